@@ -17,11 +17,8 @@
 ### 出力
 `batch.outbox`、`batch.overdue_reminder`、`HIS_NotificationLog`（送信結果）、`batch.channel_circuit`（停止したチャネル）
 
-### 障害対応
-* **朝まで待てるか**: 待てません。24 時間以内に送らないと期限切れになります。
-* **どこを見るか**: 赤い `send_notifications` のインスタンス名がテナントコードです。送れなかった通知は、
-  DAG `operate_notifications` の操作「一覧」に出ます。
-* **再実行**: 失敗した `send_notifications` のインスタンスだけを下流ごと消去（Clear）。送信済みの通知が二重に送られることはありません。
+### ヒント
+* **送れなかった通知**: DAG `operate_notifications` の操作「一覧」に出ます。
 """
 
 from airflow.sdk import DAG

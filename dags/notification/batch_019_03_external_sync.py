@@ -20,20 +20,17 @@ Slack・Microsoft Teams・LINE WORKS の名簿とチャンネルを毎日読み�
 `batch.account_link`（連携）、`batch.directory_account`・`batch.directory_channel`（名簿の写し）、`batch.sync_plan`（計画と理由）、
 `batch.directory_change`（変更の履歴）、`batch.directory_sync`、`MST_NotificationSettings`（`is_enabled`）、`batch.outbox`
 
-### 障害対応
-* **朝まで待てるか**: 待てます。連携は前回のまま使われ、次の日の実行が続きを行います。
-* **どこを見るか**: 赤い `sync_directory` のインスタンス名がテナントコードとサービスです。理由はそのログの最後と `batch.tenant_outcome` に、
-  計画は同じログと `batch.sync_plan` にあります。
+### ヒント
+* **このバッチの理由**:
     * *トークン・権限がない* — テナントの管理者に、アプリの権限の追加を依頼してください。名簿を使わないなら、外部連携の
       `connection_config` に `"directory_sync": false`。
-    * *名簿を読み終わらない* — サービスの障害です。直った後に `sync_directory` を消去すると、続きから読みます。
-    * *適用を保留した* — アカウントか宛先チャンネルの 2 割（50 件未満なら 25 件）超または全部が消えたか、
+    * *名簿を読み終わらない* — サービスの障害です。消去すると、続きから読みます。
+    * *適用を保留した* — 失敗ではありません。アカウントか宛先チャンネルの 2 割（50 件未満なら 25 件）超または全部が消えたか、
       名簿が空、メールアドレスが 1 件もないかです。
       サービスの管理画面で確認し、正しければ、画面の確認（通知のリンク）で承認します。テナントを指定して「大量の解除を許可」で
       実行しても同じです（空の名簿は許可できません）。
-    * *あいまい* — 正しい組を `batch.account_link` に `matched_by = 'operator'` で登録すると、以後はそれを使います。
-* **再実行**: 失敗した `sync_directory` のインスタンスだけを下流ごと消去（Clear）。適用済みの計画が二重に適用されることはありません。
-* **確認だけ**: `dry_run` を指定して Trigger。名簿を読み、計画をログと `batch.sync_plan` に残し、何も変えません。
+    * *あいまい* — 失敗ではありません。正しい組を `batch.account_link` に `matched_by = 'operator'` で登録すると、以後はそれを使います。
+* **計画**: `sync_directory` のログと `batch.sync_plan` にあります。`dry_run` を指定して Trigger すると、計画だけを残します。
 """
 
 from airflow.sdk import DAG, Param

@@ -16,10 +16,7 @@ BATCH-019-02 通知失敗リトライが送れなかった通知と、停止し�
 `batch.outbox`、`batch.channel_circuit`、`batch.suppressed_address`、`HIS_NotificationLog`、
 `batch.execution_log`（`triggered_by` に実行した人）
 
-### 障害対応
-* **朝まで待てるか**: 手動実行なので、実行した人が判断します。
-* **どこを見るか**: `operate_messages` のログ。赤いインスタンスの理由は最後に 1 文で出ます。
-* **再実行**: 原因を除いてから、そのインスタンスだけを下流ごと消去（Clear）。
+### ヒント
 * **バッチのページ**: DAG `batch_019_02_notification_retry`
 """
 

@@ -14,10 +14,7 @@ BATCH-018-05 テナント設定同期の 1 回の実行が変えた設定を、�
 `MST_TenantSettings`、`batch.applied_setting`、`batch.setting_change`、`batch.execution_log`（`triggered_by` に実行した人）。
 取り消した値は、あるべき値が変わるまで再び適用されません。
 
-### 障害対応
-* **朝まで待てるか**: 手動実行なので、実行した人が判断します。
-* **どこを見るか**: `undo_changes` のログに、戻した設定と、戻さなかった設定が出ます。
-* **再実行**: 原因を除いてから、赤いインスタンスを下流ごと消去（Clear）。
+### ヒント
 * **確認だけ**: `dry_run` を付けると、`undo_changes` のログに予定が出ます。
 * **バッチのページ**: DAG `batch_018_05_settings_sync`
 """

@@ -26,11 +26,8 @@
 `batch.hourly_measure`（1 時間ごとの値、5 週間）、`batch.monitored_tenant`、`batch.incident`（テナントの異常）、`batch.platform_check` と
 `batch.platform_incident`（全体障害）、`batch.orphan_notice`（孤立した実行の知らせ）
 
-### 障害対応
-* **朝まで待てるか**: 次の回が続きから判定します。2 回続けて失敗したら、その間は異常に気付けないため、夜のうちに直してください。
-* **どこを見るか**: 知らせの内容は `close_run` のログ、テナントごとの計算は `check_tenant` のログにあります。
-  今の異常は `SELECT * FROM batch.incident WHERE closed_at IS NULL`。
-* **再実行**: 失敗した `check_tenant` のインスタンスだけを下流ごと消去（Clear）。同じ時間を二重に判定することも知らせることもありません。
+### ヒント
+* **知らせの内容**: `close_run` のログ。今の異常は `SELECT * FROM batch.incident WHERE closed_at IS NULL`。
 * **止まっていた時間**: 次の回が測り、後からは判定も通知もしません。過去の業務日を指定すると、その日の最後の 1 時間の結果が実行ログに
   残るだけです。
 * **知らせが届かないとき**: `batch.operator_alert` に残り、後の実行が送ります。

@@ -19,12 +19,9 @@
 `batch.tenant_inactivity`（現在の段階）、`batch.inactivity_change`（変化の履歴）。警告と重大は、テナントの連絡先へのメールとして
 `batch.outbox` に入り、9 時に BATCH-019-01 が送ります。利用が戻れば段階は消え、次に途絶えたときはまた知らせます。
 
-### 障害対応
-* **朝まで待てるか**: 待てます。次の日の実行が続きから判定します。
-* **どこを見るか**: 新しい段階は `detect_inactivity` のログに出ます。変化の理由は `batch.inactivity_change`、
-  設定の誤りは `batch.tenant_outcome` の `notes` にあります。
-* **再実行**: 失敗した `detect_inactivity` のインスタンスだけを下流ごと消去（Clear）。同じお知らせが二重に送られることはありません。
-  運用担当者に届けられなかった段階（`batch.inactivity_change` の `told_at` が空）は、次の実行が知らせます。
+### ヒント
+* **変化の理由**: `batch.inactivity_change`。設定の誤りは `batch.tenant_outcome` の `notes` にあります。
+* **届かなかった知らせ**: 運用担当者に届けられなかった段階（`batch.inactivity_change` の `told_at` が空）は、次の実行が知らせます。
 * **過去日の実行**: 新しい日付の判定は変わりません。その日の結果が実行ログに残るだけです。
 """
 

@@ -18,12 +18,10 @@
 ### 出力
 `MST_TenantSettings`、`batch.applied_setting`、`batch.setting_change`（変更の履歴: 前後の値、理由、実行）、`batch.setting_plan`
 
-### 障害対応
-* **朝まで待てるか**: 待てます。次の日の実行が続きを行います。
-* **どこを見るか**: 行った変更は `sync_settings` のログ、人が見るべきことは同じログの警告と `batch.tenant_outcome` の `notes`、件数は
-  `details` にあります。運用担当者への通知は問題ごとに 1 回で、直ってから再び起きればまた知らせます。届けられなかったものは次の実行が
-  知らせます。`plan_settings.yaml` が見本（`sample: true`）の間は、プランとの差は知らせません。
-* **再実行**: 失敗した `sync_settings` のインスタンスだけを下流ごと消去（Clear）。同じ変更が二重に行われることはありません。
+### ヒント
+* **人が見るべきこと**: `sync_settings` のログの警告と `batch.tenant_outcome` の `notes`。件数は `details` にあります。運用担当者への
+  通知は問題ごとに 1 回で、直ってから再び起きればまた知らせます。届けられなかったものは次の実行が知らせます。
+  `plan_settings.yaml` が見本（`sample: true`）の間は、プランとの差は知らせません。
 * **確認だけ**: `dry_run` を指定して Trigger。`sync_settings` のログに予定が出ます。
 * **取り消し**: DAG `undo_settings_sync` に実行ID（`BATCH-018-05_…`）を指定します。値は元のとおりに戻り、取り消した値は、あるべき値が
   変わるまで再び適用されません。その後に誰かが変えた設定は戻さず、報告します。

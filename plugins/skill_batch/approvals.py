@@ -164,10 +164,10 @@ class ApprovalFlow(BatchFlow):
     def _record_answer(self, context: Context) -> dict[str, Any]:
         """Record the answer from Airflow's response. The person is always the user who responded.
 
-        :raises ParameterError: the answer names a tenant that the request does not list, or Airflow does not name the user who responded.
+        :raises AnswerError: the answer names a tenant that the request does not list, or Airflow does not name the user who responded.
         """
         from include.skillreport.approvals.requests import Answer, find_request, items_of, record_answer
-        from include.skillreport.core.errors import ParameterError
+        from include.skillreport.core.errors import AnswerError
         from include.skillreport.core.execution.parameters import parse_parameters
         from include.skillreport.operations.answers import approved_tenants
 
@@ -175,9 +175,7 @@ class ApprovalFlow(BatchFlow):
         response, listed = ti.xcom_pull(task_ids=ANSWER_TASK), ti.xcom_pull(task_ids="list_held")
         user = response["responded_by_user"]
         if not user:
-            raise ParameterError(
-                "誰が答えたかを Airflow が記録していません。ask を消去して、もう一度答えてください。"
-            )
+            raise AnswerError("誰が答えたかを Airflow が記録していません。")
         person = name_of(user)
         entered = response["params_input"] or {}
         codes = parse_parameters({"tenants": entered.get("tenants")}).tenants

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from datetime import date, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import TriggerRule, get_current_context, task
@@ -28,6 +29,7 @@ from skill_batch.notifiers.failure_alert import (
     attempt_of,
 )
 from include.skillreport.core.catalog import APPROVALS, CONCURRENCY, OperationSpec
+from include.skillreport.core.failure_kinds import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,12 +207,12 @@ class BatchFlow:
     def _process(self, run: Run, shard_xcom: dict[str, Any], context: Context) -> dict[str, int]:
         """Process the tenants of a shard. If a tenant fails, the task instance fails, so that an operator can clear it."""
         from include.skillreport.core.execution.flow import fail_shard, process_shard
-        from include.skillreport.core.execution.run_log import ShardMissingError
+        from include.skillreport.core.execution.run_log import RecordsDeletedError
         from include.skillreport.core.execution.shard_work import UnitsFailedError
         from include.skillreport.core.execution.sharding import Shard
 
         if "number" not in shard_xcom:
-            raise ShardMissingError
+            raise RecordsDeletedError
         shard: Shard = Shard(**shard_xcom)
         context["tenants_label"] = shard.label  # type: ignore[typeddict-unknown-key]
         installation = _installation()
@@ -335,6 +337,7 @@ def failure_alert(spec: RunSpec, event: str = RUN_FAILED) -> FailureAlert:
         spec.name,
         spec.run_severity.name,
         spec.mapped_task,
+        partial(kind_of, spec),
         is_operation=isinstance(spec, OperationSpec),
         is_approval=spec in APPROVALS.values(),
         event=event,
@@ -379,7 +382,7 @@ def _request(context: Context) -> RunRequest:
 def _earlier_step_failed(ti: RuntimeTaskInstance, step: str) -> Exception:
     from include.skillreport.core.execution.run_log import EarlierStepFailedError
 
-    return EarlierStepFailedError(step, is_reported=bool(ti.xcom_pull(task_ids=step, key=REPORTED_KEY)))
+    return EarlierStepFailedError(step, ti.xcom_pull(task_ids=step, key=REPORTED_KEY))
 
 
 def _task_key() -> TaskKey:

@@ -28,6 +28,7 @@ from include.skillreport.core.catalog import (
     Severity,
     WorksOn,
 )
+from include.skillreport.core.failure_kinds import runbook_of
 from include.skillreport.operations.form import Day, Flag
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def batch_dag(
         default_args=_default_args(spec),
         on_failure_callback=UnreportedRunAlert({"": failure_alert(spec)}),
         deadline=deadlines_of(spec.id, spec.name, spec.run_severity.name, spec.time_limit),
-        **_common(doc_md, f"batches/{spec.id.lower()}"),
+        **_common(doc_md, f"batches/{spec.id.lower()}", runbook_of(spec)),
     ) as dag:
         add_batch(spec, create_batch)
     return dag
@@ -127,7 +128,7 @@ def family_dag(
             max((spec.run_severity for spec in specs), default=Severity.HIGH).name,
             sum((spec.time_limit for spec in specs), timedelta()),
         ),
-        **_common(doc_md, "operating"),
+        **_common(doc_md, "operating", runbook_of(*specs)),
     ) as dag:
         groups = {spec: add_group(spec, _default_args(spec)) for spec in specs}
         for spec, group in groups.items():
@@ -162,7 +163,7 @@ def _operation_dag(
         late = late_deadline(
             spec.dag_id, spec.name, spec.run_severity.name, spec.time_limit, is_operation=True
         )
-        settings = _common(doc_md, f"batches/{spec.batch.id.lower()}") | (
+        settings = _common(doc_md, f"batches/{spec.batch.id.lower()}", runbook_of(spec)) | (
             {"max_active_runs": OPEN_APPROVALS} if waits_for_people else {}
         )
         with BatchDag(
@@ -200,20 +201,20 @@ def _choice(form: OperationForm) -> dict[str, Param]:
     return {"operation": operation}
 
 
-def _common(doc_md: str | None, page: str) -> dict[str, Any]:
+def _common(doc_md: str | None, page: str, runbook: str) -> dict[str, Any]:
     return {
         "start_date": START_DATE,
         # Missed runs are not started after downtime. Run them with the family DAG, one date at a time.
         "catchup": False,
         "max_active_runs": 1,
-        "doc_md": _with_link(doc_md, page),
+        "doc_md": _with_link(f"{doc_md}\n\n### 障害対応\n{runbook}", page),
     }
 
 
-def _with_link(doc_md: str | None, page: str) -> str | None:
+def _with_link(doc_md: str, page: str) -> str:
     """The operators' page of a DAG. If the site has an address, it links to a page of the documentation (its path without suffix)."""
     site = os.environ.get(SITE_VARIABLE, "").strip().rstrip("/")
-    if not (site and doc_md):
+    if not site:
         return doc_md
     if not site.startswith(("https://", "http://")):
         raise ValueError(

@@ -235,6 +235,18 @@ def test_clearing_takes_exactly_the_failed_instances_that_were_chosen(
     assert states["open_run", -1] == "success"
 
 
+def test_the_task_of_the_advice_is_cleared_whatever_its_state(board: Board, migrated_metadata: str) -> None:
+    run_id = _failed_run(board, migrated_metadata, "batch_003_statistics", {0: "failed"})
+    path = f"/runs/batch_003_statistics/{run_id}/clear"
+    dialog = board.get(f"{path}?task=open_run").text
+    assert re.findall(r'name="instance" value="([^"]+)"', dialog) == ["open_run[-1]"]
+    assert "open_run から再実行" in dialog
+    assert board.post(path, {"instance": "open_run[-1]"}).status_code == 409  # it has not failed
+    assert board.post(path, {"task": "open_run", "instance": "open_run[-1]"}).status_code == 200
+    instances = board.api("GET", f"/dags/batch_003_statistics/dagRuns/{run_id}/taskInstances").json()
+    assert {each["state"] for each in instances["task_instances"]} == {None}
+
+
 def test_a_night_with_hundreds_of_failures_is_cleared_at_once(board: Board, migrated_metadata: str) -> None:
     run_id = _failed_run(
         board, migrated_metadata, "batch_003_statistics", dict.fromkeys(range(250), "failed")

@@ -10,7 +10,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from include.skillreport.core.catalog import DATA_BACKUP, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import DATA_BACKUP, NOTIFICATION_RETRY, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.failure_kinds import kind_of
 from tests.board.conftest import Board
 from tests.board.night_rows import run
 from tests.host_rows import tenant
@@ -38,7 +39,7 @@ def test_failed_tenants_are_grouped_by_reason_with_the_worst_batch_first(
     assert "<strong>2 件</strong> <code>NO_PRICE</code>" in failures[0]
     assert all(shown in failures[0] for shown in ("CODE-A", "会社 B", "CRITICAL", "2 / 3 件が失敗"))
     assert "CODE-C" not in failures[0]
-    # The action: the runbook of the DAG, and the button that clears.
+    # The action: whether it can wait, and the button that clears.
     assert "朝まで待てるか" in failures[0]
     assert "/batch-board/runs/batch_018_02_tenant_billing/manual__1/clear" in failures[0]
     assert "/dags/batch_018_02_tenant_billing/runs/manual__1" in failures[0]
@@ -129,3 +130,36 @@ def test_names_and_errors_are_text_and_never_markup(board: Board, host: psycopg.
     assert "<img src=x" not in text
     assert '"><b>' not in text
     assert "&lt;script&gt;" in text
+
+
+def test_a_failure_that_no_clear_mends_has_the_button_of_its_page(
+    board: Board, host: psycopg.Connection
+) -> None:
+    undelivered = ("NOTIFICATIONS_FAILED", "送信できなかった通知 1 件")
+    run(host, NOTIFICATION_RETRY, failed={"A": undelivered}, succeeded=("B",), run_id="hour")
+    for page in ("/", "/runs/batch_019_02_notification_retry/hour"):
+        text = board.get(page).text
+        assert kind_of(NOTIFICATION_RETRY, "undelivered").remedy() in text
+        assert '<a class="button primary" href="/batch-board/messages">通知を決める</a>' in text
+        assert "/hour/clear" not in text
+
+
+def test_a_run_that_was_not_opened_has_the_advice_of_its_alert(
+    board: Board, host: psycopg.Connection
+) -> None:
+    dag_id = TENANT_USAGE.dag_id
+    started = board.api("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": {}}).json()
+    run_id = started["dag_run_id"]
+    board.api("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"})
+    host.execute(
+        "INSERT INTO batch.operator_alert (alert_key, channel, severity, message) VALUES (%s, 'slack', 'HIGH', %s)",
+        [
+            f"failure:{dag_id}:{run_id}:{TENANT_USAGE.id}:0",
+            Jsonb({"title": "バッチ実行失敗", "lines": [], "kinds": ["parameters"]}),
+        ],
+    )
+    page = board.get(f"/runs/{dag_id}/{run_id}").text
+    assert kind_of(TENANT_USAGE, "parameters").remedy() in page
+    assert "DAG を開いて実行" in page
+    assert "/clear" not in page
+    board.api("DELETE", f"/dags/{dag_id}/dagRuns/{run_id}")

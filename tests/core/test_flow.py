@@ -31,8 +31,8 @@ from include.skillreport.core.execution.run_log import (
     EarlierStepFailedError,
     InstancesFailedError,
     MappedInstance,
+    RecordsDeletedError,
     RunFailedError,
-    ShardMissingError,
 )
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.sharding import Shard
@@ -289,7 +289,7 @@ def test_a_shard_whose_tenants_are_not_recorded_says_what_to_do(
     run, shards = open_run(installation)
     host.execute("DELETE FROM batch.tenant_outcome")
 
-    with pytest.raises(ShardMissingError, match="open_run から下流ごと消去"):
+    with pytest.raises(RecordsDeletedError, match="テナントの記録がありません"):
         flow.process_shard(TENANT_USAGE, Plain(), run, shards[0], installation, TaskKey("process", 0))
 
 
@@ -381,7 +381,7 @@ def test_a_run_with_a_failed_step_is_closed_with_its_reason(
     installation: Installation, tmp_path: Path
 ) -> None:
     with_store = replace(installation, object_store=ObjectStore(tmp_path))
-    error = EarlierStepFailedError("prepare", is_reported=True)
+    error = EarlierStepFailedError("prepare", "installation")
 
     run, _ = open_run(with_store, Finishing(), "before")
     before = flow.close_run(TENANT_USAGE, Finishing(), run, with_store, error=error)

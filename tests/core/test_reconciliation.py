@@ -146,7 +146,7 @@ def test_beyond_the_threshold_a_run_is_partial_and_says_why(
     logged = host.execute(
         "SELECT status, error_message FROM batch.execution_log WHERE execution_id = %s", [result.execution_id]
     ).fetchone()
-    assert logged == (status, "。".join(map(str, result.problems)) or None)
+    assert logged == (status, "。".join(each.text for each in result.problems) or None)
 
 
 def test_a_cleared_run_counts_anew_and_a_mended_account_completes_it(

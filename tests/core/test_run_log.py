@@ -12,11 +12,12 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from include.skillreport.core.catalog import TENANT_BILLING, TENANT_USAGE, BatchSpec
-from include.skillreport.core.errors import ParameterError, is_recoverable
+from include.skillreport.core.errors import ParameterError, SettingsError, is_recoverable
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.resource_usage import ResourceUsage
 from include.skillreport.core.execution.run_log import (
     FailedTenant,
+    RecordsDeletedError,
     RunFailedError,
     RunningExecution,
     RunResult,
@@ -295,6 +296,7 @@ def test_a_run_of_succeeded_tenants_is_completed_with_summed_figures(
         "results": [],
         "resultsLeftOut": 0,
         "totals": {"users": 7, "gb": 1.75, "extra": -1},
+        "codes": [],
     }
 
 
@@ -311,8 +313,8 @@ def test_a_run_with_failed_tenants_is_partial_and_names_them(
 
     assert (result.status, result.success_count, result.error_count) == ("partial", 1, 2)
     assert result.failed_tenants == [
-        FailedTenant("HD001", "山田商事", "division by zero"),
-        FailedTenant("t3", "t3", "gone"),
+        FailedTenant("HD001", "山田商事", "division by zero", []),
+        FailedTenant("t3", "t3", "gone", []),
     ]
     row = log_row(host, run)
     assert (row["status"], row["error_message"]) == ("partial", "3 テナント中 2 件失敗")
@@ -405,8 +407,8 @@ def test_a_later_try_leaves_nothing_of_an_earlier_one(
 
 def test_tenants_unprocessed_because_a_step_failed_get_this_reason(platform: psycopg.Connection) -> None:
     run = open_run(platform, "t1")
-    result = close_execution(platform, run, "前段の prepare が失敗しました")
-    assert result.failed_tenants == [FailedTenant("t1", "t1", "処理されませんでした")]
+    result = close_execution(platform, run, SettingsError("前段の prepare が失敗しました"))
+    assert result.failed_tenants == [FailedTenant("t1", "t1", "処理されませんでした", [])]
 
 
 def test_a_run_for_no_tenant_at_all_is_completed(
@@ -426,13 +428,16 @@ def test_a_run_with_a_failed_step_keeps_the_error(
     if succeeded:
         succeed(host, run, "t1")
 
-    result = close_execution(platform, run, "ログ読込が失敗しました")
+    result = close_execution(platform, run, SettingsError("ログ読込が失敗しました"))
     assert (result.status, result.error) == (status, "ログ読込が失敗しました")
     assert log_row(host, run)["error_message"] == "ログ読込が失敗しました"
 
 
 def test_a_run_without_tenants_whose_step_failed_is_failed(platform: psycopg.Connection) -> None:
-    assert close_execution(platform, open_run(platform), "ログ読込が失敗しました").status == "failed"
+    assert (
+        close_execution(platform, open_run(platform), SettingsError("ログ読込が失敗しました")).status
+        == "failed"
+    )
 
 
 def test_closing_after_a_repair_completes_the_run_with_its_first_duration(
@@ -512,7 +517,7 @@ def test_later_runs_are_measured_by_those_that_worked_on_all_tenants(
 
 
 def test_closing_a_run_that_was_never_opened_says_so(platform: psycopg.Connection) -> None:
-    with pytest.raises(LookupError, match="BATCH-X_1 is not in the execution log"):
+    with pytest.raises(RecordsDeletedError):
         close_execution(platform, Run("BATCH-X_1", DAY, RUN_DATE))
 
 

@@ -110,10 +110,10 @@ def test_a_person_approves_what_a_run_has_held(api: Api, database: Database, sla
     alert = next(message.text for message in slack.messages if "バッチ実行失敗" in message.text)
     assert f"{api.url}/dags/{APPROVAL}/runs/{quote(asked, safe='')}/required_actions" in alert
 
-    shown = _request(approval, asked)
+    shown = open_request(approval, asked)
     assert shown["subject"] == "保留中の請求書 2 件の承認（2026-10 分）"
     assert "| HD001 |" in shown["body"]
-    _answer(approval, asked, APPROVE, tenants=["HD001"], note="確認済み")
+    answer_request(approval, asked, APPROVE, tenants=["HD001"], note="確認済み")
 
     assert approval.wait(asked) == "success"
     with database.connect() as host:
@@ -132,8 +132,8 @@ def test_a_person_approves_what_a_run_has_held(api: Api, database: Database, sla
 
     # Airflow shows the old list after a clear. Approved items stay approved, and the rest can be answered again.
     approval.clear_task(asked, "ask")
-    _request(approval, asked, attempt=2)
-    _answer(approval, asked, HOLD)
+    open_request(approval, asked, attempt=2)
+    answer_request(approval, asked, HOLD)
     assert approval.wait(asked) == "success"
     assert approval.states(asked)["close_run"] == "success"
     with database.connect() as host:
@@ -150,7 +150,7 @@ def test_a_person_approves_what_a_run_has_held(api: Api, database: Database, sla
     assert set(approval.states(by_hand).values()) == {"skipped"}
 
 
-def _request(api: Api, run_id: str, attempt: int = 1) -> dict[str, Any]:
+def open_request(api: Api, run_id: str, attempt: int = 1) -> dict[str, Any]:
     """The open request of the run, once its task waits and the scheduler has recorded this.
 
     If a task is resumed earlier, within a second, Airflow treats it as killed and runs it again.
@@ -168,7 +168,7 @@ def _request(api: Api, run_id: str, attempt: int = 1) -> dict[str, Any]:
     raise AssertionError(f"{run_id} asks nobody")
 
 
-def _answer(api: Api, run_id: str, option: str, **fields: Any) -> None:
+def answer_request(api: Api, run_id: str, option: str, **fields: Any) -> None:
     path = f"/api/v2/dags/{api.dag_id}/dagRuns/{quote(run_id)}/taskInstances/ask/-1/hitlDetails"
     entered = {"tenants": [], "note": ""} | fields
     api.call("PATCH", path, {"chosen_options": [option], "params_input": entered})

@@ -29,7 +29,7 @@ UPDATE_SNAPSHOTS = "UPDATE_SNAPSHOTS"
 
 DAG_FILES = sorted((PROJECT / "dags").rglob("*.py"))
 SECTIONS = ("目的", "処理の流れ", "入力", "出力", "障害対応")
-TRIAGE = ("朝まで待てるか", "どこを見るか", "再実行")
+TRIAGE = ("朝まで待てるか", "どこを見るか", "対処")
 
 
 def batch_dags(dags: dict[str, DAG]) -> list[tuple[BatchSpec, DAG]]:

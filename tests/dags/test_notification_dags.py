@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from include.skillreport.core.catalog import NOTIFICATION_RETRY
+from include.skillreport.core.failure_kinds import kind_of
 from local_stack.stand_ins import StandInDirectory, StandIns
 from tests import host_rows
 from tests.airflow_installation import smtp_connection
@@ -104,7 +106,7 @@ def test_final_failures_fail_the_hourly_run_and_are_reported_by_tenant(
     assert done.state == "failed"
     alert = slack.messages[-1]
     assert "バッチ実行失敗: BATCH-019-02" in alert.text
-    assert "T002: 送信できなかった通知 1 件。DAG operate_notifications の操作「一覧」で確認し" in alert.text
-    assert "（email 1 件: 宛先のメールアドレスがありません" in alert.text
+    assert "T002: 送信できなかった通知 1 件（email 1 件: 宛先のメールアドレスがありません" in alert.text
+    assert f"対処: {kind_of(NOTIFICATION_RETRY, 'NOTIFICATIONS_FAILED').remedy()}" in alert.text
     assert "T001" not in alert.text
     assert "example.jp" not in alert.text.replace("airflow.example", "")

@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 
+from skill_batch.notifiers.alert_kinds import MISSED_RUN
 from include.skillreport.core.catalog import (
     INACTIVE_TENANTS,
     OPERATE_INVOICES,
@@ -129,7 +130,7 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
     assert "通知の前にワーカーが止まったため" in untold.text
     assert unclosed.text.startswith("バッチ実行失敗: BATCH-018-01")
     assert "消去（Clear）してやり直した実行が、結果をまとめる前に止まりました" in unclosed.text
-    assert "この実行の close_run を消去（Clear）" in unclosed.text
+    assert "この実行の close_run を下流ごと消去（Clear）" in unclosed.text
     lines = digest.text.splitlines()
     assert lines[:3] == [
         "テナント監視 11-04 11:00: 新規 1（重大 1）、バッチ 1",
@@ -139,7 +140,7 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
     assert lines[3].startswith("【孤立した実行】BATCH-018-01 テナント使用量集計バッチ（")
     assert "Airflow の実行が、ログを閉じずに終わっていました。失敗にしました。" in lines[3]
     assert lost == ("failed",)
-    *alert, paused, action, _ = not_started.text.splitlines()
+    *alert, paused, cause, action, _ = not_started.text.splitlines()
     assert alert == [
         "バッチ未開始: BATCH-018-04",
         f"{INACTIVE_TENANTS.name}（重要度 HIGH）",
@@ -148,10 +149,8 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
     ]
     assert paused.startswith("ほかに、一時停止中で始まっていないバッチ: ")
     assert f"BATCH-018-05（{minute(before + timedelta(days=1, minutes=-30))} から）" in paused
-    assert action == (
-        "対処: 画面に Import Errors がないか、スケジューラーが動いているかを確認してください。"
-        "直したら、batch_018_04_inactive_tenants を 1 回 Trigger してください（業務日は空欄）。"
-    )
+    assert cause == MISSED_RUN.action
+    assert action == "対処: batch_018_04_inactive_tenants を 1 回 Trigger してください（業務日は空欄）。"
 
 
 def test_the_user_of_a_lost_run_is_mailed_and_operators_not(

@@ -110,7 +110,7 @@ def test_an_instance_that_fails_after_its_work_is_named_with_its_log(
     assert counted_tenants(database) == tenants
     (message,) = slack.messages
     assert "エラー: aggregate_usage [T002] が失敗しました。テナントの結果は成功です" in message.text
-    assert "画面でこの実行の aggregate_usage [T002] を下流ごと消去（Clear）" in message.text
+    assert "この実行の aggregate_usage [T002] を下流ごと消去（Clear）" in message.text
     assert "/tasks/aggregate_usage/mapped/1\n" in message.text
     assert "close_run" not in message.text
 

@@ -22,6 +22,7 @@ from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES
 from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.billing.pricing.charge_models import CHARGE_MODELS
 from include.skillreport.core.catalog import BATCHES, OPERATIONS, BatchSpec, OperationSpec, WorksOn
+from include.skillreport.core.failure_kinds import failure_kinds
 from include.skillreport.core.settings import default_files
 from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.operations.forms import FORMS
@@ -228,6 +229,28 @@ def _alerts() -> str:
     )
 
 
+def _waits() -> str:
+    return _table(("バッチ", "待てるか"), [(f"{spec.id} {spec.name}", spec.can_wait) for spec in BATCHES])
+
+
+def _failures(batch_id: str | None = None) -> str:
+    """All kinds of failure, or those that only this batch and few others have."""
+    kinds = [kind for kind in failure_kinds() if batch_id is None or batch_id in kind.of]
+    return _table(
+        ("種類", "対象", "朝まで待てるか", "対処", "知らせる相手"),
+        [
+            (
+                kind.meaning,
+                "、".join(kind.of) or "すべて",
+                kind.waits or "バッチによる",
+                kind.remedy(),
+                kind.told,
+            )
+            for kind in kinds
+        ],
+    )
+
+
 def _metrics() -> str:
     return _table(
         ("Name", "Kind", "Unit", "What"),
@@ -275,6 +298,7 @@ _BLOCKS: Mapping[str, Callable[..., str]] = {
     "charge_models": _charge_models,
     "connections": _connections,
     "dags": _dags,
+    "failures": _failures,
     "metrics": _metrics,
     "operation": _operation,
     "operation_call": _operation_call,
@@ -282,4 +306,5 @@ _BLOCKS: Mapping[str, Callable[..., str]] = {
     "settings": _settings,
     "tables": _tables,
     "variables": _variables,
+    "waits": _waits,
 }

@@ -406,8 +406,8 @@ class TestTheMailbox:
         assert [down.status, *(each.status for each in refused)] == ["completed", "partial", "completed"]
         (problem,) = refused[0].problems
         assert problem.text.endswith("ログインが拒否されました")
-        assert "接続 'batch_mailbox' かメールサーバーを直してください" in problem.remedy
-        assert str(problem) in refused[0].sentence()
+        assert problem.code == "MAILBOX_UNREADABLE"
+        assert problem.text in refused[0].sentence()
         assert "応答がありません" in str(
             host.execute(
                 "SELECT result -> 'steps' FROM batch.execution_log WHERE execution_id = %s",

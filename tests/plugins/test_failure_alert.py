@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from skill_batch.notifiers.failure_alert import REPORTED_KEY, FailureAlert
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, TENANT_USAGE, RunSpec
 from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.execution.run_log import (
     EarlierStepFailedError,
@@ -23,7 +25,8 @@ from include.skillreport.core.execution.run_log import (
     RunResult,
 )
 from include.skillreport.core.execution.run_remarks import RunProblem
-from local_stack.stand_ins import StandIns
+from include.skillreport.core.failure_kinds import kind_of
+from local_stack.stand_ins import Arrived, StandIns
 from tests.airflow_installation import slack_connection
 
 LOG_URL = "http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1/tasks/close_run?try_number=1"
@@ -48,8 +51,8 @@ def no_marks() -> None:
     MARKS.clear()
 
 
-def alert(batch_id: str = "BATCH-018-01", severity: str = "MEDIUM") -> FailureAlert:
-    return FailureAlert(batch_id, "テナント使用量集計バッチ", severity, "aggregate_usage")
+def alert(spec: RunSpec = TENANT_USAGE) -> FailureAlert:
+    return FailureAlert(spec.id, spec.name, "MEDIUM", spec.mapped_task, partial(kind_of, spec))
 
 
 def context(error: BaseException, task_id: str = "close_run", try_number: int = 1) -> Any:
@@ -91,7 +94,7 @@ def failed_run(
 
 
 def test_it_says_what_failed_for_whom_and_what_to_do(slack: StandIns) -> None:
-    alert()(context(failed_run([FailedTenant("T002", "㈱髙橋", "bigint out of range")], 12)))
+    alert()(context(failed_run([FailedTenant("T002", "㈱髙橋", "bigint out of range", ["22003"])], 12)))
 
     (message,) = slack.messages
     lines = message.text.splitlines()
@@ -110,7 +113,7 @@ def test_it_says_what_failed_for_whom_and_what_to_do(slack: StandIns) -> None:
 
 
 def test_failures_outside_the_tenants_are_reported_too(slack: StandIns) -> None:
-    failed = [FailedTenant("T002", "㈱髙橋", "bigint out of range")]
+    failed = [FailedTenant("T002", "㈱髙橋", "bigint out of range", ["22003"])]
     alert()(context(failed_run(failed, 12)))
     alert()(context(failed_run(failed, 12, "OSError: No space left on device")))
 
@@ -120,38 +123,46 @@ def test_failures_outside_the_tenants_are_reported_too(slack: StandIns) -> None:
     assert "• T002 ㈱髙橋: bigint out of range" in with_it
 
 
-UNPLACED = RunProblem(
-    "11 件をテナントに割り当てられません（HIS_AuditLog）", "設定 identity を見直してください"
-)
-REFUSED = RunProblem("受信箱を読めません: ログインが拒否されました", "接続 'batch_mailbox' を直してください")
+UNPLACED = RunProblem("11 件をテナントに割り当てられません（HIS_AuditLog）", "ROWS_UNPLACED")
+REFUSED = RunProblem("受信箱を読めません: ログインが拒否されました", "MAILBOX_UNREADABLE")
+
+
+def actions_of(message: Arrived) -> list[str]:
+    return [line for line in message.text.splitlines() if line.startswith("対処")]
 
 
 def test_a_problem_of_the_whole_run_is_the_error_with_remedy(slack: StandIns) -> None:
-    alert()(context(failed_run([], 7, problems=(UNPLACED, REFUSED))))
+    alert(NOTIFICATION_RETRY)(context(failed_run([], 7, problems=(UNPLACED, REFUSED))))
 
     (message,) = slack.messages
     lines = message.text.splitlines()
     assert f"エラー: {UNPLACED.text}。テナントの処理は 7 件中 7 件が成功しました" in lines
     assert f"ほかのエラー: {REFUSED.text}" in lines
-    assert [line for line in lines if line.startswith("対処")] == [
-        f"対処: {UNPLACED.remedy}。",
-        f"対処: {REFUSED.remedy}。",
-    ]
+    kinds = [kind_of(NOTIFICATION_RETRY, problem.code) for problem in (UNPLACED, REFUSED)]
+    assert actions_of(message) == [f"対処（{kind.meaning}）: {kind.remedy()}" for kind in kinds]
     assert "失敗したテナント" not in message.text
-    assert "Clear" not in message.text
 
 
 def test_a_problem_of_the_whole_run_stands_beside_the_failed_tenants(slack: StandIns) -> None:
-    failed = [FailedTenant("T002", "㈱髙橋", "bigint out of range")]
+    failed = [FailedTenant("T002", "㈱髙橋", "bigint out of range", ["22003"])]
     alert()(context(failed_run(failed, 7, problems=(UNPLACED,))))
 
     (message,) = slack.messages
     lines = message.text.splitlines()
     assert "エラー: 一部のテナントが失敗（ほかのテナントは完了） — 7 件中 1 件" in lines
     assert f"ほかのエラー: {UNPLACED.text}" in lines
-    first, second = (line for line in lines if line.startswith("対処"))
+    first, second = actions_of(message)
     assert "失敗したテナントの aggregate_usage だけを下流ごと消去（Clear）" in first
-    assert second == f"対処: {UNPLACED.remedy}。"
+    assert second.endswith(kind_of(TENANT_USAGE, UNPLACED.code).remedy())
+
+
+def test_undelivered_messages_are_not_cleared_but_decided(slack: StandIns) -> None:
+    failed = [FailedTenant("T002", "㈱髙橋", "送信できなかった通知 1 件", ["NOTIFICATIONS_FAILED"])]
+    alert(NOTIFICATION_RETRY)(context(failed_run(failed, 7)))
+
+    (message,) = slack.messages
+    assert actions_of(message) == [f"対処: {kind_of(NOTIFICATION_RETRY, 'NOTIFICATIONS_FAILED').remedy()}"]
+    assert "retry_notifications" not in message.text
 
 
 def test_an_instance_that_failed_after_its_work_is_named_with_its_log(slack: StandIns) -> None:
@@ -213,7 +224,7 @@ def test_parameters_are_mended_by_a_new_run_and_not_by_a_clear(slack: StandIns) 
 
     (message,) = slack.messages
     assert "エラー: テナントコード 'X' は存在しません。" in message.text
-    assert "対処: パラメータを直して Trigger し直してください。" in message.text
+    assert "対処: 値を直して新しく実行（Trigger）してください。" in message.text
 
 
 def test_a_killed_task_is_reported_as_killed(slack: StandIns) -> None:
@@ -228,7 +239,7 @@ def test_a_killed_task_is_reported_as_killed(slack: StandIns) -> None:
 def test_a_task_is_marked_when_its_failure_is_reported(slack: StandIns) -> None:
     alert()(context(SettingsError("settings.yaml が読めません。"), task_id="open_run"))
     assert len(slack.messages) == 1
-    assert MARKS == [(REPORTED_KEY, True)]
+    assert MARKS == [(REPORTED_KEY, "installation")]
 
 
 def test_a_task_whose_alert_is_lost_is_not_marked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,12 +257,12 @@ def test_a_mark_that_cannot_be_pushed_changes_nothing(slack: StandIns) -> None:
 
 
 def test_an_earlier_steps_failure_has_already_alerted(slack: StandIns) -> None:
-    alert()(context(EarlierStepFailedError("open_run", is_reported=True)))
+    alert()(context(EarlierStepFailedError("open_run", "installation")))
     assert slack.messages == []
 
 
 def test_an_earlier_step_that_was_killed_could_not_alert(slack: StandIns) -> None:
-    alert()(context(EarlierStepFailedError("read_logs", is_reported=False)))
+    alert()(context(EarlierStepFailedError("read_logs", None)))
 
     (message,) = slack.messages
     assert (

@@ -134,6 +134,7 @@ def test_an_alert_arrives_as_json_with_all_its_fields(services: StandIns) -> Non
             "links": [{"label": "実行を開く", "url": "http://airflow.example/dags/d/runs/r"}],
             "severity": "HIGH",
             "arose_at": "2026-11-01T17:13:00+00:00",
+            "kinds": [],
         }
     ]
 

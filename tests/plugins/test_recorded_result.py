@@ -8,9 +8,11 @@ from datetime import date
 import psycopg
 import pytest
 
-from skill_batch.notifiers.failure_alert import is_closing, result_alert
+from skill_batch.batch_flow import failure_alert
+from skill_batch.notifiers.failure_alert import is_closing
 from skill_batch.notifiers.recorded_result import RecordedResult, recorded_result
 from include.skillreport.core.catalog import TENANT_USAGE
+from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.run_log import (
     RunResult,
@@ -66,7 +68,7 @@ def recorded(platform: psycopg.Connection) -> RecordedResult:
 
 def listed(result: RecordedResult | RunResult) -> tuple[object, ...]:
     """What the alert shows of the result, without the error of close_run and the words about a killed task."""
-    alert = result_alert("バッチ", "HIGH", TENANT_USAGE.mapped_task, result, ())
+    alert = failure_alert(TENANT_USAGE).of_result(None, result, ())
     lines = tuple(line for line in alert.lines if not line.startswith("ほかのエラー"))
     return (
         lines,
@@ -103,7 +105,7 @@ def test_a_run_without_failed_tenants_has_the_reason_of_its_closed_row(platform:
     succeed(platform, *TENANTS)
     assert (recorded(platform).status, recorded(platform).recorded_reason) == ("completed", None)
 
-    close_execution(platform, run, "保管先がいっぱいです")
+    close_execution(platform, run, SettingsError("保管先がいっぱいです"))
 
     assert (recorded(platform).status, recorded(platform).recorded_reason) == (
         "partial",

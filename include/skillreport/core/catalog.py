@@ -55,7 +55,8 @@ class RunSpec:
 
     ``time_limit`` is the limit of a whole run. ``retries`` is the number of attempts after the first one (the customer's "attempts: 3"
     means one attempt and two retries). ``mapped_task`` is the id of the task that Airflow maps over the tenants, and
-    ``mapped_task_name`` its name in the UI. ``per_tenant`` is false for a batch that works on other units than tenants.
+    ``mapped_task_name`` its name in the UI. ``per_tenant`` is false for a batch that works on other units than tenants. ``can_wait`` tells
+    operators whether a failure can wait until the morning.
     """
 
     id: str
@@ -68,6 +69,7 @@ class RunSpec:
     severity: Severity = Severity.MEDIUM
     per_tenant: bool = True
     retries: int = 2
+    can_wait: str = "待てます。次の実行が続きをします。"
 
     @property
     def run_severity(self) -> Severity:
@@ -108,6 +110,7 @@ class OperationSpec(RunSpec):
     """A manual operation on the results of ``batch``. Its DAG has no schedule."""
 
     batch: BatchSpec
+    can_wait: str = "手動実行なので、始めた人が判断します。"
 
 
 DATA_BACKUP = BatchSpec(
@@ -121,6 +124,7 @@ DATA_BACKUP = BatchSpec(
     cron="0 2 * * *",
     time_limit=timedelta(hours=2),
     works_on=WorksOn.RUN_DATE,
+    can_wait="1 回は待てます。前日のバックアップがあります。2 日続けて失敗したら、すぐに直します。",
 )
 LOG_CLEANUP = BatchSpec(
     id="BATCH-002",
@@ -146,6 +150,7 @@ STATISTICS = BatchSpec(
     cron="0 1 * * *",
     time_limit=timedelta(hours=1),
     works_on=WorksOn.YESTERDAY,
+    can_wait="ふだんは待てます。毎月 1 日は 5:00 までに直します。間に合わないと、月次レポートにその日のデータがありません。",
 )
 MONTHLY_REPORT = BatchSpec(
     id="BATCH-004",
@@ -159,6 +164,7 @@ MONTHLY_REPORT = BatchSpec(
     cron="0 5 1 * *",  # the list says monthly; the 1st
     time_limit=timedelta(hours=2),
     works_on=WorksOn.PREVIOUS_MONTH,
+    can_wait="待てます。朝に再実行します。メールは 9 時の定期通知で出ます。",
 )
 TENANT_USAGE = BatchSpec(
     id="BATCH-018-01",
@@ -171,6 +177,7 @@ TENANT_USAGE = BatchSpec(
     cron="30 1 * * *",  # the list's cron says 01:00, its text and its timetable 01:30
     time_limit=timedelta(seconds=3600),
     works_on=WorksOn.YESTERDAY,
+    can_wait="ふだんは待てます。毎月 1 日はすぐに直します。2:00 の BATCH-018-02 が、最大 2 時間待ちます。",
 )
 TENANT_BILLING = BatchSpec(
     id="BATCH-018-02",
@@ -185,6 +192,7 @@ TENANT_BILLING = BatchSpec(
     time_limit=timedelta(hours=3),
     works_on=WorksOn.PREVIOUS_MONTH,
     severity=Severity.CRITICAL,
+    can_wait="経理の始業まで待てます。請求書が出ていないテナントがあるだけで、確定したものは変わりません。",
 )
 TENANT_MONITORING = BatchSpec(
     id="BATCH-018-03",
@@ -197,6 +205,7 @@ TENANT_MONITORING = BatchSpec(
     cron="0 * * * *",
     time_limit=timedelta(minutes=15),
     works_on=WorksOn.RUN_DATE,
+    can_wait="1 回は待てます。2 回続けて失敗したら、その間は異常に気付けないため、夜のうちに直します。",
 )
 INACTIVE_TENANTS = BatchSpec(
     id="BATCH-018-04",
@@ -234,6 +243,7 @@ SCHEDULED_NOTIFICATIONS = BatchSpec(
     time_limit=timedelta(hours=1),
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
+    can_wait="待てません。予定から 24 時間を過ぎた通知は期限切れになります（契約の通知を除く）。",
 )
 NOTIFICATION_RETRY = BatchSpec(
     id="BATCH-019-02",
@@ -286,6 +296,7 @@ NOTIFICATION_SETTINGS_CHECK = BatchSpec(
     time_limit=timedelta(minutes=30),
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
+    can_wait="待てます。ただしメールサーバーの失敗は、9 時までに直します。",
 )
 
 BATCHES: tuple[BatchSpec, ...] = (
@@ -372,6 +383,7 @@ APPROVE_INVOICES = OperationSpec(
     time_limit=timedelta(hours=1),
     works_on=WorksOn.PREVIOUS_MONTH,
     severity=Severity.CRITICAL,
+    can_wait="待てます。請求書が出ていないテナントがあるだけです。",
 )
 APPROVE_DIRECTORY_CHANGES = OperationSpec(
     id="APPROVE-DIRECTORY-CHANGES",
@@ -383,6 +395,7 @@ APPROVE_DIRECTORY_CHANGES = OperationSpec(
     time_limit=timedelta(hours=2),
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
+    can_wait="待てます。連携は前回のまま使われます。",
 )
 
 OPERATIONS: tuple[OperationSpec, ...] = (

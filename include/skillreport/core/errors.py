@@ -10,13 +10,18 @@ import psycopg
 
 
 class BatchError(Exception):
-    """An error of the batches. ``recoverable``: a retry may succeed without an operator's action."""
+    """An error of the batches. ``recoverable``: a retry may succeed without an operator's action. ``code``: instead of the class's name."""
 
     recoverable = False
+    code = ""
 
 
 class ParameterError(BatchError):
     """A value of the trigger form (or of ``--conf``) cannot be used."""
+
+
+class AnswerError(ParameterError):
+    """The answer to a request for an approval cannot be used. The user can be asked again in the same run."""
 
 
 class SchemaError(BatchError):
@@ -100,7 +105,9 @@ def reason_of(error: BaseException) -> str:
 
 
 def code_of(error: BaseException) -> str:
-    """The SQLSTATE of a database error, otherwise the error's class name. Summaries group by it."""
+    """The SQLSTATE of a database error, the code of an error of the batches, otherwise the class's name. It selects the ``FailureKind``."""
+    if isinstance(error, BatchError) and error.code:
+        return error.code
     if isinstance(error, psycopg.Error) and error.sqlstate:
         return error.sqlstate
     return type(error).__name__

@@ -96,10 +96,8 @@ def closed_services(platform: psycopg.Connection) -> dict[str, RunRemark]:
     """
     return {
         f"closed {row['limit_key']} {row['closed_at'].astimezone(JAPAN).isoformat()}": RunRemark(
-            problem=f"{row['closed_reason']}。このサーバーを使うメールはすべて待っています（試行回数には数えません）",
-            remedy="サーバーの中継の許可、ログイン、送信元の設定を直してください。待っているテナントには、実行の結果に注記があります。"
-            "この実行を消去（Clear）する必要はありません。"
-            "その後の実行が 1 通を試し、受け付けられれば自動で再開します",
+            problem=f"{row['closed_reason']}。このサーバーを使うメールはすべて待っています",
+            code="MAIL_SERVER_CLOSED",
         )
         for row in _SQL.rows(platform, "closed_services")
     }

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from include.skillreport.approvals.requests import ApprovalRequest, HeldItem, items_of, listed_items
-from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.errors import AnswerError, ParameterError
 from include.skillreport.core.execution.batch import Request, TenantBatch
 from include.skillreport.core.execution.sharding import Tenant
 
@@ -49,16 +49,15 @@ def approved_tenants(items: Sequence[HeldItem], answer: str, codes: Sequence[str
 
     An item that the text of the request does not show is not approved.
 
-    :raises ParameterError: the answer is none of the options, or the request lists no tenant with such a code.
+    :raises AnswerError: the answer is none of the options, or the request lists no tenant with such a code.
     """
     if answer not in (APPROVE, HOLD):
-        raise ParameterError(f"答え {answer!r} は使えません。「{APPROVE}」か「{HOLD}」を選んでください。")
+        raise AnswerError(f"答え {answer!r} は使えません。「{APPROVE}」か「{HOLD}」を選んでください。")
     listed = listed_items(items)
     unknown = sorted(set(codes).difference(item.tenant_code for item in listed))
     if unknown:
-        raise ParameterError(
+        raise AnswerError(
             f"テナントコード {'、'.join(repr(code) for code in unknown)} は、この確認の一覧にありません。"
-            "この実行の ask を下流ごと消去（Clear）すると、もう一度答えられます。"
         )
     if answer == HOLD:
         return set()

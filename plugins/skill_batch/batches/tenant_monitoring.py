@@ -15,14 +15,15 @@ from airflow.sdk import get_current_context, task
 
 from skill_batch.batch_flow import failure_alert, run_of
 from skill_batch.notifiers.alert import JAPAN, Alert
-from skill_batch.notifiers.alert_kinds import FAILED_RUN, MISSED_RUN
+from skill_batch.notifiers.alert_kinds import MISSED_RUN
 from skill_batch.notifiers.alert_outbox import send_alert
 from skill_batch.notifiers.channels import Channels, load_channels
 from skill_batch.notifiers.deadline_alert import late_alert
-from skill_batch.notifiers.failure_alert import failure_key, result_alert
+from skill_batch.notifiers.failure_alert import failure_key
 from skill_batch.notifiers.run_links import run_links
 from skill_batch.notifiers.triggering_user import TriggeringUser, address_to, severity_for, triggering_user
 from include.skillreport.core.catalog import TENANT_MONITORING, OperationSpec
+from include.skillreport.core.failure_kinds import RUN_LOST, RUN_UNCLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_FIND_THE_CAUSE = "画面に Import Errors がないか、スケジューラーが動いているかを確認してください。直したら、"
 # An alert names this many business dates; of more it names the first and the last.
 _LISTED_DAYS = 7
 
@@ -110,16 +110,14 @@ def _failure_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[s
     alerts = []
     for failure in unreported_failures(platform, now):
         user = _user_of(failure.spec, failure)
-        alert = result_alert(
-            failure.spec.name,
-            severity_for(user, failure.spec.run_severity.name),
-            failure.spec.mapped_task,
+        alert = failure_alert(failure.spec).of_result(
+            user,
             failure.result,
             run_links(failure.dag_id, failure.run_id),
-            "通知の前にワーカーが止まったため、見回り（BATCH-018-03）がお知らせします",
+            remark="通知の前にワーカーが止まったため、見回り（BATCH-018-03）がお知らせします",
         )
         key = failure_key(failure.dag_id, failure.run_id, failure.spec.id, failure.attempt)
-        alerts.append((key, address_to(user, alert)))
+        alerts.append((key, alert))
     return alerts
 
 
@@ -137,7 +135,7 @@ def _unclosed_alerts(
                 execution.spec,
                 execution,
                 "消去（Clear）してやり直した実行が、結果をまとめる前に止まりました（強制終了、メモリ不足など）",
-                "画面でこの実行の close_run を消去（Clear）し、結果を確認してください。",
+                RUN_UNCLOSED,
             ),
         )
         for execution in unclosed_executions(platform, now)
@@ -148,27 +146,18 @@ def _unclosed_alerts(
 def _orphan_alert(spec: RunSpec, execution: RunningExecution, reason: str) -> tuple[str, Alert]:
     # The same key as the failure alert, which the DAG processor may have sent for a lost worker.
     key = failure_key(execution.dag_id, execution.run_id, spec.id, execution.attempt)
-    action = f"処理は途中の可能性があります。{execution.dag_id} を Trigger でやり直してください。"
-    return key, _lost_run_alert(spec, execution, f"{reason}。失敗にしました", action)
+    return key, _lost_run_alert(spec, execution, f"{reason}。失敗にしました", RUN_LOST)
 
 
 def _lost_run_alert(
-    spec: RunSpec, execution: RunningExecution | UnclosedExecution, error: str, action: str
+    spec: RunSpec, execution: RunningExecution | UnclosedExecution, error: str, code: str
 ) -> Alert:
-    user = _user_of(spec, execution)
-    severity = severity_for(user, spec.run_severity.name)
-    alert = Alert(
-        title=FAILED_RUN.title(spec.id),
-        lines=(
-            f"{spec.name}（重要度 {severity}）",
-            f"実行ID: {execution.execution_id}",
-            f"エラー: {error}",
-        ),
-        actions=(f"対処: {action}",),
-        links=run_links(execution.dag_id, execution.run_id),
-        severity=severity,
+    return failure_alert(spec).of_failures(
+        _user_of(spec, execution),
+        (f"実行ID: {execution.execution_id}", f"エラー: {error}"),
+        [(code, "")],
+        run_links(execution.dag_id, execution.run_id),
     )
-    return address_to(user, alert)
 
 
 def _late_alert(spec: RunSpec, execution: RunningExecution, elapsed: timedelta) -> tuple[str, Alert]:
@@ -258,7 +247,7 @@ def not_started_alert(missed: MissedStarts, paused: Sequence[MissedStarts]) -> A
             *([f"その後に始まった予定: {_minute(missed.started_after)}"] if missed.started_after else []),
             *([f"ほかに、一時停止中で始まっていないバッチ: {listed}"] if listed else []),
         ),
-        actions=(f"対処: {_repair(missed)}",),
+        actions=(*([] if missed.started_after else [MISSED_RUN.action]), f"対処: {_repair(missed)}"),
         severity=spec.run_severity.name,
     )
 
@@ -269,18 +258,17 @@ def _repair(missed: MissedStarts) -> str:
     from include.skillreport.core.execution.business_date import business_date_of
 
     spec = missed.spec
-    cause = "" if missed.started_after else _FIND_THE_CAUSE
     if spec.works_on is WorksOn.RUN_DATE:
         if missed.started_after:
             return "予定はもう動いています。止まっていた間の実行をやり直す必要はありません。"
-        return f"{cause}{spec.dag_id} を 1 回 Trigger してください（業務日は空欄）。"
+        return f"{spec.dag_id} を 1 回 Trigger してください（業務日は空欄）。"
     days = sorted({business_date_of(each, spec.works_on) for each in missed.fired_at})
     listed = "、".join(day.isoformat() for day in days[:_LISTED_DAYS])
     if len(days) > _LISTED_DAYS:
         # Between the first and the last day, single days may have a run.
         listed = f"{days[0]} から {days[-1]} までのうち実行のない {len(days)} 日"
     in_order = "古い業務日から順に、1 つずつ " if len(days) > 1 else ""
-    return f"{cause}{spec.dag_id} を業務日 {listed} で、{in_order}Trigger してください。"
+    return f"{spec.dag_id} を業務日 {listed} で、{in_order}Trigger してください。"
 
 
 def _minute(moment: datetime) -> str:

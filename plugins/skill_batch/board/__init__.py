@@ -8,7 +8,7 @@
     database.py         the pool of read-only connections; contents.py reads texts of messages with another role
     archived_files.py   invoices in the object store, and their sheets as images
     actions.py          what the buttons start; targets.py shows what an action works on
-    runs.py             usual durations, progress, missed starts; failures.py groups failed tenants; runbook.py has the instructions
+    runs.py             usual durations, progress, missed starts; failures.py groups failed tenants
     pages/              one module per page: its queries and its route; sql/ has the statements
     rendering.py        templates, languages, formats; charts.py draws; texts/ has the English form of the texts
 

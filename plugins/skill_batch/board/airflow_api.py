@@ -65,10 +65,6 @@ class AirflowApi:
         found: list[dict[str, Any]] = self._call("GET", "/dags/~/dagRuns", params=criteria)["dag_runs"]
         return found
 
-    def dag(self, dag_id: str) -> dict[str, Any] | None:
-        """The DAG with its documentation, or None."""
-        return self._found(f"/dags/{quote(dag_id, safe='')}/details")
-
     def task_instances(self, dag_id: str, run_id: str, states: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         """The task instances of a run in these states (all, if none is given), at most 2,000."""
         path = f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}/taskInstances"

@@ -9,6 +9,8 @@ from typing import Any
 import psycopg
 
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.core.catalog import RunSpec
+from include.skillreport.core.failure_kinds import NO_RESULT, FailureKind, kind_of
 
 # A group names this many tenants and counts the others.
 LISTED = 20
@@ -78,6 +80,15 @@ def load_failures(
             FailureGroup(tenants[0].error_code, tenants[0].reason, tenants, group[0]["tenants"])
         )
     return by_run
+
+
+def kinds_of_run(
+    spec: RunSpec, codes: Sequence[str] | None, groups: Sequence[FailureGroup]
+) -> list[FailureKind]:
+    """The kinds of a run's failures. ``codes`` are those of the whole run: of a step, whose tenants have no code, and of problems."""
+    of_tenants = [group.error_code or NO_RESULT for group in groups if group.error_code or not codes]
+    kinds = [kind_of(spec, code) for code in (*of_tenants, *(codes or ()))]
+    return list({kind.name: kind for kind in kinds}.values())
 
 
 def _tenant(row: Mapping[str, Any]) -> FailedTenant:

@@ -22,12 +22,16 @@ from skill_batch.board.access import Rights
 from skill_batch.board.invoice_words import STATES as INVOICE_STATES
 from skill_batch.notifiers.run_links import BOARD_PREFIX
 from include.skillreport.core.catalog import (
+    APPROVALS,
     NOTIFICATION_RETRY,
     TENANT_BILLING,
     TENANT_MONITORING,
     TENANT_USAGE,
+    OperationSpec,
+    RunSpec,
 )
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.failure_kinds import FailureKind
 from include.skillreport.core.version import VERSION
 from include.skillreport.core.yaml_files import load_yaml
 
@@ -97,7 +101,7 @@ class Links:
         return f"{self.board}/{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
 
     def dag(self, dag_id: str) -> str:
-        """The DAG in Airflow's UI; its documentation is the runbook."""
+        """The DAG in Airflow's UI; its documentation has hints that only this batch has."""
         return f"{self.airflow}/dags/{quote(dag_id, safe='')}"
 
     def run(self, dag_id: str, run_id: str) -> str:
@@ -108,6 +112,16 @@ class Links:
         """The task instance in Airflow's UI, with its log."""
         task = f"{self.run(dag_id, run_id)}/tasks/{quote(task_id, safe='')}"
         return f"{task}/mapped/{map_index}" if map_index >= 0 else task
+
+    def place(self, kind: FailureKind, spec: RunSpec, dag_id: str) -> str:
+        """Where an operator acts on a failure of this kind: a page of the board or of Airflow."""
+        if kind.page == "messages":
+            return self.page("messages")
+        if kind.page == "approvals":
+            return self.dag(APPROVALS[spec.id].dag_id)
+        return self.dag(
+            spec.batch.dag_id if kind.page == "batch" and isinstance(spec, OperationSpec) else dag_id
+        )
 
     def request(self, dag_id: str, run_id: str) -> str:
         """The request of a run in Airflow's UI, where a user answers it."""

@@ -55,7 +55,7 @@ class _BatchDbHook(PostgresHook):
             # A failed connection has no SQLSTATE, so a wrong password and a starting server cannot be distinguished.
             raise DatabaseUnavailableError(
                 f"PostgreSQL {self.connection.host}:{self.connection.port or 5432} に接続できません（接続 '{conn_id}'）。"
-                f"起動するか接続の設定を直してから、このタスクを消去（Clear）してください（{reason_of(error)}）。"
+                f"起動するか接続の設定を直してください（{reason_of(error)}）。"
             ) from None
         # The provider uses psycopg 3, because requirements.txt installs it.
         assert isinstance(connection, psycopg.Connection)
@@ -68,7 +68,7 @@ class _BatchDbHook(PostgresHook):
             if is_recoverable(error):
                 raise DatabaseUnavailableError(
                     f"PostgreSQL への接続（接続 '{conn_id}'）が、ロール {self.role} になる前に切れました（{reason_of(error)}）。"
-                    "サーバーを確認し、動いていればこのタスクを消去（Clear）してください。"
+                    "サーバーを確認してください。"
                 ) from None
             raise SchemaError(f"接続 '{conn_id}' の{self._refusal(error, login)}") from None
         limit = int(self.statement_timeout.total_seconds() * 1000) if self.statement_timeout else 0

@@ -32,7 +32,8 @@ class Alert:
     """A message to the operators: what happened (``title``, ``lines``, ``tenants``), what to do (``actions``), where to look (``links``).
 
     ``arose_at`` is the time of the event, which a late message shows. ``severity`` is the name of a ``Severity`` of the registry.
-    ``triggering_user`` is Airflow's name of the person who gets the alert instead of the operators (see ``triggering_user.py``).
+    ``triggering_user`` is Airflow's name of the person who gets the alert instead of the operators (see ``triggering_user.py``). ``kinds``
+    are the names of the kinds of failure, for the board.
     """
 
     title: str
@@ -43,6 +44,7 @@ class Alert:
     severity: str = "MEDIUM"
     arose_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     triggering_user: str | None = None
+    kinds: tuple[str, ...] = ()
 
     def as_text(self) -> str:
         """Plain text, for the log, Slack's preview and the text part of the email."""
@@ -89,7 +91,7 @@ class Alert:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Alert:
         """The alert from the result of ``as_json``."""
-        texts = {name: tuple(value[name]) for name in ("lines", "tenants", "actions")}
+        texts = {name: tuple(value.get(name, ())) for name in ("lines", "tenants", "actions", "kinds")}
         links = tuple((label, url) for label, url in value["links"])
         return cls(
             **{**value, **texts, "links": links, "arose_at": datetime.fromisoformat(value["arose_at"])}

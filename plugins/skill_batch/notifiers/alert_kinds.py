@@ -20,6 +20,11 @@ class AlertKind:
     severity: str
     what_to_do: str
 
+    @property
+    def action(self) -> str:
+        """The line of an alert that says what to do."""
+        return f"対処: {self.what_to_do}。"
+
     def title(self, batch_id: str) -> str:
         """The title of an alert of this kind."""
         return f"{self.name}: {batch_id}"
@@ -31,24 +36,24 @@ FAILED_RUN = AlertKind(
     "バッチ実行失敗",
     "実行かテナントが失敗した、または実行全体の問題がある。実行 1 回につきバッチごとに 1 通。消去して再び失敗すると、もう 1 通",
     _OF_THE_BATCH,
-    "原因を取り除き、失敗したインスタンスを下流ごと消去する。実行全体の問題は、通知の「対処」のとおりにする",
+    "通知の「対処」のとおりにする（「失敗の種類」）",
 )
 LATE_RUN = AlertKind(
     "バッチ制限時間超過",
     "実行中に、制限時間を超えた",
     _OF_THE_BATCH,
-    "ログが進んでいれば待つ。止まっていれば、そのタスクを消去する",
+    "画面で実行中のタスクのログを確認する。進んでいれば待ち、止まっていれば、そのタスクを消去（Clear）する。二重に処理されない",
 )
 SLOW_RUN = AlertKind(
     "バッチ性能低下",
     "成功した直近 20 回の平均の 1.5 倍を超え、差も 30 秒を超えた（5 回以上の記録があるとき）",
     "MEDIUM",
-    "急がない。データ量の増加か、データベースの負荷を調べる",
+    "急がない。実行中なら待つ。テナント数・データ量の増加か、データベースの負荷を調べる",
 )
 MISSED_RUN = AlertKind(
     "バッチ未開始",
     "予定の時刻に実行が始まらなかった（BATCH-018-03 が毎時調べる）。続く間は 1 日に 1 通。一時停止中の DAG の分は送らない",
     _OF_THE_BATCH,
-    "「Dag 取り込みエラー」とスケジューラーを確認し、通知の「対処」のとおりに手動実行する",
+    "「Dag 取り込みエラー」とスケジューラーを確認して直し、抜けた業務日を手動実行（Trigger）する",
 )
 ALERT_KINDS = (FAILED_RUN, LATE_RUN, SLOW_RUN, MISSED_RUN)

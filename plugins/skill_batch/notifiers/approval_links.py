@@ -50,14 +50,14 @@ def name_of(user: Mapping[str, Any]) -> str:
     return str(user["name"] or user["id"])
 
 
-def approval_links(asked: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+def approval_links(asked: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """The link to the request in Airflow's UI; empty if users do not see it."""
     if not asked or asked.get("problem"):
         return ()
     return (("承認の画面を開く", required_actions_url(asked["dag_id"], asked["run_id"])),)
 
 
-def approval_problem(asked: dict[str, Any]) -> str:
+def approval_problem(asked: Mapping[str, Any]) -> str:
     """Why users do not see the request, and what to do; empty if they see it."""
     if asked.get("is_paused"):
         return f"DAG {asked['dag_id']} が一時停止中のため、承認の確認はまだ画面に出ていません。再開してください。"

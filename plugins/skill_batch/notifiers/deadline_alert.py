@@ -210,10 +210,7 @@ def late_alert(
             f"実行ID: {execution_id}",
             f"経過時間: {_duration(elapsed)}（制限時間 {_duration(limit)}）",
         ),
-        actions=(
-            "対処: 画面で実行中のタスクのログを確認してください。進んでいれば待ち、止まっていればそのタスクを"
-            "消去（Clear）してください。再実行しても二重に処理されません。",
-        ),
+        actions=(LATE_RUN.action,),
         links=links,
         severity=severity,
     )
@@ -238,11 +235,7 @@ def slow_alert(
             f"実行時間: {_duration(slow.seconds)}{'' if has_ended else '（実行中）'}",
             f"平均: {_duration(slow.average_seconds)}{basis}、比率: {slow.ratio} 倍（通知は {FACTOR} 倍超）",
         ),
-        actions=(
-            "対処: 急ぎの作業はありません。テナント数・データ量の増加か、データベースの負荷を確認してください。"
-            if has_ended
-            else "対処: 画面で実行中のタスクのログを確認してください。進んでいれば待ってください。",
-        ),
+        actions=(SLOW_RUN.action,),
         links=links,
     )
 

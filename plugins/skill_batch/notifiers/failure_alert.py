@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
@@ -29,7 +30,7 @@ from skill_batch.notifiers.triggering_user import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import psycopg
     from airflow.sdk import Context
@@ -64,6 +65,7 @@ class FailureAlert(BaseNotifier):
 
     :param severity: how urgent the failure is: the name of an ``include.skillreport.core.catalog.Severity``.
     :param mapped_task: the id of the mapped task, which an operator clears.
+    :param kind_of: the kind of a failure (``include.skillreport.core.failure_kinds.FailureKind``), from its error or code; None: killed.
     :param is_operation: whether the DAG is an operation, whose alerts go to the user who triggered it.
     :param is_approval: whether the DAG requests an approval. After the answer, its alerts go to the user who answered.
     :param event: the first word of the alert's key. Alerts of one attempt with different events are all sent.
@@ -75,6 +77,7 @@ class FailureAlert(BaseNotifier):
         batch_name: str,
         severity: str,
         mapped_task: str,
+        kind_of: Callable[[BaseException | str | None], Any],
         *,
         is_operation: bool = False,
         is_approval: bool = False,
@@ -85,6 +88,7 @@ class FailureAlert(BaseNotifier):
         self.batch_name = batch_name
         self.severity = severity
         self.mapped_task = mapped_task
+        self.kind_of = kind_of
         self.is_operation = is_operation
         self.is_approval = is_approval
         self.event = event
@@ -109,19 +113,39 @@ class FailureAlert(BaseNotifier):
         # would hang until the DAG processor kills it, together with the next callbacks of this file. The alert's key prevents a second
         # alert.
         if is_sent and error is not None:
-            self._mark_reported(context)
+            self._mark_reported(context, error)
 
-    def _mark_reported(self, context: Context) -> None:
-        """Push a mark for ``close_run``. If a failed step has no mark, ``close_run`` sends the alert."""
+    def _mark_reported(self, context: Context, error: BaseException | str) -> None:
+        """Push the kind of the failure for ``close_run``. If a failed step has pushed none, ``close_run`` sends the alert."""
         try:
-            context["ti"].xcom_push(REPORTED_KEY, True)
+            context["ti"].xcom_push(REPORTED_KEY, self.kind_of(error).name)
         except Exception as error:
             self.log.warning("The alert could not be marked: %s", error)
 
     def compose(self, context: Context, result: Any) -> Alert:
         """The alert about this failure. ``result`` is the result of the run; None if the run was not closed."""
+        ti, error = context["ti"], context.get("exception")
         user = self._triggering_user(context)
-        return address_to(user, self._compose(context, severity_for(user, self.severity), result))
+        # The reason of a failed mapped instance is in its log, and clearing another task does not help.
+        instance = next(iter(getattr(error, "instances", ())), None)
+        log_url = (
+            instance_log_url(ti.dag_id, ti.run_id, instance.task_id, instance.map_index)
+            if instance
+            else ti.log_url
+        )
+        links = run_links(ti.dag_id, ti.run_id, log_url)
+        if result is not None and (error or result.failed_tenants):
+            return self.of_result(user, result, links, approval_of(ti))
+        return self.of_failures(
+            user,
+            (
+                f"実行ID: {ti.run_id}",
+                f"エラー: {_reason(error)}",
+                *([_succeeded(result)] if result else []),
+            ),
+            [(error, f"この実行の {getattr(error, 'step', ti.task_id)} ")],
+            links,
+        )
 
     def compose_unreported(
         self, context: Context, failed_tasks: Sequence[str], database: psycopg.Connection | None
@@ -133,30 +157,87 @@ class FailureAlert(BaseNotifier):
         user = self._triggering_user(context)
         ti = context.get("ti")
         result = self._recorded(context, failed_tasks, database)
+        links = run_links(context["dag"].dag_id, context["run_id"], ti.log_url if ti else "")
         if result and result.failed_tenants:
             # In the DAG of a family, the task may be of another batch.
             asked = approval_of(ti) if ti and ti.task_id in failed_tasks else {}
-            links = run_links(context["dag"].dag_id, context["run_id"], ti.log_url if ti else "")
-            return address_to(
-                user, self._result_alert(severity_for(user, self.severity), result, links, asked)
-            )
+            return self.of_result(user, result, links, asked)
         listed = "、".join(failed_tasks[:LISTED_TENANTS])
         more = len(failed_tasks) - LISTED_TENANTS
         last = next((name for name in failed_tasks if name.endswith(_LAST_TASK)), None)
-        alert = Alert(
-            title=FAILED_RUN.title(self.batch_id),
-            lines=(
-                f"{self.batch_name}（重要度 {severity_for(user, self.severity)}）",
+        return self.of_failures(
+            user,
+            (
                 f"実行ID: {context['run_id']}",
                 f"エラー: 実行が失敗し、どのタスクも理由を通知していません。{_KILLED_OR_MARKED}",
                 f"失敗したタスク: {listed or '不明'}{f' ほか {more} 件' if more > 0 else ''}",
                 *([_succeeded(result)] if result else []),
             ),
-            actions=(_what_to_do(None, last or next(iter(failed_tasks), _LAST_TASK)),),
-            links=run_links(context["dag"].dag_id, context["run_id"], ti.log_url if ti else ""),
-            severity=severity_for(user, self.severity),
+            [(None, f"この実行の {last or next(iter(failed_tasks), _LAST_TASK)} ")],
+            links,
+        )
+
+    def of_result(
+        self,
+        user: TriggeringUser | None,
+        result: Any,
+        links: Links,
+        asked: Mapping[str, Any] = MappingProxyType({}),
+        remark: str = "",
+    ) -> Alert:
+        """The alert about a closed run. ``result`` is a ``RunResult`` of the execution log; ``asked`` is as in ``approval_of``."""
+        first, *others = _errors(result)
+        lines = (
+            f"実行ID: {result.execution_id}",
+            f"業務日: {result.business_date:%Y-%m-%d}",
+            f"エラー: {first}",
+            *(f"ほかのエラー: {error}" for error in others),
+            *filter(None, [approval_problem(asked), remark]),
+        )
+        return self.of_failures(
+            user,
+            lines,
+            self._failures_of(result),
+            (*links, *approval_links(asked)),
+            _failed_tenants(result),
+        )
+
+    def of_failures(
+        self,
+        user: TriggeringUser | None,
+        lines: Sequence[str],
+        failures: Sequence[tuple[BaseException | str | None, str]],
+        links: Links,
+        tenants: tuple[str, ...] = (),
+    ) -> Alert:
+        """The alert about these failures: each an error or a code as in ``kind_of``, and what failed and may be cleared."""
+        severity = severity_for(user, self.severity)
+        kinds = [(self.kind_of(failure), failed) for failure, failed in failures]
+        names = tuple(dict.fromkeys(kind.name for kind, _ in kinds))
+        remedies = (
+            f"対処{f'（{kind.meaning}）' if len(names) > 1 else ''}: {kind.remedy(failed)}"
+            for kind, failed in kinds
+        )
+        waits = (f"朝まで待てるか: {kind.waits}" for kind, _ in kinds)
+        alert = Alert(
+            title=FAILED_RUN.title(self.batch_id),
+            lines=(f"{self.batch_name}（重要度 {severity}）", *lines),
+            tenants=tenants,
+            actions=tuple(dict.fromkeys([*remedies, *waits])),
+            links=links,
+            severity=severity,
+            kinds=names,
         )
         return address_to(user, alert)
+
+    def _failures_of(self, result: Any) -> list[tuple[str, str]]:
+        """The codes of the failures with what failed, in the order of the errors."""
+        codes = dict.fromkeys(code for tenant in result.failed_tenants for code in tenant.error_codes)
+        failures = [(code, f"失敗したテナントの {self.mapped_task} だけ") for code in codes]
+        # A clear of the tenants' instances clears the other failed tasks, too.
+        if result.error and not any(self.kind_of(code).clear for code in codes):
+            failures.append((result.error_code, "最初に失敗したタスク"))
+        return failures + [(problem.code, "") for problem in result.problems]
 
     def _triggering_user(self, context: Context) -> TriggeringUser | None:
         run = context.get("dag_run")
@@ -175,41 +256,6 @@ class FailureAlert(BaseNotifier):
             return None
         run = context["dag"].dag_id, context["run_id"], self.batch_id
         return recorded_result(database, *run, f"{_LAST_TASK}: {_KILLED_OR_MARKED}")
-
-    def _compose(self, context: Context, severity: str, result: Any) -> Alert:
-        ti, error = context["ti"], context.get("exception")
-        # The reason of a failed mapped instance is in its log, and clearing another task does not help.
-        instance = next(iter(getattr(error, "instances", ())), None)
-        log_url = (
-            instance_log_url(ti.dag_id, ti.run_id, instance.task_id, instance.map_index)
-            if instance
-            else ti.log_url
-        )
-        links = run_links(ti.dag_id, ti.run_id, log_url)
-        if result is None or not (error or result.failed_tenants):
-            return Alert(
-                title=FAILED_RUN.title(self.batch_id),
-                lines=(
-                    f"{self.batch_name}（重要度 {severity}）",
-                    f"実行ID: {ti.run_id}",
-                    f"エラー: {_reason(error)}",
-                    *([_succeeded(result)] if result else []),
-                ),
-                actions=(_what_to_do(error, getattr(error, "step", ti.task_id)),),
-                links=links,
-                severity=severity,
-            )
-        return self._result_alert(severity, result, links, approval_of(ti))
-
-    def _result_alert(self, severity: str, result: Any, links: Links, asked: dict[str, Any]) -> Alert:
-        return result_alert(
-            self.batch_name,
-            severity,
-            self.mapped_task,
-            result,
-            (*links, *approval_links(asked)),
-            approval_problem(asked),
-        )
 
 
 def is_closing(failed_tasks: Sequence[str], mapped_task: str) -> bool:
@@ -254,42 +300,6 @@ def _reason(error: Any) -> str:
     return shorten(str(error), _RUN_REASON_LIMIT)
 
 
-def _what_to_do(error: Any, task_id: str) -> str:
-    if type(error).__name__ == "ParameterError":
-        return "対処: パラメータを直して Trigger し直してください。この実行を消去（Clear）しても、同じパラメータのままです。"
-    return (
-        f"対処: 原因を取り除き、画面でこの実行の {task_id} を下流ごと消去（Clear）してください。"
-        "再実行しても二重に処理されません。"
-    )
-
-
-def result_alert(
-    batch_name: str,
-    severity: str,
-    mapped_task: str,
-    result: Any,
-    links: Links,
-    remark: str = "",
-) -> Alert:
-    """The alert about a closed run with failures. ``result`` is a ``RunResult`` of the execution log."""
-    first, *others = _errors(result)
-    return Alert(
-        title=FAILED_RUN.title(result.batch_id),
-        lines=(
-            f"{batch_name}（重要度 {severity}）",
-            f"実行ID: {result.execution_id}",
-            f"業務日: {result.business_date:%Y-%m-%d}",
-            f"エラー: {first}",
-            *(f"ほかのエラー: {error}" for error in others),
-            *([remark] if remark else []),
-        ),
-        tenants=_failed_tenants(result),
-        actions=tuple(f"対処: {action}" for action in _actions(result, mapped_task)),
-        links=links,
-        severity=severity,
-    )
-
-
 def _errors(result: Any) -> list[str]:
     """What failed: tenants, a step, and problems of the whole run."""
     errors = [result.error] if result.error else []
@@ -316,17 +326,3 @@ def _failed_tenants(result: Any) -> tuple[str, ...]:
     if len(failed) > LISTED_TENANTS:
         listed.append(f"• ほか {len(failed) - LISTED_TENANTS} テナント")
     return ("失敗したテナント:", *listed) if listed else ()
-
-
-def _actions(result: Any, mapped_task: str) -> list[str]:
-    """The remedy of each kind of error, in the order of the errors."""
-    remedies = [f"{each.remedy}。" for each in result.problems if each.remedy]
-    if result.failed_tenants:
-        cleared = f"失敗したテナントの {mapped_task} だけを下流ごと消去（Clear）してください。成功したテナントの結果はそのまま残ります。"
-    elif result.error or not remedies:
-        cleared = (
-            "最初に失敗したタスクを下流ごと消去（Clear）してください。再実行しても二重に処理されません。"
-        )
-    else:
-        return remedies
-    return [f"原因を取り除き、画面で{cleared}", *remedies]

@@ -19,11 +19,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RecordedFailure:
-    """A tenant that did not succeed."""
+    """A tenant that did not succeed, with the codes of its failures."""
 
     code: str
     name: str
     reason: str
+    error_codes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class RecordedResult:
     recorded_reason: str | None = None
     # Always empty: ``close_run`` determines the problems of the whole run, and it was killed.
     problems: tuple[()] = ()
+    # ``include.skillreport.core.failure_kinds.NO_RESULT``
+    error_code: str = "NO_RESULT"
 
     @property
     def success_count(self) -> int:

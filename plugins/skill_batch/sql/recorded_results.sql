@@ -16,10 +16,12 @@ LIMIT 1;
 SELECT
     coalesce(tenant.tenant_code, outcome.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_name, outcome.tenant_id) AS tenant_name,
-    outcome.reason
+    outcome.reason,
+    outcome.error_codes
 FROM (
     SELECT
         tenant_id,
+        array_agg(DISTINCT coalesce(error_code, 'NO_RESULT')) AS error_codes,
         string_agg(
             concat_ws(
                 ': ',

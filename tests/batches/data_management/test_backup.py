@@ -400,9 +400,7 @@ def test_a_killed_dump_blocks_others_until_its_run_is_closed(
         connection.execute(f"CREATE DATABASE {scratch}")
 
     refused, _ = backups.open()
-    with pytest.raises(
-        BackupError, match=rf"別の実行がバックアップ中です（{killed.execution_id}、DAG .*Clear"
-    ):
+    with pytest.raises(BackupError, match=rf"別の実行がバックアップ中です（{killed.execution_id}、DAG "):
         backups.first_steps(refused)
     assert files(backups.root) == half
     assert backups.server.databases(backups.server.scratch_prefix) == [scratch]

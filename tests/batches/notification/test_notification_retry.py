@@ -92,10 +92,7 @@ def test_expired_messages_are_given_up_and_reported(
     told = run_notifications(database, services, spec=NOTIFICATION_RETRY)
 
     assert statuses(host) == {("slack", "expired"): 1}
-    assert (
-        "期限切れの通知 1 件。DAG operate_notifications の操作「一覧」で確認し、"
-        "再送・破棄・送信済みのどれかに決めてください（slack 1 件: 予定から" in told.failed_tenants[0].reason
-    )
+    assert "期限切れの通知 1 件（slack 1 件: 予定から" in told.failed_tenants[0].reason
     assert host.execute(
         'SELECT send_status, response_code FROM "HIS_NotificationLog" WHERE id = %s', [log_id]
     ).fetchone() == ("FAILED", "expired")

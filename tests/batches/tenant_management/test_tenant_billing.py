@@ -330,7 +330,7 @@ def test_days_that_are_not_closed_stop_their_tenant_until_they_are(
 
     assert (first.status, first.success_count) == ("partial", 1)
     assert reasons(first)["A"].startswith(
-        "使用量が締まっていない日があります（2 日: 2026-10-07、2026-10-31）。BATCH-018-01 をその日付で実行してから"
+        "使用量が締まっていない日があります（2 日: 2026-10-07、2026-10-31）"
     )
     assert outcomes(host, first)["A"]["error_code"] == "USAGE_NOT_CLOSED"
     assert [row["tenant_id"] for row in invoices(host)] == ["B"]

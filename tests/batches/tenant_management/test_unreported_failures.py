@@ -88,7 +88,7 @@ def test_an_alert_before_a_clear_does_not_count_for_later_failures(
     assert unreported(platform) == []
 
 
-def test_a_problem_of_the_whole_run_keeps_its_remedy(platform: psycopg.Connection) -> None:
+def test_a_problem_of_the_whole_run_keeps_its_code(platform: psycopg.Connection) -> None:
     run = run_log.open_execution(
         platform,
         NOTIFICATION_RETRY,
@@ -101,13 +101,13 @@ def test_a_problem_of_the_whole_run_keeps_its_remedy(platform: psycopg.Connectio
         dry_run=False,
     )
     platform.execute("UPDATE batch.tenant_outcome SET status = 'success'")
-    remark = RunRemark({"mails": 0}, "受信箱を読めません", "接続を直してください")
+    remark = RunRemark({"mails": 0}, "受信箱を読めません", "MAILBOX_UNREADABLE")
     record_remark(platform, run, "read_mailbox", remark, datetime.now(UTC))
     assert run_log.close_execution(platform, run).status == "partial"
 
     (failure,) = unreported_failures(platform, datetime.now(UTC) + LATER)
 
-    assert failure.result.problems == (RunProblem("受信箱を読めません", "接続を直してください"),)
+    assert failure.result.problems == (RunProblem("受信箱を読めません", "MAILBOX_UNREADABLE"),)
     assert (failure.result.error, failure.result.failed_tenants) == (None, [])
 
 

@@ -56,7 +56,5 @@ class BackupAccess:
         server = self.server()
         database = server.scratch_database(backup_id)
         if not server.databases(database):
-            raise BackupError(
-                f"検証用データベース {database} がありません。dump から下流ごと消去（Clear）してください。"
-            )
+            raise BackupError(f"検証用データベース {database} がありません。", "DUMP_MISSING")
         return server.connect(database)

@@ -61,7 +61,6 @@ from include.skillreport.batches.data_backup.tenant_export import (
     restore_tenant,
     verify_restored,
 )
-from include.skillreport.core.catalog import DATA_BACKUP
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import (
@@ -269,7 +268,6 @@ class DataBackupBatch(TenantBatch):
         if failed:
             raise BackupError(
                 f"{len(failed)} テナントの書き出しが終わっていないため、バックアップは完成していません（{'、'.join(failed[:5])}）。"
-                f"失敗した {DATA_BACKUP.mapped_task} を下流ごと消去（Clear）してください。"
             )
         backup_id, status, snapshot_at = own_backup(work.connection, work.run)
         if status == "verified":  # an earlier attempt has closed it
@@ -365,8 +363,8 @@ class DataBackupBatch(TenantBatch):
         if dump_bytes < least and not run.options["accept_smaller"]:
             raise BackupError(
                 f"ダンプが小さすぎます（{dump_bytes:,} バイト、前回 {row[0] if row else 0:,} バイトの "
-                f"{self._settings.least_percent} % 未満）。データが失われていないか確認し、正しければ"
-                "「小さいダンプを認める」を付けて実行してください。"
+                f"{self._settings.least_percent} % 未満）。",
+                "DUMP_SMALLER",
             )
 
     def _record_unverified(self, work: Work, unverified: Sequence[str]) -> None:
@@ -379,8 +377,7 @@ class DataBackupBatch(TenantBatch):
                 f"{len(unverified)} 表（{'、'.join(unverified[:_NAMED_TABLES])}{more}。一覧は {DUMP_MANIFEST} の unverified）は、"
                 "復元できることだけを確かめ、中身を照合していません"
             )
-        remedy = "その処理が終わってから、バックアップをもう一度実行（Trigger）してください"
-        remark = RunRemark({"unverified": len(unverified)}, problem, remedy, in_each_run=True)
+        remark = RunRemark({"unverified": len(unverified)}, problem, "TABLES_UNVERIFIED", in_each_run=True)
         record_remark(work.connection, work.run, "dump", remark, self._access.installation.now())
 
     def _export_source(self, run: Run) -> ExportSource:

@@ -110,8 +110,9 @@ def begin_backup(platform: psycopg.Connection, run: Run, store: ObjectStore, *, 
         running = _SQL.execute(platform, "running_backup", **execution).fetchone()
         if running:
             raise BackupError(
-                "別の実行がバックアップ中です（{}、DAG {} の {}）。"
-                "それが終わるのを待ってから、dump を下流ごと消去（Clear）してください。".format(*running)
+                "別の実行がバックアップ中です（{}、DAG {} の {}）。それが終わるのを待ってください。".format(
+                    *running
+                )
             )
         earlier_attempt = _SQL.execute(platform, "own_backup", **execution).fetchone()
         if earlier_attempt:
@@ -141,7 +142,7 @@ def own_backup(connection: psycopg.Connection, run: Run) -> tuple[str, str, date
     """The id, status and time of the run's backup."""
     row = _SQL.execute(connection, "own_backup", execution_id=run.execution_id).fetchone()
     if row is None:
-        raise BackupError("この実行のダンプがありません。dump から下流ごと消去（Clear）してください。")
+        raise BackupError("この実行のダンプがありません。", "DUMP_MISSING")
     return str(row[0]), str(row[1]), row[2]
 
 
@@ -195,14 +196,12 @@ def require_unfinished(backup_id: str, status: str) -> None:
     if status == "verified":
         raise _is_complete_already(backup_id)
     if status in ("deleting", "deleted"):
-        raise BackupError(
-            f"この実行のバックアップ {backup_id} は整理（削除）されました。取り直すには、新しく実行（Trigger）してください。"
-        )
+        raise BackupError(f"この実行のバックアップ {backup_id} は整理（削除）されました。", "BACKUP_CLOSED")
 
 
 def _is_complete_already(backup_id: str) -> BackupError:
     return BackupError(
-        f"この実行のバックアップ {backup_id} は完成しているため、変更しません。取り直すには、新しく実行（Trigger）してください。"
+        f"この実行のバックアップ {backup_id} は完成しているため、変更しません。", "BACKUP_CLOSED"
     )
 
 

@@ -29,18 +29,17 @@ _SPLIT_ERROR = re.compile(r"error: (?:[\w.-]+:| )*(?:dumping contents of|finishe
 
 
 class BackupError(BatchError):
-    """The backup cannot be taken, or is not usable."""
+    """The backup cannot be taken, or is not usable. ``code`` selects the ``FailureKind``."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class SchemaChangingError(BackupError):
-    """Somebody alters, creates or drops tables, for example a migration. ``state`` is the first part of the sentence."""
+    """Somebody alters, creates or drops tables, for example a migration."""
 
     recoverable = True
-
-    def __init__(self, state: str) -> None:
-        super().__init__(
-            f"{state}。自動で再試行します。それでも失敗したら、変更が終わってから dump を下流ごと消去（Clear）してください。"
-        )
 
 
 class PostgresTools:

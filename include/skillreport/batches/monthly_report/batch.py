@@ -151,8 +151,7 @@ class MonthlyReportBatch(StagingBatch):
         self._publish(work, tenant_id, report, written, recipients)
         if failure:
             raise DocumentFailedError(
-                f"PDF を作れませんでした（{reason_of(failure)}）。Excel は保存し、知らせました。"
-                "原因を除いてから、このタスク（create_report）を消去してください"
+                f"PDF を作れませんでした（{reason_of(failure)}）。Excel は保存し、知らせました"
             ) from failure
 
     def _publish(
@@ -264,8 +263,7 @@ def _stored_report(
         )
     if not has_people:
         raise PeopleDeletedError(
-            "同じ実行の別の試行が、先にレポートを保存しました。この試行は何も書いていません。"
-            "自動で再試行されない場合は、このタスク（create_report）を消去してください"
+            "同じ実行の別の試行が、先にレポートを保存しました。この試行は何も書いていません"
         )
     return MonthlyReport.model_validate(contents), recipients
 

@@ -140,7 +140,7 @@ def delete_expired(job: Job, store: ObjectStore) -> None:
     except OSError as error:
         raise ArchiveError(
             f"保存期間を過ぎた書庫 {store.location(folder)} を削除できません（{reason_of(error)}）。"
-            "保存先の権限・接続を確かめてから、このタスク（archive_notifications）を消去（Clear）してください。",
+            "保存先の権限・接続を確かめてください。",
             recoverable=is_recoverable(error),
         ) from error
 
@@ -276,7 +276,7 @@ def _write(store: ObjectStore, source: Source, key: str, content: bytes) -> None
     except OSError as error:
         raise ArchiveError(
             f"書庫 {store.location(key)} に書き込めません（{reason_of(error)}）。{source.table} からは何も削除していません。"
-            "保存先の空き容量・権限・接続を確かめてから、このタスク（archive_notifications）を消去（Clear）してください。",
+            "保存先の空き容量・権限・接続を確かめてください。",
             recoverable=is_recoverable(error),
         ) from error
 
@@ -288,13 +288,13 @@ def _read_back(store: ObjectStore, key: str, sha256: str) -> bytes:
     except OSError as error:
         raise ArchiveError(
             f"書庫 {store.location(key)} を読み戻せません（{reason_of(error)}）。確認できていない行は削除していません。"
-            "保存先を確かめてから、このタスク（archive_notifications）を消去（Clear）してください。",
+            "保存先を確かめてください。",
             recoverable=is_recoverable(error),
         ) from error
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ArchiveError(
             f"書庫 {store.location(key)} を読み戻すと、書き込んだ内容と違います。確認できていない行は削除していません。"
-            "保存先の故障を確かめてから、このタスク（archive_notifications）を消去（Clear）してください。",
+            "保存先の故障を確かめてください。",
             recoverable=True,  # a second write may succeed
         )
     return content

@@ -22,7 +22,6 @@ from include.skillreport.core.execution.batch import (
 )
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging import outbox, suppression
-from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 from include.skillreport.messaging.dispatch import DispatchReport
 from include.skillreport.messaging.feedback.reading import read_feedback
@@ -32,10 +31,6 @@ from include.skillreport.messaging.service import Notifications
 from include.skillreport.messaging.shared_limits import closed_services
 
 _SQL = Statements(Path(__file__).parent)
-
-# How an operator reopens a closed channel.
-_CHANNEL_MENDED = "外部連携の設定（SYS_IntegrationConfig）を直すと、次の回から送信します"
-_MAIL_MENDED = "Airflow の接続 'batch_smtp' を直し、DAG operate_notifications の操作「停止中のチャネルの再開」で送信してください"
 
 _FINAL_WORDS = {
     Status.DEAD: "送信できなかった通知",
@@ -150,25 +145,20 @@ def _final_failure(
     sentences = []
     if messages:
         words = "、".join(f"{_FINAL_WORDS[status]} {count} 件" for status, count in counts.items() if count)
-        sentences.append(
-            # The alert cuts long texts, so the action comes before the details.
-            f"{words}。DAG operate_notifications の操作「一覧」で確認し、再送・破棄・送信済みのどれかに決めてください"
-            f"（{_reasons(messages)}）"
-        )
+        sentences.append(f"{words}（{_reasons(messages)}）")
     if waiting:
         oldest = min(row["oldest_due_at"] for row in waiting).astimezone(JAPAN)
         sentences.append(
-            f"請求書など契約の通知 {sum(row['messages'] for row in waiting)} 件が {oldest:%m/%d %H:%M} から送信できていません。"
-            f"期限切れにはならず、送信を続けます。原因を取り除いてください（{_reasons(waiting)}）"
+            f"請求書など契約の通知 {sum(row['messages'] for row in waiting)} 件が {oldest:%m/%d %H:%M} から送信できていません"
+            f"（{_reasons(waiting)}）"
         )
     sentences += [
-        f"チャネル {row['channel']} を停止しました（{row['reason']}、待機 {row['messages']} 件）。"
-        f"{_MAIL_MENDED if row['channel'] == EMAIL else _CHANNEL_MENDED}"
+        f"チャネル {row['channel']} を停止しました（{row['reason']}、待機 {row['messages']} 件）"
         for row in channels
     ]
     return UnitFailure(
         tenant_id,
-        "NOTIFICATIONS_FAILED" if messages or waiting else "CHANNEL_CLOSED",
+        "NOTIFICATIONS_FAILED" if messages else "LETTERS_WAITING" if waiting else "CHANNEL_CLOSED",
         "。".join(sentences) + "。",
         recoverable=False,
     )

@@ -78,7 +78,7 @@ TEXTS: Mapping[Check, CheckText] = {
     ),
     Check.FAILING_BATCHES: CheckText(
         "失敗中のバッチ",
-        "そのバッチの DAG で、原因を除いてから失敗したテナントのタスクを下流ごと消去（Clear）",
+        "ボードの「昨夜」で、そのバッチの「対処」のとおりにする",
         "最新の失敗した実行のログを開き、共通の原因（接続、ディスク、ホストの変更）を除く",
     ),
     Check.STUCK_NOTIFICATIONS: CheckText(

@@ -17,6 +17,7 @@ from include.skillreport.core.database import Statements
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_log import RunningExecution
+from include.skillreport.core.failure_kinds import RUN_LOST, kind_of
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -76,6 +77,6 @@ def close_orphan(
                 execution_id=execution.execution_id,
                 detail=f"【孤立した実行】{spec.id} {spec.name}"
                 f"（{execution.started_at.astimezone(JAPAN):%m-%d %H:%M} 開始、実行ID {execution.execution_id}）: "
-                f"{reason}。失敗にしました。→ 処理は途中の可能性があります。{execution.dag_id} を Trigger でやり直してください",
+                f"{reason}。失敗にしました。→ {kind_of(spec, RUN_LOST).remedy()}",
             )
     return True

@@ -70,7 +70,7 @@ def unreported_failures(platform: psycopg.Connection, now: datetime) -> Iterator
         error = row.pop("error_message")
         tenants = failed_tenants(platform, row["execution_id"])
         problems = problems_of(platform, row["execution_id"])
-        if error == "。".join(map(str, problems)):
+        if error == "。".join(each.text for each in problems):
             error = None
         result = RunResult(**row, records=0, failed_tenants=tenants, error=error, problems=problems)
         spec = RUN_SPECS[result.batch_id]

@@ -91,8 +91,7 @@ def require_closed_days(inputs: BillingInputs) -> None:
         more = f" ほか {len(missing) - _LISTED_DAYS} 日" if len(missing) > _LISTED_DAYS else ""
         raise BillingError(
             "USAGE_NOT_CLOSED",
-            f"使用量が締まっていない日があります（{len(missing)} 日: {listed}{more}）。BATCH-018-01 をその日付で実行してから"
-            "消去（Clear）してください"
+            f"使用量が締まっていない日があります（{len(missing)} 日: {listed}{more}）"
             + (
                 ""
                 if not inputs.usage_days

@@ -103,13 +103,13 @@ class WiringError(BatchError):
 class RunRemark:
     """The remark of a step of the whole run, for the result of the run. ``details`` are figures (JSON values).
 
-    ``problem`` is why the step could not do its work, in one sentence, and ``remedy`` what an operator does about it. ``may_pass``: the
+    ``problem`` is why the step could not do its work, in one sentence, and ``code`` selects its ``FailureKind``. ``may_pass``: the
     problem may end without an operator's action. ``in_each_run``: the problem is about what this run has made, so each run reports it.
     """
 
     details: dict[str, Any] = field(default_factory=dict)
     problem: str | None = None
-    remedy: str = ""
+    code: str = ""
     may_pass: bool = False
     in_each_run: bool = False
 

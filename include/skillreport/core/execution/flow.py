@@ -67,10 +67,7 @@ log = logging.getLogger(__name__)
 _SENDING_SHARE = 0.8
 _LEAST_SEND_SECONDS = 60
 
-_MAILBOX_REMEDY = (
-    "Airflow の接続 'batch_mailbox' かメールサーバーを直してください。次の実行が、たまったメールを読みます。"
-    "この実行を消去（Clear）する必要はありません"
-)
+_MAILBOX_UNREADABLE = "MAILBOX_UNREADABLE"
 
 
 @dataclass(frozen=True)
@@ -284,10 +281,10 @@ def close_run(
         if not run.dry_run:
             for event, remark in batch.service_remarks(platform).items():
                 record_remark(platform, run, event, remark, installation.now())
-        result = run_log.close_execution(platform, run, reason_of(error) if error else None, attempt=attempt)
+        result = run_log.close_execution(platform, run, error, attempt=attempt)
         if failed_instances and result.status == "completed":
             error = run_log.InstancesFailedError(failed_instances)
-            result = run_log.close_execution(platform, run, reason_of(error), attempt=attempt)
+            result = run_log.close_execution(platform, run, error, attempt=attempt)
         batch.discard(work)
         log.info("%s", result.sentence())
         if not run.dry_run:
@@ -309,12 +306,12 @@ def _receive(
             return None
         with installation.tenants(spec.time_limit) as connection:
             work = Work(run, connection, network=replace(network, mailbox=mailbox))
-            return replace(batch.receive(work, platform), remedy=_MAILBOX_REMEDY)
+            return replace(batch.receive(work, platform), code=_MAILBOX_UNREADABLE)
     except Exception as error:
         # Without the database the run cannot continue. Any other error concerns the mailbox.
         if isinstance(error, psycopg.Error | DatabaseUnavailableError):
             raise
-        return RunRemark(problem=reason_of(error), remedy=_MAILBOX_REMEDY, may_pass=is_recoverable(error))
+        return RunRemark(problem=reason_of(error), code=_MAILBOX_UNREADABLE, may_pass=is_recoverable(error))
 
 
 def _asked(

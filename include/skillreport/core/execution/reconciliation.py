@@ -86,8 +86,7 @@ class Reconciliation:
         return RunProblem(
             f"読み取った {self.read_events} 件のうち {self.unplaced_events} 件（{share:.1f} %）をテナントに割り当てられません（"
             f"{'、'.join(self._unplaced())}）",
-            "アプリケーションの記録を直すか、設定 identity を見直してください。"
-            "この実行の数も直すには、その後で open_run を下流ごと消去（Clear）してください",
+            "ROWS_UNPLACED",
         )
 
     def _unplaced(self) -> list[str]:

@@ -28,6 +28,7 @@ from include.skillreport.core.execution.rows_scanned import load_scans
 from include.skillreport.core.execution.run_remarks import RunProblem, RunRemarks, load_remarks
 from include.skillreport.core.execution.settings import IdentitySettings
 from include.skillreport.core.execution.sharding import Shard
+from include.skillreport.core.failure_kinds import NO_RESULT, RUN_LOST
 from include.skillreport.core.version import VERSION
 
 _SQL = Statements(Path(__file__).parent)
@@ -65,16 +66,18 @@ class RunningExecution:
 
 @dataclass(frozen=True)
 class FailedTenant:
-    """A tenant that did not succeed, as operators see it."""
+    """A tenant that did not succeed, as operators see it. ``error_codes`` are those of its parts."""
 
     code: str
     name: str
     reason: str
+    error_codes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """The result of a run: the customer's ``BatchResult`` and the failed tenants. ``error`` is a failure outside the tenants' work.
+    """The result of a run: the customer's ``BatchResult`` and the failed tenants. ``error`` is a failure outside the tenants' work, with
+    ``error_code``.
 
     ``problems`` make a run partial although its tenants succeeded: more host rows than the settings allow belong to no tenant, or a step of
     the whole run could not do its work. ``leased_messages`` is the number of messages that another sender has claimed, which is
@@ -92,6 +95,7 @@ class RunResult:
     records: int
     failed_tenants: list[FailedTenant] = field(default_factory=list)
     error: str | None = None
+    error_code: str = ""
     problems: tuple[RunProblem, ...] = ()
     leased_messages: int = 0
 
@@ -101,7 +105,7 @@ class RunResult:
         text = (
             f"{self.batch_id} {self.business_date}: {self.total_tenants} {unit}中 {self.success_count} 件成功"
         )
-        text = "。".join((text, *map(str, self.problems)))
+        text = "。".join((text, *(each.text for each in self.problems)))
         if self.leased_messages:
             text = f"{text}。通知 {self.leased_messages} 件は別の送信者が確保したまま（テナントの注記を参照）"
         if not self.failed_tenants:
@@ -114,17 +118,18 @@ class RunResult:
 class EarlierStepFailedError(BatchError):
     """The run failed because ``step``, which runs before the mapped task, failed.
 
-    ``is_reported``: the step has sent an alert with the reason. A step whose process was killed has sent no alert.
+    ``reported_code`` is the code of the failure that the step has reported in an alert. A step whose process was killed has sent none.
     """
 
-    def __init__(self, step: str, *, is_reported: bool) -> None:
+    def __init__(self, step: str, reported_code: str | None) -> None:
         super().__init__(
             f"前段の {step} が失敗しました。理由はそのログと通知にあります。"
-            if is_reported
+            if reported_code
             else f"前段の {step} が、理由を通知せずに終わりました（強制終了、メモリ不足など）。{step} のログを確認してください。"
         )
         self.step = step
-        self.is_reported = is_reported
+        self.is_reported = bool(reported_code)
+        self.code = reported_code or NO_RESULT
 
 
 @dataclass(frozen=True)
@@ -156,14 +161,11 @@ class InstancesFailedError(BatchError):
         )
 
 
-class ShardMissingError(BatchError):
-    """The execution log has no tenants for a mapped instance, because its rows were deleted."""
+class RecordsDeletedError(BatchError):
+    """The execution log has no rows of the run, or no tenants for a mapped instance, because they were deleted."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "この実行のテナントの記録がありません（記録が整理されています）。"
-            "open_run から下流ごと消去（Clear）するか、新しく実行（Trigger）してください。"
-        )
+        super().__init__("この実行のテナントの記録がありません（記録が整理されています）。")
 
 
 class RunFailedError(BatchError):
@@ -208,6 +210,7 @@ def close_orphan(platform: psycopg.Connection, execution_id: str, reason: str) -
         "close_orphan",
         execution_id=execution_id,
         error_message=f"孤立した実行として失敗にしました: {reason}",
+        code=RUN_LOST,
     )
     return closed.rowcount == 1
 
@@ -306,7 +309,7 @@ def tenants_of_run(platform: psycopg.Connection, run: Run) -> list[str]:
 def begin_shard(platform: psycopg.Connection, run: Run, shard: int) -> list[str]:
     """Reset the outcomes of a shard to pending, so that no outcome of an earlier attempt remains; returns its tenant ids, in order.
 
-    :raises ShardMissingError: the run has no such shard (any more).
+    :raises RecordsDeletedError: the run has no such shard (any more).
     """
     about = {"execution_id": run.execution_id, "shard": shard}
     with platform.transaction():
@@ -314,7 +317,7 @@ def begin_shard(platform: psycopg.Connection, run: Run, shard: int) -> list[str]
         tenant_ids = _SQL.column(platform, "tenants_of_shard", **about)
         _SQL.execute(platform, "begin_shard", **about)
     if not tenant_ids:
-        raise ShardMissingError
+        raise RecordsDeletedError
     return tenant_ids
 
 
@@ -331,20 +334,21 @@ def fail_shard(platform: psycopg.Connection, run: Run, shard: int, error: BaseEx
 
 
 def close_execution(
-    platform: psycopg.Connection, run: Run, error: str | None = None, *, attempt: int = 0
+    platform: psycopg.Connection, run: Run, error: Exception | None = None, *, attempt: int = 0
 ) -> RunResult:
     """Count the outcomes, close the log row and write the run's performance metrics.
 
     ``error`` is the failure of a step before the mapped task. A pending tenant counts as failed: it was not processed, or its task was
     killed. After an operator cleared an instance, the run is closed again with the present outcomes; ``attempt`` counts this.
     """
+    reason, error_code = (reason_of(error), code_of(error)) if error else (None, "")
     with platform.transaction():
         if error is None:
             _SQL.execute(
                 platform,
                 "fail_unfinished",
                 execution_id=run.execution_id,
-                error_code="NO_RESULT",
+                error_code=NO_RESULT,
                 error_message=_NO_RESULT,
             )
         _SQL.execute(platform, "note_differing_statuses", execution_id=run.execution_id)
@@ -356,20 +360,21 @@ def close_execution(
             platform,
             "close_execution",
             execution_id=run.execution_id,
-            error=error,
+            error=reason,
             attempt=attempt,
             not_per_tenant=list(_NOT_PER_TENANT),
-            problem="。".join(map(str, problems)) or None,
+            problem="。".join(each.text for each in problems) or None,
             most_results=_LISTED_RESULTS,
             longest_error=_LONGEST_ERROR,
             further=Jsonb(
                 ({"reconciliation": reconciliation.as_json()} if reconciliation else {})
                 | ({"scans": scans} if scans else {})
                 | ({"steps": remarks.by_step} if remarks.by_step else {})
+                | {"codes": [*filter(None, [error_code]), *(each.code for each in problems)]}
             ),
         ).fetchone()
         if row is None:
-            raise LookupError(f"execution {run.execution_id} is not in the execution log")
+            raise RecordsDeletedError
         batch_id, status, total, success, errors, leased_messages = row
         failed = failed_tenants(platform, run.execution_id)
         performance = _SQL.row(platform, "record_performance", execution_id=run.execution_id)
@@ -384,7 +389,8 @@ def close_execution(
         execution_seconds=performance[0],
         records=int(performance[1]),
         failed_tenants=failed,
-        error=error,
+        error=reason,
+        error_code=error_code,
         problems=problems,
         leased_messages=leased_messages,
     )
@@ -403,4 +409,4 @@ def _problems(reconciliation: Reconciliation, remarks: RunRemarks) -> tuple[RunP
 def failed_tenants(platform: psycopg.Connection, execution_id: str) -> list[FailedTenant]:
     """The tenants that did not succeed in a run, with the reasons."""
     rows = _SQL.execute(platform, "failed_tenants", execution_id=execution_id)
-    return [FailedTenant(code, name, reason) for code, name, reason in rows]
+    return [FailedTenant(*row) for row in rows]

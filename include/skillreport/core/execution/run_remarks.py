@@ -32,20 +32,16 @@ REPEAT = timedelta(hours=24)
 # The number of earlier runs that are read: more than an hourly batch has in ``REPEAT``.
 _EARLIER_RUNS = 200
 
-
-# The entry of a remark's details with what an operator does about the problem.
-_REMEDY = "remedy"
+# The entry of a remark's details with the code of the problem.
+_CODE = "code"
 
 
 @dataclass(frozen=True)
 class RunProblem:
-    """A problem of the whole run, which makes it partial, and what an operator does about it; sentences without a final stop."""
+    """A problem of the whole run, which makes it partial: a sentence without a final stop. ``code`` selects its ``FailureKind``."""
 
     text: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return "。".join(filter(None, (self.text, self.remedy)))
+    code: str
 
 
 @dataclass(frozen=True)
@@ -79,9 +75,7 @@ def record_remark(
         "record_remark",
         execution_id=run.execution_id,
         step=step,
-        details=Jsonb(
-            remark.details | ({_REMEDY: remark.remedy} if remark.problem and remark.remedy else {})
-        ),
+        details=Jsonb(remark.details | ({_CODE: remark.code} if remark.problem else {})),
         problem=remark.problem,
         is_reported=is_reported(remark, [EarlierRemark(*row) for row in rows], now),
         recorded_at=now,
@@ -96,7 +90,7 @@ def load_remarks(platform: psycopg.Connection, execution_id: str) -> RunRemarks:
         for row in rows
     }
     problems = (
-        RunProblem(row["problem"], row["details"].get(_REMEDY, "")) for row in rows if row["is_reported"]
+        RunProblem(row["problem"], row["details"].get(_CODE, "")) for row in rows if row["is_reported"]
     )
     return RunRemarks(by_step, tuple(problems))
 

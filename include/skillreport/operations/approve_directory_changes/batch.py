@@ -34,7 +34,6 @@ from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.operations.answers import SUPERSEDED, AppliesAnswer
 
 _CHANGED = "この確認を出した後に、名簿か連携が変わっています"
-_ADVICE = "DAG batch_019_03_external_sync をこのテナントで実行すると、必要なら新しい確認を出します"
 
 
 class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
@@ -89,15 +88,12 @@ class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
         unit = Unit(tenant_id, CHANNELS[work.run.part], work.run.execution_id, work.run.run_date)
         plan = load_plan(work.connection, unit)
         if plan is not None and plan.status == SKIPPED:
-            return UnitFailure(
-                tenant_id, OUT_OF_DATE, f"承認できません: {plan.reason}。{_ADVICE}", recoverable=False
-            )
+            return UnitFailure(tenant_id, OUT_OF_DATE, f"承認できません: {plan.reason}", recoverable=False)
         if plan is not None and plan.status == PLANNED and _is_too_early(work, tenant_id, plan):
             return UnitFailure(
                 tenant_id,
                 "TOO_EARLY",
-                "連携を解除するのは、2 日続けて名簿にないアカウントだけです。翌日の実行が出す確認に答えるか、翌日以降に"
-                "この実行のこのインスタンスを下流ごと消去（Clear）してください",
+                "連携を解除するのは、2 日続けて名簿にないアカウントだけです",
                 recoverable=False,
             )
         return self._apply(work.connection, work.run, tenant_id)

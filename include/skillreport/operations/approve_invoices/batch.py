@@ -23,9 +23,6 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.batch import Outcome, UnitFailure, UnitResult, Work
 from include.skillreport.operations.answers import SUPERSEDED, AppliesAnswer
 
-# The way to get a new request.
-_ADVICE = "DAG batch_018_02_tenant_billing を同じ業務日とこのテナントで実行すると、今の内容で計算し直し、必要なら新しい確認を出します"
-
 
 class InvoiceApproval(AppliesAnswer):
     """One listed invoice of each approved tenant. ``business_date`` is a day of its month."""
@@ -128,4 +125,4 @@ def _is_as_shown(item: LockedItem, live: LiveInvoice) -> bool:
 
 
 def _out_of_date(tenant_id: str, problem: str) -> UnitFailure:
-    return UnitFailure(tenant_id, OUT_OF_DATE, f"承認できません: {problem}。{_ADVICE}", recoverable=False)
+    return UnitFailure(tenant_id, OUT_OF_DATE, f"承認できません: {problem}", recoverable=False)

@@ -51,7 +51,8 @@ FROM batch.reconciliation;
 CREATE VIEW batch.board_alert AS
 SELECT
     alert_key, channel, severity, message ->> 'title' AS title, message -> 'lines' AS lines,
-    message ->> 'triggering_user' AS triggering_user, created_at, due_at, attempts, in_doubt, delivered_at,
+    message ->> 'triggering_user' AS triggering_user, message -> 'kinds' AS kinds, created_at, due_at, attempts, in_doubt,
+    delivered_at,
     regexp_replace(last_error, '[^[:space:]<>"'',;:()]+@[^[:space:]<>"'',;:()]+', '***', 'g') AS last_error
 FROM batch.operator_alert
 WHERE NOT message ? 'result';

@@ -13,16 +13,15 @@ import psycopg
 from fastapi import APIRouter, HTTPException, Query, Request, Response, status
 
 from skill_batch.board.access import RightsDep
-from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.charts import Series, translated
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.failures import FailureGroup, load_failures
 from skill_batch.board.rendering import language_of, render, translator
-from skill_batch.board.runbook import RUNBOOKS
 from skill_batch.board.runs import RunCell, load_usual_seconds, next_start
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.catalog import RUN_SPECS, BatchSpec, OperationSpec, RunSpec
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.failure_kinds import kind_of, own_kinds
 
 router = APIRouter()
 
@@ -208,5 +207,5 @@ def batch_page(
         spec=spec,
         charts=[translated(series, translate) for series in shown.charts],
         of_batch=spec.batch if isinstance(spec, OperationSpec) else None,
-        steps=RUNBOOKS.steps(spec.dag_id, AirflowApi(request)),
+        kinds=[*own_kinds(spec), kind_of(spec, "cause")],
     )

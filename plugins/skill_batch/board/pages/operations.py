@@ -72,24 +72,27 @@ def start(request: Request, rights: RightsDep, form: FormDep, dag_id: str, name:
 
 
 @router.get("/runs/{dag_id}/{run_id}/clear")
-def ask_clear(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> Response:
-    """The dialog that lists the failed task instances of a run."""
+def ask_clear(request: Request, rights: RightsDep, dag_id: str, run_id: str, task: str = "") -> Response:
+    """The dialog that lists the failed task instances of a run, or the instance of ``task``, whatever its state."""
     rights.require_clear(dag_id)
     api = AirflowApi(request)
-    return _clear_dialog(request, rights, api, dag_id, run_id, api.task_instances(dag_id, run_id, _FAILED))
+    found = _clearable(api, dag_id, run_id, task)
+    return _clear_dialog(request, rights, api, dag_id, run_id, found, task=task)
 
 
 @router.post("/runs/{dag_id}/{run_id}/clear", dependencies=[Depends(from_this_page)])
 def clear(request: Request, rights: RightsDep, form: FormDep, dag_id: str, run_id: str) -> Response:
-    """Clear exactly the failed instances that the dialog listed and that are still failed, with their downstream instances."""
+    """Clear exactly the instances that the dialog listed and that still fail, with their downstream instances."""
     rights.require_clear(dag_id)
     api = AirflowApi(request)
     chosen = {str(value) for value in form.getlist("instance")}
-    failed = {_key(each): each for each in api.task_instances(dag_id, run_id, _FAILED)}
-    found = [failed[key] for key in sorted(chosen & failed.keys())]
+    task = str(form.get("task", ""))
+    clearable = {_key(each): each for each in _clearable(api, dag_id, run_id, task)}
+    found = [clearable[key] for key in sorted(chosen & clearable.keys())]
     if not found:
+        listed = list(clearable.values())
         return _clear_dialog(
-            request, rights, api, dag_id, run_id, list(failed.values()), status.HTTP_409_CONFLICT
+            request, rights, api, dag_id, run_id, listed, status.HTTP_409_CONFLICT, task=task
         )
     api.clear(dag_id, run_id, found)
     return follow_run(request, rights, dag_id, run_id)
@@ -132,6 +135,12 @@ def follow_run(request: Request, rights: Rights, dag_id: str, run_id: str) -> Re
     )
 
 
+def _clearable(api: AirflowApi, dag_id: str, run_id: str, task: str) -> list[dict[str, Any]]:
+    """The failed instances of a run, or the instance of ``task``."""
+    found = api.task_instances(dag_id, run_id, () if task else _FAILED)
+    return [each for each in found if not task or each["task_id"] == task]
+
+
 def _action(dag_id: str, name: str) -> Action:
     action = find_action(dag_id, name)
     if action is None:
@@ -147,6 +156,8 @@ def _clear_dialog(
     run_id: str,
     instances: Sequence[Mapping[str, Any]],
     code: int = status.HTTP_200_OK,
+    *,
+    task: str,
 ) -> Response:
     """The failed instances to select from, and the tasks that Airflow clears with them."""
     chosen = {_key(each) for each in instances}
@@ -158,6 +169,7 @@ def _clear_dialog(
         code,
         dag_id=dag_id,
         run_id=run_id,
+        task=task,
         instances=instances,
         is_cut=len(instances) >= MOST_INSTANCES,
         following=Counter(each["task_id"] for each in cleared if _key(each) not in chosen),

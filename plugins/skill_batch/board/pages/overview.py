@@ -15,9 +15,8 @@ from fastapi import APIRouter, Request, Response
 from skill_batch.board.access import RightsDep
 from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.database import BoardDatabase
-from skill_batch.board.failures import FailureGroup, load_failures
+from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
 from skill_batch.board.rendering import render
-from skill_batch.board.runbook import RUNBOOKS
 from skill_batch.board.runs import (
     Progress,
     RunCell,
@@ -37,6 +36,7 @@ from include.skillreport.core.catalog import (
     OperationSpec,
     RunSpec,
 )
+from include.skillreport.core.failure_kinds import FailureKind
 
 router = APIRouter()
 
@@ -69,6 +69,11 @@ class Failure:
     spec: BatchSpec
     cell: RunCell
     groups: Sequence[FailureGroup]
+
+    @property
+    def kinds(self) -> Sequence[FailureKind]:
+        """The kinds of its failures."""
+        return kinds_of_run(self.spec, self.cell.row["codes"], self.groups)
 
 
 @dataclass(frozen=True)
@@ -221,7 +226,6 @@ def overview_page(request: Request, rights: RightsDep) -> Response:
         "overview.html",
         overview=overview,
         stopped=_stopped(api, database, overview.now),
-        steps={failure.spec.id: RUNBOOKS.steps(failure.spec.dag_id, api) for failure in overview.failures},
     )
 
 

@@ -14,12 +14,12 @@ from fastapi.responses import RedirectResponse
 from skill_batch.board.access import RightsDep
 from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.database import BoardDatabase
-from skill_batch.board.failures import FailureGroup, load_failures
+from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
 from skill_batch.board.rendering import HEADERS, Links, render
-from skill_batch.board.runbook import RUNBOOKS
 from skill_batch.board.runs import RunCell, load_usual_seconds
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.catalog import RUN_SPECS, RunSpec
+from include.skillreport.core.failure_kinds import FailureKind, kind_of
 
 router = APIRouter()
 
@@ -38,6 +38,11 @@ class ExecutionPage:
     notes: Sequence[Mapping[str, Any]]
     remarks: Sequence[Mapping[str, Any]]
     reconciliation: Sequence[Mapping[str, Any]]
+
+    @property
+    def kinds(self) -> Sequence[FailureKind]:
+        """The kinds of its failures."""
+        return kinds_of_run(self.spec, self.cell.row["codes"], self.groups) if self.spec else ()
 
     @property
     def totals(self) -> Mapping[str, Any]:
@@ -117,5 +122,15 @@ def run_page(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> R
         dag_run=dag_run,
         executions=executions,
         alerts=alerts,
-        steps=RUNBOOKS.steps(dag_id, api),
+        reported=_reported_kinds(alerts),
     )
+
+
+def _reported_kinds(alerts: Sequence[Mapping[str, Any]]) -> tuple[RunSpec, list[FailureKind]] | None:
+    """The batch and the kinds of failure of the newest failure alert. A run that was not opened or not closed has them only there."""
+    for alert in alerts:
+        # failure_key in notifiers/failure_alert.py: the batch is the last part but one.
+        spec = RUN_SPECS.get(str(alert["alert_key"]).rsplit(":", 2)[1])
+        if spec and alert["kinds"]:
+            return spec, [kind_of(spec, name) for name in alert["kinds"]]
+    return None

@@ -22,7 +22,7 @@ ORDER BY run.started_at DESC;
 SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.status, run.started_at,
     run.ended_at, run.total_tenants, run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by,
-    nullif(run.chosen_tenants, '[]') AS chosen_tenants, metric.execution_seconds
+    nullif(run.chosen_tenants, '[]') AS chosen_tenants, metric.execution_seconds, run.result -> 'codes' AS codes
 FROM unnest(%(batch_ids)s::text[]) AS listed (batch_id)
 LEFT JOIN
     LATERAL (

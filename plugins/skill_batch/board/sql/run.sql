@@ -4,7 +4,8 @@ SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.operation,
     nullif(run.chosen_tenants, '[]') AS chosen_tenants, run.status, run.started_at, run.ended_at, run.total_tenants,
     run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by, run.version, run.result,
-    metric.execution_seconds, metric.cpu_seconds, metric.peak_memory_bytes, metric.records_processed
+    run.result -> 'codes' AS codes, metric.execution_seconds, metric.cpu_seconds, metric.peak_memory_bytes,
+    metric.records_processed
 FROM batch.board_run AS run
 LEFT JOIN batch.board_performance AS metric ON run.execution_id = metric.execution_id
 WHERE run.dag_id = %(dag_id)s AND run.run_id = %(run_id)s
@@ -40,7 +41,7 @@ LIMIT %(most)s;
 
 -- name: alerts_of
 -- The keys of skill_batch.notifiers are kind:dag:run with the kind's further parts, or digest:execution:hash.
-SELECT alert_key, channel, severity, title, created_at, delivered_at, due_at, last_error
+SELECT alert_key, channel, severity, title, created_at, delivered_at, due_at, last_error, kinds
 FROM batch.board_alert
 WHERE
     created_at >= %(since)s

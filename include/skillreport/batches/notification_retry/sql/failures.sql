@@ -34,7 +34,7 @@ WITH taken AS (
                 SELECT FROM batch.tenant_outcome AS reported
                 WHERE
                     reported.tenant_id = message.tenant_id AND reported.execution_id = message.reported_by
-                    AND reported.error_code = 'NOTIFICATIONS_FAILED'
+                    AND reported.error_code IN ('NOTIFICATIONS_FAILED', 'LETTERS_WAITING')
                     AND reported.recorded_at > %(now)s::timestamptz - interval '23 hours'
             )
         )
@@ -93,7 +93,7 @@ WITH taken AS (
             SELECT FROM batch.tenant_outcome AS reported
             WHERE
                 reported.tenant_id = circuit.tenant_id AND reported.execution_id = circuit.reported_by
-                AND coalesce(reported.error_code, '') NOT IN ('NOTIFICATIONS_FAILED', 'CHANNEL_CLOSED')
+                AND coalesce(reported.error_code, '') NOT IN ('NOTIFICATIONS_FAILED', 'LETTERS_WAITING', 'CHANNEL_CLOSED')
         )
     RETURNING tenant_id, channel, reason
 )

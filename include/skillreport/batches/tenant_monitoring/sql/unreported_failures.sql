@@ -9,7 +9,8 @@ SELECT
     coalesce(log.success_count, 0) AS success_count,
     coalesce(log.error_count, 0) AS error_count,
     coalesce(extract(EPOCH FROM log.ended_at - log.started_at), 0)::numeric AS execution_seconds,
-    log.error_message, log.dry_run, log.triggered_by
+    log.error_message, log.dry_run, log.triggered_by,
+    coalesce(log.result -> 'codes' ->> 0, '') AS error_code
 FROM batch.execution_log AS log
 WHERE
     log.status IN ('failed', 'partial')

@@ -14,7 +14,11 @@ ORDER BY started_at;
 
 -- name: close_orphan
 UPDATE batch.execution_log
-SET status = 'failed', ended_at = clock_timestamp(), error_message = %(error_message)s
+SET
+    status = 'failed',
+    ended_at = clock_timestamp(),
+    error_message = %(error_message)s,
+    result = jsonb_build_object('codes', jsonb_build_array(%(code)s::text))
 WHERE execution_id = %(execution_id)s AND status = 'running';
 
 -- name: open_execution

@@ -104,13 +104,15 @@ WHERE
 SELECT
     coalesce(tenant.tenant_code, outcome.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_name, outcome.tenant_id) AS tenant_name,
-    outcome.reason
+    outcome.reason,
+    outcome.error_codes
 FROM (
     SELECT
         tenant_id,
         string_agg(
             concat_ws(': ', nullif(part, ''), coalesce(error_message, '処理されませんでした')), '、' ORDER BY part
-        ) AS reason
+        ) AS reason,
+        array_remove(array_agg(DISTINCT error_code), null) AS error_codes
     FROM batch.tenant_outcome
     WHERE execution_id = %(execution_id)s AND status <> 'success'
     GROUP BY tenant_id

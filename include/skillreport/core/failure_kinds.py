@@ -1,0 +1,92 @@
+"""The kinds of failure: what each means, and what an operator does about it. ``failure_kinds.toml`` has their texts.
+
+Alerts, the board, the DAGs' documentation and the pages are made from them. A failure has a code, and the code and the run's registry entry
+select its kind. Tenants' outcomes, the errors of steps and the problems of a whole run have codes.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+
+from include.skillreport.core.catalog import OperationSpec, RunSpec
+
+# The code of a tenant or a step whose task was killed.
+NO_RESULT = "NO_RESULT"
+
+# The codes of a run that ended without closing its row, and of a run that was cleared and not closed again.
+RUN_LOST, RUN_UNCLOSED = "RUN_LOST", "RUN_UNCLOSED"
+
+# The kinds of clears: of what has failed; others name a task.
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class FailureKind:
+    """A kind of failure. The texts are Japanese, for operators; ``failure_kinds.toml`` describes the fields."""
+
+    name: str
+    meaning: str
+    action: str
+    codes: Sequence[str]
+    of: Sequence[str] = ()
+    clear: str = ""
+    waits: str = ""
+    page: str = ""
+    told: str = "運用担当"
+
+    def remedy(self, failed: str = "失敗したインスタンス") -> str:
+        """What an operator does. ``failed`` names what failed and is cleared, if a clear of it helps."""
+        if not self.clear:
+            return self.action
+        if self.clear == FAILED:
+            return f"{self.action}{failed}を下流ごと消去（Clear）してください。二重に処理されません。"
+        return f"{self.action}この実行の {self.clear} を下流ごと消去（Clear）してください。"
+
+
+@cache
+def failure_kinds() -> tuple[FailureKind, ...]:
+    """All kinds, in the order in which a code is looked up. The last one has every other code."""
+    rows = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
+    return tuple(FailureKind(name, **row) for name, row in rows.items())
+
+
+def own_kinds(spec: RunSpec) -> list[FailureKind]:
+    """The kinds that only some batches or operations have, and this one is among them."""
+    return [_of(kind, spec) for kind in failure_kinds() if spec.id in kind.of]
+
+
+def kind_of(spec: RunSpec, failure: BaseException | str | None) -> FailureKind:
+    """The kind of a failure in a run of ``spec``: of an error, of a code or the name of a kind, or (None) of a task that was killed."""
+    # Not at the top: it imports the database driver, and Airflow imports this module when it parses a DAG.
+    from include.skillreport.core.errors import code_of
+
+    code = code_of(failure) if isinstance(failure, BaseException) else failure or NO_RESULT
+    return next(
+        _of(kind, spec)
+        for kind in failure_kinds()
+        if (not kind.of or spec.id in kind.of)
+        and (code == kind.name or any(fnmatchcase(code, pattern) for pattern in kind.codes))
+    )
+
+
+def runbook_of(*specs: RunSpec) -> str:
+    """The items of the section 障害対応 that every DAG has, in Markdown. A family's DAG has several batches."""
+    spec, *others = specs
+    failed = "赤いグループの中の赤いタスク" if others else f"赤い `{spec.mapped_task}` のインスタンス"
+    kinds = [*(kind for each in specs for kind in own_kinds(each)), failure_kinds()[-1]]
+    cases = "".join(f"    * *{kind.meaning}* — {kind.remedy()}\n" for kind in kinds)
+    return (
+        f"* **朝まで待てるか**: {OperationSpec.can_wait if others else spec.can_wait}\n"
+        f"* **どこを見るか**: {failed}。インスタンス名は対象（テナントコードなど）です。"
+        "理由はログの最後の 1 行と `batch.tenant_outcome` にあります。\n"
+        f"* **対処**: 通知とボードの「対処」のとおりにします。全部の種類は、運用の手引きの「失敗の種類」にあります。\n{cases}"
+    )
+
+
+def _of(kind: FailureKind, spec: RunSpec) -> FailureKind:
+    return replace(kind, waits=kind.waits or spec.can_wait)

@@ -1,0 +1,126 @@
+"""A whole Airflow in which the operator does what the alert says: a clear where it helps, and something else where it fails again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from include.skillreport.core.catalog import (
+    APPROVE_INVOICES,
+    NOTIFICATION_RETRY,
+    OPERATE_NOTIFICATIONS,
+    TENANT_BILLING,
+    TENANT_USAGE,
+    RunSpec,
+)
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.failure_kinds import kind_of
+from include.skillreport.operations.answers import APPROVE
+from local_stack.stand_ins import StandIns
+from tests import host_rows
+from tests.airflow_installation import AirflowInstallation, folder_of_dags
+from tests.batches.tenant_management import billing_rows
+from tests.conftest import Database
+from tests.dags.running_airflow import Api, forget_runs, running_airflow
+from tests.dags.test_approvals import answer_request, open_request
+from tests.messaging import outbox_rows
+
+pytestmark = [pytest.mark.long, pytest.mark.exclusive]
+
+DAGS = [
+    spec.dag_id
+    for spec in (TENANT_USAGE, TENANT_BILLING, APPROVE_INVOICES, NOTIFICATION_RETRY, OPERATE_NOTIFICATIONS)
+]
+
+
+@pytest.fixture
+def api(
+    airflow: AirflowInstallation,
+    migrated_metadata: str,
+    database: Database,
+    slack: StandIns,
+    unused_port: int,
+    tmp_path: Path,
+) -> Iterator[Api]:
+    for dag_id in DAGS:
+        forget_runs(migrated_metadata, dag_id)
+    alone = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
+    dags = folder_of_dags(tmp_path / "dags", *DAGS)
+    with running_airflow(airflow, database, slack, tmp_path, unused_port, alone | dags) as api:
+        for dag_id in DAGS:
+            replace(api, dag_id=dag_id).unpause()
+        yield api
+
+
+def advises(slack: StandIns, spec: RunSpec, name: str) -> bool:
+    """Whether the newest message to the operators has the advice about this kind of failure."""
+    return kind_of(spec, name).action in slack.messages[-1].text
+
+
+def test_the_operator_does_what_the_alert_says(api: Api, database: Database, slack: StandIns) -> None:
+    _wrong_parameters_need_a_new_run(replace(api, dag_id=TENANT_USAGE.dag_id), database, slack)
+    _undelivered_messages_are_decided_and_not_cleared(api, database, slack)
+    _a_wrong_answer_is_asked_again(api, database, slack)
+
+
+def _wrong_parameters_need_a_new_run(usage: Api, database: Database, slack: StandIns) -> None:
+    with database.connect() as host:
+        host_rows.tenant(host, "T001")
+    run_id = usage.trigger(business_date="2026-10-31", tenants=["X"])
+    assert usage.wait(run_id) == "failed"
+    assert advises(slack, TENANT_USAGE, "parameters")
+    usage.clear_task(run_id, "open_run")
+    assert usage.wait(run_id) == "failed"
+
+    assert usage.wait(usage.trigger(business_date="2026-10-31", tenants=["T001"])) == "success"
+
+
+def _undelivered_messages_are_decided_and_not_cleared(api: Api, database: Database, slack: StandIns) -> None:
+    retry = replace(api, dag_id=NOTIFICATION_RETRY.dag_id)
+    operation = replace(api, dag_id=OPERATE_NOTIFICATIONS.dag_id)
+    today = datetime.now(JAPAN).date().isoformat()
+    with database.connect() as host:
+        outbox_rows.waiting(host, "T001")
+        slack.refuse_recipient("member@example.jp", "5.1.1")
+        outbox_rows.run_notifications(database, slack)
+        ((message_id,),) = host.execute("SELECT message_id FROM batch.outbox").fetchall()
+    run_id = retry.trigger(business_date=today)
+    assert retry.wait(run_id) == "failed"
+    assert advises(slack, NOTIFICATION_RETRY, "undelivered")
+    retry.clear(run_id, "T001")
+    assert retry.wait(run_id) == "failed"
+    assert advises(slack, NOTIFICATION_RETRY, "undelivered")
+
+    decided = operation.trigger(operation="discard", messages=[message_id], tenants=["T001"])
+    assert operation.wait(decided) == "success"
+    assert retry.wait(retry.trigger(business_date=today)) == "success"
+
+
+def _a_wrong_answer_is_asked_again(api: Api, database: Database, slack: StandIns) -> None:
+    billing = replace(api, dag_id=TENANT_BILLING.dag_id)
+    approval = replace(api, dag_id=APPROVE_INVOICES.dag_id)
+    with database.connect() as host:
+        host.execute('DELETE FROM "MST_Tenant"')
+        billing_rows.jump(database, host)
+    run_id = billing.trigger(business_date="2026-10-31")
+    assert billing.wait(run_id) == "failed"
+    (asked,) = approval.call("GET", f"/api/v2/dags/{approval.dag_id}/dagRuns")["dag_runs"]
+    request = asked["dag_run_id"]
+    open_request(approval, request)
+    answer_request(approval, request, APPROVE, tenants=["X"])
+    assert approval.wait(request) == "failed"
+    assert kind_of(APPROVE_INVOICES, "answer").remedy() in slack.messages[-1].text
+
+    approval.clear_task(request, "ask")
+    open_request(approval, request, attempt=2)
+    answer_request(approval, request, APPROVE)
+    assert approval.wait(request) == "success"
+
+    # As the alert of the batch says: after the approval, the run is cleared.
+    billing.clear(run_id, "HD001")
+    billing.clear(run_id, "B")
+    assert billing.wait(run_id) == "success"

@@ -1,0 +1,462 @@
+"""A case of each kind of failure: how it happens, and what the operator does, by the advice, before a clear or instead of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from include.skillreport.approvals.requests import Answer, ApprovalRequest, items_of, record_answer
+from include.skillreport.batches.data_backup.access import BackupAccess
+from include.skillreport.batches.data_backup.batch import DataBackupBatch
+from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
+from include.skillreport.core.catalog import (
+    APPROVE_DIRECTORY_CHANGES,
+    APPROVE_INVOICES,
+    DATA_BACKUP,
+    NOTIFICATION_RETRY,
+    OPERATE_INVOICES,
+    SCHEDULED_NOTIFICATIONS,
+    TENANT_BILLING,
+    TENANT_USAGE,
+    BatchSpec,
+)
+from include.skillreport.core.execution import run_log
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.network import Network
+from include.skillreport.core.settings import SETTINGS_VARIABLE
+from include.skillreport.messaging.contract_letters import USAGE_WARNING
+from include.skillreport.messaging.settings import NotificationSettings
+from include.skillreport.operations.answers import APPROVE, approved_tenants
+from include.skillreport.operations.approve_directory_changes.batch import DirectoryApproval
+from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
+from include.skillreport.operations.operate_invoices import create_batch as invoice_operations
+from local_stack.batch_runs import LOCAL, LocalInstallation
+from local_stack.stand_ins import StandIns
+from tests import host_rows
+from tests.batches.data_management.backups import Backups
+from tests.batches.data_management.test_backup_schema_changes import migration_after_pg_dump
+from tests.batches.notification import directory_rows
+from tests.batches.notification.test_contract_letters import TOO_OLD, draft, queue
+from tests.batches.tenant_management import billing_rows
+from tests.batches.tenant_management.billing_rows import MONTH, FullStore
+from tests.conftest import Database
+from tests.failures.flow_run import FlowRun, kill
+from tests.messaging import outbox_rows
+from tests.messaging.test_feedback import installation as with_mailbox
+from tests.operations.approval_rows import ACCOUNTANT, NOW, asked_about
+
+DAY = date(2026, 10, 31)
+TODAY = outbox_rows.TODAY
+
+
+@dataclass
+class Scene:
+    """What a case works with."""
+
+    database: Database
+    host: psycopg.Connection
+    services: StandIns
+    folder: Path
+    environment: pytest.MonkeyPatch
+
+
+@dataclass
+class Failure:
+    """A failed run, and what the operator does, by the advice: before a clear, if the kind has one, otherwise instead of it.
+
+    ``mend`` returns the run that ends the failure, if another run does.
+    """
+
+    run: FlowRun
+    mend: Callable[[], FlowRun | None]
+
+
+def _run(scene: Scene, spec: BatchSpec, day: date = DAY, **options: Any) -> FlowRun:
+    package = import_module(f"include.skillreport.batches.{spec.slug}")
+    return FlowRun(scene.database, spec, lambda: package.create_batch(LOCAL), day, **options)
+
+
+# Any batch
+
+
+def cause(scene: Scene) -> Failure:
+    """A tenant's setting overflows."""
+    for tenant_id in ("A", "B"):
+        host_rows.tenant(scene.host, tenant_id)
+    healthy = host_rows.break_settings_of(scene.host, "B")
+
+    def mend() -> None:
+        scene.host.execute(healthy.encode())
+
+    return Failure(_run(scene, TENANT_USAGE), mend)
+
+
+def parameters(scene: Scene) -> Failure:
+    """The form names a tenant that does not exist."""
+    host_rows.tenant(scene.host, "A")
+    run = _run(scene, TENANT_USAGE, parameters={"tenants": ["X"]})
+    return Failure(run, lambda: run.again(tenants=["A"]))
+
+
+def installation(scene: Scene) -> Failure:
+    """The settings file has an error."""
+    host_rows.tenant(scene.host, "A")
+    valid = os.environ[SETTINGS_VARIABLE]
+    scene.environment.setenv(SETTINGS_VARIABLE, str(scene.folder / "none.yaml"))
+    return Failure(_run(scene, TENANT_USAGE), lambda: scene.environment.setenv(SETTINGS_VARIABLE, valid))
+
+
+def unreachable(scene: Scene) -> Failure:
+    """Somebody holds a lock on a table for longer than the batch waits."""
+    host_rows.tenant(scene.host, "A")
+    locks = ExitStack()
+    blocker = locks.enter_context(psycopg.connect(scene.database.dsn))
+    blocker.execute('LOCK TABLE "SYS_TenantUsage" IN ACCESS EXCLUSIVE MODE')
+    return Failure(_run(scene, TENANT_USAGE), locks.close)
+
+
+def killed(scene: Scene) -> Failure:
+    """The process of a mapped instance is killed."""
+    for tenant_id in ("A", "B"):
+        host_rows.tenant(scene.host, tenant_id)
+    return Failure(_run(scene, TENANT_USAGE, before={"aggregate_usage[0]": kill}), lambda: None)
+
+
+def rows_gone(scene: Scene) -> Failure:
+    """A run is cleared whose rows were deleted since."""
+    failure = cause(scene)
+    failure.mend()
+    scene.host.execute("DELETE FROM batch.execution_log")
+    failure.run.clear()
+    return Failure(failure.run, lambda: None)
+
+
+def lost(scene: Scene) -> Failure:
+    """A run has ended in Airflow without closing its row."""
+    host_rows.tenant(scene.host, "A")
+    run = _run(scene, TENANT_USAGE, before={"close_run": kill})
+    with scene.database.connect("batch_platform") as platform:
+        assert run_log.close_orphan(platform, run.run.execution_id, "Airflow の実行が終わっていました")
+    return Failure(run, run.again)
+
+
+def unclosed(scene: Scene) -> Failure:
+    """A run was cleared, and its close_run was killed."""
+    failure = cause(scene)
+    failure.mend()
+    failure.run.before = {"close_run": kill}
+    failure.run.clear()
+    return Failure(failure.run, lambda: None)
+
+
+def unplaced(scene: Scene) -> Failure:
+    """Most rows of the application's log belong to nobody."""
+    host_rows.tenant(scene.host, "A")
+    for number in range(11):
+        host_rows.audit(scene.host, f"ghost {number}", datetime(2026, 10, 31, 3))
+
+    def mend() -> None:
+        scene.host.execute('DELETE FROM "HIS_AuditLog"')
+
+    return Failure(_run(scene, TENANT_USAGE), mend)
+
+
+def no_space(scene: Scene) -> Failure:
+    """The store is full."""
+    billing_rows.customer(scene.host, "A")
+    run = _run(scene, TENANT_BILLING, MONTH, installation=LocalInstallation(object_store=FullStore()))
+
+    def mend() -> None:
+        run.installation = LocalInstallation(object_store=ObjectStore(scene.folder))
+
+    return Failure(run, mend)
+
+
+# Billing and approvals
+
+
+def usage_open(scene: Scene) -> Failure:
+    """A day of the month is not closed."""
+    billing_rows.customer(scene.host, "A", months=())
+    billing_rows.close_month(scene.host, "A", without=[9])
+
+    def mend() -> None:
+        billing_rows.run_usage(scene.database, date(2026, 10, 9))
+
+    return Failure(_run(scene, TENANT_BILLING, MONTH), mend)
+
+
+def held(scene: Scene) -> Failure:
+    """The invoice differs much from that of the month before."""
+    billing_rows.jump(scene.database, scene.host)
+
+    def mend() -> None:
+        operated = billing_rows.operate(scene.database, "approve", "HD001", "B")
+        assert operated.status == "completed"
+
+    return Failure(_run(scene, TENANT_BILLING, MONTH), mend)
+
+
+def refused(scene: Scene) -> Failure:
+    """A payment with a day before the invoice's."""
+    billing_rows.customer(scene.host, "A")
+    billing_rows.run_billing(scene.database)
+    form = {
+        "operation": "record_payment",
+        "tenants": ["A"],
+        "paid_on": "2026-10-01",
+        "paid_amount": "11000",
+        "paid_method": "銀行振込",
+        "paid_reference": "1",
+    }
+    run = FlowRun(scene.database, OPERATE_INVOICES, lambda: invoice_operations(LOCAL), MONTH, parameters=form)
+    return Failure(run, lambda: run.again(paid_on="2026-11-01"))
+
+
+def request_outdated(scene: Scene) -> Failure:
+    """The held invoice is calculated again before the answer."""
+    billing_rows.jump(scene.database, scene.host)
+    request = _asked(scene, billing_rows.run_billing(scene.database))
+    scene.host.execute("UPDATE batch.usage_day SET active_users = 32 WHERE usage_date >= '2026-10-01'")
+    billing_rows.run_billing(scene.database)
+    batch = lambda: invoice_approval(LOCAL)  # noqa: E731
+    run = _answered(scene, request, APPROVE_INVOICES, batch, MONTH, NOW)
+
+    def mend() -> FlowRun:
+        newer = _asked(scene, billing_rows.run_billing(scene.database))
+        return _answered(scene, newer, APPROVE_INVOICES, batch, MONTH, NOW)
+
+    return Failure(run, mend)
+
+
+def answered_too_early(scene: Scene) -> Failure:
+    """Accounts are approved on the day on which they have vanished."""
+    host_rows.tenant(scene.host, "A", tenant_code="HD001")
+    directory_rows.employees(scene.host, range(1, 6))
+    directory = directory_rows.slack(scene.host, scene.services)
+    directory.fill([directory_rows.member(number) for number in range(1, 6)], 200)
+    directory_rows.run_sync(scene.database, scene.services)
+    directory.fill([directory_rows.member(9)], 200)
+    next_day = directory_rows.DAY + timedelta(days=1)
+    request = _asked(scene, directory_rows.run_sync(scene.database, scene.services, next_day))
+
+    def batch() -> DirectoryApproval:
+        return DirectoryApproval(
+            ExternalSyncSettings.load(), NotificationSettings.load(), directory_rows.HASTY
+        )
+
+    at = datetime.combine(next_day + timedelta(days=1), time(9), JAPAN)
+    network = LocalInstallation(services=Network(allowed_hosts=scene.services.allowed_hosts))
+    run = _answered(
+        scene, request, APPROVE_DIRECTORY_CHANGES, batch, request.business_date, at, installation=network
+    )
+
+    def mend() -> None:
+        run.later = timedelta(days=1)
+
+    return Failure(run, mend)
+
+
+def _asked(scene: Scene, result: run_log.RunResult) -> ApprovalRequest:
+    about = asked_about(scene.database, result)
+    assert about is not None
+    return about.request
+
+
+def _answered(
+    scene: Scene, request: ApprovalRequest, spec: Any, batch: Any, day: date, at: datetime, **options: Any
+) -> FlowRun:
+    """The run that applies the answer "approve"."""
+    with scene.database.connect("batch_platform") as platform:
+        approved = approved_tenants(items_of(platform, request.request_id), APPROVE, [])
+        record_answer(platform, request.request_id, Answer(ACCOUNTANT, at, approved, ""))
+    form = {"request": request.request_id, "answer": APPROVE, "note": ""}
+    return FlowRun(scene.database, spec, batch, day, parameters=form, run_at=at, **options)
+
+
+# Messages
+
+
+def _retrying(scene: Scene, network: Network | None = None, day: date = TODAY) -> FlowRun:
+    services = network or outbox_rows.network(scene.services)
+    return _run(scene, NOTIFICATION_RETRY, day, installation=LocalInstallation(services=services))
+
+
+def undelivered(scene: Scene) -> Failure:
+    """The recipient does not exist."""
+    host_rows.tenant(scene.host, "A")
+    outbox_rows.waiting(scene.host, "A")
+    scene.services.refuse_recipient("member@example.jp", "5.1.1")
+    outbox_rows.run_notifications(scene.database, scene.services)
+
+    def mend() -> FlowRun:
+        messages = scene.host.execute("SELECT message_id FROM batch.outbox").fetchone()
+        assert messages is not None
+        outbox_rows.operate(scene.database, scene.services, "discard", *messages, codes=["A"])
+        return _retrying(scene)
+
+    return Failure(_retrying(scene), mend)
+
+
+def letters_waiting(scene: Scene) -> Failure:
+    """A letter of the contract waits for 80 hours."""
+    host_rows.tenant(scene.host, "A")
+    queue(scene.database, draft(USAGE_WARNING, datetime.now(UTC) - TOO_OLD, "contract"))
+    greylisted = "450 4.7.1 Greylisted"
+    for _ in range(2):  # the run, and its clear
+        scene.services.fail_next("email", greylisted, command="RCPT")
+    run = _retrying(scene, day=datetime.now(UTC).date())
+
+    def mend() -> FlowRun:
+        outbox_rows.make_due(scene.host)
+        return run.again()
+
+    return Failure(run, mend)
+
+
+def channel_closed(scene: Scene) -> Failure:
+    """Slack refuses the token."""
+    host_rows.tenant(scene.host, "A")
+    outbox_rows.slack(scene.host, "A", scene.services)
+    outbox_rows.waiting(scene.host, "A", "SLACK", recipient_address="C1")
+    scene.services.fail_next("slack", "invalid_auth")
+    outbox_rows.run_notifications(scene.database, scene.services)
+
+    def mend() -> FlowRun:
+        outbox_rows.operate(scene.database, scene.services, "reopen", codes=["A"])
+        return _retrying(scene)
+
+    return Failure(_retrying(scene), mend)
+
+
+def mailbox(scene: Scene) -> Failure:
+    """The mailbox refuses the password."""
+    host_rows.tenant(scene.host, "A")
+    scene.services.fail_next("mailbox", "refused", command="LOGIN")
+    run = _retrying(scene, with_mailbox(scene.services))
+    return Failure(run, run.again)
+
+
+def mail_server_closed(scene: Scene) -> Failure:
+    """The mail server does not relay for the installation."""
+    host_rows.tenant(scene.host, "A")
+    outbox_rows.waiting(scene.host, "A")
+    scene.services.fail_next("email", "554 5.7.1 <member@example.jp>: Relay access denied", command="RCPT")
+    services = LocalInstallation(services=outbox_rows.network(scene.services))
+    run = _run(scene, SCHEDULED_NOTIFICATIONS, TODAY, installation=services)
+
+    def mend() -> FlowRun:
+        # A quarter of an hour has passed.
+        scene.host.execute(
+            "UPDATE batch.service_limit SET blocked_until = now(), closed_at = now() - interval '1 hour'"
+        )
+        outbox_rows.make_due(scene.host)
+        return run.again()
+
+    return Failure(run, mend)
+
+
+# Backups
+
+
+def _backups(scene: Scene, **options: Any) -> tuple[Backups, FlowRun]:
+    host_rows.tenant(scene.host, "A")
+    backups = Backups(scene.database, scene.folder)
+    return backups, FlowRun(
+        scene.database, DATA_BACKUP, backups.batch, TODAY, installation=backups.installation, **options
+    )
+
+
+def dump_smaller(scene: Scene) -> Failure:
+    """The dump has less than half of the bytes of the last one."""
+    _, first = _backups(scene)
+    assert not first.has_failed
+    scene.host.execute("UPDATE batch.backup SET dump_bytes = 10 * dump_bytes")
+    run = first.again()
+    return Failure(run, lambda: run.again(accept_smaller=True))
+
+
+def backup_closed(scene: Scene) -> Failure:
+    """The dump of a finished backup is cleared."""
+    _, run = _backups(scene)
+    run.clear("dump")
+    return Failure(run, run.again)
+
+
+def dump_damaged(scene: Scene) -> Failure:
+    """A stored file changes between the dump and its check."""
+    _, run = _backups(scene, before={"check": lambda: _damage(scene.folder)})
+    return Failure(run, lambda: None)
+
+
+def tables_unverified(scene: Scene) -> Failure:
+    """A migration waits for the dump for longer than the batch lets it."""
+    backups = Backups(scene.database, scene.folder)
+    host_rows.tenant(scene.host, "A")
+    migration = migration_after_pg_dump(scene.database, scene.environment)
+
+    def batch() -> DataBackupBatch:
+        access = BackupAccess(backups.settings, backups.installation)
+        return DataBackupBatch(access, patience=timedelta(0))
+
+    run = FlowRun(
+        scene.database,
+        DATA_BACKUP,
+        batch,
+        TODAY,
+        installation=backups.installation,
+        before={"check": migration.join},
+    )
+    scene.environment.undo()
+    return Failure(run, run.again)
+
+
+def _damage(folder: Path) -> None:
+    newest = max(
+        (file for file in folder.rglob("dump/*") if file.is_file()), key=lambda file: file.stat().st_mtime
+    )
+    newest.write_bytes(b"damaged")
+
+
+CASES: dict[str, Callable[[Scene], Failure]] = {
+    case.__name__: case
+    for case in (
+        undelivered,
+        letters_waiting,
+        channel_closed,
+        mailbox,
+        mail_server_closed,
+        usage_open,
+        held,
+        request_outdated,
+        answered_too_early,
+        dump_smaller,
+        tables_unverified,
+        backup_closed,
+        dump_damaged,
+        parameters,
+        rows_gone,
+        lost,
+        unclosed,
+        unplaced,
+        installation,
+        unreachable,
+        no_space,
+        killed,
+        refused,
+        cause,
+    )
+}
+
+# tests/dags/test_advice.py has the cases that only a whole Airflow can show.
+IN_AIRFLOW = ("answer",)

@@ -1,0 +1,5 @@
+"""The external services of the tests of messaging."""
+
+from tests.messaging.conftest import services
+
+__all__ = ["services"]
