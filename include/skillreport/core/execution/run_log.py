@@ -356,6 +356,9 @@ def close_execution(
         scans = load_scans(platform, run.execution_id)
         remarks = load_remarks(platform, run.execution_id)
         problems = _problems(reconciliation, remarks)
+        tallies = reconciliation.as_json() if reconciliation else {}
+        further = {"reconciliation": tallies, "scans": scans, "steps": remarks.by_step}
+        codes = [*filter(None, [error_code]), *(each.code for each in problems)]
         row = _SQL.execute(
             platform,
             "close_execution",
@@ -366,12 +369,7 @@ def close_execution(
             problem="。".join(each.text for each in problems) or None,
             most_results=_LISTED_RESULTS,
             longest_error=_LONGEST_ERROR,
-            further=Jsonb(
-                ({"reconciliation": reconciliation.as_json()} if reconciliation else {})
-                | ({"scans": scans} if scans else {})
-                | ({"steps": remarks.by_step} if remarks.by_step else {})
-                | {"codes": [*filter(None, [error_code]), *(each.code for each in problems)]}
-            ),
+            further=Jsonb({name: found for name, found in further.items() if found} | {"codes": codes}),
         ).fetchone()
         if row is None:
             raise RecordsDeletedError
