@@ -11,10 +11,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from include.skillreport.batches.scheduled_notifications import create_batch
+from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.execution.reconciliation import load_reconciliation
+from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import integration, run_notifications
+from tests.messaging.outbox_rows import TODAY, integration, network, run_notifications, waiting
 
 pytestmark = pytest.mark.tenants("A", admin_email="admin@example.jp")
 
@@ -152,3 +156,19 @@ def test_the_built_in_text_goes_over_the_channel_of_the_setting(
 
     assert (channel, destination) == ("slack", "C0123456789")
     assert "目標「英語」の期限は 2026/11/08 です（あと 7 日）。" in text
+
+
+def test_a_retry_of_a_killed_task_keeps_the_counts_of_rows(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    waiting(host, "A")
+    batch = create_batch(LOCAL)
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        run, tenants = open_run(platform, SCHEDULED_NOTIFICATIONS, batch, TODAY)
+        process_tenants(connection, platform, batch, run, tenants, network=network(services))
+        counted = load_reconciliation(platform, run.execution_id).as_json()
+        # The task is killed after it has sent the notification. Its next attempt finds none that waits.
+        process_tenants(connection, platform, batch, run, tenants, network=network(services))
+
+        assert load_reconciliation(platform, run.execution_id).as_json() == counted
+    assert counted["sources"]["HIS_NotificationLog"]["placed"] == 1

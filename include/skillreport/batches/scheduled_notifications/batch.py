@@ -30,7 +30,6 @@ from include.skillreport.core.execution.batch import (
 )
 from include.skillreport.core.execution.business_date import naive_utc
 from include.skillreport.core.execution.people import keep_people
-from include.skillreport.core.execution.reconciliation import begin_tallies
 from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.contract_letters import PAYMENT_REMINDER
@@ -71,7 +70,6 @@ class ScheduledNotificationsBatch(StagingBatch):
 
     def prepare(self, work: Work) -> None:
         """Read notifications, certificates and goals once, and write one ``batch.notification_signal`` row per tenant."""
-        begin_tallies(work.connection, work.run.execution_id)
         keep_people(work.connection)
         _SQL.execute(
             work.connection,

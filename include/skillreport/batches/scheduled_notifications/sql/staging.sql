@@ -72,7 +72,7 @@ goals AS (
 ),
 
 reconciled AS (
-    INSERT INTO batch.reconciliation AS known (execution_id, source, placement, is_event, row_count)
+    INSERT INTO batch.reconciliation (execution_id, source, placement, is_event, row_count)
     SELECT
         %(execution_id)s,
         due.source,
@@ -94,7 +94,8 @@ reconciled AS (
     LEFT JOIN tenant ON due.stated_tenant_id = tenant.tenant_id
     GROUP BY due.source, placement
     ORDER BY due.source, placement
-    ON CONFLICT (execution_id, source, placement) DO UPDATE SET row_count = excluded.row_count
+    -- The first pass counts. A retry after a kill no longer finds the notifications that were sent.
+    ON CONFLICT (execution_id, source, placement) DO NOTHING
 )
 
 INSERT INTO batch.notification_signal (execution_id, tenant_id, waiting, certificates, goals)
