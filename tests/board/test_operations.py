@@ -238,6 +238,7 @@ def test_clearing_takes_exactly_the_failed_instances_that_were_chosen(
 def test_the_task_of_the_advice_is_cleared_whatever_its_state(board: Board, migrated_metadata: str) -> None:
     run_id = _failed_run(board, migrated_metadata, "batch_003_statistics", {0: "failed"})
     path = f"/runs/batch_003_statistics/{run_id}/clear"
+    assert board.get(f"{path}?task=aggregate_usage").status_code == 404
     dialog = board.get(f"{path}?task=open_run").text
     assert re.findall(r'name="instance" value="([^"]+)"', dialog) == ["open_run[-1]"]
     assert "open_run から再実行" in dialog

@@ -150,6 +150,18 @@ def lost(scene: Scene) -> Failure:
     return Failure(run, run.again)
 
 
+def operation_gone(scene: Scene) -> Failure:
+    """The run of an operation has ended in Airflow without closing its row."""
+    billing_rows.customer(scene.host, "A")
+    billing_rows.run_billing(scene.database)
+    form = {"operation": "explain", "tenants": ["A"]}
+    batch = lambda: invoice_operations(LOCAL)  # noqa: E731
+    run = FlowRun(scene.database, OPERATE_INVOICES, batch, MONTH, parameters=form, before={"close_run": kill})
+    with scene.database.connect("batch_platform") as platform:
+        assert run_log.close_orphan(platform, run.run.execution_id, "Airflow の実行が終わっていました")
+    return Failure(run, run.again)
+
+
 def unclosed(scene: Scene) -> Failure:
     """A run was cleared, and its close_run was killed."""
     failure = cause(scene)
@@ -447,6 +459,7 @@ CASES: dict[str, Callable[[Scene], Failure]] = {
         parameters,
         rows_gone,
         lost,
+        operation_gone,
         unclosed,
         unplaced,
         installation,

@@ -9,7 +9,15 @@ import psycopg
 import pytest
 
 from skill_batch.board.pages.overview import load_overview
-from include.skillreport.core.catalog import BATCHES, BatchSpec
+from include.skillreport.core.catalog import (
+    BATCHES,
+    OPERATE_INVOICES,
+    OPERATE_NOTIFICATIONS,
+    RESTORE_BACKUP,
+    TENANT_USAGE,
+    BatchSpec,
+    RunSpec,
+)
 from include.skillreport.core.failure_kinds import failure_kinds, kind_of
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
@@ -19,7 +27,7 @@ from tests.failures.cases import CASES, IN_AIRFLOW, Scene
 BACKUPS = {"dump_smaller", "tables_unverified", "backup_closed", "dump_damaged"}
 # BATCH-018-03 alerts about them, and the board has no row of a run that was not opened.
 WITHOUT_ALERT, NOT_ON_THE_BOARD = (
-    {"lost", "unclosed"},
+    {"lost", "operation_gone", "unclosed"},
     {"parameters", "installation", "unclosed", "rows_gone"},
 )
 
@@ -41,6 +49,25 @@ def test_every_kind_of_failure_has_a_case() -> None:
 
 def test_every_advice_says_whether_a_clear_helps() -> None:
     assert [kind.name for kind in failure_kinds() if "消去（Clear）" not in kind.remedy()] == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "name"),
+    [
+        # The value is right and the installation is not: the same operation again would book twice.
+        (OPERATE_INVOICES, "NO_EXCHANGE_RATE", "cause"),
+        (OPERATE_INVOICES, "NO_SUCH_PAYMENT", "refused"),
+        (OPERATE_INVOICES, "RecordsDeletedError", "operation_gone"),
+        (OPERATE_NOTIFICATIONS, "CHANNEL_CLOSED", "channel_closed"),
+        (OPERATE_NOTIFICATIONS, "CHANNEL_FAILED", "cause"),
+        (RESTORE_BACKUP, "BackupError", "cause"),
+        (TENANT_USAGE, "AirflowTaskTimeout", "killed"),
+        (TENANT_USAGE, "AirflowUnavailableError", "unreachable"),
+        (TENANT_USAGE, "InstancesFailedError", "killed"),
+    ],
+)
+def test_a_code_has_the_kind_whose_advice_helps(spec: RunSpec, code: str, name: str) -> None:
+    assert kind_of(spec, code).name == name
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,7 @@ class Choice(Field):
     input = "choice"
 
     def read(self, value: Any) -> Any:
-        if value not in self.choices:
+        if not isinstance(value, str) or value not in self.choices:
             raise ValueError(
                 f"の {value!r} は使えません。{'、'.join(self.choices)} のどれかを指定してください。"
             )

@@ -113,15 +113,16 @@ class Links:
         task = f"{self.run(dag_id, run_id)}/tasks/{quote(task_id, safe='')}"
         return f"{task}/mapped/{map_index}" if map_index >= 0 else task
 
-    def place(self, kind: FailureKind, spec: RunSpec, dag_id: str) -> str:
+    def place(self, kind: FailureKind, spec: RunSpec) -> str:
         """Where an operator acts on a failure of this kind: a page of the board or of Airflow."""
         if kind.page == "messages":
             return self.page("messages")
         if kind.page == "approvals":
             return self.dag(APPROVALS[spec.id].dag_id)
-        return self.dag(
-            spec.batch.dag_id if kind.page == "batch" and isinstance(spec, OperationSpec) else dag_id
-        )
+        if kind.page == "batch" and isinstance(spec, OperationSpec):
+            return self.dag(spec.batch.dag_id)
+        # Not the family's DAG: its form lacks the batch's own fields.
+        return self.dag(spec.dag_id)
 
     def request(self, dag_id: str, run_id: str) -> str:
         """The request of a run in Airflow's UI, where a user answers it."""

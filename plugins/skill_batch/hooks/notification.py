@@ -15,7 +15,7 @@ from skill_batch.hooks.tenant_db import TenantDbHook
 from skill_batch.network import network
 from skill_batch.object_storage import find_object_store
 from include.skillreport.core.database import tenant_transaction
-from include.skillreport.core.errors import BatchError, reason_of
+from include.skillreport.core.errors import BatchError, ParameterError, reason_of
 from include.skillreport.core.network import Network
 from include.skillreport.messaging.address_guard import guarded_session
 from include.skillreport.messaging.channels import CHANNELS, EMAIL
@@ -98,12 +98,13 @@ class NotificationHook(BaseHook, Notifications):
         :param text: plain text.
         :param dedupe_key: names the event. A second message with the same key is not sent; returns the status of the first.
         :param priority: 1 (HIGH) to 3 (LOW).
+        :raises ParameterError: there is no such channel.
         """
-        shown = literal(CHANNELS[channel], subject, text)
+        shown = literal(_channel(channel), subject, text)
         draft = Draft(
             tenant_id=tenant_id,
             dedupe_key=dedupe_key,
-            channel=CHANNELS[channel],
+            channel=_channel(channel),
             destination=destination,
             subject=shown.subject,
             body=shown.text,
@@ -149,10 +150,18 @@ class NotificationHook(BaseHook, Notifications):
         config: ChannelConfig | None = services.email
         if channel != EMAIL:
             with self._tenant_db.transaction([tenant_id]) as connection:
-                config = load_configs(connection).get(Lane(tenant_id, CHANNELS[channel]))
+                config = load_configs(connection).get(Lane(tenant_id, _channel(channel)))
         if config is not None:
             mask_secrets([config], services)
-        return asyncio.run(validate_channel(config, CHANNELS[channel], destinations, services))
+        return asyncio.run(validate_channel(config, _channel(channel), destinations, services))
+
+
+def _channel(name: str) -> Channel:
+    if name not in CHANNELS:
+        raise ParameterError(
+            f"通知のチャネル {name!r} は使えません。{'、'.join(CHANNELS)} のどれかを指定してください。"
+        )
+    return CHANNELS[name]
 
 
 async def validate_channel(

@@ -54,6 +54,6 @@ MISSED_RUN = AlertKind(
     "バッチ未開始",
     "予定の時刻に実行が始まらなかった（BATCH-018-03 が毎時調べる）。続く間は 1 日に 1 通。一時停止中の DAG の分は送らない",
     _OF_THE_BATCH,
-    "「Dag 取り込みエラー」とスケジューラーを確認して直し、抜けた業務日を手動実行（Trigger）する",
+    "「Dag 取り込みエラー」とスケジューラーを確認して直す。そのあとで実行（Trigger）する業務日は、通知にある",
 )
 ALERT_KINDS = (FAILED_RUN, LATE_RUN, SLOW_RUN, MISSED_RUN)

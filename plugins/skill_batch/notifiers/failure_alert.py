@@ -214,16 +214,16 @@ class FailureAlert(BaseNotifier):
         severity = severity_for(user, self.severity)
         kinds = [(self.kind_of(failure), failed) for failure, failed in failures]
         names = tuple(dict.fromkeys(kind.name for kind, _ in kinds))
-        remedies = (
-            f"対処{f'（{kind.meaning}）' if len(names) > 1 else ''}: {kind.remedy(failed)}"
+        actions = (
+            f"{title}{f'（{kind.meaning}）' if len(names) > 1 else ''}: {text}"
             for kind, failed in kinds
+            for title, text in (("対処", kind.remedy(failed)), ("朝まで待てるか", kind.waits))
         )
-        waits = (f"朝まで待てるか: {kind.waits}" for kind, _ in kinds)
         alert = Alert(
             title=FAILED_RUN.title(self.batch_id),
             lines=(f"{self.batch_name}（重要度 {severity}）", *lines),
             tenants=tenants,
-            actions=tuple(dict.fromkeys([*remedies, *waits])),
+            actions=tuple(dict.fromkeys(actions)),
             links=links,
             severity=severity,
             kinds=names,
@@ -237,7 +237,7 @@ class FailureAlert(BaseNotifier):
         # A clear of the tenants' instances clears the other failed tasks, too.
         if result.error and not any(self.kind_of(code).clear for code in codes):
             failures.append((result.error_code, "最初に失敗したタスク"))
-        return failures + [(problem.code, "") for problem in result.problems]
+        return failures + [(problem.code, "この実行の失敗したタスク") for problem in result.problems]
 
     def _triggering_user(self, context: Context) -> TriggeringUser | None:
         run = context.get("dag_run")

@@ -22,6 +22,11 @@ CHANNELS: dict[str, Channel] = {
 }
 """The channels by name."""
 
+# A view over the application's notifications reads the spellings too: two channels with one would stop it for all tenants.
+_SPELLINGS = [spelling for channel in CHANNELS.values() for spelling in channel.spellings]
+if len(_SPELLINGS) != len({*_SPELLINGS}):
+    raise ValueError(f"two channels have the same spelling: {sorted(_SPELLINGS)}")
+
 
 def letters(name: str | None) -> str:
     """A name without case, blanks and signs: ``line-works``, ``lineWorks`` and ``LINE WORKS`` are the same."""

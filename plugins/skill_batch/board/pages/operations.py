@@ -20,6 +20,7 @@ from skill_batch.board.targets import describe_targets, tenants_of_messages
 from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.failure_kinds import FAILED, failure_kinds
 
 router = APIRouter()
 
@@ -82,7 +83,7 @@ def ask_clear(request: Request, rights: RightsDep, dag_id: str, run_id: str, tas
 
 @router.post("/runs/{dag_id}/{run_id}/clear", dependencies=[Depends(from_this_page)])
 def clear(request: Request, rights: RightsDep, form: FormDep, dag_id: str, run_id: str) -> Response:
-    """Clear exactly the instances that the dialog listed and that still fail, with their downstream instances."""
+    """Clear exactly the chosen instances that the dialog would still list, with their downstream instances."""
     rights.require_clear(dag_id)
     api = AirflowApi(request)
     chosen = {str(value) for value in form.getlist("instance")}
@@ -136,7 +137,9 @@ def follow_run(request: Request, rights: Rights, dag_id: str, run_id: str) -> Re
 
 
 def _clearable(api: AirflowApi, dag_id: str, run_id: str, task: str) -> list[dict[str, Any]]:
-    """The failed instances of a run, or the instance of ``task``."""
+    """The failed instances of a run, or the instance of ``task``. :raises HTTPException: 404, no kind of failure clears this task."""
+    if task and task.rpartition(".")[2] not in {kind.clear for kind in failure_kinds()} - {FAILED}:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
     found = api.task_instances(dag_id, run_id, () if task else _FAILED)
     return [each for each in found if not task or each["task_id"] == task]
 

@@ -19,7 +19,7 @@ from skill_batch.board.rendering import HEADERS, Links, render
 from skill_batch.board.runs import RunCell, load_usual_seconds
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.catalog import RUN_SPECS, RunSpec
-from include.skillreport.core.failure_kinds import FailureKind, kind_of
+from include.skillreport.core.failure_kinds import NO_RESULT, FailureKind, kind_of
 
 router = APIRouter()
 
@@ -122,7 +122,7 @@ def run_page(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> R
         dag_run=dag_run,
         executions=executions,
         alerts=alerts,
-        reported=_reported_kinds(alerts),
+        reported=_reported_kinds(alerts) or _unreported_kind(dag_id),
     )
 
 
@@ -134,3 +134,9 @@ def _reported_kinds(alerts: Sequence[Mapping[str, Any]]) -> tuple[RunSpec, list[
         if spec and alert["kinds"]:
             return spec, [kind_of(spec, name) for name in alert["kinds"]]
     return None
+
+
+def _unreported_kind(dag_id: str) -> tuple[RunSpec, list[FailureKind]] | None:
+    """The kind of a failure that no alert is stored of: the database was away, or a user marked the run as failed in Airflow."""
+    spec = next((each for each in RUN_SPECS.values() if each.dag_id == dag_id), None)
+    return (spec, [kind_of(spec, NO_RESULT)]) if spec else None
