@@ -6,24 +6,21 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from include.skillreport.billing.billing_batch import BillingBatch
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.settlement import Instructions, Settlement
 from include.skillreport.billing.outcomes import outcome_of
-from include.skillreport.billing.service import Billing
 from include.skillreport.billing.terms import OWN_TERMS
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.execution.batch import NotDueError, Outcome, Request, TenantBatch, Work
+from include.skillreport.core.execution.batch import NotDueError, Outcome, Request, Work
 from include.skillreport.core.execution.digest import Digest
 
 _SQL = Statements(Path(__file__).parent)
 
 
-class TenantBillingBatch(TenantBatch):
+class TenantBillingBatch(BillingBatch):
     """The steps of BATCH-018-02; see ``include.skillreport.core.execution.batch``."""
-
-    def __init__(self, billing: Billing) -> None:
-        self._billing = billing
 
     def options(self, request: Request) -> dict[str, Any]:
         """``allow_incomplete``: bill from the closed days even if some days are missing. ``names_tenants``: the form names tenants.
@@ -61,20 +58,6 @@ class TenantBillingBatch(TenantBatch):
         )
         bill = self._billing.price if run.dry_run else self._billing.settle
         return [outcome_of(each) for each in bill(work.connection, run.business_date, instructions)]
-
-    def write_files(self, work: Work, tenant_id: str) -> None:
-        """Write the tenant's invoice as PDF and JSON."""
-        self._billing.write_documents(work.connection, tenant_id, work.run.business_date, work.files)
-
-    def finish(self, work: Work) -> None:
-        """Write the index of the month's documents and the accountant's files, for all tenants."""
-        self._billing.write_accounting_files(
-            work.connection,
-            work.run.business_date,
-            run_date=work.run.run_date,
-            execution_id=work.run.execution_id,
-            store=work.files,
-        )
 
     def digest(self, work: Work) -> Digest:
         """The accountant's findings. With a sample price list or issuer, the note that nothing is finalised."""

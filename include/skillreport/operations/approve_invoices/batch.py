@@ -16,19 +16,16 @@ from include.skillreport.approvals.requests import (
     lock_item,
     record_result,
 )
+from include.skillreport.billing.billing_batch import BillingBatch
 from include.skillreport.billing.ledger.settlement import Instructions, Settlement, TenantSettlement
 from include.skillreport.billing.outcomes import outcome_of
-from include.skillreport.billing.service import Billing
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.batch import Outcome, UnitFailure, UnitResult, Work
 from include.skillreport.operations.answers import SUPERSEDED, AppliesAnswer
 
 
-class InvoiceApproval(AppliesAnswer):
+class InvoiceApproval(AppliesAnswer, BillingBatch):
     """One listed invoice of each approved tenant. ``business_date`` is a day of its month."""
-
-    def __init__(self, billing: Billing) -> None:
-        self._billing = billing
 
     def process(self, work: Work) -> list[Outcome]:
         """Finalise each tenant's invoice. If an invoice has changed since the request, it is not finalised, and its tenant fails."""
@@ -39,20 +36,6 @@ class InvoiceApproval(AppliesAnswer):
         # The nested transactions have changed the context.
         with tenant_transaction(work.connection, work.tenant_ids):
             return outcomes
-
-    def write_files(self, work: Work, tenant_id: str) -> None:
-        """Write the documents of the tenant's month that have no file."""
-        self._billing.write_documents(work.connection, tenant_id, work.run.business_date, work.files)
-
-    def finish(self, work: Work) -> None:
-        """Write the index of the month's documents and the accountant's files, which contain all tenants."""
-        self._billing.write_accounting_files(
-            work.connection,
-            work.run.business_date,
-            run_date=work.run.run_date,
-            execution_id=work.run.execution_id,
-            store=work.files,
-        )
 
     def _approve(self, work: Work, tenant_id: str) -> Outcome:
         request_id = work.run.options["request"]

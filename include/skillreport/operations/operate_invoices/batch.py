@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
+from include.skillreport.billing.billing_batch import BillingBatch
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.settlement import Instructions
 from include.skillreport.billing.outcomes import outcome_of
@@ -13,7 +14,6 @@ from include.skillreport.core.execution.batch import (
     Outcome,
     Request,
     Run,
-    TenantBatch,
     UnitFailure,
     UnitResult,
     Work,
@@ -41,14 +41,11 @@ _WORK: Mapping[type[Operation], Callable[[Billing, Work, Any, str], UnitResult]]
 }
 
 
-class InvoiceOperations(TenantBatch):
+class InvoiceOperations(BillingBatch):
     """One operation on the month's invoice of each named tenant. ``business_date`` is a day of that month.
 
     An import of payments takes its tenants from the invoices in the file.
     """
-
-    def __init__(self, billing: Billing) -> None:
-        self._billing = billing
 
     def options(self, request: Request) -> dict[str, Any]:
         """The operation and its values, and the digest of a payment file."""
@@ -91,13 +88,13 @@ class InvoiceOperations(TenantBatch):
         return [self._operate(work, entered, tenant_id) for tenant_id in work.tenant_ids]
 
     def write_files(self, work: Work, tenant_id: str) -> None:
-        """Write the documents of the tenant's month that have no file."""
+        """Write the documents of the tenant's month, unless the operation issues none."""
         operation = FORM.chosen(work.run.options)
         if not operation.is_read_only and operation is not form.ImportPayments:
-            self._billing.write_documents(work.connection, tenant_id, work.run.business_date, work.files)
+            super().write_files(work, tenant_id)
 
     def finish(self, work: Work) -> None:
-        """Write the index of the month's documents and the accountant's files, which contain all tenants. Or hand the month over."""
+        """Hand the month over, or write the files of all tenants if the operation may have changed them."""
         entered, run = FORM.entered(work.run.options), work.run
         if isinstance(entered, form.HandOver):
             self._billing.hand_over(
@@ -111,13 +108,7 @@ class InvoiceOperations(TenantBatch):
                 closes_earlier=bool(entered.reason),
             )
         elif not entered.is_read_only:
-            self._billing.write_accounting_files(
-                work.connection,
-                run.business_date,
-                run_date=run.run_date,
-                execution_id=run.execution_id,
-                store=work.files,
-            )
+            super().finish(work)
 
     def _settle(self, work: Work, entered: form.Approve | form.Reissue) -> list[Outcome]:
         run = work.run

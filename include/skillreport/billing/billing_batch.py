@@ -1,0 +1,27 @@
+"""The files of a run that issues documents: those of each tenant, and those of all tenants."""
+
+from __future__ import annotations
+
+from include.skillreport.billing.service import Billing
+from include.skillreport.core.execution.batch import TenantBatch, Work
+
+
+class BillingBatch(TenantBatch):
+    """A batch or an operation on the invoices of a month. ``business_date`` is a day of that month."""
+
+    def __init__(self, billing: Billing) -> None:
+        self._billing = billing
+
+    def write_files(self, work: Work, tenant_id: str) -> None:
+        """Write the documents of the tenant's month that have no file."""
+        self._billing.write_documents(work.connection, tenant_id, work.run.business_date, work.files)
+
+    def finish(self, work: Work) -> None:
+        """Write the index of the month's documents and the accountant's files, which contain all tenants."""
+        self._billing.write_accounting_files(
+            work.connection,
+            work.run.business_date,
+            run_date=work.run.run_date,
+            execution_id=work.run.execution_id,
+            store=work.files,
+        )
