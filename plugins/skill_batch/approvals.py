@@ -20,6 +20,7 @@ from skill_batch.batch_flow import BatchFlow, failure_alert, run_of
 from skill_batch.forms import field_param, tenants_param
 from skill_batch.notifiers.approval_links import ANSWER_TASK, name_of
 from skill_batch.notifiers.failure_alert import attempt_of
+from include.skillreport.approvals import APPROVE, HOLD
 from include.skillreport.operations.form import Field
 
 if TYPE_CHECKING:
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LONGEST_REASON = 300
-
-# As in include.skillreport.operations.answers, which the DAG processor does not load.
-APPROVE, HOLD = "承認する", "保留のままにする"
 
 
 class ApprovalFlow(BatchFlow):

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from include.skillreport.operations.answers import APPROVE
+from include.skillreport.approvals import APPROVE
 from tests.chaos.airflow_parts import AirflowParts
 
 # The task that waits.

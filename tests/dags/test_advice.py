@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from include.skillreport.approvals import APPROVE
 from include.skillreport.core.catalog import (
     APPROVE_INVOICES,
     NOTIFICATION_RETRY,
@@ -19,7 +20,6 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.failure_kinds import kind_of
-from include.skillreport.operations.answers import APPROVE
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation, folder_of_dags

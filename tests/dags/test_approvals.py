@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from include.skillreport.operations.answers import APPROVE, HOLD
+from include.skillreport.approvals import APPROVE, HOLD
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation
 from tests.batches.tenant_management import billing_rows

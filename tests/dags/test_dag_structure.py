@@ -19,8 +19,8 @@ from airflow.sdk import DAG, CronTriggerTimetable
 
 from skill_batch.dag_factory import OPEN_APPROVALS
 from skill_batch.retry_policy import RecoverableErrorsOnly
+from include.skillreport.approvals import APPROVE, HOLD
 from include.skillreport.core.catalog import APPROVALS, BATCHES, CONCURRENCY, FAMILIES, OPERATIONS, BatchSpec
-from include.skillreport.operations import answers
 from include.skillreport.operations.forms import FORMS
 from tests.airflow_installation import PROJECT
 
@@ -86,7 +86,7 @@ def test_an_approval_waits_without_limit_before_it_opens_a_run(
         assert isinstance(ask, HITLOperator)
         assert (ask.execution_timeout, ask.response_timeout, ask.defaults) == (None, None, None)
         assert (dag.deadline, dag.dagrun_timeout) == (None, None)
-        assert ask.options == [answers.APPROVE, answers.HOLD]
+        assert ask.options == [APPROVE, HOLD]
         assert (ask.upstream_task_ids, ask.downstream_task_ids) == ({"list_held"}, {"record_answer"})
         assert dag.task_dict["open_run"].upstream_task_ids == {"record_answer"}
 

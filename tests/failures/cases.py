@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from include.skillreport.approvals import APPROVE
 from include.skillreport.approvals.requests import Answer, ApprovalRequest, items_of, record_answer
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.batch import DataBackupBatch
@@ -36,7 +37,7 @@ from include.skillreport.core.network import Network
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.messaging.contract_letters import USAGE_WARNING
 from include.skillreport.messaging.settings import NotificationSettings
-from include.skillreport.operations.answers import APPROVE, approved_tenants
+from include.skillreport.operations.answers import approved_tenants
 from include.skillreport.operations.approve_directory_changes.batch import DirectoryApproval
 from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
 from include.skillreport.operations.operate_invoices import create_batch as invoice_operations

@@ -2,3 +2,6 @@
 
 Airflow shows a request to users ("Required Actions"). This package contains the items of a request, its text and the answer.
 """
+
+# The options of an answer. The first one approves. DAG files load them.
+APPROVE, HOLD = "承認する", "保留のままにする"

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from include.skillreport.approvals import APPROVE, HOLD
 from include.skillreport.approvals.requests import ApprovalRequest, HeldItem, items_of, listed_items
 from include.skillreport.core.errors import AnswerError, ParameterError
 from include.skillreport.core.execution.batch import Request, TenantBatch
 from include.skillreport.core.execution.sharding import Tenant
-
-# The options of an answer. The first one approves.
-APPROVE, HOLD = "承認する", "保留のままにする"
 
 # Why a request is out of date, and how to get a new one.
 SUPERSEDED = "この確認より新しい確認（Required Actions）があります。新しい方に答えてください"
