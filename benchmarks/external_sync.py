@@ -29,6 +29,7 @@ from include.skillreport.core.catalog import EXTERNAL_SYNC
 from include.skillreport.core.database import Statements, count_of, tenant_transaction
 from include.skillreport.core.execution.batch import Run, Work
 from include.skillreport.core.network import Network
+from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.messaging.channels.channel import Channel
 from include.skillreport.messaging.channels.line_works import LINE_WORKS
 from include.skillreport.messaging.channels.slack import SLACK
@@ -180,7 +181,7 @@ def _planned(dsn: str, day: date) -> Unit:
         row = connection.execute("SELECT tenant_id, provider, execution_id FROM batch.sync_plan").fetchone()
     assert row is not None
     tenant_id, provider, execution_id = row
-    return Unit(tenant_id, Channel(provider), execution_id, day)
+    return Unit(tenant_id, CHANNELS[provider], execution_id, day)
 
 
 def _credentials(stand_ins: StandIns, provider: Channel) -> tuple[dict[str, str], dict[str, str]]:

@@ -11,6 +11,7 @@ import hashlib
 import inspect
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -113,7 +114,7 @@ class ChannelClient(Protocol):
         return
 
 
-class Channel(str):
+class Channel(str, ABC):
     """A channel, and everything that belongs to it. It is its name as text, for rows, logs and JSON. ``channels.CHANNELS`` has all of them.
 
     ``label`` is its name for operators, ``service`` the name in a sentence. ``spellings`` are the types of notifications and templates in
@@ -159,9 +160,9 @@ class Channel(str):
 
     # Settings and clients
 
+    @abstractmethod
     def config_of(self, row: Integration) -> ChannelConfig | None:
         """The settings in a row of SYS_IntegrationConfig; None if a required value is missing."""
-        raise NotImplementedError
 
     def client(
         self, config: Any, session: aiohttp.ClientSession, allowed_hosts: Collection[str]
@@ -182,9 +183,9 @@ class Channel(str):
         """Whether ``validate`` of the client asks the service. Of a webhook only the format is checked."""
         return True
 
+    @abstractmethod
     def limit(self, config: Any, tenant_id: str) -> Limit:
         """The service's limit for a tenant with these settings, as its documentation says. Without ``most_per_minute`` it may be higher."""
-        raise NotImplementedError
 
     def limit_key(self, *counted_by: str) -> str:
         """The key of a limit, from the texts that identify what the service counts. It contains no secret."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -115,7 +116,7 @@ class Access:
     rooms: Collection[str] = ()
 
 
-class ServiceDirectory:
+class ServiceDirectory(ABC):
     """One tenant's directory at a service. A channel with a directory has the subclass ``Directory`` in its module ``directory``.
 
     ``credentials`` are the names of the values that it needs, for operators. ``reads_changes``: a listing can begin where an earlier one
@@ -146,22 +147,22 @@ class ServiceDirectory:
         self._patience = access.patience
 
     @staticmethod
+    @abstractmethod
     def config_of(row: Integration) -> Any | None:
         """The credentials in a row of SYS_IntegrationConfig; None if one is missing."""
-        raise NotImplementedError
 
     @staticmethod
     def spellings(listed: ListedChannel) -> frozenset[str]:
         """The texts by which a notification setting can name a channel as its destination."""
         return frozenset({listed.external_id})
 
+    @abstractmethod
     async def page(self, at: Position) -> Page:
         """Read the page at a position; reading it again gives the same page.
 
         :raises ListingError: the page cannot be read, so the listing is not complete.
         :raises StartOverError: the service no longer knows the position.
         """
-        raise NotImplementedError
 
 
 class ListingError(BatchError):

@@ -5,6 +5,7 @@ Amounts are exact and in the price's currency; quantities are per month, in the 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, ClassVar, NamedTuple, Self
@@ -47,7 +48,7 @@ class ModelName(NamedTuple):
     en: str
 
 
-class NamedCharge(PriceListEntry):
+class NamedCharge(PriceListEntry, ABC):
     """The fields that all charges have: the model, the name on the invoice, a tax category, and the minimum amount of the line.
 
     ``minimum`` is per month. With ``Prorate.AMOUNT``, it is prorated for a part of the month; otherwise it applies in full.
@@ -64,9 +65,9 @@ class NamedCharge(PriceListEntry):
     minimum: Minimum = None
 
     @property
+    @abstractmethod
     def proration(self) -> Prorate:
         """What is prorated for a part of the month."""
-        raise NotImplementedError
 
     @property
     def single_price(self) -> Decimal | None:
@@ -105,9 +106,9 @@ class MetricCharge(NamedCharge):
         """The charge's free units per month, in addition to what the plan includes."""
         return Decimal(0)
 
+    @abstractmethod
     def amount(self, quantity: Decimal) -> Decimal:
         """The exact amount for a quantity without free units. A fraction of a unit (storage) is charged as a fraction."""
-        raise NotImplementedError
 
     def share_of(self, basis: Decimal) -> Decimal:  # noqa: ARG002
         """The amount charged on other lines with the sum ``basis``."""
