@@ -128,6 +128,7 @@ def failed(
     channel: Channel, code: str, detail: str = "", *, retry_after: timedelta | None = None
 ) -> SendResult:
     """The result for an error code. A code that the channel's table does not list becomes its ``unknown``."""
-    error = channel.errors.get(code) or channel.errors["unknown"]
+    table = channel.errors
+    error = table.get(code) or table["unknown"]
     shown = detail if error.code == code else f"{code}: {detail}" if detail else code
     return SendResult(error.outcome, error, shown, retry_after=retry_after)

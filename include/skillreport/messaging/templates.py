@@ -84,7 +84,7 @@ def render(template: Template, variables: Mapping[str, object]) -> Rendered:
     if not template.is_markdown:
         _limited(template, [template.channel.escape_text(plain)])
     escape = template.channel.escape_of(is_markdown=template.is_markdown)
-    marked_up = _render(template, template.body, variables, escape)
+    marked_up = plain if escape is unchanged else _render(template, template.body, variables, escape)
     return template.channel.compose(subject, plain, marked_up, is_markdown=template.is_markdown)
 
 

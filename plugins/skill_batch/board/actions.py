@@ -121,6 +121,8 @@ def known_tenants(
     :raises ParameterError: names the codes that no tenant has.
     """
     unknown = unknown_tenants(connection, codes, takes_former=takes_former)
+    if not unknown:
+        return list(codes)
     found = [plain(code) if code in unknown else code for code in codes]
     unknown = unknown_tenants(connection, found, takes_former=takes_former)
     if unknown:

@@ -277,6 +277,11 @@ def failure_key(dag_id: str, run_id: str, batch_id: str, attempt: int, event: st
     return f"{event}:{dag_id}:{run_id}:{batch_id}:{attempt}"
 
 
+def batch_of_key(key: str) -> str:
+    """The batch's id in a key of ``failure_key``."""
+    return key.rsplit(":", 2)[1]
+
+
 def attempt_of(context: Context) -> int:
     """The number of times that the run was cleared."""
     return getattr(context.get("dag_run"), "clear_number", None) or 0

@@ -58,16 +58,12 @@ def setting_changes(world: World) -> Iterator[PlanEntry]:
     """Settings whose destinations are archived, or absent from complete listings on two consecutive days."""
     archived = [channel for channel in world.channels if channel.is_archived]
     # A new channel may have the name of a former one.
-    reachable = {
-        name
-        for channel in world.channels
-        if not channel.is_archived
-        for name in world.provider.directory.spellings(channel)
-    }
+    spelled = world.provider.directory.spellings
+    reachable = {name for channel in world.channels if not channel.is_archived for name in spelled(channel)}
     gone = {
         name: channel
         for channel in [*archived, *(known.channel for known in _vanished(world))]
-        for name in world.provider.directory.spellings(channel) - reachable
+        for name in spelled(channel) - reachable
     }
     for setting in world.settings:
         affected = [gone[name] for name in setting.destinations if name in gone]

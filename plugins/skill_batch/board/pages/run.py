@@ -18,6 +18,7 @@ from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
 from skill_batch.board.rendering import HEADERS, Links, render
 from skill_batch.board.runs import RunCell, load_usual_seconds
 from skill_batch.board.statements import SQL as _SQL
+from skill_batch.notifiers.failure_alert import batch_of_key
 from include.skillreport.core.catalog import RUN_SPECS, RunSpec
 from include.skillreport.core.failure_kinds import NO_RESULT, FailureKind, kind_of
 
@@ -129,9 +130,9 @@ def run_page(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> R
 def _reported_kinds(alerts: Sequence[Mapping[str, Any]]) -> tuple[RunSpec, list[FailureKind]] | None:
     """The batch and the kinds of failure of the newest failure alert. A run that was not opened or not closed has them only there."""
     for alert in alerts:
-        # failure_key in notifiers/failure_alert.py: the batch is the last part but one.
-        spec = RUN_SPECS.get(str(alert["alert_key"]).rsplit(":", 2)[1])
-        if spec and alert["kinds"]:
+        # Only failure alerts have kinds.
+        spec = RUN_SPECS.get(batch_of_key(alert["alert_key"])) if alert["kinds"] else None
+        if spec:
             return spec, [kind_of(spec, name) for name in alert["kinds"]]
     return None
 
