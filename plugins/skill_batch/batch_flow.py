@@ -22,11 +22,11 @@ import skill_batch.own_include  # noqa: F401  # raises if Python does not find i
 from skill_batch.lookup import is_outage
 from skill_batch.notifiers.approval_links import REQUEST_TASK
 from skill_batch.notifiers.failure_alert import (
-    REPORTED_KEY,
     REQUEST_FAILED,
     RUN_FAILED,
     FailureAlert,
     attempt_of,
+    reported_kind,
 )
 from include.skillreport.core.catalog import APPROVALS, CONCURRENCY, OperationSpec
 from include.skillreport.core.failure_kinds import kind_of
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow.sdk import Context
-    from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
 
     from skill_batch.installation import AirflowInstallation
     from include.skillreport.core.catalog import RunSpec
@@ -277,14 +276,14 @@ class BatchFlow:
             # A step before open_run may have failed, so that open_run did not start.
             ended = ("success", "skipped")
             raise _earlier_step_failed(
-                ti, next((step for step in before if states.get(step) not in ended), opening)
+                context, next((step for step in before if states.get(step) not in ended), opening)
             )
         unmapped = [
             step for step in steps if step.rpartition(".")[2] not in (self.spec.mapped_task, REQUEST_TASK)
         ]
         # The steps after the first failed one did not start.
         failed = next((step for step in unmapped if states.get(step) != "success"), None)
-        error = _earlier_step_failed(ti, failed) if failed else None
+        error = _earlier_step_failed(context, failed) if failed else None
         return states, ti.xcom_pull(task_ids=opening, key=_RUN_KEY), error
 
     def _failed_instances(self, context: Context, states: dict[str, Any]) -> list[MappedInstance]:
@@ -379,10 +378,10 @@ def _request(context: Context) -> RunRequest:
     )
 
 
-def _earlier_step_failed(ti: RuntimeTaskInstance, step: str) -> Exception:
+def _earlier_step_failed(context: Context, step: str) -> Exception:
     from include.skillreport.core.execution.run_log import EarlierStepFailedError
 
-    return EarlierStepFailedError(step, ti.xcom_pull(task_ids=step, key=REPORTED_KEY))
+    return EarlierStepFailedError(step, reported_kind(context["ti"], step, attempt_of(context)))
 
 
 def _task_key() -> TaskKey:

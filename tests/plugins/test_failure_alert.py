@@ -239,7 +239,7 @@ def test_a_killed_task_is_reported_as_killed(slack: StandIns) -> None:
 def test_a_task_is_marked_when_its_failure_is_reported(slack: StandIns) -> None:
     alert()(context(SettingsError("settings.yaml が読めません。"), task_id="open_run"))
     assert len(slack.messages) == 1
-    assert MARKS == [(REPORTED_KEY, "installation")]
+    assert MARKS == [(REPORTED_KEY, {"kind": "installation", "attempt": 0})]
 
 
 def test_a_task_whose_alert_is_lost_is_not_marked(monkeypatch: pytest.MonkeyPatch) -> None:

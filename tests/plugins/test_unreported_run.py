@@ -29,6 +29,8 @@ from include.skillreport.core.catalog import (
     TENANT_MONITORING,
     TENANT_USAGE,
 )
+from include.skillreport.core.errors import DatabaseUnavailableError
+from include.skillreport.core.execution.run_log import EarlierStepFailedError
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import slack_connection
 from tests.conftest import Database
@@ -68,15 +70,16 @@ def context(
     task_id: str | None = "close_run",
     *,
     marked: tuple[str, ...] = (),
+    marked_in: int = 0,
     attempt: int = 0,
     reason: str = "task_failure",
     **run: Any,
 ) -> Any:
     """The context that Airflow passes to the callback of a DAG; without a ``task_id`` the minimum that it passes."""
 
-    def xcom_pull(task_ids: str, key: str) -> bool | None:
+    def xcom_pull(task_ids: str, key: str) -> dict[str, Any] | None:
         assert key == REPORTED_KEY
-        return task_ids in marked or None
+        return {"kind": "bug", "attempt": marked_in} if task_ids in marked else None
 
     least: dict[str, Any] = {
         "dag": dag(),
@@ -244,6 +247,39 @@ def test_without_the_table_the_marks_of_the_tasks_decide(
     states |= {"aggregate_usage_0": "failed", "request_approval": "failed", "close_run": "failed"}
     usage()(context(marked=marked))
     assert len(slack.messages) == alerts
+
+
+def test_without_the_table_an_earlier_attempts_mark_does_not_silence(
+    slack: StandIns, states: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", UNREACHABLE)
+    states["close_run"] = "failed"
+    usage()(context(marked=("close_run",), marked_in=0, attempt=1))
+    assert len(slack.messages) == 1
+
+
+def test_an_alert_sent_while_the_database_was_down_is_not_repeated(
+    slack: StandIns, states: dict[str, str], monkeypatch: pytest.MonkeyPatch, shared_database: Database
+) -> None:
+    states |= {"open_run": "failed", "close_run": "failed"}
+    marks: dict[str, dict[str, Any]] = {}
+    opening = context("open_run") | {"exception": DatabaseUnavailableError("接続できません")}
+    opening["ti"].xcom_push = marks.__setitem__
+    with monkeypatch.context() as outage:
+        outage.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", UNREACHABLE)
+        failure_alert(TENANT_USAGE)(opening)
+    mark = marks[REPORTED_KEY]
+
+    # The database is back when close_run fails because of the step.
+    failure_alert(TENANT_USAGE)(context() | {"exception": EarlierStepFailedError("open_run", mark["kind"])})
+    usage()(context())
+
+    assert len(slack.messages) == 1
+    with psycopg.connect(shared_database.dsn) as connection:
+        stored = connection.execute(
+            "SELECT due_at, delivered_at IS NOT NULL, message -> 'kinds' FROM batch.operator_alert"
+        )
+        assert stored.fetchall() == [(None, True, [mark["kind"]])]
 
 
 def test_without_table_and_marks_it_is_silent(

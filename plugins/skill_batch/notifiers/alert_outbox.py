@@ -59,6 +59,14 @@ def send_alert(alert: Alert, key: str, channels: Channels) -> bool:
     return _Outcome.LOST not in [outcome for name, outcome in outcomes.items() if name != "http"]
 
 
+def record_sent_alert(alert: Alert, key: str, channels: Channels) -> None:
+    """Store an alert that was sent while the database was down, unless ``key`` is stored."""
+    with open_database(channels.database) as database:
+        if database is not None:
+            for name in _store(database, alert, key, _names_of(alert, channels)):
+                _record(database, SQL["record_alert_sent"], key=key, channel=name)
+
+
 def is_stored(database: psycopg.Connection, key: str) -> bool | None:
     """Whether there is an alert with this key, sent or waiting; None if the table cannot be read."""
     return _exists(database, SQL["find_alert"], key=key)

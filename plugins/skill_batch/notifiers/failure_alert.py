@@ -10,7 +10,7 @@ from airflow.sdk import BaseNotifier
 from skill_batch.lookup import is_outage
 from skill_batch.notifiers.alert import LISTED_TENANTS, Alert, shorten
 from skill_batch.notifiers.alert_kinds import FAILED_RUN
-from skill_batch.notifiers.alert_outbox import open_database, send_alert
+from skill_batch.notifiers.alert_outbox import open_database, record_sent_alert, send_alert
 from skill_batch.notifiers.approval_links import (
     REQUEST_TASK,
     answered_by,
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from skill_batch.notifiers.recorded_result import RecordedResult
 
-# The XCom of a task that has sent its failure alert. Airflow deletes it when the task starts again.
+# The XCom of a task that has sent its failure alert: the kind of the failure, and the attempt of the run.
 REPORTED_KEY = "failure_reported"
 
 # The events of failure alerts: the run failed, or a task that requests an approval failed. The run's result does not depend on the latter.
@@ -95,10 +95,12 @@ class FailureAlert(BaseNotifier):
 
     def notify(self, context: Context) -> None:
         """Log the alert and send it."""
-        error = context.get("exception")
+        ti, error, channels = context["ti"], context.get("exception"), load_channels()
+        key = failure_key(ti.dag_id, ti.run_id, self.batch_id, attempt_of(context), self.event)
         if type(error).__name__ == "EarlierStepFailedError" and error.is_reported:  # type: ignore[union-attr]
+            # The database may have been down when the step failed. Then the step's alert was sent, but not stored.
+            record_sent_alert(self.compose(context, None), key, channels)
             return
-        ti, channels = context["ti"], load_channels()
         result = getattr(error, "result", None)
         if error is None and is_closing([ti.task_id], self.mapped_task):
             with open_database(channels.database) as database:
@@ -107,7 +109,6 @@ class FailureAlert(BaseNotifier):
                 )
         alert = self.compose(context, result)
         self.log.error("%s", alert.as_text())
-        key = failure_key(ti.dag_id, ti.run_id, self.batch_id, attempt_of(context), self.event)
         is_sent = send_alert(alert, key, channels)
         # For a lost worker, Airflow calls back in the DAG processor, without an exception. A push from there gets no answer. The callback
         # would hang until the DAG processor kills it, together with the next callbacks of this file. The alert's key prevents a second
@@ -118,7 +119,8 @@ class FailureAlert(BaseNotifier):
     def _mark_reported(self, context: Context, error: BaseException | str) -> None:
         """Push the kind of the failure for ``close_run``. If a failed step has pushed none, ``close_run`` sends the alert."""
         try:
-            context["ti"].xcom_push(REPORTED_KEY, self.kind_of(error).name)
+            mark = {"kind": self.kind_of(error).name, "attempt": attempt_of(context)}
+            context["ti"].xcom_push(REPORTED_KEY, mark)
         except Exception as error:
             self.log.warning("The alert could not be marked: %s", error)
 
@@ -280,6 +282,15 @@ def failure_key(dag_id: str, run_id: str, batch_id: str, attempt: int, event: st
 def batch_of_key(key: str) -> str:
     """The batch's id in a key of ``failure_key``."""
     return key.rsplit(":", 2)[1]
+
+
+def reported_kind(ti: Any, task_id: str, attempt: int) -> str | None:
+    """The kind of the failure of which the task has sent an alert in this attempt of the run; None: it has sent none.
+
+    Airflow deletes the mark of an earlier attempt only when the task's process starts.
+    """
+    mark = ti.xcom_pull(task_ids=task_id, key=REPORTED_KEY)
+    return mark["kind"] if mark and mark["attempt"] == attempt else None
 
 
 def attempt_of(context: Context) -> int:

@@ -18,7 +18,7 @@ from airflow.sdk.execution_time.timeout import timeout
 from skill_batch.notifiers.alert_outbox import is_attempt_reported, is_stored, open_database, send_alert
 from skill_batch.notifiers.approval_links import REQUEST_TASK
 from skill_batch.notifiers.channels import Channels, load_channels
-from skill_batch.notifiers.failure_alert import REPORTED_KEY, FailureAlert, attempt_of, failure_key
+from skill_batch.notifiers.failure_alert import FailureAlert, attempt_of, failure_key, reported_kind
 
 if TYPE_CHECKING:
     import psycopg
@@ -84,7 +84,6 @@ class UnreportedRunAlert(BaseNotifier):
             context["dag"].dag_id, context["run_id"], failure.batch_id, attempt_of(context), failure.event
         )
         is_known = None if database is None else is_stored(database, key)
-        # A mark may be from the earlier attempt: Airflow deletes it when the task's process starts. If the table can be read, it decides.
         is_reported = self._is_marked(context, tasks) if is_known is None else is_known
         if not is_reported:
             alert = failure.compose_unreported(context, tasks, database)
@@ -121,7 +120,7 @@ class UnreportedRunAlert(BaseNotifier):
         """Whether one of these tasks has marked that its alert was sent or will be sent; None if it is unknown."""
         try:
             return any(
-                context["ti"].xcom_pull(task_ids=name, key=REPORTED_KEY)
+                reported_kind(context["ti"], name, attempt_of(context))
                 for name in tasks
                 # The request for an approval has its own alert. A mapped instance sends no alert; its id ends with its index.
                 if name.rpartition(".")[2] != REQUEST_TASK and context["dag"].has_task(name)
