@@ -18,6 +18,7 @@ from include.skillreport.billing.pricing.commitments import Commitment
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.billing.pricing.explanation import explain
 from include.skillreport.billing.pricing.price_list import load_price_list
+from include.skillreport.billing.pricing.usage import BYTES_PER_GB
 from tests.billing import sample_invoices as samples
 from tests.billing.billing_inputs import (
     OCTOBER,
@@ -248,6 +249,17 @@ def test_a_charge_without_any_record_is_a_remark_and_no_line(absent: dict[str, A
     rows = [step for step in steps if step.startswith("  2026-10-")]
     assert len(rows) == 31
     assert all("記録なし" in row for row in rows)
+
+
+def test_the_explanation_shows_gigabytes_with_three_decimals_and_counts_without() -> None:
+    storage = charge("standard", "storage_gb", unit_amount="1", name="容量")
+    days = [
+        day.model_copy(update={"storage_bytes": BYTES_PER_GB * 2_471 // 2})
+        for day in usage_days(reports_generated=1_234)
+    ]
+    month = inputs(parts=(part(plan("10000", storage, REPORTS)),), usage_days=days)
+    rows = [step for step in explain(price(month), month) if step.startswith("  2026-10-01")]
+    assert rows == ["  2026-10-01  1,234  1,235.500  1"]
 
 
 def test_a_part_without_records_is_a_remark_and_the_rest_charged() -> None:
