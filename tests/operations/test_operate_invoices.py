@@ -396,7 +396,7 @@ def test_a_form_that_does_not_hold_is_refused_before_anything_happens(
 # Voiding and crediting -------------------------------------------------------------------------------------------------
 
 
-def test_a_void_invoice_keeps_its_number_and_its_month_reopens(
+def test_a_void_invoice_keeps_its_number_and_bill_again_takes_the_next(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A")
@@ -416,7 +416,7 @@ def test_a_void_invoice_keeps_its_number_and_its_month_reopens(
     assert host_billing(host, voided["invoice_id"])["billing_status"] == "CANCELLED"
     assert invoice(host, "B")["status"] == "finalized"
 
-    run_billing(database, codes=["A"])
+    operate(database, "bill_again", reason="訂正")
     assert [(row["status"], row["number"]) for row in invoices(host, "A")] == [
         ("void", "INV-2026-10-001"),
         ("finalized", "INV-2026-10-003"),
@@ -435,7 +435,7 @@ def test_a_held_draft_can_be_voided_and_takes_no_number(database: Database, host
 
 
 @pytest.mark.parametrize("billing_status", ["INVOICED", "PAID"])
-def test_a_credit_cancels_the_invoice_exactly_and_its_month_reopens(
+def test_a_credit_cancels_the_invoice_exactly_and_its_month_is_closed(
     database: Database, host: psycopg.Connection, store: ObjectStore, billing_status: str
 ) -> None:
     customer(host, "A", months=())
@@ -477,7 +477,7 @@ def test_a_credit_cancels_the_invoice_exactly_and_its_month_reopens(
         files(store)
     )
 
-    again = run_billing(database, codes=["A"], store=store)
+    again = operate(database, "bill_again", reason="契約が続いていた", store=store)
     assert outcomes(host, again)["A"]["details"]["invoice_number"] == "INV-2026-10-002"
     assert [row["number"] for row in invoices(host, "A")] == [
         "INV-2026-10-001",
@@ -598,7 +598,7 @@ def test_a_void_that_is_retried_does_not_turn_to_the_next_invoice(
     first = details(process(database, run))
     assert invoice(host, "A")["voided_by"] == run.execution_id
     assert details(process(database, run)) == first == {"voided": "INV-2026-10-001"}
-    run_billing(database, codes=["A"])
+    operate(database, "bill_again", reason="訂正")
     rows = everything_written(host)
 
     assert details(process(database, run)) == first
@@ -611,7 +611,7 @@ def test_another_void_voids_the_next_invoice(database: Database, host: psycopg.C
     customer(host, "A")
     run_billing(database)
     process(database, open_operation(database, "void", reason="訂正"))
-    run_billing(database, codes=["A"])
+    operate(database, "bill_again", reason="訂正")
 
     assert details(process(database, open_operation(database, "void", reason="訂正"))) == {
         "voided": "INV-2026-10-002"
@@ -658,7 +658,7 @@ def test_a_credit_that_is_retried_does_not_turn_to_the_next_invoice(
     run_billing(database)
     run = open_operation(database, "credit", reason="訂正")
     process(database, run)
-    run_billing(database, codes=["A"])
+    operate(database, "bill_again", reason="訂正")
     rows = everything_written(host)
 
     assert details(process(database, run)) == {"credited": "CRN-2026-10-001"}

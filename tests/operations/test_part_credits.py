@@ -88,7 +88,7 @@ def test_partial_credits_and_the_rest_credit_all_with_its_tax(
     assert original["credited"] is True
     assert sum(row["total"] for row in credits) == -original["total"]
     assert sum(Decimal(row["content"]["tax"]) for row in credits) == -Decimal(original["content"]["tax"])
-    run_billing(database, codes=["A"])
+    operate(database, "bill_again", reason="訂正")
     assert invoices(host, "A")[-1]["content"]["replaces"] == {
         "number": "INV-2026-10-001",
         "issued_on": "2026-11-01",

@@ -57,7 +57,7 @@ def operate(database: Database, operation: str, **options: Any) -> Any:
 def replace_first(database: Database) -> None:
     """A's October is credited in full, and billed again on 10 December with the number 002."""
     operate(database, "credit")
-    operate(database, "approve")
+    operate(database, "bill_again")
 
 
 def paid(host: psycopg.Connection) -> dict[str, Decimal]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -43,10 +44,10 @@ def hook(shared_database: Database, monkeypatch: pytest.MonkeyPatch) -> BillingH
     return BillingHook()
 
 
-def finalize(hook: BillingHook, tenant_id: str = "A") -> str:
+def finalize(hook: BillingHook, tenant_id: str = "A", instructions: Instructions = INSTRUCTIONS) -> str:
     """Finalise the tenant's month; returns the number."""
     with hook.transaction(tenant_id) as connection:
-        (settled,) = hook.settle(connection, MONTH, INSTRUCTIONS)
+        (settled,) = hook.settle(connection, MONTH, instructions)
     assert settled.settlement is Settlement.FINALIZED
     assert settled.number is not None
     return settled.number
@@ -169,7 +170,8 @@ def test_an_invoice_is_credited_in_part_voided_and_issued_again(
         )
         credited = hook.invoice(connection, other)
 
-    assert finalize(hook) == "INV-2026-10-003"
+    opened = replace(INSTRUCTIONS, bills_again=True, reason="宛先を直した")
+    assert finalize(hook, instructions=opened) == "INV-2026-10-003"
     voided, again = invoices(host, "A")
     assert (voided["status"], voided["void_reason"], voided["voided_by"]) == (
         "void",

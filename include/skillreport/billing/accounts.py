@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, date
 from decimal import Decimal
@@ -89,6 +89,10 @@ class BillingAccount:
     def issued(self) -> LiveInvoice | None:
         """The live invoice, unless it is a draft."""
         return self.live if self.live and self.live.status != "draft" else None
+
+    def is_among(self, tenants: Collection[str]) -> bool:
+        """Whether these codes or ids of tenants contain this tenant."""
+        return not {self.tenant_id, self.tenant_code}.isdisjoint(tenants)
 
     @property
     def replaces(self) -> DocumentReference | None:

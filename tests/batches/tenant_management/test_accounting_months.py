@@ -320,7 +320,7 @@ def test_documents_made_after_the_hand_over_date_in_the_open_month(
     _, credit = invoices(host, "A")
     assert (credit["number"], credit["issued_on"]) == ("CRN-2026-10-001", DECEMBER)
     assert listed(store, "2026-12") == [("CRN-2026-10-001", "返還", "確定", "-11000")]
-    run_billing(database, codes=["A"], store=store)
+    operate(database, "bill_again", reason="訂正", store=store)
     assert [row["issued_on"] for row in invoices(host, "A")] == [FIRST_OF_NOVEMBER, DECEMBER, DECEMBER]
 
 

@@ -122,7 +122,7 @@ def test_a_difference_that_is_carried_or_billed_anew_is_not_reported_again(
     operate(database, "carry", "A")
     operate(database, "reissue", "B", reason="再集計")
     operate(database, "credit", "C", reason="再集計")
-    run_billing(database, codes=["C"])
+    operate(database, "bill_again", "C", reason="再集計")
 
     assert report() == []
 

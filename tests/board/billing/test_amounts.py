@@ -149,7 +149,7 @@ def test_an_overpaid_invoice_offers_a_refund_also_if_it_is_credited(
         "part_credit",
         "credit",
     ]
-    assert possible_actions(page_of(reader, ids["CREDIT"]).row) == ["record_refund"]
+    assert possible_actions(page_of(reader, ids["CREDIT"]).row) == ["record_refund", "bill_again"]
 
 
 def test_the_buttons_of_payments_name_the_payment_and_its_invoice(

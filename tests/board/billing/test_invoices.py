@@ -93,8 +93,8 @@ def test_each_button_is_shown_only_where_the_state_allows_it(
         "PAID": ["explain", "part_credit", "credit"],
         "PARTLY": ["explain", "record_payment", "part_credit", "credit"],
         "PART": ["explain", "record_payment", "part_credit", "credit"],
-        "VOID": [],
-        "CREDIT": [],
+        "VOID": ["bill_again"],
+        "CREDIT": ["bill_again"],
     }
     for tenant_id, names in expected.items():
         page = load_invoice(reader, ids[tenant_id], FIRST_OF_NOVEMBER)

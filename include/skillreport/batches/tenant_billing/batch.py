@@ -23,17 +23,14 @@ class TenantBillingBatch(BillingBatch):
     """The steps of BATCH-018-02; see ``include.skillreport.core.execution.batch``."""
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``allow_incomplete``: bill from the closed days even if some days are missing. ``names_tenants``: the form names tenants.
+        """``allow_incomplete``: bill from the closed days even if some days are missing.
 
         :raises NotDueError: a scheduled run would bill a month before the first one, for example the missed run of a new installation.
         :raises ParameterError: a manual run, other than a dry run, would bill such a month; or the settings contain no first month.
         """
         if not request.values.get("dry_run"):
             self._require_billed_month(request)
-        return {
-            "allow_incomplete": bool(request.values.get("allow_incomplete")),
-            "names_tenants": bool(request.codes),
-        }
+        return {"allow_incomplete": bool(request.values.get("allow_incomplete"))}
 
     def _require_billed_month(self, request: Request) -> None:
         try:
@@ -54,7 +51,6 @@ class TenantBillingBatch(BillingBatch):
             actor=run.execution_id,
             resumable=True,
             allow_incomplete=run.options["allow_incomplete"],
-            names_tenants=run.options["names_tenants"],
         )
         bill = self._billing.price if run.dry_run else self._billing.settle
         return [outcome_of(each) for each in bill(work.connection, run.business_date, instructions)]

@@ -1,4 +1,4 @@
-"""Corrections of invoices: voiding, which allows the month to be billed again, and crediting (適格返還請求書)."""
+"""Corrections of invoices: voiding, and crediting (適格返還請求書). Both close the tenant's month until somebody bills it again by name."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _SQL = Statements(Path(__file__).parents[1])
 def void_invoice(
     connection: psycopg.Connection, terms: Terms, stored: StoredInvoice, reason: str, *, actor: str
 ) -> None:
-    """Void an unpaid invoice or a draft. An invoice keeps its number, and the month may be billed again.
+    """Void an unpaid invoice or a draft. An invoice keeps its number, and its month is closed.
 
     :raises BillingError: it is paid, credited even in part, void or a credit, or no reason is given. Or it is finalised, and the terms
         are a sample.
@@ -74,7 +74,7 @@ def credit_invoice(
 ) -> Invoice:
     """Issue a credit note for parts of a paid or unpaid invoice, or for all that earlier credit notes have left of it.
 
-    If nothing is left afterwards, the month may be billed again.
+    If nothing is left afterwards, the month is closed.
     :raises BillingError: it is a draft, a credit, credited or void, a part is not possible, or no reason is given. Or the terms are a
         sample.
     """
@@ -190,6 +190,25 @@ def announce_voids(
     documents = {invoice_id: find_by_id(connection, invoice_id).invoice for invoice_id in known}
     numbered = {invoice_id: invoice for invoice_id, invoice in documents.items() if invoice.number}
     queue_void_letters(connection, numbered, contacts, reason)
+
+
+def stays_closed_error(number: str) -> BillingError:
+    """A month whose invoice was voided or credited in full is not billed."""
+    return BillingError(
+        "MONTH_CLOSED",
+        f"{invoice_label(number)}を取消か全額返還したため、この月は請求していません。"
+        "請求し直すときは、DAG operate_invoices の「もう一度請求」を実行してください",
+    )
+
+
+def not_closed_error(number: str | None) -> BillingError:
+    """Only a closed month is billed again. ``number`` is that of its live invoice."""
+    return BillingError(
+        "MONTH_NOT_CLOSED",
+        f"{invoice_label(number)}が有効なため、もう一度請求しません。直すには DAG operate_invoices の「取消して再発行」を使ってください"
+        if number
+        else "この月に、取消か全額返還をした請求書はありません。対象月とテナントを確認してください",
+    )
 
 
 def partly_credited_error(number: str | None) -> BillingError:

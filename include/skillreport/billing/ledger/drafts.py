@@ -77,7 +77,7 @@ def make_draft(
         unplaced_reason(account.unplaced, terms.identity),
     )
     hold = "。".join(reason for reason in reasons if reason) or None
-    is_approved = not {account.tenant_id, account.tenant_code}.isdisjoint(approved)
+    is_approved = account.is_among(approved)
     stored_hash = account.live.input_hash if account.live and account.live.status == "draft" else None
     if hold and is_approved and stored_hash not in (None, inputs.digest()):
         # The approval is for the stored draft. It does not cover a draft with other inputs.
@@ -94,9 +94,17 @@ def make_draft(
 
 
 def save_drafts(
-    connection: psycopg.Connection, period: Period, drafts: Sequence[Draft], execution_id: str
+    connection: psycopg.Connection,
+    period: Period,
+    drafts: Sequence[Draft],
+    execution_id: str,
+    *,
+    again_reason: str | None,
 ) -> dict[str, str]:
-    """Save drafts; returns invoice ids by tenant. A tenant whose month another run has finalised is missing."""
+    """Save drafts; returns invoice ids by tenant. A tenant whose month another run has finalised is missing.
+
+    ``again_reason``: why the month is billed again after a void or a full credit; None: it is not, or a draft has the reason.
+    """
     if not drafts:
         return {}
     rows = _SQL.execute(
@@ -105,6 +113,7 @@ def save_drafts(
         period_start=period.start,
         period_end=period.end,
         execution_id=execution_id,
+        again_reason=again_reason,
         # Use one JSON value: quoting these texts as array elements takes longer than the whole pricing.
         drafts=Jsonb(
             [

@@ -9,10 +9,14 @@ from pathlib import Path
 import psycopg
 
 from include.skillreport.billing.accounting.months import OPEN_MONTH_CONSTRAINT, month_closed_error
+from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
+
+# The constraint name of batch.guard_invoice for an invoice of a closed month without a reason to bill it again.
+_STAYS_CLOSED_CONSTRAINT = "closed_month_stays_closed"
 
 
 def finalize(
@@ -27,7 +31,7 @@ def finalize(
     """Finalise drafts in this order; returns numbers by invoice id. A total of 0 gets no number.
 
     The transaction locks the month's counter until it ends.
-    :raises BillingError: the terms are a sample, or the accountant has the month of ``issued_on``.
+    :raises BillingError: the terms are a sample, the accountant has the month of ``issued_on``, or a month was closed after it was read.
     """
     if not invoice_ids:
         return {}
@@ -51,6 +55,12 @@ def finalize(
         except psycopg.errors.RestrictViolation as error:
             if error.diag.constraint_name == OPEN_MONTH_CONSTRAINT:
                 raise month_closed_error() from error
+            if error.diag.constraint_name == _STAYS_CLOSED_CONSTRAINT:
+                raise BillingError(
+                    "MONTH_CLOSED",
+                    "同時に動いた別の実行が、請求書を取り消したか返還しました。実行し直してください",
+                    recoverable=True,
+                ) from error
             raise
         while True:
             numbers.update(cursor.fetchall())

@@ -25,10 +25,12 @@ from include.skillreport.billing.inputs import BillingInputs
 from include.skillreport.billing.ledger.correction import (
     announce_voids,
     carried_error,
+    not_closed_error,
     not_voided_error,
     paid_error,
     partly_credited_error,
     require_reason,
+    stays_closed_error,
     void_invoices,
 )
 from include.skillreport.billing.ledger.drafts import Draft, make_draft, save_drafts
@@ -55,7 +57,7 @@ class Settlement(StrEnum):
     NOT_BILLABLE = "not billable"
     HELD = "held"
     SAMPLE = "sample"
-    TAKEN_BACK = "taken back"
+    CLOSED = "closed"
     FAILED = "failed"
 
 
@@ -64,10 +66,10 @@ class Instructions:
     """An operator's options. ``approved``: codes or ids of tenants whose held draft may be finalised unchanged. ``approved_by`` is the
     person who approves them; None: the ``actor``.
 
-    ``recalculate`` voids finalised, unpaid invoices and issues new ones; ``reason`` says why. ``actor`` is the run or the person.
+    ``recalculate`` voids finalised, unpaid invoices and issues new ones. ``bills_again`` bills months whose invoice was voided, or
+    credited in full; otherwise such a month stays closed. ``reason`` says why, in both cases. ``actor`` is the run or the person.
     ``resumable``: the run may be retried. A retry does not issue again what this actor has issued. ``is_trial``: nothing is written, so a
-    month before the first one may be priced too. ``names_tenants``: somebody has chosen the tenants. Otherwise a month whose invoice was
-    voided, or credited in full, is not billed again.
+    month before the first one may be priced too.
     """
 
     issued_on: date
@@ -76,10 +78,10 @@ class Instructions:
     is_trial: bool = False
     allow_incomplete: bool = False
     recalculate: bool = False
+    bills_again: bool = False
     reason: str = ""
     approved: Collection[str] = ()
     approved_by: str | None = None
-    names_tenants: bool = True
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def price_tenants(
     instructions = replace(instructions, is_trial=True)
     priced = []
     for account in load_accounts(connection, period):
-        outcome = _taken_back(account, instructions) or _draft(account, period, terms, instructions)
+        outcome = _closed(account, instructions) or _draft(account, period, terms, instructions)
         if isinstance(outcome, Draft):
             outcome = TenantSettlement(
                 account.tenant_id,
@@ -142,9 +144,9 @@ def settle_tenants(
     """Price, save and finalise the month of the transaction's tenants. Returns a settlement per tenant, ordered by tenant id.
 
     A finalised month does not change. If a tenant fails, its settlement says why, and the other tenants are settled.
-    :raises BillingError: a recalculation has no reason.
+    :raises BillingError: a month is to be billed again without a reason.
     """
-    if instructions.recalculate:
+    if instructions.recalculate or instructions.bills_again:
         require_reason(instructions.reason)
     settlements: dict[str, TenantSettlement] = {}
     contacts = load_contacts(connection)
@@ -185,7 +187,9 @@ def _settle_drafts(
     instructions: Instructions,
 ) -> tuple[dict[str, TenantSettlement], list[str]]:
     """Save the drafts, finalise those without an obstacle, and queue their letters; returns settlements by tenant, and invoice ids."""
-    invoice_ids = save_drafts(connection, period, drafts, instructions.actor)
+    invoice_ids = save_drafts(
+        connection, period, drafts, instructions.actor, again_reason=instructions.reason or None
+    )
     ready = {
         invoice_ids[draft.account.tenant_id]: draft
         for draft in drafts
@@ -238,7 +242,7 @@ def _outcome(
     """The draft to save and finalise, or the settlement of a month that needs no draft."""
     outcome = (
         _already_settled(account, terms, instructions)
-        or _taken_back(account, instructions)
+        or _closed(account, instructions)
         or _draft(account, period, terms, instructions)
     )
     if account.issued is None:
@@ -304,6 +308,8 @@ def _already_settled(
             notes=issued.remarks,
             billed_days=issued.usage_days,
         )
+    if instructions.bills_again:
+        return _failed(account.tenant_id, not_closed_error(issued.number))
     if not instructions.recalculate:
         return TenantSettlement(
             account.tenant_id,
@@ -326,20 +332,23 @@ def _already_settled(
     return None
 
 
-def _taken_back(account: BillingAccount, instructions: Instructions) -> TenantSettlement | None:
-    """The settlement of a month whose invoice was voided or credited in full; None if the month is to be priced.
+def _closed(account: BillingAccount, instructions: Instructions) -> TenantSettlement | None:
+    """The settlement of a closed month; None if the month is open, or ``bills_again`` opens it.
 
-    Somebody has decided that the customer does not owe the invoice. A draft means that somebody has billed the month again by name.
+    A month is closed if its invoice was voided, or credited in full: somebody has decided that the customer does not owe it. If the month
+    was opened, it has a draft or an invoice again. For a person who wants an invoice now, a closed month is a failure.
     """
-    if instructions.names_tenants or account.live or account.replaced is None:
+    if instructions.bills_again:
+        if account.replaced and account.issued is None:
+            return None
+        return _failed(account.tenant_id, not_closed_error(account.issued.number if account.issued else None))
+    if account.live or account.replaced is None:
         return None
+    error = stays_closed_error(account.replaced.number)
+    if instructions.recalculate or account.is_among(instructions.approved):
+        return _failed(account.tenant_id, error)
     return TenantSettlement(
-        account.tenant_id,
-        Settlement.TAKEN_BACK,
-        attention=(
-            f"{invoice_label(account.replaced.number)}を取消か全額返還したため、この月は請求していません。"
-            "請求し直すときは、DAG batch_018_02_tenant_billing を同じ業務日とこのテナントコードで実行してください",
-        ),
+        account.tenant_id, Settlement.CLOSED, number=account.replaced.number, attention=(str(error),)
     )
 
 

@@ -52,7 +52,7 @@ LIMIT 1;
 -- row for its tenant.
 INSERT INTO batch.invoice AS invoice (
     invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash,
-    hold_reason, execution_id
+    hold_reason, again_reason, execution_id
 )
 SELECT
     gen_random_uuid()::text AS invoice_id,
@@ -61,6 +61,7 @@ SELECT
     %(period_start)s,
     %(period_end)s,
     draft.currency, draft.total, draft.content, draft.inputs, draft.input_hash, draft.hold_reason,
+    %(again_reason)s,
     %(execution_id)s
 FROM
     jsonb_to_recordset(%(drafts)s) AS draft (
@@ -72,6 +73,7 @@ ON CONFLICT (tenant_id, period_start) WHERE kind = 'invoice' AND status <> 'void
     SET
         currency = excluded.currency, total = excluded.total, content = excluded.content,
         inputs = excluded.inputs, input_hash = excluded.input_hash, hold_reason = excluded.hold_reason,
+        again_reason = coalesce(excluded.again_reason, invoice.again_reason),
         execution_id = excluded.execution_id
     WHERE invoice.status = 'draft'
 RETURNING tenant_id, invoice_id;

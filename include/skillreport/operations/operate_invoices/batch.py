@@ -83,7 +83,7 @@ class InvoiceOperations(BillingBatch):
         entered = FORM.entered(work.run.options)
         if isinstance(entered, form.ImportPayments):
             return payments.import_file(work, entered)
-        if isinstance(entered, form.Approve | form.Reissue):
+        if isinstance(entered, form.Approve | form.Reissue | form.BillAgain):
             return self._settle(work, entered)
         return [self._operate(work, entered, tenant_id) for tenant_id in work.tenant_ids]
 
@@ -110,17 +110,19 @@ class InvoiceOperations(BillingBatch):
         elif not entered.is_read_only:
             super().finish(work)
 
-    def _settle(self, work: Work, entered: form.Approve | form.Reissue) -> list[Outcome]:
+    def _settle(self, work: Work, entered: form.Approve | form.Reissue | form.BillAgain) -> list[Outcome]:
         run = work.run
         reissue = entered if isinstance(entered, form.Reissue) else None
+        is_approved = isinstance(entered, form.Approve) or (reissue is not None and reissue.accept_change)
         instructions = Instructions(
             issued_on=self._billing.issue_date(work.connection, run.business_date, run.run_date),
             actor=run.execution_id,
             resumable=True,
             allow_incomplete=entered.allow_incomplete,
             recalculate=reissue is not None,
-            reason=reissue.reason if reissue else "",
-            approved=() if reissue and not reissue.accept_change else work.tenant_ids,
+            bills_again=isinstance(entered, form.BillAgain),
+            reason="" if isinstance(entered, form.Approve) else entered.reason,
+            approved=work.tenant_ids if is_approved else (),
         )
         # A dry run of a reissue does the work and rolls it back, so it also shows what prevents it.
         bill = self._billing.price if run.dry_run and not reissue else self._billing.settle

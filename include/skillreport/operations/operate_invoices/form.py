@@ -224,14 +224,14 @@ class Approve(TenantOperation):
 
 @FORM.add("void", "請求書の取消（入金前のみ）", button="取消")
 class Void(TenantOperation):
-    """入金前の請求書を取り消します。発行済みなら番号は残り、客先に通知が送られます。下書きは次の実行で作り直されます。"""
+    """入金前の請求書を取り消します。発行済みなら番号は残り、客先に通知が送られます。その月は閉じ、「もう一度請求」だけが請求し直します。下書きは次の実行で作り直されます。"""
 
     reason: Reason
 
 
 @FORM.add("credit", "返還請求書の発行", button="返還")
 class Credit(TenantOperation):
-    """請求書の残り全部を打ち消す返還請求書を発行します。その月はもう一度請求できます。"""
+    """請求書の残り全部を打ち消す返還請求書を発行します。その月は閉じ、「もう一度請求」だけが請求し直します。"""
 
     reason: Reason
 
@@ -253,6 +253,14 @@ class Reissue(TenantOperation):
     reason: Reason
     allow_incomplete: AllowIncomplete = False
     accept_change: AcceptChange = False
+
+
+@FORM.add("bill_again", "もう一度請求")
+class BillAgain(TenantOperation):
+    """取消か全額返還をした月を、計算し直して新しい番号で請求します。"""
+
+    reason: Reason
+    allow_incomplete: AllowIncomplete = False
 
 
 @FORM.add("extra_line", "個別明細の追加")

@@ -95,7 +95,8 @@ FROM batch.usage_warning;
 
 -- Invoices and credit notes with their printed content, without the recipient's address and the inputs. tenant_code: the printed
 -- one. state: the batches never set the status sent, so it counts as finalized. is_paid: with a recorded payment, or PAID in the
--- application. is_carried: one-off lines carry a difference of it into later months.
+-- application. is_carried: one-off lines carry a difference of it into later months. is_closed: its
+-- month has no invoice or draft any more, and is billed again only by name.
 CREATE VIEW batch.board_invoice AS
 SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.period_start, invoice.period_end, invoice.status,
@@ -123,7 +124,14 @@ SELECT
     exists(
         SELECT FROM batch.extra_charge AS carried
         WHERE carried.carries_invoice_id = invoice.invoice_id
-    ) AS is_carried
+    ) AS is_carried,
+    invoice.kind = 'invoice' AND invoice.number IS NOT null AND (invoice.status = 'void' OR invoice.credited)
+    AND NOT EXISTS (
+        SELECT FROM batch.invoice AS live
+        WHERE
+            live.tenant_id = invoice.tenant_id AND live.period_start = invoice.period_start
+            AND live.kind = 'invoice' AND live.status <> 'void' AND NOT live.credited
+    ) AS is_closed
 FROM batch.invoice;
 
 CREATE VIEW batch.board_document AS

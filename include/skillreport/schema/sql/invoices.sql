@@ -29,6 +29,7 @@ CREATE TABLE batch.invoice (
     input_hash text NOT NULL,
     hold_reason text,
     approved_by text,
+    again_reason text CHECK (btrim(again_reason) <> ''),
     credits_invoice_id text REFERENCES batch.invoice,
     credit_reason text,
     -- The sums of its credit notes and of its payments are on the invoice's own row, so that operations on the same invoice that
@@ -84,10 +85,10 @@ CREATE POLICY guard ON batch.invoice FOR SELECT TO batch_owner USING (true);
 REVOKE INSERT, UPDATE, DELETE ON batch.invoice FROM batch_tenant, batch_platform;
 GRANT INSERT (
     invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash, hold_reason,
-    credits_invoice_id, credit_reason, execution_id
+    again_reason, credits_invoice_id, credit_reason, execution_id
 ), UPDATE (
-    status, issued_on, due_on, currency, total, content, inputs, input_hash, hold_reason, approved_by, credited, credited_total,
-    paid_total, marked_paid, execution_id, void_reason, voided_by
+    status, issued_on, due_on, currency, total, content, inputs, input_hash, hold_reason, approved_by, again_reason, credited,
+    credited_total, paid_total, marked_paid, execution_id, void_reason, voided_by
 ) ON batch.invoice TO batch_tenant;
 COMMENT ON TABLE batch.invoice IS
 'Invoices, credit notes and replacements. content is the document, inputs are its facts, input_hash is their SHA-256. '
@@ -95,7 +96,9 @@ COMMENT ON TABLE batch.invoice IS
 COMMENT ON COLUMN batch.invoice.number IS 'INV-YYYY-MM-NNN or CRN-YYYY-MM-NNN, gapless per month; none for a total of 0';
 COMMENT ON COLUMN batch.invoice.yen_total IS
 'In yen at the rate of the document or of its inputs; null: neither has a rate';
-COMMENT ON COLUMN batch.invoice.credited IS 'Credited in full: the month may be billed again';
+COMMENT ON COLUMN batch.invoice.credited IS 'Credited in full: the tenant''s month is closed, as after a void';
+COMMENT ON COLUMN batch.invoice.again_reason IS
+'Why the month is billed again after a void or a full credit. Without it, an invoice of a closed month cannot be finalised.';
 COMMENT ON COLUMN batch.invoice.credited_total IS 'The sum of its final credit notes, tax included';
 COMMENT ON COLUMN batch.invoice.paid_total IS 'The sum of its payments less its refunds, without those taken back';
 COMMENT ON COLUMN batch.invoice.marked_paid IS
@@ -129,11 +132,11 @@ BEGIN
     IF OLD.status <> 'draft' AND (
         OLD.tenant_id, OLD.kind, OLD.period_start, OLD.period_end, OLD.number, OLD.issued_on, OLD.due_on, OLD.currency, OLD.total,
         OLD.content, OLD.inputs, OLD.input_hash, OLD.credits_invoice_id, OLD.finalized_at, OLD.hold_reason, OLD.approved_by,
-        OLD.execution_id
+        OLD.again_reason, OLD.execution_id
     ) IS DISTINCT FROM (
         NEW.tenant_id, NEW.kind, NEW.period_start, NEW.period_end, NEW.number, NEW.issued_on, NEW.due_on, NEW.currency, NEW.total,
         NEW.content, NEW.inputs, NEW.input_hash, NEW.credits_invoice_id, NEW.finalized_at, NEW.hold_reason, NEW.approved_by,
-        NEW.execution_id
+        NEW.again_reason, NEW.execution_id
     ) THEN
         RAISE restrict_violation USING MESSAGE = format('invoice %s is %s and never changes', OLD.number, OLD.status);
     END IF;
@@ -155,6 +158,16 @@ BEGIN
         RAISE restrict_violation USING MESSAGE = format('invoice %s cannot go from %s to %s', OLD.number, OLD.status, NEW.status);
     END IF;
     IF NEW.status = 'finalized' THEN
+        IF NEW.kind = 'invoice' AND NEW.again_reason IS null AND EXISTS (
+            SELECT FROM batch.invoice AS past
+            WHERE
+                past.tenant_id = NEW.tenant_id AND past.period_start = NEW.period_start AND past.kind = 'invoice'
+                AND past.number IS NOT null AND (past.status = 'void' OR past.credited)
+        ) THEN
+            RAISE restrict_violation USING
+                MESSAGE = format('the month %s of the tenant is closed', NEW.period_start),
+                CONSTRAINT = 'closed_month_stays_closed';
+        END IF;
         NEW.finalized_at := clock_timestamp();
         IF NEW.total <> 0 THEN
             INSERT INTO batch.invoice_counter AS counter (series, billing_month, last_number)

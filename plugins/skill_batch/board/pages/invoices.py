@@ -145,6 +145,7 @@ def possible_actions(invoice: Row) -> list[str]:
         "credit": is_open and is_numbered and not invoice["is_carried"],
         "reissue": is_open and is_final and can_be_taken_back,
         "void": is_open and can_be_taken_back,
+        "bill_again": invoice["is_closed"] and not invoice["is_vanished"],
     }
     return [name for name, is_possible in possible.items() if is_possible]
 

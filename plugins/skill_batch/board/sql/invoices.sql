@@ -43,7 +43,7 @@ SELECT
     coalesce(tenant.tenant_code, invoice.tenant_code, invoice.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_code, invoice.tenant_id) AS chosen_as, tenant.tenant_id IS null AS is_vanished,
     invoice.kind, invoice.status, invoice.state, invoice.number, invoice.credited, invoice.credited_total, invoice.is_paid,
-    invoice.is_carried, 0::numeric AS open_amount, invoice.counterparty, invoice.total, invoice.currency,
+    invoice.is_carried, invoice.is_closed, 0::numeric AS open_amount, invoice.counterparty, invoice.total, invoice.currency,
     invoice.hold_reason,
     coalesce(outcome.error_code = any(%(codes_of_holds)s), false) AS is_approvable,
     CASE WHEN outcome.error_code <> all(%(codes_of_holds)s) THEN outcome.error_message END AS problem,
@@ -86,6 +86,7 @@ SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.status, invoice.state, invoice.number,
     invoice.period_start, invoice.issued_on, invoice.due_on, invoice.currency, invoice.total, invoice.counterparty,
     invoice.credited, invoice.credited_total, invoice.paid_total, invoice.is_paid, invoice.is_carried,
+    invoice.is_closed,
     coalesce(receivable.open_amount, 0) AS open_amount,
     CASE invoice.state
         WHEN 'held' THEN invoice.hold_reason
@@ -125,7 +126,7 @@ SELECT
     invoice.status, invoice.state, invoice.number, invoice.issued_on, invoice.due_on, invoice.currency, invoice.total,
     invoice.yen_total, invoice.counterparty, invoice.content, invoice.hold_reason, invoice.approved_by,
     invoice.credits_invoice_id, invoice.credit_reason, invoice.credited, invoice.credited_total, invoice.paid_total,
-    invoice.is_paid, invoice.is_carried, invoice.execution_id, invoice.created_at, invoice.finalized_at,
+    invoice.is_paid, invoice.is_carried, invoice.is_closed, invoice.execution_id, invoice.created_at, invoice.finalized_at,
     invoice.voided_at, invoice.void_reason, invoice.voided_by, original.number AS original_number,
     coalesce(receivable.open_amount, 0) AS open_amount,
     coalesce(outcome.error_code = any(%(codes_of_holds)s), false) AS is_approvable,

@@ -1,0 +1,230 @@
+"""A month whose invoice was voided, or credited in full, is closed: only the operation 「もう一度請求」 bills it again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import psycopg
+import pytest
+
+from include.skillreport.billing.accounts import load_accounts
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger import settlement
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.run_log import RunResult
+from tests.batches.tenant_management.billing_rows import (
+    MONTH,
+    customer,
+    everything_written,
+    files,
+    operate,
+    outcomes,
+    reasons,
+    run_billing,
+    states,
+)
+from tests.conftest import Database
+
+ISSUED = "INV-2026-10-001"
+CLOSED = f"請求書 {ISSUED} を取消か全額返還したため、この月は請求していません"
+
+
+@pytest.fixture(params=["void", "credit", "part_credits"])
+def closed_month(
+    request: pytest.FixtureRequest, database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    """A's October was voided or credited in full. B's is billed."""
+    customer(host, "A")
+    customer(host, "B")
+    run_billing(database, store=store)
+    if request.param == "part_credits":
+        for amount in (4000, 6000):
+            operate(
+                database, "part_credit", reason="返金", values={"credit_lines": [f"1={amount}"]}, store=store
+            )
+    else:
+        operate(database, request.param, reason="解約", store=store)
+
+
+def bill_again(database: Database, reason: str = "契約が続いていた", **options: Any) -> RunResult:
+    return operate(database, "bill_again", reason=reason, **options)
+
+
+@pytest.mark.usefixtures("closed_month")
+@pytest.mark.parametrize("codes", [(), ("A", "B")], ids=["all tenants", "named tenants"])
+def test_no_run_bills_a_closed_month_and_each_reports_it(
+    database: Database,
+    host: psycopg.Connection,
+    store: ObjectStore,
+    caplog: pytest.LogCaptureFixture,
+    codes: tuple[str, ...],
+) -> None:
+    rows, documents = everything_written(host), files(store)
+
+    with caplog.at_level(logging.INFO, "include.skillreport.core.execution.flow"):
+        result = run_billing(database, codes=codes, store=store)
+
+    assert result.status == "completed"
+    assert everything_written(host) == rows
+    assert files(store) == documents
+    outcome = outcomes(host, result)["A"]
+    (remark,) = outcome["notes"]
+    assert remark.startswith(CLOSED)
+    assert "DAG operate_invoices の「もう一度請求」" in remark
+    assert outcome["details"] == {
+        "settlement": "closed",
+        "invoice_number": ISSUED,
+        "attention": [remark],
+    }
+    assert outcomes(host, result)["B"]["details"]["settlement"] == "already finalized"
+    assert "■ 確認が必要なテナント（1 件）" in caplog.messages
+    assert f"・A: {remark}" in caplog.messages
+
+
+@pytest.mark.usefixtures("closed_month")
+def test_a_dry_run_of_a_closed_month_says_the_same(database: Database, host: psycopg.Connection) -> None:
+    result = run_billing(database, codes=["A"], dry_run=True)
+
+    assert outcomes(host, result)["A"]["details"]["settlement"] == "closed"
+
+
+@pytest.mark.usefixtures("closed_month")
+@pytest.mark.parametrize("operation", ["reissue", "approve"])
+@pytest.mark.parametrize("dry_run", [False, True], ids=["run", "dry run"])
+def test_reissue_and_approval_of_a_closed_month_are_refused(
+    database: Database, host: psycopg.Connection, operation: str, dry_run: bool
+) -> None:
+    rows = everything_written(host)
+
+    result = operate(
+        database, operation, reason="宛先の誤り" if operation == "reissue" else "", dry_run=dry_run
+    )
+
+    assert outcomes(host, result)["A"]["error_code"] == "MONTH_CLOSED"
+    assert reasons(result)["A"].startswith(CLOSED)
+    assert everything_written(host) == rows
+
+
+@pytest.mark.usefixtures("closed_month")
+def test_bill_again_issues_one_invoice_that_names_the_closed_one(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    trial = bill_again(database, dry_run=True)
+    result = bill_again(database, store=store)
+
+    assert outcomes(host, trial)["A"]["details"]["totalAmountJPY"] == 11_000
+    assert outcomes(host, result)["A"]["details"]["settlement"] == "finalized"
+    assert states(host)[-1] == ("finalized", "INV-2026-10-003")
+    assert host.execute(
+        "SELECT content #>> '{replaces,number}', again_reason FROM batch.invoice WHERE number = 'INV-2026-10-003'"
+    ).fetchone() == (ISSUED, "契約が続いていた")
+    assert run_billing(database).status == "completed"
+    assert states(host)[-1] == ("finalized", "INV-2026-10-003")
+
+
+@pytest.mark.usefixtures("closed_month")
+def test_the_second_bill_again_is_refused(database: Database, host: psycopg.Connection) -> None:
+    bill_again(database)
+
+    result = bill_again(database)
+
+    assert reasons(result)["A"].startswith("請求書 INV-2026-10-003 が有効なため、もう一度請求しません")
+    assert states(host)[-1] == ("finalized", "INV-2026-10-003")
+
+
+@pytest.mark.usefixtures("closed_month")
+def test_a_month_voided_after_bill_again_is_closed_again(
+    database: Database, host: psycopg.Connection
+) -> None:
+    bill_again(database)
+    operate(database, "void", reason="解約")
+
+    result = run_billing(database)
+
+    assert outcomes(host, result)["A"]["details"]["invoice_number"] == "INV-2026-10-003"
+    assert states(host)[-1] == ("void", "INV-2026-10-003")
+
+
+def test_bill_again_of_a_month_that_is_not_closed_is_refused(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    never = bill_again(database)
+    run_billing(database)
+    live = bill_again(database)
+
+    assert reasons(never)["A"].startswith("この月に、取消か全額返還をした請求書はありません")
+    assert reasons(live)["A"].startswith(f"請求書 {ISSUED} が有効なため")
+    assert states(host) == [("finalized", ISSUED)]
+
+
+def test_a_voided_draft_does_not_close_the_month(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    host.execute("UPDATE batch.usage_day SET read_events = 10, unplaced_events = 1, revision = 2")
+    run_billing(database)
+    operate(database, "void", reason="計算し直す")
+    host.execute("UPDATE batch.usage_day SET unplaced_events = 0, revision = 3")
+
+    run_billing(database)
+
+    assert states(host)[-1] == ("finalized", ISSUED)
+
+
+def test_a_held_draft_of_an_opened_month_continues_in_each_run(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    run_billing(database)
+    operate(database, "void", reason="宛先の誤り")
+    host.execute("UPDATE batch.usage_day SET read_events = 10, unplaced_events = 1, revision = 2")
+    held = bill_again(database)
+    assert outcomes(host, held)["A"]["error_code"] == "APPROVAL_NEEDED"
+    host.execute("UPDATE batch.usage_day SET unplaced_events = 0, revision = 3")
+
+    result = run_billing(database)
+
+    assert outcomes(host, result)["A"]["details"]["settlement"] == "finalized"
+    assert states(host) == [("void", ISSUED), ("finalized", "INV-2026-10-002")]
+    reason = host.execute("SELECT again_reason FROM batch.invoice WHERE number = 'INV-2026-10-002'")
+    assert reason.fetchone() == ("契約が続いていた",)
+
+
+def test_a_month_closed_after_the_run_read_it_is_not_billed(
+    database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    customer(host, "A")
+
+    def close_after(read: Callable[..., object]) -> Callable[..., object]:
+        def accounts(*arguments: object) -> object:
+            found = read(*arguments)
+            with monkeypatch.context() as undisturbed:
+                undisturbed.setattr(settlement, "load_accounts", read)
+                run_billing(database)
+            operate(database, "void", reason="解約")
+            return found
+
+        return accounts
+
+    monkeypatch.setattr(settlement, "load_accounts", close_after(load_accounts))
+    with pytest.raises(
+        BillingError, match="同時に動いた別の実行が、請求書を取り消したか返還しました"
+    ) as raised:
+        run_billing(database)
+
+    assert raised.value.recoverable
+    assert states(host) == [("void", ISSUED)]
+
+
+def test_another_tenants_month_stays_closed(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    customer(host, "B")
+    run_billing(database)
+    operate(database, "void", "A", "B", reason="解約")
+
+    operate(database, "bill_again", "B", reason="契約が続いていた", month=date(MONTH.year, MONTH.month, 20))
+
+    assert states(host, "A") == [("void", ISSUED)]
+    assert states(host, "B")[-1] == ("finalized", "INV-2026-10-003")
