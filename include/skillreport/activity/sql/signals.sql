@@ -319,19 +319,6 @@ registered AS (
     GROUP BY tenant_id
 ),
 
-tenant_setting AS (
-    SELECT
-        tenant_id,
-        jsonb_object_agg(substr(setting_key, length('batch.usage.') + 1), setting_value) AS overrides
-    FROM batch.all_tenant_setting
-    WHERE
-        tenant_id = any(%(tenant_ids)s::text[])
-        AND starts_with(setting_key, 'batch.usage.') AND setting_value IS NOT null
-        AND coalesce(effective_from_utc < %(day_end)s, true)
-        AND coalesce(effective_until_utc >= %(day_end)s, true)
-    GROUP BY tenant_id
-),
-
 reconciled AS (
     INSERT INTO batch.reconciliation AS known (execution_id, source, placement, is_event, row_count)
     SELECT %(execution_id)s, source, placement, is_event, sum(row_count)
@@ -402,7 +389,7 @@ SELECT
     CASE WHEN %(has_notifications)s THEN coalesce(possession.notifications, 0) END AS notifications_sent,
     tenant.subscription_plan,
     tenant.max_storage_gb,
-    coalesce(tenant_setting.overrides, '{}') AS setting_overrides,
+    coalesce(setting.overrides, '{}') AS setting_overrides,
     coalesce(registered.unplaced_accounts, 0) AS unplaced_accounts,
     coalesce(active.events, 0) + coalesce(unknown.events, 0) AS read_events,
     coalesce(unknown.unplaced_events, 0) AS unplaced_events
@@ -419,7 +406,7 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS peak ON true
 LEFT JOIN batch.all_tenant AS tenant USING (tenant_id)
-LEFT JOIN tenant_setting USING (tenant_id)
+LEFT JOIN batch.setting_overrides('usage', %(tenant_ids)s, %(day_end)s) AS setting USING (tenant_id)
 -- Two attempts (a task believed dead, and its retry) may collect at the same time. Both use the rows of the first.
 ON CONFLICT (execution_id, tenant_id) DO NOTHING;
 
