@@ -28,7 +28,47 @@ account AS MATERIALIZED (
     WHERE NOT account.is_deleted
 ),
 
--- People's actions on the day, and their files and reports.
+-- Files, and what was made on the day.
+belonging AS (
+    SELECT
+        'HIS_ReportGeneration' AS source,
+        person_key, stated_tenant_id,
+        1 AS row_count,
+        coalesce(completed_at_utc >= %(day_start)s AND completed_at_utc < %(day_end)s, false)::integer AS made,
+        CASE WHEN created_at_utc < %(day_end)s THEN file_bytes END AS stored_bytes
+    FROM batch.all_report
+    UNION ALL
+    SELECT
+        'TRN_SkillEvidence files' AS source,
+        person_key, stated_tenant_id,
+        1 AS row_count,
+        0 AS made,
+        file_bytes AS stored_bytes
+    FROM batch.all_skill_evidence
+    WHERE created_at_utc < %(day_end)s
+    UNION ALL
+    SELECT
+        'TRN_SkillRecord assessment_date' AS source,
+        person_key, stated_tenant_id,
+        1 AS row_count,
+        1 AS made,
+        null AS stored_bytes
+    FROM batch.all_skill_assessment
+    WHERE assessed_at_utc >= %(day_start)s AND assessed_at_utc < %(day_end)s
+    UNION ALL
+    SELECT
+        'HIS_NotificationLog' AS source,
+        null AS person_key,
+        stated_tenant_id,
+        count(*)::integer AS row_count,
+        count(*)::integer AS made,
+        null AS stored_bytes
+    FROM batch.all_sent_notification
+    WHERE sent_at_utc >= %(day_start)s AND sent_at_utc < %(day_end)s
+    GROUP BY stated_tenant_id
+),
+
+-- People's actions on the day, and what belongs to them.
 happened AS (
     SELECT
         'SYS_SystemLog' AS source,
@@ -85,69 +125,18 @@ happened AS (
     GROUP BY source, person_key, stated_tenant_id
     UNION ALL
     SELECT
-        'HIS_ReportGeneration' AS source,
-        person_key, stated_tenant_id,
+        source, person_key, stated_tenant_id,
         false AS is_event,
-        1 AS row_count,
+        row_count,
         0 AS calls,
         0 AS errors,
         null AS response_ms,
         0 AS timed_calls,
         null AS hours,
         null AS logins,
-        coalesce(completed_at_utc >= %(day_start)s AND completed_at_utc < %(day_end)s, false)::integer AS made,
-        CASE WHEN created_at_utc < %(day_end)s THEN file_bytes END AS stored_bytes
-    FROM batch.all_report
-    UNION ALL
-    SELECT
-        'TRN_SkillEvidence files' AS source,
-        person_key, stated_tenant_id,
-        false AS is_event,
-        1 AS row_count,
-        0 AS calls,
-        0 AS errors,
-        null AS response_ms,
-        0 AS timed_calls,
-        null AS hours,
-        null AS logins,
-        0 AS made,
-        file_bytes AS stored_bytes
-    FROM batch.all_skill_evidence
-    WHERE created_at_utc < %(day_end)s
-    UNION ALL
-    SELECT
-        'TRN_SkillRecord assessment_date' AS source,
-        person_key, stated_tenant_id,
-        false AS is_event,
-        1 AS row_count,
-        0 AS calls,
-        0 AS errors,
-        null AS response_ms,
-        0 AS timed_calls,
-        null AS hours,
-        null AS logins,
-        1 AS made,
-        null AS stored_bytes
-    FROM batch.all_skill_assessment
-    WHERE assessed_at_utc >= %(day_start)s AND assessed_at_utc < %(day_end)s
-    UNION ALL
-    SELECT
-        'HIS_NotificationLog' AS source,
-        null AS person_key,
-        stated_tenant_id,
-        false AS is_event,
-        count(*)::integer AS row_count,
-        0 AS calls,
-        0 AS errors,
-        null AS response_ms,
-        0 AS timed_calls,
-        null AS hours,
-        null AS logins,
-        count(*)::integer AS made,
-        null AS stored_bytes
-    FROM batch.all_sent_notification
-    WHERE sent_at_utc >= %(day_start)s AND sent_at_utc < %(day_end)s
-    GROUP BY stated_tenant_id
+        made,
+        stored_bytes
+    FROM belonging
 ),
 
 -- Who logged in on the day. The application keeps only the last login, so people whom an earlier run of the day saw count as
