@@ -58,8 +58,8 @@ scope AS MATERIALIZED (
     ) AS last_measure ON true
 ),
 
--- One row per key and hour.
-request AS MATERIALIZED (
+-- One row per source, key and hour.
+happened AS MATERIALIZED (
     SELECT
         'SYS_SystemLog' AS source,
         person_key,
@@ -78,9 +78,7 @@ request AS MATERIALIZED (
         requested_at_utc >= %(read_from)s::timestamptz AT TIME ZONE 'UTC'
         AND requested_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
     GROUP BY person_key, hour_utc
-),
-
-action AS MATERIALIZED (
+    UNION ALL
     SELECT
         source, person_key, stated_tenant_id,
         date_trunc('hour', acted_at_utc) AS hour_utc,
@@ -107,11 +105,7 @@ kept AS (
     SELECT
         hour_utc AT TIME ZONE 'UTC', source, person_key, stated_tenant_id, row_count, api_calls, errors, responses,
         response_ms, nullif(logins, 0), failed_logins, last_at_utc
-    FROM (
-        SELECT * FROM request
-        UNION ALL
-        SELECT * FROM action
-    ) AS happened
+    FROM happened
     WHERE hour_utc >= %(kept_from)s::timestamptz AT TIME ZONE 'UTC'
 ),
 
@@ -135,11 +129,7 @@ event AS MATERIALIZED (
                 happened.stated_tenant_id,
                 stated.status
             ) AS placement
-        FROM (
-            SELECT * FROM request
-            UNION ALL
-            SELECT * FROM action
-        ) AS happened
+        FROM happened
         LEFT JOIN batch.person_key AS known_person ON happened.person_key = known_person.person_key AND known_person.is_decisive
         LEFT JOIN stated ON happened.stated_tenant_id = stated.tenant_id
     ) AS placed
@@ -357,7 +347,10 @@ SELECT
                 THEN
                     -- The first hour of the log may be incomplete.
                     least(
-                        (SELECT min(hour_utc) FROM request) AT TIME ZONE 'UTC' + interval '1 hour',
+                        (
+                            SELECT min(hour_utc) FROM happened
+                            WHERE source = 'SYS_SystemLog'
+                        ) AT TIME ZONE 'UTC' + interval '1 hour',
                         %(check_at)s::timestamptz - interval '1 hour'
                     )
         END
