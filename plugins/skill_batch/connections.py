@@ -1,14 +1,18 @@
-"""Look up connections that must exist."""
+"""Airflow connections: look up one that must exist, and write it for libpq."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from psycopg.conninfo import make_conninfo
 
 from skill_batch.lookup import find_connection
 from include.skillreport.core.errors import ConnectionMissingError
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
+
+_DEFAULT_PORT = 5432
 
 
 def required_connection(name: str, kind: str) -> Connection:
@@ -22,3 +26,15 @@ def required_connection(name: str, kind: str) -> Connection:
             f"Airflow の接続 '{name}' が定義されていません。Connections で作成してください（種類 {kind}）。"
         )
     return connection
+
+
+def conninfo_of(connection: Connection, **defaults: Any) -> str:
+    """The libpq string of a Postgres connection, with its extra, which replaces ``defaults``."""
+    return make_conninfo(
+        host=connection.host or "",
+        port=connection.port or _DEFAULT_PORT,
+        dbname=connection.schema or "",
+        user=connection.login or "",
+        password=connection.password or "",
+        **{**defaults, **connection.extra_dejson},
+    )

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import get_current_context
 from airflow.sdk.log import mask_secret
-from psycopg.conninfo import make_conninfo
 
-from skill_batch.connections import required_connection
+from skill_batch.connections import conninfo_of, required_connection
 from skill_batch.lookup import find_variable
 from skill_batch.object_storage import object_store
 from include.skillreport.core.errors import ConnectionMissingError
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from include.skillreport.core.execution.run_log import RunResult
     from include.skillreport.core.network import MailboxConfig, Network
     from include.skillreport.messaging.service import Notifications
-
-_DEFAULT_PORT = 5432
 
 
 class AirflowInstallation:
@@ -59,15 +56,7 @@ class AirflowInstallation:
 
     def database(self, name: str) -> str:
         """The libpq string of a Postgres connection, with its extra."""
-        connection = required_connection(name, "Postgres")
-        return make_conninfo(
-            host=connection.host or "",
-            port=connection.port or _DEFAULT_PORT,
-            dbname=connection.schema or "",
-            user=connection.login or "",
-            password=connection.password or "",
-            **connection.extra_dejson,
-        )
+        return conninfo_of(required_connection(name, "Postgres"))
 
     def secret(self, name: str) -> str:
         """The password of a connection of any type."""

@@ -60,7 +60,7 @@ class TestTheAccessToken:
         assert tenant.services.tokens_issued == 2
 
     def test_that_is_about_to_end_is_replaced(self, tenant: Tenant) -> None:
-        tenant.services.shorten_tokens(60)
+        tenant.services.shorten_tokens(0)
 
         results = tenant.send_in_turn(tenant.line_works, *[message(LINE_WORKS)] * 3)
 

@@ -14,8 +14,9 @@ from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from psycopg import sql
 
-from skill_batch.board.database import BoardUnavailableError, conninfo_of
+from skill_batch.board.database import CONNECT_SECONDS, BoardUnavailableError
 from skill_batch.board.statements import SQL as _SQL
+from skill_batch.connections import conninfo_of
 from include.skillreport.core.database import set_up_session
 from include.skillreport.core.errors import reason_of
 from include.skillreport.schema.deploy import PLATFORM
@@ -86,7 +87,7 @@ def _platform() -> Iterator[psycopg.Connection[Any]]:
 @contextmanager
 def _connection() -> Iterator[psycopg.Connection[Any]]:
     try:
-        conninfo = conninfo_of(BaseHook.get_connection(CONNECTION))
+        conninfo = conninfo_of(BaseHook.get_connection(CONNECTION), connect_timeout=CONNECT_SECONDS)
         with psycopg.connect(conninfo) as connection:
             connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(PLATFORM)))
             set_up_session(connection, statement_timeout=f"{_STATEMENT_MILLISECONDS}ms")

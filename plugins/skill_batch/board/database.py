@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from airflow.sdk import BaseHook, Connection
+from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowNotFoundException
 from psycopg import errors, sql
-from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from skill_batch.connections import conninfo_of
 from include.skillreport.core.database import set_up_session
 from include.skillreport.core.errors import reason_of
 from include.skillreport.schema.deploy import BOARD
@@ -35,8 +35,7 @@ _PAGE_FACTOR = 2
 _HAS_TRANSACTION_TIMEOUT = 17_00_00
 # The reason of an outage is cached this long.
 _DIAGNOSIS_SECONDS = 5.0
-_DEFAULT_PORT = 5432
-_CONNECT_SECONDS = 3
+CONNECT_SECONDS = 3
 
 _NO_SCHEMA = (
     errors.InvalidSchemaName,
@@ -148,23 +147,11 @@ def _login() -> _Login:
             f"Airflow の接続 '{CONNECTION}' が定義されていません。Connections で作成してください（種類 Postgres、ログイン {BOARD}）。"
         ) from None
     try:
-        return _Login(conninfo_of(connection))
+        return _Login(conninfo_of(connection, connect_timeout=CONNECT_SECONDS))
     except psycopg.ProgrammingError as error:
         raise BoardUnavailableError(
             f"接続 '{CONNECTION}' の Extra に、libpq が知らない項目があります（{reason_of(error)}）。"
         ) from None
-
-
-def conninfo_of(connection: Connection) -> str:
-    """The libpq string of an Airflow connection, with its extra."""
-    return make_conninfo(
-        host=connection.host or "",
-        port=connection.port or _DEFAULT_PORT,
-        dbname=connection.schema or "",
-        user=connection.login or "",
-        password=connection.password or "",
-        **{"connect_timeout": _CONNECT_SECONDS, **connection.extra_dejson},
-    )
 
 
 def _diagnosis(login: _Login) -> str:

@@ -28,7 +28,47 @@ account AS MATERIALIZED (
     WHERE NOT account.is_deleted
 ),
 
--- People's actions on the day, and their files and reports.
+-- Files, and what was made on the day.
+belonging AS (
+    SELECT
+        'HIS_ReportGeneration' AS source,
+        person_key, stated_tenant_id,
+        1 AS row_count,
+        coalesce(completed_at_utc >= %(day_start)s AND completed_at_utc < %(day_end)s, false)::integer AS made,
+        CASE WHEN created_at_utc < %(day_end)s THEN file_bytes END AS stored_bytes
+    FROM batch.all_report
+    UNION ALL
+    SELECT
+        'TRN_SkillEvidence files' AS source,
+        person_key, stated_tenant_id,
+        1 AS row_count,
+        0 AS made,
+        file_bytes AS stored_bytes
+    FROM batch.all_skill_evidence
+    WHERE created_at_utc < %(day_end)s
+    UNION ALL
+    SELECT
+        'TRN_SkillRecord assessment_date' AS source,
+        person_key, stated_tenant_id,
+        1 AS row_count,
+        1 AS made,
+        null AS stored_bytes
+    FROM batch.all_skill_assessment
+    WHERE assessed_at_utc >= %(day_start)s AND assessed_at_utc < %(day_end)s
+    UNION ALL
+    SELECT
+        'HIS_NotificationLog' AS source,
+        null AS person_key,
+        stated_tenant_id,
+        count(*)::integer AS row_count,
+        count(*)::integer AS made,
+        null AS stored_bytes
+    FROM batch.all_sent_notification
+    WHERE sent_at_utc >= %(day_start)s AND sent_at_utc < %(day_end)s
+    GROUP BY stated_tenant_id
+),
+
+-- People's actions on the day, and what belongs to them.
 happened AS (
     SELECT
         'SYS_SystemLog' AS source,
@@ -85,69 +125,18 @@ happened AS (
     GROUP BY source, person_key, stated_tenant_id
     UNION ALL
     SELECT
-        'HIS_ReportGeneration' AS source,
-        person_key, stated_tenant_id,
+        source, person_key, stated_tenant_id,
         false AS is_event,
-        1 AS row_count,
+        row_count,
         0 AS calls,
         0 AS errors,
         null AS response_ms,
         0 AS timed_calls,
         null AS hours,
         null AS logins,
-        coalesce(completed_at_utc >= %(day_start)s AND completed_at_utc < %(day_end)s, false)::integer AS made,
-        CASE WHEN created_at_utc < %(day_end)s THEN file_bytes END AS stored_bytes
-    FROM batch.all_report
-    UNION ALL
-    SELECT
-        'TRN_SkillEvidence files' AS source,
-        person_key, stated_tenant_id,
-        false AS is_event,
-        1 AS row_count,
-        0 AS calls,
-        0 AS errors,
-        null AS response_ms,
-        0 AS timed_calls,
-        null AS hours,
-        null AS logins,
-        0 AS made,
-        file_bytes AS stored_bytes
-    FROM batch.all_skill_evidence
-    WHERE created_at_utc < %(day_end)s
-    UNION ALL
-    SELECT
-        'TRN_SkillRecord assessment_date' AS source,
-        person_key, stated_tenant_id,
-        false AS is_event,
-        1 AS row_count,
-        0 AS calls,
-        0 AS errors,
-        null AS response_ms,
-        0 AS timed_calls,
-        null AS hours,
-        null AS logins,
-        1 AS made,
-        null AS stored_bytes
-    FROM batch.all_skill_assessment
-    WHERE assessed_at_utc >= %(day_start)s AND assessed_at_utc < %(day_end)s
-    UNION ALL
-    SELECT
-        'HIS_NotificationLog' AS source,
-        null AS person_key,
-        stated_tenant_id,
-        false AS is_event,
-        count(*)::integer AS row_count,
-        0 AS calls,
-        0 AS errors,
-        null AS response_ms,
-        0 AS timed_calls,
-        null AS hours,
-        null AS logins,
-        count(*)::integer AS made,
-        null AS stored_bytes
-    FROM batch.all_sent_notification
-    WHERE sent_at_utc >= %(day_start)s AND sent_at_utc < %(day_end)s
-    GROUP BY stated_tenant_id
+        made,
+        stored_bytes
+    FROM belonging
 ),
 
 -- Who logged in on the day. The application keeps only the last login, so people whom an earlier run of the day saw count as
@@ -319,19 +308,6 @@ registered AS (
     GROUP BY tenant_id
 ),
 
-tenant_setting AS (
-    SELECT
-        tenant_id,
-        jsonb_object_agg(substr(setting_key, length('batch.usage.') + 1), setting_value) AS overrides
-    FROM batch.all_tenant_setting
-    WHERE
-        tenant_id = any(%(tenant_ids)s::text[])
-        AND starts_with(setting_key, 'batch.usage.') AND setting_value IS NOT null
-        AND coalesce(effective_from_utc < %(day_end)s, true)
-        AND coalesce(effective_until_utc >= %(day_end)s, true)
-    GROUP BY tenant_id
-),
-
 reconciled AS (
     INSERT INTO batch.reconciliation AS known (execution_id, source, placement, is_event, row_count)
     SELECT %(execution_id)s, source, placement, is_event, sum(row_count)
@@ -402,7 +378,7 @@ SELECT
     CASE WHEN %(has_notifications)s THEN coalesce(possession.notifications, 0) END AS notifications_sent,
     tenant.subscription_plan,
     tenant.max_storage_gb,
-    coalesce(tenant_setting.overrides, '{}') AS setting_overrides,
+    coalesce(setting.overrides, '{}') AS setting_overrides,
     coalesce(registered.unplaced_accounts, 0) AS unplaced_accounts,
     coalesce(active.events, 0) + coalesce(unknown.events, 0) AS read_events,
     coalesce(unknown.unplaced_events, 0) AS unplaced_events
@@ -419,7 +395,7 @@ LEFT JOIN LATERAL (
     LIMIT 1
 ) AS peak ON true
 LEFT JOIN batch.all_tenant AS tenant USING (tenant_id)
-LEFT JOIN tenant_setting USING (tenant_id)
+LEFT JOIN batch.setting_overrides('usage', %(tenant_ids)s, %(day_end)s) AS setting USING (tenant_id)
 -- Two attempts (a task believed dead, and its retry) may collect at the same time. Both use the rows of the first.
 ON CONFLICT (execution_id, tenant_id) DO NOTHING;
 

@@ -14,7 +14,8 @@ from typing import Any
 
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.network import MailboxConfig
-from include.skillreport.messaging.channels.email.login import TokenFailedError, TokenSource
+from include.skillreport.messaging.channels.access_token import TokenFailedError
+from include.skillreport.messaging.channels.email.login import TokenSource
 
 # How many bytes of a mail are read. A report is at its beginning; the returned letter, which may be long, comes last.
 LONGEST_MAIL = 256 * 1024

@@ -84,6 +84,23 @@ SELECT
 FROM "MST_TenantSettings"
 WHERE NOT is_deleted;
 
+-- The own values of the given tenants for the settings batch.<section>.*, by the rest of their keys. They are in force at the end
+-- (UTC, exclusive) of a period. Not a view, because no view has the time; the planner puts its text in the place of a call.
+CREATE OR REPLACE FUNCTION batch.setting_overrides(section text, tenant_ids text[], end_utc timestamp)
+RETURNS TABLE (tenant_id text, overrides jsonb)
+LANGUAGE sql STABLE AS $$
+    SELECT
+        setting.tenant_id,
+        jsonb_object_agg(substr(setting.setting_key, length('batch.' || section || '.') + 1), setting.setting_value)
+    FROM batch.all_tenant_setting AS setting
+    WHERE
+        setting.tenant_id = any(tenant_ids)
+        AND starts_with(setting.setting_key, 'batch.' || section || '.') AND setting.setting_value IS NOT null
+        AND coalesce(setting.effective_from_utc < end_utc, true)
+        AND coalesce(setting.effective_until_utc >= end_utc, true)
+    GROUP BY setting.tenant_id
+$$;
+
 CREATE VIEW batch.tenant_setting WITH (security_barrier) AS
 SELECT
     id, tenant_id, setting_category, setting_key, setting_name, data_type, setting_value, default_value, validation_rules,

@@ -38,20 +38,6 @@ $$;
 COMMENT ON FUNCTION batch.name_tenants(text) IS
 'Names the tenants of this transaction, several ids joined by chr(31). Refuses a session that does not act as batch_tenant.';
 
-CREATE PROCEDURE batch.make_tenant_table(relation regclass)
-LANGUAGE plpgsql AS $$
-BEGIN
-    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', relation);
-    EXECUTE format(
-        'CREATE POLICY own_tenants ON %s TO batch_tenant '
-        'USING (tenant_id = ANY ((SELECT batch.current_tenants())::text[])) '
-        'WITH CHECK (tenant_id = ANY ((SELECT batch.current_tenants())::text[]))', relation);
-    EXECUTE format('CREATE POLICY platform ON %s TO batch_platform USING (true) WITH CHECK (true)', relation);
-    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO batch_tenant, batch_platform', relation);
-END;
-$$;
-REVOKE EXECUTE ON PROCEDURE batch.make_tenant_table(regclass) FROM public;
-
 CREATE PROCEDURE batch.make_platform_table(relation regclass)
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -62,14 +48,26 @@ END;
 $$;
 REVOKE EXECUTE ON PROCEDURE batch.make_platform_table(regclass) FROM public;
 
+-- The tables of the two other kinds are open to the cross-tenant role as well.
+CREATE PROCEDURE batch.make_tenant_table(relation regclass)
+LANGUAGE plpgsql AS $$
+BEGIN
+    CALL batch.make_platform_table(relation);
+    EXECUTE format(
+        'CREATE POLICY own_tenants ON %s TO batch_tenant '
+        'USING (tenant_id = ANY ((SELECT batch.current_tenants())::text[])) '
+        'WITH CHECK (tenant_id = ANY ((SELECT batch.current_tenants())::text[]))', relation);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO batch_tenant', relation);
+END;
+$$;
+REVOKE EXECUTE ON PROCEDURE batch.make_tenant_table(regclass) FROM public;
+
 CREATE PROCEDURE batch.make_reference_table(relation regclass)
 LANGUAGE plpgsql AS $$
 BEGIN
-    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', relation);
+    CALL batch.make_platform_table(relation);
     EXECUTE format('CREATE POLICY readable ON %s FOR SELECT TO batch_tenant USING (true)', relation);
-    EXECUTE format('CREATE POLICY platform ON %s TO batch_platform USING (true) WITH CHECK (true)', relation);
     EXECUTE format('GRANT SELECT ON %s TO batch_tenant', relation);
-    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %s TO batch_platform', relation);
 END;
 $$;
 REVOKE EXECUTE ON PROCEDURE batch.make_reference_table(regclass) FROM public;

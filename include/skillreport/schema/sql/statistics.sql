@@ -1,9 +1,7 @@
 -- Daily statistics (BATCH-003) and the monthly report that is made of them (BATCH-004). Days are Asia/Tokyo.
 
--- One pass over the application's tables fills it, the per-tenant step empties it. Unlogged: what a crash takes is read again.
-CREATE UNLOGGED TABLE batch.statistics_signal (
-    execution_id text NOT NULL,
-    tenant_id text NOT NULL,
+-- The figures of a tenant and day. The two tables below have these columns.
+CREATE TABLE batch.statistics_figures (
     users_total bigint NOT NULL,
     users_active bigint NOT NULL,
     users_new bigint NOT NULL,
@@ -32,7 +30,14 @@ CREATE UNLOGGED TABLE batch.statistics_signal (
     trainings_completed bigint NOT NULL,
     training_hours numeric NOT NULL,
     unplaced_accounts bigint NOT NULL DEFAULT 0,
-    unplaced_events bigint NOT NULL DEFAULT 0,
+    unplaced_events bigint NOT NULL DEFAULT 0
+);
+
+-- One pass over the application's tables fills it, the per-tenant step empties it. Unlogged: what a crash takes is read again.
+CREATE UNLOGGED TABLE batch.statistics_signal (
+    execution_id text NOT NULL,
+    tenant_id text NOT NULL,
+    LIKE batch.statistics_figures INCLUDING DEFAULTS,
     skill_groups jsonb NOT NULL,
     PRIMARY KEY (execution_id, tenant_id)
 );
@@ -42,35 +47,7 @@ COMMENT ON TABLE batch.statistics_signal IS 'Staging rows of BATCH-003.';
 CREATE TABLE batch.statistics_day (
     tenant_id text NOT NULL,
     statistics_date date NOT NULL,
-    users_total bigint NOT NULL,
-    users_active bigint NOT NULL,
-    users_new bigint NOT NULL,
-    logins bigint NOT NULL,
-    api_calls bigint,
-    api_errors bigint,
-    reports_generated bigint,
-    skill_assessments bigint,
-    notifications_sent bigint,
-    storage_bytes bigint,
-    employees bigint NOT NULL,
-    skill_records bigint NOT NULL,
-    rated_records bigint NOT NULL,
-    rated_people bigint NOT NULL,
-    level_sum bigint NOT NULL,
-    coverage_met bigint NOT NULL,
-    coverage_target bigint NOT NULL,
-    required_people bigint NOT NULL,
-    goals_not_started bigint NOT NULL,
-    goals_in_progress bigint NOT NULL,
-    goals_completed bigint NOT NULL,
-    goals_other bigint NOT NULL,
-    certificates_held bigint NOT NULL,
-    certificates_expiring bigint NOT NULL,
-    certificates_expired bigint NOT NULL,
-    trainings_completed bigint NOT NULL,
-    training_hours numeric NOT NULL,
-    unplaced_accounts bigint NOT NULL DEFAULT 0,
-    unplaced_events bigint NOT NULL DEFAULT 0,
+    LIKE batch.statistics_figures INCLUDING DEFAULTS,
     api_error_rate numeric GENERATED ALWAYS AS (api_errors * 100.0 / nullif(api_calls, 0)) STORED,
     mean_level numeric GENERATED ALWAYS AS (level_sum * 1.0 / nullif(rated_records, 0)) STORED,
     coverage_rate numeric GENERATED ALWAYS AS (coverage_met * 100.0 / nullif(coverage_target, 0)) STORED,
@@ -79,6 +56,7 @@ CREATE TABLE batch.statistics_day (
     recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, statistics_date)
 );
+DROP TABLE batch.statistics_figures;
 CREATE INDEX statistics_day_by_date ON batch.statistics_day (statistics_date);
 CALL batch.make_tenant_table('batch.statistics_day');
 COMMENT ON TABLE batch.statistics_day IS

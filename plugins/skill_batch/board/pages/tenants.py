@@ -86,9 +86,7 @@ def load_tenants(
             for row in found
         ],
         found[0]["hits"] if found else 0,
-        text
-        if text and not found and _SQL.column(connection, "tenants_vanished", tenant_id=text)[0]
-        else None,
+        text if text and not found and _SQL.column(connection, "tenants_vanished", tenant_id=text) else None,
     )
 
 

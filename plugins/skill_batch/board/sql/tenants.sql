@@ -60,37 +60,27 @@ WHERE finished_at IS null AND tenant_id = any(%(tenant_ids)s::text[])
 GROUP BY tenant_id;
 
 -- name: tenants_vanished
--- Whether rows of the batches contain a tenant that the application has deleted.
-SELECT
-    EXISTS (
-        SELECT FROM batch.board_usage_day
-        WHERE tenant_id = %(tenant_id)s
-    )
-    OR EXISTS (
-        SELECT FROM batch.board_invoice
-        WHERE tenant_id = %(tenant_id)s
-    )
-    OR EXISTS (
-        SELECT FROM batch.board_message
-        WHERE tenant_id = %(tenant_id)s
-    )
-    OR EXISTS (
-        SELECT FROM batch.board_incident
-        WHERE tenant_id = %(tenant_id)s
-    )
-    OR EXISTS (
-        SELECT FROM batch.board_inactivity
-        WHERE tenant_id = %(tenant_id)s
-    )
-    OR EXISTS (
-        SELECT FROM batch.board_report
-        WHERE tenant_id = %(tenant_id)s
-    )
-    OR EXISTS (
-        SELECT FROM batch.board_directory_sync
-        WHERE tenant_id = %(tenant_id)s
-    )
-    OR EXISTS (
-        SELECT FROM batch.board_setting_change
-        WHERE tenant_id = %(tenant_id)s
-    ) AS has_rows;
+-- The tenant, if the application has deleted it and rows of the batches contain it.
+WITH kept AS (
+    SELECT tenant_id FROM batch.board_usage_day
+    UNION ALL
+    SELECT tenant_id FROM batch.board_invoice
+    UNION ALL
+    SELECT tenant_id FROM batch.board_message
+    UNION ALL
+    SELECT tenant_id FROM batch.board_incident
+    UNION ALL
+    SELECT tenant_id FROM batch.board_inactivity
+    UNION ALL
+    SELECT tenant_id FROM batch.board_report
+    UNION ALL
+    SELECT tenant_id FROM batch.board_directory_sync
+    UNION ALL
+    SELECT tenant_id FROM batch.board_setting_change
+)
+
+SELECT tenant_id
+FROM kept
+WHERE tenant_id = %(tenant_id)s
+ORDER BY tenant_id
+LIMIT 1;

@@ -122,19 +122,6 @@ reconciled AS (
     GROUP BY source, placement
     HAVING sum(event_count) > 0
     ON CONFLICT (execution_id, source, placement) DO UPDATE SET row_count = excluded.row_count
-),
-
-tenant_setting AS (
-    SELECT
-        tenant_id,
-        jsonb_object_agg(substr(setting_key, length('batch.inactivity.') + 1), setting_value) AS overrides
-    FROM batch.all_tenant_setting
-    WHERE
-        tenant_id = any(%(tenant_ids)s::text[])
-        AND starts_with(setting_key, 'batch.inactivity.') AND setting_value IS NOT null
-        AND coalesce(effective_from_utc < %(day_end)s, true)
-        AND coalesce(effective_until_utc >= %(day_end)s, true)
-    GROUP BY tenant_id
 )
 
 INSERT INTO batch.inactivity_signal (
@@ -152,11 +139,11 @@ SELECT
     least(tenant.created_on, %(business_date)s::date) AS created_on,
     CASE WHEN tenant.contract_start IS NOT null THEN least(tenant.contract_start, %(business_date)s::date) END AS contract_start,
     coalesce(tenant.is_trial, false) AS is_trial,
-    coalesce(tenant_setting.overrides, '{}') AS setting_overrides
+    coalesce(setting.overrides, '{}') AS setting_overrides
 FROM unnest(%(tenant_ids)s::text[]) AS scope (tenant_id)
 LEFT JOIN tenant USING (tenant_id)
 LEFT JOIN activity USING (tenant_id)
-LEFT JOIN tenant_setting USING (tenant_id)
+LEFT JOIN batch.setting_overrides('inactivity', %(tenant_ids)s, %(day_end)s) AS setting USING (tenant_id)
 -- The host overwrites the last login and deletes it with the account, so the logins that BATCH-018-01 keeps count as well.
 LEFT JOIN LATERAL (
     SELECT login_day.login_date

@@ -22,8 +22,8 @@ LEFT JOIN LATERAL (
 
 -- name: collect_signals
 -- Runs across tenants, as batch_platform: the events per tenant and hour since the last measured hour, and each tenant's
--- present state. The statement reads each host table once. check_at is a full hour. read_from is first_hour, or
--- earlier if a day is read again for the daily batches; it is a constant to the planner.
+-- present state. The statement reads each host table once, the settings once for each kind. check_at is a full hour. read_from is
+-- first_hour, or earlier if a day is read again for the daily batches; it is a constant to the planner.
 --
 -- Nothing is known about hours before the first request in the log; they stay unmeasured, which differs from quiet. Figures
 -- without a source are absent. Requests and actions are summed per key and hour before the keys are resolved, and kept for the
@@ -58,8 +58,8 @@ scope AS MATERIALIZED (
     ) AS last_measure ON true
 ),
 
--- One row per key and hour.
-request AS MATERIALIZED (
+-- One row per source, key and hour.
+happened AS MATERIALIZED (
     SELECT
         'SYS_SystemLog' AS source,
         person_key,
@@ -78,9 +78,7 @@ request AS MATERIALIZED (
         requested_at_utc >= %(read_from)s::timestamptz AT TIME ZONE 'UTC'
         AND requested_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
     GROUP BY person_key, hour_utc
-),
-
-action AS MATERIALIZED (
+    UNION ALL
     SELECT
         source, person_key, stated_tenant_id,
         date_trunc('hour', acted_at_utc) AS hour_utc,
@@ -107,11 +105,7 @@ kept AS (
     SELECT
         hour_utc AT TIME ZONE 'UTC', source, person_key, stated_tenant_id, row_count, api_calls, errors, responses,
         response_ms, nullif(logins, 0), failed_logins, last_at_utc
-    FROM (
-        SELECT * FROM request
-        UNION ALL
-        SELECT * FROM action
-    ) AS happened
+    FROM happened
     WHERE hour_utc >= %(kept_from)s::timestamptz AT TIME ZONE 'UTC'
 ),
 
@@ -135,11 +129,7 @@ event AS MATERIALIZED (
                 happened.stated_tenant_id,
                 stated.status
             ) AS placement
-        FROM (
-            SELECT * FROM request
-            UNION ALL
-            SELECT * FROM action
-        ) AS happened
+        FROM happened
         LEFT JOIN batch.person_key AS known_person ON happened.person_key = known_person.person_key AND known_person.is_decisive
         LEFT JOIN stated ON happened.stated_tenant_id = stated.tenant_id
     ) AS placed
@@ -340,22 +330,6 @@ failing AS (
             OFFSET 0 -- noqa: AM09
         )
     GROUP BY failure.tenant_id
-),
-
-tenant_setting AS (
-    SELECT
-        tenant_id,
-        jsonb_object_agg(substr(setting_key, length('batch.monitoring.') + 1), setting_value)
-        FILTER (WHERE starts_with(setting_key, 'batch.monitoring.')) AS monitoring,
-        jsonb_object_agg(substr(setting_key, length('batch.usage.') + 1), setting_value)
-        FILTER (WHERE starts_with(setting_key, 'batch.usage.')) AS usage
-    FROM batch.all_tenant_setting
-    WHERE
-        tenant_id = any(%(tenant_ids)s::text[]) AND setting_value IS NOT null
-        AND (starts_with(setting_key, 'batch.monitoring.') OR starts_with(setting_key, 'batch.usage.'))
-        AND coalesce(effective_from_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC', true)
-        AND coalesce(effective_until_utc >= %(check_at)s::timestamptz AT TIME ZONE 'UTC', true)
-    GROUP BY tenant_id
 )
 
 INSERT INTO batch.monitoring_signal (
@@ -373,7 +347,10 @@ SELECT
                 THEN
                     -- The first hour of the log may be incomplete.
                     least(
-                        (SELECT min(hour_utc) FROM request) AT TIME ZONE 'UTC' + interval '1 hour',
+                        (
+                            SELECT min(hour_utc) FROM happened
+                            WHERE source = 'SYS_SystemLog'
+                        ) AT TIME ZONE 'UTC' + interval '1 hour',
                         %(check_at)s::timestamptz - interval '1 hour'
                     )
         END
@@ -387,8 +364,8 @@ SELECT
     tenant.contract_end,
     coalesce(waiting.messages, '[]') AS waiting_messages,
     coalesce(failing.batches, '[]') AS failing_batches,
-    coalesce(tenant_setting.monitoring, '{}') AS monitoring_overrides,
-    coalesce(tenant_setting.usage, '{}') AS usage_overrides,
+    coalesce(own_monitoring.overrides, '{}') AS monitoring_overrides,
+    coalesce(own_usage.overrides, '{}') AS usage_overrides,
     %(has_requests)s,
     %(has_logins)s
 FROM scope
@@ -398,7 +375,12 @@ LEFT JOIN activity USING (tenant_id)
 LEFT JOIN stored USING (tenant_id)
 LEFT JOIN waiting USING (tenant_id)
 LEFT JOIN failing USING (tenant_id)
-LEFT JOIN tenant_setting USING (tenant_id)
+LEFT JOIN
+    batch.setting_overrides('monitoring', %(tenant_ids)s, %(check_at)s::timestamptz AT TIME ZONE 'UTC') AS own_monitoring
+    USING (tenant_id)
+LEFT JOIN
+    batch.setting_overrides('usage', %(tenant_ids)s, %(check_at)s::timestamptz AT TIME ZONE 'UTC') AS own_usage
+    USING (tenant_id)
 -- Two attempts (a task believed dead, and its retry) may collect at the same time. Both use the rows of the first.
 ON CONFLICT (execution_id, tenant_id) DO NOTHING;
 

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from include.skillreport.core.network import EmailConfig
 from include.skillreport.messaging.address_guard import RefusedAddressError, guarded_socket
+from include.skillreport.messaging.channels.access_token import TokenFailedError
 from include.skillreport.messaging.channels.channel import ChannelClient, Finding, finding
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.email.letter import (
@@ -28,7 +29,7 @@ from include.skillreport.messaging.channels.email.letter import (
     settings_problem,
     with_token,
 )
-from include.skillreport.messaging.channels.email.login import TokenFailedError, TokenSource
+from include.skillreport.messaging.channels.email.login import TokenSource
 from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.outcome import (
     ErrorClass,

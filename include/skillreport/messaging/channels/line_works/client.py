@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Collection, Sequence
 from datetime import timedelta
@@ -14,6 +13,7 @@ import jwt
 from typing_extensions import override
 from yarl import URL
 
+from include.skillreport.messaging.channels.access_token import AccessToken, TokenFailedError, token_refused
 from include.skillreport.messaging.channels.channel import ChannelClient, Finding, finding
 from include.skillreport.messaging.channels.exchange import (
     UNANSWERED,
@@ -22,7 +22,6 @@ from include.skillreport.messaging.channels.exchange import (
     refused_url,
     request,
     retry_after,
-    safe_code,
     unanswered,
 )
 from include.skillreport.messaging.channels.line_works import LINE_WORKS, LONGEST_TEXT, LineWorksConfig
@@ -30,9 +29,6 @@ from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.outcome import Outcome, SendResult, failed
 
 _ASSERTION_LIFETIME = timedelta(hours=1)
-_LONGEST_LIFETIME_SECONDS = 86_400
-# A token is replaced this long before it expires, so that it does not expire during a request.
-_MARGIN_SECONDS = 300
 # No plan allows so many messages per minute: such a header is wrong.
 _HIGHEST_LIMIT = 100_000
 
@@ -46,7 +42,7 @@ class Client(ChannelClient):
         self._config = config
         self._session = session
         self._allowed_hosts = allowed_hosts
-        self._token = AccessToken(config, session)
+        self._token = ServiceAccountToken(config, session)
 
     @override
     def check(self, message: Message) -> SendResult | None:
@@ -111,83 +107,50 @@ class Client(ChannelClient):
 
         A token that LINE WORKS refuses is replaced once.
         """
-        token = await self._token.get()
-        if isinstance(token, SendResult):
-            return token
-        answer = await self._request(method, path, token, options)
-        if isinstance(answer, Answer) and answer.status == 401:
-            token = await self._token.get(instead_of=token)
-            if isinstance(token, SendResult):
-                return token
-            answer = await self._request(method, path, token, options)
-        if isinstance(answer, SendResult) or answer.ok:
-            return answer
-        return _meaning(answer, answer.fields.get("code"))
-
-    async def _request(
-        self, method: str, path: Sequence[str], token: str, options: dict[str, Any]
-    ) -> Answer | SendResult:
         segments = [quote(segment, safe="") for segment in ("bots", self._config.bot_id, *path)]
+        url = URL(self._config.base_url).joinpath(*segments, encoded=True)
         try:
-            return await request(
-                self._session,
-                method,
-                URL(self._config.base_url).joinpath(*segments, encoded=True),
-                headers={"Authorization": f"Bearer {token}"},
-                **options,
-            )
+            answer = await self._token.request(self._session, method, url, **options)
+        except TokenFailedError as error:
+            return error.result
         except UNANSWERED as error:
             return unanswered(LINE_WORKS, error)
+        return answer if answer.ok else _meaning(answer, answer.fields.get("code"))
 
 
-class AccessToken:
-    """The service account's access token, fetched on first use and again shortly before it expires."""
+class ServiceAccountToken(AccessToken):
+    """The token of the service account."""
 
     def __init__(self, config: LineWorksConfig, session: aiohttp.ClientSession) -> None:
+        super().__init__()
         self._config = config
         self._session = session
-        self._fetching = asyncio.Lock()
-        self._value = ""
-        self._usable_until = 0.0
-        self._failure: SendResult | None = None
-        self._failed_at = 0.0
 
-    async def get(self, instead_of: str = "") -> str | SendResult:
-        """A token other than ``instead_of``, or the failure. Concurrent callers wait for the same token or failure."""
-        asked_at = time.monotonic()
-        async with self._fetching:
-            if self._failure is not None and self._failed_at >= asked_at:
-                return self._failure
-            if self._value and self._value != instead_of and time.monotonic() < self._usable_until:
-                return self._value
-            token = await self._fetch()
-            self._failure = token if isinstance(token, SendResult) else None
-            self._failed_at = time.monotonic()
-            return token
-
-    async def _fetch(self) -> str | SendResult:
-        self._value = ""
-        assertion = self._assertion()
-        if isinstance(assertion, SendResult):
-            return assertion
+    @override
+    async def _fetch(self) -> Answer:
         form = {
-            "assertion": assertion,
+            "assertion": self._assertion(),
             "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
             "client_id": self._config.client_id,
             "client_secret": self._config.client_secret,
             "scope": self._config.scope,
         }
         try:
-            answer = await request(self._session, "POST", self._config.auth_url, data=form)
+            return await request(self._session, "POST", self._config.auth_url, data=form)
         except UNANSWERED as error:
             result = unanswered(LINE_WORKS, error)
             if result.outcome is Outcome.AMBIGUOUS:
                 # Only the request for a token may have arrived. The message has not been sent.
-                return failed(LINE_WORKS, "connection_refused", f"token: {type(error).__name__}")
-            return result
-        return self._token_from(answer)
+                result = failed(LINE_WORKS, "connection_refused", f"token: {type(error).__name__}")
+            raise TokenFailedError(result) from None
 
-    def _assertion(self) -> str | SendResult:
+    @override
+    def _refusal(self, answer: Answer) -> TokenFailedError:
+        if answer.status == 429 or answer.status >= 500:
+            return TokenFailedError(_meaning(answer))
+        return token_refused(LINE_WORKS, answer)
+
+    def _assertion(self) -> str:
         now = int(time.time())
         claims = {
             "iss": self._config.client_id,
@@ -198,18 +161,8 @@ class AccessToken:
         try:
             return jwt.encode(claims, self._config.private_key, algorithm="RS256")
         except (ValueError, TypeError, jwt.PyJWTError):
-            return failed(LINE_WORKS, "token_refused", "the private key cannot be read")
-
-    def _token_from(self, answer: Answer) -> str | SendResult:
-        if answer.status == 429 or answer.status >= 500:
-            return _meaning(answer)
-        token = answer.fields.get("access_token")
-        if not answer.ok or not isinstance(token, str) or not token.isascii() or not token.isprintable():
-            detail = f"HTTP {answer.status} {safe_code(answer.fields.get('error'))}".strip()
-            return failed(LINE_WORKS, "token_refused", detail)
-        self._value = token
-        self._usable_until = time.monotonic() + _seconds(answer.fields.get("expires_in")) - _MARGIN_SECONDS
-        return token
+            refusal = failed(LINE_WORKS, "token_refused", "the private key cannot be read")
+            raise TokenFailedError(refusal) from None
 
 
 def _meaning(answer: Answer, code: object = None) -> SendResult:
@@ -221,14 +174,6 @@ def _stated_limit(answer: Answer) -> int | None:
     """The limit in messages per minute that an answer states; None without a valid header."""
     value = answer.headers.get("rateLimit-limit", "")
     return int(value) if value.isdecimal() and 0 < int(value) < _HIGHEST_LIMIT else None
-
-
-def _seconds(value: object) -> int:
-    """The token's lifetime, which LINE WORKS sends as a string. If it is invalid, the token is used once."""
-    try:
-        return min(int(str(value)), _LONGEST_LIFETIME_SECONDS)
-    except ValueError:
-        return 0
 
 
 def _is_destination(text: str) -> bool:

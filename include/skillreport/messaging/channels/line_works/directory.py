@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from yarl import URL
 
+from include.skillreport.messaging.channels.access_token import TokenFailedError
 from include.skillreport.messaging.channels.channel import Integration
 from include.skillreport.messaging.channels.directory import (
     LONGEST_PAGE,
@@ -31,10 +32,9 @@ from include.skillreport.messaging.channels.directory import (
     one_line,
     refused_for_now,
 )
-from include.skillreport.messaging.channels.exchange import Answer, request, safe_code
+from include.skillreport.messaging.channels.exchange import Answer, safe_code
 from include.skillreport.messaging.channels.line_works import LINE_WORKS, LineWorksConfig
-from include.skillreport.messaging.channels.line_works.client import AccessToken
-from include.skillreport.messaging.outcome import Outcome, SendResult
+from include.skillreport.messaging.channels.line_works.client import ServiceAccountToken
 
 _SERVICE = "LINE WORKS"
 _SCOPE = "user.read group.read bot.read"
@@ -61,7 +61,7 @@ class Directory(ServiceDirectory):
         super().__init__(config, access, urls)
         self._paces = {step.step: Pace(_CALLS_PER_MINUTE) for step in (_USERS, _GROUPS, _ROOMS)}
         self._rooms = sorted(access.rooms)
-        self._token = AccessToken(replace(config, scope=_SCOPE), access.session)
+        self._token = ServiceAccountToken(replace(config, scope=_SCOPE), access.session)
 
     @staticmethod
     def config_of(row: Integration) -> LineWorksConfig | None:
@@ -117,28 +117,14 @@ class Directory(ServiceDirectory):
         return await call_with_retries(call, self._paces[api], self._patience)
 
     async def _answer(self, url: URL) -> Answer:
-        """The answer with the present token, and if the service rejects the token, once more with a new token."""
-        token = await self._token_instead_of("")
-        answer = await self._ask(url, token)
-        if answer.status == 401:
-            answer = await self._ask(url, await self._token_instead_of(token))
-        return answer
-
-    async def _ask(self, url: URL, token: str) -> Answer:
-        return await request(
-            self._session, "GET", url, longest=LONGEST_PAGE, headers={"Authorization": f"Bearer {token}"}
-        )
-
-    async def _token_instead_of(self, former: str) -> str:
-        token = await self._token.get(instead_of=former)
-        if isinstance(token, SendResult):
-            assert token.error is not None
-            reason = f"{token.error.meaning}（{token.detail or token.error.code}）"
-            if token.outcome is Outcome.PERMANENT:
-                raise ListingError(reason)
-            wait = token.retry_after.total_seconds() if token.retry_after else None
-            raise RetryableError(reason, wait=wait, is_rate=not token.counts_as_attempt)
-        return token
+        try:
+            return await self._token.request(self._session, "GET", url, longest=LONGEST_PAGE)
+        except TokenFailedError as error:
+            if not error.recoverable:
+                raise ListingError(str(error)) from None
+            asked, is_rate = error.result.retry_after, not error.result.counts_as_attempt
+            wait = asked.total_seconds() if asked else None
+            raise RetryableError(str(error), wait=wait, is_rate=is_rate) from None
 
 
 def _next_cursor(body: Mapping[str, Any]) -> object:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
+from typing_extensions import override
 from yarl import URL
 
+from include.skillreport.messaging.channels.access_token import AccessToken
 from include.skillreport.messaging.channels.channel import Integration
 from include.skillreport.messaging.channels.directory import (
     LONGEST_PAGE,
@@ -47,10 +49,6 @@ _IS_TEAM = "resourceProvisioningOptions/Any(x:x eq 'Team')"
 # Far below Graph's limit for an application, whatever the size of the directory.
 _CALLS_PER_MINUTE = 600
 
-# A token is replaced this many seconds before it expires.
-_MARGIN_SECONDS = 300
-_LONGEST_LIFETIME_SECONDS = 86_400
-
 _BASELINE, _USERS, _CHANGES, _TEAMS = "baseline", "users", "changes", "teams"
 
 _EXPIRED = "前回からの変更の記録（差分トークン）が使えなくなったため、名簿を最初から読み直しました"
@@ -85,8 +83,7 @@ class Directory(ServiceDirectory):
             Position(_CHANGES, access.delta_link) if self._is_own(access.delta_link) else self.beginning
         )
         self._pace = Pace(_CALLS_PER_MINUTE)
-        self._token = ""
-        self._usable_until = 0.0
+        self._token = _Token(config, access.session)
 
     @staticmethod
     def config_of(row: Integration) -> GraphConfig | None:
@@ -186,7 +183,7 @@ class Directory(ServiceDirectory):
         """The answer; empty if nothing is found and ``missing_ok``. ``may_expire``: the URL is a cursor of an earlier listing."""
 
         async def call() -> Mapping[str, Any]:
-            answer = await self._answer(url)
+            answer = await self._token.request(self._session, "GET", url, longest=LONGEST_PAGE)
             if answer.ok:
                 return answer.fields
             problem = answer.fields.get("error")
@@ -202,26 +199,17 @@ class Directory(ServiceDirectory):
 
         return await call_with_retries(call, self._pace, self._patience)
 
-    async def _answer(self, url: URL) -> Answer:
-        """The answer with the present token, and if the service rejects the token, once more with a new token."""
-        for _ in range(2):
-            if not self._token or time.monotonic() >= self._usable_until:
-                await self._fetch_token()
-            answer = await request(
-                self._session,
-                "GET",
-                url,
-                longest=LONGEST_PAGE,
-                headers={"Authorization": f"Bearer {self._token}", "Accept": "application/json"},
-            )
-            if answer.status != 401:
-                break
-            self._token = ""
-        return answer
 
-    async def _fetch_token(self) -> None:
+class _Token(AccessToken):
+    def __init__(self, config: GraphConfig, session: aiohttp.ClientSession) -> None:
+        super().__init__()
+        self._config = config
+        self._session = session
+
+    @override
+    async def _fetch(self) -> Answer:
         path = (quote(self._config.directory_id, safe=""), "oauth2", "v2.0", "token")
-        answer = await request(
+        return await request(
             self._session,
             "POST",
             URL(self._config.auth_url).joinpath(*path, encoded=True),
@@ -232,16 +220,13 @@ class Directory(ServiceDirectory):
                 "scope": "https://graph.microsoft.com/.default",
             },
         )
-        token = answer.fields.get("access_token")
-        if not answer.ok or not isinstance(token, str) or not token.isascii() or not token.isprintable():
-            code = safe_code(answer.fields.get("error")) or f"HTTP {answer.status}"
-            raise refused_for_now(answer.status, answer.headers, "Microsoft Entra ID") or ListingError(
-                f"トークンを取得できません。tenant_id、client_id、client_secret を確認してください（{code}）"
-            )
-        lifetime = answer.fields.get("expires_in")
-        seconds = lifetime if isinstance(lifetime, int) else 0
-        self._token = token
-        self._usable_until = time.monotonic() + min(seconds, _LONGEST_LIFETIME_SECONDS) - _MARGIN_SECONDS
+
+    @override
+    def _refusal(self, answer: Answer) -> Exception:
+        code = safe_code(answer.fields.get("error")) or f"HTTP {answer.status}"
+        return refused_for_now(answer.status, answer.headers, "Microsoft Entra ID") or ListingError(
+            f"トークンを取得できません。tenant_id、client_id、client_secret を確認してください（{code}）"
+        )
 
 
 def _reason(status: int, code: str) -> str:
