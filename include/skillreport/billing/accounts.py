@@ -24,6 +24,7 @@ from include.skillreport.billing.pricing.charge_models.metered_percentage import
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.billing.pricing.price_list import Plan, PriceListVersion
 from include.skillreport.billing.pricing.usage import UsageDay
+from include.skillreport.billing.receivables.due_dates import PaymentTerms
 from include.skillreport.billing.settings import BillingSettings, IssuerSettings
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
@@ -62,7 +63,10 @@ class LiveInvoice:
 
 @dataclass(frozen=True)
 class BillingAccount:
-    """One tenant's month: contract, plans, discounts, commitments, usage days, metered amounts and invoices. Dates are Asia/Tokyo."""
+    """One tenant's month: contract, plans, discounts, commitments, usage days, metered amounts and invoices. Dates are Asia/Tokyo.
+
+    ``payment_terms`` are the customer's own; None: those of the installation.
+    """
 
     tenant_id: str
     tenant_code: str
@@ -70,6 +74,7 @@ class BillingAccount:
     currency: str
     language: Language
     tax_category: TaxCategory | None
+    payment_terms: PaymentTerms | None
     contract_start: date | None
     contract_end: date | None
     plan_changes: tuple[PlanChange, ...]
@@ -336,6 +341,9 @@ def _account(
         currency=row["currency"],
         language=row["language"],
         tax_category=row["tax_category"] and TaxCategory(row["tax_category"]),
+        payment_terms=None
+        if row["due_months"] is None
+        else PaymentTerms(row["due_months"], row["due_day"], is_own=True),
         contract_start=row["contract_start"],
         contract_end=row["contract_end"],
         plan_changes=_plan_changes(row),

@@ -106,6 +106,7 @@ TaxCategoryName = Literal["standard", "reduced", "exempt", "not_taxable", "expor
 class BillingSettings(Section):
     """How BATCH-018-02 rounds, dates, holds and sends invoices. ``price_list`` is the file with the prices.
 
+    ``due_months``, ``due_least_days``, ``due_day``, ``letters_on`` and ``review_days`` are explained in ``receivables.due_dates``.
     ``first_month`` (its first day) is the first month that is billed; without it no month is billed. ``invoice_link`` is the web address of
     a document with ``{number}`` and ``{tenant_code}``; ``pdf_delivery: link`` needs it. ``payment_source`` says where payments are
     recorded; with ``none`` the batch sends no reminder. ``reminder_days`` are the reminders' days after the due date.
@@ -120,7 +121,10 @@ class BillingSettings(Section):
     first_month: FirstOfMonth | None
     rounding: Literal["floor", "half-up", "ceil"]
     due_months: Annotated[int, Range(0, 12)]
+    due_least_days: Annotated[int, Range(0, 60)]
     due_day: Literal["next", "previous", "none"]
+    letters_on: Literal["bank_day", "issue"]
+    review_days: Annotated[int, Range(1, 10)]
     approval_percent: Percent
     usage_wait_hours: Annotated[int, Range(0, 3)]
     abroad_tax: TaxCategoryName

@@ -35,6 +35,7 @@ KEPT_FOR_YEARS = frozenset(
         "invoice_counter",
         "invoice_document",
         "letter_file",
+        "letter_stop",
         "overdue_reminder",
         "payment",
         "reminder_stop",

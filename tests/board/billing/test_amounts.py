@@ -46,7 +46,7 @@ def test_the_month_says_as_much_unpaid_as_the_receivables(
         """UPDATE "HIS_TenantBilling" SET billing_status = 'PAID' WHERE id = %s""", [ids["STOPPED"]]
     )
     reader = as_board(changed)
-    states = load_month(reader, MONTH).states
+    states = load_month(reader, MONTH, FIRST_OF_NOVEMBER).states
     rows, _ = zip(*load_receivables(reader, Filters(), MONTH).listed, strict=True)
     for currency in ("JPY", "USD"):
         amounts = [
@@ -74,7 +74,9 @@ def test_an_invoice_that_is_paid_in_the_application_is_not_open(
     assert page.open_amount == 0
     assert page.row["is_paid"]
     assert "record_payment" not in possible_actions(page.row)
-    (listed,) = [row for row in load_month(reader, MONTH).documents if row["tenant_id"] == "STOPPED"]
+    (listed,) = [
+        row for row in load_month(reader, MONTH, FIRST_OF_NOVEMBER).documents if row["tenant_id"] == "STOPPED"
+    ]
     assert possible_actions(listed) == possible_actions(page.row)
 
 
@@ -88,7 +90,9 @@ def test_only_an_issued_invoice_is_what_the_month_before_is_compared_with(
         WHERE tenant_id = 'A' AND period_start = '2026-09-01'
         """
     )
-    held = {each.row["tenant_id"]: each for each in load_month(as_board(changed), MONTH).held}
+    held = {
+        each.row["tenant_id"]: each for each in load_month(as_board(changed), MONTH, FIRST_OF_NOVEMBER).held
+    }
     assert held["A"].row["previous_total"] is None
     assert held["A"].change is None
     assert held["B"].row["previous_total"] == 11_000
@@ -130,7 +134,10 @@ def test_a_zero_invoice_is_final_and_has_no_letter(changed: psycopg.Connection, 
         [ids["STOPPED"]],
     )
     changed.execute("UPDATE batch.invoice SET status = 'sent' WHERE invoice_id = %s", [ids["PART"]])
-    states = {row["invoice_id"]: row["state"] for row in load_month(as_board(changed), MONTH).documents}
+    states = {
+        row["invoice_id"]: row["state"]
+        for row in load_month(as_board(changed), MONTH, FIRST_OF_NOVEMBER).documents
+    }
     assert states[ids["STOPPED"]] == "zero"
     assert states[ids["PART"]] == states[ids["PAID"]] == "finalized"
 
@@ -148,6 +155,8 @@ def test_an_overpaid_invoice_offers_a_refund_also_if_it_is_credited(
         "record_refund",
         "part_credit",
         "credit",
+        "stop_letter",
+        "send_letter",
     ]
     assert possible_actions(page_of(reader, ids["CREDIT"]).row) == ["record_refund", "bill_again"]
 
@@ -196,7 +205,7 @@ def test_reminders_are_stopped_and_allowed_only_for_a_live_invoice(
         host.execute("UPDATE batch.invoice SET paid_total = 0 WHERE invoice_id = %s", [ids["CREDIT"]])
 
 
-def test_a_tenant_that_is_gone_keeps_its_code_and_only_pays(
+def test_a_tenant_that_is_gone_keeps_its_code_payments_and_letter(
     changed: psycopg.Connection, ids: dict[str, str]
 ) -> None:
     changed.execute("ALTER TABLE batch.invoice DISABLE TRIGGER ALL")
@@ -208,9 +217,11 @@ def test_a_tenant_that_is_gone_keeps_its_code_and_only_pays(
         "gone-id",
         True,
     )
-    assert possible_actions(page.row) == ["record_payment"]
-    (listed,) = [row for row in load_month(reader, MONTH).documents if row["tenant_id"] == "gone-id"]
-    assert possible_actions(listed) == ["record_payment"]
+    assert possible_actions(page.row) == ["record_payment", "stop_letter", "send_letter"]
+    (listed,) = [
+        row for row in load_month(reader, MONTH, FIRST_OF_NOVEMBER).documents if row["tenant_id"] == "gone-id"
+    ]
+    assert possible_actions(listed) == ["record_payment", "stop_letter", "send_letter"]
     (found,) = find_documents(reader, Criteria(counterparty="PARTLY")).documents
     ((owed, _),) = load_receivables(reader, Filters(counterparty="PARTLY"), MONTH).listed
     for row in (listed, found, owed):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
+from datetime import timedelta
 from decimal import Decimal
 from io import StringIO
 
@@ -23,7 +24,10 @@ OCTOBER = "/invoices?month=2026-10"
 
 
 def test_the_documents_are_counted_by_state(reader: psycopg.Connection) -> None:
-    states = {(row["state"], row["currency"]): row["documents"] for row in load_month(reader, MONTH).states}
+    states = {
+        (row["state"], row["currency"]): row["documents"]
+        for row in load_month(reader, MONTH, FIRST_OF_NOVEMBER).states
+    }
     assert states == {
         ("held", "JPY"): 2,
         ("draft", "JPY"): 1,
@@ -54,14 +58,14 @@ def test_the_sums_by_tax_rate_are_those_of_the_accountants_files(
             row["gross"],
             row["yen_tax"],
         ]
-        for row in load_month(reader, MONTH).taxes
+        for row in load_month(reader, MONTH, FIRST_OF_NOVEMBER).taxes
     }
     assert shown == expected
     assert {currency for currency, _ in shown} == {"JPY", "USD"}
 
 
 def test_a_held_invoice_shows_both_months_and_the_reason(board: Board, reader: psycopg.Connection) -> None:
-    first, second = load_month(reader, MONTH).held
+    first, second = load_month(reader, MONTH, FIRST_OF_NOVEMBER).held
     assert (first.row["tenant_code"], second.row["tenant_code"]) == ("B", "HD001")
     assert second.row["previous_total"] == 11_000
     assert second.change == second.row["total"] - 11_000
@@ -75,7 +79,7 @@ def test_a_held_invoice_shows_both_months_and_the_reason(board: Board, reader: p
 def test_the_open_request_shows_outdated_items_and_links_to_airflow(
     board: Board, reader: psycopg.Connection
 ) -> None:
-    (request,) = load_month(reader, MONTH).requests
+    (request,) = load_month(reader, MONTH, FIRST_OF_NOVEMBER).requests
     assert (request["items"], request["outdated"]) == (2, 1)
     text = board.as_role("viewer").get(OCTOBER).text
     assert f"/dags/approve_invoices/runs/{request['run_id']}/required_actions" in text.replace("%3A", ":")
@@ -85,14 +89,15 @@ def test_the_open_request_shows_outdated_items_and_links_to_airflow(
 def test_each_button_is_shown_only_where_the_state_allows_it(
     reader: psycopg.Connection, ids: dict[str, str]
 ) -> None:
-    final = ["explain", "record_payment", "part_credit", "credit", "reissue", "void"]
+    letter = ["stop_letter", "send_letter"]
+    final = ["explain", "record_payment", "part_credit", "credit", "reissue", "void", *letter]
     expected = {
         "B": ["explain", "approve", "void"],
         "EMOJI": ["explain", "void"],
         "USD": final,
-        "PAID": ["explain", "part_credit", "credit"],
-        "PARTLY": ["explain", "record_payment", "part_credit", "credit"],
-        "PART": ["explain", "record_payment", "part_credit", "credit"],
+        "PAID": ["explain", "part_credit", "credit", *letter],
+        "PARTLY": ["explain", "record_payment", "part_credit", "credit", *letter],
+        "PART": ["explain", "record_payment", "part_credit", "credit", *letter],
         "VOID": ["bill_again"],
         "CREDIT": ["bill_again"],
     }
@@ -100,6 +105,10 @@ def test_each_button_is_shown_only_where_the_state_allows_it(
         page = load_invoice(reader, ids[tenant_id], FIRST_OF_NOVEMBER)
         assert page is not None
         assert possible_actions(page.row) == names, tenant_id
+    # On the next day, the letter has left.
+    left = load_invoice(reader, ids["USD"], FIRST_OF_NOVEMBER + timedelta(days=1))
+    assert left is not None
+    assert possible_actions(left.row) == final[:-2]
 
 
 def test_the_chosen_held_invoices_are_approved_in_one_run(board: Board) -> None:
@@ -164,7 +173,10 @@ def test_a_final_invoice_is_final_and_not_unsent(board: Board) -> None:
 
 def test_the_list_has_pages(reader: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("skill_batch.board.pages.invoices._PAGE", 10)
-    first, second = load_month(reader, MONTH), load_month(reader, MONTH, number=2)
+    first, second = (
+        load_month(reader, MONTH, FIRST_OF_NOVEMBER),
+        load_month(reader, MONTH, FIRST_OF_NOVEMBER, number=2),
+    )
     assert (first.total, first.next_number, second.next_number) == (17, 2, None)
     listed = [row["invoice_id"] for page in (first, second) for row in page.documents]
     assert len(set(listed)) == 17

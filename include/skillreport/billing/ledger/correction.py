@@ -13,7 +13,7 @@ from include.skillreport.billing.documents.credit_note import CreditedPart, cred
 from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.ledger.finalization import finalize, write_host_rows
+from include.skillreport.billing.ledger.finalization import DocumentDates, finalize, write_host_rows
 from include.skillreport.billing.ledger.letters import (
     BillingContact,
     load_contacts,
@@ -31,6 +31,7 @@ from include.skillreport.billing.ledger.stored_invoice import (
     stored_document,
 )
 from include.skillreport.billing.periods import Period
+from include.skillreport.billing.receivables.due_dates import leaving_day
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 
@@ -100,7 +101,10 @@ def credit_invoice(
     if is_credited and stored.is_carried:
         raise carried_error(original.number)
     require_printable(credit)
-    credit_id, number = _store_credit(connection, terms, stored, credit, reason, issued_on, actor)
+    contacts = load_contacts(connection)
+    leaves_on = leaving_day(terms.settings, issued_on)
+    dates = DocumentDates(issued_on, None if contacts[stored.tenant_id].problem else leaves_on)
+    credit_id, number = _store_credit(connection, terms, stored, credit, reason, dates, actor)
     _SQL.execute(
         connection,
         "mark_credited",
@@ -115,8 +119,8 @@ def credit_invoice(
         connection,
         terms,
         {credit_id: credit},
-        load_contacts(connection),
-        issued_on,
+        contacts,
+        leaves_on,
         is_original_unsent=bool(withdrawn),
     )
     write_host_rows(connection, [credit_id])
@@ -129,7 +133,7 @@ def _store_credit(
     stored: StoredInvoice,
     credit: Invoice,
     reason: str,
-    issued_on: date,
+    dates: DocumentDates,
     actor: str,
 ) -> tuple[str, str | None]:
     """Insert and finalise the credit note; returns its id and its number."""
@@ -142,7 +146,7 @@ def _store_credit(
         reason=reason,
         execution_id=actor,
     )
-    return row[0], finalize(connection, terms, [row[0]], issued_on=issued_on)[row[0]]
+    return row[0], finalize(connection, terms, {row[0]: dates})[row[0]]
 
 
 def already_done(
@@ -234,6 +238,15 @@ def paid_error(number: str | None) -> BillingError:
     return BillingError(
         "ALREADY_PAID",
         f"{invoice_label(number)}は入金済みのため取り消せません。訂正するには DAG operate_invoices の「返還請求書の発行」を使ってください",
+    )
+
+
+def not_billable_any_more_error(number: str | None) -> BillingError:
+    """The contract of an issued invoice is gone. A person decides how to correct the invoice."""
+    return BillingError(
+        "NOT_BILLABLE_ANY_MORE",
+        f"請求対象の契約がありませんが、{invoice_label(number)}が確定済みです。"
+        "DAG operate_invoices の「請求書の取消」か「返還請求書の発行」で訂正してください",
     )
 
 

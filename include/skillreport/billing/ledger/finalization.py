@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
@@ -19,21 +20,28 @@ _SQL = Statements(Path(__file__).parents[1])
 _STAYS_CLOSED_CONSTRAINT = "closed_month_stays_closed"
 
 
+@dataclass(frozen=True)
+class DocumentDates:
+    """The dates that a document gets when it is final. ``leaves_on``: the day on which its letter leaves; None: it has no letter."""
+
+    issued_on: date
+    leaves_on: date | None
+    due_on: date | None = None
+
+
 def finalize(
     connection: psycopg.Connection,
     terms: Terms,
-    invoice_ids: Sequence[str],
+    drafts: Mapping[str, DocumentDates],
     *,
-    issued_on: date,
-    due_on: date | None = None,
     approved_by: Mapping[str, str] | None = None,
 ) -> dict[str, str | None]:
-    """Finalise drafts in this order; returns numbers by invoice id. A total of 0 gets no number.
+    """Finalise drafts, by invoice id, in this order; returns numbers by invoice id. A total of 0 gets no number.
 
     The transaction locks the month's counter until it ends.
     :raises BillingError: the terms are a sample, the accountant has the month of ``issued_on``, or a month was closed after it was read.
     """
-    if not invoice_ids:
+    if not drafts:
         return {}
     terms.require_no_sample()
     numbers: dict[str, str | None] = {}
@@ -44,11 +52,10 @@ def finalize(
                 [
                     {
                         "invoice_id": invoice_id,
-                        "issued_on": issued_on,
-                        "due_on": due_on,
+                        **asdict(dates),
                         "approved_by": (approved_by or {}).get(invoice_id),
                     }
-                    for invoice_id in invoice_ids
+                    for invoice_id, dates in drafts.items()
                 ],
                 returning=True,
             )

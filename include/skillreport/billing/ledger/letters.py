@@ -16,7 +16,9 @@ from typing import Literal
 import psycopg
 
 from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind, document_key
+from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.letter_texts import Letter, document_letter, void_letter
+from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, invoice_label
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import naive_utc
@@ -73,12 +75,13 @@ def queue_letters(
     terms: Terms,
     documents: Mapping[str, Invoice],
     contacts: Mapping[str, BillingContact],
-    issued_on: date,
+    leaves_on: date,
     *,
     is_original_unsent: bool = False,
 ) -> None:
     """Queue the letter of each invoice and credit note, by invoice id, whose contact has an address. The PDF is included if it is attached.
 
+    BATCH-019-01 sends them on ``leaves_on`` (9:00 Asia/Tokyo), or with its next run if that is later.
     ``is_original_unsent``: the letters are about credit notes, and those about their invoices were withdrawn.
     """
     letters = []
@@ -91,7 +94,7 @@ def queue_letters(
             document, delivery, terms.settings.invoice_link, is_original_unsent=is_original_unsent
         )
         letters.append(_row(_letter_id(invoice_id), document, contact, letter))
-    _queue(connection, letters, issued_on)
+    _queue(connection, letters, leaves_on)
 
 
 def queue_void_letters(
@@ -114,6 +117,76 @@ def withdraw_letters(connection: psycopg.Connection, invoice_ids: Iterable[str])
     by_letter = {_letter_id(invoice_id): invoice_id for invoice_id in invoice_ids}
     withdrawn = _SQL.column(connection, "withdraw_letters", notification_ids=list(by_letter))
     return {by_letter[letter_id] for letter_id in withdrawn}
+
+
+def stop_letter(
+    connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, stopped_by: str
+) -> bool:
+    """Stop the letter of an invoice before it leaves; returns whether it was not stopped yet. A void then leaves no trace at the customer.
+
+    :raises BillingError: the invoice has no letter, or its letter has left.
+    """
+    _require_letter(stored)
+    if not withdraw_letters(connection, [stored.invoice_id]):
+        raise _has_left(
+            stored, "止められません。誤りがあれば「請求書の取消」か「返還請求書の発行」を使ってください"
+        )
+    new = _SQL.column(
+        connection,
+        "insert_letter_stop",
+        invoice_id=stored.invoice_id,
+        tenant_id=stored.tenant_id,
+        reason=reason,
+        entered_by=stopped_by,
+    )
+    return bool(new)
+
+
+def send_letter(
+    connection: psycopg.Connection,
+    terms: Terms,
+    stored: StoredInvoice,
+    *,
+    today: date,
+    accepts_near_due: bool,
+) -> None:
+    """Let the letter of an invoice leave with the next run of BATCH-019-01, whether it was stopped or waits for its day.
+
+    :raises BillingError: the invoice has no letter, or its letter has left. Or fewer days are left until it is due than when it was issued
+        and than ``due_least_days``, and ``accepts_near_due`` is not set.
+    """
+    leaves_on, due_on = _require_letter(stored), stored.invoice.due_on
+    assert due_on is not None, "a final invoice is due"
+    left = (due_on - today).days
+    if left < min(terms.settings.due_least_days, (due_on - leaves_on).days) and not accepts_near_due:
+        raise BillingError(
+            "DUE_TOO_NEAR",
+            f"{invoice_label(stored.invoice.number)}の支払期限 {due_on} まで {left} 日です。「取消して再発行」で期限を新しくするか、"
+            "そのまま送るなら「期限が近くても送る」（accept_near_due）を選んでください",
+        )
+    letter = {"tenant_id": stored.tenant_id, "notification_id": _letter_id(stored.invoice_id)}
+    _SQL.execute(connection, "forget_withdrawn_message", **letter)
+    if not _SQL.column(connection, "release_letter", **letter, scheduled_at=naive_utc(sending_time(today))):
+        raise _has_left(
+            stored, "もう一度は送れません。届いていなければ、ボードの「通知」から再送してください"
+        )
+    _SQL.execute(connection, "delete_letter_stop", invoice_id=stored.invoice_id)
+
+
+def _require_letter(stored: StoredInvoice) -> date:
+    """The planned day of the invoice's letter. :raises BillingError: it has none."""
+    if stored.leaves_on is None:
+        raise BillingError(
+            "NO_LETTER", f"{invoice_label(stored.invoice.number)}には、請求先に送る通知がありません"
+        )
+    return stored.leaves_on
+
+
+def _has_left(stored: StoredInvoice, advice: str) -> BillingError:
+    return BillingError(
+        "LETTER_HAS_LEFT",
+        f"{invoice_label(stored.invoice.number)}の通知は送信済みか送信中のため、{advice}",
+    )
 
 
 def letter_kinds(connection: psycopg.Connection, letter_ids: Sequence[str]) -> dict[str, str]:

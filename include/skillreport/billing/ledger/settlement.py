@@ -25,6 +25,7 @@ from include.skillreport.billing.inputs import BillingInputs
 from include.skillreport.billing.ledger.correction import (
     announce_voids,
     carried_error,
+    not_billable_any_more_error,
     not_closed_error,
     not_voided_error,
     paid_error,
@@ -34,7 +35,7 @@ from include.skillreport.billing.ledger.correction import (
     void_invoices,
 )
 from include.skillreport.billing.ledger.drafts import Draft, make_draft, save_drafts
-from include.skillreport.billing.ledger.finalization import finalize, write_host_rows
+from include.skillreport.billing.ledger.finalization import DocumentDates, finalize, write_host_rows
 from include.skillreport.billing.ledger.letters import (
     BillingContact,
     load_contacts,
@@ -43,7 +44,7 @@ from include.skillreport.billing.ledger.letters import (
 )
 from include.skillreport.billing.ledger.stored_invoice import invoice_label
 from include.skillreport.billing.periods import Period
-from include.skillreport.billing.receivables.due_dates import due_date
+from include.skillreport.billing.receivables.due_dates import PaymentTerms, due_date, leaving_day
 from include.skillreport.billing.terms import Terms
 
 
@@ -196,13 +197,20 @@ def _settle_drafts(
         if draft.account.tenant_id in invoice_ids and _obstacle(draft, period) is None
     }
     issued_on = instructions.issued_on
-    due_on = due_date(period, issued_on, terms.settings.due_months, terms.settings.due_day)
+    leaves_on = leaving_day(terms.settings, issued_on)
+    usual = PaymentTerms(terms.settings.due_months)
+    dates = {
+        invoice_id: DocumentDates(
+            issued_on,
+            leaves_on if draft.invoice.total and not contacts[draft.account.tenant_id].problem else None,
+            due_date(terms.settings, draft.account.payment_terms or usual, period, leaves_on),
+        )
+        for invoice_id, draft in ready.items()
+    }
     numbers = finalize(
         connection,
         terms,
-        list(ready),
-        issued_on=issued_on,
-        due_on=due_on,
+        dates,
         approved_by={
             invoice_id: instructions.approved_by or instructions.actor
             for invoice_id, draft in ready.items()
@@ -210,11 +218,11 @@ def _settle_drafts(
         },
     )
     finalized = {
-        invoice_id: draft.invoice.finalized(numbers[invoice_id], issued_on, due_on)
+        invoice_id: draft.invoice.finalized(numbers[invoice_id], issued_on, dates[invoice_id].due_on)
         for invoice_id, draft in ready.items()
         if draft.invoice.total
     }
-    queue_letters(connection, terms, finalized, contacts, issued_on)
+    queue_letters(connection, terms, finalized, contacts, leaves_on)
     settlements = {
         draft.account.tenant_id: _settlement_of(
             draft, period, invoice_ids.get(draft.account.tenant_id), numbers
@@ -251,7 +259,7 @@ def _outcome(
         # An issued invoice is not voided unless the new one can be issued.
         return _obstacle(outcome, period) or outcome
     if outcome.settlement is Settlement.NOT_BILLABLE:
-        return _failed(account.tenant_id, _not_billable_any_more(account.issued.number))
+        return _failed(account.tenant_id, not_billable_any_more_error(account.issued.number))
     return outcome
 
 
@@ -435,11 +443,3 @@ def _settlement_of(
 
 def _failed(tenant_id: str, error: BillingError) -> TenantSettlement:
     return TenantSettlement(tenant_id, Settlement.FAILED, reason=str(error), code=error.code)
-
-
-def _not_billable_any_more(number: str | None) -> BillingError:
-    return BillingError(
-        "NOT_BILLABLE_ANY_MORE",
-        f"請求対象の契約がありませんが、{invoice_label(number)}が確定済みです。"
-        "DAG operate_invoices の「請求書の取消」か「返還請求書の発行」で訂正してください",
-    )

@@ -25,7 +25,7 @@ class StoredInvoice:
     """An invoice or credit note of the database. ``inputs`` are the values from which the invoice was calculated.
 
     ``credited``: credited in full. ``credited_total`` is the sum of its credit notes, tax included. ``is_carried``: one-off lines carry a
-    difference of it into later months.
+    difference of it into later months. ``leaves_on`` is the planned day of its letter; None: it has no letter.
     """
 
     invoice_id: str
@@ -36,6 +36,7 @@ class StoredInvoice:
     credited_total: Decimal
     is_carried: bool
     input_hash: str
+    leaves_on: date | None
     invoice: Invoice
     inputs: BillingInputs
 
@@ -106,6 +107,7 @@ def _find(
         credited_total=row["credited_total"],
         is_carried=row["is_carried"],
         input_hash=row["input_hash"],
+        leaves_on=row["leaves_on"],
         invoice=stored_document(row),
         inputs=BillingInputs.model_validate(row["inputs"]),
     )

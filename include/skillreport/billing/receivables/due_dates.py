@@ -1,39 +1,61 @@
-"""Due dates of invoices, on business days of Japanese banks (銀行法施行令第5条). Pure; days are Asia/Tokyo dates."""
+"""When letters leave and invoices are due, on business days of Japanese banks (銀行法施行令第5条). Pure; days are Asia/Tokyo dates."""
 
 from __future__ import annotations
 
-from datetime import date
-from typing import Literal
+from calendar import monthrange
+from dataclasses import dataclass
+from datetime import date, timedelta
 
 import jpholiday
 
 from include.skillreport.billing.periods import ONE_DAY, Period
+from include.skillreport.billing.settings import BillingSettings
 
 _SATURDAY = 5
 
 # Banks are closed from 31 December to 3 January.
 _YEAR_END = {(12, 31), (1, 1), (1, 2), (1, 3)}
 
-# The direction in which a due date moves if banks are closed; none: it does not move.
-DueDay = Literal["next", "previous", "none"]
+_MONTH_END = 31
 
 
-def due_date(period: Period, issued_on: date, months: int, moved: DueDay) -> date:
-    """The end of the month ``months`` after the billing month, but not before the end of the month of issue, on a business day.
+@dataclass(frozen=True)
+class PaymentTerms:
+    """Due on this ``day`` of the month that is so many ``months`` after the billing month. 31: on the last day of any month.
 
-    With ``previous``, the date could be before ``issued_on``; then the next business day is used.
+    ``is_own``: agreed with the customer, and not the installation's setting.
     """
-    month = period
-    for _ in range(months):
-        month = Period.month_of(month.next_day)
-    due_on = max(month.end, Period.month_of(issued_on).end)
-    if moved == "none":
-        return due_on
-    if moved == "previous":
-        earlier = _nearest_business_day(due_on, forward=False)
-        if earlier >= issued_on:
-            return earlier
-    return _nearest_business_day(due_on, forward=True)
+
+    months: int
+    day: int = _MONTH_END
+    is_own: bool = False
+
+
+def leaving_day(settings: BillingSettings, issued_on: date) -> date:
+    """The day on which the letter of a document leaves: the ``review_days``-th business day after its issue, or the day of its issue."""
+    day = issued_on
+    if settings.letters_on == "bank_day":
+        for _ in range(settings.review_days):
+            day = _business_day(day + ONE_DAY, ONE_DAY)
+    return day
+
+
+def due_date(settings: BillingSettings, terms: PaymentTerms, period: Period, leaves_on: date) -> date:
+    """The first due day under the terms, moved to a business day, that is at least ``due_least_days`` after ``leaves_on``.
+
+    The month's normal run keeps a customer's own terms without the minimum: if the letter leaves as that of an invoice of the day after
+    the billing month. A later invoice would be due at once.
+    """
+    is_normal = leaves_on <= leaving_day(settings, period.next_day)
+    earliest = leaves_on
+    if not (terms.is_own and is_normal):
+        earliest += timedelta(days=settings.due_least_days)
+    month = period.start
+    for _ in range(terms.months):
+        month = Period.month_of(month).next_day
+    while (due_on := _moved(settings, _day_of(month, terms.day))) < earliest:
+        month = Period.month_of(month).next_day
+    return due_on
 
 
 def is_business_day(day: date) -> bool:
@@ -43,7 +65,18 @@ def is_business_day(day: date) -> bool:
     )
 
 
-def _nearest_business_day(day: date, *, forward: bool) -> date:
+def _day_of(month: date, day: int) -> date:
+    return month.replace(day=min(day, monthrange(month.year, month.month)[1]))
+
+
+def _moved(settings: BillingSettings, day: date) -> date:
+    if settings.due_day == "none":
+        return day
+    return _business_day(day, ONE_DAY if settings.due_day == "next" else -ONE_DAY)
+
+
+def _business_day(day: date, step: timedelta) -> date:
+    """The day itself, or the next business day in the direction of the step."""
     while not is_business_day(day):
-        day += ONE_DAY if forward else -ONE_DAY
+        day += step
     return day

@@ -11,6 +11,8 @@ SELECT
     coalesce(profile.language, 'ja') AS language,
     coalesce(profile.country, tenant.country) AS country,
     profile.tax_category,
+    profile.due_months,
+    profile.due_day,
     coalesce(tenant.contract_start, tenant.created_on) AS contract_start,
     -- A plan that ends after the month ends the contract as well.
     coalesce(tenant.contract_end, (

@@ -15,7 +15,7 @@ SELECT EXISTS (SELECT FROM batch.tenant) OR EXISTS (SELECT FROM batch.invoice);
 -- Find an invoice by its number, by its id, or as the live invoice of a tenant's month.
 SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.period_start, invoice.status, invoice.number,
-    invoice.issued_on, invoice.due_on, invoice.content, invoice.inputs, invoice.input_hash, invoice.credited,
+    invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.content, invoice.inputs, invoice.input_hash, invoice.credited,
     invoice.credited_total, invoice.hold_reason,
     exists(
         SELECT FROM batch.extra_charge AS carried
@@ -84,6 +84,7 @@ UPDATE batch.invoice
 SET
     status = 'finalized',
     issued_on = %(issued_on)s,
+    leaves_on = %(leaves_on)s,
     due_on = %(due_on)s,
     approved_by = %(approved_by)s
 WHERE invoice_id = %(invoice_id)s AND status = 'draft'

@@ -89,3 +89,31 @@ WHERE
         WHERE message.host_log_id = letter.id AND message.status NOT IN ('pending', 'retry')
     )
 RETURNING letter.id;
+
+-- name: insert_letter_stop
+INSERT INTO batch.letter_stop (invoice_id, tenant_id, reason, entered_by)
+VALUES (%(invoice_id)s, %(tenant_id)s, %(reason)s, %(entered_by)s)
+ON CONFLICT (invoice_id) DO NOTHING
+RETURNING invoice_id;
+
+-- name: delete_letter_stop
+DELETE FROM batch.letter_stop
+WHERE invoice_id = %(invoice_id)s;
+
+-- name: forget_withdrawn_message
+-- A sender that had read the letter before it was stopped has withdrawn its message. The message would hide the letter from the
+-- next run.
+DELETE FROM batch.outbox
+WHERE tenant_id = %(tenant_id)s AND dedupe_key = 'host:' || %(notification_id)s AND status = 'withdrawn';
+
+-- name: release_letter
+-- Let the next run send the letter, unless a sender has begun with it.
+UPDATE batch.tenant_notification AS letter
+SET is_deleted = false, send_status = 'PENDING', scheduled_at = %(scheduled_at)s, updated_at = now() AT TIME ZONE 'UTC'
+WHERE
+    letter.id = %(notification_id)s AND upper(letter.send_status) IN ('PENDING', 'RETRY')
+    AND NOT EXISTS (
+        SELECT FROM batch.outbox AS message
+        WHERE message.tenant_id = letter.tenant_id AND message.dedupe_key = 'host:' || letter.id
+    )
+RETURNING letter.id;

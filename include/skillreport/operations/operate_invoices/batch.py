@@ -20,7 +20,7 @@ from include.skillreport.core.execution.batch import (
 )
 from include.skillreport.core.execution.sharding import Tenant
 from include.skillreport.operations.form import Operation
-from include.skillreport.operations.operate_invoices import form, invoices, one_off_lines, payments
+from include.skillreport.operations.operate_invoices import form, invoices, letters, one_off_lines, payments
 from include.skillreport.operations.operate_invoices.form import FORM
 
 # The work of each operation that works tenant by tenant: it gets the billing, the step's work, the entered values and a tenant's id.
@@ -29,6 +29,8 @@ _WORK: Mapping[type[Operation], Callable[[Billing, Work, Any, str], UnitResult]]
     form.Void: invoices.void,
     form.Credit: invoices.credit,
     form.PartCredit: invoices.credit,
+    form.StopLetter: letters.stop,
+    form.SendLetter: letters.send,
     form.ExtraLine: one_off_lines.enter,
     form.RemoveLine: one_off_lines.remove,
     form.Carry: invoices.carry,

@@ -102,6 +102,9 @@ AcceptChange = Annotated[
         "前月から大きく変わる請求額や、特定できない利用者の多い月を、確認のうえで認めます。",
     ),
 ]
+AcceptNearDue = Annotated[
+    bool, Flag("期限が近くても送る", "支払期限までの日数が、発行したときより短くても送ります。")
+]
 LineDate = Annotated[
     date, Day("利用日", "この日の月の請求書に載ります（日本時間、YYYY-MM-DD。1 年先まで）。")
 ]
@@ -261,6 +264,27 @@ class BillAgain(TenantOperation):
 
     reason: Reason
     allow_incomplete: AllowIncomplete = False
+
+
+class LetterOperation(TenantOperation):
+    """An operation on the letter of the month's invoice."""
+
+    takes_former = True
+
+
+@FORM.add("stop_letter", "発送を止める")
+class StopLetter(LetterOperation):
+    """請求書のメールを、送る前に止めます。止めている間に取り消せば、客先には何も届きません。"""
+
+    reason: Reason
+
+
+@FORM.add("send_letter", "発送する")
+class SendLetter(LetterOperation):
+    """止めた請求書か、発送日を待つ請求書のメールを、次の BATCH-019-01 で送ります。"""
+
+    reason: Reason
+    accept_near_due: AcceptNearDue = False
 
 
 @FORM.add("extra_line", "個別明細の追加")

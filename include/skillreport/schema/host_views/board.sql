@@ -109,8 +109,8 @@ SELECT
         WHEN invoice.total = 0 THEN 'zero'
         ELSE 'finalized'
     END AS state,
-    invoice.number, invoice.issued_on, invoice.due_on, invoice.currency, invoice.total, invoice.yen_total,
-    invoice.counterparty,
+    invoice.number, invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.currency, invoice.total,
+    invoice.yen_total, invoice.counterparty,
     invoice.content ->> 'tenant_code' AS tenant_code,
     jsonb_set(invoice.content, '{recipient,email}', 'null') AS content,
     invoice.input_hash, invoice.hold_reason, invoice.approved_by,
@@ -137,6 +137,10 @@ FROM batch.invoice;
 CREATE VIEW batch.board_document AS
 SELECT invoice_id, tenant_id, format, location, sha256, bytes, written_at
 FROM batch.invoice_document;
+
+CREATE VIEW batch.board_letter_stop AS
+SELECT tenant_id, invoice_id, reason, entered_by, entered_at
+FROM batch.letter_stop;
 
 CREATE VIEW batch.board_payment AS
 SELECT
@@ -287,6 +291,7 @@ batch.board_invoice,
 batch.board_document,
 batch.board_payment,
 batch.board_reminder,
+batch.board_letter_stop,
 batch.board_reminder_stop,
 batch.board_receivable,
 batch.board_message,

@@ -68,7 +68,10 @@ CREATE TABLE batch.billing_profile (
         tax_category IN ('standard', 'reduced', 'exempt', 'not_taxable', 'export', 'out_of_scope')
     ),
     partner_code text,
-    pdf_delivery text CHECK (pdf_delivery IN ('attachment', 'link', 'none'))
+    pdf_delivery text CHECK (pdf_delivery IN ('attachment', 'link', 'none')),
+    due_months integer CHECK (due_months BETWEEN 0 AND 12),
+    due_day integer CHECK (due_day BETWEEN 1 AND 31),
+    CHECK ((due_months IS null) = (due_day IS null))
 );
 CALL batch.make_tenant_table('batch.billing_profile');
 COMMENT ON TABLE batch.billing_profile IS
@@ -81,6 +84,9 @@ COMMENT ON COLUMN batch.billing_profile.tax_category IS
 'Of every line, in place of the price list''s; null: of a recipient abroad the setting billing.abroad_tax, of others the list''s';
 COMMENT ON COLUMN batch.billing_profile.partner_code IS
 '取引先コード in the accounting software; null: the tenant''s code';
+COMMENT ON COLUMN batch.billing_profile.due_months IS
+'The customer''s own terms: due so many months after the billing month, on due_day; null: the setting billing.due_months';
+COMMENT ON COLUMN batch.billing_profile.due_day IS 'The day of the month; 31: the last day of any month';
 COMMENT ON COLUMN batch.billing_profile.pdf_delivery IS
 'How the PDF travels with the letter; null: the setting billing.pdf_delivery';
 

@@ -9,6 +9,7 @@ CREATE TABLE batch.invoice (
     status text NOT NULL DEFAULT 'draft' CHECK (status IN ('draft', 'finalized', 'sent', 'void')),
     number text UNIQUE,
     issued_on date,
+    leaves_on date,
     due_on date,
     currency text NOT NULL,
     total numeric NOT NULL,
@@ -87,13 +88,15 @@ GRANT INSERT (
     invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash, hold_reason,
     again_reason, credits_invoice_id, credit_reason, execution_id
 ), UPDATE (
-    status, issued_on, due_on, currency, total, content, inputs, input_hash, hold_reason, approved_by, again_reason, credited,
-    credited_total, paid_total, marked_paid, execution_id, void_reason, voided_by
+    status, issued_on, leaves_on, due_on, currency, total, content, inputs, input_hash, hold_reason, approved_by, again_reason,
+    credited, credited_total, paid_total, marked_paid, execution_id, void_reason, voided_by
 ) ON batch.invoice TO batch_tenant;
 COMMENT ON TABLE batch.invoice IS
 'Invoices, credit notes and replacements. content is the document, inputs are its facts, input_hash is their SHA-256. '
 'A finalised row never changes.';
 COMMENT ON COLUMN batch.invoice.number IS 'INV-YYYY-MM-NNN or CRN-YYYY-MM-NNN, gapless per month; none for a total of 0';
+COMMENT ON COLUMN batch.invoice.leaves_on IS
+'The planned day on which the letter leaves (BATCH-019-01); null: no letter is sent';
 COMMENT ON COLUMN batch.invoice.yen_total IS
 'In yen at the rate of the document or of its inputs; null: neither has a rate';
 COMMENT ON COLUMN batch.invoice.credited IS 'Credited in full: the tenant''s month is closed, as after a void';
@@ -130,11 +133,11 @@ BEGIN
         RETURN OLD;
     END IF;
     IF OLD.status <> 'draft' AND (
-        OLD.tenant_id, OLD.kind, OLD.period_start, OLD.period_end, OLD.number, OLD.issued_on, OLD.due_on, OLD.currency, OLD.total,
+        OLD.tenant_id, OLD.kind, OLD.period_start, OLD.period_end, OLD.number, OLD.issued_on, OLD.leaves_on, OLD.due_on, OLD.currency, OLD.total,
         OLD.content, OLD.inputs, OLD.input_hash, OLD.credits_invoice_id, OLD.finalized_at, OLD.hold_reason, OLD.approved_by,
         OLD.again_reason, OLD.execution_id
     ) IS DISTINCT FROM (
-        NEW.tenant_id, NEW.kind, NEW.period_start, NEW.period_end, NEW.number, NEW.issued_on, NEW.due_on, NEW.currency, NEW.total,
+        NEW.tenant_id, NEW.kind, NEW.period_start, NEW.period_end, NEW.number, NEW.issued_on, NEW.leaves_on, NEW.due_on, NEW.currency, NEW.total,
         NEW.content, NEW.inputs, NEW.input_hash, NEW.credits_invoice_id, NEW.finalized_at, NEW.hold_reason, NEW.approved_by,
         NEW.again_reason, NEW.execution_id
     ) THEN
@@ -267,6 +270,18 @@ COMMENT ON TABLE batch.letter_file IS
 'The file of a letter in HIS_NotificationLog, in the object store. sha256, bytes and is_attached are null until it is written.';
 COMMENT ON COLUMN batch.letter_file.is_attached IS
 'Whether the file is small enough for the mail server; the letter ends with attached_text or with unattached_text';
+
+CREATE TABLE batch.letter_stop (
+    invoice_id text PRIMARY KEY REFERENCES batch.invoice,
+    tenant_id text NOT NULL,
+    reason text NOT NULL CHECK (btrim(reason) <> ''),
+    entered_by text NOT NULL,
+    entered_at timestamptz NOT NULL DEFAULT now()
+);
+CALL batch.make_tenant_table('batch.letter_stop');
+CREATE POLICY board ON batch.letter_stop FOR SELECT TO batch_owner USING (true);
+COMMENT ON TABLE batch.letter_stop IS
+'Invoices whose letter was stopped before it left. Its row of HIS_NotificationLog is withdrawn.';
 
 CREATE TABLE batch.accounting_month (
     month date PRIMARY KEY CHECK (extract(DAY FROM month) = 1),

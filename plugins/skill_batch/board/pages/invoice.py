@@ -104,7 +104,7 @@ class InvoicePage:
 
 def load_invoice(connection: psycopg.Connection[Any], invoice_id: str, today: date) -> InvoicePage | None:
     """The page of a document, or None. ``today`` is in Asia/Tokyo."""
-    rows = _SQL.rows(connection, "invoice", invoice_id=invoice_id, codes_of_holds=HOLDS)
+    rows = _SQL.rows(connection, "invoice", invoice_id=invoice_id, today=today, codes_of_holds=HOLDS)
     if not rows:
         return None
     row = rows[0]

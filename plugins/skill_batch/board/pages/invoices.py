@@ -27,6 +27,7 @@ router = APIRouter()
 _PAGE = 50
 _MOST_HELD = 100
 _MOST_REQUESTS = 20
+_MOST_STOPPED = 100
 
 State = Literal["", "held", "draft", "finalized", "zero", "credit_note", "credited", "void"]
 
@@ -59,7 +60,8 @@ class HeldInvoice:
 class BillingMonth:
     """The content of the page for the month that begins on ``month``. ``state`` and ``number`` are the list's filter and page.
 
-    ``total`` counts the listed documents, ``held_total`` the held ones. ``held`` contains the first of the held ones.
+    ``total`` counts the listed documents, ``held_total`` the held ones. ``held`` contains the first of the held ones. ``stopped`` are the
+    invoices of all months whose letter was stopped.
     """
 
     month: date
@@ -70,6 +72,7 @@ class BillingMonth:
     held: Sequence[HeldInvoice]
     held_total: int
     requests: Sequence[Row]
+    stopped: Sequence[Row]
     documents: Sequence[Row]
     total: int
 
@@ -90,9 +93,9 @@ class BillingMonth:
 
 
 def load_month(
-    connection: psycopg.Connection[Any], month: date, state: State = "", number: int = 1
+    connection: psycopg.Connection[Any], month: date, today: date, state: State = "", number: int = 1
 ) -> BillingMonth:
-    """The page of the month that begins on ``month``; the list's pages are numbered from 1."""
+    """The page of the month that begins on ``month``; the list's pages are numbered from 1. ``today`` is in Asia/Tokyo."""
     states = sorted(
         _SQL.rows(connection, "month_states", month=month), key=lambda row: list(STATES).index(row["state"])
     )
@@ -113,10 +116,12 @@ def load_month(
         [HeldInvoice(row) for row in held],
         _count(states, "held"),
         _SQL.rows(connection, "open_invoice_requests", most=_MOST_REQUESTS),
+        _SQL.rows(connection, "stopped_letters", most=_MOST_STOPPED),
         _SQL.rows(
             connection,
             "documents_of_month",
             month=month,
+            today=today,
             state=state or None,
             codes_of_holds=HOLDS,
             most=_PAGE,
@@ -129,7 +134,7 @@ def load_month(
 def possible_actions(invoice: Row) -> list[str]:
     """The names of the operations that are possible in the document's state. The operation checks again.
 
-    For a tenant that the application has deleted, only payments are possible. A refund is possible for a credited invoice too.
+    For a tenant that the application has deleted, only payments and the letter are possible. A refund is possible for a credited invoice.
     """
     is_live = is_live_invoice(invoice)
     is_open = is_live and not invoice["is_vanished"]
@@ -145,6 +150,8 @@ def possible_actions(invoice: Row) -> list[str]:
         "credit": is_open and is_numbered and not invoice["is_carried"],
         "reissue": is_open and is_final and can_be_taken_back,
         "void": is_open and can_be_taken_back,
+        "stop_letter": is_live and is_numbered and invoice["letter_waits"] and not invoice["stop_reason"],
+        "send_letter": is_live and is_numbered and (invoice["letter_waits"] or invoice["stop_reason"]),
         "bill_again": invoice["is_closed"] and not invoice["is_vanished"],
     }
     return [name for name, is_possible in possible.items() if is_possible]
@@ -178,14 +185,11 @@ def month_page(
 ) -> Response:
     """A month's invoices: ``month`` is ``2026-10``; the default is the month before today's (Asia/Tokyo)."""
     rights.require_read(TENANT_BILLING.dag_id)
-    chosen = (
-        date.fromisoformat(f"{month}-01")
-        if month
-        else _month_before(datetime.now(JAPAN).date().replace(day=1))
-    )
+    today = datetime.now(JAPAN).date()
+    chosen = date.fromisoformat(f"{month}-01") if month else _month_before(today.replace(day=1))
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
-        shown = load_month(connection, chosen, state, page)
+        shown = load_month(connection, chosen, today, state, page)
     return render_month(request, rights, shown)
 
 

@@ -43,7 +43,8 @@ SELECT
     coalesce(tenant.tenant_code, invoice.tenant_code, invoice.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_code, invoice.tenant_id) AS chosen_as, tenant.tenant_id IS null AS is_vanished,
     invoice.kind, invoice.status, invoice.state, invoice.number, invoice.credited, invoice.credited_total, invoice.is_paid,
-    invoice.is_carried, invoice.is_closed, 0::numeric AS open_amount, invoice.counterparty, invoice.total, invoice.currency,
+    invoice.is_carried, invoice.is_closed, 0::numeric AS open_amount, null AS stop_reason, false AS letter_waits,
+    invoice.counterparty, invoice.total, invoice.currency,
     invoice.hold_reason,
     coalesce(outcome.error_code = any(%(codes_of_holds)s), false) AS is_approvable,
     CASE WHEN outcome.error_code <> all(%(codes_of_holds)s) THEN outcome.error_message END AS problem,
@@ -84,7 +85,8 @@ WITH listed AS (
 SELECT
     listed.tenant_code, coalesce(listed.chosen_as, invoice.tenant_id) AS chosen_as, listed.chosen_as IS null AS is_vanished,
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.status, invoice.state, invoice.number,
-    invoice.period_start, invoice.issued_on, invoice.due_on, invoice.currency, invoice.total, invoice.counterparty,
+    invoice.period_start, invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.currency, invoice.total,
+    invoice.counterparty, stop.reason AS stop_reason, invoice.leaves_on >= %(today)s AS letter_waits,
     invoice.credited, invoice.credited_total, invoice.paid_total, invoice.is_paid, invoice.is_carried,
     invoice.is_closed,
     coalesce(receivable.open_amount, 0) AS open_amount,
@@ -99,11 +101,25 @@ SELECT
     END AS problem
 FROM listed
 INNER JOIN batch.board_invoice AS invoice ON listed.invoice_id = invoice.invoice_id
+LEFT JOIN batch.board_letter_stop AS stop ON invoice.invoice_id = stop.invoice_id
 LEFT JOIN batch.board_receivable AS receivable ON listed.invoice_id = receivable.invoice_id
 LEFT JOIN batch.board_outcome AS outcome
     ON invoice.execution_id = outcome.execution_id AND invoice.tenant_id = outcome.tenant_id
 ORDER BY
     listed.tenant_code ASC, invoice.kind DESC, length(invoice.number) ASC, invoice.number ASC, invoice.invoice_id ASC;
+
+-- name: stopped_letters
+-- The invoices of all months whose letter was stopped.
+SELECT
+    stop.invoice_id, coalesce(tenant.tenant_code, invoice.tenant_code, stop.tenant_id) AS tenant_code, stop.tenant_id,
+    coalesce(tenant.tenant_code, stop.tenant_id) AS chosen_as, invoice.counterparty, invoice.number, invoice.period_start,
+    invoice.due_on, stop.reason, stop.entered_by, stop.entered_at
+FROM batch.board_letter_stop AS stop
+INNER JOIN batch.board_invoice AS invoice ON stop.invoice_id = invoice.invoice_id
+LEFT JOIN batch.board_tenant AS tenant ON stop.tenant_id = tenant.tenant_id
+WHERE invoice.state = 'finalized'
+ORDER BY stop.entered_at
+LIMIT %(most)s;
 
 -- name: open_invoice_requests
 SELECT
@@ -123,8 +139,10 @@ SELECT
     coalesce(tenant.tenant_code, invoice.tenant_code, invoice.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_code, invoice.tenant_id) AS chosen_as, tenant.tenant_id IS null AS is_vanished,
     coalesce(tenant.tenant_name, '') AS tenant_name, invoice.kind, invoice.period_start, invoice.period_end,
-    invoice.status, invoice.state, invoice.number, invoice.issued_on, invoice.due_on, invoice.currency, invoice.total,
-    invoice.yen_total, invoice.counterparty, invoice.content, invoice.hold_reason, invoice.approved_by,
+    invoice.status, invoice.state, invoice.number, invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.currency,
+    stop.reason AS stop_reason, stop.entered_by AS stopped_by, stop.entered_at AS stopped_at,
+    invoice.leaves_on >= %(today)s AS letter_waits, invoice.total, invoice.yen_total, invoice.counterparty,
+    invoice.content, invoice.hold_reason, invoice.approved_by,
     invoice.credits_invoice_id, invoice.credit_reason, invoice.credited, invoice.credited_total, invoice.paid_total,
     invoice.is_paid, invoice.is_carried, invoice.is_closed, invoice.execution_id, invoice.created_at, invoice.finalized_at,
     invoice.voided_at, invoice.void_reason, invoice.voided_by, original.number AS original_number,
@@ -137,6 +155,7 @@ SELECT
     voiding.execution_id IS NOT null AS is_voided_by_run, voiding.triggered_by AS voided_through
 FROM batch.board_invoice AS invoice
 LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
+LEFT JOIN batch.board_letter_stop AS stop ON invoice.invoice_id = stop.invoice_id
 LEFT JOIN batch.board_invoice AS original ON invoice.credits_invoice_id = original.invoice_id
 LEFT JOIN batch.board_receivable AS receivable ON invoice.invoice_id = receivable.invoice_id
 LEFT JOIN batch.board_outcome AS outcome

@@ -1,0 +1,36 @@
+"""Operations on the letter of the month's invoice: stop it before it leaves, and let it leave with the next run."""
+
+from __future__ import annotations
+
+from include.skillreport.billing.ledger.letters import send_letter, stop_letter
+from include.skillreport.billing.ledger.stored_invoice import invoice_of_month
+from include.skillreport.billing.periods import Period
+from include.skillreport.billing.service import Billing
+from include.skillreport.core.execution.batch import UnitResult, Work
+from include.skillreport.operations.operate_invoices import form
+
+
+def stop(_: Billing, work: Work, entered: form.StopLetter, tenant_id: str) -> UnitResult:
+    """Stop the letter. A second attempt of the run changes nothing."""
+    stored = invoice_of_month(work.connection, tenant_id, Period.month_of(work.run.business_date))
+    is_new = stop_letter(work.connection, stored, entered.reason, stopped_by=work.run.person)
+    notes = () if is_new else ("発送はすでに止めています。理由は前のままです",)
+    return UnitResult(tenant_id, {"letter_stopped": stored.invoice.number}, int(is_new), notes=notes)
+
+
+def send(billing: Billing, work: Work, entered: form.SendLetter, tenant_id: str) -> UnitResult:
+    """Let the letter leave with the next run of BATCH-019-01."""
+    stored = invoice_of_month(work.connection, tenant_id, Period.month_of(work.run.business_date))
+    send_letter(
+        work.connection,
+        billing.terms,
+        stored,
+        today=work.run.run_date,
+        accepts_near_due=entered.accept_near_due,
+    )
+    return UnitResult(
+        tenant_id,
+        {"letter_released": stored.invoice.number},
+        1,
+        notes=("次の BATCH-019-01（毎日 9 時）が送ります",),
+    )

@@ -1,0 +1,217 @@
+"""Letters about invoices leave on a business day of banks, and can be stopped until then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.run_log import RunResult
+from local_stack.stand_ins import StandIns
+from tests.batches.tenant_management.billing_rows import (
+    billing_profile,
+    customer,
+    invoice,
+    invoices,
+    operate,
+    outcomes,
+    reasons,
+    run_billing,
+)
+from tests.conftest import Database
+from tests.messaging.outbox_rows import run_notifications
+from tests.own_settings import change_billing
+
+# A Sunday, on which the run of October's invoices works, and the Monday after it.
+SUNDAY, MONDAY = date(2026, 11, 1), date(2026, 11, 2)
+
+
+@pytest.fixture
+def services() -> Iterator[StandIns]:
+    """The mail server."""
+    with StandIns() as stand_ins:
+        yield stand_ins
+
+
+@pytest.fixture(autouse=True)
+def billed(
+    database: Database,
+    host: psycopg.Connection,
+    store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """October of A and B, with letters that leave on business days as in the shipped settings."""
+    change_billing(monkeypatch, tmp_path, letters_on="bank_day")
+    customer(host, "A", contact_email="keiri@a.example")
+    customer(host, "B", contact_email="keiri@b.example")
+    run_billing(database, store=store)
+
+
+@pytest.fixture
+def arrived(database: Database, services: StandIns, store: ObjectStore) -> Any:
+    """Runs BATCH-019-01 at 9:00 on a day; returns the addresses to which it has sent letters."""
+
+    def send(day: date) -> set[str]:
+        before = len(services.messages)
+        run_notifications(database, services, store=store, on=day)
+        return {each.destination for each in services.messages[before:]}
+
+    return send
+
+
+def letter(database: Database, operation: str, on: date = SUNDAY, **values: Any) -> RunResult:
+    """One of the operations on A's letter."""
+    at = datetime(on.year, on.month, on.day, 10, tzinfo=JAPAN)
+    return operate(database, operation, reason="金額を確認する", values=values, run_at=at)
+
+
+def stops(host: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return host.execute("SELECT tenant_id, reason FROM batch.letter_stop").fetchall()
+
+
+def test_letters_leave_at_nine_on_the_first_business_day(host: psycopg.Connection, arrived: Any) -> None:
+    assert invoice(host, "A")["leaves_on"] == MONDAY
+    assert arrived(SUNDAY) == set()
+    assert arrived(MONDAY) == {"keiri@a.example", "keiri@b.example"}
+
+
+def test_a_customer_without_an_address_has_no_day_of_a_letter(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "C", contact_email=None, admin_email="none")
+    run_billing(database)
+
+    assert invoice(host, "C")["leaves_on"] is None
+    result = operate(database, "stop_letter", "C", reason="確認")
+    assert reasons(result)["C"].endswith("には、請求先に送る通知がありません。")
+
+
+def test_a_stopped_letter_does_not_leave_and_a_void_leaves_no_trace(
+    database: Database, arrived: Any, store: ObjectStore
+) -> None:
+    letter(database, "stop_letter")
+    assert arrived(MONDAY) == {"keiri@b.example"}
+
+    operate(database, "void", reason="二重請求", store=store)
+
+    assert arrived(date(2026, 11, 4)) == set()
+
+
+def test_a_stopped_letter_that_is_released_leaves_with_the_next_run(
+    database: Database, host: psycopg.Connection, arrived: Any
+) -> None:
+    letter(database, "stop_letter")
+    assert stops(host) == [("A", "金額を確認する")]
+    arrived(MONDAY)
+
+    result = letter(database, "send_letter", on=MONDAY)
+
+    assert outcomes(host, result)["A"]["details"] == {"letter_released": "INV-2026-10-001"}
+    assert stops(host) == []
+    assert arrived(date(2026, 11, 4)) == {"keiri@a.example"}
+
+
+def test_a_waiting_letter_can_be_sent_before_its_day(database: Database, arrived: Any) -> None:
+    letter(database, "send_letter")
+    assert arrived(SUNDAY) == {"keiri@a.example"}
+
+
+def test_the_second_stop_keeps_the_first_reason(database: Database, host: psycopg.Connection) -> None:
+    letter(database, "stop_letter")
+    result = operate(database, "stop_letter", reason="別の理由")
+
+    assert outcomes(host, result)["A"]["notes"] == ["発送はすでに止めています。理由は前のままです"]
+    assert stops(host) == [("A", "金額を確認する")]
+
+
+@pytest.mark.parametrize("operation", ["stop_letter", "send_letter"])
+def test_a_letter_that_has_left_is_neither_stopped_nor_sent_again(
+    database: Database, host: psycopg.Connection, arrived: Any, operation: str
+) -> None:
+    arrived(MONDAY)
+
+    result = letter(database, operation, on=MONDAY)
+
+    assert outcomes(host, result)["A"]["error_code"] == "LETTER_HAS_LEFT"
+    assert stops(host) == []
+    assert arrived(date(2026, 11, 4)) == set()
+
+
+def test_a_letter_that_is_stopped_while_it_is_sent_can_be_released(
+    database: Database, host: psycopg.Connection, arrived: Any
+) -> None:
+    letter(database, "stop_letter")
+    # BATCH-019-01 had read the letter before the stop, and has withdrawn its message.
+    host.execute(
+        """
+        INSERT INTO batch.outbox (
+            message_id, tenant_id, dedupe_key, host_log_id, channel, destination, subject, body, status, due_at,
+            next_attempt_at, created_by, finished_at
+        )
+        SELECT
+            'm', tenant_id, 'host:' || id, id, 'email', recipient_address, subject, message_body, 'withdrawn', now(), now(),
+            'a run', now()
+        FROM "HIS_NotificationLog" WHERE tenant_id = 'A'
+        """
+    )
+
+    letter(database, "send_letter")
+
+    assert arrived(MONDAY) == {"keiri@a.example", "keiri@b.example"}
+
+
+def test_few_days_until_the_due_date_need_a_tick(
+    database: Database, host: psycopg.Connection, arrived: Any
+) -> None:
+    letter(database, "stop_letter")
+
+    refused = letter(database, "send_letter", on=date(2026, 11, 20))
+
+    assert outcomes(host, refused)["A"]["error_code"] == "DUE_TOO_NEAR"
+    assert "請求書 INV-2026-10-001 の支払期限 2026-11-30 まで 10 日です" in reasons(refused)["A"]
+    assert arrived(date(2026, 11, 20)) == {"keiri@b.example"}
+    letter(database, "send_letter", on=date(2026, 11, 20), accept_near_due=True)
+    assert arrived(date(2026, 11, 24)) == {"keiri@a.example"}
+
+
+def test_own_terms_with_fewer_days_need_no_tick_on_the_planned_day(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "C", contact_email="keiri@c.example")
+    billing_profile(host, "C", due_months=1, due_day=15)
+    run_billing(database)
+    assert invoice(host, "C")["due_on"] == date(2026, 11, 16)
+
+    result = operate(
+        database, "send_letter", "C", reason="確認済み", run_at=datetime(2026, 11, 2, 10, tzinfo=JAPAN)
+    )
+
+    assert result.status == "completed"
+
+
+def test_a_late_invoice_is_due_later_and_its_letter_leaves_later(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "C", contact_email="keiri@c.example")
+    run_billing(database, run_at=datetime(2026, 11, 30, 15, tzinfo=JAPAN))
+
+    late = invoice(host, "C")
+
+    assert (late["issued_on"], late["leaves_on"]) == (date(2026, 11, 30), date(2026, 12, 1))
+    assert late["due_on"] == date(2027, 1, 4)
+
+
+def test_a_credit_notes_letter_leaves_on_a_business_day_too(
+    database: Database, host: psycopg.Connection
+) -> None:
+    operate(database, "credit", reason="解約", run_at=datetime(2026, 11, 6, 15, tzinfo=JAPAN))
+
+    _, credit = invoices(host, "A")
+    assert credit["leaves_on"] == date(2026, 11, 9)
