@@ -109,8 +109,8 @@ SELECT
         WHEN invoice.total = 0 THEN 'zero'
         ELSE 'finalized'
     END AS state,
-    invoice.number, invoice.issued_on, invoice.due_on, invoice.currency, invoice.total, invoice.yen_total,
-    invoice.counterparty,
+    invoice.number, invoice.issued_on, invoice.due_on, invoice.booked_on, invoice.currency, invoice.total,
+    invoice.yen_total, invoice.counterparty,
     invoice.content ->> 'tenant_code' AS tenant_code,
     jsonb_set(invoice.content, '{recipient,email}', 'null') AS content,
     invoice.input_hash, invoice.hold_reason, invoice.approved_by,
