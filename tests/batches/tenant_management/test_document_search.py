@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from datetime import date
 
 import psycopg
+import pytest
 
 from include.skillreport.billing.accounting.document_index import INDEX_COLUMNS
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -94,9 +96,9 @@ def test_the_index_beside_the_documents_lists_all_numbers_with_amounts_and_files
             )
 
 
-def test_a_search_over_seven_years_of_a_thousand_tenants_reads_an_index(
-    host: psycopg.Connection, platform: psycopg.Connection
-) -> None:
+@pytest.fixture
+def seven_years(host: psycopg.Connection) -> None:
+    """The invoices of a thousand tenants."""
     with host.transaction():
         host.execute("SET LOCAL session_replication_role = replica")
         host.execute(
@@ -115,6 +117,14 @@ def test_a_search_over_seven_years_of_a_thousand_tenants_reads_an_index(
             """
         )
     host.execute("ANALYZE batch.invoice")
+
+
+def plan_of(platform: psycopg.Connection, query: str) -> str:
+    return "\n".join(line for (line,) in platform.execute(f"EXPLAIN {query}".encode()))
+
+
+@pytest.mark.usefixtures("seven_years")
+def test_a_search_over_seven_years_of_a_thousand_tenants_reads_an_index(platform: psycopg.Connection) -> None:
     by_date = "transaction_date BETWEEN '2023-04-01' AND '2023-04-30'"
     by_counterparty = "counterparty LIKE 'customer 77%'"
     for condition in (
@@ -122,9 +132,16 @@ def test_a_search_over_seven_years_of_a_thousand_tenants_reads_an_index(
         f"{by_date} AND yen_total BETWEEN 500000 AND 600000",
         f"{by_counterparty} AND transaction_date >= '2020-01-01' AND yen_total > 100000",
     ):
-        explained = platform.execute(
-            f"EXPLAIN SELECT * FROM batch.document_search WHERE {condition}".encode()
-        ).fetchall()
-        plan = "\n".join(line for (line,) in explained)
+        plan = plan_of(platform, f"SELECT * FROM batch.document_search WHERE {condition}")
         assert "invoice_by_" in plan, plan
         assert "Seq Scan on invoice " not in plan, plan
+
+
+@pytest.mark.usefixtures("seven_years")
+def test_the_entries_of_a_month_are_read_through_indexes(platform: psycopg.Connection) -> None:
+    plan = plan_of(
+        platform,
+        "SELECT * FROM batch.accounting_entry WHERE booked_on BETWEEN '2023-04-01' AND '2023-04-30'",
+    )
+    assert {"invoice_by_booking", "invoice_by_void"} <= set(re.findall("invoice_by_[a-z]+", plan)), plan
+    assert "Seq Scan on invoice" not in plan, plan

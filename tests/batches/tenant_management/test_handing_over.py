@@ -44,6 +44,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.s3_server import S3Server
 
 JANUARY = date(2027, 1, 1)
 
@@ -130,6 +131,21 @@ def test_a_retry_of_the_same_run_returns_the_month_and_writes_nothing(
 
     assert hand_over(platform, store) == first
     assert written(store) == keys("2026-10", is_final=True)[1:]
+
+
+def test_a_month_in_an_object_store_is_handed_over_in_the_same_way(
+    database: Database, host: psycopg.Connection, platform: psycopg.Connection, s3: S3Server
+) -> None:
+    bucket = ObjectStore(s3.path("batch"))
+    customer(host, "A")
+    run_billing(database, store=bucket)
+    operate(database, "void", reason="訂正")
+
+    month = hand_over(platform, bucket)
+
+    names = [name for name in s3.names() if name.startswith("batch/accounting/2")]
+    assert names == [f"batch/{key}" for key in keys("2026-10", is_final=True)]
+    assert month.changes == (Change("INV-2026-10-001", "請求", "11,000 JPY", "0 JPY"),)
 
 
 class _Killed(BaseException):
