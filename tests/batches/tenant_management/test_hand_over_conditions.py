@@ -246,6 +246,24 @@ def test_an_accepted_held_draft_is_booked_after_its_approval(
     assert listed(store, "2026-11") == [("INV-2026-10-002", "請求", "確定", "17050")]
 
 
+@pytest.mark.parametrize("operation", ["void", "credit"])
+def test_an_approved_invoice_that_is_taken_back_is_settled(
+    database: Database,
+    host: psycopg.Connection,
+    platform: psycopg.Connection,
+    store: ObjectStore,
+    operation: str,
+) -> None:
+    jump(database, host)
+    run_billing(database)
+    operate(database, "approve", "HD001", "B")
+    operate(database, operation, "HD001", reason="請求しない")
+
+    hand_over(platform, store, accepted=Accepted(earlier_months=True))
+
+    assert len(listed(store, "2026-10", is_final=True)) == 3
+
+
 def test_a_voided_held_draft_counts_as_failed(
     database: Database, host: psycopg.Connection, platform: psycopg.Connection, store: ObjectStore
 ) -> None:

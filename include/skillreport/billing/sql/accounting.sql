@@ -87,7 +87,8 @@ ORDER BY log.started_at DESC;
 
 -- name: unsettled_tenants
 -- Runs across tenants, as batch_platform. The tenants whose last outcome of the month is a failure, without a final invoice and
--- without a held draft. An attempt that did not reach a tenant says nothing about it.
+-- without a held draft. A void or a full credit closes the month, so it settles the tenant too. An attempt that did not
+-- reach a tenant says nothing about it.
 SELECT coalesce(tenant.tenant_code, last.tenant_id) AS tenant_code, coalesce(last.error_message, '') AS reason
 FROM (
     SELECT DISTINCT ON (outcome.tenant_id) outcome.tenant_id, outcome.status, outcome.error_message
@@ -105,9 +106,9 @@ WHERE
         SELECT FROM batch.invoice
         WHERE
             invoice.tenant_id = last.tenant_id AND invoice.period_start = %(billed_month)s AND invoice.kind = 'invoice'
-            AND NOT invoice.credited
             AND (
                 invoice.status IN ('finalized', 'sent')
+                OR invoice.number IS NOT null
                 OR (invoice.status = 'draft' AND invoice.hold_reason IS NOT null)
             )
     )
