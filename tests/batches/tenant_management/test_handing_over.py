@@ -133,7 +133,7 @@ def test_a_retry_of_the_same_run_returns_the_month_and_writes_nothing(
     assert written(store) == keys("2026-10", is_final=True)[1:]
 
 
-def test_a_month_in_an_object_store_is_handed_over_in_the_same_way(
+def test_a_month_in_an_object_store_is_handed_over_too(
     database: Database, host: psycopg.Connection, platform: psycopg.Connection, s3: S3Server
 ) -> None:
     bucket = ObjectStore(s3.path("batch"))
