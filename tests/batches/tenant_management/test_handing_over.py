@@ -17,9 +17,11 @@ from include.skillreport.billing.accounting.list_changes import Change
 from include.skillreport.billing.accounting.months import first_open_day
 from include.skillreport.billing.accounting.readiness import Accepted
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.ledger.settlement import Instructions
+from include.skillreport.billing.ledger.correction import void_invoice
+from include.skillreport.billing.ledger.settlement import Instructions, settle_tenants
 from include.skillreport.billing.ledger.stored_invoice import find_invoice
 from include.skillreport.billing.service import Billing
+from include.skillreport.billing.terms import load_terms
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -377,17 +379,21 @@ def test_a_hand_over_waits_for_a_void_and_counts_it(
 def test_documents_that_wait_for_a_hand_over_are_booked_after_it(
     database: Database, host: psycopg.Connection, platform: psycopg.Connection
 ) -> None:
+    """The lock of the trigger decides, whoever finalises or voids."""
     for tenant_id in ("A", "B"):
         customer(host, tenant_id)
     run_billing(database, codes=["B"])
 
     def settle() -> None:
         with database.connect("batch_tenant") as own, tenant_transaction(own, ["A"]):
-            Billing().settle(own, OCTOBER, Instructions(FIRST_OF_NOVEMBER, "somebody"))
+            settle_tenants(
+                own, billing_rows.OCTOBER, load_terms(), Instructions(FIRST_OF_NOVEMBER, "somebody")
+            )
 
     def void() -> None:
         with database.connect("batch_tenant") as own, tenant_transaction(own, ["B"]):
-            Billing().void(own, find_invoice(own, "INV-2026-10-001"), "宛先の誤り", actor="somebody")
+            stored = find_invoice(own, "INV-2026-10-001")
+            void_invoice(own, load_terms(), stored, "宛先の誤り", actor="somebody")
 
     with platform.transaction():
         # As a hand-over does.
@@ -401,7 +407,7 @@ def test_documents_that_wait_for_a_hand_over_are_booked_after_it(
             files=Jsonb([]),
         )
         threads = [_in_a_thread(settle), _in_a_thread(void)]
-        wait_for_blocked_statement(database)
+        wait_for_blocked_statement(database, 2)
     for thread, _ in threads:
         thread.join()
 
@@ -412,3 +418,38 @@ def test_documents_that_wait_for_a_hand_over_are_booked_after_it(
         "SELECT booking, booked_on >= '2026-11-01' FROM batch.accounting_entry ORDER BY 1, 2"
     )
     assert bookings.fetchall() == [("document", False), ("document", True), ("reversal", True)]
+
+
+def test_a_hand_over_between_two_voids_causes_no_deadlock(
+    database: Database,
+    host: psycopg.Connection,
+    connection: psycopg.Connection,
+    platform: psycopg.Connection,
+    store: ObjectStore,
+) -> None:
+    for tenant_id in ("A", "B"):
+        customer(host, tenant_id)
+    run_billing(database)
+
+    def void(own: psycopg.Connection, tenant_id: str) -> None:
+        number = invoice(host, tenant_id)["number"]
+        Billing().void(own, find_invoice(own, number), "宛先の誤り", actor="somebody")
+
+    def void_b() -> None:
+        with database.connect("batch_tenant") as own, tenant_transaction(own, ["B"]):
+            void(own, "B")
+
+    with tenant_transaction(connection, ["A", "B"]):
+        void(connection, "A")
+        handing, failed = _in_a_thread(lambda: hand_over(platform, store))
+        wait_for_blocked_statement(database)
+        voiding, refused = _in_a_thread(void_b)
+        wait_for_blocked_statement(database, 2)
+        # The other void has not locked its invoice, because it waits behind the hand-over.
+        void(connection, "B")
+    handing.join()
+    voiding.join()
+
+    assert failed == []
+    assert [type(error) for error in refused] == [BillingError]
+    assert {row[3] for row in listed(store, "2026-10", is_final=True)} == {"0"}
