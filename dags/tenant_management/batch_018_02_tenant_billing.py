@@ -19,7 +19,7 @@
 
 ### 出力
 `batch.invoice`、`HIS_TenantBilling`、保存先の `invoices/YYYY-MM/`（`INV-YYYY-MM-NNN.pdf`、`.json`、`index.csv`）と
-`accounting/YYYY-MM/`（発行日の月ごとの会計用ファイル。引き渡し済みの月は書き換えません）、
+`accounting/YYYY-MM/`（取引日の月ごとの会計ファイル。引き渡すまで名前に「未確定」が付き、引き渡した月は書き換えません）、
 `HIS_NotificationLog`（請求先への通知、送信待ち）。料金表か発行者が見本（`sample: true`）の間は何も確定せず、`batch.invoice` の下書きと
 `samples/YYYY-MM/` の「見本」の書類だけを作り、運用担当に 1 通知らせます。
 

@@ -15,19 +15,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.skillreport.billing.accounting import freee, journal, moneyforward
-from include.skillreport.billing.accounting.csv_form import CsvForm, write_forms
+from include.skillreport.billing.accounting.csv_form import CsvForm, Tally, write_forms
 from include.skillreport.billing.accounting.detailed_list import COLUMNS, detailed_list
 from include.skillreport.billing.accounting.entries import Booking, CreditedInvoice, Entry, postings
 from include.skillreport.billing.accounting.files import forms_of
 from include.skillreport.billing.documents.credit_note import CreditedPart, credit_note
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.inputs import ExchangeRate
 from include.skillreport.billing.money import RoundingMode
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.billing.settings import AccountingSettings, BillingSettings
 from tests.billing import sample_invoices as samples
 
 SETTINGS = BillingSettings.load().accounting
+
+# The last day of the samples' month.
+BOOKED_ON = date(2026, 10, 31)
 
 EVERY_SORT = [
     samples.ordinary(),
@@ -60,19 +64,23 @@ def entry(
     status: str = "finalized",
     yen_per_unit: str | None = None,
     partner_code: str = "0042",
+    accrued_on: date | None = None,
 ) -> Entry:
-    booked_on = date(2026, 12, 3) if booking is Booking.REVERSAL else invoice.issued_on
-    assert booked_on is not None
-    rate = Decimal(yen_per_unit) if yen_per_unit else None
+    day = date(2026, 12, 3) if booking is Booking.REVERSAL else BOOKED_ON
+    rate = (
+        ExchangeRate(yen_per_unit=Decimal(yen_per_unit), rate_date=date(2026, 10, 30))
+        if yen_per_unit
+        else None
+    )
     status = status if booking is Booking.DOCUMENT else "void"
-    return Entry(booking, status, booked_on, invoice, partner_code, rate)
+    return Entry(booking, status, accrued_on or day, day, BOOKED_ON, invoice, partner_code, rate)
 
 
 def written(form: CsvForm, *entries: Entry) -> bytes:
     stream = BytesIO()
-    (count,) = write_forms([(form, stream)], entries)
+    (tally,) = write_forms([(form, stream)], entries)
     content = stream.getvalue()
-    assert count == len(_parsed(form, content))
+    assert tally.rows == len(_parsed(form, content))
     return content
 
 
@@ -106,8 +114,8 @@ def test_the_list_opens_in_japanese_excel() -> None:
     heads, row, rest = content.decode("utf-8-sig").split("\r\n")
     assert heads == ",".join(COLUMNS)
     assert row == (
-        "INV-2026-000123,請求,送付済,2026-11-01,2026-11-30,2026-10-01,2026-10-31,aoba,株式会社青葉商事,JPY,"
-        "課税10%,10,132455,13245,145700,,,13245,,T1234567890123"
+        "INV-2026-000123,請求,送付済,2026-10-31,2026-11-01,2026-11-30,2026-10-01,2026-10-31,aoba,株式会社青葉商事,JPY,"
+        "課税10%,10,132455,13245,145700,,,13245,145700,,T1234567890123,"
     )
     assert rest == ""
 
@@ -151,12 +159,13 @@ def test_the_list_has_a_foreign_currencys_tax_in_yen_too() -> None:
     (row,) = listed(entry(samples.us_dollars()))
     assert (row["通貨"], row["税込金額"]) == ("USD", "1700.24")
     assert (row["換算レート"], row["換算日"], row["消費税額（円）"]) == ("151.235", "2026-10-31", "23376")
+    assert row["税込金額（円）"] == "257136"
 
 
 def test_a_credit_is_a_return_with_negative_amounts_that_cancel_the_original() -> None:
     original, credit = listed(entry(samples.mixed_rates())), listed(entry(samples.credit()))
     assert {(row["種別"], row["元請求書番号"]) for row in credit} == {("返還", "INV-2026-000123")}
-    for column in ("税抜金額", "消費税額", "税込金額", "消費税額（円）"):
+    for column in ("税抜金額", "消費税額", "税込金額", "消費税額（円）", "税込金額（円）"):
         assert [-Decimal(row[column]) for row in credit] == [Decimal(row[column]) for row in original]
 
 
@@ -164,17 +173,21 @@ def test_a_void_invoice_is_listed_with_amounts_of_zero() -> None:
     found = listed(
         entry(samples.mixed_rates(), Booking.VOID), entry(in_yen(samples.us_dollars()), Booking.VOID)
     )
-    assert {(row["種別"], row["状態"], row["発行日"]) for row in found} == {("請求", "取消", "2026-11-01")}
+    assert {(row["種別"], row["状態"], row["取引日"]) for row in found} == {("請求", "取消", "2026-10-31")}
     assert [row["税込金額"] for row in found] == ["0", "0", "0", "0.00"]
     assert {
-        Decimal(row[column]) for row in found for column in ("税抜金額", "消費税額", "消費税額（円）")
+        Decimal(row[column])
+        for row in found
+        for column in ("税抜金額", "消費税額", "消費税額（円）", "税込金額（円）")
     } == {Decimal(0)}
 
 
 def test_a_reversal_negates_the_invoice_on_the_day_of_the_void() -> None:
     found = listed(entry(samples.mixed_rates(), Booking.REVERSAL))
-    assert cells(found, "請求書番号", "種別", "状態", "発行日", "支払期限", "元請求書番号", "税込金額") == [
-        ("INV-2026-000123", "取消", "取消", "2026-12-03", "", "INV-2026-000123", amount)
+    assert cells(
+        found, "請求書番号", "種別", "状態", "取引日", "発行日", "支払期限", "元請求書番号", "税込金額"
+    ) == [
+        ("INV-2026-000123", "取消", "取消", "2026-12-03", "2026-11-01", "", "INV-2026-000123", amount)
         for amount in ("-55000", "-4665", "-1300")
     ]
 
@@ -187,6 +200,18 @@ def test_an_invoice_without_lines_is_listed_for_its_number() -> None:
 def test_an_unknown_status_is_refused() -> None:
     with pytest.raises(KeyError, match="lost"):
         listed(entry(samples.ordinary(), status="lost"))
+
+
+def test_an_entry_outside_its_month_says_why_in_all_files() -> None:
+    late = entry(samples.ordinary(), accrued_on=date(2026, 9, 30))
+    remark = "2026-09 は引き渡し済みのため"
+    assert cells(listed(late), "取引日", "備考") == [("2026-10-31", remark)]
+    for form, column in (
+        (journal.journal(SETTINGS), "摘要"),
+        (freee.freee(SETTINGS), "備考"),
+        (moneyforward.moneyforward(SETTINGS), "摘要"),
+    ):
+        assert all(row[column].endswith(f" （{remark}）") for row in rows(form, late)), form.name
 
 
 # Texts -------------------------------------------------------------------------------------------------------------------
@@ -251,7 +276,7 @@ def test_the_journal_debits_the_receivable_for_sales_and_tax_of_each_rate() -> N
     ]
     assert set(cells(found, "取引日", "伝票番号", "取引先コード", "取引先名", "摘要")) == {
         (
-            "2026/11/01",
+            "2026/10/31",
             "INV-2026-000123",
             "0042",
             "株式会社青葉商事",
@@ -263,7 +288,7 @@ def test_the_journal_debits_the_receivable_for_sales_and_tax_of_each_rate() -> N
 @pytest.mark.parametrize(
     ("booked", "day"),
     [
-        (entry(samples.credit()), "2026/11/12"),
+        (entry(samples.credit()), "2026/10/31"),
         (entry(samples.mixed_rates(), Booking.REVERSAL), "2026/12/03"),
     ],
 )
@@ -314,7 +339,7 @@ def test_the_imports_have_the_vendors_header_encoding_and_line_ends() -> None:
 def test_freee_gets_an_unsettled_income_with_a_row_per_rate() -> None:
     content = written(freee.freee(SETTINGS), entry(samples.mixed_rates()))
     assert content.decode("utf-8-sig").split("\r\n")[1:] == [
-        "収入,INV-2026-000123,2026/11/01,2026/11/30,0042,株式会社青葉商事,売上高,課税売上10%,55000,内税,5000,"
+        "収入,INV-2026-000123,2026/10/31,2026/11/30,0042,株式会社青葉商事,売上高,課税売上10%,55000,内税,5000,"
         "INV-2026-000123 株式会社青葉商事 2026年10月分,,,,,,,,,",
         ",,,,,,売上高,課税売上8%（軽）,4665,内税,345,INV-2026-000123 株式会社青葉商事 2026年10月分,,,,,,,,,",
         ",,,,,,売上高,非課売上,1300,,,INV-2026-000123 株式会社青葉商事 2026年10月分,,,,,,,,,",
@@ -347,7 +372,7 @@ def test_moneyforward_gets_a_compound_entry_with_the_tax_inside() -> None:
         ("売上高", "非課税売上", "1300", ""),
     ]
     assert set(cells(found[:3], "取引日", "借方取引先", "仕訳メモ")) == {
-        ("2026/11/01", "株式会社青葉商事", "INV-2026-000123")
+        ("2026/10/31", "株式会社青葉商事", "INV-2026-000123")
     }
 
 
@@ -391,16 +416,25 @@ def test_a_foreign_document_is_booked_in_yen_at_its_own_rate() -> None:
     assert (posting.gross, posting.tax, posting.net) == (Decimal(257_136), Decimal(23_376), Decimal(233_760))
     (imported,) = rows(moneyforward.moneyforward(SETTINGS), booked)
     assert imported["貸方金額(円)"] == "257136"
-    assert imported["摘要"].endswith("2026年10月分 USD 1700.24 @151.235")
+    assert imported["摘要"].endswith("2026年10月分 USD 1700.24 @151.235（2026-10-31）")
 
 
 def test_without_its_own_rate_a_document_takes_that_of_its_inputs() -> None:
-    (posting,) = postings(entry(in_yen(samples.us_dollars()), yen_per_unit="150"))
+    booked = entry(in_yen(samples.us_dollars()), yen_per_unit="150")
+    (posting,) = postings(booked)
     assert (posting.gross, posting.tax) == (Decimal(255_036), Decimal(23_184))
+    (row,) = listed(booked)
+    assert cells([row], "換算レート", "換算日", "消費税額（円）", "税込金額（円）") == [
+        ("150", "2026-10-30", "23184", "255036")
+    ]
+    (deal,) = rows(freee.freee(SETTINGS), booked)
+    assert deal["備考"].endswith("USD 1700.24 @150（2026-10-30）")
 
 
 def test_without_any_rate_the_currency_and_the_table_are_named() -> None:
-    with pytest.raises(BillingError, match=r"INV-2026-000123 の通貨 USD .*batch\.exchange_rate"):
+    with pytest.raises(
+        BillingError, match=r"INV-2026-000123 の通貨 USD .*batch\.exchange_rate に取引日の月（2026-10）"
+    ):
         rows(journal.journal(SETTINGS), entry(in_yen(samples.us_dollars())))
 
 
@@ -439,6 +473,9 @@ def test_every_document_balances_to_the_yen_in_journal_and_imports(
     assert _booked(own, "金額") == receivable
     assert sum(int(row["金額"]) for row in rows(freee.freee(SETTINGS), booked)) == receivable
     assert _booked(rows(moneyforward.moneyforward(SETTINGS), booked), "金額(円)") == receivable
+    assert sum(int(row["税込金額（円）"]) for row in listed(booked)) == receivable
+    tallies = write_forms([(form, BytesIO()) for form in forms_of(SETTINGS)], [booked])
+    assert [tally.yen for tally in tallies] == [receivable] * 4
 
 
 @given(
@@ -521,7 +558,9 @@ def test_all_files_are_written_in_one_pass_over_the_documents() -> None:
             positions.append([stream.tell() for _, stream in forms])
             yield entry(samples.ordinary())
 
-    assert write_forms(forms, entries()) == [1000, 2000, 1000, 1000]
+    assert write_forms(forms, entries()) == [
+        Tally(row_count, 145_700_000) for row_count in (1000, 2000, 1000, 1000)
+    ]
     for first, middle, last, (_, stream) in zip(
         positions[0], positions[500], positions[-1], forms, strict=True
     ):

@@ -274,6 +274,8 @@ def invoice(host: psycopg.Connection, tenant_id: str, month: int) -> None:
         status="sent",
         number=f"INV-{tenant_id}-{month}",
         issued_on=date(2026, 11, 1),
+        accrued_on=date(2026, month, 28),
+        booked_on=date(2026, month, 28),
         finalized_at="2026-11-01T00:00+09:00",
     )
 

@@ -52,7 +52,7 @@ class World:
         self.messages = [LETTER, POST]
         self.storage.mkdir()
         self.temporary.mkdir()
-        for name in ("invoices/2026-10", "accounting/2026-11"):
+        for name in ("invoices/2026-10", "accounting/2026-10"):
             (self.storage / name).mkdir(parents=True)
         (self.storage / "invoice.pdf").write_bytes(b"PDF")
         closed_run(host)
@@ -106,7 +106,7 @@ class World:
         ]
         for name, lines in (
             ("invoices/2026-10/index.csv", index),
-            ("accounting/2026-11/moneyforward-2026-11.csv", entries),
+            ("accounting/2026-10/moneyforward-2026-10-未確定.csv", entries),
         ):
             with (self.storage / name).open("w", newline="") as file:
                 csv.writer(file).writerows(lines)
@@ -160,12 +160,12 @@ def invoice(host: psycopg.Connection, tenant_id: str, number: str, total: int) -
     host.execute(
         """
         INSERT INTO batch.invoice (
-            invoice_id, tenant_id, kind, period_start, period_end, status, number, issued_on, currency, total, content, inputs,
-            input_hash, execution_id, finalized_at
+            invoice_id, tenant_id, kind, period_start, period_end, status, number, issued_on, accrued_on, booked_on, currency,
+            total, content, inputs, input_hash, execution_id, finalized_at
         )
         VALUES (
-            gen_random_uuid(), %s, 'invoice', '2026-10-01', '2026-10-31', 'finalized', %s, '2026-11-01', 'JPY', %s, '{}',
-            '{}', '', 'run', %s
+            gen_random_uuid(), %s, 'invoice', '2026-10-01', '2026-10-31', 'finalized', %s, '2026-11-01', '2026-10-31',
+            '2026-10-31', 'JPY', %s, '{}', '{}', '', 'run', %s
         )
         """,
         [tenant_id, number, total, STARTED + timedelta(minutes=1)],
@@ -417,7 +417,7 @@ def test_a_digest_of_another_file_is_noticed(world: World, reference: EndState) 
 
 
 def test_lost_and_doubled_lines_of_sorted_files_are_found(world: World, reference: EndState) -> None:
-    path = world.storage / "accounting/2026-11/moneyforward-2026-11.csv"
+    path = world.storage / "accounting/2026-10/moneyforward-2026-10-未確定.csv"
     content = path.read_bytes()
     for wrong in (content[: content.rindex(b"2,2026")], content.replace(b"2,2026", b"1,2026")):
         path.write_bytes(wrong)

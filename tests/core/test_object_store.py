@@ -279,9 +279,11 @@ def test_objects_written_by_another_task_are_seen(s3: S3Server) -> None:
 @pytest.mark.parametrize("kind", ["folder", "object store"])
 def test_stored_objects_can_be_listed_read_and_deleted(kind: str, root: Path, s3: S3Server) -> None:
     store = ObjectStore(root if kind == "folder" else s3.path("batch"))
-    for name in ("a/one", "a/b/two", "c"):
+    for name in ("a/one", "a/b/two", "a/仕訳-未確定.csv", "c"):
         store.write(name, name.encode())
 
+    assert store.names("a") == ["b", "one", "仕訳-未確定.csv"]
+    store.delete("a/仕訳-未確定.csv")
     assert store.names("a") == ["b", "one"]
     assert store.names("nowhere") == []
     with store.reader("a/b/two") as file:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Mapping
 from datetime import date, datetime
+from typing import Any
 
 import psycopg
 import pytest
@@ -11,21 +14,23 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
+from tests.batches.tenant_management.accounting_rows import keys, written
 from tests.batches.tenant_management.billing_rows import customer, files, operate, outcomes, run_billing
 from tests.conftest import Database
 
-NOVEMBERS_LIST = "accounting/2026-11/accounting-2026-11.csv"
+NOVEMBER = date(2026, 11, 1)
+OCTOBERS_LIST = "accounting/2026-10/accounting-2026-10.csv"
 
 
 def hand_over(
     database: Database,
     store: ObjectStore,
-    month: str = "2026-11-01",
-    run_date: date = date(2026, 12, 1),
-    reason: str = "",
+    month: str = "2026-10-01",
+    run_date: date = NOVEMBER,
+    **values: Any,
 ) -> RunResult:
     run_at = datetime(run_date.year, run_date.month, run_date.day, 10, tzinfo=JAPAN)
-    values = {"accounting_month": month, "reason": reason}
+    values = {"accounting_month": month, "reason": "", **values}
     return operate(database, "hand_over", codes=[], values=values, store=store, run_at=run_at)
 
 
@@ -36,71 +41,143 @@ def billed(database: Database, host: psycopg.Connection, store: ObjectStore) -> 
     run_billing(database, store=store)
 
 
+def report_of(host: psycopg.Connection, result: RunResult) -> Mapping[str, str]:
+    """What the page of the run shows."""
+    rows = host.execute(
+        "SELECT details FROM batch.run_remark WHERE execution_id = %s AND step = 'hand_over'",
+        [result.execution_id],
+    ).fetchall()
+    ((details,),) = rows
+    return dict(details)
+
+
 def test_a_month_is_handed_over_without_naming_a_tenant(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
-    result = hand_over(database, store, "2026-11-26")
+    result = hand_over(database, store, "2026-10-26")
 
     assert (result.status, result.total_tenants, outcomes(host, result)) == ("completed", 0, {})
     assert host.execute("SELECT month, handed_over_by FROM batch.accounting_month").fetchall() == [
-        (date(2026, 11, 1), result.execution_id)
+        (date(2026, 10, 1), result.execution_id)
     ]
+
+
+def test_the_run_reports_rows_totals_hashes_and_changes(
+    database: Database, host: psycopg.Connection, store: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Without a store, so that the provisional files are older.
+    operate(database, "void", reason="訂正")
+    caplog.set_level(logging.INFO)
+
+    result = hand_over(database, store)
+
+    report = report_of(host, result)
+    recorded = host.execute("SELECT files FROM batch.accounting_month").fetchone()
+    assert recorded is not None
+    shas = {file["key"].rpartition("/")[2]: file["sha256"] for file in recorded[0]}
+    assert report == {
+        "会計月": "2026-10",
+        "accounting-2026-10.csv": f"1 行、売掛金の合計 0 円、SHA-256 {shas['accounting-2026-10.csv']}",
+        "journal-2026-10.csv": f"0 行、売掛金の合計 0 円、SHA-256 {shas['journal-2026-10.csv']}",
+        "freee-2026-10.csv": f"0 行、売掛金の合計 0 円、SHA-256 {shas['freee-2026-10.csv']}",
+        "moneyforward-2026-10.csv": f"0 行、売掛金の合計 0 円、SHA-256 {shas['moneyforward-2026-10.csv']}",
+        "最後の未確定ファイルから変わった書類": "1 件。INV-2026-10-001（請求） 11,000 JPY → 0 JPY",
+    }
+    assert all(f"{name}: {text}" in caplog.text for name, text in report.items())
+
+
+@pytest.mark.parametrize("has_files", [True, False])
+def test_the_report_says_that_nothing_changed_or_was_compared(
+    database: Database, host: psycopg.Connection, store: ObjectStore, has_files: bool
+) -> None:
+    if not has_files:
+        store.delete("accounting")
+
+    report = report_of(host, hand_over(database, store))
+
+    expected = "なし" if has_files else "未確定ファイルがなかったため、比べていません"
+    assert report["最後の未確定ファイルから変わった書類"] == expected
+    assert report["journal-2026-10.csv"].startswith("2 行、売掛金の合計 11,000 円、SHA-256 ")
 
 
 def test_later_documents_change_no_file_of_a_handed_over_month(
     database: Database, store: ObjectStore
 ) -> None:
     hand_over(database, store)
-    before = {
-        name: content for name, content in files(store).items() if name.startswith("accounting/2026-11/")
-    }
-    assert NOVEMBERS_LIST in before
+    before = {key: files(store)[key] for key in written(store)}
+    assert list(before) == keys("2026-10", is_final=True)
 
     operate(database, "part_credit", reason="障害", values={"credit_lines": ["1=100"]}, store=store)
 
-    after = {
-        name: content for name, content in files(store).items() if name.startswith("accounting/2026-11/")
-    }
-    assert after == before
-    assert "CRN-2026-10-001" in files(store)["accounting/2026-12/accounting-2026-12.csv"].decode("utf-8-sig")
+    assert {key: files(store)[key] for key in before} == before
+    assert "CRN-2026-10-001" in files(store)[keys("2026-11")[0]].decode("utf-8-sig")
 
 
 def test_a_month_that_is_not_over_is_refused(database: Database, store: ObjectStore) -> None:
-    result = hand_over(database, store, run_date=date(2026, 11, 30))
+    result = hand_over(database, store, "2026-11-01", date(2026, 11, 30))
 
     assert result.status == "failed"
-    assert "2026-11" in (result.error or "")
+    assert "2026-11 はまだ終わっていない" in (result.error or "")
 
 
-def test_a_day_that_is_none_is_refused_before_anything_happens(
-    database: Database, store: ObjectStore
+@pytest.mark.parametrize(
+    "values",
+    [{"month": "10月"}, {"without_failed": "はい"}, {"with_held": "たぶん"}],
+    ids=lambda values: next(iter(values)),
+)
+def test_bad_values_are_refused_before_anything_happens(
+    database: Database, host: psycopg.Connection, store: ObjectStore, values: dict[str, Any]
 ) -> None:
-    with pytest.raises(ParameterError, match="accounting_month"):
-        hand_over(database, store, "11月")
+    with pytest.raises(ParameterError, match=r"accounting_month|without_failed|with_held"):
+        hand_over(database, store, **values)
+
+    assert host.execute("SELECT FROM batch.accounting_month").fetchall() == []
+
+
+def test_failed_tenants_and_held_invoices_are_left_out_if_ticked(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "B", months=())
+    run_billing(database)
+    with host.transaction():
+        host.execute("SET LOCAL session_replication_role = replica")
+        host.execute(
+            "UPDATE batch.invoice SET status = 'draft', number = null, accrued_on = null, booked_on = null, hold_reason = '確認'"
+        )
+
+    for without_failed, missing in ((False, "失敗したままのテナント"), (True, "保留中の請求")):
+        refused = hand_over(database, store, without_failed=without_failed)
+        assert (refused.status, missing in (refused.error or "")) == ("failed", True)
+
+    assert hand_over(database, store, without_failed=True, with_held=True).status == "completed"
 
 
 def test_the_first_hand_over_closes_earlier_months_with_a_reason(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
-    january = date(2027, 1, 1)
-    refused = hand_over(database, store, "2026-12-01", january)
-    assert "先に会計月 2026-11 を引き渡してください。2026-12 までの書類を別の方法で渡し済みなら" in (
+    december = date(2026, 12, 1)
+    billed_november = run_billing(database, NOVEMBER, store=store)
+    assert billed_november.error_count == 1
+    refused = hand_over(database, store, "2026-11-01", december)
+    assert "先に会計月 2026-10 を引き渡してください。2026-11 までの書類を別の方法で渡し済みなら" in (
         refused.error or ""
     )
 
-    before = files(store)[NOVEMBERS_LIST]
-    assert hand_over(database, store, "2026-12-01", january, "メールで渡し済み").status == "completed"
+    closed = hand_over(
+        database, store, "2026-11-01", december, reason="メールで渡し済み", without_failed=True
+    )
 
-    assert host.execute("SELECT month FROM batch.accounting_month").fetchall() == [(date(2026, 12, 1),)]
+    assert closed.status == "completed"
+    assert host.execute("SELECT month FROM batch.accounting_month").fetchall() == [(NOVEMBER,)]
+    assert written(store) == keys("2026-11", is_final=True)
     operate(
         database,
         "part_credit",
         reason="障害",
         values={"credit_lines": ["1=100"]},
         store=store,
-        run_at=datetime(2027, 1, 4, tzinfo=JAPAN),
+        run_at=datetime(2026, 12, 4, tzinfo=JAPAN),
     )
-    assert files(store)[NOVEMBERS_LIST] == before
-    january_list = files(store)["accounting/2027-01/accounting-2027-01.csv"].decode("utf-8-sig")
-    assert "CRN-2026-10-001" in january_list
-    assert "\nINV-2026-10-001" not in january_list
+    decembers_list = files(store)[keys("2026-12")[0]].decode("utf-8-sig")
+    assert "CRN-2026-10-001" in decembers_list
+    assert "\nINV-2026-10-001" not in decembers_list

@@ -269,7 +269,9 @@ def test_a_reissue_voids_the_invoice_and_issues_a_new_one(
     assert host_billing(host, new["invoice_id"])["billing_status"] == "INVOICED"
     assert invoice(host, "B") == untouched
     assert "invoices/2026-10/INV-2026-10-003.pdf" in files(store)
-    assert "INV-2026-10-001" in files(store)["accounting/2026-11/accounting-2026-11.csv"].decode("utf-8-sig")
+    assert "INV-2026-10-001" in files(store)["accounting/2026-10/accounting-2026-10-未確定.csv"].decode(
+        "utf-8-sig"
+    )
     letters = host.execute('SELECT id FROM "HIS_NotificationLog" ORDER BY id').fetchall()
     assert letters == sorted([(f"invoice-{old['invoice_id']}",), (f"invoice-{new['invoice_id']}",)])
 

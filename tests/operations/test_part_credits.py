@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from datetime import date
 from decimal import Decimal
@@ -14,6 +13,7 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from tests.batches.tenant_management import billing_rows
+from tests.batches.tenant_management.accounting_rows import rows
 from tests.batches.tenant_management.billing_rows import (
     customer,
     everything_written,
@@ -172,14 +172,13 @@ def test_credits_of_a_foreign_invoice_cancel_its_yen_in_accounting(
 ) -> None:
     customer(host, "B", "STANDARD", currency_code="USD")
     billing_rows.exchange_rate(host, date(2026, 10, 30), "150.33")
-    run_billing(database)
+    run_billing(database, store=store)
     for line in ("1=33.33", "1=33.37", "1=11.11"):
         part_credit(database, line, codes=("B",))
     operate(database, "credit", "B", reason="解約", store=store)
 
-    journal = files(store)["accounting/2026-11/journal-2026-11.csv"].decode("utf-8-sig")
     accounts: Counter[str] = Counter()
-    for row in csv.DictReader(journal.splitlines()):
+    for row in (*rows(store, "2026-10", "journal"), *rows(store, "2026-11", "journal")):
         if row["取引先コード"] == invoices(host, "B")[0]["content"]["tenant_code"]:
             accounts[row["借方勘定科目"]] += int(row["借方金額"])
             accounts[row["貸方勘定科目"]] -= int(row["貸方金額"])

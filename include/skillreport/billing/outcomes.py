@@ -45,9 +45,6 @@ def outcome_of(settlement: TenantSettlement) -> Outcome:
     )
 
 
-def issue_date(month: date, run_date: date, first_open_day: date = date.min) -> date:
-    """The date of a document: the day of the run, but not before its month is over, nor before ``first_open_day``.
-
-    ``first_open_day`` is the first day after the last closed accounting month.
-    """
-    return max(run_date, Period.month_of(month).next_day, first_open_day)
+def issue_date(month: date, run_date: date) -> date:
+    """The date of a document: the day of the run, but not before its month is over."""
+    return max(run_date, Period.month_of(month).next_day)

@@ -12,10 +12,10 @@ import psycopg
 
 from include.skillreport.billing.accounting import months
 from include.skillreport.billing.accounting.ageing_file import write_ageing
-from include.skillreport.billing.accounting.csv_form import CsvForm
 from include.skillreport.billing.accounting.document_index import write_index
 from include.skillreport.billing.accounting.files import forms_of
 from include.skillreport.billing.accounting.months import HandedOverMonth
+from include.skillreport.billing.accounting.readiness import NOTHING_ACCEPTED, Accepted
 from include.skillreport.billing.documents import archive
 from include.skillreport.billing.documents.credit_note import CreditedPart
 from include.skillreport.billing.documents.invoice import Invoice
@@ -90,6 +90,7 @@ class Billing:
         self, connection: psycopg.Connection, month: date, instructions: Instructions
     ) -> list[TenantSettlement]:
         """Price the month, and finalise the invoices that need no approval."""
+        months.keep_open(connection)
         return settle_tenants(connection, Period.month_of(month), self.terms, instructions)
 
     def invoice(self, connection: psycopg.Connection, number: str) -> StoredInvoice:
@@ -107,6 +108,7 @@ class Billing:
 
     def void(self, connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, actor: str) -> None:
         """Void an unpaid invoice; it keeps its number."""
+        months.keep_open(connection)
         void_invoice(connection, self.terms, stored, reason, actor=actor)
 
     def credit(
@@ -120,6 +122,7 @@ class Billing:
         parts: Sequence[CreditedPart] | None = None,
     ) -> Invoice:
         """Issue a credit note (適格返還請求書) for parts of an invoice, or for all that is left of it."""
+        months.keep_open(connection)
         return credit_invoice(
             connection, self.terms, stored, reason, issued_on=issued_on, actor=actor, parts=parts
         )
@@ -175,9 +178,9 @@ class Billing:
                 largest_attachment=self.terms.settings.largest_attachment,
             )
 
-    def issue_date(self, connection: psycopg.Connection, month: date, run_date: date) -> date:
-        """The date of documents of the month that are created on ``run_date``. It is never in a closed accounting month."""
-        return issue_date(month, run_date, months.first_open_day(connection))
+    def issue_date(self, month: date, run_date: date) -> date:
+        """The date of documents of the month that are created on ``run_date``."""
+        return issue_date(month, run_date)
 
     def write_accounting_files(
         self,
@@ -190,21 +193,23 @@ class Billing:
     ) -> None:
         """Write the index of the billing month's documents, the ageing table, and the accountant's files of the affected months.
 
-        These are the open months of the documents that the run issued or voided, of its reversals, and of its date of issue. With sample
-        terms no files are written. :raises BillingError: a foreign document has no exchange rate.
+        These are the open months of the documents that the run issued or voided, of its reversals, and the month in which invoices of the
+        billing month are booked. With sample terms no files are written. :raises BillingError: a foreign document has no exchange rate.
         """
         if self.terms.samples:
             return
         write_index(platform, month.replace(day=1), store)
         write_ageing(platform, run_date, store)
-        issued_on = self.issue_date(platform, month, run_date)
-        for touched in sorted({issued_on.replace(day=1), *months.touched_months(platform, execution_id)}):
+        months.repair_files(platform, store)
+        for touched in sorted(
+            {self._booking_month(month, run_date), *months.touched_months(platform, execution_id)}
+        ):
             self.write_accounting_month(platform, touched, store)
 
     def write_accounting_month(self, platform: psycopg.Connection, month: date, store: ObjectStore) -> bool:
-        """Write the accountant's files of a month, unless the month is closed. Returns whether they are written."""
+        """Write the accountant's provisional files of a month, unless the month is closed. Returns whether they are written."""
         return not self.terms.samples and months.write_open_month(
-            platform, month.replace(day=1), self._accounting_forms, store
+            platform, month.replace(day=1), forms_of(self.terms.settings.accounting), store
         )
 
     def hand_over(
@@ -216,30 +221,31 @@ class Billing:
         actor: str,
         execution_id: str,
         store: ObjectStore,
-        closes_earlier: bool = False,
+        accepted: Accepted = NOTHING_ACCEPTED,
     ) -> HandedOverMonth:
-        """Write the month's files for the last time, and close the month. A retry with the same ``execution_id`` changes nothing.
+        """Write the month's final files, and close the month. A retry with the same ``execution_id`` changes nothing.
 
-        ``month`` is the calendar month of the documents' dates. With ``closes_earlier``, the first hand-over also closes the earlier
-        months. Opens its own transaction.
-        :raises BillingError: the month is not over on ``run_date``, it is closed, an earlier open month has documents, or the terms are a
-            sample.
+        ``month`` is the calendar month of the bookings. Opens its own transaction.
+        :raises BillingError: the month is not over on ``run_date``, it is closed, an earlier open month has documents, its invoices are not
+            complete, or the terms are a sample.
         """
         self.terms.require_no_sample()
         return months.hand_over(
             platform,
             month.replace(day=1),
-            self._accounting_forms,
+            self.terms,
             store,
             run_date=run_date,
             actor=actor,
             execution_id=execution_id,
-            closes_earlier=closes_earlier,
+            accepted=accepted,
         )
 
-    @property
-    def _accounting_forms(self) -> tuple[CsvForm, ...]:
-        return forms_of(self.terms.settings.accounting)
+    def _booking_month(self, month: date, run_date: date) -> date:
+        """The first day of the accounting month of invoices of the month that are issued on ``run_date``."""
+        if self.terms.settings.accounting.booked_on == "period_end":
+            return month.replace(day=1)
+        return self.issue_date(month, run_date).replace(day=1)
 
 
 def _refuse_tenant(name: str) -> NoReturn:

@@ -55,8 +55,12 @@ class AccountingFormatSettings(Part):
 
 
 class AccountingSettings(Part):
-    """The accounts of journal and imports, and the form of each file."""
+    """The day of an invoice's booking, the accounts of journal and imports, and the form of each file.
 
+    ``booked_on``: the last day of the invoice's service (``period_end``), or its issue date. Other documents have their own date.
+    """
+
+    booked_on: Literal["period_end", "issued_on"]
     receivable: AccountSettings
     sales: AccountSettings
     output_tax: AccountSettings

@@ -21,6 +21,7 @@ from include.skillreport.core.execution.batch import UnitFailure
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests import host_rows
 from tests.batches.tenant_management import billing_rows
+from tests.batches.tenant_management.accounting_rows import keys, listed
 from tests.batches.tenant_management.billing_rows import (
     FIRST_OF_NOVEMBER,
     MONTH,
@@ -932,10 +933,7 @@ def test_an_invoice_is_stored_as_pdf_and_json_with_monthly_csv(
 
     written = files(store)
     assert list(written) == [
-        *(
-            f"accounting/2026-11/{name}-2026-11.csv"
-            for name in ("accounting", "freee", "journal", "moneyforward")
-        ),
+        *keys("2026-10"),
         "accounting/receivables.csv",
         "invoices/2026-10/INV-2026-10-001.json",
         "invoices/2026-10/INV-2026-10-001.pdf",
@@ -964,9 +962,11 @@ def test_an_invoice_is_stored_as_pdf_and_json_with_monthly_csv(
         billed["due_on"],
         billed["total"],
     )
-    (head, row) = written["accounting/2026-11/accounting-2026-11.csv"].decode("utf-8-sig").splitlines()
-    assert head.startswith("請求書番号,種別,状態")
-    assert row.startswith("INV-2026-10-001,請求,確定,2026-11-01,2026-11-30,2026-10-01,2026-10-31,A,A,JPY")
+    (head, row) = written[keys("2026-10")[0]].decode("utf-8-sig").splitlines()
+    assert head.startswith("請求書番号,種別,状態,取引日,発行日")
+    assert row.startswith(
+        "INV-2026-10-001,請求,確定,2026-10-31,2026-11-01,2026-11-30,2026-10-01,2026-10-31,A,A,JPY"
+    )
 
 
 def test_the_accounting_file_lists_all_numbers_with_void_ones_and_credits(
@@ -976,18 +976,15 @@ def test_the_accounting_file_lists_all_numbers_with_void_ones_and_credits(
         customer(host, tenant_id)
     billing_rows.insert(host, "invoice_counter", series="INV", billing_month=MONTH, last_number=998)
     run_billing(database)
-    operate(database, "credit", "A", reason="訂正")
+    operate(database, "credit", "A", reason="訂正", store=store)
     operate(database, "void", "B", reason="訂正", store=store)
 
-    listed = files(store)["accounting/2026-11/accounting-2026-11.csv"].decode("utf-8-sig").splitlines()[1:]
-
-    assert [tuple(line.split(",")[:3]) for line in listed] == [
-        ("INV-2026-10-999", "請求", "確定"),
-        ("INV-2026-10-1000", "請求", "取消"),
-        ("INV-2026-10-1001", "請求", "確定"),
-        ("CRN-2026-10-001", "返還", "確定"),
+    assert listed(store, "2026-10") == [
+        ("INV-2026-10-999", "請求", "確定", "11000"),
+        ("INV-2026-10-1000", "請求", "取消", "0"),
+        ("INV-2026-10-1001", "請求", "確定", "11000"),
     ]
-    assert sum(int(line.split(",")[14]) for line in listed) == 11_000
+    assert listed(store, "2026-11") == [("CRN-2026-10-001", "返還", "確定", "-11000")]
 
 
 @pytest.mark.parametrize("broken_format", ["pdf", "json"])

@@ -86,7 +86,8 @@ def test_only_an_issued_invoice_is_what_the_month_before_is_compared_with(
     changed.execute("ALTER TABLE batch.invoice DISABLE TRIGGER USER")
     changed.execute(
         """
-        UPDATE batch.invoice SET status = 'draft', number = null, issued_on = null, finalized_at = null, due_on = null
+        UPDATE batch.invoice SET status = 'draft', number = null, issued_on = null, finalized_at = null, due_on = null,
+            accrued_on = null, booked_on = null
         WHERE tenant_id = 'A' AND period_start = '2026-09-01'
         """
     )

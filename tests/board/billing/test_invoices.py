@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 from collections import defaultdict
 from datetime import timedelta
 from decimal import Decimal
-from io import StringIO
 
 import psycopg
 import pytest
@@ -16,7 +14,8 @@ from skill_batch.board.pages.invoice import load_invoice
 from skill_batch.board.pages.invoices import load_month, possible_actions
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management.billing_rows import FIRST_OF_NOVEMBER, MONTH, files
+from tests.batches.tenant_management.accounting_rows import rows
+from tests.batches.tenant_management.billing_rows import FIRST_OF_NOVEMBER, MONTH
 from tests.board.billing.conftest import ACCOUNTANT, ADDRESS, number_of
 from tests.board.conftest import Board
 
@@ -42,10 +41,9 @@ def test_the_documents_are_counted_by_state(reader: psycopg.Connection) -> None:
 def test_the_sums_by_tax_rate_are_those_of_the_accountants_files(
     reader: psycopg.Connection, store: ObjectStore
 ) -> None:
-    content = files(store)["accounting/2026-11/accounting-2026-11.csv"].decode("utf-8-sig")
     columns = ("税抜金額", "消費税額", "税込金額", "消費税額（円）")
     expected: dict[tuple[str, str], list[Decimal]] = defaultdict(lambda: [Decimal(0)] * len(columns))
-    for row in csv.DictReader(StringIO(content)):
+    for row in (*rows(store, "2026-10"), *rows(store, "2026-11")):
         if row["対象期間開始"] == "2026-10-01":
             key = (row["通貨"], f"{row['税区分']}")
             expected[key] = [
@@ -160,7 +158,7 @@ def test_the_list_is_filtered_by_state_and_names_why(board: Board) -> None:
 
 
 def test_the_sums_by_tax_rate_say_which_documents_they_are_of(board: Board) -> None:
-    assert "対象月の書類の合計です。会計用ファイルは発行日の月ごとです。" in board.get(OCTOBER).text
+    assert "対象月の書類の合計です。会計ファイルは取引日の月ごとです。" in board.get(OCTOBER).text
 
 
 def test_a_final_invoice_is_final_and_not_unsent(board: Board) -> None:

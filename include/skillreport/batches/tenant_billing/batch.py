@@ -47,7 +47,7 @@ class TenantBillingBatch(BillingBatch):
         """Price the tenants' month, finalise invoices that need no approval, write the host's rows, queue the notifications."""
         run = work.run
         instructions = Instructions(
-            issued_on=self._billing.issue_date(work.connection, run.business_date, run.run_date),
+            issued_on=self._billing.issue_date(run.business_date, run.run_date),
             actor=run.execution_id,
             resumable=True,
             allow_incomplete=run.options["allow_incomplete"],

@@ -5,13 +5,13 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from io import TextIOWrapper
-from typing import IO
+from typing import IO, NamedTuple
 
 from include.skillreport.billing.accounting.entries import Booking, Entry
 from include.skillreport.billing.money import YEN
@@ -31,8 +31,9 @@ codecs.register_error("geta", lambda error: (_MISSING_CHARACTER, error.end))  # 
 class CsvForm:
     """A CSV file of a month, ``<name>-2026-11.csv``.
 
-    ``rows`` makes the rows of an entry from the entry and its position (from 1) among the form's entries. ``lists_all``: void
-    documents and totals of 0 are listed too. A character that ``encoding`` does not have becomes 〓.
+    ``rows`` makes the rows of an entry from the entry and its position (from 1) among the form's entries. ``yen`` reads from a row what it
+    adds to the receivables. ``lists_all``: void documents and totals of 0 are listed too. A character that ``encoding`` does not have
+    becomes 〓.
     """
 
     name: str
@@ -40,11 +41,19 @@ class CsvForm:
     encoding: str
     line_end: str
     rows: Callable[[Entry, int], Iterable[Sequence[str]]]
+    yen: Callable[[Mapping[str, str]], int]
     lists_all: bool = False
 
 
-def write_forms(forms: Sequence[tuple[CsvForm, IO[bytes]]], entries: Iterable[Entry]) -> list[int]:
-    """Write the entries in all forms; returns the number of rows of each, without the header.
+class Tally(NamedTuple):
+    """The rows of a file without its header, and the sum of the receivables in yen."""
+
+    rows: int
+    yen: int
+
+
+def write_forms(forms: Sequence[tuple[CsvForm, IO[bytes]]], entries: Iterable[Entry]) -> list[Tally]:
+    """Write the entries in all forms; returns the rows and the yen of each.
 
     The entries are read once, one by one, and the streams stay open.
     """
@@ -55,13 +64,13 @@ def write_forms(forms: Sequence[tuple[CsvForm, IO[bytes]]], entries: Iterable[En
         for entry in entries:
             for output in outputs:
                 output.add(entry)
-    return [output.count for output in outputs]
+    return [output.tally for output in outputs]
 
 
 class _Output:
     def __init__(self, form: CsvForm, stream: IO[bytes]) -> None:
         self.form = form
-        self.count = 0
+        self.tally = Tally(0, 0)
         self._entries = 0
         self._text = TextIOWrapper(stream, encoding=form.encoding, errors="geta", newline="")
         self._writer = csv.writer(self._text, lineterminator=form.line_end)
@@ -73,7 +82,8 @@ class _Output:
         self._entries += 1
         for row in self.form.rows(entry, self._entries):
             self._writer.writerow(row)
-            self.count += 1
+            yen = self.form.yen(dict(zip(self.form.columns, row, strict=True)))
+            self.tally = Tally(self.tally.rows + 1, self.tally.yen + yen)
 
     def detach(self) -> None:
         self._text.detach()
@@ -101,7 +111,7 @@ def yen(amount: Decimal) -> str:
 
 
 def summary(entry: Entry) -> str:
-    """摘要: number, customer and month. For a foreign document also amount, currency and rate."""
+    """摘要: number, customer and month. For a foreign document also amount, currency, rate and its date. Last the entry's remark."""
     invoice = entry.invoice
     parts = [
         "取消" if entry.booking is Booking.REVERSAL else "",
@@ -111,5 +121,8 @@ def summary(entry: Entry) -> str:
         f"（{code_cell(invoice.original_number)} の返還）" if invoice.original_number else "",
     ]
     if invoice.currency != YEN:
-        parts.append(f"{invoice.currency} {invoice.total:f} @{entry.rate:f}")
+        dated = f"（{entry.known_rate.rate_date}）" if entry.known_rate else ""
+        parts.append(f"{invoice.currency} {invoice.total:f} @{entry.rate:f}{dated}")
+    if entry.remark:
+        parts.append(f"（{entry.remark}）")
     return " ".join(part for part in parts if part)

@@ -1,26 +1,27 @@
 """The batches' own CSV: all numbered documents of a month, one row per document and tax rate, void ones with amounts of 0.
 
-Nothing is rounded here, and only the net and gross amounts are calculated.
+The amounts in the document's currency are those of the document. The amounts in yen are those of the journal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 
 from include.skillreport.billing.accounting.csv_form import CsvForm, code_cell, text_cell
-from include.skillreport.billing.accounting.entries import Booking, Entry, net_amount, signed
+from include.skillreport.billing.accounting.entries import Booking, Entry, net_amount, postings, signed
 from include.skillreport.billing.documents.invoice import InvoiceKind
 from include.skillreport.billing.money import YEN, minor_unit
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory, TaxTotal
 
-# 税抜金額 + 消費税額 = 税込金額, in the invoice's currency. 消費税額（円） is the tax in yen, for another currency at the rate of
-# 換算レート and 換算日. Dates are ISO 8601, 税率 is in percent.
+# 取引日 is the day in the books. 税抜金額 + 消費税額 = 税込金額, in the invoice's currency. 消費税額（円） and 税込金額（円） are in
+# yen, for another currency at the rate of 換算レート and 換算日. Dates are ISO 8601, 税率 is in percent.
 COLUMNS = (
     "請求書番号",
     "種別",
     "状態",
+    "取引日",
     "発行日",
     "支払期限",
     "対象期間開始",
@@ -36,8 +37,10 @@ COLUMNS = (
     "換算レート",
     "換算日",
     "消費税額（円）",
+    "税込金額（円）",
     "元請求書番号",
     "登録番号",
+    "備考",
 )
 
 STATUS_LABELS = {"finalized": "確定", "sent": "送付済", "void": "取消"}
@@ -55,7 +58,7 @@ _NO_TAX = TaxTotal(
 
 def detailed_list() -> CsvForm:
     """The form for Japanese Excel: UTF-8 with BOM, CRLF."""
-    return CsvForm("accounting", COLUMNS, "utf-8-sig", "\r\n", _rows, lists_all=True)
+    return CsvForm("accounting", COLUMNS, "utf-8-sig", "\r\n", _rows, _yen, lists_all=True)
 
 
 def plain_amount(amount: Decimal, currency: str) -> str:
@@ -64,50 +67,56 @@ def plain_amount(amount: Decimal, currency: str) -> str:
 
 
 def _rows(entry: Entry, _position: int) -> Iterator[list[str]]:
-    """The rows of an entry. A reversal names its own document as 元請求書番号, and its 発行日 is the day of the void.
+    """The rows of an entry. A reversal names its own document as 元請求書番号, and its 取引日 is the day of the void.
 
     :raises KeyError: an unknown status.
     """
     invoice = entry.invoice
     is_reversal = entry.booking is Booking.REVERSAL
-    yen_tax = invoice.yen_tax
+    rate = entry.known_rate
     of_invoice = {
         "請求書番号": code_cell(invoice.number),
         "種別": _REVERSAL_LABEL if is_reversal else KIND_LABELS[invoice.kind],
         "状態": STATUS_LABELS[entry.status],
-        "発行日": _iso(entry.booked_on),
+        "取引日": _iso(entry.booked_on),
+        "発行日": _iso(invoice.issued_on),
         "支払期限": "" if is_reversal else _iso(invoice.due_on),
         "対象期間開始": _iso(invoice.period_start),
         "対象期間終了": _iso(invoice.period_end),
         "テナントコード": text_cell(invoice.tenant_code),
         "請求先": text_cell(invoice.recipient.name),
         "通貨": invoice.currency,
-        "換算レート": f"{yen_tax.yen_per_unit:f}" if yen_tax else "",
-        "換算日": _iso(yen_tax.rate_date) if yen_tax else "",
+        "換算レート": f"{rate.yen_per_unit:f}" if rate else "",
+        "換算日": _iso(rate.rate_date) if rate else "",
         "元請求書番号": code_cell(invoice.number if is_reversal else invoice.original_number),
         "登録番号": text_cell(invoice.issuer.registration_number),
+        "備考": entry.remark,
     }
-    yen_taxes = {
-        total.category: total.tax_amount for total in (yen_tax.totals if yen_tax else invoice.tax_totals)
-    }
+    # A void document needs no rate.
+    in_yen = {} if entry.booking is Booking.VOID else {each.category: each for each in postings(entry)}
     for total in invoice.tax_totals or (_NO_TAX,):
-        net = net_amount(invoice, total)
+        net, yen = net_amount(invoice, total), in_yen.get(total.category)
         amounts = {
-            "税抜金額": (net, invoice.currency),
-            "消費税額": (total.tax_amount, invoice.currency),
-            "税込金額": (net + total.tax_amount, invoice.currency),
-            "消費税額（円）": (yen_taxes.get(total.category, Decimal(0)), YEN),
+            "税抜金額": net,
+            "消費税額": total.tax_amount,
+            "税込金額": net + total.tax_amount,
         }
         row = {
             **of_invoice,
             "税区分": _tax_label(total),
             "税率": f"{total.rate_percent:f}",
             **{
-                column: plain_amount(signed(entry, amount), currency)
-                for column, (amount, currency) in amounts.items()
+                column: plain_amount(signed(entry, amount), invoice.currency)
+                for column, amount in amounts.items()
             },
+            "消費税額（円）": plain_amount(yen.tax, YEN) if yen else "0",
+            "税込金額（円）": plain_amount(yen.gross, YEN) if yen else "0",
         }
         yield [row[column] for column in COLUMNS]
+
+
+def _yen(row: Mapping[str, str]) -> int:
+    return int(row["税込金額（円）"])
 
 
 def _tax_label(total: TaxTotal) -> str:

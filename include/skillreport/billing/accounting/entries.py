@@ -1,7 +1,8 @@
 """A document as an entry of a month's books, and its amounts in yen. Pure.
 
-A document belongs to the calendar month (Asia/Tokyo) of its date. A void document has no amounts in its month while the month is open. If
-the month is handed over before the void, the document keeps its amounts, and the month of the void has a reversal.
+An invoice belongs to the month (Asia/Tokyo) in which its service ends, a credit note to the month of its date. If that month is handed
+over, the entry is on the first open day. A void document has no amounts in its month while the month is open. If the month is handed over
+before the void, the document keeps its amounts, and the month of the void has a reversal.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from enum import StrEnum
 
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.inputs import ExchangeRate
 from include.skillreport.billing.money import EXACT, YEN, RoundingMode, round_to_minor_unit
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory, TaxTotal
 
@@ -38,17 +40,20 @@ class CreditedInvoice:
 class Entry:
     """A document in a month's books.
 
-    ``booked_on`` (Asia/Tokyo) is the date of the document, or of a reversal the day of the void. ``status`` is that of the database
-    (finalized, sent or void). ``yen_per_unit`` is the rate of a document that states none; None: there is no rate. A credit note in a
-    foreign currency has ``credits``.
+    ``accrued_on`` (Asia/Tokyo) is the day to which it belongs: that of the document's row, or of a reversal the day of the void.
+    ``booked_on`` is the day in the books. ``status`` is that of the database (finalized, sent or void). ``exchange_rate`` is for a document
+    that states none: the rate of its inputs, or the newest of the month of ``service_day``; None: there is no rate. A credit note in a
+    foreign currency has ``credits``, and its ``service_day`` is that of its invoice.
     """
 
     booking: Booking
     status: str
+    accrued_on: date
     booked_on: date
+    service_day: date
     invoice: Invoice
     partner_code: str
-    yen_per_unit: Decimal | None = None
+    exchange_rate: ExchangeRate | None = None
     credits: CreditedInvoice | None = None
 
     @property
@@ -57,18 +62,34 @@ class Entry:
         return self.booking is not Booking.VOID and self.invoice.total != 0
 
     @property
+    def remark(self) -> str:
+        """Why the entry is in a later month than the one to which it belongs; empty if it is not."""
+        if self.booked_on.replace(day=1) == self.accrued_on.replace(day=1):
+            return ""
+        return f"{self.accrued_on:%Y-%m} は引き渡し済みのため"
+
+    @property
+    def known_rate(self) -> ExchangeRate | None:
+        """The rate of a foreign document: its own, otherwise ``exchange_rate``. None: it has none, or it is in yen."""
+        if self.invoice.currency == YEN:
+            return None
+        own = self.invoice.yen_tax
+        if own is None:
+            return self.exchange_rate
+        return ExchangeRate(yen_per_unit=own.yen_per_unit, rate_date=own.rate_date)
+
+    @property
     def rate(self) -> Decimal:
-        """Yen for one unit: from the document, otherwise from its inputs or its month. :raises BillingError: there is no rate."""
+        """Yen for one unit of the document's currency. :raises BillingError: there is no rate."""
         if self.invoice.currency == YEN:
             return Decimal(1)
-        rate = self.invoice.yen_tax.yen_per_unit if self.invoice.yen_tax else self.yen_per_unit
-        if rate is None:
+        if self.known_rate is None:
             raise BillingError(
                 "NO_EXCHANGE_RATE",
                 f"{self.invoice.number} の通貨 {self.invoice.currency} を円に換算するレートがありません。"
-                f"batch.exchange_rate に発行月（{self.invoice.issued_on:%Y-%m}）のレートを登録し、再実行してください",
+                f"batch.exchange_rate に取引日の月（{self.service_day:%Y-%m}）のレートを登録し、再実行してください",
             )
-        return rate
+        return self.known_rate.yen_per_unit
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,14 @@
-"""The accountant's files of a month in the object store, ``accounting/2026-11/journal-2026-11.csv`` and others.
+"""The accountant's files of a month in the object store.
 
-One pass over the documents writes all files. Memory use does not grow with the number of documents.
+While the month is open, a file can change, and its name says so: ``accounting/2026-11/journal-2026-11-未確定.csv``. The hand-over writes
+``accounting/2026-11/journal-2026-11.csv``, which never changes. One pass over the documents writes all files. Memory use does not grow
+with the number of documents.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -16,13 +19,14 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from include.skillreport.billing.accounting.csv_form import CsvForm, write_forms
+from include.skillreport.billing.accounting.csv_form import CsvForm, Tally, write_forms
 from include.skillreport.billing.accounting.detailed_list import detailed_list
 from include.skillreport.billing.accounting.entries import Booking, CreditedInvoice, Entry
 from include.skillreport.billing.accounting.freee import freee
 from include.skillreport.billing.accounting.journal import journal
 from include.skillreport.billing.accounting.moneyforward import moneyforward
 from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.inputs import ExchangeRate
 from include.skillreport.billing.ledger.stored_invoice import stored_document
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.settings import AccountingSettings
@@ -36,16 +40,30 @@ _STREAM_ROWS = 500
 # The first key of the advisory lock, unique among this product's locks. The second key is the month.
 _FILES_LOCK = 18_02
 
+# What the name of a file says while it can change.
+PROVISIONAL = "-未確定"
+
+_ROOT = "accounting"
+_MONTH = re.compile("[0-9]{4}-[0-9]{2}")
+
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A file of a closed month. ``rows`` excludes the header; ``sha256`` (hex) and ``bytes`` are read back from the store."""
+    """A file of a month. ``rows`` excludes the header, ``yen`` is the sum of its receivables. ``sha256`` (hex) and ``bytes`` are read back
+    from the store.
+    """
 
     key: str
     location: str
     sha256: str
     bytes: int
     rows: int
+    yen: int
+
+    @property
+    def name(self) -> str:
+        """``journal-2026-11.csv``."""
+        return self.key.rpartition("/")[2]
 
     def as_json(self) -> dict[str, Any]:
         """JSON values."""
@@ -57,9 +75,9 @@ def forms_of(settings: AccountingSettings) -> tuple[CsvForm, ...]:
     return detailed_list(), journal(settings), freee(settings), moneyforward(settings)
 
 
-def file_key(form: CsvForm, month: date) -> str:
-    """``accounting/2026-11/freee-2026-11.csv``."""
-    return f"accounting/{month:%Y-%m}/{form.name}-{month:%Y-%m}.csv"
+def file_key(form: CsvForm, month: date, *, is_final: bool) -> str:
+    """``accounting/2026-11/freee-2026-11.csv``; of an open month ``accounting/2026-11/freee-2026-11-未確定.csv``."""
+    return f"{_folder(month)}/{form.name}-{month:%Y-%m}{'' if is_final else PROVISIONAL}.csv"
 
 
 def lock_month(platform: psycopg.Connection, month: date) -> None:
@@ -68,23 +86,60 @@ def lock_month(platform: psycopg.Connection, month: date) -> None:
 
 
 def write_files(
-    platform: psycopg.Connection, month: date, forms: tuple[CsvForm, ...], store: ObjectStore
+    platform: psycopg.Connection,
+    month: date,
+    forms: tuple[CsvForm, ...],
+    store: ObjectStore,
+    *,
+    is_final: bool,
 ) -> list[WrittenFile]:
     """Replace the files of the month, in the caller's transaction. If a document cannot be written, no file changes.
 
     :raises BillingError: a foreign document has no exchange rate.
     """
-    keys = [file_key(form, month) for form in forms]
+    keys = [file_key(form, month, is_final=is_final) for form in forms]
     with ExitStack() as stack:
         streams = [stack.enter_context(store.writer(key)) for key in keys]
-        counts = write_forms(list(zip(forms, streams, strict=True)), _entries(platform, month))
-    return [_written(store, key, rows) for key, rows in zip(keys, counts, strict=True)]
+        tallies = write_forms(list(zip(forms, streams, strict=True)), _entries(platform, month))
+    return [_written(store, key, tally) for key, tally in zip(keys, tallies, strict=True)]
 
 
-def _written(store: ObjectStore, key: str, rows: int) -> WrittenFile:
+def delete_unrecorded(month: date, forms: tuple[CsvForm, ...], store: ObjectStore) -> None:
+    """Delete the final files of an open month: a hand-over was killed before it recorded them."""
+    present = set(store.names(_folder(month)))
+    for form in forms:
+        key = file_key(form, month, is_final=True)
+        if key.rpartition("/")[2] in present:
+            store.delete(key)
+
+
+def delete_provisional(last_closed: date, store: ObjectStore, *, is_repair: bool = False) -> None:
+    """Delete the provisional files of the closed months, in their order. A repair therefore looks into the last month only, whether a
+    killed run has left any.
+    """
+    if is_repair and not _provisional(last_closed, store):
+        return
+    folders = [
+        name for name in store.names(_ROOT) if _MONTH.fullmatch(name) and name <= f"{last_closed:%Y-%m}"
+    ]
+    for folder in folders:
+        for key in _provisional(date.fromisoformat(f"{folder}-01"), store):
+            store.delete(key)
+
+
+def _provisional(month: date, store: ObjectStore) -> list[str]:
+    folder = _folder(month)
+    return [f"{folder}/{name}" for name in store.names(folder) if name.endswith(f"{PROVISIONAL}.csv")]
+
+
+def _folder(month: date) -> str:
+    return f"{_ROOT}/{month:%Y-%m}"
+
+
+def _written(store: ObjectStore, key: str, tally: Tally) -> WrittenFile:
     with store.reader(key) as file:
         digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
-        return WrittenFile(key, store.location(key), digest.hexdigest(), file.tell(), rows)
+        return WrittenFile(key, store.location(key), digest.hexdigest(), file.tell(), tally.rows, tally.yen)
 
 
 def _entries(platform: psycopg.Connection, month: date) -> Iterator[Entry]:
@@ -96,10 +151,12 @@ def _entries(platform: psycopg.Connection, month: date) -> Iterator[Entry]:
             yield Entry(
                 Booking(row["booking"]),
                 row["status"],
+                row["accrued_on"],
                 row["booked_on"],
+                row["service_day"],
                 stored_document(row),
                 row["partner_code"],
-                row["yen_per_unit"],
+                row["exchange_rate"] and ExchangeRate.model_validate(row["exchange_rate"]),
                 _credits(row),
             )
 

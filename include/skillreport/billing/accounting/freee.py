@@ -72,4 +72,4 @@ def freee(settings: AccountingSettings) -> CsvForm:
             ]
             head = [""] * len(head)
 
-    return CsvForm("freee", COLUMNS, settings.freee.encoding, "\r\n", rows)
+    return CsvForm("freee", COLUMNS, settings.freee.encoding, "\r\n", rows, lambda row: int(row["金額"]))

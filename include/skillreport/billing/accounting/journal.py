@@ -5,7 +5,7 @@ Debit and credit are equal in each row. They are exchanged if the document reduc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 
 from include.skillreport.billing.accounting.csv_form import (
@@ -67,7 +67,18 @@ def journal(settings: AccountingSettings) -> CsvForm:
                     summary(entry),
                 ]
 
-    return CsvForm("journal", COLUMNS, settings.journal.encoding, "\r\n", rows)
+    def yen_of(row: Mapping[str, str]) -> int:
+        return to_receivable(settings, row, "金額")
+
+    return CsvForm("journal", COLUMNS, settings.journal.encoding, "\r\n", rows, yen_of)
+
+
+def to_receivable(settings: AccountingSettings, row: Mapping[str, str], amount: str) -> int:
+    """The yen that a row of debit and credit adds to the receivables; ``amount`` is the name of the columns with the amounts."""
+    account = settings.receivable
+    debited = (row["借方勘定科目"], row["借方補助科目"], row["借方部門"])
+    is_debit = debited == (account.account, account.sub_account, account.department)
+    return int(row[f"借方{amount}"]) if is_debit else -int(row[f"貸方{amount}"])
 
 
 def tax_code(form: AccountingFormatSettings, posting: Posting) -> str:

@@ -6,7 +6,7 @@ reduces sales.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from include.skillreport.billing.accounting.csv_form import (
     CsvForm,
@@ -17,7 +17,7 @@ from include.skillreport.billing.accounting.csv_form import (
     yen,
 )
 from include.skillreport.billing.accounting.entries import Entry, Posting, postings
-from include.skillreport.billing.accounting.journal import tax_code
+from include.skillreport.billing.accounting.journal import tax_code, to_receivable
 from include.skillreport.billing.settings import AccountingSettings, AccountSettings
 
 # The header of the template, unedited. Sources: the vendor's help pages 「仕訳帳」をインポートする (biz.moneyforward.com,
@@ -82,7 +82,10 @@ def moneyforward(settings: AccountingSettings) -> CsvForm:
                 *[""] * 7,
             ]
 
-    return CsvForm("moneyforward", COLUMNS, settings.moneyforward.encoding, "\n", rows)
+    def yen_of(row: Mapping[str, str]) -> int:
+        return to_receivable(settings, row, "金額(円)")
+
+    return CsvForm("moneyforward", COLUMNS, settings.moneyforward.encoding, "\n", rows, yen_of)
 
 
 def _side(account: AccountSettings, partner: str, code: str, posting: Posting, *, tax: str) -> list[str]:

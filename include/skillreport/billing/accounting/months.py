@@ -1,6 +1,6 @@
 """Accounting months: open until they are handed over to the accountant, then closed. Months are first days (Asia/Tokyo).
 
-No document is added to a closed month (the trigger ``accounting_month`` of ``batch.invoice``), and its files are never written again.
+No document is booked in a closed month (the trigger ``book`` of ``batch.invoice``), and its files are never written again.
 """
 
 from __future__ import annotations
@@ -15,35 +15,49 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from include.skillreport.billing.accounting.csv_form import CsvForm
-from include.skillreport.billing.accounting.files import WrittenFile, lock_month, write_files
+from include.skillreport.billing.accounting.files import (
+    WrittenFile,
+    delete_provisional,
+    delete_unrecorded,
+    file_key,
+    forms_of,
+    lock_month,
+    write_files,
+)
+from include.skillreport.billing.accounting.list_changes import Change, changes_between
+from include.skillreport.billing.accounting.readiness import Accepted, require_billed, require_earlier_billed
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.periods import Period
+from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.object_store import ObjectStore
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# A transaction that dates, finalises or voids documents holds this lock in shared mode until its end (the trigger accounting_month of
-# batch.invoice takes it too). Take it before the lock of a month's files.
+# A transaction that finalises or voids documents holds this lock in shared mode until its end (the trigger book of batch.invoice takes it
+# too). Take it before the lock of a month's files.
 _HAND_OVER_LOCK = (180201, 0)
-
-# The trigger's constraint name for a document that is dated in a closed month.
-OPEN_MONTH_CONSTRAINT = "accounting_month_is_open"
 
 
 @dataclass(frozen=True)
 class HandedOverMonth:
-    """A closed month. ``handed_over_at`` is aware."""
+    """A closed month. ``handed_over_at`` is aware. ``changes`` are those since the last provisional list; None: there was none."""
 
     month: date
     handed_over_at: datetime
     handed_over_by: str
     files: tuple[WrittenFile, ...]
+    changes: tuple[Change, ...] | None
+
+
+def keep_open(connection: psycopg.Connection) -> None:
+    """Close no month before the transaction ends. Taken before the locks of invoices, so that a hand-over causes no deadlock."""
+    connection.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", _HAND_OVER_LOCK)
 
 
 def first_open_day(connection: psycopg.Connection) -> date:
     """The first day after the last closed month; ``date.min`` if no month is closed. No month is closed before the transaction ends."""
-    connection.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", _HAND_OVER_LOCK)
+    keep_open(connection)
     last = _SQL.column(connection, "last_closed_month")[0]
     return Period.month_of(last).next_day if last else date.min
 
@@ -56,56 +70,73 @@ def touched_months(platform: psycopg.Connection, execution_id: str) -> list[date
 def write_open_month(
     platform: psycopg.Connection, month: date, forms: tuple[CsvForm, ...], store: ObjectStore
 ) -> bool:
-    """Write the month's files, unless the month is closed. Returns whether they are written."""
+    """Write the month's provisional files, unless the month is closed. Returns whether they are written."""
     with platform.transaction():
         if month < first_open_day(platform):
             return False
         lock_month(platform, month)
-        write_files(platform, month, forms, store)
+        delete_unrecorded(month, forms, store)
+        write_files(platform, month, forms, store, is_final=False)
         return True
+
+
+def repair_files(platform: psycopg.Connection, store: ObjectStore) -> None:
+    """Delete the provisional files of closed months that a killed hand-over has left."""
+    last = _SQL.column(platform, "last_closed_month")[0]
+    if last:
+        delete_provisional(last, store, is_repair=True)
 
 
 def hand_over(
     platform: psycopg.Connection,
     month: date,
-    forms: tuple[CsvForm, ...],
+    terms: Terms,
     store: ObjectStore,
     *,
     run_date: date,
     actor: str,
     execution_id: str,
-    closes_earlier: bool = False,
+    accepted: Accepted,
 ) -> HandedOverMonth:
-    """Write the month's files for the last time, and close the month. A retry of the same run returns the closed month.
+    """Write the month's final files, close the month, and delete its provisional files. A retry of the same run returns the closed month.
 
-    Documents that are finalised or voided at the same time wait, and belong to the next months. With ``closes_earlier``, the first
-    hand-over also closes the earlier months, without files: the accountant has their documents from another system or version.
-    :raises BillingError: the month is not over on ``run_date``, it is closed, or an earlier open month has documents.
+    Documents that are finalised or voided at the same time wait, and belong to the next months.
+    :raises BillingError: the month is not over on ``run_date``, it is closed, an earlier open month has documents, or its invoices are not
+        complete.
     """
     with platform.transaction():
         platform.execute("SELECT pg_advisory_xact_lock(%s, %s)", _HAND_OVER_LOCK)
         lock_month(platform, month)
-        closed = _find(platform, month)
-        if closed and closed["execution_id"] == execution_id:
-            return _handed_over(closed)
-        _require_closable(platform, month, run_date, closed, closes_earlier=closes_earlier)
-        files = write_files(platform, month, forms, store)
-        row = _SQL.row(
-            platform.cursor(row_factory=dict_row),
-            "record_hand_over",
-            month=month,
-            handed_over_by=actor,
-            execution_id=execution_id,
-            files=Jsonb([file.as_json() for file in files]),
-        )
-        return _handed_over(row)
+        row = _find(platform, month)
+        if row is None or row["execution_id"] != execution_id:
+            _require_closable(platform, month, run_date, row, closes_earlier=accepted.earlier_months)
+            require_earlier_billed(platform, month, terms, accepted, first_open_day(platform))
+            require_billed(platform, month, terms, accepted)
+            row = _close(platform, month, forms_of(terms.settings.accounting), store, actor, execution_id)
+    # After the commit: a month that stays open keeps its provisional files.
+    delete_provisional(month, store)
+    return _handed_over(row)
 
 
-def month_closed_error() -> BillingError:
-    """A document is dated in a month that was closed at the same time."""
-    return BillingError(
-        "MONTH_HANDED_OVER",
-        "発行日の月は会計へ引き渡し済みです。引き渡し済みの最後の月より後の発行日で、もう一度実行してください",
+def _close(
+    platform: psycopg.Connection,
+    month: date,
+    forms: tuple[CsvForm, ...],
+    store: ObjectStore,
+    actor: str,
+    execution_id: str,
+) -> dict[str, Any]:
+    files = write_files(platform, month, forms, store, is_final=True)
+    earlier, later = (file_key(forms[0], month, is_final=is_final) for is_final in (False, True))
+    changes = changes_between(store, earlier, later)
+    return _SQL.row(
+        platform.cursor(row_factory=dict_row),
+        "record_hand_over",
+        month=month,
+        handed_over_by=actor,
+        execution_id=execution_id,
+        files=Jsonb([file.as_json() for file in files]),
+        changes=None if changes is None else Jsonb([change.as_json() for change in changes]),
     )
 
 
@@ -158,4 +189,5 @@ def _handed_over(row: dict[str, Any]) -> HandedOverMonth:
         row["handed_over_at"],
         row["handed_over_by"],
         tuple(WrittenFile(**file) for file in row["files"]),
+        None if row["changes"] is None else tuple(Change(**change) for change in row["changes"]),
     )

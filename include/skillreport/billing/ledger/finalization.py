@@ -1,4 +1,4 @@
-"""Finalising: gives invoices their number and dates, and writes the application's rows."""
+"""Finalising: gives invoices their number, their dates and the day of their booking, and writes the application's rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psycopg
 
-from include.skillreport.billing.accounting.months import OPEN_MONTH_CONSTRAINT, month_closed_error
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
@@ -38,8 +37,9 @@ def finalize(
 ) -> dict[str, str | None]:
     """Finalise drafts, by invoice id, in this order; returns numbers by invoice id. A total of 0 gets no number.
 
-    The transaction locks the month's counter until it ends.
-    :raises BillingError: the terms are a sample, the accountant has the month of ``issued_on``, or a month was closed after it was read.
+    The transaction locks the month's counter until it ends. A document whose accounting month is handed over is booked on the first open
+    day.
+    :raises BillingError: the terms are a sample, or a tenant's month was closed after it was read.
     """
     if not drafts:
         return {}
@@ -54,14 +54,13 @@ def finalize(
                         "invoice_id": invoice_id,
                         **asdict(dates),
                         "approved_by": (approved_by or {}).get(invoice_id),
+                        "books_period_end": terms.settings.accounting.booked_on == "period_end",
                     }
                     for invoice_id, dates in drafts.items()
                 ],
                 returning=True,
             )
         except psycopg.errors.RestrictViolation as error:
-            if error.diag.constraint_name == OPEN_MONTH_CONSTRAINT:
-                raise month_closed_error() from error
             if error.diag.constraint_name == _STAYS_CLOSED_CONSTRAINT:
                 raise BillingError(
                     "MONTH_CLOSED",

@@ -15,6 +15,7 @@ ORDER BY month;
 -- order.
 SELECT
     entry.booking,
+    entry.accrued_on,
     entry.booked_on,
     invoice.status,
     invoice.content,
@@ -22,17 +23,19 @@ SELECT
     invoice.issued_on,
     invoice.due_on,
     coalesce(profile.partner_code, invoice.content ->> 'tenant_code') AS partner_code,
-    coalesce((invoice.inputs #>> '{exchange_rate,yen_per_unit}')::numeric, (
-        -- A credit note uses the rate of its invoice.
-        SELECT rate.yen_per_unit
-        FROM batch.exchange_rate AS rate
-        WHERE
-            rate.currency = invoice.currency
-            AND date_trunc('month', rate.rate_date::timestamp)
-            = date_trunc('month', coalesce(original.issued_on, invoice.issued_on)::timestamp)
-        ORDER BY rate.rate_date DESC
-        LIMIT 1
-    )) AS yen_per_unit,
+    coalesce(
+        nullif(invoice.inputs -> 'exchange_rate', 'null'),
+        (
+            SELECT jsonb_build_object('yen_per_unit', rate.yen_per_unit::text, 'rate_date', rate.rate_date)
+            FROM batch.exchange_rate AS rate
+            WHERE
+                rate.currency = invoice.currency
+                AND date_trunc('month', rate.rate_date::timestamp) = date_trunc('month', service.accrued_on::timestamp)
+            ORDER BY rate.rate_date DESC
+            LIMIT 1
+        )
+    ) AS exchange_rate,
+    service.accrued_on AS service_day,
     -- The yen of a credit note depend on its invoice and on the invoice's credit notes before it.
     CASE WHEN invoice.currency <> 'JPY' THEN original.content END AS original_content,
     CASE
@@ -48,6 +51,8 @@ SELECT
 FROM batch.accounting_entry AS entry
 INNER JOIN batch.invoice ON entry.invoice_id = invoice.invoice_id
 LEFT JOIN batch.invoice AS original ON invoice.credits_invoice_id = original.invoice_id
+-- A credit note uses the rate of its invoice.
+CROSS JOIN LATERAL (SELECT coalesce(original.accrued_on, invoice.accrued_on) AS accrued_on) AS service
 LEFT JOIN batch.billing_profile AS profile ON invoice.tenant_id = profile.tenant_id
 WHERE entry.booked_on BETWEEN %(first_day)s AND %(last_day)s
 ORDER BY
@@ -60,15 +65,73 @@ SELECT min(date_trunc('month', booked_on::timestamp))::date
 FROM batch.accounting_entry
 WHERE booked_on >= %(first_open_day)s AND booked_on < %(month)s;
 
+-- name: runs_of_month
+-- Runs across tenants, as batch_platform. The runs that have billed a month, the newest first. Dry runs do not count.
+-- is_working: it is running, or a cleared task works on it again. covers_all: it was for all tenants, and each has an outcome.
+SELECT
+    log.dag_id,
+    log.run_id,
+    log.status = 'running' OR log.reopened_at IS NOT null AS is_working,
+    log.status <> 'running'
+    AND coalesce(log.parameters -> 'tenants', '[]') IN ('[]', 'null')
+    AND (log.total_tenants > 0 OR log.status = 'completed')
+    AND NOT EXISTS (
+        SELECT FROM batch.tenant_outcome AS outcome
+        WHERE outcome.execution_id = log.execution_id AND outcome.status = 'pending'
+    ) AS covers_all
+FROM batch.execution_log AS log
+WHERE
+    log.batch_id = %(batch_id)s AND NOT log.dry_run
+    AND date_trunc('month', log.business_date::timestamp)::date = %(billed_month)s
+ORDER BY log.started_at DESC;
+
+-- name: unsettled_tenants
+-- Runs across tenants, as batch_platform. The tenants whose last outcome of the month is a failure, without a final invoice and
+-- without a held draft. A void or a full credit closes the month, so it settles the tenant too. An attempt that did not
+-- reach a tenant says nothing about it.
+SELECT coalesce(tenant.tenant_code, last.tenant_id) AS tenant_code, coalesce(last.error_message, '') AS reason
+FROM (
+    SELECT DISTINCT ON (outcome.tenant_id) outcome.tenant_id, outcome.status, outcome.error_message
+    FROM batch.execution_log AS log
+    INNER JOIN batch.tenant_outcome AS outcome ON log.execution_id = outcome.execution_id
+    WHERE
+        log.batch_id = %(batch_id)s AND NOT log.dry_run AND outcome.status <> 'pending'
+        AND date_trunc('month', log.business_date::timestamp)::date = %(billed_month)s
+    ORDER BY outcome.tenant_id ASC, log.started_at DESC
+) AS last
+LEFT JOIN batch.all_tenant AS tenant ON last.tenant_id = tenant.tenant_id
+WHERE
+    last.status = 'failed'
+    AND NOT EXISTS (
+        SELECT FROM batch.invoice
+        WHERE
+            invoice.tenant_id = last.tenant_id AND invoice.period_start = %(billed_month)s AND invoice.kind = 'invoice'
+            AND (
+                invoice.status IN ('finalized', 'sent')
+                OR invoice.number IS NOT null
+                OR (invoice.status = 'draft' AND invoice.hold_reason IS NOT null)
+            )
+    )
+ORDER BY tenant_code;
+
+-- name: held_tenants
+-- Runs across tenants, as batch_platform. The tenants whose invoice of the month waits for an approval.
+SELECT invoice.content ->> 'tenant_code' AS tenant_code
+FROM batch.invoice
+WHERE
+    invoice.period_start = %(billed_month)s AND invoice.kind = 'invoice' AND invoice.status = 'draft'
+    AND invoice.hold_reason IS NOT null
+ORDER BY tenant_code;
+
 -- name: find_hand_over
-SELECT month, handed_over_at, handed_over_by, execution_id, files
+SELECT month, handed_over_at, handed_over_by, execution_id, files, changes
 FROM batch.accounting_month
 WHERE month = %(month)s;
 
 -- name: record_hand_over
-INSERT INTO batch.accounting_month (month, handed_over_by, execution_id, files)
-VALUES (%(month)s, %(handed_over_by)s, %(execution_id)s, %(files)s)
-RETURNING month, handed_over_at, handed_over_by, execution_id, files;
+INSERT INTO batch.accounting_month (month, handed_over_by, execution_id, files, changes)
+VALUES (%(month)s, %(handed_over_by)s, %(execution_id)s, %(files)s, %(changes)s)
+RETURNING month, handed_over_at, handed_over_by, execution_id, files, changes;
 
 -- name: document_index
 -- Runs across tenants, as batch_platform. All numbered documents of a billing month, including void ones with their amounts.

@@ -79,13 +79,30 @@ ON CONFLICT (tenant_id, period_start) WHERE kind = 'invoice' AND status <> 'void
 RETURNING tenant_id, invoice_id;
 
 -- name: finalize_invoice
--- A trigger assigns the number. It locks the row of the counter until the transaction ends.
+-- A trigger assigns the number. It locks the row of the counter until the transaction ends. Another trigger sets booked_on from
+-- accrued_on. The service of an invoice is completed on the last day of its plans, otherwise on that of its one-off lines.
 UPDATE batch.invoice
 SET
     status = 'finalized',
     issued_on = %(issued_on)s,
     leaves_on = %(leaves_on)s,
     due_on = %(due_on)s,
+    accrued_on = CASE
+        WHEN %(books_period_end)s AND invoice.kind = 'invoice'
+            THEN
+                coalesce(
+                    (
+                        SELECT max((part.value #>> '{plan_part,part,end}')::date)
+                        FROM jsonb_array_elements(invoice.inputs -> 'parts') AS part
+                    ),
+                    (
+                        SELECT max((extra.value ->> 'charged_on')::date)
+                        FROM jsonb_array_elements(invoice.inputs -> 'extra_charges') AS extra
+                    ),
+                    invoice.period_end
+                )
+        ELSE %(issued_on)s
+    END,
     approved_by = %(approved_by)s
 WHERE invoice_id = %(invoice_id)s AND status = 'draft'
 RETURNING invoice_id, number;

@@ -71,7 +71,7 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         """The settlement of the context's only tenant. If the month would get another invoice: None, and nothing is written."""
         run = work.run
         instructions = Instructions(
-            issued_on=self._billing.issue_date(work.connection, run.business_date, run.run_date),
+            issued_on=self._billing.issue_date(run.business_date, run.run_date),
             actor=run.execution_id,
             resumable=True,
             allow_incomplete=bool(item.figures["allow_incomplete"]),

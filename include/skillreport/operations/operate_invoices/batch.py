@@ -20,7 +20,14 @@ from include.skillreport.core.execution.batch import (
 )
 from include.skillreport.core.execution.sharding import Tenant
 from include.skillreport.operations.form import Operation
-from include.skillreport.operations.operate_invoices import form, invoices, letters, one_off_lines, payments
+from include.skillreport.operations.operate_invoices import (
+    accounting_month,
+    form,
+    invoices,
+    letters,
+    one_off_lines,
+    payments,
+)
 from include.skillreport.operations.operate_invoices.form import FORM
 
 # The work of each operation that works tenant by tenant: it gets the billing, the step's work, the entered values and a tenant's id.
@@ -97,18 +104,9 @@ class InvoiceOperations(BillingBatch):
 
     def finish(self, work: Work) -> None:
         """Hand the month over, or write the files of all tenants if the operation may have changed them."""
-        entered, run = FORM.entered(work.run.options), work.run
+        entered = FORM.entered(work.run.options)
         if isinstance(entered, form.HandOver):
-            self._billing.hand_over(
-                work.connection,
-                entered.accounting_month,
-                run_date=run.run_date,
-                actor=run.person,
-                execution_id=run.execution_id,
-                store=work.files,
-                # The reason states that the accountant has the earlier months' documents. The run's options contain it.
-                closes_earlier=bool(entered.reason),
-            )
+            accounting_month.hand_over(self._billing, work, entered)
         elif not entered.is_read_only:
             super().finish(work)
 
@@ -117,7 +115,7 @@ class InvoiceOperations(BillingBatch):
         reissue = entered if isinstance(entered, form.Reissue) else None
         is_approved = isinstance(entered, form.Approve) or (reissue is not None and reissue.accept_change)
         instructions = Instructions(
-            issued_on=self._billing.issue_date(work.connection, run.business_date, run.run_date),
+            issued_on=self._billing.issue_date(run.business_date, run.run_date),
             actor=run.execution_id,
             resumable=True,
             allow_incomplete=entered.allow_incomplete,

@@ -143,9 +143,20 @@ AccountingMonth = Annotated[
     date,
     Month(
         "会計月",
-        "引き渡す月のどれか 1 日（書類の日付の月。YYYY-MM-DD）。終わった月だけです。"
+        "引き渡す月のどれか 1 日（取引日の月。YYYY-MM-DD）。BATCH-018-02 が終わった月だけです。"
         "前の月の書類も渡し済みなら、初回だけ「理由」を書くとまとめて閉じます。",
     ),
+]
+WithoutFailed = Annotated[
+    bool,
+    Flag(
+        "失敗したテナントを除いて引き渡す",
+        "BATCH-018-02 で失敗したままのテナントの請求は、後で確定した日に開いている月に入ります。",
+    ),
+]
+WithHeld = Annotated[
+    bool,
+    Flag("保留中の請求を残して引き渡す", "保留中の請求は、後で承認した日に開いている月に入ります。"),
 ]
 PaidOn = Annotated[date, Day("入金日", "口座に入金された日。返金なら返した日（日本時間、YYYY-MM-DD）。")]
 PaidAmount = Annotated[Decimal, Number("入金額", "請求書の通貨での額。一部でもかまいません。例: 11000")]
@@ -321,11 +332,13 @@ class Carry(TenantOperation):
 
 @FORM.add("hand_over", "会計月の引き渡し")
 class HandOver(Operation):
-    """その月の会計ファイルを最後に書き、以後は変えません。"""
+    """その月の会計ファイルを確定し、以後は変えません。取り込むのは、この後のファイルだけです。"""
 
     accounting_month: AccountingMonth
     # It states that the accountant has the earlier months' documents.
     reason: Reason = ""
+    without_failed: WithoutFailed = False
+    with_held: WithHeld = False
 
 
 @FORM.add("record_payment", "入金の記録")

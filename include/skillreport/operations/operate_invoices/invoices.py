@@ -42,7 +42,7 @@ def credit(
             work.connection,
             invoice_of_month(work.connection, tenant_id, period),
             entered.reason,
-            issued_on=billing.issue_date(work.connection, run.business_date, run.run_date),
+            issued_on=billing.issue_date(run.business_date, run.run_date),
             actor=run.execution_id,
             parts=[_part(line) for line in entered.credit_lines]
             if isinstance(entered, form.PartCredit)

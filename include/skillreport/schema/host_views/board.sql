@@ -109,7 +109,7 @@ SELECT
         WHEN invoice.total = 0 THEN 'zero'
         ELSE 'finalized'
     END AS state,
-    invoice.number, invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.currency, invoice.total,
+    invoice.number, invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.booked_on, invoice.currency, invoice.total,
     invoice.yen_total, invoice.counterparty,
     invoice.content ->> 'tenant_code' AS tenant_code,
     jsonb_set(invoice.content, '{recipient,email}', 'null') AS content,

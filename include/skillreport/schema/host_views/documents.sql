@@ -32,32 +32,57 @@ GRANT SELECT ON batch.document_search TO batch_platform;
 COMMENT ON VIEW batch.document_search IS
 'One row per numbered document and file, or one without a file. A void document keeps its amount.';
 
--- The month of the books of each document (booked_on, Asia/Tokyo): a document belongs to the month of its date. If that month was
--- handed over before the document was voided, the day of the void has a reversal. Otherwise the document counts as void.
+-- The entries of the books (booked_on, Asia/Tokyo). If the month of a document was handed over before the document was voided,
+-- the day of the void has a reversal. Otherwise the document counts as void. accrued_on is the day to which the entry belongs:
+-- booked_on is later if that month was handed over.
 CREATE VIEW batch.accounting_entry WITH (security_invoker) AS
 SELECT
-    dated.invoice_id,
-    dated.issued_on AS booked_on,
-    CASE dated.status WHEN 'void' THEN 'void' ELSE 'document' END AS booking,
-    dated.execution_id,
-    dated.voided_by
-FROM batch.invoice AS dated
-WHERE dated.number IS NOT null
+    booked.invoice_id,
+    booked.accrued_on,
+    booked.booked_on,
+    CASE
+        WHEN
+            booked.status = 'void' AND coalesce(
+                booked.voided_at <= (
+                    SELECT closed.handed_over_at
+                    FROM batch.accounting_month AS closed
+                    WHERE closed.month >= date_trunc('month', booked.booked_on::timestamp)::date
+                    ORDER BY closed.month
+                    LIMIT 1
+                ),
+                true
+            )
+            THEN 'void'
+        ELSE 'document'
+    END AS booking,
+    booked.execution_id,
+    booked.voided_by
+FROM batch.invoice AS booked
+WHERE booked.number IS NOT null
 UNION ALL
 SELECT
     voided.invoice_id,
-    (voided.voided_at AT TIME ZONE 'Asia/Tokyo')::date AS booked_on,
+    (voided.voided_at AT TIME ZONE 'Asia/Tokyo')::date AS accrued_on,
+    greatest(
+        (voided.voided_at AT TIME ZONE 'Asia/Tokyo')::date,
+        (
+            SELECT (max(closed.month) + interval '1 month')::date
+            FROM batch.accounting_month AS closed
+            WHERE closed.handed_over_at < voided.voided_at
+        )
+    ) AS booked_on,
     'reversal' AS booking,
     voided.execution_id,
     voided.voided_by
 FROM batch.invoice AS voided
 WHERE
     voided.number IS NOT null
+    AND voided.voided_at IS NOT null
     -- A hand-over closes its month, and the earlier months that are still open.
     AND voided.voided_at > (
         SELECT closed.handed_over_at
         FROM batch.accounting_month AS closed
-        WHERE closed.month >= date_trunc('month', voided.issued_on::timestamp)::date
+        WHERE closed.month >= date_trunc('month', voided.booked_on::timestamp)::date
         ORDER BY closed.month
         LIMIT 1
     );

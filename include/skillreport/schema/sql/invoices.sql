@@ -11,6 +11,8 @@ CREATE TABLE batch.invoice (
     issued_on date,
     leaves_on date,
     due_on date,
+    accrued_on date,
+    booked_on date,
     currency text NOT NULL,
     total numeric NOT NULL,
     yen_total numeric GENERATED ALWAYS AS (
@@ -46,7 +48,11 @@ CREATE TABLE batch.invoice (
     void_reason text,
     voided_by text,
     CHECK ((kind = 'credit') = (credits_invoice_id IS NOT null AND credit_reason IS NOT null)),
-    CHECK (status NOT IN ('finalized', 'sent') OR (finalized_at IS NOT null AND issued_on IS NOT null)),
+    CHECK (
+        status NOT IN ('finalized', 'sent')
+        OR (finalized_at IS NOT null AND issued_on IS NOT null AND accrued_on IS NOT null AND booked_on IS NOT null)
+    ),
+    CHECK (booked_on >= accrued_on),
     CHECK (status NOT IN ('finalized', 'sent') OR (number IS NOT null) = (total <> 0)),
     CHECK ((status = 'void') = (voided_at IS NOT null AND void_reason IS NOT null AND voided_by IS NOT null)),
     CONSTRAINT invoice_credits_within_total CHECK (abs(credited_total) <= abs(total)),
@@ -68,6 +74,8 @@ CREATE INDEX invoice_by_execution ON batch.invoice (execution_id);
 CREATE INDEX invoice_by_voider ON batch.invoice (voided_by) WHERE voided_by IS NOT null;
 -- What the search filters by, without reading the document.
 CREATE INDEX invoice_by_date ON batch.invoice (issued_on, yen_total) WHERE number IS NOT null;
+-- The entries of a month of the books.
+CREATE INDEX invoice_by_booking ON batch.invoice (booked_on) WHERE number IS NOT null;
 CREATE INDEX invoice_by_counterparty ON batch.invoice (counterparty text_pattern_ops, issued_on) WHERE number IS NOT null;
 -- The search over the documents of all years by amount alone, and by the beginning of the number.
 CREATE INDEX invoice_by_amount ON batch.invoice (yen_total, issued_on) WHERE number IS NOT null;
@@ -82,14 +90,15 @@ WHERE kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent'
 CALL batch.make_tenant_table('batch.invoice');
 -- The guard looks whether a credit exists.
 CREATE POLICY guard ON batch.invoice FOR SELECT TO batch_owner USING (true);
--- The number and the times of its life are the database's to give (guard_invoice); across tenants invoices are only read.
+-- The number, the times of its life (guard_invoice) and the day of its booking (book_invoice) are the database's to give; across
+-- tenants invoices are only read.
 REVOKE INSERT, UPDATE, DELETE ON batch.invoice FROM batch_tenant, batch_platform;
 GRANT INSERT (
     invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash, hold_reason,
     again_reason, credits_invoice_id, credit_reason, execution_id
 ), UPDATE (
-    status, issued_on, leaves_on, due_on, currency, total, content, inputs, input_hash, hold_reason, approved_by, again_reason,
-    credited, credited_total, paid_total, marked_paid, execution_id, void_reason, voided_by
+    status, issued_on, leaves_on, due_on, accrued_on, currency, total, content, inputs, input_hash, hold_reason, approved_by,
+    again_reason, credited, credited_total, paid_total, marked_paid, execution_id, void_reason, voided_by
 ) ON batch.invoice TO batch_tenant;
 COMMENT ON TABLE batch.invoice IS
 'Invoices, credit notes and replacements. content is the document, inputs are its facts, input_hash is their SHA-256. '
@@ -97,6 +106,10 @@ COMMENT ON TABLE batch.invoice IS
 COMMENT ON COLUMN batch.invoice.number IS 'INV-YYYY-MM-NNN or CRN-YYYY-MM-NNN, gapless per month; none for a total of 0';
 COMMENT ON COLUMN batch.invoice.leaves_on IS
 'The planned day on which the letter leaves (BATCH-019-01); null: no letter is sent';
+COMMENT ON COLUMN batch.invoice.accrued_on IS
+'The day (Asia/Tokyo) to which its booking belongs: the last day of the service, or its issue date; null while it is a draft';
+COMMENT ON COLUMN batch.invoice.booked_on IS
+'The day (Asia/Tokyo) of its booking: accrued_on, or the first open day if that month was handed over before it was finalised';
 COMMENT ON COLUMN batch.invoice.yen_total IS
 'In yen at the rate of the document or of its inputs; null: neither has a rate';
 COMMENT ON COLUMN batch.invoice.credited IS 'Credited in full: the tenant''s month is closed, as after a void';
@@ -133,13 +146,13 @@ BEGIN
         RETURN OLD;
     END IF;
     IF OLD.status <> 'draft' AND (
-        OLD.tenant_id, OLD.kind, OLD.period_start, OLD.period_end, OLD.number, OLD.issued_on, OLD.leaves_on, OLD.due_on, OLD.currency, OLD.total,
-        OLD.content, OLD.inputs, OLD.input_hash, OLD.credits_invoice_id, OLD.finalized_at, OLD.hold_reason, OLD.approved_by,
-        OLD.again_reason, OLD.execution_id
+        OLD.tenant_id, OLD.kind, OLD.period_start, OLD.period_end, OLD.number, OLD.issued_on, OLD.leaves_on, OLD.due_on,
+        OLD.accrued_on, OLD.booked_on, OLD.currency, OLD.total, OLD.content, OLD.inputs, OLD.input_hash, OLD.credits_invoice_id,
+        OLD.finalized_at, OLD.hold_reason, OLD.approved_by, OLD.again_reason, OLD.execution_id
     ) IS DISTINCT FROM (
-        NEW.tenant_id, NEW.kind, NEW.period_start, NEW.period_end, NEW.number, NEW.issued_on, NEW.leaves_on, NEW.due_on, NEW.currency, NEW.total,
-        NEW.content, NEW.inputs, NEW.input_hash, NEW.credits_invoice_id, NEW.finalized_at, NEW.hold_reason, NEW.approved_by,
-        NEW.again_reason, NEW.execution_id
+        NEW.tenant_id, NEW.kind, NEW.period_start, NEW.period_end, NEW.number, NEW.issued_on, NEW.leaves_on, NEW.due_on,
+        NEW.accrued_on, NEW.booked_on, NEW.currency, NEW.total, NEW.content, NEW.inputs, NEW.input_hash, NEW.credits_invoice_id,
+        NEW.finalized_at, NEW.hold_reason, NEW.approved_by, NEW.again_reason, NEW.execution_id
     ) THEN
         RAISE restrict_violation USING MESSAGE = format('invoice %s is %s and never changes', OLD.number, OLD.status);
     END IF;
@@ -288,36 +301,38 @@ CREATE TABLE batch.accounting_month (
     handed_over_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     handed_over_by text NOT NULL,
     execution_id text NOT NULL,
-    files jsonb NOT NULL
+    files jsonb NOT NULL,
+    changes jsonb
 );
 CALL batch.make_reference_table('batch.accounting_month');
 CREATE POLICY guard ON batch.accounting_month FOR SELECT TO batch_owner USING (true);
--- A month stays handed over. Tenants' work reads the table, because it dates documents after the last month.
+-- A month stays handed over. Tenants' work reads the table.
 REVOKE UPDATE, DELETE ON batch.accounting_month FROM batch_platform;
 COMMENT ON TABLE batch.accounting_month IS
 'Calendar months (Asia/Tokyo) that were handed over to the accountant. The newest one closes all earlier months.';
 COMMENT ON COLUMN batch.accounting_month.files IS
-'Per file: key, location, sha256, bytes, rows (without the header)';
+'Per file: key, location, sha256, bytes, rows (without the header), yen (the sum of its receivables)';
+COMMENT ON COLUMN batch.accounting_month.changes IS
+'The documents that differ from the last provisional list: number, kind, before and after; null: there was no such list';
 
--- A document belongs to the month of its date. The name sorts before "guard", so this trigger fires first: a void gets its time
--- while the lock is held. The void is then before a hand-over exactly if the hand-over sees it.
-CREATE FUNCTION batch.guard_accounting_month() RETURNS trigger
+-- A document is booked on its own day, or on the first open day if the accountant has that month. The trigger's name sorts before
+-- "guard", so it fires first: a void gets its time while the lock is held. The void is then before a hand-over exactly if the
+-- hand-over sees it.
+CREATE FUNCTION batch.book_invoice() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     -- The hand-over holds this lock exclusively (include/skillreport/billing/accounting/months.py).
     PERFORM pg_advisory_xact_lock_shared(180201, 0);
-    IF NEW.status = 'finalized' AND EXISTS (
-        SELECT FROM batch.accounting_month AS closed
-        WHERE closed.month >= date_trunc('month', NEW.issued_on::timestamp)::date
-    ) THEN
-        RAISE restrict_violation USING
-            MESSAGE = format('the month of %s is handed over to the accountant', NEW.issued_on),
-            CONSTRAINT = 'accounting_month_is_open';
+    IF NEW.status = 'finalized' THEN
+        NEW.booked_on := greatest(
+            NEW.accrued_on,
+            (SELECT (max(closed.month) + interval '1 month')::date FROM batch.accounting_month AS closed)
+        );
     END IF;
     RETURN NEW;
 END;
 $$;
-REVOKE EXECUTE ON FUNCTION batch.guard_accounting_month() FROM public;
-CREATE TRIGGER accounting_month BEFORE UPDATE OF status ON batch.invoice
+REVOKE EXECUTE ON FUNCTION batch.book_invoice() FROM public;
+CREATE TRIGGER book BEFORE UPDATE OF status ON batch.invoice
 FOR EACH ROW WHEN (old.status <> new.status AND new.status IN ('finalized', 'void'))
-EXECUTE FUNCTION batch.guard_accounting_month();
+EXECUTE FUNCTION batch.book_invoice();

@@ -1,0 +1,129 @@
+"""Whether a month can be handed over: BATCH-018-02 has billed it, no tenant is left, and no draft is held."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+import psycopg
+
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.periods import Period
+from include.skillreport.billing.terms import Terms
+from include.skillreport.core.catalog import TENANT_BILLING
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.digest import listed, one_line
+
+_SQL = Statements(Path(__file__).parents[1])
+
+_LATER = "後で確定した請求は、引き渡していない最初の日に計上します"
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What the person who hands a month over accepts: failed tenants and held drafts are left out.
+
+    ``earlier_months``: the first hand-over closes earlier months, whose documents the accountant has from another system or version.
+    """
+
+    earlier_months: bool = False
+    failed_tenants: bool = False
+    held_drafts: bool = False
+
+
+NOTHING_ACCEPTED = Accepted()
+
+
+def billed_month(month: date, terms: Terms) -> date:
+    """The first day of the month whose invoices are booked in an accounting month."""
+    if terms.settings.accounting.booked_on == "period_end":
+        return month
+    # The invoices of a month are issued in the next one.
+    return Period.month_of(Period.month_of(month).previous_day).start
+
+
+def require_billed(platform: psycopg.Connection, month: date, terms: Terms, accepted: Accepted) -> None:
+    """Check that the invoices of an accounting month are complete. A month before the first one to bill has none.
+
+    A run of all tenants must have ended. What a later run or operation has settled is not failed.
+    :raises BillingError: no run, a run that has not ended or has failed, failed tenants, or held drafts. It says what to do.
+    """
+    billed = billed_month(month, terms)
+    first = terms.settings.first_month
+    if first is None or billed < first:
+        return
+    _require_run(platform, month, billed)
+    name = f"会計月 {month:%Y-%m} は引き渡せません。{billed:%Y-%m} 分の"
+    failed = _SQL.rows(platform, "unsettled_tenants", billed_month=billed, batch_id=TENANT_BILLING.id)
+    if failed and not accepted.failed_tenants:
+        tenants = "、".join(
+            listed(failed, lambda row: f"{row['tenant_code']}: {one_line(row['reason'])}", "ほか {} 件")
+        )
+        raise BillingError(
+            "MONTH_HAS_FAILED_TENANTS",
+            f"{name}請求に失敗したままのテナントが {len(failed)} 件あります（{tenants}）。"
+            f"原因を直して消去するか、「失敗したテナントを除いて引き渡す」を選んでください。{_LATER}",
+        )
+    held = _SQL.column(platform, "held_tenants", billed_month=billed)
+    if held and not accepted.held_drafts:
+        tenants = "、".join(listed(held, str, "ほか {} 件"))
+        raise BillingError(
+            "MONTH_HAS_HELD_INVOICES",
+            f"{name}保留中の請求が {len(held)} 件あります（{tenants}）。"
+            f"承認するか取り消すか、「保留中の請求を残して引き渡す」を選んでください。{_LATER}",
+        )
+
+
+def require_earlier_billed(
+    platform: psycopg.Connection, month: date, terms: Terms, accepted: Accepted, first_open_day: date
+) -> None:
+    """Check the months that close with an accounting month: their invoices could not be booked in them any more.
+
+    At the first hand-over, they are the months with usage and without an invoice; ``accepted.earlier_months`` accepts them.
+    :raises BillingError: as ``require_billed``.
+    """
+    if first_open_day > date.min:
+        while first_open_day < month:
+            require_billed(platform, first_open_day, terms, accepted)
+            first_open_day = Period.month_of(first_open_day).next_day
+        return
+    first = terms.settings.first_month
+    if first is None or accepted.earlier_months:
+        return
+    unbilled = _SQL.column(
+        platform, "months_without_a_run", since=first, period_start=billed_month(month, terms)
+    )
+    if unbilled:
+        raise _not_billed(month, unbilled[0])
+
+
+def _require_run(platform: psycopg.Connection, month: date, billed: date) -> None:
+    """Check that a run of all tenants has ended, and that no run is working."""
+    runs = _SQL.rows(platform, "runs_of_month", billed_month=billed, batch_id=TENANT_BILLING.id)
+    name = f"会計月 {month:%Y-%m} は引き渡せません。{billed:%Y-%m} 分の {TENANT_BILLING.id} "
+    working = next((run for run in runs if run["is_working"]), None)
+    if working:
+        raise BillingError(
+            "MONTH_RUN_RUNNING",
+            f"{name}が実行中です（{working['dag_id']} の {working['run_id']}）。終わってから、もう一度実行してください。"
+            "止まっているなら、その実行を消去してください",
+        )
+    if any(run["covers_all"] for run in runs):
+        return
+    failed = next(iter(runs), None)
+    if failed:
+        raise BillingError(
+            "MONTH_RUN_UNFINISHED",
+            f"{name}が、全テナントでは終わっていません（{failed['dag_id']} の {failed['run_id']}）。"
+            f"原因を直して消去するか、業務日 {billed} で、テナントを指定せずに実行してください",
+        )
+    raise _not_billed(month, billed)
+
+
+def _not_billed(month: date, billed: date) -> BillingError:
+    return BillingError(
+        "MONTH_NOT_BILLED",
+        f"会計月 {month:%Y-%m} は引き渡せません。{billed:%Y-%m} 分の {TENANT_BILLING.id} を実行していません。"
+        f"DAG {TENANT_BILLING.dag_id} を業務日 {billed} で実行してください",
+    )
