@@ -102,6 +102,15 @@ def test_invalid_parts_of_an_invoice_are_not_credited(parts: list[CreditedPart],
         credit(samples.ordinary(), *parts)
 
 
+def test_the_last_quantities_take_what_rounding_up_has_left() -> None:
+    # 10 units for ¥15: each is ¥1.5, and rounded up ¥2. After seven of them, ¥1 is left for the other three.
+    line = samples.line(1, "10 個", "15", quantity="10", unit_amount="1.5", category=TaxCategory.NOT_TAXABLE)
+    original, earlier = samples.invoice([line]), list[Invoice]()
+    for _ in range(8):
+        earlier.append(credit(original, quantity(1, "1"), earlier=earlier, rounding=RoundingMode.CEIL))
+    assert [-note.lines[0].amount for note in earlier] == [2] * 7 + [1]
+
+
 def test_never_more_is_credited_than_earlier_credit_notes_have_left() -> None:
     original = samples.ordinary()
     whole = original.lines[0].amount

@@ -18,7 +18,7 @@ PAYMENT = Payment(NUMBER, date(2026, 11, 5), Decimal(11000), "JPY", "銀行振�
 TODAY = date(2026, 12, 10)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp932"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp932", "utf-16"])
 def test_a_file_is_read_in_the_encodings_of_spreadsheets(encoding: str) -> None:
     content = (HEADER + "\n" + ROW).replace("\n", "\r\n").encode(encoding)
 
@@ -26,11 +26,31 @@ def test_a_file_is_read_in_the_encodings_of_spreadsheets(encoding: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "amount", ["￥11,000", "¥11000", "\\11,000", "11,000円", "１１，０００", "１１０００円"]
+)
+@pytest.mark.parametrize(
+    "day", ["2026年11月5日", "２０２６年１１月０５日", "2026/11/5", "２０２６－１１－０５"]
+)
+def test_amounts_and_days_are_read_as_banks_and_spreadsheets_write_them(amount: str, day: str) -> None:
+    row = f'ＩＮＶ－2026-10-001,{day},"{amount}",ＪＰＹ,銀行振込,F-1\n'
+
+    assert parse_payments((HEADER + row).encode(), "a.csv") == [FileRow(2, PAYMENT)]
+
+
+def test_unicode_text_of_excel_is_separated_by_tabs() -> None:
+    content = (HEADER + ROW.replace('"11,000"', "11000")).replace(",", "\t")
+
+    assert parse_payments(content.encode("utf-16"), "a.txt") == [FileRow(2, PAYMENT)]
+
+
+@pytest.mark.parametrize(
     ("rows", "message"),
     [
         ("INV-1,2026-11-31,1,JPY,振込,F\n", "2 行目「入金日」: '2026-11-31' は日付ではありません"),
         ("INV-1,30.11.2026,1,JPY,振込,F\n", "2 行目「入金日」: '30.11.2026' は日付ではありません"),
-        ("INV-1,2026-11-30,１１０,JPY,振込,F\n", "2 行目「金額」: '１１０' は金額ではありません"),
+        ("INV-1,2026-11-30,￥110,USD,振込,F\n", "2 行目「金額」: '￥110' は金額ではありません"),
+        ("INV-1,2026-11-30,11¥0,JPY,振込,F\n", "2 行目「金額」: '11¥0' は金額ではありません"),
+        ("INV-1,2026年13月1日,1,JPY,振込,F\n", "2 行目「入金日」: '2026年13月1日' は日付ではありません"),
         ("INV-1,2026-11-30,-5,JPY,振込,F\n", "2 行目「金額」: '-5' は金額ではありません"),
         ('INV-1,2026-11-30,"1,1000",JPY,振込,F\n', "2 行目「金額」: '1,1000' は金額ではありません"),
         ("INV-1,2026-11-30,1e3,JPY,振込,F\n", "2 行目「金額」: '1e3' は金額ではありません"),
@@ -76,7 +96,7 @@ def test_another_header_is_refused_with_the_right_one(content: str) -> None:
 
 def test_another_encoding_is_refused() -> None:
     with pytest.raises(ParameterError, match="文字コードが分かりません"):
-        parse_payments(b"\xff\xfe\x00\x81", "a.csv")
+        parse_payments(b"\xff\x00\x81", "a.csv")
 
 
 def payable(**values: object) -> Payable:
@@ -98,7 +118,17 @@ def payable(**values: object) -> Payable:
     ("found", "payment", "message"),
     [
         (None, PAYMENT, "「請求書番号」: 請求書 INV-2026-10-001 は存在しません"),
-        (payable(status="void"), PAYMENT, "「請求書番号」: 請求書 INV-2026-10-001 は取消済み"),
+        (
+            payable(status="void"),
+            PAYMENT,
+            "「請求書番号」: 請求書 INV-2026-10-001 は取消済みのため、入金を記録できません。差し替えた請求書はありません",
+        ),
+        (
+            payable(status="void", replaced_by="INV-2026-10-007"),
+            PAYMENT,
+            "「請求書番号」: 請求書 INV-2026-10-001 は取消済みのため、入金を記録できません。"
+            "差し替えた請求書 INV-2026-10-007 の番号を指定してください",
+        ),
         (payable(kind="credit"), PAYMENT, "「請求書番号」: INV-2026-10-001 は返還請求書"),
         (payable(currency="USD"), PAYMENT, "「通貨」: 請求書 INV-2026-10-001 の通貨は USD です"),
         (

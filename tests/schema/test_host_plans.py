@@ -104,6 +104,9 @@ STATEMENTS: dict[str, Statement] = {
                     "unattached_text",
                 )
             },
+            "sha256_list": [None],
+            "bytes_list": [None],
+            "is_attached_list": [None],
             "notification_id_list": ["invoice-1"],
             "tenant_id_list": ["T1"],
             "scheduled_at": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
@@ -20,6 +21,7 @@ from include.skillreport.billing.terms import load_terms
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.stack import DEMO_SETTINGS
 from local_stack.stand_ins import StandIns
@@ -107,12 +109,14 @@ def retry(database: Database, host: psycopg.Connection, services: StandIns) -> N
 
 
 def test_reminders_are_sent_7_and_21_days_after_the_due_date(
-    database: Database, host: psycopg.Connection, services: StandIns
+    database: Database, host: psycopg.Connection, services: StandIns, tmp_path: Path
 ) -> None:
+    store = ObjectStore(tmp_path / "store")
+    run_billing(database, JUNE, store=store)  # It writes the document.
     sent = {}
     for days in range(30):
         before = len(services.messages)
-        assert notify(database, services, DUE + timedelta(days=days)).status == "completed"
+        assert notify(database, services, DUE + timedelta(days=days), store=store).status == "completed"
         sent[days] = len(services.messages) - before
 
     assert {days: count for days, count in sent.items() if count} == {7: 1, 21: 1}
@@ -121,11 +125,19 @@ def test_reminders_are_sent_7_and_21_days_after_the_due_date(
     for expected in (
         f"請求書番号: {NUMBER}（2026年7月1日 発行、2026年6月分）",
         "お支払期限: 2026年7月31日",
-        "未払額（税込）: 11,000 JPY",
+        "未払額（税込）: 11,000 円",
         "サンプル銀行 本店営業部 普通 1234567",
         "行き違いの場合はご容赦ください。",
     ):
         assert expected in first.text
+    second = services.messages[1]
+    assert second.subject.endswith("【再度のお願い】お支払いのご確認 請求書 INV-2026-06-001")
+    assert "先日もご連絡しましたが" in second.text
+    # Both have the archived document.
+    pdf = store.read("invoices/2026-06/INV-2026-06-001.pdf")
+    for each in (first, second):
+        (file,) = each.files
+        assert (file["name"], file["sha256"]) == (f"invoice-{NUMBER}.pdf", hashlib.sha256(pdf).hexdigest())
     assert reminders(host) == [("7", "SUCCESS", False), ("21", "SUCCESS", False)]
 
 
@@ -328,7 +340,7 @@ def test_a_part_payment_lowers_the_next_reminder_and_withdraws_the_waiting(
     notify(database, services, TWENTY_FIRST)
 
     (message,) = services.messages
-    assert "未払額（税込）: 6,000 JPY" in message.text
+    assert "未払額（税込）: 6,000 円" in message.text
 
 
 def test_reminders_go_out_again_when_they_are_allowed(
@@ -426,7 +438,7 @@ def test_a_credit_balance_that_covers_the_invoice_stops_its_reminder(
 ) -> None:
     pay(database)
     operate(database, "credit", reason="訂正")
-    operate(database, "approve")
+    operate(database, "bill_again", reason="訂正")
     second = "INV-2026-06-002"
     host.execute("""UPDATE "HIS_NotificationLog" SET send_status = 'SENT'""")
     seventh = billing_rows.invoices(host, "A", JUNE)[-1]["due_on"] + timedelta(days=7)
@@ -451,7 +463,7 @@ def test_a_credit_balance_that_is_too_small_does_not_stop_the_reminder(
 ) -> None:
     pay(database, "10999")
     operate(database, "credit", reason="訂正")
-    operate(database, "approve")
+    operate(database, "bill_again", reason="訂正")
     host.execute("""UPDATE "HIS_NotificationLog" SET send_status = 'SENT'""")
     seventh = billing_rows.invoices(host, "A", JUNE)[-1]["due_on"] + timedelta(days=7)
 

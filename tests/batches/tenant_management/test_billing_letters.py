@@ -72,7 +72,7 @@ def test_the_letter_names_number_amount_and_due_date(host: psycopg.Connection) -
     text = body(host, INVOICE)
     for expected in (
         "請求書番号: INV-2026-10-001",
-        "ご請求金額（税込）: 11,000 JPY",
+        "ご請求金額（税込）: 11,000 円",
         "お支払期限: 2026年11月30日",
     ):
         assert expected in text
@@ -160,7 +160,7 @@ def test_a_credit_note_has_its_letter_with_the_reason(
     assert letters(host) == [(INVOICE, False), (CREDIT, False)]
     text = body(host, CREDIT)
     assert "対象の請求書: INV-2026-10-001（2026年11月1日 発行）" in text
-    assert "返還金額（税込）: 11,000 JPY" in text
+    assert "返還金額（税込）: 11,000 円" in text
     assert "理由: 解約のため" in text
     assert "引き続き有効" not in text
     assert letter_files(host)[0] == (
@@ -177,7 +177,7 @@ def test_a_partial_credit_leaves_the_letter_of_the_invoice(
 
     assert letters(host) == [(INVOICE, False), (CREDIT, False)]
     assert "請求書 INV-2026-10-001 は引き続き有効です" in body(host, CREDIT)
-    assert "返還後の残額 10,890 JPY（税込）をお支払いください" in body(host, CREDIT)
+    assert "返還後の残額 10,890 円（税込）をお支払いください" in body(host, CREDIT)
 
 
 def test_a_void_is_announced_when_the_row_of_its_letter_is_gone(

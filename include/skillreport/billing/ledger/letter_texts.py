@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Literal
 
 from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
+from include.skillreport.billing.documents.notation import NOTATIONS
+
+PdfDelivery = Literal["attachment", "link", "none"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Letter:
 
 def document_letter(
     document: Invoice,
-    delivery: Literal["attachment", "link", "none"],
+    delivery: PdfDelivery,
     link: str,
     *,
     is_original_unsent: bool = False,
@@ -33,8 +37,7 @@ def document_letter(
     """
     texts = _TEXTS[document.language]
     kind = "credit" if document.kind is InvoiceKind.CREDIT else "invoice"
-    values = _values(document) | {"link": _link(document, link)}
-    elsewhere = texts["link" if link else "on_request"].format(**values)
+    values = _values(document)
     parts = [texts[f"{kind}_body"].format(**values)]
     if document.remaining_total:
         parts.append(texts["still_valid"].format(**values))
@@ -43,20 +46,11 @@ def document_letter(
     if document.replaces:
         parts.append(
             texts["replaces"].format(
-                replaced=document.replaces.number, on=_day(document.replaces.issued_on, document.language)
+                replaced=document.replaces.number,
+                on=NOTATIONS[document.language].day(document.replaces.issued_on),
             )
         )
-    subject = texts[f"{kind}_subject"].format(**values)
-    signature = texts["signature"].format(**values)
-    if delivery == "attachment":
-        return Letter(
-            subject,
-            "\n".join([*parts, signature]),
-            attached_text=texts["attached"].format(**values),
-            unattached_text=elsewhere,
-        )
-    ending = elsewhere if delivery == "link" else texts["on_request"].format(**values)
-    return Letter(subject, "\n".join([*parts, ending, signature]))
+    return _with_file(document, kind, values, parts, delivery, link)
 
 
 def void_letter(invoice: Invoice, reason: str) -> Letter:
@@ -67,20 +61,51 @@ def void_letter(invoice: Invoice, reason: str) -> Letter:
     return Letter(texts["void_subject"].format(**values), body)
 
 
-def reminder_letter(invoice: Invoice, open_amount: Decimal) -> Letter:
-    """The letter about an invoice that is overdue. ``open_amount`` is what is left to pay, in the invoice's currency."""
+def reminder_letter(
+    invoice: Invoice, open_amount: Decimal, delivery: PdfDelivery, link: str, *, is_repeated: bool
+) -> Letter:
+    """The letter about an invoice that is overdue. ``open_amount`` is what is left to pay, in the invoice's currency.
+
+    ``is_repeated``: an earlier reminder had no effect. The others are as in ``document_letter``.
+    """
     texts = _TEXTS[invoice.language]
+    kind = "second_reminder" if is_repeated else "reminder"
     values = _values(invoice) | {
-        "open": f"{open_amount:,f} {invoice.currency}",
+        "open": NOTATIONS[invoice.language].money(open_amount, invoice.currency),
         "account": invoice.issuer.bank_account,
     }
-    body = "\n".join([texts["reminder_body"].format(**values), texts["signature"].format(**values)])
-    return Letter(texts["reminder_subject"].format(**values), body)
+    return _with_file(invoice, kind, values, [texts[f"{kind}_body"].format(**values)], delivery, link)
+
+
+def _with_file(
+    document: Invoice,
+    kind: str,
+    values: Mapping[str, str],
+    parts: Sequence[str],
+    delivery: PdfDelivery,
+    link: str,
+) -> Letter:
+    """The letter with these parts, and with the text about its PDF."""
+    texts = _TEXTS[document.language]
+    elsewhere = texts["link" if link else "on_request"].format(link=_link(document, link))
+    subject, signature = texts[f"{kind}_subject"].format(**values), texts["signature"].format(**values)
+    if delivery == "attachment":
+        return Letter(
+            subject,
+            "\n".join([*parts, signature]),
+            attached_text=texts["attached"],
+            unattached_text=elsewhere,
+        )
+    ending = elsewhere if delivery == "link" else texts["on_request"]
+    return Letter(subject, "\n".join([*parts, ending, signature]))
 
 
 def _values(document: Invoice) -> dict[str, str]:
-    language = document.language
-    issuer = document.issuer
+    issuer, notation = document.issuer, NOTATIONS[document.language]
+
+    def day(date: date | None) -> str:
+        return notation.day(date) if date else ""
+
     return {
         "issuer": issuer.name,
         "contact": issuer.contact,
@@ -88,23 +113,17 @@ def _values(document: Invoice) -> dict[str, str]:
         "issuer_phone": issuer.phone,
         "recipient": document.recipient.name,
         "month": f"{document.period_start:%Y年%-m月}"
-        if language == "ja"
+        if document.language == "ja"
         else f"{document.period_start:%B %Y}",
         "number": str(document.number),
-        "total": f"{abs(document.total):,f} {document.currency}",
-        "due": _day(document.due_on, language),
-        "issued": _day(document.issued_on, language),
+        "total": notation.money(abs(document.total), document.currency),
+        "due": day(document.due_on),
+        "issued": day(document.issued_on),
         "original": str(document.original_number),
-        "original_issued": _day(document.original_issued_on, language),
+        "original_issued": day(document.original_issued_on),
         "reason": document.reason or "",
-        "remaining": f"{document.remaining_total or 0:,f} {document.currency}",
+        "remaining": notation.money(document.remaining_total or Decimal(0), document.currency),
     }
-
-
-def _day(day: date | None, language: str) -> str:
-    if day is None:
-        return ""
-    return f"{day:%Y年%-m月%-d日}" if language == "ja" else f"{day:%-d %B %Y}"
 
 
 def _link(document: Invoice, link: str) -> str:
@@ -142,6 +161,15 @@ _TEXTS = {
         "未払額（税込）: {open}\n"
         "お振込先:\n{account}\n\n"
         "行き違いの場合はご容赦ください。\n",
+        "second_reminder_subject": "【{issuer}】【再度のお願い】お支払いのご確認 請求書 {number}",
+        "second_reminder_body": "{recipient} 御中\n\n"
+        "先日もご連絡しましたが、次の請求書のお支払いを、まだ確認できておりません。"
+        "至急お支払いくださいますようお願いいたします。お支払いの予定日がお決まりでしたら、下記までお知らせください。\n\n"
+        "請求書番号: {number}（{issued} 発行、{month}分）\n"
+        "お支払期限: {due}\n"
+        "未払額（税込）: {open}\n"
+        "お振込先:\n{account}\n\n"
+        "行き違いの場合はご容赦ください。\n",
         "replaces": "この請求書は、請求書 {replaced}（{on} 発行）に代わるものです。今後はこの請求書をご利用ください。\n",
         "unsent": "なお、請求書 {original} はこの返還請求書で全額を打ち消したため、お送りしていません。お支払いは不要です。\n",
         "attached": "書類（PDF）を添付しています。",
@@ -174,6 +202,15 @@ _TEXTS = {
         "reminder_subject": "[{issuer}] Payment reminder for invoice {number}",
         "reminder_body": "Dear {recipient},\n\n"
         "We have not yet received the payment of the following invoice. Please check it and arrange the payment.\n\n"
+        "Invoice number: {number} of {issued}, for {month}\n"
+        "Due date: {due}\n"
+        "Amount outstanding: {open}\n"
+        "Bank account:\n{account}\n\n"
+        "If you have already paid, please disregard this letter.\n",
+        "second_reminder_subject": "[{issuer}] Second payment reminder for invoice {number}",
+        "second_reminder_body": "Dear {recipient},\n\n"
+        "In spite of our earlier reminder, we have not yet received the payment of the following invoice. "
+        "Please pay it now, or let us know when you will pay.\n\n"
         "Invoice number: {number} of {issued}, for {month}\n"
         "Due date: {due}\n"
         "Amount outstanding: {open}\n"

@@ -11,13 +11,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import psycopg
 
 from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind, document_key
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.ledger.letter_texts import Letter, document_letter, void_letter
+from include.skillreport.billing.ledger.letter_texts import Letter, PdfDelivery, document_letter, void_letter
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, invoice_label
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
@@ -35,8 +35,6 @@ _SQL = Statements(Path(__file__).parents[1])
 
 # The kinds of letters, by the beginning of their id. All others are about an invoice or a credit note.
 _KINDS = {"void-": INVOICE_VOID, "reminder-": PAYMENT_REMINDER}
-
-PdfDelivery = Literal["attachment", "link", "none"]
 
 
 @dataclass(frozen=True)
@@ -93,8 +91,8 @@ def queue_letters(
         letter = document_letter(
             document, delivery, terms.settings.invoice_link, is_original_unsent=is_original_unsent
         )
-        letters.append(_row(_letter_id(invoice_id), document, contact, letter))
-    _queue(connection, letters, leaves_on)
+        letters.append(letter_row(_letter_id(invoice_id), document, contact, letter))
+    insert_letters(connection, letters, leaves_on)
 
 
 def queue_void_letters(
@@ -105,11 +103,11 @@ def queue_void_letters(
 ) -> None:
     """Queue the letter about each void invoice, by invoice id, for the next run of BATCH-019-01."""
     letters = [
-        _row(f"void-{invoice_id}", invoice, contact, void_letter(invoice, reason))
+        letter_row(f"void-{invoice_id}", invoice, contact, void_letter(invoice, reason))
         for invoice_id, invoice in voided.items()
         if not (contact := contacts[invoice.tenant_id]).problem
     ]
-    _queue(connection, letters, None)
+    insert_letters(connection, letters, None)
 
 
 def withdraw_letters(connection: psycopg.Connection, invoice_ids: Iterable[str]) -> set[str]:
@@ -204,9 +202,20 @@ def _letter_id(invoice_id: str) -> str:
     return f"invoice-{invoice_id}"
 
 
-def _row(
-    notification_id: str, document: Invoice, contact: BillingContact, letter: Letter
-) -> dict[str, str | None]:
+def letter_row(
+    notification_id: str,
+    document: Invoice,
+    contact: BillingContact,
+    letter: Letter,
+    *,
+    sha256: str | None = None,
+    size: int | None = None,
+    largest: int = 0,
+) -> dict[str, Any]:
+    """A letter for ``insert_letters``. A letter with a PDF waits until it is written, unless its hash and its size in bytes are known.
+
+    It is then attached if it has at most ``largest`` bytes.
+    """
     is_attached = letter.attached_text is not None
     kind = "credit-note" if document.kind is InvoiceKind.CREDIT else "invoice"
     return {
@@ -219,14 +228,18 @@ def _row(
         "object_key": document_key(document, "pdf") if is_attached else None,
         "attached_text": letter.attached_text,
         "unattached_text": letter.unattached_text,
+        "sha256": sha256 if is_attached else None,
+        "bytes": size if is_attached else None,
+        "is_attached": size <= largest if is_attached and size is not None else None,
     }
 
 
-def _queue(
-    connection: psycopg.Connection, letters: Collection[Mapping[str, str | None]], sent_on: date | None
+def insert_letters(
+    connection: psycopg.Connection, letters: Collection[Mapping[str, Any]], leaves_on: date | None
 ) -> None:
+    """Insert rows of ``letter_row``, for BATCH-019-01 on ``leaves_on`` (9:00 Asia/Tokyo); None: with its next run."""
     if not letters:
         return
     columns = {f"{name}_list": [letter[name] for letter in letters] for name in next(iter(letters))}
-    due = naive_utc(sending_time(sent_on)) if sent_on else None
+    due = naive_utc(sending_time(leaves_on)) if leaves_on else None
     _SQL.execute(connection, "queue_letters", **columns, scheduled_at=due)

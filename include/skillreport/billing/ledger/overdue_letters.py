@@ -11,13 +11,16 @@ from typing import Any
 import psycopg
 
 from include.skillreport.billing.ledger.letter_texts import reminder_letter
-from include.skillreport.billing.ledger.letters import load_contacts
+from include.skillreport.billing.ledger.letters import (
+    BillingContact,
+    insert_letters,
+    letter_row,
+    load_contacts,
+)
 from include.skillreport.billing.ledger.stored_invoice import stored_document
 from include.skillreport.billing.receivables.overdue import due_dates_to_remind, due_reminder
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
-from include.skillreport.core.execution.business_date import naive_utc
-from include.skillreport.messaging.notices import sending_time
 
 _SQL = Statements(Path(__file__).parents[1])
 
@@ -81,9 +84,7 @@ def queue_reminders(
             problem = f"請求書 {row['number']} の督促を送れません。{contact.problem}"
             reminders.append(Reminder(row["tenant_id"], notification_id, problem=problem))
             continue
-        reminders.append(
-            _queue(connection, row, days, notification_id, str(contact.email), today, execution_id)
-        )
+        reminders.append(_queue(connection, terms, row, days, notification_id, contact, today, execution_id))
     return reminders
 
 
@@ -129,14 +130,26 @@ def _credit_balance(number: str, balance: dict[str, Any]) -> str:
 
 def _queue(
     connection: psycopg.Connection,
+    terms: Terms,
     row: dict[str, Any],
     days: int,
     notification_id: str,
-    address: str,
+    contact: BillingContact,
     today: date,
     execution_id: str,
 ) -> Reminder:
-    letter = reminder_letter(stored_document(row), row["open_amount"])
+    settings, document = terms.settings, stored_document(row)
+    delivery = contact.pdf_delivery or settings.pdf_delivery
+    if delivery == "attachment" and row["sha256"] is None:
+        # The reminder does not wait for a document that a killed run has not written.
+        delivery = "none"
+    letter = reminder_letter(
+        document,
+        row["open_amount"],
+        delivery,
+        settings.invoice_link,
+        is_repeated=bool(row["queued_days"]),
+    )
     _SQL.execute(
         connection,
         "queue_reminder",
@@ -147,18 +160,14 @@ def _queue(
         open_amount=row["open_amount"],
         execution_id=execution_id,
     )
-    _SQL.execute(
-        connection,
-        "queue_letters",
-        notification_id_list=[notification_id],
-        tenant_id_list=[row["tenant_id"]],
-        recipient_address_list=[address],
-        subject_list=[letter.subject],
-        message_body_list=[letter.body],
-        file_name_list=[None],
-        object_key_list=[None],
-        attached_text_list=[None],
-        unattached_text_list=[None],
-        scheduled_at=naive_utc(sending_time(today)),
+    queued = letter_row(
+        notification_id,
+        document,
+        contact,
+        letter,
+        sha256=row["sha256"],
+        size=row["bytes"],
+        largest=settings.largest_attachment,
     )
-    return Reminder(row["tenant_id"], notification_id, address, letter.subject, letter.body)
+    insert_letters(connection, [queued], today)
+    return Reminder(row["tenant_id"], notification_id, str(contact.email), letter.subject, letter.body)

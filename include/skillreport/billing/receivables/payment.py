@@ -36,7 +36,8 @@ class Payment:
 class Payable:
     """A document that a payment names. ``open_amount`` is what is left after credit notes and payments, negative if overpaid.
 
-    ``first_issued_on`` is the issue date of the first invoice in the chain of replaced invoices; None: it replaces none.
+    ``first_issued_on`` is the issue date of the first invoice in the chain of replaced invoices; None: it replaces none. ``replaced_by``
+    is the number of the valid invoice of the same month, if it is another one.
     """
 
     invoice_id: str
@@ -48,6 +49,7 @@ class Payable:
     issued_on: date
     open_amount: Decimal
     first_issued_on: date | None = None
+    replaced_by: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,12 @@ def require_payable(payment: Payment, payable: Payable | None) -> Payable:
             f"{payable.number} は返還請求書のため、入金を記録できません。請求書の番号を指定してください",
         )
     if payable.status == "void":
-        raise BillingError(
-            "NOT_PAYABLE",
-            f"{name}は取消済みのため、入金を記録できません。差し替えた請求書の番号を指定してください",
+        advice = (
+            f"差し替えた請求書 {payable.replaced_by} の番号を指定してください"
+            if payable.replaced_by
+            else "差し替えた請求書はありません。どの請求書の入金かを確かめてください"
         )
+        raise BillingError("NOT_PAYABLE", f"{name}は取消済みのため、入金を記録できません。{advice}")
     if payment.currency != payable.currency:
         raise BillingError(
             "WRONG_CURRENCY",

@@ -1,22 +1,26 @@
 """The CSV file of payments that the accountant puts into the object store. Pure: bytes in, payments out.
 
-The header is 請求書番号,入金日,金額,通貨,方法,参照番号. The text is UTF-8, with or without BOM, or Shift_JIS (cp932). A day is
-2026-11-30 or 2026/11/30 (Asia/Tokyo). An amount may have commas.
+The header is 請求書番号,入金日,金額,通貨,方法,参照番号. The text is UTF-8, with or without BOM, Shift_JIS (cp932), or UTF-16 with BOM.
+The columns are separated by commas, or by tabs as in Excel's Unicode text. A day is 2026-11-30, 2026/11/30 or 2026年11月30日 (Asia/Tokyo).
+An amount may have commas, and in yen a yen sign or 円. Full-width digits count as the usual ones.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from io import StringIO
 
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.money import entered_number
+from include.skillreport.billing.money import YEN, entered_number
 from include.skillreport.billing.receivables.payment import Payable, Payment, require_acceptable, require_same
 from include.skillreport.core.database import has_control_characters
+from include.skillreport.core.entered import plain
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.digest import one_line
 
@@ -36,7 +40,10 @@ _COLUMN_OF = {
 # A message names this many problems and counts the others.
 _LISTED = 10
 
-_DAY = re.compile(r"([0-9]{4})[-/]([0-9]{1,2})[-/]([0-9]{1,2})")
+_DAY = re.compile(r"([0-9]{4})[-/年]([0-9]{1,2})[-/月]([0-9]{1,2})日?")
+
+# A yen sign before the amount. In Shift_JIS, it is the byte of the backslash.
+_YEN_SIGN = re.compile(r"^[¥\\]|円$")
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,9 @@ def parse_payments(content: bytes, name: str) -> list[FileRow]:
 
     :raises ParameterError: names all lines and columns that cannot be read.
     """
-    reader = csv.reader(StringIO(_text(content, name), newline=""), strict=True)
+    text = _text(content, name)
+    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
+    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[FileRow] = []
     problems: list[_Problem] = []
     seen: dict[tuple[str, str], int] = {}
@@ -123,13 +132,14 @@ def require_recordable(
 
 
 def _text(content: bytes, name: str) -> str:
-    for encoding in ("utf-8-sig", "cp932"):
+    has_utf16_mark = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    for encoding in ("utf-16",) if has_utf16_mark else ("utf-8-sig", "cp932"):
         try:
             return content.decode(encoding)
         except UnicodeDecodeError:
             continue
     raise ParameterError(
-        f"入金ファイル '{name}' の文字コードが分かりません。UTF-8 か Shift_JIS で保存してください。"
+        f"入金ファイル '{name}' の文字コードが分かりません。UTF-8、Shift_JIS、UTF-16 のどれかで保存してください。"
     )
 
 
@@ -155,22 +165,25 @@ def _row(line: int, cells: Sequence[str], problems: list[_Problem]) -> FileRow |
         problems += [_Problem(line, column, "制御文字があります。消してください") for column in unreadable]
         return None
     number, day, amount, currency, method, reference = map(one_line, cells)
-    paid_on = _day(day)
+    number, currency = plain(number), plain(currency)
+    paid_on = _day(plain(day))
     if paid_on is None:
         problems.append(
             _Problem(line, "入金日", f"'{day}' は日付ではありません。2026-11-30 のように書いてください")
         )
-    paid = entered_number(amount)
+    paid = _amount(plain(amount), currency)
     if paid is None or paid < 0:
         problems.append(
-            _Problem(
-                line, "金額", f"'{amount}' は金額ではありません。11000 のように半角の数字で書いてください"
-            )
+            _Problem(line, "金額", f"'{amount}' は金額ではありません。11000 のように書いてください")
         )
         paid = None
     if paid_on is None or paid is None:
         return None
     return FileRow(line, Payment(number, paid_on, paid, currency, method, reference))
+
+
+def _amount(text: str, currency: str) -> Decimal | None:
+    return entered_number(_YEN_SIGN.sub("", text) if currency == YEN else text)
 
 
 def _day(text: str) -> date | None:

@@ -27,20 +27,23 @@ WITH letter AS (
             %(file_name_list)s::text[],
             %(object_key_list)s::text[],
             %(attached_text_list)s::text[],
-            %(unattached_text_list)s::text[]
+            %(unattached_text_list)s::text[],
+            %(sha256_list)s::text[],
+            %(bytes_list)s::bigint[],
+            %(is_attached_list)s::boolean[]
         ) AS letter (
             notification_id, tenant_id, recipient_address, subject, message_body, file_name, object_key,
-            attached_text, unattached_text
+            attached_text, unattached_text, sha256, bytes, is_attached
         )
 ),
 
 files AS (
     INSERT INTO batch.letter_file (
-        tenant_id, notification_id, file_name, object_key, attached_text, unattached_text
+        tenant_id, notification_id, file_name, object_key, attached_text, unattached_text, sha256, bytes, is_attached
     )
     SELECT
         letter.tenant_id, letter.notification_id, letter.file_name, letter.object_key, letter.attached_text,
-        letter.unattached_text
+        letter.unattached_text, letter.sha256, letter.bytes, letter.is_attached
     FROM letter
     WHERE letter.file_name IS NOT null
     ON CONFLICT (tenant_id, notification_id) DO NOTHING

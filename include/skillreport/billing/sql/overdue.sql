@@ -26,8 +26,11 @@ SELECT
     array(
         SELECT known.days FROM batch.overdue_reminder AS known
         WHERE known.invoice_id = invoice.invoice_id
-    ) AS queued_days
+    ) AS queued_days,
+    pdf.sha256,
+    pdf.bytes
 FROM batch.invoice
+LEFT JOIN batch.invoice_document AS pdf ON invoice.invoice_id = pdf.invoice_id AND pdf.format = 'pdf'
 WHERE
     invoice.invoice_id = any(%(invoice_ids)s)
     AND NOT EXISTS (

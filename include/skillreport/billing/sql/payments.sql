@@ -18,7 +18,13 @@ SELECT
     (
         SELECT min(chain.issued_on) FROM chain
         WHERE chain.number = invoice.number
-    ) AS first_issued_on
+    ) AS first_issued_on,
+    (
+        SELECT live.number FROM batch.invoice AS live
+        WHERE
+            live.tenant_id = invoice.tenant_id AND live.period_start = invoice.period_start AND live.kind = 'invoice'
+            AND live.status IN ('finalized', 'sent') AND NOT live.credited AND live.number <> invoice.number
+    ) AS replaced_by
 FROM batch.invoice
 WHERE invoice.number = any(%(numbers)s);
 
