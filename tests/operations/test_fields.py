@@ -79,7 +79,7 @@ def test_a_line_is_at_most_a_year_ahead_when_it_is_entered() -> None:
         entered("extra_line", "line_date", "2027-12-02")
 
 
-@pytest.mark.parametrize("text", ["a\x00b", "a\x07", "\ud800", "a\x7f"])
+@pytest.mark.parametrize("text", ["a\x00b", "a\x07", "\ud800", "a\x7f", "a\u200bb", "a\u202eb", "a\u2066b"])
 @pytest.mark.parametrize(
     ("operation", "field"),
     [("void", "reason"), ("extra_line", "line_text"), ("record_payment", "paid_reference")],

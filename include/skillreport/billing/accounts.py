@@ -27,6 +27,7 @@ from include.skillreport.billing.pricing.usage import UsageDay
 from include.skillreport.billing.receivables.due_dates import PaymentTerms
 from include.skillreport.billing.settings import BillingSettings, IssuerSettings
 from include.skillreport.core.database import Statements
+from include.skillreport.core.entered import visible
 from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
 
 _SQL = Statements(Path(__file__).parent)
@@ -65,7 +66,7 @@ class LiveInvoice:
 class BillingAccount:
     """One tenant's month: contract, plans, discounts, commitments, usage days, metered amounts and invoices. Dates are Asia/Tokyo.
 
-    ``payment_terms`` are the customer's own; None: those of the installation.
+    ``payment_terms`` are the customer's own; None: those of the installation. ``remarks`` are for operators.
     """
 
     tenant_id: str
@@ -89,6 +90,7 @@ class BillingAccount:
     live: LiveInvoice | None
     replaced: DocumentReference | None
     previous: PreviousTotal | None
+    remarks: tuple[str, ...]
 
     @property
     def issued(self) -> LiveInvoice | None:
@@ -334,6 +336,10 @@ def _in_currency(plan: Plan, currency: str) -> Plan:
 def _account(
     row: dict[str, Any], days: Sequence[dict[str, Any]], metered: Sequence[dict[str, Any]]
 ) -> BillingAccount:
+    texts = {
+        "name": row["recipient_name"],
+        **{name: row[name] for name in ("department", "postal_code", "address", "email")},
+    }
     return BillingAccount(
         tenant_id=row["tenant_id"],
         tenant_code=row["tenant_code"],
@@ -348,14 +354,13 @@ def _account(
         contract_end=row["contract_end"],
         plan_changes=_plan_changes(row),
         recipient=Recipient(
-            name=row["recipient_name"],
-            department=row["department"],
-            postal_code=row["postal_code"],
-            address=row["address"],
-            email=row["email"],
+            **{name: text and visible(text) for name, text in texts.items()},
             # An address in Japan is stored without its country.
             country=row["country"] if row["country"] != _JAPAN else None,
         ),
+        remarks=("請求先の名前か住所から、見えない文字を除きました",)
+        if any(text and visible(text) != text for text in texts.values())
+        else (),
         discounts=row["discounts"],
         commitments=row["commitments"],
         exchange_rate=row["exchange_rate"],

@@ -13,6 +13,8 @@ from typing import Any, LiteralString, TypeVar
 import psycopg
 from psycopg.rows import dict_row, scalar_row
 
+from include.skillreport.core.entered import INVISIBLE
+
 Row = TypeVar("Row")
 
 _BLOCK = re.compile(r"^-- name:[ \t]*(.*?)[ \t]*$", re.MULTILINE)
@@ -164,5 +166,7 @@ def storable(text: str) -> str:
 
 
 def has_control_characters(text: str) -> bool:
-    """Whether the text has control characters, for example NUL or a line break, or halves of surrogate pairs."""
-    return any(unicodedata.category(character) in ("Cc", "Cs") for character in text)
+    """Whether the text has control characters, for example NUL or a line break, halves of surrogate pairs, or ``INVISIBLE`` ones."""
+    return any(
+        unicodedata.category(character) in ("Cc", "Cs") or character in INVISIBLE for character in text
+    )

@@ -8,10 +8,19 @@ from datetime import date
 # No data exists before this date, and a year such as 0001 is a typing error.
 EARLIEST_BUSINESS_DATE = date(2000, 1, 1)
 
+# Characters that nobody sees: the zero-width space, and those that turn the direction of the text after them, so that it reads as another
+# one.
+INVISIBLE = frozenset(map(chr, (0x200B, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))
+
 
 def plain(text: str) -> str:
     """The text with the usual digits, letters and signs instead of their full-width forms, and without blanks around it."""
     return unicodedata.normalize("NFKC", text).replace("\N{MINUS SIGN}", "-").strip()
+
+
+def visible(text: str) -> str:
+    """The text without its ``INVISIBLE`` characters."""
+    return "".join(character for character in text if character not in INVISIBLE)
 
 
 def entered_day(value: object) -> date | None:

@@ -55,7 +55,7 @@ class Field:
 
         text = one_line(str(value))
         if has_control_characters(text):
-            raise ValueError("に使えない制御文字があります。入力し直してください。")
+            raise ValueError("に使えない制御文字か、見えない文字があります。入力し直してください。")
         return text
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:

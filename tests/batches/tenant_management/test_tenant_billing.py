@@ -47,6 +47,18 @@ SEPTEMBER, NOVEMBER = date(2026, 9, 1), date(2026, 11, 1)
 # An ordinary month -------------------------------------------------------------------------------------------------------
 
 
+def test_invisible_characters_of_the_applications_names_are_removed(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", tenant_name="青葉\u202e商\u200b事", address="千代田\u20661-1")
+
+    result = run_billing(database)
+
+    recipient = invoice(host, "A")["content"]["recipient"]
+    assert (recipient["name"], recipient["address"]) == ("青葉商事", "千代田1-1")
+    assert outcomes(host, result)["A"]["notes"] == ["請求先の名前か住所から、見えない文字を除きました"]
+
+
 def test_a_months_usage_becomes_a_numbered_invoice(database: Database, host: psycopg.Connection) -> None:
     customer(host, "A", months=())
     billing_rows.close_month(host, "A", last=30, active_users=12, api_calls=4_000, storage_gb=12)
@@ -903,7 +915,7 @@ def test_the_billing_contact_gets_one_letter_at_nine_on_issue(
     )
     assert subject == "【サンプルクラウドサービス株式会社】2026年10月分 ご請求書 INV-2026-10-001"
     assert body.startswith("青葉商事 本社 御中\n")
-    assert "ご請求金額（税込）: 11,000 JPY" in body
+    assert "ご請求金額（税込）: 11,000 円" in body
     assert "ご利用料金" not in body
 
 

@@ -38,6 +38,11 @@ class Draft:
     sample_notes: tuple[str, ...]
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """The remarks of the invoice, and those about the account, which the invoice does not have."""
+        return (*self.invoice.remarks, *self.account.remarks)
+
+    @property
     def problems(self) -> tuple[str, ...]:
         """The obstacles to finalising, apart from sample terms."""
         return tuple(str(problem) for problem in (self.hold, self.refusal) if problem)

@@ -130,7 +130,7 @@ def price_tenants(
                 currency=outcome.invoice.currency,
                 notes=(
                     *outcome.problems,
-                    *outcome.invoice.remarks,
+                    *outcome.remarks,
                     *_already_issued(account),
                     *outcome.sample_notes,
                 ),
@@ -398,7 +398,7 @@ def _obstacle(draft: Draft, period: Period) -> TenantSettlement | None:
             draft.inputs,
             total=draft.invoice.total,
             currency=draft.invoice.currency,
-            notes=(*draft.problems, *draft.invoice.remarks, *draft.sample_notes),
+            notes=(*draft.problems, *draft.remarks, *draft.sample_notes),
         )
     if draft.refusal is not None:
         return _failed(account.tenant_id, draft.refusal)
@@ -414,7 +414,7 @@ def _obstacle(draft: Draft, period: Period) -> TenantSettlement | None:
         f"テナントコード '{account.tenant_code}'、操作"
         + ("「取消して再発行」と「大きな変動を認める」" if account.issued else "「保留中の請求の承認」")
         + "で実行してください。",
-        notes=draft.invoice.remarks,
+        notes=draft.remarks,
     )
 
 
@@ -437,7 +437,7 @@ def _settlement_of(
         number=numbers[invoice_id],
         total=draft.invoice.total,
         currency=draft.invoice.currency,
-        notes=draft.invoice.remarks,
+        notes=draft.remarks,
     )
 
 

@@ -162,7 +162,10 @@ def _row(line: int, cells: Sequence[str], problems: list[_Problem]) -> FileRow |
         if has_control_characters(one_line(cell))
     ]
     if unreadable:
-        problems += [_Problem(line, column, "制御文字があります。消してください") for column in unreadable]
+        problems += [
+            _Problem(line, column, "制御文字か、見えない文字があります。消してください")
+            for column in unreadable
+        ]
         return None
     number, day, amount, currency, method, reference = map(one_line, cells)
     number, currency = plain(number), plain(currency)
