@@ -103,6 +103,19 @@ def test_after_an_error_in_the_block_nothing_is_left_of_it(
     assert store.read(KEY) == b"before"
 
 
+def test_the_unfinished_file_of_a_killed_writer_is_deleted_later(store: ObjectStore, root: Path) -> None:
+    store.write("a/index.csv", b"1")
+    killed, alive = (root / "a" / f".index.csv.{name}.part" for name in ("0badc0de", "0decade0"))
+    for file in (killed, alive):
+        file.write_bytes(b"half")
+    os.utime(killed, (0, 0))
+
+    store.delete_unfinished("a")
+    store.delete_unfinished("missing")
+
+    assert sorted(file.name for file in (root / "a").iterdir()) == [alive.name, "index.csv"]
+
+
 def test_a_directory_in_place_of_the_file_is_an_error(store: ObjectStore, root: Path) -> None:
     (root / KEY).mkdir(parents=True)
 

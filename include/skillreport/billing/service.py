@@ -198,12 +198,14 @@ class Billing:
         """
         if self.terms.samples:
             return
+        store.delete_unfinished(f"invoices/{month:%Y-%m}")
         write_index(platform, month.replace(day=1), store)
         write_ageing(platform, run_date, store)
         months.repair_files(platform, store)
         for touched in sorted(
             {self._booking_month(month, run_date), *months.touched_months(platform, execution_id)}
         ):
+            store.delete_unfinished(f"accounting/{touched:%Y-%m}")
             self.write_accounting_month(platform, touched, store)
 
     def write_accounting_month(self, platform: psycopg.Connection, month: date, store: ObjectStore) -> bool:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 # The answers of object stores that are full: the status 507 (MinIO), or an error code: a quota of Ceph, of MinIO, of Huawei's OBS.
 _FULL_STATUS = 507
 _FULL_CODES = frozenset({"QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "InsufficientStorageSpace"})
+
+_ABANDONED_SECONDS = 3600
 
 
 class NoSpaceError(BatchError):
@@ -116,6 +119,14 @@ class ObjectStore:
         else:
             with suppress(FileNotFoundError):
                 _filesystem(path).rm(_key(path), recursive=True)
+
+    def delete_unfinished(self, folder: str) -> None:
+        """Delete what killed writers have left in the folder. An hour after its last byte, a file is not being written any more."""
+        if self._is_folder:
+            for unfinished in self._path(folder).glob(".*.part"):
+                with suppress(FileNotFoundError):
+                    if time.time() - unfinished.stat().st_mtime > _ABANDONED_SECONDS:
+                        unfinished.unlink()
 
     def free_bytes(self) -> int | None:
         """The free space; None for an object store, which has no size limit."""
