@@ -156,13 +156,12 @@ class Oracle:
     # After the plans -----------------------------------------------------------------------------------------------------
 
     def _discounts(self, kind: str) -> list[dict[str, Any]]:
+        of_kind = (discount for discount in self.month["discounts"] if discount["kind"] == kind)
+        return [discount for discount in of_kind if self._valid_days(discount)]
+
+    def _valid_days(self, discount: dict[str, Any]) -> int:
         billable = {day for priced in self.month["parts"] for day in _days(priced)}
-        return [
-            discount
-            for discount in self.month["discounts"]
-            if discount["kind"] == kind
-            and any(discount["valid_from"] <= day <= (discount["valid_to"] or day) for day in billable)
-        ]
+        return sum(discount["valid_from"] <= day <= (discount["valid_to"] or day) for day in billable)
 
     def _add_percentages(self) -> None:
         for discount in self._discounts("percentage"):
@@ -175,7 +174,8 @@ class Oracle:
         for discount in self._discounts("fixed"):
             left = {name: amount for name, amount in self._sums(self.lines).items() if amount > 0}
             whole = sum(left.values(), Fraction(0))
-            taken = min(self.rounded(Fraction(discount["value"])), whole)
+            exact = Fraction(discount["value"]) * self._valid_days(discount) / MONTH_DAYS
+            taken = min(self.rounded(exact), whole)
             parts = {
                 name: floor(taken * amount / whole / self.unit) * self.unit for name, amount in left.items()
             }

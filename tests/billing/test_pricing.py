@@ -86,8 +86,8 @@ def test_every_step_starts_from_the_one_before() -> None:
         (BASE, "15483"),  # 30,000 x 16/31
         (USAGE, "4000"),  # 24,000 calls, 16,000 of them free, at 0.5
         (PERCENT, "-1948"),  # 10 % of 19,483
-        (FIXED, "-3000"),
-        (COMMITMENT, "1465"),  # 16,000 are 16/31 of the minimum, and 14,535 are reached
+        (FIXED, "-1548"),  # 3,000 x 16/31
+        (COMMITMENT, "13"),  # 16,000 are 16/31 of the minimum, and 15,987 are reached
     ]
     assert [line.position for line in invoice.lines] == [1, 2, 3, 4, 5]
     assert sums(invoice) == ["16000", "1600", "17600"]
@@ -534,21 +534,24 @@ def test_a_fractional_amount_off_leaves_no_tax_rate_below_0(rounding: RoundingMo
 
 
 @pytest.mark.parametrize(
-    ("valid_from", "valid_to", "applies"),
+    ("valid_from", "valid_to", "percent", "fixed"),
     [
-        (date(2026, 10, 20), None, True),
-        (date(2026, 10, 21), None, False),
-        (date(2026, 1, 1), date(2026, 10, 11), True),
-        (date(2026, 1, 1), date(2026, 10, 10), False),
+        (date(2026, 1, 1), None, ["-322"], ["-322"]),  # 10 % of 3,225, and 1,000 x 10/31
+        (date(2026, 10, 16), None, ["-322"], ["-161"]),
+        (date(2026, 10, 20), None, ["-322"], ["-32"]),
+        (date(2026, 10, 21), None, [], []),
+        (date(2026, 1, 1), date(2026, 10, 11), ["-322"], ["-32"]),
+        (date(2026, 1, 1), date(2026, 10, 10), [], []),
     ],
 )
-def test_a_discount_valid_on_any_billed_day_applies_in_full(
-    valid_from: date, valid_to: date | None, applies: bool
+def test_an_amount_off_counts_by_its_billed_days_and_a_percentage_in_full(
+    valid_from: date, valid_to: date | None, percent: list[str], fixed: list[str]
 ) -> None:
-    discount = amount_off("1000", valid_from=valid_from, valid_to=valid_to)
     parts = (part(plan(), 11, 15, "A"), part(plan(), 16, 20, "B"))
-    invoice = price(inputs(parts=parts, discounts=(discount,)))
-    assert amounts(invoice.lines, FIXED) == (["-1000"] if applies else [])
+    valid = {"valid_from": valid_from, "valid_to": valid_to}
+    of_both = inputs(parts=parts, discounts=(percent_off("10", **valid), amount_off("1000", **valid)))
+    lines = price(of_both).lines
+    assert (amounts(lines, PERCENT), amounts(lines, FIXED)) == (percent, fixed)
 
 
 # Minimum commitment ------------------------------------------------------------------------------------------------------

@@ -147,13 +147,13 @@ def test_discounts_minimum_and_one_off_lines_are_explained_in_english() -> None:
     assert (percent.description, percent.explanation) == ("Early bird (10%)", ("10,000 JPY × 10%",))
     assert (fixed.description, fixed.explanation) == (
         "Thanks",
-        ("Discount of 500 JPY, at most the amount that is left",),
+        ("Discount of 500 JPY × 10 ÷ 31 days (prorated), at most the amount that is left",),
     )
     assert (missing.description, missing.explanation) == (
         "Difference to the minimum commitment",
         (
             "Minimum commitment of the agreement (2026-10-06 to 2026-10-10): 31,000 JPY × 5 ÷ 31 days (prorated)",
-            "Minimum commitment 5,000 JPY − sum so far 8,500 JPY",
+            "Minimum commitment 5,000 JPY − sum so far 8,839 JPY",
         ),
     )
     assert (extra.description, extra.explanation) == ("Set-up", ("2 hours × 100 JPY",))

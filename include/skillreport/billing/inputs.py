@@ -39,8 +39,8 @@ class DiscountKind(StrEnum):
 class Discount(Document):
     """A tenant's discount. ``value`` is a percentage, an amount in ``currency``, or a monthly quantity of ``metric``.
 
-    A discount that is valid on one of the tenant's billable days applies to the whole month. A free quantity adds to what the plan
-    includes.
+    A fixed amount is per month, and counts by the billable days on which it is valid. Any other discount that is valid on one of the
+    tenant's billable days applies to the whole month. A free quantity adds to what the plan includes.
     """
 
     name: str
@@ -130,14 +130,14 @@ class BillingInputs(Document):
 
     def discounts_of(self, kind: DiscountKind) -> Iterator[Discount]:
         """The discounts of a kind that are valid on one of the billable days, in the order of the inputs (date, name)."""
-        return (
-            discount
-            for discount in self.discounts
-            if discount.kind is kind
-            and any(
-                priced.plan_part.part.clipped(discount.valid_from, discount.valid_to) for priced in self.parts
-            )
+        return (discount for discount in self.discounts if discount.kind is kind and self.days_of(discount))
+
+    def days_of(self, discount: Discount) -> int:
+        """The number of billable days on which the discount is valid."""
+        clipped = (
+            priced.plan_part.part.clipped(discount.valid_from, discount.valid_to) for priced in self.parts
         )
+        return len({day for part in clipped if part for day in part.dates()})
 
     def frozen(self) -> dict[str, Any]:
         """The inputs as JSON values."""

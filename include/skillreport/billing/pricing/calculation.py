@@ -155,7 +155,7 @@ class Calculation:
                 )
 
     def add_fixed_discounts(self) -> None:
-        """Add the fixed discounts, in proportion to the sum per tax rate. The total never falls below 0."""
+        """Add the fixed discounts by their days, in proportion to the sum per tax rate. The total never falls below 0."""
         for discount in self.inputs.discounts_of(DiscountKind.FIXED):
             if discount.currency != self.inputs.currency:
                 raise BillingError(
@@ -164,7 +164,9 @@ class Calculation:
                     "batch.discount を直してください",
                 )
             sums = self._sums()
-            value = round_to_minor_unit(discount.value, self.inputs.currency, self.inputs.rounding)
+            days = self.inputs.days_of(discount)
+            exact = EXACT.divide(discount.value * days, Decimal(self.month_days))
+            value = round_to_minor_unit(exact, self.inputs.currency, self.inputs.rounding)
             deducted = min(value, sum(sums.values(), _ZERO))
             for category, amount in _spread(deducted, sums, self.inputs.currency).items():
                 self._add(
@@ -172,7 +174,7 @@ class Calculation:
                     discount.name,
                     -amount,
                     tax=category,
-                    explanation=(self.words.fixed_discount(discount.value),),
+                    explanation=(self.words.fixed_discount(discount.value, days),),
                 )
 
     def add_commitment(self) -> None:

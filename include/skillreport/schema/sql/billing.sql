@@ -38,7 +38,8 @@ CREATE TABLE batch.discount (
 CALL batch.make_tenant_table('batch.discount');
 COMMENT ON TABLE batch.discount IS 'Discounts of a tenant, with the first and the last day on which they hold.';
 COMMENT ON COLUMN batch.discount.value IS
-'percentage: of 100; fixed: in currency, per month; free_quantity: in the unit of the metric, per month';
+'percentage: of 100; fixed: in currency, per month, by the days on which it is valid; '
+'free_quantity: in the unit of the metric, per month';
 
 -- Of several that hold on a day, the one that began last counts.
 CREATE TABLE batch.commitment (

@@ -101,8 +101,9 @@ class English(Words):
         return f"Plus the difference to the minimum of {shown}: {self.money(difference)} (calculated: {self.money(calculated)})"
 
     @override
-    def fixed_discount(self, value: Decimal) -> str:
-        return f"Discount of {self.money(value)}, at most the amount that is left"
+    def fixed_discount(self, value: Decimal, days: int) -> str:
+        shown = self.money(value) if days == self.month_days else self.prorated(value, days)
+        return f"Discount of {shown}, at most the amount that is left"
 
     @override
     def committed(self, amount: Decimal, days: Period, *, is_agreed: bool) -> str:

@@ -100,8 +100,9 @@ class Japanese(Words):
         return f"最低額 {shown}との差額 {self.money(difference)} を加算（計算額 {self.money(calculated)}）"
 
     @override
-    def fixed_discount(self, value: Decimal) -> str:
-        return f"値引き {self.money(value)}（残額を上限とする）"
+    def fixed_discount(self, value: Decimal, days: int) -> str:
+        shown = self.money(value) if days == self.month_days else self.prorated(value, days)
+        return f"値引き {shown}（残額を上限とする）"
 
     @override
     def committed(self, amount: Decimal, days: Period, *, is_agreed: bool) -> str:

@@ -118,8 +118,8 @@ class Words(ABC):
         """The difference between a charge's minimum and its calculated amount. ``days``: only these days of the month count."""
 
     @abstractmethod
-    def fixed_discount(self, value: Decimal) -> str:
-        """A discount that takes at most the amount that is left."""
+    def fixed_discount(self, value: Decimal, days: int) -> str:
+        """A monthly discount that is valid on so many billable days, and takes at most the amount that is left."""
 
     @abstractmethod
     def committed(self, amount: Decimal, days: Period, *, is_agreed: bool) -> str:
