@@ -195,8 +195,8 @@ def test_a_tenant_that_the_application_has_deleted_can_still_pay(board: Board, d
     path = "/operations/operate_invoices/record_payment"
     assert board.post(path, {"tenants": "CODE-GONE", **payment}).status_code == 200
     assert board.post(path, {"tenants": "CODE-NEVER", **payment}).status_code == 422
-    void = {"tenants": "CODE-GONE", "reason": "x", "business_date": "2026-09-01"}
-    assert board.post("/operations/operate_invoices/void", void).status_code == 422
+    again = {"tenants": "CODE-GONE", "reason": "x", "business_date": "2026-09-01"}
+    assert board.post("/operations/operate_invoices/bill_again", again).status_code == 422
 
 
 def test_the_dry_run_of_a_batch_can_never_be_a_real_one(board: Board, company: str) -> None:

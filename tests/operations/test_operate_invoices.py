@@ -488,6 +488,38 @@ def test_a_credit_cancels_the_invoice_exactly_and_its_month_is_closed(
     ]
 
 
+@pytest.mark.parametrize(
+    ("operation", "values", "verb", "number"),
+    [
+        ("void", {}, "voided", "INV-2026-10-001"),
+        ("credit", {}, "credited", "CRN-2026-10-001"),
+        ("part_credit", {"credit_lines": ["1=1000"]}, "credited", "CRN-2026-10-001"),
+    ],
+)
+def test_invoices_of_a_tenant_that_the_application_has_deleted_are_corrected(
+    database: Database,
+    host: psycopg.Connection,
+    store: ObjectStore,
+    operation: str,
+    values: dict[str, Any],
+    verb: str,
+    number: str,
+) -> None:
+    customer(host, "A", contact_email="keiri@a.example")
+    run_billing(database, store=store)
+    host.execute("""DELETE FROM "MST_Tenant" """)
+
+    result = operate(database, operation, reason="解約", values=values, store=store)
+
+    outcome = outcomes(host, result)["A"]
+    assert outcome["details"] == {verb: number}
+    # BATCH-019-01 sends no letter to it.
+    (note,) = outcome["notes"]
+    assert note.startswith("請求先のメールアドレスがないため、通知していません")
+    if verb == "credited":
+        assert f"invoices/2026-10/{number}.pdf" in files(store)
+
+
 def test_a_month_without_a_live_invoice_cannot_be_operated_on(
     database: Database, host: psycopg.Connection
 ) -> None:

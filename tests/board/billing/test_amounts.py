@@ -206,7 +206,7 @@ def test_reminders_are_stopped_and_allowed_only_for_a_live_invoice(
         host.execute("UPDATE batch.invoice SET paid_total = 0 WHERE invoice_id = %s", [ids["CREDIT"]])
 
 
-def test_a_tenant_that_is_gone_keeps_its_code_payments_and_letter(
+def test_a_tenant_that_is_gone_keeps_its_code_and_is_not_priced(
     changed: psycopg.Connection, ids: dict[str, str]
 ) -> None:
     changed.execute("ALTER TABLE batch.invoice DISABLE TRIGGER ALL")
@@ -218,11 +218,23 @@ def test_a_tenant_that_is_gone_keeps_its_code_payments_and_letter(
         "gone-id",
         True,
     )
-    assert possible_actions(page.row) == ["record_payment", "stop_letter", "send_letter"]
+    assert possible_actions(page.row) == [
+        "record_payment",
+        "part_credit",
+        "credit",
+        "stop_letter",
+        "send_letter",
+    ]
     (listed,) = [
         row for row in load_month(reader, MONTH, FIRST_OF_NOVEMBER).documents if row["tenant_id"] == "gone-id"
     ]
-    assert possible_actions(listed) == ["record_payment", "stop_letter", "send_letter"]
+    assert possible_actions(listed) == [
+        "record_payment",
+        "part_credit",
+        "credit",
+        "stop_letter",
+        "send_letter",
+    ]
     (found,) = find_documents(reader, Criteria(counterparty="PARTLY")).documents
     ((owed, _),) = load_receivables(reader, Filters(counterparty="PARTLY"), MONTH).listed
     for row in (listed, found, owed):

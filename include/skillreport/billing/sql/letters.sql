@@ -1,11 +1,15 @@
 -- name: load_contacts
--- The present recipients of the letters of the transaction's tenants.
+-- The present recipients of the letters of the transaction's tenants. BATCH-019-01 sends none to a tenant that the application has
+-- deleted.
 SELECT
-    tenant.tenant_id,
-    coalesce(profile.email, tenant.contact_email, tenant.admin_email) AS email,
+    listed.tenant_id,
+    CASE
+        WHEN tenant.tenant_id IS NOT null THEN coalesce(profile.email, tenant.contact_email, tenant.admin_email)
+    END AS email,
     profile.pdf_delivery
-FROM batch.tenant
-LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id;
+FROM unnest((SELECT batch.current_tenants())::text[]) AS listed (tenant_id)
+LEFT JOIN batch.tenant ON listed.tenant_id = tenant.tenant_id
+LEFT JOIN batch.billing_profile AS profile ON listed.tenant_id = profile.tenant_id;
 
 -- name: credit_note_letters
 SELECT letter.id

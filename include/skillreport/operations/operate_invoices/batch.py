@@ -68,10 +68,11 @@ class InvoiceOperations(BillingBatch):
         return FORM.chosen(request.values) is form.HandOver
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """The tenants that left in the month or later and must pay for it. For payments and reminders, all that have an invoice of it."""
+        """The tenants that left in the month or later and must pay for it, or that have an issued invoice to work on."""
+        leaving = self._billing.former_tenants(request.platform, request.business_date)
         if FORM.chosen(request.values).takes_former:
-            return payments.former_payers(request)
-        return self._billing.former_tenants(request.platform, request.business_date)
+            return leaving | payments.former_payers(request)
+        return leaving
 
     def found_tenants(self, request: Request) -> Collection[str] | None:
         """The tenants of the invoices in a payment file. The whole file is checked first."""
@@ -80,7 +81,7 @@ class InvoiceOperations(BillingBatch):
         return payments.tenants_of_file(request, FORM.entered(request.values))
 
     def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
-        """For payments and reminders, the tenants that the application has deleted. Their invoices can be paid."""
+        """For work on an issued invoice, the tenants that the application has deleted and that have invoices."""
         return payments.vanished(request) if FORM.chosen(request.values).takes_former else ()
 
     def reads_files(self, run: Run) -> bool:

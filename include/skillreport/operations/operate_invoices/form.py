@@ -240,12 +240,16 @@ class Approve(TenantOperation):
 class Void(TenantOperation):
     """入金前の請求書を取り消します。発行済みなら番号は残り、客先に通知が送られます。その月は閉じ、「もう一度請求」だけが請求し直します。下書きは次の実行で作り直されます。"""
 
+    takes_former = True
+
     reason: Reason
 
 
 @FORM.add("credit", "返還請求書の発行", button="返還")
 class Credit(TenantOperation):
     """請求書の残り全部を打ち消す返還請求書を発行します。その月は閉じ、「もう一度請求」だけが請求し直します。"""
+
+    takes_former = True
 
     reason: Reason
 
@@ -255,6 +259,7 @@ class PartCredit(TenantOperation):
     """指定した明細の一部だけの返還請求書を発行します。請求書は有効なままです。テナントは 1 件だけ指定します。"""
 
     because = "明細の番号は請求書ごとに違います。"
+    takes_former = True
 
     reason: Reason
     credit_lines: CreditedLines

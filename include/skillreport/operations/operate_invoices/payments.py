@@ -6,7 +6,6 @@ Payments and refunds are recorded, reversed, moved to another invoice, or import
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
 from typing import Literal
 
 from include.skillreport.billing.errors import BillingError
@@ -36,9 +35,9 @@ from include.skillreport.operations.form import Operation
 from include.skillreport.operations.operate_invoices import form
 
 
-def former_payers(request: Request) -> Collection[str]:
+def former_payers(request: Request) -> set[str]:
     """The ids of tenants that are no longer active and have an invoice of the month."""
-    return former_invoiced_tenants(request.platform, Period.month_of(request.business_date))
+    return set(former_invoiced_tenants(request.platform, Period.month_of(request.business_date)))
 
 
 def vanished(request: Request) -> list[Tenant]:

@@ -134,7 +134,7 @@ def load_month(
 def possible_actions(invoice: Row) -> list[str]:
     """The names of the operations that are possible in the document's state. The operation checks again.
 
-    For a tenant that the application has deleted, only payments and the letter are possible. A refund is possible for a credited invoice.
+    For a tenant that the application has deleted, nothing is priced. A refund is possible for a credited invoice.
     """
     is_live = is_live_invoice(invoice)
     is_open = is_live and not invoice["is_vanished"]
@@ -146,10 +146,10 @@ def possible_actions(invoice: Row) -> list[str]:
         "approve": is_open and invoice["state"] == "held" and invoice["is_approvable"],
         "record_payment": is_live and is_numbered and invoice["open_amount"] > 0,
         "record_refund": is_numbered and invoice["open_amount"] < 0,
-        "part_credit": is_open and is_numbered,
-        "credit": is_open and is_numbered and not invoice["is_carried"],
+        "part_credit": is_live and is_numbered,
+        "credit": is_live and is_numbered and not invoice["is_carried"],
         "reissue": is_open and is_final and can_be_taken_back,
-        "void": is_open and can_be_taken_back,
+        "void": is_live and can_be_taken_back and (is_numbered or is_open),
         "stop_letter": is_live and is_numbered and invoice["letter_waits"] and not invoice["stop_reason"],
         "send_letter": is_live and is_numbered and (invoice["letter_waits"] or invoice["stop_reason"]),
         "bill_again": invoice["is_closed"] and not invoice["is_vanished"],
