@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
 
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS, BatchSpec
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
@@ -56,11 +57,11 @@ def billed(
 
 @pytest.fixture
 def arrived(database: Database, services: StandIns, store: ObjectStore) -> Any:
-    """Runs BATCH-019-01 at 9:00 on a day; returns the addresses to which it has sent letters."""
+    """Runs BATCH-019-01 at 9:00 on a day, or another batch; returns the addresses to which it has sent letters."""
 
-    def send(day: date) -> set[str]:
+    def send(day: date, spec: BatchSpec = SCHEDULED_NOTIFICATIONS) -> set[str]:
         before = len(services.messages)
-        run_notifications(database, services, store=store, on=day)
+        run_notifications(database, services, store=store, on=day, spec=spec)
         return {each.destination for each in services.messages[before:]}
 
     return send
@@ -144,27 +145,31 @@ def test_a_letter_that_has_left_is_neither_stopped_nor_sent_again(
     assert arrived(date(2026, 11, 4)) == set()
 
 
+@pytest.mark.parametrize(("status", "finished"), [("withdrawn", "now()"), ("retry", "null")])
 def test_a_letter_that_is_stopped_while_it_is_sent_can_be_released(
-    database: Database, host: psycopg.Connection, arrived: Any
+    database: Database, host: psycopg.Connection, arrived: Any, status: str, finished: LiteralString
 ) -> None:
     letter(database, "stop_letter")
-    # BATCH-019-01 had read the letter before the stop, and has withdrawn its message.
+    # BATCH-019-01 had read the letter before the stop: it has withdrawn its message, or will do so.
     host.execute(
-        """
+        f"""
         INSERT INTO batch.outbox (
             message_id, tenant_id, dedupe_key, host_log_id, channel, destination, subject, body, status, due_at,
             next_attempt_at, created_by, finished_at
         )
         SELECT
-            'm', tenant_id, 'host:' || id, id, 'email', recipient_address, subject, message_body, 'withdrawn', now(), now(),
-            'a run', now()
+            'm', tenant_id, 'host:' || id, id, 'email', recipient_address, subject, message_body, %s, '2026-11-01', '2026-11-01',
+            'a run', {finished}
         FROM "HIS_NotificationLog" WHERE tenant_id = 'A'
-        """
+        """,
+        [status],
     )
 
     letter(database, "send_letter")
 
-    assert arrived(MONDAY) == {"keiri@a.example", "keiri@b.example"}
+    # BATCH-019-02 sends a message that has failed before.
+    spec = SCHEDULED_NOTIFICATIONS if status == "withdrawn" else NOTIFICATION_RETRY
+    assert "keiri@a.example" in arrived(MONDAY, spec)
 
 
 def test_few_days_until_the_due_date_need_a_tick(

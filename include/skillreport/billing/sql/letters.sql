@@ -114,13 +114,15 @@ DELETE FROM batch.outbox
 WHERE tenant_id = %(tenant_id)s AND dedupe_key = 'host:' || %(notification_id)s AND status = 'withdrawn';
 
 -- name: release_letter
--- Let the next run send the letter, unless a sender has begun with it.
+-- Let the next run send the letter, unless a sender has claimed it or it may have arrived.
 UPDATE batch.tenant_notification AS letter
 SET is_deleted = false, send_status = 'PENDING', scheduled_at = %(scheduled_at)s, updated_at = now() AT TIME ZONE 'UTC'
 WHERE
     letter.id = %(notification_id)s AND upper(letter.send_status) IN ('PENDING', 'RETRY')
     AND NOT EXISTS (
         SELECT FROM batch.outbox AS message
-        WHERE message.tenant_id = letter.tenant_id AND message.dedupe_key = 'host:' || letter.id
+        WHERE
+            message.tenant_id = letter.tenant_id AND message.dedupe_key = 'host:' || letter.id
+            AND message.status NOT IN ('pending', 'retry')
     )
 RETURNING letter.id;
