@@ -544,7 +544,7 @@ def test_a_fractional_amount_off_leaves_no_tax_rate_below_0(rounding: RoundingMo
         (date(2026, 1, 1), date(2026, 10, 10), [], []),
     ],
 )
-def test_an_amount_off_counts_by_its_billed_days_and_a_percentage_in_full(
+def test_an_amount_off_counts_by_its_days_and_a_percentage_in_full(
     valid_from: date, valid_to: date | None, percent: list[str], fixed: list[str]
 ) -> None:
     parts = (part(plan(), 11, 15, "A"), part(plan(), 16, 20, "B"))

@@ -336,10 +336,7 @@ def _in_currency(plan: Plan, currency: str) -> Plan:
 def _account(
     row: dict[str, Any], days: Sequence[dict[str, Any]], metered: Sequence[dict[str, Any]]
 ) -> BillingAccount:
-    texts = {
-        "name": row["recipient_name"],
-        **{name: row[name] for name in ("department", "postal_code", "address", "email")},
-    }
+    recipient, remarks = _recipient(row)
     return BillingAccount(
         tenant_id=row["tenant_id"],
         tenant_code=row["tenant_code"],
@@ -353,14 +350,8 @@ def _account(
         contract_start=row["contract_start"],
         contract_end=row["contract_end"],
         plan_changes=_plan_changes(row),
-        recipient=Recipient(
-            **{name: text and visible(text) for name, text in texts.items()},
-            # An address in Japan is stored without its country.
-            country=row["country"] if row["country"] != _JAPAN else None,
-        ),
-        remarks=("請求先の名前か住所から、見えない文字を除きました",)
-        if any(text and visible(text) != text for text in texts.values())
-        else (),
+        recipient=recipient,
+        remarks=remarks,
         discounts=row["discounts"],
         commitments=row["commitments"],
         exchange_rate=row["exchange_rate"],
@@ -397,6 +388,19 @@ def _account(
             row["previous_month_days"],
         ),
     )
+
+
+def _recipient(row: dict[str, Any]) -> tuple[Recipient, tuple[str, ...]]:
+    """The recipient without invisible characters, and a remark if there were any."""
+    texts = {
+        "name": row["recipient_name"],
+        **{name: row[name] for name in ("department", "postal_code", "address", "email")},
+    }
+    shown = {name: text and visible(text) for name, text in texts.items()}
+    # An address in Japan is stored without its country.
+    country = row["country"] if row["country"] != _JAPAN else None
+    remarks = () if shown == texts else ("請求先の名前か住所から、見えない文字を除きました",)
+    return Recipient(**shown, country=country), remarks
 
 
 def _unplaced_rows(days: Sequence[dict[str, Any]]) -> UnplacedRows:

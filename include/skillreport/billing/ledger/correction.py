@@ -82,13 +82,8 @@ def credit_invoice(
     terms.require_no_sample()
     require_reason(reason)
     stored = _locked(connection, stored)
-    _require_live(stored)
+    _require_creditable(stored)
     original = stored.invoice
-    if original.kind is InvoiceKind.CREDIT or original.number is None:
-        raise BillingError(
-            "NOT_CREDITABLE",
-            f"{invoice_label(original.number)}は返還できません。返還請求書は番号のある請求書にだけ発行できます",
-        )
     credit = credit_note(
         original,
         _credits_of(connection, stored),
@@ -282,6 +277,15 @@ def _credits_of(connection: psycopg.Connection, stored: StoredInvoice) -> list[I
     return [
         stored_document(row) for row in _SQL.rows(connection, "load_credits", invoice_id=stored.invoice_id)
     ]
+
+
+def _require_creditable(stored: StoredInvoice) -> None:
+    _require_live(stored)
+    if stored.invoice.kind is InvoiceKind.CREDIT or stored.invoice.number is None:
+        raise BillingError(
+            "NOT_CREDITABLE",
+            f"{invoice_label(stored.invoice.number)}は返還できません。返還請求書は番号のある請求書にだけ発行できます",
+        )
 
 
 def _require_live(stored: StoredInvoice) -> None:
