@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
@@ -10,7 +11,13 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.correction import void_invoice
+from include.skillreport.billing.ledger.letters import send_letter
+from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, find_invoice
+from include.skillreport.billing.terms import load_terms
 from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS, BatchSpec
+from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
@@ -25,7 +32,7 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.conftest import Database
+from tests.conftest import Database, wait_for_blocked_statement
 from tests.messaging.outbox_rows import run_notifications
 from tests.own_settings import change_billing
 
@@ -170,6 +177,28 @@ def test_a_letter_that_is_stopped_while_it_is_sent_can_be_released(
     # BATCH-019-02 sends a message that has failed before.
     spec = SCHEDULED_NOTIFICATIONS if status == "withdrawn" else NOTIFICATION_RETRY
     assert "keiri@a.example" in arrived(MONDAY, spec)
+
+
+def test_a_release_at_the_same_time_as_a_void_is_refused(database: Database, arrived: Any) -> None:
+    refusals: list[BillingError] = []
+
+    def release(stored: StoredInvoice) -> None:
+        with database.connect("batch_tenant") as other, tenant_transaction(other, ["A"]):
+            try:
+                send_letter(other, load_terms(), stored, today=SUNDAY, accepts_near_due=False)
+            except BillingError as refusal:
+                refusals.append(refusal)
+
+    with database.connect("batch_tenant") as connection, tenant_transaction(connection, ["A"]):
+        stored = find_invoice(connection, "INV-2026-10-001")
+        void_invoice(connection, load_terms(), stored, "二重請求", actor="a run")
+        thread = threading.Thread(target=release, args=[stored])
+        thread.start()
+        wait_for_blocked_statement(database)
+    thread.join()
+
+    assert [refusal.code for refusal in refusals] == ["ALREADY_TAKEN_BACK"]
+    assert arrived(MONDAY) == {"keiri@b.example"}
 
 
 def test_few_days_until_the_due_date_need_a_tick(

@@ -28,6 +28,8 @@ from include.skillreport.billing.ledger.stored_invoice import (
     find_by_id,
     find_by_number,
     invoice_label,
+    lock_invoice,
+    require_live,
     stored_document,
 )
 from include.skillreport.billing.periods import Period
@@ -49,8 +51,8 @@ def void_invoice(
     if stored.status != "draft":
         terms.require_no_sample()
     require_reason(reason)
-    stored = _locked(connection, stored)
-    _require_live(stored)
+    stored = lock_invoice(connection, stored)
+    require_live(stored)
     if stored.invoice.kind is InvoiceKind.CREDIT:
         raise BillingError("IS_A_CREDIT", f"返還請求書 {stored.invoice.number} は取り消せません")
     if stored.credited_total:
@@ -81,7 +83,7 @@ def credit_invoice(
     """
     terms.require_no_sample()
     require_reason(reason)
-    stored = _locked(connection, stored)
+    stored = lock_invoice(connection, stored)
     _require_creditable(stored)
     original = stored.invoice
     credit = credit_note(
@@ -267,12 +269,6 @@ def require_reason(reason: str) -> None:
         raise BillingError("NO_REASON", "理由が必要です。「理由」（reason）に書いてください")
 
 
-def _locked(connection: psycopg.Connection, stored: StoredInvoice) -> StoredInvoice:
-    """The present invoice, locked until the transaction ends. Another operation may have voided or credited it after it was read."""
-    _SQL.execute(connection, "lock_by_id", invoice_ids=[stored.invoice_id])
-    return find_by_id(connection, stored.invoice_id)
-
-
 def _credits_of(connection: psycopg.Connection, stored: StoredInvoice) -> list[Invoice]:
     return [
         stored_document(row) for row in _SQL.rows(connection, "load_credits", invoice_id=stored.invoice_id)
@@ -280,15 +276,9 @@ def _credits_of(connection: psycopg.Connection, stored: StoredInvoice) -> list[I
 
 
 def _require_creditable(stored: StoredInvoice) -> None:
-    _require_live(stored)
+    require_live(stored)
     if stored.invoice.kind is InvoiceKind.CREDIT or stored.invoice.number is None:
         raise BillingError(
             "NOT_CREDITABLE",
             f"{invoice_label(stored.invoice.number)}は返還できません。返還請求書は番号のある請求書にだけ発行できます",
         )
-
-
-def _require_live(stored: StoredInvoice) -> None:
-    if stored.status == "void" or stored.credited:
-        state = "取消済み" if stored.status == "void" else "返還済み"
-        raise BillingError("ALREADY_TAKEN_BACK", f"{invoice_label(stored.invoice.number)}は{state}です")

@@ -18,7 +18,12 @@ import psycopg
 from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind, document_key
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.letter_texts import Letter, PdfDelivery, document_letter, void_letter
-from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, invoice_label
+from include.skillreport.billing.ledger.stored_invoice import (
+    StoredInvoice,
+    invoice_label,
+    lock_invoice,
+    require_live,
+)
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import naive_utc
@@ -150,9 +155,12 @@ def send_letter(
 ) -> None:
     """Let the letter of an invoice leave with the next run of BATCH-019-01, whether it was stopped or waits for its day.
 
-    :raises BillingError: the invoice has no letter, or its letter has left. Or fewer days are left until it is due than when it was issued
-        and than ``due_least_days``, and ``accepts_near_due`` is not set.
+    :raises BillingError: the invoice has no letter, is void or credited, or its letter has left. Or fewer days are left until it is due
+        than when it was issued and than ``due_least_days``, and ``accepts_near_due`` is not set.
     """
+    # A concurrent void has withdrawn the letter.
+    stored = lock_invoice(connection, stored)
+    require_live(stored)
     leaves_on, due_on = _require_letter(stored), stored.invoice.due_on
     assert due_on is not None, "a final invoice is due"
     left = (due_on - today).days

@@ -70,6 +70,19 @@ def invoice_of_month(connection: psycopg.Connection, tenant_id: str, period: Per
     return stored
 
 
+def lock_invoice(connection: psycopg.Connection, stored: StoredInvoice) -> StoredInvoice:
+    """The present invoice, locked until the transaction ends. Another operation may have voided or credited it after it was read."""
+    _SQL.execute(connection, "lock_by_id", invoice_ids=[stored.invoice_id])
+    return find_by_id(connection, stored.invoice_id)
+
+
+def require_live(stored: StoredInvoice) -> None:
+    """Check that the invoice is neither void nor credited in full. :raises BillingError: it is."""
+    if stored.status == "void" or stored.credited:
+        state = "取消済み" if stored.status == "void" else "返還済み"
+        raise BillingError("ALREADY_TAKEN_BACK", f"{invoice_label(stored.invoice.number)}は{state}です")
+
+
 def stored_document(row: dict[str, Any]) -> Invoice:
     """The document of an invoice row: its content with the number and the dates that finalising adds."""
     return Invoice.model_validate(row["content"]).finalized(row["number"], row["issued_on"], row["due_on"])

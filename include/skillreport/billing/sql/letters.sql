@@ -1,6 +1,6 @@
 -- name: load_contacts
--- The present recipients of the letters of the transaction's tenants. BATCH-019-01 sends none to a tenant that the application has
--- deleted.
+-- The present recipients of the letters of the transaction's tenants. BATCH-019-01 sends none to a tenant that the application
+-- has deleted.
 SELECT
     listed.tenant_id,
     CASE
