@@ -41,10 +41,18 @@ class TaxCodeSettings(Part):
     out_of_scope: str
 
 
+class TaxedCodeSettings(Part):
+    """The names of the tax categories with a rate in the accounting software, spelled as there."""
+
+    standard: str
+    reduced: str
+
+
 class AccountingFormatSettings(Part):
     """One of the accountant's files. ``sales`` and ``returns`` are the tax codes of sales and of deductions from sales.
 
-    ``none`` is the tax code of an account without tax. ``partner``: which columns name the customer.
+    ``purchases`` is that of a bank's fee that is a purchase, ``bad_debts`` and ``recoveries`` are those of write-offs with tax and of their
+    recovery. ``none`` is the tax code of an account without tax. ``partner``: which columns name the customer.
     """
 
     encoding: Literal["utf-8", "utf-8-sig", "cp932"]
@@ -52,6 +60,24 @@ class AccountingFormatSettings(Part):
     none: str
     sales: TaxCodeSettings
     returns: TaxCodeSettings
+    purchases: str
+    bad_debts: TaxedCodeSettings
+    recoveries: TaxedCodeSettings
+
+
+class FeeSettings(Part):
+    """The bank's fee that a payer deducts: a ``return`` of sales, or a ``purchase`` on ``expense`` with the tax on ``input_tax``."""
+
+    treated_as: Literal["return", "purchase"]
+    expense: AccountSettings
+    input_tax: AccountSettings
+
+
+class BadDebtSettings(Part):
+    """The accounts of write-offs (貸倒れ) and of what is recovered of them."""
+
+    loss: AccountSettings
+    recovery: AccountSettings
 
 
 class AccountingSettings(Part):
@@ -64,6 +90,8 @@ class AccountingSettings(Part):
     receivable: AccountSettings
     sales: AccountSettings
     output_tax: AccountSettings
+    fees: FeeSettings
+    bad_debts: BadDebtSettings
     journal: AccountingFormatSettings
     freee: AccountingFormatSettings
     moneyforward: AccountingFormatSettings
@@ -113,7 +141,8 @@ class BillingSettings(Section):
     ``due_months``, ``due_least_days``, ``due_day``, ``letters_on`` and ``review_days`` are explained in ``receivables.due_dates``.
     ``first_month`` (its first day) is the first month that is billed; without it no month is billed. ``invoice_link`` is the web address of
     a document with ``{number}`` and ``{tenant_code}``; ``pdf_delivery: link`` needs it. ``payment_source`` says where payments are
-    recorded; with ``none`` the batch sends no reminder. ``reminder_days`` are the reminders' days after the due date.
+    recorded; with ``none`` the batch sends no reminder. ``reminder_days`` are the reminders' days after the due date. ``fee_tolerance`` is
+    in yen: if a payment has left at most this, it may be the bank's fee, and no reminder is sent.
     """
 
     key = "billing"
@@ -136,6 +165,7 @@ class BillingSettings(Section):
     attachment_megabytes: Annotated[Decimal, Range(0, 100, above=True)]
     invoice_link: str
     payment_source: Literal["none", "operations", "host"]
+    fee_tolerance: Annotated[int, Range(0, 9_999)]
     reminder_days: Annotated[tuple[Annotated[int, Range(1, 365)], ...], AfterValidator(_ascending)]
     accounting: AccountingSettings
     issuer: IssuerSettings

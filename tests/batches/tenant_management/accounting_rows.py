@@ -8,8 +8,10 @@ from typing import Any
 
 import psycopg
 
+from include.skillreport.billing.accounting.files import forms_of
 from include.skillreport.billing.accounting.months import HandedOverMonth
 from include.skillreport.billing.service import Billing
+from include.skillreport.billing.terms import load_terms
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.batches.tenant_management.billing_rows import FIRST_OF_NOVEMBER, MONTH, files
 
@@ -52,6 +54,12 @@ def days(store: ObjectStore, month: str, *, is_final: bool = False) -> list[tupl
         (row["請求書番号"], row["取引日"], row["発行日"], row["備考"])
         for row in rows(store, month, is_final=is_final)
     ]
+
+
+def receivables(store: ObjectStore, month: str) -> dict[str, int]:
+    """What each of an open month's files adds to the receivables, in yen, as the hand-over counts it."""
+    forms = {form.name: form for form in forms_of(load_terms().settings.accounting)}
+    return {name: sum(map(forms[name].yen, rows(store, month, name))) for name in NAMES}
 
 
 def hand_over(

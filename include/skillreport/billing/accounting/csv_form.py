@@ -111,10 +111,11 @@ def yen(amount: Decimal) -> str:
 
 
 def summary(entry: Entry) -> str:
-    """摘要: number, customer and month. For a foreign document also amount, currency, rate and its date. Last the entry's remark."""
+    """摘要: number, customer and month. For a foreign entry also amount, currency, rate and its date. Last the entry's remark."""
     invoice = entry.invoice
     parts = [
         "取消" if entry.booking is Booking.REVERSAL else "",
+        entry.adjustment.label if entry.adjustment else "",
         code_cell(invoice.number),
         code_cell(invoice.recipient.name)[:100],
         f"{invoice.period_start:%Y年%-m月}分",
@@ -122,7 +123,7 @@ def summary(entry: Entry) -> str:
     ]
     if invoice.currency != YEN:
         dated = f"（{entry.known_rate.rate_date}）" if entry.known_rate else ""
-        parts.append(f"{invoice.currency} {invoice.total:f} @{entry.rate:f}{dated}")
+        parts.append(f"{invoice.currency} {entry.amount:f} @{entry.rate:f}{dated}")
     if entry.remark:
         parts.append(f"（{entry.remark}）")
     return " ".join(part for part in parts if part)

@@ -1,4 +1,5 @@
-"""The batches' own CSV: all numbered documents of a month, one row per document and tax rate, void ones with amounts of 0.
+"""The batches' own CSV: all numbered documents of a month, one row per document and tax rate, void ones with amounts of 0. Then the
+adjustments of receivables, under the number of their invoice.
 
 The amounts in the document's currency are those of the document. The amounts in yen are those of the journal.
 """
@@ -11,9 +12,10 @@ from decimal import Decimal
 
 from include.skillreport.billing.accounting.csv_form import CsvForm, code_cell, text_cell
 from include.skillreport.billing.accounting.entries import Booking, Entry, net_amount, postings, signed
-from include.skillreport.billing.documents.invoice import InvoiceKind
+from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
 from include.skillreport.billing.money import YEN, minor_unit
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory, TaxTotal
+from include.skillreport.billing.receivables.adjustment import AdjustedTax
 
 # 取引日 is the day in the books. 税抜金額 + 消費税額 = 税込金額, in the invoice's currency. 消費税額（円） and 税込金額（円） are in
 # yen, for another currency at the rate of 換算レート and 換算日. Dates are ISO 8601, 税率 is in percent.
@@ -67,20 +69,21 @@ def plain_amount(amount: Decimal, currency: str) -> str:
 
 
 def _rows(entry: Entry, _position: int) -> Iterator[list[str]]:
-    """The rows of an entry. A reversal names its own document as 元請求書番号, and its 取引日 is the day of the void.
+    """The rows of an entry. A reversal and an adjustment name their own document as 元請求書番号.
 
     :raises KeyError: an unknown status.
     """
-    invoice = entry.invoice
-    is_reversal = entry.booking is Booking.REVERSAL
+    invoice, adjustment = entry.invoice, entry.adjustment
+    is_document = entry.booking in (Booking.DOCUMENT, Booking.VOID)
+    kind = KIND_LABELS[invoice.kind] if is_document else adjustment.label if adjustment else _REVERSAL_LABEL
     rate = entry.known_rate
     of_invoice = {
         "請求書番号": code_cell(invoice.number),
-        "種別": _REVERSAL_LABEL if is_reversal else KIND_LABELS[invoice.kind],
+        "種別": kind,
         "状態": STATUS_LABELS[entry.status],
         "取引日": _iso(entry.booked_on),
         "発行日": _iso(invoice.issued_on),
-        "支払期限": "" if is_reversal else _iso(invoice.due_on),
+        "支払期限": _iso(invoice.due_on) if is_document else "",
         "対象期間開始": _iso(invoice.period_start),
         "対象期間終了": _iso(invoice.period_end),
         "テナントコード": text_cell(invoice.tenant_code),
@@ -88,18 +91,19 @@ def _rows(entry: Entry, _position: int) -> Iterator[list[str]]:
         "通貨": invoice.currency,
         "換算レート": f"{rate.yen_per_unit:f}" if rate else "",
         "換算日": _iso(rate.rate_date) if rate else "",
-        "元請求書番号": code_cell(invoice.number if is_reversal else invoice.original_number),
+        "元請求書番号": code_cell(invoice.original_number if is_document else invoice.number),
         "登録番号": text_cell(invoice.issuer.registration_number),
         "備考": entry.remark,
     }
     # A void document needs no rate.
     in_yen = {} if entry.booking is Booking.VOID else {each.category: each for each in postings(entry)}
-    for total in invoice.tax_totals or (_NO_TAX,):
-        net, yen = net_amount(invoice, total), in_yen.get(total.category)
+    totals = [_net_total(part) for part in adjustment.parts] if adjustment else _net_totals(invoice)
+    for total in totals:
+        yen = in_yen.get(total.category)
         amounts = {
-            "税抜金額": net,
+            "税抜金額": total.taxable_amount,
             "消費税額": total.tax_amount,
-            "税込金額": net + total.tax_amount,
+            "税込金額": total.taxable_amount + total.tax_amount,
         }
         row = {
             **of_invoice,
@@ -113,6 +117,24 @@ def _rows(entry: Entry, _position: int) -> Iterator[list[str]]:
             "税込金額（円）": plain_amount(yen.gross, YEN) if yen else "0",
         }
         yield [row[column] for column in COLUMNS]
+
+
+def _net_totals(invoice: Invoice) -> list[TaxTotal]:
+    """The document's totals without tax; one of 0 if it has no lines."""
+    return [
+        total.model_copy(update={"taxable_amount": net_amount(invoice, total)})
+        for total in invoice.tax_totals or (_NO_TAX,)
+    ]
+
+
+def _net_total(part: AdjustedTax) -> TaxTotal:
+    """A part of an adjustment with the sign of the receivable."""
+    return TaxTotal(
+        category=part.category,
+        rate_percent=part.rate_percent,
+        taxable_amount=part.tax - part.gross,
+        tax_amount=-part.tax,
+    )
 
 
 def _yen(row: Mapping[str, str]) -> int:

@@ -1,8 +1,8 @@
-"""A document as an entry of a month's books, and its amounts in yen. Pure.
+"""The entries of a month's books, and their amounts in yen: documents, and adjustments of receivables. Pure.
 
-An invoice belongs to the month (Asia/Tokyo) in which its service ends, a credit note to the month of its date. If that month is handed
-over, the entry is on the first open day. A void document has no amounts in its month while the month is open. If the month is handed over
-before the void, the document keeps its amounts, and the month of the void has a reversal.
+An invoice belongs to the month (Asia/Tokyo) in which its service ends, a credit note and an adjustment to the month of their date. If that
+month is handed over, the entry is on the first open day. A void document has no amounts in its month while the month is open. If the month
+is handed over before the void, the document keeps its amounts, and the month of the void has a reversal.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExchangeRate
 from include.skillreport.billing.money import EXACT, YEN, RoundingMode, round_to_minor_unit
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory, TaxTotal
+from include.skillreport.billing.receivables.adjustment import Adjustment, Contra
 
 
 class Booking(StrEnum):
-    """How a document counts in a month: unchanged, with amounts of 0, or reversed."""
+    """A document, unchanged, with amounts of 0 or reversed, or an adjustment of its receivable."""
 
     DOCUMENT = "document"
     VOID = "void"
     REVERSAL = "reversal"
+    ADJUSTMENT = "adjustment"
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,9 @@ class CreditedInvoice:
 
 @dataclass(frozen=True)
 class Entry:
-    """A document in a month's books.
+    """A document in a month's books, or an ``adjustment`` of the invoice.
 
-    ``accrued_on`` (Asia/Tokyo) is the day to which it belongs: that of the document's row, or of a reversal the day of the void.
+    ``accrued_on`` (Asia/Tokyo) is the day to which it belongs: that of its row, or of a reversal the day of the void.
     ``booked_on`` is the day in the books. ``status`` is that of the database (finalized, sent or void). ``exchange_rate`` is for a document
     that states none: the rate of its inputs, or the newest of the month of ``service_day``; None: there is no rate. A credit note in a
     foreign currency has ``credits``, and its ``service_day`` is that of its invoice.
@@ -55,11 +57,17 @@ class Entry:
     partner_code: str
     exchange_rate: ExchangeRate | None = None
     credits: CreditedInvoice | None = None
+    adjustment: Adjustment | None = None
 
     @property
     def is_booked(self) -> bool:
-        """Whether the journal and the imports contain the document: it is not void, and its total is not 0."""
+        """Whether the journal and the imports contain the entry: it is not void, and its amount is not 0."""
         return self.booking is not Booking.VOID and self.invoice.total != 0
+
+    @property
+    def amount(self) -> Decimal:
+        """What the entry is about, in the document's currency: the document's total, or what the adjustment adds to the receivable."""
+        return -self.adjustment.amount if self.adjustment else self.invoice.total
 
     @property
     def remark(self) -> str:
@@ -94,11 +102,12 @@ class Entry:
 
 @dataclass(frozen=True)
 class Posting:
-    """One tax category's amounts in whole yen: ``net`` is sales, ``tax`` output tax. Negative amounts reduce sales."""
+    """One tax category's amounts in whole yen against an account, ``net`` and ``tax``. Negative amounts reduce the receivable."""
 
     category: TaxCategory
     net: Decimal
     tax: Decimal
+    contra: Contra = Contra.SALES
 
     @property
     def gross(self) -> Decimal:
@@ -126,6 +135,11 @@ def postings(entry: Entry) -> tuple[Posting, ...]:
     invoice cancel its yen in every category.
     :raises BillingError: a foreign document has no rate.
     """
+    if entry.adjustment:
+        return tuple(
+            Posting(part.category, part.yen_tax - part.yen, -part.yen_tax, entry.adjustment.contra)
+            for part in entry.adjustment.parts
+        )
     invoice, rate = entry.invoice, entry.rate
     gross, taxes = (
         _yen_of_credit(invoice, entry.credits, rate) if entry.credits else _yen_of_invoice(invoice, rate)

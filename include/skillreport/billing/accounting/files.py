@@ -29,6 +29,7 @@ from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.inputs import ExchangeRate
 from include.skillreport.billing.ledger.stored_invoice import stored_document
 from include.skillreport.billing.periods import Period
+from include.skillreport.billing.receivables.adjustment import Adjustment
 from include.skillreport.billing.settings import AccountingSettings
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -158,6 +159,7 @@ def _entries(platform: psycopg.Connection, month: date) -> Iterator[Entry]:
                 row["partner_code"],
                 row["exchange_rate"] and ExchangeRate.model_validate(row["exchange_rate"]),
                 _credits(row),
+                row["adjustment"] and Adjustment.model_validate(row["adjustment"]),
             )
 
 

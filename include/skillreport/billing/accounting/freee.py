@@ -1,7 +1,7 @@
-"""freee会計「取引」のインポート: one unsettled income (未決済の収入) per document, one row per tax category.
+"""freee会計「取引」のインポート: one unsettled income (未決済の収入) per entry, one row per tax category.
 
-The first row of a document has 収支区分; rows without it belong to the document above. Amounts include the tax (内税). A credit note or a
-reversal is an income with negative amounts (赤伝), which reduces 売掛金 if freee's 赤伝用相手勘定科目 is 売掛金.
+The first row of a document has 収支区分; rows without it belong to the document above. Amounts include the tax (内税). A credit note, a
+reversal, a fee or a write-off is an income with negative amounts (赤伝), which reduces 売掛金 if freee's 赤伝用相手勘定科目 is 売掛金.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from include.skillreport.billing.accounting.csv_form import CsvForm, code_cell, slashed, summary, yen
 from include.skillreport.billing.accounting.entries import Booking, Entry, postings
-from include.skillreport.billing.accounting.journal import partner_cells, tax_code
+from include.skillreport.billing.accounting.journal import accounts, partner_cells, tax_code
 from include.skillreport.billing.settings import AccountingSettings
 
 # The header of the template, unedited. Source: the vendor's help page 「取引・口座振替のインポート（一括登録）」 (support.freee.co.jp,
@@ -47,7 +47,7 @@ def freee(settings: AccountingSettings) -> CsvForm:
     """The form, with CRLF and the encoding of the settings (the template has UTF-8 with BOM)."""
 
     def rows(entry: Entry, _position: int) -> Iterator[list[str]]:
-        due_on = None if entry.booking is Booking.REVERSAL else entry.invoice.due_on
+        due_on = entry.invoice.due_on if entry.booking is Booking.DOCUMENT else None
         head = [
             "収入",
             code_cell(entry.invoice.number),
@@ -56,18 +56,18 @@ def freee(settings: AccountingSettings) -> CsvForm:
             *partner_cells(settings.freee, entry),
         ]
         for posting in postings(entry):
-            is_taxed = bool(posting.tax)
+            is_taxed, (account, _) = bool(posting.tax), accounts(settings, posting)
             yield [
                 *head,
-                settings.sales.account,
+                account.account,
                 tax_code(settings.freee, posting),
                 yen(posting.gross),
                 # freee refuses a tax amount for a tax code without tax.
                 "内税" if is_taxed else "",
                 yen(posting.tax) if is_taxed else "",
                 summary(entry),
-                settings.sales.sub_account,  # 品目 is freee's sub-account
-                settings.sales.department,
+                account.sub_account,  # 品目 is freee's sub-account
+                account.department,
                 *[""] * 7,
             ]
             head = [""] * len(head)

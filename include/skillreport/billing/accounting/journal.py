@@ -1,6 +1,6 @@
-"""The journal: per document and tax category 売掛金 / 売上高 and 売掛金 / 仮受消費税.
+"""The journal: per entry and tax category 売掛金 / 売上高 and 売掛金 / 仮受消費税, or the account of an adjustment.
 
-Debit and credit are equal in each row. They are exchanged if the document reduces sales (a credit note, a reversal, a deduction).
+Debit and credit are equal in each row. They are exchanged if the entry reduces the receivable (a credit note, a reversal, a fee).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from include.skillreport.billing.accounting.csv_form import (
     yen,
 )
 from include.skillreport.billing.accounting.entries import Entry, Posting, postings
+from include.skillreport.billing.receivables.adjustment import Contra
 from include.skillreport.billing.settings import AccountingFormatSettings, AccountingSettings, AccountSettings
 
 COLUMNS = (
@@ -47,7 +48,8 @@ def journal(settings: AccountingSettings) -> CsvForm:
         number = 0
         for posting in postings(entry):
             code = tax_code(form, posting)
-            for account, amount in ((settings.sales, posting.net), (settings.output_tax, posting.tax)):
+            contra, tax = accounts(settings, posting)
+            for account, amount in ((contra, posting.net), (tax, posting.tax)):
                 if not amount:
                     continue
                 number += 1
@@ -81,9 +83,29 @@ def to_receivable(settings: AccountingSettings, row: Mapping[str, str], amount: 
     return int(row[f"借方{amount}"]) if is_debit else -int(row[f"貸方{amount}"])
 
 
+def accounts(settings: AccountingSettings, posting: Posting) -> tuple[AccountSettings, AccountSettings]:
+    """The account against the receivable, and that of its tax."""
+    fees = settings.fees
+    return {
+        Contra.SALES: (settings.sales, settings.output_tax),
+        Contra.RETURN: (settings.sales, settings.output_tax),
+        Contra.PURCHASE: (fees.expense, fees.input_tax),
+        Contra.BAD_DEBT: (settings.bad_debts.loss, settings.output_tax),
+        Contra.RECOVERY: (settings.bad_debts.recovery, settings.output_tax),
+    }[posting.contra]
+
+
 def tax_code(form: AccountingFormatSettings, posting: Posting) -> str:
-    """The form's code of the posting's category, for a sale or for a reduction of sales."""
-    codes = form.returns if posting.gross < 0 else form.sales
+    """The form's code of the posting's category: for a sale, for a reduction of sales, or for the account of an adjustment."""
+    if posting.contra is Contra.SALES:
+        return str(getattr(form.returns if posting.gross < 0 else form.sales, posting.category))
+    if posting.contra is Contra.RETURN:
+        return str(getattr(form.returns, posting.category))
+    if not posting.tax:
+        return form.none
+    if posting.contra is Contra.PURCHASE:
+        return form.purchases
+    codes = form.bad_debts if posting.contra is Contra.BAD_DEBT else form.recoveries
     return str(getattr(codes, posting.category))
 
 

@@ -1,7 +1,9 @@
-"""マネーフォワード クラウド会計「仕訳帳」のインポート: 売掛金 / 売上高 with tax included, a row per tax category.
+"""マネーフォワード クラウド会計「仕訳帳」のインポート: 売掛金 / 売上高, or the account of an adjustment, with tax included.
 
-Rows with the same 取引No and 取引日 are one compound entry. Amounts are never negative: debit and credit are exchanged if the document
-reduces sales.
+There is a row per tax category.
+
+Rows with the same 取引No and 取引日 are one compound entry. Amounts are never negative: debit and credit are exchanged if the entry
+reduces the receivable. 借方インボイス stays empty: for a purchase the import then sets 適格.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from include.skillreport.billing.accounting.csv_form import (
     yen,
 )
 from include.skillreport.billing.accounting.entries import Entry, Posting, postings
-from include.skillreport.billing.accounting.journal import tax_code, to_receivable
+from include.skillreport.billing.accounting.journal import accounts, tax_code, to_receivable
 from include.skillreport.billing.settings import AccountingSettings, AccountSettings
 
 # The header of the template, unedited. Sources: the vendor's help pages 「仕訳帳」をインポートする (biz.moneyforward.com,
@@ -67,9 +69,8 @@ def moneyforward(settings: AccountingSettings) -> CsvForm:
         for posting in postings(entry):
             code = tax_code(settings.moneyforward, posting)
             debit = _side(settings.receivable, partner, settings.moneyforward.none, posting, tax="")
-            credit = _side(
-                settings.sales, partner, code, posting, tax=yen(abs(posting.tax)) if posting.tax else ""
-            )
+            contra, _ = accounts(settings, posting)
+            credit = _side(contra, partner, code, posting, tax=yen(abs(posting.tax)) if posting.tax else "")
             if posting.gross < 0:
                 debit, credit = credit, debit
             yield [

@@ -22,15 +22,15 @@ from include.skillreport.billing.ledger.letters import (
     withdraw_letters,
 )
 from include.skillreport.billing.ledger.overdue_letters import withdraw_reminders
-from include.skillreport.billing.ledger.payments import show_payments
+from include.skillreport.billing.ledger.payments import record_application_payment, show_payments
 from include.skillreport.billing.ledger.stored_invoice import (
     StoredInvoice,
     find_by_id,
     find_by_number,
     invoice_label,
+    load_credits,
     lock_invoice,
     require_live,
-    stored_document,
 )
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.due_dates import leaving_day
@@ -59,6 +59,8 @@ def void_invoice(
         raise partly_credited_error(stored.invoice.number)
     if stored.is_carried:
         raise carried_error(stored.invoice.number)
+    if stored.fee_total or stored.written_off_total:
+        raise adjusted_error(stored.invoice.number)
     if stored.invoice_id not in void_invoices(connection, [stored.invoice_id], reason, actor):
         raise not_voided_error(connection, stored.invoice.number)
     announce_voids(connection, [stored.invoice_id], load_contacts(connection), reason)
@@ -88,7 +90,7 @@ def credit_invoice(
     original = stored.invoice
     credit = credit_note(
         original,
-        _credits_of(connection, stored),
+        load_credits(connection, stored),
         parts,
         reason=reason,
         rounding=stored.inputs.rounding,
@@ -97,7 +99,10 @@ def credit_invoice(
     is_credited = credited_total == original.total
     if is_credited and stored.is_carried:
         raise carried_error(original.number)
+    if credited_total + stored.fee_total + stored.written_off_total > original.total:
+        raise adjusted_error(original.number)
     require_printable(credit)
+    record_application_payment(connection, stored.invoice_id, today=issued_on, execution_id=actor)
     contacts = load_contacts(connection)
     leaves_on = leaving_day(terms.settings, issued_on)
     dates = DocumentDates(issued_on, None if contacts[stored.tenant_id].problem else leaves_on)
@@ -230,6 +235,15 @@ def carried_error(number: str | None) -> BillingError:
     )
 
 
+def adjusted_error(number: str | None) -> BillingError:
+    """An invoice with a fee or a write-off cannot be voided, or credited beyond what they leave."""
+    return BillingError(
+        "ADJUSTED",
+        f"{invoice_label(number)}に手数料差額か貸倒れの記録があります。先に DAG operate_invoices の"
+        "「手数料差額・貸倒れの取り消し」を実行してください",
+    )
+
+
 def paid_error(number: str | None) -> BillingError:
     """A paid invoice cannot be voided."""
     return BillingError(
@@ -267,12 +281,6 @@ def require_reason(reason: str) -> None:
     """:raises BillingError: no reason is given."""
     if not reason.strip():
         raise BillingError("NO_REASON", "理由が必要です。「理由」（reason）に書いてください")
-
-
-def _credits_of(connection: psycopg.Connection, stored: StoredInvoice) -> list[Invoice]:
-    return [
-        stored_document(row) for row in _SQL.rows(connection, "load_credits", invoice_id=stored.invoice_id)
-    ]
 
 
 def _require_creditable(stored: StoredInvoice) -> None:

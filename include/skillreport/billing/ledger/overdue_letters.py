@@ -49,6 +49,7 @@ def queue_reminders(
     connection: psycopg.Connection, terms: Terms, today: date, execution_id: str
 ) -> list[Reminder]:
     """Queue the reminders of the transaction's tenants that are due today, each once. Returns them, and the reminders without an address.
+    A rest that may be the fee of the payer's bank (``fee_tolerance``) has none.
 
     If the tenant's overpaid invoices of the same currency cover an invoice, it gets a problem instead of a reminder.
 
@@ -58,7 +59,13 @@ def queue_reminders(
     if not _sends_reminders(terms):
         return []
     first, last = due_dates_to_remind(today, terms.settings.reminder_days)
-    overdue = _SQL.column(connection, "lock_overdue", first_day=first, last_day=last)
+    overdue = _SQL.column(
+        connection,
+        "lock_overdue",
+        first_day=first,
+        last_day=last,
+        fee_tolerance=terms.settings.fee_tolerance,
+    )
     if not overdue:
         return []
     contacts = load_contacts(connection)

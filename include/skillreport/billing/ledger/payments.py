@@ -17,6 +17,7 @@ import psycopg
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.finalization import write_host_rows
 from include.skillreport.billing.ledger.overdue_letters import withdraw_reminders
+from include.skillreport.billing.ledger.recoveries import Entered, book_recovery, take_back_recovery
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.payment import (
     Payable,
@@ -207,13 +208,29 @@ def move_payment(
     return source, moved
 
 
+def record_application_payment(
+    connection: psycopg.Connection, invoice_id: str, *, today: date, execution_id: str
+) -> None:
+    """Record the payment of an invoice that the application itself marks as PAID, so that a credit note shows as owed back.
+
+    It is what was open, on the application's ``paid_date``, otherwise on ``today``. The caller has locked the invoice.
+    """
+    _SQL.execute(
+        connection,
+        "record_application_payment",
+        invoice_id=invoice_id,
+        today=today,
+        execution_id=execution_id,
+    )
+
+
 def show_payments(connection: psycopg.Connection, invoice_id: str) -> None:
     """Write the payment state into the application's row: PAID if nothing is open, otherwise the paid part. Withdraw waiting reminders.
 
     The caller has locked the invoice. If the application itself has set PAID, it stays.
     """
     state = _SQL.rows(connection, "payment_state", invoice_id=invoice_id)[0]
-    is_settled = state["paid_total"] > 0 and state["open_amount"] <= 0
+    is_settled = state["paid_total"] > 0 and state["open_amount"] <= 0 and not state["written_off_total"]
     is_paid = any(paid for (paid,) in _SQL.execute(connection, "lock_host_row", invoice_id=invoice_id))
     if is_settled and not state["marked_paid"] and not is_paid:
         _SQL.execute(connection, "mark_paid", invoice_id=invoice_id, is_marked=True)
@@ -311,6 +328,7 @@ def _take_back(
         reason=reason,
         execution_id=execution_id,
     )
+    take_back_recovery(connection, row["invoice_id"], row["payment_id"], reason, reversed_by, execution_id)
     show_payments(connection, row["invoice_id"])
 
 
@@ -325,8 +343,8 @@ class _Entry:
 
 
 def _insert(connection: psycopg.Connection, payable: Payable, payment: Payment, entry: _Entry) -> bool:
-    """Insert the payment; returns whether it is new. The caller has locked the invoice."""
-    inserted = _SQL.execute(
+    """Insert the payment, and the recovery of a write-off by it; returns whether it is new. The caller has locked the invoice."""
+    inserted = _SQL.column(
         connection,
         "insert_payment",
         invoice_id=payable.invoice_id,
@@ -337,7 +355,16 @@ def _insert(connection: psycopg.Connection, payable: Payable, payment: Payment, 
         reference=payment.reference,
         **asdict(entry),
     )
-    return inserted.fetchone() is not None
+    for payment_id in inserted:
+        recovered = Entered(
+            payment.paid_on,
+            f"入金 {payment.reference}",
+            entry.entered_by,
+            entry.execution_id,
+            payment_id=payment_id,
+        )
+        book_recovery(connection, payable.invoice_id, payment.currency, recovered)
+    return bool(inserted)
 
 
 def _payment(row: dict[str, Any]) -> Payment:

@@ -25,7 +25,8 @@ class StoredInvoice:
     """An invoice or credit note of the database. ``inputs`` are the values from which the invoice was calculated.
 
     ``credited``: credited in full. ``credited_total`` is the sum of its credit notes, tax included. ``is_carried``: one-off lines carry a
-    difference of it into later months. ``leaves_on`` is the planned day of its letter; None: it has no letter.
+    difference of it into later months. ``leaves_on`` is the planned day of its letter; None: it has no letter. ``open_amount`` is what is
+    left to pay, negative if the customer has paid too much.
     """
 
     invoice_id: str
@@ -34,6 +35,10 @@ class StoredInvoice:
     is_paid: bool
     credited: bool
     credited_total: Decimal
+    paid_total: Decimal
+    fee_total: Decimal
+    written_off_total: Decimal
+    open_amount: Decimal
     is_carried: bool
     input_hash: str
     leaves_on: date | None
@@ -68,6 +73,13 @@ def invoice_of_month(connection: psycopg.Connection, tenant_id: str, period: Per
     if stored is None:
         raise BillingError("NO_SUCH_INVOICE", f"{period.start:%Y-%m} の有効な請求書がありません")
     return stored
+
+
+def load_credits(connection: psycopg.Connection, stored: StoredInvoice) -> list[Invoice]:
+    """The final credit notes of an invoice, in the order of their numbers."""
+    return [
+        stored_document(row) for row in _SQL.rows(connection, "load_credits", invoice_id=stored.invoice_id)
+    ]
 
 
 def lock_invoice(connection: psycopg.Connection, stored: StoredInvoice) -> StoredInvoice:
@@ -118,6 +130,10 @@ def _find(
         is_paid=row["is_paid"],
         credited=row["credited"],
         credited_total=row["credited_total"],
+        paid_total=row["paid_total"],
+        fee_total=row["fee_total"],
+        written_off_total=row["written_off_total"],
+        open_amount=row["open_amount"],
         is_carried=row["is_carried"],
         input_hash=row["input_hash"],
         leaves_on=row["leaves_on"],

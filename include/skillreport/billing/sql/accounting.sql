@@ -3,8 +3,8 @@
 SELECT max(month) FROM batch.accounting_month;
 
 -- name: touched_months
--- Runs across tenants, as batch_platform. The months of the documents that a run has issued or voided, and the months in which
--- its voids are reversed.
+-- Runs across tenants, as batch_platform. The months of the documents that a run has issued or voided, of its adjustments, and the
+-- months in which its voids are reversed.
 SELECT DISTINCT date_trunc('month', booked_on::timestamp)::date AS month
 FROM batch.accounting_entry
 WHERE execution_id = %(execution_id)s OR voided_by = %(execution_id)s
@@ -47,17 +47,19 @@ SELECT
                 AND earlier.kind = 'credit'
                 AND (length(earlier.number), earlier.number) < (length(invoice.number), invoice.number)
         )
-    END AS earlier_credits
+    END AS earlier_credits,
+    adjustment.content AS adjustment
 FROM batch.accounting_entry AS entry
 INNER JOIN batch.invoice ON entry.invoice_id = invoice.invoice_id
 LEFT JOIN batch.invoice AS original ON invoice.credits_invoice_id = original.invoice_id
+LEFT JOIN batch.adjustment ON entry.adjustment_id = adjustment.adjustment_id
 -- A credit note uses the rate of its invoice.
 CROSS JOIN LATERAL (SELECT coalesce(original.accrued_on, invoice.accrued_on) AS accrued_on) AS service
 LEFT JOIN batch.billing_profile AS profile ON invoice.tenant_id = profile.tenant_id
 WHERE entry.booked_on BETWEEN %(first_day)s AND %(last_day)s
 ORDER BY
-    entry.booking = 'reversal' ASC, invoice.kind DESC, invoice.period_start ASC, length(invoice.number) ASC,
-    invoice.number ASC;
+    entry.booking = 'adjustment' ASC, entry.booking = 'reversal' ASC, invoice.kind DESC, invoice.period_start ASC,
+    length(invoice.number) ASC, invoice.number ASC, adjustment.entered_at ASC;
 
 -- name: earlier_open_month
 -- Runs across tenants, as batch_platform. The first open month before this one that has entries, or null.

@@ -45,7 +45,18 @@ SELECT
     coalesce(
         invoice.void_reason,
         invoice.credit_reason,
-        nullif(concat_ws('。', credits.note, payments.note), ''),
+        nullif(
+            concat_ws(
+                '。',
+                credits.note,
+                payments.note,
+                CASE WHEN invoice.fee_total > 0 THEN format('手数料差額 %%s %%s', trim_scale(invoice.fee_total), invoice.currency) END,
+                CASE
+                    WHEN invoice.written_off_total > 0
+                        THEN format('貸倒れ %%s %%s', trim_scale(invoice.written_off_total), invoice.currency)
+                END
+            ), ''
+        ),
         CASE WHEN invoice.status = 'draft' THEN invoice.hold_reason END,
         '請求書 ' || (invoice.content #>> '{replaces,number}') || ' の差し替え',
         CASE WHEN invoice.total = 0 THEN '請求額 0 のため請求書番号なし' END
@@ -82,16 +93,16 @@ LEFT JOIN LATERAL (
     SELECT
         max(payment.paid_on)::timestamp AS paid_on,
         (array_agg(payment.method ORDER BY payment.paid_on DESC, payment.entered_at DESC))[1] AS method,
-        CASE sign(invoice.total - invoice.credited_total - invoice.paid_total)
+        CASE sign(invoice.open_amount)
             WHEN 1
                 THEN
                     format(
                         '一部入金 %%s %%s（残り %%s %%s）', trim_scale(invoice.paid_total), invoice.currency,
-                        trim_scale(invoice.total - invoice.credited_total - invoice.paid_total), invoice.currency
+                        trim_scale(invoice.open_amount), invoice.currency
                     )
             WHEN -1 THEN
                 format(
-                    '過入金 %%s %%s', trim_scale(invoice.paid_total + invoice.credited_total - invoice.total), invoice.currency
+                    '過入金 %%s %%s', trim_scale(-invoice.open_amount), invoice.currency
                 )
         END AS note
     FROM batch.payment
@@ -136,7 +147,7 @@ ON CONFLICT (id) DO UPDATE SET
         WHEN upper(billing.billing_status) = 'PAID' AND excluded.billing_status <> 'PAID'
             THEN
                 nullif(concat_ws(
-                    '。', nullif(regexp_replace(billing.notes, '。?(返還請求書 CRN-|(一部|過)入金 [0-9]).*$', ''), ''), excluded.notes
+                    '。', nullif(regexp_replace(billing.notes, '。?(返還請求書 CRN-|(一部入金|過入金|手数料差額|貸倒れ) [0-9]).*$', ''), ''), excluded.notes
                 ), '')
         ELSE excluded.notes
     END,

@@ -16,7 +16,8 @@ SELECT EXISTS (SELECT FROM batch.tenant) OR EXISTS (SELECT FROM batch.invoice);
 SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.period_start, invoice.status, invoice.number,
     invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.content, invoice.inputs, invoice.input_hash, invoice.credited,
-    invoice.credited_total, invoice.hold_reason,
+    invoice.credited_total, invoice.paid_total, invoice.fee_total, invoice.written_off_total, invoice.open_amount,
+    invoice.hold_reason,
     exists(
         SELECT FROM batch.extra_charge AS carried
         WHERE carried.carries_invoice_id = invoice.invoice_id
@@ -116,7 +117,7 @@ WITH live AS (
     FROM batch.invoice
     WHERE
         invoice.invoice_id = any(%(invoice_ids)s) AND invoice.status <> 'void' AND NOT invoice.credited
-        AND invoice.credited_total = 0 AND invoice.paid_total = 0
+        AND invoice.open_amount = invoice.total
         AND NOT EXISTS (
             SELECT FROM batch.extra_charge AS carried
             WHERE carried.carries_invoice_id = invoice.invoice_id

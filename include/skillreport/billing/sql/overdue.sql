@@ -13,7 +13,9 @@ ORDER BY receivable.tenant_id;
 SELECT invoice_id FROM batch.invoice
 WHERE
     kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent') AND NOT credited
-    AND total <> credited_total + paid_total AND total > credited_total + paid_total
+    AND open_amount <> 0 AND open_amount > 0
+    -- The rest of a payment that may be the fee of the payer's bank.
+    AND NOT (paid_total > 0 AND coalesce(open_amount * yen_total / total <= %(fee_tolerance)s, false))
     AND due_on BETWEEN %(first_day)s AND %(last_day)s
 ORDER BY invoice_id
 FOR UPDATE;
@@ -22,7 +24,7 @@ FOR UPDATE;
 -- Without invoices that the application marks as PAID, and without those of the stop list.
 SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.content, invoice.number, invoice.issued_on, invoice.due_on, invoice.currency,
-    invoice.total - invoice.credited_total - invoice.paid_total AS open_amount,
+    invoice.open_amount,
     array(
         SELECT known.days FROM batch.overdue_reminder AS known
         WHERE known.invoice_id = invoice.invoice_id
@@ -46,23 +48,16 @@ WHERE
 ORDER BY invoice.due_on, invoice.number;
 
 -- name: credit_balances
--- The amounts that the transaction's tenants have overpaid for their invoices, per currency. batch.receivable has the same rule.
+-- The amounts that the transaction's tenants have overpaid for their invoices, per currency.
 SELECT
     invoice.tenant_id,
     invoice.currency,
-    sum(invoice.paid_total + invoice.credited_total - invoice.total) AS amount,
+    -sum(invoice.open_amount) AS amount,
     string_agg(invoice.number, '、' ORDER BY invoice.number) AS numbers
 FROM batch.invoice
 WHERE
     invoice.kind = 'invoice' AND invoice.number IS NOT null AND invoice.status IN ('finalized', 'sent')
-    AND invoice.total <> invoice.credited_total + invoice.paid_total
-    AND invoice.total < invoice.credited_total + invoice.paid_total
-    AND (
-        invoice.marked_paid OR NOT EXISTS (
-            SELECT FROM batch.tenant_billing AS billing
-            WHERE billing.id = invoice.invoice_id AND upper(billing.billing_status) = 'PAID'
-        )
-    )
+    AND invoice.open_amount <> 0 AND invoice.open_amount < 0
 GROUP BY invoice.tenant_id, invoice.currency;
 
 -- name: queue_reminder

@@ -14,7 +14,7 @@ WITH RECURSIVE chain (number, tenant_id, issued_on, replaced_number) AS (
 
 SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.number, invoice.kind, invoice.status, invoice.currency, invoice.issued_on,
-    invoice.total - invoice.credited_total - invoice.paid_total AS open_amount,
+    invoice.open_amount,
     (
         SELECT min(chain.issued_on) FROM chain
         WHERE chain.number = invoice.number
@@ -33,7 +33,7 @@ WHERE invoice.number = any(%(numbers)s);
 SELECT number FROM batch.invoice
 WHERE
     tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'invoice' AND number IS NOT null
-    AND status IN ('finalized', 'sent') AND paid_total > total - credited_total
+    AND status IN ('finalized', 'sent') AND open_amount < 0
 ORDER BY number;
 
 -- name: lock_invoices
@@ -68,14 +68,46 @@ WITH entered AS (
     FROM batch.invoice
     WHERE invoice.invoice_id = %(invoice_id)s
     ON CONFLICT (tenant_id, invoice_id, reference) DO NOTHING
-    RETURNING invoice_id, CASE kind WHEN 'refund' THEN -amount ELSE amount END AS amount
+    RETURNING payment_id, invoice_id, CASE kind WHEN 'refund' THEN -amount ELSE amount END AS amount
 )
 
 UPDATE batch.invoice
 SET paid_total = invoice.paid_total + entered.amount
 FROM entered
 WHERE invoice.invoice_id = entered.invoice_id
-RETURNING invoice.invoice_id;
+RETURNING entered.payment_id;
+
+-- name: record_application_payment
+-- The payment of an invoice that the application marks as PAID and for which nothing is recorded.
+WITH entered AS (
+    INSERT INTO batch.payment (
+        payment_id, tenant_id, invoice_id, paid_on, amount, currency, method, reference, source, entered_by, execution_id
+    )
+    SELECT
+        gen_random_uuid()::text AS payment_id,
+        invoice.tenant_id,
+        invoice.invoice_id,
+        coalesce(billing.paid_date::date, %(today)s) AS paid_on,
+        invoice.open_amount AS amount,
+        invoice.currency,
+        coalesce(nullif(btrim(billing.payment_method), ''), 'アプリの入金') AS method,
+        'HIS_TenantBilling' AS reference,
+        'host' AS source,
+        'HIS_TenantBilling' AS entered_by,
+        %(execution_id)s
+    FROM batch.invoice
+    INNER JOIN batch.tenant_billing AS billing ON invoice.invoice_id = billing.id
+    WHERE
+        invoice.invoice_id = %(invoice_id)s AND invoice.paid_total = 0 AND invoice.open_amount > 0
+        AND upper(billing.billing_status) = 'PAID'
+    ON CONFLICT (tenant_id, invoice_id, reference) DO NOTHING
+    RETURNING invoice_id, amount
+)
+
+UPDATE batch.invoice
+SET paid_total = invoice.paid_total + entered.amount
+FROM entered
+WHERE invoice.invoice_id = entered.invoice_id;
 
 -- name: find_payments
 -- The payments with these references: of the transaction's tenants, or as batch_platform of all.
@@ -107,7 +139,7 @@ WHERE invoice.invoice_id = taken_back.invoice_id
 RETURNING invoice.invoice_id;
 
 -- name: payment_state
-SELECT number, currency, total - credited_total - paid_total AS open_amount, paid_total, marked_paid
+SELECT open_amount, paid_total, written_off_total, marked_paid
 FROM batch.invoice
 WHERE invoice_id = %(invoice_id)s;
 

@@ -22,6 +22,7 @@ from include.skillreport.core.execution.sharding import Tenant
 from include.skillreport.operations.form import Operation
 from include.skillreport.operations.operate_invoices import (
     accounting_month,
+    adjustments,
     form,
     invoices,
     letters,
@@ -45,6 +46,9 @@ _WORK: Mapping[type[Operation], Callable[[Billing, Work, Any, str], UnitResult]]
     form.ReversePayment: payments.reverse,
     form.MovePayment: payments.move,
     form.RecordRefund: payments.refund,
+    form.FeeDifference: adjustments.fee,
+    form.WriteOff: adjustments.write_off,
+    form.TakeBackAdjustment: adjustments.undo,
     form.StopReminders: payments.stop,
     form.AllowReminders: payments.allow,
 }

@@ -47,6 +47,19 @@ TAX_CATEGORIES = {
 }
 
 
+# The facts by which the consumption tax in a bad debt is deducted (消費税法第39条第1項, 施行令第59条, 施行規則第18条).
+BAD_DEBT_FACTS = {
+    "reorganisation": "更生計画認可の決定による切捨て",
+    "rehabilitation": "再生計画認可の決定による切捨て",
+    "liquidation": "特別清算の協定の認可による切捨て",
+    "insolvency": "全額を弁済できないことが明らか",
+    "equivalent": "準ずる事実（協議決定による切捨て、書面による債務免除、取引停止から 1 年以上など）",
+    "none": "どれにも当たらない（消費税は控除しない）",
+}
+
+ADJUSTMENTS = {"fee": "手数料差額", "write_off": "貸倒れ"}
+
+
 class CreditLine(NamedTuple):
     """A part of an invoice's line to credit: an amount without tax, or a quantity. ``position`` is the line's number on paper."""
 
@@ -195,6 +208,36 @@ PaymentFile = Annotated[
         "保存先の payments/ にある CSV の名前。例: 2026-11.csv",
         example="2026-11.csv",
         problem=_file_name_problem,
+    ),
+]
+FeeOn = Annotated[date, Day("手数料の日", "入金された日。帳簿の日付になります（日本時間、YYYY-MM-DD）。")]
+FeeAmount = Annotated[
+    Decimal,
+    Number(
+        "手数料の額",
+        "請求書の通貨での額。空欄なら残りの全部（設定 billing.fee_tolerance の額まで）。例: 660",
+        example="660",
+        problem=lambda amount: "" if amount > 0 else "は 0 より大きくしてください。",
+    ),
+]
+WrittenOffOn = Annotated[
+    date, Day("貸倒れの日", "事実が起きた日。帳簿の日付になります（日本時間、YYYY-MM-DD）。")
+]
+Fact = Annotated[
+    str, Choice("貸倒れの事実", "消費税を控除できる事実です。", example="insolvency", choices=BAD_DEBT_FACTS)
+]
+Evidence = Annotated[
+    str,
+    Field(
+        "証拠の書類",
+        "必須です。書類の名前と保管場所。記録に残ります。",
+        example="再生計画認可決定の写し（契約書庫 2026-41）",
+    ),
+]
+AdjustmentName = Annotated[
+    str,
+    Choice(
+        "取り消す記録", "請求書のこの種類の記録をすべて取り消します。", example="fee", choices=ADJUSTMENTS
     ),
 ]
 EveryMonth = Annotated[
@@ -383,6 +426,37 @@ class RecordRefund(RecordPayment):
 
     reason: Reason
     paid_invoice: PaidInvoice = ""
+
+
+@FORM.add("fee_difference", "手数料差額")
+class FeeDifference(PaymentOperation):
+    """入金から引かれた振込手数料を、売上の返還（設定によっては支払手数料）として記録します。書類は発行しません。1 万円未満だけです。"""
+
+    because = "手数料は請求書 1 件ずつ記録します。"
+
+    fee_on: FeeOn
+    fee_amount: FeeAmount | None = None
+
+
+@FORM.add("write_off", "貸倒れ")
+class WriteOff(PaymentOperation):
+    """請求書の残りを貸倒れにします。督促と年齢表から外れます。後で入金を記録すると、回収になります。"""
+
+    because = "貸倒れは請求書 1 件ずつ記録します。"
+
+    written_off_on: WrittenOffOn
+    fact: Fact
+    evidence: Evidence
+
+
+@FORM.add("take_back_adjustment", "手数料差額・貸倒れの取り消し")
+class TakeBackAdjustment(PaymentOperation):
+    """誤って記録した手数料差額か貸倒れを、今日の日付で取り消します。行は残ります。"""
+
+    because = "請求書 1 件ずつ取り消します。"
+
+    adjustment: AdjustmentName
+    reason: Reason
 
 
 @FORM.add("import_payments", "入金ファイルの取込み")

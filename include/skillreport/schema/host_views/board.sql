@@ -115,7 +115,7 @@ SELECT
     jsonb_set(invoice.content, '{recipient,email}', 'null') AS content,
     invoice.input_hash, invoice.hold_reason, invoice.approved_by,
     invoice.credits_invoice_id, invoice.credit_reason, invoice.credited, invoice.credited_total, invoice.paid_total,
-    invoice.marked_paid, invoice.execution_id, invoice.created_at, invoice.finalized_at, invoice.voided_at,
+    invoice.fee_total, invoice.written_off_total, invoice.marked_paid, invoice.execution_id, invoice.created_at, invoice.finalized_at, invoice.voided_at,
     invoice.void_reason, invoice.voided_by,
     invoice.paid_total > 0 OR EXISTS (
         SELECT FROM batch.all_paid_billing AS paid
@@ -148,6 +148,11 @@ SELECT
     reversed_at, reversed_by, reversal_reason
 FROM batch.payment;
 
+CREATE VIEW batch.board_adjustment AS
+SELECT
+    adjustment_id, tenant_id, invoice_id, kind, accrued_on, booked_on, amount, currency, fact, reason, entered_by, entered_at
+FROM batch.adjustment;
+
 CREATE VIEW batch.board_reminder AS
 SELECT tenant_id, invoice_id, days, queued_on, open_amount
 FROM batch.overdue_reminder;
@@ -163,14 +168,13 @@ SELECT
     invoice.invoice_id, invoice.tenant_id,
     invoice.counterparty COLLATE "C" AS counterparty, -- noqa: RF03
     invoice.number, invoice.period_start, invoice.issued_on, invoice.due_on, invoice.currency, invoice.total,
-    invoice.credited_total, invoice.paid_total,
-    invoice.total - invoice.credited_total - invoice.paid_total AS open_amount
+    invoice.open_amount
 FROM batch.invoice
 WHERE
     invoice.kind = 'invoice' AND invoice.number IS NOT null AND invoice.status IN ('finalized', 'sent')
-    AND invoice.total <> invoice.credited_total + invoice.paid_total
+    AND invoice.open_amount <> 0
     AND (
-        invoice.marked_paid
+        invoice.open_amount < 0 OR invoice.marked_paid
         OR (
             SELECT paid.id FROM batch.all_paid_billing AS paid
             WHERE paid.id = invoice.invoice_id
@@ -290,6 +294,7 @@ batch.board_usage_warning,
 batch.board_invoice,
 batch.board_document,
 batch.board_payment,
+batch.board_adjustment,
 batch.board_reminder,
 batch.board_letter_stop,
 batch.board_reminder_stop,

@@ -32,7 +32,7 @@ GRANT SELECT ON batch.document_search TO batch_platform;
 COMMENT ON VIEW batch.document_search IS
 'One row per numbered document and file, or one without a file. A void document keeps its amount.';
 
--- The entries of the books (booked_on, Asia/Tokyo). If the month of a document was handed over before the document was voided,
+-- The entries of the books (booked_on, Asia/Tokyo): documents, voids, and adjustments of receivables. If the month of a document was handed over before the document was voided,
 -- the day of the void has a reversal. Otherwise the document counts as void. accrued_on is the day to which the entry belongs:
 -- booked_on is later if that month was handed over.
 CREATE VIEW batch.accounting_entry WITH (security_invoker) AS
@@ -55,6 +55,7 @@ SELECT
             THEN 'void'
         ELSE 'document'
     END AS booking,
+    null::text AS adjustment_id,
     booked.execution_id,
     booked.voided_by
 FROM batch.invoice AS booked
@@ -72,6 +73,7 @@ SELECT
         )
     ) AS booked_on,
     'reversal' AS booking,
+    null::text AS adjustment_id,
     voided.execution_id,
     voided.voided_by
 FROM batch.invoice AS voided
@@ -85,11 +87,21 @@ WHERE
         WHERE closed.month >= date_trunc('month', voided.booked_on::timestamp)::date
         ORDER BY closed.month
         LIMIT 1
-    );
+    )
+UNION ALL
+SELECT
+    adjusted.invoice_id,
+    adjusted.accrued_on,
+    adjusted.booked_on,
+    'adjustment' AS booking,
+    adjusted.adjustment_id,
+    adjusted.execution_id,
+    null::text AS voided_by
+FROM batch.adjustment AS adjusted;
 GRANT SELECT ON batch.accounting_entry TO batch_platform;
 
--- Invoices with an open amount: what is left after credit notes and payments. A negative amount is owed to the customer. If the
--- application itself marks an invoice as PAID, nothing is open.
+-- Invoices with an open amount: what is left after credit notes, payments and adjustments. A negative amount is owed to the
+-- customer. If the application itself marks an invoice as PAID, the customer owes nothing.
 CREATE VIEW batch.receivable WITH (security_invoker) AS
 SELECT
     invoice.invoice_id,
@@ -104,13 +116,13 @@ SELECT
     invoice.total,
     invoice.credited_total,
     invoice.paid_total,
-    invoice.total - invoice.credited_total - invoice.paid_total AS open_amount
+    invoice.open_amount
 FROM batch.invoice
 WHERE
     invoice.kind = 'invoice' AND invoice.number IS NOT null AND invoice.status IN ('finalized', 'sent')
-    AND invoice.total <> invoice.credited_total + invoice.paid_total
+    AND invoice.open_amount <> 0
     AND (
-        invoice.marked_paid OR NOT EXISTS (
+        invoice.open_amount < 0 OR invoice.marked_paid OR NOT EXISTS (
             SELECT FROM batch.all_paid_billing AS paid
             WHERE paid.id = invoice.invoice_id
         )

@@ -35,11 +35,14 @@ CREATE TABLE batch.invoice (
     again_reason text CHECK (btrim(again_reason) <> ''),
     credits_invoice_id text REFERENCES batch.invoice,
     credit_reason text,
-    -- The sums of its credit notes and of its payments are on the invoice's own row, so that operations on the same invoice that
-    -- run at the same time see each other.
+    -- The sums of its credit notes, payments and adjustments are on the invoice's own row, so that operations on the same invoice
+    -- that run at the same time see each other.
     credited boolean NOT NULL DEFAULT false,
     credited_total numeric NOT NULL DEFAULT 0,
     paid_total numeric NOT NULL DEFAULT 0 CHECK (paid_total >= 0),
+    fee_total numeric NOT NULL DEFAULT 0 CHECK (fee_total >= 0),
+    written_off_total numeric NOT NULL DEFAULT 0 CHECK (written_off_total >= 0),
+    open_amount numeric GENERATED ALWAYS AS (total - credited_total - paid_total - fee_total - written_off_total) STORED,
     marked_paid boolean NOT NULL DEFAULT false,
     execution_id text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
@@ -55,9 +58,9 @@ CREATE TABLE batch.invoice (
     CHECK (booked_on >= accrued_on),
     CHECK (status NOT IN ('finalized', 'sent') OR (number IS NOT null) = (total <> 0)),
     CHECK ((status = 'void') = (voided_at IS NOT null AND void_reason IS NOT null AND voided_by IS NOT null)),
-    CONSTRAINT invoice_credits_within_total CHECK (abs(credited_total) <= abs(total)),
+    CONSTRAINT invoice_credits_within_total CHECK (abs(credited_total) + fee_total + written_off_total <= abs(total)),
     CONSTRAINT invoice_credited_not_void CHECK (status <> 'void' OR credited_total = 0),
-    CONSTRAINT invoice_paid_not_void CHECK (status <> 'void' OR paid_total = 0)
+    CONSTRAINT invoice_paid_not_void CHECK (status <> 'void' OR paid_total + fee_total + written_off_total = 0)
 );
 -- One live invoice per tenant and month, however many runs there are at once.
 CREATE UNIQUE INDEX invoice_live ON batch.invoice (tenant_id, period_start)
@@ -82,11 +85,11 @@ CREATE INDEX invoice_by_amount ON batch.invoice (yen_total, issued_on) WHERE num
 CREATE INDEX invoice_by_number ON batch.invoice (number text_pattern_ops) WHERE number IS NOT null;
 CREATE INDEX invoice_by_void ON batch.invoice (((voided_at AT TIME ZONE 'Asia/Tokyo')::date)) WHERE voided_at IS NOT null;
 CREATE INDEX invoice_open ON batch.invoice (due_on, tenant_id)
-WHERE kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent') AND total <> credited_total + paid_total;
+WHERE kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent') AND open_amount <> 0;
 -- The open invoices by counterparty, and their sums without reading all invoices.
 CREATE INDEX invoice_open_by_counterparty ON batch.invoice (counterparty COLLATE "C", tenant_id, due_on, number)
-INCLUDE (invoice_id, period_start, currency, total, credited_total, paid_total, marked_paid)
-WHERE kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent') AND total <> credited_total + paid_total;
+INCLUDE (invoice_id, period_start, currency, total, open_amount, marked_paid)
+WHERE kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent') AND open_amount <> 0;
 CALL batch.make_tenant_table('batch.invoice');
 -- The guard looks whether a credit exists.
 CREATE POLICY guard ON batch.invoice FOR SELECT TO batch_owner USING (true);
@@ -98,7 +101,8 @@ GRANT INSERT (
     again_reason, credits_invoice_id, credit_reason, execution_id
 ), UPDATE (
     status, issued_on, leaves_on, due_on, accrued_on, currency, total, content, inputs, input_hash, hold_reason, approved_by,
-    again_reason, credited, credited_total, paid_total, marked_paid, execution_id, void_reason, voided_by
+    again_reason, credited, credited_total, paid_total, fee_total, written_off_total, marked_paid, execution_id, void_reason,
+    voided_by
 ) ON batch.invoice TO batch_tenant;
 COMMENT ON TABLE batch.invoice IS
 'Invoices, credit notes and replacements. content is the document, inputs are its facts, input_hash is their SHA-256. '
@@ -117,6 +121,9 @@ COMMENT ON COLUMN batch.invoice.again_reason IS
 'Why the month is billed again after a void or a full credit. Without it, an invoice of a closed month cannot be finalised.';
 COMMENT ON COLUMN batch.invoice.credited_total IS 'The sum of its final credit notes, tax included';
 COMMENT ON COLUMN batch.invoice.paid_total IS 'The sum of its payments less its refunds, without those taken back';
+COMMENT ON COLUMN batch.invoice.fee_total IS 'The sum of the transfer fees that its payer has deducted (batch.adjustment)';
+COMMENT ON COLUMN batch.invoice.written_off_total IS 'What is written off and not recovered (batch.adjustment)';
+COMMENT ON COLUMN batch.invoice.open_amount IS 'What is left to pay; negative: it is owed to the customer';
 COMMENT ON COLUMN batch.invoice.marked_paid IS
 'Whether this product has set PAID in HIS_TenantBilling; PAID without it is the application''s own';
 
@@ -315,6 +322,12 @@ COMMENT ON COLUMN batch.accounting_month.files IS
 COMMENT ON COLUMN batch.accounting_month.changes IS
 'The documents that differ from the last provisional list: number, kind, before and after; null: there was no such list';
 
+-- The day on which an entry of this day is booked: the first open day, if the accountant has its month.
+CREATE FUNCTION batch.booking_day(accrued_on date) RETURNS date
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT greatest(accrued_on, (max(closed.month) + interval '1 month')::date) FROM batch.accounting_month AS closed
+$$;
+
 -- A document is booked on its own day, or on the first open day if the accountant has that month. The trigger's name sorts before
 -- "guard", so it fires first: a void gets its time while the lock is held. The void is then before a hand-over exactly if the
 -- hand-over sees it.
@@ -324,10 +337,7 @@ BEGIN
     -- The hand-over holds this lock exclusively (include/skillreport/billing/accounting/months.py).
     PERFORM pg_advisory_xact_lock_shared(180201, 0);
     IF NEW.status = 'finalized' THEN
-        NEW.booked_on := greatest(
-            NEW.accrued_on,
-            (SELECT (max(closed.month) + interval '1 month')::date FROM batch.accounting_month AS closed)
-        );
+        NEW.booked_on := batch.booking_day(NEW.accrued_on);
     END IF;
     RETURN NEW;
 END;

@@ -10,7 +10,7 @@ CREATE TABLE batch.payment (
     currency text NOT NULL,
     method text NOT NULL CHECK (btrim(method) <> ''),
     reference text NOT NULL CHECK (btrim(reference) <> ''),
-    source text NOT NULL CHECK (source IN ('operation', 'file')),
+    source text NOT NULL CHECK (source IN ('operation', 'file', 'host')),
     reason text,
     entered_by text NOT NULL,
     entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -36,6 +36,8 @@ COMMENT ON COLUMN batch.payment.paid_on IS 'Day of the payment (Asia/Tokyo)';
 COMMENT ON COLUMN batch.payment.amount IS 'In currency, which is the invoice''s';
 COMMENT ON COLUMN batch.payment.reference IS
 'What identifies the payment, for example the bank''s; several invoices may be paid under one reference';
+COMMENT ON COLUMN batch.payment.source IS
+'host: the application marked the invoice as PAID before a credit note about it was issued';
 COMMENT ON COLUMN batch.payment.reason IS 'Why money was paid back, or why the payment was moved here from another invoice';
 
 CREATE TABLE batch.reminder_stop (
@@ -65,3 +67,59 @@ CREATE POLICY board ON batch.overdue_reminder FOR SELECT TO batch_owner USING (t
 COMMENT ON TABLE batch.overdue_reminder IS
 'Reminders that were queued, each once; the letter in HIS_NotificationLog may be deleted earlier than this row.';
 COMMENT ON COLUMN batch.overdue_reminder.days IS 'Days after the due date, as in the setting billing.reminder_days';
+
+CREATE TABLE batch.adjustment (
+    adjustment_id text PRIMARY KEY,
+    tenant_id text NOT NULL,
+    invoice_id text NOT NULL REFERENCES batch.invoice,
+    kind text NOT NULL CHECK (kind IN ('fee', 'write_off', 'recovery')),
+    accrued_on date NOT NULL,
+    booked_on date NOT NULL,
+    amount numeric NOT NULL CHECK (amount <> 0),
+    currency text NOT NULL,
+    content jsonb NOT NULL,
+    fact text CHECK (fact IN ('rehabilitation', 'reorganisation', 'liquidation', 'insolvency', 'equivalent')),
+    reason text NOT NULL CHECK (btrim(reason) <> ''),
+    payment_id text REFERENCES batch.payment,
+    entered_by text NOT NULL,
+    entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    execution_id text NOT NULL,
+    CHECK (fact IS null OR kind = 'write_off'),
+    CHECK ((kind = 'recovery') = (payment_id IS NOT null))
+);
+CREATE INDEX adjustment_by_invoice ON batch.adjustment (invoice_id);
+CREATE INDEX adjustment_by_payment ON batch.adjustment (payment_id) WHERE payment_id IS NOT null;
+CREATE INDEX adjustment_by_booking ON batch.adjustment (booked_on);
+CREATE INDEX adjustment_by_execution ON batch.adjustment (execution_id);
+CALL batch.make_tenant_table('batch.adjustment');
+CREATE POLICY board ON batch.adjustment FOR SELECT TO batch_owner USING (true);
+-- An adjustment never changes. It is taken back by one with the opposite amount.
+REVOKE INSERT, UPDATE, DELETE ON batch.adjustment FROM batch_tenant, batch_platform;
+GRANT INSERT (
+    adjustment_id, tenant_id, invoice_id, kind, accrued_on, amount, currency, content, fact, reason, payment_id, entered_by,
+    execution_id
+) ON batch.adjustment TO batch_tenant;
+COMMENT ON TABLE batch.adjustment IS
+'What reduces a receivable without money and without a credit note, and what takes such a reduction back (a negative amount).';
+COMMENT ON COLUMN batch.adjustment.kind IS
+'fee: the bank''s fee that the payer has deducted; write_off: 貸倒れ; recovery: a payment of what was written off';
+COMMENT ON COLUMN batch.adjustment.accrued_on IS 'Its day (Asia/Tokyo)';
+COMMENT ON COLUMN batch.adjustment.booked_on IS
+'The day (Asia/Tokyo) of its booking: accrued_on, or the first open day if that month was handed over';
+COMMENT ON COLUMN batch.adjustment.amount IS 'In currency, which is the invoice''s; positive: it reduces what is open';
+COMMENT ON COLUMN batch.adjustment.content IS 'Its amounts per tax category, in currency and in yen, as they are in the books';
+COMMENT ON COLUMN batch.adjustment.fact IS
+'Of a write-off: the fact under 消費税法施行令59条, by which the consumption tax is deducted; null: none, or another kind';
+COMMENT ON COLUMN batch.adjustment.reason IS 'Why; of a write-off also where the evidence is kept';
+
+CREATE FUNCTION batch.book_adjustment() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- As batch.book_invoice.
+    PERFORM pg_advisory_xact_lock_shared(180201, 0);
+    NEW.booked_on := batch.booking_day(NEW.accrued_on);
+    RETURN NEW;
+END;
+$$;
+REVOKE EXECUTE ON FUNCTION batch.book_adjustment() FROM public;
+CREATE TRIGGER book BEFORE INSERT ON batch.adjustment FOR EACH ROW EXECUTE FUNCTION batch.book_adjustment();

@@ -1,0 +1,179 @@
+"""Adjustments of receivables in the database: fees, write-offs and their recovery. Each is recorded once and never changes.
+
+Functions run in the caller's transaction, in the context of its tenants. The invoice is locked, as for payments and credit notes.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import psycopg
+
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.payments import show_payments
+from include.skillreport.billing.ledger.recoveries import Entered, insert_adjustment, load_adjustments
+from include.skillreport.billing.ledger.stored_invoice import (
+    StoredInvoice,
+    invoice_label,
+    load_credits,
+    lock_invoice,
+    require_live,
+)
+from include.skillreport.billing.money import YEN, RoundingMode, round_to_minor_unit
+from include.skillreport.billing.receivables.adjustment import (
+    Adjustment,
+    AdjustmentKind,
+    fee,
+    require_day,
+    require_fee,
+    taken_back,
+    write_off,
+)
+from include.skillreport.billing.terms import Terms
+from include.skillreport.core.database import Statements
+
+_SQL = Statements(Path(__file__).parents[1])
+
+
+def record_fee(
+    connection: psycopg.Connection,
+    terms: Terms,
+    stored: StoredInvoice,
+    amount: Decimal | None,
+    entered: Entered,
+    *,
+    today: date,
+) -> Adjustment:
+    """Record the fee that the payer's bank has kept, up to the open amount. None: all that is open, if ``fee_tolerance`` allows it.
+
+    A second attempt of the same run returns the recorded fee.
+    :raises BillingError: the invoice is not open or has no payment, or the amount or the day is impossible.
+    """
+    stored, known = _locked(connection, stored, entered.execution_id)
+    if known:
+        return known
+    invoice = stored.invoice
+    open_amount = _open_amount(stored)
+    if stored.paid_total <= 0:
+        raise BillingError(
+            "NOT_PAID",
+            f"{invoice_label(invoice.number)}に入金がありません。先に「入金の記録」で、入金された額を記録してください",
+        )
+    if amount is None:
+        amount = open_amount
+        if invoice.currency != YEN or amount > terms.settings.fee_tolerance:
+            raise BillingError(
+                "AMOUNT_NEEDED",
+                f"{invoice_label(invoice.number)}の残りは {amount:,f} {invoice.currency} です。"
+                f"{terms.settings.fee_tolerance:,} 円を超えるため、手数料の額を「手数料の額」（fee_amount）に書いてください",
+            )
+    if amount > open_amount:
+        raise BillingError(
+            "WRONG_AMOUNT",
+            f"手数料 {amount:,f} {invoice.currency} が、{invoice_label(invoice.number)}の残り {open_amount:,f} {invoice.currency} を"
+            "超えます。額を直してください",
+        )
+    require_day(invoice, entered.day, today)
+    require_fee(invoice, stored.inputs, amount, earlier=stored.fee_total)
+    adjustment = fee(
+        invoice,
+        stored.inputs,
+        load_credits(connection, stored),
+        round_to_minor_unit(amount, invoice.currency, RoundingMode.HALF_UP),
+        as_purchase=terms.settings.accounting.fees.treated_as == "purchase",
+    )
+    return _record(connection, stored, adjustment, entered)
+
+
+def record_write_off(
+    connection: psycopg.Connection, stored: StoredInvoice, entered: Entered, *, today: date
+) -> Adjustment:
+    """Write off all that is open. A second attempt of the same run returns the recorded write-off.
+
+    :raises BillingError: nothing is open, or the day is impossible.
+    """
+    stored, known = _locked(connection, stored, entered.execution_id)
+    if known:
+        return known
+    amount = _open_amount(stored)
+    require_day(stored.invoice, entered.day, today)
+    adjustment = write_off(
+        stored.invoice,
+        stored.inputs,
+        load_credits(connection, stored),
+        amount,
+        deducts_tax=entered.fact is not None,
+    )
+    return _record(connection, stored, adjustment, entered)
+
+
+def take_back(
+    connection: psycopg.Connection,
+    stored: StoredInvoice,
+    kind: AdjustmentKind,
+    entered: Entered,
+    *,
+    today: date,
+) -> Adjustment:
+    """Take back all fees, or the write-off, of an invoice. A second attempt of the same run returns the recorded result.
+
+    :raises BillingError: there is none, a part of the write-off was recovered, or the day is impossible.
+    """
+    stored, known = _locked(connection, stored, entered.execution_id)
+    if known:
+        return known
+    name = f"{invoice_label(stored.invoice.number)}に{kind.label}"
+    total = stored.fee_total if kind is AdjustmentKind.FEE else stored.written_off_total
+    if not total:
+        raise BillingError("NOTHING_TO_TAKE_BACK", f"{name}はありません。対象月と種類を確認してください")
+    recovered = load_adjustments(connection, stored.invoice_id, AdjustmentKind.RECOVERY)
+    if kind is AdjustmentKind.WRITE_OFF and sum((each.amount for each in recovered), Decimal(0)):
+        raise BillingError(
+            "RECOVERED", f"{name}の回収があります。先に「入金の取り消し」で、回収の入金を取り消してください"
+        )
+    require_day(stored.invoice, entered.day, today)
+    return _record(
+        connection, stored, taken_back(load_adjustments(connection, stored.invoice_id, kind)), entered
+    )
+
+
+def _locked(
+    connection: psycopg.Connection, stored: StoredInvoice, execution_id: str
+) -> tuple[StoredInvoice, Adjustment | None]:
+    """The locked invoice, and what an earlier attempt of the run has recorded.
+
+    :raises BillingError: the invoice is no final, live invoice, or the application marks it as paid.
+    """
+    stored = lock_invoice(connection, stored)
+    rows = _SQL.rows(
+        connection, "adjustments_of_run", invoice_id=stored.invoice_id, execution_id=execution_id
+    )
+    if rows:
+        return stored, Adjustment.model_validate(rows[0]["content"])
+    require_live(stored)
+    if stored.invoice.number is None:
+        raise BillingError(
+            "NOT_ADJUSTABLE",
+            f"{invoice_label(None)}には記録できません。確定した請求書の月を指定してください",
+        )
+    return stored, None
+
+
+def _open_amount(stored: StoredInvoice) -> Decimal:
+    """What is open of the locked invoice. :raises BillingError: nothing is."""
+    if stored.open_amount <= 0 or (stored.is_paid and not stored.paid_total):
+        raise BillingError(
+            "NOTHING_OPEN",
+            f"{invoice_label(stored.invoice.number)}に未入金の額はありません。対象月を確認してください",
+        )
+    return stored.open_amount
+
+
+def _record(
+    connection: psycopg.Connection, stored: StoredInvoice, adjustment: Adjustment, entered: Entered
+) -> Adjustment:
+    insert_adjustment(connection, stored.invoice_id, adjustment, entered)
+    show_payments(connection, stored.invoice_id)
+    return adjustment

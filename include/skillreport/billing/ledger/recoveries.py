@@ -1,0 +1,88 @@
+"""Rows of ``batch.adjustment``, and the recovery of a write-off: a payment of what was written off gives it back to the receivable.
+
+Functions run in the caller's transaction, which has locked the invoice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from include.skillreport.billing.receivables.adjustment import Adjustment, AdjustmentKind, recovery
+from include.skillreport.core.database import Statements
+
+_SQL = Statements(Path(__file__).parents[1])
+
+
+@dataclass(frozen=True)
+class Entered:
+    """Who adjusts an invoice by which run, on which day (Asia/Tokyo), and why. ``fact`` is one of 施行令第59条, of a write-off.
+
+    ``payment_id`` is the payment of a recovery.
+    """
+
+    day: date
+    reason: str
+    entered_by: str
+    execution_id: str
+    fact: str | None = None
+    payment_id: str | None = None
+
+
+def insert_adjustment(
+    connection: psycopg.Connection, invoice_id: str, adjustment: Adjustment, entered: Entered
+) -> None:
+    """Insert an adjustment, and update the sums on its invoice."""
+    _SQL.execute(
+        connection,
+        "insert_adjustment",
+        invoice_id=invoice_id,
+        kind=adjustment.kind,
+        accrued_on=entered.day,
+        amount=adjustment.amount,
+        content=Jsonb(adjustment.model_dump(mode="json")),
+        fact=entered.fact,
+        reason=entered.reason,
+        payment_id=entered.payment_id,
+        entered_by=entered.entered_by,
+        execution_id=entered.execution_id,
+    )
+
+
+def load_adjustments(
+    connection: psycopg.Connection, invoice_id: str, *kinds: AdjustmentKind
+) -> list[Adjustment]:
+    """The adjustments of an invoice of these kinds, in the order of their entry."""
+    rows = _SQL.rows(connection, "adjustments_of_invoice", invoice_id=invoice_id, kinds=list(kinds))
+    return [Adjustment.model_validate(row["content"]) for row in rows]
+
+
+def book_recovery(connection: psycopg.Connection, invoice_id: str, currency: str, entered: Entered) -> None:
+    """Give back what a recorded payment has recovered of the invoice's write-off: the amount that is now overpaid, or all of it."""
+    state = _SQL.rows(connection, "payment_state", invoice_id=invoice_id)[0]
+    amount = min(state["written_off_total"], -state["open_amount"])
+    if amount <= 0:
+        return
+    written_off = load_adjustments(connection, invoice_id, AdjustmentKind.WRITE_OFF, AdjustmentKind.RECOVERY)
+    insert_adjustment(connection, invoice_id, recovery(written_off, amount, currency), entered)
+
+
+def take_back_recovery(
+    connection: psycopg.Connection,
+    invoice_id: str,
+    payment_id: str,
+    reason: str,
+    entered_by: str,
+    execution_id: str,
+) -> None:
+    """Take back the recovery by a payment that is reversed, if there is one, on the payment's day."""
+    rows = _SQL.rows(connection, "recovery_of_payment", payment_id=payment_id)
+    if sum((row["amount"] for row in rows), Decimal(0)):
+        entered = Entered(rows[-1]["accrued_on"], reason, entered_by, execution_id, payment_id=payment_id)
+        recovered = Adjustment.model_validate(rows[-1]["content"])
+        insert_adjustment(connection, invoice_id, recovered.negated(), entered)

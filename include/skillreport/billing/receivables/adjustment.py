@@ -1,0 +1,321 @@
+"""Adjustments of a receivable without money: the fee that a payer's bank has kept, a write-off (貸倒れ), and its recovery. Pure.
+
+Amounts are in the invoice's currency, and for the books in yen. Days are Asia/Tokyo dates.
+
+Sources: 消費税法第57条の4第3項 and 施行令第70条の9第3項 (a return below ¥10,000 with tax needs no document), 消費税法第39条 and
+施行令第59条 (the tax in a bad debt is deducted only for certain facts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Self
+
+from include.skillreport.billing.documents.invoice import Document, Invoice
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.inputs import BillingInputs
+from include.skillreport.billing.money import (
+    EXACT,
+    YEN,
+    RoundingMode,
+    has_minor_units,
+    round_to_minor_unit,
+)
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory, rate_percent, tax_of
+
+# Below this amount in yen, with tax, a return needs no 適格返還請求書.
+SMALL_RETURN = Decimal(10_000)
+
+_ZERO = Decimal(0)
+
+
+class AdjustmentKind(StrEnum):
+    """Why a receivable changes. A recovery gives back a part of a write-off, because a payment has arrived."""
+
+    FEE = "fee"
+    WRITE_OFF = "write_off"
+    RECOVERY = "recovery"
+
+    @property
+    def label(self) -> str:
+        """The name in Japanese."""
+        return _LABELS[self]
+
+
+_LABELS = {
+    AdjustmentKind.FEE: "手数料差額",
+    AdjustmentKind.WRITE_OFF: "貸倒れ",
+    AdjustmentKind.RECOVERY: "貸倒回収",
+}
+
+
+class Contra(StrEnum):
+    """The account against the receivable: sales, a return of them, a purchase (支払手数料), a bad debt, or income from its recovery."""
+
+    SALES = "sales"
+    RETURN = "return"
+    PURCHASE = "purchase"
+    BAD_DEBT = "bad_debt"
+    RECOVERY = "recovery"
+
+
+class AdjustedTax(Document):
+    """The part of one tax category, tax included; ``yen`` and ``yen_tax`` are the amounts in the books."""
+
+    category: TaxCategory
+    rate_percent: Decimal
+    gross: Decimal
+    tax: Decimal
+    yen: Decimal
+    yen_tax: Decimal
+
+    def negated(self) -> Self:
+        """The part with the opposite sign."""
+        return self.model_copy(
+            update={name: -getattr(self, name) for name in ("gross", "tax", "yen", "yen_tax")}
+        )
+
+
+class Adjustment(Document):
+    """An adjustment of an invoice. A positive ``amount`` reduces what is open; a negative one takes that back. The parts add up to it."""
+
+    kind: AdjustmentKind
+    contra: Contra
+    amount: Decimal
+    parts: tuple[AdjustedTax, ...]
+
+    @property
+    def label(self) -> str:
+        """The name in the books."""
+        is_taken_back = (self.amount < 0) != (self.kind is AdjustmentKind.RECOVERY)
+        return f"{self.kind.label}{'の取り消し' if is_taken_back else ''}"
+
+    def negated(self) -> Self:
+        """The adjustment that takes this one back."""
+        return self.model_copy(
+            update={"amount": -self.amount, "parts": tuple(part.negated() for part in self.parts)}
+        )
+
+
+def fee(
+    invoice: Invoice, inputs: BillingInputs, credits: Sequence[Invoice], amount: Decimal, *, as_purchase: bool
+) -> Adjustment:
+    """The bank's fee as a return of sales at the invoice's own rates, or ``as_purchase`` at the standard rate."""
+    parts = (
+        _parts({TaxCategory.STANDARD: amount}, invoice, inputs)
+        if as_purchase
+        else _parts(_shares(invoice, credits, amount), invoice, inputs)
+    )
+    contra = Contra.PURCHASE if as_purchase else Contra.RETURN
+    return Adjustment(kind=AdjustmentKind.FEE, contra=contra, amount=amount, parts=parts)
+
+
+def write_off(
+    invoice: Invoice,
+    inputs: BillingInputs,
+    credits: Sequence[Invoice],
+    amount: Decimal,
+    *,
+    deducts_tax: bool,
+) -> Adjustment:
+    """The write-off of an amount. Without a fact of 施行令第59条 (``deducts_tax``) no tax is deducted.
+
+    If nothing of the invoice was paid, its tax is that of the invoice and its credit notes.
+    """
+    shares = _shares(invoice, credits, amount) if deducts_tax else {TaxCategory.OUT_OF_SCOPE: amount}
+    left = {total.category: total for total in _left(invoice, credits)}
+    taxes = {
+        category: left[category].tax
+        for category in shares
+        if deducts_tax and shares == _grosses(left.values())
+    }
+    parts = _parts(shares, invoice, inputs, taxes)
+    return Adjustment(kind=AdjustmentKind.WRITE_OFF, contra=Contra.BAD_DEBT, amount=amount, parts=parts)
+
+
+def recovery(written_off: Sequence[Adjustment], amount: Decimal, currency: str) -> Adjustment:
+    """What a payment of ``amount`` gives back of an invoice's write-offs, less its earlier recoveries.
+
+    The parts are in proportion to what is left; the last recovery takes all that is left.
+    """
+    left = total_parts(written_off)
+    whole = sum((part.gross for part in left), _ZERO)
+
+    def share(value: Decimal, unit: str) -> Decimal:
+        return round_to_minor_unit(EXACT.divide(value * amount, whole), unit, RoundingMode.HALF_UP)
+
+    parts = [
+        part.model_copy(
+            update={
+                "gross": share(part.gross, currency),
+                "tax": share(part.tax, currency),
+                "yen": share(part.yen, YEN),
+                "yen_tax": share(part.yen_tax, YEN),
+            }
+        )
+        for part in left
+    ]
+    # The largest part takes the rounding differences.
+    largest = max(range(len(parts)), key=lambda position: abs(parts[position].gross))
+    yen = share(sum((part.yen for part in left), _ZERO), YEN)
+    parts[largest] = parts[largest].model_copy(
+        update={
+            "gross": parts[largest].gross + amount - sum((part.gross for part in parts), _ZERO),
+            "yen": parts[largest].yen + yen - sum((part.yen for part in parts), _ZERO),
+        }
+    )
+    return Adjustment(
+        kind=AdjustmentKind.RECOVERY,
+        contra=Contra.RECOVERY,
+        amount=-amount,
+        parts=tuple(part.negated() for part in parts),
+    )
+
+
+def taken_back(adjustments: Sequence[Adjustment]) -> Adjustment:
+    """The adjustment that takes back what these of one kind leave together. Its sum is not 0."""
+    parts = total_parts(adjustments)
+    amount = sum((each.amount for each in adjustments), _ZERO)
+    return adjustments[-1].model_copy(update={"amount": amount, "parts": parts}).negated()
+
+
+def total_parts(adjustments: Iterable[Adjustment]) -> tuple[AdjustedTax, ...]:
+    """The parts of several adjustments, added per category. Those of 0 are left out."""
+    sums: dict[TaxCategory, AdjustedTax] = {}
+    for part in (part for each in adjustments for part in each.parts):
+        known = sums.get(part.category)
+        sums[part.category] = (
+            part
+            if known is None
+            else known.model_copy(
+                update={
+                    name: getattr(known, name) + getattr(part, name)
+                    for name in ("gross", "tax", "yen", "yen_tax")
+                }
+            )
+        )
+    return tuple(part for part in sums.values() if part.gross or part.yen)
+
+
+def require_fee(invoice: Invoice, inputs: BillingInputs, amount: Decimal, *, earlier: Decimal) -> None:
+    """Check a fee; ``earlier`` is the sum of the invoice's other fees.
+
+    :raises BillingError: the amount is impossible, or the fees reach ¥10,000, so that the return needs a document.
+    """
+    name = f"請求書 {invoice.number} の手数料 {amount:,f} {invoice.currency} "
+    if amount <= 0 or not has_minor_units(amount, invoice.currency):
+        raise BillingError(
+            "WRONG_AMOUNT", f"{name}は記録できません。0 より大きく、通貨の最小単位までの額にしてください"
+        )
+    in_yen = round_to_minor_unit(
+        EXACT.multiply(amount + earlier, yen_per_unit(inputs)), YEN, RoundingMode.HALF_UP
+    )
+    if in_yen >= SMALL_RETURN:
+        raise BillingError(
+            "FEE_TOO_LARGE",
+            f"{name}は記録できません。合わせて {SMALL_RETURN:,f} 円以上の返還には適格返還請求書が必要です。"
+            "DAG operate_invoices の「一部の返還」で発行してください",
+        )
+
+
+def require_day(invoice: Invoice, day: date, today: date) -> None:
+    """Check the day of an adjustment. :raises BillingError: it is before the issue date or after ``today``."""
+    assert invoice.issued_on is not None, "an adjusted invoice is final"
+    if not invoice.issued_on <= day <= today:
+        raise BillingError(
+            "WRONG_DAY",
+            f"請求書 {invoice.number} の日付 {day} は、発行日 {invoice.issued_on} から実行日 {today} までの日にしてください",
+        )
+
+
+def yen_per_unit(inputs: BillingInputs) -> Decimal:
+    """The rate at which the invoice is booked. Without a rate, no invoice in another currency is final."""
+    if inputs.currency == YEN:
+        return Decimal(1)
+    assert inputs.exchange_rate is not None, "a final invoice has its rate"
+    return inputs.exchange_rate.yen_per_unit
+
+
+class _Left(Document):
+    """What credit notes have left of a category, tax included."""
+
+    category: TaxCategory
+    gross: Decimal
+    tax: Decimal
+
+
+def _left(invoice: Invoice, credits: Sequence[Invoice]) -> list[_Left]:
+    sums: dict[TaxCategory, tuple[Decimal, Decimal]] = {}
+    for document in (invoice, *credits):
+        for total in document.tax_totals:
+            gross, tax = sums.get(total.category, (_ZERO, _ZERO))
+            added = total.taxable_amount + (_ZERO if document.tax_included else total.tax_amount)
+            sums[total.category] = gross + added, tax + total.tax_amount
+    return [_Left(category=category, gross=gross, tax=tax) for category, (gross, tax) in sums.items()]
+
+
+def _grosses(left: Iterable[_Left]) -> dict[TaxCategory, Decimal]:
+    return {each.category: each.gross for each in left if each.gross}
+
+
+def _shares(invoice: Invoice, credits: Sequence[Invoice], amount: Decimal) -> dict[TaxCategory, Decimal]:
+    """The amount, split by what is left of the invoice's categories. The largest category takes the rounding difference.
+
+    A category below 0 (deductions only) takes nothing, unless the amount is all that is left.
+    """
+    grosses = _grosses(_left(invoice, credits))
+    if sum(grosses.values(), _ZERO) == amount:
+        return grosses
+    positive = {category: gross for category, gross in grosses.items() if gross > 0}
+    whole = sum(positive.values(), _ZERO)
+    shares = {
+        category: round_to_minor_unit(
+            EXACT.divide(amount * gross, whole), invoice.currency, RoundingMode.HALF_UP
+        )
+        for category, gross in positive.items()
+    }
+    largest = max(positive, key=lambda category: positive[category])
+    shares[largest] += amount - sum(shares.values(), _ZERO)
+    return {category: share for category, share in shares.items() if share}
+
+
+def _parts(
+    shares: Mapping[TaxCategory, Decimal],
+    invoice: Invoice,
+    inputs: BillingInputs,
+    taxes: Mapping[TaxCategory, Decimal] | None = None,
+) -> tuple[AdjustedTax, ...]:
+    """The shares with their tax, in currency and in yen. ``taxes`` are known taxes in currency."""
+    rate, rounding = yen_per_unit(inputs), inputs.rounding
+    whole = sum(shares.values(), _ZERO)
+    yen = {category: _in_yen(share, rate) for category, share in shares.items()}
+    largest = max(shares, key=lambda category: abs(shares[category]))
+    yen[largest] += _in_yen(whole, rate) - sum(yen.values(), _ZERO)
+
+    def tax(amount: Decimal, category: TaxCategory, currency: str) -> Decimal:
+        percent = rate_percent(category, invoice.period_end)
+        return tax_of(amount, percent, included=True, currency=currency, rounding=rounding)
+
+    parts = []
+    for category, share in shares.items():
+        in_currency = (taxes or {}).get(category)
+        if in_currency is None:
+            in_currency = tax(share, category, invoice.currency)
+        parts.append(
+            AdjustedTax(
+                category=category,
+                rate_percent=rate_percent(category, invoice.period_end),
+                gross=share,
+                tax=in_currency,
+                yen=yen[category],
+                yen_tax=in_currency if invoice.currency == YEN else tax(yen[category], category, YEN),
+            )
+        )
+    return tuple(parts)
+
+
+def _in_yen(amount: Decimal, rate: Decimal) -> Decimal:
+    return round_to_minor_unit(EXACT.multiply(amount, rate), YEN, RoundingMode.HALF_UP)

@@ -1,0 +1,50 @@
+-- name: insert_adjustment
+-- Insert the adjustment, and update the sum on its invoice, which the transaction has locked. A trigger sets booked_on.
+WITH entered AS (
+    INSERT INTO batch.adjustment (
+        adjustment_id, tenant_id, invoice_id, kind, accrued_on, amount, currency, content, fact, reason, payment_id, entered_by,
+        execution_id
+    )
+    SELECT
+        gen_random_uuid()::text AS adjustment_id,
+        invoice.tenant_id,
+        invoice.invoice_id,
+        %(kind)s,
+        %(accrued_on)s,
+        %(amount)s,
+        invoice.currency,
+        %(content)s,
+        %(fact)s,
+        %(reason)s,
+        %(payment_id)s,
+        %(entered_by)s,
+        %(execution_id)s
+    FROM batch.invoice
+    WHERE invoice.invoice_id = %(invoice_id)s
+    RETURNING invoice_id, kind, amount
+)
+
+UPDATE batch.invoice
+SET
+    fee_total = invoice.fee_total + CASE entered.kind WHEN 'fee' THEN entered.amount ELSE 0 END,
+    written_off_total = invoice.written_off_total + CASE entered.kind WHEN 'fee' THEN 0 ELSE entered.amount END
+FROM entered
+WHERE invoice.invoice_id = entered.invoice_id;
+
+-- name: adjustments_of_invoice
+SELECT content
+FROM batch.adjustment
+WHERE invoice_id = %(invoice_id)s AND kind = any(%(kinds)s)
+ORDER BY entered_at;
+
+-- name: adjustments_of_run
+SELECT content
+FROM batch.adjustment
+WHERE invoice_id = %(invoice_id)s AND execution_id = %(execution_id)s
+ORDER BY entered_at;
+
+-- name: recovery_of_payment
+SELECT amount, accrued_on, content
+FROM batch.adjustment
+WHERE payment_id = %(payment_id)s
+ORDER BY entered_at;
