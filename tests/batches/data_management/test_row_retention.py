@@ -27,6 +27,7 @@ KEPT_FOR_YEARS = frozenset(
     (
         # Invoices, their documents and payments, and who approved them.
         "accounting_month",
+        "adjustment",
         "approval_item",
         "approval_request",
         "extra_charge",

@@ -34,7 +34,7 @@ from include.skillreport.core.catalog import (
     TENANT_BILLING,
 )
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.operations.operate_invoices.form import TAX_CATEGORIES
+from include.skillreport.operations.operate_invoices.form import BAD_DEBT_FACTS, TAX_CATEGORIES
 
 router = APIRouter()
 
@@ -61,6 +61,7 @@ class InvoicePage:
     document: Invoice
     files: Sequence[Row]
     payments: Sequence[Row]
+    adjustments: Sequence[Row]
     credits: Sequence[Row]
     others: Sequence[Row]
     answers: Sequence[Row]
@@ -118,6 +119,7 @@ def load_invoice(connection: psycopg.Connection[Any], invoice_id: str, today: da
         stored_document(row),
         _SQL.rows(connection, "invoice_files", **of_invoice, format=None),
         _SQL.rows(connection, "invoice_payments", **of_invoice),
+        _SQL.rows(connection, "invoice_adjustments", **of_invoice),
         _SQL.rows(connection, "invoice_credits", **of_invoice),
         _SQL.rows(
             connection,
@@ -153,6 +155,7 @@ def invoice_page(request: Request, rights: RightsDep, invoice_id: str) -> Respon
         actions=ACTIONS,
         possible=possible_actions(page.row) if may_operate else [],
         results=RESULTS,
+        facts=BAD_DEBT_FACTS,
         letter_states=ALL_STATES,
         tax_categories=TAX_CATEGORIES,
         may_operate=may_operate,

@@ -140,14 +140,20 @@ def possible_actions(invoice: Row) -> list[str]:
     is_open = is_live and not invoice["is_vanished"]
     is_final = invoice["status"] in ("finalized", "sent")
     is_numbered = is_final and invoice["number"] is not None
-    can_be_taken_back = not (invoice["is_paid"] or invoice["credited_total"] or invoice["is_carried"])
+    is_adjusted = bool(invoice["fee_total"] or invoice["written_off_total"])
+    can_be_taken_back = not (
+        invoice["is_paid"] or invoice["credited_total"] or invoice["is_carried"] or is_adjusted
+    )
     possible = {
         "explain": is_open,
         "approve": is_open and invoice["state"] == "held" and invoice["is_approvable"],
         "record_payment": is_live and is_numbered and invoice["open_amount"] > 0,
+        "fee_difference": is_live and is_numbered and invoice["open_amount"] > 0 and invoice["paid_total"] > 0,
+        "write_off": is_live and is_numbered and invoice["open_amount"] > 0,
+        "take_back_adjustment": is_live and is_adjusted,
         "record_refund": is_numbered and invoice["open_amount"] < 0,
         "part_credit": is_live and is_numbered,
-        "credit": is_live and is_numbered and not invoice["is_carried"],
+        "credit": is_live and is_numbered and not invoice["is_carried"] and not is_adjusted,
         "reissue": is_open and is_final and can_be_taken_back,
         "void": is_live and can_be_taken_back and (is_numbered or is_open),
         "stop_letter": is_live and is_numbered and invoice["letter_waits"] and not invoice["stop_reason"],

@@ -42,8 +42,8 @@ SELECT
     invoice.invoice_id, invoice.tenant_id,
     coalesce(tenant.tenant_code, invoice.tenant_code, invoice.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_code, invoice.tenant_id) AS chosen_as, tenant.tenant_id IS null AS is_vanished,
-    invoice.kind, invoice.status, invoice.state, invoice.number, invoice.credited, invoice.credited_total, invoice.is_paid,
-    invoice.is_carried, invoice.is_closed, 0::numeric AS open_amount, null AS stop_reason, false AS letter_waits,
+    invoice.kind, invoice.status, invoice.state, invoice.number, invoice.credited, invoice.credited_total, invoice.paid_total,
+    invoice.fee_total, invoice.written_off_total, invoice.is_paid, invoice.is_carried, invoice.is_closed, 0::numeric AS open_amount, null AS stop_reason, false AS letter_waits,
     invoice.counterparty, invoice.total, invoice.currency,
     invoice.hold_reason,
     coalesce(outcome.error_code = any(%(codes_of_holds)s), false) AS is_approvable,
@@ -87,8 +87,8 @@ SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.status, invoice.state, invoice.number,
     invoice.period_start, invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.currency, invoice.total,
     invoice.counterparty, stop.reason AS stop_reason, invoice.leaves_on >= %(today)s AS letter_waits,
-    invoice.credited, invoice.credited_total, invoice.paid_total, invoice.is_paid, invoice.is_carried,
-    invoice.is_closed,
+    invoice.credited, invoice.credited_total, invoice.paid_total, invoice.fee_total, invoice.written_off_total,
+    invoice.is_paid, invoice.is_carried, invoice.is_closed,
     coalesce(receivable.open_amount, 0) AS open_amount,
     CASE invoice.state
         WHEN 'held' THEN invoice.hold_reason
@@ -145,6 +145,7 @@ SELECT
     invoice.leaves_on >= %(today)s AS letter_waits, invoice.total, invoice.yen_total, invoice.counterparty,
     invoice.content, invoice.hold_reason, invoice.approved_by,
     invoice.credits_invoice_id, invoice.credit_reason, invoice.credited, invoice.credited_total, invoice.paid_total,
+    invoice.fee_total, invoice.written_off_total,
     invoice.is_paid, invoice.is_carried, invoice.is_closed, invoice.execution_id, invoice.created_at, invoice.finalized_at,
     invoice.voided_at, invoice.void_reason, invoice.voided_by, original.number AS original_number,
     coalesce(receivable.open_amount, 0) AS open_amount,
@@ -183,6 +184,12 @@ SELECT
 FROM batch.board_payment
 WHERE invoice_id = %(invoice_id)s
 ORDER BY paid_on, entered_at;
+
+-- name: invoice_adjustments
+SELECT kind, accrued_on, booked_on, amount, currency, fact, reason, entered_by, entered_at
+FROM batch.board_adjustment
+WHERE invoice_id = %(invoice_id)s
+ORDER BY entered_at;
 
 -- name: invoice_credits
 SELECT invoice_id, number, state, issued_on, total, currency, credit_reason
