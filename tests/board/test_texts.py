@@ -11,7 +11,7 @@ from skill_batch.board.pages import documents, invoice, receivables
 from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS
 from include.skillreport.operations.forms import FORMS
-from include.skillreport.operations.operate_invoices.form import TAX_CATEGORIES
+from include.skillreport.operations.operate_invoices.form import ADJUSTMENTS, BAD_DEBT_FACTS, TAX_CATEGORIES
 from tests.board.conftest import Board
 
 _HERE = Path(rendering.__file__).parent
@@ -42,7 +42,7 @@ def _texts_of_pages() -> set[str]:
 
 
 def _texts_of_actions() -> set[str]:
-    found: set[str] = {*TAX_CATEGORIES.values()}
+    found: set[str] = {*TAX_CATEGORIES.values(), *BAD_DEBT_FACTS.values(), *ADJUSTMENTS.values()}
     for dag_id, form in FORMS.items():
         for operation in form.operations:
             action = actions.find_action(dag_id, operation.name)

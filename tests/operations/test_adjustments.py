@@ -219,7 +219,7 @@ def test_a_fee_needs_a_payment_a_sum_and_less_than_10000_yen(
     refused(record_fee(database, "5000"), "合わせて 10,000 円以上")
 
 
-def test_a_fee_of_a_handed_over_month_falls_on_the_first_open_day(
+def test_a_fee_of_a_closed_month_falls_on_the_first_open_day(
     database: Database, host: psycopg.Connection, platform: psycopg.Connection, store: ObjectStore
 ) -> None:
     pay(database, "10340")

@@ -25,6 +25,7 @@ _CHECKED: dict[tuple[str, str], Any] = {
     ("invoice", "kind"): "invoice",
     ("payment", "kind"): "payment",
     ("payment", "source"): "operation",
+    ("adjustment", "kind"): "fee",
     ("invoice", "period_start"): date(2026, 10, 1),
     ("invoice_document", "format"): "pdf",
     ("accounting_month", "month"): date(2026, 10, 1),

@@ -94,11 +94,7 @@ CREATE INDEX adjustment_by_execution ON batch.adjustment (execution_id);
 CALL batch.make_tenant_table('batch.adjustment');
 CREATE POLICY board ON batch.adjustment FOR SELECT TO batch_owner USING (true);
 -- An adjustment never changes. It is taken back by one with the opposite amount.
-REVOKE INSERT, UPDATE, DELETE ON batch.adjustment FROM batch_tenant, batch_platform;
-GRANT INSERT (
-    adjustment_id, tenant_id, invoice_id, kind, accrued_on, amount, currency, content, fact, reason, payment_id, entered_by,
-    execution_id
-) ON batch.adjustment TO batch_tenant;
+REVOKE UPDATE, DELETE ON batch.adjustment FROM batch_tenant, batch_platform;
 COMMENT ON TABLE batch.adjustment IS
 'What reduces a receivable without money and without a credit note, and what takes such a reduction back (a negative amount).';
 COMMENT ON COLUMN batch.adjustment.kind IS
