@@ -6,7 +6,7 @@ Each sequence is random but reproducible: its number is the seed.
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -348,7 +348,7 @@ class Office:
                 ORDER BY invoice.number, adjustment.entered_at
                 """
             ).fetchall()
-        credited: Counter[str] = Counter()
+        credited: defaultdict[str, Decimal] = defaultdict(Decimal)
         for row in rows:
             rate = Decimal(1)
             if row["currency"] != "JPY":

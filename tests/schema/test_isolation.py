@@ -171,7 +171,7 @@ def test_inserting_another_tenants_row_is_refused(
     names = _permitted(admin, "INSERT")
     assert len(names) >= 2
     # Parents first: planting the parents of a table would insert the row that is tried here.
-    for name in sorted(names, key=lambda name: _has_parents(admin, name)):
+    for name in sorted(names, key=lambda name: _depth(admin, name)):
         plant_parents(admin, name, B)
         row = row_of(admin, name, B)
         for context in ([A], []):
@@ -525,6 +525,7 @@ def _accessible(admin: psycopg.Connection, role: str) -> set[tuple[str, str]]:
     )
 
 
-def _has_parents(connection: psycopg.Connection, name: str) -> bool:
-    """Whether a foreign key of the table names another table."""
-    return any(table != name for table, _ in foreign_keys(connection, name).values())
+def _depth(connection: psycopg.Connection, name: str) -> int:
+    """The length of the longest chain of tables that foreign keys of the table name."""
+    parents = {table for table, _ in foreign_keys(connection, name).values()} - {name}
+    return max((1 + _depth(connection, parent) for parent in parents), default=0)

@@ -3,8 +3,8 @@
 SELECT max(month) FROM batch.accounting_month;
 
 -- name: touched_months
--- Runs across tenants, as batch_platform. The months of the documents that a run has issued or voided, of its adjustments, and the
--- months in which its voids are reversed.
+-- Runs across tenants, as batch_platform. The months of the documents that a run has issued or voided, of its adjustments, and
+-- the months in which its voids are reversed.
 SELECT DISTINCT date_trunc('month', booked_on::timestamp)::date AS month
 FROM batch.accounting_entry
 WHERE execution_id = %(execution_id)s OR voided_by = %(execution_id)s

@@ -147,7 +147,11 @@ ON CONFLICT (id) DO UPDATE SET
         WHEN upper(billing.billing_status) = 'PAID' AND excluded.billing_status <> 'PAID'
             THEN
                 nullif(concat_ws(
-                    '。', nullif(regexp_replace(billing.notes, '。?(返還請求書 CRN-|(一部入金|過入金|手数料差額|貸倒れ) [0-9]).*$', ''), ''), excluded.notes
+                    '。',
+                    nullif(
+                        regexp_replace(billing.notes, '。?(返還請求書 CRN-|(一部入金|過入金|手数料差額|貸倒れ) [0-9]).*$', ''), ''
+                    ),
+                    excluded.notes
                 ), '')
         ELSE excluded.notes
     END,

@@ -115,8 +115,8 @@ SELECT
     jsonb_set(invoice.content, '{recipient,email}', 'null') AS content,
     invoice.input_hash, invoice.hold_reason, invoice.approved_by,
     invoice.credits_invoice_id, invoice.credit_reason, invoice.credited, invoice.credited_total, invoice.paid_total,
-    invoice.fee_total, invoice.written_off_total, invoice.marked_paid, invoice.execution_id, invoice.created_at, invoice.finalized_at, invoice.voided_at,
-    invoice.void_reason, invoice.voided_by,
+    invoice.fee_total, invoice.written_off_total, invoice.marked_paid, invoice.execution_id, invoice.created_at,
+    invoice.finalized_at, invoice.voided_at, invoice.void_reason, invoice.voided_by,
     invoice.paid_total > 0 OR EXISTS (
         SELECT FROM batch.all_paid_billing AS paid
         WHERE paid.id = invoice.invoice_id

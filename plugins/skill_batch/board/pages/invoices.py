@@ -148,7 +148,10 @@ def possible_actions(invoice: Row) -> list[str]:
         "explain": is_open,
         "approve": is_open and invoice["state"] == "held" and invoice["is_approvable"],
         "record_payment": is_live and is_numbered and invoice["open_amount"] > 0,
-        "fee_difference": is_live and is_numbered and invoice["open_amount"] > 0 and invoice["paid_total"] > 0,
+        "fee_difference": is_live
+        and is_numbered
+        and invoice["open_amount"] > 0
+        and invoice["paid_total"] > 0,
         "write_off": is_live and is_numbered and invoice["open_amount"] > 0,
         "take_back_adjustment": is_live and is_adjusted,
         "record_refund": is_numbered and invoice["open_amount"] < 0,
