@@ -224,6 +224,8 @@ def test_a_tenant_that_is_gone_keeps_its_code_and_is_not_priced(
         "credit",
         "stop_letter",
         "send_letter",
+        "fee_difference",
+        "write_off",
     ]
     (listed,) = [
         row for row in load_month(reader, MONTH, FIRST_OF_NOVEMBER).documents if row["tenant_id"] == "gone-id"
@@ -234,6 +236,8 @@ def test_a_tenant_that_is_gone_keeps_its_code_and_is_not_priced(
         "credit",
         "stop_letter",
         "send_letter",
+        "fee_difference",
+        "write_off",
     ]
     (found,) = find_documents(reader, Criteria(counterparty="PARTLY")).documents
     ((owed, _),) = load_receivables(reader, Filters(counterparty="PARTLY"), MONTH).listed

@@ -33,8 +33,8 @@ COMMENT ON VIEW batch.document_search IS
 'One row per numbered document and file, or one without a file. A void document keeps its amount.';
 
 -- The entries of the books (booked_on, Asia/Tokyo): documents, voids, and adjustments of receivables. If the month of a document
--- was handed over before the document was voided, the day of the void has a reversal. Otherwise the document counts as void. accrued_on is the day to which the entry belongs:
--- booked_on is later if that month was handed over.
+-- was handed over before the document was voided, the day of the void has a reversal. Otherwise the document counts as void.
+-- accrued_on is the day to which the entry belongs: booked_on is later if that month was handed over.
 CREATE VIEW batch.accounting_entry WITH (security_invoker) AS
 SELECT
     booked.invoice_id,

@@ -148,12 +148,6 @@ def possible_actions(invoice: Row) -> list[str]:
         "explain": is_open,
         "approve": is_open and invoice["state"] == "held" and invoice["is_approvable"],
         "record_payment": is_live and is_numbered and invoice["open_amount"] > 0,
-        "fee_difference": is_live
-        and is_numbered
-        and invoice["open_amount"] > 0
-        and invoice["paid_total"] > 0,
-        "write_off": is_live and is_numbered and invoice["open_amount"] > 0,
-        "take_back_adjustment": is_live and is_adjusted,
         "record_refund": is_numbered and invoice["open_amount"] < 0,
         "part_credit": is_live and is_numbered,
         "credit": is_live and is_numbered and not invoice["is_carried"] and not is_adjusted,
@@ -162,6 +156,12 @@ def possible_actions(invoice: Row) -> list[str]:
         "stop_letter": is_live and is_numbered and invoice["letter_waits"] and not invoice["stop_reason"],
         "send_letter": is_live and is_numbered and (invoice["letter_waits"] or invoice["stop_reason"]),
         "bill_again": invoice["is_closed"] and not invoice["is_vanished"],
+        "fee_difference": is_live
+        and is_numbered
+        and invoice["open_amount"] > 0
+        and invoice["paid_total"] > 0,
+        "write_off": is_live and is_numbered and invoice["open_amount"] > 0,
+        "take_back_adjustment": is_live and is_adjusted,
     }
     return [name for name, is_possible in possible.items() if is_possible]
 
