@@ -53,7 +53,7 @@ def record_fee(
     """
     stored, known = _locked(connection, stored, entered.execution_id)
     if known:
-        return known
+        return known[0]
     invoice = stored.invoice
     open_amount = _open_amount(stored)
     if stored.paid_total <= 0:
@@ -96,7 +96,7 @@ def record_write_off(
     """
     stored, known = _locked(connection, stored, entered.execution_id)
     if known:
-        return known
+        return known[0]
     amount = _open_amount(stored)
     require_day(stored.invoice, entered.day, today)
     adjustment = write_off(
@@ -116,7 +116,7 @@ def take_back(
     entered: Entered,
     *,
     today: date,
-) -> Adjustment:
+) -> list[Adjustment]:
     """Take back all fees, or the write-off, of an invoice. A second attempt of the same run returns the recorded result.
 
     :raises BillingError: there is none, a part of the write-off was recovered, or the day is impossible.
@@ -134,14 +134,13 @@ def take_back(
             "RECOVERED", f"{name}の回収があります。先に「入金の取り消し」で、回収の入金を取り消してください"
         )
     require_day(stored.invoice, entered.day, today)
-    return _record(
-        connection, stored, taken_back(load_adjustments(connection, stored.invoice_id, kind)), entered
-    )
+    adjustments = taken_back(load_adjustments(connection, stored.invoice_id, kind))
+    return [_record(connection, stored, adjustment, entered) for adjustment in adjustments]
 
 
 def _locked(
     connection: psycopg.Connection, stored: StoredInvoice, execution_id: str
-) -> tuple[StoredInvoice, Adjustment | None]:
+) -> tuple[StoredInvoice, list[Adjustment]]:
     """The locked invoice, and what an earlier attempt of the run has recorded.
 
     :raises BillingError: the invoice is no final, live invoice, or the application marks it as paid.
@@ -151,14 +150,14 @@ def _locked(
         connection, "adjustments_of_run", invoice_id=stored.invoice_id, execution_id=execution_id
     )
     if rows:
-        return stored, Adjustment.model_validate(rows[0]["content"])
+        return stored, [Adjustment.model_validate(row["content"]) for row in rows]
     require_live(stored)
     if stored.invoice.number is None:
         raise BillingError(
             "NOT_ADJUSTABLE",
             f"{invoice_label(None)}には記録できません。確定した請求書の月を指定してください",
         )
-    return stored, None
+    return stored, []
 
 
 def _open_amount(stored: StoredInvoice) -> Decimal:

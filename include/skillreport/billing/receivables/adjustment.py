@@ -175,11 +175,18 @@ def recovery(written_off: Sequence[Adjustment], amount: Decimal, currency: str) 
     )
 
 
-def taken_back(adjustments: Sequence[Adjustment]) -> Adjustment:
-    """The adjustment that takes back what these of one kind leave together. Its sum is not 0."""
-    parts = total_parts(adjustments)
-    amount = sum((each.amount for each in adjustments), _ZERO)
-    return adjustments[-1].model_copy(update={"amount": amount, "parts": parts}).negated()
+def taken_back(adjustments: Sequence[Adjustment]) -> list[Adjustment]:
+    """The adjustments that take back what these of one kind leave together, one for each account."""
+    by_contra: dict[Contra, list[Adjustment]] = {}
+    for each in adjustments:
+        by_contra.setdefault(each.contra, []).append(each)
+    sums = [
+        group[-1].model_copy(
+            update={"amount": sum((each.amount for each in group), _ZERO), "parts": total_parts(group)}
+        )
+        for group in by_contra.values()
+    ]
+    return [each.negated() for each in sums if each.amount]
 
 
 def total_parts(adjustments: Iterable[Adjustment]) -> tuple[AdjustedTax, ...]:

@@ -15,7 +15,7 @@ WHERE
     kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent') AND NOT credited
     AND open_amount <> 0 AND open_amount > 0
     -- The rest of a payment that may be the fee of the payer's bank.
-    AND NOT (paid_total > 0 AND coalesce(open_amount * yen_total / total <= %(fee_tolerance)s, false))
+    AND NOT (paid_total > 0 AND coalesce(open_amount * yen_total / nullif(total, 0) <= %(fee_tolerance)s, false))
     AND due_on BETWEEN %(first_day)s AND %(last_day)s
 ORDER BY invoice_id
 FOR UPDATE;

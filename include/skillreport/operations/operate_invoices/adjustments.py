@@ -28,7 +28,7 @@ def fee(billing: Billing, work: Work, entered: form.FeeDifference, tenant_id: st
         if recorded.contra is Contra.PURCHASE
         else ()
     )
-    return _result(tenant_id, stored, recorded, notes)
+    return _result(tenant_id, stored, recorded, notes=notes)
 
 
 def write_off(_: Billing, work: Work, entered: form.WriteOff, tenant_id: str) -> UnitResult:
@@ -47,7 +47,7 @@ def write_off(_: Billing, work: Work, entered: form.WriteOff, tenant_id: str) ->
         today=run.run_date,
     )
     notes = ("消費税は控除しません",) if entered.fact == "none" else ()
-    return _result(tenant_id, stored, recorded, notes)
+    return _result(tenant_id, stored, recorded, notes=notes)
 
 
 def undo(_: Billing, work: Work, entered: form.TakeBackAdjustment, tenant_id: str) -> UnitResult:
@@ -60,7 +60,7 @@ def undo(_: Billing, work: Work, entered: form.TakeBackAdjustment, tenant_id: st
         Entered(run.run_date, entered.reason, run.person, run.execution_id),
         today=run.run_date,
     )
-    return _result(tenant_id, stored, recorded, ())
+    return _result(tenant_id, stored, *recorded)
 
 
 def _invoice(work: Work, tenant_id: str) -> StoredInvoice:
@@ -68,8 +68,11 @@ def _invoice(work: Work, tenant_id: str) -> StoredInvoice:
 
 
 def _result(
-    tenant_id: str, stored: StoredInvoice, recorded: Adjustment, notes: tuple[str, ...]
+    tenant_id: str, stored: StoredInvoice, *recorded: Adjustment, notes: tuple[str, ...] = ()
 ) -> UnitResult:
     invoice = stored.invoice
-    note = f"請求書 {invoice.number} の{recorded.label} {abs(recorded.amount):,f} {invoice.currency} を記録しました"
-    return UnitResult(tenant_id, {"adjusted": invoice.number}, 1, notes=(note, *notes))
+    named = [
+        f"請求書 {invoice.number} の{each.label} {abs(each.amount):,f} {invoice.currency} を記録しました"
+        for each in recorded
+    ]
+    return UnitResult(tenant_id, {"adjusted": invoice.number}, len(recorded), notes=(*named, *notes))
