@@ -7,6 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +30,17 @@ DISCOUNTS = (LineKind.PERCENTAGE_DISCOUNT, LineKind.FIXED_DISCOUNT)
 @given(months())
 @settings(deadline=None)
 def test_lines_tax_and_total_equal_the_oracle_of_the_rules(month: BillingInputs) -> None:
+    _require_equal_to_the_oracle(month)
+
+
+@pytest.mark.long
+@given(months())
+@settings(max_examples=5_000, deadline=None)
+def test_thousands_of_months_equal_the_oracle_of_the_rules(month: BillingInputs) -> None:
+    _require_equal_to_the_oracle(month)
+
+
+def _require_equal_to_the_oracle(month: BillingInputs) -> None:
     expected = Oracle(month.frozen())
     lines = calculate(month).lines
     assert [(line.kind.value, line.tax_category.value, Fraction(line.amount)) for line in lines] == [
