@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date
 from pathlib import Path
 
 import psycopg
@@ -13,6 +12,7 @@ from include.skillreport.billing.documents.credit_note import CreditedPart, cred
 from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.entries import Entry, require_new_credit
 from include.skillreport.billing.ledger.finalization import DocumentDates, finalize, write_host_rows
 from include.skillreport.billing.ledger.letters import (
     BillingContact,
@@ -70,16 +70,17 @@ def credit_invoice(
     terms: Terms,
     stored: StoredInvoice,
     reason: str,
+    entry: Entry,
     *,
-    issued_on: date,
-    actor: str,
     parts: Sequence[CreditedPart] | None = None,
 ) -> Invoice:
     """Issue a credit note for parts of a paid or unpaid invoice, or for all that earlier credit notes have left of it.
 
+    Its date is the day of the entry.
+
     If nothing is left afterwards, the month is closed.
-    :raises BillingError: it is a draft, a credit, credited or void, a part is not possible, or no reason is given. Or the terms are a
-        sample.
+    :raises BillingError: it is a draft, a credit, credited or void, a part is not possible, another run has entered the same parts, or no
+        reason is given. Or the terms are a sample.
     """
     terms.require_no_sample()
     require_reason(reason)
@@ -98,10 +99,12 @@ def credit_invoice(
     if is_credited and stored.is_carried:
         raise carried_error(original.number)
     require_printable(credit)
+    if parts is not None:
+        require_new_credit(connection, stored.tenant_id, credit, reason, entry)
     contacts = load_contacts(connection)
-    leaves_on = leaving_day(terms.settings, issued_on)
-    dates = DocumentDates(issued_on, None if contacts[stored.tenant_id].problem else leaves_on)
-    credit_id, number = _store_credit(connection, terms, stored, credit, reason, dates, actor)
+    leaves_on = leaving_day(terms.settings, entry.day)
+    dates = DocumentDates(entry.day, None if contacts[stored.tenant_id].problem else leaves_on)
+    credit_id, number = _store_credit(connection, terms, stored, credit, reason, dates, entry)
     _SQL.execute(
         connection,
         "mark_credited",
@@ -109,7 +112,7 @@ def credit_invoice(
         credited_total=credited_total,
         is_credited=is_credited,
     )
-    credit = credit.finalized(number, issued_on, None)
+    credit = credit.finalized(number, entry.day, None)
     show_payments(connection, stored.invoice_id)
     withdrawn = withdraw_letters(connection, [stored.invoice_id]) if is_credited else set()
     queue_letters(
@@ -131,7 +134,7 @@ def _store_credit(
     credit: Invoice,
     reason: str,
     dates: DocumentDates,
-    actor: str,
+    entry: Entry,
 ) -> tuple[str, str | None]:
     """Insert and finalise the credit note; returns its id and its number."""
     row = _SQL.row(
@@ -141,7 +144,8 @@ def _store_credit(
         total=credit.total,
         content=Jsonb(credit.model_dump(mode="json")),
         reason=reason,
-        execution_id=actor,
+        execution_id=entry.execution_id,
+        entered_by=entry.person,
     )
     return row[0], finalize(connection, terms, {row[0]: dates})[row[0]]
 

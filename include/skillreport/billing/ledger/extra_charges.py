@@ -15,6 +15,7 @@ from include.skillreport.billing.differences import Difference, find_differences
 from include.skillreport.billing.documents.invoice import Language
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExtraCharge
+from include.skillreport.billing.ledger.entries import Entry, require_new_line
 from include.skillreport.billing.ledger.stored_invoice import invoice_label
 from include.skillreport.billing.money import EXACT, RoundingMode, round_to_minor_unit
 from include.skillreport.billing.periods import Period
@@ -30,14 +31,15 @@ def enter_line(
     terms: Terms,
     tenant_id: str,
     line: ExtraCharge,
-    *,
-    entered_by: str,
-    execution_id: str | None,
+    entry: Entry,
 ) -> None:
     """Enter a line for the month of its date. A second attempt of the same run changes nothing.
 
-    :raises BillingError: the month is final or before the first month, there is no such currency, or the amount rounds to 0.
+    :raises BillingError: the month is final or before the first month, there is no such currency, the amount rounds to 0, or another run
+        has entered the same line.
     """
+    if _SQL.rows(connection, "entered_line", tenant_id=tenant_id, execution_id=entry.execution_id):
+        return
     month = Period.month_of(line.charged_on)
     terms.require_billed_month(month.start)
     amount = EXACT.multiply(line.quantity, line.unit_amount)
@@ -53,7 +55,8 @@ def enter_line(
             f"{month.start:%Y-%m} の{invoice_label(final[month.start]).strip()}は確定済みです。"
             f"日付を {_open_month(month, final).start:%Y-%m} 以降にしてください",
         )
-    _enter(connection, tenant_id, line, None, entered_by=entered_by, execution_id=execution_id)
+    require_new_line(connection, tenant_id, line, entry)
+    _enter(connection, tenant_id, line, None, entered_by=entry.person, execution_id=entry.execution_id)
 
 
 def remove_line(

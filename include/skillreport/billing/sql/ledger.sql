@@ -158,7 +158,7 @@ ORDER BY finalized_at, number;
 -- name: insert_credit
 INSERT INTO batch.invoice (
     invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash,
-    credits_invoice_id, credit_reason, execution_id
+    credits_invoice_id, credit_reason, execution_id, entered_by, entry_execution_id
 )
 SELECT
     gen_random_uuid()::text AS invoice_id,
@@ -173,7 +173,9 @@ SELECT
     input_hash,
     invoice_id AS credits_invoice_id,
     %(reason)s AS credit_reason,
-    %(execution_id)s
+    %(execution_id)s,
+    %(entered_by)s,
+    %(execution_id)s AS entry_execution_id
 FROM batch.invoice
 WHERE invoice_id = %(invoice_id)s
 RETURNING invoice_id;

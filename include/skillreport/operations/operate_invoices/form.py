@@ -139,6 +139,10 @@ LineUnit = Annotated[str, Field("単位", "例: 式、時間。空欄でもか�
 LineTax = Annotated[
     str, Choice("税区分", "空欄なら課税（標準税率）。", example="reduced", choices=TAX_CATEGORIES)
 ]
+AgainSame = Annotated[
+    bool,
+    Flag("同じ内容をもう一度", "90 日以内に登録したものと、月、内容（理由）、金額が同じでも登録します。"),
+]
 AccountingMonth = Annotated[
     date,
     Month(
@@ -263,6 +267,7 @@ class PartCredit(TenantOperation):
 
     reason: Reason
     credit_lines: CreditedLines
+    again_same: AgainSame = False
 
 
 @FORM.add("reissue", "取消して再発行（入金前のみ）", button="再発行")
@@ -313,6 +318,7 @@ class ExtraLine(TenantOperation):
     line_quantity: LineQuantity = Decimal(1)
     line_unit: LineUnit = ""
     line_tax: LineTax = "standard"
+    again_same: AgainSame = False
 
     def check(self, today: date, /) -> None:
         latest = today + _LONGEST_AHEAD

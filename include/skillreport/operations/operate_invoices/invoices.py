@@ -36,6 +36,7 @@ def credit(
 ) -> UnitResult:
     """Issue a credit note about the invoice, or about parts of it. A second attempt of the run changes nothing."""
     run, period = work.run, Period.month_of(work.run.business_date)
+    billing.lock_entries(work.connection, [tenant_id])
     done = already_done(work.connection, tenant_id, period, run.execution_id, credit=True)
     if not done:
         note = billing.credit(
@@ -44,9 +45,11 @@ def credit(
             entered.reason,
             issued_on=billing.issue_date(run.business_date, run.run_date),
             actor=run.execution_id,
+            entered_by=run.person,
             parts=[_part(line) for line in entered.credit_lines]
             if isinstance(entered, form.PartCredit)
             else None,
+            again_same=isinstance(entered, form.PartCredit) and entered.again_same,
         )
         done = [note.number]
     return _document(work, tenant_id, "credited", done[0])

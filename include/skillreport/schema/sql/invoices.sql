@@ -35,6 +35,8 @@ CREATE TABLE batch.invoice (
     again_reason text CHECK (btrim(again_reason) <> ''),
     credits_invoice_id text REFERENCES batch.invoice,
     credit_reason text,
+    entered_by text,
+    entry_execution_id text,
     -- The sums of its credit notes and of its payments are on the invoice's own row, so that operations on the same invoice that
     -- run at the same time see each other.
     credited boolean NOT NULL DEFAULT false,
@@ -95,7 +97,7 @@ CREATE POLICY guard ON batch.invoice FOR SELECT TO batch_owner USING (true);
 REVOKE INSERT, UPDATE, DELETE ON batch.invoice FROM batch_tenant, batch_platform;
 GRANT INSERT (
     invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash, hold_reason,
-    again_reason, credits_invoice_id, credit_reason, execution_id
+    again_reason, credits_invoice_id, credit_reason, execution_id, entered_by, entry_execution_id
 ), UPDATE (
     status, issued_on, leaves_on, due_on, accrued_on, currency, total, content, inputs, input_hash, hold_reason, approved_by,
     again_reason, credited, credited_total, paid_total, marked_paid, execution_id, void_reason, voided_by
@@ -115,6 +117,8 @@ COMMENT ON COLUMN batch.invoice.yen_total IS
 COMMENT ON COLUMN batch.invoice.credited IS 'Credited in full: the tenant''s month is closed, as after a void';
 COMMENT ON COLUMN batch.invoice.again_reason IS
 'Why the month is billed again after a void or a full credit. Without it, an invoice of a closed month cannot be finalised.';
+COMMENT ON COLUMN batch.invoice.entered_by IS 'The person who entered the credit note; null: an invoice';
+COMMENT ON COLUMN batch.invoice.entry_execution_id IS 'The run that entered the credit note, which a retry finds';
 COMMENT ON COLUMN batch.invoice.credited_total IS 'The sum of its final credit notes, tax included';
 COMMENT ON COLUMN batch.invoice.paid_total IS 'The sum of its payments less its refunds, without those taken back';
 COMMENT ON COLUMN batch.invoice.marked_paid IS
