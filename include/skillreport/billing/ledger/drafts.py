@@ -10,13 +10,21 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from include.skillreport.billing.accounts import BillingAccount, inputs_of
-from include.skillreport.billing.approval import change_reason, recurring_subtotal, unplaced_reason
+from include.skillreport.billing.approval import (
+    OneOffLine,
+    base_fees,
+    change_reason,
+    first_invoice_reason,
+    one_off_reason,
+    recurring_subtotal,
+    unplaced_reason,
+)
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.documents.qualified_invoice import require_qualified
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs
-from include.skillreport.billing.money import YEN
+from include.skillreport.billing.money import EXACT, YEN, round_to_minor_unit
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.calculation import no_exchange_rate, price
 from include.skillreport.billing.terms import Terms
@@ -70,18 +78,7 @@ def make_draft(
     if inputs is None:
         return None
     invoice = price(inputs)
-    reasons = (
-        change_reason(
-            invoice.total,
-            recurring_subtotal(invoice),
-            invoice.currency,
-            # An invoice that has only one-off lines is not compared.
-            account.previous if inputs.parts else None,
-            terms.settings.approval_percent,
-        ),
-        unplaced_reason(account.unplaced, terms.identity),
-    )
-    hold = "。".join(reason for reason in reasons if reason) or None
+    hold = "。".join(_reasons(account, inputs, invoice, terms)) or None
     is_approved = account.is_among(approved)
     stored_hash = account.live.input_hash if account.live and account.live.status == "draft" else None
     if hold and is_approved and stored_hash not in (None, inputs.digest()):
@@ -96,6 +93,37 @@ def make_draft(
         refusal=_refusal(inputs, invoice, terms.settings.issuer.corporate),
         sample_notes=terms.sample_notes,
     )
+
+
+def _reasons(account: BillingAccount, inputs: BillingInputs, invoice: Invoice, terms: Terms) -> list[str]:
+    """Why the draft waits for an approval."""
+    settings, currency, recurring = terms.settings, invoice.currency, recurring_subtotal(invoice)
+    percent = settings.approval_percent
+    # An invoice that has only one-off lines is not compared.
+    previous = account.previous if inputs.parts else None
+    is_first = settings.approve_first and account.is_first and bool(inputs.parts)
+    reasons = (
+        change_reason(invoice.total, recurring, currency, previous, percent),
+        first_invoice_reason(recurring, base_fees(invoice), currency, percent) if is_first else None,
+        one_off_reason(_unapproved(account, inputs), recurring, currency, percent),
+        unplaced_reason(account.unplaced, terms.identity),
+    )
+    return [reason for reason in reasons if reason]
+
+
+def _unapproved(account: BillingAccount, inputs: BillingInputs) -> list[OneOffLine]:
+    """The one-off lines that a person has entered and nobody has approved."""
+    return [
+        OneOffLine(
+            line.charged_on,
+            line.description,
+            round_to_minor_unit(
+                EXACT.multiply(line.quantity, line.unit_amount), line.currency, inputs.rounding
+            ),
+        )
+        for line, row in zip(inputs.extra_charges, account.extra_charges, strict=True)
+        if row["approved_by"] is None and row["carries_invoice_id"] is None
+    ]
 
 
 def save_drafts(

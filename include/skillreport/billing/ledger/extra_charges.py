@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -102,6 +103,13 @@ def remove_line(
         execution_id=execution_id,
     )
     return _line(row["content"])
+
+
+def approve_lines(connection: psycopg.Connection, lines: Iterable[ExtraCharge], approved_by: str) -> None:
+    """Record who has approved the draft that contains the lines. A line that was approved before stays as it is."""
+    ids = [line.extra_charge_id for line in lines]
+    if ids:
+        _SQL.execute(connection, "approve_lines", extra_charge_ids=ids, approved_by=approved_by)
 
 
 def carry_difference(

@@ -124,6 +124,7 @@ class InvoiceOperations(BillingBatch):
             bills_again=isinstance(entered, form.BillAgain),
             reason="" if isinstance(entered, form.Approve) else entered.reason,
             approved=work.tenant_ids if is_approved else (),
+            approved_by=run.person,
         )
         # A dry run of a reissue does the work and rolls it back, so it also shows what prevents it.
         bill = self._billing.price if run.dry_run and not reissue else self._billing.settle

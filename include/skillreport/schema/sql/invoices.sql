@@ -226,17 +226,28 @@ CREATE TABLE batch.extra_charge (
     entered_by text NOT NULL,
     entered_at timestamptz NOT NULL DEFAULT now(),
     execution_id text,
-    UNIQUE (tenant_id, execution_id, description, tax_category)
+    waits boolean NOT NULL DEFAULT false,
+    approved_by text,
+    approved_at timestamptz,
+    UNIQUE (tenant_id, execution_id, description, tax_category),
+    CHECK ((approved_by IS null) = (approved_at IS null)),
+    CONSTRAINT extra_charge_other_approves CHECK (NOT waits OR approved_by <> entered_by)
 );
 CREATE INDEX extra_charge_by_date ON batch.extra_charge (tenant_id, charged_on);
 CREATE INDEX extra_charge_carries ON batch.extra_charge (carries_invoice_id) WHERE carries_invoice_id IS NOT null;
 CALL batch.make_tenant_table('batch.extra_charge');
 CREATE POLICY board ON batch.extra_charge FOR SELECT TO batch_owner USING (true);
+-- What was approved does not change. A wrong line is removed.
+REVOKE UPDATE ON batch.extra_charge FROM batch_tenant, batch_platform;
+GRANT UPDATE (waits, approved_by, approved_at) ON batch.extra_charge TO batch_tenant;
 COMMENT ON TABLE batch.extra_charge IS
 'One-off lines, entered by people: each is a line of the invoice of the month of charged_on, after discounts and the minimum.';
 COMMENT ON COLUMN batch.extra_charge.unit_amount IS 'In currency, before tax as the price list''s prices; negative: a deduction';
 COMMENT ON COLUMN batch.extra_charge.carries_invoice_id IS
 'The invoice whose difference (usage that was closed again) the line carries into a later month';
+COMMENT ON COLUMN batch.extra_charge.waits IS
+'Entered above the setting billing.operation_limit: somebody else than entered_by approves the invoice';
+COMMENT ON COLUMN batch.extra_charge.approved_by IS 'Who approved the first held draft that contained the line; null: nobody';
 COMMENT ON COLUMN batch.extra_charge.execution_id IS
 'The run that entered it, which a retry finds; null: entered with SQL';
 
