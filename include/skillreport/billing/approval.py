@@ -48,11 +48,16 @@ class UnplacedRows:
 
 @dataclass(frozen=True)
 class OneOffLine:
-    """A one-off line that a person has entered, with its rounded ``amount`` in the invoice's currency."""
+    """A one-off line that a person has entered, with its rounded ``amount`` in the invoice's currency.
+
+    ``waits``: only somebody else than ``entered_by`` may approve it.
+    """
 
     charged_on: date
     description: str
     amount: Decimal
+    entered_by: str = ""
+    waits: bool = False
 
 
 def recurring_subtotal(invoice: Invoice) -> Decimal:
@@ -115,6 +120,14 @@ def one_off_reason(
         f"未承認の個別明細の合計 {total:,f} {currency} が、個別明細を除く小計 {recurring:,f} {currency} の "
         f"{percent.normalize():f} % を超えます（{'、'.join(named)}）"
     )
+
+
+def waiting_reason(lines: Sequence[OneOffLine]) -> str | None:
+    """Why somebody else must approve one-off lines, or None: none of them ``waits``."""
+    waiting = [f"「{line.description}」（登録者 {line.entered_by}）" for line in lines if line.waits]
+    if not waiting:
+        return None
+    return f"個別明細{'、'.join(waiting)}は 1 人で登録できる額を超えるため、登録した人以外の承認が必要です"
 
 
 def first_invoice_reason(

@@ -31,6 +31,7 @@ from include.skillreport.billing.ledger.settlement import (
     settle_tenants,
 )
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, find_invoice
+from include.skillreport.billing.ledger.waiting_credits import approve_credits
 from include.skillreport.billing.outcomes import issue_date
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.review import Section, review
@@ -126,11 +127,33 @@ class Billing:
     ) -> Invoice:
         """Issue a credit note (適格返還請求書) for parts of an invoice, or for all that is left of it.
 
-        ``entered_by`` is the person; None: the actor. ``again_same``: an identical credit that another run has entered is no mistake.
+        Without a number, it waits for somebody else's approval. ``entered_by`` is the person; None: the actor.
+        ``again_same``: an identical credit that another run has entered is no mistake.
         """
         self.lock_entries(connection, [stored.tenant_id])
         entry = Entry(entered_by or actor, actor, issued_on, again_same)
         return credit_invoice(connection, self.terms, stored, reason, entry, parts=parts)
+
+    def approve_credits(
+        self,
+        connection: psycopg.Connection,
+        stored: StoredInvoice,
+        *,
+        issued_on: date,
+        approver: str,
+        execution_id: str,
+    ) -> list[Invoice]:
+        """Issue the waiting credit notes of an invoice that somebody else has entered: all of them, or none."""
+        self.lock_entries(connection, [stored.tenant_id])
+        with connection.transaction():
+            return approve_credits(
+                connection,
+                self.terms,
+                stored,
+                issued_on=issued_on,
+                approver=approver,
+                execution_id=execution_id,
+            )
 
     def lock_entries(self, connection: psycopg.Connection, tenant_ids: Collection[str]) -> None:
         """Let nobody else enter or approve anything for these tenants before the transaction ends. Before the locks of invoices."""
@@ -143,10 +166,10 @@ class Billing:
         tenant_id: str,
         line: ExtraCharge,
         entry: Entry,
-    ) -> None:
-        """Enter a one-off line for the invoice of the month of its date."""
+    ) -> str | None:
+        """Enter a one-off line for the invoice of the month of its date. Returns why it waits for somebody else's approval, or None."""
         self.lock_entries(connection, [tenant_id])
-        enter_line(connection, self.terms, tenant_id, line, entry)
+        return enter_line(connection, self.terms, tenant_id, line, entry)
 
     def carry_difference(
         self,

@@ -131,6 +131,7 @@ class BillingSettings(Section):
     review_days: Annotated[int, Range(1, 10)]
     approval_percent: Percent
     approve_first: Flag
+    operation_limit: Annotated[int, Range(0, MOST)] | None
     usage_wait_hours: Annotated[int, Range(0, 3)]
     abroad_tax: TaxCategoryName
     pdf_delivery: Literal["attachment", "link", "none"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 
 import psycopg
@@ -12,7 +13,12 @@ from include.skillreport.billing.documents.credit_note import CreditedPart, cred
 from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.ledger.entries import Entry, require_new_credit
+from include.skillreport.billing.ledger.entries import (
+    Entry,
+    drop_waiting_credits,
+    excess,
+    require_new_credit,
+)
 from include.skillreport.billing.ledger.finalization import DocumentDates, finalize, write_host_rows
 from include.skillreport.billing.ledger.letters import (
     BillingContact,
@@ -89,22 +95,50 @@ def credit_invoice(
     original = stored.invoice
     credit = credit_note(
         original,
-        _credits_of(connection, stored),
+        credits_of(connection, stored),
         parts,
         reason=reason,
         rounding=stored.inputs.rounding,
     )
-    credited_total = stored.credited_total - credit.total
-    is_credited = credited_total == original.total
-    if is_credited and stored.is_carried:
+    if stored.is_carried and stored.credited_total - credit.total == original.total:
         raise carried_error(original.number)
     require_printable(credit)
     if parts is not None:
         require_new_credit(connection, stored.tenant_id, credit, reason, entry)
+    credit_id = _store_credit(connection, stored, credit, reason, entry)
+    month = Period.month_of(original.period_start)
+    hold_reason = excess(connection, terms, stored.tenant_id, month, entry.person)
+    if hold_reason:
+        _SQL.execute(connection, "hold_credit", invoice_id=credit_id, hold_reason=hold_reason)
+        return credit
+    return issue_credit(connection, terms, stored, credit_id, credit, entry.day, str(entry.execution_id))
+
+
+def issue_credit(
+    connection: psycopg.Connection,
+    terms: Terms,
+    stored: StoredInvoice,
+    credit_id: str,
+    credit: Invoice,
+    issued_on: date,
+    actor: str,
+    *,
+    approved_by: str | None = None,
+) -> Invoice:
+    """Finalise a stored credit note of a locked invoice, lower the open amount, and queue the letter. Returns it with its number.
+
+    If nothing is left of the invoice, its month is closed, and its waiting credit notes are dropped.
+    """
+    original = stored.invoice
+    credited_total = stored.credited_total - credit.total
+    is_credited = credited_total == original.total
+    if is_credited and stored.is_carried:
+        raise carried_error(original.number)
     contacts = load_contacts(connection)
-    leaves_on = leaving_day(terms.settings, entry.day)
-    dates = DocumentDates(entry.day, None if contacts[stored.tenant_id].problem else leaves_on)
-    credit_id, number = _store_credit(connection, terms, stored, credit, reason, dates, entry)
+    leaves_on = leaving_day(terms.settings, issued_on)
+    dates = DocumentDates(issued_on, None if contacts[stored.tenant_id].problem else leaves_on)
+    approvers = {credit_id: approved_by} if approved_by else {}
+    number = finalize(connection, terms, {credit_id: dates}, approved_by=approvers)[credit_id]
     _SQL.execute(
         connection,
         "mark_credited",
@@ -112,9 +146,12 @@ def credit_invoice(
         credited_total=credited_total,
         is_credited=is_credited,
     )
-    credit = credit.finalized(number, entry.day, None)
+    credit = credit.finalized(number, issued_on, None)
     show_payments(connection, stored.invoice_id)
-    withdrawn = withdraw_letters(connection, [stored.invoice_id]) if is_credited else set()
+    withdrawn: set[str] = set()
+    if is_credited:
+        withdrawn = withdraw_letters(connection, [stored.invoice_id])
+        drop_waiting_credits(connection, [stored.invoice_id], f"{number} で全額を返還したため", actor)
     queue_letters(
         connection,
         terms,
@@ -128,15 +165,9 @@ def credit_invoice(
 
 
 def _store_credit(
-    connection: psycopg.Connection,
-    terms: Terms,
-    stored: StoredInvoice,
-    credit: Invoice,
-    reason: str,
-    dates: DocumentDates,
-    entry: Entry,
-) -> tuple[str, str | None]:
-    """Insert and finalise the credit note; returns its id and its number."""
+    connection: psycopg.Connection, stored: StoredInvoice, credit: Invoice, reason: str, entry: Entry
+) -> str:
+    """Insert the credit note as a draft; returns its id."""
     row = _SQL.row(
         connection,
         "insert_credit",
@@ -147,25 +178,23 @@ def _store_credit(
         execution_id=entry.execution_id,
         entered_by=entry.person,
     )
-    return row[0], finalize(connection, terms, {row[0]: dates})[row[0]]
+    return str(row[0])
 
 
-def already_done(
-    connection: psycopg.Connection, tenant_id: str, period: Period, actor: str, *, credit: bool
+def already_voided(
+    connection: psycopg.Connection, tenant_id: str, period: Period, actor: str
 ) -> list[str | None]:
-    """The number of the invoice that this actor has voided in the tenant's month, or of the credit it has issued.
+    """The number of the invoice that this actor has voided in the tenant's month; a retry uses it to avoid a second void.
 
-    A retry uses it to avoid a second void or credit. The list is empty if there is none; a voided draft has the number None.
+    The list is empty if there is none; a voided draft has the number None.
     """
-    rows = _SQL.execute(
+    return _SQL.column(
         connection,
-        "find_by_execution",
+        "find_voided_by",
         tenant_id=tenant_id,
         period_start=period.start,
         execution_id=actor,
-        kind="credit" if credit else "invoice",
     )
-    return [number for (number,) in rows]
 
 
 def void_invoices(
@@ -181,6 +210,8 @@ def void_invoices(
     )
     voided = {invoice_id for (invoice_id,) in rows}
     withdraw_reminders(connection, voided)
+    if voided:
+        drop_waiting_credits(connection, voided, "請求書を取り消したため", actor)
     return voided
 
 
@@ -273,7 +304,8 @@ def require_reason(reason: str) -> None:
         raise BillingError("NO_REASON", "理由が必要です。「理由」（reason）に書いてください")
 
 
-def _credits_of(connection: psycopg.Connection, stored: StoredInvoice) -> list[Invoice]:
+def credits_of(connection: psycopg.Connection, stored: StoredInvoice) -> list[Invoice]:
+    """The final credit notes of an invoice."""
     return [
         stored_document(row) for row in _SQL.rows(connection, "load_credits", invoice_id=stored.invoice_id)
     ]

@@ -1,4 +1,7 @@
-"""What people enter for a tenant's month: one-off lines and credit notes. An identical entry of another run is a typing mistake."""
+"""What people enter for a tenant's month: one-off lines and credit notes.
+
+An identical entry of another run is a typing mistake. What one person enters above a limit waits until somebody else approves it.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,12 @@ from typing import Any
 import psycopg
 
 from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.entry_limits import MONTHS, entry_limit
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExtraCharge
 from include.skillreport.billing.money import EXACT
 from include.skillreport.billing.periods import Period
+from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.entered import compared
 
@@ -90,6 +95,67 @@ def require_new_credit(
             f"返還（{row['number'] or '承認待ち'}「{row['text']}」{-credit.total:,f} {credit.currency}）",
             row,
         )
+
+
+def excess(
+    connection: psycopg.Connection, terms: Terms, tenant_id: str, month: Period, person: str
+) -> str | None:
+    """Why the newest entry of the person for the month waits, or None: all of them together are within the limit.
+
+    What somebody else has approved does not count. Without an exchange rate, the entry waits.
+    """
+    entered = _SQL.rows(
+        connection,
+        "entered_yen",
+        tenant_id=tenant_id,
+        person=person,
+        period_start=month.start,
+        period_end=month.end,
+    )[0]
+    limit = _limit(connection, terms, tenant_id)
+    if entered["yen"] <= limit and not entered["is_unknown"]:
+        return None
+    return _waits(person, limit)
+
+
+def wait_reason(connection: psycopg.Connection, terms: Terms, tenant_id: str, person: str) -> str:
+    """Why an entry of the person waits."""
+    return _waits(person, _limit(connection, terms, tenant_id))
+
+
+def drop_waiting_credits(
+    connection: psycopg.Connection, invoice_ids: Iterable[str], reason: str, actor: str
+) -> list[str]:
+    """Void the waiting credit notes of these invoices. Returns a text about each. The transaction has locked the invoices."""
+    rows = _SQL.rows(
+        connection, "drop_credits", invoice_ids=sorted(invoice_ids), reason=reason, voided_by=actor
+    )
+    return [credit_text(row) for row in rows]
+
+
+def credit_text(row: Mapping[str, Any]) -> str:
+    """A credit note in one line: reason, amount, and who entered it."""
+    return f"「{row['credit_reason']}」{-row['total']:,f} {row['currency']}（登録者 {row['entered_by']}）"
+
+
+def own_entry_error(what: str, person: str) -> BillingError:
+    """Nobody approves what they have entered themselves, if it is above the limit."""
+    return BillingError(
+        "OWN_ENTRY",
+        f"{what}は {person} が登録し、1 人で登録できる額を超えているため、{person} は承認できません。ほかの人が承認してください",
+    )
+
+
+def _limit(connection: psycopg.Connection, terms: Terms, tenant_id: str) -> int:
+    recurring = _SQL.column(connection, "recurring_yen", tenant_id=tenant_id, months=MONTHS)
+    return entry_limit(terms.settings.operation_limit, recurring)
+
+
+def _waits(person: str, limit: int) -> str:
+    return (
+        f"{person} がこの月に登録した額が、1 人で登録できる {limit:,d} 円を超えるか、円に換算できないため、"
+        f"{person} 以外の人の承認（DAG operate_invoices の「保留中の請求の承認」）を待ちます"
+    )
 
 
 def _with_text(rows: Sequence[Mapping[str, Any]], text: str) -> Iterable[Mapping[str, Any]]:

@@ -85,6 +85,11 @@ class Instructions:
     approved: Collection[str] = ()
     approved_by: str | None = None
 
+    @property
+    def approver(self) -> str:
+        """Who approves held drafts."""
+        return self.approved_by or self.actor
+
 
 @dataclass(frozen=True)
 class TenantSettlement:
@@ -208,7 +213,7 @@ def _settle_drafts(
         )
         for invoice_id, draft in ready.items()
     }
-    approver = instructions.approved_by or instructions.actor
+    approver = instructions.approver
     approved = {invoice_id: draft for invoice_id, draft in ready.items() if draft.hold}
     numbers = finalize(connection, terms, dates, approved_by=dict.fromkeys(approved, approver))
     approve_lines(
@@ -372,6 +377,7 @@ def _draft(
             terms,
             allow_incomplete=instructions.allow_incomplete,
             approved=instructions.approved,
+            approver=instructions.approver,
         )
     except BillingError as error:
         return _failed(account.tenant_id, error)

@@ -49,7 +49,7 @@ SELECT
     previous.currency AS previous_currency,
     previous.billed_days AS previous_billed_days,
     previous.month_days AS previous_month_days,
-    NOT exists(
+    NOT EXISTS (
         SELECT FROM batch.invoice AS other
         WHERE
             other.tenant_id = tenant.tenant_id AND other.period_start <> %(period_start)s AND other.kind = 'invoice'

@@ -34,16 +34,13 @@ WHERE
         AND invoice.status <> 'void' AND NOT invoice.credited
     );
 
--- name: find_by_execution
--- The earlier result of a run for a tenant's month: the number of the invoice that it voided, or of the credit that it issued.
+-- name: find_voided_by
+-- The number of the invoice of a tenant's month that a run has voided.
 SELECT number
 FROM batch.invoice
 WHERE
-    tenant_id = %(tenant_id)s AND period_start = %(period_start)s
-    AND CASE
-        WHEN %(kind)s = 'credit' THEN kind = 'credit' AND status <> 'draft' AND execution_id = %(execution_id)s
-        ELSE status = 'void' AND voided_by = %(execution_id)s
-    END
+    tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'invoice' AND status = 'void'
+    AND voided_by = %(execution_id)s
 ORDER BY number DESC
 LIMIT 1;
 

@@ -24,8 +24,13 @@ def enter(billing: Billing, work: Work, entered: form.ExtraLine, tenant_id: str)
     )
     run = work.run
     entry = Entry(run.person, run.execution_id, run.run_date, entered.again_same)
-    billing.enter_line(work.connection, tenant_id, line, entry)
-    return UnitResult(tenant_id, {"entered": f"{line.charged_on:%Y-%m}", "description": line.description}, 1)
+    wait_reason = billing.enter_line(work.connection, tenant_id, line, entry)
+    return UnitResult(
+        tenant_id,
+        {"entered": f"{line.charged_on:%Y-%m}", "description": line.description},
+        1,
+        notes=(f"{wait_reason}。この月の請求は保留になります",) if wait_reason else (),
+    )
 
 
 def remove(_: Billing, work: Work, entered: form.RemoveLine, tenant_id: str) -> UnitResult:

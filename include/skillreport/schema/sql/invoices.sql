@@ -57,6 +57,10 @@ CREATE TABLE batch.invoice (
     CHECK (booked_on >= accrued_on),
     CHECK (status NOT IN ('finalized', 'sent') OR (number IS NOT null) = (total <> 0)),
     CHECK ((status = 'void') = (voided_at IS NOT null AND void_reason IS NOT null AND voided_by IS NOT null)),
+    CONSTRAINT invoice_other_approves CHECK (
+        kind = 'invoice' OR hold_reason IS null OR status IN ('draft', 'void')
+        OR coalesce(approved_by <> entered_by, false)
+    ),
     CONSTRAINT invoice_credits_within_total CHECK (abs(credited_total) <= abs(total)),
     CONSTRAINT invoice_credited_not_void CHECK (status <> 'void' OR credited_total = 0),
     CONSTRAINT invoice_paid_not_void CHECK (status <> 'void' OR paid_total = 0)
@@ -64,6 +68,8 @@ CREATE TABLE batch.invoice (
 -- One live invoice per tenant and month, however many runs there are at once.
 CREATE UNIQUE INDEX invoice_live ON batch.invoice (tenant_id, period_start)
 WHERE kind = 'invoice' AND status <> 'void' AND NOT credited;
+-- The credit notes that wait for an approval.
+CREATE INDEX invoice_waiting ON batch.invoice (period_start) WHERE kind = 'credit' AND status = 'draft';
 CREATE INDEX invoice_credits ON batch.invoice (credits_invoice_id) WHERE kind = 'credit';
 -- The month's invoice that a new one replaces is found by tenant; otherwise each tenant would read all invoices of the month.
 CREATE INDEX invoice_taken_back ON batch.invoice (tenant_id, period_start)
@@ -234,6 +240,7 @@ CREATE TABLE batch.extra_charge (
     CONSTRAINT extra_charge_other_approves CHECK (NOT waits OR approved_by <> entered_by)
 );
 CREATE INDEX extra_charge_by_date ON batch.extra_charge (tenant_id, charged_on);
+CREATE INDEX extra_charge_waiting ON batch.extra_charge (charged_on) WHERE waits AND approved_by IS null;
 CREATE INDEX extra_charge_carries ON batch.extra_charge (carries_invoice_id) WHERE carries_invoice_id IS NOT null;
 CALL batch.make_tenant_table('batch.extra_charge');
 CREATE POLICY board ON batch.extra_charge FOR SELECT TO batch_owner USING (true);
