@@ -79,9 +79,7 @@ def review(platform: psycopg.Connection, terms: Terms, period: Period, execution
             "他の人の承認を待つ返還",
             tuple(
                 f"{row['tenant_code']} の {row['period_start']:%Y-%m} 分{credit_text(row)}"
-                for row in _SQL.rows(
-                    platform, "credits_to_approve", since=since, period_start=period.start
-                )
+                for row in _SQL.rows(platform, "credits_to_approve", since=since, period_start=period.start)
             ),
             "登録した人以外が、DAG operate_invoices を対象月とテナントを指定して、操作「保留中の請求の承認」か"
             "「承認待ちの返還の取り下げ」で実行してください",
