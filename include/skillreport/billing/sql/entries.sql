@@ -40,16 +40,17 @@ SELECT
         WHERE line.value ->> 'kind' <> 'extra'
     ) * rate.yen AS yen
 FROM batch.invoice
-CROSS JOIN LATERAL (
-    SELECT
-        CASE invoice.currency
-            WHEN 'JPY' THEN 1
-            ELSE
-                coalesce(
-                    invoice.content #>> '{yen_tax,yen_per_unit}', invoice.inputs #>> '{exchange_rate,yen_per_unit}'
-                )::numeric
-        END AS yen
-) AS rate
+CROSS JOIN
+    LATERAL (
+        SELECT
+            CASE invoice.currency
+                WHEN 'JPY' THEN 1
+                ELSE
+                    coalesce(
+                        invoice.content #>> '{yen_tax,yen_per_unit}', invoice.inputs #>> '{exchange_rate,yen_per_unit}'
+                    )::numeric
+            END AS yen
+    ) AS rate
 WHERE
     invoice.tenant_id = %(tenant_id)s AND invoice.kind = 'invoice' AND invoice.status IN ('finalized', 'sent')
     AND NOT invoice.credited AND jsonb_array_length(invoice.inputs -> 'parts') > 0 AND rate.yen IS NOT null
