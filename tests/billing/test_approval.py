@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
 
 from include.skillreport.billing.approval import (
+    OneOffLine,
     PreviousTotal,
     UnplacedRows,
+    base_fees,
     change_reason,
+    first_invoice_reason,
+    one_off_reason,
     recurring_subtotal,
     unplaced_reason,
 )
@@ -117,3 +122,69 @@ def test_the_reason_names_only_what_is_too_much() -> None:
     assert unplaced_reason(UnplacedRows(24, 310, 10, 40), THRESHOLDS) == events + ending
     assert unplaced_reason(UnplacedRows(24, 10_000, 1_200, 4_000), THRESHOLDS) == accounts + ending
     assert unplaced_reason(UnplacedRows(24, 310, 1_200, 4_000), THRESHOLDS) == f"{events}、{accounts}{ending}"
+
+
+# One-off lines ---------------------------------------------------------------------------------------------------------
+
+
+def one_off(*amounts: str, recurring: str = "10000", percent: str = "50") -> str | None:
+    lines = [
+        OneOffLine(date(2026, 10, day), f"作業 {day}", Decimal(amount))
+        for day, amount in enumerate(amounts, 1)
+    ]
+    return one_off_reason(lines, Decimal(recurring), "JPY", Decimal(percent))
+
+
+@pytest.mark.parametrize(
+    ("amounts", "is_held"),
+    [
+        ((), False),
+        (("5000",), False),
+        (("5001",), True),
+        (("-5001",), True),
+        (("2500", "-2500"), False),
+        (("2501", "-2500"), True),
+    ],
+)
+def test_one_off_lines_are_held_above_the_percentage_without_their_signs(
+    amounts: tuple[str, ...], is_held: bool
+) -> None:
+    assert (one_off(*amounts) is not None) is is_held
+
+
+def test_any_one_off_line_is_held_without_a_recurring_subtotal() -> None:
+    assert one_off("1", recurring="0") is not None
+    assert one_off(recurring="0") is None
+
+
+def test_the_reason_names_the_one_off_lines_and_their_amounts() -> None:
+    assert one_off("50000000", "-3000") == (
+        "未承認の個別明細の合計 50,003,000 JPY が、個別明細を除く小計 10,000 JPY の 50 % を超えます"
+        "（2026-10-01「作業 1」50,000,000 JPY、2026-10-02「作業 2」-3,000 JPY）"
+    )
+    reason = one_off(*["6000"] * 7)
+    assert reason is not None
+    assert reason.endswith("「作業 5」6,000 JPY、ほか 2 件）")
+
+
+# A tenant's first invoice ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("recurring", "is_held"), [("15000", False), ("15001", True), ("5000", False), ("4999", True)]
+)
+def test_a_first_invoice_is_compared_with_the_base_fee(recurring: str, is_held: bool) -> None:
+    reason = first_invoice_reason(Decimal(recurring), Decimal(10_000), "JPY", Decimal(50))
+    assert (reason is not None) is is_held
+
+
+def test_the_reason_of_a_first_invoice_names_subtotal_and_base_fee() -> None:
+    lines = [
+        samples.line(1, "基本料金", "10000", kind=LineKind.BASE_FEE),
+        samples.line(2, "追加利用者", "20000", kind=LineKind.USAGE),
+    ]
+    invoice = samples.invoice(lines)
+    reason = first_invoice_reason(recurring_subtotal(invoice), base_fees(invoice), "JPY", Decimal(50))
+    assert reason == (
+        "最初の請求書で、個別明細を除く小計 30,000 JPY が、基本料金 10,000 JPY と 50 % を超えて違います"
+    )

@@ -210,7 +210,7 @@ def test_a_line_of_a_final_invoice_stays_and_a_late_one_goes(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A")
-    enter(database)
+    enter(database, line_price="5000")
     run_billing(database)
 
     refusal = reasons(remove(database))["A"]

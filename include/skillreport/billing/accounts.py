@@ -66,7 +66,8 @@ class LiveInvoice:
 class BillingAccount:
     """One tenant's month: contract, plans, discounts, commitments, usage days, metered amounts and invoices. Dates are Asia/Tokyo.
 
-    ``payment_terms`` are the customer's own; None: those of the installation. ``remarks`` are for operators.
+    ``extra_charges`` have who entered and approved them, beside the fields of ``ExtraCharge``. ``payment_terms`` are the customer's own;
+    None: those of the installation. ``is_first``: no other month was billed under a plan. ``remarks`` are for operators.
     """
 
     tenant_id: str
@@ -90,6 +91,7 @@ class BillingAccount:
     live: LiveInvoice | None
     replaced: DocumentReference | None
     previous: PreviousTotal | None
+    is_first: bool
     remarks: tuple[str, ...]
 
     @property
@@ -236,7 +238,7 @@ def _issuer(settings: IssuerSettings, language: Language) -> Issuer:
 def _extra_charge(row: dict[str, Any]) -> ExtraCharge:
     """The one-off line. A line that was entered with SQL may have any number. :raises BillingError: its numbers are too long."""
     try:
-        return ExtraCharge.model_validate(row)
+        return ExtraCharge.model_validate({name: row[name] for name in ExtraCharge.model_fields})
     except ValidationError:
         raise BillingError(
             "BAD_EXTRA_CHARGE",
@@ -351,6 +353,7 @@ def _account(
         contract_end=row["contract_end"],
         plan_changes=_plan_changes(row),
         recipient=recipient,
+        is_first=row["is_first"],
         remarks=remarks,
         discounts=row["discounts"],
         commitments=row["commitments"],

@@ -1,15 +1,22 @@
-"""The rules for holding an invoice: it differs too much from the previous month's, or too many rows name no person. Pure."""
+"""The rules for holding an invoice: it differs too much from the previous month's or from the base fee, it has large one-off lines, or too
+many rows name no person. Pure.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
 from include.skillreport.billing.documents.invoice import Invoice, LineKind
 from include.skillreport.core.execution.reconciliation import is_beyond
 from include.skillreport.core.execution.settings import IdentitySettings
+
+# A reason names this many lines, and counts the others.
+_NAMED_LINES = 5
 
 
 @dataclass(frozen=True)
@@ -39,9 +46,28 @@ class UnplacedRows:
     read_accounts: int
 
 
+@dataclass(frozen=True)
+class OneOffLine:
+    """A one-off line that a person has entered, with its rounded ``amount`` in the invoice's currency.
+
+    ``waits``: only somebody else than ``entered_by`` may approve it.
+    """
+
+    charged_on: date
+    description: str
+    amount: Decimal
+    entered_by: str = ""
+    waits: bool = False
+
+
 def recurring_subtotal(invoice: Invoice) -> Decimal:
     """The sum of the lines without the one-off lines. With ``tax_included`` it includes the tax."""
     return sum((line.amount for line in invoice.lines if line.kind is not LineKind.EXTRA), Decimal(0))
+
+
+def base_fees(invoice: Invoice) -> Decimal:
+    """The sum of the base fees, as ``recurring_subtotal``."""
+    return sum((line.amount for line in invoice.lines if line.kind is LineKind.BASE_FEE), Decimal(0))
 
 
 def change_reason(
@@ -49,7 +75,7 @@ def change_reason(
 ) -> str | None:
     """Why the invoice needs an approval, or None: ``recurring`` differs by more than ``percent`` from the previous month's.
 
-    One-off lines are not compared, because a person entered them on purpose. A tenant's first invoice is not compared. If the previous
+    One-off lines are not compared; ``one_off_reason`` limits them. A tenant's first invoice is not compared. If the previous
     month was billed for some of its days only, such as a new customer's first month, its equivalent of a whole month is compared.
     """
     if previous is None:
@@ -72,6 +98,47 @@ def change_reason(
         f"個別明細を除く小計が前月の {previous.recurring:,f} {currency}{days}から {recurring:,f} {currency} へ、"
         f"{by_month}{percent.normalize():f} % を超えて変わりました（{change}、請求額は {previous.amount:,f} {currency} から "
         f"{total:,f} {currency}）"
+    )
+
+
+def one_off_reason(
+    lines: Sequence[OneOffLine], recurring: Decimal, currency: str, percent: Decimal
+) -> str | None:
+    """Why the one-off lines that nobody has approved need an approval, or None: their sum is above ``percent`` of ``recurring``.
+
+    Charges and deductions are added without their signs, so that a mistake and its correction do not hide each other.
+    """
+    total = sum((abs(line.amount) for line in lines), Decimal(0))
+    if total * 100 <= percent * abs(recurring):
+        return None
+    named = [
+        f"{line.charged_on}「{line.description}」{line.amount:,f} {currency}" for line in lines[:_NAMED_LINES]
+    ]
+    if len(lines) > _NAMED_LINES:
+        named.append(f"ほか {len(lines) - _NAMED_LINES} 件")
+    return (
+        f"未承認の個別明細の合計 {total:,f} {currency} が、個別明細を除く小計 {recurring:,f} {currency} の "
+        f"{percent.normalize():f} % を超えます（{'、'.join(named)}）"
+    )
+
+
+def waiting_reason(lines: Sequence[OneOffLine]) -> str | None:
+    """Why somebody else must approve one-off lines, or None: none of them ``waits``."""
+    waiting = [f"「{line.description}」（登録者 {line.entered_by}）" for line in lines if line.waits]
+    if not waiting:
+        return None
+    return f"個別明細{'、'.join(waiting)}は 1 人で登録できる額を超えるため、登録した人以外の承認が必要です"
+
+
+def first_invoice_reason(
+    recurring: Decimal, base_fees: Decimal, currency: str, percent: Decimal
+) -> str | None:
+    """Why a tenant's first invoice needs an approval, or None: ``recurring`` differs by more than ``percent`` from the base fees."""
+    if abs(recurring - base_fees) * 100 <= percent * abs(base_fees):
+        return None
+    return (
+        f"最初の請求書で、個別明細を除く小計 {recurring:,f} {currency} が、基本料金 {base_fees:,f} {currency} と "
+        f"{percent.normalize():f} % を超えて違います"
     )
 
 

@@ -11,6 +11,7 @@ import psycopg
 
 from include.skillreport.billing.differences import find_differences, first_month
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.entries import credit_text
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
@@ -73,6 +74,15 @@ def review(platform: psycopg.Connection, terms: Terms, period: Period, execution
                 for row in _SQL.rows(platform, "held_invoices", since=since, period_start=period.start)
             ),
             "DAG operate_invoices を対象月とテナントを指定して、操作「保留中の請求の承認」か「請求書の取消」で実行してください",
+        ),
+        Section(
+            "他の人の承認を待つ返還",
+            tuple(
+                f"{row['tenant_code']} の {row['period_start']:%Y-%m} 分{credit_text(row)}"
+                for row in _SQL.rows(platform, "credits_to_approve", since=since, period_start=period.start)
+            ),
+            "登録した人以外が、DAG operate_invoices を対象月とテナントを指定して、操作「保留中の請求の承認」か"
+            "「承認待ちの返還の取り下げ」で実行してください",
         ),
         Section(
             "使用量が締まっているのに、請求を実行していない月",

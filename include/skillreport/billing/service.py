@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExtraCharge
 from include.skillreport.billing.ledger.correction import credit_invoice, void_invoice
+from include.skillreport.billing.ledger.entries import Entry, lock_entries
 from include.skillreport.billing.ledger.extra_charges import carry_difference, enter_line
 from include.skillreport.billing.ledger.settlement import (
     Instructions,
@@ -30,6 +31,7 @@ from include.skillreport.billing.ledger.settlement import (
     settle_tenants,
 )
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, find_invoice
+from include.skillreport.billing.ledger.waiting_credits import approve_credits
 from include.skillreport.billing.outcomes import issue_date
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.review import Section, review
@@ -119,25 +121,55 @@ class Billing:
         *,
         issued_on: date,
         actor: str,
+        entered_by: str | None = None,
         parts: Sequence[CreditedPart] | None = None,
+        again_same: bool = False,
     ) -> Invoice:
-        """Issue a credit note (適格返還請求書) for parts of an invoice, or for all that is left of it."""
+        """Issue a credit note (適格返還請求書) for parts of an invoice, or for all that is left of it.
+
+        Without a number, it waits for somebody else's approval. ``entered_by`` is the person; None: the actor.
+        ``again_same``: an identical credit that another run has entered is no mistake.
+        """
+        self.lock_entries(connection, [stored.tenant_id])
+        entry = Entry(entered_by or actor, actor, issued_on, again_same)
+        return credit_invoice(connection, self.terms, stored, reason, entry, parts=parts)
+
+    def approve_credits(
+        self,
+        connection: psycopg.Connection,
+        stored: StoredInvoice,
+        *,
+        issued_on: date,
+        approver: str,
+        execution_id: str,
+    ) -> list[Invoice]:
+        """Issue the waiting credit notes of an invoice that somebody else has entered: all of them, or none."""
+        self.lock_entries(connection, [stored.tenant_id])
+        with connection.transaction():
+            return approve_credits(
+                connection,
+                self.terms,
+                stored,
+                issued_on=issued_on,
+                approver=approver,
+                execution_id=execution_id,
+            )
+
+    def lock_entries(self, connection: psycopg.Connection, tenant_ids: Collection[str]) -> None:
+        """Let nobody else enter or approve anything for these tenants before the transaction ends. Before the locks of invoices."""
         months.keep_open(connection)
-        return credit_invoice(
-            connection, self.terms, stored, reason, issued_on=issued_on, actor=actor, parts=parts
-        )
+        lock_entries(connection, tenant_ids)
 
     def enter_line(
         self,
         connection: psycopg.Connection,
         tenant_id: str,
         line: ExtraCharge,
-        *,
-        entered_by: str,
-        execution_id: str | None = None,
-    ) -> None:
-        """Enter a one-off line for the invoice of the month of its date."""
-        enter_line(connection, self.terms, tenant_id, line, entered_by=entered_by, execution_id=execution_id)
+        entry: Entry,
+    ) -> str | None:
+        """Enter a one-off line for the invoice of the month of its date. Returns why it waits for somebody else's approval, or None."""
+        self.lock_entries(connection, [tenant_id])
+        return enter_line(connection, self.terms, tenant_id, line, entry)
 
     def carry_difference(
         self,

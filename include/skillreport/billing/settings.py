@@ -159,6 +159,8 @@ class BillingSettings(Section):
     letters_on: Literal["bank_day", "issue"]
     review_days: Annotated[int, Range(1, 10)]
     approval_percent: Percent
+    approve_first: Flag
+    operation_limit: Annotated[int, Range(0, MOST)] | None
     usage_wait_hours: Annotated[int, Range(0, 3)]
     abroad_tax: TaxCategoryName
     pdf_delivery: Literal["attachment", "link", "none"]

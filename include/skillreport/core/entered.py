@@ -18,6 +18,11 @@ def plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text).replace("\N{MINUS SIGN}", "-").strip()
 
 
+def compared(text: str) -> str:
+    """The text for a comparison of what people typed: as ``plain``, with one blank between words."""
+    return " ".join(plain(text).split())
+
+
 def visible(text: str) -> str:
     """The text without its ``INVISIBLE`` characters."""
     return "".join(character for character in text if character not in INVISIBLE)

@@ -111,7 +111,8 @@ def test_a_service_ends_with_the_contract_or_its_last_one_off_line(
     for day in (7, 17):
         extra_line(host, "C", date(2026, 10, day))
 
-    run_billing(database)
+    # The lines are held, because they are large for these subtotals.
+    operate(database, "approve", "A", "B", "C")
 
     assert {row["tenant_id"]: row["booked_on"].day for row in invoices(host)} == {"A": 10, "B": 20, "C": 17}
 

@@ -408,6 +408,8 @@ def test_one_off_lines_of_either_month_are_not_compared(database: Database, host
             currency="JPY",
             tax_category="standard",
             entered_by="経理",
+            approved_by="責任者",
+            approved_at=datetime(2026, 11, 1),
         )
     run_billing(database)
 
@@ -431,7 +433,7 @@ def test_an_invoice_with_one_off_lines_only_is_not_compared_with(
         tax_category="standard",
         entered_by="経理",
     )
-    run_billing(database)
+    billing_rows.operate(database, "approve")
     assert invoice(host, "A")["total"] == 1_100
 
     assert run_billing(database, NOVEMBER).status == "completed"

@@ -24,6 +24,7 @@ from include.skillreport.billing.documents.credit_note import CreditedPart
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import credit_invoice, void_invoice
+from include.skillreport.billing.ledger.entries import Entry
 from include.skillreport.billing.ledger.settlement import (
     Instructions,
     Settlement,
@@ -58,6 +59,7 @@ from tests.conftest import Database, wait_for_blocked_statement
 from tests.waiting import LIMIT_SECONDS, wait_until
 
 TERMS = load_terms()
+BY_TEST = Entry("test", "test", FIRST_OF_NOVEMBER)
 
 _runs = count(1)
 
@@ -92,8 +94,7 @@ def credit(connection: psycopg.Connection, tenant_id: str, number: str, reason: 
             TERMS,
             find_invoice(connection, number),
             reason,
-            issued_on=FIRST_OF_NOVEMBER,
-            actor="test",
+            BY_TEST,
         )
 
 
@@ -315,7 +316,7 @@ def test_two_concurrent_operators_void_or_credit_an_invoice_once(
         if action == "void":
             void_invoice(on, TERMS, stored, "訂正", actor=f"to {action}")
         else:
-            credit_invoice(on, TERMS, stored, "訂正", issued_on=FIRST_OF_NOVEMBER, actor=f"to {action}")
+            credit_invoice(on, TERMS, stored, "訂正", Entry("test", f"to {action}", FIRST_OF_NOVEMBER))
 
     def act_late() -> None:
         with database.connect("batch_tenant") as other, tenant_transaction(other, ["A"]):
@@ -389,8 +390,7 @@ def credit_part(connection: psycopg.Connection) -> None:
         TERMS,
         find_invoice(connection, "INV-2026-10-001"),
         "障害",
-        issued_on=FIRST_OF_NOVEMBER,
-        actor="test",
+        BY_TEST,
         parts=[CreditedPart(1, amount=Decimal(8000))],
     )
 
@@ -728,7 +728,7 @@ def test_another_tenants_invoice_cannot_be_voided_or_credited(
     with pytest.raises(BillingError), tenant_transaction(connection, ["A"]):
         void_invoice(connection, TERMS, theirs, "訂正", actor="test")
     with pytest.raises((AssertionError, BillingError)), tenant_transaction(connection, ["A"]):
-        credit_invoice(connection, TERMS, theirs, "訂正", issued_on=FIRST_OF_NOVEMBER, actor="test")
+        credit_invoice(connection, TERMS, theirs, "訂正", BY_TEST)
 
     assert everything_written(host) == rows
 

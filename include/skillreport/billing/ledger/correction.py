@@ -13,6 +13,12 @@ from include.skillreport.billing.documents.credit_note import CreditedPart, cred
 from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.entries import (
+    Entry,
+    drop_waiting_credits,
+    excess,
+    require_new_credit,
+)
 from include.skillreport.billing.ledger.finalization import DocumentDates, finalize, write_host_rows
 from include.skillreport.billing.ledger.letters import (
     BillingContact,
@@ -72,16 +78,17 @@ def credit_invoice(
     terms: Terms,
     stored: StoredInvoice,
     reason: str,
+    entry: Entry,
     *,
-    issued_on: date,
-    actor: str,
     parts: Sequence[CreditedPart] | None = None,
 ) -> Invoice:
     """Issue a credit note for parts of a paid or unpaid invoice, or for all that earlier credit notes have left of it.
 
+    Its date is the day of the entry.
+
     If nothing is left afterwards, the month is closed.
-    :raises BillingError: it is a draft, a credit, credited or void, a part is not possible, or no reason is given. Or the terms are a
-        sample.
+    :raises BillingError: it is a draft, a credit, credited or void, a part is not possible, another run has entered the same parts, or no
+        reason is given. Or the terms are a sample.
     """
     terms.require_no_sample()
     require_reason(reason)
@@ -95,18 +102,43 @@ def credit_invoice(
         reason=reason,
         rounding=stored.inputs.rounding,
     )
-    credited_total = stored.credited_total - credit.total
-    is_credited = credited_total == original.total
-    if is_credited and stored.is_carried:
-        raise carried_error(original.number)
-    if credited_total + stored.fee_total + stored.written_off_total > original.total:
-        raise adjusted_error(original.number)
+    _require_fitting(stored, credit)
     require_printable(credit)
+    if parts is not None:
+        require_new_credit(connection, stored.tenant_id, credit, reason, entry)
+    credit_id = _store_credit(connection, stored, credit, reason, entry)
+    month = Period.month_of(original.period_start)
+    hold_reason = excess(connection, terms, stored.tenant_id, month, entry.person)
+    if hold_reason:
+        _SQL.execute(connection, "hold_credit", invoice_id=credit_id, hold_reason=hold_reason)
+        return credit
+    return issue_credit(connection, terms, stored, credit_id, credit, entry.day, str(entry.execution_id))
+
+
+def issue_credit(
+    connection: psycopg.Connection,
+    terms: Terms,
+    stored: StoredInvoice,
+    credit_id: str,
+    credit: Invoice,
+    issued_on: date,
+    actor: str,
+    *,
+    approved_by: str | None = None,
+) -> Invoice:
+    """Finalise a stored credit note of a locked invoice, lower the open amount, and queue the letter. Returns it with its number.
+
+    If nothing is left of the invoice, its month is closed, and its waiting credit notes are dropped.
+    """
+    _require_fitting(stored, credit)
+    credited_total = stored.credited_total - credit.total
+    is_credited = credited_total == stored.invoice.total
     record_application_payment(connection, stored.invoice_id, today=issued_on, execution_id=actor)
     contacts = load_contacts(connection)
     leaves_on = leaving_day(terms.settings, issued_on)
     dates = DocumentDates(issued_on, None if contacts[stored.tenant_id].problem else leaves_on)
-    credit_id, number = _store_credit(connection, terms, stored, credit, reason, dates, actor)
+    approvers = {credit_id: approved_by} if approved_by else {}
+    number = finalize(connection, terms, {credit_id: dates}, approved_by=approvers)[credit_id]
     _SQL.execute(
         connection,
         "mark_credited",
@@ -116,7 +148,10 @@ def credit_invoice(
     )
     credit = credit.finalized(number, issued_on, None)
     show_payments(connection, stored.invoice_id)
-    withdrawn = withdraw_letters(connection, [stored.invoice_id]) if is_credited else set()
+    withdrawn: set[str] = set()
+    if is_credited:
+        withdrawn = withdraw_letters(connection, [stored.invoice_id])
+        drop_waiting_credits(connection, [stored.invoice_id], f"{number} で全額を返還したため", actor)
     queue_letters(
         connection,
         terms,
@@ -130,15 +165,9 @@ def credit_invoice(
 
 
 def _store_credit(
-    connection: psycopg.Connection,
-    terms: Terms,
-    stored: StoredInvoice,
-    credit: Invoice,
-    reason: str,
-    dates: DocumentDates,
-    actor: str,
-) -> tuple[str, str | None]:
-    """Insert and finalise the credit note; returns its id and its number."""
+    connection: psycopg.Connection, stored: StoredInvoice, credit: Invoice, reason: str, entry: Entry
+) -> str:
+    """Insert the credit note as a draft; returns its id."""
     row = _SQL.row(
         connection,
         "insert_credit",
@@ -146,27 +175,26 @@ def _store_credit(
         total=credit.total,
         content=Jsonb(credit.model_dump(mode="json")),
         reason=reason,
-        execution_id=actor,
+        execution_id=entry.execution_id,
+        entered_by=entry.person,
     )
-    return row[0], finalize(connection, terms, {row[0]: dates})[row[0]]
+    return str(row[0])
 
 
-def already_done(
-    connection: psycopg.Connection, tenant_id: str, period: Period, actor: str, *, credit: bool
+def already_voided(
+    connection: psycopg.Connection, tenant_id: str, period: Period, actor: str
 ) -> list[str | None]:
-    """The number of the invoice that this actor has voided in the tenant's month, or of the credit it has issued.
+    """The number of the invoice that this actor has voided in the tenant's month; a retry uses it to avoid a second void.
 
-    A retry uses it to avoid a second void or credit. The list is empty if there is none; a voided draft has the number None.
+    The list is empty if there is none; a voided draft has the number None.
     """
-    rows = _SQL.execute(
+    return _SQL.column(
         connection,
-        "find_by_execution",
+        "find_voided_by",
         tenant_id=tenant_id,
         period_start=period.start,
         execution_id=actor,
-        kind="credit" if credit else "invoice",
     )
-    return [number for (number,) in rows]
 
 
 def void_invoices(
@@ -182,6 +210,8 @@ def void_invoices(
     )
     voided = {invoice_id for (invoice_id,) in rows}
     withdraw_reminders(connection, voided)
+    if voided:
+        drop_waiting_credits(connection, voided, "請求書を取り消したため", actor)
     return voided
 
 
@@ -281,6 +311,15 @@ def require_reason(reason: str) -> None:
     """:raises BillingError: no reason is given."""
     if not reason.strip():
         raise BillingError("NO_REASON", "理由が必要です。「理由」（reason）に書いてください")
+
+
+def _require_fitting(stored: StoredInvoice, credit: Invoice) -> None:
+    """Check that fees, write-offs and carried differences leave room for the credit note. :raises BillingError: they do not."""
+    credited_total, total = stored.credited_total - credit.total, stored.invoice.total
+    if credited_total == total and stored.is_carried:
+        raise carried_error(stored.invoice.number)
+    if credited_total + stored.fee_total + stored.written_off_total > total:
+        raise adjusted_error(stored.invoice.number)
 
 
 def _require_creditable(stored: StoredInvoice) -> None:

@@ -10,13 +10,23 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from include.skillreport.billing.accounts import BillingAccount, inputs_of
-from include.skillreport.billing.approval import change_reason, recurring_subtotal, unplaced_reason
+from include.skillreport.billing.approval import (
+    OneOffLine,
+    base_fees,
+    change_reason,
+    first_invoice_reason,
+    one_off_reason,
+    recurring_subtotal,
+    unplaced_reason,
+    waiting_reason,
+)
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.documents.qualified_invoice import require_qualified
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs
-from include.skillreport.billing.money import YEN
+from include.skillreport.billing.ledger.entries import own_entry_error
+from include.skillreport.billing.money import EXACT, YEN, round_to_minor_unit
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.calculation import no_exchange_rate, price
 from include.skillreport.billing.terms import Terms
@@ -55,10 +65,11 @@ def make_draft(
     *,
     allow_incomplete: bool,
     approved: Collection[str],
+    approver: str,
 ) -> Draft | None:
-    """The tenant's draft, or None if nothing is billable. ``approved`` are codes or ids of tenants.
+    """The tenant's draft, or None if nothing is billable. ``approved`` are codes or ids of tenants, ``approver`` is who approves them.
 
-    :raises BillingError: the month cannot be priced.
+    :raises BillingError: the month cannot be priced, or the approver has entered one of its waiting lines.
     """
     inputs = inputs_of(
         account,
@@ -70,23 +81,14 @@ def make_draft(
     if inputs is None:
         return None
     invoice = price(inputs)
-    reasons = (
-        change_reason(
-            invoice.total,
-            recurring_subtotal(invoice),
-            invoice.currency,
-            # An invoice that has only one-off lines is not compared.
-            account.previous if inputs.parts else None,
-            terms.settings.approval_percent,
-        ),
-        unplaced_reason(account.unplaced, terms.identity),
-    )
-    hold = "。".join(reason for reason in reasons if reason) or None
+    hold = "。".join(_reasons(account, inputs, invoice, terms)) or None
     is_approved = account.is_among(approved)
     stored_hash = account.live.input_hash if account.live and account.live.status == "draft" else None
     if hold and is_approved and stored_hash not in (None, inputs.digest()):
         # The approval is for the stored draft. It does not cover a draft with other inputs.
         is_approved, hold = False, f"保留中の下書きから計算が変わりました。{hold}"
+    if is_approved:
+        _require_other_approver(account, inputs, approver)
     return Draft(
         account,
         inputs,
@@ -96,6 +98,46 @@ def make_draft(
         refusal=_refusal(inputs, invoice, terms.settings.issuer.corporate),
         sample_notes=terms.sample_notes,
     )
+
+
+def _reasons(account: BillingAccount, inputs: BillingInputs, invoice: Invoice, terms: Terms) -> list[str]:
+    """Why the draft waits for an approval."""
+    settings, currency, recurring = terms.settings, invoice.currency, recurring_subtotal(invoice)
+    percent, lines = settings.approval_percent, _unapproved(account, inputs)
+    # An invoice that has only one-off lines is not compared.
+    previous = account.previous if inputs.parts else None
+    is_first = settings.approve_first and account.is_first and bool(inputs.parts)
+    reasons = (
+        change_reason(invoice.total, recurring, currency, previous, percent),
+        first_invoice_reason(recurring, base_fees(invoice), currency, percent) if is_first else None,
+        one_off_reason(lines, recurring, currency, percent),
+        waiting_reason(lines),
+        unplaced_reason(account.unplaced, terms.identity),
+    )
+    return [reason for reason in reasons if reason]
+
+
+def _unapproved(account: BillingAccount, inputs: BillingInputs) -> list[OneOffLine]:
+    """The one-off lines that a person has entered and nobody has approved."""
+    return [
+        OneOffLine(
+            line.charged_on,
+            line.description,
+            round_to_minor_unit(
+                EXACT.multiply(line.quantity, line.unit_amount), line.currency, inputs.rounding
+            ),
+            row["entered_by"],
+            row["waits"],
+        )
+        for line, row in zip(inputs.extra_charges, account.extra_charges, strict=True)
+        if row["approved_by"] is None and row["carries_invoice_id"] is None
+    ]
+
+
+def _require_other_approver(account: BillingAccount, inputs: BillingInputs, approver: str) -> None:
+    for line in _unapproved(account, inputs):
+        if line.waits and line.entered_by == approver:
+            raise own_entry_error(f"{line.charged_on} の個別明細「{line.description}」", approver)
 
 
 def save_drafts(

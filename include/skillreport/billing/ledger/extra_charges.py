@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +16,7 @@ from include.skillreport.billing.differences import Difference, find_differences
 from include.skillreport.billing.documents.invoice import Language
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExtraCharge
+from include.skillreport.billing.ledger.entries import Entry, excess, require_new_line, wait_reason
 from include.skillreport.billing.ledger.stored_invoice import invoice_label
 from include.skillreport.billing.money import EXACT, RoundingMode, round_to_minor_unit
 from include.skillreport.billing.periods import Period
@@ -30,14 +32,19 @@ def enter_line(
     terms: Terms,
     tenant_id: str,
     line: ExtraCharge,
-    *,
-    entered_by: str,
-    execution_id: str | None,
-) -> None:
-    """Enter a line for the month of its date. A second attempt of the same run changes nothing.
+    entry: Entry,
+) -> str | None:
+    """Enter a line for the month of its date. Returns why it waits for somebody else's approval, or None.
 
-    :raises BillingError: the month is final or before the first month, there is no such currency, or the amount rounds to 0.
+    A second attempt of the same run changes nothing.
+
+    :raises BillingError: the month is final or before the first month, there is no such currency, the amount rounds to 0, or another run
+        has entered the same line.
     """
+    for waits in _SQL.column(
+        connection, "entered_line", tenant_id=tenant_id, execution_id=entry.execution_id
+    ):
+        return wait_reason(connection, terms, tenant_id, entry.person) if waits else None
     month = Period.month_of(line.charged_on)
     terms.require_billed_month(month.start)
     amount = EXACT.multiply(line.quantity, line.unit_amount)
@@ -53,7 +60,14 @@ def enter_line(
             f"{month.start:%Y-%m} の{invoice_label(final[month.start]).strip()}は確定済みです。"
             f"日付を {_open_month(month, final).start:%Y-%m} 以降にしてください",
         )
-    _enter(connection, tenant_id, line, None, entered_by=entered_by, execution_id=execution_id)
+    require_new_line(connection, tenant_id, line, entry)
+    line_id = _enter(
+        connection, tenant_id, line, None, entered_by=entry.person, execution_id=entry.execution_id
+    )
+    reason = excess(connection, terms, tenant_id, month, entry.person)
+    if reason:
+        _SQL.execute(connection, "hold_line", extra_charge_id=line_id)
+    return reason
 
 
 def remove_line(
@@ -99,6 +113,13 @@ def remove_line(
         execution_id=execution_id,
     )
     return _line(row["content"])
+
+
+def approve_lines(connection: psycopg.Connection, lines: Iterable[ExtraCharge], approved_by: str) -> None:
+    """Record who has approved the draft that contains the lines. A line that was approved before stays as it is."""
+    ids = [line.extra_charge_id for line in lines]
+    if ids:
+        _SQL.execute(connection, "approve_lines", extra_charge_ids=ids, approved_by=approved_by)
 
 
 def carry_difference(
@@ -206,17 +227,19 @@ def _enter(
     *,
     entered_by: str,
     execution_id: str | None,
-) -> None:
+) -> str:
+    line_id = str(uuid.uuid4())
     _SQL.execute(
         connection,
         "enter_line",
         **line.model_dump(mode="json", exclude={"extra_charge_id"}),
-        extra_charge_id=str(uuid.uuid4()),
+        extra_charge_id=line_id,
         tenant_id=tenant_id,
         carries_invoice_id=carries_invoice_id,
         entered_by=entered_by,
         execution_id=execution_id,
     )
+    return line_id
 
 
 def _final_months(connection: psycopg.Connection, tenant_id: str, since: date) -> dict[date, str | None]:

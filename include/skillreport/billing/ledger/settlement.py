@@ -35,6 +35,7 @@ from include.skillreport.billing.ledger.correction import (
     void_invoices,
 )
 from include.skillreport.billing.ledger.drafts import Draft, make_draft, save_drafts
+from include.skillreport.billing.ledger.extra_charges import approve_lines
 from include.skillreport.billing.ledger.finalization import DocumentDates, finalize, write_host_rows
 from include.skillreport.billing.ledger.letters import (
     BillingContact,
@@ -83,6 +84,11 @@ class Instructions:
     reason: str = ""
     approved: Collection[str] = ()
     approved_by: str | None = None
+
+    @property
+    def approver(self) -> str:
+        """Who approves held drafts."""
+        return self.approved_by or self.actor
 
 
 @dataclass(frozen=True)
@@ -207,15 +213,13 @@ def _settle_drafts(
         )
         for invoice_id, draft in ready.items()
     }
-    numbers = finalize(
+    approver = instructions.approver
+    approved = {invoice_id: draft for invoice_id, draft in ready.items() if draft.hold}
+    numbers = finalize(connection, terms, dates, approved_by=dict.fromkeys(approved, approver))
+    approve_lines(
         connection,
-        terms,
-        dates,
-        approved_by={
-            invoice_id: instructions.approved_by or instructions.actor
-            for invoice_id, draft in ready.items()
-            if draft.hold
-        },
+        (line for draft in approved.values() for line in draft.inputs.extra_charges),
+        approver,
     )
     finalized = {
         invoice_id: draft.invoice.finalized(numbers[invoice_id], issued_on, dates[invoice_id].due_on)
@@ -373,6 +377,7 @@ def _draft(
             terms,
             allow_incomplete=instructions.allow_incomplete,
             approved=instructions.approved,
+            approver=instructions.approver,
         )
     except BillingError as error:
         return _failed(account.tenant_id, error)

@@ -49,6 +49,12 @@ SELECT
     previous.currency AS previous_currency,
     previous.billed_days AS previous_billed_days,
     previous.month_days AS previous_month_days,
+    NOT EXISTS (
+        SELECT FROM batch.invoice AS other
+        WHERE
+            other.tenant_id = tenant.tenant_id AND other.period_start <> %(period_start)s AND other.kind = 'invoice'
+            AND other.status IN ('finalized', 'sent') AND jsonb_array_length(other.inputs -> 'parts') > 0
+    ) AS is_first,
     coalesce(live.paid_total > 0, false) OR coalesce((
         SELECT upper(billing.billing_status) = 'PAID' FROM batch.tenant_billing AS billing
         WHERE billing.id = live.invoice_id
@@ -112,7 +118,11 @@ SELECT
                     'unit', extra.unit,
                     'unit_amount', extra.unit_amount::text,
                     'currency', extra.currency,
-                    'tax_category', extra.tax_category
+                    'tax_category', extra.tax_category,
+                    'carries_invoice_id', extra.carries_invoice_id,
+                    'entered_by', extra.entered_by,
+                    'waits', extra.waits,
+                    'approved_by', extra.approved_by
                 )
                 ORDER BY extra.charged_on, extra.entered_at, extra.extra_charge_id
             )

@@ -72,3 +72,9 @@ SELECT FROM batch.invoice
 WHERE
     tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'invoice' AND status <> 'void' AND NOT credited
 FOR UPDATE;
+
+-- name: approve_lines
+-- The lines of drafts that a person has approved. A line is approved once.
+UPDATE batch.extra_charge
+SET approved_by = %(approved_by)s, approved_at = now()
+WHERE extra_charge_id = any(%(extra_charge_ids)s) AND approved_by IS null;

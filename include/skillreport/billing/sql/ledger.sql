@@ -35,16 +35,13 @@ WHERE
         AND invoice.status <> 'void' AND NOT invoice.credited
     );
 
--- name: find_by_execution
--- The earlier result of a run for a tenant's month: the number of the invoice that it voided, or of the credit that it issued.
+-- name: find_voided_by
+-- The number of the invoice of a tenant's month that a run has voided.
 SELECT number
 FROM batch.invoice
 WHERE
-    tenant_id = %(tenant_id)s AND period_start = %(period_start)s
-    AND CASE
-        WHEN %(kind)s = 'credit' THEN kind = 'credit' AND status <> 'draft' AND execution_id = %(execution_id)s
-        ELSE status = 'void' AND voided_by = %(execution_id)s
-    END
+    tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'invoice' AND status = 'void'
+    AND voided_by = %(execution_id)s
 ORDER BY number DESC
 LIMIT 1;
 
@@ -159,7 +156,7 @@ ORDER BY finalized_at, number;
 -- name: insert_credit
 INSERT INTO batch.invoice (
     invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash,
-    credits_invoice_id, credit_reason, execution_id
+    credits_invoice_id, credit_reason, execution_id, entered_by, entry_execution_id
 )
 SELECT
     gen_random_uuid()::text AS invoice_id,
@@ -174,7 +171,9 @@ SELECT
     input_hash,
     invoice_id AS credits_invoice_id,
     %(reason)s AS credit_reason,
-    %(execution_id)s
+    %(execution_id)s,
+    %(entered_by)s,
+    %(execution_id)s AS entry_execution_id
 FROM batch.invoice
 WHERE invoice_id = %(invoice_id)s
 RETURNING invoice_id;

@@ -198,6 +198,14 @@ WHERE
     AND invoice.period_start >= %(since)s AND invoice.period_start < %(period_start)s
 ORDER BY invoice.period_start, tenant_code;
 
+-- name: credits_to_approve
+-- Runs across tenants, as batch_platform. The credit notes that wait for somebody else's approval.
+SELECT
+    content ->> 'tenant_code' AS tenant_code, period_start, total, currency, credit_reason, entered_by
+FROM batch.invoice
+WHERE kind = 'credit' AND status = 'draft' AND period_start BETWEEN %(since)s AND %(period_start)s
+ORDER BY period_start, tenant_code, created_at;
+
 -- name: months_without_a_run
 -- Runs across tenants, as batch_platform. Earlier months with closed usage and without an invoice of any tenant.
 SELECT month.month_start::date AS month_start

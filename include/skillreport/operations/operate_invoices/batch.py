@@ -37,6 +37,7 @@ _WORK: Mapping[type[Operation], Callable[[Billing, Work, Any, str], UnitResult]]
     form.Void: invoices.void,
     form.Credit: invoices.credit,
     form.PartCredit: invoices.credit,
+    form.DropCredit: invoices.drop,
     form.StopLetter: letters.stop,
     form.SendLetter: letters.send,
     form.ExtraLine: one_off_lines.enter,
@@ -128,14 +129,40 @@ class InvoiceOperations(BillingBatch):
             bills_again=isinstance(entered, form.BillAgain),
             reason="" if isinstance(entered, form.Approve) else entered.reason,
             approved=work.tenant_ids if is_approved else (),
+            approved_by=run.person,
         )
+        if isinstance(entered, form.Approve):
+            # Before the locks of the drafts.
+            self._billing.lock_entries(work.connection, work.tenant_ids)
         # A dry run of a reissue does the work and rolls it back, so it also shows what prevents it.
         bill = self._billing.price if run.dry_run and not reissue else self._billing.settle
-        return [outcome_of(each) for each in bill(work.connection, run.business_date, instructions)]
+        settled = [outcome_of(each) for each in bill(work.connection, run.business_date, instructions)]
+        return self._with_credits(work, settled) if isinstance(entered, form.Approve) else settled
+
+    def _with_credits(self, work: Work, settled: Sequence[Outcome]) -> list[Outcome]:
+        """The outcomes of an approval. A final invoice may have waiting credit notes, which are issued."""
+        outcomes = {outcome.unit_id: outcome for outcome in settled}
+        for tenant_id in work.tenant_ids:
+            try:
+                issued = invoices.approve_credits(self._billing, work, tenant_id)
+                if issued is None and tenant_id not in outcomes:
+                    raise BillingError(
+                        "NOTHING_TO_APPROVE",
+                        "アプリケーションから消えたテナントに、承認待ちの返還はありません。対象月を確認してください",
+                    )
+            except BillingError as error:
+                outcomes[tenant_id] = _failure(tenant_id, error)
+            else:
+                outcomes |= {tenant_id: issued} if issued else {}
+        return [outcomes[tenant_id] for tenant_id in sorted(outcomes)]
 
     def _operate(self, work: Work, entered: Operation, tenant_id: str) -> Outcome:
         """Do one tenant's operation. A later attempt finds it done, and does not change another invoice."""
         try:
             return _WORK[type(entered)](self._billing, work, entered, tenant_id)
         except BillingError as error:
-            return UnitFailure(tenant_id, error.code, str(error), recoverable=False)
+            return _failure(tenant_id, error)
+
+
+def _failure(tenant_id: str, error: BillingError) -> UnitFailure:
+    return UnitFailure(tenant_id, error.code, str(error), recoverable=False)

@@ -152,6 +152,10 @@ LineUnit = Annotated[str, Field("単位", "例: 式、時間。空欄でもか�
 LineTax = Annotated[
     str, Choice("税区分", "空欄なら課税（標準税率）。", example="reduced", choices=TAX_CATEGORIES)
 ]
+AgainSame = Annotated[
+    bool,
+    Flag("同じ内容をもう一度", "90 日以内に登録したものと、月、内容（理由）、金額が同じでも登録します。"),
+]
 AccountingMonth = Annotated[
     date,
     Month(
@@ -274,7 +278,9 @@ class Explain(TenantOperation):
 
 @FORM.add("approve", "保留中の請求の承認", button="承認")
 class Approve(TenantOperation):
-    """保留中の請求を確定して番号を付け、請求書を発行します。未計算のテナントは計算して確定します。客先への通知も登録されます。"""
+    """保留中の請求を確定して番号を付け、請求書を発行します。未計算のテナントは計算して確定します。承認待ちの返還は、返還請求書を発行します。自分が登録して承認待ちになったものは、承認できません。客先への通知も登録されます。"""
+
+    takes_former = True
 
     allow_incomplete: AllowIncomplete = False
 
@@ -306,6 +312,16 @@ class PartCredit(TenantOperation):
 
     reason: Reason
     credit_lines: CreditedLines
+    again_same: AgainSame = False
+
+
+@FORM.add("drop_credit", "承認待ちの返還の取り下げ", button="返還の取り下げ")
+class DropCredit(TenantOperation):
+    """対象月の請求書の、承認待ちの返還をすべて取り下げます。請求書と残額は変わりません。"""
+
+    takes_former = True
+
+    reason: Reason
 
 
 @FORM.add("reissue", "取消して再発行（入金前のみ）", button="再発行")
@@ -356,6 +372,7 @@ class ExtraLine(TenantOperation):
     line_quantity: LineQuantity = Decimal(1)
     line_unit: LineUnit = ""
     line_tax: LineTax = "standard"
+    again_same: AgainSame = False
 
     def check(self, today: date, /) -> None:
         latest = today + _LONGEST_AHEAD

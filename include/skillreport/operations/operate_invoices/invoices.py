@@ -1,11 +1,19 @@
-"""Operations on the month's invoice of a tenant: explain, void and credit it, and carry its difference."""
+"""Operations on the month's invoice of a tenant: explain, void and credit it, approve and drop credits, and carry its difference."""
 
 from __future__ import annotations
 
 from include.skillreport.billing.documents.credit_note import CreditedPart
-from include.skillreport.billing.ledger.correction import already_done
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.correction import already_voided
+from include.skillreport.billing.ledger.entries import credit_text
 from include.skillreport.billing.ledger.letters import load_contacts
 from include.skillreport.billing.ledger.stored_invoice import invoice_of_month
+from include.skillreport.billing.ledger.waiting_credits import (
+    credits_of_run,
+    drop_credits,
+    entered_credit,
+    has_waiting_credits,
+)
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing import explanation
 from include.skillreport.billing.service import Billing
@@ -23,7 +31,7 @@ def explain(_: Billing, work: Work, __: form.Explain, tenant_id: str) -> UnitRes
 def void(billing: Billing, work: Work, entered: form.Void, tenant_id: str) -> UnitResult:
     """Void the unpaid invoice. A second attempt of the run changes nothing."""
     run, period = work.run, Period.month_of(work.run.business_date)
-    done = already_done(work.connection, tenant_id, period, run.execution_id, credit=False)
+    done = already_voided(work.connection, tenant_id, period, run.execution_id)
     if not done:
         stored = invoice_of_month(work.connection, tenant_id, period)
         billing.void(work.connection, stored, entered.reason, actor=run.execution_id)
@@ -34,22 +42,82 @@ def void(billing: Billing, work: Work, entered: form.Void, tenant_id: str) -> Un
 def credit(
     billing: Billing, work: Work, entered: form.Credit | form.PartCredit, tenant_id: str
 ) -> UnitResult:
-    """Issue a credit note about the invoice, or about parts of it. A second attempt of the run changes nothing."""
+    """Issue a credit note about the invoice, or about parts of it, or let it wait. A second attempt of the run changes nothing."""
     run, period = work.run, Period.month_of(work.run.business_date)
-    done = already_done(work.connection, tenant_id, period, run.execution_id, credit=True)
-    if not done:
-        note = billing.credit(
+    billing.lock_entries(work.connection, [tenant_id])
+    if entered_credit(work.connection, tenant_id, period, run.execution_id) is None:
+        billing.credit(
             work.connection,
             invoice_of_month(work.connection, tenant_id, period),
             entered.reason,
             issued_on=billing.issue_date(run.business_date, run.run_date),
             actor=run.execution_id,
+            entered_by=run.person,
             parts=[_part(line) for line in entered.credit_lines]
             if isinstance(entered, form.PartCredit)
             else None,
+            again_same=isinstance(entered, form.PartCredit) and entered.again_same,
         )
-        done = [note.number]
-    return _document(work, tenant_id, "credited", done[0])
+    done = entered_credit(work.connection, tenant_id, period, run.execution_id)
+    assert done is not None, "the credit was entered in this transaction"
+    if done.status == "draft":
+        return UnitResult(tenant_id, {"waits": "credit"}, 1, notes=(str(done.hold_reason),))
+    if done.status == "void":
+        return UnitResult(tenant_id, {"credited": None}, 0, notes=("承認待ちの返還は、取り下げ済みです",))
+    return _document(work, tenant_id, "credited", done.number)
+
+
+def approve_credits(billing: Billing, work: Work, tenant_id: str) -> UnitResult | None:
+    """Issue the waiting credit notes about the month's invoice. None: there is none, and an earlier attempt has issued none.
+
+    :raises BillingError: this person has entered them, or the invoice has changed since.
+    """
+    run, period = work.run, Period.month_of(work.run.business_date)
+    try:
+        stored = invoice_of_month(work.connection, tenant_id, period)
+    except BillingError:  # an earlier attempt may have issued the credit note that has closed the month
+        stored = None
+    notes: tuple[str, ...] = ()
+    if stored and has_waiting_credits(work.connection, stored):
+        billing.approve_credits(
+            work.connection,
+            stored,
+            issued_on=billing.issue_date(run.business_date, run.run_date),
+            approver=run.person,
+            execution_id=run.execution_id,
+        )
+        if has_waiting_credits(work.connection, stored):
+            notes = (f"{run.person} が登録した返還は、ほかの人の承認を待っています",)
+    issued = [
+        row["number"]
+        for row in credits_of_run(work.connection, tenant_id, period, run.execution_id)
+        if row["number"]
+    ]
+    if not issued:
+        return None
+    problem = load_contacts(work.connection)[tenant_id].problem
+    return UnitResult(
+        tenant_id, {"credited": "、".join(issued)}, 0, notes=(*notes, *((problem,) if problem else ()))
+    )
+
+
+def drop(_: Billing, work: Work, entered: form.DropCredit, tenant_id: str) -> UnitResult:
+    """Drop the waiting credit notes about the month's invoice. A second attempt of the run changes nothing."""
+    run, period = work.run, Period.month_of(work.run.business_date)
+    dropped = [
+        credit_text(row) for row in credits_of_run(work.connection, tenant_id, period, run.execution_id)
+    ] or drop_credits(
+        work.connection,
+        invoice_of_month(work.connection, tenant_id, period),
+        entered.reason,
+        actor=run.execution_id,
+    )
+    return UnitResult(
+        tenant_id,
+        {"dropped": len(dropped)},
+        len(dropped),
+        notes=tuple(f"承認待ちの返還{text}を取り下げました" for text in dropped),
+    )
 
 
 def carry(billing: Billing, work: Work, _: form.Carry, tenant_id: str) -> UnitResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from include.skillreport.billing.inputs import ExtraCharge
+from include.skillreport.billing.ledger.entries import Entry
 from include.skillreport.billing.ledger.extra_charges import remove_line
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.billing.service import Billing
@@ -21,10 +22,15 @@ def enter(billing: Billing, work: Work, entered: form.ExtraLine, tenant_id: str)
         currency=billing.currency_of(work.connection, tenant_id),
         tax_category=TaxCategory(entered.line_tax),
     )
-    billing.enter_line(
-        work.connection, tenant_id, line, entered_by=work.run.person, execution_id=work.run.execution_id
+    run = work.run
+    entry = Entry(run.person, run.execution_id, run.run_date, entered.again_same)
+    wait_reason = billing.enter_line(work.connection, tenant_id, line, entry)
+    return UnitResult(
+        tenant_id,
+        {"entered": f"{line.charged_on:%Y-%m}", "description": line.description},
+        1,
+        notes=(f"{wait_reason}。この月の請求は保留になります",) if wait_reason else (),
     )
-    return UnitResult(tenant_id, {"entered": f"{line.charged_on:%Y-%m}", "description": line.description}, 1)
 
 
 def remove(_: Billing, work: Work, entered: form.RemoveLine, tenant_id: str) -> UnitResult:

@@ -102,6 +102,7 @@ SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.period_start, invoice.period_end, invoice.status,
     CASE
         WHEN invoice.status = 'void' THEN 'void'
+        WHEN invoice.kind = 'credit' AND invoice.status = 'draft' THEN 'waiting_credit'
         WHEN invoice.kind = 'credit' THEN 'credit_note'
         WHEN invoice.credited THEN 'credited'
         WHEN invoice.status = 'draft' AND invoice.hold_reason IS NOT null THEN 'held'
@@ -133,6 +134,23 @@ SELECT
             AND live.kind = 'invoice' AND live.status <> 'void' AND NOT live.credited
     ) AS is_closed
 FROM batch.invoice;
+
+-- What one person has entered above the limit and nobody else has approved: one-off lines and credit notes. amount: a credit
+-- note's is below 0.
+CREATE VIEW batch.board_waiting_entry AS
+SELECT
+    extra.tenant_id, 'line' AS kind, extra.extra_charge_id AS entry_id,
+    date_trunc('month', extra.charged_on::timestamp)::date AS period_start, extra.description AS entry_text,
+    extra.quantity * extra.unit_amount AS amount, extra.currency, extra.entered_by, extra.entered_at
+FROM batch.extra_charge AS extra
+WHERE extra.waits AND extra.approved_by IS null
+UNION ALL
+SELECT
+    credit.tenant_id, 'credit' AS kind, credit.invoice_id AS entry_id, credit.period_start,
+    credit.credit_reason AS entry_text, credit.total AS amount, credit.currency, credit.entered_by,
+    credit.created_at AS entered_at
+FROM batch.invoice AS credit
+WHERE credit.kind = 'credit' AND credit.status = 'draft';
 
 CREATE VIEW batch.board_document AS
 SELECT invoice_id, tenant_id, format, location, sha256, bytes, written_at
@@ -292,6 +310,7 @@ batch.board_inactivity_change,
 batch.board_usage_day,
 batch.board_usage_warning,
 batch.board_invoice,
+batch.board_waiting_entry,
 batch.board_document,
 batch.board_payment,
 batch.board_adjustment,

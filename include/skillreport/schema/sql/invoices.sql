@@ -35,6 +35,8 @@ CREATE TABLE batch.invoice (
     again_reason text CHECK (btrim(again_reason) <> ''),
     credits_invoice_id text REFERENCES batch.invoice,
     credit_reason text,
+    entered_by text,
+    entry_execution_id text,
     -- The sums of its credit notes, payments and adjustments are on the invoice's own row, so that operations on the same invoice
     -- that run at the same time see each other.
     credited boolean NOT NULL DEFAULT false,
@@ -58,6 +60,10 @@ CREATE TABLE batch.invoice (
     CHECK (booked_on >= accrued_on),
     CHECK (status NOT IN ('finalized', 'sent') OR (number IS NOT null) = (total <> 0)),
     CHECK ((status = 'void') = (voided_at IS NOT null AND void_reason IS NOT null AND voided_by IS NOT null)),
+    CONSTRAINT invoice_other_approves CHECK (
+        kind = 'invoice' OR hold_reason IS null OR status IN ('draft', 'void')
+        OR coalesce(approved_by <> entered_by, false)
+    ),
     CONSTRAINT invoice_credits_within_total CHECK (abs(credited_total) + fee_total + written_off_total <= abs(total)),
     CONSTRAINT invoice_credited_not_void CHECK (status <> 'void' OR credited_total = 0),
     CONSTRAINT invoice_paid_not_void CHECK (status <> 'void' OR paid_total + fee_total + written_off_total = 0)
@@ -65,6 +71,8 @@ CREATE TABLE batch.invoice (
 -- One live invoice per tenant and month, however many runs there are at once.
 CREATE UNIQUE INDEX invoice_live ON batch.invoice (tenant_id, period_start)
 WHERE kind = 'invoice' AND status <> 'void' AND NOT credited;
+-- The credit notes that wait for an approval.
+CREATE INDEX invoice_waiting ON batch.invoice (period_start) WHERE kind = 'credit' AND status = 'draft';
 CREATE INDEX invoice_credits ON batch.invoice (credits_invoice_id) WHERE kind = 'credit';
 -- The month's invoice that a new one replaces is found by tenant; otherwise each tenant would read all invoices of the month.
 CREATE INDEX invoice_taken_back ON batch.invoice (tenant_id, period_start)
@@ -98,7 +106,7 @@ CREATE POLICY guard ON batch.invoice FOR SELECT TO batch_owner USING (true);
 REVOKE INSERT, UPDATE, DELETE ON batch.invoice FROM batch_tenant, batch_platform;
 GRANT INSERT (
     invoice_id, tenant_id, kind, period_start, period_end, currency, total, content, inputs, input_hash, hold_reason,
-    again_reason, credits_invoice_id, credit_reason, execution_id
+    again_reason, credits_invoice_id, credit_reason, execution_id, entered_by, entry_execution_id
 ), UPDATE (
     status, issued_on, leaves_on, due_on, accrued_on, currency, total, content, inputs, input_hash, hold_reason, approved_by,
     again_reason, credited, credited_total, paid_total, fee_total, written_off_total, marked_paid, execution_id, void_reason,
@@ -119,6 +127,8 @@ COMMENT ON COLUMN batch.invoice.yen_total IS
 COMMENT ON COLUMN batch.invoice.credited IS 'Credited in full: the tenant''s month is closed, as after a void';
 COMMENT ON COLUMN batch.invoice.again_reason IS
 'Why the month is billed again after a void or a full credit. Without it, an invoice of a closed month cannot be finalised.';
+COMMENT ON COLUMN batch.invoice.entered_by IS 'The person who entered the credit note; null: an invoice';
+COMMENT ON COLUMN batch.invoice.entry_execution_id IS 'The run that entered the credit note, which a retry finds';
 COMMENT ON COLUMN batch.invoice.credited_total IS 'The sum of its final credit notes, tax included';
 COMMENT ON COLUMN batch.invoice.paid_total IS 'The sum of its payments less its refunds, without those taken back';
 COMMENT ON COLUMN batch.invoice.fee_total IS 'The sum of the transfer fees that its payer has deducted (batch.adjustment)';
@@ -229,17 +239,29 @@ CREATE TABLE batch.extra_charge (
     entered_by text NOT NULL,
     entered_at timestamptz NOT NULL DEFAULT now(),
     execution_id text,
-    UNIQUE (tenant_id, execution_id, description, tax_category)
+    waits boolean NOT NULL DEFAULT false,
+    approved_by text,
+    approved_at timestamptz,
+    UNIQUE (tenant_id, execution_id, description, tax_category),
+    CHECK ((approved_by IS null) = (approved_at IS null)),
+    CONSTRAINT extra_charge_other_approves CHECK (NOT waits OR approved_by <> entered_by)
 );
 CREATE INDEX extra_charge_by_date ON batch.extra_charge (tenant_id, charged_on);
+CREATE INDEX extra_charge_waiting ON batch.extra_charge (charged_on) WHERE waits AND approved_by IS null;
 CREATE INDEX extra_charge_carries ON batch.extra_charge (carries_invoice_id) WHERE carries_invoice_id IS NOT null;
 CALL batch.make_tenant_table('batch.extra_charge');
 CREATE POLICY board ON batch.extra_charge FOR SELECT TO batch_owner USING (true);
+-- What was approved does not change. A wrong line is removed.
+REVOKE UPDATE ON batch.extra_charge FROM batch_tenant, batch_platform;
+GRANT UPDATE (waits, approved_by, approved_at) ON batch.extra_charge TO batch_tenant;
 COMMENT ON TABLE batch.extra_charge IS
 'One-off lines, entered by people: each is a line of the invoice of the month of charged_on, after discounts and the minimum.';
 COMMENT ON COLUMN batch.extra_charge.unit_amount IS 'In currency, before tax as the price list''s prices; negative: a deduction';
 COMMENT ON COLUMN batch.extra_charge.carries_invoice_id IS
 'The invoice whose difference (usage that was closed again) the line carries into a later month';
+COMMENT ON COLUMN batch.extra_charge.waits IS
+'Entered above the setting billing.operation_limit: somebody else than entered_by approves the invoice';
+COMMENT ON COLUMN batch.extra_charge.approved_by IS 'Who approved the first held draft that contained the line; null: nobody';
 COMMENT ON COLUMN batch.extra_charge.execution_id IS
 'The run that entered it, which a retry finds; null: entered with SQL';
 

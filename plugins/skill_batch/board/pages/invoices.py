@@ -28,8 +28,9 @@ _PAGE = 50
 _MOST_HELD = 100
 _MOST_REQUESTS = 20
 _MOST_STOPPED = 100
+_MOST_WAITING = 100
 
-State = Literal["", "held", "draft", "finalized", "zero", "credit_note", "credited", "void"]
+State = Literal["", "held", "draft", "finalized", "zero", "waiting_credit", "credit_note", "credited", "void"]
 
 # The operations by name. Their buttons have their texts.
 ACTIONS = {operation.name: operation for operation in FORM.operations}
@@ -61,7 +62,7 @@ class BillingMonth:
     """The content of the page for the month that begins on ``month``. ``state`` and ``number`` are the list's filter and page.
 
     ``total`` counts the listed documents, ``held_total`` the held ones. ``held`` contains the first of the held ones. ``stopped`` are the
-    invoices of all months whose letter was stopped.
+    invoices of all months whose letter was stopped. ``waiting`` are the entries of all months that wait for somebody else's approval.
     """
 
     month: date
@@ -73,6 +74,7 @@ class BillingMonth:
     held_total: int
     requests: Sequence[Row]
     stopped: Sequence[Row]
+    waiting: Sequence[Row]
     documents: Sequence[Row]
     total: int
 
@@ -117,6 +119,7 @@ def load_month(
         _count(states, "held"),
         _SQL.rows(connection, "open_invoice_requests", most=_MOST_REQUESTS),
         _SQL.rows(connection, "stopped_letters", most=_MOST_STOPPED),
+        _SQL.rows(connection, "waiting_entries", most=_MOST_WAITING),
         _SQL.rows(
             connection,
             "documents_of_month",

@@ -93,6 +93,7 @@ SELECT
     coalesce(receivable.open_amount, 0) AS open_amount,
     CASE invoice.state
         WHEN 'held' THEN invoice.hold_reason
+        WHEN 'waiting_credit' THEN invoice.hold_reason
         WHEN 'void' THEN invoice.void_reason
         WHEN 'credit_note' THEN invoice.credit_reason
     END AS reason,
@@ -120,6 +121,17 @@ INNER JOIN batch.board_invoice AS invoice ON stop.invoice_id = invoice.invoice_i
 LEFT JOIN batch.board_tenant AS tenant ON stop.tenant_id = tenant.tenant_id
 WHERE invoice.state = 'finalized'
 ORDER BY stop.entered_at
+LIMIT %(most)s;
+
+-- name: waiting_entries
+-- The entries of all months that wait for somebody else's approval.
+SELECT
+    entry.kind, entry.entry_id, entry.tenant_id, entry.period_start, entry.entry_text, entry.amount, entry.currency,
+    entry.entered_by, entry.entered_at, coalesce(tenant.tenant_code, entry.tenant_id) AS tenant_code,
+    coalesce(tenant.tenant_code, entry.tenant_id) AS chosen_as
+FROM batch.board_waiting_entry AS entry
+LEFT JOIN batch.board_tenant AS tenant ON entry.tenant_id = tenant.tenant_id
+ORDER BY entry.entered_at, entry.entry_id
 LIMIT %(most)s;
 
 -- name: open_invoice_requests

@@ -1,0 +1,170 @@
+"""What people enter for a tenant's month: one-off lines and credit notes.
+
+An identical entry of another run is a typing mistake. What one person enters above a limit waits until somebody else approves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.entry_limits import MONTHS, entry_limit
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.inputs import ExtraCharge
+from include.skillreport.billing.money import EXACT
+from include.skillreport.billing.periods import Period
+from include.skillreport.billing.terms import Terms
+from include.skillreport.core.database import Statements
+from include.skillreport.core.entered import compared
+
+_SQL = Statements(Path(__file__).parents[1])
+
+# An arbitrary number. Taken after the lock of a hand-over and before the locks of invoices.
+_ENTRIES_LOCK = 180202
+
+# An identical entry is a mistake if it is at most this old.
+_SAME_WITHIN = timedelta(days=90)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Who enters something, with which run, on which day (Asia/Tokyo). ``again_same``: an identical earlier entry is no mistake."""
+
+    person: str
+    execution_id: str | None
+    day: date
+    again_same: bool = False
+
+
+def lock_entries(connection: psycopg.Connection, tenant_ids: Iterable[str]) -> None:
+    """Let no other transaction enter or approve anything for these tenants before this one ends."""
+    for tenant_id in sorted(set(tenant_ids)):
+        _SQL.execute(connection, "lock_entries", lock=_ENTRIES_LOCK, tenant_id=tenant_id)
+
+
+def require_new_line(connection: psycopg.Connection, tenant_id: str, line: ExtraCharge, entry: Entry) -> None:
+    """:raises BillingError: another run has entered the same line (month, text and amount) within 90 days."""
+    if entry.again_same:
+        return
+    month = Period.month_of(line.charged_on)
+    amount = EXACT.multiply(line.quantity, line.unit_amount)
+    found = _SQL.rows(
+        connection,
+        "equal_lines",
+        tenant_id=tenant_id,
+        period_start=month.start,
+        period_end=month.end,
+        currency=line.currency,
+        amount=amount,
+        execution_id=entry.execution_id,
+        since=entry.day - _SAME_WITHIN,
+    )
+    for row in _with_text(found, line.description):
+        raise _same_entry(
+            "SAME_LINE_ENTERED",
+            f"個別明細（{row['charged_on']}「{row['text']}」{amount:,f} {line.currency}）",
+            row,
+        )
+
+
+def require_new_credit(
+    connection: psycopg.Connection, tenant_id: str, credit: Invoice, reason: str, entry: Entry
+) -> None:
+    """:raises BillingError: another run has entered the same credit (month, reason and total) within 90 days."""
+    if entry.again_same:
+        return
+    found = _SQL.rows(
+        connection,
+        "equal_credits",
+        tenant_id=tenant_id,
+        period_start=credit.period_start,
+        currency=credit.currency,
+        total=credit.total,
+        execution_id=entry.execution_id,
+        since=entry.day - _SAME_WITHIN,
+    )
+    for row in _with_text(found, reason):
+        raise _same_entry(
+            "SAME_CREDIT_ENTERED",
+            f"返還（{row['number'] or '承認待ち'}「{row['text']}」{-credit.total:,f} {credit.currency}）",
+            row,
+        )
+
+
+def excess(
+    connection: psycopg.Connection, terms: Terms, tenant_id: str, month: Period, person: str
+) -> str | None:
+    """Why the newest entry of the person for the month waits, or None: all of them together are within the limit.
+
+    What somebody else has approved does not count. Without an exchange rate, the entry waits.
+    """
+    entered = _SQL.rows(
+        connection,
+        "entered_yen",
+        tenant_id=tenant_id,
+        person=person,
+        period_start=month.start,
+        period_end=month.end,
+    )[0]
+    limit = _limit(connection, terms, tenant_id)
+    if entered["yen"] <= limit and not entered["is_unknown"]:
+        return None
+    return _waits(person, limit)
+
+
+def wait_reason(connection: psycopg.Connection, terms: Terms, tenant_id: str, person: str) -> str:
+    """Why an entry of the person waits."""
+    return _waits(person, _limit(connection, terms, tenant_id))
+
+
+def drop_waiting_credits(
+    connection: psycopg.Connection, invoice_ids: Iterable[str], reason: str, actor: str
+) -> list[str]:
+    """Void the waiting credit notes of these invoices. Returns a text about each. The transaction has locked the invoices."""
+    rows = _SQL.rows(
+        connection, "drop_credits", invoice_ids=sorted(invoice_ids), reason=reason, voided_by=actor
+    )
+    return [credit_text(row) for row in rows]
+
+
+def credit_text(row: Mapping[str, Any]) -> str:
+    """A credit note in one line: reason, amount, and who entered it."""
+    return f"「{row['credit_reason']}」{-row['total']:,f} {row['currency']}（登録者 {row['entered_by']}）"
+
+
+def own_entry_error(what: str, person: str) -> BillingError:
+    """Nobody approves what they have entered themselves, if it is above the limit."""
+    return BillingError(
+        "OWN_ENTRY",
+        f"{what}は {person} が登録し、1 人で登録できる額を超えているため、{person} は承認できません。ほかの人が承認してください",
+    )
+
+
+def _limit(connection: psycopg.Connection, terms: Terms, tenant_id: str) -> int:
+    recurring = _SQL.column(connection, "recurring_yen", tenant_id=tenant_id, months=MONTHS)
+    return entry_limit(terms.settings.operation_limit, recurring)
+
+
+def _waits(person: str, limit: int) -> str:
+    return (
+        f"{person} がこの月に登録した額が、1 人で登録できる {limit:,d} 円を超えるか、円に換算できないため、"
+        f"{person} 以外の人の承認（DAG operate_invoices の「保留中の請求の承認」）を待ちます"
+    )
+
+
+def _with_text(rows: Sequence[Mapping[str, Any]], text: str) -> Iterable[Mapping[str, Any]]:
+    return (row for row in rows if compared(row["text"]) == compared(text))
+
+
+def _same_entry(code: str, what: str, row: Mapping[str, Any]) -> BillingError:
+    return BillingError(
+        code,
+        f"同じ{what}を、{row['entered_on']} に {row['entered_by']} が登録しています。"
+        "間違いでなければ「同じ内容をもう一度」（again_same）を選んでください",
+    )

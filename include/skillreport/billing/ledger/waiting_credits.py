@@ -1,0 +1,177 @@
+"""Credit notes that wait for somebody else's approval because they are above the limit of what one person may enter.
+
+A waiting credit note is a draft: it has no number and no letter, is in no file, and does not lower the open amount.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from include.skillreport.billing.documents.credit_note import CreditedPart, credit_note
+from include.skillreport.billing.documents.invoice import Invoice, InvoiceLine
+from include.skillreport.billing.documents.rendering import require_printable
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.correction import issue_credit, require_reason
+from include.skillreport.billing.ledger.entries import drop_waiting_credits, own_entry_error
+from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, load_credits, lock_invoice
+from include.skillreport.billing.periods import Period
+from include.skillreport.billing.terms import Terms
+from include.skillreport.core.database import Statements
+
+_SQL = Statements(Path(__file__).parents[1])
+
+
+@dataclass(frozen=True)
+class EnteredCredit:
+    """A credit note as its run has entered it. ``hold_reason``: why it waits, or waited; None: it was issued at once."""
+
+    number: str | None
+    status: str
+    hold_reason: str | None
+    entered_by: str
+
+
+def entered_credit(
+    connection: psycopg.Connection, tenant_id: str, period: Period, execution_id: str
+) -> EnteredCredit | None:
+    """The credit note of the tenant's month that a run has entered; a retry uses it to avoid a second one."""
+    rows = _SQL.rows(
+        connection,
+        "credit_entered_by_run",
+        tenant_id=tenant_id,
+        period_start=period.start,
+        execution_id=execution_id,
+    )
+    return EnteredCredit(**rows[0]) if rows else None
+
+
+def has_waiting_credits(connection: psycopg.Connection, stored: StoredInvoice) -> bool:
+    """Whether credit notes of the invoice wait for an approval."""
+    return bool(_SQL.rows(connection, "waiting_credits", invoice_id=stored.invoice_id))
+
+
+def credits_of_run(
+    connection: psycopg.Connection, tenant_id: str, period: Period, execution_id: str
+) -> list[dict[str, Any]]:
+    """The waiting credit notes of the tenant's month that a run has approved or dropped, for its retry."""
+    return _SQL.rows(
+        connection,
+        "credits_of_run",
+        tenant_id=tenant_id,
+        period_start=period.start,
+        execution_id=execution_id,
+    )
+
+
+def approve_credits(
+    connection: psycopg.Connection,
+    terms: Terms,
+    stored: StoredInvoice,
+    *,
+    issued_on: date,
+    approver: str,
+    execution_id: str,
+) -> list[Invoice]:
+    """Issue the waiting credit notes of an invoice as they were entered. Those that the approver has entered still wait.
+
+    :raises BillingError: the approver has entered all of them, the invoice has changed so that one would differ, or the terms are a sample.
+    """
+    terms.require_no_sample()
+    stored = lock_invoice(connection, stored)
+    waiting = _SQL.rows(connection, "waiting_credits", invoice_id=stored.invoice_id)
+    others = [row for row in waiting if row["entered_by"] != approver]
+    if waiting and not others:
+        raise own_entry_error(f"承認待ちの返還「{waiting[0]['credit_reason']}」", approver)
+    issued: list[Invoice] = []
+    for row in others:
+        # The last one has changed what is left of the invoice.
+        stored = lock_invoice(connection, stored)
+        if stored.credited:
+            break
+        credit = _as_entered(connection, stored, row)
+        _SQL.execute(
+            connection,
+            "renew_credit",
+            invoice_id=row["invoice_id"],
+            content=Jsonb(credit.model_dump(mode="json")),
+            execution_id=execution_id,
+        )
+        issued.append(
+            issue_credit(
+                connection,
+                terms,
+                stored,
+                row["invoice_id"],
+                credit,
+                issued_on,
+                execution_id,
+                approved_by=approver,
+            )
+        )
+    return issued
+
+
+def drop_credits(
+    connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, actor: str
+) -> list[str]:
+    """Drop the waiting credit notes of an invoice. Returns a text about each.
+
+    :raises BillingError: none waits, or no reason is given.
+    """
+    require_reason(reason)
+    dropped = drop_waiting_credits(connection, [lock_invoice(connection, stored).invoice_id], reason, actor)
+    if not dropped:
+        raise BillingError(
+            "NO_WAITING_CREDIT",
+            f"{stored.invoice.period_start:%Y-%m} の請求書に、承認待ちの返還はありません。対象月とテナントを確認してください",
+        )
+    return dropped
+
+
+def _as_entered(connection: psycopg.Connection, stored: StoredInvoice, row: Mapping[str, Any]) -> Invoice:
+    """The waiting credit note, calculated with the present credit notes of its invoice. Only what is left afterwards may differ."""
+    entered = Invoice.model_validate(row["content"])
+    try:
+        credit = credit_note(
+            stored.invoice,
+            load_credits(connection, stored),
+            [_part(stored.invoice, line) for line in entered.lines],
+            reason=row["credit_reason"],
+            rounding=stored.inputs.rounding,
+        )
+        require_printable(credit)
+    except BillingError as error:
+        raise _changed(row, str(error)) from error
+    if _money(credit) != _money(entered):
+        raise _changed(
+            row, f"返還額が {-entered.total:,f} {entered.currency} から {-credit.total:,f} へ変わります。"
+        )
+    return credit
+
+
+def _part(original: Invoice, line: InvoiceLine) -> CreditedPart:
+    """The part of the original that a line of the credit note takes."""
+    position = line.credited_position or line.position
+    whole = next(each for each in original.lines if each.position == position)
+    if line.quantity is None or line.amount == -whole.amount:
+        return CreditedPart(position, amount=abs(line.amount))
+    return CreditedPart(position, quantity=line.quantity)
+
+
+def _money(credit: Invoice) -> tuple[object, ...]:
+    return credit.total, credit.tax_totals, credit.yen_tax, [line.amount for line in credit.lines]
+
+
+def _changed(row: Mapping[str, Any], why: str) -> BillingError:
+    return BillingError(
+        "CREDIT_CHANGED",
+        f"承認待ちの返還「{row['credit_reason']}」は、登録した後に請求書が変わったため、登録したとおりに発行できません（{why.rstrip('。')}）。"
+        "DAG operate_invoices の「承認待ちの返還の取り下げ」の後に、登録し直してください",
+    )

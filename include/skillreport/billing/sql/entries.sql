@@ -1,0 +1,133 @@
+-- name: lock_entries
+-- Transactions that enter lines and credits of a tenant run one after the other.
+SELECT pg_advisory_xact_lock(%(lock)s, hashtext(%(tenant_id)s));
+
+-- name: entered_line
+-- The line that a run has entered.
+SELECT waits AND approved_by IS null AS waits FROM batch.extra_charge
+WHERE tenant_id = %(tenant_id)s AND execution_id = %(execution_id)s;
+
+-- name: equal_lines
+-- The typed lines of the month with the same amount, of other runs. Lines that carry a difference are not typed.
+SELECT charged_on, description AS text, entered_by, (entered_at AT TIME ZONE 'Asia/Tokyo')::date AS entered_on
+FROM batch.extra_charge
+WHERE
+    tenant_id = %(tenant_id)s AND charged_on BETWEEN %(period_start)s AND %(period_end)s
+    AND currency = %(currency)s AND quantity * unit_amount = %(amount)s AND carries_invoice_id IS null
+    AND execution_id IS DISTINCT FROM %(execution_id)s
+    AND (entered_at AT TIME ZONE 'Asia/Tokyo')::date >= %(since)s
+ORDER BY entered_at DESC, extra_charge_id ASC;
+
+-- name: equal_credits
+-- The credit notes of the month with the same total, of other runs.
+SELECT
+    number, credit_reason AS text, coalesce(entered_by, execution_id) AS entered_by,
+    (created_at AT TIME ZONE 'Asia/Tokyo')::date AS entered_on
+FROM batch.invoice
+WHERE
+    tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'credit' AND status <> 'void'
+    AND currency = %(currency)s AND total = %(total)s
+    AND coalesce(entry_execution_id, execution_id) <> %(execution_id)s
+    AND (created_at AT TIME ZONE 'Asia/Tokyo')::date >= %(since)s
+ORDER BY created_at DESC, invoice_id ASC;
+
+-- name: recurring_yen
+-- The subtotals without one-off lines of the tenant's last finalised invoices, in yen at their own rates.
+SELECT
+    (
+        SELECT coalesce(sum((line.value ->> 'amount')::numeric), 0)
+        FROM jsonb_array_elements(invoice.content -> 'lines') AS line
+        WHERE line.value ->> 'kind' <> 'extra'
+    ) * rate.yen AS yen
+FROM batch.invoice
+CROSS JOIN
+    LATERAL (
+        SELECT
+            CASE invoice.currency
+                WHEN 'JPY' THEN 1
+                ELSE
+                    coalesce(
+                        invoice.content #>> '{yen_tax,yen_per_unit}', invoice.inputs #>> '{exchange_rate,yen_per_unit}'
+                    )::numeric
+            END AS yen
+    ) AS rate
+WHERE
+    invoice.tenant_id = %(tenant_id)s AND invoice.kind = 'invoice' AND invoice.status IN ('finalized', 'sent')
+    AND NOT invoice.credited AND jsonb_array_length(invoice.inputs -> 'parts') > 0 AND rate.yen IS NOT null
+ORDER BY invoice.period_start DESC
+LIMIT %(months)s;
+
+-- name: entered_yen
+-- What a person has entered for a tenant's month and nobody else has approved: typed lines at the newest rate, and credit notes
+-- at the rate of their invoice. Without a rate, the amount in yen is unknown.
+WITH entry AS (
+    SELECT
+        abs(extra.quantity * extra.unit_amount) * CASE extra.currency
+            WHEN 'JPY' THEN 1
+            ELSE (
+                SELECT rate.yen_per_unit FROM batch.exchange_rate AS rate
+                WHERE rate.currency = extra.currency
+                ORDER BY rate.rate_date DESC
+                LIMIT 1
+            )
+        END AS yen
+    FROM batch.extra_charge AS extra
+    WHERE
+        extra.tenant_id = %(tenant_id)s AND extra.charged_on BETWEEN %(period_start)s AND %(period_end)s
+        AND extra.entered_by = %(person)s AND extra.carries_invoice_id IS null
+        AND coalesce(extra.approved_by, extra.entered_by) = extra.entered_by
+    UNION ALL
+    SELECT abs(credit.yen_total) AS yen
+    FROM batch.invoice AS credit
+    WHERE
+        credit.tenant_id = %(tenant_id)s AND credit.period_start = %(period_start)s AND credit.kind = 'credit'
+        AND credit.status <> 'void' AND credit.entered_by = %(person)s
+        AND coalesce(credit.approved_by, credit.entered_by) = credit.entered_by
+)
+
+SELECT coalesce(sum(entry.yen), 0) AS yen, coalesce(bool_or(entry.yen IS null), false) AS is_unknown
+FROM entry;
+
+-- name: hold_line
+UPDATE batch.extra_charge SET waits = true
+WHERE extra_charge_id = %(extra_charge_id)s;
+
+-- name: hold_credit
+UPDATE batch.invoice SET hold_reason = %(hold_reason)s
+WHERE invoice_id = %(invoice_id)s AND kind = 'credit' AND status = 'draft';
+
+-- name: waiting_credits
+-- The credit notes of an invoice that wait for an approval, in the order in which they were entered.
+SELECT invoice_id, entered_by, credit_reason, content
+FROM batch.invoice
+WHERE credits_invoice_id = %(invoice_id)s AND kind = 'credit' AND status = 'draft'
+ORDER BY created_at, invoice_id;
+
+-- name: renew_credit
+-- The credit note that is issued belongs to the run that approves it.
+UPDATE batch.invoice SET content = %(content)s, execution_id = %(execution_id)s
+WHERE invoice_id = %(invoice_id)s AND kind = 'credit' AND status = 'draft';
+
+-- name: drop_credits
+UPDATE batch.invoice SET status = 'void', void_reason = %(reason)s, voided_by = %(voided_by)s
+WHERE credits_invoice_id = any(%(invoice_ids)s) AND kind = 'credit' AND status = 'draft'
+RETURNING total, currency, credit_reason, entered_by;
+
+-- name: credit_entered_by_run
+SELECT number, status, hold_reason, entered_by
+FROM batch.invoice
+WHERE
+    tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'credit'
+    AND entry_execution_id = %(execution_id)s;
+
+-- name: credits_of_run
+-- The credit notes of the tenant's month that a run has approved, or dropped.
+SELECT number, status, total, currency, credit_reason, entered_by
+FROM batch.invoice
+WHERE
+    tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'credit'
+    AND (
+        (status IN ('finalized', 'sent') AND hold_reason IS NOT null AND execution_id = %(execution_id)s)
+        OR (status = 'void' AND voided_by = %(execution_id)s)
+    )
+ORDER BY finalized_at, length(number), number, invoice_id;
