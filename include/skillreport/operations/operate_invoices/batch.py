@@ -36,6 +36,7 @@ _WORK: Mapping[type[Operation], Callable[[Billing, Work, Any, str], UnitResult]]
     form.Void: invoices.void,
     form.Credit: invoices.credit,
     form.PartCredit: invoices.credit,
+    form.Correct: invoices.correct,
     form.StopLetter: letters.stop,
     form.SendLetter: letters.send,
     form.ExtraLine: one_off_lines.enter,
