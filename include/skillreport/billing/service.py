@@ -17,6 +17,7 @@ from include.skillreport.billing.accounting.files import forms_of
 from include.skillreport.billing.accounting.months import HandedOverMonth
 from include.skillreport.billing.accounting.readiness import NOTHING_ACCEPTED, Accepted
 from include.skillreport.billing.documents import archive
+from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts
 from include.skillreport.billing.documents.credit_note import CreditedPart
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
@@ -24,6 +25,7 @@ from include.skillreport.billing.inputs import ExtraCharge
 from include.skillreport.billing.ledger.correction import credit_invoice, void_invoice
 from include.skillreport.billing.ledger.entries import Entry, lock_entries
 from include.skillreport.billing.ledger.extra_charges import carry_difference, enter_line
+from include.skillreport.billing.ledger.revisions import correct_invoice
 from include.skillreport.billing.ledger.settlement import (
     Instructions,
     TenantSettlement,
@@ -43,12 +45,12 @@ _SQL = Statements(Path(__file__).parent)
 
 
 class Billing:
-    """Prices, finalises, voids and credits.
+    """Prices, finalises, corrects, voids and credits.
 
     A method with ``connection`` works in the caller's ``tenant_transaction``. Exception: ``write_documents`` opens its own transactions;
     call it after the commit. A method with ``platform`` acts as ``batch_platform``. ``month`` is any day of the month (Asia/Tokyo).
-    ``actor`` is the person or the run; it is saved with the invoice. With a sample price list or issuer, no invoice is finalised, voided
-    or credited. :raises BillingError: an invoice or its terms do not allow the step.
+    ``actor`` is the person or the run; it is saved with the invoice. With a sample price list or issuer, no invoice is finalised,
+    corrected, voided or credited. :raises BillingError: an invoice or its terms do not allow the step.
     """
 
     @cached_property
@@ -159,6 +161,29 @@ class Billing:
         """Let nobody else enter or approve anything for these tenants before the transaction ends. Before the locks of invoices."""
         months.keep_open(connection)
         lock_entries(connection, tenant_ids)
+
+    def correct(
+        self,
+        connection: psycopg.Connection,
+        stored: StoredInvoice,
+        texts: CorrectedTexts,
+        what: str,
+        *,
+        corrected_on: date,
+        entered_by: str,
+        execution_id: str,
+    ) -> Invoice:
+        """Make a corrected document (訂正) of an invoice, with the same number and amounts."""
+        return correct_invoice(
+            connection,
+            self.terms,
+            stored,
+            texts,
+            what,
+            corrected_on=corrected_on,
+            entered_by=entered_by,
+            execution_id=execution_id,
+        )
 
     def enter_line(
         self,

@@ -16,8 +16,7 @@ from typing import Any
 import pypdfium2
 
 from skill_batch.object_storage import object_store
-from include.skillreport.billing.documents.invoice import document_key
-from include.skillreport.billing.ledger.stored_invoice import stored_document
+from include.skillreport.billing.documents.invoice import file_key
 from include.skillreport.core.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -79,7 +78,7 @@ def read_archived(row: Mapping[str, Any]) -> bytes:
     :raises ArchivedFileError: the file is missing, too large or not the archived one, or the store cannot be read or hangs.
     """
     global _kept
-    key = document_key(stored_document(dict(row)), row["format"])
+    key = file_key(row["period_start"], row["number"], row["revision"], row["format"])
     if row["bytes"] > MOST_BYTES:
         raise ArchivedFileError(
             f"{key} は大きすぎるため開けません（{row['bytes']:,} バイト）。保存先から直接取得してください。"

@@ -35,6 +35,7 @@ KEPT_FOR_YEARS = frozenset(
         "invoice",
         "invoice_counter",
         "invoice_document",
+        "invoice_revision",
         "letter_file",
         "letter_stop",
         "overdue_reminder",

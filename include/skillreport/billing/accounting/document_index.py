@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 
 from include.skillreport.billing.accounting.csv_form import code_cell, text_cell, yen
 from include.skillreport.billing.accounting.detailed_list import KIND_LABELS, STATUS_LABELS, plain_amount
+from include.skillreport.billing.documents.invoice import revision_suffix
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.object_store import ObjectStore
 
@@ -45,6 +46,9 @@ INDEX_COLUMNS = (
     "PDF の SHA-256",
     "JSON",
     "JSON の SHA-256",
+    "版",
+    "訂正日",
+    "訂正の内容",
 )
 
 
@@ -54,12 +58,16 @@ def index_key(period_start: date) -> str:
 
 
 def index_cells(row: Mapping[str, Any]) -> list[str]:
-    """The cells of ``INDEX_COLUMNS`` from a row of the statement ``document_index``. A text never starts a formula."""
+    """The cells of ``INDEX_COLUMNS`` from a row of the statement ``document_index``. A text never starts a formula.
+
+    Each revision of a document has a row. The amount of a document that was corrected counts in the row of its newest revision.
+    """
     number = code_cell(row["number"])
+    file = f"{number}{revision_suffix(row['revision'])}"
     return [
         number,
         KIND_LABELS[row["kind"]],
-        "返還済" if row["credited"] else STATUS_LABELS[row["status"]],
+        _state(row),
         str(row["issued_on"]),
         str(row["period_start"]),
         str(row["period_end"]),
@@ -73,11 +81,20 @@ def index_cells(row: Mapping[str, Any]) -> list[str]:
         str(row["voided_on"] or ""),
         text_cell(row["void_reason"]),
         # A void document without a file was voided before its file was written.
-        f"{number}.pdf" if row["pdf_sha256"] else "",
+        f"{file}.pdf" if row["pdf_sha256"] else "",
         row["pdf_sha256"],
-        f"{number}.json" if row["json_sha256"] else "",
+        f"{file}.json" if row["json_sha256"] else "",
         row["json_sha256"],
+        str(row["revision"]),
+        str(row["corrected_on"] or ""),
+        text_cell(row["correction"]),
     ]
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    if row["is_corrected"]:
+        return "訂正前"
+    return "返還済" if row["credited"] else STATUS_LABELS[row["status"]]
 
 
 def write_index(platform: psycopg.Connection, period_start: date, store: ObjectStore) -> None:

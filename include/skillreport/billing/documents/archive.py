@@ -10,7 +10,7 @@ import psycopg
 
 from include.skillreport.billing.documents.invoice import document_key
 from include.skillreport.billing.documents.rendering import render_json, render_pdf
-from include.skillreport.billing.ledger.stored_invoice import stored_document
+from include.skillreport.billing.ledger.stored_invoice import letter_id, stored_document
 from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.core.execution.object_store import ObjectStore
 
@@ -33,7 +33,7 @@ def write_documents(
     *,
     largest_attachment: int,
 ) -> None:
-    """Write and record the missing files of the tenant's numbered invoices and credit notes of a month.
+    """Write and record the missing files of the tenant's numbered invoices and credit notes of a month, and of their revisions.
 
     Afterwards their letters can be sent, with a PDF of at most ``largest_attachment`` bytes. The same invoice gives the same bytes. If a
     run is killed before it records a file, the next run writes the file again.
@@ -46,6 +46,7 @@ def write_documents(
             {
                 "invoice_id": row["invoice_id"],
                 "tenant_id": tenant_id,
+                "revision": row["revision"],
                 "format": format_name,
                 "location": store.write(document_key(invoice, format_name), content),
                 "sha256": hashlib.sha256(content).hexdigest(),
@@ -57,7 +58,13 @@ def write_documents(
         with tenant_transaction(connection, [tenant_id]), connection.cursor() as cursor:
             cursor.executemany(_SQL["record_document"], written)
             pdf = next(document for document in written if document["format"] == "pdf")
-            _SQL.execute(cursor, "record_letter_file", **pdf, largest=largest_attachment)
+            _SQL.execute(
+                cursor,
+                "record_letter_file",
+                **pdf,
+                letter_id=letter_id(row["invoice_id"], row["revision"]),
+                largest=largest_attachment,
+            )
 
 
 def write_sample_documents(

@@ -78,6 +78,7 @@ def credit_note(
             "original_issued_on": original.issued_on,
             "reason": reason,
             "replaces": None,
+            "correction": None,
             "issued_on": None,
             "due_on": None,
             "lines": tuple(lines),

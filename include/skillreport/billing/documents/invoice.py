@@ -112,6 +112,14 @@ class DocumentReference(Document):
     issued_on: date
 
 
+class Correction(Document):
+    """A later revision (from 2 on) of a document: the day on which it was corrected, and what was corrected."""
+
+    revision: int
+    corrected_on: date
+    text: str
+
+
 class Invoice(Document):
     """An invoice or a credit note. A draft has no number, issue date or due date.
 
@@ -121,7 +129,7 @@ class Invoice(Document):
 
     ``subtotal`` is the sum of the lines' rounded amounts. With ``tax_included`` it includes the tax, otherwise the tax is added.
     ``remarks`` name the missing records, in the invoice's language. Without remarks, JSON omits the key, so older invoices keep their
-    bytes.
+    bytes. ``note`` is for the recipient, for example its order number. A corrected document has its ``correction``.
     """
 
     kind: InvoiceKind
@@ -149,6 +157,18 @@ class Invoice(Document):
     original_issued_on: Annotated[date | None, Field(exclude_if=is_default)] = None
     reason: Annotated[str | None, Field(exclude_if=is_default)] = None
     remaining_total: Annotated[Decimal | None, Field(exclude_if=is_default)] = None
+    note: Annotated[str | None, Field(exclude_if=is_default)] = None
+    correction: Annotated[Correction | None, Field(exclude_if=is_default)] = None
+
+    @property
+    def revision(self) -> int:
+        """The revision of the document: 1, or that of its correction."""
+        return self.correction.revision if self.correction else 1
+
+    @property
+    def file_name(self) -> str:
+        """The name of its files without the format: ``INV-2026-10-001``, or ``INV-2026-10-001-r2`` for revision 2."""
+        return f"{self.number}{revision_suffix(self.revision)}"
 
     def finalized(self, number: str | None, issued_on: date | None, due_on: date | None) -> Self:
         """The invoice with the values that finalising adds. A credit has no due date."""
@@ -156,5 +176,15 @@ class Invoice(Document):
 
 
 def document_key(invoice: Invoice, format_name: str) -> str:
-    """The key of a numbered document's file in the object store: ``invoices/2026-10/INV-2026-10-001.pdf``."""
-    return f"invoices/{invoice.period_start:%Y-%m}/{invoice.number}.{format_name}"
+    """The key of a numbered document's file in the object store."""
+    return file_key(invoice.period_start, str(invoice.number), invoice.revision, format_name)
+
+
+def file_key(period_start: date, number: str, revision: int, format_name: str) -> str:
+    """``invoices/2026-10/INV-2026-10-001.pdf``, and ``INV-2026-10-001-r2.pdf`` for revision 2."""
+    return f"invoices/{period_start:%Y-%m}/{number}{revision_suffix(revision)}.{format_name}"
+
+
+def revision_suffix(revision: int) -> str:
+    """What the names of files and the ids of letters of a later revision end with: ``-r2``."""
+    return f"-r{revision}" if revision > 1 else ""

@@ -134,6 +134,13 @@ def _printed(invoice: Invoice) -> dict[str, Any]:
         "replaces": invoice.replaces
         and _reference(invoice.replaces.number, invoice.replaces.issued_on, notation),
         "reason": invoice.reason,
+        "note": invoice.note,
+        "correction": invoice.correction
+        and {
+            "revision": str(invoice.correction.revision),
+            "corrected_on": notation.day(invoice.correction.corrected_on),
+            "text": invoice.correction.text,
+        },
         "issued_on": invoice.issued_on and notation.day(invoice.issued_on),
         "due_on": invoice.due_on and notation.day(invoice.due_on),
         "period": notation.span(invoice.period_start, invoice.period_end),

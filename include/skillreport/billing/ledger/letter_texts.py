@@ -38,6 +38,12 @@ def document_letter(
     texts = _TEXTS[document.language]
     kind = "credit" if document.kind is InvoiceKind.CREDIT else "invoice"
     values = _values(document)
+    if document.correction:
+        kind = "corrected"
+        values |= {
+            "corrected": document.correction.text,
+            "corrected_on": NOTATIONS[document.language].day(document.correction.corrected_on),
+        }
     parts = [texts[f"{kind}_body"].format(**values)]
     if document.remaining_total:
         parts.append(texts["still_valid"].format(**values))
@@ -138,6 +144,16 @@ _TEXTS = {
         "請求書番号: {number}\n"
         "ご請求金額（税込）: {total}\n"
         "お支払期限: {due}\n",
+        "corrected_subject": "【{issuer}】【訂正】{month}分 ご請求書 {number}",
+        "corrected_body": "{recipient} 御中\n\n"
+        "{month}分の請求書（{issued} 発行）を訂正しました。番号と金額は変わりません。\n\n"
+        "請求書番号: {number}\n"
+        "訂正日: {corrected_on}\n"
+        "訂正の内容: {corrected}\n"
+        "ご請求金額（税込）: {total}\n"
+        "お支払期限: {due}\n\n"
+        "訂正前の請求書をお持ちの場合は、今後はこの請求書をご利用ください。"
+        "お支払いがお済みの場合、あらためてのお支払いは不要です。\n",
         "credit_subject": "【{issuer}】返還請求書 {number}（請求書 {original}）",
         "credit_body": "{recipient} 御中\n\n"
         "{month}分のご請求について、返還請求書を発行しました。\n\n"
@@ -184,6 +200,16 @@ _TEXTS = {
         "Invoice number: {number}\n"
         "Amount due: {total}\n"
         "Due date: {due}\n",
+        "corrected_subject": "[{issuer}] Corrected invoice {number} for {month}",
+        "corrected_body": "Dear {recipient},\n\n"
+        "We have corrected your invoice for {month} of {issued}. Its number and its amounts have not changed.\n\n"
+        "Invoice number: {number}\n"
+        "Corrected on: {corrected_on}\n"
+        "Correction: {corrected}\n"
+        "Amount due: {total}\n"
+        "Due date: {due}\n\n"
+        "If you have the invoice from before the correction, please use this one from now on. "
+        "If you have already paid, no further payment is due.\n",
         "credit_subject": "[{issuer}] Credit note {number} for invoice {original}",
         "credit_body": "Dear {recipient},\n\n"
         "We have issued a credit note for {month}.\n\n"

@@ -21,6 +21,7 @@ from include.skillreport.billing.ledger.letter_texts import Letter, PdfDelivery,
 from include.skillreport.billing.ledger.stored_invoice import (
     StoredInvoice,
     invoice_label,
+    letter_id,
     lock_invoice,
     require_live,
 )
@@ -96,7 +97,7 @@ def queue_letters(
         letter = document_letter(
             document, delivery, terms.settings.invoice_link, is_original_unsent=is_original_unsent
         )
-        letters.append(letter_row(_letter_id(invoice_id), document, contact, letter))
+        letters.append(letter_row(letter_id(invoice_id, document.revision), document, contact, letter))
     insert_letters(connection, letters, leaves_on)
 
 
@@ -116,10 +117,15 @@ def queue_void_letters(
 
 
 def withdraw_letters(connection: psycopg.Connection, invoice_ids: Iterable[str]) -> set[str]:
-    """Withdraw the letters that are not sent yet. Returns the ids of their invoices. The customer may have received all other letters."""
-    by_letter = {_letter_id(invoice_id): invoice_id for invoice_id in invoice_ids}
-    withdrawn = _SQL.column(connection, "withdraw_letters", notification_ids=list(by_letter))
-    return {by_letter[letter_id] for letter_id in withdrawn}
+    """Withdraw the letters that are not sent yet, also about corrected documents. Returns the ids of the invoices without another letter.
+
+    The customer may have received the letters about all other invoices.
+    """
+    by_letter = {letter_id(invoice_id, 1): invoice_id for invoice_id in invoice_ids}
+    revisions = _SQL.rows(connection, "letter_revisions", invoice_ids=list(by_letter.values()))
+    by_letter |= {letter_id(row["invoice_id"], row["revision"]): row["invoice_id"] for row in revisions}
+    withdrawn = set(_SQL.column(connection, "withdraw_letters", notification_ids=list(by_letter)))
+    return {*by_letter.values()} - {by_letter[letter] for letter in by_letter.keys() - withdrawn}
 
 
 def stop_letter(
@@ -127,12 +133,16 @@ def stop_letter(
 ) -> bool:
     """Stop the letter of an invoice before it leaves; returns whether it was not stopped yet. A void then leaves no trace at the customer.
 
-    :raises BillingError: the invoice has no letter, or its letter has left.
+    :raises BillingError: the invoice has no letter, is void or credited, or its letter has left.
     """
+    # A concurrent correction has replaced the letter.
+    stored = lock_invoice(connection, stored)
+    require_live(stored)
     _require_letter(stored)
-    if not withdraw_letters(connection, [stored.invoice_id]):
+    newest = letter_id(stored.invoice_id, stored.invoice.revision)
+    if not _SQL.column(connection, "withdraw_letters", notification_ids=[newest]):
         raise _has_left(
-            stored, "止められません。誤りがあれば「請求書の取消」か「返還請求書の発行」を使ってください"
+            stored, "止められません。誤りがあれば「訂正」「請求書の取消」「返還請求書の発行」を使ってください"
         )
     new = _SQL.column(
         connection,
@@ -167,15 +177,21 @@ def send_letter(
     if left < min(terms.settings.due_least_days, (due_on - leaves_on).days) and not accepts_near_due:
         raise BillingError(
             "DUE_TOO_NEAR",
-            f"{invoice_label(stored.invoice.number)}の支払期限 {due_on} まで {left} 日です。「取消して再発行」で期限を新しくするか、"
+            f"{invoice_label(stored.invoice.number)}の支払期限 {due_on} まで {left} 日です。「訂正」で新しい支払期限にするか、"
             "そのまま送るなら「期限が近くても送る」（accept_near_due）を選んでください",
         )
-    letter = {"tenant_id": stored.tenant_id, "notification_id": _letter_id(stored.invoice_id)}
+    newest = letter_id(stored.invoice_id, stored.invoice.revision)
+    letter = {"tenant_id": stored.tenant_id, "notification_id": newest}
     _SQL.execute(connection, "forget_withdrawn_message", **letter)
     if not _SQL.column(connection, "release_letter", **letter, scheduled_at=naive_utc(sending_time(today))):
         raise _has_left(
             stored, "もう一度は送れません。届いていなければ、ボードの「通知」から再送してください"
         )
+    forget_stop(connection, stored)
+
+
+def forget_stop(connection: psycopg.Connection, stored: StoredInvoice) -> None:
+    """The letter of an invoice is not stopped any more."""
     _SQL.execute(connection, "delete_letter_stop", invoice_id=stored.invoice_id)
 
 
@@ -199,15 +215,11 @@ def letter_kinds(connection: psycopg.Connection, letter_ids: Sequence[str]) -> d
     """The kind (``contract_letters``) of each letter of the transaction's tenants, by its id in ``HIS_NotificationLog``."""
     credit_notes = set(_SQL.column(connection, "credit_note_letters", letter_ids=list(letter_ids)))
     return {
-        letter_id: CREDIT_NOTE
-        if letter_id in credit_notes
-        else next((kind for prefix, kind in _KINDS.items() if letter_id.startswith(prefix)), INVOICE)
-        for letter_id in letter_ids
+        letter: CREDIT_NOTE
+        if letter in credit_notes
+        else next((kind for prefix, kind in _KINDS.items() if letter.startswith(prefix)), INVOICE)
+        for letter in letter_ids
     }
-
-
-def _letter_id(invoice_id: str) -> str:
-    return f"invoice-{invoice_id}"
 
 
 def letter_row(
@@ -232,7 +244,7 @@ def letter_row(
         "recipient_address": contact.email,
         "subject": letter.subject,
         "message_body": letter.body,
-        "file_name": f"{kind}-{document.number}.pdf" if is_attached else None,
+        "file_name": f"{kind}-{document.file_name}.pdf" if is_attached else None,
         "object_key": document_key(document, "pdf") if is_attached else None,
         "attached_text": letter.attached_text,
         "unattached_text": letter.unattached_text,

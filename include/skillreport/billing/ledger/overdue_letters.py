@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from include.skillreport.billing.documents.invoice import revision_suffix
 from include.skillreport.billing.ledger.letter_texts import reminder_letter
 from include.skillreport.billing.ledger.letters import (
     BillingContact,
@@ -82,7 +83,7 @@ def queue_reminders(
             balance["amount"] -= row["open_amount"]
         if days is None:
             continue
-        notification_id = f"reminder-{row['invoice_id']}-{days}"
+        notification_id = f"reminder-{row['invoice_id']}-{days}{revision_suffix(row['revision'])}"
         if problem:
             reminders.append(Reminder(row["tenant_id"], notification_id, problem=problem))
             continue
@@ -163,6 +164,7 @@ def _queue(
         invoice_id=row["invoice_id"],
         tenant_id=row["tenant_id"],
         days=days,
+        revision=row["revision"],
         queued_on=today,
         open_amount=row["open_amount"],
         execution_id=execution_id,

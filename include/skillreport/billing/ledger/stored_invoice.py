@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.documents.invoice import Invoice, revision_suffix
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs
 from include.skillreport.billing.periods import Period
@@ -22,11 +22,11 @@ _SQL = Statements(Path(__file__).parents[1])
 
 @dataclass(frozen=True)
 class StoredInvoice:
-    """An invoice or credit note of the database. ``inputs`` are the values from which the invoice was calculated.
+    """An invoice or credit note of the database, with its newest document. ``inputs`` are the values from which the invoice was calculated.
 
     ``credited``: credited in full. ``credited_total`` is the sum of its credit notes, tax included. ``is_carried``: one-off lines carry a
-    difference of it into later months. ``leaves_on`` is the planned day of its letter; None: it has no letter. ``open_amount`` is what is
-    left to pay, negative if the customer has paid too much.
+    difference of it into later months. ``leaves_on`` is the planned day of the newest document's letter; None: it has no letter.
+    ``open_amount`` is what is left to pay, negative if the customer has paid too much.
     """
 
     invoice_id: str
@@ -98,6 +98,11 @@ def require_live(stored: StoredInvoice) -> None:
 def stored_document(row: dict[str, Any]) -> Invoice:
     """The document of an invoice row: its content with the number and the dates that finalising adds."""
     return Invoice.model_validate(row["content"]).finalized(row["number"], row["issued_on"], row["due_on"])
+
+
+def letter_id(invoice_id: str, revision: int) -> str:
+    """The id of the letter about a document in ``HIS_NotificationLog``."""
+    return f"invoice-{invoice_id}{revision_suffix(revision)}"
 
 
 def invoice_label(number: str | None) -> str:

@@ -136,23 +136,42 @@ VALUES (%(month)s, %(handed_over_by)s, %(execution_id)s, %(files)s, %(changes)s)
 RETURNING month, handed_over_at, handed_over_by, execution_id, files, changes;
 
 -- name: document_index
--- Runs across tenants, as batch_platform. All numbered documents of a billing month, including void ones with their amounts.
+-- Runs across tenants, as batch_platform. All numbered documents of a billing month and their revisions, including void ones
+-- with their amounts.
 SELECT
     invoice.number, invoice.kind, invoice.status, invoice.credited, invoice.issued_on, invoice.period_start,
-    invoice.period_end, invoice.total, invoice.currency, invoice.yen_total, invoice.counterparty,
+    invoice.period_end, invoice.total, invoice.currency, invoice.yen_total,
+    document.counterparty,
     invoice.content ->> 'tenant_code' AS tenant_code,
     original.number AS original_number,
     invoice.content #>> '{replaces,number}' AS replaced_number,
     (invoice.voided_at AT TIME ZONE 'Asia/Tokyo')::date AS voided_on,
     invoice.void_reason,
     coalesce(pdf.sha256, '') AS pdf_sha256,
-    coalesce(json.sha256, '') AS json_sha256
+    coalesce(json.sha256, '') AS json_sha256,
+    document.revision,
+    document.corrected_on,
+    document.correction,
+    exists(
+        SELECT FROM batch.invoice_revision AS later
+        WHERE later.invoice_id = invoice.invoice_id AND later.revision > document.revision
+    ) AS is_corrected
 FROM batch.invoice
+CROSS JOIN
+    LATERAL (
+        SELECT 1 AS revision, invoice.counterparty, null::date AS corrected_on, null AS correction
+        UNION ALL
+        SELECT corrected.revision, corrected.counterparty, corrected.corrected_on, corrected.reason AS correction
+        FROM batch.invoice_revision AS corrected
+        WHERE corrected.invoice_id = invoice.invoice_id
+    ) AS document
 LEFT JOIN batch.invoice AS original ON invoice.credits_invoice_id = original.invoice_id
-LEFT JOIN batch.invoice_document AS pdf ON invoice.invoice_id = pdf.invoice_id AND pdf.format = 'pdf'
-LEFT JOIN batch.invoice_document AS json ON invoice.invoice_id = json.invoice_id AND json.format = 'json'
+LEFT JOIN batch.invoice_document AS pdf
+    ON invoice.invoice_id = pdf.invoice_id AND document.revision = pdf.revision AND pdf.format = 'pdf'
+LEFT JOIN batch.invoice_document AS json
+    ON invoice.invoice_id = json.invoice_id AND document.revision = json.revision AND json.format = 'json'
 WHERE invoice.period_start = %(period_start)s AND invoice.number IS NOT null
-ORDER BY invoice.kind DESC, length(invoice.number) ASC, invoice.number ASC;
+ORDER BY invoice.kind DESC, length(invoice.number) ASC, invoice.number ASC, document.revision ASC;
 
 -- name: open_invoices
 -- Runs across tenants, as batch_platform.

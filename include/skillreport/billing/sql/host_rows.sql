@@ -30,7 +30,7 @@ SELECT
     (invoice.content ->> 'tax')::numeric AS tax_amount,
     invoice.total AS total_amount,
     invoice.currency AS currency_code,
-    ((invoice.content -> 'lines') || coalesce(remarks.entries, '[]'))::text AS usage_details,
+    (coalesce(newest.lines, invoice.content -> 'lines') || coalesce(remarks.entries, '[]'))::text AS usage_details,
     CASE
         WHEN invoice.marked_paid THEN 'PAID'
         WHEN invoice.status = 'draft' THEN 'CALCULATED'
@@ -79,6 +79,14 @@ CROSS JOIN
         SELECT jsonb_agg(jsonb_build_object('kind', 'remark', 'description', remark.text) ORDER BY remark.position) AS entries
         FROM jsonb_array_elements_text(invoice.content -> 'remarks') WITH ORDINALITY AS remark (text, position)
     ) AS remarks
+LEFT JOIN LATERAL (
+    -- The lines with their corrected texts. Their amounts are those of the invoice.
+    SELECT corrected.content -> 'lines' AS lines
+    FROM batch.invoice_revision AS corrected
+    WHERE corrected.invoice_id = invoice.invoice_id
+    ORDER BY corrected.revision DESC
+    LIMIT 1
+) AS newest ON true
 LEFT JOIN LATERAL (
     SELECT
         '返還請求書 ' || string_agg(

@@ -12,12 +12,15 @@ LIMIT 1;
 SELECT EXISTS (SELECT FROM batch.tenant) OR EXISTS (SELECT FROM batch.invoice);
 
 -- name: find_invoice
--- Find an invoice by its number, by its id, or as the live invoice of a tenant's month.
+-- Find an invoice by its number, by its id, or as the live invoice of a tenant's month, with its newest document.
 SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.period_start, invoice.status, invoice.number,
-    invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.content, invoice.inputs, invoice.input_hash, invoice.credited,
-    invoice.credited_total, invoice.paid_total, invoice.fee_total, invoice.written_off_total, invoice.open_amount,
-    invoice.hold_reason,
+    invoice.issued_on,
+    CASE WHEN newest.revision IS null THEN invoice.leaves_on ELSE newest.leaves_on END AS leaves_on,
+    invoice.due_on,
+    coalesce(newest.content, invoice.content) AS content,
+    invoice.inputs, invoice.input_hash, invoice.credited, invoice.credited_total, invoice.paid_total, invoice.fee_total,
+    invoice.written_off_total, invoice.open_amount, invoice.hold_reason,
     exists(
         SELECT FROM batch.extra_charge AS carried
         WHERE carried.carries_invoice_id = invoice.invoice_id
@@ -27,6 +30,13 @@ SELECT
         WHERE billing.id = invoice.invoice_id
     ), false) AS is_paid
 FROM batch.invoice
+LEFT JOIN LATERAL (
+    SELECT corrected.revision, corrected.content, corrected.leaves_on
+    FROM batch.invoice_revision AS corrected
+    WHERE corrected.invoice_id = invoice.invoice_id
+    ORDER BY corrected.revision DESC
+    LIMIT 1
+) AS newest ON true
 WHERE
     invoice.number = %(number)s
     OR invoice.invoice_id = %(invoice_id)s
@@ -181,3 +191,25 @@ RETURNING invoice_id;
 -- name: mark_credited
 UPDATE batch.invoice SET credited_total = %(credited_total)s, credited = %(is_credited)s
 WHERE invoice_id = %(invoice_id)s AND NOT credited;
+
+-- name: find_revision_by_execution
+-- The number of the invoice of a tenant's month that a run has corrected.
+SELECT invoice.number
+FROM batch.invoice
+INNER JOIN batch.invoice_revision AS corrected ON invoice.invoice_id = corrected.invoice_id
+WHERE
+    invoice.tenant_id = %(tenant_id)s AND invoice.period_start = %(period_start)s
+    AND corrected.execution_id = %(execution_id)s;
+
+-- name: insert_revision
+INSERT INTO batch.invoice_revision (
+    invoice_id, revision, tenant_id, content, due_on, earlier_due_on, corrected_on, reason, entered_by, execution_id, leaves_on
+)
+VALUES (
+    %(invoice_id)s, %(revision)s, %(tenant_id)s, %(content)s, %(due_on)s, %(earlier_due_on)s, %(corrected_on)s, %(reason)s,
+    %(entered_by)s, %(execution_id)s, %(leaves_on)s
+);
+
+-- name: move_due_date
+UPDATE batch.invoice SET due_on = %(due_on)s
+WHERE invoice_id = %(invoice_id)s AND due_on <> %(due_on)s;

@@ -77,6 +77,12 @@ SELECT
 FROM letter
 ON CONFLICT (id) DO NOTHING;
 
+-- name: letter_revisions
+-- The corrected documents of invoices. Each has its own letter.
+SELECT invoice_id, revision
+FROM batch.invoice_revision
+WHERE invoice_id = any(%(invoice_ids)s);
+
 -- name: withdraw_letters
 -- Withdraw the letters that wait, and return them. The lock on a message prevents a sender from claiming it at this moment. A
 -- message that a sender has claimed, or that may have arrived, is not withdrawn.

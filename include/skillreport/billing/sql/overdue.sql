@@ -23,16 +23,26 @@ FOR UPDATE;
 -- name: load_overdue
 -- Without invoices that the application marks as PAID, and without those of the stop list.
 SELECT
-    invoice.invoice_id, invoice.tenant_id, invoice.content, invoice.number, invoice.issued_on, invoice.due_on, invoice.currency,
+    invoice.invoice_id, invoice.tenant_id, coalesce(newest.content, invoice.content) AS content, invoice.number,
+    coalesce(newest.revision, 1) AS revision, invoice.issued_on, invoice.due_on, invoice.currency,
     invoice.open_amount,
     array(
+        -- Earlier reminders are about an earlier due date, which a correction has moved.
         SELECT known.days FROM batch.overdue_reminder AS known
-        WHERE known.invoice_id = invoice.invoice_id
+        WHERE known.invoice_id = invoice.invoice_id AND known.queued_on > invoice.due_on
     ) AS queued_days,
     pdf.sha256,
     pdf.bytes
 FROM batch.invoice
-LEFT JOIN batch.invoice_document AS pdf ON invoice.invoice_id = pdf.invoice_id AND pdf.format = 'pdf'
+LEFT JOIN LATERAL (
+    SELECT corrected.revision, corrected.content
+    FROM batch.invoice_revision AS corrected
+    WHERE corrected.invoice_id = invoice.invoice_id
+    ORDER BY corrected.revision DESC
+    LIMIT 1
+) AS newest ON true
+LEFT JOIN batch.invoice_document AS pdf
+    ON invoice.invoice_id = pdf.invoice_id AND coalesce(newest.revision, 1) = pdf.revision AND pdf.format = 'pdf'
 WHERE
     invoice.invoice_id = any(%(invoice_ids)s)
     AND NOT EXISTS (
@@ -61,11 +71,11 @@ WHERE
 GROUP BY invoice.tenant_id, invoice.currency;
 
 -- name: queue_reminder
-INSERT INTO batch.overdue_reminder (tenant_id, invoice_id, days, queued_on, open_amount, execution_id)
-VALUES (%(tenant_id)s, %(invoice_id)s, %(days)s, %(queued_on)s, %(open_amount)s, %(execution_id)s);
+INSERT INTO batch.overdue_reminder (tenant_id, invoice_id, days, revision, queued_on, open_amount, execution_id)
+VALUES (%(tenant_id)s, %(invoice_id)s, %(days)s, %(revision)s, %(queued_on)s, %(open_amount)s, %(execution_id)s);
 
 -- name: reminder_ids
-SELECT format('reminder-%%s-%%s', invoice_id, days)
+SELECT format('reminder-%%s-%%s', invoice_id, days) || CASE WHEN revision > 1 THEN format('-r%%s', revision) ELSE '' END
 FROM batch.overdue_reminder
 WHERE invoice_id = any(%(invoice_ids)s);
 

@@ -38,6 +38,7 @@ _WORK: Mapping[type[Operation], Callable[[Billing, Work, Any, str], UnitResult]]
     form.Credit: invoices.credit,
     form.PartCredit: invoices.credit,
     form.DropCredit: invoices.drop,
+    form.Correct: invoices.correct,
     form.StopLetter: letters.stop,
     form.SendLetter: letters.send,
     form.ExtraLine: one_off_lines.enter,

@@ -24,6 +24,7 @@ from include.skillreport.operations.form import (
     OperationForm,
     refusal,
 )
+from include.skillreport.operations.operate_invoices import correction_fields
 
 FORM = OperationForm(OPERATE_INVOICES)
 
@@ -339,6 +340,36 @@ class BillAgain(TenantOperation):
 
     reason: Reason
     allow_incomplete: AllowIncomplete = False
+
+
+@FORM.add("correct", "訂正")
+class Correct(TenantOperation):
+    """番号と金額を変えずに、宛名、明細の内容、備考、支払期限を訂正した請求書を作り、客先に送ります。入金の前でも後でも使えます。
+    前の書類も残ります。テナントは 1 件だけ指定します。"""
+
+    because = "訂正の内容は請求書ごとに違います。"
+    takes_former = True
+
+    correction: correction_fields.CorrectedWhat
+    recipient_name: correction_fields.RecipientName = ""
+    recipient_department: correction_fields.RecipientDepartment = ""
+    recipient_postal_code: correction_fields.RecipientPostalCode = ""
+    recipient_address: correction_fields.RecipientAddress = ""
+    line_texts: correction_fields.LineTexts = ()
+    note: correction_fields.DocumentNote = ""
+    due_on: correction_fields.DueOn | None = None
+
+    def check(self, today: date, /) -> None:
+        super().check(today)
+        optional = self.fields(required=False)
+        if not any(getattr(self, name) for name in optional):
+            titles = "、".join(f"「{field.title}」" for field in optional.values())
+            raise refusal(f"操作「{self.title}」では {titles} のどれかに、新しい内容を書いてください。")
+        if self.due_on and not today <= self.due_on <= today + _LONGEST_AHEAD:
+            raise refusal(
+                f"「支払期限」（due_on）の {self.due_on} は使えません。{today} から {today + _LONGEST_AHEAD} までの日を"
+                "指定してください。"
+            )
 
 
 class LetterOperation(TenantOperation):

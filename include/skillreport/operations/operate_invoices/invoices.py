@@ -1,12 +1,14 @@
-"""Operations on the month's invoice of a tenant: explain, void and credit it, approve and drop credits, and carry its difference."""
+"""Operations on the month's invoice of a tenant: explain, void, credit and correct it, approve and drop credits, and carry a difference."""
 
 from __future__ import annotations
 
+from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts
 from include.skillreport.billing.documents.credit_note import CreditedPart
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import already_voided
 from include.skillreport.billing.ledger.entries import credit_text
 from include.skillreport.billing.ledger.letters import load_contacts
+from include.skillreport.billing.ledger.revisions import already_corrected
 from include.skillreport.billing.ledger.stored_invoice import invoice_of_month
 from include.skillreport.billing.ledger.waiting_credits import (
     credits_of_run,
@@ -118,6 +120,33 @@ def drop(_: Billing, work: Work, entered: form.DropCredit, tenant_id: str) -> Un
         len(dropped),
         notes=tuple(f"承認待ちの返還{text}を取り下げました" for text in dropped),
     )
+
+
+def correct(billing: Billing, work: Work, entered: form.Correct, tenant_id: str) -> UnitResult:
+    """Make a corrected document of the invoice. A second attempt of the run changes nothing."""
+    run, period = work.run, Period.month_of(work.run.business_date)
+    done = already_corrected(work.connection, tenant_id, period, run.execution_id)
+    if not done:
+        stored = invoice_of_month(work.connection, tenant_id, period)
+        billing.correct(
+            work.connection,
+            stored,
+            CorrectedTexts(
+                name=entered.recipient_name,
+                department=entered.recipient_department,
+                postal_code=entered.recipient_postal_code,
+                address=entered.recipient_address,
+                lines={line.position: line.text for line in entered.line_texts},
+                note=entered.note,
+                due_on=entered.due_on,
+            ),
+            entered.correction,
+            corrected_on=run.run_date,
+            entered_by=run.person,
+            execution_id=run.execution_id,
+        )
+        done = [str(stored.invoice.number)]
+    return _document(work, tenant_id, "corrected", done[0])
 
 
 def carry(billing: Billing, work: Work, _: form.Carry, tenant_id: str) -> UnitResult:

@@ -96,7 +96,8 @@ FROM batch.usage_warning;
 -- Invoices and credit notes with their printed content, without the recipient's address and the inputs. tenant_code: the printed
 -- one. state: the batches never set the status sent, so it counts as finalized. is_paid: with a recorded payment, or PAID in the
 -- application. is_carried: one-off lines carry a difference of it into later months. is_closed: its
--- month has no invoice or draft any more, and is billed again only by name.
+-- month has no invoice or draft any more, and is billed again only by name. content and leaves_on are those of the newest
+-- revision; counterparty is the first document's.
 CREATE VIEW batch.board_invoice AS
 SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.period_start, invoice.period_end, invoice.status,
@@ -110,10 +111,36 @@ SELECT
         WHEN invoice.total = 0 THEN 'zero'
         ELSE 'finalized'
     END AS state,
-    invoice.number, invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.booked_on, invoice.currency, invoice.total,
+    invoice.number, invoice.issued_on,
+    CASE
+        WHEN
+            EXISTS (
+                SELECT FROM batch.invoice_revision AS corrected
+                WHERE corrected.invoice_id = invoice.invoice_id
+            )
+            THEN (
+                SELECT newest.leaves_on FROM batch.invoice_revision AS newest
+                WHERE newest.invoice_id = invoice.invoice_id
+                ORDER BY newest.revision DESC
+                LIMIT 1
+            )
+        ELSE invoice.leaves_on
+    END AS leaves_on,
+    invoice.due_on, invoice.booked_on, invoice.currency, invoice.total,
     invoice.yen_total, invoice.counterparty,
     invoice.content ->> 'tenant_code' AS tenant_code,
-    jsonb_set(invoice.content, '{recipient,email}', 'null') AS content,
+    jsonb_set(
+        coalesce(
+            (
+                SELECT newest.content FROM batch.invoice_revision AS newest
+                WHERE newest.invoice_id = invoice.invoice_id
+                ORDER BY newest.revision DESC
+                LIMIT 1
+            ),
+            invoice.content
+        ),
+        '{recipient,email}', 'null'
+    ) AS content,
     invoice.input_hash, invoice.hold_reason, invoice.approved_by,
     invoice.credits_invoice_id, invoice.credit_reason, invoice.credited, invoice.credited_total, invoice.paid_total,
     invoice.fee_total, invoice.written_off_total, invoice.marked_paid, invoice.execution_id, invoice.created_at,
@@ -153,8 +180,14 @@ FROM batch.invoice AS credit
 WHERE credit.kind = 'credit' AND credit.status = 'draft';
 
 CREATE VIEW batch.board_document AS
-SELECT invoice_id, tenant_id, format, location, sha256, bytes, written_at
+SELECT invoice_id, tenant_id, revision, format, location, sha256, bytes, written_at
 FROM batch.invoice_document;
+
+-- The corrected documents of invoices, without their content.
+CREATE VIEW batch.board_invoice_revision AS
+SELECT
+    tenant_id, invoice_id, revision, counterparty, due_on, corrected_on, reason, entered_by, entered_at, execution_id
+FROM batch.invoice_revision;
 
 CREATE VIEW batch.board_letter_stop AS
 SELECT tenant_id, invoice_id, reason, entered_by, entered_at
@@ -172,7 +205,7 @@ SELECT
 FROM batch.adjustment;
 
 CREATE VIEW batch.board_reminder AS
-SELECT tenant_id, invoice_id, days, queued_on, open_amount
+SELECT tenant_id, invoice_id, days, revision, queued_on, open_amount
 FROM batch.overdue_reminder;
 
 CREATE VIEW batch.board_reminder_stop AS
@@ -312,6 +345,7 @@ batch.board_usage_warning,
 batch.board_invoice,
 batch.board_waiting_entry,
 batch.board_document,
+batch.board_invoice_revision,
 batch.board_payment,
 batch.board_adjustment,
 batch.board_reminder,

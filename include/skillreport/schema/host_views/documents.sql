@@ -20,17 +20,50 @@ SELECT
     invoice.content #>> '{replaces,number}' AS replaced_number,
     invoice.voided_at,
     invoice.void_reason,
+    1 AS revision,
+    null::date AS corrected_on,
+    null AS correction,
     document.format,
     document.location,
     document.sha256,
     document.bytes
 FROM batch.invoice
 LEFT JOIN batch.invoice AS original ON invoice.credits_invoice_id = original.invoice_id
-LEFT JOIN batch.invoice_document AS document ON invoice.invoice_id = document.invoice_id
-WHERE invoice.number IS NOT null;
+LEFT JOIN batch.invoice_document AS document ON invoice.invoice_id = document.invoice_id AND document.revision = 1
+WHERE invoice.number IS NOT null
+UNION ALL
+SELECT
+    invoice.number,
+    invoice.kind,
+    invoice.status,
+    invoice.credited,
+    invoice.issued_on AS transaction_date,
+    invoice.period_start,
+    invoice.period_end,
+    invoice.total AS amount,
+    invoice.currency,
+    invoice.yen_total,
+    corrected.counterparty,
+    corrected.content ->> 'tenant_code' AS tenant_code,
+    null AS original_number,
+    corrected.content #>> '{replaces,number}' AS replaced_number,
+    invoice.voided_at,
+    invoice.void_reason,
+    corrected.revision,
+    corrected.corrected_on,
+    corrected.reason AS correction,
+    document.format,
+    document.location,
+    document.sha256,
+    document.bytes
+FROM batch.invoice_revision AS corrected
+INNER JOIN batch.invoice ON corrected.invoice_id = invoice.invoice_id
+LEFT JOIN batch.invoice_document AS document
+    ON corrected.invoice_id = document.invoice_id AND corrected.revision = document.revision;
 GRANT SELECT ON batch.document_search TO batch_platform;
 COMMENT ON VIEW batch.document_search IS
-'One row per numbered document and file, or one without a file. A void document keeps its amount.';
+'One row per numbered document, revision (訂正) and file, or one without a file. A void document keeps its amount. '
+'The revisions of an invoice have the same amount, which counts once.';
 
 -- The entries of the books (booked_on, Asia/Tokyo): documents, voids, and adjustments of receivables. If the month of a document
 -- was handed over before the document was voided, the day of the void has a reversal. Otherwise the document counts as void.

@@ -64,7 +64,7 @@ SELECT
                 EXISTS (
                     SELECT FROM "HIS_TenantBilling" AS billing
                     WHERE
-                        billing.id = substring(notification.id FROM '^reminder-(.*)-[0-9]+$')
+                        billing.id = substring(notification.id FROM '^reminder-(.*)-[0-9]+(?:-r[0-9]+)?$')
                         AND upper(billing.billing_status) = 'PAID'
                 )
         ELSE false

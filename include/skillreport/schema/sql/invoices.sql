@@ -114,7 +114,7 @@ GRANT INSERT (
 ) ON batch.invoice TO batch_tenant;
 COMMENT ON TABLE batch.invoice IS
 'Invoices, credit notes and replacements. content is the document, inputs are its facts, input_hash is their SHA-256. '
-'A finalised row never changes.';
+'A finalised row never changes, except that its newest revision may move due_on.';
 COMMENT ON COLUMN batch.invoice.number IS 'INV-YYYY-MM-NNN or CRN-YYYY-MM-NNN, gapless per month; none for a total of 0';
 COMMENT ON COLUMN batch.invoice.leaves_on IS
 'The planned day on which the letter leaves (BATCH-019-01); null: no letter is sent';
@@ -163,15 +163,24 @@ BEGIN
         RETURN OLD;
     END IF;
     IF OLD.status <> 'draft' AND (
-        OLD.tenant_id, OLD.kind, OLD.period_start, OLD.period_end, OLD.number, OLD.issued_on, OLD.leaves_on, OLD.due_on,
-        OLD.accrued_on, OLD.booked_on, OLD.currency, OLD.total, OLD.content, OLD.inputs, OLD.input_hash, OLD.credits_invoice_id,
+        OLD.tenant_id, OLD.kind, OLD.period_start, OLD.period_end, OLD.number, OLD.issued_on, OLD.leaves_on, OLD.accrued_on,
+        OLD.booked_on, OLD.currency, OLD.total, OLD.content, OLD.inputs, OLD.input_hash, OLD.credits_invoice_id,
         OLD.finalized_at, OLD.hold_reason, OLD.approved_by, OLD.again_reason, OLD.execution_id
     ) IS DISTINCT FROM (
-        NEW.tenant_id, NEW.kind, NEW.period_start, NEW.period_end, NEW.number, NEW.issued_on, NEW.leaves_on, NEW.due_on,
-        NEW.accrued_on, NEW.booked_on, NEW.currency, NEW.total, NEW.content, NEW.inputs, NEW.input_hash, NEW.credits_invoice_id,
+        NEW.tenant_id, NEW.kind, NEW.period_start, NEW.period_end, NEW.number, NEW.issued_on, NEW.leaves_on, NEW.accrued_on,
+        NEW.booked_on, NEW.currency, NEW.total, NEW.content, NEW.inputs, NEW.input_hash, NEW.credits_invoice_id,
         NEW.finalized_at, NEW.hold_reason, NEW.approved_by, NEW.again_reason, NEW.execution_id
     ) THEN
         RAISE restrict_violation USING MESSAGE = format('invoice %s is %s and never changes', OLD.number, OLD.status);
+    END IF;
+    IF OLD.status <> 'draft' AND NEW.due_on IS DISTINCT FROM OLD.due_on AND coalesce(NEW.due_on <> (
+        SELECT newest.due_on FROM batch.invoice_revision AS newest
+        WHERE newest.invoice_id = OLD.invoice_id
+        ORDER BY newest.revision DESC
+        LIMIT 1
+    ), true) THEN
+        RAISE restrict_violation USING
+            MESSAGE = format('invoice %s is %s and is due as its newest revision says', OLD.number, OLD.status);
     END IF;
     IF NEW.invoice_id <> OLD.invoice_id OR (OLD.credited AND NOT NEW.credited) OR (NEW.credited AND NEW.status = 'void') THEN
         RAISE restrict_violation USING MESSAGE = format('invoice %s is credited, and neither void nor another', OLD.number);
@@ -278,15 +287,48 @@ CALL batch.make_tenant_table('batch.extra_charge_removal');
 COMMENT ON TABLE batch.extra_charge_removal IS
 'One-off lines that were removed from batch.extra_charge before an invoice had them; content is the removed row.';
 
+CREATE TABLE batch.invoice_revision (
+    invoice_id text NOT NULL REFERENCES batch.invoice,
+    revision integer NOT NULL CHECK (revision >= 2),
+    tenant_id text NOT NULL,
+    content jsonb NOT NULL,
+    counterparty text GENERATED ALWAYS AS (content #>> '{recipient,name}') STORED,
+    due_on date NOT NULL,
+    earlier_due_on date NOT NULL,
+    corrected_on date NOT NULL,
+    reason text NOT NULL CHECK (btrim(reason) <> ''),
+    entered_by text NOT NULL,
+    entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    execution_id text NOT NULL,
+    leaves_on date,
+    PRIMARY KEY (invoice_id, revision),
+    UNIQUE (invoice_id, execution_id)
+);
+-- The search by counterparty finds an invoice by its corrected name too.
+CREATE INDEX invoice_revision_by_counterparty ON batch.invoice_revision (counterparty text_pattern_ops);
+CALL batch.make_tenant_table('batch.invoice_revision');
+CREATE POLICY board ON batch.invoice_revision FOR SELECT TO batch_owner USING (true);
+-- A revision never changes. Another correction makes the next one.
+REVOKE UPDATE, DELETE ON batch.invoice_revision FROM batch_tenant, batch_platform;
+COMMENT ON TABLE batch.invoice_revision IS
+'Corrected documents (修正した適格請求書) of invoices with the same number and amounts. The first document is content of batch.invoice.';
+COMMENT ON COLUMN batch.invoice_revision.content IS 'The whole corrected document';
+COMMENT ON COLUMN batch.invoice_revision.earlier_due_on IS 'The due date of the revision before';
+COMMENT ON COLUMN batch.invoice_revision.corrected_on IS 'The day of the correction (Asia/Tokyo)';
+COMMENT ON COLUMN batch.invoice_revision.reason IS 'What was corrected, as printed on the document';
+COMMENT ON COLUMN batch.invoice_revision.leaves_on IS
+'The planned day on which its letter leaves (BATCH-019-01); null: no letter is sent';
+
 CREATE TABLE batch.invoice_document (
     invoice_id text NOT NULL REFERENCES batch.invoice,
     tenant_id text NOT NULL,
+    revision integer NOT NULL DEFAULT 1 CHECK (revision >= 1),
     format text NOT NULL CHECK (format IN ('pdf', 'json')),
     location text NOT NULL,
     sha256 text NOT NULL,
     bytes bigint NOT NULL,
     written_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (invoice_id, format)
+    PRIMARY KEY (invoice_id, revision, format)
 );
 CALL batch.make_tenant_table('batch.invoice_document');
 CREATE POLICY board ON batch.invoice_document FOR SELECT TO batch_owner USING (true);
@@ -323,7 +365,7 @@ CREATE TABLE batch.letter_stop (
 CALL batch.make_tenant_table('batch.letter_stop');
 CREATE POLICY board ON batch.letter_stop FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.letter_stop IS
-'Invoices whose letter was stopped before it left. Its row of HIS_NotificationLog is withdrawn.';
+'Invoices whose newest letter was stopped before it left. Its row of HIS_NotificationLog is withdrawn.';
 
 CREATE TABLE batch.accounting_month (
     month date PRIMARY KEY CHECK (extract(DAY FROM month) = 1),

@@ -57,16 +57,19 @@ CREATE TABLE batch.overdue_reminder (
     tenant_id text NOT NULL,
     invoice_id text NOT NULL REFERENCES batch.invoice,
     days integer NOT NULL CHECK (days > 0),
+    revision integer NOT NULL DEFAULT 1 CHECK (revision >= 1),
     queued_on date NOT NULL,
     open_amount numeric NOT NULL,
     execution_id text NOT NULL,
-    PRIMARY KEY (invoice_id, days)
+    PRIMARY KEY (invoice_id, days, revision)
 );
 CALL batch.make_tenant_table('batch.overdue_reminder');
 CREATE POLICY board ON batch.overdue_reminder FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.overdue_reminder IS
 'Reminders that were queued, each once; the letter in HIS_NotificationLog may be deleted earlier than this row.';
 COMMENT ON COLUMN batch.overdue_reminder.days IS 'Days after the due date, as in the setting billing.reminder_days';
+COMMENT ON COLUMN batch.overdue_reminder.revision IS
+'The revision of the invoice that the letter carries. After a later due date, the same days are reminded again.';
 
 CREATE TABLE batch.adjustment (
     adjustment_id text PRIMARY KEY,

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import psycopg
-from fastapi import APIRouter, HTTPException, Request, Response, status
+from fastapi import APIRouter, HTTPException, Query, Request, Response, status
 
 from skill_batch.board.access import RightsDep
 from skill_batch.board.archived_files import (
@@ -25,8 +25,8 @@ from skill_batch.board.pages.invoices import ACTIONS, is_live_invoice, possible_
 from skill_batch.board.rendering import HEADERS, render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.approvals.requests import HOLDS
-from include.skillreport.billing.documents.invoice import Invoice
-from include.skillreport.billing.ledger.stored_invoice import stored_document
+from include.skillreport.billing.documents.invoice import Invoice, revision_suffix
+from include.skillreport.billing.ledger.stored_invoice import letter_id, stored_document
 from include.skillreport.core.catalog import (
     APPROVE_INVOICES,
     NOTIFICATION_RETRY,
@@ -52,6 +52,8 @@ RESULTS = {
 
 Row = Mapping[str, Any]
 
+Revision = Annotated[int | None, Query(ge=1, le=9999)]
+
 
 @dataclass(frozen=True)
 class InvoicePage:
@@ -60,6 +62,7 @@ class InvoicePage:
     row: Row
     document: Invoice
     files: Sequence[Row]
+    revisions: Sequence[Row]
     payments: Sequence[Row]
     adjustments: Sequence[Row]
     credits: Sequence[Row]
@@ -112,12 +115,18 @@ def load_invoice(connection: psycopg.Connection[Any], invoice_id: str, today: da
     of_invoice = {"invoice_id": invoice_id}
     of_tenant = {"tenant_id": row["tenant_id"], **of_invoice}
     reminders = _SQL.rows(connection, "invoice_reminders", **of_invoice)
-    letter_ids = [f"invoice-{invoice_id}", f"void-{invoice_id}"]
-    letter_ids += [f"reminder-{invoice_id}-{reminder['days']}" for reminder in reminders]
+    revisions = _SQL.rows(connection, "invoice_revisions", **of_invoice)
+    letter_ids = [f"void-{invoice_id}"]
+    letter_ids += [letter_id(invoice_id, each) for each in (1, *(row["revision"] for row in revisions))]
+    letter_ids += [
+        f"reminder-{invoice_id}-{reminder['days']}{revision_suffix(reminder['revision'])}"
+        for reminder in reminders
+    ]
     return InvoicePage(
         row,
         stored_document(row),
-        _SQL.rows(connection, "invoice_files", **of_invoice, format=None),
+        _SQL.rows(connection, "invoice_files", **of_invoice, format=None, revision=None),
+        revisions,
         _SQL.rows(connection, "invoice_payments", **of_invoice),
         _SQL.rows(connection, "invoice_adjustments", **of_invoice),
         _SQL.rows(connection, "invoice_credits", **of_invoice),
@@ -165,9 +174,9 @@ def invoice_page(request: Request, rights: RightsDep, invoice_id: str) -> Respon
 
 
 @router.get("/invoices/{invoice_id}/sheets")
-def sheets(request: Request, rights: RightsDep, invoice_id: str) -> Response:
-    """The fragment with the images of the archived PDF's pages, or with the problem of the file."""
-    row = _file(request, rights, invoice_id, "pdf")
+def sheets(request: Request, rights: RightsDep, invoice_id: str, revision: Revision = None) -> Response:
+    """The fragment with the images of the archived PDF's pages, or with the problem of the file. Default: of the newest revision."""
+    row = _file(request, rights, invoice_id, "pdf", revision)
     problem, count = "", 0
     try:
         count = count_sheets(read_archived(row))
@@ -179,6 +188,7 @@ def sheets(request: Request, rights: RightsDep, invoice_id: str) -> Response:
         "sheets.html",
         invoice_id=invoice_id,
         number=row["number"],
+        revision=row["revision"],
         problem=problem,
         count=count,
         shown=min(count, MOST_SHEETS),
@@ -186,12 +196,14 @@ def sheets(request: Request, rights: RightsDep, invoice_id: str) -> Response:
 
 
 @router.get("/invoices/{invoice_id}/page/{sheet}.png")
-def sheet_image(request: Request, rights: RightsDep, invoice_id: str, sheet: int) -> Response:
+def sheet_image(
+    request: Request, rights: RightsDep, invoice_id: str, sheet: int, revision: Revision = None
+) -> Response:
     """A page of the archived PDF, numbered from 1.
 
     :raises ArchivedFileError: the file cannot be read, or is not the archived one.
     """
-    image = draw_sheet(read_archived(_file(request, rights, invoice_id, "pdf")), sheet)
+    image = draw_sheet(read_archived(_file(request, rights, invoice_id, "pdf", revision)), sheet)
     if image is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND)
     return Response(image, headers=HEADERS, media_type="image/png")
@@ -199,7 +211,11 @@ def sheet_image(request: Request, rights: RightsDep, invoice_id: str, sheet: int
 
 @router.get("/invoices/{invoice_id}/file")
 def download(
-    request: Request, rights: RightsDep, invoice_id: str, format: Literal["pdf", "json"] = "pdf"
+    request: Request,
+    rights: RightsDep,
+    invoice_id: str,
+    format: Literal["pdf", "json"] = "pdf",
+    revision: Revision = None,
 ) -> Response:
     """The archived file. The JSON contains the recipient's address, so only users who may operate on invoices get it.
 
@@ -207,8 +223,8 @@ def download(
     """
     if format == "json":
         rights.require_start(OPERATE_INVOICES.dag_id)
-    row = _file(request, rights, invoice_id, format)
-    disposition = f'attachment; filename="{row["number"]}.{format}"'
+    row = _file(request, rights, invoice_id, format, revision)
+    disposition = f'attachment; filename="{row["number"]}{revision_suffix(row["revision"])}.{format}"'
     return Response(
         read_archived(row),
         headers={**HEADERS, "Content-Disposition": disposition},
@@ -216,12 +232,19 @@ def download(
     )
 
 
-def _file(request: Request, rights: RightsDep, invoice_id: str, format_name: str) -> Row:
-    """The record of a document's file. :raises HTTPException: 404, nothing is archived; 403, the user may not see invoices."""
+def _file(
+    request: Request, rights: RightsDep, invoice_id: str, format_name: str, revision: int | None
+) -> Row:
+    """The record of a document's file; without a revision, of the newest one.
+
+    :raises HTTPException: 404, nothing is archived; 403, the user may not see invoices.
+    """
     rights.require_read(TENANT_BILLING.dag_id)
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
-        rows = _SQL.rows(connection, "invoice_files", invoice_id=invoice_id, format=format_name)
+        rows = _SQL.rows(
+            connection, "invoice_files", invoice_id=invoice_id, format=format_name, revision=revision
+        )
     if not rows:
         raise HTTPException(status.HTTP_404_NOT_FOUND)
     return rows[0]

@@ -152,6 +152,7 @@ def possible_actions(invoice: Row) -> list[str]:
         "approve": is_open and invoice["state"] == "held" and invoice["is_approvable"],
         "record_payment": is_live and is_numbered and invoice["open_amount"] > 0,
         "record_refund": is_numbered and invoice["open_amount"] < 0,
+        "correct": is_live and is_numbered,
         "part_credit": is_live and is_numbered,
         "credit": is_live and is_numbered and not invoice["is_carried"] and not is_adjusted,
         "reissue": is_open and is_final and can_be_taken_back,

@@ -1,5 +1,6 @@
 -- name: found_documents
--- The numbered documents of all years, void ones with their amounts (電子帳簿保存法), newest first. The columns are those of the
+-- The numbered documents of all years, void ones with their amounts (電子帳簿保存法), newest first, with a row per revision. An
+-- invoice is found by the names of all its revisions. The columns are those of the
 -- page and of the index of a month's documents (include/skillreport/billing/accounting/document_index.py).
 WITH found AS (
     SELECT invoice.invoice_id
@@ -10,7 +11,16 @@ WITH found AS (
         AND (%(last_day)s::date IS null OR invoice.issued_on <= %(last_day)s)
         AND (%(least)s::numeric IS null OR invoice.yen_total >= %(least)s)
         AND (%(largest)s::numeric IS null OR invoice.yen_total <= %(largest)s)
-        AND (%(counterparty)s::text IS null OR invoice.counterparty LIKE %(counterparty)s)
+        AND (
+            %(counterparty)s::text IS null
+            OR invoice.counterparty LIKE %(counterparty)s
+            OR invoice.invoice_id = any(
+                array(
+                    SELECT named.invoice_id FROM batch.board_invoice_revision AS named
+                    WHERE named.counterparty LIKE %(counterparty)s
+                )
+            )
+        )
         AND (%(number)s::text IS null OR invoice.number LIKE %(number)s)
         AND (%(kind)s::text IS null OR invoice.kind = %(kind)s)
     ORDER BY invoice.issued_on DESC, invoice.number DESC
@@ -21,20 +31,40 @@ SELECT
     invoice.invoice_id, invoice.tenant_id,
     coalesce(tenant.tenant_code, invoice.tenant_code, invoice.tenant_id) AS shown_code,
     invoice.kind, invoice.status, invoice.state, invoice.credited, invoice.number, invoice.issued_on, invoice.period_start,
-    invoice.period_end, invoice.total, invoice.currency, invoice.yen_total, invoice.counterparty, invoice.tenant_code,
+    invoice.period_end, invoice.total, invoice.currency, invoice.yen_total,
+    coalesce(corrected.counterparty, invoice.counterparty) AS counterparty,
+    invoice.tenant_code,
     original.number AS original_number,
     invoice.content #>> '{replaces,number}' AS replaced_number,
     (invoice.voided_at AT TIME ZONE 'Asia/Tokyo')::date AS voided_on,
     invoice.void_reason,
     coalesce(pdf.sha256, '') AS pdf_sha256,
-    coalesce(json.sha256, '') AS json_sha256
+    coalesce(json.sha256, '') AS json_sha256,
+    document.revision,
+    corrected.corrected_on,
+    corrected.reason AS correction,
+    exists(
+        SELECT FROM batch.board_invoice_revision AS later
+        WHERE later.invoice_id = found.invoice_id AND later.revision > document.revision
+    ) AS is_corrected
 FROM found
 INNER JOIN batch.board_invoice AS invoice ON found.invoice_id = invoice.invoice_id
+CROSS JOIN
+    LATERAL (
+        SELECT 1 AS revision
+        UNION ALL
+        SELECT listed.revision FROM batch.board_invoice_revision AS listed
+        WHERE listed.invoice_id = found.invoice_id
+    ) AS document
+LEFT JOIN batch.board_invoice_revision AS corrected
+    ON found.invoice_id = corrected.invoice_id AND document.revision = corrected.revision
 LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
 LEFT JOIN batch.board_invoice AS original ON invoice.credits_invoice_id = original.invoice_id
-LEFT JOIN batch.board_document AS pdf ON invoice.invoice_id = pdf.invoice_id AND pdf.format = 'pdf'
-LEFT JOIN batch.board_document AS json ON invoice.invoice_id = json.invoice_id AND json.format = 'json'
-ORDER BY invoice.issued_on DESC, invoice.number DESC;
+LEFT JOIN batch.board_document AS pdf
+    ON invoice.invoice_id = pdf.invoice_id AND document.revision = pdf.revision AND pdf.format = 'pdf'
+LEFT JOIN batch.board_document AS json
+    ON invoice.invoice_id = json.invoice_id AND document.revision = json.revision AND json.format = 'json'
+ORDER BY invoice.issued_on DESC, invoice.number DESC, document.revision DESC;
 
 -- name: count_documents
 -- The same conditions. Counts up to a limit, because the page does not need more.
@@ -47,7 +77,16 @@ FROM (
         AND (%(last_day)s::date IS null OR invoice.issued_on <= %(last_day)s)
         AND (%(least)s::numeric IS null OR invoice.yen_total >= %(least)s)
         AND (%(largest)s::numeric IS null OR invoice.yen_total <= %(largest)s)
-        AND (%(counterparty)s::text IS null OR invoice.counterparty LIKE %(counterparty)s)
+        AND (
+            %(counterparty)s::text IS null
+            OR invoice.counterparty LIKE %(counterparty)s
+            OR invoice.invoice_id = any(
+                array(
+                    SELECT named.invoice_id FROM batch.board_invoice_revision AS named
+                    WHERE named.counterparty LIKE %(counterparty)s
+                )
+            )
+        )
         AND (%(number)s::text IS null OR invoice.number LIKE %(number)s)
         AND (%(kind)s::text IS null OR invoice.kind = %(kind)s)
     LIMIT %(most)s -- noqa: AM09

@@ -103,7 +103,8 @@ SELECT
     END AS problem
 FROM listed
 INNER JOIN batch.board_invoice AS invoice ON listed.invoice_id = invoice.invoice_id
-LEFT JOIN batch.board_letter_stop AS stop ON invoice.invoice_id = stop.invoice_id
+-- A void or credited invoice is not stopped any more: its letter never leaves.
+LEFT JOIN batch.board_letter_stop AS stop ON invoice.invoice_id = stop.invoice_id AND invoice.state = 'finalized'
 LEFT JOIN batch.board_receivable AS receivable ON listed.invoice_id = receivable.invoice_id
 LEFT JOIN batch.board_outcome AS outcome
     ON invoice.execution_id = outcome.execution_id AND invoice.tenant_id = outcome.tenant_id
@@ -170,7 +171,7 @@ SELECT
     voiding.execution_id IS NOT null AS is_voided_by_run, voiding.triggered_by AS voided_through
 FROM batch.board_invoice AS invoice
 LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
-LEFT JOIN batch.board_letter_stop AS stop ON invoice.invoice_id = stop.invoice_id
+LEFT JOIN batch.board_letter_stop AS stop ON invoice.invoice_id = stop.invoice_id AND invoice.state = 'finalized'
 LEFT JOIN batch.board_invoice AS original ON invoice.credits_invoice_id = original.invoice_id
 LEFT JOIN batch.board_receivable AS receivable ON invoice.invoice_id = receivable.invoice_id
 LEFT JOIN batch.board_outcome AS outcome
@@ -180,15 +181,23 @@ LEFT JOIN batch.board_run AS voiding ON invoice.voided_by = voiding.execution_id
 WHERE invoice.invoice_id = %(invoice_id)s;
 
 -- name: invoice_files
+-- The newest revision first.
 SELECT
-    document.invoice_id, document.format, document.sha256, document.bytes, document.written_at, invoice.content,
-    invoice.number, invoice.issued_on, invoice.due_on
+    document.invoice_id, document.revision, document.format, document.sha256, document.bytes, document.written_at,
+    invoice.period_start, invoice.number
 FROM batch.board_document AS document
 INNER JOIN batch.board_invoice AS invoice ON document.invoice_id = invoice.invoice_id
 WHERE
     document.invoice_id = %(invoice_id)s AND (%(format)s::text IS null OR document.format = %(format)s)
+    AND (%(revision)s::integer IS null OR document.revision = %(revision)s)
     AND invoice.number IS NOT null
-ORDER BY document.format DESC;
+ORDER BY document.revision DESC, document.format DESC;
+
+-- name: invoice_revisions
+SELECT revision, due_on, corrected_on, reason, entered_by, entered_at, execution_id
+FROM batch.board_invoice_revision
+WHERE invoice_id = %(invoice_id)s
+ORDER BY revision;
 
 -- name: invoice_payments
 SELECT
@@ -230,10 +239,10 @@ ORDER BY request.asked_at DESC
 LIMIT %(most)s;
 
 -- name: invoice_reminders
-SELECT days, queued_on, open_amount
+SELECT days, revision, queued_on, open_amount
 FROM batch.board_reminder
 WHERE invoice_id = %(invoice_id)s
-ORDER BY days;
+ORDER BY queued_on, days;
 
 -- name: reminder_stops
 -- A stop for the whole tenant has no invoice_id.

@@ -1,0 +1,95 @@
+"""The corrected document of an invoice (修正した適格請求書): other texts or another due date, with the same number and amounts. Pure.
+
+Source: 消費税法第57条の4第4項. A corrected document has all items anew, and says what it corrects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from include.skillreport.billing.documents.invoice import Correction, Invoice
+from include.skillreport.billing.errors import BillingError
+
+# The value that removes an optional text.
+REMOVED = "-"
+
+
+@dataclass(frozen=True)
+class CorrectedTexts:
+    """The texts to replace, and the new due date (Asia/Tokyo). Empty values change nothing. ``REMOVED`` removes an optional text.
+
+    ``lines`` are the new descriptions by the lines' positions. ``note`` is for the recipient.
+    """
+
+    name: str = ""
+    department: str = ""
+    postal_code: str = ""
+    address: str = ""
+    lines: Mapping[int, str] = field(default_factory=dict)
+    note: str = ""
+    due_on: date | None = None
+
+
+def corrected_invoice(original: Invoice, texts: CorrectedTexts, what: str, corrected_on: date) -> Invoice:
+    """The next revision of the final invoice. ``what`` says what was corrected; it is printed.
+
+    :raises BillingError: a position names no line, or nothing changes.
+    """
+    unknown = texts.lines.keys() - {line.position for line in original.lines}
+    if unknown:
+        raise BillingError(
+            "NO_SUCH_LINE",
+            f"請求書 {original.number} に {min(unknown)} 行目はありません（{len(original.lines)} 行）。行番号を直してください",
+        )
+    recipient = original.recipient
+    changed = original.model_copy(
+        update={
+            "recipient": recipient.model_copy(
+                update={
+                    "name": texts.name or recipient.name,
+                    "department": _replaced(recipient.department, texts.department),
+                    "postal_code": _replaced(recipient.postal_code, texts.postal_code),
+                    "address": _replaced(recipient.address, texts.address),
+                }
+            ),
+            "lines": tuple(
+                line.model_copy(update={"description": texts.lines.get(line.position, line.description)})
+                for line in original.lines
+            ),
+            "note": _replaced(original.note, texts.note),
+            "due_on": texts.due_on or original.due_on,
+        }
+    )
+    if changed == original:
+        raise BillingError(
+            "NOTHING_CHANGES",
+            f"請求書 {original.number} は、指定した内容のとおりです。訂正する欄だけに、新しい内容を書いてください",
+        )
+    assert _amounts(changed) == _amounts(original), "a correction changes no amount"
+    correction = Correction(revision=original.revision + 1, corrected_on=corrected_on, text=what)
+    return changed.model_copy(update={"correction": correction})
+
+
+def _replaced(present: str | None, entered: str) -> str | None:
+    if not entered:
+        return present
+    return None if entered == REMOVED else entered
+
+
+def _amounts(invoice: Invoice) -> tuple[object, ...]:
+    """Everything that the books and the law's amounts depend on."""
+    return (
+        invoice.number,
+        invoice.issued_on,
+        invoice.period_start,
+        invoice.period_end,
+        invoice.currency,
+        [line.model_copy(update={"description": ""}) for line in invoice.lines],
+        invoice.tax_totals,
+        invoice.yen_tax,
+        invoice.subtotal,
+        invoice.tax,
+        invoice.total,
+    )

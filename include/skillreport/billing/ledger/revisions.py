@@ -1,0 +1,144 @@
+"""Revisions of issued invoices: a corrected document (訂正) with the same number and amounts. Nothing is booked again."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts, corrected_invoice
+from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
+from include.skillreport.billing.documents.qualified_invoice import require_qualified
+from include.skillreport.billing.documents.rendering import require_printable
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.correction import require_reason
+from include.skillreport.billing.ledger.finalization import write_host_rows
+from include.skillreport.billing.ledger.letters import (
+    forget_stop,
+    load_contacts,
+    queue_letters,
+    withdraw_letters,
+)
+from include.skillreport.billing.ledger.overdue_letters import withdraw_reminders
+from include.skillreport.billing.ledger.stored_invoice import (
+    StoredInvoice,
+    invoice_label,
+    lock_invoice,
+    require_live,
+)
+from include.skillreport.billing.periods import Period
+from include.skillreport.billing.receivables.due_dates import leaving_day
+from include.skillreport.billing.terms import Terms
+from include.skillreport.core.database import Statements
+
+_SQL = Statements(Path(__file__).parents[1])
+
+
+def correct_invoice(
+    connection: psycopg.Connection,
+    terms: Terms,
+    stored: StoredInvoice,
+    texts: CorrectedTexts,
+    what: str,
+    *,
+    corrected_on: date,
+    entered_by: str,
+    execution_id: str,
+) -> Invoice:
+    """Make the next revision of a paid or unpaid invoice, and queue its letter. Returns the corrected document.
+
+    A letter of an earlier revision that has not left is withdrawn, and waiting reminders if the due date moves.
+    :raises BillingError: the invoice has no number, is a credit note, credited in full or void; nothing changes; a text cannot be printed;
+        the due date is before the letter leaves, or too near for the first letter about the invoice; or the terms are a sample.
+    """
+    terms.require_no_sample()
+    require_reason(what)
+    stored = lock_invoice(connection, stored)
+    _require_correctable(stored)
+    original, document = stored.invoice, corrected_invoice(stored.invoice, texts, what, corrected_on)
+    require_qualified(document, corporate_issuer=terms.settings.issuer.corporate)
+    require_printable(document)
+    contacts = load_contacts(connection)
+    leaves_on = leaving_day(terms.settings, corrected_on)
+    # The caller commits although the correction is refused.
+    with connection.transaction():
+        is_first_letter = stored.invoice_id in withdraw_letters(connection, [stored.invoice_id])
+        _require_time_to_pay(terms, stored, document, texts, leaves_on, is_first_letter=is_first_letter)
+    forget_stop(connection, stored)
+    _SQL.execute(
+        connection,
+        "insert_revision",
+        invoice_id=stored.invoice_id,
+        revision=document.revision,
+        tenant_id=stored.tenant_id,
+        content=Jsonb(document.model_dump(mode="json")),
+        due_on=document.due_on,
+        earlier_due_on=original.due_on,
+        corrected_on=corrected_on,
+        reason=what,
+        entered_by=entered_by,
+        execution_id=execution_id,
+        leaves_on=None if contacts[stored.tenant_id].problem else leaves_on,
+    )
+    if document.due_on != original.due_on:
+        _SQL.execute(connection, "move_due_date", invoice_id=stored.invoice_id, due_on=document.due_on)
+        withdraw_reminders(connection, [stored.invoice_id])
+    queue_letters(connection, terms, {stored.invoice_id: document}, contacts, leaves_on)
+    write_host_rows(connection, [stored.invoice_id])
+    return document
+
+
+def already_corrected(
+    connection: psycopg.Connection, tenant_id: str, period: Period, execution_id: str
+) -> list[str]:
+    """The number of the invoice of the tenant's month that this run has corrected; empty: it has corrected none."""
+    return _SQL.column(
+        connection,
+        "find_revision_by_execution",
+        tenant_id=tenant_id,
+        period_start=period.start,
+        execution_id=execution_id,
+    )
+
+
+def _require_correctable(stored: StoredInvoice) -> None:
+    require_live(stored)
+    invoice = stored.invoice
+    if invoice.kind is InvoiceKind.CREDIT or invoice.number is None:
+        raise BillingError(
+            "NOT_CORRECTABLE",
+            f"{invoice_label(invoice.number)}は訂正できません。訂正できるのは、番号のある請求書です",
+        )
+
+
+def _require_time_to_pay(
+    terms: Terms,
+    stored: StoredInvoice,
+    document: Invoice,
+    texts: CorrectedTexts,
+    leaves_on: date,
+    *,
+    is_first_letter: bool,
+) -> None:
+    """Check that no letter leaves after an entered due date, and that a late first letter about an unpaid invoice has an entered one."""
+    due_on = document.due_on
+    assert due_on is not None, "a final invoice is due"
+    name, days = invoice_label(document.number), (due_on - leaves_on).days
+    if texts.due_on and days < 0:
+        raise BillingError(
+            "DUE_BEFORE_LETTER",
+            f"{name}の新しい支払期限 {due_on} が、訂正の通知を送る {leaves_on} より前です。{leaves_on} 以降にしてください",
+        )
+    planned = (due_on - (stored.leaves_on or leaves_on)).days
+    if (
+        is_first_letter
+        and not (texts.due_on or stored.is_paid)
+        and days < min(terms.settings.due_least_days, planned)
+    ):
+        raise BillingError(
+            "DUE_TOO_NEAR",
+            f"{name}はまだ送っていません。訂正の通知を送る {leaves_on} から支払期限 {due_on} まで {days} 日です。"
+            "「支払期限」（due_on）に新しい期限か、そのままにする期限を書いてください",
+        )
