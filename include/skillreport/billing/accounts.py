@@ -63,6 +63,14 @@ class LiveInvoice:
 
 
 @dataclass(frozen=True)
+class TakenBackInvoice:
+    """The month's latest invoice that was voided or credited in full. ``number``: None if its total was 0."""
+
+    number: str | None
+    issued_on: date
+
+
+@dataclass(frozen=True)
 class BillingAccount:
     """One tenant's month: contract, plans, discounts, commitments, usage days, metered amounts and invoices. Dates are Asia/Tokyo.
 
@@ -89,7 +97,7 @@ class BillingAccount:
     metered: Sequence[dict[str, Any]]
     unplaced: UnplacedRows
     live: LiveInvoice | None
-    replaced: DocumentReference | None
+    taken_back: TakenBackInvoice | None
     previous: PreviousTotal | None
     is_first: bool
     remarks: tuple[str, ...]
@@ -108,7 +116,12 @@ class BillingAccount:
         """The month's invoice that a new one replaces: the issued one, or the latest one that was voided or credited."""
         if self.issued and self.issued.number and self.issued.issued_on:
             return DocumentReference(number=self.issued.number, issued_on=self.issued.issued_on)
-        return self.replaced
+        known = self.taken_back
+        return (
+            DocumentReference(number=known.number, issued_on=known.issued_on)
+            if known and known.number
+            else None
+        )
 
 
 def load_accounts(connection: psycopg.Connection, period: Period) -> list[BillingAccount]:
@@ -379,8 +392,8 @@ def _account(
             row["live_usage_days"],
             tuple(row["live_remarks"]),
         ),
-        replaced=row["replaced_number"]
-        and DocumentReference(number=row["replaced_number"], issued_on=row["replaced_issued_on"]),
+        taken_back=row["replaced_issued_on"]
+        and TakenBackInvoice(row["replaced_number"], row["replaced_issued_on"]),
         previous=None
         if row["previous_total"] is None
         else PreviousTotal(

@@ -46,7 +46,7 @@ def review(platform: psycopg.Connection, terms: Terms, period: Period, execution
             "確定後に使用量が変わった請求",
             tuple(difference.sentence() for difference in find_differences(platform, since)),
             "DAG operate_invoices を対象月とテナントを指定して、操作「差額の翌月への繰越し」、または入金前なら「取消して再発行」、"
-            "入金後なら「返還請求書の発行」の後に、この DAG を対象月とテナントを指定して実行してください",
+            "入金後なら「返還請求書の発行」の後に「もう一度請求」を実行してください",
         ),
         Section(
             "確認が必要なテナント",

@@ -25,6 +25,7 @@ from include.skillreport.billing.inputs import BillingInputs
 from include.skillreport.billing.ledger.correction import (
     announce_voids,
     carried_error,
+    never_closed_error,
     not_billable_any_more_error,
     not_closed_error,
     not_voided_error,
@@ -351,16 +352,14 @@ def _closed(account: BillingAccount, instructions: Instructions) -> TenantSettle
     was opened, it has a draft or an invoice again. For a person who wants an invoice now, a closed month is a failure.
     """
     if instructions.bills_again:
-        if account.replaced and account.issued is None:
-            return None
-        return _failed(account.tenant_id, not_closed_error(account.issued.number if account.issued else None))
-    if account.live or account.replaced is None:
+        return None if account.taken_back else _failed(account.tenant_id, never_closed_error())
+    if account.live or account.taken_back is None:
         return None
-    error = stays_closed_error(account.replaced.number)
+    error = stays_closed_error(account.taken_back.number)
     if instructions.recalculate or account.is_among(instructions.approved):
         return _failed(account.tenant_id, error)
     return TenantSettlement(
-        account.tenant_id, Settlement.CLOSED, number=account.replaced.number, attention=(str(error),)
+        account.tenant_id, Settlement.CLOSED, number=account.taken_back.number, attention=(str(error),)
     )
 
 

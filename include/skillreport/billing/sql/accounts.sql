@@ -151,8 +151,7 @@ LEFT JOIN LATERAL (
     SELECT past.number, past.issued_on
     FROM batch.invoice AS past
     WHERE
-        past.tenant_id = tenant.tenant_id AND past.period_start = %(period_start)s AND past.kind = 'invoice'
-        AND past.number IS NOT null AND (past.status = 'void' OR past.credited)
+        past.tenant_id = tenant.tenant_id AND past.period_start = %(period_start)s AND past.closes_month
     ORDER BY past.finalized_at DESC
     LIMIT 1
 ) AS replaced ON true
