@@ -496,7 +496,7 @@ def test_waiting_credits_of_a_deleted_tenant_are_approved(
 
 
 @pytest.mark.usefixtures("large")
-def test_the_board_lists_waiting_lines_and_credits(database: Database, host: psycopg.Connection) -> None:
+def test_the_board_lists_waiting_lines_and_credits(database: Database) -> None:
     credit(database)
     enter(database, 50_001, line_date="2026-11-15")
 
