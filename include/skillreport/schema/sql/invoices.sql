@@ -294,10 +294,6 @@ CREATE TABLE batch.invoice_revision (
     revision integer NOT NULL CHECK (revision >= 2),
     tenant_id text NOT NULL,
     content jsonb NOT NULL,
-    -- Somebody has taken the final invoice back. Its month is billed again only by name.
-    closes_month boolean GENERATED ALWAYS AS (
-        kind = 'invoice' AND finalized_at IS NOT null AND (status = 'void' OR credited)
-    ) STORED,
     counterparty text GENERATED ALWAYS AS (content #>> '{recipient,name}') STORED,
     due_on date NOT NULL,
     earlier_due_on date NOT NULL,
