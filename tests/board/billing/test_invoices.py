@@ -88,14 +88,14 @@ def test_each_button_is_shown_only_where_the_state_allows_it(
     reader: psycopg.Connection, ids: dict[str, str]
 ) -> None:
     letter = ["stop_letter", "send_letter"]
-    final = ["explain", "record_payment", "part_credit", "credit", "reissue", "void", *letter]
+    final = ["explain", "record_payment", "correct", "part_credit", "credit", "reissue", "void", *letter]
     expected = {
         "B": ["explain", "approve", "void"],
         "EMOJI": ["explain", "void"],
         "USD": final,
-        "PAID": ["explain", "part_credit", "credit", *letter],
-        "PARTLY": ["explain", "record_payment", "part_credit", "credit", *letter],
-        "PART": ["explain", "record_payment", "part_credit", "credit", *letter],
+        "PAID": ["explain", "correct", "part_credit", "credit", *letter],
+        "PARTLY": ["explain", "record_payment", "correct", "part_credit", "credit", *letter],
+        "PART": ["explain", "record_payment", "correct", "part_credit", "credit", *letter],
         "VOID": ["bill_again"],
         "CREDIT": ["bill_again"],
     }
