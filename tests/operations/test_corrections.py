@@ -120,7 +120,7 @@ def pay(database: Database, store: ObjectStore) -> None:
 
 
 def text_of(pdf: bytes) -> str:
-    document = pypdfium2.PdfDocument(BytesIO(pdf))
+    document = pypdfium2.PdfDocument(BytesIO(pdf))  # type: ignore[no-untyped-call]
     return "".join(page.get_textpage().get_text_range() for page in document)
 
 
@@ -196,7 +196,7 @@ def test_the_letter_says_what_was_corrected_and_has_the_new_document(
 def test_a_letter_that_has_not_left_is_replaced(
     database: Database, host: psycopg.Connection, is_stopped: bool
 ) -> None:
-    monday = {"run_at": datetime(2026, 11, 1, 10, tzinfo=JAPAN)}
+    monday: dict[str, Any] = {"run_at": datetime(2026, 11, 1, 10, tzinfo=JAPAN)}
     if is_stopped:
         operate(database, "stop_letter", reason="宛名を確認する", **monday)
 
