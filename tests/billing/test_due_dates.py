@@ -53,7 +53,7 @@ def test_a_letter_leaves_on_the_business_day_after_its_issue(issued_on: date, le
 
 def test_a_letter_of_an_afternoon_is_not_due_before_it_leaves() -> None:
     """With letters_on: issue, an invoice that is issued after 9:00 is sent on the next morning."""
-    changes = {"letters_on": "issue", "due_least_days": 0}
+    changes: dict[str, Any] = {"letters_on": "issue", "due_least_days": 0}
     assert due(USUAL, date(2026, 11, 29), **changes) == date(2026, 11, 30)
     assert due(USUAL, date(2026, 11, 30), **changes) == date(2027, 1, 4)
 

@@ -62,7 +62,8 @@ def test_the_page_shows_the_new_document_and_links_both(board: Board, ids: dict[
     for revision, name in ((1, "青場商事"), (2, "青葉商事")):
         assert f"revision={revision}" in text
         file = board.get(f"{page}/file?revision={revision}")
-        assert name in pypdfium2.PdfDocument(BytesIO(file.content))[0].get_textpage().get_text_range()
+        document = pypdfium2.PdfDocument(BytesIO(file.content))  # type: ignore[no-untyped-call]
+        assert name in document[0].get_textpage().get_text_range()
     assert board.get(f"{page}/file").content == board.get(f"{page}/file?revision=2").content
     assert "INV-2026-10-001-r2.pdf" in board.get(f"{page}/file").headers["Content-Disposition"]
     assert board.get(f"{page}/file?revision=3").status_code == 404
