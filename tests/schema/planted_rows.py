@@ -28,6 +28,7 @@ _CHECKED: dict[tuple[str, str], Any] = {
     ("adjustment", "kind"): "fee",
     ("invoice", "period_start"): date(2026, 10, 1),
     ("invoice_document", "format"): "pdf",
+    ("invoice_revision", "revision"): 2,
     ("accounting_month", "month"): date(2026, 10, 1),
     ("tenant_inactivity", "stage"): "none",
     ("inactivity_change", "from_stage"): "none",
