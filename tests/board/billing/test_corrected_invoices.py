@@ -30,6 +30,12 @@ WHAT = "宛名を「青葉商事」に訂正"
 
 
 @pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ObjectStore:
+    """A store of its own, because the numbers are those of the other tests."""
+    return ObjectStore(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
 def database(server: Server, templates: dict[HostVariant, str], store: ObjectStore) -> Iterator[Database]:
     """October of A, whose name was corrected, and of VOID and CREDIT, which were taken back while their letters were stopped."""
     with copied_database(server, templates[HostVariant.MULTI_TENANT], "board_corrected") as copy:
