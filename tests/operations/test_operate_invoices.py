@@ -460,7 +460,7 @@ def test_a_credit_cancels_the_invoice_exactly_and_its_month_is_closed(
         "paid_total": paid,
         "open_amount": -paid,
     }
-    assert kept == original | changed
+    assert kept == original | changed | {"closes_month": True}
     row = host_billing(host, original["invoice_id"])
     note = "返還請求書 CRN-2026-10-001（2026-11-01、12375 JPY）で全額を返還済み"
     assert row["notes"] == note + ("。過入金 12375 JPY" if paid else "")

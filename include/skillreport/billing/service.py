@@ -191,8 +191,8 @@ class Billing:
         tenant_id: str,
         line: ExtraCharge,
         entry: Entry,
-    ) -> str | None:
-        """Enter a one-off line for the invoice of the month of its date. Returns why it waits for somebody else's approval, or None."""
+    ) -> tuple[str, ...]:
+        """Enter a one-off line for the invoice of the month of its date. Returns remarks, as ``extra_charges.enter_line``."""
         self.lock_entries(connection, [tenant_id])
         return enter_line(connection, self.terms, tenant_id, line, entry)
 

@@ -22,6 +22,7 @@ from tests.batches.tenant_management.billing_rows import (
     customer,
     everything_written,
     files,
+    invoices,
     operate,
     outcomes,
     reasons,
@@ -247,18 +248,24 @@ def test_a_voided_invoice_of_zero_closes_its_month_too(database: Database, host:
     assert outcomes(host, again)["A"]["details"]["invoice_number"] == ISSUED
 
 
-def test_a_closed_month_takes_no_line(database: Database, host: psycopg.Connection) -> None:
+def test_a_line_of_a_closed_month_waits_for_bill_again_and_says_so(
+    database: Database, host: psycopg.Connection
+) -> None:
     customer(host, "A")
     run_billing(database)
     operate(database, "void", reason="解約")
 
     values = {"line_date": "2026-10-20", "line_text": "作業", "line_price": "500"}
-    refused = operate(database, "extra_line", values=values)
+    entered = operate(database, "extra_line", values=values)
 
-    assert reasons(refused)["A"] == (
-        f"2026-10 の請求書 {ISSUED}は取消か全額返還をしたため、その月は閉じています。日付を 2026-11 以降にしてください。"
-    )
+    assert outcomes(host, entered)["A"]["notes"] == [
+        f"2026-10 は請求書 {ISSUED}を取消か全額返還したため閉じています。この明細は「もう一度請求」で請求されます"
+    ]
+    run_billing(database)
+    assert [row[0] for row in states(host, "A")] == ["void"]
     bill_again(database)
+    again = invoices(host, "A")[-1]
+    assert [line["description"] for line in again["content"]["lines"]][-1] == "作業"
     assert "確定済み" in reasons(operate(database, "extra_line", values=values))["A"]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.rows import dict_row
@@ -33,19 +33,22 @@ def enter_line(
     tenant_id: str,
     line: ExtraCharge,
     entry: Entry,
-) -> str | None:
-    """Enter a line for the month of its date. Returns why it waits for somebody else's approval, or None.
+) -> tuple[str, ...]:
+    """Enter a line for the month of its date. Returns remarks: it waits for somebody else's approval, or its month is closed.
 
-    A second attempt of the same run changes nothing.
+    A line of a closed month is billed with 「もう一度請求」. A second attempt of the same run changes nothing.
 
     :raises BillingError: the month is final or before the first month, there is no such currency, the amount rounds to 0, or another run
         has entered the same line.
     """
+    month = Period.month_of(line.charged_on)
+    final = _final_months(connection, tenant_id, month.start)
+    known = final.get(month.start)
     for waits in _SQL.column(
         connection, "entered_line", tenant_id=tenant_id, execution_id=entry.execution_id
     ):
-        return wait_reason(connection, terms, tenant_id, entry.person) if waits else None
-    month = Period.month_of(line.charged_on)
+        reason = wait_reason(connection, terms, tenant_id, entry.person) if waits else None
+        return _remarks(month, known, reason)
     terms.require_billed_month(month.start)
     amount = EXACT.multiply(line.quantity, line.unit_amount)
     if not round_to_minor_unit(amount, line.currency, RoundingMode(terms.settings.rounding)):
@@ -53,11 +56,10 @@ def enter_line(
             "LINE_IS_ZERO",
             f"個別明細「{line.description}」の金額 {amount:,f} {line.currency} は、端数処理で 0 になります。単価か数量を直してください",
         )
-    final = _final_months(connection, tenant_id, month.start)
-    if month.start in final:
+    if known and not known.is_closed:
         raise BillingError(
             "MONTH_IS_FINAL",
-            f"{month.start:%Y-%m} の{final[month.start]}。"
+            f"{month.start:%Y-%m} の{invoice_label(known.number).strip()}は確定済みです。"
             f"日付を {_open_month(month, final).start:%Y-%m} 以降にしてください",
         )
     require_new_line(connection, tenant_id, line, entry)
@@ -67,7 +69,7 @@ def enter_line(
     reason = excess(connection, terms, tenant_id, month, entry.person)
     if reason:
         _SQL.execute(connection, "hold_line", extra_charge_id=line_id)
-    return reason
+    return _remarks(month, known, reason)
 
 
 def remove_line(
@@ -242,18 +244,31 @@ def _enter(
     return line_id
 
 
-def _final_months(connection: psycopg.Connection, tenant_id: str, since: date) -> dict[date, str]:
-    """The months from ``since`` on that take no line any more, and why: the invoice is final, or its month is closed."""
-    return {
-        month: f"{invoice_label(number).strip()}は"
-        + ("取消か全額返還をしたため、その月は閉じています" if is_closed else "確定済みです")
-        for month, number, is_closed in _SQL.execute(
-            connection, "final_months", tenant_id=tenant_id, since=since
-        )
-    }
+class _FinalMonth(NamedTuple):
+    """A month without a draft whose invoice is final. ``is_closed``: it was taken back, and the next run does not bill the month."""
+
+    number: str | None
+    is_closed: bool
 
 
-def _open_month(first: Period, final: dict[date, str]) -> Period:
+def _final_months(connection: psycopg.Connection, tenant_id: str, since: date) -> dict[date, _FinalMonth]:
+    """The months from ``since`` on that no run bills."""
+    rows = _SQL.execute(connection, "final_months", tenant_id=tenant_id, since=since)
+    return {month: _FinalMonth(number, is_closed) for month, number, is_closed in rows}
+
+
+def _remarks(month: Period, known: _FinalMonth | None, wait_reason: str | None) -> tuple[str, ...]:
+    closed = (
+        f"{month.start:%Y-%m} は{invoice_label(known.number).strip()}を取消か全額返還したため閉じています。"
+        "この明細は「もう一度請求」で請求されます"
+        if known
+        else ""
+    )
+    waits = f"{wait_reason}。この月の請求は保留になります" if wait_reason else ""
+    return tuple(remark for remark in (closed, waits) if remark)
+
+
+def _open_month(first: Period, final: dict[date, _FinalMonth]) -> Period:
     month = first
     while month.start in final:
         month = Period.month_of(month.next_day)

@@ -54,7 +54,7 @@ SELECT content FROM batch.extra_charge_removal
 WHERE tenant_id = %(tenant_id)s AND execution_id = %(execution_id)s;
 
 -- name: final_months
--- The months that take no line any more: with a final invoice, or closed, because a void or a full credit has taken it back.
+-- The months that no run bills: with a final invoice, or closed, because a void or a full credit has taken it back.
 SELECT DISTINCT ON (invoice.period_start) invoice.period_start, invoice.number, invoice.closes_month AS is_closed
 FROM batch.invoice
 WHERE

@@ -24,12 +24,12 @@ def enter(billing: Billing, work: Work, entered: form.ExtraLine, tenant_id: str)
     )
     run = work.run
     entry = Entry(run.person, run.execution_id, run.run_date, entered.again_same)
-    wait_reason = billing.enter_line(work.connection, tenant_id, line, entry)
+    remarks = billing.enter_line(work.connection, tenant_id, line, entry)
     return UnitResult(
         tenant_id,
         {"entered": f"{line.charged_on:%Y-%m}", "description": line.description},
         1,
-        notes=(f"{wait_reason}。この月の請求は保留になります",) if wait_reason else (),
+        notes=remarks,
     )
 
 
