@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any, LiteralString
@@ -16,12 +15,11 @@ from include.skillreport.billing.ledger.correction import void_invoice
 from include.skillreport.billing.ledger.letters import send_letter
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, find_invoice
 from include.skillreport.billing.terms import load_terms
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS, BatchSpec
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
-from local_stack.stand_ins import StandIns
 from tests.batches.tenant_management.billing_rows import (
     billing_profile,
     customer,
@@ -33,18 +31,10 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.messaging.outbox_rows import run_notifications
 from tests.own_settings import change_billing
 
 # A Sunday, on which the run of October's invoices works, and the Monday after it.
 SUNDAY, MONDAY = date(2026, 11, 1), date(2026, 11, 2)
-
-
-@pytest.fixture
-def services() -> Iterator[StandIns]:
-    """The mail server."""
-    with StandIns() as stand_ins:
-        yield stand_ins
 
 
 @pytest.fixture(autouse=True)
@@ -60,18 +50,6 @@ def billed(
     customer(host, "A", contact_email="keiri@a.example")
     customer(host, "B", contact_email="keiri@b.example")
     run_billing(database, store=store)
-
-
-@pytest.fixture
-def arrived(database: Database, services: StandIns, store: ObjectStore) -> Any:
-    """Runs BATCH-019-01 at 9:00 on a day, or another batch; returns the addresses to which it has sent letters."""
-
-    def send(day: date, spec: BatchSpec = SCHEDULED_NOTIFICATIONS) -> set[str]:
-        before = len(services.messages)
-        run_notifications(database, services, store=store, on=day, spec=spec)
-        return {each.destination for each in services.messages[before:]}
-
-    return send
 
 
 def letter(database: Database, operation: str, on: date = SUNDAY, **values: Any) -> RunResult:

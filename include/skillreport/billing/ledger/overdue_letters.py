@@ -52,7 +52,8 @@ def queue_reminders(
     """Queue the reminders of the transaction's tenants that are due today, each once. Returns them, and the reminders without an address.
     A rest that may be the fee of the payer's bank (``fee_tolerance``) has none.
 
-    If the tenant's overpaid invoices of the same currency cover an invoice, it gets a problem instead of a reminder.
+    If the tenant's overpaid invoices of the same currency cover an invoice, or its letter is stopped, it gets a problem instead of a
+    reminder.
 
     With sample terms, and without a configured payment source, no reminder is queued. The invoices stay locked until the transaction ends,
     so that a concurrent payment either prevents its reminder or withdraws it.
@@ -83,6 +84,8 @@ def queue_reminders(
             balance["amount"] -= row["open_amount"]
         if days is None:
             continue
+        if row["is_stopped"]:
+            problem = _stopped(row["number"])
         notification_id = f"reminder-{row['invoice_id']}-{days}{revision_suffix(row['revision'])}"
         if problem:
             reminders.append(Reminder(row["tenant_id"], notification_id, problem=problem))
@@ -133,6 +136,13 @@ def _credit_balance(number: str, balance: dict[str, Any]) -> str:
     return (
         f"請求書 {number} の督促を送りません。請求書 {balance['numbers']} に過入金 {balance['amount']:,f} {balance['currency']} が"
         "あります。付け替えてください"
+    )
+
+
+def _stopped(number: str) -> str:
+    return (
+        f"請求書 {number} は発送を止めているため、督促を送りません。DAG operate_invoices の「発送する」で送るか、"
+        "「請求書の取消」で取り消してください"
     )
 
 
