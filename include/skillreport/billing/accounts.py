@@ -67,7 +67,8 @@ class BillingAccount:
     """One tenant's month: contract, plans, discounts, commitments, usage days, metered amounts and invoices. Dates are Asia/Tokyo.
 
     ``extra_charges`` have who entered and approved them, beside the fields of ``ExtraCharge``. ``payment_terms`` are the customer's own;
-    None: those of the installation. ``is_first``: no other month was billed under a plan. ``remarks`` are for operators.
+    None: those of the installation. ``taken_back`` are the runs whose invoices of the month were voided, or credited in full.
+    ``is_first``: no other month was billed under a plan. ``remarks`` are for operators.
     """
 
     tenant_id: str
@@ -90,6 +91,7 @@ class BillingAccount:
     unplaced: UnplacedRows
     live: LiveInvoice | None
     replaced: DocumentReference | None
+    taken_back: Collection[str]
     previous: PreviousTotal | None
     is_first: bool
     remarks: tuple[str, ...]
@@ -381,6 +383,7 @@ def _account(
         ),
         replaced=row["replaced_number"]
         and DocumentReference(number=row["replaced_number"], issued_on=row["replaced_issued_on"]),
+        taken_back=row["taken_back"],
         previous=None
         if row["previous_total"] is None
         else PreviousTotal(
