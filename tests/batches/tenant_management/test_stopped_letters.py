@@ -12,7 +12,7 @@ import pytest
 
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import void_invoice
-from include.skillreport.billing.ledger.letters import send_letter
+from include.skillreport.billing.ledger.letters import Decision, send_letter
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, find_invoice
 from include.skillreport.billing.terms import load_terms
 from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
@@ -25,8 +25,10 @@ from tests.batches.tenant_management.billing_rows import (
     customer,
     invoice,
     invoices,
+    open_operation,
     operate,
     outcomes,
+    process,
     reasons,
     run_billing,
 )
@@ -109,12 +111,39 @@ def test_a_waiting_letter_can_be_sent_before_its_day(database: Database, arrived
     assert arrived(SUNDAY) == {"keiri@a.example"}
 
 
-def test_the_second_stop_keeps_the_first_reason(database: Database, host: psycopg.Connection) -> None:
+def test_the_second_stop_shows_its_own_reason(database: Database, host: psycopg.Connection) -> None:
     letter(database, "stop_letter")
     result = operate(database, "stop_letter", reason="別の理由")
 
-    assert outcomes(host, result)["A"]["notes"] == ["発送はすでに止めています。理由は前のままです"]
-    assert stops(host) == [("A", "金額を確認する")]
+    assert outcomes(host, result)["A"]["notes"] == ["発送はすでに止めています。理由を書き換えました"]
+    assert stops(host) == [("A", "別の理由")]
+
+
+def test_a_cleared_release_does_not_undo_a_later_stop(database: Database, arrived: Any) -> None:
+    letter(database, "stop_letter")
+    run = open_operation(database, "send_letter", reason="確認済み")
+    process(database, run)
+    letter(database, "stop_letter")
+
+    process(database, run)
+
+    assert arrived(MONDAY) == {"keiri@b.example"}
+
+
+def test_a_cleared_stop_does_not_undo_a_later_release(
+    database: Database, host: psycopg.Connection, arrived: Any
+) -> None:
+    run = open_operation(database, "stop_letter", reason="確認する")
+    process(database, run)
+    letter(database, "send_letter")
+
+    process(database, run)
+
+    assert arrived(MONDAY) == {"keiri@a.example", "keiri@b.example"}
+    assert host.execute("SELECT kind, reason FROM batch.letter_decision ORDER BY entered_at").fetchall() == [
+        ("stop", "確認する"),
+        ("send", "金額を確認する"),
+    ]
 
 
 @pytest.mark.parametrize("operation", ["stop_letter", "send_letter"])
@@ -163,7 +192,14 @@ def test_a_release_at_the_same_time_as_a_void_is_refused(database: Database, arr
     def release(stored: StoredInvoice) -> None:
         with database.connect("batch_tenant") as other, tenant_transaction(other, ["A"]):
             try:
-                send_letter(other, load_terms(), stored, today=SUNDAY, accepts_near_due=False)
+                send_letter(
+                    other,
+                    load_terms(),
+                    stored,
+                    Decision("a person", "another run", "確認済み"),
+                    today=SUNDAY,
+                    accepts_near_due=False,
+                )
             except BillingError as refusal:
                 refusals.append(refusal)
 

@@ -25,6 +25,7 @@ from include.skillreport.billing.ledger.stored_invoice import (
     lock_invoice,
     require_live,
 )
+from include.skillreport.billing.periods import Period
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import naive_utc
@@ -128,9 +129,29 @@ def withdraw_letters(connection: psycopg.Connection, invoice_ids: Iterable[str])
     return {*by_letter.values()} - {by_letter[letter] for letter in by_letter.keys() - withdrawn}
 
 
-def stop_letter(
-    connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, stopped_by: str
-) -> bool:
+@dataclass(frozen=True)
+class Decision:
+    """Who decides with which run, and why, to stop a letter or to send it."""
+
+    person: str
+    execution_id: str
+    reason: str
+
+
+def already_decided(
+    connection: psycopg.Connection, tenant_id: str, period: Period, execution_id: str
+) -> list[str]:
+    """The number of the month's invoice about whose letter this run has decided. A retry uses it, because others may have decided since."""
+    return _SQL.column(
+        connection,
+        "letters_decided_by",
+        tenant_id=tenant_id,
+        period_start=period.start,
+        execution_id=execution_id,
+    )
+
+
+def stop_letter(connection: psycopg.Connection, stored: StoredInvoice, decision: Decision) -> bool:
     """Stop the letter of an invoice before it leaves; returns whether it was not stopped yet. A void then leaves no trace at the customer.
 
     :raises BillingError: the invoice has no letter, is void or credited, or its letter has left.
@@ -144,21 +165,16 @@ def stop_letter(
         raise _has_left(
             stored, "止められません。誤りがあれば「訂正」「請求書の取消」「返還請求書の発行」を使ってください"
         )
-    new = _SQL.column(
-        connection,
-        "insert_letter_stop",
-        invoice_id=stored.invoice_id,
-        tenant_id=stored.tenant_id,
-        reason=reason,
-        entered_by=stopped_by,
-    )
-    return bool(new)
+    is_new = not is_stopped(connection, stored)
+    _decide(connection, stored, "stop", decision)
+    return is_new
 
 
 def send_letter(
     connection: psycopg.Connection,
     terms: Terms,
     stored: StoredInvoice,
+    decision: Decision,
     *,
     today: date,
     accepts_near_due: bool,
@@ -187,12 +203,31 @@ def send_letter(
         raise _has_left(
             stored, "もう一度は送れません。届いていなければ、ボードの「通知」から再送してください"
         )
-    forget_stop(connection, stored)
+    _decide(connection, stored, "send", decision)
 
 
-def forget_stop(connection: psycopg.Connection, stored: StoredInvoice) -> None:
-    """The letter of an invoice is not stopped any more."""
-    _SQL.execute(connection, "delete_letter_stop", invoice_id=stored.invoice_id)
+def end_stop(connection: psycopg.Connection, stored: StoredInvoice, decision: Decision) -> None:
+    """A new letter replaces the letter of an invoice, which is not stopped any more."""
+    if is_stopped(connection, stored):
+        _decide(connection, stored, "send", decision)
+
+
+def is_stopped(connection: psycopg.Connection, stored: StoredInvoice) -> bool:
+    """Whether the letter of a locked invoice is stopped."""
+    return bool(_SQL.column(connection, "find_letter_stop", invoice_id=stored.invoice_id))
+
+
+def _decide(connection: psycopg.Connection, stored: StoredInvoice, kind: str, decision: Decision) -> None:
+    _SQL.execute(
+        connection,
+        "insert_letter_decision",
+        invoice_id=stored.invoice_id,
+        tenant_id=stored.tenant_id,
+        kind=kind,
+        reason=decision.reason,
+        entered_by=decision.person,
+        execution_id=decision.execution_id,
+    )
 
 
 def _require_letter(stored: StoredInvoice) -> date:

@@ -103,15 +103,23 @@ WHERE
     )
 RETURNING letter.id;
 
--- name: insert_letter_stop
-INSERT INTO batch.letter_stop (invoice_id, tenant_id, reason, entered_by)
-VALUES (%(invoice_id)s, %(tenant_id)s, %(reason)s, %(entered_by)s)
-ON CONFLICT (invoice_id) DO NOTHING
-RETURNING invoice_id;
+-- name: insert_letter_decision
+INSERT INTO batch.letter_decision (invoice_id, tenant_id, kind, reason, entered_by, execution_id)
+VALUES (%(invoice_id)s, %(tenant_id)s, %(kind)s, %(reason)s, %(entered_by)s, %(execution_id)s);
 
--- name: delete_letter_stop
-DELETE FROM batch.letter_stop
+-- name: find_letter_stop
+SELECT invoice_id
+FROM batch.letter_stop
 WHERE invoice_id = %(invoice_id)s;
+
+-- name: letters_decided_by
+-- The numbers of the invoices of a tenant's month about whose letter a run has decided.
+SELECT invoice.number
+FROM batch.letter_decision AS decision
+INNER JOIN batch.invoice ON decision.invoice_id = invoice.invoice_id
+WHERE
+    invoice.tenant_id = %(tenant_id)s AND invoice.period_start = %(period_start)s AND invoice.kind = 'invoice'
+    AND decision.execution_id = %(execution_id)s;
 
 -- name: forget_withdrawn_message
 -- A sender that had read the letter before it was stopped has withdrawn its message. The message would hide the letter from the
