@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 import pytest
@@ -20,6 +20,9 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.messaging.channels import EMAIL
+from include.skillreport.messaging.outbox import Draft, Lane, enqueue, exchange
+from include.skillreport.messaging.retry import Status
 from tests.batches.tenant_management.billing_rows import (
     billing_profile,
     customer,
@@ -62,6 +65,28 @@ def letter(database: Database, operation: str, on: date = SUNDAY, **values: Any)
 
 def stops(host: psycopg.Connection) -> list[tuple[Any, ...]]:
     return host.execute("SELECT tenant_id, reason FROM batch.letter_stop").fetchall()
+
+
+def queue_message(host: psycopg.Connection, status: str, attempts: int = 0) -> None:
+    """The message of A's letter, which BATCH-019-01 has read."""
+    host.execute(
+        """
+        INSERT INTO batch.outbox (
+            message_id, tenant_id, dedupe_key, host_log_id, channel, destination, subject, body, status, due_at,
+            next_attempt_at, created_by, finished_at, attempts
+        )
+        SELECT
+            'm', tenant_id, 'host:' || id, id, 'email', recipient_address, subject, message_body, %(status)s,
+            '2026-11-01', '2026-11-01', 'a run', CASE WHEN %(status)s = 'withdrawn' THEN now() END, %(attempts)s
+        FROM "HIS_NotificationLog" WHERE tenant_id = 'A'
+        """,
+        {"status": status, "attempts": attempts},
+    )
+
+
+def void_letters(host: psycopg.Connection) -> list[str]:
+    rows = host.execute("""SELECT recipient_address FROM "HIS_NotificationLog" WHERE id LIKE 'void-%'""")
+    return [address for (address,) in rows]
 
 
 def test_letters_leave_at_nine_on_the_first_business_day(host: psycopg.Connection, arrived: Any) -> None:
@@ -159,25 +184,13 @@ def test_a_letter_that_has_left_is_neither_stopped_nor_sent_again(
     assert arrived(date(2026, 11, 4)) == set()
 
 
-@pytest.mark.parametrize(("status", "finished"), [("withdrawn", "now()"), ("retry", "null")])
+@pytest.mark.parametrize("status", ["withdrawn", "retry"])
 def test_a_letter_that_is_stopped_while_it_is_sent_can_be_released(
-    database: Database, host: psycopg.Connection, arrived: Any, status: str, finished: LiteralString
+    database: Database, host: psycopg.Connection, arrived: Any, status: str
 ) -> None:
     letter(database, "stop_letter")
     # BATCH-019-01 had read the letter before the stop: it has withdrawn its message, or will do so.
-    host.execute(
-        f"""
-        INSERT INTO batch.outbox (
-            message_id, tenant_id, dedupe_key, host_log_id, channel, destination, subject, body, status, due_at,
-            next_attempt_at, created_by, finished_at
-        )
-        SELECT
-            'm', tenant_id, 'host:' || id, id, 'email', recipient_address, subject, message_body, %s, '2026-11-01', '2026-11-01',
-            'a run', {finished}
-        FROM "HIS_NotificationLog" WHERE tenant_id = 'A'
-        """,
-        [status],
-    )
+    queue_message(host, status)
 
     letter(database, "send_letter")
 
@@ -213,6 +226,62 @@ def test_a_release_at_the_same_time_as_a_void_is_refused(database: Database, arr
 
     assert [refusal.code for refusal in refusals] == ["ALREADY_TAKEN_BACK"]
     assert arrived(MONDAY) == {"keiri@b.example"}
+
+
+def test_a_letter_that_is_withdrawn_while_a_sender_claims_it_does_not_leave(
+    database: Database, host: psycopg.Connection, arrived: Any
+) -> None:
+    invoice_letter = f"invoice-{invoice(host, 'A')['invoice_id']}"
+    at = datetime(2026, 11, 2, 9, tzinfo=JAPAN)
+    draft = Draft(
+        "A",
+        f"host:{invoice_letter}",
+        EMAIL,
+        "keiri@a.example",
+        "件名",
+        "本文",
+        at,
+        host_log_id=invoice_letter,
+    )
+    with (
+        database.connect("batch_tenant") as sender,
+        database.connect("batch_tenant") as connection,
+        tenant_transaction(connection, ["A"]),
+    ):
+        stored = find_invoice(connection, "INV-2026-10-001")
+        void_invoice(connection, load_terms(), stored, "二重請求", actor="a run")
+        # The sender has read the waiting letters before.
+        with tenant_transaction(sender, ["A"]):
+            enqueue(sender, [draft], created_by="a run")
+        lane = Lane("A", EMAIL)
+        claims = exchange(sender, lane, [], [Status.PENDING], count=5, owner="s", started_at=at, now=at)
+
+    assert not claims.messages
+    assert arrived(MONDAY) == {"keiri@b.example"}
+
+
+def test_a_void_after_an_attempt_that_may_have_arrived_is_announced(
+    database: Database, host: psycopg.Connection
+) -> None:
+    queue_message(host, "retry", attempts=1)
+
+    stopped = letter(database, "stop_letter")
+    operate(database, "void", reason="二重請求", run_at=datetime(2026, 11, 2, 10, tzinfo=JAPAN))
+
+    (note,) = outcomes(host, stopped)["A"]["notes"]
+    assert note.startswith("送信に一度失敗していて、届いた可能性があります")
+    assert void_letters(host) == ["keiri@a.example"]
+
+
+def test_a_void_after_a_withdrawn_message_leaves_no_trace(
+    database: Database, host: psycopg.Connection
+) -> None:
+    letter(database, "stop_letter")
+    queue_message(host, "withdrawn")
+
+    operate(database, "void", reason="二重請求", run_at=datetime(2026, 11, 2, 10, tzinfo=JAPAN))
+
+    assert void_letters(host) == []
 
 
 def test_few_days_until_the_due_date_need_a_tick(

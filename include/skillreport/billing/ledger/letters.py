@@ -125,8 +125,19 @@ def withdraw_letters(connection: psycopg.Connection, invoice_ids: Iterable[str])
     by_letter = {letter_id(invoice_id, 1): invoice_id for invoice_id in invoice_ids}
     revisions = _SQL.rows(connection, "letter_revisions", invoice_ids=list(by_letter.values()))
     by_letter |= {letter_id(row["invoice_id"], row["revision"]): row["invoice_id"] for row in revisions}
-    withdrawn = set(_SQL.column(connection, "withdraw_letters", notification_ids=list(by_letter)))
-    return {*by_letter.values()} - {by_letter[letter] for letter in by_letter.keys() - withdrawn}
+    withdrawn = withdraw(connection, by_letter)
+    unsent = {letter for letter, may_have_arrived in withdrawn.items() if not may_have_arrived}
+    return {*by_letter.values()} - {by_letter[letter] for letter in by_letter.keys() - unsent}
+
+
+def withdraw(connection: psycopg.Connection, letter_ids: Iterable[str]) -> dict[str, bool]:
+    """Withdraw these letters unless they have left. Returns for each whether an attempt to send it may have arrived nevertheless."""
+    letters = {"notification_ids": list(letter_ids)}
+    # The next statement sees what a sender has claimed before this one.
+    _SQL.execute(connection, "lock_letters", **letters)
+    return {
+        row["id"]: row["may_have_arrived"] for row in _SQL.rows(connection, "withdraw_letters", **letters)
+    }
 
 
 @dataclass(frozen=True)
@@ -151,8 +162,8 @@ def already_decided(
     )
 
 
-def stop_letter(connection: psycopg.Connection, stored: StoredInvoice, decision: Decision) -> bool:
-    """Stop the letter of an invoice before it leaves; returns whether it was not stopped yet. A void then leaves no trace at the customer.
+def stop_letter(connection: psycopg.Connection, stored: StoredInvoice, decision: Decision) -> tuple[str, ...]:
+    """Stop the letter of an invoice before it leaves; returns remarks. A void then leaves no trace at the customer.
 
     :raises BillingError: the invoice has no letter, is void or credited, or its letter has left.
     """
@@ -161,13 +172,17 @@ def stop_letter(connection: psycopg.Connection, stored: StoredInvoice, decision:
     require_live(stored)
     _require_letter(stored)
     newest = letter_id(stored.invoice_id, stored.invoice.revision)
-    if not _SQL.column(connection, "withdraw_letters", notification_ids=[newest]):
+    withdrawn = withdraw(connection, [newest])
+    if not withdrawn:
         raise _has_left(
             stored, "止められません。誤りがあれば「訂正」「請求書の取消」「返還請求書の発行」を使ってください"
         )
-    is_new = not is_stopped(connection, stored)
+    remarks = {
+        "発送はすでに止めています。理由を書き換えました": is_stopped(connection, stored),
+        "送信に一度失敗していて、届いた可能性があります。取り消すと、取消の通知を送ります": withdrawn[newest],
+    }
     _decide(connection, stored, "stop", decision)
-    return is_new
+    return tuple(remark for remark, is_due in remarks.items() if is_due)
 
 
 def send_letter(

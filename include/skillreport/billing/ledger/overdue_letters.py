@@ -17,6 +17,7 @@ from include.skillreport.billing.ledger.letters import (
     insert_letters,
     letter_row,
     load_contacts,
+    withdraw,
 )
 from include.skillreport.billing.ledger.stored_invoice import stored_document
 from include.skillreport.billing.receivables.overdue import due_dates_to_remind, due_reminder
@@ -103,7 +104,7 @@ def withdraw_reminders(connection: psycopg.Connection, invoice_ids: Iterable[str
     """Withdraw the reminders of these invoices that are not sent yet. They are not queued again."""
     notification_ids = _SQL.column(connection, "reminder_ids", invoice_ids=list(invoice_ids))
     if notification_ids:
-        _SQL.execute(connection, "withdraw_letters", notification_ids=notification_ids)
+        withdraw(connection, notification_ids)
 
 
 def stop_reminders(

@@ -83,14 +83,22 @@ SELECT invoice_id, revision
 FROM batch.invoice_revision
 WHERE invoice_id = any(%(invoice_ids)s);
 
+-- name: lock_letters
+-- A sender that has read the letter does not claim its message now. In the order of the ids, so that two transactions cannot
+-- deadlock.
+SELECT id
+FROM batch.tenant_notification
+WHERE id = any(%(notification_ids)s)
+ORDER BY id
+FOR UPDATE;
+
 -- name: withdraw_letters
--- Withdraw the letters that wait, and return them. The lock on a message prevents a sender from claiming it at this moment. A
--- message that a sender has claimed, or that may have arrived, is not withdrawn.
+-- Withdraw the locked letters that wait, and return them. A message that a sender has claimed, or that has failed for good or may
+-- have arrived without a further attempt, is not withdrawn. An attempt that failed may have arrived nevertheless.
 WITH message AS (
-    SELECT outbox.host_log_id, outbox.status
+    SELECT outbox.host_log_id, outbox.status, outbox.attempts
     FROM batch.outbox
     WHERE outbox.dedupe_key = any(SELECT 'host:' || id FROM unnest(%(notification_ids)s::text[]) AS listed (id))
-    FOR UPDATE
 )
 
 UPDATE batch.tenant_notification AS letter
@@ -99,9 +107,14 @@ WHERE
     letter.id = any(%(notification_ids)s) AND upper(letter.send_status) IN ('PENDING', 'RETRY')
     AND NOT EXISTS (
         SELECT FROM message
-        WHERE message.host_log_id = letter.id AND message.status NOT IN ('pending', 'retry')
+        WHERE message.host_log_id = letter.id AND message.status NOT IN ('pending', 'retry', 'withdrawn')
     )
-RETURNING letter.id;
+RETURNING
+    letter.id,
+    EXISTS (
+        SELECT FROM message
+        WHERE message.host_log_id = letter.id AND message.attempts > 0
+    ) AS may_have_arrived;
 
 -- name: insert_letter_decision
 INSERT INTO batch.letter_decision (invoice_id, tenant_id, kind, reason, entered_by, execution_id)

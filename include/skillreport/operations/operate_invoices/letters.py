@@ -17,8 +17,7 @@ def stop(_: Billing, work: Work, entered: form.StopLetter, tenant_id: str) -> Un
         return UnitResult(tenant_id, {"letter_stopped": done[0]}, 1)
     stored = invoice_of_month(work.connection, tenant_id, period)
     decision = Decision(run.person, run.execution_id, entered.reason)
-    is_new = stop_letter(work.connection, stored, decision)
-    notes = () if is_new else ("発送はすでに止めています。理由を書き換えました",)
+    notes = stop_letter(work.connection, stored, decision)
     return UnitResult(tenant_id, {"letter_stopped": stored.invoice.number}, 1, notes=notes)
 
 
