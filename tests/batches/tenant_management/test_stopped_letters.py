@@ -136,6 +136,27 @@ def test_a_waiting_letter_can_be_sent_before_its_day(database: Database, arrived
     assert arrived(SUNDAY) == {"keiri@a.example"}
 
 
+def test_a_released_letter_goes_to_the_present_address(
+    database: Database, host: psycopg.Connection, arrived: Any
+) -> None:
+    letter(database, "stop_letter")
+    billing_profile(host, "A", email="new@a.example")
+    letter(database, "send_letter")
+
+    assert arrived(MONDAY) == {"new@a.example", "keiri@b.example"}
+
+
+def test_a_letter_to_a_deleted_tenant_is_not_released(database: Database, host: psycopg.Connection) -> None:
+    letter(database, "stop_letter")
+    host.execute("""DELETE FROM "MST_Tenant" WHERE tenant_id = 'A'""")
+
+    refused = letter(database, "send_letter")
+
+    assert outcomes(host, refused)["A"]["error_code"] == "NO_RECIPIENT"
+    assert reasons(refused)["A"].startswith("請求書 INV-2026-10-001 の通知を送れません。")
+    assert stops(host) == [("A", "金額を確認する")]
+
+
 def test_the_second_stop_shows_its_own_reason(database: Database, host: psycopg.Connection) -> None:
     letter(database, "stop_letter")
     result = operate(database, "stop_letter", reason="別の理由")

@@ -196,8 +196,9 @@ def send_letter(
 ) -> None:
     """Let the letter of an invoice leave with the next run of BATCH-019-01, whether it was stopped or waits for its day.
 
-    :raises BillingError: the invoice has no letter, is void or credited, or its letter has left. Or fewer days are left until it is due
-        than when it was issued and than ``due_least_days``, and ``accepts_near_due`` is not set.
+    It goes to the present contact.
+    :raises BillingError: the invoice has no letter, is void or credited, its letter has left, or there is no contact. Or fewer days are
+        left until it is due than when it was issued and than ``due_least_days``, and ``accepts_near_due`` is not set.
     """
     # A concurrent void has withdrawn the letter.
     stored = lock_invoice(connection, stored)
@@ -211,10 +212,22 @@ def send_letter(
             f"{invoice_label(stored.invoice.number)}の支払期限 {due_on} まで {left} 日です。「訂正」で新しい支払期限にするか、"
             "そのまま送るなら「期限が近くても送る」（accept_near_due）を選んでください",
         )
+    contact = load_contacts(connection)[stored.tenant_id]
+    if contact.problem:
+        raise BillingError(
+            "NO_RECIPIENT", f"{invoice_label(stored.invoice.number)}の通知を送れません。{contact.problem}"
+        )
     newest = letter_id(stored.invoice_id, stored.invoice.revision)
     letter = {"tenant_id": stored.tenant_id, "notification_id": newest}
     _SQL.execute(connection, "forget_withdrawn_message", **letter)
-    if not _SQL.column(connection, "release_letter", **letter, scheduled_at=naive_utc(sending_time(today))):
+    released = _SQL.column(
+        connection,
+        "release_letter",
+        **letter,
+        recipient_address=contact.email,
+        scheduled_at=naive_utc(sending_time(today)),
+    )
+    if not released:
         raise _has_left(
             stored, "もう一度は送れません。届いていなければ、ボードの「通知」から再送してください"
         )

@@ -143,7 +143,9 @@ WHERE tenant_id = %(tenant_id)s AND dedupe_key = 'host:' || %(notification_id)s 
 -- name: release_letter
 -- Let the next run send the letter, unless a sender has claimed it or it may have arrived.
 UPDATE batch.tenant_notification AS letter
-SET is_deleted = false, send_status = 'PENDING', scheduled_at = %(scheduled_at)s, updated_at = now() AT TIME ZONE 'UTC'
+SET
+    is_deleted = false, send_status = 'PENDING', recipient_address = %(recipient_address)s, scheduled_at = %(scheduled_at)s,
+    updated_at = now() AT TIME ZONE 'UTC'
 WHERE
     letter.id = %(notification_id)s AND upper(letter.send_status) IN ('PENDING', 'RETRY')
     AND NOT EXISTS (
