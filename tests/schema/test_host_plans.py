@@ -114,9 +114,14 @@ STATEMENTS: dict[str, Statement] = {
         role="batch_tenant",
     ),
     "billing/release_letter": Statement(
-        {"notification_id": "n99001", "scheduled_at": datetime(2026, 11, 1)},  # a column without a time zone
+        {
+            "notification_id": "n99001",
+            "recipient_address": "x",
+            "scheduled_at": datetime(2026, 11, 1),  # a column without a time zone
+        },
         role="batch_tenant",
     ),
+    "billing/lock_letters": Statement({"notification_ids": ["n99001"]}, role="batch_tenant"),
     "billing/withdraw_letters": Statement({"notification_ids": ["n99001"]}, role="batch_tenant"),
     "batches/log_cleanup/old all_system_log": Statement({"before": LAST_DAY - timedelta(days=33)}),
     "batches/log_cleanup/delete all_system_log": Statement(

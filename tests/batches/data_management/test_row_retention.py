@@ -37,7 +37,7 @@ KEPT_FOR_YEARS = frozenset(
         "invoice_document",
         "invoice_revision",
         "letter_file",
-        "letter_stop",
+        "letter_decision",
         "overdue_reminder",
         "payment",
         "reminder_stop",

@@ -1,10 +1,17 @@
 """These tests change rows only: they share one database."""
 
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS, BatchSpec
 from include.skillreport.core.execution.object_store import ObjectStore
+from local_stack.stand_ins import StandIns
+from tests.conftest import Database
+from tests.messaging.outbox_rows import run_notifications
 from tests.shared_database import connection, database, platform, shared_copy, shared_database
 
 __all__ = ["connection", "database", "platform", "shared_copy", "shared_database"]
@@ -14,3 +21,22 @@ __all__ = ["connection", "database", "platform", "shared_copy", "shared_database
 def store(tmp_path: Path) -> ObjectStore:
     """An empty directory for files."""
     return ObjectStore(tmp_path / "store")
+
+
+@pytest.fixture
+def services() -> Iterator[StandIns]:
+    """The mail server."""
+    with StandIns() as stand_ins:
+        yield stand_ins
+
+
+@pytest.fixture
+def arrived(database: Database, services: StandIns, store: ObjectStore) -> Any:
+    """Runs BATCH-019-01 at 9:00 on a day, or another batch; returns the addresses to which it has sent letters."""
+
+    def send(day: date, spec: BatchSpec = SCHEDULED_NOTIFICATIONS) -> set[str]:
+        before = len(services.messages)
+        run_notifications(database, services, store=store, on=day, spec=spec)
+        return {each.destination for each in services.messages[before:]}
+
+    return send

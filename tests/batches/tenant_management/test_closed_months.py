@@ -23,8 +23,10 @@ from tests.batches.tenant_management.billing_rows import (
     everything_written,
     files,
     invoices,
+    open_operation,
     operate,
     outcomes,
+    process,
     reasons,
     run_billing,
     states,
@@ -149,6 +151,23 @@ def test_a_month_voided_after_bill_again_is_closed_again(
 
     assert outcomes(host, result)["A"]["details"]["invoice_number"] == "INV-2026-10-003"
     assert states(host)[-1] == ("void", "INV-2026-10-003")
+
+
+@pytest.mark.usefixtures("closed_month")
+@pytest.mark.parametrize("operation", ["void", "credit"])
+def test_a_cleared_bill_again_does_not_undo_a_later_void_or_credit(
+    database: Database, host: psycopg.Connection, operation: str
+) -> None:
+    run = open_operation(database, "bill_again", reason="契約が続いていた")
+    process(database, run)
+    operate(database, operation, reason="やはり解約")
+    rows = states(host)
+
+    report = process(database, run)
+
+    assert states(host) == rows
+    (notes,) = [result.notes for result in report.results]
+    assert notes[0].startswith("請求書 INV-2026-10-003 を取消か全額返還したため、この月は請求していません")
 
 
 def test_bill_again_of_a_month_that_is_not_closed_is_refused(

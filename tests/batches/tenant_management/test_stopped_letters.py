@@ -3,48 +3,43 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 
 import psycopg
 import pytest
 
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import void_invoice
-from include.skillreport.billing.ledger.letters import send_letter
+from include.skillreport.billing.ledger.letters import Decision, send_letter
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, find_invoice
 from include.skillreport.billing.terms import load_terms
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS, BatchSpec
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
-from local_stack.stand_ins import StandIns
+from include.skillreport.messaging.channels import EMAIL
+from include.skillreport.messaging.outbox import Draft, Lane, enqueue, exchange
+from include.skillreport.messaging.retry import Status
 from tests.batches.tenant_management.billing_rows import (
     billing_profile,
     customer,
     invoice,
     invoices,
+    open_operation,
     operate,
     outcomes,
+    process,
     reasons,
     run_billing,
 )
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.messaging.outbox_rows import run_notifications
 from tests.own_settings import change_billing
 
 # A Sunday, on which the run of October's invoices works, and the Monday after it.
 SUNDAY, MONDAY = date(2026, 11, 1), date(2026, 11, 2)
-
-
-@pytest.fixture
-def services() -> Iterator[StandIns]:
-    """The mail server."""
-    with StandIns() as stand_ins:
-        yield stand_ins
 
 
 @pytest.fixture(autouse=True)
@@ -62,18 +57,6 @@ def billed(
     run_billing(database, store=store)
 
 
-@pytest.fixture
-def arrived(database: Database, services: StandIns, store: ObjectStore) -> Any:
-    """Runs BATCH-019-01 at 9:00 on a day, or another batch; returns the addresses to which it has sent letters."""
-
-    def send(day: date, spec: BatchSpec = SCHEDULED_NOTIFICATIONS) -> set[str]:
-        before = len(services.messages)
-        run_notifications(database, services, store=store, on=day, spec=spec)
-        return {each.destination for each in services.messages[before:]}
-
-    return send
-
-
 def letter(database: Database, operation: str, on: date = SUNDAY, **values: Any) -> RunResult:
     """One of the operations on A's letter."""
     at = datetime(on.year, on.month, on.day, 10, tzinfo=JAPAN)
@@ -82,6 +65,28 @@ def letter(database: Database, operation: str, on: date = SUNDAY, **values: Any)
 
 def stops(host: psycopg.Connection) -> list[tuple[Any, ...]]:
     return host.execute("SELECT tenant_id, reason FROM batch.letter_stop").fetchall()
+
+
+def queue_message(host: psycopg.Connection, status: str, attempts: int = 0) -> None:
+    """The message of A's letter, which BATCH-019-01 has read."""
+    host.execute(
+        """
+        INSERT INTO batch.outbox (
+            message_id, tenant_id, dedupe_key, host_log_id, channel, destination, subject, body, status, due_at,
+            next_attempt_at, created_by, finished_at, attempts
+        )
+        SELECT
+            'm', tenant_id, 'host:' || id, id, 'email', recipient_address, subject, message_body, %(status)s,
+            '2026-11-01', '2026-11-01', 'a run', CASE WHEN %(status)s = 'withdrawn' THEN now() END, %(attempts)s
+        FROM "HIS_NotificationLog" WHERE tenant_id = 'A'
+        """,
+        {"status": status, "attempts": attempts},
+    )
+
+
+def void_letters(host: psycopg.Connection) -> list[str]:
+    rows = host.execute("""SELECT recipient_address FROM "HIS_NotificationLog" WHERE id LIKE 'void-%'""")
+    return [address for (address,) in rows]
 
 
 def test_letters_leave_at_nine_on_the_first_business_day(host: psycopg.Connection, arrived: Any) -> None:
@@ -131,12 +136,60 @@ def test_a_waiting_letter_can_be_sent_before_its_day(database: Database, arrived
     assert arrived(SUNDAY) == {"keiri@a.example"}
 
 
-def test_the_second_stop_keeps_the_first_reason(database: Database, host: psycopg.Connection) -> None:
+def test_a_released_letter_goes_to_the_present_address(
+    database: Database, host: psycopg.Connection, arrived: Any
+) -> None:
+    letter(database, "stop_letter")
+    billing_profile(host, "A", email="new@a.example")
+    letter(database, "send_letter")
+
+    assert arrived(MONDAY) == {"new@a.example", "keiri@b.example"}
+
+
+def test_a_letter_to_a_deleted_tenant_is_not_released(database: Database, host: psycopg.Connection) -> None:
+    letter(database, "stop_letter")
+    host.execute("""DELETE FROM "MST_Tenant" WHERE tenant_id = 'A'""")
+
+    refused = letter(database, "send_letter")
+
+    assert outcomes(host, refused)["A"]["error_code"] == "NO_RECIPIENT"
+    assert reasons(refused)["A"].startswith("請求書 INV-2026-10-001 の通知を送れません。")
+    assert stops(host) == [("A", "金額を確認する")]
+
+
+def test_the_second_stop_shows_its_own_reason(database: Database, host: psycopg.Connection) -> None:
     letter(database, "stop_letter")
     result = operate(database, "stop_letter", reason="別の理由")
 
-    assert outcomes(host, result)["A"]["notes"] == ["発送はすでに止めています。理由は前のままです"]
-    assert stops(host) == [("A", "金額を確認する")]
+    assert outcomes(host, result)["A"]["notes"] == ["発送はすでに止めています。理由を書き換えました"]
+    assert stops(host) == [("A", "別の理由")]
+
+
+def test_a_cleared_release_does_not_undo_a_later_stop(database: Database, arrived: Any) -> None:
+    letter(database, "stop_letter")
+    run = open_operation(database, "send_letter", reason="確認済み")
+    process(database, run)
+    letter(database, "stop_letter")
+
+    process(database, run)
+
+    assert arrived(MONDAY) == {"keiri@b.example"}
+
+
+def test_a_cleared_stop_does_not_undo_a_later_release(
+    database: Database, host: psycopg.Connection, arrived: Any
+) -> None:
+    run = open_operation(database, "stop_letter", reason="確認する")
+    process(database, run)
+    letter(database, "send_letter")
+
+    process(database, run)
+
+    assert arrived(MONDAY) == {"keiri@a.example", "keiri@b.example"}
+    assert host.execute("SELECT kind, reason FROM batch.letter_decision ORDER BY entered_at").fetchall() == [
+        ("stop", "確認する"),
+        ("send", "金額を確認する"),
+    ]
 
 
 @pytest.mark.parametrize("operation", ["stop_letter", "send_letter"])
@@ -152,25 +205,13 @@ def test_a_letter_that_has_left_is_neither_stopped_nor_sent_again(
     assert arrived(date(2026, 11, 4)) == set()
 
 
-@pytest.mark.parametrize(("status", "finished"), [("withdrawn", "now()"), ("retry", "null")])
+@pytest.mark.parametrize("status", ["withdrawn", "retry"])
 def test_a_letter_that_is_stopped_while_it_is_sent_can_be_released(
-    database: Database, host: psycopg.Connection, arrived: Any, status: str, finished: LiteralString
+    database: Database, host: psycopg.Connection, arrived: Any, status: str
 ) -> None:
     letter(database, "stop_letter")
     # BATCH-019-01 had read the letter before the stop: it has withdrawn its message, or will do so.
-    host.execute(
-        f"""
-        INSERT INTO batch.outbox (
-            message_id, tenant_id, dedupe_key, host_log_id, channel, destination, subject, body, status, due_at,
-            next_attempt_at, created_by, finished_at
-        )
-        SELECT
-            'm', tenant_id, 'host:' || id, id, 'email', recipient_address, subject, message_body, %s, '2026-11-01', '2026-11-01',
-            'a run', {finished}
-        FROM "HIS_NotificationLog" WHERE tenant_id = 'A'
-        """,
-        [status],
-    )
+    queue_message(host, status)
 
     letter(database, "send_letter")
 
@@ -185,7 +226,14 @@ def test_a_release_at_the_same_time_as_a_void_is_refused(database: Database, arr
     def release(stored: StoredInvoice) -> None:
         with database.connect("batch_tenant") as other, tenant_transaction(other, ["A"]):
             try:
-                send_letter(other, load_terms(), stored, today=SUNDAY, accepts_near_due=False)
+                send_letter(
+                    other,
+                    load_terms(),
+                    stored,
+                    Decision("a person", "another run", "確認済み"),
+                    today=SUNDAY,
+                    accepts_near_due=False,
+                )
             except BillingError as refusal:
                 refusals.append(refusal)
 
@@ -199,6 +247,62 @@ def test_a_release_at_the_same_time_as_a_void_is_refused(database: Database, arr
 
     assert [refusal.code for refusal in refusals] == ["ALREADY_TAKEN_BACK"]
     assert arrived(MONDAY) == {"keiri@b.example"}
+
+
+def test_a_letter_that_is_withdrawn_while_a_sender_claims_it_does_not_leave(
+    database: Database, host: psycopg.Connection, arrived: Any
+) -> None:
+    invoice_letter = f"invoice-{invoice(host, 'A')['invoice_id']}"
+    at = datetime(2026, 11, 2, 9, tzinfo=JAPAN)
+    draft = Draft(
+        "A",
+        f"host:{invoice_letter}",
+        EMAIL,
+        "keiri@a.example",
+        "件名",
+        "本文",
+        at,
+        host_log_id=invoice_letter,
+    )
+    with (
+        database.connect("batch_tenant") as sender,
+        database.connect("batch_tenant") as connection,
+        tenant_transaction(connection, ["A"]),
+    ):
+        stored = find_invoice(connection, "INV-2026-10-001")
+        void_invoice(connection, load_terms(), stored, "二重請求", actor="a run")
+        # The sender has read the waiting letters before.
+        with tenant_transaction(sender, ["A"]):
+            enqueue(sender, [draft], created_by="a run")
+        lane = Lane("A", EMAIL)
+        claims = exchange(sender, lane, [], [Status.PENDING], count=5, owner="s", started_at=at, now=at)
+
+    assert not claims.messages
+    assert arrived(MONDAY) == {"keiri@b.example"}
+
+
+def test_a_void_after_an_attempt_that_may_have_arrived_is_announced(
+    database: Database, host: psycopg.Connection
+) -> None:
+    queue_message(host, "retry", attempts=1)
+
+    stopped = letter(database, "stop_letter")
+    operate(database, "void", reason="二重請求", run_at=datetime(2026, 11, 2, 10, tzinfo=JAPAN))
+
+    (note,) = outcomes(host, stopped)["A"]["notes"]
+    assert note.startswith("送信に一度失敗していて、届いた可能性があります")
+    assert void_letters(host) == ["keiri@a.example"]
+
+
+def test_a_void_after_a_withdrawn_message_leaves_no_trace(
+    database: Database, host: psycopg.Connection
+) -> None:
+    letter(database, "stop_letter")
+    queue_message(host, "withdrawn")
+
+    operate(database, "void", reason="二重請求", run_at=datetime(2026, 11, 2, 10, tzinfo=JAPAN))
+
+    assert void_letters(host) == []
 
 
 def test_few_days_until_the_due_date_need_a_tick(

@@ -25,6 +25,7 @@ from include.skillreport.billing.ledger.stored_invoice import (
     lock_invoice,
     require_live,
 )
+from include.skillreport.billing.periods import Period
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import naive_utc
@@ -124,14 +125,45 @@ def withdraw_letters(connection: psycopg.Connection, invoice_ids: Iterable[str])
     by_letter = {letter_id(invoice_id, 1): invoice_id for invoice_id in invoice_ids}
     revisions = _SQL.rows(connection, "letter_revisions", invoice_ids=list(by_letter.values()))
     by_letter |= {letter_id(row["invoice_id"], row["revision"]): row["invoice_id"] for row in revisions}
-    withdrawn = set(_SQL.column(connection, "withdraw_letters", notification_ids=list(by_letter)))
-    return {*by_letter.values()} - {by_letter[letter] for letter in by_letter.keys() - withdrawn}
+    withdrawn = withdraw(connection, by_letter)
+    unsent = {letter for letter, may_have_arrived in withdrawn.items() if not may_have_arrived}
+    return {*by_letter.values()} - {by_letter[letter] for letter in by_letter.keys() - unsent}
 
 
-def stop_letter(
-    connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, stopped_by: str
-) -> bool:
-    """Stop the letter of an invoice before it leaves; returns whether it was not stopped yet. A void then leaves no trace at the customer.
+def withdraw(connection: psycopg.Connection, letter_ids: Iterable[str]) -> dict[str, bool]:
+    """Withdraw these letters unless they have left. Returns for each whether an attempt to send it may have arrived nevertheless."""
+    letters = {"notification_ids": list(letter_ids)}
+    # The next statement sees what a sender has claimed before this one.
+    _SQL.execute(connection, "lock_letters", **letters)
+    return {
+        row["id"]: row["may_have_arrived"] for row in _SQL.rows(connection, "withdraw_letters", **letters)
+    }
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Who decides with which run, and why, to stop a letter or to send it."""
+
+    person: str
+    execution_id: str
+    reason: str
+
+
+def already_decided(
+    connection: psycopg.Connection, tenant_id: str, period: Period, execution_id: str
+) -> list[str]:
+    """The number of the month's invoice about whose letter this run has decided. A retry uses it, because others may have decided since."""
+    return _SQL.column(
+        connection,
+        "letters_decided_by",
+        tenant_id=tenant_id,
+        period_start=period.start,
+        execution_id=execution_id,
+    )
+
+
+def stop_letter(connection: psycopg.Connection, stored: StoredInvoice, decision: Decision) -> tuple[str, ...]:
+    """Stop the letter of an invoice before it leaves; returns remarks. A void then leaves no trace at the customer.
 
     :raises BillingError: the invoice has no letter, is void or credited, or its letter has left.
     """
@@ -140,33 +172,33 @@ def stop_letter(
     require_live(stored)
     _require_letter(stored)
     newest = letter_id(stored.invoice_id, stored.invoice.revision)
-    if not _SQL.column(connection, "withdraw_letters", notification_ids=[newest]):
+    withdrawn = withdraw(connection, [newest])
+    if not withdrawn:
         raise _has_left(
             stored, "止められません。誤りがあれば「訂正」「請求書の取消」「返還請求書の発行」を使ってください"
         )
-    new = _SQL.column(
-        connection,
-        "insert_letter_stop",
-        invoice_id=stored.invoice_id,
-        tenant_id=stored.tenant_id,
-        reason=reason,
-        entered_by=stopped_by,
-    )
-    return bool(new)
+    remarks = {
+        "発送はすでに止めています。理由を書き換えました": is_stopped(connection, stored),
+        "送信に一度失敗していて、届いた可能性があります。取り消すと、取消の通知を送ります": withdrawn[newest],
+    }
+    _decide(connection, stored, "stop", decision)
+    return tuple(remark for remark, is_due in remarks.items() if is_due)
 
 
 def send_letter(
     connection: psycopg.Connection,
     terms: Terms,
     stored: StoredInvoice,
+    decision: Decision,
     *,
     today: date,
     accepts_near_due: bool,
 ) -> None:
     """Let the letter of an invoice leave with the next run of BATCH-019-01, whether it was stopped or waits for its day.
 
-    :raises BillingError: the invoice has no letter, is void or credited, or its letter has left. Or fewer days are left until it is due
-        than when it was issued and than ``due_least_days``, and ``accepts_near_due`` is not set.
+    It goes to the present contact.
+    :raises BillingError: the invoice has no letter, is void or credited, its letter has left, or there is no contact. Or fewer days are
+        left until it is due than when it was issued and than ``due_least_days``, and ``accepts_near_due`` is not set.
     """
     # A concurrent void has withdrawn the letter.
     stored = lock_invoice(connection, stored)
@@ -180,19 +212,50 @@ def send_letter(
             f"{invoice_label(stored.invoice.number)}の支払期限 {due_on} まで {left} 日です。「訂正」で新しい支払期限にするか、"
             "そのまま送るなら「期限が近くても送る」（accept_near_due）を選んでください",
         )
+    contact = load_contacts(connection)[stored.tenant_id]
+    if contact.problem:
+        raise BillingError(
+            "NO_RECIPIENT", f"{invoice_label(stored.invoice.number)}の通知を送れません。{contact.problem}"
+        )
     newest = letter_id(stored.invoice_id, stored.invoice.revision)
     letter = {"tenant_id": stored.tenant_id, "notification_id": newest}
     _SQL.execute(connection, "forget_withdrawn_message", **letter)
-    if not _SQL.column(connection, "release_letter", **letter, scheduled_at=naive_utc(sending_time(today))):
+    released = _SQL.column(
+        connection,
+        "release_letter",
+        **letter,
+        recipient_address=contact.email,
+        scheduled_at=naive_utc(sending_time(today)),
+    )
+    if not released:
         raise _has_left(
             stored, "もう一度は送れません。届いていなければ、ボードの「通知」から再送してください"
         )
-    forget_stop(connection, stored)
+    _decide(connection, stored, "send", decision)
 
 
-def forget_stop(connection: psycopg.Connection, stored: StoredInvoice) -> None:
-    """The letter of an invoice is not stopped any more."""
-    _SQL.execute(connection, "delete_letter_stop", invoice_id=stored.invoice_id)
+def end_stop(connection: psycopg.Connection, stored: StoredInvoice, decision: Decision) -> None:
+    """A new letter replaces the letter of an invoice, which is not stopped any more."""
+    if is_stopped(connection, stored):
+        _decide(connection, stored, "send", decision)
+
+
+def is_stopped(connection: psycopg.Connection, stored: StoredInvoice) -> bool:
+    """Whether the letter of a locked invoice is stopped."""
+    return bool(_SQL.column(connection, "find_letter_stop", invoice_id=stored.invoice_id))
+
+
+def _decide(connection: psycopg.Connection, stored: StoredInvoice, kind: str, decision: Decision) -> None:
+    _SQL.execute(
+        connection,
+        "insert_letter_decision",
+        invoice_id=stored.invoice_id,
+        tenant_id=stored.tenant_id,
+        kind=kind,
+        reason=decision.reason,
+        entered_by=decision.person,
+        execution_id=decision.execution_id,
+    )
 
 
 def _require_letter(stored: StoredInvoice) -> date:

@@ -17,6 +17,7 @@ from include.skillreport.billing.ledger.letters import (
     insert_letters,
     letter_row,
     load_contacts,
+    withdraw,
 )
 from include.skillreport.billing.ledger.stored_invoice import stored_document
 from include.skillreport.billing.receivables.overdue import due_dates_to_remind, due_reminder
@@ -52,7 +53,8 @@ def queue_reminders(
     """Queue the reminders of the transaction's tenants that are due today, each once. Returns them, and the reminders without an address.
     A rest that may be the fee of the payer's bank (``fee_tolerance``) has none.
 
-    If the tenant's overpaid invoices of the same currency cover an invoice, it gets a problem instead of a reminder.
+    If the tenant's overpaid invoices of the same currency cover an invoice, or its letter is stopped, it gets a problem instead of a
+    reminder.
 
     With sample terms, and without a configured payment source, no reminder is queued. The invoices stay locked until the transaction ends,
     so that a concurrent payment either prevents its reminder or withdraws it.
@@ -83,6 +85,8 @@ def queue_reminders(
             balance["amount"] -= row["open_amount"]
         if days is None:
             continue
+        if row["is_stopped"]:
+            problem = _stopped(row["number"])
         notification_id = f"reminder-{row['invoice_id']}-{days}{revision_suffix(row['revision'])}"
         if problem:
             reminders.append(Reminder(row["tenant_id"], notification_id, problem=problem))
@@ -100,7 +104,7 @@ def withdraw_reminders(connection: psycopg.Connection, invoice_ids: Iterable[str
     """Withdraw the reminders of these invoices that are not sent yet. They are not queued again."""
     notification_ids = _SQL.column(connection, "reminder_ids", invoice_ids=list(invoice_ids))
     if notification_ids:
-        _SQL.execute(connection, "withdraw_letters", notification_ids=notification_ids)
+        withdraw(connection, notification_ids)
 
 
 def stop_reminders(
@@ -133,6 +137,13 @@ def _credit_balance(number: str, balance: dict[str, Any]) -> str:
     return (
         f"請求書 {number} の督促を送りません。請求書 {balance['numbers']} に過入金 {balance['amount']:,f} {balance['currency']} が"
         "あります。付け替えてください"
+    )
+
+
+def _stopped(number: str) -> str:
+    return (
+        f"請求書 {number} は発送を止めているため、督促を送りません。DAG operate_invoices の「発送する」で送るか、"
+        "「請求書の取消」で取り消してください"
     )
 
 

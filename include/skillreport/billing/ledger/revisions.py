@@ -16,7 +16,8 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import require_reason
 from include.skillreport.billing.ledger.finalization import write_host_rows
 from include.skillreport.billing.ledger.letters import (
-    forget_stop,
+    Decision,
+    end_stop,
     load_contacts,
     queue_letters,
     withdraw_letters,
@@ -66,7 +67,7 @@ def correct_invoice(
     with connection.transaction():
         is_first_letter = stored.invoice_id in withdraw_letters(connection, [stored.invoice_id])
         _require_time_to_pay(terms, stored, document, texts, leaves_on, is_first_letter=is_first_letter)
-    forget_stop(connection, stored)
+    end_stop(connection, stored, Decision(entered_by, execution_id, what))
     _SQL.execute(
         connection,
         "insert_revision",

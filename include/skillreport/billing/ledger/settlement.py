@@ -4,8 +4,7 @@ Each function runs in the caller's transaction, in the context of its tenants (`
 invoice per tenant and month (a unique key), numbers without a gap, and that finalised invoices never change (a trigger). Two concurrent
 runs therefore produce one set of invoices.
 
-If the price list or the issuer is a sample, only drafts are written: without numbers, application rows and e-mails. Finalised invoices do
-not change.
+If the price list or the issuer is a sample, only drafts are written, without numbers, application rows and e-mails.
 """
 
 from __future__ import annotations
@@ -214,13 +213,12 @@ def _settle_drafts(
         )
         for invoice_id, draft in ready.items()
     }
-    approver = instructions.approver
     approved = {invoice_id: draft for invoice_id, draft in ready.items() if draft.hold}
-    numbers = finalize(connection, terms, dates, approved_by=dict.fromkeys(approved, approver))
+    numbers = finalize(connection, terms, dates, approved_by=dict.fromkeys(approved, instructions.approver))
     approve_lines(
         connection,
         (line for draft in approved.values() for line in draft.inputs.extra_charges),
-        approver,
+        instructions.approver,
     )
     finalized = {
         invoice_id: draft.invoice.finalized(numbers[invoice_id], issued_on, dates[invoice_id].due_on)
@@ -348,12 +346,13 @@ def _already_settled(
 def _closed(account: BillingAccount, instructions: Instructions) -> TenantSettlement | None:
     """The settlement of a closed month; None if the month is open, or ``bills_again`` opens it.
 
-    A month is closed if its invoice was voided, or credited in full: somebody has decided that the customer does not owe it. If the month
-    was opened, it has a draft or an invoice again. For a person who wants an invoice now, a closed month is a failure.
+    A month is closed if its invoice was voided, or credited in full: the customer does not owe it. For a person who wants an invoice now,
+    a closed month is a failure. A run that has opened the month does not open it again.
     """
-    if instructions.bills_again:
+    has_billed = instructions.resumable and instructions.actor in account.taken_back_runs
+    if instructions.bills_again and not has_billed:
         return None if account.taken_back else _failed(account.tenant_id, never_closed_error())
-    if account.live or account.taken_back is None:
+    if account.taken_back is None or (account.live and not instructions.bills_again):
         return None
     error = stays_closed_error(account.taken_back.number)
     if instructions.recalculate or account.is_among(instructions.approved):

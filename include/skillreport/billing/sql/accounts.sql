@@ -44,6 +44,12 @@ SELECT
     ) AS live_is_carried,
     replaced.number AS replaced_number,
     replaced.issued_on AS replaced_issued_on,
+    array(
+        SELECT past.execution_id FROM batch.invoice AS past
+        WHERE
+            past.tenant_id = tenant.tenant_id AND past.period_start = %(period_start)s AND past.kind = 'invoice'
+            AND (past.status = 'void' OR past.credited)
+    ) AS taken_back_runs,
     previous.total AS previous_total,
     previous.recurring AS previous_recurring,
     previous.currency AS previous_currency,

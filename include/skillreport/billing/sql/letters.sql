@@ -83,14 +83,22 @@ SELECT invoice_id, revision
 FROM batch.invoice_revision
 WHERE invoice_id = any(%(invoice_ids)s);
 
+-- name: lock_letters
+-- A sender that has read the letter does not claim its message now. In the order of the ids, so that two transactions cannot
+-- deadlock.
+SELECT id
+FROM batch.tenant_notification
+WHERE id = any(%(notification_ids)s)
+ORDER BY id
+FOR UPDATE;
+
 -- name: withdraw_letters
--- Withdraw the letters that wait, and return them. The lock on a message prevents a sender from claiming it at this moment. A
--- message that a sender has claimed, or that may have arrived, is not withdrawn.
+-- Withdraw the locked letters that wait, and return them. A message that a sender has claimed, or that has failed for good or may
+-- have arrived without a further attempt, is not withdrawn. An attempt that failed may have arrived nevertheless.
 WITH message AS (
-    SELECT outbox.host_log_id, outbox.status
+    SELECT outbox.host_log_id, outbox.status, outbox.attempts
     FROM batch.outbox
     WHERE outbox.dedupe_key = any(SELECT 'host:' || id FROM unnest(%(notification_ids)s::text[]) AS listed (id))
-    FOR UPDATE
 )
 
 UPDATE batch.tenant_notification AS letter
@@ -99,19 +107,32 @@ WHERE
     letter.id = any(%(notification_ids)s) AND upper(letter.send_status) IN ('PENDING', 'RETRY')
     AND NOT EXISTS (
         SELECT FROM message
-        WHERE message.host_log_id = letter.id AND message.status NOT IN ('pending', 'retry')
+        WHERE message.host_log_id = letter.id AND message.status NOT IN ('pending', 'retry', 'withdrawn')
     )
-RETURNING letter.id;
+RETURNING
+    letter.id,
+    EXISTS (
+        SELECT FROM message
+        WHERE message.host_log_id = letter.id AND message.attempts > 0
+    ) AS may_have_arrived;
 
--- name: insert_letter_stop
-INSERT INTO batch.letter_stop (invoice_id, tenant_id, reason, entered_by)
-VALUES (%(invoice_id)s, %(tenant_id)s, %(reason)s, %(entered_by)s)
-ON CONFLICT (invoice_id) DO NOTHING
-RETURNING invoice_id;
+-- name: insert_letter_decision
+INSERT INTO batch.letter_decision (invoice_id, tenant_id, kind, reason, entered_by, execution_id)
+VALUES (%(invoice_id)s, %(tenant_id)s, %(kind)s, %(reason)s, %(entered_by)s, %(execution_id)s);
 
--- name: delete_letter_stop
-DELETE FROM batch.letter_stop
+-- name: find_letter_stop
+SELECT invoice_id
+FROM batch.letter_stop
 WHERE invoice_id = %(invoice_id)s;
+
+-- name: letters_decided_by
+-- The numbers of the invoices of a tenant's month about whose letter a run has decided.
+SELECT invoice.number
+FROM batch.letter_decision AS decision
+INNER JOIN batch.invoice ON decision.invoice_id = invoice.invoice_id
+WHERE
+    invoice.tenant_id = %(tenant_id)s AND invoice.period_start = %(period_start)s AND invoice.kind = 'invoice'
+    AND decision.execution_id = %(execution_id)s;
 
 -- name: forget_withdrawn_message
 -- A sender that had read the letter before it was stopped has withdrawn its message. The message would hide the letter from the
@@ -122,7 +143,9 @@ WHERE tenant_id = %(tenant_id)s AND dedupe_key = 'host:' || %(notification_id)s 
 -- name: release_letter
 -- Let the next run send the letter, unless a sender has claimed it or it may have arrived.
 UPDATE batch.tenant_notification AS letter
-SET is_deleted = false, send_status = 'PENDING', scheduled_at = %(scheduled_at)s, updated_at = now() AT TIME ZONE 'UTC'
+SET
+    is_deleted = false, send_status = 'PENDING', recipient_address = %(recipient_address)s, scheduled_at = %(scheduled_at)s,
+    updated_at = now() AT TIME ZONE 'UTC'
 WHERE
     letter.id = %(notification_id)s AND upper(letter.send_status) IN ('PENDING', 'RETRY')
     AND NOT EXISTS (

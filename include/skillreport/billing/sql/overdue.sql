@@ -32,7 +32,11 @@ SELECT
         WHERE known.invoice_id = invoice.invoice_id AND known.queued_on > invoice.due_on
     ) AS queued_days,
     pdf.sha256,
-    pdf.bytes
+    pdf.bytes,
+    exists(
+        SELECT FROM batch.letter_stop AS stopped
+        WHERE stopped.invoice_id = invoice.invoice_id
+    ) AS is_stopped
 FROM batch.invoice
 LEFT JOIN LATERAL (
     SELECT corrected.revision, corrected.content

@@ -77,6 +77,14 @@ shown AS (
     WHERE id = any(array(SELECT due.host_log_id FROM due))
 ),
 
+-- Nobody withdraws these rows before the claim is committed. A row that somebody changes at this moment is skipped.
+unchanged AS (
+    SELECT id
+    FROM batch.tenant_notification
+    WHERE id = any(array(SELECT due.host_log_id FROM due)) AND NOT is_deleted
+    FOR SHARE SKIP LOCKED
+),
+
 judged AS (
     SELECT
         due.message_id,
@@ -96,6 +104,7 @@ judged AS (
         CASE
             WHEN due.host_log_id IS null THEN 'send'
             WHEN shown.id IS null OR shown.is_withdrawn THEN 'withdraw'
+            WHEN shown.id <> all(array(SELECT unchanged.id FROM unchanged)) THEN 'locked'
             WHEN shown.is_held THEN 'hold'
             WHEN shown.scheduled_at_utc AT TIME ZONE 'UTC' > %(now)s THEN 'postpone'
             WHEN shown.channel IS null THEN 'withdraw'
@@ -124,6 +133,7 @@ claimed AS (
             WHEN 'postpone' THEN judged.scheduled_at
             WHEN 'hold' THEN %(now)s + interval '1 hour'
             WHEN 'wait' THEN %(now)s + interval '10 minutes'
+            WHEN 'locked' THEN %(now)s + interval '1 minute'
             ELSE message.next_attempt_at
         END,
         error_code = CASE judged.verdict

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from include.skillreport.billing.ledger.letters import send_letter, stop_letter
+from include.skillreport.billing.ledger.letters import Decision, already_decided, send_letter, stop_letter
 from include.skillreport.billing.ledger.stored_invoice import invoice_of_month
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.service import Billing
@@ -11,21 +11,28 @@ from include.skillreport.operations.operate_invoices import form
 
 
 def stop(_: Billing, work: Work, entered: form.StopLetter, tenant_id: str) -> UnitResult:
-    """Stop the letter. A second attempt of the run changes nothing."""
-    stored = invoice_of_month(work.connection, tenant_id, Period.month_of(work.run.business_date))
-    is_new = stop_letter(work.connection, stored, entered.reason, stopped_by=work.run.person)
-    notes = () if is_new else ("発送はすでに止めています。理由は前のままです",)
-    return UnitResult(tenant_id, {"letter_stopped": stored.invoice.number}, int(is_new), notes=notes)
+    """Stop the letter. A second attempt of the run changes nothing, also if the letter was released since."""
+    run, period = work.run, Period.month_of(work.run.business_date)
+    if done := already_decided(work.connection, tenant_id, period, run.execution_id):
+        return UnitResult(tenant_id, {"letter_stopped": done[0]}, 1)
+    stored = invoice_of_month(work.connection, tenant_id, period)
+    decision = Decision(run.person, run.execution_id, entered.reason)
+    notes = stop_letter(work.connection, stored, decision)
+    return UnitResult(tenant_id, {"letter_stopped": stored.invoice.number}, 1, notes=notes)
 
 
 def send(billing: Billing, work: Work, entered: form.SendLetter, tenant_id: str) -> UnitResult:
-    """Let the letter leave with the next run of BATCH-019-01."""
-    stored = invoice_of_month(work.connection, tenant_id, Period.month_of(work.run.business_date))
+    """Let the letter leave with the next run of BATCH-019-01. A second attempt changes nothing, also if the letter was stopped since."""
+    run, period = work.run, Period.month_of(work.run.business_date)
+    if done := already_decided(work.connection, tenant_id, period, run.execution_id):
+        return UnitResult(tenant_id, {"letter_released": done[0]}, 1)
+    stored = invoice_of_month(work.connection, tenant_id, period)
     send_letter(
         work.connection,
         billing.terms,
         stored,
-        today=work.run.run_date,
+        Decision(run.person, run.execution_id, entered.reason),
+        today=run.run_date,
         accepts_near_due=entered.accept_near_due,
     )
     return UnitResult(

@@ -192,6 +192,10 @@ CREATE VIEW batch.board_letter_stop AS
 SELECT tenant_id, invoice_id, reason, entered_by, entered_at
 FROM batch.letter_stop;
 
+CREATE VIEW batch.board_letter_decision AS
+SELECT tenant_id, invoice_id, kind, reason, entered_by, entered_at, execution_id
+FROM batch.letter_decision;
+
 CREATE VIEW batch.board_payment AS
 SELECT
     payment_id, tenant_id, invoice_id, kind, paid_on, amount, currency, method, reference, reason, entered_by, entered_at,
@@ -349,6 +353,7 @@ batch.board_payment,
 batch.board_adjustment,
 batch.board_reminder,
 batch.board_letter_stop,
+batch.board_letter_decision,
 batch.board_reminder_stop,
 batch.board_receivable,
 batch.board_message,

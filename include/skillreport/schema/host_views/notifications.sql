@@ -10,7 +10,7 @@ WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
 
 GRANT SELECT, INSERT, DELETE, UPDATE (
-    send_status, send_attempts, scheduled_at, sent_at, response_code, error_details, is_deleted, updated_at
+    recipient_address, send_status, send_attempts, scheduled_at, sent_at, response_code, error_details, is_deleted, updated_at
 ) ON batch.tenant_notification TO batch_tenant;
 
 -- Notifications in a final state: sent, given up, or withdrawn by the application.

@@ -357,17 +357,24 @@ COMMENT ON TABLE batch.letter_file IS
 COMMENT ON COLUMN batch.letter_file.is_attached IS
 'Whether the file is small enough for the mail server; the letter ends with attached_text or with unattached_text';
 
-CREATE TABLE batch.letter_stop (
-    invoice_id text PRIMARY KEY REFERENCES batch.invoice,
+CREATE TABLE batch.letter_decision (
+    invoice_id text NOT NULL REFERENCES batch.invoice,
+    execution_id text NOT NULL,
     tenant_id text NOT NULL,
+    kind text NOT NULL CHECK (kind IN ('stop', 'send')),
     reason text NOT NULL CHECK (btrim(reason) <> ''),
     entered_by text NOT NULL,
-    entered_at timestamptz NOT NULL DEFAULT now()
+    entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (invoice_id, execution_id)
 );
-CALL batch.make_tenant_table('batch.letter_stop');
-CREATE POLICY board ON batch.letter_stop FOR SELECT TO batch_owner USING (true);
-COMMENT ON TABLE batch.letter_stop IS
-'Invoices whose newest letter was stopped before it left. Its row of HIS_NotificationLog is withdrawn.';
+CALL batch.make_tenant_table('batch.letter_decision');
+CREATE POLICY board ON batch.letter_decision FOR SELECT TO batch_owner USING (true);
+-- A decision stays. The newest one counts.
+REVOKE UPDATE, DELETE ON batch.letter_decision FROM batch_tenant, batch_platform;
+COMMENT ON TABLE batch.letter_decision IS
+'Each decision of a person to stop the letter of an invoice before it leaves, or to send it';
+COMMENT ON COLUMN batch.letter_decision.kind IS
+'stop: the row of HIS_NotificationLog is withdrawn; send: it is released, or a correction (訂正) has replaced the letter';
 
 CREATE TABLE batch.accounting_month (
     month date PRIMARY KEY CHECK (extract(DAY FROM month) = 1),

@@ -70,6 +70,7 @@ class InvoicePage:
     answers: Sequence[Row]
     reminders: Sequence[Row]
     stops: Sequence[Row]
+    decisions: Sequence[Row]
     letters: Sequence[Row]
     today: date
 
@@ -140,6 +141,7 @@ def load_invoice(connection: psycopg.Connection[Any], invoice_id: str, today: da
         _SQL.rows(connection, "invoice_answers", **of_tenant, most=_MOST_LISTED),
         reminders,
         _SQL.rows(connection, "reminder_stops", **of_tenant),
+        _SQL.rows(connection, "letter_decisions", **of_invoice),
         _SQL.rows(connection, "invoice_letters", tenant_id=row["tenant_id"], letter_ids=letter_ids),
         today,
     )

@@ -103,8 +103,7 @@ SELECT
     END AS problem
 FROM listed
 INNER JOIN batch.board_invoice AS invoice ON listed.invoice_id = invoice.invoice_id
--- A void or credited invoice is not stopped any more: its letter never leaves.
-LEFT JOIN batch.board_letter_stop AS stop ON invoice.invoice_id = stop.invoice_id AND invoice.state = 'finalized'
+LEFT JOIN batch.board_letter_stop AS stop ON invoice.invoice_id = stop.invoice_id
 LEFT JOIN batch.board_receivable AS receivable ON listed.invoice_id = receivable.invoice_id
 LEFT JOIN batch.board_outcome AS outcome
     ON invoice.execution_id = outcome.execution_id AND invoice.tenant_id = outcome.tenant_id
@@ -112,15 +111,14 @@ ORDER BY
     listed.tenant_code ASC, invoice.kind DESC, length(invoice.number) ASC, invoice.number ASC, invoice.invoice_id ASC;
 
 -- name: stopped_letters
--- The invoices of all months whose letter was stopped.
+-- The invoices of all months whose letter is stopped.
 SELECT
     stop.invoice_id, coalesce(tenant.tenant_code, invoice.tenant_code, stop.tenant_id) AS tenant_code, stop.tenant_id,
     coalesce(tenant.tenant_code, stop.tenant_id) AS chosen_as, invoice.counterparty, invoice.number, invoice.period_start,
-    invoice.due_on, stop.reason, stop.entered_by, stop.entered_at
+    invoice.due_on, stop.reason, stop.entered_by, stop.entered_at, tenant.tenant_id IS null AS is_vanished
 FROM batch.board_letter_stop AS stop
 INNER JOIN batch.board_invoice AS invoice ON stop.invoice_id = invoice.invoice_id
 LEFT JOIN batch.board_tenant AS tenant ON stop.tenant_id = tenant.tenant_id
-WHERE invoice.state = 'finalized'
 ORDER BY stop.entered_at
 LIMIT %(most)s;
 
@@ -155,7 +153,7 @@ SELECT
     coalesce(tenant.tenant_name, '') AS tenant_name, invoice.kind, invoice.period_start, invoice.period_end,
     invoice.status, invoice.state, invoice.number, invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.booked_on,
     invoice.currency,
-    stop.reason AS stop_reason, stop.entered_by AS stopped_by, stop.entered_at AS stopped_at,
+    stop.reason AS stop_reason,
     invoice.leaves_on >= %(today)s AS letter_waits, invoice.total, invoice.yen_total, invoice.counterparty,
     invoice.content, invoice.hold_reason, invoice.approved_by,
     invoice.credits_invoice_id, invoice.credit_reason, invoice.credited, invoice.credited_total, invoice.paid_total,
@@ -171,7 +169,7 @@ SELECT
     voiding.execution_id IS NOT null AS is_voided_by_run, voiding.triggered_by AS voided_through
 FROM batch.board_invoice AS invoice
 LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
-LEFT JOIN batch.board_letter_stop AS stop ON invoice.invoice_id = stop.invoice_id AND invoice.state = 'finalized'
+LEFT JOIN batch.board_letter_stop AS stop ON invoice.invoice_id = stop.invoice_id
 LEFT JOIN batch.board_invoice AS original ON invoice.credits_invoice_id = original.invoice_id
 LEFT JOIN batch.board_receivable AS receivable ON invoice.invoice_id = receivable.invoice_id
 LEFT JOIN batch.board_outcome AS outcome
@@ -198,6 +196,12 @@ SELECT revision, due_on, corrected_on, reason, entered_by, entered_at, execution
 FROM batch.board_invoice_revision
 WHERE invoice_id = %(invoice_id)s
 ORDER BY revision;
+
+-- name: letter_decisions
+SELECT kind, reason, entered_by, entered_at, execution_id
+FROM batch.board_letter_decision
+WHERE invoice_id = %(invoice_id)s
+ORDER BY entered_at;
 
 -- name: invoice_payments
 SELECT

@@ -1,0 +1,55 @@
+"""While the letter of an invoice is stopped, nothing else about the invoice reaches the customer."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.object_store import ObjectStore
+from tests.batches.tenant_management.billing_rows import customer, operate, run_billing
+from tests.conftest import Database
+from tests.own_settings import change_billing
+
+# July 1, on which the run of June's invoices works, is a Wednesday. The invoice is due on July 31.
+JUNE, STOPPED_ON, RELEASED_ON = date(2026, 6, 1), date(2026, 7, 1), date(2026, 8, 12)
+
+
+@pytest.fixture(autouse=True)
+def stopped(
+    database: Database,
+    host: psycopg.Connection,
+    store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """June of A, whose letter is stopped, with reminders."""
+    change_billing(monkeypatch, tmp_path, letters_on="bank_day", payment_source="operations")
+    customer(host, "A", contact_email="keiri@a.example", months=(JUNE,))
+    run_billing(database, JUNE, store=store)
+    june(database, "stop_letter", STOPPED_ON)
+
+
+def june(database: Database, operation: str, on: date, **options: Any) -> Any:
+    """An operation on A's invoice of June."""
+    at = datetime(on.year, on.month, on.day, 10, tzinfo=JAPAN)
+    return operate(database, operation, month=JUNE, reason="金額を確認する", run_at=at, **options)
+
+
+def test_a_stopped_invoice_is_not_reminded_and_the_run_says_so(
+    database: Database, host: psycopg.Connection, arrived: Any
+) -> None:
+    assert arrived(date(2026, 8, 10)) == set()
+    notes = host.execute(
+        "SELECT notes FROM batch.tenant_outcome WHERE tenant_id = 'A' ORDER BY recorded_at DESC LIMIT 1"
+    ).fetchone()
+    assert notes is not None
+    assert "請求書 INV-2026-06-001 は発送を止めているため、督促を送りません" in str(notes[0])
+
+    june(database, "send_letter", RELEASED_ON, values={"accept_near_due": True})
+    # The invoice, and the reminder.
+    assert arrived(date(2026, 8, 13)) == {"keiri@a.example"}
