@@ -81,8 +81,13 @@ def record_fee(database: Database, amount: str = "", day: str = "2026-11-27", **
     return operate(database, "fee_difference", values={"fee_on": day, "fee_amount": amount}, **options)
 
 
-def write_off(database: Database, fact: str = "insolvency", day: str = "2026-12-08", **options: Any) -> Any:
-    values = {"written_off_on": day, "fact": fact, "evidence": "破産管財人の通知（書庫 12）"}
+def write_off(database: Database, fact: str = "insolvency", *, amount: str = "", **options: Any) -> Any:
+    values = {
+        "written_off_on": "2026-12-08",
+        "fact": fact,
+        "evidence": "破産管財人の通知（書庫 12）",
+        "written_off_amount": amount,
+    }
     return operate(database, "write_off", values=values, **options)
 
 
@@ -379,6 +384,48 @@ def test_an_adjusted_invoice_is_neither_voided_nor_credited_beyond_the_rest(
     assert (settled["fee_total"], settled["open_amount"]) == (0, -10340)
 
 
+def test_a_written_off_invoice_takes_no_credit_and_no_reissue(
+    database: Database, host: psycopg.Connection
+) -> None:
+    pay(database, "5000")
+    write_off(database)
+
+    part = operate(database, "part_credit", reason="障害", values={"credit_lines": ["1=2000"]})
+
+    refused(part, "手数料差額か貸倒れの記録があります")
+    assert invoice(host, "A")["open_amount"] == 0
+    operate(database, "reverse_payment", reason="誤り", values={"paid_reference": "F-1"})
+    refused(operate(database, "reissue", reason="誤り"), "手数料差額か貸倒れの記録があります")
+
+
+def test_a_payment_before_the_write_off_is_recovered_on_its_day(
+    database: Database, platform: psycopg.Connection, store: ObjectStore
+) -> None:
+    write_off(database)
+
+    pay(database, "11000")
+
+    assert of_month(platform, store, date(2026, 11, 1)) == []
+    assert of_month(platform, store, date(2026, 12, 1))[1][:3] == (NUMBER, "貸倒回収", "2026-12-08")
+
+
+def test_a_part_is_written_off_with_its_part_of_the_tax(
+    database: Database, host: psycopg.Connection, platform: psycopg.Connection, store: ObjectStore
+) -> None:
+    write_off(database, "rehabilitation", amount="8800")
+
+    assert invoice(host, "A")["open_amount"] == 2200
+    assert of_month(platform, store, date(2026, 12, 1))[0][4:7] == ("-8000", "-800", "-8800")
+    refused(write_off(database, amount="2201"), "残り 2,200 JPY までの")
+
+
+def test_the_same_fee_of_another_run_is_refused(database: Database) -> None:
+    pay(database, "10000")
+    record_fee(database, "440")
+
+    refused(record_fee(database, "440"), "2026-11-27 の手数料 440 JPY は記録済みです")
+
+
 def test_a_foreign_invoice_is_adjusted_in_its_currency_and_booked_in_yen(
     database: Database, host: psycopg.Connection, platform: psycopg.Connection, store: ObjectStore
 ) -> None:
@@ -431,8 +478,9 @@ def test_another_tenants_invoice_stays_out(database: Database, host: psycopg.Con
 
 
 def test_a_part_credit_after_the_application_paid_is_owed_back_and_refunded(
-    database: Database, host: psycopg.Connection
+    database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    change_billing(monkeypatch, tmp_path, payment_source="host")
     host.execute(
         """UPDATE "HIS_TenantBilling" SET billing_status = 'PAID', paid_date = '2026-11-20', payment_method = '口座振替'"""
     )

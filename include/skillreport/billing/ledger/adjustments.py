@@ -21,7 +21,7 @@ from include.skillreport.billing.ledger.stored_invoice import (
     lock_invoice,
     require_live,
 )
-from include.skillreport.billing.money import YEN, RoundingMode, round_to_minor_unit
+from include.skillreport.billing.money import YEN, RoundingMode, has_minor_units, round_to_minor_unit
 from include.skillreport.billing.receivables.adjustment import (
     Adjustment,
     AdjustmentKind,
@@ -77,6 +77,12 @@ def record_fee(
         )
     require_day(invoice, entered.day, today)
     require_fee(invoice, stored.inputs, amount, earlier=stored.fee_total)
+    same = {"invoice_id": stored.invoice_id, "amount": amount, "accrued_on": entered.day}
+    if stored.fee_total and _SQL.rows(connection, "same_fees", **same):
+        raise BillingError(
+            "SAME_FEE_ENTERED",
+            f"{invoice_label(invoice.number)}に、{entered.day} の手数料 {amount:,f} {invoice.currency} は記録済みです",
+        )
     adjustment = fee(
         invoice,
         stored.inputs,
@@ -88,22 +94,34 @@ def record_fee(
 
 
 def record_write_off(
-    connection: psycopg.Connection, stored: StoredInvoice, entered: Entered, *, today: date
+    connection: psycopg.Connection,
+    stored: StoredInvoice,
+    amount: Decimal | None,
+    entered: Entered,
+    *,
+    today: date,
 ) -> Adjustment:
-    """Write off all that is open. A second attempt of the same run returns the recorded write-off.
+    """Write off an amount, or with None all that is open. A second attempt of the same run returns the recorded write-off.
 
-    :raises BillingError: nothing is open, or the day is impossible.
+    :raises BillingError: so much is not open, or the day is impossible.
     """
     stored, known = _locked(connection, stored, entered.execution_id)
     if known:
         return known[0]
-    amount = _open_amount(stored)
-    require_day(stored.invoice, entered.day, today)
+    invoice, open_amount = stored.invoice, _open_amount(stored)
+    amount = open_amount if amount is None else amount
+    if amount > open_amount or not has_minor_units(amount, invoice.currency):
+        raise BillingError(
+            "WRONG_AMOUNT",
+            f"貸倒れの額 {amount:,f} {invoice.currency} は、{invoice_label(invoice.number)}の残り {open_amount:,f} {invoice.currency} "
+            "までの、払える額にしてください",
+        )
+    require_day(invoice, entered.day, today)
     adjustment = write_off(
-        stored.invoice,
+        invoice,
         stored.inputs,
         load_credits(connection, stored),
-        amount,
+        round_to_minor_unit(amount, invoice.currency, RoundingMode.HALF_UP),
         deducts_tax=entered.fact is not None,
     )
     return _record(connection, stored, adjustment, entered)

@@ -133,7 +133,8 @@ def issue_credit(
     _require_fitting(stored, credit)
     credited_total = stored.credited_total - credit.total
     is_credited = credited_total == stored.invoice.total
-    record_application_payment(connection, stored.invoice_id, today=issued_on, execution_id=actor)
+    if terms.settings.payment_source == "host":
+        record_application_payment(connection, stored.invoice_id, today=issued_on, execution_id=actor)
     contacts = load_contacts(connection)
     leaves_on = leaving_day(terms.settings, issued_on)
     dates = DocumentDates(issued_on, None if contacts[stored.tenant_id].problem else leaves_on)
@@ -305,6 +306,8 @@ def not_voided_error(connection: psycopg.Connection, number: str | None) -> Bill
             return partly_credited_error(number)
         if stored.is_carried:
             return carried_error(number)
+        if stored.fee_total or stored.written_off_total:
+            return adjusted_error(number)
         if stored.is_paid:
             return paid_error(number)
     return BillingError(
@@ -324,7 +327,8 @@ def _require_fitting(stored: StoredInvoice, credit: Invoice) -> None:
     credited_total, total = stored.credited_total - credit.total, stored.invoice.total
     if credited_total == total and stored.is_carried:
         raise carried_error(stored.invoice.number)
-    if credited_total + stored.fee_total + stored.written_off_total > total:
+    # A credit note after a write-off would show as owed back, although nobody has paid it.
+    if stored.written_off_total or credited_total + stored.fee_total > total:
         raise adjusted_error(stored.invoice.number)
 
 

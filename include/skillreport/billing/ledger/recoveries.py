@@ -5,7 +5,7 @@ Functions run in the caller's transaction, which has locked the invoice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -63,12 +63,17 @@ def load_adjustments(
 
 
 def book_recovery(connection: psycopg.Connection, invoice_id: str, currency: str, entered: Entered) -> None:
-    """Give back what a recorded payment has recovered of the invoice's write-off: the amount that is now overpaid, or all of it."""
+    """Give back what a recorded payment has recovered of the invoice's write-off: the amount that is now overpaid, or all of it.
+
+    It is booked on the day of the payment, but not before the write-off.
+    """
     state = _SQL.rows(connection, "payment_state", invoice_id=invoice_id)[0]
     amount = min(state["written_off_total"], -state["open_amount"])
     if amount <= 0:
         return
     written_off = load_adjustments(connection, invoice_id, AdjustmentKind.WRITE_OFF, AdjustmentKind.RECOVERY)
+    (since,) = _SQL.column(connection, "last_write_off", invoice_id=invoice_id)
+    entered = replace(entered, day=max(entered.day, since))
     insert_adjustment(connection, invoice_id, recovery(written_off, amount, currency), entered)
 
 

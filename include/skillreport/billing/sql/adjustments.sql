@@ -37,6 +37,16 @@ FROM batch.adjustment
 WHERE invoice_id = %(invoice_id)s AND kind = any(%(kinds)s)
 ORDER BY entered_at;
 
+-- name: last_write_off
+SELECT max(accrued_on)
+FROM batch.adjustment
+WHERE invoice_id = %(invoice_id)s AND kind = 'write_off' AND amount > 0;
+
+-- name: same_fees
+SELECT adjustment_id
+FROM batch.adjustment
+WHERE invoice_id = %(invoice_id)s AND kind = 'fee' AND amount = %(amount)s AND accrued_on = %(accrued_on)s;
+
 -- name: adjustments_of_run
 SELECT content
 FROM batch.adjustment

@@ -32,11 +32,12 @@ def fee(billing: Billing, work: Work, entered: form.FeeDifference, tenant_id: st
 
 
 def write_off(_: Billing, work: Work, entered: form.WriteOff, tenant_id: str) -> UnitResult:
-    """Write off what is open of the invoice. A second attempt of the run changes nothing."""
+    """Write off what is open of the invoice, or a part of it. A second attempt of the run changes nothing."""
     stored, run = _invoice(work, tenant_id), work.run
     recorded = record_write_off(
         work.connection,
         stored,
+        entered.written_off_amount,
         Entered(
             entered.written_off_on,
             entered.evidence,

@@ -44,7 +44,7 @@ BAD_DEBT_FACTS = {
     "rehabilitation": "再生計画認可の決定による切捨て",
     "liquidation": "特別清算の協定の認可による切捨て",
     "insolvency": "全額を弁済できないことが明らか",
-    "equivalent": "準ずる事実（協議決定による切捨て、書面による債務免除、取引停止から 1 年以上など）",
+    "equivalent": "準ずる事実（協議決定による切捨て、書面による債務免除など）",
     "none": "どれにも当たらない（消費税は控除しない）",
 }
 
@@ -221,6 +221,15 @@ FeeAmount = Annotated[
 ]
 WrittenOffOn = Annotated[
     date, Day("貸倒れの日", "事実が起きた日。帳簿の日付になります（日本時間、YYYY-MM-DD）。")
+]
+WrittenOffAmount = Annotated[
+    Decimal,
+    Number(
+        "貸倒れの額",
+        "請求書の通貨での額。空欄なら残りの全部。切り捨てられた額だけのとき、備忘価額を残すときに書きます。例: 8800",
+        example="8800",
+        problem=lambda amount: "" if amount > 0 else "は 0 より大きくしてください。",
+    ),
 ]
 Fact = Annotated[
     str, Choice("貸倒れの事実", "消費税を控除できる事実です。", example="insolvency", choices=BAD_DEBT_FACTS)

@@ -43,6 +43,7 @@ from include.skillreport.operations.operate_invoices.fields import (
     Tenants,
     WithHeld,
     WithoutFailed,
+    WrittenOffAmount,
     WrittenOffOn,
 )
 
@@ -289,13 +290,14 @@ class FeeDifference(PaymentOperation):
 
 @FORM.add("write_off", "貸倒れ")
 class WriteOff(PaymentOperation):
-    """請求書の残りを貸倒れにします。督促と年齢表から外れます。後で入金を記録すると、回収になります。"""
+    """請求書の残り（または一部）を貸倒れにします。その額は督促と年齢表から外れます。後で入金を記録すると、回収になります。"""
 
     because = "貸倒れは請求書 1 件ずつ記録します。"
 
     written_off_on: WrittenOffOn
     fact: Fact
     evidence: Evidence
+    written_off_amount: WrittenOffAmount | None = None
 
 
 @FORM.add("take_back_adjustment", "手数料差額・貸倒れの取り消し")
