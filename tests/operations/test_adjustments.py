@@ -451,6 +451,33 @@ def test_a_foreign_invoice_is_adjusted_in_its_currency_and_booked_in_yen(
     assert "USD -25.00 @151.235（2026-10-31）" in row["備考"]
 
 
+def test_a_write_off_of_all_takes_the_yen_of_the_books(
+    database: Database, host: psycopg.Connection, platform: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "U", "STANDARD", currency_code="USD")
+    billing_rows.exchange_rate(host, date(2026, 10, 31), "150.37")
+    run_billing(database, codes=["U"])
+    operate(database, "part_credit", "U", reason="障害", values={"credit_lines": ["1=33.33"]})
+
+    write_off(database, codes=["U"])
+
+    months = (date(2026, 10, 1), date(2026, 12, 1))
+    assert (
+        sum(agree(platform, store, month) for month in months) == 11000
+    )  # A's invoice; nothing of U's is left
+    tax = host.execute(
+        "SELECT sum((part ->> 'yen_tax')::numeric) FROM batch.adjustment, jsonb_array_elements(content -> 'parts') AS part"
+    ).fetchone()
+    printed = host.execute(
+        """
+        SELECT sum((rate ->> 'tax_amount')::numeric)
+        FROM batch.invoice, jsonb_array_elements(content #> '{yen_tax,totals}') AS rate
+        WHERE tenant_id = 'U'
+        """
+    ).fetchone()
+    assert tax == printed
+
+
 def test_two_fees_at_once_never_exceed_the_rest(database: Database, host: psycopg.Connection) -> None:
     pay(database, "10340")
     results: list[Any] = []

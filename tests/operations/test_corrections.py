@@ -191,6 +191,18 @@ def test_the_letter_says_what_was_corrected_and_has_the_new_document(
     assert file["sha256"] is not None
 
 
+def test_the_letter_names_what_is_left_to_pay(database: Database, host: psycopg.Connection) -> None:
+    sent(host)
+    operate(database, "part_credit", reason="障害", values={"credit_lines": ["1=2000"]})
+
+    correct(database)
+
+    rows = host.execute("""SELECT message_body FROM "HIS_NotificationLog" WHERE id LIKE '%-r2'""").fetchall()
+    ((body,),) = rows
+    left = invoices(host, "A")[0]["open_amount"]
+    assert f"返還やご入金などを差し引いた残額は {left:,.0f} 円（税込）です。" in body
+
+
 @pytest.mark.parametrize("is_stopped", [False, True])
 def test_a_letter_that_has_not_left_is_replaced(
     database: Database, host: psycopg.Connection, is_stopped: bool

@@ -30,10 +30,12 @@ def document_letter(
     link: str,
     *,
     is_original_unsent: bool = False,
+    open_amount: Decimal | None = None,
 ) -> Letter:
     """The letter about an invoice or a credit note. ``link`` is the setting ``billing.invoice_link``; it may be empty.
 
     ``is_original_unsent``: the customer has received no letter about the invoice that the credit note cancels.
+    ``open_amount``: what is left to pay of a corrected invoice, in its currency.
     """
     texts = _TEXTS[document.language]
     kind = "credit" if document.kind is InvoiceKind.CREDIT else "invoice"
@@ -45,6 +47,9 @@ def document_letter(
             "corrected_on": NOTATIONS[document.language].day(document.correction.corrected_on),
         }
     parts = [texts[f"{kind}_body"].format(**values)]
+    if open_amount not in (None, document.total):
+        open_text = NOTATIONS[document.language].money(max(open_amount, Decimal(0)), document.currency)
+        parts.append(texts["left_to_pay"].format(open=open_text))
     if document.remaining_total:
         parts.append(texts["still_valid"].format(**values))
     if is_original_unsent:
@@ -154,6 +159,7 @@ _TEXTS = {
         "お支払期限: {due}\n\n"
         "訂正前の請求書をお持ちの場合は、今後はこの請求書をご利用ください。"
         "お支払いがお済みの場合、あらためてのお支払いは不要です。\n",
+        "left_to_pay": "返還やご入金などを差し引いた残額は {open}（税込）です。\n",
         "credit_subject": "【{issuer}】返還請求書 {number}（請求書 {original}）",
         "credit_body": "{recipient} 御中\n\n"
         "{month}分のご請求について、返還請求書を発行しました。\n\n"
@@ -210,6 +216,7 @@ _TEXTS = {
         "Due date: {due}\n\n"
         "If you have the invoice from before the correction, please use this one from now on. "
         "If you have already paid, no further payment is due.\n",
+        "left_to_pay": "After credits and payments, {open} (incl. tax) is left to pay.\n",
         "credit_subject": "[{issuer}] Credit note {number} for invoice {original}",
         "credit_body": "Dear {recipient},\n\n"
         "We have issued a credit note for {month}.\n\n"

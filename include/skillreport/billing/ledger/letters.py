@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +84,13 @@ def queue_letters(
     leaves_on: date,
     *,
     is_original_unsent: bool = False,
+    open_amount: Decimal | None = None,
 ) -> None:
     """Queue the letter of each invoice and credit note, by invoice id, whose contact has an address. The PDF is included if it is attached.
 
     BATCH-019-01 sends them on ``leaves_on`` (9:00 Asia/Tokyo), or with its next run if that is later.
     ``is_original_unsent``: the letters are about credit notes, and those about their invoices were withdrawn.
+    ``open_amount``: the letter is about a corrected invoice, of which this is left to pay.
     """
     letters = []
     for invoice_id, document in documents.items():
@@ -96,7 +99,11 @@ def queue_letters(
             continue
         delivery = contact.pdf_delivery or terms.settings.pdf_delivery
         letter = document_letter(
-            document, delivery, terms.settings.invoice_link, is_original_unsent=is_original_unsent
+            document,
+            delivery,
+            terms.settings.invoice_link,
+            is_original_unsent=is_original_unsent,
+            open_amount=open_amount,
         )
         letters.append(letter_row(letter_id(invoice_id, document.revision), document, contact, letter))
     insert_letters(connection, letters, leaves_on)

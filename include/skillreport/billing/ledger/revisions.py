@@ -86,7 +86,14 @@ def correct_invoice(
     if document.due_on != original.due_on:
         _SQL.execute(connection, "move_due_date", invoice_id=stored.invoice_id, due_on=document.due_on)
         withdraw_reminders(connection, [stored.invoice_id])
-    queue_letters(connection, terms, {stored.invoice_id: document}, contacts, leaves_on)
+    queue_letters(
+        connection,
+        terms,
+        {stored.invoice_id: document},
+        contacts,
+        leaves_on,
+        open_amount=stored.open_amount,
+    )
     write_host_rows(connection, [stored.invoice_id])
     return document
 

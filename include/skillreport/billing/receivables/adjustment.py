@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Self
+from typing import NamedTuple, Self
 
 from include.skillreport.billing.documents.invoice import Document, Invoice
 from include.skillreport.billing.errors import BillingError
@@ -123,16 +123,21 @@ def write_off(
 ) -> Adjustment:
     """The write-off of an amount. Without a fact of 施行令第59条 (``deducts_tax``) no tax is deducted.
 
-    If nothing of the invoice was paid, its tax is that of the invoice and its credit notes.
+    If nothing of the invoice was paid, its amounts are those of the invoice less its credit notes, in yen too.
     """
+    left = _left(invoice, credits)
+    known = _Known({}, {}, None)
+    if sum((each.gross for each in left), _ZERO) == amount:
+        # The books have the yen of the whole invoice, less that of its credit notes together.
+        rate = yen_per_unit(inputs)
+        credited = sum((credit.total for credit in credits), _ZERO)
+        known = _Known(
+            {each.category: each.tax for each in left},
+            _yen_taxes_left(invoice, credits),
+            _in_yen(invoice.total, rate) + _in_yen(credited, rate),
+        )
     shares = _shares(invoice, credits, amount) if deducts_tax else {TaxCategory.OUT_OF_SCOPE: amount}
-    left = {total.category: total for total in _left(invoice, credits)}
-    taxes = {
-        category: left[category].tax
-        for category in shares
-        if deducts_tax and shares == _grosses(left.values())
-    }
-    parts = _parts(shares, invoice, inputs, taxes)
+    parts = _parts(shares, invoice, inputs, known)
     return Adjustment(kind=AdjustmentKind.WRITE_OFF, contra=Contra.BAD_DEBT, amount=amount, parts=parts)
 
 
@@ -246,6 +251,14 @@ def yen_per_unit(inputs: BillingInputs) -> Decimal:
     return inputs.exchange_rate.yen_per_unit
 
 
+class _Known(NamedTuple):
+    """Amounts that are not calculated anew: the tax per category in currency and in yen, and the yen of all parts together."""
+
+    taxes: Mapping[TaxCategory, Decimal]
+    yen_taxes: Mapping[TaxCategory, Decimal]
+    yen: Decimal | None
+
+
 class _Left(Document):
     """What credit notes have left of a category, tax included."""
 
@@ -262,6 +275,14 @@ def _left(invoice: Invoice, credits: Sequence[Invoice]) -> list[_Left]:
             added = total.taxable_amount + (_ZERO if document.tax_included else total.tax_amount)
             sums[total.category] = gross + added, tax + total.tax_amount
     return [_Left(category=category, gross=gross, tax=tax) for category, (gross, tax) in sums.items()]
+
+
+def _yen_taxes_left(invoice: Invoice, credits: Sequence[Invoice]) -> dict[TaxCategory, Decimal]:
+    """The tax in yen that the documents of another currency state, less that of the credit notes."""
+    sums: dict[TaxCategory, Decimal] = {}
+    for total in (total for each in (invoice, *credits) if each.yen_tax for total in each.yen_tax.totals):
+        sums[total.category] = sums.get(total.category, _ZERO) + total.tax_amount
+    return sums
 
 
 def _grosses(left: Iterable[_Left]) -> dict[TaxCategory, Decimal]:
@@ -293,14 +314,16 @@ def _parts(
     shares: Mapping[TaxCategory, Decimal],
     invoice: Invoice,
     inputs: BillingInputs,
-    taxes: Mapping[TaxCategory, Decimal] | None = None,
+    known: _Known | None = None,
 ) -> tuple[AdjustedTax, ...]:
-    """The shares with their tax, in currency and in yen. ``taxes`` are known taxes in currency."""
+    """The shares with their tax, in currency and in yen, as far as they are not known."""
+    known = known or _Known({}, {}, None)
     rate, rounding = yen_per_unit(inputs), inputs.rounding
     whole = sum(shares.values(), _ZERO)
     yen = {category: _in_yen(share, rate) for category, share in shares.items()}
     largest = max(shares, key=lambda category: abs(shares[category]))
-    yen[largest] += _in_yen(whole, rate) - sum(yen.values(), _ZERO)
+    yen_whole = _in_yen(whole, rate) if known.yen is None else known.yen
+    yen[largest] += yen_whole - sum(yen.values(), _ZERO)
 
     def tax(amount: Decimal, category: TaxCategory, currency: str) -> Decimal:
         percent = rate_percent(category, invoice.period_end)
@@ -308,9 +331,8 @@ def _parts(
 
     parts = []
     for category, share in shares.items():
-        in_currency = (taxes or {}).get(category)
-        if in_currency is None:
-            in_currency = tax(share, category, invoice.currency)
+        in_currency = known.taxes.get(category, tax(share, category, invoice.currency))
+        in_yen = known.yen_taxes.get(category, tax(yen[category], category, YEN))
         parts.append(
             AdjustedTax(
                 category=category,
@@ -318,7 +340,7 @@ def _parts(
                 gross=share,
                 tax=in_currency,
                 yen=yen[category],
-                yen_tax=in_currency if invoice.currency == YEN else tax(yen[category], category, YEN),
+                yen_tax=in_currency if invoice.currency == YEN else in_yen,
             )
         )
     return tuple(parts)
