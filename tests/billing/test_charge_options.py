@@ -119,7 +119,7 @@ def test_events_of_a_percentage_of_lines_are_prorated_as_stated() -> None:
     )
     (line,) = usage_lines(month)
     assert str(line.amount) == "200"  # 10 % of 1,000, and 10 x 31 x 10/31
-    assert line.explanation[-1] == "310 JPY × 10 日 ÷ 31 日（日割り）"
+    assert line.explanation[-1] == "310 円 × 10 日 ÷ 31 日（日割り）"
 
 
 # The least that a line comes to ------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def test_every_model_charges_at_least_its_minimum(fields: dict[str, Any], minimu
         parts=(part(plan("0", charge(minimum=minimum, **fields))),), usage_days=usage_days(api_calls=10)
     )
     assert str(line.amount) == amount
-    shown = "最低額 311 JPY との差額 1 JPY を加算（計算額 310 JPY）"
+    shown = "最低額 311 円との差額 1 円を加算（計算額 310 円）"
     assert (line.explanation[-1] == shown) == (minimum == 311)
 
 
@@ -150,10 +150,10 @@ def test_every_model_charges_at_least_its_minimum(fields: dict[str, Any], minimu
         (
             None,
             "1000",
-            "最低額 3,100 JPY × 10 日 ÷ 31 日（日割り）との差額 839 JPY を加算（計算額 161 JPY）",
+            "最低額 3,100 円 × 10 日 ÷ 31 日（日割り）との差額 839 円を加算（計算額 161 円）",
         ),
-        ("none", "3100", "最低額 3,100 JPY との差額 2,600 JPY を加算（計算額 500 JPY）"),
-        ("included", "3100", "最低額 3,100 JPY との差額 2,600 JPY を加算（計算額 500 JPY）"),
+        ("none", "3100", "最低額 3,100 円との差額 2,600 円を加算（計算額 500 円）"),
+        ("included", "3100", "最低額 3,100 円との差額 2,600 円を加算（計算額 500 円）"),
     ],
 )
 def test_a_minimum_is_prorated_with_the_amount_and_whole_otherwise(
@@ -170,7 +170,7 @@ def test_the_difference_in_the_text_is_between_rounded_amounts() -> None:
     users = charge("standard", "active_users", unit_amount=1, minimum=100)
     line = usage_line(users, usage_days=usage_days(active_users=50))
     assert str(line.exact_amount) == "32.258064516129032258064516129032"
-    assert line.explanation[-1].endswith("との差額 16 JPY を加算（計算額 16 JPY）")
+    assert line.explanation[-1].endswith("との差額 16 円を加算（計算額 16 円）")
 
 
 def test_without_records_the_minimum_alone_is_charged_with_a_remark() -> None:
@@ -179,7 +179,7 @@ def test_without_records_the_minimum_alone_is_charged_with_a_remark() -> None:
     invoice = price(month)
     (line,) = invoice.lines
     assert (str(line.amount), line.quantity, line.unit_amount) == ("500", None, None)
-    assert line.explanation == ("最低額 500 JPY との差額 500 JPY を加算（計算額 0 JPY）",)
+    assert line.explanation == ("最低額 500 円との差額 500 円を加算（計算額 0 円）",)
     assert invoice.remarks == ("API 呼び出しの記録がないため、「API」は最低額だけを請求しています",)
 
 

@@ -51,6 +51,13 @@ def test_a_letter_leaves_on_the_business_day_after_its_issue(issued_on: date, le
     assert leaving_day(SETTINGS, issued_on) == leaves_on
 
 
+def test_a_letter_of_an_afternoon_is_not_due_before_it_leaves() -> None:
+    """With letters_on: issue, an invoice that is issued after 9:00 is sent on the next morning."""
+    changes: dict[str, Any] = {"letters_on": "issue", "due_least_days": 0}
+    assert due(USUAL, date(2026, 11, 29), **changes) == date(2026, 11, 30)
+    assert due(USUAL, date(2026, 11, 30), **changes) == date(2027, 1, 4)
+
+
 def test_a_letter_leaves_later_or_at_once_as_set() -> None:
     sunday = date(2026, 11, 1)
     assert leaving_day(settings(review_days=3), sunday) == date(2026, 11, 5)

@@ -72,7 +72,7 @@ def test_a_one_off_line_states_day_quantity_price_and_amount() -> None:
     assert (line.quantity, line.unit, line.unit_amount) == (Decimal("1.5"), "日", Decimal("12000.5"))
     assert (line.plan, line.metric) == (None, None)
     assert line.service_from == line.service_to == date(2026, 10, 20)
-    assert line.explanation == ("1.5 日 × 12,000.5 JPY",)
+    assert line.explanation == ("1.5 日 × 12,000.5 円",)
 
 
 def test_a_month_without_a_plan_may_have_one_off_lines_alone() -> None:

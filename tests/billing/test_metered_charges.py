@@ -32,9 +32,9 @@ def test_a_metered_percentage_charges_amount_and_events_that_are_not_free() -> N
     assert (line.kind, line.description, str(line.amount)) == (LineKind.USAGE, "決済手数料", "25")
     assert (line.metric, line.quantity, line.unit_amount) == (None, None, None)
     assert line.explanation == (
-        "計測額（payments）の合計 1,000 JPY、5 件（3 日分）",
-        "無料分 200 JPY、2 件 を差し引き 800 JPY、3 件",
-        "割合料金 800 JPY × 2% + 3 件 × 3 JPY",
+        "計測額（payments）の合計 1,000 円、5 件（3 日分）",
+        "無料分 200 円、2 件 を差し引き 800 円、3 件",
+        "割合料金 800 円 × 2% + 3 件 × 3 円",
     )
 
 
@@ -42,8 +42,8 @@ def test_without_free_parts_and_fixed_amount_the_line_is_the_percentage() -> Non
     line = line_of(payments("12345"))
     assert (str(line.exact_amount), str(line.amount)) == ("246.9", "246")
     assert line.explanation == (
-        "計測額（payments）の合計 12,345 JPY、1 件（1 日分）",
-        "割合料金 12,345 JPY × 2%",
+        "計測額（payments）の合計 12,345 円、1 件（1 日分）",
+        "割合料金 12,345 円 × 2%",
     )
 
 
@@ -99,7 +99,7 @@ def test_a_minimum_is_charged_whole_with_and_without_a_row() -> None:
     )
     line = line_of(payments("1000", first=22), first=22, minimum=50)
     assert str(line.amount) == "50"
-    assert line.explanation[-1] == "最低額 50 JPY との差額 30 JPY を加算（計算額 20 JPY）"
+    assert line.explanation[-1] == "最低額 50 円との差額 30 円を加算（計算額 20 円）"
 
 
 def test_an_amount_in_another_currency_is_refused() -> None:

@@ -26,7 +26,8 @@ def test_a_file_is_read_in_the_encodings_of_spreadsheets(encoding: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "amount", ["￥11,000", "¥11000", "\\11,000", "11,000円", "１１，０００", "１１０００円"]
+    "amount",
+    ["￥11,000", "¥11000", "\\11,000", "11,000円", "11,000 円", "￥ 11,000", "１１，０００", "１１０００円"],
 )
 @pytest.mark.parametrize(
     "day", ["2026年11月5日", "２０２６年１１月０５日", "2026/11/5", "２０２６－１１－０５"]

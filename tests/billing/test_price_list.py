@@ -8,12 +8,13 @@ from copy import deepcopy
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.pricing.charge_models import CHARGE_MODELS
 from include.skillreport.billing.pricing.price_list import PriceList, load_price_list, parse_price_list
 from include.skillreport.billing.pricing.usage import Metric
 from include.skillreport.core.errors import SettingsError
@@ -72,6 +73,7 @@ def written(path: str, value: object) -> str:
 
 AMOUNT = "0 以上 999999999999999 以下の数にしてください"
 POSITIVE = "0 より大きく 999999999999999 以下の数にしてください"
+MODELS = "、".join(get_args(each.model_fields["model"].annotation)[0] for each in CHARGE_MODELS)
 METRICS = "active_users、storage_gb、api_calls、reports_generated のどれかにしてください"
 
 
@@ -109,7 +111,7 @@ METRICS = "active_users、storage_gb、api_calls、reports_generated のどれ�
         (f"{CHARGES}.3.free_amount", 0.5, None, "1 JPY の倍数にしてください（今の値は 0.5）"),
         (f"{PLAN}.name_en", "", None, "1 文字以上にしてください"),
         (f"{PLAN}.name", 123, None, "文字列にしてください。数や true は引用符で囲みます（今の値は 123）"),
-        (f"{CHARGES}.1.model", "flat", f"{CHARGES}.1", "model は standard、graduated、volume、package、percentage、metered_percentage"),
+        (f"{CHARGES}.1.model", "unknown", f"{CHARGES}.1", f"model は {MODELS} のどれかにしてください"),
         (f"{CHARGES}.1.round_up_to", 0, None, f"{POSITIVE}（今の値は 0）"),
         (f"{CHARGES}.2.rate", 101, None, "0 以上 100 以下の数にしてください（今の値は 101）"),
         (f"{PLAN}.setup_fee", 3, None, "この名前の設定はありません"),

@@ -217,7 +217,7 @@ def test_days_that_were_closed_again_are_mentioned() -> None:
 
 def test_proration_is_explained() -> None:
     _, second, _ = calculate(inputs(parts=(part(plan(), 1, 15), part(plan("30000"), 16, 31)))).lines
-    assert second.explanation == ("30,000 JPY × 16 日 ÷ 31 日（日割り）",)
+    assert second.explanation == ("30,000 円 × 16 日 ÷ 31 日（日割り）",)
     assert second.unit_amount is None
 
 
@@ -299,7 +299,7 @@ def test_a_percentage_needs_no_record_but_its_events_do(fixed: str, remarks: int
     invoice = price(inputs(parts=(part(plan("10000", support)),), usage_days=usage_days(api_calls=None)))
     line = invoice.lines[1]
     assert str(line.amount) == "1000"
-    assert line.explanation == ("割合料金 10,000 JPY × 10%",)
+    assert line.explanation == ("割合料金 10,000 円 × 10%",)
     assert (
         invoice.remarks == ("API 呼び出しの記録がないため、「サポート」の件数分は請求していません",)[:remarks]
     )
@@ -435,7 +435,7 @@ def test_a_level_above_the_free_quantity_is_prorated_by_days() -> None:
     assert [str(line.quantity) for line in (first, second)] == ["20.00", "20.00"]
     # 20 users x 500 yen x 15/31 and x 16/31.
     assert amounts((first, second)) == ["4838", "5161"]
-    assert first.explanation[-1] == "10,000 JPY × 15 日 ÷ 31 日（日割り）"
+    assert first.explanation[-1] == "10,000 円 × 15 日 ÷ 31 日（日割り）"
 
 
 @pytest.mark.parametrize(
@@ -633,11 +633,11 @@ def test_the_days_of_each_commitment_are_explained() -> None:
     commitments = (own_minimum("6200", **october(12, 24)), own_minimum("0", **october(3, 4)))
     line = calculate(inputs(parts=parts, commitments=commitments)).lines[-1]
     assert line.explanation == (
-        "プランの最低利用料金（10/1〜10/2）3,100 JPY × 2 日 ÷ 31 日（日割り）",
-        "プランの最低利用料金（10/5〜10/11）3,100 JPY × 7 日 ÷ 31 日（日割り）",
-        "個別契約の最低利用料金（10/12〜10/12）6,200 JPY × 1 日 ÷ 31 日（日割り）",
-        "個別契約の最低利用料金（10/21〜10/24）6,200 JPY × 4 日 ÷ 31 日（日割り）",
-        "最低利用料金 1,900 JPY − ここまでの合計 230 JPY",
+        "プランの最低利用料金（10/1〜10/2）3,100 円 × 2 日 ÷ 31 日（日割り）",
+        "プランの最低利用料金（10/5〜10/11）3,100 円 × 7 日 ÷ 31 日（日割り）",
+        "個別契約の最低利用料金（10/12〜10/12）6,200 円 × 1 日 ÷ 31 日（日割り）",
+        "個別契約の最低利用料金（10/21〜10/24）6,200 円 × 4 日 ÷ 31 日（日割り）",
+        "最低利用料金 1,900 円 − ここまでの合計 230 円",
     )
     assert (str(line.amount), line.service_from.day, line.service_to.day) == ("1670", 1, 24)
 
@@ -645,8 +645,8 @@ def test_the_days_of_each_commitment_are_explained() -> None:
 def test_a_commitment_for_the_whole_month_is_explained() -> None:
     line = calculate(inputs(commitments=(own_minimum("25000"),))).lines[-1]
     assert line.explanation == (
-        "個別契約の最低利用料金 月額 25,000 JPY",
-        "最低利用料金 25,000 JPY − ここまでの合計 10,000 JPY",
+        "個別契約の最低利用料金 月額 25,000 円",
+        "最低利用料金 25,000 円 − ここまでの合計 10,000 円",
     )
 
 

@@ -10,7 +10,13 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from include.skillreport.core.catalog import DATA_BACKUP, NOTIFICATION_RETRY, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    BATCHES,
+    DATA_BACKUP,
+    NOTIFICATION_RETRY,
+    TENANT_BILLING,
+    TENANT_USAGE,
+)
 from include.skillreport.core.failure_kinds import kind_of
 from tests.board.conftest import Board
 from tests.board.night_rows import run
@@ -25,7 +31,7 @@ def test_an_empty_installation_shows_every_batch_and_that_nothing_failed(board: 
     page = board.get("/")
     assert page.status_code == 200
     assert "失敗したままのバッチはありません" in page.text
-    assert page.text.count('<td class="cells">') == 14
+    assert page.text.count('<td class="cells">') == len(BATCHES)
 
 
 def test_failed_tenants_are_grouped_by_reason_with_the_worst_batch_first(

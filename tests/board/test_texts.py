@@ -11,7 +11,7 @@ from skill_batch.board.pages import documents, invoice, receivables
 from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS
 from include.skillreport.operations.forms import FORMS
-from include.skillreport.operations.operate_invoices.form import ADJUSTMENTS, BAD_DEBT_FACTS, TAX_CATEGORIES
+from include.skillreport.operations.operate_invoices.fields import ADJUSTMENTS, BAD_DEBT_FACTS, TAX_CATEGORIES
 from tests.board.conftest import Board
 
 _HERE = Path(rendering.__file__).parent

@@ -252,6 +252,18 @@ def request_outdated(scene: Scene) -> Failure:
     return Failure(run, mend)
 
 
+def own_entry(scene: Scene) -> Failure:
+    """The accountant approves a line above the limit that they have entered themselves."""
+    billing_rows.customer(scene.host, "A")
+    line = {"line_date": "2026-10-15", "line_text": "初期設定の作業費", "line_price": "60000"}
+    billing_rows.operate(scene.database, "extra_line", values=line, triggered_by=ACCOUNTANT)
+    request = _asked(scene, billing_rows.run_billing(scene.database))
+    run = _answered(scene, request, APPROVE_INVOICES, lambda: invoice_approval(LOCAL), MONTH, NOW)
+    form = {"operation": "approve", "tenants": ["A"]}
+    batch = lambda: invoice_operations(LOCAL)  # noqa: E731
+    return Failure(run, lambda: FlowRun(scene.database, OPERATE_INVOICES, batch, MONTH, parameters=form))
+
+
 def answered_too_early(scene: Scene) -> Failure:
     """Accounts are approved on the day on which they have vanished."""
     host_rows.tenant(scene.host, "A", tenant_code="HD001")
@@ -452,6 +464,7 @@ CASES: dict[str, Callable[[Scene], Failure]] = {
         usage_open,
         held,
         request_outdated,
+        own_entry,
         answered_too_early,
         dump_smaller,
         tables_unverified,

@@ -113,11 +113,14 @@ def test_a_sent_message_is_sent_after_any_attempts(channel: Channel, attempts: i
     assert step == Transition(Status.SENT, attempts + 1, NOW)
 
 
-@pytest.mark.parametrize(("channel", "code"), codes_of(Outcome.TRANSIENT))
+@pytest.mark.parametrize(
+    ("channel", "code"), [each for each in codes_of(Outcome.TRANSIENT) if each[0].attempts > 1]
+)
 def test_the_services_own_word_on_when_to_come_back_wins(channel: Channel, code: str) -> None:
-    step = after(channel, code, 1, retry_after=timedelta(seconds=90), spread=1)
+    step = after(channel, code, retry_after=timedelta(seconds=90), spread=1)
 
-    assert (step.status, step.next_attempt_at) == (Status.RETRY, NOW + timedelta(seconds=90))
+    assert step.status is (Status.RETRY if step.attempts else Status.PENDING)
+    assert step.next_attempt_at == NOW + timedelta(seconds=90)
 
 
 @pytest.mark.parametrize(
@@ -143,16 +146,14 @@ def test_a_mail_server_that_asks_for_less_is_given_its_time(code: str, minutes: 
 @pytest.mark.parametrize(
     ("channel", "code"), codes_of(ErrorClass.CREDENTIAL, ErrorClass.CONFIGURATION), ids=str
 )
-@pytest.mark.parametrize("attempts", [0, 2])
-def test_a_channel_error_closes_the_channel_and_counts_an_attempt(
-    channel: Channel, code: str, attempts: int
-) -> None:
-    step = after(channel, code, attempts)
+def test_a_channel_error_closes_the_channel_and_counts_an_attempt(channel: Channel, code: str) -> None:
+    for attempts in range(channel.attempts):
+        step = after(channel, code, attempts)
 
-    is_last = attempts + 1 == channel.attempts
-    assert (step.status, step.attempts) == (Status.DEAD if is_last else Status.RETRY, attempts + 1)
-    assert step.closes_channel
-    assert not step.suppresses_address
+        is_last = attempts + 1 == channel.attempts
+        assert (step.status, step.attempts) == (Status.DEAD if is_last else Status.RETRY, attempts + 1)
+        assert step.closes_channel
+        assert not step.suppresses_address
 
 
 @pytest.mark.parametrize(("channel", "code"), codes_of(Outcome.AMBIGUOUS), ids=str)

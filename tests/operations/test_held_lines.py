@@ -55,7 +55,7 @@ def test_a_line_of_50_million_for_a_tenant_of_11000_is_held(
     assert host.execute('SELECT FROM "HIS_NotificationLog"').fetchall() == []
 
 
-def test_a_line_within_the_percentage_is_billed_and_counts_for_a_later_one(
+def test_a_line_within_the_percentage_is_billed_without_an_approval(
     database: Database, host: psycopg.Connection
 ) -> None:
     customer(host, "A")

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -24,6 +25,7 @@ from include.skillreport.operations.operate_invoices.form import FORM
 from tests.batches.tenant_management import accounting_rows, billing_rows
 from tests.batches.tenant_management.billing_rows import customer, files, run_billing
 from tests.conftest import Database
+from tests.own_settings import change_billing
 
 OCTOBER, NOVEMBER = date(2026, 10, 1), date(2026, 11, 1)
 TENANTS = ("A", "B", "U")
@@ -50,6 +52,8 @@ _WEIGHTS = {
     "approve": 3,
     "stop_letter": 1,
     "send_letter": 1,
+    "correct": 2,
+    "drop_credit": 1,
     "hand_over": 2,
 }
 
@@ -70,6 +74,12 @@ _POSSIBLE = {
             AND live.status <> 'void' AND NOT live.credited
     )""",
     "part_credit": _LIVE,
+    "correct": _LIVE,
+    "drop_credit": """EXISTS (
+        SELECT FROM batch.invoice AS waiting
+        WHERE waiting.credits_invoice_id = invoice.invoice_id AND waiting.status = 'draft'
+    )""",
+    "stop_letter": _LIVE,
     "void": f"{_LIVE} AND invoice.open_amount = invoice.total",
     "credit": f"{_LIVE} AND invoice.fee_total + invoice.written_off_total = 0",
     "reissue": f"{_LIVE} AND invoice.open_amount = invoice.total",
@@ -175,7 +185,10 @@ class Office:
 
     def _part_credit(self, tenant_id: str, month: date) -> Any:
         amount = self.random.choice(("1", "33", "100", "333"))
-        return self.operate("part_credit", tenant_id, month, credit_lines=[f"1={amount}"])
+        again_same = self.random.choice(("on", ""))
+        return self.operate(
+            "part_credit", tenant_id, month, credit_lines=[f"1={amount}"], again_same=again_same
+        )
 
     def _extra_line(self, tenant_id: str, month: date) -> Any:
         return self.operate(
@@ -264,6 +277,19 @@ class Office:
 
     def _stop_letter(self, tenant_id: str, month: date) -> Any:
         return self.operate("stop_letter", tenant_id, month)
+
+    def _correct(self, tenant_id: str, month: date) -> Any:
+        changes = self.random.choice(
+            (
+                {"note": f"注文番号 {len(self.log)}"},
+                {"recipient_name": f"青葉商事 {len(self.log)}"},
+                {"due_on": "2027-02-26"},
+            )
+        )
+        return self.operate("correct", tenant_id, month, correction="宛名の誤り", **changes)
+
+    def _drop_credit(self, tenant_id: str, month: date) -> Any:
+        return self.operate("drop_credit", tenant_id, month)
 
     def _send_letter(self, tenant_id: str, month: date) -> Any:
         return self.operate("send_letter", tenant_id, month, accept_near_due="on")
@@ -375,6 +401,12 @@ def _run(
     office.work()
     office.check()
     return office
+
+
+@pytest.fixture(autouse=True)
+def small_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A full credit of one person waits for the other's approval."""
+    change_billing(monkeypatch, tmp_path, operation_limit=5000)
 
 
 @pytest.mark.parametrize("seed", range(30))

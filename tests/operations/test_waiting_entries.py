@@ -10,11 +10,13 @@ from typing import Any
 import psycopg
 import pytest
 
+from skill_batch.board.pages.invoices import load_month, possible_actions
 from include.skillreport.billing.service import Billing
 from include.skillreport.core.catalog import APPROVE_INVOICES
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
+from include.skillreport.schema.deploy import BOARD
 from local_stack.batch_runs import LOCAL
 from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.billing_rows import (
@@ -170,7 +172,9 @@ def test_a_reissue_accepts_no_waiting_line_of_ones_own(database: Database, host:
     assert reissue(SUZUKI).status == "completed"
 
 
-def test_what_somebody_else_has_approved_does_not_count(database: Database, host: psycopg.Connection) -> None:
+def test_an_entry_that_somebody_else_has_approved_does_not_count(
+    database: Database, host: psycopg.Connection
+) -> None:
     customer(host, "A")
     enter(database, 50_000)
     run_billing(database)
@@ -489,6 +493,24 @@ def test_waiting_credits_of_a_deleted_tenant_are_approved(
 
     assert outcomes(host, approve(database))["A"]["details"] == {"credited": "CRN-2026-10-001"}
     assert "承認待ちの返還はありません" in reasons(approve(database))["A"]
+
+
+@pytest.mark.usefixtures("large")
+def test_the_board_lists_waiting_lines_and_credits(database: Database) -> None:
+    credit(database)
+    enter(database, 50_001, line_date="2026-11-15")
+
+    with database.connect(BOARD) as reader:
+        page = load_month(reader, billing_rows.MONTH, date(2026, 11, 1))
+
+    assert [
+        (row["kind"], row["period_start"].month, row["amount"], row["entered_by"]) for row in page.waiting
+    ] == [
+        ("credit", 10, -66_000, SATO),
+        ("line", 11, 50_001, SATO),
+    ]
+    assert [row["state"] for row in page.documents] == ["finalized", "waiting_credit"]
+    assert possible_actions(page.documents[1]) == []
 
 
 @pytest.mark.usefixtures("large")

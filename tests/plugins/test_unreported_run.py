@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
+from airflow.configuration import conf
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from skill_batch.batch_flow import failure_alert
-from skill_batch.notifiers import alert_outbox, unreported_run
+from skill_batch.notifiers import alert_outbox
 from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.alert_outbox import send_alert
 from skill_batch.notifiers.channels import load_channels
@@ -325,14 +329,26 @@ def test_it_ends_before_airflow_kills_its_process(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(unreported_run, "_BUDGET_SECONDS", 0.2)
     states["close_run"] = "failed"
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as clock:
         monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", silent_database(server))
+        seconds_left = clock.submit(end_time_at_a_connection, server)
         usage()(context())
 
+    assert 0 < seconds_left.result() < conf.getint("dag_processor", "dag_file_processor_timeout")
     assert slack.messages == []
     assert "The alert about the failed run could not be sent" in capsys.readouterr().out
+
+
+def end_time_at_a_connection(server: socket.socket) -> float:
+    """Let the time of the main thread end while it waits for the server; returns the seconds that it still had."""
+    server.settimeout(60)
+    with server.accept()[0]:
+        left, _ = signal.getitimer(signal.ITIMER_REAL)
+        main_thread = threading.main_thread().ident
+        assert main_thread is not None
+        signal.pthread_kill(main_thread, signal.SIGALRM)
+    return left
 
 
 def silent_database(server: socket.socket) -> str:

@@ -234,7 +234,7 @@ def test_an_upsert_without_the_tenant_key_cannot_take_another_tenants_row(
         plant(admin, name, B)
         theirs, mine = row_of(admin, name, B), row_of(admin, name, A)
         for key in _keys_without_tenant(admin, name):
-            row = mine | {column: theirs[column] for column in key}
+            row = mine | {column: theirs[column] for column in key if column in theirs}
             for column in ("tenant_id", _updatable_column(admin, name)):
                 upsert = f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {column} = excluded.{column}"
                 with pytest.raises(REFUSED), tenant_transaction(tenant, [A]):

@@ -63,11 +63,19 @@ class LiveInvoice:
 
 
 @dataclass(frozen=True)
+class TakenBackInvoice:
+    """The month's latest invoice that was voided or credited in full. ``number``: None if its total was 0."""
+
+    number: str | None
+    issued_on: date
+
+
+@dataclass(frozen=True)
 class BillingAccount:
     """One tenant's month: contract, plans, discounts, commitments, usage days, metered amounts and invoices. Dates are Asia/Tokyo.
 
     ``extra_charges`` have who entered and approved them, beside the fields of ``ExtraCharge``. ``payment_terms`` are the customer's own;
-    None: those of the installation. ``taken_back`` are the runs whose invoices of the month were voided, or credited in full.
+    None: those of the installation. ``former_runs`` are the runs whose invoices of the month were voided, or credited in full.
     ``is_first``: no other month was billed under a plan. ``remarks`` are for operators.
     """
 
@@ -90,8 +98,8 @@ class BillingAccount:
     metered: Sequence[dict[str, Any]]
     unplaced: UnplacedRows
     live: LiveInvoice | None
-    replaced: DocumentReference | None
-    taken_back: Collection[str]
+    taken_back: TakenBackInvoice | None
+    former_runs: Collection[str]
     previous: PreviousTotal | None
     is_first: bool
     remarks: tuple[str, ...]
@@ -110,7 +118,12 @@ class BillingAccount:
         """The month's invoice that a new one replaces: the issued one, or the latest one that was voided or credited."""
         if self.issued and self.issued.number and self.issued.issued_on:
             return DocumentReference(number=self.issued.number, issued_on=self.issued.issued_on)
-        return self.replaced
+        known = self.taken_back
+        return (
+            DocumentReference(number=known.number, issued_on=known.issued_on)
+            if known and known.number
+            else None
+        )
 
 
 def load_accounts(connection: psycopg.Connection, period: Period) -> list[BillingAccount]:
@@ -381,9 +394,9 @@ def _account(
             row["live_usage_days"],
             tuple(row["live_remarks"]),
         ),
-        replaced=row["replaced_number"]
-        and DocumentReference(number=row["replaced_number"], issued_on=row["replaced_issued_on"]),
-        taken_back=row["taken_back"],
+        taken_back=row["replaced_issued_on"]
+        and TakenBackInvoice(row["replaced_number"], row["replaced_issued_on"]),
+        former_runs=row["former_runs"],
         previous=None
         if row["previous_total"] is None
         else PreviousTotal(

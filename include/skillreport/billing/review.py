@@ -46,7 +46,7 @@ def review(platform: psycopg.Connection, terms: Terms, period: Period, execution
             "確定後に使用量が変わった請求",
             tuple(difference.sentence() for difference in find_differences(platform, since)),
             "DAG operate_invoices を対象月とテナントを指定して、操作「差額の翌月への繰越し」、または入金前なら「取消して再発行」、"
-            "入金後なら「返還請求書の発行」の後に、この DAG を対象月とテナントを指定して実行してください",
+            "入金後なら「返還請求書の発行」の後に「もう一度請求」を実行してください",
         ),
         Section(
             "確認が必要なテナント",
@@ -75,15 +75,7 @@ def review(platform: psycopg.Connection, terms: Terms, period: Period, execution
             ),
             "DAG operate_invoices を対象月とテナントを指定して、操作「保留中の請求の承認」か「請求書の取消」で実行してください",
         ),
-        Section(
-            "他の人の承認を待つ返還",
-            tuple(
-                f"{row['tenant_code']} の {row['period_start']:%Y-%m} 分{credit_text(row)}"
-                for row in _SQL.rows(platform, "credits_to_approve", since=since, period_start=period.start)
-            ),
-            "登録した人以外が、DAG operate_invoices を対象月とテナントを指定して、操作「保留中の請求の承認」か"
-            "「承認待ちの返還の取り下げ」で実行してください",
-        ),
+        _waiting_credits(platform, since, period),
         Section(
             "使用量が締まっているのに、請求を実行していない月",
             tuple(
@@ -103,6 +95,16 @@ def review(platform: psycopg.Connection, terms: Terms, period: Period, execution
         ),
     )
     return [section for section in sections if section.findings]
+
+
+def _waiting_credits(platform: psycopg.Connection, since: date, period: Period) -> Section:
+    rows = _SQL.rows(platform, "credits_to_approve", since=since, period_start=period.start)
+    return Section(
+        "他の人の承認を待つ返還",
+        tuple(f"{row['tenant_code']} の {row['period_start']:%Y-%m} 分{credit_text(row)}" for row in rows),
+        "登録した人以外が、DAG operate_invoices を対象月とテナントを指定して、操作「保留中の請求の承認」か"
+        "「承認待ちの返還の取り下げ」で実行してください",
+    )
 
 
 def _idle_contracts(platform: psycopg.Connection, terms: Terms, month: dict[str, date]) -> Iterator[str]:

@@ -255,7 +255,8 @@ class Billing:
         """
         if self.terms.samples:
             return
-        store.delete_unfinished(f"invoices/{month:%Y-%m}")
+        for folder in ("accounting", f"invoices/{month:%Y-%m}"):
+            store.delete_unfinished(folder)
         write_index(platform, month.replace(day=1), store)
         write_ageing(platform, run_date, store)
         months.repair_files(platform, store)

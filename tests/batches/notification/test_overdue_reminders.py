@@ -472,3 +472,42 @@ def test_a_credit_balance_that_is_too_small_does_not_stop_the_reminder(
     notify(database, services, seventh)
 
     assert [days for days, *_ in reminders(host)] == ["7"]
+
+
+# After a correction of the due date (訂正) -----------------------------------------------------------------------------------
+
+
+def test_a_new_due_date_is_reminded_of_again(
+    database: Database, host: psycopg.Connection, services: StandIns, tmp_path: Path
+) -> None:
+    store = ObjectStore(tmp_path / "store")
+    run_billing(database, JUNE, store=store)
+    notify(database, services, SEVENTH, store=store)
+    values = {"correction": "支払期限を変更", "due_on": "2026-08-31"}
+    operate(database, "correct", values=values, store=store)
+    for day in (TWENTY_FIRST, date(2026, 9, 7), date(2026, 9, 8)):
+        notify(database, services, day, store=store)
+
+    first, letter, again = services.messages
+    assert "お支払期限: 2026年7月31日" in first.text
+    assert "【訂正】" in letter.subject
+    assert "お支払期限: 2026年8月31日" in again.text
+    assert again.subject == SUBJECT
+    assert [name for name, _, _ in reminders(host)] == ["7", "r2"]
+
+
+def test_a_paid_invoice_gets_no_reminder_of_its_new_due_date(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    values = {"correction": "支払期限を変更", "due_on": "2026-08-31"}
+    operate(database, "correct", values=values)
+    put_off(services)
+    notify(database, services, date(2026, 9, 7))
+    before = len(services.messages)
+    host.execute("""UPDATE "HIS_TenantBilling" SET billing_status = 'PAID'""")
+
+    make_due(host)
+    notify(database, services, date(2026, 9, 7), spec=NOTIFICATION_RETRY)
+
+    assert [name for name, _, _ in reminders(host)] == ["r2"]
+    assert services.messages[before:] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,6 +16,7 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger import settlement
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
+from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.billing_rows import (
     MONTH,
     customer,
@@ -247,3 +249,67 @@ def test_another_tenants_month_stays_closed(database: Database, host: psycopg.Co
 
     assert states(host, "A") == [("void", ISSUED)]
     assert states(host, "B")[-1] == ("finalized", "INV-2026-10-003")
+
+
+def test_a_voided_invoice_of_zero_closes_its_month_too(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    billing_rows.discount(host, "A")
+    run_billing(database)
+    operate(database, "void", reason="解約")
+    host.execute("DELETE FROM batch.discount")
+
+    result = run_billing(database)
+
+    assert "この月は請求していません" in outcomes(host, result)["A"]["notes"][0]
+    assert [row[0] for row in states(host, "A")] == ["void"]
+    again = bill_again(database)
+    assert outcomes(host, again)["A"]["details"]["invoice_number"] == ISSUED
+
+
+def test_a_closed_month_takes_no_line(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    run_billing(database)
+    operate(database, "void", reason="解約")
+
+    values = {"line_date": "2026-10-20", "line_text": "作業", "line_price": "500"}
+    refused = operate(database, "extra_line", values=values)
+
+    assert reasons(refused)["A"] == (
+        f"2026-10 の請求書 {ISSUED}は取消か全額返還をしたため、その月は閉じています。日付を 2026-11 以降にしてください。"
+    )
+    bill_again(database)
+    assert "確定済み" in reasons(operate(database, "extra_line", values=values))["A"]
+
+
+def test_a_difference_is_not_carried_into_a_closed_month(
+    database: Database, host: psycopg.Connection
+) -> None:
+    november = date(2026, 11, 1)
+    customer(host, "A", months=(MONTH, november))
+    run_billing(database)
+    run_billing(database, november)
+    operate(database, "void", month=november, reason="解約")
+    host.execute(
+        """
+        UPDATE batch.usage_day SET active_users = 60, revision = 2, closed_at = now() + interval '2 days'
+        WHERE usage_date <= '2026-10-31'
+        """
+    )
+
+    result = operate(database, "carry")
+
+    assert outcomes(host, result)["A"]["details"] == {"carried_to": "2026-12"}
+
+
+def test_no_text_says_that_another_run_bills_a_closed_month() -> None:
+    """Only 「もう一度請求」 does. These sentences said otherwise."""
+    folder = Path(__file__).parents[3]
+    texts = [
+        file.read_text(encoding="utf-8")
+        for root in ("dags", "docs", "include", "plugins")
+        for suffix in ("py", "md", "yaml", "html")
+        for file in (folder / root).rglob(f"*.{suffix}")
+    ]
+    assert len(texts) > 300
+    for wrong in ("請求し直すなら、テナントコードを指定して実行", "発行」の後に、この DAG を"):
+        assert [text for text in texts if wrong in text] == []

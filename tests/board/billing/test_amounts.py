@@ -154,6 +154,7 @@ def test_an_overpaid_invoice_offers_a_refund_also_if_it_is_credited(
     assert possible_actions(page_of(reader, ids["EVIL"]).row) == [
         "explain",
         "record_refund",
+        "correct",
         "part_credit",
         "credit",
         "stop_letter",
@@ -220,10 +221,10 @@ def test_a_tenant_that_is_gone_keeps_its_code_and_is_not_priced(
     )
     assert possible_actions(page.row) == [
         "record_payment",
+        "correct",
         "part_credit",
         "credit",
         "stop_letter",
-        "send_letter",
         "fee_difference",
         "write_off",
     ]
@@ -232,10 +233,10 @@ def test_a_tenant_that_is_gone_keeps_its_code_and_is_not_priced(
     ]
     assert possible_actions(listed) == [
         "record_payment",
+        "correct",
         "part_credit",
         "credit",
         "stop_letter",
-        "send_letter",
         "fee_difference",
         "write_off",
     ]

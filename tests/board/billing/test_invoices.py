@@ -88,22 +88,18 @@ def test_each_button_is_shown_only_where_the_state_allows_it(
     reader: psycopg.Connection, ids: dict[str, str]
 ) -> None:
     letter = ["stop_letter", "send_letter"]
-    final = ["explain", "record_payment", "part_credit", "credit", "reissue", "void", *letter, "write_off"]
+    final = ["explain", "record_payment", "correct", "part_credit", "credit", "reissue", "void", *letter]
+    final.append("write_off")
     expected = {
         "B": ["explain", "approve", "void"],
         "EMOJI": ["explain", "void"],
         "USD": final,
-        "PAID": ["explain", "part_credit", "credit", *letter],
+        "PAID": ["explain", "correct", "part_credit", "credit", *letter],
         "PARTLY": [
-            "explain",
-            "record_payment",
-            "part_credit",
-            "credit",
-            *letter,
-            "fee_difference",
-            "write_off",
+            *("explain", "record_payment", "correct", "part_credit", "credit", *letter),
+            *("fee_difference", "write_off"),
         ],
-        "PART": ["explain", "record_payment", "part_credit", "credit", *letter, "write_off"],
+        "PART": ["explain", "record_payment", "correct", "part_credit", "credit", *letter, "write_off"],
         "VOID": ["bill_again"],
         "CREDIT": ["bill_again"],
     }

@@ -229,7 +229,7 @@ def announce_voids(
     queue_void_letters(connection, numbered, contacts, reason)
 
 
-def stays_closed_error(number: str) -> BillingError:
+def stays_closed_error(number: str | None) -> BillingError:
     """A month whose invoice was voided or credited in full is not billed."""
     return BillingError(
         "MONTH_CLOSED",
@@ -242,9 +242,15 @@ def not_closed_error(number: str | None) -> BillingError:
     """Only a closed month is billed again. ``number`` is that of its live invoice."""
     return BillingError(
         "MONTH_NOT_CLOSED",
-        f"{invoice_label(number)}が有効なため、もう一度請求しません。直すには DAG operate_invoices の「取消して再発行」を使ってください"
-        if number
-        else "この月に、取消か全額返還をした請求書はありません。対象月とテナントを確認してください",
+        f"{invoice_label(number)}が有効なため、もう一度請求しません。直すには DAG operate_invoices の「取消して再発行」を使ってください",
+    )
+
+
+def never_closed_error() -> BillingError:
+    """Only a month whose invoice was taken back is billed again."""
+    return BillingError(
+        "MONTH_NOT_CLOSED",
+        "この月に、取消か全額返還をした請求書はありません。対象月とテナントを確認してください",
     )
 
 

@@ -57,7 +57,7 @@ def enter_line(
     if month.start in final:
         raise BillingError(
             "MONTH_IS_FINAL",
-            f"{month.start:%Y-%m} の{invoice_label(final[month.start]).strip()}は確定済みです。"
+            f"{month.start:%Y-%m} の{final[month.start]}。"
             f"日付を {_open_month(month, final).start:%Y-%m} 以降にしてください",
         )
     require_new_line(connection, tenant_id, line, entry)
@@ -242,13 +242,18 @@ def _enter(
     return line_id
 
 
-def _final_months(connection: psycopg.Connection, tenant_id: str, since: date) -> dict[date, str | None]:
-    """The months from ``since`` on whose invoice is final, with its number."""
-    rows = _SQL.execute(connection, "final_months", tenant_id=tenant_id, since=since)
-    return dict(rows.fetchall())
+def _final_months(connection: psycopg.Connection, tenant_id: str, since: date) -> dict[date, str]:
+    """The months from ``since`` on that take no line any more, and why: the invoice is final, or its month is closed."""
+    return {
+        month: f"{invoice_label(number).strip()}は"
+        + ("取消か全額返還をしたため、その月は閉じています" if is_closed else "確定済みです")
+        for month, number, is_closed in _SQL.execute(
+            connection, "final_months", tenant_id=tenant_id, since=since
+        )
+    }
 
 
-def _open_month(first: Period, final: dict[date, str | None]) -> Period:
+def _open_month(first: Period, final: dict[date, str]) -> Period:
     month = first
     while month.start in final:
         month = Period.month_of(month.next_day)

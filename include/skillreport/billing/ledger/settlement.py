@@ -24,6 +24,7 @@ from include.skillreport.billing.inputs import BillingInputs
 from include.skillreport.billing.ledger.correction import (
     announce_voids,
     carried_error,
+    never_closed_error,
     not_billable_any_more_error,
     not_closed_error,
     not_voided_error,
@@ -348,18 +349,16 @@ def _closed(account: BillingAccount, instructions: Instructions) -> TenantSettle
     A month is closed if its invoice was voided, or credited in full: the customer does not owe it. For a person who wants an invoice now,
     a closed month is a failure. A run that has opened the month does not open it again.
     """
-    has_billed = instructions.resumable and instructions.actor in account.taken_back
+    has_billed = instructions.resumable and instructions.actor in account.former_runs
     if instructions.bills_again and not has_billed:
-        if account.replaced and account.issued is None:
-            return None
-        return _failed(account.tenant_id, not_closed_error(account.issued.number if account.issued else None))
-    if account.replaced is None or (account.live and not instructions.bills_again):
+        return None if account.taken_back else _failed(account.tenant_id, never_closed_error())
+    if account.taken_back is None or (account.live and not instructions.bills_again):
         return None
-    error = stays_closed_error(account.replaced.number)
+    error = stays_closed_error(account.taken_back.number)
     if instructions.recalculate or account.is_among(instructions.approved):
         return _failed(account.tenant_id, error)
     return TenantSettlement(
-        account.tenant_id, Settlement.CLOSED, number=account.replaced.number, attention=(str(error),)
+        account.tenant_id, Settlement.CLOSED, number=account.taken_back.number, attention=(str(error),)
     )
 
 

@@ -43,11 +43,12 @@ def leaving_day(settings: BillingSettings, issued_on: date) -> date:
 def due_date(settings: BillingSettings, terms: PaymentTerms, period: Period, leaves_on: date) -> date:
     """The first due day under the terms, moved to a business day, that is at least ``due_least_days`` after ``leaves_on``.
 
+    With ``letters_on: issue`` a letter of an invoice that is issued after 9:00 leaves on the next day, so that day counts.
     The month's normal run keeps a customer's own terms without the minimum: if the letter leaves as that of an invoice of the day after
     the billing month. A later invoice would be due at once.
     """
     is_normal = leaves_on <= leaving_day(settings, period.next_day)
-    earliest = leaves_on
+    earliest = leaves_on if settings.letters_on == "bank_day" else leaves_on + ONE_DAY
     if not (terms.is_own and is_normal):
         earliest += timedelta(days=settings.due_least_days)
     month = period.start

@@ -43,7 +43,7 @@ _LISTED = 10
 _DAY = re.compile(r"([0-9]{4})[-/年]([0-9]{1,2})[-/月]([0-9]{1,2})日?")
 
 # A yen sign before the amount. In Shift_JIS, it is the byte of the backslash.
-_YEN_SIGN = re.compile(r"^[¥\\]|円$")
+_YEN_SIGN = re.compile(r"^[¥\\] ?| ?円$")
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ SELECT
         WHERE
             past.tenant_id = tenant.tenant_id AND past.period_start = %(period_start)s AND past.kind = 'invoice'
             AND (past.status = 'void' OR past.credited)
-    ) AS taken_back,
+    ) AS former_runs,
     previous.total AS previous_total,
     previous.recurring AS previous_recurring,
     previous.currency AS previous_currency,
@@ -157,8 +157,7 @@ LEFT JOIN LATERAL (
     SELECT past.number, past.issued_on
     FROM batch.invoice AS past
     WHERE
-        past.tenant_id = tenant.tenant_id AND past.period_start = %(period_start)s AND past.kind = 'invoice'
-        AND past.number IS NOT null AND (past.status = 'void' OR past.credited)
+        past.tenant_id = tenant.tenant_id AND past.period_start = %(period_start)s AND past.closes_month
     ORDER BY past.finalized_at DESC
     LIMIT 1
 ) AS replaced ON true

@@ -54,11 +54,19 @@ SELECT content FROM batch.extra_charge_removal
 WHERE tenant_id = %(tenant_id)s AND execution_id = %(execution_id)s;
 
 -- name: final_months
-SELECT period_start, number
+-- The months that take no line any more: with a final invoice, or closed, because a void or a full credit has taken it back.
+SELECT DISTINCT ON (invoice.period_start) invoice.period_start, invoice.number, invoice.closes_month AS is_closed
 FROM batch.invoice
 WHERE
-    tenant_id = %(tenant_id)s AND period_start >= %(since)s AND kind = 'invoice' AND status IN ('finalized', 'sent')
-    AND NOT credited;
+    invoice.tenant_id = %(tenant_id)s AND invoice.period_start >= %(since)s AND invoice.kind = 'invoice'
+    AND invoice.finalized_at IS NOT null
+    AND NOT EXISTS (
+        SELECT FROM batch.invoice AS draft
+        WHERE
+            draft.tenant_id = invoice.tenant_id AND draft.period_start = invoice.period_start AND draft.kind = 'invoice'
+            AND draft.status = 'draft'
+    )
+ORDER BY invoice.period_start ASC, invoice.closes_month ASC, invoice.finalized_at DESC;
 
 -- name: currency_of
 SELECT coalesce(profile.currency, tenant.currency_code)

@@ -74,5 +74,10 @@ DocumentNote = Annotated[
     ),
 ]
 DueOn = Annotated[
-    date, Day("支払期限", "新しい期限にするときだけ（日本時間、YYYY-MM-DD。今日から 1 年先まで）。")
+    date,
+    Day(
+        "支払期限",
+        "新しい期限にするときだけ（日本時間、YYYY-MM-DD。今日から 1 年先まで）。",
+        example="2027-01-04",
+    ),
 ]

@@ -21,6 +21,7 @@ from include.skillreport.billing.pricing import explanation
 from include.skillreport.billing.service import Billing
 from include.skillreport.core.execution.batch import UnitResult, Work
 from include.skillreport.operations.operate_invoices import form
+from include.skillreport.operations.operate_invoices.fields import CreditLine
 
 
 def explain(_: Billing, work: Work, __: form.Explain, tenant_id: str) -> UnitResult:
@@ -172,7 +173,7 @@ def _document(work: Work, tenant_id: str, verb: str, number: str | None) -> Unit
     return UnitResult(tenant_id, {verb: number}, 0, notes=(problem,) if problem and number else ())
 
 
-def _part(line: form.CreditLine) -> CreditedPart:
+def _part(line: CreditLine) -> CreditedPart:
     if line.is_quantity:
         return CreditedPart(line.position, quantity=line.number)
     return CreditedPart(line.position, amount=line.number)

@@ -33,6 +33,7 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.sharding import Tenant
 from include.skillreport.operations.form import Operation
 from include.skillreport.operations.operate_invoices import form
+from include.skillreport.operations.operate_invoices.fields import PAYMENTS
 
 
 def former_payers(request: Request) -> set[str]:
@@ -259,11 +260,11 @@ def _stopped(work: Work, entered: form.ReminderOperation, tenant_id: str) -> tup
 
 def _read(store: ObjectStore, name: str) -> tuple[list[FileRow], str]:
     """The payments of the file, and the SHA-256 of its content (hex)."""
-    key = f"{form.PAYMENTS}/{name}"
+    key = f"{PAYMENTS}/{name}"
     try:
         content = store.read(key)
     except (FileNotFoundError, IsADirectoryError):
         raise ParameterError(
-            f"入金ファイル '{name}' が保存先の {form.PAYMENTS}/ にありません。{store.location(key)} に置いてください。"
+            f"入金ファイル '{name}' が保存先の {PAYMENTS}/ にありません。{store.location(key)} に置いてください。"
         ) from None
     return parse_payments(content, name), hashlib.sha256(content).hexdigest()

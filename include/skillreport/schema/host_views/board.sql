@@ -153,8 +153,7 @@ SELECT
         SELECT FROM batch.extra_charge AS carried
         WHERE carried.carries_invoice_id = invoice.invoice_id
     ) AS is_carried,
-    invoice.kind = 'invoice' AND invoice.number IS NOT null AND (invoice.status = 'void' OR invoice.credited)
-    AND NOT EXISTS (
+    invoice.closes_month AND NOT EXISTS (
         SELECT FROM batch.invoice AS live
         WHERE
             live.tenant_id = invoice.tenant_id AND live.period_start = invoice.period_start

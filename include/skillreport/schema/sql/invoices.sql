@@ -26,6 +26,10 @@ CREATE TABLE batch.invoice (
                 )
         END
     ) STORED,
+    -- Somebody has taken the final invoice back. Its month is billed again only by name.
+    closes_month boolean GENERATED ALWAYS AS (
+        kind = 'invoice' AND finalized_at IS NOT null AND (status = 'void' OR credited)
+    ) STORED,
     counterparty text GENERATED ALWAYS AS (content #>> '{recipient,name}') STORED,
     content jsonb NOT NULL,
     inputs jsonb NOT NULL,
@@ -75,8 +79,7 @@ WHERE kind = 'invoice' AND status <> 'void' AND NOT credited;
 CREATE INDEX invoice_waiting ON batch.invoice (period_start) WHERE kind = 'credit' AND status = 'draft';
 CREATE INDEX invoice_credits ON batch.invoice (credits_invoice_id) WHERE kind = 'credit';
 -- The month's invoice that a new one replaces is found by tenant; otherwise each tenant would read all invoices of the month.
-CREATE INDEX invoice_taken_back ON batch.invoice (tenant_id, period_start)
-WHERE kind = 'invoice' AND (status = 'void' OR credited);
+CREATE INDEX invoice_taken_back ON batch.invoice (tenant_id, period_start) WHERE closes_month;
 CREATE INDEX invoice_by_month ON batch.invoice (period_start, number);
 -- The newest invoices of a tenant.
 CREATE INDEX invoice_by_tenant ON batch.invoice (tenant_id, period_start DESC);
@@ -203,8 +206,7 @@ BEGIN
         IF NEW.kind = 'invoice' AND NEW.again_reason IS null AND EXISTS (
             SELECT FROM batch.invoice AS past
             WHERE
-                past.tenant_id = NEW.tenant_id AND past.period_start = NEW.period_start AND past.kind = 'invoice'
-                AND past.number IS NOT null AND (past.status = 'void' OR past.credited)
+                past.tenant_id = NEW.tenant_id AND past.period_start = NEW.period_start AND past.closes_month
         ) THEN
             RAISE restrict_violation USING
                 MESSAGE = format('the month %s of the tenant is closed', NEW.period_start),

@@ -34,7 +34,7 @@ from include.skillreport.core.catalog import (
     TENANT_BILLING,
 )
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.operations.operate_invoices.form import BAD_DEBT_FACTS, TAX_CATEGORIES
+from include.skillreport.operations.operate_invoices.fields import BAD_DEBT_FACTS, TAX_CATEGORIES
 
 router = APIRouter()
 

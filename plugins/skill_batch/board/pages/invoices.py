@@ -20,7 +20,8 @@ from include.skillreport.approvals.requests import HOLDS
 from include.skillreport.billing.periods import Period
 from include.skillreport.core.catalog import APPROVE_INVOICES, OPERATE_INVOICES, TENANT_BILLING
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.operations.operate_invoices.form import FORM, TAX_CATEGORIES
+from include.skillreport.operations.operate_invoices.fields import TAX_CATEGORIES
+from include.skillreport.operations.operate_invoices.form import FORM
 
 router = APIRouter()
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from typing_extensions import override
 
+from include.skillreport.billing.documents.notation import NOTATIONS
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.charge_models.base import NamedCharge
 from include.skillreport.billing.pricing.usage import Aggregation, Metric
@@ -36,6 +37,10 @@ class Japanese(Words):
         Aggregation.LATEST: "末日",
     }
     commitment = "最低利用料金との差額"
+
+    @override
+    def money(self, amount: Decimal) -> str:
+        return f"{number(amount)} {NOTATIONS['ja'].currency(self.currency)}"
 
     @override
     def model(self, charge: NamedCharge) -> str:
@@ -96,8 +101,8 @@ class Japanese(Words):
     def charge_minimum(
         self, minimum: Decimal, days: int | None, *, calculated: Decimal, difference: Decimal
     ) -> str:
-        shown = f"{self.money(minimum)} " if days is None else self.prorated(minimum, days)
-        return f"最低額 {shown}との差額 {self.money(difference)} を加算（計算額 {self.money(calculated)}）"
+        shown = self.money(minimum) if days is None else self.prorated(minimum, days)
+        return f"最低額 {shown}との差額 {self.money(difference)}を加算（計算額 {self.money(calculated)}）"
 
     @override
     def fixed_discount(self, value: Decimal, days: int) -> str:
