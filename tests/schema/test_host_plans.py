@@ -122,6 +122,7 @@ STATEMENTS: dict[str, Statement] = {
         role="batch_tenant",
     ),
     "billing/lock_letters": Statement({"notification_ids": ["n99001"]}, role="batch_tenant"),
+    "billing/unsent_reminders": Statement({"notification_ids": ["n99001"]}, role="batch_tenant"),
     "billing/withdraw_letters": Statement({"notification_ids": ["n99001"]}, role="batch_tenant"),
     "batches/log_cleanup/old all_system_log": Statement({"before": LAST_DAY - timedelta(days=33)}),
     "batches/log_cleanup/delete all_system_log": Statement(

@@ -75,7 +75,7 @@ class BillingAccount:
     """One tenant's month: contract, plans, discounts, commitments, usage days, metered amounts and invoices. Dates are Asia/Tokyo.
 
     ``extra_charges`` have who entered and approved them, beside the fields of ``ExtraCharge``. ``payment_terms`` are the customer's own;
-    None: those of the installation. ``taken_back_runs`` are the runs whose invoices of the month were voided, or credited in full.
+    None: those of the installation. ``former_runs`` are the runs whose invoices of the month were voided, or credited in full.
     ``is_first``: no other month was billed under a plan. ``remarks`` are for operators.
     """
 
@@ -99,7 +99,7 @@ class BillingAccount:
     unplaced: UnplacedRows
     live: LiveInvoice | None
     taken_back: TakenBackInvoice | None
-    taken_back_runs: Collection[str]
+    former_runs: Collection[str]
     previous: PreviousTotal | None
     is_first: bool
     remarks: tuple[str, ...]
@@ -396,7 +396,7 @@ def _account(
         ),
         taken_back=row["replaced_issued_on"]
         and TakenBackInvoice(row["replaced_number"], row["replaced_issued_on"]),
-        taken_back_runs=row["taken_back_runs"],
+        former_runs=row["former_runs"],
         previous=None
         if row["previous_total"] is None
         else PreviousTotal(

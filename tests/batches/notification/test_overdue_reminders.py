@@ -341,6 +341,8 @@ def test_a_part_payment_lowers_the_next_reminder_and_withdraws_the_waiting(
 
     (message,) = services.messages
     assert "未払額（税込）: 6,000 円" in message.text
+    # The customer has not received the first one.
+    assert "先日もご連絡しましたが" not in message.text
 
 
 def test_reminders_go_out_again_when_they_are_allowed(

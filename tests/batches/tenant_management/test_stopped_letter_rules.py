@@ -9,9 +9,17 @@ from typing import Any
 import psycopg
 import pytest
 
+from include.skillreport.core.catalog import NOTIFICATION_LOG_CLEANUP
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management.billing_rows import customer, operate, run_billing
+from tests.batches.tenant_management.billing_rows import (
+    customer,
+    invoices,
+    operate,
+    outcomes,
+    reasons,
+    run_billing,
+)
 from tests.conftest import Database
 from tests.own_settings import change_billing
 
@@ -53,3 +61,63 @@ def test_a_stopped_invoice_is_not_reminded_and_the_run_says_so(
     june(database, "send_letter", RELEASED_ON, values={"accept_near_due": True})
     # The invoice, and the reminder.
     assert arrived(date(2026, 8, 13)) == {"keiri@a.example"}
+
+
+def test_a_part_credit_of_a_stopped_invoice_is_refused(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    refused = june(database, "part_credit", STOPPED_ON, values={"credit_lines": ["1=1000"]}, store=store)
+
+    assert outcomes(host, refused)["A"]["error_code"] == "LETTER_STOPPED"
+    assert reasons(refused)["A"].startswith(
+        "請求書 INV-2026-06-001 は発送を止めているため、一部の返還をしません"
+    )
+    assert [row["kind"] for row in invoices(host, "A", JUNE)] == ["invoice"]
+    assert june(database, "credit", STOPPED_ON, store=store).status == "completed"
+
+
+@pytest.mark.parametrize("operations", [["reissue"], ["void", "bill_again"]])
+def test_the_letter_of_a_new_invoice_does_not_name_an_unsent_one(
+    database: Database, host: psycopg.Connection, store: ObjectStore, operations: list[str]
+) -> None:
+    for operation in operations:
+        june(database, operation, STOPPED_ON, store=store)
+
+    (new,) = host.execute(
+        """SELECT message_body FROM "HIS_NotificationLog" WHERE NOT is_deleted AND id LIKE 'invoice-%'"""
+    ).fetchall()
+    assert "INV-2026-06-002" in new[0]
+    assert "INV-2026-06-001" not in new[0]
+    assert invoices(host, "A", JUNE)[-1]["content"]["replaces"]["number"] == "INV-2026-06-001"
+
+
+def test_a_stopped_letter_is_kept_until_it_is_sent_or_voided(
+    database: Database, host: psycopg.Connection, arrived: Any
+) -> None:
+    host.execute("""UPDATE "HIS_NotificationLog" SET updated_at = '2026-07-01', created_at = '2026-07-01'""")
+    arrived(date(2026, 10, 11), NOTIFICATION_LOG_CLEANUP)
+
+    june(database, "void", date(2026, 10, 12))
+
+    assert letters(host) == [(True, "invoice")]
+    host.execute("""UPDATE "HIS_NotificationLog" SET updated_at = '2026-07-01'""")
+    arrived(date(2026, 10, 13), NOTIFICATION_LOG_CLEANUP)
+    assert letters(host) == []
+
+
+def test_a_letter_stopped_for_months_can_be_sent(
+    database: Database, host: psycopg.Connection, arrived: Any
+) -> None:
+    host.execute("""UPDATE "HIS_NotificationLog" SET updated_at = '2026-07-01', created_at = '2026-07-01'""")
+    arrived(date(2026, 10, 11), NOTIFICATION_LOG_CLEANUP)
+
+    june(database, "send_letter", date(2026, 10, 12), values={"accept_near_due": True})
+
+    assert arrived(date(2026, 10, 13)) == {"keiri@a.example"}
+
+
+def letters(host: psycopg.Connection) -> list[tuple[bool, str]]:
+    """Whether each letter is withdrawn, and its kind."""
+    return host.execute(
+        """SELECT is_deleted, split_part(id, '-', 1) FROM "HIS_NotificationLog" ORDER BY id"""
+    ).fetchall()

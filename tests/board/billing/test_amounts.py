@@ -225,7 +225,6 @@ def test_a_tenant_that_is_gone_keeps_its_code_and_is_not_priced(
         "part_credit",
         "credit",
         "stop_letter",
-        "send_letter",
         "fee_difference",
         "write_off",
     ]
@@ -238,7 +237,6 @@ def test_a_tenant_that_is_gone_keeps_its_code_and_is_not_priced(
         "part_credit",
         "credit",
         "stop_letter",
-        "send_letter",
         "fee_difference",
         "write_off",
     ]

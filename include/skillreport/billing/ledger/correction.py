@@ -22,6 +22,7 @@ from include.skillreport.billing.ledger.entries import (
 from include.skillreport.billing.ledger.finalization import DocumentDates, finalize, write_host_rows
 from include.skillreport.billing.ledger.letters import (
     BillingContact,
+    is_stopped,
     load_contacts,
     queue_letters,
     queue_void_letters,
@@ -102,7 +103,7 @@ def credit_invoice(
         reason=reason,
         rounding=stored.inputs.rounding,
     )
-    _require_fitting(stored, credit)
+    _require_fitting(connection, stored, credit)
     require_printable(credit)
     if parts is not None:
         require_new_credit(connection, stored.tenant_id, credit, reason, entry)
@@ -130,7 +131,7 @@ def issue_credit(
 
     If nothing is left of the invoice, its month is closed, and its waiting credit notes are dropped.
     """
-    _require_fitting(stored, credit)
+    _require_fitting(connection, stored, credit)
     credited_total = stored.credited_total - credit.total
     is_credited = credited_total == stored.invoice.total
     if terms.settings.payment_source == "host":
@@ -322,14 +323,23 @@ def require_reason(reason: str) -> None:
         raise BillingError("NO_REASON", "理由が必要です。「理由」（reason）に書いてください")
 
 
-def _require_fitting(stored: StoredInvoice, credit: Invoice) -> None:
-    """Check that fees, write-offs and carried differences leave room for the credit note. :raises BillingError: they do not."""
+def _require_fitting(connection: psycopg.Connection, stored: StoredInvoice, credit: Invoice) -> None:
+    """Check that fees, write-offs and carried differences leave room for the credit note, and that no letter is stopped.
+
+    :raises BillingError: they do not, or the letter of the invoice is stopped.
+    """
     credited_total, total = stored.credited_total - credit.total, stored.invoice.total
     if credited_total == total and stored.is_carried:
         raise carried_error(stored.invoice.number)
     # A credit note after a write-off would show as owed back, although nobody has paid it.
     if stored.written_off_total or credited_total + stored.fee_total > total:
         raise adjusted_error(stored.invoice.number)
+    if credited_total != total and is_stopped(connection, stored):
+        raise BillingError(
+            "LETTER_STOPPED",
+            f"{invoice_label(stored.invoice.number)}は発送を止めているため、一部の返還をしません。先に DAG operate_invoices の"
+            "「発送する」で送るか、「請求書の取消」か「取消して再発行」で直してください",
+        )
 
 
 def _require_creditable(stored: StoredInvoice) -> None:

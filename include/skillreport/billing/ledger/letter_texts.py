@@ -34,7 +34,7 @@ def document_letter(
 ) -> Letter:
     """The letter about an invoice or a credit note. ``link`` is the setting ``billing.invoice_link``; it may be empty.
 
-    ``is_original_unsent``: the customer has received no letter about the invoice that the credit note cancels.
+    ``is_original_unsent``: the customer has received no letter about the invoice that the document cancels or replaces.
     ``open_amount``: what is left to pay of a corrected invoice, in its currency.
     """
     texts = _TEXTS[document.language]
@@ -52,9 +52,9 @@ def document_letter(
         parts.append(texts["left_to_pay"].format(open=open_text))
     if document.remaining_total:
         parts.append(texts["still_valid"].format(**values))
-    if is_original_unsent:
+    if is_original_unsent and kind == "credit":
         parts.append(texts["unsent"].format(**values))
-    if document.replaces:
+    if document.replaces and not is_original_unsent:
         parts.append(
             texts["replaces"].format(
                 replaced=document.replaces.number,

@@ -162,12 +162,13 @@ def _queue(
     if delivery == "attachment" and row["sha256"] is None:
         # The reminder does not wait for a document that a killed run has not written.
         delivery = "none"
+    unsent = _SQL.column(connection, "unsent_reminders", notification_ids=row["reminders"])
     letter = reminder_letter(
         document,
         row["open_amount"],
         delivery,
         settings.invoice_link,
-        is_repeated=bool(row["queued_days"]),
+        is_repeated=len(row["reminders"]) > len(unsent),
     )
     _SQL.execute(
         connection,

@@ -349,7 +349,7 @@ def _closed(account: BillingAccount, instructions: Instructions) -> TenantSettle
     A month is closed if its invoice was voided, or credited in full: the customer does not owe it. For a person who wants an invoice now,
     a closed month is a failure. A run that has opened the month does not open it again.
     """
-    has_billed = instructions.resumable and instructions.actor in account.taken_back_runs
+    has_billed = instructions.resumable and instructions.actor in account.former_runs
     if instructions.bills_again and not has_billed:
         return None if account.taken_back else _failed(account.tenant_id, never_closed_error())
     if account.taken_back is None or (account.live and not instructions.bills_again):

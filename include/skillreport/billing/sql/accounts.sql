@@ -49,7 +49,7 @@ SELECT
         WHERE
             past.tenant_id = tenant.tenant_id AND past.period_start = %(period_start)s AND past.kind = 'invoice'
             AND (past.status = 'void' OR past.credited)
-    ) AS taken_back_runs,
+    ) AS former_runs,
     previous.total AS previous_total,
     previous.recurring AS previous_recurring,
     previous.currency AS previous_currency,

@@ -77,6 +77,11 @@ SELECT
 FROM letter
 ON CONFLICT (id) DO NOTHING;
 
+-- name: void_numbers
+SELECT invoice_id, number
+FROM batch.invoice
+WHERE number = any(%(numbers)s) AND status = 'void';
+
 -- name: letter_revisions
 -- The corrected documents of invoices. Each has its own letter.
 SELECT invoice_id, revision

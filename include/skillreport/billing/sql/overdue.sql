@@ -31,6 +31,13 @@ SELECT
         SELECT known.days FROM batch.overdue_reminder AS known
         WHERE known.invoice_id = invoice.invoice_id AND known.queued_on > invoice.due_on
     ) AS queued_days,
+    array(
+        SELECT
+            format('reminder-%%s-%%s', known.invoice_id, known.days)
+            || CASE WHEN known.revision > 1 THEN format('-r%%s', known.revision) ELSE '' END
+        FROM batch.overdue_reminder AS known
+        WHERE known.invoice_id = invoice.invoice_id
+    ) AS reminders,
     pdf.sha256,
     pdf.bytes,
     exists(
@@ -60,6 +67,12 @@ WHERE
             AND (stop.invoice_id IS null OR stop.invoice_id = invoice.invoice_id)
     )
 ORDER BY invoice.due_on, invoice.number;
+
+-- name: unsent_reminders
+-- Those of these reminders that were withdrawn before they were surely sent.
+SELECT id
+FROM batch.tenant_notification
+WHERE id = any(%(notification_ids)s) AND is_deleted AND upper(send_status) IN ('PENDING', 'RETRY');
 
 -- name: credit_balances
 -- The amounts that the transaction's tenants have overpaid for their invoices, per currency.

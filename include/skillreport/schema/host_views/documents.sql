@@ -163,16 +163,3 @@ WHERE
 GRANT SELECT ON batch.receivable TO batch_platform;
 COMMENT ON VIEW batch.receivable IS
 'One row per numbered invoice with an open amount, overdue or not; due_on is an Asia/Tokyo day.';
-
--- The invoices whose letter is stopped now: the newest decision is a stop, and the invoice is neither void nor credited in full.
-CREATE VIEW batch.letter_stop WITH (security_invoker) AS
-SELECT stopped.invoice_id, stopped.tenant_id, stopped.reason, stopped.entered_by, stopped.entered_at
-FROM batch.letter_decision AS stopped
-INNER JOIN batch.invoice ON stopped.invoice_id = invoice.invoice_id
-WHERE
-    stopped.kind = 'stop' AND invoice.status IN ('finalized', 'sent') AND NOT invoice.credited
-    AND NOT EXISTS (
-        SELECT FROM batch.letter_decision AS later
-        WHERE later.invoice_id = stopped.invoice_id AND later.entered_at > stopped.entered_at
-    );
-GRANT SELECT ON batch.letter_stop TO batch_platform, batch_tenant;
