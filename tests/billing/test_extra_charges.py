@@ -94,7 +94,7 @@ def test_a_total_below_0_is_refused_with_what_to_do() -> None:
     with pytest.raises(BillingError, match="請求額が -1,100 JPY となり、0 を下回ります") as refusal:
         price(inputs(extra_charges=(one_off("-11000"),)))
     assert refusal.value.code == "NEGATIVE_TOTAL"
-    assert "batch.extra_charge" in str(refusal.value)
+    assert "個別明細を取り消して" in str(refusal.value)
     assert "後の月の日付" in str(refusal.value)
     assert "返還請求書" in str(refusal.value)
 

@@ -91,7 +91,8 @@ def review(platform: psycopg.Connection, terms: Terms, period: Period, execution
                 f"（登録者 {row['entered_by']}）"
                 for row in _SQL.rows(platform, "forgotten_lines", period_end=period.end)
             ),
-            "batch.extra_charge の日付を、まだ確定していない月に直してください",
+            "DAG operate_invoices の「個別明細の取り消し」の後に、まだ確定していない月の日付で「個別明細の追加」をしてください。"
+            "取消か全額返還をした月なら「もう一度請求」を実行してください",
         ),
     )
     return [section for section in sections if section.findings]

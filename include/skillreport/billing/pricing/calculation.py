@@ -52,8 +52,8 @@ def price(inputs: BillingInputs) -> Invoice:
     if invoice.total < 0:
         raise BillingError(
             "NEGATIVE_TOTAL",
-            f"請求額が {invoice.total:,f} {inputs.currency} となり、0 を下回ります。差し引きの明細（batch.extra_charge）を後の月の日付に"
-            "変えるか、元の請求書に対する返還請求書を発行してください",
+            f"請求額が {invoice.total:,f} {inputs.currency} となり、0 を下回ります。差し引きの個別明細を取り消して後の月の日付で"
+            "登録するか、元の請求書に対する返還請求書を発行してください",
         )
     return invoice
 
