@@ -264,8 +264,8 @@ def end_stop(connection: psycopg.Connection, stored: StoredInvoice, decision: De
 
 
 def is_stopped(connection: psycopg.Connection, stored: StoredInvoice) -> bool:
-    """Whether the letter of a locked invoice is stopped."""
-    return bool(_SQL.column(connection, "find_letter_stop", invoice_id=stored.invoice_id))
+    """Whether the letter of a locked invoice, which is neither void nor credited in full, is stopped."""
+    return _SQL.column(connection, "last_letter_decision", invoice_id=stored.invoice_id) == ["stop"]
 
 
 def _decide(connection: psycopg.Connection, stored: StoredInvoice, kind: str, decision: Decision) -> None:

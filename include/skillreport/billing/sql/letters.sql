@@ -125,10 +125,12 @@ RETURNING
 INSERT INTO batch.letter_decision (invoice_id, tenant_id, kind, reason, entered_by, execution_id)
 VALUES (%(invoice_id)s, %(tenant_id)s, %(kind)s, %(reason)s, %(entered_by)s, %(execution_id)s);
 
--- name: find_letter_stop
-SELECT invoice_id
-FROM batch.letter_stop
-WHERE invoice_id = %(invoice_id)s;
+-- name: last_letter_decision
+SELECT kind
+FROM batch.letter_decision
+WHERE invoice_id = %(invoice_id)s
+ORDER BY entered_at DESC
+LIMIT 1;
 
 -- name: letters_decided_by
 -- The numbers of the invoices of a tenant's month about whose letter a run has decided.

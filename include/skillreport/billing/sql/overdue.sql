@@ -40,10 +40,12 @@ SELECT
     ) AS reminders,
     pdf.sha256,
     pdf.bytes,
-    exists(
-        SELECT FROM batch.letter_stop AS stopped
-        WHERE stopped.invoice_id = invoice.invoice_id
-    ) AS is_stopped
+    coalesce((
+        SELECT decision.kind = 'stop' FROM batch.letter_decision AS decision
+        WHERE decision.invoice_id = invoice.invoice_id
+        ORDER BY decision.entered_at DESC
+        LIMIT 1
+    ), false) AS is_stopped
 FROM batch.invoice
 LEFT JOIN LATERAL (
     SELECT corrected.revision, corrected.content

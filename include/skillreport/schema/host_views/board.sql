@@ -188,17 +188,9 @@ SELECT
     tenant_id, invoice_id, revision, counterparty, due_on, corrected_on, reason, entered_by, entered_at, execution_id
 FROM batch.invoice_revision;
 
--- As batch.letter_stop, which reads its tables with the rights of the reader.
 CREATE VIEW batch.board_letter_stop AS
-SELECT stopped.tenant_id, stopped.invoice_id, stopped.reason, stopped.entered_by, stopped.entered_at
-FROM batch.letter_decision AS stopped
-INNER JOIN batch.invoice ON stopped.invoice_id = invoice.invoice_id
-WHERE
-    stopped.kind = 'stop' AND invoice.status IN ('finalized', 'sent') AND NOT invoice.credited
-    AND NOT EXISTS (
-        SELECT FROM batch.letter_decision AS later
-        WHERE later.invoice_id = stopped.invoice_id AND later.entered_at > stopped.entered_at
-    );
+SELECT tenant_id, invoice_id, reason, entered_by, entered_at
+FROM batch.letter_stop;
 
 CREATE VIEW batch.board_letter_decision AS
 SELECT tenant_id, invoice_id, kind, reason, entered_by, entered_at, execution_id

@@ -14,7 +14,7 @@ GRANT SELECT, INSERT, DELETE, UPDATE (
 ) ON batch.tenant_notification TO batch_tenant;
 
 -- The invoices whose letter is stopped now: the newest decision is a stop, and the invoice is neither void nor credited in full.
-CREATE VIEW batch.letter_stop WITH (security_invoker) AS
+CREATE VIEW batch.letter_stop AS
 SELECT stopped.invoice_id, stopped.tenant_id, stopped.reason, stopped.entered_by, stopped.entered_at
 FROM batch.letter_decision AS stopped
 INNER JOIN batch.invoice ON stopped.invoice_id = invoice.invoice_id
@@ -24,30 +24,21 @@ WHERE
         SELECT FROM batch.letter_decision AS later
         WHERE later.invoice_id = stopped.invoice_id AND later.entered_at > stopped.entered_at
     );
-GRANT SELECT ON batch.letter_stop TO batch_platform, batch_tenant;
+GRANT SELECT ON batch.letter_stop TO batch_platform;
 
--- Notifications in a final state: sent, given up, or withdrawn by the application. A letter that a person has stopped is not: it
--- may be sent later.
+-- Notifications in a final state: sent, given up, or withdrawn by the application.
 CREATE VIEW batch.all_finished_notification AS
 SELECT
-    notification.id,
-    notification.tenant_id,
-    batch.bounded(coalesce(notification.sent_at, notification.updated_at, notification.created_at)) AS finished_at_utc,
-    notification.sent_at AS sent_at_utc
-FROM "HIS_NotificationLog" AS notification
+    id,
+    tenant_id,
+    batch.bounded(coalesce(sent_at, updated_at, created_at)) AS finished_at_utc,
+    sent_at AS sent_at_utc
+FROM "HIS_NotificationLog"
 WHERE
-    notification.tenant_id IS NOT null
+    tenant_id IS NOT null
     AND (
-        notification.is_deleted OR upper(btrim(notification.send_status)) IN (
+        is_deleted OR upper(btrim(send_status)) IN (
             'SUCCESS', 'SENT', 'DELIVERED', 'OPENED', 'FAILED', 'BOUNCED', 'EXPIRED', 'CANCELLED', 'CANCELED', 'SKIPPED'
-        )
-    )
-    AND NOT (
-        notification.recipient_type IS NOT DISTINCT FROM 'BILLING_CONTACT' AND EXISTS (
-            SELECT FROM batch.letter_stop AS stopped
-            WHERE
-                stopped.tenant_id = notification.tenant_id
-                AND starts_with(notification.id, 'invoice-' || stopped.invoice_id)
         )
     );
 

@@ -21,12 +21,6 @@ WHERE
             'SUCCESS', 'SENT', 'DELIVERED', 'OPENED', 'FAILED', 'BOUNCED', 'EXPIRED', 'CANCELLED', 'CANCELED', 'SKIPPED'
         )
     )
-    AND NOT (
-        notification.recipient_type IS NOT DISTINCT FROM 'BILLING_CONTACT' AND EXISTS (
-            SELECT FROM batch.letter_stop AS stopped
-            WHERE starts_with(notification.id, 'invoice-' || stopped.invoice_id)
-        )
-    )
     AND notification.id <> all(
         array(
             SELECT message.host_log_id FROM batch.outbox AS message

@@ -37,6 +37,11 @@ WHERE
         SELECT FROM batch.outbox AS message
         WHERE message.tenant_id = finished.tenant_id AND message.host_log_id = finished.id AND message.finished_at IS null
     )
+    -- A letter that a person has stopped is withdrawn, but it may be sent later.
+    AND NOT EXISTS (
+        SELECT FROM batch.letter_stop AS stopped
+        WHERE stopped.tenant_id = finished.tenant_id AND starts_with(finished.id, 'invoice-' || stopped.invoice_id)
+    )
 UNION ALL
 SELECT %(staging_id)s, listed.tenant_id, '' AS notification_id
 FROM listed
