@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from skill_batch.board.pages.invoices import load_month, possible_actions
 from include.skillreport.billing.service import Billing
 from include.skillreport.core.catalog import APPROVE_INVOICES
+from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
@@ -57,6 +59,10 @@ def credit(database: Database, person: str = SATO, **options: Any) -> RunResult:
 
 def approve(database: Database, person: str = SUZUKI, **options: Any) -> RunResult:
     return operate(database, "approve", triggered_by=person, **options)
+
+
+def opened_approval(database: Database, person: str = SUZUKI) -> Run:
+    return replace(open_operation(database, "approve"), triggered_by=person)
 
 
 def waits(host: psycopg.Connection) -> list[tuple[str, bool]]:
@@ -193,6 +199,52 @@ def test_the_database_refuses_the_approval_of_ones_own_line(
     enter(database, 50_001)
     with pytest.raises(psycopg.errors.CheckViolation, match="extra_charge_other_approves"):
         host.execute("UPDATE batch.extra_charge SET approved_by = entered_by, approved_at = now()")
+
+
+def test_an_old_approval_covers_no_later_line(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    run = opened_approval(database)
+    enter(database, 50_001)
+    run_billing(database)
+
+    (failure,) = process(database, run).failures
+
+    assert (failure.code, failure.message.rstrip("。")) == (
+        "ENTERED_LATER",
+        "この承認の後に登録された2026-10-15 の個別明細「作業費」です。内容を確認し、操作をもう一度実行してください",
+    )
+    assert (states(host), waits(host)) == ([("draft", None)], [("作業費", True)])
+    assert approve(database).status == "completed"
+
+
+def test_an_approval_that_is_opened_again_stays_old(database: Database, host: psycopg.Connection) -> None:
+    """A run that is cleared as a whole has the person who triggered it first."""
+    customer(host, "A")
+    first = opened_approval(database)
+    enter(database, 50_001)
+    run_billing(database)
+    again = opened_approval(database)
+    host.execute(
+        """
+        UPDATE batch.execution_log AS log SET dag_id = old.dag_id, run_id = old.run_id
+        FROM batch.execution_log AS old
+        WHERE log.execution_id = %s AND old.execution_id = %s
+        """,
+        [again.execution_id, first.execution_id],
+    )
+
+    assert [each.code for each in process(database, again).failures] == ["ENTERED_LATER"]
+
+
+def test_a_line_that_waits_does_so_until_somebody_else_approves(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    enter(database, 50_001)
+    for evasion in ("waits = false", "waits = false, approved_by = entered_by, approved_at = now()"):
+        with pytest.raises(psycopg.errors.RestrictViolation, match="waits for somebody else"):
+            host.execute(f"UPDATE batch.extra_charge SET {evasion}")
+    host.execute("UPDATE batch.extra_charge SET waits = false, approved_by = '鈴木', approved_at = now()")
 
 
 @pytest.mark.parametrize(("rate", "is_waiting"), [("500", False), ("500.01", True), (None, True)])
@@ -482,6 +534,38 @@ def test_the_database_refuses_a_credit_that_its_person_has_approved(
             WHERE kind = 'credit'
             """
         )
+
+
+@pytest.mark.usefixtures("large")
+def test_a_credit_that_waits_keeps_its_reason(database: Database, host: psycopg.Connection) -> None:
+    credit(database)
+    with pytest.raises(psycopg.errors.RestrictViolation, match="waits for somebody else"):
+        host.execute("UPDATE batch.invoice SET hold_reason = null WHERE kind = 'credit'")
+
+
+@pytest.mark.usefixtures("large")
+def test_an_old_approval_covers_no_later_credit(database: Database, host: psycopg.Connection) -> None:
+    run = opened_approval(database)
+    credit(database)
+
+    (failure,) = process(database, run).failures
+
+    assert failure.code == "ENTERED_LATER"
+    assert "この承認の後に登録された返還「障害のため」です" in failure.message
+    assert invoices(host, "A")[1]["status"] == "draft"
+
+
+@pytest.mark.usefixtures("large")
+def test_a_retry_leaves_a_credit_that_was_entered_since(database: Database, host: psycopg.Connection) -> None:
+    credit(database)
+    run = opened_approval(database)
+    process(database, run)
+    credit(database, values={"credit_lines": ["2=1000"]}, reason="もう 1 つ")
+
+    (result,) = process(database, run).results
+
+    assert result.details == {"credited": "CRN-2026-10-001"}
+    assert [row["status"] for row in invoices(host, "A")[1:]] == ["finalized", "finalized"]
 
 
 @pytest.mark.usefixtures("large")

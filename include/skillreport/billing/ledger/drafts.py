@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
@@ -25,7 +26,7 @@ from include.skillreport.billing.documents.qualified_invoice import require_qual
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs
-from include.skillreport.billing.ledger.entries import own_entry_error
+from include.skillreport.billing.ledger.entries import late_entry_error, own_entry_error
 from include.skillreport.billing.money import EXACT, YEN, round_to_minor_unit
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.calculation import no_exchange_rate, price
@@ -66,10 +67,12 @@ def make_draft(
     allow_incomplete: bool,
     approved: Collection[str],
     approver: str,
+    entered_before: datetime | None = None,
 ) -> Draft | None:
     """The tenant's draft, or None if nothing is billable. ``approved`` are codes or ids of tenants, ``approver`` is who approves them.
+    They approve waiting lines that were ``entered_before``; None: all.
 
-    :raises BillingError: the month cannot be priced, or the approver has entered one of its waiting lines.
+    :raises BillingError: the month cannot be priced, or the approver has entered one of its waiting lines, or it is too late.
     """
     inputs = inputs_of(
         account,
@@ -88,7 +91,7 @@ def make_draft(
         # The approval is for the stored draft. It does not cover a draft with other inputs.
         is_approved, hold = False, f"保留中の下書きから計算が変わりました。{hold}"
     if is_approved:
-        _require_other_approver(account, inputs, approver)
+        _require_other_approver(account, approver, entered_before)
     return Draft(
         account,
         inputs,
@@ -134,10 +137,15 @@ def _unapproved(account: BillingAccount, inputs: BillingInputs) -> list[OneOffLi
     ]
 
 
-def _require_other_approver(account: BillingAccount, inputs: BillingInputs, approver: str) -> None:
-    for line in _unapproved(account, inputs):
-        if line.waits and line.entered_by == approver:
-            raise own_entry_error(f"{line.charged_on} の個別明細「{line.description}」", approver)
+def _require_other_approver(account: BillingAccount, approver: str, entered_before: datetime | None) -> None:
+    for row in account.extra_charges:
+        if not row["waits"] or row["approved_by"] is not None:
+            continue
+        line = f"{row['charged_on']} の個別明細「{row['description']}」"
+        if row["entered_by"] == approver:
+            raise own_entry_error(line, approver)
+        if entered_before and datetime.fromisoformat(row["entered_at"]) > entered_before:
+            raise late_entry_error(line)
 
 
 def save_drafts(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +143,22 @@ def own_entry_error(what: str, person: str) -> BillingError:
     return BillingError(
         "OWN_ENTRY",
         f"{what}は {person} が登録し、1 人で登録できる額を超えているため、{person} は承認できません。ほかの人が承認してください",
+    )
+
+
+def first_opened(connection: psycopg.Connection, execution_id: str) -> datetime | None:
+    """When a run was first opened, however often it was cleared. None: there is no such run.
+
+    Its person approves only what was entered before. Who clears it later is not known.
+    """
+    opened: datetime | None = _SQL.row(connection, "first_opened", execution_id=execution_id)[0]
+    return opened
+
+
+def late_entry_error(what: str) -> BillingError:
+    """An approval does not cover what was entered after its run was first opened."""
+    return BillingError(
+        "ENTERED_LATER", f"この承認の後に登録された{what}です。内容を確認し、操作をもう一度実行してください"
     )
 
 

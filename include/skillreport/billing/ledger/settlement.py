@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 
@@ -66,7 +66,7 @@ class Settlement(StrEnum):
 @dataclass(frozen=True)
 class Instructions:
     """An operator's options. ``approved``: codes or ids of tenants whose held draft may be finalised unchanged. ``approved_by`` is the
-    person who approves them; None: the ``actor``.
+    person who approves them; None: the ``actor``. They approve waiting lines that were ``entered_before``; None: all.
 
     ``recalculate`` voids finalised, unpaid invoices and issues new ones. ``bills_again`` bills months whose invoice was voided, or
     credited in full; otherwise such a month stays closed. ``reason`` says why, in both cases. ``actor`` is the run or the person.
@@ -84,6 +84,7 @@ class Instructions:
     reason: str = ""
     approved: Collection[str] = ()
     approved_by: str | None = None
+    entered_before: datetime | None = None
 
     @property
     def approver(self) -> str:
@@ -376,6 +377,7 @@ def _draft(
             allow_incomplete=instructions.allow_incomplete,
             approved=instructions.approved,
             approver=instructions.approver,
+            entered_before=instructions.entered_before,
         )
     except BillingError as error:
         return _failed(account.tenant_id, error)

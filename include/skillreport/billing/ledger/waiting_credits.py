@@ -19,7 +19,12 @@ from include.skillreport.billing.documents.invoice import Invoice, InvoiceLine
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import issue_credit, require_reason
-from include.skillreport.billing.ledger.entries import drop_waiting_credits, own_entry_error
+from include.skillreport.billing.ledger.entries import (
+    drop_waiting_credits,
+    first_opened,
+    late_entry_error,
+    own_entry_error,
+)
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, load_credits, lock_invoice
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.terms import Terms
@@ -52,9 +57,11 @@ def entered_credit(
     return EnteredCredit(**rows[0]) if rows else None
 
 
-def has_waiting_credits(connection: psycopg.Connection, stored: StoredInvoice) -> bool:
-    """Whether credit notes of the invoice wait for an approval."""
-    return bool(_SQL.rows(connection, "waiting_credits", invoice_id=stored.invoice_id))
+def waiting_people(connection: psycopg.Connection, stored: StoredInvoice) -> list[str]:
+    """Who has entered the credit notes of the invoice that wait for an approval."""
+    return sorted(
+        {row["entered_by"] for row in _SQL.rows(connection, "waiting_credits", invoice_id=stored.invoice_id)}
+    )
 
 
 def credits_of_run(
@@ -81,7 +88,8 @@ def approve_credits(
 ) -> list[Invoice]:
     """Issue the waiting credit notes of an invoice as they were entered. Those that the approver has entered still wait.
 
-    :raises BillingError: the approver has entered all of them, the invoice has changed so that one would differ, or the terms are a sample.
+    :raises BillingError: the approver has entered all of them, one was entered after the run was first opened, the invoice has changed so
+        that one would differ, or the terms are a sample.
     """
     terms.require_no_sample()
     stored = lock_invoice(connection, stored)
@@ -89,6 +97,10 @@ def approve_credits(
     others = [row for row in waiting if row["entered_by"] != approver]
     if waiting and not others:
         raise own_entry_error(f"承認待ちの返還「{waiting[0]['credit_reason']}」", approver)
+    opened_at = first_opened(connection, execution_id)
+    for row in others:
+        if opened_at and row["created_at"] > opened_at:
+            raise late_entry_error(f"返還「{row['credit_reason']}」")
     issued: list[Invoice] = []
     for row in others:
         # The last one has changed what is left of the invoice.

@@ -127,6 +127,7 @@ SELECT
                     'tax_category', extra.tax_category,
                     'carries_invoice_id', extra.carries_invoice_id,
                     'entered_by', extra.entered_by,
+                    'entered_at', extra.entered_at,
                     'waits', extra.waits,
                     'approved_by', extra.approved_by
                 )

@@ -7,6 +7,13 @@ SELECT pg_advisory_xact_lock(%(lock)s, hashtext(%(tenant_id)s));
 SELECT waits AND approved_by IS null AS waits FROM batch.extra_charge
 WHERE tenant_id = %(tenant_id)s AND execution_id = %(execution_id)s;
 
+-- name: first_opened
+-- A run that is cleared as a whole is opened again, with the person of its first opening.
+SELECT min(opened.started_at) AS first_opened
+FROM batch.execution_log AS log
+INNER JOIN batch.execution_log AS opened ON log.dag_id = opened.dag_id AND log.run_id = opened.run_id
+WHERE log.execution_id = %(execution_id)s;
+
 -- name: equal_lines
 -- The typed lines of the month with the same amount, of other runs. Lines that carry a difference are not typed.
 SELECT charged_on, description AS text, entered_by, (entered_at AT TIME ZONE 'Asia/Tokyo')::date AS entered_on
@@ -98,7 +105,7 @@ WHERE invoice_id = %(invoice_id)s AND kind = 'credit' AND status = 'draft';
 
 -- name: waiting_credits
 -- The credit notes of an invoice that wait for an approval, in the order in which they were entered.
-SELECT invoice_id, entered_by, credit_reason, content
+SELECT invoice_id, entered_by, created_at, credit_reason, content
 FROM batch.invoice
 WHERE credits_invoice_id = %(invoice_id)s AND kind = 'credit' AND status = 'draft'
 ORDER BY created_at, invoice_id;

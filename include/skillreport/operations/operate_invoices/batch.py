@@ -7,6 +7,7 @@ from typing import Any
 
 from include.skillreport.billing.billing_batch import BillingBatch
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.entries import first_opened
 from include.skillreport.billing.ledger.settlement import Instructions
 from include.skillreport.billing.outcomes import outcome_of
 from include.skillreport.billing.service import Billing
@@ -131,6 +132,7 @@ class InvoiceOperations(BillingBatch):
             reason="" if isinstance(entered, form.Approve) else entered.reason,
             approved=work.tenant_ids if is_approved else (),
             approved_by=run.person,
+            entered_before=first_opened(work.connection, run.execution_id),
         )
         if isinstance(entered, form.Approve):
             # Before the locks of the drafts.

@@ -14,7 +14,7 @@ from include.skillreport.billing.ledger.waiting_credits import (
     credits_of_run,
     drop_credits,
     entered_credit,
-    has_waiting_credits,
+    waiting_people,
 )
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing import explanation
@@ -73,15 +73,16 @@ def credit(
 def approve_credits(billing: Billing, work: Work, tenant_id: str) -> UnitResult | None:
     """Issue the waiting credit notes about the month's invoice. None: there is none, and an earlier attempt has issued none.
 
-    :raises BillingError: this person has entered them, or the invoice has changed since.
+    :raises BillingError: this person has entered them, somebody has entered one after this run was opened, or the invoice has changed.
     """
     run, period = work.run, Period.month_of(work.run.business_date)
     try:
         stored = invoice_of_month(work.connection, tenant_id, period)
     except BillingError:  # an earlier attempt may have issued the credit note that has closed the month
         stored = None
-    notes: tuple[str, ...] = ()
-    if stored and has_waiting_credits(work.connection, stored):
+    issued = _approved_credits(work, tenant_id, period)
+    # What an earlier attempt has issued is all that the person saw.
+    if stored and not issued and waiting_people(work.connection, stored):
         billing.approve_credits(
             work.connection,
             stored,
@@ -89,19 +90,20 @@ def approve_credits(billing: Billing, work: Work, tenant_id: str) -> UnitResult 
             approver=run.person,
             execution_id=run.execution_id,
         )
-        if has_waiting_credits(work.connection, stored):
-            notes = (f"{run.person} が登録した返還は、ほかの人の承認を待っています",)
-    issued = [
-        row["number"]
-        for row in credits_of_run(work.connection, tenant_id, period, run.execution_id)
-        if row["number"]
-    ]
+        issued = _approved_credits(work, tenant_id, period)
     if not issued:
         return None
+    waiting = "、".join(waiting_people(work.connection, stored)) if stored else ""
+    notes = (f"{waiting} が登録した返還は、ほかの人の承認を待っています",) if waiting else ()
     problem = load_contacts(work.connection)[tenant_id].problem
     return UnitResult(
         tenant_id, {"credited": "、".join(issued)}, 0, notes=(*notes, *((problem,) if problem else ()))
     )
+
+
+def _approved_credits(work: Work, tenant_id: str, period: Period) -> list[str]:
+    found = credits_of_run(work.connection, tenant_id, period, work.run.execution_id)
+    return [row["number"] for row in found if row["number"]]
 
 
 def drop(_: Billing, work: Work, entered: form.DropCredit, tenant_id: str) -> UnitResult:

@@ -185,6 +185,9 @@ BEGIN
         RAISE restrict_violation USING
             MESSAGE = format('invoice %s is %s and is due as its newest revision says', OLD.number, OLD.status);
     END IF;
+    IF NEW.kind = 'credit' AND OLD.hold_reason IS NOT null AND NEW.hold_reason IS null THEN
+        RAISE restrict_violation USING MESSAGE = format('credit note %s waits for somebody else''s approval', OLD.invoice_id);
+    END IF;
     IF NEW.invoice_id <> OLD.invoice_id OR (OLD.credited AND NOT NEW.credited) OR (NEW.credited AND NEW.status = 'void') THEN
         RAISE restrict_violation USING MESSAGE = format('invoice %s is credited, and neither void nor another', OLD.number);
     END IF;
@@ -275,6 +278,17 @@ COMMENT ON COLUMN batch.extra_charge.waits IS
 COMMENT ON COLUMN batch.extra_charge.approved_by IS 'Who approved the first held draft that contained the line; null: nobody';
 COMMENT ON COLUMN batch.extra_charge.execution_id IS
 'The run that entered it, which a retry finds; null: entered with SQL';
+
+CREATE FUNCTION batch.guard_waiting_line() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE restrict_violation USING MESSAGE = format('line %s waits for somebody else''s approval', OLD.extra_charge_id);
+END;
+$$;
+REVOKE EXECUTE ON FUNCTION batch.guard_waiting_line() FROM public;
+CREATE TRIGGER guard BEFORE UPDATE OF waits ON batch.extra_charge
+FOR EACH ROW WHEN (old.waits AND NOT new.waits AND coalesce(new.approved_by = old.entered_by, true))
+EXECUTE FUNCTION batch.guard_waiting_line();
 
 CREATE TABLE batch.extra_charge_removal (
     extra_charge_id text PRIMARY KEY,

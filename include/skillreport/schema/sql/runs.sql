@@ -29,6 +29,9 @@ CREATE INDEX execution_log_by_run ON batch.execution_log (dag_id, run_id);
 CREATE INDEX execution_log_by_start ON batch.execution_log (started_at DESC);
 CALL batch.make_platform_table('batch.execution_log');
 CREATE POLICY board ON batch.execution_log FOR SELECT TO batch_owner USING (true);
+-- An approval asks when its run was first opened. What a run has found stays out of a tenant's reach.
+CREATE POLICY opened ON batch.execution_log FOR SELECT TO batch_tenant USING (true);
+GRANT SELECT (execution_id, dag_id, run_id, started_at) ON batch.execution_log TO batch_tenant;
 COMMENT ON TABLE batch.execution_log IS 'One row per opened run of a batch.';
 COMMENT ON COLUMN batch.execution_log.triggered_by IS 'The Airflow user who triggered the run; null for a run of the schedule';
 COMMENT ON COLUMN batch.execution_log.attempt IS
