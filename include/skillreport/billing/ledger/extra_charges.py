@@ -26,6 +26,9 @@ from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
 
+# The remark about a line that its own run has entered and somebody has removed since.
+REMOVED = "取り消し済みのため、登録していません"
+
 
 def enter_line(
     connection: psycopg.Connection,
@@ -34,7 +37,8 @@ def enter_line(
     line: ExtraCharge,
     entry: Entry,
 ) -> tuple[str, ...]:
-    """Enter a line for the month of its date. Returns remarks: it waits for somebody else's approval, or its month is closed.
+    """Enter a line for the month of its date. Returns remarks: it waits for somebody else's approval, its month is closed,
+    or (``REMOVED``) it is not entered again.
 
     A line of a closed month is billed with 「もう一度請求」. A second attempt of the same run changes nothing.
 
@@ -49,6 +53,8 @@ def enter_line(
     ):
         reason = wait_reason(connection, terms, tenant_id, entry.person) if waits else None
         return _remarks(month, known, reason)
+    if _SQL.rows(connection, "was_removed", tenant_id=tenant_id, execution_id=entry.execution_id):
+        return (REMOVED,)
     terms.require_billed_month(month.start)
     amount = EXACT.multiply(line.quantity, line.unit_amount)
     if not round_to_minor_unit(amount, line.currency, RoundingMode(terms.settings.rounding)):
