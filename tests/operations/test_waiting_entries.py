@@ -308,6 +308,26 @@ def test_two_lines_at_once_are_added(database: Database, host: psycopg.Connectio
     assert sorted(is_waiting for _, is_waiting in waits(host)) == [False, True]
 
 
+def test_a_removal_waits_for_an_approval(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    enter(database, 50_001)
+    results: list[RunResult] = []
+    removal = threading.Thread(
+        target=lambda: results.append(
+            operate(database, "remove_line", values={"line_text": "作業費"}, triggered_by=SATO)
+        )
+    )
+    with host.transaction():
+        host.execute("SELECT pg_advisory_xact_lock(180202, hashtext('A'))")
+        removal.start()
+        wait_for_blocked_statement(database)
+        assert waits(host) == [("作業費", True)]
+    removal.join()
+
+    assert results[0].status == "completed"
+    assert waits(host) == []
+
+
 # Credit notes ------------------------------------------------------------------------------------------------------------
 
 

@@ -134,7 +134,7 @@ class InvoiceOperations(BillingBatch):
             approved_by=run.person,
             entered_before=first_opened(work.connection, run.execution_id),
         )
-        if isinstance(entered, form.Approve):
+        if is_approved:
             # Before the locks of the drafts.
             self._billing.lock_entries(work.connection, work.tenant_ids)
         # A dry run of a reissue does the work and rolls it back, so it also shows what prevents it.
