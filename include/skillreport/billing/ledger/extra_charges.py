@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,6 +128,31 @@ def approve_lines(connection: psycopg.Connection, lines: Iterable[ExtraCharge], 
     ids = [line.extra_charge_id for line in lines]
     if ids:
         _SQL.execute(connection, "approve_lines", extra_charge_ids=ids, approved_by=approved_by)
+
+
+def approve_others_lines(
+    connection: psycopg.Connection,
+    tenant_id: str,
+    period: Period,
+    *,
+    approver: str,
+    entered_before: datetime | None,
+) -> list[str]:
+    """Approve the month's waiting lines of other people, of a draft that a line of the approver's own still holds. Returns remarks."""
+    rows = _SQL.rows(
+        connection,
+        "approve_others_lines",
+        tenant_id=tenant_id,
+        period_start=period.start,
+        period_end=period.end,
+        approver=approver,
+        entered_before=entered_before,
+    )
+    return [
+        f"{row['charged_on']} の個別明細「{row['description']}」（登録者 {row['entered_by']}）は {approver} が承認しました。"
+        f"{approver} が登録した明細は、ほかの人の承認を待っています"
+        for row in sorted(rows, key=lambda row: (row["charged_on"], row["description"]))
+    ]
 
 
 def carry_difference(
