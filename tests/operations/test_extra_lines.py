@@ -186,6 +186,21 @@ def test_a_line_is_removed_once_and_its_content_is_kept(database: Database, host
     assert "「初期設定の作業費」はありません" in reasons(remove(database))["A"]
 
 
+def test_a_retry_enters_no_line_that_was_removed_since(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    run = open_operation(database, "extra_line", values=LINE)
+    process(database, run)
+    remove(database)
+
+    (result,) = process(database, run).results
+
+    assert (result.details, result.records) == ({"entered": None}, 0)
+    assert result.notes == ("取り消し済みのため、登録していません",)
+    assert entered(host) == []
+    enter(database)
+    assert len(entered(host)) == 1
+
+
 def test_one_of_several_equal_lines_is_removed_by_day_or_id(
     database: Database, host: psycopg.Connection
 ) -> None:

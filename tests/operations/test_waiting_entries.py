@@ -308,6 +308,46 @@ def test_two_lines_at_once_are_added(database: Database, host: psycopg.Connectio
     assert sorted(is_waiting for _, is_waiting in waits(host)) == [False, True]
 
 
+def test_two_people_approve_each_others_lines(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    enter(database, 50_001)
+    enter(database, 50_002, SUZUKI, text="別の作業費")
+    run_billing(database)
+
+    first = approve(database, SATO)
+
+    outcome = outcomes(host, first)["A"]
+    assert outcome["error_code"] == "OWN_ENTRY"
+    assert outcome["notes"] == [
+        "2026-10-15 の個別明細「別の作業費」（登録者 鈴木）は 佐藤 が承認しました。"
+        "佐藤 が登録した明細は、ほかの人の承認を待っています"
+    ]
+    assert waits(host) == [("作業費", True), ("別の作業費", False)]
+    assert states(host) == [("draft", None)]
+    assert approve(database, SUZUKI).status == "completed"
+    assert states(host) == [("finalized", "INV-2026-10-001")]
+
+
+def test_a_removal_waits_for_an_approval(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    enter(database, 50_001)
+    results: list[RunResult] = []
+    removal = threading.Thread(
+        target=lambda: results.append(
+            operate(database, "remove_line", values={"line_text": "作業費"}, triggered_by=SATO)
+        )
+    )
+    with host.transaction():
+        host.execute("SELECT pg_advisory_xact_lock(180202, hashtext('A'))")
+        removal.start()
+        wait_for_blocked_statement(database)
+        assert waits(host) == [("作業費", True)]
+    removal.join()
+
+    assert results[0].status == "completed"
+    assert waits(host) == []
+
+
 # Credit notes ------------------------------------------------------------------------------------------------------------
 
 

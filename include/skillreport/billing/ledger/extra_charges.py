@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +26,9 @@ from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
 
+# The remark about a line that its own run has entered and somebody has removed since.
+REMOVED = "取り消し済みのため、登録していません"
+
 
 def enter_line(
     connection: psycopg.Connection,
@@ -34,7 +37,8 @@ def enter_line(
     line: ExtraCharge,
     entry: Entry,
 ) -> tuple[str, ...]:
-    """Enter a line for the month of its date. Returns remarks: it waits for somebody else's approval, or its month is closed.
+    """Enter a line for the month of its date. Returns remarks: it waits for somebody else's approval, its month is closed,
+    or (``REMOVED``) it is not entered again.
 
     A line of a closed month is billed with 「もう一度請求」. A second attempt of the same run changes nothing.
 
@@ -49,6 +53,8 @@ def enter_line(
     ):
         reason = wait_reason(connection, terms, tenant_id, entry.person) if waits else None
         return _remarks(month, known, reason)
+    if _SQL.rows(connection, "was_removed", tenant_id=tenant_id, execution_id=entry.execution_id):
+        return (REMOVED,)
     terms.require_billed_month(month.start)
     amount = EXACT.multiply(line.quantity, line.unit_amount)
     if not round_to_minor_unit(amount, line.currency, RoundingMode(terms.settings.rounding)):
@@ -122,6 +128,31 @@ def approve_lines(connection: psycopg.Connection, lines: Iterable[ExtraCharge], 
     ids = [line.extra_charge_id for line in lines]
     if ids:
         _SQL.execute(connection, "approve_lines", extra_charge_ids=ids, approved_by=approved_by)
+
+
+def approve_others_lines(
+    connection: psycopg.Connection,
+    tenant_id: str,
+    period: Period,
+    *,
+    approver: str,
+    entered_before: datetime | None,
+) -> list[str]:
+    """Approve the month's waiting lines of other people, of a draft that a line of the approver's own still holds. Returns remarks."""
+    rows = _SQL.rows(
+        connection,
+        "approve_others_lines",
+        tenant_id=tenant_id,
+        period_start=period.start,
+        period_end=period.end,
+        approver=approver,
+        entered_before=entered_before,
+    )
+    return [
+        f"{row['charged_on']} の個別明細「{row['description']}」（登録者 {row['entered_by']}）は {approver} が承認しました。"
+        f"{approver} が登録した明細は、ほかの人の承認を待っています"
+        for row in sorted(rows, key=lambda row: (row["charged_on"], row["description"]))
+    ]
 
 
 def carry_difference(

@@ -7,6 +7,11 @@ SELECT pg_advisory_xact_lock(%(lock)s, hashtext(%(tenant_id)s));
 SELECT waits AND approved_by IS null AS waits FROM batch.extra_charge
 WHERE tenant_id = %(tenant_id)s AND execution_id = %(execution_id)s;
 
+-- name: was_removed
+-- Whether the line that a run has entered was removed.
+SELECT content ->> 'description' AS description FROM batch.extra_charge_removal
+WHERE tenant_id = %(tenant_id)s AND content ->> 'execution_id' = %(execution_id)s;
+
 -- name: first_opened
 -- A run that is cleared as a whole is opened again, with the person of its first opening.
 SELECT min(opened.started_at) AS first_opened

@@ -81,6 +81,16 @@ WHERE
     tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'invoice' AND status <> 'void' AND NOT credited
 FOR UPDATE;
 
+-- name: approve_others_lines
+-- The waiting lines of the month that others had entered when the person's run was opened.
+UPDATE batch.extra_charge
+SET approved_by = %(approver)s, approved_at = now()
+WHERE
+    tenant_id = %(tenant_id)s AND charged_on BETWEEN %(period_start)s AND %(period_end)s
+    AND waits AND approved_by IS null AND entered_by <> %(approver)s
+    AND entered_at <= coalesce(%(entered_before)s::timestamptz, 'infinity')
+RETURNING charged_on, description, entered_by;
+
 -- name: approve_lines
 -- The lines of drafts that a person has approved. A line is approved once.
 UPDATE batch.extra_charge

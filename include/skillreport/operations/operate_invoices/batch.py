@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from include.skillreport.billing.billing_batch import BillingBatch
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.entries import first_opened
+from include.skillreport.billing.ledger.extra_charges import approve_others_lines
 from include.skillreport.billing.ledger.settlement import Instructions
 from include.skillreport.billing.outcomes import outcome_of
+from include.skillreport.billing.periods import Period
 from include.skillreport.billing.service import Billing
 from include.skillreport.core.execution.batch import (
     Outcome,
@@ -134,13 +137,17 @@ class InvoiceOperations(BillingBatch):
             approved_by=run.person,
             entered_before=first_opened(work.connection, run.execution_id),
         )
-        if isinstance(entered, form.Approve):
+        if is_approved:
             # Before the locks of the drafts.
             self._billing.lock_entries(work.connection, work.tenant_ids)
         # A dry run of a reissue does the work and rolls it back, so it also shows what prevents it.
         bill = self._billing.price if run.dry_run and not reissue else self._billing.settle
         settled = [outcome_of(each) for each in bill(work.connection, run.business_date, instructions)]
-        return self._with_credits(work, settled) if isinstance(entered, form.Approve) else settled
+        if not isinstance(entered, form.Approve):
+            return settled
+        if not run.dry_run:
+            settled = [_with_others_lines(work, each, instructions) for each in settled]
+        return self._with_credits(work, settled)
 
     def _with_credits(self, work: Work, settled: Sequence[Outcome]) -> list[Outcome]:
         """The outcomes of an approval. A final invoice may have waiting credit notes, which are issued."""
@@ -165,6 +172,23 @@ class InvoiceOperations(BillingBatch):
             return _WORK[type(entered)](self._billing, work, entered, tenant_id)
         except BillingError as error:
             return _failure(tenant_id, error)
+
+
+def _with_others_lines(work: Work, outcome: Outcome, instructions: Instructions) -> Outcome:
+    """The outcome of an approval that a line of the person's own prevents. The lines of others are approved all the same.
+
+    Otherwise, two people who both have waiting lines of the month could never approve it.
+    """
+    if not isinstance(outcome, UnitFailure) or outcome.code != "OWN_ENTRY":
+        return outcome
+    remarks = approve_others_lines(
+        work.connection,
+        outcome.unit_id,
+        Period.month_of(work.run.business_date),
+        approver=instructions.approver,
+        entered_before=instructions.entered_before,
+    )
+    return replace(outcome, notes=(*outcome.notes, *remarks))
 
 
 def _failure(tenant_id: str, error: BillingError) -> UnitFailure:

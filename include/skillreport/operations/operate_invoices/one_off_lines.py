@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from include.skillreport.billing.inputs import ExtraCharge
 from include.skillreport.billing.ledger.entries import Entry
-from include.skillreport.billing.ledger.extra_charges import remove_line
+from include.skillreport.billing.ledger.extra_charges import REMOVED, remove_line
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.billing.service import Billing
 from include.skillreport.core.execution.batch import UnitResult, Work
@@ -25,6 +25,8 @@ def enter(billing: Billing, work: Work, entered: form.ExtraLine, tenant_id: str)
     run = work.run
     entry = Entry(run.person, run.execution_id, run.run_date, entered.again_same)
     remarks = billing.enter_line(work.connection, tenant_id, line, entry)
+    if remarks == (REMOVED,):
+        return UnitResult(tenant_id, {"entered": None}, 0, notes=remarks)
     return UnitResult(
         tenant_id,
         {"entered": f"{line.charged_on:%Y-%m}", "description": line.description},
@@ -33,8 +35,10 @@ def enter(billing: Billing, work: Work, entered: form.ExtraLine, tenant_id: str)
     )
 
 
-def remove(_: Billing, work: Work, entered: form.RemoveLine, tenant_id: str) -> UnitResult:
+def remove(billing: Billing, work: Work, entered: form.RemoveLine, tenant_id: str) -> UnitResult:
     """Remove the tenant's line, and save its content in ``batch.extra_charge_removal``. Its text may be the line's id."""
+    # An approval that has read the line is over before the line goes.
+    billing.lock_entries(work.connection, [tenant_id])
     line = remove_line(
         work.connection,
         tenant_id,
