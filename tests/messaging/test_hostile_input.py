@@ -20,7 +20,15 @@ from include.skillreport.messaging.outbox import Lane
 from include.skillreport.messaging.templates import TemplateRefusedError, literal
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
-from tests.messaging.outbox_rows import integration, lose_senders, run_notifications, slack, statuses, waiting
+from tests.messaging.outbox_rows import (
+    integration,
+    lose_senders,
+    make_due,
+    run_notifications,
+    slack,
+    statuses,
+    waiting,
+)
 from tests.messaging.sending import Tenant, key_pair, message
 from tests.messaging.test_integrations import row
 from tests.messaging.test_outbox import NOW, claim, draft, park, put, state
@@ -209,13 +217,12 @@ def test_a_row_that_the_application_has_locked_delays_no_other(
         with application.transaction():
             application.execute('SELECT FROM "HIS_NotificationLog" WHERE id = %s FOR UPDATE', [held])
             run_notifications(shared_database, services)
-            assert sorted(arrived.destination for arrived in services.messages) == [
-                "a@example.jp",
-                "b@example.jp",
-            ]
+            # Somebody may be withdrawing the locked one.
+            assert [arrived.destination for arrived in services.messages] == ["b@example.jp"]
             assert send_status(host, free) == "SUCCESS"
         assert send_status(host, held) == "PENDING"
 
+        make_due(host)
         run_notifications(shared_database, services, spec=NOTIFICATION_RETRY)
 
     assert send_status(host, held) == "SUCCESS"

@@ -84,18 +84,22 @@ def review(platform: psycopg.Connection, terms: Terms, period: Period, execution
             ),
             "この DAG を、その月の業務日で実行してください",
         ),
-        Section(
-            "どの請求書にも載っていない個別明細",
-            tuple(
-                f"{row['tenant_code']} {row['charged_on']}「{row['description']}」{row['amount']:,f} {row['currency']}"
-                f"（登録者 {row['entered_by']}）"
-                for row in _SQL.rows(platform, "forgotten_lines", period_end=period.end)
-            ),
-            "DAG operate_invoices の「個別明細の取り消し」の後に、まだ確定していない月の日付で「個別明細の追加」をしてください。"
-            "取消か全額返還をした月なら「もう一度請求」を実行してください",
-        ),
+        _forgotten_lines(platform, period),
     )
     return [section for section in sections if section.findings]
+
+
+def _forgotten_lines(platform: psycopg.Connection, period: Period) -> Section:
+    return Section(
+        "どの請求書にも載っていない個別明細",
+        tuple(
+            f"{row['tenant_code']} {row['charged_on']}「{row['description']}」{row['amount']:,f} {row['currency']}"
+            f"（登録者 {row['entered_by']}）"
+            for row in _SQL.rows(platform, "forgotten_lines", period_end=period.end)
+        ),
+        "DAG operate_invoices の「個別明細の取り消し」の後に、まだ確定していない月の日付で「個別明細の追加」をしてください。"
+        "取消か全額返還をした月なら「もう一度請求」を実行してください",
+    )
 
 
 def _waiting_credits(platform: psycopg.Connection, since: date, period: Period) -> Section:

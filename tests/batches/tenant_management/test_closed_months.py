@@ -267,9 +267,7 @@ def test_a_voided_invoice_of_zero_closes_its_month_too(database: Database, host:
     assert outcomes(host, again)["A"]["details"]["invoice_number"] == ISSUED
 
 
-def test_a_line_of_a_closed_month_waits_for_bill_again_and_says_so(
-    database: Database, host: psycopg.Connection
-) -> None:
+def test_a_line_of_a_closed_month_waits_for_bill_again(database: Database, host: psycopg.Connection) -> None:
     customer(host, "A")
     run_billing(database)
     operate(database, "void", reason="解約")

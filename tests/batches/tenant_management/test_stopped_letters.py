@@ -249,7 +249,7 @@ def test_a_release_at_the_same_time_as_a_void_is_refused(database: Database, arr
     assert arrived(MONDAY) == {"keiri@b.example"}
 
 
-def test_a_letter_that_is_withdrawn_while_a_sender_claims_it_does_not_leave(
+def test_a_letter_withdrawn_while_a_sender_claims_it_stays(
     database: Database, host: psycopg.Connection, arrived: Any
 ) -> None:
     invoice_letter = f"invoice-{invoice(host, 'A')['invoice_id']}"

@@ -36,7 +36,7 @@ SELECT
             format('reminder-%%s-%%s', known.invoice_id, known.days)
             || CASE WHEN known.revision > 1 THEN format('-r%%s', known.revision) ELSE '' END
         FROM batch.overdue_reminder AS known
-        WHERE known.invoice_id = invoice.invoice_id
+        WHERE known.invoice_id = invoice.invoice_id AND known.queued_on > invoice.due_on
     ) AS reminders,
     pdf.sha256,
     pdf.bytes,
