@@ -34,10 +34,8 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.conftest import Database
+from tests.operations.payment_rows import NUMBER, TODAY, operate, pay
 from tests.own_settings import change_billing
-
-NUMBER = "INV-2026-10-001"
-TODAY = date(2026, 12, 10)
 
 # The columns of the list that show an adjustment.
 _LISTED = (
@@ -58,23 +56,6 @@ def billed(database: Database, host: psycopg.Connection) -> None:
     """A's October, ¥11,000, issued on 1 November and due on 30 November."""
     customer(host, "A")
     run_billing(database)
-
-
-def operate(database: Database, operation: str, *codes: str, **options: Any) -> Any:
-    """An operation on 10 December."""
-    run_at = datetime(TODAY.year, TODAY.month, TODAY.day, 10, tzinfo=JAPAN)
-    return billing_rows.operate(database, operation, *codes, run_at=run_at, **options)
-
-
-def pay(database: Database, amount: str, reference: str = "F-1", **options: Any) -> Any:
-    """A's payment by bank transfer on 27 November."""
-    values = {
-        "paid_on": options.pop("paid_on", "2026-11-27"),
-        "paid_amount": amount,
-        "paid_method": "銀行振込",
-        "paid_reference": reference,
-    }
-    return operate(database, "record_payment", values=values, **options)
 
 
 def record_fee(database: Database, amount: str = "", day: str = "2026-11-27", **options: Any) -> Any:
@@ -259,7 +240,7 @@ def test_a_rest_that_may_be_a_fee_has_no_reminder(
     assert reminders(database) == []
 
     operate(database, "reverse_payment", reason="誤り", values={"paid_reference": "F-1"})
-    pay(database, "10119", "F-2")
+    pay(database, "10119", reference="F-2")
     assert len(reminders(database)) == 1
 
 
@@ -353,7 +334,7 @@ def test_a_payment_recovers_what_was_written_off_and_its_reversal_does_not(
     assert (income["勘定科目"], income["税区分"]) == ("償却債権取立益", "課税売回10%")
     refused(take_back(database, "write_off"), "貸倒れの回収があります")
 
-    pay(database, "7000", "F-2", paid_on="2026-12-09")
+    pay(database, "7000", reference="F-2", paid_on="2026-12-09")
     assert (invoice(host, "A")["written_off_total"], invoice(host, "A")["open_amount"]) == (0, -400)
 
     for reference in ("F-2", "F-1"):

@@ -21,9 +21,7 @@ from include.skillreport.billing.receivables.payment import Payment
 from include.skillreport.billing.terms import load_terms
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.billing_rows import (
     customer,
     host_billing,
@@ -37,9 +35,7 @@ from tests.batches.tenant_management.billing_rows import (
     states,
 )
 from tests.conftest import Database, wait_for_blocked_statement
-
-NUMBER = "INV-2026-10-001"
-TODAY = date(2026, 12, 10)
+from tests.operations.payment_rows import NUMBER, TODAY, operate, pay
 
 
 @pytest.fixture(autouse=True)
@@ -47,23 +43,6 @@ def billed(database: Database, host: psycopg.Connection) -> None:
     """A's October, ¥11,000, issued on 1 November and due on 30 November."""
     customer(host, "A")
     run_billing(database)
-
-
-def operate(database: Database, operation: str, *codes: str, **options: Any) -> Any:
-    """An operation on 10 December."""
-    run_at = datetime(TODAY.year, TODAY.month, TODAY.day, 10, tzinfo=JAPAN)
-    return billing_rows.operate(database, operation, *codes, run_at=run_at, **options)
-
-
-def pay(database: Database, amount: str = "11000", *, reference: str = "F-1", **options: Any) -> Any:
-    """A's payment by bank transfer on 27 November."""
-    values = {
-        "paid_on": options.pop("paid_on", "2026-11-27"),
-        "paid_amount": amount,
-        "paid_method": "銀行振込",
-        "paid_reference": reference,
-    }
-    return operate(database, "record_payment", values=values, **options)
 
 
 def take_back(database: Database, reference: str = "F-1") -> Any:

@@ -66,6 +66,11 @@ def round_to_minor_unit(amount: Decimal, currency: str, mode: RoundingMode) -> D
     return -rounded if amount < 0 else rounded
 
 
+def in_yen(amount: Decimal, yen_per_unit: Decimal) -> Decimal:
+    """The amount in whole yen, rounded half up, as the books have it."""
+    return round_to_minor_unit(EXACT.multiply(amount, yen_per_unit), YEN, RoundingMode.HALF_UP)
+
+
 def has_minor_units(amount: Decimal, currency: str) -> bool:
     """Whether the amount is a whole number of minor units."""
     return amount == amount.quantize(minor_unit(currency), context=EXACT)

@@ -16,7 +16,7 @@ from enum import StrEnum
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExchangeRate
-from include.skillreport.billing.money import EXACT, YEN, RoundingMode, round_to_minor_unit
+from include.skillreport.billing.money import YEN, in_yen
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory, TaxTotal
 from include.skillreport.billing.receivables.adjustment import Adjustment, Contra
 
@@ -159,11 +159,11 @@ _Amounts = dict[TaxCategory, Decimal]
 def _yen_of_invoice(invoice: Invoice, rate: Decimal) -> tuple[_Amounts, _Amounts]:
     """Per category the amounts with tax, and the tax, in yen."""
     gross, taxes = _amounts(invoice)
-    in_yen = {category: _in_yen(amount, rate) for category, amount in gross.items()}
+    converted = {category: in_yen(amount, rate) for category, amount in gross.items()}
     if gross:
         largest = max(gross, key=lambda category: abs(gross[category]))
-        in_yen[largest] += _in_yen(invoice.total, rate) - sum(in_yen.values())
-    return in_yen, {category: _in_yen(tax, rate) for category, tax in taxes.items()}
+        converted[largest] += in_yen(invoice.total, rate) - sum(converted.values())
+    return converted, {category: in_yen(tax, rate) for category, tax in taxes.items()}
 
 
 def _yen_of_credit(credit: Invoice, credits: CreditedInvoice, rate: Decimal) -> tuple[_Amounts, _Amounts]:
@@ -183,20 +183,20 @@ def _yen_taken(original: Invoice, notes: Sequence[Invoice], rate: Decimal) -> tu
     """
     taken = [_amounts(note) for note in notes]
 
-    def in_yen(whole: _Amounts, whole_in_yen: _Amounts, parts: Sequence[_Amounts]) -> _Amounts:
+    def taken_in_yen(whole: _Amounts, whole_in_yen: _Amounts, parts: Sequence[_Amounts]) -> _Amounts:
         sums = {
             category: -sum((part.get(category, Decimal(0)) for part in parts), Decimal(0))
             for category in whole
         }
         return {
-            category: whole_in_yen[category] if amount == whole[category] else _in_yen(amount, rate)
+            category: whole_in_yen[category] if amount == whole[category] else in_yen(amount, rate)
             for category, amount in sums.items()
         }
 
     (gross, taxes), (gross_in_yen, taxes_in_yen) = _amounts(original), _yen_of_invoice(original, rate)
     return (
-        in_yen(gross, gross_in_yen, [each for each, _ in taken]),
-        in_yen(taxes, taxes_in_yen, [each for _, each in taken]),
+        taken_in_yen(gross, gross_in_yen, [each for each, _ in taken]),
+        taken_in_yen(taxes, taxes_in_yen, [each for _, each in taken]),
     )
 
 
@@ -204,7 +204,3 @@ def _amounts(invoice: Invoice) -> tuple[_Amounts, _Amounts]:
     """Per category the amounts with tax, and the tax, in the invoice's currency."""
     gross = {total.category: net_amount(invoice, total) + total.tax_amount for total in invoice.tax_totals}
     return gross, {total.category: total.tax_amount for total in invoice.tax_totals}
-
-
-def _in_yen(amount: Decimal, rate: Decimal) -> Decimal:
-    return round_to_minor_unit(EXACT.multiply(amount, rate), YEN, RoundingMode.HALF_UP)

@@ -103,7 +103,7 @@ def credit_invoice(
         reason=reason,
         rounding=stored.inputs.rounding,
     )
-    _require_fitting(connection, stored, credit)
+    require_fitting(connection, stored, credit)
     require_printable(credit)
     if parts is not None:
         require_new_credit(connection, stored.tenant_id, credit, reason, entry)
@@ -129,9 +129,10 @@ def issue_credit(
 ) -> Invoice:
     """Finalise a stored credit note of a locked invoice, lower the open amount, and queue the letter. Returns it with its number.
 
+    The caller has checked it (``require_fitting``).
+
     If nothing is left of the invoice, its month is closed, and its waiting credit notes are dropped.
     """
-    _require_fitting(connection, stored, credit)
     credited_total = stored.credited_total - credit.total
     is_credited = credited_total == stored.invoice.total
     if terms.settings.payment_source == "host":
@@ -323,7 +324,7 @@ def require_reason(reason: str) -> None:
         raise BillingError("NO_REASON", "理由が必要です。「理由」（reason）に書いてください")
 
 
-def _require_fitting(connection: psycopg.Connection, stored: StoredInvoice, credit: Invoice) -> None:
+def require_fitting(connection: psycopg.Connection, stored: StoredInvoice, credit: Invoice) -> None:
     """Check that fees, write-offs and carried differences leave room for the credit note, and that no letter is stopped.
 
     :raises BillingError: they do not, or the letter of the invoice is stopped.

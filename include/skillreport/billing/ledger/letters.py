@@ -146,6 +146,8 @@ def withdraw_letters(connection: psycopg.Connection, invoice_ids: Iterable[str])
     The customer may have received the letters about all other invoices.
     """
     by_letter = {letter_id(invoice_id, 1): invoice_id for invoice_id in invoice_ids}
+    if not by_letter:
+        return set()
     revisions = _SQL.rows(connection, "letter_revisions", invoice_ids=list(by_letter.values()))
     by_letter |= {letter_id(row["invoice_id"], row["revision"]): row["invoice_id"] for row in revisions}
     withdrawn = withdraw(connection, by_letter)

@@ -18,7 +18,7 @@ from include.skillreport.billing.documents.credit_note import CreditedPart, cred
 from include.skillreport.billing.documents.invoice import Invoice, InvoiceLine
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.ledger.correction import issue_credit, require_reason
+from include.skillreport.billing.ledger.correction import issue_credit, require_fitting, require_reason
 from include.skillreport.billing.ledger.entries import (
     drop_waiting_credits,
     first_opened,
@@ -108,6 +108,7 @@ def approve_credits(
         if stored.credited:
             break
         credit = _as_entered(connection, stored, row)
+        require_fitting(connection, stored, credit)
         _SQL.execute(
             connection,
             "renew_credit",

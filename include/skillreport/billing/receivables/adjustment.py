@@ -22,6 +22,7 @@ from include.skillreport.billing.money import (
     YEN,
     RoundingMode,
     has_minor_units,
+    in_yen,
     round_to_minor_unit,
 )
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory, rate_percent, tax_of
@@ -134,7 +135,7 @@ def write_off(
         known = _Known(
             {each.category: each.tax for each in left},
             _yen_taxes_left(invoice, credits),
-            _in_yen(invoice.total, rate) + _in_yen(credited, rate),
+            in_yen(invoice.total, rate) + in_yen(credited, rate),
         )
     shares = _shares(invoice, credits, amount) if deducts_tax else {TaxCategory.OUT_OF_SCOPE: amount}
     parts = _parts(shares, invoice, inputs, known)
@@ -222,10 +223,7 @@ def require_fee(invoice: Invoice, inputs: BillingInputs, amount: Decimal, *, ear
         raise BillingError(
             "WRONG_AMOUNT", f"{name}は記録できません。0 より大きく、通貨の最小単位までの額にしてください"
         )
-    in_yen = round_to_minor_unit(
-        EXACT.multiply(amount + earlier, yen_per_unit(inputs)), YEN, RoundingMode.HALF_UP
-    )
-    if in_yen >= SMALL_RETURN:
+    if in_yen(amount + earlier, yen_per_unit(inputs)) >= SMALL_RETURN:
         raise BillingError(
             "FEE_TOO_LARGE",
             f"{name}は記録できません。合わせて {SMALL_RETURN:,f} 円以上の返還には適格返還請求書が必要です。"
@@ -320,9 +318,9 @@ def _parts(
     known = known or _Known({}, {}, None)
     rate, rounding = yen_per_unit(inputs), inputs.rounding
     whole = sum(shares.values(), _ZERO)
-    yen = {category: _in_yen(share, rate) for category, share in shares.items()}
+    yen = {category: in_yen(share, rate) for category, share in shares.items()}
     largest = max(shares, key=lambda category: abs(shares[category]))
-    yen_whole = _in_yen(whole, rate) if known.yen is None else known.yen
+    yen_whole = in_yen(whole, rate) if known.yen is None else known.yen
     yen[largest] += yen_whole - sum(yen.values(), _ZERO)
 
     def tax(amount: Decimal, category: TaxCategory, currency: str) -> Decimal:
@@ -332,7 +330,7 @@ def _parts(
     parts = []
     for category, share in shares.items():
         in_currency = known.taxes.get(category, tax(share, category, invoice.currency))
-        in_yen = known.yen_taxes.get(category, tax(yen[category], category, YEN))
+        tax_in_yen = known.yen_taxes.get(category, tax(yen[category], category, YEN))
         parts.append(
             AdjustedTax(
                 category=category,
@@ -340,11 +338,7 @@ def _parts(
                 gross=share,
                 tax=in_currency,
                 yen=yen[category],
-                yen_tax=in_currency if invoice.currency == YEN else in_yen,
+                yen_tax=in_currency if invoice.currency == YEN else tax_in_yen,
             )
         )
     return tuple(parts)
-
-
-def _in_yen(amount: Decimal, rate: Decimal) -> Decimal:
-    return round_to_minor_unit(EXACT.multiply(amount, rate), YEN, RoundingMode.HALF_UP)
