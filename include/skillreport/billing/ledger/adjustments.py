@@ -161,7 +161,7 @@ def _locked(
 ) -> tuple[StoredInvoice, list[Adjustment]]:
     """The locked invoice, and what an earlier attempt of the run has recorded.
 
-    :raises BillingError: the invoice is no final, live invoice, or the application marks it as paid.
+    :raises BillingError: the invoice is no final, live invoice.
     """
     stored = lock_invoice(connection, stored)
     rows = _SQL.rows(
@@ -179,7 +179,7 @@ def _locked(
 
 
 def _open_amount(stored: StoredInvoice) -> Decimal:
-    """What is open of the locked invoice. :raises BillingError: nothing is."""
+    """What is open of the locked invoice. :raises BillingError: nothing is, or the application itself marks it as paid."""
     if stored.open_amount <= 0 or (stored.is_paid and not stored.paid_total):
         raise BillingError(
             "NOTHING_OPEN",

@@ -154,7 +154,9 @@ def possible_actions(invoice: Row) -> list[str]:
         "record_payment": is_live and is_numbered and invoice["open_amount"] > 0,
         "record_refund": is_numbered and invoice["open_amount"] < 0,
         "correct": is_live and is_numbered,
-        "part_credit": is_live and is_numbered and not invoice["stop_reason"],
+        "part_credit": is_live
+        and is_numbered
+        and not (invoice["stop_reason"] or invoice["written_off_total"]),
         "credit": is_live and is_numbered and not invoice["is_carried"] and not is_adjusted,
         "reissue": is_open and is_final and can_be_taken_back,
         "void": is_live and can_be_taken_back and (is_numbered or is_open),
