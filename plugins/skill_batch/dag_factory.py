@@ -88,9 +88,7 @@ def batch_dag(
         dag_id=spec.dag_id,
         dag_display_name=f"{spec.id} {spec.name}",
         description=spec.name,
-        # Airflow gives a plain cron data intervals if `[scheduler] create_cron_data_intervals` is set. A run's logical date, and
-        # with it the business date, would then lie one period earlier.
-        schedule=CronTriggerTimetable(spec.cron, timezone=TIME_ZONE),
+        schedule=_timetable(spec),
         tags={spec.family.slug, spec.id, "scheduled"},
         params={**_parameters(_warning_of_dry_run(spec)), **(params or {})},
         default_args=_default_args(spec),
@@ -138,7 +136,7 @@ def family_dag(
 
 
 def operation_dag(form: OperationForm, doc_md: str | None) -> Callable[[Callable[[], None]], DAG]:
-    """Decorate a wiring function: the DAG of a form, without a schedule. In its page, a table of the operations replaces
+    """Decorate a wiring function: the DAG of a form. In its page, a table of the operations replaces
     ``{operations}``.
     """
     params = {name: field_param(each, form.section(name)) for name, each in form.fields.items()}
@@ -161,7 +159,7 @@ def _operation_dag(
     def build(wiring: Callable[[], None]) -> DAG:
         refuse_other_dag_file(Path(wiring.__code__.co_filename))
         late = late_deadline(
-            spec.dag_id, spec.name, spec.run_severity.name, spec.time_limit, is_operation=True
+            spec.dag_id, spec.name, spec.run_severity.name, spec.time_limit, is_operation=not spec.cron
         )
         settings = _common(doc_md, f"batches/{spec.batch.id.lower()}", runbook_of(spec)) | (
             {"max_active_runs": OPEN_APPROVALS} if waits_for_people else {}
@@ -169,8 +167,8 @@ def _operation_dag(
         with BatchDag(
             dag_id=spec.dag_id,
             dag_display_name=f"{spec.name}（{spec.batch.id}）",
-            description=f"{spec.name}を手動で行う。対象は {spec.batch.id} {spec.batch.name}（DAG {spec.batch.dag_id}）の結果",
-            schedule=None,
+            description=f"{spec.name}を{'毎日と' if spec.cron else ''}手動で行う。対象は {spec.batch.id} {spec.batch.name}（DAG {spec.batch.dag_id}）の結果",
+            schedule=_timetable(spec),
             tags={"operation", spec.batch.family.slug, spec.batch.id},
             params={**params, "dry_run": _dry_run()},
             default_args=_default_args(spec),
@@ -182,6 +180,15 @@ def _operation_dag(
         return dag
 
     return build
+
+
+def _timetable(spec: RunSpec) -> CronTriggerTimetable | None:
+    """The schedule of the registry, or None.
+
+    Airflow gives a plain cron data intervals if `[scheduler] create_cron_data_intervals` is set. A run's logical date, and with it the
+    business date, would then lie one period earlier.
+    """
+    return CronTriggerTimetable(spec.cron, timezone=TIME_ZONE) if spec.cron else None
 
 
 def _choice(form: OperationForm) -> dict[str, Param]:

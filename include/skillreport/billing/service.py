@@ -248,21 +248,35 @@ class Billing:
         execution_id: str,
         store: ObjectStore,
     ) -> None:
-        """Write the index of the billing month's documents, the ageing table, and the accountant's files of the affected months.
+        """Write the index of the billing month's documents, and the books of the run and of the month in which its invoices are booked.
 
-        These are the open months of the documents that the run issued or voided, of its reversals, and the month in which invoices of the
-        billing month are booked. With sample terms no files are written. :raises BillingError: a foreign document has no exchange rate.
+        With sample terms no files are written. :raises BillingError: a foreign document has no exchange rate.
         """
         if self.terms.samples:
             return
-        for folder in ("accounting", f"invoices/{month:%Y-%m}"):
-            store.delete_unfinished(folder)
+        store.delete_unfinished(f"invoices/{month:%Y-%m}")
         write_index(platform, month.replace(day=1), store)
+        booking_month = self._booking_month(month, run_date)
+        self.write_books(platform, booking_month, run_date=run_date, execution_id=execution_id, store=store)
+
+    def write_books(
+        self,
+        platform: psycopg.Connection,
+        *further: date,
+        run_date: date,
+        execution_id: str,
+        store: ObjectStore,
+    ) -> None:
+        """Write the ageing table, and the accountant's files of the open months that the run has changed and of ``further`` months.
+
+        With sample terms no files are written. :raises BillingError: a foreign document has no exchange rate.
+        """
+        if self.terms.samples:
+            return
+        store.delete_unfinished("accounting")
         write_ageing(platform, run_date, store)
         months.repair_files(platform, store)
-        for touched in sorted(
-            {self._booking_month(month, run_date), *months.touched_months(platform, execution_id)}
-        ):
+        for touched in sorted({*further, *months.touched_months(platform, execution_id)}):
             store.delete_unfinished(f"accounting/{touched:%Y-%m}")
             self.write_accounting_month(platform, touched, store)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from include.skillreport.operations.form import OperationForm
+from include.skillreport.operations.import_payments.form import FORM as PAYMENTS
 from include.skillreport.operations.operate_invoices.form import FORM as INVOICES
 from include.skillreport.operations.operate_notifications.form import FORM as NOTIFICATIONS
 from include.skillreport.operations.restore_backup.form import FORM as RESTORE
 from include.skillreport.operations.undo_settings_sync.form import FORM as UNDO
 
 FORMS: Mapping[str, OperationForm] = {
-    form.spec.dag_id: form for form in (INVOICES, NOTIFICATIONS, RESTORE, UNDO)
+    form.spec.dag_id: form for form in (INVOICES, NOTIFICATIONS, PAYMENTS, RESTORE, UNDO)
 }

@@ -31,6 +31,7 @@ BASELINE = (
     "plan_settings",
     "billing",
     "invoices",
+    "transfers",
     "receivables",
     "messages",
     "directory",

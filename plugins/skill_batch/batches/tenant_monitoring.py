@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from include.skillreport.batches.tenant_monitoring.orphans import RunState
     from include.skillreport.batches.tenant_monitoring.unreported import UnclosedExecution, UnreportedFailure
-    from include.skillreport.core.catalog import BatchSpec, RunSpec
+    from include.skillreport.core.catalog import RunSpec, RunSpec
     from include.skillreport.core.execution.batch import Run
     from include.skillreport.core.execution.run_log import RunningExecution
     from include.skillreport.core.execution.schedule import MissedStarts
@@ -192,10 +192,10 @@ class _AirflowRuns:
     def __init__(self, ti: RuntimeTaskInstance) -> None:
         self._ti = ti
 
-    def count(self, spec: BatchSpec, firings: Sequence[datetime]) -> int:
+    def count(self, spec: RunSpec, firings: Sequence[datetime]) -> int:
         return self._ti.get_dr_count(dag_id=spec.dag_id, logical_dates=list(firings))
 
-    def last_before(self, spec: BatchSpec, moment: datetime) -> datetime | None:
+    def last_before(self, spec: RunSpec, moment: datetime) -> datetime | None:
         from airflow.sdk.execution_time.comms import GetPreviousDagRun, PreviousDagRunResult
         from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
@@ -204,7 +204,7 @@ class _AirflowRuns:
         assert isinstance(answer, PreviousDagRunResult)
         return answer.dag_run.logical_date if answer.dag_run else None
 
-    def is_paused(self, spec: BatchSpec) -> bool:
+    def is_paused(self, spec: RunSpec) -> bool:
         return self._ti.get_dag(spec.dag_id).is_paused
 
 
@@ -213,10 +213,10 @@ def _not_started_alerts(ti: RuntimeTaskInstance, now: datetime) -> list[tuple[st
 
     A paused DAG has no alert, because an operator has paused it. The alerts about the others list it.
     """
-    from include.skillreport.core.catalog import BATCHES
+    from include.skillreport.core.catalog import SCHEDULED
     from include.skillreport.core.execution.schedule import missed_starts
 
-    missed = missed_starts(BATCHES, now, _AirflowRuns(ti))
+    missed = missed_starts(SCHEDULED, now, _AirflowRuns(ti))
     paused = [each for each in missed if each.is_paused]
     for each in paused:
         log.warning("%s is paused: no run since %s", each.spec.dag_id, each.started_before)

@@ -65,7 +65,7 @@ def record_payments(
     connection: psycopg.Connection,
     payments: Sequence[Payment],
     *,
-    source: Literal["operation", "file"],
+    source: Literal["operation", "file", "bank"],
     today: date,
     entered_by: str,
     execution_id: str,
@@ -79,7 +79,12 @@ def record_payments(
     payables = find_payables(connection, numbers)
     entered: list[tuple[Payment, bool, bool]] = []
     for payment in payments:
-        payable = require_acceptable(payment, payables.get(payment.number), today)
+        # The day of a transfer is the bank's, also before the invoice.
+        payable = (
+            require_payable(payment, payables.get(payment.number))
+            if source == "bank"
+            else require_acceptable(payment, payables.get(payment.number), today)
+        )
         entry = _Entry(source, None, entered_by, execution_id)
         is_new = _insert(connection, payable, payment, entry)
         entered.append((payment, is_new, not is_new and _is_reversed(connection, payment)))
@@ -151,7 +156,7 @@ def reverse_payment(
     :raises BillingError: there is no such payment, there are several, another run has reversed it, or its money was refunded.
     """
     row = _payment_of_month(connection, tenant_id, period, reference, number, execution_id)
-    _take_back(connection, row, reason, reversed_by, execution_id)
+    take_back_payment(connection, row, reason, reversed_by, execution_id)
     after = find_payables(connection, [row["number"]])[row["number"]]
     return RecordedPayment(
         after.number, after.currency, after.open_amount, is_new=True, noun=_payment(row).noun
@@ -197,7 +202,7 @@ def move_payment(
                 f"請求書 {target} には参照番号 '{reference}' がすでにあるため、付け替えられません。"
                 "入金を取り消し、別の参照番号で記録してください",
             )
-        _take_back(connection, row, reason, moved_by, execution_id)
+        take_back_payment(connection, row, reason, moved_by, execution_id)
         _insert(connection, payable, payment, _Entry("operation", reason, moved_by, execution_id))
         show_payments(connection, payable.invoice_id)
     after = find_payables(connection, [row["number"], target])
@@ -308,10 +313,10 @@ def _payments_of_month(
     return [row for row in rows if number in (None, row["number"])]
 
 
-def _take_back(
+def take_back_payment(
     connection: psycopg.Connection, row: dict[str, Any], reason: str, reversed_by: str, execution_id: str
 ) -> None:
-    """Reverse the payment of the locked invoice, unless it is reversed. :raises BillingError: its money was refunded."""
+    """Reverse the payment ``row`` of the locked invoice, unless it is reversed. :raises BillingError: its money was refunded."""
     if row["reversed_at"] is not None:
         return
     state = _SQL.rows(connection, "payment_state", invoice_id=row["invoice_id"])[0]
@@ -336,7 +341,7 @@ def _take_back(
 class _Entry:
     """The origin of a payment's entry."""
 
-    source: Literal["operation", "file"]
+    source: Literal["operation", "file", "bank"]
     reason: str | None
     entered_by: str
     execution_id: str
@@ -353,6 +358,7 @@ def _insert(connection: psycopg.Connection, payable: Payable, payment: Payment, 
         amount=payment.amount,
         method=payment.method,
         reference=payment.reference,
+        transfer_id=payment.transfer_id,
         **asdict(entry),
     )
     for payment_id in inserted:
@@ -376,4 +382,5 @@ def _payment(row: dict[str, Any]) -> Payment:
         row["method"],
         row["reference"],
         row["kind"],
+        row["transfer_id"],
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Literal
@@ -15,7 +15,8 @@ from include.skillreport.billing.money import has_minor_units
 class Payment:
     """Money received for one invoice, or a refund of money.
 
-    ``reference`` identifies it, for example the bank's reference of the transfer. ``amount`` is positive.
+    ``reference`` identifies it, for example the bank's reference of the transfer. ``amount`` is positive. ``transfer_id`` is that of the
+    bank's transfer, if a file has it.
     """
 
     number: str
@@ -25,6 +26,7 @@ class Payment:
     method: str
     reference: str
     kind: Literal["payment", "refund"] = "payment"
+    transfer_id: str | None = field(default=None, compare=False)
 
     @property
     def noun(self) -> str:

@@ -48,8 +48,8 @@ FOR UPDATE;
 -- recorded.
 WITH entered AS (
     INSERT INTO batch.payment (
-        payment_id, tenant_id, invoice_id, kind, paid_on, amount, currency, method, reference, source, reason, entered_by,
-        execution_id
+        payment_id, tenant_id, invoice_id, kind, paid_on, amount, currency, method, reference, transfer_id, source, reason,
+        entered_by, execution_id
     )
     SELECT
         gen_random_uuid()::text AS payment_id,
@@ -61,6 +61,7 @@ WITH entered AS (
         invoice.currency,
         %(method)s,
         %(reference)s,
+        %(transfer_id)s,
         %(source)s,
         %(reason)s,
         %(entered_by)s,
@@ -113,7 +114,7 @@ WHERE invoice.invoice_id = entered.invoice_id;
 -- The payments with these references: of the transaction's tenants, or as batch_platform of all.
 SELECT
     payment.payment_id, payment.invoice_id, payment.tenant_id, invoice.number, payment.reference, payment.paid_on, payment.amount,
-    payment.currency, payment.method, payment.kind, payment.reversed_at, payment.reversal_execution_id
+    payment.currency, payment.method, payment.kind, payment.transfer_id, payment.reversed_at, payment.reversal_execution_id
 FROM batch.payment
 INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
 WHERE

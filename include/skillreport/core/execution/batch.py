@@ -229,7 +229,7 @@ class Batch:
         return {}
 
     def reads_files(self, run: Run) -> bool:
-        """Whether ``process`` reads files of the object store in this run, also in a dry run."""
+        """Whether ``process``, or a step of the batch's own, reads files of the object store in this run, also in a dry run."""
         return False
 
     def write_files(self, work: Work, tenant_id: str) -> None:
@@ -272,9 +272,9 @@ class Batch:
         if missing:
             raise self._lacks(missing)
 
-    def own_step(self, name: str) -> Callable[[Work], None]:
+    def own_step(self, name: str) -> Callable[[Work], RunRemark | None]:
         """Its method ``name``, a step that other batches do not have. :raises WiringError: it has no such method."""
-        step: Callable[[Work], None] | None = getattr(self, name, None)
+        step: Callable[[Work], RunRemark | None] | None = getattr(self, name, None)
         if step is None:
             raise self._lacks(name)
         return step

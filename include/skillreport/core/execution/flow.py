@@ -192,15 +192,19 @@ def run_step(
     spec: RunSpec,
     batch: Batch,
     run: Run,
-    step: Callable[[Work], None],
+    step: Callable[[Work], RunRemark | None],
     installation: Installation,
     task: TaskKey,
 ) -> None:
-    """Do a step for the whole run, as ``batch_platform``, and record its time and memory."""
+    """Do a step for the whole run, as ``batch_platform``, and record its remark, its time and its memory."""
     usage = ResourceUsage()
-    store = installation.store() if batch.has(Batch.finish) and not run.dry_run else None
+    needs_store = (batch.has(Batch.finish) and not run.dry_run) or batch.reads_files(run)
+    store = installation.store() if needs_store else None
     with installation.platform(spec.time_limit) as platform:
-        step(Work(run, platform, store=store))
+        remark = step(Work(run, platform, store=store))
+        if remark is not None:
+            log.info("%s", remark.details)
+            record_remark(platform, run, task.task_id, remark, installation.now())
         run_log.record_task_metric(platform, run, task.task_id, task.map_index, usage.stop())
 
 

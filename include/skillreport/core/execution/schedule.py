@@ -10,7 +10,7 @@ from typing import Protocol
 
 from croniter import croniter
 
-from include.skillreport.core.catalog import BatchSpec
+from include.skillreport.core.catalog import RunSpec
 from include.skillreport.core.execution.business_date import JAPAN
 
 # Airflow starts a run within seconds of its time, but a restart of the scheduler takes minutes.
@@ -23,15 +23,15 @@ _LEAST_CHECKED = 2
 
 
 class StartedRuns(Protocol):
-    """What Airflow knows of the runs of a batch's own DAG. Logical dates are aware."""
+    """What Airflow knows of the runs of a batch's or an operation's own DAG. Logical dates are aware."""
 
-    def count(self, spec: BatchSpec, firings: Sequence[datetime]) -> int:
+    def count(self, spec: RunSpec, firings: Sequence[datetime]) -> int:
         """How many of the firings started a run."""
 
-    def last_before(self, spec: BatchSpec, moment: datetime) -> datetime | None:
+    def last_before(self, spec: RunSpec, moment: datetime) -> datetime | None:
         """The logical date of the last run before ``moment``, also of a manual run; None if there is none."""
 
-    def is_paused(self, spec: BatchSpec) -> bool:
+    def is_paused(self, spec: RunSpec) -> bool:
         """Whether the DAG is paused."""
 
 
@@ -43,7 +43,7 @@ class MissedStarts:
     none yet. ``newest_gap_at`` is the first of those that follow the last start.
     """
 
-    spec: BatchSpec
+    spec: RunSpec
     fired_at: tuple[datetime, ...]
     started_before: datetime
     started_after: datetime | None
@@ -63,7 +63,7 @@ def next_firing(cron: str, moment: datetime) -> datetime:
     return firing
 
 
-def missed_starts(specs: Iterable[BatchSpec], now: datetime, runs: StartedRuns) -> list[MissedStarts]:
+def missed_starts(specs: Iterable[RunSpec], now: datetime, runs: StartedRuns) -> list[MissedStarts]:
     """The batches with firings that started no run, although an earlier firing did, however long ago.
 
     The firings of the last 15 minutes before ``now`` (aware) are not checked.
@@ -72,7 +72,7 @@ def missed_starts(specs: Iterable[BatchSpec], now: datetime, runs: StartedRuns) 
     return [missed for missed in found if missed]
 
 
-def _missed(spec: BatchSpec, until: datetime, runs: StartedRuns) -> MissedStarts | None:
+def _missed(spec: RunSpec, until: datetime, runs: StartedRuns) -> MissedStarts | None:
     """The firings at or before ``until`` without a run. Several gaps of the last week are reported as one."""
     firings = [
         fired_at
@@ -104,7 +104,7 @@ def _missed(spec: BatchSpec, until: datetime, runs: StartedRuns) -> MissedStarts
     )
 
 
-def _last_started(spec: BatchSpec, moment: datetime, runs: StartedRuns) -> datetime | None:
+def _last_started(spec: RunSpec, moment: datetime, runs: StartedRuns) -> datetime | None:
     """The last firing before ``moment`` that started a run. The logical date of a manual run is hardly ever a firing."""
     found = runs.last_before(spec, moment)
     while found and next_firing(spec.cron, found - timedelta(microseconds=1)) != found:

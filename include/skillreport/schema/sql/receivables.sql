@@ -10,7 +10,8 @@ CREATE TABLE batch.payment (
     currency text NOT NULL,
     method text NOT NULL CHECK (btrim(method) <> ''),
     reference text NOT NULL CHECK (btrim(reference) <> ''),
-    source text NOT NULL CHECK (source IN ('operation', 'file', 'host')),
+    source text NOT NULL CHECK (source IN ('operation', 'file', 'bank', 'host')),
+    transfer_id text REFERENCES batch.bank_transfer,
     reason text,
     entered_by text NOT NULL,
     entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -21,14 +22,16 @@ CREATE TABLE batch.payment (
     reversal_execution_id text,
     -- A payment counts once, however often its file is imported or its operation is repeated.
     UNIQUE (tenant_id, invoice_id, reference),
-    CHECK (num_nulls(reversed_at, reversed_by, reversal_reason, reversal_execution_id) IN (0, 4))
+    CHECK (num_nulls(reversed_at, reversed_by, reversal_reason, reversal_execution_id) IN (0, 4)),
+    CHECK (source <> 'bank' OR transfer_id IS NOT null)
 );
 CREATE INDEX payment_by_invoice ON batch.payment (invoice_id);
+CREATE INDEX payment_by_transfer ON batch.payment (transfer_id) WHERE transfer_id IS NOT null;
 CALL batch.make_tenant_table('batch.payment');
 CREATE POLICY board ON batch.payment FOR SELECT TO batch_owner USING (true);
 -- A payment never changes. One that was entered by mistake is taken back, and stays visible.
 REVOKE UPDATE, DELETE ON batch.payment FROM batch_tenant, batch_platform;
-GRANT UPDATE (reversed_at, reversed_by, reversal_reason, reversal_execution_id) ON batch.payment TO batch_tenant;
+GRANT UPDATE (transfer_id, reversed_at, reversed_by, reversal_reason, reversal_execution_id) ON batch.payment TO batch_tenant;
 COMMENT ON TABLE batch.payment IS
 'Money that arrived for invoices or was paid back, as people entered it. A row with reversed_at does not count.';
 COMMENT ON COLUMN batch.payment.kind IS 'payment: from the customer; refund: money paid back, which reduces paid_total';
@@ -37,8 +40,35 @@ COMMENT ON COLUMN batch.payment.amount IS 'In currency, which is the invoice''s'
 COMMENT ON COLUMN batch.payment.reference IS
 'What identifies the payment, for example the bank''s; several invoices may be paid under one reference';
 COMMENT ON COLUMN batch.payment.source IS
-'host: the application marked the invoice as PAID before a credit note about it was issued';
+'bank: a transfer of a bank''s file; host: the application marked the invoice as PAID before a credit note about it was issued';
+COMMENT ON COLUMN batch.payment.transfer_id IS 'The transfer, also of a payment that a person had entered before the bank''s file';
 COMMENT ON COLUMN batch.payment.reason IS 'Why money was paid back, or why the payment was moved here from another invoice';
+
+-- However many people confirm a transfer at once, its payments never exceed it.
+CREATE FUNCTION batch.settle_transfer() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NEW.reversed_at IS NOT null THEN
+        UPDATE batch.bank_transfer
+        SET settled = settled - NEW.amount, was_taken_back = true
+        WHERE transfer_id = NEW.transfer_id;
+        RETURN null;
+    END IF;
+    UPDATE batch.bank_transfer
+    SET settled = settled + NEW.amount
+    WHERE
+        transfer_id = NEW.transfer_id AND settled + NEW.amount <= amount
+        AND cancelled_by IS null AND set_aside_at IS null AND NOT is_cancellation;
+    IF NOT FOUND THEN
+        RAISE check_violation USING MESSAGE = format(
+            '振込 %s は、ほかの入金に使われたか、取り消されたか、対象外にされています', NEW.transfer_id);
+    END IF;
+    RETURN null;
+END;
+$$;
+REVOKE EXECUTE ON FUNCTION batch.settle_transfer() FROM public;
+CREATE TRIGGER settle_transfer AFTER INSERT OR UPDATE OF transfer_id, reversed_at ON batch.payment
+FOR EACH ROW WHEN (new.transfer_id IS NOT null) EXECUTE FUNCTION batch.settle_transfer();
 
 CREATE TABLE batch.reminder_stop (
     stop_id text PRIMARY KEY,

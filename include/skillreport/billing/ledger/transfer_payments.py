@@ -1,0 +1,192 @@
+"""Payments from transfers: those that need no person, those that a person has confirmed, and those that the bank has cancelled.
+
+Functions run in the caller's transaction, in the context of its tenants, which see no transfer that is not theirs. The trigger
+``settle_transfer`` of ``batch.payment`` refuses payments that exceed their transfer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.adjustments import record_fee, take_back
+from include.skillreport.billing.ledger.payments import find_payables, record_payments, take_back_payment
+from include.skillreport.billing.ledger.recoveries import Entered
+from include.skillreport.billing.ledger.stored_invoice import find_invoice
+from include.skillreport.billing.money import YEN
+from include.skillreport.billing.receivables.adjustment import AdjustmentKind
+from include.skillreport.billing.receivables.payment import Payment
+from include.skillreport.billing.terms import Terms
+from include.skillreport.core.database import Statements
+
+_SQL = Statements(Path(__file__).parents[1])
+
+METHOD = "銀行振込"
+
+
+@dataclass(frozen=True)
+class TransferPart:
+    """What of a transfer is for one invoice: yen on the day of the bank (Asia/Tokyo), and what the payer's bank has kept as a fee.
+
+    ``payment_id``: it is this payment, which a person has entered; of an automatic part, a payment that the bank's cancellation takes back.
+    """
+
+    transfer_id: str
+    tenant_id: str
+    number: str
+    paid_on: date
+    amount: Decimal
+    fee: Decimal = Decimal(0)
+    payment_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Who records, by which run, on which day (Asia/Tokyo)."""
+
+    terms: Terms
+    today: date
+    person: str
+    execution_id: str
+
+
+def automatic_parts(connection: psycopg.Connection) -> list[TransferPart]:
+    """What the transaction's tenants are paid without a person, and what is taken back, by the last matching."""
+    return [TransferPart(**row) for row in _SQL.rows(connection, "automatic_choices")]
+
+
+def record_automatic(
+    connection: psycopg.Connection, parts: Sequence[TransferPart], recorder: Recorder
+) -> list[str]:
+    """Record one tenant's automatic payments and cancellations; returns remarks. The choices are used up.
+
+    If an invoice has changed since the matching, the transfer stays open, and the next matching looks again.
+    """
+    _SQL.execute(connection, "lock_invoices", numbers=[part.number for part in parts])
+    payables = find_payables(connection, {part.number for part in parts})
+    stale = {
+        part.transfer_id
+        for part in parts
+        if part.payment_id is None
+        and (part.number not in payables or payables[part.number].open_amount != part.amount + part.fee)
+    }
+    cancelled = [part.transfer_id for part in parts if part.payment_id]
+    remarks = _cancel(connection, cancelled, recorder)
+    current = [part for part in parts if part.payment_id is None and part.transfer_id not in stale]
+    remarks += _record(connection, current, recorder)
+    _SQL.execute(connection, "delete_choices", transfer_ids=[part.transfer_id for part in parts])
+    return remarks + [f"振込 {each} は、請求書が変わったため、次の取込みで照合し直します" for each in sorted(stale)]
+
+
+def record_confirmed(
+    connection: psycopg.Connection, parts: Sequence[TransferPart], recorder: Recorder
+) -> list[str]:
+    """Record one tenant's parts of transfers that a person has confirmed; returns remarks. A second attempt changes nothing.
+
+    :raises BillingError: an invoice cannot have its payment, or an entered payment belongs to another transfer.
+    """
+    transfer_ids = [part.transfer_id for part in parts]
+    known = {
+        (row["transfer_id"], row["number"])
+        for row in _payments(connection, transfer_ids)
+        if row["execution_id"] == recorder.execution_id
+    }
+    for part in parts:
+        if part.payment_id:
+            _link(connection, part)
+    new = [each for each in parts if not each.payment_id and (each.transfer_id, each.number) not in known]
+    remarks = _record(connection, new, recorder)
+    _SQL.execute(connection, "delete_choices", transfer_ids=transfer_ids)
+    return remarks
+
+
+def _record(
+    connection: psycopg.Connection, parts: Sequence[TransferPart], recorder: Recorder
+) -> list[str]:
+    """Record the payments, then the fees that are left; returns remarks."""
+    if not parts:
+        return []
+    used = [
+        (row["transfer_id"], row["number"])
+        for row in _payments(connection, [part.transfer_id for part in parts])
+    ]
+    recorded = record_payments(
+        connection,
+        [
+            Payment(
+                part.number,
+                part.paid_on,
+                part.amount,
+                YEN,
+                METHOD,
+                _reference(part, used.count((part.transfer_id, part.number))),
+                transfer_id=part.transfer_id,
+            )
+            for part in parts
+        ],
+        source="bank",
+        today=recorder.today,
+        entered_by=recorder.person,
+        execution_id=recorder.execution_id,
+    )
+    for part in parts:
+        if part.fee:
+            entered = Entered(
+                part.paid_on, f"振込 {part.transfer_id} の振込手数料", recorder.person, recorder.execution_id
+            )
+            stored = find_invoice(connection, part.number)
+            record_fee(connection, recorder.terms, stored, part.fee, entered, today=recorder.today)
+    with_fee = {part.number for part in parts if part.fee}
+    return [each.remark for each in recorded if each.remark and each.number not in with_fee]
+
+
+def _cancel(
+    connection: psycopg.Connection, transfer_ids: Sequence[str], recorder: Recorder
+) -> list[str]:
+    """Take the payments of cancelled transfers back, and the fee that was kept of them."""
+    remarks = []
+    for row in _payments(connection, transfer_ids):
+        if row["reversed_at"] is not None:
+            continue
+        reason = f"振込 {row['transfer_id']} を銀行が取り消したため"
+        if row["fee_total"]:
+            entered = Entered(recorder.today, reason, recorder.person, recorder.execution_id)
+            take_back(
+                connection,
+                find_invoice(connection, row["number"]),
+                AdjustmentKind.FEE,
+                entered,
+                today=recorder.today,
+            )
+        take_back_payment(connection, row, reason, recorder.person, recorder.execution_id)
+        remarks.append(f"銀行が振込 {row['transfer_id']} を取り消したため、請求書 {row['number']} の入金を取り消しました")
+    return remarks
+
+
+def _link(connection: psycopg.Connection, part: TransferPart) -> None:
+    """Give an entered payment its transfer, unless it has it."""
+    known = [row["payment_id"] for row in _payments(connection, [part.transfer_id])]
+    linked = _SQL.column(
+        connection, "link_payment", payment_id=part.payment_id, transfer_id=part.transfer_id
+    )
+    if not linked and part.payment_id not in known:
+        raise BillingError(
+            "PAYMENT_TAKEN",
+            f"請求書 {part.number} の記録済みの入金は、取り消されたか、別の振込に結び付いています。照合し直してください",
+        )
+
+
+def _payments(connection: psycopg.Connection, transfer_ids: Sequence[str]) -> list[dict[str, Any]]:
+    return _SQL.rows(connection, "payments_of_transfers", transfer_ids=list(transfer_ids))
+
+
+def _reference(part: TransferPart, used: int) -> str:
+    """The transfer's id; after a payment that was taken back, with a number, because an invoice has each reference once."""
+    return f"{part.transfer_id}-{used + 1}" if used else part.transfer_id

@@ -1,0 +1,236 @@
+"""Transfers of banks' files in the database, and what they may pay. All functions run as ``batch_platform``: no tenant owns a transfer.
+
+A file is stored in one transaction. A matching replaces the choices of all open transfers. ``transfer_payments`` turns the automatic ones
+into payments, in the context of their tenants.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from include.skillreport.billing.receivables.matching import (
+    Choice,
+    Doubt,
+    EnteredPayment,
+    KnownPayer,
+    Match,
+    Matcher,
+    OpenTransfer,
+    Part,
+    Unpaid,
+)
+from include.skillreport.billing.receivables.transfer import BankFile, identified, payer_key
+from include.skillreport.core.database import Statements
+
+_SQL = Statements(Path(__file__).parents[1])
+
+# The first key of the advisory lock, unique among this product's locks.
+_LOCK = 360000
+
+# Payments older than this are neither taken for a transfer of today nor taken back by a bank's cancellation.
+_REMEMBERED = timedelta(days=400)
+
+
+@dataclass(frozen=True)
+class FoundTransfer:
+    """A stored transfer. ``rest`` is the part in yen that is no payment yet."""
+
+    transfer_id: str
+    booked_on: date
+    amount: Decimal
+    rest: Decimal
+    payer_name: str
+    payer_key: str
+    payer_code: str
+    is_cancellation: bool
+    is_set_aside: bool
+    is_cancelled: bool
+
+
+@dataclass(frozen=True)
+class MatchReport:
+    """The result of a matching: how many transfers become payments by themselves, and how many wait for a person, by their doubts."""
+
+    automatic: int
+    doubts: Mapping[Doubt, int]
+    cancelled: int
+
+    @property
+    def waiting(self) -> int:
+        """The transfers that wait for a person."""
+        return sum(self.doubts.values())
+
+
+def is_stored(platform: psycopg.Connection, sha256: str) -> bool:
+    """Whether a file with this content is stored."""
+    return bool(_SQL.rows(platform, "find_bank_file", sha256=sha256))
+
+
+def store_file(
+    platform: psycopg.Connection,
+    name: str,
+    sha256: str,
+    file: BankFile,
+    *,
+    entered_by: str,
+    execution_id: str,
+) -> int:
+    """Store a file and its transfers in one transaction; returns the number of transfers that no earlier file has."""
+    transfers = identified(file.transfers)
+    days = [transfer.booked_on for _, transfer in transfers]
+    total = sum((-each.amount if each.is_cancellation else each.amount for _, each in transfers), Decimal(0))
+    with platform.transaction():
+        _SQL.execute(platform, "lock_transfers", lock=_LOCK)
+        _SQL.execute(
+            platform,
+            "insert_bank_file",
+            sha256=sha256,
+            name=name,
+            form=file.form,
+            transfers=len(transfers),
+            first_day=min(days, default=None),
+            last_day=max(days, default=None),
+            total=total,
+            imported_by=entered_by,
+            execution_id=execution_id,
+        )
+        rows = [
+            {
+                **asdict(transfer),
+                "booked_on": transfer.booked_on.isoformat(),
+                "amount": str(transfer.amount),
+                "payer_key": payer_key(transfer.payer_name),
+                "payer_code": transfer.payer_code.lstrip("0"),
+                "transfer_id": transfer_id,
+            }
+            for transfer_id, transfer in transfers
+        ]
+        return int(_SQL.row(platform, "insert_transfers", sha256=sha256, transfers=Jsonb(rows))[0])
+
+
+def match_transfers(platform: psycopg.Connection, *, fee_tolerance: int, today: date) -> MatchReport:
+    """Find what the open transfers may pay, and replace the choices, in one transaction. ``today`` is in Asia/Tokyo."""
+    with platform.transaction():
+        _SQL.execute(platform, "lock_transfers", lock=_LOCK)
+        doubts: dict[str, Doubt] = {}
+        cancelled = 0
+        for transfer_id in _SQL.column(platform, "open_cancellations"):
+            if _SQL.rows(platform, "cancel_transfer", cancellation=transfer_id):
+                cancelled += 1
+            else:
+                doubts[transfer_id] = Doubt.NO_ORIGINAL
+        since = today - _REMEMBERED
+        matcher = Matcher(
+            (Unpaid(**row) for row in _SQL.rows(platform, "load_unpaid")),
+            (KnownPayer(**row) for row in _SQL.rows(platform, "load_payers")),
+            (EnteredPayment(**row) for row in _SQL.rows(platform, "load_entered_payments", since=since)),
+            fee_tolerance,
+        )
+        matches = [
+            matcher.match(OpenTransfer(**row)) for row in _SQL.rows(platform, "load_open_transfers")
+        ]
+        doubts |= {match.transfer_id: match.doubt for match in matches if match.doubt}
+        _SQL.execute(platform, "delete_all_choices")
+        rows = [row for match in matches for row in _rows_of(match)]
+        rows += _taken_back(_SQL.rows(platform, "payments_of_cancelled"))
+        _SQL.execute(platform, "insert_choices", choices=Jsonb(rows))
+        matched = [match.transfer_id for match in matches if not match.doubt]
+        _SQL.execute(
+            platform,
+            "write_doubts",
+            transfer_ids=[*doubts, *matched],
+            doubts=[*doubts.values(), *[None] * len(matched)],
+        )
+    return MatchReport(len(matched), Counter(doubts.values()), cancelled)
+
+
+def tenants_to_pay(platform: psycopg.Connection, today: date) -> list[str]:
+    """The ids of the tenants to which an import may give a payment, or take one from."""
+    return _SQL.column(platform, "paid_tenants", since=today - _REMEMBERED)
+
+
+def find_transfers(platform: psycopg.Connection, transfer_ids: Iterable[str]) -> dict[str, FoundTransfer]:
+    """The transfers with these ids."""
+    rows = _SQL.rows(platform, "find_transfers", transfer_ids=list(transfer_ids))
+    return {row["transfer_id"]: FoundTransfer(**row) for row in rows}
+
+
+def load_choices(platform: psycopg.Connection, transfer_ids: Iterable[str]) -> dict[str, list[Choice]]:
+    """The choices of these transfers by the last matching."""
+    choices: dict[str, dict[int, list[Part]]] = {}
+    for row in _SQL.rows(platform, "load_choices", transfer_ids=list(transfer_ids)):
+        part = Part(row["tenant_id"], row["number"], row["amount"], row["fee"], row["payment_id"])
+        choices.setdefault(row["transfer_id"], {}).setdefault(row["choice"], []).append(part)
+    return {each: [tuple(parts) for parts in of_each.values()] for each, of_each in choices.items()}
+
+
+def set_aside(
+    platform: psycopg.Connection, transfer_ids: Collection[str], reason: str, person: str
+) -> list[str]:
+    """Leave transfers out that are no customers' payments; returns the ids of those that were open and unused."""
+    return _SQL.column(
+        platform, "set_aside", transfer_ids=list(transfer_ids), reason=reason, person=person
+    )
+
+
+def reopen(platform: psycopg.Connection, transfer_ids: Collection[str]) -> list[str]:
+    """Take ``set_aside`` back; returns the ids of those that were set aside."""
+    return _SQL.column(platform, "reopen", transfer_ids=list(transfer_ids))
+
+
+def remember_payers(
+    platform: psycopg.Connection, transfer_ids: Collection[str], *, person: str, execution_id: str
+) -> int:
+    """Remember the payers of transfers that a person has confirmed, for the tenants with their payments; returns the new ones' number."""
+    remembered = _SQL.column(
+        platform,
+        "remember_payers",
+        transfer_ids=list(transfer_ids),
+        person=person,
+        execution_id=execution_id,
+    )
+    return len(remembered)
+
+
+def forget_payers(platform: psycopg.Connection, payer_ids: Collection[str]) -> int:
+    """Forget payers; returns their number."""
+    return len(_SQL.column(platform, "forget_payers", payer_ids=list(payer_ids)))
+
+
+def waiting_transfers(platform: psycopg.Connection) -> dict[Doubt, int]:
+    """The numbers of the transfers that wait for a person, by their doubts."""
+    return {Doubt(row["doubt"]): row["transfers"] for row in _SQL.rows(platform, "count_doubts")}
+
+
+def _rows_of(match: Match) -> Iterable[dict[str, Any]]:
+    for number, choice in enumerate(match.choices, start=1):
+        for position, part in enumerate(choice, start=1):
+            yield {
+                "transfer_id": match.transfer_id,
+                "choice": number,
+                "part": position,
+                "is_automatic": match.doubt is None,
+                **asdict(part),
+                "amount": str(part.amount),
+                "fee": str(part.fee),
+            }
+
+
+def _taken_back(payments: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The choices that take the payments of cancelled transfers back."""
+    parts: Counter[str] = Counter()
+    rows = []
+    for payment in payments:
+        parts[payment["transfer_id"]] += 1
+        part = {"choice": 1, "part": parts[payment["transfer_id"]], "fee": "0", "is_automatic": True}
+        rows.append({**payment, **part, "amount": str(payment["amount"])})
+    return rows

@@ -1,0 +1,276 @@
+"""Which invoices a bank's transfer pays. Pure; days are Asia/Tokyo dates, amounts are whole yen.
+
+A transfer becomes a payment by itself only if nothing is guessed: its payer is known and belongs to exactly one tenant, and its amount is
+that of one open invoice, of all of them, or of one of these less a bank's fee. Everything else is a proposal with its reason.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import StrEnum
+
+# A payment that a person entered may be this far from the day of the transfer, because people write the day of the bank's notice.
+_ENTERED_DAYS = timedelta(days=14)
+
+# The most choices of a proposal that are kept.
+_MOST_CHOICES = 5
+
+_ZERO = Decimal(0)
+
+
+class Doubt(StrEnum):
+    """Why a transfer needs a person."""
+
+    UNKNOWN_PAYER = "unknown_payer"
+    SEVERAL_TENANTS = "several_tenants"
+    NEW_CODE = "new_code"
+    ALREADY_ENTERED = "already_entered"
+    OTHER_AMOUNT = "other_amount"
+    SEVERAL_INVOICES = "several_invoices"
+    BEFORE_ISSUE = "before_issue"
+    NOTHING_OPEN = "nothing_open"
+    TAKEN_BACK = "taken_back"
+    NO_ORIGINAL = "no_original"
+
+    @property
+    def label(self) -> str:
+        """The reason in Japanese."""
+        return _LABELS[self]
+
+
+_LABELS = {
+    Doubt.UNKNOWN_PAYER: "初めての振込名義です",
+    Doubt.SEVERAL_TENANTS: "同じ名義のテナントが複数あります",
+    Doubt.NEW_CODE: "この名義の振込依頼人コードが初めてです",
+    Doubt.ALREADY_ENTERED: "手で記録した入金と同じ額です",
+    Doubt.OTHER_AMOUNT: "未入金の請求書の額と合いません",
+    Doubt.SEVERAL_INVOICES: "当てはまる請求書が複数あります",
+    Doubt.BEFORE_ISSUE: "請求書の発行日より前の振込です",
+    Doubt.NOTHING_OPEN: "このテナントに未入金の請求書はありません",
+    Doubt.TAKEN_BACK: "この振込の入金は取り消されています",
+    Doubt.NO_ORIGINAL: "取消の元の振込が見つかりません",
+}
+
+
+@dataclass(frozen=True)
+class OpenTransfer:
+    """A transfer that is no payment yet, or not wholly. ``amount`` is what is left of it. ``was_taken_back``: a payment of it was reversed."""
+
+    transfer_id: str
+    booked_on: date
+    amount: Decimal
+    payer_key: str
+    payer_code: str
+    was_taken_back: bool = False
+
+
+@dataclass(frozen=True)
+class Unpaid:
+    """An invoice in yen with an open amount. ``earliest`` is the first day on which it can be paid: its issue, or that of the one it replaces."""
+
+    tenant_id: str
+    number: str
+    open_amount: Decimal
+    earliest: date
+    due_on: date | None = None
+
+
+@dataclass(frozen=True)
+class KnownPayer:
+    """A payer that a person has confirmed for a tenant: its normalised name and its code, which may be empty."""
+
+    tenant_id: str
+    payer_key: str
+    payer_code: str
+
+
+@dataclass(frozen=True)
+class EnteredPayment:
+    """A payment in yen that a person has entered, and that belongs to no transfer."""
+
+    payment_id: str
+    tenant_id: str
+    number: str
+    paid_on: date
+    amount: Decimal
+
+
+@dataclass(frozen=True)
+class Part:
+    """What of a transfer is for one invoice; ``fee`` is what the payer's bank has kept. ``payment_id``: it is this entered payment."""
+
+    tenant_id: str
+    number: str
+    amount: Decimal
+    fee: Decimal = _ZERO
+    payment_id: str | None = None
+
+
+Choice = tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Match:
+    """The possible choices for a transfer. Without a ``doubt`` there is one, which needs no person."""
+
+    transfer_id: str
+    choices: tuple[Choice, ...]
+    doubt: Doubt | None
+
+
+class Matcher:
+    """Matches transfers one after the other. What a transfer pays by itself is not open for the next one.
+
+    ``fee_tolerance`` is the largest difference in yen that is taken for a bank's fee.
+    """
+
+    def __init__(
+        self,
+        unpaid: Iterable[Unpaid],
+        payers: Iterable[KnownPayer],
+        entered: Iterable[EnteredPayment],
+        fee_tolerance: int,
+    ) -> None:
+        self._tolerance = Decimal(fee_tolerance)
+        self._open: dict[str, list[Unpaid]] = defaultdict(list)
+        self._by_amount: dict[Decimal, list[Unpaid]] = defaultdict(list)
+        for invoice in sorted(unpaid, key=lambda each: (each.due_on or each.earliest, each.number)):
+            self._open[invoice.tenant_id].append(invoice)
+            self._by_amount[invoice.open_amount].append(invoice)
+        self._tenants: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        self._by_code: dict[str, set[str]] = defaultdict(set)
+        for payer in payers:
+            self._tenants[payer.payer_key][payer.tenant_id].add(payer.payer_code)
+            self._by_code[payer.payer_code].add(payer.tenant_id)
+        self._entered: dict[Decimal, list[tuple[EnteredPayment, ...]]] = defaultdict(list)
+        for payments in _together(entered):
+            self._entered[sum((each.amount for each in payments), _ZERO)].append(payments)
+
+    def match(self, transfer: OpenTransfer) -> Match:
+        """The choices for a transfer, and why a person must choose."""
+        tenants, doubt = self._owners(transfer)
+        same = self._same(transfer, tenants, is_known=doubt is None)
+        if same:
+            return Match(transfer.transfer_id, same[:_MOST_CHOICES], Doubt.ALREADY_ENTERED)
+        if transfer.was_taken_back:
+            doubt = Doubt.TAKEN_BACK
+        choices = tuple(choice for each in sorted(tenants) for choice in self._readings(transfer, each))
+        if doubt is None:
+            doubt = self._doubt_of_amount(transfer, next(iter(tenants)), choices)
+        if doubt is None:
+            self._take(choices[0])
+        elif not choices:
+            choices = tuple(self._guesses(transfer, tenants))
+        return Match(transfer.transfer_id, choices[:_MOST_CHOICES], doubt)
+
+    def _owners(self, transfer: OpenTransfer) -> tuple[set[str], Doubt | None]:
+        """The tenants that the payer may be, and why it is not surely one of them."""
+        known, code = self._tenants.get(transfer.payer_key, {}), transfer.payer_code
+        if not known:
+            return (self._by_code.get(code, set()) if code else set()), Doubt.UNKNOWN_PAYER
+        tenants = {tenant_id for tenant_id, codes in known.items() if not code or code in codes}
+        if not tenants:
+            return set(known), Doubt.NEW_CODE
+        return tenants, Doubt.SEVERAL_TENANTS if len(tenants) > 1 else None
+
+    def _same(self, transfer: OpenTransfer, tenants: set[str], *, is_known: bool) -> tuple[Choice, ...]:
+        """The entered payments that may be this transfer: of a payer that is not known, those of any tenant."""
+        return tuple(
+            tuple(Part(each.tenant_id, each.number, each.amount, payment_id=each.payment_id) for each in payments)
+            for payments in self._entered.get(transfer.amount, ())
+            if abs(payments[0].paid_on - transfer.booked_on) <= _ENTERED_DAYS
+            and (payments[0].tenant_id in tenants or not is_known)
+        )
+
+    def _readings(self, transfer: OpenTransfer, tenant_id: str) -> list[Choice]:
+        """The ways to read the amount as a payment of the tenant's invoices that were issued before the transfer."""
+        open_now = [each for each in self._open[tenant_id] if each.earliest <= transfer.booked_on]
+        if not open_now:
+            return []
+        exact, short = [], []
+        seen: set[Decimal] = set()
+        for invoices in ([each] for each in open_now):
+            # Of equal amounts the oldest.
+            if invoices[0].open_amount not in seen:
+                seen.add(invoices[0].open_amount)
+                self._read(transfer.amount, invoices, exact, short)
+        readings = [*exact, *short]
+        if len(open_now) > 1:
+            whole: list[Choice] = []
+            whole_short: list[Choice] = []
+            self._read(transfer.amount, open_now, whole, whole_short)
+            # A small rest of another invoice makes no second reading of an amount that fits.
+            readings += whole or ([] if readings else whole_short)
+        return readings
+
+    def _read(
+        self, amount: Decimal, invoices: Sequence[Unpaid], exact: list[Choice], short: list[Choice]
+    ) -> None:
+        fee = sum((each.open_amount for each in invoices), _ZERO) - amount
+        parts = tuple(Part(each.tenant_id, each.number, each.open_amount) for each in invoices)
+        if fee == 0:
+            exact.append(parts)
+        elif 0 < fee <= self._tolerance and fee < parts[-1].amount:
+            last = parts[-1]
+            short.append((*parts[:-1], replace(last, amount=last.amount - fee, fee=fee)))
+
+    def _doubt_of_amount(
+        self, transfer: OpenTransfer, tenant_id: str, choices: Sequence[Choice]
+    ) -> Doubt | None:
+        if len(choices) == 1:
+            return None
+        if choices:
+            return Doubt.SEVERAL_INVOICES
+        if not self._open[tenant_id]:
+            return Doubt.NOTHING_OPEN
+        is_early = all(each.earliest > transfer.booked_on for each in self._open[tenant_id])
+        return Doubt.BEFORE_ISSUE if is_early else Doubt.OTHER_AMOUNT
+
+    def _guesses(self, transfer: OpenTransfer, tenants: set[str]) -> Iterator[Choice]:
+        """What a person may want: the tenants' oldest invoices, or if no tenant is known, invoices of any tenant with this amount."""
+        for tenant_id in sorted(tenants):
+            if choice := oldest_first(transfer.amount, self._open[tenant_id]):
+                yield choice
+        if not tenants:
+            for invoice in self._by_amount.get(transfer.amount, ()):
+                if invoice in self._open[invoice.tenant_id]:
+                    yield (Part(invoice.tenant_id, invoice.number, invoice.open_amount),)
+
+    def _take(self, choice: Choice) -> None:
+        paid = {part.number for part in choice}
+        tenant_id = choice[0].tenant_id
+        self._open[tenant_id] = [each for each in self._open[tenant_id] if each.number not in paid]
+
+
+def oldest_first(amount: Decimal, invoices: Sequence[Unpaid]) -> Choice:
+    """The amount for these invoices in their order, each up to what is open. The last one takes the rest, so that it is overpaid."""
+    parts: list[Part] = []
+    for invoice in invoices:
+        if amount <= 0:
+            break
+        paid = min(amount, max(invoice.open_amount, _ZERO))
+        if paid:
+            parts.append(Part(invoice.tenant_id, invoice.number, paid))
+        amount -= paid
+    if amount > 0 and invoices:
+        last = invoices[-1]
+        if parts and parts[-1].number == last.number:
+            parts[-1] = replace(parts[-1], amount=parts[-1].amount + amount)
+        else:
+            parts.append(Part(last.tenant_id, last.number, amount))
+    return tuple(parts)
+
+
+def _together(entered: Iterable[EnteredPayment]) -> Iterator[tuple[EnteredPayment, ...]]:
+    """Each payment, and the payments of one tenant and day together: a person enters one transfer once for each invoice."""
+    days: dict[tuple[str, date], list[EnteredPayment]] = defaultdict(list)
+    for payment in entered:
+        yield (payment,)
+        days[payment.tenant_id, payment.paid_on].append(payment)
+    for payments in days.values():
+        if len(payments) > 1:
+            yield tuple(payments)

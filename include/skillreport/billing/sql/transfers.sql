@@ -1,0 +1,240 @@
+-- name: lock_transfers
+-- One import or matching at a time.
+SELECT pg_advisory_xact_lock(%(lock)s, 0);
+
+-- name: find_bank_file
+-- Runs across tenants, as batch_platform.
+SELECT sha256, name, imported_at FROM batch.bank_file
+WHERE sha256 = %(sha256)s;
+
+-- name: insert_bank_file
+INSERT INTO batch.bank_file (
+    sha256, name, form, transfers, new_transfers, first_day, last_day, total, imported_by, execution_id
+)
+VALUES (
+    %(sha256)s, %(name)s, %(form)s, %(transfers)s, 0, %(first_day)s, %(last_day)s, %(total)s, %(imported_by)s, %(execution_id)s
+);
+
+-- name: insert_transfers
+-- The transfers that no earlier file has.
+WITH inserted AS (
+    INSERT INTO batch.bank_transfer (
+        transfer_id, sha256, line, account, booked_on, amount, payer_name, payer_key, payer_code, reference, details,
+        is_cancellation
+    )
+    SELECT
+        transfer_id, %(sha256)s AS sha256, line, account, booked_on, amount, payer_name, payer_key, payer_code, reference,
+        details, is_cancellation
+    FROM jsonb_to_recordset(%(transfers)s) AS listed (
+        transfer_id text, line integer, account text, booked_on date, amount numeric, payer_name text, payer_key text,
+        payer_code text, reference text, details text, is_cancellation boolean
+    )
+    ON CONFLICT (transfer_id) DO NOTHING
+    RETURNING transfer_id
+)
+
+UPDATE batch.bank_file
+SET new_transfers = (SELECT count(*) FROM inserted)
+WHERE sha256 = %(sha256)s
+RETURNING new_transfers;
+
+-- name: open_cancellations
+-- Runs across tenants, as batch_platform. The cancellations without their transfer, the oldest first.
+SELECT transfer_id FROM batch.bank_transfer
+WHERE is_cancellation AND settled < amount AND cancelled_by IS null AND set_aside_at IS null
+ORDER BY booked_on, transfer_id;
+
+-- name: cancel_transfer
+-- The newest transfer of the same account, payer and amount, first one with the same reference.
+WITH cancelled AS (
+    UPDATE batch.bank_transfer
+    SET cancelled_by = %(cancellation)s, doubt = null
+    WHERE transfer_id = (
+        SELECT transfer.transfer_id
+        FROM batch.bank_transfer AS transfer
+        INNER JOIN batch.bank_transfer AS cancellation
+            ON
+                transfer.account = cancellation.account AND transfer.amount = cancellation.amount
+                AND transfer.payer_key = cancellation.payer_key AND transfer.payer_code = cancellation.payer_code
+                AND transfer.booked_on <= cancellation.booked_on
+        WHERE
+            cancellation.transfer_id = %(cancellation)s AND NOT transfer.is_cancellation
+            AND transfer.cancelled_by IS null AND transfer.set_aside_at IS null
+        ORDER BY transfer.reference = cancellation.reference DESC, transfer.booked_on DESC, transfer.transfer_id DESC
+        LIMIT 1
+    )
+    RETURNING transfer_id
+)
+
+UPDATE batch.bank_transfer AS cancellation
+SET settled = cancellation.amount, doubt = null
+FROM cancelled
+WHERE cancellation.transfer_id = %(cancellation)s
+RETURNING cancelled.transfer_id;
+
+-- name: load_open_transfers
+-- Runs across tenants, as batch_platform. In the order of their arrival.
+SELECT transfer_id, booked_on, amount - settled AS amount, payer_key, payer_code, was_taken_back
+FROM batch.bank_transfer
+WHERE settled < amount AND cancelled_by IS null AND set_aside_at IS null AND NOT is_cancellation
+ORDER BY booked_on, sha256, line, transfer_id;
+
+-- name: payments_of_cancelled
+-- Runs across tenants, as batch_platform. The payments of transfers that the bank has cancelled.
+SELECT payment.transfer_id, payment.payment_id, payment.tenant_id, invoice.number, payment.amount
+FROM batch.bank_transfer AS transfer
+INNER JOIN batch.payment ON transfer.transfer_id = payment.transfer_id
+INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
+WHERE transfer.cancelled_by IS NOT null AND payment.reversed_at IS null
+ORDER BY payment.transfer_id, payment.payment_id;
+
+-- name: load_unpaid
+-- Runs across tenants, as batch_platform. The invoices in yen with an open amount, each with the first day of a payment: the issue
+-- date of the first invoice in the chain of replaced ones.
+WITH RECURSIVE chain (invoice_id, issued_on, replaced_number) AS (
+    SELECT invoice_id, issued_on, content #>> '{replaces,number}' FROM batch.invoice
+    WHERE
+        kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent') AND NOT credited
+        AND open_amount > 0 AND currency = 'JPY'
+    UNION ALL
+    SELECT chain.invoice_id, replaced.issued_on, replaced.content #>> '{replaces,number}'
+    FROM chain
+    INNER JOIN batch.invoice AS replaced ON chain.replaced_number = replaced.number
+)
+
+SELECT invoice.tenant_id, invoice.number, invoice.open_amount, first.issued_on AS earliest, invoice.due_on
+FROM (SELECT chain.invoice_id, min(chain.issued_on) AS issued_on FROM chain GROUP BY chain.invoice_id) AS first
+INNER JOIN batch.invoice ON first.invoice_id = invoice.invoice_id;
+
+-- name: load_payers
+-- Runs across tenants, as batch_platform.
+SELECT tenant_id, payer_key, payer_code FROM batch.payer;
+
+-- name: load_entered_payments
+-- Runs across tenants, as batch_platform. The payments in yen that people have entered since a day, and that belong to no transfer.
+SELECT payment.payment_id, payment.tenant_id, invoice.number, payment.paid_on, payment.amount
+FROM batch.payment
+INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
+WHERE
+    payment.kind = 'payment' AND payment.source IN ('operation', 'file') AND payment.transfer_id IS null
+    AND payment.reversed_at IS null AND payment.currency = 'JPY' AND payment.paid_on >= %(since)s
+ORDER BY payment.paid_on, invoice.number, payment.payment_id;
+
+-- name: delete_all_choices
+-- Runs across tenants, as batch_platform.
+DELETE FROM batch.transfer_choice;
+
+-- name: insert_choices
+-- Runs across tenants, as batch_platform. The result of a matching.
+INSERT INTO batch.transfer_choice (
+    transfer_id, choice, part, tenant_id, number, paid_on, amount, fee, payment_id, is_automatic
+)
+SELECT
+    listed.transfer_id, listed.choice, listed.part, listed.tenant_id, listed.number, transfer.booked_on, listed.amount,
+    listed.fee, listed.payment_id, listed.is_automatic
+FROM jsonb_to_recordset(%(choices)s) AS listed (
+    transfer_id text, choice integer, part integer, tenant_id text, number text, amount numeric, fee numeric,
+    payment_id text, is_automatic boolean
+)
+INNER JOIN batch.bank_transfer AS transfer ON listed.transfer_id = transfer.transfer_id;
+
+-- name: write_doubts
+-- Runs across tenants, as batch_platform.
+UPDATE batch.bank_transfer AS transfer
+SET doubt = listed.doubt
+FROM unnest(%(transfer_ids)s::text[], %(doubts)s::text[]) AS listed (transfer_id, doubt)
+WHERE transfer.transfer_id = listed.transfer_id AND transfer.doubt IS DISTINCT FROM listed.doubt;
+
+-- name: automatic_choices
+-- What the transaction's tenants are paid without a person. With payment_id: the bank has cancelled the transfer of this payment.
+SELECT transfer_id, tenant_id, number, paid_on, amount, fee, payment_id
+FROM batch.transfer_choice
+WHERE is_automatic
+ORDER BY transfer_id, part;
+
+-- name: delete_choices
+DELETE FROM batch.transfer_choice
+WHERE transfer_id = any(%(transfer_ids)s);
+
+-- name: find_transfers
+-- Runs across tenants, as batch_platform.
+SELECT
+    transfer_id, booked_on, amount, amount - settled AS rest, payer_name, payer_key, payer_code, is_cancellation,
+    set_aside_at IS NOT null AS is_set_aside, cancelled_by IS NOT null AS is_cancelled
+FROM batch.bank_transfer
+WHERE transfer_id = any(%(transfer_ids)s);
+
+-- name: load_choices
+-- Runs across tenants, as batch_platform.
+SELECT transfer_id, choice, tenant_id, number, paid_on, amount, fee, payment_id
+FROM batch.transfer_choice
+WHERE transfer_id = any(%(transfer_ids)s)
+ORDER BY transfer_id, choice, part;
+
+-- name: paid_tenants
+-- Runs across tenants, as batch_platform. The tenants to which an import may give a payment, or take one from.
+SELECT tenant_id FROM batch.invoice
+WHERE
+    kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent') AND NOT credited
+    AND open_amount > 0 AND currency = 'JPY'
+UNION
+SELECT tenant_id FROM batch.payment
+WHERE transfer_id IS NOT null AND reversed_at IS null AND paid_on >= %(since)s;
+
+-- name: link_payment
+-- The entered payment is this transfer. No row: it is reversed, or it belongs to another transfer.
+UPDATE batch.payment
+SET transfer_id = %(transfer_id)s
+WHERE payment_id = %(payment_id)s AND reversed_at IS null AND transfer_id IS null
+RETURNING payment_id;
+
+-- name: payments_of_transfers
+-- The payments of the transaction's tenants for these transfers, including reversed ones.
+SELECT
+    payment.payment_id, payment.invoice_id, payment.tenant_id, invoice.number, payment.reference, payment.paid_on,
+    payment.amount, payment.currency, payment.method, payment.kind, payment.reversed_at, payment.reversal_execution_id,
+    payment.transfer_id, payment.execution_id, invoice.fee_total
+FROM batch.payment
+INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
+WHERE payment.transfer_id = any(%(transfer_ids)s)
+ORDER BY payment.entered_at, payment.payment_id;
+
+-- name: remember_payers
+-- Runs across tenants, as batch_platform. The payers of these transfers, for the tenants that have their payments.
+INSERT INTO batch.payer (tenant_id, payer_key, payer_code, payer_name, confirmed_by, execution_id)
+SELECT DISTINCT ON (payment.tenant_id, transfer.payer_key, transfer.payer_code)
+    payment.tenant_id, transfer.payer_key, transfer.payer_code, transfer.payer_name, %(person)s, %(execution_id)s
+FROM batch.bank_transfer AS transfer
+INNER JOIN batch.payment ON transfer.transfer_id = payment.transfer_id
+WHERE transfer.transfer_id = any(%(transfer_ids)s) AND payment.reversed_at IS null AND transfer.payer_key <> ''
+ON CONFLICT (tenant_id, payer_key, payer_code) DO NOTHING
+RETURNING payer_id;
+
+-- name: forget_payers
+-- Runs across tenants, as batch_platform.
+DELETE FROM batch.payer
+WHERE payer_id = any(%(payer_ids)s)
+RETURNING payer_id;
+
+-- name: count_doubts
+-- Runs across tenants, as batch_platform. The transfers that wait for a person.
+SELECT doubt, count(*) AS transfers, sum(amount - settled) AS yen FROM batch.bank_transfer
+WHERE settled < amount AND cancelled_by IS null AND set_aside_at IS null AND doubt IS NOT null
+GROUP BY doubt
+ORDER BY doubt;
+
+-- name: set_aside
+-- Runs across tenants, as batch_platform. The open transfers, and cancellations without their transfer.
+UPDATE batch.bank_transfer
+SET set_aside_reason = %(reason)s, set_aside_by = %(person)s, set_aside_at = clock_timestamp()
+WHERE
+    transfer_id = any(%(transfer_ids)s) AND settled < amount AND cancelled_by IS null AND set_aside_at IS null
+    AND settled = 0
+RETURNING transfer_id;
+
+-- name: reopen
+-- Runs across tenants, as batch_platform.
+UPDATE batch.bank_transfer
+SET set_aside_reason = null, set_aside_by = null, set_aside_at = null
+WHERE transfer_id = any(%(transfer_ids)s) AND set_aside_at IS NOT null
+RETURNING transfer_id;

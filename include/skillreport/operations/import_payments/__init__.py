@@ -1,0 +1,16 @@
+"""Read banks' files, turn their transfers into payments, and confirm what a person must decide."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from include.skillreport.billing.service import OffersBilling
+    from include.skillreport.operations.import_payments.batch import PaymentImport
+
+
+def create_batch(installation: OffersBilling) -> PaymentImport:
+    """The operation with the billing of the installation. A task calls this; parsing a DAG file loads nothing."""
+    from include.skillreport.operations.import_payments.batch import PaymentImport
+
+    return PaymentImport(installation.billing().check_terms())

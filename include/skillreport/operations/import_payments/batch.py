@@ -1,0 +1,261 @@
+"""The run of ``import_payments``: read the bank's files and match, record payments tenant by tenant, and what people decide."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from itertools import groupby
+from typing import Any
+
+import psycopg
+
+from include.skillreport.billing import bank_inbox
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.payments import vanished_payers
+from include.skillreport.billing.ledger.transfer_payments import (
+    Recorder,
+    TransferPart,
+    automatic_parts,
+    record_automatic,
+    record_confirmed,
+)
+from include.skillreport.billing.ledger.transfers import (
+    MatchReport,
+    forget_payers,
+    is_stored,
+    match_transfers,
+    remember_payers,
+    reopen,
+    set_aside,
+    store_file,
+    tenants_to_pay,
+    waiting_transfers,
+)
+from include.skillreport.billing.receivables.bank_file import read_bank_file
+from include.skillreport.billing.service import Billing
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.batch import (
+    NotDueError,
+    Outcome,
+    Request,
+    Run,
+    RunRemark,
+    TenantBatch,
+    UnitFailure,
+    UnitResult,
+    Work,
+)
+from include.skillreport.core.execution.digest import Digest
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.sharding import Tenant
+from include.skillreport.operations.form import Operation
+from include.skillreport.operations.import_payments import form
+from include.skillreport.operations.import_payments.confirming import confirmed_parts, same_parts
+from include.skillreport.operations.import_payments.form import FORM
+
+FILE_REFUSED = "BANK_FILE_REFUSED"
+
+
+@dataclass
+class _Import:
+    """What became of the files in the folder. ``refused`` are sentences, each about one file."""
+
+    files: int = 0
+    known_files: int = 0
+    transfers: int = 0
+    waiting: Sequence[str] = ()
+    refused: list[str] = field(default_factory=list)
+
+    def remark(self, report: MatchReport) -> RunRemark:
+        """The figures of the run, and the files that somebody must look at."""
+        details = {
+            "files": self.files,
+            "knownFiles": self.known_files,
+            "newTransfers": self.transfers,
+            "automatic": report.automatic,
+            "toConfirm": report.waiting,
+            "cancelledByBank": report.cancelled,
+            "stillGrowing": len(self.waiting),
+        }
+        return RunRemark(details, "".join(self.refused) or None, FILE_REFUSED, in_each_run=True)
+
+
+class PaymentImport(TenantBatch):
+    """An import of the files in the folder, or what a person decides about transfers."""
+
+    def __init__(self, billing: Billing) -> None:
+        self._billing = billing
+
+    def options(self, request: Request) -> dict[str, Any]:
+        """The operation and its values, and what a confirmation means for which invoice."""
+        entered = FORM.entered(request.values, request.run_date)
+        parts = self._decided(request, entered)
+        return {**entered.values(), **({"parts": [_as_json(part) for part in parts]} if parts else {})}
+
+    def needs_nobody(self, request: Request) -> bool:
+        """Whether the operation is about transfers or payers, and about no invoice."""
+        return FORM.chosen(request.values) in (form.SetAside, form.Reopen, form.ForgetPayers)
+
+    def found_tenants(self, request: Request) -> Collection[str]:
+        """The tenants that may get a payment, or lose one. :raises NotDueError: payments are not recorded by the batches."""
+        if self._billing.terms.settings.payment_source != "operations":
+            raise NotDueError(
+                "設定 billing.payment_source が operations ではないため、銀行の入金を取り込みません"
+            )
+        entered = FORM.entered(request.values, request.run_date)
+        if isinstance(entered, form.ImportFiles):
+            assert request.run_date is not None, "a run that is opened has its date"
+            return tenants_to_pay(request.platform, request.run_date)
+        return {part.tenant_id for part in self._decided(request, entered)}
+
+    def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
+        """The tenants that the application has deleted and that may still pay an invoice."""
+        return [Tenant(*each) for each in vanished_payers(request.platform)]
+
+    def reads_files(self, run: Run) -> bool:
+        """Whether the run reads the folder."""
+        return FORM.chosen(run.options) is form.ImportFiles
+
+    def read_files(self, work: Work) -> RunRemark | None:
+        """Store the transfers of the files in the folder, each file in its own transaction, and match all open transfers.
+
+        A file that cannot be used stays in the folder and is reported in each run. The others are read.
+        """
+        if not self.reads_files(work.run):
+            return None
+        if work.run.dry_run:
+            with work.connection.transaction() as transaction:
+                remark = self._read(work)
+                raise psycopg.Rollback(transaction)
+            return remark
+        return self._read(work)
+
+    def process(self, work: Work) -> list[Outcome]:
+        """Record the payments of each tenant: all of them, or none."""
+        parts = (
+            [_from_json(part) for part in work.run.options["parts"]]
+            if "parts" in work.run.options
+            else automatic_parts(work.connection)
+        )
+        of_tenant = {
+            tenant_id: list(group)
+            for tenant_id, group in groupby(
+                sorted(parts, key=lambda part: part.tenant_id), key=lambda part: part.tenant_id
+            )
+        }
+        return [self._record(work, tenant_id, of_tenant.get(tenant_id, [])) for tenant_id in work.tenant_ids]
+
+    def finish(self, work: Work) -> None:
+        """Do what concerns no tenant, remember payers, match what is left, and write the accountant's files."""
+        run, platform = work.run, work.connection
+        entered = FORM.entered(run.options)
+        if isinstance(entered, form.SetAside | form.Reopen):
+            _require_all(entered, _change(platform, entered, run))
+        elif isinstance(entered, form.ForgetPayers):
+            forget_payers(platform, entered.payers)
+        elif isinstance(entered, form.Confirm | form.SamePayment) and not entered.only_once:
+            transfer_ids = {part["transfer_id"] for part in run.options["parts"]}
+            remember_payers(platform, transfer_ids, person=run.person, execution_id=run.execution_id)
+        self._match(platform, run)
+        self._billing.write_books(
+            platform, run_date=run.run_date, execution_id=run.execution_id, store=work.files
+        )
+
+    def digest(self, work: Work) -> Digest:
+        """The transfers that wait for a person."""
+        waiting = waiting_transfers(work.connection)
+        if not waiting:
+            return Digest()
+        lines = [f"{doubt.label}: {count:,} 件" for doubt, count in waiting.items()]
+        title = f"振込の確認待ち {sum(waiting.values()):,} 件（ボードの「入金の照合」）"
+        return Digest([title, *lines])
+
+    def _decided(self, request: Request, entered: Operation) -> list[TransferPart]:
+        if isinstance(entered, form.Confirm):
+            tolerance = self._billing.terms.settings.fee_tolerance
+            return confirmed_parts(request.platform, entered.transfers, tolerance)
+        if isinstance(entered, form.SamePayment):
+            return same_parts(request.platform, entered.transfer_ids)
+        return []
+
+    def _read(self, work: Work) -> RunRemark:
+        result = _Import()
+        folder = bank_inbox.incoming(work.files, datetime.now(UTC))
+        result.waiting = folder.waiting
+        result.refused = [f"ファイル '{name}': {reason}。" for name, reason in folder.refused.items()]
+        for name in folder.files:
+            try:
+                self._import(work, name, result)
+            except ParameterError as error:
+                result.refused.append(str(error))
+        return result.remark(self._match(work.connection, work.run))
+
+    def _import(self, work: Work, name: str, result: _Import) -> None:
+        """Store one file, then move it out of the folder. A file that an earlier run stored is only moved."""
+        run, store = work.run, work.files
+        content = bank_inbox.read(store, name)
+        sha256 = hashlib.sha256(content).hexdigest()
+        if is_stored(work.connection, sha256):
+            result.known_files += 1
+        else:
+            file = read_bank_file(content, name, self._billing.terms.settings, run.run_date)
+            result.transfers += store_file(
+                work.connection, name, sha256, file, entered_by=run.person, execution_id=run.execution_id
+            )
+            result.files += 1
+        if not run.dry_run:
+            bank_inbox.keep(store, name, content, sha256, run.run_date)
+
+    def _match(self, platform: psycopg.Connection, run: Run) -> MatchReport:
+        tolerance = self._billing.terms.settings.fee_tolerance
+        return match_transfers(platform, fee_tolerance=tolerance, today=run.run_date)
+
+    def _record(self, work: Work, tenant_id: str, parts: Sequence[TransferPart]) -> Outcome:
+        run = work.run
+        recorder = Recorder(self._billing.terms, run.run_date, run.person, run.execution_id)
+        record = record_confirmed if "parts" in run.options else record_automatic
+        if not parts:
+            return UnitResult(tenant_id, {}, 0)
+        try:
+            with work.connection.transaction():
+                remarks = record(work.connection, parts, recorder)
+        except BillingError as error:
+            return UnitFailure(tenant_id, error.code, str(error), recoverable=False)
+        transfers = len({part.transfer_id for part in parts})
+        return UnitResult(tenant_id, {"transfers": transfers}, len(parts), notes=tuple(remarks))
+
+
+def _change(
+    platform: psycopg.Connection, entered: form.SetAside | form.Reopen, run: Run
+) -> list[str]:
+    if isinstance(entered, form.SetAside):
+        return set_aside(platform, entered.transfer_ids, entered.reason, run.person)
+    return reopen(platform, entered.transfer_ids)
+
+
+def _require_all(entered: form.SetAside | form.Reopen, changed: Collection[str]) -> None:
+    """:raises ParameterError: names the transfers for which the operation is impossible. The others are changed."""
+    left = [each for each in entered.transfer_ids if each not in changed]
+    if left:
+        raise ParameterError(
+            f"操作「{entered.title}」は、振込 {'、'.join(left[:5])} にはできません。入金になったか、すでに変わっています。"
+            "ボードの「入金の照合」で確かめてください。"
+        )
+
+
+def _as_json(part: TransferPart) -> dict[str, Any]:
+    return {**asdict(part), "paid_on": part.paid_on.isoformat(), "amount": str(part.amount), "fee": str(part.fee)}
+
+
+def _from_json(part: dict[str, Any]) -> TransferPart:
+    return TransferPart(
+        **{
+            **part,
+            "paid_on": date.fromisoformat(part["paid_on"]),
+            "amount": Decimal(part["amount"]),
+            "fee": Decimal(part["fee"]),
+        }
+    )

@@ -1,0 +1,128 @@
+"""What a person's confirmation of transfers means: which invoices get how much. As ``batch_platform``, before the run is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+import psycopg
+
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.payments import find_payables
+from include.skillreport.billing.ledger.transfer_payments import METHOD, TransferPart
+from include.skillreport.billing.ledger.transfers import FoundTransfer, find_transfers, load_choices
+from include.skillreport.billing.money import YEN
+from include.skillreport.billing.receivables.matching import Part, Unpaid, oldest_first
+from include.skillreport.billing.receivables.payment import Payable, Payment, require_payable
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.operations.import_payments.form import FEE, ConfirmedTransfer
+
+
+def confirmed_parts(
+    platform: psycopg.Connection, confirmed: Sequence[ConfirmedTransfer], fee_tolerance: int
+) -> list[TransferPart]:
+    """What of each transfer is for which invoice: in the order of the numbers up to what is open, and the rest for the last one.
+
+    :raises ParameterError: a transfer or an invoice cannot be used, or what is left is no fee. The message names it.
+    """
+    transfers = _usable(platform, [each.transfer_id for each in confirmed])
+    numbers = {number for each in confirmed for number in each.numbers}
+    payables = find_payables(platform, numbers)
+    open_amounts = {number: payable.open_amount for number, payable in payables.items()}
+    parts: list[TransferPart] = []
+    for each in confirmed:
+        transfer = transfers[each.transfer_id]
+        invoices = [_payable(transfer, number, payables.get(number)) for number in each.numbers]
+        unpaid = [
+            Unpaid(
+                payable.tenant_id,
+                payable.number,
+                open_amounts[payable.number],
+                payable.first_issued_on or payable.issued_on,
+            )
+            for payable in invoices
+        ]
+        shares = oldest_first(transfer.rest, unpaid)
+        missing = set(each.numbers).difference(share.number for share in shares)
+        if missing:
+            raise ParameterError(
+                f"振込 {each.transfer_id} の {transfer.rest:,f} 円は、請求書 {'、'.join(sorted(missing))} に届きません。番号を減らしてください。"
+            )
+        for share in shares:
+            open_amounts[share.number] -= share.amount
+        if each.has_fee:
+            shares = (*shares[:-1], _with_fee(transfer, shares[-1], open_amounts, fee_tolerance))
+        parts += [_part(transfer, share) for share in shares]
+    return parts
+
+
+def same_parts(platform: psycopg.Connection, transfer_ids: Sequence[str]) -> list[TransferPart]:
+    """The entered payments that are these transfers. :raises ParameterError: a transfer has none, or several."""
+    transfers = _usable(platform, transfer_ids)
+    choices = load_choices(platform, transfer_ids)
+    parts: list[TransferPart] = []
+    for transfer_id, transfer in transfers.items():
+        same = [choice for choice in choices.get(transfer_id, ()) if choice[0].payment_id]
+        if len(same) != 1 or sum((part.amount for part in same[0]), Decimal(0)) != transfer.rest:
+            raise ParameterError(
+                f"振込 {transfer_id} と同じかもしれない入金は {len(same)} 件です。1 件のときだけ使えます。"
+                "違う入金なら「振込の確認」で請求書を指定してください。"
+            )
+        parts += [_part(transfer, part) for part in same[0]]
+    taken = [part.payment_id for part in parts]
+    if len(set(taken)) < len(taken):
+        raise ParameterError("同じ入金が 2 つの振込の候補です。振込を 1 件ずつ指定してください。")
+    return parts
+
+
+def _usable(platform: psycopg.Connection, transfer_ids: Sequence[str]) -> dict[str, FoundTransfer]:
+    """The transfers, if they are open. :raises ParameterError: names the one that is not, and why."""
+    if len(set(transfer_ids)) < len(transfer_ids):
+        raise ParameterError("同じ振込が 2 回あります。1 行にまとめてください。")
+    found = find_transfers(platform, transfer_ids)
+    for transfer_id in transfer_ids:
+        transfer = found.get(transfer_id)
+        problem = _problem(transfer)
+        if problem:
+            raise ParameterError(f"振込 {transfer_id[:40]!r} は{problem}。ボードの「入金の照合」で確かめてください。")
+    return {transfer_id: found[transfer_id] for transfer_id in transfer_ids}
+
+
+def _problem(transfer: FoundTransfer | None) -> str:
+    if transfer is None:
+        return "ありません"
+    if transfer.is_cancellation:
+        return "銀行の取消です。入金にはできません"
+    if transfer.is_cancelled:
+        return "銀行が取り消しました"
+    if transfer.is_set_aside:
+        return "対象外にされています。先に「対象外の取り消し」を実行してください"
+    return "" if transfer.rest > 0 else "すでに入金になっています"
+
+
+def _payable(transfer: FoundTransfer, number: str, payable: Payable | None) -> Payable:
+    payment = Payment(number, transfer.booked_on, transfer.rest, YEN, METHOD, transfer.transfer_id)
+    try:
+        return require_payable(payment, payable)
+    except BillingError as error:
+        raise ParameterError(f"振込 {transfer.transfer_id}: {error}") from None
+
+
+def _with_fee(
+    transfer: FoundTransfer, share: Part, open_amounts: dict[str, Decimal], fee_tolerance: int
+) -> Part:
+    fee = open_amounts[share.number]
+    if not 0 < fee <= fee_tolerance:
+        raise ParameterError(
+            f"振込 {transfer.transfer_id}: 請求書 {share.number} の残りは {fee:,f} 円です。"
+            f"手数料にできるのは 1 円から {fee_tolerance:,} 円（billing.fee_tolerance）までです。「,{FEE}」を外してください。"
+        )
+    open_amounts[share.number] = Decimal(0)
+    return replace(share, fee=fee)
+
+
+def _part(transfer: FoundTransfer, part: Part) -> TransferPart:
+    return TransferPart(
+        transfer.transfer_id, part.tenant_id, part.number, transfer.booked_on, part.amount, part.fee, part.payment_id
+    )

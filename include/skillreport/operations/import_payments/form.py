@@ -1,0 +1,106 @@
+"""The operations on banks' files and their transfers: texts and fields. The DAG file imports this module."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import PlainSerializer
+
+from include.skillreport.core.catalog import IMPORT_PAYMENTS
+from include.skillreport.core.entered import plain
+from include.skillreport.operations.form import Codes, Field, Flag, Lines, Operation, OperationForm
+
+FORM = OperationForm(IMPORT_PAYMENTS)
+
+# Ends the line of a transfer from which the payer's bank has kept a fee.
+FEE = "手数料"
+
+
+class ConfirmedTransfer(NamedTuple):
+    """A transfer, and the numbers of the invoices that it pays, in the order of payment. ``has_fee``: what is left of the last is a fee."""
+
+    transfer_id: str
+    numbers: tuple[str, ...]
+    has_fee: bool = False
+
+    def entered(self) -> str:
+        """The transfer as it is entered: ``T261127-0123456789ab=INV-2026-10-001,INV-2026-10-002,手数料``."""
+        return f"{self.transfer_id}={','.join((*self.numbers, *([FEE] if self.has_fee else [])))}"
+
+
+class _ConfirmedTransfers(Lines):
+    example = ("T261127-0123456789ab=INV-2026-10-001",)
+
+    def read_line(self, line: Any) -> ConfirmedTransfer:
+        transfer_id, _, numbers = plain(super().read_line(line)).partition("=")
+        named = [each.strip() for each in numbers.replace("、", ",").split(",") if each.strip()]
+        has_fee = named[-1:] == [FEE]
+        named = named[:-1] if has_fee else named
+        if not transfer_id.strip() or not named or FEE in named or len(set(named)) < len(named):
+            raise ValueError(
+                f"の {str(line)[:80]!r} が読めません。「振込ID=請求書番号」で、1 行に 1 件書いてください。複数の請求書は「,」で区切り、"
+                f"手数料が引かれた振込は最後に「,{FEE}」を付けます。"
+            )
+        return ConfirmedTransfer(transfer_id.strip(), tuple(named), has_fee)
+
+
+Confirmed = Annotated[
+    tuple[Annotated[ConfirmedTransfer, PlainSerializer(ConfirmedTransfer.entered)], ...],
+    _ConfirmedTransfers(
+        "振込と請求書",
+        f"1 行に 1 件。「振込ID=請求書番号」。複数の請求書は「,」で区切り、手数料が引かれた振込は最後に「,{FEE}」。",
+    ),
+]
+OnlyOnce = Annotated[
+    bool, Flag("名義を覚えない", "この振込名義を、次からこのテナントの名義として扱いません（代わりに払った会社など）。")
+]
+Transfers = Annotated[
+    tuple[str, ...], Codes("振込ID", "1 行に 1 件。", example=("T261127-0123456789ab",))
+]
+Reason = Annotated[str, Field("理由", "必須です。記録に残ります。", example="預金利息")]
+Payers = Annotated[
+    tuple[str, ...], Codes("名義のID", "1 行に 1 件。", example=("9f0c7d1e-7c1b-4d55-8a5e-3f1d2b6a9c10",))
+]
+
+
+@FORM.add("import", "銀行のファイルの取込み")
+class ImportFiles(Operation):
+    """保存先の bank-files/incoming/ にある銀行のファイルを読み、名義と金額が確かな振込を入金として記録します。ほかは確認待ちになります。"""
+
+
+@FORM.add("confirm", "振込の確認", button="確認")
+class Confirm(Operation):
+    """振込を、指定した請求書の入金として記録し、振込名義をそのテナントの名義として覚えます。"""
+
+    transfers: Confirmed
+    only_once: OnlyOnce = False
+
+
+@FORM.add("same_payment", "記録済みの入金と同じ", button="同じ入金")
+class SamePayment(Operation):
+    """手で記録した入金が、この振込だったことにします。入金は増えません。候補が 1 つの振込だけに使えます。"""
+
+    transfer_ids: Transfers
+    only_once: OnlyOnce = False
+
+
+@FORM.add("set_aside", "対象外にする", button="対象外")
+class SetAside(Operation):
+    """客先の入金ではない振込を、確認待ちから外します。帳簿には何も入りません。"""
+
+    transfer_ids: Transfers
+    reason: Reason
+
+
+@FORM.add("reopen", "対象外の取り消し", button="対象に戻す")
+class Reopen(Operation):
+    """対象外にした振込を、確認待ちに戻します。"""
+
+    transfer_ids: Transfers
+
+
+@FORM.add("forget_payers", "名義を忘れる", button="忘れる")
+class ForgetPayers(Operation):
+    """覚えた振込名義を消します。次の振込から確認待ちになります。記録した入金は変わりません。"""
+
+    payers: Payers
