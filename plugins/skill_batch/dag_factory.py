@@ -158,8 +158,12 @@ def _operation_dag(
 ) -> Callable[[Callable[[], None]], DAG]:
     def build(wiring: Callable[[], None]) -> DAG:
         refuse_other_dag_file(Path(wiring.__code__.co_filename))
-        late = late_deadline(
-            spec.dag_id, spec.name, spec.run_severity.name, spec.time_limit, is_operation=not spec.cron
+        deadlines = (
+            deadlines_of(spec.id, spec.name, spec.run_severity.name, spec.time_limit)
+            if spec.cron
+            else late_deadline(
+                spec.dag_id, spec.name, spec.run_severity.name, spec.time_limit, is_operation=True
+            )
         )
         settings = _common(doc_md, f"batches/{spec.batch.id.lower()}", runbook_of(spec)) | (
             {"max_active_runs": OPEN_APPROVALS} if waits_for_people else {}
@@ -173,7 +177,7 @@ def _operation_dag(
             params={**params, "dry_run": _dry_run()},
             default_args=_default_args(spec),
             on_failure_callback=UnreportedRunAlert({"": failure_alert(spec)}),
-            deadline=None if waits_for_people else late,
+            deadline=None if waits_for_people else deadlines,
             **settings,
         ) as dag:
             wiring()

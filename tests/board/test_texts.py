@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from skill_batch.board import actions, choosing, invoice_words, message_words, rendering
-from skill_batch.board.pages import documents, invoice, receivables
+from skill_batch.board.pages import documents, invoice, receivables, transfers
 from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS
 from include.skillreport.operations.forms import FORMS
@@ -38,7 +38,10 @@ def _texts_of_pages() -> set[str]:
     )
     found = {text for texts in named for text in texts.values()}
     found |= {label for label in message_words.channel_labels().values() if _JAPANESE.search(label)}
-    return found | {title for _, title, _ in invoice_words.STATES.values()} | {*receivables.AGES.values()}
+    return found | {title for _, title, _ in invoice_words.STATES.values()} | {
+        *receivables.AGES.values(),
+        *(doubt.label for doubt in transfers.DOUBTS.values()),
+    }
 
 
 def _texts_of_actions() -> set[str]:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from include.skillreport.batches.tenant_monitoring.orphans import RunState
     from include.skillreport.batches.tenant_monitoring.unreported import UnclosedExecution, UnreportedFailure
-    from include.skillreport.core.catalog import RunSpec, RunSpec
+    from include.skillreport.core.catalog import RunSpec
     from include.skillreport.core.execution.batch import Run
     from include.skillreport.core.execution.run_log import RunningExecution
     from include.skillreport.core.execution.schedule import MissedStarts

@@ -33,6 +33,7 @@ from skill_batch.board.pages import (
     run,
     tenant,
     tenants,
+    transfers,
 )
 from skill_batch.board.rendering import HEADERS, language_of, render, translator
 
@@ -53,6 +54,8 @@ _FIELDS = {
     "number": "番号（前方一致）",
     "kind": "種別",
     "age": "期限",
+    "doubt": "理由",
+    "payer": "テナントか名義（前方一致）",
 }
 
 
@@ -94,6 +97,7 @@ def create_app() -> FastAPI:
         invoice,
         documents,
         receivables,
+        transfers,
         messages,
         findings,
     ):

@@ -53,8 +53,8 @@ def queue_reminders(
     """Queue the reminders of the transaction's tenants that are due today, each once. Returns them, and the reminders without an address.
     A rest that may be the fee of the payer's bank (``fee_tolerance``) has none.
 
-    If the tenant's overpaid invoices of the same currency cover an invoice, or its letter is stopped, it gets a problem instead of a
-    reminder.
+    If the tenant's overpaid invoices of the same currency cover an invoice, if its letter is stopped, or if a transfer of its amount waits
+    for a confirmation, it gets a problem instead of a reminder.
 
     With sample terms, and without a configured payment source, no reminder is queued. The invoices stay locked until the transaction ends,
     so that a concurrent payment either prevents its reminder or withdraws it.
@@ -87,6 +87,8 @@ def queue_reminders(
             continue
         if row["is_stopped"]:
             problem = _stopped(row["number"])
+        if row["may_be_paid"]:
+            problem = _may_be_paid(row["number"])
         notification_id = f"reminder-{row['invoice_id']}-{days}{revision_suffix(row['revision'])}"
         if problem:
             reminders.append(Reminder(row["tenant_id"], notification_id, problem=problem))
@@ -145,6 +147,10 @@ def _stopped(number: str) -> str:
         f"請求書 {number} は発送を止めているため、督促を送りません。DAG operate_invoices の「発送する」で送るか、"
         "「請求書の取消」で取り消してください"
     )
+
+
+def _may_be_paid(number: str) -> str:
+    return f"請求書 {number} の督促を今日は送りません。同じ額の振込が確認待ちです。ボードの「入金の照合」で確認してください"
 
 
 def _queue(

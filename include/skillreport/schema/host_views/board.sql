@@ -202,6 +202,26 @@ SELECT
     reversed_at, reversed_by, reversal_reason
 FROM batch.payment;
 
+-- Transfers of banks' files belong to no tenant. The board shows them only to those who may confirm them.
+CREATE VIEW batch.board_bank_file AS
+SELECT sha256, name, form, transfers, new_transfers, first_day, last_day, total, imported_at, imported_by
+FROM batch.bank_file;
+
+CREATE VIEW batch.board_transfer AS
+SELECT
+    transfer_id, sha256, line, account, booked_on, amount, amount - settled AS rest, payer_name, payer_code, reference, details,
+    is_cancellation, doubt, set_aside_reason, set_aside_by, set_aside_at,
+    settled < amount AND cancelled_by IS null AND set_aside_at IS null AS is_open
+FROM batch.bank_transfer;
+
+CREATE VIEW batch.board_transfer_choice AS
+SELECT transfer_id, choice, part, tenant_id, number, amount, fee, payment_id, is_automatic
+FROM batch.transfer_choice;
+
+CREATE VIEW batch.board_payer AS
+SELECT payer_id, tenant_id, payer_key, payer_code, payer_name, confirmed_by, confirmed_at
+FROM batch.payer;
+
 CREATE VIEW batch.board_adjustment AS
 SELECT
     adjustment_id, tenant_id, invoice_id, kind, accrued_on, booked_on, amount, currency, fact, reason, entered_by, entered_at
@@ -350,6 +370,10 @@ batch.board_waiting_entry,
 batch.board_document,
 batch.board_invoice_revision,
 batch.board_payment,
+batch.board_bank_file,
+batch.board_transfer,
+batch.board_transfer_choice,
+batch.board_payer,
 batch.board_adjustment,
 batch.board_reminder,
 batch.board_letter_stop,

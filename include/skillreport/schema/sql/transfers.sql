@@ -104,6 +104,7 @@ CREATE TABLE batch.transfer_choice (
     PRIMARY KEY (transfer_id, choice, part)
 );
 CREATE INDEX transfer_choice_by_tenant ON batch.transfer_choice (tenant_id);
+CREATE INDEX transfer_choice_by_number ON batch.transfer_choice (number);
 CALL batch.make_tenant_table('batch.transfer_choice');
 CREATE POLICY board ON batch.transfer_choice FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.transfer_choice IS

@@ -18,7 +18,7 @@ from skill_batch.board.patterns import beginning_with
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.billing.receivables.ageing import Age, OpenInvoice, age_of
-from include.skillreport.core.catalog import OPERATE_INVOICES, TENANT_BILLING
+from include.skillreport.core.catalog import IMPORT_PAYMENTS, OPERATE_INVOICES, TENANT_BILLING
 from include.skillreport.core.execution.business_date import JAPAN
 
 router = APIRouter()
@@ -65,13 +65,16 @@ class AgedCurrency:
 
 @dataclass(frozen=True)
 class Receivables:
-    """The content of the page. ``as_of`` is the day (Asia/Tokyo) that the ages refer to. ``listed`` has the age of each invoice."""
+    """The content of the page. ``as_of`` is the day (Asia/Tokyo) that the ages refer to. ``listed`` has the age of each invoice.
+    ``transfers`` are the sums of the transfers that are no payment yet, by doubt.
+    """
 
     as_of: date
     filters: Filters
     currencies: Sequence[AgedCurrency]
     listed: Sequence[tuple[Mapping[str, Any], Age]]
     total: int
+    transfers: Sequence[Mapping[str, Any]]
 
     @property
     def next_page(self) -> Filters | None:
@@ -108,6 +111,7 @@ def load_receivables(connection: psycopg.Connection[Any], filters: Filters, as_o
         _SQL.column(connection, "count_open_invoices", **criteria)[0]
         if filters.counterparty
         else sum(aged.count(filters.age) for aged in currencies.values()),
+        _SQL.rows(connection, "waiting_sums"),
     )
 
 
@@ -148,4 +152,5 @@ def render_receivables(request: Request, rights: Rights, page: Receivables) -> R
         is_live_invoice=is_live_invoice,
         payment_action=payment_action,
         may_operate=rights.may_start(OPERATE_INVOICES.dag_id),
+        may_confirm=rights.may_start(IMPORT_PAYMENTS.dag_id),
     )

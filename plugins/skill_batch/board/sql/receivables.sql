@@ -33,7 +33,11 @@ SELECT
     listed.counterparty, listed.number, listed.period_start, listed.due_on, listed.currency, listed.total,
     listed.open_amount, reminder.days AS reminded_days, reminder.queued_on AS reminded_on,
     coalesce(stop.is_of_invoice, false) AS is_invoice_stopped, coalesce(stop.is_of_tenant, false) AS is_tenant_stopped,
-    stop.reasons AS stop_reasons
+    stop.reasons AS stop_reasons,
+    exists(
+        SELECT FROM batch.board_transfer_choice AS choice
+        WHERE choice.number = listed.number
+    ) AS has_transfer
 FROM listed
 INNER JOIN batch.board_invoice AS invoice ON listed.invoice_id = invoice.invoice_id
 LEFT JOIN batch.board_tenant AS tenant ON listed.tenant_id = tenant.tenant_id

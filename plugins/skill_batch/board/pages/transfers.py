@@ -1,0 +1,137 @@
+"""入金の照合: the transfers of banks' files that wait for a person, with what they may pay, and the payers that are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Annotated, Any
+
+import psycopg
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from skill_batch.board.access import Rights, RightsDep
+from skill_batch.board.database import BoardDatabase
+from skill_batch.board.patterns import beginning_with
+from skill_batch.board.rendering import render
+from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.billing.receivables.matching import Doubt
+from include.skillreport.billing.receivables.transfer import payer_key
+from include.skillreport.core.catalog import IMPORT_PAYMENTS
+from include.skillreport.operations.import_payments.form import ConfirmedTransfer
+
+router = APIRouter()
+
+_PAGE = 50
+_MOST_LISTED = 20
+
+# The reasons by their value, as in a query parameter.
+DOUBTS = {doubt.value: doubt for doubt in Doubt}
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class OfferedChoice:
+    """What a transfer may pay: ``parts`` are rows of the statement ``transfer_choices``."""
+
+    transfer_id: str
+    parts: Sequence[Row]
+
+    @property
+    def is_payment(self) -> bool:
+        """Whether the choice is that the transfer is a payment that a person has entered."""
+        return bool(self.parts[0]["is_payment"])
+
+    @property
+    def line(self) -> str:
+        """The choice as it is entered in the operation's form."""
+        numbers = tuple(part["number"] for part in self.parts)
+        return ConfirmedTransfer(self.transfer_id, numbers, bool(self.parts[-1]["fee"])).entered()
+
+
+@dataclass(frozen=True)
+class Filters:
+    """The filters of the page; empty values do not filter. ``payer``: the beginning of a tenant's code or name, or of a payer's name."""
+
+    doubt: str = ""
+    payer: str = ""
+    page: int = 1
+
+    def query(self) -> dict[str, Any]:
+        """The filters as parameters of an address."""
+        return {"doubt": self.doubt, "payer": self.payer, "page": self.page}
+
+
+@dataclass(frozen=True)
+class Transfers:
+    """The content of the page. ``choices`` are by transfer; ``sums`` by doubt (None: the next run records these)."""
+
+    filters: Filters
+    sums: Sequence[Row]
+    waiting: Sequence[Row]
+    choices: Mapping[str, Sequence[OfferedChoice]]
+    set_aside: Sequence[Row]
+    payers: Sequence[Row]
+    files: Sequence[Row]
+
+    @property
+    def next_page(self) -> Filters | None:
+        """The filters of the next page."""
+        page = self.filters.page
+        more = self.waiting and self.waiting[0]["hits"] > page * _PAGE
+        return Filters(self.filters.doubt, self.filters.payer, page + 1) if more else None
+
+
+def load_transfers(connection: psycopg.Connection[Any], filters: Filters) -> Transfers:
+    """The page."""
+    skipped = (filters.page - 1) * _PAGE
+    waiting = _SQL.rows(
+        connection, "waiting_transfers", doubt=filters.doubt, most=_PAGE, skipped=skipped
+    )
+    parts = _SQL.rows(
+        connection, "transfer_choices", transfer_ids=[row["transfer_id"] for row in waiting]
+    )
+    choices: dict[str, list[OfferedChoice]] = {}
+    for (transfer_id, _), rows in groupby(parts, key=lambda row: (row["transfer_id"], row["choice"])):
+        choices.setdefault(transfer_id, []).append(OfferedChoice(transfer_id, list(rows)))
+    return Transfers(
+        filters,
+        _SQL.rows(connection, "waiting_sums"),
+        waiting,
+        choices,
+        _SQL.rows(connection, "set_aside_transfers", most=_MOST_LISTED),
+        _SQL.rows(
+            connection,
+            "known_payers",
+            search=beginning_with(filters.payer),
+            key=beginning_with(payer_key(filters.payer)),
+            most=_PAGE,
+        ),
+        _SQL.rows(connection, "bank_files", most=_MOST_LISTED),
+    )
+
+
+def _filters(
+    doubt: Annotated[str, Query(pattern=f"^({'|'.join(DOUBTS)})?$")] = "",
+    payer: Annotated[str, Query(max_length=200)] = "",
+    page: Annotated[int, Query(ge=1, le=10_000)] = 1,
+) -> Filters:
+    return Filters(doubt, payer.strip(), page)
+
+
+@router.get("/transfers")
+def transfers_page(
+    request: Request, rights: RightsDep, filters: Annotated[Filters, Depends(_filters)]
+) -> Response:
+    """The page, only for those who may confirm transfers: a transfer belongs to no tenant yet."""
+    rights.require_start(IMPORT_PAYMENTS.dag_id)
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        page = load_transfers(connection, filters)
+    return render_transfers(request, rights, page)
+
+
+def render_transfers(request: Request, rights: Rights, page: Transfers) -> Response:
+    """The page as HTML."""
+    return render(request, rights, "transfers.html", section="/invoices", page=page, doubts=DOUBTS)
