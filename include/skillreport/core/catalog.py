@@ -56,7 +56,8 @@ class RunSpec:
     ``time_limit`` is the limit of a whole run. ``retries`` is the number of attempts after the first one (the customer's "attempts: 3"
     means one attempt and two retries). ``mapped_task`` is the id of the task that Airflow maps over the tenants, and
     ``mapped_task_name`` its name in the UI. ``per_tenant`` is false for a batch that works on other units than tenants. ``can_wait`` tells
-    operators whether a failure can wait until the morning. ``cron`` is the schedule; empty: people start each run.
+    operators whether a failure can wait until the morning. ``cron`` is the schedule; empty: people start each run. ``steps``
+    are the ids of its own tasks before the mapped task, in order.
     """
 
     id: str
@@ -71,6 +72,7 @@ class RunSpec:
     retries: int = 2
     can_wait: str = "待てます。次の実行が続きをします。"
     cron: str = ""
+    steps: tuple[str, ...] = ()
 
     @property
     def run_severity(self) -> Severity:
@@ -90,13 +92,9 @@ class RunSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSpec(RunSpec):
-    """One batch. Its package is ``include/skillreport/batches/<slug>``.
-
-    ``steps`` are the ids of its own tasks before the mapped task, in order. In the family's DAG it runs after the batch ``after``.
-    """
+    """One batch. Its package is ``include/skillreport/batches/<slug>``. In the family's DAG it runs after the batch ``after``."""
 
     family: BatchFamily
-    steps: tuple[str, ...] = ()
     after: BatchSpec | None = None
 
     @property
@@ -404,6 +402,7 @@ IMPORT_PAYMENTS = OperationSpec(
     name="銀行の入金の取込みと照合",
     batch=TENANT_BILLING,
     cron="30 8 * * *",  # before the reminders of BATCH-019-01 at 9:00
+    steps=("read_files",),
     mapped_task="record_payments",
     mapped_task_name="入金の記録",
     time_limit=timedelta(minutes=30),
