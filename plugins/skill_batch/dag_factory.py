@@ -171,7 +171,8 @@ def _operation_dag(
         with BatchDag(
             dag_id=spec.dag_id,
             dag_display_name=f"{spec.name}（{spec.batch.id}）",
-            description=f"{spec.name}を{'毎日と' if spec.cron else ''}手動で行う。対象は {spec.batch.id} {spec.batch.name}（DAG {spec.batch.dag_id}）の結果",
+            description=f"{spec.name}を{'毎日と' if spec.cron else ''}手動で行う。"
+            f"対象は {spec.batch.id} {spec.batch.name}（DAG {spec.batch.dag_id}）の結果",
             schedule=_timetable(spec),
             tags={"operation", spec.batch.family.slug, spec.batch.id},
             params={**params, "dry_run": _dry_run()},

@@ -58,7 +58,9 @@ def numbers(choice: Choice) -> list[tuple[str, int, int]]:
     ],
     ids=["the oldest", "another one", "all", "one less a fee", "all less a fee"],
 )
-def test_a_sure_amount_of_a_known_payer_needs_no_person(amount: int, paid: list[tuple[str, int, int]]) -> None:
+def test_a_sure_amount_of_a_known_payer_needs_no_person(
+    amount: int, paid: list[tuple[str, int, int]]
+) -> None:
     found = match(transfer(amount), unpaid("1", 11_000), unpaid("2", 5_000))
     assert found.doubt is None
     assert [numbers(choice) for choice in found.choices] == [paid]
@@ -144,7 +146,10 @@ def test_a_payment_that_was_entered_by_hand_is_proposed_as_the_same(payer: str) 
 
 
 def test_one_transfer_may_be_entered_once_for_each_invoice() -> None:
-    entered = [EnteredPayment(each, "A", each, PAID, Decimal(amount)) for each, amount in (("1", 11_000), ("2", 5_000))]
+    entered = [
+        EnteredPayment(each, "A", each, PAID, Decimal(amount))
+        for each, amount in (("1", 11_000), ("2", 5_000))
+    ]
     found = match(transfer(16_000), unpaid("3", 16_000), entered=tuple(entered))
     assert found.doubt is Doubt.ALREADY_ENTERED
     assert [part.payment_id for part in found.choices[0]] == ["1", "2"]
@@ -176,7 +181,9 @@ def test_what_is_sure_settles_its_invoices_exactly(amount: int, open_amounts: li
         assert code != "2"
 
 
-@given(amount=st.integers(1, 60_000), open_amounts=st.lists(st.integers(-5_000, 20_000), min_size=1, max_size=6))
+@given(
+    amount=st.integers(1, 60_000), open_amounts=st.lists(st.integers(-5_000, 20_000), min_size=1, max_size=6)
+)
 def test_the_oldest_invoices_share_the_whole_amount(amount: int, open_amounts: list[int]) -> None:
     invoices = [unpaid(f"{number:02}", each) for number, each in enumerate(open_amounts)]
     parts = oldest_first(Decimal(amount), invoices)

@@ -1,5 +1,7 @@
 """The ageing table as a file, ``accounting/receivables.csv``: one row per tenant and currency with open amounts. UTF-8 with BOM.
 
+The last row has the transfers that are no payment yet, as an amount that is owed back.
+
 Each run that may change an open amount replaces it. 基準日 is the day (Asia/Tokyo) of the run.
 """
 
@@ -16,6 +18,7 @@ from psycopg.rows import dict_row
 
 from include.skillreport.billing.accounting.csv_form import text_cell
 from include.skillreport.billing.accounting.detailed_list import plain_amount
+from include.skillreport.billing.money import YEN
 from include.skillreport.billing.receivables.ageing import Age, OpenInvoice, ageing
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -26,6 +29,8 @@ _STREAM_ROWS = 500
 
 # The first key of the advisory lock, unique among this product's locks.
 _AGEING_LOCK = 180203
+
+_TRANSFERS = "確認待ちの振込"
 
 AGEING_KEY = "accounting/receivables.csv"
 AGEING_COLUMNS = ("基準日", "テナントコード", "取引先", "通貨", *Age, "合計")
@@ -61,3 +66,6 @@ def _open_invoices(platform: psycopg.Connection) -> Iterator[OpenInvoice]:
         _SQL.execute(cursor, "open_invoices")
         for row in cursor:
             yield OpenInvoice(**row)
+    (transfers,) = _SQL.row(platform, "open_transfer_total")
+    if transfers:
+        yield OpenInvoice("", "", _TRANSFERS, YEN, None, -transfers)

@@ -82,7 +82,9 @@ def record_automatic(
     current = [part for part in parts if part.payment_id is None and part.transfer_id not in stale]
     remarks += _record(connection, current, recorder)
     _SQL.execute(connection, "delete_choices", transfer_ids=[part.transfer_id for part in parts])
-    return remarks + [f"振込 {each} は、請求書が変わったため、次の取込みで照合し直します" for each in sorted(stale)]
+    return remarks + [
+        f"振込 {each} は、請求書が変わったため、次の取込みで照合し直します" for each in sorted(stale)
+    ]
 
 
 def record_confirmed(
@@ -107,9 +109,7 @@ def record_confirmed(
     return remarks
 
 
-def _record(
-    connection: psycopg.Connection, parts: Sequence[TransferPart], recorder: Recorder
-) -> list[str]:
+def _record(connection: psycopg.Connection, parts: Sequence[TransferPart], recorder: Recorder) -> list[str]:
     """Record the payments, then the fees that are left; returns remarks."""
     if not parts:
         return []
@@ -147,9 +147,7 @@ def _record(
     return [each.remark for each in recorded if each.remark and each.number not in with_fee]
 
 
-def _cancel(
-    connection: psycopg.Connection, transfer_ids: Sequence[str], recorder: Recorder
-) -> list[str]:
+def _cancel(connection: psycopg.Connection, transfer_ids: Sequence[str], recorder: Recorder) -> list[str]:
     """Take the payments of cancelled transfers back, and the fee that was kept of them."""
     remarks = []
     for row in _payments(connection, transfer_ids):
@@ -166,16 +164,16 @@ def _cancel(
                 today=recorder.today,
             )
         take_back_payment(connection, row, reason, recorder.person, recorder.execution_id)
-        remarks.append(f"銀行が振込 {row['transfer_id']} を取り消したため、請求書 {row['number']} の入金を取り消しました")
+        remarks.append(
+            f"銀行が振込 {row['transfer_id']} を取り消したため、請求書 {row['number']} の入金を取り消しました"
+        )
     return remarks
 
 
 def _link(connection: psycopg.Connection, part: TransferPart) -> None:
     """Give an entered payment its transfer, unless it has it."""
     known = [row["payment_id"] for row in _payments(connection, [part.transfer_id])]
-    linked = _SQL.column(
-        connection, "link_payment", payment_id=part.payment_id, transfer_id=part.transfer_id
-    )
+    linked = _SQL.column(connection, "link_payment", payment_id=part.payment_id, transfer_id=part.transfer_id)
     if not linked and part.payment_id not in known:
         raise BillingError(
             "PAYMENT_TAKEN",

@@ -135,9 +135,7 @@ def match_transfers(platform: psycopg.Connection, *, fee_tolerance: int, today: 
             (EnteredPayment(**row) for row in _SQL.rows(platform, "load_entered_payments", since=since)),
             fee_tolerance,
         )
-        matches = [
-            matcher.match(OpenTransfer(**row)) for row in _SQL.rows(platform, "load_open_transfers")
-        ]
+        matches = [matcher.match(OpenTransfer(**row)) for row in _SQL.rows(platform, "load_open_transfers")]
         doubts |= {match.transfer_id: match.doubt for match in matches if match.doubt}
         _SQL.execute(platform, "delete_all_choices")
         rows = [row for match in matches for row in _rows_of(match)]
@@ -177,9 +175,7 @@ def set_aside(
     platform: psycopg.Connection, transfer_ids: Collection[str], reason: str, person: str
 ) -> list[str]:
     """Leave transfers out that are no customers' payments; returns the ids of those that were open and unused."""
-    return _SQL.column(
-        platform, "set_aside", transfer_ids=list(transfer_ids), reason=reason, person=person
-    )
+    return _SQL.column(platform, "set_aside", transfer_ids=list(transfer_ids), reason=reason, person=person)
 
 
 def reopen(platform: psycopg.Connection, transfer_ids: Collection[str]) -> list[str]:

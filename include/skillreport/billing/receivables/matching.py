@@ -58,7 +58,10 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class OpenTransfer:
-    """A transfer that is no payment yet, or not wholly. ``amount`` is what is left of it. ``was_taken_back``: a payment of it was reversed."""
+    """A transfer that is no payment yet, or not wholly. ``amount`` is what is left of it.
+
+    ``was_taken_back``: a payment of it was reversed.
+    """
 
     transfer_id: str
     booked_on: date
@@ -70,7 +73,10 @@ class OpenTransfer:
 
 @dataclass(frozen=True)
 class Unpaid:
-    """An invoice in yen with an open amount. ``earliest`` is the first day on which it can be paid: its issue, or that of the one it replaces."""
+    """An invoice in yen with an open amount.
+
+    ``earliest`` is the first day on which it can be paid: its issue date, or that of the first invoice that it replaces.
+    """
 
     tenant_id: str
     number: str
@@ -180,7 +186,10 @@ class Matcher:
     def _same(self, transfer: OpenTransfer, tenants: set[str], *, is_known: bool) -> tuple[Choice, ...]:
         """The entered payments that may be this transfer: of a payer that is not known, those of any tenant."""
         return tuple(
-            tuple(Part(each.tenant_id, each.number, each.amount, payment_id=each.payment_id) for each in payments)
+            tuple(
+                Part(each.tenant_id, each.number, each.amount, payment_id=each.payment_id)
+                for each in payments
+            )
             for payments in self._entered.get(transfer.amount, ())
             if abs(payments[0].paid_on - transfer.booked_on) <= _ENTERED_DAYS
             and (payments[0].tenant_id in tenants or not is_known)

@@ -238,3 +238,9 @@ UPDATE batch.bank_transfer
 SET set_aside_reason = null, set_aside_by = null, set_aside_at = null
 WHERE transfer_id = any(%(transfer_ids)s) AND set_aside_at IS NOT null
 RETURNING transfer_id;
+
+-- name: open_transfer_total
+-- Runs across tenants, as batch_platform. The yen of the transfers that are no payment yet.
+SELECT coalesce(sum(CASE WHEN is_cancellation THEN -1 ELSE 1 END * (amount - settled)), 0)
+FROM batch.bank_transfer
+WHERE settled < amount AND cancelled_by IS null AND set_aside_at IS null;

@@ -49,7 +49,6 @@ from include.skillreport.core.execution.batch import (
     Work,
 )
 from include.skillreport.core.execution.digest import Digest
-from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.sharding import Tenant
 from include.skillreport.operations.form import Operation
 from include.skillreport.operations.import_payments import form
@@ -228,9 +227,7 @@ class PaymentImport(TenantBatch):
         return UnitResult(tenant_id, {"transfers": transfers}, len(parts), notes=tuple(remarks))
 
 
-def _change(
-    platform: psycopg.Connection, entered: form.SetAside | form.Reopen, run: Run
-) -> list[str]:
+def _change(platform: psycopg.Connection, entered: form.SetAside | form.Reopen, run: Run) -> list[str]:
     if isinstance(entered, form.SetAside):
         return set_aside(platform, entered.transfer_ids, entered.reason, run.person)
     return reopen(platform, entered.transfer_ids)
@@ -247,7 +244,12 @@ def _require_all(entered: form.SetAside | form.Reopen, changed: Collection[str])
 
 
 def _as_json(part: TransferPart) -> dict[str, Any]:
-    return {**asdict(part), "paid_on": part.paid_on.isoformat(), "amount": str(part.amount), "fee": str(part.fee)}
+    return {
+        **asdict(part),
+        "paid_on": part.paid_on.isoformat(),
+        "amount": str(part.amount),
+        "fee": str(part.fee),
+    }
 
 
 def _from_json(part: dict[str, Any]) -> TransferPart:

@@ -47,7 +47,8 @@ def confirmed_parts(
         missing = set(each.numbers).difference(share.number for share in shares)
         if missing:
             raise ParameterError(
-                f"振込 {each.transfer_id} の {transfer.rest:,f} 円は、請求書 {'、'.join(sorted(missing))} に届きません。番号を減らしてください。"
+                f"振込 {each.transfer_id} の {transfer.rest:,f} 円は、請求書 {'、'.join(sorted(missing))} に届きません。"
+                "番号を減らしてください。"
             )
         for share in shares:
             open_amounts[share.number] -= share.amount
@@ -85,7 +86,9 @@ def _usable(platform: psycopg.Connection, transfer_ids: Sequence[str]) -> dict[s
         transfer = found.get(transfer_id)
         problem = _problem(transfer)
         if problem:
-            raise ParameterError(f"振込 {transfer_id[:40]!r} は{problem}。ボードの「入金の照合」で確かめてください。")
+            raise ParameterError(
+                f"振込 {transfer_id[:40]!r} は{problem}。ボードの「入金の照合」で確かめてください。"
+            )
     return {transfer_id: found[transfer_id] for transfer_id in transfer_ids}
 
 
@@ -124,5 +127,11 @@ def _with_fee(
 
 def _part(transfer: FoundTransfer, part: Part) -> TransferPart:
     return TransferPart(
-        transfer.transfer_id, part.tenant_id, part.number, transfer.booked_on, part.amount, part.fee, part.payment_id
+        transfer.transfer_id,
+        part.tenant_id,
+        part.number,
+        transfer.booked_on,
+        part.amount,
+        part.fee,
+        part.payment_id,
     )

@@ -52,11 +52,13 @@ Confirmed = Annotated[
     ),
 ]
 OnlyOnce = Annotated[
-    bool, Flag("名義を覚えない", "この振込名義を、次からこのテナントの名義として扱いません（代わりに払った会社など）。")
+    bool,
+    Flag(
+        "名義を覚えない",
+        "この振込名義を、次からこのテナントの名義として扱いません（代わりに払った会社など）。",
+    ),
 ]
-Transfers = Annotated[
-    tuple[str, ...], Codes("振込ID", "1 行に 1 件。", example=("T261127-0123456789ab",))
-]
+Transfers = Annotated[tuple[str, ...], Codes("振込ID", "1 行に 1 件。", example=("T261127-0123456789ab",))]
 Reason = Annotated[str, Field("理由", "必須です。記録に残ります。", example="預金利息")]
 Payers = Annotated[
     tuple[str, ...], Codes("名義のID", "1 行に 1 件。", example=("9f0c7d1e-7c1b-4d55-8a5e-3f1d2b6a9c10",))

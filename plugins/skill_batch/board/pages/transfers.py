@@ -86,12 +86,8 @@ class Transfers:
 def load_transfers(connection: psycopg.Connection[Any], filters: Filters) -> Transfers:
     """The page."""
     skipped = (filters.page - 1) * _PAGE
-    waiting = _SQL.rows(
-        connection, "waiting_transfers", doubt=filters.doubt, most=_PAGE, skipped=skipped
-    )
-    parts = _SQL.rows(
-        connection, "transfer_choices", transfer_ids=[row["transfer_id"] for row in waiting]
-    )
+    waiting = _SQL.rows(connection, "waiting_transfers", doubt=filters.doubt, most=_PAGE, skipped=skipped)
+    parts = _SQL.rows(connection, "transfer_choices", transfer_ids=[row["transfer_id"] for row in waiting])
     choices: dict[str, list[OfferedChoice]] = {}
     for (transfer_id, _), rows in groupby(parts, key=lambda row: (row["transfer_id"], row["choice"])):
         choices.setdefault(transfer_id, []).append(OfferedChoice(transfer_id, list(rows)))
