@@ -42,24 +42,19 @@ _LEGAL_FORMS = {
     "チユウ": ("有限責任中間法人", "無限責任中間法人"),
 }
 
-# Each spelling of a legal form, the longest first, with its abbreviation.
-_TOKENS = {
-    spelling: form
-    for spelling, form in sorted(
-        ((spelling, form) for form, spellings in _LEGAL_FORMS.items() for spelling in (form, *spellings)),
-        key=lambda each: -len(each[0]),
-    )
-}
+# Each spelling of a legal form with its abbreviation, the longest first.
+_SPELLINGS = [(each, form) for form, spellings in _LEGAL_FORMS.items() for each in (form, *spellings)]
+_TOKENS = dict(sorted(_SPELLINGS, key=lambda spelling: -len(spelling[0])))
 _FORM = f"({'|'.join(_TOKENS)})"
 _FULL_FORM = f"({'|'.join(each for each in _TOKENS if re.search('会社|法人', each))})"
 # アオバ(カ)チバシテン has the form in the middle. カ.アオバ is a company too.
 _LEGAL_FORM = re.compile(rf"\({_FORM}\)|^{_FORM}\)|\({_FORM}$|{_FULL_FORM}")
 _FORM_WITH_STOP = re.compile(rf"^{_FORM}\.")
 
-# Hiragana as katakana, small and old kana as the large ones, and each dash as a hyphen.
+# Hiragana as katakana, small and old kana as the large ones, each dash as a hyphen, and the backslash, which has the byte of the yen sign.
 _PLAIN_KANA = {code: code + 0x60 for code in range(0x3041, 0x3097)}
 _LARGE_KANA = str.maketrans(
-    "ァィゥェォッャュョヮヵヶヰヱ" + "ー‐‑‒–—―─−", "アイウエオツヤユヨワカケイエ" + "-" * 9
+    "ァィゥェォッャュョヮヵヶヰヱ" + "ー‐‑‒–—―─−" + "\\", "アイウエオツヤユヨワカケイエ" + "-" * 9 + "¥"
 )
 
 # The half-width form of each katakana. NFKC makes the full-width one of it.
@@ -91,10 +86,14 @@ class Transfer:
 
 @dataclass(frozen=True)
 class BankFile:
-    """A bank's file that was read. ``form`` names its format: ``zengin``, or the name of one of ``payment_formats``."""
+    """A bank's file that was read. ``form`` names its format: ``zengin``, or the name of one of ``payment_formats``.
+
+    ``skipped`` is the number of other rows of a CSV file, for example of withdrawals.
+    """
 
     form: str
     transfers: tuple[Transfer, ...]
+    skipped: int = 0
 
 
 def identified(transfers: Iterable[Transfer]) -> list[tuple[str, Transfer]]:
