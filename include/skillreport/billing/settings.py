@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -10,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from include.skillreport.core.setting_types import (
     MOST,
+    BankAccount,
     Count,
     Days,
     FirstOfMonth,
@@ -132,6 +134,55 @@ def _ascending(value: tuple[int, ...]) -> tuple[int, ...]:
     return value
 
 
+_COLUMN_NUMBER = re.compile("[1-9][0-9]{0,2}")
+
+
+def _one_or_three(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(value) not in (1, 3):
+        raise ValueError("日付の列を 1 つ、または年・月・日の列を 3 つ書いてください")
+    return value
+
+
+class PaymentFormatSettings(Part):
+    """A bank's CSV file with the movements of accounts. Columns have the names of its header, or without one their numbers from "1".
+
+    A file has the format if all these columns are in its header, and its name matches ``files`` (``smbc-*.csv``). ``day`` is a column, or
+    those of year, month and day; with ``calendar: japanese`` it is YYMMDD of 令和. ``account`` is the account of all rows, otherwise
+    ``account_columns`` are those of bank, branch, kind (1, 2, 4 or 普通, 当座, 貯蓄) and number.
+
+    A row is a transfer if each column of ``receipts`` has one of the values, and the payer begins with ``payer_prefix`` and a blank. It is
+    the cancellation of one if the columns of ``cancellations`` have such values.
+    """
+
+    files: str = "*"
+    lines_before: Annotated[int, Range(0, 100)] = 0
+    header: Flag = True
+    calendar: Literal["western", "japanese"] = "western"
+    day: Annotated[tuple[str, ...], AfterValidator(_one_or_three)]
+    amount: str
+    payer: str
+    payer_prefix: str = ""
+    payer_code: str = ""
+    reference: str = ""
+    details: tuple[str, ...] = ()
+    account: BankAccount | None = None
+    account_columns: tuple[str, str, str, str] | None = None
+    receipts: dict[str, tuple[str, ...]]
+    cancellations: dict[str, tuple[str, ...]] = {}
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """All columns that are read."""
+        named = {*self.day, self.amount, self.payer, self.payer_code, self.reference, *self.details}
+        return frozenset(named | {*(self.account_columns or ()), *self.receipts, *self.cancellations}) - {""}
+
+    @model_validator(mode="after")
+    def _numbers_of_columns_need_a_name(self) -> Self:
+        if not self.header and (self.files == "*" or not all(map(_COLUMN_NUMBER.fullmatch, self.columns))):
+            raise ValueError('header: false には、files と、列の番号（"1" から）が必要です')
+        return self
+
+
 TaxCategoryName = Literal["standard", "reduced", "exempt", "not_taxable", "export", "out_of_scope"]
 
 
@@ -141,7 +192,8 @@ class BillingSettings(Section):
     ``due_months``, ``due_least_days``, ``due_day``, ``letters_on`` and ``review_days`` are explained in ``receivables.due_dates``.
     ``first_month`` (its first day) is the first month that is billed; without it no month is billed. ``invoice_link`` is the web address of
     a document with ``{number}`` and ``{tenant_code}``; ``pdf_delivery: link`` needs it. ``payment_source`` says where payments are
-    recorded; with ``none`` the batch sends no reminder. ``reminder_days`` are the reminders' days after the due date. ``fee_tolerance`` is
+    recorded; with ``none`` the batch sends no reminder. Transfers in a bank's file are to ``own_accounts`` (``0001-001-1-1234567``), and
+    ``payment_formats`` describes the CSV files. ``reminder_days`` are the reminders' days after the due date. ``fee_tolerance`` is
     in yen: if a payment has left at most this, it may be the bank's fee, and no reminder is sent.
     """
 
@@ -167,6 +219,8 @@ class BillingSettings(Section):
     attachment_megabytes: Annotated[Decimal, Range(0, 100, above=True)]
     invoice_link: str
     payment_source: Literal["none", "operations", "host"]
+    own_accounts: tuple[BankAccount, ...]
+    payment_formats: dict[str, PaymentFormatSettings]
     fee_tolerance: Annotated[int, Range(0, 9_999)]
     reminder_days: Annotated[tuple[Annotated[int, Range(1, 365)], ...], AfterValidator(_ascending)]
     accounting: AccountingSettings

@@ -132,6 +132,9 @@ Colour = Annotated[str, _matching("#[0-9A-Fa-f]{6}", "#1f3a5f の形")]
 EmailAddress = Annotated[
     str, Field(max_length=254), _matching(r"[^@\s,<>]+@[^@\s,<>]+\.[^@\s,<>]+", "メールアドレス")
 ]
+BankAccount = Annotated[
+    str, _matching("[0-9]{4}-[0-9]{3}-[124]-[0-9]{7}", "0001-001-1-1234567（銀行-支店-種目-口座番号）の形")
+]
 
 
 def _listed(value: object) -> object:

@@ -7,17 +7,13 @@ An amount may have commas, and in yen a yen sign or 円. Full-width digits count
 
 from __future__ import annotations
 
-import codecs
-import csv
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
-from io import StringIO
 
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.money import YEN, entered_number
+from include.skillreport.billing.receivables.file_cells import Problem, csv_rows, day_in, refusal, yen_in
 from include.skillreport.billing.receivables.payment import Payable, Payment, require_acceptable, require_same
 from include.skillreport.core.database import has_control_characters
 from include.skillreport.core.entered import plain
@@ -37,14 +33,6 @@ _COLUMN_OF = {
     "REFERENCE_TAKEN": "参照番号",
 }
 
-# A message names this many problems and counts the others.
-_LISTED = 10
-
-_DAY = re.compile(r"([0-9]{4})[-/年]([0-9]{1,2})[-/月]([0-9]{1,2})日?")
-
-# A yen sign before the amount. In Shift_JIS, it is the byte of the backslash.
-_YEN_SIGN = re.compile(r"^[¥\\] ?| ?円$")
-
 
 @dataclass(frozen=True)
 class FileRow:
@@ -54,55 +42,35 @@ class FileRow:
     payment: Payment
 
 
-@dataclass(frozen=True)
-class _Problem:
-    line: int
-    column: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.line} 行目「{self.column}」: {self.text}"
-
-
 def parse_payments(content: bytes, name: str) -> list[FileRow]:
     """The payments of the file ``name``, in order. Empty lines are skipped.
 
     :raises ParameterError: names all lines and columns that cannot be read.
     """
-    text = _text(content, name)
-    delimiter = "\t" if "\t" in text.partition("\n")[0] else ","
-    reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    file = f"入金ファイル '{name}'"
+    table = csv_rows(content, file)
     rows: list[FileRow] = []
-    problems: list[_Problem] = []
+    problems: list[Problem] = []
     seen: dict[tuple[str, str], int] = {}
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        if tuple(header) != PAYMENT_COLUMNS:
-            raise ParameterError(
-                f"入金ファイル '{name}' の 1 行目が {','.join(header)!r} です。{','.join(PAYMENT_COLUMNS)} にしてください。"
-            )
-        for cells in reader:
-            if not any(cell.strip() for cell in cells):
-                continue
-            row = _row(reader.line_num, [cell.strip() for cell in cells], problems)
-            if row is None:
-                continue
-            key = (row.payment.number, row.payment.reference)
-            if key in seen:
-                text = f"請求書 {key[0]} の '{key[1]}' は {seen[key]} 行目にもあります。入金ごとに別の参照番号にしてください"
-                problems.append(_Problem(row.line, "参照番号", text))
-            seen[key] = row.line
-            rows.append(row)
-    except csv.Error as error:
+    _, header = next(table, (1, []))
+    if tuple(header) != PAYMENT_COLUMNS:
         raise ParameterError(
-            f"入金ファイル '{name}' の {reader.line_num} 行目を CSV として読めません（{error}）。引用符を直してください。"
-        ) from None
-    if problems:
-        raise _refusal(name, problems)
-    if not rows:
-        raise ParameterError(
-            f"入金ファイル '{name}' に入金の行がありません。2 行目から入金を書いてください。"
+            f"{file} の 1 行目が {','.join(header)!r} です。{','.join(PAYMENT_COLUMNS)} にしてください。"
         )
+    for line, cells in table:
+        row = _row(line, cells, problems) if any(cells) else None
+        if row is None:
+            continue
+        key = (row.payment.number, row.payment.reference)
+        if key in seen:
+            text = f"請求書 {key[0]} の '{key[1]}' は {seen[key]} 行目にもあります。入金ごとに別の参照番号にしてください"
+            problems.append(Problem(row.line, "参照番号", text))
+        seen[key] = row.line
+        rows.append(row)
+    if problems:
+        raise refusal(file, problems)
+    if not rows:
+        raise ParameterError(f"{file} に入金の行がありません。2 行目から入金を書いてください。")
     return rows
 
 
@@ -126,35 +94,23 @@ def require_recordable(
             if known:
                 require_same(payment, known)
         except BillingError as error:
-            problems.append(_Problem(row.line, _COLUMN_OF[error.code], str(error).removesuffix("。")))
+            problems.append(Problem(row.line, _COLUMN_OF[error.code], str(error).removesuffix("。")))
     if problems:
-        raise _refusal(name, problems)
+        raise refusal(f"入金ファイル '{name}'", problems)
 
 
-def _text(content: bytes, name: str) -> str:
-    has_utf16_mark = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    for encoding in ("utf-16",) if has_utf16_mark else ("utf-8-sig", "cp932"):
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise ParameterError(
-        f"入金ファイル '{name}' の文字コードが分かりません。UTF-8、Shift_JIS、UTF-16 のどれかで保存してください。"
-    )
-
-
-def _row(line: int, cells: Sequence[str], problems: list[_Problem]) -> FileRow | None:
+def _row(line: int, cells: Sequence[str], problems: list[Problem]) -> FileRow | None:
     """The row, or None after its problems are added."""
     if len(cells) != len(PAYMENT_COLUMNS):
         problems.append(
-            _Problem(
+            Problem(
                 line, PAYMENT_COLUMNS[0], f"列が {len(cells)} 個です。{len(PAYMENT_COLUMNS)} 個にしてください"
             )
         )
         return None
     empty = [column for column, cell in zip(PAYMENT_COLUMNS, cells, strict=True) if not cell]
     if empty:
-        problems += [_Problem(line, column, "空欄です。値を書いてください") for column in empty]
+        problems += [Problem(line, column, "空欄です。値を書いてください") for column in empty]
         return None
     unreadable = [
         column
@@ -163,44 +119,23 @@ def _row(line: int, cells: Sequence[str], problems: list[_Problem]) -> FileRow |
     ]
     if unreadable:
         problems += [
-            _Problem(line, column, "制御文字か、見えない文字があります。消してください")
+            Problem(line, column, "制御文字か、見えない文字があります。消してください")
             for column in unreadable
         ]
         return None
     number, day, amount, currency, method, reference = map(one_line, cells)
     number, currency = plain(number), plain(currency)
-    paid_on = _day(plain(day))
+    paid_on = day_in(plain(day))
     if paid_on is None:
         problems.append(
-            _Problem(line, "入金日", f"'{day}' は日付ではありません。2026-11-30 のように書いてください")
+            Problem(line, "入金日", f"'{day}' は日付ではありません。2026-11-30 のように書いてください")
         )
-    paid = _amount(plain(amount), currency)
+    paid = yen_in(plain(amount)) if currency == YEN else entered_number(plain(amount))
     if paid is None or paid < 0:
         problems.append(
-            _Problem(line, "金額", f"'{amount}' は金額ではありません。11000 のように書いてください")
+            Problem(line, "金額", f"'{amount}' は金額ではありません。11000 のように書いてください")
         )
         paid = None
     if paid_on is None or paid is None:
         return None
     return FileRow(line, Payment(number, paid_on, paid, currency, method, reference))
-
-
-def _amount(text: str, currency: str) -> Decimal | None:
-    return entered_number(_YEN_SIGN.sub("", text) if currency == YEN else text)
-
-
-def _day(text: str) -> date | None:
-    match = _DAY.fullmatch(text)
-    try:
-        return date(*map(int, match.groups())) if match else None
-    except ValueError:
-        return None
-
-
-def _refusal(name: str, problems: Sequence[_Problem]) -> ParameterError:
-    listed = "。".join(map(str, problems[:_LISTED]))
-    more = len(problems) - _LISTED
-    return ParameterError(
-        f"入金ファイル '{name}' は取り込めません（何も記録していません）。{listed}。"
-        + (f"ほか {more} 件。" if more > 0 else "")
-    )

@@ -2,9 +2,66 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+
+# The abbreviations of legal forms in the kana of transfers (法人略語), and how people write the forms. Sources, read in November 2026:
+# 京葉銀行「カナ入力」 (alpha_dbank/internet/typing.html), and 別表（第5条関係）法人略語 (expydoc.com/doc/7181036).
+_LEGAL_FORMS = {
+    "カ": ("株式会社", "株"),
+    "ユ": ("有限会社", "有"),
+    "メ": ("合名会社", "名"),
+    "シ": ("合資会社", "資"),
+    "ド": ("合同会社", "同"),
+    "ソ": ("相互会社", "相"),
+    "イ": ("社会医療法人", "医療法人社団", "医療法人財団", "医療法人", "医"),
+    "ザイ": ("一般財団法人", "公益財団法人", "財団法人", "一財", "公財", "財"),
+    "シヤ": ("一般社団法人", "公益社団法人", "社団法人", "一社", "公社", "社"),
+    "シユウ": ("宗教法人", "宗"),
+    "ガク": ("学校法人", "学"),
+    "フク": ("社会福祉法人", "福"),
+    "ホゴ": ("更生保護法人",),
+    "トクヒ": ("特定非営利活動法人", "特非"),
+    "チドク": ("地方独立行政法人", "地独"),
+    "ドク": ("独立行政法人", "独"),
+    "ダイ": ("国立大学法人", "公立大学法人", "大"),
+    "ベン": ("弁護士法人", "弁"),
+    "シホウ": ("司法書士法人", "司"),
+    "ギヨ": ("行政書士法人", "行"),
+    "ゼイ": ("税理士法人", "税"),
+    "ロウム": ("社会保険労務士法人", "労"),
+    "ノウ": ("農事組合法人",),
+    "カンリ": ("管理組合法人",),
+    "チユウ": ("有限責任中間法人", "無限責任中間法人"),
+}
+
+# Each spelling of a legal form with its abbreviation, the longest first.
+_SPELLINGS = [(each, form) for form, spellings in _LEGAL_FORMS.items() for each in (form, *spellings)]
+_TOKENS = dict(sorted(_SPELLINGS, key=lambda spelling: -len(spelling[0])))
+_FORM = f"({'|'.join(_TOKENS)})"
+_FULL_FORM = f"({'|'.join(each for each in _TOKENS if re.search('会社|法人', each))})"
+# アオバ(カ)チバシテン has the form in the middle. カ.アオバ is a company too.
+_LEGAL_FORM = re.compile(rf"\({_FORM}\)|^{_FORM}\)|\({_FORM}$|{_FULL_FORM}")
+_FORM_WITH_STOP = re.compile(rf"^{_FORM}\.")
+
+# Hiragana as katakana, small and old kana as the large ones, each dash as a hyphen, and the backslash, which has the byte of the yen sign.
+_PLAIN_KANA = {code: code + 0x60 for code in range(0x3041, 0x3097)}
+_LARGE_KANA = str.maketrans(
+    "ァィゥェォッャュョヮヵヶヰヱ" + "ー‐‑‒–—―─−" + "\\", "アイウエオツヤユヨワカケイエ" + "-" * 9 + "¥"
+)
+
+# The half-width form of each katakana. NFKC makes the full-width one of it.
+_HALF_WIDTH = {ord(unicodedata.normalize("NFKC", chr(code))): code for code in range(0xFF61, 0xFFA0)}
+
+# Banks refuse the middle dot and the full stop and ask for a blank instead (same page of 京葉銀行); people leave out the blank too.
+_DROPPED = re.compile(r"[\s・、。,]+")
 
 
 @dataclass(frozen=True)
@@ -29,7 +86,52 @@ class Transfer:
 
 @dataclass(frozen=True)
 class BankFile:
-    """A bank's file that was read. ``form`` names its format: ``zengin``, or the name of one of ``payment_formats``."""
+    """A bank's file that was read. ``form`` names its format: ``zengin``, or the name of one of ``payment_formats``.
+
+    ``skipped`` is the number of other rows of a CSV file, for example of withdrawals.
+    """
 
     form: str
     transfers: tuple[Transfer, ...]
+    skipped: int = 0
+
+
+def identified(transfers: Iterable[Transfer]) -> list[tuple[str, Transfer]]:
+    """Each transfer with its id: ``T261127-`` (its day) and 12 hexadecimal digits.
+
+    The id is the same in each file that has the transfer: it comes from the account, day, amount, payer (code and key of the name),
+    reference and cancellation, and from the transfer's place among equals of that day in the file. Zeros at the beginning of code and
+    reference do not count, because a spreadsheet removes them. ``details`` and ``line`` do not count.
+    """
+    places = Counter[str]()
+    found = []
+    for transfer in transfers:
+        identity = json.dumps(
+            [
+                transfer.account,
+                transfer.booked_on.isoformat(),
+                int(transfer.amount),
+                transfer.payer_code.lstrip("0"),
+                payer_key(transfer.payer_name),
+                transfer.reference.lstrip("0"),
+                transfer.is_cancellation,
+            ]
+        )
+        places[identity] += 1
+        digest = hashlib.sha256(f"{identity}{places[identity]}".encode()).hexdigest()
+        found.append((f"T{transfer.booked_on:%y%m%d}-{digest[:12]}", transfer))
+    return found
+
+
+def payer_key(name: str) -> str:
+    """The name of a payer for comparisons: equal for each spelling that banks and people use for one name.
+
+    It is half-width, upper case, with large kana and the dakuten as own characters, without blanks and dots. The legal form is a token
+    where it stands: カ)アオバ and 株式会社アオバ are ``[ｶ]ｱｵﾊﾞ``, アオバ(カ is ``ｱｵﾊﾞ[ｶ]``, because these are two companies.
+    """
+    # The dakuten that stands alone in full-width kana would become a blank and a combining character.
+    whole = unicodedata.normalize("NFKC", name.replace("゛", "ﾞ").replace("゜", "ﾟ")).upper()
+    kana = _DROPPED.sub("", whole.translate(_PLAIN_KANA).translate(_LARGE_KANA))
+    without_stops = _FORM_WITH_STOP.sub(r"\1)", kana).replace(".", "")
+    tokens = _LEGAL_FORM.sub(lambda found: f"[{_TOKENS[found[found.lastindex or 0]]}]", without_stops)
+    return unicodedata.normalize("NFD", tokens).translate(_HALF_WIDTH)

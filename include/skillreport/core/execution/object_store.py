@@ -7,9 +7,12 @@ import hashlib
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from shutil import copyfileobj, disk_usage
 from tempfile import TemporaryFile, gettempdir
@@ -25,6 +28,16 @@ _FULL_STATUS = 507
 _FULL_CODES = frozenset({"QuotaExceeded", "XMinioAdminBucketQuotaExceeded", "InsufficientStorageSpace"})
 
 _ABANDONED_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is in a folder: a file, or else a folder, a link or a device. ``modified`` is in UTC; a folder of an object store has none."""
+
+    name: str
+    is_file: bool
+    size: int
+    modified: datetime | None
 
 
 class NoSpaceError(BatchError):
@@ -111,6 +124,15 @@ class ObjectStore:
         folder = self._now(key)
         return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
+    def entries(self, key: str) -> list[Entry]:
+        """What is in the folder, sorted by name; empty if there is no such folder."""
+        found = []
+        for name in self.names(key):
+            with suppress(FileNotFoundError):  # somebody has just moved it
+                path = self._path(key) / name
+                found.append(_local_entry(path) if self._is_folder else _object_entry(path))
+        return found
+
     def delete(self, key: str) -> None:
         """Delete the file, or the folder with its content. A missing file is no error."""
         path = self._now(key)
@@ -159,6 +181,19 @@ def tenant_folder(tenant_id: str) -> str:
     """A unique folder name for any tenant id; readable for ordinary ids."""
     readable = re.sub("[^A-Za-z0-9_-]", "_", tenant_id)[:40]
     return f"{readable}-{hashlib.sha256(tenant_id.encode()).hexdigest()[:16]}"
+
+
+def _local_entry(path: Path) -> Entry:
+    found = Path(getattr(path, "path", path)).lstat()
+    modified = datetime.fromtimestamp(found.st_mtime, UTC)
+    return Entry(path.name, stat.S_ISREG(found.st_mode), found.st_size, modified)
+
+
+def _object_entry(path: Path) -> Entry:
+    files, key = _filesystem(path), _key(path)
+    found = files.info(key)
+    is_file = found["type"] == "file"
+    return Entry(path.name, is_file, found["size"] or 0, files.modified(key) if is_file else None)
 
 
 @contextmanager

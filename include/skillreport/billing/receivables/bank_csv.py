@@ -1,0 +1,189 @@
+"""Read a bank's CSV file of an account's movements by one of the described formats. Pure: bytes in, transfers out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from itertools import islice
+
+from include.skillreport.billing.receivables.file_cells import (
+    Problem,
+    csv_rows,
+    day_in,
+    refusal,
+    reiwa_day_in,
+    yen_in,
+)
+from include.skillreport.billing.receivables.payment_file import PAYMENT_COLUMNS
+from include.skillreport.billing.receivables.transfer import BankFile, Transfer
+from include.skillreport.billing.settings import PaymentFormatSettings
+from include.skillreport.core.database import has_control_characters
+from include.skillreport.core.entered import plain
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.digest import one_line
+
+_MOST_ROWS = 100_000
+
+_KINDS = {"普通": "1", "当座": "2", "貯蓄": "4"}
+_ACCOUNT = re.compile("[0-9]{4}-[0-9]{3}-[124]-[0-9]{7}")
+_EIGHT_DIGITS = re.compile("([0-9]{4})([0-9]{2})([0-9]{2})")
+
+
+def parse_bank_csv(content: bytes, name: str, formats: Mapping[str, PaymentFormatSettings]) -> BankFile:
+    """The transfers of the file ``name``, in order; ``line`` is the last line of the row. Other rows are counted.
+
+    :raises ParameterError: no format or several match, or names all lines and columns that cannot be read.
+    """
+    file = f"銀行のファイル '{name}'"
+    table = list(islice(csv_rows(content, file), _MOST_ROWS + 1))
+    if len(table) > _MOST_ROWS:
+        raise ParameterError(f"{file} は {_MOST_ROWS:,} 行を超えています。期間を分けて取得してください。")
+    if table and tuple(table[0][1]) == PAYMENT_COLUMNS:
+        raise ParameterError(
+            f"{file} は請求書番号のある入金ファイルです。DAG operate_invoices の操作「入金ファイルの取込み」で取り込んでください。"
+        )
+    form = _format(table, name, formats, file)
+    reader = _Reader(formats[form], table, f"billing.payment_formats.{form}", file)
+    transfers, skipped = reader.transfers()
+    return BankFile(form, tuple(transfers), skipped)
+
+
+def _format(
+    table: Sequence[tuple[int, list[str]]], name: str, formats: Mapping[str, PaymentFormatSettings], file: str
+) -> str:
+    """The name of the file's format."""
+    matching = [
+        key
+        for key, form in formats.items()
+        if fnmatchcase(name.lower(), form.files.lower())
+        and (not form.header or all(_header(form, table).count(column) == 1 for column in form.columns))
+    ]
+    if not matching:
+        raise ParameterError(
+            f"{file} の形式が分かりません。全銀の振込入金通知か、設定 billing.payment_formats にある形式"
+            f"（{'、'.join(formats)}）の CSV を置いてください。ほかの形式は設定に加えてください。"
+        )
+    if len(matching) > 1:
+        raise ParameterError(
+            f"{file} は、設定 billing.payment_formats の複数の形式（{'、'.join(matching)}）に合います。files でファイル名を分けてください。"
+        )
+    return matching[0]
+
+
+def _header(form: PaymentFormatSettings, table: Sequence[tuple[int, list[str]]]) -> list[str]:
+    return table[form.lines_before][1] if len(table) > form.lines_before else []
+
+
+class _Reader:
+    """Reads the rows of a file that has the format."""
+
+    def __init__(
+        self, form: PaymentFormatSettings, table: Sequence[tuple[int, list[str]]], setting: str, file: str
+    ) -> None:
+        if not (form.account or form.account_columns):
+            raise ParameterError(
+                f"{file} には口座がありません。設定 {setting}.account に、このファイルの口座を書いてください。"
+            )
+        self._form, self._file = form, file
+        header = _header(form, table) if form.header else []
+        self._width = len(header)
+        self._places = {
+            column: header.index(column) if form.header else int(column) - 1 for column in form.columns
+        }
+        self._rows = table[form.lines_before + form.header :]
+        self._problems: list[Problem] = []
+
+    def transfers(self) -> tuple[list[Transfer], int]:
+        """The transfers, and the number of other rows. :raises ParameterError: names all problems."""
+        found, skipped = [], 0
+        for line, cells in self._rows:
+            if not any(cells):
+                continue
+            if self._width and len(cells) != self._width:
+                text = f"列が {len(cells)} 個です（{self._width} 個のはずです）。銀行から取得し直してください"
+                self._problems.append(Problem(line, "列", text))
+                continue
+            row = {
+                column: cells[place] if place < len(cells) else "" for column, place in self._places.items()
+            }
+            payer = self._payer(row)
+            if payer is None:
+                skipped += 1
+            elif transfer := self._transfer(line, row, payer):
+                found.append(transfer)
+        if self._problems:
+            raise refusal(self._file, self._problems)
+        return found, skipped
+
+    def _payer(self, row: Mapping[str, str]) -> str | None:
+        """The payer's name, None if the row is no transfer."""
+        form = self._form
+        if not (_has(row, form.receipts) or self._is_cancellation(row)):
+            return None
+        if not form.payer_prefix:
+            return row[form.payer]
+        match = re.fullmatch(rf"{re.escape(form.payer_prefix)}(?:\s+(.*))?", row[form.payer])
+        return match[1] or "" if match else None
+
+    def _is_cancellation(self, row: Mapping[str, str]) -> bool:
+        return bool(self._form.cancellations) and _has(row, self._form.cancellations)
+
+    def _transfer(self, line: int, row: Mapping[str, str], payer: str) -> Transfer | None:
+        """The row's transfer, or None after its problems are added."""
+        form = self._form
+        before = len(self._problems)
+        for column, cell in row.items():
+            if has_control_characters(one_line(cell)):
+                self._refuse(line, column, "制御文字か、見えない文字があります。銀行から取得し直してください")
+        day = self._day(line, row)
+        amount = yen_in(plain(row[form.amount]))
+        if amount is None or amount <= 0 or amount % 1:
+            self._refuse(line, form.amount, f"'{row[form.amount]}' は円の金額ではありません。銀行から取得し直してください")
+        account = form.account or self._account(line, row)
+        if day is None or amount is None or len(self._problems) > before:
+            return None
+        return Transfer(
+            account,
+            day,
+            Decimal(int(amount)),
+            one_line(payer),
+            payer_code=_unless_zero(row.get(form.payer_code, "")),
+            reference=_unless_zero(row.get(form.reference, "")),
+            details="、".join(one_line(row[each]) for each in form.details if row[each]),
+            is_cancellation=self._is_cancellation(row),
+            line=line,
+        )
+
+    def _day(self, line: int, row: Mapping[str, str]) -> date | None:
+        text = plain("/".join(row[column] for column in self._form.day))
+        if self._form.calendar == "japanese":
+            day = reiwa_day_in(text.rjust(6, "0"))  # a spreadsheet removes the first zero
+        else:
+            day = day_in(_EIGHT_DIGITS.sub(r"\1/\2/\3", text))
+        if day is None:
+            self._refuse(line, self._form.day[0], f"'{text}' は日付ではありません。銀行から取得し直してください")
+        return day
+
+    def _account(self, line: int, row: Mapping[str, str]) -> str:
+        assert self._form.account_columns is not None
+        bank, branch, kind, number = (plain(row[column]) for column in self._form.account_columns)
+        kind = _KINDS.get(kind.removesuffix("預金"), kind)
+        account = f"{bank:0>4}-{branch:0>3}-{kind}-{number.lstrip('0'):0>7}"
+        if not _ACCOUNT.fullmatch(account):
+            self._refuse(line, self._form.account_columns[-1], f"'{account}' は口座ではありません。設定 account_columns を確認してください")
+        return account
+
+    def _refuse(self, line: int, column: str, text: str) -> None:
+        self._problems.append(Problem(line, column, text))
+
+
+def _has(row: Mapping[str, str], wanted: Mapping[str, Sequence[str]]) -> bool:
+    """Whether each of these columns has one of its values."""
+    return all(plain(row[column]) in values for column, values in wanted.items())
+
+
+def _unless_zero(text: str) -> str:
+    return text if text.strip("0") else ""
