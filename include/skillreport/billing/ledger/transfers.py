@@ -70,9 +70,9 @@ class MatchReport:
         return sum(self.doubts.values())
 
 
-def is_stored(platform: psycopg.Connection, sha256: str) -> bool:
-    """Whether a file with this content is stored."""
-    return bool(_SQL.rows(platform, "find_bank_file", sha256=sha256))
+def stored_on(platform: psycopg.Connection, sha256: str) -> date | None:
+    """The day (Asia/Tokyo) on which a file with this content was stored; None: there is none."""
+    return next(iter(_SQL.column(platform, "find_bank_file", sha256=sha256)), None)
 
 
 def store_file(
@@ -81,10 +81,14 @@ def store_file(
     sha256: str,
     file: BankFile,
     *,
+    run_on: date,
     entered_by: str,
     execution_id: str,
 ) -> int:
-    """Store a file and its transfers in one transaction; returns the number of transfers that no earlier file has."""
+    """Store a file and its transfers in one transaction; returns the number of transfers that no earlier file has.
+
+    ``run_on`` is the day of the run (Asia/Tokyo).
+    """
     transfers = identified(file.transfers)
     days = [transfer.booked_on for _, transfer in transfers]
     total = sum((-each.amount if each.is_cancellation else each.amount for _, each in transfers), Decimal(0))
@@ -100,6 +104,7 @@ def store_file(
             first_day=min(days, default=None),
             last_day=max(days, default=None),
             total=total,
+            run_on=run_on,
             imported_by=entered_by,
             execution_id=execution_id,
         )

@@ -4,15 +4,15 @@ SELECT pg_advisory_xact_lock(%(lock)s, 0);
 
 -- name: find_bank_file
 -- Runs across tenants, as batch_platform.
-SELECT sha256, name, imported_at FROM batch.bank_file
+SELECT run_on FROM batch.bank_file
 WHERE sha256 = %(sha256)s;
 
 -- name: insert_bank_file
 INSERT INTO batch.bank_file (
-    sha256, name, form, transfers, new_transfers, first_day, last_day, total, imported_by, execution_id
+    sha256, name, form, transfers, new_transfers, first_day, last_day, total, run_on, imported_by, execution_id
 )
 VALUES (
-    %(sha256)s, %(name)s, %(form)s, %(transfers)s, 0, %(first_day)s, %(last_day)s, %(total)s, %(imported_by)s, %(execution_id)s
+    %(sha256)s, %(name)s, %(form)s, %(transfers)s, 0, %(first_day)s, %(last_day)s, %(total)s, %(run_on)s, %(imported_by)s, %(execution_id)s
 );
 
 -- name: insert_transfers

@@ -25,12 +25,12 @@ from include.skillreport.billing.ledger.transfer_payments import (
 from include.skillreport.billing.ledger.transfers import (
     MatchReport,
     forget_payers,
-    is_stored,
     match_transfers,
     remember_payers,
     reopen,
     set_aside,
     store_file,
+    stored_on,
     tenants_to_pay,
     waiting_transfers,
 )
@@ -197,16 +197,23 @@ class PaymentImport(TenantBatch):
         run, store = work.run, work.files
         content = bank_inbox.read(store, name)
         sha256 = hashlib.sha256(content).hexdigest()
-        if is_stored(work.connection, sha256):
+        day = stored_on(work.connection, sha256)
+        if day:
             result.known_files += 1
         else:
             file = read_bank_file(content, name, self._billing.terms.settings, run.run_date)
             result.transfers += store_file(
-                work.connection, name, sha256, file, entered_by=run.person, execution_id=run.execution_id
+                work.connection,
+                name,
+                sha256,
+                file,
+                run_on=run.run_date,
+                entered_by=run.person,
+                execution_id=run.execution_id,
             )
             result.files += 1
         if not run.dry_run:
-            bank_inbox.keep(store, name, content, sha256, run.run_date)
+            bank_inbox.keep(store, name, content, sha256, day or run.run_date)
 
     def _match(self, platform: psycopg.Connection, run: Run) -> MatchReport:
         tolerance = self._billing.terms.settings.fee_tolerance

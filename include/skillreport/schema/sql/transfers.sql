@@ -9,6 +9,7 @@ CREATE TABLE batch.bank_file (
     first_day date,
     last_day date,
     total numeric NOT NULL,
+    run_on date NOT NULL,
     imported_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     imported_by text NOT NULL,
     execution_id text NOT NULL
@@ -18,6 +19,7 @@ CREATE POLICY board ON batch.bank_file FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.bank_file IS 'The imported files of banks. The originals are in the object store, below bank-files/imported/.';
 COMMENT ON COLUMN batch.bank_file.form IS 'zengin, or the name of one of the setting billing.payment_formats';
 COMMENT ON COLUMN batch.bank_file.new_transfers IS 'The transfers that no earlier file has';
+COMMENT ON COLUMN batch.bank_file.run_on IS 'The day of the run (Asia/Tokyo); the original is kept below its month';
 COMMENT ON COLUMN batch.bank_file.total IS 'Yen, without what the bank has cancelled';
 
 CREATE TABLE batch.bank_transfer (

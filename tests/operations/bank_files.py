@@ -1,0 +1,110 @@
+"""Runs of the operation ``import_payments`` on 10 December 2026, and the bank's files in its folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+
+from include.skillreport.core.catalog import IMPORT_PAYMENTS
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.billing.receivables.transfer import Transfer
+from include.skillreport.operations.import_payments import create_batch
+from local_stack.batch_runs import LOCAL, run_batch
+from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
+from tests.conftest import Database
+
+TODAY = date(2026, 12, 10)
+PAID_ON = date(2026, 11, 27)
+
+
+def transfer(amount: int, payer: str = "ｶ)ｱｵﾊﾞ", **values: Any) -> Transfer:
+    """A transfer of yen on 27 November."""
+    given = {"account": OWN_ACCOUNT, "booked_on": PAID_ON, "reference": "1"} | values
+    return Transfer(amount=Decimal(amount), payer_name=payer, **given)
+
+
+def put(store: ObjectStore, *transfers: Transfer, name: str = "20261127.txt", content: bytes = b"") -> None:
+    """Put a file into the folder, as if it had been there for two minutes."""
+    key = f"bank-files/incoming/{name}"
+    store.write(key, content or zengin_file(transfers))
+    before = time.time() - 120
+    os.utime(store.location(key), (before, before))
+
+
+def run(
+    database: Database,
+    store: ObjectStore,
+    operation: str = "import",
+    *,
+    on: date = TODAY,
+    values: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> RunResult:
+    """One whole run on a day at 8:30."""
+    at = datetime(on.year, on.month, on.day, 8, 30, tzinfo=JAPAN)
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        return run_batch(
+            platform,
+            connection,
+            IMPORT_PAYMENTS,
+            create_batch(LOCAL),
+            on,
+            store=store,
+            parameters={"operation": operation, **(values or {})},
+            run_at=at,
+            **options,
+        )
+
+
+def confirm(database: Database, store: ObjectStore, *lines: str, **options: Any) -> RunResult:
+    """A confirmation of transfers by a person."""
+    values = {"transfers": list(lines), **options.pop("values", {})}
+    return run(database, store, "confirm", values=values, **({"triggered_by": "keiri"} | options))
+
+
+def payments(host: psycopg.Connection) -> list[tuple[str, str, Decimal, str, str | None]]:
+    """The live payments: tenant, invoice, amount, source and transfer."""
+    return host.execute(
+        """
+        SELECT payment.tenant_id, invoice.number, payment.amount, payment.source, payment.transfer_id
+        FROM batch.payment JOIN batch.invoice USING (invoice_id)
+        WHERE payment.reversed_at IS null
+        ORDER BY payment.tenant_id, invoice.number, payment.entered_at
+        """
+    ).fetchall()
+
+
+def waiting(host: psycopg.Connection) -> dict[str, str]:
+    """The doubts of the open transfers, by id."""
+    return dict(
+        host.execute(
+            """
+            SELECT transfer_id, doubt FROM batch.bank_transfer
+            WHERE settled < amount AND cancelled_by IS null AND set_aside_at IS null
+            """
+        ).fetchall()
+    )
+
+
+def remark(host: psycopg.Connection, result: RunResult) -> dict[str, Any]:
+    """The figures of the step that reads the files."""
+    row = host.execute(
+        "SELECT details || jsonb_build_object('problem', problem) FROM batch.run_remark WHERE execution_id = %s",
+        [result.execution_id],
+    ).fetchone()
+    assert row is not None
+    return dict(row[0])
+
+
+def open_amounts(host: psycopg.Connection, numbers: Sequence[str] = ()) -> dict[str, Decimal]:
+    """The open amounts of invoices by number."""
+    rows = host.execute("SELECT number, open_amount FROM batch.invoice WHERE number IS NOT null").fetchall()
+    return {number: amount for number, amount in rows if not numbers or number in numbers}

@@ -1,0 +1,420 @@
+"""The bank's files become payments: nothing twice, nothing by guessing, and what a person decides."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.batch import NotDueError
+from include.skillreport.core.execution.object_store import ObjectStore
+from tests.batches.tenant_management.billing_rows import (
+    customer,
+    everything_written,
+    host_billing,
+    invoices,
+    operate,
+    outcomes,
+    run_billing,
+)
+from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
+from tests.conftest import Database
+from tests.operations import payment_rows
+from tests.operations.bank_files import (
+    PAID_ON,
+    TODAY,
+    confirm,
+    open_amounts,
+    payments,
+    put,
+    remark,
+    run,
+    transfer,
+    waiting,
+)
+from tests.own_settings import change_billing
+
+A1, B1, C1 = "INV-2026-10-001", "INV-2026-10-002", "INV-2026-10-003"
+AOBA, MIDORI = "ｶ)ｱｵﾊﾞ", "ﾕ)ﾐﾄﾞﾘ"
+
+
+@pytest.fixture(autouse=True)
+def billed(
+    database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """October of A, B and C, ¥11,000 each, with the numbers 001, 002 and 003."""
+    change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
+    for tenant_id in ("A", "B", "C"):
+        customer(host, tenant_id)
+    run_billing(database)
+
+
+def know(host: psycopg.Connection, tenant_id: str, key: str = "[ｶ]ｱｵﾊﾞ", code: str = "") -> None:
+    """The payer of a tenant, as a person has confirmed it before."""
+    host.execute(
+        """
+        INSERT INTO batch.payer (tenant_id, payer_key, payer_code, payer_name, confirmed_by, execution_id)
+        VALUES (%s, %s, %s, %s, 'keiri', 'earlier')
+        """,
+        [tenant_id, key, code, key],
+    )
+
+
+def only(host: psycopg.Connection) -> str:
+    """The id of the only open transfer."""
+    (transfer_id,) = waiting(host)
+    return transfer_id
+
+
+def test_a_transfer_of_a_known_payer_is_a_payment(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    put(store, transfer(11_000))
+
+    result = run(database, store)
+
+    assert result.status == "completed"
+    ((tenant_id, number, amount, source, transfer_id),) = payments(host)
+    assert (tenant_id, number, amount, source) == ("A", A1, 11_000, "bank")
+    assert transfer_id is not None
+    assert transfer_id.startswith("T261127-")
+    assert open_amounts(host, [A1]) == {A1: 0}
+    billing = host_billing(host, invoices(host)[0]["invoice_id"])
+    assert (billing["billing_status"], billing["payment_method"]) == ("PAID", "銀行振込")
+    assert remark(host, result)["automatic"] == 1
+    assert store.names("bank-files/incoming") == []
+    (kept,) = store.names("bank-files/imported/2026-12")
+    assert kept.endswith("-20261127.txt")
+
+
+def test_the_same_file_and_overlapping_files_count_once(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    put(store, transfer(11_000), transfer(500, "ｼﾗﾅｲ"))
+    run(database, store)
+    before = payments(host), waiting(host), everything_written(host)
+    put(store, transfer(11_000), transfer(500, "ｼﾗﾅｲ"), name="again.txt")
+    put(store, transfer(11_000), transfer(700, "ｼﾗﾅｲ", reference="2"), name="longer.txt")
+
+    result = run(database, store)
+
+    assert payments(host) == before[0]
+    assert everything_written(host)["HIS_TenantBilling"] == before[2]["HIS_TenantBilling"]
+    assert len(waiting(host)) == 2
+    figures = remark(host, result)
+    assert (figures["files"], figures["knownFiles"], figures["newTransfers"]) == (1, 1, 1)
+    assert store.names("bank-files/incoming") == []
+
+
+def test_a_fee_is_booked_with_its_payment(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    put(store, transfer(10_340))
+
+    run(database, store)
+
+    assert open_amounts(host, [A1]) == {A1: 0}
+    assert host.execute("SELECT kind, accrued_on, amount FROM batch.adjustment").fetchall() == [
+        ("fee", PAID_ON, Decimal(660))
+    ]
+
+
+def test_a_confirmed_payer_is_remembered_and_can_be_forgotten(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    put(store, transfer(5_000))
+    run(database, store)
+    assert list(waiting(host).values()) == ["unknown_payer"]
+    assert payments(host) == []
+
+    result = confirm(database, store, f"{only(host)}={A1}")
+
+    assert result.status == "completed"
+    assert [row[:3] for row in payments(host)] == [("A", A1, 5_000)]
+    assert outcomes(host, result)["A"]["notes"] == [f"請求書 {A1} は一部入金です。残り 6,000 JPY"]
+    put(store, transfer(6_000, "株式会社アオバ"), name="2.txt")
+    run(database, store)
+    assert open_amounts(host, [A1]) == {A1: 0}
+
+    payer = host.execute("SELECT payer_id, confirmed_by FROM batch.payer").fetchall()
+    assert [confirmed_by for _, confirmed_by in payer] == ["keiri"]
+    run(database, store, "forget_payers", values={"payers": [str(payer[0][0])]})
+    put(store, transfer(6_000, reference="9"), name="3.txt")
+    run(database, store)
+    assert list(waiting(host).values()) == ["unknown_payer"]
+
+
+def test_a_payer_that_paid_only_once_is_not_remembered(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    put(store, transfer(11_000))
+    run(database, store)
+    confirm(database, store, f"{only(host)}={A1}", values={"only_once": True})
+    assert host.execute("SELECT count(*) FROM batch.payer").fetchall() == [(0,)]
+    assert open_amounts(host, [A1]) == {A1: 0}
+
+
+def test_one_transfer_may_pay_invoices_of_two_tenants(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    put(store, transfer(21_500))
+    run(database, store)
+    result = confirm(database, store, f"{only(host)}={A1},{B1},手数料")
+    assert result.status == "completed"
+    assert [row[:3] for row in payments(host)] == [("A", A1, 11_000), ("B", B1, 10_500)]
+    assert open_amounts(host, [A1, B1]) == {A1: 0, B1: 0}
+    # The payer belongs to both now, so the next transfer is for a person.
+    put(store, transfer(11_000, reference="2"), name="2.txt")
+    run(database, store)
+    assert list(waiting(host).values()) == ["several_tenants"]
+
+
+def test_two_transfers_may_pay_one_invoice(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    put(store, transfer(6_000), transfer(5_000, reference="2"))
+    run(database, store)
+    lines = [f"{transfer_id}={A1}" for transfer_id in waiting(host)]
+    confirm(database, store, *lines)
+    assert open_amounts(host, [A1]) == {A1: 0}
+    assert waiting(host) == {}
+
+
+def test_an_overpayment_is_recorded_and_owed_back(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    put(store, transfer(12_000))
+    run(database, store)
+    result = confirm(database, store, f"{only(host)}={A1}")
+    assert open_amounts(host, [A1]) == {A1: -1_000}
+    assert "1,000 JPY の過入金です" in outcomes(host, result)["A"]["notes"][0]
+
+
+def test_a_payment_by_hand_is_the_same_as_its_transfer(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    payment_rows.pay(database)
+    put(store, transfer(11_000))
+    run(database, store)
+    assert list(waiting(host).values()) == ["already_entered"]
+
+    result = run(database, store, "same_payment", values={"transfer_ids": [only(host)]}, triggered_by="keiri")
+
+    assert result.status == "completed"
+    ((_, number, amount, source, transfer_id),) = payments(host)
+    assert (number, amount, source) == (A1, 11_000, "operation")
+    assert transfer_id is not None
+    assert waiting(host) == {}
+    assert host.execute("SELECT tenant_id FROM batch.payer").fetchall() == [("A",)]
+
+
+def test_a_cancellation_by_the_bank_takes_payment_and_fee_back(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    put(store, transfer(10_340))
+    run(database, store)
+    put(store, transfer(10_340, is_cancellation=True), name="2.txt")
+
+    result = run(database, store)
+
+    assert remark(host, result)["cancelledByBank"] == 1
+    assert payments(host) == []
+    assert open_amounts(host, [A1]) == {A1: 11_000}
+    assert waiting(host) == {}
+    # The next transfer is a new one.
+    put(store, transfer(11_000, reference="2", booked_on=date(2026, 12, 1)), name="3.txt")
+    run(database, store)
+    assert open_amounts(host, [A1]) == {A1: 0}
+
+
+def test_a_cancellation_without_its_transfer_waits_for_it(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    put(store, transfer(11_000, is_cancellation=True))
+    run(database, store)
+    assert list(waiting(host).values()) == ["no_original"]
+    put(store, transfer(11_000), name="2.txt")
+    run(database, store)
+    assert (waiting(host), payments(host)) == ({}, [])
+
+
+def test_a_reversed_payment_is_never_recorded_by_itself_again(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    put(store, transfer(11_000))
+    run(database, store)
+    transfer_id = str(payments(host)[0][4])
+    payment_rows.operate(
+        database, "reverse_payment", values={"paid_reference": transfer_id}, reason="B の入金だった"
+    )
+    run(database, store)
+    assert waiting(host) == {transfer_id: "taken_back"}
+
+    assert confirm(database, store, f"{transfer_id}={B1}").status == "completed"
+    assert [row[:2] for row in payments(host)] == [("B", B1)]
+
+
+def test_a_payment_that_was_reversed_by_mistake_is_confirmed_again(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    put(store, transfer(11_000))
+    run(database, store)
+    transfer_id = str(payments(host)[0][4])
+    payment_rows.operate(database, "reverse_payment", values={"paid_reference": transfer_id}, reason="誤り")
+    confirm(database, store, f"{transfer_id}={A1}")
+    assert [row[:3] for row in payments(host)] == [("A", A1, 11_000)]
+    payment_rows.operate(
+        database,
+        "move_payment",
+        values={"paid_reference": f"{transfer_id}-2", "paid_to": B1},
+        reason="同じグループ",
+    )
+
+
+def test_a_moved_payment_keeps_its_transfer(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    customer(host, "A2")
+    put(store, transfer(11_000))
+    run(database, store)
+    transfer_id = str(payments(host)[0][4])
+    operate(database, "credit", reason="解約", run_at=None)
+    assert open_amounts(host, [A1]) == {A1: -11_000}
+    assert [row[4] for row in payments(host)] == [transfer_id]
+
+
+def test_a_confirmation_is_repeated_without_effect(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    put(store, transfer(11_000))
+    run(database, store)
+    transfer_id = only(host)
+    confirm(database, store, f"{transfer_id}={A1}")
+    with pytest.raises(ParameterError, match="すでに入金になっています"):
+        confirm(database, store, f"{transfer_id}={B1}")
+    assert [row[:3] for row in payments(host)] == [("A", A1, 11_000)]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("T000000-000000000000=INV-2026-10-001", "振込 'T000000-000000000000' はありません"),
+        ("{id}=INV-2026-10-999", "請求書 INV-2026-10-999 は存在しません"),
+        ("{id}=INV-2026-10-001,INV-2026-10-002", "請求書 INV-2026-10-002 に届きません"),
+        ("{id}=INV-2026-10-001,手数料", "手数料にできるのは 1 円から 880 円"),
+        ("{id}", "が読めません"),
+        ("{id}=手数料", "が読めません"),
+    ],
+)
+def test_a_confirmation_that_cannot_be_meant_is_refused(
+    database: Database, host: psycopg.Connection, store: ObjectStore, line: str, message: str
+) -> None:
+    put(store, transfer(5_000))
+    run(database, store)
+    with pytest.raises(ParameterError, match=message):
+        confirm(database, store, line.format(id=only(host)))
+    assert payments(host) == []
+
+
+def test_the_database_itself_refuses_more_than_the_transfer(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    put(store, transfer(11_000))
+    run(database, store)
+    with pytest.raises(psycopg.errors.CheckViolation, match="ほかの入金に使われた"):
+        host.execute(
+            """
+            INSERT INTO batch.payment (
+                payment_id, tenant_id, invoice_id, paid_on, amount, currency, method, reference, source, transfer_id,
+                entered_by, execution_id, booked_on
+            )
+            SELECT
+                'x', tenant_id, invoice_id, paid_on, 1, currency, method, 'x', 'bank', transfer_id, 'x', 'x', paid_on
+            FROM batch.payment
+            """
+        )
+
+
+def test_a_transfer_can_be_set_aside_and_taken_back(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    put(store, transfer(12, "ﾘｿｸ"))
+    run(database, store)
+    transfer_id = only(host)
+    values = {"transfer_ids": [transfer_id], "reason": "預金利息"}
+    assert run(database, store, "set_aside", values=values, triggered_by="keiri").status == "completed"
+    assert waiting(host) == {}
+    with pytest.raises(ParameterError, match="対象外にされています"):
+        confirm(database, store, f"{transfer_id}={A1}")
+    again = run(database, store, "set_aside", values=values)
+    assert again.status == "failed"
+    assert "にはできません" in str(again.error)
+    run(database, store, "reopen", values={"transfer_ids": [transfer_id]})
+    assert waiting(host) == {transfer_id: "unknown_payer"}
+
+
+def test_a_bad_file_stays_and_the_others_are_imported(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    put(store, transfer(11_000), name="good.txt")
+    put(store, transfer(700, account="0009-001-1-7654321"), name="foreign.txt")
+    put(store, name="cut.txt", content=zengin_file([transfer(900)])[:-202])
+
+    result = run(database, store)
+
+    assert result.status == "partial"
+    assert [row[:3] for row in payments(host)] == [("A", A1, 11_000)]
+    assert store.names("bank-files/incoming") == ["cut.txt", "foreign.txt"]
+    problem = remark(host, result)["problem"]
+    assert "0009-001-1-7654321" in problem
+    assert "cut.txt" in problem
+    assert waiting(host) == {}
+    # Reported in each run, until somebody acts.
+    assert run(database, store).status == "partial"
+
+
+def test_a_dry_run_changes_nothing(database: Database, host: psycopg.Connection, store: ObjectStore) -> None:
+    know(host, "A")
+    put(store, transfer(11_000), transfer(500, "ｼﾗﾅｲ"))
+
+    result = run(database, store, dry_run=True)
+
+    figures = remark(host, result)
+    assert (figures["newTransfers"], figures["automatic"], figures["toConfirm"]) == (2, 1, 1)
+    assert (payments(host), waiting(host)) == ([], {})
+    assert store.names("bank-files/incoming") == ["20261127.txt"]
+
+
+def test_nothing_is_imported_unless_payments_are_recorded_here(
+    database: Database, store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    change_billing(monkeypatch, tmp_path, payment_source="host", own_accounts=[OWN_ACCOUNT])
+    put(store, transfer(11_000))
+    with pytest.raises(NotDueError, match="payment_source"):
+        run(database, store)
+    assert store.names("bank-files/incoming") == ["20261127.txt"]
+
+
+def test_an_invoice_that_changed_since_the_matching_is_matched_again(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    know(host, "B", "[ﾕ]ﾐﾄﾞﾘ")
+    put(store, transfer(11_000), transfer(11_000, MIDORI))
+    run(database, store)
+    assert TODAY > PAID_ON
+    assert [row[:2] for row in payments(host)] == [("A", A1), ("B", B1)]
