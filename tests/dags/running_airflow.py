@@ -184,10 +184,11 @@ def kill_tasks_of(database: Database, waiting_for: str = "Lock") -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def forget_runs(metadata_url: str, dag_id: str) -> None:
-    """Delete from Airflow's own tables what other tests have left of this DAG."""
+def forget_runs(metadata_url: str) -> None:
+    """Delete the runs that other tests have left in Airflow, and pause all DAGs: a scheduler would run them in this test's database."""
     with psycopg.connect(metadata_url.replace("postgresql+psycopg2", "postgresql")) as airflow:
-        airflow.execute("DELETE FROM dag_run WHERE dag_id = %s", [dag_id])
+        airflow.execute("UPDATE dag SET is_paused = true")
+        airflow.execute("DELETE FROM dag_run")
 
 
 def forget_connections(metadata_url: str) -> None:

@@ -46,8 +46,7 @@ def api(
     unused_port: int,
     tmp_path: Path,
 ) -> Iterator[Api]:
-    for dag_id in DAGS:
-        forget_runs(migrated_metadata, dag_id)
+    forget_runs(migrated_metadata)
     alone = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
     dags = folder_of_dags(tmp_path / "dags", *DAGS)
     with running_airflow(airflow, database, slack, tmp_path, unused_port, alone | dags) as api:

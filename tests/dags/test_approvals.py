@@ -85,8 +85,7 @@ def api(
     unused_port: int,
     tmp_path: Path,
 ) -> Iterator[Api]:
-    for dag_id in (BILLING, APPROVAL):
-        forget_runs(migrated_metadata, dag_id)
+    forget_runs(migrated_metadata)
     alone = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
     with running_airflow(airflow, database, slack, tmp_path, unused_port, alone) as api:
         for dag_id in (BILLING, APPROVAL):

@@ -160,7 +160,7 @@ def test_late_and_slow_runs_are_reported_once_despite_kills(
             "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "1",
         },
     )
-    forget_runs(migrated_metadata, USAGE)
+    forget_runs(migrated_metadata)
     with start() as api:
         api = replace(api, dag_id=USAGE)
         api.unpause()

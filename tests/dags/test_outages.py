@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.long, pytest.mark.exclusive]
 @pytest.fixture
 def one_tenant(database: Database, migrated_metadata: str) -> Iterator[None]:
     """One tenant. Rows of other tests in Airflow are deleted before and after."""
-    forget_runs(migrated_metadata, USAGE)
+    forget_runs(migrated_metadata)
     with database.connect() as host:
         host_rows.tenant(host, "T001")
         host_rows.report(host, "T001", datetime(2026, 10, 31, 3, 0))

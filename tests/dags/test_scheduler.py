@@ -52,8 +52,7 @@ def api(
     unused_port: int,
     tmp_path: Path,
 ) -> Iterator[Api]:
-    for dag_id in (USAGE, BILLING, SENDING, RETRY):
-        forget_runs(migrated_metadata, dag_id)
+    forget_runs(migrated_metadata)
     # Only the runs that the test triggers: the schedule must start no run in between.
     alone = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
     dags = folder_of_dags(tmp_path / "dags", USAGE, BILLING, SENDING, RETRY, OPERATE_INVOICES)

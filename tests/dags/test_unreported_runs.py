@@ -39,7 +39,7 @@ def api(
     tmp_path: Path,
 ) -> Iterator[Api]:
     """A whole Airflow, and one tenant."""
-    forget_runs(migrated_metadata, USAGE)
+    forget_runs(migrated_metadata)
     with database.connect() as host:
         host_rows.tenant(host, "T001")
         host_rows.report(host, "T001", datetime(2026, 10, 31, 3, 0))
