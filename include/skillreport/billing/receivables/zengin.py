@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from include.skillreport.billing.receivables.file_cells import Problem, refusal, reiwa_day_in
 from include.skillreport.billing.receivables.transfer import BankFile, Transfer
@@ -21,54 +21,32 @@ from include.skillreport.core.errors import ParameterError
 
 _RECORD_BYTES = 200
 
-_HEADER = {
-    "データ区分": 1,
-    "種別コード": 2,
-    "コード区分": 1,
-    "作成日": 6,
-    "勘定日（自）": 6,
-    "勘定日（至）": 6,
-    "銀行コード": 4,
-    "銀行名": 15,
-    "支店コード": 3,
-    "支店名": 15,
-    "預金種目": 1,
-    "口座番号": 7,
-    "口座名": 40,
-    "ダミー": 93,
-}
-_DATA = {
-    "データ区分": 1,
-    "照会番号": 6,
-    "勘定日": 6,
-    "起算日": 6,
-    "金額": 10,
-    "うち他店券金額": 10,
-    "振込依頼人コード": 10,
-    "振込依頼人名": 48,
-    "仕向銀行名": 15,
-    "仕向店名": 15,
-    "取消区分": 1,
-    "EDI情報": 20,
-    "ダミー": 52,
-}
-# Format B has two more amounts before the EDI information. The one of 金額 and 金額(2) that is not used is zero.
-_DATA_B = {
-    **{name: length for name, length in _DATA.items() if name not in ("EDI情報", "ダミー")},
-    "金額(2)": 12,
-    "うち他店券金額(2)": 12,
-    "EDI情報": 20,
-    "ダミー": 28,
-}
+
+def _layout(fields: str) -> dict[str, slice]:
+    """The places of fields that are given with their lengths."""
+    names, lengths = fields.split()[::2], [int(length) for length in fields.split()[1::2]]
+    return {
+        name: slice(end - length, end)
+        for name, length, end in zip(names, lengths, accumulate(lengths), strict=True)
+    }
+
+
+# The fields with their lengths; the rest of the record is blank. Format B has two more amounts, and that of 金額 and 金額(2) which is not
+# used is zero.
+_HEADER = _layout(
+    "データ区分 1 種別コード 2 コード区分 1 作成日 6 勘定日（自） 6 勘定日（至） 6"
+    " 銀行コード 4 銀行名 15 支店コード 3 支店名 15 預金種目 1 口座番号 7 口座名 40"
+)
+_TRANSFER = (
+    "データ区分 1 照会番号 6 勘定日 6 起算日 6 金額 10 うち他店券金額 10"
+    " 振込依頼人コード 10 振込依頼人名 48 仕向銀行名 15 仕向店名 15 取消区分 1"
+)
+_DATA_A = _layout(f"{_TRANSFER} EDI情報 20")
+_DATA_B = _layout(f"{_TRANSFER} 金額(2) 12 うち他店券金額(2) 12 EDI情報 20")
+_TRAILER = _layout("データ区分 1 振込合計件数 6 振込合計金額 12 取消合計件数 6 取消合計金額 12")
+
+# Where format B has its amounts, format A has the EDI information and four blanks.
 _AMOUNTS_OF_B, _AMOUNTS_AT = re.compile("[0-9]{24}"), (128, 152)
-_TRAILER = {
-    "データ区分": 1,
-    "振込合計件数": 6,
-    "振込合計金額": 12,
-    "取消合計件数": 6,
-    "取消合計金額": 12,
-    "ダミー": 163,
-}
 
 # What may follow each kind of record; "" is the beginning and the end of the file.
 _NEXT: dict[str, tuple[str, ...]] = {"": ("1",), "1": ("2", "8"), "2": ("2", "8"), "8": ("1", "9"), "9": ("",)}
@@ -97,14 +75,12 @@ class _Group:
 class _Record:
     """A record's fields, with the problems of those that cannot be used."""
 
-    def __init__(self, number: int, text: str, layout: Mapping[str, int], problems: list[Problem]) -> None:
+    def __init__(
+        self, number: int, text: str, layout: Mapping[str, slice], problems: list[Problem]
+    ) -> None:
         self.line = number
         self._problems = problems
-        self._fields = {}
-        start = 0
-        for name, length in layout.items():
-            self._fields[name] = text[start : start + length]
-            start += length
+        self._fields = {name: text[place] for name, place in layout.items()}
 
     def refuse(self, name: str, text: str) -> None:
         """Add a problem of the field."""
@@ -156,7 +132,7 @@ def parse_zengin(content: bytes, name: str) -> BankFile:
         if record[0] == "1":
             groups.append(_header(_Record(number, record, _HEADER, problems)))
         elif record[0] == "2":
-            layout = _DATA_B if _AMOUNTS_OF_B.fullmatch(record, *_AMOUNTS_AT) else _DATA
+            layout = _DATA_B if _AMOUNTS_OF_B.fullmatch(record, *_AMOUNTS_AT) else _DATA_A
             _add(_Record(number, record, layout, problems), groups[-1])
         elif record[0] == "8":
             _check_sums(_Record(number, record, _TRAILER, problems), groups[-1])
