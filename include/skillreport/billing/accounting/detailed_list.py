@@ -11,11 +11,12 @@ from datetime import date
 from decimal import Decimal
 
 from include.skillreport.billing.accounting.csv_form import CsvForm, code_cell, text_cell
-from include.skillreport.billing.accounting.entries import Booking, Entry, net_amount, postings, signed
+from include.skillreport.billing.accounting.entries import Booking, Entry, postings, signed
 from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
 from include.skillreport.billing.money import YEN, minor_unit
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory, TaxTotal
 from include.skillreport.billing.receivables.adjustment import AdjustedTax
+from include.skillreport.billing.receivables.booked_yen import net_amount
 
 # 取引日 is the day in the books. 税抜金額 + 消費税額 = 税込金額, in the invoice's currency. 消費税額（円） and 税込金額（円） are in
 # yen, for another currency at the rate of 換算レート and 換算日. Dates are ISO 8601, 税率 is in percent.

@@ -7,7 +7,6 @@ is handed over before the void, the document keeps its amounts, and the month of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -16,9 +15,10 @@ from enum import StrEnum
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExchangeRate
-from include.skillreport.billing.money import YEN, in_yen
-from include.skillreport.billing.pricing.consumption_tax import TaxCategory, TaxTotal
+from include.skillreport.billing.money import YEN
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.billing.receivables.adjustment import Adjustment, Contra
+from include.skillreport.billing.receivables.booked_yen import yen_of_credit, yen_of_invoice
 
 
 class Booking(StrEnum):
@@ -122,11 +122,6 @@ def signed(entry: Entry, amount: Decimal) -> Decimal:
     return -amount if entry.booking is Booking.REVERSAL else amount
 
 
-def net_amount(invoice: Invoice, total: TaxTotal) -> Decimal:
-    """A tax total without its tax, in the currency of the total."""
-    return total.taxable_amount - total.tax_amount if invoice.tax_included else total.taxable_amount
-
-
 def postings(entry: Entry) -> tuple[Posting, ...]:
     """The entry's amounts per tax category. Categories without amounts are left out.
 
@@ -142,7 +137,9 @@ def postings(entry: Entry) -> tuple[Posting, ...]:
         )
     invoice, rate = entry.invoice, entry.rate
     gross, taxes = (
-        _yen_of_credit(invoice, entry.credits, rate) if entry.credits else _yen_of_invoice(invoice, rate)
+        yen_of_credit(entry.credits.original, entry.credits.earlier, invoice, rate)
+        if entry.credits
+        else yen_of_invoice(invoice, rate)
     )
     if invoice.yen_tax:
         taxes |= {total.category: total.tax_amount for total in invoice.yen_tax.totals}
@@ -151,56 +148,3 @@ def postings(entry: Entry) -> tuple[Posting, ...]:
         for category, amount in gross.items()
         if amount or taxes[category]
     )
-
-
-_Amounts = dict[TaxCategory, Decimal]
-
-
-def _yen_of_invoice(invoice: Invoice, rate: Decimal) -> tuple[_Amounts, _Amounts]:
-    """Per category the amounts with tax, and the tax, in yen."""
-    gross, taxes = _amounts(invoice)
-    converted = {category: in_yen(amount, rate) for category, amount in gross.items()}
-    if gross:
-        largest = max(gross, key=lambda category: abs(gross[category]))
-        converted[largest] += in_yen(invoice.total, rate) - sum(converted.values())
-    return converted, {category: in_yen(tax, rate) for category, tax in taxes.items()}
-
-
-def _yen_of_credit(credit: Invoice, credits: CreditedInvoice, rate: Decimal) -> tuple[_Amounts, _Amounts]:
-    """The yen of all credit notes up to this one, less the yen of those before it. This way rounding differences do not add up."""
-    gross_before, taxes_before = _yen_taken(credits.original, credits.earlier, rate)
-    gross_after, taxes_after = _yen_taken(credits.original, (*credits.earlier, credit), rate)
-    categories = [total.category for total in credit.tax_totals]
-    return (
-        {category: gross_before[category] - gross_after[category] for category in categories},
-        {category: taxes_before[category] - taxes_after[category] for category in categories},
-    )
-
-
-def _yen_taken(original: Invoice, notes: Sequence[Invoice], rate: Decimal) -> tuple[_Amounts, _Amounts]:
-    """The yen that credit notes take from their original, with the original's sign. If all of a category is credited, all its yen are
-    taken.
-    """
-    taken = [_amounts(note) for note in notes]
-
-    def taken_in_yen(whole: _Amounts, whole_in_yen: _Amounts, parts: Sequence[_Amounts]) -> _Amounts:
-        sums = {
-            category: -sum((part.get(category, Decimal(0)) for part in parts), Decimal(0))
-            for category in whole
-        }
-        return {
-            category: whole_in_yen[category] if amount == whole[category] else in_yen(amount, rate)
-            for category, amount in sums.items()
-        }
-
-    (gross, taxes), (gross_in_yen, taxes_in_yen) = _amounts(original), _yen_of_invoice(original, rate)
-    return (
-        taken_in_yen(gross, gross_in_yen, [each for each, _ in taken]),
-        taken_in_yen(taxes, taxes_in_yen, [each for _, each in taken]),
-    )
-
-
-def _amounts(invoice: Invoice) -> tuple[_Amounts, _Amounts]:
-    """Per category the amounts with tax, and the tax, in the invoice's currency."""
-    gross = {total.category: net_amount(invoice, total) + total.tax_amount for total in invoice.tax_totals}
-    return gross, {total.category: total.tax_amount for total in invoice.tax_totals}
