@@ -1,8 +1,8 @@
-"""The entries of a month's books, and their amounts in yen: documents, and adjustments of receivables. Pure.
+"""The entries of a month's books, and their amounts in yen: documents, adjustments of receivables, payments and refunds. Pure.
 
-An invoice belongs to the month (Asia/Tokyo) in which its service ends, a credit note and an adjustment to the month of their date. If that
-month is handed over, the entry is on the first open day. A void document has no amounts in its month while the month is open. If the month
-is handed over before the void, the document keeps its amounts, and the month of the void has a reversal.
+An invoice belongs to the month (Asia/Tokyo) in which its service ends, any other entry to the month of its date. If that month is handed
+over, the entry is on the first open day. A void document or a reversed payment has no amounts in its month while the month is open. If the
+month is handed over before, it keeps its amounts, and the month in which it is taken back has a reversal.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ from include.skillreport.billing.receivables.booked_yen import yen_of_credit, ye
 
 
 class Booking(StrEnum):
-    """A document, unchanged, with amounts of 0 or reversed, or an adjustment of its receivable."""
+    """A document, an adjustment of its receivable, or a payment: unchanged, with amounts of 0, or reversed."""
 
     DOCUMENT = "document"
     VOID = "void"
     REVERSAL = "reversal"
     ADJUSTMENT = "adjustment"
+    PAYMENT = "payment"
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,25 @@ class CreditedInvoice:
 
 
 @dataclass(frozen=True)
+class Receipt:
+    """Money that arrived, or was paid back. ``amount``, in the invoice's currency, and ``yen`` are what the receivable gains: those of a
+    payment are negative.
+    """
+
+    amount: Decimal
+    yen: Decimal
+    method: str
+    reference: str
+
+    @property
+    def label(self) -> str:
+        """Its name in the books."""
+        return "入金" if self.amount < 0 else "返金"
+
+
+@dataclass(frozen=True)
 class Entry:
-    """A document in a month's books, or an ``adjustment`` of the invoice.
+    """A document in a month's books, or an ``adjustment`` or a ``receipt`` of the invoice.
 
     ``accrued_on`` (Asia/Tokyo) is the day to which it belongs: that of its row, or of a reversal the day of the void.
     ``booked_on`` is the day in the books. ``status`` is that of the database (finalized, sent or void). ``exchange_rate`` is for a document
@@ -58,6 +76,15 @@ class Entry:
     exchange_rate: ExchangeRate | None = None
     credits: CreditedInvoice | None = None
     adjustment: Adjustment | None = None
+    receipt: Receipt | None = None
+
+    @property
+    def label(self) -> str:
+        """The name of what is no document; empty for a document."""
+        is_reversal = self.booking is Booking.REVERSAL
+        if self.receipt:
+            return f"{self.receipt.label}{'の取り消し' if is_reversal else ''}"
+        return self.adjustment.label if self.adjustment else "取消" if is_reversal else ""
 
     @property
     def is_booked(self) -> bool:
@@ -66,7 +93,9 @@ class Entry:
 
     @property
     def amount(self) -> Decimal:
-        """What the entry is about, in the document's currency: the document's total, or what the adjustment adds to the receivable."""
+        """What the entry is about, in the document's currency: its total, or what an adjustment or a receipt adds to the receivable."""
+        if self.receipt:
+            return self.receipt.amount
         return -self.adjustment.amount if self.adjustment else self.invoice.total
 
     @property
@@ -116,7 +145,7 @@ class Posting:
 
 
 def signed(entry: Entry, amount: Decimal) -> Decimal:
-    """The amount in the month's books: 0 for a void document, the opposite for a reversal."""
+    """The amount in the month's books: 0 for what is void, the opposite for a reversal."""
     if entry.booking is Booking.VOID:
         return Decimal(0)
     return -amount if entry.booking is Booking.REVERSAL else amount
@@ -130,6 +159,9 @@ def postings(entry: Entry) -> tuple[Posting, ...]:
     invoice cancel its yen in every category.
     :raises BillingError: a foreign document has no rate.
     """
+    if entry.receipt:
+        yen = signed(entry, entry.receipt.yen)
+        return (Posting(TaxCategory.OUT_OF_SCOPE, yen, Decimal(0), Contra.BANK),) if yen else ()
     if entry.adjustment:
         return tuple(
             Posting(part.category, part.yen_tax - part.yen, -part.yen_tax, entry.adjustment.contra)
