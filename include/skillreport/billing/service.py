@@ -13,7 +13,6 @@ import psycopg
 from include.skillreport.billing.accounting import months
 from include.skillreport.billing.accounting.ageing_file import write_ageing
 from include.skillreport.billing.accounting.document_index import write_index
-from include.skillreport.billing.accounting.files import forms_of
 from include.skillreport.billing.accounting.months import HandedOverMonth
 from include.skillreport.billing.accounting.readiness import NOTHING_ACCEPTED, Accepted
 from include.skillreport.billing.documents import archive
@@ -22,6 +21,7 @@ from include.skillreport.billing.documents.credit_note import CreditedPart
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExtraCharge
+from include.skillreport.billing.ledger.booking import keep_open
 from include.skillreport.billing.ledger.correction import credit_invoice, void_invoice
 from include.skillreport.billing.ledger.entries import Entry, lock_entries
 from include.skillreport.billing.ledger.extra_charges import carry_difference, enter_line
@@ -94,7 +94,7 @@ class Billing:
         self, connection: psycopg.Connection, month: date, instructions: Instructions
     ) -> list[TenantSettlement]:
         """Price the month, and finalise the invoices that need no approval."""
-        months.keep_open(connection)
+        keep_open(connection)
         return settle_tenants(connection, Period.month_of(month), self.terms, instructions)
 
     def invoice(self, connection: psycopg.Connection, number: str) -> StoredInvoice:
@@ -112,7 +112,7 @@ class Billing:
 
     def void(self, connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, actor: str) -> None:
         """Void an unpaid invoice; it keeps its number."""
-        months.keep_open(connection)
+        keep_open(connection)
         void_invoice(connection, self.terms, stored, reason, actor=actor)
 
     def credit(
@@ -159,7 +159,7 @@ class Billing:
 
     def lock_entries(self, connection: psycopg.Connection, tenant_ids: Collection[str]) -> None:
         """Let nobody else enter or approve anything for these tenants before the transaction ends. Before the locks of invoices."""
-        months.keep_open(connection)
+        keep_open(connection)
         lock_entries(connection, tenant_ids)
 
     def correct(
@@ -276,14 +276,15 @@ class Billing:
         store.delete_unfinished("accounting")
         write_ageing(platform, run_date, store)
         months.repair_files(platform, store)
-        for touched in sorted({*further, *months.touched_months(platform, execution_id)}):
+        touched_months = months.touched_months(platform, execution_id, self.terms.settings.accounting)
+        for touched in sorted({*further, *touched_months}):
             store.delete_unfinished(f"accounting/{touched:%Y-%m}")
             self.write_accounting_month(platform, touched, store)
 
     def write_accounting_month(self, platform: psycopg.Connection, month: date, store: ObjectStore) -> bool:
         """Write the accountant's provisional files of a month, unless the month is closed. Returns whether they are written."""
         return not self.terms.samples and months.write_open_month(
-            platform, month.replace(day=1), forms_of(self.terms.settings.accounting), store
+            platform, month.replace(day=1), self.terms.settings.accounting, store
         )
 
     def hand_over(

@@ -172,7 +172,14 @@ def test_the_buttons_of_payments_name_the_payment_and_its_invoice(
         assert f"operate_invoices/{operation}?tenants=PARTLY&amp;business_date=2026-10-01" in page
         assert label in page
     assert "paid_reference=F-PARTLY&amp;paid_invoice=INV-" in page
-    refund = {"kind": "refund", "paid_on": MONTH, "amount": 400, "currency": "JPY", "method": "銀行振込"}
+    refund = {
+        "kind": "refund",
+        "paid_on": MONTH,
+        "amount": 400,
+        "yen": 400,
+        "currency": "JPY",
+        "method": "銀行振込",
+    }
     refund |= {"reason": "過入金", "entered_by": "経理", "execution_id": "run", "source": "operation"}
     about = {"payment_id": "refund", "tenant_id": "PARTLY", "invoice_id": ids["PARTLY"], "reference": "R-1"}
     insert(host, "payment", **refund, **about)

@@ -15,9 +15,11 @@ from typing import Any, Literal
 import psycopg
 
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.booking import keep_open, open_yen, yen_of_payment
 from include.skillreport.billing.ledger.finalization import write_host_rows
 from include.skillreport.billing.ledger.overdue_letters import withdraw_reminders
 from include.skillreport.billing.ledger.recoveries import Entered, book_recovery, take_back_recovery
+from include.skillreport.billing.ledger.stored_invoice import find_by_id
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.payment import (
     Payable,
@@ -75,7 +77,7 @@ def record_payments(
     :raises BillingError: a payment is impossible (``require_acceptable``), or its reference belongs to another payment.
     """
     numbers = {payment.number for payment in payments}
-    _SQL.execute(connection, "lock_invoices", numbers=list(numbers))
+    _lock(connection, numbers)
     payables = find_payables(connection, numbers)
     entered: list[tuple[Payment, bool, bool]] = []
     for payment in payments:
@@ -113,7 +115,7 @@ def record_refund(
     :raises BillingError: the refund is impossible (``require_acceptable``), exceeds the overpaid amount, or its reference belongs to
         another payment.
     """
-    _SQL.execute(connection, "lock_invoices", numbers=[refund.number])
+    _lock(connection, [refund.number])
     payable = require_acceptable(refund, find_payables(connection, [refund.number]).get(refund.number), today)
     if (refund.number, refund.reference) in find_recorded(connection, [refund]):
         is_reversed = _is_reversed(connection, refund)
@@ -224,6 +226,7 @@ def record_application_payment(
         connection,
         "record_application_payment",
         invoice_id=invoice_id,
+        yen=open_yen(connection, find_by_id(connection, invoice_id)),
         today=today,
         execution_id=execution_id,
     )
@@ -245,6 +248,12 @@ def show_payments(connection: psycopg.Connection, invoice_id: str) -> None:
     write_host_rows(connection, [invoice_id])
     # A waiting reminder states an amount that is not open any more.
     withdraw_reminders(connection, [invoice_id])
+
+
+def _lock(connection: psycopg.Connection, numbers: Iterable[str]) -> None:
+    """Lock the invoices, after the lock that a payment's booking takes."""
+    keep_open(connection)
+    _SQL.execute(connection, "lock_invoices", numbers=list(numbers))
 
 
 def _is_reversed(connection: psycopg.Connection, payment: Payment) -> bool:
@@ -273,7 +282,7 @@ def _payment_of_month(
     """The payment that this run reverses, or has reversed. Its invoice and ``target`` are locked."""
     known = _payments_of_month(connection, tenant_id, period, reference, number)
     numbers = [row["number"] for row in known]
-    _SQL.execute(connection, "lock_invoices", numbers=[*numbers, *([target] if target else [])])
+    _lock(connection, [*numbers, *([target] if target else [])])
     # Read again: another run may have reversed it before this run got the lock.
     rows = _payments_of_month(connection, tenant_id, period, reference, number)
     if not rows:
@@ -356,6 +365,7 @@ def _insert(connection: psycopg.Connection, payable: Payable, payment: Payment, 
         kind=payment.kind,
         paid_on=payment.paid_on,
         amount=payment.amount,
+        yen=yen_of_payment(connection, payable.invoice_id, payment),
         method=payment.method,
         reference=payment.reference,
         transfer_id=payment.transfer_id,

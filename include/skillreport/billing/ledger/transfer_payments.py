@@ -17,6 +17,7 @@ import psycopg
 
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.adjustments import record_fee, take_back
+from include.skillreport.billing.ledger.booking import keep_open
 from include.skillreport.billing.ledger.payments import find_payables, record_payments, take_back_payment
 from include.skillreport.billing.ledger.recoveries import Entered
 from include.skillreport.billing.ledger.stored_invoice import find_invoice
@@ -69,6 +70,7 @@ def record_automatic(
 
     If an invoice has changed since the matching, the transfer stays open, and the next matching looks again.
     """
+    keep_open(connection)
     _SQL.execute(connection, "lock_invoices", numbers=[part.number for part in parts])
     payables = find_payables(connection, {part.number for part in parts})
     stale = {
@@ -94,6 +96,7 @@ def record_confirmed(
 
     :raises BillingError: an invoice cannot have its payment, or an entered payment belongs to another transfer.
     """
+    keep_open(connection)
     transfer_ids = [part.transfer_id for part in parts]
     known = {
         (row["transfer_id"], row["number"])

@@ -48,7 +48,7 @@ FOR UPDATE;
 -- recorded.
 WITH entered AS (
     INSERT INTO batch.payment (
-        payment_id, tenant_id, invoice_id, kind, paid_on, amount, currency, method, reference, transfer_id, source, reason,
+        payment_id, tenant_id, invoice_id, kind, paid_on, amount, currency, yen, method, reference, transfer_id, source, reason,
         entered_by, execution_id
     )
     SELECT
@@ -59,6 +59,7 @@ WITH entered AS (
         %(paid_on)s,
         %(amount)s,
         invoice.currency,
+        %(yen)s,
         %(method)s,
         %(reference)s,
         %(transfer_id)s,
@@ -82,7 +83,8 @@ RETURNING entered.payment_id;
 -- The payment of an invoice that the application marks as PAID and for which nothing is recorded.
 WITH entered AS (
     INSERT INTO batch.payment (
-        payment_id, tenant_id, invoice_id, paid_on, amount, currency, method, reference, source, entered_by, execution_id
+        payment_id, tenant_id, invoice_id, paid_on, amount, currency, yen, method, reference, source, entered_by,
+        execution_id
     )
     SELECT
         gen_random_uuid()::text AS payment_id,
@@ -91,6 +93,7 @@ WITH entered AS (
         coalesce(billing.paid_date::date, %(today)s) AS paid_on,
         invoice.open_amount AS amount,
         invoice.currency,
+        %(yen)s,
         coalesce(nullif(btrim(billing.payment_method), ''), 'アプリの入金') AS method,
         'HIS_TenantBilling' AS reference,
         'host' AS source,
@@ -143,6 +146,20 @@ RETURNING invoice.invoice_id;
 SELECT open_amount, paid_total, written_off_total, marked_paid
 FROM batch.invoice
 WHERE invoice_id = %(invoice_id)s;
+
+-- name: yen_taken
+-- The yen that payments, refunds and adjustments have taken from a receivable.
+SELECT
+    coalesce((
+        SELECT sum(CASE payment.kind WHEN 'refund' THEN -payment.yen ELSE payment.yen END) FROM batch.payment
+        WHERE payment.invoice_id = %(invoice_id)s AND payment.reversed_at IS null
+    ), 0)
+    + coalesce((
+        SELECT sum((part ->> 'yen')::numeric)
+        FROM batch.adjustment
+        CROSS JOIN LATERAL jsonb_array_elements(adjustment.content -> 'parts') AS parts (part)
+        WHERE adjustment.invoice_id = %(invoice_id)s
+    ), 0);
 
 -- name: lock_host_row
 -- Whether the application's row is PAID. The row is locked, so that it does not change until the transaction ends. No row: there
