@@ -333,7 +333,7 @@ def test_the_database_itself_refuses_more_than_the_transfer(
         host.execute(
             """
             INSERT INTO batch.payment (
-                payment_id, tenant_id, invoice_id, paid_on, amount, currency, method, reference, source, transfer_id,
+                payment_id, tenant_id, invoice_id, paid_on, amount, yen, currency, method, reference, source, transfer_id,
                 entered_by, execution_id, booked_on
             )
             SELECT
