@@ -334,10 +334,10 @@ def test_the_database_itself_refuses_more_than_the_transfer(
             """
             INSERT INTO batch.payment (
                 payment_id, tenant_id, invoice_id, paid_on, amount, yen, currency, method, reference, source, transfer_id,
-                entered_by, execution_id, booked_on
+                entered_by, execution_id
             )
             SELECT
-                'x', tenant_id, invoice_id, paid_on, 1, currency, method, 'x', 'bank', transfer_id, 'x', 'x', paid_on
+                'x', tenant_id, invoice_id, paid_on, 1, 1, currency, method, 'x', 'bank', transfer_id, 'x', 'x'
             FROM batch.payment
             """
         )
