@@ -177,7 +177,7 @@ class PaymentFormatSettings(Part):
     account: BankAccount | None = None
     account_columns: tuple[str, str, str, str] | None = None
     receipts: dict[str, tuple[str, ...]]
-    cancellations: dict[str, tuple[str, ...]] = {}
+    cancellations: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @property
     def columns(self) -> frozenset[str]:
