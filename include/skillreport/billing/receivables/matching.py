@@ -200,7 +200,8 @@ class Matcher:
         open_now = [each for each in self._open[tenant_id] if each.earliest <= transfer.booked_on]
         if not open_now:
             return []
-        exact, short = [], []
+        exact: list[Choice] = []
+        short: list[Choice] = []
         seen: set[Decimal] = set()
         for invoices in ([each] for each in open_now):
             # Of equal amounts the oldest.
