@@ -155,7 +155,7 @@ SELECT
         WHERE payment.invoice_id = %(invoice_id)s AND payment.reversed_at IS null
     ), 0)
     + coalesce((
-        SELECT sum((part ->> 'yen')::numeric)
+        SELECT sum((parts.part ->> 'yen')::numeric)
         FROM batch.adjustment
         CROSS JOIN LATERAL jsonb_array_elements(adjustment.content -> 'parts') AS parts (part)
         WHERE adjustment.invoice_id = %(invoice_id)s

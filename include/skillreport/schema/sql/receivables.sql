@@ -55,7 +55,8 @@ COMMENT ON COLUMN batch.payment.reference IS
 'What identifies the payment, for example the bank''s; several invoices may be paid under one reference';
 COMMENT ON COLUMN batch.payment.source IS
 'bank: a transfer of a bank''s file; host: the application marked the invoice as PAID before a credit note about it was issued';
-COMMENT ON COLUMN batch.payment.transfer_id IS 'The transfer, also of a payment that a person had entered before the bank''s file';
+COMMENT ON COLUMN batch.payment.transfer_id IS
+'The transfer, also of a payment that a person had entered before the bank''s file';
 COMMENT ON COLUMN batch.payment.reason IS 'Why money was paid back, or why the payment was moved here from another invoice';
 
 -- However many people confirm a transfer at once, its payments never exceed it.

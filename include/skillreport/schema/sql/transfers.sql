@@ -16,7 +16,8 @@ CREATE TABLE batch.bank_file (
 );
 CALL batch.make_platform_table('batch.bank_file');
 CREATE POLICY board ON batch.bank_file FOR SELECT TO batch_owner USING (true);
-COMMENT ON TABLE batch.bank_file IS 'The imported files of banks. The originals are in the object store, below bank-files/imported/.';
+COMMENT ON TABLE batch.bank_file IS
+'The imported files of banks. The originals are in the object store, below bank-files/imported/.';
 COMMENT ON COLUMN batch.bank_file.form IS 'zengin, or the name of one of the setting billing.payment_formats';
 COMMENT ON COLUMN batch.bank_file.new_transfers IS 'The transfers that no earlier file has';
 COMMENT ON COLUMN batch.bank_file.run_on IS 'The day of the run (Asia/Tokyo); the original is kept below its month';
