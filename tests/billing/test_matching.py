@@ -102,6 +102,40 @@ def test_a_small_rest_of_another_invoice_makes_no_second_reading() -> None:
     assert (found.doubt, numbers(found.choices[0])) == (None, [("2", 11_000, 0)])
 
 
+@pytest.mark.parametrize(
+    ("amount", "open_amounts", "choices"),
+    [
+        (22_000, [11_000, 11_000, 22_000], ["3", "12"]),
+        (21_560, [11_000, 11_000, 22_000], ["3", "12"]),
+        (22_000, [11_000, 11_440, 22_000], ["3", "12"]),
+        (27_500, [16_500, 5_500, 11_000, 22_000], ["13", "24"]),
+    ],
+    ids=["one or two", "one or two less a fee", "one, or two less a fee", "two or two"],
+)
+def test_an_amount_that_other_invoices_give_together_is_for_a_person(
+    amount: int, open_amounts: list[int], choices: list[str]
+) -> None:
+    invoices = [unpaid(f"{number}", each) for number, each in enumerate(open_amounts, start=1)]
+    found = match(transfer(amount), *invoices)
+    assert found.doubt is Doubt.SEVERAL_INVOICES
+    assert ["".join(part.number for part in choice) for choice in found.choices] == choices
+
+
+def test_with_many_open_invoices_a_person_chooses() -> None:
+    invoices = [unpaid(f"{number:02}", 11_000 + number) for number in range(40)]
+    found = match(transfer(11_007), *invoices)
+    assert found.doubt is Doubt.SEVERAL_INVOICES
+    assert numbers(found.choices[0]) == [("07", 11_007, 0)]
+
+
+def test_a_small_rest_is_no_fee_of_the_others() -> None:
+    found = match(transfer(16_000), unpaid("1", 660), unpaid("2", 11_000), unpaid("3", 5_000))
+    assert (found.doubt, [numbers(choice) for choice in found.choices]) == (
+        Doubt.OTHER_AMOUNT,
+        [[("2", 11_000, 0), ("3", 5_000, 0)]],
+    )
+
+
 def test_an_invoice_cannot_be_paid_before_its_issue() -> None:
     late = unpaid("2", 11_000, earliest=PAID + timedelta(days=1))
     assert match(transfer(11_000), late).doubt is Doubt.BEFORE_ISSUE
@@ -125,6 +159,14 @@ def test_a_name_of_several_tenants_is_sure_only_by_its_code() -> None:
     assert (by_code.doubt, by_code.choices[0][0].tenant_id) == (None, "B")
     new = match(transfer(11_000, "ｱｵﾊﾞ", "9"), *invoices, payers=payers)
     assert new.doubt is Doubt.NEW_CODE
+
+
+def test_a_name_that_always_had_a_code_is_not_sure_without_it() -> None:
+    found = match(transfer(11_000, "ｱｵﾊﾞ"), unpaid("1", 11_000), payers=(KnownPayer("A", "ｱｵﾊﾞ", "1"),))
+    assert found.doubt is Doubt.NEW_CODE
+    assert numbers(found.choices[0]) == [("1", 11_000, 0)]
+    both = (KnownPayer("A", "ｱｵﾊﾞ", "1"), KnownPayer("A", "ｱｵﾊﾞ", ""))
+    assert match(transfer(11_000, "ｱｵﾊﾞ"), unpaid("1", 11_000), payers=both).doubt is None
 
 
 def test_a_renamed_payer_is_found_by_its_code_and_confirmed() -> None:

@@ -1,7 +1,8 @@
 """Which invoices a bank's transfer pays. Pure; days are Asia/Tokyo dates, amounts are whole yen.
 
 A transfer becomes a payment by itself only if nothing is guessed: its payer is known and belongs to exactly one tenant, and its amount is
-that of one open invoice, of all of them, or of one of these less a bank's fee. Everything else is a proposal with its reason.
+that of one open invoice, or of all of them, perhaps less a bank's fee, and of no other combination. Everything else is a proposal with
+its reason.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ _ENTERED_DAYS = timedelta(days=14)
 
 # The most choices of a proposal that are kept.
 _MOST_CHOICES = 5
+
+# If a tenant has more open invoices, their combinations are too many to try, and an amount is never sure.
+_MOST_COMBINED = 12
 
 _ZERO = Decimal(0)
 
@@ -45,7 +49,7 @@ class Doubt(StrEnum):
 _LABELS = {
     Doubt.UNKNOWN_PAYER: "初めての振込名義です",
     Doubt.SEVERAL_TENANTS: "同じ名義のテナントが複数あります",
-    Doubt.NEW_CODE: "この名義の振込依頼人コードが初めてです",
+    Doubt.NEW_CODE: "この名義と振込依頼人コードの組み合わせは初めてです",
     Doubt.ALREADY_ENTERED: "手で記録した入金と同じ額です",
     Doubt.OTHER_AMOUNT: "未入金の請求書の額と合いません",
     Doubt.SEVERAL_INVOICES: "当てはまる請求書が複数あります",
@@ -178,7 +182,9 @@ class Matcher:
         known, code = self._tenants.get(transfer.payer_key, {}), transfer.payer_code
         if not known:
             return (self._by_code.get(code, set()) if code else set()), Doubt.UNKNOWN_PAYER
-        tenants = {tenant_id for tenant_id, codes in known.items() if not code or code in codes}
+        tenants = {tenant_id for tenant_id, codes in known.items() if code in codes}
+        if not code and len(known) > 1:
+            return set(known), Doubt.SEVERAL_TENANTS
         if not tenants:
             return set(known), Doubt.NEW_CODE
         return tenants, Doubt.SEVERAL_TENANTS if len(tenants) > 1 else None
@@ -196,49 +202,37 @@ class Matcher:
         )
 
     def _readings(self, transfer: OpenTransfer, tenant_id: str) -> list[Choice]:
-        """The ways to read the amount as a payment of the tenant's invoices that were issued before the transfer."""
-        open_now = [each for each in self._open[tenant_id] if each.earliest <= transfer.booked_on]
-        if not open_now:
-            return []
-        exact: list[Choice] = []
-        short: list[Choice] = []
-        seen: set[Decimal] = set()
-        for invoices in ([each] for each in open_now):
-            # Of equal amounts the oldest.
-            if invoices[0].open_amount not in seen:
-                seen.add(invoices[0].open_amount)
-                self._read(transfer.amount, invoices, exact, short)
-        readings = [*exact, *short]
-        if len(open_now) > 1:
-            whole: list[Choice] = []
-            whole_short: list[Choice] = []
-            self._read(transfer.amount, open_now, whole, whole_short)
-            # A small rest of another invoice makes no second reading of an amount that fits.
-            readings += whole or ([] if readings else whole_short)
-        return readings
+        """The ways to read the amount as a payment of the tenant's invoices that were issued before the transfer.
 
-    def _read(
-        self, amount: Decimal, invoices: Sequence[Unpaid], exact: list[Choice], short: list[Choice]
-    ) -> None:
-        fee = sum((each.open_amount for each in invoices), _ZERO) - amount
-        parts = tuple(Part(each.tenant_id, each.number, each.open_amount) for each in invoices)
-        if fee == 0:
-            exact.append(parts)
-        elif 0 < fee <= self._tolerance and fee < parts[-1].amount:
-            last = parts[-1]
-            short.append((*parts[:-1], replace(last, amount=last.amount - fee, fee=fee)))
+        First those without a fee, and of these the ones with fewer invoices.
+        """
+        open_now = self._open_on(transfer, tenant_id)
+        most = len(open_now) if len(open_now) <= _MOST_COMBINED else 1
+        found = list(_combinations(open_now, transfer.amount, transfer.amount + self._tolerance, most))
+        readings = []
+        for invoices in found:
+            fee = sum((each.open_amount for each in invoices), _ZERO) - transfer.amount
+            parts = [Part(each.tenant_id, each.number, each.open_amount) for each in invoices]
+            # A small rest of another invoice makes no second reading of an amount that fits.
+            if fee < parts[-1].amount and not any(set(other) < set(invoices) for other in found):
+                parts[-1] = replace(parts[-1], amount=parts[-1].amount - fee, fee=fee)
+                readings.append(tuple(parts))
+        return sorted(readings, key=lambda choice: (choice[-1].fee > 0, len(choice)))
+
+    def _open_on(self, transfer: OpenTransfer, tenant_id: str) -> list[Unpaid]:
+        return [each for each in self._open[tenant_id] if each.earliest <= transfer.booked_on]
 
     def _doubt_of_amount(
         self, transfer: OpenTransfer, tenant_id: str, choices: Sequence[Choice]
     ) -> Doubt | None:
-        if len(choices) == 1:
-            return None
-        if choices:
+        open_now = len(self._open_on(transfer, tenant_id))
+        if len(choices) > 1 or (choices and open_now > _MOST_COMBINED):
             return Doubt.SEVERAL_INVOICES
+        if choices:
+            return None if len(choices[0]) in (1, open_now) else Doubt.OTHER_AMOUNT
         if not self._open[tenant_id]:
             return Doubt.NOTHING_OPEN
-        is_early = all(each.earliest > transfer.booked_on for each in self._open[tenant_id])
-        return Doubt.BEFORE_ISSUE if is_early else Doubt.OTHER_AMOUNT
+        return Doubt.OTHER_AMOUNT if open_now else Doubt.BEFORE_ISSUE
 
     def _guesses(self, transfer: OpenTransfer, tenants: set[str]) -> Iterator[Choice]:
         """What a person may want: the tenants' oldest invoices, or if no tenant is known, invoices of any tenant with this amount."""
@@ -273,6 +267,25 @@ def oldest_first(amount: Decimal, invoices: Sequence[Unpaid]) -> Choice:
         else:
             parts.append(Part(last.tenant_id, last.number, amount))
     return tuple(parts)
+
+
+def _combinations(
+    invoices: Sequence[Unpaid], least: Decimal, most: Decimal, most_invoices: int
+) -> Iterator[tuple[Unpaid, ...]]:
+    """The combinations of invoices whose open amounts are together from ``least`` to ``most``; of equal amounts the oldest ones."""
+    tried = set()
+    for place, invoice in enumerate(invoices):
+        amount = invoice.open_amount
+        if amount in tried or amount > most:
+            continue
+        tried.add(amount)
+        if amount >= least:
+            yield (invoice,)
+        if most_invoices > 1:
+            for others in _combinations(
+                invoices[place + 1 :], least - amount, most - amount, most_invoices - 1
+            ):
+                yield (invoice, *others)
 
 
 def _together(entered: Iterable[EnteredPayment]) -> Iterator[tuple[EnteredPayment, ...]]:
