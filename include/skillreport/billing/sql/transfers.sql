@@ -12,16 +12,7 @@ INSERT INTO batch.bank_file (
     sha256, name, form, transfers, new_transfers, first_day, last_day, total, run_on, imported_by, execution_id
 )
 VALUES (
-    %(sha256)s,
-    %(name)s,
-    %(form)s,
-    %(transfers)s,
-    0,
-    %(first_day)s,
-    %(last_day)s,
-    %(total)s,
-    %(run_on)s,
-    %(imported_by)s,
+    %(sha256)s, %(name)s, %(form)s, %(transfers)s, 0, %(first_day)s, %(last_day)s, %(total)s, %(run_on)s, %(imported_by)s,
     %(execution_id)s
 );
 
@@ -33,9 +24,13 @@ WITH inserted AS (
         is_cancellation
     )
     SELECT
-        transfer_id, %(sha256)s, line, account, booked_on, amount, payer_name, payer_key, payer_code, reference,
-        details, is_cancellation
-    FROM jsonb_to_recordset(%(transfers)s)
+        listed.transfer_id, %(sha256)s, listed.line, listed.account, listed.booked_on, listed.amount,
+        listed.payer_name, listed.payer_key, listed.payer_code, listed.reference, listed.details, listed.is_cancellation
+    FROM
+        jsonb_to_recordset(%(transfers)s) AS listed (
+            transfer_id text, line integer, account text, booked_on date, amount numeric, payer_name text, payer_key text,
+            payer_code text, reference text, details text, is_cancellation boolean
+        )
     ON CONFLICT (transfer_id) DO NOTHING
     RETURNING transfer_id
 )
