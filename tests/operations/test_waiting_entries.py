@@ -298,7 +298,7 @@ def test_two_lines_at_once_are_added(database: Database, host: psycopg.Connectio
         threading.Thread(target=enter, args=(database, 30_000, SATO, f"作業費 {each}")) for each in "ab"
     ]
     with host.transaction():
-        host.execute("SELECT pg_advisory_xact_lock(180202, hashtext('A'))")
+        host.execute("SELECT pg_advisory_xact_lock(180204, hashtext('A') & 63)")
         for number, thread in enumerate(threads, 1):
             thread.start()
             wait_for_blocked_statement(database, number)
@@ -338,7 +338,7 @@ def test_a_removal_waits_for_an_approval(database: Database, host: psycopg.Conne
         )
     )
     with host.transaction():
-        host.execute("SELECT pg_advisory_xact_lock(180202, hashtext('A'))")
+        host.execute("SELECT pg_advisory_xact_lock(180204, hashtext('A') & 63)")
         removal.start()
         wait_for_blocked_statement(database)
         assert waits(host) == [("作業費", True)]

@@ -139,7 +139,7 @@ class InvoiceOperations(BillingBatch):
         )
         if is_approved:
             # Before the locks of the drafts.
-            self._billing.lock_entries(work.connection, work.tenant_ids)
+            self._billing.lock_entries(work.connection)
         # A dry run of a reissue does the work and rolls it back, so it also shows what prevents it.
         bill = self._billing.price if run.dry_run and not reissue else self._billing.settle
         settled = [outcome_of(each) for each in bill(work.connection, run.business_date, instructions)]
