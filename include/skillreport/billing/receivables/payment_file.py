@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -18,7 +18,13 @@ from io import StringIO
 
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.money import YEN, entered_number
-from include.skillreport.billing.receivables.payment import Payable, Payment, require_acceptable, require_same
+from include.skillreport.billing.receivables.payment import (
+    Payable,
+    Payment,
+    require_acceptable,
+    require_same,
+    require_unpaid_in_application,
+)
 from include.skillreport.core.database import has_control_characters
 from include.skillreport.core.entered import plain
 from include.skillreport.core.errors import ParameterError
@@ -30,6 +36,7 @@ PAYMENT_COLUMNS = ("請求書番号", "入金日", "金額", "通貨", "方法",
 _COLUMN_OF = {
     "NO_SUCH_INVOICE": "請求書番号",
     "NOT_PAYABLE": "請求書番号",
+    "PAID_IN_APPLICATION": "請求書番号",
     "WRONG_CURRENCY": "通貨",
     "UNKNOWN_CURRENCY": "通貨",
     "WRONG_AMOUNT": "金額",
@@ -112,8 +119,11 @@ def require_recordable(
     payables: Mapping[str, Payable],
     recorded: Mapping[tuple[str, str], Payment],
     today: date,
+    paid_in_application: Collection[str] = (),
 ) -> None:
     """Check that all payments can be recorded. ``payables`` are by number, ``recorded`` by number and reference.
+
+    ``paid_in_application``: as ``require_unpaid_in_application``.
 
     :raises ParameterError: names all lines and columns that cannot be recorded.
     """
@@ -125,6 +135,8 @@ def require_recordable(
             known = recorded.get((payment.number, payment.reference))
             if known:
                 require_same(payment, known)
+            else:
+                require_unpaid_in_application(payment, paid_in_application)
         except BillingError as error:
             problems.append(_Problem(row.line, _COLUMN_OF[error.code], str(error).removesuffix("。")))
     if problems:

@@ -88,7 +88,7 @@ class InvoiceOperations(BillingBatch):
         """The tenants of the invoices in a payment file. The whole file is checked first."""
         if FORM.chosen(request.values) is not form.ImportPayments:
             return None
-        return payments.tenants_of_file(request, FORM.entered(request.values))
+        return payments.tenants_of_file(self._billing, request, FORM.entered(request.values))
 
     def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
         """For work on an issued invoice, the tenants that the application has deleted and that have invoices."""
@@ -102,7 +102,7 @@ class InvoiceOperations(BillingBatch):
         """Do the operation for each tenant. If an invoice does not allow it, this tenant fails."""
         entered = FORM.entered(work.run.options)
         if isinstance(entered, form.ImportPayments):
-            return payments.import_file(work, entered)
+            return payments.import_file(self._billing, work, entered)
         if isinstance(entered, form.Approve | form.Reissue | form.BillAgain):
             return self._settle(work, entered)
         return [self._operate(work, entered, tenant_id) for tenant_id in work.tenant_ids]
