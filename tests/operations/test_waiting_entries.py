@@ -324,6 +324,10 @@ def test_two_people_approve_each_others_lines(database: Database, host: psycopg.
     ]
     assert waits(host) == [("作業費", True), ("別の作業費", False)]
     assert states(host) == [("draft", None)]
+    # The draft waits for what is left.
+    held = invoice(host, "A")["hold_reason"]
+    assert "「作業費」（登録者 佐藤）" in held
+    assert "別の作業費" not in held
     assert approve(database, SUZUKI).status == "completed"
     assert states(host) == [("finalized", "INV-2026-10-001")]
 
@@ -506,6 +510,36 @@ def test_a_waiting_credit_is_dropped_once_with_its_reason(
     # Dropped credits count neither as the same nor in the sum.
     assert credit(database, values={"credit_lines": ["2=45000"]}).status == "completed"
     assert invoices(host, "A")[2]["status"] == "finalized"
+
+
+@pytest.mark.usefixtures("large")
+def test_a_retry_enters_no_credit_again_that_was_dropped(
+    database: Database, host: psycopg.Connection
+) -> None:
+    entering = open_operation(database, "part_credit", reason="障害のため", values=CREDIT)
+    process(database, entering)
+    operate(database, "drop_credit", reason="金額の誤り")
+
+    (result,) = process(database, entering).results
+
+    assert (result.details, result.notes) == (
+        {"credited": None},
+        ("承認待ちの返還は、取り下げ済みです",),
+    )
+    assert [row["status"] for row in invoices(host, "A")] == ["finalized", "void"]
+
+
+@pytest.mark.usefixtures("large")
+def test_a_retry_of_an_approval_that_has_closed_the_month_changes_nothing(
+    database: Database, host: psycopg.Connection
+) -> None:
+    operate(database, "credit", reason="二重の請求", triggered_by=SATO)
+    run = opened_approval(database)
+
+    found = [process(database, run).results[0].details for _ in range(2)]
+
+    assert found == [{"credited": "CRN-2026-10-001"}] * 2
+    assert [row["number"] for row in invoices(host, "A")] == ["INV-2026-10-001", "CRN-2026-10-001"]
 
 
 @pytest.mark.usefixtures("large")
