@@ -1,6 +1,6 @@
 -- name: lock_entries
--- Entries for the transaction's tenants wait. Each tenant has one of 64 locks: a shard of any size fits into PostgreSQL's table of
--- locks, which has room for 64 per connection (max_locks_per_transaction). In the order of the locks, so that two transactions
+-- Entries for the transaction's tenants wait. Each tenant has one of 64 locks, because PostgreSQL's table of locks has room for
+-- 64 per connection (max_locks_per_transaction), however large a shard is. In the order of the locks, so that two transactions
 -- cannot deadlock.
 SELECT
     CASE

@@ -101,14 +101,15 @@ WHERE
 
 -- name: is_applications_own
 -- Whether a payment is that of the application, which still marks the invoice as PAID.
-SELECT EXISTS (
-    SELECT FROM batch.payment
-    INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
-    INNER JOIN batch.tenant_billing AS billing ON invoice.invoice_id = billing.id
-    WHERE
-        payment.payment_id = %(payment_id)s AND payment.source = 'host' AND NOT invoice.marked_paid
-        AND upper(billing.billing_status) = 'PAID'
-);
+SELECT
+    exists(
+        SELECT FROM batch.payment
+        INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
+        INNER JOIN batch.tenant_billing AS billing ON invoice.invoice_id = billing.id
+        WHERE
+            payment.payment_id = %(payment_id)s AND payment.source = 'host' AND NOT invoice.marked_paid
+            AND upper(billing.billing_status) = 'PAID'
+    );
 
 -- name: record_application_payment
 -- The payment of an invoice that the application marks as PAID and for which nothing is recorded. The application may have taken
