@@ -85,9 +85,9 @@ def record_payments(
     """
     numbers = {payment.number for payment in payments}
     _SQL.execute(connection, "lock_invoices", numbers=list(numbers))
+    payables = find_payables(connection, numbers)
     if application_pays:
         _require_unpaid_in_application(connection, payments)
-    payables = find_payables(connection, numbers)
     entered: list[tuple[Payment, bool, bool]] = []
     for payment in payments:
         payable = require_acceptable(payment, payables.get(payment.number), today)
@@ -215,14 +215,14 @@ def move_payment(
     payable = require_payable(payment, payable)
     if row["reversed_at"] is None:
         # All checks come before the first change, because the caller's transaction continues after an error.
+        if application_pays:
+            _require_unpaid_in_application(connection, [payment])
         if (target, reference) in find_recorded(connection, [payment]):
             raise BillingError(
                 "REFERENCE_TAKEN",
                 f"請求書 {target} には参照番号 '{reference}' がすでにあるため、付け替えられません。"
                 "入金を取り消し、別の参照番号で記録してください",
             )
-        if application_pays:
-            _require_unpaid_in_application(connection, [payment])
         _take_back(connection, row, reason, moved_by, execution_id)
         _insert(connection, payable, payment, _Entry("operation", reason, moved_by, execution_id))
         show_payments(connection, payable.invoice_id)
@@ -266,16 +266,6 @@ def show_payments(connection: psycopg.Connection, invoice_id: str) -> None:
     write_host_rows(connection, [invoice_id])
     # A waiting reminder states an amount that is not open any more.
     withdraw_reminders(connection, [invoice_id])
-
-
-def _require_unpaid_in_application(connection: psycopg.Connection, payments: Sequence[Payment]) -> None:
-    """Check the payments that are not recorded yet. :raises BillingError: the application has its own payment of an invoice."""
-    numbers = [payment.number for payment in payments]
-    paid = _SQL.column(connection, "paid_in_application", numbers=numbers)
-    known = find_recorded(connection, payments) if paid else {}
-    for payment in payments:
-        if (payment.number, payment.reference) not in known:
-            require_unpaid_in_application(payment, paid)
 
 
 def _is_reversed(connection: psycopg.Connection, payment: Payment) -> bool:
@@ -366,6 +356,16 @@ def _take_back(
     )
     take_back_recovery(connection, row["invoice_id"], row["payment_id"], reason, reversed_by, execution_id)
     show_payments(connection, row["invoice_id"])
+
+
+def _require_unpaid_in_application(connection: psycopg.Connection, payments: Sequence[Payment]) -> None:
+    """Check the payments that are not recorded yet. :raises BillingError: the application has its own payment of an invoice."""
+    numbers = [payment.number for payment in payments]
+    paid = set(_SQL.column(connection, "paid_in_application", numbers=numbers))
+    known = find_recorded(connection, payments) if paid else {}
+    for payment in payments:
+        if (payment.number, payment.reference) not in known:
+            require_unpaid_in_application(payment, paid)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -133,7 +132,7 @@ def require_payable(payment: Payment, payable: Payable | None) -> Payable:
     return payable
 
 
-def require_unpaid_in_application(payment: Payment, paid_in_application: Collection[str]) -> None:
+def require_unpaid_in_application(payment: Payment, paid_in_application: set[str]) -> None:
     """Check that a payment is not entered beside the application's own.
 
     ``paid_in_application``: the numbers of the invoices that the application marks as paid, if it is the source of payments.

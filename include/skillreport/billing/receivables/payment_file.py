@@ -10,7 +10,7 @@ from __future__ import annotations
 import codecs
 import csv
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -119,7 +119,7 @@ def require_recordable(
     payables: Mapping[str, Payable],
     recorded: Mapping[tuple[str, str], Payment],
     today: date,
-    paid_in_application: Collection[str] = (),
+    paid_in_application: set[str],
 ) -> None:
     """Check that all payments can be recorded. ``payables`` are by number, ``recorded`` by number and reference.
 

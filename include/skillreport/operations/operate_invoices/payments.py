@@ -183,7 +183,7 @@ def tenants_of_file(billing: Billing, request: Request, entered: Operation) -> l
     payables = find_payables(request.platform, numbers)
     recorded = find_recorded(request.platform, payments)
     assert request.run_date is not None, "a run that is opened has its date"
-    paid = all_paid_in_application(request.platform, numbers) if _application_pays(billing) else ()
+    paid = all_paid_in_application(request.platform, numbers) if _application_pays(billing) else set()
     require_recordable(rows, entered.payment_file, payables, recorded, request.run_date, paid)
     return sorted({payables[payment.number].tenant_id for payment in payments})
 
