@@ -113,7 +113,7 @@ class Truth:
         self.invoices[number] = Invoice(number, tenant_id, total)
 
     def usage(self, customer: Customer, count: int) -> Iterator[dict[str, int]]:
-    
+
         steps = self.random.sample(range(100, 150), count)
         grows = self.random.random() < 0.4
         for month in range(count):
@@ -133,7 +133,9 @@ class Truth:
 
     def balances(self, on: date) -> dict[tuple[str, int], list[int]]:
         """What is open on the evening of a day, by tenant and total: of invoices that look the same, it does not matter which is paid."""
-        known = [fact for fact in self.facts if self.arrived(fact, on) or (fact.by_hand and fact.by_hand <= on)]
+        known = [
+            fact for fact in self.facts if self.arrived(fact, on) or (fact.by_hand and fact.by_hand <= on)
+        ]
         found: dict[tuple[str, int], list[int]] = defaultdict(list)
         for number, balance in self._balances(known).items():
             found[self.invoices[number].tenant_id, self.invoices[number].total].append(balance)
@@ -184,7 +186,9 @@ class Truth:
             del possible["some"]
         return self.random.choices(list(possible), list(possible.values()))[0]
 
-    def _one(self, customer: Customer, debts: dict[str, int], days: Sequence[date], **more: int) -> list[Fact]:
+    def _one(
+        self, customer: Customer, debts: dict[str, int], days: Sequence[date], **more: int
+    ) -> list[Fact]:
         if len(customer.group) > 1:
             return [self._fact(customer, days, debts)]
         return [self._fact(customer, days, self._chosen(debts), **more)]
@@ -306,7 +310,13 @@ class Truth:
     def _cancellation(self, fact: Fact, day: date) -> Fact:
         sent = fact.transfer
         cancellation = Transfer(
-            sent.account, day, sent.amount, sent.payer_name, sent.payer_code, sent.reference, is_cancellation=True
+            sent.account,
+            day,
+            sent.amount,
+            sent.payer_name,
+            sent.payer_code,
+            sent.reference,
+            is_cancellation=True,
         )
         fact.cancelled_by = Fact(cancellation, cancels=fact)
         return fact.cancelled_by

@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from tests.batches.tenant_management.billing_rows import close_month, customer, 
 from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
 from tests.conftest import Database
 from tests.operations import bank_files
-from tests.operations.bank_truth import Customer, Fact, Truth, customers, key_of
+from tests.operations.bank_truth import Fact, Truth, customers, key_of
 from tests.own_settings import change_billing
 
 FIRST_MONTH = date(2026, 4, 1)
@@ -92,7 +91,8 @@ class Office:
         result = run_billing(self.database, month, shards=1)
         assert result.status == "completed", (self.seed, result)
         rows = self.host.execute(
-            "SELECT number, tenant_id, total FROM batch.invoice WHERE period_start = %s ORDER BY number", [month]
+            "SELECT number, tenant_id, total FROM batch.invoice WHERE period_start = %s ORDER BY number",
+            [month],
         ).fetchall()
         assert len(rows) == len(self.truth.customers), self.seed
         for number, tenant_id, total in rows:
@@ -178,7 +178,10 @@ class Office:
         mistaken = [
             transfer_id
             for transfer_id, fact in facts.items()
-            if may_err and transfer_id not in returned and self._pays_whole(fact) and self.truth.random.random() < 0.02
+            if may_err
+            and transfer_id not in returned
+            and self._pays_whole(fact)
+            and self.truth.random.random() < 0.02
         ]
         self.postponed = mistaken
         if aside or mistaken:
@@ -220,10 +223,11 @@ class Office:
         meant = self.truth.invoices[number]
         for other, open_amount in self._open_amounts().items():
             invoice = self.truth.invoices[other]
-            if (
-                (invoice.tenant_id, invoice.total, open_amount) == (meant.tenant_id, meant.total, meant.total)
-                and other not in chosen.values()
-            ):
+            if (invoice.tenant_id, invoice.total, open_amount) == (
+                meant.tenant_id,
+                meant.total,
+                meant.total,
+            ) and other not in chosen.values():
                 return other
         return number
 
@@ -262,7 +266,9 @@ class Office:
         return {row.pop("transfer_id"): Transfer(**row) for row in rows}
 
     def _open_amounts(self) -> dict[str, int]:
-        rows = self.host.execute("SELECT number, open_amount FROM batch.invoice ORDER BY period_start, number")
+        rows = self.host.execute(
+            "SELECT number, open_amount FROM batch.invoice ORDER BY period_start, number"
+        )
         return {number: int(amount) for number, amount in rows}
 
     def _check(self, day: date) -> None:
@@ -308,7 +314,12 @@ class Office:
             if is_automatic:
                 self.automatic += 1
                 transfer = transfers[transfer_id]
-                assert (tenant_id, total, amount, fee) in meant[key_of(transfer)], (about, number, fee, transfer)
+                assert (tenant_id, total, amount, fee) in meant[key_of(transfer)], (
+                    about,
+                    number,
+                    fee,
+                    transfer,
+                )
         assert all(amount <= transfers[each].amount for each, amount in spent.items()), about
 
     def _check_balances(self, about: str, day: date) -> None:
@@ -318,7 +329,10 @@ class Office:
             balances[invoice.tenant_id, invoice.total].append(balance)
         found = {group: sorted(of_group) for group, of_group in balances.items()}
         expected = self.truth.balances(day)
-        assert found == expected, (about, {each: (found[each], expected[each]) for each in found if found[each] != expected[each]})
+        assert found == expected, (
+            about,
+            {each: (found[each], expected[each]) for each in found if found[each] != expected[each]},
+        )
 
     def _check_end(self) -> None:
         """Nothing waits, and the application's rows are PAID if and only if nothing is open."""
@@ -350,7 +364,14 @@ def _weekdays(month: date) -> Iterable[date]:
 
 
 def _year(
-    seed: int, database: Database, host: psycopg.Connection, store: ObjectStore, *, tenants: int, months: int, every: int
+    seed: int,
+    database: Database,
+    host: psycopg.Connection,
+    store: ObjectStore,
+    *,
+    tenants: int,
+    months: int,
+    every: int,
 ) -> Office:
     source = random.Random(seed)  # noqa: S311
     truth = Truth(source, customers(tenants, source))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -93,8 +93,12 @@ class Billing:
     def settle(
         self, connection: psycopg.Connection, month: date, instructions: Instructions
     ) -> list[TenantSettlement]:
-        """Price the month, and finalise the invoices that need no approval."""
+        """Price the month, and finalise the invoices that need no approval.
+
+        A line that is entered at the same time is either on the invoice, or refused because the month is final.
+        """
         keep_open(connection)
+        lock_entries(connection, is_shared=True)
         return settle_tenants(connection, Period.month_of(month), self.terms, instructions)
 
     def invoice(self, connection: psycopg.Connection, number: str) -> StoredInvoice:
@@ -132,7 +136,7 @@ class Billing:
         Without a number, it waits for somebody else's approval. ``entered_by`` is the person; None: the actor.
         ``again_same``: an identical credit that another run has entered is no mistake.
         """
-        self.lock_entries(connection, [stored.tenant_id])
+        self.lock_entries(connection)
         entry = Entry(entered_by or actor, actor, issued_on, again_same)
         return credit_invoice(connection, self.terms, stored, reason, entry, parts=parts)
 
@@ -146,7 +150,7 @@ class Billing:
         execution_id: str,
     ) -> list[Invoice]:
         """Issue the waiting credit notes of an invoice that somebody else has entered: all of them, or none."""
-        self.lock_entries(connection, [stored.tenant_id])
+        self.lock_entries(connection)
         with connection.transaction():
             return approve_credits(
                 connection,
@@ -157,10 +161,10 @@ class Billing:
                 execution_id=execution_id,
             )
 
-    def lock_entries(self, connection: psycopg.Connection, tenant_ids: Collection[str]) -> None:
-        """Let nobody else enter or approve anything for these tenants before the transaction ends. Before the locks of invoices."""
+    def lock_entries(self, connection: psycopg.Connection) -> None:
+        """Let nobody else enter or approve anything for the transaction's tenants before it ends. Before the locks of invoices."""
         keep_open(connection)
-        lock_entries(connection, tenant_ids)
+        lock_entries(connection)
 
     def correct(
         self,
@@ -193,7 +197,7 @@ class Billing:
         entry: Entry,
     ) -> tuple[str, ...]:
         """Enter a one-off line for the invoice of the month of its date. Returns remarks, as ``extra_charges.enter_line``."""
-        self.lock_entries(connection, [tenant_id])
+        self.lock_entries(connection)
         return enter_line(connection, self.terms, tenant_id, line, entry)
 
     def carry_difference(
@@ -206,6 +210,7 @@ class Billing:
         execution_id: str | None = None,
     ) -> list[ExtraCharge]:
         """Carry a difference of a final month into the next month that is not final."""
+        self.lock_entries(connection)
         period = Period.month_of(month)
         return carry_difference(
             connection, self.terms, tenant_id, period, entered_by=entered_by, execution_id=execution_id

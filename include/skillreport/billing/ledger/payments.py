@@ -29,6 +29,7 @@ from include.skillreport.billing.receivables.payment import (
     require_payable,
     require_refundable,
     require_same,
+    require_unpaid_in_application,
 )
 from include.skillreport.core.database import Statements
 
@@ -53,6 +54,11 @@ def find_recorded(
     return {(row["number"], row["reference"]): _payment(row) for row in rows}
 
 
+def all_paid_in_application(platform: psycopg.Connection, numbers: Iterable[str]) -> set[str]:
+    """Those of these invoices, by number, that the application itself marks as PAID. As ``batch_platform``."""
+    return set(_SQL.column(platform, "all_paid_in_application", numbers=list(numbers)))
+
+
 def former_invoiced_tenants(platform: psycopg.Connection, period: Period) -> list[str]:
     """The ids of tenants that are no longer active and have a numbered invoice of the month. As ``batch_platform``."""
     return _SQL.column(platform, "former_invoiced_tenants", period_start=period.start)
@@ -71,14 +77,19 @@ def record_payments(
     today: date,
     entered_by: str,
     execution_id: str,
+    application_pays: bool = False,
 ) -> list[RecordedPayment]:
     """Record payments of the transaction's tenants, in order. If the reference is already recorded for the invoice, nothing changes.
 
-    :raises BillingError: a payment is impossible (``require_acceptable``), or its reference belongs to another payment.
+    ``application_pays``: the application is the source of payments (``payment_source: host``).
+    :raises BillingError: a payment is impossible (``require_acceptable``), its reference belongs to another payment, or the application
+        has its own payment of the invoice.
     """
     numbers = {payment.number for payment in payments}
     _lock(connection, numbers)
     payables = find_payables(connection, numbers)
+    if application_pays:
+        _require_unpaid_in_application(connection, payments)
     entered: list[tuple[Payment, bool, bool]] = []
     for payment in payments:
         # The day of a transfer is the bank's, also before the invoice.
@@ -155,9 +166,19 @@ def reverse_payment(
     """Reverse the payment or refund of the tenant's month with this reference. A second attempt of the same run changes nothing.
 
     ``number`` selects the invoice if several of the month have the reference.
-    :raises BillingError: there is no such payment, there are several, another run has reversed it, or its money was refunded.
+    :raises BillingError: there is no such payment, there are several, another run has reversed it, its money was refunded, or it is the
+        application's, which still marks the invoice as PAID.
     """
     row = _payment_of_month(connection, tenant_id, period, reference, number, execution_id)
+    if (
+        row["reversed_at"] is None
+        and _SQL.row(connection, "is_applications_own", payment_id=row["payment_id"])[0]
+    ):
+        raise BillingError(
+            "PAID_IN_APPLICATION",
+            f"請求書 {row['number']} の参照番号 '{reference}' は、アプリ（HIS_TenantBilling）の入金です。アプリで入金済みの間は、"
+            "取り消せません。誤りなら、先にアプリで入金済みを取り消してください",
+        )
     take_back_payment(connection, row, reason, reversed_by, execution_id)
     after = find_payables(connection, [row["number"]])[row["number"]]
     return RecordedPayment(
@@ -176,11 +197,14 @@ def move_payment(
     number: str | None = None,
     moved_by: str,
     execution_id: str,
+    application_pays: bool = False,
 ) -> tuple[RecordedPayment, RecordedPayment]:
     """Reverse a payment of the tenant's month, and record it for the invoice ``target``. Returns both invoices.
 
-    Day, amount, method and reference stay the same. A second attempt of the same run changes nothing.
-    :raises BillingError: as ``reverse_payment``, or the other invoice cannot have the payment or has its reference already.
+    Day, amount, method and reference stay the same. A second attempt of the same run changes nothing. ``application_pays``: as
+    ``record_payments``.
+    :raises BillingError: as ``reverse_payment``, or the other invoice cannot have the payment or has its reference already. The
+        application's own payment may be moved.
     """
     row = _payment_of_month(connection, tenant_id, period, reference, number, execution_id, target=target)
     if row["kind"] != "payment":
@@ -198,6 +222,8 @@ def move_payment(
     payable = require_payable(payment, payable)
     if row["reversed_at"] is None:
         # All checks come before the first change, because the caller's transaction continues after an error.
+        if application_pays:
+            _require_unpaid_in_application(connection, [payment])
         if (target, reference) in find_recorded(connection, [payment]):
             raise BillingError(
                 "REFERENCE_TAKEN",
@@ -344,6 +370,16 @@ def take_back_payment(
     )
     take_back_recovery(connection, row["invoice_id"], row["payment_id"], reason, reversed_by, execution_id)
     show_payments(connection, row["invoice_id"])
+
+
+def _require_unpaid_in_application(connection: psycopg.Connection, payments: Sequence[Payment]) -> None:
+    """Check the payments that are not recorded yet. :raises BillingError: the application has its own payment of an invoice."""
+    numbers = [payment.number for payment in payments]
+    paid = set(_SQL.column(connection, "paid_in_application", numbers=numbers))
+    known = find_recorded(connection, payments) if paid else {}
+    for payment in payments:
+        if (payment.number, payment.reference) not in known:
+            require_unpaid_in_application(payment, paid)
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,43 @@ FROM entered
 WHERE invoice.invoice_id = entered.invoice_id
 RETURNING entered.payment_id;
 
+-- name: paid_in_application
+-- Those of these invoices that the application itself marks as PAID.
+SELECT invoice.number
+FROM batch.invoice
+WHERE
+    invoice.number = any(%(numbers)s) AND NOT invoice.marked_paid
+    AND EXISTS (
+        SELECT FROM batch.tenant_billing AS billing
+        WHERE billing.id = invoice.invoice_id AND upper(billing.billing_status) = 'PAID'
+    );
+
+-- name: all_paid_in_application
+-- The same as batch_platform, of all tenants.
+SELECT invoice.number
+FROM batch.invoice
+WHERE
+    invoice.number = any(%(numbers)s) AND NOT invoice.marked_paid
+    AND EXISTS (
+        SELECT FROM batch.all_paid_billing AS paid
+        WHERE paid.id = invoice.invoice_id
+    );
+
+-- name: is_applications_own
+-- Whether a payment is that of the application, which still marks the invoice as PAID.
+SELECT
+    exists(
+        SELECT FROM batch.payment
+        INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
+        INNER JOIN batch.tenant_billing AS billing ON invoice.invoice_id = billing.id
+        WHERE
+            payment.payment_id = %(payment_id)s AND payment.source = 'host' AND NOT invoice.marked_paid
+            AND upper(billing.billing_status) = 'PAID'
+    );
+
 -- name: record_application_payment
--- The payment of an invoice that the application marks as PAID and for which nothing is recorded.
+-- The payment of an invoice that the application marks as PAID and for which nothing is recorded. The application may have taken
+-- an earlier one back, which keeps its reference. One that was moved to another invoice is no new one.
 WITH entered AS (
     INSERT INTO batch.payment (
         payment_id, tenant_id, invoice_id, paid_on, amount, currency, yen, method, reference, source, entered_by,
@@ -95,7 +130,13 @@ WITH entered AS (
         invoice.currency,
         %(yen)s,
         coalesce(nullif(btrim(billing.payment_method), ''), 'アプリの入金') AS method,
-        'HIS_TenantBilling' AS reference,
+        'HIS_TenantBilling' || coalesce(
+            (
+                SELECT format(' %%s', count(*) + 1) FROM batch.payment AS earlier
+                WHERE earlier.invoice_id = invoice.invoice_id AND starts_with(earlier.reference, 'HIS_TenantBilling')
+                HAVING count(*) > 0
+            ), ''
+        ) AS reference,
         'host' AS source,
         'HIS_TenantBilling' AS entered_by,
         %(execution_id)s
@@ -104,7 +145,14 @@ WITH entered AS (
     WHERE
         invoice.invoice_id = %(invoice_id)s AND invoice.paid_total = 0 AND invoice.open_amount > 0
         AND upper(billing.billing_status) = 'PAID'
-    ON CONFLICT (tenant_id, invoice_id, reference) DO NOTHING
+        AND NOT EXISTS (
+            SELECT FROM batch.payment AS gone
+            INNER JOIN batch.payment AS moved
+                ON gone.tenant_id = moved.tenant_id AND gone.reversal_execution_id = moved.execution_id
+            WHERE
+                gone.invoice_id = invoice.invoice_id AND gone.source = 'host' AND gone.reference = moved.reference
+                AND moved.reversed_at IS null
+        )
     RETURNING invoice_id, amount
 )
 
