@@ -104,7 +104,7 @@ def test_two_payments_by_hand_are_two_transfers(
     put(store, transfer(5_500), transfer(5_500, reference="2"))
     run(database, store)
     assert set(waiting(host).values()) == {"already_entered"}
-    run(database, store, "same_payment", values={"transfer_ids": list(waiting(host))}, triggered_by="keiri")
+    run(database, store, "same_payment", values={"same_transfers": list(waiting(host))}, triggered_by="keiri")
     assert waiting(host) == {}
 
 

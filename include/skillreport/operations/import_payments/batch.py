@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -32,6 +33,7 @@ from include.skillreport.billing.ledger.transfers import (
     store_file,
     stored_on,
     tenants_to_pay,
+    unrecorded_transfers,
     waiting_transfers,
 )
 from include.skillreport.billing.receivables.bank_file import read_bank_file
@@ -48,6 +50,7 @@ from include.skillreport.core.execution.batch import (
     UnitResult,
     Work,
 )
+from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.sharding import Tenant
 from include.skillreport.operations.form import Operation
@@ -158,7 +161,7 @@ class PaymentImport(TenantBatch):
         elif isinstance(entered, form.Confirm | form.SamePayment) and not entered.only_once:
             transfer_ids = {part["transfer_id"] for part in run.options["parts"]}
             remember_payers(platform, transfer_ids, person=run.person, execution_id=run.execution_id)
-        self._match(platform, run)
+        self._match(platform, run, unrecorded_transfers(platform, run.execution_id))
         self._billing.write_books(
             platform, run_date=run.run_date, execution_id=run.execution_id, store=work.files
         )
@@ -177,7 +180,7 @@ class PaymentImport(TenantBatch):
             tolerance = self._billing.terms.settings.fee_tolerance
             return confirmed_parts(request.platform, entered.transfers, tolerance)
         if isinstance(entered, form.SamePayment):
-            return same_parts(request.platform, entered.transfer_ids)
+            return same_parts(request.platform, entered.same_transfers)
         return []
 
     def _read(self, work: Work) -> RunRemark:
@@ -186,10 +189,12 @@ class PaymentImport(TenantBatch):
         result.waiting = folder.waiting
         result.refused = [f"ファイル '{name}': {reason}。" for name, reason in folder.refused.items()]
         for name in folder.files:
-            try:
-                self._import(work, name, result)
-            except ParameterError as error:
-                result.refused.append(str(error))
+            # The accountant may take a file away meanwhile.
+            with suppress(FileNotFoundError):
+                try:
+                    self._import(work, name, result)
+                except ParameterError as error:
+                    result.refused.append(str(error))
         return result.remark(self._match(work.connection, work.run))
 
     def _import(self, work: Work, name: str, result: _Import) -> None:
@@ -201,7 +206,9 @@ class PaymentImport(TenantBatch):
         if day:
             result.known_files += 1
         else:
-            file = read_bank_file(content, name, self._billing.terms.settings, run.run_date)
+            # A cleared task may read a file of a later day.
+            today = max(run.run_date, datetime.now(JAPAN).date())
+            file = read_bank_file(content, name, self._billing.terms.settings, today)
             result.transfers += store_file(
                 work.connection,
                 name,
@@ -215,9 +222,9 @@ class PaymentImport(TenantBatch):
         if not run.dry_run:
             bank_inbox.keep(store, name, content, sha256, day or run.run_date)
 
-    def _match(self, platform: psycopg.Connection, run: Run) -> MatchReport:
+    def _match(self, platform: psycopg.Connection, run: Run, failed: Collection[str] = ()) -> MatchReport:
         tolerance = self._billing.terms.settings.fee_tolerance
-        return match_transfers(platform, fee_tolerance=tolerance, today=run.run_date)
+        return match_transfers(platform, fee_tolerance=tolerance, today=run.run_date, failed=failed)
 
     def _record(self, work: Work, tenant_id: str, parts: Sequence[TransferPart]) -> Outcome:
         run = work.run
@@ -240,12 +247,11 @@ def _change(platform: psycopg.Connection, entered: form.SetAside | form.Reopen, 
     return reopen(platform, entered.transfer_ids)
 
 
-def _require_all(entered: form.SetAside | form.Reopen, changed: Collection[str]) -> None:
+def _require_all(entered: form.SetAside | form.Reopen, left: Sequence[str]) -> None:
     """:raises ParameterError: names the transfers for which the operation is impossible. The others are changed."""
-    left = [each for each in entered.transfer_ids if each not in changed]
     if left:
         raise ParameterError(
-            f"操作「{entered.title}」は、振込 {'、'.join(left[:5])} にはできません。入金になったか、すでに変わっています。"
+            f"操作「{entered.title}」は、振込 {'、'.join(left[:5])} にはできません。ないか、入金になったか、銀行が取り消しました。"
             "ボードの「入金の照合」で確かめてください。"
         )
 
