@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.finalization import write_host_rows
@@ -77,19 +78,24 @@ def record_payments(
     numbers = {payment.number for payment in payments}
     _SQL.execute(connection, "lock_invoices", numbers=list(numbers))
     payables = find_payables(connection, numbers)
-    entered: list[tuple[Payment, bool, bool]] = []
-    for payment in payments:
-        # The day of a transfer is the bank's, also before the invoice.
-        payable = (
-            require_payable(payment, payables.get(payment.number))
-            if source == "bank"
-            else require_acceptable(payment, payables.get(payment.number), today)
-        )
-        entry = _Entry(source, None, entered_by, execution_id)
-        is_new = _insert(connection, payable, payment, entry)
-        entered.append((payment, is_new, not is_new and _is_reversed(connection, payment)))
-    for number in sorted({payment.number for payment, is_new, _ in entered if is_new}):
-        show_payments(connection, payables[number].invoice_id)
+    # The day of a transfer is the bank's, also before the invoice.
+    accepted = [
+        require_payable(payment, payables.get(payment.number))
+        if source == "bank"
+        else require_acceptable(payment, payables.get(payment.number), today)
+        for payment in payments
+    ]
+    are_new = _insert(
+        connection,
+        list(zip(accepted, payments, strict=True)),
+        _Entry(source, None, entered_by, execution_id),
+    )
+    entered = [
+        (payment, is_new, not is_new and _is_reversed(connection, payment))
+        for payment, is_new in zip(payments, are_new, strict=True)
+    ]
+    changed = {payable.invoice_id for payable, is_new in zip(accepted, are_new, strict=True) if is_new}
+    show_payments(connection, *sorted(changed))
     after = find_payables(connection, numbers)
     return [
         RecordedPayment(
@@ -121,7 +127,7 @@ def record_refund(
             refund.number, refund.currency, payable.open_amount, False, is_reversed, refund.noun
         )
     require_refundable(refund, payable)
-    _insert(connection, payable, refund, _Entry("operation", reason, entered_by, execution_id))
+    _insert(connection, [(payable, refund)], _Entry("operation", reason, entered_by, execution_id))
     show_payments(connection, payable.invoice_id)
     return RecordedPayment(refund.number, refund.currency, payable.open_amount + refund.amount, is_new=True)
 
@@ -203,7 +209,7 @@ def move_payment(
                 "入金を取り消し、別の参照番号で記録してください",
             )
         take_back_payment(connection, row, reason, moved_by, execution_id)
-        _insert(connection, payable, payment, _Entry("operation", reason, moved_by, execution_id))
+        _insert(connection, [(payable, payment)], _Entry("operation", reason, moved_by, execution_id))
         show_payments(connection, payable.invoice_id)
     after = find_payables(connection, [row["number"], target])
     source, moved = (
@@ -229,22 +235,29 @@ def record_application_payment(
     )
 
 
-def show_payments(connection: psycopg.Connection, invoice_id: str) -> None:
-    """Write the payment state into the application's row: PAID if nothing is open, otherwise the paid part. Withdraw waiting reminders.
+def show_payments(connection: psycopg.Connection, *invoice_ids: str) -> None:
+    """Write the payment state into the application's rows: PAID if nothing is open, otherwise the paid part. Withdraw waiting reminders.
 
-    The caller has locked the invoice. If the application itself has set PAID, it stays.
+    The caller has locked the invoices. If the application itself has set PAID, it stays.
     """
-    state = _SQL.rows(connection, "payment_state", invoice_id=invoice_id)[0]
-    is_settled = state["paid_total"] > 0 and state["open_amount"] <= 0 and not state["written_off_total"]
-    is_paid = any(paid for (paid,) in _SQL.execute(connection, "lock_host_row", invoice_id=invoice_id))
-    if is_settled and not state["marked_paid"] and not is_paid:
-        _SQL.execute(connection, "mark_paid", invoice_id=invoice_id, is_marked=True)
-    if not is_settled and state["marked_paid"]:
-        _SQL.execute(connection, "mark_paid", invoice_id=invoice_id, is_marked=False)
-        _SQL.execute(connection, "unmark_host_row", invoice_id=invoice_id)
-    write_host_rows(connection, [invoice_id])
+    if not invoice_ids:
+        return
+    states = _SQL.rows(connection, "settled_invoices", invoice_ids=list(invoice_ids))
+    paid = set(_SQL.column(connection, "lock_host_rows", invoice_ids=list(invoice_ids)))
+    settled = [
+        row["invoice_id"]
+        for row in states
+        if row["is_settled"] and not row["marked_paid"] and row["invoice_id"] not in paid
+    ]
+    reopened = [row["invoice_id"] for row in states if row["marked_paid"] and not row["is_settled"]]
+    if settled:
+        _SQL.execute(connection, "mark_paid", invoice_ids=settled, is_marked=True)
+    if reopened:
+        _SQL.execute(connection, "mark_paid", invoice_ids=reopened, is_marked=False)
+        _SQL.execute(connection, "unmark_host_rows", invoice_ids=reopened)
+    write_host_rows(connection, invoice_ids)
     # A waiting reminder states an amount that is not open any more.
-    withdraw_reminders(connection, [invoice_id])
+    withdraw_reminders(connection, invoice_ids)
 
 
 def _is_reversed(connection: psycopg.Connection, payment: Payment) -> bool:
@@ -347,30 +360,38 @@ class _Entry:
     execution_id: str
 
 
-def _insert(connection: psycopg.Connection, payable: Payable, payment: Payment, entry: _Entry) -> bool:
-    """Insert the payment, and the recovery of a write-off by it; returns whether it is new. The caller has locked the invoice."""
-    inserted = _SQL.column(
-        connection,
-        "insert_payment",
-        invoice_id=payable.invoice_id,
-        kind=payment.kind,
-        paid_on=payment.paid_on,
-        amount=payment.amount,
-        method=payment.method,
-        reference=payment.reference,
-        transfer_id=payment.transfer_id,
-        **asdict(entry),
+def _insert(
+    connection: psycopg.Connection, payments: Sequence[tuple[Payable, Payment]], entry: _Entry
+) -> list[bool]:
+    """Insert payments, and the recoveries of write-offs by them; returns of each whether it is new. The caller has locked the invoices."""
+    are_new = [False] * len(payments)
+    left = list(range(len(payments)))
+    while left:
+        # Those of one invoice one after the other, because each recovers what is left of a write-off.
+        places = {payments[place][0].invoice_id: place for place in reversed(left)}
+        rows = [
+            {**asdict(payment), "invoice_id": invoice_id, "paid_on": f"{payment.paid_on}", "amount": f"{payment.amount}"}
+            for invoice_id, payment in ((each, payments[place][1]) for each, place in places.items())
+        ]
+        for row in _SQL.rows(connection, "insert_payments", payments=Jsonb(rows), **asdict(entry)):
+            are_new[places[row["invoice_id"]]] = True
+            if row["is_written_off"]:
+                _recover(connection, *payments[places[row["invoice_id"]]], entry, row["payment_id"])
+        left = [place for place in left if place not in places.values()]
+    return are_new
+
+
+def _recover(
+    connection: psycopg.Connection, payable: Payable, payment: Payment, entry: _Entry, payment_id: str
+) -> None:
+    recovered = Entered(
+        payment.paid_on,
+        f"入金 {payment.reference}",
+        entry.entered_by,
+        entry.execution_id,
+        payment_id=payment_id,
     )
-    for payment_id in inserted:
-        recovered = Entered(
-            payment.paid_on,
-            f"入金 {payment.reference}",
-            entry.entered_by,
-            entry.execution_id,
-            payment_id=payment_id,
-        )
-        book_recovery(connection, payable.invoice_id, payment.currency, recovered)
-    return bool(inserted)
+    book_recovery(connection, payable.invoice_id, payment.currency, recovered)
 
 
 def _payment(row: dict[str, Any]) -> Payment:

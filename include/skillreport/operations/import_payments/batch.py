@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from itertools import groupby
 from typing import Any
 
 import psycopg
@@ -133,19 +132,23 @@ class PaymentImport(TenantBatch):
         return self._read(work)
 
     def process(self, work: Work) -> list[Outcome]:
-        """Record the payments of each tenant: all of them, or none."""
+        """Record the payments of the tenants together. If one of them is impossible, each tenant's on their own: all of them, or none."""
         parts = (
             [_from_json(part) for part in work.run.options["parts"]]
             if "parts" in work.run.options
             else automatic_parts(work.connection)
         )
-        of_tenant = {
-            tenant_id: list(group)
-            for tenant_id, group in groupby(
-                sorted(parts, key=lambda part: part.tenant_id), key=lambda part: part.tenant_id
-            )
-        }
-        return [self._record(work, tenant_id, of_tenant.get(tenant_id, [])) for tenant_id in work.tenant_ids]
+        of_tenants: dict[str, list[TransferPart]] = {tenant_id: [] for tenant_id in work.tenant_ids}
+        for part in parts:
+            if part.tenant_id in of_tenants:
+                of_tenants[part.tenant_id].append(part)
+        with_parts = {tenant_id: own for tenant_id, own in of_tenants.items() if own}
+        try:
+            recorded = self._record(work, with_parts) if with_parts else []
+        except BillingError:
+            recorded = [self._record_alone(work, {each: own}) for each, own in with_parts.items()]
+        without = [UnitResult(each, {}, 0) for each, own in of_tenants.items() if not own]
+        return [*recorded, *without]
 
     def finish(self, work: Work) -> None:
         """Do what concerns no tenant, remember payers, match what is left, and write the accountant's files."""
@@ -219,19 +222,30 @@ class PaymentImport(TenantBatch):
         tolerance = self._billing.terms.settings.fee_tolerance
         return match_transfers(platform, fee_tolerance=tolerance, today=run.run_date)
 
-    def _record(self, work: Work, tenant_id: str, parts: Sequence[TransferPart]) -> Outcome:
+    def _record(self, work: Work, parts: Mapping[str, Sequence[TransferPart]]) -> list[Outcome]:
+        """Record what tenants are paid. :raises BillingError: a payment is impossible; nothing is recorded."""
         run = work.run
         recorder = Recorder(self._billing.terms, run.run_date, run.person, run.execution_id)
         record = record_confirmed if "parts" in run.options else record_automatic
-        if not parts:
-            return UnitResult(tenant_id, {}, 0)
+        with work.connection.transaction():
+            remarks = record(work.connection, [part for own in parts.values() for part in own], recorder)
+        return [
+            UnitResult(
+                tenant_id,
+                {"transfers": len({part.transfer_id for part in own})},
+                len(own),
+                notes=tuple(remarks[tenant_id]),
+            )
+            for tenant_id, own in parts.items()
+        ]
+
+    def _record_alone(self, work: Work, parts: Mapping[str, Sequence[TransferPart]]) -> Outcome:
         try:
-            with work.connection.transaction():
-                remarks = record(work.connection, parts, recorder)
+            (outcome,) = self._record(work, parts)
         except BillingError as error:
+            (tenant_id,) = parts
             return UnitFailure(tenant_id, error.code, str(error), recoverable=False)
-        transfers = len({part.transfer_id for part in parts})
-        return UnitResult(tenant_id, {"transfers": transfers}, len(parts), notes=tuple(remarks))
+        return outcome
 
 
 def _change(platform: psycopg.Connection, entered: form.SetAside | form.Reopen, run: Run) -> list[str]:
