@@ -1,7 +1,7 @@
 """Measure the import of a bank's file: one transfer for each tenant's invoice, all of known payers, a tenth of them less a fee.
 
-First the parts of the step ``read_files`` are measured, and rolled back. Then the run's steps are done as its tasks do them, with the shards
-in two processes. At the end, a matching of many transfers that nobody has confirmed.
+First the parts of the step ``read_files`` are measured, and rolled back. Then the run's steps are done as its tasks do them, with the
+shards in two processes. At the end, a matching of many transfers that nobody has confirmed.
 
     python -m benchmarks.payments [TENANTS [WAITING]]
 """
@@ -86,7 +86,9 @@ def use_own_account(folder: Path) -> None:
 
 def bill(databases: Databases, tenants: int) -> str:
     """Tenants with an invoice of October each."""
-    dsn = databases.load("payments", replace(benchmark_shape(tenants), users_per_tenant=0, requests_per_day=0))
+    dsn = databases.load(
+        "payments", replace(benchmark_shape(tenants), users_per_tenant=0, requests_per_day=0)
+    )
     with psycopg.connect(dsn) as connection:
         _SQL.execute(connection, "billing_month")
     vacuum(dsn)
@@ -107,7 +109,13 @@ def file_of(dsn: str) -> tuple[bytes, int]:
         )
     vacuum(dsn)
     content = zengin_file(
-        Transfer(OWN_ACCOUNT, PAID_ON, amount - (0 if number % 10 else _FEE), name, reference=f"{number % 1_000_000}")
+        Transfer(
+            OWN_ACCOUNT,
+            PAID_ON,
+            amount - (0 if number % 10 else _FEE),
+            name,
+            reference=f"{number % 1_000_000}",
+        )
         for number, (name, (_, amount)) in enumerate(zip(names, invoices, strict=True))
     )
     return content, len(invoices)
@@ -120,7 +128,15 @@ def measure_reading(dsn: str, content: bytes, seconds: Seconds) -> None:
         with seconds.of("  read the file"):
             file = read_bank_file(content, "benchmark.txt", settings, TODAY)
         with seconds.of("  store its transfers"):
-            store_file(platform, "b", sha256(content).hexdigest(), file, run_on=TODAY, entered_by="b", execution_id="b")
+            store_file(
+                platform,
+                "b",
+                sha256(content).hexdigest(),
+                file,
+                run_on=TODAY,
+                entered_by="b",
+                execution_id="b",
+            )
         with seconds.of("  match"):
             match_transfers(platform, fee_tolerance=settings.fee_tolerance, today=TODAY)
         raise psycopg.Rollback(transaction)
@@ -131,7 +147,12 @@ def measure_run(dsn: str, folder: Path, seconds: Seconds) -> None:
     batch = create_batch(LOCAL)
     with connected(dsn) as (platform, connection):
         installation = _installation(platform, connection, folder)
-        parameters = {"operation": "import", "business_date": TODAY.isoformat(), "tenants": [], "dry_run": False}
+        parameters = {
+            "operation": "import",
+            "business_date": TODAY.isoformat(),
+            "tenants": [],
+            "dry_run": False,
+        }
         request = RunRequest(IMPORT_PAYMENTS.dag_id, "benchmark", installation.moment, parameters)
         with seconds.of("open_run"):
             run, shards = flow.open_run(IMPORT_PAYMENTS, batch, request, installation)
@@ -145,8 +166,12 @@ def measure_run(dsn: str, folder: Path, seconds: Seconds) -> None:
             raise SystemExit(f"the run has failed: {result}")
 
 
-def _installation(platform: psycopg.Connection, connection: psycopg.Connection, folder: Path) -> LocalInstallation:
-    return LocalInstallation(platform, connection, ObjectStore(folder), moment=datetime(2026, 11, 30, 8, 30, tzinfo=JAPAN))
+def _installation(
+    platform: psycopg.Connection, connection: psycopg.Connection, folder: Path
+) -> LocalInstallation:
+    return LocalInstallation(
+        platform, connection, ObjectStore(folder), moment=datetime(2026, 11, 30, 8, 30, tzinfo=JAPAN)
+    )
 
 
 def _side_by_side(dsn: str, run: Run, shards: list[Any], folder: Path) -> None:
@@ -198,7 +223,13 @@ def add_waiting(dsn: str, count: int) -> None:
             for number in range(count)
         )
         store_file(
-            platform, "waiting", "0" * 64, BankFile("zengin", transfers), run_on=TODAY, entered_by="b", execution_id="b"
+            platform,
+            "waiting",
+            "0" * 64,
+            BankFile("zengin", transfers),
+            run_on=TODAY,
+            entered_by="b",
+            execution_id="b",
         )
 
 

@@ -158,12 +158,9 @@ def _operation_dag(
 ) -> Callable[[Callable[[], None]], DAG]:
     def build(wiring: Callable[[], None]) -> DAG:
         refuse_other_dag_file(Path(wiring.__code__.co_filename))
+        about = (spec.id if spec.cron else spec.dag_id, spec.name, spec.run_severity.name, spec.time_limit)
         deadlines = (
-            deadlines_of(spec.id, spec.name, spec.run_severity.name, spec.time_limit)
-            if spec.cron
-            else late_deadline(
-                spec.dag_id, spec.name, spec.run_severity.name, spec.time_limit, is_operation=True
-            )
+            deadlines_of(*about, is_operation=True) if spec.cron else late_deadline(*about, is_operation=True)
         )
         settings = _common(doc_md, f"batches/{spec.batch.id.lower()}", runbook_of(spec)) | (
             {"max_active_runs": OPEN_APPROVALS} if waits_for_people else {}

@@ -127,10 +127,15 @@ def _is_ordinary(conf: dict[str, Any]) -> bool:
     return not conf.get("dry_run") and not conf.get("tenants")
 
 
-def deadlines_of(batch_id: str, batch_name: str, severity: str, time_limit: timedelta) -> list[DeadlineAlert]:
-    """The two deadlines of a batch's DAG. ``severity`` is the severity of a late run; a slow run is MEDIUM."""
+def deadlines_of(
+    batch_id: str, batch_name: str, severity: str, time_limit: timedelta, *, is_operation: bool = False
+) -> list[DeadlineAlert]:
+    """The two deadlines of a DAG with a schedule. ``severity`` is the severity of a late run; a slow run is MEDIUM.
+
+    ``is_operation``: the user who triggered the run gets the alert about a late run.
+    """
     return [
-        late_deadline(batch_id, batch_name, severity, time_limit),
+        late_deadline(batch_id, batch_name, severity, time_limit, is_operation=is_operation),
         DeadlineAlert(
             reference=UsualEnd(),
             interval=timedelta(0),

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from include.skillreport.billing.accounting import freee, journal, moneyforward
 from include.skillreport.billing.accounting.csv_form import CsvForm, Tally, write_forms
 from include.skillreport.billing.accounting.detailed_list import COLUMNS, detailed_list
-from include.skillreport.billing.accounting.entries import Booking, CreditedInvoice, Entry, postings
+from include.skillreport.billing.accounting.entries import Booking, CreditedInvoice, Entry, Receipt, postings
 from include.skillreport.billing.accounting.files import forms_of
 from include.skillreport.billing.documents.credit_note import CreditedPart, credit_note
 from include.skillreport.billing.documents.invoice import Invoice
@@ -404,6 +404,112 @@ def test_the_partner_is_named_as_the_settings_ask() -> None:
         moneyforward.moneyforward(_with("moneyforward", partner="none")), entry(samples.ordinary())
     )
     assert nobody["借方取引先"] == ""
+
+
+# Receipts ----------------------------------------------------------------------------------------------------------------
+
+
+def received(
+    amount: str = "-145700",
+    booking: Booking = Booking.PAYMENT,
+    *,
+    yen: str = "",
+    method: str = "銀行振込",
+    reference: str = "F-1",
+    invoice: Invoice | None = None,
+) -> Entry:
+    """A payment, or with a positive amount a refund."""
+    receipt = Receipt(Decimal(amount), Decimal(yen or amount), method, reference)
+    return replace(entry(invoice or samples.ordinary()), booking=booking, receipt=receipt)
+
+
+@pytest.mark.parametrize(
+    ("booked", "label", "debit", "credit", "yen"),
+    [
+        (received(), "入金", "普通預金", "売掛金", -145_700),
+        (received("700"), "返金", "売掛金", "普通預金", 700),
+        (received(booking=Booking.REVERSAL), "入金の取り消し", "売掛金", "普通預金", 145_700),
+        (received("700", Booking.REVERSAL), "返金の取り消し", "普通預金", "売掛金", -700),
+    ],
+)
+def test_a_receipt_is_one_row_between_bank_and_receivable(
+    booked: Entry, label: str, debit: str, credit: str, yen: int
+) -> None:
+    amount, text = str(abs(yen)), f"{label} INV-2026-000123 株式会社青葉商事 銀行振込 F-1"
+    (own,) = rows(journal.journal(SETTINGS), booked)
+    assert cells([own], "借方勘定科目", "借方金額", "貸方勘定科目", "貸方金額", "摘要") == [
+        (debit, amount, credit, amount, text)
+    ]
+    (imported,) = rows(moneyforward.moneyforward(SETTINGS), booked)
+    assert cells([imported], "借方勘定科目", "借方税区分", "借方税額", "貸方勘定科目", "貸方税区分") == [
+        (debit, "対象外", "", credit, "対象外")
+    ]
+    assert imported["摘要"] == text
+    (row,) = listed(booked)
+    assert cells([row], "種別", "税区分", "消費税額", "税込金額（円）", "支払期限", "備考") == [
+        (label, "対象外", "0", str(yen), "", "銀行振込 F-1")
+    ]
+    tallies = write_forms([(form, BytesIO()) for form in forms_of(SETTINGS)], [booked])
+    assert tallies == [Tally(1, yen)] * 4
+
+
+@pytest.mark.parametrize(
+    ("booked", "kind"),
+    [
+        (received(), "収入"),
+        (received("145700"), "支出"),
+        (received(booking=Booking.REVERSAL), "支出"),
+        (received("145700", Booking.REVERSAL), "収入"),
+    ],
+)
+def test_freee_gets_a_settled_income_or_expense_on_the_receivable(booked: Entry, kind: str) -> None:
+    settings = _with("freee", wallet="みずほ銀行（法人）")
+    receivable = settings.receivable.model_copy(update={"sub_account": "SaaS", "department": "事業部"})
+    content = written(freee.freee(settings.model_copy(update={"receivable": receivable})), booked)
+    assert content.decode("utf-8-sig").split("\r\n")[1:] == [
+        f"{kind},INV-2026-000123,2026/10/31,,0042,株式会社青葉商事,売掛金,対象外,145700,,,"
+        f"{booked.label} INV-2026-000123 株式会社青葉商事 銀行振込 F-1,SaaS,事業部,,,,,2026/10/31,みずほ銀行（法人）,145700",
+        "",
+    ]
+
+
+def test_a_payment_reversed_in_its_open_month_is_listed_only() -> None:
+    reversed_payment = received(booking=Booking.VOID)
+    (row,) = listed(reversed_payment)
+    assert cells([row], "種別", "状態", "税込金額", "税込金額（円）") == [("入金", "取消", "0", "0")]
+    for form in forms_of(SETTINGS)[1:]:
+        assert rows(form, reversed_payment) == [], form.name
+
+
+def test_a_foreign_payment_is_booked_with_its_own_yen() -> None:
+    booked = received("-1700.24", yen="-257135", invoice=samples.us_dollars())
+    (row,) = listed(booked)
+    assert cells([row], "通貨", "税込金額", "換算レート", "税込金額（円）") == [
+        ("USD", "-1700.24", "151.235", "-257135")
+    ]
+    (own,) = rows(journal.journal(SETTINGS), booked)
+    assert own["貸方金額"] == "257135"
+    assert own["摘要"].endswith("銀行振込 F-1 USD -1700.24 @151.235（2026-10-31）")
+
+
+def test_a_receipt_without_yen_is_listed_only() -> None:
+    tiny = received("-0.01", yen="0", invoice=samples.us_dollars())
+    assert cells(listed(tiny), "税込金額", "税込金額（円）") == [("-0.01", "0")]
+    for form in forms_of(SETTINGS)[1:]:
+        assert rows(form, tiny) == [], form.name
+
+
+def test_method_and_reference_break_no_row_and_start_no_formula() -> None:
+    booked = replace(
+        received(method="=振込\n", reference="F" * 300, invoice=samples.long_names()),
+        accrued_on=date(2026, 9, 30),
+    )
+    (row,) = listed(booked)
+    assert row["備考"] == f"'=振込 {'F' * 300} 2026-09 は引き渡し済みのため"
+    (imported,) = rows(moneyforward.moneyforward(SETTINGS), booked)
+    assert imported["摘要"].startswith("入金 ")
+    assert imported["摘要"].endswith("F （2026-09 は引き渡し済みのため）")
+    assert len(imported["摘要"]) <= 200
 
 
 # Foreign currency --------------------------------------------------------------------------------------------------------

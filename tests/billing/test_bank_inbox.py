@@ -135,7 +135,10 @@ def test_a_new_file_of_the_same_name_stays(store: ObjectStore) -> None:
 def test_without_space_the_original_stays(s3: S3Server) -> None:
     store = ObjectStore(s3.path("batch"))
     put(store)
-    s3.refusal, s3.refuses = ("507 Insufficient Storage", "Full"), lambda request: request["REQUEST_METHOD"] == "PUT"
+    s3.refusal, s3.refuses = (
+        ("507 Insufficient Storage", "Full"),
+        lambda request: request["REQUEST_METHOD"] == "PUT",
+    )
 
     with pytest.raises(NoSpaceError):
         keep(store, NAME, CONTENT, SHA256, DAY)

@@ -163,10 +163,12 @@ def test_a_payment_that_cannot_be_recorded_is_named_with_its_line(
         (NUMBER, "F-9"): Payment(NUMBER, date(2026, 11, 5), Decimal(9), "JPY", "銀行振込", "F-9"),
     }
     with pytest.raises(ParameterError) as refused:
-        require_recordable([FileRow(7, payment)], "a.csv", payables, recorded, TODAY)
+        require_recordable([FileRow(7, payment)], "a.csv", payables, recorded, TODAY, set())
 
     assert f"7 行目{message}" in str(refused.value)
 
 
 def test_a_payment_that_is_recorded_already_is_no_problem() -> None:
-    require_recordable([FileRow(2, PAYMENT)], "a.csv", {NUMBER: payable()}, {(NUMBER, "F-1"): PAYMENT}, TODAY)
+    require_recordable(
+        [FileRow(2, PAYMENT)], "a.csv", {NUMBER: payable()}, {(NUMBER, "F-1"): PAYMENT}, TODAY, set()
+    )

@@ -15,12 +15,15 @@ from hypothesis import strategies as st
 
 from include.skillreport.billing.receivables.transfer import Transfer, identified, payer_key
 
-TRANSFER = Transfer("0005-123-1-1234567", date(2026, 11, 27), Decimal(110_000), "ｶ)ｱｵﾊﾞ", "0000000042", "000123")
+TRANSFER = Transfer(
+    "0005-123-1-1234567", date(2026, 11, 27), Decimal(110_000), "ｶ)ｱｵﾊﾞ", "0000000042", "000123"
+)
 
 # As 京葉銀行 and the list of its page spell them.
-FORMS = (
-    "カ ユ メ シ ド ソ イ ザイ シヤ シユウ ガク フク ホゴ トクヒ チドク ドク ダイ ベン シホウ ギヨ ゼイ ロウム ノウ カンリ チユウ"
-).split()
+FORMS = re.findall(
+    r"\w+",
+    "カ ユ メ シ ド ソ イ ザイ シヤ シユウ ガク フク ホゴ トクヒ チドク ドク ダイ ベン シホウ ギヨ ゼイ ロウム ノウ カンリ チユウ",
+)
 
 KANA = "".join(map(chr, range(0xFF66, 0xFFA0)))
 
@@ -126,7 +129,9 @@ def test_the_key_of_a_name(name: str, key: str) -> None:
 @pytest.mark.parametrize(("one", "other"), combinations(["", *FORMS], 2))
 def test_companies_of_different_forms_differ(one: str, other: str) -> None:
     spelled = [
-        [f"{form})アオバ", f"アオバ({form}", f"アオバ({form})チバ"] if form else ["アオバ", "アオバ", "アオバチバ"]
+        [f"{form})アオバ", f"アオバ({form}", f"アオバ({form})チバ"]
+        if form
+        else ["アオバ", "アオバ", "アオバチバ"]
         for form in (one, other)
     ]
     for first, second in zip(*spelled, strict=True):

@@ -29,7 +29,11 @@ def zengin_file(
     records = [
         record
         for account, group in groups.items()
-        for record in (_header(account, group), *(_data(each, wide) for each in group), _trailer(group, with_cancelled))
+        for record in (
+            _header(account, group),
+            *(_data(each, wide) for each in group),
+            _trailer(group, with_cancelled),
+        )
     ]
     return line_end.join(each.encode("cp932") for each in (*records, _padded("9"))) + line_end
 

@@ -38,10 +38,14 @@ def _texts_of_pages() -> set[str]:
     )
     found = {text for texts in named for text in texts.values()}
     found |= {label for label in message_words.channel_labels().values() if _JAPANESE.search(label)}
-    return found | {title for _, title, _ in invoice_words.STATES.values()} | {
-        *receivables.AGES.values(),
-        *(doubt.label for doubt in transfers.DOUBTS.values()),
-    }
+    return (
+        found
+        | {title for _, title, _ in invoice_words.STATES.values()}
+        | {
+            *receivables.AGES.values(),
+            *(doubt.label for doubt in transfers.DOUBTS.values()),
+        }
+    )
 
 
 def _texts_of_actions() -> set[str]:

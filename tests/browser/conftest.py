@@ -17,12 +17,15 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.stack import PROJECT
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation
+from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.conftest import Database
 from tests.dags.running_airflow import Api, running_airflow
 from tests.fab_installation import PASSWORD, commands_of, fab_installation
+from tests.own_settings import change_billing
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -55,6 +58,7 @@ class Site:
     browser: Browser
     artefacts: Path
     services: StandIns
+    storage: Path
 
     @property
     def url(self) -> str:
@@ -133,9 +137,12 @@ def site(
     artefacts: Path,
     unused_port: int,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Site]:
-    """Airflow with scheduler, triggerer, DAG processor and API server on the test's database."""
+    """Airflow with scheduler, triggerer, DAG processor and API server on the test's database. Payments are recorded by operations."""
+    change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
     variables = {
+        SETTINGS_VARIABLE: os.environ[SETTINGS_VARIABLE],
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{unused_port}{PREFIX}",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{unused_port}{PREFIX}/execution/",
         "AIRFLOW_CONN_BATCH_BOARD_DB": database.airflow_connection("batch_board"),
@@ -154,4 +161,4 @@ def site(
             prefix=PREFIX,
         ) as api,
     ):
-        yield Site(api, browser, artefacts, services)
+        yield Site(api, browser, artefacts, services, tmp_path / "storage")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
@@ -12,9 +15,11 @@ import psycopg
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
+from include.skillreport.billing.receivables.transfer import Transfer
 from include.skillreport.core.catalog import TENANT_BILLING, TENANT_USAGE
 from tests import host_rows
-from tests.batches.tenant_management.billing_rows import jump
+from tests.batches.tenant_management.billing_rows import customer, invoices, jump, run_billing
+from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
 from tests.board.night_rows import run
 from tests.browser.conftest import Site
 from tests.conftest import Database
@@ -270,6 +275,66 @@ def test_an_accountant_approves_a_held_invoice_and_a_reader_may_not(site: Site, 
         ).fetchall()
     assert [(tenant_id, status) for tenant_id, status, _ in rows] == [("A", "finalized"), ("B", "finalized")]
     assert rows[1][2] == "accountant"
+
+
+def test_the_bank_s_file_is_confirmed_and_nothing_is_open(site: Site, database: Database) -> None:
+    payers = {"A": "ｶ)ｱｵﾊﾞ", "B": "ﾕ)ﾐﾄﾞﾘ", "C": "ﾔﾏﾀﾞ ﾀﾛｳ", "D": "ｻｸﾗｼﾖｳｶｲ(ｶ"}
+    with database.connect() as host:
+        for tenant_id in payers:
+            customer(host, tenant_id)
+    run_billing(database)
+    amounts = {"A": 11_000, "B": 11_000, "C": 10_340, "D": 11_000}
+    transfers = [
+        Transfer(OWN_ACCOUNT, date(2026, 11, 27), Decimal(amounts[tenant_id]), name, reference=str(number))
+        for number, (tenant_id, name) in enumerate(payers.items(), start=1)
+    ]
+    file = site.storage / "bank-files" / "incoming" / "振込入金 11月.txt"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(zengin_file(transfers))
+    before = time.time() - 120
+    os.utime(file, (before, before))
+
+    with site.signed_in("reader") as page:
+        assert page.request.get(f"{site.url}/batch-board/transfers").status == 403
+
+    with site.signed_in("accountant") as page:
+        page.goto(f"{site.url}/batch-board/transfers")
+        page.get_by_role("button", name="銀行のファイルの取込み").click()
+        _run(page)
+        expect(page.get_by_text("初めての振込名義です").first).to_be_visible()
+        site.picture(page, "transfers")
+        # Each payer is new, so a person names the invoices. The candidates are those of this amount.
+        with database.connect() as host:
+            numbers = {row["tenant_id"]: row["number"] for row in invoices(host)}
+        lines = []
+        for row in page.locator("#selection tbody tr").all():
+            text = row.inner_text()
+            tenant_id = next(each for each, name in payers.items() if name in text)
+            transfer_id = str(row.get_by_role("button", name="対象外").get_attribute("hx-get")).partition(
+                "="
+            )[2]
+            fee = ",手数料" if tenant_id == "C" else ""
+            lines.append(f"{transfer_id}={numbers[tenant_id]}{fee}")
+        assert len(lines) == 4
+        page.get_by_role("button", name="請求書を指定").first.click()
+        dialog = page.get_by_role("dialog")
+        dialog.locator("textarea").fill("\n".join(lines))
+        site.picture(page, "confirm-transfers", full=False)
+        _run(page)
+        expect(page.get_by_text("確認待ちの振込はありません。")).to_be_visible()
+        expect(page.get_by_text("ﾔﾏﾀﾞ ﾀﾛｳ")).to_be_visible()
+        site.picture(page, "transfers-confirmed")
+        page.get_by_role("link", name="売掛金").click()
+        expect(page.get_by_text("未入金の請求書も、過入金もありません。")).to_be_visible()
+    assert not file.exists()
+
+
+def _run(page: Page) -> None:
+    """Press the button of the dialog, wait for the run's success, and close the dialog."""
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="実行する").click()
+    expect(dialog.locator(".badge.good")).to_be_visible(timeout=120_000)
+    dialog.get_by_role("button", name="閉じる").click()
 
 
 def _requests(page: Page, site: Site) -> list[dict[str, Any]]:

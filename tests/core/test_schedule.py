@@ -13,7 +13,7 @@ from include.skillreport.core.catalog import (
     MONTHLY_REPORT,
     NOTIFICATION_RETRY,
     TENANT_USAGE,
-    BatchSpec,
+    RunSpec,
 )
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.schedule import firings_before, missed_starts
@@ -27,16 +27,16 @@ def japan(*when: int) -> datetime:
 class Runs:
     """Airflow's runs of the batches: scheduled and manual ones, by their logical dates."""
 
-    by_batch: dict[BatchSpec, set[datetime]]
-    paused: tuple[BatchSpec, ...] = ()
+    by_batch: dict[RunSpec, set[datetime]]
+    paused: tuple[RunSpec, ...] = ()
 
-    def count(self, spec: BatchSpec, firings: Sequence[datetime]) -> int:
+    def count(self, spec: RunSpec, firings: Sequence[datetime]) -> int:
         return len(self.by_batch[spec].intersection(firings))
 
-    def last_before(self, spec: BatchSpec, moment: datetime) -> datetime | None:
+    def last_before(self, spec: RunSpec, moment: datetime) -> datetime | None:
         return max((each for each in self.by_batch[spec] if each < moment), default=None)
 
-    def is_paused(self, spec: BatchSpec) -> bool:
+    def is_paused(self, spec: RunSpec) -> bool:
         return spec in self.paused
 
 

@@ -20,7 +20,15 @@ from airflow.sdk import DAG, CronTriggerTimetable
 from skill_batch.dag_factory import OPEN_APPROVALS
 from skill_batch.retry_policy import RecoverableErrorsOnly
 from include.skillreport.approvals import APPROVE, HOLD
-from include.skillreport.core.catalog import APPROVALS, BATCHES, CONCURRENCY, FAMILIES, OPERATIONS, BatchSpec
+from include.skillreport.core.catalog import (
+    APPROVALS,
+    BATCHES,
+    CONCURRENCY,
+    FAMILIES,
+    IMPORT_PAYMENTS,
+    OPERATIONS,
+    BatchSpec,
+)
 from include.skillreport.operations.forms import FORMS
 from tests.airflow_installation import PROJECT
 
@@ -43,7 +51,7 @@ def test_each_dag_file_holds_exactly_its_own_dag(dags: dict[str, DAG]) -> None:
 
 def test_the_customers_batches_families_and_operations_are_all_there() -> None:
     assert len({spec.id for spec in BATCHES}) >= 14
-    assert (len(FAMILIES), len(OPERATIONS)) == (3, 6)
+    assert (len(FAMILIES), len(OPERATIONS)) == (3, 7)
 
 
 def test_every_dag_is_in_the_registry_and_in_its_family_folder(dags: dict[str, DAG]) -> None:
@@ -110,8 +118,11 @@ def test_approval_is_asked_after_the_tenants_and_close_run_decides(
 def test_only_families_and_operations_have_no_schedule(dags: dict[str, DAG]) -> None:
     assert {dag.dag_id for dag in dags.values() if dag.schedule is None} == {
         *(family.dag_id for family in FAMILIES),
-        *(spec.dag_id for spec in OPERATIONS),
+        *(spec.dag_id for spec in OPERATIONS if spec is not IMPORT_PAYMENTS),
     }
+    scheduled = dags[IMPORT_PAYMENTS.dag_id]
+    assert scheduled.schedule == CronTriggerTimetable(IMPORT_PAYMENTS.cron, timezone="Asia/Tokyo")
+    assert [each.name for each in scheduled.deadline or []] == ["制限時間", "いつもの 1.5 倍"]  # type: ignore[union-attr]
     assert {dag.dag_id for dag in dags.values() if "operation" in dag.tags} == {
         spec.dag_id for spec in OPERATIONS
     }
@@ -181,7 +192,9 @@ def test_batch_forms_have_only_their_own_parameters_and_no_operation(
 
 def test_every_dag_has_the_common_parameters_with_japanese_titles(dags: dict[str, DAG]) -> None:
     for dag in dags.values():
-        assert {"tenants", "dry_run"} <= dag.params.keys()
+        assert "dry_run" in dag.params
+        # The transfers of a bank belong to no tenant.
+        assert "tenants" in dag.params or dag.dag_id == IMPORT_PAYMENTS.dag_id
         assert "business_date" in dag.params or "operation" in dag.tags
         for name in dag.params:
             assert re.search(r"[ぁ-んァ-ヶ一-龠]", dag.params.get_param(name).schema["title"])

@@ -27,7 +27,7 @@ PAID_ON = date(2026, 11, 27)
 
 def transfer(amount: int, payer: str = "ｶ)ｱｵﾊﾞ", **values: Any) -> Transfer:
     """A transfer of yen on 27 November."""
-    given = {"account": OWN_ACCOUNT, "booked_on": PAID_ON, "reference": "1"} | values
+    given: dict[str, Any] = {"account": OWN_ACCOUNT, "booked_on": PAID_ON, "reference": "1"} | values
     return Transfer(amount=Decimal(amount), payer_name=payer, **given)
 
 
@@ -70,7 +70,7 @@ def confirm(database: Database, store: ObjectStore, *lines: str, **options: Any)
     return run(database, store, "confirm", values=values, **({"triggered_by": "keiri"} | options))
 
 
-def payments(host: psycopg.Connection) -> list[tuple[str, str, Decimal, str, str | None]]:
+def payments(host: psycopg.Connection) -> list[tuple[Any, ...]]:
     """The live payments: tenant, invoice, amount, source and transfer."""
     return host.execute(
         """

@@ -86,7 +86,13 @@ def of_month(platform: psycopg.Connection, store: ObjectStore, month: date) -> l
     """The adjustments in the list of an open month."""
     Billing().write_accounting_month(platform, month, store)
     rows = accounting_rows.rows(store, f"{month:%Y-%m}")
-    return [tuple(row[column] for column in _LISTED) for row in rows if row["種別"] not in ("請求", "返還")]
+    others = ("請求", "返還", "入金")
+    return [tuple(row[column] for column in _LISTED) for row in rows if row["種別"] not in others]
+
+
+def booked(store: ObjectStore, month: str, name: str) -> list[dict[str, str]]:
+    """The rows of a file of an open month without those of payments."""
+    return [row for row in accounting_rows.rows(store, month, name) if "普通預金" not in row.values()]
 
 
 def refused(result: Any, *parts: str) -> None:
@@ -120,17 +126,17 @@ def test_a_fee_settles_the_invoice_as_a_return_of_sales(
     assert of_month(platform, store, date(2026, 11, 1)) == [
         (NUMBER, "手数料差額", "2026-11-27", "課税10%", "-600", "-60", "-660", NUMBER, "")
     ]
-    (sales, tax) = accounting_rows.rows(store, "2026-11", "journal")
+    (sales, tax) = booked(store, "2026-11", "journal")
     assert (sales["借方勘定科目"], sales["借方税区分"], sales["借方金額"]) == ("売上高", "課税10%", "600")
     assert (tax["借方勘定科目"], tax["借方金額"], tax["貸方勘定科目"]) == ("仮受消費税", "60", "売掛金")
-    (row,) = accounting_rows.rows(store, "2026-11", "freee")
+    (row,) = booked(store, "2026-11", "freee")
     assert (row["勘定科目"], row["税区分"], row["金額"], row["税額"]) == (
         "売上高",
         "課税売返10%",
         "-660",
         "-60",
     )
-    (row,) = accounting_rows.rows(store, "2026-11", "moneyforward")
+    (row,) = booked(store, "2026-11", "moneyforward")
     assert (
         row["借方勘定科目"],
         row["借方税区分"],
@@ -144,7 +150,7 @@ def test_a_fee_settles_the_invoice_as_a_return_of_sales(
         "60",
         "売掛金",
     )
-    assert agree(platform, store, date(2026, 11, 1)) == -660
+    assert agree(platform, store, date(2026, 11, 1)) == -10340 - 660
     assert invoices(host, "A") == [invoice(host, "A")], "a fee issues no document"
 
 
@@ -163,12 +169,12 @@ def test_a_fee_may_be_a_purchase(
 
     assert "仕入税額控除には、手数料の適格請求書" in outcomes(host, result)["A"]["notes"][1]
     Billing().write_accounting_month(platform, date(2026, 11, 1), store)
-    (expense, tax) = accounting_rows.rows(store, "2026-11", "journal")
+    (expense, tax) = booked(store, "2026-11", "journal")
     assert (expense["借方勘定科目"], expense["借方金額"]) == ("支払手数料", "600")
     assert (tax["借方勘定科目"], tax["借方金額"]) == ("仮払消費税", "60")
-    (row,) = accounting_rows.rows(store, "2026-11", "freee")
+    (row,) = booked(store, "2026-11", "freee")
     assert (row["勘定科目"], row["税区分"], row["金額"]) == ("支払手数料", "課対仕入10%", "-660")
-    assert agree(platform, store, date(2026, 11, 1)) == -660
+    assert agree(platform, store, date(2026, 11, 1)) == -10340 - 660
 
 
 def test_a_fee_of_two_rates_is_split_by_their_totals(
@@ -187,7 +193,7 @@ def test_a_fee_of_two_rates_is_split_by_their_totals(
         ("課税10%", "-366", "-36", "-402"),
         ("軽減8%", "-184", "-14", "-198"),
     ]
-    assert agree(platform, store, date(2026, 12, 1)) == -600
+    assert agree(platform, store, date(2026, 12, 1)) == -15800 - 600
 
 
 def test_a_fee_needs_a_payment_a_sum_and_less_than_10000_yen(
@@ -280,17 +286,17 @@ def test_a_write_off_deducts_the_tax_if_a_fact_holds(
     assert [row[:7] for row in of_month(platform, store, date(2026, 12, 1))] == [
         (NUMBER, "貸倒れ", "2026-12-08", "課税10%", "-10000", "-1000", "-11000")
     ]
-    (loss, tax) = accounting_rows.rows(store, "2026-12", "journal")
+    (loss, tax) = booked(store, "2026-12", "journal")
     assert (loss["借方勘定科目"], loss["借方金額"]) == ("貸倒損失", "10000")
     assert (tax["借方勘定科目"], tax["借方金額"]) == ("仮受消費税", "1000")
-    (row,) = accounting_rows.rows(store, "2026-12", "freee")
+    (row,) = booked(store, "2026-12", "freee")
     assert (row["勘定科目"], row["税区分"], row["金額"], row["税額"]) == (
         "貸倒損失",
         "課税売倒10%",
         "-11000",
         "-1000",
     )
-    (row,) = accounting_rows.rows(store, "2026-12", "moneyforward")
+    (row,) = booked(store, "2026-12", "moneyforward")
     assert (row["借方税区分"], row["借方税額"]) == ("課税売上-貸倒 10%", "1000")
     assert agree(platform, store, date(2026, 12, 1)) == -11000
 
@@ -307,7 +313,7 @@ def test_without_a_fact_no_tax_is_deducted(
     assert [row[3:7] for row in of_month(platform, store, date(2026, 12, 1))] == [
         ("対象外", "-7000", "0", "-7000")
     ]
-    (loss,) = accounting_rows.rows(store, "2026-12", "journal")
+    (loss,) = booked(store, "2026-12", "journal")
     assert (loss["借方勘定科目"], loss["借方税区分"], loss["借方金額"]) == ("貸倒損失", "対象外", "7000")
     assert host_billing(host, invoice(host, "A")["invoice_id"])["billing_status"] == "INVOICED"
 
@@ -330,7 +336,7 @@ def test_a_payment_recovers_what_was_written_off_and_its_reversal_does_not(
         "400",
         "4400",
     )
-    income = accounting_rows.rows(store, "2026-12", "freee")[1]
+    income = booked(store, "2026-12", "freee")[1]
     assert (income["勘定科目"], income["税区分"]) == ("償却債権取立益", "課税売回10%")
     refused(take_back(database, "write_off"), "貸倒れの回収があります")
 
@@ -427,8 +433,8 @@ def test_a_foreign_invoice_is_adjusted_in_its_currency_and_booked_in_yen(
 
     assert result.status == "completed", reasons(result)
     assert invoice(host, "U")["open_amount"] == 0
-    assert agree(platform, store, date(2026, 11, 1)) == -3781
-    (row,) = accounting_rows.rows(store, "2026-11", "freee")
+    assert agree(platform, store, date(2026, 11, 1)) == -33272  # all of the invoice
+    (row,) = booked(store, "2026-11", "freee")
     assert "USD -25.00 @151.235（2026-10-31）" in row["備考"]
 
 

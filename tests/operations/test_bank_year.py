@@ -10,7 +10,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from tests.batches.tenant_management.billing_rows import close_month, customer, 
 from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
 from tests.conftest import Database
 from tests.operations import bank_files
-from tests.operations.bank_truth import Customer, Fact, Truth, customers, key_of
+from tests.operations.bank_truth import Fact, Truth, customers, key_of
 from tests.own_settings import change_billing
 
 FIRST_MONTH = date(2026, 4, 1)
@@ -81,7 +80,13 @@ class Office:
         for each in self.truth.customers:
             customer(self.host, each.tenant_id, months=())
             for count, usage in enumerate(self.truth.usage(each, self.months)):
-                close_month(self.host, each.tenant_id, _month(count), **usage)
+                close_month(
+                    self.host,
+                    each.tenant_id,
+                    _month(count),
+                    storage_gb=usage.storage_gb,
+                    active_users=usage.active_users,
+                )
 
     def _rename(self) -> None:
         """One payer has another name, and the same code."""
@@ -92,7 +97,8 @@ class Office:
         result = run_billing(self.database, month, shards=1)
         assert result.status == "completed", (self.seed, result)
         rows = self.host.execute(
-            "SELECT number, tenant_id, total FROM batch.invoice WHERE period_start = %s ORDER BY number", [month]
+            "SELECT number, tenant_id, total FROM batch.invoice WHERE period_start = %s ORDER BY number",
+            [month],
         ).fetchall()
         assert len(rows) == len(self.truth.customers), self.seed
         for number, tenant_id, total in rows:
@@ -178,7 +184,10 @@ class Office:
         mistaken = [
             transfer_id
             for transfer_id, fact in facts.items()
-            if may_err and transfer_id not in returned and self._pays_whole(fact) and self.truth.random.random() < 0.02
+            if may_err
+            and transfer_id not in returned
+            and self._pays_whole(fact)
+            and self.truth.random.random() < 0.02
         ]
         self.postponed = mistaken
         if aside or mistaken:
@@ -220,10 +229,11 @@ class Office:
         meant = self.truth.invoices[number]
         for other, open_amount in self._open_amounts().items():
             invoice = self.truth.invoices[other]
-            if (
-                (invoice.tenant_id, invoice.total, open_amount) == (meant.tenant_id, meant.total, meant.total)
-                and other not in chosen.values()
-            ):
+            if (invoice.tenant_id, invoice.total, open_amount) == (
+                meant.tenant_id,
+                meant.total,
+                meant.total,
+            ) and other not in chosen.values():
                 return other
         return number
 
@@ -262,7 +272,9 @@ class Office:
         return {row.pop("transfer_id"): Transfer(**row) for row in rows}
 
     def _open_amounts(self) -> dict[str, int]:
-        rows = self.host.execute("SELECT number, open_amount FROM batch.invoice ORDER BY period_start, number")
+        rows = self.host.execute(
+            "SELECT number, open_amount FROM batch.invoice ORDER BY period_start, number"
+        )
         return {number: int(amount) for number, amount in rows}
 
     def _check(self, day: date) -> None:
@@ -290,14 +302,14 @@ class Office:
         rows = self.host.execute(
             """
             SELECT
-                payment.transfer_id, invoice.tenant_id, invoice.total::integer, payment.amount::integer, payment.reversed_at IS null,
-                coalesce(-fee.amount, 0)::integer, payment.entered_by <> 'keiri', invoice.number
+                payment.transfer_id, invoice.tenant_id, invoice.total::integer, payment.amount::integer,
+                payment.reversed_at IS null, coalesce(fee.amount, 0)::integer, payment.entered_by <> 'keiri', invoice.number
             FROM batch.payment
             INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
-            LEFT JOIN LATERAL (
-                SELECT -amount AS amount FROM batch.adjustment
-                WHERE adjustment.invoice_id = payment.invoice_id AND amount > 0 AND kind = 'fee' AND reason LIKE '%' || payment.transfer_id || '%'
-            ) AS fee ON true
+            LEFT JOIN batch.adjustment AS fee
+                ON
+                    payment.invoice_id = fee.invoice_id AND fee.amount > 0 AND fee.kind = 'fee'
+                    AND fee.reason LIKE '%' || payment.transfer_id || '%'
             WHERE payment.transfer_id IS NOT null AND payment.source = 'bank'
             """
         ).fetchall()
@@ -308,7 +320,12 @@ class Office:
             if is_automatic:
                 self.automatic += 1
                 transfer = transfers[transfer_id]
-                assert (tenant_id, total, amount, fee) in meant[key_of(transfer)], (about, number, fee, transfer)
+                assert (tenant_id, total, amount, fee) in meant[key_of(transfer)], (
+                    about,
+                    number,
+                    fee,
+                    transfer,
+                )
         assert all(amount <= transfers[each].amount for each, amount in spent.items()), about
 
     def _check_balances(self, about: str, day: date) -> None:
@@ -318,7 +335,10 @@ class Office:
             balances[invoice.tenant_id, invoice.total].append(balance)
         found = {group: sorted(of_group) for group, of_group in balances.items()}
         expected = self.truth.balances(day)
-        assert found == expected, (about, {each: (found[each], expected[each]) for each in found if found[each] != expected[each]})
+        assert found == expected, (
+            about,
+            {each: (found[each], expected[each]) for each in found if found[each] != expected[each]},
+        )
 
     def _check_end(self) -> None:
         """Nothing waits, and the application's rows are PAID if and only if nothing is open."""
@@ -350,7 +370,14 @@ def _weekdays(month: date) -> Iterable[date]:
 
 
 def _year(
-    seed: int, database: Database, host: psycopg.Connection, store: ObjectStore, *, tenants: int, months: int, every: int
+    seed: int,
+    database: Database,
+    host: psycopg.Connection,
+    store: ObjectStore,
+    *,
+    tenants: int,
+    months: int,
+    every: int,
 ) -> Office:
     source = random.Random(seed)  # noqa: S311
     truth = Truth(source, customers(tenants, source))

@@ -333,11 +333,11 @@ def test_the_database_itself_refuses_more_than_the_transfer(
         host.execute(
             """
             INSERT INTO batch.payment (
-                payment_id, tenant_id, invoice_id, paid_on, amount, currency, method, reference, source, transfer_id,
-                entered_by, execution_id, booked_on
+                payment_id, tenant_id, invoice_id, paid_on, amount, yen, currency, method, reference, source, transfer_id,
+                entered_by, execution_id
             )
             SELECT
-                'x', tenant_id, invoice_id, paid_on, 1, currency, method, 'x', 'bank', transfer_id, 'x', 'x', paid_on
+                'x', tenant_id, invoice_id, paid_on, 1, 1, currency, method, 'x', 'bank', transfer_id, 'x', 'x'
             FROM batch.payment
             """
         )
@@ -428,7 +428,7 @@ def test_an_invoice_that_changed_since_the_matching_is_matched_again(
         remarks = record_automatic(
             connection, automatic_parts(connection), Recorder(terms, TODAY, "keiri", "another run")
         )
-    assert "照合し直します" in remarks[0]
+    assert "照合し直します" in remarks["A"][0]
     assert len(payments(host)) == 1
     assert host.execute("SELECT count(*) FROM batch.transfer_choice").fetchall() == [(0,)]
 

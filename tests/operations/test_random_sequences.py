@@ -5,11 +5,13 @@ Each sequence is random but reproducible: its number is the seed.
 
 from __future__ import annotations
 
+import csv
 import random
-from collections import Counter, defaultdict
+import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from include.skillreport.operations.operate_invoices.form import FORM
 from tests.batches.tenant_management import accounting_rows, billing_rows
 from tests.batches.tenant_management.billing_rows import customer, files, run_billing
 from tests.conftest import Database
+from tests.operations.own_ledger import yen, yen_per_month
 from tests.own_settings import change_billing
 
 OCTOBER, NOVEMBER = date(2026, 10, 1), date(2026, 11, 1)
@@ -45,6 +48,7 @@ _WEIGHTS = {
     "fee": 5,
     "refund": 2,
     "reverse": 2,
+    "move": 2,
     "write_off": 2,
     "take_back": 2,
     "reissue": 2,
@@ -65,6 +69,7 @@ _POSSIBLE = {
     "fee": f"{_LIVE} AND invoice.open_amount > 0 AND invoice.paid_total > 0",
     "refund": "invoice.open_amount < 0",
     "reverse": "invoice.paid_total > 0",
+    "move": "invoice.paid_total > 0",
     "write_off": f"{_LIVE} AND invoice.open_amount > 0",
     "take_back": "invoice.fee_total + invoice.written_off_total > 0",
     "bill_again": """(invoice.status = 'void' OR invoice.credited) AND NOT EXISTS (
@@ -235,6 +240,22 @@ class Office:
         )
 
     def _reverse(self, tenant_id: str, month: date) -> Any:
+        return self.operate(
+            "reverse_payment", tenant_id, month, paid_reference=self.reference(tenant_id, month)
+        )
+
+    def _move(self, tenant_id: str, month: date) -> Any:
+        target = self.invoice(tenant_id, NOVEMBER if month == OCTOBER else OCTOBER)
+        return self.operate(
+            "move_payment",
+            tenant_id,
+            month,
+            paid_reference=self.reference(tenant_id, month),
+            paid_to=target["number"] if target else "INV-0",
+        )
+
+    def reference(self, tenant_id: str, month: date) -> str:
+        """One of the references of the month's payments and refunds."""
         references = self.host.execute(
             """
             SELECT payment.reference FROM batch.payment
@@ -244,8 +265,7 @@ class Office:
             """,
             [tenant_id, month],
         ).fetchall()
-        reference = self.random.choice(references)[0] if references else "F-0"
-        return self.operate("reverse_payment", tenant_id, month, paid_reference=reference)
+        return str(self.random.choice(references)[0]) if references else "F-0"
 
     def _write_off(self, tenant_id: str, month: date) -> Any:
         return self.operate(
@@ -312,6 +332,7 @@ class Office:
         assert {key: present[key] for key in self.handed_over} == self.handed_over, self.log
         self._check_sums()
         self._check_books()
+        self._check_receivables()
 
     def _check_months(self) -> None:
         billed = self.host.execute(
@@ -343,7 +364,7 @@ class Office:
 
     def _check_books(self) -> None:
         """Per month: the list, the journal, both imports, and the sum that this test takes from the ledger."""
-        ledger = self._ledger()
+        ledger = yen_per_month(self.host)
         closed = {
             month: [file["yen"] for file in written]
             for month, written in self.host.execute(
@@ -358,40 +379,23 @@ class Office:
             month: {ledger.get(month, 0)} for month in closed
         }, self.log
 
-    def _ledger(self) -> Counter[date]:
-        """What each month adds to the receivables in yen. A voided document counts as the view says."""
-        sums: Counter[date] = Counter()
-        with self.host.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(
-                """
-                SELECT
-                    date_trunc('month', entry.booked_on::timestamp)::date AS month, entry.booking, invoice.total,
-                    invoice.currency, invoice.credits_invoice_id, invoice.inputs, adjustment.amount, original.total AS whole
-                FROM batch.accounting_entry AS entry
-                INNER JOIN batch.invoice ON entry.invoice_id = invoice.invoice_id
-                LEFT JOIN batch.invoice AS original ON invoice.credits_invoice_id = original.invoice_id
-                LEFT JOIN batch.adjustment ON entry.adjustment_id = adjustment.adjustment_id
-                ORDER BY invoice.number, adjustment.entered_at
-                """
-            ).fetchall()
-        credited: defaultdict[str, Decimal] = defaultdict(Decimal)
-        for row in rows:
-            rate = Decimal(1)
-            if row["currency"] != "JPY":
-                rate = Decimal(row["inputs"]["exchange_rate"]["yen_per_unit"])
-            amount = -row["amount"] if row["booking"] == "adjustment" else row["total"]
-            value = _yen(amount, rate)
-            if row["credits_invoice_id"]:
-                # The credit notes of an invoice are converted together, so that their rounding does not add up.
-                before = credited[row["credits_invoice_id"]]
-                credited[row["credits_invoice_id"]] = before + row["total"]
-                value = _yen(before + row["total"], rate) - _yen(before, rate)
-            sums[row["month"]] += {"void": 0, "reversal": -value}.get(row["booking"], value)
-        return sums
-
-
-def _yen(amount: Decimal, rate: Decimal) -> int:
-    return int((amount * rate).quantize(Decimal(1), ROUND_HALF_UP))
+    def _check_receivables(self) -> None:
+        """The lists of all months leave of each invoice what is open. In dollars, a credit note may leave a yen of rounding."""
+        left: Counter[str] = Counter()
+        for key, content in files(self.store).items():
+            if re.match(r"accounting/[0-9-]+/accounting", key):
+                for row in csv.DictReader(content.decode("utf-8-sig").splitlines()):
+                    number = row["元請求書番号"] or row["請求書番号"]
+                    left[number] += int(row["税込金額（円）"])
+        for number, open_amount, currency, rate in self.host.execute(
+            """
+            SELECT number, CASE status WHEN 'void' THEN 0 ELSE open_amount END, currency,
+                coalesce((inputs #>> '{exchange_rate,yen_per_unit}')::numeric, 1)
+            FROM batch.invoice WHERE kind = 'invoice' AND number IS NOT null
+            """
+        ).fetchall():
+            difference = left[number] - yen(open_amount, rate)
+            assert abs(difference) <= (2 if currency == "USD" else 0), (number, difference, self.log)
 
 
 def _run(

@@ -193,7 +193,7 @@ def test_two_runs_at_once_enter_the_same_once(
     results: list[RunResult] = []
     threads = [threading.Thread(target=lambda: results.append(enter_same(database))) for _ in range(2)]
     with host.transaction():
-        host.execute("SELECT pg_advisory_xact_lock(180202, hashtext('A'))")
+        host.execute("SELECT pg_advisory_xact_lock(180204, hashtext('A') & 63)")
         for number, thread in enumerate(threads, 1):
             thread.start()
             wait_for_blocked_statement(database, number)

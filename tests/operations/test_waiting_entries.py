@@ -298,7 +298,7 @@ def test_two_lines_at_once_are_added(database: Database, host: psycopg.Connectio
         threading.Thread(target=enter, args=(database, 30_000, SATO, f"作業費 {each}")) for each in "ab"
     ]
     with host.transaction():
-        host.execute("SELECT pg_advisory_xact_lock(180202, hashtext('A'))")
+        host.execute("SELECT pg_advisory_xact_lock(180204, hashtext('A') & 63)")
         for number, thread in enumerate(threads, 1):
             thread.start()
             wait_for_blocked_statement(database, number)
@@ -324,6 +324,10 @@ def test_two_people_approve_each_others_lines(database: Database, host: psycopg.
     ]
     assert waits(host) == [("作業費", True), ("別の作業費", False)]
     assert states(host) == [("draft", None)]
+    # The draft waits for what is left.
+    held = invoice(host, "A")["hold_reason"]
+    assert "「作業費」（登録者 佐藤）" in held
+    assert "別の作業費" not in held
     assert approve(database, SUZUKI).status == "completed"
     assert states(host) == [("finalized", "INV-2026-10-001")]
 
@@ -338,7 +342,7 @@ def test_a_removal_waits_for_an_approval(database: Database, host: psycopg.Conne
         )
     )
     with host.transaction():
-        host.execute("SELECT pg_advisory_xact_lock(180202, hashtext('A'))")
+        host.execute("SELECT pg_advisory_xact_lock(180204, hashtext('A') & 63)")
         removal.start()
         wait_for_blocked_statement(database)
         assert waits(host) == [("作業費", True)]
@@ -509,6 +513,36 @@ def test_a_waiting_credit_is_dropped_once_with_its_reason(
 
 
 @pytest.mark.usefixtures("large")
+def test_a_retry_enters_no_credit_again_that_was_dropped(
+    database: Database, host: psycopg.Connection
+) -> None:
+    entering = open_operation(database, "part_credit", reason="障害のため", values=CREDIT)
+    process(database, entering)
+    operate(database, "drop_credit", reason="金額の誤り")
+
+    (result,) = process(database, entering).results
+
+    assert (result.details, result.notes) == (
+        {"credited": None},
+        ("承認待ちの返還は、取り下げ済みです",),
+    )
+    assert [row["status"] for row in invoices(host, "A")] == ["finalized", "void"]
+
+
+@pytest.mark.usefixtures("large")
+def test_a_retry_of_an_approval_that_has_closed_the_month_changes_nothing(
+    database: Database, host: psycopg.Connection
+) -> None:
+    operate(database, "credit", reason="二重の請求", triggered_by=SATO)
+    run = opened_approval(database)
+
+    found = [process(database, run).results[0].details for _ in range(2)]
+
+    assert found == [{"credited": "CRN-2026-10-001"}] * 2
+    assert [row["number"] for row in invoices(host, "A")] == ["INV-2026-10-001", "CRN-2026-10-001"]
+
+
+@pytest.mark.usefixtures("large")
 @pytest.mark.parametrize("operation", ["void", "reissue"])
 def test_a_void_drops_the_waiting_credits(
     database: Database, host: psycopg.Connection, operation: str
@@ -625,7 +659,7 @@ def test_the_board_lists_waiting_lines_and_credits(database: Database) -> None:
     enter(database, 50_001, line_date="2026-11-15")
 
     with database.connect(BOARD) as reader:
-        page = load_month(reader, billing_rows.MONTH, date(2026, 11, 1))
+        page = load_month(reader, billing_rows.MONTH)
 
     assert [
         (row["kind"], row["period_start"].month, row["amount"], row["entered_by"]) for row in page.waiting

@@ -17,6 +17,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from skill_batch.board.statements import SQL as BOARD_SQL
+from include.skillreport.approvals.requests import HOLDS
 from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES
 from include.skillreport.core.catalog import BATCHES, TENANT_BILLING
 from include.skillreport.core.database import plan_for_scans, sql_blocks, tenant_transaction
@@ -364,6 +366,29 @@ def test_no_statement_reads_a_log_as_a_whole(indexed: Database, name: str) -> No
 
     read = {table for table, is_whole in reads(plan) if is_whole}
     assert read.intersection(GROWING) <= set(statement.whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        (
+            "documents_of_month",
+            {"month": date(2026, 10, 1), "state": None, "codes_of_holds": HOLDS, "most": 50, "skipped": 0},
+        ),
+        ("invoice", {"invoice_id": "i", "codes_of_holds": HOLDS}),
+    ],
+)
+def test_the_board_looks_letters_up_by_their_ids(
+    indexed: Database, name: str, parameters: dict[str, Any]
+) -> None:
+    statement = Statement(parameters, role="batch_board")
+    with indexed.connect(statement.role) as connection:
+        read = list(reads(explain(connection, BOARD_SQL[name], statement)))
+
+    assert {table: is_whole for table, is_whole in read if table in ("HIS_NotificationLog", "outbox")} == {
+        "HIS_NotificationLog": False,
+        "outbox": False,
+    }
 
 
 def test_a_statement_reads_each_index_of_the_list(indexed: Database) -> None:

@@ -76,7 +76,7 @@ _ROWS: list[tuple[str, dict[str, object]]] = [
     ("SYS_TenantUsage", {}),
     ("SYS_TokenStore", {}),
     ("HIS_AuditLog", {}),
-    ("HIS_NotificationLog", {"id": "waiting", "send_status": "PENDING"}),
+    ("HIS_NotificationLog", {"id": "waiting", "send_status": "PENDING", "recipient_type": "BILLING_CONTACT"}),
     ("HIS_NotificationLog", {"id": "sent", "send_status": "SENT"}),
     ("HIS_ReportGeneration", {"generation_status": "COMPLETED"}),
     ("HIS_TenantBilling", {}),

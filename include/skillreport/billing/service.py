@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,6 @@ import psycopg
 from include.skillreport.billing.accounting import months
 from include.skillreport.billing.accounting.ageing_file import write_ageing
 from include.skillreport.billing.accounting.document_index import write_index
-from include.skillreport.billing.accounting.files import forms_of
 from include.skillreport.billing.accounting.months import HandedOverMonth
 from include.skillreport.billing.accounting.readiness import NOTHING_ACCEPTED, Accepted
 from include.skillreport.billing.documents import archive
@@ -22,6 +21,7 @@ from include.skillreport.billing.documents.credit_note import CreditedPart
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExtraCharge
+from include.skillreport.billing.ledger.booking import keep_open
 from include.skillreport.billing.ledger.correction import credit_invoice, void_invoice
 from include.skillreport.billing.ledger.entries import Entry, lock_entries
 from include.skillreport.billing.ledger.extra_charges import carry_difference, enter_line
@@ -93,8 +93,12 @@ class Billing:
     def settle(
         self, connection: psycopg.Connection, month: date, instructions: Instructions
     ) -> list[TenantSettlement]:
-        """Price the month, and finalise the invoices that need no approval."""
-        months.keep_open(connection)
+        """Price the month, and finalise the invoices that need no approval.
+
+        A line that is entered at the same time is either on the invoice, or refused because the month is final.
+        """
+        keep_open(connection)
+        lock_entries(connection, is_shared=True)
         return settle_tenants(connection, Period.month_of(month), self.terms, instructions)
 
     def invoice(self, connection: psycopg.Connection, number: str) -> StoredInvoice:
@@ -112,7 +116,7 @@ class Billing:
 
     def void(self, connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, actor: str) -> None:
         """Void an unpaid invoice; it keeps its number."""
-        months.keep_open(connection)
+        keep_open(connection)
         void_invoice(connection, self.terms, stored, reason, actor=actor)
 
     def credit(
@@ -132,7 +136,7 @@ class Billing:
         Without a number, it waits for somebody else's approval. ``entered_by`` is the person; None: the actor.
         ``again_same``: an identical credit that another run has entered is no mistake.
         """
-        self.lock_entries(connection, [stored.tenant_id])
+        self.lock_entries(connection)
         entry = Entry(entered_by or actor, actor, issued_on, again_same)
         return credit_invoice(connection, self.terms, stored, reason, entry, parts=parts)
 
@@ -146,7 +150,7 @@ class Billing:
         execution_id: str,
     ) -> list[Invoice]:
         """Issue the waiting credit notes of an invoice that somebody else has entered: all of them, or none."""
-        self.lock_entries(connection, [stored.tenant_id])
+        self.lock_entries(connection)
         with connection.transaction():
             return approve_credits(
                 connection,
@@ -157,10 +161,10 @@ class Billing:
                 execution_id=execution_id,
             )
 
-    def lock_entries(self, connection: psycopg.Connection, tenant_ids: Collection[str]) -> None:
-        """Let nobody else enter or approve anything for these tenants before the transaction ends. Before the locks of invoices."""
-        months.keep_open(connection)
-        lock_entries(connection, tenant_ids)
+    def lock_entries(self, connection: psycopg.Connection) -> None:
+        """Let nobody else enter or approve anything for the transaction's tenants before it ends. Before the locks of invoices."""
+        keep_open(connection)
+        lock_entries(connection)
 
     def correct(
         self,
@@ -193,7 +197,7 @@ class Billing:
         entry: Entry,
     ) -> tuple[str, ...]:
         """Enter a one-off line for the invoice of the month of its date. Returns remarks, as ``extra_charges.enter_line``."""
-        self.lock_entries(connection, [tenant_id])
+        self.lock_entries(connection)
         return enter_line(connection, self.terms, tenant_id, line, entry)
 
     def carry_difference(
@@ -206,6 +210,7 @@ class Billing:
         execution_id: str | None = None,
     ) -> list[ExtraCharge]:
         """Carry a difference of a final month into the next month that is not final."""
+        self.lock_entries(connection)
         period = Period.month_of(month)
         return carry_difference(
             connection, self.terms, tenant_id, period, entered_by=entered_by, execution_id=execution_id
@@ -276,14 +281,15 @@ class Billing:
         store.delete_unfinished("accounting")
         write_ageing(platform, run_date, store)
         months.repair_files(platform, store)
-        for touched in sorted({*further, *months.touched_months(platform, execution_id)}):
+        touched_months = months.touched_months(platform, execution_id, self.terms.settings.accounting)
+        for touched in sorted({*further, *touched_months}):
             store.delete_unfinished(f"accounting/{touched:%Y-%m}")
             self.write_accounting_month(platform, touched, store)
 
     def write_accounting_month(self, platform: psycopg.Connection, month: date, store: ObjectStore) -> bool:
         """Write the accountant's provisional files of a month, unless the month is closed. Returns whether they are written."""
         return not self.terms.samples and months.write_open_month(
-            platform, month.replace(day=1), forms_of(self.terms.settings.accounting), store
+            platform, month.replace(day=1), self.terms.settings.accounting, store
         )
 
     def hand_over(

@@ -82,20 +82,29 @@ class BadDebtSettings(Part):
     recovery: AccountSettings
 
 
+class FreeeSettings(AccountingFormatSettings):
+    """The import of freee. ``wallet`` is the name of the bank account (口座) in freee."""
+
+    wallet: Annotated[str, Field(min_length=1)]
+
+
 class AccountingSettings(Part):
     """The day of an invoice's booking, the accounts of journal and imports, and the form of each file.
 
     ``booked_on``: the last day of the invoice's service (``period_end``), or its issue date. Other documents have their own date.
+    ``receipts``: whether the files contain payments and refunds, which are booked on ``bank``.
     """
 
     booked_on: Literal["period_end", "issued_on"]
+    receipts: Flag
     receivable: AccountSettings
+    bank: AccountSettings
     sales: AccountSettings
     output_tax: AccountSettings
     fees: FeeSettings
     bad_debts: BadDebtSettings
     journal: AccountingFormatSettings
-    freee: AccountingFormatSettings
+    freee: FreeeSettings
     moneyforward: AccountingFormatSettings
 
 
@@ -168,7 +177,7 @@ class PaymentFormatSettings(Part):
     account: BankAccount | None = None
     account_columns: tuple[str, str, str, str] | None = None
     receipts: dict[str, tuple[str, ...]]
-    cancellations: dict[str, tuple[str, ...]] = {}
+    cancellations: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     @property
     def columns(self) -> frozenset[str]:

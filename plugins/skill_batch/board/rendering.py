@@ -20,6 +20,7 @@ from markupsafe import Markup
 from skill_batch.board import charts
 from skill_batch.board.access import Rights
 from skill_batch.board.invoice_words import STATES as INVOICE_STATES
+from skill_batch.board.message_words import ALL_STATES as LETTER_STATES
 from skill_batch.notifiers.run_links import BOARD_PREFIX
 from include.skillreport.core.catalog import (
     APPROVALS,
@@ -168,7 +169,11 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"invoice_states": INVOICE_STATES, "version": VERSION}
+    environment.globals |= {
+        "invoice_states": INVOICE_STATES,
+        "letter_states": LETTER_STATES,
+        "version": VERSION,
+    }
     environment.filters |= {
         "moment": moment,
         "day": day,

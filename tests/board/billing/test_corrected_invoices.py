@@ -92,4 +92,4 @@ def test_an_invoice_that_was_taken_back_is_not_shown_as_stopped(
     assert page is not None
     assert page.row["stop_reason"] is None
     assert "停止中" not in board.get(f"/invoices/{ids[tenant]}").text
-    assert {row["stop_reason"] for row in load_month(reader, MONTH, FIRST_OF_NOVEMBER).documents} == {None}
+    assert {row["stop_reason"] for row in load_month(reader, MONTH).documents} == {None}

@@ -13,7 +13,7 @@ from decimal import Decimal
 from io import TextIOWrapper
 from typing import IO, NamedTuple
 
-from include.skillreport.billing.accounting.entries import Booking, Entry
+from include.skillreport.billing.accounting.entries import Entry
 from include.skillreport.billing.money import YEN
 
 # A spreadsheet program reads a cell that begins with one of these as a formula. Japanese programs accept the full-width signs too.
@@ -111,14 +111,15 @@ def yen(amount: Decimal) -> str:
 
 
 def summary(entry: Entry) -> str:
-    """摘要: number, customer and month. For a foreign entry also amount, currency, rate and its date. Last the entry's remark."""
+    """摘要: number, customer and month, or of a receipt its method and reference. For a foreign entry also amount, currency, rate and its
+    date. Last the entry's remark.
+    """
     invoice = entry.invoice
     parts = [
-        "取消" if entry.booking is Booking.REVERSAL else "",
-        entry.adjustment.label if entry.adjustment else "",
+        entry.label,
         code_cell(invoice.number),
         code_cell(invoice.recipient.name)[:100],
-        f"{invoice.period_start:%Y年%-m月}分",
+        receipt_text(entry)[:50] or f"{invoice.period_start:%Y年%-m月}分",
         f"（{code_cell(invoice.original_number)} の返還）" if invoice.original_number else "",
     ]
     if invoice.currency != YEN:
@@ -127,3 +128,9 @@ def summary(entry: Entry) -> str:
     if entry.remark:
         parts.append(f"（{entry.remark}）")
     return " ".join(part for part in parts if part)
+
+
+def receipt_text(entry: Entry) -> str:
+    """Method and reference of a receipt; empty for another entry."""
+    receipt = entry.receipt
+    return f"{code_cell(receipt.method)} {code_cell(receipt.reference)}" if receipt else ""

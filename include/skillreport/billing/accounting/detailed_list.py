@@ -1,5 +1,5 @@
 """The batches' own CSV: all numbered documents of a month, one row per document and tax rate, void ones with amounts of 0. Then the
-adjustments of receivables, under the number of their invoice.
+adjustments of receivables, the payments and the refunds, under the number of their invoice.
 
 The amounts in the document's currency are those of the document. The amounts in yen are those of the journal.
 """
@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 
-from include.skillreport.billing.accounting.csv_form import CsvForm, code_cell, text_cell
-from include.skillreport.billing.accounting.entries import Booking, Entry, net_amount, postings, signed
-from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
+from include.skillreport.billing.accounting.csv_form import CsvForm, code_cell, receipt_text, text_cell
+from include.skillreport.billing.accounting.entries import Booking, Entry, postings, signed
+from include.skillreport.billing.documents.invoice import InvoiceKind
 from include.skillreport.billing.money import YEN, minor_unit
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory, TaxTotal
 from include.skillreport.billing.receivables.adjustment import AdjustedTax
+from include.skillreport.billing.receivables.booked_yen import net_amount
 
 # 取引日 is the day in the books. 税抜金額 + 消費税額 = 税込金額, in the invoice's currency. 消費税額（円） and 税込金額（円） are in
 # yen, for another currency at the rate of 換算レート and 換算日. Dates are ISO 8601, 税率 is in percent.
@@ -47,9 +48,8 @@ COLUMNS = (
 
 STATUS_LABELS = {"finalized": "確定", "sent": "送付済", "void": "取消"}
 KIND_LABELS = {InvoiceKind.INVOICE: "請求", InvoiceKind.CREDIT: "返還"}
-_REVERSAL_LABEL = "取消"
 
-# The row of an invoice without lines. It is listed too, so that the list of numbers has no gap.
+# The row of an invoice without lines, which is listed so that the list of numbers has no gap, and of a receipt.
 _NO_TAX = TaxTotal(
     category=TaxCategory.OUT_OF_SCOPE,
     rate_percent=Decimal(0),
@@ -69,18 +69,16 @@ def plain_amount(amount: Decimal, currency: str) -> str:
 
 
 def _rows(entry: Entry, _position: int) -> Iterator[list[str]]:
-    """The rows of an entry. A reversal and an adjustment name their own document as 元請求書番号.
+    """The rows of an entry. What is no document names its own document as 元請求書番号.
 
     :raises KeyError: an unknown status.
     """
-    invoice, adjustment = entry.invoice, entry.adjustment
-    is_document = entry.booking in (Booking.DOCUMENT, Booking.VOID)
-    kind = KIND_LABELS[invoice.kind] if is_document else adjustment.label if adjustment else _REVERSAL_LABEL
-    rate = entry.known_rate
+    invoice, rate = entry.invoice, entry.known_rate
+    is_document, is_void = not entry.label, entry.booking is Booking.VOID
     of_invoice = {
         "請求書番号": code_cell(invoice.number),
-        "種別": kind,
-        "状態": STATUS_LABELS[entry.status],
+        "種別": entry.label or KIND_LABELS[invoice.kind],
+        "状態": STATUS_LABELS["void" if is_void else entry.status],
         "取引日": _iso(entry.booked_on),
         "発行日": _iso(invoice.issued_on),
         "支払期限": _iso(invoice.due_on) if is_document else "",
@@ -93,12 +91,11 @@ def _rows(entry: Entry, _position: int) -> Iterator[list[str]]:
         "換算日": _iso(rate.rate_date) if rate else "",
         "元請求書番号": code_cell(invoice.original_number if is_document else invoice.number),
         "登録番号": text_cell(invoice.issuer.registration_number),
-        "備考": entry.remark,
+        "備考": text_cell(f"{receipt_text(entry)} {entry.remark}"),
     }
     # A void document needs no rate.
-    in_yen = {} if entry.booking is Booking.VOID else {each.category: each for each in postings(entry)}
-    totals = [_net_total(part) for part in adjustment.parts] if adjustment else _net_totals(invoice)
-    for total in totals:
+    in_yen = {} if is_void else {each.category: each for each in postings(entry)}
+    for total in _net_totals(entry):
         yen = in_yen.get(total.category)
         amounts = {
             "税抜金額": total.taxable_amount,
@@ -119,8 +116,13 @@ def _rows(entry: Entry, _position: int) -> Iterator[list[str]]:
         yield [row[column] for column in COLUMNS]
 
 
-def _net_totals(invoice: Invoice) -> list[TaxTotal]:
-    """The document's totals without tax; one of 0 if it has no lines."""
+def _net_totals(entry: Entry) -> list[TaxTotal]:
+    """The entry's totals without tax; one of 0 for a document without lines."""
+    invoice = entry.invoice
+    if entry.receipt:
+        return [_NO_TAX.model_copy(update={"taxable_amount": entry.receipt.amount})]
+    if entry.adjustment:
+        return [_net_total(part) for part in entry.adjustment.parts]
     return [
         total.model_copy(update={"taxable_amount": net_amount(invoice, total)})
         for total in invoice.tax_totals or (_NO_TAX,)

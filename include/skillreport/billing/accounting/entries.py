@@ -1,13 +1,12 @@
-"""The entries of a month's books, and their amounts in yen: documents, and adjustments of receivables. Pure.
+"""The entries of a month's books, and their amounts in yen: documents, adjustments of receivables, payments and refunds. Pure.
 
-An invoice belongs to the month (Asia/Tokyo) in which its service ends, a credit note and an adjustment to the month of their date. If that
-month is handed over, the entry is on the first open day. A void document has no amounts in its month while the month is open. If the month
-is handed over before the void, the document keeps its amounts, and the month of the void has a reversal.
+An invoice belongs to the month (Asia/Tokyo) in which its service ends, any other entry to the month of its date. If that month is handed
+over, the entry is on the first open day. A void document or a reversed payment has no amounts in its month while the month is open. If the
+month is handed over before, it keeps its amounts, and the month in which it is taken back has a reversal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -16,18 +15,20 @@ from enum import StrEnum
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExchangeRate
-from include.skillreport.billing.money import YEN, in_yen
-from include.skillreport.billing.pricing.consumption_tax import TaxCategory, TaxTotal
+from include.skillreport.billing.money import YEN
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.billing.receivables.adjustment import Adjustment, Contra
+from include.skillreport.billing.receivables.booked_yen import yen_of_credit, yen_of_invoice
 
 
 class Booking(StrEnum):
-    """A document, unchanged, with amounts of 0 or reversed, or an adjustment of its receivable."""
+    """A document, an adjustment of its receivable, or a payment: unchanged, with amounts of 0, or reversed."""
 
     DOCUMENT = "document"
     VOID = "void"
     REVERSAL = "reversal"
     ADJUSTMENT = "adjustment"
+    PAYMENT = "payment"
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,25 @@ class CreditedInvoice:
 
 
 @dataclass(frozen=True)
+class Receipt:
+    """Money that arrived, or was paid back. ``amount``, in the invoice's currency, and ``yen`` are what the receivable gains: those of a
+    payment are negative.
+    """
+
+    amount: Decimal
+    yen: Decimal
+    method: str
+    reference: str
+
+    @property
+    def label(self) -> str:
+        """Its name in the books."""
+        return "入金" if self.amount < 0 else "返金"
+
+
+@dataclass(frozen=True)
 class Entry:
-    """A document in a month's books, or an ``adjustment`` of the invoice.
+    """A document in a month's books, or an ``adjustment`` or a ``receipt`` of the invoice.
 
     ``accrued_on`` (Asia/Tokyo) is the day to which it belongs: that of its row, or of a reversal the day of the void.
     ``booked_on`` is the day in the books. ``status`` is that of the database (finalized, sent or void). ``exchange_rate`` is for a document
@@ -58,6 +76,15 @@ class Entry:
     exchange_rate: ExchangeRate | None = None
     credits: CreditedInvoice | None = None
     adjustment: Adjustment | None = None
+    receipt: Receipt | None = None
+
+    @property
+    def label(self) -> str:
+        """The name of what is no document; empty for a document."""
+        is_reversal = self.booking is Booking.REVERSAL
+        if self.receipt:
+            return f"{self.receipt.label}{'の取り消し' if is_reversal else ''}"
+        return self.adjustment.label if self.adjustment else "取消" if is_reversal else ""
 
     @property
     def is_booked(self) -> bool:
@@ -66,7 +93,9 @@ class Entry:
 
     @property
     def amount(self) -> Decimal:
-        """What the entry is about, in the document's currency: the document's total, or what the adjustment adds to the receivable."""
+        """What the entry is about, in the document's currency: its total, or what an adjustment or a receipt adds to the receivable."""
+        if self.receipt:
+            return self.receipt.amount
         return -self.adjustment.amount if self.adjustment else self.invoice.total
 
     @property
@@ -116,15 +145,10 @@ class Posting:
 
 
 def signed(entry: Entry, amount: Decimal) -> Decimal:
-    """The amount in the month's books: 0 for a void document, the opposite for a reversal."""
+    """The amount in the month's books: 0 for what is void, the opposite for a reversal."""
     if entry.booking is Booking.VOID:
         return Decimal(0)
     return -amount if entry.booking is Booking.REVERSAL else amount
-
-
-def net_amount(invoice: Invoice, total: TaxTotal) -> Decimal:
-    """A tax total without its tax, in the currency of the total."""
-    return total.taxable_amount - total.tax_amount if invoice.tax_included else total.taxable_amount
 
 
 def postings(entry: Entry) -> tuple[Posting, ...]:
@@ -135,6 +159,9 @@ def postings(entry: Entry) -> tuple[Posting, ...]:
     invoice cancel its yen in every category.
     :raises BillingError: a foreign document has no rate.
     """
+    if entry.receipt:
+        yen = signed(entry, entry.receipt.yen)
+        return (Posting(TaxCategory.OUT_OF_SCOPE, yen, Decimal(0), Contra.BANK),) if yen else ()
     if entry.adjustment:
         return tuple(
             Posting(part.category, part.yen_tax - part.yen, -part.yen_tax, entry.adjustment.contra)
@@ -142,7 +169,9 @@ def postings(entry: Entry) -> tuple[Posting, ...]:
         )
     invoice, rate = entry.invoice, entry.rate
     gross, taxes = (
-        _yen_of_credit(invoice, entry.credits, rate) if entry.credits else _yen_of_invoice(invoice, rate)
+        yen_of_credit(entry.credits.original, entry.credits.earlier, invoice, rate)
+        if entry.credits
+        else yen_of_invoice(invoice, rate)
     )
     if invoice.yen_tax:
         taxes |= {total.category: total.tax_amount for total in invoice.yen_tax.totals}
@@ -151,56 +180,3 @@ def postings(entry: Entry) -> tuple[Posting, ...]:
         for category, amount in gross.items()
         if amount or taxes[category]
     )
-
-
-_Amounts = dict[TaxCategory, Decimal]
-
-
-def _yen_of_invoice(invoice: Invoice, rate: Decimal) -> tuple[_Amounts, _Amounts]:
-    """Per category the amounts with tax, and the tax, in yen."""
-    gross, taxes = _amounts(invoice)
-    converted = {category: in_yen(amount, rate) for category, amount in gross.items()}
-    if gross:
-        largest = max(gross, key=lambda category: abs(gross[category]))
-        converted[largest] += in_yen(invoice.total, rate) - sum(converted.values())
-    return converted, {category: in_yen(tax, rate) for category, tax in taxes.items()}
-
-
-def _yen_of_credit(credit: Invoice, credits: CreditedInvoice, rate: Decimal) -> tuple[_Amounts, _Amounts]:
-    """The yen of all credit notes up to this one, less the yen of those before it. This way rounding differences do not add up."""
-    gross_before, taxes_before = _yen_taken(credits.original, credits.earlier, rate)
-    gross_after, taxes_after = _yen_taken(credits.original, (*credits.earlier, credit), rate)
-    categories = [total.category for total in credit.tax_totals]
-    return (
-        {category: gross_before[category] - gross_after[category] for category in categories},
-        {category: taxes_before[category] - taxes_after[category] for category in categories},
-    )
-
-
-def _yen_taken(original: Invoice, notes: Sequence[Invoice], rate: Decimal) -> tuple[_Amounts, _Amounts]:
-    """The yen that credit notes take from their original, with the original's sign. If all of a category is credited, all its yen are
-    taken.
-    """
-    taken = [_amounts(note) for note in notes]
-
-    def taken_in_yen(whole: _Amounts, whole_in_yen: _Amounts, parts: Sequence[_Amounts]) -> _Amounts:
-        sums = {
-            category: -sum((part.get(category, Decimal(0)) for part in parts), Decimal(0))
-            for category in whole
-        }
-        return {
-            category: whole_in_yen[category] if amount == whole[category] else in_yen(amount, rate)
-            for category, amount in sums.items()
-        }
-
-    (gross, taxes), (gross_in_yen, taxes_in_yen) = _amounts(original), _yen_of_invoice(original, rate)
-    return (
-        taken_in_yen(gross, gross_in_yen, [each for each, _ in taken]),
-        taken_in_yen(taxes, taxes_in_yen, [each for _, each in taken]),
-    )
-
-
-def _amounts(invoice: Invoice) -> tuple[_Amounts, _Amounts]:
-    """Per category the amounts with tax, and the tax, in the invoice's currency."""
-    gross = {total.category: net_amount(invoice, total) + total.tax_amount for total in invoice.tax_totals}
-    return gross, {total.category: total.tax_amount for total in invoice.tax_totals}

@@ -21,7 +21,7 @@ from psycopg.rows import dict_row
 
 from include.skillreport.billing.accounting.csv_form import CsvForm, Tally, write_forms
 from include.skillreport.billing.accounting.detailed_list import detailed_list
-from include.skillreport.billing.accounting.entries import Booking, CreditedInvoice, Entry
+from include.skillreport.billing.accounting.entries import Booking, CreditedInvoice, Entry, Receipt
 from include.skillreport.billing.accounting.freee import freee
 from include.skillreport.billing.accounting.journal import journal
 from include.skillreport.billing.accounting.moneyforward import moneyforward
@@ -89,7 +89,7 @@ def lock_month(platform: psycopg.Connection, month: date) -> None:
 def write_files(
     platform: psycopg.Connection,
     month: date,
-    forms: tuple[CsvForm, ...],
+    settings: AccountingSettings,
     store: ObjectStore,
     *,
     is_final: bool,
@@ -98,10 +98,12 @@ def write_files(
 
     :raises BillingError: a foreign document has no exchange rate.
     """
+    forms = forms_of(settings)
     keys = [file_key(form, month, is_final=is_final) for form in forms]
     with ExitStack() as stack:
         streams = [stack.enter_context(store.writer(key)) for key in keys]
-        tallies = write_forms(list(zip(forms, streams, strict=True)), _entries(platform, month))
+        entries = _entries(platform, month, with_receipts=settings.receipts)
+        tallies = write_forms(list(zip(forms, streams, strict=True)), entries)
     return [_written(store, key, tally) for key, tally in zip(keys, tallies, strict=True)]
 
 
@@ -143,11 +145,17 @@ def _written(store: ObjectStore, key: str, tally: Tally) -> WrittenFile:
         return WrittenFile(key, store.location(key), digest.hexdigest(), file.tell(), tally.rows, tally.yen)
 
 
-def _entries(platform: psycopg.Connection, month: date) -> Iterator[Entry]:
+def _entries(platform: psycopg.Connection, month: date, *, with_receipts: bool) -> Iterator[Entry]:
     period = Period.month_of(month)
     with platform.cursor(name="month_entries", row_factory=dict_row) as cursor:
         cursor.itersize = _STREAM_ROWS
-        _SQL.execute(cursor, "month_entries", first_day=period.start, last_day=period.end)
+        _SQL.execute(
+            cursor,
+            "month_entries",
+            first_day=period.start,
+            last_day=period.end,
+            with_receipts=with_receipts,
+        )
         for row in cursor:
             yield Entry(
                 Booking(row["booking"]),
@@ -160,6 +168,8 @@ def _entries(platform: psycopg.Connection, month: date) -> Iterator[Entry]:
                 row["exchange_rate"] and ExchangeRate.model_validate(row["exchange_rate"]),
                 _credits(row),
                 row["adjustment"] and Adjustment.model_validate(row["adjustment"]),
+                row["payment_id"]
+                and Receipt(row["paid_amount"], row["paid_yen"], row["method"], row["reference"]),
             )
 
 

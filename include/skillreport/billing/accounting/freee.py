@@ -2,11 +2,14 @@
 
 The first row of a document has 収支区分; rows without it belong to the document above. Amounts include the tax (内税). A credit note, a
 reversal, a fee or a write-off is an income with negative amounts (赤伝), which reduces 売掛金 if freee's 赤伝用相手勘定科目 is 売掛金.
+
+Money that arrived is a settled income (決済済みの収入) on 売掛金, money that left a settled expense (支出). They do not settle the
+incomes of the documents (消込), but the balance of 売掛金 is right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from include.skillreport.billing.accounting.csv_form import CsvForm, code_cell, slashed, summary, yen
 from include.skillreport.billing.accounting.entries import Booking, Entry, postings
@@ -16,8 +19,9 @@ from include.skillreport.billing.settings import AccountingSettings
 # The header of the template, unedited. Source: the vendor's help page 「取引・口座振替のインポート（一括登録）」 (support.freee.co.jp,
 # article 202847320), read in November 2026. It asks to keep the header, describes 収支区分, 管理番号, 発生日 (YYYY/MM/DD) and
 # 決済期日, and limits the file to 5 MB. The template is an attachment and was not downloaded. The spelling of the 21 columns
-# comes from public copies of it (2021 to 2026), which agree. Negative amounts are from the page
-# 「登録済みの未決済取引に対して返品・返金（赤伝）の仕訳を登録する」 (article 4402148650009).
+# comes from public copies of it (2021 to 2026), which agree, also about 決済日, 決済口座 and 決済金額 of a settled 取引. Negative
+# amounts are from the page 「登録済みの未決済取引に対して返品・返金（赤伝）の仕訳を登録する」 (article 4402148650009). freee refuses
+# 普通預金 as 勘定科目 of an unsettled 取引 (developer.freee.co.jp, news/5930, about the API, read in November 2026).
 COLUMNS = (
     "収支区分",
     "管理番号",
@@ -47,29 +51,63 @@ def freee(settings: AccountingSettings) -> CsvForm:
     """The form, with CRLF and the encoding of the settings (the template has UTF-8 with BOM)."""
 
     def rows(entry: Entry, _position: int) -> Iterator[list[str]]:
-        due_on = entry.invoice.due_on if entry.booking is Booking.DOCUMENT else None
-        head = [
-            "収入",
-            code_cell(entry.invoice.number),
-            slashed(entry.booked_on),
-            slashed(due_on),
-            *partner_cells(settings.freee, entry),
-        ]
-        for posting in postings(entry):
-            is_taxed, (account, _) = bool(posting.tax), accounts(settings, posting)
-            yield [
-                *head,
-                account.account,
-                tax_code(settings.freee, posting),
-                yen(posting.gross),
-                # freee refuses a tax amount for a tax code without tax.
-                "内税" if is_taxed else "",
-                yen(posting.tax) if is_taxed else "",
-                summary(entry),
-                account.sub_account,  # 品目 is freee's sub-account
-                account.department,
-                *[""] * 7,
-            ]
-            head = [""] * len(head)
+        return (_settled if entry.receipt else _unsettled)(settings, entry)
 
-    return CsvForm("freee", COLUMNS, settings.freee.encoding, "\r\n", rows, lambda row: int(row["金額"]))
+    return CsvForm("freee", COLUMNS, settings.freee.encoding, "\r\n", rows, _to_receivable)
+
+
+def _unsettled(settings: AccountingSettings, entry: Entry) -> Iterator[list[str]]:
+    due_on = entry.invoice.due_on if entry.booking is Booking.DOCUMENT else None
+    head = [
+        "収入",
+        code_cell(entry.invoice.number),
+        slashed(entry.booked_on),
+        slashed(due_on),
+        *partner_cells(settings.freee, entry),
+    ]
+    for posting in postings(entry):
+        is_taxed, (account, _) = bool(posting.tax), accounts(settings, posting)
+        yield [
+            *head,
+            account.account,
+            tax_code(settings.freee, posting),
+            yen(posting.gross),
+            # freee refuses a tax amount for a tax code without tax.
+            "内税" if is_taxed else "",
+            yen(posting.tax) if is_taxed else "",
+            summary(entry),
+            account.sub_account,  # 品目 is freee's sub-account
+            account.department,
+            *[""] * 7,
+        ]
+        head = [""] * len(head)
+
+
+def _settled(settings: AccountingSettings, entry: Entry) -> Iterator[list[str]]:
+    day, receivable = slashed(entry.booked_on), settings.receivable
+    for posting in postings(entry):
+        amount = yen(abs(posting.gross))
+        yield [
+            "収入" if posting.gross < 0 else "支出",
+            code_cell(entry.invoice.number),
+            day,
+            "",
+            *partner_cells(settings.freee, entry),
+            receivable.account,
+            tax_code(settings.freee, posting),
+            amount,
+            "",
+            "",
+            summary(entry),
+            receivable.sub_account,
+            receivable.department,
+            *[""] * 4,
+            day,
+            settings.freee.wallet,
+            amount,
+        ]
+
+
+def _to_receivable(row: Mapping[str, str]) -> int:
+    amount = int(row["金額"])
+    return -amount if row["決済金額"] and row["収支区分"] == "収入" else amount

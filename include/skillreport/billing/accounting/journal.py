@@ -1,6 +1,6 @@
-"""The journal: per entry and tax category 売掛金 / 売上高 and 売掛金 / 仮受消費税, or the account of an adjustment.
+"""The journal: per entry and tax category 売掛金 / 売上高 and 売掛金 / 仮受消費税, or the account of an adjustment or of the bank.
 
-Debit and credit are equal in each row. They are exchanged if the entry reduces the receivable (a credit note, a reversal, a fee).
+Debit and credit are equal in each row. They are exchanged if the entry reduces the receivable (a credit note, a reversal, a payment).
 """
 
 from __future__ import annotations
@@ -92,11 +92,12 @@ def accounts(settings: AccountingSettings, posting: Posting) -> tuple[AccountSet
         Contra.PURCHASE: (fees.expense, fees.input_tax),
         Contra.BAD_DEBT: (settings.bad_debts.loss, settings.output_tax),
         Contra.RECOVERY: (settings.bad_debts.recovery, settings.output_tax),
+        Contra.BANK: (settings.bank, settings.output_tax),
     }[posting.contra]
 
 
 def tax_code(form: AccountingFormatSettings, posting: Posting) -> str:
-    """The form's code of the posting's category: for a sale, for a reduction of sales, or for the account of an adjustment."""
+    """The form's code of the posting's category: for a sale, for a reduction of sales, or for another account."""
     if posting.contra is Contra.SALES:
         return str(getattr(form.returns if posting.gross < 0 else form.sales, posting.category))
     if posting.contra is Contra.RETURN:

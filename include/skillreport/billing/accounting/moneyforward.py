@@ -1,4 +1,4 @@
-"""マネーフォワード クラウド会計「仕訳帳」のインポート: 売掛金 / 売上高, or the account of an adjustment, with tax included.
+"""マネーフォワード クラウド会計「仕訳帳」のインポート: 売掛金 / 売上高, or the account of an adjustment or of the bank, with tax included.
 
 There is a row per tax category.
 

@@ -14,7 +14,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from include.skillreport.billing.accounting.csv_form import CsvForm
+from include.skillreport.billing.accounting.detailed_list import detailed_list
 from include.skillreport.billing.accounting.files import (
     WrittenFile,
     delete_provisional,
@@ -27,16 +27,14 @@ from include.skillreport.billing.accounting.files import (
 from include.skillreport.billing.accounting.list_changes import Change, changes_between
 from include.skillreport.billing.accounting.readiness import Accepted, require_billed, require_earlier_billed
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.booking import HAND_OVER_LOCK, keep_open
 from include.skillreport.billing.periods import Period
+from include.skillreport.billing.settings import AccountingSettings
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.object_store import ObjectStore
 
 _SQL = Statements(Path(__file__).parents[1])
-
-# A transaction that finalises or voids documents holds this lock in shared mode until its end (the trigger book of batch.invoice takes it
-# too). Take it before the lock of a month's files.
-_HAND_OVER_LOCK = (180201, 0)
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,6 @@ class HandedOverMonth:
     changes: tuple[Change, ...] | None
 
 
-def keep_open(connection: psycopg.Connection) -> None:
-    """Close no month before the transaction ends. Taken before the locks of invoices, so that a hand-over causes no deadlock."""
-    connection.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", _HAND_OVER_LOCK)
-
-
 def first_open_day(connection: psycopg.Connection) -> date:
     """The first day after the last closed month; ``date.min`` if no month is closed. No month is closed before the transaction ends."""
     keep_open(connection)
@@ -62,21 +55,23 @@ def first_open_day(connection: psycopg.Connection) -> date:
     return Period.month_of(last).next_day if last else date.min
 
 
-def touched_months(platform: psycopg.Connection, execution_id: str) -> list[date]:
-    """The months whose files change because a run has issued or voided documents."""
-    return _SQL.column(platform, "touched_months", execution_id=execution_id)
+def touched_months(
+    platform: psycopg.Connection, execution_id: str, settings: AccountingSettings
+) -> list[date]:
+    """The months whose files change because of what a run has entered or taken back."""
+    return _SQL.column(platform, "touched_months", execution_id=execution_id, with_receipts=settings.receipts)
 
 
 def write_open_month(
-    platform: psycopg.Connection, month: date, forms: tuple[CsvForm, ...], store: ObjectStore
+    platform: psycopg.Connection, month: date, settings: AccountingSettings, store: ObjectStore
 ) -> bool:
     """Write the month's provisional files, unless the month is closed. Returns whether they are written."""
     with platform.transaction():
         if month < first_open_day(platform):
             return False
         lock_month(platform, month)
-        delete_unrecorded(month, forms, store)
-        write_files(platform, month, forms, store, is_final=False)
+        delete_unrecorded(month, forms_of(settings), store)
+        write_files(platform, month, settings, store, is_final=False)
         return True
 
 
@@ -104,15 +99,18 @@ def hand_over(
     :raises BillingError: the month is not over on ``run_date``, it is closed, an earlier open month has documents, or its invoices are not
         complete.
     """
+    settings = terms.settings.accounting
     with platform.transaction():
-        platform.execute("SELECT pg_advisory_xact_lock(%s, %s)", _HAND_OVER_LOCK)
+        platform.execute("SELECT pg_advisory_xact_lock(%s, %s)", HAND_OVER_LOCK)
         lock_month(platform, month)
         row = _find(platform, month)
         if row is None or row["execution_id"] != execution_id:
-            _require_closable(platform, month, run_date, row, closes_earlier=accepted.earlier_months)
+            _require_closable(
+                platform, month, run_date, row, settings, closes_earlier=accepted.earlier_months
+            )
             require_earlier_billed(platform, month, terms, accepted, first_open_day(platform))
             require_billed(platform, month, terms, accepted)
-            row = _close(platform, month, forms_of(terms.settings.accounting), store, actor, execution_id)
+            row = _close(platform, month, settings, store, actor, execution_id)
     # After the commit: a month that stays open keeps its provisional files.
     delete_provisional(month, store)
     return _handed_over(row)
@@ -121,13 +119,13 @@ def hand_over(
 def _close(
     platform: psycopg.Connection,
     month: date,
-    forms: tuple[CsvForm, ...],
+    settings: AccountingSettings,
     store: ObjectStore,
     actor: str,
     execution_id: str,
 ) -> dict[str, Any]:
-    files = write_files(platform, month, forms, store, is_final=True)
-    earlier, later = (file_key(forms[0], month, is_final=is_final) for is_final in (False, True))
+    files = write_files(platform, month, settings, store, is_final=True)
+    earlier, later = (file_key(detailed_list(), month, is_final=is_final) for is_final in (False, True))
     changes = changes_between(store, earlier, later)
     return _SQL.row(
         platform.cursor(row_factory=dict_row),
@@ -145,6 +143,7 @@ def _require_closable(
     month: date,
     run_date: date,
     closed: dict[str, Any] | None,
+    settings: AccountingSettings,
     *,
     closes_earlier: bool,
 ) -> None:
@@ -165,7 +164,13 @@ def _require_closable(
             "MONTH_HANDED_OVER",
             f"{name}より後の月が引き渡し済みのため、引き渡せません。{open_from:%Y-%m} 以降の月を指定してください",
         )
-    (earlier,) = _SQL.column(platform, "earlier_open_month", month=month, first_open_day=open_from)
+    (earlier,) = _SQL.column(
+        platform,
+        "earlier_open_month",
+        month=month,
+        first_open_day=open_from,
+        with_receipts=settings.receipts,
+    )
     is_first = open_from == date.min
     if earlier and not (is_first and closes_earlier):
         advice = (
@@ -174,7 +179,7 @@ def _require_closable(
         )
         raise BillingError(
             "EARLIER_MONTH_OPEN",
-            f"{name}より前に、書類があるのに引き渡していない月があります。先に会計月 {earlier:%Y-%m} を引き渡してください"
+            f"{name}より前に、書類か入金があるのに引き渡していない月があります。先に会計月 {earlier:%Y-%m} を引き渡してください"
             f"{advice if is_first else ''}",
         )
 

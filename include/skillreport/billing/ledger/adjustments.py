@@ -12,8 +12,9 @@ from pathlib import Path
 import psycopg
 
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.ledger.payments import show_payments
+from include.skillreport.billing.ledger.booking import keep_open, open_yen
 from include.skillreport.billing.ledger.recoveries import Entered, insert_adjustment, load_adjustments
+from include.skillreport.billing.ledger.shown_payments import show_payments
 from include.skillreport.billing.ledger.stored_invoice import (
     StoredInvoice,
     invoice_label,
@@ -89,6 +90,7 @@ def record_fee(
         load_credits(connection, stored),
         round_to_minor_unit(amount, invoice.currency, RoundingMode.HALF_UP),
         as_purchase=terms.settings.accounting.fees.treated_as == "purchase",
+        yen=open_yen(connection, stored) if amount == open_amount else None,
     )
     return _record(connection, stored, adjustment, entered)
 
@@ -123,6 +125,7 @@ def record_write_off(
         load_credits(connection, stored),
         round_to_minor_unit(amount, invoice.currency, RoundingMode.HALF_UP),
         deducts_tax=entered.fact is not None,
+        yen=open_yen(connection, stored) if amount == open_amount else None,
     )
     return _record(connection, stored, adjustment, entered)
 
@@ -159,10 +162,11 @@ def take_back(
 def _locked(
     connection: psycopg.Connection, stored: StoredInvoice, execution_id: str
 ) -> tuple[StoredInvoice, list[Adjustment]]:
-    """The locked invoice, and what an earlier attempt of the run has recorded.
+    """The locked invoice, and what an earlier attempt of the run has recorded. No month is closed before the transaction ends.
 
     :raises BillingError: the invoice is no final, live invoice.
     """
+    keep_open(connection)
     stored = lock_invoice(connection, stored)
     rows = _SQL.rows(
         connection, "adjustments_of_run", invoice_id=stored.invoice_id, execution_id=execution_id

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 from psycopg.types.json import Jsonb
 
-from include.skillreport.billing.accounts import BillingAccount, inputs_of
+from include.skillreport.billing.accounts import BillingAccount, inputs_of, load_accounts
 from include.skillreport.billing.approval import (
     OneOffLine,
     base_fees,
@@ -186,6 +186,32 @@ def save_drafts(
         ),
     )
     return dict(rows.fetchall())
+
+
+def renew_hold_reasons(
+    connection: psycopg.Connection,
+    period: Period,
+    terms: Terms,
+    tenant_ids: Collection[str],
+    *,
+    allow_incomplete: bool,
+) -> None:
+    """Write anew why the drafts of these tenants are held, because some of their lines were approved. A draft of other inputs stays."""
+    for account in load_accounts(connection, period):
+        if account.tenant_id not in tenant_ids:
+            continue
+        draft = make_draft(
+            account, period, terms, allow_incomplete=allow_incomplete, approved=(), approver=""
+        )
+        if draft:
+            _SQL.execute(
+                connection,
+                "renew_hold_reason",
+                tenant_id=account.tenant_id,
+                period_start=period.start,
+                input_hash=draft.inputs.digest(),
+                hold_reason=draft.hold,
+            )
 
 
 def _refusal(inputs: BillingInputs, invoice: Invoice, corporate_issuer: bool) -> BillingError | None:

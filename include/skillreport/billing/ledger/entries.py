@@ -25,8 +25,9 @@ from include.skillreport.core.entered import compared
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# An arbitrary number. Taken after the lock of a hand-over and before the locks of invoices.
-_ENTRIES_LOCK = 180202
+# The first key of the advisory locks, unique among this product's locks. Taken after the lock of a hand-over and before the locks of
+# invoices.
+_ENTRIES_LOCK = 180204
 
 # An identical entry is a mistake if it is at most this old.
 _SAME_WITHIN = timedelta(days=90)
@@ -42,10 +43,12 @@ class Entry:
     again_same: bool = False
 
 
-def lock_entries(connection: psycopg.Connection, tenant_ids: Iterable[str]) -> None:
-    """Let no other transaction enter or approve anything for these tenants before this one ends."""
-    for tenant_id in sorted(set(tenant_ids)):
-        _SQL.execute(connection, "lock_entries", lock=_ENTRIES_LOCK, tenant_id=tenant_id)
+def lock_entries(connection: psycopg.Connection, *, is_shared: bool = False) -> None:
+    """Let no other transaction enter or approve anything for the transaction's tenants before it ends.
+
+    ``is_shared``: this one only reads the entries, so others may do so at the same time.
+    """
+    _SQL.execute(connection, "lock_entries", lock=_ENTRIES_LOCK, is_shared=is_shared)
 
 
 def require_new_line(connection: psycopg.Connection, tenant_id: str, line: ExtraCharge, entry: Entry) -> None:

@@ -16,9 +16,10 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.ledger.finalization import write_host_rows
-from include.skillreport.billing.ledger.overdue_letters import withdraw_reminders
+from include.skillreport.billing.ledger.booking import keep_open, open_yen, yen_of_payment
 from include.skillreport.billing.ledger.recoveries import Entered, book_recovery, take_back_recovery
+from include.skillreport.billing.ledger.shown_payments import show_payments
+from include.skillreport.billing.ledger.stored_invoice import find_by_id
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.payment import (
     Payable,
@@ -28,6 +29,7 @@ from include.skillreport.billing.receivables.payment import (
     require_payable,
     require_refundable,
     require_same,
+    require_unpaid_in_application,
 )
 from include.skillreport.core.database import Statements
 
@@ -52,6 +54,11 @@ def find_recorded(
     return {(row["number"], row["reference"]): _payment(row) for row in rows}
 
 
+def all_paid_in_application(platform: psycopg.Connection, numbers: Iterable[str]) -> set[str]:
+    """Those of these invoices, by number, that the application itself marks as PAID. As ``batch_platform``."""
+    return set(_SQL.column(platform, "all_paid_in_application", numbers=list(numbers)))
+
+
 def former_invoiced_tenants(platform: psycopg.Connection, period: Period) -> list[str]:
     """The ids of tenants that are no longer active and have a numbered invoice of the month. As ``batch_platform``."""
     return _SQL.column(platform, "former_invoiced_tenants", period_start=period.start)
@@ -70,14 +77,19 @@ def record_payments(
     today: date,
     entered_by: str,
     execution_id: str,
+    application_pays: bool = False,
 ) -> list[RecordedPayment]:
     """Record payments of the transaction's tenants, in order. If the reference is already recorded for the invoice, nothing changes.
 
-    :raises BillingError: a payment is impossible (``require_acceptable``), or its reference belongs to another payment.
+    ``application_pays``: the application is the source of payments (``payment_source: host``).
+    :raises BillingError: a payment is impossible (``require_acceptable``), its reference belongs to another payment, or the application
+        has its own payment of the invoice.
     """
     numbers = {payment.number for payment in payments}
-    _SQL.execute(connection, "lock_invoices", numbers=list(numbers))
+    _lock(connection, numbers)
     payables = find_payables(connection, numbers)
+    if application_pays:
+        _require_unpaid_in_application(connection, payments)
     # The day of a transfer is the bank's, also before the invoice.
     accepted = [
         require_payable(payment, payables.get(payment.number))
@@ -119,7 +131,7 @@ def record_refund(
     :raises BillingError: the refund is impossible (``require_acceptable``), exceeds the overpaid amount, or its reference belongs to
         another payment.
     """
-    _SQL.execute(connection, "lock_invoices", numbers=[refund.number])
+    _lock(connection, [refund.number])
     payable = require_acceptable(refund, find_payables(connection, [refund.number]).get(refund.number), today)
     if (refund.number, refund.reference) in find_recorded(connection, [refund]):
         is_reversed = _is_reversed(connection, refund)
@@ -159,9 +171,19 @@ def reverse_payment(
     """Reverse the payment or refund of the tenant's month with this reference. A second attempt of the same run changes nothing.
 
     ``number`` selects the invoice if several of the month have the reference.
-    :raises BillingError: there is no such payment, there are several, another run has reversed it, or its money was refunded.
+    :raises BillingError: there is no such payment, there are several, another run has reversed it, its money was refunded, or it is the
+        application's, which still marks the invoice as PAID.
     """
     row = _payment_of_month(connection, tenant_id, period, reference, number, execution_id)
+    if (
+        row["reversed_at"] is None
+        and _SQL.row(connection, "is_applications_own", payment_id=row["payment_id"])[0]
+    ):
+        raise BillingError(
+            "PAID_IN_APPLICATION",
+            f"請求書 {row['number']} の参照番号 '{reference}' は、アプリ（HIS_TenantBilling）の入金です。アプリで入金済みの間は、"
+            "取り消せません。誤りなら、先にアプリで入金済みを取り消してください",
+        )
     take_back_payment(connection, row, reason, reversed_by, execution_id)
     after = find_payables(connection, [row["number"]])[row["number"]]
     return RecordedPayment(
@@ -180,11 +202,14 @@ def move_payment(
     number: str | None = None,
     moved_by: str,
     execution_id: str,
+    application_pays: bool = False,
 ) -> tuple[RecordedPayment, RecordedPayment]:
     """Reverse a payment of the tenant's month, and record it for the invoice ``target``. Returns both invoices.
 
-    Day, amount, method and reference stay the same. A second attempt of the same run changes nothing.
-    :raises BillingError: as ``reverse_payment``, or the other invoice cannot have the payment or has its reference already.
+    Day, amount, method and reference stay the same. A second attempt of the same run changes nothing. ``application_pays``: as
+    ``record_payments``.
+    :raises BillingError: as ``reverse_payment``, or the other invoice cannot have the payment or has its reference already. The
+        application's own payment may be moved.
     """
     row = _payment_of_month(connection, tenant_id, period, reference, number, execution_id, target=target)
     if row["kind"] != "payment":
@@ -202,6 +227,8 @@ def move_payment(
     payable = require_payable(payment, payable)
     if row["reversed_at"] is None:
         # All checks come before the first change, because the caller's transaction continues after an error.
+        if application_pays:
+            _require_unpaid_in_application(connection, [payment])
         if (target, reference) in find_recorded(connection, [payment]):
             raise BillingError(
                 "REFERENCE_TAKEN",
@@ -230,34 +257,16 @@ def record_application_payment(
         connection,
         "record_application_payment",
         invoice_id=invoice_id,
+        yen=open_yen(connection, find_by_id(connection, invoice_id)),
         today=today,
         execution_id=execution_id,
     )
 
 
-def show_payments(connection: psycopg.Connection, *invoice_ids: str) -> None:
-    """Write the payment state into the application's rows: PAID if nothing is open, otherwise the paid part. Withdraw waiting reminders.
-
-    The caller has locked the invoices. If the application itself has set PAID, it stays.
-    """
-    if not invoice_ids:
-        return
-    states = _SQL.rows(connection, "settled_invoices", invoice_ids=list(invoice_ids))
-    paid = set(_SQL.column(connection, "lock_host_rows", invoice_ids=list(invoice_ids)))
-    settled = [
-        row["invoice_id"]
-        for row in states
-        if row["is_settled"] and not row["marked_paid"] and row["invoice_id"] not in paid
-    ]
-    reopened = [row["invoice_id"] for row in states if row["marked_paid"] and not row["is_settled"]]
-    if settled:
-        _SQL.execute(connection, "mark_paid", invoice_ids=settled, is_marked=True)
-    if reopened:
-        _SQL.execute(connection, "mark_paid", invoice_ids=reopened, is_marked=False)
-        _SQL.execute(connection, "unmark_host_rows", invoice_ids=reopened)
-    write_host_rows(connection, invoice_ids)
-    # A waiting reminder states an amount that is not open any more.
-    withdraw_reminders(connection, invoice_ids)
+def _lock(connection: psycopg.Connection, numbers: Iterable[str]) -> None:
+    """Lock the invoices, after the lock that a payment's booking takes."""
+    keep_open(connection)
+    _SQL.execute(connection, "lock_invoices", numbers=list(numbers))
 
 
 def _is_reversed(connection: psycopg.Connection, payment: Payment) -> bool:
@@ -286,7 +295,7 @@ def _payment_of_month(
     """The payment that this run reverses, or has reversed. Its invoice and ``target`` are locked."""
     known = _payments_of_month(connection, tenant_id, period, reference, number)
     numbers = [row["number"] for row in known]
-    _SQL.execute(connection, "lock_invoices", numbers=[*numbers, *([target] if target else [])])
+    _lock(connection, [*numbers, *([target] if target else [])])
     # Read again: another run may have reversed it before this run got the lock.
     rows = _payments_of_month(connection, tenant_id, period, reference, number)
     if not rows:
@@ -350,6 +359,16 @@ def take_back_payment(
     show_payments(connection, row["invoice_id"])
 
 
+def _require_unpaid_in_application(connection: psycopg.Connection, payments: Sequence[Payment]) -> None:
+    """Check the payments that are not recorded yet. :raises BillingError: the application has its own payment of an invoice."""
+    numbers = [payment.number for payment in payments]
+    paid = set(_SQL.column(connection, "paid_in_application", numbers=numbers))
+    known = find_recorded(connection, payments) if paid else {}
+    for payment in payments:
+        if (payment.number, payment.reference) not in known:
+            require_unpaid_in_application(payment, paid)
+
+
 @dataclass(frozen=True)
 class _Entry:
     """The origin of a payment's entry."""
@@ -369,16 +388,19 @@ def _insert(
     while left:
         # Those of one invoice one after the other, because each recovers what is left of a write-off.
         places = {payments[place][0].invoice_id: place for place in reversed(left)}
-        rows = [
-            {**asdict(payment), "invoice_id": invoice_id, "paid_on": f"{payment.paid_on}", "amount": f"{payment.amount}"}
-            for invoice_id, payment in ((each, payments[place][1]) for each, place in places.items())
-        ]
+        rows = [_row(connection, invoice_id, payments[place][1]) for invoice_id, place in places.items()]
         for row in _SQL.rows(connection, "insert_payments", payments=Jsonb(rows), **asdict(entry)):
             are_new[places[row["invoice_id"]]] = True
             if row["is_written_off"]:
                 _recover(connection, *payments[places[row["invoice_id"]]], entry, row["payment_id"])
         left = [place for place in left if place not in places.values()]
     return are_new
+
+
+def _row(connection: psycopg.Connection, invoice_id: str, payment: Payment) -> dict[str, Any]:
+    yen = yen_of_payment(connection, invoice_id, payment)
+    texts = {"paid_on": f"{payment.paid_on}", "amount": f"{payment.amount}", "yen": f"{yen}"}
+    return {**asdict(payment), **texts, "invoice_id": invoice_id}
 
 
 def _recover(

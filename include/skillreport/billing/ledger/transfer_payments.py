@@ -18,6 +18,7 @@ import psycopg
 
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.adjustments import record_fee, take_back
+from include.skillreport.billing.ledger.booking import keep_open
 from include.skillreport.billing.ledger.payments import find_payables, record_payments, take_back_payment
 from include.skillreport.billing.ledger.recoveries import Entered
 from include.skillreport.billing.ledger.stored_invoice import find_invoice
@@ -75,6 +76,7 @@ def record_automatic(
 
     :raises BillingError: something prevents one of the payments. Each tenant's parts may be tried alone.
     """
+    keep_open(connection)
     remarks = Remarks(list)
     _SQL.execute(connection, "lock_invoices", numbers=[part.number for part in parts])
     payables = find_payables(connection, {part.number for part in parts})
@@ -89,9 +91,7 @@ def record_automatic(
     _record(connection, current, recorder, remarks)
     _SQL.execute(connection, "delete_choices", transfer_ids=[part.transfer_id for part in parts])
     for transfer_id, tenant_id in sorted(stale.items()):
-        remarks[tenant_id].append(
-            f"振込 {transfer_id} は、請求書が変わったため、次の取込みで照合し直します"
-        )
+        remarks[tenant_id].append(f"振込 {transfer_id} は、請求書が変わったため、次の取込みで照合し直します")
     return remarks
 
 
@@ -102,6 +102,7 @@ def record_confirmed(
 
     :raises BillingError: an invoice cannot have its payment, or an entered payment belongs to another transfer.
     """
+    keep_open(connection)
     remarks = Remarks(list)
     transfer_ids = [part.transfer_id for part in parts]
     known = {
@@ -145,14 +146,16 @@ def _record(
         entered_by=recorder.person,
         execution_id=recorder.execution_id,
     )
-    for part, payment in zip(parts, recorded, strict=True):
+    for part in parts:
         if part.fee:
             entered = Entered(
                 part.paid_on, f"振込 {part.transfer_id} の振込手数料", recorder.person, recorder.execution_id
             )
             stored = find_invoice(connection, part.number)
             record_fee(connection, recorder.terms, stored, part.fee, entered, today=recorder.today)
-        elif payment.remark:
+    with_fee = {part.number for part in parts if part.fee}
+    for part, payment in zip(parts, recorded, strict=True):
+        if payment.remark and part.number not in with_fee:
             remarks[part.tenant_id].append(payment.remark)
 
 

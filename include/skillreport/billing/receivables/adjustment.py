@@ -54,13 +54,16 @@ _LABELS = {
 
 
 class Contra(StrEnum):
-    """The account against the receivable: sales, a return of them, a purchase (支払手数料), a bad debt, or income from its recovery."""
+    """The account against the receivable: sales, a return of them, a purchase (支払手数料), a bad debt, income from its recovery, or the
+    bank's.
+    """
 
     SALES = "sales"
     RETURN = "return"
     PURCHASE = "purchase"
     BAD_DEBT = "bad_debt"
     RECOVERY = "recovery"
+    BANK = "bank"
 
 
 class AdjustedTax(Document):
@@ -102,14 +105,20 @@ class Adjustment(Document):
 
 
 def fee(
-    invoice: Invoice, inputs: BillingInputs, credits: Sequence[Invoice], amount: Decimal, *, as_purchase: bool
+    invoice: Invoice,
+    inputs: BillingInputs,
+    credits: Sequence[Invoice],
+    amount: Decimal,
+    *,
+    as_purchase: bool,
+    yen: Decimal | None = None,
 ) -> Adjustment:
-    """The bank's fee as a return of sales at the invoice's own rates, or ``as_purchase`` at the standard rate."""
-    parts = (
-        _parts({TaxCategory.STANDARD: amount}, invoice, inputs)
-        if as_purchase
-        else _parts(_shares(invoice, credits, amount), invoice, inputs)
-    )
+    """The bank's fee as a return of sales at the invoice's own rates, or ``as_purchase`` at the standard rate.
+
+    ``yen`` is what the books have of it, if it is all that is open.
+    """
+    shares = {TaxCategory.STANDARD: amount} if as_purchase else _shares(invoice, credits, amount)
+    parts = _parts(shares, invoice, inputs, _Known({}, {}, yen))
     contra = Contra.PURCHASE if as_purchase else Contra.RETURN
     return Adjustment(kind=AdjustmentKind.FEE, contra=contra, amount=amount, parts=parts)
 
@@ -121,22 +130,17 @@ def write_off(
     amount: Decimal,
     *,
     deducts_tax: bool,
+    yen: Decimal | None = None,
 ) -> Adjustment:
     """The write-off of an amount. Without a fact of 施行令第59条 (``deducts_tax``) no tax is deducted.
 
-    If nothing of the invoice was paid, its amounts are those of the invoice less its credit notes, in yen too.
+    ``yen`` is what the books have of it, if it is all that is open. If nothing of the invoice was paid, its taxes are those of the invoice
+    less its credit notes.
     """
     left = _left(invoice, credits)
-    known = _Known({}, {}, None)
+    known = _Known({}, {}, yen)
     if sum((each.gross for each in left), _ZERO) == amount:
-        # The books have the yen of the whole invoice, less that of its credit notes together.
-        rate = yen_per_unit(inputs)
-        credited = sum((credit.total for credit in credits), _ZERO)
-        known = _Known(
-            {each.category: each.tax for each in left},
-            _yen_taxes_left(invoice, credits),
-            in_yen(invoice.total, rate) + in_yen(credited, rate),
-        )
+        known = _Known({each.category: each.tax for each in left}, _yen_taxes_left(invoice, credits), yen)
     shares = _shares(invoice, credits, amount) if deducts_tax else {TaxCategory.OUT_OF_SCOPE: amount}
     parts = _parts(shares, invoice, inputs, known)
     return Adjustment(kind=AdjustmentKind.WRITE_OFF, contra=Contra.BAD_DEBT, amount=amount, parts=parts)

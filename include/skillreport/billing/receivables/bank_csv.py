@@ -27,6 +27,8 @@ from include.skillreport.core.execution.digest import one_line
 
 _MOST_ROWS = 100_000
 
+_AGAIN = "銀行から取得し直してください"
+
 _KINDS = {"普通": "1", "当座": "2", "貯蓄": "4"}
 _ACCOUNT = re.compile("[0-9]{4}-[0-9]{3}-[124]-[0-9]{7}")
 _EIGHT_DIGITS = re.compile("([0-9]{4})([0-9]{2})([0-9]{2})")
@@ -103,7 +105,7 @@ class _Reader:
             if not any(cells):
                 continue
             if self._width and len(cells) != self._width:
-                text = f"列が {len(cells)} 個です（{self._width} 個のはずです）。銀行から取得し直してください"
+                text = f"列が {len(cells)} 個です（{self._width} 個のはずです）。{_AGAIN}"
                 self._problems.append(Problem(line, "列", text))
                 continue
             row = {
@@ -137,11 +139,15 @@ class _Reader:
         before = len(self._problems)
         for column, cell in row.items():
             if has_control_characters(one_line(cell)):
-                self._refuse(line, column, "制御文字か、見えない文字があります。銀行から取得し直してください")
+                self._refuse(line, column, f"制御文字か、見えない文字があります。{_AGAIN}")
         day = self._day(line, row)
         amount = yen_in(plain(row[form.amount]))
         if amount is None or amount <= 0 or amount % 1:
-            self._refuse(line, form.amount, f"'{row[form.amount]}' は円の金額ではありません。銀行から取得し直してください")
+            self._refuse(
+                line,
+                form.amount,
+                f"'{row[form.amount]}' は円の金額ではありません。{_AGAIN}",
+            )
         account = form.account or self._account(line, row)
         if day is None or amount is None or len(self._problems) > before:
             return None
@@ -159,12 +165,13 @@ class _Reader:
 
     def _day(self, line: int, row: Mapping[str, str]) -> date | None:
         text = plain("/".join(row[column] for column in self._form.day))
-        if self._form.calendar == "japanese":
-            day = reiwa_day_in(text.rjust(6, "0"))  # a spreadsheet removes the first zero
-        else:
-            day = day_in(_EIGHT_DIGITS.sub(r"\1/\2/\3", text))
+        day = (
+            reiwa_day_in(text.rjust(6, "0"))  # a spreadsheet removes the first zero
+            if self._form.calendar == "japanese"
+            else day_in(_EIGHT_DIGITS.sub(r"\1/\2/\3", text))
+        )
         if day is None:
-            self._refuse(line, self._form.day[0], f"'{text}' は日付ではありません。銀行から取得し直してください")
+            self._refuse(line, self._form.day[0], f"'{text}' は日付ではありません。{_AGAIN}")
         return day
 
     def _account(self, line: int, row: Mapping[str, str]) -> str:
@@ -173,7 +180,11 @@ class _Reader:
         kind = _KINDS.get(kind.removesuffix("預金"), kind)
         account = f"{bank:0>4}-{branch:0>3}-{kind}-{number.lstrip('0'):0>7}"
         if not _ACCOUNT.fullmatch(account):
-            self._refuse(line, self._form.account_columns[-1], f"'{account}' は口座ではありません。設定 account_columns を確認してください")
+            self._refuse(
+                line,
+                self._form.account_columns[-1],
+                f"'{account}' は口座ではありません。設定 account_columns を確認してください",
+            )
         return account
 
     def _refuse(self, line: int, column: str, text: str) -> None:

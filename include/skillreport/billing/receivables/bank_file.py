@@ -24,7 +24,9 @@ def read_bank_file(content: bytes, name: str, settings: BillingSettings, today: 
     """
     file = f"銀行のファイル '{name}'"
     if len(content) > MOST_BYTES:
-        raise ParameterError(f"{file} は {MOST_BYTES // 10**6} MB を超えています。期間を分けて取得してください。")
+        raise ParameterError(
+            f"{file} は {MOST_BYTES // 10**6} MB を超えています。期間を分けて取得してください。"
+        )
     bank_file = (
         parse_zengin(content, name)
         if is_zengin(content)
@@ -36,7 +38,9 @@ def read_bank_file(content: bytes, name: str, settings: BillingSettings, today: 
     for transfer in bank_file.transfers:
         if transfer.account not in known:
             known.add(transfer.account)  # named once
-            text = f"{transfer.account} は設定 billing.own_accounts にありません。自社の口座なら加えてください"
+            text = (
+                f"{transfer.account} は設定 billing.own_accounts にありません。自社の口座なら加えてください"
+            )
             problems.append(Problem(transfer.line, "口座", text, unit))
         if not 0 <= (today - transfer.booked_on).days <= _OLDEST_DAYS:
             text = f"{transfer.booked_on} は今日（{today}）より後か、{_OLDEST_DAYS} 日より前です。ファイルを確認してください"

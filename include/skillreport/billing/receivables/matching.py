@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from itertools import islice
 
 # A payment that a person entered may be this far from the day of the transfer, because people write the day of the bank's notice.
 _ENTERED_DAYS = timedelta(days=14)
@@ -174,7 +175,7 @@ class Matcher:
         if doubt is None:
             self._take(choices[0])
         elif not choices:
-            choices = tuple(self._guesses(transfer, tenants))
+            choices = tuple(islice(self._guesses(transfer, tenants), _MOST_CHOICES))
         return Match(transfer.transfer_id, choices[:_MOST_CHOICES], doubt)
 
     def _owners(self, transfer: OpenTransfer) -> tuple[set[str], Doubt | None]:
@@ -282,7 +283,9 @@ def _combinations(
         if amount >= least:
             yield (invoice,)
         if most_invoices > 1:
-            for others in _combinations(invoices[place + 1 :], least - amount, most - amount, most_invoices - 1):
+            for others in _combinations(
+                invoices[place + 1 :], least - amount, most - amount, most_invoices - 1
+            ):
                 yield (invoice, *others)
 
 

@@ -134,6 +134,20 @@ def require_payable(payment: Payment, payable: Payable | None) -> Payable:
     return payable
 
 
+def require_unpaid_in_application(payment: Payment, paid_in_application: set[str]) -> None:
+    """Check that a payment is not entered beside the application's own.
+
+    ``paid_in_application``: the numbers of the invoices that the application marks as paid, if it is the source of payments.
+    :raises BillingError: the invoice is one of them.
+    """
+    if payment.number in paid_in_application:
+        raise BillingError(
+            "PAID_IN_APPLICATION",
+            f"請求書 {payment.number} はアプリ（HIS_TenantBilling）で入金済みです。入金を知る方法はアプリ（payment_source: host）のため、"
+            "入金を記録しません。アプリの入金が誤りなら、先にアプリで入金済みを取り消してください",
+        )
+
+
 def require_refundable(refund: Payment, payable: Payable) -> None:
     """Check that a refund does not exceed the overpaid amount. :raises BillingError: the refund is larger."""
     overpaid = max(-payable.open_amount, Decimal(0))

@@ -14,7 +14,13 @@ from datetime import date
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.money import YEN, entered_number
 from include.skillreport.billing.receivables.file_cells import Problem, csv_rows, day_in, refusal, yen_in
-from include.skillreport.billing.receivables.payment import Payable, Payment, require_acceptable, require_same
+from include.skillreport.billing.receivables.payment import (
+    Payable,
+    Payment,
+    require_acceptable,
+    require_same,
+    require_unpaid_in_application,
+)
 from include.skillreport.core.database import has_control_characters
 from include.skillreport.core.entered import plain
 from include.skillreport.core.errors import ParameterError
@@ -26,6 +32,7 @@ PAYMENT_COLUMNS = ("請求書番号", "入金日", "金額", "通貨", "方法",
 _COLUMN_OF = {
     "NO_SUCH_INVOICE": "請求書番号",
     "NOT_PAYABLE": "請求書番号",
+    "PAID_IN_APPLICATION": "請求書番号",
     "WRONG_CURRENCY": "通貨",
     "UNKNOWN_CURRENCY": "通貨",
     "WRONG_AMOUNT": "金額",
@@ -80,8 +87,11 @@ def require_recordable(
     payables: Mapping[str, Payable],
     recorded: Mapping[tuple[str, str], Payment],
     today: date,
+    paid_in_application: set[str],
 ) -> None:
     """Check that all payments can be recorded. ``payables`` are by number, ``recorded`` by number and reference.
+
+    ``paid_in_application``: as ``require_unpaid_in_application``.
 
     :raises ParameterError: names all lines and columns that cannot be recorded.
     """
@@ -93,6 +103,8 @@ def require_recordable(
             known = recorded.get((payment.number, payment.reference))
             if known:
                 require_same(payment, known)
+            else:
+                require_unpaid_in_application(payment, paid_in_application)
         except BillingError as error:
             problems.append(Problem(row.line, _COLUMN_OF[error.code], str(error).removesuffix("。")))
     if problems:

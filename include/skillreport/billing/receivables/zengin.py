@@ -1,9 +1,9 @@
 """Read the banks' file of received transfers (全銀協 振込入金通知, 種別コード 01). Pure: bytes in, transfers out.
 
 Records of 200 bytes in JIS X 0201, with or without line ends: a header (1), data (2) and a trailer (8) for each account, and an end
-record (9). Years are Japanese (令和). The layout agrees in 阿波銀行「振込入金通知（全銀協制定フォーマット）」 (awabank.co.jp/houjin/service/
-fb/zengin/tsuchi), and in two public readers of the format: Diva.Zengin, and one after 全銀協「適用業務およびレコード・フォーマット」, which
-also has the format B with amounts of 12 digits. All read in November 2026.
+record (9). Years are Japanese (令和). The layout agrees in 阿波銀行「振込入金通知（全銀協制定フォーマット）」
+(awabank.co.jp/houjin/service/fb/zengin/tsuchi), and in two public readers of the format: Diva.Zengin, and one after
+全銀協「適用業務およびレコード・フォーマット」, which also has the format B with amounts of 12 digits. All read in November 2026.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from include.skillreport.billing.receivables.file_cells import Problem, refusal, reiwa_day_in
 from include.skillreport.billing.receivables.transfer import BankFile, Transfer
@@ -21,60 +21,44 @@ from include.skillreport.core.errors import ParameterError
 
 _RECORD_BYTES = 200
 
-_HEADER = {
-    "データ区分": 1,
-    "種別コード": 2,
-    "コード区分": 1,
-    "作成日": 6,
-    "勘定日（自）": 6,
-    "勘定日（至）": 6,
-    "銀行コード": 4,
-    "銀行名": 15,
-    "支店コード": 3,
-    "支店名": 15,
-    "預金種目": 1,
-    "口座番号": 7,
-    "口座名": 40,
-    "ダミー": 93,
-}
-_DATA = {
-    "データ区分": 1,
-    "照会番号": 6,
-    "勘定日": 6,
-    "起算日": 6,
-    "金額": 10,
-    "うち他店券金額": 10,
-    "振込依頼人コード": 10,
-    "振込依頼人名": 48,
-    "仕向銀行名": 15,
-    "仕向店名": 15,
-    "取消区分": 1,
-    "EDI情報": 20,
-    "ダミー": 52,
-}
-# Format B has two more amounts before the EDI information. The one of 金額 and 金額(2) that is not used is zero.
-_DATA_B = {
-    **{name: length for name, length in _DATA.items() if name not in ("EDI情報", "ダミー")},
-    "金額(2)": 12,
-    "うち他店券金額(2)": 12,
-    "EDI情報": 20,
-    "ダミー": 28,
-}
+
+def _layout(fields: str) -> dict[str, slice]:
+    """The places of fields that are given with their lengths."""
+    names, lengths = fields.split()[::2], [int(length) for length in fields.split()[1::2]]
+    return {
+        name: slice(end - length, end)
+        for name, length, end in zip(names, lengths, accumulate(lengths), strict=True)
+    }
+
+
+# The fields with their lengths; the rest of the record is blank. Format B has two more amounts, and that of 金額 and 金額(2) which is not
+# used is zero.
+_HEADER = _layout(
+    "データ区分 1 種別コード 2 コード区分 1 作成日 6 勘定日（自） 6 勘定日（至） 6"
+    " 銀行コード 4 銀行名 15 支店コード 3 支店名 15 預金種目 1 口座番号 7 口座名 40"
+)
+_TRANSFER = (
+    "データ区分 1 照会番号 6 勘定日 6 起算日 6 金額 10 うち他店券金額 10"
+    " 振込依頼人コード 10 振込依頼人名 48 仕向銀行名 15 仕向店名 15 取消区分 1"
+)
+_DATA_A = _layout(f"{_TRANSFER} EDI情報 20")
+_DATA_B = _layout(f"{_TRANSFER} 金額(2) 12 うち他店券金額(2) 12 EDI情報 20")
+_TRAILER = _layout("データ区分 1 振込合計件数 6 振込合計金額 12 取消合計件数 6 取消合計金額 12")
+
+# Where format B has its amounts, format A has the EDI information and four blanks.
 _AMOUNTS_OF_B, _AMOUNTS_AT = re.compile("[0-9]{24}"), (128, 152)
-_TRAILER = {
-    "データ区分": 1,
-    "振込合計件数": 6,
-    "振込合計金額": 12,
-    "取消合計件数": 6,
-    "取消合計金額": 12,
-    "ダミー": 163,
-}
 
 # What may follow each kind of record; "" is the beginning and the end of the file.
-_NEXT: dict[str, tuple[str, ...]] = {"": ("1",), "1": ("2", "8"), "2": ("2", "8"), "8": ("1", "9"), "9": ("",)}
+_NEXT: dict[str, tuple[str, ...]] = {
+    "": ("1",),
+    "1": ("2", "8"),
+    "2": ("2", "8"),
+    "8": ("1", "9"),
+    "9": ("",),
+}
 
-# The beginning of a header: digits, and perhaps blank days. In EBCDIC, digits are F0 to F9.
-_JIS_HEADER = re.compile(rb"(\xef\xbb\xbf)?1[0-9]{3}[0-9 ]{18}")
+# The beginning of a header: digits, and no separators of a CSV file. In EBCDIC, digits are F0 to F9.
+_JIS_HEADER = re.compile(rb"(\xef\xbb\xbf)?1[0-9]{3}[^,\t\r\n]{18}")
 _EBCDIC_HEADER = re.compile(rb"\xf1[\xf0-\xf9]{3}")
 _NOT_JIS_X_0201 = re.compile(rb"[^\x20-\x7e\xa1-\xdf]")
 
@@ -82,6 +66,8 @@ _DIGITS = re.compile("[0-9]+")
 
 _KINDS = ("1", "2", "4")  # 普通, 当座, 貯蓄
 RECORD = "件目のレコード"
+
+_AGAIN = "銀行から取得し直してください"
 
 
 @dataclass
@@ -97,14 +83,10 @@ class _Group:
 class _Record:
     """A record's fields, with the problems of those that cannot be used."""
 
-    def __init__(self, number: int, text: str, layout: Mapping[str, int], problems: list[Problem]) -> None:
+    def __init__(self, number: int, text: str, layout: Mapping[str, slice], problems: list[Problem]) -> None:
         self.line = number
         self._problems = problems
-        self._fields = {}
-        start = 0
-        for name, length in layout.items():
-            self._fields[name] = text[start : start + length]
-            start += length
+        self._fields = {name: text[place] for name, place in layout.items()}
 
     def refuse(self, name: str, text: str) -> None:
         """Add a problem of the field."""
@@ -118,7 +100,7 @@ class _Record:
         """The field, which has digits only."""
         value = self._fields[name]
         if not _DIGITS.fullmatch(value):
-            self.refuse(name, f"'{value}' は数字ではありません。銀行から取得し直してください")
+            self.refuse(name, f"'{value}' は数字ではありません。{_AGAIN}")
         return value
 
     def amount(self, name: str) -> int:
@@ -130,7 +112,10 @@ class _Record:
         """The day in the field, None if it cannot be used."""
         day = reiwa_day_in(self._fields[name])
         if day is None:
-            self.refuse(name, f"'{self._fields[name]}' は令和の日付（年月日 6 桁）ではありません。銀行から取得し直してください")
+            self.refuse(
+                name,
+                f"'{self._fields[name]}' は令和の日付（年月日 6 桁）ではありません。{_AGAIN}",
+            )
         return day
 
 
@@ -156,7 +141,7 @@ def parse_zengin(content: bytes, name: str) -> BankFile:
         if record[0] == "1":
             groups.append(_header(_Record(number, record, _HEADER, problems)))
         elif record[0] == "2":
-            layout = _DATA_B if _AMOUNTS_OF_B.fullmatch(record, *_AMOUNTS_AT) else _DATA
+            layout = _DATA_B if _AMOUNTS_OF_B.fullmatch(record, *_AMOUNTS_AT) else _DATA_A
             _add(_Record(number, record, layout, problems), groups[-1])
         elif record[0] == "8":
             _check_sums(_Record(number, record, _TRAILER, problems), groups[-1])
@@ -167,7 +152,9 @@ def parse_zengin(content: bytes, name: str) -> BankFile:
 
 def _require_transfers(content: bytes, file: str) -> None:
     ebcdic = _EBCDIC_HEADER.match(content)
-    start = bytes(byte & 0x0F | 0x30 for byte in ebcdic[0]) if ebcdic else content.removeprefix(b"\xef\xbb\xbf")
+    start = (
+        bytes(byte & 0x0F | 0x30 for byte in ebcdic[0]) if ebcdic else content.removeprefix(b"\xef\xbb\xbf")
+    )
     kind, code = start[1:3].decode("ascii", "replace"), start[3:4]
     if ebcdic or code == b"1":
         raise ParameterError(
@@ -193,7 +180,7 @@ def _records(content: bytes, file: str) -> Sequence[bytes]:
         if len(line) != _RECORD_BYTES:
             raise ParameterError(
                 f"{file} の {number} {RECORD}は {len(line)} バイトです（{_RECORD_BYTES} バイトのはずです）。"
-                "途中で切れたか、編集されています。銀行から取得し直してください。"
+                f"途中で切れたか、編集されています。{_AGAIN}。"
             )
     return lines
 
@@ -202,7 +189,7 @@ def _text(number: int, record: bytes, problems: list[Problem]) -> str:
     """The record as text of 200 characters."""
     wrong = _NOT_JIS_X_0201.search(record)
     if wrong:
-        text = f"{wrong.start() + 1} バイト目（{record[wrong.start()]:02X}）は JIS X 0201 の文字ではありません。銀行から取得し直してください"
+        text = f"{wrong.start() + 1} バイト目（{record[wrong.start()]:02X}）は JIS X 0201 の文字ではありません。{_AGAIN}"
         problems.append(Problem(number, "文字", text, RECORD))
     return record.decode("cp932", "replace")
 
@@ -221,9 +208,13 @@ def _header(record: _Record) -> _Group:
     bank, branch, number = map(record.digits, ("銀行コード", "支店コード", "口座番号"))
     kind = record.text("預金種目")
     if kind not in _KINDS:
-        record.refuse("預金種目", f"'{kind}' は普通（1）、当座（2）、貯蓄（4）のどれでもありません。口座を確認してください")
+        record.refuse(
+            "預金種目",
+            f"'{kind}' は普通（1）、当座（2）、貯蓄（4）のどれでもありません。口座を確認してください",
+        )
     first, last = (
-        record.day(name) if record.text(name).strip("0") else None for name in ("勘定日（自）", "勘定日（至）")
+        record.day(name) if record.text(name).strip("0") else None
+        for name in ("勘定日（自）", "勘定日（至）")
     )
     return _Group(f"{bank}-{branch}-{kind}-{number}", (first, last))
 
@@ -232,7 +223,10 @@ def _add(record: _Record, group: _Group) -> None:
     day = record.day("勘定日")
     first, last = group.period
     if day and ((first and day < first) or (last and day > last)):
-        record.refuse("勘定日", f"{day} はヘッダーの勘定日（{first or ''}〜{last or ''}）の外です。銀行に確認してください")
+        record.refuse(
+            "勘定日",
+            f"{day} はヘッダーの勘定日（{first or ''}〜{last or ''}）の外です。銀行に確認してください",
+        )
     amount, of_cheques = (
         record.amount(name) + (record.amount(f"{name}(2)") if record.text(f"{name}(2)") else 0)
         for name in ("金額", "うち他店券金額")
@@ -267,8 +261,8 @@ def _unless_zero(text: str) -> str:
 def _details(record: _Record, of_cheques: int) -> str:
     sender = " ".join(filter(None, map(record.text, ("仕向銀行名", "仕向店名"))))
     edi = record.text("EDI情報")
-    parts = (edi and f"EDI {edi}", sender and f"仕向 {sender}", of_cheques and f"うち他店券 {of_cheques:,} 円")
-    return "、".join(filter(None, parts))
+    parts = {f"EDI {edi}": edi, f"仕向 {sender}": sender, f"うち他店券 {of_cheques:,} 円": of_cheques}
+    return "、".join(text for text, value in parts.items() if value)
 
 
 def _check_sums(record: _Record, group: _Group) -> None:
@@ -280,9 +274,15 @@ def _check_sums(record: _Record, group: _Group) -> None:
     if not group.is_whole:
         return
     if total not in (sums, others):
-        record.refuse("振込合計金額", f"{_shown(total)}ですが、データは {_shown(sums)}です。銀行から取得し直してください")
-    if record.text("取消合計件数") and (found := tuple(map(record.amount, ("取消合計件数", "取消合計金額")))) != cancelled:
-        record.refuse("取消合計金額", f"{_shown(found)}ですが、取消のデータは {_shown(cancelled)}です。銀行から取得し直してください")
+        record.refuse(
+            "振込合計金額",
+            f"{_shown(total)}ですが、データは {_shown(sums)}です。{_AGAIN}",
+        )
+    found = (record.amount("取消合計件数"), record.amount("取消合計金額"))
+    if record.text("取消合計件数") and found != cancelled:
+        record.refuse(
+            "取消合計金額", f"{_shown(found)}ですが、取消のデータは {_shown(cancelled)}です。{_AGAIN}"
+        )
 
 
 def _sums(transfers: Sequence[Transfer]) -> tuple[int, int]:

@@ -3,11 +3,13 @@
 SELECT max(month) FROM batch.accounting_month;
 
 -- name: touched_months
--- Runs across tenants, as batch_platform. The months of the documents that a run has issued or voided, of its adjustments, and
--- the months in which its voids are reversed.
+-- Runs across tenants, as batch_platform. The months of the documents and payments that a run has entered or taken back, of its
+-- adjustments, and the months in which what it has taken back is reversed.
 SELECT DISTINCT date_trunc('month', booked_on::timestamp)::date AS month
 FROM batch.accounting_entry
-WHERE execution_id = %(execution_id)s OR voided_by = %(execution_id)s
+WHERE
+    (execution_id = %(execution_id)s OR voided_by = %(execution_id)s)
+    AND (%(with_receipts)s OR payment_id IS null)
 ORDER BY month;
 
 -- name: month_entries
@@ -48,24 +50,34 @@ SELECT
                 AND (length(earlier.number), earlier.number) < (length(invoice.number), invoice.number)
         )
     END AS earlier_credits,
-    adjustment.content AS adjustment
+    adjustment.content AS adjustment,
+    entry.payment_id,
+    CASE payment.kind WHEN 'refund' THEN payment.amount ELSE -payment.amount END AS paid_amount,
+    CASE payment.kind WHEN 'refund' THEN payment.yen ELSE -payment.yen END AS paid_yen,
+    payment.method,
+    payment.reference
 FROM batch.accounting_entry AS entry
 INNER JOIN batch.invoice ON entry.invoice_id = invoice.invoice_id
 LEFT JOIN batch.invoice AS original ON invoice.credits_invoice_id = original.invoice_id
 LEFT JOIN batch.adjustment ON entry.adjustment_id = adjustment.adjustment_id
+LEFT JOIN batch.payment ON entry.payment_id = payment.payment_id
 -- A credit note uses the rate of its invoice.
 CROSS JOIN LATERAL (SELECT coalesce(original.accrued_on, invoice.accrued_on) AS accrued_on) AS service
 LEFT JOIN batch.billing_profile AS profile ON invoice.tenant_id = profile.tenant_id
-WHERE entry.booked_on BETWEEN %(first_day)s AND %(last_day)s
+WHERE
+    entry.booked_on BETWEEN %(first_day)s AND %(last_day)s
+    AND (%(with_receipts)s OR entry.payment_id IS null)
 ORDER BY
-    entry.booking = 'adjustment' ASC, entry.booking = 'reversal' ASC, invoice.kind DESC, invoice.period_start ASC,
-    length(invoice.number) ASC, invoice.number ASC, adjustment.entered_at ASC;
+    entry.payment_id IS NOT null ASC, entry.booking = 'adjustment' ASC, entry.booking = 'reversal' ASC, invoice.kind DESC,
+    invoice.period_start ASC, length(invoice.number) ASC, invoice.number ASC, adjustment.entered_at ASC, payment.entered_at ASC;
 
 -- name: earlier_open_month
 -- Runs across tenants, as batch_platform. The first open month before this one that has entries, or null.
 SELECT min(date_trunc('month', booked_on::timestamp))::date
 FROM batch.accounting_entry
-WHERE booked_on >= %(first_open_day)s AND booked_on < %(month)s;
+WHERE
+    booked_on >= %(first_open_day)s AND booked_on < %(month)s
+    AND (%(with_receipts)s OR payment_id IS null);
 
 -- name: runs_of_month
 -- Runs across tenants, as batch_platform. The runs that have billed a month, the newest first. Dry runs do not count.

@@ -1,6 +1,17 @@
 -- name: lock_entries
--- Transactions that enter lines and credits of a tenant run one after the other.
-SELECT pg_advisory_xact_lock(%(lock)s, hashtext(%(tenant_id)s));
+-- Entries for the transaction's tenants wait. Each tenant has one of 64 locks, because PostgreSQL's table of locks has room for
+-- 64 per connection (max_locks_per_transaction), however large a shard is. In the order of the locks, so that two transactions
+-- cannot deadlock.
+SELECT
+    CASE
+        WHEN %(is_shared)s THEN pg_advisory_xact_lock_shared(%(lock)s, listed.number)
+        ELSE pg_advisory_xact_lock(%(lock)s, listed.number)
+    END
+FROM (
+    SELECT DISTINCT hashtext(tenant.tenant_id) & 63 AS number
+    FROM unnest((SELECT batch.current_tenants())::text[]) AS tenant (tenant_id)
+    ORDER BY number
+) AS listed;
 
 -- name: entered_line
 -- The line that a run has entered.

@@ -86,6 +86,12 @@ ON CONFLICT (tenant_id, period_start) WHERE kind = 'invoice' AND status <> 'void
     WHERE invoice.status = 'draft'
 RETURNING tenant_id, invoice_id;
 
+-- name: renew_hold_reason
+UPDATE batch.invoice SET hold_reason = %(hold_reason)s
+WHERE
+    tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'invoice' AND status = 'draft'
+    AND input_hash = %(input_hash)s;
+
 -- name: finalize_invoice
 -- A trigger assigns the number. It locks the row of the counter until the transaction ends. Another trigger sets booked_on from
 -- accrued_on. The service of an invoice is completed on the last day of its plans, otherwise on that of its one-off lines.

@@ -48,7 +48,7 @@ FOR UPDATE;
 -- reference is already recorded.
 WITH entered AS (
     INSERT INTO batch.payment (
-        payment_id, tenant_id, invoice_id, kind, paid_on, amount, currency, method, reference, transfer_id, source, reason,
+        payment_id, tenant_id, invoice_id, kind, paid_on, amount, currency, yen, method, reference, transfer_id, source, reason,
         entered_by, execution_id
     )
     SELECT
@@ -59,6 +59,7 @@ WITH entered AS (
         listed.paid_on,
         listed.amount,
         invoice.currency,
+        listed.yen,
         listed.method,
         listed.reference,
         listed.transfer_id,
@@ -67,7 +68,7 @@ WITH entered AS (
         %(entered_by)s,
         %(execution_id)s
     FROM jsonb_to_recordset(%(payments)s) AS listed (
-        invoice_id text, kind text, paid_on date, amount numeric, method text, reference text, transfer_id text
+        invoice_id text, kind text, paid_on date, amount numeric, yen numeric, method text, reference text, transfer_id text
     )
     INNER JOIN batch.invoice ON listed.invoice_id = invoice.invoice_id
     ORDER BY listed.transfer_id, invoice.invoice_id
@@ -81,11 +82,47 @@ FROM entered
 WHERE invoice.invoice_id = entered.invoice_id
 RETURNING entered.payment_id, invoice.invoice_id, invoice.written_off_total > 0 AS is_written_off;
 
+-- name: paid_in_application
+-- Those of these invoices that the application itself marks as PAID.
+SELECT invoice.number
+FROM batch.invoice
+WHERE
+    invoice.number = any(%(numbers)s) AND NOT invoice.marked_paid
+    AND EXISTS (
+        SELECT FROM batch.tenant_billing AS billing
+        WHERE billing.id = invoice.invoice_id AND upper(billing.billing_status) = 'PAID'
+    );
+
+-- name: all_paid_in_application
+-- The same as batch_platform, of all tenants.
+SELECT invoice.number
+FROM batch.invoice
+WHERE
+    invoice.number = any(%(numbers)s) AND NOT invoice.marked_paid
+    AND EXISTS (
+        SELECT FROM batch.all_paid_billing AS paid
+        WHERE paid.id = invoice.invoice_id
+    );
+
+-- name: is_applications_own
+-- Whether a payment is that of the application, which still marks the invoice as PAID.
+SELECT
+    exists(
+        SELECT FROM batch.payment
+        INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
+        INNER JOIN batch.tenant_billing AS billing ON invoice.invoice_id = billing.id
+        WHERE
+            payment.payment_id = %(payment_id)s AND payment.source = 'host' AND NOT invoice.marked_paid
+            AND upper(billing.billing_status) = 'PAID'
+    );
+
 -- name: record_application_payment
--- The payment of an invoice that the application marks as PAID and for which nothing is recorded.
+-- The payment of an invoice that the application marks as PAID and for which nothing is recorded. The application may have taken
+-- an earlier one back, which keeps its reference. One that was moved to another invoice is no new one.
 WITH entered AS (
     INSERT INTO batch.payment (
-        payment_id, tenant_id, invoice_id, paid_on, amount, currency, method, reference, source, entered_by, execution_id
+        payment_id, tenant_id, invoice_id, paid_on, amount, currency, yen, method, reference, source, entered_by,
+        execution_id
     )
     SELECT
         gen_random_uuid()::text AS payment_id,
@@ -94,8 +131,15 @@ WITH entered AS (
         coalesce(billing.paid_date::date, %(today)s) AS paid_on,
         invoice.open_amount AS amount,
         invoice.currency,
+        %(yen)s,
         coalesce(nullif(btrim(billing.payment_method), ''), 'アプリの入金') AS method,
-        'HIS_TenantBilling' AS reference,
+        'HIS_TenantBilling' || coalesce(
+            (
+                SELECT format(' %%s', count(*) + 1) FROM batch.payment AS earlier
+                WHERE earlier.invoice_id = invoice.invoice_id AND starts_with(earlier.reference, 'HIS_TenantBilling')
+                HAVING count(*) > 0
+            ), ''
+        ) AS reference,
         'host' AS source,
         'HIS_TenantBilling' AS entered_by,
         %(execution_id)s
@@ -104,7 +148,14 @@ WITH entered AS (
     WHERE
         invoice.invoice_id = %(invoice_id)s AND invoice.paid_total = 0 AND invoice.open_amount > 0
         AND upper(billing.billing_status) = 'PAID'
-    ON CONFLICT (tenant_id, invoice_id, reference) DO NOTHING
+        AND NOT EXISTS (
+            SELECT FROM batch.payment AS gone
+            INNER JOIN batch.payment AS moved
+                ON gone.tenant_id = moved.tenant_id AND gone.reversal_execution_id = moved.execution_id
+            WHERE
+                gone.invoice_id = invoice.invoice_id AND gone.source = 'host' AND gone.reference = moved.reference
+                AND moved.reversed_at IS null
+        )
     RETURNING invoice_id, amount
 )
 
@@ -146,6 +197,20 @@ RETURNING invoice.invoice_id;
 SELECT open_amount, paid_total, written_off_total
 FROM batch.invoice
 WHERE invoice_id = %(invoice_id)s;
+
+-- name: yen_taken
+-- The yen that payments, refunds and adjustments have taken from a receivable.
+SELECT
+    coalesce((
+        SELECT sum(CASE payment.kind WHEN 'refund' THEN -payment.yen ELSE payment.yen END) FROM batch.payment
+        WHERE payment.invoice_id = %(invoice_id)s AND payment.reversed_at IS null
+    ), 0)
+    + coalesce((
+        SELECT sum((parts.part ->> 'yen')::numeric)
+        FROM batch.adjustment
+        CROSS JOIN LATERAL jsonb_array_elements(adjustment.content -> 'parts') AS parts (part)
+        WHERE adjustment.invoice_id = %(invoice_id)s
+    ), 0);
 
 -- name: settled_invoices
 -- Whether payments have settled each of these invoices, and whether the application's row shows that.

@@ -12,7 +12,8 @@ INSERT INTO batch.bank_file (
     sha256, name, form, transfers, new_transfers, first_day, last_day, total, run_on, imported_by, execution_id
 )
 VALUES (
-    %(sha256)s, %(name)s, %(form)s, %(transfers)s, 0, %(first_day)s, %(last_day)s, %(total)s, %(run_on)s, %(imported_by)s, %(execution_id)s
+    %(sha256)s, %(name)s, %(form)s, %(transfers)s, 0, %(first_day)s, %(last_day)s, %(total)s, %(run_on)s, %(imported_by)s,
+    %(execution_id)s
 );
 
 -- name: insert_transfers
@@ -23,12 +24,13 @@ WITH inserted AS (
         is_cancellation
     )
     SELECT
-        transfer_id, %(sha256)s AS sha256, line, account, booked_on, amount, payer_name, payer_key, payer_code, reference,
-        details, is_cancellation
-    FROM jsonb_to_recordset(%(transfers)s) AS listed (
-        transfer_id text, line integer, account text, booked_on date, amount numeric, payer_name text, payer_key text,
-        payer_code text, reference text, details text, is_cancellation boolean
-    )
+        listed.transfer_id, %(sha256)s, listed.line, listed.account, listed.booked_on, listed.amount,
+        listed.payer_name, listed.payer_key, listed.payer_code, listed.reference, listed.details, listed.is_cancellation
+    FROM
+        jsonb_to_recordset(%(transfers)s) AS listed (
+            transfer_id text, line integer, account text, booked_on date, amount numeric, payer_name text, payer_key text,
+            payer_code text, reference text, details text, is_cancellation boolean
+        )
     ON CONFLICT (transfer_id) DO NOTHING
     RETURNING transfer_id
 )
@@ -49,20 +51,21 @@ ORDER BY booked_on, transfer_id;
 WITH cancelled AS (
     UPDATE batch.bank_transfer
     SET cancelled_by = %(cancellation)s, doubt = null
-    WHERE transfer_id = (
-        SELECT transfer.transfer_id
-        FROM batch.bank_transfer AS transfer
-        INNER JOIN batch.bank_transfer AS cancellation
-            ON
-                transfer.account = cancellation.account AND transfer.amount = cancellation.amount
-                AND transfer.payer_key = cancellation.payer_key AND transfer.payer_code = cancellation.payer_code
-                AND transfer.booked_on <= cancellation.booked_on
-        WHERE
-            cancellation.transfer_id = %(cancellation)s AND NOT transfer.is_cancellation
-            AND transfer.cancelled_by IS null AND transfer.set_aside_at IS null
-        ORDER BY transfer.reference = cancellation.reference DESC, transfer.booked_on DESC, transfer.transfer_id DESC
-        LIMIT 1
-    )
+    WHERE
+        transfer_id = (
+            SELECT transfer.transfer_id
+            FROM batch.bank_transfer AS transfer
+            INNER JOIN batch.bank_transfer AS cancellation
+                ON
+                    transfer.account = cancellation.account AND transfer.amount = cancellation.amount
+                    AND transfer.payer_key = cancellation.payer_key AND transfer.payer_code = cancellation.payer_code
+                    AND transfer.booked_on <= cancellation.booked_on
+            WHERE
+                cancellation.transfer_id = %(cancellation)s AND NOT transfer.is_cancellation
+                AND transfer.cancelled_by IS null AND transfer.set_aside_at IS null
+            ORDER BY transfer.reference = cancellation.reference DESC, transfer.booked_on DESC, transfer.transfer_id DESC
+            LIMIT 1
+        )
     RETURNING transfer_id
 )
 
@@ -89,7 +92,7 @@ WHERE transfer.cancelled_by IS NOT null AND payment.reversed_at IS null
 ORDER BY payment.transfer_id, payment.payment_id;
 
 -- name: load_unpaid
--- Runs across tenants, as batch_platform. The invoices in yen with an open amount, each with the first day of a payment: the issue
+-- Runs across tenants, as batch_platform. The invoices in yen with an open amount, with the first day of a payment: the issue
 -- date of the first invoice in the chain of replaced ones.
 WITH RECURSIVE chain (invoice_id, issued_on, replaced_number) AS (
     SELECT invoice_id, issued_on, content #>> '{replaces,number}' FROM batch.invoice
@@ -103,7 +106,10 @@ WITH RECURSIVE chain (invoice_id, issued_on, replaced_number) AS (
 )
 
 SELECT invoice.tenant_id, invoice.number, invoice.open_amount, first.issued_on AS earliest, invoice.due_on
-FROM (SELECT chain.invoice_id, min(chain.issued_on) AS issued_on FROM chain GROUP BY chain.invoice_id) AS first
+FROM (
+    SELECT chain.invoice_id, min(chain.issued_on) AS issued_on FROM chain
+    GROUP BY chain.invoice_id
+) AS first
 INNER JOIN batch.invoice ON first.invoice_id = invoice.invoice_id;
 
 -- name: load_payers
@@ -111,7 +117,8 @@ INNER JOIN batch.invoice ON first.invoice_id = invoice.invoice_id;
 SELECT tenant_id, payer_key, payer_code FROM batch.payer;
 
 -- name: load_entered_payments
--- Runs across tenants, as batch_platform. The payments in yen that people have entered since a day, and that belong to no transfer.
+-- Runs across tenants, as batch_platform. The payments in yen that people have entered since a day, and that belong to no
+-- transfer.
 SELECT payment.payment_id, payment.tenant_id, invoice.number, payment.paid_on, payment.amount
 FROM batch.payment
 INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
@@ -132,10 +139,12 @@ INSERT INTO batch.transfer_choice (
 SELECT
     listed.transfer_id, listed.choice, listed.part, listed.tenant_id, listed.number, transfer.booked_on, listed.amount,
     listed.fee, listed.payment_id, listed.is_automatic
-FROM jsonb_to_recordset(%(choices)s) AS listed (
-    transfer_id text, choice integer, part integer, tenant_id text, number text, amount numeric, fee numeric,
-    payment_id text, is_automatic boolean
-)
+FROM
+    jsonb_to_recordset(%(choices)s)
+        AS listed (
+            transfer_id text, choice integer, part integer, tenant_id text, number text, amount numeric, fee numeric,
+            payment_id text, is_automatic boolean
+        )
 INNER JOIN batch.bank_transfer AS transfer ON listed.transfer_id = transfer.transfer_id;
 
 -- name: write_doubts
@@ -146,7 +155,7 @@ FROM unnest(%(transfer_ids)s::text[], %(doubts)s::text[]) AS listed (transfer_id
 WHERE transfer.transfer_id = listed.transfer_id AND transfer.doubt IS DISTINCT FROM listed.doubt;
 
 -- name: automatic_choices
--- What the transaction's tenants are paid without a person. With payment_id: the bank has cancelled the transfer of this payment.
+-- What the transaction's tenants are paid without a person. With payment_id: the bank has cancelled the payment's transfer.
 SELECT transfer_id, tenant_id, number, paid_on, amount, fee, payment_id
 FROM batch.transfer_choice
 WHERE is_automatic

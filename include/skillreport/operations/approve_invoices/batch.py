@@ -31,7 +31,7 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         """Finalise each tenant's invoice. If an invoice has changed since the request, it is not finalised, and its tenant fails."""
         outcomes = []
         # Before the locks of the drafts: no line that is approved here is removed meanwhile.
-        self._billing.lock_entries(work.connection, work.tenant_ids)
+        self._billing.lock_entries(work.connection)
         for tenant_id in work.tenant_ids:
             with tenant_transaction(work.connection, [tenant_id]):
                 outcomes.append(self._approve(work, tenant_id))

@@ -8,6 +8,7 @@ from typing import Any
 
 from include.skillreport.billing.billing_batch import BillingBatch
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.drafts import renew_hold_reasons
 from include.skillreport.billing.ledger.entries import first_opened
 from include.skillreport.billing.ledger.extra_charges import approve_others_lines
 from include.skillreport.billing.ledger.settlement import Instructions
@@ -88,7 +89,7 @@ class InvoiceOperations(BillingBatch):
         """The tenants of the invoices in a payment file. The whole file is checked first."""
         if FORM.chosen(request.values) is not form.ImportPayments:
             return None
-        return payments.tenants_of_file(request, FORM.entered(request.values))
+        return payments.tenants_of_file(self._billing, request, FORM.entered(request.values))
 
     def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
         """For work on an issued invoice, the tenants that the application has deleted and that have invoices."""
@@ -102,7 +103,7 @@ class InvoiceOperations(BillingBatch):
         """Do the operation for each tenant. If an invoice does not allow it, this tenant fails."""
         entered = FORM.entered(work.run.options)
         if isinstance(entered, form.ImportPayments):
-            return payments.import_file(work, entered)
+            return payments.import_file(self._billing, work, entered)
         if isinstance(entered, form.Approve | form.Reissue | form.BillAgain):
             return self._settle(work, entered)
         return [self._operate(work, entered, tenant_id) for tenant_id in work.tenant_ids]
@@ -139,15 +140,47 @@ class InvoiceOperations(BillingBatch):
         )
         if is_approved:
             # Before the locks of the drafts.
-            self._billing.lock_entries(work.connection, work.tenant_ids)
+            self._billing.lock_entries(work.connection)
         # A dry run of a reissue does the work and rolls it back, so it also shows what prevents it.
         bill = self._billing.price if run.dry_run and not reissue else self._billing.settle
         settled = [outcome_of(each) for each in bill(work.connection, run.business_date, instructions)]
         if not isinstance(entered, form.Approve):
             return settled
         if not run.dry_run:
-            settled = [_with_others_lines(work, each, instructions) for each in settled]
+            settled = self._with_others_lines(work, settled, instructions)
         return self._with_credits(work, settled)
+
+    def _with_others_lines(
+        self, work: Work, settled: Sequence[Outcome], instructions: Instructions
+    ) -> list[Outcome]:
+        """The outcomes of an approval. Where a line of the person's own prevents it, the lines of others are approved all the same.
+
+        Otherwise, two people who both have waiting lines of the month could never approve it.
+        """
+        period = Period.month_of(work.run.business_date)
+        remarks = {
+            outcome.unit_id: approve_others_lines(
+                work.connection,
+                outcome.unit_id,
+                period,
+                approver=instructions.approver,
+                entered_before=instructions.entered_before,
+            )
+            for outcome in settled
+            if isinstance(outcome, UnitFailure) and outcome.code == "OWN_ENTRY"
+        }
+        approved = [tenant_id for tenant_id, each in remarks.items() if each]
+        if approved:
+            renew_hold_reasons(
+                work.connection,
+                period,
+                self._billing.terms,
+                approved,
+                allow_incomplete=instructions.allow_incomplete,
+            )
+        return [
+            replace(outcome, notes=(*outcome.notes, *remarks.get(outcome.unit_id, ()))) for outcome in settled
+        ]
 
     def _with_credits(self, work: Work, settled: Sequence[Outcome]) -> list[Outcome]:
         """The outcomes of an approval. A final invoice may have waiting credit notes, which are issued."""
@@ -172,23 +205,6 @@ class InvoiceOperations(BillingBatch):
             return _WORK[type(entered)](self._billing, work, entered, tenant_id)
         except BillingError as error:
             return _failure(tenant_id, error)
-
-
-def _with_others_lines(work: Work, outcome: Outcome, instructions: Instructions) -> Outcome:
-    """The outcome of an approval that a line of the person's own prevents. The lines of others are approved all the same.
-
-    Otherwise, two people who both have waiting lines of the month could never approve it.
-    """
-    if not isinstance(outcome, UnitFailure) or outcome.code != "OWN_ENTRY":
-        return outcome
-    remarks = approve_others_lines(
-        work.connection,
-        outcome.unit_id,
-        Period.month_of(work.run.business_date),
-        approver=instructions.approver,
-        entered_before=instructions.entered_before,
-    )
-    return replace(outcome, notes=(*outcome.notes, *remarks))
 
 
 def _failure(tenant_id: str, error: BillingError) -> UnitFailure:

@@ -47,7 +47,7 @@ def credit(
 ) -> UnitResult:
     """Issue a credit note about the invoice, or about parts of it, or let it wait. A second attempt of the run changes nothing."""
     run, period = work.run, Period.month_of(work.run.business_date)
-    billing.lock_entries(work.connection, [tenant_id])
+    billing.lock_entries(work.connection)
     if entered_credit(work.connection, tenant_id, period, run.execution_id) is None:
         billing.credit(
             work.connection,

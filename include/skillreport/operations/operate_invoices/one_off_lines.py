@@ -38,7 +38,7 @@ def enter(billing: Billing, work: Work, entered: form.ExtraLine, tenant_id: str)
 def remove(billing: Billing, work: Work, entered: form.RemoveLine, tenant_id: str) -> UnitResult:
     """Remove the tenant's line, and save its content in ``batch.extra_charge_removal``. Its text may be the line's id."""
     # An approval that has read the line is over before the line goes.
-    billing.lock_entries(work.connection, [tenant_id])
+    billing.lock_entries(work.connection)
     line = remove_line(
         work.connection,
         tenant_id,

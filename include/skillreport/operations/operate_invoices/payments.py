@@ -11,6 +11,7 @@ from typing import Literal
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.overdue_letters import allow_reminders, stop_reminders
 from include.skillreport.billing.ledger.payments import (
+    all_paid_in_application,
     find_payables,
     find_recorded,
     former_invoiced_tenants,
@@ -46,7 +47,7 @@ def vanished(request: Request) -> list[Tenant]:
     return [Tenant(*each) for each in vanished_payers(request.platform)]
 
 
-def record(_: Billing, work: Work, entered: form.RecordPayment, tenant_id: str) -> UnitResult:
+def record(billing: Billing, work: Work, entered: form.RecordPayment, tenant_id: str) -> UnitResult:
     """Record a payment of the month's invoice."""
     run = work.run
     invoice = invoice_of_month(work.connection, tenant_id, Period.month_of(run.business_date)).invoice
@@ -62,6 +63,7 @@ def record(_: Billing, work: Work, entered: form.RecordPayment, tenant_id: str) 
         today=run.run_date,
         entered_by=run.person,
         execution_id=run.execution_id,
+        application_pays=_application_pays(billing),
     )
     return _result(tenant_id, "paid", [recorded])
 
@@ -103,7 +105,7 @@ def refund(billing: Billing, work: Work, entered: form.RecordRefund, tenant_id: 
     return _result(tenant_id, "refunded", [recorded])
 
 
-def move(_: Billing, work: Work, entered: form.MovePayment, tenant_id: str) -> UnitResult:
+def move(billing: Billing, work: Work, entered: form.MovePayment, tenant_id: str) -> UnitResult:
     """Move the payment with the reference from the month's invoice to another invoice of the tenant."""
     run = work.run
     source, target = move_payment(
@@ -116,6 +118,7 @@ def move(_: Billing, work: Work, entered: form.MovePayment, tenant_id: str) -> U
         number=entered.paid_invoice or None,
         moved_by=run.person,
         execution_id=run.execution_id,
+        application_pays=_application_pays(billing),
     )
     notes = [f"請求書 {source.number} の入金を請求書 {target.number} へ付け替えました"]
     if source.open_amount > 0:
@@ -168,7 +171,7 @@ def allow(_: Billing, work: Work, entered: form.AllowReminders, tenant_id: str) 
     return UnitResult(tenant_id, {"reminders_allowed": name}, int(was_stopped), notes=notes)
 
 
-def tenants_of_file(request: Request, entered: Operation) -> list[str]:
+def tenants_of_file(billing: Billing, request: Request, entered: Operation) -> list[str]:
     """The ids of the tenants of the invoices in the payment file. The whole file is checked first.
 
     :raises ParameterError: the file cannot be read, or a line cannot be recorded.
@@ -176,10 +179,12 @@ def tenants_of_file(request: Request, entered: Operation) -> list[str]:
     assert isinstance(entered, form.ImportPayments)
     rows, _ = _read(request.files, entered.payment_file)
     payments = [row.payment for row in rows]
-    payables = find_payables(request.platform, {payment.number for payment in payments})
+    numbers = {payment.number for payment in payments}
+    payables = find_payables(request.platform, numbers)
     recorded = find_recorded(request.platform, payments)
     assert request.run_date is not None, "a run that is opened has its date"
-    require_recordable(rows, entered.payment_file, payables, recorded, request.run_date)
+    paid = all_paid_in_application(request.platform, numbers) if _application_pays(billing) else set()
+    require_recordable(rows, entered.payment_file, payables, recorded, request.run_date, paid)
     return sorted({payables[payment.number].tenant_id for payment in payments})
 
 
@@ -188,7 +193,7 @@ def digest_of(files: ObjectStore, entered: form.ImportPayments) -> str:
     return _read(files, entered.payment_file)[1]
 
 
-def import_file(work: Work, entered: form.ImportPayments) -> list[Outcome]:
+def import_file(billing: Billing, work: Work, entered: form.ImportPayments) -> list[Outcome]:
     """Record the file's payments of these tenants. If one payment of a tenant fails, no payment of this tenant is recorded.
 
     :raises ParameterError: the file has changed since the run was opened.
@@ -206,10 +211,10 @@ def import_file(work: Work, entered: form.ImportPayments) -> list[Outcome]:
         payable = payables.get(row.payment.number)
         if payable:
             of_tenant[payable.tenant_id].append(row.payment)
-    return [_import_tenant(work, tenant_id, payments) for tenant_id, payments in of_tenant.items()]
+    return [_import_tenant(billing, work, tenant_id, each) for tenant_id, each in of_tenant.items()]
 
 
-def _import_tenant(work: Work, tenant_id: str, payments: list[Payment]) -> Outcome:
+def _import_tenant(billing: Billing, work: Work, tenant_id: str, payments: list[Payment]) -> Outcome:
     try:
         with work.connection.transaction():
             recorded = record_payments(
@@ -219,10 +224,15 @@ def _import_tenant(work: Work, tenant_id: str, payments: list[Payment]) -> Outco
                 today=work.run.run_date,
                 entered_by=work.run.person,
                 execution_id=work.run.execution_id,
+                application_pays=_application_pays(billing),
             )
     except BillingError as error:
         return UnitFailure(tenant_id, error.code, str(error), recoverable=False)
     return _result(tenant_id, "paid", recorded)
+
+
+def _application_pays(billing: Billing) -> bool:
+    return billing.terms.settings.payment_source == "host"
 
 
 def _result(tenant_id: str, verb: str, recorded: list[RecordedPayment]) -> UnitResult:

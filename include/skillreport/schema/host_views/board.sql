@@ -96,8 +96,8 @@ FROM batch.usage_warning;
 -- Invoices and credit notes with their printed content, without the recipient's address and the inputs. tenant_code: the printed
 -- one. state: the batches never set the status sent, so it counts as finalized. is_paid: with a recorded payment, or PAID in the
 -- application. is_carried: one-off lines carry a difference of it into later months. is_closed: its
--- month has no invoice or draft any more, and is billed again only by name. content and leaves_on are those of the newest
--- revision; counterparty is the first document's.
+-- month has no invoice or draft any more, and is billed again only by name. content, leaves_on and letter_id are those of the
+-- newest revision; counterparty is the first document's.
 CREATE VIEW batch.board_invoice AS
 SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.period_start, invoice.period_end, invoice.status,
@@ -126,6 +126,10 @@ SELECT
             )
         ELSE invoice.leaves_on
     END AS leaves_on,
+    'invoice-' || invoice.invoice_id || coalesce((
+        SELECT '-r' || max(corrected.revision) FROM batch.invoice_revision AS corrected
+        WHERE corrected.invoice_id = invoice.invoice_id
+    ), '') AS letter_id,
     invoice.due_on, invoice.booked_on, invoice.currency, invoice.total,
     invoice.yen_total, invoice.counterparty,
     invoice.content ->> 'tenant_code' AS tenant_code,
@@ -187,6 +191,32 @@ CREATE VIEW batch.board_invoice_revision AS
 SELECT
     tenant_id, invoice_id, revision, counterparty, due_on, corrected_on, reason, entered_by, entered_at, execution_id
 FROM batch.invoice_revision;
+
+-- The present state of each letter to a billing contact, in the words of batch.outbox. Without a message the application's row
+-- decides. may_leave: it can be stopped, and sent (statements withdraw_letters and release_letter of billing).
+CREATE VIEW batch.board_letter AS
+SELECT
+    letter.id AS letter_id, letter.tenant_id,
+    CASE
+        WHEN message.status NOT IN ('pending', 'retry', 'withdrawn') THEN message.status
+        WHEN letter.is_withdrawn OR message.status = 'withdrawn' THEN 'withdrawn'
+        WHEN letter.is_unsent THEN coalesce(message.status, 'pending')
+        WHEN upper(letter.send_status) IN ('SUCCESS', 'SENT', 'DELIVERED', 'OPENED') THEN 'sent'
+        WHEN upper(letter.send_status) = 'SKIPPED' THEN 'withdrawn'
+        ELSE 'dead'
+    END AS state,
+    letter.is_unsent AND coalesce(message.status IN ('pending', 'retry', 'withdrawn'), true) AS may_leave,
+    (letter.scheduled_at_utc AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS leaves_on,
+    message.finished_at
+FROM (
+    SELECT
+        id, tenant_id, send_status, scheduled_at_utc, is_withdrawn,
+        coalesce(upper(send_status) IN ('PENDING', 'RETRY'), false) AS is_unsent
+    FROM batch.all_notification
+    WHERE is_letter
+) AS letter
+LEFT JOIN batch.outbox AS message
+    ON letter.tenant_id = message.tenant_id AND message.dedupe_key = 'host:' || letter.id;
 
 CREATE VIEW batch.board_letter_stop AS
 SELECT tenant_id, invoice_id, reason, entered_by, entered_at
@@ -376,6 +406,7 @@ batch.board_transfer_choice,
 batch.board_payer,
 batch.board_adjustment,
 batch.board_reminder,
+batch.board_letter,
 batch.board_letter_stop,
 batch.board_letter_decision,
 batch.board_reminder_stop,

@@ -65,9 +65,9 @@ COMMENT ON VIEW batch.document_search IS
 'One row per numbered document, revision (訂正) and file, or one without a file. A void document keeps its amount. '
 'The revisions of an invoice have the same amount, which counts once.';
 
--- The entries of the books (booked_on, Asia/Tokyo): documents, voids, and adjustments of receivables. If the month of a document
--- was handed over before the document was voided, the day of the void has a reversal. Otherwise the document counts as void.
--- accrued_on is the day to which the entry belongs: booked_on is later if that month was handed over.
+-- The entries of the books (booked_on, Asia/Tokyo): documents, voids, adjustments of receivables, payments and refunds. If the
+-- month of a document (or payment) was handed over before it was voided (or reversed), the day of the void has a reversal.
+-- Otherwise it counts as void. accrued_on is the day to which the entry belongs: booked_on is later if that month was handed over.
 CREATE VIEW batch.accounting_entry WITH (security_invoker) AS
 SELECT
     booked.invoice_id,
@@ -89,6 +89,7 @@ SELECT
         ELSE 'document'
     END AS booking,
     null::text AS adjustment_id,
+    null::text AS payment_id,
     booked.execution_id,
     booked.voided_by
 FROM batch.invoice AS booked
@@ -107,6 +108,7 @@ SELECT
     ) AS booked_on,
     'reversal' AS booking,
     null::text AS adjustment_id,
+    null::text AS payment_id,
     voided.execution_id,
     voided.voided_by
 FROM batch.invoice AS voided
@@ -128,9 +130,33 @@ SELECT
     adjusted.booked_on,
     'adjustment' AS booking,
     adjusted.adjustment_id,
+    null::text AS payment_id,
     adjusted.execution_id,
     null::text AS voided_by
-FROM batch.adjustment AS adjusted;
+FROM batch.adjustment AS adjusted
+UNION ALL
+SELECT
+    paid.invoice_id,
+    paid.paid_on AS accrued_on,
+    paid.booked_on,
+    CASE WHEN paid.reversed_at IS NOT null AND paid.reversal_booked_on IS null THEN 'void' ELSE 'payment' END AS booking,
+    null::text AS adjustment_id,
+    paid.payment_id,
+    paid.execution_id,
+    paid.reversal_execution_id AS voided_by
+FROM batch.payment AS paid
+UNION ALL
+SELECT
+    reversed.invoice_id,
+    (reversed.reversed_at AT TIME ZONE 'Asia/Tokyo')::date AS accrued_on,
+    reversed.reversal_booked_on AS booked_on,
+    'reversal' AS booking,
+    null::text AS adjustment_id,
+    reversed.payment_id,
+    reversed.execution_id,
+    reversed.reversal_execution_id AS voided_by
+FROM batch.payment AS reversed
+WHERE reversed.reversal_booked_on IS NOT null;
 GRANT SELECT ON batch.accounting_entry TO batch_platform;
 
 -- Invoices with an open amount: what is left after credit notes, payments and adjustments. A negative amount is owed to the

@@ -8,6 +8,8 @@ CREATE TABLE batch.payment (
     paid_on date NOT NULL,
     amount numeric NOT NULL CHECK (amount > 0 AND amount < 'infinity'),
     currency text NOT NULL,
+    yen numeric NOT NULL,
+    booked_on date NOT NULL,
     method text NOT NULL CHECK (btrim(method) <> ''),
     reference text NOT NULL CHECK (btrim(reference) <> ''),
     source text NOT NULL CHECK (source IN ('operation', 'file', 'bank', 'host')),
@@ -20,12 +22,19 @@ CREATE TABLE batch.payment (
     reversed_by text,
     reversal_reason text,
     reversal_execution_id text,
+    reversal_booked_on date,
     -- A payment counts once, however often its file is imported or its operation is repeated.
     UNIQUE (tenant_id, invoice_id, reference),
     CHECK (num_nulls(reversed_at, reversed_by, reversal_reason, reversal_execution_id) IN (0, 4)),
-    CHECK (source <> 'bank' OR transfer_id IS NOT null)
+    CHECK (source <> 'bank' OR transfer_id IS NOT null),
+    CHECK (reversal_booked_on IS null OR reversed_at IS NOT null),
+    CHECK (currency <> 'JPY' OR yen = amount)
 );
 CREATE INDEX payment_by_invoice ON batch.payment (invoice_id);
+CREATE INDEX payment_by_booking ON batch.payment (booked_on);
+CREATE INDEX payment_by_reversal ON batch.payment (reversal_booked_on) WHERE reversal_booked_on IS NOT null;
+CREATE INDEX payment_by_execution ON batch.payment (execution_id);
+CREATE INDEX payment_by_reverser ON batch.payment (reversal_execution_id) WHERE reversal_execution_id IS NOT null;
 CREATE INDEX payment_by_transfer ON batch.payment (transfer_id) WHERE transfer_id IS NOT null;
 CALL batch.make_tenant_table('batch.payment');
 CREATE POLICY board ON batch.payment FOR SELECT TO batch_owner USING (true);
@@ -37,11 +46,17 @@ COMMENT ON TABLE batch.payment IS
 COMMENT ON COLUMN batch.payment.kind IS 'payment: from the customer; refund: money paid back, which reduces paid_total';
 COMMENT ON COLUMN batch.payment.paid_on IS 'Day of the payment (Asia/Tokyo)';
 COMMENT ON COLUMN batch.payment.amount IS 'In currency, which is the invoice''s';
+COMMENT ON COLUMN batch.payment.yen IS 'Its yen in the books, which the receivable loses, or of a refund gets back';
+COMMENT ON COLUMN batch.payment.booked_on IS
+'The day (Asia/Tokyo) of its booking: paid_on, or the first open day if that month was handed over';
+COMMENT ON COLUMN batch.payment.reversal_booked_on IS
+'The day (Asia/Tokyo) of the reversal''s booking; null: not reversed, or its month was open, so that it counts for nothing';
 COMMENT ON COLUMN batch.payment.reference IS
 'What identifies the payment, for example the bank''s; several invoices may be paid under one reference';
 COMMENT ON COLUMN batch.payment.source IS
 'bank: a transfer of a bank''s file; host: the application marked the invoice as PAID before a credit note about it was issued';
-COMMENT ON COLUMN batch.payment.transfer_id IS 'The transfer, also of a payment that a person had entered before the bank''s file';
+COMMENT ON COLUMN batch.payment.transfer_id IS
+'The transfer, also of a payment that a person had entered before the bank''s file';
 COMMENT ON COLUMN batch.payment.reason IS 'Why money was paid back, or why the payment was moved here from another invoice';
 
 -- However many people confirm a transfer at once, its payments never exceed it.
@@ -69,6 +84,24 @@ $$;
 REVOKE EXECUTE ON FUNCTION batch.settle_transfer() FROM public;
 CREATE TRIGGER settle_transfer AFTER INSERT OR UPDATE OF transfer_id, reversed_at ON batch.payment
 FOR EACH ROW WHEN (new.transfer_id IS NOT null) EXECUTE FUNCTION batch.settle_transfer();
+
+CREATE FUNCTION batch.book_payment() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- As batch.book_invoice.
+    PERFORM pg_advisory_xact_lock_shared(180201, 0);
+    IF TG_OP = 'INSERT' THEN
+        NEW.booked_on := batch.booking_day(NEW.paid_on);
+    ELSIF batch.booking_day(NEW.booked_on) > NEW.booked_on THEN
+        -- The accountant has the payment.
+        NEW.reversal_booked_on := batch.booking_day((NEW.reversed_at AT TIME ZONE 'Asia/Tokyo')::date);
+    END IF;
+    RETURN NEW;
+END;
+$$;
+REVOKE EXECUTE ON FUNCTION batch.book_payment() FROM public;
+CREATE TRIGGER book BEFORE INSERT OR UPDATE OF reversed_at ON batch.payment
+FOR EACH ROW EXECUTE FUNCTION batch.book_payment();
 
 CREATE TABLE batch.reminder_stop (
     stop_id text PRIMARY KEY,

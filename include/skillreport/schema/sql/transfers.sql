@@ -1,7 +1,7 @@
 -- Transfers: what the banks' files say has arrived on the own accounts, and which invoices it may pay.
 
 CREATE TABLE batch.bank_file (
-    sha256 text PRIMARY KEY CHECK (sha256 ~ '^[0-9a-f]{64}$'),
+    sha256 text PRIMARY KEY,
     name text NOT NULL,
     form text NOT NULL,
     transfers integer NOT NULL,
@@ -16,7 +16,8 @@ CREATE TABLE batch.bank_file (
 );
 CALL batch.make_platform_table('batch.bank_file');
 CREATE POLICY board ON batch.bank_file FOR SELECT TO batch_owner USING (true);
-COMMENT ON TABLE batch.bank_file IS 'The imported files of banks. The originals are in the object store, below bank-files/imported/.';
+COMMENT ON TABLE batch.bank_file IS
+'The imported files of banks. The originals are in the object store, below bank-files/imported/.';
 COMMENT ON COLUMN batch.bank_file.form IS 'zengin, or the name of one of the setting billing.payment_formats';
 COMMENT ON COLUMN batch.bank_file.new_transfers IS 'The transfers that no earlier file has';
 COMMENT ON COLUMN batch.bank_file.run_on IS 'The day of the run (Asia/Tokyo); the original is kept below its month';
@@ -89,6 +90,8 @@ CREATE TABLE batch.payer (
 CREATE INDEX payer_by_key ON batch.payer (payer_key);
 CALL batch.make_tenant_table('batch.payer');
 CREATE POLICY board ON batch.payer FOR SELECT TO batch_owner USING (true);
+-- The work of a tenant neither remembers nor forgets a payer.
+REVOKE INSERT, UPDATE, DELETE ON batch.payer FROM batch_tenant;
 COMMENT ON TABLE batch.payer IS
 'The names and codes (振込依頼人コード) under which a tenant''s invoices were paid, as persons have confirmed them.';
 
@@ -109,6 +112,8 @@ CREATE INDEX transfer_choice_by_tenant ON batch.transfer_choice (tenant_id);
 CREATE INDEX transfer_choice_by_number ON batch.transfer_choice (number);
 CALL batch.make_tenant_table('batch.transfer_choice');
 CREATE POLICY board ON batch.transfer_choice FOR SELECT TO batch_owner USING (true);
+-- The work of a tenant uses its choices up, and makes none.
+REVOKE INSERT, UPDATE ON batch.transfer_choice FROM batch_tenant;
 COMMENT ON TABLE batch.transfer_choice IS
 'What the open transfers may pay: each matching replaces all rows. A choice is one invoice, or several (its parts).';
 COMMENT ON COLUMN batch.transfer_choice.fee IS 'Yen that the payer''s bank has kept of the invoice''s open amount';

@@ -20,7 +20,6 @@ from skill_batch.board.archived_files import (
     read_archived,
 )
 from skill_batch.board.database import BoardDatabase
-from skill_batch.board.message_words import ALL_STATES
 from skill_batch.board.pages.invoices import ACTIONS, is_live_invoice, possible_actions
 from skill_batch.board.rendering import HEADERS, render
 from skill_batch.board.statements import SQL as _SQL
@@ -109,7 +108,7 @@ class InvoicePage:
 
 def load_invoice(connection: psycopg.Connection[Any], invoice_id: str, today: date) -> InvoicePage | None:
     """The page of a document, or None. ``today`` is in Asia/Tokyo."""
-    rows = _SQL.rows(connection, "invoice", invoice_id=invoice_id, today=today, codes_of_holds=HOLDS)
+    rows = _SQL.rows(connection, "invoice", invoice_id=invoice_id, codes_of_holds=HOLDS)
     if not rows:
         return None
     row = rows[0]
@@ -167,7 +166,6 @@ def invoice_page(request: Request, rights: RightsDep, invoice_id: str) -> Respon
         possible=possible_actions(page.row) if may_operate else [],
         results=RESULTS,
         facts=BAD_DEBT_FACTS,
-        letter_states=ALL_STATES,
         tax_categories=TAX_CATEGORIES,
         may_operate=may_operate,
         sees_requests=rights.may_read(APPROVE_INVOICES.dag_id),

@@ -96,9 +96,9 @@ class BillingMonth:
 
 
 def load_month(
-    connection: psycopg.Connection[Any], month: date, today: date, state: State = "", number: int = 1
+    connection: psycopg.Connection[Any], month: date, state: State = "", number: int = 1
 ) -> BillingMonth:
-    """The page of the month that begins on ``month``; the list's pages are numbered from 1. ``today`` is in Asia/Tokyo."""
+    """The page of the month that begins on ``month``; the list's pages are numbered from 1."""
     states = sorted(
         _SQL.rows(connection, "month_states", month=month), key=lambda row: list(STATES).index(row["state"])
     )
@@ -125,7 +125,6 @@ def load_month(
             connection,
             "documents_of_month",
             month=month,
-            today=today,
             state=state or None,
             codes_of_holds=HOLDS,
             most=_PAGE,
@@ -160,8 +159,8 @@ def possible_actions(invoice: Row) -> list[str]:
         "credit": is_live and is_numbered and not invoice["is_carried"] and not is_adjusted,
         "reissue": is_open and is_final and can_be_taken_back,
         "void": is_live and can_be_taken_back and (is_numbered or is_open),
-        "stop_letter": is_live and is_numbered and invoice["letter_waits"] and not invoice["stop_reason"],
-        "send_letter": is_open and is_numbered and (invoice["letter_waits"] or invoice["stop_reason"]),
+        "stop_letter": is_live and is_numbered and invoice["letter_may_leave"] and not invoice["stop_reason"],
+        "send_letter": is_open and is_numbered and invoice["letter_may_leave"],
         "bill_again": invoice["is_closed"] and not invoice["is_vanished"],
         "fee_difference": is_live
         and is_numbered
@@ -205,7 +204,7 @@ def month_page(
     chosen = date.fromisoformat(f"{month}-01") if month else _month_before(today.replace(day=1))
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
-        shown = load_month(connection, chosen, today, state, page)
+        shown = load_month(connection, chosen, state, page)
     return render_month(request, rights, shown)
 
 

@@ -44,7 +44,7 @@ SELECT
     coalesce(tenant.tenant_code, invoice.tenant_id) AS chosen_as, tenant.tenant_id IS null AS is_vanished,
     invoice.kind, invoice.status, invoice.state, invoice.number, invoice.credited, invoice.credited_total, invoice.paid_total,
     invoice.fee_total, invoice.written_off_total, invoice.is_paid, invoice.is_carried, invoice.is_closed,
-    0::numeric AS open_amount, null AS stop_reason, false AS letter_waits,
+    0::numeric AS open_amount, null AS stop_reason, false AS letter_may_leave,
     invoice.counterparty, invoice.total, invoice.currency,
     invoice.hold_reason,
     coalesce(outcome.error_code = any(%(codes_of_holds)s), false) AS is_approvable,
@@ -71,7 +71,8 @@ ORDER BY tenant_code, invoice.invoice_id
 LIMIT %(most)s;
 
 -- name: documents_of_month
--- One page of the month's documents. A draft that cannot be finalised has the reason of the run that made it.
+-- One page of the month's documents. A draft that cannot be finalised has the reason of the run that made it. Each letter is
+-- looked up by its id, because a join may read all of the application's notifications.
 WITH listed AS (
     SELECT
         invoice.invoice_id, invoice.tenant_id, tenant.tenant_code AS chosen_as,
@@ -87,7 +88,8 @@ SELECT
     listed.tenant_code, coalesce(listed.chosen_as, invoice.tenant_id) AS chosen_as, listed.chosen_as IS null AS is_vanished,
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.status, invoice.state, invoice.number,
     invoice.period_start, invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.currency, invoice.total,
-    invoice.counterparty, stop.reason AS stop_reason, invoice.leaves_on >= %(today)s AS letter_waits,
+    invoice.counterparty, stop.reason AS stop_reason, letter.state AS letter_state, letter.leaves_on AS letter_leaves_on,
+    letter.finished_at AS letter_finished_at, coalesce(letter.may_leave, false) AS letter_may_leave,
     invoice.credited, invoice.credited_total, invoice.paid_total, invoice.fee_total, invoice.written_off_total,
     invoice.is_paid, invoice.is_carried, invoice.is_closed,
     coalesce(receivable.open_amount, 0) AS open_amount,
@@ -103,6 +105,11 @@ SELECT
     END AS problem
 FROM listed
 INNER JOIN batch.board_invoice AS invoice ON listed.invoice_id = invoice.invoice_id
+LEFT JOIN LATERAL (
+    SELECT found.state, found.leaves_on, found.finished_at, found.may_leave FROM batch.board_letter AS found
+    WHERE found.letter_id = invoice.letter_id
+    LIMIT 1 -- noqa: AM09
+) AS letter ON true
 LEFT JOIN batch.board_letter_stop AS stop ON invoice.invoice_id = stop.invoice_id
 LEFT JOIN batch.board_receivable AS receivable ON listed.invoice_id = receivable.invoice_id
 LEFT JOIN batch.board_outcome AS outcome
@@ -153,8 +160,9 @@ SELECT
     coalesce(tenant.tenant_name, '') AS tenant_name, invoice.kind, invoice.period_start, invoice.period_end,
     invoice.status, invoice.state, invoice.number, invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.booked_on,
     invoice.currency,
-    stop.reason AS stop_reason,
-    invoice.leaves_on >= %(today)s AS letter_waits, invoice.total, invoice.yen_total, invoice.counterparty,
+    stop.reason AS stop_reason, letter.state AS letter_state, letter.leaves_on AS letter_leaves_on,
+    letter.finished_at AS letter_finished_at, coalesce(letter.may_leave, false) AS letter_may_leave,
+    invoice.total, invoice.yen_total, invoice.counterparty,
     invoice.content, invoice.hold_reason, invoice.approved_by,
     invoice.credits_invoice_id, invoice.credit_reason, invoice.credited, invoice.credited_total, invoice.paid_total,
     invoice.fee_total, invoice.written_off_total,
@@ -169,6 +177,11 @@ SELECT
     voiding.execution_id IS NOT null AS is_voided_by_run, voiding.triggered_by AS voided_through
 FROM batch.board_invoice AS invoice
 LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
+LEFT JOIN LATERAL (
+    SELECT found.state, found.leaves_on, found.finished_at, found.may_leave FROM batch.board_letter AS found
+    WHERE found.letter_id = invoice.letter_id
+    LIMIT 1 -- noqa: AM09
+) AS letter ON true
 LEFT JOIN batch.board_letter_stop AS stop ON invoice.invoice_id = stop.invoice_id
 LEFT JOIN batch.board_invoice AS original ON invoice.credits_invoice_id = original.invoice_id
 LEFT JOIN batch.board_receivable AS receivable ON invoice.invoice_id = receivable.invoice_id

@@ -19,11 +19,13 @@ ORDER BY doubt;
 -- name: transfer_choices
 SELECT
     choice.transfer_id, choice.choice, choice.tenant_id, choice.number, choice.amount, choice.fee,
-    choice.payment_id IS NOT null AS is_payment, invoice.invoice_id, invoice.open_amount, invoice.period_start,
+    choice.payment_id IS NOT null AS is_payment, invoice.invoice_id,
+    coalesce(receivable.open_amount, 0) AS open_amount,
     coalesce(tenant.tenant_code, invoice.tenant_code, choice.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_name, invoice.counterparty) AS tenant_name
 FROM batch.board_transfer_choice AS choice
 INNER JOIN batch.board_invoice AS invoice ON choice.number = invoice.number
+LEFT JOIN batch.board_receivable AS receivable ON invoice.invoice_id = receivable.invoice_id
 LEFT JOIN batch.board_tenant AS tenant ON choice.tenant_id = tenant.tenant_id
 WHERE choice.transfer_id = any(%(transfer_ids)s) AND NOT choice.is_automatic
 ORDER BY choice.transfer_id, choice.choice, choice.part;

@@ -1,0 +1,52 @@
+"""What entries of the books need: no hand-over while they are entered, and the yen that the books have of an invoice.
+
+Functions run in the caller's transaction, in the context of its tenants.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import psycopg
+
+from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, find_by_id, load_credits
+from include.skillreport.billing.money import YEN, in_yen
+from include.skillreport.billing.receivables.adjustment import yen_per_unit
+from include.skillreport.billing.receivables.booked_yen import yen_of_documents
+from include.skillreport.billing.receivables.payment import Payment
+from include.skillreport.core.database import Statements
+
+_SQL = Statements(Path(__file__).parents[1])
+
+# A transaction that books something holds this lock in shared mode until its end (the triggers ``book`` take it too). A hand-over holds it
+# exclusively. Take it before the locks of invoices and of a month's files.
+HAND_OVER_LOCK = (180201, 0)
+
+
+def keep_open(connection: psycopg.Connection) -> None:
+    """Close no month before the transaction ends. Taken before the locks of invoices, so that a hand-over causes no deadlock."""
+    connection.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", HAND_OVER_LOCK)
+
+
+def open_yen(connection: psycopg.Connection, stored: StoredInvoice) -> Decimal:
+    """The yen that the books have of what is open of a locked invoice."""
+    if stored.invoice.currency == YEN:
+        return stored.open_amount
+    credits = load_credits(connection, stored)
+    documents = yen_of_documents(stored.invoice, credits, yen_per_unit(stored.inputs))
+    taken: Decimal = _SQL.row(connection, "yen_taken", invoice_id=stored.invoice_id)[0]
+    return documents - taken
+
+
+def yen_of_payment(connection: psycopg.Connection, invoice_id: str, payment: Payment) -> Decimal:
+    """The yen of a payment or a refund of the locked invoice, at the rate of the invoice.
+
+    What is open afterwards has the yen of its amount. So the payment of all that is open takes all its yen.
+    """
+    if payment.currency == YEN:
+        return payment.amount
+    stored = find_by_id(connection, invoice_id)
+    sign = -1 if payment.kind == "refund" else 1
+    left = in_yen(stored.open_amount - sign * payment.amount, yen_per_unit(stored.inputs))
+    return sign * (open_yen(connection, stored) - left)

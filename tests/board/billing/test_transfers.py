@@ -1,0 +1,104 @@
+"""入金の照合: what waits for a person, with its candidates, only for those who may confirm it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from skill_batch.board.pages.transfers import Filters, load_transfers
+from tests.board.billing.conftest import EVIL, number_of
+from tests.board.conftest import Board
+
+RIGHT = "T261127-000000000001"
+
+
+@pytest.fixture(autouse=True)
+def transfers(host: psycopg.Connection, ids: dict[str, str]) -> Iterator[dict[str, str]]:
+    """A transfer of a known payer with two candidates, one of a stranger, one that was set aside, and a known payer."""
+    numbers = {tenant_id: number_of(host, ids[tenant_id]) for tenant_id in ("PARTLY", "PART")}
+    host.execute(
+        """
+        INSERT INTO batch.bank_file (
+            sha256, name, form, transfers, new_transfers, total, run_on, imported_by, execution_id
+        )
+        VALUES ('f', %(name)s, 'zengin', 3, 3, 30000, '2026-11-27', 'keiri', 'run');
+        INSERT INTO batch.bank_transfer (
+            transfer_id, sha256, line, account, booked_on, amount, payer_name, payer_key, payer_code, reference, details,
+            is_cancellation, doubt
+        )
+        VALUES
+        (%(right)s, 'f', 1, '0005-123-1-1234567', '2026-11-27', 10000, %(name)s, 'k', '12', '7', '', false, 'several_invoices'),
+        ('T261127-000000000002', 'f', 2, '0005-123-1-1234567', '2026-11-28', 500, 'ｼﾗﾅｲ', 's', '', '', '', false, 'unknown_payer'),
+        ('T261127-000000000003', 'f', 3, '0005-123-1-1234567', '2026-11-28', 12, 'ﾘｿｸ', 'i', '', '', '', false, null);
+        UPDATE batch.bank_transfer
+        SET set_aside_reason = '預金利息', set_aside_by = 'keiri', set_aside_at = now()
+        WHERE transfer_id = 'T261127-000000000003';
+        INSERT INTO batch.transfer_choice (
+            transfer_id, choice, part, tenant_id, number, paid_on, amount, fee, is_automatic
+        )
+        VALUES
+        (%(right)s, 1, 1, 'PARTLY', %(partly)s, '2026-11-27', 10000, 0, false),
+        (%(right)s, 2, 1, 'PART', %(part)s, '2026-11-27', 10000, 440, false);
+        INSERT INTO batch.payer (tenant_id, payer_key, payer_code, payer_name, confirmed_by, execution_id)
+        VALUES ('PARTLY', 'k', '12', %(name)s, 'keiri', 'run')
+        """.replace("%(name)s", f"'{EVIL}'")
+        .replace("%(right)s", f"'{RIGHT}'")
+        .replace("%(partly)s", f"'{numbers['PARTLY']}'")
+        .replace("%(part)s", f"'{numbers['PART']}'")
+    )
+    yield numbers
+    host.execute(
+        "DELETE FROM batch.transfer_choice; DELETE FROM batch.payer; DELETE FROM batch.bank_transfer; DELETE FROM batch.bank_file"
+    )
+
+
+def test_the_page_has_each_candidate_as_a_line_of_the_form(
+    reader: psycopg.Connection, transfers: dict[str, str]
+) -> None:
+    page = load_transfers(reader, Filters())
+    assert [row["transfer_id"] for row in page.waiting] == [RIGHT, "T261127-000000000002"]
+    assert [choice.line for choice in page.choices[RIGHT]] == [
+        f"{RIGHT}={transfers['PARTLY']}",
+        f"{RIGHT}={transfers['PART']},手数料",
+    ]
+    assert {row["doubt"]: row["transfers"] for row in page.sums} == {
+        "several_invoices": 1,
+        "unknown_payer": 1,
+    }
+    assert [row["payer_code"] for row in page.payers] == ["12"]
+    assert [row["set_aside_reason"] for row in page.set_aside] == ["預金利息"]
+
+
+def test_the_filters_of_doubt_and_payer(reader: psycopg.Connection) -> None:
+    assert len(load_transfers(reader, Filters(doubt="unknown_payer")).waiting) == 1
+    assert len(load_transfers(reader, Filters(payer="PARTLY")).payers) == 1
+    assert load_transfers(reader, Filters(payer="nobody")).payers == []
+
+
+@pytest.mark.parametrize(("role", "status"), [("viewer", 403), ("user", 200), ("admin", 200), (None, 401)])
+def test_only_those_who_may_confirm_see_the_page(board: Board, role: Any, status: int) -> None:
+    assert board.as_role(role).get("/transfers").status_code == status
+
+
+def test_hostile_names_are_text_and_viewers_see_no_link(board: Board, transfers: dict[str, str]) -> None:
+    text = board.get("/transfers").text
+    assert "<script>alert(1)" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert f'value="{RIGHT}={transfers["PART"]},手数料"' in text
+    assert "import_payments/set_aside?transfer_ids=T261127-000000000002" in text
+    assert "/transfers" not in board.as_role("viewer").get("/receivables").text
+    receivables = board.get("/receivables").text
+    assert "まだ入金になっていない振込が 2 件" in receivables
+    assert "振込の確認待ち" in receivables
+
+
+def test_the_dialog_of_a_confirmation_has_the_selected_lines(board: Board, transfers: dict[str, str]) -> None:
+    line = f"{RIGHT}={transfers['PARTLY']}"
+    dialog = board.get("/operations/import_payments/confirm", params={"transfers": [line]}).text
+    assert f">{line}</textarea>" in dialog
+    refused = board.post("/operations/import_payments/confirm", {"transfers": "nonsense"})
+    assert refused.status_code == 422
+    assert "が読めません" in refused.text
