@@ -14,7 +14,3 @@ ORDER BY tenant_id;
 SELECT
     (SELECT count(*) FROM batch.payment) AS payments,
     (SELECT coalesce(sum(open_amount), 0) FROM batch.invoice) AS open_amount;
-
--- name: waiting
-SELECT count(*) FROM batch.bank_transfer
-WHERE settled < amount AND doubt IS NOT null;

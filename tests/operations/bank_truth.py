@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 from include.skillreport.billing.receivables.transfer import Transfer
 from tests.billing.zengin_files import OWN_ACCOUNT
@@ -52,6 +53,13 @@ class Customer:
     code: str = ""
     is_flat: bool = False
     group: tuple[str, ...] = ()
+
+
+class Usage(NamedTuple):
+    """What a customer uses on each day of a month."""
+
+    active_users: int
+    storage_gb: int
 
 
 @dataclass(frozen=True)
@@ -112,16 +120,16 @@ class Truth:
         """An invoice was issued; call this in the order of the months."""
         self.invoices[number] = Invoice(number, tenant_id, total)
 
-    def usage(self, customer: Customer, count: int) -> Iterator[dict[str, int]]:
+    def usage(self, customer: Customer, count: int) -> Iterator[Usage]:
 
         steps = self.random.sample(range(100, 150), count)
         grows = self.random.random() < 0.4
         for month in range(count):
             if not customer.is_flat:
-                yield {"active_users": 20 + steps[month] // 5, "storage_gb": 10 + steps[month] % 5}
+                yield Usage(20 + steps[month] // 5, 10 + steps[month] % 5)
             else:
                 # 11,000, 11,000, 16,500 and 22,000: two of these are as much as another one.
-                yield {"active_users": 20 + 10 * max(0, month % 4 - 1) * grows, "storage_gb": 0}
+                yield Usage(20 + 10 * max(0, month % 4 - 1) * grows, 0)
 
     def owed(self, *tenant_ids: str) -> dict[str, int]:
         """What the tenants owed at the beginning of the planned month, in the order of issue."""
@@ -168,7 +176,8 @@ class Truth:
             if debts:
                 way = "one" if is_first else self._way(customer, debts)
                 self.ways[way] += 1
-                self.facts += getattr(self, f"_{way}")(customer, debts, days)
+                if way != "late":
+                    self.facts += getattr(self, f"_{way}")(customer, debts, days)
         for _ in range(self.random.randint(0, 3)):
             self.facts.append(self._stranger(days))
         # The bank's order within a day is that of the file.
@@ -187,17 +196,14 @@ class Truth:
         return self.random.choices(list(possible), list(possible.values()))[0]
 
     def _one(
-        self, customer: Customer, debts: dict[str, int], days: Sequence[date], **more: int
+        self, customer: Customer, debts: dict[str, int], days: Sequence[date], fee: int = 0
     ) -> list[Fact]:
         if len(customer.group) > 1:
             return [self._fact(customer, days, debts)]
-        return [self._fact(customer, days, self._chosen(debts), **more)]
+        return [self._fact(customer, days, self._chosen(debts), fee=fee)]
 
     def _fee(self, customer: Customer, debts: dict[str, int], days: Sequence[date]) -> list[Fact]:
         return self._one(customer, debts, days, fee=self.random.choice(FEES))
-
-    def _late(self, customer: Customer, debts: dict[str, int], days: Sequence[date]) -> list[Fact]:
-        return []
 
     def _all(self, customer: Customer, debts: dict[str, int], days: Sequence[date]) -> list[Fact]:
         return [self._fact(customer, days, debts, fee=self.random.choice((0, 0, *FEES)))]

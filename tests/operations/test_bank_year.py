@@ -80,7 +80,13 @@ class Office:
         for each in self.truth.customers:
             customer(self.host, each.tenant_id, months=())
             for count, usage in enumerate(self.truth.usage(each, self.months)):
-                close_month(self.host, each.tenant_id, _month(count), **usage)
+                close_month(
+                    self.host,
+                    each.tenant_id,
+                    _month(count),
+                    storage_gb=usage.storage_gb,
+                    active_users=usage.active_users,
+                )
 
     def _rename(self) -> None:
         """One payer has another name, and the same code."""
@@ -296,14 +302,14 @@ class Office:
         rows = self.host.execute(
             """
             SELECT
-                payment.transfer_id, invoice.tenant_id, invoice.total::integer, payment.amount::integer, payment.reversed_at IS null,
-                coalesce(-fee.amount, 0)::integer, payment.entered_by <> 'keiri', invoice.number
+                payment.transfer_id, invoice.tenant_id, invoice.total::integer, payment.amount::integer,
+                payment.reversed_at IS null, coalesce(fee.amount, 0)::integer, payment.entered_by <> 'keiri', invoice.number
             FROM batch.payment
             INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
-            LEFT JOIN LATERAL (
-                SELECT -amount AS amount FROM batch.adjustment
-                WHERE adjustment.invoice_id = payment.invoice_id AND amount > 0 AND kind = 'fee' AND reason LIKE '%' || payment.transfer_id || '%'
-            ) AS fee ON true
+            LEFT JOIN batch.adjustment AS fee
+                ON
+                    payment.invoice_id = fee.invoice_id AND fee.amount > 0 AND fee.kind = 'fee'
+                    AND fee.reason LIKE '%' || payment.transfer_id || '%'
             WHERE payment.transfer_id IS NOT null AND payment.source = 'bank'
             """
         ).fetchall()

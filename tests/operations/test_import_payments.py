@@ -431,7 +431,7 @@ def test_an_invoice_that_changed_since_the_matching_is_matched_again(
         remarks = record_automatic(
             connection, automatic_parts(connection), Recorder(terms, TODAY, "keiri", "another run")
         )
-    assert "照合し直します" in remarks[0]
+    assert "照合し直します" in remarks["A"][0]
     assert len(payments(host)) == 1
     assert host.execute("SELECT count(*) FROM batch.transfer_choice").fetchall() == [(0,)]
 

@@ -13,8 +13,8 @@ import psycopg
 
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.booking import keep_open, open_yen
-from include.skillreport.billing.ledger.payments import show_payments
 from include.skillreport.billing.ledger.recoveries import Entered, insert_adjustment, load_adjustments
+from include.skillreport.billing.ledger.shown_payments import show_payments
 from include.skillreport.billing.ledger.stored_invoice import (
     StoredInvoice,
     invoice_label,

@@ -29,7 +29,8 @@ from include.skillreport.billing.ledger.letters import (
     withdraw_letters,
 )
 from include.skillreport.billing.ledger.overdue_letters import withdraw_reminders
-from include.skillreport.billing.ledger.payments import record_application_payment, show_payments
+from include.skillreport.billing.ledger.payments import record_application_payment
+from include.skillreport.billing.ledger.shown_payments import show_payments
 from include.skillreport.billing.ledger.stored_invoice import (
     StoredInvoice,
     find_by_id,

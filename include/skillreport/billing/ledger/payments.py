@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.booking import keep_open, open_yen, yen_of_payment
-from include.skillreport.billing.ledger.finalization import write_host_rows
-from include.skillreport.billing.ledger.overdue_letters import withdraw_reminders
-from include.skillreport.billing.ledger.recoveries import Entered, book_recovery, take_back_recovery
+from include.skillreport.billing.ledger.recoveries import Entered, book_recovery, take_back_adjustments
+from include.skillreport.billing.ledger.shown_payments import show_payments
 from include.skillreport.billing.ledger.stored_invoice import find_by_id
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.payment import (
@@ -90,19 +90,24 @@ def record_payments(
     payables = find_payables(connection, numbers)
     if application_pays:
         _require_unpaid_in_application(connection, payments)
-    entered: list[tuple[Payment, bool, bool]] = []
-    for payment in payments:
-        # The day of a transfer is the bank's, also before the invoice.
-        payable = (
-            require_payable(payment, payables.get(payment.number))
-            if source == "bank"
-            else require_acceptable(payment, payables.get(payment.number), today)
-        )
-        entry = _Entry(source, None, entered_by, execution_id)
-        is_new = _insert(connection, payable, payment, entry)
-        entered.append((payment, is_new, not is_new and _is_reversed(connection, payment)))
-    for number in sorted({payment.number for payment, is_new, _ in entered if is_new}):
-        show_payments(connection, payables[number].invoice_id)
+    # The day of a transfer is the bank's, also before the invoice.
+    accepted = [
+        require_payable(payment, payables.get(payment.number))
+        if source == "bank"
+        else require_acceptable(payment, payables.get(payment.number), today)
+        for payment in payments
+    ]
+    are_new = _insert(
+        connection,
+        list(zip(accepted, payments, strict=True)),
+        _Entry(source, None, entered_by, execution_id),
+    )
+    entered = [
+        (payment, is_new, not is_new and _is_reversed(connection, payment))
+        for payment, is_new in zip(payments, are_new, strict=True)
+    ]
+    changed = {payable.invoice_id for payable, is_new in zip(accepted, are_new, strict=True) if is_new}
+    show_payments(connection, *sorted(changed))
     after = find_payables(connection, numbers)
     return [
         RecordedPayment(
@@ -134,7 +139,7 @@ def record_refund(
             refund.number, refund.currency, payable.open_amount, False, is_reversed, refund.noun
         )
     require_refundable(refund, payable)
-    _insert(connection, payable, refund, _Entry("operation", reason, entered_by, execution_id))
+    _insert(connection, [(payable, refund)], _Entry("operation", reason, entered_by, execution_id))
     show_payments(connection, payable.invoice_id)
     return RecordedPayment(refund.number, refund.currency, payable.open_amount + refund.amount, is_new=True)
 
@@ -231,7 +236,7 @@ def move_payment(
                 "入金を取り消し、別の参照番号で記録してください",
             )
         take_back_payment(connection, row, reason, moved_by, execution_id)
-        _insert(connection, payable, payment, _Entry("operation", reason, moved_by, execution_id))
+        _insert(connection, [(payable, payment)], _Entry("operation", reason, moved_by, execution_id))
         show_payments(connection, payable.invoice_id)
     after = find_payables(connection, [row["number"], target])
     source, moved = (
@@ -256,24 +261,6 @@ def record_application_payment(
         today=today,
         execution_id=execution_id,
     )
-
-
-def show_payments(connection: psycopg.Connection, invoice_id: str) -> None:
-    """Write the payment state into the application's row: PAID if nothing is open, otherwise the paid part. Withdraw waiting reminders.
-
-    The caller has locked the invoice. If the application itself has set PAID, it stays.
-    """
-    state = _SQL.rows(connection, "payment_state", invoice_id=invoice_id)[0]
-    is_settled = state["paid_total"] > 0 and state["open_amount"] <= 0 and not state["written_off_total"]
-    is_paid = any(paid for (paid,) in _SQL.execute(connection, "lock_host_row", invoice_id=invoice_id))
-    if is_settled and not state["marked_paid"] and not is_paid:
-        _SQL.execute(connection, "mark_paid", invoice_id=invoice_id, is_marked=True)
-    if not is_settled and state["marked_paid"]:
-        _SQL.execute(connection, "mark_paid", invoice_id=invoice_id, is_marked=False)
-        _SQL.execute(connection, "unmark_host_row", invoice_id=invoice_id)
-    write_host_rows(connection, [invoice_id])
-    # A waiting reminder states an amount that is not open any more.
-    withdraw_reminders(connection, [invoice_id])
 
 
 def _lock(connection: psycopg.Connection, numbers: Iterable[str]) -> None:
@@ -368,7 +355,7 @@ def take_back_payment(
         reason=reason,
         execution_id=execution_id,
     )
-    take_back_recovery(connection, row["invoice_id"], row["payment_id"], reason, reversed_by, execution_id)
+    take_back_adjustments(connection, row["invoice_id"], row["payment_id"], reason, reversed_by, execution_id)
     show_payments(connection, row["invoice_id"])
 
 
@@ -392,31 +379,41 @@ class _Entry:
     execution_id: str
 
 
-def _insert(connection: psycopg.Connection, payable: Payable, payment: Payment, entry: _Entry) -> bool:
-    """Insert the payment, and the recovery of a write-off by it; returns whether it is new. The caller has locked the invoice."""
-    inserted = _SQL.column(
-        connection,
-        "insert_payment",
-        invoice_id=payable.invoice_id,
-        kind=payment.kind,
-        paid_on=payment.paid_on,
-        amount=payment.amount,
-        yen=yen_of_payment(connection, payable.invoice_id, payment),
-        method=payment.method,
-        reference=payment.reference,
-        transfer_id=payment.transfer_id,
-        **asdict(entry),
+def _insert(
+    connection: psycopg.Connection, payments: Sequence[tuple[Payable, Payment]], entry: _Entry
+) -> list[bool]:
+    """Insert payments, and the recoveries of write-offs by them; returns of each whether it is new. The caller has locked the invoices."""
+    are_new = [False] * len(payments)
+    left = list(range(len(payments)))
+    while left:
+        # Those of one invoice one after the other, because each recovers what is left of a write-off.
+        places = {payments[place][0].invoice_id: place for place in reversed(left)}
+        rows = [_row(connection, invoice_id, payments[place][1]) for invoice_id, place in places.items()]
+        for row in _SQL.rows(connection, "insert_payments", payments=Jsonb(rows), **asdict(entry)):
+            are_new[places[row["invoice_id"]]] = True
+            if row["is_written_off"]:
+                _recover(connection, *payments[places[row["invoice_id"]]], entry, row["payment_id"])
+        left = [place for place in left if place not in places.values()]
+    return are_new
+
+
+def _row(connection: psycopg.Connection, invoice_id: str, payment: Payment) -> dict[str, Any]:
+    yen = yen_of_payment(connection, invoice_id, payment)
+    texts = {"paid_on": f"{payment.paid_on}", "amount": f"{payment.amount}", "yen": f"{yen}"}
+    return {**asdict(payment), **texts, "invoice_id": invoice_id}
+
+
+def _recover(
+    connection: psycopg.Connection, payable: Payable, payment: Payment, entry: _Entry, payment_id: str
+) -> None:
+    recovered = Entered(
+        payment.paid_on,
+        f"入金 {payment.reference}",
+        entry.entered_by,
+        entry.execution_id,
+        payment_id=payment_id,
     )
-    for payment_id in inserted:
-        recovered = Entered(
-            payment.paid_on,
-            f"入金 {payment.reference}",
-            entry.entered_by,
-            entry.execution_id,
-            payment_id=payment_id,
-        )
-        book_recovery(connection, payable.invoice_id, payment.currency, recovered)
-    return bool(inserted)
+    book_recovery(connection, payable.invoice_id, payment.currency, recovered)
 
 
 def _payment(row: dict[str, Any]) -> Payment:

@@ -6,6 +6,7 @@ Functions run in the caller's transaction, in the context of its tenants, which 
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -16,13 +17,12 @@ from typing import Any
 import psycopg
 
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.ledger.adjustments import record_fee, take_back
+from include.skillreport.billing.ledger.adjustments import record_fee
 from include.skillreport.billing.ledger.booking import keep_open
 from include.skillreport.billing.ledger.payments import find_payables, record_payments, take_back_payment
 from include.skillreport.billing.ledger.recoveries import Entered
 from include.skillreport.billing.ledger.stored_invoice import find_invoice
 from include.skillreport.billing.money import YEN
-from include.skillreport.billing.receivables.adjustment import AdjustmentKind
 from include.skillreport.billing.receivables.payment import Payment
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
@@ -30,6 +30,9 @@ from include.skillreport.core.database import Statements
 _SQL = Statements(Path(__file__).parents[1])
 
 METHOD = "銀行振込"
+
+# Of each tenant, for the accountant.
+Remarks = defaultdict[str, list[str]]
 
 
 @dataclass(frozen=True)
@@ -65,38 +68,45 @@ def automatic_parts(connection: psycopg.Connection) -> list[TransferPart]:
 
 def record_automatic(
     connection: psycopg.Connection, parts: Sequence[TransferPart], recorder: Recorder
-) -> list[str]:
-    """Record one tenant's automatic payments and cancellations; returns remarks. The choices are used up.
+) -> Remarks:
+    """Record automatic payments and cancellations of several tenants; returns remarks. The choices are used up.
 
     If an invoice has changed since the matching, the transfer stays open, and the next matching looks again.
+
+    :raises BillingError: something prevents one of the payments. Each tenant's parts may be tried alone.
     """
     keep_open(connection)
+    remarks = Remarks(list)
     _SQL.execute(connection, "lock_invoices", numbers=[part.number for part in parts])
     payables = find_payables(connection, {part.number for part in parts})
     stale = {
-        part.transfer_id
+        part.transfer_id: part.tenant_id
         for part in parts
         if part.payment_id is None
-        and (part.number not in payables or payables[part.number].open_amount != part.amount + part.fee)
+        and (
+            part.number not in payables
+            or payables[part.number].status == "void"
+            or payables[part.number].open_amount != part.amount + part.fee
+        )
     }
-    cancelled = [part.transfer_id for part in parts if part.payment_id]
-    remarks = _cancel(connection, cancelled, recorder)
+    _cancel(connection, [part.transfer_id for part in parts if part.payment_id], recorder, remarks)
     current = [part for part in parts if part.payment_id is None and part.transfer_id not in stale]
-    remarks += _record(connection, current, recorder)
+    _record(connection, current, recorder, remarks)
     _SQL.execute(connection, "delete_choices", transfer_ids=[part.transfer_id for part in parts])
-    return remarks + [
-        f"振込 {each} は、請求書が変わったため、次の取込みで照合し直します" for each in sorted(stale)
-    ]
+    for transfer_id, tenant_id in sorted(stale.items()):
+        remarks[tenant_id].append(f"振込 {transfer_id} は、請求書が変わったため、次の取込みで照合し直します")
+    return remarks
 
 
 def record_confirmed(
     connection: psycopg.Connection, parts: Sequence[TransferPart], recorder: Recorder
-) -> list[str]:
-    """Record one tenant's parts of transfers that a person has confirmed; returns remarks. A second attempt changes nothing.
+) -> Remarks:
+    """Record parts of transfers that a person has confirmed; returns remarks. A second attempt changes nothing.
 
     :raises BillingError: an invoice cannot have its payment, or an entered payment belongs to another transfer.
     """
     keep_open(connection)
+    remarks = Remarks(list)
     transfer_ids = [part.transfer_id for part in parts]
     known = {
         (row["transfer_id"], row["number"])
@@ -107,19 +117,19 @@ def record_confirmed(
         if part.payment_id:
             _link(connection, part)
     new = [each for each in parts if not each.payment_id and (each.transfer_id, each.number) not in known]
-    remarks = _record(connection, new, recorder)
+    _record(connection, new, recorder, remarks)
     _SQL.execute(connection, "delete_choices", transfer_ids=transfer_ids)
     return remarks
 
 
-def _record(connection: psycopg.Connection, parts: Sequence[TransferPart], recorder: Recorder) -> list[str]:
-    """Record the payments, then the fees that are left; returns remarks."""
-    if not parts:
-        return []
-    used = [
+def _record(
+    connection: psycopg.Connection, parts: Sequence[TransferPart], recorder: Recorder, remarks: Remarks
+) -> None:
+    """Record the payments, then the fees that are left."""
+    used = Counter(
         (row["transfer_id"], row["number"])
         for row in _payments(connection, [part.transfer_id for part in parts])
-    ]
+    )
     recorded = record_payments(
         connection,
         [
@@ -129,7 +139,7 @@ def _record(connection: psycopg.Connection, parts: Sequence[TransferPart], recor
                 part.amount,
                 YEN,
                 METHOD,
-                _reference(part, used.count((part.transfer_id, part.number))),
+                _reference(part, used[part.transfer_id, part.number]),
                 transfer_id=part.transfer_id,
             )
             for part in parts
@@ -139,38 +149,48 @@ def _record(connection: psycopg.Connection, parts: Sequence[TransferPart], recor
         entered_by=recorder.person,
         execution_id=recorder.execution_id,
     )
-    for part in parts:
-        if part.fee:
-            entered = Entered(
-                part.paid_on, f"振込 {part.transfer_id} の振込手数料", recorder.person, recorder.execution_id
-            )
-            stored = find_invoice(connection, part.number)
-            record_fee(connection, recorder.terms, stored, part.fee, entered, today=recorder.today)
+    _record_fees(connection, [part for part in parts if part.fee], recorder)
     with_fee = {part.number for part in parts if part.fee}
-    return [each.remark for each in recorded if each.remark and each.number not in with_fee]
+    for part, payment in zip(parts, recorded, strict=True):
+        if payment.remark and part.number not in with_fee:
+            remarks[part.tenant_id].append(payment.remark)
 
 
-def _cancel(connection: psycopg.Connection, transfer_ids: Sequence[str], recorder: Recorder) -> list[str]:
-    """Take the payments of cancelled transfers back, and the fee that was kept of them."""
-    remarks = []
+def _record_fees(connection: psycopg.Connection, parts: Sequence[TransferPart], recorder: Recorder) -> None:
+    """Record the fees of recorded payments, on the day of the payment, but not before the invoice."""
+    payment_ids = {
+        (row["transfer_id"], row["number"]): row["payment_id"]
+        for row in _payments(connection, [part.transfer_id for part in parts])
+        if row["reversed_at"] is None
+    }
+    for part in parts:
+        stored = find_invoice(connection, part.number)
+        entered = Entered(
+            max(part.paid_on, stored.invoice.issued_on or part.paid_on),
+            f"振込 {part.transfer_id} の振込手数料",
+            recorder.person,
+            recorder.execution_id,
+            payment_id=payment_ids[part.transfer_id, part.number],
+        )
+        record_fee(connection, recorder.terms, stored, part.fee, entered, today=recorder.today)
+
+
+def _cancel(
+    connection: psycopg.Connection, transfer_ids: Sequence[str], recorder: Recorder, remarks: Remarks
+) -> None:
+    """Take the payments of cancelled transfers back, with their fees. :raises BillingError: money of a payment was refunded."""
+    numbers = [row["number"] for row in _payments(connection, transfer_ids)]
+    if not numbers:
+        return
+    _SQL.execute(connection, "lock_invoices", numbers=numbers)
     for row in _payments(connection, transfer_ids):
         if row["reversed_at"] is not None:
             continue
         reason = f"振込 {row['transfer_id']} を銀行が取り消したため"
-        if row["fee_total"]:
-            entered = Entered(recorder.today, reason, recorder.person, recorder.execution_id)
-            take_back(
-                connection,
-                find_invoice(connection, row["number"]),
-                AdjustmentKind.FEE,
-                entered,
-                today=recorder.today,
-            )
         take_back_payment(connection, row, reason, recorder.person, recorder.execution_id)
-        remarks.append(
+        remarks[row["tenant_id"]].append(
             f"銀行が振込 {row['transfer_id']} を取り消したため、請求書 {row['number']} の入金を取り消しました"
         )
-    return remarks
 
 
 def _link(connection: psycopg.Connection, part: TransferPart) -> None:

@@ -43,9 +43,9 @@ WHERE number = any(%(numbers)s)
 ORDER BY invoice_id
 FOR UPDATE;
 
--- name: insert_payment
--- Insert the payment, and update the sum on its invoice, which the transaction has locked. No row: the reference is already
--- recorded.
+-- name: insert_payments
+-- Insert payments of different invoices, and update the sums on these, which the transaction has locked. No row of a payment: its
+-- reference is already recorded.
 WITH entered AS (
     INSERT INTO batch.payment (
         payment_id, tenant_id, invoice_id, kind, paid_on, amount, currency, yen, method, reference, transfer_id, source, reason,
@@ -55,20 +55,23 @@ WITH entered AS (
         gen_random_uuid()::text AS payment_id,
         invoice.tenant_id,
         invoice.invoice_id,
-        %(kind)s,
-        %(paid_on)s,
-        %(amount)s,
+        listed.kind,
+        listed.paid_on,
+        listed.amount,
         invoice.currency,
-        %(yen)s,
-        %(method)s,
-        %(reference)s,
-        %(transfer_id)s,
+        listed.yen,
+        listed.method,
+        listed.reference,
+        listed.transfer_id,
         %(source)s,
         %(reason)s,
         %(entered_by)s,
         %(execution_id)s
-    FROM batch.invoice
-    WHERE invoice.invoice_id = %(invoice_id)s
+    FROM jsonb_to_recordset(%(payments)s) AS listed (
+        invoice_id text, kind text, paid_on date, amount numeric, yen numeric, method text, reference text, transfer_id text
+    )
+    INNER JOIN batch.invoice ON listed.invoice_id = invoice.invoice_id
+    ORDER BY listed.transfer_id, invoice.invoice_id
     ON CONFLICT (tenant_id, invoice_id, reference) DO NOTHING
     RETURNING payment_id, invoice_id, CASE kind WHEN 'refund' THEN -amount ELSE amount END AS amount
 )
@@ -77,7 +80,7 @@ UPDATE batch.invoice
 SET paid_total = invoice.paid_total + entered.amount
 FROM entered
 WHERE invoice.invoice_id = entered.invoice_id
-RETURNING entered.payment_id;
+RETURNING entered.payment_id, invoice.invoice_id, invoice.written_off_total > 0 AS is_written_off;
 
 -- name: paid_in_application
 -- Those of these invoices that the application itself marks as PAID.
@@ -191,7 +194,7 @@ WHERE invoice.invoice_id = taken_back.invoice_id
 RETURNING invoice.invoice_id;
 
 -- name: payment_state
-SELECT open_amount, paid_total, written_off_total, marked_paid
+SELECT open_amount, paid_total, written_off_total
 FROM batch.invoice
 WHERE invoice_id = %(invoice_id)s;
 
@@ -209,21 +212,30 @@ SELECT
         WHERE adjustment.invoice_id = %(invoice_id)s
     ), 0);
 
--- name: lock_host_row
--- Whether the application's row is PAID. The row is locked, so that it does not change until the transaction ends. No row: there
--- is none.
-SELECT coalesce(upper(billing_status) = 'PAID', false) FROM batch.tenant_billing
-WHERE id = %(invoice_id)s
-FOR UPDATE;
+-- name: settled_invoices
+-- Whether payments have settled each of these invoices, and whether the application's row shows that.
+SELECT invoice_id, paid_total > 0 AND open_amount <= 0 AND written_off_total = 0 AS is_settled, marked_paid
+FROM batch.invoice
+WHERE invoice_id = any(%(invoice_ids)s);
+
+-- name: lock_host_rows
+-- Those of the application's rows that are PAID. All rows are locked, so that they do not change until the transaction ends.
+SELECT locked.id FROM (
+    SELECT id, billing_status FROM batch.tenant_billing
+    WHERE id = any(%(invoice_ids)s)
+    ORDER BY id
+    FOR UPDATE
+) AS locked
+WHERE upper(locked.billing_status) = 'PAID';
 
 -- name: mark_paid
 UPDATE batch.invoice SET marked_paid = %(is_marked)s
-WHERE invoice_id = %(invoice_id)s;
+WHERE invoice_id = any(%(invoice_ids)s);
 
--- name: unmark_host_row
+-- name: unmark_host_rows
 UPDATE batch.tenant_billing
 SET billing_status = 'INVOICED', paid_date = null, payment_method = null, updated_at = now() AT TIME ZONE 'UTC'
-WHERE id = %(invoice_id)s AND upper(billing_status) = 'PAID';
+WHERE id = any(%(invoice_ids)s) AND upper(billing_status) = 'PAID';
 
 -- name: former_invoiced_tenants
 -- Runs across tenants, as batch_platform. Tenants that are no longer active and have a numbered invoice of the month.

@@ -214,7 +214,7 @@ RETURNING payment_id;
 SELECT
     payment.payment_id, payment.invoice_id, payment.tenant_id, invoice.number, payment.reference, payment.paid_on,
     payment.amount, payment.currency, payment.method, payment.kind, payment.reversed_at, payment.reversal_execution_id,
-    payment.transfer_id, payment.execution_id, invoice.fee_total
+    payment.transfer_id, payment.execution_id
 FROM batch.payment
 INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
 WHERE payment.transfer_id = any(%(transfer_ids)s)

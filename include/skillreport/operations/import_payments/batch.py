@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
@@ -136,19 +136,23 @@ class PaymentImport(TenantBatch):
         return self._read(work)
 
     def process(self, work: Work) -> list[Outcome]:
-        """Record the payments of each tenant: all of them, or none."""
+        """Record the payments of the tenants together. If one of them is impossible, transfer by transfer."""
         parts = (
             [_from_json(part) for part in work.run.options["parts"]]
             if "parts" in work.run.options
             else automatic_parts(work.connection)
         )
-        of_tenant = {
-            tenant_id: list(group)
-            for tenant_id, group in groupby(
-                sorted(parts, key=lambda part: part.tenant_id), key=lambda part: part.tenant_id
-            )
-        }
-        return [self._record(work, tenant_id, of_tenant.get(tenant_id, [])) for tenant_id in work.tenant_ids]
+        of_tenants: dict[str, list[TransferPart]] = {tenant_id: [] for tenant_id in work.tenant_ids}
+        for part in parts:
+            if part.tenant_id in of_tenants:
+                of_tenants[part.tenant_id].append(part)
+        with_parts = {tenant_id: own for tenant_id, own in of_tenants.items() if own}
+        try:
+            recorded = self._record(work, with_parts) if with_parts else []
+        except BillingError:
+            recorded = [self._record_alone(work, each, own) for each, own in with_parts.items()]
+        without = [UnitResult(each, {}, 0) for each, own in of_tenants.items() if not own]
+        return [*recorded, *without]
 
     def finish(self, work: Work) -> None:
         """Do what concerns no tenant, remember payers, match what is left, and write the accountant's files."""
@@ -226,19 +230,38 @@ class PaymentImport(TenantBatch):
         tolerance = self._billing.terms.settings.fee_tolerance
         return match_transfers(platform, fee_tolerance=tolerance, today=run.run_date, failed=failed)
 
-    def _record(self, work: Work, tenant_id: str, parts: Sequence[TransferPart]) -> Outcome:
+    def _record(self, work: Work, parts: Mapping[str, Sequence[TransferPart]]) -> list[UnitResult]:
+        """Record what tenants are paid. :raises BillingError: a payment is impossible; nothing is recorded."""
         run = work.run
         recorder = Recorder(self._billing.terms, run.run_date, run.person, run.execution_id)
         record = record_confirmed if "parts" in run.options else record_automatic
-        if not parts:
-            return UnitResult(tenant_id, {}, 0)
-        try:
-            with work.connection.transaction():
-                remarks = record(work.connection, parts, recorder)
-        except BillingError as error:
-            return UnitFailure(tenant_id, error.code, str(error), recoverable=False)
-        transfers = len({part.transfer_id for part in parts})
-        return UnitResult(tenant_id, {"transfers": transfers}, len(parts), notes=tuple(remarks))
+        with work.connection.transaction():
+            remarks = record(work.connection, [part for own in parts.values() for part in own], recorder)
+        return [
+            UnitResult(
+                tenant_id,
+                {"transfers": len({part.transfer_id for part in own})},
+                len(own),
+                notes=tuple(remarks[tenant_id]),
+            )
+            for tenant_id, own in parts.items()
+        ]
+
+    def _record_alone(self, work: Work, tenant_id: str, parts: Sequence[TransferPart]) -> Outcome:
+        """Record what one tenant is paid, transfer by transfer. One that is impossible does not stop the others."""
+        results: list[UnitResult] = []
+        failures: list[BillingError] = []
+        for _, of_transfer in groupby(parts, key=lambda part: part.transfer_id):
+            try:
+                results += self._record(work, {tenant_id: list(of_transfer)})
+            except BillingError as error:
+                failures.append(error)
+        notes = tuple(note for result in results for note in result.notes)
+        if failures:
+            text = " ".join(str(error) for error in failures)
+            return UnitFailure(tenant_id, failures[0].code, text, recoverable=False, notes=notes)
+        records = sum(result.records for result in results)
+        return UnitResult(tenant_id, {"transfers": len(results)}, records, notes)
 
 
 def _change(platform: psycopg.Connection, entered: form.SetAside | form.Reopen, run: Run) -> list[str]:

@@ -1,4 +1,4 @@
-"""Red tests of the review of the bank import: each fails as the report says."""
+"""The ordinary unexpected around the bank's transfers: reissues, refunds, mistakes that are taken back, failures of one tenant."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.operations.import_payments import create_batch
 from local_stack.batch_runs import LOCAL, close_run, open_run, process_tenants
-from tests.batches.tenant_management.billing_rows import customer, outcomes, run_billing
+from tests.batches.tenant_management.billing_rows import close_month, customer, outcomes, run_billing
 from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.conftest import Database
 from tests.operations import payment_rows
@@ -231,6 +231,11 @@ def test_a_refund_does_not_stop_the_other_payments_of_its_tenant(
     assert (
         payment_rows.operate(database, "record_refund", values=values, reason="過入金").status == "completed"
     )
-    put(store, transfer(12_000, is_cancellation=True), name="2.txt")
+    november = date(2026, 11, 1)
+    close_month(host, "A", november, last=30)
+    run_billing(database, november, codes=["A"])
+    paid = transfer(11_000, booked_on=date(2026, 12, 5), reference="9")
+    put(store, transfer(12_000, is_cancellation=True), paid, name="2.txt")
     result = run(database, store)
-    assert outcomes(host, result)["A"]["error_message"] is None
+    assert "返金があります" in outcomes(host, result)["A"]["error_message"]
+    assert open_amounts(host, ["INV-2026-11-001"]) == {"INV-2026-11-001": 0}
