@@ -156,7 +156,7 @@ SELECT
     + coalesce((
         SELECT sum((part ->> 'yen')::numeric)
         FROM batch.adjustment
-        CROSS JOIN LATERAL jsonb_array_elements(adjustment.content -> 'parts') AS parts (part)
+        CROSS JOIN LATERAL jsonb_array_elements(adjustment.content -> 'parts') AS part
         WHERE adjustment.invoice_id = %(invoice_id)s
     ), 0);
 
