@@ -113,8 +113,8 @@ FROM (
 INNER JOIN batch.invoice ON first.invoice_id = invoice.invoice_id;
 
 -- name: load_payers
--- Runs across tenants, as batch_platform. A payer is not sure any more if a person has since reversed a payment of its transfer, and
--- no payment of the transfer is left at the tenant.
+-- Runs across tenants, as batch_platform. A payer is not sure any more if a person has since reversed a payment of its transfer,
+-- and no payment of the transfer is left at the tenant.
 SELECT payer.tenant_id, payer.payer_key, payer.payer_code
 FROM batch.payer
 WHERE
