@@ -1,13 +1,14 @@
 """Payments from transfers: those that need no person, those that a person has confirmed, and those that the bank has cancelled.
 
 Functions run in the caller's transaction, in the context of its tenants, which see no transfer that is not theirs. The trigger
-``settle_transfer`` of ``batch.payment`` refuses payments that exceed their transfer.
+``settle_transfer`` of ``batch.payment`` refuses payments that exceed their transfer (``transfers_refused``).
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -22,6 +23,7 @@ from include.skillreport.billing.ledger.booking import keep_open
 from include.skillreport.billing.ledger.payments import find_payables, record_payments, take_back_payment
 from include.skillreport.billing.ledger.recoveries import Entered
 from include.skillreport.billing.ledger.stored_invoice import find_invoice
+from include.skillreport.billing.ledger.transfers import LOCK
 from include.skillreport.billing.money import YEN
 from include.skillreport.billing.receivables.payment import Payment
 from include.skillreport.billing.terms import Terms
@@ -75,7 +77,7 @@ def record_automatic(
 
     :raises BillingError: something prevents one of the payments. Each tenant's parts may be tried alone.
     """
-    keep_open(connection)
+    _hold(connection)
     remarks = Remarks(list)
     _SQL.execute(connection, "lock_invoices", numbers=[part.number for part in parts])
     payables = find_payables(connection, {part.number for part in parts})
@@ -105,7 +107,7 @@ def record_confirmed(
 
     :raises BillingError: an invoice cannot have its payment, or an entered payment belongs to another transfer.
     """
-    keep_open(connection)
+    _hold(connection)
     remarks = Remarks(list)
     transfer_ids = [part.transfer_id for part in parts]
     known = {
@@ -120,6 +122,24 @@ def record_confirmed(
     _record(connection, new, recorder, remarks)
     _SQL.execute(connection, "delete_choices", transfer_ids=transfer_ids)
     return remarks
+
+
+@contextmanager
+def transfers_refused() -> Iterator[None]:
+    """:raises BillingError: the trigger has refused a payment, because its transfer was used, cancelled or set aside meanwhile."""
+    try:
+        yield
+    except psycopg.errors.CheckViolation as error:
+        if error.diag.constraint_name != "settle_transfer":
+            raise
+        advice = "ボードの「入金の照合」で確かめてください"
+        raise BillingError("TRANSFER_TAKEN", f"{error.diag.message_primary}。{advice}") from error
+
+
+def _hold(connection: psycopg.Connection) -> None:
+    """The locks that come before those of invoices and transfers."""
+    keep_open(connection)
+    _SQL.execute(connection, "keep_transfers", lock=LOCK)
 
 
 def _record(

@@ -33,8 +33,8 @@ from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# The first key of the advisory lock, unique among this product's locks.
-_LOCK = 360000
+# The first key of the advisory lock, unique among this product's locks. ``transfer_payments`` takes it in shared mode.
+LOCK = 360000
 
 # Payments older than this are neither taken for a transfer of today nor taken back by a bank's cancellation.
 _REMEMBERED = timedelta(days=400)
@@ -87,13 +87,15 @@ def store_file(
 ) -> int:
     """Store a file and its transfers in one transaction; returns the number of transfers that no earlier file has.
 
-    ``run_on`` is the day of the run (Asia/Tokyo).
+    ``run_on`` is the day of the run (Asia/Tokyo). A file that another run has just stored changes nothing.
     """
     transfers = identified(file.transfers)
     days = [transfer.booked_on for _, transfer in transfers]
     total = sum((-each.amount if each.is_cancellation else each.amount for _, each in transfers), Decimal(0))
     with platform.transaction():
-        _SQL.execute(platform, "lock_transfers", lock=_LOCK)
+        _SQL.execute(platform, "lock_transfers", lock=LOCK)
+        if stored_on(platform, sha256):
+            return 0
         _SQL.execute(
             platform,
             "insert_bank_file",
@@ -130,7 +132,7 @@ def match_transfers(
     ``failed`` are the ids of transfers that needed no person and could not be recorded. They are shown to a person until the next run.
     """
     with platform.transaction():
-        _SQL.execute(platform, "lock_transfers", lock=_LOCK)
+        _SQL.execute(platform, "lock_transfers", lock=LOCK)
         doubts: dict[str, Doubt] = {}
         cancelled = 0
         for transfer_id in _SQL.column(platform, "open_cancellations"):

@@ -1,6 +1,10 @@
 -- name: lock_transfers
--- One import or matching at a time.
+-- One import or matching at a time, and no record of payments meanwhile.
 SELECT pg_advisory_xact_lock(%(lock)s, 0);
+
+-- name: keep_transfers
+-- No matching until the transaction ends: it changes transfers and choices in another order.
+SELECT pg_advisory_xact_lock_shared(%(lock)s, 0);
 
 -- name: find_bank_file
 -- Runs across tenants, as batch_platform.

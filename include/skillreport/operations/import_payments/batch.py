@@ -22,6 +22,7 @@ from include.skillreport.billing.ledger.transfer_payments import (
     automatic_parts,
     record_automatic,
     record_confirmed,
+    transfers_refused,
 )
 from include.skillreport.billing.ledger.transfers import (
     MatchReport,
@@ -235,7 +236,7 @@ class PaymentImport(TenantBatch):
         run = work.run
         recorder = Recorder(self._billing.terms, run.run_date, run.person, run.execution_id)
         record = record_confirmed if "parts" in run.options else record_automatic
-        with work.connection.transaction():
+        with transfers_refused(), work.connection.transaction():
             remarks = record(work.connection, [part for own in parts.values() for part in own], recorder)
         return [
             UnitResult(

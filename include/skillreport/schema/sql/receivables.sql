@@ -75,8 +75,9 @@ BEGIN
         transfer_id = NEW.transfer_id AND settled + NEW.amount <= amount
         AND cancelled_by IS null AND set_aside_at IS null AND NOT is_cancellation;
     IF NOT FOUND THEN
-        RAISE check_violation USING MESSAGE = format(
-            '振込 %s は、ほかの入金に使われたか、取り消されたか、対象外にされています', NEW.transfer_id);
+        RAISE check_violation USING
+            MESSAGE = format('振込 %s は、ほかの入金に使われたか、取り消されたか、対象外にされています', NEW.transfer_id),
+            CONSTRAINT = 'settle_transfer';
     END IF;
     RETURN null;
 END;
