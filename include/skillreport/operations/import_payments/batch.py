@@ -148,12 +148,12 @@ class PaymentImport(TenantBatch):
             if part.tenant_id in of_tenants:
                 of_tenants[part.tenant_id].append(part)
         with_parts = {tenant_id: own for tenant_id, own in of_tenants.items() if own}
+        outcomes: list[Outcome] = [UnitResult(each, {}, 0) for each, own in of_tenants.items() if not own]
         try:
-            recorded = self._record(work, with_parts) if with_parts else []
+            outcomes += self._record(work, with_parts) if with_parts else []
         except BillingError:
-            recorded = [self._record_alone(work, each, own) for each, own in with_parts.items()]
-        without = [UnitResult(each, {}, 0) for each, own in of_tenants.items() if not own]
-        return [*recorded, *without]
+            outcomes += [self._record_alone(work, each, own) for each, own in with_parts.items()]
+        return outcomes
 
     def finish(self, work: Work) -> None:
         """Do what concerns no tenant, remember payers, match what is left, and write the accountant's files."""
