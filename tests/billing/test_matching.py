@@ -208,7 +208,7 @@ def test_a_transfer_whose_payment_was_taken_back_is_never_sure_again() -> None:
     open_amounts=st.lists(st.integers(1, 20_000), max_size=6),
     code=st.sampled_from(["", "1", "2"]),
 )
-def test_what_is_sure_settles_its_invoices_exactly(amount: int, open_amounts: list[int], code: str) -> None:
+def test_a_sure_amount_settles_its_invoices_exactly(amount: int, open_amounts: list[int], code: str) -> None:
     invoices = [unpaid(f"{number:02}", each) for number, each in enumerate(open_amounts)]
     payers = (KnownPayer("A", "ｱｵﾊﾞ", "1"), KnownPayer("B", "ﾐﾄﾞﾘ", "1"))
     found = match(transfer(amount, "ｱｵﾊﾞ", code), *invoices, payers=payers)

@@ -49,7 +49,7 @@ def test_an_id_has_the_day_and_is_the_same_in_each_run() -> None:
         replace(TRANSFER, is_cancellation=True),
     ],
 )
-def test_what_the_bank_says_makes_another_id(other: Transfer) -> None:
+def test_another_statement_of_the_bank_makes_another_id(other: Transfer) -> None:
     assert len({*ids([TRANSFER]), *ids([other])}) == 2
 
 

@@ -181,7 +181,9 @@ any_transfers = st.lists(
 
 
 @given(any_transfers, st.booleans(), st.booleans())
-def test_what_is_written_is_read(transfers: list[Transfer], wide: bool, with_cancelled: bool) -> None:
+def test_a_written_file_is_read_unchanged(
+    transfers: list[Transfer], wide: bool, with_cancelled: bool
+) -> None:
     content = zengin_file(transfers, accounts=[OWN_ACCOUNT], wide=wide, with_cancelled=with_cancelled)
     found = parse_zengin(content, "b.txt")
 

@@ -151,7 +151,7 @@ def test_a_payer_only_once_stays_unknown_after_another_confirmation(
     assert payers(host) == ["C"]
 
 
-def test_a_payer_of_two_tenants_is_not_remembered_for_one_after_a_failure(
+def test_a_payer_of_two_tenants_is_not_remembered_after_a_failure(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     put(store, transfer(22_000))

@@ -105,6 +105,7 @@ BOUNDED = (
             "setting_plan",
             "tenant_inactivity",
             "transfer_choice",
+            "waiting_amount",
         ),
         _STATE,
     )

@@ -164,6 +164,8 @@ def match_transfers(
             transfer_ids=[*doubts, *matched],
             doubts=[*doubts.values(), *[None] * len(matched)],
         )
+        _SQL.execute(platform, "delete_waiting_amounts")
+        _SQL.execute(platform, "insert_waiting_amounts")
     return MatchReport(len(matched), Counter(doubts.values()), cancelled)
 
 

@@ -48,13 +48,16 @@ SELECT
     ), false) AS is_stopped,
     -- A transfer of this amount has arrived, and nobody has confirmed it yet.
     (
-        exists(
+        EXISTS (
             SELECT FROM batch.transfer_choice AS choice
             WHERE
                 choice.number = invoice.number AND choice.payment_id IS null
                 AND choice.amount + choice.fee = invoice.open_amount
         )
-        OR batch.may_have_arrived(invoice.open_amount)
+        OR EXISTS (
+            SELECT FROM batch.waiting_amount AS waiting
+            WHERE waiting.amount = invoice.open_amount AND invoice.currency = 'JPY'
+        )
     ) AS may_be_paid
 FROM batch.invoice
 LEFT JOIN LATERAL (

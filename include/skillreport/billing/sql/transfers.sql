@@ -170,6 +170,18 @@ SET doubt = listed.doubt
 FROM unnest(%(transfer_ids)s::text[], %(doubts)s::text[]) AS listed (transfer_id, doubt)
 WHERE transfer.transfer_id = listed.transfer_id AND transfer.doubt IS DISTINCT FROM listed.doubt;
 
+-- name: delete_waiting_amounts
+-- Runs across tenants, as batch_platform.
+DELETE FROM batch.waiting_amount;
+
+-- name: insert_waiting_amounts
+-- Runs across tenants, as batch_platform. Of the transfers whose payer is not known, or that may have been entered by hand.
+INSERT INTO batch.waiting_amount (amount)
+SELECT DISTINCT amount - settled AS amount FROM batch.bank_transfer
+WHERE
+    settled < amount AND cancelled_by IS null AND set_aside_at IS null
+    AND doubt IN ('unknown_payer', 'already_entered');
+
 -- name: automatic_choices
 -- What the transaction's tenants are paid without a person. With payment_id: the bank has cancelled the payment's transfer.
 SELECT transfer_id, tenant_id, number, paid_on, amount, fee, payment_id

@@ -77,18 +77,12 @@ COMMENT ON COLUMN batch.bank_transfer.doubt IS
 'Why the last matching left it to a person; null: it is a payment by itself, or was not matched yet';
 COMMENT ON COLUMN batch.bank_transfer.set_aside_reason IS 'Why a person has said that it is no customer''s payment';
 
--- A transfer whose payer is not known may be for any tenant. The work of a tenant learns only whether one of this amount waits.
-CREATE FUNCTION batch.may_have_arrived(open_amount numeric) RETURNS boolean
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT EXISTS (
-        SELECT FROM batch.bank_transfer AS transfer
-        WHERE
-            transfer.settled < transfer.amount AND transfer.cancelled_by IS NULL AND transfer.set_aside_at IS NULL
-            AND transfer.doubt IN ('unknown_payer', 'already_entered') AND transfer.amount - transfer.settled = open_amount
-    )
-$$;
-REVOKE EXECUTE ON FUNCTION batch.may_have_arrived(numeric) FROM public;
-GRANT EXECUTE ON FUNCTION batch.may_have_arrived(numeric) TO batch_tenant;
+CREATE TABLE batch.waiting_amount (
+    amount numeric PRIMARY KEY
+);
+CALL batch.make_reference_table('batch.waiting_amount');
+COMMENT ON TABLE batch.waiting_amount IS
+'The yen of the transfers that may be for any tenant and wait for a person. An invoice of this amount is not reminded.';
 
 CREATE TABLE batch.payer (
     payer_id text PRIMARY KEY DEFAULT gen_random_uuid()::text,
