@@ -310,7 +310,7 @@ class Office:
             (
                 {"note": f"注文番号 {len(self.log)}"},
                 {"recipient_name": f"青葉商事 {len(self.log)}"},
-                {"due_on": "2027-02-26"},
+                {"due_on": "2027-06-30"},
             )
         )
         return self.operate("correct", tenant_id, month, correction="宛名の誤り", **changes)
