@@ -26,7 +26,7 @@ MONTHS = (date(2026, 10, 1), date(2026, 11, 1), date(2026, 12, 1))
 def dollars(database: Database, host: psycopg.Connection) -> Decimal:
     """U's October in dollars; returns its total."""
     customer(host, "U", "STANDARD", currency_code="USD")
-    billing_rows.exchange_rate(host, date(2026, 10, 31), "151.237")
+    billing_rows.exchange_rate(host, date(2026, 10, 31), "151.242")
     run_billing(database, codes=["U"])
     return Decimal(invoice(host, "U")["total"])
 
@@ -55,7 +55,7 @@ def left(platform: psycopg.Connection, store: ObjectStore) -> int:
     return total
 
 
-def test_the_last_payment_of_a_foreign_invoice_takes_the_rest_of_its_yen(
+def test_the_last_payment_takes_the_rest_of_the_yen(
     database: Database, platform: psycopg.Connection, store: ObjectStore, dollars: Decimal
 ) -> None:
     third = (dollars / 3).quantize(Decimal("0.01"))
@@ -65,9 +65,9 @@ def test_the_last_payment_of_a_foreign_invoice_takes_the_rest_of_its_yen(
 
     assert left(platform, store) == 0
     assert sum(int(row["税込金額（円）"]) for row in rows(store, "2026-11")) == -round(
-        dollars * Decimal("151.237")
+        dollars * Decimal("151.242")
     )
-    assert f"SWIFT W-1 USD -{third} @151.237（2026-10-31）" in rows(store, "2026-11", "journal")[0]["摘要"]
+    assert f"SWIFT W-1 USD -{third} @151.242（2026-10-31）" in rows(store, "2026-11", "journal")[0]["摘要"]
 
 
 @pytest.mark.usefixtures("dollars")
@@ -91,14 +91,14 @@ def test_a_refund_of_a_foreign_invoice_gives_back_its_yen(
 ) -> None:
     for reference in ("W-1", "W-2"):
         pay_dollars(database, dollars / 2 + Decimal("3.33"), reference)
-    assert left(platform, store) == -round(Decimal("6.66") * Decimal("151.237"))
+    assert left(platform, store) == -round(Decimal("6.66") * Decimal("151.242"))
 
     pay_dollars(database, Decimal("6.66"), "R-1", "record_refund")
 
     assert left(platform, store) == 0
 
 
-def test_the_applications_payment_takes_all_yen_of_a_foreign_invoice(
+def test_the_applications_payment_takes_all_yen(
     database: Database,
     host: psycopg.Connection,
     platform: psycopg.Connection,
@@ -112,4 +112,4 @@ def test_the_applications_payment_takes_all_yen_of_a_foreign_invoice(
 
     operate(database, "credit", "U", reason="解約")
 
-    assert left(platform, store) == -round(dollars * Decimal("151.237"))
+    assert left(platform, store) == -round(dollars * Decimal("151.242"))

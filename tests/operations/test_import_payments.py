@@ -207,7 +207,9 @@ def test_a_payment_by_hand_is_the_same_as_its_transfer(
     run(database, store)
     assert list(waiting(host).values()) == ["already_entered"]
 
-    result = run(database, store, "same_payment", values={"transfer_ids": [only(host)]}, triggered_by="keiri")
+    result = run(
+        database, store, "same_payment", values={"same_transfers": [only(host)]}, triggered_by="keiri"
+    )
 
     assert result.status == "completed"
     ((_, number, amount, source, transfer_id),) = payments(host)
@@ -354,9 +356,10 @@ def test_a_transfer_can_be_set_aside_and_taken_back(
     assert waiting(host) == {}
     with pytest.raises(ParameterError, match="対象外にされています"):
         confirm(database, store, f"{transfer_id}={A1}")
-    again = run(database, store, "set_aside", values=values)
-    assert again.status == "failed"
-    assert "にはできません" in str(again.error)
+    assert run(database, store, "set_aside", values=values).status == "completed"
+    unknown = run(database, store, "set_aside", values={**values, "transfer_ids": ["T000000-000000000000"]})
+    assert unknown.status == "failed"
+    assert "にはできません" in str(unknown.error)
     run(database, store, "reopen", values={"transfer_ids": [transfer_id]})
     assert waiting(host) == {transfer_id: "unknown_payer"}
 

@@ -256,8 +256,9 @@ def test_many_people_at_once_spend_no_transfer_twice(
 ) -> None:
     put(store, *(transfer(1_000 * number, reference=f"{number}") for number in range(1, 7)))
     run(database, store)
-    rows = host.execute("SELECT transfer_id, amount FROM batch.bank_transfer").fetchall()
-    amounts: dict[str, Decimal] = dict(rows)
+    amounts: dict[str, Decimal] = dict(
+        host.execute("SELECT transfer_id, amount FROM batch.bank_transfer").fetchall()
+    )
 
     def person(seed: int) -> Sequence[str]:
         source = random.Random(seed)  # noqa: S311

@@ -17,7 +17,10 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.adjustments import record_write_off
 from include.skillreport.billing.ledger.payments import record_payments
+from include.skillreport.billing.ledger.recoveries import Entered
+from include.skillreport.billing.ledger.stored_invoice import find_invoice
 from include.skillreport.billing.receivables.payment import Payment
 from include.skillreport.billing.service import Billing
 from include.skillreport.core.database import tenant_transaction
@@ -443,34 +446,43 @@ def _in_a_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[Bas
     return thread, failed
 
 
-def test_a_hand_over_between_two_payments_causes_no_deadlock(
+def _write_off(connection: psycopg.Connection, number: str = NUMBER) -> None:
+    entered = Entered(TODAY, "書庫 12", "somebody", "x")
+    record_write_off(connection, find_invoice(connection, number), None, entered, today=TODAY)
+
+
+@pytest.mark.parametrize("work", [_record, _write_off])
+def test_an_entry_that_waits_for_a_hand_over_holds_no_invoice(
     database: Database,
     host: psycopg.Connection,
     connection: psycopg.Connection,
     platform: psycopg.Connection,
     store: ObjectStore,
+    work: Callable[..., None],
 ) -> None:
     customer(host, "B")
     run_billing(database, codes=["B"])
     other = invoice(host, "B")["number"]
 
-    def pay_b() -> None:
+    def enter_b() -> None:
         with database.connect("batch_tenant") as own, tenant_transaction(own, ["B"]):
-            _record(own, other)
+            work(own, other)
 
     with tenant_transaction(connection, ["A", "B"]):
-        _record(connection)
+        work(connection)
         handing, failed = _in_a_thread(lambda: hand_over(platform, store))
         wait_for_blocked_statement(database)
-        paying, refused = _in_a_thread(pay_b)
+        entering, refused = _in_a_thread(enter_b)
         wait_for_blocked_statement(database, 2)
-        # The other payment has not locked its invoice, because it waits behind the hand-over.
-        _record(connection, other)
+        # The other entry has not locked its invoice, because it waits behind the hand-over. PostgreSQL would let it pass the hand-over
+        # after deadlock_timeout (1 s) only.
+        connection.execute("SET LOCAL lock_timeout = '500ms'")
+        work(connection, other)
     handing.join()
-    paying.join()
+    entering.join()
 
     assert (failed, refused) == ([], [])
-    assert _row(host, "SELECT count(*), sum(amount) FROM batch.payment") == (2, 22000)
+    assert [invoice(host, tenant_id)["open_amount"] for tenant_id in ("A", "B")] == [0, 0]
 
 
 def test_two_runs_at_once_book_a_payment_once(database: Database, host: psycopg.Connection) -> None:

@@ -12,5 +12,5 @@ from include.skillreport.operations.restore_backup.form import FORM as RESTORE
 from include.skillreport.operations.undo_settings_sync.form import FORM as UNDO
 
 FORMS: Mapping[str, OperationForm] = {
-    form.spec.dag_id: form for form in (INVOICES, NOTIFICATIONS, PAYMENTS, RESTORE, UNDO)
+    form.spec.dag_id: form for form in (PAYMENTS, INVOICES, NOTIFICATIONS, RESTORE, UNDO)
 }

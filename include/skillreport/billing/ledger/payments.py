@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.booking import keep_open, open_yen, yen_of_payment
-from include.skillreport.billing.ledger.recoveries import Entered, book_recovery, take_back_recovery
+from include.skillreport.billing.ledger.recoveries import Entered, book_recovery, take_back_adjustments
 from include.skillreport.billing.ledger.shown_payments import show_payments
 from include.skillreport.billing.ledger.stored_invoice import find_by_id
 from include.skillreport.billing.periods import Period
@@ -355,7 +355,7 @@ def take_back_payment(
         reason=reason,
         execution_id=execution_id,
     )
-    take_back_recovery(connection, row["invoice_id"], row["payment_id"], reason, reversed_by, execution_id)
+    take_back_adjustments(connection, row["invoice_id"], row["payment_id"], reason, reversed_by, execution_id)
     show_payments(connection, row["invoice_id"])
 
 

@@ -77,7 +77,7 @@ def book_recovery(connection: psycopg.Connection, invoice_id: str, currency: str
     insert_adjustment(connection, invoice_id, recovery(written_off, amount, currency), entered)
 
 
-def take_back_recovery(
+def take_back_adjustments(
     connection: psycopg.Connection,
     invoice_id: str,
     payment_id: str,
@@ -85,9 +85,13 @@ def take_back_recovery(
     entered_by: str,
     execution_id: str,
 ) -> None:
-    """Take back the recovery by a payment that is reversed, if there is one, on the payment's day."""
-    rows = _SQL.rows(connection, "recovery_of_payment", payment_id=payment_id)
+    """Take back what belongs to a payment that is reversed, on its day: the recovery of a write-off, and the fee of a bank's transfer.
+
+    A fee that a person has taken back already is left.
+    """
+    rows = _SQL.rows(connection, "adjustments_of_payment", payment_id=payment_id)
     if sum((row["amount"] for row in rows), Decimal(0)):
         entered = Entered(rows[-1]["accrued_on"], reason, entered_by, execution_id, payment_id=payment_id)
-        recovered = Adjustment.model_validate(rows[-1]["content"])
-        insert_adjustment(connection, invoice_id, recovered.negated(), entered)
+        adjustment = Adjustment.model_validate(rows[-1]["content"])
+        if adjustment.kind is AdjustmentKind.RECOVERY or rows[-1]["fee_total"] >= adjustment.amount:
+            insert_adjustment(connection, invoice_id, adjustment.negated(), entered)

@@ -18,14 +18,13 @@ from typing import Any
 import psycopg
 
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.ledger.adjustments import record_fee, take_back
+from include.skillreport.billing.ledger.adjustments import record_fee
 from include.skillreport.billing.ledger.booking import keep_open
 from include.skillreport.billing.ledger.payments import find_payables, record_payments, take_back_payment
 from include.skillreport.billing.ledger.recoveries import Entered
 from include.skillreport.billing.ledger.stored_invoice import find_invoice
 from include.skillreport.billing.ledger.transfers import LOCK
 from include.skillreport.billing.money import YEN
-from include.skillreport.billing.receivables.adjustment import AdjustmentKind
 from include.skillreport.billing.receivables.payment import Payment
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
@@ -86,7 +85,11 @@ def record_automatic(
         part.transfer_id: part.tenant_id
         for part in parts
         if part.payment_id is None
-        and (part.number not in payables or payables[part.number].open_amount != part.amount + part.fee)
+        and (
+            part.number not in payables
+            or payables[part.number].status == "void"
+            or payables[part.number].open_amount != part.amount + part.fee
+        )
     }
     _cancel(connection, [part.transfer_id for part in parts if part.payment_id], recorder, remarks)
     current = [part for part in parts if part.payment_id is None and part.transfer_id not in stale]
@@ -166,36 +169,44 @@ def _record(
         entered_by=recorder.person,
         execution_id=recorder.execution_id,
     )
-    for part in parts:
-        if part.fee:
-            entered = Entered(
-                part.paid_on, f"振込 {part.transfer_id} の振込手数料", recorder.person, recorder.execution_id
-            )
-            stored = find_invoice(connection, part.number)
-            record_fee(connection, recorder.terms, stored, part.fee, entered, today=recorder.today)
+    _record_fees(connection, [part for part in parts if part.fee], recorder)
     with_fee = {part.number for part in parts if part.fee}
     for part, payment in zip(parts, recorded, strict=True):
         if payment.remark and part.number not in with_fee:
             remarks[part.tenant_id].append(payment.remark)
 
 
+def _record_fees(connection: psycopg.Connection, parts: Sequence[TransferPart], recorder: Recorder) -> None:
+    """Record the fees of recorded payments, on the day of the payment, but not before the invoice."""
+    payment_ids = {
+        (row["transfer_id"], row["number"]): row["payment_id"]
+        for row in _payments(connection, [part.transfer_id for part in parts])
+        if row["reversed_at"] is None
+    }
+    for part in parts:
+        stored = find_invoice(connection, part.number)
+        entered = Entered(
+            max(part.paid_on, stored.invoice.issued_on or part.paid_on),
+            f"振込 {part.transfer_id} の振込手数料",
+            recorder.person,
+            recorder.execution_id,
+            payment_id=payment_ids[part.transfer_id, part.number],
+        )
+        record_fee(connection, recorder.terms, stored, part.fee, entered, today=recorder.today)
+
+
 def _cancel(
     connection: psycopg.Connection, transfer_ids: Sequence[str], recorder: Recorder, remarks: Remarks
 ) -> None:
-    """Take the payments of cancelled transfers back, and the fee that was kept of them."""
+    """Take the payments of cancelled transfers back, with their fees. :raises BillingError: money of a payment was refunded."""
+    numbers = [row["number"] for row in _payments(connection, transfer_ids)]
+    if not numbers:
+        return
+    _SQL.execute(connection, "lock_invoices", numbers=numbers)
     for row in _payments(connection, transfer_ids):
         if row["reversed_at"] is not None:
             continue
         reason = f"振込 {row['transfer_id']} を銀行が取り消したため"
-        if row["fee_total"]:
-            entered = Entered(recorder.today, reason, recorder.person, recorder.execution_id)
-            take_back(
-                connection,
-                find_invoice(connection, row["number"]),
-                AdjustmentKind.FEE,
-                entered,
-                today=recorder.today,
-            )
         take_back_payment(connection, row, reason, recorder.person, recorder.execution_id)
         remarks[row["tenant_id"]].append(
             f"銀行が振込 {row['transfer_id']} を取り消したため、請求書 {row['number']} の入金を取り消しました"

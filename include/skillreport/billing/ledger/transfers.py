@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -124,8 +124,13 @@ def store_file(
         return int(_SQL.row(platform, "insert_transfers", sha256=sha256, transfers=Jsonb(rows))[0])
 
 
-def match_transfers(platform: psycopg.Connection, *, fee_tolerance: int, today: date) -> MatchReport:
-    """Find what the open transfers may pay, and replace the choices, in one transaction. ``today`` is in Asia/Tokyo."""
+def match_transfers(
+    platform: psycopg.Connection, *, fee_tolerance: int, today: date, failed: Collection[str] = ()
+) -> MatchReport:
+    """Find what the open transfers may pay, and replace the choices, in one transaction. ``today`` is in Asia/Tokyo.
+
+    ``failed`` are the ids of transfers that needed no person and could not be recorded. They are shown to a person until the next run.
+    """
     with platform.transaction():
         _SQL.execute(platform, "lock_transfers", lock=LOCK)
         doubts: dict[str, Doubt] = {}
@@ -142,7 +147,11 @@ def match_transfers(platform: psycopg.Connection, *, fee_tolerance: int, today: 
             (EnteredPayment(**row) for row in _SQL.rows(platform, "load_entered_payments", since=since)),
             fee_tolerance,
         )
-        matches = [matcher.match(OpenTransfer(**row)) for row in _SQL.rows(platform, "load_open_transfers")]
+        matches = [
+            replace(match, doubt=match.doubt or (Doubt.NOT_RECORDED if match.transfer_id in failed else None))
+            for row in _SQL.rows(platform, "load_open_transfers")
+            for match in [matcher.match(OpenTransfer(**row))]
+        ]
         doubts |= {match.transfer_id: match.doubt for match in matches if match.doubt}
         _SQL.execute(platform, "delete_all_choices")
         rows = [row for match in matches for row in _rows_of(match)]
@@ -178,35 +187,43 @@ def load_choices(platform: psycopg.Connection, transfer_ids: Iterable[str]) -> d
     return {each: [tuple(parts) for parts in of_each.values()] for each, of_each in choices.items()}
 
 
+def unrecorded_transfers(platform: psycopg.Connection, execution_id: str) -> set[str]:
+    """The ids of the transfers that needed no person and whose tenant has failed in a run."""
+    return set(_SQL.column(platform, "unrecorded", execution_id=execution_id))
+
+
 def set_aside(
     platform: psycopg.Connection, transfer_ids: Collection[str], reason: str, person: str
 ) -> list[str]:
-    """Leave transfers out that are no customers' payments; returns the ids of those that were open and unused."""
-    return _SQL.column(platform, "set_aside", transfer_ids=list(transfer_ids), reason=reason, person=person)
+    """Leave out what is open of transfers, because it is no customer's payment; returns the ids of those that are not set aside now."""
+    _SQL.execute(platform, "set_aside", transfer_ids=list(transfer_ids), reason=reason, person=person)
+    found = find_transfers(platform, transfer_ids)
+    return [each for each in transfer_ids if each not in found or not found[each].is_set_aside]
 
 
 def reopen(platform: psycopg.Connection, transfer_ids: Collection[str]) -> list[str]:
-    """Take ``set_aside`` back; returns the ids of those that were set aside."""
-    return _SQL.column(platform, "reopen", transfer_ids=list(transfer_ids))
+    """Take ``set_aside`` back; returns the ids that no transfer has."""
+    _SQL.execute(platform, "reopen", transfer_ids=list(transfer_ids))
+    found = find_transfers(platform, transfer_ids)
+    return [each for each in transfer_ids if each not in found]
 
 
 def remember_payers(
     platform: psycopg.Connection, transfer_ids: Collection[str], *, person: str, execution_id: str
-) -> int:
-    """Remember the payers of transfers that a person has confirmed, for the tenants with their payments; returns the new ones' number."""
-    remembered = _SQL.column(
+) -> None:
+    """Remember the payers of transfers that a run of this person has made payments, for the tenants with these payments."""
+    _SQL.execute(
         platform,
         "remember_payers",
         transfer_ids=list(transfer_ids),
         person=person,
         execution_id=execution_id,
     )
-    return len(remembered)
 
 
-def forget_payers(platform: psycopg.Connection, payer_ids: Collection[str]) -> int:
-    """Forget payers; returns their number."""
-    return len(_SQL.column(platform, "forget_payers", payer_ids=list(payer_ids)))
+def forget_payers(platform: psycopg.Connection, payer_ids: Collection[str]) -> None:
+    """Forget payers."""
+    _SQL.execute(platform, "forget_payers", payer_ids=list(payer_ids))
 
 
 def waiting_transfers(platform: psycopg.Connection) -> dict[Doubt, int]:

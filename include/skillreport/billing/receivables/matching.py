@@ -40,6 +40,7 @@ class Doubt(StrEnum):
     NOTHING_OPEN = "nothing_open"
     TAKEN_BACK = "taken_back"
     NO_ORIGINAL = "no_original"
+    NOT_RECORDED = "not_recorded"
 
     @property
     def label(self) -> str:
@@ -58,6 +59,7 @@ _LABELS = {
     Doubt.NOTHING_OPEN: "このテナントに未入金の請求書はありません",
     Doubt.TAKEN_BACK: "この振込の入金は取り消されています",
     Doubt.NO_ORIGINAL: "取消の元の振込が見つかりません",
+    Doubt.NOT_RECORDED: "記録に失敗しました（理由は実行のページ）",
 }
 
 
@@ -215,7 +217,9 @@ class Matcher:
             fee = sum((each.open_amount for each in invoices), _ZERO) - transfer.amount
             parts = [Part(each.tenant_id, each.number, each.open_amount) for each in invoices]
             # A small rest of another invoice makes no second reading of an amount that fits.
-            if fee < parts[-1].amount and not any(set(other) < set(invoices) for other in found):
+            if fee < min(parts[-1].amount, transfer.amount) and not any(
+                set(other) < set(invoices) for other in found
+            ):
                 parts[-1] = replace(parts[-1], amount=parts[-1].amount - fee, fee=fee)
                 readings.append(tuple(parts))
         return sorted(readings, key=lambda choice: (choice[-1].fee > 0, len(choice)))

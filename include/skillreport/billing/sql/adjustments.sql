@@ -53,8 +53,9 @@ FROM batch.adjustment
 WHERE invoice_id = %(invoice_id)s AND execution_id = %(execution_id)s
 ORDER BY entered_at;
 
--- name: recovery_of_payment
-SELECT amount, accrued_on, content
+-- name: adjustments_of_payment
+SELECT adjustment.amount, adjustment.accrued_on, adjustment.content, invoice.fee_total
 FROM batch.adjustment
-WHERE payment_id = %(payment_id)s
-ORDER BY entered_at;
+INNER JOIN batch.invoice ON adjustment.invoice_id = invoice.invoice_id
+WHERE adjustment.payment_id = %(payment_id)s
+ORDER BY adjustment.entered_at;

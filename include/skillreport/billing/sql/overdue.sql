@@ -47,9 +47,14 @@ SELECT
         LIMIT 1
     ), false) AS is_stopped,
     -- A transfer of this amount has arrived, and nobody has confirmed it yet.
-    exists(
-        SELECT FROM batch.transfer_choice AS choice
-        WHERE choice.number = invoice.number AND choice.payment_id IS null AND choice.amount + choice.fee = invoice.open_amount
+    (
+        exists(
+            SELECT FROM batch.transfer_choice AS choice
+            WHERE
+                choice.number = invoice.number AND choice.payment_id IS null
+                AND choice.amount + choice.fee = invoice.open_amount
+        )
+        OR batch.may_have_arrived(invoice.open_amount)
     ) AS may_be_paid
 FROM batch.invoice
 LEFT JOIN LATERAL (

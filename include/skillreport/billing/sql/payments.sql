@@ -67,9 +67,10 @@ WITH entered AS (
         %(reason)s,
         %(entered_by)s,
         %(execution_id)s
-    FROM jsonb_to_recordset(%(payments)s) AS listed (
-        invoice_id text, kind text, paid_on date, amount numeric, yen numeric, method text, reference text, transfer_id text
-    )
+    FROM
+        jsonb_to_recordset(%(payments)s) AS listed (
+            invoice_id text, kind text, paid_on date, amount numeric, yen numeric, method text, reference text, transfer_id text
+        )
     INNER JOIN batch.invoice ON listed.invoice_id = invoice.invoice_id
     ORDER BY listed.transfer_id, invoice.invoice_id
     ON CONFLICT (tenant_id, invoice_id, reference) DO NOTHING

@@ -117,8 +117,20 @@ FROM (
 INNER JOIN batch.invoice ON first.invoice_id = invoice.invoice_id;
 
 -- name: load_payers
--- Runs across tenants, as batch_platform.
-SELECT tenant_id, payer_key, payer_code FROM batch.payer;
+-- Runs across tenants, as batch_platform. A payer is not sure any more if a person has since reversed a payment of its transfer,
+-- and no payment of the transfer is left at the tenant.
+SELECT payer.tenant_id, payer.payer_key, payer.payer_code
+FROM batch.payer
+WHERE
+    NOT EXISTS (
+        SELECT FROM batch.bank_transfer AS transfer
+        INNER JOIN batch.payment ON transfer.transfer_id = payment.transfer_id
+        WHERE
+            transfer.payer_key = payer.payer_key AND transfer.payer_code = payer.payer_code AND transfer.was_taken_back
+            AND transfer.cancelled_by IS null AND payment.tenant_id = payer.tenant_id
+        GROUP BY transfer.transfer_id
+        HAVING every(payment.reversed_at IS NOT null) AND max(payment.reversed_at) > payer.confirmed_at
+    );
 
 -- name: load_entered_payments
 -- Runs across tenants, as batch_platform. The payments in yen that people have entered since a day, and that belong to no
@@ -206,51 +218,58 @@ RETURNING payment_id;
 SELECT
     payment.payment_id, payment.invoice_id, payment.tenant_id, invoice.number, payment.reference, payment.paid_on,
     payment.amount, payment.currency, payment.method, payment.kind, payment.reversed_at, payment.reversal_execution_id,
-    payment.transfer_id, payment.execution_id, invoice.fee_total
+    payment.transfer_id, payment.execution_id
 FROM batch.payment
 INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
 WHERE payment.transfer_id = any(%(transfer_ids)s)
 ORDER BY payment.entered_at, payment.payment_id;
 
 -- name: remember_payers
--- Runs across tenants, as batch_platform. The payers of these transfers, for the tenants that have their payments.
+-- Runs across tenants, as batch_platform. The payers of these transfers, for the tenants that have their payments by this run. A
+-- transfer whose other tenant has failed is left out: its payer would be sure for one of them.
 INSERT INTO batch.payer (tenant_id, payer_key, payer_code, payer_name, confirmed_by, execution_id)
 SELECT DISTINCT ON (payment.tenant_id, transfer.payer_key, transfer.payer_code)
     payment.tenant_id, transfer.payer_key, transfer.payer_code, transfer.payer_name, %(person)s, %(execution_id)s
 FROM batch.bank_transfer AS transfer
 INNER JOIN batch.payment ON transfer.transfer_id = payment.transfer_id
-WHERE transfer.transfer_id = any(%(transfer_ids)s) AND payment.reversed_at IS null AND transfer.payer_key <> ''
-ON CONFLICT (tenant_id, payer_key, payer_code) DO NOTHING
-RETURNING payer_id;
+WHERE
+    transfer.transfer_id = any(%(transfer_ids)s) AND transfer.settled = transfer.amount AND transfer.payer_key <> ''
+    AND payment.reversed_at IS null AND (payment.execution_id = %(execution_id)s OR payment.source <> 'bank')
+ON CONFLICT (tenant_id, payer_key, payer_code)
+DO UPDATE SET confirmed_by = excluded.confirmed_by, confirmed_at = clock_timestamp(), execution_id = excluded.execution_id;
 
 -- name: forget_payers
 -- Runs across tenants, as batch_platform.
 DELETE FROM batch.payer
-WHERE payer_id = any(%(payer_ids)s)
-RETURNING payer_id;
+WHERE payer_id = any(%(payer_ids)s);
 
 -- name: count_doubts
 -- Runs across tenants, as batch_platform. The transfers that wait for a person.
-SELECT doubt, count(*) AS transfers, sum(amount - settled) AS yen FROM batch.bank_transfer
+SELECT doubt, count(*) AS transfers FROM batch.bank_transfer
 WHERE settled < amount AND cancelled_by IS null AND set_aside_at IS null AND doubt IS NOT null
 GROUP BY doubt
 ORDER BY doubt;
 
 -- name: set_aside
--- Runs across tenants, as batch_platform. The open transfers, and cancellations without their transfer.
+-- Runs across tenants, as batch_platform. What is open of these transfers, and cancellations without their transfer.
 UPDATE batch.bank_transfer
 SET set_aside_reason = %(reason)s, set_aside_by = %(person)s, set_aside_at = clock_timestamp()
 WHERE
-    transfer_id = any(%(transfer_ids)s) AND settled < amount AND cancelled_by IS null AND set_aside_at IS null
-    AND settled = 0
-RETURNING transfer_id;
+    transfer_id = any(%(transfer_ids)s) AND settled < amount AND cancelled_by IS null AND set_aside_at IS null;
 
 -- name: reopen
 -- Runs across tenants, as batch_platform.
 UPDATE batch.bank_transfer
 SET set_aside_reason = null, set_aside_by = null, set_aside_at = null
-WHERE transfer_id = any(%(transfer_ids)s) AND set_aside_at IS NOT null
-RETURNING transfer_id;
+WHERE transfer_id = any(%(transfer_ids)s) AND set_aside_at IS NOT null;
+
+-- name: unrecorded
+-- Runs across tenants, as batch_platform. The transfers that needed no person, and whose tenant has failed in this run.
+SELECT DISTINCT choice.transfer_id
+FROM batch.transfer_choice AS choice
+INNER JOIN batch.tenant_outcome AS outcome ON choice.tenant_id = outcome.tenant_id
+WHERE
+    choice.is_automatic AND choice.payment_id IS null AND outcome.execution_id = %(execution_id)s AND outcome.status = 'failed';
 
 -- name: open_transfer_total
 -- Runs across tenants, as batch_platform. The yen of the transfers that are no payment yet.

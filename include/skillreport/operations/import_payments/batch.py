@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import groupby
 from typing import Any
 
 import psycopg
@@ -32,6 +34,7 @@ from include.skillreport.billing.ledger.transfers import (
     store_file,
     stored_on,
     tenants_to_pay,
+    unrecorded_transfers,
     waiting_transfers,
 )
 from include.skillreport.billing.receivables.bank_file import read_bank_file
@@ -48,6 +51,7 @@ from include.skillreport.core.execution.batch import (
     UnitResult,
     Work,
 )
+from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.sharding import Tenant
 from include.skillreport.operations.form import Operation
@@ -133,7 +137,7 @@ class PaymentImport(TenantBatch):
         return self._read(work)
 
     def process(self, work: Work) -> list[Outcome]:
-        """Record the payments of the tenants together. If one of them is impossible, each tenant's on their own: all of them, or none."""
+        """Record the payments of the tenants together. If one of them is impossible, transfer by transfer."""
         parts = (
             [_from_json(part) for part in work.run.options["parts"]]
             if "parts" in work.run.options
@@ -144,12 +148,12 @@ class PaymentImport(TenantBatch):
             if part.tenant_id in of_tenants:
                 of_tenants[part.tenant_id].append(part)
         with_parts = {tenant_id: own for tenant_id, own in of_tenants.items() if own}
+        outcomes: list[Outcome] = [UnitResult(each, {}, 0) for each, own in of_tenants.items() if not own]
         try:
-            recorded = self._record(work, with_parts) if with_parts else []
+            outcomes += self._record(work, with_parts) if with_parts else []
         except BillingError:
-            recorded = [self._record_alone(work, {each: own}) for each, own in with_parts.items()]
-        without = [UnitResult(each, {}, 0) for each, own in of_tenants.items() if not own]
-        return [*recorded, *without]
+            outcomes += [self._record_alone(work, each, own) for each, own in with_parts.items()]
+        return outcomes
 
     def finish(self, work: Work) -> None:
         """Do what concerns no tenant, remember payers, match what is left, and write the accountant's files."""
@@ -162,7 +166,7 @@ class PaymentImport(TenantBatch):
         elif isinstance(entered, form.Confirm | form.SamePayment) and not entered.only_once:
             transfer_ids = {part["transfer_id"] for part in run.options["parts"]}
             remember_payers(platform, transfer_ids, person=run.person, execution_id=run.execution_id)
-        self._match(platform, run)
+        self._match(platform, run, unrecorded_transfers(platform, run.execution_id))
         self._billing.write_books(
             platform, run_date=run.run_date, execution_id=run.execution_id, store=work.files
         )
@@ -181,7 +185,7 @@ class PaymentImport(TenantBatch):
             tolerance = self._billing.terms.settings.fee_tolerance
             return confirmed_parts(request.platform, entered.transfers, tolerance)
         if isinstance(entered, form.SamePayment):
-            return same_parts(request.platform, entered.transfer_ids)
+            return same_parts(request.platform, entered.same_transfers)
         return []
 
     def _read(self, work: Work) -> RunRemark:
@@ -190,10 +194,12 @@ class PaymentImport(TenantBatch):
         result.waiting = folder.waiting
         result.refused = [f"ファイル '{name}': {reason}。" for name, reason in folder.refused.items()]
         for name in folder.files:
-            try:
-                self._import(work, name, result)
-            except ParameterError as error:
-                result.refused.append(str(error))
+            # The accountant may take a file away meanwhile.
+            with suppress(FileNotFoundError):
+                try:
+                    self._import(work, name, result)
+                except ParameterError as error:
+                    result.refused.append(str(error))
         return result.remark(self._match(work.connection, work.run))
 
     def _import(self, work: Work, name: str, result: _Import) -> None:
@@ -205,7 +211,9 @@ class PaymentImport(TenantBatch):
         if day:
             result.known_files += 1
         else:
-            file = read_bank_file(content, name, self._billing.terms.settings, run.run_date)
+            # A cleared task may read a file of a later day.
+            today = max(run.run_date, datetime.now(JAPAN).date())
+            file = read_bank_file(content, name, self._billing.terms.settings, today)
             result.transfers += store_file(
                 work.connection,
                 name,
@@ -219,11 +227,11 @@ class PaymentImport(TenantBatch):
         if not run.dry_run:
             bank_inbox.keep(store, name, content, sha256, day or run.run_date)
 
-    def _match(self, platform: psycopg.Connection, run: Run) -> MatchReport:
+    def _match(self, platform: psycopg.Connection, run: Run, failed: Collection[str] = ()) -> MatchReport:
         tolerance = self._billing.terms.settings.fee_tolerance
-        return match_transfers(platform, fee_tolerance=tolerance, today=run.run_date)
+        return match_transfers(platform, fee_tolerance=tolerance, today=run.run_date, failed=failed)
 
-    def _record(self, work: Work, parts: Mapping[str, Sequence[TransferPart]]) -> list[Outcome]:
+    def _record(self, work: Work, parts: Mapping[str, Sequence[TransferPart]]) -> list[UnitResult]:
         """Record what tenants are paid. :raises BillingError: a payment is impossible; nothing is recorded."""
         run = work.run
         recorder = Recorder(self._billing.terms, run.run_date, run.person, run.execution_id)
@@ -240,13 +248,21 @@ class PaymentImport(TenantBatch):
             for tenant_id, own in parts.items()
         ]
 
-    def _record_alone(self, work: Work, parts: Mapping[str, Sequence[TransferPart]]) -> Outcome:
-        try:
-            (outcome,) = self._record(work, parts)
-        except BillingError as error:
-            (tenant_id,) = parts
-            return UnitFailure(tenant_id, error.code, str(error), recoverable=False)
-        return outcome
+    def _record_alone(self, work: Work, tenant_id: str, parts: Sequence[TransferPart]) -> Outcome:
+        """Record what one tenant is paid, transfer by transfer. One that is impossible does not stop the others."""
+        results: list[UnitResult] = []
+        failures: list[BillingError] = []
+        for _, of_transfer in groupby(parts, key=lambda part: part.transfer_id):
+            try:
+                results += self._record(work, {tenant_id: list(of_transfer)})
+            except BillingError as error:
+                failures.append(error)
+        notes = tuple(note for result in results for note in result.notes)
+        if failures:
+            text = " ".join(str(error) for error in failures)
+            return UnitFailure(tenant_id, failures[0].code, text, recoverable=False, notes=notes)
+        records = sum(result.records for result in results)
+        return UnitResult(tenant_id, {"transfers": len(results)}, records, notes)
 
 
 def _change(platform: psycopg.Connection, entered: form.SetAside | form.Reopen, run: Run) -> list[str]:
@@ -255,12 +271,11 @@ def _change(platform: psycopg.Connection, entered: form.SetAside | form.Reopen, 
     return reopen(platform, entered.transfer_ids)
 
 
-def _require_all(entered: form.SetAside | form.Reopen, changed: Collection[str]) -> None:
+def _require_all(entered: form.SetAside | form.Reopen, left: Sequence[str]) -> None:
     """:raises ParameterError: names the transfers for which the operation is impossible. The others are changed."""
-    left = [each for each in entered.transfer_ids if each not in changed]
     if left:
         raise ParameterError(
-            f"操作「{entered.title}」は、振込 {'、'.join(left[:5])} にはできません。入金になったか、すでに変わっています。"
+            f"操作「{entered.title}」は、振込 {'、'.join(left[:5])} にはできません。ないか、入金になったか、銀行が取り消しました。"
             "ボードの「入金の照合」で確かめてください。"
         )
 

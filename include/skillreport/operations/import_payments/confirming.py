@@ -58,22 +58,32 @@ def confirmed_parts(
     return parts
 
 
-def same_parts(platform: psycopg.Connection, transfer_ids: Sequence[str]) -> list[TransferPart]:
-    """The entered payments that are these transfers. :raises ParameterError: a transfer has none, or several."""
-    transfers = _usable(platform, transfer_ids)
-    choices = load_choices(platform, transfer_ids)
+def same_parts(platform: psycopg.Connection, same: Sequence[ConfirmedTransfer]) -> list[TransferPart]:
+    """The entered payments that are these transfers. Of payments with the same amount for one invoice, each transfer gets another one.
+
+    :raises ParameterError: a transfer has none, or payments for different invoices and its line names none of them.
+    """
+    transfers = _usable(platform, [each.transfer_id for each in same])
+    choices = load_choices(platform, transfers)
     parts: list[TransferPart] = []
-    for transfer_id, transfer in transfers.items():
-        same = [choice for choice in choices.get(transfer_id, ()) if choice[0].payment_id]
-        if len(same) != 1 or sum((part.amount for part in same[0]), Decimal(0)) != transfer.rest:
+    for transfer_id, numbers, _ in same:
+        transfer = transfers[transfer_id]
+        taken = {part.payment_id for part in parts}
+        fitting = [
+            choice
+            for choice in choices.get(transfer_id, ())
+            if choice[0].payment_id
+            and taken.isdisjoint(part.payment_id for part in choice)
+            and sum((part.amount for part in choice), Decimal(0)) == transfer.rest
+            and (not numbers or set(numbers) == {part.number for part in choice})
+        ]
+        kinds = {tuple((part.number, part.amount) for part in choice) for choice in fitting}
+        if len(kinds) != 1:
             raise ParameterError(
-                f"振込 {transfer_id} と同じかもしれない入金は {len(same)} 件です。1 件のときだけ使えます。"
-                "違う入金なら「振込の確認」で請求書を指定してください。"
+                f"振込 {transfer_id} と同じかもしれない入金は、{len(kinds)} とおりあります。「振込ID=請求書番号」で入金のある請求書を"
+                "選ぶか、違う入金なら「振込の確認」で請求書を指定してください。"
             )
-        parts += [_part(transfer, part) for part in same[0]]
-    taken = [part.payment_id for part in parts]
-    if len(set(taken)) < len(taken):
-        raise ParameterError("同じ入金が 2 つの振込の候補です。振込を 1 件ずつ指定してください。")
+        parts += [_part(transfer, part) for part in fitting[0]]
     return parts
 
 

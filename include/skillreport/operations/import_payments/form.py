@@ -25,7 +25,8 @@ class ConfirmedTransfer(NamedTuple):
 
     def entered(self) -> str:
         """The transfer as it is entered: ``T261127-0123456789ab=INV-2026-10-001,INV-2026-10-002,手数料``."""
-        return f"{self.transfer_id}={','.join((*self.numbers, *([FEE] if self.has_fee else [])))}"
+        named = ",".join((*self.numbers, *([FEE] if self.has_fee else [])))
+        return f"{self.transfer_id}={named}" if named else self.transfer_id
 
 
 class _ConfirmedTransfers(Lines):
@@ -44,6 +45,13 @@ class _ConfirmedTransfers(Lines):
         return ConfirmedTransfer(transfer_id.strip(), tuple(named), has_fee)
 
 
+class _SameTransfers(_ConfirmedTransfers):
+    def read_line(self, line: Any) -> ConfirmedTransfer:
+        if "=" in plain(str(line)):
+            return super().read_line(line)
+        return ConfirmedTransfer(plain(Lines.read_line(self, line)), ())
+
+
 Confirmed = Annotated[
     tuple[Annotated[ConfirmedTransfer, PlainSerializer(ConfirmedTransfer.entered)], ...],
     _ConfirmedTransfers(
@@ -59,6 +67,13 @@ OnlyOnce = Annotated[
     ),
 ]
 Transfers = Annotated[tuple[str, ...], Codes("振込ID", "1 行に 1 件。", example=("T261127-0123456789ab",))]
+SameTransfers = Annotated[
+    tuple[Annotated[ConfirmedTransfer, PlainSerializer(ConfirmedTransfer.entered)], ...],
+    _SameTransfers(
+        "記録済みの振込",
+        "1 行に 1 件。「振込ID」。候補が複数なら「振込ID=請求書番号」で、入金のある請求書を選びます。",
+    ),
+]
 Reason = Annotated[str, Field("理由", "必須です。記録に残ります。", example="預金利息")]
 Payers = Annotated[
     tuple[str, ...], Codes("名義のID", "1 行に 1 件。", example=("9f0c7d1e-7c1b-4d55-8a5e-3f1d2b6a9c10",))
@@ -80,9 +95,9 @@ class Confirm(Operation):
 
 @FORM.add("same_payment", "記録済みの入金と同じ", button="同じ入金")
 class SamePayment(Operation):
-    """手で記録した入金が、この振込だったことにします。入金は増えません。候補が 1 つの振込だけに使えます。"""
+    """手で記録した入金が、この振込だったことにします。入金は増えません。振込名義を覚えます。"""
 
-    transfer_ids: Transfers
+    same_transfers: SameTransfers
     only_once: OnlyOnce = False
 
 

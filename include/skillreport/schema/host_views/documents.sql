@@ -67,7 +67,8 @@ COMMENT ON VIEW batch.document_search IS
 
 -- The entries of the books (booked_on, Asia/Tokyo): documents, voids, adjustments of receivables, payments and refunds. If the
 -- month of a document (or payment) was handed over before it was voided (or reversed), the day of the void has a reversal.
--- Otherwise it counts as void. accrued_on is the day to which the entry belongs: booked_on is later if that month was handed over.
+-- Otherwise it counts as void.
+-- accrued_on is the day to which the entry belongs: booked_on is later if that month was handed over.
 CREATE VIEW batch.accounting_entry WITH (security_invoker) AS
 SELECT
     booked.invoice_id,

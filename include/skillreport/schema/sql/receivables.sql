@@ -152,7 +152,7 @@ CREATE TABLE batch.adjustment (
     entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     execution_id text NOT NULL,
     CHECK (fact IS null OR kind = 'write_off'),
-    CHECK ((kind = 'recovery') = (payment_id IS NOT null))
+    CHECK (kind = 'fee' OR (kind = 'recovery') = (payment_id IS NOT null))
 );
 CREATE INDEX adjustment_by_invoice ON batch.adjustment (invoice_id);
 CREATE INDEX adjustment_by_payment ON batch.adjustment (payment_id) WHERE payment_id IS NOT null;
@@ -173,6 +173,8 @@ COMMENT ON COLUMN batch.adjustment.amount IS 'In currency, which is the invoice'
 COMMENT ON COLUMN batch.adjustment.content IS 'Its amounts per tax category, in currency and in yen, as they are in the books';
 COMMENT ON COLUMN batch.adjustment.fact IS
 'Of a write-off: the fact under 消費税法施行令59条, by which the consumption tax is deducted; null: none, or another kind';
+COMMENT ON COLUMN batch.adjustment.payment_id IS
+'Of a recovery, and of the fee of a bank''s transfer: its payment. If that is reversed, the adjustment is taken back';
 COMMENT ON COLUMN batch.adjustment.reason IS 'Why; of a write-off also where the evidence is kept';
 
 CREATE FUNCTION batch.book_adjustment() RETURNS trigger

@@ -48,6 +48,7 @@ CREATE TABLE batch.bank_transfer (
 );
 CREATE INDEX bank_transfer_by_file ON batch.bank_transfer (sha256);
 CREATE INDEX bank_transfer_by_payer ON batch.bank_transfer (payer_key, amount);
+CREATE INDEX bank_transfer_taken_back ON batch.bank_transfer (payer_key, payer_code) WHERE was_taken_back;
 CREATE INDEX bank_transfer_open ON batch.bank_transfer (booked_on)
 WHERE settled < amount AND cancelled_by IS null AND set_aside_at IS null;
 CREATE UNIQUE INDEX bank_transfer_by_cancellation ON batch.bank_transfer (cancelled_by) WHERE cancelled_by IS NOT null;
@@ -75,6 +76,19 @@ COMMENT ON COLUMN batch.bank_transfer.cancelled_by IS 'The cancellation (取消)
 COMMENT ON COLUMN batch.bank_transfer.doubt IS
 'Why the last matching left it to a person; null: it is a payment by itself, or was not matched yet';
 COMMENT ON COLUMN batch.bank_transfer.set_aside_reason IS 'Why a person has said that it is no customer''s payment';
+
+-- A transfer whose payer is not known may be for any tenant. The work of a tenant learns only whether one of this amount waits.
+CREATE FUNCTION batch.may_have_arrived(open_amount numeric) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (
+        SELECT FROM batch.bank_transfer AS transfer
+        WHERE
+            transfer.settled < transfer.amount AND transfer.cancelled_by IS NULL AND transfer.set_aside_at IS NULL
+            AND transfer.doubt IN ('unknown_payer', 'already_entered') AND transfer.amount - transfer.settled = open_amount
+    )
+$$;
+REVOKE EXECUTE ON FUNCTION batch.may_have_arrived(numeric) FROM public;
+GRANT EXECUTE ON FUNCTION batch.may_have_arrived(numeric) TO batch_tenant;
 
 CREATE TABLE batch.payer (
     payer_id text PRIMARY KEY DEFAULT gen_random_uuid()::text,

@@ -46,7 +46,7 @@ class OfferedChoice:
     @property
     def line(self) -> str:
         """The choice as it is entered in the operation's form."""
-        numbers = tuple(part["number"] for part in self.parts)
+        numbers = tuple(dict.fromkeys(part["number"] for part in self.parts))
         return ConfirmedTransfer(self.transfer_id, numbers, bool(self.parts[-1]["fee"])).entered()
 
 

@@ -1,0 +1,241 @@
+"""The ordinary unexpected around the bank's transfers: reissues, refunds, mistakes that are taken back, failures of one tenant."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from include.skillreport.billing.ledger.overdue_letters import queue_reminders
+from include.skillreport.billing.service import Billing
+from include.skillreport.core.catalog import IMPORT_PAYMENTS
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.operations.import_payments import create_batch
+from local_stack.batch_runs import LOCAL, close_run, open_run, process_tenants
+from tests.batches.tenant_management.billing_rows import close_month, customer, outcomes, run_billing
+from tests.billing.zengin_files import OWN_ACCOUNT
+from tests.conftest import Database
+from tests.operations import payment_rows
+from tests.operations.bank_files import (
+    TODAY,
+    confirm,
+    open_amounts,
+    payments,
+    put,
+    run,
+    transfer,
+    waiting,
+)
+from tests.operations.test_import_payments import A1, B1, C1, know, only
+from tests.own_settings import change_billing
+
+
+@pytest.fixture(autouse=True)
+def billed(
+    database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """October of A, B and C, ¥11,000 each, with the numbers 001, 002 and 003."""
+    change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
+    for tenant_id in ("A", "B", "C"):
+        customer(host, tenant_id)
+    run_billing(database)
+
+
+def payers(host: psycopg.Connection) -> list[str]:
+    """The tenants with a remembered payer."""
+    return [row[0] for row in host.execute("SELECT tenant_id FROM batch.payer ORDER BY 1").fetchall()]
+
+
+def test_a_fee_before_the_reissue_is_recorded(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    payment_rows.operate(database, "reissue", reason="宛名の誤り")
+    put(store, transfer(10_340))
+    result = run(database, store)
+    assert outcomes(host, result)["A"]["error_message"] is None
+    assert len(payments(host)) == 1
+
+
+def test_a_transfer_whose_record_fails_is_shown_to_a_person(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    payment_rows.operate(database, "reissue", reason="宛名の誤り")
+    put(store, transfer(10_340))
+    run(database, store)
+    run(database, store)
+    assert len(payments(host)) == 1 or list(waiting(host).values()) != [None]
+
+
+def test_a_prepayment_with_a_fee_is_confirmed(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    put(store, transfer(10_340, booked_on=date(2026, 10, 20)))
+    run(database, store)
+    result = confirm(database, store, f"{only(host)}={A1},手数料")
+    assert outcomes(host, result)["A"]["error_message"] is None
+
+
+def test_a_cancellation_leaves_the_fee_of_another_transfer(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    put(store, transfer(5_000))
+    run(database, store)
+    confirm(database, store, f"{only(host)}={A1}")
+    put(store, transfer(5_340, reference="2"), name="2.txt")
+    run(database, store)
+    assert open_amounts(host, [A1]) == {A1: 0}
+    put(store, transfer(5_000, is_cancellation=True), name="3.txt")
+    run(database, store)
+    assert open_amounts(host, [A1]) == {A1: Decimal(5_000)}
+
+
+def test_two_payments_by_hand_are_two_transfers(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    payment_rows.pay(database, "5500", reference="F-1")
+    payment_rows.pay(database, "5500", reference="F-2")
+    put(store, transfer(5_500), transfer(5_500, reference="2"))
+    run(database, store)
+    assert set(waiting(host).values()) == {"already_entered"}
+    run(database, store, "same_payment", values={"same_transfers": list(waiting(host))}, triggered_by="keiri")
+    assert waiting(host) == {}
+
+
+def test_a_payer_of_a_mistaken_confirmation_is_not_sure(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    put(store, transfer(11_000))
+    run(database, store)
+    transfer_id = only(host)
+    confirm(database, store, f"{transfer_id}={A1}")
+    payment_rows.operate(
+        database, "reverse_payment", values={"paid_reference": transfer_id}, reason="B の入金だった"
+    )
+    put(store, transfer(11_000, reference="2"), name="2.txt")
+    run(database, store)
+    assert payments(host) == []
+
+
+def test_a_reversal_of_a_transfer_takes_its_fee_back(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    put(store, transfer(10_340))
+    run(database, store)
+    transfer_id = str(payments(host)[0][4])
+    payment_rows.operate(
+        database, "reverse_payment", values={"paid_reference": transfer_id}, reason="B の入金だった"
+    )
+    confirm(database, store, f"{transfer_id}={B1},手数料")
+    assert open_amounts(host, [A1, B1]) == {A1: 11_000, B1: 0}
+
+
+def test_a_payer_only_once_stays_unknown_after_another_confirmation(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    put(store, transfer(22_000))
+    run(database, store)
+    transfer_id = only(host)
+    confirm(database, store, f"{transfer_id}={A1},{B1}", values={"only_once": True})
+    payment_rows.operate(
+        database, "reverse_payment", "B", values={"paid_reference": transfer_id}, reason="C の入金だった"
+    )
+    confirm(database, store, f"{transfer_id}={C1}")
+    assert payers(host) == ["C"]
+
+
+def test_a_payer_of_two_tenants_is_not_remembered_for_one_after_a_failure(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    put(store, transfer(22_000))
+    run(database, store)
+    batch = create_batch(LOCAL)
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        opened, tenants = open_run(
+            platform,
+            IMPORT_PAYMENTS,
+            batch,
+            TODAY,
+            parameters={"operation": "confirm", "transfers": [f"{only(host)}={A1},{B1}"]},
+        )
+        payment_rows.operate(database, "void", "B", reason="誤り")
+        process_tenants(connection, platform, batch, opened, tenants, store)
+        closed = close_run(platform, IMPORT_PAYMENTS, batch, opened, store=store)
+    assert closed.result.status == "partial"
+    assert payers(host) == []
+
+
+def test_the_rest_of_a_transfer_can_be_set_aside(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    put(store, transfer(22_000))
+    run(database, store)
+    transfer_id = only(host)
+    confirm(database, store, f"{transfer_id}={A1},{B1}")
+    payment_rows.operate(
+        database, "reverse_payment", "B", values={"paid_reference": transfer_id}, reason="役員の私費だった"
+    )
+    values = {"transfer_ids": [transfer_id], "reason": "預り金"}
+    assert run(database, store, "set_aside", values=values).status == "completed"
+
+
+def test_close_run_of_set_aside_is_cleared_without_effect(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    put(store, transfer(12))
+    run(database, store)
+    batch = create_batch(LOCAL)
+    values = {"operation": "set_aside", "transfer_ids": [only(host)], "reason": "利息"}
+    with database.connect("batch_platform") as platform:
+        opened, _ = open_run(platform, IMPORT_PAYMENTS, batch, TODAY, parameters=values)
+        first = close_run(platform, IMPORT_PAYMENTS, batch, opened, store=store)
+        again = close_run(platform, IMPORT_PAYMENTS, batch, opened, store=store)
+    assert (first.result.status, again.result.status) == ("completed", "completed")
+
+
+def test_no_invoice_of_an_amount_that_waits_is_reminded(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    more = ["D", "E", "F", "G"]
+    for tenant_id in more:
+        customer(host, tenant_id)
+    run_billing(database)
+    put(store, *(transfer(11_000, f"ｼﾗﾅｲ{number}") for number in range(7)))
+    run(database, store)
+    tenants = ["A", "B", "C", *more]
+    with database.connect("batch_tenant") as connection, tenant_transaction(connection, tenants):
+        reminders = queue_reminders(connection, Billing().terms, date(2026, 12, 7), "reminding run")
+    reminded = [each.tenant_id for each in reminders if "同じ額の振込が確認待ちです" not in str(each.problem)]
+    assert reminded == []
+
+
+def test_a_refund_does_not_stop_the_other_payments_of_its_tenant(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    put(store, transfer(12_000))
+    run(database, store)
+    confirm(database, store, f"{only(host)}={A1}")
+    values = {
+        "paid_on": "2026-12-01",
+        "paid_amount": "1000",
+        "paid_method": "銀行振込",
+        "paid_reference": "R-1",
+    }
+    assert (
+        payment_rows.operate(database, "record_refund", values=values, reason="過入金").status == "completed"
+    )
+    november = date(2026, 11, 1)
+    close_month(host, "A", november, last=30)
+    run_billing(database, november, codes=["A"])
+    paid = transfer(11_000, booked_on=date(2026, 12, 5), reference="9")
+    put(store, transfer(12_000, is_cancellation=True), paid, name="2.txt")
+    result = run(database, store)
+    assert "返金があります" in outcomes(host, result)["A"]["error_message"]
+    assert open_amounts(host, ["INV-2026-11-001"]) == {"INV-2026-11-001": 0}
