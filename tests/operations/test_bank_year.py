@@ -198,11 +198,12 @@ class Office:
             for transfer_id, fact in facts.items()
             if fact.pays and transfer_id not in mistaken
         }
-        by_hand = [transfer_id for transfer_id, fact in confirmed.items() if fact.by_hand]
+        by_hand = {transfer_id: fact for transfer_id, fact in confirmed.items() if fact.by_hand}
         if by_hand:
             doubts = bank_files.waiting(self.host)
             assert {doubts[each] for each in by_hand} == {"already_entered"}, self.seed
-            self._decide("same_payment", day, {"transfer_ids": by_hand})
+            same = [f"{transfer_id}={fact.pays[0][0]}" for transfer_id, fact in by_hand.items()]
+            self._decide("same_payment", day, {"same_transfers": same})
         lines = self._lines({each: fact for each, fact in confirmed.items() if not fact.by_hand})
         for only_once, of_kind in lines.items():
             self._decide("confirm", day, {"transfers": of_kind, "only_once": only_once})

@@ -27,6 +27,9 @@ from include.skillreport.core.execution.digest import one_line
 
 _MOST_ROWS = 100_000
 
+# An index has the payer's name, and takes no longer one. Banks write 48 characters.
+_LONGEST_CELL = 200
+
 _AGAIN = "銀行から取得し直してください"
 
 _KINDS = {"普通": "1", "当座": "2", "貯蓄": "4"}
@@ -140,6 +143,10 @@ class _Reader:
         for column, cell in row.items():
             if has_control_characters(one_line(cell)):
                 self._refuse(line, column, f"制御文字か、見えない文字があります。{_AGAIN}")
+            if len(cell) > _LONGEST_CELL:
+                self._refuse(
+                    line, column, f"{len(cell):,} 文字あります（{_LONGEST_CELL} 文字まで）。{_AGAIN}"
+                )
         day = self._day(line, row)
         amount = yen_in(plain(row[form.amount]))
         if amount is None or amount <= 0 or amount % 1:

@@ -274,8 +274,9 @@ def _change(platform: psycopg.Connection, entered: form.SetAside | form.Reopen, 
 def _require_all(entered: form.SetAside | form.Reopen, left: Sequence[str]) -> None:
     """:raises ParameterError: names the transfers for which the operation is impossible. The others are changed."""
     if left:
+        named = "、".join(each[:40] for each in left[:5])
         raise ParameterError(
-            f"操作「{entered.title}」は、振込 {'、'.join(left[:5])} にはできません。ないか、入金になったか、銀行が取り消しました。"
+            f"操作「{entered.title}」は、振込 {named} にはできません。ないか、入金になったか、銀行が取り消しました。"
             "ボードの「入金の照合」で確かめてください。"
         )
 
