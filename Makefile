@@ -200,6 +200,7 @@ bench: $(STAMP) ## measure the batches at scale, and the import of the DAG files
 	@$(BIN)/python -m benchmarks.dag_import
 	@$(BIN)/python -m benchmarks.usage
 	@$(BIN)/python -m benchmarks.billing
+	@$(BIN)/python -m benchmarks.payments
 	@$(BIN)/python -m benchmarks.statistics
 	@$(BIN)/python -m benchmarks.monthly_reports
 	@$(BIN)/python -m benchmarks.inactive_tenants

@@ -52,6 +52,7 @@ class Office:
     postponed: list[str] = field(default_factory=list)
     put_files: list[tuple[str, bytes]] = field(default_factory=list)
     automatic: int = 0
+    mistakes: int = 0
 
     def work(self) -> None:
         """Bill and import month by month, until the last file has arrived."""
@@ -158,7 +159,9 @@ class Office:
         if fee:
             self._operate("fee_difference", number, on, {"fee_on": f"{paid_on}", "fee_amount": f"{fee}"})
 
-    def _operate(self, operation: str, number: str, on: date, values: dict[str, str]) -> None:
+    def _operate(
+        self, operation: str, number: str, on: date, values: dict[str, str], reason: str = ""
+    ) -> None:
         month = date.fromisoformat(f"{number[4:11]}-01")
         result = billing_rows.operate(
             self.database,
@@ -166,6 +169,7 @@ class Office:
             self.truth.invoices[number].tenant_id,
             month=month,
             values=values,
+            reason=reason,
             run_at=datetime(on.year, on.month, on.day, 17, tzinfo=JAPAN),
             triggered_by="keiri",
         )
@@ -198,6 +202,8 @@ class Office:
             for transfer_id, fact in facts.items()
             if fact.pays and transfer_id not in mistaken
         }
+        if may_err:
+            self._confirm_wrongly(day, confirmed)
         by_hand = {transfer_id: fact for transfer_id, fact in confirmed.items() if fact.by_hand}
         if by_hand:
             doubts = bank_files.waiting(self.host)
@@ -210,6 +216,24 @@ class Office:
         # What has become sure by the confirmations.
         self._import(day)
         self._check(day)
+
+    def _confirm_wrongly(self, day: date, facts: dict[str, Fact]) -> None:
+        """Sometimes choose an invoice of the same amount of somebody else, and take that back."""
+        for transfer_id, fact in facts.items():
+            if fact.by_hand or self.truth.random.random() > 0.04:
+                continue
+            meant = self.truth.invoices[fact.pays[0][0]]
+            wrong = [
+                number
+                for number, open_amount in self._open_amounts().items()
+                if open_amount == meant.total and self.truth.invoices[number].tenant_id != meant.tenant_id
+            ]
+            if wrong:
+                number = self.truth.random.choice(wrong)
+                self._decide("confirm", day, {"transfers": [f"{transfer_id}={number}"], "only_once": False})
+                values = {"paid_reference": transfer_id}
+                self._operate("reverse_payment", number, day, values, reason="別のテナントの入金")
+                self.mistakes += 1
 
     def _decide(self, operation: str, day: date, values: dict[str, Any]) -> None:
         result = self._run(operation, day, values=values, triggered_by="keiri")
@@ -412,3 +436,4 @@ def test_a_year_of_a_hundred_tenants_is_matched_as_it_was(
     ways = office.truth.ways
     assert set(ways) > {"some", "halves", "over", "double", "twins", "cancelled", "by_hand", "once"}, seed
     assert office.automatic > sum(ways.values()) / 2, (seed, office.automatic, ways)
+    assert office.mistakes, seed

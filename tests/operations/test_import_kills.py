@@ -82,7 +82,9 @@ class Scene:
     def state(self) -> dict[str, Any]:
         """What the run has left."""
         rows: dict[str, Any] = {name: self.host.execute(query).fetchall() for name, query in _STATE.items()}
-        return rows | {"store": files(self.store)}
+        # A later run deletes unfinished files, after a while.
+        store = {key: content for key, content in files(self.store).items() if not key.endswith(".part")}
+        return rows | {"store": store}
 
 
 Begin = Callable[[Scene], Run]
