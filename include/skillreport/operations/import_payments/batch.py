@@ -51,7 +51,6 @@ from include.skillreport.core.execution.batch import (
     UnitResult,
     Work,
 )
-from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.sharding import Tenant
 from include.skillreport.operations.form import Operation
@@ -211,9 +210,7 @@ class PaymentImport(TenantBatch):
         if day:
             result.known_files += 1
         else:
-            # A cleared task may read a file of a later day.
-            today = max(run.run_date, datetime.now(JAPAN).date())
-            file = read_bank_file(content, name, self._billing.terms.settings, today)
+            file = read_bank_file(content, name, self._billing.terms.settings, run.run_date)
             result.transfers += store_file(
                 work.connection,
                 name,
