@@ -23,6 +23,7 @@ from include.skillreport.core.catalog import (
     APPROVE_DIRECTORY_CHANGES,
     APPROVE_INVOICES,
     DATA_BACKUP,
+    IMPORT_PAYMENTS,
     NOTIFICATION_RETRY,
     OPERATE_INVOICES,
     SCHEDULED_NOTIFICATIONS,
@@ -40,6 +41,7 @@ from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.operations.answers import approved_tenants
 from include.skillreport.operations.approve_directory_changes.batch import DirectoryApproval
 from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
+from include.skillreport.operations.import_payments import create_batch as import_payments
 from include.skillreport.operations.operate_invoices import create_batch as invoice_operations
 from local_stack.batch_runs import LOCAL, LocalInstallation
 from local_stack.stand_ins import StandIns
@@ -50,11 +52,14 @@ from tests.batches.notification import directory_rows
 from tests.batches.notification.test_contract_letters import TOO_OLD, draft, queue
 from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.billing_rows import MONTH, FullStore
+from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.conftest import Database
 from tests.failures.flow_run import FlowRun, kill
 from tests.messaging import outbox_rows
 from tests.messaging.test_feedback import installation as with_mailbox
+from tests.operations import bank_files
 from tests.operations.approval_rows import ACCOUNTANT, NOW, asked_about
+from tests.own_settings import change_billing
 
 DAY = date(2026, 10, 31)
 TODAY = outbox_rows.TODAY
@@ -309,6 +314,28 @@ def _answered(
     return FlowRun(scene.database, spec, batch, day, parameters=form, run_at=at, **options)
 
 
+def bank_file(scene: Scene) -> Failure:
+    """The bank's file is about an account that is not in the settings."""
+    change_billing(scene.environment, scene.folder, payment_source="operations", own_accounts=[OWN_ACCOUNT])
+    billing_rows.customer(scene.host, "A")
+    billing_rows.run_billing(scene.database)
+    store = ObjectStore(scene.folder / "store")
+    bank_files.put(store, bank_files.transfer(11_000, account="0009-001-1-7654321"))
+    run = FlowRun(
+        scene.database,
+        IMPORT_PAYMENTS,
+        lambda: import_payments(LOCAL),
+        bank_files.TODAY,
+        installation=LocalInstallation(object_store=store),
+    )
+
+    def mend() -> FlowRun:
+        bank_files.put(store, bank_files.transfer(11_000))
+        return run.again()
+
+    return Failure(run, mend)
+
+
 # Messages
 
 
@@ -470,6 +497,7 @@ CASES: dict[str, Callable[[Scene], Failure]] = {
         tables_unverified,
         backup_closed,
         dump_damaged,
+        bank_file,
         parameters,
         rows_gone,
         lost,

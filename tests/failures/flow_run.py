@@ -148,6 +148,7 @@ class FlowRun:
             ),
             "dump": step("dump"),
             "check": step("check"),
+            "read_files": step("read_files"),
         }
 
     @property

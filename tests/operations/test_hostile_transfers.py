@@ -101,7 +101,7 @@ def test_formulas_and_markup_in_names_are_text(
     ],
     ids=["bell", "direction", "zero width", "NUL", "long name", "long code"],
 )
-def test_a_file_with_cells_that_no_bank_writes_is_refused_as_a_whole(
+def test_a_file_with_impossible_cells_is_refused_as_a_whole(
     database: Database, host: psycopg.Connection, store: ObjectStore, name: str, code: str
 ) -> None:
     put(store, name="bad.csv", content=csv_file("ﾐﾄﾞﾘ", name, code=code))
@@ -132,7 +132,7 @@ def test_names_of_files_are_text(database: Database, host: psycopg.Connection, s
 
 
 @pytest.mark.parametrize("operation", ["confirm", "same_payment", "set_aside", "reopen", "forget_payers"])
-def test_what_is_no_id_is_refused_and_changes_nothing(
+def test_a_text_that_is_no_id_is_refused_without_effect(
     database: Database, host: psycopg.Connection, store: ObjectStore, operation: str
 ) -> None:
     put(store, transfer(500))
