@@ -6,7 +6,7 @@ No document is booked in a closed month (the trigger ``book`` of ``batch.invoice
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,9 @@ from include.skillreport.core.execution.object_store import ObjectStore
 
 _SQL = Statements(Path(__file__).parents[1])
 
+# The daily run writes the months of a killed run on the next day. A week bridges days on which it fails too.
+_UNFINISHED_RUNS = timedelta(days=7)
+
 
 @dataclass(frozen=True)
 class HandedOverMonth:
@@ -56,10 +59,16 @@ def first_open_day(connection: psycopg.Connection) -> date:
 
 
 def touched_months(
-    platform: psycopg.Connection, execution_id: str, settings: AccountingSettings
+    platform: psycopg.Connection, execution_id: str, settings: AccountingSettings, *, run_date: date
 ) -> list[date]:
-    """The months whose files change because of what a run has entered or taken back."""
-    return _SQL.column(platform, "touched_months", execution_id=execution_id, with_receipts=settings.receipts)
+    """The months whose files change because of what a run has entered or taken back, or a run of the last days that did not end well."""
+    return _SQL.column(
+        platform,
+        "touched_months",
+        execution_id=execution_id,
+        since=run_date - _UNFINISHED_RUNS,
+        with_receipts=settings.receipts,
+    )
 
 
 def write_open_month(
