@@ -139,7 +139,7 @@ def operation_dag(form: OperationForm, doc_md: str | None) -> Callable[[Callable
     """Decorate a wiring function: the DAG of a form. In its page, a table of the operations replaces
     ``{operations}``.
     """
-    params = {name: field_param(each, form.section(name)) for name, each in form.fields.items()}
+    params = {name: field_param(each, form.section(name)) for name, each in form.shown_fields.items()}
     page = (doc_md or "").replace("{operations}", form.table())
     return _operation_dag(form.spec, page, _choice(form) | _month(form.spec) | params)
 

@@ -410,11 +410,38 @@ IMPORT_PAYMENTS = OperationSpec(
     severity=Severity.HIGH,
     can_wait="待てます。銀行のファイルは残り、次の実行が取り込みます。",
 )
+OPERATE_CONTRACTS = OperationSpec(
+    id="OPERATE-CONTRACTS",
+    slug="operate_contracts",
+    name="契約の登録と変更",
+    batch=TENANT_BILLING,
+    steps=("change_contracts",),
+    mapped_task="compare_invoices",
+    mapped_task_name="請求書との比較",
+    time_limit=timedelta(hours=1),
+    works_on=WorksOn.RUN_DATE,
+    severity=Severity.HIGH,
+)
+APPROVE_CONTRACTS = OperationSpec(
+    id="APPROVE-CONTRACTS",
+    slug="approve_contracts",
+    name="契約の変更の承認",
+    batch=TENANT_BILLING,
+    steps=("apply_changes",),
+    mapped_task="compare_invoices",
+    mapped_task_name="請求書との比較",
+    time_limit=timedelta(hours=1),
+    works_on=WorksOn.RUN_DATE,
+    severity=Severity.HIGH,
+    can_wait="待てます。契約は前のままです。",
+)
 
 OPERATIONS: tuple[OperationSpec, ...] = (
+    APPROVE_CONTRACTS,
     APPROVE_DIRECTORY_CHANGES,
     APPROVE_INVOICES,
     IMPORT_PAYMENTS,
+    OPERATE_CONTRACTS,
     OPERATE_INVOICES,
     OPERATE_NOTIFICATIONS,
     RESTORE_BACKUP,
@@ -424,9 +451,11 @@ OPERATIONS: tuple[OperationSpec, ...] = (
 # What runs by itself.
 SCHEDULED: tuple[RunSpec, ...] = (*BATCHES, *(spec for spec in OPERATIONS if spec.cron))
 
-# The operation that asks for approval of what a batch holds, by the batch's id. Its DAG waits for the answer.
+# The operation that asks for approval of what a batch or an operation holds, by its id. Its DAG waits for the answer.
 APPROVALS: dict[str, OperationSpec] = {
-    spec.batch.id: spec for spec in (APPROVE_INVOICES, APPROVE_DIRECTORY_CHANGES)
+    TENANT_BILLING.id: APPROVE_INVOICES,
+    EXTERNAL_SYNC.id: APPROVE_DIRECTORY_CHANGES,
+    OPERATE_CONTRACTS.id: APPROVE_CONTRACTS,
 }
 
 # All batches and operations, by the id in the execution log.
