@@ -27,6 +27,7 @@ _CHECKED: dict[tuple[str, str], Any] = {
     ("payment", "source"): "operation",
     ("adjustment", "kind"): "fee",
     ("letter_decision", "kind"): "stop",
+    ("letter_copy", "kind"): "cc",
     ("invoice", "period_start"): date(2026, 10, 1),
     ("invoice_document", "format"): "pdf",
     ("invoice_revision", "revision"): 2,

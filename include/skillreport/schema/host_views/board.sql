@@ -193,10 +193,13 @@ SELECT
 FROM batch.invoice_revision;
 
 -- The present state of each letter to a billing contact, in the words of batch.outbox. Without a message the application's row
--- decides. may_leave: it can be stopped, and sent (statements withdraw_letters and release_letter of billing).
+-- decides. may_leave: it can be stopped, and sent (statements withdraw_letters and release_letters of billing). copy_of: the
+-- letter of which it is a copy to a further address, shown in part.
 CREATE VIEW batch.board_letter AS
 SELECT
     letter.id AS letter_id, letter.tenant_id,
+    CASE WHEN copy.place > 0 THEN copy.letter_id END AS copy_of,
+    left(copy.address, 1) || '***@' || split_part(copy.address, '@', -1) AS recipient,
     CASE
         WHEN message.status NOT IN ('pending', 'retry', 'withdrawn') THEN message.status
         WHEN letter.is_withdrawn OR message.status = 'withdrawn' THEN 'withdrawn'
@@ -216,7 +219,9 @@ FROM (
     WHERE is_letter
 ) AS letter
 LEFT JOIN batch.outbox AS message
-    ON letter.tenant_id = message.tenant_id AND message.dedupe_key = 'host:' || letter.id;
+    ON letter.tenant_id = message.tenant_id AND message.dedupe_key = 'host:' || letter.id
+LEFT JOIN batch.letter_copy AS copy
+    ON letter.tenant_id = copy.tenant_id AND letter.id = copy.notification_id;
 
 CREATE VIEW batch.board_letter_stop AS
 SELECT tenant_id, invoice_id, reason, entered_by, entered_at

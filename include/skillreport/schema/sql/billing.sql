@@ -62,6 +62,8 @@ CREATE TABLE batch.billing_profile (
     address text,
     country text,
     email text,
+    further_emails text[] NOT NULL DEFAULT '{}',
+    cc_emails text[] NOT NULL DEFAULT '{}',
     language text CHECK (language IN ('ja', 'en')),
     currency text,
     -- The categories of Japanese consumption tax, as in include/skillreport/billing/pricing/consumption_tax.py.
@@ -72,13 +74,19 @@ CREATE TABLE batch.billing_profile (
     pdf_delivery text CHECK (pdf_delivery IN ('attachment', 'link', 'none')),
     due_months integer CHECK (due_months BETWEEN 0 AND 12),
     due_day integer CHECK (due_day BETWEEN 1 AND 31),
-    CHECK ((due_months IS null) = (due_day IS null))
+    CHECK ((due_months IS null) = (due_day IS null)),
+    CONSTRAINT billing_profile_copies CHECK (
+        cardinality(further_emails || cc_emails) <= 10 AND array_position(further_emails || cc_emails, null) IS null
+    )
 );
 CALL batch.make_tenant_table('batch.billing_profile');
 COMMENT ON TABLE batch.billing_profile IS
 'The billing address and options of a tenant. A null column takes the value of MST_Tenant or of the settings.';
 COMMENT ON COLUMN batch.billing_profile.country IS
 'ISO 3166-1 alpha-2, of the recipient''s address; it decides where the service is placed for consumption tax';
+COMMENT ON COLUMN batch.billing_profile.further_emails IS
+'Further recipients (To) of the letters; with cc_emails at most 10 addresses, without display names';
+COMMENT ON COLUMN batch.billing_profile.cc_emails IS 'Recipients of a copy (Cc) of the letters';
 COMMENT ON COLUMN batch.billing_profile.language IS 'Of invoices and letters; null: ja';
 COMMENT ON COLUMN batch.billing_profile.currency IS 'ISO 4217; null: the host''s currency_code';
 COMMENT ON COLUMN batch.billing_profile.tax_category IS
@@ -90,6 +98,18 @@ COMMENT ON COLUMN batch.billing_profile.due_months IS
 COMMENT ON COLUMN batch.billing_profile.due_day IS 'The day of the month; 31: the last day of any month';
 COMMENT ON COLUMN batch.billing_profile.pdf_delivery IS
 'How the PDF travels with the letter; null: the setting billing.pdf_delivery';
+
+-- Of several that are valid on a day, the one that began last counts.
+CREATE TABLE batch.order_number (
+    tenant_id text NOT NULL,
+    valid_from date NOT NULL,
+    valid_to date CHECK (valid_to >= valid_from),
+    order_number text NOT NULL CHECK (btrim(order_number) <> ''),
+    PRIMARY KEY (tenant_id, valid_from)
+);
+CALL batch.make_tenant_table('batch.order_number');
+COMMENT ON TABLE batch.order_number IS
+'The customer''s order numbers (注文番号). An invoice states the one that is valid on the last day of its month.';
 
 CREATE TABLE batch.exchange_rate (
     currency text NOT NULL CHECK (currency <> 'JPY'),

@@ -371,6 +371,26 @@ COMMENT ON TABLE batch.letter_file IS
 COMMENT ON COLUMN batch.letter_file.is_attached IS
 'Whether the file is small enough for the mail server; the letter ends with attached_text or with unattached_text';
 
+-- A letter to several addresses is one row of HIS_NotificationLog per address, so that each has its own delivery and bounces.
+CREATE TABLE batch.letter_copy (
+    tenant_id text NOT NULL,
+    notification_id text NOT NULL,
+    letter_id text NOT NULL,
+    place integer NOT NULL CHECK (place BETWEEN 0 AND 10),
+    kind text NOT NULL CHECK (kind IN ('to', 'cc')),
+    address text NOT NULL,
+    PRIMARY KEY (tenant_id, notification_id),
+    UNIQUE (tenant_id, letter_id, place),
+    CHECK ((place = 0) = (notification_id = letter_id))
+);
+CALL batch.make_tenant_table('batch.letter_copy');
+CREATE POLICY board ON batch.letter_copy FOR SELECT TO batch_owner USING (true);
+COMMENT ON TABLE batch.letter_copy IS
+'The letters that go to several addresses: one row for the letter and one per copy. Each names all of them as To and Cc.';
+COMMENT ON COLUMN batch.letter_copy.notification_id IS
+'The row of HIS_NotificationLog for this address: letter_id, or <letter_id>-copy-<place>';
+COMMENT ON COLUMN batch.letter_copy.place IS '0: the letter itself; from 1 on its copies';
+
 CREATE TABLE batch.letter_decision (
     invoice_id text NOT NULL REFERENCES batch.invoice,
     execution_id text NOT NULL,
