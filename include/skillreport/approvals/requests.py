@@ -70,7 +70,7 @@ class Result(StrEnum):
 @dataclass(frozen=True)
 class HeldItem:
     """A held invoice, a held plan of a directory, or a change of a contract that waits. ``item_id`` is the id of the invoice or of the
-    change, or the provider. An import of a file has no tenant: its ``tenant_id`` is empty.
+    change, or the provider. An import of a file has no tenant: its ``tenant_id`` is its ``item_id``.
 
     ``held_by`` is the execution that wrote it. ``fingerprint`` differs after any change. ``figures`` (JSON values) are shown to users.
     """

@@ -170,7 +170,7 @@ def inputs_of(
         rounding=RoundingMode(settings.rounding),
         tax_included=prices.tax_included,
         price_list_version=prices.effective_from,
-        issuer=_issuer(settings.issuer, account.language),
+        issuer=issuer_of(settings.issuer, account.language),
         recipient=account.recipient,
         parts=tuple(parts),
         usage_days=tuple(billed),
@@ -238,7 +238,8 @@ def _meters(plan: Plan) -> set[str]:
     return {charge.meter for charge in charges if isinstance(charge, MeteredPercentageCharge)}
 
 
-def _issuer(settings: IssuerSettings, language: Language) -> Issuer:
+def issuer_of(settings: IssuerSettings, language: Language) -> Issuer:
+    """The issuer in the language of a document. :raises BillingError: it has no English address."""
     issuer = settings.model_dump(exclude={"corporate", "sample", "english"})
     if language == "en":
         if settings.english is None:

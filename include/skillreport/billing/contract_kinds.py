@@ -200,9 +200,7 @@ def _json(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _require_free(
-    kind: ContractKind, row: Mapping[str, Any], others: Sequence[Mapping[str, Any]]
-) -> None:
+def _require_free(kind: ContractKind, row: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> None:
     """:raises BillingError: another row holds on one of the row's days."""
     for other in others:
         if any(row[column] != other[column] for column in kind.distinct):

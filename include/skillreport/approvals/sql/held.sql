@@ -78,7 +78,8 @@ WHERE tenant_id = %(tenant_id)s AND provider = %(provider)s AND status = 'active
 -- Runs across tenants, as batch_platform. The changes of contracts that wait for a second person. Every viewer of Airflow can read a
 -- request, so it has none of their values.
 SELECT
-    change.tenant_id,
+    -- An import of a file has no tenant.
+    coalesce(nullif(change.tenant_id, ''), change.change_id) AS tenant_id,
     change.change_id AS item_id,
     coalesce(tenant.tenant_code, change.reason) AS tenant_code,
     coalesce(tenant.tenant_name, '') AS tenant_name,

@@ -100,17 +100,16 @@ def change_contracts(platform: psycopg.Connection, wanted: Sequence[Wanted], aut
 
     :raises BillingError: a row cannot be changed as wanted.
     """
-    tenant_ids = sorted({each.owner for each in wanted if each.kind is PROFILE})
     changes: list[RowChange] = []
     waits = False
     with platform.transaction() as attempt:
-        before = _recipients(platform, tenant_ids)
+        before = _recipients(platform, wanted)
         for each in wanted:
             change = row_change(each, present_rows(platform, each.kind, each.owner))
             if change is not None:
-                _write(platform, change, author.person, author.execution_id)
+                _write(platform, change, author)
                 changes.append(change)
-        after = _recipients(platform, tenant_ids)
+        after = _recipients(platform, wanted)
         waits = any(
             needs_second_person(each, before.get(each.owner), after.get(each.owner)) for each in changes
         )
@@ -120,7 +119,8 @@ def change_contracts(platform: psycopg.Connection, wanted: Sequence[Wanted], aut
         _record_import(platform, changes, author)
         return Recorded(waiting=1)
     for change in changes:
-        _record(platform, change, author, "waiting" if waits else "applied")
+        former = [] if waits else _former(change, before, after)
+        _record(platform, change, author, "waiting" if waits else "applied", former)
     return Recorded(waiting=len(changes)) if waits else Recorded(applied=len(changes))
 
 
@@ -143,23 +143,26 @@ def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) 
         present = present_rows(platform, change.kind, change.owner)
         if as_json(_same_row(change, present)) != change.before:
             return "この確認を出した後に、同じ登録が変わっています。もう一度入力してください"
+    before = _recipients(platform, changes)
+    entered_by = Author(row["entered_by"], author.execution_id)
     for change in changes:
-        _write(platform, change, row["entered_by"], author.execution_id)
-    decision = {"person": author.person, "execution_id": author.execution_id, "status": "applied"}
-    _SQL.execute(platform, "decide_change", change_id=change_id, **decision)
-    if row["kind"] == IMPORT:
+        _write(platform, change, entered_by)
+    after = _recipients(platform, changes)
+    is_import = row["kind"] == IMPORT
+    former = [] if is_import else _former(changes[0], before, after)
+    _decide(platform, change_id, author, "applied", former)
+    if is_import:
         for change in changes:
-            _record(platform, change, Author(row["entered_by"], row["execution_id"]), "applied", author)
+            _record(platform, change, entered_by, "applied", _former(change, before, after), author)
     return None
 
 
 def refuse(platform: psycopg.Connection, change_ids: Sequence[str], author: Author) -> list[str]:
     """Withdraw waiting changes, whose values are deleted. Returns the ids of which none waits."""
-    decision = {"person": author.person, "execution_id": author.execution_id, "status": "refused"}
     return [
         each
         for each in change_ids
-        if not _SQL.execute(platform, "decide_change", change_id=each, **decision).rowcount
+        if not _decide(platform, each, author, "refused")
         and not any(
             row["decided_in"] == author.execution_id
             for row in _SQL.rows(platform, "lock_change", change_id=each)
@@ -176,6 +179,11 @@ def tenants_with_codes(platform: psycopg.Connection, codes: Collection[str]) -> 
     return {code: tenant_ids[0] for code, tenant_ids in found.items() if len(tenant_ids) == 1}
 
 
+def codes_of_tenants(platform: psycopg.Connection) -> dict[str, str]:
+    """The codes of all tenants by id."""
+    return {row["tenant_id"]: row["tenant_code"] for row in _SQL.rows(platform, "codes_of_tenants")}
+
+
 def tenants_of_changes(platform: psycopg.Connection, change_ids: Collection[str]) -> set[str]:
     """The tenants of waiting changes, also of those in an import."""
     return set(_SQL.column(platform, "waiting_tenants", change_ids=list(change_ids)))
@@ -186,7 +194,9 @@ def present_rows(
 ) -> list[dict[str, Any]]:
     """The rows of a kind, without their owner: of one owner, or of all (then with the column of the owner)."""
     columns = [*kind.columns] if owner is not None else [kind.owner, *kind.columns]
-    query = sql.SQL("SELECT {} FROM batch.{} WHERE %(owner)s::text IS null OR {} = %(owner)s ORDER BY {}").format(
+    query = sql.SQL(
+        "SELECT {} FROM batch.{} WHERE %(owner)s::text IS null OR {} = %(owner)s ORDER BY {}"
+    ).format(
         sql.SQL(", ").join(map(sql.Identifier, columns)),
         sql.Identifier(kind.table),
         sql.Identifier(kind.owner),
@@ -196,7 +206,7 @@ def present_rows(
         return cursor.execute(query, {"owner": owner}).fetchall()
 
 
-def _write(platform: psycopg.Connection, change: RowChange, person: str, execution_id: str) -> None:
+def _write(platform: psycopg.Connection, change: RowChange, author: Author) -> None:
     """Replace the row before by the row after."""
     kind, table = change.kind, sql.Identifier(change.kind.table)
     if change.before is not None:
@@ -207,7 +217,7 @@ def _write(platform: psycopg.Connection, change: RowChange, person: str, executi
     if change.after is not None:
         row = {kind.owner: change.owner, **{name: change.after[name] for name in kind.columns}}
         if kind is PAYER:
-            row |= {"confirmed_by": person, "execution_id": execution_id}
+            row |= {"confirmed_by": author.person, "execution_id": author.execution_id}
         row = {name: list(value) if isinstance(value, tuple) else value for name, value in row.items()}
         platform.execute(
             sql.SQL("INSERT INTO batch.{} ({}) VALUES ({})").format(
@@ -219,18 +229,44 @@ def _write(platform: psycopg.Connection, change: RowChange, person: str, executi
         )
 
 
+def _decide(
+    platform: psycopg.Connection,
+    change_id: str,
+    author: Author,
+    status: str,
+    former_emails: Sequence[str] = (),
+) -> bool:
+    """Decide about a waiting change; returns whether it was waiting."""
+    done = _SQL.execute(
+        platform,
+        "decide_change",
+        change_id=change_id,
+        person=author.person,
+        execution_id=author.execution_id,
+        status=status,
+        former_emails=list(former_emails),
+    )
+    return done.rowcount > 0
+
+
 def _record(
     platform: psycopg.Connection,
     change: RowChange,
     author: Author,
     status: str,
+    former_emails: Sequence[str],
     approved_by: Author | None = None,
 ) -> None:
-    values = {"before": as_json(change.before), "after": as_json(change.after), "changed": change.changed}
+    values = {
+        "before": as_json(change.before),
+        "after": as_json(change.after),
+        "changed": change.changed,
+        "former_emails": list(former_emails),
+    }
     _insert(platform, change.kind.name, change.owner, values, change.reason, author, status, approved_by)
 
 
-def _record_import(platform: psycopg.Connection, changes: Iterable[RowChange], author: Author) -> None:
+def _record_import(platform: psycopg.Connection, changes: Sequence[RowChange], author: Author) -> None:
     parts = [
         {
             "kind": change.kind.name,
@@ -241,7 +277,12 @@ def _record_import(platform: psycopg.Connection, changes: Iterable[RowChange], a
         }
         for change in changes
     ]
-    values = {"before": None, "after": parts, "changed": sorted({part["kind"] for part in parts})}
+    values = {
+        "before": None,
+        "after": parts,
+        "changed": sorted({change.kind.name for change in changes}),
+        "former_emails": [],
+    }
     _insert(platform, IMPORT, "", values, str(author.file), author, "waiting", None)
 
 
@@ -265,6 +306,7 @@ def _insert(
         before=values["before"] and Jsonb(values["before"]),
         after=values["after"] and Jsonb(values["after"]),
         changed=values["changed"],
+        former_emails=values["former_emails"],
         reason=reason,
         entered_by=author.person,
         execution_id=author.execution_id,
@@ -274,11 +316,20 @@ def _insert(
     )
 
 
-def _recipients(platform: psycopg.Connection, tenant_ids: Sequence[str]) -> dict[str, Recipient]:
+def _recipients(platform: psycopg.Connection, changes: Iterable[Wanted | RowChange]) -> dict[str, Recipient]:
+    """The present recipients of the tenants whose profile changes, by tenant id."""
+    tenant_ids = sorted({each.owner for each in changes if each.kind is PROFILE})
     return {
-        row["tenant_id"]: Recipient(row["name"], frozenset(map(str.lower, row["addresses"] or ())))
-        for row in _SQL.rows(platform, "present_recipients", tenant_ids=list(tenant_ids))
+        row["tenant_id"]: Recipient(row["name"], frozenset(row["addresses"] or ()))
+        for row in _SQL.rows(platform, "present_recipients", tenant_ids=tenant_ids)
     }
+
+
+def _former(change: RowChange, before: Mapping[str, Recipient], after: Mapping[str, Recipient]) -> list[str]:
+    """The addresses that get no letters of the change's tenant any more."""
+    if change.kind is not PROFILE or change.owner not in before:
+        return []
+    return sorted(before[change.owner].addresses - after[change.owner].addresses)
 
 
 def _stored(part: Mapping[str, Any]) -> RowChange:
@@ -291,4 +342,3 @@ def _same_row(change: RowChange, rows: Sequence[Mapping[str, Any]]) -> Mapping[s
     """The present row that the change replaces, or that has the key of the new one."""
     named = as_json(change.before or change.after) or {}
     return next((row for row in rows if change.kind.names(as_json(row) or {}, named)), None)
-

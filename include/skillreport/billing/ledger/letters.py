@@ -36,13 +36,14 @@ from include.skillreport.messaging.contract_letters import (
     INVOICE,
     INVOICE_VOID,
     PAYMENT_REMINDER,
+    RECIPIENT_CHANGED,
 )
 from include.skillreport.messaging.notices import sending_time
 
 _SQL = Statements(Path(__file__).parents[1])
 
 # The kinds of letters, by the beginning of their id. All others are about an invoice or a credit note.
-_KINDS = {"void-": INVOICE_VOID, "reminder-": PAYMENT_REMINDER}
+_KINDS = {"void-": INVOICE_VOID, "reminder-": PAYMENT_REMINDER, "recipient-": RECIPIENT_CHANGED}
 
 
 @dataclass(frozen=True)
@@ -339,6 +340,27 @@ def letter_row(
         "sha256": sha256 if is_attached else None,
         "bytes": size if is_attached else None,
         "is_attached": size <= largest if is_attached and size is not None else None,
+    }
+
+
+def plain_letter_row(notification_id: str, tenant_id: str, address: str, letter: Letter) -> dict[str, Any]:
+    """A letter without a file for ``insert_letters``, to one address."""
+    nothing = (
+        "file_name",
+        "object_key",
+        "attached_text",
+        "unattached_text",
+        "sha256",
+        "bytes",
+        "is_attached",
+    )
+    return {
+        "notification_id": notification_id,
+        "tenant_id": tenant_id,
+        "recipient_address": address,
+        "subject": letter.subject,
+        "message_body": letter.body,
+        **dict.fromkeys(nothing),
     }
 
 

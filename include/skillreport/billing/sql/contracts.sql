@@ -16,6 +16,22 @@ FROM batch.all_tenant AS tenant
 LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id
 WHERE tenant.tenant_id = any(%(tenant_ids)s);
 
+-- name: names_of_letters
+-- The name and the language of letters to the transaction's tenants.
+SELECT
+    tenant.tenant_id,
+    coalesce(
+        profile.recipient_name, CASE WHEN profile.language = 'en' THEN tenant.tenant_name_en END, tenant.tenant_name
+    ) AS name,
+    coalesce(profile.language, 'ja') AS language
+FROM batch.tenant
+LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id;
+
+-- name: codes_of_tenants
+-- Runs across tenants, as batch_platform.
+SELECT tenant_id, tenant_code
+FROM batch.all_tenant;
+
 -- name: tenants_with_codes
 -- Runs across tenants, as batch_platform.
 SELECT tenant_id, tenant_code
@@ -33,7 +49,12 @@ RETURNING form_values;
 
 -- name: has_remark
 -- Whether an earlier attempt of the run has done its step.
-SELECT EXISTS (SELECT FROM batch.run_remark WHERE execution_id = %(execution_id)s AND step = %(step)s);
+SELECT
+    EXISTS (SELECT FROM batch.run_remark WHERE execution_id = %(execution_id)s AND step = %(step)s)
+    OR EXISTS (
+        SELECT FROM batch.contract_change
+        WHERE execution_id = %(execution_id)s OR decided_in = %(execution_id)s
+    );
 
 -- name: delete_entered_values
 DELETE FROM batch.entered_values
@@ -52,19 +73,20 @@ WHERE status = 'waiting' AND entered_at < now() - %(waits)s;
 
 -- name: record_change
 INSERT INTO batch.contract_change (
-    change_id, tenant_id, kind, before, after, changed, reason, entered_by, execution_id, status, decided_by, decided_at, decided_in
+    change_id, tenant_id, kind, before, after, changed, former_emails, reason, entered_by, execution_id, status, decided_by,
+    decided_at, decided_in
 )
 VALUES (
-    %(change_id)s, %(tenant_id)s, %(kind)s, %(before)s, %(after)s, %(changed)s, %(reason)s, %(entered_by)s, %(execution_id)s,
-    %(status)s, %(decided_by)s, CASE WHEN %(status)s::text = 'applied' THEN now() END,
+    %(change_id)s, %(tenant_id)s, %(kind)s, %(before)s, %(after)s, %(changed)s, %(former_emails)s, %(reason)s,
+    %(entered_by)s, %(execution_id)s, %(status)s, %(decided_by)s, CASE WHEN %(status)s::text = 'applied' THEN now() END,
     CASE WHEN %(status)s::text = 'applied' THEN coalesce(%(decided_in)s, %(execution_id)s) END
 );
 
--- name: changes_of_run
--- What a run has recorded or applied: for the transaction's tenants, or as batch_platform for all.
-SELECT change_id, tenant_id, kind, before, after, changed, reason, entered_by, status
+-- name: applied_changes
+-- What a run has applied to the transaction's tenants.
+SELECT change_id, tenant_id, kind, before, after, changed, former_emails
 FROM batch.contract_change
-WHERE execution_id = %(execution_id)s OR decided_in = %(execution_id)s
+WHERE decided_in = %(execution_id)s AND status = 'applied'
 ORDER BY tenant_id, change_id;
 
 -- name: lock_change
@@ -80,6 +102,7 @@ SET
     decided_by = %(person)s,
     decided_at = now(),
     decided_in = %(execution_id)s,
+    former_emails = %(former_emails)s,
     before = CASE WHEN %(status)s::text = 'applied' THEN before END,
     -- The changes of an import have rows of their own.
     after = CASE WHEN %(status)s::text = 'applied' AND kind <> 'import' THEN after END

@@ -7,7 +7,6 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any
 
-from include.skillreport.core.entered import plain
 from include.skillreport.operations.form import Choice, Code, Codes, Day, Field, Lines, Number
 from include.skillreport.operations.operate_invoices.fields import TAX_CATEGORIES
 
@@ -66,7 +65,9 @@ class _Currency(Code):
     def read(self, value: Any) -> str:
         currency = super().read(value).upper()
         if not _CURRENCY.fullmatch(currency):
-            raise ValueError(f"の {currency[:10]!r} は通貨ではありません。ISO 4217 の 3 文字（例 JPY、USD）で指定してください。")
+            raise ValueError(
+                f"の {currency[:10]!r} は通貨ではありません。ISO 4217 の 3 文字（例 JPY、USD）で指定してください。"
+            )
         return currency
 
 
@@ -76,7 +77,9 @@ class _Country(Code):
     def read(self, value: Any) -> str:
         country = super().read(value).upper()
         if not _COUNTRY.fullmatch(country):
-            raise ValueError(f"の {country[:10]!r} は国ではありません。ISO 3166-1 の 2 文字（例 JP、US）で指定してください。")
+            raise ValueError(
+                f"の {country[:10]!r} は国ではありません。ISO 3166-1 の 2 文字（例 JP、US）で指定してください。"
+            )
         return country
 
 
@@ -84,7 +87,9 @@ def _address(text: str) -> str:
     from include.skillreport.messaging.channels.email.letter import is_address
 
     if not is_address(text):
-        raise ValueError(f"の {text[:80]!r} はメールアドレスではありません。1 件ずつ、名前を付けずに書いてください。")
+        raise ValueError(
+            f"の {text[:80]!r} はメールアドレスではありません。1 件ずつ、名前を付けずに書いてください。"
+        )
     return text
 
 
@@ -113,7 +118,13 @@ Reason = Annotated[
 
 RecipientName = Annotated[
     str,
-    Field("宛名", "空欄ならアプリのテナント名。", example="株式会社アオバ", problem=_text_problem, is_personal=True),
+    Field(
+        "宛名",
+        "空欄ならアプリのテナント名。",
+        example="株式会社アオバ",
+        problem=_text_problem,
+        is_personal=True,
+    ),
 ]
 Department = Annotated[
     str, Field("部署", "例: 経理部", example="経理部", problem=_text_problem, is_personal=True)
@@ -123,7 +134,13 @@ PostalCode = Annotated[
 ]
 Address = Annotated[
     str,
-    Field("住所", "空欄ならアプリの住所。", example="東京都千代田区 1-1", problem=_text_problem, is_personal=True),
+    Field(
+        "住所",
+        "空欄ならアプリの住所。",
+        example="東京都千代田区 1-1",
+        problem=_text_problem,
+        is_personal=True,
+    ),
 ]
 Country = Annotated[str, _Country("国", "住所の国（ISO 3166-1、例 JP）。", is_personal=True)]
 Email = Annotated[str, _Address("送付先", "空欄ならアプリの連絡先。", is_personal=True)]
@@ -132,17 +149,31 @@ CcEmails = Annotated[tuple[str, ...], _Addresses("Cc", "1 行に 1 件。", is_p
 Language = Annotated[str, Choice("言語", "空欄なら日本語。", example="en", choices=LANGUAGES)]
 Currency = Annotated[str, _Currency("通貨", "ISO 4217（例 JPY）。請求先では、空欄ならアプリの通貨。")]
 TaxCategory = Annotated[
-    str, Choice("税区分", "空欄なら料金表（海外の請求先は設定）のとおり。", example="export", choices=TAX_CATEGORIES)
+    str,
+    Choice(
+        "税区分", "空欄なら料金表（海外の請求先は設定）のとおり。", example="export", choices=TAX_CATEGORIES
+    ),
 ]
 PartnerCode = Annotated[
-    str, Code("取引先コード", "会計ソフトのコード。空欄ならテナントコード。", example="T-0001", problem=_text_problem)
+    str,
+    Code(
+        "取引先コード",
+        "会計ソフトのコード。空欄ならテナントコード。",
+        example="T-0001",
+        problem=_text_problem,
+    ),
 ]
 PdfDelivery = Annotated[
     str, Choice("PDF の渡し方", "空欄なら設定のとおり。", example="link", choices=DELIVERIES)
 ]
 DueMonths = Annotated[
     Decimal,
-    Number("期限の月", "対象月から何か月後か（0 から 12）。空欄なら設定のとおり。", example="2", problem=_between(0, 12)),
+    Number(
+        "期限の月",
+        "対象月から何か月後か（0 から 12）。空欄なら設定のとおり。",
+        example="2",
+        problem=_between(0, 12),
+    ),
 ]
 DueDay = Annotated[
     Decimal, Number("期限の日", "1 から 31。31 は月末。", example="31", problem=_between(1, 31))
@@ -153,11 +184,15 @@ DiscountName = Annotated[
 ]
 DiscountKind = Annotated[str, Choice("割引の種類", example="percentage", choices=DISCOUNT_KINDS)]
 DiscountValue = Annotated[
-    Decimal, Number("割引の値", "率なら 100 まで。定額は通貨の額、無料の数量は指標の単位。", example="10", problem=_positive)
+    Decimal,
+    Number(
+        "割引の値",
+        "率なら 100 まで。定額は通貨の額、無料の数量は指標の単位。",
+        example="10",
+        problem=_positive,
+    ),
 ]
-MetricName = Annotated[
-    str, Choice("指標", "無料の数量のときだけ。", example="active_users", choices=METRICS)
-]
+MetricName = Annotated[str, Choice("指標", "無料の数量のときだけ。", example="active_users", choices=METRICS)]
 CommitmentAmount = Annotated[
     Decimal,
     Number(
@@ -173,21 +208,23 @@ OrderNumber = Annotated[
 ValidFrom = Annotated[date, Day("初日", "この日から有効です（日本時間）。")]
 ValidTo = Annotated[date, Day("末日", "この日まで有効です。空欄なら期限なし。")]
 Ended = Annotated[str, Choice("終わらせるもの", example="discount", choices=DATED)]
-LastDay = Annotated[
-    date, Day("最後の日", "この日まで有効です。初日より前なら、登録そのものを取り消します。")
-]
+LastDay = Annotated[date, Day("最後の日", "この日まで有効です。初日より前なら、登録そのものを取り消します。")]
 RateDate = Annotated[date, Day("レートの日", "月の最後の日のレートが、その月の請求書に使われます。")]
 YenPerUnit = Annotated[Decimal, Number("1 単位の円", "TTM。例: 155.32", example="155.32", problem=_positive)]
 PayerName = Annotated[
     str,
-    Field("振込名義", "銀行のファイルにある名義（カナ）。", example="カ)アオバ", problem=_text_problem, is_personal=True),
+    Field(
+        "振込名義",
+        "銀行のファイルにある名義（カナ）。",
+        example="カ)アオバ",
+        problem=_text_problem,
+        is_personal=True,
+    ),
 ]
 PayerCode = Annotated[
     str, Code("振込依頼人コード", "銀行のファイルにあるときだけ。", example="0000123456", is_personal=True)
 ]
-Changes = Annotated[
-    tuple[str, ...], Codes("変更のID", "1 行に 1 件。", example=("C-0123456789abcdef0123",))
-]
+Changes = Annotated[tuple[str, ...], Codes("変更のID", "1 行に 1 件。", example=("C-0123456789abcdef0123",))]
 ImportedKind = Annotated[str, Choice("種類", example="profile", choices=KIND_TITLES)]
 ImportedFile = Annotated[
     str,

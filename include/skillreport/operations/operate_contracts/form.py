@@ -33,9 +33,11 @@ class SetProfile(Operation):
     due_day: fields.DueDay | None = None
     reason: fields.Reason
 
-    def check(self, today: date, /) -> None:
+    def check(self, _: date, /) -> None:
         if (self.due_months is None) != (self.due_day is None):
-            raise refusal("「期限の月」（due_months）と「期限の日」（due_day）は、両方とも書くか、両方とも空欄にしてください。")
+            raise refusal(
+                "「期限の月」（due_months）と「期限の日」（due_day）は、両方とも書くか、両方とも空欄にしてください。"
+            )
         if len({self.email, *self.further_emails, *self.cc_emails} - {""}) > _MOST_ADDRESSES:
             raise refusal(f"送付先と Cc は、合わせて {_MOST_ADDRESSES} 件までです。")
 
@@ -54,14 +56,16 @@ class SetDiscount(Operation):
     valid_to: fields.ValidTo | None = None
     reason: fields.Reason
 
-    def check(self, today: date, /) -> None:
+    def check(self, _: date, /) -> None:
         _require_period(self.valid_from, self.valid_to)
         if self.discount_kind == "percentage" and self.value > 100:
             raise refusal("「割引の値」（value）は、率なら 100 までです。")
         for name, given, kind in (("通貨", self.currency, "fixed"), ("指標", self.metric, "free_quantity")):
             if bool(given) != (self.discount_kind == kind):
                 needed = "必要です" if not given else "使いません"
-                raise refusal(f"「{name}」は、割引の種類「{fields.DISCOUNT_KINDS[self.discount_kind]}」では{needed}。")
+                raise refusal(
+                    f"「{name}」は、割引の種類「{fields.DISCOUNT_KINDS[self.discount_kind]}」では{needed}。"
+                )
 
 
 @FORM.add("set_commitment", "最低利用料金の登録・訂正")
@@ -75,7 +79,7 @@ class SetCommitment(Operation):
     valid_to: fields.ValidTo | None = None
     reason: fields.Reason
 
-    def check(self, today: date, /) -> None:
+    def check(self, _: date, /) -> None:
         _require_period(self.valid_from, self.valid_to)
 
 
@@ -89,7 +93,7 @@ class SetOrderNumber(Operation):
     valid_to: fields.ValidTo | None = None
     reason: fields.Reason
 
-    def check(self, today: date, /) -> None:
+    def check(self, _: date, /) -> None:
         _require_period(self.valid_from, self.valid_to)
 
 
@@ -104,7 +108,7 @@ class End(Operation):
     last_day: fields.LastDay
     reason: fields.Reason
 
-    def check(self, today: date, /) -> None:
+    def check(self, _: date, /) -> None:
         if (self.ended == "discount") != bool(self.discount_name):
             raise refusal("「割引の名前」（discount_name）は、割引を終わらせるときだけ、必ず書いてください。")
 
@@ -127,7 +131,7 @@ class SetRate(Operation):
 
 @FORM.add("add_payer", "振込名義の登録")
 class AddPayer(Operation):
-    """銀行の振込名義をテナントの名義として覚えます。ほかの人の承認を待ちます。忘れるには DAG import_payments の「名義を忘れる」を使います。"""
+    """銀行の振込名義をテナントの名義として覚えます。ほかの人の承認を待ちます。忘れるには DAG import_payments の「名義を忘れる」です。"""
 
     tenants: fields.Tenants
     payer_name: fields.PayerName
@@ -145,7 +149,7 @@ class Withdraw(Operation):
 
 @FORM.add("import_file", "ファイルの取込み")
 class ImportFile(Operation):
-    """CSV のすべての行を確認し、まとめて登録します。1 行でも誤りがあれば何も変えません。承認の要る行があれば、ファイル全体が承認を待ちます。"""
+    """CSV の全行を確認し、まとめて登録します。1 行でも誤りがあれば何も変えません。承認の要る行があれば、ファイル全体が承認を待ちます。"""
 
     imported_kind: fields.ImportedKind
     imported_file: fields.ImportedFile

@@ -28,6 +28,7 @@ CREATE TABLE batch.contract_change (
     before jsonb,
     after jsonb,
     changed text[] NOT NULL,
+    former_emails text[] NOT NULL DEFAULT '{}',
     reason text NOT NULL,
     entered_by text NOT NULL,
     entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -56,6 +57,7 @@ COMMENT ON COLUMN batch.contract_change.before IS 'The row before the change; nu
 COMMENT ON COLUMN batch.contract_change.after IS
 'The row after the change; null: it is removed. For an import that waits: all its changes';
 COMMENT ON COLUMN batch.contract_change.changed IS 'The names of the columns with other values';
+COMMENT ON COLUMN batch.contract_change.former_emails IS 'Addresses that get no more letters; they are told once';
 COMMENT ON COLUMN batch.contract_change.status IS
 'waiting: for somebody else''s approval; expired: nobody has decided within 30 days';
 COMMENT ON COLUMN batch.contract_change.decided_by IS 'Who has approved or refused it; null of an applied one: it needed nobody';
