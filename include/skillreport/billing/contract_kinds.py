@@ -144,7 +144,7 @@ class RowChange:
     def changed(self) -> list[str]:
         """The columns with other values."""
         before, after = self.before or {}, self.after or {}
-        return [name for name in self.kind.columns if before.get(name) != after.get(name)]
+        return [name for name in self.kind.columns if _given(before, name) != _given(after, name)]
 
 
 @dataclass(frozen=True)
@@ -190,6 +190,12 @@ def needs_second_person(change: RowChange, before: Recipient | None, after: Reci
 def as_json(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The row as JSON values. PostgreSQL reads the texts of numbers and days back."""
     return None if row is None else {name: _json(value) for name, value in row.items()}
+
+
+def _given(row: Mapping[str, Any], name: str) -> Any:
+    """The value of a column; None for an empty list."""
+    value = row.get(name)
+    return None if value in ([], ()) else value
 
 
 def _json(value: Any) -> Any:

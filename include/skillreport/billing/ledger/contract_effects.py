@@ -107,7 +107,7 @@ def _difference(connection: psycopg.Connection, row: dict[str, Any]) -> str | No
     )
     if account is None:
         return None
-    name = f"{invoice_label(before.number)}（{before.period_start:%Y-%m} 分）"
+    name = f"{invoice_label(before.number).strip()}（{before.period_start:%Y-%m} 分）"
     try:
         after = price_signed(_with_present_contract(row["inputs"], account))
     except BillingError as error:
@@ -122,7 +122,7 @@ def _difference(connection: psycopg.Connection, row: dict[str, Any]) -> str | No
     )
     return (
         f"{name}は {before.total:,f} {before.currency} のままです。今の契約なら {after.total:,f}（差額 {difference:+,f}）です。"
-        f"入金前なら「取消して再発行」、そうでなければ{advice}"
+        f"入金前なら「取消して再発行」、そうでなければ {advice}"
     )
 
 
