@@ -89,7 +89,7 @@ def set_profile(database: Database, tenant: str = "A", *, person: str = AUTHOR, 
 
 def set_discount(database: Database, tenant: str = "A", **values: Any) -> RunResult:
     """A discount of 10 % from November on, unless said otherwise."""
-    given = {
+    given: dict[str, Any] = {
         "discount_name": "年間契約割引",
         "discount_kind": "percentage",
         "value": "10",

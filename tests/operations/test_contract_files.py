@@ -139,9 +139,11 @@ def test_an_export_is_imported_without_effect(
     lines = ['A,,"経理部, 第1",100-0001,,JP,,x@kyaku.example;y@kyaku.example,,en,USD,export,@T1,link,0,31']
     decide(database, asked(database, load(database, store, "profile", PROFILES + lines[0])))
     run(database, "set_rate", currency="USD", rate_date="2026-10-30", yen_per_unit="155.320", reason="TTM")
+    run(database, "set_plan", tenants=["A"], plan="basic", plan_from="2026-01-01", reason="契約書")
+    run(database, "set_plan", tenants=["A"], plan_from="2027-01-01", reason="解約")
     run(database, "export_files", store=store)
     before = len(changes(host))
-    for kind in ("profile", "discount", "commitment", "order_number", "payer", "exchange_rate"):
+    for kind in ("profile", "plan", "discount", "commitment", "order_number", "payer", "exchange_rate"):
         text = store.read(f"contracts/exported/{kind}.csv").decode("utf-8-sig")
         assert not text.splitlines()[-1].startswith("=")
         load(database, store, kind, text)

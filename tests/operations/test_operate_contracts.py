@@ -85,7 +85,7 @@ def test_an_overlap_is_refused_until_the_former_one_ends(
     set_discount(database)
     with pytest.raises(BillingError, match=r"2026-11-01 から 期限なし のものと重なります"):
         set_discount(database, valid_from="2027-01-01")
-    ending = {"ended": "discount", "discount_name": "年間契約割引", "reason": "更新"}
+    ending: dict[str, Any] = {"ended": "discount", "discount_name": "年間契約割引", "reason": "更新"}
     run(database, "end", tenants=["A"], valid_from="2026-11-01", last_day="2026-12-31", **ending)
     set_discount(database, valid_from="2027-01-01", value="15")
 
@@ -97,9 +97,9 @@ def test_an_overlap_is_refused_until_the_former_one_ends(
 
 @pytest.mark.usefixtures("tenants")
 def test_an_end_before_the_first_day_removes_the_entry(database: Database, host: psycopg.Connection) -> None:
-    commitment = {"amount": "50000", "currency": "jpy", "reason": "契約書"}
+    commitment: dict[str, Any] = {"amount": "50000", "currency": "jpy", "reason": "契約書"}
     run(database, "set_commitment", tenants=["A"], valid_from="2026-12-01", **commitment)
-    ending = {"ended": "commitment", "valid_from": "2026-12-01", "reason": "取りやめ"}
+    ending: dict[str, Any] = {"ended": "commitment", "valid_from": "2026-12-01", "reason": "取りやめ"}
     run(database, "end", tenants=["A"], last_day="2026-11-30", **ending)
 
     assert host.execute("SELECT count(*) FROM batch.commitment").fetchone() == (0,)
@@ -140,7 +140,7 @@ def test_an_operation_without_a_tenant_is_never_for_all(database: Database, host
 
 
 def test_a_rate_belongs_to_no_tenant(database: Database, host: psycopg.Connection) -> None:
-    rate = {"currency": "usd", "rate_date": "2026-10-31", "reason": "TTM"}
+    rate: dict[str, Any] = {"currency": "usd", "rate_date": "2026-10-31", "reason": "TTM"}
     run(database, "set_rate", yen_per_unit="155.32", **rate)
     run(database, "set_rate", yen_per_unit="155.33", **rate)
 
@@ -366,6 +366,20 @@ def test_a_final_invoice_that_would_differ_is_named(database: Database, host: ps
     assert "「一部の返還」" in note
     later = set_discount(database, valid_from="2026-11-01", discount_name="別の割引")
     assert [row["notes"] for row in outcomes(host, later).values()] == [[]]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_an_earlier_plan_is_compared_with_the_final_invoice(
+    database: Database, host: psycopg.Connection
+) -> None:
+    run(database, "set_plan", tenants=["A"], plan="basic", plan_from="2026-01-01", reason="契約書")
+    run_billing(database)
+    result = run(database, "set_plan", tenants=["A"], plan="free", plan_from="2026-10-01", reason="無料の月")
+
+    ((note,),) = (row["notes"] for row in outcomes(host, result).values())
+    assert "今の契約なら 0（差額 -11,000）" in note
+    with pytest.raises(ParameterError, match="プラン GOLD は料金表にありません"):
+        run(database, "set_plan", tenants=["A"], plan="gold", plan_from="2026-10-01", reason="誤り")
 
 
 @pytest.mark.usefixtures("tenants")

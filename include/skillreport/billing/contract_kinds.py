@@ -95,6 +95,13 @@ ORDER_NUMBER = ContractKind(
     key=("valid_from",),
     is_dated=True,
 )
+PLAN = ContractKind(
+    "plan",
+    "プラン",
+    "plan_change",
+    {"plan": "プラン", "effective_from": "初日"},
+    key=("effective_from",),
+)
 PAYER = ContractKind(
     "payer",
     "振込名義",
@@ -112,7 +119,7 @@ EXCHANGE_RATE = ContractKind(
 )
 
 KINDS: Mapping[str, ContractKind] = {
-    kind.name: kind for kind in (PROFILE, DISCOUNT, COMMITMENT, ORDER_NUMBER, PAYER, EXCHANGE_RATE)
+    kind.name: kind for kind in (PROFILE, PLAN, DISCOUNT, COMMITMENT, ORDER_NUMBER, PAYER, EXCHANGE_RATE)
 }
 
 
