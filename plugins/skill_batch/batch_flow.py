@@ -28,8 +28,9 @@ from skill_batch.notifiers.failure_alert import (
     attempt_of,
     reported_kind,
 )
-from include.skillreport.core.catalog import APPROVALS, CONCURRENCY, OperationSpec
+from include.skillreport.core.catalog import APPROVALS, OperationSpec
 from include.skillreport.core.failure_kinds import kind_of
+from include.skillreport.core.worker_slots import CONCURRENCY
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,6 @@ All crons are in Asia/Tokyo.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, IntEnum
@@ -451,7 +450,7 @@ OPERATIONS: tuple[OperationSpec, ...] = (
 # What runs by itself.
 SCHEDULED: tuple[RunSpec, ...] = (*BATCHES, *(spec for spec in OPERATIONS if spec.cron))
 
-# The operation that asks for approval of what a batch or an operation holds, by its id. Its DAG waits for the answer.
+# The operation that asks for approval of what a batch or an operation holds, by the latter's id. Its DAG waits for the answer.
 APPROVALS: dict[str, OperationSpec] = {
     TENANT_BILLING.id: APPROVE_INVOICES,
     EXTERNAL_SYNC.id: APPROVE_DIRECTORY_CHANGES,
@@ -460,17 +459,3 @@ APPROVALS: dict[str, OperationSpec] = {
 
 # All batches and operations, by the id in the execution log.
 RUN_SPECS: dict[str, RunSpec] = {spec.id: spec for spec in (*BATCHES, *OPERATIONS)}
-
-# The environment variable of the processes that parse DAG files. It limits how many mapped instances of a run work at the same time.
-SLOTS_VARIABLE = "SKILL_BATCH_WORKER_SLOTS"
-_MOST_SLOTS = 1000
-
-
-def _concurrency() -> int:
-    text = os.environ.get(SLOTS_VARIABLE) or "5"  # batch list, section 5.2, "concurrency"
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= _MOST_SLOTS):
-        raise ValueError(f"{SLOTS_VARIABLE} must be a number from 1 to {_MOST_SLOTS}, not {text!r}")
-    return int(text)
-
-
-CONCURRENCY = _concurrency()

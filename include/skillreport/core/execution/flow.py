@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 
-from include.skillreport.core.catalog import CONCURRENCY, RunSpec, WorksOn
+from include.skillreport.core.catalog import RunSpec, WorksOn
 from include.skillreport.core.errors import DatabaseUnavailableError, SettingsError, is_recoverable, reason_of
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import (
@@ -60,6 +60,7 @@ from include.skillreport.core.execution.tenant_selection import (
 )
 from include.skillreport.core.network import Network
 from include.skillreport.core.version import VERSION
+from include.skillreport.core.worker_slots import CONCURRENCY
 
 log = logging.getLogger(__name__)
 
