@@ -20,14 +20,8 @@ from airflow.sdk import DAG, CronTriggerTimetable
 from skill_batch.dag_factory import OPEN_APPROVALS
 from skill_batch.retry_policy import RecoverableErrorsOnly
 from include.skillreport.approvals import APPROVE, HOLD
-from include.skillreport.core.catalog import (
-    APPROVALS,
-    BATCHES,
-    FAMILIES,
-    IMPORT_PAYMENTS,
-    OPERATIONS,
-    BatchSpec,
-)
+from include.skillreport.core.catalog import APPROVALS, BATCHES, FAMILIES, IMPORT_PAYMENTS, OPERATIONS
+from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.core.worker_slots import CONCURRENCY
 from include.skillreport.operations.forms import FORMS
 from tests.airflow_installation import PROJECT
