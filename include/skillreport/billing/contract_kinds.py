@@ -95,6 +95,13 @@ ORDER_NUMBER = ContractKind(
     key=("valid_from",),
     is_dated=True,
 )
+PLAN = ContractKind(
+    "plan",
+    "プラン",
+    "plan_change",
+    {"plan": "プラン", "effective_from": "初日"},
+    key=("effective_from",),
+)
 PAYER = ContractKind(
     "payer",
     "振込名義",
@@ -112,7 +119,7 @@ EXCHANGE_RATE = ContractKind(
 )
 
 KINDS: Mapping[str, ContractKind] = {
-    kind.name: kind for kind in (PROFILE, DISCOUNT, COMMITMENT, ORDER_NUMBER, PAYER, EXCHANGE_RATE)
+    kind.name: kind for kind in (PROFILE, PLAN, DISCOUNT, COMMITMENT, ORDER_NUMBER, PAYER, EXCHANGE_RATE)
 }
 
 
@@ -144,7 +151,7 @@ class RowChange:
     def changed(self) -> list[str]:
         """The columns with other values."""
         before, after = self.before or {}, self.after or {}
-        return [name for name in self.kind.columns if before.get(name) != after.get(name)]
+        return [name for name in self.kind.columns if _given(before, name) != _given(after, name)]
 
 
 @dataclass(frozen=True)
@@ -190,6 +197,12 @@ def needs_second_person(change: RowChange, before: Recipient | None, after: Reci
 def as_json(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """The row as JSON values. PostgreSQL reads the texts of numbers and days back."""
     return None if row is None else {name: _json(value) for name, value in row.items()}
+
+
+def _given(row: Mapping[str, Any], name: str) -> Any:
+    """The value of a column; None for an empty list."""
+    value = row.get(name)
+    return None if value in ([], ()) else value
 
 
 def _json(value: Any) -> Any:

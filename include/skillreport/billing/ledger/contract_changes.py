@@ -18,6 +18,7 @@ from include.skillreport.billing.contract_kinds import (
     EXCHANGE_RATE,
     KINDS,
     PAYER,
+    PLAN,
     PROFILE,
     ContractKind,
     Recipient,
@@ -218,6 +219,8 @@ def _write(platform: psycopg.Connection, change: RowChange, author: Author) -> N
         row = {kind.owner: change.owner, **{name: change.after[name] for name in kind.columns}}
         if kind is PAYER:
             row |= {"confirmed_by": author.person, "execution_id": author.execution_id}
+        if kind is PLAN:
+            row |= {"recorded_by": author.person}
         row = {name: list(value) if isinstance(value, tuple) else value for name, value in row.items()}
         platform.execute(
             sql.SQL("INSERT INTO batch.{} ({}) VALUES ({})").format(

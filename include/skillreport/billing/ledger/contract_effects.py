@@ -12,8 +12,8 @@ from typing import Any
 
 import psycopg
 
-from include.skillreport.billing.accounts import BillingAccount, issuer_of, load_accounts
-from include.skillreport.billing.contract_kinds import KINDS, PROFILE
+from include.skillreport.billing.accounts import BillingAccount, inputs_of, issuer_of, load_accounts
+from include.skillreport.billing.contract_kinds import PLAN, PROFILE
 from include.skillreport.billing.differences import first_month
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs
@@ -23,6 +23,7 @@ from include.skillreport.billing.ledger.stored_invoice import invoice_label, sto
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.calculation import price_signed
 from include.skillreport.billing.settings import BillingSettings
+from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
@@ -63,7 +64,11 @@ def tell_former_recipients(
 
 
 def differing_invoices(
-    connection: psycopg.Connection, tenant_id: str, changes: Sequence[Mapping[str, Any]], today: date
+    connection: psycopg.Connection,
+    tenant_id: str,
+    changes: Sequence[Mapping[str, Any]],
+    terms: Terms,
+    today: date,
 ) -> list[str]:
     """A sentence about each final invoice of the last 12 months that would be another one with the changed contract.
 
@@ -71,8 +76,9 @@ def differing_invoices(
     """
     remarks = []
     rows = _SQL.rows(connection, "billed_months", tenant_id=tenant_id, since=_first_day(changes, today))
+    with_plans = any(change["kind"] == PLAN.name for change in changes)
     for row in rows:
-        remark = _difference(connection, row)
+        remark = _difference(connection, row, terms if with_plans else None)
         if remark:
             remarks.append(remark)
     if rows and any(_PRINTED.intersection(change["changed"]) for change in _of_profile(changes)):
@@ -87,10 +93,11 @@ def _first_day(changes: Iterable[Mapping[str, Any]], today: date) -> date:
     """The first day of the earliest month that a change is about, at most 12 months back. A profile holds for all months."""
     earliest = first_month(Period.month_of(today))
     days = [
-        date.fromisoformat(row["valid_from"]).replace(day=1)
+        date.fromisoformat(row[first]).replace(day=1)
         for change in changes
         for row in (change["before"], change["after"])
-        if row and KINDS[change["kind"]].is_dated
+        for first in ("valid_from", "effective_from")
+        if row and first in row
     ]
     return max(earliest, min(days)) if days and not list(_of_profile(changes)) else earliest
 
@@ -99,17 +106,18 @@ def _of_profile(changes: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, A
     return (change for change in changes if change["kind"] == PROFILE.name)
 
 
-def _difference(connection: psycopg.Connection, row: dict[str, Any]) -> str | None:
-    """A sentence about an invoice whose amount would differ now; None: it would not."""
+def _difference(connection: psycopg.Connection, row: dict[str, Any], terms: Terms | None) -> str | None:
+    """A sentence about an invoice whose amount would differ now; None: it would not. ``terms``: with the plans that hold now, too."""
     before, period = stored_document(row), Period.month_of(row["period_start"])
     account = next(
         (each for each in load_accounts(connection, period) if each.tenant_id == row["tenant_id"]), None
     )
     if account is None:
         return None
-    name = f"{invoice_label(before.number)}（{before.period_start:%Y-%m} 分）"
+    name = f"{invoice_label(before.number).strip()}（{before.period_start:%Y-%m} 分）"
     try:
-        after = price_signed(_with_present_contract(row["inputs"], account))
+        inputs = _with_present_contract(row["inputs"], account)
+        after = price_signed(_with_present_plans(inputs, account, terms) if terms else inputs)
     except BillingError as error:
         return f"{name}は変わりません。今の契約では計算できません（{str(error).rstrip('。')}）"
     if after.total == before.total:
@@ -122,7 +130,7 @@ def _difference(connection: psycopg.Connection, row: dict[str, Any]) -> str | No
     )
     return (
         f"{name}は {before.total:,f} {before.currency} のままです。今の契約なら {after.total:,f}（差額 {difference:+,f}）です。"
-        f"入金前なら「取消して再発行」、そうでなければ{advice}"
+        f"入金前なら「取消して再発行」、そうでなければ {advice}"
     )
 
 
@@ -132,3 +140,11 @@ def _with_present_contract(inputs: dict[str, Any], account: BillingAccount) -> B
     if account.tax_category:
         present["tax_category"] = account.tax_category
     return BillingInputs.model_validate({**inputs, **present})
+
+
+def _with_present_plans(inputs: BillingInputs, account: BillingAccount, terms: Terms) -> BillingInputs:
+    """The inputs with the plans that hold now, and the usage of their days. :raises BillingError: the plans are unknown."""
+    prices = terms.price_list.version_for(inputs.period.start)
+    present = inputs_of(account, inputs.period, prices, terms.settings, allow_incomplete=True)
+    parts, usage_days = (present.parts, present.usage_days) if present else ((), ())
+    return inputs.model_copy(update={"parts": parts, "usage_days": usage_days})

@@ -119,7 +119,7 @@ WHERE
 
 -- name: billed_months
 -- The final invoices of a tenant from a day on, newest last.
-SELECT invoice_id, tenant_id, number, status, content, inputs, period_start
+SELECT invoice_id, tenant_id, number, status, content, inputs, period_start, issued_on, due_on
 FROM batch.invoice
 WHERE
     tenant_id = %(tenant_id)s AND kind = 'invoice' AND status IN ('finalized', 'sent') AND NOT credited

@@ -43,15 +43,16 @@ class ContractApproval(AppliesAnswer, ContractEffects):
     def apply_changes(self, work: Work) -> RunRemark | None:
         """Apply each approved change in one transaction. One that is impossible is reported, and the others are applied."""
         run, platform = work.run, work.connection
-        author, request_id = Author(run.person, run.execution_id), run.options["request"]
+        request_id = run.options["request"]
         applied, problems = 0, []
         expire(platform)
         with platform.transaction():
             lock_contracts(platform)
             for each in items_of(platform, request_id):
                 item = lock_item(platform, request_id, each.tenant_id, each.item_id)
-                if item is None or item.answer != "approve":
+                if item is None or item.answer != "approve" or item.answered_by is None:
                     continue
+                author = Author(item.answered_by, run.execution_id)
                 problem = SUPERSEDED if item.superseded_by else apply_waiting(platform, each.item_id, author)
                 result = Result.OUT_OF_DATE if problem else Result.APPROVED
                 named = (each.tenant_id, each.item_id, result, problem, run.execution_id)

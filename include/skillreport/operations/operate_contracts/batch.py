@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import psycopg
 
+from include.skillreport.billing.accounts import TRIAL_PLAN
+from include.skillreport.billing.contract_kinds import PLAN, Wanted
 from include.skillreport.billing.ledger.contract_changes import (
     Author,
     change_contracts,
@@ -58,7 +60,11 @@ class ContractEffects(TenantBatch):
         for tenant_id in work.tenant_ids:
             own = changes.get(tenant_id, [])
             letters = tell_former_recipients(work.connection, own, self._billing.terms.settings)
-            remarks = differing_invoices(work.connection, tenant_id, own, run.run_date) if own else []
+            remarks = (
+                differing_invoices(work.connection, tenant_id, own, self._billing.terms, run.run_date)
+                if own
+                else []
+            )
             details = {"changes": len(own), "formerRecipientsTold": letters}
             outcomes.append(UnitResult(tenant_id, details, len(own), notes=tuple(remarks)))
         return outcomes
@@ -169,8 +175,21 @@ class ContractOperations(ContractEffects):
                 else tenants_of_run(platform, work.run)
             )
             wanted = rows.wanted_rows(entered, owners)
+        self._require_known_plans(wanted)
         recorded = change_contracts(platform, wanted, author)
         return {"applied": recorded.applied, "waiting": recorded.waiting}
+
+    def _require_known_plans(self, wanted: Sequence[Wanted]) -> None:
+        """:raises ParameterError: no version of the price list has a plan."""
+        plans = {name for version in self._billing.terms.price_list.versions for name in version.plans}
+        unknown = sorted(
+            {each.values["plan"] for each in wanted if each.kind is PLAN} - plans - {TRIAL_PLAN, None}
+        )
+        if unknown:
+            raise ParameterError(
+                f"プラン {'、'.join(each[:40] for each in unknown[:5])} は料金表にありません。"
+                f"{'、'.join(sorted(plans))} のどれかにしてください。"
+            )
 
 
 def _require_entry(operation: type[Operation], values: Mapping[str, Any]) -> None:

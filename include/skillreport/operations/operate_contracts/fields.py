@@ -16,6 +16,7 @@ EXPORTED = "contracts/exported"
 
 KIND_TITLES = {
     "profile": "請求先",
+    "plan": "プラン",
     "discount": "割引",
     "commitment": "最低利用料金",
     "order_number": "注文番号",
@@ -81,6 +82,13 @@ class _Country(Code):
                 f"の {country[:10]!r} は国ではありません。ISO 3166-1 の 2 文字（例 JP、US）で指定してください。"
             )
         return country
+
+
+class _Plan(Code):
+    example = "BASIC"
+
+    def read(self, value: Any) -> str:
+        return super().read(value).upper()
 
 
 def _address(text: str) -> str:
@@ -177,6 +185,13 @@ DueMonths = Annotated[
 ]
 DueDay = Annotated[
     Decimal, Number("期限の日", "1 から 31。31 は月末。", example="31", problem=_between(1, 31))
+]
+
+Plan = Annotated[
+    str, _Plan("プラン", "料金表にあるプラン。空欄なら、この日から契約なし。", problem=_text_problem)
+]
+PlanFrom = Annotated[
+    date, Day("プランの初日", "この日からこのプランです（日本時間）。次の登録の前日まで続きます。")
 ]
 
 DiscountName = Annotated[

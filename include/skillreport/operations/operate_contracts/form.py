@@ -46,6 +46,16 @@ class SetProfile(Operation):
             raise refusal(f"送付先と Cc は、合わせて {_MOST_ADDRESSES} 件までです。")
 
 
+@FORM.add("set_plan", "プランの登録・訂正")
+class SetPlan(Operation):
+    """テナントのプランの履歴に、この日からのプランを加えます。初日が同じ登録があれば直します。アプリのプランが変わると、自動でも加わります。"""
+
+    tenants: fields.Tenants
+    plan: fields.Plan = ""
+    plan_from: fields.PlanFrom
+    reason: fields.Reason
+
+
 @FORM.add("set_discount", "割引の登録・訂正")
 class SetDiscount(Operation):
     """割引を登録します。名前と初日が同じ割引があれば、入力した値に直します。確定した請求書は変わりません。"""

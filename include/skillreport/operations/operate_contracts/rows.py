@@ -18,6 +18,7 @@ from include.skillreport.billing.contract_kinds import (
     KINDS,
     ORDER_NUMBER,
     PAYER,
+    PLAN,
     PROFILE,
     ContractKind,
     Wanted,
@@ -40,6 +41,7 @@ from include.skillreport.operations.operate_contracts.form import FORM
 # The operation that checks a line of a file, by the kind of the file.
 _LINES: Mapping[str, type[Operation]] = {
     "profile": form.SetProfile,
+    "plan": form.SetPlan,
     "discount": form.SetDiscount,
     "commitment": form.SetCommitment,
     "order_number": form.SetOrderNumber,
@@ -48,7 +50,7 @@ _LINES: Mapping[str, type[Operation]] = {
 }
 
 # The column of a field in the table, where it has another name.
-_COLUMNS = {"discount_name": "name", "discount_kind": "kind"}
+_COLUMNS = {"discount_name": "name", "discount_kind": "kind", "plan_from": "effective_from"}
 
 _TENANT = "tenant"
 _NOT_IN_FILES = ("tenants", "reason")
@@ -66,7 +68,7 @@ def wanted_rows(entered: Operation, owners: Iterable[str]) -> list[Wanted]:
     return [make(entered, owner) for owner in owners]
 
 
-def _dated(kind: ContractKind) -> Callable[[Any, str], Wanted]:
+def _same_columns(kind: ContractKind) -> Callable[[Any, str], Wanted]:
     def made(entered: Any, owner: str) -> Wanted:
         given = {_COLUMNS.get(name, name): value for name, value in entered.model_dump().items()}
         values = {name: given[name] if given[name] != "" else None for name in kind.columns}
@@ -104,9 +106,10 @@ def _end(entered: form.End, owner: str) -> Wanted:
 
 _MADE: Mapping[type[Operation], Callable[[Any, str], Wanted]] = {
     form.SetProfile: _profile,
-    form.SetDiscount: _dated(DISCOUNT),
-    form.SetCommitment: _dated(COMMITMENT),
-    form.SetOrderNumber: _dated(ORDER_NUMBER),
+    form.SetPlan: _same_columns(PLAN),
+    form.SetDiscount: _same_columns(DISCOUNT),
+    form.SetCommitment: _same_columns(COMMITMENT),
+    form.SetOrderNumber: _same_columns(ORDER_NUMBER),
     form.SetRate: _rate,
     form.AddPayer: _payer,
     form.End: _end,

@@ -23,7 +23,7 @@ CREATE TABLE batch.contract_change (
     change_id text PRIMARY KEY,
     tenant_id text NOT NULL,
     kind text NOT NULL CHECK (
-        kind IN ('profile', 'discount', 'commitment', 'order_number', 'payer', 'exchange_rate', 'import')
+        kind IN ('profile', 'plan', 'discount', 'commitment', 'order_number', 'payer', 'exchange_rate', 'import')
     ),
     before jsonb,
     after jsonb,
