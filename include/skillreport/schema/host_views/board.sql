@@ -328,7 +328,13 @@ FROM batch.commitment
 UNION ALL
 SELECT
     tenant_id, 'order_number' AS kind, valid_from, valid_to, jsonb_build_object('order_number', order_number) AS terms
-FROM batch.order_number;
+FROM batch.order_number
+UNION ALL
+SELECT
+    tenant_id, 'plan' AS kind, effective_from AS valid_from,
+    lead(effective_from) OVER (PARTITION BY tenant_id ORDER BY effective_from) - 1 AS valid_to,
+    jsonb_build_object('plan', plan) AS terms
+FROM batch.plan_change;
 
 CREATE VIEW batch.board_exchange_rate AS
 SELECT currency, rate_date, yen_per_unit

@@ -9,6 +9,7 @@ CREATE TABLE batch.plan_change (
     PRIMARY KEY (tenant_id, effective_from)
 );
 CALL batch.make_tenant_table('batch.plan_change');
+CREATE POLICY board ON batch.plan_change FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.plan_change IS
 'Plan history (Asia/Tokyo dates). A row holds until the next row of the tenant. A null plan ends it.';
 

@@ -98,7 +98,9 @@ def load_contract(connection: psycopg.Connection[Any], tenant_id: str, now: date
 
 
 def _fields(term: Row) -> dict[str, Any]:
-    """The values of the dialog that corrects the row."""
+    """The values of the dialog that corrects the row. A plan has no last day: it holds until the next one."""
+    if term["kind"] == "plan":
+        return {**term["terms"], "plan_from": term["valid_from"]}
     values = {**term["terms"], "valid_from": term["valid_from"], "valid_to": term["valid_to"]}
     return {_FIELDS.get(name, name): value for name, value in values.items()}
 
