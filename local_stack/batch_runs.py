@@ -12,7 +12,6 @@ from typing import Any
 import psycopg
 
 from include.skillreport.billing.service import Billing
-from include.skillreport.core.catalog import RunSpec
 from include.skillreport.core.errors import ConnectionMissingError
 from include.skillreport.core.execution import flow, run_log
 from include.skillreport.core.execution.batch import Batch, Run, TenantBatch, Work
@@ -25,6 +24,7 @@ from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import ShardReport, work_on_tenants
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.network import MailboxConfig, Network
+from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.messaging.service import Notifications
 from include.skillreport.schema.deployment_check import check_deployment
 

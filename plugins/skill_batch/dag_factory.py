@@ -19,8 +19,9 @@ from skill_batch.forms import field_param, tenants_param
 from skill_batch.notifiers.unreported_run import UnreportedRunAlert
 from skill_batch.retry_policy import BASE_DELAY, RecoverableErrorsOnly
 from skill_batch.wheel import refuse_mixed_versions, refuse_other_dag_file
-from include.skillreport.core.catalog import (
-    FAMILY_BATCHES,
+from include.skillreport.core.catalog import FAMILY_BATCHES
+from include.skillreport.core.failure_kinds import runbook_of
+from include.skillreport.core.run_spec import (
     BatchFamily,
     BatchSpec,
     OperationSpec,
@@ -28,7 +29,6 @@ from include.skillreport.core.catalog import (
     Severity,
     WorksOn,
 )
-from include.skillreport.core.failure_kinds import runbook_of
 from include.skillreport.operations.form import Day, Flag
 
 if TYPE_CHECKING:

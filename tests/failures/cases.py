@@ -29,12 +29,12 @@ from include.skillreport.core.catalog import (
     SCHEDULED_NOTIFICATIONS,
     TENANT_BILLING,
     TENANT_USAGE,
-    BatchSpec,
 )
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.network import Network
+from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.messaging.contract_letters import USAGE_WARNING
 from include.skillreport.messaging.settings import NotificationSettings

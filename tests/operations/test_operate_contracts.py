@@ -200,7 +200,7 @@ def test_nobody_approves_the_own_change(database: Database, host: psycopg.Connec
 
 
 @pytest.mark.usefixtures("tenants")
-def test_what_stays_on_hold_changes_nothing(database: Database, host: psycopg.Connection) -> None:
+def test_a_held_change_changes_nothing(database: Database, host: psycopg.Connection) -> None:
     decide(database, asked(database, set_profile(database, email=NEW)), HOLD)
 
     assert changes(host) == [("A", "profile", "waiting", AUTHOR, None)]

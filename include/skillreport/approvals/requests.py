@@ -21,10 +21,10 @@ from include.skillreport.core.catalog import (
     EXTERNAL_SYNC,
     OPERATE_CONTRACTS,
     TENANT_BILLING,
-    RunSpec,
 )
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.run_spec import RunSpec
 
 _SQL = Statements(Path(__file__).parent)
 

@@ -20,8 +20,8 @@ from pydantic_core import CoreSchema, core_schema
 from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE, entered_day, plain
 
 if TYPE_CHECKING:
-    from include.skillreport.core.catalog import OperationSpec
     from include.skillreport.core.errors import ParameterError
+    from include.skillreport.core.run_spec import OperationSpec
 
 
 class Field:
