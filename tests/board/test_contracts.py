@@ -238,7 +238,7 @@ def test_terms_are_in_force_later_or_over(database: Database, reader: psycopg.Co
     set_discount(database, valid_from="2026-11-10")
     set_discount(database, discount_name="旧割引", valid_from="2026-01-01", valid_to="2026-11-09")
     set_discount(database, tenant="B", discount_name="B の割引")
-    common = {"tenants": ["A"], "reason": "契約書"}
+    common: dict[str, Any] = {"tenants": ["A"], "reason": "契約書"}
     run(database, "set_commitment", amount="50000.50", currency="JPY", valid_from="2026-11-11", **common)
     run(database, "set_order_number", order_number="PO-1", valid_from="2026-11-01", **common)
     run(database, "set_plan", plan="BASIC", plan_from="2026-01-01", **common)
@@ -276,15 +276,16 @@ def test_terms_are_in_force_later_or_over(database: Database, reader: psycopg.Co
     ],
 )
 def test_the_button_of_a_term_opens_its_filled_dialog(
-    board: Board, database: Database, operation: str, values: dict[str, str]
+    board: Board, database: Database, operation: str, values: dict[str, Any]
 ) -> None:
     first = "plan_from" if operation == "set_plan" else "valid_from"
-    run(database, operation, tenants=["A"], reason="契約書", **values, **{first: "2026-11-01"})
+    given: dict[str, Any] = values | {first: "2026-11-01"}
+    run(database, operation, tenants=["A"], reason="契約書", **given)
     text = board.get(PAGE).text
     buttons = [html.unescape(each) for each in re.findall(rf'hx-get="([^"]*/{operation}\?[^"]*)"', text)]
     filled = next(each for each in buttons if f"{first}=2026-11-01" in each)
     dialog = board.get(filled.removeprefix("/batch-board")).text
-    for name, value in (values | {first: "2026-11-01"}).items():
+    for name, value in given.items():
         shown = html.escape(value)
         assert f'name="{name}" value="{shown}"' in dialog or f'<option value="{shown}" selected>' in dialog
     assert ("/end?" in text) == (operation != "set_plan")

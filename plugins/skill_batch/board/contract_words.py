@@ -9,8 +9,8 @@ from include.skillreport.operations.operate_contracts.fields import (
     DISCOUNT_KINDS,
     LANGUAGES,
     METRICS,
-    TAX_CATEGORIES,
 )
+from include.skillreport.operations.operate_invoices.fields import TAX_CATEGORIES
 
 WORDS: Mapping[str, Mapping[str, str]] = {
     "kind": DISCOUNT_KINDS,
