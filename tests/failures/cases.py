@@ -389,7 +389,7 @@ def letters_waiting(scene: Scene) -> Failure:
     greylisted = "450 4.7.1 Greylisted"
     for _ in range(2):  # the run, and its clear
         scene.services.fail_next("email", greylisted, command="RCPT")
-    run = _retrying(scene, day=datetime.now(UTC).date())
+    run = _retrying(scene, day=datetime.now(JAPAN).date())
 
     def mend() -> FlowRun:
         outbox_rows.make_due(scene.host)
