@@ -225,6 +225,7 @@ def test_the_page_shows_what_is_entered_and_what_the_application_says(
         f"送付先 {FORMER}（アプリの値）",
         "言語 英語",
         "通貨 JPY（アプリの値）",
+        "住所 — 国",
         "税区分 料金表か設定のとおり",
         "取引先コード CODE-A",
         "PDF の渡し方 リンク",
@@ -443,7 +444,8 @@ def test_a_file_that_waits_is_shown_with_its_rows(
     of_all = board.get("/contracts").text
     for shown in ("初回.csv", "2 行", "CODE-A", "CODE-B", NEW, "b@b.example", AUTHOR, "初回の登録"):
         assert shown in of_all
-    assert f"部署: 総務部 → 経理部 送付先: — → {NEW}" in _plain(of_all)
+    assert f"部署: 総務部 → 経理部 送付先: {FORMER}（アプリの値） → {NEW}" in _plain(of_all)
+    assert "宛名: B 商事（アプリの値） → 株式会社ビー" in _plain(of_all)
     # A tenant's page has only its own row.
     of_tenant = board.get(PAGE).text
     assert NEW in of_tenant
@@ -457,7 +459,7 @@ def test_rates_are_listed_and_corrected(board: Board, database: Database) -> Non
     run(database, "set_rate", currency="USD", rate_date="2026-10-31", yen_per_unit="155.50", reason="誤記")
     text = board.get("/contracts").text
     assert "operate_contracts/set_rate?currency=USD&amp;rate_date=2026-10-31&amp;yen_per_unit=155.50" in text
-    assert "日付: 2026-10-31 1 単位の円: 155.32 → 155.5" in _plain(text)
+    assert "USD 日付: 2026-10-31 1 単位の円: 155.32 → 155.5" in _plain(text)
     for name in ("import_file", "export_files", "set_rate"):
         assert f'/operations/operate_contracts/{name}"' in text
 
