@@ -39,14 +39,16 @@ WHERE listed.tenant_id = %(tenant_id)s
 ORDER BY listed.place;
 
 -- name: waiting_contract_changes
--- The changes that wait, of a tenant (also in a file) or of all, with the open request about each.
+-- The changes that wait, of a tenant (also in a file) or of all, with the open request about each, and of a profile with what
+-- documents say where it is empty.
 SELECT
     change.change_id, change.tenant_id, coalesce(tenant.tenant_code, change.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_name, '') AS tenant_name, change.kind, change.before, change.after, change.imported,
-    change.changed, change.reason, change.entered_by, change.entered_at, request.dag_id, request.run_id,
+    change.changed, change.reason, change.entered_by, change.entered_at, profile.stated, request.dag_id, request.run_id,
     count(*) OVER () AS hits
 FROM batch.board_contract_change AS change
 LEFT JOIN batch.board_tenant AS tenant ON change.tenant_id = tenant.tenant_id
+LEFT JOIN batch.board_billing_profile AS profile ON change.tenant_id = profile.tenant_id AND change.kind = 'profile'
 LEFT JOIN LATERAL (
     SELECT asked.dag_id, asked.run_id
     FROM batch.board_approval_item AS item
@@ -72,7 +74,7 @@ LIMIT %(most)s;
 -- name: imported_contract_changes
 -- The first rows of each file that waits, of a tenant or of all.
 SELECT
-    imported.change_id, imported.owner, imported.kind, imported.before, imported.after, imported.reason,
+    imported.change_id, imported.owner, imported.kind, imported.before, imported.after, imported.reason, profile.stated,
     coalesce(tenant.tenant_code, imported.owner) AS tenant_code
 FROM (
     SELECT listed.*, row_number() OVER (PARTITION BY listed.change_id ORDER BY listed.place) AS row_of_file
@@ -82,6 +84,7 @@ FROM (
         AND (%(tenant_id)s::text IS null OR listed.tenant_id = %(tenant_id)s)
 ) AS imported
 LEFT JOIN batch.board_tenant AS tenant ON imported.tenant_id = tenant.tenant_id
+LEFT JOIN batch.board_billing_profile AS profile ON imported.tenant_id = profile.tenant_id AND imported.kind = 'profile'
 WHERE imported.row_of_file <= %(most)s
 ORDER BY imported.change_id, imported.place;
 
