@@ -15,7 +15,8 @@
 ### 入力
 {operations}
 
-請求先と振込名義は個人の情報です。ボードのテナントのページから入力します。値は Airflow に残りません（`conf` には控えの番号だけがあります）。
+請求先と振込名義は個人の情報です。ボードのテナントのページの「契約」から入力します。
+値は Airflow に残りません（`conf` には控えの番号だけがあります）。
 
 ### 出力
 `batch.billing_profile`、`batch.discount`、`batch.commitment`、`batch.order_number`、`batch.payer`、`batch.exchange_rate`、

@@ -6,11 +6,13 @@ import ast
 import re
 from pathlib import Path
 
-from skill_batch.board import actions, choosing, invoice_words, message_words, rendering
+from skill_batch.board import actions, choosing, contract_words, invoice_words, message_words, rendering
 from skill_batch.board.pages import documents, invoice, receivables, transfers
 from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS
+from include.skillreport.billing.contract_kinds import KINDS
 from include.skillreport.operations.forms import FORMS
+from include.skillreport.operations.operate_contracts.fields import DATED, KIND_TITLES
 from include.skillreport.operations.operate_invoices.fields import ADJUSTMENTS, BAD_DEBT_FACTS, TAX_CATEGORIES
 from tests.board.conftest import Board
 
@@ -35,6 +37,12 @@ def _texts_of_pages() -> set[str]:
         message_words.ALL_STATES,
         invoice.RESULTS,
         documents.KINDS,
+        contract_words.STATES,
+        contract_words.RESULTS,
+        *contract_words.WORDS.values(),
+        *(kind.columns for kind in KINDS.values()),
+        KIND_TITLES,
+        DATED,
     )
     found = {text for texts in named for text in texts.values()}
     found |= {label for label in message_words.channel_labels().values() if _JAPANESE.search(label)}

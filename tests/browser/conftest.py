@@ -35,6 +35,7 @@ USERS = {
     "administrator": ("Admin",),
     "operator": ("Viewer", "BatchOperator"),
     "accountant": ("Viewer", "BatchAccountant"),
+    "controller": ("Viewer", "BatchAccountant"),
     "reader": ("Viewer", "BatchBoard"),
 }
 

@@ -17,6 +17,7 @@ from playwright.sync_api import FrameLocator, Page, expect
 
 from include.skillreport.billing.receivables.transfer import Transfer
 from include.skillreport.core.catalog import TENANT_BILLING, TENANT_USAGE
+from include.skillreport.operations.operate_contracts.form import SetProfile
 from tests import host_rows
 from tests.batches.tenant_management.billing_rows import customer, invoices, jump, run_billing
 from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
@@ -327,6 +328,79 @@ def test_the_bank_s_file_is_confirmed_and_nothing_is_open(site: Site, database: 
         page.get_by_role("link", name="売掛金").click()
         expect(page.get_by_text("未入金の請求書も、過入金もありません。")).to_be_visible()
     assert not file.exists()
+
+
+def test_an_imported_recipient_is_approved_by_a_second_person(site: Site, host: psycopg.Connection) -> None:
+    file = site.storage / "contracts" / "incoming" / "profile.csv"
+    file.parent.mkdir(parents=True)
+    columns = [name for name in SetProfile.fields() if name not in ("tenants", "reason")]
+    lines = [
+        {"tenant": code, "recipient_name": f"株式会社{code}", "email": f"keiri@{code.lower()}.example"}
+        for code in CODES
+    ]
+    rows = [",".join(line.get(name, "") for name in ("tenant", *columns)) for line in lines]
+    file.write_text("\r\n".join([",".join(("tenant", *columns)), *rows]), encoding="utf-8")
+
+    with site.signed_in("reader") as page:
+        assert page.request.get(f"{site.url}/batch-board/contracts").status == 403
+
+    with site.signed_in("accountant") as page:
+        page.goto(f"{site.url}/batch-board/contracts")
+        page.get_by_role("button", name="ファイルの取込み").click()
+        dialog = page.get_by_role("dialog")
+        dialog.locator("select[name=imported_kind]").select_option("profile")
+        dialog.locator("input[name=imported_file]").fill("profile.csv")
+        dialog.locator("input[name=reason]").fill("初回の登録")
+        _run(page)
+        expect(page.get_by_text("profile.csv")).to_be_visible()
+        expect(page.get_by_text("自分の入力は、ほかの人が承認します")).to_be_visible()
+    assert host.execute("SELECT count(*) FROM batch.billing_profile").fetchone() == (0,)
+
+    with site.signed_in("controller") as page:
+        (request,) = _requests(page, site)
+        page.goto(f"{site.url}/batch-board/contracts")
+        page.get_by_text("行を見る").click()
+        expect(page.get_by_text("keiri@t001.example")).to_be_visible()
+        site.picture(page, "contracts-waiting")
+        expect(page.get_by_role("link", name="承認の画面を開く")).to_have_attribute(
+            "href", re.compile("/dags/approve_contracts/runs/.*/required_actions")
+        )
+        answer = {
+            "chosen_options": [next(option for option in request["options"] if "承認" in option)],
+            "params_input": {"tenants": [], "note": "契約書と照合"},
+        }
+        assert page.request.patch(_answer_url(site, request), data=answer).status == 200
+    approval = replace(site.api, dag_id="approve_contracts")
+    assert approval.wait(request["task_instance"]["dag_run_id"]) == "success"
+    assert host.execute("SELECT count(*) FROM batch.billing_profile").fetchone() == (3,)
+
+    with site.signed_in("accountant") as page:
+        page.goto(f"{site.url}/batch-board/tenants/T001")
+        page.get_by_role("link", name="契約（").click()
+        expect(page.get_by_text("決めた人: controller")).to_be_visible()
+        page.get_by_role("button", name="請求先の変更").click()
+        dialog = page.get_by_role("dialog")
+        expect(dialog.locator("input[name=email]")).to_have_value("keiri@t001.example")
+        dialog.locator("input[name=department]").fill("経理部")
+        dialog.locator("input[name=reason]").fill("客先の依頼")
+        site.picture(page, "recipient-dialog", full=False)
+        _run(page)
+        expect(page.get_by_text("部署: — → 経理部")).to_be_visible()
+        page.get_by_role("button", name="割引の登録").click()
+        dialog = page.get_by_role("dialog")
+        dialog.locator("input[name=discount_name]").fill("年間契約割引")
+        dialog.locator("select[name=discount_kind]").select_option("percentage")
+        for name, value in (("value", "10"), ("valid_from", "2026-11-01"), ("reason", "契約書")):
+            dialog.locator(f"input[name={name}]").fill(value)
+        _run(page)
+        expect(page.get_by_role("row").filter(has_text="年間契約割引").first).to_contain_text("有効")
+        site.picture(page, "contract")
+    with site.signed_in("accountant", width=400, height=800) as page:
+        for path in ("/contracts", "/tenants/T001/contract"):
+            page.goto(f"{site.url}/batch-board{path}")
+            assert page.evaluate("document.documentElement.scrollWidth") <= 400, path
+    found = host.execute("SELECT tenant_id, name, value::int FROM batch.discount").fetchall()
+    assert found == [("T001", "年間契約割引", 10)]
 
 
 def _run(page: Page) -> None:

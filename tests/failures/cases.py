@@ -20,6 +20,7 @@ from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.batch import DataBackupBatch
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.core.catalog import (
+    APPROVE_CONTRACTS,
     APPROVE_DIRECTORY_CHANGES,
     APPROVE_INVOICES,
     DATA_BACKUP,
@@ -39,6 +40,7 @@ from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.messaging.contract_letters import USAGE_WARNING
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.operations.answers import approved_tenants
+from include.skillreport.operations.approve_contracts import create_batch as contract_approval
 from include.skillreport.operations.approve_directory_changes.batch import DirectoryApproval
 from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
 from include.skillreport.operations.import_payments import create_batch as import_payments
@@ -57,7 +59,7 @@ from tests.conftest import Database
 from tests.failures.flow_run import FlowRun, kill
 from tests.messaging import outbox_rows
 from tests.messaging.test_feedback import installation as with_mailbox
-from tests.operations import bank_files
+from tests.operations import bank_files, contract_entries
 from tests.operations.approval_rows import ACCOUNTANT, NOW, asked_about
 from tests.own_settings import change_billing
 
@@ -269,6 +271,19 @@ def own_entry(scene: Scene) -> Failure:
     return Failure(run, lambda: FlowRun(scene.database, OPERATE_INVOICES, batch, MONTH, parameters=form))
 
 
+def contract_change_refused(scene: Scene) -> Failure:
+    """The accountant approves the recipient that they have entered themselves."""
+    billing_rows.customer(scene.host, "A")
+    result = contract_entries.set_profile(scene.database, person=ACCOUNTANT, email="new@customer.example")
+    day, batch = contract_entries.TODAY, lambda: contract_approval(LOCAL)
+
+    def answered(person: str) -> FlowRun:
+        request = _asked(scene, result)
+        return _answered(scene, request, APPROVE_CONTRACTS, batch, day, contract_entries.AT, person)
+
+    return Failure(answered(ACCOUNTANT), lambda: answered(contract_entries.SECOND))
+
+
 def answered_too_early(scene: Scene) -> Failure:
     """Accounts are approved on the day on which they have vanished."""
     host_rows.tenant(scene.host, "A", tenant_code="HD001")
@@ -304,12 +319,19 @@ def _asked(scene: Scene, result: run_log.RunResult) -> ApprovalRequest:
 
 
 def _answered(
-    scene: Scene, request: ApprovalRequest, spec: Any, batch: Any, day: date, at: datetime, **options: Any
+    scene: Scene,
+    request: ApprovalRequest,
+    spec: Any,
+    batch: Any,
+    day: date,
+    at: datetime,
+    person: str = ACCOUNTANT,
+    **options: Any,
 ) -> FlowRun:
-    """The run that applies the answer "approve"."""
+    """The run that applies the person's answer "approve"."""
     with scene.database.connect("batch_platform") as platform:
         approved = approved_tenants(items_of(platform, request.request_id), APPROVE, [])
-        record_answer(platform, request.request_id, Answer(ACCOUNTANT, at, approved, ""))
+        record_answer(platform, request.request_id, Answer(person, at, approved, ""))
     form = {"request": request.request_id, "answer": APPROVE, "note": ""}
     return FlowRun(scene.database, spec, batch, day, parameters=form, run_at=at, **options)
 
@@ -492,6 +514,7 @@ CASES: dict[str, Callable[[Scene], Failure]] = {
         held,
         request_outdated,
         own_entry,
+        contract_change_refused,
         answered_too_early,
         dump_smaller,
         tables_unverified,

@@ -149,6 +149,7 @@ class FlowRun:
             "dump": step("dump"),
             "check": step("check"),
             "read_files": step("read_files"),
+            "apply_changes": step("apply_changes"),
         }
 
     @property

@@ -11,6 +11,7 @@ import pytest
 from skill_batch.board.pages.overview import load_overview
 from include.skillreport.core.catalog import (
     BATCHES,
+    OPERATE_CONTRACTS,
     OPERATE_INVOICES,
     OPERATE_NOTIFICATIONS,
     RESTORE_BACKUP,
@@ -57,6 +58,8 @@ def test_every_advice_says_whether_a_clear_helps() -> None:
         (OPERATE_INVOICES, "NO_EXCHANGE_RATE", "cause"),
         (OPERATE_INVOICES, "NO_SUCH_PAYMENT", "refused"),
         (OPERATE_INVOICES, "RecordsDeletedError", "operation_gone"),
+        (OPERATE_CONTRACTS, "CONTRACT_OVERLAP", "refused"),
+        (OPERATE_CONTRACTS, "CONTRACT_ROW_UNKNOWN", "refused"),
         (OPERATE_NOTIFICATIONS, "CHANNEL_CLOSED", "channel_closed"),
         (OPERATE_NOTIFICATIONS, "CHANNEL_FAILED", "cause"),
         (RESTORE_BACKUP, "BackupError", "cause"),

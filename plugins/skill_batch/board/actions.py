@@ -72,6 +72,11 @@ class Action:
         """Whether the run changes nothing."""
         return self.operation is None or self.operation.is_read_only
 
+    @property
+    def is_personal(self) -> bool:
+        """Whether a value is personal: then the conf must not hold the values."""
+        return self.operation is not None and self.operation.is_personal()
+
     def conf(self, values: Mapping[str, Sequence[str]], now: datetime) -> dict[str, Any]:
         """The form values of the DAG run from the values of the dialog, which are texts. ``now`` is aware.
 

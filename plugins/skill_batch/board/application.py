@@ -22,6 +22,7 @@ from skill_batch.board.at_once import RequestsAtOnce
 from skill_batch.board.database import BoardDatabase, BoardUnavailableError
 from skill_batch.board.pages import (
     batches,
+    contracts,
     documents,
     findings,
     invoice,
@@ -93,6 +94,7 @@ def create_app() -> FastAPI:
         batches,
         tenants,
         tenant,
+        contracts,
         invoices,
         invoice,
         documents,

@@ -1,4 +1,4 @@
-"""The board's connections: a small pool that can only read the views ``batch.board_*``."""
+"""The board's connections: a small pool that reads the views ``batch.board_*``, and keeps what a person enters for a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 from airflow.sdk import BaseHook
@@ -71,10 +71,26 @@ class BoardDatabase:
 
         :raises BoardUnavailableError: the database cannot be read.
         """
+        with self._transaction("REPEATABLE READ, READ ONLY") as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[psycopg.Connection[Any]]:
+        """A connection in a transaction that may write. The role may insert into ``batch.entered_values``, and nothing else.
+
+        :raises BoardUnavailableError: the database cannot be written.
+        """
+        with self._transaction("READ COMMITTED, READ WRITE") as connection:
+            yield connection
+
+    @contextmanager
+    def _transaction(
+        self, mode: Literal["REPEATABLE READ, READ ONLY", "READ COMMITTED, READ WRITE"]
+    ) -> Iterator[psycopg.Connection[Any]]:
         pool, login = self._ready_pool()
         try:
             with pool.connection(timeout=_WAIT_SECONDS) as connection, connection.transaction():
-                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                connection.execute(f"SET TRANSACTION ISOLATION LEVEL {mode}")
                 _refuse_other_schema(connection)
                 yield connection
         except PoolTimeout:

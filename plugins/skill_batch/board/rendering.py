@@ -19,9 +19,11 @@ from markupsafe import Markup
 
 from skill_batch.board import charts
 from skill_batch.board.access import Rights
+from skill_batch.board.contract_words import WORDS as CONTRACT_WORDS
 from skill_batch.board.invoice_words import STATES as INVOICE_STATES
 from skill_batch.board.message_words import ALL_STATES as LETTER_STATES
 from skill_batch.notifiers.run_links import BOARD_PREFIX
+from include.skillreport.billing.contract_kinds import KINDS as CONTRACT_KINDS
 from include.skillreport.core.catalog import (
     APPROVALS,
     NOTIFICATION_RETRY,
@@ -169,6 +171,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {
+        "contract_kinds": CONTRACT_KINDS,
+        "contract_words": CONTRACT_WORDS,
         "invoice_states": INVOICE_STATES,
         "letter_states": LETTER_STATES,
         "version": VERSION,

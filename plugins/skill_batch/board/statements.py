@@ -1,4 +1,4 @@
-"""The board's statements. They read only the views ``batch.board_*``."""
+"""The board's statements. They read only the views ``batch.board_*``; one keeps what a person enters."""
 
 from __future__ import annotations
 

@@ -267,9 +267,11 @@ def _record(
     former_emails: Sequence[str],
     approved_by: Author | None = None,
 ) -> None:
+    # Of a rate, no other column says the currency.
+    owner = {} if change.kind.owner == "tenant_id" else {change.kind.owner: change.owner}
     values = {
-        "before": as_json(change.before),
-        "after": as_json(change.after),
+        "before": change.before and owner | (as_json(change.before) or {}),
+        "after": change.after and owner | (as_json(change.after) or {}),
         "changed": change.changed,
         "former_emails": list(former_emails),
     }

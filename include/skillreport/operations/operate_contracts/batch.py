@@ -204,5 +204,5 @@ def _require_entry(operation: type[Operation], values: Mapping[str, Any]) -> Non
     if is_empty(values.get(ENTRY)) or named:
         raise refusal(
             f"操作「{operation.title}」は個人の情報を含むので、Airflow のフォームでは入力できません。"
-            "ボードのテナントのページから入力してください。"
+            "ボードのテナントのページの「契約」から入力してください。"
         )

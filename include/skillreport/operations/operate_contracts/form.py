@@ -34,6 +34,10 @@ class SetProfile(Operation):
     reason: fields.Reason
 
     def check(self, _: date, /) -> None:
+        if len(self.tenants) != 1:
+            raise refusal(
+                "「テナントコード」（tenants）に 1 件だけ指定してください。請求先の全項目を置き換えます。"
+            )
         if (self.due_months is None) != (self.due_day is None):
             raise refusal(
                 "「期限の月」（due_months）と「期限の日」（due_day）は、両方とも書くか、両方とも空欄にしてください。"

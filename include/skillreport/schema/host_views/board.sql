@@ -1,5 +1,6 @@
 -- The views of the operators' board, the only relations that batch_board may read. They contain no credentials, no texts of
--- messages, no values of settings, and addresses only in part. All times are timestamptz; days are Asia/Tokyo.
+-- messages, no values of settings, and addresses only in part, except those of contracts. All times are timestamptz; days are
+-- Asia/Tokyo.
 
 -- Which code the schema and its views are of.
 CREATE VIEW batch.board_deployment AS
@@ -257,6 +258,107 @@ CREATE VIEW batch.board_payer AS
 SELECT payer_id, tenant_id, payer_key, payer_code, payer_name, confirmed_by, confirmed_at
 FROM batch.payer;
 
+-- Contracts: what an invoice depends on beside the price list. They name people and have whole addresses, because a second person
+-- must see what to approve. The board shows them only to those who may change contracts.
+
+-- profile: what a person has entered, null without a row; stated: what documents and letters say where it is empty. Values that
+-- only the settings decide are in neither.
+CREATE VIEW batch.board_billing_profile AS
+SELECT
+    tenant.tenant_id, to_jsonb(profile) - 'tenant_id' AS profile,
+    jsonb_build_object(
+        'recipient_name',
+        coalesce(CASE WHEN profile.language = 'en' THEN tenant.tenant_name_en END, tenant.tenant_name),
+        'postal_code', tenant.postal_code, 'address', tenant.address, 'country', tenant.country,
+        'email', coalesce(tenant.contact_email, tenant.admin_email), 'language', 'ja',
+        'currency', tenant.currency_code, 'partner_code', tenant.tenant_code
+    ) AS stated
+FROM batch.all_tenant AS tenant
+LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id;
+
+-- The addresses of a tenant's letters, without repetitions, and why one gets none. column_name: the column of the profile.
+CREATE VIEW batch.board_billing_address AS
+SELECT
+    listed.tenant_id, listed.address, listed.column_name, listed.place, suppressed.reason, suppressed.error_code,
+    suppressed.bounces, suppressed.suppressed_at, suppressed.suppressed_until
+FROM (
+    SELECT DISTINCT ON (tenant.tenant_id, entered.address)
+        tenant.tenant_id, entered.address, entered.column_name, entered.place
+    FROM batch.all_tenant AS tenant
+    LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id
+    CROSS JOIN
+        LATERAL (
+            SELECT coalesce(profile.email, tenant.contact_email, tenant.admin_email), 'email', 0::bigint
+            UNION ALL
+            SELECT further.address, 'further_emails', further.place
+            FROM unnest(profile.further_emails) WITH ORDINALITY AS further (address, place)
+            UNION ALL
+            SELECT copied.address, 'cc_emails', 10 + copied.place
+            FROM unnest(profile.cc_emails) WITH ORDINALITY AS copied (address, place)
+        ) AS entered (address, column_name, place)
+    WHERE entered.address IS NOT null
+    ORDER BY tenant.tenant_id, entered.address, entered.place
+) AS listed
+LEFT JOIN batch.suppressed_address AS suppressed
+    ON listed.tenant_id = suppressed.tenant_id AND listed.address = suppressed.address;
+
+-- The mails to these addresses.
+CREATE VIEW batch.board_billing_mail AS
+SELECT
+    listed.tenant_id, listed.address, message.message_id, message.status, message.error_code, message.created_at,
+    message.finished_at
+FROM batch.board_billing_address AS listed
+INNER JOIN batch.outbox AS message
+    ON listed.tenant_id = message.tenant_id AND listed.address = message.destination
+WHERE message.channel = 'email';
+
+-- What holds from a first to a last day. terms: the columns as in batch.contract_change, with numbers as texts.
+CREATE VIEW batch.board_contract_term AS
+SELECT
+    tenant_id, 'discount' AS kind, valid_from, valid_to,
+    jsonb_build_object(
+        'name', name, 'kind', kind, 'value', trim_scale(value)::text, 'currency', currency, 'metric', metric
+    ) AS terms
+FROM batch.discount
+UNION ALL
+SELECT
+    tenant_id, 'commitment' AS kind, valid_from, valid_to,
+    jsonb_build_object('amount', trim_scale(amount)::text, 'currency', currency) AS terms
+FROM batch.commitment
+UNION ALL
+SELECT
+    tenant_id, 'order_number' AS kind, valid_from, valid_to, jsonb_build_object('order_number', order_number) AS terms
+FROM batch.order_number
+UNION ALL
+SELECT
+    tenant_id, 'plan' AS kind, effective_from AS valid_from,
+    lead(effective_from) OVER (PARTITION BY tenant_id ORDER BY effective_from) - 1 AS valid_to,
+    jsonb_build_object('plan', plan) AS terms
+FROM batch.plan_change;
+
+CREATE VIEW batch.board_exchange_rate AS
+SELECT currency, rate_date, yen_per_unit
+FROM batch.exchange_rate;
+
+-- The changes, without the rows of a file that waits. imported: the number of these rows.
+CREATE VIEW batch.board_contract_change AS
+SELECT
+    change_id, tenant_id, kind, before, CASE WHEN kind <> 'import' THEN after END AS after,
+    CASE WHEN kind = 'import' AND status = 'waiting' THEN jsonb_array_length(after) END AS imported,
+    changed, reason, entered_by, entered_at, status, decided_by, decided_at
+FROM batch.contract_change;
+
+-- The rows of a file that waits. tenant_id: empty for an exchange rate.
+CREATE VIEW batch.board_imported_change AS
+SELECT
+    change.change_id, part.place,
+    CASE WHEN part.value ->> 'kind' = 'exchange_rate' THEN '' ELSE part.value ->> 'owner' END AS tenant_id,
+    part.value ->> 'owner' AS owner, part.value ->> 'kind' AS kind, part.value -> 'before' AS before,
+    part.value -> 'after' AS after, part.value ->> 'reason' AS reason
+FROM batch.contract_change AS change
+CROSS JOIN LATERAL jsonb_array_elements(change.after) WITH ORDINALITY AS part (value, place)
+WHERE change.status = 'waiting' AND change.kind = 'import';
+
 CREATE VIEW batch.board_adjustment AS
 SELECT
     adjustment_id, tenant_id, invoice_id, kind, accrued_on, booked_on, amount, currency, fact, reason, entered_by, entered_at
@@ -338,7 +440,7 @@ CREATE VIEW batch.board_approval_request AS
 SELECT request_id, kind, business_date, asked_by, dag_id, run_id, asked_at, closed_at, close_reason
 FROM batch.approval_request;
 
--- is_current: the item is still held with the figures, or the reason, of the request.
+-- is_current: the item is still held with the figures, or the reason, of the request; a change of a contract waits.
 CREATE VIEW batch.board_approval_item AS
 SELECT
     item.request_id, item.tenant_id, item.item_id, item.tenant_code, item.tenant_name, item.figures, item.reason,
@@ -352,6 +454,12 @@ SELECT
                     WHERE
                         draft.invoice_id = item.item_id AND draft.status = 'draft' AND draft.input_hash = item.fingerprint
                         AND draft.total = (item.figures ->> 'total')::numeric
+                )
+        WHEN 'contracts'
+            THEN
+                EXISTS (
+                    SELECT FROM batch.contract_change AS change
+                    WHERE change.change_id = item.item_id AND change.status = 'waiting'
                 )
         ELSE coalesce((
             SELECT plan.status = 'held' AND plan.reason = item.reason
@@ -409,6 +517,13 @@ batch.board_bank_file,
 batch.board_transfer,
 batch.board_transfer_choice,
 batch.board_payer,
+batch.board_billing_profile,
+batch.board_billing_address,
+batch.board_billing_mail,
+batch.board_contract_term,
+batch.board_exchange_rate,
+batch.board_contract_change,
+batch.board_imported_change,
 batch.board_adjustment,
 batch.board_reminder,
 batch.board_letter,

@@ -9,6 +9,7 @@ CREATE TABLE batch.plan_change (
     PRIMARY KEY (tenant_id, effective_from)
 );
 CALL batch.make_tenant_table('batch.plan_change');
+CREATE POLICY board ON batch.plan_change FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.plan_change IS
 'Plan history (Asia/Tokyo dates). A row holds until the next row of the tenant. A null plan ends it.';
 
@@ -36,6 +37,7 @@ CREATE TABLE batch.discount (
     CHECK ((kind = 'free_quantity') = (metric IS NOT null))
 );
 CALL batch.make_tenant_table('batch.discount');
+CREATE POLICY board ON batch.discount FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.discount IS 'Discounts of a tenant, with the first and the last day on which they hold.';
 COMMENT ON COLUMN batch.discount.value IS
 'percentage: of 100; fixed: in currency, per month, by the days on which it is valid; '
@@ -51,6 +53,7 @@ CREATE TABLE batch.commitment (
     PRIMARY KEY (tenant_id, valid_from)
 );
 CALL batch.make_tenant_table('batch.commitment');
+CREATE POLICY board ON batch.commitment FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.commitment IS
 'The least amount per month before tax that a tenant agreed to. It replaces the minimum of the plan.';
 
@@ -80,6 +83,7 @@ CREATE TABLE batch.billing_profile (
     )
 );
 CALL batch.make_tenant_table('batch.billing_profile');
+CREATE POLICY board ON batch.billing_profile FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.billing_profile IS
 'The billing address and options of a tenant. A null column takes the value of MST_Tenant or of the settings.';
 COMMENT ON COLUMN batch.billing_profile.country IS
@@ -108,6 +112,7 @@ CREATE TABLE batch.order_number (
     PRIMARY KEY (tenant_id, valid_from)
 );
 CALL batch.make_tenant_table('batch.order_number');
+CREATE POLICY board ON batch.order_number FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.order_number IS
 'The customer''s order numbers (注文番号). An invoice states the one that is valid on the last day of its month.';
 
@@ -118,6 +123,7 @@ CREATE TABLE batch.exchange_rate (
     PRIMARY KEY (currency, rate_date)
 );
 CALL batch.make_reference_table('batch.exchange_rate');
+CREATE POLICY board ON batch.exchange_rate FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.exchange_rate IS
 'Yen per unit of a currency (TTM) on a day. An invoice in a foreign currency also states its tax in yen.';
 

@@ -14,6 +14,7 @@ from skill_batch.board.access import Rights, RightsDep, from_this_page
 from skill_batch.board.actions import Action, find_action, known_tenants, unknown_messages
 from skill_batch.board.airflow_api import MOST_INSTANCES, AirflowApi
 from skill_batch.board.database import BoardDatabase
+from skill_batch.board.entries import keep_entered, present_values
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.board.targets import describe_targets, tenants_of_messages
@@ -53,8 +54,14 @@ def ask(request: Request, rights: RightsDep, dag_id: str, name: str) -> Response
     """The dialog of an action. The query contains the values that the page provides."""
     action = _action(dag_id, name)
     rights.require_start(dag_id)
-    values = {each: request.query_params.getlist(each) for each in action.fields}
-    return _dialog(request, rights, action, values)
+    if not action.is_personal:
+        values = {each: request.query_params.getlist(each) for each in action.fields}
+        return _dialog(request, rights, action, values)
+    # An address is kept in the browser and in logs, so it has nothing but the tenant.
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        present = present_values(connection, action, request.query_params.getlist("tenants"))
+    return _dialog(request, rights, action, present)
 
 
 @router.post("/operations/{dag_id}/{name}", dependencies=[Depends(from_this_page)])
@@ -68,6 +75,8 @@ def start(request: Request, rights: RightsDep, form: FormDep, dag_id: str, name:
         _complete(request.app.state.database, action, conf)
     except ParameterError as error:
         return _dialog(request, rights, action, values, str(error))
+    if action.is_personal:
+        conf = keep_entered(request.app.state.database, action, conf, rights.name)
     run = AirflowApi(request).start(dag_id, conf)
     return follow_run(request, rights, dag_id, run["dag_run_id"])
 

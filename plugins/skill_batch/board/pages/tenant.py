@@ -30,6 +30,7 @@ from include.skillreport.core.catalog import (
     MONTHLY_REPORT,
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
+    OPERATE_CONTRACTS,
     OPERATE_INVOICES,
     RESTORE_BACKUP,
     RUN_SPECS,
@@ -283,4 +284,5 @@ def tenant_page(request: Request, rights: RightsDep, tenant_id: str) -> Response
         channels=channel_labels(),
         restore=RESTORE_BACKUP.dag_id,
         invoices=OPERATE_INVOICES.dag_id,
+        contracts=OPERATE_CONTRACTS.dag_id,
     )

@@ -56,3 +56,8 @@ LEFT JOIN (
     FROM batch.board_tenant
 ) AS foreign_code ON tenant.tenant_id = foreign_code.tenant_code
 WHERE tenant.tenant_id = any(%(tenant_ids)s);
+
+-- name: enter_values
+-- The only statement of the board that writes. Its role cannot read the row again.
+INSERT INTO batch.entered_values (token, dag_id, operation, form_values, entered_by)
+VALUES (%(token)s, %(dag_id)s, %(operation)s, %(form_values)s, %(person)s);

@@ -1,0 +1,27 @@
+"""The words for values of contracts, by column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from include.skillreport.operations.operate_contracts.fields import (
+    DELIVERIES,
+    DISCOUNT_KINDS,
+    LANGUAGES,
+    METRICS,
+)
+from include.skillreport.operations.operate_invoices.fields import TAX_CATEGORIES
+
+WORDS: Mapping[str, Mapping[str, str]] = {
+    "kind": DISCOUNT_KINDS,
+    "metric": METRICS,
+    "language": LANGUAGES,
+    "tax_category": TAX_CATEGORIES,
+    "pdf_delivery": DELIVERIES,
+}
+
+# When a row holds.
+STATES = {"now": "有効", "later": "これから", "earlier": "終了"}
+
+# What became of a change.
+RESULTS = {"applied": "登録", "refused": "取り下げ", "expired": "期限切れ（30 日）"}

@@ -1,0 +1,58 @@
+"""Personal values of a dialog. Every viewer of Airflow can read a run's conf, so they go into the database, and the conf has a token."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from skill_batch.board.actions import Action
+from skill_batch.board.choosing import tenant_ids_of
+from skill_batch.board.database import BoardDatabase
+from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.operations.form import ENTRY
+from include.skillreport.operations.operate_contracts.form import SetProfile
+
+# What the conf of such a run has itself.
+_IN_CONF = ("operation", "tenants", "business_date", "dry_run")
+
+
+def keep_entered(
+    database: BoardDatabase, action: Action, conf: Mapping[str, Any], person: str
+) -> dict[str, Any]:
+    """Keep the checked values of ``conf`` for the person's run. Returns the conf with a token in their place.
+
+    :raises BoardUnavailableError: the database cannot be written.
+    """
+    token = secrets.token_urlsafe(32)
+    values = {name: value for name, value in conf.items() if name not in _IN_CONF}
+    with database.write() as connection:
+        _SQL.execute(
+            connection,
+            "enter_values",
+            token=token,
+            dag_id=action.spec.dag_id,
+            operation=action.name,
+            form_values=Jsonb(values),
+            person=person,
+        )
+    return {name: conf[name] for name in _IN_CONF if name in conf} | {ENTRY: token}
+
+
+def present_values(
+    connection: psycopg.Connection[Any], action: Action, codes: Sequence[str]
+) -> dict[str, list[str]]:
+    """The values with which the dialog begins: the tenant and, if the dialog replaces its profile, the present one."""
+    values = {"tenants": list(codes)}
+    if action.operation is not SetProfile:
+        return values
+    tenant_ids = tenant_ids_of(connection, codes)
+    if len(tenant_ids) != 1:
+        return values
+    for row in _SQL.rows(connection, "contract_profile", tenant_id=tenant_ids[0]):
+        for name, value in (row["profile"] or {}).items():
+            values[name] = value if isinstance(value, list) else [] if value is None else [str(value)]
+    return values
