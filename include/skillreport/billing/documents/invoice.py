@@ -129,7 +129,8 @@ class Invoice(Document):
 
     ``subtotal`` is the sum of the lines' rounded amounts. With ``tax_included`` it includes the tax, otherwise the tax is added.
     ``remarks`` name the missing records, in the invoice's language. Without remarks, JSON omits the key, so older invoices keep their
-    bytes. ``note`` is for the recipient, for example its order number. A corrected document has its ``correction``.
+    bytes. ``note`` is for the recipient. A corrected document has its ``correction``. ``order_number`` is the customer's (注文番号) on the
+    last day of the month.
     """
 
     kind: InvoiceKind
@@ -159,6 +160,7 @@ class Invoice(Document):
     remaining_total: Annotated[Decimal | None, Field(exclude_if=is_default)] = None
     note: Annotated[str | None, Field(exclude_if=is_default)] = None
     correction: Annotated[Correction | None, Field(exclude_if=is_default)] = None
+    order_number: Annotated[str | None, Field(exclude_if=is_default)] = None
 
     @property
     def revision(self) -> int:

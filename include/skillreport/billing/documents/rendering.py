@@ -128,6 +128,7 @@ def _printed(invoice: Invoice) -> dict[str, Any]:
         "language": invoice.language,
         "credit": invoice.kind is InvoiceKind.CREDIT,
         "number": invoice.number,
+        "order_number": invoice.order_number,
         "original": _reference(invoice.original_number, invoice.original_issued_on, notation),
         # Only after a partial credit note an amount is left to pay.
         "remaining": money(invoice.remaining_total) if invoice.remaining_total else None,

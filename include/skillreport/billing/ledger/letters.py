@@ -246,9 +246,7 @@ def stop_letter(connection: psycopg.Connection, stored: StoredInvoice, decision:
             )
     remarks = {
         "発送はすでに止めています。理由を書き換えました": is_stopped(connection, stored),
-        "送信を一度は試みたため、届いた可能性があります。取り消すと、取消の通知を送ります": withdrawn[
-            newest
-        ],
+        "送信を一度は試みたため、届いた可能性があります。取り消すと、取消の通知を送ります": withdrawn[newest],
     }
     _decide(connection, stored, "stop", decision)
     return tuple(remark for remark, is_due in remarks.items() if is_due)
