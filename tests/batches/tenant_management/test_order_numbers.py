@@ -52,6 +52,8 @@ def test_the_order_number_is_on_the_document_in_the_letter_and_in_the_index(
     assert document["order_number"] == "PO-2026 77"
     (row,) = csv.DictReader(store.read("invoices/2026-10/index.csv").decode("utf-8-sig").splitlines())
     assert row["注文番号"] == "PO-2026 77"
+    found = host.execute("SELECT DISTINCT number, order_number FROM batch.document_search").fetchall()
+    assert found == [("INV-2026-10-001", "PO-2026 77")]
 
 
 @pytest.mark.parametrize(
