@@ -242,7 +242,7 @@ def _meters(plan: Plan) -> set[str]:
 
 
 def _issuer(settings: IssuerSettings, language: Language) -> Issuer:
-    issuer = settings.model_dump(exclude={"corporate", "sample", "english"})
+    issuer = settings.model_dump(exclude={"corporate", "sample", "english", "logo", "seal"})
     if language == "en":
         if settings.english is None:
             raise BillingError(
