@@ -229,7 +229,7 @@ def test_a_letter_to_one_address_has_no_copies(
 @pytest.mark.parametrize(
     "hostile", ["a@a.example\nBcc: evil@x.example", "a@a.example, b@a.example", "経理 <a@a.example>", ""]
 )
-def test_an_address_that_is_none_is_a_remark_and_the_others_get_the_letter(
+def test_a_bad_address_is_a_remark_and_the_others_get_the_letter(
     database: Database, host: psycopg.Connection, store: ObjectStore, arrived: Any, hostile: str
 ) -> None:
     profile(host, further_emails=[hostile], cc_emails=CC)

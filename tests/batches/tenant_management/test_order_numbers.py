@@ -39,7 +39,7 @@ def bodies(host: psycopg.Connection) -> list[str]:
     return [body for (body,) in rows]
 
 
-def test_the_order_number_is_on_the_document_in_the_letter_and_in_the_index(
+def test_the_order_number_is_on_document_letter_and_index(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     order(host, "PO\u200b-2026\n 77")
@@ -122,7 +122,7 @@ def test_an_english_invoice_states_your_order_number(
     assert "Invoice number: INV-2026-10-001\nYour order number: PO-9\n" in bodies(host)[0]
 
 
-def test_an_order_number_that_no_font_has_is_refused_before_the_invoice_is_final(
+def test_an_unprintable_order_number_is_refused_before_the_invoice_is_final(
     database: Database, host: psycopg.Connection
 ) -> None:
     order(host, "PO-🍎")
