@@ -55,13 +55,12 @@ from include.skillreport.core.catalog import (
     TENANT_BILLING,
     TENANT_MONITORING,
     TENANT_USAGE,
-    BatchSpec,
-    WorksOn,
 )
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.run_spec import BatchSpec, WorksOn
 from include.skillreport.schema.host_indexes.creation import create_indexes
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.postgres_server import EmbeddedPostgres

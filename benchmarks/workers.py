@@ -34,7 +34,6 @@ from include.skillreport.core.catalog import (
     TENANT_BILLING,
     TENANT_MONITORING,
     TENANT_USAGE,
-    BatchSpec,
 )
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution import flow
@@ -44,6 +43,7 @@ from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.network import EmailConfig, Network
+from include.skillreport.core.run_spec import BatchSpec
 from local_stack.batch_runs import LOCAL, LocalInstallation
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres

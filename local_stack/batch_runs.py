@@ -12,7 +12,6 @@ from typing import Any
 import psycopg
 
 from include.skillreport.billing.service import Billing
-from include.skillreport.core.catalog import RunSpec
 from include.skillreport.core.errors import ConnectionMissingError
 from include.skillreport.core.execution import flow, run_log
 from include.skillreport.core.execution.batch import Batch, Run, TenantBatch, Work
@@ -25,6 +24,7 @@ from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import ShardReport, work_on_tenants
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.network import MailboxConfig, Network
+from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.messaging.service import Notifications
 from include.skillreport.schema.deployment_check import check_deployment
 
@@ -116,7 +116,8 @@ class LocalInstallation:
         return values[name]
 
 
-_READ_FILES = "read_files"
+# The steps of a batch's own that need neither Airflow nor the host's programs.
+_OWN_STEPS = ("read_files", "change_contracts", "apply_changes")
 
 # For batches that use no value of the installation.
 LOCAL = LocalInstallation()
@@ -161,7 +162,7 @@ def run_batch(
     network: Network | None = None,
     **options: Any,
 ) -> RunResult:
-    """Open a run, prepare it, read its mailbox or its files, process its shards, and close it.
+    """Open a run, prepare it, read its mailbox, do its own steps, process its shards, and close it.
 
     ``options`` are those of ``open_run``, ``triggered_by`` and ``sharding``.
 
@@ -174,8 +175,8 @@ def run_batch(
         flow.prepare_run(spec, batch, run, installation, TaskKey("read_logs"))
     if batch.has(Batch.receive):
         flow.receive_mail(spec, batch, run, installation, TaskKey("read_mailbox"))
-    if _READ_FILES in spec.steps:
-        flow.run_step(spec, batch, run, batch.own_step(_READ_FILES), installation, TaskKey(_READ_FILES))
+    for step in (each for each in _OWN_STEPS if each in spec.steps):
+        flow.run_step(spec, batch, run, batch.own_step(step), installation, TaskKey(step))
     for index, shard in enumerate(shards):
         flow.process_shard(spec, batch, run, shard, installation, TaskKey(spec.mapped_task, index))
     return close_run(platform, spec, batch, run, store=store).result

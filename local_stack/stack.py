@@ -21,10 +21,11 @@ import psycopg
 from psycopg import sql
 
 from include.skillreport.batches import statistics, tenant_usage
-from include.skillreport.core.catalog import STATISTICS, TENANT_USAGE, BatchSpec
+from include.skillreport.core.catalog import STATISTICS, TENANT_USAGE
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.execution.batch import Batch
+from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.schema.deploy import PLATFORM, TENANT, upgrade
 from include.skillreport.schema.host_contract import HostVariant

@@ -13,8 +13,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from include.skillreport.core.catalog import RunSpec
 from include.skillreport.core.database import Statements
+from include.skillreport.core.run_spec import RunSpec
 
 _SQL = Statements(Path(__file__).parent)
 

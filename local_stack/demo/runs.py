@@ -23,8 +23,8 @@ from include.skillreport.core.catalog import (
     TENANT_BILLING,
     TENANT_MONITORING,
     TENANT_USAGE,
-    RunSpec,
 )
+from include.skillreport.core.run_spec import RunSpec
 from local_stack.monitoring import MONITORING_RUNS
 
 # The date of the runs. The business date is the day before, the last day of the demo data; the billing month is October.

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from airflow.sdk.execution_time.comms import ErrorResponse
 
     from include.skillreport.approvals.requests import ApprovalRequest, HeldItem
-    from include.skillreport.core.catalog import RunSpec
     from include.skillreport.core.execution.flow import RunRequest
+    from include.skillreport.core.run_spec import RunSpec
 
 log = logging.getLogger(__name__)
 

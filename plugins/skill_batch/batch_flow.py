@@ -28,8 +28,10 @@ from skill_batch.notifiers.failure_alert import (
     attempt_of,
     reported_kind,
 )
-from include.skillreport.core.catalog import APPROVALS, CONCURRENCY, OperationSpec
+from include.skillreport.core.catalog import APPROVALS
 from include.skillreport.core.failure_kinds import kind_of
+from include.skillreport.core.run_spec import OperationSpec
+from include.skillreport.core.worker_slots import CONCURRENCY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,11 +39,11 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from skill_batch.installation import AirflowInstallation
-    from include.skillreport.core.catalog import RunSpec
     from include.skillreport.core.execution.batch import Batch, Run
     from include.skillreport.core.execution.flow import RunRequest, TaskKey
     from include.skillreport.core.execution.run_log import MappedInstance
     from include.skillreport.core.execution.sharding import Shard
+    from include.skillreport.core.run_spec import RunSpec
 
 # The parameter of a family DAG with the ids of the batches to run.
 BATCHES_PARAMETER = "batches"

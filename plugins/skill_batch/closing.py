@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
 
     from skill_batch.performance import Slowness
-    from include.skillreport.core.catalog import RunSpec
     from include.skillreport.core.execution.digest import Digest
     from include.skillreport.core.execution.run_log import RunResult
+    from include.skillreport.core.run_spec import RunSpec
 
 log = logging.getLogger(__name__)
 
@@ -89,8 +89,8 @@ def _slowness(spec: RunSpec, result: RunResult, run_id: str) -> Slowness | None:
     import psycopg
 
     from skill_batch.hooks.tenant_db import PlatformDbHook
-    from include.skillreport.core.catalog import OperationSpec
     from include.skillreport.core.errors import DatabaseUnavailableError
+    from include.skillreport.core.run_spec import OperationSpec
 
     # Operations have no average duration to compare with: each does something different.
     if result.status != "completed" or isinstance(spec, OperationSpec):

@@ -19,8 +19,9 @@ from skill_batch.forms import field_param, tenants_param
 from skill_batch.notifiers.unreported_run import UnreportedRunAlert
 from skill_batch.retry_policy import BASE_DELAY, RecoverableErrorsOnly
 from skill_batch.wheel import refuse_mixed_versions, refuse_other_dag_file
-from include.skillreport.core.catalog import (
-    FAMILY_BATCHES,
+from include.skillreport.core.catalog import FAMILY_BATCHES
+from include.skillreport.core.failure_kinds import runbook_of
+from include.skillreport.core.run_spec import (
     BatchFamily,
     BatchSpec,
     OperationSpec,
@@ -28,7 +29,6 @@ from include.skillreport.core.catalog import (
     Severity,
     WorksOn,
 )
-from include.skillreport.core.failure_kinds import runbook_of
 from include.skillreport.operations.form import Day, Flag
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def operation_dag(form: OperationForm, doc_md: str | None) -> Callable[[Callable
     """Decorate a wiring function: the DAG of a form. In its page, a table of the operations replaces
     ``{operations}``.
     """
-    params = {name: field_param(each, form.section(name)) for name, each in form.fields.items()}
+    params = {name: field_param(each, form.section(name)) for name, each in form.shown_fields.items()}
     page = (doc_md or "").replace("{operations}", form.table())
     return _operation_dag(form.spec, page, _choice(form) | _month(form.spec) | params)
 

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from include.skillreport.core.catalog import RunSpec
+from include.skillreport.core.run_spec import RunSpec
 
 _ids = count(1)
 

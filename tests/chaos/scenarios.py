@@ -15,9 +15,8 @@ from include.skillreport.core.catalog import (
     TENANT_BILLING,
     TENANT_MONITORING,
     TENANT_USAGE,
-    BatchSpec,
-    RunSpec,
 )
+from include.skillreport.core.run_spec import BatchSpec, RunSpec
 from local_stack.demo.runs import DEMO_DATE
 from local_stack.monitoring import MONITORING_RUNS
 

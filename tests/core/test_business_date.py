@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.skillreport.core.catalog import WorksOn
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import (
     business_date_of,
@@ -16,6 +15,7 @@ from include.skillreport.core.execution.business_date import (
     require_past,
     utc_bounds,
 )
+from include.skillreport.core.run_spec import WorksOn
 
 # Japan had daylight saving time until 1951; no data are older than this.
 DAYS = st.dates(date(1952, 1, 1), date(2999, 12, 31))

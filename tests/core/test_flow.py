@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from typing_extensions import override
 
-from include.skillreport.core.catalog import TENANT_BILLING, TENANT_USAGE, RunSpec
+from include.skillreport.core.catalog import TENANT_BILLING, TENANT_USAGE
 from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.batch import (
@@ -37,6 +37,7 @@ from include.skillreport.core.execution.run_log import (
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.network import Network
+from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.core.version import VERSION
 from local_stack.batch_runs import LocalInstallation
 from tests import host_rows

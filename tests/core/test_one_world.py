@@ -10,15 +10,10 @@ from psycopg import sql
 
 from include.skillreport.batches import inactive_tenants, statistics, tenant_monitoring, tenant_usage
 from include.skillreport.batches.data_backup.ownership import find_owners, tenant_contents
-from include.skillreport.core.catalog import (
-    INACTIVE_TENANTS,
-    STATISTICS,
-    TENANT_MONITORING,
-    TENANT_USAGE,
-    BatchSpec,
-)
+from include.skillreport.core.catalog import INACTIVE_TENANTS, STATISTICS, TENANT_MONITORING, TENANT_USAGE
 from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.generator import DataShape, Spelling, load_demo_data

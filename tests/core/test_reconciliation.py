@@ -21,10 +21,10 @@ from include.skillreport.core.catalog import (
     STATISTICS,
     TENANT_MONITORING,
     TENANT_USAGE,
-    BatchSpec,
 )
 from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.run_spec import BatchSpec
 from local_stack.batch_runs import LOCAL, close_run, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.conftest import Database

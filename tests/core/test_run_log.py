@@ -11,7 +11,7 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from include.skillreport.core.catalog import TENANT_BILLING, TENANT_USAGE, BatchSpec
+from include.skillreport.core.catalog import TENANT_BILLING, TENANT_USAGE
 from include.skillreport.core.errors import ParameterError, SettingsError, is_recoverable
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.resource_usage import ResourceUsage
@@ -32,6 +32,7 @@ from include.skillreport.core.execution.run_log import (
 )
 from include.skillreport.core.execution.sharding import Shard, Tenant
 from include.skillreport.core.execution.tenant_selection import select_tenants
+from include.skillreport.core.run_spec import BatchSpec
 from tests import host_rows
 
 DAY = date(2026, 10, 31)

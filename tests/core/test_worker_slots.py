@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from include.skillreport.core.catalog import SLOTS_VARIABLE
+from include.skillreport.core.worker_slots import SLOTS_VARIABLE
 
 
 def concurrency(text: str | None) -> subprocess.CompletedProcess[str]:
@@ -17,7 +17,7 @@ def concurrency(text: str | None) -> subprocess.CompletedProcess[str]:
         [
             sys.executable,
             "-c",
-            "from include.skillreport.core.catalog import CONCURRENCY; print(CONCURRENCY)",
+            "from include.skillreport.core.worker_slots import CONCURRENCY; print(CONCURRENCY)",
         ],
         env=environment if text is None else environment | {SLOTS_VARIABLE: text},
         capture_output=True,

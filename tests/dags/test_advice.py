@@ -16,10 +16,10 @@ from include.skillreport.core.catalog import (
     OPERATE_NOTIFICATIONS,
     TENANT_BILLING,
     TENANT_USAGE,
-    RunSpec,
 )
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.failure_kinds import kind_of
+from include.skillreport.core.run_spec import RunSpec
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation, folder_of_dags

@@ -20,15 +20,9 @@ from airflow.sdk import DAG, CronTriggerTimetable
 from skill_batch.dag_factory import OPEN_APPROVALS
 from skill_batch.retry_policy import RecoverableErrorsOnly
 from include.skillreport.approvals import APPROVE, HOLD
-from include.skillreport.core.catalog import (
-    APPROVALS,
-    BATCHES,
-    CONCURRENCY,
-    FAMILIES,
-    IMPORT_PAYMENTS,
-    OPERATIONS,
-    BatchSpec,
-)
+from include.skillreport.core.catalog import APPROVALS, BATCHES, FAMILIES, IMPORT_PAYMENTS, OPERATIONS
+from include.skillreport.core.run_spec import BatchSpec
+from include.skillreport.core.worker_slots import CONCURRENCY
 from include.skillreport.operations.forms import FORMS
 from tests.airflow_installation import PROJECT
 
@@ -51,7 +45,7 @@ def test_each_dag_file_holds_exactly_its_own_dag(dags: dict[str, DAG]) -> None:
 
 def test_the_customers_batches_families_and_operations_are_all_there() -> None:
     assert len({spec.id for spec in BATCHES}) >= 14
-    assert (len(FAMILIES), len(OPERATIONS)) == (3, 7)
+    assert (len(FAMILIES), len(OPERATIONS)) == (3, 9)
 
 
 def test_every_dag_is_in_the_registry_and_in_its_family_folder(dags: dict[str, DAG]) -> None:
@@ -106,7 +100,8 @@ def test_approval_is_asked_after_the_tenants_and_close_run_decides(
         dag_id for dag_id, dag in dags.items() if any("request_approval" in name for name in dag.task_dict)
     }
     batches = [spec for spec in BATCHES if spec.id in APPROVALS]
-    assert asking == {name for spec in batches for name in (spec.dag_id, spec.family.dag_id)}
+    operations = [spec.dag_id for spec in OPERATIONS if spec.id in APPROVALS]
+    assert asking == {*operations, *(name for spec in batches for name in (spec.dag_id, spec.family.dag_id))}
     for spec in batches:
         tasks = dags[spec.dag_id].task_dict
         assert tasks["request_approval"].trigger_rule == "all_done"
@@ -166,10 +161,10 @@ def test_an_operations_dag_has_the_fields_and_the_table_of_its_form(
     dags: dict[str, DAG], dag_id: str
 ) -> None:
     dag, form = dags[dag_id], FORMS[dag_id]
-    assert set(dag.params) - {"operation", "business_date", "dry_run"} == set(form.fields)
+    assert set(dag.params) - {"operation", "business_date", "dry_run"} == set(form.shown_fields)
     # A field that only some operations use is below a heading that names them.
-    assert {name for name in form.fields if dag.params.get_param(name).schema.get("section")} == {
-        name for name in form.fields if len(form.users(name)) < len(form.operations)
+    assert {name for name in form.shown_fields if dag.params.get_param(name).schema.get("section")} == {
+        name for name in form.shown_fields if len(form.users(name)) < len(form.operations)
     }
     assert dag.doc_md is not None
     assert "{operations}" not in dag.doc_md

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
-from include.skillreport.core.catalog import BATCHES, BatchSpec
+from include.skillreport.core.catalog import BATCHES
+from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.core.yaml_files import load_yaml
 from tests.airflow_installation import PROJECT
 from tests.conftest import Database

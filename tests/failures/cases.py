@@ -29,12 +29,12 @@ from include.skillreport.core.catalog import (
     SCHEDULED_NOTIFICATIONS,
     TENANT_BILLING,
     TENANT_USAGE,
-    BatchSpec,
 )
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.network import Network
+from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.messaging.contract_letters import USAGE_WARNING
 from include.skillreport.messaging.settings import NotificationSettings
@@ -367,7 +367,7 @@ def letters_waiting(scene: Scene) -> Failure:
     greylisted = "450 4.7.1 Greylisted"
     for _ in range(2):  # the run, and its clear
         scene.services.fail_next("email", greylisted, command="RCPT")
-    run = _retrying(scene, day=datetime.now(UTC).date())
+    run = _retrying(scene, day=datetime.now(JAPAN).date())
 
     def mend() -> FlowRun:
         outbox_rows.make_due(scene.host)

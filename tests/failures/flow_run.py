@@ -14,7 +14,6 @@ from typing import Any
 from skill_batch.batch_flow import failure_alert
 from skill_batch.board.pages.run import load_executions
 from skill_batch.notifiers.alert import Alert
-from include.skillreport.core.catalog import RunSpec
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.batch import Batch, Run
 from include.skillreport.core.execution.business_date import JAPAN, period_of
@@ -22,6 +21,7 @@ from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.run_log import EarlierStepFailedError
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.failure_kinds import FAILED, kind_of
+from include.skillreport.core.run_spec import RunSpec
 from local_stack.batch_runs import LocalInstallation
 from tests.conftest import Database
 

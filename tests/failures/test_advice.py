@@ -15,10 +15,9 @@ from include.skillreport.core.catalog import (
     OPERATE_NOTIFICATIONS,
     RESTORE_BACKUP,
     TENANT_USAGE,
-    BatchSpec,
-    RunSpec,
 )
 from include.skillreport.core.failure_kinds import failure_kinds, kind_of
+from include.skillreport.core.run_spec import BatchSpec, RunSpec
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.failures.cases import CASES, IN_AIRFLOW, Scene

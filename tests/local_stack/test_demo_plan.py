@@ -16,8 +16,8 @@ from include.skillreport.core.catalog import (
     TENANT_BILLING,
     TENANT_MONITORING,
     TENANT_USAGE,
-    RunSpec,
 )
+from include.skillreport.core.run_spec import RunSpec
 from local_stack.demo.runs import DEMO_RUNS, DemoRun, ready_runs, runs_of
 
 

@@ -10,9 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, BatchSpec
+from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.batch import Run
+from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.outbox import Draft

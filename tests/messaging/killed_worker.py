@@ -7,12 +7,13 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 
 import psycopg
 
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS, BatchSpec
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.batch import Batch, Run
 from include.skillreport.core.execution.flow import TaskKey
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.network import Network
+from include.skillreport.core.run_spec import BatchSpec
 from local_stack.batch_runs import LOCAL, LocalInstallation
 
 # The connections' name in pg_stat_activity.

@@ -11,8 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS, BatchSpec
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.run_spec import BatchSpec
 from local_stack.stand_ins import Arrived, StandIns
 from tests import host_rows
 from tests.conftest import Database

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 
 import pytest
 
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS, BatchSpec
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
 from include.skillreport.core.execution.batch import Run
+from include.skillreport.core.run_spec import BatchSpec
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.messaging.kill_scenes import KILLED, Kill, Scene

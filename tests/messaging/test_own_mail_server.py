@@ -21,11 +21,11 @@ from include.skillreport.core.catalog import (
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
     SCHEDULED_NOTIFICATIONS,
-    BatchSpec,
 )
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import EmailConfig, Network
+from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.address_guard import guarded_session
 from include.skillreport.messaging.channels.email import EMAIL

@@ -9,8 +9,9 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS, BatchSpec
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.throttle import Limit, Throttle
 from local_stack.stand_ins import StandIns

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import psycopg
 
-from include.skillreport.core.catalog import EXTERNAL_SYNC, NOTIFICATION_RETRY, TENANT_BILLING, BatchSpec
+from include.skillreport.core.catalog import EXTERNAL_SYNC, NOTIFICATION_RETRY, TENANT_BILLING
 from include.skillreport.core.database import Statements
+from include.skillreport.core.run_spec import BatchSpec
 from local_stack.generator import DataShape, load_demo_data
 from local_stack.notifications import plant_notifications
 from local_stack.stack import postgres_programs

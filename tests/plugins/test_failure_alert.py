@@ -14,7 +14,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from skill_batch.notifiers.failure_alert import REPORTED_KEY, FailureAlert
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, TENANT_USAGE, RunSpec
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, TENANT_USAGE
 from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.execution.run_log import (
     EarlierStepFailedError,
@@ -26,6 +26,7 @@ from include.skillreport.core.execution.run_log import (
 )
 from include.skillreport.core.execution.run_remarks import RunProblem
 from include.skillreport.core.failure_kinds import kind_of
+from include.skillreport.core.run_spec import RunSpec
 from local_stack.stand_ins import Arrived, StandIns
 from tests.airflow_installation import slack_connection
 

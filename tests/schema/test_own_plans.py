@@ -34,12 +34,12 @@ from include.skillreport.core.catalog import (
     STATISTICS,
     TENANT_MONITORING,
     TENANT_USAGE,
-    BatchSpec,
 )
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Batch, Run, Work
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.retry import Status
 from include.skillreport.schema.host_contract import HostVariant

@@ -13,10 +13,10 @@ from include.skillreport.core.catalog import (
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
     SCHEDULED_NOTIFICATIONS,
-    BatchSpec,
 )
 from include.skillreport.core.errors import SchemaError
 from include.skillreport.core.network import EmailConfig, Network
+from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.schema.checks.report import check_database
 from include.skillreport.schema.deploy import upgrade

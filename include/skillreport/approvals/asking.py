@@ -15,10 +15,10 @@ from include.skillreport.approvals.requests import (
     supersede_older,
     withdraw,
 )
-from include.skillreport.core.catalog import OperationSpec
 from include.skillreport.core.execution.batch import Run, RunRemark
 from include.skillreport.core.execution.installation import Installation
 from include.skillreport.core.execution.run_remarks import record_remark
+from include.skillreport.core.run_spec import OperationSpec
 
 log = logging.getLogger(__name__)
 

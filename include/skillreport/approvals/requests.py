@@ -15,14 +15,16 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from include.skillreport.core.catalog import (
+    APPROVE_CONTRACTS,
     APPROVE_DIRECTORY_CHANGES,
     APPROVE_INVOICES,
     EXTERNAL_SYNC,
+    OPERATE_CONTRACTS,
     TENANT_BILLING,
-    RunSpec,
 )
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.run_spec import RunSpec
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -43,6 +45,7 @@ class Kind(StrEnum):
 
     INVOICES = "invoices"
     DIRECTORY_CHANGES = "directory_changes"
+    CONTRACTS = "contracts"
 
 
 _KINDS = {
@@ -50,6 +53,8 @@ _KINDS = {
     APPROVE_INVOICES.id: Kind.INVOICES,
     EXTERNAL_SYNC.id: Kind.DIRECTORY_CHANGES,
     APPROVE_DIRECTORY_CHANGES.id: Kind.DIRECTORY_CHANGES,
+    OPERATE_CONTRACTS.id: Kind.CONTRACTS,
+    APPROVE_CONTRACTS.id: Kind.CONTRACTS,
 }
 
 
@@ -64,7 +69,8 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class HeldItem:
-    """A held invoice, or a held plan of a directory. ``item_id`` is the id of the invoice, or the provider.
+    """A held invoice, a held plan of a directory, or a change of a contract that waits. ``item_id`` is the id of the invoice or of the
+    change, or the provider. An import of a file has no tenant: its ``tenant_id`` is its ``item_id``.
 
     ``held_by`` is the execution that wrote it. ``fingerprint`` differs after any change. ``figures`` (JSON values) are shown to users.
     """
@@ -161,6 +167,9 @@ def find_held(
             codes=list(codes),
             codes_of_holds=HOLDS,
         )
+        return [HeldItem(**row) for row in rows]
+    if kind is Kind.CONTRACTS:
+        rows = _SQL.rows(platform, "waiting_changes", execution_id=execution_id, codes=list(codes))
         return [HeldItem(**row) for row in rows]
     rows = _SQL.rows(platform, "held_plans", execution_id=execution_id, codes=list(codes))
     return [HeldItem(fingerprint=plan_fingerprint(row["reason"], row.pop("absent")), **row) for row in rows]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
 from include.skillreport.approvals.requests import ApprovalRequest, HeldItem, Kind, listed_items
+from include.skillreport.billing.contract_kinds import KINDS
 from include.skillreport.core.execution.digest import one_line
 from include.skillreport.messaging.channels import CHANNELS
 
@@ -17,6 +18,7 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&-])")
 _HEADS = {
     Kind.INVOICES: "| テナント | 名前 | 月 | 保留中の金額 | 前月の金額 | 理由 |\n|---|---|---|---:|---:|---|",
     Kind.DIRECTORY_CHANGES: "| テナント | 名前 | サービス | 連携の数 | 解除する連携 | 理由 |\n|---|---|---|---:|---:|---|",
+    Kind.CONTRACTS: "| テナント | 名前 | 変える項目 | 件数 | 入力した人 | 変更の ID |\n|---|---|---|---:|---|---|",
 }
 
 _CONSEQUENCES = {
@@ -25,6 +27,8 @@ _CONSEQUENCES = {
     Kind.DIRECTORY_CHANGES: "承認すると、名簿をもう一度読み、理由が下と同じなら連携を解除します。"
     "アカウントが名簿から消えたその日には解除できないので、翌日以降に答えてください。"
     "この確認を出した後に名簿が変わったテナントは、承認しても解除しません。",
+    Kind.CONTRACTS: "承認すると、契約を変えます。入力した本人は承認できません。新しい値は個人の情報なので、ここにはありません。"
+    "ボードのテナントのページ（取込みはボードの「入金の照合」の隣の「契約の変更」）で確かめてから答えてください。",
 }
 
 
@@ -32,12 +36,14 @@ def subject_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
     """The headline."""
     if request.kind is Kind.INVOICES:
         return f"保留中の請求書 {len(items)} 件の承認（{request.business_date:%Y-%m} 分）"
+    if request.kind is Kind.CONTRACTS:
+        return f"契約の変更 {len(items)} 件の承認"
     return f"保留中の名簿の変更 {len(items)} 件の承認（{request.business_date:%Y-%m-%d}）"
 
 
 def body_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
     """The items of a request and the effect of each answer, as Markdown."""
-    row = _invoice_row if request.kind is Kind.INVOICES else _directory_row
+    row = _ROWS[request.kind]
     listed = listed_items(items)
     further = len(items) - len(listed)
     lines = [
@@ -82,6 +88,27 @@ def _directory_row(item: HeldItem) -> str:
         f"{item.figures.get('linksToEnd', 0):,}",
         item.reason,
     )
+
+
+def _contract_row(item: HeldItem) -> str:
+    figures = item.figures
+    kind = KINDS.get(figures["kind"])
+    labels = [kind.columns[name] for name in figures["changed"]] if kind else ["ファイルの取込み"]
+    return _row(
+        item.tenant_code,
+        item.tenant_name,
+        f"{kind.title}: {'、'.join(labels)}" if kind else labels[0],
+        f"{figures['rows']:,}",
+        figures["entered_by"],
+        item.item_id,
+    )
+
+
+_ROWS: Mapping[Kind, Callable[[HeldItem], str]] = {
+    Kind.INVOICES: _invoice_row,
+    Kind.DIRECTORY_CHANGES: _directory_row,
+    Kind.CONTRACTS: _contract_row,
+}
 
 
 def _row(*cells: str) -> str:

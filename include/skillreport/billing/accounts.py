@@ -172,7 +172,7 @@ def inputs_of(
         rounding=RoundingMode(settings.rounding),
         tax_included=prices.tax_included,
         price_list_version=prices.effective_from,
-        issuer=_issuer(settings.issuer, account.language),
+        issuer=issuer_of(settings.issuer, account.language),
         recipient=account.recipient,
         parts=tuple(parts),
         usage_days=tuple(billed),
@@ -216,7 +216,7 @@ def why_not_billable(account: BillingAccount, period: Period) -> NotBillable:
     )
     if not plans:
         advice = (
-            "。稼働中で、契約は続いています。契約が続くなら batch.plan_change にプランを登録してください"
+            "。稼働中で、契約は続いています。契約が続くなら DAG operate_contracts の「プランの登録・訂正」で登録してください"
             if is_active
             else ""
         )
@@ -241,7 +241,8 @@ def _meters(plan: Plan) -> set[str]:
     return {charge.meter for charge in charges if isinstance(charge, MeteredPercentageCharge)}
 
 
-def _issuer(settings: IssuerSettings, language: Language) -> Issuer:
+def issuer_of(settings: IssuerSettings, language: Language) -> Issuer:
+    """The issuer in the language of a document. :raises BillingError: it has no English address."""
     issuer = settings.model_dump(exclude={"corporate", "sample", "english", "logo", "seal"})
     if language == "en":
         if settings.english is None:
@@ -261,7 +262,7 @@ def _extra_charge(row: dict[str, Any]) -> ExtraCharge:
         raise BillingError(
             "BAD_EXTRA_CHARGE",
             f"{row['charged_on']} の個別明細「{row['description']}」の数量か単価が使えません（整数部 15 桁、小数部 6 桁まで）。"
-            "batch.extra_charge を直してください",
+            "DAG operate_invoices の「個別明細の取り消し」で取り消してください",
         ) from None
 
 
@@ -280,14 +281,14 @@ def _parts(account: BillingAccount, period: Period) -> tuple[PlanPart, ...]:
     if not account.plan_changes:
         raise BillingError(
             "NO_PLAN",
-            "プランが設定されていません。MST_Tenant.subscription_plan か batch.plan_change に登録してください",
+            "プランが設定されていません。MST_Tenant.subscription_plan か DAG operate_contracts の「プランの登録・訂正」で登録してください",
         )
     ended = account.contract_end is not None or account.plan_changes[-1].plan is None
     if account.tenant_status not in ACTIVE_STATUSES and not ended:
         raise BillingError(
             "CONTRACT_END_UNKNOWN",
             f"状態が {account.tenant_status} ですが、契約終了日もプランの終了も分かりません。"
-            "MST_Tenant.contract_end_date か batch.plan_change（plan を NULL）に登録してください",
+            "MST_Tenant.contract_end_date か DAG operate_contracts の「プランの登録・訂正」（プランは空欄）で登録してください",
         )
     _require_known_beginning(account, period)
     return plan_parts(
@@ -329,7 +330,8 @@ def _require_known_beginning(account: BillingAccount, period: Period) -> None:
     if first_day is not None and max(first_day, period.start) < known_since <= period.end:
         raise BillingError(
             "PLAN_UNKNOWN",
-            f"{max(first_day, period.start)} から {known_since} の前日までのプランが分かりません。batch.plan_change に登録してください",
+            f"{max(first_day, period.start)} から {known_since} の前日までのプランが分かりません。"
+            "DAG operate_contracts の「プランの登録・訂正」で登録してください",
         )
 
 

@@ -7,36 +7,16 @@ All crons are in Asia/Tokyo.
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum, IntEnum
 
-
-class Severity(IntEnum):
-    """How urgent a batch's failure is (batch list, section 6.2). The values are ordered."""
-
-    MEDIUM = 1
-    HIGH = 2
-    CRITICAL = 3
-
-
-class WorksOn(Enum):
-    """The default business date, relative to the date of the run."""
-
-    YESTERDAY = "yesterday"
-    PREVIOUS_MONTH = "previous month"
-    RUN_DATE = "run date"
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchFamily:
-    """A family of batches: a folder under ``dags/``, a tag, and a DAG for manual runs of several of its batches."""
-
-    slug: str
-    name: str
-    dag_id: str
-
+from include.skillreport.core.run_spec import (
+    BatchFamily,
+    BatchSpec,
+    OperationSpec,
+    RunSpec,
+    Severity,
+    WorksOn,
+)
 
 DATA_MANAGEMENT = BatchFamily(
     slug="data_management", name="データ管理バッチ", dag_id="batch_0xx_data_management"
@@ -47,68 +27,6 @@ TENANT_MANAGEMENT = BatchFamily(
 NOTIFICATION = BatchFamily(slug="notification", name="通知・連携バッチ", dag_id="batch_019_notification")
 
 FAMILIES: tuple[BatchFamily, ...] = (DATA_MANAGEMENT, TENANT_MANAGEMENT, NOTIFICATION)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSpec:
-    """A batch or an operation.
-
-    ``time_limit`` is the limit of a whole run. ``retries`` is the number of attempts after the first one (the customer's "attempts: 3"
-    means one attempt and two retries). ``mapped_task`` is the id of the task that Airflow maps over the tenants, and
-    ``mapped_task_name`` its name in the UI. ``per_tenant`` is false for a batch that works on other units than tenants. ``can_wait`` tells
-    operators whether a failure can wait until the morning. ``cron`` is the schedule; empty: people start each run. ``steps``
-    are the ids of its own tasks before the mapped task, in order.
-    """
-
-    id: str
-    slug: str
-    name: str
-    mapped_task: str
-    mapped_task_name: str
-    time_limit: timedelta
-    works_on: WorksOn
-    severity: Severity = Severity.MEDIUM
-    per_tenant: bool = True
-    retries: int = 2
-    can_wait: str = "待てます。次の実行が続きをします。"
-    cron: str = ""
-    steps: tuple[str, ...] = ()
-
-    @property
-    def run_severity(self) -> Severity:
-        """How urgent a failed or late run is. At least HIGH, because each failed run sends an alert (batch list, section 5.3)."""
-        return max(self.severity, Severity.HIGH)
-
-    @property
-    def dag_id(self) -> str:
-        """The id of the DAG that runs only this batch or operation."""
-        return self.slug
-
-    @property
-    def priority_weight(self) -> int:
-        """Airflow's priority weight. If worker slots are short, billing runs first, then notifications, then the others."""
-        return {Severity.MEDIUM: 1, Severity.HIGH: 10, Severity.CRITICAL: 100}[self.severity]
-
-
-@dataclass(frozen=True, kw_only=True)
-class BatchSpec(RunSpec):
-    """One batch. Its package is ``include/skillreport/batches/<slug>``. In the family's DAG it runs after the batch ``after``."""
-
-    family: BatchFamily
-    after: BatchSpec | None = None
-
-    @property
-    def dag_id(self) -> str:
-        """``batch_018_01_tenant_usage`` for BATCH-018-01."""
-        return f"{self.id.lower().replace('-', '_')}_{self.slug}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class OperationSpec(RunSpec):
-    """An operation of people on the results of ``batch``. One with a ``cron`` also runs by itself."""
-
-    batch: BatchSpec
-    can_wait: str = "手動実行なので、始めた人が判断します。"
 
 
 DATA_BACKUP = BatchSpec(
@@ -410,11 +328,38 @@ IMPORT_PAYMENTS = OperationSpec(
     severity=Severity.HIGH,
     can_wait="待てます。銀行のファイルは残り、次の実行が取り込みます。",
 )
+OPERATE_CONTRACTS = OperationSpec(
+    id="OPERATE-CONTRACTS",
+    slug="operate_contracts",
+    name="契約の登録と変更",
+    batch=TENANT_BILLING,
+    steps=("change_contracts",),
+    mapped_task="compare_invoices",
+    mapped_task_name="請求書との比較",
+    time_limit=timedelta(hours=1),
+    works_on=WorksOn.RUN_DATE,
+    severity=Severity.HIGH,
+)
+APPROVE_CONTRACTS = OperationSpec(
+    id="APPROVE-CONTRACTS",
+    slug="approve_contracts",
+    name="契約の変更の承認",
+    batch=TENANT_BILLING,
+    steps=("apply_changes",),
+    mapped_task="compare_invoices",
+    mapped_task_name="請求書との比較",
+    time_limit=timedelta(hours=1),
+    works_on=WorksOn.RUN_DATE,
+    severity=Severity.HIGH,
+    can_wait="待てます。契約は前のままです。",
+)
 
 OPERATIONS: tuple[OperationSpec, ...] = (
+    APPROVE_CONTRACTS,
     APPROVE_DIRECTORY_CHANGES,
     APPROVE_INVOICES,
     IMPORT_PAYMENTS,
+    OPERATE_CONTRACTS,
     OPERATE_INVOICES,
     OPERATE_NOTIFICATIONS,
     RESTORE_BACKUP,
@@ -424,24 +369,12 @@ OPERATIONS: tuple[OperationSpec, ...] = (
 # What runs by itself.
 SCHEDULED: tuple[RunSpec, ...] = (*BATCHES, *(spec for spec in OPERATIONS if spec.cron))
 
-# The operation that asks for approval of what a batch holds, by the batch's id. Its DAG waits for the answer.
+# The operation that asks for approval of what a batch or an operation holds, by the latter's id. Its DAG waits for the answer.
 APPROVALS: dict[str, OperationSpec] = {
-    spec.batch.id: spec for spec in (APPROVE_INVOICES, APPROVE_DIRECTORY_CHANGES)
+    TENANT_BILLING.id: APPROVE_INVOICES,
+    EXTERNAL_SYNC.id: APPROVE_DIRECTORY_CHANGES,
+    OPERATE_CONTRACTS.id: APPROVE_CONTRACTS,
 }
 
 # All batches and operations, by the id in the execution log.
 RUN_SPECS: dict[str, RunSpec] = {spec.id: spec for spec in (*BATCHES, *OPERATIONS)}
-
-# The environment variable of the processes that parse DAG files. It limits how many mapped instances of a run work at the same time.
-SLOTS_VARIABLE = "SKILL_BATCH_WORKER_SLOTS"
-_MOST_SLOTS = 1000
-
-
-def _concurrency() -> int:
-    text = os.environ.get(SLOTS_VARIABLE) or "5"  # batch list, section 5.2, "concurrency"
-    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= _MOST_SLOTS):
-        raise ValueError(f"{SLOTS_VARIABLE} must be a number from 1 to {_MOST_SLOTS}, not {text!r}")
-    return int(text)
-
-
-CONCURRENCY = _concurrency()

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
-from include.skillreport.core.catalog import OperationSpec, RunSpec
+from include.skillreport.core.run_spec import OperationSpec, RunSpec
 
 # The code of a tenant or a step whose task was killed.
 NO_RESULT = "NO_RESULT"

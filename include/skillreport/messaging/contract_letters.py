@@ -10,6 +10,7 @@ INVOICE = "invoice"
 CREDIT_NOTE = "credit_note"
 INVOICE_VOID = "invoice_void"
 PAYMENT_REMINDER = "payment_reminder"
+RECIPIENT_CHANGED = "recipient_changed"
 USAGE_WARNING = "usage_warning"
 INACTIVITY_WARNING = "inactivity_warning"
 INACTIVITY_CRITICAL = "inactivity_critical"
@@ -22,6 +23,7 @@ CONTRACT_LETTERS = frozenset(
         CREDIT_NOTE,
         INVOICE_VOID,
         PAYMENT_REMINDER,
+        RECIPIENT_CHANGED,
         USAGE_WARNING,
         INACTIVITY_WARNING,
         INACTIVITY_CRITICAL,

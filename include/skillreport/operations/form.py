@@ -20,15 +20,16 @@ from pydantic_core import CoreSchema, core_schema
 from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE, entered_day, plain
 
 if TYPE_CHECKING:
-    from include.skillreport.core.catalog import OperationSpec
     from include.skillreport.core.errors import ParameterError
+    from include.skillreport.core.run_spec import OperationSpec
 
 
 class Field:
     """A field of a form, as a part of an ``Annotated`` type. This class is a text in one line; the subclasses have other values.
 
     ``example`` is a value in the form. ``problem`` says what is wrong with a value that was read, as the rest of a sentence that begins
-    with the field's name; empty: nothing. ``choices`` are the values of a ``Choice``, with their labels.
+    with the field's name; empty: nothing. ``choices`` are the values of a ``Choice``, with their labels. ``is_personal``: a run's conf
+    must not hold the value, because every viewer of Airflow can read it.
     """
 
     # The input of the board's dialog.
@@ -43,8 +44,10 @@ class Field:
         example: Any = None,
         problem: Callable[[Any], str] = lambda _: "",
         choices: Mapping[str, str] = MappingProxyType({}),
+        is_personal: bool = False,
     ) -> None:
         self.title, self.description, self.choices = title, description, choices
+        self.is_personal = is_personal
         self.problem = problem
         self.example = example or self.example
 
@@ -188,6 +191,11 @@ class Operation(BaseModel):
         """Check the values on the day (Asia/Tokyo) on which they are entered. :raises ParameterError: a value cannot be used."""
 
     @classmethod
+    def is_personal(cls) -> bool:
+        """Whether a field has personal values. They are entered on the board, and the conf of the run has a token (``ENTRY``) for them."""
+        return any(field.is_personal for field in cls.fields().values())
+
+    @classmethod
     def fields(cls, *, required: bool | None = None) -> dict[str, Field]:
         """The fields by name: all, or only the required or the optional ones."""
         infos = cls.model_fields.items()
@@ -195,6 +203,14 @@ class Operation(BaseModel):
 
 
 OperationT = TypeVar("OperationT", bound=Operation)
+
+
+# The field of Airflow's form with the token of what a person has entered on the board.
+ENTRY = "entry"
+_ENTRY_FIELD = Field(
+    "入力の控え",
+    "個人の情報のある操作は、ボードの画面で入力します。控えはそのとき自動で入ります。15 分以内に 1 回だけ使えます。",
+)
 
 
 class OperationForm:
@@ -229,12 +245,24 @@ class OperationForm:
         """The fields of all operations by name, in the order of the form."""
         return {name: each for operation in self.operations for name, each in operation.fields().items()}
 
+    @property
+    def shown_fields(self) -> dict[str, Field]:
+        """The fields of Airflow's form by name: those of the operations without personal values, and the token of the others."""
+        shown = {
+            name: field
+            for name, field in self.fields.items()
+            if not all(each.is_personal() for each in self.users(name))
+        }
+        return shown | ({ENTRY: _ENTRY_FIELD} if any(each.is_personal() for each in self.operations) else {})
+
     def users(self, name: str) -> list[type[Operation]]:
         """The operations that use the field."""
         return [operation for operation in self.operations if name in operation.fields()]
 
     def section(self, name: str) -> str | None:
         """The heading of a field in the form: the operations that use it. None: all do."""
+        if name == ENTRY:
+            return "・".join(each.title for each in self.operations if each.is_personal())
         others = [each.title for each in self.operations if name not in each.fields()]
         if len(others) * 4 < len(self.operations):
             return f"{'・'.join(others)} 以外のすべて" if others else None

@@ -37,6 +37,7 @@ BASELINE = (
     "directory",
     "backups",
     "approvals",
+    "contracts",
 )
 
 _HASH_DIGITS = 12

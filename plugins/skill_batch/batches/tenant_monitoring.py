@@ -22,8 +22,9 @@ from skill_batch.notifiers.deadline_alert import late_alert
 from skill_batch.notifiers.failure_alert import failure_key
 from skill_batch.notifiers.run_links import run_links
 from skill_batch.notifiers.triggering_user import TriggeringUser, address_to, severity_for, triggering_user
-from include.skillreport.core.catalog import TENANT_MONITORING, OperationSpec
+from include.skillreport.core.catalog import TENANT_MONITORING
 from include.skillreport.core.failure_kinds import RUN_LOST, RUN_UNCLOSED
+from include.skillreport.core.run_spec import OperationSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 
     from include.skillreport.batches.tenant_monitoring.orphans import RunState
     from include.skillreport.batches.tenant_monitoring.unreported import UnclosedExecution, UnreportedFailure
-    from include.skillreport.core.catalog import RunSpec
     from include.skillreport.core.execution.batch import Run
     from include.skillreport.core.execution.run_log import RunningExecution
     from include.skillreport.core.execution.schedule import MissedStarts
+    from include.skillreport.core.run_spec import RunSpec
 
 log = logging.getLogger(__name__)
 
@@ -254,8 +255,8 @@ def not_started_alert(missed: MissedStarts, paused: Sequence[MissedStarts]) -> A
 
 def _repair(missed: MissedStarts) -> str:
     """How an operator makes up for the missing runs. A batch of the run date needs only its newest run."""
-    from include.skillreport.core.catalog import WorksOn
     from include.skillreport.core.execution.business_date import business_date_of
+    from include.skillreport.core.run_spec import WorksOn
 
     spec = missed.spec
     if spec.works_on is WorksOn.RUN_DATE:

@@ -14,13 +14,14 @@ from typing import Any
 import psycopg
 
 from skill_batch.board.statements import SQL as _SQL
-from include.skillreport.core.catalog import BATCHES, BatchSpec, RunSpec, WorksOn
+from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.database import has_control_characters
 from include.skillreport.core.entered import plain
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN, period_of, require_past
 from include.skillreport.core.execution.digest import one_line
 from include.skillreport.core.execution.parameters import parse_parameters
+from include.skillreport.core.run_spec import BatchSpec, RunSpec, WorksOn
 from include.skillreport.operations.form import Day, Field, Flag, Lines, Operation, OperationForm, is_empty
 from include.skillreport.operations.forms import FORMS
 

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 
 from skill_batch.board.statements import SQL as _SQL
-from include.skillreport.core.catalog import RunSpec
 from include.skillreport.core.failure_kinds import NO_RESULT, FailureKind, kind_of
+from include.skillreport.core.run_spec import RunSpec
 
 # A group names this many tenants and counts the others.
 LISTED = 20

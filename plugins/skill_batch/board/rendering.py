@@ -28,11 +28,10 @@ from include.skillreport.core.catalog import (
     TENANT_BILLING,
     TENANT_MONITORING,
     TENANT_USAGE,
-    OperationSpec,
-    RunSpec,
 )
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.failure_kinds import FailureKind
+from include.skillreport.core.run_spec import OperationSpec, RunSpec
 from include.skillreport.core.version import VERSION
 from include.skillreport.core.yaml_files import load_yaml
 

@@ -13,9 +13,9 @@ from croniter import croniter
 
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.performance import FACTOR, LAST_RUNS, LEAST_RUNS, LEAST_SECONDS
-from include.skillreport.core.catalog import BatchSpec, RunSpec
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.schedule import GRACE, firings_before
+from include.skillreport.core.run_spec import BatchSpec, RunSpec
 
 
 @dataclass(frozen=True)

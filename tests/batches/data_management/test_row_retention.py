@@ -47,6 +47,7 @@ KEPT_FOR_YEARS = frozenset(
         # The inputs of their calculation.
         "billing_profile",
         "commitment",
+        "contract_change",
         "discount",
         "exchange_rate",
         "metered_amount",
@@ -68,6 +69,7 @@ BOUNDED = (
     dict.fromkeys(
         (
             "directory_listing",
+            "entered_values",
             "former_mailbox",
             "inactivity_signal",
             "listed_account",

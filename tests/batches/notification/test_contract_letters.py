@@ -54,7 +54,7 @@ def notify(database: Database, services: StandIns, **options: Any) -> RunResult:
 
 
 def retry(database: Database, services: StandIns) -> RunResult:
-    return notify(database, services, spec=NOTIFICATION_RETRY, on=datetime.now(UTC).date())
+    return notify(database, services, spec=NOTIFICATION_RETRY, on=datetime.now(JAPAN).date())
 
 
 def letter(host: psycopg.Connection, letter_id: str = "invoice-1", **values: Any) -> None:

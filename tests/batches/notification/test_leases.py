@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS, BatchSpec
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.schedule import next_firing
+from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.outbox import Draft, Lane

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS, BatchSpec
+from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.run_spec import BatchSpec
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.messaging.outbox_rows import run_notifications

@@ -15,12 +15,12 @@ from include.skillreport.core.catalog import (
     NOTIFICATION_RETRY,
     SCHEDULED_NOTIFICATIONS,
     TENANT_BILLING,
-    BatchSpec,
 )
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Run, RunRemark
 from include.skillreport.core.execution.run_remarks import RunProblem, record_remark
 from include.skillreport.core.execution.sharding import Shard
+from include.skillreport.core.run_spec import BatchSpec
 
 FAMILY_DAG, RUN_ID = "batch_019_notification", "manual__1"
 # By then an alert would have been written down.

@@ -73,3 +73,27 @@ ORDER BY tenant.tenant_code, plan.tenant_id, plan.provider;
 SELECT external_id
 FROM batch.account_link
 WHERE tenant_id = %(tenant_id)s AND provider = %(provider)s AND status = 'active' AND absent_on IS NOT null;
+
+-- name: waiting_changes
+-- Runs across tenants, as batch_platform. The changes of contracts that wait for a second person. Every viewer of Airflow can read a
+-- request, so it has none of their values.
+SELECT
+    -- An import of a file has no tenant.
+    coalesce(nullif(change.tenant_id, ''), change.change_id) AS tenant_id,
+    change.change_id AS item_id,
+    coalesce(tenant.tenant_code, change.reason) AS tenant_code,
+    coalesce(tenant.tenant_name, '') AS tenant_name,
+    change.execution_id AS held_by,
+    change.change_id AS fingerprint,
+    jsonb_build_object(
+        'kind', change.kind, 'changed', change.changed, 'entered_by', change.entered_by,
+        'rows', CASE WHEN change.kind = 'import' THEN jsonb_array_length(change.after) ELSE 1 END
+    ) AS figures,
+    change.change_id AS reason
+FROM batch.contract_change AS change
+LEFT JOIN batch.all_tenant AS tenant ON change.tenant_id = tenant.tenant_id
+WHERE
+    change.status = 'waiting'
+    AND (%(execution_id)s::text IS null OR change.execution_id = %(execution_id)s)
+    AND (cardinality(%(codes)s::text[]) = 0 OR tenant.tenant_code = any(%(codes)s))
+ORDER BY tenant_code, change.tenant_id, change.change_id;

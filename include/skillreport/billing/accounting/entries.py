@@ -124,7 +124,8 @@ class Entry:
             raise BillingError(
                 "NO_EXCHANGE_RATE",
                 f"{self.invoice.number} の通貨 {self.invoice.currency} を円に換算するレートがありません。"
-                f"batch.exchange_rate に取引日の月（{self.service_day:%Y-%m}）のレートを登録し、再実行してください",
+                f"取引日の月（{self.service_day:%Y-%m}）のレートを "
+                "DAG operate_contracts の「為替レートの登録・訂正」で登録し、再実行してください",
             )
         return self.known_rate.yen_per_unit
 

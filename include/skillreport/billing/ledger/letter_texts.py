@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Literal
 
-from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
+from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind, Issuer, Language
 from include.skillreport.billing.documents.notation import NOTATIONS
 
 PdfDelivery = Literal["attachment", "link", "none"]
@@ -70,6 +70,20 @@ def void_letter(invoice: Invoice, reason: str) -> Letter:
     values = _values(invoice) | {"reason": reason}
     body = "\n".join([texts["void_body"].format(**values), texts["signature"].format(**values)])
     return Letter(texts["void_subject"].format(**values), body)
+
+
+def recipient_letter(issuer: Issuer, language: Language, name: str) -> Letter:
+    """The letter to an address that gets no more letters of the customer ``name``. It does not say who gets them now."""
+    texts = _TEXTS[language]
+    values = {
+        "issuer": issuer.name,
+        "contact": issuer.contact,
+        "issuer_email": issuer.email,
+        "issuer_phone": issuer.phone,
+        "recipient": name,
+    }
+    body = "\n".join([texts["recipient_body"].format(**values), texts["signature"].format(**values)])
+    return Letter(texts["recipient_subject"].format(**values), body)
 
 
 def reminder_letter(
@@ -179,6 +193,10 @@ _TEXTS = {
         "請求書番号: {number}（{issued} 発行、{month}分）\n{order}"
         "ご請求金額（税込）: {total}\n"
         "理由: {reason}\n",
+        "recipient_subject": "【{issuer}】請求書の送付先の変更のお知らせ",
+        "recipient_body": "{recipient} 御中\n\n"
+        "請求書などの送付先が変わりました。このメールアドレスには、今後お送りしません。\n"
+        "お心当たりがない場合は、下記までお知らせください。\n",
         "reminder_subject": "【{issuer}】お支払いのご確認のお願い 請求書 {number}",
         "reminder_body": "{recipient} 御中\n\n"
         "次の請求書のお支払いを、まだ確認できておりません。ご確認のうえ、お支払いくださいますようお願いいたします。\n\n"
@@ -237,6 +255,10 @@ _TEXTS = {
         "Invoice number: {number} of {issued}, for {month}\n{order}"
         "Amount: {total}\n"
         "Reason: {reason}\n",
+        "recipient_subject": "[{issuer}] Invoices are now sent to another address",
+        "recipient_body": "Dear {recipient},\n\n"
+        "The address for invoices has changed. We will send no more of them to this address.\n"
+        "If you do not know about this change, please contact us.\n",
         "reminder_subject": "[{issuer}] Payment reminder for invoice {number}",
         "reminder_body": "Dear {recipient},\n\n"
         "We have not yet received the payment of the following invoice. Please check it and arrange the payment.\n\n"

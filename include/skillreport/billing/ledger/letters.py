@@ -37,13 +37,14 @@ from include.skillreport.messaging.contract_letters import (
     INVOICE,
     INVOICE_VOID,
     PAYMENT_REMINDER,
+    RECIPIENT_CHANGED,
 )
 from include.skillreport.messaging.notices import sending_time
 
 _SQL = Statements(Path(__file__).parents[1])
 
 # The kinds of letters, by the beginning of their id. All others are about an invoice or a credit note.
-_KINDS = {"void-": INVOICE_VOID, "reminder-": PAYMENT_REMINDER}
+_KINDS = {"void-": INVOICE_VOID, "reminder-": PAYMENT_REMINDER, "recipient-": RECIPIENT_CHANGED}
 
 
 @dataclass(frozen=True)
@@ -410,6 +411,27 @@ def _addressed(letter: str, contact: BillingContact, sent: Mapping[str, int] = {
         row = {"notification_id": f"{letter}-copy-{place}", "recipient_address": address}
         rows.append(row | {"letter_id": letter, "place": place, "kind": kind})
     return rows
+
+
+def plain_letter_row(notification_id: str, tenant_id: str, address: str, letter: Letter) -> dict[str, Any]:
+    """A letter without a file for ``insert_letters``, to one address."""
+    nothing = (
+        "file_name",
+        "object_key",
+        "attached_text",
+        "unattached_text",
+        "sha256",
+        "bytes",
+        "is_attached",
+    )
+    return {
+        "notification_id": notification_id,
+        "tenant_id": tenant_id,
+        "recipient_address": address,
+        "subject": letter.subject,
+        "message_body": letter.body,
+        **dict.fromkeys(nothing),
+    }
 
 
 def insert_letters(

@@ -161,7 +161,7 @@ class Calculation:
                 raise BillingError(
                     "DISCOUNT_CURRENCY",
                     f"値引き「{discount.name}」の通貨 {discount.currency} がテナントの通貨 {self.inputs.currency} と違います。"
-                    "batch.discount を直してください",
+                    "DAG operate_contracts の「割引の登録・訂正」で直してください",
                 )
             sums = self._sums()
             days = self.inputs.days_of(discount)
@@ -210,7 +210,7 @@ class Calculation:
                 raise BillingError(
                     "EXTRA_CHARGE_CURRENCY",
                     f"{extra.charged_on} の個別明細「{extra.description}」の通貨 {extra.currency} がテナントの通貨 "
-                    f"{self.inputs.currency} と違います。batch.extra_charge を直してください",
+                    f"{self.inputs.currency} と違います。DAG operate_invoices の「個別明細の取り消し」で取り消してください",
                 )
             self._add(
                 LineKind.EXTRA,
@@ -336,7 +336,8 @@ def no_exchange_rate(inputs: BillingInputs) -> BillingError:
     """The month has no rate of the invoice's currency."""
     return BillingError(
         "NO_EXCHANGE_RATE",
-        f"{inputs.currency} の円換算レートがありません（{inputs.period.end} 以前、対象月内）。batch.exchange_rate に登録してください",
+        f"{inputs.currency} の円換算レートがありません（{inputs.period.end} 以前、対象月内）。"
+        "DAG operate_contracts の「為替レートの登録・訂正」で登録してください",
     )
 
 

@@ -86,5 +86,6 @@ def _require_currency(commitment: Commitment, currency: str) -> None:
     if commitment.currency != currency:
         raise BillingError(
             "COMMITMENT_CURRENCY",
-            f"最低利用料金の通貨 {commitment.currency} がテナントの通貨 {currency} と違います。batch.commitment を直してください",
+            f"最低利用料金の通貨 {commitment.currency} がテナントの通貨 {currency} と違います。"
+            "DAG operate_contracts の「最低利用料金の登録・訂正」で直してください",
         )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-from include.skillreport.core.catalog import WorksOn
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.run_spec import WorksOn
 
 JAPAN = ZoneInfo("Asia/Tokyo")
 

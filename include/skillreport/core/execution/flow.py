@@ -16,7 +16,6 @@ from typing import Any
 
 import psycopg
 
-from include.skillreport.core.catalog import CONCURRENCY, RunSpec, WorksOn
 from include.skillreport.core.errors import DatabaseUnavailableError, SettingsError, is_recoverable, reason_of
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import (
@@ -59,7 +58,9 @@ from include.skillreport.core.execution.tenant_selection import (
     select_tenants,
 )
 from include.skillreport.core.network import Network
+from include.skillreport.core.run_spec import RunSpec, WorksOn
 from include.skillreport.core.version import VERSION
+from include.skillreport.core.worker_slots import CONCURRENCY
 
 log = logging.getLogger(__name__)
 

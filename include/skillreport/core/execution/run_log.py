@@ -18,7 +18,7 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from include.skillreport.core.catalog import RUN_SPECS, RunSpec
+from include.skillreport.core.catalog import RUN_SPECS
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import BatchError, code_of, reason_of
 from include.skillreport.core.execution.batch import Run
@@ -29,6 +29,7 @@ from include.skillreport.core.execution.run_remarks import RunProblem, RunRemark
 from include.skillreport.core.execution.settings import IdentitySettings
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.failure_kinds import NO_RESULT, RUN_LOST
+from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.core.version import VERSION
 
 _SQL = Statements(Path(__file__).parent)

@@ -10,8 +10,8 @@ from typing import Protocol
 
 from croniter import croniter
 
-from include.skillreport.core.catalog import RunSpec
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.run_spec import RunSpec
 
 # Airflow starts a run within seconds of its time, but a restart of the scheduler takes minutes.
 GRACE = timedelta(minutes=15)

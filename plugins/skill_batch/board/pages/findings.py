@@ -24,8 +24,8 @@ from include.skillreport.core.catalog import (
     NOTIFICATION_SETTINGS_CHECK,
     SETTINGS_SYNC,
     TENANT_MONITORING,
-    BatchSpec,
 )
+from include.skillreport.core.run_spec import BatchSpec
 
 router = APIRouter()
 

@@ -26,17 +26,9 @@ from skill_batch.board.runs import (
     next_start,
 )
 from skill_batch.board.statements import SQL as _SQL
-from include.skillreport.core.catalog import (
-    BATCHES,
-    FAMILIES,
-    OPERATIONS,
-    RUN_SPECS,
-    TENANT_MONITORING,
-    BatchSpec,
-    OperationSpec,
-    RunSpec,
-)
+from include.skillreport.core.catalog import BATCHES, FAMILIES, OPERATIONS, RUN_SPECS, TENANT_MONITORING
 from include.skillreport.core.failure_kinds import FailureKind
+from include.skillreport.core.run_spec import BatchSpec, OperationSpec, RunSpec
 
 router = APIRouter()
 

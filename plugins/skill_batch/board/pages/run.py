@@ -19,8 +19,9 @@ from skill_batch.board.rendering import HEADERS, Links, render
 from skill_batch.board.runs import RunCell, load_usual_seconds
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.notifiers.failure_alert import batch_of_key
-from include.skillreport.core.catalog import RUN_SPECS, RunSpec
+from include.skillreport.core.catalog import RUN_SPECS
 from include.skillreport.core.failure_kinds import NO_RESULT, FailureKind, kind_of
+from include.skillreport.core.run_spec import RunSpec
 
 router = APIRouter()
 

@@ -37,11 +37,10 @@ from include.skillreport.core.catalog import (
     TENANT_BILLING,
     TENANT_MONITORING,
     TENANT_USAGE,
-    BatchSpec,
-    RunSpec,
 )
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.run_spec import BatchSpec, RunSpec
 
 router = APIRouter()
 

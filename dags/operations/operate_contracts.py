@@ -1,0 +1,45 @@
+"""
+### 目的
+請求書が料金表のほかに使うもの（請求先、割引、最低利用料金、注文番号、振込名義、為替レート）を、経理の担当者が登録し、直し、終わらせます。
+誰が、いつ、なぜ変えたかが残ります。スケジュールはありません。
+
+### 処理の流れ
+1. `open_run` — フォームの値を確認し、実行ログを開始します。
+2. `change_contracts` — 入力した値か、ファイルのすべての行を、1 つのトランザクションで登録します。宛名か振込名義を変えるか、新しい送付先を
+   加えるときは登録せず、ほかの人の承認を待ちます。
+3. `compare_invoices` — テナントごとに、確定した請求書が今の契約なら変わるかを計算し、変わるものと次の操作を備考に書きます。
+   請求書は変えません。外れた送付先に、変わったことをメールで知らせます。
+4. `request_approval` — 承認が要る変更があれば、DAG `approve_contracts` の確認（Required Actions）を出します。
+5. `close_run` — 結果を集約します。
+
+### 入力
+{operations}
+
+請求先と振込名義は個人の情報です。ボードのテナントのページから入力します。値は Airflow に残りません（`conf` には控えの番号だけがあります）。
+
+### 出力
+`batch.billing_profile`、`batch.discount`、`batch.commitment`、`batch.order_number`、`batch.payer`、`batch.exchange_rate`、
+`batch.contract_change`、`HIS_NotificationLog`（外れた送付先への知らせ）、保存先の `contracts/exported/`、`batch.execution_log`。
+
+### ヒント
+* **ファイルの取込み**: 「ファイルへの書き出し」の CSV と同じ列で、保存先の `contracts/incoming/` に置きます。
+* **消去するとき**: インスタンスを消去しても、契約は二重に変わりません。
+* **誤って登録したとき**: 同じ操作を正しい値でもう一度行います。登録そのものの取り消しは「契約の終了」です。
+"""
+
+from airflow.sdk import chain
+
+from skill_batch.batch_flow import BatchFlow
+from skill_batch.dag_factory import operation_dag
+from include.skillreport.operations.operate_contracts import create_batch
+from include.skillreport.operations.operate_contracts.form import FORM
+
+
+@operation_dag(FORM, doc_md=__doc__)
+def operate_contracts() -> None:
+    """Change contracts, compare them with the final invoices, and ask for the second person."""
+    flow = BatchFlow(FORM.spec, create_batch)
+    run, shards = flow.open_run()
+    change_contracts = flow.step(run, "change_contracts", "契約の変更")
+    compare_invoices = flow.mapped_task().partial(run=run).expand(shard=shards)
+    chain(change_contracts, compare_invoices, flow.request_approval(), flow.close_run())

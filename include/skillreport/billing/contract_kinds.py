@@ -1,0 +1,236 @@
+"""What a contract consists of, beside the price list: the tables, their keys, and what needs a second person. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from include.skillreport.billing.errors import BillingError
+
+
+@dataclass(frozen=True)
+class ContractKind:
+    """The rows of one table in schema ``batch``. ``columns`` are what a person enters, without ``owner``.
+
+    ``owner`` is the column that all rows of a list have in common. ``key`` are further columns: together they name a row.
+    ``is_dated``: a row holds from ``valid_from`` to ``valid_to`` (None: without end), and two rows of equal ``distinct`` columns must not
+    hold on the same day. ``title`` and ``labels`` are for people.
+    """
+
+    name: str
+    title: str
+    table: str
+    columns: Mapping[str, str]
+    key: Sequence[str] = ()
+    owner: str = "tenant_id"
+    is_dated: bool = False
+    distinct: Sequence[str] = ()
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The titles of the columns."""
+        return self.columns
+
+    def names(self, row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+        """Whether both rows are the same one."""
+        return all(row[column] == other[column] for column in self.key)
+
+
+_VALIDITY = {"valid_from": "初日", "valid_to": "末日"}
+
+PROFILE = ContractKind(
+    "profile",
+    "請求先",
+    "billing_profile",
+    {
+        "recipient_name": "宛名",
+        "department": "部署",
+        "postal_code": "郵便番号",
+        "address": "住所",
+        "country": "国",
+        "email": "送付先",
+        "further_emails": "追加の送付先",
+        "cc_emails": "Cc",
+        "language": "言語",
+        "currency": "通貨",
+        "tax_category": "税区分",
+        "partner_code": "取引先コード",
+        "pdf_delivery": "PDF の渡し方",
+        "due_months": "期限の月",
+        "due_day": "期限の日",
+    },
+)
+DISCOUNT = ContractKind(
+    "discount",
+    "割引",
+    "discount",
+    {
+        "name": "割引の名前",
+        "kind": "種類",
+        "value": "値",
+        "currency": "通貨",
+        "metric": "指標",
+        **_VALIDITY,
+    },
+    key=("name", "valid_from"),
+    is_dated=True,
+    distinct=("name",),
+)
+COMMITMENT = ContractKind(
+    "commitment",
+    "最低利用料金",
+    "commitment",
+    {"amount": "月額", "currency": "通貨", **_VALIDITY},
+    key=("valid_from",),
+    is_dated=True,
+)
+ORDER_NUMBER = ContractKind(
+    "order_number",
+    "注文番号",
+    "order_number",
+    {"order_number": "注文番号", **_VALIDITY},
+    key=("valid_from",),
+    is_dated=True,
+)
+PLAN = ContractKind(
+    "plan",
+    "プラン",
+    "plan_change",
+    {"plan": "プラン", "effective_from": "初日"},
+    key=("effective_from",),
+)
+PAYER = ContractKind(
+    "payer",
+    "振込名義",
+    "payer",
+    {"payer_key": "照合の名義", "payer_code": "振込依頼人コード", "payer_name": "振込名義"},
+    key=("payer_key", "payer_code"),
+)
+EXCHANGE_RATE = ContractKind(
+    "exchange_rate",
+    "為替レート",
+    "exchange_rate",
+    {"rate_date": "日付", "yen_per_unit": "1 単位の円"},
+    key=("rate_date",),
+    owner="currency",
+)
+
+KINDS: Mapping[str, ContractKind] = {
+    kind.name: kind for kind in (PROFILE, PLAN, DISCOUNT, COMMITMENT, ORDER_NUMBER, PAYER, EXCHANGE_RATE)
+}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A row as a person wants it. ``owner`` is the tenant's id, or the currency of a rate. ``reason`` says why.
+
+    ``is_end``: the row that ``values`` names ends on its ``valid_to``; if that is before its first day, it is removed.
+    """
+
+    kind: ContractKind
+    owner: str
+    values: Mapping[str, Any]
+    reason: str
+    is_end: bool = False
+
+
+@dataclass(frozen=True)
+class RowChange:
+    """A row before and after. None: there is no row."""
+
+    kind: ContractKind
+    owner: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    reason: str
+
+    @property
+    def changed(self) -> list[str]:
+        """The columns with other values."""
+        before, after = self.before or {}, self.after or {}
+        return [name for name in self.kind.columns if _given(before, name) != _given(after, name)]
+
+
+@dataclass(frozen=True)
+class Recipient:
+    """The name on a tenant's documents and the addresses of its letters, including what the application says where nothing is entered."""
+
+    name: str
+    addresses: frozenset[str]
+
+
+def row_change(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> RowChange | None:
+    """What a wanted row changes among the ``rows`` of its owner, or None: nothing.
+
+    :raises BillingError: there is no row to end, or another row holds on one of its days.
+    """
+    kind = wanted.kind
+    before = next((row for row in rows if kind.names(row, wanted.values)), None)
+    after: Mapping[str, Any] | None = wanted.values
+    if wanted.is_end:
+        if before is None:
+            raise BillingError(
+                "CONTRACT_ROW_UNKNOWN",
+                f"{kind.title}（{_key_text(kind, wanted.values)}）はありません。「初日」と名前を確かめてください",
+            )
+        last = wanted.values["valid_to"]
+        after = None if last < before["valid_from"] else {**before, "valid_to": last}
+    if kind.is_dated and after is not None:
+        _require_free(kind, after, [row for row in rows if row is not before])
+    change = RowChange(kind, wanted.owner, before, after, wanted.reason)
+    is_known_payer = kind is PAYER and before is not None
+    return None if is_known_payer or not change.changed else change
+
+
+def needs_second_person(change: RowChange, before: Recipient | None, after: Recipient | None) -> bool:
+    """Whether somebody else must approve: a new payer, another name on the documents, or an address that got no letters before."""
+    if change.kind is PAYER:
+        return change.after is not None
+    if change.kind is not PROFILE or before is None or after is None:
+        return False
+    return before.name != after.name or bool(after.addresses - before.addresses)
+
+
+def as_json(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The row as JSON values. PostgreSQL reads the texts of numbers and days back."""
+    return None if row is None else {name: _json(value) for name, value in row.items()}
+
+
+def _given(row: Mapping[str, Any], name: str) -> Any:
+    """The value of a column; None for an empty list."""
+    value = row.get(name)
+    return None if value in ([], ()) else value
+
+
+def _json(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    if isinstance(value, date):
+        return value.isoformat()
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _require_free(kind: ContractKind, row: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> None:
+    """:raises BillingError: another row holds on one of the row's days."""
+    for other in others:
+        if any(row[column] != other[column] for column in kind.distinct):
+            continue
+        ends_before = other["valid_to"] is not None and other["valid_to"] < row["valid_from"]
+        begins_after = row["valid_to"] is not None and row["valid_to"] < other["valid_from"]
+        if not ends_before and not begins_after:
+            raise BillingError(
+                "CONTRACT_OVERLAP",
+                f"{kind.title}（{_key_text(kind, row)}）の期間が、{_period_text(other)} のものと重なります。"
+                "先にそれを「契約の終了」で終わらせるか、期間を直してください",
+            )
+
+
+def _key_text(kind: ContractKind, row: Mapping[str, Any]) -> str:
+    return "、".join(f"{kind.columns[column]} {row[column]}" for column in kind.key)
+
+
+def _period_text(row: Mapping[str, Any]) -> str:
+    return f"{row['valid_from']} から {row['valid_to'] or '期限なし'}"

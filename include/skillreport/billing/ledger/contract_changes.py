@@ -1,0 +1,347 @@
+"""The changes of contracts (``batch.contract_change``), and the rows that they change. All functions act as ``batch_platform``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+from include.skillreport.billing.contract_kinds import (
+    EXCHANGE_RATE,
+    KINDS,
+    PAYER,
+    PLAN,
+    PROFILE,
+    ContractKind,
+    Recipient,
+    RowChange,
+    Wanted,
+    as_json,
+    needs_second_person,
+    row_change,
+)
+from include.skillreport.core.database import Statements
+
+_SQL = Statements(Path(__file__).parents[1])
+
+# An arbitrary number, unique among this product's locks.
+_CONTRACTS_LOCK = 7_018_022
+
+# What a person has entered on the board waits so long for its run, and a change so long for a second person.
+USABLE = timedelta(minutes=15)
+WAITS = timedelta(days=30)
+
+IMPORT = "import"
+
+
+@dataclass(frozen=True)
+class Author:
+    """Who changes contracts, with which run. ``file`` is the name of an imported file."""
+
+    person: str
+    execution_id: str
+    file: str | None = None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The numbers of the changes that are applied, and of those that wait for a second person. An import that waits is one."""
+
+    applied: int = 0
+    waiting: int = 0
+
+
+def entered_values(
+    platform: psycopg.Connection, token: str, *, dag_id: str, operation: str, author: Author
+) -> dict[str, Any] | None:
+    """The values that the author has entered for this operation; None: they are expired, used, or somebody else's."""
+    found = _SQL.column(
+        platform,
+        "use_entered_values",
+        token=token,
+        dag_id=dag_id,
+        operation=operation,
+        person=author.person,
+        execution_id=author.execution_id,
+        usable=USABLE,
+    )
+    return found[0] if found else None
+
+
+def delete_values(platform: psycopg.Connection, execution_id: str) -> None:
+    """Delete the values that the run has used."""
+    _SQL.execute(platform, "delete_entered_values", execution_id=execution_id)
+
+
+def expire(platform: psycopg.Connection) -> None:
+    """Delete the values that were not used in time, and end the changes that nobody has decided about in time."""
+    _SQL.execute(platform, "expire", usable=USABLE, waits=WAITS)
+
+
+def has_done(platform: psycopg.Connection, execution_id: str, step: str) -> bool:
+    """Whether an earlier attempt of the run has done this step of its own."""
+    return bool(_SQL.column(platform, "has_remark", execution_id=execution_id, step=step)[0])
+
+
+def lock_contracts(platform: psycopg.Connection) -> None:
+    """Let no other transaction change contracts before this one ends."""
+    _SQL.execute(platform, "lock_contracts", lock=_CONTRACTS_LOCK)
+
+
+def change_contracts(platform: psycopg.Connection, wanted: Sequence[Wanted], author: Author) -> Recorded:
+    """Change the rows, all or none. If one of the changes needs a second person, all wait. A transaction has the contracts locked.
+
+    :raises BillingError: a row cannot be changed as wanted.
+    """
+    changes: list[RowChange] = []
+    waits = False
+    with platform.transaction() as attempt:
+        before = _recipients(platform, wanted)
+        for each in wanted:
+            change = row_change(each, present_rows(platform, each.kind, each.owner))
+            if change is not None:
+                _write(platform, change, author)
+                changes.append(change)
+        after = _recipients(platform, wanted)
+        waits = any(
+            needs_second_person(each, before.get(each.owner), after.get(each.owner)) for each in changes
+        )
+        if waits:
+            raise psycopg.Rollback(attempt)
+    if author.file is not None and waits:
+        _record_import(platform, changes, author)
+        return Recorded(waiting=1)
+    for change in changes:
+        former = [] if waits else _former(change, before, after)
+        _record(platform, change, author, "waiting" if waits else "applied", former)
+    return Recorded(waiting=len(changes)) if waits else Recorded(applied=len(changes))
+
+
+def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) -> str | None:
+    """Apply a waiting change, which the author approves. Returns why it is impossible, as the rest of a sentence; None: it is applied.
+
+    A transaction has the contracts locked. A retry of the same run changes nothing.
+    """
+    found = _SQL.rows(platform, "lock_change", change_id=change_id)
+    if not found:
+        return "この変更の記録は、もうありません"
+    row = found[0]
+    if row["status"] != "waiting":
+        is_own = row["status"] == "applied" and row["decided_in"] == author.execution_id
+        return None if is_own else "この変更は、すでに適用されたか、取り下げられたか、期限が切れています"
+    if row["entered_by"] == author.person:
+        return f"{author.person} が入力した変更です。ほかの人が承認してください"
+    changes = [_stored(part) for part in (row["after"] if row["kind"] == IMPORT else [row])]
+    for change in changes:
+        present = present_rows(platform, change.kind, change.owner)
+        if as_json(_same_row(change, present)) != change.before:
+            return "この確認を出した後に、同じ登録が変わっています。もう一度入力してください"
+    before = _recipients(platform, changes)
+    entered_by = Author(row["entered_by"], author.execution_id)
+    for change in changes:
+        _write(platform, change, entered_by)
+    after = _recipients(platform, changes)
+    is_import = row["kind"] == IMPORT
+    former = [] if is_import else _former(changes[0], before, after)
+    _decide(platform, change_id, author, "applied", former)
+    if is_import:
+        for change in changes:
+            _record(platform, change, entered_by, "applied", _former(change, before, after), author)
+    return None
+
+
+def refuse(platform: psycopg.Connection, change_ids: Sequence[str], author: Author) -> list[str]:
+    """Withdraw waiting changes, whose values are deleted. Returns the ids of which none waits."""
+    return [
+        each
+        for each in change_ids
+        if not _decide(platform, each, author, "refused")
+        and not any(
+            row["decided_in"] == author.execution_id
+            for row in _SQL.rows(platform, "lock_change", change_id=each)
+        )
+    ]
+
+
+def tenants_with_codes(platform: psycopg.Connection, codes: Collection[str]) -> dict[str, str]:
+    """The ids of the tenants with these codes, by code. A code that several tenants have is left out."""
+    rows = _SQL.rows(platform, "tenants_with_codes", codes=list(codes))
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row["tenant_code"], []).append(row["tenant_id"])
+    return {code: tenant_ids[0] for code, tenant_ids in found.items() if len(tenant_ids) == 1}
+
+
+def codes_of_tenants(platform: psycopg.Connection) -> dict[str, str]:
+    """The codes of all tenants by id."""
+    return {row["tenant_id"]: row["tenant_code"] for row in _SQL.rows(platform, "codes_of_tenants")}
+
+
+def tenants_of_changes(platform: psycopg.Connection, change_ids: Collection[str]) -> set[str]:
+    """The tenants of waiting changes, also of those in an import."""
+    return set(_SQL.column(platform, "waiting_tenants", change_ids=list(change_ids)))
+
+
+def present_rows(
+    platform: psycopg.Connection, kind: ContractKind, owner: str | None = None
+) -> list[dict[str, Any]]:
+    """The rows of a kind, without their owner: of one owner, or of all (then with the column of the owner)."""
+    columns = [*kind.columns] if owner is not None else [kind.owner, *kind.columns]
+    query = sql.SQL(
+        "SELECT {} FROM batch.{} WHERE %(owner)s::text IS null OR {} = %(owner)s ORDER BY {}"
+    ).format(
+        sql.SQL(", ").join(map(sql.Identifier, columns)),
+        sql.Identifier(kind.table),
+        sql.Identifier(kind.owner),
+        sql.SQL(", ").join(map(sql.Identifier, (kind.owner, *kind.key))),
+    )
+    with platform.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, {"owner": owner}).fetchall()
+
+
+def _write(platform: psycopg.Connection, change: RowChange, author: Author) -> None:
+    """Replace the row before by the row after."""
+    kind, table = change.kind, sql.Identifier(change.kind.table)
+    if change.before is not None:
+        named = [kind.owner, *kind.key]
+        condition = sql.SQL(" AND ").join(sql.SQL("{} = %s").format(sql.Identifier(name)) for name in named)
+        values = [change.owner, *(change.before[name] for name in kind.key)]
+        platform.execute(sql.SQL("DELETE FROM batch.{} WHERE {}").format(table, condition), values)
+    if change.after is not None:
+        row = {kind.owner: change.owner, **{name: change.after[name] for name in kind.columns}}
+        if kind is PAYER:
+            row |= {"confirmed_by": author.person, "execution_id": author.execution_id}
+        if kind is PLAN:
+            row |= {"recorded_by": author.person}
+        row = {name: list(value) if isinstance(value, tuple) else value for name, value in row.items()}
+        platform.execute(
+            sql.SQL("INSERT INTO batch.{} ({}) VALUES ({})").format(
+                table,
+                sql.SQL(", ").join(map(sql.Identifier, row)),
+                sql.SQL(", ").join([sql.Placeholder()] * len(row)),
+            ),
+            list(row.values()),
+        )
+
+
+def _decide(
+    platform: psycopg.Connection,
+    change_id: str,
+    author: Author,
+    status: str,
+    former_emails: Sequence[str] = (),
+) -> bool:
+    """Decide about a waiting change; returns whether it was waiting."""
+    done = _SQL.execute(
+        platform,
+        "decide_change",
+        change_id=change_id,
+        person=author.person,
+        execution_id=author.execution_id,
+        status=status,
+        former_emails=list(former_emails),
+    )
+    return done.rowcount > 0
+
+
+def _record(
+    platform: psycopg.Connection,
+    change: RowChange,
+    author: Author,
+    status: str,
+    former_emails: Sequence[str],
+    approved_by: Author | None = None,
+) -> None:
+    values = {
+        "before": as_json(change.before),
+        "after": as_json(change.after),
+        "changed": change.changed,
+        "former_emails": list(former_emails),
+    }
+    _insert(platform, change.kind.name, change.owner, values, change.reason, author, status, approved_by)
+
+
+def _record_import(platform: psycopg.Connection, changes: Sequence[RowChange], author: Author) -> None:
+    parts = [
+        {
+            "kind": change.kind.name,
+            "owner": change.owner,
+            "before": as_json(change.before),
+            "after": as_json(change.after),
+            "reason": change.reason,
+        }
+        for change in changes
+    ]
+    values = {
+        "before": None,
+        "after": parts,
+        "changed": sorted({change.kind.name for change in changes}),
+        "former_emails": [],
+    }
+    _insert(platform, IMPORT, "", values, str(author.file), author, "waiting", None)
+
+
+def _insert(
+    platform: psycopg.Connection,
+    kind: str,
+    owner: str,
+    values: Mapping[str, Any],
+    reason: str,
+    author: Author,
+    status: str,
+    approved_by: Author | None,
+) -> None:
+    named = f"{author.execution_id} {kind} {owner} {values['before']} {values['after']}"
+    _SQL.execute(
+        platform,
+        "record_change",
+        change_id=f"C-{hashlib.sha256(named.encode()).hexdigest()[:20]}",
+        tenant_id="" if kind == EXCHANGE_RATE.name else owner,
+        kind=kind,
+        before=values["before"] and Jsonb(values["before"]),
+        after=values["after"] and Jsonb(values["after"]),
+        changed=values["changed"],
+        former_emails=values["former_emails"],
+        reason=reason,
+        entered_by=author.person,
+        execution_id=author.execution_id,
+        status=status,
+        decided_by=approved_by and approved_by.person,
+        decided_in=approved_by and approved_by.execution_id,
+    )
+
+
+def _recipients(platform: psycopg.Connection, changes: Iterable[Wanted | RowChange]) -> dict[str, Recipient]:
+    """The present recipients of the tenants whose profile changes, by tenant id."""
+    tenant_ids = sorted({each.owner for each in changes if each.kind is PROFILE})
+    return {
+        row["tenant_id"]: Recipient(row["name"], frozenset(row["addresses"] or ()))
+        for row in _SQL.rows(platform, "present_recipients", tenant_ids=tenant_ids)
+    }
+
+
+def _former(change: RowChange, before: Mapping[str, Recipient], after: Mapping[str, Recipient]) -> list[str]:
+    """The addresses that get no letters of the change's tenant any more."""
+    if change.kind is not PROFILE or change.owner not in before:
+        return []
+    return sorted(before[change.owner].addresses - after[change.owner].addresses)
+
+
+def _stored(part: Mapping[str, Any]) -> RowChange:
+    """A change as it was recorded. Its values are JSON values."""
+    owner = part["tenant_id"] if "tenant_id" in part else part["owner"]
+    return RowChange(KINDS[part["kind"]], owner, part["before"], part["after"], part["reason"])
+
+
+def _same_row(change: RowChange, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The present row that the change replaces, or that has the key of the new one."""
+    named = as_json(change.before or change.after) or {}
+    return next((row for row in rows if change.kind.names(as_json(row) or {}, named)), None)

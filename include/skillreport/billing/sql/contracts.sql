@@ -1,0 +1,127 @@
+-- name: lock_contracts
+-- One run at a time changes contracts.
+SELECT pg_advisory_xact_lock(%(lock)s);
+
+-- name: present_recipients
+-- Runs across tenants, as batch_platform. What documents and letters of these tenants would say now.
+SELECT
+    tenant.tenant_id,
+    coalesce(
+        profile.recipient_name, CASE WHEN profile.language = 'en' THEN tenant.tenant_name_en END, tenant.tenant_name, ''
+    ) AS name,
+    array_remove(
+        coalesce(profile.email, tenant.contact_email, tenant.admin_email) || profile.further_emails || profile.cc_emails, null
+    ) AS addresses
+FROM batch.all_tenant AS tenant
+LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id
+WHERE tenant.tenant_id = any(%(tenant_ids)s);
+
+-- name: names_of_letters
+-- The name and the language of letters to the transaction's tenants.
+SELECT
+    tenant.tenant_id,
+    coalesce(
+        profile.recipient_name, CASE WHEN profile.language = 'en' THEN tenant.tenant_name_en END, tenant.tenant_name
+    ) AS name,
+    coalesce(profile.language, 'ja') AS language
+FROM batch.tenant
+LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id;
+
+-- name: codes_of_tenants
+-- Runs across tenants, as batch_platform.
+SELECT tenant_id, tenant_code
+FROM batch.all_tenant;
+
+-- name: tenants_with_codes
+-- Runs across tenants, as batch_platform.
+SELECT tenant_id, tenant_code
+FROM batch.all_tenant
+WHERE tenant_code = any(%(codes)s);
+
+-- name: use_entered_values
+-- The values behind a token: for the run that uses them, and for no other run. An older entry is expired.
+UPDATE batch.entered_values
+SET execution_id = %(execution_id)s
+WHERE
+    token = %(token)s AND dag_id = %(dag_id)s AND operation = %(operation)s AND entered_by = %(person)s
+    AND (execution_id = %(execution_id)s OR (execution_id IS null AND entered_at > now() - %(usable)s))
+RETURNING form_values;
+
+-- name: has_remark
+-- Whether an earlier attempt of the run has done its step.
+SELECT
+    EXISTS (SELECT FROM batch.run_remark WHERE execution_id = %(execution_id)s AND step = %(step)s)
+    OR EXISTS (
+        SELECT FROM batch.contract_change
+        WHERE execution_id = %(execution_id)s OR decided_in = %(execution_id)s
+    );
+
+-- name: delete_entered_values
+DELETE FROM batch.entered_values
+WHERE execution_id = %(execution_id)s;
+
+-- name: expire
+-- Values that nobody has used, or whose run has not come back for a day, and changes that nobody has decided about.
+WITH unused AS (
+    DELETE FROM batch.entered_values
+    WHERE entered_at < now() - CASE WHEN execution_id IS null THEN %(usable)s ELSE interval '1 day' END
+)
+
+UPDATE batch.contract_change
+SET status = 'expired', before = null, after = null, decided_at = now()
+WHERE status = 'waiting' AND entered_at < now() - %(waits)s;
+
+-- name: record_change
+INSERT INTO batch.contract_change (
+    change_id, tenant_id, kind, before, after, changed, former_emails, reason, entered_by, execution_id, status, decided_by,
+    decided_at, decided_in
+)
+VALUES (
+    %(change_id)s, %(tenant_id)s, %(kind)s, %(before)s, %(after)s, %(changed)s, %(former_emails)s, %(reason)s,
+    %(entered_by)s, %(execution_id)s, %(status)s, %(decided_by)s, CASE WHEN %(status)s::text = 'applied' THEN now() END,
+    CASE WHEN %(status)s::text = 'applied' THEN coalesce(%(decided_in)s, %(execution_id)s) END
+);
+
+-- name: applied_changes
+-- What a run has applied to the transaction's tenants.
+SELECT change_id, tenant_id, kind, before, after, changed, former_emails
+FROM batch.contract_change
+WHERE decided_in = %(execution_id)s AND status = 'applied'
+ORDER BY tenant_id, change_id;
+
+-- name: lock_change
+SELECT change_id, tenant_id, kind, before, after, changed, reason, entered_by, status, decided_in
+FROM batch.contract_change
+WHERE change_id = %(change_id)s
+FOR UPDATE;
+
+-- name: decide_change
+UPDATE batch.contract_change
+SET
+    status = %(status)s,
+    decided_by = %(person)s,
+    decided_at = now(),
+    decided_in = %(execution_id)s,
+    former_emails = %(former_emails)s,
+    before = CASE WHEN %(status)s::text = 'applied' THEN before END,
+    -- The changes of an import have rows of their own.
+    after = CASE WHEN %(status)s::text = 'applied' AND kind <> 'import' THEN after END
+WHERE change_id = %(change_id)s AND status = 'waiting';
+
+-- name: waiting_tenants
+-- The tenants of waiting changes with these ids, also those in an import.
+SELECT DISTINCT coalesce(nullif(change.tenant_id, ''), part.value ->> 'owner') AS tenant_id
+FROM batch.contract_change AS change
+LEFT JOIN LATERAL jsonb_array_elements(CASE WHEN change.kind = 'import' THEN change.after END) AS part (value) ON true
+WHERE
+    change.change_id = any(%(change_ids)s)
+    AND coalesce(nullif(change.tenant_id, ''), part.value ->> 'owner') IS NOT null;
+
+-- name: billed_months
+-- The final invoices of a tenant from a day on, newest last.
+SELECT invoice_id, tenant_id, number, status, content, inputs, period_start, issued_on, due_on
+FROM batch.invoice
+WHERE
+    tenant_id = %(tenant_id)s AND kind = 'invoice' AND status IN ('finalized', 'sent') AND NOT credited
+    AND period_start >= %(since)s
+ORDER BY period_start;

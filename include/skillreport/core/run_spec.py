@@ -1,0 +1,94 @@
+"""What the registry says about a batch, an operation and a family."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum, IntEnum
+
+
+class Severity(IntEnum):
+    """How urgent a batch's failure is (batch list, section 6.2). The values are ordered."""
+
+    MEDIUM = 1
+    HIGH = 2
+    CRITICAL = 3
+
+
+class WorksOn(Enum):
+    """The default business date, relative to the date of the run."""
+
+    YESTERDAY = "yesterday"
+    PREVIOUS_MONTH = "previous month"
+    RUN_DATE = "run date"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchFamily:
+    """A family of batches: a folder under ``dags/``, a tag, and a DAG for manual runs of several of its batches."""
+
+    slug: str
+    name: str
+    dag_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSpec:
+    """A batch or an operation.
+
+    ``time_limit`` is the limit of a whole run. ``retries`` is the number of attempts after the first one (the customer's "attempts: 3"
+    means one attempt and two retries). ``mapped_task`` is the id of the task that Airflow maps over the tenants, and
+    ``mapped_task_name`` its name in the UI. ``per_tenant`` is false for a batch that works on other units than tenants. ``can_wait`` tells
+    operators whether a failure can wait until the morning. ``cron`` is the schedule; empty: people start each run. ``steps``
+    are the ids of its own tasks before the mapped task, in order.
+    """
+
+    id: str
+    slug: str
+    name: str
+    mapped_task: str
+    mapped_task_name: str
+    time_limit: timedelta
+    works_on: WorksOn
+    severity: Severity = Severity.MEDIUM
+    per_tenant: bool = True
+    retries: int = 2
+    can_wait: str = "待てます。次の実行が続きをします。"
+    cron: str = ""
+    steps: tuple[str, ...] = ()
+
+    @property
+    def run_severity(self) -> Severity:
+        """How urgent a failed or late run is. At least HIGH, because each failed run sends an alert (batch list, section 5.3)."""
+        return max(self.severity, Severity.HIGH)
+
+    @property
+    def dag_id(self) -> str:
+        """The id of the DAG that runs only this batch or operation."""
+        return self.slug
+
+    @property
+    def priority_weight(self) -> int:
+        """Airflow's priority weight. If worker slots are short, billing runs first, then notifications, then the others."""
+        return {Severity.MEDIUM: 1, Severity.HIGH: 10, Severity.CRITICAL: 100}[self.severity]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchSpec(RunSpec):
+    """One batch. Its package is ``include/skillreport/batches/<slug>``. In the family's DAG it runs after the batch ``after``."""
+
+    family: BatchFamily
+    after: BatchSpec | None = None
+
+    @property
+    def dag_id(self) -> str:
+        """``batch_018_01_tenant_usage`` for BATCH-018-01."""
+        return f"{self.id.lower().replace('-', '_')}_{self.slug}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OperationSpec(RunSpec):
+    """An operation of people on the results of ``batch``. One with a ``cron`` also runs by itself."""
+
+    batch: BatchSpec
+    can_wait: str = "手動実行なので、始めた人が判断します。"

@@ -1,0 +1,64 @@
+"""Applies the changes of contracts that a second person has approved, if the rows have not changed since they were entered."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from include.skillreport.approvals.requests import Result, items_of, lock_item, record_result
+from include.skillreport.billing.ledger.contract_changes import (
+    Author,
+    apply_waiting,
+    codes_of_tenants,
+    expire,
+    lock_contracts,
+    tenants_of_changes,
+)
+from include.skillreport.core.execution.batch import Request, RunRemark, Work
+from include.skillreport.core.execution.sharding import Tenant
+from include.skillreport.operations.answers import SUPERSEDED, AppliesAnswer, approved_tenants
+from include.skillreport.operations.operate_contracts.batch import ContractEffects
+
+CHANGE_REFUSED = "CONTRACT_CHANGE_REFUSED"
+
+
+class ContractApproval(AppliesAnswer, ContractEffects):
+    """The changes of a request that a person has approved. An import is applied as a whole."""
+
+    def found_tenants(self, request: Request) -> Collection[str]:
+        """The ids of the tenants of the approved changes. :raises ParameterError: the request does not list a code."""
+        items = self._items(request)
+        approved = approved_tenants(items, str(request.values["answer"]), request.codes)
+        changes = [item.item_id for item in items if item.tenant_id in approved]
+        return tenants_of_changes(request.platform, changes)
+
+    def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
+        """The listed tenants that the application has deleted since then."""
+        known = codes_of_tenants(request.platform)
+        return [
+            Tenant(item.tenant_id, item.tenant_code, item.tenant_name)
+            for item in self._items(request)
+            if item.tenant_id not in (item.item_id, *known)
+        ]
+
+    def apply_changes(self, work: Work) -> RunRemark | None:
+        """Apply each approved change in one transaction. One that is impossible is reported, and the others are applied."""
+        run, platform = work.run, work.connection
+        request_id = run.options["request"]
+        applied, problems = 0, []
+        expire(platform)
+        with platform.transaction():
+            lock_contracts(platform)
+            for each in items_of(platform, request_id):
+                item = lock_item(platform, request_id, each.tenant_id, each.item_id)
+                if item is None or item.answer != "approve" or item.answered_by is None:
+                    continue
+                author = Author(item.answered_by, run.execution_id)
+                problem = SUPERSEDED if item.superseded_by else apply_waiting(platform, each.item_id, author)
+                result = Result.OUT_OF_DATE if problem else Result.APPROVED
+                named = (each.tenant_id, each.item_id, result, problem, run.execution_id)
+                record_result(platform, request_id, *named)
+                if problem:
+                    problems.append(f"{each.tenant_code}（{each.item_id}）: {problem}。")
+                else:
+                    applied += 1
+        return RunRemark({"applied": applied}, "".join(problems) or None, CHANGE_REFUSED, in_each_run=True)

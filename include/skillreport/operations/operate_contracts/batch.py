@@ -1,0 +1,204 @@
+"""The run of ``operate_contracts``: change what a person has entered, and say what it means for the invoices that are final."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import psycopg
+
+from include.skillreport.billing.accounts import TRIAL_PLAN
+from include.skillreport.billing.contract_kinds import PLAN, Wanted
+from include.skillreport.billing.ledger.contract_changes import (
+    Author,
+    change_contracts,
+    delete_values,
+    entered_values,
+    expire,
+    has_done,
+    lock_contracts,
+    refuse,
+)
+from include.skillreport.billing.ledger.contract_effects import (
+    applied_changes,
+    differing_invoices,
+    tell_former_recipients,
+)
+from include.skillreport.billing.service import Billing
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.batch import (
+    Outcome,
+    Request,
+    Run,
+    RunRemark,
+    TenantBatch,
+    UnitResult,
+    Work,
+)
+from include.skillreport.core.execution.run_log import tenants_of_run
+from include.skillreport.operations.form import ENTRY, Operation, is_empty, refusal
+from include.skillreport.operations.operate_contracts import form, rows
+from include.skillreport.operations.operate_contracts.form import FORM
+
+_STEP = "change_contracts"
+
+# What a run's conf has, beside the operation, of an operation with personal values.
+_WITH_ENTRY = frozenset({"operation", "tenants", "dry_run", "business_date", ENTRY})
+
+
+class ContractEffects(TenantBatch):
+    """Says for each tenant what the changes of the run mean for its final invoices, and tells the former recipients."""
+
+    def __init__(self, billing: Billing) -> None:
+        self._billing = billing
+
+    def process(self, work: Work) -> list[Outcome]:
+        """Compare each tenant's final invoices with the changed contract. No invoice changes."""
+        run = work.run
+        changes = applied_changes(work.connection, run.execution_id)
+        outcomes: list[Outcome] = []
+        for tenant_id in work.tenant_ids:
+            own = changes.get(tenant_id, [])
+            letters = tell_former_recipients(work.connection, own, self._billing.terms.settings)
+            remarks = (
+                differing_invoices(work.connection, tenant_id, own, self._billing.terms, run.run_date)
+                if own
+                else []
+            )
+            details = {"changes": len(own), "formerRecipientsTold": letters}
+            outcomes.append(UnitResult(tenant_id, details, len(own), notes=tuple(remarks)))
+        return outcomes
+
+
+class ContractOperations(ContractEffects):
+    """One operation of a form, or the rows of a file."""
+
+    def options(self, request: Request) -> dict[str, Any]:
+        """The operation and its values; of one with personal values the token.
+
+        :raises ParameterError: a value cannot be used, or personal values are not entered on the board.
+        """
+        operation = FORM.chosen(request.values)
+        if not operation.is_personal():
+            return FORM.entered(request.values, request.run_date).values()
+        _require_entry(operation, request.values)
+        return {
+            "operation": operation.name,
+            ENTRY: str(request.values[ENTRY]),
+            "tenants": list(request.codes),
+        }
+
+    def needs_nobody(self, request: Request) -> bool:
+        """Whether the operation is about no tenant."""
+        return FORM.chosen(request.values) in (form.SetRate, form.Withdraw, form.ExportFiles)
+
+    def found_tenants(self, request: Request) -> Collection[str] | None:
+        """The tenants in a file. The whole file is checked first."""
+        operation = FORM.chosen(request.values)
+        if operation is not form.ImportFile:
+            if not operation.is_personal():
+                # Without this check, a form without a tenant would be for all of them.
+                FORM.entered(request.values, request.run_date)
+            elif not request.codes:
+                raise refusal(
+                    f"操作「{operation.title}」には「テナントコード」（tenants）が必要です。指定してください。"
+                )
+            return None
+        entered = FORM.entered(request.values, request.run_date)
+        assert isinstance(entered, form.ImportFile)
+        assert request.run_date is not None, "a run that is opened has its date"
+        wanted = rows.rows_of_file(request.platform, request.files, entered, request.run_date)
+        return {each.owner for each in wanted if each.kind.owner == "tenant_id"}
+
+    def reads_files(self, run: Run) -> bool:
+        """Whether the operation reads or writes a file."""
+        return FORM.chosen(run.options) in (form.ImportFile, form.ExportFiles)
+
+    def change_contracts(self, work: Work) -> RunRemark | None:
+        """Change the rows in one transaction. A cleared run finds its work done, and returns without a remark.
+
+        :raises ParameterError: the values are expired or used. :raises BillingError: a row cannot be changed as wanted.
+        """
+        run, platform = work.run, work.connection
+        author = Author(run.person, run.execution_id, run.options.get("imported_file"))
+        if not run.dry_run:
+            expire(platform)
+            if has_done(platform, run.execution_id, _STEP):
+                return None
+        details: dict[str, Any] = {}
+        with platform.transaction() as attempt:
+            lock_contracts(platform)
+            entered = self._entered(work, author)
+            details = self._change(work, entered, author)
+            delete_values(platform, run.execution_id)
+            if run.dry_run:
+                raise psycopg.Rollback(attempt)
+        return RunRemark(details)
+
+    def _entered(self, work: Work, author: Author) -> Operation:
+        run = work.run
+        operation = FORM.chosen(run.options)
+        if not operation.is_personal():
+            return FORM.entered(run.options)
+        values = entered_values(
+            work.connection,
+            run.options[ENTRY],
+            dag_id=FORM.spec.dag_id,
+            operation=operation.name,
+            author=author,
+        )
+        if values is None:
+            raise ParameterError(
+                "入力の控え（entry）が、15 分の期限を過ぎたか、使用済みか、ほかの人のものです。ボードでもう一度入力してください。"
+            )
+        return FORM.entered(
+            {**values, "operation": operation.name, "tenants": run.options["tenants"]}, run.run_date
+        )
+
+    def _change(self, work: Work, entered: Operation, author: Author) -> dict[str, Any]:
+        platform = work.connection
+        if isinstance(entered, form.ExportFiles):
+            return {"exported": {} if work.run.dry_run else rows.export(platform, work.files)}
+        if isinstance(entered, form.Withdraw):
+            unknown = refuse(platform, entered.changes, author)
+            if unknown:
+                raise ParameterError(
+                    f"変更 {'、'.join(each[:40] for each in unknown[:5])} は、承認を待っていません。ボードの履歴で確かめてください。"
+                )
+            return {"withdrawn": len(entered.changes)}
+        if isinstance(entered, form.ImportFile):
+            wanted = rows.rows_of_file(platform, work.files, entered, work.run.run_date)
+        else:
+            owners = (
+                [entered.currency]
+                if isinstance(entered, form.SetRate)
+                else tenants_of_run(platform, work.run)
+            )
+            wanted = rows.wanted_rows(entered, owners)
+        self._require_known_plans(wanted)
+        recorded = change_contracts(platform, wanted, author)
+        return {"applied": recorded.applied, "waiting": recorded.waiting}
+
+    def _require_known_plans(self, wanted: Sequence[Wanted]) -> None:
+        """:raises ParameterError: no version of the price list has a plan."""
+        plans = {name for version in self._billing.terms.price_list.versions for name in version.plans}
+        unknown = sorted(
+            {each.values["plan"] for each in wanted if each.kind is PLAN} - plans - {TRIAL_PLAN, None}
+        )
+        if unknown:
+            raise ParameterError(
+                f"プラン {'、'.join(each[:40] for each in unknown[:5])} は料金表にありません。"
+                f"{'、'.join(sorted(plans))} のどれかにしてください。"
+            )
+
+
+def _require_entry(operation: type[Operation], values: Mapping[str, Any]) -> None:
+    """:raises ParameterError: the conf has no token, or personal values."""
+    named = [
+        name for name in operation.fields() if name not in _WITH_ENTRY and not is_empty(values.get(name))
+    ]
+    if is_empty(values.get(ENTRY)) or named:
+        raise refusal(
+            f"操作「{operation.title}」は個人の情報を含むので、Airflow のフォームでは入力できません。"
+            "ボードのテナントのページから入力してください。"
+        )

@@ -1,0 +1,181 @@
+"""The operations on contracts: what an invoice depends on beside the price list. The DAG file imports this module."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from include.skillreport.core.catalog import OPERATE_CONTRACTS
+from include.skillreport.operations.form import Operation, OperationForm, refusal
+from include.skillreport.operations.operate_contracts import fields
+
+FORM = OperationForm(OPERATE_CONTRACTS)
+
+
+@FORM.add("set_profile", "請求先の変更")
+class SetProfile(Operation):
+    """請求先を、入力したとおりにします。空欄の項目は、アプリか設定の値になります。宛名か、新しい送付先があれば、ほかの人の承認を待ちます。"""
+
+    tenants: fields.Tenants
+    recipient_name: fields.RecipientName = ""
+    department: fields.Department = ""
+    postal_code: fields.PostalCode = ""
+    address: fields.Address = ""
+    country: fields.Country = ""
+    email: fields.Email = ""
+    further_emails: fields.FurtherEmails = ()
+    cc_emails: fields.CcEmails = ()
+    language: fields.Language = ""
+    currency: fields.Currency = ""
+    tax_category: fields.TaxCategory = ""
+    partner_code: fields.PartnerCode = ""
+    pdf_delivery: fields.PdfDelivery = ""
+    due_months: fields.DueMonths | None = None
+    due_day: fields.DueDay | None = None
+    reason: fields.Reason
+
+    def check(self, _: date, /) -> None:
+        if (self.due_months is None) != (self.due_day is None):
+            raise refusal(
+                "「期限の月」（due_months）と「期限の日」（due_day）は、両方とも書くか、両方とも空欄にしてください。"
+            )
+        if len({self.email, *self.further_emails, *self.cc_emails} - {""}) > _MOST_ADDRESSES:
+            raise refusal(f"送付先と Cc は、合わせて {_MOST_ADDRESSES} 件までです。")
+
+
+@FORM.add("set_plan", "プランの登録・訂正")
+class SetPlan(Operation):
+    """テナントのプランの履歴に、この日からのプランを加えます。初日が同じ登録があれば直します。アプリのプランが変わると、自動でも加わります。"""
+
+    tenants: fields.Tenants
+    plan: fields.Plan = ""
+    plan_from: fields.PlanFrom
+    reason: fields.Reason
+
+
+@FORM.add("set_discount", "割引の登録・訂正")
+class SetDiscount(Operation):
+    """割引を登録します。名前と初日が同じ割引があれば、入力した値に直します。確定した請求書は変わりません。"""
+
+    tenants: fields.Tenants
+    discount_name: fields.DiscountName
+    discount_kind: fields.DiscountKind
+    value: fields.DiscountValue
+    currency: fields.Currency = ""
+    metric: fields.MetricName = ""
+    valid_from: fields.ValidFrom
+    valid_to: fields.ValidTo | None = None
+    reason: fields.Reason
+
+    def check(self, _: date, /) -> None:
+        _require_period(self.valid_from, self.valid_to)
+        if self.discount_kind == "percentage" and self.value > 100:
+            raise refusal("「割引の値」（value）は、率なら 100 までです。")
+        for name, given, kind in (("通貨", self.currency, "fixed"), ("指標", self.metric, "free_quantity")):
+            if bool(given) != (self.discount_kind == kind):
+                needed = "必要です" if not given else "使いません"
+                raise refusal(
+                    f"「{name}」は、割引の種類「{fields.DISCOUNT_KINDS[self.discount_kind]}」では{needed}。"
+                )
+
+
+@FORM.add("set_commitment", "最低利用料金の登録・訂正")
+class SetCommitment(Operation):
+    """テナントの最低利用料金を登録します。初日が同じものがあれば、入力した値に直します。プランの最低額の代わりになります。"""
+
+    tenants: fields.Tenants
+    amount: fields.CommitmentAmount
+    currency: fields.Currency
+    valid_from: fields.ValidFrom
+    valid_to: fields.ValidTo | None = None
+    reason: fields.Reason
+
+    def check(self, _: date, /) -> None:
+        _require_period(self.valid_from, self.valid_to)
+
+
+@FORM.add("set_order_number", "注文番号の登録・訂正")
+class SetOrderNumber(Operation):
+    """客先の注文番号を登録します。対象月の末日に有効な番号が、請求書に印刷されます。"""
+
+    tenants: fields.Tenants
+    order_number: fields.OrderNumber
+    valid_from: fields.ValidFrom
+    valid_to: fields.ValidTo | None = None
+    reason: fields.Reason
+
+    def check(self, _: date, /) -> None:
+        _require_period(self.valid_from, self.valid_to)
+
+
+@FORM.add("end", "契約の終了")
+class End(Operation):
+    """割引、最低利用料金か注文番号を、最後の日で終わらせます。初日より前の日なら、登録を取り消します。"""
+
+    tenants: fields.Tenants
+    ended: fields.Ended
+    discount_name: fields.DiscountName = ""
+    valid_from: fields.ValidFrom
+    last_day: fields.LastDay
+    reason: fields.Reason
+
+    def check(self, _: date, /) -> None:
+        if (self.ended == "discount") != bool(self.discount_name):
+            raise refusal("「割引の名前」（discount_name）は、割引を終わらせるときだけ、必ず書いてください。")
+
+
+@FORM.add("set_rate", "為替レートの登録・訂正")
+class SetRate(Operation):
+    """通貨のその日のレートを登録します。同じ日のレートがあれば直します。確定した請求書のレートは変わりません。"""
+
+    currency: fields.Currency
+    rate_date: fields.RateDate
+    yen_per_unit: fields.YenPerUnit
+    reason: fields.Reason
+
+    def check(self, today: date, /) -> None:
+        if self.currency == "JPY":
+            raise refusal("「通貨」（currency）の JPY にはレートがありません。外貨を指定してください。")
+        if self.rate_date > today:
+            raise refusal(f"「レートの日」（rate_date）の {self.rate_date} は、まだ来ていません。")
+
+
+@FORM.add("add_payer", "振込名義の登録")
+class AddPayer(Operation):
+    """銀行の振込名義をテナントの名義として覚えます。ほかの人の承認を待ちます。忘れるには DAG import_payments の「名義を忘れる」です。"""
+
+    tenants: fields.Tenants
+    payer_name: fields.PayerName
+    payer_code: fields.PayerCode = ""
+    reason: fields.Reason
+
+
+@FORM.add("withdraw", "承認待ちの変更の取り下げ")
+class Withdraw(Operation):
+    """承認を待っている変更を取り下げます。入力した値は消えます。"""
+
+    changes: fields.Changes
+    reason: fields.Reason
+
+
+@FORM.add("import_file", "ファイルの取込み")
+class ImportFile(Operation):
+    """CSV の全行を確認し、まとめて登録します。1 行でも誤りがあれば何も変えません。承認の要る行があれば、ファイル全体が承認を待ちます。"""
+
+    imported_kind: fields.ImportedKind
+    imported_file: fields.ImportedFile
+    reason: fields.Reason
+
+
+@FORM.add("export_files", "ファイルへの書き出し")
+class ExportFiles(Operation):
+    """登録のすべてを、種類ごとの CSV にして、保存先の contracts/exported/ に書きます。取込みと同じ形です。"""
+
+
+# An address list beyond this is a mailing list, which the customer keeps itself.
+_MOST_ADDRESSES = 10
+
+
+def _require_period(first: date, last: date | None) -> None:
+    """:raises ParameterError: the last day is before the first day."""
+    if last is not None and last < first:
+        raise refusal(f"「末日」（valid_to）の {last} が「初日」（valid_from）の {first} より前です。")

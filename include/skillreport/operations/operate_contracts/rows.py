@@ -1,0 +1,242 @@
+"""What the operations on contracts want: rows from a form, or from a CSV file with the same columns."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date
+from io import StringIO
+from typing import Any
+
+import psycopg
+
+from include.skillreport.billing.accounting.csv_form import text_cell
+from include.skillreport.billing.contract_kinds import (
+    COMMITMENT,
+    DISCOUNT,
+    EXCHANGE_RATE,
+    KINDS,
+    ORDER_NUMBER,
+    PAYER,
+    PLAN,
+    PROFILE,
+    ContractKind,
+    Wanted,
+)
+from include.skillreport.billing.ledger.contract_changes import (
+    codes_of_tenants,
+    present_rows,
+    tenants_with_codes,
+)
+from include.skillreport.billing.receivables.file_cells import Problem, csv_rows
+from include.skillreport.billing.receivables.file_cells import refusal as file_refusal
+from include.skillreport.billing.receivables.transfer import payer_key
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.operations.form import Lines, Operation
+from include.skillreport.operations.operate_contracts import form
+from include.skillreport.operations.operate_contracts.fields import EXPORTED, INCOMING
+from include.skillreport.operations.operate_contracts.form import FORM
+
+# The operation that checks a line of a file, by the kind of the file.
+_LINES: Mapping[str, type[Operation]] = {
+    "profile": form.SetProfile,
+    "plan": form.SetPlan,
+    "discount": form.SetDiscount,
+    "commitment": form.SetCommitment,
+    "order_number": form.SetOrderNumber,
+    "payer": form.AddPayer,
+    "exchange_rate": form.SetRate,
+}
+
+# The column of a field in the table, where it has another name.
+_COLUMNS = {"discount_name": "name", "discount_kind": "kind", "plan_from": "effective_from"}
+
+_TENANT = "tenant"
+_NOT_IN_FILES = ("tenants", "reason")
+
+_MOST_BYTES = 5_000_000
+_MOST_LINES = 20_000
+
+# Several addresses in a cell.
+_SEPARATOR = ";"
+
+
+def wanted_rows(entered: Operation, owners: Iterable[str]) -> list[Wanted]:
+    """The rows that a person wants for the tenants, which are ids, or for the currency."""
+    make = _MADE[type(entered)]
+    return [make(entered, owner) for owner in owners]
+
+
+def _same_columns(kind: ContractKind) -> Callable[[Any, str], Wanted]:
+    def made(entered: Any, owner: str) -> Wanted:
+        given = {_COLUMNS.get(name, name): value for name, value in entered.model_dump().items()}
+        values = {name: given[name] if given[name] != "" else None for name in kind.columns}
+        return Wanted(kind, owner, values, entered.reason)
+
+    return made
+
+
+def _profile(entered: form.SetProfile, owner: str) -> Wanted:
+    given = entered.model_dump()
+    values = {name: given[name] if given[name] != "" else None for name in PROFILE.columns}
+    numbers = {name: None if given[name] is None else int(given[name]) for name in ("due_months", "due_day")}
+    lists = {name: list(values[name] or ()) for name in ("further_emails", "cc_emails")}
+    return Wanted(PROFILE, owner, values | numbers | lists, entered.reason)
+
+
+def _payer(entered: form.AddPayer, owner: str) -> Wanted:
+    values = {
+        "payer_key": payer_key(entered.payer_name),
+        "payer_code": entered.payer_code,
+        "payer_name": entered.payer_name,
+    }
+    return Wanted(PAYER, owner, values, entered.reason)
+
+
+def _rate(entered: form.SetRate, owner: str) -> Wanted:
+    values = {"rate_date": entered.rate_date, "yen_per_unit": entered.yen_per_unit}
+    return Wanted(EXCHANGE_RATE, owner, values, entered.reason)
+
+
+def _end(entered: form.End, owner: str) -> Wanted:
+    values = {"valid_from": entered.valid_from, "valid_to": entered.last_day, "name": entered.discount_name}
+    return Wanted(KINDS[entered.ended], owner, values, entered.reason, is_end=True)
+
+
+_MADE: Mapping[type[Operation], Callable[[Any, str], Wanted]] = {
+    form.SetProfile: _profile,
+    form.SetPlan: _same_columns(PLAN),
+    form.SetDiscount: _same_columns(DISCOUNT),
+    form.SetCommitment: _same_columns(COMMITMENT),
+    form.SetOrderNumber: _same_columns(ORDER_NUMBER),
+    form.SetRate: _rate,
+    form.AddPayer: _payer,
+    form.End: _end,
+}
+
+
+def rows_of_file(
+    platform: psycopg.Connection, store: ObjectStore, entered: form.ImportFile, today: date
+) -> list[Wanted]:
+    """The rows of a file in ``contracts/incoming/``. The whole file is checked. ``today`` is the day (Asia/Tokyo) of the run.
+
+    :raises ParameterError: the file is missing or too large, or names every line that cannot be used.
+    """
+    file = f"契約のファイル '{entered.imported_file}'"
+    try:
+        content = store.read(f"{INCOMING}/{entered.imported_file}")
+    except FileNotFoundError:
+        raise ParameterError(
+            f"{file} が保存先の {INCOMING}/ にありません。名前を確かめてください。"
+        ) from None
+    if len(content) > _MOST_BYTES:
+        raise ParameterError(f"{file} は大きすぎます（{_MOST_BYTES // 1_000_000} MB まで）。分けてください。")
+    lines = [(number, cells) for number, cells in csv_rows(content, file) if any(cells)]
+    if not lines:
+        raise ParameterError(f"{file} は空です。")
+    if len(lines) > _MOST_LINES + 1:
+        raise ParameterError(f"{file} は長すぎます（{_MOST_LINES:,} 行まで）。分けてください。")
+    (_, header), *rows = lines
+    operation, kind = _LINES[entered.imported_kind], KINDS[entered.imported_kind]
+    columns = _columns(operation, kind)
+    if sorted(header) != sorted(columns):
+        raise ParameterError(
+            f"{file} の 1 行目は、種類「{kind.title}」の列の名前（{','.join(columns)}）にしてください。"
+        )
+    tenants = _tenants_of(platform, kind, header, rows)
+    wanted: list[Wanted] = []
+    problems: list[Problem] = []
+    seen: dict[tuple[Any, ...], int] = {}
+    for number, cells in rows:
+        try:
+            found = _row(
+                operation, kind, dict(zip(header, cells, strict=False)), entered.reason, tenants, today
+            )
+            key = (found.owner, *(found.values[name] for name in kind.key))
+            if key in seen:
+                raise ParameterError(f"{seen[key]} 行目と同じものです。")
+            seen[key] = number
+            wanted.append(found)
+        except ParameterError as error:
+            problems.append(Problem(number, kind.title, str(error).rstrip("。")))
+    if problems:
+        raise file_refusal(file, problems)
+    return wanted
+
+
+def export(platform: psycopg.Connection, store: ObjectStore) -> dict[str, int]:
+    """Write all rows of each kind as a file that the import reads. Returns the numbers of rows by kind."""
+    codes = codes_of_tenants(platform)
+    written = {}
+    for name, operation in _LINES.items():
+        kind = KINDS[name]
+        columns = _columns(operation, kind)
+        rows = present_rows(platform, kind)
+        text = StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\r\n")
+        writer.writerow(columns)
+        for row in rows:
+            cells = {_TENANT: codes.get(row[kind.owner], row[kind.owner]), **row}
+            writer.writerow([_cell(cells[_COLUMNS.get(column, column)]) for column in columns])
+        # Excel reads UTF-8 only with a BOM.
+        store.write(f"{EXPORTED}/{name}.csv", text.getvalue().encode("utf-8-sig"))
+        written[name] = len(rows)
+    return written
+
+
+def _columns(operation: type[Operation], kind: ContractKind) -> list[str]:
+    """The columns of a kind's file: the tenant's code, and the fields of the form."""
+    named = [name for name in operation.fields() if name not in _NOT_IN_FILES]
+    return [_TENANT, *named] if kind.owner == "tenant_id" else named
+
+
+def _tenants_of(
+    platform: psycopg.Connection,
+    kind: ContractKind,
+    header: Sequence[str],
+    rows: Iterable[tuple[int, list[str]]],
+) -> Mapping[str, str]:
+    """The ids of the tenants in the file by their codes; empty for a kind without tenants."""
+    if kind.owner != "tenant_id":
+        return {}
+    place = header.index(_TENANT)
+    return tenants_with_codes(platform, {cells[place] for _, cells in rows if len(cells) > place})
+
+
+def _row(
+    operation: type[Operation],
+    kind: ContractKind,
+    cells: Mapping[str, str],
+    reason: str,
+    tenants: Mapping[str, str],
+    today: date,
+) -> Wanted:
+    """The row of a line. :raises ParameterError: a cell cannot be used."""
+    fields = operation.fields()
+    texts = {name: _unguarded(text) for name, text in cells.items() if name in fields}
+    given = {
+        name: text.split(_SEPARATOR) if isinstance(fields[name], Lines) else text
+        for name, text in texts.items()
+    }
+    code = cells.get(_TENANT, "")
+    if kind.owner == "tenant_id":
+        if code not in tenants:
+            raise ParameterError(f"テナントコード {code[:40]!r} のテナントは、ないか、複数あります")
+        given["tenants"] = [code]
+    entered = FORM.entered({"operation": operation.name, **given, "reason": reason}, today)
+    owner = tenants[code] if kind.owner == "tenant_id" else str(given[kind.owner]).upper()
+    return _MADE[operation](entered, owner)
+
+
+def _unguarded(text: str) -> str:
+    """The text without the apostrophe before the beginning of a formula, which the export adds."""
+    return text[1:] if text.startswith("'") and text_cell(text[1:]) == text else text
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return text_cell(_SEPARATOR.join(value))
+    return text_cell(value) if isinstance(value, str) else str(value)

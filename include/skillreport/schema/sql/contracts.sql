@@ -1,0 +1,64 @@
+-- What people change about contracts (DAG operate_contracts): the values on their way into a run, and every change with who and why.
+
+-- The values of an operation with personal data. Every viewer of Airflow can read a run's conf, so the conf holds only the token.
+CREATE TABLE batch.entered_values (
+    token text PRIMARY KEY CHECK (length(token) >= 32),
+    dag_id text NOT NULL,
+    operation text NOT NULL,
+    form_values jsonb NOT NULL,
+    entered_by text NOT NULL,
+    entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    execution_id text
+);
+CREATE INDEX entered_values_by_time ON batch.entered_values (entered_at);
+CALL batch.make_platform_table('batch.entered_values');
+-- The board writes what a person enters, and cannot read it again.
+CREATE POLICY enter ON batch.entered_values FOR INSERT TO batch_board WITH CHECK (execution_id IS null);
+GRANT INSERT (token, dag_id, operation, form_values, entered_by) ON batch.entered_values TO batch_board;
+COMMENT ON TABLE batch.entered_values IS
+'Personal values that a person has entered on the board for a run, until the run has used them or 15 minutes have passed.';
+COMMENT ON COLUMN batch.entered_values.execution_id IS 'The run that uses the values; it deletes the row with its work';
+
+CREATE TABLE batch.contract_change (
+    change_id text PRIMARY KEY,
+    tenant_id text NOT NULL,
+    kind text NOT NULL CHECK (
+        kind IN ('profile', 'plan', 'discount', 'commitment', 'order_number', 'payer', 'exchange_rate', 'import')
+    ),
+    before jsonb,
+    after jsonb,
+    changed text[] NOT NULL,
+    former_emails text[] NOT NULL DEFAULT '{}',
+    reason text NOT NULL,
+    entered_by text NOT NULL,
+    entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    execution_id text NOT NULL,
+    status text NOT NULL CHECK (status IN ('waiting', 'applied', 'refused', 'expired')),
+    decided_by text,
+    decided_at timestamptz,
+    decided_in text,
+    -- The database, too, lets nobody decide alone.
+    CHECK (status <> 'applied' OR decided_by IS null OR decided_by <> entered_by),
+    CHECK ((status = 'waiting') <= (decided_at IS null)),
+    CHECK (status NOT IN ('refused', 'expired') OR (before IS null AND after IS null))
+);
+CREATE INDEX contract_change_by_tenant ON batch.contract_change (tenant_id, entered_at);
+CREATE INDEX contract_change_by_run ON batch.contract_change (execution_id);
+CREATE INDEX contract_change_by_decision ON batch.contract_change (decided_in) WHERE decided_in IS NOT null;
+CREATE INDEX contract_change_waiting ON batch.contract_change (entered_at) WHERE status = 'waiting';
+CALL batch.make_tenant_table('batch.contract_change');
+CREATE POLICY board ON batch.contract_change FOR SELECT TO batch_owner USING (true);
+-- The work of a tenant reads what was changed, and changes no contract.
+REVOKE INSERT, UPDATE, DELETE ON batch.contract_change FROM batch_tenant;
+COMMENT ON TABLE batch.contract_change IS
+'Every change of a contract: what, by whom, when and why, and who has approved it. A refused or expired one keeps no values.';
+COMMENT ON COLUMN batch.contract_change.tenant_id IS 'Empty: an exchange rate, or an import of a file';
+COMMENT ON COLUMN batch.contract_change.before IS 'The row before the change; null: there was none';
+COMMENT ON COLUMN batch.contract_change.after IS
+'The row after the change; null: it is removed. For an import that waits: all its changes';
+COMMENT ON COLUMN batch.contract_change.changed IS 'The names of the columns with other values';
+COMMENT ON COLUMN batch.contract_change.former_emails IS 'Addresses that get no more letters; they are told once';
+COMMENT ON COLUMN batch.contract_change.status IS
+'waiting: for somebody else''s approval; expired: nobody has decided within 30 days';
+COMMENT ON COLUMN batch.contract_change.decided_by IS 'Who has approved or refused it; null of an applied one: it needed nobody';
+COMMENT ON COLUMN batch.contract_change.decided_in IS 'execution_id of the run that applied the decision';

@@ -1,0 +1,132 @@
+"""Runs of the operations on contracts on 10 November 2026, with what a person has entered on the board."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from include.skillreport.approvals.requests import ApprovalRequest
+from include.skillreport.core.catalog import APPROVE_CONTRACTS, OPERATE_CONTRACTS
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.operations.approve_contracts import create_batch as approval
+from include.skillreport.operations.operate_contracts import create_batch
+from local_stack.batch_runs import LOCAL, run_batch
+from tests.conftest import Database
+from tests.operations.approval_rows import APPROVE, answer, asked_about
+
+TODAY = date(2026, 11, 10)
+AT = datetime(2026, 11, 10, 10, 0, tzinfo=JAPAN)
+AUTHOR, SECOND = "keiri", "buchou"
+
+
+def enter(
+    database: Database,
+    operation: str,
+    values: dict[str, Any],
+    *,
+    person: str = AUTHOR,
+    minutes_ago: int = 0,
+) -> str:
+    """What a person enters on the board, as the role of the board; returns the token."""
+    token = secrets.token_urlsafe(32)
+    with database.connect("batch_board") as board:
+        board.execute(
+            """
+            INSERT INTO batch.entered_values (token, dag_id, operation, form_values, entered_by)
+            VALUES (%s, %s, %s, %s, %s)
+            """,
+            [token, OPERATE_CONTRACTS.dag_id, operation, Jsonb(values), person],
+        )
+    if minutes_ago:
+        with database.connect() as admin:
+            admin.execute(
+                "UPDATE batch.entered_values SET entered_at = entered_at - %s * interval '1 minute' WHERE token = %s",
+                [minutes_ago, token],
+            )
+    return token
+
+
+def run(
+    database: Database,
+    operation: str,
+    *,
+    tenants: Sequence[str] = (),
+    person: str = AUTHOR,
+    store: ObjectStore | None = None,
+    run_at: datetime = AT,
+    dry_run: bool = False,
+    **values: Any,
+) -> RunResult:
+    """One whole run of the operation by a person."""
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        return run_batch(
+            platform,
+            connection,
+            OPERATE_CONTRACTS,
+            create_batch(LOCAL),
+            run_at.date(),
+            codes=tenants,
+            parameters={"operation": operation, **values},
+            run_at=run_at,
+            triggered_by=person,
+            store=store,
+            dry_run=dry_run,
+        )
+
+
+def set_profile(database: Database, tenant: str = "A", *, person: str = AUTHOR, **values: Any) -> RunResult:
+    """A person enters the whole profile of a tenant on the board, and the board starts the run."""
+    token = enter(database, "set_profile", {"reason": "契約書", **values}, person=person)
+    return run(database, "set_profile", tenants=[tenant], person=person, entry=token)
+
+
+def set_discount(database: Database, tenant: str = "A", **values: Any) -> RunResult:
+    """A discount of 10 % from November on, unless said otherwise."""
+    given: dict[str, Any] = {
+        "discount_name": "年間契約割引",
+        "discount_kind": "percentage",
+        "value": "10",
+        "valid_from": "2026-11-01",
+        "reason": "契約書",
+    }
+    return run(database, "set_discount", tenants=[tenant], **(given | values))
+
+
+def asked(database: Database, result: RunResult) -> ApprovalRequest:
+    """The request for the changes of a run that wait."""
+    about = asked_about(database, result)
+    assert about is not None
+    assert about.problem is None
+    return about.request
+
+
+def decide(
+    database: Database, request: ApprovalRequest, option: str = APPROVE, *codes: str, person: str = SECOND
+) -> RunResult:
+    """The second person's answer, and the run that applies it."""
+    return answer(database, request, APPROVE_CONTRACTS, approval(LOCAL), option, *codes, person=person, at=AT)
+
+
+def changes(host: psycopg.Connection) -> list[tuple[Any, ...]]:
+    """Tenant, kind, status, who entered it, who decided."""
+    return host.execute(
+        """
+        SELECT tenant_id, kind, status, entered_by, decided_by FROM batch.contract_change
+        ORDER BY entered_at, tenant_id, change_id
+        """
+    ).fetchall()
+
+
+def profile(host: psycopg.Connection, tenant: str = "A") -> dict[str, Any]:
+    """The profile's columns with values."""
+    rows = host.execute(
+        "SELECT to_jsonb(profile) FROM batch.billing_profile AS profile WHERE tenant_id = %s", [tenant]
+    ).fetchall()
+    return {name: value for name, value in rows[0][0].items() if value not in (None, [])} if rows else {}

@@ -1,0 +1,192 @@
+"""Contracts from a file: checked as a whole, applied in one transaction, and written as a file again."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.run_log import RunResult
+from tests import host_rows
+from tests.batches.tenant_management.billing_rows import customer
+from tests.conftest import Database
+from tests.operations.contract_entries import (
+    AUTHOR,
+    SECOND,
+    asked,
+    changes,
+    decide,
+    profile,
+    run,
+    set_discount,
+)
+from tests.operations.test_operate_contracts import discounts
+
+DISCOUNTS = "tenant,discount_name,discount_kind,value,currency,metric,valid_from,valid_to\r\n"
+PROFILES = (
+    "tenant,recipient_name,department,postal_code,address,country,email,further_emails,cc_emails,language,currency,"
+    "tax_category,partner_code,pdf_delivery,due_months,due_day\r\n"
+)
+
+
+@pytest.fixture
+def tenants(host: psycopg.Connection) -> None:
+    for tenant_id in "ABC":
+        customer(host, tenant_id)
+
+
+def load(
+    database: Database,
+    store: ObjectStore,
+    kind: str,
+    text: str,
+    *,
+    name: str = "file.csv",
+    encoding: str = "utf-8",
+) -> RunResult:
+    store.write(f"contracts/incoming/{name}", text.encode(encoding))
+    return run(
+        database, "import_file", store=store, imported_kind=kind, imported_file=name, reason="初回の登録"
+    )
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp932"])
+def test_a_file_adds_all_rows_and_repeats_without_effect(
+    database: Database, host: psycopg.Connection, store: ObjectStore, encoding: str
+) -> None:
+    text = (
+        DISCOUNTS
+        + "A,年間割引,percentage,10,,,2026-11-01,\r\nB,年間割引,fixed,500,JPY,,2026-11-01,2027-10-31\r\n"
+    )
+    for _ in range(2):
+        load(database, store, "discount", text, encoding=encoding)
+
+    assert discounts(host) == [
+        ("A", "年間割引", 10, "2026-11-01", None),
+        ("B", "年間割引", 500, "2026-11-01", "2027-10-31"),
+    ]
+    assert changes(host) == [(each, "discount", "applied", AUTHOR, None) for each in "AB"]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_every_wrong_line_is_named_and_nothing_is_written(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    lines = [
+        "A,年間割引,percentage,10,,,2026-11-01,",
+        "X,年間割引,percentage,10,,,2026-11-01,",
+        "B,年間割引,percentage,abc,,,2026-11-01,",
+        "A,年間割引,percentage,12,,,2026-11-01,",
+        "C,年間割引,percentage,10,,,2026/13/01,",
+    ]
+    with pytest.raises(ParameterError) as refused:
+        load(database, store, "discount", DISCOUNTS + "\r\n".join(lines))
+
+    text = str(refused.value)
+    assert "何も記録していません" in text
+    for expected in (
+        "3 行目「割引」: テナントコード 'X'",
+        "4 行目",
+        "'abc'",
+        "5 行目「割引」: 2 行目と同じもの",
+        "6 行目",
+    ):
+        assert expected in text
+    assert discounts(host) == []
+
+
+@pytest.mark.usefixtures("tenants")
+def test_an_overlap_in_a_file_takes_all_rows_back(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    lines = ["A,年間割引,percentage,10,,,2026-11-01,", "A,年間割引,percentage,12,,,2027-01-01,"]
+    with pytest.raises(BillingError, match="重なります"):
+        load(database, store, "discount", DISCOUNTS + "\r\n".join(lines))
+    assert (discounts(host), changes(host)) == ([], [])
+
+
+@pytest.mark.usefixtures("tenants")
+def test_new_recipients_in_a_file_wait_as_a_whole(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    lines = ["A,,経理部,,,,a@kyaku.example,,,,,,,,,", "B,,総務部,,,,,,,,,,,,1,31"]
+    result = load(database, store, "profile", PROFILES + "\r\n".join(lines))
+    assert profile(host, "A") == profile(host, "B") == {}
+    assert changes(host) == [("", "import", "waiting", AUTHOR, None)]
+
+    decide(database, asked(database, result))
+
+    assert profile(host, "A") == {"tenant_id": "A", "department": "経理部", "email": "a@kyaku.example"}
+    assert profile(host, "B") == {"tenant_id": "B", "department": "総務部", "due_months": 1, "due_day": 31}
+    assert sorted(changes(host)) == [
+        ("", "import", "applied", AUTHOR, SECOND),
+        ("A", "profile", "applied", AUTHOR, SECOND),
+        ("B", "profile", "applied", AUTHOR, SECOND),
+    ]
+    assert host.execute(
+        """SELECT recipient_address FROM "HIS_NotificationLog" WHERE subject LIKE '%送付先の変更%'"""
+    ).fetchall() == [("keiri@customer.example",)]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_an_export_is_imported_without_effect(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    set_discount(database, discount_name='=HYPERLINK("x")')
+    lines = ['A,,"経理部, 第1",100-0001,,JP,,x@kyaku.example;y@kyaku.example,,en,USD,export,@T1,link,0,31']
+    decide(database, asked(database, load(database, store, "profile", PROFILES + lines[0])))
+    run(database, "set_rate", currency="USD", rate_date="2026-10-30", yen_per_unit="155.320", reason="TTM")
+    run(database, "set_plan", tenants=["A"], plan="basic", plan_from="2026-01-01", reason="契約書")
+    run(database, "set_plan", tenants=["A"], plan_from="2027-01-01", reason="解約")
+    run(database, "export_files", store=store)
+    before = len(changes(host))
+    for kind in ("profile", "plan", "discount", "commitment", "order_number", "payer", "exchange_rate"):
+        text = store.read(f"contracts/exported/{kind}.csv").decode("utf-8-sig")
+        assert not text.splitlines()[-1].startswith("=")
+        load(database, store, kind, text)
+
+    assert len(changes(host)) == before
+    assert "'=HYPERLINK" in store.read("contracts/exported/discount.csv").decode("utf-8-sig")
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "空です"),
+        ("tenant,name\r\nA,x", "1 行目は、種類「割引」の列の名前"),
+        (DISCOUNTS + 'A,"x', "CSV として読めません"),
+    ],
+)
+def test_an_unreadable_file_is_refused_by_a_sentence(
+    database: Database, store: ObjectStore, text: str, problem: str
+) -> None:
+    with pytest.raises(ParameterError, match=problem):
+        load(database, store, "discount", text)
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize("name", ["../../etc/passwd", ".hidden", "a/b.csv", "absent.csv"])
+def test_only_a_file_in_the_folder_is_read(database: Database, store: ObjectStore, name: str) -> None:
+    with pytest.raises(ParameterError):
+        run(
+            database,
+            "import_file",
+            store=store,
+            imported_kind="discount",
+            imported_file=name,
+            reason="初回の登録",
+        )
+
+
+def test_a_code_of_two_tenants_is_refused(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    # A tenant without a code is named by its id.
+    host_rows.tenant(host, "SAME", tenant_code="")
+    host_rows.tenant(host, "B", tenant_code="SAME")
+    with pytest.raises(ParameterError, match="ないか、複数あります"):
+        load(database, store, "discount", DISCOUNTS + "SAME,年間割引,percentage,10,,,2026-11-01,")

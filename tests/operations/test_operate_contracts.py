@@ -1,0 +1,427 @@
+"""Contracts by form: what a person enters, what waits for a second one, and what it means for final invoices."""
+
+from __future__ import annotations
+
+import json
+from threading import Thread
+from typing import Any
+
+import psycopg
+import pytest
+
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.core.catalog import OPERATE_CONTRACTS
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution import flow
+from include.skillreport.core.execution.flow import TaskKey
+from include.skillreport.operations.operate_contracts import create_batch
+from local_stack.batch_runs import LOCAL, LocalInstallation, open_run
+from tests.batches.tenant_management.billing_rows import (
+    customer,
+    invoice,
+    outcomes,
+    run_billing,
+)
+from tests.conftest import Database
+from tests.operations.approval_rows import HOLD, items, text_of
+from tests.operations.contract_entries import (
+    AT,
+    AUTHOR,
+    SECOND,
+    asked,
+    changes,
+    decide,
+    enter,
+    profile,
+    run,
+    set_discount,
+    set_profile,
+)
+
+NEW = "shin-keiri@customer.example"
+FORMER = "keiri@customer.example"
+
+
+@pytest.fixture
+def tenants(host: psycopg.Connection) -> None:
+    """A and B, both with October closed."""
+    customer(host, "A")
+    customer(host, "B")
+
+
+def discounts(host: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return host.execute(
+        "SELECT tenant_id, name, value::int, valid_from::text, valid_to::text FROM batch.discount ORDER BY 1, 2, 4"
+    ).fetchall()
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_discount_counts_on_the_next_invoice_of_its_tenant(
+    database: Database, host: psycopg.Connection
+) -> None:
+    set_discount(database, valid_from="2026-10-01")
+    run_billing(database)
+
+    assert changes(host) == [("A", "discount", "applied", AUTHOR, None)]
+    assert (invoice(host, "A")["total"], invoice(host, "B")["total"]) == (9_900, 11_000)
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_discount_with_the_same_first_day_is_corrected(
+    database: Database, host: psycopg.Connection
+) -> None:
+    set_discount(database)
+    set_discount(database, value="20")
+    set_discount(database, value="20.0")
+
+    assert discounts(host) == [("A", "年間契約割引", 20, "2026-11-01", None)]
+    assert len(changes(host)) == 2
+
+
+@pytest.mark.usefixtures("tenants")
+def test_an_overlap_is_refused_until_the_former_one_ends(
+    database: Database, host: psycopg.Connection
+) -> None:
+    set_discount(database)
+    with pytest.raises(BillingError, match=r"2026-11-01 から 期限なし のものと重なります"):
+        set_discount(database, valid_from="2027-01-01")
+    ending: dict[str, Any] = {"ended": "discount", "discount_name": "年間契約割引", "reason": "更新"}
+    run(database, "end", tenants=["A"], valid_from="2026-11-01", last_day="2026-12-31", **ending)
+    set_discount(database, valid_from="2027-01-01", value="15")
+
+    assert discounts(host) == [
+        ("A", "年間契約割引", 10, "2026-11-01", "2026-12-31"),
+        ("A", "年間契約割引", 15, "2027-01-01", None),
+    ]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_an_end_before_the_first_day_removes_the_entry(database: Database, host: psycopg.Connection) -> None:
+    commitment: dict[str, Any] = {"amount": "50000", "currency": "jpy", "reason": "契約書"}
+    run(database, "set_commitment", tenants=["A"], valid_from="2026-12-01", **commitment)
+    ending: dict[str, Any] = {"ended": "commitment", "valid_from": "2026-12-01", "reason": "取りやめ"}
+    run(database, "end", tenants=["A"], last_day="2026-11-30", **ending)
+
+    assert host.execute("SELECT count(*) FROM batch.commitment").fetchone() == (0,)
+    with pytest.raises(BillingError, match="はありません"):
+        run(database, "end", tenants=["A"], last_day="2026-11-30", **ending)
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"value": "101"}, "率なら 100 まで"),
+        ({"value": "-1"}, "0 より大きく"),
+        ({"value": "abc"}, "数ではありません"),
+        ({"discount_kind": "fixed"}, "「通貨」は、割引の種類「定額（月額）」では必要です"),
+        ({"metric": "api_calls"}, "「指標」は、割引の種類「率（%）」では使いません"),
+        ({"valid_to": "2026-10-31"}, "「初日」"),
+        ({"discount_name": "あ" * 201}, "長すぎます"),
+        ({"reason": " "}, "「理由」（reason）が必要です"),
+    ],
+)
+def test_unusable_values_are_refused_by_the_field(
+    database: Database, host: psycopg.Connection, values: dict[str, str], problem: str
+) -> None:
+    with pytest.raises(ParameterError, match=problem):
+        set_discount(database, **values)
+    assert changes(host) == []
+
+
+@pytest.mark.usefixtures("tenants")
+def test_an_operation_without_a_tenant_is_never_for_all(database: Database, host: psycopg.Connection) -> None:
+    with pytest.raises(ParameterError, match="テナントコード"):
+        run(database, "set_discount", reason="契約書")
+    token = enter(database, "set_profile", {"department": "経理部", "reason": "契約書"})
+    with pytest.raises(ParameterError, match="テナントコード"):
+        run(database, "set_profile", entry=token)
+    assert changes(host) == []
+
+
+def test_a_rate_belongs_to_no_tenant(database: Database, host: psycopg.Connection) -> None:
+    rate: dict[str, Any] = {"currency": "usd", "rate_date": "2026-10-31", "reason": "TTM"}
+    run(database, "set_rate", yen_per_unit="155.32", **rate)
+    run(database, "set_rate", yen_per_unit="155.33", **rate)
+
+    assert host.execute("SELECT currency, yen_per_unit::text FROM batch.exchange_rate").fetchall() == [
+        ("USD", "155.33")
+    ]
+    assert [each[:3] for each in changes(host)] == [("", "exchange_rate", "applied")] * 2
+    with pytest.raises(ParameterError, match="まだ来ていません"):
+        run(database, "set_rate", currency="USD", rate_date="2026-11-11", yen_per_unit="1", reason="TTM")
+
+
+@pytest.mark.usefixtures("tenants")
+def test_terms_and_department_need_no_second_person(database: Database, host: psycopg.Connection) -> None:
+    set_profile(database, department="経理部", due_months="2", due_day="31")
+
+    assert profile(host) == {"tenant_id": "A", "department": "経理部", "due_months": 2, "due_day": 31}
+    assert profile(host, "B") == {}
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize(
+    "values",
+    [{"email": NEW}, {"cc_emails": [NEW]}, {"further_emails": [NEW]}, {"recipient_name": "株式会社ニセモノ"}],
+)
+def test_a_new_recipient_or_name_waits_for_somebody_else(
+    database: Database, host: psycopg.Connection, values: dict[str, Any]
+) -> None:
+    request = asked(database, set_profile(database, **values))
+    assert profile(host) == {}
+    assert changes(host) == [("A", "profile", "waiting", AUTHOR, None)]
+
+    decide(database, request)
+
+    assert changes(host) == [("A", "profile", "applied", AUTHOR, SECOND)]
+    ((name, value),) = values.items()
+    assert profile(host)[name] == value
+
+
+@pytest.mark.usefixtures("tenants")
+def test_nobody_approves_the_own_change(database: Database, host: psycopg.Connection) -> None:
+    request = asked(database, set_profile(database, email=NEW))
+    result = decide(database, request, person=AUTHOR)
+
+    assert (result.status, [each.code for each in result.problems]) == (
+        "partial",
+        ["CONTRACT_CHANGE_REFUSED"],
+    )
+    assert changes(host) == [("A", "profile", "waiting", AUTHOR, None)]
+    assert profile(host) == {}
+    (item,) = items(host, request).values()
+    assert item["result"] == "out_of_date"
+    assert "ほかの人が承認してください" in item["result_text"]
+    with pytest.raises(psycopg.errors.CheckViolation):
+        host.execute(
+            "UPDATE batch.contract_change SET status = 'applied', decided_by = entered_by, decided_at = now()"
+        )
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_held_change_changes_nothing(database: Database, host: psycopg.Connection) -> None:
+    decide(database, asked(database, set_profile(database, email=NEW)), HOLD)
+
+    assert changes(host) == [("A", "profile", "waiting", AUTHOR, None)]
+    assert profile(host) == {}
+
+
+@pytest.mark.usefixtures("tenants")
+def test_an_approval_is_refused_after_another_change(database: Database, host: psycopg.Connection) -> None:
+    request = asked(database, set_profile(database, email=NEW))
+    set_profile(database, department="総務部")
+    result = decide(database, request)
+
+    assert "同じ登録が変わっています" in str(items(host, request))
+    assert result.status == "partial"
+    assert profile(host) == {"tenant_id": "A", "department": "総務部"}
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_withdrawn_change_keeps_no_values(database: Database, host: psycopg.Connection) -> None:
+    set_profile(database, email=NEW)
+    ((change_id,),) = host.execute("SELECT change_id FROM batch.contract_change").fetchall()
+    run(database, "withdraw", changes=[change_id], reason="誤り")
+
+    assert host.execute("SELECT status, before, after FROM batch.contract_change").fetchall() == [
+        ("refused", None, None)
+    ]
+    with pytest.raises(ParameterError, match="承認を待っていません"):
+        run(database, "withdraw", changes=[change_id], reason="誤り")
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_change_that_nobody_decides_about_expires(database: Database, host: psycopg.Connection) -> None:
+    request = asked(database, set_profile(database, email=NEW))
+    host.execute("UPDATE batch.contract_change SET entered_at = entered_at - interval '31 days'")
+    decide(database, request)
+
+    assert host.execute("SELECT status, before, after FROM batch.contract_change").fetchall() == [
+        ("expired", None, None)
+    ]
+    assert profile(host) == {}
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_payer_is_remembered_after_the_second_person(database: Database, host: psycopg.Connection) -> None:
+    token = enter(database, "add_payer", {"payer_name": "カ)アオバ", "reason": "契約書"})
+    request = asked(database, run(database, "add_payer", tenants=["A"], entry=token))
+    assert host.execute("SELECT count(*) FROM batch.payer").fetchone() == (0,)
+    decide(database, request)
+
+    assert host.execute("SELECT tenant_id, payer_key, confirmed_by FROM batch.payer").fetchall() == [
+        ("A", "[ｶ]ｱｵﾊﾞ", AUTHOR)
+    ]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_values_are_used_once_by_their_author_within_minutes(
+    database: Database, host: psycopg.Connection
+) -> None:
+    values = {"department": "経理部", "reason": "契約書"}
+    late = enter(database, "set_profile", values, minutes_ago=16)
+    others = enter(database, "set_profile", values, person="another")
+    used = enter(database, "set_profile", values)
+    run(database, "set_profile", tenants=["A"], entry=used)
+    for token in (late, others, used, "x" * 40):
+        with pytest.raises(ParameterError, match="ボードでもう一度入力してください"):
+            run(database, "set_profile", tenants=["B"], entry=token)
+
+    assert len(changes(host)) == 1
+    # The late ones are deleted by the next run, and the used ones with their work.
+    assert host.execute("SELECT entered_by FROM batch.entered_values").fetchall() == [("another",)]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_airflows_form_takes_no_personal_values(database: Database, host: psycopg.Connection) -> None:
+    with pytest.raises(ParameterError, match="Airflow のフォームでは入力できません"):
+        run(database, "set_profile", tenants=["A"], department="経理部", reason="契約書")
+    token = enter(database, "set_profile", {"department": "経理部", "reason": "契約書"})
+    with pytest.raises(ParameterError, match="Airflow のフォームでは入力できません"):
+        run(database, "set_profile", tenants=["A"], entry=token, email=NEW)
+    assert changes(host) == []
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_dry_run_changes_nothing_and_leaves_the_values(
+    database: Database, host: psycopg.Connection
+) -> None:
+    token = enter(database, "set_profile", {"department": "経理部", "reason": "契約書"})
+    run(database, "set_profile", tenants=["A"], entry=token, dry_run=True)
+    assert (changes(host), profile(host)) == ([], {})
+
+    run(database, "set_profile", tenants=["A"], entry=token)
+    assert profile(host) == {"tenant_id": "A", "department": "経理部"}
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_cleared_run_keeps_its_outcome(database: Database, host: psycopg.Connection) -> None:
+    token = enter(database, "set_profile", {"department": "経理部", "reason": "契約書"})
+    with database.connect("batch_platform") as platform:
+        batch = create_batch(LOCAL)
+        parameters = {"operation": "set_profile", "entry": token}
+        opened, _ = open_run(
+            platform, OPERATE_CONTRACTS, batch, AT.date(), codes=["A"], parameters=parameters, run_at=AT
+        )
+        platform.execute("UPDATE batch.entered_values SET entered_by = %s", [opened.person])
+        for _ in range(2):
+            step = batch.own_step("change_contracts")
+            key = TaskKey("change_contracts")
+            flow.run_step(OPERATE_CONTRACTS, batch, opened, step, LocalInstallation(platform), key)
+
+    assert len(changes(host)) == 1
+    assert profile(host) == {"tenant_id": "A", "department": "経理部"}
+
+
+@pytest.mark.usefixtures("tenants")
+def test_nothing_personal_is_left_where_airflow_shows_it(
+    database: Database, host: psycopg.Connection
+) -> None:
+    result = set_profile(
+        database, email=NEW, recipient_name="株式会社ヒミツ", cc_emails=["cc@secret.example"]
+    )
+    request = asked(database, result)
+    shown = "\n".join(text_of(database, request))
+    decide(database, request)
+    kept = json.dumps(
+        host.execute(
+            """
+            SELECT log.parameters, log.result, log.error_message, outcome.details, outcome.notes, remark.details, item.figures
+            FROM batch.execution_log AS log
+            LEFT JOIN batch.tenant_outcome AS outcome USING (execution_id)
+            LEFT JOIN batch.run_remark AS remark USING (execution_id)
+            LEFT JOIN batch.approval_item AS item ON item.held_by = log.execution_id
+            """
+        ).fetchall(),
+        ensure_ascii=False,
+    )
+    for secret in (NEW, "ヒミツ", "secret.example"):
+        assert secret not in shown
+        assert secret not in kept
+    assert "宛名、送付先、Cc" in shown.replace("\\", "")
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_former_recipient_is_told_once(database: Database, host: psycopg.Connection) -> None:
+    decide(database, asked(database, set_profile(database, email=NEW)))
+
+    letters = host.execute(
+        """SELECT tenant_id, recipient_address, subject, message_body FROM "HIS_NotificationLog" """
+    ).fetchall()
+    assert [row[:2] for row in letters] == [("A", FORMER)]
+    assert "送付先の変更" in letters[0][2]
+    assert NEW not in letters[0][3]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_final_invoice_that_would_differ_is_named(database: Database, host: psycopg.Connection) -> None:
+    run_billing(database)
+    before = invoice(host, "A")
+    result = set_discount(database, valid_from="2026-10-01")
+
+    assert invoice(host, "A") == before
+    ((note,),) = (row["notes"] for row in outcomes(host, result).values())
+    assert "11,000 JPY のままです。今の契約なら 9,900（差額 -1,100）" in note
+    assert "「一部の返還」" in note
+    later = set_discount(database, valid_from="2026-11-01", discount_name="別の割引")
+    assert [row["notes"] for row in outcomes(host, later).values()] == [[]]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_an_earlier_plan_is_compared_with_the_final_invoice(
+    database: Database, host: psycopg.Connection
+) -> None:
+    run(database, "set_plan", tenants=["A"], plan="basic", plan_from="2026-01-01", reason="契約書")
+    run_billing(database)
+    result = run(database, "set_plan", tenants=["A"], plan="free", plan_from="2026-10-01", reason="無料の月")
+
+    ((note,),) = (row["notes"] for row in outcomes(host, result).values())
+    assert "今の契約なら 0（差額 -11,000）" in note
+    with pytest.raises(ParameterError, match="プラン GOLD は料金表にありません"):
+        run(database, "set_plan", tenants=["A"], plan="gold", plan_from="2026-10-01", reason="誤り")
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_changed_department_names_the_correction(database: Database, host: psycopg.Connection) -> None:
+    run_billing(database)
+    result = set_profile(database, department="経理部")
+
+    ((note,),) = (row["notes"] for row in outcomes(host, result).values())
+    assert "「訂正」を使ってください" in note
+
+
+@pytest.mark.usefixtures("tenants")
+def test_two_people_at_once_leave_one_of_two_overlapping_discounts(
+    database: Database, host: psycopg.Connection
+) -> None:
+    problems: list[str] = []
+
+    def enter_one(first: str) -> None:
+        try:
+            set_discount(database, valid_from=first)
+        except BillingError as error:
+            problems.append(str(error))
+
+    threads = [Thread(target=enter_one, args=[first]) for first in ("2026-11-01", "2026-12-01")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(discounts(host)) == 1
+    assert ["重なります" in each for each in problems] == [True]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_the_board_cannot_read_what_was_entered(database: Database) -> None:
+    enter(database, "set_profile", {"email": NEW})
+    with database.connect("batch_board") as board, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        board.execute("SELECT form_values FROM batch.entered_values")
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_tenants_work_changes_no_contract_record(database: Database) -> None:
+    set_discount(database)
+    with database.connect("batch_tenant") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("UPDATE batch.contract_change SET status = 'waiting'")
