@@ -75,8 +75,8 @@ FROM batch.account_link
 WHERE tenant_id = %(tenant_id)s AND provider = %(provider)s AND status = 'active' AND absent_on IS NOT null;
 
 -- name: waiting_changes
--- Runs across tenants, as batch_platform. The changes of contracts that wait for a second person. Every viewer of Airflow can read a
--- request, so it has none of their values.
+-- Runs across tenants, as batch_platform. The changes of contracts that wait for a second person. Every viewer of Airflow can
+-- read a request, so it has none of their values.
 SELECT
     -- An import of a file has no tenant.
     coalesce(nullif(change.tenant_id, ''), change.change_id) AS tenant_id,

@@ -6,18 +6,17 @@ SELECT max(month) FROM batch.accounting_month;
 -- Runs across tenants, as batch_platform. The months of the documents and payments that a run has entered or taken back, of its
 -- adjustments, and the months in which what it has taken back is reversed. A run that was killed or has failed after its entries
 -- were committed has not written their months: those of such runs from the day "since" are included.
+WITH run AS (
+    SELECT %(execution_id)s::text AS execution_id
+    UNION ALL
+    SELECT execution_id FROM batch.execution_log
+    WHERE status IN ('running', 'failed') AND NOT dry_run AND business_date >= %(since)s
+)
+
 SELECT DISTINCT date_trunc('month', booked_on::timestamp)::date AS month
 FROM batch.accounting_entry
-CROSS JOIN LATERAL (
-    SELECT
-        ARRAY(
-            SELECT execution_id
-            FROM batch.execution_log
-            WHERE status IN ('running', 'failed') AND NOT dry_run AND business_date >= %(since)s
-        ) || %(execution_id)s::text AS ids
-) AS run
 WHERE
-    (execution_id = ANY(run.ids) OR voided_by = ANY(run.ids))
+    (execution_id IN (SELECT run.execution_id FROM run) OR voided_by IN (SELECT run.execution_id FROM run))
     AND (%(with_receipts)s OR payment_id IS null)
 ORDER BY month;
 

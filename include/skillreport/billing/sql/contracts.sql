@@ -39,8 +39,8 @@ FROM batch.all_tenant
 WHERE tenant_code = any(%(codes)s);
 
 -- name: use_entered_values
--- The values behind a token: for the run that uses them, also if it is cleared and opened again, and for no other run. Null: it has
--- used them. An older entry is expired.
+-- The values behind a token: for the run that uses them, also if it is cleared and opened again, and for no other run. Null: it
+-- has used them. An older entry is expired.
 UPDATE batch.entered_values AS entered
 SET execution_id = %(execution_id)s
 WHERE
@@ -59,7 +59,10 @@ RETURNING entered.form_values;
 -- name: has_remark
 -- Whether an earlier attempt of the run has done its step.
 SELECT
-    EXISTS (SELECT FROM batch.run_remark WHERE execution_id = %(execution_id)s AND step = %(step)s)
+    EXISTS (
+        SELECT FROM batch.run_remark
+        WHERE execution_id = %(execution_id)s AND step = %(step)s
+    )
     OR EXISTS (
         SELECT FROM batch.contract_change
         WHERE execution_id = %(execution_id)s OR decided_in = %(execution_id)s

@@ -1,4 +1,4 @@
--- What people change about contracts (DAG operate_contracts): the values on their way into a run, and every change with who and why.
+-- What people change about contracts (DAG operate_contracts): the values on their way into a run, and every change.
 
 -- The values of an operation with personal data. Every viewer of Airflow can read a run's conf, so the conf holds only the token.
 CREATE TABLE batch.entered_values (
