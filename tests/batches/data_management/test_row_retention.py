@@ -69,7 +69,6 @@ BOUNDED = (
     dict.fromkeys(
         (
             "directory_listing",
-            "entered_values",
             "former_mailbox",
             "inactivity_signal",
             "listed_account",
