@@ -14,8 +14,8 @@
 
 ### 入力
 設定の `billing`（発行者など）とそこで指定した料金表、`batch.usage_day`（締め済みの日）、`batch.plan_change`、
-`batch.discount`、`batch.commitment`、`batch.extra_charge`、`batch.metered_amount`、`batch.billing_profile`、`batch.exchange_rate`、
-`MST_Tenant`
+`batch.discount`、`batch.commitment`、`batch.extra_charge`、`batch.metered_amount`、`batch.billing_profile`、`batch.order_number`、
+`batch.exchange_rate`、`MST_Tenant`、発行者のロゴと角印（設定にあれば）
 
 ### 出力
 `batch.invoice`、`HIS_TenantBilling`、保存先の `invoices/YYYY-MM/`（`INV-YYYY-MM-NNN.pdf`、`.json`、`index.csv`）と

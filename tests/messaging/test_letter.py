@@ -223,3 +223,37 @@ def test_html_without_the_file_has_the_link_as_text() -> None:
     assert rich is not None
     assert "<p>https://i.example/?a=1&amp;b=2</p>" in rich.get_content()
     assert list(content.iter_attachments()) == []
+
+
+RECIPIENTS = (
+    ("to", "a..b.@docomo.ne.jp"),
+    ("to", "経理@例え.jp"),
+    ("cc", "audit@日本語.jp"),
+    ("cc", "evil@x.example\r\nBcc: all@x.example"),
+)
+
+
+def test_a_letter_names_all_recipients_but_its_envelope_has_one() -> None:
+    sent = message(EMAIL, destination="audit@日本語.jp", recipients=RECIPIENTS)
+
+    letter = letter_of(sent, CONFIG)
+
+    headers = parsed(letter.content)
+    assert (headers["To"], headers["Cc"]) == ("a..b.@docomo.ne.jp", "audit@xn--wgv71a119e.jp")
+    assert "Bcc" not in headers
+    assert letter.recipient.text == "audit@xn--wgv71a119e.jp"
+    assert letter.content.isascii()
+
+
+def test_a_letter_to_an_international_address_names_such_addresses_too() -> None:
+    letter = letter_of(message(EMAIL, destination="経理@例え.jp", recipients=RECIPIENTS), CONFIG)
+
+    assert "To: a..b.@docomo.ne.jp, 経理@xn--r8jz45g.jp\r\n".encode() in letter.content
+
+
+def test_a_letter_that_can_name_no_recipient_names_its_own() -> None:
+    recipients = (("to", "経理@例え.jp"), ("cc", "audit@a.example"))
+
+    letter = letter_of(message(EMAIL, destination="audit@a.example", recipients=recipients), CONFIG)
+
+    assert parsed(letter.content)["To"] == "audit@a.example"

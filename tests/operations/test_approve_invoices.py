@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import date
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -28,6 +29,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
     states,
 )
+from tests.batches.tenant_management.test_issuer_images import name_of, picture
 from tests.conftest import Database
 from tests.operations.approval_rows import (
     ACCOUNTANT,
@@ -40,6 +42,7 @@ from tests.operations.approval_rows import (
     requests,
     text_of,
 )
+from tests.own_settings import change_billing, demo_issuer
 
 HELD = ["A", "B"]
 
@@ -67,6 +70,23 @@ def approve(
     database: Database, request: ApprovalRequest, option: str = APPROVE, *codes: str, **options: object
 ) -> RunResult:
     return answer(database, request, APPROVE_INVOICES, invoice_approval(LOCAL), option, *codes, **options)  # type: ignore[arg-type]
+
+
+def test_an_approved_invoice_shows_the_issuers_logo_of_that_day(
+    database: Database,
+    host: psycopg.Connection,
+    request_: ApprovalRequest,
+    store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    change_billing(monkeypatch, tmp_path, issuer=demo_issuer(logo="issuer/logo.png"))
+    store.write("issuer/logo.png", picture())
+
+    result = approve(database, request_, store=store)
+
+    assert result.status == "completed", reasons(result)
+    assert invoice(host, "A")["content"]["issuer"]["logo"] == name_of(picture(), "png")
 
 
 def test_the_request_lists_held_invoices_with_both_amounts_and_reason(

@@ -269,8 +269,11 @@ def test_values_are_used_once_by_their_author_within_minutes(
             run(database, "set_profile", tenants=["B"], entry=token)
 
     assert len(changes(host)) == 1
-    # The late ones are deleted by the next run, and the used ones with their work.
-    assert host.execute("SELECT entered_by FROM batch.entered_values").fetchall() == [("another",)]
+    # The late ones are deleted by the next run, and the used values with their work.
+    assert host.execute("SELECT entered_by, form_values FROM batch.entered_values ORDER BY 1").fetchall() == [
+        ("another", values),
+        (AUTHOR, None),
+    ]
 
 
 @pytest.mark.usefixtures("tenants")

@@ -76,7 +76,8 @@ class BillingAccount:
 
     ``extra_charges`` have who entered and approved them, beside the fields of ``ExtraCharge``. ``payment_terms`` are the customer's own;
     None: those of the installation. ``former_runs`` are the runs whose invoices of the month were voided, or credited in full.
-    ``is_first``: no other month was billed under a plan. ``remarks`` are for operators.
+    ``is_first``: no other month was billed under a plan. ``order_number`` is the customer's, of the month's last day. ``remarks`` are for
+    operators.
     """
 
     tenant_id: str
@@ -93,6 +94,7 @@ class BillingAccount:
     discounts: list[dict[str, Any]]
     commitments: list[dict[str, Any]]
     exchange_rate: dict[str, Any] | None
+    order_number: str | None
     extra_charges: list[dict[str, Any]]
     usage_days: tuple[UsageDay, ...]
     metered: Sequence[dict[str, Any]]
@@ -183,6 +185,7 @@ def inputs_of(
         tax_category=account.tax_category or _tax_abroad(account.recipient, settings),
         extra_charges=tuple(map(_extra_charge, account.extra_charges)),
         replaces=account.replaces,
+        order_number=account.order_number,
     )
 
 
@@ -240,7 +243,7 @@ def _meters(plan: Plan) -> set[str]:
 
 def issuer_of(settings: IssuerSettings, language: Language) -> Issuer:
     """The issuer in the language of a document. :raises BillingError: it has no English address."""
-    issuer = settings.model_dump(exclude={"corporate", "sample", "english"})
+    issuer = settings.model_dump(exclude={"corporate", "sample", "english", "logo", "seal"})
     if language == "en":
         if settings.english is None:
             raise BillingError(
@@ -375,6 +378,7 @@ def _account(
         discounts=row["discounts"],
         commitments=row["commitments"],
         exchange_rate=row["exchange_rate"],
+        order_number=" ".join(visible(row["order_number"] or "").split()) or None,
         extra_charges=row["extra_charges"],
         usage_days=tuple(UsageDay.model_validate(day) for day in days),
         metered=metered,

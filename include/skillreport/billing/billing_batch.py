@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from include.skillreport.billing.service import Billing
-from include.skillreport.core.execution.batch import TenantBatch, Work
+from include.skillreport.core.execution.batch import Request, TenantBatch, Work
 
 
 class BillingBatch(TenantBatch):
@@ -11,6 +13,16 @@ class BillingBatch(TenantBatch):
 
     def __init__(self, billing: Billing) -> None:
         self._billing = billing
+
+    def image_options(self, request: Request) -> dict[str, Any]:
+        """The option ``images`` of a run that issues invoices: the issuer's logo and seal, checked and kept; empty if there are none.
+
+        :raises SettingsError: one cannot be used.
+        """
+        issuer = self._billing.terms.settings.issuer
+        if request.values.get("dry_run") or not (issuer.logo or issuer.seal):
+            return {}
+        return {"images": self._billing.keep_images(request.files)}
 
     def write_files(self, work: Work, tenant_id: str) -> None:
         """Write the documents of the tenant's month that have no file."""

@@ -104,7 +104,7 @@ class BillingInputs(Document):
 
     ``commitments`` are the tenant's commitments that are valid in the month; each counts by its days. ``metered`` has the days of the
     meters that the plans charge. ``tax_category`` is the tenant's, and replaces the price list's; each of ``extra_charges`` has its own.
-    ``replaces`` is the invoice of the month that the new one replaces.
+    ``replaces`` is the invoice of the month that the new one replaces. ``order_number`` is the customer's (注文番号).
     """
 
     tenant_id: str
@@ -127,6 +127,7 @@ class BillingInputs(Document):
     metered: Annotated[tuple[MeteredDay, ...], Field(exclude_if=is_default)] = ()
     extra_charges: Annotated[tuple[ExtraCharge, ...], Field(exclude_if=is_default)] = ()
     replaces: Annotated[DocumentReference | None, Field(exclude_if=is_default)] = None
+    order_number: Annotated[str | None, Field(exclude_if=is_default)] = None
 
     def discounts_of(self, kind: DiscountKind) -> Iterator[Discount]:
         """The discounts of a kind that are valid on one of the billable days, in the order of the inputs (date, name)."""

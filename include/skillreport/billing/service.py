@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,7 @@ from include.skillreport.billing.documents import archive
 from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts
 from include.skillreport.billing.documents.credit_note import CreditedPart
 from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.documents.issuer_images import keep_images
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExtraCharge
 from include.skillreport.billing.ledger.booking import keep_open
@@ -37,7 +39,7 @@ from include.skillreport.billing.ledger.waiting_credits import approve_credits
 from include.skillreport.billing.outcomes import issue_date
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.review import Section, review
-from include.skillreport.billing.terms import Terms, load_terms
+from include.skillreport.billing.terms import NO_IMAGES, Terms, load_terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.object_store import ObjectStore
 
@@ -90,29 +92,47 @@ class Billing:
             connection, period, self.terms, instructions or Instructions(period.next_day, actor="")
         )
 
+    def keep_images(self, store: ObjectStore) -> dict[str, str]:
+        """Check the issuer's logo and seal, and keep them in the store, for ``settle``. :raises SettingsError: one cannot be used."""
+        return keep_images(self.terms.settings.issuer, store)
+
     def settle(
-        self, connection: psycopg.Connection, month: date, instructions: Instructions
+        self,
+        connection: psycopg.Connection,
+        month: date,
+        instructions: Instructions,
+        images: Mapping[str, str] = NO_IMAGES,
     ) -> list[TenantSettlement]:
-        """Price the month, and finalise the invoices that need no approval.
+        """Price the month, and finalise the invoices that need no approval. ``images``: those of ``keep_images``.
 
         A line that is entered at the same time is either on the invoice, or refused because the month is final.
         """
         keep_open(connection)
         lock_entries(connection, is_shared=True)
-        return settle_tenants(connection, Period.month_of(month), self.terms, instructions)
+        terms = replace(self.terms, images=images)
+        return settle_tenants(connection, Period.month_of(month), terms, instructions)
 
     def invoice(self, connection: psycopg.Connection, number: str) -> StoredInvoice:
         """The invoice or credit note with this number, as it is stored."""
         return find_invoice(connection, number)
 
-    def document(self, connection: psycopg.Connection, number: str, format_name: str = "pdf") -> bytes:
-        """The invoice or credit note as ``pdf`` or ``json``; the same invoice gives the same bytes."""
-        if format_name not in archive.RENDERERS:
+    def document(
+        self,
+        connection: psycopg.Connection,
+        number: str,
+        format_name: str = "pdf",
+        store: ObjectStore | None = None,
+    ) -> bytes:
+        """The invoice or credit note as ``pdf`` or ``json``; the same invoice gives the same bytes.
+
+        ``store``: needed for the PDF of a document with the issuer's logo or seal.
+        """
+        if format_name not in archive.FORMATS:
             raise BillingError(
                 "UNKNOWN_FORMAT",
-                f"形式 '{format_name}' はありません。{'、'.join(archive.RENDERERS)} のどれかです",
+                f"形式 '{format_name}' はありません。{'、'.join(archive.FORMATS)} のどれかです",
             )
-        return archive.RENDERERS[format_name](self.invoice(connection, number).invoice)
+        return archive.render(self.invoice(connection, number).invoice, format_name, store)
 
     def void(self, connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, actor: str) -> None:
         """Void an unpaid invoice; it keeps its number."""

@@ -16,6 +16,7 @@ from include.skillreport.core.setting_types import (
     Days,
     FirstOfMonth,
     Flag,
+    ImageKey,
     Percent,
     Quantity,
     Range,
@@ -121,7 +122,8 @@ class EnglishIssuerSettings(Part):
 class IssuerSettings(Part):
     """The issuer of the invoices. The registration number of a ``corporate`` issuer contains its corporate number.
 
-    ``sample``: this issuer is an example, so no invoice is finalised.
+    ``sample``: this issuer is an example, so no invoice is finalised. ``logo`` and ``seal`` (角印) are keys of images in the object store
+    (``documents.issuer_images``); empty: none.
     """
 
     sample: Flag
@@ -134,6 +136,8 @@ class IssuerSettings(Part):
     email: str
     contact: str
     bank_account: str
+    logo: ImageKey = ""
+    seal: ImageKey = ""
     english: EnglishIssuerSettings | None = None
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 
 from include.skillreport.billing.errors import BillingError
@@ -10,14 +11,20 @@ from include.skillreport.billing.pricing.price_list import PriceList, load_price
 from include.skillreport.billing.settings import BillingSettings
 from include.skillreport.core.execution.settings import IdentitySettings
 
+NO_IMAGES: Mapping[str, str] = {}
+
 
 @dataclass(frozen=True)
 class Terms:
-    """The installation's price list and billing settings, and the thresholds for rows that name no person."""
+    """The installation's price list and billing settings, and the thresholds for rows that name no person.
+
+    ``images`` are the names of the kept images that new documents show (``Billing.keep_images``).
+    """
 
     price_list: PriceList
     settings: BillingSettings
     identity: IdentitySettings
+    images: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def samples(self) -> str:

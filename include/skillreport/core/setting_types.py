@@ -132,6 +132,12 @@ Colour = Annotated[str, _matching("#[0-9A-Fa-f]{6}", "#1f3a5f の形")]
 EmailAddress = Annotated[
     str, Field(max_length=254), _matching(r"[^@\s,<>]+@[^@\s,<>]+\.[^@\s,<>]+", "メールアドレス")
 ]
+ImageKey = Annotated[
+    str,
+    _matching(
+        r"([A-Za-z0-9_-][\w.-]*(/[A-Za-z0-9_-][\w.-]*)*)?", "保存先のキー（例: issuer/logo.png）か、空"
+    ),
+]
 BankAccount = Annotated[
     str, _matching("[0-9]{4}-[0-9]{3}-[124]-[0-9]{7}", "0001-001-1-1234567（銀行-支店-種目-口座番号）の形")
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
@@ -29,12 +31,18 @@ class UnprintableError(BatchError):
 
 
 def compile_pdf(
-    template: Path, name: str, data: str, *, dated: date, standards: Literal["a-2a"] | None = None
+    template: Path,
+    name: str,
+    data: str,
+    *,
+    dated: date,
+    standards: Literal["a-2a"] | None = None,
+    images: Mapping[str, bytes] | None = None,
 ) -> bytes:
     """The template with ``data`` as ``sys.inputs.<name>``, as a PDF with this date. The same input gives the same bytes.
 
-    ``standards``: ``a-2a`` for the archive. Call this in one thread at a time, and not in a process that was forked after its
-    parent created a PDF: typst's threads do not exist there.
+    ``images`` are ``sys.inputs.images``, a JSON object of arrays of bytes. ``standards``: ``a-2a`` for the archive. Call this in one thread
+    at a time, and not in a process that was forked after its parent created a PDF: typst's threads do not exist there.
 
     :raises UnprintableError: a glyph is missing, and the standard forbids that. Without a standard a box is printed instead.
     :raises TypstError: the template is wrong.
@@ -42,7 +50,10 @@ def compile_pdf(
     try:
         pdf = _compiler(template).compile(
             format="pdf",
-            sys_inputs={name: data},
+            sys_inputs={
+                name: data,
+                "images": json.dumps({key: list(content) for key, content in (images or {}).items()}),
+            },
             # Midnight UTC is the same day in Tokyo and in UTC.
             timestamp=datetime(dated.year, dated.month, dated.day, tzinfo=UTC),
             pdf_standards=standards,

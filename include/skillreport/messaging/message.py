@@ -40,7 +40,8 @@ class Message:
     ``message_id`` is the outbox's id and stays the same over retries. ``destination`` is an e-mail address, a Slack channel or user id, or
     ``users/ID`` or ``channels/ID`` of LINE WORKS. It is empty for Teams: the webhook is the destination. Every channel has ``text``.
     ``rich`` is the channel's own format: HTML (a string), Slack blocks or the body of an Adaptive Card (lists). ``file`` is for e-mail.
-    ``belongs_to_contract``: see ``contract_letters``. The repr omits addresses and texts, to keep them out of logs.
+    ``belongs_to_contract``: see ``contract_letters``. ``recipients`` are those of a letter and its copies, each with its header (``to`` or
+    ``cc``) and its address; empty: the destination alone. The repr omits addresses and texts, to keep them out of logs.
     """
 
     message_id: str
@@ -52,6 +53,7 @@ class Message:
     rich: Any = field(default=None, repr=False, compare=False)
     file: MessageFile | None = None
     belongs_to_contract: bool = False
+    recipients: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 def secrets_of(config: ChannelConfig) -> list[str]:

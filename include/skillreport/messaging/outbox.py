@@ -286,6 +286,7 @@ def _claimed(connection: psycopg.Connection, row: Mapping[str, Any]) -> Claimed:
         rich,
         file if channel == EMAIL else None,
         row["template_key"] in CONTRACT_LETTERS,
+        tuple((kind, address) for kind, address in row["recipients"] or ()),
     )
     return Claimed(message, row["attempts"], row["host_log_id"], row["due_at"], row["most_attempts"])
 

@@ -511,3 +511,47 @@ def test_a_paid_invoice_gets_no_reminder_of_its_new_due_date(
 
     assert [name for name, _, _ in reminders(host)] == ["r2"]
     assert services.messages[before:] == []
+
+
+def test_a_reminders_copies_leave_with_it_and_are_withdrawn_with_it(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    further = ["buyer@a.example", "not an address"]
+    billing_rows.billing_profile(host, "A", further_emails=further, cc_emails=["boss@a.example"])
+    services.refuse_recipient("boss@a.example", "451 Try again")
+
+    result = notify(database, services, SEVENTH)
+
+    assert [each.destination for each in services.messages] == ["keiri@customer.example", "buyer@a.example"]
+    assert services.messages[0].headers["Cc"] == "boss@a.example"
+    found = outcomes(host, result)["A"]
+    assert (found["details"]["overdueReminders"], found["details"]["queued"]) == (1, 3)
+    assert any("'not an address' が正しくないため" in note for note in found["notes"])
+    assert host.execute("SELECT DISTINCT template_key FROM batch.outbox").fetchall() == [
+        ("payment_reminder",)
+    ]
+    pay(database)
+    assert [deleted for log_id, _, deleted in copies_of_reminders(host)] == [False, True]
+
+
+@pytest.mark.parametrize("status", ["PAID", "Paid"])
+def test_the_applications_payment_withdraws_a_waiting_copy(
+    database: Database, host: psycopg.Connection, services: StandIns, status: str
+) -> None:
+    billing_rows.billing_profile(host, "A", cc_emails=["boss@a.example"])
+    services.refuse_recipient("boss@a.example", "451 Try again")
+    notify(database, services, SEVENTH)
+    host.execute('UPDATE "HIS_TenantBilling" SET billing_status = %s', [status])
+
+    retry(database, host, services)
+
+    assert statuses(host) == {("email", "sent"): 1, ("email", "withdrawn"): 1}
+
+
+def copies_of_reminders(host: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return host.execute(
+        """
+        SELECT id, send_status, is_deleted FROM "HIS_NotificationLog"
+        WHERE id LIKE 'reminder-%-copy-%' ORDER BY id
+        """
+    ).fetchall()

@@ -151,12 +151,12 @@ def billing_profile(connection: psycopg.Connection, tenant_id: str, **values: An
     insert(connection, "billing_profile", tenant_id=tenant_id, **values)
 
 
-def jump(database: Database, connection: psycopg.Connection) -> None:
+def jump(database: Database, connection: psycopg.Connection, store: ObjectStore | None = None) -> None:
     """A's and B's October come to more than half as much again as their September, C's to just as much. A's code is HD001."""
     september = date(2026, 9, 1)
     for tenant_id, code in (("A", "HD001"), ("B", "B"), ("C", "C")):
         customer(connection, tenant_id, months=(september,), tenant_code=code)
-    run_billing(database, september)
+    run_billing(database, september, store=store)
     for tenant_id in ("A", "B"):
         close_month(connection, tenant_id, active_users=31)
     close_month(connection, "C", active_users=30)

@@ -290,7 +290,7 @@ def test_a_void_after_an_attempt_that_may_have_arrived_is_announced(
     operate(database, "void", reason="二重請求", run_at=datetime(2026, 11, 2, 10, tzinfo=JAPAN))
 
     (note,) = outcomes(host, stopped)["A"]["notes"]
-    assert note.startswith("送信に一度失敗していて、届いた可能性があります")
+    assert note.startswith("送信を一度は試みたため、届いた可能性があります")
     assert void_letters(host) == ["keiri@a.example"]
 
 

@@ -152,10 +152,10 @@ class ScheduledNotificationsBatch(StagingBatch):
         wanted = [
             draft for draft in reminded.drafts if Lane(tenant_id, draft.channel) not in switched_off.channels
         ]
-        letters = [_letter(each, cutoff) for each in overdue if not each.problem]
+        letters = [draft for each in overdue for draft in _letters(each, cutoff)]
         queued = self._queue(connection, [*drafts, *letters, *wanted], settings, run.execution_id)
         notes = [*([preferences.problem] if preferences.problem else []), *reminded.notes]
-        notes += [each.problem for each in overdue if each.problem]
+        notes += dict.fromkeys(note for each in overdue if (note := each.problem or each.remark))
         held = len(sendable) - len(drafts) + len(reminded.drafts) - len(wanted)
         if held:
             notes.append(f"通知の設定が無効のため、通知 {held} 件を送信しません")
@@ -168,8 +168,8 @@ class ScheduledNotificationsBatch(StagingBatch):
                 notes.append(f"{len(ids)} 件: {reason}")
         details = {"queued": queued, "expired": len(expired)}
         if letters:
-            details["overdueReminders"] = len(letters)
-            notes.append(f"支払期限を過ぎた請求書の督促 {len(letters)} 件を送信箱に入れました")
+            details["overdueReminders"] = sent = sum(not each.problem for each in overdue)
+            notes.append(f"支払期限を過ぎた請求書の督促 {sent} 件を送信箱に入れました")
         return UnitResult(tenant_id, details, records=len(waiting), notes=tuple(notes))
 
     def _queue_overdue(self, work: Work) -> list[Reminder]:
@@ -250,17 +250,18 @@ def _draft(tenant_id: str, row: Mapping[str, Any], scheduled_at: datetime, templ
     )
 
 
-def _letter(reminder: Reminder, due_at: datetime) -> Draft:
+def _letters(reminder: Reminder, due_at: datetime) -> list[Draft]:
     row = {
-        "id": reminder.notification_id,
         "channel": EMAIL,
-        "destination": reminder.destination,
         "subject": reminder.subject,
         "body": reminder.body,
         "is_html": False,
         "priority": 1,
     }
-    return _draft(reminder.tenant_id, row, due_at, PAYMENT_REMINDER)
+    return [
+        _draft(reminder.tenant_id, {**row, "id": log_id, "destination": address}, due_at, PAYMENT_REMINDER)
+        for log_id, address in reminder.destinations.items()
+    ]
 
 
 def _certificate(row: Mapping[str, Any]) -> Occasion:

@@ -30,7 +30,8 @@ class TenantBillingBatch(BillingBatch):
         """
         if not request.values.get("dry_run"):
             self._require_billed_month(request)
-        return {"allow_incomplete": bool(request.values.get("allow_incomplete"))}
+        allow_incomplete = bool(request.values.get("allow_incomplete"))
+        return {"allow_incomplete": allow_incomplete, **self.image_options(request)}
 
     def _require_billed_month(self, request: Request) -> None:
         try:
@@ -52,8 +53,12 @@ class TenantBillingBatch(BillingBatch):
             resumable=True,
             allow_incomplete=run.options["allow_incomplete"],
         )
-        bill = self._billing.price if run.dry_run else self._billing.settle
-        return [outcome_of(each) for each in bill(work.connection, run.business_date, instructions)]
+        if run.dry_run:
+            settled = self._billing.price(work.connection, run.business_date, instructions)
+        else:
+            images = run.options.get("images", {})
+            settled = self._billing.settle(work.connection, run.business_date, instructions, images)
+        return [outcome_of(each) for each in settled]
 
     def digest(self, work: Work) -> Digest:
         """The accountant's findings. With a sample price list or issuer, the note that nothing is finalised."""

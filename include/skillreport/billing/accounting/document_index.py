@@ -49,6 +49,7 @@ INDEX_COLUMNS = (
     "版",
     "訂正日",
     "訂正の内容",
+    "注文番号",
 )
 
 
@@ -88,6 +89,7 @@ def index_cells(row: Mapping[str, Any]) -> list[str]:
         str(row["revision"]),
         str(row["corrected_on"] or ""),
         text_cell(row["correction"]),
+        text_cell(row["order_number"]),
     ]
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import psycopg
 
-from include.skillreport.billing.documents.invoice import document_key
+from include.skillreport.billing.documents.invoice import Invoice, document_key
+from include.skillreport.billing.documents.issuer_images import read_images
 from include.skillreport.billing.documents.rendering import render_json, render_pdf
 from include.skillreport.billing.ledger.stored_invoice import letter_id, stored_document
 from include.skillreport.core.database import Statements, tenant_transaction
@@ -16,8 +17,14 @@ from include.skillreport.core.execution.object_store import ObjectStore
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# The renderer of each format.
-RENDERERS = {"pdf": render_pdf, "json": render_json}
+FORMATS = ("pdf", "json")
+
+
+def render(invoice: Invoice, format_name: str, store: ObjectStore | None, *, sample: bool = False) -> bytes:
+    """The document in one of ``FORMATS``. ``store`` has the images of its issuer. Errors as ``render_pdf`` and ``read_images``."""
+    if format_name == "json":
+        return render_json(invoice, sample=sample)
+    return render_pdf(invoice, sample=sample, images=read_images(invoice.issuer, store))
 
 
 def sample_key(period_start: date, invoice_id: str, format_name: str) -> str:
@@ -52,8 +59,8 @@ def write_documents(
                 "sha256": hashlib.sha256(content).hexdigest(),
                 "bytes": len(content),
             }
-            for format_name, render in RENDERERS.items()
-            if (content := render(invoice))
+            for format_name in FORMATS
+            if (content := render(invoice, format_name, store))
         ]
         with tenant_transaction(connection, [tenant_id]), connection.cursor() as cursor:
             cursor.executemany(_SQL["record_document"], written)
@@ -74,6 +81,6 @@ def write_sample_documents(
     with tenant_transaction(connection, [tenant_id]):
         rows = _SQL.rows(connection, "sample_drafts", tenant_id=tenant_id, period_start=period_start)
     for row in rows:
-        for format_name, render in RENDERERS.items():
+        for format_name in FORMATS:
             key = sample_key(period_start, row["invoice_id"], format_name)
-            store.write(key, render(stored_document(row), sample=True))
+            store.write(key, render(stored_document(row), format_name, store, sample=True))

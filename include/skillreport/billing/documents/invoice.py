@@ -5,6 +5,7 @@ Amounts are Decimal in the invoice's currency with its minor units, and strings 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -49,8 +50,12 @@ class LineKind(StrEnum):
     EXTRA = "extra"
 
 
+# The name of an image of the issuer: its SHA-256 and its format.
+ImageName = Annotated[str, Field(pattern=r"^[0-9a-f]{64}\.(png|jpg)$")]
+
+
 class Issuer(Document):
-    """The issuer of the invoice."""
+    """The issuer of the invoice. ``logo`` and ``seal`` (角印) are names of kept images (``issuer_images``)."""
 
     name: str
     registration_number: str
@@ -60,6 +65,8 @@ class Issuer(Document):
     email: str
     bank_account: str
     contact: str
+    logo: Annotated[ImageName | None, Field(exclude_if=is_default)] = None
+    seal: Annotated[ImageName | None, Field(exclude_if=is_default)] = None
 
 
 class Recipient(Document):
@@ -129,7 +136,8 @@ class Invoice(Document):
 
     ``subtotal`` is the sum of the lines' rounded amounts. With ``tax_included`` it includes the tax, otherwise the tax is added.
     ``remarks`` name the missing records, in the invoice's language. Without remarks, JSON omits the key, so older invoices keep their
-    bytes. ``note`` is for the recipient, for example its order number. A corrected document has its ``correction``.
+    bytes. ``note`` is for the recipient. A corrected document has its ``correction``. ``order_number`` is the customer's (注文番号) on the
+    last day of the month.
     """
 
     kind: InvoiceKind
@@ -159,6 +167,7 @@ class Invoice(Document):
     remaining_total: Annotated[Decimal | None, Field(exclude_if=is_default)] = None
     note: Annotated[str | None, Field(exclude_if=is_default)] = None
     correction: Annotated[Correction | None, Field(exclude_if=is_default)] = None
+    order_number: Annotated[str | None, Field(exclude_if=is_default)] = None
 
     @property
     def revision(self) -> int:
@@ -169,6 +178,10 @@ class Invoice(Document):
     def file_name(self) -> str:
         """The name of its files without the format: ``INV-2026-10-001``, or ``INV-2026-10-001-r2`` for revision 2."""
         return f"{self.number}{revision_suffix(self.revision)}"
+
+    def with_images(self, images: Mapping[str, str | None]) -> Self:
+        """The invoice with these names as ``logo`` and ``seal`` of its issuer."""
+        return self.model_copy(update={"issuer": self.issuer.model_copy(update=dict(images))})
 
     def finalized(self, number: str | None, issued_on: date | None, due_on: date | None) -> Self:
         """The invoice with the values that finalising adds. A credit has no due date."""

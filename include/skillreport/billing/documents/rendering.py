@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -40,10 +40,10 @@ _PRINTABLE = re.compile(
 )
 
 
-def render_pdf(invoice: Invoice, *, sample: bool = False) -> bytes:
+def render_pdf(invoice: Invoice, *, sample: bool = False, images: Mapping[str, bytes] | None = None) -> bytes:
     """The invoice as an A4 PDF (PDF/A-2a). The same invoice gives the same bytes in any process. A draft is marked as a draft.
 
-    A ``sample`` has 見本 across each page.
+    A ``sample`` has 見本 across each page. ``images`` are the issuer's images by name (``issuer_images.read_images``).
 
     Call it from one thread at a time. Never call it in a process that was forked after its parent created a PDF: typst's threads are
     missing there.
@@ -55,7 +55,12 @@ def render_pdf(invoice: Invoice, *, sample: bool = False) -> bytes:
     try:
         # The archive format. It makes a missing glyph an error, which typst otherwise prints as a box.
         return compile_pdf(
-            _TEMPLATE, "invoice", data, dated=invoice.issued_on or invoice.period_end, standards="a-2a"
+            _TEMPLATE,
+            "invoice",
+            data,
+            dated=invoice.issued_on or invoice.period_end,
+            standards="a-2a",
+            images=images,
         )
     except UnprintableError as error:
         raise BillingError(
@@ -73,7 +78,7 @@ def require_printable(invoice: Invoice) -> None:
     :raises BillingError: as ``render_pdf``.
     """
     if any(_has_doubtful(text) for text in _texts(invoice.model_dump())):
-        render_pdf(invoice)
+        render_pdf(invoice.with_images({"logo": None, "seal": None}))
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -128,6 +133,7 @@ def _printed(invoice: Invoice) -> dict[str, Any]:
         "language": invoice.language,
         "credit": invoice.kind is InvoiceKind.CREDIT,
         "number": invoice.number,
+        "order_number": invoice.order_number,
         "original": _reference(invoice.original_number, invoice.original_issued_on, notation),
         # Only after a partial credit note an amount is left to pay.
         "remaining": money(invoice.remaining_total) if invoice.remaining_total else None,
@@ -144,7 +150,7 @@ def _printed(invoice: Invoice) -> dict[str, Any]:
         "issued_on": invoice.issued_on and notation.day(invoice.issued_on),
         "due_on": invoice.due_on and notation.day(invoice.due_on),
         "period": notation.span(invoice.period_start, invoice.period_end),
-        "issuer": invoice.issuer.model_dump(),
+        "issuer": {"logo": None, "seal": None} | invoice.issuer.model_dump(),
         "recipient": _printed_recipient(invoice.recipient, notation),
         "currency": notation.currency(invoice.currency),
         "tax_included": invoice.tax_included,

@@ -59,10 +59,17 @@ class Recorded:
     waiting: int = 0
 
 
+@dataclass(frozen=True)
+class Entered:
+    """What a person has entered on the board. ``values``: None if the run has used them already."""
+
+    values: Mapping[str, Any] | None
+
+
 def entered_values(
     platform: psycopg.Connection, token: str, *, dag_id: str, operation: str, author: Author
-) -> dict[str, Any] | None:
-    """The values that the author has entered for this operation; None: they are expired, used, or somebody else's."""
+) -> Entered | None:
+    """What the author has entered for this operation; None: it is expired, used by another run, or somebody else's."""
     found = _SQL.column(
         platform,
         "use_entered_values",
@@ -73,7 +80,7 @@ def entered_values(
         execution_id=author.execution_id,
         usable=USABLE,
     )
-    return found[0] if found else None
+    return Entered(found[0]) if found else None
 
 
 def delete_values(platform: psycopg.Connection, execution_id: str) -> None:

@@ -95,7 +95,7 @@ def make_draft(
     return Draft(
         account,
         inputs,
-        invoice,
+        invoice.with_images(terms.images),
         hold=hold,
         approved=is_approved,
         refusal=_refusal(inputs, invoice, terms.settings.issuer.corporate),

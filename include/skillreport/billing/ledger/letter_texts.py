@@ -147,6 +147,9 @@ def _values(document: Invoice) -> dict[str, str]:
         "original": str(document.original_number),
         "original_issued": day(document.original_issued_on),
         "reason": document.reason or "",
+        "order": _TEXTS[document.language]["order"].format(number=document.order_number)
+        if document.order_number
+        else "",
         "remaining": notation.money(document.remaining_total or Decimal(0), document.currency),
     }
 
@@ -157,16 +160,17 @@ def _link(document: Invoice, link: str) -> str:
 
 _TEXTS = {
     "ja": {
+        "order": "注文番号: {number}\n",
         "invoice_subject": "【{issuer}】{month}分 ご請求書 {number}",
         "invoice_body": "{recipient} 御中\n\n"
         "{month}分のご請求書を発行しました。\n\n"
-        "請求書番号: {number}\n"
+        "請求書番号: {number}\n{order}"
         "ご請求金額（税込）: {total}\n"
         "お支払期限: {due}\n",
         "corrected_subject": "【{issuer}】【訂正】{month}分 ご請求書 {number}",
         "corrected_body": "{recipient} 御中\n\n"
         "{month}分の請求書（{issued} 発行）を訂正しました。番号と金額は変わりません。\n\n"
-        "請求書番号: {number}\n"
+        "請求書番号: {number}\n{order}"
         "訂正日: {corrected_on}\n"
         "訂正の内容: {corrected}\n"
         "ご請求金額（税込）: {total}\n"
@@ -178,7 +182,7 @@ _TEXTS = {
         "credit_body": "{recipient} 御中\n\n"
         "{month}分のご請求について、返還請求書を発行しました。\n\n"
         "返還請求書番号: {number}\n"
-        "対象の請求書: {original}（{original_issued} 発行）\n"
+        "対象の請求書: {original}（{original_issued} 発行）\n{order}"
         "返還金額（税込）: {total}\n"
         "理由: {reason}\n",
         "still_valid": "請求書 {original} は引き続き有効です。"
@@ -186,7 +190,7 @@ _TEXTS = {
         "void_subject": "【{issuer}】請求書 {number} 取消のお知らせ",
         "void_body": "{recipient} 御中\n\n"
         "次の請求書を取り消しました。お支払いは不要です。\n\n"
-        "請求書番号: {number}（{issued} 発行、{month}分）\n"
+        "請求書番号: {number}（{issued} 発行、{month}分）\n{order}"
         "ご請求金額（税込）: {total}\n"
         "理由: {reason}\n",
         "recipient_subject": "【{issuer}】請求書の送付先の変更のお知らせ",
@@ -196,7 +200,7 @@ _TEXTS = {
         "reminder_subject": "【{issuer}】お支払いのご確認のお願い 請求書 {number}",
         "reminder_body": "{recipient} 御中\n\n"
         "次の請求書のお支払いを、まだ確認できておりません。ご確認のうえ、お支払いくださいますようお願いいたします。\n\n"
-        "請求書番号: {number}（{issued} 発行、{month}分）\n"
+        "請求書番号: {number}（{issued} 発行、{month}分）\n{order}"
         "お支払期限: {due}\n"
         "未払額（税込）: {open}\n"
         "お振込先:\n{account}\n\n"
@@ -205,7 +209,7 @@ _TEXTS = {
         "second_reminder_body": "{recipient} 御中\n\n"
         "先日もご連絡しましたが、次の請求書のお支払いを、まだ確認できておりません。"
         "至急お支払いくださいますようお願いいたします。お支払いの予定日がお決まりでしたら、下記までお知らせください。\n\n"
-        "請求書番号: {number}（{issued} 発行、{month}分）\n"
+        "請求書番号: {number}（{issued} 発行、{month}分）\n{order}"
         "お支払期限: {due}\n"
         "未払額（税込）: {open}\n"
         "お振込先:\n{account}\n\n"
@@ -218,16 +222,17 @@ _TEXTS = {
         "signature": "{issuer} {contact}\n{issuer_email} / {issuer_phone}\n",
     },
     "en": {
+        "order": "Your order number: {number}\n",
         "invoice_subject": "[{issuer}] Invoice {number} for {month}",
         "invoice_body": "Dear {recipient},\n\n"
         "We have issued your invoice for {month}.\n\n"
-        "Invoice number: {number}\n"
+        "Invoice number: {number}\n{order}"
         "Amount due: {total}\n"
         "Due date: {due}\n",
         "corrected_subject": "[{issuer}] Corrected invoice {number} for {month}",
         "corrected_body": "Dear {recipient},\n\n"
         "We have corrected your invoice for {month} of {issued}. Its number and its amounts have not changed.\n\n"
-        "Invoice number: {number}\n"
+        "Invoice number: {number}\n{order}"
         "Corrected on: {corrected_on}\n"
         "Correction: {corrected}\n"
         "Amount due: {total}\n"
@@ -239,7 +244,7 @@ _TEXTS = {
         "credit_body": "Dear {recipient},\n\n"
         "We have issued a credit note for {month}.\n\n"
         "Credit note number: {number}\n"
-        "Original invoice: {original} of {original_issued}\n"
+        "Original invoice: {original} of {original_issued}\n{order}"
         "Credited amount: {total}\n"
         "Reason: {reason}\n",
         "still_valid": "Invoice {original} remains valid. "
@@ -247,7 +252,7 @@ _TEXTS = {
         "void_subject": "[{issuer}] Invoice {number} is cancelled",
         "void_body": "Dear {recipient},\n\n"
         "We have cancelled the following invoice. No payment is due.\n\n"
-        "Invoice number: {number} of {issued}, for {month}\n"
+        "Invoice number: {number} of {issued}, for {month}\n{order}"
         "Amount: {total}\n"
         "Reason: {reason}\n",
         "recipient_subject": "[{issuer}] Invoices are now sent to another address",
@@ -257,7 +262,7 @@ _TEXTS = {
         "reminder_subject": "[{issuer}] Payment reminder for invoice {number}",
         "reminder_body": "Dear {recipient},\n\n"
         "We have not yet received the payment of the following invoice. Please check it and arrange the payment.\n\n"
-        "Invoice number: {number} of {issued}, for {month}\n"
+        "Invoice number: {number} of {issued}, for {month}\n{order}"
         "Due date: {due}\n"
         "Amount outstanding: {open}\n"
         "Bank account:\n{account}\n\n"
@@ -266,7 +271,7 @@ _TEXTS = {
         "second_reminder_body": "Dear {recipient},\n\n"
         "In spite of our earlier reminder, we have not yet received the payment of the following invoice. "
         "Please pay it now, or let us know when you will pay.\n\n"
-        "Invoice number: {number} of {issued}, for {month}\n"
+        "Invoice number: {number} of {issued}, for {month}\n{order}"
         "Due date: {due}\n"
         "Amount outstanding: {open}\n"
         "Bank account:\n{account}\n\n"

@@ -7,6 +7,7 @@ so.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -30,7 +31,7 @@ from include.skillreport.billing.periods import Period
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import naive_utc
-from include.skillreport.messaging.channels.email.letter import is_address
+from include.skillreport.messaging.channels.email.letter import is_address, one_line
 from include.skillreport.messaging.contract_letters import (
     CREDIT_NOTE,
     INVOICE,
@@ -48,10 +49,15 @@ _KINDS = {"void-": INVOICE_VOID, "reminder-": PAYMENT_REMINDER, "recipient-": RE
 
 @dataclass(frozen=True)
 class BillingContact:
-    """The present recipient of a tenant's letters, and how the PDF is delivered; None: by the installation's setting."""
+    """The present recipient of a tenant's letters, and how the PDF is delivered; None: by the installation's setting.
+
+    ``further`` recipients (To) and those of ``cc`` get a copy of each letter.
+    """
 
     email: str | None
     pdf_delivery: PdfDelivery | None
+    further: Sequence[str] = ()
+    cc: Sequence[str] = ()
 
     @property
     def problem(self) -> str | None:
@@ -68,11 +74,34 @@ class BillingContact:
             )
         return None
 
+    @property
+    def remark(self) -> str | None:
+        """Why no letter, or a copy of it, is sent to an address; None if each address is one."""
+        wrong = "、".join(f"'{one_line(each)}'" for each in (*self.further, *self.cc) if not is_address(each))
+        if self.problem or not wrong:
+            return self.problem
+        return (
+            f"請求先の追加のメールアドレス {wrong} が正しくないため、ほかの宛先だけに通知します。"
+            "batch.billing_profile の further_emails か cc_emails を直してください"
+        )
+
+    @property
+    def recipients(self) -> list[tuple[str, str]]:
+        """The header (``to`` or ``cc``) and the address of each recipient of a letter, each address once; first ``email``."""
+        headers = {"to": [str(self.email), *self.further], "cc": self.cc}
+        found: dict[str, tuple[str, str]] = {}
+        for kind, address in ((kind, each) for kind, addresses in headers.items() for each in addresses):
+            if is_address(address):
+                found.setdefault(address.lower(), (kind, address))
+        return list(found.values())
+
 
 def load_contacts(connection: psycopg.Connection) -> dict[str, BillingContact]:
     """The contacts of the transaction's tenants, by tenant id."""
     return {
-        row["tenant_id"]: BillingContact(row["email"], row["pdf_delivery"])
+        row["tenant_id"]: BillingContact(
+            row["email"], row["pdf_delivery"], row["further_emails"], row["cc_emails"]
+        )
         for row in _SQL.rows(connection, "load_contacts")
     }
 
@@ -111,7 +140,7 @@ def queue_letters(
             is_original_unsent=is_unsent,
             open_amount=open_amount,
         )
-        letters.append(letter_row(letter_id(invoice_id, document.revision), document, contact, letter))
+        letters += letter_rows(letter_id(invoice_id, document.revision), document, contact, letter)
     insert_letters(connection, letters, leaves_on)
 
 
@@ -134,9 +163,10 @@ def queue_void_letters(
 ) -> None:
     """Queue the letter about each void invoice, by invoice id, for the next run of BATCH-019-01."""
     letters = [
-        letter_row(f"void-{invoice_id}", invoice, contact, void_letter(invoice, reason))
+        row
         for invoice_id, invoice in voided.items()
         if not (contact := contacts[invoice.tenant_id]).problem
+        for row in letter_rows(f"void-{invoice_id}", invoice, contact, void_letter(invoice, reason))
     ]
     insert_letters(connection, letters, None)
 
@@ -157,13 +187,22 @@ def withdraw_letters(connection: psycopg.Connection, invoice_ids: Iterable[str])
 
 
 def withdraw(connection: psycopg.Connection, letter_ids: Iterable[str]) -> dict[str, bool]:
-    """Withdraw these letters unless they have left. Returns for each whether an attempt to send it may have arrived nevertheless."""
-    letters = {"notification_ids": list(letter_ids)}
+    """Withdraw these letters and their copies unless they have left. Returns for each withdrawn letter whether an attempt to send it may
+    have arrived nevertheless, or a copy has left.
+    """
+    letter_of = {each: each for each in letter_ids}
+    copies = _SQL.rows(connection, "letter_copies", letter_ids=list(letter_of))
+    letter_of |= {row["notification_id"]: row["letter_id"] for row in copies}
+    letters = {"notification_ids": list(letter_of)}
     # The next statement sees what a sender has claimed before this one.
-    _SQL.execute(connection, "lock_letters", **letters)
-    return {
+    known = _SQL.column(connection, "lock_letters", **letters)
+    withdrawn = {
         row["id"]: row["may_have_arrived"] for row in _SQL.rows(connection, "withdraw_letters", **letters)
     }
+    arrived: dict[str, bool] = defaultdict(bool)
+    for each in known:
+        arrived[letter_of[each]] |= withdrawn.get(each, True)
+    return {each: arrived[each] for each in withdrawn if letter_of[each] == each}
 
 
 @dataclass(frozen=True)
@@ -198,14 +237,17 @@ def stop_letter(connection: psycopg.Connection, stored: StoredInvoice, decision:
     require_live(stored)
     _require_letter(stored)
     newest = letter_id(stored.invoice_id, stored.invoice.revision)
-    withdrawn = withdraw(connection, [newest])
-    if not withdrawn:
-        raise _has_left(
-            stored, "止められません。誤りがあれば「訂正」「請求書の取消」「返還請求書の発行」を使ってください"
-        )
+    # The caller commits although the stop is refused. The copies of a letter that has left are sent too.
+    with connection.transaction():
+        withdrawn = withdraw(connection, [newest])
+        if not withdrawn:
+            raise _has_left(
+                stored,
+                "止められません。誤りがあれば「訂正」「請求書の取消」「返還請求書の発行」を使ってください",
+            )
     remarks = {
         "発送はすでに止めています。理由を書き換えました": is_stopped(connection, stored),
-        "送信に一度失敗していて、届いた可能性があります。取り消すと、取消の通知を送ります": withdrawn[newest],
+        "送信を一度は試みたため、届いた可能性があります。取り消すと、取消の通知を送ります": withdrawn[newest],
     }
     _decide(connection, stored, "stop", decision)
     return tuple(remark for remark, is_due in remarks.items() if is_due)
@@ -244,20 +286,34 @@ def send_letter(
             "NO_RECIPIENT", f"{invoice_label(stored.invoice.number)}の通知を送れません。{contact.problem}"
         )
     newest = letter_id(stored.invoice_id, stored.invoice.revision)
-    letter = {"tenant_id": stored.tenant_id, "notification_id": newest}
-    _SQL.execute(connection, "forget_withdrawn_message", **letter)
-    released = _SQL.column(
-        connection,
-        "release_letter",
-        **letter,
-        recipient_address=contact.email,
-        scheduled_at=naive_utc(sending_time(today)),
-    )
-    if not released:
+    if newest not in _release(connection, stored.tenant_id, newest, contact, today):
         raise _has_left(
             stored, "もう一度は送れません。届いていなければ、ボードの「通知」から再送してください"
         )
     _decide(connection, stored, "send", decision)
+
+
+def _release(
+    connection: psycopg.Connection, tenant_id: str, letter: str, contact: BillingContact, today: date
+) -> list[str]:
+    """Let the letter leave with copies to the present addresses; returns the ids of those that had not left."""
+    # Withdraws the copies to addresses that the contact does not have any more.
+    with connection.transaction():
+        if letter not in withdraw(connection, [letter]):
+            return []
+    _SQL.execute(connection, "forget_copies", letter_id=letter)
+    copies = _SQL.rows(connection, "letter_copies", letter_ids=[letter])
+    rows = _addressed(letter, contact, {row["address"].lower(): row["place"] for row in copies})
+    letters = {
+        "tenant_id": tenant_id,
+        "notification_ids": [row["notification_id"] for row in rows],
+        "addresses": [row["recipient_address"] for row in rows],
+    }
+    _SQL.execute(connection, "forget_withdrawn_messages", **letters)
+    if rows[0]["kind"]:
+        columns = {f"{name}_list": [row[name] for row in rows] for name in ("place", "kind")}
+        _SQL.execute(connection, "copy_letter", **letters, **columns, letter_id=letter)
+    return _SQL.column(connection, "release_letters", **letters, scheduled_at=naive_utc(sending_time(today)))
 
 
 def end_stop(connection: psycopg.Connection, stored: StoredInvoice, decision: Decision) -> None:
@@ -311,7 +367,7 @@ def letter_kinds(connection: psycopg.Connection, letter_ids: Sequence[str]) -> d
     }
 
 
-def letter_row(
+def letter_rows(
     notification_id: str,
     document: Invoice,
     contact: BillingContact,
@@ -320,19 +376,14 @@ def letter_row(
     sha256: str | None = None,
     size: int | None = None,
     largest: int = 0,
-) -> dict[str, Any]:
-    """A letter for ``insert_letters``. A letter with a PDF waits until it is written, unless its hash and its size in bytes are known.
-
-    It is then attached if it has at most ``largest`` bytes.
+) -> list[dict[str, Any]]:
+    """A letter and its copies for ``insert_letters``. A letter with a PDF waits until it is written, unless its hash and its size in bytes
+    are known. It is then attached if it has at most ``largest`` bytes. The copies have the letter's file.
     """
     is_attached = letter.attached_text is not None
     kind = "credit-note" if document.kind is InvoiceKind.CREDIT else "invoice"
-    return {
-        "notification_id": notification_id,
-        "tenant_id": document.tenant_id,
-        "recipient_address": contact.email,
-        "subject": letter.subject,
-        "message_body": letter.body,
+    text = {"tenant_id": document.tenant_id, "subject": letter.subject, "message_body": letter.body}
+    file = {
         "file_name": f"{kind}-{document.file_name}.pdf" if is_attached else None,
         "object_key": document_key(document, "pdf") if is_attached else None,
         "attached_text": letter.attached_text,
@@ -341,6 +392,25 @@ def letter_row(
         "bytes": size if is_attached else None,
         "is_attached": size <= largest if is_attached and size is not None else None,
     }
+    rows = _addressed(notification_id, contact)
+    return [{**row, **text, **(dict.fromkeys(file) if row["place"] else file)} for row in rows]
+
+
+def _addressed(letter: str, contact: BillingContact, sent: Mapping[str, int] = {}) -> list[dict[str, Any]]:
+    """The ids and addresses of a letter and its copies, without those that are ``sent``: their places, by address in lower case.
+
+    A letter to one address has no ``letter_id``, ``place`` and ``kind``.
+    """
+    (kind, address), *further = contact.recipients
+    row = {"notification_id": letter, "recipient_address": address}
+    if not further and not sent:
+        return [row | dict.fromkeys(("letter_id", "place", "kind"))]
+    rows = [row | {"letter_id": letter, "place": 0, "kind": kind}]
+    new = [each for each in further if each[1].lower() not in sent]
+    for place, (kind, address) in enumerate(new, 1 + max(sent.values(), default=0)):
+        row = {"notification_id": f"{letter}-copy-{place}", "recipient_address": address}
+        rows.append(row | {"letter_id": letter, "place": place, "kind": kind})
+    return rows
 
 
 def plain_letter_row(notification_id: str, tenant_id: str, address: str, letter: Letter) -> dict[str, Any]:
@@ -367,7 +437,7 @@ def plain_letter_row(notification_id: str, tenant_id: str, address: str, letter:
 def insert_letters(
     connection: psycopg.Connection, letters: Collection[Mapping[str, Any]], leaves_on: date | None
 ) -> None:
-    """Insert rows of ``letter_row``, for BATCH-019-01 on ``leaves_on`` (9:00 Asia/Tokyo); None: with its next run."""
+    """Insert rows of ``letter_rows``, for BATCH-019-01 on ``leaves_on`` (9:00 Asia/Tokyo); None: with its next run."""
     if not letters:
         return
     columns = {f"{name}_list": [letter[name] for letter in letters] for name in next(iter(letters))}

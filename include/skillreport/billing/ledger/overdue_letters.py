@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from include.skillreport.billing.ledger.letter_texts import reminder_letter
 from include.skillreport.billing.ledger.letters import (
     BillingContact,
     insert_letters,
-    letter_row,
+    letter_rows,
     load_contacts,
     withdraw,
 )
@@ -29,14 +29,17 @@ _SQL = Statements(Path(__file__).parents[1])
 
 @dataclass(frozen=True)
 class Reminder:
-    """A reminder for BATCH-019-01, which queued it and sends it. ``problem``: why it cannot be sent, as an operator's remark."""
+    """A reminder for BATCH-019-01, which queued it and sends it. ``problem``: why it cannot be sent, as an operator's remark.
+
+    ``destinations`` are the addresses of the letter and its copies, by their ids. ``remark`` is about addresses that get none.
+    """
 
     tenant_id: str
-    notification_id: str
-    destination: str = ""
+    destinations: Mapping[str, str] = field(default_factory=dict)
     subject: str = ""
     body: str = ""
     problem: str | None = None
+    remark: str | None = None
 
 
 def former_debtors(platform: psycopg.Connection, terms: Terms, today: date) -> list[str]:
@@ -91,12 +94,12 @@ def queue_reminders(
             problem = _may_be_paid(row["number"])
         notification_id = f"reminder-{row['invoice_id']}-{days}{revision_suffix(row['revision'])}"
         if problem:
-            reminders.append(Reminder(row["tenant_id"], notification_id, problem=problem))
+            reminders.append(Reminder(row["tenant_id"], problem=problem))
             continue
         contact = contacts[row["tenant_id"]]
         if contact.problem:
             problem = f"請求書 {row['number']} の督促を送れません。{contact.problem}"
-            reminders.append(Reminder(row["tenant_id"], notification_id, problem=problem))
+            reminders.append(Reminder(row["tenant_id"], problem=problem))
             continue
         reminders.append(_queue(connection, terms, row, days, notification_id, contact, today, execution_id))
     return reminders
@@ -187,7 +190,7 @@ def _queue(
         open_amount=row["open_amount"],
         execution_id=execution_id,
     )
-    queued = letter_row(
+    queued = letter_rows(
         notification_id,
         document,
         contact,
@@ -196,5 +199,6 @@ def _queue(
         size=row["bytes"],
         largest=settings.largest_attachment,
     )
-    insert_letters(connection, [queued], today)
-    return Reminder(row["tenant_id"], notification_id, str(contact.email), letter.subject, letter.body)
+    insert_letters(connection, queued, today)
+    destinations = {each["notification_id"]: each["recipient_address"] for each in queued}
+    return Reminder(row["tenant_id"], destinations, letter.subject, letter.body, remark=contact.remark)

@@ -239,13 +239,13 @@ def _settle_drafts(
 def _with_letter_problem(
     settlement: TenantSettlement, contact: BillingContact, *, is_void_due: bool
 ) -> TenantSettlement:
-    """The settlement with the remark that no letter is sent, if a letter about an invoice or a void was due."""
+    """The settlement with the remark about letters that are not sent, if a letter about an invoice or a void was due."""
     is_due = settlement.settlement is Settlement.FINALIZED or (
         is_void_due and settlement.settlement is Settlement.NOTHING_TO_PAY
     )
-    if not is_due or contact.problem is None:
+    if not is_due or contact.remark is None:
         return settlement
-    return replace(settlement, attention=(*settlement.attention, contact.problem))
+    return replace(settlement, attention=(*settlement.attention, contact.remark))
 
 
 def _outcome(

@@ -328,6 +328,7 @@ def _invoice(inputs: BillingInputs, lines: Sequence[InvoiceLine], remarks: Seque
         remarks=tuple(remarks),
         language=inputs.language,
         replaces=inputs.replaces,
+        order_number=inputs.order_number,
     )
 
 

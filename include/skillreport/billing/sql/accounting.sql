@@ -173,6 +173,7 @@ SELECT
     document.revision,
     document.corrected_on,
     document.correction,
+    coalesce(invoice.content ->> 'order_number', '') AS order_number,
     exists(
         SELECT FROM batch.invoice_revision AS later
         WHERE later.invoice_id = invoice.invoice_id AND later.revision > document.revision

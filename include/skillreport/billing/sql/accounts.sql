@@ -139,6 +139,15 @@ SELECT
             AND extra.charged_on BETWEEN %(period_start)s AND %(period_end)s
     ), '[]') AS extra_charges,
     (
+        SELECT ordered.order_number
+        FROM batch.order_number AS ordered
+        WHERE
+            ordered.tenant_id = tenant.tenant_id AND ordered.valid_from <= %(period_end)s
+            AND (ordered.valid_to IS null OR ordered.valid_to >= %(period_end)s)
+        ORDER BY ordered.valid_from DESC
+        LIMIT 1
+    ) AS order_number,
+    (
         SELECT jsonb_build_object('yen_per_unit', rate.yen_per_unit::text, 'rate_date', rate.rate_date)
         FROM batch.exchange_rate AS rate
         WHERE

@@ -39,13 +39,22 @@ FROM batch.all_tenant
 WHERE tenant_code = any(%(codes)s);
 
 -- name: use_entered_values
--- The values behind a token: for the run that uses them, and for no other run. An older entry is expired.
-UPDATE batch.entered_values
+-- The values behind a token: for the run that uses them, also if it is cleared and opened again, and for no other run. Null: it has
+-- used them. An older entry is expired.
+UPDATE batch.entered_values AS entered
 SET execution_id = %(execution_id)s
 WHERE
-    token = %(token)s AND dag_id = %(dag_id)s AND operation = %(operation)s AND entered_by = %(person)s
-    AND (execution_id = %(execution_id)s OR (execution_id IS null AND entered_at > now() - %(usable)s))
-RETURNING form_values;
+    entered.token = %(token)s AND entered.dag_id = %(dag_id)s AND entered.operation = %(operation)s
+    AND entered.entered_by = %(person)s
+    AND (
+        (entered.execution_id IS null AND entered.entered_at > now() - %(usable)s)
+        OR EXISTS (
+            SELECT FROM batch.execution_log AS former
+            INNER JOIN batch.execution_log AS present ON former.dag_id = present.dag_id AND former.run_id = present.run_id
+            WHERE former.execution_id = entered.execution_id AND present.execution_id = %(execution_id)s
+        )
+    )
+RETURNING entered.form_values;
 
 -- name: has_remark
 -- Whether an earlier attempt of the run has done its step.
@@ -57,14 +66,18 @@ SELECT
     );
 
 -- name: delete_entered_values
-DELETE FROM batch.entered_values
+UPDATE batch.entered_values
+SET form_values = null
 WHERE execution_id = %(execution_id)s;
 
 -- name: expire
 -- Values that nobody has used, or whose run has not come back for a day, and changes that nobody has decided about.
 WITH unused AS (
     DELETE FROM batch.entered_values
-    WHERE entered_at < now() - CASE WHEN execution_id IS null THEN %(usable)s ELSE interval '1 day' END
+    WHERE
+        entered_at < now() - CASE
+            WHEN execution_id IS null THEN %(usable)s WHEN form_values IS null THEN %(waits)s ELSE interval '1 day'
+        END
 )
 
 UPDATE batch.contract_change

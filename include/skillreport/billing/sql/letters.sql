@@ -6,6 +6,8 @@ SELECT
     CASE
         WHEN tenant.tenant_id IS NOT null THEN coalesce(profile.email, tenant.contact_email, tenant.admin_email)
     END AS email,
+    coalesce(profile.further_emails, '{}') AS further_emails,
+    coalesce(profile.cc_emails, '{}') AS cc_emails,
     profile.pdf_delivery
 FROM unnest((SELECT batch.current_tenants())::text[]) AS listed (tenant_id)
 LEFT JOIN batch.tenant ON listed.tenant_id = tenant.tenant_id
@@ -14,7 +16,7 @@ LEFT JOIN batch.billing_profile AS profile ON listed.tenant_id = profile.tenant_
 -- name: credit_note_letters
 SELECT letter.id
 FROM unnest(%(letter_ids)s::text[]) AS letter (id)
-INNER JOIN batch.invoice ON letter.id = 'invoice-' || invoice.invoice_id
+INNER JOIN batch.invoice ON split_part(letter.id, '-copy-', 1) = 'invoice-' || invoice.invoice_id
 WHERE invoice.kind = 'credit';
 
 -- name: queue_letters
@@ -26,6 +28,9 @@ WITH letter AS (
             %(notification_id_list)s::text[],
             %(tenant_id_list)s::text[],
             %(recipient_address_list)s::text[],
+            %(letter_id_list)s::text[],
+            %(place_list)s::integer[],
+            %(kind_list)s::text[],
             %(subject_list)s::text[],
             %(message_body_list)s::text[],
             %(file_name_list)s::text[],
@@ -36,9 +41,17 @@ WITH letter AS (
             %(bytes_list)s::bigint[],
             %(is_attached_list)s::boolean[]
         ) AS letter (
-            notification_id, tenant_id, recipient_address, subject, message_body, file_name, object_key,
-            attached_text, unattached_text, sha256, bytes, is_attached
+            notification_id, tenant_id, recipient_address, letter_id, place, kind, subject, message_body, file_name,
+            object_key, attached_text, unattached_text, sha256, bytes, is_attached
         )
+),
+
+copies AS (
+    INSERT INTO batch.letter_copy (tenant_id, notification_id, letter_id, place, kind, address)
+    SELECT letter.tenant_id, letter.notification_id, letter.letter_id, letter.place, letter.kind, letter.recipient_address
+    FROM letter
+    WHERE letter.kind IS NOT null
+    ON CONFLICT (tenant_id, notification_id) DO NOTHING
 ),
 
 files AS (
@@ -87,6 +100,12 @@ WHERE number = any(%(numbers)s) AND status = 'void';
 SELECT invoice_id, revision
 FROM batch.invoice_revision
 WHERE invoice_id = any(%(invoice_ids)s);
+
+-- name: letter_copies
+-- The copies of these letters for further addresses.
+SELECT notification_id, letter_id, place, address
+FROM batch.letter_copy
+WHERE letter_id = any(%(letter_ids)s) AND place > 0;
 
 -- name: lock_letters
 -- A sender that has read the letter does not claim its message now. In the order of the ids, so that two transactions cannot
@@ -141,20 +160,64 @@ WHERE
     invoice.tenant_id = %(tenant_id)s AND invoice.period_start = %(period_start)s AND invoice.kind = 'invoice'
     AND decision.execution_id = %(execution_id)s;
 
--- name: forget_withdrawn_message
+-- name: forget_withdrawn_messages
 -- A sender that had read the letter before it was stopped has withdrawn its message. The message would hide the letter from the
 -- next run.
 DELETE FROM batch.outbox
-WHERE tenant_id = %(tenant_id)s AND dedupe_key = 'host:' || %(notification_id)s AND status = 'withdrawn';
+WHERE
+    tenant_id = %(tenant_id)s AND status = 'withdrawn'
+    AND dedupe_key = any(SELECT 'host:' || id FROM unnest(%(notification_ids)s::text[]) AS listed (id));
 
--- name: release_letter
--- Let the next run send the letter, unless a sender has claimed it or it may have arrived.
+-- name: forget_copies
+-- A copy that is not withdrawn has left, or may have.
+DELETE FROM batch.letter_copy AS copy
+WHERE
+    letter_id = %(letter_id)s
+    AND (
+        place = 0 OR EXISTS (
+            SELECT FROM batch.tenant_notification AS withdrawn
+            WHERE withdrawn.id = copy.notification_id AND withdrawn.is_deleted
+        )
+    );
+
+-- name: copy_letter
+-- The present copies of a letter. A copy that has no row yet gets that of the letter.
+WITH copy AS (
+    SELECT *
+    FROM
+        unnest(
+            %(notification_ids)s::text[], %(place_list)s::integer[], %(kind_list)s::text[], %(addresses)s::text[]
+        ) AS copy (notification_id, place, kind, address)
+),
+
+copies AS (
+    INSERT INTO batch.letter_copy (tenant_id, notification_id, letter_id, place, kind, address)
+    SELECT %(tenant_id)s, copy.notification_id, %(letter_id)s, copy.place, copy.kind, copy.address
+    FROM copy
+)
+
+INSERT INTO batch.tenant_notification (
+    id, tenant_id, notification_type, recipient_type, recipient_address, subject, message_body,
+    message_format, send_status, send_attempts, scheduled_at, priority_level, is_deleted, created_at,
+    updated_at
+)
+SELECT
+    copy.notification_id AS id, letter.tenant_id, letter.notification_type, letter.recipient_type, copy.address, letter.subject,
+    letter.message_body, letter.message_format, 'PENDING' AS send_status, 0 AS send_attempts, letter.scheduled_at,
+    letter.priority_level, false AS is_deleted, now() AT TIME ZONE 'UTC' AS created_at, now() AT TIME ZONE 'UTC' AS updated_at
+FROM batch.tenant_notification AS letter
+CROSS JOIN copy
+WHERE letter.id = %(letter_id)s
+ON CONFLICT (id) DO NOTHING;
+
+-- name: release_letters
+-- Let the next run send the letter and its copies, each unless a sender has claimed it or it may have arrived.
 UPDATE batch.tenant_notification AS letter
 SET
-    is_deleted = false, send_status = 'PENDING', recipient_address = %(recipient_address)s, scheduled_at = %(scheduled_at)s,
-    updated_at = now() AT TIME ZONE 'UTC'
+    is_deleted = false, send_status = 'PENDING', scheduled_at = %(scheduled_at)s, updated_at = now() AT TIME ZONE 'UTC',
+    recipient_address = (%(addresses)s::text[])[array_position(%(notification_ids)s::text[], letter.id::text)]
 WHERE
-    letter.id = %(notification_id)s AND upper(letter.send_status) IN ('PENDING', 'RETRY')
+    letter.id = any(%(notification_ids)s) AND upper(letter.send_status) IN ('PENDING', 'RETRY')
     AND NOT EXISTS (
         SELECT FROM batch.outbox AS message
         WHERE

@@ -101,6 +101,11 @@ judged AS (
         file.is_attached,
         file.attached_text,
         file.unattached_text,
+        (
+            SELECT jsonb_agg(jsonb_build_array(named.kind, named.address) ORDER BY named.place)
+            FROM batch.letter_copy AS named
+            WHERE named.tenant_id = %(tenant_id)s AND named.letter_id = copy.letter_id
+        ) AS recipients,
         CASE
             WHEN due.host_log_id IS null THEN 'send'
             WHEN shown.id IS null OR shown.is_withdrawn THEN 'withdraw'
@@ -114,8 +119,11 @@ judged AS (
         END AS verdict
     FROM due
     LEFT JOIN shown ON due.host_log_id = shown.id
+    LEFT JOIN batch.letter_copy AS copy
+        ON copy.tenant_id = %(tenant_id)s AND due.host_log_id = copy.notification_id
+    -- The copies have the letter's file.
     LEFT JOIN batch.letter_file AS file
-        ON file.tenant_id = %(tenant_id)s AND due.host_log_id = file.notification_id
+        ON file.tenant_id = %(tenant_id)s AND coalesce(copy.letter_id, due.host_log_id) = file.notification_id
 ),
 
 claimed AS (
@@ -155,7 +163,8 @@ claimed AS (
         message.body, message.rich, message.attempts, message.most_attempts, message.host_log_id, message.template_key,
         message.priority,
         message.due_at, judged.subject AS host_subject, judged.body AS host_body, judged.is_html AS host_is_html,
-        judged.file_name, judged.object_key, judged.sha256, judged.is_attached, judged.attached_text, judged.unattached_text
+        judged.file_name, judged.object_key, judged.sha256, judged.is_attached, judged.attached_text, judged.unattached_text,
+        judged.recipients
 )
 
 SELECT *

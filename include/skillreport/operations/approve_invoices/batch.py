@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import psycopg
 
@@ -20,12 +21,16 @@ from include.skillreport.billing.billing_batch import BillingBatch
 from include.skillreport.billing.ledger.settlement import Instructions, Settlement, TenantSettlement
 from include.skillreport.billing.outcomes import outcome_of
 from include.skillreport.core.database import tenant_transaction
-from include.skillreport.core.execution.batch import Outcome, UnitFailure, UnitResult, Work
+from include.skillreport.core.execution.batch import Outcome, Request, UnitFailure, UnitResult, Work
 from include.skillreport.operations.answers import SUPERSEDED, AppliesAnswer
 
 
 class InvoiceApproval(AppliesAnswer, BillingBatch):
     """One listed invoice of each approved tenant. ``business_date`` is a day of its month."""
+
+    def options(self, request: Request) -> dict[str, Any]:
+        """``request`` and ``note``, and the issuer's images."""
+        return super().options(request) | self.image_options(request)
 
     def process(self, work: Work) -> list[Outcome]:
         """Finalise each tenant's invoice. If an invoice has changed since the request, it is not finalised, and its tenant fails."""
@@ -82,7 +87,8 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         )
         settled: list[TenantSettlement] = []
         with work.connection.transaction() as attempt:
-            settled = self._billing.settle(work.connection, run.business_date, instructions)
+            images = run.options.get("images", {})
+            settled = self._billing.settle(work.connection, run.business_date, instructions, images)
             issued = lock_invoice(work.connection, item.item_id)
             # Without a reason to hold it, an invoice with other figures would be finalised without an approval.
             if issued is None or (issued.status != "draft" and not _is_as_shown(item, issued)):

@@ -129,31 +129,35 @@ class ContractOperations(ContractEffects):
         with platform.transaction() as attempt:
             lock_contracts(platform)
             entered = self._entered(work, author)
+            if entered is None:
+                return None
             details = self._change(work, entered, author)
             delete_values(platform, run.execution_id)
             if run.dry_run:
                 raise psycopg.Rollback(attempt)
         return RunRemark(details)
 
-    def _entered(self, work: Work, author: Author) -> Operation:
+    def _entered(self, work: Work, author: Author) -> Operation | None:
+        """The operation with its values; None: the run was cleared, and has used them before."""
         run = work.run
         operation = FORM.chosen(run.options)
         if not operation.is_personal():
             return FORM.entered(run.options)
-        values = entered_values(
+        found = entered_values(
             work.connection,
             run.options[ENTRY],
             dag_id=FORM.spec.dag_id,
             operation=operation.name,
             author=author,
         )
-        if values is None:
+        if found is None:
             raise ParameterError(
                 "入力の控え（entry）が、15 分の期限を過ぎたか、使用済みか、ほかの人のものです。ボードでもう一度入力してください。"
             )
-        return FORM.entered(
-            {**values, "operation": operation.name, "tenants": run.options["tenants"]}, run.run_date
-        )
+        if found.values is None:
+            return None
+        named = {"operation": operation.name, "tenants": run.options["tenants"]}
+        return FORM.entered({**found.values, **named}, run.run_date)
 
     def _change(self, work: Work, entered: Operation, author: Author) -> dict[str, Any]:
         platform = work.connection

@@ -72,7 +72,8 @@ class InvoiceOperations(BillingBatch):
         entered = FORM.entered(request.values, request.run_date)
         if isinstance(entered, form.ImportPayments):
             return {**entered.values(), "payment_digest": payments.digest_of(request.files, entered)}
-        return entered.values()
+        is_issued = isinstance(entered, form.Approve | form.Reissue | form.BillAgain)
+        return entered.values() | (self.image_options(request) if is_issued else {})
 
     def needs_nobody(self, request: Request) -> bool:
         """Whether the operation works on the files of all tenants."""
@@ -142,8 +143,12 @@ class InvoiceOperations(BillingBatch):
             # Before the locks of the drafts.
             self._billing.lock_entries(work.connection)
         # A dry run of a reissue does the work and rolls it back, so it also shows what prevents it.
-        bill = self._billing.price if run.dry_run and not reissue else self._billing.settle
-        settled = [outcome_of(each) for each in bill(work.connection, run.business_date, instructions)]
+        if run.dry_run and not reissue:
+            priced = self._billing.price(work.connection, run.business_date, instructions)
+        else:
+            images = run.options.get("images", {})
+            priced = self._billing.settle(work.connection, run.business_date, instructions, images)
+        settled = [outcome_of(each) for each in priced]
         if not isinstance(entered, form.Approve):
             return settled
         if not run.dry_run:

@@ -95,9 +95,9 @@ def approve_credits(billing: Billing, work: Work, tenant_id: str) -> UnitResult 
         return None
     waiting = "、".join(waiting_people(work.connection, stored)) if stored else ""
     notes = (f"{waiting} が登録した返還は、ほかの人の承認を待っています",) if waiting else ()
-    problem = load_contacts(work.connection)[tenant_id].problem
+    remark = load_contacts(work.connection)[tenant_id].remark
     return UnitResult(
-        tenant_id, {"credited": "、".join(issued)}, 0, notes=(*notes, *((problem,) if problem else ()))
+        tenant_id, {"credited": "、".join(issued)}, 0, notes=(*notes, *((remark,) if remark else ()))
     )
 
 
@@ -171,8 +171,8 @@ def carry(billing: Billing, work: Work, _: form.Carry, tenant_id: str) -> UnitRe
 
 def _document(work: Work, tenant_id: str, verb: str, number: str | None) -> UnitResult:
     """The result about a numbered document. Its note says why the customer receives no letter about it."""
-    problem = load_contacts(work.connection)[tenant_id].problem
-    return UnitResult(tenant_id, {verb: number}, 0, notes=(problem,) if problem and number else ())
+    remark = load_contacts(work.connection)[tenant_id].remark
+    return UnitResult(tenant_id, {verb: number}, 0, notes=(remark,) if remark and number else ())
 
 
 def _part(line: CreditLine) -> CreditedPart:

@@ -77,7 +77,9 @@ SELECT
                 EXISTS (
                     SELECT FROM "HIS_TenantBilling" AS billing
                     WHERE
-                        billing.id = substring(notification.id FROM '^reminder-(.*)-[0-9]+(?:-r[0-9]+)?$')
+                        billing.id = substring(
+                            split_part(notification.id, '-copy-', 1) FROM '^reminder-(.*)-[0-9]+(?:-r[0-9]+)?$'
+                        )
                         AND upper(billing.billing_status) = 'PAID'
                 )
         ELSE false

@@ -5,7 +5,7 @@ CREATE TABLE batch.entered_values (
     token text PRIMARY KEY CHECK (length(token) >= 32),
     dag_id text NOT NULL,
     operation text NOT NULL,
-    form_values jsonb NOT NULL,
+    form_values jsonb,
     entered_by text NOT NULL,
     entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     execution_id text
@@ -13,11 +13,14 @@ CREATE TABLE batch.entered_values (
 CREATE INDEX entered_values_by_time ON batch.entered_values (entered_at);
 CALL batch.make_platform_table('batch.entered_values');
 -- The board writes what a person enters, and cannot read it again.
-CREATE POLICY enter ON batch.entered_values FOR INSERT TO batch_board WITH CHECK (execution_id IS null);
+CREATE POLICY enter ON batch.entered_values FOR INSERT TO batch_board
+WITH CHECK (execution_id IS null AND form_values IS NOT null);
 GRANT INSERT (token, dag_id, operation, form_values, entered_by) ON batch.entered_values TO batch_board;
 COMMENT ON TABLE batch.entered_values IS
 'Personal values that a person has entered on the board for a run, until the run has used them or 15 minutes have passed.';
-COMMENT ON COLUMN batch.entered_values.execution_id IS 'The run that uses the values; it deletes the row with its work';
+COMMENT ON COLUMN batch.entered_values.form_values IS 'Null: the run has used them';
+COMMENT ON COLUMN batch.entered_values.execution_id IS
+'The run that uses the values. It deletes them with its work; the row is left for a while, so that the run can be cleared';
 
 CREATE TABLE batch.contract_change (
     change_id text PRIMARY KEY,

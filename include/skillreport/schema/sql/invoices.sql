@@ -376,7 +376,7 @@ CREATE TABLE batch.letter_copy (
     tenant_id text NOT NULL,
     notification_id text NOT NULL,
     letter_id text NOT NULL,
-    place integer NOT NULL CHECK (place BETWEEN 0 AND 10),
+    place integer NOT NULL CHECK (place >= 0),
     kind text NOT NULL CHECK (kind IN ('to', 'cc')),
     address text NOT NULL,
     PRIMARY KEY (tenant_id, notification_id),

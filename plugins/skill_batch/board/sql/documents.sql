@@ -43,6 +43,7 @@ SELECT
     document.revision,
     corrected.corrected_on,
     corrected.reason AS correction,
+    coalesce(invoice.content ->> 'order_number', '') AS order_number,
     exists(
         SELECT FROM batch.board_invoice_revision AS later
         WHERE later.invoice_id = found.invoice_id AND later.revision > document.revision

@@ -159,7 +159,7 @@ SET
 FROM waiting
 LEFT JOIN shown ON waiting.host_log_id = shown.id
 LEFT JOIN batch.letter_file AS file
-    ON waiting.tenant_id = file.tenant_id AND waiting.host_log_id = file.notification_id
+    ON waiting.tenant_id = file.tenant_id AND split_part(waiting.host_log_id, '-copy-', 1) = file.notification_id
 WHERE
     message.message_id = waiting.message_id
     AND (

@@ -93,7 +93,10 @@ def letter_of(message: Message, config: EmailConfig) -> Letter:
     letter["Message-ID"] = message_id
     letter["Date"] = datetime.now(UTC)
     letter["From"] = address_with_name(display_name, sender)
-    letter["To"] = recipient.text
+    to = _named(message, "to", recipient) or [recipient.text]
+    letter["To"] = ", ".join(to)
+    if cc := _named(message, "cc", recipient):
+        letter["Cc"] = ", ".join(cc)
     letter["Subject"] = one_line(message.subject)
     # RFC 3834: automatic replies, such as those about an absence, are not sent to this letter.
     letter["Auto-Submitted"] = "auto-generated"
@@ -119,6 +122,12 @@ def letter_of(message: Message, config: EmailConfig) -> Letter:
         letter.as_bytes(),
         has_file=file is not None and file.content is not None,
     )
+
+
+def _named(message: Message, header: str, recipient: Address) -> list[str]:
+    """The addresses of a header that names all recipients. An ASCII letter cannot name an international address."""
+    found = [address_of(address) for kind, address in message.recipients if kind == header]
+    return [each.text for each in found if each and each.needs_smtputf8 <= recipient.needs_smtputf8]
 
 
 def _with_ending(rich: str, file: MessageFile | None) -> str:
