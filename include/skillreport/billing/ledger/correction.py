@@ -13,6 +13,7 @@ from include.skillreport.billing.documents.credit_note import CreditedPart, cred
 from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.contacts import BillingContact, load_contacts
 from include.skillreport.billing.ledger.entries import (
     Entry,
     drop_waiting_credits,
@@ -21,9 +22,7 @@ from include.skillreport.billing.ledger.entries import (
 )
 from include.skillreport.billing.ledger.finalization import DocumentDates, finalize, write_host_rows
 from include.skillreport.billing.ledger.letters import (
-    BillingContact,
     is_stopped,
-    load_contacts,
     queue_letters,
     queue_void_letters,
     withdraw_letters,

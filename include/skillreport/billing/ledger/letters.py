@@ -19,7 +19,8 @@ import psycopg
 
 from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind, document_key
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.ledger.letter_texts import Letter, PdfDelivery, document_letter, void_letter
+from include.skillreport.billing.ledger.contacts import BillingContact, load_contacts
+from include.skillreport.billing.ledger.letter_texts import Letter, document_letter, void_letter
 from include.skillreport.billing.ledger.stored_invoice import (
     StoredInvoice,
     invoice_label,
@@ -31,7 +32,6 @@ from include.skillreport.billing.periods import Period
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import naive_utc
-from include.skillreport.messaging.channels.email.letter import is_address, one_line
 from include.skillreport.messaging.contract_letters import (
     CREDIT_NOTE,
     INVOICE,
@@ -47,63 +47,24 @@ _SQL = Statements(Path(__file__).parents[1])
 _KINDS = {"void-": INVOICE_VOID, "reminder-": PAYMENT_REMINDER, "recipient-": RECIPIENT_CHANGED}
 
 
-@dataclass(frozen=True)
-class BillingContact:
-    """The present recipient of a tenant's letters, and how the PDF is delivered; None: by the installation's setting.
-
-    ``further`` recipients (To) and those of ``cc`` get a copy of each letter.
-    """
-
-    email: str | None
-    pdf_delivery: PdfDelivery | None
-    further: Sequence[str] = ()
-    cc: Sequence[str] = ()
-
-    @property
-    def problem(self) -> str | None:
-        """Why no letter can be sent, as an operator's remark; None if letters can be sent."""
-        if not self.email:
-            return (
-                "請求先のメールアドレスがないため、通知していません。"
-                "batch.billing_profile.email か MST_Tenant の連絡先に登録し、書類は別の方法で送ってください"
-            )
-        if not is_address(self.email):
-            return (
-                f"請求先のメールアドレス '{self.email}' が正しくないため、通知していません。"
-                "batch.billing_profile.email か MST_Tenant の連絡先を直し、書類は別の方法で送ってください"
-            )
-        return None
-
-    @property
-    def remark(self) -> str | None:
-        """Why no letter, or a copy of it, is sent to an address; None if each address is one."""
-        wrong = "、".join(f"'{one_line(each)}'" for each in (*self.further, *self.cc) if not is_address(each))
-        if self.problem or not wrong:
-            return self.problem
-        return (
-            f"請求先の追加のメールアドレス {wrong} が正しくないため、ほかの宛先だけに通知します。"
-            "batch.billing_profile の further_emails か cc_emails を直してください"
-        )
-
-    @property
-    def recipients(self) -> list[tuple[str, str]]:
-        """The header (``to`` or ``cc``) and the address of each recipient of a letter, each address once; first ``email``."""
-        headers = {"to": [str(self.email), *self.further], "cc": self.cc}
-        found: dict[str, tuple[str, str]] = {}
-        for kind, address in ((kind, each) for kind, addresses in headers.items() for each in addresses):
-            if is_address(address):
-                found.setdefault(address.lower(), (kind, address))
-        return list(found.values())
-
-
-def load_contacts(connection: psycopg.Connection) -> dict[str, BillingContact]:
-    """The contacts of the transaction's tenants, by tenant id."""
-    return {
-        row["tenant_id"]: BillingContact(
-            row["email"], row["pdf_delivery"], row["further_emails"], row["cc_emails"]
-        )
-        for row in _SQL.rows(connection, "load_contacts")
-    }
+# A row of a letter for ``insert_letters``. Without copies and a file, only the first five have values.
+_COLUMNS = (
+    "notification_id",
+    "tenant_id",
+    "recipient_address",
+    "subject",
+    "message_body",
+    "letter_id",
+    "place",
+    "kind",
+    "file_name",
+    "object_key",
+    "attached_text",
+    "unattached_text",
+    "sha256",
+    "bytes",
+    "is_attached",
+)
 
 
 def queue_letters(
@@ -310,7 +271,7 @@ def _release(
         "addresses": [row["recipient_address"] for row in rows],
     }
     _SQL.execute(connection, "forget_withdrawn_messages", **letters)
-    if rows[0]["kind"]:
+    if "kind" in rows[0]:
         columns = {f"{name}_list": [row[name] for row in rows] for name in ("place", "kind")}
         _SQL.execute(connection, "copy_letter", **letters, **columns, letter_id=letter)
     return _SQL.column(connection, "release_letters", **letters, scheduled_at=naive_utc(sending_time(today)))
@@ -380,32 +341,35 @@ def letter_rows(
     """A letter and its copies for ``insert_letters``. A letter with a PDF waits until it is written, unless its hash and its size in bytes
     are known. It is then attached if it has at most ``largest`` bytes. The copies have the letter's file.
     """
-    is_attached = letter.attached_text is not None
     kind = "credit-note" if document.kind is InvoiceKind.CREDIT else "invoice"
-    text = {"tenant_id": document.tenant_id, "subject": letter.subject, "message_body": letter.body}
-    file = {
-        "file_name": f"{kind}-{document.file_name}.pdf" if is_attached else None,
-        "object_key": document_key(document, "pdf") if is_attached else None,
-        "attached_text": letter.attached_text,
-        "unattached_text": letter.unattached_text,
-        "sha256": sha256 if is_attached else None,
-        "bytes": size if is_attached else None,
-        "is_attached": size <= largest if is_attached and size is not None else None,
-    }
-    rows = _addressed(notification_id, contact)
-    return [{**row, **text, **(dict.fromkeys(file) if row["place"] else file)} for row in rows]
+    rows = [
+        each
+        | plain_letter_row(each["notification_id"], document.tenant_id, each["recipient_address"], letter)
+        for each in _addressed(notification_id, contact)
+    ]
+    if letter.attached_text is not None:
+        rows[0] |= {
+            "file_name": f"{kind}-{document.file_name}.pdf",
+            "object_key": document_key(document, "pdf"),
+            "attached_text": letter.attached_text,
+            "unattached_text": letter.unattached_text,
+            "sha256": sha256,
+            "bytes": size,
+            "is_attached": None if size is None else size <= largest,
+        }
+    return rows
 
 
 def _addressed(letter: str, contact: BillingContact, sent: Mapping[str, int] = {}) -> list[dict[str, Any]]:
     """The ids and addresses of a letter and its copies, without those that are ``sent``: their places, by address in lower case.
 
-    A letter to one address has no ``letter_id``, ``place`` and ``kind``.
+    Only a letter with copies has ``letter_id``, ``place`` and ``kind``.
     """
     (kind, address), *further = contact.recipients
     row = {"notification_id": letter, "recipient_address": address}
     if not further and not sent:
-        return [row | dict.fromkeys(("letter_id", "place", "kind"))]
-    rows = [row | {"letter_id": letter, "place": 0, "kind": kind}]
+        return [row]
+    rows: list[dict[str, Any]] = [row | {"letter_id": letter, "place": 0, "kind": kind}]
     new = [each for each in further if each[1].lower() not in sent]
     for place, (kind, address) in enumerate(new, 1 + max(sent.values(), default=0)):
         row = {"notification_id": f"{letter}-copy-{place}", "recipient_address": address}
@@ -415,31 +379,24 @@ def _addressed(letter: str, contact: BillingContact, sent: Mapping[str, int] = {
 
 def plain_letter_row(notification_id: str, tenant_id: str, address: str, letter: Letter) -> dict[str, Any]:
     """A letter without a file for ``insert_letters``, to one address."""
-    nothing = (
-        "file_name",
-        "object_key",
-        "attached_text",
-        "unattached_text",
-        "sha256",
-        "bytes",
-        "is_attached",
-    )
     return {
         "notification_id": notification_id,
         "tenant_id": tenant_id,
         "recipient_address": address,
         "subject": letter.subject,
         "message_body": letter.body,
-        **dict.fromkeys(nothing),
     }
 
 
 def insert_letters(
     connection: psycopg.Connection, letters: Collection[Mapping[str, Any]], leaves_on: date | None
 ) -> None:
-    """Insert rows of ``letter_rows``, for BATCH-019-01 on ``leaves_on`` (9:00 Asia/Tokyo); None: with its next run."""
+    """Insert rows of ``letter_rows`` or ``plain_letter_row``.
+
+    BATCH-019-01 sends them on ``leaves_on`` (9:00 Asia/Tokyo); None: with its next run.
+    """
     if not letters:
         return
-    columns = {f"{name}_list": [letter[name] for letter in letters] for name in next(iter(letters))}
+    columns = {f"{name}_list": [letter.get(name) for letter in letters] for name in _COLUMNS}
     due = naive_utc(sending_time(leaves_on)) if leaves_on else None
     _SQL.execute(connection, "queue_letters", **columns, scheduled_at=due)

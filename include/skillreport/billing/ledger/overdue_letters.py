@@ -11,12 +11,11 @@ from typing import Any
 import psycopg
 
 from include.skillreport.billing.documents.invoice import revision_suffix
+from include.skillreport.billing.ledger.contacts import BillingContact, load_contacts
 from include.skillreport.billing.ledger.letter_texts import reminder_letter
 from include.skillreport.billing.ledger.letters import (
-    BillingContact,
     insert_letters,
     letter_rows,
-    load_contacts,
     withdraw,
 )
 from include.skillreport.billing.ledger.stored_invoice import stored_document

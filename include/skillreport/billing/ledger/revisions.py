@@ -13,12 +13,12 @@ from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
 from include.skillreport.billing.documents.qualified_invoice import require_qualified
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.contacts import load_contacts
 from include.skillreport.billing.ledger.correction import require_reason
 from include.skillreport.billing.ledger.finalization import write_host_rows
 from include.skillreport.billing.ledger.letters import (
     Decision,
     end_stop,
-    load_contacts,
     queue_letters,
     withdraw_letters,
 )

@@ -21,6 +21,7 @@ from include.skillreport.billing.accounts import BillingAccount, load_accounts, 
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs
+from include.skillreport.billing.ledger.contacts import BillingContact, load_contacts
 from include.skillreport.billing.ledger.correction import (
     announce_voids,
     carried_error,
@@ -38,8 +39,6 @@ from include.skillreport.billing.ledger.drafts import Draft, make_draft, save_dr
 from include.skillreport.billing.ledger.extra_charges import approve_lines
 from include.skillreport.billing.ledger.finalization import DocumentDates, finalize, write_host_rows
 from include.skillreport.billing.ledger.letters import (
-    BillingContact,
-    load_contacts,
     queue_letters,
     withdraw_letters,
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts
 from include.skillreport.billing.documents.credit_note import CreditedPart
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.contacts import load_contacts
 from include.skillreport.billing.ledger.correction import already_voided
 from include.skillreport.billing.ledger.entries import credit_text
-from include.skillreport.billing.ledger.letters import load_contacts
 from include.skillreport.billing.ledger.revisions import already_corrected
 from include.skillreport.billing.ledger.stored_invoice import invoice_of_month
 from include.skillreport.billing.ledger.waiting_credits import (
