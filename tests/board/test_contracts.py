@@ -153,7 +153,7 @@ def test_the_board_s_role_writes_an_entry_and_nothing_else(
         ({"email": NEW, "reason": ""}, "「理由」（reason）が必要です"),
     ],
 )
-def test_what_cannot_be_used_is_kept_nowhere(
+def test_unusable_values_are_kept_nowhere(
     board: Board, host: psycopg.Connection, fields: dict[str, str], problem: str
 ) -> None:
     answer = board.post(DIALOG, {"tenants": "CODE-A", "reason": "x"} | fields)

@@ -92,12 +92,25 @@ STATEMENTS: dict[str, Statement] = {
         scans=True,
         whole=dict.fromkeys(GROWING, _ONCE),
     ),
+    "billing/copy_letter": Statement(
+        {
+            "tenant_id": "T1",
+            "letter_id": "n99001",
+            "notification_ids": ["n99001-copy-1"],
+            "place_list": [1],
+            "kind_list": ["cc"],
+            "addresses": ["x"],
+        },
+        role="batch_tenant",
+    ),
+    "billing/forget_copies": Statement({"letter_id": "n99001"}, role="batch_tenant"),
     "billing/queue_letters": Statement(
         {
             **{
                 f"{name}_list": ["x"]
                 for name in (
                     "recipient_address",
+                    "letter_id",
                     "subject",
                     "message_body",
                     "file_name",
@@ -106,6 +119,8 @@ STATEMENTS: dict[str, Statement] = {
                     "unattached_text",
                 )
             },
+            "place_list": [1],
+            "kind_list": ["cc"],
             "sha256_list": [None],
             "bytes_list": [None],
             "is_attached_list": [None],
@@ -115,10 +130,10 @@ STATEMENTS: dict[str, Statement] = {
         },
         role="batch_tenant",
     ),
-    "billing/release_letter": Statement(
+    "billing/release_letters": Statement(
         {
-            "notification_id": "n99001",
-            "recipient_address": "x",
+            "notification_ids": ["n99001"],
+            "addresses": ["x"],
             "scheduled_at": datetime(2026, 11, 1),  # a column without a time zone
         },
         role="batch_tenant",
