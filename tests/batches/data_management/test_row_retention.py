@@ -249,16 +249,6 @@ def test_ended_suppressions_warnings_changes_and_limits_go(
     assert left(owner, "SELECT limit_key FROM batch.service_limit") == ["new"]
 
 
-def test_values_that_no_run_has_used_go_the_next_day(
-    owner: psycopg.Connection, platform: psycopg.Connection
-) -> None:
-    for name, day, given in (("old", 2, "{}"), ("used", 2, None), ("new", 0, "{}")):
-        planted(owner, "entered_values", token=f"{name:x<32}", form_values=given, entered_at=days_before(day))
-    assert clean(platform, "entered_values") == 1
-    tokens = left(owner, "SELECT rtrim(token, 'x') FROM batch.entered_values ORDER BY 1")
-    assert tokens == ["new", "used"]
-
-
 def test_nothing_is_left_to_the_cascade_of_an_old_run(
     owner: psycopg.Connection, platform: psycopg.Connection
 ) -> None:

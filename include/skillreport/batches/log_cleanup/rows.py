@@ -44,9 +44,6 @@ _OF_ENDED_RUN = sql.SQL(
 # Alerts that were delivered or given up.
 _SETTLED = sql.SQL("old.due_at IS NULL AND coalesce(old.delivered_at, old.created_at) < %(before)s")
 
-# A run that has used its values leaves the row without them, so that it can be cleared.
-_UNUSED = sql.SQL("old.form_values IS NOT NULL AND old.entered_at < %(before)s")
-
 # The latest day with a login stays: BATCH-018-04 counts a tenant's inactivity from it.
 _EARLIER_LOGIN = sql.SQL(
     """{} AND old.login_date < (
@@ -149,7 +146,7 @@ _STAGE_KEYS = ("tenant_id", "changed_on", "from_stage", "to_stage")
 _OLD_ROWS = (
     OldRows("system_log", "all_system_log", ("id",), "created_at_utc", may_change=True),
     OldRows("expired_token", "all_token", ("id",), "expires_at_utc", may_change=True),
-    OldRows("entered_values", "entered_values", ("token",), _UNUSED, may_change=True),
+    OldRows("entered_values", "entered_values", ("token",), "entered_at"),
     OldRows(
         "execution_log", "sync_plan", ("tenant_id", "provider", "execution_id"), "planned_at", may_change=True
     ),
