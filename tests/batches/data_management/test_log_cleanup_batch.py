@@ -135,7 +135,7 @@ def test_each_class_is_compressed_archived_and_deleted_in_its_time(
     app = results["files/app"].details
     assert (app["filesDeleted"], app["filesCompressed"]) == (1, 1)
     assert app["bytesFreed"] == 2_500 + 2_500 - packed.stat().st_size
-    assert result.sentence() == "BATCH-002 2026-11-22: 24 件中 24 件成功"
+    assert result.sentence() == "BATCH-002 2026-11-22: 23 件中 23 件成功"
     assert digest[0] == "ログクリーンアップ 2026-11-22"
     assert "files/error: 削除 1 件、保管 1 件、解放 16 バイト" in digest
 

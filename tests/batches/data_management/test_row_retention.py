@@ -69,6 +69,7 @@ BOUNDED = (
     dict.fromkeys(
         (
             "directory_listing",
+            "entered_values",
             "former_mailbox",
             "inactivity_signal",
             "listed_account",

@@ -146,7 +146,6 @@ _STAGE_KEYS = ("tenant_id", "changed_on", "from_stage", "to_stage")
 _OLD_ROWS = (
     OldRows("system_log", "all_system_log", ("id",), "created_at_utc", may_change=True),
     OldRows("expired_token", "all_token", ("id",), "expires_at_utc", may_change=True),
-    OldRows("entered_values", "entered_values", ("token",), "entered_at"),
     OldRows(
         "execution_log", "sync_plan", ("tenant_id", "provider", "execution_id"), "planned_at", may_change=True
     ),
@@ -186,7 +185,6 @@ _OLD_ROWS = (
 _LABELS = {
     "system_log": "SYS_SystemLog",
     "expired_token": "期限切れの SYS_TokenStore",
-    "entered_values": "使われなかったボードの入力",
     "execution_log": "バッチの実行ログ",
     "closed_incident": "終わった異常",
     "performance_metric": "性能の記録",

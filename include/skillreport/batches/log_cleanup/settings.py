@@ -22,7 +22,6 @@ class LogRowSettings(Part):
 
     system_log: Days
     expired_token: Days
-    entered_values: Days
     execution_log: Days
     performance_metric: Days
     closed_incident: Days
