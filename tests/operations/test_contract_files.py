@@ -190,3 +190,12 @@ def test_a_code_of_two_tenants_is_refused(
     host_rows.tenant(host, "B", tenant_code="SAME")
     with pytest.raises(ParameterError, match="ないか、複数あります"):
         load(database, store, "discount", DISCOUNTS + "SAME,年間割引,percentage,10,,,2026-11-01,")
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_wrong_address_in_a_file_is_not_quoted(database: Database, store: ObjectStore) -> None:
+    with pytest.raises(
+        ParameterError, match="2 行目「請求先」: 「送付先」（email）に、メールアドレスではない"
+    ) as refused:
+        load(database, store, "profile", PROFILES + "A,,,,,,himitsu@@kyaku.example,,,,,,,,,")
+    assert "himitsu" not in str(refused.value)

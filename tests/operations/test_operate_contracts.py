@@ -9,13 +9,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from include.skillreport.batches.tenant_monitoring import create_batch as monitoring
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.core.catalog import OPERATE_CONTRACTS
+from include.skillreport.core.catalog import OPERATE_CONTRACTS, TENANT_MONITORING
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.flow import TaskKey
 from include.skillreport.operations.operate_contracts import create_batch
-from local_stack.batch_runs import LOCAL, LocalInstallation, open_run
+from local_stack.batch_runs import LOCAL, LocalInstallation, open_run, run_batch
 from tests.batches.tenant_management.billing_rows import (
     customer,
     invoice,
@@ -241,6 +242,22 @@ def test_a_change_that_nobody_decides_about_expires(database: Database, host: ps
         ("expired", None, None)
     ]
     assert profile(host) == {}
+
+
+@pytest.mark.usefixtures("tenants")
+def test_the_hourly_batch_ends_what_nobody_used(database: Database, host: psycopg.Connection) -> None:
+    enter(database, "set_profile", {"email": NEW}, minutes_ago=16)
+    set_profile(database, email=NEW)
+    host.execute("UPDATE batch.contract_change SET entered_at = entered_at - interval '31 days'")
+    enter(database, "set_profile", {"email": NEW}, person="waiting")
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        run_batch(
+            platform, connection, TENANT_MONITORING, monitoring(LOCAL), AT.date(), run_at=AT, codes=["A"]
+        )
+
+    assert host.execute("SELECT status, after FROM batch.contract_change").fetchall() == [("expired", None)]
+    unused = "SELECT entered_by FROM batch.entered_values WHERE form_values IS NOT null"
+    assert host.execute(unused).fetchall() == [("waiting",)]
 
 
 @pytest.mark.usefixtures("tenants")

@@ -40,6 +40,7 @@ from include.skillreport.batches.tenant_monitoring.incidents import (
 )
 from include.skillreport.batches.tenant_monitoring.settings import MonitoringSettings
 from include.skillreport.billing.allowances import with_allowances
+from include.skillreport.billing.ledger.contract_changes import expire as expire_entries
 from include.skillreport.billing.pricing.price_list import PriceList
 from include.skillreport.billing.settings import UsageSettings
 from include.skillreport.core.catalog import BATCHES, OPERATE_INVOICES, TENANT_BILLING, TENANT_MONITORING
@@ -185,6 +186,8 @@ class TenantMonitoringBatch(StagingBatch):
 
     def digest(self, work: Work) -> Digest:
         """The news since the last digest. It counts as reported once this transaction is committed."""
+        # Personal values go at their time, whether or not anybody changes a contract meanwhile: this batch runs every hour.
+        expire_entries(work.connection)
         news = announcements.take_news(
             work.connection,
             work.run.execution_id,

@@ -95,9 +95,8 @@ def _address(text: str) -> str:
     from include.skillreport.messaging.channels.email.letter import is_address
 
     if not is_address(text):
-        raise ValueError(
-            f"の {text[:80]!r} はメールアドレスではありません。1 件ずつ、名前を付けずに書いてください。"
-        )
+        # Everybody can read the message about a file, so it does not quote the address.
+        raise ValueError("に、メールアドレスではないものがあります。1 件ずつ、名前を付けずに書いてください。")
     return text
 
 
