@@ -126,7 +126,7 @@ def _difference(connection: psycopg.Connection, row: dict[str, Any], terms: Term
     advice = (
         "DAG operate_invoices の「一部の返還」で差額を返してください"
         if difference < 0
-        else "DAG operate_invoices の「個別明細の登録」で、開いている月に差額を加えてください"
+        else "DAG operate_invoices の「個別明細の追加」で、開いている月に差額を加えてください"
     )
     return (
         f"{name}は {before.total:,f} {before.currency} のままです。今の契約なら {after.total:,f}（差額 {difference:+,f}）です。"
