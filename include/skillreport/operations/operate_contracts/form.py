@@ -13,7 +13,7 @@ FORM = OperationForm(OPERATE_CONTRACTS)
 
 @FORM.add("set_profile", "請求先の変更")
 class SetProfile(Operation):
-    """請求先を、入力したとおりにします。空欄の項目は、アプリか設定の値になります。宛名か、新しい送付先があれば、ほかの人の承認を待ちます。"""
+    """請求先を、入力したとおりにします。空欄の項目は、アプリか設定の値になります。宛名が変わるか、新しい送付先があれば、ほかの人の承認を待ちます。"""
 
     tenants: fields.Tenants
     recipient_name: fields.RecipientName = ""
