@@ -238,7 +238,7 @@ def test_a_bad_address_is_a_remark_and_the_others_get_the_letter(
 
     (note,) = outcomes(host, result)["A"]["notes"]
     assert note.startswith("請求先の追加のメールアドレス '")
-    assert note.endswith("batch.billing_profile の further_emails か cc_emails を直してください")
+    assert note.endswith("DAG operate_contracts の「請求先の変更」で直してください")
     assert "\n" not in note
     assert arrived(MONDAY) == {"keiri@a.example", *CC}
 

@@ -11,6 +11,7 @@ import psycopg
 from include.skillreport.billing.ledger.letter_texts import PdfDelivery
 from include.skillreport.core.database import Statements
 from include.skillreport.messaging.channels.email.letter import is_address, one_line
+from include.skillreport.messaging.suppression import masked
 
 _SQL = Statements(Path(__file__).parents[1])
 
@@ -33,24 +34,27 @@ class BillingContact:
         if not self.email:
             return (
                 "請求先のメールアドレスがないため、通知していません。"
-                "batch.billing_profile.email か MST_Tenant の連絡先に登録し、書類は別の方法で送ってください"
+                "DAG operate_contracts の「請求先の変更」か MST_Tenant の連絡先に登録し、書類は別の方法で送ってください"
             )
         if not is_address(self.email):
             return (
                 f"請求先のメールアドレス '{self.email}' が正しくないため、通知していません。"
-                "batch.billing_profile.email か MST_Tenant の連絡先を直し、書類は別の方法で送ってください"
+                "DAG operate_contracts の「請求先の変更」か MST_Tenant の連絡先を直し、書類は別の方法で送ってください"
             )
         return None
 
     @property
     def remark(self) -> str | None:
         """Why no letter, or a copy of it, is sent to an address; None if each address is one."""
-        wrong = "、".join(f"'{one_line(each)}'" for each in (*self.further, *self.cc) if not is_address(each))
+        # A remark is shown to everybody who may see the batch, so it names the addresses in part.
+        wrong = "、".join(
+            f"'{masked(one_line(each))}'" for each in (*self.further, *self.cc) if not is_address(each)
+        )
         if self.problem or not wrong:
             return self.problem
         return (
             f"請求先の追加のメールアドレス {wrong} が正しくないため、ほかの宛先だけに通知します。"
-            "batch.billing_profile の further_emails か cc_emails を直してください"
+            "DAG operate_contracts の「請求先の変更」で直してください"
         )
 
     @property
