@@ -147,7 +147,7 @@ def test_the_board_s_role_writes_an_entry_and_nothing_else(
 @pytest.mark.parametrize(
     ("fields", "problem"),
     [
-        ({"email": "keiri"}, "メールアドレスではありません"),
+        ({"email": "keiri"}, "メールアドレスではないもの"),
         ({"tenants": "CODE-A\nCODE-B", "email": NEW}, "「テナントコード」（tenants）に 1 件だけ"),
         ({"tenants": "NOBODY", "email": NEW}, "テナントコード NOBODY は存在しません"),
         ({"email": NEW, "reason": ""}, "「理由」（reason）が必要です"),
@@ -484,3 +484,37 @@ def test_the_time_of_the_page_is_japan_s(database: Database, reader: psycopg.Con
     page = load_contract(reader, "A", datetime.fromisoformat("2026-11-10T23:30:00+00:00"))
     assert page is not None
     assert [row["state"] for row in page.terms] == ["now"]
+
+
+def test_the_page_says_where_letters_go_without_an_address(
+    board: Board, database: Database, host: psycopg.Connection
+) -> None:
+    billing_profile(host, "A", email=NEW)
+    set_profile(database, "CODE-A", department="経理部")
+
+    assert f"送付先: {NEW} → {FORMER}" in _plain(board.get(PAGE).text)
+
+
+def test_the_rows_of_a_file_that_need_the_approval_come_first(
+    database: Database, host: psycopg.Connection, tmp_path: Path, reader: psycopg.Connection
+) -> None:
+    store = ObjectStore(tmp_path)
+    codes = [f"T{number:03}" for number in range(201)]
+    for each in codes:
+        customer(host, each, months=())
+    columns = "recipient_name,department,postal_code,address,country,email,further_emails,cc_emails,language,currency"
+    further = "tax_category,partner_code,pdf_delivery,due_months,due_day"
+    lines = [f"{each},,経理部,,,,,,,,,,,,," for each in codes[:-1]] + [f"{codes[-1]},,,,,,{NEW},,,,,,,,,"]
+    text = "\r\n".join([f"tenant,{columns},{further}", *lines])
+    store.write("contracts/incoming/profile.csv", text.encode())
+    run(
+        database,
+        "import_file",
+        store=store,
+        imported_kind="profile",
+        imported_file="profile.csv",
+        reason="初回の登録",
+    )
+
+    (rows,) = load_waiting(reader).rows.values()
+    assert rows[0]["owner"] == codes[-1]

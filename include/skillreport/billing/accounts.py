@@ -182,7 +182,7 @@ def inputs_of(
         exchange_rate=account.exchange_rate,  # type: ignore[arg-type]
         language=account.language,
         metered=metered_days(account.metered, parts),
-        tax_category=account.tax_category or _tax_abroad(account.recipient, settings),
+        tax_category=tax_category_of(account, settings),
         extra_charges=tuple(map(_extra_charge, account.extra_charges)),
         replaces=account.replaces,
         order_number=account.order_number,
@@ -266,10 +266,10 @@ def _extra_charge(row: dict[str, Any]) -> ExtraCharge:
         ) from None
 
 
-def _tax_abroad(recipient: Recipient, settings: BillingSettings) -> TaxCategory | None:
-    """The tax category of a service over the network. Its place of supply is the recipient's address (消費税法第4条第3項第3号)."""
-    is_abroad = recipient.country not in (None, _JAPAN)
-    return TaxCategory(settings.abroad_tax) if is_abroad else None
+def tax_category_of(account: BillingAccount, settings: BillingSettings) -> TaxCategory | None:
+    """The tenant's own, or that of a recipient abroad (place of supply: 消費税法第4条第3項第3号); None: the price list's."""
+    is_abroad = account.recipient.country not in (None, _JAPAN)
+    return account.tax_category or (TaxCategory(settings.abroad_tax) if is_abroad else None)
 
 
 def _parts(account: BillingAccount, period: Period) -> tuple[PlanPart, ...]:

@@ -81,8 +81,9 @@ SELECT
     -- An import of a file has no tenant.
     coalesce(nullif(change.tenant_id, ''), change.change_id) AS tenant_id,
     change.change_id AS item_id,
-    coalesce(tenant.tenant_code, change.reason) AS tenant_code,
-    coalesce(tenant.tenant_name, '') AS tenant_name,
+    -- Whoever answers names some of the codes. A file's name may be a tenant's code.
+    coalesce(tenant.tenant_code, change.change_id) AS tenant_code,
+    coalesce(tenant.tenant_name, change.reason) AS tenant_name,
     change.execution_id AS held_by,
     change.change_id AS fingerprint,
     jsonb_build_object(
@@ -94,6 +95,13 @@ FROM batch.contract_change AS change
 LEFT JOIN batch.all_tenant AS tenant ON change.tenant_id = tenant.tenant_id
 WHERE
     change.status = 'waiting'
-    AND (%(execution_id)s::text IS null OR change.execution_id = %(execution_id)s)
-    AND (cardinality(%(codes)s::text[]) = 0 OR tenant.tenant_code = any(%(codes)s))
+    -- A cleared run has another execution than the one that entered the change.
+    AND (
+        %(execution_id)s::text IS null OR change.execution_id IN (
+            SELECT former.execution_id FROM batch.execution_log AS former
+            INNER JOIN batch.execution_log AS present ON former.dag_id = present.dag_id AND former.run_id = present.run_id
+            WHERE present.execution_id = %(execution_id)s
+        )
+    )
+    AND (cardinality(%(codes)s::text[]) = 0 OR coalesce(tenant.tenant_code, change.change_id) = any(%(codes)s))
 ORDER BY tenant_code, change.tenant_id, change.change_id;

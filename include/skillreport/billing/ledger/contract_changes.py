@@ -94,8 +94,8 @@ def expire(platform: psycopg.Connection) -> None:
 
 
 def has_done(platform: psycopg.Connection, execution_id: str, step: str) -> bool:
-    """Whether an earlier attempt of the run has done this step of its own."""
-    return bool(_SQL.column(platform, "has_remark", execution_id=execution_id, step=step)[0])
+    """Whether an earlier attempt of the run has done this step of its own, also before the whole run was cleared."""
+    return bool(_SQL.column(platform, "has_done", execution_id=execution_id, step=step)[0])
 
 
 def lock_contracts(platform: psycopg.Connection) -> None:
@@ -124,6 +124,10 @@ def change_contracts(platform: psycopg.Connection, wanted: Sequence[Wanted], aut
         if waits:
             raise psycopg.Rollback(attempt)
     if author.file is not None and waits:
+        # The page shows the first rows of a file: those that need the second person.
+        changes.sort(
+            key=lambda each: not needs_second_person(each, before.get(each.owner), after.get(each.owner))
+        )
         _record_import(platform, changes, author)
         return Recorded(waiting=1)
     for change in changes:
@@ -135,15 +139,14 @@ def change_contracts(platform: psycopg.Connection, wanted: Sequence[Wanted], aut
 def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) -> str | None:
     """Apply a waiting change, which the author approves. Returns why it is impossible, as the rest of a sentence; None: it is applied.
 
-    A transaction has the contracts locked. A retry of the same run changes nothing.
+    A transaction has the contracts locked.
     """
     found = _SQL.rows(platform, "lock_change", change_id=change_id)
     if not found:
         return "この変更の記録は、もうありません"
     row = found[0]
     if row["status"] != "waiting":
-        is_own = row["status"] == "applied" and row["decided_in"] == author.execution_id
-        return None if is_own else "この変更は、すでに適用されたか、取り下げられたか、期限が切れています"
+        return "この変更は、すでに適用されたか、取り下げられたか、期限が切れています"
     if row["entered_by"] == author.person:
         return f"{author.person} が入力した変更です。ほかの人が承認してください"
     changes = [_stored(part) for part in (row["after"] if row["kind"] == IMPORT else [row])]
@@ -167,15 +170,7 @@ def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) 
 
 def refuse(platform: psycopg.Connection, change_ids: Sequence[str], author: Author) -> list[str]:
     """Withdraw waiting changes, whose values are deleted. Returns the ids of which none waits."""
-    return [
-        each
-        for each in change_ids
-        if not _decide(platform, each, author, "refused")
-        and not any(
-            row["decided_in"] == author.execution_id
-            for row in _SQL.rows(platform, "lock_change", change_id=each)
-        )
-    ]
+    return [each for each in change_ids if not _decide(platform, each, author, "refused")]
 
 
 def tenants_with_codes(platform: psycopg.Connection, codes: Collection[str]) -> dict[str, str]:

@@ -7,14 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from include.skillreport.billing.accounts import BillingAccount, inputs_of, issuer_of, load_accounts
+from include.skillreport.billing.accounts import (
+    BillingAccount,
+    inputs_of,
+    issuer_of,
+    load_accounts,
+    tax_category_of,
+)
 from include.skillreport.billing.contract_kinds import PLAN, PROFILE
 from include.skillreport.billing.differences import first_month
+from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs
 from include.skillreport.billing.ledger.letter_texts import recipient_letter
@@ -45,17 +53,19 @@ def tell_former_recipients(
 ) -> int:
     """Queue a letter to each address that gets no more letters, for the next run of BATCH-019-01. A retry queues none again.
 
-    Returns the number of the letters.
+    Returns the number of the letters. :raises BillingError: the issuer has no English address, and a letter is in English.
     """
+    told = [change for change in changes if change["former_emails"]]
+    if not told:
+        return 0
     names = {row["tenant_id"]: row for row in _SQL.rows(connection, "names_of_letters")}
     letters = []
-    for change in changes:
+    for change in told:
         tenant = names.get(change["tenant_id"])
         if tenant is None:
             continue
-        letter = recipient_letter(
-            issuer_of(settings.issuer, tenant["language"]), tenant["language"], tenant["name"]
-        )
+        issuer = issuer_of(settings.issuer, tenant["language"])
+        letter = recipient_letter(issuer, tenant["language"], tenant["name"])
         for number, address in enumerate(change["former_emails"], start=1):
             notification_id = f"recipient-{change['change_id']}-{number}"
             letters.append(plain_letter_row(notification_id, change["tenant_id"], address, letter))
@@ -63,30 +73,100 @@ def tell_former_recipients(
     return len(letters)
 
 
-def differing_invoices(
-    connection: psycopg.Connection,
-    tenant_id: str,
-    changes: Sequence[Mapping[str, Any]],
-    terms: Terms,
-    today: date,
-) -> list[str]:
-    """A sentence about each final invoice of the last 12 months that would be another one with the changed contract.
+class InvoiceComparison:
+    """Compares final invoices with the contracts that hold now. Nothing is written.
 
-    Nothing is written. An invoice in which nothing but a printed text would differ is named if it is the newest one.
+    The accounts of a month are read once for all of the transaction's tenants.
     """
-    remarks = []
-    rows = _SQL.rows(connection, "billed_months", tenant_id=tenant_id, since=_first_day(changes, today))
-    with_plans = any(change["kind"] == PLAN.name for change in changes)
-    for row in rows:
-        remark = _difference(connection, row, terms if with_plans else None)
-        if remark:
-            remarks.append(remark)
-    if rows and any(_PRINTED.intersection(change["changed"]) for change in _of_profile(changes)):
-        newest = rows[-1]
-        remarks.append(
-            f"{invoice_label(newest['number'])}までの宛名などは変わりません。直すには、DAG operate_invoices の「訂正」を使ってください"
-        )
-    return remarks
+
+    def __init__(self, connection: psycopg.Connection, terms: Terms, today: date) -> None:
+        self._connection, self._terms, self._today = connection, terms, today
+        self._accounts: dict[Period, dict[str, BillingAccount]] = {}
+
+    def remarks(self, tenant_id: str, changes: Sequence[Mapping[str, Any]]) -> list[str]:
+        """A sentence about each final invoice of the last 12 months that would be another one with the changed contract.
+
+        If only printed texts of the recipient would differ, the newest invoice is named.
+        """
+        since = _first_day(changes, self._today)
+        rows = _SQL.rows(self._connection, "billed_months", tenant_id=tenant_id, since=since)
+        with_plans = any(change["kind"] == PLAN.name for change in changes)
+        remarks = [remark for row in rows if (remark := self._difference(row, with_plans=with_plans))]
+        if rows and any(_PRINTED.intersection(change["changed"]) for change in _of_profile(changes)):
+            newest = invoice_label(rows[-1]["number"])
+            remarks.append(
+                f"{newest}までの宛名などは変わりません。直すには、DAG operate_invoices の「訂正」を使ってください"
+            )
+        return remarks
+
+    def _difference(self, row: dict[str, Any], *, with_plans: bool) -> str | None:
+        """A sentence about an invoice that would be another one now; None: it would not."""
+        before, period = stored_document(row), Period.month_of(row["period_start"])
+        account = self._accounts_of(period).get(row["tenant_id"])
+        if account is None:
+            return None
+        name = f"{invoice_label(before.number).strip()}（{before.period_start:%Y-%m} 分）"
+        try:
+            inputs = self._present(
+                BillingInputs.model_validate(row["inputs"]), account, with_plans=with_plans
+            )
+            after = price_signed(inputs)
+        except BillingError as error:
+            return f"{name}は変わりません。今の契約では計算できません（{str(error).rstrip('。')}）"
+        if after.currency != before.currency:
+            return (
+                f"{name}は {before.total:,f} {before.currency} のままです。今の契約の通貨は {after.currency} です。"
+                "入金前なら「取消して再発行」で直せます"
+            )
+        difference = after.total - (before.total - row["credited_total"])
+        if difference:
+            return f"{name}は {_amounts(before, row['credited_total'], after)}。{_advice(difference)}"
+        if inputs.order_number != before.order_number:
+            return (
+                f"{name}の注文番号は {before.order_number or 'なし'} のままです。"
+                "客先に要るなら、DAG operate_invoices の「訂正」の備考に書いてください"
+            )
+        return None
+
+    def _accounts_of(self, period: Period) -> dict[str, BillingAccount]:
+        if period not in self._accounts:
+            loaded = load_accounts(self._connection, period)
+            self._accounts[period] = {account.tenant_id: account for account in loaded}
+        return self._accounts[period]
+
+    def _present(self, stored: BillingInputs, account: BillingAccount, *, with_plans: bool) -> BillingInputs:
+        """The inputs as the contract is now. What was used stays, and with other plans it is read again.
+
+        :raises BillingError: the contract is incomplete now.
+        """
+        settings, has_other_currency = self._terms.settings, account.currency != stored.currency
+        contract: dict[str, Any] = {
+            "discounts": account.discounts,
+            "commitments": account.commitments,
+            "currency": account.currency,
+            "tax_category": tax_category_of(account, settings),
+            "order_number": account.order_number,
+        }
+        if has_other_currency:
+            contract["exchange_rate"] = account.exchange_rate
+        if with_plans or has_other_currency:
+            prices = self._terms.price_list.version_for(stored.period.start)
+            present = inputs_of(account, stored.period, prices, settings, allow_incomplete=True)
+            contract["parts"] = present.parts if present else ()
+            contract["usage_days"] = present.usage_days if present else ()
+        return BillingInputs.model_validate({**dict(stored), **contract})
+
+
+def _amounts(before: Invoice, credited: Decimal, after: Invoice) -> str:
+    currency, difference = before.currency, after.total - (before.total - credited)
+    returned = f"（返還済み {credited:,f}）" if credited else ""
+    return f"{before.total:,f} {currency}{returned} のままです。今の契約なら {after.total:,f}（差額 {difference:+,f}）です"
+
+
+def _advice(difference: Decimal) -> str:
+    if difference < 0:
+        return "入金前なら「取消して再発行」、そうでなければ DAG operate_invoices の「一部の返還」で差額を返してください"
+    return "入金前なら「取消して再発行」、そうでなければ DAG operate_invoices の「個別明細の追加」で、開いている月に差額を加えてください"
 
 
 def _first_day(changes: Iterable[Mapping[str, Any]], today: date) -> date:
@@ -104,47 +184,3 @@ def _first_day(changes: Iterable[Mapping[str, Any]], today: date) -> date:
 
 def _of_profile(changes: Iterable[Mapping[str, Any]]) -> Iterable[Mapping[str, Any]]:
     return (change for change in changes if change["kind"] == PROFILE.name)
-
-
-def _difference(connection: psycopg.Connection, row: dict[str, Any], terms: Terms | None) -> str | None:
-    """A sentence about an invoice whose amount would differ now; None: it would not. ``terms``: with the plans that hold now, too."""
-    before, period = stored_document(row), Period.month_of(row["period_start"])
-    account = next(
-        (each for each in load_accounts(connection, period) if each.tenant_id == row["tenant_id"]), None
-    )
-    if account is None:
-        return None
-    name = f"{invoice_label(before.number).strip()}（{before.period_start:%Y-%m} 分）"
-    try:
-        inputs = _with_present_contract(row["inputs"], account)
-        after = price_signed(_with_present_plans(inputs, account, terms) if terms else inputs)
-    except BillingError as error:
-        return f"{name}は変わりません。今の契約では計算できません（{str(error).rstrip('。')}）"
-    if after.total == before.total:
-        return None
-    difference = after.total - before.total
-    advice = (
-        "DAG operate_invoices の「一部の返還」で差額を返してください"
-        if difference < 0
-        else "DAG operate_invoices の「個別明細の追加」で、開いている月に差額を加えてください"
-    )
-    return (
-        f"{name}は {before.total:,f} {before.currency} のままです。今の契約なら {after.total:,f}（差額 {difference:+,f}）です。"
-        f"入金前なら「取消して再発行」、そうでなければ {advice}"
-    )
-
-
-def _with_present_contract(inputs: dict[str, Any], account: BillingAccount) -> BillingInputs:
-    """The stored inputs with the discounts, commitments and the tax category that hold now."""
-    present: dict[str, Any] = {"discounts": account.discounts, "commitments": account.commitments}
-    if account.tax_category:
-        present["tax_category"] = account.tax_category
-    return BillingInputs.model_validate({**inputs, **present})
-
-
-def _with_present_plans(inputs: BillingInputs, account: BillingAccount, terms: Terms) -> BillingInputs:
-    """The inputs with the plans that hold now, and the usage of their days. :raises BillingError: the plans are unknown."""
-    prices = terms.price_list.version_for(inputs.period.start)
-    present = inputs_of(account, inputs.period, prices, terms.settings, allow_incomplete=True)
-    parts, usage_days = (present.parts, present.usage_days) if present else ((), ())
-    return inputs.model_copy(update={"parts": parts, "usage_days": usage_days})

@@ -56,16 +56,25 @@ WHERE
     )
 RETURNING entered.form_values;
 
--- name: has_remark
--- Whether an earlier attempt of the run has done its step.
+-- name: has_done
+-- Whether an earlier attempt of the run has done its step, also before the whole run was cleared and opened again.
+WITH attempt AS (
+    SELECT former.execution_id
+    FROM batch.execution_log AS former
+    INNER JOIN batch.execution_log AS present ON former.dag_id = present.dag_id AND former.run_id = present.run_id
+    WHERE present.execution_id = %(execution_id)s AND NOT former.dry_run
+)
+
 SELECT
     EXISTS (
         SELECT FROM batch.run_remark
-        WHERE execution_id = %(execution_id)s AND step = %(step)s
+        WHERE execution_id IN (SELECT attempt.execution_id FROM attempt) AND step = %(step)s
     )
     OR EXISTS (
         SELECT FROM batch.contract_change
-        WHERE execution_id = %(execution_id)s OR decided_in = %(execution_id)s
+        WHERE
+            execution_id IN (SELECT attempt.execution_id FROM attempt)
+            OR decided_in IN (SELECT attempt.execution_id FROM attempt)
     );
 
 -- name: delete_entered_values
@@ -99,10 +108,17 @@ VALUES (
 );
 
 -- name: applied_changes
--- What a run has applied to the transaction's tenants.
+-- What a run has applied to the transaction's tenants, also before the whole run was cleared and opened again.
 SELECT change_id, tenant_id, kind, before, after, changed, former_emails
 FROM batch.contract_change
-WHERE decided_in = %(execution_id)s AND status = 'applied'
+WHERE
+    status = 'applied'
+    AND decided_in IN (
+        SELECT former.execution_id
+        FROM batch.execution_log AS former
+        INNER JOIN batch.execution_log AS present ON former.dag_id = present.dag_id AND former.run_id = present.run_id
+        WHERE present.execution_id = %(execution_id)s
+    )
 ORDER BY tenant_id, change_id;
 
 -- name: lock_change
@@ -135,7 +151,7 @@ WHERE
 
 -- name: billed_months
 -- The final invoices of a tenant from a day on, newest last.
-SELECT invoice_id, tenant_id, number, status, content, inputs, period_start, issued_on, due_on
+SELECT invoice_id, tenant_id, number, status, content, inputs, period_start, issued_on, due_on, credited_total
 FROM batch.invoice
 WHERE
     tenant_id = %(tenant_id)s AND kind = 'invoice' AND status IN ('finalized', 'sent') AND NOT credited

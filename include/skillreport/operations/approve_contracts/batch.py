@@ -52,6 +52,8 @@ class ContractApproval(AppliesAnswer, ContractEffects):
                 item = lock_item(platform, request_id, each.tenant_id, each.item_id)
                 if item is None or item.answer != "approve" or item.answered_by is None:
                     continue
+                if item.result == Result.APPROVED:
+                    continue  # before the run was cleared
                 author = Author(item.answered_by, run.execution_id)
                 problem = SUPERSEDED if item.superseded_by else apply_waiting(platform, each.item_id, author)
                 result = Result.OUT_OF_DATE if problem else Result.APPROVED

@@ -12,6 +12,7 @@ from include.skillreport.billing.contract_kinds import PLAN, Wanted
 from include.skillreport.billing.ledger.contract_changes import (
     Author,
     change_contracts,
+    codes_of_tenants,
     delete_values,
     entered_values,
     expire,
@@ -20,8 +21,8 @@ from include.skillreport.billing.ledger.contract_changes import (
     refuse,
 )
 from include.skillreport.billing.ledger.contract_effects import (
+    InvoiceComparison,
     applied_changes,
-    differing_invoices,
     tell_former_recipients,
 )
 from include.skillreport.billing.service import Billing
@@ -56,15 +57,12 @@ class ContractEffects(TenantBatch):
         """Compare each tenant's final invoices with the changed contract. No invoice changes."""
         run = work.run
         changes = applied_changes(work.connection, run.execution_id)
+        comparison = InvoiceComparison(work.connection, self._billing.terms, run.run_date)
         outcomes: list[Outcome] = []
         for tenant_id in work.tenant_ids:
             own = changes.get(tenant_id, [])
             letters = tell_former_recipients(work.connection, own, self._billing.terms.settings)
-            remarks = (
-                differing_invoices(work.connection, tenant_id, own, self._billing.terms, run.run_date)
-                if own
-                else []
-            )
+            remarks = comparison.remarks(tenant_id, own) if own else []
             details = {"changes": len(own), "formerRecipientsTold": letters}
             outcomes.append(UnitResult(tenant_id, details, len(own), notes=tuple(remarks)))
         return outcomes
@@ -91,6 +89,12 @@ class ContractOperations(ContractEffects):
     def needs_nobody(self, request: Request) -> bool:
         """Whether the operation is about no tenant."""
         return FORM.chosen(request.values) in (form.SetRate, form.Withdraw, form.ExportFiles)
+
+    def further_tenants(self, request: Request) -> Collection[str]:
+        """The named tenants that have left: their last invoices and their reminders still go to somebody."""
+        codes = set(request.codes)
+        known = codes_of_tenants(request.platform)
+        return {tenant_id for tenant_id, code in known.items() if codes & {tenant_id, code}}
 
     def found_tenants(self, request: Request) -> Collection[str] | None:
         """The tenants in a file. The whole file is checked first."""
