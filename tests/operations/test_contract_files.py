@@ -199,3 +199,20 @@ def test_a_wrong_address_in_a_file_is_not_quoted(database: Database, store: Obje
     ) as refused:
         load(database, store, "profile", PROFILES + "A,,,,,,himitsu@@kyaku.example,,,,,,,,,")
     assert "himitsu" not in str(refused.value)
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize(
+    ("kind", "text", "cells"),
+    [
+        ("discount", DISCOUNTS + "A,年間割引,percentage,10,,,2026-11-01,,2027-10-31", 9),
+        ("profile", PROFILES + "A,,経理部", 3),
+    ],
+    ids=["a_cell_too_many", "cells_missing"],
+)
+def test_a_line_needs_the_cells_of_the_header(
+    database: Database, host: psycopg.Connection, store: ObjectStore, kind: str, text: str, cells: int
+) -> None:
+    with pytest.raises(ParameterError, match=f"2 行目.*列が {cells} 個あります"):
+        load(database, store, kind, text)
+    assert changes(host) == []

@@ -150,8 +150,12 @@ def rows_of_file(
     seen: dict[tuple[Any, ...], int] = {}
     for number, cells in rows:
         try:
+            if len(cells) != len(header):
+                raise ParameterError(
+                    f"列が {len(cells)} 個あります。1 行目と同じ {len(header)} 個にしてください。"
+                )
             found = _row(
-                operation, kind, dict(zip(header, cells, strict=False)), entered.reason, tenants, today
+                operation, kind, dict(zip(header, cells, strict=True)), entered.reason, tenants, today
             )
             key = (found.owner, *(found.values[name] for name in kind.key))
             if key in seen:
