@@ -216,3 +216,19 @@ def test_a_line_needs_the_cells_of_the_header(
     with pytest.raises(ParameterError, match=f"2 行目.*列が {cells} 個あります"):
         load(database, store, kind, text)
     assert changes(host) == []
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize("day", ["2026/11/1", "2026年11月1日", "２０２６／１１／０１"])
+def test_days_as_excel_saves_them_are_read(
+    database: Database, host: psycopg.Connection, store: ObjectStore, day: str
+) -> None:
+    load(database, store, "discount", DISCOUNTS + f"A,年間割引,percentage,10,,,{day},")
+    assert discounts(host) == [("A", "年間割引", 10, "2026-11-01", None)]
+
+
+def test_a_currency_in_full_width_is_the_usual_one(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    load(database, store, "exchange_rate", "currency,rate_date,yen_per_unit\r\nＵＳｄ,2026/10/31,155\r\n")
+    assert host.execute("SELECT currency FROM batch.exchange_rate").fetchall() == [("USD",)]

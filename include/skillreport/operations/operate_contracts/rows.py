@@ -28,12 +28,13 @@ from include.skillreport.billing.ledger.contract_changes import (
     present_rows,
     tenants_with_codes,
 )
-from include.skillreport.billing.receivables.file_cells import Problem, csv_rows
+from include.skillreport.billing.receivables.file_cells import Problem, csv_rows, day_in
 from include.skillreport.billing.receivables.file_cells import refusal as file_refusal
 from include.skillreport.billing.receivables.transfer import payer_key
+from include.skillreport.core.entered import plain
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.operations.form import Lines, Operation
+from include.skillreport.operations.form import Day, Field, Lines, Operation
 from include.skillreport.operations.operate_contracts import form
 from include.skillreport.operations.operate_contracts.fields import EXPORTED, INCOMING
 from include.skillreport.operations.operate_contracts.form import FORM
@@ -219,18 +220,23 @@ def _row(
     """The row of a line. :raises ParameterError: a cell cannot be used."""
     fields = operation.fields()
     texts = {name: _unguarded(text) for name, text in cells.items() if name in fields}
-    given = {
-        name: text.split(_SEPARATOR) if isinstance(fields[name], Lines) else text
-        for name, text in texts.items()
-    }
+    given = {name: _value(fields[name], text) for name, text in texts.items()}
     code = cells.get(_TENANT, "")
     if kind.owner == "tenant_id":
         if code not in tenants:
             raise ParameterError(f"テナントコード {code[:40]!r} のテナントは、ないか、複数あります")
         given["tenants"] = [code]
     entered = FORM.entered({"operation": operation.name, **given, "reason": reason}, today)
-    owner = tenants[code] if kind.owner == "tenant_id" else str(given[kind.owner]).upper()
+    owner = tenants[code] if kind.owner == "tenant_id" else getattr(entered, kind.owner)
     return _MADE[operation](entered, owner)
+
+
+def _value(field: Field, text: str) -> Any:
+    """The cell as the form takes it: a list, or a day as YYYY-MM-DD, which Excel saves as 2026/11/1."""
+    if isinstance(field, Lines):
+        return text.split(_SEPARATOR)
+    day = day_in(plain(text)) if isinstance(field, Day) else None
+    return day.isoformat() if day else text
 
 
 def _unguarded(text: str) -> str:
