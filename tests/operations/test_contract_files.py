@@ -6,13 +6,19 @@ import psycopg
 import pytest
 
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.core.catalog import OPERATE_CONTRACTS
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution import flow
+from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.operations.operate_contracts import create_batch
+from local_stack.batch_runs import LOCAL, LocalInstallation
 from tests import host_rows
 from tests.batches.tenant_management.billing_rows import customer
 from tests.conftest import Database
 from tests.operations.contract_entries import (
+    AT,
     AUTHOR,
     SECOND,
     asked,
@@ -232,3 +238,26 @@ def test_a_currency_in_full_width_is_the_usual_one(
 ) -> None:
     load(database, store, "exchange_rate", "currency,rate_date,yen_per_unit\r\nＵＳｄ,2026/10/31,155\r\n")
     assert host.execute("SELECT currency FROM batch.exchange_rate").fetchall() == [("USD",)]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_file_replaced_during_its_run_changes_nothing(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    path = "contracts/incoming/x.csv"
+    store.write(path, (PROFILES + "A,,経理部,,,,,,,,,,,,,").encode())
+    conf = {
+        "operation": "import_file",
+        "imported_kind": "profile",
+        "imported_file": "x.csv",
+        "reason": "登録",
+    }
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        batch, local = create_batch(LOCAL), LocalInstallation(platform, connection, store, moment=AT)
+        request = RunRequest(OPERATE_CONTRACTS.dag_id, "swapped", AT, conf, triggered_by=AUTHOR)
+        opened, _ = flow.open_run(OPERATE_CONTRACTS, batch, request, local)
+        store.write(path, (PROFILES + "B,,総務部,,,,,,,,,,,,,").encode())
+        key = TaskKey("change_contracts")
+        with pytest.raises(ParameterError, match="置き直したなら、新しく実行してください"):
+            flow.run_step(OPERATE_CONTRACTS, batch, opened, batch.own_step(key.task_id), local, key)
+    assert (profile(host, "A"), profile(host, "B"), changes(host)) == ({}, {}, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from io import StringIO
@@ -117,14 +118,9 @@ _MADE: Mapping[type[Operation], Callable[[Any, str], Wanted]] = {
 }
 
 
-def rows_of_file(
-    platform: psycopg.Connection, store: ObjectStore, entered: form.ImportFile, today: date
-) -> list[Wanted]:
-    """The rows of a file in ``contracts/incoming/``. The whole file is checked. ``today`` is the day (Asia/Tokyo) of the run.
-
-    :raises ParameterError: the file is missing or too large, or names every line that cannot be used.
-    """
-    file = f"契約のファイル '{entered.imported_file}'"
+def content_of(store: ObjectStore, entered: form.ImportFile) -> bytes:
+    """The content of a file in ``contracts/incoming/``. :raises ParameterError: the file is missing or too large."""
+    file = _file(entered)
     try:
         content = store.read(f"{INCOMING}/{entered.imported_file}")
     except FileNotFoundError:
@@ -133,6 +129,31 @@ def rows_of_file(
         ) from None
     if len(content) > _MOST_BYTES:
         raise ParameterError(f"{file} は大きすぎます（{_MOST_BYTES // 1_000_000} MB まで）。分けてください。")
+    return content
+
+
+def same_content(store: ObjectStore, entered: form.ImportFile, sha256: str) -> bytes:
+    """The content of the file whose SHA-256 was kept when its run was opened.
+
+    :raises ParameterError: the file is missing or too large, or has other content now.
+    """
+    content = content_of(store, entered)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ParameterError(
+            f"{_file(entered)} は、実行を始めた後に内容が変わっています（何も記録していません）。"
+            "置き直したなら、新しく実行してください。"
+        )
+    return content
+
+
+def rows_of_file(
+    platform: psycopg.Connection, content: bytes, entered: form.ImportFile, today: date
+) -> list[Wanted]:
+    """The rows of a file's content. The whole file is checked. ``today`` is the day (Asia/Tokyo) of the run.
+
+    :raises ParameterError: it names the lines that cannot be used.
+    """
+    file = _file(entered)
     lines = [(number, cells) for number, cells in csv_rows(content, file) if any(cells)]
     if not lines:
         raise ParameterError(f"{file} は空です。")
@@ -188,6 +209,10 @@ def export(platform: psycopg.Connection, store: ObjectStore) -> dict[str, int]:
         store.write(f"{EXPORTED}/{name}.csv", text.getvalue().encode("utf-8-sig"))
         written[name] = len(rows)
     return written
+
+
+def _file(entered: form.ImportFile) -> str:
+    return f"契約のファイル '{entered.imported_file}'"
 
 
 def _columns(operation: type[Operation], kind: ContractKind) -> list[str]:
