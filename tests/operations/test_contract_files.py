@@ -15,7 +15,7 @@ from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.operations.operate_contracts import create_batch
 from local_stack.batch_runs import LOCAL, LocalInstallation
 from tests import host_rows
-from tests.batches.tenant_management.billing_rows import customer
+from tests.batches.tenant_management.billing_rows import customer, insert
 from tests.conftest import Database
 from tests.operations.contract_entries import (
     AT,
@@ -261,3 +261,18 @@ def test_a_file_replaced_during_its_run_changes_nothing(
         with pytest.raises(ParameterError, match="置き直したなら、新しく実行してください"):
             flow.run_step(OPERATE_CONTRACTS, batch, opened, batch.own_step(key.task_id), local, key)
     assert (profile(host, "A"), profile(host, "B"), changes(host)) == ({}, {}, [])
+
+
+@pytest.mark.usefixtures("tenants")
+def test_stored_rows_that_overlap_are_imported_without_effect(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    for first in ("2026-01-01", "2026-06-01"):
+        insert(host, "commitment", tenant_id="A", valid_from=first, amount=1000, currency="JPY")
+    run(database, "export_files", store=store)
+    text = store.read("contracts/exported/commitment.csv").decode("utf-8-sig")
+    load(database, store, "commitment", text)
+
+    assert changes(host) == []
+    with pytest.raises(BillingError, match="重なります"):
+        load(database, store, "commitment", text.replace("1000", "2000"))

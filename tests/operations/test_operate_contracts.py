@@ -19,6 +19,7 @@ from include.skillreport.operations.operate_contracts import create_batch
 from local_stack.batch_runs import LOCAL, LocalInstallation, open_run, run_batch
 from tests.batches.tenant_management.billing_rows import (
     customer,
+    insert,
     invoice,
     outcomes,
     run_billing,
@@ -445,3 +446,28 @@ def test_a_tenants_work_changes_no_contract_record(database: Database) -> None:
     set_discount(database)
     with database.connect("batch_tenant") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("UPDATE batch.contract_change SET status = 'waiting'")
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_stored_text_that_is_entered_again_is_no_change(
+    database: Database, host: psycopg.Connection
+) -> None:
+    stored = {"recipient_name": "株式会社\u3000アオバ", "address": "千代田区\n1-1"}
+    insert(host, "billing_profile", tenant_id="A", **stored)
+    set_profile(database, department="経理部", **stored)
+
+    assert profile(host) == {"tenant_id": "A", "department": "経理部", **stored}
+    assert host.execute("SELECT status, changed FROM batch.contract_change").fetchall() == [
+        ("applied", ["department"])
+    ]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_discount_is_found_by_its_stored_name(database: Database, host: psycopg.Connection) -> None:
+    stored = "年間\u3000割引"
+    insert(host, "discount", tenant_id="A", name=stored, kind="percentage", value=10, valid_from="2026-11-01")
+    set_discount(database, discount_name=stored)
+    set_discount(database, discount_name=stored, value="20")
+
+    assert discounts(host) == [("A", stored, 20, "2026-11-01", None)]
+    assert host.execute("SELECT changed FROM batch.contract_change").fetchall() == [(["value"],)]
