@@ -471,3 +471,35 @@ def test_a_discount_is_found_by_its_stored_name(database: Database, host: psycop
 
     assert discounts(host) == [("A", stored, 20, "2026-11-01", None)]
     assert host.execute("SELECT changed FROM batch.contract_change").fetchall() == [(["value"],)]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_an_address_gets_each_letter_once(database: Database, host: psycopg.Connection) -> None:
+    repeated = ["x@customer.example", "X@Customer.example", FORMER.upper()]
+    decide(
+        database,
+        asked(
+            database,
+            set_profile(
+                database,
+                email=FORMER,
+                further_emails=repeated * 4,
+                cc_emails=["cc@customer.example", *repeated],
+            ),
+        ),
+    )
+    assert profile(host) == {
+        "tenant_id": "A",
+        "email": FORMER,
+        "further_emails": ["x@customer.example"],
+        "cc_emails": ["cc@customer.example"],
+    }
+
+
+@pytest.mark.usefixtures("tenants")
+def test_more_copies_than_the_table_holds_are_refused(database: Database, host: psycopg.Connection) -> None:
+    addresses = [f"{number}@customer.example" for number in range(11)]
+    with pytest.raises(ParameterError, match="合わせて 10 件までです"):
+        set_profile(database, email="", further_emails=addresses[:5], cc_emails=addresses[5:])
+    set_profile(database, email=NEW, further_emails=addresses[:5], cc_emails=addresses[5:10])
+    assert [each[2] for each in changes(host)] == ["waiting"]

@@ -83,8 +83,7 @@ def _profile(entered: form.SetProfile, owner: str) -> Wanted:
     given = entered.model_dump()
     values = {name: given[name] if given[name] != "" else None for name in PROFILE.columns}
     numbers = {name: None if given[name] is None else int(given[name]) for name in ("due_months", "due_day")}
-    lists = {name: list(values[name] or ()) for name in ("further_emails", "cc_emails")}
-    return Wanted(PROFILE, owner, values | numbers | lists, entered.reason)
+    return Wanted(PROFILE, owner, values | numbers | entered.copies(), entered.reason)
 
 
 def _payer(entered: form.AddPayer, owner: str) -> Wanted:
