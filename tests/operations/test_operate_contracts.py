@@ -503,3 +503,28 @@ def test_more_copies_than_the_table_holds_are_refused(database: Database, host: 
         set_profile(database, email="", further_emails=addresses[:5], cc_emails=addresses[5:])
     set_profile(database, email=NEW, further_emails=addresses[:5], cc_emails=addresses[5:10])
     assert [each[2] for each in changes(host)] == ["waiting"]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_the_letter_to_a_former_recipient_has_no_new_name(
+    database: Database, host: psycopg.Connection
+) -> None:
+    decide(database, asked(database, set_profile(database, email=NEW, recipient_name="株式会社シンメイ")))
+
+    ((body,),) = host.execute("""SELECT message_body FROM "HIS_NotificationLog" """).fetchall()
+    ((name,),) = host.execute("SELECT tenant_name FROM batch.all_tenant WHERE tenant_id = 'A'").fetchall()
+    assert "シンメイ" not in body
+    assert body.startswith(f"{name} 御中")
+
+
+@pytest.mark.usefixtures("tenants")
+def test_another_case_of_an_address_is_the_same_recipient(
+    database: Database, host: psycopg.Connection
+) -> None:
+    set_profile(database, email=FORMER.title())
+
+    assert profile(host)["email"] == FORMER.title()
+    assert host.execute("SELECT status, former_emails FROM batch.contract_change").fetchall() == [
+        ("applied", [])
+    ]
+    assert host.execute("""SELECT count(*) FROM "HIS_NotificationLog" """).fetchone() == (0,)

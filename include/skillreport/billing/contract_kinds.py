@@ -162,6 +162,11 @@ class Recipient:
     name: str
     addresses: frozenset[str]
 
+    def missing_in(self, other: Recipient) -> list[str]:
+        """The addresses that ``other`` does not have, in order. Capitals make no difference: providers deliver both to one mailbox."""
+        known = {each.lower() for each in other.addresses}
+        return sorted(each for each in self.addresses if each.lower() not in known)
+
 
 def row_change(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> RowChange | None:
     """What a wanted row changes among the ``rows`` of its owner, or None: nothing.
@@ -196,7 +201,7 @@ def needs_second_person(change: RowChange, before: Recipient | None, after: Reci
         return change.after is not None
     if change.kind is not PROFILE or before is None or after is None:
         return False
-    return not _is_same(before.name, after.name) or bool(after.addresses - before.addresses)
+    return not _is_same(before.name, after.name) or bool(after.missing_in(before))
 
 
 def as_json(row: Mapping[str, Any] | None) -> dict[str, Any] | None:

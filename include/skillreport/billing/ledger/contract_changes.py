@@ -341,7 +341,7 @@ def _former(change: RowChange, before: Mapping[str, Recipient], after: Mapping[s
     """The addresses that get no letters of the change's tenant any more."""
     if change.kind is not PROFILE or change.owner not in before:
         return []
-    return sorted(before[change.owner].addresses - after[change.owner].addresses)
+    return before[change.owner].missing_in(after[change.owner])
 
 
 def _stored(part: Mapping[str, Any]) -> RowChange:

@@ -17,12 +17,11 @@ LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_
 WHERE tenant.tenant_id = any(%(tenant_ids)s);
 
 -- name: names_of_letters
--- The name and the language of letters to the transaction's tenants.
+-- The name and the language of letters to former addresses of the transaction's tenants. The name is the application's: whoever gets no
+-- more letters does not learn the name that was just entered.
 SELECT
     tenant.tenant_id,
-    coalesce(
-        profile.recipient_name, CASE WHEN profile.language = 'en' THEN tenant.tenant_name_en END, tenant.tenant_name
-    ) AS name,
+    coalesce(CASE WHEN profile.language = 'en' THEN tenant.tenant_name_en END, tenant.tenant_name) AS name,
     coalesce(profile.language, 'ja') AS language
 FROM batch.tenant
 LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id;
