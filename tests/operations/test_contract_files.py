@@ -276,3 +276,18 @@ def test_stored_rows_that_overlap_are_imported_without_effect(
     assert changes(host) == []
     with pytest.raises(BillingError, match="重なります"):
         load(database, store, "commitment", text.replace("1000", "2000"))
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_row_of_a_file_keeps_when_it_was_entered(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    result = load(database, store, "profile", PROFILES + "A,,,,,,a@kyaku.example,,,,,,,,,")
+    host.execute("UPDATE batch.contract_change SET entered_at = entered_at - interval '3 days'")
+    decide(database, asked(database, result))
+
+    rows = host.execute(
+        "SELECT kind, entered_at, decided_at > entered_at + interval '2 days' FROM batch.contract_change ORDER BY 1"
+    ).fetchall()
+    assert [(row[0], row[2]) for row in rows] == [("import", True), ("profile", True)]
+    assert rows[0][1] == rows[1][1]

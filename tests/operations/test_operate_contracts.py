@@ -226,8 +226,8 @@ def test_a_withdrawn_change_keeps_no_values(database: Database, host: psycopg.Co
     ((change_id,),) = host.execute("SELECT change_id FROM batch.contract_change").fetchall()
     run(database, "withdraw", changes=[change_id], reason="誤り")
 
-    assert host.execute("SELECT status, before, after FROM batch.contract_change").fetchall() == [
-        ("refused", None, None)
+    assert host.execute("SELECT status, before, after, reason FROM batch.contract_change").fetchall() == [
+        ("refused", None, None, "契約書／取り下げ: 誤り")
     ]
     with pytest.raises(ParameterError, match="承認を待っていません"):
         run(database, "withdraw", changes=[change_id], reason="誤り")

@@ -173,7 +173,7 @@ class ContractOperations(ContractEffects):
         if isinstance(entered, form.ExportFiles):
             return {"exported": {} if work.run.dry_run else rows.export(platform, work.files)}
         if isinstance(entered, form.Withdraw):
-            unknown = refuse(platform, entered.changes, author)
+            unknown = refuse(platform, entered.changes, author, entered.reason)
             if unknown:
                 raise ParameterError(
                     f"変更 {'、'.join(each[:40] for each in unknown[:5])} は、承認を待っていません。ボードの履歴で確かめてください。"
