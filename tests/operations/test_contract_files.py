@@ -6,13 +6,19 @@ import psycopg
 import pytest
 
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.core.catalog import OPERATE_CONTRACTS
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution import flow
+from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.operations.operate_contracts import create_batch
+from local_stack.batch_runs import LOCAL, LocalInstallation
 from tests import host_rows
-from tests.batches.tenant_management.billing_rows import customer
+from tests.batches.tenant_management.billing_rows import customer, insert
 from tests.conftest import Database
 from tests.operations.contract_entries import (
+    AT,
     AUTHOR,
     SECOND,
     asked,
@@ -199,3 +205,89 @@ def test_a_wrong_address_in_a_file_is_not_quoted(database: Database, store: Obje
     ) as refused:
         load(database, store, "profile", PROFILES + "A,,,,,,himitsu@@kyaku.example,,,,,,,,,")
     assert "himitsu" not in str(refused.value)
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize(
+    ("kind", "text", "cells"),
+    [
+        ("discount", DISCOUNTS + "A,年間割引,percentage,10,,,2026-11-01,,2027-10-31", 9),
+        ("profile", PROFILES + "A,,経理部", 3),
+    ],
+    ids=["a_cell_too_many", "cells_missing"],
+)
+def test_a_line_needs_the_cells_of_the_header(
+    database: Database, host: psycopg.Connection, store: ObjectStore, kind: str, text: str, cells: int
+) -> None:
+    with pytest.raises(ParameterError, match=f"2 行目.*列が {cells} 個あります"):
+        load(database, store, kind, text)
+    assert changes(host) == []
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize("day", ["2026/11/1", "2026年11月1日", "２０２６／１１／０１"])
+def test_days_as_excel_saves_them_are_read(
+    database: Database, host: psycopg.Connection, store: ObjectStore, day: str
+) -> None:
+    load(database, store, "discount", DISCOUNTS + f"A,年間割引,percentage,10,,,{day},")
+    assert discounts(host) == [("A", "年間割引", 10, "2026-11-01", None)]
+
+
+def test_a_currency_in_full_width_is_the_usual_one(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    load(database, store, "exchange_rate", "currency,rate_date,yen_per_unit\r\nＵＳｄ,2026/10/31,155\r\n")
+    assert host.execute("SELECT currency FROM batch.exchange_rate").fetchall() == [("USD",)]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_file_replaced_during_its_run_changes_nothing(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    path = "contracts/incoming/x.csv"
+    store.write(path, (PROFILES + "A,,経理部,,,,,,,,,,,,,").encode())
+    conf = {
+        "operation": "import_file",
+        "imported_kind": "profile",
+        "imported_file": "x.csv",
+        "reason": "登録",
+    }
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        batch, local = create_batch(LOCAL), LocalInstallation(platform, connection, store, moment=AT)
+        request = RunRequest(OPERATE_CONTRACTS.dag_id, "swapped", AT, conf, triggered_by=AUTHOR)
+        opened, _ = flow.open_run(OPERATE_CONTRACTS, batch, request, local)
+        store.write(path, (PROFILES + "B,,総務部,,,,,,,,,,,,,").encode())
+        key = TaskKey("change_contracts")
+        with pytest.raises(ParameterError, match="置き直したなら、新しく実行してください"):
+            flow.run_step(OPERATE_CONTRACTS, batch, opened, batch.own_step(key.task_id), local, key)
+    assert (profile(host, "A"), profile(host, "B"), changes(host)) == ({}, {}, [])
+
+
+@pytest.mark.usefixtures("tenants")
+def test_stored_rows_that_overlap_are_imported_without_effect(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    for first in ("2026-01-01", "2026-06-01"):
+        insert(host, "commitment", tenant_id="A", valid_from=first, amount=1000, currency="JPY")
+    run(database, "export_files", store=store)
+    text = store.read("contracts/exported/commitment.csv").decode("utf-8-sig")
+    load(database, store, "commitment", text)
+
+    assert changes(host) == []
+    with pytest.raises(BillingError, match="重なります"):
+        load(database, store, "commitment", text.replace("1000", "2000"))
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_row_of_a_file_keeps_when_it_was_entered(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    result = load(database, store, "profile", PROFILES + "A,,,,,,a@kyaku.example,,,,,,,,,")
+    host.execute("UPDATE batch.contract_change SET entered_at = entered_at - interval '3 days'")
+    decide(database, asked(database, result))
+
+    rows = host.execute(
+        "SELECT kind, entered_at, decided_at > entered_at + interval '2 days' FROM batch.contract_change ORDER BY 1"
+    ).fetchall()
+    assert [(row[0], row[2]) for row in rows] == [("import", True), ("profile", True)]
+    assert rows[0][1] == rows[1][1]

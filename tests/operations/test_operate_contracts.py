@@ -19,6 +19,7 @@ from include.skillreport.operations.operate_contracts import create_batch
 from local_stack.batch_runs import LOCAL, LocalInstallation, open_run, run_batch
 from tests.batches.tenant_management.billing_rows import (
     customer,
+    insert,
     invoice,
     outcomes,
     run_billing,
@@ -225,8 +226,8 @@ def test_a_withdrawn_change_keeps_no_values(database: Database, host: psycopg.Co
     ((change_id,),) = host.execute("SELECT change_id FROM batch.contract_change").fetchall()
     run(database, "withdraw", changes=[change_id], reason="誤り")
 
-    assert host.execute("SELECT status, before, after FROM batch.contract_change").fetchall() == [
-        ("refused", None, None)
+    assert host.execute("SELECT status, before, after, reason FROM batch.contract_change").fetchall() == [
+        ("refused", None, None, "契約書／取り下げ: 誤り")
     ]
     with pytest.raises(ParameterError, match="承認を待っていません"):
         run(database, "withdraw", changes=[change_id], reason="誤り")
@@ -445,3 +446,85 @@ def test_a_tenants_work_changes_no_contract_record(database: Database) -> None:
     set_discount(database)
     with database.connect("batch_tenant") as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("UPDATE batch.contract_change SET status = 'waiting'")
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_stored_text_that_is_entered_again_is_no_change(
+    database: Database, host: psycopg.Connection
+) -> None:
+    stored = {"recipient_name": "株式会社\u3000アオバ", "address": "千代田区\n1-1"}
+    insert(host, "billing_profile", tenant_id="A", **stored)
+    set_profile(database, department="経理部", **stored)
+
+    assert profile(host) == {"tenant_id": "A", "department": "経理部", **stored}
+    assert host.execute("SELECT status, changed FROM batch.contract_change").fetchall() == [
+        ("applied", ["department"])
+    ]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_discount_is_found_by_its_stored_name(database: Database, host: psycopg.Connection) -> None:
+    stored = "年間\u3000割引"
+    insert(host, "discount", tenant_id="A", name=stored, kind="percentage", value=10, valid_from="2026-11-01")
+    set_discount(database, discount_name=stored)
+    set_discount(database, discount_name=stored, value="20")
+
+    assert discounts(host) == [("A", stored, 20, "2026-11-01", None)]
+    assert host.execute("SELECT changed FROM batch.contract_change").fetchall() == [(["value"],)]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_an_address_gets_each_letter_once(database: Database, host: psycopg.Connection) -> None:
+    repeated = ["x@customer.example", "X@Customer.example", FORMER.upper()]
+    decide(
+        database,
+        asked(
+            database,
+            set_profile(
+                database,
+                email=FORMER,
+                further_emails=repeated * 4,
+                cc_emails=["cc@customer.example", *repeated],
+            ),
+        ),
+    )
+    assert profile(host) == {
+        "tenant_id": "A",
+        "email": FORMER,
+        "further_emails": ["x@customer.example"],
+        "cc_emails": ["cc@customer.example"],
+    }
+
+
+@pytest.mark.usefixtures("tenants")
+def test_more_copies_than_the_table_holds_are_refused(database: Database, host: psycopg.Connection) -> None:
+    addresses = [f"{number}@customer.example" for number in range(11)]
+    with pytest.raises(ParameterError, match="合わせて 10 件までです"):
+        set_profile(database, email="", further_emails=addresses[:5], cc_emails=addresses[5:])
+    set_profile(database, email=NEW, further_emails=addresses[:5], cc_emails=addresses[5:10])
+    assert [each[2] for each in changes(host)] == ["waiting"]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_the_letter_to_a_former_recipient_has_no_new_name(
+    database: Database, host: psycopg.Connection
+) -> None:
+    decide(database, asked(database, set_profile(database, email=NEW, recipient_name="株式会社シンメイ")))
+
+    ((body,),) = host.execute("""SELECT message_body FROM "HIS_NotificationLog" """).fetchall()
+    ((name,),) = host.execute("SELECT tenant_name FROM batch.all_tenant WHERE tenant_id = 'A'").fetchall()
+    assert "シンメイ" not in body
+    assert body.startswith(f"{name} 御中")
+
+
+@pytest.mark.usefixtures("tenants")
+def test_another_case_of_an_address_is_the_same_recipient(
+    database: Database, host: psycopg.Connection
+) -> None:
+    set_profile(database, email=FORMER.title())
+
+    assert profile(host)["email"] == FORMER.title()
+    assert host.execute("SELECT status, former_emails FROM batch.contract_change").fetchall() == [
+        ("applied", [])
+    ]
+    assert host.execute("""SELECT count(*) FROM "HIS_NotificationLog" """).fetchone() == (0,)

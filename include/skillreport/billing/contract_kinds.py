@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.core.execution.digest import one_line
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class ContractKind:
 
     def names(self, row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         """Whether both rows are the same one."""
-        return all(row[column] == other[column] for column in self.key)
+        return all(_is_same(row[column], other[column]) for column in self.key)
 
 
 _VALIDITY = {"valid_from": "初日", "valid_to": "末日"}
@@ -151,7 +152,7 @@ class RowChange:
     def changed(self) -> list[str]:
         """The columns with other values."""
         before, after = self.before or {}, self.after or {}
-        return [name for name in self.kind.columns if _given(before, name) != _given(after, name)]
+        return [name for name in self.kind.columns if not _is_same(before.get(name), after.get(name))]
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,11 @@ class Recipient:
 
     name: str
     addresses: frozenset[str]
+
+    def missing_in(self, other: Recipient) -> list[str]:
+        """The addresses that ``other`` does not have, in order. Capitals make no difference: providers deliver both to one mailbox."""
+        known = {each.lower() for each in other.addresses}
+        return sorted(each for each in self.addresses if each.lower() not in known)
 
 
 def row_change(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> RowChange | None:
@@ -178,11 +184,15 @@ def row_change(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> RowChange |
             )
         last = wanted.values["valid_to"]
         after = None if last < before["valid_from"] else {**before, "valid_to": last}
-    if kind.is_dated and after is not None:
-        _require_free(kind, after, [row for row in rows if row is not before])
+    if before is not None and after is not None:
+        after = {name: _kept(before.get(name), value) for name, value in after.items()}
     change = RowChange(kind, wanted.owner, before, after, wanted.reason)
     is_known_payer = kind is PAYER and before is not None
-    return None if is_known_payer or not change.changed else change
+    if is_known_payer or not change.changed:
+        return None
+    if kind.is_dated and after is not None:
+        _require_free(kind, after, [row for row in rows if row is not before])
+    return change
 
 
 def needs_second_person(change: RowChange, before: Recipient | None, after: Recipient | None) -> bool:
@@ -191,7 +201,7 @@ def needs_second_person(change: RowChange, before: Recipient | None, after: Reci
         return change.after is not None
     if change.kind is not PROFILE or before is None or after is None:
         return False
-    return before.name != after.name or bool(after.addresses - before.addresses)
+    return not _is_same(before.name, after.name) or bool(after.missing_in(before))
 
 
 def as_json(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -199,10 +209,21 @@ def as_json(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return None if row is None else {name: _json(value) for name, value in row.items()}
 
 
-def _given(row: Mapping[str, Any], name: str) -> Any:
-    """The value of a column; None for an empty list."""
-    value = row.get(name)
+def _is_same(value: Any, other: Any) -> bool:
+    """Whether a form reads both values as the same one. A stored text may have line breaks and ideographic spaces."""
+    return _as_entered(value) == _as_entered(other)
+
+
+def _as_entered(value: Any) -> Any:
+    """The value as a form reads it; None for an empty list."""
+    if isinstance(value, str):
+        return one_line(value)
     return None if value in ([], ()) else value
+
+
+def _kept(before: Any, after: Any) -> Any:
+    """The value after a change: the stored one if both are the same, so that it counts nowhere as another one."""
+    return before if _is_same(before, after) else after
 
 
 def _json(value: Any) -> Any:
@@ -216,7 +237,7 @@ def _json(value: Any) -> Any:
 def _require_free(kind: ContractKind, row: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> None:
     """:raises BillingError: another row holds on one of the row's days."""
     for other in others:
-        if any(row[column] != other[column] for column in kind.distinct):
+        if not all(_is_same(row[column], other[column]) for column in kind.distinct):
             continue
         ends_before = other["valid_to"] is not None and other["valid_to"] < row["valid_from"]
         begins_after = row["valid_to"] is not None and row["valid_to"] < other["valid_from"]

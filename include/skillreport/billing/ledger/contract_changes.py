@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +44,12 @@ IMPORT = "import"
 
 @dataclass(frozen=True)
 class Author:
-    """Who changes contracts, with which run. ``file`` is the name of an imported file."""
+    """Who changes contracts, with which run. ``file`` is the name of an imported file. ``entered_at``: None, it is now."""
 
     person: str
     execution_id: str
     file: str | None = None
+    entered_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) 
         if as_json(_same_row(change, present)) != change.before:
             return "この確認を出した後に、同じ登録が変わっています。もう一度入力してください"
     before = _recipients(platform, changes)
-    entered_by = Author(row["entered_by"], author.execution_id)
+    entered_by = Author(row["entered_by"], author.execution_id, entered_at=row["entered_at"])
     for change in changes:
         _write(platform, change, entered_by)
     after = _recipients(platform, changes)
@@ -168,9 +169,9 @@ def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) 
     return None
 
 
-def refuse(platform: psycopg.Connection, change_ids: Sequence[str], author: Author) -> list[str]:
-    """Withdraw waiting changes, whose values are deleted. Returns the ids of which none waits."""
-    return [each for each in change_ids if not _decide(platform, each, author, "refused")]
+def refuse(platform: psycopg.Connection, change_ids: Sequence[str], author: Author, reason: str) -> list[str]:
+    """Withdraw waiting changes, whose values are deleted. Returns the ids of which none waits. The reason is kept beside the former one."""
+    return [each for each in change_ids if not _decide(platform, each, author, "refused", reason=reason)]
 
 
 def tenants_with_codes(platform: psycopg.Connection, codes: Collection[str]) -> dict[str, str]:
@@ -240,6 +241,7 @@ def _decide(
     author: Author,
     status: str,
     former_emails: Sequence[str] = (),
+    reason: str | None = None,
 ) -> bool:
     """Decide about a waiting change; returns whether it was waiting."""
     done = _SQL.execute(
@@ -250,6 +252,7 @@ def _decide(
         execution_id=author.execution_id,
         status=status,
         former_emails=list(former_emails),
+        reason=reason,
     )
     return done.rowcount > 0
 
@@ -316,6 +319,7 @@ def _insert(
         former_emails=values["former_emails"],
         reason=reason,
         entered_by=author.person,
+        entered_at=author.entered_at,
         execution_id=author.execution_id,
         status=status,
         decided_by=approved_by and approved_by.person,
@@ -336,7 +340,7 @@ def _former(change: RowChange, before: Mapping[str, Recipient], after: Mapping[s
     """The addresses that get no letters of the change's tenant any more."""
     if change.kind is not PROFILE or change.owner not in before:
         return []
-    return sorted(before[change.owner].addresses - after[change.owner].addresses)
+    return before[change.owner].missing_in(after[change.owner])
 
 
 def _stored(part: Mapping[str, Any]) -> RowChange:

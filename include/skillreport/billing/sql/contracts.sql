@@ -17,12 +17,11 @@ LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_
 WHERE tenant.tenant_id = any(%(tenant_ids)s);
 
 -- name: names_of_letters
--- The name and the language of letters to the transaction's tenants.
+-- The name and the language of letters to former addresses of the transaction's tenants. The name is the application's, so that
+-- nobody who gets no more letters learns the name that was just entered.
 SELECT
     tenant.tenant_id,
-    coalesce(
-        profile.recipient_name, CASE WHEN profile.language = 'en' THEN tenant.tenant_name_en END, tenant.tenant_name
-    ) AS name,
+    coalesce(CASE WHEN profile.language = 'en' THEN tenant.tenant_name_en END, tenant.tenant_name) AS name,
     coalesce(profile.language, 'ja') AS language
 FROM batch.tenant
 LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id;
@@ -98,12 +97,13 @@ WHERE status = 'waiting' AND entered_at < now() - %(waits)s;
 
 -- name: record_change
 INSERT INTO batch.contract_change (
-    change_id, tenant_id, kind, before, after, changed, former_emails, reason, entered_by, execution_id, status, decided_by,
-    decided_at, decided_in
+    change_id, tenant_id, kind, before, after, changed, former_emails, reason, entered_by, entered_at, execution_id, status,
+    decided_by, decided_at, decided_in
 )
 VALUES (
     %(change_id)s, %(tenant_id)s, %(kind)s, %(before)s, %(after)s, %(changed)s, %(former_emails)s, %(reason)s,
-    %(entered_by)s, %(execution_id)s, %(status)s, %(decided_by)s, CASE WHEN %(status)s::text = 'applied' THEN now() END,
+    %(entered_by)s, coalesce(%(entered_at)s, clock_timestamp()), %(execution_id)s, %(status)s, %(decided_by)s,
+    CASE WHEN %(status)s::text = 'applied' THEN now() END,
     CASE WHEN %(status)s::text = 'applied' THEN coalesce(%(decided_in)s, %(execution_id)s) END
 );
 
@@ -122,7 +122,7 @@ WHERE
 ORDER BY tenant_id, change_id;
 
 -- name: lock_change
-SELECT change_id, tenant_id, kind, before, after, changed, reason, entered_by, status, decided_in
+SELECT change_id, tenant_id, kind, before, after, changed, reason, entered_by, entered_at, status, decided_in
 FROM batch.contract_change
 WHERE change_id = %(change_id)s
 FOR UPDATE;
@@ -135,6 +135,7 @@ SET
     decided_at = now(),
     decided_in = %(execution_id)s,
     former_emails = %(former_emails)s,
+    reason = concat_ws('／取り下げ: ', reason, %(reason)s::text),
     before = CASE WHEN %(status)s::text = 'applied' THEN before END,
     -- The changes of an import have rows of their own.
     after = CASE WHEN %(status)s::text = 'applied' AND kind <> 'import' THEN after END

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -43,6 +44,9 @@ from include.skillreport.operations.operate_contracts.form import FORM
 
 _STEP = "change_contracts"
 
+# The option with the digest of the imported file: the tenants of the run are those of this content.
+_SHA256 = "sha256"
+
 # What a run's conf has, beside the operation, of an operation with personal values.
 _WITH_ENTRY = frozenset({"operation", "tenants", "dry_run", "business_date", ENTRY})
 
@@ -72,13 +76,17 @@ class ContractOperations(ContractEffects):
     """One operation of a form, or the rows of a file."""
 
     def options(self, request: Request) -> dict[str, Any]:
-        """The operation and its values; of one with personal values the token.
+        """The operation and its values; of one with personal values the token; of a file the SHA-256 of its content.
 
         :raises ParameterError: a value cannot be used, or personal values are not entered on the board.
         """
         operation = FORM.chosen(request.values)
         if not operation.is_personal():
-            return FORM.entered(request.values, request.run_date).values()
+            entered = FORM.entered(request.values, request.run_date)
+            if not isinstance(entered, form.ImportFile):
+                return entered.values()
+            content = rows.content_of(request.files, entered)
+            return {**entered.values(), _SHA256: hashlib.sha256(content).hexdigest()}
         _require_entry(operation, request.values)
         return {
             "operation": operation.name,
@@ -111,7 +119,8 @@ class ContractOperations(ContractEffects):
         entered = FORM.entered(request.values, request.run_date)
         assert isinstance(entered, form.ImportFile)
         assert request.run_date is not None, "a run that is opened has its date"
-        wanted = rows.rows_of_file(request.platform, request.files, entered, request.run_date)
+        content = rows.content_of(request.files, entered)
+        wanted = rows.rows_of_file(request.platform, content, entered, request.run_date)
         return {each.owner for each in wanted if each.kind.owner == "tenant_id"}
 
     def reads_files(self, run: Run) -> bool:
@@ -168,14 +177,15 @@ class ContractOperations(ContractEffects):
         if isinstance(entered, form.ExportFiles):
             return {"exported": {} if work.run.dry_run else rows.export(platform, work.files)}
         if isinstance(entered, form.Withdraw):
-            unknown = refuse(platform, entered.changes, author)
+            unknown = refuse(platform, entered.changes, author, entered.reason)
             if unknown:
                 raise ParameterError(
                     f"変更 {'、'.join(each[:40] for each in unknown[:5])} は、承認を待っていません。ボードの履歴で確かめてください。"
                 )
             return {"withdrawn": len(entered.changes)}
         if isinstance(entered, form.ImportFile):
-            wanted = rows.rows_of_file(platform, work.files, entered, work.run.run_date)
+            content = rows.same_content(work.files, entered, work.run.options[_SHA256])
+            wanted = rows.rows_of_file(platform, content, entered, work.run.run_date)
         else:
             owners = (
                 [entered.currency]

@@ -42,8 +42,21 @@ class SetProfile(Operation):
             raise refusal(
                 "「期限の月」（due_months）と「期限の日」（due_day）は、両方とも書くか、両方とも空欄にしてください。"
             )
-        if len({self.email, *self.further_emails, *self.cc_emails} - {""}) > _MOST_ADDRESSES:
-            raise refusal(f"送付先と Cc は、合わせて {_MOST_ADDRESSES} 件までです。")
+        if sum(map(len, self.copies().values())) > _MOST_COPIES:
+            raise refusal(
+                f"「追加の送付先」（further_emails）と「Cc」（cc_emails）は、合わせて {_MOST_COPIES} 件までです。減らしてください。"
+            )
+
+    def copies(self) -> dict[str, list[str]]:
+        """The further recipients and those of Cc, by field: each address once, where it stands first. Capitals make no difference."""
+        seen = {self.email.lower()}
+        found: dict[str, list[str]] = {"further_emails": [], "cc_emails": []}
+        for name, addresses in found.items():
+            for address in getattr(self, name):
+                if address.lower() not in seen:
+                    seen.add(address.lower())
+                    addresses.append(address)
+        return found
 
 
 @FORM.add("set_plan", "プランの登録・訂正")
@@ -175,8 +188,8 @@ class ExportFiles(Operation):
     """登録のすべてを、種類ごとの CSV にして、保存先の contracts/exported/ に書きます。取込みと同じ形です。"""
 
 
-# An address list beyond this is a mailing list, which the customer keeps itself.
-_MOST_ADDRESSES = 10
+# An address list beyond this is a mailing list, which the customer keeps itself. The table has the same limit.
+_MOST_COPIES = 10
 
 
 def _require_period(first: date, last: date | None) -> None:

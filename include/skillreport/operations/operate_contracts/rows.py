@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from io import StringIO
@@ -28,12 +29,13 @@ from include.skillreport.billing.ledger.contract_changes import (
     present_rows,
     tenants_with_codes,
 )
-from include.skillreport.billing.receivables.file_cells import Problem, csv_rows
+from include.skillreport.billing.receivables.file_cells import Problem, csv_rows, day_in
 from include.skillreport.billing.receivables.file_cells import refusal as file_refusal
 from include.skillreport.billing.receivables.transfer import payer_key
+from include.skillreport.core.entered import plain
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.operations.form import Lines, Operation
+from include.skillreport.operations.form import Day, Field, Lines, Operation
 from include.skillreport.operations.operate_contracts import form
 from include.skillreport.operations.operate_contracts.fields import EXPORTED, INCOMING
 from include.skillreport.operations.operate_contracts.form import FORM
@@ -81,8 +83,7 @@ def _profile(entered: form.SetProfile, owner: str) -> Wanted:
     given = entered.model_dump()
     values = {name: given[name] if given[name] != "" else None for name in PROFILE.columns}
     numbers = {name: None if given[name] is None else int(given[name]) for name in ("due_months", "due_day")}
-    lists = {name: list(values[name] or ()) for name in ("further_emails", "cc_emails")}
-    return Wanted(PROFILE, owner, values | numbers | lists, entered.reason)
+    return Wanted(PROFILE, owner, values | numbers | entered.copies(), entered.reason)
 
 
 def _payer(entered: form.AddPayer, owner: str) -> Wanted:
@@ -116,14 +117,9 @@ _MADE: Mapping[type[Operation], Callable[[Any, str], Wanted]] = {
 }
 
 
-def rows_of_file(
-    platform: psycopg.Connection, store: ObjectStore, entered: form.ImportFile, today: date
-) -> list[Wanted]:
-    """The rows of a file in ``contracts/incoming/``. The whole file is checked. ``today`` is the day (Asia/Tokyo) of the run.
-
-    :raises ParameterError: the file is missing or too large, or names every line that cannot be used.
-    """
-    file = f"契約のファイル '{entered.imported_file}'"
+def content_of(store: ObjectStore, entered: form.ImportFile) -> bytes:
+    """The content of a file in ``contracts/incoming/``. :raises ParameterError: the file is missing or too large."""
+    file = _file(entered)
     try:
         content = store.read(f"{INCOMING}/{entered.imported_file}")
     except FileNotFoundError:
@@ -132,6 +128,31 @@ def rows_of_file(
         ) from None
     if len(content) > _MOST_BYTES:
         raise ParameterError(f"{file} は大きすぎます（{_MOST_BYTES // 1_000_000} MB まで）。分けてください。")
+    return content
+
+
+def same_content(store: ObjectStore, entered: form.ImportFile, sha256: str) -> bytes:
+    """The content of the file whose SHA-256 was kept when its run was opened.
+
+    :raises ParameterError: the file is missing or too large, or has other content now.
+    """
+    content = content_of(store, entered)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ParameterError(
+            f"{_file(entered)} は、実行を始めた後に内容が変わっています（何も記録していません）。"
+            "置き直したなら、新しく実行してください。"
+        )
+    return content
+
+
+def rows_of_file(
+    platform: psycopg.Connection, content: bytes, entered: form.ImportFile, today: date
+) -> list[Wanted]:
+    """The rows of a file's content. The whole file is checked. ``today`` is the day (Asia/Tokyo) of the run.
+
+    :raises ParameterError: it names the lines that cannot be used.
+    """
+    file = _file(entered)
     lines = [(number, cells) for number, cells in csv_rows(content, file) if any(cells)]
     if not lines:
         raise ParameterError(f"{file} は空です。")
@@ -150,8 +171,12 @@ def rows_of_file(
     seen: dict[tuple[Any, ...], int] = {}
     for number, cells in rows:
         try:
+            if len(cells) != len(header):
+                raise ParameterError(
+                    f"列が {len(cells)} 個あります。1 行目と同じ {len(header)} 個にしてください。"
+                )
             found = _row(
-                operation, kind, dict(zip(header, cells, strict=False)), entered.reason, tenants, today
+                operation, kind, dict(zip(header, cells, strict=True)), entered.reason, tenants, today
             )
             key = (found.owner, *(found.values[name] for name in kind.key))
             if key in seen:
@@ -185,6 +210,10 @@ def export(platform: psycopg.Connection, store: ObjectStore) -> dict[str, int]:
     return written
 
 
+def _file(entered: form.ImportFile) -> str:
+    return f"契約のファイル '{entered.imported_file}'"
+
+
 def _columns(operation: type[Operation], kind: ContractKind) -> list[str]:
     """The columns of a kind's file: the tenant's code, and the fields of the form."""
     named = [name for name in operation.fields() if name not in _NOT_IN_FILES]
@@ -215,18 +244,23 @@ def _row(
     """The row of a line. :raises ParameterError: a cell cannot be used."""
     fields = operation.fields()
     texts = {name: _unguarded(text) for name, text in cells.items() if name in fields}
-    given = {
-        name: text.split(_SEPARATOR) if isinstance(fields[name], Lines) else text
-        for name, text in texts.items()
-    }
+    given = {name: _value(fields[name], text) for name, text in texts.items()}
     code = cells.get(_TENANT, "")
     if kind.owner == "tenant_id":
         if code not in tenants:
             raise ParameterError(f"テナントコード {code[:40]!r} のテナントは、ないか、複数あります")
         given["tenants"] = [code]
     entered = FORM.entered({"operation": operation.name, **given, "reason": reason}, today)
-    owner = tenants[code] if kind.owner == "tenant_id" else str(given[kind.owner]).upper()
+    owner = tenants[code] if kind.owner == "tenant_id" else getattr(entered, kind.owner)
     return _MADE[operation](entered, owner)
+
+
+def _value(field: Field, text: str) -> Any:
+    """The cell as the form takes it: a list, or a day as YYYY-MM-DD, which Excel saves as 2026/11/1."""
+    if isinstance(field, Lines):
+        return text.split(_SEPARATOR)
+    day = day_in(plain(text)) if isinstance(field, Day) else None
+    return day.isoformat() if day else text
 
 
 def _unguarded(text: str) -> str:

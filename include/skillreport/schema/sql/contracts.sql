@@ -60,6 +60,7 @@ COMMENT ON COLUMN batch.contract_change.before IS 'The row before the change; nu
 COMMENT ON COLUMN batch.contract_change.after IS
 'The row after the change; null: it is removed. For an import that waits: all its changes';
 COMMENT ON COLUMN batch.contract_change.changed IS 'The names of the columns with other values';
+COMMENT ON COLUMN batch.contract_change.reason IS 'Why; of a withdrawn one also why it was withdrawn';
 COMMENT ON COLUMN batch.contract_change.former_emails IS 'Addresses that get no more letters; they are told once';
 COMMENT ON COLUMN batch.contract_change.status IS
 'waiting: for somebody else''s approval; expired: nobody has decided within 30 days';
