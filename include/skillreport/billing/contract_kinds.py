@@ -211,7 +211,7 @@ def as_json(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _is_same(value: Any, other: Any) -> bool:
     """Whether a form reads both values as the same one. A stored text may have line breaks and ideographic spaces."""
-    return _as_entered(value) == _as_entered(other)
+    return bool(_as_entered(value) == _as_entered(other))
 
 
 def _as_entered(value: Any) -> Any:
