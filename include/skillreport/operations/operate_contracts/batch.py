@@ -88,6 +88,9 @@ class ContractOperations(ContractEffects):
             content = rows.content_of(request.files, entered)
             return {**entered.values(), _SHA256: hashlib.sha256(content).hexdigest()}
         _require_entry(operation, request.values)
+        if operation is form.SetProfile:
+            # One code can name several tenants: a tenant without a code is named by its id.
+            form.require_one_tenant(request.tenants)
         return {
             "operation": operation.name,
             ENTRY: str(request.values[ENTRY]),
