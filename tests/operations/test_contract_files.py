@@ -5,7 +5,6 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from include.skillreport.billing.errors import BillingError
 from include.skillreport.core.catalog import OPERATE_CONTRACTS
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution import flow
@@ -108,8 +107,15 @@ def test_every_wrong_line_is_named_and_nothing_is_written(
 def test_an_overlap_in_a_file_takes_all_rows_back(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
-    lines = ["A,年間割引,percentage,10,,,2026-11-01,", "A,年間割引,percentage,12,,,2027-01-01,"]
-    with pytest.raises(BillingError, match="重なります"):
+    lines = [
+        "B,年間割引,percentage,10,,,2026-11-01,",
+        "A,年間割引,percentage,10,,,2026-11-01,",
+        "A,年間割引,percentage,12,,,2027-01-01,",
+        "B,年間割引,percentage,12,,,2027-01-01,",
+    ]
+    with pytest.raises(
+        ParameterError, match=r"4 行目「割引」: A の割引.*重なります.*5 行目「割引」: B の割引"
+    ):
         load(database, store, "discount", DISCOUNTS + "\r\n".join(lines))
     assert (discounts(host), changes(host)) == ([], [])
 
@@ -274,7 +280,7 @@ def test_stored_rows_that_overlap_are_imported_without_effect(
     load(database, store, "commitment", text)
 
     assert changes(host) == []
-    with pytest.raises(BillingError, match="重なります"):
+    with pytest.raises(ParameterError, match=r"2 行目.*重なります"):
         load(database, store, "commitment", text.replace("1000", "2000"))
 
 
@@ -291,3 +297,24 @@ def test_a_row_of_a_file_keeps_when_it_was_entered(
     ).fetchall()
     assert [(row[0], row[2]) for row in rows] == [("import", True), ("profile", True)]
     assert rows[0][1] == rows[1][1]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_each_unknown_plan_of_a_file_is_named(database: Database, store: ObjectStore) -> None:
+    lines = [
+        f"{tenant},{plan},2026-11-01" for tenant, plan in (("A", "GOLD"), ("B", "BASIC"), ("C", "SILVER"))
+    ]
+    with pytest.raises(
+        ParameterError, match=r"2 行目「プラン」: プラン GOLD は料金表に.*4 行目「プラン」: プラン SILVER"
+    ) as refused:
+        load(database, store, "plan", "\r\n".join(["tenant,plan,plan_from", *lines]))
+    assert "3 行目" not in str(refused.value)
+
+
+@pytest.mark.usefixtures("tenants")
+def test_fifty_problems_of_a_file_are_listed(database: Database, store: ObjectStore) -> None:
+    lines = [f"A,割引 {number},percentage,abc,,,2026-11-01," for number in range(52)]
+    with pytest.raises(ParameterError) as refused:
+        load(database, store, "discount", DISCOUNTS + "\r\n".join(lines))
+    assert "51 行目" in str(refused.value)
+    assert str(refused.value).endswith("ほか 2 件。")

@@ -528,3 +528,12 @@ def test_another_case_of_an_address_is_the_same_recipient(
         ("applied", [])
     ]
     assert host.execute("""SELECT count(*) FROM "HIS_NotificationLog" """).fetchone() == (0,)
+
+
+def test_a_profile_is_never_entered_for_two_tenants(database: Database, host: psycopg.Connection) -> None:
+    # A tenant without a code is named by its id.
+    customer(host, "SAME", tenant_code="")
+    customer(host, "B", tenant_code="SAME")
+    with pytest.raises(ParameterError, match="1 つのテナントだけ"):
+        set_profile(database, "SAME", department="経理部")
+    assert profile(host, "SAME") == profile(host, "B") == {}

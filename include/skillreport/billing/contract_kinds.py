@@ -128,7 +128,8 @@ KINDS: Mapping[str, ContractKind] = {
 class Wanted:
     """A row as a person wants it. ``owner`` is the tenant's id, or the currency of a rate. ``reason`` says why.
 
-    ``is_end``: the row that ``values`` names ends on its ``valid_to``; if that is before its first day, it is removed.
+    ``is_end``: the row that ``values`` names ends on its ``valid_to``; if that is before its first day, it is removed. ``line``: its line
+    in a file, from 1.
     """
 
     kind: ContractKind
@@ -136,6 +137,7 @@ class Wanted:
     values: Mapping[str, Any]
     reason: str
     is_end: bool = False
+    line: int | None = None
 
 
 @dataclass(frozen=True)
@@ -214,7 +216,7 @@ def _is_same(value: Any, other: Any) -> bool:
     return bool(_as_entered(value) == _as_entered(other))
 
 
-def _as_entered(value: Any) -> Any:
+def _as_entered(value: Any) -> object:
     """The value as a form reads it; None for an empty list."""
     if isinstance(value, str):
         return one_line(value)

@@ -28,7 +28,10 @@ from include.skillreport.billing.contract_kinds import (
     needs_second_person,
     row_change,
 )
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.receivables.file_cells import Problem, refusal
 from include.skillreport.core.database import Statements
+from include.skillreport.core.errors import ParameterError
 
 _SQL = Statements(Path(__file__).parents[1])
 
@@ -40,6 +43,9 @@ USABLE = timedelta(minutes=15)
 WAITS = timedelta(days=30)
 
 IMPORT = "import"
+
+# Whoever corrects a file of contracts sees so many of its problems at once.
+_LISTED = 50
 
 
 @dataclass(frozen=True)
@@ -107,17 +113,37 @@ def lock_contracts(platform: psycopg.Connection) -> None:
 def change_contracts(platform: psycopg.Connection, wanted: Sequence[Wanted], author: Author) -> Recorded:
     """Change the rows, all or none. If one of the changes needs a second person, all wait. A transaction has the contracts locked.
 
-    :raises BillingError: a row cannot be changed as wanted.
+    :raises BillingError: a row cannot be changed as wanted. :raises ParameterError: rows of a file cannot; it names their lines.
     """
     changes: list[RowChange] = []
+    refused: list[tuple[Wanted, BillingError]] = []
     waits = False
     with platform.transaction() as attempt:
         before = _recipients(platform, wanted)
         for each in wanted:
-            change = row_change(each, present_rows(platform, each.kind, each.owner))
+            try:
+                change = row_change(each, present_rows(platform, each.kind, each.owner))
+            except BillingError as error:
+                if each.line is None:
+                    raise
+                refused.append((each, error))
+                continue
             if change is not None:
                 _write(platform, change, author)
                 changes.append(change)
+        if refused:
+            codes = codes_of_tenants(platform)
+            raise file_refusal(
+                str(author.file),
+                [
+                    Problem(
+                        each.line or 0,
+                        each.kind.title,
+                        f"{codes.get(each.owner, each.owner)} の{str(error).rstrip('。')}",
+                    )
+                    for each, error in refused
+                ],
+            )
         after = _recipients(platform, wanted)
         waits = any(
             needs_second_person(each, before.get(each.owner), after.get(each.owner)) for each in changes
@@ -135,6 +161,16 @@ def change_contracts(platform: psycopg.Connection, wanted: Sequence[Wanted], aut
         former = [] if waits else _former(change, before, after)
         _record(platform, change, author, "waiting" if waits else "applied", former)
     return Recorded(waiting=len(changes)) if waits else Recorded(applied=len(changes))
+
+
+def file_label(name: str) -> str:
+    """How messages name a file of contracts."""
+    return f"契約のファイル '{name}'"
+
+
+def file_refusal(name: str, problems: Sequence[Problem]) -> ParameterError:
+    """The error that names the problems of a file of contracts."""
+    return refusal(file_label(name), problems, most=_LISTED)
 
 
 def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) -> str | None:

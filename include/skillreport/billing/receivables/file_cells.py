@@ -14,7 +14,7 @@ from io import StringIO
 from include.skillreport.billing.money import entered_number
 from include.skillreport.core.errors import ParameterError
 
-# A message names this many problems and counts the others.
+# A message names this many problems, unless its caller wants more, and counts the others.
 _LISTED = 10
 
 _DAY = re.compile(r"([0-9]{4})[-/年]([0-9]{1,2})[-/月]([0-9]{1,2})日?")
@@ -39,10 +39,10 @@ class Problem:
         return f"{self.line} {self.unit}「{self.column}」: {self.text}"
 
 
-def refusal(file: str, problems: Sequence[Problem]) -> ParameterError:
-    """The error that names the problems of ``file``: its kind and its name in quotation marks."""
-    listed = "。".join(map(str, problems[:_LISTED]))
-    more = len(problems) - _LISTED
+def refusal(file: str, problems: Sequence[Problem], most: int = _LISTED) -> ParameterError:
+    """The error that names ``most`` of the problems of ``file``: its kind and its name in quotation marks."""
+    listed = "。".join(map(str, problems[:most]))
+    more = len(problems) - most
     return ParameterError(
         f"{file} は取り込めません（何も記録していません）。{listed}。"
         + (f"ほか {more} 件。" if more > 0 else "")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import psycopg
 
-from include.skillreport.billing.accounts import TRIAL_PLAN
-from include.skillreport.billing.contract_kinds import PLAN, Wanted
 from include.skillreport.billing.ledger.contract_changes import (
     Author,
     change_contracts,
@@ -88,6 +86,9 @@ class ContractOperations(ContractEffects):
             content = rows.content_of(request.files, entered)
             return {**entered.values(), _SHA256: hashlib.sha256(content).hexdigest()}
         _require_entry(operation, request.values)
+        if operation is form.SetProfile:
+            # One code can name several tenants: a tenant without a code is named by its id.
+            form.require_one_tenant(request.tenants)
         return {
             "operation": operation.name,
             ENTRY: str(request.values[ENTRY]),
@@ -120,7 +121,7 @@ class ContractOperations(ContractEffects):
         assert isinstance(entered, form.ImportFile)
         assert request.run_date is not None, "a run that is opened has its date"
         content = rows.content_of(request.files, entered)
-        wanted = rows.rows_of_file(request.platform, content, entered, request.run_date)
+        wanted = rows.rows_of_file(request.platform, content, entered, self._plans(), request.run_date)
         return {each.owner for each in wanted if each.kind.owner == "tenant_id"}
 
     def reads_files(self, run: Run) -> bool:
@@ -185,7 +186,7 @@ class ContractOperations(ContractEffects):
             return {"withdrawn": len(entered.changes)}
         if isinstance(entered, form.ImportFile):
             content = rows.same_content(work.files, entered, work.run.options[_SHA256])
-            wanted = rows.rows_of_file(platform, content, entered, work.run.run_date)
+            wanted = rows.rows_of_file(platform, content, entered, self._plans(), work.run.run_date)
         else:
             owners = (
                 [entered.currency]
@@ -193,21 +194,14 @@ class ContractOperations(ContractEffects):
                 else tenants_of_run(platform, work.run)
             )
             wanted = rows.wanted_rows(entered, owners)
-        self._require_known_plans(wanted)
+            for each in wanted:
+                rows.require_known_plan(each, self._plans())
         recorded = change_contracts(platform, wanted, author)
         return {"applied": recorded.applied, "waiting": recorded.waiting}
 
-    def _require_known_plans(self, wanted: Sequence[Wanted]) -> None:
-        """:raises ParameterError: no version of the price list has a plan."""
-        plans = {name for version in self._billing.terms.price_list.versions for name in version.plans}
-        unknown = sorted(
-            {each.values["plan"] for each in wanted if each.kind is PLAN} - plans - {TRIAL_PLAN, None}
-        )
-        if unknown:
-            raise ParameterError(
-                f"プラン {'、'.join(each[:40] for each in unknown[:5])} は料金表にありません。"
-                f"{'、'.join(sorted(plans))} のどれかにしてください。"
-            )
+    def _plans(self) -> set[str]:
+        """The plans of all versions of the price list."""
+        return {name for version in self._billing.terms.price_list.versions for name in version.plans}
 
 
 def _require_entry(operation: type[Operation], values: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 from include.skillreport.core.catalog import OPERATE_CONTRACTS
@@ -34,10 +35,7 @@ class SetProfile(Operation):
     reason: fields.Reason
 
     def check(self, _: date, /) -> None:
-        if len(self.tenants) != 1:
-            raise refusal(
-                "「テナントコード」（tenants）に 1 件だけ指定してください。請求先の全項目を置き換えます。"
-            )
+        require_one_tenant(self.tenants)
         if (self.due_months is None) != (self.due_day is None):
             raise refusal(
                 "「期限の月」（due_months）と「期限の日」（due_day）は、両方とも書くか、両方とも空欄にしてください。"
@@ -190,6 +188,14 @@ class ExportFiles(Operation):
 
 # An address list beyond this is a mailing list, which the customer keeps itself. The table has the same limit.
 _MOST_COPIES = 10
+
+
+def require_one_tenant(tenants: Sequence[object]) -> None:
+    """:raises ParameterError: a profile is for none or several of ``tenants``, which are codes or tenants."""
+    if len(tenants) != 1:
+        raise refusal(
+            "「テナントコード」（tenants）に、1 つのテナントだけを指定してください。請求先の全項目を置き換えます。"
+        )
 
 
 def _require_period(first: date, last: date | None) -> None:

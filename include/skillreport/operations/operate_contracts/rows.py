@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from io import StringIO
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import psycopg
 
 from include.skillreport.billing.accounting.csv_form import text_cell
+from include.skillreport.billing.accounts import TRIAL_PLAN
 from include.skillreport.billing.contract_kinds import (
     COMMITMENT,
     DISCOUNT,
@@ -26,11 +28,12 @@ from include.skillreport.billing.contract_kinds import (
 )
 from include.skillreport.billing.ledger.contract_changes import (
     codes_of_tenants,
+    file_label,
+    file_refusal,
     present_rows,
     tenants_with_codes,
 )
 from include.skillreport.billing.receivables.file_cells import Problem, csv_rows, day_in
-from include.skillreport.billing.receivables.file_cells import refusal as file_refusal
 from include.skillreport.billing.receivables.transfer import payer_key
 from include.skillreport.core.entered import plain
 from include.skillreport.core.errors import ParameterError
@@ -119,7 +122,7 @@ _MADE: Mapping[type[Operation], Callable[[Any, str], Wanted]] = {
 
 def content_of(store: ObjectStore, entered: form.ImportFile) -> bytes:
     """The content of a file in ``contracts/incoming/``. :raises ParameterError: the file is missing or too large."""
-    file = _file(entered)
+    file = file_label(entered.imported_file)
     try:
         content = store.read(f"{INCOMING}/{entered.imported_file}")
     except FileNotFoundError:
@@ -139,20 +142,24 @@ def same_content(store: ObjectStore, entered: form.ImportFile, sha256: str) -> b
     content = content_of(store, entered)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ParameterError(
-            f"{_file(entered)} は、実行を始めた後に内容が変わっています（何も記録していません）。"
+            f"{file_label(entered.imported_file)} は、実行を始めた後に内容が変わっています（何も記録していません）。"
             "置き直したなら、新しく実行してください。"
         )
     return content
 
 
 def rows_of_file(
-    platform: psycopg.Connection, content: bytes, entered: form.ImportFile, today: date
+    platform: psycopg.Connection,
+    content: bytes,
+    entered: form.ImportFile,
+    plans: Collection[str],
+    today: date,
 ) -> list[Wanted]:
-    """The rows of a file's content. The whole file is checked. ``today`` is the day (Asia/Tokyo) of the run.
+    """The rows of a file's content. The whole file is checked. ``plans`` are those of the price list, ``today`` the day (Asia/Tokyo).
 
     :raises ParameterError: it names the lines that cannot be used.
     """
-    file = _file(entered)
+    file = file_label(entered.imported_file)
     lines = [(number, cells) for number, cells in csv_rows(content, file) if any(cells)]
     if not lines:
         raise ParameterError(f"{file} は空です。")
@@ -175,9 +182,9 @@ def rows_of_file(
                 raise ParameterError(
                     f"列が {len(cells)} 個あります。1 行目と同じ {len(header)} 個にしてください。"
                 )
-            found = _row(
-                operation, kind, dict(zip(header, cells, strict=True)), entered.reason, tenants, today
-            )
+            texts = dict(zip(header, cells, strict=True))
+            found = replace(_row(operation, kind, texts, entered.reason, tenants, today), line=number)
+            require_known_plan(found, plans)
             key = (found.owner, *(found.values[name] for name in kind.key))
             if key in seen:
                 raise ParameterError(f"{seen[key]} 行目と同じものです。")
@@ -186,8 +193,17 @@ def rows_of_file(
         except ParameterError as error:
             problems.append(Problem(number, kind.title, str(error).rstrip("。")))
     if problems:
-        raise file_refusal(file, problems)
+        raise file_refusal(entered.imported_file, problems)
     return wanted
+
+
+def require_known_plan(wanted: Wanted, plans: Collection[str]) -> None:
+    """:raises ParameterError: the row has a plan that is not one of ``plans``."""
+    if wanted.kind is not PLAN or wanted.values["plan"] in {*plans, TRIAL_PLAN, None}:
+        return
+    raise ParameterError(
+        f"プラン {wanted.values['plan'][:40]} は料金表にありません。{'、'.join(sorted(plans))} のどれかにしてください。"
+    )
 
 
 def export(platform: psycopg.Connection, store: ObjectStore) -> dict[str, int]:
@@ -208,10 +224,6 @@ def export(platform: psycopg.Connection, store: ObjectStore) -> dict[str, int]:
         store.write(f"{EXPORTED}/{name}.csv", text.getvalue().encode("utf-8-sig"))
         written[name] = len(rows)
     return written
-
-
-def _file(entered: form.ImportFile) -> str:
-    return f"契約のファイル '{entered.imported_file}'"
 
 
 def _columns(operation: type[Operation], kind: ContractKind) -> list[str]:
