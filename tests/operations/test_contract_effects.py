@@ -29,7 +29,7 @@ def tenants(host: psycopg.Connection) -> None:
 
 
 @pytest.mark.usefixtures("tenants")
-def test_what_was_credited_is_no_difference_any_more(database: Database, host: psycopg.Connection) -> None:
+def test_a_credited_amount_is_no_difference_any_more(database: Database, host: psycopg.Connection) -> None:
     run_billing(database)
     set_discount(database, valid_from="2026-10-01")
     operate(
