@@ -148,7 +148,7 @@ def test_the_board_s_role_writes_an_entry_and_nothing_else(
     ("fields", "problem"),
     [
         ({"email": "keiri"}, "メールアドレスではないもの"),
-        ({"tenants": "CODE-A\nCODE-B", "email": NEW}, "「テナントコード」（tenants）に 1 件だけ"),
+        ({"tenants": "CODE-A\nCODE-B", "email": NEW}, "「テナントコード」（tenants）に、1 つのテナントだけ"),
         ({"tenants": "NOBODY", "email": NEW}, "テナントコード NOBODY は存在しません"),
         ({"email": NEW, "reason": ""}, "「理由」（reason）が必要です"),
     ],
