@@ -87,7 +87,7 @@ def test_a_one_off_line_in_another_currency_is_refused() -> None:
     ) as refusal:
         only_one_off(one_off("3000", currency="USD"))
     assert refusal.value.code == "EXTRA_CHARGE_CURRENCY"
-    assert "batch.extra_charge を直してください" in str(refusal.value)
+    assert "「個別明細の取り消し」で取り消してください" in str(refusal.value)
 
 
 def test_a_total_below_0_is_refused_with_what_to_do() -> None:

@@ -157,7 +157,7 @@ def test_a_line_with_an_impossible_number_fails_its_tenant_by_name(
 
     assert reasons(result) == {
         "A": "2026-10-15 の個別明細「初期設定の作業費」の数量か単価が使えません（整数部 15 桁、小数部 6 桁まで）。"
-        "batch.extra_charge を直してください。"
+        "DAG operate_invoices の「個別明細の取り消し」で取り消してください。"
     }
     assert operate(database, "remove_line", values={"line_text": LINE["line_text"]}).status == "completed"
     assert reasons(run_billing(database)) == {}

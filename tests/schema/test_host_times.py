@@ -87,8 +87,14 @@ _ROWS: list[tuple[str, dict[str, object]]] = [
     ("TRN_TrainingHistory", {}),
 ]
 
-# These read an application's table only to find what was paid. Their times are the batches' own.
-_OWN_TIMES = {"board_invoice", "board_receivable", "receivable"}
+# These read an application's table only to find what was paid, or whom letters are for. Their times are the batches' own.
+_OWN_TIMES = {
+    "board_billing_address",
+    "board_billing_mail",
+    "board_invoice",
+    "board_receivable",
+    "receivable",
+}
 
 
 @pytest.fixture(params=list(HostVariant))

@@ -243,7 +243,8 @@ def test_documents_voids_and_payment_reminders_are_letters_of_their_kinds(
 @pytest.mark.parametrize(
     "key",
     sorted(
-        {*CONTRACT_LETTERS, MONTHLY_REPORT} - {"invoice", "credit_note", "invoice_void", "payment_reminder"}
+        {*CONTRACT_LETTERS, MONTHLY_REPORT}
+        - {"invoice", "credit_note", "invoice_void", "payment_reminder", "recipient_changed"}
     ),
 )
 def test_a_notice_becomes_a_contract_letter_if_the_list_says_so(key: str) -> None:

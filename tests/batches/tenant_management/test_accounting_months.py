@@ -308,7 +308,8 @@ def test_a_foreign_document_without_rate_takes_its_months_newest(
         )
 
     with pytest.raises(
-        BillingError, match=r"INV-2026-10-001 の通貨 USD .*batch\.exchange_rate に取引日の月（2026-10）"
+        BillingError,
+        match=r"INV-2026-10-001 の通貨 USD .*取引日の月（2026-10）のレートを DAG operate_contracts",
     ):
         Billing().write_accounting_month(platform, OCTOBER, store)
     assert written(store) == []

@@ -1230,7 +1230,8 @@ def test_days_before_the_first_plan_that_anybody_knows_stop_the_tenant(
     billing_rows.plan_change(host, "A", MONTH.replace(day=11), "BASIC")
 
     assert reasons(run_billing(database)) == {
-        "A": "2026-10-01 から 2026-10-11 の前日までのプランが分かりません。batch.plan_change に登録してください。"
+        "A": "2026-10-01 から 2026-10-11 の前日までのプランが分かりません。"
+        "DAG operate_contracts の「プランの登録・訂正」で登録してください。"
     }
 
 

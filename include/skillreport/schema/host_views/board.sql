@@ -288,14 +288,17 @@ FROM (
     LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id
     CROSS JOIN
         LATERAL (
-            SELECT coalesce(profile.email, tenant.contact_email, tenant.admin_email), 'email', 0::bigint
+            SELECT
+                coalesce(profile.email, tenant.contact_email, tenant.admin_email) AS address,
+                'email'::text AS column_name,
+                0::bigint AS place
             UNION ALL
-            SELECT further.address, 'further_emails', further.place
+            SELECT further.address, 'further_emails'::text AS column_name, further.place
             FROM unnest(profile.further_emails) WITH ORDINALITY AS further (address, place)
             UNION ALL
-            SELECT copied.address, 'cc_emails', 10 + copied.place
+            SELECT copied.address, 'cc_emails'::text AS column_name, 10 + copied.place AS place
             FROM unnest(profile.cc_emails) WITH ORDINALITY AS copied (address, place)
-        ) AS entered (address, column_name, place)
+        ) AS entered
     WHERE entered.address IS NOT null
     ORDER BY tenant.tenant_id, entered.address, entered.place
 ) AS listed
