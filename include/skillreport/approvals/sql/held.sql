@@ -96,12 +96,6 @@ LEFT JOIN batch.all_tenant AS tenant ON change.tenant_id = tenant.tenant_id
 WHERE
     change.status = 'waiting'
     -- A cleared run has another execution than the one that entered the change.
-    AND (
-        %(execution_id)s::text IS null OR change.execution_id IN (
-            SELECT former.execution_id FROM batch.execution_log AS former
-            INNER JOIN batch.execution_log AS present ON former.dag_id = present.dag_id AND former.run_id = present.run_id
-            WHERE present.execution_id = %(execution_id)s
-        )
-    )
+    AND (%(execution_id)s::text IS null OR change.execution_id IN (SELECT batch.attempts_of(%(execution_id)s)))
     AND (cardinality(%(codes)s::text[]) = 0 OR coalesce(tenant.tenant_code, change.change_id) = any(%(codes)s))
 ORDER BY tenant_code, change.tenant_id, change.change_id;

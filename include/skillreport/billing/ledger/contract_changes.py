@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -210,18 +211,16 @@ def refuse(platform: psycopg.Connection, change_ids: Sequence[str], author: Auth
     return [each for each in change_ids if not _decide(platform, each, author, "refused", reason=reason)]
 
 
-def tenants_with_codes(platform: psycopg.Connection, codes: Collection[str]) -> dict[str, str]:
-    """The ids of the tenants with these codes, by code. A code that several tenants have is left out."""
-    rows = _SQL.rows(platform, "tenants_with_codes", codes=list(codes))
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        found.setdefault(row["tenant_code"], []).append(row["tenant_id"])
-    return {code: tenant_ids[0] for code, tenant_ids in found.items() if len(tenant_ids) == 1}
-
-
 def codes_of_tenants(platform: psycopg.Connection) -> dict[str, str]:
     """The codes of all tenants by id."""
     return {row["tenant_id"]: row["tenant_code"] for row in _SQL.rows(platform, "codes_of_tenants")}
+
+
+def tenants_by_code(platform: psycopg.Connection) -> dict[str, str]:
+    """The ids of the tenants by code. A code that several tenants have is left out."""
+    codes = codes_of_tenants(platform)
+    shared = Counter(codes.values())
+    return {code: tenant_id for tenant_id, code in codes.items() if shared[code] == 1}
 
 
 def tenants_of_changes(platform: psycopg.Connection, change_ids: Collection[str]) -> set[str]:

@@ -31,12 +31,6 @@ LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_
 SELECT tenant_id, tenant_code
 FROM batch.all_tenant;
 
--- name: tenants_with_codes
--- Runs across tenants, as batch_platform.
-SELECT tenant_id, tenant_code
-FROM batch.all_tenant
-WHERE tenant_code = any(%(codes)s);
-
 -- name: use_entered_values
 -- The values behind a token: for the run that uses them, also if it is cleared and opened again, and for no other run. Null: it
 -- has used them. An older entry is expired.
@@ -47,21 +41,16 @@ WHERE
     AND entered.entered_by = %(person)s
     AND (
         (entered.execution_id IS null AND entered.entered_at > now() - %(usable)s)
-        OR EXISTS (
-            SELECT FROM batch.execution_log AS former
-            INNER JOIN batch.execution_log AS present ON former.dag_id = present.dag_id AND former.run_id = present.run_id
-            WHERE former.execution_id = entered.execution_id AND present.execution_id = %(execution_id)s
-        )
+        OR entered.execution_id IN (SELECT batch.attempts_of(%(execution_id)s))
     )
 RETURNING entered.form_values;
 
 -- name: has_done
 -- Whether an earlier attempt of the run has done its step, also before the whole run was cleared and opened again.
 WITH attempt AS (
-    SELECT former.execution_id
-    FROM batch.execution_log AS former
-    INNER JOIN batch.execution_log AS present ON former.dag_id = present.dag_id AND former.run_id = present.run_id
-    WHERE present.execution_id = %(execution_id)s AND NOT former.dry_run
+    SELECT execution_id
+    FROM batch.execution_log
+    WHERE execution_id IN (SELECT batch.attempts_of(%(execution_id)s)) AND NOT dry_run
 )
 
 SELECT
@@ -113,12 +102,7 @@ SELECT change_id, tenant_id, kind, before, after, changed, former_emails
 FROM batch.contract_change
 WHERE
     status = 'applied'
-    AND decided_in IN (
-        SELECT former.execution_id
-        FROM batch.execution_log AS former
-        INNER JOIN batch.execution_log AS present ON former.dag_id = present.dag_id AND former.run_id = present.run_id
-        WHERE present.execution_id = %(execution_id)s
-    )
+    AND decided_in IN (SELECT batch.attempts_of(%(execution_id)s))
 ORDER BY tenant_id, change_id;
 
 -- name: lock_change

@@ -25,10 +25,9 @@ WHERE tenant_id = %(tenant_id)s AND content ->> 'execution_id' = %(execution_id)
 
 -- name: first_opened
 -- A run that is cleared as a whole is opened again, with the person of its first opening.
-SELECT min(opened.started_at) AS first_opened
-FROM batch.execution_log AS log
-INNER JOIN batch.execution_log AS opened ON log.dag_id = opened.dag_id AND log.run_id = opened.run_id
-WHERE log.execution_id = %(execution_id)s;
+SELECT min(started_at) AS first_opened
+FROM batch.execution_log
+WHERE execution_id IN (SELECT batch.attempts_of(%(execution_id)s));
 
 -- name: equal_lines
 -- The typed lines of the month with the same amount, of other runs. Lines that carry a difference are not typed.

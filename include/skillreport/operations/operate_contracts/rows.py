@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 from io import StringIO
@@ -31,7 +31,7 @@ from include.skillreport.billing.ledger.contract_changes import (
     file_label,
     file_refusal,
     present_rows,
-    tenants_with_codes,
+    tenants_by_code,
 )
 from include.skillreport.billing.receivables.file_cells import Problem, csv_rows, day_in
 from include.skillreport.billing.receivables.transfer import payer_key
@@ -172,7 +172,7 @@ def rows_of_file(
         raise ParameterError(
             f"{file} の 1 行目は、種類「{kind.title}」の列の名前（{','.join(columns)}）にしてください。"
         )
-    tenants = _tenants_of(platform, kind, header, rows)
+    tenants = tenants_by_code(platform) if kind.owner == "tenant_id" else {}
     wanted: list[Wanted] = []
     problems: list[Problem] = []
     seen: dict[tuple[Any, ...], int] = {}
@@ -230,19 +230,6 @@ def _columns(operation: type[Operation], kind: ContractKind) -> list[str]:
     """The columns of a kind's file: the tenant's code, and the fields of the form."""
     named = [name for name in operation.fields() if name not in _NOT_IN_FILES]
     return [_TENANT, *named] if kind.owner == "tenant_id" else named
-
-
-def _tenants_of(
-    platform: psycopg.Connection,
-    kind: ContractKind,
-    header: Sequence[str],
-    rows: Iterable[tuple[int, list[str]]],
-) -> Mapping[str, str]:
-    """The ids of the tenants in the file by their codes; empty for a kind without tenants."""
-    if kind.owner != "tenant_id":
-        return {}
-    place = header.index(_TENANT)
-    return tenants_with_codes(platform, {cells[place] for _, cells in rows if len(cells) > place})
 
 
 def _row(

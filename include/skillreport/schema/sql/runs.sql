@@ -32,6 +32,17 @@ CREATE POLICY board ON batch.execution_log FOR SELECT TO batch_owner USING (true
 -- An approval asks when its run was first opened. What a run has found stays out of a tenant's reach.
 CREATE POLICY opened ON batch.execution_log FOR SELECT TO batch_tenant USING (true);
 GRANT SELECT (execution_id, dag_id, run_id, started_at) ON batch.execution_log TO batch_tenant;
+
+CREATE FUNCTION batch.attempts_of(execution text) RETURNS SETOF text
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT attempt.execution_id
+    FROM batch.execution_log AS attempt
+    INNER JOIN batch.execution_log AS present ON attempt.dag_id = present.dag_id AND attempt.run_id = present.run_id
+    WHERE present.execution_id = attempts_of.execution
+$$;
+COMMENT ON FUNCTION batch.attempts_of(text) IS
+'The executions of the Airflow run of this execution: a run that is cleared as a whole is opened again, as another execution.';
+
 COMMENT ON TABLE batch.execution_log IS 'One row per opened run of a batch.';
 COMMENT ON COLUMN batch.execution_log.triggered_by IS 'The Airflow user who triggered the run; null for a run of the schedule';
 COMMENT ON COLUMN batch.execution_log.attempt IS
