@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from include.skillreport.billing.ledger.settlement import Instructions, TenantSettlement
 from include.skillreport.billing.service import Billing
 from include.skillreport.core.execution.batch import Request, TenantBatch, Work
 
@@ -23,6 +24,12 @@ class BillingBatch(TenantBatch):
         if request.values.get("dry_run") or not (issuer.logo or issuer.seal):
             return {}
         return {"images": self._billing.keep_images(request.files)}
+
+    def settle(self, work: Work, instructions: Instructions) -> list[TenantSettlement]:
+        """Finalise the month's invoices of the transaction's tenants, with the images of the run's ``image_options``."""
+        run = work.run
+        images = run.options.get("images", {})
+        return self._billing.settle(work.connection, run.business_date, instructions, images)
 
     def write_files(self, work: Work, tenant_id: str) -> None:
         """Write the documents of the tenant's month that have no file."""

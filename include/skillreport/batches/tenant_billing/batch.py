@@ -53,11 +53,11 @@ class TenantBillingBatch(BillingBatch):
             resumable=True,
             allow_incomplete=run.options["allow_incomplete"],
         )
-        if run.dry_run:
-            settled = self._billing.price(work.connection, run.business_date, instructions)
-        else:
-            images = run.options.get("images", {})
-            settled = self._billing.settle(work.connection, run.business_date, instructions, images)
+        settled = (
+            self._billing.price(work.connection, run.business_date, instructions)
+            if run.dry_run
+            else self.settle(work, instructions)
+        )
         return [outcome_of(each) for each in settled]
 
     def digest(self, work: Work) -> Digest:

@@ -75,13 +75,7 @@ def void_letter(invoice: Invoice, reason: str) -> Letter:
 def recipient_letter(issuer: Issuer, language: Language, name: str) -> Letter:
     """The letter to an address that gets no more letters of the customer ``name``. It does not say who gets them now."""
     texts = _TEXTS[language]
-    values = {
-        "issuer": issuer.name,
-        "contact": issuer.contact,
-        "issuer_email": issuer.email,
-        "issuer_phone": issuer.phone,
-        "recipient": name,
-    }
+    values = _issuer_values(issuer) | {"recipient": name}
     body = "\n".join([texts["recipient_body"].format(**values), texts["signature"].format(**values)])
     return Letter(texts["recipient_subject"].format(**values), body)
 
@@ -126,16 +120,12 @@ def _with_file(
 
 
 def _values(document: Invoice) -> dict[str, str]:
-    issuer, notation = document.issuer, NOTATIONS[document.language]
+    notation = NOTATIONS[document.language]
 
     def day(date: date | None) -> str:
         return notation.day(date) if date else ""
 
-    return {
-        "issuer": issuer.name,
-        "contact": issuer.contact,
-        "issuer_email": issuer.email,
-        "issuer_phone": issuer.phone,
+    return _issuer_values(document.issuer) | {
         "recipient": document.recipient.name,
         "month": f"{document.period_start:%Y年%-m月}"
         if document.language == "ja"
@@ -151,6 +141,15 @@ def _values(document: Invoice) -> dict[str, str]:
         if document.order_number
         else "",
         "remaining": notation.money(document.remaining_total or Decimal(0), document.currency),
+    }
+
+
+def _issuer_values(issuer: Issuer) -> dict[str, str]:
+    return {
+        "issuer": issuer.name,
+        "contact": issuer.contact,
+        "issuer_email": issuer.email,
+        "issuer_phone": issuer.phone,
     }
 
 

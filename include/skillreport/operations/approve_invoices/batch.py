@@ -87,8 +87,7 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         )
         settled: list[TenantSettlement] = []
         with work.connection.transaction() as attempt:
-            images = run.options.get("images", {})
-            settled = self._billing.settle(work.connection, run.business_date, instructions, images)
+            settled = self.settle(work, instructions)
             issued = lock_invoice(work.connection, item.item_id)
             # Without a reason to hold it, an invoice with other figures would be finalised without an approval.
             if issued is None or (issued.status != "draft" and not _is_as_shown(item, issued)):

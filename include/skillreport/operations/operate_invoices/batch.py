@@ -146,8 +146,7 @@ class InvoiceOperations(BillingBatch):
         if run.dry_run and not reissue:
             priced = self._billing.price(work.connection, run.business_date, instructions)
         else:
-            images = run.options.get("images", {})
-            priced = self._billing.settle(work.connection, run.business_date, instructions, images)
+            priced = self.settle(work, instructions)
         settled = [outcome_of(each) for each in priced]
         if not isinstance(entered, form.Approve):
             return settled
