@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from include.skillreport.billing.contract_kinds import KINDS
 from include.skillreport.core.catalog import OPERATE_CONTRACTS
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution import flow
@@ -12,6 +13,7 @@ from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.operations.operate_contracts import create_batch
+from include.skillreport.operations.operate_contracts.fields import KIND_TITLES
 from local_stack.batch_runs import LOCAL, LocalInstallation
 from tests import host_rows
 from tests.batches.tenant_management.billing_rows import customer, insert
@@ -55,6 +57,11 @@ def load(
     return run(
         database, "import_file", store=store, imported_kind=kind, imported_file=name, reason="初回の登録"
     )
+
+
+def test_the_form_and_the_tables_name_the_kinds_alike() -> None:
+    # DAG files load the form's titles without the database driver.
+    assert {kind.name: kind.title for kind in KINDS.values()} == KIND_TITLES
 
 
 @pytest.mark.usefixtures("tenants")

@@ -18,7 +18,7 @@ class ContractKind:
 
     ``owner`` is the column that all rows of a list have in common. ``key`` are further columns: together they name a row.
     ``is_dated``: a row holds from ``valid_from`` to ``valid_to`` (None: without end), and two rows of equal ``distinct`` columns must not
-    hold on the same day. ``title`` and ``labels`` are for people.
+    hold on the same day. ``title`` and the titles of the ``columns`` are for people.
     """
 
     name: str
@@ -29,11 +29,6 @@ class ContractKind:
     owner: str = "tenant_id"
     is_dated: bool = False
     distinct: Sequence[str] = ()
-
-    @property
-    def labels(self) -> Mapping[str, str]:
-        """The titles of the columns."""
-        return self.columns
 
     def names(self, row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         """Whether both rows are the same one."""

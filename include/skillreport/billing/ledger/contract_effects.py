@@ -22,7 +22,6 @@ from include.skillreport.billing.accounts import (
 )
 from include.skillreport.billing.contract_kinds import PLAN, PROFILE
 from include.skillreport.billing.differences import first_month
-from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs
 from include.skillreport.billing.ledger.letter_texts import recipient_letter
@@ -120,7 +119,11 @@ class InvoiceComparison:
             )
         difference = after.total - (before.total - row["credited_total"])
         if difference:
-            return f"{name}は {_amounts(before, row['credited_total'], after)}。{_advice(difference)}"
+            returned = f"（返還済み {row['credited_total']:,f}）" if row["credited_total"] else ""
+            return (
+                f"{name}は {before.total:,f} {before.currency}{returned} のままです。"
+                f"今の契約なら {after.total:,f}（差額 {difference:+,f}）です。{_advice(difference)}"
+            )
         if inputs.order_number != before.order_number:
             return (
                 f"{name}の注文番号は {before.order_number or 'なし'} のままです。"
@@ -155,12 +158,6 @@ class InvoiceComparison:
             contract["parts"] = present.parts if present else ()
             contract["usage_days"] = present.usage_days if present else ()
         return BillingInputs.model_validate({**dict(stored), **contract})
-
-
-def _amounts(before: Invoice, credited: Decimal, after: Invoice) -> str:
-    currency, difference = before.currency, after.total - (before.total - credited)
-    returned = f"（返還済み {credited:,f}）" if credited else ""
-    return f"{before.total:,f} {currency}{returned} のままです。今の契約なら {after.total:,f}（差額 {difference:+,f}）です"
 
 
 def _advice(difference: Decimal) -> str:

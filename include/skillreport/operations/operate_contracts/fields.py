@@ -60,35 +60,23 @@ class _Addresses(Codes):
         return _address(super().read_line(line))
 
 
-class _Currency(Code):
-    example = "JPY"
-
-    def read(self, value: Any) -> str:
-        currency = super().read(value).upper()
-        if not _CURRENCY.fullmatch(currency):
-            raise ValueError(
-                f"の {currency[:10]!r} は通貨ではありません。ISO 4217 の 3 文字（例 JPY、USD）で指定してください。"
-            )
-        return currency
-
-
-class _Country(Code):
-    example = "JP"
-
-    def read(self, value: Any) -> str:
-        country = super().read(value).upper()
-        if not _COUNTRY.fullmatch(country):
-            raise ValueError(
-                f"の {country[:10]!r} は国ではありません。ISO 3166-1 の 2 文字（例 JP、US）で指定してください。"
-            )
-        return country
-
-
-class _Plan(Code):
-    example = "BASIC"
+class _UpperCode(Code):
+    """A code in capitals, whatever was typed."""
 
     def read(self, value: Any) -> str:
         return super().read(value).upper()
+
+
+def _currency_problem(currency: str) -> str:
+    if _CURRENCY.fullmatch(currency):
+        return ""
+    return f"の {currency[:10]!r} は通貨ではありません。ISO 4217 の 3 文字（例 JPY、USD）で指定してください。"
+
+
+def _country_problem(country: str) -> str:
+    if _COUNTRY.fullmatch(country):
+        return ""
+    return f"の {country[:10]!r} は国ではありません。ISO 3166-1 の 2 文字（例 JP、US）で指定してください。"
 
 
 def _address(text: str) -> str:
@@ -149,12 +137,25 @@ Address = Annotated[
         is_personal=True,
     ),
 ]
-Country = Annotated[str, _Country("国", "住所の国（ISO 3166-1、例 JP）。", is_personal=True)]
+Country = Annotated[
+    str,
+    _UpperCode(
+        "国", "住所の国（ISO 3166-1、例 JP）。", example="JP", problem=_country_problem, is_personal=True
+    ),
+]
 Email = Annotated[str, _Address("送付先", "空欄ならアプリの連絡先。", is_personal=True)]
 FurtherEmails = Annotated[tuple[str, ...], _Addresses("追加の送付先", "1 行に 1 件。", is_personal=True)]
 CcEmails = Annotated[tuple[str, ...], _Addresses("Cc", "1 行に 1 件。", is_personal=True)]
 Language = Annotated[str, Choice("言語", "空欄なら日本語。", example="en", choices=LANGUAGES)]
-Currency = Annotated[str, _Currency("通貨", "ISO 4217（例 JPY）。請求先では、空欄ならアプリの通貨。")]
+Currency = Annotated[
+    str,
+    _UpperCode(
+        "通貨",
+        "ISO 4217（例 JPY）。請求先では、空欄ならアプリの通貨。",
+        example="JPY",
+        problem=_currency_problem,
+    ),
+]
 TaxCategory = Annotated[
     str,
     Choice(
@@ -187,7 +188,10 @@ DueDay = Annotated[
 ]
 
 Plan = Annotated[
-    str, _Plan("プラン", "料金表にあるプラン。空欄なら、この日から契約なし。", problem=_text_problem)
+    str,
+    _UpperCode(
+        "プラン", "料金表にあるプラン。空欄なら、この日から契約なし。", example="BASIC", problem=_text_problem
+    ),
 ]
 PlanFrom = Annotated[
     date, Day("プランの初日", "この日からこのプランです（日本時間）。次の登録の前日まで続きます。")
