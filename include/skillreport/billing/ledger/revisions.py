@@ -18,7 +18,7 @@ from include.skillreport.billing.ledger.correction import require_reason
 from include.skillreport.billing.ledger.finalization import write_host_rows
 from include.skillreport.billing.ledger.letters import (
     Decision,
-    end_stop,
+    hold_letter,
     queue_letters,
     withdraw_letters,
 )
@@ -48,9 +48,10 @@ def correct_invoice(
     entered_by: str,
     execution_id: str,
 ) -> Invoice:
-    """Make the next revision of a paid or unpaid invoice, and queue its letter. Returns the corrected document.
+    """Make the next revision of a paid or unpaid invoice. Returns the corrected document.
 
-    A letter of an earlier revision that has not left is withdrawn, and waiting reminders if the due date moves.
+    Its letter waits until somebody else sends it (``letters.send_letter``). A letter of an earlier revision that has not left is
+    withdrawn, and waiting reminders if the due date moves.
     :raises BillingError: the invoice has no number, is a credit note, credited in full or void; nothing changes; a text cannot be printed;
         the due date is before the letter leaves, or too near for the first letter about the invoice; or the terms are a sample.
     """
@@ -67,7 +68,6 @@ def correct_invoice(
     with connection.transaction():
         is_first_letter = stored.invoice_id in withdraw_letters(connection, [stored.invoice_id])
         _require_time_to_pay(terms, stored, document, texts, leaves_on, is_first_letter=is_first_letter)
-    end_stop(connection, stored, Decision(entered_by, execution_id, what))
     _SQL.execute(
         connection,
         "insert_revision",
@@ -86,14 +86,16 @@ def correct_invoice(
     if document.due_on != original.due_on:
         _SQL.execute(connection, "move_due_date", invoice_id=stored.invoice_id, due_on=document.due_on)
         withdraw_reminders(connection, [stored.invoice_id])
-    queue_letters(
-        connection,
-        terms,
-        {stored.invoice_id: document},
-        contacts,
-        leaves_on,
-        open_amount=stored.open_amount,
-    )
+    if not contacts[stored.tenant_id].problem:
+        queue_letters(
+            connection,
+            terms,
+            {stored.invoice_id: document},
+            contacts,
+            leaves_on,
+            open_amount=stored.open_amount,
+        )
+        hold_letter(connection, stored, document.revision, Decision(entered_by, execution_id, what))
     write_host_rows(connection, [stored.invoice_id])
     return document
 
@@ -101,7 +103,7 @@ def correct_invoice(
 def already_corrected(
     connection: psycopg.Connection, tenant_id: str, period: Period, execution_id: str
 ) -> list[str]:
-    """The number of the invoice of the tenant's month that this run has corrected; empty: it has corrected none."""
+    """The number of the invoice of the tenant's month that this run has corrected, also before it was cleared; empty: none."""
     return _SQL.column(
         connection,
         "find_revision_by_execution",
