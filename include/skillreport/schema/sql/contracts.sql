@@ -48,7 +48,7 @@ $$;
 REVOKE EXECUTE ON FUNCTION batch.take_entered_values(text, text, text, text, text, interval) FROM public;
 GRANT EXECUTE ON FUNCTION batch.take_entered_values(text, text, text, text, text, interval) TO batch_tenant, batch_platform;
 COMMENT ON FUNCTION batch.take_entered_values(text, text, text, text, text, interval) IS
-'The values behind a token, which it deletes, for one run of their author. Null: that run has used them before. No row: no usable ones.';
+'The values behind a token, which it deletes, for one run of their author. Null: the run has used them. No row: not usable.';
 
 CREATE TABLE batch.contract_change (
     change_id text PRIMARY KEY,
