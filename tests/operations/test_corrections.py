@@ -200,7 +200,7 @@ def test_the_letter_names_what_is_left_to_pay(database: Database, host: psycopg.
     rows = host.execute("""SELECT message_body FROM "HIS_NotificationLog" WHERE id LIKE '%-r2'""").fetchall()
     ((body,),) = rows
     left = invoices(host, "A")[0]["open_amount"]
-    assert f"返還やご入金などを差し引いた残額は {left:,.0f} 円（税込）です。" in body
+    assert f"2026年11月10日の時点で、返還やご入金などを差し引いた残額は {left:,.0f} 円（税込）です。" in body
 
 
 @pytest.mark.parametrize("is_stopped", [False, True])

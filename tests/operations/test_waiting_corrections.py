@@ -271,8 +271,9 @@ def test_a_correction_without_a_letter_waits_for_nobody(
 
 
 def test_the_conf_of_a_correction_has_no_recipient(
-    database: Database, host: psycopg.Connection, store: ObjectStore
+    database: Database, host: psycopg.Connection, store: ObjectStore, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("DEBUG")
     correct(database, store)
     refused = correct(database, store, correction="備考「ヒミツ」を訂正", note="ヒミツ\U0001f600")
 
@@ -289,7 +290,8 @@ def test_the_conf_of_a_correction_has_no_recipient(
         ensure_ascii=False,
     )
     assert "entry" in kept
-    assert "ヒミツ" not in kept
+    assert caplog.text
+    assert "ヒミツ" not in kept + caplog.text
 
 
 def test_the_values_go_with_the_correction(
