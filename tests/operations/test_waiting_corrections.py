@@ -116,7 +116,7 @@ def test_nobody_prints_another_name_on_a_final_invoice_alone(
 ) -> None:
     corrected = correct(database, store)
     assert outcomes(host, corrected)["A"]["notes"] == [
-        "訂正の通知は、ほかの人が「発送する」を使うまで送りません"
+        "訂正は確認待ちです。ほかの人が「発送する」を使うまで、訂正の通知も督促も送りません"
     ]
     assert letters(host) == [("", True), ("-r2", True)]
 
@@ -255,15 +255,25 @@ def test_the_letter_of_a_paid_invoice_needs_no_days_to_pay(
     assert send(database, SUZUKI, on=date(2026, 11, 27)).status == "completed"
 
 
-def test_a_correction_without_a_letter_waits_for_nobody(
-    database: Database, host: psycopg.Connection, store: ObjectStore
+def test_a_correction_without_a_letter_waits_too(
+    database: Database, host: psycopg.Connection, store: ObjectStore, arrived: Any
 ) -> None:
+    """Otherwise, a reminder to an address that is entered later would have the corrected document."""
     host.execute("""UPDATE "MST_Tenant" SET contact_email = null, admin_email = null""")
     result = correct(database, store)
 
-    (note,) = outcomes(host, result)["A"]["notes"]
-    assert "メール" in note
-    assert host.execute("SELECT FROM batch.letter_decision").fetchall() == []
+    address, waits = outcomes(host, result)["A"]["notes"]
+    assert "メール" in address
+    assert waits.startswith("訂正は確認待ちです")
+    host.execute("""UPDATE "MST_Tenant" SET contact_email = 'keiri@a.example'""")
+    assert code(host, send(database, SATO)) == "OWN_CORRECTION"
+    assert host.execute("SELECT corrected_by FROM batch.letter_stop").fetchall() == [([SATO],)]
+
+    seen = send(database, SUZUKI)
+
+    assert outcomes(host, seen)["A"]["notes"] == ["請求先に送る通知はありません。訂正を確認済みにしました"]
+    assert host.execute("SELECT FROM batch.letter_stop").fetchall() == []
+    assert arrived(NEXT) == set()
     assert code(host, send(database, SUZUKI)) == "NO_LETTER"
 
 
@@ -320,7 +330,6 @@ def test_a_dry_run_corrects_nothing_and_leaves_the_values(
 def test_a_refused_correction_leaves_its_values_to_a_retry(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
-    host.execute("""UPDATE "MST_Tenant" SET tenant_name = 'A'""")
     run = open_operation(
         database, "correct", values={"correction": WHAT, "recipient_name": "A"}, run_at=at(FIRST)
     )

@@ -223,10 +223,10 @@ def send_letter(
     *,
     today: date,
     accepts_near_due: bool,
-) -> None:
+) -> bool:
     """Let the letter of an invoice leave with the next run of BATCH-019-01, whether it was stopped or waits for its day.
 
-    It goes to the present contact.
+    It goes to the present contact. Returns False if a correction waited that has no letter: it does not wait any more.
     :raises BillingError: the invoice has no letter, is void or credited, its letter has left, or there is no contact. Or somebody else must
         send a correction. Or fewer days are left until an unpaid invoice is due than when it was issued and than ``due_least_days``, and
         ``accepts_near_due`` is not set.
@@ -234,8 +234,10 @@ def send_letter(
     # A concurrent void has withdrawn the letter.
     stored = lock_invoice(connection, stored)
     require_live(stored)
+    if _waits_for(connection, stored, decision) and stored.leaves_on is None:
+        _decide(connection, stored, "send", decision)
+        return False
     leaves_on, due_on = _require_letter(stored), stored.invoice.due_on
-    _require_other_sender(connection, stored, decision)
     assert due_on is not None, "a final invoice is due"
     left, planned = (due_on - today).days, (due_on - leaves_on).days
     if left < min(terms.settings.due_least_days, planned) and not (accepts_near_due or stored.is_paid):
@@ -255,16 +257,18 @@ def send_letter(
             stored, "もう一度は送れません。届いていなければ、ボードの「通知」から再送してください"
         )
     _decide(connection, stored, "send", decision)
+    return True
 
 
-def _require_other_sender(connection: psycopg.Connection, stored: StoredInvoice, decision: Decision) -> None:
-    """Check that the person has corrected nothing since a letter was last sent, and has seen what others have corrected.
+def _waits_for(connection: psycopg.Connection, stored: StoredInvoice, decision: Decision) -> bool:
+    """Whether corrections wait, which the person may send.
 
-    :raises BillingError: not so. A run that is cleared has the person who opened it first.
+    :raises BillingError: the person has made one since a letter was last sent, or somebody has since the run was first opened. A run that
+        is cleared has the person of its first opening.
     """
     waiting = _SQL.rows(connection, "waiting_corrections", invoice_id=stored.invoice_id)
     if not waiting:
-        return
+        return False
     name, authors = invoice_label(stored.invoice.number), {row["entered_by"] for row in waiting}
     if decision.person in authors:
         raise BillingError(
@@ -279,6 +283,7 @@ def _require_other_sender(connection: psycopg.Connection, stored: StoredInvoice,
             f"{name}は、この操作を始めた後に {waiting[-1]['entered_by']} が訂正しています。"
             "内容を確認し、「発送する」を新しく実行してください",
         )
+    return True
 
 
 def _release(
@@ -307,7 +312,7 @@ def _release(
 def hold_letter(
     connection: psycopg.Connection, stored: StoredInvoice, revision: int, decision: Decision
 ) -> None:
-    """Stop the queued letter of a correction, until somebody else sends it (``send_letter``)."""
+    """Stop the queued letter of a correction until somebody else sends it (``send_letter``), and reminders, also if it has no letter."""
     withdraw(connection, [letter_id(stored.invoice_id, revision)])
     _decide(connection, stored, "wait", decision)
 

@@ -50,7 +50,7 @@ def correct_invoice(
 ) -> Invoice:
     """Make the next revision of a paid or unpaid invoice. Returns the corrected document.
 
-    Its letter waits until somebody else sends it (``letters.send_letter``). A letter of an earlier revision that has not left is
+    It waits until somebody else sends its letter (``letters.send_letter``). A letter of an earlier revision that has not left is
     withdrawn, and waiting reminders if the due date moves.
     :raises BillingError: the invoice has no number, is a credit note, credited in full or void; nothing changes; a text cannot be printed;
         the due date is before the letter leaves, or too near for the first letter about the invoice; or the terms are a sample.
@@ -59,7 +59,7 @@ def correct_invoice(
     require_reason(what)
     stored = lock_invoice(connection, stored)
     _require_correctable(stored)
-    original, document = stored.invoice, corrected_invoice(stored.invoice, texts, what, corrected_on)
+    document = corrected_invoice(stored.invoice, texts, what, corrected_on)
     require_qualified(document, corporate_issuer=terms.settings.issuer.corporate)
     require_printable(document)
     contacts = load_contacts(connection)
@@ -76,26 +76,25 @@ def correct_invoice(
         tenant_id=stored.tenant_id,
         content=Jsonb(document.model_dump(mode="json")),
         due_on=document.due_on,
-        earlier_due_on=original.due_on,
+        earlier_due_on=stored.invoice.due_on,
         corrected_on=corrected_on,
         reason=what,
         entered_by=entered_by,
         execution_id=execution_id,
         leaves_on=None if contacts[stored.tenant_id].problem else leaves_on,
     )
-    if document.due_on != original.due_on:
+    if document.due_on != stored.invoice.due_on:
         _SQL.execute(connection, "move_due_date", invoice_id=stored.invoice_id, due_on=document.due_on)
         withdraw_reminders(connection, [stored.invoice_id])
-    if not contacts[stored.tenant_id].problem:
-        queue_letters(
-            connection,
-            terms,
-            {stored.invoice_id: document},
-            contacts,
-            leaves_on,
-            open_amount=stored.open_amount,
-        )
-        hold_letter(connection, stored, document.revision, Decision(entered_by, execution_id, what))
+    queue_letters(
+        connection,
+        terms,
+        {stored.invoice_id: document},
+        contacts,
+        leaves_on,
+        open_amount=stored.open_amount,
+    )
+    hold_letter(connection, stored, document.revision, Decision(entered_by, execution_id, what))
     write_host_rows(connection, [stored.invoice_id])
     return document
 

@@ -27,7 +27,7 @@ from include.skillreport.operations.operate_invoices import form
 from include.skillreport.operations.operate_invoices.fields import CreditLine
 from include.skillreport.operations.operate_invoices.form import FORM
 
-_WAITS = "訂正の通知は、ほかの人が「発送する」を使うまで送りません"
+_WAITS = "訂正は確認待ちです。ほかの人が「発送する」を使うまで、訂正の通知も督促も送りません"
 
 
 def explain(_: Billing, work: Work, __: form.Explain, tenant_id: str) -> UnitResult:
@@ -160,7 +160,7 @@ def correct(billing: Billing, work: Work, _: None, tenant_id: str) -> UnitResult
             )
         done = [str(stored.invoice.number)]
     result = _document(work, tenant_id, "corrected", done[0])
-    return result if result.notes else replace(result, notes=(_WAITS,))
+    return replace(result, notes=(*result.notes, _WAITS))
 
 
 def carry(billing: Billing, work: Work, _: form.Carry, tenant_id: str) -> UnitResult:

@@ -408,7 +408,7 @@ REVOKE UPDATE, DELETE ON batch.letter_decision FROM batch_tenant, batch_platform
 COMMENT ON TABLE batch.letter_decision IS
 'Each decision of a person to stop the letter of an invoice before it leaves, to correct it, or to send it';
 COMMENT ON COLUMN batch.letter_decision.kind IS
-'stop: the row of HIS_NotificationLog is withdrawn; wait: so is that of a correction (訂正); send: the row is released';
+'stop: the row of HIS_NotificationLog is withdrawn; wait: so is that of a correction (訂正), if any; send: it is released';
 
 CREATE FUNCTION batch.waiting_corrections(invoice text) RETURNS TABLE (entered_by text, entered_at timestamptz)
 LANGUAGE sql STABLE AS $$
