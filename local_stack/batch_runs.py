@@ -133,6 +133,7 @@ def open_run(
     dry_run: bool = False,
     parameters: Mapping[str, Any] | None = None,
     run_at: datetime | None = None,
+    triggered_by: str | None = None,
 ) -> tuple[Run, list[str]]:
     """Open a run for the batch's tenants, or for the tenants with these codes; returns the run and the tenants' ids.
 
@@ -147,6 +148,7 @@ def open_run(
         dry_run=dry_run,
         parameters=parameters,
         run_at=run_at,
+        triggered_by=triggered_by,
     )
     return run, run_log.tenants_of_run(platform, run)
 
@@ -164,7 +166,7 @@ def run_batch(
 ) -> RunResult:
     """Open a run, prepare it, read its mailbox, do its own steps, process its shards, and close it.
 
-    ``options`` are those of ``open_run``, ``triggered_by`` and ``sharding``.
+    ``options`` are those of ``open_run``, and ``sharding``.
 
     ``platform`` acts as ``batch_platform`` and ``connection`` as ``batch_tenant``, both in autocommit mode.
     """

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
 import psycopg
-from psycopg.types.json import Jsonb
 
 from include.skillreport.approvals.requests import ApprovalRequest
 from include.skillreport.core.catalog import APPROVE_CONTRACTS, OPERATE_CONTRACTS
@@ -19,6 +17,7 @@ from include.skillreport.operations.approve_contracts import create_batch as app
 from include.skillreport.operations.operate_contracts import create_batch
 from local_stack.batch_runs import LOCAL, run_batch
 from tests.conftest import Database
+from tests.operations import board_entries
 from tests.operations.approval_rows import APPROVE, answer, asked_about
 
 TODAY = date(2026, 11, 10)
@@ -35,22 +34,9 @@ def enter(
     minutes_ago: int = 0,
 ) -> str:
     """What a person enters on the board, as the role of the board; returns the token."""
-    token = secrets.token_urlsafe(32)
-    with database.connect("batch_board") as board:
-        board.execute(
-            """
-            INSERT INTO batch.entered_values (token, dag_id, operation, form_values, entered_by)
-            VALUES (%s, %s, %s, %s, %s)
-            """,
-            [token, OPERATE_CONTRACTS.dag_id, operation, Jsonb(values), person],
-        )
-    if minutes_ago:
-        with database.connect() as admin:
-            admin.execute(
-                "UPDATE batch.entered_values SET entered_at = entered_at - %s * interval '1 minute' WHERE token = %s",
-                [minutes_ago, token],
-            )
-    return token
+    return board_entries.enter(
+        database, OPERATE_CONTRACTS.dag_id, operation, values, person=person, minutes_ago=minutes_ago
+    )
 
 
 def run(

@@ -168,7 +168,7 @@ def test_a_paid_invoice_with_a_wrong_name_gets_a_corrected_document(
         assert text in printed, printed
     assert "青場商事" in text_of(written[FIRST])
     assert host_billing(host, before["invoice_id"])["billing_status"] == "PAID"
-    assert letters(host) == {"invoice-A": False, "invoice-A-r2": False}
+    assert letters(host) == {"invoice-A": False, "invoice-A-r2": True}
 
 
 def test_the_letter_says_what_was_corrected_and_has_the_new_document(
@@ -200,7 +200,7 @@ def test_the_letter_names_what_is_left_to_pay(database: Database, host: psycopg.
     rows = host.execute("""SELECT message_body FROM "HIS_NotificationLog" WHERE id LIKE '%-r2'""").fetchall()
     ((body,),) = rows
     left = invoices(host, "A")[0]["open_amount"]
-    assert f"返還やご入金などを差し引いた残額は {left:,.0f} 円（税込）です。" in body
+    assert f"2026年11月10日の時点で、返還やご入金などを差し引いた残額は {left:,.0f} 円（税込）です。" in body
 
 
 @pytest.mark.parametrize("is_stopped", [False, True])
@@ -211,16 +211,21 @@ def test_a_letter_that_has_not_left_is_replaced(
         operate(database, "stop_letter", reason="宛名を確認する")
 
     correct(database, on=date(2026, 11, 2))
+    assert letters(host) == {"invoice-A": True, "invoice-A-r2": True}
+    operate(database, "send_letter", reason="確認した", run_at=datetime(2026, 11, 2, 11, tzinfo=JAPAN))
 
     assert letters(host) == {"invoice-A": True, "invoice-A-r2": False}
     assert host.execute("SELECT count(*) FROM batch.letter_stop").fetchone() == (0,)
 
 
-def test_the_new_letter_is_stopped_released_and_withdrawn_by_a_void(
+def test_the_new_letter_is_released_stopped_and_withdrawn_by_a_void(
     database: Database, host: psycopg.Connection
 ) -> None:
     correct(database, on=date(2026, 11, 2))
+    assert letters(host) == {"invoice-A": True, "invoice-A-r2": True}
 
+    operate(database, "send_letter", reason="確認した", run_at=datetime(2026, 11, 3, 10, tzinfo=JAPAN))
+    assert letters(host) == {"invoice-A": True, "invoice-A-r2": False}
     operate(database, "stop_letter", reason="確認する")
     assert letters(host) == {"invoice-A": True, "invoice-A-r2": True}
     operate(database, "send_letter", reason="確認した", run_at=datetime(2026, 11, 3, 10, tzinfo=JAPAN))
@@ -357,24 +362,30 @@ def test_a_correction_that_cannot_be_printed_or_changes_nothing_is_refused(
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"correction": "", "note": "x"}, "「訂正の内容」（correction）が必要です"),
-        ({"correction": WHAT}, "のどれかに、新しい内容を書いてください"),
-        ({"correction": WHAT, "line_texts": ["利用料"]}, "「行番号=内容」"),
-        ({"correction": WHAT, "line_texts": ["1=a", "1=b"]}, "同じ行番号が 2 回"),
-        ({"correction": WHAT, "note": "x", "further": ["B"]}, "1 件だけ指定してください"),
-        ({"correction": WHAT, "recipient_name": "青葉\u200b商事"}, "見えない文字"),
-        ({"correction": WHAT, "due_on": "2025-11-30"}, "「支払期限」（due_on）の 2025-11-30 は使えません"),
+        ({"what": "", "note": "x"}, "「訂正の内容」（correction）が必要です"),
+        ({"recipient_name": ""}, "のどれかに、新しい内容を書いてください"),
+        ({"line_texts": ["利用料"]}, "「行番号=内容」"),
+        ({"line_texts": ["1=a", "1=b"]}, "同じ行番号が 2 回"),
+        ({"recipient_name": "青葉\u200b商事"}, "見えない文字"),
+        ({"due_on": "2025-11-30"}, "「支払期限」（due_on）の 2025-11-30 は使えません"),
     ],
 )
-def test_a_form_that_says_too_little_or_too_much_is_refused(
+def test_an_entry_that_says_too_little_or_too_much_is_refused(
     database: Database, host: psycopg.Connection, fields: dict[str, Any], text: str
 ) -> None:
+    result = correct(database, **fields)
+
+    assert outcomes(host, result)["A"]["error_code"] == "ParameterError"
+    assert text in reasons(result)["A"]
+    assert revisions(host) == []
+
+
+def test_one_correction_is_for_one_tenant(database: Database, host: psycopg.Connection) -> None:
     customer(host, "B")
-    codes = ["A", *fields.get("further", ())]
-    values = {name: value for name, value in fields.items() if name != "further"}
-    with pytest.raises(ParameterError, match="。") as refusal:
-        open_operation(database, "correct", *codes, values=values)
-    assert text in str(refusal.value)
+    customer(host, "SAME", tenant_code="A")
+    for codes in (["A", "B"], ["A"]):
+        with pytest.raises(ParameterError, match="1 件だけ指定してください"):
+            open_operation(database, "correct", *codes, values={"correction": WHAT, "note": "x"})
 
 
 def test_a_first_letter_close_to_the_due_date_needs_one(database: Database, host: psycopg.Connection) -> None:

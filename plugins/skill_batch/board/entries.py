@@ -13,11 +13,9 @@ from skill_batch.board.actions import Action
 from skill_batch.board.choosing import tenant_ids_of
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.operations.entries import IN_CONF
 from include.skillreport.operations.form import ENTRY
 from include.skillreport.operations.operate_contracts.form import SetProfile
-
-# What the conf of such a run has itself.
-_IN_CONF = ("operation", "tenants", "business_date", "dry_run")
 
 
 def keep_entered(
@@ -28,7 +26,7 @@ def keep_entered(
     :raises BoardUnavailableError: the database cannot be written.
     """
     token = secrets.token_urlsafe(32)
-    values = {name: value for name, value in conf.items() if name not in _IN_CONF}
+    values = {name: value for name, value in conf.items() if name not in IN_CONF}
     with database.write() as connection:
         _SQL.execute(
             connection,
@@ -39,17 +37,17 @@ def keep_entered(
             form_values=Jsonb(values),
             person=person,
         )
-    return {name: conf[name] for name in _IN_CONF if name in conf} | {ENTRY: token}
+    return {name: conf[name] for name in IN_CONF if name in conf} | {ENTRY: token}
 
 
 def present_values(
-    connection: psycopg.Connection[Any], action: Action, codes: Sequence[str]
+    connection: psycopg.Connection[Any], action: Action, given: Mapping[str, Sequence[str]]
 ) -> dict[str, list[str]]:
-    """The values with which the dialog begins: the tenant and, if the dialog replaces its profile, the present one."""
-    values = {"tenants": list(codes)}
+    """The values with which the dialog begins: the ``given`` ones that a conf may have and, if it replaces a profile, the present one."""
+    values = {name: list(given[name]) for name in IN_CONF if name in given}
     if action.operation is not SetProfile:
         return values
-    tenant_ids = tenant_ids_of(connection, codes)
+    tenant_ids = tenant_ids_of(connection, values["tenants"])
     if len(tenant_ids) != 1:
         return values
     for row in _SQL.rows(connection, "contract_profile", tenant_id=tenant_ids[0]):

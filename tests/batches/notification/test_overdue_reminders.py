@@ -477,6 +477,26 @@ def test_a_credit_balance_that_is_too_small_does_not_stop_the_reminder(
 # After a correction of the due date (訂正) -----------------------------------------------------------------------------------
 
 
+def send_correction(database: Database) -> None:
+    """Somebody else has seen the correction."""
+    operate(database, "send_letter", reason="確認した")
+
+
+def test_no_reminder_leaves_while_a_correction_waits(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    operate(database, "correct", values={"correction": "備考を追加", "note": "PO-1"})
+
+    result = notify(database, services, TWENTY_FIRST)
+
+    assert reminders(host) == []
+    (note,) = [each for row in billing_rows.outcomes(host, result).values() for each in row["notes"]]
+    assert "は発送を止めているため、督促を送りません" in note
+    send_correction(database)
+    notify(database, services, date(2026, 8, 22))
+    assert len(reminders(host)) == 1
+
+
 def test_a_new_due_date_is_reminded_of_again(
     database: Database, host: psycopg.Connection, services: StandIns, tmp_path: Path
 ) -> None:
@@ -485,6 +505,7 @@ def test_a_new_due_date_is_reminded_of_again(
     notify(database, services, SEVENTH, store=store)
     values = {"correction": "支払期限を変更", "due_on": "2026-08-31"}
     operate(database, "correct", values=values, store=store)
+    send_correction(database)
     for day in (TWENTY_FIRST, date(2026, 9, 7), date(2026, 9, 8)):
         notify(database, services, day, store=store)
 
@@ -501,6 +522,7 @@ def test_a_paid_invoice_gets_no_reminder_of_its_new_due_date(
 ) -> None:
     values = {"correction": "支払期限を変更", "due_on": "2026-08-31"}
     operate(database, "correct", values=values)
+    send_correction(database)
     put_off(services)
     notify(database, services, date(2026, 9, 7))
     before = len(services.messages)

@@ -24,14 +24,19 @@ from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import ShardReport
 from include.skillreport.core.run_spec import RunSpec
+from include.skillreport.operations.form import ENTRY
 from include.skillreport.operations.operate_invoices import create_batch as invoice_operations
+from include.skillreport.operations.operate_invoices.form import FORM
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.conftest import Database
+from tests.operations.board_entries import enter
 
 MONTH = date(2026, 10, 1)
 OCTOBER = Period.month_of(MONTH)
 FIRST_OF_NOVEMBER = OCTOBER.next_day
+
+CORRECTOR = "佐藤"
 
 _DAY = {
     "registered_users": 0,
@@ -198,11 +203,27 @@ def operate(
     values: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> RunResult:
-    """One whole run of an operation on the month's invoices of these tenants, or of A; ``values`` are further fields of the form."""
+    """One whole run of an operation on the month's invoices of these tenants, or of A; ``values`` are further fields of the form.
+
+    Personal values are entered on the board, by ``CORRECTOR`` unless the run is triggered by somebody.
+    """
     form = {"operation": operation, "reason": reason, **(values or {})}
     batch = invoice_operations(LOCAL)
     options = {"codes": codes or ["A"]} | options
+    if FORM.chosen(form).is_personal():
+        options = {"triggered_by": CORRECTOR} | options
+        form = entered_on_board(database, form, options["triggered_by"])
     return _run(database, OPERATE_INVOICES, batch, month, parameters=form, **options)
+
+
+def entered_on_board(database: Database, form: Mapping[str, Any], person: str) -> dict[str, Any]:
+    """The form of an operation with personal values, which the person has entered on the board: it has their token, unless it has one."""
+    if ENTRY in form:
+        return {name: value for name, value in form.items() if value}
+    operation = form["operation"]
+    values = {name: value for name, value in form.items() if name != "operation" and value}
+    token = enter(database, OPERATE_INVOICES.dag_id, operation, values, person=person)
+    return {"operation": operation, ENTRY: token}
 
 
 def explain(database: Database, tenant_id: str = "A") -> tuple[str, ...]:
@@ -239,12 +260,21 @@ def open_operation(
     *codes: str,
     reason: str = "",
     values: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> Run:
-    """A run of an operation on these tenants, or on A, that has only been opened."""
+    """A run of an operation on these tenants, or on A, that has only been opened. Personal values are entered as in ``operate``."""
     form = {"operation": operation, "reason": reason, **(values or {})}
+    if FORM.chosen(form).is_personal():
+        options = {"triggered_by": CORRECTOR} | options
+        form = entered_on_board(database, form, options["triggered_by"])
+    return open_as_given(database, form, codes or ["A"], **options)
+
+
+def open_as_given(database: Database, form: Mapping[str, Any], codes: Sequence[str], **options: Any) -> Run:
+    """A run with exactly these values of the form that has only been opened."""
     with database.connect("batch_platform") as platform:
         batch = invoice_operations(LOCAL)
-        return open_run(platform, OPERATE_INVOICES, batch, MONTH, codes=codes or ["A"], parameters=form)[0]
+        return open_run(platform, OPERATE_INVOICES, batch, MONTH, codes=codes, parameters=form, **options)[0]
 
 
 def process(

@@ -122,11 +122,13 @@ def test_each_document_has_the_state_of_its_own_letter(database: Database, arriv
     arrived(MONDAY)
     values = {"correction": "宛名", "recipient_name": "青葉商事"}
     letter(database, "correct", on=MONDAY, reason="", values=values)
-    assert shown(database) == ("pending", date(2026, 11, 4), BOTH)
+    assert shown(database) == ("withdrawn", date(2026, 11, 4), {"send_letter"})
+    letter(database, "send_letter", on=TUESDAY)
+    assert shown(database) == ("pending", TUESDAY, BOTH)
 
     letter(database, "credit", on=MONDAY)
 
-    assert shown(database) == ("withdrawn", date(2026, 11, 4), set())
+    assert shown(database) == ("withdrawn", TUESDAY, set())
     assert shown(database, 1) == ("pending", date(2026, 11, 4), set())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterator
 from datetime import datetime
 from io import BytesIO
@@ -37,7 +38,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ObjectStore:
 
 @pytest.fixture(scope="module")
 def database(server: Server, templates: dict[HostVariant, str], store: ObjectStore) -> Iterator[Database]:
-    """October of A, whose name was corrected, and of VOID and CREDIT, which were taken back while their letters were stopped."""
+    """October of A, whose name admin has corrected, and of VOID and CREDIT, which were taken back while their letters were stopped."""
     with copied_database(server, templates[HostVariant.MULTI_TENANT], "board_corrected") as copy:
         with copy.connect() as host:
             customer(host, "A", tenant_name="青場商事")
@@ -45,7 +46,8 @@ def database(server: Server, templates: dict[HostVariant, str], store: ObjectSto
             customer(host, "CREDIT")
         run_billing(copy, store=store)
         values = {"correction": WHAT, "recipient_name": "青葉商事", "note": "PO-118"}
-        operate(copy, "correct", values=values, store=store, run_at=datetime(2026, 11, 2, 10, tzinfo=JAPAN))
+        at = datetime(2026, 11, 2, 10, tzinfo=JAPAN)
+        operate(copy, "correct", values=values, triggered_by="admin", store=store, run_at=at)
         operate(copy, "stop_letter", "VOID", "CREDIT", reason="確認する")
         operate(copy, "void", "VOID", reason="二重請求", store=store)
         operate(copy, "credit", "CREDIT", reason="二重請求", store=store)
@@ -93,4 +95,51 @@ def test_an_invoice_that_was_taken_back_is_not_shown_as_stopped(
     assert page is not None
     assert page.row["stop_reason"] is None
     assert "停止中" not in board.get(f"/invoices/{ids[tenant]}").text
-    assert {row["stop_reason"] for row in load_month(reader, MONTH).documents} == {None}
+    assert {row["stop_reason"] for row in load_month(reader, MONTH).documents} == {None, WHAT}
+
+
+def test_a_correction_that_waits_says_who_sends_it(board: Board, ids: dict[str, str]) -> None:
+    for path in ("/invoices?month=2026-10", f"/invoices/{ids['A']}"):
+        text = board.get(path).text
+        assert (
+            '! 訂正の確認待ち（ほかの人が「発送する」）</span> <span class="muted">admin</span>'
+            in html.unescape(text)
+        )
+    listed = [
+        board.as_role(role)
+        .get("/invoices?month=2026-10")
+        .text.split("<h2>発送を止めている請求書")[1]
+        .split("</section>")[0]
+        for role in ("admin", "user")
+    ]
+    own, others = ["自分の訂正は、ほかの人が発送します。" in each for each in listed]
+    assert (own, others) == (True, False)
+    assert ["operate_invoices/send_letter?" in each for each in listed] == [False, True]
+
+
+def test_the_dialog_of_a_correction_keeps_its_values_out_of_airflow(
+    board: Board, host: psycopg.Connection
+) -> None:
+    path = "/operations/operate_invoices/correct"
+    given = {"tenants": "A", "business_date": "2026-10-01"}
+    dialog = board.get(path, params=given | {"recipient_name": "偽の宛名"}).text
+    assert 'name="business_date" value="2026-10-01"' in dialog
+    assert "偽の宛名" not in dialog
+    assert "個人の情報です。値は Airflow に残りません。" in dialog
+
+    entered = {"correction": "宛名を「株式会社ヒミツ」に訂正", "recipient_name": "株式会社ヒミツ"}
+    answer = board.as_role("user").post(path, given | entered)
+    assert answer.status_code == 200, answer.text
+    (run, *_) = board.api("GET", "/dags/operate_invoices/dagRuns", params={"order_by": "-run_after"}).json()[
+        "dag_runs"
+    ]
+    assert run["conf"].keys() == {"operation", "tenants", "business_date", "entry"}
+    log = board.api("GET", "/eventLogs", params={"dag_id": "operate_invoices", "limit": 100}).text
+    assert run["conf"]["entry"] in log
+    assert "ヒミツ" not in log
+    kept = host.execute(
+        "SELECT dag_id, operation, entered_by, form_values FROM batch.entered_values WHERE token = %s",
+        [run["conf"]["entry"]],
+    ).fetchall()
+    assert kept == [("operate_invoices", "correct", "user", entered)]
+    host.execute("DELETE FROM batch.entered_values")

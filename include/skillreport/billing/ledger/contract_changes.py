@@ -30,6 +30,7 @@ from include.skillreport.billing.contract_kinds import (
     row_change,
 )
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.entered_values import USABLE
 from include.skillreport.billing.receivables.file_cells import Problem, refusal
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
@@ -39,8 +40,7 @@ _SQL = Statements(Path(__file__).parents[1])
 # An arbitrary number, unique among this product's locks.
 _CONTRACTS_LOCK = 7_018_022
 
-# What a person has entered on the board waits so long for its run, and a change so long for a second person.
-USABLE = timedelta(minutes=15)
+# A change waits so long for a second person.
 WAITS = timedelta(days=30)
 
 IMPORT = "import"
@@ -65,35 +65,6 @@ class Recorded:
 
     applied: int = 0
     waiting: int = 0
-
-
-@dataclass(frozen=True)
-class Entered:
-    """What a person has entered on the board. ``values``: None if the run has used them already."""
-
-    values: Mapping[str, Any] | None
-
-
-def entered_values(
-    platform: psycopg.Connection, token: str, *, dag_id: str, operation: str, author: Author
-) -> Entered | None:
-    """What the author has entered for this operation; None: it is expired, used by another run, or somebody else's."""
-    found = _SQL.column(
-        platform,
-        "use_entered_values",
-        token=token,
-        dag_id=dag_id,
-        operation=operation,
-        person=author.person,
-        execution_id=author.execution_id,
-        usable=USABLE,
-    )
-    return Entered(found[0]) if found else None
-
-
-def delete_values(platform: psycopg.Connection, execution_id: str) -> None:
-    """Delete the values that the run has used."""
-    _SQL.execute(platform, "delete_entered_values", execution_id=execution_id)
 
 
 def expire(platform: psycopg.Connection) -> None:

@@ -49,7 +49,8 @@ def document_letter(
     parts = [texts[f"{kind}_body"].format(**values)]
     if open_amount not in (None, document.total):
         open_text = NOTATIONS[document.language].money(max(open_amount, Decimal(0)), document.currency)
-        parts.append(texts["left_to_pay"].format(open=open_text))
+        # The letter waits for a second person, and the customer may pay in the meantime.
+        parts.append(texts["left_to_pay"].format(open=open_text, **values))
     if document.remaining_total:
         parts.append(texts["still_valid"].format(**values))
     if is_original_unsent and kind == "credit":
@@ -176,7 +177,7 @@ _TEXTS = {
         "お支払期限: {due}\n\n"
         "訂正前の請求書をお持ちの場合は、今後はこの請求書をご利用ください。"
         "お支払いがお済みの場合、あらためてのお支払いは不要です。\n",
-        "left_to_pay": "返還やご入金などを差し引いた残額は {open}（税込）です。\n",
+        "left_to_pay": "{corrected_on}の時点で、返還やご入金などを差し引いた残額は {open}（税込）です。\n",
         "credit_subject": "【{issuer}】返還請求書 {number}（請求書 {original}）",
         "credit_body": "{recipient} 御中\n\n"
         "{month}分のご請求について、返還請求書を発行しました。\n\n"
@@ -238,7 +239,7 @@ _TEXTS = {
         "Due date: {due}\n\n"
         "If you have the invoice from before the correction, please use this one from now on. "
         "If you have already paid, no further payment is due.\n",
-        "left_to_pay": "After credits and payments, {open} (incl. tax) is left to pay.\n",
+        "left_to_pay": "On {corrected_on}, after credits and payments, {open} (incl. tax) was left to pay.\n",
         "credit_subject": "[{issuer}] Credit note {number} for invoice {original}",
         "credit_body": "Dear {recipient},\n\n"
         "We have issued a credit note for {month}.\n\n"

@@ -20,6 +20,7 @@ import psycopg
 from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind, document_key
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.contacts import BillingContact, load_contacts
+from include.skillreport.billing.ledger.entries import first_opened
 from include.skillreport.billing.ledger.letter_texts import Letter, document_letter, void_letter
 from include.skillreport.billing.ledger.stored_invoice import (
     StoredInvoice,
@@ -168,7 +169,7 @@ def withdraw(connection: psycopg.Connection, letter_ids: Iterable[str]) -> dict[
 
 @dataclass(frozen=True)
 class Decision:
-    """Who decides with which run, and why, to stop a letter or to send it."""
+    """Who decides with which run, and why, to stop a letter, to correct it or to send it."""
 
     person: str
     execution_id: str
@@ -222,20 +223,24 @@ def send_letter(
     *,
     today: date,
     accepts_near_due: bool,
-) -> None:
+) -> bool:
     """Let the letter of an invoice leave with the next run of BATCH-019-01, whether it was stopped or waits for its day.
 
-    It goes to the present contact.
-    :raises BillingError: the invoice has no letter, is void or credited, its letter has left, or there is no contact. Or fewer days are
-        left until it is due than when it was issued and than ``due_least_days``, and ``accepts_near_due`` is not set.
+    It goes to the present contact. Returns False if a correction waited that has no letter: it does not wait any more.
+    :raises BillingError: the invoice has no letter, is void or credited, its letter has left, or there is no contact. Or somebody else must
+        send a correction. Or fewer days are left until an unpaid invoice is due than when it was issued and than ``due_least_days``, and
+        ``accepts_near_due`` is not set.
     """
     # A concurrent void has withdrawn the letter.
     stored = lock_invoice(connection, stored)
     require_live(stored)
+    if _waits_for(connection, stored, decision) and stored.leaves_on is None:
+        _decide(connection, stored, "send", decision)
+        return False
     leaves_on, due_on = _require_letter(stored), stored.invoice.due_on
     assert due_on is not None, "a final invoice is due"
-    left = (due_on - today).days
-    if left < min(terms.settings.due_least_days, (due_on - leaves_on).days) and not accepts_near_due:
+    left, planned = (due_on - today).days, (due_on - leaves_on).days
+    if left < min(terms.settings.due_least_days, planned) and not (accepts_near_due or stored.is_paid):
         raise BillingError(
             "DUE_TOO_NEAR",
             f"{invoice_label(stored.invoice.number)}の支払期限 {due_on} まで {left} 日です。「訂正」で新しい支払期限にするか、"
@@ -252,6 +257,33 @@ def send_letter(
             stored, "もう一度は送れません。届いていなければ、ボードの「通知」から再送してください"
         )
     _decide(connection, stored, "send", decision)
+    return True
+
+
+def _waits_for(connection: psycopg.Connection, stored: StoredInvoice, decision: Decision) -> bool:
+    """Whether corrections wait, which the person may send.
+
+    :raises BillingError: the person has made one since a letter was last sent, or somebody has since the run was first opened. A run that
+        is cleared has the person of its first opening.
+    """
+    waiting = _SQL.rows(connection, "waiting_corrections", invoice_id=stored.invoice_id)
+    if not waiting:
+        return False
+    name, authors = invoice_label(stored.invoice.number), {row["entered_by"] for row in waiting}
+    if decision.person in authors:
+        raise BillingError(
+            "OWN_CORRECTION",
+            f"{name}は {'、'.join(sorted(authors))} が訂正したため、{decision.person} は発送できません。"
+            "訂正していない人が内容を確認し、「発送する」を使ってください",
+        )
+    opened_at = first_opened(connection, decision.execution_id)
+    if opened_at is None or opened_at < waiting[-1]["entered_at"]:
+        raise BillingError(
+            "CORRECTED_LATER",
+            f"{name}は、この操作を始めた後に {waiting[-1]['entered_by']} が訂正しています。"
+            "内容を確認し、「発送する」を新しく実行してください",
+        )
+    return True
 
 
 def _release(
@@ -277,15 +309,20 @@ def _release(
     return _SQL.column(connection, "release_letters", **letters, scheduled_at=naive_utc(sending_time(today)))
 
 
-def end_stop(connection: psycopg.Connection, stored: StoredInvoice, decision: Decision) -> None:
-    """A new letter replaces the letter of an invoice, which is not stopped any more."""
-    if is_stopped(connection, stored):
-        _decide(connection, stored, "send", decision)
+def hold_letter(
+    connection: psycopg.Connection, stored: StoredInvoice, revision: int, decision: Decision
+) -> None:
+    """Stop the queued letter of a correction until somebody else sends it (``send_letter``), and reminders, also if it has no letter."""
+    withdraw(connection, [letter_id(stored.invoice_id, revision)])
+    _decide(connection, stored, "wait", decision)
 
 
 def is_stopped(connection: psycopg.Connection, stored: StoredInvoice) -> bool:
     """Whether the letter of a locked invoice, which is neither void nor credited in full, is stopped."""
-    return _SQL.column(connection, "last_letter_decision", invoice_id=stored.invoice_id) == ["stop"]
+    return _SQL.column(connection, "last_letter_decision", invoice_id=stored.invoice_id) in (
+        ["stop"],
+        ["wait"],
+    )
 
 
 def _decide(connection: psycopg.Connection, stored: StoredInvoice, kind: str, decision: Decision) -> None:

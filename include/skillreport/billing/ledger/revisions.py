@@ -18,7 +18,7 @@ from include.skillreport.billing.ledger.correction import require_reason
 from include.skillreport.billing.ledger.finalization import write_host_rows
 from include.skillreport.billing.ledger.letters import (
     Decision,
-    end_stop,
+    hold_letter,
     queue_letters,
     withdraw_letters,
 )
@@ -48,9 +48,10 @@ def correct_invoice(
     entered_by: str,
     execution_id: str,
 ) -> Invoice:
-    """Make the next revision of a paid or unpaid invoice, and queue its letter. Returns the corrected document.
+    """Make the next revision of a paid or unpaid invoice. Returns the corrected document.
 
-    A letter of an earlier revision that has not left is withdrawn, and waiting reminders if the due date moves.
+    It waits until somebody else sends its letter (``letters.send_letter``). A letter of an earlier revision that has not left is
+    withdrawn, and waiting reminders if the due date moves.
     :raises BillingError: the invoice has no number, is a credit note, credited in full or void; nothing changes; a text cannot be printed;
         the due date is before the letter leaves, or too near for the first letter about the invoice; or the terms are a sample.
     """
@@ -58,7 +59,7 @@ def correct_invoice(
     require_reason(what)
     stored = lock_invoice(connection, stored)
     _require_correctable(stored)
-    original, document = stored.invoice, corrected_invoice(stored.invoice, texts, what, corrected_on)
+    document = corrected_invoice(stored.invoice, texts, what, corrected_on)
     require_qualified(document, corporate_issuer=terms.settings.issuer.corporate)
     require_printable(document)
     contacts = load_contacts(connection)
@@ -67,7 +68,6 @@ def correct_invoice(
     with connection.transaction():
         is_first_letter = stored.invoice_id in withdraw_letters(connection, [stored.invoice_id])
         _require_time_to_pay(terms, stored, document, texts, leaves_on, is_first_letter=is_first_letter)
-    end_stop(connection, stored, Decision(entered_by, execution_id, what))
     _SQL.execute(
         connection,
         "insert_revision",
@@ -76,14 +76,14 @@ def correct_invoice(
         tenant_id=stored.tenant_id,
         content=Jsonb(document.model_dump(mode="json")),
         due_on=document.due_on,
-        earlier_due_on=original.due_on,
+        earlier_due_on=stored.invoice.due_on,
         corrected_on=corrected_on,
         reason=what,
         entered_by=entered_by,
         execution_id=execution_id,
         leaves_on=None if contacts[stored.tenant_id].problem else leaves_on,
     )
-    if document.due_on != original.due_on:
+    if document.due_on != stored.invoice.due_on:
         _SQL.execute(connection, "move_due_date", invoice_id=stored.invoice_id, due_on=document.due_on)
         withdraw_reminders(connection, [stored.invoice_id])
     queue_letters(
@@ -94,6 +94,7 @@ def correct_invoice(
         leaves_on,
         open_amount=stored.open_amount,
     )
+    hold_letter(connection, stored, document.revision, Decision(entered_by, execution_id, what))
     write_host_rows(connection, [stored.invoice_id])
     return document
 
@@ -101,7 +102,7 @@ def correct_invoice(
 def already_corrected(
     connection: psycopg.Connection, tenant_id: str, period: Period, execution_id: str
 ) -> list[str]:
-    """The number of the invoice of the tenant's month that this run has corrected; empty: it has corrected none."""
+    """The number of the invoice of the tenant's month that this run has corrected, also before it was cleared; empty: none."""
     return _SQL.column(
         connection,
         "find_revision_by_execution",

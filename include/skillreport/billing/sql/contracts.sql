@@ -31,19 +31,8 @@ LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_
 SELECT tenant_id, tenant_code
 FROM batch.all_tenant;
 
--- name: use_entered_values
--- The values behind a token: for the run that uses them, also if it is cleared and opened again, and for no other run. Null: it
--- has used them. An older entry is expired.
-UPDATE batch.entered_values AS entered
-SET execution_id = %(execution_id)s
-WHERE
-    entered.token = %(token)s AND entered.dag_id = %(dag_id)s AND entered.operation = %(operation)s
-    AND entered.entered_by = %(person)s
-    AND (
-        (entered.execution_id IS null AND entered.entered_at > now() - %(usable)s)
-        OR entered.execution_id IN (SELECT batch.attempts_of(%(execution_id)s))
-    )
-RETURNING entered.form_values;
+-- name: take_entered_values
+SELECT batch.take_entered_values(%(token)s, %(dag_id)s, %(operation)s, %(person)s, %(execution_id)s, %(usable)s);
 
 -- name: has_done
 -- Whether an earlier attempt of the run has done its step, also before the whole run was cleared and opened again.
@@ -65,19 +54,11 @@ SELECT
             OR decided_in IN (SELECT attempt.execution_id FROM attempt)
     );
 
--- name: delete_entered_values
-UPDATE batch.entered_values
-SET form_values = null
-WHERE execution_id = %(execution_id)s;
-
 -- name: expire
--- Values that nobody has used, or whose run has not come back for a day, and changes that nobody has decided about.
+-- Values that nobody has used, what is left of used ones, and changes that nobody has decided about.
 WITH unused AS (
     DELETE FROM batch.entered_values
-    WHERE
-        entered_at < now() - CASE
-            WHEN execution_id IS null THEN %(usable)s WHEN form_values IS null THEN %(waits)s ELSE interval '1 day'
-        END
+    WHERE entered_at < now() - CASE WHEN execution_id IS null THEN %(usable)s ELSE %(waits)s END
 )
 
 UPDATE batch.contract_change

@@ -199,13 +199,13 @@ UPDATE batch.invoice SET credited_total = %(credited_total)s, credited = %(is_cr
 WHERE invoice_id = %(invoice_id)s AND NOT credited;
 
 -- name: find_revision_by_execution
--- The number of the invoice of a tenant's month that a run has corrected.
+-- The number of the invoice of a tenant's month that a run has corrected, also before it was cleared and opened again.
 SELECT invoice.number
 FROM batch.invoice
 INNER JOIN batch.invoice_revision AS corrected ON invoice.invoice_id = corrected.invoice_id
 WHERE
     invoice.tenant_id = %(tenant_id)s AND invoice.period_start = %(period_start)s
-    AND corrected.execution_id = %(execution_id)s;
+    AND corrected.execution_id IN (SELECT batch.attempts_of(%(execution_id)s));
 
 -- name: insert_revision
 INSERT INTO batch.invoice_revision (

@@ -151,6 +151,11 @@ WHERE invoice_id = %(invoice_id)s
 ORDER BY entered_at DESC
 LIMIT 1;
 
+-- name: waiting_corrections
+SELECT entered_by, entered_at
+FROM batch.waiting_corrections(%(invoice_id)s)
+ORDER BY entered_at;
+
 -- name: letters_decided_by
 -- The numbers of the invoices of a tenant's month about whose letter a run has decided.
 SELECT invoice.number

@@ -41,7 +41,7 @@ SELECT
     pdf.sha256,
     pdf.bytes,
     coalesce((
-        SELECT decision.kind = 'stop' FROM batch.letter_decision AS decision
+        SELECT decision.kind <> 'send' FROM batch.letter_decision AS decision
         WHERE decision.invoice_id = invoice.invoice_id
         ORDER BY decision.entered_at DESC
         LIMIT 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 import psycopg
@@ -12,8 +12,6 @@ from include.skillreport.billing.ledger.contract_changes import (
     Author,
     change_contracts,
     codes_of_tenants,
-    delete_values,
-    entered_values,
     expire,
     has_done,
     lock_contracts,
@@ -36,7 +34,8 @@ from include.skillreport.core.execution.batch import (
     Work,
 )
 from include.skillreport.core.execution.run_log import tenants_of_run
-from include.skillreport.operations.form import ENTRY, Operation, is_empty, refusal
+from include.skillreport.operations.entries import entry_options, take_entered
+from include.skillreport.operations.form import Operation
 from include.skillreport.operations.operate_contracts import form, rows
 from include.skillreport.operations.operate_contracts.form import FORM
 
@@ -44,9 +43,6 @@ _STEP = "change_contracts"
 
 # The option with the digest of the imported file: the tenants of the run are those of this content.
 _SHA256 = "sha256"
-
-# What a run's conf has, beside the operation, of an operation with personal values.
-_WITH_ENTRY = frozenset({"operation", "tenants", "dry_run", "business_date", ENTRY})
 
 
 class ContractEffects(TenantBatch):
@@ -85,15 +81,11 @@ class ContractOperations(ContractEffects):
                 return entered.values()
             content = rows.content_of(request.files, entered)
             return {**entered.values(), _SHA256: hashlib.sha256(content).hexdigest()}
-        _require_entry(operation, request.values)
+        options = entry_options(operation, request, "ボードのテナントのページの「契約」")
         if operation is form.SetProfile:
             # One code can name several tenants: a tenant without a code is named by its id.
             form.require_one_tenant(request.tenants)
-        return {
-            "operation": operation.name,
-            ENTRY: str(request.values[ENTRY]),
-            "tenants": list(request.codes),
-        }
+        return options
 
     def needs_nobody(self, request: Request) -> bool:
         """Whether the operation is about no tenant."""
@@ -112,10 +104,6 @@ class ContractOperations(ContractEffects):
             if not operation.is_personal():
                 # Without this check, a form without a tenant would be for all of them.
                 FORM.entered(request.values, request.run_date)
-            elif not request.codes:
-                raise refusal(
-                    f"操作「{operation.title}」には「テナントコード」（tenants）が必要です。指定してください。"
-                )
             return None
         entered = FORM.entered(request.values, request.run_date)
         assert isinstance(entered, form.ImportFile)
@@ -142,36 +130,14 @@ class ContractOperations(ContractEffects):
         details: dict[str, Any] = {}
         with platform.transaction() as attempt:
             lock_contracts(platform)
-            entered = self._entered(work, author)
+            is_personal = FORM.chosen(run.options).is_personal()
+            entered = take_entered(FORM, work) if is_personal else FORM.entered(run.options)
             if entered is None:
                 return None
             details = self._change(work, entered, author)
-            delete_values(platform, run.execution_id)
             if run.dry_run:
                 raise psycopg.Rollback(attempt)
         return RunRemark(details)
-
-    def _entered(self, work: Work, author: Author) -> Operation | None:
-        """The operation with its values; None: the run was cleared, and has used them before."""
-        run = work.run
-        operation = FORM.chosen(run.options)
-        if not operation.is_personal():
-            return FORM.entered(run.options)
-        found = entered_values(
-            work.connection,
-            run.options[ENTRY],
-            dag_id=FORM.spec.dag_id,
-            operation=operation.name,
-            author=author,
-        )
-        if found is None:
-            raise ParameterError(
-                "入力の控え（entry）が、15 分の期限を過ぎたか、使用済みか、ほかの人のものです。ボードでもう一度入力してください。"
-            )
-        if found.values is None:
-            return None
-        named = {"operation": operation.name, "tenants": run.options["tenants"]}
-        return FORM.entered({**found.values, **named}, run.run_date)
 
     def _change(self, work: Work, entered: Operation, author: Author) -> dict[str, Any]:
         platform = work.connection
@@ -202,15 +168,3 @@ class ContractOperations(ContractEffects):
     def _plans(self) -> set[str]:
         """The plans of all versions of the price list."""
         return {name for version in self._billing.terms.price_list.versions for name in version.plans}
-
-
-def _require_entry(operation: type[Operation], values: Mapping[str, Any]) -> None:
-    """:raises ParameterError: the conf has no token, or personal values."""
-    named = [
-        name for name in operation.fields() if name not in _WITH_ENTRY and not is_empty(values.get(name))
-    ]
-    if is_empty(values.get(ENTRY)) or named:
-        raise refusal(
-            f"操作「{operation.title}」は個人の情報を含むので、Airflow のフォームでは入力できません。"
-            "ボードのテナントのページの「契約」から入力してください。"
-        )

@@ -15,6 +15,7 @@ from include.skillreport.billing.ledger.settlement import Instructions
 from include.skillreport.billing.outcomes import outcome_of
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.service import Billing
+from include.skillreport.core.errors import BatchError, ParameterError, code_of
 from include.skillreport.core.execution.batch import (
     Outcome,
     Request,
@@ -24,6 +25,7 @@ from include.skillreport.core.execution.batch import (
     Work,
 )
 from include.skillreport.core.execution.sharding import Tenant
+from include.skillreport.operations.entries import entry_options
 from include.skillreport.operations.form import Operation
 from include.skillreport.operations.operate_invoices import (
     accounting_month,
@@ -36,7 +38,8 @@ from include.skillreport.operations.operate_invoices import (
 )
 from include.skillreport.operations.operate_invoices.form import FORM
 
-# The work of each operation that works tenant by tenant: it gets the billing, the step's work, the entered values and a tenant's id.
+# The work of each operation that works tenant by tenant: it gets the billing, the step's work, the entered values (None: they are
+# personal) and a tenant's id.
 _WORK: Mapping[type[Operation], Callable[[Billing, Work, Any, str], UnitResult]] = {
     form.Explain: invoices.explain,
     form.Void: invoices.void,
@@ -68,7 +71,12 @@ class InvoiceOperations(BillingBatch):
     """
 
     def options(self, request: Request) -> dict[str, Any]:
-        """The operation and its values, and the digest of a payment file."""
+        """The operation and its values, or of a correction the token of what was entered on the board; and the digest of a payment file."""
+        if FORM.chosen(request.values) is form.Correct:
+            options = entry_options(form.Correct, request, "ボードの請求書のページの「訂正」")
+            for named in (request.codes, request.tenant_ids):
+                form.Correct.require_few(named)
+            return options
         entered = FORM.entered(request.values, request.run_date)
         if isinstance(entered, form.ImportPayments):
             return {**entered.values(), "payment_digest": payments.digest_of(request.files, entered)}
@@ -102,12 +110,14 @@ class InvoiceOperations(BillingBatch):
 
     def process(self, work: Work) -> list[Outcome]:
         """Do the operation for each tenant. If an invoice does not allow it, this tenant fails."""
-        entered = FORM.entered(work.run.options)
+        operation = FORM.chosen(work.run.options)
+        # The work of an operation with personal values takes them itself.
+        entered = None if operation.is_personal() else FORM.entered(work.run.options)
         if isinstance(entered, form.ImportPayments):
             return payments.import_file(self._billing, work, entered)
         if isinstance(entered, form.Approve | form.Reissue | form.BillAgain):
             return self._settle(work, entered)
-        return [self._operate(work, entered, tenant_id) for tenant_id in work.tenant_ids]
+        return [self._operate(work, operation, entered, tenant_id) for tenant_id in work.tenant_ids]
 
     def write_files(self, work: Work, tenant_id: str) -> None:
         """Write the documents of the tenant's month, unless the operation issues none."""
@@ -117,10 +127,12 @@ class InvoiceOperations(BillingBatch):
 
     def finish(self, work: Work) -> None:
         """Hand the month over, or write the files of all tenants if the operation may have changed them."""
-        entered = FORM.entered(work.run.options)
-        if isinstance(entered, form.HandOver):
+        operation = FORM.chosen(work.run.options)
+        if operation is form.HandOver:
+            entered = FORM.entered(work.run.options)
+            assert isinstance(entered, form.HandOver)
             accounting_month.hand_over(self._billing, work, entered)
-        elif not entered.is_read_only:
+        elif not operation.is_read_only:
             super().finish(work)
 
     def _settle(self, work: Work, entered: form.Approve | form.Reissue | form.BillAgain) -> list[Outcome]:
@@ -203,13 +215,15 @@ class InvoiceOperations(BillingBatch):
                 outcomes |= {tenant_id: issued} if issued else {}
         return [outcomes[tenant_id] for tenant_id in sorted(outcomes)]
 
-    def _operate(self, work: Work, entered: Operation, tenant_id: str) -> Outcome:
+    def _operate(
+        self, work: Work, operation: type[Operation], entered: Operation | None, tenant_id: str
+    ) -> Outcome:
         """Do one tenant's operation. A later attempt finds it done, and does not change another invoice."""
         try:
-            return _WORK[type(entered)](self._billing, work, entered, tenant_id)
-        except BillingError as error:
+            return _WORK[operation](self._billing, work, entered, tenant_id)
+        except (BillingError, ParameterError) as error:
             return _failure(tenant_id, error)
 
 
-def _failure(tenant_id: str, error: BillingError) -> UnitFailure:
-    return UnitFailure(tenant_id, error.code, str(error), recoverable=False)
+def _failure(tenant_id: str, error: BatchError) -> UnitFailure:
+    return UnitFailure(tenant_id, code_of(error), str(error), recoverable=False)

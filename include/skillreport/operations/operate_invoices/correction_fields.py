@@ -49,28 +49,43 @@ CorrectedWhat = Annotated[
         "訂正の内容",
         "必須です。何をどう訂正したか。訂正した請求書とメールに書かれ、客先に見えます。",
         example="宛名を「青葉商事株式会社」に訂正",
+        is_personal=True,
     ),
 ]
-RecipientName = Annotated[str, Field("宛名", "訂正するときだけ。", example="青葉商事株式会社")]
+RecipientName = Annotated[
+    str, Field("宛名", "訂正するときだけ。", example="青葉商事株式会社", is_personal=True)
+]
 RecipientDepartment = Annotated[
-    str, Field("宛先の部署", "訂正するときだけ。「-」なら消します。", example="経理部")
+    str, Field("宛先の部署", "訂正するときだけ。「-」なら消します。", example="経理部", is_personal=True)
 ]
 RecipientPostalCode = Annotated[
-    str, Field("宛先の郵便番号", "訂正するときだけ。「-」なら消します。", example="100-0001")
+    str,
+    Field("宛先の郵便番号", "訂正するときだけ。「-」なら消します。", example="100-0001", is_personal=True),
 ]
 RecipientAddress = Annotated[
-    str, Field("宛先の住所", "訂正するときだけ。「-」なら消します。", example="東京都千代田区千代田1-1")
+    str,
+    Field(
+        "宛先の住所",
+        "訂正するときだけ。「-」なら消します。",
+        example="東京都千代田区千代田1-1",
+        is_personal=True,
+    ),
 ]
 LineTexts = Annotated[
     tuple[Annotated[LineDescription, PlainSerializer(LineDescription.entered)], ...],
     _LineTexts(
-        "明細の内容", "訂正する行だけ。1 行に 1 件、「行番号=内容」（例 2=追加利用者）。金額は変わりません。"
+        "明細の内容",
+        "訂正する行だけ。1 行に 1 件、「行番号=内容」（例 2=追加利用者）。金額は変わりません。",
+        is_personal=True,
     ),
 ]
 DocumentNote = Annotated[
     str,
     Field(
-        "備考", "書類に印刷します。例: 客先の注文番号。「-」なら消します。", example="ご注文番号 PO-2026-118"
+        "備考",
+        "書類に印刷します。例: 客先の注文番号。「-」なら消します。",
+        example="ご注文番号 PO-2026-118",
+        is_personal=True,
     ),
 ]
 DueOn = Annotated[

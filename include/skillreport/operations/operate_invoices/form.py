@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import ClassVar
@@ -61,9 +62,14 @@ class TenantOperation(Operation):
     tenants: Tenants
 
     def check(self, _: date, /) -> None:
-        if self.because and len(set(self.tenants)) != 1:
+        self.require_few(self.tenants)
+
+    @classmethod
+    def require_few(cls, tenants: Collection[str]) -> None:
+        """:raises ParameterError: the operation is for one tenant, and ``tenants`` (codes, or ids) are none or several."""
+        if cls.because and len(set(tenants)) != 1:
             raise refusal(
-                f"操作「{self.title}」では「テナントコード」（tenants）に 1 件だけ指定してください。{self.because}"
+                f"操作「{cls.title}」では「テナントコード」（tenants）に 1 件だけ指定してください。{cls.because}"
             )
 
 
@@ -146,8 +152,8 @@ class BillAgain(TenantOperation):
 
 @FORM.add("correct", "訂正")
 class Correct(TenantOperation):
-    """番号と金額を変えずに、宛名、明細の内容、備考、支払期限を訂正した請求書を作り、客先に送ります。入金の前でも後でも使えます。
-    前の書類も残ります。テナントは 1 件だけ指定します。"""
+    """番号と金額を変えずに、宛名、明細の内容、備考、支払期限を訂正した請求書を作ります。客先には、ほかの人が「発送する」を使うと
+    送ります。入金の前でも後でも使えます。前の書類も残ります。テナントは 1 件だけ指定します。"""
 
     because = "訂正の内容は請求書ごとに違います。"
     takes_former = True
@@ -189,7 +195,7 @@ class StopLetter(LetterOperation):
 
 @FORM.add("send_letter", "発送する")
 class SendLetter(LetterOperation):
-    """止めた請求書か、発送日を待つ請求書のメールを、次の BATCH-019-01 で送ります。"""
+    """止めた請求書、ほかの人が訂正した請求書、発送日を待つ請求書のメールを、次の BATCH-019-01 で送ります。"""
 
     reason: Reason
     accept_near_due: AcceptNearDue = False

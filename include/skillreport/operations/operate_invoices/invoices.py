@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts
 from include.skillreport.billing.documents.credit_note import CreditedPart
 from include.skillreport.billing.errors import BillingError
@@ -20,8 +22,12 @@ from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing import explanation
 from include.skillreport.billing.service import Billing
 from include.skillreport.core.execution.batch import UnitResult, Work
+from include.skillreport.operations.entries import take_entered
 from include.skillreport.operations.operate_invoices import form
 from include.skillreport.operations.operate_invoices.fields import CreditLine
+from include.skillreport.operations.operate_invoices.form import FORM
+
+_WAITS = "訂正は確認待ちです。ほかの人が「発送する」を使うまで、訂正の通知も督促も送りません"
 
 
 def explain(_: Billing, work: Work, __: form.Explain, tenant_id: str) -> UnitResult:
@@ -125,31 +131,36 @@ def drop(_: Billing, work: Work, entered: form.DropCredit, tenant_id: str) -> Un
     )
 
 
-def correct(billing: Billing, work: Work, entered: form.Correct, tenant_id: str) -> UnitResult:
-    """Make a corrected document of the invoice. A second attempt of the run changes nothing."""
+def correct(billing: Billing, work: Work, _: None, tenant_id: str) -> UnitResult:
+    """Take what the person has entered, and make a corrected document of the invoice. A second attempt of the run changes nothing."""
     run, period = work.run, Period.month_of(work.run.business_date)
     done = already_corrected(work.connection, tenant_id, period, run.execution_id)
     if not done:
-        stored = invoice_of_month(work.connection, tenant_id, period)
-        billing.correct(
-            work.connection,
-            stored,
-            CorrectedTexts(
-                name=entered.recipient_name,
-                department=entered.recipient_department,
-                postal_code=entered.recipient_postal_code,
-                address=entered.recipient_address,
-                lines={line.position: line.text for line in entered.line_texts},
-                note=entered.note,
-                due_on=entered.due_on,
-            ),
-            entered.correction,
-            corrected_on=run.run_date,
-            entered_by=run.person,
-            execution_id=run.execution_id,
-        )
+        # A correction that is refused leaves the values for another attempt, as long as they are usable.
+        with work.connection.transaction():
+            entered = take_entered(FORM, work)
+            assert isinstance(entered, form.Correct), "a run that has used its values has made a correction"
+            stored = invoice_of_month(work.connection, tenant_id, period)
+            billing.correct(
+                work.connection,
+                stored,
+                CorrectedTexts(
+                    name=entered.recipient_name,
+                    department=entered.recipient_department,
+                    postal_code=entered.recipient_postal_code,
+                    address=entered.recipient_address,
+                    lines={line.position: line.text for line in entered.line_texts},
+                    note=entered.note,
+                    due_on=entered.due_on,
+                ),
+                entered.correction,
+                corrected_on=run.run_date,
+                entered_by=run.person,
+                execution_id=run.execution_id,
+            )
         done = [str(stored.invoice.number)]
-    return _document(work, tenant_id, "corrected", done[0])
+    result = _document(work, tenant_id, "corrected", done[0])
+    return replace(result, notes=(*result.notes, _WAITS))
 
 
 def carry(billing: Billing, work: Work, _: form.Carry, tenant_id: str) -> UnitResult:

@@ -27,7 +27,7 @@ def send(billing: Billing, work: Work, entered: form.SendLetter, tenant_id: str)
     if done := already_decided(work.connection, tenant_id, period, run.execution_id):
         return UnitResult(tenant_id, {"letter_released": done[0]}, 1)
     stored = invoice_of_month(work.connection, tenant_id, period)
-    send_letter(
+    leaves = send_letter(
         work.connection,
         billing.terms,
         stored,
@@ -39,5 +39,9 @@ def send(billing: Billing, work: Work, entered: form.SendLetter, tenant_id: str)
         tenant_id,
         {"letter_released": stored.invoice.number},
         1,
-        notes=("次の BATCH-019-01（毎日 9 時）が送ります",),
+        notes=(
+            "次の BATCH-019-01（毎日 9 時）が送ります"
+            if leaves
+            else "請求先に送る通知はありません。訂正を確認済みにしました",
+        ),
     )

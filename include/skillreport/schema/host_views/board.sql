@@ -225,7 +225,7 @@ LEFT JOIN batch.letter_copy AS copy
     ON letter.tenant_id = copy.tenant_id AND letter.id = copy.notification_id;
 
 CREATE VIEW batch.board_letter_stop AS
-SELECT tenant_id, invoice_id, reason, entered_by, entered_at
+SELECT tenant_id, invoice_id, reason, entered_by, entered_at, corrected_by
 FROM batch.letter_stop;
 
 CREATE VIEW batch.board_letter_decision AS

@@ -13,13 +13,26 @@ GRANT SELECT, INSERT, DELETE, UPDATE (
     recipient_address, send_status, send_attempts, scheduled_at, sent_at, response_code, error_details, is_deleted, updated_at
 ) ON batch.tenant_notification TO batch_tenant;
 
--- The invoices whose letter is stopped now: the newest decision is a stop, and the invoice is neither void nor credited in full.
+-- The invoices whose letter is stopped now: the newest decision is a stop or a correction, and the invoice is neither void nor
+-- credited in full. corrected_by: who has corrected it since a letter was last sent; somebody else sends the letter.
 CREATE VIEW batch.letter_stop AS
-SELECT stopped.invoice_id, stopped.tenant_id, stopped.reason, stopped.entered_by, stopped.entered_at
+SELECT
+    stopped.invoice_id, stopped.tenant_id, stopped.reason, stopped.entered_by, stopped.entered_at,
+    array(
+        SELECT DISTINCT waiting.entered_by
+        FROM batch.letter_decision AS waiting
+        WHERE
+            waiting.invoice_id = stopped.invoice_id AND waiting.kind = 'wait'
+            AND NOT EXISTS (
+                SELECT FROM batch.letter_decision AS sent
+                WHERE sent.invoice_id = waiting.invoice_id AND sent.kind = 'send' AND sent.entered_at > waiting.entered_at
+            )
+        ORDER BY waiting.entered_by
+    ) AS corrected_by
 FROM batch.letter_decision AS stopped
 INNER JOIN batch.invoice ON stopped.invoice_id = invoice.invoice_id
 WHERE
-    stopped.kind = 'stop' AND invoice.status IN ('finalized', 'sent') AND NOT invoice.credited
+    stopped.kind IN ('stop', 'wait') AND invoice.status IN ('finalized', 'sent') AND NOT invoice.credited
     AND NOT EXISTS (
         SELECT FROM batch.letter_decision AS later
         WHERE later.invoice_id = stopped.invoice_id AND later.entered_at > stopped.entered_at

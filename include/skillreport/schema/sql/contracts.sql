@@ -20,7 +20,35 @@ COMMENT ON TABLE batch.entered_values IS
 'Personal values that a person has entered on the board for a run, until the run has used them or 15 minutes have passed.';
 COMMENT ON COLUMN batch.entered_values.form_values IS 'Null: the run has used them';
 COMMENT ON COLUMN batch.entered_values.execution_id IS
-'The run that uses the values. It deletes them with its work; the row is left for a while, so that the run can be cleared';
+'The run that has used the values. It deletes them with its work; the row is left for a while, so that the run can be cleared';
+
+-- Runs as the owner: the work of a tenant takes the values behind its token, and sees no others.
+CREATE POLICY take ON batch.entered_values TO batch_owner USING (true) WITH CHECK (true);
+CREATE FUNCTION batch.take_entered_values(
+    entry text, of_dag text, of_operation text, person text, execution text, usable interval
+) RETURNS SETOF jsonb
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE batch.entered_values AS taken
+    SET execution_id = take_entered_values.execution, form_values = null
+    FROM (
+        SELECT entered.token, entered.form_values
+        FROM batch.entered_values AS entered
+        WHERE
+            entered.token = take_entered_values.entry AND entered.dag_id = take_entered_values.of_dag
+            AND entered.operation = take_entered_values.of_operation AND entered.entered_by = take_entered_values.person
+            AND (
+                (entered.execution_id IS null AND entered.entered_at > now() - take_entered_values.usable)
+                OR entered.execution_id IN (SELECT batch.attempts_of(take_entered_values.execution))
+            )
+        FOR UPDATE
+    ) AS found
+    WHERE taken.token = found.token
+    RETURNING found.form_values
+$$;
+REVOKE EXECUTE ON FUNCTION batch.take_entered_values(text, text, text, text, text, interval) FROM public;
+GRANT EXECUTE ON FUNCTION batch.take_entered_values(text, text, text, text, text, interval) TO batch_tenant, batch_platform;
+COMMENT ON FUNCTION batch.take_entered_values(text, text, text, text, text, interval) IS
+'The values behind a token, which it deletes, for one run of their author. Null: the run has used them. No row: not usable.';
 
 CREATE TABLE batch.contract_change (
     change_id text PRIMARY KEY,

@@ -395,7 +395,7 @@ CREATE TABLE batch.letter_decision (
     invoice_id text NOT NULL REFERENCES batch.invoice,
     execution_id text NOT NULL,
     tenant_id text NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('stop', 'send')),
+    kind text NOT NULL CHECK (kind IN ('stop', 'wait', 'send')),
     reason text NOT NULL CHECK (btrim(reason) <> ''),
     entered_by text NOT NULL,
     entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -406,9 +406,38 @@ CREATE POLICY board ON batch.letter_decision FOR SELECT TO batch_owner USING (tr
 -- A decision stays. The newest one counts.
 REVOKE UPDATE, DELETE ON batch.letter_decision FROM batch_tenant, batch_platform;
 COMMENT ON TABLE batch.letter_decision IS
-'Each decision of a person to stop the letter of an invoice before it leaves, or to send it';
+'Each decision of a person to stop the letter of an invoice before it leaves, to correct it, or to send it';
 COMMENT ON COLUMN batch.letter_decision.kind IS
-'stop: the row of HIS_NotificationLog is withdrawn; send: it is released, or a correction (訂正) has replaced the letter';
+'stop: the row of HIS_NotificationLog is withdrawn; wait: so is that of a correction (訂正), if any; send: it is released';
+
+CREATE FUNCTION batch.waiting_corrections(invoice text) RETURNS TABLE (entered_by text, entered_at timestamptz)
+LANGUAGE sql STABLE AS $$
+    SELECT waiting.entered_by, waiting.entered_at
+    FROM batch.letter_decision AS waiting
+    WHERE
+        waiting.invoice_id = waiting_corrections.invoice AND waiting.kind = 'wait'
+        AND NOT EXISTS (
+            SELECT FROM batch.letter_decision AS sent
+            WHERE sent.invoice_id = waiting.invoice_id AND sent.kind = 'send' AND sent.entered_at > waiting.entered_at
+        )
+$$;
+COMMENT ON FUNCTION batch.waiting_corrections(text) IS
+'Who has corrected the invoice since a letter about it was last sent, and when. None of them sends the letter.';
+
+CREATE FUNCTION batch.guard_letter() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NEW.entered_by IN (SELECT waiting.entered_by FROM batch.waiting_corrections(NEW.invoice_id) AS waiting) THEN
+        RAISE check_violation USING
+            MESSAGE = format('invoice %s was corrected by %s, so somebody else sends it', NEW.invoice_id, NEW.entered_by),
+            CONSTRAINT = 'letter_other_sends';
+    END IF;
+    RETURN NEW;
+END;
+$$;
+-- The database, too, lets nobody send a correction alone.
+CREATE TRIGGER guard BEFORE INSERT ON batch.letter_decision
+FOR EACH ROW WHEN (new.kind = 'send') EXECUTE FUNCTION batch.guard_letter();
 
 CREATE TABLE batch.accounting_month (
     month date PRIMARY KEY CHECK (extract(DAY FROM month) = 1),

@@ -160,7 +160,9 @@ def possible_actions(invoice: Row) -> list[str]:
         "reissue": is_open and is_final and can_be_taken_back,
         "void": is_live and can_be_taken_back and (is_numbered or is_open),
         "stop_letter": is_live and is_numbered and invoice["letter_may_leave"] and not invoice["stop_reason"],
-        "send_letter": is_open and is_numbered and invoice["letter_may_leave"],
+        "send_letter": is_open
+        and is_numbered
+        and (invoice["letter_may_leave"] or bool(invoice["corrected_by"])),
         "bill_again": invoice["is_closed"] and not invoice["is_vanished"],
         "fee_difference": is_live
         and is_numbered

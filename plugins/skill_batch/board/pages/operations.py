@@ -54,13 +54,13 @@ def ask(request: Request, rights: RightsDep, dag_id: str, name: str) -> Response
     """The dialog of an action. The query contains the values that the page provides."""
     action = _action(dag_id, name)
     rights.require_start(dag_id)
+    values = {each: request.query_params.getlist(each) for each in action.fields}
     if not action.is_personal:
-        values = {each: request.query_params.getlist(each) for each in action.fields}
         return _dialog(request, rights, action, values)
-    # An address is kept in the browser and in logs, so it has nothing but the tenant.
+    # An address is kept in the browser and in logs, so it has nothing personal.
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
-        present = present_values(connection, action, request.query_params.getlist("tenants"))
+        present = present_values(connection, action, values)
     return _dialog(request, rights, action, present)
 
 

@@ -88,7 +88,8 @@ SELECT
     listed.tenant_code, coalesce(listed.chosen_as, invoice.tenant_id) AS chosen_as, listed.chosen_as IS null AS is_vanished,
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.status, invoice.state, invoice.number,
     invoice.period_start, invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.currency, invoice.total,
-    invoice.counterparty, stop.reason AS stop_reason, letter.state AS letter_state, letter.leaves_on AS letter_leaves_on,
+    invoice.counterparty, stop.reason AS stop_reason, stop.corrected_by, letter.state AS letter_state,
+    letter.leaves_on AS letter_leaves_on,
     letter.finished_at AS letter_finished_at, coalesce(letter.may_leave, false) AS letter_may_leave,
     invoice.credited, invoice.credited_total, invoice.paid_total, invoice.fee_total, invoice.written_off_total,
     invoice.is_paid, invoice.is_carried, invoice.is_closed,
@@ -122,7 +123,7 @@ ORDER BY
 SELECT
     stop.invoice_id, coalesce(tenant.tenant_code, invoice.tenant_code, stop.tenant_id) AS tenant_code, stop.tenant_id,
     coalesce(tenant.tenant_code, stop.tenant_id) AS chosen_as, invoice.counterparty, invoice.number, invoice.period_start,
-    invoice.due_on, stop.reason, stop.entered_by, stop.entered_at, tenant.tenant_id IS null AS is_vanished
+    invoice.due_on, stop.reason, stop.entered_by, stop.entered_at, stop.corrected_by, tenant.tenant_id IS null AS is_vanished
 FROM batch.board_letter_stop AS stop
 INNER JOIN batch.board_invoice AS invoice ON stop.invoice_id = invoice.invoice_id
 LEFT JOIN batch.board_tenant AS tenant ON stop.tenant_id = tenant.tenant_id
@@ -160,7 +161,7 @@ SELECT
     coalesce(tenant.tenant_name, '') AS tenant_name, invoice.kind, invoice.period_start, invoice.period_end,
     invoice.status, invoice.state, invoice.number, invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.booked_on,
     invoice.currency,
-    stop.reason AS stop_reason, letter.state AS letter_state, letter.leaves_on AS letter_leaves_on,
+    stop.reason AS stop_reason, stop.corrected_by, letter.state AS letter_state, letter.leaves_on AS letter_leaves_on,
     letter.finished_at AS letter_finished_at, coalesce(letter.may_leave, false) AS letter_may_leave,
     invoice.total, invoice.yen_total, invoice.counterparty,
     invoice.content, invoice.hold_reason, invoice.approved_by,

@@ -1,0 +1,45 @@
+"""The personal values that a person has entered on the board for one run (``batch.entered_values``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from include.skillreport.core.database import Statements
+
+_SQL = Statements(Path(__file__).parents[1])
+
+# What a person has entered waits so long for its run.
+USABLE = timedelta(minutes=15)
+
+
+@dataclass(frozen=True)
+class Entered:
+    """What a person has entered on the board. ``values``: None if the run has used them already, also before it was cleared."""
+
+    values: Mapping[str, Any] | None
+
+
+def take_values(
+    connection: psycopg.Connection, token: str, *, dag_id: str, operation: str, person: str, execution_id: str
+) -> Entered | None:
+    """What the person has entered for this operation; None: it is expired, used by another run, or somebody else's.
+
+    The transaction deletes the values. ``connection`` acts as ``batch_platform`` or ``batch_tenant``.
+    """
+    found = _SQL.column(
+        connection,
+        "take_entered_values",
+        token=token,
+        dag_id=dag_id,
+        operation=operation,
+        person=person,
+        execution_id=execution_id,
+        usable=USABLE,
+    )
+    return Entered(found[0]) if found else None

@@ -1,0 +1,60 @@
+"""Personal values of an operation. They are entered on the board, and the run's conf has a token (``ENTRY``) in their place.
+
+Every viewer of Airflow can read a run's conf, its options and its results, so none of these may have the values.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from include.skillreport.billing.ledger.entered_values import take_values
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.batch import Request, Work
+from include.skillreport.operations.form import ENTRY, Operation, OperationForm, is_empty, refusal
+
+# What the conf of such a run has itself.
+IN_CONF = ("operation", "tenants", "business_date", "dry_run")
+
+
+def entry_options(operation: type[Operation], request: Request, where: str) -> dict[str, Any]:
+    """The options of a run with personal values: the operation, its tenants and the token. ``where`` the values are entered.
+
+    :raises ParameterError: the conf has no token, or personal values, or no tenant.
+    """
+    values = request.values
+    named = [name for name in operation.fields() if name not in IN_CONF and not is_empty(values.get(name))]
+    if is_empty(values.get(ENTRY)) or named:
+        raise refusal(
+            f"操作「{operation.title}」は個人の情報を含むので、Airflow のフォームでは入力できません。{where}から入力してください。"
+        )
+    if not request.codes:
+        # Without this check, a form without a tenant would be for all of them.
+        raise refusal(
+            f"操作「{operation.title}」には「テナントコード」（tenants）が必要です。指定してください。"
+        )
+    return {"operation": operation.name, ENTRY: str(values[ENTRY]), "tenants": list(request.codes)}
+
+
+def take_entered(form: OperationForm, work: Work) -> Operation | None:
+    """The run's operation with its values, which the transaction deletes; None: the run was cleared, and has used them before.
+
+    :raises ParameterError: they are expired, used by another run, somebody else's, or of no use on the run's day.
+    """
+    run = work.run
+    operation = form.chosen(run.options)
+    found = take_values(
+        work.connection,
+        run.options[ENTRY],
+        dag_id=form.spec.dag_id,
+        operation=operation.name,
+        person=run.person,
+        execution_id=run.execution_id,
+    )
+    if found is None:
+        raise ParameterError(
+            "入力の控え（entry）が、15 分の期限を過ぎたか、使用済みか、ほかの人のものです。ボードでもう一度入力してください。"
+        )
+    if found.values is None:
+        return None
+    named = {"operation": operation.name, "tenants": run.options["tenants"]}
+    return form.entered({**found.values, **named}, run.run_date)
