@@ -169,6 +169,15 @@ def test_a_name_that_always_had_a_code_is_not_sure_without_it() -> None:
     assert match(transfer(11_000, "ｱｵﾊﾞ"), unpaid("1", 11_000), payers=both).doubt is None
 
 
+def test_a_name_of_two_tenants_stays_unsure_after_a_mistake() -> None:
+    """Otherwise the payment of one of them would be booked for the other one."""
+    payers = (AOBA, KnownPayer("B", AOBA.payer_key, "", is_sure=False))
+    invoices = [unpaid("1", 11_000), unpaid("2", 11_000, "B")]
+    assert match(transfer(11_000), *invoices, payers=payers).doubt is Doubt.SEVERAL_TENANTS
+    alone = match(transfer(11_000), *invoices, payers=payers[1:])
+    assert (alone.doubt, numbers(alone.choices[0])) == (Doubt.UNKNOWN_PAYER, [("2", 11_000, 0)])
+
+
 def test_a_renamed_payer_is_found_by_its_code_and_confirmed() -> None:
     found = match(
         transfer(11_000, "ﾐﾄﾞﾘ", "7"), unpaid("1", 11_000, "B"), payers=(AOBA, KnownPayer("B", "[ｶ]ｱｵﾊﾞ", "7"))

@@ -290,7 +290,10 @@ def test_every_button_of_an_invoice_does_what_it_says(site: Site, database: Data
             page, "訂正", correction="宛名を「青葉商事株式会社」に訂正", recipient_name="青葉商事株式会社"
         )
         expect(page.get_by_text("第 2 版").first).to_be_visible()
+        expect(page.get_by_text("訂正の確認待ち").first).to_be_visible()
         site.picture(page, "corrected-invoice")
+        page.goto(f"{site.url}/batch-board/invoices?month=2026-10")
+        expect(page.get_by_text("自分の訂正は、ほかの人が発送します。")).to_be_visible()
 
         # A line above the limit of one person waits, and is taken back.
         page.goto(f"{site.url}/batch-board/invoices?month=2026-11")
@@ -311,6 +314,10 @@ def test_every_button_of_an_invoice_does_what_it_says(site: Site, database: Data
 
         page.goto(f"{site.url}/batch-board/receivables")
         site.picture(page, "receivables-after")
+    with site.signed_in("controller") as page:
+        page.goto(pages["E"])
+        _operate(page, "発送する", reason="契約書と照合", accept_near_due=True)
+        expect(page.get_by_text("訂正の確認待ち")).to_have_count(0)
     with database.connect() as host:
         found = host.execute(
             """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
@@ -255,7 +255,7 @@ class Truth:
         return [fact]
 
     def _once(self, customer: Customer, debts: dict[str, int], days: Sequence[date]) -> list[Fact]:
-        """Somebody else's payer pays, for example the parent company, and not an amount that it may owe itself."""
+        """Somebody else's payer pays, for example the parent company, and not an amount that it may owe itself in the month."""
         debt = self._chosen(debts)
         (amount,) = debt.values()
         others = [
@@ -268,7 +268,9 @@ class Truth:
                 for invoice in self.invoices.values()
                 if invoice.tenant_id in other.group
             )
-            and not amount <= sum(self.owed(*other.group).values()) <= amount + max(FEES)
+            and not any(
+                amount <= owed <= amount + max(FEES) for owed in _sums(self.owed(*other.group).values())
+            )
         ]
         if not others:
             return self._one(customer, debts, days)
@@ -326,6 +328,14 @@ class Truth:
         )
         fact.cancelled_by = Fact(cancellation, cancels=fact)
         return fact.cancelled_by
+
+
+def _sums(amounts: Iterable[int]) -> set[int]:
+    """The sums of all selections of the amounts."""
+    sums = {0}
+    for amount in amounts:
+        sums |= {each + amount for each in sums}
+    return sums
 
 
 def customers(count: int, source: random.Random) -> list[Customer]:

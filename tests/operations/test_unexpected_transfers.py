@@ -123,6 +123,39 @@ def test_a_payer_of_a_mistaken_confirmation_is_not_sure(
     assert payments(host) == []
 
 
+def mistake(database: Database, host: psycopg.Connection, store: ObjectStore, number: str) -> None:
+    """A transfer that is confirmed for an invoice of B, and taken back."""
+    put(store, transfer(11_000, reference=number), name=f"{number}.txt")
+    run(database, store)
+    (transfer_id,) = (each for each, doubt in waiting(host).items() if doubt != "taken_back")
+    confirm(database, store, f"{transfer_id}={B1}")
+    values = {"paid_reference": transfer_id}
+    payment_rows.operate(database, "reverse_payment", "B", values=values, reason="A の入金だった")
+
+
+@pytest.mark.parametrize("is_first_mistaken", [False, True])
+def test_a_mistake_at_one_of_two_payers_of_a_name_makes_none_sure(
+    database: Database, host: psycopg.Connection, store: ObjectStore, is_first_mistaken: bool
+) -> None:
+    if is_first_mistaken:
+        mistake(database, host, store, "1")
+        put(store, transfer(5_500, reference="2"), name="2.txt")
+        run(database, store)
+        (transfer_id,) = (each for each, doubt in waiting(host).items() if doubt != "taken_back")
+        confirm(database, store, f"{transfer_id}={B1}")
+    else:
+        know(host, "B")
+    know(host, "A")
+    mistake(database, host, store, "3")
+    before = len(payments(host))
+
+    put(store, transfer(11_000, reference="4"), name="4.txt")
+    run(database, store)
+
+    assert "several_tenants" in waiting(host).values()
+    assert len(payments(host)) == before
+
+
 def test_a_reversal_of_a_transfer_takes_its_fee_back(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:

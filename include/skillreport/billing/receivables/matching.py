@@ -94,11 +94,15 @@ class Unpaid:
 
 @dataclass(frozen=True)
 class KnownPayer:
-    """A payer that a person has confirmed for a tenant: its normalised name and its code, which may be empty."""
+    """A payer that a person has confirmed for a tenant: its normalised name and its code, which may be empty.
+
+    ``is_sure``: no payment of it was reversed since.
+    """
 
     tenant_id: str
     payer_key: str
     payer_code: str
+    is_sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -156,7 +160,10 @@ class Matcher:
             self._by_amount[invoice.open_amount].append(invoice)
         self._tenants: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
         self._by_code: dict[str, set[str]] = defaultdict(set)
+        self._unsure = set[tuple[str, str, str]]()
         for payer in payers:
+            if not payer.is_sure:
+                self._unsure.add((payer.payer_key, payer.tenant_id, payer.payer_code))
             self._tenants[payer.payer_key][payer.tenant_id].add(payer.payer_code)
             self._by_code[payer.payer_code].add(payer.tenant_id)
         self._entered: dict[Decimal, list[tuple[EnteredPayment, ...]]] = defaultdict(list)
@@ -190,7 +197,11 @@ class Matcher:
             return set(known), Doubt.SEVERAL_TENANTS
         if not tenants:
             return set(known), Doubt.NEW_CODE
-        return tenants, Doubt.SEVERAL_TENANTS if len(tenants) > 1 else None
+        if len(tenants) > 1:
+            return tenants, Doubt.SEVERAL_TENANTS
+        (tenant_id,) = tenants
+        is_sure = (transfer.payer_key, tenant_id, code) not in self._unsure
+        return tenants, None if is_sure else Doubt.UNKNOWN_PAYER
 
     def _same(self, transfer: OpenTransfer, tenants: set[str], *, is_known: bool) -> tuple[Choice, ...]:
         """The entered payments that may be this transfer: of a payer that is not known, those of any tenant."""

@@ -92,6 +92,7 @@ CREATE TABLE batch.payer (
     payer_name text NOT NULL,
     confirmed_by text NOT NULL,
     confirmed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    known_since timestamptz NOT NULL DEFAULT clock_timestamp(),
     execution_id text NOT NULL,
     UNIQUE (tenant_id, payer_key, payer_code)
 );
@@ -102,6 +103,8 @@ CREATE POLICY board ON batch.payer FOR SELECT TO batch_owner USING (true);
 REVOKE INSERT, UPDATE, DELETE ON batch.payer FROM batch_tenant;
 COMMENT ON TABLE batch.payer IS
 'The names and codes (振込依頼人コード) under which a tenant''s invoices were paid, as persons have confirmed them.';
+COMMENT ON COLUMN batch.payer.confirmed_at IS 'When a person has last confirmed it';
+COMMENT ON COLUMN batch.payer.known_since IS 'When a person has first confirmed it';
 
 CREATE TABLE batch.transfer_choice (
     transfer_id text NOT NULL REFERENCES batch.bank_transfer,
