@@ -67,7 +67,8 @@ class Office:
             self._pass_days(_month(count + 1), _month(count + 2))
             is_late = 0 < count < self.months - 1 and self.truth.random.random() < 0.25
             if not is_late:
-                self._look(_month(count + 2) - timedelta(days=1))
+                # After the first month each name is known for all who have it.
+                self._look(_month(count + 2) - timedelta(days=1), may_err=count > 0)
         end = max(self.truth.arrives.values()) + timedelta(days=1)
         self._pass_days(_month(self.months + 1), end)
         for _ in range(2):
