@@ -8,12 +8,14 @@ import http.server
 import json
 import os
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -29,6 +31,7 @@ from skill_batch.notifiers.run_report import RunReport
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import PROJECT, email_connection, http_connection, slack_connection
 from tests.conftest import Database
+from tests.messaging.test_email import make_certificate
 from tests.waiting import wait_until
 
 AROSE_AT = datetime(2026, 11, 1, 17, 13, tzinfo=UTC)
@@ -396,6 +399,39 @@ def test_the_key_of_the_signature_is_no_password_of_http_basic(monkeypatch: pyte
 
 
 @pytest.mark.usefixtures("services")
+@pytest.mark.parametrize("scheme", ["http", "all"])
+def test_the_connection_s_proxy_wins_over_the_environment_s(
+    monkeypatch: pytest.MonkeyPatch, unused_port: int, scheme: str
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{unused_port}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with redirecting("/") as (port, requests):
+        extra = {"proxies": {scheme: f"http://127.0.0.1:{port}"}}
+        monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(unused_port, extra=extra))
+        send_alert(alert(), "a", load_channels())
+    assert len(requests) == 1
+
+
+@pytest.mark.usefixtures("services")
+def test_the_connection_s_certificates_win_over_the_environment_s(
+    monkeypatch: pytest.MonkeyPatch, platform: Platform, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    ours, others = make_certificate(tmp_path), make_certificate(tmp_path / "other")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(others))
+    with redirecting("/", ours) as (port, requests):
+        for key, verify in (("ours", str(ours)), ("none", False), ("others", str(others))):
+            extra = {"verify": verify}
+            connection = http_connection(port, schema="https", extra=extra)
+            monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", connection)
+            send_alert(alert(), key, load_channels())
+    assert len(requests) == 2
+    assert "SSLError" in row(platform, "others")["last_error"]
+
+
+@pytest.mark.usefixtures("services")
 @pytest.mark.parametrize("preset", ["json", "pagerduty", "teams_workflow"])
 def test_no_secret_comes_into_a_log_or_a_row(
     platform: Platform,
@@ -427,8 +463,8 @@ def test_an_http_library_that_logs_a_workflows_path_shows_no_signature(
 
 
 @contextmanager
-def redirecting(location: str) -> Iterator[tuple[int, list[Request]]]:
-    """The port of a server that answers each request with a redirect, and its requests."""
+def redirecting(location: str, certificate: Path | None = None) -> Iterator[tuple[int, list[Request]]]:
+    """The port of a server that answers each request with a redirect, and its requests. With a certificate it speaks HTTPS."""
     requests: list[Request] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -444,6 +480,10 @@ def redirecting(location: str) -> Iterator[tuple[int, list[Request]]]:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if certificate:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
