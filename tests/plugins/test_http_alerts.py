@@ -204,13 +204,11 @@ def test_a_teams_workflow_gets_a_card_without_markup_of_tenants(
     define(monkeypatch, services, password=services.teams_webhook_url, extra={"preset": "teams_workflow"})
     send_alert(alert(), "a", load_channels())
     (card,) = [message.rich["body"] for message in services.messages if message.channel == "teams"]
-    kinds = {block["type"] for block in card}
-    assert kinds == {"RichTextBlock"}  # no Markdown in text runs
-    texts = [run["text"] for block in card for run in block["inlines"]]
-    assert texts[:3] == [
-        "バッチ実行失敗: BATCH-018-02",
+    assert {block["type"] for block in card} == {"TextBlock"}
+    assert [block["text"] for block in card[:3]] == [
+        r"バッチ実行失敗: BATCH\-018\-02",
         "エラー: 12 件中 1 件",
-        "• T002 **太字** [銀行](http://evil.example)",
+        r"• T002 \*\*太字\*\* \[銀行\]\(http://evil.example\)",
     ]
 
 
@@ -219,10 +217,19 @@ def test_a_long_alert_fits_into_a_card() -> None:
     body = http_bodies.teams_body(long)
     assert 8_000 < len(body) < 28 * 1024
     content = json.loads(body)["attachments"][0]["content"]
-    assert content["body"][-1]["inlines"][0]["text"].startswith("（長いため")
+    assert content["body"][-1]["text"].startswith("（長いため")
     assert content["actions"] == [
         {"type": "Action.OpenUrl", "title": "実行を開く", "url": "http://airflow.example/dags/d/runs/r"}
     ]
+
+
+def test_a_long_alert_fits_into_an_event_of_pagerduty() -> None:
+    long = alert(
+        lines=tuple("𠮷" * 2_000 for _ in range(300)), tenants=tuple("長" * 2_000 for _ in range(300))
+    )
+    body = http_bodies.pagerduty_body(long, KEY, "R", "s")
+    assert 128 * 1024 < len(body) < 512 * 1024
+    assert json.loads(body)["payload"]["custom_details"]["tenants"][-1].startswith("（長いため")
 
 
 def test_a_report_links_to_the_board_first() -> None:
