@@ -42,7 +42,9 @@ _SLACK_WEBHOOK_STATUS = {
     "channel_not_found": 404,
     "channel_is_archived": 410,
     "rate_limited": 429,
+    "rollup_error": 500,
 }
+_TEAMS_STATUS = {"DirectApiAuthorizationRequired": 401, "WorkflowNotFound": 404}
 _LINE_WORKS_STATUS = {
     "INVALID_PARAMETER": 400,
     "UNAUTHORIZED": 401,
@@ -367,8 +369,9 @@ def _slack_webhook_refusal(code: str | int, retry_after: str | int | None = None
 
 
 def _teams_refusal(code: str | int, retry_after: str | int | None = None) -> web.Response:
-    problem = {"error": {"code": "Refused", "message": "refused by the stand-in"}}
-    return web.json_response(problem, status=int(code), headers=_retry_headers(retry_after))
+    status, name = (code, "Refused") if isinstance(code, int) else (_TEAMS_STATUS.get(code, 400), code)
+    problem = {"error": {"code": name, "message": "refused by the stand-in"}}
+    return web.json_response(problem, status=status, headers=_retry_headers(retry_after))
 
 
 def _token_refusal(code: str | int, retry_after: str | int | None = None) -> web.Response:

@@ -60,9 +60,9 @@ def _read_request(connection: socket.socket) -> None:
         missing -= len(part)
 
 
-def http(content_type: str, body: bytes, more: str = "") -> bytes:
-    """A whole answer of status 200."""
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
+def http(content_type: str, body: bytes, more: str = "", *, status: str = "200 OK") -> bytes:
+    """A whole answer."""
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n{more}\r\n"
     return head.encode() + body
 
 

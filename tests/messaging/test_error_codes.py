@@ -156,6 +156,7 @@ _OVERLOADED = Row(TRANSIENT, ErrorClass.RATE_LIMIT)
 _DOWN = Row(TRANSIENT, ErrorClass.SERVICE)
 _UNCLEAR = Row(AMBIGUOUS, ErrorClass.SERVICE)
 _REVOKED = Row(PERMANENT, ErrorClass.CREDENTIAL)
+_RETIRED = Row(PERMANENT, ErrorClass.CONFIGURATION)
 _NOBODY = Row(PERMANENT, ErrorClass.DESTINATION)
 _MALFORMED = Row(PERMANENT, ErrorClass.PAYLOAD)
 _NO_ADDRESS = Row(PERMANENT, ErrorClass.ADDRESS)
@@ -174,6 +175,7 @@ ROWS: dict[Channel, dict[str, Row]] = {
     SLACK: {
         "ratelimited": _OVERLOADED,
         "rate_limited": replace(_OVERLOADED, provoke=answered_by_webhook),
+        "message_limit_exceeded": _OVERLOADED,
         "http_429": _OVERLOADED,
         "service_unavailable": _DOWN,
         "request_timeout": _DOWN,
@@ -182,6 +184,7 @@ ROWS: dict[Channel, dict[str, Row]] = {
         "http_504": _DOWN,
         "internal_error": _UNCLEAR,
         "fatal_error": _UNCLEAR,
+        "rollup_error": replace(_UNCLEAR, provoke=answered_by_webhook),
         "http_500": _UNCLEAR,
         **dict.fromkeys(
             (
@@ -193,9 +196,16 @@ ROWS: dict[Channel, dict[str, Row]] = {
                 "missing_scope",
                 "ekm_access_denied",
                 "team_access_not_granted",
+                "not_allowed_token_type",
+                "access_denied",
+                "accesslimited",
+                "enterprise_is_restricted",
+                "two_factor_setup_required",
+                "team_not_found",
             ),
             _REVOKED,
         ),
+        **dict.fromkeys(("method_deprecated", "deprecated_endpoint", "unknown_method"), _RETIRED),
         **dict.fromkeys(
             (
                 "no_service",
@@ -208,9 +218,19 @@ ROWS: dict[Channel, dict[str, Row]] = {
         ),
         **dict.fromkeys(("org_login_required", "team_added_to_org"), _DOWN),
         **dict.fromkeys(
-            ("no_permission", "restricted_action", "restricted_action_read_only_channel"), _NOBODY
+            (
+                "no_permission",
+                "restricted_action",
+                "restricted_action_read_only_channel",
+                "restricted_action_thread_only_channel",
+                "messages_tab_disabled",
+                "channel_type_not_supported",
+                "duplicate_channel_not_found",
+            ),
+            _NOBODY,
         ),
         "action_prohibited": replace(_NOBODY, provoke=answered_by_webhook),
+        "posting_to_general_channel_denied": replace(_NOBODY, provoke=answered_by_webhook),
         "channel_not_found": _NOBODY,
         "not_in_channel": _NOBODY,
         "is_archived": _NOBODY,
@@ -220,7 +240,13 @@ ROWS: dict[Channel, dict[str, Row]] = {
         "invalid_blocks": _MALFORMED,
         "msg_blocks_too_long": _MALFORMED,
         "msg_too_long": _MALFORMED,
-        "invalid_payload": replace(_MALFORMED, provoke=answered_by_webhook),
+        **dict.fromkeys(
+            ("too_many_attachments", "attachment_payload_limit_exceeded", "invalid_arguments"), _MALFORMED
+        ),
+        **dict.fromkeys(
+            ("invalid_payload", "invalid_blocks_format", "missing_text_or_fallback_or_attachments"),
+            replace(_MALFORMED, provoke=answered_by_webhook),
+        ),
         "unknown": _UNKNOWN,
         **_NETWORK,
         **_SETTINGS,
@@ -232,6 +258,16 @@ ROWS: dict[Channel, dict[str, Row]] = {
         "http_500": _UNCLEAR,
         "http_504": _UNCLEAR,
         **dict.fromkeys(("http_401", "http_403", "http_404", "http_410"), _REVOKED),
+        **dict.fromkeys(
+            (
+                "WorkflowTriggerIsNotEnabled",
+                "WorkflowDisabled",
+                "WorkflowNotFound",
+                "DirectApiAuthorizationRequired",
+            ),
+            _REVOKED,
+        ),
+        "TriggerInputSchemaMismatch": _RETIRED,
         "retired_connector": Row(
             PERMANENT,
             ErrorClass.CONFIGURATION,

@@ -257,3 +257,27 @@ def test_a_letter_that_can_name_no_recipient_names_its_own() -> None:
     letter = letter_of(message(EMAIL, destination="audit@a.example", recipients=recipients), CONFIG)
 
     assert parsed(letter.content)["To"] == "audit@a.example"
+
+
+@pytest.mark.parametrize("name", ["長い名前の株式会社" * 5, "x" * 70, "Long Name Incorporated " * 3])
+@pytest.mark.parametrize("subject", ["x" * 74, "x" * 200, f"【訂正】{'x' * 100}"])
+def test_no_folded_header_begins_with_an_empty_line(name: str, subject: str) -> None:
+    address = f"{'a' * 60}@{'b' * 60}.example.jp"
+    config = replace(
+        CONFIG, sender=f"{name} <{address}>", reply_to=address, unsubscribe_address=f"u+{{token}}{address}"
+    )
+    recipients = (("to", address), ("to", "x@example.jp"), ("cc", address))
+    sent = message(
+        EMAIL,
+        message_id="m" * 120,
+        destination=address,
+        subject=subject,
+        recipients=recipients,
+        file=MessageFile(f"{'報告' * 40}.pdf", "k", "0" * 64, True, "添付", "", b"%PDF"),
+    )
+
+    lines = letter_of(sent, config).content.split(b"\r\n")
+
+    assert [line for line in lines if line.rstrip().endswith(b":") and line[:1].strip()] == []
+    assert max(map(len, lines)) < 998
+    assert parsed(b"\r\n".join(lines))["Subject"] == subject

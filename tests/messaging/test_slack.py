@@ -51,7 +51,9 @@ def test_with_a_token_the_webhook_is_not_used(tenant: Tenant) -> None:
     [
         ({"text": "あ" * 40_000}, None),
         ({"text": "あ" * 40_001}, "msg_too_long"),
-        ({"rich": [section(3_000)] * 50}, None),
+        ({"rich": [section(10)] * 50}, None),
+        ({"rich": [section(2_900)] * 4}, None),
+        ({"rich": [section(3_000)] * 4}, "msg_blocks_too_long"),
         ({"rich": [section(1)] * 51}, "msg_blocks_too_long"),
         ({"rich": [section(1), section(3_001)]}, "msg_blocks_too_long"),
         ({"rich": "blocks"}, "invalid_blocks"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import timedelta
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from include.skillreport.messaging.channels.teams import SIZE_LIMIT, TEAMS, TeamsConfig
-from include.skillreport.messaging.outcome import Outcome
+from include.skillreport.messaging.outcome import ErrorClass, Outcome
+from tests.messaging.raw_server import answering, http
 from tests.messaging.sending import SECRETS, Tenant, code_of, message
 
 WORKFLOW = "https://prod-01.japaneast.logic.azure.com/workflows/1/triggers/manual/paths/invoke?sig=x"
@@ -148,3 +150,17 @@ def test_no_secret_is_shown_whatever_happens(
 
     everything = "\n".join([repr(result), repr(tenant.teams), caplog.text])
     assert [secret for secret in SECRETS if secret in everything] == []
+
+
+@pytest.mark.parametrize("nested", [True, False])
+def test_a_flow_that_is_off_closes_the_channel_whatever_its_answer_s_form(
+    tenant: Tenant, nested: bool
+) -> None:
+    problem = {"code": "WorkflowTriggerIsNotEnabled", "message": "… is in state 'Deleted' …"}
+    body = json.dumps({"error": problem} if nested else problem).encode()
+    with answering(http("application/json", body, status="400 Bad Request")) as tenant.services.http_port:
+        result = tenant.send(tenant.teams, message(TEAMS))
+
+    assert code_of(result) == "WorkflowTriggerIsNotEnabled"
+    assert result.error is not None
+    assert result.error.error_class is ErrorClass.CREDENTIAL

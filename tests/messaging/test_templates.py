@@ -354,13 +354,21 @@ def test_no_filter_gets_a_value_past_the_escaping(filtered: str) -> None:
 
 
 def test_a_long_text_is_split_into_sections_that_slack_takes() -> None:
-    text = "".join(f"{number:05}" for number in range(4_000))
+    text = "".join(f"{number:05}" for number in range(2_200))
     rendered = written("{{ name }}", SLACK, name=text)
 
     assert isinstance(rendered.rich, list)
     assert sections(rendered) == text
     assert all(len(block["text"]["text"]) <= 3_000 for block in rendered.rich)
     assert len(rendered.rich) <= 50
+
+
+def test_a_text_beyond_slack_s_blocks_is_sent_as_text() -> None:
+    text = "あ" * 12_000
+    rendered = written("{{ name }}", SLACK, name=text)
+
+    assert rendered.rich is None
+    assert rendered.text.endswith(text)
 
 
 def test_a_value_is_taken_literally_by_an_adaptive_card() -> None:

@@ -358,21 +358,38 @@ def test_a_slow_answer_puts_off_the_next_message_to_the_channel(
 
 
 def test_entering_the_same_names_does_not_share_a_limit() -> None:
-    """A tenant can enter any login, and the ids of another's bot, but not its secret."""
+    """A tenant can enter any login."""
     own = replace(MAIL, login="apikey", is_tenants=True)
-    bot = LineWorksConfig("bot", "client", "secret-a", "account", "key")
+    bot = LineWorksConfig("bot", "client", "secret-a", "a.serviceaccount@example", "key")
 
     keys = {
         limit_of(replace(MAIL, login="apikey")).key,
         limit_of(own, tenant_id="A").key,
         limit_of(own, tenant_id="B").key,
         limit_of(bot).key,
-        limit_of(replace(bot, client_secret="secret-b")).key,
+        limit_of(replace(bot, service_account="a.serviceaccount@example2")).key,
         limit_of(replace(bot, base_url="https://example.worksapis.com/")).key,
         limit_of(bot, 30).key,
     }
 
     assert len(keys) == 7
+
+
+def test_the_bots_of_a_line_works_domain_share_its_limit() -> None:
+    bot = LineWorksConfig("bot", "client", "secret", "a.serviceaccount@example", "key")
+    other = LineWorksConfig("other", "other", "other", "b.serviceaccount@Example", "other")
+    assert limit_of(bot).key == limit_of(other).key
+
+
+def test_a_long_run_uses_half_of_a_limit_that_asks_for_it(clock: VirtualTime) -> None:
+    service = Service(clock, per_second=4, burst=10)
+    pace = Throttle(Limit("k", 240, 240, halved_after=1_800))
+
+    first = service.take_all(pace, 7_200)
+    second = service.take_all(pace, 1_200)
+
+    assert first == pytest.approx(1_800, rel=0.02)
+    assert second == pytest.approx(600, rel=0.02)
 
 
 def test_a_server_that_gives_no_answer_gets_fewer_connections(clock: VirtualTime) -> None:

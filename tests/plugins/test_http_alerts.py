@@ -8,12 +8,14 @@ import http.server
 import json
 import os
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -29,6 +31,7 @@ from skill_batch.notifiers.run_report import RunReport
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import PROJECT, email_connection, http_connection, slack_connection
 from tests.conftest import Database
+from tests.messaging.test_email import make_certificate
 from tests.waiting import wait_until
 
 AROSE_AT = datetime(2026, 11, 1, 17, 13, tzinfo=UTC)
@@ -201,13 +204,11 @@ def test_a_teams_workflow_gets_a_card_without_markup_of_tenants(
     define(monkeypatch, services, password=services.teams_webhook_url, extra={"preset": "teams_workflow"})
     send_alert(alert(), "a", load_channels())
     (card,) = [message.rich["body"] for message in services.messages if message.channel == "teams"]
-    kinds = {block["type"] for block in card}
-    assert kinds == {"RichTextBlock"}  # no Markdown in text runs
-    texts = [run["text"] for block in card for run in block["inlines"]]
-    assert texts[:3] == [
-        "バッチ実行失敗: BATCH-018-02",
+    assert {block["type"] for block in card} == {"TextBlock"}
+    assert [block["text"] for block in card[:3]] == [
+        r"バッチ実行失敗: BATCH\-018\-02",
         "エラー: 12 件中 1 件",
-        "• T002 **太字** [銀行](http://evil.example)",
+        r"• T002 \*\*太字\*\* \[銀行\]\(http://evil.example\)",
     ]
 
 
@@ -216,10 +217,19 @@ def test_a_long_alert_fits_into_a_card() -> None:
     body = http_bodies.teams_body(long)
     assert 8_000 < len(body) < 28 * 1024
     content = json.loads(body)["attachments"][0]["content"]
-    assert content["body"][-1]["inlines"][0]["text"].startswith("（長いため")
+    assert content["body"][-1]["text"].startswith("（長いため")
     assert content["actions"] == [
         {"type": "Action.OpenUrl", "title": "実行を開く", "url": "http://airflow.example/dags/d/runs/r"}
     ]
+
+
+def test_a_long_alert_fits_into_an_event_of_pagerduty() -> None:
+    long = alert(
+        lines=tuple("𠮷" * 2_000 for _ in range(300)), tenants=tuple("長" * 2_000 for _ in range(300))
+    )
+    body = http_bodies.pagerduty_body(long, KEY, "R", "s")
+    assert 128 * 1024 < len(body) < 512 * 1024
+    assert json.loads(body)["payload"]["custom_details"]["tenants"][-1].startswith("（長いため")
 
 
 def test_a_report_links_to_the_board_first() -> None:
@@ -396,6 +406,39 @@ def test_the_key_of_the_signature_is_no_password_of_http_basic(monkeypatch: pyte
 
 
 @pytest.mark.usefixtures("services")
+@pytest.mark.parametrize("scheme", ["http", "all"])
+def test_the_connection_s_proxy_wins_over_the_environment_s(
+    monkeypatch: pytest.MonkeyPatch, unused_port: int, scheme: str
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{unused_port}")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with redirecting("/") as (port, requests):
+        extra = {"proxies": {scheme: f"http://127.0.0.1:{port}"}}
+        monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(unused_port, extra=extra))
+        send_alert(alert(), "a", load_channels())
+    assert len(requests) == 1
+
+
+@pytest.mark.usefixtures("services")
+def test_the_connection_s_certificates_win_over_the_environment_s(
+    monkeypatch: pytest.MonkeyPatch, platform: Platform, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    ours, others = make_certificate(tmp_path), make_certificate(tmp_path / "other")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(others))
+    with redirecting("/", ours) as (port, requests):
+        for key, verify in (("ours", str(ours)), ("none", False), ("others", str(others))):
+            extra = {"verify": verify}
+            connection = http_connection(port, schema="https", extra=extra)
+            monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", connection)
+            send_alert(alert(), key, load_channels())
+    assert len(requests) == 2
+    assert "SSLError" in row(platform, "others")["last_error"]
+
+
+@pytest.mark.usefixtures("services")
 @pytest.mark.parametrize("preset", ["json", "pagerduty", "teams_workflow"])
 def test_no_secret_comes_into_a_log_or_a_row(
     platform: Platform,
@@ -427,8 +470,8 @@ def test_an_http_library_that_logs_a_workflows_path_shows_no_signature(
 
 
 @contextmanager
-def redirecting(location: str) -> Iterator[tuple[int, list[Request]]]:
-    """The port of a server that answers each request with a redirect, and its requests."""
+def redirecting(location: str, certificate: Path | None = None) -> Iterator[tuple[int, list[Request]]]:
+    """The port of a server that answers each request with a redirect, and its requests. With a certificate it speaks HTTPS."""
     requests: list[Request] = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -444,6 +487,10 @@ def redirecting(location: str) -> Iterator[tuple[int, list[Request]]]:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if certificate:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:

@@ -67,7 +67,8 @@ class Limit:
     ``key`` identifies it and contains no secret. ``per_minute`` is the rate at the start (None: as fast as possible), ``most_per_minute``
     the maximum rate. ``burst`` is the number of messages that may follow each other at once, ``at_once`` the number of parallel sends.
     ``delays``: the service may delay its answers instead of refusing (a mail server). ``label`` names a mail server for operators.
-    ``destination_seconds``: the pause between two messages to one destination (0: none).
+    ``destination_seconds``: the pause between two messages to one destination (0: none). ``halved_after``: after so many seconds of a
+    run, half of the rate is used.
     """
 
     key: str
@@ -78,6 +79,7 @@ class Limit:
     delays: bool = False
     label: str = ""
     destination_seconds: float = 0.0
+    halved_after: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,9 @@ class Throttle:
     @property
     def per_minute(self) -> float | None:
         """The present rate of this process in messages per minute; None: as fast as possible."""
-        return None if self._rate is None else self._rate / self._senders
+        if self._rate is None:
+            return None
+        return self._rate / self._senders / (2 if self._is_sustained else 1)
 
     @property
     def at_once(self) -> int:
@@ -333,6 +337,11 @@ class Throttle:
         self._blocked_until = max(self._blocked_until, time.monotonic() + seconds)
 
     @property
+    def _is_sustained(self) -> bool:
+        """Whether only half of the rate is used."""
+        return time.monotonic() - self._created_at >= self.limit.halved_after
+
+    @property
     def _burst(self) -> float:
         return max(self.limit.burst, self._catch_up_seconds * (self.per_minute or 0) / 60)
 
@@ -391,7 +400,7 @@ class Throttle:
         self.has_changed = True
 
     def _raise_rate(self, now: float) -> None:
-        if self._rate is None:
+        if self._rate is None or self._is_sustained:
             return
         seconds = min(now - self._raised_at, 10.0)
         self._raised_at = now

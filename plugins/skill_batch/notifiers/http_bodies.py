@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
@@ -18,14 +18,18 @@ from skill_batch.notifiers.run_report import RunReport
 TIMESTAMP_HEADER = "X-Skill-Batch-Timestamp"
 SIGNATURE_HEADER = "X-Skill-Batch-Signature"
 
-# PagerDuty's limits in characters, and its severities.
+# PagerDuty's limits in characters and bytes, and its severities.
 _LONGEST_SUMMARY = 1_024
 _LONGEST_DEDUP_KEY = 255
+_PAGERDUTY_LIMIT = 512 * 1024 - 1
 _PAGERDUTY_SEVERITIES = {"CRITICAL": "critical", "HIGH": "error", "MEDIUM": "warning"}
 
 # A Teams workflow refuses 28 KB and more.
 _TEAMS_LIMIT = 28 * 1024 - 1
-_LONGEST_CARD_LINE = 1_000
+_LONGEST_LINE = 1_000
+_MOST_LINES = 256
+# The characters that Teams takes as Markdown.
+_MARKDOWN = frozenset("\\`*_[]()#+-!|~<>")
 _SHORTENED = "（長いため省略しました。全文は実行のログにあります）"
 
 
@@ -54,61 +58,66 @@ def pagerduty_body(alert: Alert, key: str, routing_key: str, source: str) -> byt
     """A trigger event of PagerDuty's Events API v2. Events with the same ``dedup_key`` are one incident."""
     if len(key) > _LONGEST_DEDUP_KEY:
         key = hashlib.sha256(key.encode()).hexdigest()
-    return _encoded(
-        {
-            "routing_key": routing_key,
-            "event_action": "trigger",
-            "dedup_key": key,
-            "payload": {
-                "summary": shorten(alert.title, _LONGEST_SUMMARY),
-                "source": source,
-                "severity": _PAGERDUTY_SEVERITIES.get(alert.severity, "warning"),
-                "timestamp": alert.arose_at.isoformat(),
-                "custom_details": {
-                    "lines": list(alert.lines),
-                    "tenants": list(alert.tenants),
-                    "actions": list(alert.actions),
-                },
-            },
-            "links": [{"href": url, "text": label} for label, url in _web_links(alert.links)],
+    links = [{"href": url, "text": label} for label, url in _web_links(alert.links)]
+
+    def event(most: int) -> bytes:
+        parts = {"lines": alert.lines, "tenants": alert.tenants, "actions": alert.actions}
+        payload = {
+            "summary": shorten(alert.title, _LONGEST_SUMMARY),
+            "source": source,
+            "severity": _PAGERDUTY_SEVERITIES.get(alert.severity, "warning"),
+            "timestamp": alert.arose_at.isoformat(),
+            "custom_details": {name: _first(part, most) for name, part in parts.items()},
         }
-    )
+        head = {"routing_key": routing_key, "event_action": "trigger", "dedup_key": key}
+        return _encoded({**head, "payload": payload, "links": links})
+
+    return _largest(event, _PAGERDUTY_LIMIT)
 
 
 def teams_body(message: Alert | RunReport) -> bytes:
-    """An Adaptive Card for a Teams workflow. Texts are text runs, in which Teams interprets no Markdown."""
-    lines = [shorten(line, _LONGEST_CARD_LINE) for line in _lines(message)]
-    body = _card(message, lines)
-    while len(body) > _TEAMS_LIMIT:
-        # Remove half of the remaining lines, so that the number of attempts is small.
-        lines = [*lines[: (len(lines) - 1) // 2], _SHORTENED]
-        body = _card(message, lines)
+    """An Adaptive Card for a Teams workflow. It has text blocks only, because webhooks have rejected text runs (microsoft/AdaptiveCards,
+    issue 8804), and Teams interprets no Markdown in them.
+    """
+    links = _web_links(_report_links(message) if isinstance(message, RunReport) else message.links)
+    title = _text_block(shorten(message.title, _LONGEST_LINE)) | {"weight": "Bolder", "size": "Medium"}
+
+    def card(most: int) -> bytes:
+        content: dict[str, Any] = {
+            "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+            "type": "AdaptiveCard",
+            "version": "1.4",
+            "body": [title, *map(_text_block, _first(_lines(message), most))],
+            "actions": [{"type": "Action.OpenUrl", "title": label, "url": url} for label, url in links],
+        }
+        attachment = {
+            "contentType": "application/vnd.microsoft.card.adaptive",
+            "contentUrl": None,
+            "content": content,
+        }
+        return _encoded({"type": "message", "attachments": [attachment]})
+
+    return _largest(card, _TEAMS_LIMIT)
+
+
+def _largest(body_of: Callable[[int], bytes], limit: int) -> bytes:
+    """The body with as many lines of each part as ``limit`` bytes hold, up to a factor of two."""
+    most = _MOST_LINES
+    while len(body := body_of(most)) > limit and most:
+        most //= 2
     return body
 
 
-def _card(message: Alert | RunReport, lines: list[str]) -> bytes:
-    links = _web_links(_report_links(message) if isinstance(message, RunReport) else message.links)
-    title = _text_run(shorten(message.title, _LONGEST_CARD_LINE)) | {"weight": "Bolder", "size": "Medium"}
-    content: dict[str, Any] = {
-        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
-        "type": "AdaptiveCard",
-        "version": "1.4",
-        "body": [
-            {"type": "RichTextBlock", "inlines": [run]}
-            for run in (title, *(_text_run(line) for line in lines))
-        ],
-        "actions": [{"type": "Action.OpenUrl", "title": label, "url": url} for label, url in links],
-    }
-    attachment = {
-        "contentType": "application/vnd.microsoft.card.adaptive",
-        "contentUrl": None,
-        "content": content,
-    }
-    return _encoded({"type": "message", "attachments": [attachment]})
+def _first(lines: Sequence[str], most: int) -> list[str]:
+    """The first lines, shortened, and a line about the others."""
+    shown = [shorten(line, _LONGEST_LINE) for line in lines[:most]]
+    return shown if len(lines) <= most else [*shown, _SHORTENED]
 
 
-def _text_run(text: str) -> dict[str, Any]:
-    return {"type": "TextRun", "text": text}
+def _text_block(text: str) -> dict[str, Any]:
+    """The text as it is: Teams would interpret the Markdown in it."""
+    escaped = "".join(f"\\{character}" if character in _MARKDOWN else character for character in text)
+    return {"type": "TextBlock", "text": escaped, "wrap": True}
 
 
 def _lines(message: Alert | RunReport) -> list[str]:

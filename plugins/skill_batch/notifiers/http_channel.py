@@ -194,12 +194,24 @@ def _post(request: _Request, session: requests.Session) -> tuple[int, Any]:
                 timeout=HTTP_TIMEOUT_SECONDS,
                 allow_redirects=False,
                 stream=True,
+                **_own_settings(session),
             ) as answer,
         ):
             return answer.status_code, answer.headers
     except requests.RequestException as error:
         # The text of these errors contains the URL, which may be a secret.
         raise _without_url(error) from None
+
+
+def _own_settings(session: requests.Session) -> dict[str, Any]:
+    """The proxies and the certificates of the connection as arguments of a request. Those of a session give way to the environment
+    (``HTTPS_PROXY``, ``REQUESTS_CA_BUNDLE``).
+    """
+    proxies = dict(session.proxies or {})
+    if "all" in proxies:
+        proxies = {"http": proxies["all"], "https": proxies["all"], **proxies}
+    # True also stands for a connection that says nothing.
+    return {"proxies": proxies, "verify": None if session.verify is True else session.verify}
 
 
 def _without_url(error: requests.RequestException) -> Exception:

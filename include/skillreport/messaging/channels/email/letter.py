@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.headerregistry import BaseHeader, HeaderRegistry, UniqueUnstructuredHeader
 from email.message import EmailMessage
-from email.policy import SMTP as SMTP_POLICY
-from email.policy import Policy
+from email.policy import EmailPolicy, Policy
 
 import idna
+from typing_extensions import override
 
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.network import EmailConfig
@@ -240,7 +240,16 @@ class _UnfoldedHeader(UniqueUnstructuredHeader, BaseHeader):  # type: ignore[mis
         return f"{self.name}: {self}{policy.linesep}"
 
 
+class _LetterPolicy(EmailPolicy):
+    """Begins each header on the line of its name. Python leaves that line empty before a long word, and mail servers and filters object."""
+
+    @override
+    def fold_binary(self, name: str, value: str) -> bytes:
+        return _EMPTY_FIRST_LINE.sub(rb"\1", super().fold_binary(name, value), count=1)
+
+
+_EMPTY_FIRST_LINE = re.compile(rb"\A([^:\r\n]+:)[ \t]*\r\n(?=[ \t])")
 _HEADERS = HeaderRegistry()
 _HEADERS.map_to_type("From", AddressesHeader)
 _HEADERS.map_to_type("List-Unsubscribe", _UnfoldedHeader)
-_LETTER_POLICY = SMTP_POLICY.clone(header_factory=_HEADERS)
+_LETTER_POLICY = _LetterPolicy(linesep="\r\n", header_factory=_HEADERS)

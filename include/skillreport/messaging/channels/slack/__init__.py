@@ -17,9 +17,9 @@ from typing_extensions import override
 from include.skillreport.messaging.channels.channel import Channel, Integration, Rendered, unchanged
 from include.skillreport.messaging.channels.slack.blocks import (
     LONGEST_TEXT,
-    MOST_BLOCKS,
     blocks_of,
     control_escaped,
+    fit,
     mrkdwn,
 )
 from include.skillreport.messaging.throttle import Limit
@@ -73,7 +73,9 @@ class _Slack(Channel):
         # Slack shows the text in notifications and interprets control characters there too.
         body = marked_up if is_markdown else control_escaped(plain)
         text = f"{control_escaped(subject)}\n{body}" if subject else body
-        return Rendered(subject, text, blocks_of(subject, marked_up, is_mrkdwn=is_markdown))
+        blocks = blocks_of(subject, marked_up, is_mrkdwn=is_markdown)
+        # Slack takes a longer text without blocks.
+        return Rendered(subject, text, blocks if fit(blocks) else None)
 
     @override
     def plain_text(self, subject: str, text: str) -> str:
@@ -81,7 +83,7 @@ class _Slack(Channel):
         return html.unescape(text)
 
     def fits(self, text: str, rich: Any) -> bool:
-        return len(text) <= LONGEST_TEXT and len(rich or ()) <= MOST_BLOCKS
+        return len(text) <= LONGEST_TEXT and fit(rich or ())
 
     def merge(self, riches: Sequence[Any]) -> Any:
         joined = [block for blocks in riches for block in ({"type": "divider"}, *blocks)]

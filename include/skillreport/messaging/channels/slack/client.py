@@ -23,7 +23,7 @@ from include.skillreport.messaging.channels.exchange import (
     unanswered,
 )
 from include.skillreport.messaging.channels.slack import SLACK, SlackConfig
-from include.skillreport.messaging.channels.slack.blocks import LONGEST_SECTION, LONGEST_TEXT, MOST_BLOCKS
+from include.skillreport.messaging.channels.slack.blocks import LONGEST_SECTION, LONGEST_TEXT, fit
 from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.outcome import Outcome, SendResult, failed
 
@@ -107,7 +107,7 @@ class Client(ChannelClient):
             return failed(SLACK, "msg_too_long", f"{len(message.text)} characters")
         if not isinstance(blocks, list) or not all(isinstance(block, Mapping) for block in blocks):
             return failed(SLACK, "invalid_blocks", "blocks are no list of objects")
-        if len(blocks) > MOST_BLOCKS:
+        if not fit(blocks):
             return failed(SLACK, "msg_blocks_too_long", f"{len(blocks)} blocks")
         longest = max(map(_section_length, blocks), default=0)
         if longest > LONGEST_SECTION:

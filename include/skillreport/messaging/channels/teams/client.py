@@ -61,7 +61,8 @@ class Client(ChannelClient):
             return unanswered(TEAMS, error)
         if answer.ok:
             return SendResult(Outcome.SENT, detail="accepted")
-        problem = answer.fields.get("error")
+        # Flows answer {"error": {"code": …}}, or only its content.
+        problem = answer.fields.get("error", answer.fields)
         code = problem.get("code") if isinstance(problem, dict) else None
         return refused(TEAMS, answer.status, code, retry_after=retry_after(answer.headers))
 
