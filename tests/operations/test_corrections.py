@@ -382,8 +382,10 @@ def test_an_entry_that_says_too_little_or_too_much_is_refused(
 
 def test_one_correction_is_for_one_tenant(database: Database, host: psycopg.Connection) -> None:
     customer(host, "B")
-    customer(host, "SAME", tenant_code="A")
-    for codes in (["A", "B"], ["A"]):
+    # A tenant without a code is named by its id.
+    customer(host, "FIRST", tenant_code="SECOND")
+    customer(host, "SECOND", tenant_code=None)
+    for codes in (["A", "B"], ["SECOND"]):
         with pytest.raises(ParameterError, match="1 件だけ指定してください"):
             open_operation(database, "correct", *codes, values={"correction": WHAT, "note": "x"})
 

@@ -102,6 +102,7 @@ def test_after_the_logo_was_replaced_old_documents_keep_their_bytes(
 
     run_billing(database, store=store)
     operate(database, "correct", values={"correction": "宛名", "recipient_name": "青葉商事"}, store=store)
+    operate(database, "send_letter", reason="確認した")
     operate(database, "part_credit", reason="障害", values={"credit_lines": ["1=100"]}, store=store)
 
     assert reprinted(database, store) != pdf(store)  # The newest revision.

@@ -102,6 +102,7 @@ def test_a_correction_and_a_credit_note_keep_the_invoices_order_number(
     host.execute("UPDATE batch.order_number SET order_number = 'PO-2'")
 
     operate(database, "correct", values={"correction": "宛名", "recipient_name": "青葉商事"}, store=store)
+    operate(database, "send_letter", reason="確認した")
     operate(database, "part_credit", reason="障害", values={"credit_lines": ["1=100"]}, store=store)
 
     assert "注文番号 PO-1\n" in printed(store, "INV-2026-10-001-r2")
