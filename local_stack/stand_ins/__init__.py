@@ -207,6 +207,11 @@ class StandIns:
         """The number of connections to the mail server."""
         return self._smtp.connections
 
+    @property
+    def smtp_logins(self) -> int:
+        """The number of attempts to log in to the mail server."""
+        return self._smtp.logins
+
     # The errors.
 
     def fail_next(

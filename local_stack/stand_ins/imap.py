@@ -28,13 +28,14 @@ class StoredMail:
 class ImapService:
     """The server. Use it in one event loop; mails may be added from other threads. Any login is accepted.
 
-    ``offers_move``: whether the server has the extension MOVE.
+    ``offers_move``: whether the server has the extension MOVE. ``folders`` are the folders besides INBOX, as IMAP encodes their names.
     """
 
     def __init__(self, faults: Faults, tokens: MailTokens, *, tls: ssl.SSLContext | None = None) -> None:
         self.mails: list[StoredMail] = []
         self.logins: list[str] = []
         self.offers_move = True
+        self.folders = {"Read mails"}
         self._faults = faults
         self._tokens = tokens
         self._tls = tls
@@ -120,6 +121,11 @@ class _Session:
                 self._folder = shlex.split(arguments)[0]
                 self._send(f"* {len(self._mails())} EXISTS")
                 return "OK [READ-WRITE] done"
+            case "STATUS":
+                folder = shlex.split(arguments)[0]
+                if folder not in self._service.folders:
+                    return "NO [NONEXISTENT] no such folder"
+                self._send(f'* STATUS "{folder}" (MESSAGES 0)')
             case "SEARCH":
                 first, last = map(int, arguments.split(" ")[0].split(":"))
                 searched = self._mails()[first - 1 : last]

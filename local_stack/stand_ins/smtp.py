@@ -29,6 +29,8 @@ _REPLIES = {
     "sender_rejected": "553 5.7.1 <sender@example.jp>: Sender address rejected: not owned by user",
     "login_required": "530 5.7.0 Authentication required",
     "client_rejected": "554 5.7.1 <unknown[192.0.2.1]>: Client host rejected: Access denied",
+    "auth_limit": "450 4.7.1 Error: too many AUTH commands from 192.0.2.1",
+    "auth_unavailable": "454 4.7.0 Temporary authentication failure: Connection lost to authentication server",
     "421": "421 4.7.0 Try again later, closing connection",
     "4.3.2": "432 4.3.2 Concurrent connections limit exceeded",
     "4.5.3": "452 4.5.3 Your message has too many recipients",
@@ -46,6 +48,7 @@ _REPLIES = {
     "5.1.6": "551 5.1.6 User has moved",
     "5.1.7": "501 5.1.7 Bad sender address",
     "5.1.8": "550 5.1.8 Sender domain does not exist",
+    "5.4.4": "550 5.4.4 Host not found",
     "5.1.10": "556 5.1.10 Null MX",
     "5.2.2": "552 5.2.2 Mailbox full",
     "5.3.4": "552 5.3.4 Message too big for system",
@@ -64,10 +67,11 @@ logging.getLogger("mail.log").setLevel(logging.CRITICAL)
 class SmtpService:
     """The server. Use it in one event loop. ``tls`` is used from the first byte or after STARTTLS.
 
-    ``connections`` counts all connections, ``open_connections`` the open ones. If more than ``connection_limit`` are open, the server
-    refuses every letter, as Exchange Online does; with ``refuses_connections`` it refuses the connections above the limit instead.
-    ``rate_limit`` refuses letters as Amazon SES does. ``delay_seconds`` is the time from one accepted letter to the next: the answers of
-    letters that come sooner are delayed, as Exchange Online does. ``refused_for_rate`` counts the refusals by these limits.
+    ``connections`` counts all connections, ``open_connections`` the open ones. ``logins`` counts the attempts to log in. If more than
+    ``connection_limit`` are open, the server refuses every letter, as Exchange Online does; with ``refuses_connections`` it refuses the
+    connections above the limit instead. ``rate_limit`` refuses letters as Amazon SES does. ``delay_seconds`` is the time from one
+    accepted letter to the next: the answers of letters that come sooner are delayed, as Exchange Online does. ``refused_for_rate`` counts
+    the refusals by these limits.
     ``offers_smtputf8``: whether it takes internationalised addresses. ``largest_letter`` is the limit in bytes that it states. Letters to
     the addresses in ``bouncing`` are accepted, and bounce with this status code into the mailbox.
     """
@@ -83,6 +87,7 @@ class SmtpService:
         implicit_tls: bool = False,
     ) -> None:
         self.connections = 0
+        self.logins = 0
         self.open_connections = set[SMTP]()
         self.connection_limit: int | None = None
         self.refuses_connections = False
@@ -129,6 +134,7 @@ class SmtpService:
         )
 
     def _authenticate(self, *_: Any) -> AuthResult:
+        self.logins += 1
         if reply := _reply(self._faults.take("email", "AUTH")):
             return AuthResult(success=False, handled=False, message=reply)
         return AuthResult(success=True)

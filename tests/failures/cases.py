@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -440,6 +440,22 @@ def mail_server_closed(scene: Scene) -> Failure:
     return Failure(run, mend)
 
 
+def service_unanswered(scene: Scene) -> Failure:
+    """Nobody listens on the port of the mail server, and the letter waits for hours."""
+    host_rows.tenant(scene.host, "A")
+    outbox_rows.waiting(scene.host, "A")
+    usual = outbox_rows.network(scene.services)
+    assert usual.email is not None
+    down = replace(usual, email=replace(usual.email, port=1))
+    run = _run(scene, SCHEDULED_NOTIFICATIONS, TODAY, installation=LocalInstallation(services=down))
+
+    def mend() -> FlowRun:
+        outbox_rows.make_due(scene.host)
+        return _run(scene, SCHEDULED_NOTIFICATIONS, TODAY, installation=LocalInstallation(services=usual))
+
+    return Failure(run, mend)
+
+
 # Backups
 
 
@@ -510,6 +526,7 @@ CASES: dict[str, Callable[[Scene], Failure]] = {
         channel_closed,
         mailbox,
         mail_server_closed,
+        service_unanswered,
         usage_open,
         held,
         request_outdated,

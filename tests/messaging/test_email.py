@@ -389,7 +389,7 @@ class TestEncryption:
             tenant = Tenant(services)
             result = tenant.send(replace(tenant.email, security=security), message(EMAIL))
 
-            assert code_of(result) == "connection_refused"
+            assert code_of(result) == "certificate_refused"
             assert services.messages == []
 
     def test_is_not_done_without_because_the_server_does_not_offer_it(self, tenant: Tenant) -> None:
@@ -463,7 +463,7 @@ def test_a_configs_defaults_are_encrypted() -> None:
     assert EmailConfig("mail.example.com", 587, "no-reply@example.co.jp").security == "starttls"
 
 
-def make_certificate(directory: Path) -> Path:
+def make_certificate(directory: Path, *, ends_in: timedelta = timedelta(hours=1)) -> Path:
     """A certificate for 127.0.0.1 with its key, in one file; a client that trusts it trusts the server."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stand-in")])
@@ -474,8 +474,8 @@ def make_certificate(directory: Path) -> Path:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(hours=1))
+        .not_valid_before(now - timedelta(days=30))
+        .not_valid_after(now + ends_in)
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
         )

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import aiohttp
 import pytest
@@ -22,6 +24,7 @@ from include.skillreport.messaging.outcome import ErrorClass, Outcome, SendResul
 from local_stack.stand_ins import StandIns
 from tests.messaging.raw_server import answering, http
 from tests.messaging.sending import DESTINATIONS, SHORT, Tenant, code_of, message
+from tests.messaging.test_email import encrypted, make_certificate
 
 TRANSIENT, PERMANENT, AMBIGUOUS = Outcome.TRANSIENT, Outcome.PERMANENT, Outcome.AMBIGUOUS
 
@@ -64,6 +67,17 @@ def refused_bot(tenant: Tenant, channel: Channel, _code: str) -> SendResult:
 def refused_sender(tenant: Tenant, channel: Channel, code: str) -> SendResult:
     tenant.services.fail_next(channel, code, command="MAIL")
     return _send(tenant, channel)
+
+
+def refused_login(tenant: Tenant, channel: Channel, code: str) -> SendResult:
+    tenant.services.fail_next(channel, code, command="AUTH")
+    return _send(tenant, channel)
+
+
+def with_wrong_certificate(_tenant: Tenant, channel: Channel, _code: str) -> SendResult:
+    with TemporaryDirectory() as folder, encrypted(make_certificate(Path(folder)), "tls") as services:
+        tenant = Tenant(services)
+        return _send(tenant, channel, replace(tenant.email, security="tls"))
 
 
 def refused_by_policy(tenant: Tenant, channel: Channel, _code: str) -> SendResult:
@@ -150,6 +164,8 @@ class Row:
     outcome: Outcome
     error_class: ErrorClass
     provoke: Provocation = answered
+    # The connection, the login or the sender fails.
+    is_before_message: bool = False
 
 
 _OVERLOADED = Row(TRANSIENT, ErrorClass.RATE_LIMIT)
@@ -162,7 +178,7 @@ _MALFORMED = Row(PERMANENT, ErrorClass.PAYLOAD)
 _NO_ADDRESS = Row(PERMANENT, ErrorClass.ADDRESS)
 _UNKNOWN = Row(PERMANENT, ErrorClass.SERVICE)
 
-_UNREACHABLE = Row(TRANSIENT, ErrorClass.NETWORK, nobody_listens)
+_UNREACHABLE = Row(TRANSIENT, ErrorClass.NETWORK, nobody_listens, is_before_message=True)
 _SLOW = Row(AMBIGUOUS, ErrorClass.NETWORK, too_slow)
 _LOST = Row(AMBIGUOUS, ErrorClass.NETWORK, hung_up)
 _REFUSED_URL = Row(PERMANENT, ErrorClass.CONFIGURATION, with_settings(_inside))
@@ -323,34 +339,49 @@ ROWS: dict[Channel, dict[str, Row]] = {
             ("relay_denied", "sender_rejected", "login_required", "client_rejected"),
             Row(TRANSIENT, ErrorClass.ACCESS, refused_sender),
         ),
+        "certificate_refused": Row(TRANSIENT, ErrorClass.ACCESS, with_wrong_certificate),
+        "auth_limit": replace(_OVERLOADED, provoke=refused_login),
+        "auth_unavailable": replace(_DOWN, provoke=refused_login, is_before_message=True),
         "4.2.1": Row(TRANSIENT, ErrorClass.RECIPIENT_LIMIT),
         "4.7": Row(TRANSIENT, ErrorClass.RECIPIENT_LIMIT),
         "5.2.2": Row(TRANSIENT, ErrorClass.DESTINATION),
         "5.3.1": _DOWN,
         "smtp_4": _DOWN,
-        **dict.fromkeys(("5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"), _NO_ADDRESS),
+        **dict.fromkeys(("5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.4.4"), _NO_ADDRESS),
         **dict.fromkeys(("5.3.4", "5.2.3", "552"), _MALFORMED),
-        "5.1.7": Row(PERMANENT, ErrorClass.CONFIGURATION, refused_sender),
-        "5.1.8": Row(PERMANENT, ErrorClass.CONFIGURATION, refused_sender),
+        **dict.fromkeys(
+            ("5.1.7", "5.1.8", "5.7"),
+            Row(PERMANENT, ErrorClass.CONFIGURATION, refused_sender, is_before_message=True),
+        ),
         "smtputf8_missing": Row(
             PERMANENT, ErrorClass.DESTINATION, of_message(destination="太郎@example.co.jp")
         ),
-        "5.7": Row(PERMANENT, ErrorClass.CONFIGURATION, refused_sender),
         "policy": Row(PERMANENT, ErrorClass.DESTINATION, refused_by_policy),
-        "535": _REVOKED,
-        "token_refused": replace(_REVOKED, provoke=mail_token_refused),
+        "535": replace(_REVOKED, is_before_message=True),
+        "token_refused": replace(_REVOKED, provoke=mail_token_refused, is_before_message=True),
         "smtp_5": _MALFORMED,
         "invalid_address": Row(PERMANENT, ErrorClass.ADDRESS, of_message(destination="taro@")),
         "unknown": replace(
-            _UNKNOWN, provoke=lambda tenant, channel, _: answered(tenant, channel, "no reply")
+            _UNKNOWN, provoke=lambda tenant, channel, _: answered(tenant, channel, "252 Cannot tell")
         ),
         **_NETWORK,
-        **_SETTINGS,
+        "not_configured": _NO_SETTINGS,
+        "refused_address": replace(_REFUSED_URL, is_before_message=True),
     },
 }
 
-# The sender's own codes: it checks the suppressed addresses, and reads the files of letters. It calls no client.
-NOT_A_CLIENTS = {(EMAIL, code) for code in ("suppressed", "file_missing", "file_altered", "store_unreadable")}
+# No client's codes: the sender checks the suppressed addresses, reads the files of letters, and compares refusals; a report comes later.
+NOT_A_CLIENTS = {
+    (EMAIL, code)
+    for code in (
+        "suppressed",
+        "file_missing",
+        "file_altered",
+        "store_unreadable",
+        "sender_refused",
+        "passed_on",
+    )
+}
 
 TABLE = [
     (channel, code)
@@ -373,7 +404,8 @@ def test_a_row_means_what_it_says_when_the_service_says_it(
     asks_for_less = row.error_class in (ErrorClass.RATE_LIMIT, ErrorClass.RECIPIENT_LIMIT)
     says_when = asks_for_less and channel is not EMAIL
     assert not says_when or result.retry_after == timedelta(seconds=7)
-    assert result.counts_as_attempt is not (asks_for_less or row.error_class is ErrorClass.ACCESS)
+    is_attempt = not (asks_for_less or row.error_class is ErrorClass.ACCESS or row.is_before_message)
+    assert result.counts_as_attempt is is_attempt
     assert result.provider_message_id is None
 
 

@@ -131,6 +131,26 @@ class TestABounce:
         assert messages(host) == {"A": ("dead", "5.1.6")}
         assert suppressions(host) == [("A", ADDRESS, "bounce", 1)]
 
+    def test_of_a_server_that_gave_up_says_that_it_is_final(
+        self, database: Database, host: psycopg.Connection, services: StandIns, sent: str
+    ) -> None:
+        services.mailbox.deliver(dsn(ADDRESS, to=BOUNCES.replace("{token}", sent), status="4.4.1"))
+
+        reason = retry(database, services).failed_tenants[0].reason
+
+        assert "配送が打ち切られました（送信後の不達通知 4.4.1）" in reason
+        assert suppressions(host) == []
+
+    def test_of_a_domain_without_a_server_suppresses(
+        self, database: Database, host: psycopg.Connection, services: StandIns, sent: str
+    ) -> None:
+        services.mailbox.deliver(dsn(ADDRESS, to=BOUNCES.replace("{token}", sent), status="5.4.4"))
+
+        reason = retry(database, services).failed_tenants[0].reason
+
+        assert "宛先のドメインがないか、メールサーバーがありません（送信後の不達通知 5.4.4）" in reason
+        assert suppressions(host) == [("A", ADDRESS, "bounce", 1)]
+
     def test_of_a_full_mailbox_suppresses_nothing(
         self, database: Database, host: psycopg.Connection, services: StandIns, sent: str
     ) -> None:
@@ -143,7 +163,7 @@ class TestABounce:
     @pytest.mark.parametrize(
         ("mail", "effect"),
         [
-            ({"recipient": "somebody.else@example.jp"}, "unmatched"),
+            ({"recipient": "somebody.else@example.jp", "to": "bounce@example.jp"}, "unmatched"),
             ({"to": BOUNCES.replace("{token}", "00000000-1111-4222-8333-444444444444")}, "unmatched"),
             ({"action": "delayed"}, "nothing"),
             ({"action": "delivered"}, "nothing"),
@@ -221,6 +241,57 @@ class TestABounce:
         host.execute("UPDATE batch.outbox SET status = 'pending', attempts = 0, finished_at = null")
 
         assert read(database, services).counts == Counter(mails=1, unmatched=1)
+
+
+class TestAGroupAddress:
+    """The letter reached the group's server, which passed it on to somebody who did not get it."""
+
+    MEMBER = "member@elsewhere.example"
+
+    @pytest.mark.parametrize(
+        "mail",
+        [
+            {"original": f"rfc822;{ADDRESS}"},
+            # Some servers do not say whom we wrote to. The token does.
+            {"to": "token"},
+        ],
+    )
+    def test_stays_open_and_its_letter_sent(
+        self,
+        database: Database,
+        host: psycopg.Connection,
+        services: StandIns,
+        sent: str,
+        mail: dict[str, str],
+    ) -> None:
+        with_token = {"to": BOUNCES.replace("{token}", sent)} if "to" in mail else mail
+        services.mailbox.deliver(
+            dsn(self.MEMBER, **({"returned": f"<{sent}@cloud-service.example>"} | with_token))
+        )
+
+        result = retry(database, services)
+
+        assert messages(host) == {"A": ("sent", "passed_on"), "B": ("sent", None)}
+        assert suppressions(host) == []
+        assert host.execute(
+            'SELECT send_status, response_code FROM "HIS_NotificationLog" WHERE tenant_id = %s', ["A"]
+        ).fetchall() == [("SUCCESS", "passed_on")]
+        [failure] = result.failed_tenants
+        assert "宛先の先の 1 人に届かなかった通知 1 件" in failure.reason
+        assert "m***@elsewhere.example、送信後の不達通知 5.1.1" in failure.reason
+        # It is reported once.
+        assert retry(database, services).status == "completed"
+
+    def test_whose_own_mailbox_fails_is_suppressed(
+        self, database: Database, host: psycopg.Connection, services: StandIns, sent: str
+    ) -> None:
+        to = BOUNCES.replace("{token}", sent)
+        services.mailbox.deliver(dsn(ADDRESS, to=to, original=f"rfc822;{ADDRESS.upper()}"))
+
+        read(database, services)
+
+        assert messages(host)["A"] == ("dead", "5.1.1")
+        assert suppressions(host) == [("A", ADDRESS, "bounce", 1)]
 
 
 class TestAComplaint:
@@ -306,6 +377,26 @@ class TestTheMailbox:
 
         assert [mail.folder for mail in services.mailbox.mails][-1] == "Read mails"
         assert read(database, services).counts == Counter()
+
+    def test_has_folders_with_any_names(self, database: Database, services: StandIns, sent: str) -> None:
+        # "処理済み & 保管" in modified UTF-7 (RFC 3501, section 5.1.3).
+        services.mailbox.folders.add("&UeZ0Bm4IMH8- &- &T917oQ-")
+        services.mailbox.deliver(dsn(ADDRESS, to=BOUNCES.replace("{token}", sent)))
+
+        read(database, services, move_to="処理済み & 保管")
+
+        assert [mail.folder for mail in services.mailbox.mails] == ["&UeZ0Bm4IMH8- &- &T917oQ-"]
+
+    def test_without_the_folder_to_move_to_is_not_read(
+        self, database: Database, services: StandIns, sent: str
+    ) -> None:
+        services.mailbox.deliver(dsn(ADDRESS, to=BOUNCES.replace("{token}", sent)))
+
+        reading = read(database, services, move_to="Nowhere")
+
+        assert reading.problem is not None
+        assert "移動先のフォルダー 'Nowhere' がありません" in str(reading.problem)
+        assert (reading.counts, flags(services)) == (Counter(), [set()])
 
     def test_is_read_a_part_at_a_time(
         self, services: StandIns, monkeypatch: pytest.MonkeyPatch, database: Database

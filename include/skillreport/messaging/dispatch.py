@@ -29,7 +29,7 @@ from include.skillreport.messaging.integrations import (
 )
 from include.skillreport.messaging.message import mask_secrets
 from include.skillreport.messaging.outbox import Lane
-from include.skillreport.messaging.pacing import Paces
+from include.skillreport.messaging.pacing import Paces, limit_of
 from include.skillreport.messaging.preferences import (
     Preferences,
     load_preferences,
@@ -92,8 +92,11 @@ def dispatch_due(
         with tenant_transaction(current, tenant_ids):
             _hold_back(current, known, clock())
 
-    hold_back(connection)
     configs = configs_of(integrations)
+    sharing = [each for each in tenant_ids if Lane(each, EMAIL) not in configs]
+    if network.email is not None and sharing:
+        outbox.revive_doubted(connection, sharing, limit_of(network.email).key, now)
+    hold_back(connection)
     lanes = outbox.due_lanes(connection, tenant_ids, statuses, now)
     mask_secrets([config for lane in lanes if (config := configs.get(lane))], network)
     # Tenants without their own mail server share the installation's.

@@ -200,6 +200,17 @@ def release_unsent(connection: psycopg.Connection, owner: str, known: Iterable[s
     _SQL.execute(connection, "release_unsent", owner=owner, known=list(known))
 
 
+def revive_doubted(
+    connection: psycopg.Connection, tenant_ids: Sequence[str], limit_key: str, now: datetime
+) -> None:
+    """Send letters again that the mail server with this limit refused for good while it refused the installation (``doubts``)."""
+    with tenant_transaction(connection, tenant_ids):
+        rows = _SQL.execute(
+            connection, "revive_doubted", tenant_ids=list(tenant_ids), limit_key=limit_key, now=now
+        )
+        mirror_to_host(connection, [message_id for (message_id,) in rows.fetchall()])
+
+
 def hold_switched_off(
     connection: psycopg.Connection, switched_off: Sequence[Mapping[str, str | None]], now: datetime
 ) -> None:

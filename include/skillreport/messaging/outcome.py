@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from functools import cache
@@ -65,7 +65,8 @@ class ErrorCode:
     ``meaning`` is the Japanese text for operators, ``wait`` (``wait_minutes``) the minimum time to the next retry, ``text`` a pattern for
     the answer's text. ``limits_connections`` (``limits: connections``): a rate limit that counts connections. ``closes_after``
     (``closes_after_hours``): from this age of the message on, the error closes the channel. ``ends_by_check``: the daily check of the
-    settings reopens a channel that the error has closed.
+    settings reopens a channel that the error has closed. ``if_repeated``: the code instead of this one if other recipients get the same
+    answer.
     """
 
     code: str
@@ -77,6 +78,7 @@ class ErrorCode:
     limits_connections: bool = False
     closes_after: timedelta | None = None
     ends_by_check: bool = False
+    if_repeated: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,8 @@ class SendResult:
     """The result of one send. ``detail`` is for the log and contains no secret, address or message text.
 
     ``retry_after`` is the wait that the service asks for, ``provider_message_id`` the service's id of the message, ``per_minute`` the
-    limit that the service states, in messages per minute.
+    limit that the service states, in messages per minute. ``text`` is the answer's text without addresses and numbers, to compare answers
+    with. ``is_answer``: the service has seen the message; otherwise the connection, the login or the sender failed before.
     """
 
     outcome: Outcome
@@ -93,11 +96,15 @@ class SendResult:
     provider_message_id: str | None = None
     retry_after: timedelta | None = None
     per_minute: int | None = None
+    text: str = field(default="", repr=False)
+    is_answer: bool = True
 
     @property
     def counts_as_attempt(self) -> bool:
-        """Whether the send counts as an attempt. A refusal by a limit or of the installation does not, nor a file that cannot be read."""
-        return self.error is None or self.error.error_class not in _NO_ATTEMPTS
+        """Whether the send counts as an attempt. Only an answer to the message does. A refusal by a limit or of the installation does not,
+        nor a file that cannot be read.
+        """
+        return self.is_answer and (self.error is None or self.error.error_class not in _NO_ATTEMPTS)
 
     @property
     def is_refused_for_rate(self) -> bool:
@@ -119,6 +126,7 @@ def load_errors(file: Path) -> Mapping[str, ErrorCode]:
             limits_connections=row.get("limits") == "connections",
             closes_after=timedelta(hours=row["closes_after_hours"]) if "closes_after_hours" in row else None,
             ends_by_check=row.get("ends_by_check", False),
+            if_repeated=row.get("if_repeated", ""),
         )
         for code, row in load_yaml(file).items()
     }

@@ -13,7 +13,10 @@ from datetime import timedelta
 
 from include.skillreport.messaging.channels import channel_of_config
 from include.skillreport.messaging.channels.channel import ChannelConfig
-from include.skillreport.messaging.outcome import ErrorClass, SendResult
+from include.skillreport.messaging.doubts import Doubts
+from include.skillreport.messaging.message import Message
+from include.skillreport.messaging.outcome import ErrorClass, Outcome, SendResult, failed
+from include.skillreport.messaging.retry import CLOSES_CHANNEL
 from include.skillreport.messaging.throttle import Limit, Throttle
 
 # The share of a known limit that is used. At exactly the limit, every delay on the network would cause a refusal.
@@ -23,6 +26,9 @@ _SAFE_SHARE = 0.97
 _ABOUT_MESSAGE = frozenset(
     {ErrorClass.ADDRESS, ErrorClass.DESTINATION, ErrorClass.PAYLOAD, ErrorClass.RECIPIENT_LIMIT}
 )
+
+# The time from a refused login or sender to the next probe. The answers of class *access* have theirs in the table.
+_PROBE_PAUSE = timedelta(minutes=15)
 
 # After this many answers, the shortest way back of an answer is known.
 _ANSWERS_TO_KNOW = 100
@@ -104,11 +110,16 @@ def _future(moments: dict[str, float]) -> dict[str, float]:
 
 
 class LanePace:
-    """The limits of one lane: the throttle of its service and, if the service limits destinations, their paces."""
+    """The limits of one lane: the throttle of its service, if the service limits destinations their paces, and what is known about the
+    service's refusals.
+    """
 
-    def __init__(self, throttle: Throttle, destinations: DestinationPaces | None = None) -> None:
+    def __init__(
+        self, throttle: Throttle, destinations: DestinationPaces | None = None, doubts: Doubts | None = None
+    ) -> None:
         self.throttle = throttle
         self.destinations = destinations
+        self.doubts = doubts or Doubts(throttle)
 
     def busy(self) -> list[str] | None:
         """The destinations that may not get a message yet; None: destinations have no pace of their own."""
@@ -119,6 +130,23 @@ class LanePace:
         if self.destinations is not None:
             # Each process that sends through the service knows only its own messages.
             self.destinations.block(destination, self.destinations.seconds * self.throttle.senders)
+
+    def understood(self, message: Message, result: SendResult) -> SendResult:
+        """The result as the service means it, if it is not about the message.
+
+        If all tenants share the service, a refused login or sender concerns all of them, not one tenant's channel.
+        """
+        error = result.error
+        if error is None:
+            return result
+        if not result.is_answer and error.error_class in CLOSES_CHANNEL and self.throttle.limit.is_shared:
+            access = replace(
+                error, outcome=Outcome.TRANSIENT, error_class=ErrorClass.ACCESS, wait=_PROBE_PAUSE
+            )
+            return replace(result, outcome=Outcome.TRANSIENT, error=access)
+        if self.doubts.is_repeated_wait(message.destination, result):
+            return failed(message.channel, error.if_repeated, result.detail)
+        return result
 
     def closes_or_reopens(self, result: SendResult) -> bool:
         """After ``ends``: close or reopen the service by the result of a send. Returns whether this must be stored."""
@@ -160,6 +188,7 @@ class Paces:
     def __init__(self) -> None:
         self.throttles: dict[str, Throttle] = {}
         self._destinations: dict[str, DestinationPaces] = {}
+        self._doubts: dict[str, Doubts] = {}
 
     def pace(
         self, config: ChannelConfig | None, own_per_minute: int | None = None, tenant_id: str = ""
@@ -167,7 +196,8 @@ class Paces:
         """The pace of a tenant's lane with this configuration; ``own_per_minute`` is the tenant's own limit."""
         limit = limit_of(config, own_per_minute, tenant_id)
         throttle = self.throttles.setdefault(limit.key, Throttle(limit))
+        doubts = self._doubts.setdefault(limit.key, Doubts(throttle))
         if not limit.destination_seconds:
-            return LanePace(throttle)
+            return LanePace(throttle, doubts=doubts)
         paces = self._destinations.setdefault(limit.key, DestinationPaces(limit.destination_seconds))
-        return LanePace(throttle, paces)
+        return LanePace(throttle, paces, doubts)

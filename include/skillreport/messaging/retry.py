@@ -2,8 +2,9 @@
 
 Source: BATCH-019-02's rules. The pause is min(60 min × 2^(n−1), 24 h) with jitter, unless the service sends Retry-After. There are at
 most the attempts of the channel, fewer if the application's row says so (max_retry_count). A send that was refused by a limit is not an
-attempt, nor is a refusal of the installation, nor a letter whose file cannot be read. These are retried until the message's age reaches
-``give_up_hours``, and contract letters without an end. Every other answer is an attempt.
+attempt, nor is a refusal of the installation, nor a letter whose file cannot be read, nor a connection or a login that failed before the
+service saw the message. These are retried until the message's age reaches ``give_up_hours``, and contract letters without an end. Every
+other answer is an attempt.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ LONGEST_PROBE_PAUSE = timedelta(hours=12)
 JITTER = 0.1
 # The pause after a refusal by a rate limit, if the service does not say how long to wait.
 RATE_LIMIT_PAUSE = timedelta(minutes=1)
+# The pause after a connection or a login that failed.
+UNANSWERED_PAUSE = timedelta(minutes=15)
 
 # These errors affect all messages of the tenant's channel until an administrator fixes them.
 CLOSES_CHANNEL = frozenset({ErrorClass.CREDENTIAL, ErrorClass.CONFIGURATION})
@@ -87,9 +90,9 @@ def transition(
         case _ if closes_channel:
             # The message did not cause the error. It waits with the rest of its lane until the channel is fixed. After too many attempts it
             # becomes dead.
-            return Transition(
-                Status.RETRY if attempts < most else Status.DEAD, attempts, now, closes_channel=True
-            )
+            # The first run sends only messages without an attempt.
+            waiting = Status.RETRY if attempts else Status.PENDING
+            return Transition(waiting if attempts < most else Status.DEAD, attempts, now, closes_channel=True)
         case Outcome.PERMANENT:
             return Transition(
                 Status.DEAD,
@@ -103,7 +106,8 @@ def transition(
     if not result.counts_as_attempt:
         # The first run sends only messages without an attempt, and may send this one when the wait is over.
         waiting = Status.RETRY if attempts else Status.PENDING
-        wait = asked or (RATE_LIMIT_PAUSE if pause is None else pause)
+        usual = RATE_LIMIT_PAUSE if result.is_answer else UNANSWERED_PAUSE
+        wait = asked or (usual if pause is None else pause)
         if error is not None and error.error_class is ErrorClass.ACCESS:
             # The server may refuse this recipient only. Another message is the next probe.
             wait = max(wait, min(age, LONGEST_PROBE_PAUSE))

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import reason_of
 from include.skillreport.core.execution.batch import RunRemark
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.run_remarks import PATIENCE
+from include.skillreport.messaging.channels import CHANNELS
+from include.skillreport.messaging.doubts import SENDER_REFUSED, doubted_seconds, forget_refusals
 from include.skillreport.messaging.outcome import SendResult
 from include.skillreport.messaging.throttle import Learnt, Throttle
 
@@ -37,6 +41,7 @@ def join_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], o
         throttle = by_key[row["limit_key"]]
         throttle.share(row["senders"], row["rank"])
         throttle.set_closed(is_closed=row["is_closed"])
+        throttle.is_doubted = row["is_doubted"]
         if row["at_once"] is not None:
             throttle.recall(Learnt(row["per_minute"], row["at_once"], row["blocked_seconds"]))
 
@@ -45,11 +50,13 @@ def renew_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], 
     """Store the learnt limits, and adjust the parts. Leave limits that no lane uses any more."""
     by_key = {throttle.limit.key: throttle for throttle in throttles if throttle.is_in_use}
     store_limits(connection, by_key.values())
+    forget_refusals(connection, by_key.values())
     _SQL.execute(connection, "dismiss_sender", owner=owner, still_used=list(by_key))
     for row in _announce(connection, by_key, owner):
         throttle = by_key[row["limit_key"]]
         throttle.share(row["senders"], row["rank"])
         throttle.set_closed(is_closed=row["is_closed"])
+        throttle.is_doubted = row["is_doubted"]
         throttle.block(row["blocked_seconds"] or 0.0)
 
 
@@ -66,9 +73,10 @@ async def renew_until(is_over: asyncio.Event, renew: Callable[[], Awaitable[obje
             log.warning("The limits of services could not be renewed: %s", reason_of(error))
 
 
-def leave_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], owner: str) -> None:
+def leave_limits(connection: psycopg.Connection, throttles: Collection[Throttle], owner: str) -> None:
     """Store the learnt limits, and leave them to the other processes."""
     store_limits(connection, throttles)
+    forget_refusals(connection, throttles)
     _SQL.execute(connection, "dismiss_sender", owner=owner, still_used=[])
 
 
@@ -78,23 +86,33 @@ def record_closing(connection: psycopg.Connection, throttle: Throttle, result: S
     if not throttle.is_closed:
         _SQL.execute(connection, "reopen_service", limit_key=key)
     elif error is not None:
-        learnt = throttle.learnt()
+        learnt, is_doubted = throttle.learnt(), error.code == SENDER_REFUSED
         _SQL.execute(
             connection,
             "close_service",
             limit_key=key,
             at_once=learnt.at_once,
             blocked_seconds=learnt.blocked_seconds,
+            doubted_seconds=doubted_seconds(connection, throttle, result.detail) if is_doubted else None,
             reason=f"{throttle.limit.label}: {error.meaning}（{result.detail or error.code}）",
         )
 
 
-def closed_services(platform: psycopg.Connection) -> dict[str, RunRemark]:
-    """A remark for each closed service, by its closing. ``platform`` acts as ``batch_platform``.
+def service_remarks(platform: psycopg.Connection, now: datetime) -> dict[str, RunRemark]:
+    """A remark for each closed service, by its closing, and for each channel whose messages wait for hours because nobody answers.
 
-    A remark that an earlier run has reported is reported again after a day.
+    ``platform`` acts as ``batch_platform``. A remark that an earlier run has reported is reported again after a day.
     """
-    return {
+    unanswered = {
+        f"unanswered {row['channel']} {now.astimezone(JAPAN).date()}": RunRemark(
+            problem=f"{CHANNELS[row['channel']].errors['connection_refused'].meaning}。{row['messages']} 件が "
+            f"{row['oldest_due_at'].astimezone(JAPAN):%m/%d %H:%M} から待っています",
+            code="SERVICE_UNANSWERED",
+        )
+        for row in _SQL.rows(platform, "unanswered_messages", due_before=now - PATIENCE)
+        if row["channel"] in CHANNELS
+    }
+    return unanswered | {
         f"closed {row['limit_key']} {row['closed_at'].astimezone(JAPAN).isoformat()}": RunRemark(
             problem=f"{row['closed_reason']}。このサーバーを使うメールはすべて待っています",
             code="MAIL_SERVER_CLOSED",

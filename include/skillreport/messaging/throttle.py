@@ -68,7 +68,7 @@ class Limit:
     the maximum rate. ``burst`` is the number of messages that may follow each other at once, ``at_once`` the number of parallel sends.
     ``delays``: the service may delay its answers instead of refusing (a mail server). ``label`` names a mail server for operators.
     ``destination_seconds``: the pause between two messages to one destination (0: none). ``halved_after``: after so many seconds of a
-    run, half of the rate is used.
+    run, half of the rate is used. ``is_shared``: the installation's mail server, through which several tenants send.
     """
 
     key: str
@@ -80,6 +80,7 @@ class Limit:
     label: str = ""
     destination_seconds: float = 0.0
     halved_after: float = math.inf
+    is_shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,15 @@ class Throttle:
         self._senders, self._rank = 1, 0
         self._queue = asyncio.Lock()
         self._released = asyncio.Event()
+        self._accepted_at = -math.inf
         self.has_changed = False
+        # Whether refusals are stored that may be about the installation (``doubts``).
+        self.is_doubted = False
+
+    @property
+    def accepted_seconds(self) -> float:
+        """The seconds since the service accepted a message of this process; infinite: none yet."""
+        return time.monotonic() - self._accepted_at
 
     @property
     def per_minute(self) -> float | None:
@@ -266,7 +275,7 @@ class Throttle:
 
     def accepted(self, sent_at: float, per_minute: float | None = None) -> None:
         """The service accepted a message that was sent at ``sent_at``. ``per_minute`` is the limit that the service stated, if any."""
-        now = time.monotonic()
+        now = self._accepted_at = time.monotonic()
         self._release(1)
         self._pause = _FIRST_PAUSE
         self._accepted.append(now)

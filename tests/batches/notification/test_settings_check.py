@@ -15,7 +15,15 @@ from include.skillreport.core.execution.run_log import RunResult
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import integration, network, run_notifications, slack, statuses, waiting
+from tests.messaging.outbox_rows import (
+    integration,
+    make_due,
+    network,
+    run_notifications,
+    slack,
+    statuses,
+    waiting,
+)
 from tests.messaging.sending import key_pair
 
 pytestmark = pytest.mark.tenants("A", admin_email="admin@example.jp")
@@ -469,7 +477,9 @@ def test_a_mail_server_that_works_again_opens_every_tenants_mail(
     waiting(host, "A")
     services.fail_next("email", "550 5.7.1 Not your domain", command="MAIL")
     run_notifications(database, services)
-    assert host.execute("SELECT channel FROM batch.channel_circuit").fetchall() == [("email",)]
+    closed = "SELECT closed_at IS NOT null FROM batch.service_limit"
+    assert host.execute(closed).fetchall() == [(True,)]
+    make_due(host)
 
     check(database, services)
     run_notifications(database, services, spec=NOTIFICATION_RETRY)

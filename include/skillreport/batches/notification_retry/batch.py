@@ -28,7 +28,7 @@ from include.skillreport.messaging.feedback.reading import read_feedback
 from include.skillreport.messaging.preferences import Preferences, load_preferences
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
-from include.skillreport.messaging.shared_limits import closed_services
+from include.skillreport.messaging.shared_limits import service_remarks
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -36,6 +36,7 @@ _FINAL_WORDS = {
     Status.DEAD: "送信できなかった通知",
     Status.AMBIGUOUS: "届いたか分からない通知",
     Status.EXPIRED: "期限切れの通知",
+    Status.SENT: "宛先の先の 1 人に届かなかった通知",
 }
 
 
@@ -78,8 +79,8 @@ class NotificationRetryBatch(TenantBatch):
         return self._notifications.send_results(work, results, _counts, judge=judge)
 
     def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:
-        """The mail servers that refuse the installation."""
-        return closed_services(platform)
+        """The mail servers that refuse the installation, and services that have not answered for hours."""
+        return service_remarks(platform, datetime.now(UTC))
 
 
 def _give_up(

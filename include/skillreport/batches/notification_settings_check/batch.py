@@ -36,6 +36,7 @@ from include.skillreport.messaging.message import mask_secrets
 from include.skillreport.messaging.notices import load_administrators, notice, sending_time
 from include.skillreport.messaging.outbox import Lane
 from include.skillreport.messaging.outcome import ErrorClass, Outcome, failed
+from include.skillreport.messaging.pacing import limit_of
 from include.skillreport.messaging.preferences import Preferences, load_preferences, with_own_mail_server
 from include.skillreport.messaging.retry import CLOSES_CHANNEL
 from include.skillreport.messaging.settings import NotificationSettings
@@ -137,6 +138,7 @@ class NotificationSettingsCheckBatch(StagingBatch):
             ]
         with tenant_transaction(work.connection, [each for each in tenant_ids if each not in own_servers]):
             _SQL.execute(work.connection, "reopen_mail")
+            _SQL.execute(work.connection, "probe_mail_server", limit_key=limit_of(work.services.email).key)
         return checked
 
     def _found_in_rows(self, connection: psycopg.Connection, run: Run) -> dict[str, list[SettingFinding]]:

@@ -42,7 +42,7 @@ from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOA
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
 from include.skillreport.messaging.settings import LONGEST_REMINDER_DAYS, NotificationSettings
-from include.skillreport.messaging.shared_limits import closed_services
+from include.skillreport.messaging.shared_limits import service_remarks
 from include.skillreport.messaging.switches import SwitchedOff, load_notification_settings, load_switched_off
 from include.skillreport.messaging.template_store import load_templates
 from include.skillreport.messaging.templates import literal
@@ -112,8 +112,8 @@ class ScheduledNotificationsBatch(StagingBatch):
         return self._notifications.send_results(work, results, _counts, statuses=(Status.PENDING,))
 
     def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:
-        """The mail servers that refuse the installation."""
-        return closed_services(platform)
+        """The mail servers that refuse the installation, and services that have not answered for hours."""
+        return service_remarks(platform, datetime.now(UTC))
 
     def _enqueue(
         self,

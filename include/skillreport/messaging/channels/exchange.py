@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -82,12 +82,9 @@ def unanswered(channel: Channel, error: BaseException) -> SendResult:
     if isinstance(error, aiohttp.InvalidURL):
         return failed(channel, "refused_address", "URL の形式が正しくありません")
     if isinstance(error, _NEVER_CONNECTED):
-        code = "connection_refused"
-    elif isinstance(error, TimeoutError):
-        code = "timeout"
-    else:
-        code = "connection_lost"
-    # Without the error's text, which may contain the whole URL.
+        # Without the error's text, which may contain the whole URL.
+        return replace(failed(channel, "connection_refused", type(error).__name__), is_answer=False)
+    code = "timeout" if isinstance(error, TimeoutError) else "connection_lost"
     return failed(channel, code, type(error).__name__)
 
 

@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import threading
+from binascii import b2a_base64
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -28,6 +29,9 @@ LONGEST_VISIT = 360
 _SEARCHED = 20_000
 
 _FAILURES = (imaplib.IMAP4.error, OSError, ValueError)
+
+# Characters of a folder's name that modified UTF-7 encodes.
+_UNENCODED = re.compile(r"[^\x20-\x7e]+")
 
 _UIDS = re.compile(rb"[0-9 ]*")
 
@@ -100,7 +104,7 @@ class Mailbox:
         self._ask("STORE", uid, "+FLAGS.SILENT", r"(\Seen \Flagged)" if is_flagged else r"(\Seen)")
         if not self._move_to:
             return
-        folder = _quoted(self._move_to)
+        folder = _folder(self._move_to)
         if "MOVE" in self._connection.capabilities:
             self._ask("MOVE", uid, folder)
         else:
@@ -135,9 +139,16 @@ def open_mailbox(
     try:
         _log_in(connection, config, allowed_hosts)
         with _as_mailbox_error():
-            status, [mails, *_] = connection.select(_quoted(config.folder))
+            status, [mails, *_] = connection.select(_folder(config.folder))
         if status != "OK":
             raise MailboxError(f"フォルダー '{config.folder}' を開けません", recoverable=False)
+        if config.move_to:
+            # Otherwise the first mail would be marked as read, and stay.
+            with _as_mailbox_error():
+                status, _ = connection.status(_folder(config.move_to), "(MESSAGES)")
+            if status != "OK":
+                reason = f"移動先のフォルダー '{config.move_to}' がありません。作るか、extra の move_to を直してください"
+                raise MailboxError(reason, recoverable=False)
         yield Mailbox(connection, int(mails) if mails and mails.isdigit() else 0, config.move_to)
     finally:
         with suppress(*_FAILURES):
@@ -200,6 +211,13 @@ def _unanswered(error: Exception) -> MailboxError:
     return MailboxError(f"応答がありません（{type(error).__name__}）", recoverable=True)
 
 
-def _quoted(folder: str) -> str:
-    escaped = folder.replace("\\", "\\\\").replace('"', '\\"')
+def _folder(name: str) -> str:
+    """The name of a folder in a command: quoted, in modified UTF-7 (RFC 3501, section 5.1.3)."""
+    encoded = _UNENCODED.sub(lambda match: _in_base64(match[0]), name.replace("&", "&-"))
+    escaped = encoded.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+def _in_base64(text: str) -> str:
+    encoded = b2a_base64(text.encode("utf-16-be"), newline=False).decode()
+    return f"&{encoded.rstrip('=').replace('/', ',')}-"

@@ -17,10 +17,10 @@ from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.messaging import outbox, suppression
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.email.letter import address_of
-from include.skillreport.messaging.feedback.reports import Report, ReportKind
+from include.skillreport.messaging.feedback.reports import Failure, Report, ReportKind
 from include.skillreport.messaging.outcome import ErrorClass, ErrorCode
 from include.skillreport.messaging.retry import Status
-from include.skillreport.messaging.suppression import Reason
+from include.skillreport.messaging.suppression import Reason, masked
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -30,17 +30,20 @@ _REASONS = {ReportKind.COMPLAINT: Reason.COMPLAINT, ReportKind.UNSUBSCRIBE: Reas
 class Effect(StrEnum):
     """The effect of a report.
 
-    UNMATCHED: no message has this id and recipient. NOTHING: the report is already recorded, or it reports no failure. LATER: the message
-    is being sent at the moment.
+    PASSED_ON: the letter was passed on to another address, which failed. UNMATCHED: no message has this id and recipient. NOTHING: the
+    report is already recorded, or it reports no failure. LATER: the message is being sent at the moment.
     """
 
     BOUNCED = "bounced"
+    PASSED_ON = "passed_on"
     COMPLAINED = "complained"
     UNSUBSCRIBED = "unsubscribed"
     UNMATCHED = "unmatched"
     NOTHING = "nothing"
     LATER = "later"
 
+
+_GIVEN_UP = "受信側のサーバーが期限まで受け取らず、配送が打ち切られました"
 
 _EFFECTS = {ReportKind.COMPLAINT: Effect.COMPLAINED, ReportKind.UNSUBSCRIBE: Effect.UNSUBSCRIBED}
 
@@ -79,13 +82,17 @@ def record_report(
         with tenant_transaction(connection, [sent.tenant_id]):
             is_new = suppression.suppress_for_good(connection, sent.tenant_id, sent.destination, reason, now)
         return _EFFECTS[report.kind] if is_new else Effect.NOTHING
-    failure = next((each for each in report.failures if sent.address in each.addresses), None)
-    if failure is None:
+    own = [each for each in report.failures if sent.address in each.addresses]
+    of_recipient = [each for each in own if not each.passed_on_to]
+    failures = of_recipient or own or (report.failures if report.is_by_token else ())
+    if not failures:
         return Effect.UNMATCHED
     if sent.status is Status.SENDING:
         return Effect.LATER
     with tenant_transaction(connection, [sent.tenant_id]):
-        return _record_failure(connection, sent, failure.status, now)
+        if of_recipient:
+            return _record_failure(connection, sent, of_recipient[0].status, now)
+        return _record_passed_on(connection, sent, failures[0])
 
 
 def error_of(status: str) -> ErrorCode:
@@ -116,7 +123,8 @@ def _record_failure(connection: psycopg.Connection, sent: _Sent, status: str, no
         now=now,
         error_code=error.code,
         error_class=error.error_class,
-        error_detail=f"{error.meaning}（送信後の不達通知 {status or 'コードなし'}）",
+        # A server that gives up after days reports the last temporary answer.
+        error_detail=f"{_GIVEN_UP if status.startswith('4') else error.meaning}（送信後の不達通知 {status or 'コードなし'}）",
     )
     # A second report of the same failure, or a concurrent run, finds the message already ended.
     if ended.rowcount == 0:
@@ -132,3 +140,21 @@ def _record_failure(connection: psycopg.Connection, sent: _Sent, status: str, no
             now=now,
         )
     return Effect.BOUNCED
+
+
+def _record_passed_on(connection: psycopg.Connection, sent: _Sent, failure: Failure) -> Effect:
+    """The failure of somebody behind the address: of a group, or of a forwarding. The letter has arrived, and the address stays open."""
+    error = EMAIL.errors["passed_on"]
+    somebody = masked(min(failure.passed_on_to or failure.addresses, default=""))
+    recorded = _SQL.execute(
+        connection,
+        "record_passed_on",
+        message_id=sent.message_id,
+        error_code=error.code,
+        error_class=error.error_class,
+        error_detail=f"{error.meaning}（{somebody}、送信後の不達通知 {failure.status or 'コードなし'}）",
+    )
+    if recorded.rowcount == 0:
+        return Effect.NOTHING
+    outbox.mirror_to_host(connection, [sent.message_id])
+    return Effect.PASSED_ON

@@ -56,23 +56,29 @@ class UnreadableMailError(BatchError):
 
 @dataclass(frozen=True)
 class Failure:
-    """A recipient that a DSN reports as failed: its addresses as they are sent, in lower case, and the status code (``5.1.1``)."""
+    """A recipient that a DSN reports as failed: its addresses as they are sent, in lower case, and the status code (``5.1.1``).
+
+    ``passed_on_to`` is the Final-Recipient if it is another one than the Original-Recipient: an alias, a list or a forwarding.
+    """
 
     addresses: frozenset[str] = field(repr=False)
     status: str
+    passed_on_to: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True)
 class Report:
     """A report about one letter. ``message_id`` is the id in the outbox; empty: the mail does not say which letter.
 
-    ``recipients`` are the addresses that a complaint names, as in ``Failure``.
+    ``recipients`` are the addresses that a complaint names, as in ``Failure``. ``is_by_token``: the envelope sender of the letter names the
+    message (VERP), whatever the report calls the recipient.
     """
 
     kind: ReportKind
     message_id: str = ""
     failures: tuple[Failure, ...] = ()
     recipients: frozenset[str] = field(default=frozenset(), repr=False)
+    is_by_token: bool = field(default=False, compare=False)
 
 
 class Addresses:
@@ -128,12 +134,13 @@ def _bounce(mail: Mail, token: str) -> Report:
         if _field(group, "Action").lower() != "failed":
             continue
         status = _STATUS.match(_field(group, "Status"))
-        named = _field(group, "Original-Recipient"), _field(group, "Final-Recipient")
-        failures.append(
-            Failure(frozenset().union(*map(_typed_addresses, named)), status[1] if status else "")
+        original, final = (
+            _typed_addresses(_field(group, name)) for name in ("Original-Recipient", "Final-Recipient")
         )
+        passed_on_to = final if original and original.isdisjoint(final) else frozenset[str]()
+        failures.append(Failure(original | final, status[1] if status else "", passed_on_to))
     kind = ReportKind.BOUNCE if failures else ReportKind.DELIVERY
-    return Report(kind, token or _returned_id(mail), tuple(failures))
+    return Report(kind, token or _returned_id(mail), tuple(failures), is_by_token=bool(token))
 
 
 def _complaint(mail: Mail, addresses: Addresses) -> Report:

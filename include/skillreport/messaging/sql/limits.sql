@@ -14,6 +14,7 @@ SELECT
     learnt.at_once,
     greatest(extract(EPOCH FROM learnt.blocked_until - clock_timestamp()), 0)::double precision AS blocked_seconds,
     coalesce(learnt.closed_at IS NOT null, false) AS is_closed,
+    coalesce(learnt.refusals <> '[]', false) AS is_doubted,
     present.senders,
     present.rank
 FROM unnest(%(keys)s::text[]) AS known (limit_key)
@@ -48,23 +49,48 @@ ON CONFLICT (limit_key) DO UPDATE SET
     learnt_at = excluded.learnt_at;
 
 -- name: close_service
-INSERT INTO batch.service_limit AS known (limit_key, at_once, blocked_until, closed_at, closed_reason)
+-- doubted_seconds: so long has the service refused the installation. The letters that it ended since then are sent again.
+INSERT INTO batch.service_limit AS known (
+    limit_key, at_once, blocked_until, closed_at, closed_reason, doubted_from, doubted_until
+)
 VALUES (
     %(limit_key)s,
     %(at_once)s,
     clock_timestamp() + %(blocked_seconds)s::double precision * interval '1 second',
     clock_timestamp(),
-    %(reason)s
+    %(reason)s,
+    clock_timestamp() - %(doubted_seconds)s::double precision * interval '1 second',
+    CASE WHEN %(doubted_seconds)s::double precision IS NOT null THEN clock_timestamp() + interval '1 minute' END
 )
 ON CONFLICT (limit_key) DO UPDATE SET
     blocked_until = greatest(known.blocked_until, excluded.blocked_until),
     closed_at = coalesce(known.closed_at, excluded.closed_at),
     closed_reason = excluded.closed_reason,
+    doubted_from = coalesce(excluded.doubted_from, known.doubted_from),
+    doubted_until = coalesce(excluded.doubted_until, known.doubted_until),
     learnt_at = excluded.learnt_at;
+
+-- name: lock_refusals
+-- The refusals since the last accepted letter, and the present time. Nobody else changes them before the transaction ends.
+INSERT INTO batch.service_limit AS known (limit_key, at_once)
+VALUES (%(limit_key)s, %(at_once)s)
+ON CONFLICT (limit_key) DO UPDATE SET learnt_at = excluded.learnt_at
+RETURNING refusals, extract(EPOCH FROM clock_timestamp())::double precision AS at;
+
+-- name: store_refusals
+UPDATE batch.service_limit
+SET refusals = %(refusals)s
+WHERE limit_key = %(limit_key)s;
+
+-- name: load_refusals
+SELECT refusals, extract(EPOCH FROM clock_timestamp())::double precision AS at
+FROM batch.service_limit
+WHERE limit_key = %(limit_key)s
+FOR UPDATE;
 
 -- name: reopen_service
 UPDATE batch.service_limit
-SET closed_at = null, closed_reason = null
+SET closed_at = null, closed_reason = null, refusals = '[]'
 WHERE limit_key = %(limit_key)s;
 
 -- name: closed_services
@@ -73,6 +99,13 @@ SELECT limit_key, closed_reason, closed_at
 FROM batch.service_limit
 WHERE closed_at IS NOT null AND learnt_at > clock_timestamp() - interval '2 hours'
 ORDER BY limit_key;
+
+-- name: unanswered_messages
+SELECT channel, count(*)::integer AS messages, min(due_at) AS oldest_due_at
+FROM batch.outbox
+WHERE status IN ('pending', 'retry') AND error_code = 'connection_refused' AND due_at < %(due_before)s
+GROUP BY channel
+ORDER BY channel;
 
 -- name: dismiss_sender
 DELETE FROM batch.limit_sender

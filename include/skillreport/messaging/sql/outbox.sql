@@ -198,6 +198,23 @@ UPDATE batch.outbox
 SET status = CASE WHEN attempts > 0 THEN 'retry' ELSE 'pending' END, lease_owner = null, lease_until = null
 WHERE status = 'sending' AND lease_owner = %(owner)s AND message_id <> all(%(known)s);
 
+-- name: revive_doubted
+-- A letter that was accepted and bounced later is not among them: it has the server's id.
+UPDATE batch.outbox AS message
+SET
+    status = CASE WHEN message.attempts > 1 THEN 'retry' ELSE 'pending' END,
+    attempts = greatest(message.attempts - 1, 0),
+    next_attempt_at = %(now)s,
+    finished_at = null,
+    reported_by = null
+FROM batch.service_limit AS service
+WHERE
+    service.limit_key = %(limit_key)s
+    AND message.tenant_id = any(%(tenant_ids)s) AND message.channel = 'email'
+    AND message.status = 'dead' AND message.error_code = 'policy' AND message.provider_message_id IS null
+    AND message.finished_at BETWEEN service.doubted_from - interval '1 minute' AND service.doubted_until
+RETURNING message.message_id;
+
 -- name: release_held
 -- Messages whose hour is over. Messages that are still switched off are held again.
 UPDATE batch.outbox

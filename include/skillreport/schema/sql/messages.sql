@@ -53,6 +53,8 @@ CREATE INDEX outbox_leased ON batch.outbox (lease_until) WHERE status = 'sending
 CREATE INDEX outbox_unfinished ON batch.outbox (tenant_id, host_log_id) WHERE finished_at IS null;
 CREATE INDEX outbox_not_mirrored ON batch.outbox (tenant_id) WHERE host_log_id IS NOT null AND mirrored_status <> status;
 CREATE INDEX outbox_undelivered ON batch.outbox (tenant_id) WHERE status IN ('dead', 'expired', 'ambiguous');
+-- Messages that were sent, and of which a report says that somebody did not get them.
+CREATE INDEX outbox_sent_with_report ON batch.outbox (tenant_id) WHERE status = 'sent' AND error_code IS NOT null;
 -- The newest messages of a tenant, and those that ended.
 CREATE INDEX outbox_by_tenant ON batch.outbox (tenant_id, created_at DESC);
 -- The messages that did not arrive, and those that still wait, of all tenants together.
@@ -123,7 +125,11 @@ CREATE TABLE batch.service_limit (
     learnt_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     closed_at timestamptz,
     closed_reason text,
-    CHECK ((closed_at IS null) = (closed_reason IS null))
+    refusals jsonb NOT NULL DEFAULT '[]',
+    doubted_from timestamptz,
+    doubted_until timestamptz,
+    CHECK ((closed_at IS null) = (closed_reason IS null)),
+    CHECK ((doubted_from IS null) = (doubted_until IS null))
 );
 CALL batch.make_platform_table('batch.service_limit');
 CREATE POLICY senders ON batch.service_limit TO batch_tenant USING (true) WITH CHECK (true);
@@ -136,6 +142,10 @@ COMMENT ON COLUMN batch.service_limit.at_once IS 'Connections, or parallel reque
 COMMENT ON COLUMN batch.service_limit.closed_at IS
 'Since when the service refuses the installation (relay, sender, a login that is missing, network address). After blocked_until '
 'one message is sent as a probe.';
+COMMENT ON COLUMN batch.service_limit.refusals IS
+'Refusals of letters since the last accepted one, with digests of tenant and domain: of one recipient, or of the installation';
+COMMENT ON COLUMN batch.service_limit.doubted_from IS
+'Letters that the service refused for good from then until doubted_until are sent again: it refused the installation';
 COMMENT ON COLUMN batch.service_limit.closed_reason IS 'The service''s answer, in Japanese for operators; nothing of a tenant';
 
 CREATE TABLE batch.limit_sender (

@@ -52,7 +52,7 @@ WITH taken AS (
     UPDATE batch.outbox
     SET reported_by = %(execution_id)s
     WHERE
-        status IN ('dead', 'ambiguous', 'expired')
+        (status IN ('dead', 'ambiguous', 'expired') OR (status = 'sent' AND error_code IS NOT null))
         AND (
             reported_by IS null OR reported_by = %(execution_id)s
             -- The run that took them was lost before it reported them.

@@ -19,3 +19,9 @@ WHERE
 -- The mail channels of the transaction's tenants: their mail server has just accepted a login.
 DELETE FROM batch.channel_circuit
 WHERE channel = 'email';
+
+-- name: probe_mail_server
+-- The next run sends a letter as a probe, if the server is closed.
+UPDATE batch.service_limit
+SET blocked_until = clock_timestamp()
+WHERE limit_key = %(limit_key)s AND closed_at IS NOT null AND blocked_until > clock_timestamp();

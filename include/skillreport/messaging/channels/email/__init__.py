@@ -66,6 +66,7 @@ class _Email(Channel):
             config.messages_per_minute,
             at_once=config.connections,
             delays=True,
+            is_shared=not config.is_tenants,
             label="テナント自身のメールサーバー" if config.is_tenants else server,
         )
 

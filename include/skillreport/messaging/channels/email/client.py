@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import re
+import ssl
+import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -13,10 +14,23 @@ import aiosmtplib
 from typing_extensions import override
 
 from include.skillreport.core.network import EmailConfig
-from include.skillreport.messaging.address_guard import RefusedAddressError, guarded_socket
-from include.skillreport.messaging.channels.access_token import TokenFailedError
+from include.skillreport.messaging.address_guard import guarded_socket
 from include.skillreport.messaging.channels.channel import ChannelClient, Finding, finding
 from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.email.answers import (
+    CLOSING,
+    FAILURES,
+    is_for_rate,
+    is_refused_login,
+    is_too_large,
+    not_sent,
+    perhaps_sent,
+)
+from include.skillreport.messaging.channels.email.certificate import (
+    CertificateRefusedError,
+    described,
+    verification_error,
+)
 from include.skillreport.messaging.channels.email.letter import (
     SAMPLE_TOKEN,
     Letter,
@@ -31,45 +45,25 @@ from include.skillreport.messaging.channels.email.letter import (
 )
 from include.skillreport.messaging.channels.email.login import TokenSource
 from include.skillreport.messaging.message import Message
-from include.skillreport.messaging.outcome import (
-    ErrorClass,
-    Outcome,
-    SendResult,
-    failed,
-)
+from include.skillreport.messaging.outcome import ErrorClass, Outcome, SendResult, failed
 
 _SECURITIES = ("tls", "starttls", "none")
 
-_ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}")
-# The recipient's address or mailbox, not the sender's (1.7 and 1.8). The reply's text may mention the recipient's own quotas.
-_ABOUT_RECIPIENT = re.compile(r"[45]\.1\.([1-6]|10)|4\.2\.2")
-# A reply may quote addresses. Their text must not match a pattern.
-_QUOTED_ADDRESS = re.compile(r"\S*@\S*")
-
-# The letter is larger than the server's or the recipient's limit. 552 is RFC 1870's code, without an enhanced code.
-_TOO_LARGE = frozenset({"5.3.4", "5.2.3", "552"})
-
-_CLOSING = 421
 _LOGIN_REFUSED = 535
+
+# The answers to the installation's own address that are about the installation. Its mailbox need not exist.
+_ABOUT_SENDER = frozenset({ErrorClass.ACCESS, ErrorClass.CREDENTIAL, ErrorClass.CONFIGURATION})
 
 # The timeout for the answer to a letter is this many times longer than for other answers. Together with the timeouts (30 seconds) of the
 # commands before, it is below the limit of one send (``sender.SEND_LIMIT``), unless each command is slow.
 _DATA_PATIENCE = 2
 
-# UnicodeError: the host name cannot be encoded for a resolver.
-_FAILURES = (
-    aiosmtplib.SMTPException,
-    OSError,
-    UnicodeError,
-    RefusedAddressError,
-    LetterTooLargeError,
-    Smtputf8MissingError,
-    TokenFailedError,
-)
-
 
 class Client(ChannelClient):
-    """A letter is the e-mail of a message. Connections are reused until ``aclose``; the caller limits their number."""
+    """A letter is the e-mail of a message. Connections are reused until ``aclose``; the caller limits their number.
+
+    Until a connection has logged in, all letters wait for the first one, and share its failure: a wrong password is tried once.
+    """
 
     # Seconds for each answer of the server.
     timeout = 30.0
@@ -80,6 +74,10 @@ class Client(ChannelClient):
         self._allowed_hosts = allowed_hosts
         self._tokens = TokenSource(config.oauth, allowed_hosts) if config.oauth else None
         self._idle: list[aiosmtplib.SMTP] = []
+        self._first_login = asyncio.Lock()
+        self._has_logged_in = False
+        self._failure: Exception | None = None
+        self._failed_at = 0.0
 
     @override
     def check(self, message: Message) -> SendResult | None:
@@ -97,57 +95,83 @@ class Client(ChannelClient):
             return refusal
         letter = letter_of(message, self._config)
         result = await self._transmit(letter)
-        if letter.has_file and message.file and _is_too_large(result):
+        if letter.has_file and message.file and is_too_large(result):
             letter = letter_of(replace(message, file=replace(message.file, content=None)), self._config)
             result = await self._transmit(letter)
-        if result.is_refused_for_rate:
-            # The server counts idle connections too. Closes without QUIT, whose answer could take long.
-            while self._idle:
-                self._idle.pop().close()
         return result
 
     @override
     async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
-        """Logs in and checks the sender with the server. Only the syntax of destinations is checked."""
+        """Logs in, and asks the server to accept a letter from the sender to the sender. Only the syntax of destinations is checked."""
         if refusal := self._check_settings():
             return finding(refusal)
         try:
-            server = await self._connected()
-            async with self._step(server):
-                config = self._config
-                await server.mail(with_token(config.envelope_sender, SAMPLE_TOKEN) or sender_of(config)[1])
-                await server.rset()
-            self._idle.append(server)
-        except _FAILURES as error:
-            return finding(_not_sent(error))
+            refusal = await self._sender_refusal(await self._connected())
+        except FAILURES as error:
+            refusal = not_sent(error)
+        if refusal:
+            return finding(refusal)
         malformed = failed(EMAIL, "invalid_address")
         return [
             problem for name in destinations if not is_address(name) for problem in finding(malformed, name)
         ]
+
+    async def _sender_refusal(self, server: aiosmtplib.SMTP) -> SendResult | None:
+        """The refusal to relay for the sender; None: there is none. The sender's mailbox need not exist.
+
+        :raises aiosmtplib.SMTPException: the server refuses the sender.
+        """
+        config, address = self._config, sender_of(self._config)[1]
+        async with self._step(server):
+            await server.mail(with_token(config.envelope_sender, SAMPLE_TOKEN) or address)
+        try:
+            async with self._step(server):
+                await server.rcpt(address)
+                await server.rset()
+        except aiosmtplib.SMTPRecipientRefused as error:
+            result = not_sent(error)
+            if result.error is not None and result.error.code == "policy":
+                # To its own sender the server has no other reason.
+                result = failed(EMAIL, "5.7", result.detail)
+            return result if result.error and result.error.error_class in _ABOUT_SENDER else None
+        self._idle.append(server)
+        return None
 
     @override
     async def aclose(self) -> None:
         """Close the idle connections."""
         while self._idle:
             server = self._idle.pop()
-            with suppress(*_FAILURES):
+            with suppress(*FAILURES):
                 await server.quit()
             server.close()
 
     async def _transmit(self, letter: Letter) -> SendResult:
         try:
             server = await self._addressed(letter)
-        except _FAILURES as error:
-            return _not_sent(error)
+        except FAILURES as error:
+            result = not_sent(error)
+            # Connections that have logged in are not what a limit of logins counts.
+            if result.is_refused_for_rate and not isinstance(error, aiosmtplib.SMTPAuthenticationError):
+                self._close_idle()
+            return result
         try:
             async with self._step(server):
                 # A server may delay its answer instead of refusing a letter. After a timeout it would be unknown whether the letter
                 # arrived.
                 await server.data(letter.content, timeout=_DATA_PATIENCE * self.timeout)
-        except _FAILURES as error:
-            return _perhaps_sent(error)
+        except FAILURES as error:
+            result = perhaps_sent(error)
+            if result.is_refused_for_rate:
+                self._close_idle()
+            return result
         self._idle.append(server)
         return SendResult(Outcome.SENT, provider_message_id=letter.message_id)
+
+    def _close_idle(self) -> None:
+        """A server that refuses for its rate counts idle connections too. Closes without QUIT, whose answer could take long."""
+        while self._idle:
+            self._idle.pop().close()
 
     def _check_settings(self) -> SendResult | None:
         host = self._config.host
@@ -171,7 +195,7 @@ class Client(ChannelClient):
             except aiosmtplib.SMTPServerDisconnected:
                 continue
             except aiosmtplib.SMTPResponseException as error:
-                if error.code != _CLOSING:
+                if error.code != CLOSING:
                     raise
         return await self._address(await self._connected(), letter)
 
@@ -222,9 +246,9 @@ class Client(ChannelClient):
             if (
                 isinstance(error, aiosmtplib.SMTPResponseException)
                 and error.code > 0
-                and not failed(EMAIL, _code(error)).is_refused_for_rate
+                and not is_for_rate(error)
             ):
-                with suppress(*_FAILURES):
+                with suppress(*FAILURES):
                     await server.rset()
                     self._idle.append(server)
             else:
@@ -232,9 +256,27 @@ class Client(ChannelClient):
             raise
 
     async def _connected(self) -> aiosmtplib.SMTP:
-        """A new connection, logged in. A token that the server refuses is replaced once."""
-        if self._tokens is None:
-            return await self._connect()
+        """A new connection, logged in."""
+        asked_at = time.monotonic()
+        async with self._first_login:
+            if self._failure is not None and (self._failed_at >= asked_at or _is_lasting(self._failure)):
+                raise self._failure
+            if not self._has_logged_in:
+                server = await self._logged_in()
+                self._has_logged_in = True
+                return server
+        return await self._logged_in()
+
+    async def _logged_in(self) -> aiosmtplib.SMTP:
+        try:
+            return await self._connect_with_token() if self._tokens else await self._connect()
+        except FAILURES as error:
+            self._failure, self._failed_at = error, time.monotonic()
+            raise
+
+    async def _connect_with_token(self) -> aiosmtplib.SMTP:
+        """A token that the server refuses is replaced once."""
+        assert self._tokens is not None
         token = await self._tokens.get()
         try:
             return await self._connect(token)
@@ -251,6 +293,32 @@ class Client(ChannelClient):
             return token
 
         config = self._config
+        try:
+            return await self._opened(
+                username=config.login or (sender_of(config)[1] if token else None),
+                password=None if token else config.password or None,
+                oauth_token_generator=access_token if token else None,
+            )
+        except (OSError, aiosmtplib.SMTPConnectError) as error:
+            if (problem := verification_error(error)) is None:
+                raise
+            raise CertificateRefusedError(await self._certificate_problem(problem)) from None
+
+    async def _certificate_problem(self, problem: ssl.SSLCertVerificationError) -> str:
+        """Why the certificate was refused, with its subject and its end: from another connection, which sends nothing secret."""
+        # The text and the subject may name a host. Operators of all tenants see the reason for which a server is closed.
+        is_shared = not self._config.is_tenants
+        reason = problem.verify_message if is_shared else f"OpenSSL {problem.verify_code}"
+        try:
+            server = await self._opened(validate_certs=False)
+        except FAILURES:
+            return reason
+        certificate = server.get_transport_info("ssl_object").getpeercert(True)
+        server.close()
+        return f"{reason}、{described(certificate, with_subject=is_shared)}"
+
+    async def _opened(self, **options: Any) -> aiosmtplib.SMTP:
+        config = self._config
         connection = None
         if config.is_tenants:
             async with asyncio.timeout(self.timeout):
@@ -260,13 +328,11 @@ class Client(ChannelClient):
             hostname=config.host,
             port=None if connection else config.port,
             sock=connection,
-            username=config.login or (sender_of(config)[1] if token else None),
-            password=None if token else config.password or None,
-            oauth_token_generator=access_token if token else None,
             timeout=self.timeout,
             use_tls=config.security == "tls",
             # Decide by the setting, not by the server's offer: an attacker between client and server could remove STARTTLS from the offer.
             start_tls=config.security == "starttls",
+            **options,
         )
         try:
             await server.connect()
@@ -280,105 +346,22 @@ class Client(ChannelClient):
 class _Server(aiosmtplib.SMTP):
     """A connection on which a 421 fails every command. aiosmtplib would drop the 421 and try the next login method."""
 
+    @property
+    def supported_auth_methods(self) -> list[str]:
+        """One way to log in. aiosmtplib would try a wrong password in each way, and servers count these attempts."""
+        ways = super().supported_auth_methods
+        if self.get_transport_info("sslcontext") is not None:
+            # Servers that store only hashes of the passwords offer CRAM-MD5 in vain.
+            ways = sorted(ways, key="cram-md5".__eq__)
+        return ways[:1]
+
     async def execute_command(self, *args: bytes, **options: Any) -> aiosmtplib.SMTPResponse:
         response = await super().execute_command(*args, **options)
-        if response.code == _CLOSING:
+        if response.code == CLOSING:
             raise aiosmtplib.SMTPResponseException(response.code, response.message)
         return response
 
 
-def _not_sent(error: Exception) -> SendResult:
-    """The result of a failure before the letter was sent."""
-    if isinstance(error, RefusedAddressError):
-        return failed(EMAIL, "refused_address", str(error))
-    if isinstance(error, TokenFailedError):
-        return error.result
-    if isinstance(error, Smtputf8MissingError):
-        return failed(EMAIL, "smtputf8_missing")
-    if isinstance(error, LetterTooLargeError):
-        return failed(EMAIL, "5.3.4")
-    if isinstance(error, aiosmtplib.SMTPResponseException):
-        code = _code(error)
-        if isinstance(error, aiosmtplib.SMTPSenderRefused) and code in _TOO_LARGE:
-            # The server knows the letter's size.
-            return failed(EMAIL, code, _shown(error))
-        if (
-            isinstance(error, aiosmtplib.SMTPAuthenticationError)
-            and error.code >= 500
-            and not failed(EMAIL, code).is_refused_for_rate
-        ):
-            # "535 5.7.8" refuses the login. Without this, 5.7 would count as a refusal of the sender.
-            code = "535"
-        if isinstance(error, aiosmtplib.SMTPRecipientRefused):
-            return _refused_letter(error)
-        if _blames_message(code):
-            # The server knows neither recipient nor letter yet, so it refuses the installation.
-            code = "5.7"
-        return failed(EMAIL, code, _shown(error))
-    if isinstance(error, ConnectionError | TimeoutError) or not isinstance(error, aiosmtplib.SMTPException):
-        return failed(EMAIL, "connection_refused", type(error).__name__)
-    return failed(EMAIL, "5.7", "the server does not offer what the settings ask for (STARTTLS, AUTH)")
-
-
-def _perhaps_sent(error: Exception) -> SendResult:
-    """The result of a failure while the letter was sent. After a refusal it has not arrived; without an answer it may have arrived."""
-    if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0:
-        return _refused_letter(error)
-    code = "timeout" if isinstance(error, TimeoutError) else "connection_lost"
-    return failed(EMAIL, code, type(error).__name__)
-
-
-def _refused_letter(error: aiosmtplib.SMTPResponseException) -> SendResult:
-    """The refusal of one recipient or letter. A refusal by policy (5.7) concerns only this letter: the channel stays open."""
-    code = _code(error)
-    return failed(EMAIL, "policy" if code == "5.7" else code, _shown(error))
-
-
-def _is_too_large(result: SendResult) -> bool:
-    return result.error is not None and result.error.code in _TOO_LARGE
-
-
-def _code(error: aiosmtplib.SMTPResponseException) -> str:
-    """The table's code for a refusal: by its text, otherwise by its most specific code.
-
-    A recipient's limit counts as the server's limit if the command named no recipient yet.
-    """
-    table = EMAIL.errors
-    text = _QUOTED_ADDRESS.sub("", error.message)
-    reply, enhanced = str(error.code), _enhanced(error)
-    is_about_recipient = _ABOUT_RECIPIENT.fullmatch(enhanced) is not None
-    # Other servers behind this one answer to the letter. The login has codes of its own.
-    is_ours = not isinstance(error, aiosmtplib.SMTPDataError | aiosmtplib.SMTPAuthenticationError)
-    by_text = (
-        row.code
-        for row in table.values()
-        if row.text and not is_about_recipient and row.text.search(text)
-        if is_ours or row.error_class is not ErrorClass.ACCESS
-    )
-    by_code = (
-        reply if error.code == _CLOSING else "",
-        f"{reply} {enhanced}",
-        enhanced,
-        enhanced.rpartition(".")[0],
-        reply,
-        f"smtp_{(enhanced or reply)[0]}",
-    )
-    code = next((code for code in (*by_text, *by_code) if code in table), "unknown")
-    names_recipient = isinstance(error, aiosmtplib.SMTPRecipientRefused | aiosmtplib.SMTPDataError)
-    if table[code].error_class is ErrorClass.RECIPIENT_LIMIT and not names_recipient:
-        return "throttled"
-    return code
-
-
-def _enhanced(error: aiosmtplib.SMTPResponseException) -> str:
-    match = _ENHANCED.match(error.message)
-    return match.group() if match else ""
-
-
-def _shown(error: aiosmtplib.SMTPResponseException) -> str:
-    # Without the reply's text, which usually quotes the recipient.
-    return f"SMTP {error.code} {_enhanced(error)}".strip()
-
-
-def _blames_message(code: str) -> bool:
-    return EMAIL.errors[code].error_class in (ErrorClass.ADDRESS, ErrorClass.PAYLOAD)
+def _is_lasting(failure: Exception) -> bool:
+    """Whether the same login would fail again in this run."""
+    return is_refused_login(failure) or isinstance(failure, CertificateRefusedError)

@@ -1,0 +1,162 @@
+"""What the answers and failures of a mail server mean: the results of a send, by the channel's table."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import aiosmtplib
+
+from include.skillreport.messaging.address_guard import RefusedAddressError
+from include.skillreport.messaging.channels.access_token import TokenFailedError
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.email.certificate import CertificateRefusedError
+from include.skillreport.messaging.channels.email.letter import LetterTooLargeError, Smtputf8MissingError
+from include.skillreport.messaging.outcome import ErrorClass, SendResult, failed
+
+# RFC 5321: the server closes the connection.
+CLOSING = 421
+
+_ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}")
+# The recipient's address or mailbox, not the sender's (1.7 and 1.8). The reply's text may mention the recipient's own quotas.
+_ABOUT_RECIPIENT = re.compile(r"[45]\.1\.([1-6]|10)|4\.2\.2")
+# A reply may quote addresses. Their text must not match a pattern.
+_QUOTED_ADDRESS = re.compile(r"\S*@\S*")
+_NUMBER = re.compile(r"\d+")
+
+# The letter is larger than the server's or the recipient's limit. 552 is RFC 1870's code, without an enhanced code.
+_TOO_LARGE = frozenset({"5.3.4", "5.2.3", "552"})
+
+# UnicodeError: the host name cannot be encoded for a resolver.
+FAILURES = (
+    aiosmtplib.SMTPException,
+    OSError,
+    UnicodeError,
+    RefusedAddressError,
+    LetterTooLargeError,
+    Smtputf8MissingError,
+    TokenFailedError,
+    CertificateRefusedError,
+)
+
+
+def not_sent(error: Exception) -> SendResult:
+    """The result of a failure before the letter was sent. Only an answer about the recipient or the letter is one to the message."""
+    match error:
+        case aiosmtplib.SMTPRecipientRefused():
+            return _refused_letter(error)
+        case Smtputf8MissingError():
+            return failed(EMAIL, "smtputf8_missing")
+        case LetterTooLargeError():
+            return failed(EMAIL, "5.3.4")
+        case aiosmtplib.SMTPSenderRefused() if _code(error) in _TOO_LARGE:
+            # The server knows the letter's size.
+            return failed(EMAIL, _code(error), _shown(error))
+    return replace(_never_reached(error), is_answer=False)
+
+
+def perhaps_sent(error: Exception) -> SendResult:
+    """The result of a failure while the letter was sent. After a refusal it has not arrived; without an answer it may have arrived."""
+    if isinstance(error, aiosmtplib.SMTPResponseException) and error.code > 0:
+        return _refused_letter(error)
+    code = "timeout" if isinstance(error, TimeoutError) else "connection_lost"
+    return failed(EMAIL, code, type(error).__name__)
+
+
+def is_too_large(result: SendResult) -> bool:
+    """Whether the letter is larger than a limit."""
+    return result.error is not None and result.error.code in _TOO_LARGE
+
+
+def is_for_rate(error: aiosmtplib.SMTPResponseException) -> bool:
+    """Whether the server refuses because of a limit of its own."""
+    return failed(EMAIL, _code(error)).is_refused_for_rate
+
+
+def is_refused_login(error: Exception) -> bool:
+    """Whether the server refuses the login for good."""
+    return (
+        isinstance(error, aiosmtplib.SMTPAuthenticationError) and error.code >= 500 and not is_for_rate(error)
+    )
+
+
+def _never_reached(error: Exception) -> SendResult:
+    """The result of a failure of the connection, the login or the sender: the server has seen neither recipient nor letter."""
+    match error:
+        case RefusedAddressError():
+            return failed(EMAIL, "refused_address", str(error))
+        case CertificateRefusedError():
+            return failed(EMAIL, "certificate_refused", str(error))
+        case TokenFailedError():
+            return error.result
+        case aiosmtplib.SMTPResponseException():
+            # "535 5.7.8" refuses the login. Without this, 5.7 would count as a refusal of the sender.
+            code = "535" if is_refused_login(error) else _code(error)
+            if EMAIL.errors[code].error_class in (ErrorClass.ADDRESS, ErrorClass.PAYLOAD):
+                # The server refuses the installation.
+                code = "5.7"
+            # Not a server for mail, or none at present.
+            return failed(EMAIL, "connection_refused" if code == "unknown" else code, _shown(error))
+        case ConnectionError() | TimeoutError():
+            return failed(EMAIL, "connection_refused", type(error).__name__)
+        case aiosmtplib.SMTPException():
+            return failed(
+                EMAIL, "5.7", "the server does not offer what the settings ask for (STARTTLS, AUTH)"
+            )
+    return failed(EMAIL, "connection_refused", type(error).__name__)
+
+
+def _refused_letter(error: aiosmtplib.SMTPResponseException) -> SendResult:
+    """The refusal of one recipient or letter. A refusal by policy (5.7) concerns only this letter: the channel stays open."""
+    code = _code(error)
+    result = failed(EMAIL, "policy" if code == "5.7" else code, _shown(error))
+    by_text = result.error is not None and result.error.text
+    # A text that the table knows needs no comparison with those of other recipients.
+    is_known = by_text is not None and by_text and by_text.search(error.message)
+    return replace(result, text="" if is_known else _NUMBER.sub("#", _without_addresses(error)))
+
+
+def _code(error: aiosmtplib.SMTPResponseException) -> str:
+    """The table's code for a refusal: by its text, otherwise by its most specific code.
+
+    A recipient's limit counts as the server's limit if the command named no recipient yet.
+    """
+    table = EMAIL.errors
+    text = _without_addresses(error)
+    reply, enhanced = str(error.code), _enhanced(error)
+    is_about_recipient = _ABOUT_RECIPIENT.fullmatch(enhanced) is not None
+    # Other servers behind this one answer to the letter. The login has codes of its own.
+    is_ours = not isinstance(error, aiosmtplib.SMTPDataError | aiosmtplib.SMTPAuthenticationError)
+    by_text = (
+        row.code
+        for row in table.values()
+        if row.text and not is_about_recipient and row.text.search(text)
+        if is_ours or row.error_class is not ErrorClass.ACCESS
+    )
+    by_code = (
+        reply if error.code == CLOSING else "",
+        f"{reply} {enhanced}",
+        enhanced,
+        enhanced.rpartition(".")[0],
+        reply,
+        f"smtp_{(enhanced or reply)[0]}",
+    )
+    code = next((code for code in (*by_text, *by_code) if code in table), "unknown")
+    names_recipient = isinstance(error, aiosmtplib.SMTPRecipientRefused | aiosmtplib.SMTPDataError)
+    if table[code].error_class is ErrorClass.RECIPIENT_LIMIT and not names_recipient:
+        return "throttled"
+    return code
+
+
+def _without_addresses(error: aiosmtplib.SMTPResponseException) -> str:
+    return _QUOTED_ADDRESS.sub("", error.message)
+
+
+def _enhanced(error: aiosmtplib.SMTPResponseException) -> str:
+    match = _ENHANCED.match(error.message)
+    return match.group() if match else ""
+
+
+def _shown(error: aiosmtplib.SMTPResponseException) -> str:
+    # Without the reply's text, which usually quotes the recipient.
+    return f"SMTP {error.code} {_enhanced(error)}".strip()

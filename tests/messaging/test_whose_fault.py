@@ -1,0 +1,245 @@
+"""Whose fault a refusal of a mail server is: the recipient's, the installation's, or nobody's, because a limit is reached."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.run_spec import BatchSpec
+from include.skillreport.messaging.channels.email import EMAIL
+from local_stack.stand_ins import StandIns
+from tests import host_rows
+from tests.conftest import Database
+from tests.messaging.outbox_rows import DUE, make_due, network, run_notifications, statuses, waiting
+from tests.messaging.sending import Tenant, code_of, message
+from tests.messaging.test_own_mail_server import own_server
+
+REFUSED = "550 5.7.1 <somebody@example.jp>: Recipient address rejected: Not for you"
+BUSY = "450 4.7.1 Not now"
+
+# Three domains in two tenants.
+ADDRESSES = {"A": ["1@one.example", "2@two.example"], "B": ["3@three.example", "4@one.example"]}
+ALL = [address for each in ADDRESSES.values() for address in each]
+
+
+def run(database: Database, services: StandIns, spec: BatchSpec = NOTIFICATION_RETRY) -> RunResult:
+    return run_notifications(database, services, spec=spec)
+
+
+def letters(host: psycopg.Connection, addresses: dict[str, list[str]]) -> None:
+    """Letters that wait, by tenant."""
+    for tenant_id, recipients in addresses.items():
+        host_rows.tenant(host, tenant_id)
+        for recipient in recipients:
+            waiting(host, tenant_id, recipient_address=recipient)
+
+
+def refuse(services: StandIns, *recipients: str, reply: str = REFUSED) -> None:
+    for recipient in recipients:
+        services.refuse_recipient(recipient, reply)
+
+
+def states(host: psycopg.Connection) -> dict[str, tuple[str, int, str | None]]:
+    """Status, attempts and error of each letter, by its recipient."""
+    rows = host.execute("SELECT destination, status, attempts, error_code FROM batch.outbox").fetchall()
+    return {destination: (status, attempts, code) for destination, status, attempts, code in rows}
+
+
+def closings(host: psycopg.Connection) -> list[str]:
+    return [
+        row[0]
+        for row in host.execute(
+            "SELECT closed_reason FROM batch.service_limit WHERE closed_at IS NOT null"
+        ).fetchall()
+    ]
+
+
+def quarter_of_an_hour_later(host: psycopg.Connection) -> None:
+    host.execute("UPDATE batch.service_limit SET blocked_until = now()")
+    make_due(host)
+
+
+class TestARefusalByPolicy:
+    def test_of_three_domains_in_two_tenants_closes_the_server(
+        self, database: Database, host: psycopg.Connection, services: StandIns
+    ) -> None:
+        letters(host, ADDRESSES)
+        refuse(services, *ALL)
+
+        told = run(database, services, SCHEDULED_NOTIFICATIONS)
+
+        assert told.status == "partial"
+        (problem,) = told.problems
+        assert problem.code == "MAIL_SERVER_CLOSED"
+        assert problem.text.startswith(
+            f"メールサーバー 127.0.0.1:{services.smtp_port}: メールサーバーがどの宛先への送信も同じ理由で断ります（SMTP 550 5.7.1）"
+        )
+        assert host.execute("TABLE batch.suppressed_address").fetchall() == []
+
+        # The letters that were refused before the third domain come back, and no run reports them as failed.
+        make_due(host)
+        silent = run(database, services)
+        assert (silent.status, silent.failed_tenants) == ("completed", [])
+        assert {status for status, _, _ in states(host).values()} == {"pending"}
+        assert {attempts for _, attempts, _ in states(host).values()} == {0}
+
+    def test_is_probed_and_everything_is_sent_once_when_it_ends(
+        self, database: Database, host: psycopg.Connection, services: StandIns
+    ) -> None:
+        letters(host, ADDRESSES)
+        refuse(services, *ALL)
+        run(database, services, SCHEDULED_NOTIFICATIONS)
+        quarter_of_an_hour_later(host)
+        connections = services.smtp_connections
+
+        again = run(database, services)
+        assert services.smtp_connections == connections + 1
+        assert (again.status, len(closings(host))) == ("completed", 1)
+
+        for address in ALL:
+            services.refuse_recipient(address, "")
+        quarter_of_an_hour_later(host)
+        assert run(database, services).status == "completed"
+        assert sorted(each.destination for each in services.messages) == sorted(ALL)
+        assert statuses(host) == {("email", "sent"): len(ALL)}
+        assert closings(host) == []
+        assert host.execute("SELECT refusals FROM batch.service_limit").fetchall() == [([],)]
+
+    def test_of_one_tenants_addresses_closes_no_server(
+        self, database: Database, host: psycopg.Connection, services: StandIns
+    ) -> None:
+        bogus = [f"x@bogus{number}.example" for number in range(8)]
+        letters(host, {"A": bogus, "B": ["good@example.jp"]})
+        refuse(services, *bogus)
+
+        run(database, services, SCHEDULED_NOTIFICATIONS)
+
+        assert closings(host) == []
+        assert states(host) == dict.fromkeys(bogus, ("dead", 1, "policy")) | {
+            "good@example.jp": ("sent", 1, None)
+        }
+
+    def test_counts_from_the_last_letter_that_was_accepted(
+        self, database: Database, host: psycopg.Connection, services: StandIns
+    ) -> None:
+        letters(
+            host,
+            {"A": ["1@one.example", "2@two.example"], "B": ["good@example.jp"], "C": ["3@three.example"]},
+        )
+        refuse(services, "1@one.example", "2@two.example", "3@three.example")
+
+        run(database, services, SCHEDULED_NOTIFICATIONS)
+
+        assert closings(host) == []
+        assert statuses(host) == {("email", "dead"): 3, ("email", "sent"): 1}
+
+    def test_of_another_kind_is_not_the_same(
+        self, database: Database, host: psycopg.Connection, services: StandIns
+    ) -> None:
+        letters(host, ADDRESSES)
+        refuse(services, *ADDRESSES["A"])
+        refuse(services, *ADDRESSES["B"], reply="554 5.7.0 Spam")
+
+        run(database, services, SCHEDULED_NOTIFICATIONS)
+
+        assert closings(host) == []
+
+    def test_at_a_tenants_own_server_ends_its_letter_only(
+        self, database: Database, host: psycopg.Connection, services: StandIns
+    ) -> None:
+        letters(host, {"A": ALL})
+        with StandIns() as own:
+            own_server(host, own)
+            refuse(own, *ALL)
+            usual = network(services)
+            allowed = usual.allowed_hosts | {f"127.0.0.1:{own.smtp_port}"}
+            run_notifications(database, services, through=replace(usual, allowed_hosts=allowed))
+
+        assert {status for status, _, _ in states(host).values()} == {"dead"}
+        assert closings(host) == []
+
+
+def test_a_server_that_has_just_relayed_refuses_one_domain_only(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    """It relays to some domains, and one tenant has an address of another one."""
+    letters(host, {"A": [f"{number}@example.jp" for number in range(30)]})
+    waiting(host, "A", recipient_address="last@elsewhere.example", scheduled_at=DUE + timedelta(minutes=1))
+    refuse(
+        services, "last@elsewhere.example", reply="454 4.7.1 <last@elsewhere.example>: Relay access denied"
+    )
+
+    told = run(database, services, SCHEDULED_NOTIFICATIONS)
+
+    assert (told.status, closings(host)) == ("completed", [])
+    assert states(host)["last@elsewhere.example"] == ("pending", 0, "relay_denied")
+    assert statuses(host)["email", "sent"] == 30
+
+
+class TestAWait:
+    @pytest.mark.parametrize(
+        ("reply", "code"),
+        [
+            ("450 4.7.1 Error: too many recipients from 127.0.0.1", "throttled"),
+            ("450 4.7.1 Error: too much mail from 127.0.0.1", "throttled"),
+            (
+                "450 4.2.0 <taro@example.jp>: Recipient address rejected: Greylisted, see http://x/?d=20",
+                "4.7",
+            ),
+            ("451 4.7.1 Greylisting in action, please come back in 00:04:59", "4.7"),
+            (BUSY, "4.7"),
+        ],
+    )
+    def test_is_known_by_its_words(self, tenant: Tenant, reply: str, code: str) -> None:
+        tenant.services.fail_next("email", reply)
+
+        result = tenant.send(tenant.email, message(EMAIL))
+
+        assert (code_of(result), result.counts_as_attempt) == (code, False)
+
+    def test_of_several_recipients_within_seconds_is_a_limit_of_the_rate(
+        self, database: Database, host: psycopg.Connection, services: StandIns
+    ) -> None:
+        addresses = [f"{number}@example.jp" for number in range(40)]
+        letters(host, {"A": addresses})
+        services.fail_next("email", BUSY, times=20)
+
+        run(database, services, SCHEDULED_NOTIFICATIONS)
+
+        # All are sent in the run, but for the first refused one, which might have been a recipient's.
+        assert statuses(host)["email", "sent"] >= len(addresses) - 1
+        assert len(services.messages) == len({each.destination for each in services.messages})
+
+    def test_with_greylisting_for_all_is_one_for_each(
+        self, database: Database, host: psycopg.Connection, services: StandIns
+    ) -> None:
+        addresses = [f"{number}@example.jp" for number in range(12)]
+        letters(host, {"A": addresses})
+        refuse(services, *addresses, reply="450 4.2.0 <x@example.jp>: Recipient address rejected: Greylisted")
+
+        run(database, services, SCHEDULED_NOTIFICATIONS)
+
+        assert states(host) == dict.fromkeys(addresses, ("pending", 0, "4.7"))
+        assert host.execute("TABLE batch.service_limit").fetchall() == []
+
+
+def test_the_check_asks_to_relay_for_the_installations_own_address(tenant: Tenant) -> None:
+    tenant.services.fail_next("email", "454 4.7.1 <no-reply@example.co.jp>: Relay access denied")
+    [found] = tenant.validate(tenant.email)
+    assert found.error.code == "relay_denied"
+
+    tenant.services.fail_next("email", "550 5.7.1 Not with this login")
+    [found] = tenant.validate(tenant.email)
+    assert found.error.code == "5.7"
+
+
+@pytest.mark.parametrize("reply", ["550 5.1.1 no such mailbox", "450 4.2.0 Greylisted", "552 5.2.2 Full"])
+def test_the_sender_needs_no_mailbox(tenant: Tenant, reply: str) -> None:
+    tenant.services.fail_next("email", reply)
+
+    assert tenant.validate(tenant.email) == []
