@@ -75,8 +75,15 @@ def test_each_customer_gets_its_own_invoice_in_its_language(
         assert file["name"] == f"invoice-INV-2026-10-{number:03}.pdf"
         assert file["sha256"] == hashlib.sha256(content).hexdigest()
         texts[address] = PdfReader(BytesIO(content)).pages[0].extract_text()
-    assert arrived["keiri@a.example"].text.endswith("書類（PDF）を添付しています。")
-    assert arrived["ap@b.example"].text.endswith("The document (PDF) is attached.")
+    # The signature comes last.
+    assert arrived["keiri@a.example"].text.endswith(
+        "\n\n書類（PDF）を添付しています。\n\nサンプルクラウドサービス株式会社 経理部 請求担当\n"
+        "billing@cloud-service.example / 03-0000-0000"
+    )
+    assert arrived["ap@b.example"].text.endswith(
+        "\n\nThe document (PDF) is attached.\n\nSample Cloud Service Co., Ltd., Accounts Receivable\n"
+        "billing@cloud-service.example / +81-3-0000-0000"
+    )
     english = texts["ap@b.example"]
     assert "O'Hara Consulting Ltd.\n12 Merrion Row\nDublin 2, D02 XY45\nIreland" in english
     assert "Outside the scope of Japanese consumption tax" in english.replace("\n", " ").replace("  ", " ")

@@ -12,6 +12,7 @@ from babel import Locale
 from typing_extensions import override
 
 from include.skillreport.billing.money import EXACT, YEN, minor_unit
+from include.skillreport.core.written_dates import day_in_words
 
 # The forms of Chinese characters by country (ISO 3166-1 alpha-2): language (ISO 639) and region, as typst names them.
 _SCRIPTS = {
@@ -33,9 +34,9 @@ class Notation(ABC):
     separator: ClassVar[str]
     """The separator between the steps of a line's calculation."""
 
-    @abstractmethod
     def day(self, day: date) -> str:
         """A date in words."""
+        return day_in_words(day, self.language)
 
     @abstractmethod
     def span(self, first: date, last: date) -> str:
@@ -77,10 +78,6 @@ class JapaneseNotation(Notation):
     separator = "、"
 
     @override
-    def day(self, day: date) -> str:
-        return f"{day.year}年{day.month}月{day.day}日"
-
-    @override
     def span(self, first: date, last: date) -> str:
         return f"{self.day(first)}〜{self.day(last).removeprefix(f'{first.year}年')}"
 
@@ -96,10 +93,6 @@ class EnglishNotation(Notation):
     minus = "−"
     yen = YEN
     separator = "; "
-
-    @override
-    def day(self, day: date) -> str:
-        return f"{day:%-d %B %Y}"
 
     @override
     def span(self, first: date, last: date) -> str:

@@ -10,13 +10,17 @@ from typing import Literal
 
 from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind, Issuer, Language
 from include.skillreport.billing.documents.notation import NOTATIONS
+from include.skillreport.core.written_dates import month_in_words
 
 PdfDelivery = Literal["attachment", "link", "none"]
 
 
 @dataclass(frozen=True)
 class Letter:
-    """A letter. If it has a file, it ends with one of the last two texts, depending on whether the file is small enough to be attached."""
+    """A letter. If it has a file, it ends with one of the last two texts, depending on whether the file is small enough to be attached.
+
+    These texts then have the signature, so that it comes last.
+    """
 
     subject: str
     body: str
@@ -112,9 +116,9 @@ def _with_file(
     if delivery == "attachment":
         return Letter(
             subject,
-            "\n".join([*parts, signature]),
-            attached_text=texts["attached"],
-            unattached_text=elsewhere,
+            "\n".join(parts),
+            attached_text="\n".join([texts["attached"], signature]),
+            unattached_text="\n".join([elsewhere, signature]),
         )
     ending = elsewhere if delivery == "link" else texts["on_request"]
     return Letter(subject, "\n".join([*parts, ending, signature]))
@@ -128,9 +132,7 @@ def _values(document: Invoice) -> dict[str, str]:
 
     return _issuer_values(document.issuer) | {
         "recipient": document.recipient.name,
-        "month": f"{document.period_start:%Y年%-m月}"
-        if document.language == "ja"
-        else f"{document.period_start:%B %Y}",
+        "month": month_in_words(document.period_start, document.language),
         "number": str(document.number),
         "total": notation.money(abs(document.total), document.currency),
         "due": day(document.due_on),
@@ -216,7 +218,7 @@ _TEXTS = {
         "行き違いの場合はご容赦ください。\n",
         "replaces": "この請求書は、請求書 {replaced}（{on} 発行）に代わるものです。今後はこの請求書をご利用ください。\n",
         "unsent": "なお、請求書 {original} はこの返還請求書で全額を打ち消したため、お送りしていません。お支払いは不要です。\n",
-        "attached": "書類（PDF）を添付しています。",
+        "attached": "書類（PDF）を添付しています。\n",
         "link": "書類（PDF）は次のページで受け取れます。\n{link}\n",
         "on_request": "書類（PDF）が必要な場合は、下記までお問い合わせください。\n",
         "signature": "{issuer} {contact}\n{issuer_email} / {issuer_phone}\n",
@@ -278,7 +280,7 @@ _TEXTS = {
         "If you have already paid, please disregard this letter.\n",
         "replaces": "This invoice replaces invoice {replaced} of {on}. Please use this one from now on.\n",
         "unsent": "Invoice {original} was not sent to you, because this credit note cancels it in full. No payment is due.\n",
-        "attached": "The document (PDF) is attached.",
+        "attached": "The document (PDF) is attached.\n",
         "link": "The document (PDF) is available here:\n{link}\n",
         "on_request": "Please contact us if you need the document (PDF).\n",
         "signature": "{issuer}, {contact}\n{issuer_email} / {issuer_phone}\n",

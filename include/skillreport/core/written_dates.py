@@ -1,0 +1,15 @@
+"""The one form of dates and months in letters and documents, in each language (``ja``, ``en``). Pure; dates are Asia/Tokyo."""
+
+from __future__ import annotations
+
+from datetime import date
+
+
+def day_in_words(day: date, language: str) -> str:
+    """2026年11月29日, or 29 November 2026."""
+    return f"{day.year}年{day.month}月{day.day}日" if language == "ja" else f"{day:%-d %B %Y}"
+
+
+def month_in_words(month: date, language: str) -> str:
+    """2026年11月, or November 2026."""
+    return f"{month.year}年{month.month}月" if language == "ja" else f"{month:%B %Y}"
