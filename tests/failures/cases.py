@@ -440,6 +440,27 @@ def mail_server_closed(scene: Scene) -> Failure:
     return Failure(run, mend)
 
 
+def service_closed(scene: Scene) -> Failure:
+    """Slack gives three messages an answer that nobody knows."""
+    host_rows.tenant(scene.host, "A")
+    outbox_rows.slack(scene.host, "A", scene.services)
+    for number in range(3):
+        outbox_rows.waiting(scene.host, "A", "SLACK", recipient_address=f"C{number}")
+    scene.services.fail_next("slack", "brand_new_error", times=3)
+    services = LocalInstallation(services=outbox_rows.network(scene.services))
+    run = _run(scene, SCHEDULED_NOTIFICATIONS, TODAY, installation=services)
+
+    def mend() -> FlowRun:
+        # A quarter of an hour has passed.
+        scene.host.execute(
+            "UPDATE batch.service_limit SET blocked_until = now(), closed_at = now() - interval '1 hour'"
+        )
+        outbox_rows.make_due(scene.host)
+        return run.again()
+
+    return Failure(run, mend)
+
+
 def service_unanswered(scene: Scene) -> Failure:
     """Nobody listens on the port of the mail server, and the letter waits for hours."""
     host_rows.tenant(scene.host, "A")
@@ -526,6 +547,7 @@ CASES: dict[str, Callable[[Scene], Failure]] = {
         channel_closed,
         mailbox,
         mail_server_closed,
+        service_closed,
         service_unanswered,
         usage_open,
         held,

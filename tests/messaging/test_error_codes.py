@@ -176,7 +176,7 @@ _RETIRED = Row(PERMANENT, ErrorClass.CONFIGURATION)
 _NOBODY = Row(PERMANENT, ErrorClass.DESTINATION)
 _MALFORMED = Row(PERMANENT, ErrorClass.PAYLOAD)
 _NO_ADDRESS = Row(PERMANENT, ErrorClass.ADDRESS)
-_UNKNOWN = Row(PERMANENT, ErrorClass.SERVICE)
+_UNKNOWN = Row(TRANSIENT, ErrorClass.SERVICE)
 
 _UNREACHABLE = Row(TRANSIENT, ErrorClass.NETWORK, nobody_listens, is_before_message=True)
 _SLOW = Row(AMBIGUOUS, ErrorClass.NETWORK, too_slow)
@@ -362,7 +362,8 @@ ROWS: dict[Channel, dict[str, Row]] = {
         "smtp_5": _MALFORMED,
         "invalid_address": Row(PERMANENT, ErrorClass.ADDRESS, of_message(destination="taro@")),
         "unknown": replace(
-            _UNKNOWN, provoke=lambda tenant, channel, _: answered(tenant, channel, "252 Cannot tell")
+            Row(PERMANENT, ErrorClass.SERVICE),
+            provoke=lambda tenant, channel, _: answered(tenant, channel, "252 Cannot tell"),
         ),
         **_NETWORK,
         "not_configured": _NO_SETTINGS,

@@ -257,6 +257,6 @@ def test_a_tenants_own_server_is_closed_for_this_tenant_only(
     assert host.execute(
         "SELECT tenant_id, notes FROM batch.tenant_outcome ORDER BY tenant_id"
     ).fetchall() == [
-        ("A", ["メールサーバーが送信を受け付けないため、メールは待っています"]),
+        ("A", ["送信先のサーバーかサービスが受け付けないため、通知は待っています"]),
         ("B", []),
     ]

@@ -15,7 +15,7 @@ from include.skillreport.messaging.channels.email import EMAIL
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import DUE, make_due, network, run_notifications, statuses, waiting
+from tests.messaging.outbox_rows import DUE, make_due, network, run_notifications, slack, statuses, waiting
 from tests.messaging.sending import Tenant, code_of, message
 from tests.messaging.test_own_mail_server import own_server
 
@@ -243,3 +243,52 @@ def test_the_sender_needs_no_mailbox(tenant: Tenant, reply: str) -> None:
     tenant.services.fail_next("email", reply)
 
     assert tenant.validate(tenant.email) == []
+
+
+class TestAnUnknownAnswerOfAChatService:
+    CHANNELS_OF_A = ("C01", "C02", "C03", "C04")
+
+    @pytest.fixture(autouse=True)
+    def cards(self, host: psycopg.Connection, services: StandIns) -> None:
+        """Four messages of A into four Slack channels."""
+        host_rows.tenant(host, "A")
+        slack(host, "A", services)
+        for channel in self.CHANNELS_OF_A:
+            waiting(host, "A", "SLACK", recipient_address=channel)
+
+    def test_to_three_messages_closes_the_service_and_kills_none(
+        self, database: Database, host: psycopg.Connection, services: StandIns
+    ) -> None:
+        for channel in self.CHANNELS_OF_A:
+            services.refuse_recipient(channel, "brand_new_error")
+
+        told = run(database, services, SCHEDULED_NOTIFICATIONS)
+
+        (problem,) = told.problems
+        assert problem.code == "SERVICE_CLOSED"
+        assert problem.text.startswith("Slack: Slack が不明なエラーを返しました（brand_new_error: HTTP 200）")
+        assert {status for status, _, _ in states(host).values()} <= {"pending", "retry"}
+
+        # Each probe is one message, and no attempt.
+        attempts = sum(count for _, count, _ in states(host).values())
+        for _ in range(6):
+            quarter_of_an_hour_later(host)
+            assert run(database, services).problems == ()
+        assert sum(count for _, count, _ in states(host).values()) == attempts
+
+        for channel in self.CHANNELS_OF_A:
+            services.refuse_recipient(channel, "")
+        quarter_of_an_hour_later(host)
+        run(database, services)
+        assert statuses(host) == {("slack", "sent"): 4}
+        assert closings(host) == []
+
+    def test_to_one_message_leaves_the_others_alone(
+        self, database: Database, host: psycopg.Connection, services: StandIns
+    ) -> None:
+        services.refuse_recipient("C02", "brand_new_error")
+
+        assert run(database, services, SCHEDULED_NOTIFICATIONS).problems == ()
+
+        assert statuses(host) == {("slack", "sent"): 3, ("slack", "retry"): 1}
+        assert closings(host) == []

@@ -46,7 +46,7 @@ from include.skillreport.messaging.switches import load_switched_off
 class DispatchReport:
     """The number of a tenant's messages by channel and status. ``problems`` are the errors that stopped single channels.
 
-    ``is_server_closed``: its mail server refuses the installation.
+    ``is_server_closed``: its mail server refuses the installation, or a chat service answers nothing that is known.
     """
 
     counts: dict[Channel, Counter[Status]] = field(default_factory=dict)
@@ -163,11 +163,11 @@ def failure_of(tenant_id: str, report: DispatchReport) -> UnitFailure | None:
 
 
 def with_closed_server(outcome: UnitResult | UnitFailure, report: DispatchReport) -> UnitResult | UnitFailure:
-    """The outcome of a tenant, with a note if its mail server refuses the installation."""
+    """The outcome of a tenant, with a note if its mail server or a service is closed."""
     if not report.is_server_closed:
         return outcome
     return replace(
-        outcome, notes=(*outcome.notes, "メールサーバーが送信を受け付けないため、メールは待っています")
+        outcome, notes=(*outcome.notes, "送信先のサーバーかサービスが受け付けないため、通知は待っています")
     )
 
 

@@ -3,6 +3,8 @@
 * The same refusal by policy (5.7) for recipients of three domains in two tenants, without an accepted letter between, is about the
   installation. The server is closed, and what it refused meanwhile is sent again. One tenant alone never closes a server in this way.
 * The same wait (4.7) for two recipients within seconds is a limit of the rate, not greylisting.
+* The same unknown answer of a chat service to three messages, without an accepted one between, is not about the messages. The service is
+  closed until it accepts a probe.
 
 A lane of another process may get the answers, so the refusals are stored with the limit of the server. They name neither tenant nor domain,
 only digests. The times are the database's.
@@ -35,6 +37,9 @@ SENDER_REFUSED = "sender_refused"
 _DOMAINS = 3
 _TENANTS = 2
 
+# So many messages with the same unknown answer are together the service's.
+_MESSAGES = 3
+
 # Older refusals say nothing about the server today.
 _FORGOTTEN_SECONDS = 86_400.0
 
@@ -60,6 +65,7 @@ class Doubts:
     def __init__(self, throttle: Throttle) -> None:
         self._throttle = throttle
         self._waits: dict[str, tuple[str, float]] = {}
+        self._unknown: dict[str, dict[str, float]] = {}
 
     def is_repeated_wait(self, destination: str, result: SendResult) -> bool:
         """Whether another recipient has just got the same answer, for which each of them would have to wait."""
@@ -75,6 +81,17 @@ class Doubts:
         self._waits[result.text] = (destination, now)
         return other != destination and now - moment <= _TOGETHER_SECONDS
 
+    def is_unknown_to_all(self, message: Message, result: SendResult) -> bool:
+        """Whether other messages have got the same unknown answer since the service accepted one, also in the run that has closed it."""
+        error = result.error
+        if error is None or error.error_class is not ErrorClass.SERVICE or not error.if_repeated:
+            return False
+        now = time.monotonic()
+        same = self._unknown.setdefault(result.detail, {})
+        same[message.message_id] = now
+        since = now - self._throttle.accepted_seconds
+        return self._throttle.is_closed or sum(moment > since for moment in same.values()) >= _MESSAGES
+
     def refusal(self, message: Message, result: SendResult) -> Refusal | None:
         """The refusal to store, if it may be about the recipient or the installation; None: it is clear."""
         error = result.error
@@ -82,7 +99,7 @@ class Doubts:
             return None
         if error.error_class is ErrorClass.ACCESS and self._throttle.accepted_seconds > _LATELY_SECONDS:
             return None
-        if error.error_class is ErrorClass.RECIPIENT_LIMIT:
+        if error.error_class in (ErrorClass.RECIPIENT_LIMIT, ErrorClass.SERVICE):
             return None
         domain = message.destination.rpartition("@")[2].lower()
         return Refusal(result.detail, self._digest(message.tenant_id), self._digest(domain))

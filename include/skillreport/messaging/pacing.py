@@ -139,7 +139,10 @@ class LanePace:
         error = result.error
         if error is None:
             return result
-        if not result.is_answer and error.error_class in CLOSES_CHANNEL and self.throttle.limit.is_shared:
+        is_of_all = (
+            not result.is_answer and error.error_class in CLOSES_CHANNEL and self.throttle.limit.is_shared
+        )
+        if is_of_all or self.doubts.is_unknown_to_all(message, result):
             access = replace(
                 error, outcome=Outcome.TRANSIENT, error_class=ErrorClass.ACCESS, wait=_PROBE_PAUSE
             )

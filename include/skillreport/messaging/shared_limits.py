@@ -21,7 +21,7 @@ from include.skillreport.core.errors import reason_of
 from include.skillreport.core.execution.batch import RunRemark
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_remarks import PATIENCE
-from include.skillreport.messaging.channels import CHANNELS
+from include.skillreport.messaging.channels import CHANNELS, EMAIL, Channel
 from include.skillreport.messaging.doubts import SENDER_REFUSED, doubted_seconds, forget_refusals
 from include.skillreport.messaging.outcome import SendResult
 from include.skillreport.messaging.throttle import Learnt, Throttle
@@ -94,7 +94,7 @@ def record_closing(connection: psycopg.Connection, throttle: Throttle, result: S
             at_once=learnt.at_once,
             blocked_seconds=learnt.blocked_seconds,
             doubted_seconds=doubted_seconds(connection, throttle, result.detail) if is_doubted else None,
-            reason=f"{throttle.limit.label}: {error.meaning}（{result.detail or error.code}）",
+            reason=f"{throttle.limit.label or _channel(key).label}: {error.meaning}（{result.detail or error.code}）",
         )
 
 
@@ -114,11 +114,16 @@ def service_remarks(platform: psycopg.Connection, now: datetime) -> dict[str, Ru
     }
     return unanswered | {
         f"closed {row['limit_key']} {row['closed_at'].astimezone(JAPAN).isoformat()}": RunRemark(
-            problem=f"{row['closed_reason']}。このサーバーを使うメールはすべて待っています",
-            code="MAIL_SERVER_CLOSED",
+            problem=f"{row['closed_reason']}。ここを使う通知はすべて待っています",
+            code="MAIL_SERVER_CLOSED" if _channel(row["limit_key"]) == EMAIL else "SERVICE_CLOSED",
         )
         for row in _SQL.rows(platform, "closed_services")
     }
+
+
+def _channel(limit_key: str) -> Channel:
+    """The channel of a limit, whose key begins with its name."""
+    return CHANNELS[limit_key.partition(":")[0]]
 
 
 def store_limits(connection: psycopg.Connection, throttles: Iterable[Throttle]) -> None:
