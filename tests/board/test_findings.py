@@ -96,8 +96,8 @@ def test_backups_show_their_age_against_the_schedule(board: Board, host: psycopg
 def test_wrong_settings_and_inactive_tenants_are_listed(board: Board, host: psycopg.Connection) -> None:
     host.execute(
         """
-        INSERT INTO batch.setting_finding (tenant_id, subject, code, detail, found_on)
-        VALUES ('A', 'slack', 'channel_missing', 'チャンネル <b>#x</b> がありません', '2026-11-20')
+        INSERT INTO batch.setting_finding (tenant_id, subject, code, detail, english, found_on)
+        VALUES ('A', 'slack', 'channel_missing', 'チャンネル <b>#x</b> がありません', 'gone', '2026-11-20')
         """
     )
     host.execute(
@@ -213,7 +213,7 @@ def test_a_list_that_is_cut_says_how_long_it_is(
         )
         change_setting(host, "sync", f"T{number}")
         host.execute(
-            "INSERT INTO batch.setting_finding (tenant_id, subject, code, detail, found_on) VALUES (%s, 's', 'c', 'd', '2026-11-20')",
+            "INSERT INTO batch.setting_finding VALUES (%s, 's', 'c', 'd', 'd', '2026-11-20')",
             [f"T{number}"],
         )
     run(host, SETTINGS_SYNC, execution_id="sync")

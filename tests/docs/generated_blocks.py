@@ -23,12 +23,17 @@ from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.billing.pricing.charge_models import CHARGE_MODELS
 from include.skillreport.core.catalog import BATCHES, OPERATIONS
 from include.skillreport.core.failure_kinds import failure_kinds
+from include.skillreport.core.network import EmailConfig
 from include.skillreport.core.run_spec import BatchSpec, OperationSpec, WorksOn
 from include.skillreport.core.settings import default_files
 from include.skillreport.messaging.channels import CHANNELS
+from include.skillreport.messaging.channels.email.letter import letter_of
+from include.skillreport.messaging.contract_letters import BILLING_LETTERS
+from include.skillreport.messaging.message import Message
 from include.skillreport.operations.forms import FORMS
 from tests.airflow_installation import PROJECT
 from tests.batches.data_management.test_row_retention import BOUNDED, KEPT_FOR_YEARS
+from tests.messaging.every_letter import arrived_text, every_letter
 
 DOCS = PROJECT / "docs"
 PAGES = (PROJECT / "README.md", *sorted(DOCS.rglob("*.md")))
@@ -291,6 +296,25 @@ def _answers(channel: str) -> str:
     return _table(("code", "outcome", "class", "意味"), rows)
 
 
+def _letters() -> str:
+    """Subject and text of every letter, as it arrives."""
+    config = EmailConfig("mail.example.jp", 587, "no-reply@cloud-service.example")
+    parts = []
+    for japanese, english in zip(every_letter("ja"), every_letter("en"), strict=True):
+        parts += [f"### {japanese.name}", _about_letter(japanese.message)]
+        for message in (japanese.message, english.message):
+            subject, text = arrived_text(letter_of(message, config))
+            lines = [f"Subject: {subject}", "", *map(str.rstrip, text.rstrip().splitlines())]
+            parts.append("\n".join(["```text", *lines, "```"]))
+    return "\n\n".join(parts)
+
+
+def _about_letter(message: Message) -> str:
+    signed = "請求書の発行者" if message.kind in BILLING_LETTERS else "サービス"
+    belongs = "契約に関わる通知。" if message.belongs_to_contract else ""
+    return f"種類 `{message.kind}`。{belongs}署名は{signed}。"
+
+
 _BLOCKS: Mapping[str, Callable[..., str]] = {
     "answers": _answers,
     "alerts": _alerts,
@@ -300,6 +324,7 @@ _BLOCKS: Mapping[str, Callable[..., str]] = {
     "connections": _connections,
     "dags": _dags,
     "failures": _failures,
+    "letters": _letters,
     "metrics": _metrics,
     "operation": _operation,
     "operation_call": _operation_call,

@@ -21,8 +21,8 @@ SHAPE = DataShape(
 )
 
 PLANTED = [
-    ('O\'Hara/../"X"', "MST_TenantSettings", "invalid_setting"),
     ('O\'Hara/../"X"', "slack", "incomplete"),
+    ('O\'Hara/../"X"', "通知の設定「通知しない時間帯」", "invalid_setting"),
     ('O\'Hara/../"X"', "通知設定 reports_1", "invalid_address"),
     ('O\'Hara/../"X"', "通知設定（REPORT_READY、email）", "duplicate"),
     ("TKH-DSN", "接続先 slack", "invalid_auth"),

@@ -193,6 +193,11 @@ def record_sent(
     exchange(connection, lane, sent, (), count=0, owner=owner, started_at=now, now=now)
 
 
+def unsigned(text: str) -> str:
+    """The text of an e-mail without the service's signature."""
+    return text.partition("\n\n-- \n")[0]
+
+
 def ambiguous(database: Database, host: psycopg.Connection, stand_ins: StandIns) -> str:
     """A message of tenant A that may have arrived, and a tenant B without messages; returns the message's id."""
     for tenant_id in ("A", "B"):

@@ -17,7 +17,7 @@ from include.skillreport.core.run_spec import BatchSpec
 from local_stack.stand_ins import Arrived, StandIns
 from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import make_due, run_notifications, slack, waiting
+from tests.messaging.outbox_rows import make_due, run_notifications, slack, unsigned, waiting
 
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 8
 
@@ -44,16 +44,23 @@ def letter(
     is_attached: bool | None = True,
     **values: Any,
 ) -> str:
-    """A letter of the application with a file; ``is_attached`` None: the file is not written yet. Returns its id."""
+    """A letter of billing with a file; ``is_attached`` None: the file is not written yet. Returns its id."""
     letter_id = waiting(
-        host, tenant_id, message_body="ご請求書を発行しました。\n\n経理部\n", priority_level="HIGH", **values
+        host,
+        tenant_id,
+        recipient_type="BILLING_CONTACT",
+        message_body="ご請求書を発行しました。\n",
+        priority_level="HIGH",
+        **values,
     )
     host.execute(
         """
         INSERT INTO batch.letter_file (
             tenant_id, notification_id, file_name, object_key, attached_text, unattached_text
         )
-        VALUES (%s, %s, %s, %s, '書類（PDF）を添付しています。', '書類は https://invoices.example/1 にあります。')
+        VALUES (
+            %s, %s, %s, %s, '書類（PDF）を添付しています。\n\n経理部', '書類は https://invoices.example/1 にあります。\n\n経理部'
+        )
         """,
         [tenant_id, letter_id, name, f"invoices/{letter_id}.pdf"],
     )
@@ -126,7 +133,7 @@ def test_the_mail_has_the_stored_file_and_says_so(
         "bytes": len(PDF),
         "sha256": sha256(PDF),
     }
-    assert arrived.text == "ご請求書を発行しました。\n\n経理部\n\n書類（PDF）を添付しています。"
+    assert arrived.text == "ご請求書を発行しました。\n\n書類（PDF）を添付しています。\n\n経理部"
     assert state(host, letter_id) == ("sent", 1, None)
 
 
@@ -157,7 +164,7 @@ def test_a_file_too_large_for_the_setting_is_linked_instead(
     (arrived,) = send(database, services, store)
 
     assert arrived.files == []
-    assert arrived.text.endswith("\n\n書類は https://invoices.example/1 にあります。")
+    assert arrived.text.endswith("\n\n書類は https://invoices.example/1 にあります。\n\n経理部")
 
 
 def test_a_letter_without_a_file_and_another_channel_are_as_before(
@@ -169,7 +176,7 @@ def test_a_letter_without_a_file_and_another_channel_are_as_before(
 
     arrived = send(database, services, None)
 
-    assert sorted((each.channel, each.text) for each in arrived) == [
+    assert sorted((each.channel, unsigned(each.text)) for each in arrived) == [
         ("email", "本文"),
         ("slack", "お知らせ\n本文"),
     ]

@@ -16,7 +16,7 @@ from include.skillreport.messaging.retry import Status
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import DUE, make_due, run_notifications, slack, statuses, waiting
+from tests.messaging.outbox_rows import DUE, make_due, run_notifications, slack, statuses, unsigned, waiting
 from tests.waiting import wait_until
 
 SHOWN = 'SELECT send_status, send_attempts, response_code FROM "HIS_NotificationLog" WHERE id = %s'
@@ -123,7 +123,7 @@ def test_an_edited_text_and_recipient_are_sent(
     retry(database, services)
 
     (arrived,) = services.messages
-    assert (arrived.destination, arrived.subject, arrived.text) == (
+    assert (arrived.destination, arrived.subject, unsigned(arrived.text)) == (
         "new@example.jp",
         "新しい件名",
         "新しい本文",

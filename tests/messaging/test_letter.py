@@ -59,6 +59,7 @@ def test_every_header_is_what_others_expect() -> None:
         "Subject": "極秘の件名",
         "Auto-Submitted": "auto-generated",
         "Reply-To": "help@example.jp",
+        "List-Id": "<general.notifications.xn--r8jz45g.jp>",
         "List-Unsubscribe": f"<mailto:unsubscribe+{ID}@example.jp?subject=unsubscribe>",
         "MIME-Version": "1.0",
     }

@@ -53,6 +53,7 @@ def test_a_setting_that_does_not_hold_is_named_and_its_default_holds(key: str, v
     assert own.settings == DEFAULTS.model_copy(update={"archive_days": 365})
     assert own.problem is not None
     assert f"batch.notification.{key}" in own.problem
+    assert own.refused == {key: value}
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.sender import LaneReport, Sender
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
-from tests.messaging.outbox_rows import integration, network, slack
+from tests.messaging.outbox_rows import integration, network, slack, unsigned
 from tests.messaging.sending import client_of
 from tests.waiting import LIMIT_SECONDS, wait_until
 
@@ -166,7 +166,7 @@ def overtaken(
 
 def received(services: StandIns) -> Counter[tuple[str, str]]:
     """How many messages of which tenant have arrived over which channel."""
-    return Counter((arrived.text, arrived.channel) for arrived in services.messages)
+    return Counter((unsigned(arrived.text), arrived.channel) for arrived in services.messages)
 
 
 ALL_OF_THE_OTHERS = {(tenant_id, channel): EACH for tenant_id in OTHERS for channel in ("slack", "email")}

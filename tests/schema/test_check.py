@@ -19,6 +19,7 @@ from psycopg.conninfo import make_conninfo
 from include.skillreport.__main__ import main
 from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.core.errors import SchemaError, SettingsError
+from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.schema.checks import server as server_check
 from include.skillreport.schema.checks.findings import Severity
 from include.skillreport.schema.checks.report import Report, check_database
@@ -71,6 +72,20 @@ def test_a_host_before_and_after_the_deployment_fits(make_host: MakeHost, varian
     upgrade(host.dsn)
 
     assert check(host.dsn) == Report(variant, ())
+
+
+def test_letters_without_a_signature_are_a_remark(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert texts(database.dsn, "service-unnamed") == []
+
+    # The defaults alone.
+    monkeypatch.delenv(SETTINGS_VARIABLE)
+
+    assert check(database.dsn).fits
+    (text,) = texts(database.dsn, "service-unnamed")
+    assert text.startswith("メールに署名がありません。")
+    assert "service に name、company、contact を書き" in text
 
 
 def test_a_check_changes_nothing(database: Database) -> None:

@@ -138,6 +138,7 @@ ImageKey = Annotated[
         r"([A-Za-z0-9_-][\w.-]*(/[A-Za-z0-9_-][\w.-]*)*)?", "保存先のキー（例: issuer/logo.png）か、空"
     ),
 ]
+WebAddress = Annotated[str, _matching(r"(https?://\S+)?", "https:// で始まるアドレスか、空")]
 BankAccount = Annotated[
     str, _matching("[0-9]{4}-[0-9]{3}-[124]-[0-9]{7}", "0001-001-1-1234567（銀行-支店-種目-口座番号）の形")
 ]

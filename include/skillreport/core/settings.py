@@ -79,6 +79,12 @@ class TenantSection(Section):
             problems |= contradictions
         return settings, tuple(f"{problem}（既定値を使いました）" for problem in problems.values())
 
+    def refused_keys(self, overrides: Mapping[str, str | None]) -> tuple[str, ...]:
+        """The names of a tenant's own values that are not valid; an empty name: valid values contradict each other or a default."""
+        problems = self._overridden(overrides)[1]
+        valid = {key: value for key, value in overrides.items() if key not in problems}
+        return (*problems, *self._overridden(valid)[1])
+
     def _overridden(self, overrides: Mapping[str, str | None]) -> tuple[Self, dict[str, str]]:
         """The settings with these values, or without any if there are problems; and the problems by key (empty: of several values)."""
         if not overrides:

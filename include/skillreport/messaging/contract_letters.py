@@ -1,4 +1,4 @@
-"""The letters that belong to a tenant's contract, by template key: documents, payment reminders, and notices about account and settings.
+"""The kinds of letters, by template key. Contract letters: documents, payment reminders, and notices about account and settings.
 
 A contract letter offers no unsubscription, and is sent to an address that has unsubscribed, because the tenant must get it. It never
 expires: it waits, and BATCH-019-02 reports it once a day. Tenants cannot switch it off. All other messages are notifications.
@@ -17,17 +17,21 @@ INACTIVITY_CRITICAL = "inactivity_critical"
 SETTINGS_BROKEN = "notification_settings_broken"
 CHANNELS_GONE = "notification_channels_gone"
 
-CONTRACT_LETTERS = frozenset(
-    {
-        INVOICE,
-        CREDIT_NOTE,
-        INVOICE_VOID,
-        PAYMENT_REMINDER,
-        RECIPIENT_CHANGED,
-        USAGE_WARNING,
-        INACTIVITY_WARNING,
-        INACTIVITY_CRITICAL,
-        SETTINGS_BROKEN,
-        CHANNELS_GONE,
-    }
-)
+MONTHLY_REPORT = "monthly_report"
+
+# The issuer signs them.
+BILLING_LETTERS = frozenset({INVOICE, CREDIT_NOTE, INVOICE_VOID, PAYMENT_REMINDER, RECIPIENT_CHANGED})
+
+CONTRACT_LETTERS = BILLING_LETTERS | {
+    USAGE_WARNING,
+    INACTIVITY_WARNING,
+    INACTIVITY_CRITICAL,
+    SETTINGS_BROKEN,
+    CHANNELS_GONE,
+}
+
+# A tenant's switch of a whole channel does not hold them.
+NEVER_SWITCHED_OFF = CONTRACT_LETTERS | {MONTHLY_REPORT}
+
+# The kind of all other messages, such as the application's.
+GENERAL = "general"

@@ -8,6 +8,7 @@ from typing import Any
 
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.messaging.channels.channel import Channel, ChannelConfig
+from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS, GENERAL
 from include.skillreport.messaging.secret_forms import forms_of, login_forms_of
 
 
@@ -29,7 +30,7 @@ class MessageFile:
 
     @property
     def text(self) -> str:
-        """The last paragraph of the letter as it is."""
+        """The last paragraphs of the letter as it is: about the file, and the signature."""
         return self.unattached_text if self.content is None else self.attached_text
 
 
@@ -40,8 +41,9 @@ class Message:
     ``message_id`` is the outbox's id and stays the same over retries. ``destination`` is an e-mail address, a Slack channel or user id, or
     ``users/ID`` or ``channels/ID`` of LINE WORKS. It is empty for Teams: the webhook is the destination. Every channel has ``text``.
     ``rich`` is the channel's own format: HTML (a string), Slack blocks or the body of an Adaptive Card (lists). ``file`` is for e-mail.
-    ``belongs_to_contract``: see ``contract_letters``. ``recipients`` are those of a letter and its copies, each with its header (``to`` or
-    ``cc``) and its address; empty: the destination alone. The repr omits addresses and texts, to keep them out of logs.
+    ``kind``: see ``contract_letters``. ``signature`` is the end of an e-mail, in text and HTML. ``recipients`` are those of a letter and
+    its copies, each with its header (``to`` or ``cc``) and its address; empty: the destination alone. The repr omits addresses and texts,
+    to keep them out of logs.
     """
 
     message_id: str
@@ -52,8 +54,14 @@ class Message:
     text: str = field(repr=False)
     rich: Any = field(default=None, repr=False, compare=False)
     file: MessageFile | None = None
-    belongs_to_contract: bool = False
+    kind: str = GENERAL
+    signature: str = field(default="", repr=False)
     recipients: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    @property
+    def belongs_to_contract(self) -> bool:
+        """Whether it is a contract letter."""
+        return self.kind in CONTRACT_LETTERS
 
 
 def secrets_of(config: ChannelConfig) -> list[str]:

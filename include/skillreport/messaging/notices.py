@@ -11,16 +11,14 @@ import psycopg
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging.channels.email import EMAIL
-from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.settings import ServiceSettings
 from include.skillreport.messaging.template_store import default_template
 from include.skillreport.messaging.templates import Template, TemplateRefusedError, render
 
 _SQL = Statements(Path(__file__).parent)
 
 _SENDING_TIME = time(9, 0)
-
-MONTHLY_REPORT = "monthly_report"
 
 
 def sending_time(day: date) -> datetime:
@@ -44,7 +42,11 @@ def notice(
     due_at: datetime,
     dedupe_until: datetime | None = None,
 ) -> Draft:
-    """The e-mail for an event. If the tenant's template cannot be rendered, the built-in template is used."""
+    """The e-mail for an event. If the tenant's template cannot be rendered, the built-in template is used.
+
+    A template has the variables of the event and those of the service (``ServiceSettings.values``).
+    """
+    variables = {**ServiceSettings.load().values(template.language), **variables}
     try:
         rendered = render(template, variables)
     except TemplateRefusedError:
@@ -58,6 +60,7 @@ def notice(
         body=rendered.text,
         rich=rendered.rich,
         due_at=due_at,
-        template_key=template.key if template.key in CONTRACT_LETTERS else None,
+        template_key=template.key,
+        language=template.language,
         dedupe_until=dedupe_until,
     )

@@ -19,10 +19,11 @@ from include.skillreport.core.database import Statements, storable, tenant_trans
 from include.skillreport.messaging import suppression
 from include.skillreport.messaging.channels import CHANNELS, EMAIL
 from include.skillreport.messaging.channels.channel import Channel
-from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
+from include.skillreport.messaging.contract_letters import BILLING_LETTERS, GENERAL, NEVER_SWITCHED_OFF
 from include.skillreport.messaging.message import Message, MessageFile
 from include.skillreport.messaging.outcome import SendResult
 from include.skillreport.messaging.retry import Status, Transition
+from include.skillreport.messaging.settings import ServiceSettings
 from include.skillreport.messaging.templates import literal
 
 _SQL = Statements(Path(__file__).parent)
@@ -42,8 +43,9 @@ class Draft:
     """A message to add to the outbox. ``dedupe_key`` names the event: a second message with the same key is not added.
 
     ``priority`` is 1 (HIGH) to 3 (LOW). ``host_log_id`` is the message's row of the application (HIS_NotificationLog). ``template_key`` is
-    the kind of a reminder or of a contract letter. ``is_merged``: another message contains its text, so it is not sent and only reserves
-    its key. After ``dedupe_until`` the key may be deleted.
+    the kind of a reminder or of a letter (``contract_letters``), ``language`` (``ja``, ``en``) that of an e-mail's signature.
+    ``is_merged``: another message contains its text, so it is not sent and only reserves its key. After ``dedupe_until`` the key may be
+    deleted.
     """
 
     tenant_id: str
@@ -57,6 +59,7 @@ class Draft:
     priority: int = 2
     host_log_id: str | None = None
     template_key: str | None = None
+    language: str = "ja"
     is_merged: bool = False
     dedupe_until: datetime | None = None
 
@@ -224,7 +227,7 @@ def hold_switched_off(
             connection,
             "hold_switched_off",
             switched_off=Jsonb(switched_off),
-            contract_letters=list(CONTRACT_LETTERS),
+            never_switched_off=list(NEVER_SWITCHED_OFF),
             now=now,
         )
 
@@ -296,10 +299,19 @@ def _claimed(connection: psycopg.Connection, row: Mapping[str, Any]) -> Claimed:
         body,
         rich,
         file if channel == EMAIL else None,
-        row["template_key"] in CONTRACT_LETTERS,
+        row["template_key"] or GENERAL,
+        _signature(row),
         tuple((kind, address) for kind, address in row["recipients"] or ()),
     )
     return Claimed(message, row["attempts"], row["host_log_id"], row["due_at"], row["most_attempts"])
+
+
+def _signature(row: Mapping[str, Any]) -> str:
+    """The end of an e-mail. The issuer signs the letters about billing."""
+    if row["channel"] != EMAIL or row["template_key"] in BILLING_LETTERS:
+        return ""
+    tenant_name = (row["language"] == "en" and row["tenant_name_en"]) or row["tenant_name"]
+    return ServiceSettings.load().signature(row["language"], tenant_name or row["tenant_id"])
 
 
 def _file(row: Mapping[str, Any]) -> MessageFile | None:

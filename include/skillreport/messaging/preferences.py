@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, time, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -19,11 +19,16 @@ _SQL = Statements(Path(__file__).parent)
 
 @dataclass(frozen=True)
 class Preferences:
-    """A tenant's settings and time zone. ``problem`` names an invalid value; the installation's settings, or Japan, are used then."""
+    """A tenant's settings and time zone. ``problem`` names an invalid value; the installation's settings, or Japan, are used then.
+
+    ``refused`` are the invalid values by the name of the setting (``timezone``: the zone). The name is empty if values contradict each
+    other.
+    """
 
     settings: NotificationSettings
     problem: str | None = None
     zone: ZoneInfo = JAPAN
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def load_preferences(
@@ -45,15 +50,18 @@ def preferences_of(
 ) -> Preferences:
     """The installation's settings with the tenant's overrides, in the tenant's language if it is supported, and in its zone."""
     in_language = {"language": language} if language in ("ja", "en") else {}
-    settings, remarks = defaults.model_copy(update=in_language).overridden_if_valid(overrides)
+    defaults = defaults.model_copy(update=in_language)
+    settings, remarks = defaults.overridden_if_valid(overrides)
     zone, problems = JAPAN, list(remarks)
+    refused = {name: overrides.get(name) or "" for name in defaults.refused_keys(overrides)}
     try:
         zone = ZoneInfo(timezone)
     except (ValueError, OSError, ZoneInfoNotFoundError):
         problems.append(
             f"MST_Tenant.timezone '{timezone[:40]}' は時間帯の名前ではありません（Asia/Tokyo を使いました）"
         )
-    return Preferences(settings, "、".join(problems) or None, zone)
+        refused["timezone"] = timezone
+    return Preferences(settings, "、".join(problems) or None, zone, refused)
 
 
 def with_own_mail_server(preferences: Mapping[str, Preferences]) -> frozenset[str]:

@@ -30,17 +30,24 @@ _OURS = {
 }
 _EMPTY = {"progress_rate": "", "goal_detail_url": ""}
 
+_SERVICE = {
+    "service_name": "スキル報告サービス",
+    "service_company": "サンプル株式会社",
+    "service_contact": "support@example.co.jp",
+    "service_url": "https://skill.example.co.jp/",
+}
+
 _SAMPLES: dict[str, dict[str, object]] = {
     CERTIFICATE_EXPIRY: {
         "full_name": "山田 花子",
         "certificate_name": "基本情報技術者",
-        "expires_on": "2026/12/01",
+        "expires_on": "2026年12月1日",
         "days_left": 30,
     },
     GOAL_DUE: {
         "full_name": "山田 花子",
         "goal_title": "英語",
-        "due_on": "2026/12/01",
+        "due_on": "2026年12月1日",
         "days_left": 7,
         "progress_rate": "60",
     },
@@ -66,5 +73,5 @@ def sample_of(template_key: str, given: Mapping[str, object]) -> dict[str, objec
     """The variables to check a template with. ``given`` is its sample data. A reminder has only the variables that are sent."""
     for reminder, keys in KEYS.items():
         if template_key in keys:
-            return with_all_names(_SAMPLES[reminder])
-    return {**(_SKILL_UPDATE if template_key == "skill_update_notification" else {}), **given}
+            return {**_SERVICE, **with_all_names(_SAMPLES[reminder])}
+    return {**_SERVICE, **(_SKILL_UPDATE if template_key == "skill_update_notification" else {}), **given}

@@ -1,4 +1,4 @@
-"""The settings of notifications: when they are sent, expire and are deleted."""
+"""The settings of notifications (when they are sent, expire and are deleted), and of the service that signs the letters."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from include.skillreport.core.setting_types import Days, Flag, Hours, Listed, QuietHours, Range, below
-from include.skillreport.core.settings import TenantSection
+from include.skillreport.core.setting_types import (
+    Days,
+    Flag,
+    Hours,
+    Listed,
+    QuietHours,
+    Range,
+    WebAddress,
+    below,
+)
+from include.skillreport.core.settings import Part, Section, TenantSection
 
 # The earliest reminder before a due date.
 LONGEST_REMINDER_DAYS = 90
@@ -50,3 +59,55 @@ class NotificationSettings(TenantSection):
         if self.fallback_hours >= self.give_up_hours:
             raise ValueError(below("fallback_hours", "give_up_hours"))
         return self
+
+
+class EnglishServiceSettings(Part):
+    """The service as letters in English name it. An empty ``contact`` is that of the letters in Japanese."""
+
+    name: str
+    company: str
+    contact: str = ""
+
+
+class ServiceSettings(Section):
+    """Who writes the letters that are not about billing, and whom to ask. Invoices have an issuer instead.
+
+    ``sample``: nobody has entered the service yet, and the letters have no signature. ``contact`` is a mail address or a telephone number.
+    """
+
+    key = "service"
+
+    sample: Flag
+    name: str
+    company: str
+    contact: str
+    url: WebAddress
+    english: EnglishServiceSettings | None = None
+
+    @model_validator(mode="after")
+    def _names_who_writes(self) -> Self:
+        if not self.sample and not (self.name and self.company and self.contact):
+            raise ValueError("sample: false には、name、company、contact のすべてが必要です")
+        return self
+
+    def values(self, language: str) -> dict[str, str]:
+        """The variables of templates: ``service_name``, ``service_company``, ``service_contact`` and ``service_url``. A sample has none."""
+        if self.sample:
+            return dict.fromkeys(_VALUES, "")
+        named = self.english if language == "en" and self.english else self
+        found = (named.name, named.company, named.contact or self.contact, self.url)
+        return dict(zip(_VALUES, found, strict=True))
+
+    def signature(self, language: str, tenant_name: str) -> str:
+        """The last lines of a letter to somebody of a tenant; empty for a sample. The first line separates a signature (RFC 3676)."""
+        if self.sample:
+            return ""
+        return _SIGNATURES[language].format(tenant=tenant_name, **self.values(language)).rstrip("\n")
+
+
+_VALUES = ("service_name", "service_company", "service_contact", "service_url")
+
+_SIGNATURES = {
+    "ja": "-- \n{service_name}（{service_company}）\nご契約者: {tenant}\nお問い合わせ: {service_contact}\n{service_url}",
+    "en": "-- \n{service_name} ({service_company})\nCustomer: {tenant}\nQuestions: {service_contact}\n{service_url}",
+}

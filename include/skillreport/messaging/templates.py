@@ -8,12 +8,13 @@ unknown placeholder is an error that names the template and the variable.
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from html.parser import HTMLParser
 
-from jinja2 import StrictUndefined, TemplateError, Undefined, nodes
+from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, Undefined, UndefinedError, nodes
 from jinja2 import Template as CompiledTemplate
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from typing_extensions import override
@@ -30,6 +31,9 @@ MAX_OUTPUT = 40_000
 MAX_DEPTH = 20
 
 _MOST_DIGITS = 10
+
+# The variable in Jinja's text about an undefined one.
+_QUOTED = re.compile("'([^']*)'")
 
 _ALLOWED = (
     nodes.Template,
@@ -51,7 +55,19 @@ _ALLOWED_TESTS = frozenset({"defined", "undefined", "none", "eq", "ne", "lt", "l
 
 
 class TemplateRefusedError(BatchError):
-    """A template cannot be used because of its syntax, an unknown variable or its length."""
+    """A template cannot be used because of its syntax, an unknown variable or its length. ``reasons`` by language (``ja``, ``en``)."""
+
+    def __init__(self, text: str, reasons: Mapping[str, str]) -> None:
+        super().__init__(text)
+        self.reasons = reasons
+
+
+class _NotAllowedError(TemplateError):
+    """The syntax is valid for Jinja, but not allowed here."""
+
+    def __init__(self, japanese: str, english: str) -> None:
+        super().__init__(japanese)
+        self.reasons = (japanese, english)
 
 
 @dataclass(frozen=True)
@@ -104,16 +120,30 @@ def _render(
     template: Template, source: str, variables: Mapping[str, object], escape: Callable[[str], str]
 ) -> str:
     if len(source) > MAX_TEMPLATE:
-        raise _refused(template, f"{MAX_TEMPLATE:,} 文字を超えています")
+        raise _refused(
+            template, f"{MAX_TEMPLATE:,} 文字を超えています", f"it has more than {MAX_TEMPLATE:,} characters"
+        )
     try:
         return _limited(template, _compiled(escape, source).generate(variables))
     except TemplateRefusedError:
         raise
-    except TemplateError as error:
-        raise _refused(template, str(error)) from None
+    except _NotAllowedError as error:
+        raise _refused(template, *error.reasons) from None
+    except UndefinedError as error:
+        name = next(iter(_QUOTED.findall(str(error))), "")
+        raise _refused(template, f"変数 {name} はありません", f"there is no variable {name}") from None
+    except TemplateSyntaxError as error:
+        line = error.lineno
+        raise _refused(
+            template, f"{line} 行目の書式が正しくありません", f"line {line} has a syntax error"
+        ) from None
     except Exception as error:
         # The template caused the error, for example in a filter. The error's text may quote a value.
-        raise _refused(template, f"計算できません（{type(error).__name__}）") from None
+        raise _refused(
+            template,
+            f"計算できません（{type(error).__name__}）",
+            f"a value cannot be computed ({type(error).__name__})",
+        ) from None
 
 
 @lru_cache(maxsize=512)
@@ -131,7 +161,11 @@ def _limited(template: Template, parts: Iterable[str]) -> str:
     for part in parts:
         length += len(part)
         if length > MAX_OUTPUT:
-            raise _refused(template, f"出力が {MAX_OUTPUT:,} 文字を超えました")
+            raise _refused(
+                template,
+                f"出力が {MAX_OUTPUT:,} 文字を超えました",
+                f"it gives more than {MAX_OUTPUT:,} characters",
+            )
         output.append(part)
     return "".join(output)
 
@@ -141,16 +175,20 @@ def _require_harmless(tree: nodes.Template) -> None:
     for _ in range(MAX_DEPTH):
         level = [child for node in level for child in node.iter_child_nodes()]
     if level:
-        raise TemplateError("入れ子が深すぎます")
+        raise _NotAllowedError("入れ子が深すぎます", "it is nested too deeply")
     for node in tree.find_all(nodes.Node):
         if not isinstance(node, _ALLOWED) or (isinstance(node, nodes.Name) and node.name == "self"):
-            raise TemplateError(
-                f"{type(node).__name__} は使えません（置き換え、条件、一部のフィルターだけです）"
+            kind = type(node).__name__
+            raise _NotAllowedError(
+                f"{kind} は使えません（置き換え、条件、一部のフィルターだけです）",
+                f"{kind} is not allowed (placeholders, conditions and a few filters are)",
             )
         if isinstance(node, nodes.Filter) and node.name not in _ALLOWED_FILTERS:
-            raise TemplateError(f"フィルター {node.name} は使えません")
+            raise _NotAllowedError(
+                f"フィルター {node.name} は使えません", f"the filter {node.name} is not allowed"
+            )
         if isinstance(node, nodes.Test) and node.name not in _ALLOWED_TESTS:
-            raise TemplateError(f"条件 {node.name} は使えません")
+            raise _NotAllowedError(f"条件 {node.name} は使えません", f"the test {node.name} is not allowed")
 
 
 @cache
@@ -173,9 +211,10 @@ def _rounded(value: float, precision: int = 0) -> float:
     return round(float(value), precision)
 
 
-def _refused(template: Template, reason: str) -> TemplateRefusedError:
+def _refused(template: Template, japanese: str, english: str) -> TemplateRefusedError:
     return TemplateRefusedError(
-        f"テンプレート '{template.key}'（{template.channel}、{template.language}）を使えません: {reason}"
+        f"テンプレート '{template.key}'（{template.channel}、{template.language}）を使えません: {japanese}",
+        {"ja": japanese, "en": english},
     )
 
 

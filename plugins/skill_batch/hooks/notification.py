@@ -88,6 +88,7 @@ class NotificationHook(BaseHook, Notifications):
         *,
         dedupe_key: str,
         priority: int = 2,
+        language: str | None = None,
     ) -> Status:
         """Send one plain text message now; returns its status afterwards.
 
@@ -98,6 +99,7 @@ class NotificationHook(BaseHook, Notifications):
         :param text: plain text.
         :param dedupe_key: names the event. A second message with the same key is not sent; returns the status of the first.
         :param priority: 1 (HIGH) to 3 (LOW).
+        :param language: ``ja`` or ``en``, of the signature of an e-mail. Default: the setting ``notification.language``.
         :raises ParameterError: there is no such channel.
         """
         shown = literal(_channel(channel), subject, text)
@@ -111,6 +113,7 @@ class NotificationHook(BaseHook, Notifications):
             rich=shown.rich,
             due_at=datetime.now(UTC),
             priority=priority,
+            language=language or self.settings.language,
         )
         return self.send_many([draft])[0]
 

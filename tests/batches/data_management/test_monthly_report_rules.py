@@ -158,7 +158,7 @@ def test_the_fiscal_year_s_missing_days_are_counted_by_month() -> None:
     gaps = {date(2026, 6, 5), *(date(2026, 8, number) for number in range(1, 32)), date(2026, 9, 1)}
     made = report(*(each for each in since_may if each["statistics_date"] not in gaps))
     said = notices(made)
-    assert "データのある 2026-05-03 以降" in said[2]
+    assert "データのある2026年5月3日以降" in said[2]
     assert said[3] == "年度の数値には、次の月のデータのない日が含まれていません: 6月（1 日）、8月（31 日）。"
     assert len(said) == 4
     assert len(notices(report(*since_may))) == 2

@@ -17,8 +17,8 @@ from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import Network
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.channels.email import EMAIL
-from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS, USAGE_WARNING
-from include.skillreport.messaging.notices import MONTHLY_REPORT, notice
+from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS, MONTHLY_REPORT, USAGE_WARNING
+from include.skillreport.messaging.notices import notice
 from include.skillreport.messaging.outbox import Draft
 from include.skillreport.messaging.template_store import default_template
 from local_stack.stand_ins import StandIns
@@ -209,11 +209,21 @@ def test_a_tenant_cannot_switch_its_letters_off(
     )
     letter(host)
     due_at = datetime.now(UTC) - timedelta(hours=1)
-    queue(database, draft(USAGE_WARNING, due_at), draft("goal_due", due_at, "reminder"))
+    queue(
+        database,
+        draft(USAGE_WARNING, due_at),
+        draft(MONTHLY_REPORT, due_at, "report"),
+        draft("goal_due", due_at, "reminder"),
+    )
 
     notify(database, services)
 
-    assert rows(host) == [("sent", None), ("sent", None), ("pending", "held")]
+    assert rows(host, "template_key, status, error_code") == [
+        ("invoice", "sent", None),
+        (USAGE_WARNING, "sent", None),
+        ("goal_due", "pending", "held"),
+        (MONTHLY_REPORT, "sent", None),
+    ]
 
 
 def test_documents_voids_and_payment_reminders_are_letters_of_their_kinds(
@@ -247,9 +257,9 @@ def test_documents_voids_and_payment_reminders_are_letters_of_their_kinds(
         - {"invoice", "credit_note", "invoice_void", "payment_reminder", "recipient_changed"}
     ),
 )
-def test_a_notice_becomes_a_contract_letter_if_the_list_says_so(key: str) -> None:
+def test_a_notice_is_of_the_kind_of_its_template(key: str) -> None:
     written = notice(
         "A", default_template(key, "ja"), PAYER, VARIABLES, dedupe_key="k", due_at=datetime.now(UTC)
     )
 
-    assert written.template_key == (None if key == MONTHLY_REPORT else key)
+    assert written.template_key == key

@@ -57,9 +57,9 @@ def draft(number: int, channel: Channel = EMAIL, body: str = "", **changes: Any)
     return replace(reminder, **changes)
 
 
-def sent(drafts: Sequence[Draft], language: str = "ja") -> list[Draft]:
+def sent(drafts: Sequence[Draft]) -> list[Draft]:
     """The messages that are sent."""
-    return [each for each in digests(drafts, BOTH, language) if not each.is_merged]
+    return [each for each in digests(drafts, BOTH) if not each.is_merged]
 
 
 class WellFormed(HTMLParser):
@@ -86,23 +86,27 @@ class WellFormed(HTMLParser):
 def test_a_single_reminder_stays_as_it_was() -> None:
     drafts = [draft(1), draft(2, destination="other"), draft(3, template_key=CERTIFICATE_EXPIRY)]
 
-    assert digests(drafts, BOTH, "ja") == drafts
+    assert digests(drafts, BOTH) == drafts
 
 
 def test_other_messages_and_kinds_stay_as_they_were() -> None:
     drafts = [draft(number, template_key=None) for number in range(3)]
 
-    assert digests(drafts, BOTH, "ja") == drafts
-    assert digests([draft(1), draft(2)], (), "ja") == [draft(1), draft(2)]
+    assert digests(drafts, BOTH) == drafts
+    assert digests([draft(1), draft(2)], ()) == [draft(1), draft(2)]
 
 
 @pytest.mark.parametrize(
     ("language", "subject"), [("ja", "件名1（ほか 2 件）"), ("en", "件名1 (and 2 more)")]
 )
 def test_the_digest_contains_all_events_and_each_keeps_its_key(language: str, subject: str) -> None:
-    drafts = [draft(1), draft(2, priority=1), draft(3)]
+    drafts = [
+        draft(1, language=language),
+        draft(2, language=language, priority=1),
+        draft(3, language=language),
+    ]
 
-    first, *merged = digests(drafts, BOTH, language)
+    first, *merged = digests(drafts, BOTH)
 
     assert (first.subject, first.priority, first.template_key) == (subject, 1, GOAL_DUE)
     assert first.dedupe_until == DUE_AT + timedelta(days=3)
@@ -110,7 +114,7 @@ def test_the_digest_contains_all_events_and_each_keeps_its_key(language: str, su
     assert [each.dedupe_key for each in merged] == [each.dedupe_key for each in drafts]
     assert all(each.is_merged and not each.body and each.rich is None for each in merged)
     # The same reminders, in whatever order, are the same digest.
-    assert digests(drafts[::-1], BOTH, language)[0].dedupe_key == first.dedupe_key
+    assert digests(drafts[::-1], BOTH)[0].dedupe_key == first.dedupe_key
 
 
 def test_a_digest_has_at_most_ten_reminders() -> None:

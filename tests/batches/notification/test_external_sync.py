@@ -420,7 +420,7 @@ def test_a_renamed_channel_stays_and_an_archived_one_disables_its_setting(
     assert [(to, "1 件" in subject or "2 件" in subject) for to, subject, _ in letters] == [
         ("admin@a.example.jp", True)
     ] * 2
-    assert "通知設定「one」の宛先のチャンネル「<b>全社</b>」" in letters[0][2]
+    assert "・通知設定「one」の宛先「<b>全社</b>」。ほかに宛先がないため" in letters[0][2]
     assert "ほかの宛先への通知は続けます" in letters[1][2]
     # Nothing has changed, so nothing is reported.
     run_sync(database, services, AFTER + timedelta(days=1))

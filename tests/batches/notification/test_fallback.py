@@ -79,7 +79,7 @@ def test_the_administrator_gets_undeliverable_messages_in_one_letter_after_the_h
     assert (one.channel, one.destination, one.subject) == (
         "email",
         "admin@example.jp",
-        "Slack へ送信できなかった通知 2 件",
+        "【要対応】Slack へ送信できなかった通知 2 件",
     )
     assert "Slack へ送信できない" in one.text
     assert "本文 <1> & 2" in one.text

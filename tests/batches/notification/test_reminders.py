@@ -22,6 +22,7 @@ from include.skillreport.batches.scheduled_notifications.reminders import (
     reminders,
 )
 from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.written_dates import day_in_words
 from include.skillreport.messaging.channels.channel import Channel
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.line_works import LINE_WORKS
@@ -30,6 +31,7 @@ from include.skillreport.messaging.channels.teams import TEAMS
 from include.skillreport.messaging.destinations import destinations_for
 from include.skillreport.messaging.outbox import Draft, enqueue
 from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE
+from include.skillreport.messaging.settings import ServiceSettings
 from include.skillreport.messaging.template_store import default_template
 from include.skillreport.messaging.templates import Template
 from tests import host_rows
@@ -37,6 +39,9 @@ from tests.conftest import Database
 
 ENDS_ON = date(2026, 12, 1)
 DUE_AT = datetime(2026, 11, 1, tzinfo=UTC)
+SERVICE = ServiceSettings(
+    sample=False, name="スキル報告", company="サンプル株式会社", contact="support@example.jp", url=""
+)
 DAYS_BEFORE = {CERTIFICATE_EXPIRY: (30, 7, 1), GOAL_DUE: (7, 1)}
 
 CERTIFICATE = Occasion(
@@ -44,14 +49,14 @@ CERTIFICATE = Occasion(
     "record-1",
     "hanako@example.jp",
     ENDS_ON,
-    {"full_name": "山田 花子", "certificate_name": "基本情報技術者", "expires_on": "2026/12/01"},
+    {"full_name": "山田 花子", "certificate_name": "基本情報技術者", "expires_on": ENDS_ON},
 )
 GOAL = Occasion(
     GOAL_DUE,
     "goal-1",
     "taro@example.jp",
     ENDS_ON,
-    {"full_name": "山田 太郎", "goal_title": "英語", "due_on": "2026/12/01"},
+    {"full_name": "山田 太郎", "goal_title": "英語", "due_on": ENDS_ON},
 )
 
 
@@ -72,6 +77,7 @@ def written(
         | {key: [Route(template)] for key, template in (templates or {}).items()}
         | dict(routes or {}),
         due_at=DUE_AT,
+        service=SERVICE,
     )
 
 
@@ -156,7 +162,7 @@ def test_a_reminder_is_a_letter_to_the_employee() -> None:
     )
     assert draft.subject == "【資格更新のお知らせ】基本情報技術者 の期限まであと 28 日です"
     assert "山田 花子 様" in draft.body
-    assert "2026/12/01" in draft.body
+    assert "2026年12月1日" in draft.body
     assert "山田 花子 様<br>" in draft.rich
 
 
@@ -168,8 +174,10 @@ def test_the_built_in_templates_name_everything_in_both_languages(language: str,
     (draft,) = result.drafts
     assert result.notes == []
     assert "7" in draft.subject
+    assert draft.language == language
     for value in occasion.variables.values():
-        assert value in draft.subject + draft.body
+        shown = day_in_words(value, language) if isinstance(value, date) else value
+        assert shown in draft.subject + draft.body
     assert "{" not in draft.subject + draft.body
     template = default_template(occasion.template_key, language)
     assert (template.key, template.language, template.channel) == (
@@ -211,7 +219,7 @@ def test_a_refused_template_is_reported_once_and_delays_no_other() -> None:
     assert keys(result) == ["goal_due:goal-1:2026-12-01:7"]
     (note,) = result.notes
     assert "'certificate_expiry'" in note
-    assert "'full_nam'" in note
+    assert "変数 full_nam はありません" in note
 
 
 def test_a_tenants_own_template_is_used_with_its_variables() -> None:
@@ -233,8 +241,18 @@ def test_the_applications_variables_stand_in_for_ours() -> None:
 
     (draft,) = result.drafts
     assert result.notes == []
-    assert (draft.subject, draft.body) == ("あと7日", "山田 太郎|英語|2026/12/01|7||")
+    assert (draft.subject, draft.body) == ("あと7日", "山田 太郎|英語|2026年12月1日|7||")
     assert keys(result) == ["goal_due:goal-1:2026-12-01:7"]
+
+
+def test_a_template_can_name_the_service() -> None:
+    own = Template(
+        GOAL_DUE, SLACK, "en", "{{service_name}}", "{{service_company}} {{service_contact}} {{due_on}}"
+    )
+
+    (draft,) = written(GOAL, days_left=7, routes={GOAL_DUE: [Route(own, "#goals")]}).drafts
+
+    assert "サンプル株式会社 support@example.jp 1 December 2026" in draft.body
 
 
 def test_the_designs_variables_stand_in_for_ours() -> None:
@@ -248,7 +266,7 @@ def test_the_designs_variables_stand_in_for_ours() -> None:
 
     (draft,) = written(CERTIFICATE, days_left=7, templates={CERTIFICATE_EXPIRY: own}).drafts
 
-    assert (draft.subject, draft.body) == ("基本情報技術者", "山田 花子|2026/12/01|7")
+    assert (draft.subject, draft.body) == ("基本情報技術者", "山田 花子|2026年12月1日|7")
 
 
 def test_a_reminder_takes_the_route_of_its_kind() -> None:

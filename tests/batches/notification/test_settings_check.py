@@ -10,8 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from include.skillreport.batches.notification_settings_check.rules import setting_names
 from include.skillreport.core.catalog import NOTIFICATION_RETRY, NOTIFICATION_SETTINGS_CHECK
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
@@ -316,9 +318,8 @@ def test_line_works_is_asked_for_its_token_and_its_bot(
     assert found(host) == [("接続先 line_works", "not_configured")]
 
 
-def test_invalid_settings_and_templates_in_rows_are_found(
-    database: Database, host: psycopg.Connection, services: StandIns
-) -> None:
+def wrong_rows(host: psycopg.Connection) -> None:
+    """One row of A for each problem that rows can have."""
     host_rows.user(host, "A", "gone")
     host.execute("""UPDATE "MST_Employee" SET employment_status = '退職' WHERE id = 'emp_gone'""")
     integration(host, "A", "slack", auth={})
@@ -339,15 +340,21 @@ def test_invalid_settings_and_templates_in_rows_are_found(
         id="quiet",
         tenant_id="A",
         setting_key="batch.notification.quiet_hours",
-        setting_value="夜",
+        setting_value="22-7",
         updated_at=UPDATED_AT,
     )
+
+
+def test_invalid_settings_and_templates_in_rows_are_found(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    wrong_rows(host)
 
     check(database, services)
 
     assert found(host) == sorted(
         [
-            ("MST_TenantSettings", "invalid_setting"),
+            ("通知の設定「通知しない時間帯」", "invalid_setting"),
             ("slack", "incomplete"),
             ("テンプレート long（lineWorks、ja）", "too_long"),
             ("テンプレート loop（EMAIL、ja）", "template_refused"),
@@ -363,6 +370,101 @@ def test_invalid_settings_and_templates_in_rows_are_found(
         ]
     )
     assert health(host) == [("slack", "UNHEALTHY", True)]
+
+
+JAPANESE_LINES = """
+・slack: 外部連携「slack」の認証情報が足りないか、読めません。入れ直してください。
+・テンプレート long（lineWorks、ja）: 見本データで 2,000 文字を超えます。短くしてください。
+・テンプレート loop（EMAIL、ja）: 使えません。For は使えません（置き換え、条件、一部のフィルターだけです）。直してください。
+・テンプレート sample（EMAIL、ja）: 見本データを読めません。JSON の形にしてください。
+・テンプレート unknown（EMAIL、ja）: 使えません。変数 no_such はありません。直してください。
+・通知の設定「通知しない時間帯」: 「22-7」は使えません。22:00-07:00 のように書くか、空にしてください。それまでは標準の設定を使います。
+・通知設定 broken: 宛先を読めません。JSON の形にしてください。
+・通知設定 gone: メールアドレスの形式が正しくない宛先が 1 件あります。直してください。
+・通知設定 gone: 退職した社員の宛先が 1 件あります。外してください。
+・通知設定 line: LINE WORKS の外部連携がありません。設定してください。
+・通知設定 pigeon: 通知の種類が分かりません。メール、Slack、Teams、LINE WORKS のどれかにしてください。
+・通知設定 template: テンプレート 'template_nowhere' がないか無効です。選び直してください。
+・通知設定（TWICE、email）: 同じ宛先への設定が 2 件あり、同じ通知が重複します。1 件にしてください。
+"""
+ENGLISH_LINES = """
+- The credentials of the integration "slack" are incomplete or cannot be read. Please enter them again.
+- Template long (lineWorks, ja) gives more than 2,000 characters with the sample data. Please shorten it.
+- Template loop (EMAIL, ja) cannot be used: For is not allowed (placeholders, conditions and a few filters are). Please correct it.
+- Template sample (EMAIL, ja): the sample data cannot be read. Please write them as JSON.
+- Template unknown (EMAIL, ja) cannot be used: there is no variable no_such. Please correct it.
+- Setting “quiet hours”: the value 22-7 cannot be used; write them like 22:00-07:00, or leave them empty. Until then the default applies.
+- Notification setting broken: the destinations cannot be read. Please write them as JSON.
+- Notification setting gone: 1 destination(s) are no valid e-mail address. Please correct them.
+- Notification setting gone: 1 destination(s) belong to employees who have left. Please remove them.
+- Notification setting line: there is no integration with LINE WORKS. Please set it up.
+- Notification setting pigeon: the type of the notification is unknown. It must be one of e-mail, Slack, Teams, LINE WORKS.
+- Notification setting template: the template "template_nowhere" does not exist or is not active. Please choose another.
+- 2 notification settings (TWICE, email) have the same destination, which gets each message several times. Please keep one.
+"""
+
+
+@pytest.mark.parametrize(("language", "lines"), [("ja", JAPANESE_LINES), ("en", ENGLISH_LINES)])
+def test_the_letter_speaks_of_settings_in_the_tenants_language(
+    database: Database, host: psycopg.Connection, services: StandIns, language: str, lines: str
+) -> None:
+    host.execute("""UPDATE "MST_Tenant" SET locale = %s""", [language])
+    wrong_rows(host)
+
+    check(database, services)
+
+    (letter,) = letters(host)
+    assert lines in letter
+
+
+@pytest.mark.parametrize(
+    ("language", "end"), [("ja", "トークンが正しくありません。"), ("en", "answer: invalid_auth.")]
+)
+def test_the_letter_says_what_a_service_answers(
+    database: Database, host: psycopg.Connection, services: StandIns, language: str, end: str
+) -> None:
+    host.execute("""UPDATE "MST_Tenant" SET locale = %s""", [language])
+    integration(
+        host, "A", "slack", auth={"bot_token": "revoked"}, connection={"base_url": services.slack_base_url}
+    )
+
+    check(database, services)
+
+    (letter,) = letters(host)
+    start = {"ja": "・接続先 slack: ", "en": "- Slack: the service refuses the login"}[language]
+    (line,) = [line for line in letter.splitlines() if line.startswith(start)]
+    assert line.endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        (
+            "no_such",
+            "1",
+            "・通知の設定「no_such」: 「1」は使えません。この名前の設定はありません。名前を直すか、消してください",
+        ),
+        (
+            "fallback_hours",
+            "80",
+            "・通知の設定「停止中のチャネルの通知をメールで送るまでの時間」: 再送の期限より短くしてください",
+        ),
+    ],
+)
+def test_the_letter_names_a_setting_that_does_not_exist_or_contradicts_another(
+    database: Database, host: psycopg.Connection, services: StandIns, key: str, value: str, line: str
+) -> None:
+    own = {"setting_key": f"batch.notification.{key}", "setting_value": value, "updated_at": UPDATED_AT}
+    host_rows.insert(host, "MST_TenantSettings", id="own", tenant_id="A", **own)
+
+    check(database, services)
+
+    (letter,) = letters(host)
+    assert line in letter
+
+
+def test_every_setting_has_a_name_in_letters() -> None:
+    assert {*NotificationSettings.model_fields, "timezone", "together", "unknown"} == {*setting_names()}
 
 
 def test_the_applications_templates_are_understood(

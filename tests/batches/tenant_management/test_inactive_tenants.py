@@ -650,7 +650,15 @@ def test_the_contact_is_told_days_date_and_action_at_nine(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host, "A", 60, tenant_name="さくら商事", admin_email="admin@a.example.jp")
-    tenant(host, "BB", 95, locale="en-US", contact_email=None, admin_email="admin@b.example.jp")
+    tenant(
+        host,
+        "BB",
+        95,
+        locale="en-US",
+        tenant_name_en="Berlin Trading",
+        contact_email=None,
+        admin_email="admin@b.example.jp",
+    )
     tenant(host, "CCC", created_at=datetime(2026, 8, 1))
     tenant(host, "DDDD", 30)
 
@@ -667,14 +675,15 @@ def test_the_contact_is_told_days_date_and_action_at_nine(
     assert ours["subject"] == "【ご利用状況の確認】60 日間ご利用が確認できておりません"
     for part in (
         "さくら商事 ご担当者様",
-        "最後のご利用: 2026-09-01",
-        "2026-10-31 の時点",
+        "最後のご利用: 2026年9月1日",
+        "2026年10月31日の時点",
         "ログインしてください",
     ):
         assert part in ours["body"]
     assert english["subject"] == "Please let us know: no activity for 95 days"
-    assert "Last activity: 2026-07-28" in english["body"]
-    assert "最後のご利用: まだご利用がありません（2026-08-01 から）" in never["body"]
+    assert english["body"].startswith("Dear Berlin Trading team,")
+    assert "Last activity: 28 July 2026" in english["body"]
+    assert "最後のご利用: まだご利用がありません（2026年8月1日から）" in never["body"]
     run_date = DAY + timedelta(days=1)
     nine = datetime(run_date.year, run_date.month, run_date.day, 9, tzinfo=ZoneInfo("Asia/Tokyo"))
     assert {letter["due_at"].astimezone(UTC) for letter in found} == {nine.astimezone(UTC)}

@@ -53,7 +53,7 @@ def test_the_administrator_is_notified_once_of_the_highest_threshold(
 
     assert [(destination, subject) for destination, subject, _ in told] == [
         ("admin@A.example.jp", "【ご利用状況のお知らせ】ストレージ使用量が契約の 95 % に達しました"),
-        ("admin@B.example.jp", "Your storage has reached 80 % of your contract"),
+        ("admin@B.example.jp", "You have used 80 % of your storage"),
     ]
     assert all(due_at.astimezone(UTC).hour == 0 for _, _, due_at in told)  # nine o'clock in Japan
     assert letters(host) == told

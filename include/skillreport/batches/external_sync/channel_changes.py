@@ -70,11 +70,11 @@ def setting_changes(world: World) -> Iterator[PlanEntry]:
         if not affected:
             continue
         is_useless = len(affected) == len(setting.destinations)
-        names = "、".join(sorted({channel.name or channel.external_id for channel in affected}))
+        names = sorted({channel.name or channel.external_id for channel in affected})
         yield PlanEntry(
             EntryKind.DISABLE_SETTING if is_useless else EntryKind.SETTING_AFFECTED,
             setting.setting_id,
-            f"通知設定「{setting.setting_key}」の宛先のチャンネル「{names}」がアーカイブされたか、なくなりました",
-            before={"is_enabled": True},
+            f"通知設定「{setting.setting_key}」の宛先のチャンネル「{'、'.join(names)}」がアーカイブされたか、なくなりました",
+            before={"is_enabled": True, "setting_key": setting.setting_key, "channels": names},
             after={"is_enabled": not is_useless},
         )

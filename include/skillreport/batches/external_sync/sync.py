@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
+from include.skillreport.batches.external_sync.letter import gone_letter
 from include.skillreport.batches.external_sync.listing import Unit, load_progress
 from include.skillreport.batches.external_sync.plan import (
     MARKS,
@@ -38,7 +38,7 @@ from include.skillreport.messaging.channels.directory import (
 )
 from include.skillreport.messaging.contract_letters import CHANNELS_GONE
 from include.skillreport.messaging.destinations import destinations_of
-from include.skillreport.messaging.notices import load_administrators, notice, sending_time
+from include.skillreport.messaging.notices import load_administrators, sending_time
 from include.skillreport.messaging.preferences import load_preferences
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.template_store import load_templates
@@ -244,22 +244,8 @@ def _notify_administrator(
     address = load_administrators(connection).get(unit.tenant_id)
     if not (disabled or affected) or address is None:
         return
-    lines = [
-        *(f"・{entry.reason}。この通知設定を無効にしました。" for entry in disabled),
-        *(f"・{entry.reason}。ほかの宛先への通知は続けます。" for entry in affected),
-    ]
-    occasion = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
     due_at = sending_time(unit.run_date)
     language = load_preferences(connection, notifications, due_at)[unit.tenant_id].settings.language
     template = load_templates(connection, [CHANNELS_GONE], {unit.tenant_id: language})[unit.tenant_id]
-    letter = notice(
-        unit.tenant_id,
-        template[CHANNELS_GONE],
-        address,
-        {"service": unit.provider.service, "count": len(lines), "findings": "\n".join(lines)},
-        dedupe_key=":".join(
-            [CHANNELS_GONE, unit.provider, *([unit.execution_id] if disabled else []), occasion]
-        ),
-        due_at=due_at,
-    )
+    letter = gone_letter(unit, [*disabled, *affected], template[CHANNELS_GONE], address)
     outbox.enqueue(connection, [letter], created_by=unit.execution_id)

@@ -177,8 +177,8 @@ class InactiveTenantsBatch(StagingBatch):
         }
         templates = load_templates(connection, list(TEMPLATE_OF.values()), languages)
         contacts = {
-            tenant_id: Contact(email, name)
-            for tenant_id, email, name in _SQL.execute(connection, "load_contacts")
+            tenant_id: Contact(email, (languages[tenant_id] == "en" and english) or name)
+            for tenant_id, email, name, english in _SQL.execute(connection, "load_contacts")
         }
         outbox.enqueue(
             connection,

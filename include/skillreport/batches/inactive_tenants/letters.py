@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from include.skillreport.batches.inactive_tenants.rules import Stage
+from include.skillreport.core.written_dates import day_in_words
 from include.skillreport.messaging.contract_letters import INACTIVITY_CRITICAL, INACTIVITY_WARNING
 from include.skillreport.messaging.notices import notice, sending_time
 from include.skillreport.messaging.outbox import Draft
@@ -17,7 +18,7 @@ _DEDUPE = timedelta(days=366)
 
 TEMPLATE_OF = {Stage.WARNING: INACTIVITY_WARNING, Stage.CRITICAL: INACTIVITY_CRITICAL}
 
-_NEVER = {"ja": "まだご利用がありません（{began_on} から）", "en": "none yet (since {began_on})"}
+_NEVER = {"ja": "まだご利用がありません（{began_on}から）", "en": "none yet (since {began_on})"}
 
 
 @dataclass(frozen=True)
@@ -53,11 +54,11 @@ def inactivity_letter(
         {
             "tenant_name": contact.tenant_name,
             "days": silence.days,
-            "as_of": silence.as_of.isoformat(),
+            "as_of": day_in_words(silence.as_of, template.language),
             "last_activity": (
-                silence.last_activity_on.isoformat()
+                day_in_words(silence.last_activity_on, template.language)
                 if silence.last_activity_on
-                else _NEVER[template.language].format(began_on=silence.since.isoformat())
+                else _NEVER[template.language].format(began_on=day_in_words(silence.since, template.language))
             ),
         },
         dedupe_key=f"{key}:{silence.since}",

@@ -25,7 +25,7 @@ from include.skillreport.batches.monthly_report.report import (
     make_report,
 )
 from include.skillreport.batches.monthly_report.settings import MonthlyReportSettings
-from include.skillreport.batches.monthly_report.wording import month_text, title
+from include.skillreport.batches.monthly_report.wording import title
 from include.skillreport.batches.monthly_report.workbook import Person, write_workbook
 from include.skillreport.core.database import Statements, tenant_transaction, tenant_turn
 from include.skillreport.core.errors import BatchError, reason_of
@@ -33,8 +33,10 @@ from include.skillreport.core.execution.batch import Run, StagingBatch, UnitResu
 from include.skillreport.core.execution.business_date import utc_bounds
 from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
 from include.skillreport.core.execution.people import keep_people
+from include.skillreport.core.written_dates import month_in_words
 from include.skillreport.messaging import outbox
-from include.skillreport.messaging.notices import MONTHLY_REPORT, load_administrators
+from include.skillreport.messaging.contract_letters import MONTHLY_REPORT
+from include.skillreport.messaging.notices import load_administrators
 from include.skillreport.messaging.template_store import load_templates
 
 _SQL = Statements(Path(__file__).parent)
@@ -107,7 +109,7 @@ class MonthlyReportBatch(StagingBatch):
                 days,
                 groups,
                 tenant_code=row["tenant_code"],
-                tenant_name=row["tenant_name"],
+                tenant_name=(settings.language == "en" and row["tenant_name_en"]) or row["tenant_name"],
                 month=month,
                 language=settings.language,
                 colour=settings.colour,
@@ -166,7 +168,7 @@ class MonthlyReportBatch(StagingBatch):
 
         If there is no PDF, the PDF of an earlier run is withdrawn, because its figures may differ from the new workbook.
         """
-        month_name = month_text(report.month, report.language)
+        month_name = month_in_words(report.month, report.language)
         connection, execution_id = work.connection, work.run.execution_id
         with tenant_transaction(connection, [tenant_id]):
             for file in written:

@@ -20,7 +20,6 @@ from include.skillreport.batches.monthly_report.wording import (
     difference_text,
     group_name,
     growth_text,
-    month_text,
     notices,
     short_month,
     tone,
@@ -28,6 +27,7 @@ from include.skillreport.batches.monthly_report.wording import (
     words,
 )
 from include.skillreport.core.typesetting import compile_pdf
+from include.skillreport.core.written_dates import month_in_words
 
 _TEMPLATE = Path(__file__).with_name("report.typ")
 
@@ -77,7 +77,7 @@ def _front_page(report: MonthlyReport) -> dict[str, Any]:
         "colour": report.colour,
         "title": text["title"],
         "tenant": report.tenant_name,
-        "month": month_text(report.month, language),
+        "month": month_in_words(report.month, language),
         "period": text["period"].format(
             first=report.month.isoformat(), last=last_day_of(report.month).isoformat()
         ),
@@ -113,7 +113,7 @@ def _usage(report: MonthlyReport) -> dict[str, Any]:
         },
         "month_rows": [
             [
-                month_text(month.month, language),
+                month_in_words(month.month, language),
                 *(value_text(getattr(month, key), unit, language) for key, unit in _MONTH_COLUMNS.items()),
             ]
             for month in report.months

@@ -9,12 +9,13 @@ from datetime import date, timedelta
 from include.skillreport.batches.monthly_report.report import MonthlyReport
 from include.skillreport.batches.monthly_report.wording import (
     difference_text,
-    month_text,
     notices,
     value_text,
     words,
 )
-from include.skillreport.messaging.notices import MONTHLY_REPORT, notice, sending_time
+from include.skillreport.core.written_dates import month_in_words
+from include.skillreport.messaging.contract_letters import MONTHLY_REPORT
+from include.skillreport.messaging.notices import notice, sending_time
 from include.skillreport.messaging.outbox import Draft
 from include.skillreport.messaging.templates import Template
 
@@ -40,8 +41,11 @@ def summary_lines(report: MonthlyReport) -> list[str]:
     """The main figures, each with its difference to the previous month."""
     text = words(report.language)
     return [
-        f"{text['figures'][figure.key]}: {value_text(figure.current, figure.unit, report.language)}"
-        f"（{text['columns']['difference']} {difference_text(figure)}）"
+        text["letter_line"].format(
+            figure=text["figures"][figure.key],
+            value=value_text(figure.current, figure.unit, report.language),
+            difference=difference_text(figure),
+        )
         for figure in map(report.figure, _SUMMARY)
     ]
 
@@ -60,9 +64,9 @@ def report_letters(
     text = words(report.language)
     variables = {
         "tenant_name": report.tenant_name,
-        "month": month_text(report.month, report.language),
+        "month": month_in_words(report.month, report.language),
         "files": text["listed"].join(_FORMAT_NAMES[name] for name in formats),
-        "summary": "\n".join(f"・{line}" for line in summary_lines(report)),
+        "summary": "\n".join(summary_lines(report)),
         "notices": "\n".join(notices(report)),
     }
     return [

@@ -10,6 +10,7 @@ from typing import Any
 
 from include.skillreport.batches.monthly_report.figures import Figure, NotShown, Shown, Unit
 from include.skillreport.batches.monthly_report.report import MonthlyReport, SkillGroup
+from include.skillreport.core.written_dates import day_in_words
 from include.skillreport.core.yaml_files import load_yaml
 
 _WORDS_FILE = Path(__file__).with_name("wording.yaml")
@@ -76,14 +77,6 @@ def day_text(day: date, language: str) -> str:
     )
 
 
-def month_text(month: date, language: str) -> str:
-    return (
-        f"{month.year}年{month.month}月"
-        if language == "ja"
-        else f"{_ENGLISH_MONTHS[month.month - 1]} {month.year}"
-    )
-
-
 def short_month(month: date, language: str) -> str:
     return f"{month.month}月" if language == "ja" else _ENGLISH_MONTHS[month.month - 1]
 
@@ -117,7 +110,7 @@ def notices(report: MonthlyReport) -> list[str]:
         texts.append(text["previous_missing"].format(count=len(missing_before), days=listed))
     first_day = report.fiscal_data_from
     if first_day and first_day > report.fiscal_start:
-        texts.append(text["fiscal_from"].format(day=first_day.isoformat()))
+        texts.append(text["fiscal_from"].format(day=day_in_words(first_day, language)))
     if report.earlier_gaps:
         gaps = (
             text["month_gap"].format(month=short_month(month, language), count=count)

@@ -67,7 +67,7 @@ class NotificationRetryBatch(TenantBatch):
         _give_up(work.connection, work.run, preferences, now)
         fall_back_to_mail(
             work.connection,
-            {tenant_id: each.settings.fallback_hours for tenant_id, each in preferences.items()},
+            {tenant_id: each.settings for tenant_id, each in preferences.items()},
             now,
             created_by=work.run.execution_id,
         )

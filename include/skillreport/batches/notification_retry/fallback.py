@@ -17,6 +17,7 @@ from include.skillreport.messaging.channels.channel import Channel
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 from include.skillreport.messaging.notices import load_administrators
 from include.skillreport.messaging.outbox import Draft, Lane
+from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.switches import load_switched_off
 from include.skillreport.messaging.templates import literal
 
@@ -26,20 +27,36 @@ _SQL = Statements(Path(__file__).parent)
 _MOST = 50
 _RULE = "\n\n――――――――\n\n"
 
+# Subject and introduction.
+_TEXTS = {
+    "ja": (
+        "【要対応】{service} へ送信できなかった通知 {count} 件",
+        "管理者様\n\n{service} へ送信できないため、次の通知をこのメールでお送りします。{service} の設定をご確認ください。",
+    ),
+    "en": (
+        "Action needed: {count} message(s) that could not be sent to {service}",
+        "Dear administrator,\n\nthe following messages could not be sent to {service}. Please check the settings of {service}.",
+    ),
+}
+
 
 def fall_back_to_mail(
-    connection: psycopg.Connection, fallback_hours: Mapping[str, int], now: datetime, *, created_by: str
+    connection: psycopg.Connection,
+    settings: Mapping[str, NotificationSettings],
+    now: datetime,
+    *,
+    created_by: str,
 ) -> int:
     """Replace the messages behind closed channels by e-mails, in the caller's transaction. Returns the number of e-mails.
 
-    ``fallback_hours`` are the hours of closure after which this happens, by tenant; 0: never. Tenants without an address are left out, and
-    so are messages that the application has withdrawn or that the tenant has switched off.
+    ``settings`` of each tenant: ``fallback_hours`` are the hours of closure after which this happens; 0: never. Tenants without an address
+    are left out, and so are messages that the application has withdrawn or that the tenant has switched off.
     """
     administrators = load_administrators(connection)
     hours = {
-        tenant_id: after
-        for tenant_id, after in fallback_hours.items()
-        if after and tenant_id in administrators
+        tenant_id: each.fallback_hours
+        for tenant_id, each in settings.items()
+        if each.fallback_hours and tenant_id in administrators
     }
     if not hours:
         return 0
@@ -56,7 +73,13 @@ def fall_back_to_mail(
     for row in rows:
         by_lane.setdefault(Lane(row["tenant_id"], CHANNELS[row["channel"]]), []).append(row)
     drafts = [
-        _letter(lane, of_lane[start : start + _MOST], administrators[lane.tenant_id], now)
+        fallback_letter(
+            lane,
+            of_lane[start : start + _MOST],
+            administrators[lane.tenant_id],
+            now,
+            settings[lane.tenant_id].language,
+        )
         for lane, of_lane in by_lane.items()
         for start in range(0, len(of_lane), _MOST)
     ]
@@ -64,15 +87,15 @@ def fall_back_to_mail(
     return outbox.enqueue(connection, drafts, created_by=created_by)
 
 
-def _letter(lane: Lane, rows: Sequence[Mapping[str, Any]], administrator: str, now: datetime) -> Draft:
+def fallback_letter(
+    lane: Lane, rows: Sequence[Mapping[str, Any]], administrator: str, now: datetime, language: str
+) -> Draft:
     """One e-mail with the texts of these messages."""
-    name = lane.channel.service
-    texts = [_text(lane.channel, row) for row in rows]
-    shown = literal(
-        EMAIL,
-        f"{name} へ送信できなかった通知 {len(rows)} 件",
-        "\n\n".join([f"{name} へ送信できないため、このメールでお知らせします。", _RULE.join(texts)]),
+    subject, introduction = (
+        text.format(service=lane.channel.service, count=len(rows)) for text in _TEXTS[language]
     )
+    texts = [_text(lane.channel, row) for row in rows]
+    shown = literal(EMAIL, subject, "\n\n".join([introduction, _RULE.join(texts)]))
     return Draft(
         tenant_id=lane.tenant_id,
         dedupe_key=f"fallback:{min(row['message_id'] for row in rows)}",
@@ -83,6 +106,7 @@ def _letter(lane: Lane, rows: Sequence[Mapping[str, Any]], administrator: str, n
         rich=shown.rich,
         due_at=now,
         priority=min(row["priority"] for row in rows),
+        language=language,
     )
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,12 @@ import aiohttp
 import psycopg
 from psycopg.types.json import Jsonb
 
+from include.skillreport.batches.notification_settings_check.letter import settings_letter
 from include.skillreport.batches.notification_settings_check.rules import (
     SettingFinding,
     TenantSettings,
     findings_in,
+    service_finding,
 )
 from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.core.errors import code_of, is_about_data, reason_of
@@ -33,7 +34,7 @@ from include.skillreport.messaging.contract_letters import SETTINGS_BROKEN
 from include.skillreport.messaging.destinations import destinations_of
 from include.skillreport.messaging.integrations import config_of, load_channel_rows
 from include.skillreport.messaging.message import mask_secrets
-from include.skillreport.messaging.notices import load_administrators, notice, sending_time
+from include.skillreport.messaging.notices import load_administrators, sending_time
 from include.skillreport.messaging.outbox import Lane
 from include.skillreport.messaging.outcome import ErrorClass, Outcome, failed
 from include.skillreport.messaging.pacing import limit_of
@@ -155,7 +156,7 @@ class NotificationSettingsCheckBatch(StagingBatch):
                     templates=templates[tenant_id],
                     settings=settings[tenant_id],
                     former_mailboxes=former.get(tenant_id, frozenset()),
-                    preferences_problem=each.problem,
+                    refused_preferences=each.refused,
                 )
             )
             for tenant_id, each in preferences.items()
@@ -188,7 +189,11 @@ class NotificationSettingsCheckBatch(StagingBatch):
         """Save the services' answers about one tenant's channels."""
         tenant_id = result.unit_id
         found = sorted(
-            {_setting_finding(answer.channel, each) for answer in answers for each in answer.broken}
+            {
+                service_finding(_subject(answer.channel), answer.channel.lane.channel, each)
+                for answer in answers
+                for each in answer.broken
+            }
         )
         notes = [
             f"{_subject(answer.channel)}: 確認できませんでした（{each.error.meaning}）"
@@ -248,20 +253,15 @@ class NotificationSettingsCheckBatch(StagingBatch):
             connection, "take_unreported_findings", tenant_id=tenant_id, execution_id=run.execution_id
         ).fetchall()
         if rows:
-            rows.sort()
-            digest = hashlib.sha256(repr(rows).encode()).hexdigest()[:12]
             language = preferences.settings.language
             template = load_templates(connection, [SETTINGS_BROKEN], {tenant_id: language})[tenant_id]
-            letter = notice(
+            letter = settings_letter(
                 tenant_id,
+                rows,
                 template[SETTINGS_BROKEN],
                 address,
-                {
-                    "count": len(rows),
-                    "findings": "\n".join(f"・{subject}: {detail}" for subject, detail in rows),
-                },
-                dedupe_key=f"{SETTINGS_BROKEN}:{run.execution_id}:{digest}",
-                due_at=sending_time(run.run_date),
+                execution_id=run.execution_id,
+                run_date=run.run_date,
             )
             outbox.enqueue(connection, [letter], created_by=run.execution_id)
         return len(rows)
@@ -352,19 +352,12 @@ def _save(
         of_services=of_services,
         service_prefix=_SERVICE_PREFIX,
         unanswered=list(unanswered),
-        findings=Jsonb(
-            [{"subject": each.subject, "code": each.code, "detail": each.detail} for each in found]
-        ),
+        findings=Jsonb([asdict(each) for each in found]),
     )
 
 
 def _subject(channel: _Channel) -> str:
     return f"{_SERVICE_PREFIX}{channel.lane.channel}"
-
-
-def _setting_finding(channel: _Channel, finding: Finding) -> SettingFinding:
-    about = "（通知設定の宛先の 1 つ）" if finding.destination else ""
-    return SettingFinding(_subject(channel), finding.error.code, f"{finding.error.meaning}{about}")
 
 
 def _is_broken(finding: Finding) -> bool:

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from include.skillreport.messaging.channels import EMAIL, channel_of, notification_channel
-from include.skillreport.messaging.channels.channel import Channel, json_object
+from include.skillreport.core.yaml_files import load_yaml
+from include.skillreport.messaging.channels import CHANNELS, EMAIL, channel_of, notification_channel
+from include.skillreport.messaging.channels.channel import Channel, Finding, json_object
 from include.skillreport.messaging.channels.email.letter import is_address
 from include.skillreport.messaging.destinations import destinations_of
 from include.skillreport.messaging.integrations import config_of
+from include.skillreport.messaging.outcome import ErrorClass
 from include.skillreport.messaging.reminder_names import sample_of
 from include.skillreport.messaging.templates import Template, TemplateRefusedError, render
+
+_LONGEST_VALUE = 40
+
+_SERVICE_ANSWERS = defaultdict(
+    lambda: "the service does not accept messages",
+    {
+        ErrorClass.CREDENTIAL: "the service refuses the login or its permissions. Please enter valid credentials",
+        ErrorClass.CONFIGURATION: "the settings cannot be used. Please correct them",
+        ErrorClass.DESTINATION: "messages cannot be sent to the destination. Please correct it",
+        ErrorClass.ADDRESS: "a destination does not exist. Please correct it",
+    },
+)
 
 
 @dataclass(frozen=True, order=True)
 class SettingFinding:
-    """A setting that does not work. ``subject`` names the setting, ``code`` the problem; ``detail`` is a sentence for people."""
+    """A setting that does not work. ``subject`` names the setting, ``code`` the problem; ``detail`` is a sentence for people.
+
+    Both are words of the tenant's people, not of the database. ``english`` says the same in English letters.
+    """
 
     subject: str
     code: str
     detail: str
+    english: str
 
     def sentence(self) -> str:
-        """The finding for logs and e-mails."""
+        """The finding for logs."""
         return f"{self.subject}: {self.detail}"
 
 
@@ -37,13 +57,13 @@ class TenantSettings:
     templates: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     settings: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     former_mailboxes: Collection[str] = field(default=(), repr=False)
-    preferences_problem: str | None = None
+    refused_preferences: Mapping[str, str] = field(default_factory=dict)
 
 
 def findings_in(tenant: TenantSettings) -> list[SettingFinding]:
     """All findings, in a fixed order."""
     found = [
-        *_preferences(tenant.preferences_problem),
+        *_preferences(tenant.refused_preferences),
         *_integrations(tenant.integrations),
         *_templates(tenant.templates),
         *_settings(tenant),
@@ -51,9 +71,36 @@ def findings_in(tenant: TenantSettings) -> list[SettingFinding]:
     return sorted(set(found))
 
 
-def _preferences(problem: str | None) -> Iterator[SettingFinding]:
-    if problem:
-        yield SettingFinding("MST_TenantSettings", "invalid_setting", problem)
+def service_finding(subject: str, channel: Channel, finding: Finding) -> SettingFinding:
+    """What a channel's service says about its settings, or about one of the destinations."""
+    error = finding.error
+    about = ("（通知設定の宛先の 1 つ）", " (one of the destinations)") if finding.destination else ("", "")
+    return SettingFinding(
+        subject,
+        error.code,
+        f"{error.meaning}{about[0]}",
+        f"{_name(channel)}: {_SERVICE_ANSWERS[error.error_class]}{about[1]}. The service's answer: {error.code}.",
+    )
+
+
+def _preferences(refused: Mapping[str, str]) -> Iterator[SettingFinding]:
+    for key, value in refused.items():
+        names = setting_names().get(key or "together", setting_names()["unknown"])
+        (ja, en), shown = (names["ja"], names["en"]), value[:_LONGEST_VALUE]
+        refusal = (f"「{shown}」は使えません。", f"the value {shown} cannot be used; ") if shown else ("", "")
+        yield SettingFinding(
+            f"通知の設定「{ja.get('name', key)}」",
+            "invalid_setting",
+            f"{refusal[0]}{ja['form']}。それまでは標準の設定を使います",
+            f"Setting “{en.get('name', key)}”: {refusal[1]}{en['form']}. Until then the default applies.",
+        )
+
+
+@cache
+def setting_names() -> dict[str, dict[str, dict[str, str]]]:
+    """How letters name the settings, by setting, language and part."""
+    names: dict[str, dict[str, dict[str, str]]] = load_yaml(Path(__file__).with_name("setting_names.yaml"))
+    return names
 
 
 def _integrations(rows: Iterable[Mapping[str, Any]]) -> Iterator[SettingFinding]:
@@ -64,43 +111,57 @@ def _integrations(rows: Iterable[Mapping[str, Any]]) -> Iterator[SettingFinding]
             continue  # not a channel of this product
         usable[channel] += row["id"] is not None
         if config_of(channel, row) is None:
+            key = row["integration_key"]
             yield SettingFinding(
                 channel,
                 "incomplete",
-                f"SYS_IntegrationConfig '{row['integration_key']}' の認証情報が足りないか、JSON として読めません",
+                f"外部連携「{key}」の認証情報が足りないか、読めません。入れ直してください",
+                f'The credentials of the integration "{key}" are incomplete or cannot be read. Please enter them again.',
             )
     for channel, count in usable.items():
         if count > 1:
             yield SettingFinding(
                 channel,
                 "duplicate",
-                f"有効な設定が {count} 件あります（slack、teams など通知用のキーのもの、次に最後に変更したものを使います）",
+                f"有効な設定が {count} 件あります。1 件にしてください（slack、teams など通知用のキーのもの、次に最後に変更したものを"
+                "使います）",
+                f"There are {count} active integrations of {_name(channel)}. Please keep one; the newest one with the key for "
+                "notifications is used.",
             )
 
 
 def _templates(rows: Sequence[Mapping[str, Any]]) -> Iterator[SettingFinding]:
     seen: Counter[tuple[str, Channel, str]] = Counter()
     for row in rows:
-        subject = f"テンプレート {row['template_key']}（{row['notification_type']}、{row['language']}）"
-        channel = notification_channel(row["notification_type"])
+        key, kind, language = row["template_key"], row["notification_type"], row["language"]
+        subject, english = f"テンプレート {key}（{kind}、{language}）", f"Template {key} ({kind}, {language})"
+        channel = notification_channel(kind)
         if channel is None:
-            yield SettingFinding(subject, "unknown_channel", "通知の種類（notification_type）が分かりません")
+            yield _unknown_channel(subject, english)
             continue
-        seen[row["template_key"], channel, row["language"]] += 1
-        yield from _template(subject, channel, row)
+        seen[key, channel, language] += 1
+        yield from _template(subject, english, channel, row)
     for (key, channel, language), count in seen.items():
         if count > 1:
             yield SettingFinding(
                 f"テンプレート {key}（{channel}、{language}）",
                 "duplicate",
-                f"同じテンプレートが {count} 件あります",
+                f"同じテンプレートが {count} 件あります。1 件にしてください",
+                f"Template {key} ({channel}, {language}) exists {count} times. Please keep one.",
             )
 
 
-def _template(subject: str, channel: Channel, row: Mapping[str, Any]) -> Iterator[SettingFinding]:
+def _template(
+    subject: str, english: str, channel: Channel, row: Mapping[str, Any]
+) -> Iterator[SettingFinding]:
     sample = json_object(row["sample_data"])
     if sample is None:
-        yield SettingFinding(subject, "bad_sample", "見本データ（sample_data）を JSON として読めません")
+        yield SettingFinding(
+            subject,
+            "bad_sample",
+            "見本データを読めません。JSON の形にしてください",
+            f"{english}: the sample data cannot be read. Please write them as JSON.",
+        )
         return
     template = Template(
         row["template_key"],
@@ -114,10 +175,22 @@ def _template(subject: str, channel: Channel, row: Mapping[str, Any]) -> Iterato
     try:
         rendered = render(template, sample_of(row["template_key"], sample))
     except TemplateRefusedError as error:
-        yield SettingFinding(subject, "template_refused", str(error))
+        ja, en = error.reasons["ja"], error.reasons["en"]
+        yield SettingFinding(
+            subject,
+            "template_refused",
+            f"使えません。{ja}。直してください",
+            f"{english} cannot be used: {en}. Please correct it.",
+        )
         return
-    if channel.longest_text is not None and len(rendered.text) > channel.longest_text:
-        yield SettingFinding(subject, "too_long", f"見本データで {channel.longest_text:,} 文字を超えます")
+    longest = channel.longest_text
+    if longest is not None and len(rendered.text) > longest:
+        yield SettingFinding(
+            subject,
+            "too_long",
+            f"見本データで {longest:,} 文字を超えます。短くしてください",
+            f"{english} gives more than {longest:,} characters with the sample data. Please shorten it.",
+        )
 
 
 def _settings(tenant: TenantSettings) -> Iterator[SettingFinding]:
@@ -131,43 +204,82 @@ def _settings(tenant: TenantSettings) -> Iterator[SettingFinding]:
     } | {EMAIL}
     seen: Counter[tuple[object, ...]] = Counter()
     for row in tenant.settings:
-        subject = f"通知設定 {row['setting_key']}"
+        key = row["setting_key"]
+        subject, english = f"通知設定 {key}", f"Notification setting {key}"
         channel = notification_channel(row["notification_type"])
         if channel is None:
-            yield SettingFinding(subject, "unknown_channel", "通知の種類（notification_type）が分かりません")
+            yield _unknown_channel(subject, english)
             continue
         if channel not in configured:
-            yield SettingFinding(subject, "not_configured", f"{channel} の外部連携が設定されていません")
+            yield SettingFinding(
+                subject,
+                "not_configured",
+                f"{channel.label} の外部連携がありません。設定してください",
+                f"{english}: there is no integration with {_name(channel)}. Please set it up.",
+            )
         if row["template_id"] and row["template_id"] not in known_templates:
             yield SettingFinding(
-                subject, "no_template", f"テンプレート '{row['template_id']}' がないか無効です"
+                subject,
+                "no_template",
+                f"テンプレート '{row['template_id']}' がないか無効です。選び直してください",
+                f'{english}: the template "{row["template_id"]}" does not exist or is not active. Please choose another.',
             )
         if json_object(row["channel_config"]) is None:
-            yield SettingFinding(subject, "bad_config", "宛先（channel_config）を JSON として読めません")
+            yield SettingFinding(
+                subject,
+                "bad_config",
+                "宛先を読めません。JSON の形にしてください",
+                f"{english}: the destinations cannot be read. Please write them as JSON.",
+            )
         destinations = destinations_of(row)
         if channel == EMAIL:
-            yield from _mailboxes(subject, destinations, tenant.former_mailboxes)
+            yield from _mailboxes(subject, english, destinations, tenant.former_mailboxes)
         for event in [row["trigger_event"]] if row["trigger_event"] else []:
             for destination in destinations:
                 seen[event, channel, destination.lower()] += 1
-    for (event, channel_name, _), count in seen.items():
+    for (event, name, _), count in seen.items():
         if count > 1:
             yield SettingFinding(
-                f"通知設定（{event}、{channel_name}）",
+                f"通知設定（{event}、{name}）",
                 "duplicate",
-                f"同じ宛先への設定が {count} 件あり、同じ通知が重複します",
+                f"同じ宛先への設定が {count} 件あり、同じ通知が重複します。1 件にしてください",
+                f"{count} notification settings ({event}, {name}) have the same destination, which gets each message several "
+                "times. Please keep one.",
             )
 
 
 def _mailboxes(
-    subject: str, addresses: Sequence[str], former_mailboxes: Collection[str]
+    subject: str, english: str, addresses: Sequence[str], former_mailboxes: Collection[str]
 ) -> Iterator[SettingFinding]:
     # Addresses are personal data and must not be logged, so only their number is shown.
     malformed = sum(not is_address(address) for address in addresses)
     if malformed:
         yield SettingFinding(
-            subject, "invalid_address", f"メールアドレスの形式が正しくない宛先が {malformed} 件あります"
+            subject,
+            "invalid_address",
+            f"メールアドレスの形式が正しくない宛先が {malformed} 件あります。直してください",
+            f"{english}: {malformed} destination(s) are no valid e-mail address. Please correct them.",
         )
     left = sum(address.lower() in former_mailboxes for address in addresses)
     if left:
-        yield SettingFinding(subject, "recipient_left", f"退職した社員の宛先が {left} 件あります")
+        yield SettingFinding(
+            subject,
+            "recipient_left",
+            f"退職した社員の宛先が {left} 件あります。外してください",
+            f"{english}: {left} destination(s) belong to employees who have left. Please remove them.",
+        )
+
+
+def _unknown_channel(subject: str, english: str) -> SettingFinding:
+    labels = [channel.label for channel in CHANNELS.values()]
+    return SettingFinding(
+        subject,
+        "unknown_channel",
+        f"通知の種類が分かりません。{'、'.join(labels)} のどれかにしてください",
+        f"{english}: the type of the notification is unknown. It must be one of {', '.join(map(_name, CHANNELS.values()))}.",
+    )
+
+
+def _name(channel: Channel) -> str:
+    """The name of a channel in English."""
+    return channel.label if channel.label.isascii() else "e-mail"

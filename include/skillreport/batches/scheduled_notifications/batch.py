@@ -41,7 +41,11 @@ from include.skillreport.messaging.preferences import Preferences, load_preferen
 from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE, KEYS
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
-from include.skillreport.messaging.settings import LONGEST_REMINDER_DAYS, NotificationSettings
+from include.skillreport.messaging.settings import (
+    LONGEST_REMINDER_DAYS,
+    NotificationSettings,
+    ServiceSettings,
+)
 from include.skillreport.messaging.shared_limits import service_remarks
 from include.skillreport.messaging.switches import SwitchedOff, load_notification_settings, load_switched_off
 from include.skillreport.messaging.template_store import load_templates
@@ -137,7 +141,7 @@ class ScheduledNotificationsBatch(StagingBatch):
         sendable = [(row, at) for row, at in waiting if at >= oldest and row["channel"] is not None]
         kinds = letter_kinds(connection, [row["id"] for row, _ in sendable if row["is_letter"]])
         drafts = [
-            _draft(tenant_id, row, scheduled_at, kinds.get(row["id"]))
+            _draft(tenant_id, row, scheduled_at, kinds.get(row["id"]), settings.language)
             for row, scheduled_at in sendable
             if not _is_held(tenant_id, row, switched_off)
         ]
@@ -148,6 +152,7 @@ class ScheduledNotificationsBatch(StagingBatch):
             days_before={CERTIFICATE_EXPIRY: settings.certificate_days, GOAL_DUE: settings.goal_days},
             routes=routes,
             due_at=cutoff,
+            service=ServiceSettings.load(),
         )
         wanted = [
             draft for draft in reminded.drafts if Lane(tenant_id, draft.channel) not in switched_off.channels
@@ -189,7 +194,7 @@ class ScheduledNotificationsBatch(StagingBatch):
         keys = [draft.dedupe_key for draft in drafts]
         known = {key for _, key in self._notifications.statuses(connection, keys)}
         new = [draft for draft in drafts if draft.dedupe_key not in known]
-        told = digests(new, settings.digest, settings.language)
+        told = digests(new, settings.digest)
         self._notifications.enqueue(connection, told, created_by=execution_id)
         return sum(not draft.is_merged for draft in told)
 
@@ -232,7 +237,13 @@ def _scheduled_at(row: Mapping[str, Any]) -> datetime:
     return datetime.fromisoformat(row["scheduled_at_utc"]).replace(tzinfo=UTC)
 
 
-def _draft(tenant_id: str, row: Mapping[str, Any], scheduled_at: datetime, template_key: str | None) -> Draft:
+def _draft(
+    tenant_id: str,
+    row: Mapping[str, Any],
+    scheduled_at: datetime,
+    template_key: str | None,
+    language: str = "ja",
+) -> Draft:
     channel = CHANNELS[row["channel"]]
     shown = literal(channel, row["subject"], row["body"], is_html=row["is_html"])
     return Draft(
@@ -247,6 +258,7 @@ def _draft(tenant_id: str, row: Mapping[str, Any], scheduled_at: datetime, templ
         priority=row["priority"],
         host_log_id=row["id"],
         template_key=template_key,
+        language=language,
     )
 
 
@@ -274,7 +286,7 @@ def _certificate(row: Mapping[str, Any]) -> Occasion:
         {
             "full_name": row["full_name"] or "",
             "certificate_name": row["certificate_name"],
-            "expires_on": f"{ends_on:%Y/%m/%d}",
+            "expires_on": ends_on,
         },
     )
 
@@ -289,7 +301,7 @@ def _goal(row: Mapping[str, Any]) -> Occasion:
         {
             "full_name": row["full_name"] or "",
             "goal_title": row["goal_title"],
-            "due_on": f"{due_on:%Y/%m/%d}",
+            "due_on": due_on,
             "progress_rate": row["progress_rate"] or "",
         },
     )

@@ -17,7 +17,7 @@ _RULE = "\n\n――――――――\n\n"
 _MORE = {"ja": "（ほか {} 件）", "en": " (and {} more)"}
 
 
-def digests(drafts: Iterable[Draft], kinds: Collection[str], language: str) -> list[Draft]:
+def digests(drafts: Iterable[Draft], kinds: Collection[str]) -> list[Draft]:
     """The drafts. Drafts of one kind for one recipient are merged into one message. ``kinds`` are the template keys to merge.
 
     The single drafts stay as merged ones, so each event keeps its key and is never sent twice.
@@ -34,7 +34,7 @@ def digests(drafts: Iterable[Draft], kinds: Collection[str], language: str) -> l
             if len(part) == 1:
                 result += part
             else:
-                result.append(_digest(part, language))
+                result.append(_digest(part))
                 result += [replace(draft, subject="", body="", rich=None, is_merged=True) for draft in part]
     return result
 
@@ -55,10 +55,10 @@ def _fits(part: Sequence[Draft]) -> bool:
     return part[0].channel.fits(_text(part), _rich(part))
 
 
-def _digest(part: Sequence[Draft], language: str) -> Draft:
+def _digest(part: Sequence[Draft]) -> Draft:
     first = part[0]
     keys = "\n".join(sorted(draft.dedupe_key for draft in part))
-    more = _MORE.get(language, _MORE["ja"]).format(len(part) - 1)
+    more = _MORE[first.language].format(len(part) - 1)
     return replace(
         first,
         dedupe_key=f"digest:{first.template_key}:{hashlib.sha256(keys.encode()).hexdigest()[:24]}",

@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
+from include.skillreport.core.written_dates import day_in_words
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.outbox import Draft
 from include.skillreport.messaging.reminder_names import with_all_names
+from include.skillreport.messaging.settings import ServiceSettings
 from include.skillreport.messaging.templates import Template, TemplateRefusedError, render
 
 
@@ -23,13 +25,16 @@ class Route:
 
 @dataclass(frozen=True)
 class Occasion:
-    """The event of one employee's reminder: a certificate or a goal (``reference``), and the Japanese day on which it ends."""
+    """The event of one employee's reminder: a certificate or a goal (``reference``), and the Japanese day on which it ends.
+
+    A reminder shows dates of ``variables`` in words, in the language of its template.
+    """
 
     template_key: str
     reference: str
     email: str | None = field(repr=False)
     ends_on: date
-    variables: Mapping[str, str] = field(repr=False)
+    variables: Mapping[str, str | date] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -48,11 +53,12 @@ def reminders(
     days_before: Mapping[str, Sequence[int]],
     routes: Mapping[str, Sequence[Route]],
     due_at: datetime,
+    service: ServiceSettings,
 ) -> Reminders:
     """One message per event, threshold and route. The threshold is the smallest one not below the days left, so a missed day is caught up.
 
     ``days_before`` are the thresholds and ``routes`` the routes by template key. Employees without an address get no e-mail; a note counts
-    them.
+    them. ``service`` gives the variables ``service_name`` and others.
     """
     drafts: list[Draft] = []
     refused: dict[str, str] = {}
@@ -62,14 +68,15 @@ def reminders(
         threshold = _threshold(days_left, days_before[occasion.template_key])
         if threshold is None:
             continue
-        variables = with_all_names({**occasion.variables, "days_left": days_left})
         for route in routes[occasion.template_key]:
             is_mail = route.template.channel == EMAIL
             if is_mail and not occasion.email:
                 unreachable += 1
                 continue
+            language = route.template.language
+            variables = with_all_names({**_in_words(occasion.variables, language), "days_left": days_left})
             try:
-                rendered = render(route.template, variables)
+                rendered = render(route.template, {**service.values(language), **variables})
             except TemplateRefusedError as error:
                 refused[route.template.key] = str(error)
                 continue
@@ -83,6 +90,7 @@ def reminders(
                     body=rendered.text,
                     rich=rendered.rich,
                     template_key=occasion.template_key,
+                    language=language,
                     due_at=due_at,
                     # After this day no reminder of the event can follow.
                     dedupe_until=due_at + timedelta(days=days_left + 1),
@@ -93,6 +101,13 @@ def reminders(
         *([f"メールアドレスのない宛先 {unreachable} 件に通知できません"] if unreachable else []),
     ]
     return Reminders(drafts, notes)
+
+
+def _in_words(variables: Mapping[str, str | date], language: str) -> dict[str, str]:
+    return {
+        name: day_in_words(value, language) if isinstance(value, date) else value
+        for name, value in variables.items()
+    }
 
 
 def _dedupe_key(occasion: Occasion, threshold: int, route: Route) -> str:

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from include.skillreport.batches.tenant_usage.warnings import UsageWarning
 from include.skillreport.billing.pricing.usage import BYTES_PER_GB
+from include.skillreport.core.written_dates import month_in_words
 from include.skillreport.messaging.contract_letters import USAGE_WARNING
 from include.skillreport.messaging.notices import notice, sending_time
 from include.skillreport.messaging.outbox import Draft
@@ -31,7 +32,7 @@ def usage_letter(
         address,
         {
             "metric": _METRICS[template.language][warning.metric],
-            "month": f"{warning.window_start:%Y-%m}",
+            "month": month_in_words(warning.window_start, template.language),
             "threshold": f"{warning.threshold_percent.normalize():f}",
             "percent": f"{warning.observed * 100 / warning.reference:.1f}",
             "observed": _shown(warning.metric, warning.observed),

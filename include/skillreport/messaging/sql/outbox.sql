@@ -2,12 +2,12 @@
 -- A message is stored once: a second request finds the existing key.
 INSERT INTO batch.outbox (
     message_id, tenant_id, dedupe_key, channel, destination, subject, body, rich, priority, host_log_id,
-    template_key, status, finished_at, due_at, next_attempt_at, dedupe_until, created_by
+    template_key, language, status, finished_at, due_at, next_attempt_at, dedupe_until, created_by
 )
 SELECT
     gen_random_uuid()::text AS message_id,
     message.tenant_id, message.dedupe_key, message.channel, message.destination, message.subject,
-    message.body, message.rich, message.priority, message.host_log_id, message.template_key,
+    message.body, message.rich, message.priority, message.host_log_id, message.template_key, message.language,
     CASE WHEN message.is_merged THEN 'merged' ELSE 'pending' END AS status,
     CASE WHEN message.is_merged THEN message.due_at END AS finished_at,
     message.due_at,
@@ -17,8 +17,8 @@ SELECT
 FROM
     jsonb_to_recordset(%(messages)s) AS message (
         tenant_id text, dedupe_key text, channel text, destination text, subject text, body text, rich jsonb,
-        priority smallint, host_log_id text, template_key text, is_merged boolean, due_at timestamptz,
-        dedupe_until timestamptz
+        priority smallint, host_log_id text, template_key text, language text, is_merged boolean,
+        due_at timestamptz, dedupe_until timestamptz
     )
 ORDER BY message.tenant_id, message.dedupe_key
 ON CONFLICT (tenant_id, dedupe_key) DO NOTHING
@@ -161,15 +161,15 @@ claimed AS (
     RETURNING
         judged.verdict, message.message_id, message.tenant_id, message.channel, message.destination, message.subject,
         message.body, message.rich, message.attempts, message.most_attempts, message.host_log_id, message.template_key,
-        message.priority,
-        message.due_at, judged.subject AS host_subject, judged.body AS host_body, judged.is_html AS host_is_html,
-        judged.file_name, judged.object_key, judged.sha256, judged.is_attached, judged.attached_text, judged.unattached_text,
-        judged.recipients
+        message.language, message.priority, message.due_at, judged.subject AS host_subject, judged.body AS host_body,
+        judged.is_html AS host_is_html, judged.file_name, judged.object_key, judged.sha256, judged.is_attached,
+        judged.attached_text, judged.unattached_text, judged.recipients
 )
 
-SELECT *
+SELECT claimed.*, tenant.tenant_name, tenant.tenant_name_en
 FROM claimed
-ORDER BY priority, due_at, message_id;
+LEFT JOIN batch.tenant USING (tenant_id)
+ORDER BY claimed.priority, claimed.due_at, claimed.message_id;
 
 -- name: refresh_text
 -- The application has changed the text since the message was queued.
@@ -240,7 +240,7 @@ WHERE
         message.template_key = switched_off.template_key
         OR (
             message.channel = switched_off.channel AND switched_off.template_key IS null
-            AND coalesce(message.template_key <> all(%(contract_letters)s), message.host_log_id IS NOT null)
+            AND coalesce(message.template_key <> all(%(never_switched_off)s), message.host_log_id IS NOT null)
         )
     );
 

@@ -11,6 +11,7 @@ import psycopg
 
 from include.skillreport.core.errors import SettingsError, reason_of
 from include.skillreport.core.execution.settings import IdentitySettings
+from include.skillreport.messaging.settings import ServiceSettings
 from include.skillreport.schema.checks.findings import Finding, Severity, error, is_fit, remark
 from include.skillreport.schema.checks.host import (
     count_tenants,
@@ -95,6 +96,7 @@ def check_database(
         findings += _find_index_problems(connection, findings)
         findings += _find_people_problems(connection, findings)
         findings += find_dump_problems(connection, bin_dir)
+        findings += _find_service_problem()
     for role, login in (logins or {}).items():
         findings += _check_login(role, login)
     return Report(variant, tuple(sorted(findings, key=lambda finding: finding.severity is Severity.REMARK)))
@@ -151,6 +153,20 @@ def _find_people_problems(connection: psycopg.Connection, findings: Sequence[Fin
             "上の指摘を解消し、upgrade か attach のあとにもう一度 check を実行してください。",
         )
     ]
+
+
+def _find_service_problem() -> list[Finding]:
+    # Settings that cannot be read are another finding.
+    with suppress(SettingsError):
+        if ServiceSettings.load().sample:
+            return [
+                remark(
+                    "service-unnamed",
+                    "メールに署名がありません。設定の service に、サービスの名前と問い合わせ先がまだないためです。",
+                    "設定ファイル（SKILL_BATCH_SETTINGS）の service に name、company、contact を書き、sample: false にしてください。",
+                )
+            ]
+    return []
 
 
 def _check_login(role: str, dsn: str) -> list[Finding]:

@@ -20,6 +20,7 @@ CREATE TABLE batch.outbox (
     body text NOT NULL,
     rich jsonb,
     template_key text,
+    language text NOT NULL DEFAULT 'ja' CHECK (language IN ('ja', 'en')),
     priority smallint NOT NULL DEFAULT 2 CHECK (priority BETWEEN 1 AND 3),
     host_log_id text,
     mirrored_status text NOT NULL DEFAULT 'pending',
@@ -65,7 +66,8 @@ CREATE POLICY board ON batch.outbox FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.outbox IS
 'One row per message and destination. A sender claims a message under a lease and commits before it uses the network.';
 COMMENT ON COLUMN batch.outbox.template_key IS
-'The kind of a reminder, which the tenant''s settings can switch off, or of a contract letter; null: another message';
+'The kind of a reminder, which the tenant''s settings can switch off, or of a letter to its people; null: another message';
+COMMENT ON COLUMN batch.outbox.language IS 'The language of the signature, if it is an e-mail';
 COMMENT ON COLUMN batch.outbox.priority IS '1 HIGH, 2 MEDIUM, 3 LOW';
 COMMENT ON COLUMN batch.outbox.mirrored_status IS 'What the application''s own row shows';
 COMMENT ON COLUMN batch.outbox.status IS
@@ -198,6 +200,7 @@ CREATE TABLE batch.setting_finding (
     subject text NOT NULL,
     code text NOT NULL,
     detail text NOT NULL,
+    english text NOT NULL,
     found_on date NOT NULL,
     told_by text,
     PRIMARY KEY (tenant_id, subject, code)
@@ -206,3 +209,4 @@ CALL batch.make_tenant_table('batch.setting_finding');
 CREATE POLICY board ON batch.setting_finding FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.setting_finding IS
 'What is wrong with the notification settings of a tenant, and since when (Asia/Tokyo). Each finding is sent once.';
+COMMENT ON COLUMN batch.setting_finding.english IS 'The sentence of a letter in English, which detail is not';

@@ -67,6 +67,6 @@ WHERE known.stage <> 'none' AND tenant.status = any(%(active_statuses)s);
 
 -- name: load_contacts
 -- The recipient of the inactivity notice: the tenant's contact, otherwise its administrator, who may be the person who left.
-SELECT tenant_id, coalesce(contact_email, admin_email) AS email, tenant_name
+SELECT tenant_id, coalesce(contact_email, admin_email) AS email, tenant_name, tenant_name_en
 FROM batch.tenant
 WHERE coalesce(contact_email, admin_email) IS NOT null;

@@ -68,7 +68,8 @@ ON CONFLICT (execution_id, tenant_id) DO NOTHING;
 
 -- name: load_tenants
 SELECT
-    tenant.tenant_id, tenant.tenant_code, tenant.tenant_name, tenant.language, signal.setting_overrides
+    tenant.tenant_id, tenant.tenant_code, tenant.tenant_name, tenant.tenant_name_en, tenant.language,
+    signal.setting_overrides
 FROM batch.report_signal AS signal
 INNER JOIN batch.tenant AS tenant USING (tenant_id)
 WHERE signal.execution_id = %(execution_id)s

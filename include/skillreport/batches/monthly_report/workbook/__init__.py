@@ -9,12 +9,13 @@ from typing import IO
 import xlsxwriter
 
 from include.skillreport.batches.monthly_report.report import MonthlyReport, last_day_of
-from include.skillreport.batches.monthly_report.wording import month_text, words
+from include.skillreport.batches.monthly_report.wording import words
 from include.skillreport.batches.monthly_report.workbook.book import Book
 from include.skillreport.batches.monthly_report.workbook.days import Person, write_features, write_users
 from include.skillreport.batches.monthly_report.workbook.fiscal_year import write_fiscal_year
 from include.skillreport.batches.monthly_report.workbook.skills import write_skills
 from include.skillreport.batches.monthly_report.workbook.summary import write_definitions, write_summary
+from include.skillreport.core.written_dates import month_in_words
 
 __all__ = ["Person", "write_workbook"]
 
@@ -34,7 +35,7 @@ def write_workbook(report: MonthlyReport, people: Iterable[Person], stream: IO[b
     )
     workbook.set_properties(
         {
-            "title": f"{words(report.language)['title']} {month_text(report.month, report.language)}",
+            "title": f"{words(report.language)['title']} {month_in_words(report.month, report.language)}",
             "author": "",
             # The day after the month, so that the bytes do not depend on the time of writing.
             "created": datetime.combine(last_day_of(report.month) + timedelta(days=1), time()),

@@ -9,7 +9,6 @@ from typing import Any
 
 from xlsxwriter.utility import xl_col_to_name
 
-from include.skillreport.batches.monthly_report.wording import month_text
 from include.skillreport.batches.monthly_report.workbook.book import Book
 from include.skillreport.batches.monthly_report.workbook.styles import (
     ALARM_FILL,
@@ -18,6 +17,7 @@ from include.skillreport.batches.monthly_report.workbook.styles import (
     DIGIT_PIXELS,
     JAPANESE_FONT,
 )
+from include.skillreport.core.written_dates import month_in_words
 
 _A4 = 9
 # The paper and its margins in inches.
@@ -105,7 +105,7 @@ class Sheet:
         report = self.book.report
         blank = [""] * (self.columns - 1)
         self.write([heading, *blank], self.book.style("band", size=16, bold=True), 30)
-        subtitle = f"{report.tenant_name}　{month_text(report.month, report.language)}"
+        subtitle = f"{report.tenant_name}　{month_in_words(report.month, report.language)}"
         self.write([subtitle, *blank], self.book.style("band", size=10), 18)
         self.row += 1
 

@@ -4,8 +4,9 @@ WITH found AS (
     SELECT DISTINCT ON (finding.subject, finding.code)
         finding.subject,
         finding.code,
-        finding.detail
-    FROM jsonb_to_recordset(%(findings)s) AS finding (subject text, code text, detail text)
+        finding.detail,
+        finding.english
+    FROM jsonb_to_recordset(%(findings)s) AS finding (subject text, code text, detail text, english text)
     ORDER BY finding.subject, finding.code, finding.detail
 ),
 
@@ -21,14 +22,14 @@ mended AS (
         )
 )
 
-INSERT INTO batch.setting_finding AS kept (tenant_id, subject, code, detail, found_on)
-SELECT %(tenant_id)s, found.subject, found.code, found.detail, %(found_on)s
+INSERT INTO batch.setting_finding AS kept (tenant_id, subject, code, detail, english, found_on)
+SELECT %(tenant_id)s, found.subject, found.code, found.detail, found.english, %(found_on)s
 FROM found
-ON CONFLICT (tenant_id, subject, code) DO UPDATE SET detail = excluded.detail;
+ON CONFLICT (tenant_id, subject, code) DO UPDATE SET detail = excluded.detail, english = excluded.english;
 
 -- name: take_unreported_findings
 -- Runs in the transaction that stores the letter about these findings.
 UPDATE batch.setting_finding
 SET told_by = %(execution_id)s
 WHERE tenant_id = %(tenant_id)s AND told_by IS null
-RETURNING subject, detail;
+RETURNING subject, detail, english;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,12 +14,13 @@ from typing_extensions import override
 
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.network import EmailConfig
+from include.skillreport.messaging.channels.email.page import with_paragraphs
 from include.skillreport.messaging.channels.email.sender_address import (
     AddressesHeader,
     address_with_name,
     split_sender,
 )
-from include.skillreport.messaging.message import Message, MessageFile
+from include.skillreport.messaging.message import Message
 
 # In the address settings, this is replaced by the token: the id of the message in the outbox.
 TOKEN = "{token}"  # noqa: S105 - a placeholder
@@ -83,7 +83,7 @@ class Letter:
 def letter_of(message: Message, config: EmailConfig) -> Letter:
     """The letter of a message with a valid address. Its Message-ID is the same for every attempt.
 
-    A message with a file ends with the file's text. The file is attached if its content has been read.
+    A message ends with its file's text and its signature. The file is attached if its content has been read.
     """
     display_name, sender = sender_of(config)
     recipient = address_of(message.destination)
@@ -103,13 +103,18 @@ def letter_of(message: Message, config: EmailConfig) -> Letter:
     if reply_to := address_of(config.reply_to):
         letter["Reply-To"] = reply_to.text
     unsubscribe = with_token(config.unsubscribe_address, message.message_id)
-    if unsubscribe and not message.belongs_to_contract:
-        letter["List-Unsubscribe"] = f"<mailto:{unsubscribe}?subject=unsubscribe>"
+    if not message.belongs_to_contract:
+        # RFC 2919. A recipient's rule for a kind of notification stays valid.
+        letter["List-Id"] = f"<{message.kind.replace('_', '-')}.notifications.{sender.rpartition('@')[2]}>"
+        if unsubscribe:
+            letter["List-Unsubscribe"] = f"<mailto:{unsubscribe}?subject=unsubscribe>"
     # Base64 passes every server, even one that refuses 8-bit text or long lines.
     file = message.file
-    letter.set_content(f"{message.text.rstrip()}\n\n{file.text}" if file else message.text, cte="base64")
+    endings = [text for text in (file.text if file else "", message.signature) if text]
+    text = "\n\n".join([message.text.rstrip(), *endings]) if endings else message.text
+    letter.set_content(text, cte="base64")
     if message.rich:
-        letter.add_alternative(_with_ending(message.rich, file), subtype="html", cte="base64")
+        letter.add_alternative(with_paragraphs(message.rich, endings), subtype="html", cte="base64")
     if file and file.content is not None:
         # A name beyond ASCII is encoded by RFC 2231.
         letter.add_attachment(
@@ -128,13 +133,6 @@ def _named(message: Message, header: str, recipient: Address) -> list[str]:
     """The addresses of a header that names all recipients. An ASCII letter cannot name an international address."""
     found = [address_of(address) for kind, address in message.recipients if kind == header]
     return [each.text for each in found if each and each.needs_smtputf8 <= recipient.needs_smtputf8]
-
-
-def _with_ending(rich: str, file: MessageFile | None) -> str:
-    """The HTML with the file's text as its last paragraph."""
-    if file is None:
-        return rich
-    return f"{rich}\n<p>{html.escape(file.text.rstrip()).replace(chr(10), '<br>')}</p>"
 
 
 def settings_problem(config: EmailConfig) -> str:
@@ -251,5 +249,6 @@ class _LetterPolicy(EmailPolicy):
 _EMPTY_FIRST_LINE = re.compile(rb"\A([^:\r\n]+:)[ \t]*\r\n(?=[ \t])")
 _HEADERS = HeaderRegistry()
 _HEADERS.map_to_type("From", AddressesHeader)
+_HEADERS.map_to_type("List-Id", _UnfoldedHeader)
 _HEADERS.map_to_type("List-Unsubscribe", _UnfoldedHeader)
 _LETTER_POLICY = _LetterPolicy(linesep="\r\n", header_factory=_HEADERS)

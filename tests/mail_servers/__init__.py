@@ -1,0 +1,1 @@
+"""Mail programs of Debian's packages."""
