@@ -97,7 +97,7 @@ test: $(STAMP) ## run all tests except the long ones, in several processes
 test-long: $(STAMP) ## run the tests that take minutes: deadlines, outages of Airflow
 	@$(BIN)/python -m pytest -m "long and not browser" \
 	    --ignore tests/messaging/test_kills.py --ignore tests/cluster --ignore tests/packaging \
-	    --ignore tests/servers --ignore tests/recipes
+	    --ignore tests/servers --ignore tests/mail_servers --ignore tests/recipes
 
 .PHONY: test-recipes
 test-recipes: $(STAMP) ## follow the recipes of docs/developing.md in a copy, then check and test the copy (about 15 minutes)
@@ -122,6 +122,10 @@ test-celery: $(STAMP) ## run all batches on two Celery workers (needs Debian's p
 .PHONY: test-servers
 test-servers: $(STAMP) ## test backups, all batches and poolers on Debian's servers (needs its packages postgresql-15, postgresql-17 and pgbouncer)
 	@$(BIN)/python -m pytest -m long tests/servers
+
+.PHONY: test-mail
+test-mail: $(STAMP) ## test delivery through real mail servers, as root (needs Debian's packages postfix, dovecot-imapd, dovecot-lmtpd, dovecot-sieve, postgrey and opendkim)
+	@$(BIN)/python -m pytest -m long tests/mail_servers
 
 # `make chaos SECONDS=600 SEED=7` runs trials for ten minutes; `make chaos SEED=7 TRIAL=12` repeats one of them. BATCH and KILL
 # select the trials: `make chaos BATCH="BATCH-001 BATCH-002" KILL=backend`.

@@ -85,6 +85,7 @@ class _Session:
         self._faults = faults
         self._tokens = tokens
         self._folder = ""
+        self._is_logged_in = False
 
     async def run(self) -> None:
         """Answer commands until the client logs out or a fault closes the connection."""
@@ -111,10 +112,12 @@ class _Session:
         """Send the untagged answers; returns the tagged one."""
         match command:
             case "CAPABILITY":
-                move = " MOVE" if self._service.offers_move else ""
+                # Like Dovecot, it names its extensions after the login.
+                move = " MOVE" if self._service.offers_move and self._is_logged_in else ""
                 self._send(f"* CAPABILITY IMAP4rev1 AUTH=PLAIN AUTH=XOAUTH2{move}")
             case "LOGIN":
                 self._service.logins.append(shlex.split(arguments)[0])
+                self._is_logged_in = True
             case "AUTHENTICATE":
                 return await self._authenticate(arguments)
             case "SELECT":
@@ -160,6 +163,7 @@ class _Session:
             await self._reader.readline()
             return "NO [AUTHENTICATIONFAILED] refused"
         self._service.logins.append("by token")
+        self._is_logged_in = True
         return "OK done"
 
     def _fetch(self, uid: str, items: str) -> None:

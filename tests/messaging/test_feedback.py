@@ -379,13 +379,13 @@ class TestTheMailbox:
         assert read(database, services).counts == Counter()
 
     def test_has_folders_with_any_names(self, database: Database, services: StandIns, sent: str) -> None:
-        # "処理済み & 保管" in modified UTF-7 (RFC 3501, section 5.1.3).
-        services.mailbox.folders.add("&UeZ0Bm4IMH8- &- &T917oQ-")
+        # "完了 & 保管" in modified UTF-7 (RFC 3501, section 5.1.3).
+        services.mailbox.folders.add("&W4xOhg- &- &T917oQ-")
         services.mailbox.deliver(dsn(ADDRESS, to=BOUNCES.replace("{token}", sent)))
 
-        read(database, services, move_to="処理済み & 保管")
+        read(database, services, move_to="完了 & 保管")
 
-        assert [mail.folder for mail in services.mailbox.mails] == ["&UeZ0Bm4IMH8- &- &T917oQ-"]
+        assert [mail.folder for mail in services.mailbox.mails] == ["&W4xOhg- &- &T917oQ-"]
 
     def test_without_the_folder_to_move_to_is_not_read(
         self, database: Database, services: StandIns, sent: str

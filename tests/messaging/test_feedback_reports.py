@@ -69,6 +69,15 @@ def test_an_internationalised_notification_is_read_too() -> None:
     )
 
 
+def test_the_fields_of_an_internationalised_notification_are_utf8() -> None:
+    """As Postfix writes them (RFC 6533)."""
+    bounce = dsn("太郎@example.jp", kind="global-delivery-status", original="utf-8;太郎@example.jp")
+
+    [failure] = report_in(bounce, ADDRESSES).failures
+
+    assert (failure.addresses, failure.passed_on_to) == ({"太郎@example.jp"}, frozenset())
+
+
 def test_a_truncated_bounce_is_read_as_far_as_possible() -> None:
     bounce = dsn(to=f"bounce+{ID}@example.jp")
 

@@ -153,9 +153,7 @@ def test_no_secret_is_shown_whatever_happens(
 
 
 @pytest.mark.parametrize("nested", [True, False])
-def test_a_flow_that_is_off_closes_the_channel_whatever_its_answer_s_form(
-    tenant: Tenant, nested: bool
-) -> None:
+def test_a_flow_that_is_off_closes_the_channel(tenant: Tenant, nested: bool) -> None:
     problem = {"code": "WorkflowTriggerIsNotEnabled", "message": "… is in state 'Deleted' …"}
     body = json.dumps({"error": problem} if nested else problem).encode()
     with answering(http("application/json", body, status="400 Bad Request")) as tenant.services.http_port:

@@ -76,10 +76,17 @@ class _TlsConnection(_LimitedConnection, imaplib.IMAP4_SSL):
 class Mailbox:
     """The selected folder of an open mailbox. Its methods raise ``MailboxError``."""
 
-    def __init__(self, connection: imaplib.IMAP4, mails: int, move_to: str = "") -> None:
+    def __init__(
+        self,
+        connection: imaplib.IMAP4,
+        mails: int,
+        move_to: str = "",
+        extensions: Collection[str] = (),
+    ) -> None:
         self._connection = connection
         self._mails = mails
         self._move_to = move_to
+        self._extensions = extensions
 
     def unread(self, most: int) -> list[str]:
         """The UIDs of the oldest unread mails, up to this number."""
@@ -105,12 +112,14 @@ class Mailbox:
         if not self._move_to:
             return
         folder = _folder(self._move_to)
-        if "MOVE" in self._connection.capabilities:
+        if "MOVE" in self._extensions:
             self._ask("MOVE", uid, folder)
-        else:
-            self._ask("COPY", uid, folder)
-            # Without UIDPLUS only an expunge of the whole folder removes the mail. That might remove other mails too.
-            self._ask("STORE", uid, "+FLAGS.SILENT", r"(\Deleted)")
+            return
+        self._ask("COPY", uid, folder)
+        self._ask("STORE", uid, "+FLAGS.SILENT", r"(\Deleted)")
+        # Without UIDPLUS only an expunge of the whole folder removes the mail. That might remove other mails too.
+        if "UIDPLUS" in self._extensions:
+            self._ask("EXPUNGE", uid)
 
     def _ask(self, command: str, *arguments: str) -> list[bytes | tuple[bytes, bytes] | None]:
         with _as_mailbox_error():
@@ -149,7 +158,11 @@ def open_mailbox(
             if status != "OK":
                 reason = f"移動先のフォルダー '{config.move_to}' がありません。作るか、extra の move_to を直してください"
                 raise MailboxError(reason, recoverable=False)
-        yield Mailbox(connection, int(mails) if mails and mails.isdigit() else 0, config.move_to)
+        with _as_mailbox_error():
+            # Many servers name their extensions only after the login.
+            _, [names, *_] = connection.capability()
+        extensions = names.decode("ascii", "replace").upper().split() if names else ()
+        yield Mailbox(connection, int(mails) if mails and mails.isdigit() else 0, config.move_to, extensions)
     finally:
         with suppress(*_FAILURES):
             connection.logout()

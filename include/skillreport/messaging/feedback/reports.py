@@ -164,8 +164,11 @@ def _groups(mail: Mail) -> Iterator[Mail]:
         elif part.get_content_type() == "message/global-delivery-status":
             for first in _submessages(part):
                 yield first
-                rest = first.get_payload()
-                texts = rest.split("\n\n") if isinstance(rest, str) else []
+                # As bytes: as text, all beyond ASCII would be replaced.
+                rest = first.get_payload(decode=True)
+                texts = (
+                    rest.decode("ascii", "surrogateescape").split("\n\n") if isinstance(rest, bytes) else []
+                )
                 yield from (message_from_string(text, policy=compat32) for text in texts[:_MOST_GROUPS])
 
 
@@ -192,7 +195,13 @@ def _submessages(part: Mail) -> Sequence[Mail]:
 
 
 def _fields(mail: Mail, name: str) -> list[str]:
-    return [" ".join(str(value)[:_LONGEST_FIELD].split()) for value in mail.get_all(name) or []]
+    values = [value for each, value in mail.raw_items() if each.lower() == name.lower()]
+    return [" ".join(_as_utf8(str(value)[:_LONGEST_FIELD]).split()) for value in values]
+
+
+def _as_utf8(text: str) -> str:
+    """RFC 6532: the fields of an internationalised report are UTF-8. The parser keeps their bytes as surrogates."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _field(mail: Mail, name: str) -> str:

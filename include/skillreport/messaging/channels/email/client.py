@@ -151,8 +151,9 @@ class Client(ChannelClient):
             server = await self._addressed(letter)
         except FAILURES as error:
             result = not_sent(error)
-            # Connections that have logged in are not what a limit of logins counts.
-            if result.is_refused_for_rate and not isinstance(error, aiosmtplib.SMTPAuthenticationError):
+            # A server that refuses a new connection or its login leaves the others open.
+            is_new = isinstance(error, aiosmtplib.SMTPConnectError | aiosmtplib.SMTPAuthenticationError)
+            if result.is_refused_for_rate and not is_new:
                 self._close_idle()
             return result
         try:

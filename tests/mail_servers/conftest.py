@@ -1,0 +1,32 @@
+"""Real mail servers of Debian's packages, on ports of 127.0.0.1 and with folders of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.mail_servers.programs import missing
+from tests.shared_database import connection, database, shared_copy, shared_database
+
+__all__ = ["connection", "database", "shared_copy", "shared_database"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def installed() -> None:
+    """Skip where the servers cannot run. Continuous integration installs them, and fails without them."""
+    if reason := missing():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"make test-mail: {reason}")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """An empty folder that the servers' own accounts may enter."""
+    path = Path(tempfile.mkdtemp(prefix="mail-servers-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
