@@ -134,7 +134,7 @@ def mistake(database: Database, host: psycopg.Connection, store: ObjectStore, nu
 
 
 @pytest.mark.parametrize("is_first_mistaken", [False, True])
-def test_a_mistake_at_one_of_two_payers_of_a_name_makes_none_sure(
+def test_a_mistake_at_one_of_two_payers_makes_none_sure(
     database: Database, host: psycopg.Connection, store: ObjectStore, is_first_mistaken: bool
 ) -> None:
     if is_first_mistaken:
