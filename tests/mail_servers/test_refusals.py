@@ -145,7 +145,7 @@ def test_a_login_without_the_right_to_relay_is_found_by_the_check(
         assert "メールサーバーが中継を許可していません" in result.failed_tenants[0].reason
 
 
-def test_a_sender_that_the_login_does_not_own_is_refused_as_a_sender(folder: Path) -> None:
+def test_a_sender_that_the_login_does_not_own_is_found(folder: Path) -> None:
     with with_logins(
         folder,
         smtpd_sender_login_maps="static:somebody.else",
