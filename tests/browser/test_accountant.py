@@ -379,8 +379,10 @@ def _approve_contracts(page: Page, site: Site) -> None:
     page.get_by_role("link", name="承認の画面を開く").first.click()
     page.wait_for_url(re.compile("/dags/approve_contracts/runs/.*/required_actions"))
     run_id = page.url.split("/runs/")[1].split("/")[0]
+    approve = page.get_by_role("button", name="承認する")
+    expect(approve).to_be_visible(timeout=60_000)
     site.picture(page, "required-actions", full=False)
-    page.get_by_role("button", name="承認する").click()
+    approve.click()
     approval = replace(site.api, dag_id=APPROVE_CONTRACTS.dag_id)
     assert approval.wait(unquote(run_id)) == "success"
 
