@@ -212,7 +212,7 @@ def test_the_first_day_has_500_customers_and_a_second_person(site: Site, databas
         page.goto(f"{site.url}/batch-board/tenants/T001/contract")
         expect(page.get_by_text("buchou@t001.example").first).to_be_visible()
         site.picture(page, "contract")
-        _operate(page, "忘れる", reason="客先の口座が変わった")
+        _operate(page, "忘れる")
         expect(page.get_by_text("該当する名義はありません。")).to_be_visible()
     with site.signed_in("accountant", width=400, height=800) as page:
         for path in ("/contracts", "/tenants/T001/contract"):
@@ -391,6 +391,8 @@ def _run(page: Page) -> None:
     """Press the button of the dialog, wait for the run's success, and close the dialog."""
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="実行する").click()
+    # Before, the dialog has the states of the invoices.
+    expect(dialog).to_contain_text("実行の様子")
     expect(dialog.locator(".badge.good")).to_be_visible(timeout=120_000)
     dialog.get_by_role("button", name="閉じる").click()
 
