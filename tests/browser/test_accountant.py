@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from urllib.parse import quote, unquote
@@ -291,7 +291,7 @@ def test_every_button_of_an_invoice_does_what_it_says(site: Site, database: Data
             "訂正",
             correction="宛名を「青葉商事株式会社」に訂正",
             recipient_name="青葉商事株式会社",
-            due_on=f"{date.today() + timedelta(days=60)}",  # the letter about it has not left
+            due_on=f"{datetime.now(UTC).date() + timedelta(days=60)}",  # the letter about it has not left
         )
         expect(page.get_by_text("第 2 版").first).to_be_visible()
         expect(page.get_by_text("訂正の確認待ち").first).to_be_visible()
