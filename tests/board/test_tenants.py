@@ -174,6 +174,7 @@ def _everything_of(host: psycopg.Connection, tenant_id: str, marker: str) -> Non
         tenant_id=tenant_id,
         subject=f"slack {marker}",
         code="no_token",
+        english="No token",
         detail="トークンがありません",
         found_on=yesterday,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -18,10 +19,15 @@ JAPAN = ZoneInfo("Asia/Tokyo")
 # An alert lists this many tenants and counts the others.
 LISTED_TENANTS = 10
 
-# Slack refuses a header of more than 150 characters, a section of more than 3,000, and more than 50 blocks.
+# Slack refuses a header of more than 150 characters, a section of more than 3,000, more than 50 blocks, and blocks of about 13,200
+# characters in all.
 _HEADER_LIMIT = 150
 _SECTION_LIMIT = 2_900
-_SECTIONS_LIMIT = 47
+_MOST_BLOCKS = 50
+_BLOCKS_LIMIT = 12_000
+
+# The end of what is too long for a service.
+SHORTENED = "（長いため省略しました。全文は実行のログにあります）"
 _REASON_LIMIT = 200
 
 _COLOURS = {"CRITICAL": "#b42318", "HIGH": "#b54708", "MEDIUM": "#175cd3"}
@@ -57,19 +63,16 @@ class Alert:
         links = [
             f"<{escape_slack(url).replace('|', '%7C')}|{escape_slack(label)}>" for label, url in self.links
         ]
-        sections = [text for part in self._parts() for text in _sections(part)]
-        if len(sections) > _SECTIONS_LIMIT:
-            sections[_SECTIONS_LIMIT - 1 :] = ["（長いため省略しました。全文は実行のログにあります）"]
-        return [
-            {"type": "header", "text": _plain_text(self.title[:_HEADER_LIMIT])},
-            *({"type": "section", "text": _plain_text(text)} for text in sections),
-            {
-                "type": "context",
-                "elements": [
-                    {"type": "mrkdwn", "verbatim": True, "text": "  ".join((*links, self._moment()))}
-                ],
-            },
-        ]
+        header = {"type": "header", "text": _plain_text(self.title[:_HEADER_LIMIT])}
+        context = {"type": "mrkdwn", "verbatim": True, "text": "  ".join((*links, self._moment()))}
+        ending = [*map(_section, _sections(self.actions)), {"type": "context", "elements": [context]}]
+        # What to do is shown in any case, so the lines and the tenants are shortened.
+        texts = [text for part in (self.lines, self.tenants) if part for text in _sections(part)]
+        blocks = [header, *map(_section, texts), *ending]
+        while texts and not _fit(blocks):
+            texts.pop()
+            blocks = [header, *map(_section, [*texts, SHORTENED]), *ending]
+        return blocks
 
     def as_mail(self, sender: Address, recipients: list[Address], message_id: str) -> EmailMessage:
         """Text and HTML. ``message_id`` is the same in each attempt, so that a mail program can detect a second copy."""
@@ -121,9 +124,18 @@ def _plain_text(text: str) -> dict[str, Any]:
     return {"type": "plain_text", "emoji": False, "text": text}
 
 
+def _section(text: str) -> dict[str, Any]:
+    return {"type": "section", "text": _plain_text(text)}
+
+
+def _fit(blocks: list[dict[str, Any]]) -> bool:
+    """Whether Slack takes these blocks. The channel Slack has the same rule (``channels/slack/blocks.py``)."""
+    return len(blocks) <= _MOST_BLOCKS and len(json.dumps(blocks, ensure_ascii=False)) <= _BLOCKS_LIMIT
+
+
 def _sections(lines: tuple[str, ...]) -> list[str]:
     """Join the lines into as few Slack sections as possible. Only a line longer than a section is cut."""
-    sections = [""]
+    sections = [""] if lines else []
     for line in lines:
         line = line[:_SECTION_LIMIT]
         if sections[-1] and len(sections[-1]) + 1 + len(line) > _SECTION_LIMIT:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from skill_batch.notifiers.alert import Alert, shorten
+from skill_batch.notifiers.alert import SHORTENED, Alert, shorten
 from skill_batch.notifiers.run_links import Links
 from skill_batch.notifiers.run_report import RunReport
 
@@ -30,7 +30,6 @@ _LONGEST_LINE = 1_000
 _MOST_LINES = 256
 # The characters that Teams takes as Markdown.
 _MARKDOWN = frozenset("\\`*_[]()#+-!|~<>")
-_SHORTENED = "（長いため省略しました。全文は実行のログにあります）"
 
 
 def json_body(message: Alert | RunReport, key: str) -> bytes:
@@ -111,7 +110,7 @@ def _largest(body_of: Callable[[int], bytes], limit: int) -> bytes:
 def _first(lines: Sequence[str], most: int) -> list[str]:
     """The first lines, shortened, and a line about the others."""
     shown = [shorten(line, _LONGEST_LINE) for line in lines[:most]]
-    return shown if len(lines) <= most else [*shown, _SHORTENED]
+    return shown if len(lines) <= most else [*shown, SHORTENED]
 
 
 def _text_block(text: str) -> dict[str, Any]:
