@@ -124,7 +124,7 @@ test-servers: $(STAMP) ## test backups, all batches and poolers on Debian's serv
 	@$(BIN)/python -m pytest -m long tests/servers
 
 .PHONY: test-mail
-test-mail: $(STAMP) ## test delivery through real mail servers, as root (needs Debian's packages postfix, dovecot-imapd, dovecot-lmtpd, dovecot-sieve, postgrey and opendkim)
+test-mail: $(STAMP) ## test delivery through real mail servers, as root (needs Debian's packages postfix, dovecot-imapd, dovecot-lmtpd, dovecot-sieve, postgrey, opendkim and spamassassin)
 	@$(BIN)/python -m pytest -m long tests/mail_servers
 
 # `make chaos SECONDS=600 SEED=7` runs trials for ten minutes; `make chaos SEED=7 TRIAL=12` repeats one of them. BATCH and KILL

@@ -118,21 +118,23 @@ INNER JOIN batch.invoice ON first.invoice_id = invoice.invoice_id;
 
 -- name: load_payers
 -- Runs across tenants, as batch_platform. A payer is not sure any more if a person has since reversed a payment of its transfer,
--- and no payment of the transfer is left at the tenant. It is no payer at all if such a mistake is the only reason why it is known.
+-- and no payment of the transfer is left at the tenant. It is no payer at all if such a mistake is the only reason why it is
+-- known.
 SELECT payer.tenant_id, payer.payer_key, payer.payer_code, mistake.entered_at IS null AS is_sure
 FROM batch.payer
-CROSS JOIN LATERAL (
-    SELECT min(taken_back.entered_at) AS entered_at
-    FROM (
-        SELECT min(payment.entered_at) AS entered_at FROM batch.bank_transfer AS transfer
-        INNER JOIN batch.payment ON transfer.transfer_id = payment.transfer_id
-        WHERE
-            transfer.payer_key = payer.payer_key AND transfer.payer_code = payer.payer_code AND transfer.was_taken_back
-            AND transfer.cancelled_by IS null AND payment.tenant_id = payer.tenant_id
-        GROUP BY transfer.transfer_id
-        HAVING every(payment.reversed_at IS NOT null) AND max(payment.reversed_at) > payer.confirmed_at
-    ) AS taken_back
-) AS mistake
+CROSS JOIN
+    LATERAL (
+        SELECT min(taken_back.entered_at) AS entered_at
+        FROM (
+            SELECT min(payment.entered_at) AS entered_at FROM batch.bank_transfer AS transfer
+            INNER JOIN batch.payment ON transfer.transfer_id = payment.transfer_id
+            WHERE
+                transfer.payer_key = payer.payer_key AND transfer.payer_code = payer.payer_code
+                AND transfer.was_taken_back AND transfer.cancelled_by IS null AND payment.tenant_id = payer.tenant_id
+            GROUP BY transfer.transfer_id
+            HAVING every(payment.reversed_at IS NOT null) AND max(payment.reversed_at) > payer.confirmed_at
+        ) AS taken_back
+    ) AS mistake
 WHERE
     mistake.entered_at IS null OR payer.known_since < mistake.entered_at
     OR EXISTS (
