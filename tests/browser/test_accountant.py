@@ -299,23 +299,6 @@ def test_every_button_of_an_invoice_does_what_it_says(site: Site, database: Data
         page.goto(f"{site.url}/batch-board/invoices?month=2026-10")
         expect(page.get_by_text("自分の訂正は、ほかの人が発送します。")).to_be_visible()
 
-        # A line above the limit of one person waits, and is taken back.
-        page.goto(f"{site.url}/batch-board/invoices?month=2026-11")
-        _operate(
-            page,
-            "個別明細の追加",
-            tenants="A",
-            line_date="2026-11-20",
-            line_text="導入支援",
-            line_price="60000",
-        )
-        row = page.get_by_role("row").filter(has_text="導入支援")
-        expect(row).to_be_visible()
-        site.picture(page, "waiting-entry")
-        row.get_by_role("button", name="個別明細の取り消し").click()
-        _run(page)
-        expect(row).to_have_count(0)
-
         page.goto(f"{site.url}/batch-board/receivables")
         site.picture(page, "receivables-after")
     with site.signed_in("controller") as page:
