@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 from skill_batch.notifiers.alert import Alert, escape_slack
 from skill_batch.notifiers.http_bodies import teams_body
 from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.channels.slack.blocks import control_escaped
-from include.skillreport.messaging.channels.teams import SIZE_LIMIT
+from include.skillreport.messaging.channels.teams import SIZE_LIMIT, TEAMS
 from local_stack.stand_ins import StandIns
 from tests.messaging.sending import Tenant, message
 
@@ -20,6 +22,12 @@ def test_the_client_of_slack_accepts_the_blocks_of_a_long_alert() -> None:
 
 def test_a_long_alert_fits_into_a_card_of_teams() -> None:
     assert 8_000 < len(teams_body(LONG)) < SIZE_LIMIT
+
+
+def test_cards_of_alerts_escape_as_the_channel_teams_does() -> None:
+    text = r"\ ` * _ [銀行](http://evil.example) # + - ! | ~ < > ."
+    card = json.loads(teams_body(Alert(text, ())))["attachments"][0]["content"]
+    assert card["body"][0]["text"] == TEAMS.escape_of(is_markdown=False)(text)
 
 
 def test_alerts_escape_as_the_channel_slack_does() -> None:

@@ -14,7 +14,8 @@ GRANT SELECT, INSERT, DELETE, UPDATE (
 ) ON batch.tenant_notification TO batch_tenant;
 
 -- The invoices whose letter is stopped now: the newest decision is a stop or a correction, and the invoice is neither void nor
--- credited in full. corrected_by: who has corrected it since a letter was last sent; somebody else sends the letter.
+-- credited in full. corrected_by: who has corrected it since a letter was last sent; somebody else sends the letter. It repeats
+-- batch.waiting_corrections, which reads with the rights of the reader: the board has none on the table.
 CREATE VIEW batch.letter_stop AS
 SELECT
     stopped.invoice_id, stopped.tenant_id, stopped.reason, stopped.entered_by, stopped.entered_at,
