@@ -44,7 +44,7 @@ class LiveInvoice:
 
     ``is_paid``: the application marks it as paid, or payments are recorded. ``credited_total`` is the sum of its partial credit notes, tax
     included. ``is_carried``: one-off lines carry a difference of it into later months. ``usage_days`` is the number of billed days.
-    ``remarks`` are those of its document.
+    ``remarks`` are those of its document. ``hold_reason``: why it was held when it was calculated.
     """
 
     invoice_id: str
@@ -60,6 +60,7 @@ class LiveInvoice:
     is_carried: bool
     usage_days: int
     remarks: tuple[str, ...]
+    hold_reason: str | None
 
 
 @dataclass(frozen=True)
@@ -399,6 +400,7 @@ def _account(
             row["live_is_carried"],
             row["live_usage_days"],
             tuple(row["live_remarks"]),
+            row["live_hold_reason"],
         ),
         taken_back=row["replaced_issued_on"]
         and TakenBackInvoice(row["replaced_number"], row["replaced_issued_on"]),

@@ -69,8 +69,8 @@ class Instructions:
 
     ``recalculate`` voids finalised, unpaid invoices and issues new ones. ``bills_again`` bills months whose invoice was voided, or
     credited in full; otherwise such a month stays closed. ``reason`` says why, in both cases. ``actor`` is the run or the person.
-    ``resumable``: the run may be retried. A retry does not issue again what this actor has issued. ``is_trial``: nothing is written, so a
-    month before the first one may be priced too.
+    ``hold_reason``: why the run finalises no draft without an approval; None: it does. ``resumable``: the run may be retried. A retry does
+    not issue again what this actor has issued. ``is_trial``: nothing is written, so a month before the first one may be priced too.
     """
 
     issued_on: date
@@ -84,6 +84,7 @@ class Instructions:
     approved: Collection[str] = ()
     approved_by: str | None = None
     entered_before: datetime | None = None
+    hold_reason: str | None = None
 
     @property
     def approver(self) -> str:
@@ -213,7 +214,7 @@ def _settle_drafts(
         )
         for invoice_id, draft in ready.items()
     }
-    approved = {invoice_id: draft for invoice_id, draft in ready.items() if draft.hold}
+    approved = {invoice_id: draft for invoice_id, draft in ready.items() if draft.needs_approver}
     numbers = finalize(connection, terms, dates, approved_by=dict.fromkeys(approved, instructions.approver))
     approve_lines(
         connection,
@@ -377,6 +378,7 @@ def _draft(
             approved=instructions.approved,
             approver=instructions.approver,
             entered_before=instructions.entered_before,
+            hold_reason=instructions.hold_reason,
         )
     except BillingError as error:
         return _failed(account.tenant_id, error)
