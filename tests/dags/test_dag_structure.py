@@ -19,8 +19,15 @@ from airflow.sdk import DAG, CronTriggerTimetable
 
 from skill_batch.dag_factory import OPEN_APPROVALS
 from skill_batch.retry_policy import RecoverableErrorsOnly
-from include.skillreport.approvals import APPROVE, HOLD
-from include.skillreport.core.catalog import APPROVALS, BATCHES, FAMILIES, IMPORT_PAYMENTS, OPERATIONS
+from include.skillreport.approvals import APPROVE, DISCARD_ALL, HOLD, SEND_ALL, SEND_NEW
+from include.skillreport.core.catalog import (
+    APPROVALS,
+    APPROVE_RESUMPTION,
+    BATCHES,
+    FAMILIES,
+    IMPORT_PAYMENTS,
+    OPERATIONS,
+)
 from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.core.worker_slots import CONCURRENCY
 from include.skillreport.operations.forms import FORMS
@@ -84,11 +91,14 @@ def test_an_approval_waits_without_limit_before_it_opens_a_run(
     assert OPEN_APPROVALS > 1
     for spec in APPROVALS.values():
         dag = dags[spec.dag_id]
+        # Its requests would stay hidden.
+        assert dag.is_paused_upon_creation is False
         ask = dag.task_dict["ask"]
         assert isinstance(ask, HITLOperator)
         assert (ask.execution_timeout, ask.response_timeout, ask.defaults) == (None, None, None)
         assert (dag.deadline, dag.dagrun_timeout) == (None, None)
-        assert ask.options == [APPROVE, HOLD]
+        options = [SEND_ALL, SEND_NEW, DISCARD_ALL] if spec is APPROVE_RESUMPTION else [APPROVE, HOLD]
+        assert ask.options == options
         assert (ask.upstream_task_ids, ask.downstream_task_ids) == ({"list_held"}, {"record_answer"})
         assert dag.task_dict["open_run"].upstream_task_ids == {"record_answer"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from importlib import import_module
 from typing import Any
@@ -108,8 +109,9 @@ def held(host: psycopg.Connection) -> Counter[tuple[str, str]]:
     return Counter((tenant_id, batch_id) for tenant_id, batch_id in rows)
 
 
+@pytest.mark.usefixtures("two_tenants")
 def test_a_late_run_holds_its_messages_and_completes(
-    database: Database, host: psycopg.Connection, services: StandIns, two_tenants: None
+    database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     result = scheduled(database, services, after=timedelta(hours=25))
 
@@ -125,8 +127,9 @@ def test_a_late_run_holds_its_messages_and_completes(
     assert "24 時間を過ぎて始まりました" in body
 
 
+@pytest.mark.usefixtures("two_tenants")
 def test_a_run_without_a_pause_or_by_hand_sends(
-    database: Database, host: psycopg.Connection, services: StandIns, two_tenants: None
+    database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     scheduled(database, services, ticked_at=None, codes=["A"])
     assert len(services.messages) == 2
@@ -143,8 +146,9 @@ def database_has_started(host: psycopg.Connection, spec: RunSpec, ticked_at: dat
     host.execute("INSERT INTO batch.started_tick VALUES (%s, %s, 'earlier', null)", [spec.id, ticked_at])
 
 
+@pytest.mark.usefixtures("two_tenants")
 def test_a_cleared_run_keeps_its_decision(
-    database: Database, host: psycopg.Connection, services: StandIns, two_tenants: None
+    database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     scheduled(database, services, run_id="first", codes=["A"])
     scheduled(database, services, run_id="first", after=timedelta(hours=2))
@@ -153,8 +157,9 @@ def test_a_cleared_run_keeps_its_decision(
     assert held(host) == {("A", "BATCH-019-01"): 2, ("B", "BATCH-019-01"): 1}
 
 
+@pytest.mark.usefixtures("two_tenants")
 def test_contract_letters_and_decided_messages_leave(
-    database: Database, host: psycopg.Connection, services: StandIns, two_tenants: None
+    database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     scheduled(database, services)
     host.execute("UPDATE batch.outbox SET template_key = 'invoice', held_for = null WHERE tenant_id = 'B'")
@@ -171,8 +176,9 @@ def test_contract_letters_and_decided_messages_leave(
     assert held(host) == {("A", "BATCH-019-01"): 1}
 
 
+@pytest.mark.usefixtures("two_tenants")
 def test_later_runs_join_the_request_until_it_is_answered(
-    database: Database, host: psycopg.Connection, services: StandIns, two_tenants: None
+    database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     first = asked(database, scheduled(database, services))
     later = datetime(2026, 11, 1, 20)
@@ -188,8 +194,9 @@ def test_later_runs_join_the_request_until_it_is_answered(
     assert len(services.messages) == 4
 
 
+@pytest.mark.usefixtures("two_tenants")
 def test_a_request_whose_run_was_deleted_is_asked_again(
-    database: Database, host: psycopg.Connection, services: StandIns, two_tenants: None
+    database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     first = asked(database, scheduled(database, services))
     day = timedelta(days=1)
@@ -201,8 +208,9 @@ def test_a_request_whose_run_was_deleted_is_asked_again(
     assert items(host, first)["BATCH-019-01"]["result"] == "out_of_date"
 
 
+@pytest.mark.usefixtures("two_tenants")
 def test_the_answer_to_send_releases_everything_at_once(
-    database: Database, host: psycopg.Connection, services: StandIns, two_tenants: None
+    database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     request = asked(database, scheduled(database, services))
 
@@ -218,8 +226,9 @@ def test_the_answer_to_send_releases_everything_at_once(
     assert statuses(host) == {("slack", "pending"): 3}
 
 
+@pytest.mark.usefixtures("two_tenants")
 def test_the_answer_to_discard_ends_in_the_application_too(
-    database: Database, host: psycopg.Connection, services: StandIns, two_tenants: None
+    database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     request = asked(database, scheduled(database, services))
 
@@ -232,8 +241,9 @@ def test_the_answer_to_discard_ends_in_the_application_too(
     assert host.execute("SELECT DISTINCT decided_by IS null FROM batch.outbox").fetchall() == [(False,)]
 
 
+@pytest.mark.usefixtures("two_tenants")
 def test_only_messages_that_are_newer_than_the_answer_says_are_sent(
-    database: Database, host: psycopg.Connection, services: StandIns, two_tenants: None
+    database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     request = asked(database, scheduled(database, services))
     at = TICK + timedelta(hours=30)
@@ -254,8 +264,9 @@ def test_hours_that_cannot_be_used_are_refused(hours: object) -> None:
         require_resumption_answer(SEND_NEW, hours)
 
 
+@pytest.mark.usefixtures("two_tenants")
 def test_each_batch_has_its_own_request(
-    database: Database, host: psycopg.Connection, services: StandIns, two_tenants: None
+    database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     first = asked(database, scheduled(database, services))
     host_rows.tenant(host, "C")
@@ -274,8 +285,9 @@ def test_each_batch_has_its_own_request(
     assert held(host) == {("B", "BATCH-019-02"): 1}
 
 
+@pytest.mark.usefixtures("two_tenants")
 def test_held_messages_do_not_expire(
-    database: Database, host: psycopg.Connection, services: StandIns, two_tenants: None
+    database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     scheduled(database, services)
     host.execute("UPDATE batch.outbox SET due_at = now() - interval '30 days'")
@@ -287,11 +299,13 @@ def test_held_messages_do_not_expire(
     assert statuses(host) == {("slack", "pending"): 3}
 
 
+@pytest.mark.usefixtures("two_tenants")
 def test_two_runs_at_once_hold_each_message_once(
-    database: Database, host: psycopg.Connection, services: StandIns, two_tenants: None
+    database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
-    first = asked(database, scheduled(database, services, run_id="one"))
-    second = asked(database, scheduled(database, services, run_id="two"))
+    with ThreadPoolExecutor() as pool:
+        runs = [pool.submit(scheduled, database, services, run_id=name) for name in ("one", "two")]
+        first, second = (asked(database, run.result()) for run in runs)
 
     assert first.request_id == second.request_id
     assert held(host) == {("A", "BATCH-019-01"): 2, ("B", "BATCH-019-01"): 1}
