@@ -52,7 +52,7 @@ def test_each_dag_file_holds_exactly_its_own_dag(dags: dict[str, DAG]) -> None:
 
 def test_the_customers_batches_families_and_operations_are_all_there() -> None:
     assert len({spec.id for spec in BATCHES}) >= 14
-    assert (len(FAMILIES), len(OPERATIONS)) == (3, 9)
+    assert (len(FAMILIES), len(OPERATIONS)) == (3, 10)
 
 
 def test_every_dag_is_in_the_registry_and_in_its_family_folder(dags: dict[str, DAG]) -> None:
@@ -198,8 +198,8 @@ def test_batch_forms_have_only_their_own_parameters_and_no_operation(
 def test_every_dag_has_the_common_parameters_with_japanese_titles(dags: dict[str, DAG]) -> None:
     for dag in dags.values():
         assert "dry_run" in dag.params
-        # The transfers of a bank belong to no tenant.
-        assert "tenants" in dag.params or dag.dag_id == IMPORT_PAYMENTS.dag_id
+        # The transfers of a bank belong to no tenant, and a pause concerns all of them.
+        assert "tenants" in dag.params or dag.dag_id in (IMPORT_PAYMENTS.dag_id, APPROVE_RESUMPTION.dag_id)
         assert "business_date" in dag.params or "operation" in dag.tags
         for name in dag.params:
             assert re.search(r"[ぁ-んァ-ヶ一-龠]", dag.params.get_param(name).schema["title"])
