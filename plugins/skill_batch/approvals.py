@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airflow.sdk.execution_time.comms import ErrorResponse
 
     from include.skillreport.approvals.requests import ApprovalRequest, HeldItem
+    from include.skillreport.core.execution.batch import Run
     from include.skillreport.core.execution.flow import RunRequest
     from include.skillreport.core.run_spec import RunSpec
 
@@ -258,28 +259,31 @@ def request_approval(spec: RunSpec, context: Context, run_xcom: dict[str, Any] |
     asked = ask_for_approval(approval, run, AirflowInstallation(), start_run)
     if asked is None:
         raise AirflowSkipException("保留中のものはないため、確認は出しません")
-    if run.hold_reason:
-        _alert_about_pause(spec, context)
     is_paused = asked.problem is None and _is_paused(context, approval.dag_id)
     if is_paused:
         log.warning("DAG %s is paused: people see the request when somebody unpauses it", approval.dag_id)
-    return {
+    shown = {
         "dag_id": asked.request.dag_id,
         "run_id": asked.request.run_id,
         "problem": asked.problem,
         "is_paused": is_paused,
     }
+    if run.hold_reason:
+        _alert_about_pause(spec, run, context, shown)
+    return shown
 
 
-def _alert_about_pause(spec: RunSpec, context: Context) -> None:
-    """Send at once what BATCH-018-03 repeats every day. The batch has done its work, so no error may fail the task."""
+def _alert_about_pause(spec: RunSpec, run: Run, context: Context, shown: dict[str, Any]) -> None:
+    """Send at once what BATCH-018-03 repeats every day, or that people do not see the request."""
     from skill_batch.hooks.tenant_db import PlatformDbHook
     from skill_batch.notifiers.alert_outbox import send_alert
     from skill_batch.notifiers.channels import load_channels
-    from skill_batch.resumption_alerts import resumption_alerts
+    from skill_batch.resumption_alerts import refused_alert, resumption_alerts
 
     with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
         alerts = resumption_alerts(platform, lambda dag_id: _is_paused(context, dag_id), datetime.now(UTC))
+    if shown["problem"]:
+        alerts.append((f"resumption:{run.execution_id}:refused", refused_alert(spec, run.hold_reason, shown)))
     channels = load_channels()
     for key, alert in alerts:
         send_alert(alert, key, channels)

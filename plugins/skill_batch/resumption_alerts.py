@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from skill_batch.notifiers.alert import JAPAN, Alert
 from skill_batch.notifiers.alert_kinds import RESUMPTION
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from include.skillreport.approvals.requests import Unconfirmed
+    from include.skillreport.core.run_spec import RunSpec
 
 # The hour (Asia/Tokyo) of the day's alert. The first one is sent at once.
 _HOUR = 9
@@ -30,6 +31,16 @@ def resumption_alerts(
         (f"resumption:{each.request_id}:{day}", _alert(each, is_paused(each.dag_id)))
         for each in unconfirmed(platform)
     ]
+
+
+def refused_alert(spec: RunSpec, reason: str | None, shown: Mapping[str, Any]) -> Alert:
+    """The alert about a run whose request Airflow does not show. ``shown`` is the result of the task ``request_approval``."""
+    return Alert(
+        RESUMPTION.title(spec.id),
+        (f"{spec.name}（重要度 {spec.run_severity.name}）", f"理由: {reason}"),
+        actions=(approval_problem(shown),),
+        severity=spec.run_severity.name,
+    )
 
 
 def _alert(waiting: Unconfirmed, is_paused: bool) -> Alert:

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from skill_batch.board.pages.invoices import load_month
 from include.skillreport.approvals.requests import unconfirmed
 from include.skillreport.core.catalog import APPROVE_INVOICES
 from include.skillreport.core.execution.business_date import JAPAN
@@ -15,6 +16,7 @@ from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
 from local_stack.batch_runs import LOCAL
 from tests.batches.tenant_management.billing_rows import (
+    MONTH,
     customer,
     invoice,
     jump,
@@ -54,6 +56,8 @@ def test_a_late_run_keeps_drafts_and_completes(database: Database, host: psycopg
     subject, body = text_of(database, asked.request)
     assert subject == "保留中の請求書 2 件の承認（2026-10 分）"
     assert "24 時間を過ぎて始まりました" in body
+    with database.connect("batch_board") as reader:
+        assert [each.row["is_approvable"] for each in load_month(reader, MONTH).held] == [True, True]
 
 
 @pytest.mark.usefixtures("customers")
