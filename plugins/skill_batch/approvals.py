@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from skill_batch.batch_flow import BatchFlow, failure_alert, run_of
 from skill_batch.forms import field_param, tenants_param
-from skill_batch.notifiers.approval_links import ANSWER_TASK, name_of
+from skill_batch.notifiers.approval_links import ANSWER_TASK, is_dag_paused, name_of
 from skill_batch.notifiers.failure_alert import attempt_of
 from include.skillreport.approvals import APPROVE, DISCARD_ALL, HOLD, NEW_HOURS, SEND_ALL, SEND_NEW
 from include.skillreport.operations.form import Field
@@ -259,7 +259,7 @@ def request_approval(spec: RunSpec, context: Context, run_xcom: dict[str, Any] |
     asked = ask_for_approval(approval, run, AirflowInstallation(), start_run)
     if asked is None:
         raise AirflowSkipException("保留中のものはないため、確認は出しません")
-    is_paused = asked.problem is None and _is_paused(context, approval.dag_id)
+    is_paused = asked.problem is None and is_dag_paused(context["ti"], approval.dag_id)
     if is_paused:
         log.warning("DAG %s is paused: people see the request when somebody unpauses it", approval.dag_id)
     shown = {
@@ -281,7 +281,7 @@ def _alert_about_pause(spec: RunSpec, run: Run, context: Context, shown: dict[st
     from skill_batch.resumption_alerts import refused_alert, resumption_alerts
 
     with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
-        alerts = resumption_alerts(platform, lambda dag_id: _is_paused(context, dag_id), datetime.now(UTC))
+        alerts = resumption_alerts(platform, context["ti"], datetime.now(UTC))
     if shown["problem"]:
         alerts.append((f"resumption:{run.execution_id}:refused", refused_alert(spec, run.hold_reason, shown)))
     channels = load_channels()
@@ -326,15 +326,6 @@ def _words_of(response: ErrorResponse) -> str:
     while isinstance(detail, dict):
         words, detail = str(detail.get("message") or words), detail.get("detail")
     return words
-
-
-def _is_paused(context: Context, dag_id: str) -> bool:
-    """Whether the DAG is paused; False if Airflow does not answer."""
-    try:
-        return bool(context["ti"].get_dag(dag_id).is_paused)
-    except Exception as error:
-        log.warning("Whether %s is paused is unknown: %s", dag_id, error)
-        return False
 
 
 def _moment(value: datetime | str) -> datetime:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from skill_batch.notifiers.alert import JAPAN, Alert
 from skill_batch.notifiers.alert_kinds import RESUMPTION
-from skill_batch.notifiers.approval_links import approval_links, approval_problem
+from skill_batch.notifiers.approval_links import approval_links, approval_problem, is_dag_paused
 
 if TYPE_CHECKING:
     import psycopg
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
 
     from include.skillreport.approvals.requests import Unconfirmed
     from include.skillreport.core.run_spec import RunSpec
@@ -21,14 +22,14 @@ _HOUR = 9
 
 
 def resumption_alerts(
-    platform: psycopg.Connection, is_paused: Callable[[str], bool], now: datetime
+    platform: psycopg.Connection, ti: RuntimeTaskInstance, now: datetime
 ) -> list[tuple[str, Alert]]:
     """The keys and alerts of all requests without an answer. A key is the same until nine o'clock. ``now`` is aware."""
     from include.skillreport.approvals.requests import unconfirmed
 
     day = (now.astimezone(JAPAN) - timedelta(hours=_HOUR)).date()
     return [
-        (f"resumption:{each.request_id}:{day}", _alert(each, is_paused(each.dag_id)))
+        (f"resumption:{each.request_id}:{day}", _alert(each, is_dag_paused(ti, each.dag_id)))
         for each in unconfirmed(platform)
     ]
 

@@ -70,7 +70,7 @@ def _watch_runs(run_xcom: dict[str, Any], ti: RuntimeTaskInstance) -> None:
         alerts += _running_alerts(platform, run, ti, now)
         alerts += _failure_alerts(platform, now)
         alerts += _unclosed_alerts(platform, ti, now)
-        alerts += resumption_alerts(platform, lambda dag_id: ti.get_dag(dag_id).is_paused, now)
+        alerts += resumption_alerts(platform, ti, now)
     alerts += _not_started_alerts(ti, now)
     channels = Channels(None, None, None) if run.dry_run else load_channels()
     for key, alert in alerts:
