@@ -14,6 +14,7 @@ from include.skillreport.core.catalog import (
     TENANT_BILLING,
 )
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.flow import RunRequest
 from include.skillreport.core.execution.resumption import decide_hold, pause_before
 from include.skillreport.core.run_spec import RunSpec
 
@@ -64,15 +65,10 @@ def decide(
     spec: RunSpec = SCHEDULED_NOTIFICATIONS,
 ) -> bool:
     """Whether the run of this tick holds, when it starts so long after it."""
-    reason = decide_hold(
-        platform,
-        spec,
-        dag_id=spec.dag_id,
-        run_id=f"scheduled__{ticked_at.isoformat()}",
-        ticked_at=ticked_at,
-        started_at=ticked_at + after,
+    request = RunRequest(
+        spec.dag_id, f"scheduled__{ticked_at.isoformat()}", ticked_at, {}, ticked_at=ticked_at
     )
-    return reason is not None
+    return decide_hold(platform, spec, request, ticked_at + after) is not None
 
 
 def test_only_the_first_run_of_a_new_schedule_waits(platform: psycopg.Connection) -> None:

@@ -38,10 +38,7 @@ from include.skillreport.billing.ledger.correction import (
 from include.skillreport.billing.ledger.drafts import Draft, make_draft, save_drafts
 from include.skillreport.billing.ledger.extra_charges import approve_lines
 from include.skillreport.billing.ledger.finalization import DocumentDates, finalize, write_host_rows
-from include.skillreport.billing.ledger.letters import (
-    queue_letters,
-    withdraw_letters,
-)
+from include.skillreport.billing.ledger.letters import queue_letters, withdraw_letters
 from include.skillreport.billing.ledger.stored_invoice import invoice_label
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.due_dates import PaymentTerms, due_date, leaving_day
@@ -68,9 +65,9 @@ class Instructions:
     person who approves them; None: the ``actor``. They approve waiting lines that were ``entered_before``; None: all.
 
     ``recalculate`` voids finalised, unpaid invoices and issues new ones. ``bills_again`` bills months whose invoice was voided, or
-    credited in full; otherwise such a month stays closed. ``reason`` says why, in both cases. ``actor`` is the run or the person.
-    ``hold_reason``: why the run finalises no draft without an approval; None: it does. ``resumable``: the run may be retried. A retry does
-    not issue again what this actor has issued. ``is_trial``: nothing is written, so a month before the first one may be priced too.
+    credited in full; otherwise it stays closed. ``reason`` says why, in both cases. ``actor`` is the run or the person. ``hold_reason``: why
+    each draft needs an approval. ``resumable``: the run may be retried. A retry does not issue again what this actor has issued.
+    ``is_trial``: nothing is written, so a month before the first one may be priced too.
     """
 
     issued_on: date

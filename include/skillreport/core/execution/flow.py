@@ -140,7 +140,7 @@ def open_run(
     installation.check_logins(with_tenants=not isinstance(batch, UnitBatch))
     with installation.platform(spec.time_limit) as platform:
         installation.check_deployment(platform)
-        hold_reason = None if parameters.dry_run else _decide_hold(spec, request, platform, now)
+        hold_reason = None if parameters.dry_run else decide_hold(platform, spec, request, now)
         keep_known_keys(platform, IdentitySettings.load())
         asked = _asked(request, parameters.tenants, business_date, platform, installation)
         selection = _select(batch, asked)
@@ -339,21 +339,6 @@ def _asked(
         platform,
         run_date=request.run_at.astimezone(JAPAN).date(),
         open_store=installation.store,
-    )
-
-
-def _decide_hold(
-    spec: RunSpec, request: RunRequest, platform: psycopg.Connection, now: datetime
-) -> str | None:
-    if request.ticked_at is None or not spec.confirms_resumption:
-        return None
-    return decide_hold(
-        platform,
-        spec,
-        dag_id=request.dag_id,
-        run_id=request.run_id,
-        ticked_at=request.ticked_at,
-        started_at=now,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 
@@ -11,6 +12,9 @@ from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.schedule import firings_before
 from include.skillreport.core.run_spec import RunSpec
+
+if TYPE_CHECKING:
+    from include.skillreport.core.execution.flow import RunRequest
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -40,25 +44,26 @@ def pause_before(
 
 
 def decide_hold(
-    platform: psycopg.Connection,
-    spec: RunSpec,
-    *,
-    dag_id: str,
-    run_id: str,
-    ticked_at: datetime,
-    started_at: datetime,
+    platform: psycopg.Connection, spec: RunSpec, request: RunRequest, started_at: datetime
 ) -> str | None:
-    """Why the scheduled run holds what people would receive; None if it does not. A cleared run keeps its first decision.
+    """Why a run of the schedule holds what people would receive; None if it does not. A cleared run keeps its first decision.
 
-    While people have not confirmed what an earlier run has held, later runs join it.
+    While people have not confirmed what an earlier run has held, later runs join it. ``started_at`` is aware.
     """
+    if request.ticked_at is None or not spec.confirms_resumption:
+        return None
+    about = {
+        "batch_id": spec.id,
+        "dag_id": request.dag_id,
+        "run_id": request.run_id,
+        "ticked_at": request.ticked_at,
+    }
     decided: str | None
-    about = {"batch_id": spec.id, "dag_id": dag_id, "run_id": run_id, "ticked_at": ticked_at}
     with platform.transaction():
         is_decided, decided, last_tick, is_repeated, is_unconfirmed = _SQL.row(platform, "find_tick", **about)
         if is_decided or is_repeated:
             return decided
-        hold_reason = pause_before(spec.cron, ticked_at, started_at, last_tick)
+        hold_reason = pause_before(spec.cron, request.ticked_at, started_at, last_tick)
         hold_reason = hold_reason or (_UNCONFIRMED if is_unconfirmed else None)
         _SQL.execute(platform, "record_tick", **about, hold_reason=hold_reason)
     return hold_reason
