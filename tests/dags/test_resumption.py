@@ -34,7 +34,7 @@ SENDING, RETRY, APPROVAL = (
 )
 
 
-def test_what_waits_after_a_pause_is_told_once_a_day(
+def test_a_waiting_resumption_is_told_once_a_day(
     runs: DagRuns,
     airflow: AirflowInstallation,
     database: Database,

@@ -65,8 +65,8 @@ class Instructions:
     person who approves them; None: the ``actor``. They approve waiting lines that were ``entered_before``; None: all.
 
     ``recalculate`` voids finalised, unpaid invoices and issues new ones. ``bills_again`` bills months whose invoice was voided, or
-    credited in full; otherwise it stays closed. ``reason`` says why, in both cases. ``actor`` is the run or the person. ``hold_reason``: why
-    each draft needs an approval. ``resumable``: the run may be retried. A retry does not issue again what this actor has issued.
+    credited in full; otherwise it stays closed. ``reason`` says why, in both cases. ``actor`` is the run or the person. ``hold_reason``
+    says why each draft needs an approval. ``resumable``: the run may be retried. A retry does not issue again what this actor has issued.
     ``is_trial``: nothing is written, so a month before the first one may be priced too.
     """
 

@@ -164,8 +164,6 @@ def open_run(
             triggered_by=request.triggered_by,
         )
     _log_remarks(selection)
-    if hold_reason:
-        log.warning("What people would receive is held until somebody confirms it: %s", hold_reason)
     log.info(
         "%s opened for %s with %d tenants%s by version %s",
         run.execution_id,

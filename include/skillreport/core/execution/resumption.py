@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from include.skillreport.core.run_spec import RunSpec
 
 if TYPE_CHECKING:
     from include.skillreport.core.execution.flow import RunRequest
+
+log = logging.getLogger(__name__)
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -66,6 +69,8 @@ def decide_hold(
         hold_reason = pause_before(spec.cron, request.ticked_at, started_at, last_tick)
         hold_reason = hold_reason or (_UNCONFIRMED if is_unconfirmed else None)
         _SQL.execute(platform, "record_tick", **about, hold_reason=hold_reason)
+    if hold_reason:
+        log.warning("What people would receive is held until somebody confirms it: %s", hold_reason)
     return hold_reason
 
 
