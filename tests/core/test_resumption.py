@@ -44,7 +44,7 @@ DAY = japan(2026, 11, 25, 9)
         (INACTIVE_TENANTS, japan(2026, 11, 25, 4), None, True),
     ],
 )
-def test_a_run_after_more_than_two_periods_and_a_day_follows_a_pause(
+def test_more_than_two_periods_and_a_day_are_a_pause(
     spec: RunSpec, ticked_at: datetime, last_tick: datetime | None, waits: bool
 ) -> None:
     assert (pause_before(spec.cron, ticked_at, ticked_at + PROMPTLY, last_tick) is not None) == waits
