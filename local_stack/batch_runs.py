@@ -134,10 +134,12 @@ def open_run(
     parameters: Mapping[str, Any] | None = None,
     run_at: datetime | None = None,
     triggered_by: str | None = None,
+    **scheduled: Any,
 ) -> tuple[Run, list[str]]:
     """Open a run for the batch's tenants, or for the tenants with these codes; returns the run and the tenants' ids.
 
-    The time of the run is ``run_at``, or midnight (Asia/Tokyo) after its period.
+    The time of the run is ``run_at``, or midnight (Asia/Tokyo) after its period. ``scheduled``: ``ticked_at``, the time of the schedule
+    that started the run, and its ``run_id``, which is that of an earlier run if this one is cleared.
     """
     run, _ = _open(
         LocalInstallation(platform),
@@ -149,6 +151,7 @@ def open_run(
         parameters=parameters,
         run_at=run_at,
         triggered_by=triggered_by,
+        **scheduled,
     )
     return run, run_log.tenants_of_run(platform, run)
 
@@ -222,12 +225,14 @@ def _open(
     run_at: datetime | None = None,
     triggered_by: str | None = None,
     sharding: ExecutionSettings | None = None,
+    ticked_at: datetime | None = None,
+    run_id: str | None = None,
 ) -> tuple[Run, list[Shard]]:
     day_after = period_of(business_date, spec.works_on)[1] + timedelta(days=1)
     moment = run_at or datetime.combine(day_after, time(), JAPAN)
     request = RunRequest(
         dag_id=spec.dag_id,
-        run_id=f"local {secrets.token_hex(4)}",
+        run_id=run_id or f"local {secrets.token_hex(4)}",
         run_at=moment,
         parameters={
             **(parameters or {}),
@@ -236,6 +241,7 @@ def _open(
             "dry_run": dry_run,
         },
         triggered_by=triggered_by,
+        ticked_at=ticked_at,
     )
     return flow.open_run(spec, batch, request, replace(installation, moment=moment), sharding)
 

@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 import logging
-from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import Param, get_current_context, task
@@ -18,9 +18,9 @@ from typing_extensions import override
 
 from skill_batch.batch_flow import BatchFlow, failure_alert, run_of
 from skill_batch.forms import field_param, tenants_param
-from skill_batch.notifiers.approval_links import ANSWER_TASK, name_of
+from skill_batch.notifiers.approval_links import ANSWER_TASK, is_dag_paused, name_of
 from skill_batch.notifiers.failure_alert import attempt_of
-from include.skillreport.approvals import APPROVE, HOLD
+from include.skillreport.approvals import APPROVE, DISCARD_ALL, HOLD, NEW_HOURS, SEND_ALL, SEND_NEW
 from include.skillreport.operations.form import Field
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from airflow.sdk.execution_time.comms import ErrorResponse
 
     from include.skillreport.approvals.requests import ApprovalRequest, HeldItem
+    from include.skillreport.core.execution.batch import Run
     from include.skillreport.core.execution.flow import RunRequest
     from include.skillreport.core.run_spec import RunSpec
 
@@ -39,6 +40,8 @@ _LONGEST_REASON = 300
 
 class ApprovalFlow(BatchFlow):
     """The tasks of a DAG that requests an approval of what a batch holds, and applies the answer. ``spec`` is its operation."""
+
+    options: ClassVar[list[str]] = [APPROVE, HOLD]
 
     def list_held(self) -> Any:
         """Find the held items, and write the text of the request. Skipped if nothing is held, and in a dry run."""
@@ -63,15 +66,29 @@ class ApprovalFlow(BatchFlow):
             task_display_name="承認の確認",
             subject="{{ ti.xcom_pull(task_ids='list_held')['subject'] }}",
             body="{{ ti.xcom_pull(task_ids='list_held')['body'] }}",
-            options=[APPROVE, HOLD],
+            options=self.options,
             params={
-                "tenants": tenants_param("承認するテナントのコード（1行に1件）。空欄なら一覧のすべて。"),
+                **self.answer_fields(),
                 "note": field_param(Field("理由・メモ", "答えと一緒に記録に残ります。")),
             },
             # Airflow would apply a time limit to the wait.
             execution_timeout=None,
             on_failure_callback=failure_alert(self.spec),
         )
+
+    def answer_fields(self) -> dict[str, Param]:
+        """The fields of the answer, besides the note."""
+        return {"tenants": tenants_param("承認するテナントのコード（1行に1件）。空欄なら一覧のすべて。")}
+
+    def read_answer(
+        self, items: list[HeldItem], option: str, entered: dict[str, Any]
+    ) -> tuple[set[str], dict[str, Any]]:
+        """The ids of the approved tenants, and the values of ``answer_fields``. :raises AnswerError: the answer cannot be used."""
+        from include.skillreport.core.execution.parameters import parse_parameters
+        from include.skillreport.operations.answers import approved_tenants
+
+        codes = parse_parameters({"tenants": entered.get("tenants")}).tenants
+        return approved_tenants(items, option, codes), {"tenants": list(codes)}
 
     def record_answer(self) -> Any:
         """Save the answer, the person and the time."""
@@ -102,7 +119,7 @@ class ApprovalFlow(BatchFlow):
             run_id=dag_run.run_id,
             run_at=datetime.fromisoformat(answer["answered_at"]),
             parameters={
-                name: answer[name] for name in ("request", "answer", "tenants", "note", "business_date")
+                name: value for name, value in answer.items() if name not in ("answered_by", "answered_at")
             },
             attempt=attempt_of(context),
             triggered_by=answer["answered_by"],
@@ -166,8 +183,6 @@ class ApprovalFlow(BatchFlow):
         """
         from include.skillreport.approvals.requests import Answer, find_request, items_of, record_answer
         from include.skillreport.core.errors import AnswerError
-        from include.skillreport.core.execution.parameters import parse_parameters
-        from include.skillreport.operations.answers import approved_tenants
 
         ti = context["ti"]
         response, listed = ti.xcom_pull(task_ids=ANSWER_TASK), ti.xcom_pull(task_ids="list_held")
@@ -176,25 +191,46 @@ class ApprovalFlow(BatchFlow):
             raise AnswerError("誰が答えたかを Airflow が記録していません。")
         person = name_of(user)
         entered = response["params_input"] or {}
-        codes = parse_parameters({"tenants": entered.get("tenants")}).tenants
         note = str(entered.get("note") or "").strip()
         answered_at = _moment(response["responded_at"])
         _, installation = self._batch()
         with installation.platform(self.spec.time_limit) as platform:
             request = find_request(platform, listed["request"])
             answer = response["chosen_options"][0]
-            approved = approved_tenants(items_of(platform, request.request_id), answer, codes)
+            approved, values = self.read_answer(items_of(platform, request.request_id), answer, entered)
             record_answer(platform, request.request_id, Answer(person, answered_at, approved, note))
-        log.info("%s: %s (%d tenants)", person, answer, len(approved))
+        log.info("%s: %s (%d items)", person, answer, len(approved))
         return {
             "request": request.request_id,
             "answer": answer,
-            "tenants": list(codes),
+            **values,
             "note": note,
             "business_date": request.business_date.isoformat(),
             "answered_by": person,
             "answered_at": answered_at.isoformat(),
         }
+
+
+class ResumptionFlow(ApprovalFlow):
+    """The tasks of the DAG that asks whether the messages of a batch that was paused are sent. The answer is for all of them."""
+
+    options: ClassVar[list[str]] = [SEND_ALL, SEND_NEW, DISCARD_ALL]
+
+    @override
+    def answer_fields(self) -> dict[str, Param]:
+        description = (
+            f"「{SEND_NEW}」だけが使います。予定からの時間がこれより短い通知を送り、ほかを破棄します。"
+        )
+        return {"hours": Param(NEW_HOURS, type="integer", minimum=1, title="時間", description=description)}
+
+    @override
+    def read_answer(
+        self, items: list[HeldItem], option: str, entered: dict[str, Any]
+    ) -> tuple[set[str], dict[str, Any]]:
+        from include.skillreport.operations.answers import require_resumption_answer
+
+        _, hours = require_resumption_answer(option, entered.get("hours"))
+        return {item.tenant_id for item in items}, {"hours": hours}
 
 
 def request_param() -> Param:
@@ -219,18 +255,38 @@ def request_approval(spec: RunSpec, context: Context, run_xcom: dict[str, Any] |
     if run_xcom is None:
         raise AirflowSkipException("実行が始まっていないため、確認するものはありません")
     approval = APPROVALS[spec.id]
-    asked = ask_for_approval(approval, run_of(run_xcom), AirflowInstallation(), start_run)
+    run = run_of(run_xcom)
+    asked = ask_for_approval(approval, run, AirflowInstallation(), start_run)
     if asked is None:
         raise AirflowSkipException("保留中のものはないため、確認は出しません")
-    is_paused = asked.problem is None and _is_paused(context, approval.dag_id)
+    is_paused = asked.problem is None and is_dag_paused(context["ti"], approval.dag_id)
     if is_paused:
         log.warning("DAG %s is paused: people see the request when somebody unpauses it", approval.dag_id)
-    return {
+    shown = {
         "dag_id": asked.request.dag_id,
         "run_id": asked.request.run_id,
         "problem": asked.problem,
         "is_paused": is_paused,
     }
+    if run.hold_reason:
+        _alert_about_pause(spec, run, context, shown)
+    return shown
+
+
+def _alert_about_pause(spec: RunSpec, run: Run, context: Context, shown: dict[str, Any]) -> None:
+    """Send at once what BATCH-018-03 repeats every day, or that people do not see the request."""
+    from skill_batch.hooks.tenant_db import PlatformDbHook
+    from skill_batch.notifiers.alert_outbox import send_alert
+    from skill_batch.notifiers.channels import load_channels
+    from skill_batch.resumption_alerts import refused_alert, resumption_alerts
+
+    with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
+        alerts = resumption_alerts(platform, context["ti"], datetime.now(UTC))
+    if shown["problem"]:
+        alerts.append((f"resumption:{run.execution_id}:refused", refused_alert(spec, run.hold_reason, shown)))
+    channels = load_channels()
+    for key, alert in alerts:
+        send_alert(alert, key, channels)
 
 
 def start_run(request: ApprovalRequest) -> str | None:
@@ -270,15 +326,6 @@ def _words_of(response: ErrorResponse) -> str:
     while isinstance(detail, dict):
         words, detail = str(detail.get("message") or words), detail.get("detail")
     return words
-
-
-def _is_paused(context: Context, dag_id: str) -> bool:
-    """Whether the DAG is paused; False if Airflow does not answer."""
-    try:
-        return bool(context["ti"].get_dag(dag_id).is_paused)
-    except Exception as error:
-        log.warning("Whether %s is paused is unknown: %s", dag_id, error)
-        return False
 
 
 def _moment(value: datetime | str) -> datetime:

@@ -163,7 +163,8 @@ def _operation_dag(
             deadlines_of(*about, is_operation=True) if spec.cron else late_deadline(*about, is_operation=True)
         )
         settings = _common(doc_md, f"batches/{spec.batch.id.lower()}", runbook_of(spec)) | (
-            {"max_active_runs": OPEN_APPROVALS} if waits_for_people else {}
+            # A paused one would hide the requests. Its runs ask before they do anything.
+            {"max_active_runs": OPEN_APPROVALS, "is_paused_upon_creation": False} if waits_for_people else {}
         )
         with BatchDag(
             dag_id=spec.dag_id,

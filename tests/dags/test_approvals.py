@@ -169,5 +169,6 @@ def open_request(api: Api, run_id: str, attempt: int = 1) -> dict[str, Any]:
 
 def answer_request(api: Api, run_id: str, option: str, **fields: Any) -> None:
     path = f"/api/v2/dags/{api.dag_id}/dagRuns/{quote(run_id)}/taskInstances/ask/-1/hitlDetails"
-    entered = {"tenants": [], "note": ""} | fields
+    # Airflow accepts only the fields of the request.
+    entered = ({} if "hours" in fields else {"tenants": []}) | {"note": ""} | fields
     api.call("PATCH", path, {"chosen_options": [option], "params_input": entered})

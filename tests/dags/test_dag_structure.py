@@ -19,8 +19,15 @@ from airflow.sdk import DAG, CronTriggerTimetable
 
 from skill_batch.dag_factory import OPEN_APPROVALS
 from skill_batch.retry_policy import RecoverableErrorsOnly
-from include.skillreport.approvals import APPROVE, HOLD
-from include.skillreport.core.catalog import APPROVALS, BATCHES, FAMILIES, IMPORT_PAYMENTS, OPERATIONS
+from include.skillreport.approvals import APPROVE, DISCARD_ALL, HOLD, SEND_ALL, SEND_NEW
+from include.skillreport.core.catalog import (
+    APPROVALS,
+    APPROVE_RESUMPTION,
+    BATCHES,
+    FAMILIES,
+    IMPORT_PAYMENTS,
+    OPERATIONS,
+)
 from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.core.worker_slots import CONCURRENCY
 from include.skillreport.operations.forms import FORMS
@@ -45,7 +52,7 @@ def test_each_dag_file_holds_exactly_its_own_dag(dags: dict[str, DAG]) -> None:
 
 def test_the_customers_batches_families_and_operations_are_all_there() -> None:
     assert len({spec.id for spec in BATCHES}) >= 14
-    assert (len(FAMILIES), len(OPERATIONS)) == (3, 9)
+    assert (len(FAMILIES), len(OPERATIONS)) == (3, 10)
 
 
 def test_every_dag_is_in_the_registry_and_in_its_family_folder(dags: dict[str, DAG]) -> None:
@@ -84,11 +91,14 @@ def test_an_approval_waits_without_limit_before_it_opens_a_run(
     assert OPEN_APPROVALS > 1
     for spec in APPROVALS.values():
         dag = dags[spec.dag_id]
+        # Its requests would stay hidden.
+        assert dag.is_paused_upon_creation is False
         ask = dag.task_dict["ask"]
         assert isinstance(ask, HITLOperator)
         assert (ask.execution_timeout, ask.response_timeout, ask.defaults) == (None, None, None)
         assert (dag.deadline, dag.dagrun_timeout) == (None, None)
-        assert ask.options == [APPROVE, HOLD]
+        options = [SEND_ALL, SEND_NEW, DISCARD_ALL] if spec is APPROVE_RESUMPTION else [APPROVE, HOLD]
+        assert ask.options == options
         assert (ask.upstream_task_ids, ask.downstream_task_ids) == ({"list_held"}, {"record_answer"})
         assert dag.task_dict["open_run"].upstream_task_ids == {"record_answer"}
 
@@ -188,8 +198,8 @@ def test_batch_forms_have_only_their_own_parameters_and_no_operation(
 def test_every_dag_has_the_common_parameters_with_japanese_titles(dags: dict[str, DAG]) -> None:
     for dag in dags.values():
         assert "dry_run" in dag.params
-        # The transfers of a bank belong to no tenant.
-        assert "tenants" in dag.params or dag.dag_id == IMPORT_PAYMENTS.dag_id
+        # The transfers of a bank belong to no tenant, and a pause concerns all of them.
+        assert "tenants" in dag.params or dag.dag_id in (IMPORT_PAYMENTS.dag_id, APPROVE_RESUMPTION.dag_id)
         assert "business_date" in dag.params or "operation" in dag.tags
         for name in dag.params:
             assert re.search(r"[ぁ-んァ-ヶ一-龠]", dag.params.get_param(name).schema["title"])

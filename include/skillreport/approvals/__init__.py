@@ -5,3 +5,9 @@ Airflow shows a request to users ("Required Actions"). This package contains the
 
 # The options of an answer. The first one approves. DAG files load them.
 APPROVE, HOLD = "承認する", "保留のままにする"
+
+# The options about the messages of a batch that was paused.
+SEND_ALL, SEND_NEW, DISCARD_ALL = "すべて送る", "新しいものだけ送る（ほかは破棄）", "すべて破棄する"
+
+# The age in hours of the new ones, unless the answer has another one.
+NEW_HOURS = 24

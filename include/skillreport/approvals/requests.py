@@ -18,8 +18,10 @@ from include.skillreport.core.catalog import (
     APPROVE_CONTRACTS,
     APPROVE_DIRECTORY_CHANGES,
     APPROVE_INVOICES,
+    APPROVE_RESUMPTION,
     EXTERNAL_SYNC,
     OPERATE_CONTRACTS,
+    RUN_SPECS,
     TENANT_BILLING,
 )
 from include.skillreport.core.database import Statements
@@ -46,6 +48,7 @@ class Kind(StrEnum):
     INVOICES = "invoices"
     DIRECTORY_CHANGES = "directory_changes"
     CONTRACTS = "contracts"
+    RESUMPTION = "resumption"
 
 
 _KINDS = {
@@ -55,6 +58,7 @@ _KINDS = {
     APPROVE_DIRECTORY_CHANGES.id: Kind.DIRECTORY_CHANGES,
     OPERATE_CONTRACTS.id: Kind.CONTRACTS,
     APPROVE_CONTRACTS.id: Kind.CONTRACTS,
+    APPROVE_RESUMPTION.id: Kind.RESUMPTION,
 }
 
 
@@ -69,8 +73,10 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class HeldItem:
-    """A held invoice, a held plan of a directory, or a change of a contract that waits. ``item_id`` is the id of the invoice or of the
-    change, or the provider. An import of a file has no tenant: its ``tenant_id`` is its ``item_id``.
+    """A held invoice, a held plan of a directory, a change of a contract that waits, or the messages of a batch that was paused.
+
+    ``item_id`` is the id of the invoice or of the change, the provider, or the batch. A batch, and an import of a file, has no tenant: its
+    ``tenant_id`` is its ``item_id``.
 
     ``held_by`` is the execution that wrote it. ``fingerprint`` differs after any change. ``figures`` (JSON values) are shown to users.
     """
@@ -105,6 +111,20 @@ class ApprovalRequest:
     run_id: str
     asked_at: datetime | None = None
     close_reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Unconfirmed:
+    """An open request of a run that was the first one after a pause, and the present number of messages or drafts that wait."""
+
+    request_id: str
+    kind: str
+    batch_ids: Sequence[str]
+    dag_id: str
+    run_id: str
+    asked_at: datetime
+    reason: str
+    waiting: int
 
 
 @dataclass(frozen=True)
@@ -171,6 +191,9 @@ def find_held(
     if kind is Kind.CONTRACTS:
         rows = _SQL.rows(platform, "waiting_changes", execution_id=execution_id, codes=list(codes))
         return [HeldItem(**row) for row in rows]
+    if kind is Kind.RESUMPTION:
+        rows = _SQL.rows(platform, "held_messages", execution_id=execution_id)
+        return [HeldItem(tenant_name=RUN_SPECS[row["item_id"]].name, **row) for row in rows]
     rows = _SQL.rows(platform, "held_plans", execution_id=execution_id, codes=list(codes))
     return [HeldItem(fingerprint=plan_fingerprint(row["reason"], row.pop("absent")), **row) for row in rows]
 
@@ -266,6 +289,14 @@ def request_of_run(platform: psycopg.Connection, dag_id: str, run_id: str) -> Ap
     """The request that this run shows, or None if it has none yet."""
     found = _SQL.rows(platform, "find_request", request_id=None, dag_id=dag_id, run_id=run_id)
     return ApprovalRequest(**{**found[0], "kind": Kind(found[0]["kind"])}) if found else None
+
+
+def unconfirmed(platform: psycopg.Connection) -> list[Unconfirmed]:
+    """The requests without an answer that runs after a pause have made, the oldest first."""
+    return [
+        Unconfirmed(**row | {"batch_ids": row["batch_ids"] or [TENANT_BILLING.id]})
+        for row in _SQL.rows(platform, "unconfirmed")
+    ]
 
 
 def items_of(platform: psycopg.Connection, request_id: str) -> list[HeldItem]:

@@ -11,14 +11,29 @@ from include.skillreport.approvals.requests import ApprovalRequest, HeldItem, Ki
 from include.skillreport.billing.contract_kinds import KINDS
 from include.skillreport.core.execution.digest import one_line
 from include.skillreport.messaging.channels import CHANNELS
+from include.skillreport.messaging.contract_letters import INACTIVITY_CRITICAL, INACTIVITY_WARNING
+from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE
 
 # Airflow renders the text as Markdown. The tenant's name is untrusted.
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&-])")
+
+_OF_SOME = "一部だけを承認するには、「テナントコード」にそのコードを 1 行に 1 件書いてください。ほかは保留のままです。"
 
 _HEADS = {
     Kind.INVOICES: "| テナント | 名前 | 月 | 保留中の金額 | 前月の金額 | 理由 |\n|---|---|---|---:|---:|---|",
     Kind.DIRECTORY_CHANGES: "| テナント | 名前 | サービス | 連携の数 | 解除する連携 | 理由 |\n|---|---|---|---:|---:|---|",
     Kind.CONTRACTS: "| テナント | 名前 | 変える項目 | 件数 | 入力した人 | 変更の ID |\n|---|---|---|---:|---|---|",
+    Kind.RESUMPTION: "| バッチ | 通知の種類 | テナント | 24 時間以内 | 3 日以内 | 7 日以内 | それより前 |\n"
+    "|---|---|---:|---:|---:|---:|---:|",
+}
+
+_KIND_NAMES = {
+    "application": "アプリの通知",
+    "other": "レポートなどのお知らせ",
+    CERTIFICATE_EXPIRY: "資格の期限",
+    GOAL_DUE: "目標の期限",
+    INACTIVITY_WARNING: "利用がないテナントへの警告",
+    INACTIVITY_CRITICAL: "利用がないテナントへの重大な警告",
 }
 
 _CONSEQUENCES = {
@@ -29,6 +44,9 @@ _CONSEQUENCES = {
     "この確認を出した後に名簿が変わったテナントは、承認しても解除しません。",
     Kind.CONTRACTS: "承認すると、契約を変えます。入力した本人は承認できません。新しい値は個人の情報なので、ここにはありません。"
     "ボードの「請求」の「契約の変更」で確かめてから答えてください。",
+    Kind.RESUMPTION: "停止していたバッチが動きましたが、次の通知はまだ送っていません。答えると、BATCH-019-02（毎時 30 分）が送ります。"
+    "「新しいものだけ送る」は、予定からの時間が下の欄より短いものを送り、ほかを破棄します。破棄した通知は戻せません。\n\n"
+    "請求書など契約の通知は、待たずに送っています。表は、この確認を出した時のものです。答えるまでの次の実行の通知も加わり、同じ答えになります。",
 }
 
 
@@ -38,6 +56,9 @@ def subject_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
         return f"保留中の請求書 {len(items)} 件の承認（{request.business_date:%Y-%m} 分）"
     if request.kind is Kind.CONTRACTS:
         return f"契約の変更 {len(items)} 件の承認"
+    if request.kind is Kind.RESUMPTION:
+        batches = "、".join(item.item_id for item in items)
+        return f"再開の確認: {batches}（通知 {sum(item.figures['messages'] for item in items):,} 件）"
     return f"保留中の名簿の変更 {len(items)} 件の承認（{request.business_date:%Y-%m-%d}）"
 
 
@@ -49,12 +70,12 @@ def body_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
     lines = [
         _CONSEQUENCES[request.kind],
         "",
-        "一部だけを承認するには、「テナントコード」にそのコードを 1 行に 1 件書いてください。ほかは保留のままです。",
-        "",
+        *([_OF_SOME, ""] if request.kind is not Kind.RESUMPTION else []),
         _HEADS[request.kind],
         *(row(item) for item in listed),
         *([_about_further(request, further)] if further else []),
         "",
+        *(f"{item.item_id}: {_plain(item.reason)}" for item in items if request.kind is Kind.RESUMPTION),
         f"確認の ID: {_plain(request.request_id)}",
     ]
     return "\n".join(lines)
@@ -104,10 +125,24 @@ def _contract_row(item: HeldItem) -> str:
     )
 
 
+def _resumption_rows(item: HeldItem) -> str:
+    """One row per kind, and why the batch asks."""
+    rows = [
+        _row(
+            f"{item.item_id} {item.tenant_name}",
+            _KIND_NAMES.get(each["kind"], each["kind"]),
+            *(f"{count:,}" for count in (each["tenants"], *each["by_age"])),
+        )
+        for each in item.figures["kinds"]
+    ]
+    return "\n".join(rows)
+
+
 _ROWS: Mapping[Kind, Callable[[HeldItem], str]] = {
     Kind.INVOICES: _invoice_row,
     Kind.DIRECTORY_CHANGES: _directory_row,
     Kind.CONTRACTS: _contract_row,
+    Kind.RESUMPTION: _resumption_rows,
 }
 
 

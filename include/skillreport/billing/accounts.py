@@ -34,7 +34,6 @@ _SQL = Statements(Path(__file__).parent)
 
 # BATCH-018-01 records this plan for a tenant with status TRIAL, whatever the tenant's plan is.
 TRIAL_PLAN = "TRIAL"
-
 _JAPAN = "JP"
 
 
@@ -42,9 +41,9 @@ _JAPAN = "JP"
 class LiveInvoice:
     """The tenant's live invoice of a month and the run that created it.
 
-    ``is_paid``: the application marks it as paid, or payments are recorded. ``credited_total`` is the sum of its partial credit notes, tax
-    included. ``is_carried``: one-off lines carry a difference of it into later months. ``usage_days`` is the number of billed days.
-    ``remarks`` are those of its document.
+    ``is_paid``: the application marks it as paid, or payments are recorded. ``credited_total``: its partial credit notes, tax included.
+    ``is_carried``: one-off lines carry a difference of it into later months. ``usage_days`` is the number of billed days. ``remarks``:
+    those of its document. ``hold_reason``: why it was held when it was calculated.
     """
 
     invoice_id: str
@@ -60,6 +59,7 @@ class LiveInvoice:
     is_carried: bool
     usage_days: int
     remarks: tuple[str, ...]
+    hold_reason: str | None
 
 
 @dataclass(frozen=True)
@@ -399,6 +399,7 @@ def _account(
             row["live_is_carried"],
             row["live_usage_days"],
             tuple(row["live_remarks"]),
+            row["live_hold_reason"],
         ),
         taken_back=row["replaced_issued_on"]
         and TakenBackInvoice(row["replaced_number"], row["replaced_issued_on"]),

@@ -105,6 +105,7 @@ TENANT_BILLING = BatchSpec(
     mapped_task="bill_tenant",
     mapped_task_name="請求の計算と確定",
     cron="0 2 1 * *",  # the list says monthly; the 1st
+    confirms_resumption=True,
     time_limit=timedelta(hours=3),
     works_on=WorksOn.PREVIOUS_MONTH,
     severity=Severity.CRITICAL,
@@ -133,6 +134,7 @@ INACTIVE_TENANTS = BatchSpec(
     mapped_task="detect_inactivity",
     mapped_task_name="非アクティブの判定",
     cron="0 4 * * *",
+    confirms_resumption=True,
     time_limit=timedelta(minutes=30),
     works_on=WorksOn.RUN_DATE,
 )
@@ -156,6 +158,7 @@ SCHEDULED_NOTIFICATIONS = BatchSpec(
     mapped_task="send_notifications",
     mapped_task_name="通知の送信",
     cron="0 9 * * *",
+    confirms_resumption=True,
     time_limit=timedelta(hours=1),
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
@@ -171,6 +174,7 @@ NOTIFICATION_RETRY = BatchSpec(
     mapped_task="retry_notifications",
     mapped_task_name="通知の再送",
     cron="30 * * * *",
+    confirms_resumption=True,
     time_limit=timedelta(minutes=30),
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
@@ -353,11 +357,25 @@ APPROVE_CONTRACTS = OperationSpec(
     severity=Severity.HIGH,
     can_wait="待てます。契約は前のままです。",
 )
+APPROVE_RESUMPTION = OperationSpec(
+    id="APPROVE-RESUMPTION",
+    slug="approve_resumption",
+    name="再開の確認",
+    batch=SCHEDULED_NOTIFICATIONS,
+    mapped_task="apply_answer",
+    mapped_task_name="答えの反映",
+    time_limit=timedelta(minutes=30),
+    works_on=WorksOn.RUN_DATE,
+    severity=Severity.HIGH,
+    per_tenant=False,
+    can_wait="待てます。通知は待っているだけで、消えません。",
+)
 
 OPERATIONS: tuple[OperationSpec, ...] = (
     APPROVE_CONTRACTS,
     APPROVE_DIRECTORY_CHANGES,
     APPROVE_INVOICES,
+    APPROVE_RESUMPTION,
     IMPORT_PAYMENTS,
     OPERATE_CONTRACTS,
     OPERATE_INVOICES,
@@ -374,6 +392,9 @@ APPROVALS: dict[str, OperationSpec] = {
     TENANT_BILLING.id: APPROVE_INVOICES,
     EXTERNAL_SYNC.id: APPROVE_DIRECTORY_CHANGES,
     OPERATE_CONTRACTS.id: APPROVE_CONTRACTS,
+    INACTIVE_TENANTS.id: APPROVE_RESUMPTION,
+    SCHEDULED_NOTIFICATIONS.id: APPROVE_RESUMPTION,
+    NOTIFICATION_RETRY.id: APPROVE_RESUMPTION,
 }
 
 # All batches and operations, by the id in the execution log.

@@ -40,7 +40,8 @@ class RunSpec:
     means one attempt and two retries). ``mapped_task`` is the id of the task that Airflow maps over the tenants, and
     ``mapped_task_name`` its name in the UI. ``per_tenant`` is false for a batch that works on other units than tenants. ``can_wait`` tells
     operators whether a failure can wait until the morning. ``cron`` is the schedule; empty: people start each run. ``steps``
-    are the ids of its own tasks before the mapped task, in order.
+    are the ids of its own tasks before the mapped task, in order. ``confirms_resumption``: after a pause, a run of the schedule holds
+    what people would receive until somebody confirms it.
     """
 
     id: str
@@ -56,6 +57,7 @@ class RunSpec:
     can_wait: str = "待てます。次の実行が続きをします。"
     cron: str = ""
     steps: tuple[str, ...] = ()
+    confirms_resumption: bool = False
 
     @property
     def run_severity(self) -> Severity:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from include.skillreport.approvals import APPROVE, HOLD
+from include.skillreport.approvals import APPROVE, DISCARD_ALL, HOLD, NEW_HOURS, SEND_ALL, SEND_NEW
 from include.skillreport.approvals.requests import ApprovalRequest, HeldItem, items_of, listed_items
 from include.skillreport.core.errors import AnswerError, ParameterError
 from include.skillreport.core.execution.batch import Request, TenantBatch
@@ -13,6 +13,9 @@ from include.skillreport.core.execution.sharding import Tenant
 
 # Why a request is out of date, and how to get a new one.
 SUPERSEDED = "この確認より新しい確認（Required Actions）があります。新しい方に答えてください"
+
+# A year.
+_MOST_HOURS = 8_784
 
 
 class AppliesAnswer(TenantBatch):
@@ -60,6 +63,23 @@ def approved_tenants(items: Sequence[HeldItem], answer: str, codes: Sequence[str
     if answer == HOLD:
         return set()
     return {item.tenant_id for item in listed if not codes or item.tenant_code in codes}
+
+
+def require_resumption_answer(option: Any, hours: Any) -> tuple[str, int]:
+    """The answer to 「再開の確認」, and the age in hours of the messages that ``SEND_NEW`` sends.
+
+    :raises AnswerError: the answer is none of the options, or the hours are no whole number above 0.
+    """
+    if option not in (SEND_ALL, SEND_NEW, DISCARD_ALL):
+        raise AnswerError(
+            f"答え {option!r} は使えません。「{SEND_ALL}」「{SEND_NEW}」「{DISCARD_ALL}」から選んでください。"
+        )
+    hours = NEW_HOURS if hours is None else hours
+    if not isinstance(hours, int) or not 0 < hours <= _MOST_HOURS:
+        raise AnswerError(
+            f"時間（hours）{hours!r} は使えません。1 から {_MOST_HOURS} までの整数を指定してください。"
+        )
+    return option, hours
 
 
 def require_kind(request: ApprovalRequest, kind: str, *, dag_id: str, run_id: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from include.skillreport.schema.checks.privileges import BOARD, PLATFORM, TENANT
@@ -136,6 +137,7 @@ def _printed(sentences: Iterable[str]) -> Iterator[str]:
 
 
 def _check(arguments: argparse.Namespace) -> int:
+    from include.skillreport.schema.checks.airflow_dags import find_paused_approvals
     from include.skillreport.schema.checks.report import check_database
 
     given = {TENANT: arguments.tenant_dsn, PLATFORM: arguments.platform_dsn, BOARD: arguments.board_dsn}
@@ -145,6 +147,7 @@ def _check(arguments: argparse.Namespace) -> int:
         with_passwords=_passwords(),
         bin_dir=arguments.bin,
     )
+    report = replace(report, findings=(*report.findings, *find_paused_approvals()))
     print(report.as_json() if arguments.json else report.as_text())
     return 0 if report.fits else 1
 

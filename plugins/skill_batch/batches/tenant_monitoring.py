@@ -1,8 +1,9 @@
 """BATCH-018-03 in Airflow: the step that checks the runs of all batches.
 
 It closes orphaned rows of the execution log. It sends alerts about runs over their time limit, schedules that fired without starting a run,
-and failed runs whose worker was killed before its alert. For most runs over their limit the deadline has sent the alert before, but not for
-a cleared run. An alert about a dry run or an operation goes to the user who triggered it, if the execution log contains the user.
+failed runs whose worker was killed before its alert, and what waits for people after a pause. For most runs over their limit the deadline
+has sent the alert before, but not for a cleared run. An alert about a dry run or an operation goes to the user who triggered it, if the
+execution log contains the user.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from skill_batch.notifiers.deadline_alert import late_alert
 from skill_batch.notifiers.failure_alert import failure_key
 from skill_batch.notifiers.run_links import run_links
 from skill_batch.notifiers.triggering_user import TriggeringUser, address_to, severity_for, triggering_user
+from skill_batch.resumption_alerts import resumption_alerts
 from include.skillreport.core.catalog import TENANT_MONITORING
 from include.skillreport.core.failure_kinds import RUN_LOST, RUN_UNCLOSED
 from include.skillreport.core.run_spec import OperationSpec
@@ -68,6 +70,7 @@ def _watch_runs(run_xcom: dict[str, Any], ti: RuntimeTaskInstance) -> None:
         alerts += _running_alerts(platform, run, ti, now)
         alerts += _failure_alerts(platform, now)
         alerts += _unclosed_alerts(platform, ti, now)
+        alerts += resumption_alerts(platform, ti, now)
     alerts += _not_started_alerts(ti, now)
     channels = Channels(None, None, None) if run.dry_run else load_channels()
     for key, alert in alerts:

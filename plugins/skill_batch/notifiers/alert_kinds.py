@@ -56,4 +56,10 @@ MISSED_RUN = AlertKind(
     _OF_THE_BATCH,
     "「Dag 取り込みエラー」とスケジューラーを確認して直す。そのあとで実行（Trigger）する業務日は、通知にある",
 )
-ALERT_KINDS = (FAILED_RUN, LATE_RUN, SLOW_RUN, MISSED_RUN)
+RESUMPTION = AlertKind(
+    "再開の確認",
+    "停止や障害のあとの最初の実行が、人に届くものを止めている。答えるまで 1 日に 1 通（BATCH-018-03 が毎朝 9 時に送る）",
+    _OF_THE_BATCH,
+    "「承認の画面を開く」で、送るか破棄するかを答える。答えるまで、このバッチの通知は送られない",
+)
+ALERT_KINDS = (FAILED_RUN, LATE_RUN, SLOW_RUN, MISSED_RUN, RESUMPTION)

@@ -50,6 +50,15 @@ def name_of(user: Mapping[str, Any]) -> str:
     return str(user["name"] or user["id"])
 
 
+def is_dag_paused(ti: RuntimeTaskInstance, dag_id: str) -> bool:
+    """Whether the DAG is paused; False if Airflow does not answer."""
+    try:
+        return bool(ti.get_dag(dag_id).is_paused)
+    except Exception as error:
+        log.warning("Whether %s is paused is unknown: %s", dag_id, error)
+        return False
+
+
 def approval_links(asked: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     """The link to the request in Airflow's UI; empty if users do not see it."""
     if not asked or asked.get("problem"):

@@ -118,6 +118,7 @@ BOUNDED = (
         "activity_reading": "until no batch reads the hour",
         "hourly_measure": "five weeks",
         "limit_sender": "one day",
+        "started_tick": "the last one of each batch, and a year of those whose runs hold messages",
         "outbox": "90 days (`notification.retention_days`), then archived",
     }
 )

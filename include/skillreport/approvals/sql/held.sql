@@ -34,7 +34,8 @@ WHERE
         SELECT FROM batch.tenant_outcome AS outcome
         WHERE
             outcome.execution_id = invoice.execution_id AND outcome.tenant_id = invoice.tenant_id
-            AND outcome.error_code = any(%(codes_of_holds)s)
+            -- A run that holds all drafts succeeds.
+            AND (outcome.error_code = any(%(codes_of_holds)s) OR outcome.details ->> 'settlement' = 'held')
     )
 ORDER BY tenant_code, invoice.tenant_id;
 
@@ -99,3 +100,55 @@ WHERE
     AND (%(execution_id)s::text IS null OR change.execution_id IN (SELECT batch.attempts_of(%(execution_id)s)))
     AND (cardinality(%(codes)s::text[]) = 0 OR coalesce(tenant.tenant_code, change.change_id) = any(%(codes)s))
 ORDER BY tenant_code, change.tenant_id, change.change_id;
+
+-- name: held_messages
+-- Runs across tenants, as batch_platform. The messages that batches hold after a pause, by kind and age: up to 1, 3 and 7 days,
+-- and older. Those of all batches, or of the batch of an execution.
+SELECT
+    kind.held_for AS tenant_id,
+    kind.held_for AS item_id,
+    kind.held_for AS tenant_code,
+    kind.held_for AS fingerprint,
+    coalesce(%(execution_id)s::text, '') AS held_by,
+    coalesce((
+        SELECT tick.hold_reason FROM batch.started_tick AS tick
+        WHERE tick.batch_id = kind.held_for AND tick.hold_reason IS NOT null
+        ORDER BY tick.ticked_at DESC
+        LIMIT 1
+    ), '') AS reason,
+    jsonb_build_object(
+        'messages', sum(kind.messages),
+        'kinds', jsonb_agg(
+            jsonb_build_object('kind', kind.kind, 'tenants', kind.tenants, 'by_age', kind.by_age)
+            ORDER BY kind.messages DESC, kind.kind ASC
+        )
+    ) AS figures
+FROM (
+    SELECT
+        held_for,
+        coalesce(template_key, CASE WHEN host_log_id IS null THEN 'other' ELSE 'application' END) AS kind,
+        count(*) AS messages,
+        count(DISTINCT tenant_id) AS tenants,
+        jsonb_build_array(
+            count(*) FILTER (WHERE age <= interval '1 day'),
+            count(*) FILTER (WHERE age > interval '1 day' AND age <= interval '3 days'),
+            count(*) FILTER (WHERE age > interval '3 days' AND age <= interval '7 days'),
+            count(*) FILTER (WHERE age > interval '7 days')
+        ) AS by_age
+    FROM (
+        SELECT held_for, template_key, host_log_id, tenant_id, now() - due_at AS age
+        FROM batch.outbox
+        WHERE
+            held_for IS NOT null
+            AND (
+                %(execution_id)s::text IS null
+                OR held_for = (
+                    SELECT log.batch_id FROM batch.execution_log AS log
+                    WHERE log.execution_id = %(execution_id)s
+                )
+            )
+    ) AS message
+    GROUP BY held_for, kind
+) AS kind
+GROUP BY kind.held_for
+ORDER BY kind.held_for;

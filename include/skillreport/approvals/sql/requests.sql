@@ -123,3 +123,35 @@ SELECT status, input_hash, total, execution_id
 FROM batch.invoice
 WHERE invoice_id = %(invoice_id)s
 FOR UPDATE;
+
+-- name: unconfirmed
+-- Runs across tenants, as batch_platform. The open requests of runs that were the first ones after a pause: about messages, with
+-- their present number, and about the drafts of a billing run.
+SELECT
+    request.request_id, request.dag_id, request.run_id, request.asked_at, request.kind,
+    CASE request.kind WHEN 'resumption' THEN array_agg(item.item_id ORDER BY item.item_id) END AS batch_ids,
+    min(item.reason) AS reason,
+    CASE request.kind
+        WHEN 'resumption'
+            THEN (
+                SELECT count(*) FROM batch.outbox AS message
+                WHERE message.held_for = any(array_agg(item.item_id))
+            )
+        ELSE count(*)
+    END AS waiting
+FROM batch.approval_request AS request
+INNER JOIN batch.approval_item AS item ON request.request_id = item.request_id
+WHERE
+    request.closed_at IS null AND item.superseded_by IS null
+    AND (
+        request.kind = 'resumption'
+        OR (
+            request.kind = 'invoices' AND EXISTS (
+                SELECT FROM batch.execution_log AS log
+                INNER JOIN batch.started_tick AS tick ON log.batch_id = tick.batch_id AND log.run_id = tick.run_id
+                WHERE log.execution_id = request.asked_by AND tick.hold_reason IS NOT null
+            )
+        )
+    )
+GROUP BY request.request_id
+ORDER BY request.asked_at, request.request_id;

@@ -35,6 +35,7 @@ from include.skillreport.batches.inactive_tenants.rules import (
     stage_of,
 )
 from include.skillreport.batches.inactive_tenants.settings import InactivitySettings
+from include.skillreport.core.catalog import INACTIVE_TENANTS
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.batch import Run, StagingBatch, UnitResult, Work
 from include.skillreport.core.execution.business_date import JAPAN, UtcBounds, naive_utc, utc_bounds
@@ -44,6 +45,7 @@ from include.skillreport.core.execution.reconciliation import begin_tallies
 from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.preferences import load_preferences
+from include.skillreport.messaging.resumption import hold
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.template_store import load_templates
 
@@ -109,7 +111,10 @@ class InactiveTenantsBatch(StagingBatch):
         _SQL.execute(connection, "save_known_until", read_until=counted_until)
 
     def process(self, work: Work) -> list[UnitResult]:
-        """Judge the tenants, save their stages and the changes, and queue the notifications about new stages."""
+        """Judge the tenants, save their stages and the changes, and queue the notifications about new stages.
+
+        The first run after a pause holds these, although they are contract letters.
+        """
         day = {"execution_id": work.run.execution_id, "business_date": work.run.business_date}
         _SQL.execute(work.connection, "begin_tenants", **day)
         _SQL.execute(work.connection, "lock_tenants", **day)
@@ -125,7 +130,8 @@ class InactiveTenantsBatch(StagingBatch):
         }
         unreachable = self._notify(work.connection, work.run, to_notify) if to_notify else set()
         self.discard(work)
-        return [_result(judgement, judgement.tenant_id in unreachable) for judgement in judgements]
+        results = [_result(judgement, judgement.tenant_id in unreachable) for judgement in judgements]
+        return hold(work.connection, work.run, INACTIVE_TENANTS, results, kinds=list(TEMPLATE_OF.values()))
 
     def digest(self, work: Work) -> Digest:
         """The stages that were not reported to the operators yet. They count as reported once this transaction is committed."""

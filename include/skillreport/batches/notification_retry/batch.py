@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 
 from include.skillreport.batches.notification_retry.fallback import fall_back_to_mail
+from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.core.execution.batch import (
     Run,
@@ -26,6 +27,7 @@ from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 from include.skillreport.messaging.dispatch import DispatchReport
 from include.skillreport.messaging.feedback.reading import read_feedback
 from include.skillreport.messaging.preferences import Preferences, load_preferences
+from include.skillreport.messaging.resumption import hold
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
 from include.skillreport.messaging.shared_limits import service_remarks
@@ -58,11 +60,21 @@ class NotificationRetryBatch(TenantBatch):
         )
 
     def process(self, work: Work) -> list[UnitResult]:
-        """Park the messages of lost senders, give up messages that are too old, and replace messages of closed channels by e-mails."""
+        """Park the messages of lost senders, give up messages that are too old, and replace messages of closed channels by e-mails.
+
+        The first run after a pause holds what waits, so that none of it is given up.
+        """
         now = datetime.now(UTC)
         outbox.mirror_rest(work.connection)
         outbox.park_crashed(work.connection, now)
         suppression.forget_ended(work.connection, now)
+        results = hold(
+            work.connection,
+            work.run,
+            NOTIFICATION_RETRY,
+            [UnitResult(tenant_id, {}, 0) for tenant_id in work.tenant_ids],
+            statuses=(Status.PENDING, Status.RETRY),
+        )
         preferences = load_preferences(work.connection, self._settings, now)
         _give_up(work.connection, work.run, preferences, now)
         fall_back_to_mail(
@@ -71,7 +83,7 @@ class NotificationRetryBatch(TenantBatch):
             now,
             created_by=work.run.execution_id,
         )
-        return [UnitResult(tenant_id, {}, 0) for tenant_id in work.tenant_ids]
+        return results
 
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
         """Send the due messages. A tenant with final failures or a newly closed channel fails, once, with the counts."""

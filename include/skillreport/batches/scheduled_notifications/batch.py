@@ -18,6 +18,7 @@ from include.skillreport.billing.ledger.letters import letter_kinds
 from include.skillreport.billing.ledger.overdue_letters import Reminder, former_debtors, queue_reminders
 from include.skillreport.billing.service import Billing
 from include.skillreport.billing.settings import BillingSettings
+from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.batch import (
     Request,
@@ -39,6 +40,7 @@ from include.skillreport.messaging.notices import sending_time
 from include.skillreport.messaging.outbox import Draft, Lane
 from include.skillreport.messaging.preferences import Preferences, load_preferences
 from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE, KEYS
+from include.skillreport.messaging.resumption import hold
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
 from include.skillreport.messaging.settings import (
@@ -87,7 +89,10 @@ class ScheduledNotificationsBatch(StagingBatch):
         )
 
     def process(self, work: Work) -> list[UnitResult]:
-        """Put due notifications into the outbox, each once. Expired notifications are marked in the application's row."""
+        """Put due notifications into the outbox, each once. Expired notifications are marked in the application's row.
+
+        The first run after a pause holds what waits.
+        """
         signals = _SQL.rows(work.connection, "delete_signals", execution_id=work.run.execution_id)
         preferences = load_preferences(work.connection, self._settings, _cutoff(work.run))
         switched_off = load_switched_off(work.connection, _cutoff(work.run))
@@ -96,7 +101,7 @@ class ScheduledNotificationsBatch(StagingBatch):
             {tenant_id: each.settings.language for tenant_id, each in preferences.items()},
         )
         overdue = self._queue_overdue(work)
-        return [
+        results = [
             self._enqueue(
                 work.connection,
                 work.run,
@@ -108,6 +113,7 @@ class ScheduledNotificationsBatch(StagingBatch):
             )
             for signal in sorted(signals, key=lambda row: str(row["tenant_id"]))
         ]
+        return hold(work.connection, work.run, SCHEDULED_NOTIFICATIONS, results)
 
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
         """Send all due messages of these tenants. The outcomes contain the tenant's counts, including messages that another sender has

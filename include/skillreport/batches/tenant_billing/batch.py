@@ -45,20 +45,24 @@ class TenantBillingBatch(BillingBatch):
         return self._billing.former_tenants(request.platform, request.business_date)
 
     def process(self, work: Work) -> list[Outcome]:
-        """Price the tenants' month, finalise invoices that need no approval, write the host's rows, queue the notifications."""
+        """Price the tenants' month, finalise invoices that need no approval, write the host's rows, queue the notifications.
+
+        The first run after a pause keeps drafts, which all need an approval.
+        """
         run = work.run
         instructions = Instructions(
             issued_on=self._billing.issue_date(run.business_date, run.run_date),
             actor=run.execution_id,
             resumable=True,
             allow_incomplete=run.options["allow_incomplete"],
+            hold_reason=run.hold_reason,
         )
         settled = (
             self._billing.price(work.connection, run.business_date, instructions)
             if run.dry_run
             else self.settle(work, instructions)
         )
-        return [outcome_of(each) for each in settled]
+        return [outcome_of(each, holds_all=run.hold_reason is not None) for each in settled]
 
     def digest(self, work: Work) -> Digest:
         """The accountant's findings. With a sample price list or issuer, the note that nothing is finalised."""

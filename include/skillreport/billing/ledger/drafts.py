@@ -49,6 +49,12 @@ class Draft:
     sample_notes: tuple[str, ...]
 
     @property
+    def needs_approver(self) -> bool:
+        """Whether somebody approves it: it is held, or the stored draft was, for a reason that has passed."""
+        live = self.account.live
+        return bool(self.hold or (self.approved and live and live.hold_reason))
+
+    @property
     def remarks(self) -> tuple[str, ...]:
         """The remarks of the invoice, and those about the account, which the invoice does not have."""
         return (*self.invoice.remarks, *self.account.remarks)
@@ -68,9 +74,10 @@ def make_draft(
     approved: Collection[str],
     approver: str,
     entered_before: datetime | None = None,
+    hold_reason: str | None = None,
 ) -> Draft | None:
     """The tenant's draft, or None if nothing is billable. ``approved`` are codes or ids of tenants, ``approver`` is who approves them.
-    They approve waiting lines that were ``entered_before``; None: all.
+    They approve waiting lines that were ``entered_before``; None: all. ``hold_reason``: why the run holds every draft.
 
     :raises BillingError: the month cannot be priced, or the approver has entered one of its waiting lines, or it is too late.
     """
@@ -84,7 +91,8 @@ def make_draft(
     if inputs is None:
         return None
     invoice = price(inputs)
-    hold = "。".join(_reasons(account, inputs, invoice, terms)) or None
+    reasons = _reasons(account, inputs, invoice, terms)
+    hold = "。".join((*([hold_reason] if hold_reason else []), *reasons)) or None
     is_approved = account.is_among(approved)
     stored_hash = account.live.input_hash if account.live and account.live.status == "draft" else None
     if hold and is_approved and stored_hash not in (None, inputs.digest()):

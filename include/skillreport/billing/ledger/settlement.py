@@ -38,10 +38,7 @@ from include.skillreport.billing.ledger.correction import (
 from include.skillreport.billing.ledger.drafts import Draft, make_draft, save_drafts
 from include.skillreport.billing.ledger.extra_charges import approve_lines
 from include.skillreport.billing.ledger.finalization import DocumentDates, finalize, write_host_rows
-from include.skillreport.billing.ledger.letters import (
-    queue_letters,
-    withdraw_letters,
-)
+from include.skillreport.billing.ledger.letters import queue_letters, withdraw_letters
 from include.skillreport.billing.ledger.stored_invoice import invoice_label
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.due_dates import PaymentTerms, due_date, leaving_day
@@ -68,9 +65,9 @@ class Instructions:
     person who approves them; None: the ``actor``. They approve waiting lines that were ``entered_before``; None: all.
 
     ``recalculate`` voids finalised, unpaid invoices and issues new ones. ``bills_again`` bills months whose invoice was voided, or
-    credited in full; otherwise such a month stays closed. ``reason`` says why, in both cases. ``actor`` is the run or the person.
-    ``resumable``: the run may be retried. A retry does not issue again what this actor has issued. ``is_trial``: nothing is written, so a
-    month before the first one may be priced too.
+    credited in full; otherwise it stays closed. ``reason`` says why, in both cases. ``actor`` is the run or the person. ``hold_reason``
+    says why each draft needs an approval. ``resumable``: the run may be retried. A retry does not issue again what this actor has issued.
+    ``is_trial``: nothing is written, so a month before the first one may be priced too.
     """
 
     issued_on: date
@@ -84,6 +81,7 @@ class Instructions:
     approved: Collection[str] = ()
     approved_by: str | None = None
     entered_before: datetime | None = None
+    hold_reason: str | None = None
 
     @property
     def approver(self) -> str:
@@ -213,7 +211,7 @@ def _settle_drafts(
         )
         for invoice_id, draft in ready.items()
     }
-    approved = {invoice_id: draft for invoice_id, draft in ready.items() if draft.hold}
+    approved = {invoice_id: draft for invoice_id, draft in ready.items() if draft.needs_approver}
     numbers = finalize(connection, terms, dates, approved_by=dict.fromkeys(approved, instructions.approver))
     approve_lines(
         connection,
@@ -377,6 +375,7 @@ def _draft(
             approved=instructions.approved,
             approver=instructions.approver,
             entered_before=instructions.entered_before,
+            hold_reason=instructions.hold_reason,
         )
     except BillingError as error:
         return _failed(account.tenant_id, error)

@@ -33,6 +33,7 @@ SELECT
     live.total AS live_total,
     live.currency AS live_currency,
     live.input_hash AS live_input_hash,
+    live.hold_reason AS live_hold_reason,
     live.execution_id AS live_execution_id,
     live.issued_on AS live_issued_on,
     coalesce(jsonb_array_length(live.inputs -> 'usage_days'), 0) AS live_usage_days,

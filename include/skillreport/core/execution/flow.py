@@ -42,6 +42,7 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.parameters import parse_parameters
 from include.skillreport.core.execution.people import keep_known_keys
 from include.skillreport.core.execution.resource_usage import ResourceUsage
+from include.skillreport.core.execution.resumption import decide_hold
 from include.skillreport.core.execution.run_log import (
     EarlierStepFailedError,
     MappedInstance,
@@ -76,7 +77,8 @@ class RunRequest:
     """A run as the scheduler describes it.
 
     ``run_at`` (aware) is its logical date, or the time of its trigger. ``attempt`` is the number of times that the run was cleared.
-    ``one_of_many``: the run contains several batches (a family DAG).
+    ``one_of_many``: the run contains several batches (a family DAG). ``ticked_at`` (aware) is the time of the schedule that started it;
+    None: a person or a backfill did.
     """
 
     dag_id: str
@@ -86,6 +88,7 @@ class RunRequest:
     attempt: int = 0
     triggered_by: str | None = None
     one_of_many: bool = False
+    ticked_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ def open_run(
     installation.check_logins(with_tenants=not isinstance(batch, UnitBatch))
     with installation.platform(spec.time_limit) as platform:
         installation.check_deployment(platform)
+        hold_reason = None if parameters.dry_run else decide_hold(platform, spec, request, now)
         keep_known_keys(platform, IdentitySettings.load())
         asked = _asked(request, parameters.tenants, business_date, platform, installation)
         selection = _select(batch, asked)
@@ -168,7 +172,7 @@ def open_run(
         " (dry run)" if run.dry_run else "",
         VERSION,
     )
-    return replace(run, send_seconds=_send_seconds(spec, len(shards))), list(shards)
+    return replace(run, send_seconds=_send_seconds(spec, len(shards)), hold_reason=hold_reason), list(shards)
 
 
 def prepare_run(

@@ -34,7 +34,7 @@ WHERE dedupe_key = any(%(dedupe_keys)s);
 SELECT DISTINCT message.tenant_id, message.channel
 FROM batch.outbox AS message
 WHERE
-    message.status = any(%(statuses)s) AND message.next_attempt_at <= %(now)s
+    message.status = any(%(statuses)s) AND message.next_attempt_at <= %(now)s AND message.held_for IS null
     AND NOT EXISTS (
         SELECT FROM batch.channel_circuit AS circuit
         WHERE circuit.tenant_id = message.tenant_id AND circuit.channel = message.channel
@@ -44,15 +44,16 @@ ORDER BY message.tenant_id, message.channel;
 -- name: claim
 -- Claim due messages. If a message has a row of the application, its present state decides about the message. The claim is
 -- committed before anything is sent. Two senders never get the same row: each skips rows that the other has locked, and a claimed
--- row is no longer due. The lease uses the database's clock, because those of the workers may differ. apart: one message for each
--- destination that is not busy. A letter waits until its file is written.
+-- row is no longer due. held_for: people have not confirmed that the batch goes on. The lease uses the database's clock, because
+-- those of the workers may differ. apart: one message for each destination that is not busy. A letter waits until its file is
+-- written.
 WITH next_of_each AS (
     SELECT DISTINCT ON (destination) message_id
     FROM batch.outbox
     WHERE
         %(apart)s
         AND tenant_id = %(tenant_id)s AND channel = %(channel)s AND status = any(%(statuses)s)
-        AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s
+        AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s AND held_for IS null
         AND destination <> all(%(busy)s)
     ORDER BY destination, priority, next_attempt_at, due_at, message_id
 ),
@@ -62,7 +63,7 @@ due AS (
     FROM batch.outbox
     WHERE
         tenant_id = %(tenant_id)s AND channel = %(channel)s AND status = any(%(statuses)s)
-        AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s
+        AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s AND held_for IS null
         AND (NOT %(apart)s OR message_id IN (SELECT next_of_each.message_id FROM next_of_each))
     -- A postponed message comes after messages that are due earlier, so a recipient that always fails does not block others.
     ORDER BY priority, next_attempt_at, due_at, message_id
@@ -183,7 +184,7 @@ SELECT
         SELECT FROM batch.outbox
         WHERE
             tenant_id = %(tenant_id)s AND channel = %(channel)s AND status = any(%(statuses)s)
-            AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s
+            AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s AND held_for IS null
     );
 
 -- name: leases

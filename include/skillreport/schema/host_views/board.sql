@@ -443,7 +443,7 @@ CREATE VIEW batch.board_approval_request AS
 SELECT request_id, kind, business_date, asked_by, dag_id, run_id, asked_at, closed_at, close_reason
 FROM batch.approval_request;
 
--- is_current: the item is still held with the figures, or the reason, of the request; a change of a contract waits.
+-- is_current: the item is still held with the figures, or the reason, of the request; a contract's change, or a message, waits.
 CREATE VIEW batch.board_approval_item AS
 SELECT
     item.request_id, item.tenant_id, item.item_id, item.tenant_code, item.tenant_name, item.figures, item.reason,
@@ -463,6 +463,12 @@ SELECT
                 EXISTS (
                     SELECT FROM batch.contract_change AS change
                     WHERE change.change_id = item.item_id AND change.status = 'waiting'
+                )
+        WHEN 'resumption'
+            THEN
+                EXISTS (
+                    SELECT FROM batch.outbox AS message
+                    WHERE message.held_for = item.item_id
                 )
         ELSE coalesce((
             SELECT plan.status = 'held' AND plan.reason = item.reason

@@ -2,7 +2,7 @@
 
 CREATE TABLE batch.approval_request (
     request_id text PRIMARY KEY,
-    kind text NOT NULL CHECK (kind IN ('invoices', 'directory_changes', 'contracts')),
+    kind text NOT NULL CHECK (kind IN ('invoices', 'directory_changes', 'contracts', 'resumption')),
     business_date date NOT NULL,
     asked_by text NOT NULL,
     dag_id text NOT NULL,
@@ -59,13 +59,13 @@ GRANT UPDATE (result, result_text, execution_id, decided_at) ON batch.approval_i
 COMMENT ON TABLE batch.approval_item IS
 'The items of an approval request, with the figures that people see, the answer, the person, the time and the result.';
 COMMENT ON COLUMN batch.approval_item.item_id IS
-'invoice_id of batch.invoice, provider of batch.sync_plan, or change_id of batch.contract_change';
+'invoice_id of batch.invoice, provider of batch.sync_plan, change_id of batch.contract_change, or batch_id of batch.started_tick';
 COMMENT ON COLUMN batch.approval_item.held_by IS
 'execution_id of the run that wrote the draft or the plan';
 COMMENT ON COLUMN batch.approval_item.fingerprint IS
 'input_hash of the draft; for a plan the SHA-256 of its reason and of the accounts that are absent. Differs after any change';
 COMMENT ON COLUMN batch.approval_item.figures IS
-'As shown: month, total, currency, previous_total, previous_currency and allow_incomplete, or the counts of the plan';
+'As shown: month, total, currency, previous_total, previous_currency and allow_incomplete, or counts (of the plan, of messages)';
 COMMENT ON COLUMN batch.approval_item.reason IS 'Why the item is held';
 COMMENT ON COLUMN batch.approval_item.superseded_by IS 'The newer request that asks about the same item';
 COMMENT ON COLUMN batch.approval_item.result IS

@@ -18,7 +18,7 @@ from skill_batch.board.entries import keep_entered, present_values
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.board.targets import describe_targets, tenants_of_messages
-from include.skillreport.core.catalog import BATCHES
+from include.skillreport.core.catalog import BATCHES, SCHEDULED
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.failure_kinds import FAILED, failure_kinds
@@ -184,6 +184,7 @@ def _clear_dialog(
         task=task,
         instances=instances,
         is_cut=len(instances) >= MOST_INSTANCES,
+        confirms_resumption=any(spec.confirms_resumption for spec in SCHEDULED if spec.dag_id == dag_id),
         following=Counter(each["task_id"] for each in cleared if _key(each) not in chosen),
     )
 

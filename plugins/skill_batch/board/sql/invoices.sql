@@ -47,7 +47,9 @@ SELECT
     0::numeric AS open_amount, null AS stop_reason, false AS letter_may_leave,
     invoice.counterparty, invoice.total, invoice.currency,
     invoice.hold_reason,
-    coalesce(outcome.error_code = any(%(codes_of_holds)s), false) AS is_approvable,
+    coalesce(
+        outcome.error_code = any(%(codes_of_holds)s) OR outcome.details ->> 'settlement' = 'held', false
+    ) AS is_approvable,
     CASE WHEN outcome.error_code <> all(%(codes_of_holds)s) THEN outcome.error_message END AS problem,
     previous.total - previous.credited_total AS previous_total, previous.currency AS previous_currency,
     previous.invoice_id AS previous_invoice_id,
@@ -100,7 +102,9 @@ SELECT
         WHEN 'void' THEN invoice.void_reason
         WHEN 'credit_note' THEN invoice.credit_reason
     END AS reason,
-    coalesce(outcome.error_code = any(%(codes_of_holds)s), false) AS is_approvable,
+    coalesce(
+        outcome.error_code = any(%(codes_of_holds)s) OR outcome.details ->> 'settlement' = 'held', false
+    ) AS is_approvable,
     CASE
         WHEN invoice.status = 'draft' AND outcome.error_code <> all(%(codes_of_holds)s) THEN outcome.error_message
     END AS problem
@@ -170,7 +174,9 @@ SELECT
     invoice.is_paid, invoice.is_carried, invoice.is_closed, invoice.execution_id, invoice.created_at, invoice.finalized_at,
     invoice.voided_at, invoice.void_reason, invoice.voided_by, original.number AS original_number,
     coalesce(receivable.open_amount, 0) AS open_amount,
-    coalesce(outcome.error_code = any(%(codes_of_holds)s), false) AS is_approvable,
+    coalesce(
+        outcome.error_code = any(%(codes_of_holds)s) OR outcome.details ->> 'settlement' = 'held', false
+    ) AS is_approvable,
     CASE
         WHEN invoice.status = 'draft' AND outcome.error_code <> all(%(codes_of_holds)s) THEN outcome.error_message
     END AS problem,

@@ -1,7 +1,7 @@
 -- name: give_up
 -- A message expires whatever the cause of its delay (a closed channel, quiet hours, an outage), because it is too late to be
 -- useful. If the tenant has switched a held message off, the message is withdrawn, which is no failure. A contract letter never
--- expires.
+-- expires, nor does a message that waits for the confirmation after a pause.
 UPDATE batch.outbox AS message
 SET
     status = CASE WHEN message.error_code = 'held' THEN 'withdrawn' ELSE 'expired' END,
@@ -14,7 +14,7 @@ FROM unnest(%(tenant_ids)s::text[], %(give_up_hours)s::integer[]) AS tenant (ten
 WHERE
     message.tenant_id = tenant.tenant_id AND message.status IN ('pending', 'retry')
     AND message.due_at < %(until)s::timestamptz - tenant.give_up_hours * interval '1 hour'
-    AND coalesce(message.template_key <> all(%(contract_letters)s), true)
+    AND coalesce(message.template_key <> all(%(contract_letters)s), true) AND message.held_for IS null
 RETURNING message.message_id;
 
 -- name: take_waiting_contract_letters
@@ -26,7 +26,7 @@ WITH taken AS (
     FROM unnest(%(tenant_ids)s::text[], %(give_up_hours)s::integer[]) AS tenant (tenant_id, give_up_hours)
     WHERE
         message.tenant_id = tenant.tenant_id AND message.status IN ('pending', 'retry')
-        AND message.template_key = any(%(contract_letters)s)
+        AND message.template_key = any(%(contract_letters)s) AND message.held_for IS null
         AND message.due_at < %(until)s::timestamptz - tenant.give_up_hours * interval '1 hour'
         AND (
             message.reported_by IS null OR message.reported_by = %(execution_id)s
@@ -113,7 +113,7 @@ ORDER BY taken.tenant_id, taken.channel;
 
 -- name: take_behind_closed_channels
 -- Take the messages whose channel has been closed so long that they are sent by e-mail instead. Messages that an open channel
--- would not send either stay (see claim and hold_switched_off).
+-- would not send either stay (see claim, hold_switched_off and resumption.sql).
 WITH waiting AS (
     SELECT message.message_id, message.channel, message.host_log_id, message.template_key, message.tenant_id
     FROM unnest(%(tenant_ids)s::text[], %(hours)s::integer[]) AS wanted (tenant_id, hours)
@@ -123,7 +123,7 @@ WITH waiting AS (
             AND circuit.opened_at <= %(now)s::timestamptz - wanted.hours * interval '1 hour'
     INNER JOIN batch.outbox AS message
         ON circuit.tenant_id = message.tenant_id AND circuit.channel = message.channel
-    WHERE message.channel <> 'email' AND message.status IN ('pending', 'retry')
+    WHERE message.channel <> 'email' AND message.status IN ('pending', 'retry') AND message.held_for IS null
 ),
 
 -- Use an array, for the index of the application's table.

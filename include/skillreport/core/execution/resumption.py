@@ -1,0 +1,78 @@
+"""Whether a scheduled run starts after a pause or an outage, so that people confirm what it would send before anybody receives it."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.schedule import firings_before
+from include.skillreport.core.run_spec import RunSpec
+
+if TYPE_CHECKING:
+    from include.skillreport.core.execution.flow import RunRequest
+
+log = logging.getLogger(__name__)
+
+_SQL = Statements(Path(__file__).parent)
+
+# A pause is never shorter, however often the batch runs.
+_SHORTEST = timedelta(hours=24)
+_MISSED_PERIODS = 2
+
+_UNCONFIRMED = "前の実行の分の「再開の確認」に、まだ答えがありません"
+
+
+def pause_before(
+    cron: str, ticked_at: datetime, started_at: datetime, last_tick: datetime | None
+) -> str | None:
+    """Why a run counts as the first one after a pause, in one sentence; None if it does not. Pure; all times are aware.
+
+    ``ticked_at`` is its time in the schedule (``cron``, Asia/Tokyo). ``last_tick`` is the last earlier one that started a run; None: none
+    ever did.
+    """
+    if started_at - ticked_at > _SHORTEST:
+        return f"予定（{_minute(ticked_at)}）から 24 時間を過ぎて始まりました"
+    if last_tick is None:
+        return "予定の実行が始まるのは初めてです"
+    *_, earliest = firings_before(cron, ticked_at, _MISSED_PERIODS + 1)
+    if last_tick < earliest and ticked_at - last_tick >= _SHORTEST:
+        return f"予定の実行は {_minute(last_tick)} の次です。その間は止まっていました"
+    return None
+
+
+def decide_hold(
+    platform: psycopg.Connection, spec: RunSpec, request: RunRequest, started_at: datetime
+) -> str | None:
+    """Why a run of the schedule holds what people would receive; None if it does not. A cleared run keeps its first decision.
+
+    While people have not confirmed what an earlier run has held, later runs join it. ``started_at`` is aware.
+    """
+    if request.ticked_at is None or not spec.confirms_resumption:
+        return None
+    about = {
+        "batch_id": spec.id,
+        "dag_id": request.dag_id,
+        "run_id": request.run_id,
+        "ticked_at": request.ticked_at,
+    }
+    decided: str | None
+    with platform.transaction():
+        is_decided, decided, last_tick, is_repeated, is_unconfirmed = _SQL.row(platform, "find_tick", **about)
+        if is_decided or is_repeated:
+            return decided
+        hold_reason = pause_before(spec.cron, request.ticked_at, started_at, last_tick)
+        hold_reason = hold_reason or (_UNCONFIRMED if is_unconfirmed else None)
+        _SQL.execute(platform, "record_tick", **about, hold_reason=hold_reason)
+    if hold_reason:
+        log.warning("What people would receive is held until somebody confirms it: %s", hold_reason)
+    return hold_reason
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment.astimezone(JAPAN):%Y-%m-%d %H:%M}"

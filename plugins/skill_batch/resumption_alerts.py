@@ -1,0 +1,63 @@
+"""The alerts about what runs after a pause hold until people confirm it (「再開の確認」), once a day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from skill_batch.notifiers.alert import JAPAN, Alert
+from skill_batch.notifiers.alert_kinds import RESUMPTION
+from skill_batch.notifiers.approval_links import approval_links, approval_problem, is_dag_paused
+
+if TYPE_CHECKING:
+    import psycopg
+    from airflow.sdk.types import RuntimeTaskInstanceProtocol as RuntimeTaskInstance
+
+    from include.skillreport.approvals.requests import Unconfirmed
+    from include.skillreport.core.run_spec import RunSpec
+
+# The hour (Asia/Tokyo) of the day's alert. The first one is sent at once.
+_HOUR = 9
+
+
+def resumption_alerts(
+    platform: psycopg.Connection, ti: RuntimeTaskInstance, now: datetime
+) -> list[tuple[str, Alert]]:
+    """The keys and alerts of all requests without an answer. A key is the same until nine o'clock. ``now`` is aware."""
+    from include.skillreport.approvals.requests import unconfirmed
+
+    day = (now.astimezone(JAPAN) - timedelta(hours=_HOUR)).date()
+    return [
+        (f"resumption:{each.request_id}:{day}", _alert(each, is_dag_paused(ti, each.dag_id)))
+        for each in unconfirmed(platform)
+    ]
+
+
+def refused_alert(spec: RunSpec, reason: str | None, shown: Mapping[str, Any]) -> Alert:
+    """The alert about a run whose request Airflow does not show. ``shown`` is the result of the task ``request_approval``."""
+    return Alert(
+        RESUMPTION.title(spec.id),
+        (f"{spec.name}（重要度 {spec.run_severity.name}）", f"理由: {reason}"),
+        actions=(approval_problem(shown),),
+        severity=spec.run_severity.name,
+    )
+
+
+def _alert(waiting: Unconfirmed, is_paused: bool) -> Alert:
+    from include.skillreport.core.catalog import RUN_SPECS
+
+    specs = [RUN_SPECS[batch_id] for batch_id in waiting.batch_ids]
+    what = "通知" if waiting.kind == "resumption" else "請求書の下書き"
+    asked = {"dag_id": waiting.dag_id, "run_id": waiting.run_id, "is_paused": is_paused}
+    return Alert(
+        RESUMPTION.title("、".join(waiting.batch_ids)),
+        (
+            *(f"{spec.name}（重要度 {spec.run_severity.name}）" for spec in specs),
+            f"理由: {waiting.reason}",
+            f"待っている{what}: {waiting.waiting:,} 件（{waiting.asked_at.astimezone(JAPAN):%Y-%m-%d %H:%M} から）",
+        ),
+        actions=tuple(filter(None, [approval_problem(asked), RESUMPTION.action])),
+        links=approval_links(asked),
+        severity=max(spec.run_severity for spec in specs).name,
+    )
