@@ -32,7 +32,7 @@ def tenant(host: psycopg.Connection, services: StandIns) -> None:
 def put_off(database: Database, host: psycopg.Connection, services: StandIns, **values: Any) -> str:
     """A notification in the outbox that was refused once and is due again; returns the id of the application's row."""
     log_id = waiting(host, "A", **values)
-    services.fail_next("email", "451 Try again", command="RCPT")
+    services.fail_next("email", "450 Try again", command="RCPT")
     run_notifications(database, services)
     assert statuses(host) == {("email", "retry"): 1}
     make_due(host)
@@ -169,7 +169,7 @@ def test_the_rows_own_number_of_retries_holds(
     database: Database, host: psycopg.Connection, services: StandIns, retries: int | None, status: str
 ) -> None:
     waiting(host, "A", max_retry_count=retries)
-    services.fail_next("email", "451 Try again", command="RCPT")
+    services.fail_next("email", "450 Try again", command="RCPT")
 
     run_notifications(database, services)
 
@@ -304,7 +304,7 @@ def test_an_invoice_letter_is_sent_late_and_other_notifications_expire(
     days_ago = DUE - timedelta(days=5)
     for recipient_type in ("BILLING_CONTACT", "USER"):
         waiting(host, "A", recipient_type=recipient_type, scheduled_at=days_ago.replace(tzinfo=None))
-    services.fail_next("email", "451 Try again", command="RCPT")
+    services.fail_next("email", "450 Try again", command="RCPT")
 
     run_notifications(database, services)
     # The letter waits for its next attempt. It is not given up because its first time is long ago.

@@ -169,7 +169,7 @@ class TestAReply:
             ("550 5.7.26 Unauthenticated mail", "policy"),
             ("550 5.1.10 Null MX", "5.1.10"),
             ("550 5.1.8 Sender domain", "5.1.8"),
-            ("550 5.2.1 Mailbox disabled", "smtp_5"),
+            ("550 5.2.1 Mailbox disabled", "5.2.1"),
             ("452 4.2.2 Mailbox full for now", "smtp_4"),
             ("550 No such user here", "smtp_5"),
             ("450 Try again", "smtp_4"),
@@ -249,7 +249,7 @@ class TestAReply:
             ("MAIL", "550 5.7.1 Not your domain", "5.7"),
             ("MAIL", "553 5.1.2 No such sender", "5.7"),
             ("MAIL", "501 Bad sender", "5.7"),
-            ("MAIL", "451 4.3.0 Not now", "smtp_4"),
+            ("MAIL", "451 4.3.0 Not now", "4.3"),
         ],
     )
     def test_before_the_recipient_was_named_is_about_us(
@@ -267,7 +267,7 @@ class TestAReply:
         [
             ("554 5.7.1 Spam", "policy"),
             ("552 5.2.2 Full", "5.2.2"),
-            ("451 Later", "smtp_4"),
+            ("450 Later", "smtp_4"),
             ("554 No", "smtp_5"),
         ],
     )

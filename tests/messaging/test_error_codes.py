@@ -347,7 +347,10 @@ ROWS: dict[Channel, dict[str, Row]] = {
         "5.2.2": Row(TRANSIENT, ErrorClass.DESTINATION),
         "5.3.1": _DOWN,
         "smtp_4": _DOWN,
-        **dict.fromkeys(("5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.4.4"), _NO_ADDRESS),
+        "4.3": replace(_DOWN, is_before_message=True),
+        **dict.fromkeys(
+            ("5.1.0", "5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1", "5.4.1", "5.4.4"), _NO_ADDRESS
+        ),
         **dict.fromkeys(("5.3.4", "5.2.3", "552"), _MALFORMED),
         **dict.fromkeys(
             ("5.1.7", "5.1.8", "5.7"),

@@ -193,7 +193,8 @@ class Sender:
             report.counts.update(claims.others)
             report.counts.update(entry.transition.status for entry in sent)
             failures = failures + len(sent) if all(map(_is_service_error, sent)) else 0
-            if any(map(_closes_lane, sent)) or pace.throttle.is_shut or failures >= _MOST_FAILURES:
+            is_closed = pace.throttle.is_shut or (pace.throttle.is_closed and any(map(_is_doubtful, sent)))
+            if any(map(_closes_lane, sent)) or is_closed or failures >= _MOST_FAILURES:
                 # The remaining messages wait for the next run.
                 report.is_server_closed |= any(map(_is_refused_access, sent))
                 await self._exchange(lane, pace, sent, 0)
@@ -356,6 +357,10 @@ def _return_times(sent: Sequence[SendAttempt], now: datetime) -> dict[str, float
 
 def _closes_lane(entry: SendAttempt) -> bool:
     return entry.transition.closes_channel
+
+
+def _is_doubtful(entry: SendAttempt) -> bool:
+    return entry.result.is_doubtful
 
 
 def _is_refused_access(entry: SendAttempt) -> bool:

@@ -99,7 +99,7 @@ def reminders(host: psycopg.Connection) -> list[tuple[str, str, bool]]:
 
 def put_off(services: StandIns) -> None:
     """The mail server puts the next message off."""
-    services.fail_next("email", "451 Try again", times=1, command="RCPT")
+    services.fail_next("email", "450 Try again", times=1, command="RCPT")
 
 
 def retry(database: Database, host: psycopg.Connection, services: StandIns) -> None:
@@ -540,7 +540,7 @@ def test_a_reminders_copies_leave_with_it_and_are_withdrawn_with_it(
 ) -> None:
     further = ["buyer@a.example", "not an address"]
     billing_rows.billing_profile(host, "A", further_emails=further, cc_emails=["boss@a.example"])
-    services.refuse_recipient("boss@a.example", "451 Try again")
+    services.refuse_recipient("boss@a.example", "450 Try again")
 
     result = notify(database, services, SEVENTH)
 
@@ -563,7 +563,7 @@ def test_the_applications_payment_withdraws_a_waiting_copy(
     database: Database, host: psycopg.Connection, services: StandIns, status: str
 ) -> None:
     billing_rows.billing_profile(host, "A", cc_emails=["boss@a.example"])
-    services.refuse_recipient("boss@a.example", "451 Try again")
+    services.refuse_recipient("boss@a.example", "450 Try again")
     notify(database, services, SEVENTH)
     host.execute('UPDATE "HIS_TenantBilling" SET billing_status = %s', [status])
 

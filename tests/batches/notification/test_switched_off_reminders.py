@@ -38,7 +38,7 @@ def queued(database: Database, host: psycopg.Connection, services: StandIns) -> 
             created_by=user_id,
             updated_by=user_id,
         )
-    services.fail_next("email", "451 Try again", times=2, command="RCPT")
+    services.fail_next("email", "450 Try again", times=2, command="RCPT")
     run_notifications(database, services)
     assert statuses(host) == {("email", "retry"): 2}
     make_due(host)
