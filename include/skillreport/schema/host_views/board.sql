@@ -412,6 +412,10 @@ CREATE VIEW batch.board_channel_circuit AS
 SELECT tenant_id, channel, error_code, reason, opened_at
 FROM batch.channel_circuit;
 
+CREATE VIEW batch.board_message_stop AS
+SELECT tenant_id, still_sent, reason, entered_by, entered_at
+FROM batch.message_stop;
+
 CREATE VIEW batch.board_service_limit AS
 SELECT limit_key, per_minute, at_once, blocked_until, learnt_at, closed_at, closed_reason
 FROM batch.service_limit;
@@ -542,6 +546,7 @@ batch.board_reminder_stop,
 batch.board_receivable,
 batch.board_message,
 batch.board_channel_circuit,
+batch.board_message_stop,
 batch.board_service_limit,
 batch.board_suppressed_address,
 batch.board_setting_finding,

@@ -33,11 +33,12 @@ class TenantRow:
     critical: int
     warning: int
     unfinished: int
+    stop: Mapping[str, Any] | None
 
     @property
     def has_signs(self) -> bool:
         """Whether the tenant has a problem."""
-        return bool(self.failed or self.critical or self.warning or self.unfinished)
+        return bool(self.failed or self.critical or self.warning or self.unfinished or self.stop)
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,10 @@ def load_tenants(
         failed.setdefault(row["tenant_id"], []).append(row)
     incidents = _signs(connection, "tenants_incidents", tenant_ids, may_read(TENANT_MONITORING.dag_id))
     messages = _signs(connection, "tenants_unfinished", tenant_ids, may_read(NOTIFICATION_RETRY.dag_id))
+    stops = {}
+    if may_read(NOTIFICATION_RETRY.dag_id):
+        rows = _SQL.rows(connection, "message_stops", tenant_ids=tenant_ids, most=LISTED)
+        stops = {row["tenant_id"]: row for row in rows}
     return TenantList(
         text,
         [
@@ -82,6 +87,7 @@ def load_tenants(
                 incidents.get(row["tenant_id"], {}).get("critical", 0),
                 incidents.get(row["tenant_id"], {}).get("warning", 0),
                 messages.get(row["tenant_id"], {}).get("messages", 0),
+                stops.get(row["tenant_id"]),
             )
             for row in found
         ],
