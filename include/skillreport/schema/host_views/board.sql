@@ -166,6 +166,12 @@ SELECT
     ) AS is_closed
 FROM batch.invoice;
 
+-- The inputs of each invoice's calculation, from which its page shows the days.
+CREATE VIEW batch.board_calculation AS
+SELECT invoice_id, tenant_id, jsonb_set(inputs, '{recipient,email}', 'null') AS inputs
+FROM batch.invoice
+WHERE kind = 'invoice';
+
 -- What one person has entered above the limit and nobody else has approved: one-off lines and credit notes. amount: a credit
 -- note's is below 0.
 CREATE VIEW batch.board_waiting_entry AS
@@ -522,6 +528,7 @@ batch.board_inactivity_change,
 batch.board_usage_day,
 batch.board_usage_warning,
 batch.board_invoice,
+batch.board_calculation,
 batch.board_waiting_entry,
 batch.board_document,
 batch.board_invoice_revision,
