@@ -206,9 +206,9 @@ def test_the_search_finds_parts_of_codes_ids_and_names(board: Board, host: psyco
     page = board.get("/tenants", params={"q": "多数"}).text
     assert "55 件" in page
     assert ">M50</a>" not in page
-    second = board.get(
-        re.search(r'href="/batch-board(/tenants\?[^"]*page=2)"', page)[1].replace("&amp;", "&")
-    ).text
+    following = re.search(r'href="/batch-board(/tenants\?[^"]*page=2)"', page)
+    assert following is not None
+    second = board.get(following[1].replace("&amp;", "&")).text
     assert [f">M{number:02}</a>" in second for number in (49, 50, 54)] == [False, True, True]
     assert "page=1" in second
     assert "page=3" not in second

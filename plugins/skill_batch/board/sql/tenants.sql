@@ -36,10 +36,16 @@ bad AS (
     SELECT failed.execution_id, failed.tenant_id
     FROM failed
     UNION
-    SELECT outcome.execution_id, outcome.tenant_id
+    SELECT unclear.execution_id, missing.tenant_id
     FROM unclear
-    INNER JOIN batch.board_outcome AS outcome ON unclear.execution_id = outcome.execution_id
-    WHERE outcome.status = 'pending'
+    CROSS JOIN
+        LATERAL (
+            SELECT outcome.tenant_id
+            FROM batch.board_outcome AS outcome
+            WHERE outcome.execution_id = unclear.execution_id AND outcome.status = 'pending'
+            -- Without it, the planner reads the outcomes of all runs.
+            OFFSET 0 -- noqa: AM09
+        ) AS missing
 ),
 
 newest AS (
@@ -47,7 +53,7 @@ newest AS (
         bad.tenant_id, run.batch_id, run.dag_id, run.run_id, run.started_at
     FROM bad
     INNER JOIN run ON bad.execution_id = run.execution_id
-    ORDER BY run.batch_id, bad.tenant_id, run.started_at DESC
+    ORDER BY run.batch_id ASC, bad.tenant_id ASC, run.started_at DESC
 ),
 
 failure AS (
@@ -98,13 +104,15 @@ listed AS (
     LEFT JOIN batch.board_message_stop AS stop ON %(sees_messages)s AND tenant.tenant_id = stop.tenant_id
     WHERE
         %(text)s = ''
-        OR strpos(lower(normalize(tenant.tenant_code, NFKC)), %(text)s) > 0
-        OR strpos(lower(normalize(tenant.tenant_id, NFKC)), %(text)s) > 0
-        OR strpos(lower(normalize(tenant.tenant_name, NFKC)), %(text)s) > 0
+        OR strpos(lower(normalize(tenant.tenant_code, nfkc)), %(text)s) > 0
+        OR strpos(lower(normalize(tenant.tenant_id, nfkc)), %(text)s) > 0
+        OR strpos(lower(normalize(tenant.tenant_name, nfkc)), %(text)s) > 0
 ),
 
 judged AS (
-    SELECT listed.*, batches + critical + warning + undelivered > 0 OR is_stopped AS has_signs
+    SELECT
+        listed.*,
+        listed.batches + listed.critical + listed.warning + listed.undelivered > 0 OR listed.is_stopped AS has_signs
     FROM listed
 )
 
@@ -112,17 +120,20 @@ SELECT judged.*, count(*) OVER () AS hits
 FROM judged
 WHERE
     CASE %(problem)s
-        WHEN 'any' THEN has_signs
-        WHEN 'failed' THEN batches > 0
-        WHEN 'incident' THEN critical + warning > 0
-        WHEN 'message' THEN undelivered > 0
-        WHEN 'stopped' THEN is_stopped
+        WHEN 'any' THEN judged.has_signs
+        WHEN 'failed' THEN judged.batches > 0
+        WHEN 'incident' THEN judged.critical + judged.warning > 0
+        WHEN 'message' THEN judged.undelivered > 0
+        WHEN 'stopped' THEN judged.is_stopped
         ELSE true
     END
 ORDER BY
-    CASE WHEN %(sort)s = 'problems' THEN array[batches, critical, undelivered, warning, is_stopped::integer] END DESC,
-    CASE WHEN %(sort)s = 'name' THEN tenant_name END,
-    tenant_code, tenant_id
+    CASE
+        WHEN %(sort)s = 'problems'
+            THEN ARRAY[judged.batches, judged.critical, judged.undelivered, judged.warning, judged.is_stopped::integer]
+    END DESC,
+    CASE WHEN %(sort)s = 'name' THEN judged.tenant_name END ASC,
+    judged.tenant_code ASC, judged.tenant_id ASC
 LIMIT %(most)s OFFSET %(skipped)s;
 
 -- name: tenants_vanished
