@@ -340,6 +340,8 @@ def test_a_tenants_page_has_every_section_and_nothing_of_another_tenant(
         "9.0 GiB",
     ):
         assert shown in text, shown
+    for run_of in ("e", "own-marker"):
+        assert f'href="/batch-board/executions/{run_of}"' in text
     assert text.index("error_rate own-marker") < text.index("response_time own-marker")
     for secret in (FOREIGN, "CODE-B", "会社 B", "本文の秘密", "人の秘密", "値の秘密", "own-marker@customer"):
         assert secret not in text, secret
