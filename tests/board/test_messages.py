@@ -120,6 +120,27 @@ def test_without_the_platforms_connection_the_page_says_why_there_is_no_text(
     assert "接続 &#39;batch_platform_db&#39; があるときだけ" in answer.text
 
 
+def test_what_waits_after_a_pause_links_to_its_request(board: Board, host: psycopg.Connection) -> None:
+    for number, held_for in enumerate(["BATCH-019-01", "BATCH-019-01", None]):
+        message(host, f"m{number}", "pending")
+        host.execute("UPDATE batch.outbox SET held_for = %s WHERE message_id = %s", [held_for, f"m{number}"])
+    host.execute(
+        """
+        INSERT INTO batch.approval_request (request_id, kind, business_date, asked_by, dag_id, run_id, asked_at)
+        VALUES ('open', 'resumption', '2026-11-25', 'run', 'approve_resumption', 'run 1', now());
+        INSERT INTO batch.approval_item (
+            request_id, tenant_id, item_id, tenant_code, tenant_name, held_by, fingerprint, figures, reason
+        )
+        VALUES ('open', 'BATCH-019-01', 'BATCH-019-01', 'BATCH-019-01', '', 'run', 'f', '{}', '2 週間止まっていました')
+        """
+    )
+    text = board.as_role("viewer").get("/messages").text
+    assert "再開の確認: BATCH-019-01 の通知 2 件を、まだ送っていません。 2 週間止まっていました" in text
+    assert 'href="/dags/approve_resumption/runs/run%201/required_actions"' in text
+    host.execute("UPDATE batch.approval_request SET closed_at = now(), close_reason = 'answered'")
+    assert "再開の確認" not in board.get("/messages").text
+
+
 def test_the_list_is_filtered_by_tenant_channel_state_and_error(
     board: Board, host: psycopg.Connection
 ) -> None:

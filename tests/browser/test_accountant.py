@@ -17,6 +17,7 @@ from playwright.sync_api import Page, expect
 
 from include.skillreport.billing.receivables.transfer import Transfer
 from include.skillreport.core.catalog import APPROVE_CONTRACTS, TENANT_BILLING
+from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.operations.operate_contracts.form import SetProfile
 from tests.batches.tenant_management.billing_rows import customer, invoices, jump, run_billing
 from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
@@ -298,6 +299,24 @@ def test_every_button_of_an_invoice_does_what_it_says(site: Site, database: Data
         site.picture(page, "corrected-invoice")
         page.goto(f"{site.url}/batch-board/invoices?month=2026-10")
         expect(page.get_by_text("自分の訂正は、ほかの人が発送します。")).to_be_visible()
+
+        # A line above the limit of one person waits, and is taken back. Its day is in the running month.
+        today = datetime.now(JAPAN).date()
+        page.goto(f"{site.url}/batch-board/invoices?month={today:%Y-%m}")
+        _operate(
+            page,
+            "個別明細の追加",
+            tenants="A",
+            line_date=f"{today}",
+            line_text="導入支援",
+            line_price="60000",
+        )
+        row = page.get_by_role("row").filter(has_text="導入支援")
+        expect(row).to_be_visible()
+        site.picture(page, "waiting-entry")
+        row.get_by_role("button", name="個別明細の取り消し").click()
+        _run(page)
+        expect(row).to_have_count(0)
 
         page.goto(f"{site.url}/batch-board/receivables")
         site.picture(page, "receivables-after")

@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.network import EmailConfig
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.dispatch import dispatch_due
@@ -158,7 +159,8 @@ def test_three_thousand_letters_arrive_once_with_a_restart_between(
             later(host)
             send(connection, server)
         wait_for(server, 3_000)
-        # Postfix may have taken a letter although its answer was lost. The Message-ID is the same.
         arrived = Counter(delivered(server))
         assert arrived.keys() == once.keys()
-        assert sum(arrived.values()) <= 3_000 + 20
+        # Postfix may have taken a letter although its answer was lost, at most one per open connection. The Message-ID is the same.
+        # Six measured restarts had none.
+        assert sum(arrived.values()) <= 3_000 + EmailConfig("", 25, "").connections

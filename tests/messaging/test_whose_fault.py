@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 import psycopg
 import pytest
 
 from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.run_spec import BatchSpec
+from include.skillreport.messaging import outbox
 from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.dispatch import dispatch_due
+from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
@@ -95,11 +101,10 @@ class TestARefusalByPolicy:
         refuse(services, *ALL)
         run(database, services, SCHEDULED_NOTIFICATIONS)
         quarter_of_an_hour_later(host)
-        connections = services.smtp_connections
 
         again = run(database, services)
-        assert services.smtp_connections == connections + 1
         assert (again.status, len(closings(host))) == ("completed", 1)
+        assert {attempts for _, attempts, _ in states(host).values()} == {0}
 
         for address in ALL:
             services.refuse_recipient(address, "")
@@ -174,11 +179,170 @@ def test_a_server_that_has_just_relayed_refuses_one_domain_only(
         services, "last@elsewhere.example", reply="454 4.7.1 <last@elsewhere.example>: Relay access denied"
     )
 
-    told = run(database, services, SCHEDULED_NOTIFICATIONS)
+    run(database, services, SCHEDULED_NOTIFICATIONS)
 
-    assert (told.status, closings(host)) == ("completed", [])
+    assert closings(host) == []
     assert states(host)["last@elsewhere.example"] == ("pending", 0, "relay_denied")
     assert statuses(host)["email", "sent"] == 30
+
+
+RELAY_DENIED = "554 5.7.1 <x@elsewhere.example>: Relay access denied"
+GROUP_OF_INSIDERS = "550 5.7.1 RESOLVER.RST.AuthRequired; authentication required"
+CALLOUT = (
+    "550-Callout verification failed:\n"
+    "550 554 5.7.1 Service unavailable; Client host [192.0.2.9] blocked using zen.spamhaus.org"
+)
+
+
+class TestOneTenantsAddress:
+    """It never closes a server that works for others, whatever words another server has put into the answer."""
+
+    OTHERS: ClassVar = {
+        tenant: [f"{number}@{tenant.lower()}.example" for number in range(20)] for tenant in "BC"
+    }
+
+    @pytest.mark.parametrize("bad", ["A", "Z"])
+    @pytest.mark.parametrize("reply", [RELAY_DENIED, GROUP_OF_INSIDERS, CALLOUT])
+    def test_closes_no_server_that_accepts_others(
+        self, database: Database, host: psycopg.Connection, services: StandIns, reply: str, bad: str
+    ) -> None:
+        letters(host, {bad: ["x@elsewhere.example"], **self.OTHERS})
+        refuse(services, "x@elsewhere.example", reply=reply)
+
+        for run_number in range(3):
+            run(database, services, SCHEDULED_NOTIFICATIONS)
+            assert closings(host) == [], run_number
+            assert statuses(host)["email", "sent"] == 40
+            waiting(host, bad, recipient_address="x@elsewhere.example", subject=f"{run_number}")
+
+    def test_alone_in_a_later_run_closes_nothing(
+        self, database: Database, host: psycopg.Connection, services: StandIns
+    ) -> None:
+        letters(host, {"A": ["x@elsewhere.example"], "B": ["good@example.jp"]})
+        run(database, services, SCHEDULED_NOTIFICATIONS)
+        refuse(services, "x@elsewhere.example", reply=RELAY_DENIED)
+        waiting(host, "A", recipient_address="x@elsewhere.example", subject="again")
+
+        run(database, services, SCHEDULED_NOTIFICATIONS)
+
+        assert closings(host) == []
+        assert statuses(host)["email", "pending"] == 1
+
+    def test_is_no_probe_of_a_server_that_it_has_closed(
+        self, database: Database, host: psycopg.Connection, services: StandIns
+    ) -> None:
+        bogus = [f"x@elsewhere{number}.example" for number in range(5)]
+        letters(host, {"A": bogus})
+        refuse(services, *bogus, reply=RELAY_DENIED)
+        run(database, services, SCHEDULED_NOTIFICATIONS)
+        assert len(closings(host)) == 1, "nobody knows yet whether it relays for anybody"
+
+        letters(host, {"B": ["good@example.jp"]})
+        quarter_of_an_hour_later(host)
+        run(database, services, SCHEDULED_NOTIFICATIONS)
+
+        assert closings(host) == []
+        assert [each.destination for each in services.messages] == ["good@example.jp"]
+
+
+def test_a_decision_waits_for_the_letters_that_are_under_way(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    bad = {"A": ["1@one.example", "2@two.example"], "B": ["3@three.example"]}
+    good = {tenant: [f"{number}@example.jp" for number in range(30)] for tenant in "CD"}
+    for tenant_id in "ABCD":
+        host_rows.tenant(host, tenant_id)
+    refuse(services, "1@one.example", "2@two.example", "3@three.example")
+    drafts = [
+        Draft(tenant_id, f"{tenant_id} {address}", EMAIL, address, "件名", "本文", DUE.replace(tzinfo=UTC))
+        for tenant_id, addresses in (bad | good).items()
+        for address in addresses
+    ]
+    with database.connect("batch_tenant") as connection:
+        with tenant_transaction(connection, "ABCD"):
+            outbox.enqueue(connection, drafts, created_by="test")
+        dispatch_due(
+            connection,
+            "ABCD",
+            network(services),
+            owner="run",
+            clock=lambda: datetime.now(UTC),
+            settings=NotificationSettings.load(),
+        )
+
+    assert closings(host) == []
+    assert statuses(host) == {("email", "dead"): 3, ("email", "sent"): 60}
+
+
+@pytest.mark.parametrize(
+    ("reply", "command"),
+    [
+        ("504 5.5.2 <worker>: Helo command rejected: need fully-qualified hostname", "RCPT"),
+        ("450 4.7.1 <worker>: Helo command rejected: Host not found", "RCPT"),
+        ("553 sorry, your envelope sender is in my badmailfrom list (#5.7.1)", "RCPT"),
+        ("550 The from address does not match a verified Sender Identity", "DATA"),
+        ("554 Message rejected: Email address is not verified.", "DATA"),
+        ("554 Message rejected: Sending suspended for this account.", "DATA"),
+        ("550 5.1.8 Access denied, bad outbound sender AS(42003)", "DATA"),
+        ("554 5.2.252 SendAsDenied; no-reply@example.co.jp not allowed to send as other@example.jp", "DATA"),
+    ],
+)
+def test_a_refusal_of_the_installation_ends_no_letter(
+    database: Database, host: psycopg.Connection, services: StandIns, reply: str, command: str
+) -> None:
+    letters(host, {tenant: [f"{n}@{tenant.lower()}{n}.example" for n in range(3)] for tenant in "ABC"})
+    services.fail_next("email", reply, command=command, times=999)
+
+    told = run(database, services, SCHEDULED_NOTIFICATIONS)
+    assert [problem.code for problem in told.problems] == ["MAIL_SERVER_CLOSED"]
+    make_due(host)
+    run(database, services)
+
+    assert statuses(host) == {("email", "pending"): 9}
+    assert host.execute("TABLE batch.channel_circuit").fetchall() == []
+
+
+@pytest.mark.parametrize(
+    ("reply", "command"),
+    [
+        ("451 4.3.0 <x@example.jp>: Temporary lookup failure", "RCPT"),
+        ("451 4.3.0 Error: queue file write error", "DATA"),
+        ("452 4.3.1 Insufficient system storage", "RCPT"),
+        ("451 qq write error or disk full (#4.3.0)", "DATA"),
+        ("451 Temporary local problem - please try later", "RCPT"),
+    ],
+)
+def test_a_server_out_of_order_ends_no_letter_and_is_told(
+    database: Database, host: psycopg.Connection, services: StandIns, reply: str, command: str
+) -> None:
+    letters(host, {tenant: [f"{n}@example.jp" for n in range(3)] for tenant in "AB"})
+    services.fail_next("email", reply, command=command, times=999)
+
+    problems = list(run(database, services, SCHEDULED_NOTIFICATIONS).problems)
+    for _ in range(5):
+        make_due(host)
+        problems += run(database, services).problems
+
+    assert {row[1:] for row in states(host).values()} == {(0, "4.3")}
+    assert [problem.code for problem in problems] == ["SERVICE_UNANSWERED"]
+    assert "メールサーバーの異常" in problems[0].text
+
+
+@pytest.mark.parametrize(
+    ("reply", "code"),
+    [
+        ("550 5.4.1 Recipient address rejected: Access denied. AS(201806281)", "5.4.1"),
+        ("511 sorry, no mailbox here by that name (#5.1.1 - chkuser)", "5.1.1"),
+        ("550 5.2.1 The email account that you tried to reach is disabled", "5.2.1"),
+        ("552 Requested mail action aborted: exceeded storage allocation", "5.2.2"),
+        ("552 Mailbox full", "5.2.2"),
+        ("550 Domain x has exceeded the max emails per hour (10/10). Message discarded.", "throttled"),
+    ],
+)
+def test_a_refusal_of_a_recipient_is_known_by_its_words(tenant: Tenant, reply: str, code: str) -> None:
+    tenant.services.fail_next("email", reply)
+
+    assert code_of(tenant.send(tenant.email, message(EMAIL))) == code
 
 
 class TestAWait:

@@ -186,6 +186,16 @@ def test_a_line_is_removed_once_and_its_content_is_kept(database: Database, host
     assert "「初期設定の作業費」はありません" in reasons(remove(database))["A"]
 
 
+def test_a_tenant_that_left_long_ago_gets_a_line_and_loses_it(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", status="INACTIVE", contract_end_date=date(2026, 6, 30))
+
+    assert outcomes(host, enter(database))["A"]["details"]["entered"] == "2026-10"
+    assert outcomes(host, remove(database))["A"]["details"]["removed"] == "2026-10"
+    assert entered(host) == []
+
+
 def test_a_retry_enters_no_line_that_was_removed_since(database: Database, host: psycopg.Connection) -> None:
     customer(host, "A")
     run = open_operation(database, "extra_line", values=LINE)

@@ -1,7 +1,11 @@
 """Whose fault a refusal is. An answer that other recipients get too is not about one of them.
 
-* The same refusal by policy (5.7) for recipients of three domains in two tenants, without an accepted letter between, is about the
-  installation. The server is closed, and what it refused meanwhile is sent again. One tenant alone never closes a server in this way.
+* The same refusal of letters for three domains in two tenants, without an accepted letter between, is about the installation. The server
+  is closed, and what it refused meanwhile is sent again.
+* A refusal whose words are about the sender (relay, login, address, network) is about the installation if two tenants get it, or if the
+  server has accepted nothing for a day and three domains get it. Other servers' words may be passed on, so one answer proves nothing.
+* In both cases the server has another second to accept a letter before it is closed. One tenant's addresses never close a server that
+  works for others.
 * The same wait (4.7) for two recipients within seconds is a limit of the rate, not greylisting.
 * The same unknown answer of a chat service to three messages, without an accepted one between, is not about the messages. The service is
   closed until it accepts a probe.
@@ -12,6 +16,7 @@ only digests. The times are the database's.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
 import time
@@ -32,19 +37,22 @@ _SQL = Statements(Path(__file__).parent)
 
 # The code of answers that are about the installation, because recipients of several tenants get them.
 SENDER_REFUSED = "sender_refused"
+# The code of an answer about the sender.
+SENDER_REJECTED = "sender_rejected"
 
 # The refusals that are together the server's.
 _DOMAINS = 3
 _TENANTS = 2
 
+# A server that is about to be closed may still accept a letter for so many seconds. Letters of others are under way, or come next.
+_DECISION_SECONDS = 1.0
+_LOOK_SECONDS = 0.05
+
 # So many messages with the same unknown answer are together the service's.
 _MESSAGES = 3
 
-# Older refusals say nothing about the server today.
+# Older refusals say nothing about the server today, nor do accepted letters.
 _FORGOTTEN_SECONDS = 86_400.0
-
-# A server that accepted a letter so many seconds ago has relayed for the installation. It refuses to relay to this domain.
-_LATELY_SECONDS = 300.0
 
 # Answers to different recipients within so many seconds belong together.
 _TOGETHER_SECONDS = 10.0
@@ -59,6 +67,17 @@ class Refusal:
     domain: str
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What is known about a refusal: all of the server since it last accepted a letter, this one included; whether earlier letters of the
+    tenant, to this domain or to three others, have got this answer; and whether the server has accepted a letter within a day.
+    """
+
+    refusals: Sequence[Refusal]
+    is_repeated: bool
+    has_relayed: bool
+
+
 class Doubts:
     """What one process knows about the refusals of one server. Moments are those of ``time.monotonic``."""
 
@@ -66,6 +85,7 @@ class Doubts:
         self._throttle = throttle
         self._waits: dict[str, tuple[str, float]] = {}
         self._unknown: dict[str, dict[str, float]] = {}
+        self._is_deciding = False
 
     def is_repeated_wait(self, destination: str, result: SendResult) -> bool:
         """Whether another recipient has just got the same answer, for which each of them would have to wait."""
@@ -97,50 +117,82 @@ class Doubts:
         error = result.error
         if error is None or not (error.if_repeated and result.is_answer and self._throttle.limit.is_shared):
             return None
-        if error.error_class is ErrorClass.ACCESS and self._throttle.accepted_seconds > _LATELY_SECONDS:
-            return None
         if error.error_class in (ErrorClass.RECIPIENT_LIMIT, ErrorClass.SERVICE):
             return None
         domain = message.destination.rpartition("@")[2].lower()
         return Refusal(result.detail, self._digest(message.tenant_id), self._digest(domain))
 
+    def may_close(self, result: SendResult, evidence: Evidence) -> bool:
+        """Whether the refusals are together about the installation, and the server is to be closed."""
+        return not self._throttle.is_closed and not self._is_deciding and _is_of_all(result, evidence)
+
+    async def wait_for_others(self, sent_at: float) -> None:
+        """Give the server time to accept a letter that was sent after ``sent_at``. Nobody else decides then, so the other letters go on."""
+        until = time.monotonic() + _DECISION_SECONDS
+        self._is_deciding = True
+        try:
+            while time.monotonic() < until and self._throttle.accepted_seconds > time.monotonic() - sent_at:
+                await asyncio.sleep(_LOOK_SECONDS)
+        finally:
+            self._is_deciding = False
+
+    def judged(self, message: Message, result: SendResult, evidence: Evidence) -> SendResult:
+        """The result of a refusal: it closes the server, or concerns the letter, or the letter waits alone."""
+        assert result.error is not None
+        closing = failed(message.channel, result.error.if_repeated, result.detail)
+        if self._throttle.is_closed:
+            # A letter that is refused again says nothing new about a closed server. Another one is its probe.
+            return _alone(closing) if evidence.is_repeated else closing
+        if self.may_close(result, evidence):
+            return closing
+        return _alone(result) if result.error.error_class is ErrorClass.ACCESS else result
+
     def _digest(self, text: str) -> str:
         return hashlib.sha256(f"{self._throttle.limit.key}\n{text}".encode()).hexdigest()[:16]
 
 
-def judged(message: Message, result: SendResult, seen: Sequence[Refusal]) -> SendResult:
-    """The result of a refusal, given the stored ones, this one included."""
+def _is_of_all(result: SendResult, evidence: Evidence) -> bool:
+    """Whether the refusals are together about the installation."""
     assert result.error is not None
-    same = [refusal for refusal in seen if refusal.answer == result.detail]
-    if len({each.domain for each in same}) >= _DOMAINS and len({each.tenant for each in same}) >= _TENANTS:
-        return failed(message.channel, result.error.if_repeated, result.detail)
+    same = [refusal for refusal in evidence.refusals if refusal.answer == result.detail]
+    tenants, domains = {each.tenant for each in same}, {each.domain for each in same}
     if result.error.error_class is ErrorClass.ACCESS:
-        # The letter waits alone.
-        return replace(result, error=replace(result.error, error_class=ErrorClass.RECIPIENT_LIMIT))
-    return result
+        return len(tenants) >= _TENANTS or (len(domains) >= _DOMAINS and not evidence.has_relayed)
+    return len(tenants) >= _TENANTS and len(domains) >= _DOMAINS
 
 
-def record_refusal(connection: psycopg.Connection, throttle: Throttle, refusal: Refusal) -> list[Refusal]:
-    """Store a refusal; returns all since the last letter that the server accepted."""
+def _alone(result: SendResult) -> SendResult:
+    """The letter waits alone: its refusal neither closes nor opens the server."""
+    assert result.error is not None
+    error = replace(result.error, error_class=ErrorClass.RECIPIENT_LIMIT)
+    return replace(result, error=error, is_doubtful=True)
+
+
+def record_refusal(connection: psycopg.Connection, throttle: Throttle, refusal: Refusal) -> Evidence:
+    """Store a refusal; returns what is known about it."""
     throttle.is_doubted = True
     about = {"limit_key": throttle.limit.key, "at_once": throttle.learnt().at_once}
     with connection.transaction():
-        stored, now = _SQL.row(connection, "lock_refusals", **about)
+        stored, accepted_seconds, now = _SQL.row(connection, "lock_refusals", **about)
         known = _after(stored, now - min(throttle.accepted_seconds, _FORGOTTEN_SECONDS))
         # More domains of the same tenant than make up a doubt say nothing more.
         of_tenant = [each for each in known if (each.answer, each.tenant) == (refusal.answer, refusal.tenant)]
-        if len(of_tenant) < _DOMAINS:
-            known.setdefault(refusal, now)
+        is_repeated = refusal in known or len(of_tenant) >= _DOMAINS
+        if not is_repeated:
+            known[refusal] = now
         _store(connection, throttle, known)
-    return list(known)
+    latest = min(throttle.accepted_seconds, accepted_seconds)
+    return Evidence(list(known), is_repeated, has_relayed=latest < _FORGOTTEN_SECONDS)
 
 
 def forget_refusals(connection: psycopg.Connection, throttles: Iterable[Throttle]) -> None:
-    """If servers have accepted letters of this process, the refusals before them were about the recipients."""
+    """If servers have accepted letters of this process, store when, and forget the refusals before: they were about the recipients."""
     for throttle in throttles:
         if not throttle.limit.is_shared or math.isinf(throttle.accepted_seconds):
             continue
         with connection.transaction():
+            about = {"limit_key": throttle.limit.key, "at_once": throttle.learnt().at_once}
+            _SQL.execute(connection, "store_accepted", **about, seconds=throttle.accepted_seconds)
             row = _SQL.execute(connection, "load_refusals", limit_key=throttle.limit.key).fetchone()
             if row is not None and row[0]:
                 _store(connection, throttle, _after(row[0], row[1] - throttle.accepted_seconds))

@@ -20,6 +20,7 @@ from include.skillreport.messaging import suppression
 from include.skillreport.messaging.channels import CHANNELS, EMAIL
 from include.skillreport.messaging.channels.channel import Channel
 from include.skillreport.messaging.contract_letters import BILLING_LETTERS, GENERAL, NEVER_SWITCHED_OFF
+from include.skillreport.messaging.doubts import SENDER_REFUSED
 from include.skillreport.messaging.message import Message, MessageFile
 from include.skillreport.messaging.outcome import SendResult
 from include.skillreport.messaging.retry import Status, Transition
@@ -209,7 +210,12 @@ def revive_doubted(
     """Send letters again that the mail server with this limit refused for good while it refused the installation (``doubts``)."""
     with tenant_transaction(connection, tenant_ids):
         rows = _SQL.execute(
-            connection, "revive_doubted", tenant_ids=list(tenant_ids), limit_key=limit_key, now=now
+            connection,
+            "revive_doubted",
+            tenant_ids=list(tenant_ids),
+            limit_key=limit_key,
+            codes=[code for code, row in EMAIL.errors.items() if row.if_repeated == SENDER_REFUSED],
+            now=now,
         )
         mirror_to_host(connection, [message_id for (message_id,) in rows.fetchall()])
 

@@ -87,7 +87,8 @@ class SendResult:
 
     ``retry_after`` is the wait that the service asks for, ``provider_message_id`` the service's id of the message, ``per_minute`` the
     limit that the service states, in messages per minute. ``text`` is the answer's text without addresses and numbers, to compare answers
-    with. ``is_answer``: the service has seen the message; otherwise the connection, the login or the sender failed before.
+    with. ``is_answer``: the service has judged the message; otherwise the connection, the login or the sender failed before, or the server
+    itself is out of order. ``is_doubtful``: it may be about the message or the installation, so it neither closes nor opens the service.
     """
 
     outcome: Outcome
@@ -98,6 +99,7 @@ class SendResult:
     per_minute: int | None = None
     text: str = field(default="", repr=False)
     is_answer: bool = True
+    is_doubtful: bool = False
 
     @property
     def counts_as_attempt(self) -> bool:

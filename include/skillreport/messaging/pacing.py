@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from include.skillreport.messaging.channels import channel_of_config
 from include.skillreport.messaging.channels.channel import ChannelConfig
-from include.skillreport.messaging.doubts import Doubts
+from include.skillreport.messaging.doubts import SENDER_REJECTED, Doubts
 from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.outcome import ErrorClass, Outcome, SendResult, failed
 from include.skillreport.messaging.retry import CLOSES_CHANNEL
@@ -139,9 +139,10 @@ class LanePace:
         error = result.error
         if error is None:
             return result
-        is_of_all = (
-            not result.is_answer and error.error_class in CLOSES_CHANNEL and self.throttle.limit.is_shared
-        )
+        is_of_all = error.error_class in CLOSES_CHANNEL and self.throttle.limit.is_shared
+        if is_of_all and result.is_answer:
+            # Of one letter: others show whether the server refuses the sender.
+            return failed(message.channel, SENDER_REJECTED, result.detail)
         if is_of_all or self.doubts.is_unknown_to_all(message, result):
             access = replace(
                 error, outcome=Outcome.TRANSIENT, error_class=ErrorClass.ACCESS, wait=_PROBE_PAUSE
@@ -157,7 +158,8 @@ class LanePace:
         if error is not None and error.error_class is ErrorClass.ACCESS:
             assert error.wait is not None, "the table has the time to the next probe"
             return self.throttle.close(error.wait.total_seconds())
-        return (error is None or error.error_class in _ABOUT_MESSAGE) and self.throttle.reopen()
+        is_accepted = error is None or (error.error_class in _ABOUT_MESSAGE and not result.is_doubtful)
+        return is_accepted and self.throttle.reopen()
 
     def ends(self, destination: str, sent_at: float, result: SendResult) -> timedelta | None:
         """Record the end of a send that began at ``sent_at``. Returns the wait before the destination is free after a refusal by a rate

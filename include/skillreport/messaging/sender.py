@@ -29,7 +29,7 @@ from include.skillreport.core.lasting_connection import LastingConnection
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.channels.channel import ChannelClient
 from include.skillreport.messaging.channels.email import EMAIL
-from include.skillreport.messaging.doubts import forget_refusals, judged, record_refusal
+from include.skillreport.messaging.doubts import forget_refusals, record_refusal
 from include.skillreport.messaging.letter_files import with_content
 from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.outbox import Claimed, Claims, Lane, SendAttempt
@@ -242,7 +242,7 @@ class Sender:
             message, result = (loaded, None) if isinstance(loaded, Message) else (message, loaded)
         if result is None:
             sent_at = time.monotonic()
-            result = await self._understood(pace, message, await _send_in_time(client, message))
+            result = await self._understood(pace, message, await _send_in_time(client, message), sent_at)
             pause = pace.ends(message.destination, sent_at, result)
             if pace.closes_or_reopens(result):
                 await self._query(partial(record_closing, throttle=pace.throttle, result=result))
@@ -267,13 +267,19 @@ class Sender:
             ),
         )
 
-    async def _understood(self, pace: LanePace, message: Message, result: SendResult) -> SendResult:
+    async def _understood(
+        self, pace: LanePace, message: Message, result: SendResult, sent_at: float
+    ) -> SendResult:
         """The result, or what it means if other messages get the same answer."""
         result = pace.understood(message, result)
         if (refusal := pace.doubts.refusal(message, result)) is None:
             return result
-        seen = await self._query(partial(record_refusal, throttle=pace.throttle, refusal=refusal))
-        return judged(message, result, seen)
+        evidence = await self._query(partial(record_refusal, throttle=pace.throttle, refusal=refusal))
+        if pace.doubts.may_close(result, evidence):
+            await pace.doubts.wait_for_others(sent_at)
+            # Another process may have sent a letter, too.
+            evidence = await self._query(partial(record_refusal, throttle=pace.throttle, refusal=refusal))
+        return pace.doubts.judged(message, result, evidence)
 
     async def _suppressed(self, lane: Lane) -> Mapping[str, Reason]:
         if lane.channel != EMAIL:

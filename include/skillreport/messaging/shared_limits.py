@@ -23,7 +23,7 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_remarks import PATIENCE
 from include.skillreport.messaging.channels import CHANNELS, EMAIL, Channel
 from include.skillreport.messaging.doubts import SENDER_REFUSED, doubted_seconds, forget_refusals
-from include.skillreport.messaging.outcome import SendResult
+from include.skillreport.messaging.outcome import ErrorClass, SendResult
 from include.skillreport.messaging.throttle import Learnt, Throttle
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,8 @@ def join_limits(connection: psycopg.Connection, throttles: Iterable[Throttle], o
         throttle = by_key[row["limit_key"]]
         throttle.share(row["senders"], row["rank"])
         throttle.set_closed(is_closed=row["is_closed"])
-        throttle.is_doubted = row["is_doubted"]
+        # The first accepted letter of a process is stored at once, for the others.
+        throttle.is_doubted = row["is_doubted"] or throttle.limit.is_shared
         if row["at_once"] is not None:
             throttle.recall(Learnt(row["per_minute"], row["at_once"], row["blocked_seconds"]))
 
@@ -103,22 +104,35 @@ def service_remarks(platform: psycopg.Connection, now: datetime) -> dict[str, Ru
 
     ``platform`` acts as ``batch_platform``. A remark that an earlier run has reported is reported again after a day.
     """
+    closed = _SQL.rows(platform, "closed_services")
+    told = {_channel(row["limit_key"]) for row in closed}
+    rows = _SQL.rows(platform, "unanswered_messages", codes=_unanswered_codes(), due_before=now - PATIENCE)
     unanswered = {
-        f"unanswered {row['channel']} {now.astimezone(JAPAN).date()}": RunRemark(
-            problem=f"{CHANNELS[row['channel']].errors['connection_refused'].meaning}。{row['messages']} 件が "
+        f"unanswered {row['channel']} {row['error_code']} {now.astimezone(JAPAN).date()}": RunRemark(
+            problem=f"{CHANNELS[row['channel']].errors[row['error_code']].meaning}。{row['messages']} 件が "
             f"{row['oldest_due_at'].astimezone(JAPAN):%m/%d %H:%M} から待っています",
             code="SERVICE_UNANSWERED",
         )
-        for row in _SQL.rows(platform, "unanswered_messages", due_before=now - PATIENCE)
-        if row["channel"] in CHANNELS
+        for row in rows
+        if row["channel"] in CHANNELS and CHANNELS[row["channel"]] not in told
     }
     return unanswered | {
         f"closed {row['limit_key']} {row['closed_at'].astimezone(JAPAN).isoformat()}": RunRemark(
             problem=f"{row['closed_reason']}。ここを使う通知はすべて待っています",
             code="MAIL_SERVER_CLOSED" if _channel(row["limit_key"]) == EMAIL else "SERVICE_CLOSED",
         )
-        for row in _SQL.rows(platform, "closed_services")
+        for row in closed
     }
+
+
+def _unanswered_codes() -> list[str]:
+    """The errors of servers that do not answer, are out of order, or refuse the installation, of all channels."""
+    return [
+        code
+        for channel in CHANNELS.values()
+        for code, row in channel.errors.items()
+        if row.error_class is ErrorClass.ACCESS or code in ("connection_refused", "4.3")
+    ]
 
 
 def _channel(limit_key: str) -> Channel:

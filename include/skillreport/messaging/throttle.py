@@ -125,7 +125,7 @@ class Throttle:
         self._released = asyncio.Event()
         self._accepted_at = -math.inf
         self.has_changed = False
-        # Whether refusals are stored that may be about the installation (``doubts``).
+        # Whether an accepted letter would be news (``doubts``): refusals are stored, or it is the first one of this process.
         self.is_doubted = False
 
     @property

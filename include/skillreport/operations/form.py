@@ -168,7 +168,8 @@ class Operation(BaseModel):
 
     Its docstring is ``effect``: what the operation changes, in Japanese. Its fields have a ``Field`` each; one with a default is optional.
     ``takes_former``: it works on tenants that have left or that the application has deleted, too. The board also requires the fields in
-    ``needed_on_board``. ``label`` is the text in the form, ``button`` the text of the operation's button on the board.
+    ``needed_on_board``. ``of_month``: it works on the month of the business date; if not, the board asks for no month. ``label`` is the
+    text in the form, ``button`` the text of the operation's button on the board.
     """
 
     # Parsing a DAG file builds no validators.
@@ -182,6 +183,7 @@ class Operation(BaseModel):
     is_read_only: ClassVar[bool]
     takes_former: ClassVar[bool] = False
     needed_on_board: ClassVar[tuple[str, ...]] = ()
+    of_month: ClassVar[bool] = True
 
     def values(self) -> dict[str, Any]:
         """The values as JSON. ``OperationForm.entered`` reads them again."""

@@ -142,7 +142,7 @@ def unknown_messages(connection: psycopg.Connection[Any], message_ids: Sequence[
 
 
 def _operation_action(form: OperationForm, operation: type[Operation]) -> Action:
-    of_month = form.spec.works_on is WorksOn.PREVIOUS_MONTH
+    of_month = form.spec.works_on is WorksOn.PREVIOUS_MONTH and operation.of_month
     fields: dict[str, Field] = {
         **({_BUSINESS_DATE: Day("対象月（その月のどれか 1 日）")} if of_month else {}),
         **operation.fields(required=True),

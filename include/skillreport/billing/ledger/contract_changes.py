@@ -187,6 +187,11 @@ def codes_of_tenants(platform: psycopg.Connection) -> dict[str, str]:
     return {row["tenant_id"]: row["tenant_code"] for row in _SQL.rows(platform, "codes_of_tenants")}
 
 
+def named_tenants(platform: psycopg.Connection, codes: Collection[str]) -> set[str]:
+    """The ids of the tenants whose code or id is one of ``codes``, also of those that have left."""
+    return {each for each, code in codes_of_tenants(platform).items() if each in codes or code in codes}
+
+
 def tenants_by_code(platform: psycopg.Connection) -> dict[str, str]:
     """The ids of the tenants by code. A code that several tenants have is left out."""
     codes = codes_of_tenants(platform)

@@ -75,7 +75,17 @@ ON CONFLICT (limit_key) DO UPDATE SET
 INSERT INTO batch.service_limit AS known (limit_key, at_once)
 VALUES (%(limit_key)s, %(at_once)s)
 ON CONFLICT (limit_key) DO UPDATE SET learnt_at = excluded.learnt_at
-RETURNING refusals, extract(EPOCH FROM clock_timestamp())::double precision AS at;
+RETURNING
+    refusals,
+    coalesce(extract(EPOCH FROM clock_timestamp() - accepted_at), 'infinity')::double precision AS accepted_seconds,
+    extract(EPOCH FROM clock_timestamp())::double precision AS at;
+
+-- name: store_accepted
+INSERT INTO batch.service_limit AS known (limit_key, at_once, accepted_at)
+VALUES (
+    %(limit_key)s, %(at_once)s, clock_timestamp() - %(seconds)s::double precision * interval '1 second'
+)
+ON CONFLICT (limit_key) DO UPDATE SET accepted_at = greatest(known.accepted_at, excluded.accepted_at);
 
 -- name: store_refusals
 UPDATE batch.service_limit
@@ -101,11 +111,12 @@ WHERE closed_at IS NOT null AND learnt_at > clock_timestamp() - interval '2 hour
 ORDER BY limit_key;
 
 -- name: unanswered_messages
-SELECT channel, count(*)::integer AS messages, min(due_at) AS oldest_due_at
+-- codes: the errors of servers that wait for nobody's decision, whatever they are about.
+SELECT channel, error_code, count(*)::integer AS messages, min(due_at) AS oldest_due_at
 FROM batch.outbox
-WHERE status IN ('pending', 'retry') AND error_code = 'connection_refused' AND due_at < %(due_before)s
-GROUP BY channel
-ORDER BY channel;
+WHERE status IN ('pending', 'retry') AND error_code = any(%(codes)s) AND due_at < %(due_before)s
+GROUP BY channel, error_code
+ORDER BY channel, error_code;
 
 -- name: dismiss_sender
 DELETE FROM batch.limit_sender

@@ -229,7 +229,7 @@ FROM batch.service_limit AS service
 WHERE
     service.limit_key = %(limit_key)s
     AND message.tenant_id = any(%(tenant_ids)s) AND message.channel = 'email'
-    AND message.status = 'dead' AND message.error_code = 'policy' AND message.provider_message_id IS null
+    AND message.status = 'dead' AND message.error_code = any(%(codes)s) AND message.provider_message_id IS null
     AND message.finished_at BETWEEN service.doubted_from - interval '1 minute' AND service.doubted_until
 RETURNING message.message_id;
 

@@ -11,10 +11,10 @@ import psycopg
 from include.skillreport.billing.ledger.contract_changes import (
     Author,
     change_contracts,
-    codes_of_tenants,
     expire,
     has_done,
     lock_contracts,
+    named_tenants,
     refuse,
 )
 from include.skillreport.billing.ledger.contract_effects import (
@@ -93,9 +93,7 @@ class ContractOperations(ContractEffects):
 
     def further_tenants(self, request: Request) -> Collection[str]:
         """The named tenants that have left: their last invoices and their reminders still go to somebody."""
-        codes = set(request.codes)
-        known = codes_of_tenants(request.platform)
-        return {tenant_id for tenant_id, code in known.items() if codes & {tenant_id, code}}
+        return named_tenants(request.platform, request.codes)
 
     def found_tenants(self, request: Request) -> Collection[str] | None:
         """The tenants in a file. The whole file is checked first."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from include.skillreport.billing.billing_batch import BillingBatch
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.contract_changes import named_tenants
 from include.skillreport.billing.ledger.drafts import renew_hold_reasons
 from include.skillreport.billing.ledger.entries import first_opened
 from include.skillreport.billing.ledger.extra_charges import approve_others_lines
@@ -88,7 +89,12 @@ class InvoiceOperations(BillingBatch):
         return FORM.chosen(request.values) is form.HandOver
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """The tenants that left in the month or later and must pay for it, or that have an issued invoice to work on."""
+        """The tenants that left in the month or later and must pay for it, or that have an issued invoice to work on.
+
+        For an operation of no month, the named tenants that have left.
+        """
+        if not FORM.chosen(request.values).of_month:
+            return named_tenants(request.platform, request.codes)
         leaving = self._billing.former_tenants(request.platform, request.business_date)
         if FORM.chosen(request.values).takes_former:
             return leaving | payments.former_payers(request)

@@ -205,6 +205,7 @@ class SendLetter(LetterOperation):
 class ExtraLine(TenantOperation):
     """利用日の月の請求書に載る明細を登録します。"""
 
+    of_month = False
     line_date: LineDate
     line_text: LineText
     line_price: LinePrice
@@ -225,6 +226,7 @@ class ExtraLine(TenantOperation):
 class RemoveLine(TenantOperation):
     """まだ請求書に載っていない明細を取り消します。"""
 
+    of_month = False
     line_text: LineText
     line_date: LineDate | None = None
 
@@ -238,6 +240,7 @@ class Carry(TenantOperation):
 class HandOver(Operation):
     """その月の会計ファイルを確定し、以後は変えません。取り込むのは、この後のファイルだけです。"""
 
+    of_month = False
     accounting_month: AccountingMonth
     # It states that the accountant has the earlier months' documents.
     reason: Reason = ""
@@ -320,6 +323,7 @@ class TakeBackAdjustment(PaymentOperation):
 class ImportPayments(Operation):
     """保存先の payments/ にある CSV の入金を 1 回だけ記録します。"""
 
+    of_month = False
     takes_former = True
 
     payment_file: PaymentFile

@@ -412,7 +412,7 @@ SELECT
     CASE channel WHEN 'email' THEN left(destination, 1) || '***@' || split_part(destination, '@', -1) END AS recipient,
     error_code, error_class,
     regexp_replace(error_detail, '[^[:space:]<>"'',;:()]+@[^[:space:]<>"'',;:()]+', '***', 'g') AS error_detail,
-    decided_by, created_by, created_at, finished_at
+    decided_by, created_by, created_at, finished_at, held_for
 FROM batch.outbox;
 
 CREATE VIEW batch.board_channel_circuit AS

@@ -147,6 +147,7 @@ CREATE TABLE batch.service_limit (
     closed_at timestamptz,
     closed_reason text,
     refusals jsonb NOT NULL DEFAULT '[]',
+    accepted_at timestamptz,
     doubted_from timestamptz,
     doubted_until timestamptz,
     CHECK ((closed_at IS null) = (closed_reason IS null)),
@@ -165,6 +166,8 @@ COMMENT ON COLUMN batch.service_limit.closed_at IS
 'one message is sent as a probe.';
 COMMENT ON COLUMN batch.service_limit.refusals IS
 'Refusals of letters since the last accepted one, with digests of tenant and domain: of one recipient, or of the installation';
+COMMENT ON COLUMN batch.service_limit.accepted_at IS
+'When the installation''s mail server last accepted a letter; a refusal of one tenant then says nothing about the installation';
 COMMENT ON COLUMN batch.service_limit.doubted_from IS
 'Letters that the service refused for good from then until doubted_until are sent again: it refused the installation';
 COMMENT ON COLUMN batch.service_limit.closed_reason IS 'The service''s answer, in Japanese for operators; nothing of a tenant';

@@ -16,7 +16,7 @@ from skill_batch.board.database import BoardDatabase
 from skill_batch.board.invoice_words import STATES
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
-from include.skillreport.approvals.requests import HOLDS
+from include.skillreport.approvals.requests import HOLDS, Kind
 from include.skillreport.billing.periods import Period
 from include.skillreport.core.catalog import APPROVE_INVOICES, OPERATE_INVOICES, TENANT_BILLING
 from include.skillreport.core.execution.business_date import JAPAN
@@ -118,7 +118,7 @@ def load_month(
         _SQL.rows(connection, "month_taxes", month=month),
         [HeldInvoice(row) for row in held],
         _count(states, "held"),
-        _SQL.rows(connection, "open_invoice_requests", most=_MOST_REQUESTS),
+        _SQL.rows(connection, "open_requests", kind=Kind.INVOICES, most=_MOST_REQUESTS),
         _SQL.rows(connection, "stopped_letters", most=_MOST_STOPPED),
         _SQL.rows(connection, "waiting_entries", most=_MOST_WAITING),
         _SQL.rows(

@@ -19,7 +19,7 @@ from skill_batch.board.message_words import ALL_STATES, STATES, channel_labels
 from skill_batch.board.pages.operations import follow_run
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, OPERATE_NOTIFICATIONS
+from include.skillreport.core.catalog import APPROVE_RESUMPTION, NOTIFICATION_RETRY, OPERATE_NOTIFICATIONS
 from include.skillreport.messaging.channels import CHANNELS
 
 router = APIRouter()
@@ -77,6 +77,7 @@ class Messages:
     queues: Sequence[Mapping[str, Any]]
     closed: Sequence[Mapping[str, Any]]
     stops: Sequence[Mapping[str, Any]]
+    resumptions: Sequence[Mapping[str, Any]]
     throttled: Sequence[Mapping[str, Any]]
     suppressed: Sequence[Mapping[str, Any]]
     listed: Sequence[Mapping[str, Any]]
@@ -115,6 +116,7 @@ def load_messages(connection: psycopg.Connection[Any], filters: Filters, now: da
         _SQL.rows(connection, "open_queues"),
         closed,
         stops,
+        _SQL.rows(connection, "open_resumptions"),
         _SQL.rows(connection, "throttled_services", now=now, most=_MOST_LISTED),
         suppressed,
         listed,
@@ -163,6 +165,7 @@ def messages_page(
         states=STATES,
         channels=channel_labels(),
         may_operate=_may_operate(rights),
+        sees_resumptions=rights.may_read(APPROVE_RESUMPTION.dag_id),
     )
 
 

@@ -75,19 +75,6 @@ WHERE tenant.status <> 'DELETED'
 ORDER BY plan.status ASC, plan.planned_at DESC
 LIMIT %(most)s;
 
--- name: open_directory_requests
--- The requests that wait for an answer, with the number of their items, and of the items that are no longer held as shown.
-SELECT
-    request.request_id, request.business_date, request.dag_id, request.run_id, request.asked_at, count(*) AS items,
-    count(*) FILTER (WHERE NOT item.is_current) AS outdated, count(*) OVER () AS hits
-FROM batch.board_approval_request AS request
-INNER JOIN batch.board_approval_item AS item ON request.request_id = item.request_id
-WHERE
-    request.kind = 'directory_changes' AND request.closed_at IS null AND item.answer IS null AND item.superseded_by IS null
-GROUP BY request.request_id, request.business_date, request.dag_id, request.run_id, request.asked_at
-ORDER BY request.asked_at DESC
-LIMIT %(most)s;
-
 -- name: setting_findings
 SELECT
     finding.tenant_id, coalesce(tenant.tenant_code, finding.tenant_id) AS tenant_code, finding.subject, finding.code,

@@ -145,18 +145,6 @@ LEFT JOIN batch.board_tenant AS tenant ON entry.tenant_id = tenant.tenant_id
 ORDER BY entry.entered_at, entry.entry_id
 LIMIT %(most)s;
 
--- name: open_invoice_requests
-SELECT
-    request.request_id, request.business_date, request.dag_id, request.run_id, request.asked_at, count(*) AS items,
-    count(*) FILTER (WHERE NOT item.is_current) AS outdated
-FROM batch.board_approval_request AS request
-INNER JOIN batch.board_approval_item AS item ON request.request_id = item.request_id
-WHERE
-    request.kind = 'invoices' AND request.closed_at IS null AND item.answer IS null AND item.superseded_by IS null
-GROUP BY request.request_id, request.business_date, request.dag_id, request.run_id, request.asked_at
-ORDER BY request.asked_at DESC
-LIMIT %(most)s;
-
 -- name: invoice
 SELECT
     invoice.invoice_id, invoice.tenant_id,

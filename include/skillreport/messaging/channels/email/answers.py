@@ -17,12 +17,20 @@ from include.skillreport.messaging.outcome import ErrorClass, SendResult, failed
 # RFC 5321: the server closes the connection.
 CLOSING = 421
 
-_ENHANCED = re.compile(r"([245])\.\d{1,3}\.\d{1,3}")
+# RFC 2034's place of the enhanced code is the beginning. qmail and its kin write it last.
+_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+_LAST_ENHANCED = re.compile(r"\(#([245]\.\d{1,3}\.\d{1,3})\b[^()]*\)\s*$")
 # The recipient's address or mailbox, not the sender's (1.7 and 1.8). The reply's text may mention the recipient's own quotas.
 _ABOUT_RECIPIENT = re.compile(r"[45]\.1\.([1-6]|10)|4\.2\.2")
 # A reply may quote addresses. Their text must not match a pattern.
 _QUOTED_ADDRESS = re.compile(r"\S*@\S*")
 _NUMBER = re.compile(r"\d+")
+# The words of another server about this recipient (Exim's callout, Postfix's "said:"), or of Exchange about a group that takes mails from
+# inside only. They do not say what this server thinks of the installation.
+_PASSED_ON = re.compile(r"callout|\bsaid:|response to rcpt|resolver\.rst", re.IGNORECASE)
+# Answers of a server that is out of order itself (RFC 3463, 4.3; RFC 5321, 451 and 452).
+_OUT_OF_ORDER = "4.3"
+_LOCAL_ERRORS = frozenset({451, 452})
 
 # The letter is larger than the server's or the recipient's limit. 552 is RFC 1870's code, without an enhanced code.
 _TOO_LARGE = frozenset({"5.3.4", "5.2.3", "552"})
@@ -113,7 +121,8 @@ def _refused_letter(error: aiosmtplib.SMTPResponseException) -> SendResult:
     by_text = result.error is not None and result.error.text
     # A text that the table knows needs no comparison with those of other recipients.
     is_known = by_text is not None and by_text and by_text.search(error.message)
-    return replace(result, text="" if is_known else _NUMBER.sub("#", _without_addresses(error)))
+    text = "" if is_known else _NUMBER.sub("#", _without_addresses(error))
+    return replace(result, text=text, is_answer=code != _OUT_OF_ORDER)
 
 
 def _code(error: aiosmtplib.SMTPResponseException) -> str:
@@ -127,6 +136,7 @@ def _code(error: aiosmtplib.SMTPResponseException) -> str:
     is_about_recipient = _ABOUT_RECIPIENT.fullmatch(enhanced) is not None
     # Other servers behind this one answer to the letter. The login has codes of its own.
     is_ours = not isinstance(error, aiosmtplib.SMTPDataError | aiosmtplib.SMTPAuthenticationError)
+    is_ours = is_ours and not _PASSED_ON.search(text)
     by_text = (
         row.code
         for row in table.values()
@@ -138,6 +148,7 @@ def _code(error: aiosmtplib.SMTPResponseException) -> str:
         f"{reply} {enhanced}",
         enhanced,
         enhanced.rpartition(".")[0],
+        _OUT_OF_ORDER if error.code in _LOCAL_ERRORS and not enhanced else "",
         reply,
         f"smtp_{(enhanced or reply)[0]}",
     )
@@ -153,8 +164,10 @@ def _without_addresses(error: aiosmtplib.SMTPResponseException) -> str:
 
 
 def _enhanced(error: aiosmtplib.SMTPResponseException) -> str:
-    match = _ENHANCED.match(error.message)
-    return match.group() if match else ""
+    if match := _ENHANCED.match(error.message):
+        return match.group()
+    match = _LAST_ENHANCED.search(error.message)
+    return match[1] if match else ""
 
 
 def _shown(error: aiosmtplib.SMTPResponseException) -> str:
