@@ -13,7 +13,7 @@ BATCH-019-02 通知失敗リトライが送れなかった通知と、停止し�
 {operations}
 
 ### 出力
-`batch.outbox`、`batch.channel_circuit`、`batch.suppressed_address`、`HIS_NotificationLog`、
+`batch.outbox`、`batch.message_stop`、`batch.channel_circuit`、`batch.suppressed_address`、`HIS_NotificationLog`、
 `batch.execution_log`（`triggered_by` に実行した人）
 
 ### ヒント

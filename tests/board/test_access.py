@@ -104,6 +104,9 @@ def test_no_value_in_an_address_reaches_files_sql_or_the_page(board: Board) -> N
         "/documents?date_from={}",
         "/documents?amount_to={}",
         "/receivables?age={}",
+        "/durations?date_from={}",
+        "/tenants?problem={}",
+        "/invoices/{}/calculation",
     )
     for path, value in product(paths, EVIL):
         answer = board.get(path.format(value))

@@ -10,6 +10,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from skill_batch.board.failures import load_failures
+from skill_batch.notifiers.run_links import Links, run_links
 from include.skillreport.core.catalog import EXTERNAL_SYNC, TENANT_BILLING, TENANT_USAGE
 from tests.board.conftest import Board
 from tests.board.night_rows import outcome, performance, run
@@ -84,9 +85,10 @@ def alert(
     hours_ago: float = 1,
     is_sent: bool = True,
     user: str | None = None,
+    links: Links = (),
 ) -> None:
     """An alert about the billing run, by Slack."""
-    message = {"title": title, "lines": [], **({"triggering_user": user} if user else {})}
+    message = {"title": title, "lines": [], "links": links, **({"triggering_user": user} if user else {})}
     host.execute(
         """
         INSERT INTO batch.operator_alert (alert_key, channel, severity, message, created_at, delivered_at)
@@ -181,3 +183,13 @@ def test_alerts_need_the_right_to_their_dag_and_name_unsent_channels(
     assert "未送信: email" in re.sub(r"<[^>]+>", "", text)
     assert "duty@ops.example" not in text
     assert "よその DAG" not in text
+
+
+def test_an_alert_leads_to_the_page_of_its_run(board: Board, host: psycopg.Connection) -> None:
+    run_id = "scheduled__2026-11-01T17:00:00+00:00"
+    alert(host, "料金がありません", links=run_links(TENANT_BILLING.dag_id, run_id))
+    alert(host, "前の版の警報")
+    text = board.get("/").text
+    page = "/batch-board/runs/batch_018_02_tenant_billing/scheduled__2026-11-01T17%3A00%3A00%2B00%3A00"
+    assert f'<a href="{page}">料金がありません</a>' in text
+    assert "<td>前の版の警報</td>" in text

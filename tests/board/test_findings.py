@@ -280,3 +280,20 @@ def test_open_requests_about_directories_link_to_airflows_page(
     assert "other-kind" not in text
     host.execute("UPDATE batch.approval_request SET closed_at = now(), close_reason = 'answered'")
     assert "required_actions" not in board.get("/findings").text
+
+
+def test_a_backup_is_restored_into_a_new_database_from_its_row_and_a_tenants_page(
+    board: Board, host: psycopg.Connection
+) -> None:
+    host.execute(
+        "INSERT INTO batch.backup (backup_id, business_date, status, location, snapshot_at, dump_bytes, total_bytes, manifest_sha256,"
+        " verified_at) VALUES ('BKP_20261101_001', '2026-11-01', 'verified', 'x', now(), 1, 2, 'x', now())"
+    )
+    proposed = "backup=BKP_20261101_001&amp;target=restored_bkp_20261101_001"
+    assert f"restore_backup/new_database?{proposed}" in board.get("/findings").text
+    button = f"restore_backup/new_database?{proposed}&amp;tenants=CODE-A"
+    assert button in board.get("/tenants/A").text
+    assert button not in board.as_role("viewer").get("/tenants/A").text
+    dialog = board.get(f"/operations/{button}".replace("&amp;", "&")).text
+    for value in ("restored_bkp_20261101_001", ">CODE-A</textarea>", "取得時と照合"):
+        assert value in dialog, value

@@ -382,3 +382,43 @@ def test_contents_are_read_by_at_most_two_pages_at_a_time(
         assert TEXT not in text
         assert board.get(f"/suppressions/{suppression}").status_code == 503
     assert TEXT in board.get("/messages/m1").text
+
+
+def stop(host: psycopg.Connection, tenant_id: str, *still_sent: str) -> None:
+    host.execute(
+        "INSERT INTO batch.message_stop (tenant_id, still_sent, reason, entered_by, entered_at)"
+        " VALUES (%s, %s, '移行中のため', 'sato', '2026-11-20T10:00+09:00')",
+        [tenant_id, list(still_sent)],
+    )
+
+
+def test_a_stop_is_shown_with_who_when_why_and_what_waits(board: Board, host: psycopg.Connection) -> None:
+    message(host, "m1", "pending", finished_at=None)
+    message(host, "m2", "pending", finished_at=None, tenant_id="B")
+    stop(host, "A", "invoice")
+    resume = "operations/operate_notifications/resume?tenants=CODE-A"
+    for path in ("/messages?state=pending", "/tenants/A"):
+        text = board.get(path).text
+        assert re.search(r"移行中のため.*sato.*11-20 10:00.*待っている通知 1 件", text, re.DOTALL), path
+        assert resume in text
+        assert resume not in board.as_role("viewer").get(path).text
+    listed = board.get("/messages?state=pending").text
+    assert listed.count("‖ 停止中") == 1
+    assert "通知を停止中" in board.get("/tenants").text
+    assert "operate_notifications/stop?tenants=CODE-A" not in board.get("/tenants/A").text
+    assert "operate_notifications/stop?tenants=CODE-B" in board.get("/tenants/B").text
+
+
+def test_the_dialog_of_a_stop_says_how_many_messages_wait(board: Board, host: psycopg.Connection) -> None:
+    message(host, "m1", "pending", finished_at=None)
+    message(host, "m2", "retry", finished_at=None)
+    host.execute("UPDATE batch.outbox SET template_key = 'invoice' WHERE message_id = 'm2'")
+
+    dialog = board.get("/operations/operate_notifications/stop?tenants=CODE-A").text
+
+    assert "待っている通知 2 件（うち契約の通知 1 件）" in dialog
+    assert 'name="contract_letters"' in dialog
+    host.execute("UPDATE batch.outbox SET template_key = 'invoice'")
+    # Nothing but letters that the stop lets pass.
+    stop(host, "A", "invoice")
+    assert "待っている通知 0 件" in board.get("/tenants/A").text

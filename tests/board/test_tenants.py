@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
 from skill_batch.board.pages.tenant import USAGE_DAYS, load_tenant
-from skill_batch.board.pages.tenants import load_tenants
+from skill_batch.board.pages.tenants import Search, load_tenants
 from include.skillreport.core.catalog import (
     DATA_BACKUP,
     EXTERNAL_SYNC,
@@ -203,10 +205,67 @@ def test_the_search_finds_parts_of_codes_ids_and_names(board: Board, host: psyco
     assert "当てはまるテナントはありません" in board.get("/tenants", params={"q": "CODE_A"}).text
     page = board.get("/tenants", params={"q": "多数"}).text
     assert "55 件" in page
-    assert "先頭の 50 件" in page
     assert ">M50</a>" not in page
+    following = re.search(r'href="/batch-board(/tenants\?[^"]*page=2)"', page)
+    assert following is not None
+    second = board.get(following[1].replace("&amp;", "&")).text
+    assert [f">M{number:02}</a>" in second for number in (49, 50, 54)] == [False, True, True]
+    assert "page=1" in second
+    assert "page=3" not in second
     assert "58 件" in board.get("/tenants").text
+    assert "当てはまるテナントはありません" in board.get("/tenants", params={"page": 3}).text
+    assert board.get("/tenants", params={"page": 0}).status_code == 400
     assert board.get("/tenants", params={"q": "x" * 201}).status_code == 400
+
+
+def test_the_search_takes_letters_of_any_width_and_case(board: Board, host: psycopg.Connection) -> None:
+    tenant(host, "wide", tenant_code="ＡＢ-１２", tenant_name="カブシキガイシャ　やまだ")
+    for text in ("ab-12", "ＡＢ", "b-１", "ｶﾌﾞｼｷ", "シキガ", "やまだ", "ガイシャ や"):
+        page = board.get("/tenants", params={"q": text}).text
+        assert ">ＡＢ-１２</a>" in page, text
+        assert ">CODE-A</a>" not in page, text
+
+
+def test_the_list_is_filtered_by_problem_and_sorted(
+    board: Board, host: psycopg.Connection, reader: psycopg.Connection
+) -> None:
+    for tenant_id in ("C", "D", "E"):
+        tenant(host, tenant_id, tenant_code=f"CODE-{tenant_id}", tenant_name=f"会社 {tenant_id}")
+    run(host, TENANT_BILLING, failed={"D": ("X", "だめ")}, succeeded=("A", "B"), pending=("E",))
+    _incident(host, "C", "warning")
+    _incident(host, "B", "critical")
+    host.execute(
+        "INSERT INTO batch.message_stop (tenant_id, still_sent, reason, entered_by) VALUES ('A', '{}', '移行中', 'sato')"
+    )
+
+    def shown(**values: Any) -> list[str]:
+        return [row["tenant_id"] for row in load_tenants(reader, Search(**values), lambda _: True).tenants]
+
+    assert shown() == ["D", "E", "B", "C", "A"]
+    assert shown(sort="code") == ["A", "B", "C", "D", "E"]
+    assert shown(problem="failed") == ["D", "E"]
+    assert shown(problem="incident") == ["B", "C"]
+    assert shown(problem="stopped") == ["A"]
+    assert shown(problem="message") == []
+    assert shown(problem="any", text="code-b") == ["B"]
+    page = board.get("/tenants", params={"problem": "failed", "sort": "name"}).text
+    assert ">CODE-D</a>" in page
+    assert ">CODE-A</a>" not in page
+    assert board.get("/tenants", params={"problem": "x"}).status_code == 400
+
+
+def _incident(host: psycopg.Connection, tenant_id: str, severity: str) -> None:
+    insert(
+        host,
+        "incident",
+        tenant_id=tenant_id,
+        check_name="error_rate",
+        opened_at=NOW,
+        severity=severity,
+        evidence="5 %",
+        breached_at=NOW,
+        opened_by="e",
+    )
 
 
 def test_the_search_shows_signs_of_the_newest_run_that_had_the_tenant(
@@ -218,14 +277,15 @@ def test_the_search_shows_signs_of_the_newest_run_that_had_the_tenant(
     run(host, TENANT_BILLING, hours_ago=9, succeeded=("B",))
     run(host, DATA_BACKUP, hours_ago=8, failed={"A": ("X", "だめ")}, dry_run=True)
     _everything_of(host, "A", "mark")
-    found = load_tenants(reader, "", lambda _: True)
+    host.execute("UPDATE batch.outbox SET status = 'dead', finished_at = now()")
+    found = load_tenants(reader, Search(sort="code"), lambda _: True)
     (of_a, of_b) = found.tenants
-    assert [row["batch_id"] for row in of_a.failed] == ["BATCH-018-02"]
-    assert [row["batch_id"] for row in of_b.failed] == ["BATCH-018-01"]
-    assert (of_a.critical, of_a.warning, of_a.unfinished) == (1, 0, 1)
-    assert (of_b.critical, of_b.unfinished) == (0, 0)
-    hidden = load_tenants(reader, "", lambda dag_id: dag_id == TENANT_USAGE.dag_id)
-    assert not hidden.tenants[0].has_signs
+    assert [failure["batch_id"] for failure in of_a["failed"]] == ["BATCH-018-02"]
+    assert [failure["batch_id"] for failure in of_b["failed"]] == ["BATCH-018-01"]
+    assert (of_a["critical"], of_a["warning"], of_a["undelivered"]) == (1, 0, 1)
+    assert (of_b["critical"], of_b["undelivered"]) == (0, 0)
+    hidden = load_tenants(reader, Search(sort="code"), lambda dag_id: dag_id == TENANT_USAGE.dag_id)
+    assert [row["has_signs"] for row in hidden.tenants] == [False, True]
     page = board.get("/tenants").text
     assert "/batch-board/runs/batch_018_02_tenant_billing/bad" in page
     assert "/batch-board/messages?tenant_id=A" in page
@@ -237,11 +297,11 @@ def test_a_failure_shows_until_a_newer_run_has_the_tenant(
     run(host, TENANT_BILLING, hours_ago=30, failed={"A": ("X", "だめ")})
     for hours_ago in range(10, 20):
         run(host, TENANT_BILLING, hours_ago=hours_ago, succeeded=("B",))
-    (of_a, _) = load_tenants(reader, "", lambda _: True).tenants
-    assert [row["batch_id"] for row in of_a.failed] == ["BATCH-018-02"]
+    (of_a, _) = load_tenants(reader, Search(), lambda _: True).tenants
+    assert [failure["batch_id"] for failure in of_a["failed"]] == ["BATCH-018-02"]
     run(host, TENANT_BILLING, hours_ago=9, succeeded=("A",))
-    (of_a, _) = load_tenants(reader, "", lambda _: True).tenants
-    assert not of_a.has_signs
+    (of_a, _) = load_tenants(reader, Search(), lambda _: True).tenants
+    assert not of_a["has_signs"]
 
 
 def test_a_tenants_page_has_every_section_and_nothing_of_another_tenant(
@@ -280,6 +340,8 @@ def test_a_tenants_page_has_every_section_and_nothing_of_another_tenant(
         "9.0 GiB",
     ):
         assert shown in text, shown
+    for run_of in ("e", "own-marker"):
+        assert f'href="/batch-board/executions/{run_of}"' in text
     assert text.index("error_rate own-marker") < text.index("response_time own-marker")
     for secret in (FOREIGN, "CODE-B", "会社 B", "本文の秘密", "人の秘密", "値の秘密", "own-marker@customer"):
         assert secret not in text, secret

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from skill_batch.board import actions, choosing, contract_words, invoice_words, message_words, rendering
-from skill_batch.board.pages import documents, invoice, receivables, transfers
+from skill_batch.board.pages import documents, durations, invoice, receivables, tenants, transfers
 from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS
 from include.skillreport.billing.contract_kinds import KINDS
@@ -43,6 +43,9 @@ def _texts_of_pages() -> set[str]:
         *(kind.columns for kind in KINDS.values()),
         KIND_TITLES,
         DATED,
+        tenants.PROBLEMS,
+        tenants.SORTS,
+        durations.SORTS,
     )
     found = {text for texts in named for text in texts.values()}
     found |= {label for label in message_words.channel_labels().values() if _JAPANESE.search(label)}

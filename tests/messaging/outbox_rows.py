@@ -153,8 +153,9 @@ def operate(
     codes: Sequence[str] = (),
     dry_run: bool = False,
     addresses: Sequence[str] = (),
+    **parameters: Any,
 ) -> RunResult:
-    """One whole run of an operation on these messages or addresses, or on the channels."""
+    """One whole run of an operation on these messages or addresses, or on the channels. ``parameters``: further fields of the form."""
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         return run_batch(
             platform,
@@ -164,7 +165,12 @@ def operate(
             TODAY,
             codes=codes,
             dry_run=dry_run,
-            parameters={"operation": operation, "messages": list(messages), "addresses": list(addresses)},
+            parameters={
+                "operation": operation,
+                "messages": list(messages),
+                "addresses": list(addresses),
+                **parameters,
+            },
             network=network(stand_ins),
         )
 

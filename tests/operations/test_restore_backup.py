@@ -11,6 +11,7 @@ import pytest
 from include.skillreport.batches.data_backup.files import MANIFEST
 from include.skillreport.batches.data_backup.tenant_export import restored_schema
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.run_log import RunResult
 from tests import host_rows
 from tests.batches.data_management.backups import (
     HOSTILE,
@@ -149,18 +150,52 @@ def test_the_whole_database_is_restored_only_into_a_new_one(backups: Backups) ->
         backups.server.drop(copy.name)
 
 
-def test_only_a_superuser_restores_owners_and_privileges(backups: Backups) -> None:
+def notes(database: Database, result: RunResult) -> dict[str, list[str]]:
+    """The notes of each unit of a run."""
+    with database.connect() as host:
+        rows = host.execute(
+            "SELECT tenant_id, notes FROM batch.tenant_outcome WHERE execution_id = %s", [result.execution_id]
+        ).fetchall()
+    return dict(rows)
+
+
+def test_a_new_database_is_compared_with_the_backup_and_a_tenant_with_its_live_rows(backups: Backups) -> None:
     backups.take()
+    change_rows_of_a(backups.database)
+    live = of_tenant(backups.database, "A")
+    target = f"{backups.database.name}_copy"
+    try:
+        result, details = backups.restore("new_database", "A", target=target)
+
+        assert result.status == "completed"
+        told = notes(backups.database, result)
+        assert "取得時と一致" in told[f"database {target}"][0]
+        assert told["A"][0].startswith("復元した行のうち、現在と異なる 2 行、現在ない 1 行。取得後に増えた ")
+        assert details["A"]["merged"] == 0
+        # The comparison leaves no schema behind.
+        assert schemas(backups.database) == set()
+        assert of_tenant(backups.database, "A") == live
+    finally:
+        backups.server.drop(target)
+
+
+def test_only_a_superuser_restores_owners_and_privileges(backups: Backups) -> None:
+    expected = of_tenant(backups.database, "A")
+    backups.take()
+    target = Database(f"{backups.database.name}_copy", backups.database.server)
     role = f"restore_{os.urandom(4).hex()}"
     with backups.database.connect() as admin:
         admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'test-backup' BYPASSRLS CREATEDB")
         admin.execute(f"GRANT pg_read_all_data TO {role}")
     try:
         backups.dsn = login(backups.database, role, "test-backup")
-        result, _ = backups.restore("new_database", target=f"{backups.database.name}_copy")
-        assert "スーパーユーザー" in next(iter(reasons(result).values()))
-        assert backups.server.databases(f"{backups.database.name}_copy") == []
+        result, _ = backups.restore("new_database", target=target.name)
+        assert result.status == "completed"
+        _, hint = notes(backups.database, result)[f"database {target.name}"]
+        assert "所有者と権限は復元していません" in hint
+        assert of_tenant(target, "A") == expected
     finally:
+        backups.server.drop(target.name)
         with backups.database.connect() as admin:
             admin.execute(f"DROP OWNED BY {role}")
             admin.execute(f"DROP ROLE {role}")
@@ -177,8 +212,8 @@ def test_an_impossible_restore_is_refused_before_the_run_opens(backups: Backups)
         backups.restore("merge")
     with pytest.raises(ParameterError, match="「復元先データベース」（target）が必要です"):
         backups.restore("new_database")
-    with pytest.raises(ParameterError, match="「テナントコード」（tenants）は操作「新しいデータベース"):
-        backups.restore("new_database", "A", target="copy")
+    with pytest.raises(ParameterError, match="NOBODY"):
+        backups.restore("new_database", "NOBODY", target="copy")
     with pytest.raises(ParameterError, match="NOBODY"):
         backups.restore("compare", "NOBODY")
     assert runs(backups.database) == 0

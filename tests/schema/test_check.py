@@ -455,6 +455,7 @@ def login(database: Database) -> Iterator[str]:
             user=name,
             password="login",
         )
+        connection.execute(sql.SQL("DROP OWNED BY {}").format(sql.Identifier(name)))
         connection.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(name)))
 
 
@@ -470,6 +471,28 @@ def test_a_login_without_its_role_is_named_with_the_grant(database: Database, lo
     with database.connect() as connection:
         connection.execute(grant.encode())
     assert check(database.dsn, logins={PLATFORM: login}).fits
+
+
+@pytest.mark.skipif(EXTERNAL_DATABASE in os.environ, reason="an external server may trust its clients")
+def test_the_rights_that_backups_and_restores_lack_are_named(database: Database, login: str) -> None:
+    name = psycopg.conninfo.conninfo_to_dict(login)["user"]
+
+    def found() -> dict[str, str]:
+        return {each.code: each.text for each in check(database.dsn, backup=login).findings}
+
+    lacking = found()
+    assert list(lacking) == ["backup-rows", "backup-createdb", "restore-rights"]
+    assert "BYPASSRLS" in lacking["backup-rows"]
+    assert "CREATEDB" in lacking["backup-createdb"]
+    assert "pg_write_all_data" in lacking["restore-rights"]
+    with database.connect() as connection:
+        connection.execute(f'ALTER ROLE "{name}" BYPASSRLS CREATEDB'.encode())
+        connection.execute(f'GRANT pg_read_all_data, pg_write_all_data TO "{name}"'.encode())
+        connection.execute(f'GRANT CREATE ON DATABASE "{connection.info.dbname}" TO "{name}"'.encode())
+    assert list(found()) == ["restore-owners"]
+    assert "スーパーユーザー" in found()["restore-owners"]
+    assert check(database.dsn, backup=login).fits
+    assert check(database.dsn, backup=database.dsn).findings == ()
 
 
 def test_a_login_that_cannot_connect_is_named_by_its_role(database: Database, unused_port: int) -> None:

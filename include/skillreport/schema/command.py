@@ -95,6 +95,11 @@ def _add_check_arguments(check: argparse.ArgumentParser) -> None:
             help=f"connection string of the login that acts as {role} (or {name})",
         )
     check.add_argument(
+        "--backup-dsn",
+        default=os.environ.get("BATCH_BACKUP_DSN"),
+        help="connection string of the login of BATCH-001 and of restores (or BATCH_BACKUP_DSN)",
+    )
+    check.add_argument(
         "--bin",
         default="",
         metavar="FOLDER",
@@ -144,6 +149,7 @@ def _check(arguments: argparse.Namespace) -> int:
     report = check_database(
         arguments.dsn,
         logins={role: dsn for role, dsn in given.items() if dsn},
+        backup=arguments.backup_dsn or "",
         with_passwords=_passwords(),
         bin_dir=arguments.bin,
     )

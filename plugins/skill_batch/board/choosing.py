@@ -22,6 +22,11 @@ class Choice:
     chosen_as: str | None
     refusal: str
 
+    @property
+    def usable_as(self) -> str | None:
+        """``chosen_as``, if an operation can work on the tenant."""
+        return None if self.refusal else self.chosen_as
+
 
 # Why an operation cannot work on a tenant.
 _INACTIVE = "稼働中でないテナントのため、操作できません"

@@ -60,6 +60,7 @@ MENU: tuple[tuple[str, str, str], ...] = (
     ("テナント", "/tenants", TENANT_USAGE.dag_id),
     ("請求", "/invoices", TENANT_BILLING.dag_id),
     ("通知", "/messages", NOTIFICATION_RETRY.dag_id),
+    ("所要時間", "/durations", ""),
     ("異常・連携・バックアップ", "/findings", TENANT_MONITORING.dag_id),
 )
 

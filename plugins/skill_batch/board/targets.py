@@ -17,6 +17,10 @@ from include.skillreport.core.catalog import OPERATE_INVOICES, OPERATE_NOTIFICAT
 from include.skillreport.core.database import has_control_characters
 from include.skillreport.core.entered import plain
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
+from include.skillreport.operations.operate_notifications.form import Resume, Stop
+
+Kind = Literal["messages", "invoices", "tenants", "channels", "waiting"]
 
 # A dialog shows this many lines.
 MOST = 50
@@ -26,7 +30,7 @@ MOST = 50
 class Targets:
     """The rows that the values of a dialog select. ``rows`` are the first of ``total`` rows; ``kind`` says which columns they have."""
 
-    kind: Literal["messages", "invoices", "tenants", "channels"]
+    kind: Kind
     rows: Sequence[Mapping[str, Any]]
     total: int
 
@@ -52,6 +56,9 @@ def describe_targets(
         return None
     if action.spec is OPERATE_NOTIFICATIONS and action.name == "reopen":
         return _targets("channels", _SQL.rows(connection, "described_channels", tenant_ids=tenant_ids))
+    if action.operation in (Stop, Resume):
+        about = {"tenant_ids": tenant_ids, "contract_letters": list(CONTRACT_LETTERS)}
+        return _targets("waiting", _SQL.rows(connection, "described_waiting", **about))
     if action.spec is not OPERATE_INVOICES:
         return None
     if list(values.get("every_month", ()))[-1:] == ["on"]:
@@ -79,9 +86,7 @@ def tenants_of_messages(connection: psycopg.Connection[Any], message_ids: Sequen
     return sorted(str(choice.chosen_as) for choice in found.values())
 
 
-def _targets(
-    kind: Literal["messages", "invoices", "tenants", "channels"], rows: Sequence[Mapping[str, Any]]
-) -> Targets:
+def _targets(kind: Kind, rows: Sequence[Mapping[str, Any]]) -> Targets:
     return Targets(kind, [_in_words(row) for row in rows[:MOST]], len(rows))
 
 

@@ -100,6 +100,7 @@ BOUNDED = (
             "known_key",
             "last_action",
             "last_action_state",
+            "message_stop",
             "monitored_tenant",
             "payer",
             "people_state",

@@ -27,7 +27,8 @@ from include.skillreport.batches.data_backup.spool import DatabaseSize, TableSiz
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import DatabaseUnavailableError, SettingsError, reason_of
 from include.skillreport.core.postgres_programs import find_programs
-from include.skillreport.schema.checks.findings import Severity
+from include.skillreport.schema.checks.findings import Finding, Severity
+from include.skillreport.schema.checks.privileges import find_backup_problems
 from include.skillreport.schema.checks.sessions import connect
 
 _SQL = Statements(Path(__file__).parent)
@@ -128,16 +129,7 @@ class DatabaseServer:
         """
         self._refuse_pooler()
         with self.connect() as connection:
-            hidden = _SQL.column(connection, "hidden_tables")
-            if hidden:
-                raise SettingsError(
-                    f"接続 '{CONNECTION}' のログインには行レベルセキュリティで見えない行があります"
-                    f"（{'、'.join(hidden[:3])} など {len(hidden)} 表）。スーパーユーザーか BYPASSRLS のロールにしてください。"
-                )
-            if _SQL.row(connection, "may_create_databases") != (True,):
-                raise SettingsError(
-                    f"接続 '{CONNECTION}' のログインは検証用のデータベースを作れません。CREATEDB を与えてください。"
-                )
+            _refuse(find_backup_problems(connection))
         find_programs(self._bin_dir, self.major_version)
 
     def _refuse_pooler(self) -> None:
@@ -146,9 +138,7 @@ class DatabaseServer:
         except psycopg.OperationalError as error:
             raise _unavailable(error) from None
         connection.close()
-        for finding in findings:
-            if finding.severity is Severity.ERROR:
-                raise SettingsError(f"接続 '{CONNECTION}': {finding.text}")
+        _refuse(findings)
 
     def dump(self, snapshot: str, folder: Path, jobs: int) -> Generator[Path | None, None, None]:
         """``pg_dump -Fd`` of the whole database in the exported snapshot, uncompressed, with at least two processes.
@@ -292,6 +282,13 @@ class DatabaseServer:
             except psycopg.errors.InsufficientPrivilege:
                 # FORCE fails if autovacuum works there and the login is no superuser. Without it, PostgreSQL ends autovacuum first.
                 connection.execute(drop)
+
+
+def _refuse(findings: Sequence[Finding]) -> None:
+    """:raises SettingsError: a finding is an error."""
+    for finding in findings:
+        if finding.severity is Severity.ERROR:
+            raise SettingsError(f"接続 '{CONNECTION}': {finding.text}")
 
 
 def dump_processes(jobs: int) -> int:

@@ -36,6 +36,10 @@ FROM batch.outbox AS message
 WHERE
     message.status = any(%(statuses)s) AND message.next_attempt_at <= %(now)s AND message.held_for IS null
     AND NOT EXISTS (
+        SELECT FROM batch.message_stop AS stop
+        WHERE stop.tenant_id = message.tenant_id AND coalesce(message.template_key <> all(stop.still_sent), true)
+    )
+    AND NOT EXISTS (
         SELECT FROM batch.channel_circuit AS circuit
         WHERE circuit.tenant_id = message.tenant_id AND circuit.channel = message.channel
     )
@@ -44,7 +48,8 @@ ORDER BY message.tenant_id, message.channel;
 -- name: claim
 -- Claim due messages. If a message has a row of the application, its present state decides about the message. The claim is
 -- committed before anything is sent. Two senders never get the same row: each skips rows that the other has locked, and a claimed
--- row is no longer due. held_for: people have not confirmed that the batch goes on. The lease uses the database's clock, because
+-- row is no longer due. held_for: people have not confirmed that the batch goes on. message_stop: an
+-- operator has stopped the tenant's messages. The lease uses the database's clock, because
 -- those of the workers may differ. apart: one message for each destination that is not busy. A letter waits until its file is
 -- written.
 WITH next_of_each AS (
@@ -55,6 +60,10 @@ WITH next_of_each AS (
         AND tenant_id = %(tenant_id)s AND channel = %(channel)s AND status = any(%(statuses)s)
         AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s AND held_for IS null
         AND destination <> all(%(busy)s)
+        AND NOT EXISTS (
+            SELECT FROM batch.message_stop AS stop
+            WHERE stop.tenant_id = outbox.tenant_id AND coalesce(outbox.template_key <> all(stop.still_sent), true)
+        )
     ORDER BY destination, priority, next_attempt_at, due_at, message_id
 ),
 
@@ -64,6 +73,10 @@ due AS (
     WHERE
         tenant_id = %(tenant_id)s AND channel = %(channel)s AND status = any(%(statuses)s)
         AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s AND held_for IS null
+        AND NOT EXISTS (
+            SELECT FROM batch.message_stop AS stop
+            WHERE stop.tenant_id = outbox.tenant_id AND coalesce(outbox.template_key <> all(stop.still_sent), true)
+        )
         AND (NOT %(apart)s OR message_id IN (SELECT next_of_each.message_id FROM next_of_each))
     -- A postponed message comes after messages that are due earlier, so a recipient that always fails does not block others.
     ORDER BY priority, next_attempt_at, due_at, message_id
@@ -185,6 +198,10 @@ SELECT
         WHERE
             tenant_id = %(tenant_id)s AND channel = %(channel)s AND status = any(%(statuses)s)
             AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s AND held_for IS null
+            AND NOT EXISTS (
+                SELECT FROM batch.message_stop AS stop
+                WHERE stop.tenant_id = outbox.tenant_id AND coalesce(outbox.template_key <> all(stop.still_sent), true)
+            )
     );
 
 -- name: leases

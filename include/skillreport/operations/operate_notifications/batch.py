@@ -17,6 +17,7 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Outcome, Request, TenantBatch, UnitResult, Work
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging import outbox, suppression
+from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
 from include.skillreport.messaging.suppression import Reason, masked
@@ -68,6 +69,10 @@ class NotificationOperations(TenantBatch):
         if isinstance(entered, form.Lift):
             lifted = suppression.lift(work.connection, entered.addresses)
             return _counted(work.tenant_ids, "lifted", [(tenant_id,) for tenant_id in lifted])
+        if isinstance(entered, form.Stop):
+            return _stopped(work, entered)
+        if isinstance(entered, form.Resume):
+            return _resumed(work)
         if not isinstance(entered, form.Decision):
             opened = _SQL.execute(work.connection, "reopen_channels").fetchall()
             return _counted(work.tenant_ids, "reopened", opened)
@@ -83,10 +88,51 @@ class NotificationOperations(TenantBatch):
         return _counted(work.tenant_ids, entered.name, decided)
 
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[Outcome]:
-        """After ``resend`` or ``reopen``, send the messages that are due, as BATCH-019-02 does."""
-        if FORM.chosen(work.run.options) not in (form.Resend, form.Reopen):
+        """After ``resend``, ``reopen`` or ``resume``, send the messages that are due, as BATCH-019-02 does."""
+        if FORM.chosen(work.run.options) not in (form.Resend, form.Reopen, form.Resume):
             return results
         return self._retry.send(work, results)
+
+
+def _stopped(work: Work, entered: form.Stop) -> list[UnitResult]:
+    """Stop the messages of the tenants. A stop before is replaced. The notes have the numbers of messages that wait."""
+    waiting = _SQL.rows(
+        work.connection,
+        "stop_messages",
+        tenant_ids=list(work.tenant_ids),
+        still_sent=[] if entered.contract_letters else sorted(CONTRACT_LETTERS),
+        reason=entered.reason,
+        person=work.run.person,
+    )
+    return [
+        UnitResult(
+            row["tenant_id"],
+            {"waiting": row["messages"]},
+            row["messages"],
+            notes=(f"通知 {row['messages']} 件が待っています。再開するまで送りません",),
+        )
+        for row in waiting
+    ]
+
+
+def _resumed(work: Work) -> list[UnitResult]:
+    """Resume the messages of the tenants. A message that waited has its whole time again until it expires."""
+    released: dict[str, int] = dict(
+        _SQL.execute(work.connection, "resume_messages", now=datetime.now(UTC)).fetchall()
+    )
+    return [
+        UnitResult(
+            tenant_id,
+            {"resumed": released.get(tenant_id, 0)},
+            released.get(tenant_id, 0),
+            notes=(
+                f"待っていた通知 {released[tenant_id]} 件の送信を再開しました"
+                if tenant_id in released
+                else "通知は止めていません",
+            ),
+        )
+        for tenant_id in work.tenant_ids
+    ]
 
 
 def _counted(tenant_ids: Sequence[str], name: str, rows: Sequence[tuple[Any, ...]]) -> list[UnitResult]:
@@ -132,10 +178,14 @@ def _suppressions(connection: psycopg.Connection, addresses: Sequence[str]) -> d
 
 
 def _listings(connection: psycopg.Connection) -> dict[str, tuple[str, ...]]:
-    """The lines for the log, by tenant: the closed channels, then the messages, worst first."""
+    """The lines for the log, by tenant: the stop, the closed channels, then the messages, worst first."""
     circuits = _SQL.rows(connection, "list_closed_channels")
     rows = _SQL.rows(connection, "list_waiting", count=_LISTED)
     lines: dict[str, list[str]] = {}
+    for stop in _SQL.rows(connection, "list_stops"):
+        lines[stop["tenant_id"]] = [
+            f"通知の送信を停止中です（{stop['reason']}、{stop['entered_by']}、{_in_japan(stop['entered_at'])} から）"
+        ]
     for circuit in circuits:
         lines.setdefault(circuit["tenant_id"], []).append(
             f"停止中のチャネル {circuit['channel']}: {circuit['reason']}（{_in_japan(circuit['opened_at'])} から）"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from include.skillreport.core.catalog import OPERATE_NOTIFICATIONS
-from include.skillreport.operations.form import Codes, Lines, Operation, OperationForm
+from include.skillreport.operations.form import Codes, Field, Flag, Lines, Operation, OperationForm
 
 FORM = OperationForm(OPERATE_NOTIFICATIONS)
 
@@ -96,3 +96,21 @@ class Lift(Operation):
 
     tenants: Tenants
     addresses: Addresses
+
+
+@FORM.add("stop", "テナントの通知の停止", button="通知を止める")
+class Stop(Operation):
+    """再開するまで、このテナントの通知を送りません。待っている通知は残り、期限切れになりません。
+    契約の通知（請求書、督促、利用量の警告など）は、選んだときだけ止まります。
+    """
+
+    tenants: Tenants
+    reason: Annotated[str, Field("理由", "必須です。ボードと一覧に出ます。", example="移行中のため")]
+    contract_letters: Annotated[bool, Flag("契約の通知も止める", "請求書、督促なども止めます。")] = False
+
+
+@FORM.add("resume", "テナントの通知の再開", button="通知を再開する")
+class Resume(Operation):
+    """停止を取り消し、待っている通知を送信します。期限は再開から数えます。"""
+
+    tenants: Tenants

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,18 +9,16 @@ import psycopg
 
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.comparison import comparison_sentence
-from include.skillreport.batches.data_backup.files import DUMP_MANIFEST, MANIFEST, is_complete
+from include.skillreport.batches.data_backup.files import DUMP_MANIFEST, MANIFEST, Packer, is_complete
 from include.skillreport.batches.data_backup.ledger import all_tenants, manifest_sha256, verified_backups
 from include.skillreport.batches.data_backup.restore import entry_of, restore_database, restore_one_tenant
 from include.skillreport.batches.data_backup.server import CONNECTION
-from include.skillreport.core.errors import ParameterError, SettingsError
+from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Outcome, Request, UnitBatch, UnitResult, Work
 from include.skillreport.core.execution.sharding import Unit
 from include.skillreport.core.execution.tenant_selection import select_tenants
 from include.skillreport.operations.restore_backup import form
 from include.skillreport.operations.restore_backup.form import FORM
-
-log = logging.getLogger(__name__)
 
 
 class BackupRestore(UnitBatch):
@@ -31,12 +28,14 @@ class BackupRestore(UnitBatch):
         self._access = access
 
     def units(self, request: Request) -> Sequence[Unit]:
-        """The tenants, also inactive ones, or the new database."""
+        """The new database, and the named tenants, also inactive ones."""
         entered = FORM.entered(request.values, request.run_date)
+        units: list[Unit] = []
         if isinstance(entered, form.NewDatabase):
-            target = entered.target
-            return [Unit(f"database {target}", target, f"新しいデータベース {target}")]
-        return select_tenants(request.platform, request.codes, all_tenants(request.platform)).tenants
+            units.append(Unit(_database(entered), entered.target, f"新しいデータベース {entered.target}"))
+        if request.codes or not units:
+            units += select_tenants(request.platform, request.codes, all_tenants(request.platform)).tenants
+        return units
 
     def options(self, request: Request) -> dict[str, Any]:
         """The operation and its values, with the ``backup`` to restore: by default the newest.
@@ -53,25 +52,9 @@ class BackupRestore(UnitBatch):
         assert isinstance(entered, form.Restore)
         packer = self._access.packer(self._access.store(), entered.backup)
         sha256 = manifest_sha256(work.connection, entered.backup)
-        if isinstance(entered, form.NewDatabase):
-            if not work.run.dry_run:
-                server = self._access.server()
-                if not server.is_superuser():
-                    raise SettingsError(
-                        f"所有者と権限を復元するため、接続 '{CONNECTION}' のログインはスーパーユーザーである必要があります。"
-                        "コマンド `python -m include.skillreport backup restore` を管理者の接続で実行してください。"
-                    )
-                dump = entry_of(packer.read_manifest(MANIFEST, sha256), DUMP_MANIFEST)
-                manifest = restore_database(
-                    server, packer, entered.target, self._access.settings.jobs, sha256=dump
-                )
-                log.info(
-                    "%s is restored into the database %s: %s",
-                    entered.backup,
-                    entered.target,
-                    comparison_sentence(manifest),
-                )
-            return UnitResult(unit_id, {"restored": int(not work.run.dry_run)}, records=0)
+        if isinstance(entered, form.NewDatabase) and unit_id == _database(entered):
+            notes = () if work.run.dry_run else self._restore_all(packer, entered, sha256)
+            return UnitResult(unit_id, {"restored": int(not work.run.dry_run)}, records=0, notes=notes)
         with self._access.server().connect() as connection:
             done = restore_one_tenant(
                 connection,
@@ -79,20 +62,47 @@ class BackupRestore(UnitBatch):
                 unit_id,
                 manifest_sha256=sha256,
                 merged=isinstance(entered, form.Merge),
-                kept=not work.run.dry_run,
+                # Beside a new database, the schema of a tenant's restore would be left over.
+                kept=not work.run.dry_run and not isinstance(entered, form.NewDatabase),
             )
+        changed, missing, new = (
+            sum(getattr(conflict, name) for conflict in done.conflicts)
+            for name in ("changed", "missing", "new")
+        )
         return UnitResult(
             unit_id,
             {
                 "restored": done.rows,
-                "changed": sum(conflict.changed for conflict in done.conflicts),
-                "missing": sum(conflict.missing for conflict in done.conflicts),
-                "new": sum(conflict.new for conflict in done.conflicts),
+                "changed": changed,
+                "missing": missing,
+                "new": new,
                 "merged": done.merged_rows or 0,
             },
             records=done.rows,
+            notes=(
+                f"復元した行のうち、現在と異なる {changed} 行、現在ない {missing} 行。取得後に増えた {new} 行",
+            ),
             report=(f"{unit_id}（{entered.backup}）", *done.lines()),
         )
+
+    def _restore_all(self, packer: Packer, entered: form.NewDatabase, sha256: str | None) -> tuple[str, ...]:
+        """Restore the whole database; returns what operators should know about it."""
+        server = self._access.server()
+        with_owners = server.is_superuser()
+        manifest = restore_database(
+            server,
+            packer,
+            entered.target,
+            self._access.settings.jobs,
+            sha256=entry_of(packer.read_manifest(MANIFEST, sha256), DUMP_MANIFEST),
+            with_owners=with_owners,
+        )
+        done = f"{entered.backup} をデータベース {entered.target} に復元しました（{comparison_sentence(manifest)}）"
+        hint = (
+            f"所有者と権限は復元していません（接続 '{CONNECTION}' のログインがスーパーユーザーでないため）。"
+            "アプリやバッチの接続先にするなら、管理者の接続で `python -m include.skillreport backup restore` を実行してください"
+        )
+        return (done,) if with_owners else (done, hint)
 
     def _backup(self, platform: psycopg.Connection, backup_id: str) -> str:
         store = self._access.store()
@@ -106,3 +116,8 @@ class BackupRestore(UnitBatch):
                 f"バックアップ '{backup_id}' は使えません。使えるのは {'、'.join(backups[-10:])} です。"
             )
         return backup_id or backups[-1]
+
+
+def _database(entered: form.NewDatabase) -> str:
+    """The id of the unit that restores the whole database."""
+    return f"database {entered.target}"

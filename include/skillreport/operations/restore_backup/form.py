@@ -18,7 +18,11 @@ Backup = Annotated[
     ),
 ]
 Tenants = Annotated[
-    tuple[str, ...], Lines("テナントコード", "復元するテナントのコード（1行に1件）。必須です。")
+    tuple[str, ...],
+    Lines(
+        "テナントコード",
+        "復元するテナントのコード（1行に1件）。全体の復元では、今の行とも比べるテナントだけ（任意）。ほかは必須です。",
+    ),
 ]
 Target = Annotated[
     str,
@@ -50,8 +54,11 @@ class Merge(Restore):
     tenants: Tenants
 
 
-@FORM.add("new_database", "新しいデータベースへの全体の復元")
+@FORM.add("new_database", "新しいデータベースへの全体の復元", button="新しいデータベースへ復元")
 class NewDatabase(Restore):
-    """新しいデータベースを作り、全体を復元します。スーパーユーザーの接続が必要です。"""
+    """新しいデータベースを作って全体を復元し、取得時と照合します。テナントを書くと、そのテナントの現在の行との違いも出ます。
+    所有者と権限は、スーパーユーザーの接続のときだけ復元します。
+    """
 
     target: Target
+    tenants: Tenants = ()

@@ -93,6 +93,56 @@ def find_login_problems(connection: psycopg.Connection, role: str) -> list[Findi
     return [] if may_act else [not_a_member(login, role)]
 
 
+def find_backup_problems(connection: psycopg.Connection) -> list[Finding]:
+    """What the login of this connection cannot do that BATCH-001 (errors) or a restore (remarks) needs."""
+    login = _SQL.rows(connection, "backup_login")[0]
+    name = str(login["rolname"])
+    findings = []
+    if hidden := _SQL.column(connection, "rows_hidden_from_login"):
+        findings.append(
+            error(
+                "backup-rows",
+                f'ログイン "{name}" には行レベルセキュリティで見えない行があります（{"、".join(hidden[:3])} など {len(hidden)} 表）。',
+                "スーパーユーザーか BYPASSRLS のロールにしてください。",
+                name,
+            )
+        )
+    if not login["may_create_databases"]:
+        findings.append(
+            error(
+                "backup-createdb",
+                f'ログイン "{name}" は検証用や復元先のデータベースを作れません。',
+                f'CREATEDB を与えてください（`ALTER ROLE "{name}" CREATEDB`）。',
+                name,
+            )
+        )
+    lacking = {
+        f'テナントの比較（`GRANT CREATE ON DATABASE "{connection.info.dbname}" TO "{name}"`）': login[
+            "may_create_schemas"
+        ],
+        f'テナントの反映（`GRANT pg_write_all_data TO "{name}"`）': login["may_write"],
+    }
+    if not all(lacking.values()):
+        findings.append(
+            remark(
+                "restore-rights",
+                f'ログイン "{name}" の権限では、できない復元があります。',
+                f"使うなら権限を与えてください: {'、'.join(each for each, may in lacking.items() if not may)}。",
+                name,
+            )
+        )
+    elif not login["rolsuper"]:
+        findings.append(
+            remark(
+                "restore-owners",
+                f'ログイン "{name}" による新しいデータベースへの復元は、所有者と権限を戻しません。',
+                "戻すなら、スーパーユーザーの接続で `python -m include.skillreport backup restore` を実行してください。",
+                name,
+            )
+        )
+    return findings
+
+
 def not_a_member(login: str, role: str) -> Finding:
     """The finding about a login that may not act as its batch role."""
     return error(

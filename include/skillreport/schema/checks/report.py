@@ -23,6 +23,7 @@ from include.skillreport.schema.checks.indexes import find_lost_indexes, find_mi
 from include.skillreport.schema.checks.people import find_people_problems
 from include.skillreport.schema.checks.privileges import (
     BOARD,
+    find_backup_problems,
     find_login_problems,
     find_missing_deployer_privileges,
     find_missing_owner_privileges,
@@ -72,12 +73,14 @@ def check_database(
     dsn: str,
     *,
     logins: Mapping[str, str] | None = None,
+    backup: str = "",
     with_passwords: Collection[str] = (),
     bin_dir: str = "",
 ) -> Report:
     """Check the database of ``dsn`` as the deploying login.
 
-    ``logins`` has the connection string of each batch role's login, ``with_passwords`` the roles whose password the deployment sets.
+    ``logins`` has the connection string of each batch role's login, ``backup`` is that of BATCH-001 and of restores, ``with_passwords``
+    are the roles whose password the deployment sets.
     ``bin_dir``: see ``include.skillreport.core.postgres_programs``.
     """
     try:
@@ -99,6 +102,7 @@ def check_database(
         findings += _find_service_problem()
     for role, login in (logins or {}).items():
         findings += _check_login(role, login)
+    findings += _check_backup_login(backup) if backup else []
     return Report(variant, tuple(sorted(findings, key=lambda finding: finding.severity is Severity.REMARK)))
 
 
@@ -177,6 +181,14 @@ def _check_login(role: str, dsn: str) -> list[Finding]:
             return findings + (find_read_only_login(first) if role != BOARD else [])
     except psycopg.Error as refusal:
         return [_no_connection(f"{role} 用", refusal)]
+
+
+def _check_backup_login(dsn: str) -> list[Finding]:
+    try:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            return find_backup_problems(connection)
+    except psycopg.Error as refusal:
+        return [_no_connection("バックアップ用", refusal)]
 
 
 def _no_connection(purpose: str, refusal: psycopg.Error) -> Finding:

@@ -52,7 +52,8 @@ FROM batch.reconciliation;
 CREATE VIEW batch.board_alert AS
 SELECT
     alert_key, channel, severity, message ->> 'title' AS title, message -> 'lines' AS lines,
-    message ->> 'triggering_user' AS triggering_user, message -> 'kinds' AS kinds, created_at, due_at, attempts, in_doubt,
+    message ->> 'triggering_user' AS triggering_user, message -> 'kinds' AS kinds,
+    substring(message ->> 'links' FROM '/batch-board/(runs/[^"]+)"') AS page, created_at, due_at, attempts, in_doubt,
     delivered_at,
     regexp_replace(last_error, '[^[:space:]<>"'',;:()]+@[^[:space:]<>"'',;:()]+', '***', 'g') AS last_error
 FROM batch.operator_alert
@@ -165,6 +166,12 @@ SELECT
             AND live.kind = 'invoice' AND live.status <> 'void' AND NOT live.credited
     ) AS is_closed
 FROM batch.invoice;
+
+-- The inputs of each invoice's calculation, from which its page shows the days.
+CREATE VIEW batch.board_calculation AS
+SELECT invoice_id, tenant_id, jsonb_set(inputs, '{recipient,email}', 'null') AS inputs
+FROM batch.invoice
+WHERE kind = 'invoice';
 
 -- What one person has entered above the limit and nobody else has approved: one-off lines and credit notes. amount: a credit
 -- note's is below 0.
@@ -412,6 +419,10 @@ CREATE VIEW batch.board_channel_circuit AS
 SELECT tenant_id, channel, error_code, reason, opened_at
 FROM batch.channel_circuit;
 
+CREATE VIEW batch.board_message_stop AS
+SELECT tenant_id, still_sent, reason, entered_by, entered_at
+FROM batch.message_stop;
+
 CREATE VIEW batch.board_service_limit AS
 SELECT limit_key, per_minute, at_once, blocked_until, learnt_at, closed_at, closed_reason
 FROM batch.service_limit;
@@ -518,6 +529,7 @@ batch.board_inactivity_change,
 batch.board_usage_day,
 batch.board_usage_warning,
 batch.board_invoice,
+batch.board_calculation,
 batch.board_waiting_entry,
 batch.board_document,
 batch.board_invoice_revision,
@@ -542,6 +554,7 @@ batch.board_reminder_stop,
 batch.board_receivable,
 batch.board_message,
 batch.board_channel_circuit,
+batch.board_message_stop,
 batch.board_service_limit,
 batch.board_suppressed_address,
 batch.board_setting_finding,

@@ -98,6 +98,20 @@ CREATE POLICY board ON batch.channel_circuit FOR SELECT TO batch_owner USING (tr
 COMMENT ON TABLE batch.channel_circuit IS
 'Channels that are closed until somebody repairs them (for example a revoked token). Their messages wait.';
 
+CREATE TABLE batch.message_stop (
+    tenant_id text PRIMARY KEY,
+    still_sent text[] NOT NULL,
+    reason text NOT NULL,
+    entered_by text NOT NULL,
+    entered_at timestamptz NOT NULL DEFAULT now()
+);
+CALL batch.make_tenant_table('batch.message_stop');
+CREATE POLICY board ON batch.message_stop FOR SELECT TO batch_owner USING (true);
+COMMENT ON TABLE batch.message_stop IS
+'Tenants whose messages an operator has stopped. What waits is kept, and is neither sent nor given up until they are resumed.';
+COMMENT ON COLUMN batch.message_stop.still_sent IS
+'The kinds (template_key) that are sent nevertheless: contract letters, or none';
+
 CREATE TABLE batch.suppressed_address (
     tenant_id text NOT NULL,
     address text NOT NULL,

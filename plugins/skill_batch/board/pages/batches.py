@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from skill_batch.board.database import BoardDatabase
 from skill_batch.board.failures import FailureGroup, load_failures
 from skill_batch.board.rendering import language_of, render, translator
 from skill_batch.board.runs import RunCell, load_usual_seconds, next_start
+from skill_batch.board.slowest import SlowInstance, load_slowest
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.catalog import RUN_SPECS
 from include.skillreport.core.execution.business_date import JAPAN
@@ -29,30 +29,9 @@ router = APIRouter()
 CHART_RUNS = 60
 PAGE_RUNS = 25
 _MOST_PAGES = 10_000
-_SLOWEST = 10
 _TOP_NOTES = 10
-# The page lists this many tenants of a shard by code, and counts the others.
-_LISTED_TENANTS = 5
 
 _MEBIBYTE = 2**20
-
-
-@dataclass(frozen=True)
-class SlowInstance:
-    """A mapped instance of the latest run. ``tenants`` are its tenants."""
-
-    row: Mapping[str, Any]
-    tenants: Sequence[Mapping[str, Any]]
-
-    @property
-    def listed(self) -> Sequence[Mapping[str, Any]]:
-        """The tenants that the page names."""
-        return self.tenants[:_LISTED_TENANTS]
-
-    @property
-    def further(self) -> int:
-        """The number of tenants that the page does not name."""
-        return max(len(self.tenants) - _LISTED_TENANTS, 0)
 
 
 @dataclass(frozen=True)
@@ -163,25 +142,10 @@ def _newest(connection: psycopg.Connection[Any], spec: RunSpec) -> NewestRun | N
         _SQL.rows(connection, "batch_outcome_counts", execution_id=execution_id)[0],
         load_failures(connection, [execution_id])[execution_id],
         _SQL.rows(connection, "batch_top_notes", execution_id=execution_id, most=_TOP_NOTES),
-        _slowest(connection, row),
+        load_slowest(connection, execution_id),
         _SQL.rows(connection, "remarks", execution_id=execution_id),
         _SQL.rows(connection, "reconciliation", execution_id=execution_id),
     )
-
-
-def _slowest(connection: psycopg.Connection[Any], run: Mapping[str, Any]) -> list[SlowInstance]:
-    instances = _SQL.rows(
-        connection, "batch_slowest_instances", execution_id=run["execution_id"], most=_SLOWEST
-    )
-    units: defaultdict[int, list[Mapping[str, Any]]] = defaultdict(list)
-    for unit in _SQL.rows(
-        connection,
-        "batch_units",
-        execution_id=run["execution_id"],
-        shards=[row["map_index"] for row in instances],
-    ):
-        units[unit["shard"]].append(unit)
-    return [SlowInstance(row, units[row["map_index"]]) for row in instances]
 
 
 @router.get("/batches/{batch_id}")

@@ -139,6 +139,15 @@ def documents_file(connection: psycopg.Connection[Any], criteria: Criteria) -> b
     return text.getvalue().encode("utf-8-sig")
 
 
+def ordered_days(first_day: date, last_day: date) -> tuple[date, date]:
+    """The days of a period. :raises HTTPException: 400, they are in the wrong order."""
+    if first_day > last_day:
+        raise HTTPException(
+            status.HTTP_400_BAD_REQUEST, f"日付の範囲が逆です（{first_day} から {last_day} まで）"
+        )
+    return first_day, last_day
+
+
 def _criteria(
     date_from: Day = None,
     date_to: Day = None,
@@ -149,10 +158,8 @@ def _criteria(
     kind: Kind = "",
     page: Annotated[int, Query(ge=1, le=MOST // _PAGE)] = 1,
 ) -> Criteria:
-    if date_from and date_to and date_from > date_to:
-        raise HTTPException(
-            status.HTTP_400_BAD_REQUEST, f"日付の範囲が逆です（{date_from} から {date_to} まで）"
-        )
+    if date_from and date_to:
+        ordered_days(date_from, date_to)
     if amount_from is not None and amount_to is not None and amount_from > amount_to:
         raise HTTPException(
             status.HTTP_400_BAD_REQUEST,

@@ -21,11 +21,13 @@ from skill_batch.board.archived_files import (
 )
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.pages.invoices import ACTIONS, is_live_invoice, possible_actions
-from skill_batch.board.rendering import HEADERS, render
+from skill_batch.board.rendering import HEADERS, language_of, render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.approvals.requests import HOLDS
 from include.skillreport.billing.documents.invoice import Invoice, revision_suffix
+from include.skillreport.billing.inputs import BillingInputs
 from include.skillreport.billing.ledger.stored_invoice import letter_id, stored_document
+from include.skillreport.billing.pricing.explanation import explained_lines, figure, part_days
 from include.skillreport.core.catalog import (
     APPROVE_INVOICES,
     NOTIFICATION_RETRY,
@@ -170,6 +172,29 @@ def invoice_page(request: Request, rights: RightsDep, invoice_id: str) -> Respon
         may_operate=may_operate,
         sees_requests=rights.may_read(APPROVE_INVOICES.dag_id),
         sees_letters=rights.may_read(NOTIFICATION_RETRY.dag_id),
+    )
+
+
+@router.get("/invoices/{invoice_id}/calculation")
+def calculation(request: Request, rights: RightsDep, invoice_id: str) -> Response:
+    """The fragment with the closed days and the steps from which each line was calculated, in the reader's language."""
+    rights.require_read(TENANT_BILLING.dag_id)
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        stored = _SQL.column(connection, "invoice_inputs", invoice_id=invoice_id)
+    if not stored:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    inputs = BillingInputs.model_validate(stored[0])
+    lines, remarks = explained_lines(inputs, language_of(request))
+    return render(
+        request,
+        rights,
+        "calculation.html",
+        inputs=inputs,
+        parts_of_month=part_days(inputs),
+        lines=lines,
+        remarks=remarks,
+        figure=figure,
     )
 
 

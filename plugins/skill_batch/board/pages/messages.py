@@ -76,6 +76,7 @@ class Messages:
     filters: Filters
     queues: Sequence[Mapping[str, Any]]
     closed: Sequence[Mapping[str, Any]]
+    stops: Sequence[Mapping[str, Any]]
     resumptions: Sequence[Mapping[str, Any]]
     throttled: Sequence[Mapping[str, Any]]
     suppressed: Sequence[Mapping[str, Any]]
@@ -106,6 +107,7 @@ def load_messages(connection: psycopg.Connection[Any], filters: Filters, now: da
     )
     listed = rows[:_PAGE]
     closed = _SQL.rows(connection, "closed_channels", most=_MOST_LISTED)
+    stops = _SQL.rows(connection, "message_stops", tenant_ids=tenant_ids, most=_MOST_LISTED)
     suppressed = _SQL.rows(
         connection, "suppressed_addresses", now=now, tenant_ids=tenant_ids, most=_MOST_LISTED
     )
@@ -113,6 +115,7 @@ def load_messages(connection: psycopg.Connection[Any], filters: Filters, now: da
         filters,
         _SQL.rows(connection, "open_queues"),
         closed,
+        stops,
         _SQL.rows(connection, "open_resumptions"),
         _SQL.rows(connection, "throttled_services", now=now, most=_MOST_LISTED),
         suppressed,
@@ -121,7 +124,7 @@ def load_messages(connection: psycopg.Connection[Any], filters: Filters, now: da
         replace(filters, after_at=listed[-1]["next_attempt_at"], after_id=listed[-1]["message_id"])
         if len(rows) > _PAGE
         else None,
-        choices(connection, [row["tenant_id"] for row in (*listed, *closed, *suppressed)]),
+        choices(connection, [row["tenant_id"] for row in (*listed, *closed, *stops, *suppressed)]),
     )
 
 

@@ -17,6 +17,7 @@ from skill_batch.board.database import BoardDatabase
 from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
 from skill_batch.board.rendering import HEADERS, Links, render
 from skill_batch.board.runs import RunCell, load_usual_seconds
+from skill_batch.board.slowest import SlowInstance, load_slowest
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.notifiers.failure_alert import batch_of_key
 from include.skillreport.core.catalog import RUN_SPECS
@@ -40,6 +41,7 @@ class ExecutionPage:
     notes: Sequence[Mapping[str, Any]]
     remarks: Sequence[Mapping[str, Any]]
     reconciliation: Sequence[Mapping[str, Any]]
+    slowest: Sequence[SlowInstance]
 
     @property
     def kinds(self) -> Sequence[FailureKind]:
@@ -74,6 +76,7 @@ def load_executions(
             _SQL.rows(connection, "notes", execution_id=row["execution_id"], most=_MOST_NOTES),
             _SQL.rows(connection, "remarks", execution_id=row["execution_id"]),
             _SQL.rows(connection, "reconciliation", execution_id=row["execution_id"]),
+            load_slowest(connection, row["execution_id"]),
         )
         for row in newest.values()
     ]

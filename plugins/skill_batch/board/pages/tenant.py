@@ -32,6 +32,7 @@ from include.skillreport.core.catalog import (
     NOTIFICATION_SETTINGS_CHECK,
     OPERATE_CONTRACTS,
     OPERATE_INVOICES,
+    OPERATE_NOTIFICATIONS,
     RESTORE_BACKUP,
     RUN_SPECS,
     SETTINGS_SYNC,
@@ -41,6 +42,7 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
 from include.skillreport.core.run_spec import BatchSpec, RunSpec
 
 router = APIRouter()
@@ -116,6 +118,11 @@ class TenantPage:
         return self.tenant["chosen_as"] if self.tenant else None
 
     @property
+    def is_active(self) -> bool:
+        """Whether the batches work on the tenant."""
+        return bool(self.tenant and self.tenant["status"] in ACTIVE_STATUSES)
+
+    @property
     def is_known(self) -> bool:
         """Whether the application or a row of the batches contains the tenant."""
         return bool(
@@ -151,6 +158,7 @@ def load_tenant(
         if may_read(spec.dag_id):
             sections[block] = _SQL.rows(connection, block, tenant_id=tenant_id)
     if may_read(NOTIFICATION_RETRY.dag_id):
+        sections["message_stops"] = _SQL.rows(connection, "message_stops", tenant_ids=[tenant_id], most=1)
         sections["tenant_message_counts"] = _SQL.rows(
             connection, "tenant_message_counts", tenant_id=tenant_id, since=now - _MESSAGE_PERIOD
         )
@@ -285,4 +293,5 @@ def tenant_page(request: Request, rights: RightsDep, tenant_id: str) -> Response
         restore=RESTORE_BACKUP.dag_id,
         invoices=OPERATE_INVOICES.dag_id,
         contracts=OPERATE_CONTRACTS.dag_id,
+        notifications=OPERATE_NOTIFICATIONS.dag_id,
     )

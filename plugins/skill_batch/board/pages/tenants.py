@@ -1,10 +1,11 @@
-"""テナント: find a tenant by code, id or name, and see which tenants have failures, incidents or waiting messages."""
+"""テナント: the list of tenants with their problems; find one by any part of its code, id or name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
+from unicodedata import normalize
 
 import psycopg
 from fastapi import APIRouter, Query, Request, Response
@@ -18,96 +19,95 @@ from include.skillreport.core.catalog import BATCHES, NOTIFICATION_RETRY, TENANT
 router = APIRouter()
 
 LISTED = 50
+_MOST_PAGES = 1_000
 _MOST_CHARACTERS = 200
 
 # The latest outcome of a tenant is searched in this many runs of a batch: two weeks of an hourly batch.
 _LAST_RUNS = 400
 
+Problem = Literal["", "any", "failed", "incident", "message", "stopped"]
+Sort = Literal["problems", "code", "name"]
+
+PROBLEMS: Mapping[str, str] = {
+    "any": "気になる点があるもの",
+    "failed": "失敗したバッチがあるもの",
+    "incident": "異常があるもの",
+    "message": "届かなかった通知があるもの",
+    "stopped": "通知を停止中のもの",
+}
+SORTS: Mapping[str, str] = {"problems": "気になる順", "code": "コード順", "name": "名前順"}
+
 
 @dataclass(frozen=True)
-class TenantRow:
-    """A tenant and its problems. ``failed`` are the batches whose latest run failed for it."""
+class Search:
+    """What the list shows: the tenants with ``text`` in code, id or name and with the problem (empty: all). ``page`` counts from 1."""
 
-    row: Mapping[str, Any]
-    failed: Sequence[Mapping[str, Any]]
-    critical: int
-    warning: int
-    unfinished: int
+    text: str = ""
+    problem: Problem = ""
+    sort: Sort = "problems"
+    page: int = 1
 
-    @property
-    def has_signs(self) -> bool:
-        """Whether the tenant has a problem."""
-        return bool(self.failed or self.critical or self.warning or self.unfinished)
+    def query(self) -> dict[str, Any]:
+        """The search as parameters of the page's address, without the number of the page."""
+        return {"q": self.text, "problem": self.problem, "sort": self.sort}
 
 
 @dataclass(frozen=True)
 class TenantList:
-    """The content of the page. ``hits`` is the number of all tenants with the text.
+    """The content of the page. ``hits`` is the number of all tenants that were found.
 
     ``vanished_id`` is the text if it is the id of a tenant that only rows of the batches still contain.
     """
 
-    text: str
-    tenants: Sequence[TenantRow]
+    search: Search
+    tenants: Sequence[Mapping[str, Any]]
     hits: int
     vanished_id: str | None
 
+    @property
+    def pages(self) -> int:
+        """The number of pages."""
+        return max(-(-self.hits // LISTED), 1)
+
 
 def load_tenants(
-    connection: psycopg.Connection[Any], text: str, may_read: Callable[[str], bool]
+    connection: psycopg.Connection[Any], search: Search, may_read: Callable[[str], bool]
 ) -> TenantList:
-    """The first tenants with this text in code, id or name (all, if it is empty).
+    """One page of the tenants. Letters are compared whatever their width and case.
 
     ``may_read`` returns for a DAG whether the reader may see its results; problems of other batches are left out.
     """
-    found = _SQL.rows(connection, "tenants_found", text=text, most=LISTED)
-    tenant_ids = [row["tenant_id"] for row in found]
-    failed: dict[str, list[Mapping[str, Any]]] = {}
-    for row in _SQL.rows(
+    found = _SQL.rows(
         connection,
-        "tenants_failed",
-        tenant_ids=tenant_ids,
+        "tenants_found",
+        text=normalize("NFKC", search.text).lower(),
+        problem=search.problem,
+        sort=search.sort,
         batch_ids=[spec.id for spec in BATCHES if spec.per_tenant and may_read(spec.dag_id)],
         last_runs=_LAST_RUNS,
-    ):
-        failed.setdefault(row["tenant_id"], []).append(row)
-    incidents = _signs(connection, "tenants_incidents", tenant_ids, may_read(TENANT_MONITORING.dag_id))
-    messages = _signs(connection, "tenants_unfinished", tenant_ids, may_read(NOTIFICATION_RETRY.dag_id))
-    return TenantList(
-        text,
-        [
-            TenantRow(
-                row,
-                failed.get(row["tenant_id"], ()),
-                incidents.get(row["tenant_id"], {}).get("critical", 0),
-                incidents.get(row["tenant_id"], {}).get("warning", 0),
-                messages.get(row["tenant_id"], {}).get("messages", 0),
-            )
-            for row in found
-        ],
-        found[0]["hits"] if found else 0,
-        text if text and not found and _SQL.column(connection, "tenants_vanished", tenant_id=text) else None,
+        sees_incidents=may_read(TENANT_MONITORING.dag_id),
+        sees_messages=may_read(NOTIFICATION_RETRY.dag_id),
+        most=LISTED,
+        skipped=(search.page - 1) * LISTED,
     )
-
-
-def _signs(
-    connection: psycopg.Connection[Any],
-    block: str,
-    tenant_ids: Sequence[str],
-    is_shown: bool,
-) -> dict[str, Mapping[str, Any]]:
-    if not is_shown:
-        return {}
-    return {row["tenant_id"]: row for row in _SQL.rows(connection, block, tenant_ids=list(tenant_ids))}
+    is_vanished = (
+        search.text and not found and _SQL.column(connection, "tenants_vanished", tenant_id=search.text)
+    )
+    return TenantList(search, found, found[0]["hits"] if found else 0, search.text if is_vanished else None)
 
 
 @router.get("/tenants")
 def tenants_page(
-    request: Request, rights: RightsDep, q: Annotated[str, Query(max_length=_MOST_CHARACTERS)] = ""
+    request: Request,
+    rights: RightsDep,
+    q: Annotated[str, Query(max_length=_MOST_CHARACTERS)] = "",
+    problem: Problem = "",
+    sort: Sort = "problems",
+    page: Annotated[int, Query(ge=1, le=_MOST_PAGES)] = 1,
 ) -> Response:
-    """The search page."""
+    """The list of tenants."""
     rights.require_read(TENANT_USAGE.dag_id)
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
-        found = load_tenants(connection, q.strip(), rights.may_read)
-    return render(request, rights, "tenants.html", found=found)
+        found = load_tenants(connection, Search(q.strip(), problem, sort, page), rights.may_read)
+    return render(request, rights, "tenants.html", found=found, problems=PROBLEMS, sorts=SORTS)

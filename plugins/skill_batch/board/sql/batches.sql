@@ -44,19 +44,3 @@ WHERE execution_id = %(execution_id)s
 GROUP BY note
 ORDER BY tenants DESC, note ASC
 LIMIT %(most)s;
-
--- name: batch_slowest_instances
-SELECT task_id, map_index, wall_seconds, cpu_seconds, peak_memory_bytes
-FROM batch.board_task
-WHERE execution_id = %(execution_id)s AND map_index >= 0
-ORDER BY wall_seconds DESC, map_index ASC
-LIMIT %(most)s;
-
--- name: batch_units
--- The tenants of some shards of a run. A shard's number is the index of its mapped instance.
-SELECT
-    outcome.shard, outcome.tenant_id, outcome.part, tenant.tenant_code, coalesce(tenant.tenant_name, '') AS tenant_name
-FROM batch.board_outcome AS outcome
-INNER JOIN batch.board_tenant AS tenant ON outcome.tenant_id = tenant.tenant_id
-WHERE outcome.execution_id = %(execution_id)s AND outcome.shard = any(%(shards)s::integer[])
-ORDER BY outcome.tenant_id, outcome.part;

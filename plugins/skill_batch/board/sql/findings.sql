@@ -4,7 +4,7 @@ SELECT
     incident.tenant_id, coalesce(tenant.tenant_code, incident.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_name, '') AS tenant_name, incident.check_name, incident.opened_at, incident.severity,
     incident.evidence, incident.breached_at, incident.reopened, incident.closed_at, incident.closed_because, incident.told,
-    incident.told_at, incident.is_part_of_platform, count(*) OVER () AS hits
+    incident.told_at, incident.is_part_of_platform, incident.opened_by, count(*) OVER () AS hits
 FROM batch.board_incident AS incident
 LEFT JOIN batch.board_tenant AS tenant ON incident.tenant_id = tenant.tenant_id
 WHERE incident.closed_at IS null OR incident.closed_at > %(since)s

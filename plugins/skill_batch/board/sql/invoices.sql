@@ -186,6 +186,11 @@ LEFT JOIN batch.board_run AS approving ON invoice.approved_by = approving.execut
 LEFT JOIN batch.board_run AS voiding ON invoice.voided_by = voiding.execution_id
 WHERE invoice.invoice_id = %(invoice_id)s;
 
+-- name: invoice_inputs
+SELECT inputs
+FROM batch.board_calculation
+WHERE invoice_id = %(invoice_id)s;
+
 -- name: invoice_files
 -- The newest revision first.
 SELECT

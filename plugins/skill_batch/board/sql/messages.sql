@@ -13,9 +13,12 @@ ORDER BY message.channel, message.status;
 SELECT
     message.message_id, message.tenant_id, coalesce(tenant.tenant_code, message.tenant_id) AS tenant_code, message.channel,
     message.status, message.attempts, message.due_at, message.next_attempt_at, message.recipient, message.error_code,
-    message.error_detail, message.host_log_id
+    message.error_detail, message.host_log_id,
+    message.status IN ('pending', 'retry') AND coalesce(message.template_key <> all(stop.still_sent), true)
+    AND stop.tenant_id IS NOT null AS is_stopped
 FROM batch.board_message AS message
 LEFT JOIN batch.board_tenant AS tenant ON message.tenant_id = tenant.tenant_id
+LEFT JOIN batch.board_message_stop AS stop ON message.tenant_id = stop.tenant_id
 WHERE
     message.status = any(%(statuses)s)
     AND message.status NOT IN ('sent', 'discarded', 'withdrawn', 'merged')
@@ -47,6 +50,24 @@ SELECT
 FROM batch.board_channel_circuit AS circuit
 LEFT JOIN batch.board_tenant AS tenant ON circuit.tenant_id = tenant.tenant_id
 ORDER BY circuit.opened_at DESC
+LIMIT %(most)s;
+
+-- name: message_stops
+-- The tenants whose messages an operator has stopped (all tenants: tenant_ids is null), with the number of messages that wait.
+SELECT
+    stop.tenant_id, coalesce(tenant.tenant_code, stop.tenant_id) AS tenant_code, coalesce(tenant.tenant_name, '') AS tenant_name,
+    stop.still_sent = '{}' AS stops_all, stop.reason, stop.entered_by, stop.entered_at,
+    (
+        SELECT count(*) FROM batch.board_message AS message
+        WHERE
+            message.tenant_id = stop.tenant_id AND message.status IN ('pending', 'retry')
+            AND coalesce(message.template_key <> all(stop.still_sent), true)
+    ) AS messages,
+    count(*) OVER () AS hits
+FROM batch.board_message_stop AS stop
+LEFT JOIN batch.board_tenant AS tenant ON stop.tenant_id = tenant.tenant_id
+WHERE %(tenant_ids)s::text[] IS null OR stop.tenant_id = any(%(tenant_ids)s)
+ORDER BY stop.entered_at DESC, stop.tenant_id ASC
 LIMIT %(most)s;
 
 -- name: throttled_services
@@ -112,6 +133,18 @@ LEFT JOIN batch.board_receivable AS receivable ON chosen.tenant_id = receivable.
 GROUP BY chosen.tenant_id, tenant.tenant_id, tenant.tenant_code, tenant.tenant_name
 HAVING tenant.tenant_id IS NOT null OR count(receivable.invoice_id) > 0
 ORDER BY tenant_code, chosen.tenant_id;
+
+-- name: described_waiting
+-- The tenants with the number of their messages that wait, for operations on all of them.
+SELECT
+    tenant.tenant_code, tenant.tenant_name, count(message.message_id) AS messages,
+    count(message.message_id) FILTER (WHERE message.template_key = any(%(contract_letters)s)) AS letters
+FROM batch.board_tenant AS tenant
+LEFT JOIN batch.board_message AS message
+    ON tenant.tenant_id = message.tenant_id AND message.status IN ('pending', 'retry')
+WHERE tenant.tenant_id = any(%(tenant_ids)s)
+GROUP BY tenant.tenant_id, tenant.tenant_code, tenant.tenant_name
+ORDER BY tenant.tenant_code, tenant.tenant_id;
 
 -- name: described_channels
 SELECT coalesce(tenant.tenant_code, circuit.tenant_id) AS tenant_code, circuit.channel, circuit.reason, circuit.error_code

@@ -190,7 +190,7 @@ LIMIT %(most)s;
 -- counts those that are not listed. The key of an alert is its kind, then the DAG's id or the run's execution id.
 WITH alert AS (
     SELECT
-        alert_key, max(severity) AS severity, max(title) AS title, max(triggering_user) AS triggering_user,
+        alert_key, max(severity) AS severity, max(title) AS title, max(page) AS page, max(triggering_user) AS triggering_user,
         min(created_at) AS created_at,
         array_agg(channel ORDER BY channel) FILTER (WHERE delivered_at IS null) AS missing,
         max(last_error) FILTER (WHERE delivered_at IS null) AS last_error
@@ -225,7 +225,7 @@ ranked AS (
 )
 
 SELECT
-    alert_key, severity, title, triggering_user, created_at, missing, last_error, is_personal, undelivered
+    alert_key, severity, title, page, triggering_user, created_at, missing, last_error, is_personal, undelivered
 FROM ranked
 WHERE is_urgent OR position <= %(listed)s
 ORDER BY is_urgent DESC, is_undelivered DESC, created_at DESC;

@@ -54,7 +54,7 @@ WHERE tenant_id = %(tenant_id)s AND usage_date BETWEEN %(first)s AND %(last)s
 ORDER BY usage_date;
 
 -- name: tenant_usage_warnings
-SELECT kind, metric, threshold_percent, business_date, observed, reference
+SELECT kind, metric, threshold_percent, business_date, observed, reference, raised_by
 FROM batch.board_usage_warning
 WHERE tenant_id = %(tenant_id)s
 ORDER BY business_date DESC, kind ASC, metric ASC, threshold_percent DESC
@@ -84,19 +84,19 @@ LIMIT %(most)s;
 -- Open incidents first.
 SELECT
     check_name, severity, evidence, opened_at, breached_at, reopened, closed_at, closed_because, is_part_of_platform,
-    count(*) OVER () AS hits
+    opened_by, count(*) OVER () AS hits
 FROM batch.board_incident
 WHERE tenant_id = %(tenant_id)s
 ORDER BY closed_at IS null DESC, opened_at DESC, check_name ASC
 LIMIT %(most)s;
 
 -- name: tenant_inactivity
-SELECT stage, last_activity_on, inactive_since, judged_on, entered_on
+SELECT stage, last_activity_on, inactive_since, judged_on, entered_on, entered_by
 FROM batch.board_inactivity
 WHERE tenant_id = %(tenant_id)s;
 
 -- name: tenant_inactivity_changes
-SELECT changed_on, from_stage, to_stage, reason, inactive_days
+SELECT changed_on, from_stage, to_stage, reason, inactive_days, recorded_by
 FROM batch.board_inactivity_change
 WHERE tenant_id = %(tenant_id)s
 ORDER BY changed_on DESC, recorded_at DESC
@@ -133,11 +133,11 @@ ORDER BY status;
 
 -- name: tenant_reports
 SELECT
-    report_month, missing_days, revision, made_at, count(format) AS files, sum(size_bytes)::bigint AS size_bytes,
+    report_month, missing_days, revision, made_at, made_by, count(format) AS files, sum(size_bytes)::bigint AS size_bytes,
     array_agg(format ORDER BY format) FILTER (WHERE format IS NOT null) AS formats
 FROM batch.board_report
 WHERE tenant_id = %(tenant_id)s
-GROUP BY report_month, missing_days, revision, made_at
+GROUP BY report_month, missing_days, revision, made_at, made_by
 ORDER BY report_month DESC
 LIMIT %(most)s;
 
@@ -161,14 +161,14 @@ LEFT JOIN batch.board_outcome AS outcome
 -- Each service with its last applied listing and its newest plan.
 SELECT
     coalesce(applied.provider, newest.provider) AS provider, applied.synced_on, newest.status AS plan_status, newest.reason,
-    newest.counts, newest.planned_at
+    newest.counts, newest.planned_at, newest.execution_id
 FROM (
     SELECT provider, synced_on
     FROM batch.board_directory_sync
     WHERE tenant_id = %(tenant_id)s
 ) AS applied
 FULL OUTER JOIN (
-    SELECT DISTINCT ON (provider) provider, status, reason, counts, planned_at
+    SELECT DISTINCT ON (provider) provider, status, reason, counts, planned_at, execution_id
     FROM batch.board_sync_plan
     WHERE tenant_id = %(tenant_id)s
     ORDER BY provider ASC, planned_at DESC

@@ -1,63 +1,140 @@
 -- name: tenants_found
--- The tenants with this text in their code, id or name, by code; "hits" is the number of all of them.
-SELECT
-    tenant_id, tenant_code, tenant_name, status, subscription_plan, contract_end,
-    count(*) OVER () AS hits
-FROM batch.board_tenant
-WHERE
-    %(text)s = ''
-    OR strpos(lower(tenant_code), lower(%(text)s)) > 0
-    OR strpos(lower(tenant_id), lower(%(text)s)) > 0
-    OR strpos(lower(tenant_name), lower(%(text)s)) > 0
-ORDER BY tenant_code, tenant_id
-LIMIT %(most)s;
-
--- name: tenants_failed
--- The batches whose latest ended run with an outcome for the tenant failed for it. Runs can be limited to some tenants, so each
--- tenant has its own latest run, as in the block tenant_outcomes.
-SELECT chosen.tenant_id, run.batch_id, run.dag_id, run.run_id
-FROM unnest(%(tenant_ids)s::text[]) AS chosen (tenant_id)
-CROSS JOIN unnest(%(batch_ids)s::text[]) AS listed (batch_id)
-CROSS JOIN
-    LATERAL (
-        SELECT candidate.execution_id, candidate.batch_id, candidate.dag_id, candidate.run_id
-        FROM (
-            SELECT ended.execution_id, ended.batch_id, ended.dag_id, ended.run_id, ended.started_at
-            FROM batch.board_run AS ended
-            WHERE ended.batch_id = listed.batch_id AND ended.status <> 'running' AND NOT ended.dry_run
-            ORDER BY ended.started_at DESC
+-- One page of the tenants with this text in their code, id or name, with their problems; "hits" is the number of all of them. A
+-- batch has failed for a tenant if its newest ended run with an outcome for the tenant has. Runs can be limited to some tenants,
+-- so each tenant has its own newest run. Few outcomes are failures, so they are read first; outcomes without a result are read
+-- only if the counts of the run show that some are missing, as in the block failed_tenants.
+WITH run AS MATERIALIZED (
+    SELECT ended.execution_id, ended.batch_id, ended.dag_id, ended.run_id, ended.started_at, ended.status, ended.error_count
+    FROM unnest(%(batch_ids)s::text[]) AS listed (batch_id)
+    CROSS JOIN
+        LATERAL (
+            SELECT candidate.*
+            FROM batch.board_run AS candidate
+            WHERE candidate.batch_id = listed.batch_id AND candidate.status <> 'running' AND NOT candidate.dry_run
+            ORDER BY candidate.started_at DESC
             LIMIT %(last_runs)s
-        ) AS candidate
-        WHERE
-            EXISTS (
-                SELECT FROM batch.board_outcome AS known
-                WHERE known.execution_id = candidate.execution_id AND known.tenant_id = chosen.tenant_id
-            )
-        ORDER BY candidate.started_at DESC
-        LIMIT 1
-    ) AS run
+        ) AS ended
+),
+
+failed AS (
+    SELECT outcome.execution_id, outcome.tenant_id, outcome.part
+    FROM run
+    INNER JOIN batch.board_outcome AS outcome ON run.execution_id = outcome.execution_id
+    WHERE run.status <> 'completed' AND outcome.status = 'failed'
+),
+
+unclear AS (
+    SELECT run.execution_id
+    FROM run
+    LEFT JOIN failed ON run.execution_id = failed.execution_id
+    WHERE run.status <> 'completed'
+    GROUP BY run.execution_id, run.error_count
+    HAVING coalesce(run.error_count > count(DISTINCT failed.tenant_id), true) OR coalesce(bool_or(failed.part <> ''), false)
+),
+
+bad AS (
+    SELECT failed.execution_id, failed.tenant_id
+    FROM failed
+    UNION
+    SELECT unclear.execution_id, missing.tenant_id
+    FROM unclear
+    CROSS JOIN
+        LATERAL (
+            SELECT outcome.tenant_id
+            FROM batch.board_outcome AS outcome
+            WHERE outcome.execution_id = unclear.execution_id AND outcome.status = 'pending'
+            -- Without it, the planner reads the outcomes of all runs.
+            OFFSET 0 -- noqa: AM09
+        ) AS missing
+),
+
+newest AS (
+    SELECT DISTINCT ON (run.batch_id, bad.tenant_id)
+        bad.tenant_id, run.batch_id, run.dag_id, run.run_id, run.started_at
+    FROM bad
+    INNER JOIN run ON bad.execution_id = run.execution_id
+    ORDER BY run.batch_id ASC, bad.tenant_id ASC, run.started_at DESC
+),
+
+failure AS (
+    SELECT
+        newest.tenant_id, count(*) AS batches,
+        jsonb_agg(
+            jsonb_build_object('batch_id', newest.batch_id, 'dag_id', newest.dag_id, 'run_id', newest.run_id)
+            ORDER BY newest.batch_id
+        ) AS failed
+    FROM newest
+    WHERE
+        NOT EXISTS (
+            SELECT FROM run AS later
+            INNER JOIN batch.board_outcome AS known ON later.execution_id = known.execution_id
+            WHERE
+                later.batch_id = newest.batch_id AND later.started_at > newest.started_at
+                AND known.tenant_id = newest.tenant_id
+        )
+    GROUP BY newest.tenant_id
+),
+
+incident AS (
+    SELECT
+        tenant_id, count(*) FILTER (WHERE severity = 'critical') AS critical,
+        count(*) FILTER (WHERE severity = 'warning') AS warning
+    FROM batch.board_incident
+    WHERE %(sees_incidents)s AND closed_at IS null
+    GROUP BY tenant_id
+),
+
+undelivered AS (
+    SELECT tenant_id, count(*) AS messages
+    FROM batch.board_message
+    WHERE %(sees_messages)s AND status IN ('dead', 'expired', 'ambiguous')
+    GROUP BY tenant_id
+),
+
+listed AS (
+    SELECT
+        tenant.tenant_id, tenant.tenant_code, tenant.tenant_name, tenant.status, tenant.subscription_plan,
+        coalesce(failure.failed, '[]') AS failed, coalesce(failure.batches, 0) AS batches,
+        coalesce(incident.critical, 0) AS critical, coalesce(incident.warning, 0) AS warning,
+        coalesce(undelivered.messages, 0) AS undelivered, stop.tenant_id IS NOT null AS is_stopped
+    FROM batch.board_tenant AS tenant
+    LEFT JOIN failure ON tenant.tenant_id = failure.tenant_id
+    LEFT JOIN incident ON tenant.tenant_id = incident.tenant_id
+    LEFT JOIN undelivered ON tenant.tenant_id = undelivered.tenant_id
+    LEFT JOIN batch.board_message_stop AS stop ON %(sees_messages)s AND tenant.tenant_id = stop.tenant_id
+    WHERE
+        %(text)s = ''
+        OR strpos(lower(normalize(tenant.tenant_code, nfkc)), %(text)s) > 0
+        OR strpos(lower(normalize(tenant.tenant_id, nfkc)), %(text)s) > 0
+        OR strpos(lower(normalize(tenant.tenant_name, nfkc)), %(text)s) > 0
+),
+
+judged AS (
+    SELECT
+        listed.*,
+        listed.batches + listed.critical + listed.warning + listed.undelivered > 0 OR listed.is_stopped AS has_signs
+    FROM listed
+)
+
+SELECT judged.*, count(*) OVER () AS hits
+FROM judged
 WHERE
-    EXISTS (
-        SELECT FROM batch.board_outcome AS outcome
-        WHERE
-            outcome.execution_id = run.execution_id AND outcome.tenant_id = chosen.tenant_id
-            AND outcome.status <> 'success'
-    )
-ORDER BY chosen.tenant_id, run.batch_id;
-
--- name: tenants_incidents
-SELECT
-    tenant_id, count(*) FILTER (WHERE severity = 'critical') AS critical,
-    count(*) FILTER (WHERE severity = 'warning') AS warning
-FROM batch.board_incident
-WHERE closed_at IS null AND tenant_id = any(%(tenant_ids)s::text[])
-GROUP BY tenant_id;
-
--- name: tenants_unfinished
-SELECT tenant_id, count(*) AS messages
-FROM batch.board_message
-WHERE finished_at IS null AND tenant_id = any(%(tenant_ids)s::text[])
-GROUP BY tenant_id;
+    CASE %(problem)s
+        WHEN 'any' THEN judged.has_signs
+        WHEN 'failed' THEN judged.batches > 0
+        WHEN 'incident' THEN judged.critical + judged.warning > 0
+        WHEN 'message' THEN judged.undelivered > 0
+        WHEN 'stopped' THEN judged.is_stopped
+        ELSE true
+    END
+ORDER BY
+    CASE
+        WHEN %(sort)s = 'problems'
+            THEN ARRAY[judged.batches, judged.critical, judged.undelivered, judged.warning, judged.is_stopped::integer]
+    END DESC,
+    CASE WHEN %(sort)s = 'name' THEN judged.tenant_name END ASC,
+    judged.tenant_code ASC, judged.tenant_id ASC
+LIMIT %(most)s OFFSET %(skipped)s;
 
 -- name: tenants_vanished
 -- The tenant, if the application has deleted it and rows of the batches contain it.

@@ -25,24 +25,6 @@ WHERE
     AND namespace.nspname NOT IN ('information_schema', 'tenant_export')
 ORDER BY namespace.nspname, relation.relname;
 
--- name: hidden_tables
--- Tables whose rows row-level security may hide from this login: a dump would be incomplete.
-SELECT relation.oid::regclass::text AS name
-FROM pg_class AS relation
-INNER JOIN pg_roles AS login ON login.rolname = current_user
-WHERE
-    relation.relkind IN ('r', 'p')
-    AND relation.relrowsecurity
-    AND NOT login.rolsuper
-    AND NOT login.rolbypassrls
-    AND (relation.relforcerowsecurity OR NOT pg_has_role(relation.relowner, 'USAGE'))
-ORDER BY name;
-
--- name: may_create_databases
-SELECT rolsuper OR rolcreatedb
-FROM pg_roles
-WHERE rolname = current_user;
-
 -- name: is_superuser
 SELECT rolsuper
 FROM pg_roles

@@ -1,7 +1,7 @@
 -- name: give_up
 -- A message expires whatever the cause of its delay (a closed channel, quiet hours, an outage), because it is too late to be
 -- useful. If the tenant has switched a held message off, the message is withdrawn, which is no failure. A contract letter never
--- expires, nor does a message that waits for the confirmation after a pause.
+-- expires, nor does a message that waits for the confirmation after a pause or that an operator has stopped.
 UPDATE batch.outbox AS message
 SET
     status = CASE WHEN message.error_code = 'held' THEN 'withdrawn' ELSE 'expired' END,
@@ -15,6 +15,10 @@ WHERE
     message.tenant_id = tenant.tenant_id AND message.status IN ('pending', 'retry')
     AND message.due_at < %(until)s::timestamptz - tenant.give_up_hours * interval '1 hour'
     AND coalesce(message.template_key <> all(%(contract_letters)s), true) AND message.held_for IS null
+    AND NOT EXISTS (
+        SELECT FROM batch.message_stop AS stop
+        WHERE stop.tenant_id = message.tenant_id AND coalesce(message.template_key <> all(stop.still_sent), true)
+    )
 RETURNING message.message_id;
 
 -- name: take_waiting_contract_letters
@@ -27,6 +31,10 @@ WITH taken AS (
     WHERE
         message.tenant_id = tenant.tenant_id AND message.status IN ('pending', 'retry')
         AND message.template_key = any(%(contract_letters)s) AND message.held_for IS null
+        AND NOT EXISTS (
+            SELECT FROM batch.message_stop AS stop
+            WHERE stop.tenant_id = message.tenant_id AND coalesce(message.template_key <> all(stop.still_sent), true)
+        )
         AND message.due_at < %(until)s::timestamptz - tenant.give_up_hours * interval '1 hour'
         AND (
             message.reported_by IS null OR message.reported_by = %(execution_id)s
@@ -123,7 +131,12 @@ WITH waiting AS (
             AND circuit.opened_at <= %(now)s::timestamptz - wanted.hours * interval '1 hour'
     INNER JOIN batch.outbox AS message
         ON circuit.tenant_id = message.tenant_id AND circuit.channel = message.channel
-    WHERE message.channel <> 'email' AND message.status IN ('pending', 'retry') AND message.held_for IS null
+    WHERE
+        message.channel <> 'email' AND message.status IN ('pending', 'retry') AND message.held_for IS null
+        AND NOT EXISTS (
+            SELECT FROM batch.message_stop AS stop
+            WHERE stop.tenant_id = message.tenant_id AND coalesce(message.template_key <> all(stop.still_sent), true)
+        )
 ),
 
 -- Use an array, for the index of the application's table.

@@ -236,8 +236,13 @@ waiting AS (
         FROM (
             SELECT tenant_id, true AS is_ours, next_attempt_at AS due_at
             FROM batch.outbox
-            -- A daily alert reports what waits for the confirmation after a pause.
-            WHERE tenant_id = any(%(tenant_ids)s::text[]) AND finished_at IS null AND held_for IS null
+            -- A daily alert reports what waits for the confirmation after a pause. The board shows what an operator has stopped.
+            WHERE
+                tenant_id = any(%(tenant_ids)s::text[]) AND finished_at IS null AND held_for IS null
+                AND NOT EXISTS (
+                    SELECT FROM batch.message_stop AS stop
+                    WHERE stop.tenant_id = outbox.tenant_id AND coalesce(outbox.template_key <> all(stop.still_sent), true)
+                )
             UNION ALL
             SELECT tenant_id, false AS is_ours, scheduled_at_utc AT TIME ZONE 'UTC' AS due_at
             FROM batch.all_waiting_notification AS notification

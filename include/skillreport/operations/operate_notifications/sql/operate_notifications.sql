@@ -75,3 +75,51 @@ ORDER BY tenant_id, channel;
 -- name: reopen_channels
 DELETE FROM batch.channel_circuit
 RETURNING tenant_id;
+
+-- name: stop_messages
+-- Returns the number of messages of each tenant that wait because of the stop.
+WITH stopped AS (
+    INSERT INTO batch.message_stop (tenant_id, still_sent, reason, entered_by)
+    SELECT tenant_id, %(still_sent)s::text[] AS kinds, %(reason)s, %(person)s
+    FROM unnest(%(tenant_ids)s::text[]) AS chosen (tenant_id)
+    ORDER BY tenant_id
+    ON CONFLICT (tenant_id) DO UPDATE
+        SET
+            still_sent = excluded.still_sent, reason = excluded.reason, entered_by = excluded.entered_by, entered_at = now()
+    RETURNING tenant_id, still_sent
+)
+
+SELECT stopped.tenant_id, count(message.message_id) AS messages
+FROM stopped
+LEFT JOIN batch.outbox AS message
+    ON
+        stopped.tenant_id = message.tenant_id AND message.status IN ('pending', 'retry')
+        AND coalesce(message.template_key <> all(stopped.still_sent), true)
+GROUP BY stopped.tenant_id
+ORDER BY stopped.tenant_id;
+
+-- name: resume_messages
+-- Returns the tenants whose messages were stopped, with the number of messages that waited.
+WITH resumed AS (
+    DELETE FROM batch.message_stop
+    RETURNING tenant_id, still_sent
+),
+
+released AS (
+    UPDATE batch.outbox AS message
+    SET due_at = greatest(message.due_at, %(now)s)
+    FROM resumed
+    WHERE
+        message.tenant_id = resumed.tenant_id AND message.status IN ('pending', 'retry')
+        AND coalesce(message.template_key <> all(resumed.still_sent), true)
+    RETURNING message.tenant_id
+)
+
+SELECT resumed.tenant_id, count(released.tenant_id) AS messages
+FROM resumed
+LEFT JOIN released ON resumed.tenant_id = released.tenant_id
+GROUP BY resumed.tenant_id;
+
+-- name: list_stops
+SELECT tenant_id, reason, entered_by, entered_at
+FROM batch.message_stop;

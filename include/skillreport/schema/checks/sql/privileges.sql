@@ -57,3 +57,25 @@ SELECT
     coalesce(bool_or(pg_has_role(session_user, role.oid, %(act_as)s)), false) AS may_act_as
 FROM (VALUES (%(role)s)) AS wanted (rolname)
 LEFT JOIN pg_roles AS role ON wanted.rolname = role.rolname;
+
+-- name: backup_login
+SELECT
+    rolname, rolsuper,
+    rolsuper OR rolcreatedb AS may_create_databases,
+    has_database_privilege(current_database(), 'CREATE') AS may_create_schemas,
+    pg_has_role('pg_write_all_data', 'USAGE') AS may_write
+FROM pg_roles
+WHERE rolname = current_user;
+
+-- name: rows_hidden_from_login
+-- Tables whose rows row-level security may hide from this login: a dump would be incomplete.
+SELECT relation.oid::regclass::text AS name
+FROM pg_class AS relation
+INNER JOIN pg_roles AS login ON login.rolname = current_user
+WHERE
+    relation.relkind IN ('r', 'p')
+    AND relation.relrowsecurity
+    AND NOT login.rolsuper
+    AND NOT login.rolbypassrls
+    AND (relation.relforcerowsecurity OR NOT pg_has_role(relation.relowner, 'USAGE'))
+ORDER BY name;
