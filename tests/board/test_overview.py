@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
+from skill_batch.board.pages.overview import SHOWN_RUNS
 
 from include.skillreport.core.catalog import (
     BATCHES,
@@ -85,6 +86,13 @@ def test_a_batch_that_did_not_start_is_named(board: Board, host: psycopg.Connect
     assert "BATCH-018-01 は" in board.get("/").text
     run(host, TENANT_USAGE, hours_ago=0, minutes=None, pending=("A",))
     assert "に開始していません" not in board.get("/").text
+
+
+def test_dry_runs_do_not_hide_a_missed_start(board: Board, host: psycopg.Connection) -> None:
+    run(host, TENANT_USAGE, hours_ago=72, succeeded=("A",))
+    for hour in range(SHOWN_RUNS):
+        run(host, TENANT_USAGE, hours_ago=hour + 1, succeeded=("A",), dry_run=True)
+    assert "BATCH-018-01 は" in board.get("/").text
 
 
 def test_a_run_that_failed_before_it_was_opened_is_shown(board: Board) -> None:

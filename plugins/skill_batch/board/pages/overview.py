@@ -127,13 +127,17 @@ def load_overview(
     cells: dict[str, list[RunCell]] = {batch_id: [] for batch_id in by_id}
     for row in _SQL.rows(connection, "recent_runs", batch_ids=list(by_id), count=SHOWN_RUNS):
         cells[row["batch_id"]].append(RunCell(row, usual.get(row["batch_id"]), now))
+    whole = _SQL.rows(connection, "whole_starts", batch_ids=list(by_id))
+    started = {row["batch_id"]: row["started_at"] for row in whole}
     alerts = _alerts(connection, {spec.dag_id for spec in (*specs, *operations)} | families, now)
     return Overview(
         now,
         _failures(connection, specs, usual, now),
         _running(connection, (*specs, *operations), usual, now),
         [
-            BatchRow(spec, cells[spec.id], next_start(spec, now), missed_start(spec, cells[spec.id], now))
+            BatchRow(
+                spec, cells[spec.id], next_start(spec, now), missed_start(spec, started.get(spec.id), now)
+            )
             for spec in specs
         ],
         _SQL.rows(

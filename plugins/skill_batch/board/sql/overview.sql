@@ -43,6 +43,21 @@ WHERE
 ORDER BY run.started_at DESC
 LIMIT %(most)s;
 
+-- name: whole_starts
+-- When the newest run of each batch for all tenants started, however many other runs have started since. Dry runs do not count.
+SELECT listed.batch_id, whole.started_at
+FROM unnest(%(batch_ids)s::text[]) AS listed (batch_id)
+CROSS JOIN
+    LATERAL (
+        SELECT newest.started_at
+        FROM batch.board_run AS newest
+        WHERE
+            newest.batch_id = listed.batch_id AND NOT newest.dry_run
+            AND nullif(nullif(newest.chosen_tenants, '[]'), 'null') IS null
+        ORDER BY newest.started_at DESC
+        LIMIT 1
+    ) AS whole;
+
 -- name: active_runs
 -- The runs of batches and operations that have not ended, and those on which a cleared task works again.
 SELECT
