@@ -9,8 +9,8 @@ from urllib.parse import unquote
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
-from skill_batch.board.pages.overview import SHOWN_RUNS
 
+from skill_batch.board.pages.overview import SHOWN_RUNS
 from include.skillreport.core.catalog import (
     BATCHES,
     DATA_BACKUP,
