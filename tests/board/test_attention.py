@@ -12,7 +12,9 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from skill_batch.board.airflow_api import note_of
+from skill_batch.board.attention import REFUSED
 from include.skillreport.core.catalog import OPERATE_NOTIFICATIONS, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.failure_kinds import kind_of
 from include.skillreport.core.run_spec import RunSpec
 from tests.board.conftest import Board
 from tests.board.night_rows import run
@@ -218,3 +220,77 @@ def test_many_refused_runs_do_not_push_a_failed_one_out(board: Board, failed: Fa
     assert re.findall("BATCH-018-01|tenant_usage", attention)
     assert quote(run_id, safe="") in attention
     assert "ほか 81 件" in others
+
+
+def test_a_queued_run_says_that_it_waits_and_for_what(board: Board) -> None:
+    dag_id = TENANT_USAGE.dag_id
+    run_id = str(
+        board.api("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": {}}).json()[
+            "dag_run_id"
+        ]
+    )
+    pages = (f"/runs/{dag_id}/{quote(run_id)}", f"/follow/{dag_id}/{quote(run_id)}")
+    try:
+        board.api("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
+        assert ["待っています。" in board.get(page).text for page in pages] == [True, True]
+        assert "前の実行が終わり、ワーカーが空くのを待っています。" in board.get("/").text
+        board.api("PATCH", f"/dags/{dag_id}", json={"is_paused": True})
+        assert ["一時停止中です" in board.get(page).text for page in pages] == [True, True]
+        assert "一時停止中の DAG なので始まりません。" in board.get("/").text
+    finally:
+        board.api("PATCH", f"/dags/{dag_id}", json={"is_paused": False})
+        board.api("DELETE", f"/dags/{dag_id}/dagRuns/{run_id}")
+
+
+def test_the_followed_run_says_why_it_failed_and_what_to_do(
+    board: Board, host: psycopg.Connection, failed: FailedRuns
+) -> None:
+    opened, refused, silent = (failed.add(TENANT_BILLING.dag_id) for _ in range(3))
+    run(host, TENANT_BILLING, failed={"A": NO_PRICE}, run_id=opened)
+    failed.alert(TENANT_BILLING, refused, WRONG_DAY, "parameters")
+    told = board.get(f"/follow/{TENANT_BILLING.dag_id}/{quote(opened)}").text
+    assert NO_PRICE[1] in told
+    assert "朝まで待てるか" in told
+    told = board.get(f"/follow/{TENANT_BILLING.dag_id}/{quote(refused)}").text
+    assert WRONG_DAY in told
+    assert kind_of(TENANT_BILLING, REFUSED).remedy() in told
+    assert "data-follow" not in told
+    # The alert of a failed task is stored shortly after the run has ended, so the dialog goes on to look for it.
+    assert "data-follow" in board.get(f"/follow/{TENANT_BILLING.dag_id}/{quote(silent)}").text
+
+
+def test_tenants_with_different_reasons_have_each_their_own(board: Board, host: psycopg.Connection) -> None:
+    reasons = {
+        tenant_id: ("NO_PRICE", f"プラン {tenant_id} の価格がありません。") for tenant_id in ("A", "B")
+    }
+    run(host, TENANT_BILLING, failed=reasons)
+    attention, _ = _parts(board)
+    assert [attention.count(reason) for _, reason in reasons.values()] == [1, 1]
+    assert attention.index("会社 A") < attention.index(reasons["A"][1]) < attention.index("会社 B")
+    assert attention.index("会社 B") < attention.index(reasons["B"][1])
+
+
+def test_the_clear_dialog_names_batch_run_tenants_and_effect(
+    board: Board, host: psycopg.Connection, failed: FailedRuns
+) -> None:
+    run_id = failed.add(TENANT_USAGE.dag_id)
+    run(
+        host,
+        TENANT_USAGE,
+        failed={"A": NO_PRICE},
+        succeeded=("B",),
+        run_id=run_id,
+        business_date="2026-10-31",
+    )
+    path = f"/runs/{TENANT_USAGE.dag_id}/{quote(run_id)}/clear"
+    board.api("PATCH", f"/dags/{TENANT_USAGE.dag_id}", json={"is_paused": False})
+    text = board.get(path, params={"task": "open_run"}).text
+    assert f"{TENANT_USAGE.id} {TENANT_USAGE.name}" in text
+    assert "業務日 2026-10-31" in text
+    assert "もう一度処理する対象（1 件）: CODE-A 会社 A" in text
+    assert "本番です。" in text
+    assert "CODE-B" not in text
+    assert "一時停止中です" not in text
+    board.api("PATCH", f"/dags/{TENANT_USAGE.dag_id}", json={"is_paused": True})
+    assert "一時停止中です" in board.get(path, params={"task": "open_run"}).text
+    board.api("PATCH", f"/dags/{TENANT_USAGE.dag_id}", json={"is_paused": False})

@@ -77,9 +77,9 @@ class AirflowApi:
         """The DAG run, or None if Airflow does not have it (any more)."""
         return self._found(f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}")
 
-    def failed_runs(self, since: datetime) -> list[dict[str, Any]]:
-        """The newest failed runs that were due after ``since`` (aware), of DAGs that the user may read; at most 2,000."""
-        criteria = {"state": "failed", "run_after_gte": since.isoformat(), "order_by": "-run_after"}
+    def runs(self, states: Sequence[str], since: datetime) -> list[dict[str, Any]]:
+        """The newest runs in these states that were due after ``since`` (aware), of DAGs that the user may read; at most 2,000."""
+        criteria = {"state": list(states), "run_after_gte": since.isoformat(), "order_by": "-run_after"}
         return self._pages("/dags/~/dagRuns", "dag_runs", criteria)
 
     def task_instances(self, dag_id: str, run_id: str, states: tuple[str, ...] = ()) -> list[dict[str, Any]]:

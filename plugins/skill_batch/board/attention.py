@@ -16,7 +16,8 @@ from include.skillreport.core.catalog import BATCHES, FAMILIES, OPERATIONS
 from include.skillreport.core.run_spec import OperationSpec, RunSpec
 
 _OPERATIONS = frozenset(spec.dag_id for spec in OPERATIONS)
-_DAGS = _OPERATIONS | {spec.dag_id for spec in BATCHES} | {family.dag_id for family in FAMILIES}
+# All DAGs of the batches and operations.
+DAGS = _OPERATIONS | {spec.dag_id for spec in BATCHES} | {family.dag_id for family in FAMILIES}
 
 # The kind of failure of a form that was refused, and the lines of an alert that say why a run failed.
 REFUSED = "parameters"
@@ -86,7 +87,7 @@ def load_failed_runs(
     stopped = [
         _of_airflow(run, told.get((run["dag_id"], run["dag_run_id"]), []))
         for run in failed
-        if run["dag_id"] in _DAGS and (run["dag_id"], run["dag_run_id"]) not in ended
+        if run["dag_id"] in DAGS and (run["dag_id"], run["dag_run_id"]) not in ended
     ]
     found = sorted((*logged, *stopped), key=lambda run: run.began_at, reverse=True)
     others = [run for run in found if not run.is_urgent]

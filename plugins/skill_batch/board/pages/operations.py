@@ -15,7 +15,7 @@ from skill_batch.board.actions import Action, entered, find_action, known_tenant
 from skill_batch.board.airflow_api import MOST_INSTANCES, AirflowApi, note_of
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.entries import keep_entered, present_values
-from skill_batch.board.pages.run import load_run
+from skill_batch.board.pages.run import load_executions, load_run
 from skill_batch.board.rendering import HEADERS, render
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.board.targets import describe_targets, tenants_of_messages
@@ -216,9 +216,12 @@ def _clear_dialog(
     *,
     task: str,
 ) -> Response:
-    """The failed instances to select from, and the tasks that Airflow clears with them."""
+    """The failed instances to select from, the tasks that Airflow clears with them, and what the run is about."""
     chosen = {_key(each) for each in instances}
     cleared = api.clear(dag_id, run_id, instances, is_only_asked=True) if instances else []
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        executions = load_executions(connection, dag_id, run_id, datetime.now(UTC))
     return render(
         request,
         rights,
@@ -230,7 +233,12 @@ def _clear_dialog(
         instances=instances,
         is_cut=len(instances) >= MOST_INSTANCES,
         confirms_resumption=any(spec.confirms_resumption for spec in SCHEDULED if spec.dag_id == dag_id),
-        following=Counter(each["task_id"] for each in cleared if _key(each) not in chosen),
+        following=Counter(
+            (each["task_display_name"], each["task_id"]) for each in cleared if _key(each) not in chosen
+        ),
+        executions=[each for each in executions if each.spec],
+        is_paused=api.is_paused(dag_id),
+        batch=next((spec for spec in BATCHES if spec.dag_id == dag_id), None),
     )
 
 

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 
 from skill_batch.board.access import RightsDep
 from skill_batch.board.airflow_api import AirflowApi, Note, note_of
-from skill_batch.board.attention import REFUSED, FailedRuns, load_failed_runs
+from skill_batch.board.attention import DAGS, REFUSED, FailedRuns, load_failed_runs
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
 from skill_batch.board.rendering import render
@@ -214,7 +214,9 @@ def overview_page(request: Request, rights: RightsDep) -> Response:
     operations = [spec for spec in OPERATIONS if rights.may_read(spec.dag_id)]
     families = {family.dag_id for family in FAMILIES if rights.may_read(family.dag_id)}
     api, now = AirflowApi(request), datetime.now(UTC)
-    failed = api.failed_runs(now - _PERIOD)
+    found = api.runs(("failed", "queued"), now - _PERIOD)
+    failed = [run for run in found if run["state"] == "failed"]
+    queued = [run for run in found if run["state"] == "queued" and run["dag_id"] in DAGS]
     with database.read() as connection:
         overview = load_overview(connection, specs, operations, families, failed, now)
     notes = _notes(api, failed, overview)
@@ -224,6 +226,8 @@ def overview_page(request: Request, rights: RightsDep) -> Response:
         "overview.html",
         overview=overview,
         notes=notes,
+        queued=[(run, datetime.fromisoformat(run["run_after"])) for run in queued],
+        paused={dag_id for dag_id in {run["dag_id"] for run in queued} if api.is_paused(dag_id)},
         failures=sorted(overview.failures, key=lambda each: each.key in notes),
     )
 

@@ -20,7 +20,7 @@ from skill_batch.board.rendering import HEADERS, Links, render
 from skill_batch.board.runs import RunCell, load_usual_seconds
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.notifiers.failure_alert import batch_of_key
-from include.skillreport.core.catalog import RUN_SPECS
+from include.skillreport.core.catalog import BATCHES, RUN_SPECS
 from include.skillreport.core.failure_kinds import NO_RESULT, FailureKind, kind_of
 from include.skillreport.core.run_spec import RunSpec
 
@@ -152,7 +152,8 @@ def run_page(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> R
     """The page of a run. A run that was never opened has only Airflow's state."""
     rights.require_read(dag_id)
     database: BoardDatabase = request.app.state.database
-    dag_run = AirflowApi(request).run(dag_id, run_id)
+    api = AirflowApi(request)
+    dag_run = api.run(dag_id, run_id)
     with database.read() as connection:
         recorded = load_run(connection, dag_id, run_id, dag_run, datetime.now(UTC))
     if dag_run is None and not recorded.executions:
@@ -166,4 +167,6 @@ def run_page(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> R
         dag_run=dag_run,
         note=note_of(dag_run),
         recorded=recorded,
+        is_paused=dag_run is not None and dag_run["state"] == "queued" and api.is_paused(dag_id),
+        batch=next((spec for spec in BATCHES if spec.dag_id == dag_id), None),
     )
