@@ -287,7 +287,7 @@ def test_the_clear_dialog_names_batch_run_tenants_and_effect(
     text = board.get(path, params={"task": "open_run"}).text
     assert f"{TENANT_USAGE.id} {TENANT_USAGE.name}" in text
     assert "業務日 2026-10-31" in text
-    assert "もう一度処理する対象（1 件）: CODE-A 会社 A" in text
+    assert "もう一度処理する対象（1 件）: <bdi>CODE-A</bdi> <bdi>会社 A</bdi>" in text
     assert "本番です。" in text
     assert "CODE-B" not in text
     assert "一時停止中です" not in text

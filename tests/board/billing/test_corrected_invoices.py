@@ -58,7 +58,7 @@ def test_the_page_shows_the_new_document_and_links_both(board: Board, ids: dict[
     page = f"/invoices/{ids['A']}"
     text = board.get(page).text
 
-    assert "<dt>請求先</dt><dd>青葉商事" in text
+    assert "<dt>請求先</dt><dd><bdi>青葉商事</bdi>" in text
     assert "PO-118" in text
     assert WHAT in text
     for revision, name in ((1, "青場商事"), (2, "青葉商事")):
