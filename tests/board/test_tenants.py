@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 
@@ -208,6 +209,16 @@ def test_deleted_and_vanished_tenants_still_have_a_page(board: Board, host: psyc
 def test_a_tenant_that_only_an_outcome_knows_has_a_page(board: Board, host: psycopg.Connection) -> None:
     run(host, EXTERNAL_SYNC, failed={"old": ("X", "最後の失敗")})
     assert "最後の失敗" in board.get("/tenants/old").text
+
+
+def test_a_tenant_whose_id_has_slashes_has_its_pages(board: Board, host: psycopg.Connection) -> None:
+    tenant(host, "東京/本店/1", tenant_code="SLASH", tenant_name="会社 /")
+    (address,) = set(re.findall(r'href="/batch-board(/tenants/[^"]+)"', board.get("/tenants?q=SLASH").text))
+    page = board.get(address)
+    assert (page.status_code, "会社 /" in page.text) == (200, True)
+    contract = board.get(f"{address}/contract")
+    assert (contract.status_code, "会社 /" in contract.text) == (200, True)
+    assert board.get("/tenants/東京/本店").status_code == 404
 
 
 def test_an_unknown_tenant_is_404(board: Board, host: psycopg.Connection) -> None:

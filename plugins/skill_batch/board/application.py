@@ -93,8 +93,9 @@ def create_app() -> FastAPI:
         operations,
         batches,
         tenants,
-        tenant,
+        # Before the tenant's page, whose address may have any end.
         contracts,
+        tenant,
         invoices,
         invoice,
         documents,
