@@ -113,8 +113,12 @@ def shown_alerts(board: Board) -> tuple[list[str], list[str]]:
         r'<section aria-labelledby="alerts">.*?</section>', board.get("/").text, re.DOTALL
     )
     to_operators, _, to_persons = section.partition("<h3>")
-    titles = r"<tr[^>]*>(?:<td>.*?</td>){2}<td>(.*?)</td>"
-    return re.findall(titles, to_operators), re.findall(titles, to_persons)
+
+    def titles(rows: str) -> list[str]:
+        found = re.findall(r"<tr[^>]*>(?:<td>.*?</td>){2}<td>(.*?)</td>", rows)
+        return [re.sub("<[^>]+>", "", title) for title in found]
+
+    return titles(to_operators), titles(to_persons)
 
 
 def test_undelivered_critical_alerts_come_first_however_many_newer_ones_there_are(
