@@ -96,6 +96,10 @@ FACTS: dict[str, dict[str, tuple[str, ...]]] = {
         "ja": ("145,700 円", "2026年11月30日", "次のページで受け取れます"),
         "en": ("1,197.45 EUR", "30 November 2026", "is available here"),
     },
+    "請求書（書類は問い合わせを受けて送る）": {
+        "ja": ("145,700 円", "2026年11月30日", "書類（PDF）が必要な場合は、下記までお問い合わせください"),
+        "en": ("1,197.45 EUR", "30 November 2026", "contact us if you need the document"),
+    },
     "請求書（取り消した請求書に代わるもの、書類はリンク）": {
         "ja": ("2026年11月30日", "INV-2026-000100", "今後はこの請求書をご利用ください"),
         "en": ("30 November 2026", "INV-2026-000100", "use this one from now on"),
@@ -104,9 +108,37 @@ FACTS: dict[str, dict[str, tuple[str, ...]]] = {
         "ja": ("宛名を訂正", "2026年11月10日", "今後はこの請求書をご利用ください"),
         "en": ("Name corrected", "10 November 2026", "use this one from now on"),
     },
-    "返還請求書": {
-        "ja": ("1,100 円", "二重に請求したため", "返還後の残額 144,600 円（税込）をお支払いください"),
-        "en": ("100.00 EUR", "Charged twice", "please pay the remaining 1,097.45 EUR"),
+    "訂正した請求書（残額のあるもの）": {
+        "ja": ("宛名を訂正", "2026年11月10日の時点", "差し引いた残額は 55,000 円（税込）です"),
+        "en": ("Name corrected", "On 10 November 2026", "597.45 EUR (incl. tax) was left to pay"),
+    },
+    "返還請求書（一部）": {
+        "ja": (
+            "1,100 円",
+            "二重に請求したため",
+            "返還後の残額 144,600 円（税込）をお支払いください（お支払期限: 2026年11月30日）",
+        ),
+        "en": (
+            "100.00 EUR",
+            "Charged twice",
+            "please pay the remaining 1,097.45 EUR (incl. tax) by its due date, 30 November 2026",
+        ),
+    },
+    "返還請求書（全額）": {
+        "ja": (
+            "145,700 円",
+            "二重に請求したため",
+            "INV-2026-000123 のお支払いは不要です。お支払いがお済みの場合は、返還の方法を下記からご連絡します",
+        ),
+        "en": (
+            "1,197.45 EUR",
+            "Charged twice",
+            "No payment is due for invoice INV-2026-000123. If you have already paid it, we will contact you",
+        ),
+    },
+    "返還請求書（請求書を送る前の全額）": {
+        "ja": ("145,700 円", "お送りしていません。お支払いは不要です"),
+        "en": ("1,197.45 EUR", "was not sent to you", "No payment is due"),
     },
     "請求書の取消": {
         "ja": ("INV-2026-000123", "二重に請求したため", "お支払いは不要です"),
@@ -114,11 +146,11 @@ FACTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "督促": {
         "ja": ("55,000 円", "お支払期限: 2026年11月30日", "お支払いくださいますよう", "みずほ銀行"),
-        "en": ("55,000.00 EUR", "Due date: 30 November 2026", "arrange the payment", "Mizuho Bank"),
+        "en": ("597.45 EUR", "Due date: 30 November 2026", "arrange the payment", "Mizuho Bank"),
     },
     "再度の督促": {
         "ja": ("55,000 円", "2026年11月30日", "至急お支払いくださいますよう", "みずほ銀行"),
-        "en": ("55,000.00 EUR", "30 November 2026", "Please pay it now", "Mizuho Bank"),
+        "en": ("597.45 EUR", "30 November 2026", "Please pay it now", "Mizuho Bank"),
     },
     "送付先の変更": {
         "ja": ("送付先が変わりました", "今後お送りしません", "お心当たりがない場合は"),

@@ -125,7 +125,8 @@ class TestTheAccessToken:
             late = tenant.impatient.send(tenant.line_works, message(LINE_WORKS))
 
         assert {code_of(lost), code_of(late)} == {"connection_refused"}
-        assert not lost.counts_as_attempt and not late.counts_as_attempt
+        assert not lost.counts_as_attempt
+        assert not late.counts_as_attempt
         assert tenant.services.messages == []
 
     @pytest.mark.parametrize(

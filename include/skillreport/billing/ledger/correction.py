@@ -162,6 +162,7 @@ def issue_credit(
         contacts,
         leaves_on,
         is_original_unsent=bool(withdrawn),
+        original_due_on=stored.invoice.due_on,
     )
     write_host_rows(connection, [credit_id])
     return credit
