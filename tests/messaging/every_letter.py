@@ -198,7 +198,7 @@ def _notification(language: Language) -> Draft:
         ),
         "en": (
             "Your skill was approved",
-            f"Dear {PERSON['en']},\n\nyour skill Java was approved. Please check it.\n",
+            f"Dear {PERSON['en']},\n\nYour skill Java was approved. Please check it.\n",
         ),
     }[language]
     shown = literal(EMAIL, subject, body)

@@ -74,7 +74,7 @@ FACTS: dict[str, dict[str, tuple[str, ...]]] = {
             "22:00-07:00 のように書くか、空にしてください",
             "直すまで",
         ),
-        "en": ("5 problem(s)", "“quiet hours”", "write them like 22:00-07:00", "Until they are corrected"),
+        "en": ("5 problems", "“quiet hours”", "write them like 22:00-07:00", "Until it is corrected"),
     },
     "通知先のチャンネルがなくなったとき": {
         "ja": ("Slack のチャンネル", "goal_deadline_reminder", "team-a、team-b", "新しい宛先を"),
@@ -220,6 +220,14 @@ def test_a_letter_has_one_language_and_no_technical_words(
     wrong = _JAPANESE if language == "en" else _ENGLISH_SENTENCE
     assert wrong.findall(text) == [], name
     assert _TECHNICAL.findall(text) == []
+
+
+@each_letter
+def test_an_english_letter_has_whole_sentences(language: Language, name: str, message: Message) -> None:
+    text = "\n".join(text_of(message).splitlines())
+    if language == "en":
+        assert re.findall(r"Dear [^\n]*,\n\n[^A-Z][^\n]*", text) == [], name
+        assert re.findall(r"\w+\(s\)", text) == []
 
 
 @each_letter

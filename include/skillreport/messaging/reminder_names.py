@@ -43,12 +43,14 @@ _SAMPLES: dict[str, dict[str, object]] = {
         "certificate_name": "基本情報技術者",
         "expires_on": "2026年12月1日",
         "days_left": 30,
+        "due_in": "30 日後",
     },
     GOAL_DUE: {
         "full_name": "山田 花子",
         "goal_title": "英語",
         "due_on": "2026年12月1日",
         "days_left": 7,
+        "due_in": "7 日後",
         "progress_rate": "60",
     },
 }

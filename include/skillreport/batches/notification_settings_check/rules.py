@@ -258,7 +258,7 @@ def _mailboxes(
             subject,
             "invalid_address",
             f"メールアドレスの形式が正しくない宛先が {malformed} 件あります。直してください",
-            f"{english}: {malformed} destination(s) are no valid e-mail address. Please correct them.",
+            f"{english}: destinations that are no valid e-mail address: {malformed}. Please correct them.",
         )
     left = sum(address.lower() in former_mailboxes for address in addresses)
     if left:
@@ -266,7 +266,7 @@ def _mailboxes(
             subject,
             "recipient_left",
             f"退職した社員の宛先が {left} 件あります。外してください",
-            f"{english}: {left} destination(s) belong to employees who have left. Please remove them.",
+            f"{english}: destinations of employees who have left: {left}. Please remove them.",
         )
 
 
