@@ -246,7 +246,7 @@ def _settings_letter(language: Language) -> Draft:
         settings=[setting],
         refused_preferences={"quiet_hours": "22-7", "timezone": "JST-9"},
     )
-    refused = service_finding("接続先 slack", SLACK, Finding(SLACK.errors["invalid_auth"]))
+    refused = service_finding("接続先 Slack", SLACK, Finding(SLACK.errors["invalid_auth"]))
     findings = [(each.subject, each.detail, each.english) for each in (*findings_in(tenant), refused)]
     template = _template(SETTINGS_BROKEN, language)
     return settings_letter("T1", findings, template, _ADDRESS, execution_id="1", run_date=TODAY)

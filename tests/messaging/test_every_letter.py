@@ -73,12 +73,15 @@ FACTS: dict[str, dict[str, tuple[str, ...]]] = {
             "「通知しない時間帯」",
             "22:00-07:00 のように書くか、空にしてください",
             "直すまで",
+            "接続先 Slack: トークンが正しくありません。認証情報か権限を直してください",
+            "テンプレート「目標の期限の通知」（メール、日本語）",
+            "通知設定「目標の期限の通知」",
         ),
         "en": ("5 problems", "“quiet hours”", "write them like 22:00-07:00", "Until it is corrected"),
     },
     "通知先のチャンネルがなくなったとき": {
-        "ja": ("Slack のチャンネル", "goal_deadline_reminder", "team-a、team-b", "新しい宛先を"),
-        "en": ("Slack channels", "goal_deadline_reminder", "team-a, team-b", "tell us another destination"),
+        "ja": ("Slack のチャンネル", "「目標の期限の通知」", "team-a、team-b", "新しい宛先を"),
+        "en": ("Slack channels", "“goal reminder”", "team-a, team-b", "tell us another destination"),
     },
     "月次レポート": {
         "ja": ("2026年10月のレポート", "登録ユーザー数: 42（増減 +2）", "ファイルが必要な場合は"),
@@ -165,6 +168,10 @@ _TECHNICAL = re.compile(
     r"(?:MST|SYS|HIS|TRN)_|batch\.|Error\b|None\b|\b\d{4}[-/]\d\d?[-/]\d\d?\b|[¥￥]|_config|sample_data|notification_type"
 )
 
+_SNAKE_CASE = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
+# A service's own word, for its support.
+_QUOTED_ANSWERS = {"invalid_auth"}
+
 
 def text_of(message: Message) -> str:
     """Subject and text as they arrive."""
@@ -220,6 +227,7 @@ def test_a_letter_has_one_language_and_no_technical_words(
     wrong = _JAPANESE if language == "en" else _ENGLISH_SENTENCE
     assert wrong.findall(text) == [], name
     assert _TECHNICAL.findall(text) == []
+    assert set(_SNAKE_CASE.findall(text)) <= _QUOTED_ANSWERS
 
 
 @each_letter
