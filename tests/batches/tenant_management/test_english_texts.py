@@ -36,7 +36,7 @@ def billed(database: Database, host: psycopg.Connection) -> None:
     ("operation", "values"),
     [("void", {}), ("credit", {}), ("part_credit", {"credit_lines": ["1=100"]})],
 )
-def test_a_reason_for_the_customer_of_an_english_invoice_is_in_english(
+def test_a_customers_reason_on_an_english_invoice_is_in_english(
     database: Database, host: psycopg.Connection, operation: str, values: dict[str, Any]
 ) -> None:
     refused = operate(database, operation, reason="二重に請求したため", values=values)
