@@ -230,9 +230,9 @@ def credit() -> Invoice:
     return draft_credit(mixed_rates()).finalized("CRN-2026-000007", date(2026, 11, 12), None)
 
 
-def draft_credit(original: Invoice) -> Invoice:
+def draft_credit(original: Invoice, reason: str = "解約のため") -> Invoice:
     """Of everything."""
-    return credit_note(original, (), None, reason="解約のため", rounding=RoundingMode.FLOOR)
+    return credit_note(original, (), None, reason=reason, rounding=RoundingMode.FLOOR)
 
 
 def part_credit(original: Invoice, amount: str, reason: str = "10月12日の障害のため") -> Invoice:
@@ -243,8 +243,8 @@ def part_credit(original: Invoice, amount: str, reason: str = "10月12日の障�
     return drafted.finalized("CRN-2026-000008", date(2026, 11, 13), None)
 
 
-def full_credit(original: Invoice) -> Invoice:
-    return draft_credit(original).finalized("CRN-2026-000009", date(2026, 11, 14), None)
+def full_credit(original: Invoice, reason: str = "解約のため") -> Invoice:
+    return draft_credit(original, reason).finalized("CRN-2026-000009", date(2026, 11, 14), None)
 
 
 def replacement(original: Invoice) -> Invoice:

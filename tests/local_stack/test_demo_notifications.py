@@ -21,21 +21,21 @@ SHAPE = DataShape(
 )
 
 PLANTED = [
-    ('O\'Hara/../"X"', "slack", "incomplete"),
+    ('O\'Hara/../"X"', "Slack", "incomplete"),
     ('O\'Hara/../"X"', "通知の設定「通知しない時間帯」", "invalid_setting"),
-    ('O\'Hara/../"X"', "通知設定 reports_1", "invalid_address"),
-    ('O\'Hara/../"X"', "通知設定（REPORT_READY、email）", "duplicate"),
-    ("TKH-DSN", "接続先 slack", "invalid_auth"),
-    ("TKH-FND", "テンプレート goal_due（EMAIL、ja）", "template_refused"),
-    ("TKH-FND", "テンプレート monthly（SLACK、ja）", "template_refused"),
-    ("TKH-FND", "接続先 teams", "refused_address"),
-    ("TKH-HD", "通知設定 monthly_mail", "recipient_left"),
-    ("TKH-MFG", "接続先 slack", "is_archived"),
-    ("TKH-MFG", "通知設定 monthly_slack", "no_template"),
-    ("TKH-SOL", "接続先 teams", "retired_connector"),
-    ("TKH-SOL", "通知設定 goals_line", "not_configured"),
-    ("YMZ-LOG", "テンプレート monthly（EMAIL、ja）", "bad_sample"),
-    ("YMZ-LOG", "接続先 line_works", "no_bot_permission"),
+    ('O\'Hara/../"X"', "通知設定「REPORT_READY」（メール）", "duplicate"),
+    ('O\'Hara/../"X"', "通知設定「reports_1」", "invalid_address"),
+    ("TKH-DSN", "接続先 Slack", "invalid_auth"),
+    ("TKH-FND", "テンプレート「monthly」（Slack、日本語）", "template_refused"),
+    ("TKH-FND", "テンプレート「目標の期限の通知」（メール、日本語）", "template_refused"),
+    ("TKH-FND", "接続先 Teams", "refused_address"),
+    ("TKH-HD", "通知設定「monthly_mail」", "recipient_left"),
+    ("TKH-MFG", "接続先 Slack", "is_archived"),
+    ("TKH-MFG", "通知設定「monthly_slack」", "no_template"),
+    ("TKH-SOL", "接続先 Teams", "retired_connector"),
+    ("TKH-SOL", "通知設定「goals_line」", "not_configured"),
+    ("YMZ-LOG", "テンプレート「monthly」（メール、日本語）", "bad_sample"),
+    ("YMZ-LOG", "接続先 LINE WORKS", "no_bot_permission"),
 ]
 
 

@@ -198,7 +198,7 @@ def _notification(language: Language) -> Draft:
         ),
         "en": (
             "Your skill was approved",
-            f"Dear {PERSON['en']},\n\nyour skill Java was approved. Please check it.\n",
+            f"Dear {PERSON['en']},\n\nYour skill Java was approved. Please check it.\n",
         ),
     }[language]
     shown = literal(EMAIL, subject, body)
@@ -246,7 +246,7 @@ def _settings_letter(language: Language) -> Draft:
         settings=[setting],
         refused_preferences={"quiet_hours": "22-7", "timezone": "JST-9"},
     )
-    refused = service_finding("接続先 slack", SLACK, Finding(SLACK.errors["invalid_auth"]))
+    refused = service_finding("接続先 Slack", SLACK, Finding(SLACK.errors["invalid_auth"]))
     findings = [(each.subject, each.detail, each.english) for each in (*findings_in(tenant), refused)]
     template = _template(SETTINGS_BROKEN, language)
     return settings_letter("T1", findings, template, _ADDRESS, execution_id="1", run_date=TODAY)
@@ -317,18 +317,27 @@ def _billing(language: Language) -> Iterator[tuple[str, str, Letter, bool]]:
     """Name, kind, letter, and whether its file is attached."""
     invoice = samples.ordinary() if language == "ja" else samples.english()
     reason = {"ja": "二重に請求したため", "en": "Charged twice"}[language]
+    open_amount = {"ja": Decimal(55_000), "en": Decimal("597.45")}[language]
     what = {"ja": "宛名を訂正", "en": "Name corrected"}[language]
     corrected = corrected_invoice(invoice, CorrectedTexts(note="PO-1"), what, date(2026, 11, 10))
     credit = samples.part_credit(invoice, "1000" if language == "ja" else "100", reason)
+    full_credit = samples.full_credit(invoice, reason)
     yield "請求書", INVOICE, document_letter(invoice, "attachment", _LINK), True
     yield "請求書（書類が大きいとき）", INVOICE, document_letter(invoice, "attachment", _LINK), False
+    yield "請求書（書類は問い合わせを受けて送る）", INVOICE, document_letter(invoice, "none", ""), False
     replacement = document_letter(samples.replacement(invoice), "link", _LINK)
     yield "請求書（取り消した請求書に代わるもの、書類はリンク）", INVOICE, replacement, False
     yield "訂正した請求書", INVOICE, document_letter(corrected, "attachment", _LINK), True
-    yield "返還請求書", CREDIT_NOTE, document_letter(credit, "attachment", _LINK), True
+    partly_paid = document_letter(corrected, "attachment", _LINK, open_amount=open_amount)
+    yield "訂正した請求書（残額のあるもの）", INVOICE, partly_paid, True
+    letter = document_letter(credit, "attachment", _LINK, original_due_on=invoice.due_on)
+    yield "返還請求書（一部）", CREDIT_NOTE, letter, True
+    yield "返還請求書（全額）", CREDIT_NOTE, document_letter(full_credit, "attachment", _LINK), True
+    letter = document_letter(full_credit, "attachment", _LINK, is_original_unsent=True)
+    yield "返還請求書（請求書を送る前の全額）", CREDIT_NOTE, letter, True
     yield "請求書の取消", INVOICE_VOID, void_letter(invoice, reason), False
     for name, is_repeated in (("督促", False), ("再度の督促", True)):
-        letter = reminder_letter(invoice, Decimal(55_000), "attachment", _LINK, is_repeated=is_repeated)
+        letter = reminder_letter(invoice, open_amount, "attachment", _LINK, is_repeated=is_repeated)
         yield name, PAYMENT_REMINDER, letter, True
     letter = recipient_letter(invoice.issuer, language, invoice.recipient.name)
     yield "送付先の変更", RECIPIENT_CHANGED, letter, False

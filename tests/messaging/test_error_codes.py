@@ -195,9 +195,8 @@ ROWS: dict[Channel, dict[str, Row]] = {
         "http_429": _OVERLOADED,
         "service_unavailable": _DOWN,
         "request_timeout": _DOWN,
-        "http_502": _DOWN,
         "http_503": _DOWN,
-        "http_504": _DOWN,
+        **dict.fromkeys(("http_502", "http_504"), _UNCLEAR),
         "internal_error": _UNCLEAR,
         "fatal_error": _UNCLEAR,
         "rollup_error": replace(_UNCLEAR, provoke=answered_by_webhook),
@@ -269,10 +268,8 @@ ROWS: dict[Channel, dict[str, Row]] = {
     },
     TEAMS: {
         "http_429": _OVERLOADED,
-        "http_502": _DOWN,
         "http_503": _DOWN,
-        "http_500": _UNCLEAR,
-        "http_504": _UNCLEAR,
+        **dict.fromkeys(("http_500", "http_502", "http_504"), _UNCLEAR),
         **dict.fromkeys(("http_401", "http_403", "http_404", "http_410"), _REVOKED),
         **dict.fromkeys(
             (
@@ -301,7 +298,8 @@ ROWS: dict[Channel, dict[str, Row]] = {
     LINE_WORKS: {
         "http_429": _OVERLOADED,
         "TOO_MANY_REQUESTS": _OVERLOADED,
-        **dict.fromkeys(("http_500", "http_502", "http_503", "http_504"), _DOWN),
+        "http_503": _DOWN,
+        **dict.fromkeys(("http_500", "http_502", "http_504"), _UNCLEAR),
         **dict.fromkeys(("http_401", "UNAUTHORIZED"), _REVOKED),
         "no_bot_permission": replace(_REVOKED, provoke=refused_bot),
         **dict.fromkeys(("http_403", "FORBIDDEN"), _NOBODY),
@@ -417,7 +415,7 @@ def test_no_row_is_expected_that_the_table_does_not_have() -> None:
     assert {(channel, code) for channel, rows in ROWS.items() for code in rows} == set(TABLE)
 
 
-@pytest.mark.parametrize("channel", [SLACK, TEAMS])
+@pytest.mark.parametrize("channel", [SLACK, TEAMS, LINE_WORKS])
 def test_an_unlisted_server_error_leaves_the_delivery_uncertain(tenant: Tenant, channel: Channel) -> None:
     result = answered(tenant, channel, "http_520")
 

@@ -73,12 +73,15 @@ FACTS: dict[str, dict[str, tuple[str, ...]]] = {
             "「通知しない時間帯」",
             "22:00-07:00 のように書くか、空にしてください",
             "直すまで",
+            "接続先 Slack: トークンが正しくありません。認証情報か権限を直してください",
+            "テンプレート「目標の期限の通知」（メール、日本語）",
+            "通知設定「目標の期限の通知」",
         ),
-        "en": ("5 problem(s)", "“quiet hours”", "write them like 22:00-07:00", "Until they are corrected"),
+        "en": ("5 problems", "“quiet hours”", "write them like 22:00-07:00", "Until it is corrected"),
     },
     "通知先のチャンネルがなくなったとき": {
-        "ja": ("Slack のチャンネル", "goal_deadline_reminder", "team-a、team-b", "新しい宛先を"),
-        "en": ("Slack channels", "goal_deadline_reminder", "team-a, team-b", "tell us another destination"),
+        "ja": ("Slack のチャンネル", "「目標の期限の通知」", "team-a、team-b", "新しい宛先を"),
+        "en": ("Slack channels", "“goal reminder”", "team-a, team-b", "tell us another destination"),
     },
     "月次レポート": {
         "ja": ("2026年10月のレポート", "登録ユーザー数: 42（増減 +2）", "ファイルが必要な場合は"),
@@ -96,6 +99,10 @@ FACTS: dict[str, dict[str, tuple[str, ...]]] = {
         "ja": ("145,700 円", "2026年11月30日", "次のページで受け取れます"),
         "en": ("1,197.45 EUR", "30 November 2026", "is available here"),
     },
+    "請求書（書類は問い合わせを受けて送る）": {
+        "ja": ("145,700 円", "2026年11月30日", "書類（PDF）が必要な場合は、下記までお問い合わせください"),
+        "en": ("1,197.45 EUR", "30 November 2026", "contact us if you need the document"),
+    },
     "請求書（取り消した請求書に代わるもの、書類はリンク）": {
         "ja": ("2026年11月30日", "INV-2026-000100", "今後はこの請求書をご利用ください"),
         "en": ("30 November 2026", "INV-2026-000100", "use this one from now on"),
@@ -104,9 +111,37 @@ FACTS: dict[str, dict[str, tuple[str, ...]]] = {
         "ja": ("宛名を訂正", "2026年11月10日", "今後はこの請求書をご利用ください"),
         "en": ("Name corrected", "10 November 2026", "use this one from now on"),
     },
-    "返還請求書": {
-        "ja": ("1,100 円", "二重に請求したため", "返還後の残額 144,600 円（税込）をお支払いください"),
-        "en": ("100.00 EUR", "Charged twice", "please pay the remaining 1,097.45 EUR"),
+    "訂正した請求書（残額のあるもの）": {
+        "ja": ("宛名を訂正", "2026年11月10日の時点", "差し引いた残額は 55,000 円（税込）です"),
+        "en": ("Name corrected", "On 10 November 2026", "597.45 EUR (incl. tax) was left to pay"),
+    },
+    "返還請求書（一部）": {
+        "ja": (
+            "1,100 円",
+            "二重に請求したため",
+            "返還後の残額 144,600 円（税込）をお支払いください（お支払期限: 2026年11月30日）",
+        ),
+        "en": (
+            "100.00 EUR",
+            "Charged twice",
+            "please pay the remaining 1,097.45 EUR (incl. tax) by its due date, 30 November 2026",
+        ),
+    },
+    "返還請求書（全額）": {
+        "ja": (
+            "145,700 円",
+            "二重に請求したため",
+            "INV-2026-000123 のお支払いは不要です。お支払いがお済みの場合は、返還の方法を下記からご連絡します",
+        ),
+        "en": (
+            "1,197.45 EUR",
+            "Charged twice",
+            "No payment is due for invoice INV-2026-000123. If you have already paid it, we will contact you",
+        ),
+    },
+    "返還請求書（請求書を送る前の全額）": {
+        "ja": ("145,700 円", "お送りしていません。お支払いは不要です"),
+        "en": ("1,197.45 EUR", "was not sent to you", "No payment is due"),
     },
     "請求書の取消": {
         "ja": ("INV-2026-000123", "二重に請求したため", "お支払いは不要です"),
@@ -114,11 +149,11 @@ FACTS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "督促": {
         "ja": ("55,000 円", "お支払期限: 2026年11月30日", "お支払いくださいますよう", "みずほ銀行"),
-        "en": ("55,000.00 EUR", "Due date: 30 November 2026", "arrange the payment", "Mizuho Bank"),
+        "en": ("597.45 EUR", "Due date: 30 November 2026", "arrange the payment", "Mizuho Bank"),
     },
     "再度の督促": {
         "ja": ("55,000 円", "2026年11月30日", "至急お支払いくださいますよう", "みずほ銀行"),
-        "en": ("55,000.00 EUR", "30 November 2026", "Please pay it now", "Mizuho Bank"),
+        "en": ("597.45 EUR", "30 November 2026", "Please pay it now", "Mizuho Bank"),
     },
     "送付先の変更": {
         "ja": ("送付先が変わりました", "今後お送りしません", "お心当たりがない場合は"),
@@ -132,6 +167,10 @@ _ENGLISH_SENTENCE = re.compile(r"(?:\b[A-Za-z']+[ ,]+){4,}")
 _TECHNICAL = re.compile(
     r"(?:MST|SYS|HIS|TRN)_|batch\.|Error\b|None\b|\b\d{4}[-/]\d\d?[-/]\d\d?\b|[¥￥]|_config|sample_data|notification_type"
 )
+
+_SNAKE_CASE = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
+# A service's own word, for its support.
+_QUOTED_ANSWERS = {"invalid_auth"}
 
 
 def text_of(message: Message) -> str:
@@ -188,6 +227,15 @@ def test_a_letter_has_one_language_and_no_technical_words(
     wrong = _JAPANESE if language == "en" else _ENGLISH_SENTENCE
     assert wrong.findall(text) == [], name
     assert _TECHNICAL.findall(text) == []
+    assert set(_SNAKE_CASE.findall(text)) <= _QUOTED_ANSWERS
+
+
+@each_letter
+def test_an_english_letter_has_whole_sentences(language: Language, name: str, message: Message) -> None:
+    text = "\n".join(text_of(message).splitlines())
+    if language == "en":
+        assert re.findall(r"Dear [^\n]*,\n\n[^A-Z][^\n]*", text) == [], name
+        assert re.findall(r"\w+\(s\)", text) == []
 
 
 @each_letter

@@ -106,13 +106,17 @@ class TestTheAccessToken:
 
         assert code_of(result) == "token_refused"
 
-    @pytest.mark.parametrize(("status", "code"), [(429, "http_429"), (503, "http_503"), (500, "http_500")])
-    def test_that_cannot_be_given_out_now_may_be_later(self, tenant: Tenant, status: int, code: str) -> None:
+    @pytest.mark.parametrize(
+        ("status", "code"),
+        [(429, "http_429"), (503, "http_503"), (500, "http_503"), (502, "http_503"), (504, "http_503")],
+    )
+    def test_that_cannot_be_given_out_now_is_no_attempt(self, tenant: Tenant, status: int, code: str) -> None:
         tenant.services.fail_next("line_works_auth", status)
 
         result = tenant.send(tenant.line_works, message(LINE_WORKS))
 
         assert (code_of(result), result.outcome) == (code, Outcome.TRANSIENT)
+        assert not result.counts_as_attempt
 
     def test_that_never_came_leaves_no_doubt_that_the_message_was_not_sent(self, tenant: Tenant) -> None:
         tenant.services.drop_connection("line_works_auth")
@@ -121,6 +125,8 @@ class TestTheAccessToken:
             late = tenant.impatient.send(tenant.line_works, message(LINE_WORKS))
 
         assert {code_of(lost), code_of(late)} == {"connection_refused"}
+        assert not lost.counts_as_attempt
+        assert not late.counts_as_attempt
         assert tenant.services.messages == []
 
     @pytest.mark.parametrize(

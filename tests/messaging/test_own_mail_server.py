@@ -290,7 +290,7 @@ def test_without_a_usable_row_the_operators_server_is_used(
 
     assert recipients(services) == ["a@example.jp"]
     assert host.execute("SELECT tenant_id, subject, code FROM batch.setting_finding").fetchall() == [
-        ("A", "email", "incomplete")
+        ("A", "メール", "incomplete")
     ]
 
 
@@ -312,7 +312,7 @@ def test_an_own_server_that_is_broken_closes_only_its_tenants_mail(
     # The login of the operators' server gives no information about A's server.
     assert (result.status, closed(host)) == ("completed", [("A", "535")])
     assert host.execute("SELECT tenant_id, subject, code FROM batch.setting_finding").fetchall() == [
-        ("A", "接続先 email", "535")
+        ("A", "接続先 メール", "535")
     ]
 
 

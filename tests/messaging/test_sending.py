@@ -180,7 +180,7 @@ def test_reminders_are_sent_once_per_threshold_and_after_missed_days(
 
     (arrived,) = services.messages
     assert arrived.destination == "hanako@example.jp"
-    assert "CERT1 の期限まであと 28 日です" in arrived.subject
+    assert "CERT1 の期限は 28 日後です" in arrived.subject
 
 
 def test_a_tenants_own_rate_limit_is_kept(

@@ -131,7 +131,9 @@ def test_the_daily_check_finds_a_wrong_key_and_reopens_the_channel(
     assert host.execute(closed).fetchall() == [("toy", "http_401")]
     run(NOTIFICATION_SETTINGS_CHECK)
     finding = "SELECT subject, code, detail FROM batch.setting_finding"
-    assert host.execute(finding).fetchall() == [("接続先 toy", "http_401", "キーが正しくありません")]
+    assert host.execute(finding).fetchall() == [
+        ("接続先 Toy Chat", "http_401", "キーが正しくありません。認証情報か権限を直してください")
+    ]
     set_key(host, KEY)
     run(NOTIFICATION_SETTINGS_CHECK)
     assert host.execute(closed).fetchall() == host.execute(finding).fetchall() == []

@@ -5,7 +5,16 @@ A reminder has no ``goal_detail_url``, and a certificate no ``progress_rate``: t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+
+from include.skillreport.messaging.contract_letters import (
+    CHANNELS_GONE,
+    INACTIVITY_CRITICAL,
+    INACTIVITY_WARNING,
+    MONTHLY_REPORT,
+    SETTINGS_BROKEN,
+    USAGE_WARNING,
+)
 
 CERTIFICATE_EXPIRY = "certificate_expiry"
 GOAL_DUE = "goal_due"
@@ -18,6 +27,19 @@ KEYS = {
 
 # The trigger events of the application's notification settings.
 TRIGGERS = {"goal_deadline_approaching": GOAL_DUE}
+
+# How letters to people name a kind, in Japanese and English.
+_TITLES = {
+    CERTIFICATE_EXPIRY: ("資格の期限の通知", "certificate reminder"),
+    GOAL_DUE: ("目標の期限の通知", "goal reminder"),
+    USAGE_WARNING: ("利用量の通知", "usage warning"),
+    INACTIVITY_WARNING: ("利用がないときの通知（警告）", "inactivity warning"),
+    INACTIVITY_CRITICAL: ("利用がないときの通知（重大）", "second inactivity warning"),
+    MONTHLY_REPORT: ("月次レポート", "monthly report"),
+    CHANNELS_GONE: ("通知先のチャンネルがなくなったときの通知", "notice about channels that are gone"),
+    SETTINGS_BROKEN: ("通知の設定の問題", "notice about settings"),
+    "skill_update_notification": ("スキルの更新の通知", "skill update"),
+}
 
 _OURS = {
     "employee_name": "full_name",
@@ -43,12 +65,14 @@ _SAMPLES: dict[str, dict[str, object]] = {
         "certificate_name": "基本情報技術者",
         "expires_on": "2026年12月1日",
         "days_left": 30,
+        "due_in": "30 日後",
     },
     GOAL_DUE: {
         "full_name": "山田 花子",
         "goal_title": "英語",
         "due_on": "2026年12月1日",
         "days_left": 7,
+        "due_in": "7 日後",
         "progress_rate": "60",
     },
 }
@@ -67,6 +91,23 @@ def with_all_names(variables: Mapping[str, object]) -> dict[str, object]:
     """A reminder's variables under all their names."""
     others = {name: variables[ours] for name, ours in _OURS.items() if ours in variables}
     return {**_EMPTY, **others, **variables}
+
+
+def titles_of(keys: Iterable[str]) -> dict[str, dict[str, str]]:
+    """How letters name these keys or trigger events, by key and language (``ja``, ``en``). Unknown ones are the tenant's own names.
+
+    Where several of them have one title, the key follows it.
+    """
+    kinds = {name: kind for kind, names in KEYS.items() for name in names} | TRIGGERS
+    titles = {key: _TITLES.get(kinds.get(key, key), (key, key)) for key in keys}
+    every = [japanese for japanese, _ in titles.values()]
+    return {
+        key: {
+            language: title if every.count(named[0]) == 1 else f"{title}: {key}"
+            for language, title in zip(("ja", "en"), named, strict=True)
+        }
+        for key, named in titles.items()
+    }
 
 
 def sample_of(template_key: str, given: Mapping[str, object]) -> dict[str, object]:

@@ -259,7 +259,7 @@ def test_workbook_pdf_and_letter_show_the_same_figures_and_any_name(
     assert "髙橋﨑ホールディングス 管理者様" in body
 
     # The missing day is named first, and is no zero.
-    notice = "データのない日が 1 日あります: 10/7（水）"
+    notice = "データのない日が 1 日あります: 2026年10月7日"
     assert notice in document[0].replace("\n", "")
     assert any(str(row[0]).startswith(notice) for row in cells(book, "月次サマリー")[:8])
     assert notice in body
@@ -492,7 +492,7 @@ def test_missing_days_of_the_previous_month_are_named_in_every_document(
     statistics_rows.days(host, "T1", MONTH, LAST_DAY, {"users_total": 1, "logins": 10})
     run(shared_database, tmp_path)
 
-    notice = "前月にデータのない日が 28 日あります: 9/3（木）"
+    notice = "前月にデータのない日が 28 日あります: 2026年9月3日"
     book, front = book_of(files(tmp_path)[".xlsx"]), pages(files(tmp_path)[".pdf"])[0]
     ((_, _, body, _),) = letters(host)
     assert notice in front.replace("\n", "")

@@ -140,7 +140,7 @@ def test_totals_of_months_of_which_days_are_missing_have_no_growth() -> None:
     # A mean of the days does not grow with them.
     assert growth_text(made.figure("users_active")) == "+100.0 %"
     assert notices(made)[1].startswith(
-        "前月にデータのない日が 28 日あります: 9/3（木）、9/4（金）、9/5（土）、9/6（日）、9/7（月）、"
+        "前月にデータのない日が 28 日あります: 2026年9月3日、2026年9月4日、2026年9月5日、"
     )
     assert "ほか 18 日" in notices(made)[1]
 
@@ -159,7 +159,10 @@ def test_the_fiscal_year_s_missing_days_are_counted_by_month() -> None:
     made = report(*(each for each in since_may if each["statistics_date"] not in gaps))
     said = notices(made)
     assert "データのある2026年5月3日以降" in said[2]
-    assert said[3] == "年度の数値には、次の月のデータのない日が含まれていません: 6月（1 日）、8月（31 日）。"
+    assert (
+        said[3]
+        == "年度の数値には、次の月のデータのない日が含まれていません: 2026年6月（1 日）、2026年8月（31 日）。"
+    )
     assert len(said) == 4
     assert len(notices(report(*since_may))) == 2
 

@@ -157,7 +157,7 @@ def test_the_built_in_text_goes_over_the_channel_of_the_setting(
     [(channel, destination, text)] = sent(database, services)
 
     assert (channel, destination) == ("slack", "C0123456789")
-    assert "目標「英語」の期限は2026年11月8日です（あと 7 日）。" in text
+    assert "目標「英語」の期限は2026年11月8日です（7 日後）。" in text
 
 
 def test_a_retry_of_a_killed_task_keeps_the_counts_of_rows(

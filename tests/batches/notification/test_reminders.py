@@ -160,7 +160,7 @@ def test_a_reminder_is_a_letter_to_the_employee() -> None:
         "hanako@example.jp",
         DUE_AT,
     )
-    assert draft.subject == "【資格更新のお知らせ】基本情報技術者 の期限まであと 28 日です"
+    assert draft.subject == "【資格更新のお知らせ】基本情報技術者 の期限は 28 日後です"
     assert "山田 花子 様" in draft.body
     assert "2026年12月1日" in draft.body
     assert "山田 花子 様<br>" in draft.rich
@@ -186,6 +186,27 @@ def test_the_built_in_templates_name_everything_in_both_languages(language: str,
         EMAIL,
     )
     assert set(template.subject).issubset(string.printable) is (language == "en")
+
+
+@pytest.mark.parametrize(
+    ("days_left", "ja", "en"),
+    [
+        (0, "本日", "today"),
+        (1, "明日", "tomorrow"),
+        (2, "2 日後", "in 2 days"),
+        (30, "30 日後", "in 30 days"),
+    ],
+)
+def test_a_reminder_says_in_words_when_the_end_is(days_left: int, ja: str, en: str) -> None:
+    (certificate,) = written(CERTIFICATE, days_left=days_left, language="en").drafts
+    assert certificate.subject == f"Your certificate 基本情報技術者 ends {en}"
+    assert f"is valid until 1 December 2026 ({en})." in certificate.body
+
+    for occasion in (CERTIFICATE, GOAL):
+        (draft,) = written(occasion, days_left=min(days_left, 7), language="ja").drafts
+        shown = ja if days_left < 30 else "7 日後"
+        assert f"期限は{' ' if shown[0].isdigit() else ''}{shown}です" in draft.subject
+        assert f"2026年12月1日です（{shown}）。" in draft.body
 
 
 @pytest.mark.parametrize("email", [None, ""])

@@ -32,6 +32,8 @@ pytestmark = pytest.mark.tenants("A", admin_email="admin@example.jp")
 
 UPDATED_AT = datetime(2026, 10, 1)
 
+LABELS = {"slack": "Slack", "teams": "Teams", "line_works": "LINE WORKS", "line-works": "LINE WORKS"}
+
 
 def check(database: Database, services: StandIns, **arguments: Any) -> RunResult:
     """One whole run of the check."""
@@ -207,10 +209,10 @@ def test_an_unusable_channel_is_unhealthy_and_the_administrator_is_notified(
     result = check(database, services)
 
     assert result.status == "completed"
-    assert found(host) == [(f"接続先 {key}", code)]
+    assert found(host) == [(f"接続先 {LABELS[key]}", code)]
     assert health(host) == [(key, "UNHEALTHY", True)]
     (letter,) = letters(host)
-    assert f"接続先 {key}" in letter
+    assert f"接続先 {LABELS[key]}" in letter
     assert not any(secret in letter for secret in auth.values())
     assert services.messages == []
 
@@ -227,7 +229,7 @@ def test_a_retired_connector_of_the_application_is_found(
 
     result = check(database, services)
 
-    assert (result.status, found(host)) == ("completed", [("接続先 teams", "retired_connector")])
+    assert (result.status, found(host)) == ("completed", [("接続先 Teams", "retired_connector")])
     assert health(host) == ([] if in_setting else [("teams_connector", "UNHEALTHY", True)])
     (letter,) = letters(host)
     assert "廃止された Office 365 コネクタの URL です" in letter
@@ -266,7 +268,7 @@ def test_the_url_of_a_setting_is_never_switched_off(
     check(database, services)
 
     notes = host.execute("SELECT notes FROM batch.tenant_outcome").fetchall()
-    assert notes == [(["接続先 teams: 廃止された Office 365 コネクタの URL です"],)]
+    assert notes == [(["接続先 Teams: 廃止された Office 365 コネクタの URL です。設定を直してください"],)]
 
 
 @pytest.mark.parametrize("in_setting", [False, True])
@@ -301,7 +303,7 @@ def test_a_slack_channel_that_the_bot_cannot_post_to_is_found(
 
     check(database, services)
 
-    assert found(host) == [("接続先 slack", code)]
+    assert found(host) == [("接続先 Slack", code)]
 
 
 def test_line_works_is_asked_for_its_token_and_its_bot(
@@ -309,13 +311,13 @@ def test_line_works_is_asked_for_its_token_and_its_bot(
 ) -> None:
     line_works(host, services, private_key="no key")
     check(database, services)
-    assert found(host) == [("接続先 line_works", "token_refused")]
+    assert found(host) == [("接続先 LINE WORKS", "token_refused")]
 
     host.execute('DELETE FROM "SYS_IntegrationConfig"')
     line_works(host, services)
     services.refuse_recipient("1001", "NOT_FOUND")
     check(database, services)
-    assert found(host) == [("接続先 line_works", "not_configured")]
+    assert found(host) == [("接続先 LINE WORKS", "not_configured")]
 
 
 def wrong_rows(host: psycopg.Connection) -> None:
@@ -355,52 +357,52 @@ def test_invalid_settings_and_templates_in_rows_are_found(
     assert found(host) == sorted(
         [
             ("通知の設定「通知しない時間帯」", "invalid_setting"),
-            ("slack", "incomplete"),
-            ("テンプレート long（lineWorks、ja）", "too_long"),
-            ("テンプレート loop（EMAIL、ja）", "template_refused"),
-            ("テンプレート sample（EMAIL、ja）", "bad_sample"),
-            ("テンプレート unknown（EMAIL、ja）", "template_refused"),
-            ("通知設定 broken", "bad_config"),
-            ("通知設定 gone", "invalid_address"),
-            ("通知設定 gone", "recipient_left"),
-            ("通知設定 line", "not_configured"),
-            ("通知設定 pigeon", "unknown_channel"),
-            ("通知設定 template", "no_template"),
-            ("通知設定（TWICE、email）", "duplicate"),
+            ("Slack", "incomplete"),
+            ("テンプレート「long」（LINE WORKS、日本語）", "too_long"),
+            ("テンプレート「loop」（メール、日本語）", "template_refused"),
+            ("テンプレート「sample」（メール、日本語）", "bad_sample"),
+            ("テンプレート「unknown」（メール、日本語）", "template_refused"),
+            ("通知設定「broken」", "bad_config"),
+            ("通知設定「gone」", "invalid_address"),
+            ("通知設定「gone」", "recipient_left"),
+            ("通知設定「line」", "not_configured"),
+            ("通知設定「pigeon」", "unknown_channel"),
+            ("通知設定「template」", "no_template"),
+            ("通知設定「TWICE」（メール）", "duplicate"),
         ]
     )
     assert health(host) == [("slack", "UNHEALTHY", True)]
 
 
 JAPANESE_LINES = """
-・slack: 外部連携「slack」の認証情報が足りないか、読めません。入れ直してください。
-・テンプレート long（lineWorks、ja）: 見本データで 2,000 文字を超えます。短くしてください。
-・テンプレート loop（EMAIL、ja）: 使えません。For は使えません（置き換え、条件、一部のフィルターだけです）。直してください。
-・テンプレート sample（EMAIL、ja）: 見本データを読めません。JSON の形にしてください。
-・テンプレート unknown（EMAIL、ja）: 使えません。変数 no_such はありません。直してください。
+・Slack: 外部連携「slack」の認証情報が足りないか、読めません。入れ直してください。
+・テンプレート「long」（LINE WORKS、日本語）: 見本データで 2,000 文字を超えます。短くしてください。
+・テンプレート「loop」（メール、日本語）: 使えません。For は使えません（置き換え、条件、一部のフィルターだけです）。直してください。
+・テンプレート「sample」（メール、日本語）: 見本データを読めません。JSON の形にしてください。
+・テンプレート「unknown」（メール、日本語）: 使えません。変数 no_such はありません。直してください。
 ・通知の設定「通知しない時間帯」: 「22-7」は使えません。22:00-07:00 のように書くか、空にしてください。それまでは標準の設定を使います。
-・通知設定 broken: 宛先を読めません。JSON の形にしてください。
-・通知設定 gone: メールアドレスの形式が正しくない宛先が 1 件あります。直してください。
-・通知設定 gone: 退職した社員の宛先が 1 件あります。外してください。
-・通知設定 line: LINE WORKS の外部連携がありません。設定してください。
-・通知設定 pigeon: 通知の種類が分かりません。メール、Slack、Teams、LINE WORKS のどれかにしてください。
-・通知設定 template: テンプレート 'template_nowhere' がないか無効です。選び直してください。
-・通知設定（TWICE、email）: 同じ宛先への設定が 2 件あり、同じ通知が重複します。1 件にしてください。
+・通知設定「TWICE」（メール）: 同じ宛先への設定が 2 件あり、同じ通知が重複します。1 件にしてください。
+・通知設定「broken」: 宛先を読めません。JSON の形にしてください。
+・通知設定「gone」: メールアドレスの形式が正しくない宛先が 1 件あります。直してください。
+・通知設定「gone」: 退職した社員の宛先が 1 件あります。外してください。
+・通知設定「line」: LINE WORKS の外部連携がありません。設定してください。
+・通知設定「pigeon」: 通知の種類が分かりません。メール、Slack、Teams、LINE WORKS のどれかにしてください。
+・通知設定「template」: テンプレート 'template_nowhere' がないか無効です。選び直してください。
 """
 ENGLISH_LINES = """
 - The credentials of the integration "slack" are incomplete or cannot be read. Please enter them again.
-- Template long (lineWorks, ja) gives more than 2,000 characters with the sample data. Please shorten it.
-- Template loop (EMAIL, ja) cannot be used: For is not allowed (placeholders, conditions and a few filters are). Please correct it.
-- Template sample (EMAIL, ja): the sample data cannot be read. Please write them as JSON.
-- Template unknown (EMAIL, ja) cannot be used: there is no variable no_such. Please correct it.
+- Template “long” (LINE WORKS, Japanese) gives more than 2,000 characters with the sample data. Please shorten it.
+- Template “loop” (e-mail, Japanese) cannot be used: For is not allowed (placeholders, conditions and a few filters are). Please correct it.
+- Template “sample” (e-mail, Japanese): the sample data cannot be read. Please write them as JSON.
+- Template “unknown” (e-mail, Japanese) cannot be used: there is no variable no_such. Please correct it.
 - Setting “quiet hours”: the value 22-7 cannot be used; write them like 22:00-07:00, or leave them empty. Until then the default applies.
-- Notification setting broken: the destinations cannot be read. Please write them as JSON.
-- Notification setting gone: 1 destination(s) are no valid e-mail address. Please correct them.
-- Notification setting gone: 1 destination(s) belong to employees who have left. Please remove them.
-- Notification setting line: there is no integration with LINE WORKS. Please set it up.
-- Notification setting pigeon: the type of the notification is unknown. It must be one of e-mail, Slack, Teams, LINE WORKS.
-- Notification setting template: the template "template_nowhere" does not exist or is not active. Please choose another.
-- 2 notification settings (TWICE, email) have the same destination, which gets each message several times. Please keep one.
+- 2 notification settings “TWICE” (e-mail) have the same destination, which gets each message several times. Please keep one.
+- Notification setting “broken”: the destinations cannot be read. Please write them as JSON.
+- Notification setting “gone”: destinations that are no valid e-mail address: 1. Please correct them.
+- Notification setting “gone”: destinations of employees who have left: 1. Please remove them.
+- Notification setting “line”: there is no integration with LINE WORKS. Please set it up.
+- Notification setting “pigeon”: the type of the notification is unknown. It must be one of e-mail, Slack, Teams, LINE WORKS.
+- Notification setting “template”: the template "template_nowhere" does not exist or is not active. Please choose another.
 """
 
 
@@ -418,7 +420,8 @@ def test_the_letter_speaks_of_settings_in_the_tenants_language(
 
 
 @pytest.mark.parametrize(
-    ("language", "end"), [("ja", "トークンが正しくありません。"), ("en", "answer: invalid_auth.")]
+    ("language", "end"),
+    [("ja", "トークンが正しくありません。認証情報か権限を直してください。"), ("en", "answer: invalid_auth.")],
 )
 def test_the_letter_says_what_a_service_answers(
     database: Database, host: psycopg.Connection, services: StandIns, language: str, end: str
@@ -431,7 +434,7 @@ def test_the_letter_says_what_a_service_answers(
     check(database, services)
 
     (letter,) = letters(host)
-    start = {"ja": "・接続先 slack: ", "en": "- Slack: the service refuses the login"}[language]
+    start = {"ja": "・接続先 Slack: ", "en": "- Slack: the service refuses the login"}[language]
     (line,) = [line for line in letter.splitlines() if line.startswith(start)]
     assert line.endswith(end)
 
@@ -501,7 +504,21 @@ def test_sample_data_hide_no_variable_that_a_reminder_does_not_have(
 
     check(database, services)
 
-    assert found(host) == [("テンプレート goal_due（EMAIL、ja）", "template_refused")]
+    assert found(host) == [("テンプレート「目標の期限の通知」（メール、日本語）", "template_refused")]
+
+
+def test_two_keys_of_one_reminder_are_two_findings(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    template(host, "goal_due", "{{no_such}}")
+    template(host, "goalReminder", "{{no_such}}")
+
+    check(database, services)
+
+    assert found(host) == [
+        ("テンプレート「目標の期限の通知: goalReminder」（メール、日本語）", "template_refused"),
+        ("テンプレート「目標の期限の通知: goal_due」（メール、日本語）", "template_refused"),
+    ]
 
 
 def test_a_finding_is_reported_once_and_again_only_if_it_returns(
@@ -518,7 +535,7 @@ def test_a_finding_is_reported_once_and_again_only_if_it_returns(
     assert len(letters(host)) == 1
 
     check(database, services)
-    assert found(host) == [("テンプレート t1（EMAIL、ja）", "template_refused")]
+    assert found(host) == [("テンプレート「t1」（メール、日本語）", "template_refused")]
     assert len(letters(host)) == 1
 
     services.fail_next("slack", "token_revoked")
@@ -536,7 +553,7 @@ def test_a_service_that_does_not_answer_is_no_broken_setting(
 
     check(database, services)
 
-    assert found(host) == [("接続先 slack", "token_revoked")]
+    assert found(host) == [("接続先 Slack", "token_revoked")]
     assert health(host) == [("slack", "UNKNOWN", True)]
     assert len(letters(host)) == 1
 

@@ -163,6 +163,7 @@ def test_a_credit_note_has_its_letter_with_the_reason(
     assert "返還金額（税込）: 11,000 円" in text
     assert "理由: 解約のため" in text
     assert "引き続き有効" not in text
+    assert "INV-2026-10-001 のお支払いは不要です。お支払いがお済みの場合は、返還の方法を" in text
     assert letter_files(host)[0] == (
         "credit-note-CRN-2026-10-001.pdf",
         "invoices/2026-10/CRN-2026-10-001.pdf",
@@ -177,7 +178,7 @@ def test_a_partial_credit_leaves_the_letter_of_the_invoice(
 
     assert letters(host) == [(INVOICE, False), (CREDIT, False)]
     assert "請求書 INV-2026-10-001 は引き続き有効です" in body(host, CREDIT)
-    assert "返還後の残額 10,890 円（税込）をお支払いください" in body(host, CREDIT)
+    assert "残額 10,890 円（税込）をお支払いください（お支払期限: 2026年11月30日）" in body(host, CREDIT)
 
 
 def test_a_void_is_announced_when_the_row_of_its_letter_is_gone(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from include.skillreport.batches.external_sync.listing import Unit
 from include.skillreport.batches.external_sync.plan import EntryKind, PlanEntry
 from include.skillreport.messaging.contract_letters import CHANNELS_GONE
 from include.skillreport.messaging.notices import notice, sending_time
 from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.reminder_names import titles_of
 from include.skillreport.messaging.templates import Template
 
 
@@ -17,7 +18,8 @@ def gone_letter(unit: Unit, entries: Sequence[PlanEntry], template: Template, ad
     """One e-mail about these settings, due at nine on the run's day. If all still have a destination, it is sent once."""
     is_changed = any(entry.kind is EntryKind.DISABLE_SETTING for entry in entries)
     occasion = hashlib.sha256(repr([(entry.kind, entry.reason) for entry in entries]).encode()).hexdigest()
-    lines = [_line(entry, template.language) for entry in entries]
+    titles = titles_of((entry.before or {})["setting_key"] for entry in entries)
+    lines = [_line(entry, titles, template.language) for entry in entries]
     return notice(
         unit.tenant_id,
         template,
@@ -30,10 +32,10 @@ def gone_letter(unit: Unit, entries: Sequence[PlanEntry], template: Template, ad
     )
 
 
-def _line(entry: PlanEntry, language: str) -> str:
+def _line(entry: PlanEntry, titles: Mapping[str, Mapping[str, str]], language: str) -> str:
     texts, before = _TEXTS[language], entry.before or {}
     channels = texts["listed"].join(before["channels"])
-    return texts[entry.kind].format(setting=before["setting_key"], channels=channels)
+    return texts[entry.kind].format(setting=titles[before["setting_key"]][language], channels=channels)
 
 
 _TEXTS: dict[str, dict[str, str]] = {
@@ -44,8 +46,8 @@ _TEXTS: dict[str, dict[str, str]] = {
     },
     "en": {
         "listed": ", ",
-        EntryKind.DISABLE_SETTING: "- {channels}, in the notification setting {setting}. It has no other destination, so we have "
+        EntryKind.DISABLE_SETTING: "- {channels}, in the notification setting “{setting}”. It has no other destination, so we have "
         "disabled it.",
-        EntryKind.SETTING_AFFECTED: "- {channels}, in the notification setting {setting}. Its other destinations still get messages.",
+        EntryKind.SETTING_AFFECTED: "- {channels}, in the notification setting “{setting}”. Its other destinations still get messages.",
     },
 }

@@ -10,15 +10,13 @@ from typing import Any
 
 from include.skillreport.batches.monthly_report.figures import Figure, NotShown, Shown, Unit
 from include.skillreport.batches.monthly_report.report import MonthlyReport, SkillGroup
-from include.skillreport.core.written_dates import day_in_words
+from include.skillreport.core.written_dates import day_in_words, month_in_words
 from include.skillreport.core.yaml_files import load_yaml
 
 _WORDS_FILE = Path(__file__).with_name("wording.yaml")
 
 NONE = "—"
 
-_JAPANESE_WEEKDAYS = "月火水木金土日"
-_ENGLISH_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _ENGLISH_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 # A notice lists this many missing days and counts the rest.
@@ -69,14 +67,6 @@ def tone(figure: Figure) -> str:
     return "good" if (difference > 0) == (figure.rise_is == "good") else "bad"
 
 
-def day_text(day: date, language: str) -> str:
-    return (
-        f"{day.month}/{day.day}（{_JAPANESE_WEEKDAYS[day.weekday()]}）"
-        if language == "ja"
-        else (f"{_ENGLISH_WEEKDAYS[day.weekday()]} {day.day} {_ENGLISH_MONTHS[day.month - 1]}")
-    )
-
-
 def short_month(month: date, language: str) -> str:
     return f"{month.month}月" if language == "ja" else _ENGLISH_MONTHS[month.month - 1]
 
@@ -113,7 +103,7 @@ def notices(report: MonthlyReport) -> list[str]:
         texts.append(text["fiscal_from"].format(day=day_in_words(first_day, language)))
     if report.earlier_gaps:
         gaps = (
-            text["month_gap"].format(month=short_month(month, language), count=count)
+            text["month_gap"].format(month=month_in_words(month, language), count=count)
             for month, count in report.earlier_gaps
         )
         texts.append(text["fiscal_gaps"].format(months=text["listed"].join(gaps)))
@@ -152,6 +142,6 @@ def _unplaced_notices(report: MonthlyReport) -> list[str]:
 
 def _listed_days(days: Sequence[date], language: str) -> str:
     text = words(language)
-    named = text["listed"].join(day_text(day, language) for day in days[:_NAMED_DAYS])
+    named = text["listed"].join(day_in_words(day, language) for day in days[:_NAMED_DAYS])
     more = len(days) - _NAMED_DAYS
     return str(named + text["more_days"].format(count=more) if more > 0 else named)

@@ -34,8 +34,8 @@ _TEXTS = {
         "管理者様\n\n{service} へ送信できないため、次の通知をこのメールでお送りします。{service} の設定をご確認ください。",
     ),
     "en": (
-        "Action needed: {count} message(s) that could not be sent to {service}",
-        "Dear administrator,\n\nthe following messages could not be sent to {service}. Please check the settings of {service}.",
+        "Action needed: {count} {messages} that could not be sent to {service}",
+        "Dear administrator,\n\nThe following could not be sent to {service}. Please check the settings of {service}.",
     ),
 }
 
@@ -91,9 +91,9 @@ def fallback_letter(
     lane: Lane, rows: Sequence[Mapping[str, Any]], administrator: str, now: datetime, language: str
 ) -> Draft:
     """One e-mail with the texts of these messages."""
-    subject, introduction = (
-        text.format(service=lane.channel.service, count=len(rows)) for text in _TEXTS[language]
-    )
+    values = {"service": lane.channel.service, "count": len(rows)}
+    values["messages"] = "message" if len(rows) == 1 else "messages"
+    subject, introduction = (text.format(**values) for text in _TEXTS[language])
     texts = [_text(lane.channel, row) for row in rows]
     shown = literal(EMAIL, subject, "\n\n".join([introduction, _RULE.join(texts)]))
     return Draft(

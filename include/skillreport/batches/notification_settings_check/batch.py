@@ -357,7 +357,7 @@ def _save(
 
 
 def _subject(channel: _Channel) -> str:
-    return f"{_SERVICE_PREFIX}{channel.lane.channel}"
+    return f"{_SERVICE_PREFIX}{channel.lane.channel.label}"
 
 
 def _is_broken(finding: Finding) -> bool:

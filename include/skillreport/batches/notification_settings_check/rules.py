@@ -16,20 +16,35 @@ from include.skillreport.messaging.channels.email.letter import is_address
 from include.skillreport.messaging.destinations import destinations_of
 from include.skillreport.messaging.integrations import config_of
 from include.skillreport.messaging.outcome import ErrorClass
-from include.skillreport.messaging.reminder_names import sample_of
+from include.skillreport.messaging.reminder_names import sample_of, titles_of
 from include.skillreport.messaging.templates import Template, TemplateRefusedError, render
 
 _LONGEST_VALUE = 40
 
+# What to do about the answer of a service, in Japanese, and what it means with what to do, in English.
 _SERVICE_ANSWERS = defaultdict(
-    lambda: "the service does not accept messages",
+    lambda: (
+        "サービスの側の設定を確かめてください",
+        "the service does not accept messages. Please check its settings",
+    ),
     {
-        ErrorClass.CREDENTIAL: "the service refuses the login or its permissions. Please enter valid credentials",
-        ErrorClass.CONFIGURATION: "the settings cannot be used. Please correct them",
-        ErrorClass.DESTINATION: "messages cannot be sent to the destination. Please correct it",
-        ErrorClass.ADDRESS: "a destination does not exist. Please correct it",
+        ErrorClass.CREDENTIAL: (
+            "認証情報か権限を直してください",
+            "the service refuses the login or its permissions. Please correct them",
+        ),
+        ErrorClass.CONFIGURATION: (
+            "設定を直してください",
+            "the settings cannot be used. Please correct them",
+        ),
+        ErrorClass.DESTINATION: (
+            "宛先を直してください",
+            "messages cannot be sent to the destination. Please correct it",
+        ),
+        ErrorClass.ADDRESS: ("宛先を直してください", "a destination does not exist. Please correct it"),
     },
 )
+
+_LANGUAGES = {"ja": ("日本語", "Japanese"), "en": ("英語", "English")}
 
 
 @dataclass(frozen=True, order=True)
@@ -74,12 +89,13 @@ def findings_in(tenant: TenantSettings) -> list[SettingFinding]:
 def service_finding(subject: str, channel: Channel, finding: Finding) -> SettingFinding:
     """What a channel's service says about its settings, or about one of the destinations."""
     error = finding.error
+    to_do, answer = _SERVICE_ANSWERS[error.error_class]
     about = ("（通知設定の宛先の 1 つ）", " (one of the destinations)") if finding.destination else ("", "")
     return SettingFinding(
         subject,
         error.code,
-        f"{error.meaning}{about[0]}",
-        f"{_name(channel)}: {_SERVICE_ANSWERS[error.error_class]}{about[1]}. The service's answer: {error.code}.",
+        f"{error.meaning}{about[0]}。{to_do}",
+        f"{_name(channel)}: {answer}{about[1]}. The service's answer: {error.code}.",
     )
 
 
@@ -113,7 +129,7 @@ def _integrations(rows: Iterable[Mapping[str, Any]]) -> Iterator[SettingFinding]
         if config_of(channel, row) is None:
             key = row["integration_key"]
             yield SettingFinding(
-                channel,
+                channel.label,
                 "incomplete",
                 f"外部連携「{key}」の認証情報が足りないか、読めません。入れ直してください",
                 f'The credentials of the integration "{key}" are incomplete or cannot be read. Please enter them again.',
@@ -121,7 +137,7 @@ def _integrations(rows: Iterable[Mapping[str, Any]]) -> Iterator[SettingFinding]
     for channel, count in usable.items():
         if count > 1:
             yield SettingFinding(
-                channel,
+                channel.label,
                 "duplicate",
                 f"有効な設定が {count} 件あります。1 件にしてください（slack、teams など通知用のキーのもの、次に最後に変更したものを"
                 "使います）",
@@ -131,23 +147,26 @@ def _integrations(rows: Iterable[Mapping[str, Any]]) -> Iterator[SettingFinding]
 
 
 def _templates(rows: Sequence[Mapping[str, Any]]) -> Iterator[SettingFinding]:
-    seen: Counter[tuple[str, Channel, str]] = Counter()
+    titles = titles_of(row["template_key"] for row in rows)
+    seen: Counter[tuple[str, str]] = Counter()
     for row in rows:
-        key, kind, language = row["template_key"], row["notification_type"], row["language"]
-        subject, english = f"テンプレート {key}（{kind}、{language}）", f"Template {key} ({kind}, {language})"
-        channel = notification_channel(kind)
+        channel, language = notification_channel(row["notification_type"]), row["language"]
+        kinds = (channel.label, _name(channel)) if channel else (row["notification_type"],) * 2
+        languages, named = _LANGUAGES.get(language, (language,) * 2), titles[row["template_key"]]
+        subject = f"テンプレート「{named['ja']}」（{kinds[0]}、{languages[0]}）"
+        english = f"Template “{named['en']}” ({kinds[1]}, {languages[1]})"
         if channel is None:
             yield _unknown_channel(subject, english)
             continue
-        seen[key, channel, language] += 1
+        seen[subject, english] += 1
         yield from _template(subject, english, channel, row)
-    for (key, channel, language), count in seen.items():
+    for (subject, english), count in seen.items():
         if count > 1:
             yield SettingFinding(
-                f"テンプレート {key}（{channel}、{language}）",
+                subject,
                 "duplicate",
                 f"同じテンプレートが {count} 件あります。1 件にしてください",
-                f"Template {key} ({channel}, {language}) exists {count} times. Please keep one.",
+                f"{english} exists {count} times. Please keep one.",
             )
 
 
@@ -202,10 +221,11 @@ def _settings(tenant: TenantSettings) -> Iterator[SettingFinding]:
         for row in tenant.integrations
         if (channel := channel_of(row["integration_key"], row["integration_type"]))
     } | {EMAIL}
-    seen: Counter[tuple[object, ...]] = Counter()
+    titles = titles_of(row["setting_key"] for row in tenant.settings)
+    seen: Counter[tuple[str, Channel, str]] = Counter()
     for row in tenant.settings:
-        key = row["setting_key"]
-        subject, english = f"通知設定 {key}", f"Notification setting {key}"
+        named = titles[row["setting_key"]]
+        subject, english = f"通知設定「{named['ja']}」", f"Notification setting “{named['en']}”"
         channel = notification_channel(row["notification_type"])
         if channel is None:
             yield _unknown_channel(subject, english)
@@ -237,14 +257,16 @@ def _settings(tenant: TenantSettings) -> Iterator[SettingFinding]:
         for event in [row["trigger_event"]] if row["trigger_event"] else []:
             for destination in destinations:
                 seen[event, channel, destination.lower()] += 1
-    for (event, name, _), count in seen.items():
+    events = titles_of(event for event, _, _ in seen)
+    for (event, channel, _), count in seen.items():
+        named = events[event]
         if count > 1:
             yield SettingFinding(
-                f"通知設定（{event}、{name}）",
+                f"通知設定「{named['ja']}」（{channel.label}）",
                 "duplicate",
                 f"同じ宛先への設定が {count} 件あり、同じ通知が重複します。1 件にしてください",
-                f"{count} notification settings ({event}, {name}) have the same destination, which gets each message several "
-                "times. Please keep one.",
+                f"{count} notification settings “{named['en']}” ({_name(channel)}) have the same destination, which gets each message "
+                "several times. Please keep one.",
             )
 
 
@@ -258,7 +280,7 @@ def _mailboxes(
             subject,
             "invalid_address",
             f"メールアドレスの形式が正しくない宛先が {malformed} 件あります。直してください",
-            f"{english}: {malformed} destination(s) are no valid e-mail address. Please correct them.",
+            f"{english}: destinations that are no valid e-mail address: {malformed}. Please correct them.",
         )
     left = sum(address.lower() in former_mailboxes for address in addresses)
     if left:
@@ -266,7 +288,7 @@ def _mailboxes(
             subject,
             "recipient_left",
             f"退職した社員の宛先が {left} 件あります。外してください",
-            f"{english}: {left} destination(s) belong to employees who have left. Please remove them.",
+            f"{english}: destinations of employees who have left: {left}. Please remove them.",
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from include.skillreport.core.written_dates import day_in_words
+from include.skillreport.core.written_dates import day_in_words, days_in_words
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.outbox import Draft
 from include.skillreport.messaging.reminder_names import with_all_names
@@ -74,7 +74,13 @@ def reminders(
                 unreachable += 1
                 continue
             language = route.template.language
-            variables = with_all_names({**_in_words(occasion.variables, language), "days_left": days_left})
+            variables = with_all_names(
+                {
+                    **_in_words(occasion.variables, language),
+                    "days_left": days_left,
+                    "due_in": days_in_words(days_left, language),
+                }
+            )
             try:
                 rendered = render(route.template, {**service.values(language), **variables})
             except TemplateRefusedError as error:

@@ -12,6 +12,7 @@ from psycopg.types.json import Jsonb
 from include.skillreport.billing.documents.credit_note import CreditedPart, credit_note
 from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
 from include.skillreport.billing.documents.rendering import require_printable
+from include.skillreport.billing.documents.written_language import require_readable_reason
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.contacts import BillingContact, load_contacts
 from include.skillreport.billing.ledger.entries import (
@@ -53,11 +54,13 @@ def void_invoice(
     """Void an unpaid invoice or a draft. An invoice keeps its number, and its month is closed.
 
     :raises BillingError: it is paid, credited even in part, void or a credit, or no reason is given. Or it is finalised, and the terms
-        are a sample.
+        are a sample, or the customer cannot read the reason.
     """
     if stored.status != "draft":
         terms.require_no_sample()
     require_reason(reason)
+    if stored.status != "draft":
+        require_customers_reason(stored.invoice, reason)
     stored = lock_invoice(connection, stored)
     require_live(stored)
     if stored.invoice.kind is InvoiceKind.CREDIT:
@@ -89,10 +92,11 @@ def credit_invoice(
 
     If nothing is left afterwards, the month is closed.
     :raises BillingError: it is a draft, a credit, credited or void, a part is not possible, another run has entered the same parts, or no
-        reason is given. Or the terms are a sample.
+        reason is given, or one that the customer cannot read. Or the terms are a sample.
     """
     terms.require_no_sample()
     require_reason(reason)
+    require_customers_reason(stored.invoice, reason)
     stored = lock_invoice(connection, stored)
     _require_creditable(stored)
     original = stored.invoice
@@ -162,6 +166,7 @@ def issue_credit(
         contacts,
         leaves_on,
         is_original_unsent=bool(withdrawn),
+        original_due_on=stored.invoice.due_on,
     )
     write_host_rows(connection, [credit_id])
     return credit
@@ -322,6 +327,24 @@ def require_reason(reason: str) -> None:
     """:raises BillingError: no reason is given."""
     if not reason.strip():
         raise BillingError("NO_REASON", "理由が必要です。「理由」（reason）に書いてください")
+
+
+def require_customers_reason(invoice: Invoice, reason: str) -> None:
+    """:raises BillingError: the reason goes to the customer, but is not in the language of the invoice."""
+    require_readable_reason(invoice.language, reason, invoice_label(invoice.number))
+
+
+def reason_problems(
+    connection: psycopg.Connection, issued: Mapping[str, str], reason: str
+) -> dict[str, BillingError]:
+    """By tenant, why the letter about the void of its invoice (the id in ``issued``) cannot have this reason."""
+    problems = {}
+    for tenant_id, invoice_id in issued.items():
+        try:
+            require_customers_reason(find_by_id(connection, invoice_id).invoice, reason)
+        except BillingError as error:
+            problems[tenant_id] = error
+    return problems
 
 
 def require_fitting(connection: psycopg.Connection, stored: StoredInvoice, credit: Invoice) -> None:

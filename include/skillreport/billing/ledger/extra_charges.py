@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 
 from include.skillreport.billing.differences import Difference, find_differences
 from include.skillreport.billing.documents.invoice import Language
+from include.skillreport.billing.documents.written_language import require_readable
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExtraCharge
 from include.skillreport.billing.ledger.entries import Entry, excess, require_new_line, wait_reason
@@ -42,8 +43,8 @@ def enter_line(
 
     A line of a closed month is billed with 「もう一度請求」. A second attempt of the same run changes nothing.
 
-    :raises BillingError: the month is final or before the first month, there is no such currency, the amount rounds to 0, or another run
-        has entered the same line.
+    :raises BillingError: the month is final or before the first month, there is no such currency, the amount rounds to 0, another run
+        has entered the same line, or the customer cannot read it.
     """
     month = Period.month_of(line.charged_on)
     final = _final_months(connection, tenant_id, month.start)
@@ -56,6 +57,9 @@ def enter_line(
     if _SQL.rows(connection, "was_removed", tenant_id=tenant_id, execution_id=entry.execution_id):
         return (REMOVED,)
     terms.require_billed_month(month.start)
+    language = _SQL.row(connection, "language_of", tenant_id=tenant_id)[0]
+    fields = {"「内容」（line_text）": line.description, "「単位」（line_unit）": line.unit or ""}
+    require_readable(language, fields, "請求先の言語")
     amount = EXACT.multiply(line.quantity, line.unit_amount)
     if not round_to_minor_unit(amount, line.currency, RoundingMode(terms.settings.rounding)):
         raise BillingError(

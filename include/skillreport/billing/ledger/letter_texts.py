@@ -35,11 +35,13 @@ def document_letter(
     *,
     is_original_unsent: bool = False,
     open_amount: Decimal | None = None,
+    original_due_on: date | None = None,
 ) -> Letter:
     """The letter about an invoice or a credit note. ``link`` is the setting ``billing.invoice_link``; it may be empty.
 
     ``is_original_unsent``: the customer has received no letter about the invoice that the document cancels or replaces.
     ``open_amount``: what is left to pay of a corrected invoice, in its currency.
+    ``original_due_on``: when the invoice of a credit note is due (Asia/Tokyo). Needed if something is left of it.
     """
     texts = _TEXTS[document.language]
     kind = "credit" if document.kind is InvoiceKind.CREDIT else "invoice"
@@ -55,10 +57,8 @@ def document_letter(
         open_text = NOTATIONS[document.language].money(max(open_amount, Decimal(0)), document.currency)
         # The letter waits for a second person, and the customer may pay in the meantime.
         parts.append(texts["left_to_pay"].format(open=open_text, **values))
-    if document.remaining_total:
-        parts.append(texts["still_valid"].format(**values))
-    if is_original_unsent and kind == "credit":
-        parts.append(texts["unsent"].format(**values))
+    if kind == "credit":
+        parts.append(_about_original(document, values, original_due_on, is_unsent=is_original_unsent))
     if document.replaces and not is_original_unsent:
         parts.append(
             texts["replaces"].format(
@@ -99,6 +99,17 @@ def reminder_letter(
         "account": invoice.issuer.bank_account,
     }
     return _with_file(invoice, kind, values, [texts[f"{kind}_body"].format(**values)], delivery, link)
+
+
+def _about_original(
+    credit: Invoice, values: Mapping[str, str], due_on: date | None, *, is_unsent: bool
+) -> str:
+    """What the customer does about the invoice that a credit note lowers or cancels."""
+    texts = _TEXTS[credit.language]
+    if not credit.remaining_total:
+        return texts["unsent" if is_unsent else "cancelled"].format(**values)
+    assert due_on is not None, "an invoice with a credit note is due"
+    return texts["still_valid"].format(original_due=NOTATIONS[credit.language].day(due_on), **values)
 
 
 def _with_file(
@@ -188,7 +199,9 @@ _TEXTS = {
         "返還金額（税込）: {total}\n"
         "理由: {reason}\n",
         "still_valid": "請求書 {original} は引き続き有効です。"
-        "お支払いがお済みでない場合は、返還後の残額 {remaining}（税込）をお支払いください。\n",
+        "お支払いがお済みでない場合は、返還後の残額 {remaining}（税込）をお支払いください（お支払期限: {original_due}）。\n",
+        "cancelled": "請求書 {original} のお支払いは不要です。"
+        "お支払いがお済みの場合は、返還の方法を下記からご連絡します。\n",
         "void_subject": "【{issuer}】請求書 {number} 取消のお知らせ",
         "void_body": "{recipient} 御中\n\n"
         "次の請求書を取り消しました。お支払いは不要です。\n\n"
@@ -250,7 +263,9 @@ _TEXTS = {
         "Credited amount: {total}\n"
         "Reason: {reason}\n",
         "still_valid": "Invoice {original} remains valid. "
-        "If you have not paid it yet, please pay the remaining {remaining} (incl. tax).\n",
+        "If you have not paid it yet, please pay the remaining {remaining} (incl. tax) by its due date, {original_due}.\n",
+        "cancelled": "No payment is due for invoice {original}. "
+        "If you have already paid it, we will contact you about the refund.\n",
         "void_subject": "[{issuer}] Invoice {number} is cancelled",
         "void_body": "Dear {recipient},\n\n"
         "We have cancelled the following invoice. No payment is due.\n\n"

@@ -77,6 +77,7 @@ def queue_letters(
     *,
     is_original_unsent: bool = False,
     open_amount: Decimal | None = None,
+    original_due_on: date | None = None,
 ) -> None:
     """Queue the letter of each invoice and credit note, by invoice id, whose contact has an address. The PDF is included if it is attached.
 
@@ -84,6 +85,7 @@ def queue_letters(
     ``is_original_unsent``: the letters are about credit notes, and those about their invoices were withdrawn. The letter about an invoice
     does not name a void invoice whose letter was withdrawn.
     ``open_amount``: the letter is about a corrected invoice, of which this is left to pay.
+    ``original_due_on``: the letter is about a credit note, whose invoice is due on this day.
     """
     letters = []
     unsent = _unsent_replaced(connection, documents.values())
@@ -101,6 +103,7 @@ def queue_letters(
             terms.settings.invoice_link,
             is_original_unsent=is_unsent,
             open_amount=open_amount,
+            original_due_on=original_due_on,
         )
         letters += letter_rows(letter_id(invoice_id, document.revision), document, contact, letter)
     insert_letters(connection, letters, leaves_on)

@@ -12,6 +12,7 @@ from include.skillreport.billing.documents.corrected_invoice import CorrectedTex
 from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
 from include.skillreport.billing.documents.qualified_invoice import require_qualified
 from include.skillreport.billing.documents.rendering import require_printable
+from include.skillreport.billing.documents.written_language import require_readable
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.contacts import load_contacts
 from include.skillreport.billing.ledger.correction import require_reason
@@ -52,13 +53,15 @@ def correct_invoice(
 
     It waits until somebody else sends its letter (``letters.send_letter``). A letter of an earlier revision that has not left is
     withdrawn, and waiting reminders if the due date moves.
-    :raises BillingError: the invoice has no number, is a credit note, credited in full or void; nothing changes; a text cannot be printed;
+    :raises BillingError: the invoice has no number, is a credit note, credited in full or void; nothing changes; a text cannot be printed
+        or is not in the invoice's language;
         the due date is before the letter leaves, or too near for the first letter about the invoice; or the terms are a sample.
     """
     terms.require_no_sample()
     require_reason(what)
     stored = lock_invoice(connection, stored)
     _require_correctable(stored)
+    _require_readable(stored.invoice, texts, what)
     document = corrected_invoice(stored.invoice, texts, what, corrected_on)
     require_qualified(document, corporate_issuer=terms.settings.issuer.corporate)
     require_printable(document)
@@ -120,6 +123,16 @@ def _require_correctable(stored: StoredInvoice) -> None:
             "NOT_CORRECTABLE",
             f"{invoice_label(invoice.number)}は訂正できません。訂正できるのは、番号のある請求書です",
         )
+
+
+def _require_readable(invoice: Invoice, texts: CorrectedTexts, what: str) -> None:
+    """:raises BillingError: a text is not in the language of the invoice."""
+    fields = {
+        "「訂正の内容」（correction）": what,
+        "「明細の内容」（line_texts）": "".join(texts.lines.values()),
+        "「備考」（note）": texts.note,
+    }
+    require_readable(invoice.language, fields, invoice_label(invoice.number))
 
 
 def _require_time_to_pay(

@@ -31,6 +31,7 @@ from include.skillreport.billing.ledger.correction import (
     not_voided_error,
     paid_error,
     partly_credited_error,
+    reason_problems,
     require_reason,
     stays_closed_error,
     void_invoices,
@@ -275,17 +276,17 @@ def _void_replaced(
     The letter about a new invoice names the replaced one. If the new total is 0, there is no such letter.
     """
     replaced = {draft.account.tenant_id: draft.account.issued for draft in drafts if draft.account.issued}
-    voided = void_invoices(
-        connection,
-        [issued.invoice_id for issued in replaced.values()],
-        instructions.reason,
-        instructions.actor,
-    )
     zero_totals = {draft.account.tenant_id for draft in drafts if not draft.invoice.total}
-    unreplaced = [issued.invoice_id for tenant_id, issued in replaced.items() if tenant_id in zero_totals]
-    announce_voids(connection, voided.intersection(unreplaced), contacts, instructions.reason)
-    withdraw_letters(connection, voided.difference(unreplaced))
-    failures = {
+    unreplaced = {tenant_id: replaced[tenant_id].invoice_id for tenant_id in zero_totals & replaced.keys()}
+    problems = reason_problems(connection, unreplaced, instructions.reason)
+    failures = {tenant_id: _failed(tenant_id, problem) for tenant_id, problem in problems.items()}
+    for tenant_id in problems:
+        del replaced[tenant_id]
+    invoice_ids = [issued.invoice_id for issued in replaced.values()]
+    voided = void_invoices(connection, invoice_ids, instructions.reason, instructions.actor)
+    announce_voids(connection, voided.intersection(unreplaced.values()), contacts, instructions.reason)
+    withdraw_letters(connection, voided.difference(unreplaced.values()))
+    failures |= {
         tenant_id: _failed(tenant_id, not_voided_error(connection, issued.number))
         for tenant_id, issued in replaced.items()
         if issued.invoice_id not in voided

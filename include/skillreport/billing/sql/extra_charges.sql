@@ -74,6 +74,11 @@ FROM batch.tenant
 LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id
 WHERE tenant.tenant_id = %(tenant_id)s;
 
+-- name: language_of
+SELECT coalesce(max(language), 'ja')
+FROM batch.billing_profile
+WHERE tenant_id = %(tenant_id)s;
+
 -- name: lock_month
 -- Operations on the invoice of a month run one after the other.
 SELECT FROM batch.invoice

@@ -47,7 +47,7 @@ CorrectedWhat = Annotated[
     str,
     Field(
         "訂正の内容",
-        "必須です。何をどう訂正したか。訂正した請求書とメールに書かれ、客先に見えます。",
+        "必須です。何をどう訂正したか。訂正した請求書とメールに書かれ、客先に見えます。英語の請求書では英語で書きます。",
         example="宛名を「青葉商事株式会社」に訂正",
         is_personal=True,
     ),
@@ -75,7 +75,7 @@ LineTexts = Annotated[
     tuple[Annotated[LineDescription, PlainSerializer(LineDescription.entered)], ...],
     _LineTexts(
         "明細の内容",
-        "訂正する行だけ。1 行に 1 件、「行番号=内容」（例 2=追加利用者）。金額は変わりません。",
+        "訂正する行だけ。1 行に 1 件、「行番号=内容」（例 2=追加利用者）。英語の請求書では英語で書きます。金額は変わりません。",
         is_personal=True,
     ),
 ]
@@ -83,7 +83,7 @@ DocumentNote = Annotated[
     str,
     Field(
         "備考",
-        "書類に印刷します。例: 客先の注文番号。「-」なら消します。",
+        "書類に印刷します（英語の請求書では英語で）。例: 客先の注文番号。「-」なら消します。",
         example="ご注文番号 PO-2026-118",
         is_personal=True,
     ),

@@ -90,7 +90,11 @@ Tenants = Annotated[
 ]
 Reason = Annotated[
     str,
-    Field("理由", "必須です。記録に残り、返還請求書と取消の通知では客先にも見えます。", example="宛名の誤り"),
+    Field(
+        "理由",
+        "必須です。記録に残り、返還請求書と取消の通知では客先にも見えます（英語の請求書では英語で）。",
+        example="宛名の誤り",
+    ),
 ]
 CreditedLines = Annotated[
     tuple[Annotated[CreditLine, PlainSerializer(CreditLine.entered)], ...],
@@ -120,7 +124,7 @@ LineText = Annotated[
     str,
     Field(
         "内容",
-        "請求書に印刷されます。例: 初期設定の作業費。取り消すときは登録した内容か、明細の ID。",
+        "請求書に印刷されます（英語の請求先では英語で）。例: 初期設定の作業費。取り消すときは登録した内容か、明細の ID。",
         example="初期設定の作業費",
     ),
 ]
@@ -143,7 +147,9 @@ LineQuantity = Annotated[
         ),
     ),
 ]
-LineUnit = Annotated[str, Field("単位", "例: 式、時間。空欄でもかまいません。", example="時間")]
+LineUnit = Annotated[
+    str, Field("単位", "例: 式、時間（英語の請求先では英語で）。空欄でもかまいません。", example="時間")
+]
 LineTax = Annotated[
     str, Choice("税区分", "空欄なら課税（標準税率）。", example="reduced", choices=TAX_CATEGORIES)
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -112,7 +113,9 @@ class Client(ChannelClient):
         try:
             answer = await self._token.request(self._session, method, url, **options)
         except TokenFailedError as error:
-            return error.result
+            # The token service is down: LINE WORKS has not seen the message.
+            is_refused = error.result.outcome is Outcome.PERMANENT
+            return replace(error.result, is_answer=is_refused)
         except UNANSWERED as error:
             return unanswered(LINE_WORKS, error)
         return answer if answer.ok else _meaning(answer, answer.fields.get("code"))
@@ -146,7 +149,10 @@ class ServiceAccountToken(AccessToken):
 
     @override
     def _refusal(self, answer: Answer) -> TokenFailedError:
-        if answer.status == 429 or answer.status >= 500:
+        if answer.status >= 500:
+            # Unlike after such an answer to a message, nothing is in doubt.
+            return TokenFailedError(failed(LINE_WORKS, "http_503", f"token: HTTP {answer.status}"))
+        if answer.status == 429:
             return TokenFailedError(_meaning(answer))
         return token_refused(LINE_WORKS, answer)
 

@@ -122,7 +122,7 @@ class Directory(ServiceDirectory):
         except TokenFailedError as error:
             if not error.recoverable:
                 raise ListingError(str(error)) from None
-            asked, is_rate = error.result.retry_after, not error.result.counts_as_attempt
+            asked, is_rate = error.result.retry_after, error.result.is_refused_for_rate
             wait = asked.total_seconds() if asked else None
             raise RetryableError(str(error), wait=wait, is_rate=is_rate) from None
 
