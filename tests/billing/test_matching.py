@@ -242,3 +242,7 @@ def test_the_oldest_invoices_share_the_whole_amount(amount: int, open_amounts: l
     assert all(part.amount > 0 for part in parts)
     by_number = {each.number: each.open_amount for each in invoices}
     assert all(part.amount <= by_number[part.number] for part in parts[:-1])
+
+
+def test_every_doubt_says_what_a_person_does() -> None:
+    assert [doubt for doubt in Doubt if not (doubt.label and doubt.advice)] == []

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from skill_batch.board.pages.batches import PAGE_RUNS, load_batch
+from skill_batch.board.rendering import told
 from include.skillreport.core.catalog import (
     LOG_CLEANUP,
     OPERATE_INVOICES,
@@ -125,7 +126,7 @@ def test_the_newest_run_has_its_failures_notes_slowest_tasks_and_readings(
         "/batch-board/runs/batch_018_01_tenant_usage/newest",
         "成功 2",
         "失敗 1",
-        "<strong>2 件</strong> 締め日が変わりました",
+        f"<strong>2 件</strong> {told('締め日が変わりました')}",
         "12,345",
         "&lt;script&gt;",
     ):

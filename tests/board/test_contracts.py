@@ -57,7 +57,7 @@ def reader(database: Database) -> Any:
 
 def _plain(text: str) -> str:
     """The text of a page without tags."""
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", text)).split())
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", re.sub("</?bdi>", "", text))).split())
 
 
 def _newest_conf(board: Board) -> dict[str, Any]:

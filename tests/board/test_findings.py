@@ -9,6 +9,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from skill_batch.board.pages import findings
+from skill_batch.board.rendering import told
 from include.skillreport.core.catalog import SETTINGS_SYNC
 from tests.board.conftest import Board
 from tests.board.night_rows import run
@@ -190,7 +191,7 @@ def test_a_directory_stays_held_until_a_plan_is_applied(
         plan(host, status, age)
     text = board.get("/findings").text
     reasons = {f"{status} {age}" for status, age in plans}
-    assert {each for each in reasons if f"<td>{each}</td>" in text} == ({shown} if shown else set())
+    assert {each for each in reasons if f"<td>{told(each)}</td>" in text} == ({shown} if shown else set())
     assert ("✓ 保留中の名簿連携はありません" in text) == (shown is None)
     assert ("解除する連携: 12" in text) == (shown is not None)
     assert "linksToEnd" not in text

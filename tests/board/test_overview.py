@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from skill_batch.board.pages.overview import SHOWN_RUNS
 from include.skillreport.core.catalog import (
     BATCHES,
     DATA_BACKUP,
@@ -87,11 +88,19 @@ def test_a_batch_that_did_not_start_is_named(board: Board, host: psycopg.Connect
     assert "に開始していません" not in board.get("/").text
 
 
+def test_dry_runs_do_not_hide_a_missed_start(board: Board, host: psycopg.Connection) -> None:
+    run(host, TENANT_USAGE, hours_ago=72, succeeded=("A",))
+    for hour in range(SHOWN_RUNS):
+        run(host, TENANT_USAGE, hours_ago=hour + 1, succeeded=("A",), dry_run=True)
+    assert "BATCH-018-01 は" in board.get("/").text
+
+
 def test_a_run_that_failed_before_it_was_opened_is_shown(board: Board) -> None:
     started = board.api(
         "POST", "/dags/batch_002_log_cleanup/dagRuns", json={"logical_date": None, "conf": {}}
     ).json()["dag_run_id"]
-    assert started not in unquote(board.get("/").text)
+    text = board.get("/").text
+    assert started not in unquote(text[: text.index('id="running"')])
     board.api("PATCH", f"/dags/batch_002_log_cleanup/dagRuns/{started}", json={"state": "failed"})
     text = board.get("/").text
     assert "開始か終了の処理で失敗しました" in text

@@ -9,7 +9,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.types.json import Jsonb
 
 from skill_batch.board.pages.tenant import USAGE_DAYS, load_tenant
 from skill_batch.board.pages.tenants import Search, load_tenants
@@ -24,6 +23,7 @@ from include.skillreport.core.execution.business_date import JAPAN
 from tests.batches.tenant_management.billing_rows import insert
 from tests.board.conftest import Board
 from tests.board.night_rows import outcome, run
+from tests.board.tenant_rows import everything_of
 from tests.conftest import Database
 from tests.host_rows import tenant
 
@@ -41,175 +41,23 @@ def reader(database: Database) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def _everything_of(host: psycopg.Connection, tenant_id: str, marker: str) -> None:
-    """A row in each section of the tenant's page, with the marker in a text of it."""
-    yesterday = TODAY - timedelta(days=1)
-    insert(
-        host,
-        "usage_day",
-        tenant_id=tenant_id,
-        usage_date=yesterday,
-        registered_users=9,
-        active_users=7,
-        total_logins=3,
-        api_calls=None,
-        error_count=None,
-        peak_concurrent_users=None,
-        storage_bytes=3 * 2**30,
-        reports_generated=1,
-        skill_assessments=0,
-        notifications_sent=0,
-        closed_by=marker,
-    )
-    insert(
-        host,
-        "usage_warning",
-        tenant_id=tenant_id,
-        kind="quota",
-        metric="storage_bytes",
-        threshold_percent=80,
-        window_start=TODAY.replace(day=1),
-        business_date=yesterday,
-        observed=9 * 2**30,
-        reference=10 * 2**30,
-        audience=[marker],
-        raised_by=marker,
-    )
-    insert(
-        host,
-        "invoice",
-        invoice_id=f"inv-{marker}",
-        tenant_id=tenant_id,
-        kind="invoice",
-        period_start=date(2026, 10, 1),
-        period_end=date(2026, 10, 31),
-        currency="JPY",
-        total=11000,
-        content=Jsonb({}),
-        inputs=Jsonb({}),
-        input_hash="x",
-        hold_reason=f"保留の理由 {marker}",
-        execution_id="e",
-    )
-    insert(
-        host,
-        "reminder_stop",
-        stop_id=marker,
-        tenant_id=tenant_id,
-        reason=f"停止 {marker}",
-        entered_by="sato",
-    )
-    for check, closed_at in (("error_rate", None), ("response_time", NOW)):
-        insert(
-            host,
-            "incident",
-            tenant_id=tenant_id,
-            check_name=check,
-            opened_at=NOW - timedelta(hours=3 if closed_at is None else 1),
-            severity="critical",
-            evidence=f"{check} {marker}",
-            breached_at=NOW,
-            opened_by="e",
-            closed_at=closed_at,
-            closed_because="recovered" if closed_at else None,
-        )
-    insert(
-        host,
-        "tenant_inactivity",
-        tenant_id=tenant_id,
-        stage="warning",
-        last_activity_on=date(2026, 8, 1),
-        inactive_since=date(2026, 8, 1),
-        judged_on=yesterday,
-        entered_on=yesterday,
-        entered_by="e",
-    )
-    insert(
-        host,
-        "outbox",
-        message_id=f"m-{marker}",
-        tenant_id=tenant_id,
-        dedupe_key="k",
-        channel="email",
-        destination=f"{marker}@customer.example",
-        subject=marker,
-        body="本文の秘密",
-        due_at=NOW,
-        next_attempt_at=NOW,
-        template_key=f"template-{marker}",
-        created_by="e",
-    )
-    insert(
-        host,
-        "monthly_report",
-        tenant_id=tenant_id,
-        report_month=date(2026, 10, 1),
-        contents=Jsonb({"secret": marker}),
-        missing_days=2,
-        recipients=[],
-        made_by=marker,
-    )
-    insert(
-        host,
-        "directory_sync",
-        tenant_id=tenant_id,
-        provider="slack",
-        synced_on=yesterday,
-    )
-    insert(
-        host,
-        "sync_plan",
-        tenant_id=tenant_id,
-        provider="slack",
-        execution_id="e",
-        status="held",
-        plan_hash="h",
-        world_hash="w",
-        entries=Jsonb([{"person": "人の秘密"}]),
-        problems=Jsonb([]),
-        counts=Jsonb({"deactivate": 12}),
-        reason=f"大量の解除 {marker}",
-    )
-    insert(
-        host,
-        "setting_finding",
-        tenant_id=tenant_id,
-        subject=f"slack {marker}",
-        code="no_token",
-        english="No token",
-        detail="トークンがありません",
-        found_on=yesterday,
-    )
-    insert(
-        host,
-        "setting_change",
-        tenant_id=tenant_id,
-        setting_key=f"limits.{marker}",
-        execution_id="e",
-        kind="updated",
-        new_value="値の秘密",
-        reason="プランの変更",
-        changed_by="e",
-    )
-
-
 def test_the_search_finds_parts_of_codes_ids_and_names(board: Board, host: psycopg.Connection) -> None:
     tenant(host, "id-100%", tenant_code="X1", tenant_name="カブシキガイシャ")
     for number in range(55):
         tenant(host, f"many-{number:02}", tenant_code=f"M{number:02}", tenant_name="多数の会社")
     for text, code in (("code-a", "CODE-A"), ("ID-100%", "X1"), ("シキガ", "X1")):
         page = board.get("/tenants", params={"q": text}).text
-        assert f">{code}</a>" in page
-        assert ">CODE-B</a>" not in page
+        assert f">{code}</bdi></a>" in page
+        assert ">CODE-B</bdi></a>" not in page
     # A wildcard of LIKE is a character.
     assert "当てはまるテナントはありません" in board.get("/tenants", params={"q": "CODE_A"}).text
     page = board.get("/tenants", params={"q": "多数"}).text
     assert "55 件" in page
-    assert ">M50</a>" not in page
+    assert ">M50</bdi></a>" not in page
     following = re.search(r'href="/batch-board(/tenants\?[^"]*page=2)"', page)
     assert following is not None
     second = board.get(following[1].replace("&amp;", "&")).text
-    assert [f">M{number:02}</a>" in second for number in (49, 50, 54)] == [False, True, True]
+    assert [f">M{number:02}</bdi></a>" in second for number in (49, 50, 54)] == [False, True, True]
     assert "page=1" in second
     assert "page=3" not in second
     assert "58 件" in board.get("/tenants").text
@@ -222,8 +70,8 @@ def test_the_search_takes_letters_of_any_width_and_case(board: Board, host: psyc
     tenant(host, "wide", tenant_code="ＡＢ-１２", tenant_name="カブシキガイシャ　やまだ")
     for text in ("ab-12", "ＡＢ", "b-１", "ｶﾌﾞｼｷ", "シキガ", "やまだ", "ガイシャ や"):
         page = board.get("/tenants", params={"q": text}).text
-        assert ">ＡＢ-１２</a>" in page, text
-        assert ">CODE-A</a>" not in page, text
+        assert ">ＡＢ-１２</bdi></a>" in page, text
+        assert ">CODE-A</bdi></a>" not in page, text
 
 
 def test_the_list_is_filtered_by_problem_and_sorted(
@@ -249,8 +97,8 @@ def test_the_list_is_filtered_by_problem_and_sorted(
     assert shown(problem="message") == []
     assert shown(problem="any", text="code-b") == ["B"]
     page = board.get("/tenants", params={"problem": "failed", "sort": "name"}).text
-    assert ">CODE-D</a>" in page
-    assert ">CODE-A</a>" not in page
+    assert ">CODE-D</bdi></a>" in page
+    assert ">CODE-A</bdi></a>" not in page
     assert board.get("/tenants", params={"problem": "x"}).status_code == 400
 
 
@@ -276,7 +124,7 @@ def test_the_search_shows_signs_of_the_newest_run_that_had_the_tenant(
     run(host, TENANT_BILLING, hours_ago=10, failed={"A": ("X", "だめ")}, run_id="bad")
     run(host, TENANT_BILLING, hours_ago=9, succeeded=("B",))
     run(host, DATA_BACKUP, hours_ago=8, failed={"A": ("X", "だめ")}, dry_run=True)
-    _everything_of(host, "A", "mark")
+    everything_of(host, "A", "mark")
     host.execute("UPDATE batch.outbox SET status = 'dead', finished_at = now()")
     found = load_tenants(reader, Search(sort="code"), lambda _: True)
     (of_a, of_b) = found.tenants
@@ -307,8 +155,8 @@ def test_a_failure_shows_until_a_newer_run_has_the_tenant(
 def test_a_tenants_page_has_every_section_and_nothing_of_another_tenant(
     board: Board, host: psycopg.Connection
 ) -> None:
-    _everything_of(host, "A", "own-marker")
-    _everything_of(host, "B", FOREIGN)
+    everything_of(host, "A", "own-marker")
+    everything_of(host, "B", FOREIGN)
     run(
         host,
         TENANT_BILLING,
@@ -350,7 +198,7 @@ def test_a_tenants_page_has_every_section_and_nothing_of_another_tenant(
 def test_sections_of_batches_that_the_reader_may_not_see_are_not_read(
     host: psycopg.Connection, reader: psycopg.Connection
 ) -> None:
-    _everything_of(host, "A", "mark")
+    everything_of(host, "A", "mark")
     run(host, TENANT_BILLING, failed={"A": ("X", "だめ")})
     run(host, TENANT_USAGE, succeeded=("A",))
     page = load_tenant(reader, "A", lambda dag_id: dag_id == TENANT_USAGE.dag_id, NOW)
@@ -408,10 +256,10 @@ def test_a_backup_says_only_what_its_run_recorded(board: Board, host: psycopg.Co
 
 
 def test_deleted_and_vanished_tenants_still_have_a_page(board: Board, host: psycopg.Connection) -> None:
-    _everything_of(host, "A", "mark")
+    everything_of(host, "A", "mark")
     host.execute("""UPDATE "MST_Tenant" SET is_deleted = true WHERE tenant_id = 'A'""")
     assert "アプリで削除されたテナントです" in board.get("/tenants/A").text
-    _everything_of(host, "gone", "vanished-mark")
+    everything_of(host, "gone", "vanished-mark")
     page = board.get("/tenants/gone").text
     assert "MST_Tenant にはもうないテナントです" in page
     assert "vanished-mark" in page
@@ -422,6 +270,16 @@ def test_deleted_and_vanished_tenants_still_have_a_page(board: Board, host: psyc
 def test_a_tenant_that_only_an_outcome_knows_has_a_page(board: Board, host: psycopg.Connection) -> None:
     run(host, EXTERNAL_SYNC, failed={"old": ("X", "最後の失敗")})
     assert "最後の失敗" in board.get("/tenants/old").text
+
+
+def test_a_tenant_whose_id_has_slashes_has_its_pages(board: Board, host: psycopg.Connection) -> None:
+    tenant(host, "東京/本店/1", tenant_code="SLASH", tenant_name="会社 /")
+    (address,) = set(re.findall(r'href="/batch-board(/tenants/[^"]+)"', board.get("/tenants?q=SLASH").text))
+    page = board.get(address)
+    assert (page.status_code, "会社 /" in page.text) == (200, True)
+    contract = board.get(f"{address}/contract")
+    assert (contract.status_code, "会社 /" in contract.text) == (200, True)
+    assert board.get("/tenants/東京/本店").status_code == 404
 
 
 def test_an_unknown_tenant_is_404(board: Board, host: psycopg.Connection) -> None:
@@ -474,7 +332,7 @@ def test_a_button_names_the_id_if_several_tenants_share_the_code(
 def test_names_and_errors_on_a_tenants_page_are_text(board: Board, host: psycopg.Connection) -> None:
     evil = "<script>alert(1)</script>"
     tenant(host, "X", tenant_code='"><b>', tenant_name=evil)
-    _everything_of(host, "X", evil)
+    everything_of(host, "X", evil)
     run(host, TENANT_BILLING, failed={"X": (evil, evil)}, run_id='"><i>')
     for page in (board.get("/tenants/X").text, board.get("/tenants", params={"q": evil}).text):
         assert "<script>alert" not in page

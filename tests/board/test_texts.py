@@ -11,6 +11,8 @@ from skill_batch.board.pages import documents, durations, invoice, receivables, 
 from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS
 from include.skillreport.billing.contract_kinds import KINDS
+from include.skillreport.core.catalog import RUN_SPECS
+from include.skillreport.core.failure_kinds import CLEAR_FAILED, CLEAR_TASK, failure_kinds
 from include.skillreport.operations.forms import FORMS
 from include.skillreport.operations.operate_contracts.fields import DATED, KIND_TITLES
 from include.skillreport.operations.operate_invoices.fields import ADJUSTMENTS, BAD_DEBT_FACTS, TAX_CATEGORIES
@@ -98,9 +100,20 @@ def _texts_of_values() -> set[str]:
     }
 
 
+def _texts_of_failures() -> set[str]:
+    """The names of batches and operations, and the advice about failures."""
+    kinds = failure_kinds()
+    return {
+        CLEAR_FAILED,
+        CLEAR_TASK,
+        *(text for kind in kinds for text in (kind.meaning, kind.action, kind.waits) if text),
+        *(text for spec in RUN_SPECS.values() for text in (spec.name, spec.can_wait)),
+    }
+
+
 def test_every_text_has_an_english_form_and_none_is_left_over() -> None:
     used = _texts_of_templates() | _texts_of_actions() | {title for title, _, _ in rendering.MENU}
-    used |= _texts_of_modules() | _texts_of_values() | _texts_of_pages()
+    used |= _texts_of_modules() | _texts_of_values() | _texts_of_pages() | _texts_of_failures()
     english = rendering.english()
     assert used - english.keys() == set()
     assert english.keys() - used == set()

@@ -97,6 +97,6 @@ def test_the_advice_ends_the_failure(scene: Scene, name: str) -> None:
     assert ended is not None
     assert not ended.has_failed, ended.alerts[-1].as_text()
     with scene.database.connect() as connection:
-        overview = load_overview(connection, BATCHES, [], set(), datetime.now(UTC))
+        overview = load_overview(connection, BATCHES, [], set(), [], datetime.now(UTC))
     failed = [each.spec for each in overview.failures if isinstance(run.spec, BatchSpec)]
     assert run.spec not in failed

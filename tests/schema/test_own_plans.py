@@ -222,12 +222,20 @@ def test_messages_are_claimed_by_an_index(years: Database) -> None:
 
 
 def test_the_boards_overview_reads_single_runs(years: Database) -> None:
+    stopped = {
+        "dag_id": BATCHES[0].dag_id,
+        "dag_run_id": "scheduled__stopped",
+        "run_after": MIDNIGHT.isoformat(),
+        "triggering_user_name": None,
+        "conf": None,
+    }
     with plans(years, "batch_board") as (board,):
         overview = load_overview(
             board.connection,
             BATCHES,
             OPERATIONS,
             {family.dag_id for family in FAMILIES},
+            [stopped],
             MIDNIGHT.astimezone(UTC),
         )
         assert sum(len(row.cells) for row in overview.batches) > len(BATCHES)

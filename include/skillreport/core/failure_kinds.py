@@ -7,7 +7,7 @@ select its kind. Tenants' outcomes, the errors of steps and the problems of a wh
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
@@ -21,8 +21,16 @@ NO_RESULT = "NO_RESULT"
 # The codes of a run that ended without closing its row, and of a run that was cleared and not closed again.
 RUN_LOST, RUN_UNCLOSED = "RUN_LOST", "RUN_UNCLOSED"
 
+# The ends of a remedy.
+CLEAR_FAILED = "{failed}を下流ごと消去（Clear）してください。二重に処理されません。"
+CLEAR_TASK = "この実行の {task} を下流ごと消去（Clear）してください。"
+
 # The kinds of clears: of what has failed; others name a task.
 FAILED = "failed"
+
+
+def _in_japanese(text: str, **values: str) -> str:
+    return text.format(**values) if values else text
 
 
 @dataclass(frozen=True)
@@ -39,13 +47,12 @@ class FailureKind:
     page: str = ""
     told: str = "運用担当"
 
-    def remedy(self, failed: str = "失敗したインスタンス") -> str:
-        """What an operator does. ``failed`` names what failed and is cleared, if a clear of it helps."""
-        if not self.clear:
-            return self.action
+    def remedy(self, failed: str = "失敗したインスタンス", words: Callable[..., str] = _in_japanese) -> str:
+        """What an operator does. ``failed`` names what failed and is cleared, if a clear of it helps. ``words`` translates a text."""
+        action = words(self.action) if self.action else ""
         if self.clear == FAILED:
-            return f"{self.action}{failed}を下流ごと消去（Clear）してください。二重に処理されません。"
-        return f"{self.action}この実行の {self.clear} を下流ごと消去（Clear）してください。"
+            return action + words(CLEAR_FAILED, failed=failed)
+        return action + words(CLEAR_TASK, task=self.clear) if self.clear else action
 
 
 @cache

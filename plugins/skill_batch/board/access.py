@@ -40,6 +40,10 @@ class Rights:
         """Whether the user may clear task instances of the DAG."""
         return self._may(dag_id, "PUT", DagAccessEntity.TASK_INSTANCE)
 
+    def may_note(self, dag_id: str) -> bool:
+        """Whether the user may change runs of the DAG, and so write a note on one."""
+        return self._may(dag_id, "PUT", DagAccessEntity.RUN)
+
     def require_read(self, dag_id: str) -> None:
         """:raises HTTPException: 403, the user may not see the runs of the DAG."""
         if not self.may_read(dag_id):
@@ -54,6 +58,11 @@ class Rights:
         """:raises HTTPException: 403, the user may not clear the DAG's tasks."""
         if not self.may_clear(dag_id):
             raise HTTPException(status.HTTP_403_FORBIDDEN, f"DAG {dag_id} のタスクを消去する権限がありません")
+
+    def require_note(self, dag_id: str) -> None:
+        """:raises HTTPException: 403, the user may not change runs of the DAG."""
+        if not self.may_note(dag_id):
+            raise HTTPException(status.HTTP_403_FORBIDDEN, f"DAG {dag_id} の実行にメモを書く権限がありません")
 
     def _may(self, dag_id: str, method: ResourceMethod, entity: DagAccessEntity | None) -> bool:
         key = (dag_id, method, entity)

@@ -82,7 +82,7 @@ class Action:
 
         :raises ParameterError: a value is missing, too long, or cannot be used.
         """
-        given = {name: _entered(field, values.get(name, ())) for name, field in self.fields.items()}
+        given = {name: entered(field, values.get(name, ())) for name, field in self.fields.items()}
         given = {name: value for name, value in given.items() if not is_empty(value)}
         if _BUSINESS_DATE in given:
             given[_BUSINESS_DATE] = plain(given[_BUSINESS_DATE])
@@ -153,10 +153,10 @@ def _operation_action(form: OperationForm, operation: type[Operation]) -> Action
     return Action(form.spec, operation, fields, required)
 
 
-def _entered(field: Field, given: Sequence[str]) -> Any:
-    """The value of Airflow's form."""
-    if any(len(text) > _MOST_CHARACTERS for text in given):
-        raise ParameterError(f"「{field.title}」が長すぎます（{_MOST_CHARACTERS} 文字まで）。")
+def entered(field: Field, given: Sequence[str], most: int = _MOST_CHARACTERS) -> Any:
+    """The value of Airflow's form from the texts of a dialog. :raises ParameterError: one has over ``most`` characters, or control ones."""
+    if any(len(text) > most for text in given):
+        raise ParameterError(f"「{field.title}」が長すぎます（{most} 文字まで）。")
     # PostgreSQL refuses some of them.
     if any(has_control_characters(one_line(text)) for text in given):
         raise ParameterError(f"「{field.title}」に使えない制御文字があります。入力し直してください。")

@@ -6,7 +6,9 @@ own UI. The calls stay in the process, so they need no address of the API server
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -27,6 +29,10 @@ MOST_INSTANCES = _MOST_PAGES * PAGE_ROWS
 
 # The note that Airflow saves with a run or a cleared task, in addition to the user.
 _NOTE = "バッチ運用ボードから"
+
+# The note of a person who works on a failed run. Airflow's API does not tell who wrote a note, so it begins with the name.
+_HANDLED = re.compile("対応中（(.*?)）: (.*)", re.DOTALL)
+
 _CLIENT_ERROR = 400
 _NOT_FOUND = 404
 
@@ -37,6 +43,23 @@ class AirflowRefusedError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+@dataclass(frozen=True)
+class Note:
+    """The note of a person on a run. ``person`` is empty if it was written on Airflow's own pages."""
+
+    person: str
+    text: str
+
+
+def note_of(run: Mapping[str, Any] | None) -> Note | None:
+    """The note of Airflow's run; None without one, and for the note that the board gives to each run that it starts."""
+    content = (run or {}).get("note")
+    if not content or content == _NOTE:
+        return None
+    handled = _HANDLED.fullmatch(content)
+    return Note(*handled.groups()) if handled else Note("", content)
 
 
 class AirflowApi:
@@ -54,29 +77,15 @@ class AirflowApi:
         """The DAG run, or None if Airflow does not have it (any more)."""
         return self._found(f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}")
 
-    def failed_runs(self, since: datetime) -> list[dict[str, Any]]:
-        """The newest failed runs that were due after ``since`` (aware), of DAGs that the user may read; at most 100."""
-        criteria = {
-            "state": "failed",
-            "run_after_gte": since.isoformat(),
-            "order_by": "-run_after",
-            "limit": PAGE_ROWS,
-        }
-        found: list[dict[str, Any]] = self._call("GET", "/dags/~/dagRuns", params=criteria)["dag_runs"]
-        return found
+    def runs(self, states: Sequence[str], since: datetime) -> list[dict[str, Any]]:
+        """The newest runs in these states that were due after ``since`` (aware), of DAGs that the user may read; at most 2,000."""
+        criteria = {"state": list(states), "run_after_gte": since.isoformat(), "order_by": "-run_after"}
+        return self._pages("/dags/~/dagRuns", "dag_runs", criteria)
 
     def task_instances(self, dag_id: str, run_id: str, states: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         """The task instances of a run in these states (all, if none is given), at most 2,000."""
         path = f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}/taskInstances"
-        found: list[dict[str, Any]] = []
-        for page in range(_MOST_PAGES):
-            answer = self._call(
-                "GET", path, params={"state": list(states), "limit": PAGE_ROWS, "offset": page * PAGE_ROWS}
-            )
-            found += answer["task_instances"]
-            if len(found) >= answer["total_entries"]:
-                break
-        return found
+        return self._pages(path, "task_instances", {"state": list(states)})
 
     def start(self, dag_id: str, conf: Mapping[str, Any]) -> dict[str, Any]:
         """Trigger the DAG with this form. :returns: the DAG run. :raises AirflowRefusedError: Airflow refuses."""
@@ -84,6 +93,15 @@ class AirflowApi:
             "POST",
             f"/dags/{quote(dag_id, safe='')}/dagRuns",
             json={"logical_date": None, "conf": dict(conf), "note": _NOTE},
+        )
+
+    def handle(self, dag_id: str, run_id: str, person: str, text: str) -> None:
+        """Write the person's note on the run; an empty text deletes the note. :raises AirflowRefusedError: Airflow refuses."""
+        self._call(
+            "PATCH",
+            f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}",
+            params={"update_mask": "note"},
+            json={"note": f"対応中（{person}）: {text}" if text else ""},
         )
 
     def clear(
@@ -130,6 +148,16 @@ class AirflowApi:
             if error.status == _NOT_FOUND:
                 return None
             raise
+
+    def _pages(self, path: str, key: str, criteria: Mapping[str, Any]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        for page in range(_MOST_PAGES):
+            window = {"limit": PAGE_ROWS, "offset": page * PAGE_ROWS}
+            answer = self._call("GET", path, params={**criteria, **window})
+            found += answer[key]
+            if len(found) >= answer["total_entries"]:
+                break
+        return found
 
     def _call(self, method: str, path: str, **arguments: Any) -> dict[str, Any]:
         answer = anyio.from_thread.run(partial(self._send, method, path, **arguments))

@@ -95,8 +95,9 @@ def create_app() -> FastAPI:
         batches,
         durations,
         tenants,
-        tenant,
+        # Before the tenant's page, whose address may have any end.
         contracts,
+        tenant,
         invoices,
         invoice,
         documents,

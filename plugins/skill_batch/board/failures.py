@@ -36,7 +36,7 @@ class FailedTenant:
 class FailureGroup:
     """Failed tenants of one run with the same reason: the first ``tenants``, and the number of all of them (``count``).
 
-    ``reason`` is that of the first tenant.
+    ``reason`` is that of the first tenant. A page shows each tenant's own, if they differ.
     """
 
     error_code: str

@@ -185,6 +185,8 @@ def _environment() -> Environment:
         "number": number,
         "money": money,
         "size": size,
+        "name": name,
+        "told": told,
         # charts escapes the labels.
         "line_chart": lambda series: Markup(charts.line_chart(series)),  # noqa: S704
         "bar_chart": lambda series: Markup(charts.bar_chart(series)),  # noqa: S704
@@ -230,6 +232,16 @@ def money(value: Decimal | None, currency: str = "JPY") -> str:
     if value is None:
         return "—"
     return f"{value:,f} {currency}"
+
+
+def name(value: str | None) -> Markup:
+    """A name or a code, isolated from the direction of the text around it. A missing one is empty."""
+    return Markup("<bdi>{}</bdi>").format(value) if value else Markup()
+
+
+def told(value: str | None) -> Markup:
+    """A sentence of the data, which is Japanese on English pages, too. A missing one is empty."""
+    return Markup('<span lang="ja">{}</span>').format(value) if value else Markup()
 
 
 def size(value: int | None) -> str:

@@ -49,11 +49,6 @@ class RunCell:
         """The status, or ``reopened`` while a cleared task works on a closed run."""
         return "reopened" if self.row["reopened_at"] else str(self.row["status"])
 
-    @property
-    def is_for_all(self) -> bool:
-        """Whether the run worked on all tenants and was no dry run."""
-        return not self.row["chosen_tenants"] and not self.row["dry_run"]
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -114,11 +109,10 @@ def next_start(spec: BatchSpec, now: datetime) -> datetime:
     return due_at
 
 
-def missed_start(spec: BatchSpec, runs: Sequence[RunCell], now: datetime) -> datetime | None:
+def missed_start(spec: BatchSpec, started_at: datetime | None, now: datetime) -> datetime | None:
     """The last time at which the schedule should have started a run, if no run has begun since; otherwise None.
 
-    A batch that has never run for all tenants is left out: it is new, or an operator has paused it.
+    ``started_at`` is the start of the newest run for all tenants. A batch without one is left out: it is new, or an operator has paused it.
     """
-    started = [cell.row["started_at"] for cell in runs if cell.is_for_all]
     (fired_at,) = firings_before(spec.cron, now - GRACE, 1)
-    return fired_at if started and max(started) < fired_at else None
+    return fired_at if started_at and started_at < fired_at else None

@@ -713,6 +713,8 @@ def test_no_tenant_is_disabled_or_deleted(database: Database, host: psycopg.Conn
 
 # The operators' digest ---------------------------------------------------------------------------------------------------
 
+_WARNED = "→ 警告: 営業担当へ利用状況の確認を依頼"
+
 
 def test_the_digest_of_a_run_lists_what_is_new(database: Database, host: psycopg.Connection) -> None:
     tenant(host, "old", 91, tenant_code="OLD", tenant_name="旧社")
@@ -723,6 +725,7 @@ def test_the_digest_of_a_run_lists_what_is_new(database: Database, host: psycopg
     assert tell(database) == [
         "非アクティブテナント（2026-10-31）: 重大 1、警告 1、注意 0、うち新規 1",
         "・【警告】WARN 警告社: 60 日（最終利用 2026-09-01）",
+        _WARNED,
     ]
 
 
@@ -738,6 +741,7 @@ def test_a_second_run_of_the_day_reports_no_stage_again(database: Database, host
     assert tell(database, codes=("C",)) == [
         "非アクティブテナント（2026-10-31）: 重大 0、警告 2、注意 1、うち新規 1",
         "・【注意】C C: 30 日（最終利用 2026-10-01）",
+        "→ 注意: 対応は要りません",
     ]
 
 
@@ -756,6 +760,7 @@ def test_the_next_run_reports_an_unreported_stage_whatever_its_tenants(
     assert tell(database, next_day, codes=("B",)) == [
         "非アクティブテナント（2026-10-31）: 重大 0、警告 1、注意 0、うち新規 1",
         "・【警告】A A: 60 日（最終利用 2026-09-01）",
+        _WARNED,
     ]
     assert tell(database, next_day) == []
 
@@ -770,6 +775,7 @@ def test_a_stage_is_reported_as_it_was_judged_last(database: Database, host: psy
     assert tell(database) == [
         "非アクティブテナント（2026-11-02）: 重大 0、警告 1、注意 0、うち新規 1",
         "・【警告】A A: 61 日（最終利用 2026-09-02）",
+        _WARNED,
     ]
     assert tell(database, DAY + timedelta(days=2)) == []
 
@@ -783,7 +789,7 @@ def test_news_of_a_tenant_that_is_not_active_waits_until_it_is(
     assert tell(database) == []
 
     host.execute("UPDATE \"MST_Tenant\" SET status = 'ACTIVE'")
-    assert tell(database)[1:] == ["・【警告】A A: 60 日（最終利用 2026-09-01）"]
+    assert tell(database)[1:] == ["・【警告】A A: 60 日（最終利用 2026-09-01）", _WARNED]
 
 
 def test_of_two_digests_at_once_one_tells(database: Database, host: psycopg.Connection) -> None:
@@ -799,7 +805,7 @@ def test_of_two_digests_at_once_one_tells(database: Database, host: psycopg.Conn
             wait_for_blocked_statement(database)
         later.join()
 
-    assert [len(lines) for lines in digests] == [2, 0]
+    assert [len(lines) for lines in digests] == [3, 0]
 
 
 # One tenant and the others ---------------------------------------------------------------------------------------------

@@ -199,13 +199,16 @@ def test_the_digest_lists_what_is_new_worst_first_and_counts_the_rest() -> None:
         "・【重大】C C 社: 90 日（最終利用 2026-08-02）",
         "・【警告】E 名前 は【重大】: 61 日（利用実績なし）",
         "・【注意】A A 社: 30 日（最終利用 2026-10-01）",
+        "→ 重大: 営業担当へ契約を続けるか確認",
+        "→ 警告: 営業担当へ利用状況の確認を依頼",
+        "→ 注意: 対応は要りません",
     ]
 
 
 @given(st.integers(0, 40))
 def test_the_digest_never_lists_more_than_ten(count: int) -> None:
     lines = digest_lines(DAY, [inactive(f"T{number:02}", WARNING, 60 + number) for number in range(count)])
-    assert len(lines) == 1 + min(count, 10) + (count > 10)
+    assert len(lines) == 1 + min(count, 10) + (count > 10) + (count > 0)
     assert lines[0].endswith(f"うち新規 {count}")
     if count > 10:
-        assert lines[-1] == f"ほか {count - 10} テナント"
+        assert lines[-2] == f"ほか {count - 10} テナント"

@@ -390,7 +390,10 @@ def test_an_incident_is_reported_at_begin_and_end_with_its_calculation(
         [],
         [],
         [],
-        ["テナント監視 11-25 15:00: 回復 1", "回復: T001 エラー率（11-25 11:00〜11-25 15:00）"],
+        [
+            "テナント監視 11-25 15:00: 回復 1",
+            "回復（対応は要りません）: T001 エラー率（11-25 11:00〜11-25 15:00）",
+        ],
         [],
     ]
     assert incidents(host) == [("T001", "error_rate", "critical", 11, 15)]
@@ -432,6 +435,7 @@ def test_an_open_incident_is_reported_again_once_a_day_from_nine_on(
     assert reminder == [
         "テナント監視 11-28 10:00: 継続 1",
         "継続中【警戒】T001 T001: 契約終了まで 3 日 = 2026-12-01 − 2026-11-28（警戒 30 日以内）、11-25 11:00 から",
+        "→ 契約終了: 営業担当へ更新の有無を確認",
     ]
 
 
@@ -456,7 +460,7 @@ def test_a_tenant_that_is_no_longer_active_ends_its_incidents(
     host.execute("""UPDATE "MST_Tenant" SET status = 'EXPIRED' WHERE tenant_id = 'T001'""")
     assert check(database, TEN + 2 * HOUR) == [
         "テナント監視 11-25 12:00: 回復 1",
-        "監視終了（稼働中でなくなったテナント）: T001 契約終了（11-25 11:00〜11-25 12:00）",
+        "稼働中でなくなったテナント（対応は要りません）: T001 契約終了（11-25 11:00〜11-25 12:00）",
     ]
 
 
@@ -628,7 +632,8 @@ def test_200_of_500_tenants_at_once_are_one_platform_incident(
     ]
     recovered = [
         "テナント監視 11-25 18:00: 回復 3",
-        "回復: " + "、".join(f"T00{n} エラー率（11-25 11:00〜11-25 18:00）" for n in range(3)),
+        "回復（対応は要りません）: "
+        + "、".join(f"T00{n} エラー率（11-25 11:00〜11-25 18:00）" for n in range(3)),
     ]
     assert digests == [[], began, [], [], [], ended, [], [], recovered]
 

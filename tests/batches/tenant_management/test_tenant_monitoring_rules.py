@@ -216,18 +216,20 @@ def test_an_hour_that_was_not_measured_is_not_judged() -> None:
         (
             250,
             (100, 102, 98, 101, 99, 103, 97, 100),
-            "API 呼び出し 250 件、いつもの同時間帯は中央値 100、MAD 1.5、修正z 67.45 = 0.6745 × (250 − 100) / 1.5",
+            "API 呼び出し 250 件。ふだんのこの時間帯（100）の約 2.5 倍です\n"
+            "計算: 同じ時間帯の中央値 100、MAD 1.5、修正z 67.45 = 0.6745 × (250 − 100) / 1.5",
         ),
         (
             110,
             (120, 118, 125, 122),
-            "API 呼び出し 110 件、いつもの同時間帯は中央値 121、MAD 2、修正z -3.71 = 0.6745 × (110 − 121) / 2",
+            "API 呼び出し 110 件。ふだんのこの時間帯（121）の約 91 % です\n"
+            "計算: 同じ時間帯の中央値 121、MAD 2、修正z -3.71 = 0.6745 × (110 − 121) / 2",
         ),
         (
             250,
             (100, 100, 100, 100),
-            "API 呼び出し 250 件、いつもの同時間帯は中央値 100、MAD 0（5 とみなす）、"
-            "修正z 20.24 = 0.6745 × (250 − 100) / 5",
+            "API 呼び出し 250 件。ふだんのこの時間帯（100）の約 2.5 倍です\n"
+            "計算: 同じ時間帯の中央値 100、MAD 0（5 とみなす）、修正z 20.24 = 0.6745 × (250 − 100) / 5",
         ),
     ],
 )
@@ -546,6 +548,33 @@ def test_the_worst_come_first_ten_are_named_and_the_rest_is_counted() -> None:
     assert lines[14:] == ["継続中 ほか 1 件"]
 
 
+def test_the_calculation_of_an_anomaly_has_its_own_line() -> None:
+    evidence = "API 呼び出し 250 件。ふだんのこの時間帯（20）の約 12.5 倍です\n計算: 修正z 82.96"
+    lines = digest_lines(
+        News(
+            AT,
+            [],
+            [
+                news(check=Check.API_CALLS, evidence=evidence),
+                news(What.REMINDER, check=Check.API_CALLS, evidence=evidence),
+            ],
+            [],
+        )
+    )
+    assert lines[1:3] == [f"【重大】T001 ㈱髙橋: {evidence.splitlines()[0]}", "計算: 修正z 82.96"]
+    assert lines[4:] == [
+        f"継続中【重大】T001 ㈱髙橋: {evidence.splitlines()[0]}、11-25 05:00 から",
+        "計算: 修正z 82.96",
+    ]
+
+
+def test_a_usual_value_of_nothing_has_no_ratio() -> None:
+    weeks = {HOUR - timedelta(weeks=ago): measure(0) for ago in range(1, 5)}
+    found = breach(Check.API_CALLS, figures(measure(250), past=weeks))
+    assert found is not None
+    assert found.evidence.startswith("API 呼び出し 250 件。ふだんのこの時間帯は 0 です\n計算: ")
+
+
 def test_worse_reopened_closed_and_continuing_incidents_are_marked() -> None:
     lines = digest_lines(
         News(
@@ -566,9 +595,10 @@ def test_worse_reopened_closed_and_continuing_incidents_are_marked() -> None:
         "【重大・悪化】T001 ㈱髙橋: エラー率 12.4 % = 31 / 250 件（警戒 5 %、重大 10 %）",
         "【警戒・再発】T002 ㈱髙橋: エラー率 12.4 % = 31 / 250 件（警戒 5 %、重大 10 %）",
         "→ エラー率: SYS_SystemLog で 5xx の URL を確認し、アプリ担当へ連絡",
-        "回復: T003 エラー率（11-25 05:00〜11-25 10:00）",
-        "監視終了（稼働中でなくなったテナント）: T004 エラー率（11-25 05:00〜11-25 10:00）",
+        "回復（対応は要りません）: T003 エラー率（11-25 05:00〜11-25 10:00）",
+        "稼働中でなくなったテナント（対応は要りません）: T004 エラー率（11-25 05:00〜11-25 10:00）",
         "継続中【重大】T005 ㈱髙橋: 契約終了まで 3 日、11-25 05:00 から",
+        "→ 契約終了: 営業担当へ更新の有無を確認",
         "【孤立した実行】…",
     ]
 

@@ -58,7 +58,7 @@ def test_the_page_shows_the_new_document_and_links_both(board: Board, ids: dict[
     page = f"/invoices/{ids['A']}"
     text = board.get(page).text
 
-    assert "<dt>請求先</dt><dd>青葉商事" in text
+    assert "<dt>請求先</dt><dd><bdi>青葉商事</bdi>" in text
     assert "PO-118" in text
     assert WHAT in text
     for revision, name in ((1, "青場商事"), (2, "青葉商事")):
@@ -115,6 +115,8 @@ def test_a_correction_that_waits_says_who_sends_it(board: Board, ids: dict[str, 
     own, others = ["自分の訂正は、ほかの人が発送します。" in each for each in listed]
     assert (own, others) == (True, False)
     assert ["operate_invoices/send_letter?" in each for each in listed] == [False, True]
+    pages = [board.as_role(role).get(f"/invoices/{ids['A']}").text for role in ("admin", "user")]
+    assert ["operate_invoices/send_letter?" in each for each in pages] == [False, True]
 
 
 def test_the_dialog_of_a_correction_keeps_its_values_out_of_airflow(

@@ -11,6 +11,7 @@ import pytest
 from skill_batch.board.access import Rights
 from skill_batch.board.pages.invoice import load_invoice
 from skill_batch.board.pages.invoices import load_month, possible_actions
+from skill_batch.board.rendering import told
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.batches.tenant_management.accounting_rows import rows
@@ -67,7 +68,7 @@ def test_a_held_invoice_shows_both_months_and_the_reason(board: Board, reader: p
     text = board.get(OCTOBER).text
     assert "11,000 JPY" in text
     assert f"{second.row['total']:,f} JPY" in text
-    assert f"<td>{second.row['hold_reason']}</td>" in text
+    assert f"<td>{told(second.row['hold_reason'])}</td>" in text
 
 
 def test_the_open_request_shows_outdated_items_and_links_to_airflow(

@@ -13,6 +13,14 @@ from include.skillreport.core.execution.digest import listed, one_line
 STAGE_NAMES = {Stage.NONE: "なし", Stage.ATTENTION: "注意", Stage.WARNING: "警告", Stage.CRITICAL: "重大"}
 
 
+# What the operators do about a tenant that has reached a stage.
+_ACTIONS = {
+    Stage.CRITICAL: "営業担当へ契約を続けるか確認",
+    Stage.WARNING: "営業担当へ利用状況の確認を依頼",
+    Stage.ATTENTION: "対応は要りません",
+}
+
+
 @dataclass(frozen=True)
 class InactiveTenant:
     """A tenant with a stage, with its code and name; ``is_new``: the stage was not reported yet."""
@@ -26,7 +34,7 @@ class InactiveTenant:
 
 
 def digest_lines(as_of: date, tenants: Sequence[InactiveTenant]) -> list[str]:
-    """The numbers of inactive tenants as of the day (Asia/Tokyo), and the tenants with an unreported stage, worst first.
+    """The numbers of inactive tenants as of the day (Asia/Tokyo), and the tenants with an unreported stage, worst first, and what to do.
 
     Stages that were reported before are only counted: each stage is listed once.
     """
@@ -37,6 +45,11 @@ def digest_lines(as_of: date, tenants: Sequence[InactiveTenant]) -> list[str]:
     return [
         f"非アクティブテナント（{as_of:%Y-%m-%d}）: {figures}、うち新規 {len(new)}",
         *listed(new, _described, "ほか {} テナント"),
+        *(
+            f"→ {STAGE_NAMES[stage]}: {_ACTIONS[stage]}"
+            for stage in stages
+            if any(each.stage is stage for each in new)
+        ),
     ]
 
 

@@ -37,6 +37,13 @@ UNKNOWN = f"{FILES}?"
 # The number of files that one outcome lists; the task's log lists all of them.
 _LISTED = 20
 
+# What to do about the files of a digest, by the name of their number; otherwise nothing is to be done.
+_ACTIONS = {
+    "errors": "失敗: 実行のページの理由のとおりに直す。残りは次の実行が処理します",
+    "untouched": "要確認: 実行のページにあるファイルを見る。ログなら名前を規則に合わせ、要らないものは消す",
+}
+_NO_ACTION = "→ 対応は要りません"
+
 
 class LogCleanupBatch(UnitBatch):
     """The units of BATCH-002: each class of files, files without a class, each kind of rows."""
@@ -69,8 +76,9 @@ class LogCleanupBatch(UnitBatch):
         return self._delete_rows(work.connection, work.run, unit_id)
 
     def digest(self, work: Work) -> Digest:
-        """The number of files, rows and freed bytes, with one line per class that had any."""
+        """The number of files, rows and freed bytes, with one line per class that had any, and what to do."""
         lines = []
+        found: set[str] = set()
         for unit_id, status, details in _SQL.execute(
             work.connection, "cleaned", execution_id=work.run.execution_id
         ):
@@ -87,11 +95,15 @@ class LogCleanupBatch(UnitBatch):
                 )
                 if details.get(name)
             ]
+            found |= {name for name in ("untouched", "errors") if details.get(name)}
             if status != "success":
                 parts.append("失敗しました")
+                found.add("errors")
             if parts:
                 lines.append(f"{unit_id}: {'、'.join(parts)}")
-        return Digest([f"ログクリーンアップ {work.run.business_date}", *lines]) if lines else Digest()
+        actions = [f"→ {text}" for name, text in _ACTIONS.items() if name in found] or [_NO_ACTION]
+        title = f"ログクリーンアップ {work.run.business_date}"
+        return Digest([title, *lines, *actions]) if lines else Digest()
 
     def _clean_files(self, run: Run, unit_id: str) -> Outcome:
         store = None if run.dry_run else self._installation.store()

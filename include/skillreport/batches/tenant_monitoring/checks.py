@@ -28,6 +28,9 @@ _REASON_LIMIT = 80
 _LEAST_SPREAD = Decimal(1)
 _LEAST_SPREAD_SECONDS = Decimal("0.1")
 
+# From this multiple of the usual value on, a distance is told as a multiple, below it in percent.
+_TIMES = Decimal("1.5")
+
 
 class Check(StrEnum):
     """The checks, in the order in which the digest lists them."""
@@ -283,13 +286,26 @@ def _anomaly(
         return None
     if abs(change) * 100 < settings.anomaly_min_change_percent * found.median:
         return None
-    return Breach(Severity.WARNING, f"{arithmetic}、{_explained(found)}")
+    return Breach(Severity.WARNING, f"{arithmetic}。{_in_words(found)}\n{_arithmetic(found)}")
 
 
-def _explained(found: Score) -> str:
+def _in_words(found: Score) -> str:
+    """The distance from the usual value, for a reader at night."""
+    if not found.median:
+        return "ふだんのこの時間帯は 0 です"
+    usual = f"ふだんのこの時間帯（{number(found.median)}）"
+    ratio = found.value / found.median
+    return (
+        f"{usual}の約 {number(ratio, 1)} 倍です"
+        if ratio >= _TIMES
+        else f"{usual}の約 {number(ratio * 100, 0)} % です"
+    )
+
+
+def _arithmetic(found: Score) -> str:
     mad = number(found.mad) if found.mad else f"0（{number(found.spread)} とみなす）"
     return (
-        f"いつもの同時間帯は中央値 {number(found.median)}、MAD {mad}、修正z {number(found.z)}"
+        f"計算: 同じ時間帯の中央値 {number(found.median)}、MAD {mad}、修正z {number(found.z)}"
         f" = 0.6745 × ({number(found.value)} − {number(found.median)}) / {number(found.spread)}"
     )
 

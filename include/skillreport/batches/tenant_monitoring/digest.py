@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -84,13 +85,12 @@ def digest_lines(news: News) -> list[str]:
     return [
         f"テナント監視 {_moment(news.check_at)}: {'、'.join(_figures(news, alarms, reminders, closed))}",
         *_platform_lines(news.platform),
-        *listed(alarms, _alarm, "ほか {} 件"),
+        *_lines(listed(alarms, _alarm, "ほか {} 件")),
         *_actions(alarms),
         *_closed_lines("回復", [each for each in closed if each.is_recovered]),
-        *_closed_lines(
-            "監視終了（稼働中でなくなったテナント）", [each for each in closed if not each.is_recovered]
-        ),
-        *listed(reminders, _reminder, "継続中 ほか {} 件", max(0, LISTED - len(alarms))),
+        *_closed_lines("稼働中でなくなったテナント", [each for each in closed if not each.is_recovered]),
+        *_lines(listed(reminders, _reminder, "継続中 ほか {} 件", max(0, LISTED - len(alarms)))),
+        *_actions(reminders, {each.check for each in alarms}),
         *news.notices,
     ]
 
@@ -125,18 +125,27 @@ def _platform_lines(platform: Sequence[PlatformNews]) -> Iterator[str]:
         yield f"→ {text.platform_action}"
 
 
+def _lines(texts: Iterator[str]) -> list[str]:
+    """The calculation of an anomaly has its own line."""
+    return [line for text in texts for line in text.split("\n")]
+
+
 def _alarm(news: IncidentNews) -> str:
     name = "" if news.what is What.OPENED else f"・{_ALARM_NAMES[news.what]}"
     return f"【{_SEVERITY_NAMES[news.severity]}{name}】{_tenant(news)}: {news.evidence}"
 
 
 def _reminder(news: IncidentNews) -> str:
-    return f"継続中【{_SEVERITY_NAMES[news.severity]}】{_tenant(news)}: {news.evidence}、{_moment(news.opened_at)} から"
+    words, *calculation = news.evidence.split("\n")
+    told = (
+        f"継続中【{_SEVERITY_NAMES[news.severity]}】{_tenant(news)}: {words}、{_moment(news.opened_at)} から"
+    )
+    return "\n".join((told, *calculation))
 
 
-def _actions(alarms: Sequence[IncidentNews]) -> Iterator[str]:
-    """The actions, once per check."""
-    checks = {each.check for each in alarms}
+def _actions(incidents: Sequence[IncidentNews], told: AbstractSet[Check] = frozenset()) -> Iterator[str]:
+    """The actions, once per check, but for those that were ``told``."""
+    checks = {each.check for each in incidents} - told
     for check in Check:
         if check in checks:
             yield f"→ {TEXTS[check].name}: {TEXTS[check].action}"
@@ -144,7 +153,7 @@ def _actions(alarms: Sequence[IncidentNews]) -> Iterator[str]:
 
 def _closed_lines(title: str, closed: Sequence[IncidentNews]) -> Iterator[str]:
     if closed:
-        yield f"{title}: {'、'.join(listed(closed, _closed, 'ほか {} 件'))}"
+        yield f"{title}（対応は要りません）: {'、'.join(listed(closed, _closed, 'ほか {} 件'))}"
 
 
 def _closed(news: IncidentNews) -> str:

@@ -36,7 +36,7 @@ def worse(one: Severity, other: Severity) -> Severity:
 
 @dataclass(frozen=True)
 class Breach:
-    """A failed check; ``evidence`` explains the calculation to the operators."""
+    """A failed check; ``evidence`` explains it to the operators in words, in a second line with the calculation of an anomaly."""
 
     severity: Severity
     evidence: str

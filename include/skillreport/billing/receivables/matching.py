@@ -47,6 +47,11 @@ class Doubt(StrEnum):
         """The reason in Japanese."""
         return _LABELS[self]
 
+    @property
+    def advice(self) -> str:
+        """What a person does, in Japanese. docs/payments.md says more."""
+        return _ADVICE[self]
+
 
 _LABELS = {
     Doubt.UNKNOWN_PAYER: "初めての振込名義です",
@@ -60,6 +65,20 @@ _LABELS = {
     Doubt.TAKEN_BACK: "この振込の入金は取り消されています",
     Doubt.NO_ORIGINAL: "取消の元の振込が見つかりません",
     Doubt.NOT_RECORDED: "記録に失敗しました（理由は実行のページ）",
+}
+
+_ADVICE = {
+    Doubt.UNKNOWN_PAYER: "候補の請求書を確かめて、「選んだ振込を確認」",
+    Doubt.SEVERAL_TENANTS: "どのテナントかを選んで、「選んだ振込を確認」",
+    Doubt.NEW_CODE: "同じ会社なら、「選んだ振込を確認」",
+    Doubt.ALREADY_ENTERED: "同じ入金なら「同じ入金」、違えば「請求書を指定」で確認",
+    Doubt.OTHER_AMOUNT: "一部入金、過入金、まとめ払いのどれかを確かめて、「請求書を指定」",
+    Doubt.SEVERAL_INVOICES: "請求書を選んで、「選んだ振込を確認」",
+    Doubt.BEFORE_ISSUE: "前払いなら、「選んだ振込を確認」",
+    Doubt.NOTHING_OPEN: "二重払いなら「請求書を指定」で過入金にし、返金",
+    Doubt.TAKEN_BACK: "正しい請求書を、「請求書を指定」で確認",
+    Doubt.NO_ORIGINAL: "元の振込のファイルを取り込む。なければ「対象外」",
+    Doubt.NOT_RECORDED: "実行のページの理由のとおりに直す。次の実行がもう一度記録します",
 }
 
 

@@ -171,11 +171,11 @@ class PaymentImport(TenantBatch):
         )
 
     def digest(self, work: Work) -> Digest:
-        """The transfers that wait for a person."""
+        """The transfers that wait for a person, and what to do about each kind."""
         waiting = waiting_transfers(work.connection)
         if not waiting:
             return Digest()
-        lines = [f"{doubt.label}: {count:,} 件" for doubt, count in waiting.items()]
+        lines = [f"{doubt.label}: {count:,} 件 → {doubt.advice}" for doubt, count in waiting.items()]
         title = f"振込の確認待ち {sum(waiting.values()):,} 件（ボードの「入金の照合」）"
         return Digest([title, *lines])
 

@@ -105,7 +105,7 @@ def _fields(term: Row) -> dict[str, Any]:
     return {_FIELDS.get(name, name): value for name, value in values.items()}
 
 
-@router.get("/tenants/{tenant_id}/contract")
+@router.get("/tenants/{tenant_id:path}/contract")
 def contract_page(request: Request, rights: RightsDep, tenant_id: str) -> Response:
     """A tenant's contract, only for those who may change it: it names people, with their addresses."""
     rights.require_start(OPERATE_CONTRACTS.dag_id)

@@ -165,7 +165,7 @@ def invoice_page(request: Request, rights: RightsDep, invoice_id: str) -> Respon
         section="/invoices",
         page=page,
         actions=ACTIONS,
-        possible=possible_actions(page.row) if may_operate else [],
+        possible=possible_actions(page.row, rights.name) if may_operate else [],
         results=RESULTS,
         facts=BAD_DEBT_FACTS,
         tax_categories=TAX_CATEGORIES,

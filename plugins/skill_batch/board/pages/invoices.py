@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import psycopg
@@ -134,10 +135,11 @@ def load_month(
     )
 
 
-def possible_actions(invoice: Row) -> list[str]:
-    """The names of the operations that are possible in the document's state. The operation checks again.
+def possible_actions(invoice: Row, person: str = "") -> list[str]:
+    """The names of the operations that are possible for the person in the document's state. The operation checks again.
 
-    For a tenant that the application has deleted, nothing is priced. A refund is possible for a credited invoice.
+    Who has corrected the invoice since the last sending does not send it. For a tenant that the application has deleted, nothing is priced.
+    A refund is possible for a credited invoice.
     """
     is_live = is_live_invoice(invoice)
     is_open = is_live and not invoice["is_vanished"]
@@ -162,6 +164,7 @@ def possible_actions(invoice: Row) -> list[str]:
         "stop_letter": is_live and is_numbered and invoice["letter_may_leave"] and not invoice["stop_reason"],
         "send_letter": is_open
         and is_numbered
+        and person not in (invoice["corrected_by"] or ())
         and (invoice["letter_may_leave"] or bool(invoice["corrected_by"])),
         "bill_again": invoice["is_closed"] and not invoice["is_vanished"],
         "fee_difference": is_live
@@ -219,7 +222,7 @@ def render_month(request: Request, rights: Rights, page: BillingMonth) -> Respon
         section="/invoices",
         page=page,
         actions=ACTIONS,
-        possible_actions=possible_actions,
+        possible_actions=partial(possible_actions, person=rights.name),
         tax_categories=TAX_CATEGORIES,
         may_operate=rights.may_start(OPERATE_INVOICES.dag_id),
         sees_requests=rights.may_read(APPROVE_INVOICES.dag_id),

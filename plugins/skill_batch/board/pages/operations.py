@@ -4,30 +4,38 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request, Response, status
 from starlette.datastructures import FormData
 
 from skill_batch.board.access import Rights, RightsDep, from_this_page
-from skill_batch.board.actions import Action, find_action, known_tenants, unknown_messages
-from skill_batch.board.airflow_api import MOST_INSTANCES, AirflowApi
+from skill_batch.board.actions import Action, entered, find_action, known_tenants, unknown_messages
+from skill_batch.board.airflow_api import MOST_INSTANCES, AirflowApi, note_of
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.entries import keep_entered, present_values
-from skill_batch.board.rendering import render
+from skill_batch.board.pages.run import load_executions, load_run
+from skill_batch.board.rendering import HEADERS, render
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.board.targets import describe_targets, tenants_of_messages
 from include.skillreport.core.catalog import BATCHES, SCHEDULED
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.failure_kinds import FAILED, failure_kinds
+from include.skillreport.operations.form import Field
 
 router = APIRouter()
 
 # A thousand task instances in a form come to about 100 kB.
 _MOST_BODY_BYTES = 300_000
 _MOST_FIELDS = 3_000
+
+# Airflow's notes have at most 1,000 characters, with the person's name.
+_MOST_OF_NOTE = 500
+
+# The alert of a failed task is stored shortly after the run has ended.
+_TOLD_WITHIN = timedelta(seconds=30)
 
 # States of a DAG run that has ended.
 ENDED = frozenset({"success", "failed"})
@@ -108,6 +116,39 @@ def clear(request: Request, rights: RightsDep, form: FormDep, dag_id: str, run_i
     return follow_run(request, rights, dag_id, run_id)
 
 
+@router.get("/runs/{dag_id}/{run_id}/note")
+def ask_note(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> Response:
+    """The dialog in which a person says that they work on a failed run."""
+    rights.require_note(dag_id)
+    run = AirflowApi(request).run(dag_id, run_id)
+    if run is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    note = note_of(run)
+    return render(
+        request,
+        rights,
+        "note_dialog.html",
+        dag_id=dag_id,
+        run_id=run_id,
+        text=note.text if note else "",
+        problem="",
+    )
+
+
+@router.post("/runs/{dag_id}/{run_id}/note", dependencies=[Depends(from_this_page)])
+def write_note(request: Request, rights: RightsDep, form: FormDep, dag_id: str, run_id: str) -> Response:
+    """Write the person's note on the run, or delete it (an empty text), and show the page anew."""
+    rights.require_note(dag_id)
+    text = str(form.get("text", ""))
+    try:
+        text = entered(Field("対応の内容"), [text], most=_MOST_OF_NOTE)
+    except ParameterError as error:
+        context = {"dag_id": dag_id, "run_id": run_id, "text": text, "problem": str(error)}
+        return render(request, rights, "note_dialog.html", status.HTTP_422_UNPROCESSABLE_CONTENT, **context)
+    AirflowApi(request).handle(dag_id, run_id, rights.name, text)
+    return Response(status_code=status.HTTP_204_NO_CONTENT, headers={**HEADERS, "HX-Refresh": "true"})
+
+
 @router.get("/follow/{dag_id}/{run_id}")
 def follow(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> Response:
     """The progress of a run. The fragment requests itself again until the run has ended."""
@@ -122,14 +163,18 @@ def follow_run(request: Request, rights: Rights, dag_id: str, run_id: str) -> Re
     run = api.run(dag_id, run_id)
     if run is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND)
+    has_ended, now = run["state"] in ENDED, datetime.now(UTC)
+    recorded = progress = None
     with database.read() as connection:
-        executions = _SQL.rows(connection, "run_of", dag_id=dag_id, run_id=run_id)
-        progress = {
-            row["execution_id"]: row
-            for row in _SQL.rows(
-                connection, "progress", execution_ids=[row["execution_id"] for row in executions[:1]]
-            )
-        }
+        if has_ended:
+            recorded = load_run(connection, dag_id, run_id, run, now)
+        else:
+            rows = _SQL.rows(connection, "run_of", dag_id=dag_id, run_id=run_id)[:1]
+            ids = [row["execution_id"] for row in rows]
+            progress = next(iter(_SQL.rows(connection, "progress", execution_ids=ids)), None)
+    is_failed = run["state"] == "failed"
+    if is_failed and recorded and not recorded.is_told:
+        has_ended = now - datetime.fromisoformat(run["end_date"] or run["run_after"]) > _TOLD_WITHIN
     return render(
         request,
         rights,
@@ -137,11 +182,11 @@ def follow_run(request: Request, rights: Rights, dag_id: str, run_id: str) -> Re
         dag_id=dag_id,
         run_id=run_id,
         state=run["state"],
-        has_ended=run["state"] in ENDED,
+        has_ended=has_ended,
         is_paused=run["state"] == "queued" and api.is_paused(dag_id),
         batch=next((spec for spec in BATCHES if spec.dag_id == dag_id), None),
-        execution=executions[0] if executions else None,
-        progress=progress.get(executions[0]["execution_id"]) if executions else None,
+        recorded=recorded if is_failed else None,
+        progress=progress,
     )
 
 
@@ -171,9 +216,12 @@ def _clear_dialog(
     *,
     task: str,
 ) -> Response:
-    """The failed instances to select from, and the tasks that Airflow clears with them."""
+    """The failed instances to select from, the tasks that Airflow clears with them, and what the run is about."""
     chosen = {_key(each) for each in instances}
     cleared = api.clear(dag_id, run_id, instances, is_only_asked=True) if instances else []
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        executions = load_executions(connection, dag_id, run_id, datetime.now(UTC))
     return render(
         request,
         rights,
@@ -185,7 +233,12 @@ def _clear_dialog(
         instances=instances,
         is_cut=len(instances) >= MOST_INSTANCES,
         confirms_resumption=any(spec.confirms_resumption for spec in SCHEDULED if spec.dag_id == dag_id),
-        following=Counter(each["task_id"] for each in cleared if _key(each) not in chosen),
+        following=Counter(
+            (each["task_display_name"], each["task_id"]) for each in cleared if _key(each) not in chosen
+        ),
+        executions=[each for each in executions if each.spec],
+        is_paused=api.is_paused(dag_id),
+        batch=next((spec for spec in BATCHES if spec.dag_id == dag_id), None),
     )
 
 

@@ -13,7 +13,8 @@ import psycopg
 from fastapi import APIRouter, Request, Response
 
 from skill_batch.board.access import RightsDep
-from skill_batch.board.airflow_api import AirflowApi
+from skill_batch.board.airflow_api import AirflowApi, Note, note_of
+from skill_batch.board.attention import DAGS, REFUSED, FailedRuns, load_failed_runs
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
 from skill_batch.board.rendering import render
@@ -32,11 +33,9 @@ from include.skillreport.core.run_spec import BatchSpec, OperationSpec, RunSpec
 
 router = APIRouter()
 
-_DAGS = frozenset([spec.dag_id for spec in (*BATCHES, *OPERATIONS)] + [family.dag_id for family in FAMILIES])
-
 # A row of the grid shows this many runs.
 SHOWN_RUNS = 14
-# Alerts and failed operations are shown for this long.
+# Alerts and failed runs without a card are shown for this long.
 _PERIOD = timedelta(days=2)
 # Undelivered alerts are shown longer than a channel is tried (72 hours).
 _UNDELIVERED_PERIOD = timedelta(days=7)
@@ -67,14 +66,15 @@ class Failure:
         """The kinds of its failures."""
         return kinds_of_run(self.spec, self.cell.row["codes"], self.groups)
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Its DAG and run."""
+        return self.cell.row["dag_id"], self.cell.row["run_id"]
 
-@dataclass(frozen=True)
-class StoppedRun:
-    """A run that failed in Airflow before it was opened, or before it was closed. ``due_at`` is aware."""
-
-    dag_id: str
-    run_id: str
-    due_at: datetime
+    @property
+    def is_refused(self) -> bool:
+        """Whether a person's form was refused, and nothing else has failed."""
+        return bool(self.cell.row["triggered_by"]) and [kind.name for kind in self.kinds] == [REFUSED]
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Overview:
     failures: Sequence[Failure]
     running: Sequence[Progress]
     batches: Sequence[BatchRow]
-    operations: Sequence[Mapping[str, Any]]
+    failed_runs: FailedRuns
     alerts: Alerts
     personal_alerts: Alerts
     incidents: Mapping[str, Any] | None
@@ -119,30 +119,34 @@ def load_overview(
     specs: Sequence[BatchSpec],
     operations: Sequence[OperationSpec],
     families: AbstractSet[str],
+    failed: Sequence[Mapping[str, Any]],
     now: datetime,
 ) -> Overview:
-    """The overview at ``now`` (aware) of these batches and operations; ``families`` are ids of family DAGs that the reader may see."""
+    """The overview at ``now`` (aware) of these batches and operations; ``families`` are ids of family DAGs that the reader may see.
+
+    ``failed`` are Airflow's failed runs of the last two days.
+    """
     by_id = {spec.id: spec for spec in specs}
     usual = load_usual_seconds(connection, by_id)
     cells: dict[str, list[RunCell]] = {batch_id: [] for batch_id in by_id}
     for row in _SQL.rows(connection, "recent_runs", batch_ids=list(by_id), count=SHOWN_RUNS):
         cells[row["batch_id"]].append(RunCell(row, usual.get(row["batch_id"]), now))
+    whole = _SQL.rows(connection, "whole_starts", batch_ids=list(by_id))
+    started = {row["batch_id"]: row["started_at"] for row in whole}
     alerts = _alerts(connection, {spec.dag_id for spec in (*specs, *operations)} | families, now)
+    failures = _failures(connection, specs, usual, now)
+    refused = [failure.cell.row for failure in failures if failure.is_refused]
     return Overview(
         now,
-        _failures(connection, specs, usual, now),
+        [failure for failure in failures if not failure.is_refused],
         _running(connection, (*specs, *operations), usual, now),
         [
-            BatchRow(spec, cells[spec.id], next_start(spec, now), missed_start(spec, cells[spec.id], now))
+            BatchRow(
+                spec, cells[spec.id], next_start(spec, now), missed_start(spec, started.get(spec.id), now)
+            )
             for spec in specs
         ],
-        _SQL.rows(
-            connection,
-            "failed_operations",
-            operation_ids=[spec.id for spec in operations],
-            since=now - _PERIOD,
-            most=_LISTED,
-        ),
+        load_failed_runs(connection, (*specs, *operations), refused, failed, now - _PERIOD),
         Alerts([row for row in alerts if not row["is_personal"]]),
         Alerts([row for row in alerts if row["is_personal"]]),
         _SQL.rows(connection, "open_incidents")[0] if TENANT_MONITORING in specs else None,
@@ -209,31 +213,33 @@ def overview_page(request: Request, rights: RightsDep) -> Response:
     specs = [spec for spec in BATCHES if rights.may_read(spec.dag_id)]
     operations = [spec for spec in OPERATIONS if rights.may_read(spec.dag_id)]
     families = {family.dag_id for family in FAMILIES if rights.may_read(family.dag_id)}
+    api, now = AirflowApi(request), datetime.now(UTC)
+    found = api.runs(("failed", "queued"), now - _PERIOD)
+    failed = [run for run in found if run["state"] == "failed"]
+    queued = [run for run in found if run["state"] == "queued" and run["dag_id"] in DAGS]
     with database.read() as connection:
-        overview = load_overview(connection, specs, operations, families, datetime.now(UTC))
-    api = AirflowApi(request)
+        overview = load_overview(connection, specs, operations, families, failed, now)
+    notes = _notes(api, failed, overview)
     return render(
         request,
         rights,
         "overview.html",
         overview=overview,
-        stopped=_stopped(api, database, overview.now),
+        notes=notes,
+        queued=[(run, datetime.fromisoformat(run["run_after"])) for run in queued],
+        paused={dag_id for dag_id in {run["dag_id"] for run in queued} if api.is_paused(dag_id)},
+        failures=sorted(overview.failures, key=lambda each: each.key in notes),
     )
 
 
-def _stopped(api: AirflowApi, database: BoardDatabase, now: datetime) -> list[StoppedRun]:
-    """The failed runs of the last two days that have not ended in the execution log, newest first."""
-    failed = [run for run in api.failed_runs(now - _PERIOD) if run["dag_id"] in _DAGS]
-    with database.read() as connection:
-        rows = _SQL.rows(
-            connection,
-            "ended_runs",
-            dag_ids=[run["dag_id"] for run in failed],
-            run_ids=[run["dag_run_id"] for run in failed],
-        )
-    ended = {(row["dag_id"], row["run_id"]) for row in rows}
-    return [
-        StoppedRun(run["dag_id"], run["dag_run_id"], datetime.fromisoformat(run["run_after"]))
-        for run in failed
-        if (run["dag_id"], run["dag_run_id"]) not in ended
-    ]
+def _notes(
+    api: AirflowApi, failed: Sequence[Mapping[str, Any]], overview: Overview
+) -> dict[tuple[str, str], Note]:
+    """The notes of persons on the failed runs, by DAG and run. Airflow is asked once more for each older failure."""
+    runs: dict[tuple[str, str], Mapping[str, Any] | None] = {
+        (run["dag_id"], run["dag_run_id"]): run for run in failed
+    }
+    for failure in overview.failures:
+        if failure.key not in runs:
+            runs[failure.key] = api.run(*failure.key)
+    return {key: note for key, run in runs.items() if (note := note_of(run))}

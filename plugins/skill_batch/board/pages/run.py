@@ -12,7 +12,8 @@ from fastapi import APIRouter, HTTPException, Request, Response, status
 from fastapi.responses import RedirectResponse
 
 from skill_batch.board.access import RightsDep
-from skill_batch.board.airflow_api import AirflowApi
+from skill_batch.board.airflow_api import AirflowApi, note_of
+from skill_batch.board.attention import reasons_of
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
 from skill_batch.board.rendering import HEADERS, Links, render
@@ -20,7 +21,7 @@ from skill_batch.board.runs import RunCell, load_usual_seconds
 from skill_batch.board.slowest import SlowInstance, load_slowest
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.notifiers.failure_alert import batch_of_key
-from include.skillreport.core.catalog import RUN_SPECS
+from include.skillreport.core.catalog import BATCHES, RUN_SPECS
 from include.skillreport.core.failure_kinds import NO_RESULT, FailureKind, kind_of
 from include.skillreport.core.run_spec import RunSpec
 
@@ -82,6 +83,59 @@ def load_executions(
     ]
 
 
+@dataclass(frozen=True)
+class RecordedRun:
+    """What is recorded about a run: the newest execution of each batch, and the alerts. ``dag_id`` is its DAG."""
+
+    dag_id: str
+    executions: Sequence[ExecutionPage]
+    alerts: Sequence[Mapping[str, Any]]
+
+    @property
+    def reported(self) -> tuple[RunSpec, list[FailureKind], list[str]] | None:
+        """The batch, the kinds of failure and the reasons, for a failed run whose executions have none: it was not opened or not closed.
+
+        The newest failure alert has them. No alert is stored if the database was away, or a user marked the run as failed in Airflow.
+        """
+        if any(each.kinds for each in self.executions):
+            return None
+        for alert in self.alerts:
+            # Only failure alerts have kinds.
+            spec = RUN_SPECS.get(batch_of_key(alert["alert_key"])) if alert["kinds"] else None
+            if spec:
+                return spec, [kind_of(spec, name) for name in alert["kinds"]], reasons_of([alert])
+        spec = next((each for each in RUN_SPECS.values() if each.dag_id == self.dag_id), None)
+        return (spec, [kind_of(spec, NO_RESULT)], []) if spec else None
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the reason of a failure is recorded."""
+        return any(each.kinds for each in self.executions) or any(alert["kinds"] for alert in self.alerts)
+
+
+def load_run(
+    connection: psycopg.Connection[Any],
+    dag_id: str,
+    run_id: str,
+    dag_run: Mapping[str, Any] | None,
+    now: datetime,
+) -> RecordedRun:
+    """What is recorded about a run. ``dag_run`` is Airflow's, None if Airflow does not have it any more; ``now`` is aware."""
+    executions = load_executions(connection, dag_id, run_id, now)
+    began = [each.cell.row["started_at"] for each in executions]
+    if dag_run:
+        began.append(datetime.fromisoformat(dag_run["run_after"]))
+    alerts = _SQL.rows(
+        connection,
+        "alerts_of",
+        since=min(began, default=now),
+        run=f"{dag_id}:{run_id}",
+        execution_ids=[each.cell.row["execution_id"] for each in executions],
+        most=_MOST_ALERTS,
+    )
+    return RecordedRun(dag_id, executions, alerts)
+
+
 @router.get("/executions/{execution_id}")
 def execution_page(request: Request, rights: RightsDep, execution_id: str) -> Response:
     """Redirect to the run that has this row of the execution log."""
@@ -104,19 +158,8 @@ def run_page(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> R
     api = AirflowApi(request)
     dag_run = api.run(dag_id, run_id)
     with database.read() as connection:
-        executions = load_executions(connection, dag_id, run_id, datetime.now(UTC))
-        began = [each.cell.row["started_at"] for each in executions]
-        if dag_run:
-            began.append(datetime.fromisoformat(dag_run["run_after"]))
-        alerts = _SQL.rows(
-            connection,
-            "alerts_of",
-            since=min(began, default=datetime.now(UTC)),
-            run=f"{dag_id}:{run_id}",
-            execution_ids=[each.cell.row["execution_id"] for each in executions],
-            most=_MOST_ALERTS,
-        )
-    if dag_run is None and not executions:
+        recorded = load_run(connection, dag_id, run_id, dag_run, datetime.now(UTC))
+    if dag_run is None and not recorded.executions:
         raise HTTPException(status.HTTP_404_NOT_FOUND)
     return render(
         request,
@@ -125,23 +168,8 @@ def run_page(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> R
         dag_id=dag_id,
         run_id=run_id,
         dag_run=dag_run,
-        executions=executions,
-        alerts=alerts,
-        reported=_reported_kinds(alerts) or _unreported_kind(dag_id),
+        note=note_of(dag_run),
+        recorded=recorded,
+        is_paused=dag_run is not None and dag_run["state"] == "queued" and api.is_paused(dag_id),
+        batch=next((spec for spec in BATCHES if spec.dag_id == dag_id), None),
     )
-
-
-def _reported_kinds(alerts: Sequence[Mapping[str, Any]]) -> tuple[RunSpec, list[FailureKind]] | None:
-    """The batch and the kinds of failure of the newest failure alert. A run that was not opened or not closed has them only there."""
-    for alert in alerts:
-        # Only failure alerts have kinds.
-        spec = RUN_SPECS.get(batch_of_key(alert["alert_key"])) if alert["kinds"] else None
-        if spec:
-            return spec, [kind_of(spec, name) for name in alert["kinds"]]
-    return None
-
-
-def _unreported_kind(dag_id: str) -> tuple[RunSpec, list[FailureKind]] | None:
-    """The kind of a failure that no alert is stored of: the database was away, or a user marked the run as failed in Airflow."""
-    spec = next((each for each in RUN_SPECS.values() if each.dag_id == dag_id), None)
-    return (spec, [kind_of(spec, NO_RESULT)]) if spec else None

@@ -269,7 +269,8 @@ def _month_api_calls(rows: Sequence[Mapping[str, Any]]) -> dict[date, int]:
     return totals
 
 
-@router.get("/tenants/{tenant_id}")
+# The id may have slashes.
+@router.get("/tenants/{tenant_id:path}")
 def tenant_page(request: Request, rights: RightsDep, tenant_id: str) -> Response:
     """The page of a tenant, including a tenant that the application has deleted."""
     rights.require_read(TENANT_USAGE.dag_id)

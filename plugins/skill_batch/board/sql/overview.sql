@@ -18,11 +18,12 @@ ORDER BY run.started_at DESC;
 
 -- name: open_runs
 -- For each batch, the ended runs that did not complete, without dry runs, from the last run for all tenants on. A later run for
--- some tenants does not resolve an earlier failure of others.
+-- some tenants does not resolve an earlier failure of others, nor does one whose form was refused.
 SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.status, run.started_at,
     run.ended_at, run.total_tenants, run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by,
-    nullif(run.chosen_tenants, '[]') AS chosen_tenants, metric.execution_seconds, run.result -> 'codes' AS codes
+    nullif(run.chosen_tenants, '[]') AS chosen_tenants, metric.execution_seconds, run.result -> 'codes' AS codes,
+    run.operation
 FROM unnest(%(batch_ids)s::text[]) AS listed (batch_id)
 LEFT JOIN
     LATERAL (
@@ -30,6 +31,7 @@ LEFT JOIN
         FROM batch.board_run AS whole
         WHERE
             whole.batch_id = listed.batch_id AND whole.status <> 'running' AND NOT whole.dry_run
+            AND coalesce(whole.result -> 'codes' <> '["ParameterError"]', true)
             AND nullif(nullif(whole.chosen_tenants, '[]'), 'null') IS null
         ORDER BY whole.started_at DESC
         LIMIT 1
@@ -42,6 +44,21 @@ WHERE
     AND run.started_at >= coalesce(last_whole.started_at, '-infinity')
 ORDER BY run.started_at DESC
 LIMIT %(most)s;
+
+-- name: whole_starts
+-- When the newest run of each batch for all tenants started, however many other runs have started since. Dry runs do not count.
+SELECT listed.batch_id, whole.started_at
+FROM unnest(%(batch_ids)s::text[]) AS listed (batch_id)
+CROSS JOIN
+    LATERAL (
+        SELECT newest.started_at
+        FROM batch.board_run AS newest
+        WHERE
+            newest.batch_id = listed.batch_id AND NOT newest.dry_run
+            AND nullif(nullif(newest.chosen_tenants, '[]'), 'null') IS null
+        ORDER BY newest.started_at DESC
+        LIMIT 1
+    ) AS whole;
 
 -- name: active_runs
 -- The runs of batches and operations that have not ended, and those on which a cleared task works again.
@@ -176,13 +193,29 @@ FROM unnest(%(dag_ids)s::text[], %(run_ids)s::text[]) AS failed (dag_id, run_id)
 INNER JOIN batch.board_run AS run ON failed.dag_id = run.dag_id AND failed.run_id = run.run_id
 WHERE run.status <> 'running';
 
--- name: failed_operations
-SELECT execution_id, batch_id, dag_id, run_id, operation, started_at, error_message, triggered_by
+-- name: failed_without_card
+-- Failed runs of operations, and failed dry runs. Those that nobody has started come first: they need attention.
+SELECT
+    execution_id, batch_id, dag_id, run_id, operation, dry_run, started_at, error_message, triggered_by,
+    count(*) OVER () AS hits
 FROM batch.board_run
 WHERE
-    batch_id = any(%(operation_ids)s) AND started_at > %(since)s AND status IN ('partial', 'failed') AND reopened_at IS null
-ORDER BY started_at DESC
+    (batch_id = any(%(operation_ids)s) OR (batch_id = any(%(batch_ids)s) AND dry_run))
+    AND started_at > %(since)s AND status IN ('partial', 'failed') AND reopened_at IS null
+ORDER BY triggered_by IS null AND NOT dry_run DESC, started_at DESC
 LIMIT %(most)s;
+
+-- name: told_reasons
+-- The newest failure alert about each batch in these runs. A key is failure:dag:run:batch:attempt (failure_key in the notifiers).
+SELECT DISTINCT ON (failed.dag_id, failed.run_id, split_part(alert.alert_key, ':', -2))
+    failed.dag_id, failed.run_id, alert.lines, alert.kinds
+FROM unnest(%(dag_ids)s::text[], %(run_ids)s::text[]) AS failed (dag_id, run_id)
+INNER JOIN batch.board_alert AS alert
+    ON
+        concat_ws(':', 'failure', failed.dag_id, failed.run_id)
+        = regexp_replace(alert.alert_key, ':[^:]*:[^:]*$', '')
+WHERE alert.created_at > %(since)s
+ORDER BY failed.dag_id ASC, failed.run_id ASC, split_part(alert.alert_key, ':', -2) ASC, alert.created_at DESC;
 
 -- name: recent_alerts
 -- The alerts about runs of these DAGs, each once, with the channels that have not received it: all undelivered CRITICAL ones

@@ -41,7 +41,7 @@ LIMIT %(most)s;
 
 -- name: alerts_of
 -- The keys of skill_batch.notifiers are kind:dag:run with the kind's further parts, or digest:execution:hash.
-SELECT alert_key, channel, severity, title, created_at, delivered_at, due_at, last_error, kinds
+SELECT alert_key, channel, severity, title, lines, created_at, delivered_at, due_at, last_error, kinds
 FROM batch.board_alert
 WHERE
     created_at >= %(since)s

@@ -1,0 +1,18 @@
+"""English pages about invoices and payments have no Japanese but the names and the sentences of the data."""
+
+from __future__ import annotations
+
+from tests.board.conftest import Board
+from tests.board.crawler import japanese_outside_data, pages
+
+ENGLISH = {"batch_board_language": "en"}
+
+
+def test_every_page_about_invoices_is_english(board: Board) -> None:
+    starts = ("/invoices?month=2026-10", "/documents", "/receivables", "/transfers", "/contracts")
+    left = {
+        (text, path.split("?")[0])
+        for path, page in pages(board, *starts, most=200, cookies=ENGLISH)
+        for text in japanese_outside_data(page)
+    }
+    assert not left, sorted(left)

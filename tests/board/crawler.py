@@ -1,0 +1,71 @@
+"""Every page and dialog of the board that links lead to, and the Japanese on English ones that is no data."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from html.parser import HTMLParser
+
+from tests.board.conftest import Board
+
+JAPANESE = re.compile("[\u3041-\u30ff\u4e00-\u9fff]")
+
+_PREFIX = "/batch-board"
+_VOID = frozenset(("area", "base", "br", "col", "hr", "img", "input", "link", "meta", "wbr"))
+# The rows of a test name runs that it has not made, and an invoice without its content.
+_NOT_MADE = ("/executions/", "/invoices/inv-")
+# Attributes that people read or hear.
+_READ = ("title", "aria-label", "alt", "placeholder")
+
+
+class _Texts(HTMLParser):
+    """The texts that are no data: names are in ``bdi``, sentences of the data have their language, and values are in fields."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open: list[tuple[str, bool]] = []
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.found += [str(given[name]) for name in _READ if given.get(name) and not self._is_data]
+        is_data = tag in ("bdi", "textarea", "title") or given.get("lang") == "ja"
+        if tag not in _VOID:
+            self._open.append((tag, self._is_data or is_data))
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop()[0] != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if not self._is_data:
+            self.found.append(data.strip())
+
+    @property
+    def _is_data(self) -> bool:
+        return bool(self._open) and self._open[-1][1]
+
+
+def japanese_outside_data(html: str) -> list[str]:
+    """The texts with Japanese letters that are neither names nor sentences of the data."""
+    parser = _Texts()
+    parser.feed(html)
+    return [text for text in parser.found if JAPANESE.search(text)]
+
+
+def pages(board: Board, *starts: str, most: int = 400, **arguments: object) -> Iterator[tuple[str, str]]:
+    """The address and the HTML of each page and dialog that links and buttons lead to, and of those that they lead to."""
+    waiting, seen = list(starts), set(starts)
+    while waiting:
+        path = waiting.pop()
+        answer = board.get(path, **arguments)
+        if "text/html" not in answer.headers.get("content-type", "") or path.startswith(_NOT_MADE):
+            continue
+        assert answer.status_code == 200, (path, answer.status_code)
+        yield path, answer.text
+        for found in re.findall(r'(?:href|hx-get)="([^"]+)"', answer.text):
+            address = unescape(found).removeprefix(_PREFIX)
+            if unescape(found).startswith(f"{_PREFIX}/") and address not in seen and len(seen) < most:
+                seen.add(address)
+                waiting.append(address)
