@@ -47,17 +47,17 @@ def test_the_search_finds_parts_of_codes_ids_and_names(board: Board, host: psyco
         tenant(host, f"many-{number:02}", tenant_code=f"M{number:02}", tenant_name="多数の会社")
     for text, code in (("code-a", "CODE-A"), ("ID-100%", "X1"), ("シキガ", "X1")):
         page = board.get("/tenants", params={"q": text}).text
-        assert f">{code}</a>" in page
-        assert ">CODE-B</a>" not in page
+        assert f">{code}</bdi></a>" in page
+        assert ">CODE-B</bdi></a>" not in page
     # A wildcard of LIKE is a character.
     assert "当てはまるテナントはありません" in board.get("/tenants", params={"q": "CODE_A"}).text
     page = board.get("/tenants", params={"q": "多数"}).text
     assert "55 件" in page
-    assert ">M50</a>" not in page
+    assert ">M50</bdi></a>" not in page
     following = re.search(r'href="/batch-board(/tenants\?[^"]*page=2)"', page)
     assert following is not None
     second = board.get(following[1].replace("&amp;", "&")).text
-    assert [f">M{number:02}</a>" in second for number in (49, 50, 54)] == [False, True, True]
+    assert [f">M{number:02}</bdi></a>" in second for number in (49, 50, 54)] == [False, True, True]
     assert "page=1" in second
     assert "page=3" not in second
     assert "58 件" in board.get("/tenants").text
@@ -70,8 +70,8 @@ def test_the_search_takes_letters_of_any_width_and_case(board: Board, host: psyc
     tenant(host, "wide", tenant_code="ＡＢ-１２", tenant_name="カブシキガイシャ　やまだ")
     for text in ("ab-12", "ＡＢ", "b-１", "ｶﾌﾞｼｷ", "シキガ", "やまだ", "ガイシャ や"):
         page = board.get("/tenants", params={"q": text}).text
-        assert ">ＡＢ-１２</a>" in page, text
-        assert ">CODE-A</a>" not in page, text
+        assert ">ＡＢ-１２</bdi></a>" in page, text
+        assert ">CODE-A</bdi></a>" not in page, text
 
 
 def test_the_list_is_filtered_by_problem_and_sorted(
@@ -97,8 +97,8 @@ def test_the_list_is_filtered_by_problem_and_sorted(
     assert shown(problem="message") == []
     assert shown(problem="any", text="code-b") == ["B"]
     page = board.get("/tenants", params={"problem": "failed", "sort": "name"}).text
-    assert ">CODE-D</a>" in page
-    assert ">CODE-A</a>" not in page
+    assert ">CODE-D</bdi></a>" in page
+    assert ">CODE-A</bdi></a>" not in page
     assert board.get("/tenants", params={"problem": "x"}).status_code == 400
 
 
