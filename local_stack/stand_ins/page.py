@@ -10,10 +10,14 @@ from local_stack.stand_ins.recorder import Arrived
 
 _TOKYO = ZoneInfo("Asia/Tokyo")
 
-_PAGE = """<!doctype html><html lang="ja"><meta charset="utf-8"><title>届いた通知</title>
-<style>body{{font-family:sans-serif;max-width:52rem;margin:2rem auto}}article{{border-left:4px solid #36c;background:#f6f6f6;
-padding:.5rem 1rem;margin:1rem 0}}pre{{white-space:pre-wrap;overflow-wrap:anywhere}}small{{color:#555}}</style>
-<h1>届いた通知</h1><p>{count} 件（新しい順）</p>{messages}</html>"""
+_PAGE = """<!doctype html><html lang="ja"><head><meta charset="utf-8"><title>届いた通知</title>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>:root{{color-scheme:light dark;--back:#fff;--text:#111;--card:#f6f6f6;--small:#555;--line:#36c}}
+@media (prefers-color-scheme:dark){{:root{{--back:#111318;--text:#e7eaf0;--card:#1b1f27;--small:#a8b2c0;--line:#7db4ff}}}}
+body{{font-family:sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;background:var(--back);color:var(--text)}}
+article{{border-left:4px solid var(--line);background:var(--card);padding:.5rem 1rem;margin:1rem 0}}
+pre{{white-space:pre-wrap;overflow-wrap:anywhere}}small{{color:var(--small)}}</style></head>
+<body><main><h1>届いた通知</h1><p>{count} 件（新しい順）</p>{messages}</main></body></html>"""
 
 _MESSAGE = """<article><small>{channel} → {destination} ・ {time}</small><h2>{subject}</h2><pre>{text}</pre>
 <small>{files}</small></article>"""

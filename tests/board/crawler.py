@@ -13,7 +13,7 @@ JAPANESE = re.compile("[\u3041-\u30ff\u4e00-\u9fff]")
 
 _PREFIX = "/batch-board"
 _VOID = frozenset(("area", "base", "br", "col", "hr", "img", "input", "link", "meta", "wbr"))
-# The rows of a test name runs that it has not made, and an invoice without its content.
+# The rows of a test name runs that it or Airflow does not have, and an invoice without its content.
 _NOT_MADE = ("/executions/", "/invoices/inv-")
 # Attributes that people read or hear.
 _READ = ("title", "aria-label", "alt", "placeholder")
@@ -58,9 +58,10 @@ def pages(board: Board, *starts: str, most: int = 400, **arguments: object) -> I
     """The address and the HTML of each page and dialog that links and buttons lead to, and of those that they lead to."""
     waiting, seen = list(starts), set(starts)
     while waiting:
-        path = waiting.pop()
+        path = waiting.pop(0)
         answer = board.get(path, **arguments)
-        if "text/html" not in answer.headers.get("content-type", "") or path.startswith(_NOT_MADE):
+        is_page = "text/html" in answer.headers.get("content-type", "")
+        if not is_page or path.startswith(_NOT_MADE) or path.split("?")[0].endswith("/clear"):
             continue
         assert answer.status_code == 200, (path, answer.status_code)
         yield path, answer.text

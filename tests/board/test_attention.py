@@ -101,9 +101,7 @@ def test_a_run_that_never_opened_says_why_as_its_alert_did(board: Board, failed:
     assert "データベースに接続できません: &lt;connection refused&gt;" in page
 
 
-def test_a_run_that_never_opened_and_has_no_alert_says_where_to_look(
-    board: Board, failed: FailedRuns
-) -> None:
+def test_an_unopened_run_without_an_alert_says_where_to_look(board: Board, failed: FailedRuns) -> None:
     failed.add(TENANT_USAGE.dag_id)
     attention, _ = _parts(board)
     assert "理由は open_run のログにあります" in attention

@@ -134,7 +134,7 @@ def test_what_waits_after_a_pause_links_to_its_request(board: Board, host: psyco
         VALUES ('open', 'BATCH-019-01', 'BATCH-019-01', 'BATCH-019-01', '', 'run', 'f', '{}', '2 週間止まっていました')
         """
     )
-    text = board.as_role("viewer").get("/messages").text
+    text = words_of(board.as_role("viewer").get("/messages").text)
     assert "再開の確認: BATCH-019-01 の通知 2 件を、まだ送っていません。 2 週間止まっていました" in text
     assert 'href="/dags/approve_resumption/runs/run%201/required_actions"' in text
     host.execute("UPDATE batch.approval_request SET closed_at = now(), close_reason = 'answered'")

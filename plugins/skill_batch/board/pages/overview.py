@@ -13,7 +13,7 @@ import psycopg
 from fastapi import APIRouter, Request, Response
 
 from skill_batch.board.access import RightsDep
-from skill_batch.board.airflow_api import AirflowApi, Note, note_of
+from skill_batch.board.airflow_api import AirflowApi, note_of
 from skill_batch.board.attention import DAGS, REFUSED, FailedRuns, load_failed_runs
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
@@ -228,27 +228,28 @@ def overview_page(request: Request, rights: RightsDep) -> Response:
     queued = [run for run in found if run["state"] == "queued" and run["dag_id"] in DAGS]
     with database.read() as connection:
         overview = load_overview(connection, specs, operations, families, failed, now)
-    notes = _notes(api, failed, overview)
+    runs = _runs(api, failed, overview)
     return render(
         request,
         rights,
         "overview.html",
         overview=overview,
-        notes=notes,
+        runs=runs,
+        note_of=note_of,
         queued=[(run, datetime.fromisoformat(run["run_after"])) for run in queued],
         paused={dag_id for dag_id in {run["dag_id"] for run in queued} if api.is_paused(dag_id)},
-        failures=sorted(overview.failures, key=lambda each: each.key in notes),
+        failures=sorted(overview.failures, key=lambda each: note_of(runs[each.key]) is not None),
     )
 
 
-def _notes(
+def _runs(
     api: AirflowApi, failed: Sequence[Mapping[str, Any]], overview: Overview
-) -> dict[tuple[str, str], Note]:
-    """The notes of persons on the failed runs, by DAG and run. Airflow is asked once more for each older failure."""
+) -> dict[tuple[str, str], Mapping[str, Any] | None]:
+    """Airflow's failed runs by DAG and run, with those of older failures; None for a run that Airflow does not have any more."""
     runs: dict[tuple[str, str], Mapping[str, Any] | None] = {
         (run["dag_id"], run["dag_run_id"]): run for run in failed
     }
     for failure in overview.failures:
         if failure.key not in runs:
             runs[failure.key] = api.run(*failure.key)
-    return {key: note for key, run in runs.items() if (note := note_of(run))}
+    return runs

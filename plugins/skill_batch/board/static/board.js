@@ -53,6 +53,15 @@
     around.dispatchEvent(new PopStateEvent("popstate", { state: {} }));
   };
 
+  // What is wider than its place can be scrolled with the keyboard.
+  const letScroll = () => {
+    document.querySelectorAll(".scroll, .cells, .targets, .choices").forEach((each) => {
+      const isCut = each.scrollWidth > each.clientWidth || each.scrollHeight > each.clientHeight;
+      if (isCut) each.tabIndex = 0;
+      else each.removeAttribute("tabindex");
+    });
+  };
+
   const dialog = () => document.getElementById("dialog");
 
   // Refresh: only a visible page asks the server, and not while the reader is choosing or typing something. A page that cannot be
@@ -80,6 +89,7 @@
         each.open = opened[index] ?? each.open;
       });
       window.htmx.process(fresh);
+      letScroll();
       shownAt = new Date();
       stale.hidden = true;
     } catch {
@@ -101,6 +111,8 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     followLanguage();
+    letScroll();
+    window.addEventListener("resize", letScroll);
     setInterval(follow, 2000);
     let timer = document.hidden ? 0 : setInterval(due, 1000);
     document.addEventListener("visibilitychange", () => {
@@ -124,6 +136,7 @@
     });
     document.body.addEventListener("htmx:afterSwap", (event) => {
       if (event.detail.target.id === "dialog-content" && !dialog().open) dialog().showModal();
+      letScroll();
     });
     document.body.addEventListener("htmx:beforeSwap", (event) => {
       if (event.detail.elt.dataset?.follow !== undefined && event.detail.xhr.status >= 400) {
