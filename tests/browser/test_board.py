@@ -60,11 +60,19 @@ def test_a_failed_tenant_is_read_cleared_and_turns_green(site: Site, host: psyco
         expect(failure).not_to_contain_text("T001")
         site.picture(page, "night-with-a-failed-tenant", full=False)
 
+        # The others see who works on it.
+        failure.get_by_role("button", name="対応中にする").click()
+        board.get_by_role("dialog").get_by_label("対応の内容").fill("設定を直します")
+        board.get_by_role("dialog").get_by_role("button", name="残す").click()
+        expect(board.locator("article.failure.known .handled")).to_contain_text(
+            "対応中 operator: 設定を直します"
+        )
+
         host.execute(mend)
         failure.get_by_role("button", name="失敗した分だけ再実行").click()
         dialog = board.get_by_role("dialog")
         expect(dialog).to_contain_text("aggregate_usage")
-        expect(dialog).to_contain_text("T002")
+        expect(dialog).to_contain_text("もう一度処理する対象（1 件）: T002")
         expect(dialog).not_to_contain_text("T003")
         site.picture(page, "clear-dialog", full=False)
         dialog.get_by_role("button", name="再実行する").click()
