@@ -46,14 +46,14 @@ def test_the_search_finds_parts_of_codes_ids_and_names(board: Board, host: psyco
         tenant(host, f"many-{number:02}", tenant_code=f"M{number:02}", tenant_name="多数の会社")
     for text, code in (("code-a", "CODE-A"), ("ID-100%", "X1"), ("シキガ", "X1")):
         page = board.get("/tenants", params={"q": text}).text
-        assert f">{code}</a>" in page
-        assert ">CODE-B</a>" not in page
+        assert f"<bdi>{code}</bdi></a>" in page
+        assert "<bdi>CODE-B</bdi></a>" not in page
     # A wildcard of LIKE is a character.
     assert "当てはまるテナントはありません" in board.get("/tenants", params={"q": "CODE_A"}).text
     page = board.get("/tenants", params={"q": "多数"}).text
     assert "55 件" in page
     assert "先頭の 50 件" in page
-    assert ">M50</a>" not in page
+    assert "<bdi>M50</bdi></a>" not in page
     assert "58 件" in board.get("/tenants").text
     assert board.get("/tenants", params={"q": "x" * 201}).status_code == 400
 
