@@ -49,7 +49,7 @@ STATIC = ("board.css", "board.js", "htmx.min.js", "board.svg")
 # Of many dialogs and runs, the first ones are enough: the others differ in their texts only.
 MOST_PAGES = 60
 KINDS = {"", "runs", "batches", "tenants", "invoices", "messages", "findings", "operations"}
-KINDS |= {"documents", "receivables", "transfers", "contracts"}
+KINDS |= {"documents", "receivables", "transfers", "contracts", "durations"}
 
 
 @pytest.fixture(scope="module")
