@@ -283,9 +283,7 @@ def test_open_requests_about_directories_link_to_airflows_page(
     assert "required_actions" not in board.get("/findings").text
 
 
-def test_a_backup_is_restored_into_a_new_database_from_its_row_and_a_tenants_page(
-    board: Board, host: psycopg.Connection
-) -> None:
+def test_a_backup_is_restored_from_its_row_and_a_tenants_page(board: Board, host: psycopg.Connection) -> None:
     host.execute(
         "INSERT INTO batch.backup (backup_id, business_date, status, location, snapshot_at, dump_bytes, total_bytes, manifest_sha256,"
         " verified_at) VALUES ('BKP_20261101_001', '2026-11-01', 'verified', 'x', now(), 1, 2, 'x', now())"

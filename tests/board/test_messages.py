@@ -120,7 +120,9 @@ def test_without_the_platforms_connection_the_page_says_why_there_is_no_text(
     assert "接続 &#39;batch_platform_db&#39; があるときだけ" in answer.text
 
 
-def test_what_waits_after_a_pause_links_to_its_request(board: Board, host: psycopg.Connection) -> None:
+def test_messages_that_wait_after_a_pause_link_to_their_request(
+    board: Board, host: psycopg.Connection
+) -> None:
     for number, held_for in enumerate(["BATCH-019-01", "BATCH-019-01", None]):
         message(host, f"m{number}", "pending")
         host.execute("UPDATE batch.outbox SET held_for = %s WHERE message_id = %s", [held_for, f"m{number}"])

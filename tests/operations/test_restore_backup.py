@@ -159,7 +159,7 @@ def notes(database: Database, result: RunResult) -> dict[str, list[str]]:
     return dict(rows)
 
 
-def test_a_new_database_is_compared_with_the_backup_and_a_tenant_with_its_live_rows(backups: Backups) -> None:
+def test_a_new_database_is_compared_and_a_tenant_with_its_live_rows(backups: Backups) -> None:
     backups.take()
     change_rows_of_a(backups.database)
     live = of_tenant(backups.database, "A")

@@ -70,7 +70,7 @@ def test_nothing_of_a_stopped_tenant_is_sent_until_it_is_resumed(
     assert notes(database, result.execution_id) == ["待っていた通知 1 件の送信を再開しました"]
 
 
-def test_what_waits_longer_than_its_time_is_kept_and_then_sent(
+def test_a_stopped_message_is_kept_longer_than_its_time_and_sent(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     letter(host, "old", None, timedelta(days=20))

@@ -74,13 +74,7 @@ def reminders(
                 unreachable += 1
                 continue
             language = route.template.language
-            variables = with_all_names(
-                {
-                    **_in_words(occasion.variables, language),
-                    "days_left": days_left,
-                    "due_in": days_in_words(days_left, language),
-                }
-            )
+            variables = _in_words(occasion.variables, days_left, language)
             try:
                 rendered = render(route.template, {**service.values(language), **variables})
             except TemplateRefusedError as error:
@@ -109,11 +103,12 @@ def reminders(
     return Reminders(drafts, notes)
 
 
-def _in_words(variables: Mapping[str, str | date], language: str) -> dict[str, str]:
-    return {
+def _in_words(variables: Mapping[str, str | date], days_left: int, language: str) -> dict[str, object]:
+    in_words = {
         name: day_in_words(value, language) if isinstance(value, date) else value
         for name, value in variables.items()
     }
+    return with_all_names(in_words | {"days_left": days_left, "due_in": days_in_words(days_left, language)})
 
 
 def _dedupe_key(occasion: Occasion, threshold: int, route: Route) -> str:

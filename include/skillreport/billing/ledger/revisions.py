@@ -54,8 +54,8 @@ def correct_invoice(
     It waits until somebody else sends its letter (``letters.send_letter``). A letter of an earlier revision that has not left is
     withdrawn, and waiting reminders if the due date moves.
     :raises BillingError: the invoice has no number, is a credit note, credited in full or void; nothing changes; a text cannot be printed
-        or is not in the invoice's language;
-        the due date is before the letter leaves, or too near for the first letter about the invoice; or the terms are a sample.
+        or is not in the invoice's language; the due date is before the letter leaves, or too near for the first letter about the
+        invoice; or the terms are a sample.
     """
     terms.require_no_sample()
     require_reason(what)
@@ -89,14 +89,8 @@ def correct_invoice(
     if document.due_on != stored.invoice.due_on:
         _SQL.execute(connection, "move_due_date", invoice_id=stored.invoice_id, due_on=document.due_on)
         withdraw_reminders(connection, [stored.invoice_id])
-    queue_letters(
-        connection,
-        terms,
-        {stored.invoice_id: document},
-        contacts,
-        leaves_on,
-        open_amount=stored.open_amount,
-    )
+    documents = {stored.invoice_id: document}
+    queue_letters(connection, terms, documents, contacts, leaves_on, open_amount=stored.open_amount)
     hold_letter(connection, stored, document.revision, Decision(entered_by, execution_id, what))
     write_host_rows(connection, [stored.invoice_id])
     return document
