@@ -1,16 +1,23 @@
-"""What operators do on the board without SQL: stop a tenant's messages, find the slow batch, explain an amount."""
+"""What operators do on the board without SQL: stop a tenant's messages, find the slow batch, explain an amount, go on after a pause."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from urllib.parse import unquote
 
 import psycopg
 import pytest
 from playwright.sync_api import FrameLocator, expect
 
+from include.skillreport.core.catalog import APPROVE_RESUMPTION, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.execution.schedule import firings_before
+from tests import host_rows
 from tests.batches.tenant_management.billing_rows import customer, run_billing
 from tests.browser.conftest import Site
 from tests.conftest import Database
+from tests.messaging.outbox_rows import slack, statuses, waiting
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.exclusive, pytest.mark.tenants()]
 
@@ -62,3 +69,37 @@ def test_messages_stop_an_amount_is_explained_and_the_slow_batch_is_found(
         expect(board.locator("#calculation")).to_contain_text("2026-10-31")
         expect(board.locator("#calculation")).to_contain_text("端数処理前")
         site.picture(page, "calculation")
+
+
+def test_after_two_weeks_of_pause_a_person_sends_what_waits(site: Site, host: psycopg.Connection) -> None:
+    (tick,) = firings_before(SCHEDULED_NOTIFICATIONS.cron, datetime.now(UTC), 1)
+    due = (tick - timedelta(hours=1)).astimezone(UTC).replace(tzinfo=None)
+    host_rows.tenant(host, "T001")
+    slack(host, "T001", site.services)
+    waiting(host, "T001", "SLACK", recipient_address="C1", message_body="長い停止のあと", scheduled_at=due)
+    host.execute(
+        "INSERT INTO batch.started_tick (batch_id, ticked_at, run_id) VALUES (%s, %s, 'before')",
+        [SCHEDULED_NOTIFICATIONS.id, tick - timedelta(days=14)],
+    )
+    # Un-pausing starts the missed run at once.
+    replace(site.api, dag_id=SCHEDULED_NOTIFICATIONS.dag_id).rest()
+    assert statuses(host) == {("slack", "pending"): 1}
+
+    with site.signed_in("operator") as page:
+        page.goto(f"{site.url}/batch-board/")
+        expect(
+            page.get_by_text("再開の確認: BATCH-019-01 の通知 1 件を、まだ送っていません。")
+        ).to_be_visible()
+        site.picture(page, "after-a-pause", full=False)
+        page.get_by_role("link", name="承認の画面を開く").click()
+        page.wait_for_url(re.compile(f"/dags/{APPROVE_RESUMPTION.dag_id}/runs/.*/required_actions"))
+        run_id = unquote(page.url.split("/runs/")[1].split("/")[0])
+        send = page.get_by_role("button", name="すべて送る")
+        expect(send).to_be_visible(timeout=60_000)
+        site.picture(page, "resumption", full=False)
+        send.click()
+        assert replace(site.api, dag_id=APPROVE_RESUMPTION.dag_id).wait(run_id) == "success"
+        page.goto(f"{site.url}/batch-board/")
+        expect(page.get_by_text("再開の確認: BATCH-019-01")).to_have_count(0)
+    assert host.execute("SELECT answered_by FROM batch.approval_item").fetchall() == [("operator",)]
+    assert host.execute("SELECT held_for, status FROM batch.outbox").fetchall() == [(None, "pending")]
