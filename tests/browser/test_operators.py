@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,8 +12,10 @@ import psycopg
 import pytest
 from playwright.sync_api import FrameLocator, expect
 
-from include.skillreport.core.catalog import APPROVE_RESUMPTION, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.catalog import APPROVE_RESUMPTION, DATA_BACKUP, SCHEDULED_NOTIFICATIONS
 from include.skillreport.core.execution.schedule import firings_before
+from local_stack.data_management import create_backup_login
+from local_stack.stack import postgres_programs
 from tests import host_rows
 from tests.batches.tenant_management.billing_rows import customer, run_billing
 from tests.browser.conftest import Site
@@ -103,3 +106,51 @@ def test_after_two_weeks_of_pause_a_person_sends_what_waits(site: Site, host: ps
         expect(page.get_by_text("再開の確認: BATCH-019-01")).to_have_count(0)
     assert host.execute("SELECT answered_by FROM batch.approval_item").fetchall() == [("operator",)]
     assert host.execute("SELECT held_for, status FROM batch.outbox").fetchall() == [(None, "pending")]
+
+
+def test_a_tenant_is_restored_into_a_new_database_and_compared(
+    site: Site, host: psycopg.Connection, database: Database
+) -> None:
+    host_rows.tenant(host, "T001")
+    host_rows.user(host, "T001", "u1")
+    role, password = f"backup_{os.urandom(4).hex()}", "test-backup"
+    create_backup_login(host, {"login": role, "password": password})
+    connection = {
+        "connection_id": "batch_backup_db",
+        "conn_type": "postgres",
+        "host": database.server.host,
+        "port": database.server.port,
+        "schema": database.name,
+        "login": role,
+        "password": password,
+    }
+    site.api.call("POST", "/api/v2/connections", connection)
+    site.api.call("POST", "/api/v2/variables", {"key": "batch_postgres_bin", "value": postgres_programs()})
+    target = f"{database.name}_restored"
+    try:
+        backup = replace(site.api, dag_id=DATA_BACKUP.dag_id)
+        assert backup.wait(backup.trigger(business_date="2026-11-01")) == "success"
+        host.execute("""UPDATE "MST_Employee" SET full_name = '変更後' """)
+
+        with site.signed_in("operator") as page:
+            page.goto(site.url)
+            page.get_by_role("link", name="バッチ運用ボード").click()
+            board = page.frame_locator("iframe")
+            click(board, "^異常・連携・バックアップ$")
+            click(board, "新しいデータベースへ復元", role="button")
+            board.locator("input[name=target]").fill(target)
+            board.locator("textarea[name=tenants]").fill("T001")
+            site.picture(page, "restore-dialog", full=False)
+            click(board, "実行する", role="button")
+            expect(board.locator("dialog .badge.good")).to_be_visible(timeout=180_000)
+            click(board, "実行のページ")
+            expect(board.locator("main")).to_contain_text("取得時と一致")
+            expect(board.locator("main")).to_contain_text("現在と異なる 1 行")
+            site.picture(page, "restored")
+        assert host.execute("SELECT FROM pg_database WHERE datname = %s", [target]).rowcount == 1
+    finally:
+        host.execute(f'DROP DATABASE IF EXISTS "{target}" WITH (FORCE)')
+        for path in ("connections/batch_backup_db", "variables/batch_postgres_bin"):
+            site.api.call("DELETE", f"/api/v2/{path}")
+        host.execute(f"DROP OWNED BY {role} CASCADE")
+        host.execute(f"DROP ROLE {role}")
