@@ -422,10 +422,12 @@ def mailbox(scene: Scene) -> Failure:
 
 
 def mail_server_closed(scene: Scene) -> Failure:
-    """The mail server does not relay for the installation."""
-    host_rows.tenant(scene.host, "A")
-    outbox_rows.waiting(scene.host, "A")
-    scene.services.fail_next("email", "554 5.7.1 <member@example.jp>: Relay access denied", command="RCPT")
+    """The mail server does not relay for the installation, as two tenants see."""
+    for tenant_id in "AB":
+        host_rows.tenant(scene.host, tenant_id)
+        outbox_rows.waiting(scene.host, tenant_id)
+    reply = "554 5.7.1 <member@example.jp>: Relay access denied"
+    scene.services.fail_next("email", reply, command="RCPT", times=2)
     services = LocalInstallation(services=outbox_rows.network(scene.services))
     run = _run(scene, SCHEDULED_NOTIFICATIONS, TODAY, installation=services)
 

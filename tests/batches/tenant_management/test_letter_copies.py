@@ -133,7 +133,7 @@ def test_a_void_is_announced_to_all_addresses(
 def test_a_copy_that_has_left_makes_a_void_known(
     database: Database, host: psycopg.Connection, services: StandIns, arrived: Any
 ) -> None:
-    services.refuse_recipient("keiri@a.example", "451 Try again")
+    services.refuse_recipient("keiri@a.example", "450 Try again")
     assert arrived(MONDAY) == ALL - {"keiri@a.example"}
 
     stopped = letter(database, "stop_letter", on=MONDAY)
@@ -150,7 +150,7 @@ def test_a_copy_that_has_left_makes_a_void_known(
 def test_a_refused_stop_leaves_the_waiting_copies_alone(
     database: Database, host: psycopg.Connection, services: StandIns, arrived: Any
 ) -> None:
-    services.refuse_recipient("audit@a.example", "451 Try again")
+    services.refuse_recipient("audit@a.example", "450 Try again")
     arrived(MONDAY)
 
     result = operate(database, "stop_letter", reason="確認")
@@ -200,7 +200,7 @@ def test_a_release_without_further_addresses_sends_one_letter(
 def test_a_release_does_not_repeat_a_copy_that_has_left(
     database: Database, host: psycopg.Connection, services: StandIns, arrived: Any
 ) -> None:
-    services.refuse_recipient("keiri@a.example", "451 Try again")
+    services.refuse_recipient("keiri@a.example", "450 Try again")
     arrived(MONDAY)
     letter(database, "stop_letter", on=MONDAY)
     profile(host, email="other@a.example", further_emails=FURTHER, cc_emails=["new@a.example"])
