@@ -47,3 +47,14 @@ def test_every_page_of_a_night_is_english(board: Board, host: psycopg.Connection
         for text in japanese_outside_data(page)
     }
     assert not left, sorted(left)
+
+
+def test_refusals_are_english(board: Board) -> None:
+    refused = [
+        board.get("/documents?date_from=2026-11-02&date_to=2026-11-01", cookies=ENGLISH),
+        board.as_role("viewer").get(f"/operations/{OPERATE_NOTIFICATIONS.dag_id}/stop", cookies=ENGLISH),
+        board.get("/no-such-page", cookies=ENGLISH),
+    ]
+    assert [answer.status_code for answer in refused] == [400, 403, 404]
+    for answer in refused:
+        assert japanese_outside_data(answer.text) == []

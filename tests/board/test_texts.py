@@ -88,6 +88,17 @@ def _texts_of_modules() -> set[str]:
     return found
 
 
+def _texts_of_refusals() -> set[str]:
+    """The reasons why a request is refused."""
+    return {
+        text
+        for path in _HERE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "refusal"
+        for text in (str(each.value) for each in node.args if isinstance(each, ast.Constant))
+    }
+
+
 def _texts_of_values() -> set[str]:
     """The words for values of the data."""
     source = (_HERE / "templates" / "words.html").read_text(encoding="utf-8")
@@ -113,7 +124,13 @@ def _texts_of_failures() -> set[str]:
 
 def test_every_text_has_an_english_form_and_none_is_left_over() -> None:
     used = _texts_of_templates() | _texts_of_actions() | {title for title, _, _ in rendering.MENU}
-    used |= _texts_of_modules() | _texts_of_values() | _texts_of_pages() | _texts_of_failures()
+    used |= (
+        _texts_of_modules()
+        | _texts_of_refusals()
+        | _texts_of_values()
+        | _texts_of_pages()
+        | _texts_of_failures()
+    )
     english = rendering.english()
     assert used - english.keys() == set()
     assert english.keys() - used == set()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -14,6 +16,23 @@ from airflow.models.dag import DagModel
 from fastapi import Depends, HTTPException, Request, status
 
 from include.skillreport.core.database import has_control_characters
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a request is refused: a Japanese text of the board, and the values in it."""
+
+    text: str
+    values: dict[str, Any]
+
+    def shown(self, translate: Callable[..., str]) -> str:
+        """The sentence in the reader's language."""
+        return translate(self.text, **self.values)
+
+
+def refusal(status_code: int, text: str, **values: Any) -> HTTPException:
+    """A refusal with a reason for the reader. Named values replace ``{name}`` in the text."""
+    return HTTPException(status_code, Reason(text, values))
 
 
 class Rights:
@@ -47,22 +66,26 @@ class Rights:
     def require_read(self, dag_id: str) -> None:
         """:raises HTTPException: 403, the user may not see the runs of the DAG."""
         if not self.may_read(dag_id):
-            raise HTTPException(status.HTTP_403_FORBIDDEN, f"DAG {dag_id} を見る権限がありません")
+            raise refusal(status.HTTP_403_FORBIDDEN, "DAG {dag} を見る権限がありません", dag=dag_id)
 
     def require_start(self, dag_id: str) -> None:
         """:raises HTTPException: 403, the user may not trigger the DAG."""
         if not self.may_start(dag_id):
-            raise HTTPException(status.HTTP_403_FORBIDDEN, f"DAG {dag_id} を実行する権限がありません")
+            raise refusal(status.HTTP_403_FORBIDDEN, "DAG {dag} を実行する権限がありません", dag=dag_id)
 
     def require_clear(self, dag_id: str) -> None:
         """:raises HTTPException: 403, the user may not clear the DAG's tasks."""
         if not self.may_clear(dag_id):
-            raise HTTPException(status.HTTP_403_FORBIDDEN, f"DAG {dag_id} のタスクを消去する権限がありません")
+            raise refusal(
+                status.HTTP_403_FORBIDDEN, "DAG {dag} のタスクを消去する権限がありません", dag=dag_id
+            )
 
     def require_note(self, dag_id: str) -> None:
         """:raises HTTPException: 403, the user may not change runs of the DAG."""
         if not self.may_note(dag_id):
-            raise HTTPException(status.HTTP_403_FORBIDDEN, f"DAG {dag_id} の実行にメモを書く権限がありません")
+            raise refusal(
+                status.HTTP_403_FORBIDDEN, "DAG {dag} の実行にメモを書く権限がありません", dag=dag_id
+            )
 
     def _may(self, dag_id: str, method: ResourceMethod, entity: DagAccessEntity | None) -> bool:
         key = (dag_id, method, entity)
@@ -81,9 +104,9 @@ def signed_in(request: Request, user: Annotated[BaseUser, Depends(get_user)]) ->
     address with control characters, which PostgreSQL refuses.
     """
     if not get_auth_manager().is_authorized_view(access_view=AccessView.WEBSITE, user=user):
-        raise HTTPException(status.HTTP_403_FORBIDDEN, "Airflow の画面を見る権限がありません")
+        raise refusal(status.HTTP_403_FORBIDDEN, "Airflow の画面を見る権限がありません")
     if has_control_characters(request.scope["path"]) or has_control_characters(unquote(request.url.query)):
-        raise HTTPException(status.HTTP_400_BAD_REQUEST, "アドレスに使えない文字があります")
+        raise refusal(status.HTTP_400_BAD_REQUEST, "アドレスに使えない文字があります")
     rights = Rights(user)
     request.state.board_rights = rights
     return rights
@@ -107,4 +130,4 @@ def from_this_page(request: Request) -> None:
         else origin is None or urlsplit(origin).netloc == request.headers.get("Host")
     )
     if request.headers.get("HX-Request") != "true" or not is_own:
-        raise HTTPException(status.HTTP_403_FORBIDDEN, "この操作はボードの画面からだけ行えます")
+        raise refusal(status.HTTP_403_FORBIDDEN, "この操作はボードの画面からだけ行えます")

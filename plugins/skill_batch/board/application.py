@@ -15,7 +15,7 @@ from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Receive, Scope, Send
 
-from skill_batch.board.access import Rights, signed_in
+from skill_batch.board.access import Reason, Rights, signed_in
 from skill_batch.board.airflow_api import AIRFLOW_APP, AirflowRefusedError
 from skill_batch.board.archived_files import ArchivedFileError
 from skill_batch.board.at_once import RequestsAtOnce
@@ -37,7 +37,7 @@ from skill_batch.board.pages import (
     tenants,
     transfers,
 )
-from skill_batch.board.rendering import HEADERS, language_of, render, translator
+from skill_batch.board.rendering import HEADERS, Language, language_of, render, translator
 
 log = logging.getLogger(__name__)
 
@@ -134,14 +134,19 @@ def _rights_of(request: Request) -> Rights | None:
     return rights if isinstance(rights, Rights) else None
 
 
-def _problem(request: Request, code: int, title: str, detail: str) -> Response:
+def _problem(
+    request: Request, code: int, title: str, detail: str, *, lang: Language | None = None
+) -> Response:
+    """``lang``: the detail's language, if it is not the reader's."""
     template = "problem_fragment.html" if request.headers.get("HX-Request") == "true" else "problem.html"
-    return render(request, _rights_of(request), template, code, title=title, detail=detail)
+    return render(request, _rights_of(request), template, code, title=title, detail=detail, lang=lang)
 
 
 def _unavailable(request: Request, error: Exception) -> Response:
     log.warning("The board cannot read its database: %s", error)
-    return _problem(request, status.HTTP_503_SERVICE_UNAVAILABLE, "ボードのデータを読めません", str(error))
+    return _problem(
+        request, status.HTTP_503_SERVICE_UNAVAILABLE, "ボードのデータを読めません", str(error), lang="ja"
+    )
 
 
 def _refused(request: Request, error: Exception) -> Response:
@@ -151,14 +156,18 @@ def _refused(request: Request, error: Exception) -> Response:
 
 def _unreadable(request: Request, error: Exception) -> Response:
     assert isinstance(error, ArchivedFileError)
-    return _problem(request, error.status, "書類のファイルを開けません", str(error))
+    return _problem(request, error.status, "書類のファイルを開けません", str(error), lang="ja")
 
 
 def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
     titles = {401: "ログインしてください", 403: "権限がありません", 404: "見つかりません"}
-    detail = "" if error.status_code == status.HTTP_404_NOT_FOUND else str(error.detail)
-    return _problem(request, error.status_code, titles.get(error.status_code, "処理できません"), detail)
+    title, detail = titles.get(error.status_code, "処理できません"), error.detail
+    if isinstance(detail, Reason):
+        detail = detail.shown(translator(language_of(request)))
+    elif error.status_code == status.HTTP_404_NOT_FOUND:
+        detail = ""
+    return _problem(request, error.status_code, title, detail)
 
 
 def _invalid(request: Request, error: Exception) -> Response:
@@ -175,5 +184,5 @@ def _broken(request: Request, error: Exception) -> Response:
         request,
         status.HTTP_500_INTERNAL_SERVER_ERROR,
         "ボードの処理に失敗しました",
-        "API サーバーのログに原因があります。",
+        translator(language_of(request))("API サーバーのログに原因があります。"),
     )

@@ -11,10 +11,10 @@ from io import StringIO
 from typing import Annotated, Any, Literal
 
 import psycopg
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response, status
+from fastapi import APIRouter, Depends, Query, Request, Response, status
 from pydantic import BeforeValidator
 
-from skill_batch.board.access import Rights, RightsDep
+from skill_batch.board.access import Rights, RightsDep, refusal
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.patterns import beginning_with
 from skill_batch.board.rendering import HEADERS, render
@@ -142,8 +142,11 @@ def documents_file(connection: psycopg.Connection[Any], criteria: Criteria) -> b
 def ordered_days(first_day: date, last_day: date) -> tuple[date, date]:
     """The days of a period. :raises HTTPException: 400, they are in the wrong order."""
     if first_day > last_day:
-        raise HTTPException(
-            status.HTTP_400_BAD_REQUEST, f"日付の範囲が逆です（{first_day} から {last_day} まで）"
+        raise refusal(
+            status.HTTP_400_BAD_REQUEST,
+            "日付の範囲が逆です（{first} から {last} まで）",
+            first=first_day,
+            last=last_day,
         )
     return first_day, last_day
 
@@ -161,9 +164,11 @@ def _criteria(
     if date_from and date_to:
         ordered_days(date_from, date_to)
     if amount_from is not None and amount_to is not None and amount_from > amount_to:
-        raise HTTPException(
+        raise refusal(
             status.HTTP_400_BAD_REQUEST,
-            f"円の金額の範囲が逆です（{amount_from:,f} から {amount_to:,f} まで）",
+            "円の金額の範囲が逆です（{first} から {last} まで）",
+            first=f"{amount_from:,f}",
+            last=f"{amount_to:,f}",
         )
     return Criteria(
         date_from, date_to, amount_from, amount_to, counterparty.strip(), plain(number), kind, page
@@ -205,8 +210,10 @@ def documents_csv(request: Request, rights: RightsDep, criteria: CriteriaDep) ->
     with database.read() as connection:
         content = documents_file(connection, criteria)
     if content is None:
-        raise HTTPException(
-            status.HTTP_400_BAD_REQUEST, f"{MOST:,} 件を超えるため CSV にできません。条件を絞ってください"
+        raise refusal(
+            status.HTTP_400_BAD_REQUEST,
+            "{most} 件を超えるため CSV にできません。条件を絞ってください",
+            most=f"{MOST:,}",
         )
     disposition = f'attachment; filename="documents-{datetime.now(JAPAN):%Y-%m-%d}.csv"'
     return Response(

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import psycopg
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response, status
 
-from skill_batch.board.access import Rights, RightsDep, from_this_page
+from skill_batch.board.access import Rights, RightsDep, from_this_page, refusal
 from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.choosing import Choice, choices, tenant_ids_of
 from skill_batch.board.contents import MessageContent, load_content, load_suppressed_address
@@ -240,7 +240,7 @@ def _suppressed(request: Request, suppression_id: str) -> tuple[Choice, str]:
     with database.read() as connection:
         choice = choices(connection, [found[0]])[found[0]]
     if choice.refusal:
-        raise HTTPException(status.HTTP_409_CONFLICT, choice.refusal)
+        raise refusal(status.HTTP_409_CONFLICT, choice.refusal)
     return choice, found[1]
 
 
