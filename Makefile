@@ -45,22 +45,30 @@ lock: $(STAMP) ## update the lock files from requirements*.txt
 	$(COMPILE) --upgrade requirements-dev.txt --output-file requirements.lock
 	$(COMPILE) --upgrade --constraints requirements.lock $(PRODUCTION) --output-file requirements-production.lock
 	$(COMPILE) --upgrade --constraints requirements.lock deploy/requirements.txt --output-file deploy/requirements.lock
-	$(COMPILE) --upgrade --constraints requirements.lock requirements-sbom.txt --output-file requirements-sbom.lock
+	$(COMPILE) --upgrade --constraints requirements.lock requirements-supply.txt --output-file requirements-supply.lock
 
 .PHONY: wheel
 wheel: $(STAMP) ## build the wheel of production into .local/dist
 	@rm -f .local/dist/*.whl
 	@$(BIN)/python -m hatchling build --target wheel --directory .local/dist
 
+SUPPLY = $(UV) venv --quiet --clear --python $(BIN)/python .local/supply \
+    && $(UV) pip sync --quiet --python .local/supply --require-hashes requirements-supply.lock
+
 .PHONY: sbom
 sbom: $(STAMP) ## list the packages of production (CycloneDX 1.6, JSON) in .local/dist/sbom.cdx.json
 	@mkdir -p .local/dist
 	@$(UV) venv --quiet --clear --python $(BIN)/python .local/production
 	@$(UV) pip sync --quiet --python .local/production --require-hashes requirements-production.lock
-	@$(UV) venv --quiet --clear --python $(BIN)/python .local/sbom
-	@$(UV) pip sync --quiet --python .local/sbom --require-hashes requirements-sbom.lock
-	@.local/sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
-	    --output-file .local/dist/sbom.cdx.json .local/production
+	@$(SUPPLY)
+	@.local/supply/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	    --output-file .local/sbom.cdx.json .local/production
+	@mv .local/sbom.cdx.json .local/dist/sbom.cdx.json
+
+.PHONY: audit
+audit: $(STAMP) ## look up known vulnerabilities of the packages of production (needs a network)
+	@$(SUPPLY)
+	@.local/supply/bin/pip-audit --vulnerability-service osv --disable-pip --require-hashes --requirement requirements-production.lock
 
 .PHONY: demo
 demo: $(STAMP) ## run the batches on demo data, and show the results on a page
@@ -181,12 +189,12 @@ lock-check: $(STAMP) ## fail if the lock files do not match requirements*.txt
 	@$(COMPILE) --constraints requirements.lock $(PRODUCTION) --output-file $(VENV)/requirements-production.lock
 	@cp deploy/requirements.lock $(VENV)/requirements-deploy.lock
 	@$(COMPILE) --constraints requirements.lock deploy/requirements.txt --output-file $(VENV)/requirements-deploy.lock
-	@cp requirements-sbom.lock $(VENV)/
-	@$(COMPILE) --constraints requirements.lock requirements-sbom.txt --output-file $(VENV)/requirements-sbom.lock
+	@cp requirements-supply.lock $(VENV)/
+	@$(COMPILE) --constraints requirements.lock requirements-supply.txt --output-file $(VENV)/requirements-supply.lock
 	@diff -u requirements.lock $(VENV)/requirements.lock
 	@diff -u requirements-production.lock $(VENV)/requirements-production.lock
 	@diff -u deploy/requirements.lock $(VENV)/requirements-deploy.lock
-	@diff -u requirements-sbom.lock $(VENV)/requirements-sbom.lock
+	@diff -u requirements-supply.lock $(VENV)/requirements-supply.lock
 
 # `make constraints AIRFLOW=3.3.1 FOR_PYTHON=3.12`: what pip does with requirements.txt on a platform with this list of versions.
 CONSTRAINTS = https://raw.githubusercontent.com/apache/airflow/constraints-$(AIRFLOW)/constraints-$(FOR_PYTHON).txt
@@ -215,11 +223,12 @@ bench: $(STAMP) ## measure the batches at scale, and the import of the DAG files
 	@$(BIN)/python -m benchmarks.backup
 
 .PHONY: bench-scale
-bench-scale: $(STAMP) ## measure the effect of growth: history, tenants, one large tenant, years, 20 workers, 100,000 tenants through Airflow
+bench-scale: $(STAMP) ## measure the effect of growth: history, tenants, one large tenant, years, 20 workers, 100,000 tenants through Airflow, the board
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.scale
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.years
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.workers
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.airflow_scale
+	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.board
 
 .PHONY: clean
 clean: ## delete .venv, .local and .cache (stop the database first)

@@ -7,8 +7,8 @@ if [[ -f /usr/local/airflow/dags/settings.yaml ]]; then
 fi
 
 # pg_dump and pg_restore for BATCH-001: set the major version of your server. Servers 15 and 16 need their own. A failure must not stop the
-# worker: BATCH-001 then fails with the reason, and the others run.
+# worker: BATCH-001 then fails with the reason, and the others run. The class mw1.micro has one container for all, called hybrid.
 postgresql_major=17
-if [[ "${MWAA_AIRFLOW_COMPONENT:-}" == worker ]]; then
+if [[ "${MWAA_AIRFLOW_COMPONENT:-}" =~ ^(worker|hybrid)$ ]]; then
     sudo dnf install --assumeyes "postgresql$postgresql_major" || echo "startup.sh: no PostgreSQL client, BATCH-001 will refuse" >&2
 fi

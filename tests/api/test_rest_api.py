@@ -24,6 +24,7 @@ from tests.airflow_installation import AirflowInstallation, environment_of
 from tests.conftest import Database
 from tests.dags.running_airflow import Api, running_airflow
 from tests.fab_installation import PASSWORD, commands_of, fab_installation
+from tests.needs import need
 
 PAGE = PROJECT / "docs" / "api.md"
 EXAMPLES = PROJECT / "docs" / "examples"
@@ -157,8 +158,7 @@ def test_the_commands_and_the_typescript_of_the_page(api: Api, database: Databas
     _a_run_is_ended(api)
     _errors_have_the_status_of_the_table(api)
     _a_reader_starts_nothing(api)
-    if NODE is None or NPX is None:
-        pytest.skip("the commands passed; no node on this machine for the TypeScript")
+    need(NODE and NPX, "the commands passed; install node for the TypeScript")
     _the_typescript_does_the_same(api, database, tmp_path)
 
 
@@ -287,8 +287,8 @@ def _compile(folder: Path) -> None:
         timeout=240,
         check=False,
     )
-    if "ENOTFOUND" in done.stderr or "ECONNREFUSED" in done.stderr:
-        pytest.skip("the commands passed; npm cannot fetch the TypeScript compiler")
+    fetched = "ENOTFOUND" not in done.stderr and "ECONNREFUSED" not in done.stderr
+    need(fetched, "the commands passed; npm cannot fetch the TypeScript compiler")
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -23,8 +23,9 @@ from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation
 from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.conftest import Database
-from tests.dags.running_airflow import Api, running_airflow
+from tests.dags.running_airflow import Api, forget_runs, running_airflow
 from tests.fab_installation import PASSWORD, commands_of, fab_installation
+from tests.needs import need
 from tests.own_settings import change_billing
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -40,15 +41,6 @@ USERS = {
 }
 
 Theme = Literal["light", "dark"]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip by name where no Chromium is."""
-    for item in items:
-        if CHROMIUM is None and Path(__file__).parent in item.path.parents:
-            item.add_marker(
-                pytest.mark.skip(reason="no Chromium on this machine (Debian's package chromium)")
-            )
 
 
 @dataclass(frozen=True)
@@ -114,9 +106,9 @@ def artefacts() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def browser() -> Iterator[Browser]:
-    assert CHROMIUM is not None
+    need(CHROMIUM, "make test-browser: install Debian's package chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -131,8 +123,16 @@ def fab_airflow(airflow_metadata: str, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture
+def scheduled() -> bool:
+    """Whether the scheduler starts the runs of the schedule. A test that needs them has it as a parameter."""
+    return False
+
+
+@pytest.fixture
 def site(
     fab_airflow: AirflowInstallation,
+    airflow_metadata: str,
+    scheduled: bool,
     database: Database,
     browser: Browser,
     artefacts: Path,
@@ -142,12 +142,14 @@ def site(
 ) -> Iterator[Site]:
     """Airflow with scheduler, triggerer, DAG processor and API server on the test's database. Payments are recorded by operations."""
     change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
+    if scheduled:
+        forget_runs(airflow_metadata)
     variables = {
         SETTINGS_VARIABLE: os.environ[SETTINGS_VARIABLE],
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{unused_port}{PREFIX}",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{unused_port}{PREFIX}/execution/",
         "AIRFLOW_CONN_BATCH_BOARD_DB": database.airflow_connection("batch_board"),
-        "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
+        "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(scheduled),
     }
     with (
         StandIns() as services,

@@ -40,7 +40,6 @@ pytestmark = [
     pytest.mark.long,
     pytest.mark.exclusive,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(_PACKAGE is None, reason="no axe-core here (package axe-playwright-python)"),
     pytest.mark.tenants("A", "B", "C", tenant_code="CODE-{}", tenant_name="会社 {}"),
 ]
 

@@ -5,12 +5,12 @@ The workers have their own AIRFLOW_HOME and their own temporary folder. Files ar
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -29,6 +29,7 @@ from tests.chaos.kills import WORKER, Kill, Moment
 from tests.chaos.scenarios import Scenario
 from tests.chaos.trial import Trials
 from tests.cluster.worker_name import VARIABLE
+from tests.needs import need
 from tests.s3_server import BUCKET, S3Server
 
 WORKERS = ("worker-1", "worker-2")
@@ -38,17 +39,14 @@ pytestmark = [
     pytest.mark.long,
     pytest.mark.exclusive,
     pytest.mark.timeout(3_600),
-    pytest.mark.skipif(_REDIS is None, reason="Debian's package redis-server is not installed"),
-    pytest.mark.skipif(
-        importlib.util.find_spec("celery") is None,
-        reason="the package apache-airflow-providers-celery is missing",
-    ),
 ]
 
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[str]:
     """The URL of a Redis of the test's own, which keeps nothing on disk."""
+    need(_REDIS, "make test-celery: install Debian's package redis-server")
+    need(find_spec("celery"), "make test-celery: install the package apache-airflow-providers-celery")
     assert _REDIS
     port = free_port()
     command = [_REDIS, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]

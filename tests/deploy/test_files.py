@@ -175,23 +175,25 @@ def test_the_lock_of_our_own_installations_has_the_tested_versions_with_hashes()
     assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
 
 
-def test_the_startup_script_of_mwaa_installs_nothing_outside_workers() -> None:
-    script = PROJECT / "deploy/mwaa/startup.sh"
+@pytest.mark.parametrize(
+    ("component", "installs"),
+    [("scheduler", False), ("webserver", False), ("worker", True), ("hybrid", True)],
+)
+def test_the_startup_script_of_mwaa_installs_pg_dump_where_tasks_run(
+    component: str, installs: bool, tmp_path: Path
+) -> None:
+    sudo = tmp_path / "sudo"
+    sudo.write_text('#!/bin/sh\necho "$@"\n')
+    sudo.chmod(0o755)
     sourced = subprocess.run(
-        [
-            "env",
-            "-i",
-            "MWAA_AIRFLOW_COMPONENT=scheduler",
-            "bash",
-            "-c",
-            '. "$0"; echo $SKILL_BATCH_WORKER_SLOTS',
-            script,
-        ],
+        ["bash", "-c", '. "$0"; echo $SKILL_BATCH_WORKER_SLOTS', PROJECT / "deploy/mwaa/startup.sh"],
+        env={"MWAA_AIRFLOW_COMPONENT": component, "PATH": f"{tmp_path}:/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert (sourced.stdout, sourced.stderr) == ("5\n", "")
+    installed = "dnf install --assumeyes postgresql17\n" if installs else ""
+    assert (sourced.stdout, sourced.stderr) == (f"{installed}5\n", "")
 
 
 def sections(unit: Path) -> dict[str, dict[str, list[str]]]:

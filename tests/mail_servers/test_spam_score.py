@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -20,10 +19,7 @@ from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.outcome import Outcome, SendResult
 from tests.messaging.every_letter import every_letter
 
-pytestmark = [
-    pytest.mark.long,
-    pytest.mark.skipif(not shutil.which("spamassassin"), reason="apt-get install spamassassin"),
-]
+pytestmark = pytest.mark.long
 
 MOST = 1.0
 

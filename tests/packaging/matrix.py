@@ -1,7 +1,8 @@
 """Run the tests of packaging on each version that this machine has: ``make matrix``, or ``python -m tests.packaging.matrix CELL ...``.
 
 A cell is a Python with an Airflow (all layouts and all batches, with the packages of production), or a PostgreSQL server (the tests that
-use the skill report database). A version that the machine does not have is skipped, with its name. ``--list`` shows the cells.
+use the skill report database). Without names, a version that the machine does not have is skipped. A cell that is named fails then.
+``--list`` shows the cells.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ class MissingError(Exception):
     """This machine does not have a requirement of the cell; the message names it."""
 
 
+class NothingNewerError(Exception):
+    """There is no version of the cell's kind at present; the message says which is the newest."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One combination of versions. ``airflow`` is empty for a PostgreSQL server."""
@@ -49,7 +54,11 @@ class Cell:
     airflow: str = ""
 
     def run(self, log: Path) -> bool:
-        """Whether its tests pass; their output goes to ``log``. :raises MissingError: the cell is to be skipped."""
+        """Whether its tests pass; their output goes to ``log``.
+
+        :raises MissingError: this machine cannot run it.
+        :raises NothingNewerError: nobody can.
+        """
         if not self.airflow:
             with _server(self.version) as url:
                 return _pytest(_DATABASE_TESTS, {EXTERNAL_DATABASE: url} if url else {}, log)
@@ -84,18 +93,22 @@ def main() -> int:
         return 0
     logs = PROJECT / ".local" / "matrix"
     logs.mkdir(parents=True, exist_ok=True)
-    failed = [cell for cell in CELLS if cell.name in (arguments.cells or known) and not _reported(cell, logs)]
+    chosen = [cell for cell in CELLS if cell.name in (arguments.cells or known)]
+    failed = [cell for cell in chosen if not reported(cell, logs, is_named=bool(arguments.cells))]
     return 1 if failed else 0
 
 
-def _reported(cell: Cell, logs: Path) -> bool:
-    """Run the cell and print a line about it; returns False if its tests fail."""
+def reported(cell: Cell, logs: Path, *, is_named: bool) -> bool:
+    """Run the cell and print a line about it; returns False if its tests fail, or if somebody has named it and it cannot run."""
     log, begins_at = logs / f"{cell.name}.log", time.monotonic()
     try:
         passes = cell.run(log)
-    except MissingError as missing:
-        print(f"skipped  {cell.name:<28} {missing}", flush=True)
+    except NothingNewerError as nothing:
+        print(f"skipped  {cell.name:<28} {nothing}", flush=True)
         return True
+    except MissingError as missing:
+        print(f"{'MISSING' if is_named else 'skipped'}  {cell.name:<28} {missing}", flush=True)
+        return not is_named
     lines = log.read_text(encoding="utf-8").strip().splitlines()
     print(
         f"{'passed ' if passes else 'FAILED '}  {cell.name:<28} {time.monotonic() - begins_at:5.0f} s  "
@@ -136,7 +149,7 @@ def _python(version: str) -> str:
 
 @cache
 def _prerelease() -> str:
-    """The newest pre-release of Airflow. :raises MissingError: the newest release is newer."""
+    """The newest pre-release of Airflow. :raises NothingNewerError: the newest release is newer."""
     resolved = subprocess.run(
         [*UV, "pip", "compile", "--quiet", "--no-deps", "--no-header", "--prerelease=allow", "-"],
         input="apache-airflow\n",
@@ -146,7 +159,7 @@ def _prerelease() -> str:
     )
     version = resolved.stdout.split("==")[1].split()[0]
     if version.replace(".", "").isdecimal():
-        raise MissingError(f"Airflow {version} has no newer pre-release")
+        raise NothingNewerError(f"Airflow {version} has no newer pre-release")
     return version
 
 

@@ -1,0 +1,72 @@
+"""The workflows of GitHub run what the Makefile has, and a check that did not run is not green."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.airflow_installation import PROJECT
+from tests.needs import need
+from tests.packaging.matrix import CELLS, Cell, NothingNewerError, reported
+
+WORKFLOWS = {
+    path.stem: yaml.safe_load(path.read_text()) for path in (PROJECT / ".github/workflows").glob("*.yml")
+}
+TARGETS = set(re.findall(r"^([a-z-]+):.*##", (PROJECT / "Makefile").read_text(), flags=re.MULTILINE))
+
+
+def _targets_of(workflow: str) -> set[str]:
+    jobs = WORKFLOWS[workflow]["jobs"].values()
+    commands = [step.get("run", "") for job in jobs for step in job["steps"]]
+    named = {name for command in commands for name in re.findall(r"^make ((?:[a-z][a-z-]* ?)+)", command)}
+    entries = [
+        entry for job in jobs for entry in job.get("strategy", {}).get("matrix", {}).get("include", [])
+    ]
+    return {name for names in named for name in names.split()} | {
+        entry["target"] for entry in entries if "target" in entry
+    }
+
+
+@pytest.mark.parametrize("workflow", sorted(WORKFLOWS))
+def test_workflows_name_targets_of_the_makefile(workflow: str) -> None:
+    assert _targets_of(workflow) <= TARGETS
+
+
+def test_the_weekly_workflow_runs_every_long_target() -> None:
+    long = {target for target in TARGETS if target.startswith("test-")} - {"test-durations"}
+    assert long | {"chaos", "bench", "audit", "constraints", "matrix"} <= _targets_of("weekly")
+
+
+def test_the_weekly_cells_are_cells_of_the_matrix() -> None:
+    cells = [
+        entry["cell"] for entry in WORKFLOWS["weekly"]["jobs"]["versions"]["strategy"]["matrix"]["include"]
+    ]
+    assert {*cells} <= {cell.name for cell in CELLS}
+
+
+class _WithoutSuccessor(Cell):
+    def run(self, _log: Path) -> bool:
+        raise NothingNewerError("no newer version")
+
+
+@pytest.mark.parametrize(("is_named", "passes"), [(True, False), (False, True)])
+def test_a_named_cell_of_a_missing_python_fails(
+    is_named: bool, passes: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = Cell("python3.9", "3.9.999", "lock")
+    assert reported(cell, tmp_path, is_named=is_named) is passes
+    assert "Python 3.9.999 is not installed" in capsys.readouterr().out
+    assert reported(_WithoutSuccessor("next", "3.12", "next"), tmp_path, is_named=is_named)
+
+
+def test_a_missing_program_skips_a_test_and_fails_it_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CI", raising=False)
+    need("/usr/bin/found", "install it")
+    with pytest.raises(pytest.skip.Exception, match="install it"):
+        need(None, "install it")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="install it"):
+        need(None, "install it")
