@@ -17,6 +17,8 @@ _SQL = Statements(Path(__file__).parent)
 TODAY = date(2026, 11, 1)
 """The business date of the clean-up (Asia/Tokyo), the day after the last one with rows."""
 
+_MIDNIGHT = datetime.combine(TODAY, datetime.min.time(), JAPAN)
+
 # The clean-up runs every week, so a table holds rows for up to this many days more than its retention.
 _WEEK = 7
 
@@ -41,11 +43,11 @@ def month_of(tenants: int) -> Years:
     return Years(tenants, 30, 30, 30)
 
 
-def plant_years(dsn: str, world: Years) -> None:
-    """Insert the rows. ``MST_Tenant`` has the tenants already."""
+def plant_years(dsn: str, world: Years, *, until: datetime = _MIDNIGHT) -> None:
+    """Insert the rows before this hour. ``MST_Tenant`` has the tenants already."""
     kept = LogCleanupSettings.load().row_days
     about = asdict(world) | {
-        "until": datetime.combine(TODAY, datetime.min.time(), JAPAN),
+        "until": until,
         "login_days": kept.login_day + _WEEK,
         "statistics_days": kept.statistics + _WEEK,
         "group_days": kept.statistics_group + _WEEK,
