@@ -23,7 +23,7 @@ from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation
 from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.conftest import Database
-from tests.dags.running_airflow import Api, forget_runs, running_airflow
+from tests.dags.running_airflow import Api, forget_runs, running_airflow, unpause_all
 from tests.fab_installation import PASSWORD, commands_of, fab_installation
 from tests.needs import need
 from tests.own_settings import change_billing
@@ -165,3 +165,5 @@ def site(
         ) as api,
     ):
         yield Site(api, browser, artefacts, services, tmp_path / "storage")
+        if scheduled:
+            unpause_all(airflow_metadata)

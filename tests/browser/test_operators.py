@@ -92,9 +92,8 @@ def test_after_two_weeks_of_pause_a_person_sends_what_waits(site: Site, host: ps
 
     with site.signed_in("operator") as page:
         page.goto(f"{site.url}/batch-board/")
-        expect(
-            page.get_by_text("再開の確認: BATCH-019-01 の通知 1 件を、まだ送っていません。")
-        ).to_be_visible()
+        waits = page.get_by_text("再開の確認: BATCH-019-01 の通知 1 件を、まだ送っていません。")
+        expect(waits).to_be_visible()
         site.picture(page, "after-a-pause", full=False)
         page.get_by_role("link", name="承認の画面を開く").click()
         page.wait_for_url(re.compile(f"/dags/{APPROVE_RESUMPTION.dag_id}/runs/.*/required_actions"))
@@ -105,7 +104,7 @@ def test_after_two_weeks_of_pause_a_person_sends_what_waits(site: Site, host: ps
         send.click()
         assert replace(site.api, dag_id=APPROVE_RESUMPTION.dag_id).wait(run_id) == "success"
         page.goto(f"{site.url}/batch-board/")
-        expect(page.get_by_text("再開の確認: BATCH-019-01")).to_have_count(0)
+        expect(waits).to_have_count(0)
     assert host.execute("SELECT answered_by FROM batch.approval_item").fetchall() == [("operator",)]
     assert host.execute("SELECT held_for, status FROM batch.outbox").fetchall() == [(None, "pending")]
 

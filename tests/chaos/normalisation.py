@@ -42,17 +42,22 @@ import hashlib
 import io
 import json
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-import zstandard
 from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
 from local_stack.stand_ins import Arrived
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 # Tables that are not compared.
 IGNORED_TABLES: dict[str, str] = {
@@ -267,11 +272,11 @@ def _text(name: str, content: bytes) -> str | None:
             document = PdfReader(io.BytesIO(content))
             return "\f".join([str(document.metadata), *(page.extract_text() for page in document.pages)])
         if name.endswith(".zst"):
-            content = zstandard.ZstdDecompressor().stream_reader(content).read()
+            content = zstd.decompress(content)
         elif name.endswith(".gz"):
             content = gzip.decompress(content)
         return content.decode() if name.endswith(_TEXTS) else None
-    except (PyPdfError, zstandard.ZstdError, EOFError, OSError, UnicodeDecodeError):
+    except (PyPdfError, zstd.ZstdError, EOFError, OSError, UnicodeDecodeError):
         # Half a file is compared byte by byte.
         return None
 

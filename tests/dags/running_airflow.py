@@ -191,6 +191,12 @@ def forget_runs(metadata_url: str) -> None:
         airflow.execute("DELETE FROM dag_run")
 
 
+def unpause_all(metadata_url: str) -> None:
+    """Let all DAGs run again for the tests that follow ``forget_runs``."""
+    with psycopg.connect(metadata_url.replace("postgresql+psycopg2", "postgresql")) as airflow:
+        airflow.execute("UPDATE dag SET is_paused = false")
+
+
 def forget_connections(metadata_url: str) -> None:
     """Delete the connections that a test has stored in Airflow's database."""
     with psycopg.connect(metadata_url.replace("postgresql+psycopg2", "postgresql")) as airflow:

@@ -235,11 +235,6 @@ class _TextOfHtml(HTMLParser):
         self._hidden = 0
 
     @override
-    def parse_marked_section(self, i: int, report: bool = True) -> int:
-        # Browsers treat "<![anything" as a comment; Python raises an error.
-        return self.parse_bogus_comment(i)
-
-    @override
     def handle_endtag(self, tag: str) -> None:
         if tag in _HIDDEN and self._hidden:
             self._hidden -= 1
@@ -260,6 +255,7 @@ class _TextOfHtml(HTMLParser):
 
 def _text_of(page: str) -> str:
     parser = _TextOfHtml()
+    # Browsers treat "<![anything" as a comment. So do all versions of the parser after a space; otherwise some raise an error.
     # The <br> makes the parser release buffered text. close() would do so too, but takes quadratic time on broken tags.
-    parser.feed(f"{page}<br>")
+    parser.feed(f"{page.replace('<![', '<! [')}<br>")
     return "\n".join(line.strip() for line in "".join(parser.parts).splitlines() if line.strip())

@@ -12,6 +12,7 @@ import io
 import json
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,10 +21,15 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import pyrage  # type: ignore[import-untyped]
-import zstandard
+from typing_extensions import override
 
 from include.skillreport.core.errors import BatchError, SettingsError
 from include.skillreport.core.execution.object_store import ObjectStore, full_disk_named
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 KEY_CONNECTION = "batch_backup_key"
 FOLDER = "backups"
@@ -117,7 +123,7 @@ class Packer:
         path += self.suffix
         with self.store.writer(self.key(path)) as target:
             sink = _HashingWriter(target)
-            packed = zstandard.ZstdCompressor(level=self._level, write_checksum=True).stream_reader(source)
+            packed = cast("IO[bytes]", _Compressed(source, self._level))
             if self._identity is None:
                 shutil.copyfileobj(packed, cast("IO[bytes]", sink), _BLOCK_BYTES)
             else:
@@ -154,13 +160,13 @@ class Packer:
                 )
             stored.seek(0)
             if not file.path.endswith(".age"):
-                yield _decompressed(stored)
+                yield cast("IO[bytes]", zstd.ZstdFile(stored))
                 return
             with tempfile.TemporaryFile() as decrypted:
                 self._decrypt(stored, decrypted, key)
                 stored.close()  # the content needs the memory
                 decrypted.seek(0)
-                yield _decompressed(decrypted)
+                yield cast("IO[bytes]", zstd.ZstdFile(decrypted))
 
     def write_manifest(self, manifest: Manifest, path: str) -> StoredFile:
         """Store a manifest unencrypted, so that every reader of the store can read it. It contains no rows."""
@@ -255,13 +261,37 @@ class _HashingWriter:
         return self._hash.hexdigest()
 
 
+class _Compressed(io.RawIOBase):
+    """The compressed bytes of a source, for a reader. They have a checksum."""
+
+    def __init__(self, source: IO[bytes], level: int) -> None:
+        super().__init__()
+        parameters = zstd.CompressionParameter
+        options: dict[int, int] = {parameters.compression_level: level, parameters.checksum_flag: 1}
+        self._compressor = zstd.ZstdCompressor(options=options)
+        self._source = source
+        self._packed = memoryview(b"")
+        self._ended = False
+
+    @override
+    def readable(self) -> bool:
+        return True
+
+    @override
+    def readinto(self, buffer: Any) -> int:
+        while not self._packed and not self._ended:
+            block = self._source.read(_BLOCK_BYTES)
+            self._ended = not block
+            self._packed = memoryview(self._compressor.compress(block) if block else self._compressor.flush())
+        part = self._packed[: len(buffer)]
+        buffer[: len(part)] = part
+        self._packed = self._packed[len(part) :]
+        return len(part)
+
+
 def is_complete(store: ObjectStore, backup_id: str) -> bool:
     """Whether the backup was verified: its manifest exists. It is written last."""
     return bool(BACKUP_ID.fullmatch(backup_id)) and store.exists(f"{FOLDER}/{backup_id}/{MANIFEST}")
-
-
-def _decompressed(source: IO[bytes]) -> IO[bytes]:
-    return cast("IO[bytes]", zstandard.ZstdDecompressor().stream_reader(source))
 
 
 def _parse_identity(key: str) -> pyrage.x25519.Identity:
