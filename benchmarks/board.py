@@ -36,7 +36,7 @@ _FAILED_RUN = f"{TENANT_USAGE.id}_failed"
 _PAGES = (
     "/",
     f"/batches/{TENANT_USAGE.id}",
-    f"/executions/{_FAILED_RUN}",
+    f"/runs/{TENANT_USAGE.dag_id}/scheduled__failed",
     "/tenants",
     "/tenants/tenant-000001",
     "/invoices",
