@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from include.skillreport.core.execution.announcement import Announcement
     from include.skillreport.core.run_spec import BatchSpec
 
-# The task that announces what a run has made.
-ANNOUNCE_TASK = "announce"
-
 
 def asset_of(spec: AssetSpec) -> Asset:
     """The asset as the DAGs of all teams see it."""

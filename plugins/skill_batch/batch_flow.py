@@ -21,11 +21,12 @@ from airflow.sdk import TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 import skill_batch.own_include  # noqa: F401  # raises if Python does not find include/skillreport
-from skill_batch.assets import ANNOUNCE_TASK, add_events, asset_of
+from skill_batch.assets import add_events, asset_of
 from skill_batch.lookup import is_outage
 from skill_batch.notifiers.approval_links import REQUEST_TASK
 from skill_batch.notifiers.failure_alert import (
     ANNOUNCE_FAILED,
+    ANNOUNCE_TASK,
     REQUEST_FAILED,
     RUN_FAILED,
     FailureAlert,

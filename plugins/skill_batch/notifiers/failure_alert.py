@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseNotifier
 
-from skill_batch.assets import ANNOUNCE_TASK
 from skill_batch.lookup import is_outage
 from skill_batch.notifiers.alert import LISTED_TENANTS, Alert, shorten
 from skill_batch.notifiers.alert_kinds import FAILED_RUN
@@ -53,6 +52,9 @@ _RUN_REASON_LIMIT = 1_000
 
 # The task that closes a run, without its group. If it is cleared, it reports the failed tenants.
 _LAST_TASK = "close_run"
+
+# The task that announces a complete run to the DAGs of other teams, without its group. The run's result does not depend on it.
+ANNOUNCE_TASK = "announce"
 
 # Airflow reports a killed task without an exception.
 _KILLED = "タスクのプロセスが応答しなくなりました（停止、強制終了、またはメモリ不足）。"

@@ -15,11 +15,16 @@ from airflow.sdk import BaseNotifier
 from airflow.sdk.exceptions import AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 
-from skill_batch.assets import ANNOUNCE_TASK
 from skill_batch.notifiers.alert_outbox import is_attempt_reported, is_stored, open_database, send_alert
 from skill_batch.notifiers.approval_links import REQUEST_TASK
 from skill_batch.notifiers.channels import Channels, load_channels
-from skill_batch.notifiers.failure_alert import FailureAlert, attempt_of, failure_key, reported_kind
+from skill_batch.notifiers.failure_alert import (
+    ANNOUNCE_TASK,
+    FailureAlert,
+    attempt_of,
+    failure_key,
+    reported_kind,
+)
 
 if TYPE_CHECKING:
     import psycopg
