@@ -16,8 +16,10 @@ def usage_follower() -> None:
 
         context = get_current_context()
         day = date.fromisoformat(context["partition_key"])
-        (event,) = context["triggering_asset_events"][USAGE_DAY]
-        print(day, "was closed again" if event.extra["repeated"] else "is closed")
+        # None, if somebody triggers the DAG by hand with a partition key.
+        events = context["triggering_asset_events"][USAGE_DAY]
+        is_repeated = any(event.extra["repeated"] for event in events)
+        print(day, "was closed again" if is_repeated else "is closed")
         tenant_ids = [tenant.id for tenant in BillingHook().billable_tenants(day)]
         with TenantDbHook().transaction(tenant_ids) as connection:
             rows = connection.execute(
