@@ -15,10 +15,10 @@ def usage_follower() -> None:
         from skill_batch.hooks.tenant_db import TenantDbHook
 
         context = get_current_context()
-        day = date.fromisoformat(context["partition_key"])
-        # None, if somebody triggers the DAG by hand with a partition key.
+        day = date.fromisoformat(context["partition_key"] or "")
+        # A person who triggers this DAG sends no event, and one who makes an event in Airflow sends no facts.
         events = context["triggering_asset_events"][USAGE_DAY]
-        is_repeated = any(event.extra["repeated"] for event in events)
+        is_repeated = any(event.extra.get("repeated") for event in events)
         print(day, "was closed again" if is_repeated else "is closed")
         tenant_ids = [tenant.id for tenant in BillingHook().billable_tenants(day)]
         with TenantDbHook().transaction(tenant_ids) as connection:

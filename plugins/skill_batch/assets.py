@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 def asset_of(spec: AssetSpec) -> Asset:
     """The asset as the DAGs of all teams see it."""
-    about = {"about": spec.about, "page": spec.page} if spec.page else None
-    return Asset(spec.name, spec.uri, group=spec.group, extra=about)
+    return Asset(spec.name, spec.uri, group=spec.group, extra={"about": spec.about} if spec.about else None)
 
 
 def add_events(spec: BatchSpec, announcement: Announcement, context: Context) -> None:

@@ -57,6 +57,8 @@ def api(
     (tmp_path / "dags" / f"{PLAIN}.py").write_text(PLAIN_FOLLOWER, encoding="utf-8")
     with running_airflow(airflow, database, slack, tmp_path, unused_port, folder) as api:
         yield replace(api, dag_id=TENANT_USAGE.dag_id)
+    # Events of other tests must not queue runs of the followers.
+    forget_runs(migrated_metadata)
 
 
 def followed(api: Api, count: int) -> list[dict[str, Any]]:
