@@ -9,6 +9,7 @@
    それを使い）、テナント別の集計を中間表に置きます。5 人未満のグループはここで「その他」にまとめます。
 3. `update_statistics` — テナントごと（100 超なら仕事量の近い組に分けて）に、その日の統計を書き込みます。
 4. `close_run` — 結果を集約し、実行ログと性能指標を記録。1 件でも失敗があれば赤くなり、通知が 1 通出ます。
+5. `announce` — 全テナントの処理が終われば、統計ができたことを、待っているほかの DAG に告げます。実行の結果には影響しません。
 
 ### 入力
 `MST_UserAuth`、`MST_Employee`、`MST_Department`、`MST_EmployeeJobType`、`MST_JobTypeSkill`、`MST_Skill*`、`SYS_SystemLog`、

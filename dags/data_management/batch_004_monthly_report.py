@@ -7,6 +7,7 @@
 2. `read_logs` — 社員とテナント設定を **1 回だけ** 読み、中間表に置きます。
 3. `create_report` — テナントごとに、日ごとの統計から数値をまとめ、Excel と PDF を保存し、管理者への通知を登録します。
 4. `close_run` — 結果を集約します。1 件でも失敗があれば赤くなり、通知が 1 通出ます。
+5. `announce` — 全テナントの処理が終われば、月次レポートができたことを、待っているほかの DAG に告げます。実行の結果には影響しません。
 
 ### 入力
 `batch.statistics_day`・`batch.statistics_group`（BATCH-003）、`MST_Tenant`、`MST_Employee`、`MST_UserAuth`、`MST_TenantSettings`、

@@ -8,6 +8,7 @@
    使い、ログは読みません。読み終えていない日と、人が起動した実行では、ログの各表を **1 回だけ** 読みます。
 3. `aggregate_usage` — テナントごと（100 超なら仕事量の近い組に分けて）に使用量を書き込み、日を締め、警告を記録します。
 4. `close_run` — 結果を集約し、実行ログと性能指標を記録。1 件でも失敗があれば赤くなり、通知が 1 通出ます。
+5. `announce` — 全テナントの処理が終われば、日が締まったことを、待っているほかの DAG に告げます。実行の結果には影響しません。
 
 ### 入力
 `MST_Tenant`、`MST_UserAuth`、`MST_TenantSettings`、`SYS_SystemLog`、`HIS_AuditLog`、`HIS_ReportGeneration`、

@@ -3,6 +3,8 @@
 ::
 
     open_run ──► (the batch's own steps) ──► one mapped task per tenant, or per shard of tenants ──► (request_approval) ──► close_run
+                                                                                                                               │
+                                                                                                                   (announce) ◄┘
 
 The tasks call ``include.skillreport.core.execution.flow``. Each task imports its modules when it runs, so that parsing a DAG file
 imports only Airflow.
@@ -19,9 +21,12 @@ from airflow.sdk import TriggerRule, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 import skill_batch.own_include  # noqa: F401  # raises if Python does not find include/skillreport
+from skill_batch.assets import add_events, asset_of
 from skill_batch.lookup import is_outage
 from skill_batch.notifiers.approval_links import REQUEST_TASK
 from skill_batch.notifiers.failure_alert import (
+    ANNOUNCE_FAILED,
+    ANNOUNCE_TASK,
     REQUEST_FAILED,
     RUN_FAILED,
     FailureAlert,
@@ -30,7 +35,7 @@ from skill_batch.notifiers.failure_alert import (
 )
 from include.skillreport.core.catalog import APPROVALS
 from include.skillreport.core.failure_kinds import kind_of
-from include.skillreport.core.run_spec import OperationSpec
+from include.skillreport.core.run_spec import OperationSpec, Severity
 from include.skillreport.core.worker_slots import CONCURRENCY
 
 if TYPE_CHECKING:
@@ -43,7 +48,7 @@ if TYPE_CHECKING:
     from include.skillreport.core.execution.flow import RunRequest, TaskKey
     from include.skillreport.core.execution.run_log import MappedInstance
     from include.skillreport.core.execution.sharding import Shard
-    from include.skillreport.core.run_spec import RunSpec
+    from include.skillreport.core.run_spec import BatchSpec, RunSpec
 
 # The parameter of a family DAG with the ids of the batches to run.
 BATCHES_PARAMETER = "batches"
@@ -185,6 +190,25 @@ class BatchFlow:
 
         return close_run()
 
+    def announce(self, spec: BatchSpec) -> Any:
+        """Announce what a complete run has made, to the DAGs of other teams. Skipped if there is nothing to announce.
+
+        The run's result does not depend on it: Airflow ignores a teardown for the state of a run, and for the order of task groups.
+        Airflow fails a task whose inlets or outlets are not active, so no other task has any.
+        """
+
+        @task(
+            task_id=ANNOUNCE_TASK,
+            task_display_name="完了の告知",
+            inlets=[asset_of(each) for each in spec.reads],
+            outlets=[asset_of(each) for each in spec.makes],
+            on_failure_callback=failure_alert(spec, ANNOUNCE_FAILED),
+        )
+        def announce() -> None:
+            self._announce(spec, get_current_context())
+
+        return announce().as_teardown()
+
     def _batch(self) -> tuple[Batch, AirflowInstallation]:
         installation = _installation()
         return self._create_batch(installation), installation
@@ -262,6 +286,21 @@ class BatchFlow:
             "records": result.records,
         }
 
+    def _announce(self, spec: BatchSpec, context: Context) -> None:
+        from include.skillreport.core.execution.announcement import announcement_of
+
+        ti, closing = context["ti"], self._steps(context)[-1]
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[closing], run_ids=[ti.run_id])
+        announcement = None
+        # Otherwise the run in the XCom may be that of an attempt before the run was cleared.
+        if states.get(ti.run_id, {}).get(closing) == "success":
+            batch, installation = self._batch()
+            run = run_of(ti.xcom_pull(task_ids=self._opening(context)[-1], key=_RUN_KEY))
+            announcement = announcement_of(spec, batch, run, installation)
+        if announcement is None:
+            raise AirflowSkipException(f"{spec.id} のこの実行には、ほかの DAG に告知するものがありません")
+        add_events(spec, announcement, context)
+
     def _earlier_steps(self, context: Context) -> tuple[dict[str, Any], Any, Exception | None]:
         """The states of this flow's task instances, the run, and the error of the first failed step before the mapped task.
 
@@ -322,8 +361,8 @@ class BatchFlow:
 
     def _steps(self, context: Context) -> list[str]:
         """The ids of the tasks between ``open_run`` and the current task."""
-        after = _children(context)[len(self._opening(context)) :]
-        return [task_id for task_id in after if task_id != context["ti"].task_id]
+        children = _children(context)
+        return children[len(self._opening(context)) : children.index(context["ti"].task_id)]
 
 
 def _children(context: Context) -> list[str]:
@@ -338,7 +377,7 @@ def failure_alert(spec: RunSpec, event: str = RUN_FAILED) -> FailureAlert:
     return FailureAlert(
         spec.id,
         spec.name,
-        spec.run_severity.name,
+        (Severity.MEDIUM if event == ANNOUNCE_FAILED else spec.run_severity).name,
         spec.mapped_task,
         partial(kind_of, spec),
         is_operation=isinstance(spec, OperationSpec),

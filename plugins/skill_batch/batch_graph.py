@@ -35,7 +35,10 @@ def add_batch(spec: BatchSpec, create_batch: Callable[[Any], Any]) -> None:
     steps = [_STEPS[task_id](flow, run) for task_id in spec.steps]
     tenants = flow.mapped_task().partial(run=run).expand(shard=shards)
     approval = [flow.request_approval()] if spec.id in APPROVALS else []
-    chain(*steps, tenants, *approval, flow.close_run())
+    # A task knows its earlier steps by the order in which they are made.
+    closing = flow.close_run()
+    announcement = [flow.announce(spec)] if spec.makes else []
+    chain(*steps, tenants, *approval, closing, *announcement)
 
 
 def add_group(spec: BatchSpec, default_args: Mapping[str, Any]) -> TaskGroup:

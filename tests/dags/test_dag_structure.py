@@ -117,7 +117,27 @@ def test_approval_is_asked_after_the_tenants_and_close_run_decides(
         assert tasks["request_approval"].trigger_rule == "all_done"
         assert tasks["request_approval"].upstream_task_ids == {spec.mapped_task}
         assert tasks["request_approval"].downstream_task_ids == {"close_run"}
-        assert [name for name, task in tasks.items() if not task.downstream_task_ids] == ["close_run"]
+        decides = [
+            name for name, task in tasks.items() if not task.downstream_task_ids and not task.is_teardown
+        ]
+        assert decides == (["close_run"] if not spec.makes else [])
+
+
+def test_announcing_never_decides_about_a_run_or_the_next_batch(dags: dict[str, DAG]) -> None:
+    announcing = {
+        dag_id: dag for dag_id, dag in dags.items() if any("announce" in name for name in dag.task_dict)
+    }
+    makers = [spec for spec in BATCHES if spec.makes]
+    assert announcing.keys() == {name for spec in makers for name in (spec.dag_id, spec.family.dag_id)}
+    for dag in announcing.values():
+        for task in dag.tasks:
+            is_announcing = task.task_id.endswith("announce")
+            # Airflow fails a task with an inactive asset, and ignores a teardown for the state of a run.
+            assert bool(task.inlets or task.outlets) <= is_announcing
+            assert (task.is_teardown, task.on_failure_fail_dagrun) == (is_announcing, False)
+            if is_announcing:
+                assert not task.downstream_task_ids
+                assert {name.rpartition(".")[2] for name in task.upstream_task_ids} == {"close_run"}
 
 
 def test_only_families_and_operations_have_no_schedule(dags: dict[str, DAG]) -> None:
@@ -388,10 +408,17 @@ def structure(dag: DAG) -> dict[str, Any]:
                 "trigger_rule": task.trigger_rule.value,
                 "mapped": task.is_mapped,
                 "alerts": bool(task.on_failure_callback),
+                **({"inlets": names_of(task.inlets)} if task.inlets else {}),
+                **({"outlets": names_of(task.outlets)} if task.outlets else {}),
             }
             for task in sorted(dag.tasks, key=lambda task: task.task_id)
         },
     }
+
+
+def names_of(assets: list[Any]) -> list[str]:
+    """The names of the assets, in the order of the alphabet."""
+    return sorted(asset.name for asset in assets)
 
 
 def schedule(dag: DAG) -> dict[str, str] | None:

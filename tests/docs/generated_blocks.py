@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -125,6 +125,22 @@ def _batch(batch_id: str) -> str:
     if operations:
         rows.append(("Operations", ", ".join(f"`{operation.dag_id}`" for operation in operations)))
     return _table(("Name", spec.name), rows)
+
+
+def _assets() -> str:
+    return _table(
+        ("asset", "is", "key", "made by"),
+        [
+            (
+                f"`{made.name}`",
+                f"[{made.about}]({made.page})",
+                f"`{spec.partition_key(date(2026, 10, 1))}`",
+                f"{spec.id} {spec.name}",
+            )
+            for spec in BATCHES
+            for made in spec.makes
+        ],
+    )
 
 
 def _charge_models() -> str:
@@ -318,6 +334,7 @@ def _about_letter(message: Message) -> str:
 _BLOCKS: Mapping[str, Callable[..., str]] = {
     "answers": _answers,
     "alerts": _alerts,
+    "assets": _assets,
     "batch": _batch,
     "batches": _batches,
     "charge_models": _charge_models,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from include.skillreport.core import assets
 from include.skillreport.core.run_spec import (
     BatchFamily,
     BatchSpec,
@@ -41,6 +42,7 @@ DATA_BACKUP = BatchSpec(
     time_limit=timedelta(hours=2),
     works_on=WorksOn.RUN_DATE,
     can_wait="1 回は待てます。前日のバックアップがあります。2 日続けて失敗したら、すぐに直します。",
+    makes=(assets.BACKUP,),
 )
 LOG_CLEANUP = BatchSpec(
     id="BATCH-002",
@@ -67,6 +69,13 @@ STATISTICS = BatchSpec(
     time_limit=timedelta(hours=1),
     works_on=WorksOn.YESTERDAY,
     can_wait="ふだんは待てます。毎月 1 日は 5:00 までに直します。間に合わないと、月次レポートにその日のデータがありません。",
+    makes=(assets.STATISTICS_DAY,),
+    reads=(
+        *assets.tables("MST_UserAuth", "MST_Employee", "MST_Department", "MST_EmployeeJobType"),
+        *assets.tables("MST_JobTypeSkill", "MST_Skill", "MST_SkillItem", "MST_SkillCategory"),
+        *assets.tables("SYS_SystemLog", "HIS_ReportGeneration"),
+        *assets.ACTIVITY_TABLES,
+    ),
 )
 MONTHLY_REPORT = BatchSpec(
     id="BATCH-004",
@@ -81,6 +90,11 @@ MONTHLY_REPORT = BatchSpec(
     time_limit=timedelta(hours=2),
     works_on=WorksOn.PREVIOUS_MONTH,
     can_wait="待てます。朝に再実行します。メールは 9 時の定期通知で出ます。",
+    makes=(assets.MONTHLY_REPORTS,),
+    reads=(
+        assets.STATISTICS_DAY,
+        *assets.tables("MST_Tenant", "MST_Employee", "MST_UserAuth", "MST_TenantSettings"),
+    ),
 )
 TENANT_USAGE = BatchSpec(
     id="BATCH-018-01",
@@ -94,6 +108,12 @@ TENANT_USAGE = BatchSpec(
     time_limit=timedelta(seconds=3600),
     works_on=WorksOn.YESTERDAY,
     can_wait="ふだんは待てます。毎月 1 日はすぐに直します。2:00 の BATCH-018-02 が、最大 2 時間待ちます。",
+    makes=(assets.USAGE_DAY,),
+    reads=(
+        *assets.tables("MST_Tenant", "MST_UserAuth", "MST_TenantSettings", "SYS_SystemLog"),
+        *assets.tables("HIS_ReportGeneration", "HIS_NotificationLog"),
+        *assets.ACTIVITY_TABLES,
+    ),
 )
 TENANT_BILLING = BatchSpec(
     id="BATCH-018-02",
@@ -110,6 +130,8 @@ TENANT_BILLING = BatchSpec(
     works_on=WorksOn.PREVIOUS_MONTH,
     severity=Severity.CRITICAL,
     can_wait="経理の始業まで待てます。請求書が出ていないテナントがあるだけで、確定したものは変わりません。",
+    makes=(assets.INVOICES, assets.ACCOUNTING_FILES),
+    reads=(assets.USAGE_DAY, *assets.tables("MST_Tenant")),
 )
 TENANT_MONITORING = BatchSpec(
     id="BATCH-018-03",
@@ -137,6 +159,11 @@ INACTIVE_TENANTS = BatchSpec(
     confirms_resumption=True,
     time_limit=timedelta(minutes=30),
     works_on=WorksOn.RUN_DATE,
+    makes=(assets.TENANT_INACTIVITY,),
+    reads=(
+        *assets.tables("MST_Tenant", "MST_UserAuth", "MST_TenantSettings"),
+        *assets.ACTIVITY_TABLES,
+    ),
 )
 SETTINGS_SYNC = BatchSpec(
     id="BATCH-018-05",

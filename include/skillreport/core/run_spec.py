@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import Enum, IntEnum
+
+from include.skillreport.core.assets import AssetSpec
 
 
 class Severity(IntEnum):
@@ -77,15 +79,25 @@ class RunSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSpec(RunSpec):
-    """One batch. Its package is ``include/skillreport/batches/<slug>``. In the family's DAG it runs after the batch ``after``."""
+    """One batch. Its package is ``include/skillreport/batches/<slug>``. In the family's DAG it runs after the batch ``after``.
+
+    ``makes`` are the assets that a complete run announces, and ``reads`` those that it makes them from.
+    """
 
     family: BatchFamily
     after: BatchSpec | None = None
+    makes: tuple[AssetSpec, ...] = ()
+    reads: tuple[AssetSpec, ...] = ()
 
     @property
     def dag_id(self) -> str:
         """``batch_018_01_tenant_usage`` for BATCH-018-01."""
         return f"{self.id.lower().replace('-', '_')}_{self.slug}"
+
+    def partition_key(self, business_date: date) -> str:
+        """The key of what a run for this date makes: ``2026-10-31``, or the month ``2026-10`` of a monthly batch."""
+        monthly = self.works_on is WorksOn.PREVIOUS_MONTH
+        return f"{business_date:%Y-%m}" if monthly else f"{business_date:%Y-%m-%d}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from include.skillreport.billing.outcomes import outcome_of
 from include.skillreport.billing.terms import OWN_TERMS
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.execution.batch import NotDueError, Outcome, Request, Work
+from include.skillreport.core.execution.batch import NotDueError, Outcome, Request, Run, Work
 from include.skillreport.core.execution.digest import Digest
 
 _SQL = Statements(Path(__file__).parent)
@@ -63,6 +63,10 @@ class TenantBillingBatch(BillingBatch):
             else self.settle(work, instructions)
         )
         return [outcome_of(each, holds_all=run.hold_reason is not None) for each in settled]
+
+    def announces(self, run: Run) -> bool:
+        """Whether invoices are final: not with samples, nor in the first run after a pause, which keeps drafts."""
+        return not self._billing.terms.samples and run.hold_reason is None
 
     def digest(self, work: Work) -> Digest:
         """The accountant's findings. With a sample price list or issuer, the note that nothing is finalised."""

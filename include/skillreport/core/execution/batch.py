@@ -264,6 +264,10 @@ class Batch:
     def discard(self, work: Work) -> None:
         """Delete the rows that only the run's own steps needed, when the run closes."""
 
+    def announces(self, run: Run) -> bool:
+        """Whether a complete run has made what the registry says that the batch makes."""
+        return True
+
     def has(self, step: Callable[..., Any]) -> bool:
         """Whether it overrides this step of ``Batch``."""
         return getattr(type(self), step.__name__) is not step

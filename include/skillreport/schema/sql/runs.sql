@@ -16,6 +16,7 @@ CREATE TABLE batch.execution_log (
     started_at timestamptz NOT NULL DEFAULT now(),
     ended_at timestamptz CHECK ((ended_at IS null) = (status = 'running')),
     reopened_at timestamptz,
+    announced_at timestamptz,
     total_tenants integer NOT NULL,
     success_count integer,
     error_count integer,
@@ -51,6 +52,8 @@ COMMENT ON COLUMN batch.execution_log.version IS
 'The version of the code that opened the run (include/skillreport/core/version.py).';
 COMMENT ON COLUMN batch.execution_log.reopened_at IS
 'When a cleared task began to work again on a closed run; null once close_run has closed it anew';
+COMMENT ON COLUMN batch.execution_log.announced_at IS
+'When other DAGs were first told that the run is complete; null: never';
 
 CREATE TABLE batch.tenant_outcome (
     execution_id text NOT NULL REFERENCES batch.execution_log ON DELETE CASCADE,

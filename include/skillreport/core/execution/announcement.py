@@ -1,0 +1,52 @@
+"""What a complete run announces: that other teams' DAGs can read what it has made.
+
+The execution log decides, not Airflow: it knows whether the run was complete, and which earlier runs were announced for the same date.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.batch import Batch, Run
+from include.skillreport.core.execution.installation import Installation
+from include.skillreport.core.run_spec import BatchSpec
+
+_SQL = Statements(Path(__file__).parent)
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """The event of each asset that a batch makes: the key of its day or month, and facts about the run (JSON values).
+
+    ``repeated`` in the facts: what was announced before for this key may have changed.
+    """
+
+    partition_key: str
+    facts: dict[str, Any]
+
+
+def announcement_of(
+    spec: BatchSpec, batch: Batch, run: Run, installation: Installation
+) -> Announcement | None:
+    """The announcement of a run, and record it. None: the run is not complete, or has made nothing for others.
+
+    A run for named tenants is never announced, because the other tenants may be missing.
+    """
+    if not batch.announces(run):
+        return None
+    with installation.platform(spec.time_limit) as platform:
+        row = _SQL.execute(platform, "announce", execution_id=run.execution_id).fetchone()
+    if row is None:
+        return None
+    tenants, version, records, is_repeated = row
+    facts = {
+        "repeated": is_repeated,
+        "tenants": tenants,
+        "records": records,
+        "execution_id": run.execution_id,
+        "version": version,
+    }
+    return Announcement(spec.partition_key(run.business_date), facts)
