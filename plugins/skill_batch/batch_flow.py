@@ -28,6 +28,7 @@ from skill_batch.notifiers.failure_alert import (
     attempt_of,
     reported_kind,
 )
+from skill_batch.task_docs import task_doc
 from include.skillreport.core.catalog import APPROVALS
 from include.skillreport.core.failure_kinds import kind_of
 from include.skillreport.core.run_spec import OperationSpec
@@ -69,8 +70,7 @@ class BatchFlow:
         """Check the form and the database, and open the run. Returns the run and the shards to map over."""
 
         @task(
-            task_id=_OPEN_TASK,
-            task_display_name="開始",
+            **task_arguments(self.spec, _OPEN_TASK, "開始"),
             # In a family DAG, the task also runs if the batch before this one was skipped. It does not run if that batch failed.
             trigger_rule=TriggerRule.NONE_FAILED,
             show_return_value_in_logs=False,  # up to a thousand shards
@@ -87,8 +87,7 @@ class BatchFlow:
         """Read the host's large tables once, for all tenants of the run."""
 
         @task(
-            task_id="read_logs",
-            task_display_name="ログ読込",
+            **task_arguments(self.spec, "read_logs", "ログ読込"),
             on_failure_callback=failure_alert(self.spec),
         )
         def read_logs(run: dict[str, Any]) -> None:
@@ -103,8 +102,7 @@ class BatchFlow:
         """Read the mailbox for bounces once, before the shards. If the mailbox fails, the shards continue."""
 
         @task(
-            task_id="read_mailbox",
-            task_display_name="不達メールの確認",
+            **task_arguments(self.spec, "read_mailbox", "不達メールの確認"),
             on_failure_callback=failure_alert(self.spec),
         )
         def read_mailbox(run: dict[str, Any]) -> None:
@@ -119,8 +117,7 @@ class BatchFlow:
         """Add the batch's own step ``task_id``, which runs once for the whole run."""
 
         @task(
-            task_id=task_id,
-            task_display_name=display_name,
+            **task_arguments(self.spec, task_id, display_name),
             on_failure_callback=failure_alert(self.spec),
         )
         def step(run: dict[str, Any]) -> None:
@@ -138,8 +135,7 @@ class BatchFlow:
         """
 
         @task(
-            task_id=self.spec.mapped_task,
-            task_display_name=self.spec.mapped_task_name,
+            **task_arguments(self.spec, self.spec.mapped_task, self.spec.mapped_task_name),
             max_active_tis_per_dagrun=CONCURRENCY,
             map_index_template="{{ tenants_label }}",
         )
@@ -154,8 +150,7 @@ class BatchFlow:
         """
 
         @task(
-            task_id=REQUEST_TASK,
-            task_display_name="承認の依頼",
+            **task_arguments(self.spec, REQUEST_TASK, "承認の依頼"),
             trigger_rule=TriggerRule.ALL_DONE,  # a held invoice is a failed instance
             # This XCom must not have the key of the run's failure, or close_run could not send the list of the failed tenants.
             on_failure_callback=failure_alert(self.spec, REQUEST_FAILED),
@@ -175,8 +170,7 @@ class BatchFlow:
         """Close the run and send alerts; fails if a part of the run failed."""
 
         @task(
-            task_id="close_run",
-            task_display_name="終了・結果",
+            **task_arguments(self.spec, "close_run", "終了・結果"),
             trigger_rule=TriggerRule.ALL_DONE,
             on_failure_callback=failure_alert(self.spec),
         )
@@ -331,6 +325,15 @@ def _children(context: Context) -> list[str]:
     group = context["task"].task_group
     assert group is not None, "every task is in its DAG's or its batch's group"
     return [task_id for task_id in group.children if task_id is not None]
+
+
+def task_arguments(spec: RunSpec, task_id: str, display_name: str) -> dict[str, Any]:
+    """What a task has from the settings of the project. ``display_name`` is its name in the UI."""
+    return {
+        "task_id": task_id,
+        "task_display_name": display_name,
+        "doc_md": task_doc(spec, task_id),
+    }
 
 
 def failure_alert(spec: RunSpec, event: str = RUN_FAILED) -> FailureAlert:

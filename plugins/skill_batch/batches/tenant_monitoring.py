@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context, task
 
-from skill_batch.batch_flow import failure_alert, run_of
+from skill_batch.batch_flow import failure_alert, run_of, task_arguments
 from skill_batch.notifiers.alert import JAPAN, Alert
 from skill_batch.notifiers.alert_kinds import MISSED_RUN
 from skill_batch.notifiers.alert_outbox import send_alert
@@ -51,8 +51,7 @@ def watch_runs(run: Any) -> Any:
     """Add the task that checks the runs of all batches, before the host's tables are read."""
 
     @task(
-        task_id="watch_runs",
-        task_display_name="実行の見回り",
+        **task_arguments(TENANT_MONITORING, "watch_runs", "実行の見回り"),
         on_failure_callback=failure_alert(TENANT_MONITORING),
     )
     def watch_runs(run: dict[str, Any]) -> None:
