@@ -51,8 +51,8 @@ BATCHES_PARAMETER = "batches"
 
 _RUN_KEY = "run"
 _OPEN_TASK = "open_run"
-# Airflow's type of a run that the schedule has started, neither a person nor a backfill.
-_SCHEDULED = "scheduled"
+# Airflow's types of a run that the schedule has started, and of one that makes up for it later. A person starts the others.
+_SCHEDULED, _BACKFILL = "scheduled", "backfill"
 _RUN_DATES = {"business_date": date, "run_date": date, "run_at": datetime}
 
 
@@ -382,7 +382,8 @@ def _request(context: Context) -> RunRequest:
         attempt=attempt_of(context),
         triggered_by=dag_run.triggering_user_name,
         one_of_many=BATCHES_PARAMETER in context["params"],
-        ticked_at=dag_run.logical_date if dag_run.run_type == _SCHEDULED else None,
+        ticked_at=dag_run.logical_date if dag_run.run_type in (_SCHEDULED, _BACKFILL) else None,
+        is_backfill=dag_run.run_type == _BACKFILL,
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pendulum
 from airflow.sdk import DAG, CronTriggerTimetable, Param
 from airflow.sdk.configuration import conf
+from airflow.utils.types import DagRunType
 
 from skill_batch.batch_flow import BATCHES_PARAMETER, failure_alert
 from skill_batch.batch_graph import add_batch, add_group
@@ -53,6 +54,9 @@ SITE_VARIABLE = "SKILL_BATCH_DOCS_URL"
 # some have ended. It is the default of Airflow's max_active_runs_per_dag.
 OPEN_APPROVALS = 16
 
+# Airflow's commands, API and UI refuse a backfill of a DAG with these types. They are all others.
+_NO_BACKFILL = tuple(each for each in DagRunType if each is not DagRunType.BACKFILL_JOB)
+
 
 class BatchDag(DAG):
     """A DAG without deadlines and without its failure callback in ``airflow dags test``.
@@ -93,7 +97,9 @@ def batch_dag(
         default_args=_default_args(spec),
         on_failure_callback=UnreportedRunAlert({"": failure_alert(spec)}),
         deadline=deadlines_of(spec.id, spec.name, spec.run_severity.name, spec.time_limit),
-        **_common(docstring_of(file), f"batches/{spec.id.lower()}", runbook_of(spec)),
+        **_common(
+            docstring_of(file), f"batches/{spec.id.lower()}", runbook_of(spec), backfills=spec.backfills
+        ),
     ) as dag:
         add_batch(spec, create_batch)
     return dag
@@ -206,12 +212,13 @@ def _choice(form: OperationForm) -> dict[str, Param]:
     return {"operation": operation}
 
 
-def _common(doc_md: str, page: str, runbook: str) -> dict[str, Any]:
+def _common(doc_md: str, page: str, runbook: str, *, backfills: bool = False) -> dict[str, Any]:
     return {
         "start_date": START_DATE,
-        # Missed runs are not started after downtime. Run them with the family DAG, one date at a time.
+        # Missed runs are not started after downtime: docs/recovery.md.
         "catchup": False,
         "max_active_runs": 1,
+        "allowed_run_types": None if backfills else _NO_BACKFILL,
         "doc_md": _with_link(f"{doc_md}\n\n### 障害対応\n{runbook}", page),
     }
 

@@ -41,6 +41,7 @@ DATA_BACKUP = BatchSpec(
     time_limit=timedelta(hours=2),
     works_on=WorksOn.RUN_DATE,
     can_wait="1 回は待てます。前日のバックアップがあります。2 日続けて失敗したら、すぐに直します。",
+    missed_runs="最新の 1 回だけ。過去の状態は取れません。",
 )
 LOG_CLEANUP = BatchSpec(
     id="BATCH-002",
@@ -67,6 +68,8 @@ STATISTICS = BatchSpec(
     time_limit=timedelta(hours=1),
     works_on=WorksOn.YESTERDAY,
     can_wait="ふだんは待てます。毎月 1 日は 5:00 までに直します。間に合わないと、月次レポートにその日のデータがありません。",
+    backfills=True,
+    missed_runs="**要ります。** 止まった日を 1 日ずつ。月次レポートが使います。",
 )
 MONTHLY_REPORT = BatchSpec(
     id="BATCH-004",
@@ -81,6 +84,8 @@ MONTHLY_REPORT = BatchSpec(
     time_limit=timedelta(hours=2),
     works_on=WorksOn.PREVIOUS_MONTH,
     can_wait="待てます。朝に再実行します。メールは 9 時の定期通知で出ます。",
+    missed_runs="止まった月末があれば、月に 1 回。統計の後に、業務日を指定して手動実行します。",
+    sent_late="レポートの案内（テナントの管理者へ、月に 1 通）。",
 )
 TENANT_USAGE = BatchSpec(
     id="BATCH-018-01",
@@ -94,6 +99,9 @@ TENANT_USAGE = BatchSpec(
     time_limit=timedelta(seconds=3600),
     works_on=WorksOn.YESTERDAY,
     can_wait="ふだんは待てます。毎月 1 日はすぐに直します。2:00 の BATCH-018-02 が、最大 2 時間待ちます。",
+    backfills=True,
+    missed_runs="**要ります。** 止まった日を 1 日ずつ。請求が使います。",
+    sent_late="まだ知らせていない容量と API の警告（テナントの管理者へ、しきい値ごとに月 1 通）。",
 )
 TENANT_BILLING = BatchSpec(
     id="BATCH-018-02",
@@ -110,6 +118,8 @@ TENANT_BILLING = BatchSpec(
     works_on=WorksOn.PREVIOUS_MONTH,
     severity=Severity.CRITICAL,
     can_wait="経理の始業まで待てます。請求書が出ていないテナントがあるだけで、確定したものは変わりません。",
+    missed_runs="止まった月初があれば、月に 1 回。使用量の後に、業務日を指定して手動実行します。",
+    sent_late="請求書（請求先へ）。",
 )
 TENANT_MONITORING = BatchSpec(
     id="BATCH-018-03",
@@ -123,6 +133,8 @@ TENANT_MONITORING = BatchSpec(
     time_limit=timedelta(minutes=15),
     works_on=WorksOn.RUN_DATE,
     can_wait="1 回は待てます。2 回続けて失敗したら、その間は異常に気付けないため、夜のうちに直します。",
+    missed_runs="要りません。次の回が測り直します。",
+    sent_late="何も送りません。過ぎた時間は通知しません。",
 )
 INACTIVE_TENANTS = BatchSpec(
     id="BATCH-018-04",
@@ -137,6 +149,9 @@ INACTIVE_TENANTS = BatchSpec(
     confirms_resumption=True,
     time_limit=timedelta(minutes=30),
     works_on=WorksOn.RUN_DATE,
+    backfills=True,
+    missed_runs="ふだんは要りません。最新の 1 回が、止まった間も数えます。それが失敗したときは、過去分を再実行できます。",
+    sent_late="過去分再実行は、警告を止めて「再開の確認」を出します。手動実行は送ります。",
 )
 SETTINGS_SYNC = BatchSpec(
     id="BATCH-018-05",
@@ -148,6 +163,7 @@ SETTINGS_SYNC = BatchSpec(
     cron="30 3 * * *",
     time_limit=timedelta(minutes=45),
     works_on=WorksOn.RUN_DATE,
+    sent_late="見つけた設定の問題（今の値）。",
 )
 SCHEDULED_NOTIFICATIONS = BatchSpec(
     id="BATCH-019-01",
@@ -163,6 +179,8 @@ SCHEDULED_NOTIFICATIONS = BatchSpec(
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
     can_wait="待てません。予定から 24 時間を過ぎた通知は期限切れになります（契約の通知を除く）。",
+    missed_runs="最新の 1 回だけ。24 時間を過ぎた通知は期限切れになります（契約の通知を除く）。",
+    sent_late="過ぎた日の通知は送りません。待っている通知を送ります。",
 )
 NOTIFICATION_RETRY = BatchSpec(
     id="BATCH-019-02",
@@ -178,6 +196,7 @@ NOTIFICATION_RETRY = BatchSpec(
     time_limit=timedelta(minutes=30),
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
+    sent_late="待っている通知を、今送ります。",
 )
 EXTERNAL_SYNC = BatchSpec(
     id="BATCH-019-03",
@@ -190,6 +209,7 @@ EXTERNAL_SYNC = BatchSpec(
     time_limit=timedelta(hours=2),
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
+    sent_late="保留した名簿の知らせ（今の名簿）。",
 )
 NOTIFICATION_LOG_CLEANUP = BatchSpec(
     id="BATCH-019-04",
@@ -217,6 +237,7 @@ NOTIFICATION_SETTINGS_CHECK = BatchSpec(
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
     can_wait="待てます。ただしメールサーバーの失敗は、9 時までに直します。",
+    sent_late="見つけた設定の問題（テナントの管理者へ、今の値）。",
 )
 
 BATCHES: tuple[BatchSpec, ...] = (

@@ -41,7 +41,7 @@ class RunSpec:
     ``mapped_task_name`` its name in the UI. ``per_tenant`` is false for a batch that works on other units than tenants. ``can_wait`` tells
     operators whether a failure can wait until the morning. ``cron`` is the schedule; empty: people start each run. ``steps``
     are the ids of its own tasks before the mapped task, in order. ``confirms_resumption``: after a pause, a run of the schedule holds
-    what people would receive until somebody confirms it.
+    what people would receive until somebody confirms it. ``backfills``: Airflow may run missed days later (``airflow backfill``).
     """
 
     id: str
@@ -58,6 +58,7 @@ class RunSpec:
     cron: str = ""
     steps: tuple[str, ...] = ()
     confirms_resumption: bool = False
+    backfills: bool = False
 
     @property
     def run_severity(self) -> Severity:
@@ -77,10 +78,16 @@ class RunSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSpec(RunSpec):
-    """One batch. Its package is ``include/skillreport/batches/<slug>``. In the family's DAG it runs after the batch ``after``."""
+    """One batch. Its package is ``include/skillreport/batches/<slug>``. In the family's DAG it runs after the batch ``after``.
+
+    ``missed_runs`` tells operators which missed runs are made up for, and how; ``sent_late`` what people receive from a run for a past
+    date.
+    """
 
     family: BatchFamily
     after: BatchSpec | None = None
+    missed_runs: str = "要りません。次の予定が続きをします。"
+    sent_late: str = "何も送りません。"
 
     @property
     def dag_id(self) -> str:

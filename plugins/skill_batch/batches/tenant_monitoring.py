@@ -256,7 +256,10 @@ def not_started_alert(missed: MissedStarts, paused: Sequence[MissedStarts]) -> A
 
 
 def _repair(missed: MissedStarts) -> str:
-    """How an operator makes up for the missing runs. A batch of the run date needs only its newest run."""
+    """How an operator makes up for the missing runs. A batch of the run date needs only its newest run.
+
+    Airflow's backfill runs those of several days.
+    """
     from include.skillreport.core.execution.business_date import business_date_of
     from include.skillreport.core.run_spec import WorksOn
 
@@ -265,6 +268,9 @@ def _repair(missed: MissedStarts) -> str:
         if missed.started_after:
             return "予定はもう動いています。止まっていた間の実行をやり直す必要はありません。"
         return f"{spec.dag_id} を 1 回 Trigger してください（業務日は空欄）。"
+    if spec.backfills and len(missed.fired_at) > 1:
+        first, last = _minute(missed.fired_at[0]), _minute(missed.fired_at[-1])
+        return f"{spec.dag_id} を、予定 {first} から {last} まで、過去分再実行（Backfill）してください（「停止後の復旧」）。"
     days = sorted({business_date_of(each, spec.works_on) for each in missed.fired_at})
     listed = "、".join(day.isoformat() for day in days[:_LISTED_DAYS])
     if len(days) > _LISTED_DAYS:
