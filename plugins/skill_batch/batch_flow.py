@@ -28,6 +28,7 @@ from skill_batch.notifiers.failure_alert import (
     attempt_of,
     reported_kind,
 )
+from skill_batch.placement import placement_of
 from skill_batch.task_docs import task_doc
 from include.skillreport.core.catalog import APPROVALS
 from include.skillreport.core.failure_kinds import kind_of
@@ -333,6 +334,7 @@ def task_arguments(spec: RunSpec, task_id: str, display_name: str) -> dict[str, 
         "task_id": task_id,
         "task_display_name": display_name,
         "doc_md": task_doc(spec, task_id),
+        **placement_of(spec, task_id),
     }
 
 

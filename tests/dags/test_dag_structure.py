@@ -87,7 +87,7 @@ def test_every_task_retries_recoverable_errors_only_and_no_run_catches_up(dags: 
 
 
 def test_the_registry_says_which_dags_a_backfill_may_run(dags: dict[str, DAG]) -> None:
-    types = {dag_id: dag.allowed_run_types for dag_id, dag in dags.items()}
+    types: dict[str, Any] = {dag_id: dag.allowed_run_types for dag_id, dag in dags.items()}
     allowed = {dag_id for dag_id, each in types.items() if each is None or DagRunType.BACKFILL_JOB in each}
     assert allowed == {spec.dag_id for spec in BATCHES if spec.backfills}
     # Everything else is as without the setting.

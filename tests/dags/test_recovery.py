@@ -104,7 +104,7 @@ def tables(database: Database) -> dict[str, list[dict[str, Any]]]:
             name: sorted(
                 (
                     {column: value for column, value in row.items() if column not in OF_A_RUN}
-                    for (row,) in host.execute(f"SELECT to_jsonb(result) FROM {table} AS result")  # type: ignore[arg-type]
+                    for (row,) in host.execute(f"SELECT to_jsonb(result) FROM {table} AS result")
                 ),
                 key=repr,
             )
@@ -201,7 +201,7 @@ def _backfills(ranges: dict[str, tuple[str, str]]) -> Iterator[list[str]]:
 
 
 def _run(api: Api, command: list[str]) -> subprocess.CompletedProcess[str]:
-    done = AirflowInstallation(api.airflow.environment).run(*command)
+    done = AirflowInstallation(dict(api.airflow.environment)).run(*command)
     print(done.stdout[-3000:])
     return done
 
@@ -272,7 +272,7 @@ def _the_past_sends_no_letter(api: Api, database: Database, slack: StandIns) -> 
     mails = [each for each in slack.messages if each.channel == "email"]
     with database.connect() as host:
         for table in ("inactivity_change", "tenant_inactivity", "outbox", "started_tick"):
-            host.execute(f"DELETE FROM batch.{table}")  # type: ignore[arg-type]
+            host.execute(f"DELETE FROM batch.{table}")
     past: date = datetime.now(JAPAN).date() - timedelta(days=4)
     times = [f"{past}T{hour}:00+09:00" for hour in ("03", "05")]
     command = ["backfill", "create", "--dag-id", api.dag_id, "--max-active-runs", "1"]

@@ -319,7 +319,7 @@ def test_a_backfill_sends_nobody_a_letter_about_a_past_day(
     ticks = [TICK.replace(hour=4) - timedelta(days=number) for number in (3, 0)]
     database_has_started(host, INACTIVE_TENANTS, ticks[1])
 
-    past = {"ticked_at": ticks[0], "on": TODAY - timedelta(days=3), "is_backfill": True}
+    past: dict[str, Any] = {"ticked_at": ticks[0], "on": TODAY - timedelta(days=3), "is_backfill": True}
     for _ in range(2):  # also after a clear
         result = scheduled(database, services, INACTIVE_TENANTS, run_id="backfill", **past)
 
