@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,12 +16,12 @@ log = logging.getLogger(__name__)
 
 
 def placement_of(spec: RunSpec, task_id: str) -> dict[str, Any]:
-    """The arguments of an operator. Empty without settings of the deployment, which need time and imports to read.
+    """The arguments of an operator; empty if the deployment places no tasks.
 
     A wrong setting must not take the DAGs away, and with them the alert about it. So the task stays where Airflow's own configuration has
     it, and ``open_run`` fails with the sentence.
     """
-    if not os.environ.get("SKILL_BATCH_SETTINGS"):
+    if not _are_written(os.environ.get("SKILL_BATCH_SETTINGS")):
         return {}
     from include.skillreport.core.errors import SettingsError
     from include.skillreport.core.execution.settings import PlacementSettings
@@ -34,6 +36,15 @@ def placement_of(spec: RunSpec, task_id: str) -> dict[str, Any]:
     if placement.resources is not None:
         arguments["executor_config"] = {"pod_override": _pod(placement.resources)}
     return arguments
+
+
+@cache
+def _are_written(file: str | None) -> bool:
+    """Whether the deployment's settings have this section. Their reader needs imports that no other parse of a DAG file needs."""
+    try:
+        return file is not None and b"placement" in Path(file).read_bytes()
+    except OSError:
+        return False  # `open_run` says it
 
 
 def _pod(resources: Resources) -> Any:
