@@ -139,7 +139,7 @@ def open_run(
     """Open a run for the batch's tenants, or for the tenants with these codes; returns the run and the tenants' ids.
 
     The time of the run is ``run_at``, or midnight (Asia/Tokyo) after its period. ``scheduled``: ``ticked_at``, the time of the schedule
-    that started the run, and its ``run_id``, which is that of an earlier run if this one is cleared.
+    that started the run, whether it ``is_backfill``, and its ``run_id``, which is that of an earlier run if this one is cleared.
     """
     run, _ = _open(
         LocalInstallation(platform),
@@ -226,6 +226,7 @@ def _open(
     triggered_by: str | None = None,
     sharding: ExecutionSettings | None = None,
     ticked_at: datetime | None = None,
+    is_backfill: bool = False,
     run_id: str | None = None,
 ) -> tuple[Run, list[Shard]]:
     day_after = period_of(business_date, spec.works_on)[1] + timedelta(days=1)
@@ -242,6 +243,7 @@ def _open(
         },
         triggered_by=triggered_by,
         ticked_at=ticked_at,
+        is_backfill=is_backfill,
     )
     return flow.open_run(spec, batch, request, replace(installation, moment=moment), sharding)
 

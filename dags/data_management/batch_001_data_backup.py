@@ -47,7 +47,6 @@ batch_001_data_backup: DAG = batch_dag(
     DATA_BACKUP,
     create_batch,
     file=__file__,
-    doc_md=__doc__,
     params={
         "accept_smaller": Param(
             False,

@@ -37,4 +37,4 @@ from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.log_cleanup import create_batch
 from include.skillreport.core.catalog import LOG_CLEANUP
 
-batch_002_log_cleanup: DAG = batch_dag(LOG_CLEANUP, create_batch, file=__file__, doc_md=__doc__)
+batch_002_log_cleanup: DAG = batch_dag(LOG_CLEANUP, create_batch, file=__file__)

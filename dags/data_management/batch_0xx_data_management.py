@@ -21,4 +21,4 @@ from airflow.sdk import DAG
 from skill_batch.dag_factory import family_dag
 from include.skillreport.core.catalog import DATA_MANAGEMENT
 
-batch_0xx_data_management: DAG = family_dag(DATA_MANAGEMENT, file=__file__, doc_md=__doc__)
+batch_0xx_data_management: DAG = family_dag(DATA_MANAGEMENT, file=__file__)

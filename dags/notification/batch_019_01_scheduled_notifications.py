@@ -29,6 +29,4 @@ from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.scheduled_notifications import create_batch
 from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
 
-batch_019_01_scheduled_notifications: DAG = batch_dag(
-    SCHEDULED_NOTIFICATIONS, create_batch, file=__file__, doc_md=__doc__
-)
+batch_019_01_scheduled_notifications: DAG = batch_dag(SCHEDULED_NOTIFICATIONS, create_batch, file=__file__)

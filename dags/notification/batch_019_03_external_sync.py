@@ -43,7 +43,6 @@ batch_019_03_external_sync: DAG = batch_dag(
     EXTERNAL_SYNC,
     create_batch,
     file=__file__,
-    doc_md=__doc__,
     params={
         "allow_many": Param(
             False,

@@ -29,5 +29,5 @@ from include.skillreport.batches.notification_settings_check import create_batch
 from include.skillreport.core.catalog import NOTIFICATION_SETTINGS_CHECK
 
 batch_019_05_notification_settings_check: DAG = batch_dag(
-    NOTIFICATION_SETTINGS_CHECK, create_batch, file=__file__, doc_md=__doc__
+    NOTIFICATION_SETTINGS_CHECK, create_batch, file=__file__
 )

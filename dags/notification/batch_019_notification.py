@@ -20,4 +20,4 @@ from airflow.sdk import DAG
 from skill_batch.dag_factory import family_dag
 from include.skillreport.core.catalog import NOTIFICATION
 
-batch_019_notification: DAG = family_dag(NOTIFICATION, file=__file__, doc_md=__doc__)
+batch_019_notification: DAG = family_dag(NOTIFICATION, file=__file__)

@@ -41,7 +41,6 @@ from include.skillreport.operations.approve_contracts import create_batch
 
 @approval_dag(
     APPROVE_CONTRACTS,
-    doc_md=__doc__,
     params={
         "tenants": tenants_param("一覧にするテナントのコード（1行に1件）。空欄なら待っているすべて。"),
         "request": request_param(),

@@ -42,7 +42,6 @@ from include.skillreport.operations.approve_directory_changes import create_batc
 
 @approval_dag(
     APPROVE_DIRECTORY_CHANGES,
-    doc_md=__doc__,
     params={
         "tenants": tenants_param("一覧にするテナントのコード（1行に1件）。空欄なら保留中のすべて。"),
         "request": request_param(),

@@ -41,7 +41,6 @@ from include.skillreport.operations.approve_invoices import create_batch
 
 @approval_dag(
     APPROVE_INVOICES,
-    doc_md=__doc__,
     params={
         "tenants": tenants_param("一覧にするテナントのコード（1行に1件）。空欄なら保留中のすべて。"),
         "request": request_param(),

@@ -39,7 +39,7 @@ from include.skillreport.core.catalog import APPROVE_RESUMPTION
 from include.skillreport.operations.approve_resumption import create_batch
 
 
-@approval_dag(APPROVE_RESUMPTION, doc_md=__doc__, params={"request": request_param()})
+@approval_dag(APPROVE_RESUMPTION, params={"request": request_param()})
 def approve_resumption() -> None:
     """Ask a person about the messages that batches hold after a pause, then send or discard them."""
     flow = ResumptionFlow(APPROVE_RESUMPTION, create_batch)

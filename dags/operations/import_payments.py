@@ -34,7 +34,7 @@ from include.skillreport.operations.import_payments import create_batch
 from include.skillreport.operations.import_payments.form import FORM
 
 
-@operation_dag(FORM, doc_md=__doc__)
+@operation_dag(FORM)
 def import_payments() -> None:
     """Read the files and match, then record each tenant's payments."""
     flow = BatchFlow(FORM.spec, create_batch)

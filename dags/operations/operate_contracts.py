@@ -36,7 +36,7 @@ from include.skillreport.operations.operate_contracts import create_batch
 from include.skillreport.operations.operate_contracts.form import FORM
 
 
-@operation_dag(FORM, doc_md=__doc__)
+@operation_dag(FORM)
 def operate_contracts() -> None:
     """Change contracts, compare them with the final invoices, and ask for the second person."""
     flow = BatchFlow(FORM.spec, create_batch)

@@ -34,7 +34,7 @@ from include.skillreport.operations.operate_invoices import create_batch
 from include.skillreport.operations.operate_invoices.form import FORM
 
 
-@operation_dag(FORM, doc_md=__doc__)
+@operation_dag(FORM)
 def operate_invoices() -> None:
     """Check the form, then do the operation on each named tenant's invoice."""
     flow = BatchFlow(FORM.spec, create_batch)

@@ -28,7 +28,7 @@ from include.skillreport.operations.operate_notifications import create_batch
 from include.skillreport.operations.operate_notifications.form import FORM
 
 
-@operation_dag(FORM, doc_md=__doc__)
+@operation_dag(FORM)
 def operate_notifications() -> None:
     """Check the form, then do the operation on each tenant's outbox."""
     flow = BatchFlow(FORM.spec, create_batch)

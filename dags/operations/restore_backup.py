@@ -31,7 +31,7 @@ from include.skillreport.operations.restore_backup import create_batch
 from include.skillreport.operations.restore_backup.form import FORM
 
 
-@operation_dag(FORM, doc_md=__doc__)
+@operation_dag(FORM)
 def restore_backup() -> None:
     """Check the form and the backup, then restore each named tenant, or the whole database once."""
     flow = BatchFlow(FORM.spec, create_batch)

@@ -27,7 +27,7 @@ from include.skillreport.operations.undo_settings_sync import create_batch
 from include.skillreport.operations.undo_settings_sync.form import FORM
 
 
-@operation_dag(FORM, doc_md=__doc__)
+@operation_dag(FORM)
 def undo_settings_sync() -> None:
     """Check the changes of the run, then undo them for each tenant."""
     flow = BatchFlow(FORM.spec, create_batch)

@@ -28,4 +28,4 @@ from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.tenant_usage import create_batch
 from include.skillreport.core.catalog import TENANT_USAGE
 
-batch_018_01_tenant_usage: DAG = batch_dag(TENANT_USAGE, create_batch, file=__file__, doc_md=__doc__)
+batch_018_01_tenant_usage: DAG = batch_dag(TENANT_USAGE, create_batch, file=__file__)

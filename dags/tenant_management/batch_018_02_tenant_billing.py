@@ -51,6 +51,5 @@ batch_018_02_tenant_billing: DAG = batch_dag(
     TENANT_BILLING,
     create_batch,
     file=__file__,
-    doc_md=__doc__,
     params={"allow_incomplete": allow_incomplete()},
 )

@@ -39,6 +39,4 @@ from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.tenant_monitoring import create_batch
 from include.skillreport.core.catalog import TENANT_MONITORING
 
-batch_018_03_tenant_monitoring: DAG = batch_dag(
-    TENANT_MONITORING, create_batch, file=__file__, doc_md=__doc__
-)
+batch_018_03_tenant_monitoring: DAG = batch_dag(TENANT_MONITORING, create_batch, file=__file__)

@@ -34,4 +34,4 @@ from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.inactive_tenants import create_batch
 from include.skillreport.core.catalog import INACTIVE_TENANTS
 
-batch_018_04_inactive_tenants: DAG = batch_dag(INACTIVE_TENANTS, create_batch, file=__file__, doc_md=__doc__)
+batch_018_04_inactive_tenants: DAG = batch_dag(INACTIVE_TENANTS, create_batch, file=__file__)

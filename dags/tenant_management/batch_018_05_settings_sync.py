@@ -33,4 +33,4 @@ from skill_batch.dag_factory import batch_dag
 from include.skillreport.batches.settings_sync import create_batch
 from include.skillreport.core.catalog import SETTINGS_SYNC
 
-batch_018_05_settings_sync: DAG = batch_dag(SETTINGS_SYNC, create_batch, file=__file__, doc_md=__doc__)
+batch_018_05_settings_sync: DAG = batch_dag(SETTINGS_SYNC, create_batch, file=__file__)

@@ -23,5 +23,5 @@ from skill_batch.dag_factory import family_dag
 from include.skillreport.core.catalog import TENANT_MANAGEMENT
 
 batch_018_tenant_management: DAG = family_dag(
-    TENANT_MANAGEMENT, file=__file__, doc_md=__doc__, params={"allow_incomplete": allow_incomplete()}
+    TENANT_MANAGEMENT, file=__file__, params={"allow_incomplete": allow_incomplete()}
 )

@@ -16,7 +16,7 @@ from airflow.sdk import Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from typing_extensions import override
 
-from skill_batch.batch_flow import BatchFlow, failure_alert, run_of
+from skill_batch.batch_flow import BatchFlow, failure_alert, run_of, task_arguments
 from skill_batch.forms import field_param, tenants_param
 from skill_batch.notifiers.approval_links import ANSWER_TASK, is_dag_paused, name_of
 from skill_batch.notifiers.failure_alert import attempt_of
@@ -47,8 +47,7 @@ class ApprovalFlow(BatchFlow):
         """Find the held items, and write the text of the request. Skipped if nothing is held, and in a dry run."""
 
         @task(
-            task_id="list_held",
-            task_display_name="保留中の一覧",
+            **task_arguments(self.spec, "list_held", "保留中の一覧"),
             on_failure_callback=failure_alert(self.spec),
         )
         def list_held() -> dict[str, str]:
@@ -62,8 +61,7 @@ class ApprovalFlow(BatchFlow):
         The task uses no worker while it waits.
         """
         return HITLOperator(
-            task_id=ANSWER_TASK,
-            task_display_name="承認の確認",
+            **task_arguments(self.spec, ANSWER_TASK, "承認の確認"),
             subject="{{ ti.xcom_pull(task_ids='list_held')['subject'] }}",
             body="{{ ti.xcom_pull(task_ids='list_held')['body'] }}",
             options=self.options,
@@ -94,8 +92,7 @@ class ApprovalFlow(BatchFlow):
         """Save the answer, the person and the time."""
 
         @task(
-            task_id="record_answer",
-            task_display_name="答えの記録",
+            **task_arguments(self.spec, "record_answer", "答えの記録"),
             on_failure_callback=failure_alert(self.spec),
         )
         def record_answer() -> dict[str, Any]:

@@ -33,6 +33,8 @@ from skill_batch.notifiers.failure_alert import (
     attempt_of,
     reported_kind,
 )
+from skill_batch.placement import placement_of
+from skill_batch.task_docs import task_doc
 from include.skillreport.core.catalog import APPROVALS
 from include.skillreport.core.failure_kinds import kind_of
 from include.skillreport.core.run_spec import OperationSpec, Severity
@@ -55,8 +57,8 @@ BATCHES_PARAMETER = "batches"
 
 _RUN_KEY = "run"
 _OPEN_TASK = "open_run"
-# Airflow's type of a run that the schedule has started, neither a person nor a backfill.
-_SCHEDULED = "scheduled"
+# Airflow's types of a run that the schedule has started, and of one that makes up for it later. A person starts the others.
+_SCHEDULED, _BACKFILL = "scheduled", "backfill"
 _RUN_DATES = {"business_date": date, "run_date": date, "run_at": datetime}
 
 
@@ -74,8 +76,7 @@ class BatchFlow:
         """Check the form and the database, and open the run. Returns the run and the shards to map over."""
 
         @task(
-            task_id=_OPEN_TASK,
-            task_display_name="開始",
+            **task_arguments(self.spec, _OPEN_TASK, "開始"),
             # In a family DAG, the task also runs if the batch before this one was skipped. It does not run if that batch failed.
             trigger_rule=TriggerRule.NONE_FAILED,
             show_return_value_in_logs=False,  # up to a thousand shards
@@ -92,8 +93,7 @@ class BatchFlow:
         """Read the host's large tables once, for all tenants of the run."""
 
         @task(
-            task_id="read_logs",
-            task_display_name="ログ読込",
+            **task_arguments(self.spec, "read_logs", "ログ読込"),
             on_failure_callback=failure_alert(self.spec),
         )
         def read_logs(run: dict[str, Any]) -> None:
@@ -108,8 +108,7 @@ class BatchFlow:
         """Read the mailbox for bounces once, before the shards. If the mailbox fails, the shards continue."""
 
         @task(
-            task_id="read_mailbox",
-            task_display_name="不達メールの確認",
+            **task_arguments(self.spec, "read_mailbox", "不達メールの確認"),
             on_failure_callback=failure_alert(self.spec),
         )
         def read_mailbox(run: dict[str, Any]) -> None:
@@ -124,8 +123,7 @@ class BatchFlow:
         """Add the batch's own step ``task_id``, which runs once for the whole run."""
 
         @task(
-            task_id=task_id,
-            task_display_name=display_name,
+            **task_arguments(self.spec, task_id, display_name),
             on_failure_callback=failure_alert(self.spec),
         )
         def step(run: dict[str, Any]) -> None:
@@ -143,8 +141,7 @@ class BatchFlow:
         """
 
         @task(
-            task_id=self.spec.mapped_task,
-            task_display_name=self.spec.mapped_task_name,
+            **task_arguments(self.spec, self.spec.mapped_task, self.spec.mapped_task_name),
             max_active_tis_per_dagrun=CONCURRENCY,
             map_index_template="{{ tenants_label }}",
         )
@@ -159,8 +156,7 @@ class BatchFlow:
         """
 
         @task(
-            task_id=REQUEST_TASK,
-            task_display_name="承認の依頼",
+            **task_arguments(self.spec, REQUEST_TASK, "承認の依頼"),
             trigger_rule=TriggerRule.ALL_DONE,  # a held invoice is a failed instance
             # This XCom must not have the key of the run's failure, or close_run could not send the list of the failed tenants.
             on_failure_callback=failure_alert(self.spec, REQUEST_FAILED),
@@ -180,8 +176,7 @@ class BatchFlow:
         """Close the run and send alerts; fails if a part of the run failed."""
 
         @task(
-            task_id="close_run",
-            task_display_name="終了・結果",
+            **task_arguments(self.spec, "close_run", "終了・結果"),
             trigger_rule=TriggerRule.ALL_DONE,
             on_failure_callback=failure_alert(self.spec),
         )
@@ -198,8 +193,7 @@ class BatchFlow:
         """
 
         @task(
-            task_id=ANNOUNCE_TASK,
-            task_display_name="完了の告知",
+            **task_arguments(spec, ANNOUNCE_TASK, "完了の告知"),
             inlets=[asset_of(each) for each in spec.reads],
             outlets=[asset_of(each) for each in spec.makes],
             on_failure_callback=failure_alert(spec, ANNOUNCE_FAILED),
@@ -372,6 +366,16 @@ def _children(context: Context) -> list[str]:
     return [task_id for task_id in group.children if task_id is not None]
 
 
+def task_arguments(spec: RunSpec, task_id: str, display_name: str) -> dict[str, Any]:
+    """What a task has from the settings of the project. ``display_name`` is its name in the UI."""
+    return {
+        "task_id": task_id,
+        "task_display_name": display_name,
+        "doc_md": task_doc(spec, task_id),
+        **placement_of(spec, task_id),
+    }
+
+
 def failure_alert(spec: RunSpec, event: str = RUN_FAILED) -> FailureAlert:
     """A new alert for each task, because rendering a notifier's templates changes the notifier."""
     return FailureAlert(
@@ -418,7 +422,8 @@ def _request(context: Context) -> RunRequest:
         attempt=attempt_of(context),
         triggered_by=dag_run.triggering_user_name,
         one_of_many=BATCHES_PARAMETER in context["params"],
-        ticked_at=dag_run.logical_date if dag_run.run_type == _SCHEDULED else None,
+        ticked_at=dag_run.logical_date if dag_run.run_type in (_SCHEDULED, _BACKFILL) else None,
+        is_backfill=dag_run.run_type == _BACKFILL,
     )
 
 

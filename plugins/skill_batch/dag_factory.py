@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pendulum
 from airflow.sdk import DAG, CronTriggerTimetable, Param
 from airflow.sdk.configuration import conf
+from airflow.utils.types import DagRunType
 
 from skill_batch.batch_flow import BATCHES_PARAMETER, failure_alert
 from skill_batch.batch_graph import add_batch, add_group
@@ -20,6 +21,7 @@ from skill_batch.notifiers.unreported_run import UnreportedRunAlert
 from skill_batch.retry_policy import BASE_DELAY, RecoverableErrorsOnly
 from skill_batch.wheel import refuse_mixed_versions, refuse_other_dag_file
 from include.skillreport.core.catalog import FAMILY_BATCHES
+from include.skillreport.core.docstrings import docstring_of
 from include.skillreport.core.failure_kinds import runbook_of
 from include.skillreport.core.run_spec import (
     BatchFamily,
@@ -52,6 +54,9 @@ SITE_VARIABLE = "SKILL_BATCH_DOCS_URL"
 # some have ended. It is the default of Airflow's max_active_runs_per_dag.
 OPEN_APPROVALS = 16
 
+# Airflow's commands, API and UI refuse a backfill of a DAG with these types. They are all others.
+_NO_BACKFILL = tuple(each for each in DagRunType if each is not DagRunType.BACKFILL_JOB)
+
 
 class BatchDag(DAG):
     """A DAG without deadlines and without its failure callback in ``airflow dags test``.
@@ -73,14 +78,12 @@ def batch_dag(
     create_batch: Callable[[Any], Any],
     *,
     file: str,
-    doc_md: str | None,
     params: Mapping[str, Param] | None = None,
 ) -> DAG:
     """The DAG of one batch, with its schedule.
 
     :param create_batch: the function of the batch's package. A task calls it.
-    :param file: the DAG file.
-    :param doc_md: its docstring, which the UI shows.
+    :param file: the DAG file. The UI shows its docstring.
     :param params: the parameters of this batch; the common ones come first.
     """
     refuse_other_dag_file(Path(file))
@@ -94,19 +97,18 @@ def batch_dag(
         default_args=_default_args(spec),
         on_failure_callback=UnreportedRunAlert({"": failure_alert(spec)}),
         deadline=deadlines_of(spec.id, spec.name, spec.run_severity.name, spec.time_limit),
-        **_common(doc_md, f"batches/{spec.id.lower()}", runbook_of(spec)),
+        **_common(
+            docstring_of(file), f"batches/{spec.id.lower()}", runbook_of(spec), backfills=spec.backfills
+        ),
     ) as dag:
         add_batch(spec, create_batch)
     return dag
 
 
-def family_dag(
-    family: BatchFamily, *, file: str, doc_md: str | None, params: Mapping[str, Param] | None = None
-) -> DAG:
+def family_dag(family: BatchFamily, *, file: str, params: Mapping[str, Param] | None = None) -> DAG:
     """The DAG of a family, without a schedule. The form selects the batches to run.
 
-    :param file: the DAG file.
-    :param doc_md: its docstring, which the UI shows.
+    :param file: the DAG file. The UI shows its docstring.
     :param params: the parameters of the family's batches.
     """
     refuse_other_dag_file(Path(file))
@@ -126,7 +128,7 @@ def family_dag(
             max((spec.run_severity for spec in specs), default=Severity.HIGH).name,
             sum((spec.time_limit for spec in specs), timedelta()),
         ),
-        **_common(doc_md, "operating", runbook_of(*specs)),
+        **_common(docstring_of(file), "operating", runbook_of(*specs)),
     ) as dag:
         groups = {spec: add_group(spec, _default_args(spec)) for spec in specs}
         for spec, group in groups.items():
@@ -135,34 +137,33 @@ def family_dag(
     return dag
 
 
-def operation_dag(form: OperationForm, doc_md: str | None) -> Callable[[Callable[[], None]], DAG]:
-    """Decorate a wiring function: the DAG of a form. In its page, a table of the operations replaces
+def operation_dag(form: OperationForm) -> Callable[[Callable[[], None]], DAG]:
+    """Decorate a wiring function: the DAG of a form. In its page, the docstring of its file, a table of the operations replaces
     ``{operations}``.
     """
     params = {name: field_param(each, form.section(name)) for name, each in form.shown_fields.items()}
-    page = (doc_md or "").replace("{operations}", form.table())
-    return _operation_dag(form.spec, page, _choice(form) | _month(form.spec) | params)
+    return _operation_dag(form.spec, _choice(form) | _month(form.spec) | params, form.table())
 
 
-def approval_dag(
-    spec: OperationSpec, doc_md: str | None, params: Mapping[str, Param]
-) -> Callable[[Callable[[], None]], DAG]:
+def approval_dag(spec: OperationSpec, params: Mapping[str, Param]) -> Callable[[Callable[[], None]], DAG]:
     """Decorate a wiring function: the DAG of an approval. A run may last for days, several runs may wait at the same time, and there is no
     deadline. ``params`` are the fields of its own form.
     """
-    return _operation_dag(spec, doc_md, {**_month(spec), **params}, waits_for_people=True)
+    return _operation_dag(spec, {**_month(spec), **params}, waits_for_people=True)
 
 
 def _operation_dag(
-    spec: OperationSpec, doc_md: str | None, params: Mapping[str, Param], *, waits_for_people: bool = False
+    spec: OperationSpec, params: Mapping[str, Param], table: str = "", *, waits_for_people: bool = False
 ) -> Callable[[Callable[[], None]], DAG]:
     def build(wiring: Callable[[], None]) -> DAG:
-        refuse_other_dag_file(Path(wiring.__code__.co_filename))
+        file = wiring.__code__.co_filename
+        refuse_other_dag_file(Path(file))
+        page = docstring_of(file).replace("{operations}", table)
         about = (spec.id if spec.cron else spec.dag_id, spec.name, spec.run_severity.name, spec.time_limit)
         deadlines = (
             deadlines_of(*about, is_operation=True) if spec.cron else late_deadline(*about, is_operation=True)
         )
-        settings = _common(doc_md, f"batches/{spec.batch.id.lower()}", runbook_of(spec)) | (
+        settings = _common(page, f"batches/{spec.batch.id.lower()}", runbook_of(spec)) | (
             # A paused one would hide the requests. Its runs ask before they do anything.
             {"max_active_runs": OPEN_APPROVALS, "is_paused_upon_creation": False} if waits_for_people else {}
         )
@@ -211,12 +212,13 @@ def _choice(form: OperationForm) -> dict[str, Param]:
     return {"operation": operation}
 
 
-def _common(doc_md: str | None, page: str, runbook: str) -> dict[str, Any]:
+def _common(doc_md: str, page: str, runbook: str, *, backfills: bool = False) -> dict[str, Any]:
     return {
         "start_date": START_DATE,
-        # Missed runs are not started after downtime. Run them with the family DAG, one date at a time.
+        # Missed runs are not started after downtime: docs/recovery.md.
         "catchup": False,
         "max_active_runs": 1,
+        "allowed_run_types": None if backfills else _NO_BACKFILL,
         "doc_md": _with_link(f"{doc_md}\n\n### 障害対応\n{runbook}", page),
     }
 

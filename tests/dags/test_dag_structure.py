@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from airflow.providers.standard.operators.hitl import HITLOperator
 from airflow.sdk import DAG, CronTriggerTimetable
+from airflow.utils.types import DagRunType
 
 from skill_batch.dag_factory import OPEN_APPROVALS
 from skill_batch.retry_policy import RecoverableErrorsOnly
@@ -83,6 +84,16 @@ def test_every_task_retries_recoverable_errors_only_and_no_run_catches_up(dags: 
         waits_for_people = dag.dag_id in {spec.dag_id for spec in APPROVALS.values()}
         assert (dag.catchup, dag.max_active_runs) == (False, OPEN_APPROVALS if waits_for_people else 1)
         assert all(isinstance(task.retry_policy, RecoverableErrorsOnly) for task in dag.tasks)
+
+
+def test_the_registry_says_which_dags_a_backfill_may_run(dags: dict[str, DAG]) -> None:
+    types: dict[str, Any] = {dag_id: dag.allowed_run_types for dag_id, dag in dags.items()}
+    allowed = {dag_id for dag_id, each in types.items() if each is None or DagRunType.BACKFILL_JOB in each}
+    assert allowed == {spec.dag_id for spec in BATCHES if spec.backfills}
+    # Everything else is as without the setting.
+    assert {each for each in types.values() if each is not None} == {
+        frozenset(each for each in DagRunType if each is not DagRunType.BACKFILL_JOB)
+    }
 
 
 def test_an_approval_waits_without_limit_before_it_opens_a_run(

@@ -49,7 +49,7 @@ from include.skillreport.core.catalog import TENANT_USAGE
 # Twelve hours from now: no run of the schedule's own may come in between.
 SPEC = replace(TENANT_USAGE, cron="30 %(hour)d * * *")
 
-{USAGE}: DAG = batch_dag(SPEC, create_batch, file=__file__, doc_md=None)
+{USAGE}: DAG = batch_dag(SPEC, create_batch, file=__file__)
 {USAGE}.deadline = deadlines_of(SPEC.id, SPEC.name, SPEC.run_severity.name, timedelta(hours=1))
 {USAGE}.description = None
 """

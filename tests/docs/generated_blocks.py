@@ -255,6 +255,16 @@ def _waits() -> str:
     return _table(("バッチ", "待てるか"), [(f"{spec.id} {spec.name}", spec.can_wait) for spec in BATCHES])
 
 
+def _missed_runs() -> str:
+    return _table(
+        ("バッチ", "止まった間の分", "過去分再実行", "過ぎた日の実行が送るもの"),
+        [
+            (f"{spec.id} {spec.name}", spec.missed_runs, "できる" if spec.backfills else "", spec.sent_late)
+            for spec in BATCHES
+        ],
+    )
+
+
 def _failures(batch_id: str | None = None) -> str:
     """All kinds of failure, or those that only this batch and few others have."""
     kinds = [kind for kind in failure_kinds() if batch_id is None or batch_id in kind.of]
@@ -349,5 +359,6 @@ _BLOCKS: Mapping[str, Callable[..., str]] = {
     "settings": _settings,
     "tables": _tables,
     "variables": _variables,
+    "missed-runs": _missed_runs,
     "waits": _waits,
 }

@@ -311,6 +311,26 @@ def test_two_runs_at_once_hold_each_message_once(
     assert held(host) == {("A", "BATCH-019-01"): 2, ("B", "BATCH-019-01"): 1}
 
 
+def test_a_backfill_sends_nobody_a_letter_about_a_past_day(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    host_rows.tenant(host, "A", created_at=datetime(2020, 4, 1), contact_email="contact@customer.example")
+    # The schedule goes on without a pause.
+    ticks = [TICK.replace(hour=4) - timedelta(days=number) for number in (3, 0)]
+    database_has_started(host, INACTIVE_TENANTS, ticks[1])
+
+    past: dict[str, Any] = {"ticked_at": ticks[0], "on": TODAY - timedelta(days=3), "is_backfill": True}
+    for _ in range(2):  # also after a clear
+        result = scheduled(database, services, INACTIVE_TENANTS, run_id="backfill", **past)
+
+        assert (result.status, services.messages) == ("completed", [])
+        assert held(host) == {("A", "BATCH-018-04"): 1}
+    _, body = text_of(database, asked(database, result))
+    assert "の過去分再実行です" in body
+    recorded = host.execute("SELECT ticked_at FROM batch.started_tick ORDER BY 1").fetchall()
+    assert [ticked_at for (ticked_at,) in recorded] == ticks
+
+
 def test_letters_about_inactivity_wait_although_they_are_contract_letters(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -31,10 +32,15 @@ def missed(spec: BatchSpec, days: int, *, has_ended: bool = True, is_paused: boo
         ),
         (
             missed(TENANT_USAGE, 2, has_ended=False),
+            "対処: batch_018_01_tenant_usage を、予定 2026-11-01 01:30 から 2026-11-02 01:30 まで、"
+            "過去分再実行（Backfill）してください（「停止後の復旧」）。",
+        ),
+        (
+            missed(replace(TENANT_USAGE, backfills=False), 2),
             "対処: batch_018_01_tenant_usage を業務日 2026-10-31、2026-11-01 で、古い業務日から順に、1 つずつ Trigger してください。",
         ),
         (
-            missed(TENANT_USAGE, 13),
+            missed(replace(TENANT_USAGE, backfills=False), 13),
             "対処: batch_018_01_tenant_usage を業務日 2026-10-31 から 2026-11-12 までのうち実行のない 13 日 で、"
             "古い業務日から順に、1 つずつ Trigger してください。",
         ),

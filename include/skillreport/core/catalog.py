@@ -43,6 +43,7 @@ DATA_BACKUP = BatchSpec(
     works_on=WorksOn.RUN_DATE,
     can_wait="1 回は待てます。前日のバックアップがあります。2 日続けて失敗したら、すぐに直します。",
     makes=(assets.BACKUP,),
+    missed_runs="最新の 1 回だけ。過去の状態は取れません。",
 )
 LOG_CLEANUP = BatchSpec(
     id="BATCH-002",
@@ -76,6 +77,8 @@ STATISTICS = BatchSpec(
         *assets.tables("SYS_SystemLog", "HIS_ReportGeneration"),
         *assets.ACTIVITY_TABLES,
     ),
+    backfills=True,
+    missed_runs="**要ります。** 止まった日を 1 日ずつ。月次レポートが使います。",
 )
 MONTHLY_REPORT = BatchSpec(
     id="BATCH-004",
@@ -95,6 +98,8 @@ MONTHLY_REPORT = BatchSpec(
         assets.STATISTICS_DAY,
         *assets.tables("MST_Tenant", "MST_Employee", "MST_UserAuth", "MST_TenantSettings"),
     ),
+    missed_runs="止まった月末があれば、月に 1 回。統計の後に、業務日を指定して手動実行します。",
+    sent_late="レポートの案内（テナントの管理者へ、月に 1 通）。",
 )
 TENANT_USAGE = BatchSpec(
     id="BATCH-018-01",
@@ -114,6 +119,9 @@ TENANT_USAGE = BatchSpec(
         *assets.tables("HIS_ReportGeneration", "HIS_NotificationLog"),
         *assets.ACTIVITY_TABLES,
     ),
+    backfills=True,
+    missed_runs="**要ります。** 止まった日を 1 日ずつ。請求が使います。",
+    sent_late="まだ知らせていない容量と API の警告（テナントの管理者へ、しきい値ごとに月 1 通）。",
 )
 TENANT_BILLING = BatchSpec(
     id="BATCH-018-02",
@@ -132,6 +140,8 @@ TENANT_BILLING = BatchSpec(
     can_wait="経理の始業まで待てます。請求書が出ていないテナントがあるだけで、確定したものは変わりません。",
     makes=(assets.INVOICES, assets.ACCOUNTING_FILES),
     reads=(assets.USAGE_DAY, *assets.tables("MST_Tenant")),
+    missed_runs="止まった月初があれば、月に 1 回。使用量の後に、業務日を指定して手動実行します。",
+    sent_late="請求書（請求先へ）。",
 )
 TENANT_MONITORING = BatchSpec(
     id="BATCH-018-03",
@@ -145,6 +155,8 @@ TENANT_MONITORING = BatchSpec(
     time_limit=timedelta(minutes=15),
     works_on=WorksOn.RUN_DATE,
     can_wait="1 回は待てます。2 回続けて失敗したら、その間は異常に気付けないため、夜のうちに直します。",
+    missed_runs="要りません。次の回が測り直します。",
+    sent_late="何も送りません。過ぎた時間は通知しません。",
 )
 INACTIVE_TENANTS = BatchSpec(
     id="BATCH-018-04",
@@ -164,6 +176,9 @@ INACTIVE_TENANTS = BatchSpec(
         *assets.tables("MST_Tenant", "MST_UserAuth", "MST_TenantSettings"),
         *assets.ACTIVITY_TABLES,
     ),
+    backfills=True,
+    missed_runs="ふだんは要りません。最新の 1 回が、止まった間も数えます。それが失敗したときは、過去分を再実行できます。",
+    sent_late="過去分再実行は、警告を止めて「再開の確認」を出します。手動実行は送ります。",
 )
 SETTINGS_SYNC = BatchSpec(
     id="BATCH-018-05",
@@ -175,6 +190,7 @@ SETTINGS_SYNC = BatchSpec(
     cron="30 3 * * *",
     time_limit=timedelta(minutes=45),
     works_on=WorksOn.RUN_DATE,
+    sent_late="見つけた設定の問題（今の値）。",
 )
 SCHEDULED_NOTIFICATIONS = BatchSpec(
     id="BATCH-019-01",
@@ -190,6 +206,8 @@ SCHEDULED_NOTIFICATIONS = BatchSpec(
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
     can_wait="待てません。予定から 24 時間を過ぎた通知は期限切れになります（契約の通知を除く）。",
+    missed_runs="最新の 1 回だけ。24 時間を過ぎた通知は期限切れになります（契約の通知を除く）。",
+    sent_late="過ぎた日の通知は送りません。待っている通知を送ります。",
 )
 NOTIFICATION_RETRY = BatchSpec(
     id="BATCH-019-02",
@@ -205,6 +223,7 @@ NOTIFICATION_RETRY = BatchSpec(
     time_limit=timedelta(minutes=30),
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
+    sent_late="待っている通知を、今送ります。",
 )
 EXTERNAL_SYNC = BatchSpec(
     id="BATCH-019-03",
@@ -217,6 +236,7 @@ EXTERNAL_SYNC = BatchSpec(
     time_limit=timedelta(hours=2),
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
+    sent_late="保留した名簿の知らせ（今の名簿）。",
 )
 NOTIFICATION_LOG_CLEANUP = BatchSpec(
     id="BATCH-019-04",
@@ -244,6 +264,7 @@ NOTIFICATION_SETTINGS_CHECK = BatchSpec(
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
     can_wait="待てます。ただしメールサーバーの失敗は、9 時までに直します。",
+    sent_late="見つけた設定の問題（テナントの管理者へ、今の値）。",
 )
 
 BATCHES: tuple[BatchSpec, ...] = (

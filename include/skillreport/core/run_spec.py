@@ -43,7 +43,7 @@ class RunSpec:
     ``mapped_task_name`` its name in the UI. ``per_tenant`` is false for a batch that works on other units than tenants. ``can_wait`` tells
     operators whether a failure can wait until the morning. ``cron`` is the schedule; empty: people start each run. ``steps``
     are the ids of its own tasks before the mapped task, in order. ``confirms_resumption``: after a pause, a run of the schedule holds
-    what people would receive until somebody confirms it.
+    what people would receive until somebody confirms it. ``backfills``: Airflow may run missed days later (``airflow backfill``).
     """
 
     id: str
@@ -60,6 +60,7 @@ class RunSpec:
     cron: str = ""
     steps: tuple[str, ...] = ()
     confirms_resumption: bool = False
+    backfills: bool = False
 
     @property
     def run_severity(self) -> Severity:
@@ -81,13 +82,16 @@ class RunSpec:
 class BatchSpec(RunSpec):
     """One batch. Its package is ``include/skillreport/batches/<slug>``. In the family's DAG it runs after the batch ``after``.
 
-    ``makes`` are the assets that a complete run announces, and ``reads`` those that it makes them from.
+    ``makes`` are the assets that a complete run announces, and ``reads`` those that it makes them from. ``missed_runs`` tells operators
+    which missed runs are made up for, and how; ``sent_late`` what people receive from a run for a past date.
     """
 
     family: BatchFamily
     after: BatchSpec | None = None
     makes: tuple[AssetSpec, ...] = ()
     reads: tuple[AssetSpec, ...] = ()
+    missed_runs: str = "要りません。次の予定が続きをします。"
+    sent_late: str = "何も送りません。"
 
     @property
     def dag_id(self) -> str:

@@ -48,6 +48,11 @@ class Section(Part):
         """This section of the installation's settings. :raises SettingsError: as ``load_settings``."""
         return load_settings().of(cls)
 
+    @classmethod
+    def load_alone(cls) -> Self:
+        """The same without a look at the other sections: a DAG file needs no price list. :raises SettingsError: as ``load_settings``."""
+        return _load(os.environ.get(SETTINGS_VARIABLE) or None, cls).of(cls)
+
 
 SectionT = TypeVar("SectionT", bound=Section)
 
@@ -143,15 +148,15 @@ def default_files() -> tuple[Path, ...]:
     return tuple(sorted(_FOLDER.rglob("settings.yaml")))
 
 
-def parse_settings(own_text: str, own_source: str) -> Settings:
-    """The defaults with the overrides of ``own_text``.
+def parse_settings(own_text: str, own_source: str, alone: type[Section] | None = None) -> Settings:
+    """The defaults with the overrides of ``own_text``: all sections, or one ``alone``.
 
     :raises SettingsError: names the file, the line, the setting and the problem.
     """
     document = read_yaml(own_text, own_source)
     if not isinstance(document.content, dict):
         raise problem_at(own_source, document.line, (), "設定のまとまり（usage: など）を書いてください")
-    return _validated(document, document.content)
+    return _validated(document, document.content, alone)
 
 
 def load_settings() -> Settings:
@@ -163,15 +168,16 @@ def load_settings() -> Settings:
 
 
 @cache
-def _load(own_file: str | None) -> Settings:
+def _load(own_file: str | None, alone: type[Section] | None = None) -> Settings:
     if own_file is None:
-        return _validated(Node("", 1, {}), {})
+        return _validated(Node("", 1, {}), {}, alone)
     own = Path(own_file).absolute()
-    return parse_settings(read_text(own, SETTINGS_VARIABLE), str(own))
+    return parse_settings(read_text(own, SETTINGS_VARIABLE), str(own), alone)
 
 
-def _validated(document: Node, own: Mapping[str, Node]) -> Settings:
-    classes = section_classes()
+def _validated(document: Node, own: Mapping[str, Node], alone: type[Section] | None) -> Settings:
+    classes = (alone,) if alone else section_classes()
+    own = {key: node for key, node in own.items() if alone is None or key == alone.key}
     defaults = _defaults()
     merged = {each.key: _of_section(each, defaults[each.key], own.get(each.key)) for each in classes}
     fields = {each.key: (each, ...) for each in classes}

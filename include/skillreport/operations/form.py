@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
+from inspect import getfile
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
+from include.skillreport.core.docstrings import docstring_of
 from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE, entered_day, plain
 
 if TYPE_CHECKING:
@@ -230,7 +232,8 @@ class OperationForm:
         def added(operation: type[OperationT]) -> type[OperationT]:
             operation.name, operation.title, operation.button = name, title, button or title
             operation.label = f"{title}（読み取りのみ）" if is_read_only else title
-            operation.effect = "".join(line.strip() for line in (operation.__doc__ or "").splitlines())
+            effect = operation.__doc__ or docstring_of(getfile(operation), operation.__name__)
+            operation.effect = "".join(line.strip() for line in effect.splitlines())
             operation.is_read_only = is_read_only
             self.operations.append(operation)
             return operation

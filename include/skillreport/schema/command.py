@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from include.skillreport.core.docstrings import docstring_of
 from include.skillreport.schema.checks.privileges import BOARD, PLATFORM, TENANT
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def add_schema_actions(actions: Actions) -> None:
 def _add(
     actions: Actions, name: str, run: Callable[[argparse.Namespace], int | None], text: str
 ) -> argparse.ArgumentParser:
-    command = actions.add_parser(name, help=text, description=f"{text}. {__doc__}")
+    command = actions.add_parser(name, help=text, description=f"{text}. {docstring_of(__file__)}")
     command.add_argument("--dsn", default=os.environ.get("BATCH_ADMIN_DSN"), help="libpq connection string")
     command.set_defaults(run=lambda options: _with_dsn(options, run))
     return command

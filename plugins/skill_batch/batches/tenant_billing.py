@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator, Param
 from typing_extensions import override
 
-from skill_batch.batch_flow import failure_alert, run_of
+from skill_batch.batch_flow import failure_alert, run_of, task_arguments
 from skill_batch.forms import field_param
 from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.operations.operate_invoices.form import Approve
@@ -65,8 +65,7 @@ class ClosedUsageSensor(BaseSensorOperator):
 def wait_for_closed_usage(run: Any) -> Any:
     """Add the sensor between ``open_run`` and the billing of the tenants."""
     sensor = ClosedUsageSensor(
-        task_id="wait_for_usage",
-        task_display_name="使用量の締め待ち",
+        **task_arguments(TENANT_BILLING, "wait_for_usage", "使用量の締め待ち"),
         run=run,
         statement_timeout=TENANT_BILLING.time_limit,
         on_failure_callback=failure_alert(TENANT_BILLING),

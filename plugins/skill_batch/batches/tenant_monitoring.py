@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context, task
 
-from skill_batch.batch_flow import failure_alert, run_of
+from skill_batch.batch_flow import failure_alert, run_of, task_arguments
 from skill_batch.notifiers.alert import JAPAN, Alert
 from skill_batch.notifiers.alert_kinds import MISSED_RUN
 from skill_batch.notifiers.alert_outbox import send_alert
@@ -51,8 +51,7 @@ def watch_runs(run: Any) -> Any:
     """Add the task that checks the runs of all batches, before the host's tables are read."""
 
     @task(
-        task_id="watch_runs",
-        task_display_name="実行の見回り",
+        **task_arguments(TENANT_MONITORING, "watch_runs", "実行の見回り"),
         on_failure_callback=failure_alert(TENANT_MONITORING),
     )
     def watch_runs(run: dict[str, Any]) -> None:
@@ -257,7 +256,10 @@ def not_started_alert(missed: MissedStarts, paused: Sequence[MissedStarts]) -> A
 
 
 def _repair(missed: MissedStarts) -> str:
-    """How an operator makes up for the missing runs. A batch of the run date needs only its newest run."""
+    """How an operator makes up for the missing runs. A batch of the run date needs only its newest run.
+
+    Airflow's backfill runs those of several days.
+    """
     from include.skillreport.core.execution.business_date import business_date_of
     from include.skillreport.core.run_spec import WorksOn
 
@@ -266,6 +268,9 @@ def _repair(missed: MissedStarts) -> str:
         if missed.started_after:
             return "予定はもう動いています。止まっていた間の実行をやり直す必要はありません。"
         return f"{spec.dag_id} を 1 回 Trigger してください（業務日は空欄）。"
+    if spec.backfills and len(missed.fired_at) > 1:
+        first, last = _minute(missed.fired_at[0]), _minute(missed.fired_at[-1])
+        return f"{spec.dag_id} を、予定 {first} から {last} まで、過去分再実行（Backfill）してください（「停止後の復旧」）。"
     days = sorted({business_date_of(each, spec.works_on) for each in missed.fired_at})
     listed = "、".join(day.isoformat() for day in days[:_LISTED_DAYS])
     if len(days) > _LISTED_DAYS:

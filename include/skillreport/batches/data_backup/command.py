@@ -23,6 +23,7 @@ from include.skillreport.batches.data_backup.files import (
 from include.skillreport.batches.data_backup.restore import entry_of, restore_database, restore_one_tenant
 from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.settings import MOST_JOBS
+from include.skillreport.core.docstrings import docstring_of
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore
 
@@ -35,7 +36,7 @@ DSN_VARIABLE, KEY_VARIABLE = "BATCH_BACKUP_DSN", "BATCH_BACKUP_KEY"
 def add_backup(actions: Actions) -> None:
     """Add ``backup`` with its commands. It has the function of the command as ``run``."""
     text = "list the backups, and restore one"
-    parser = actions.add_parser("backup", help=text, description=__doc__)
+    parser = actions.add_parser("backup", help=text, description=docstring_of(__file__))
     parser.add_argument("--store", required=True, help="as the Variable batch_storage_url: a folder or URL")
     parser.add_argument(
         "--bin", default="", help="folders of pg_restore (default: those of the packages, and the PATH)"

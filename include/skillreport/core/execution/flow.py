@@ -78,7 +78,7 @@ class RunRequest:
 
     ``run_at`` (aware) is its logical date, or the time of its trigger. ``attempt`` is the number of times that the run was cleared.
     ``one_of_many``: the run contains several batches (a family DAG). ``ticked_at`` (aware) is the time of the schedule that started it;
-    None: a person or a backfill did.
+    None: a person did. ``is_backfill``: Airflow makes up for this time later.
     """
 
     dag_id: str
@@ -89,6 +89,7 @@ class RunRequest:
     triggered_by: str | None = None
     one_of_many: bool = False
     ticked_at: datetime | None = None
+    is_backfill: bool = False
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,8 @@ def decide_hold(
 ) -> str | None:
     """Why a run of the schedule holds what people would receive; None if it does not. A cleared run keeps its first decision.
 
-    While people have not confirmed what an earlier run has held, later runs join it. ``started_at`` is aware.
+    While people have not confirmed what an earlier run has held, later runs join it. A backfill always holds: nobody receives a message
+    about a past day unless a person wants it. ``started_at`` is aware.
     """
     if request.ticked_at is None or not spec.confirms_resumption:
         return None
@@ -64,10 +65,13 @@ def decide_hold(
     decided: str | None
     with platform.transaction():
         is_decided, decided, last_tick, is_repeated, is_unconfirmed = _SQL.row(platform, "find_tick", **about)
-        if is_decided or is_repeated:
+        if request.is_backfill:
+            hold_reason: str | None = f"過ぎた予定（{_minute(request.ticked_at)}）の過去分再実行です"
+        elif is_decided or is_repeated:
             return decided
-        hold_reason = pause_before(spec.cron, request.ticked_at, started_at, last_tick)
-        hold_reason = hold_reason or (_UNCONFIRMED if is_unconfirmed else None)
+        else:
+            hold_reason = pause_before(spec.cron, request.ticked_at, started_at, last_tick)
+            hold_reason = hold_reason or (_UNCONFIRMED if is_unconfirmed else None)
         _SQL.execute(platform, "record_tick", **about, hold_reason=hold_reason)
     if hold_reason:
         log.warning("What people would receive is held until somebody confirms it: %s", hold_reason)

@@ -1,11 +1,22 @@
-"""The settings of a run: how its tenants are divided among task instances, and how rows find their person."""
+"""The settings of a run: how its tenants are divided among task instances, where these run, and how rows find their person."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from importlib.util import find_spec
+from typing import Annotated, Literal
 
-from include.skillreport.core.setting_types import Count, Range, Share
-from include.skillreport.core.settings import Section
+from pydantic import Field, field_validator
+
+from include.skillreport.core.catalog import FAMILIES, RUN_SPECS
+from include.skillreport.core.run_spec import BatchSpec, OperationSpec, RunSpec
+from include.skillreport.core.setting_types import Count, Range, Share, refused
+from include.skillreport.core.settings import Part, Section
+
+# A name of Airflow's (queue: 256 characters, pool: 256), and an amount as Kubernetes writes it
+# (https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/, read November 2026).
+Name = Annotated[str, Field(min_length=1, max_length=256)]
+Amount = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
+Resource = Literal["cpu", "memory", "ephemeral-storage"]
 
 
 class ExecutionSettings(Section):
@@ -40,3 +51,64 @@ class IdentitySettings(Section):
             **dict.fromkeys(self.system_keys, "system"),
             **dict.fromkeys(self.placeholders, "placeholder"),
         }
+
+
+class Resources(Part):
+    """What the pod of a task requests, and its limits (``resources`` of a container in Kubernetes)."""
+
+    requests: dict[Resource, Amount] = Field(default_factory=dict)
+    limits: dict[Resource, Amount] = Field(default_factory=dict)
+
+
+class Placement(Part):
+    """Where Airflow runs a task. None: as in Airflow's own configuration."""
+
+    queue: Name | None = None
+    pool: Name | None = None
+    resources: Resources | None = None
+
+    @field_validator("resources")
+    @classmethod
+    def _need_the_client(cls, resources: Resources | None) -> Resources | None:
+        if resources is not None and find_spec("kubernetes") is None:
+            raise refused(
+                "resources には Python のパッケージ kubernetes が必要です。apache-airflow-providers-cncf-kubernetes を入れるか、"
+                "resources を消してください"
+            )
+        return resources
+
+
+class PlacementSettings(Section):
+    """The placement of tasks, by the slug of the family and by the id of the task."""
+
+    key = "placement"
+
+    families: dict[str, Placement]
+    tasks: dict[str, Placement]
+
+    @field_validator("families")
+    @classmethod
+    def _are_families(cls, families: dict[str, Placement]) -> dict[str, Placement]:
+        return _known(families, {family.slug for family in FAMILIES})
+
+    @field_validator("tasks")
+    @classmethod
+    def _are_tasks(cls, tasks: dict[str, Placement]) -> dict[str, Placement]:
+        return _known(
+            tasks, {name for spec in RUN_SPECS.values() for name in (*spec.steps, spec.mapped_task)}
+        )
+
+    def of(self, spec: RunSpec, task_id: str) -> Placement:
+        """The placement of a task of a batch or an operation. Each value of the task comes before that of the family."""
+        batch = spec.batch if isinstance(spec, OperationSpec) else spec
+        assert isinstance(batch, BatchSpec), "a run is of a batch or of an operation"
+        family, task = self.families.get(batch.family.slug), self.tasks.get(task_id)
+        own = {name: value for name, value in task or () if value is not None}
+        return (family or Placement()).model_copy(update=own)
+
+
+def _known(placements: dict[str, Placement], names: set[str]) -> dict[str, Placement]:
+    for name in placements:
+        if name not in names:
+            raise refused(f"{name} はありません。{'、'.join(sorted(names))} のどれかにしてください", name)
+    return placements

@@ -1,0 +1,163 @@
+"""The settings ``placement``: the queue, the pool and the pod of the tasks, as the DAGs of a DAG processor have them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG
+
+from include.skillreport.core.catalog import APPROVE_INVOICES, FAMILY_BATCHES, NOTIFICATION
+from include.skillreport.core.errors import SettingsError
+from include.skillreport.core.execution.settings import PlacementSettings
+from include.skillreport.core.settings import SETTINGS_VARIABLE, parse_settings
+from tests.airflow_installation import PROJECT
+
+PAGE = PROJECT / "docs" / "deploy" / "README.md"
+HAS_KUBERNETES = find_spec("kubernetes") is not None
+
+# With a task's queue, pool and resources as the scheduler has them: out of the serialized DAG.
+PRINT_PLACES = """
+import json, sys
+from airflow.dag_processing.dagbag import DagBag
+from airflow.serialization.serialized_objects import DagSerialization
+
+bag = DagBag(dag_folder=sys.argv[1])
+places = {}
+for dag in bag.dags.values():
+    for task in DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag)))).tasks:
+        pod = (task.executor_config or {}).get("pod_override")
+        amounts = pod and {each.name: [each.resources.requests, each.resources.limits] for each in pod.spec.containers}
+        places[f"{dag.dag_id}:{task.task_id}"] = [task.queue, task.pool, amounts]
+print(json.dumps({"places": places, "errors": bag.import_errors}))
+"""
+
+
+def example(number: int) -> str:
+    """An example of the page."""
+    text = PAGE.read_text(encoding="utf-8")
+    return str(re.findall(r"```yaml\n(placement:.*?)```", text, re.DOTALL)[number])
+
+
+def places(settings: Path) -> dict[str, Any]:
+    """Queue, pool and resources of all tasks, by DAG and task."""
+    folders = (str(PROJECT), str(PROJECT / "plugins"), os.environ.get("PYTHONPATH"))
+    printed = subprocess.run(
+        [sys.executable, "-c", PRINT_PLACES, str(PROJECT / "dags")],
+        env=os.environ
+        | {SETTINGS_VARIABLE: str(settings), "PYTHONPATH": os.pathsep.join(filter(None, folders))},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(printed.stdout.splitlines()[-1])
+    assert found["errors"] == {}
+    return dict(found["places"])
+
+
+@pytest.fixture
+def everywhere(dags: dict[str, DAG]) -> dict[str, Any]:
+    """All tasks as Airflow's own configuration places them."""
+    return {
+        f"{dag.dag_id}:{task.task_id}": ["default", "default_pool", None]
+        for dag in dags.values()
+        for task in dag.tasks
+    }
+
+
+def test_the_example_for_celery_places_tasks_and_families(everywhere: dict[str, Any], tmp_path: Path) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(example(0), encoding="utf-8")
+    expected = dict(everywhere)
+    mail = {spec.dag_id for spec in FAMILY_BATCHES[NOTIFICATION]} | {NOTIFICATION.dag_id}
+    mail |= {"operate_notifications", "approve_directory_changes", "approve_resumption"}
+    heavy = {
+        "dump": "backup",
+        "check": "default_pool",
+        "export_tenant": "default_pool",
+        "create_report": "default_pool",
+    }
+    for name in expected:
+        dag_id, _, task_id = name.partition(":")
+        pool = heavy.get(task_id.rpartition(".")[2])
+        if pool:
+            expected[name] = ["heavy", pool, None]
+        elif dag_id in mail:
+            expected[name] = ["mail", "default_pool", None]
+    assert places(settings) == expected
+
+
+@pytest.mark.skipif(not HAS_KUBERNETES, reason="needs the package kubernetes")
+def test_the_example_for_kubernetes_gives_the_container_its_resources(
+    everywhere: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(example(1), encoding="utf-8")
+    found = places(settings)
+    dump = {"base": [{"cpu": "1", "memory": "2Gi", "ephemeral-storage": "20Gi"}, {"memory": "4Gi"}]}
+    assert found["batch_001_data_backup:dump"] == ["default", "default_pool", dump]
+    assert found["batch_0xx_data_management:data_backup.dump"][2] == dump
+    assert found["restore_backup:restore"][2] == {"base": [{"cpu": "250m", "memory": "512Mi"}, None]}
+    assert found["batch_018_02_tenant_billing:bill_tenant"][2] == {"base": [{"memory": "1Gi"}, None]}
+    assert found["batch_018_02_tenant_billing:open_run"] == everywhere["batch_018_02_tenant_billing:open_run"]
+
+
+@pytest.mark.skipif(HAS_KUBERNETES, reason="the package kubernetes is here")
+def test_resources_without_the_client_are_refused_with_a_sentence() -> None:
+    with pytest.raises(
+        SettingsError,
+        match=r"placement\.families\.data_management\.resources: .* kubernetes が必要です",
+    ):
+        parse_settings(example(1), "settings.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "families: {mail: {queue: q}}",
+            "mail はありません。data_management、notification、tenant_management のどれか",
+        ),
+        ("tasks: {dmup: {queue: q}}", "dmup はありません"),
+        ("tasks: {dump: {que: q}}", "この名前の設定はありません"),
+        ("tasks: {dump: {queue: ''}}", "1 文字以上にしてください"),
+        ("tasks: {dump: {resources: {requests: {memory: 2 GB}}}}", "の形にしてください（今の値は '2 GB'）"),
+        ("tasks: {dump: {resources: {requests: {gpu: '1'}}}}", "cpu、memory、ephemeral-storage のどれか"),
+    ],
+)
+def test_a_wrong_placement_is_one_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        parse_settings(f"placement:\n  {text}\n", "own.yaml")
+    message = str(refused.value)
+    assert sentence in message
+    assert message.startswith("own.yaml の 2 行目 placement.")
+    assert "\n" not in message
+
+
+def test_a_wrong_value_leaves_the_dags_as_they_were(everywhere: dict[str, Any], tmp_path: Path) -> None:
+    """The run fails when it opens, and its alert has the sentence."""
+    settings = tmp_path / "settings.yaml"
+    settings.write_text("placement:\n  tasks: {dump: {queue: 1}}\n", encoding="utf-8")
+    assert places(settings) == everywhere
+
+
+def test_another_wrong_section_does_not_move_the_tasks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(
+        "billing: {nothing: 1}\nplacement:\n  tasks: {approve_invoice: {queue: q}}\n", encoding="utf-8"
+    )
+    monkeypatch.setenv(SETTINGS_VARIABLE, str(settings))
+    placement = PlacementSettings.load_alone()
+    assert placement.of(APPROVE_INVOICES, "approve_invoice").queue == "q"
+    assert placement.of(APPROVE_INVOICES, "ask").queue is None
+    with pytest.raises(SettingsError, match=r"billing\.nothing"):
+        PlacementSettings.load()
