@@ -15,7 +15,7 @@ INSERT INTO batch.tenant_outcome (
     execution_id, tenant_id, part, status, details, records, attempts, recorded_at, shard, error_code, error_message
 )
 SELECT
-    %(execution_id)s AS execution_id,
+    %(execution_id)s,
     'tenant-' || to_char(tenant.number, 'FM000000') AS tenant_id,
     '' AS part,
     CASE WHEN mod(tenant.number, 5) = 0 THEN 'failed' ELSE 'success' END AS status,

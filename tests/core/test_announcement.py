@@ -125,7 +125,7 @@ def test_a_batch_that_has_made_nothing_for_others_is_silent(installation: LocalI
     assert announced(installation, complete(installation), Silent()) is None
 
 
-def test_a_run_that_becomes_complete_after_a_clear_is_announced_once_as_new(
+def test_a_run_complete_after_a_clear_is_announced_as_new(
     installation: LocalInstallation,
 ) -> None:
     batch = Plain()
@@ -145,7 +145,7 @@ def test_a_run_that_becomes_complete_after_a_clear_is_announced_once_as_new(
     assert [is_repeated(installation, run) for _ in range(2)] == [True, True]
 
 
-def test_another_run_of_the_day_is_repeated_and_that_of_another_day_is_not(
+def test_another_run_of_the_day_is_repeated(
     installation: LocalInstallation,
 ) -> None:
     unannounced = complete(installation, "one")

@@ -173,7 +173,7 @@ def test_a_closed_day_stays_green_if_it_cannot_be_announced(
 # The registry ----------------------------------------------------------------------------------------------------------
 
 
-def test_every_asset_has_a_name_of_ours_and_a_uri_that_airflow_keeps() -> None:
+def test_assets_have_names_of_ours_and_uris_that_airflow_keeps() -> None:
     assets = {each for spec in BATCHES for each in (*spec.makes, *spec.reads)}
     names, uris = {each.name for each in assets}, {each.uri for each in assets}
     assert len(names) == len(uris) == len(assets)
