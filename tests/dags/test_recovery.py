@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import quote
 
 import pytest
 
@@ -167,6 +168,7 @@ def test_an_operator_makes_up_for_two_weeks_without_airflow(
     assert tables(database) == undisturbed
 
     _each_run_has_the_business_date_of_its_tick(database, world)
+    _a_failed_run_is_done_again(of[TENANT_USAGE], ranges)
     _no_alert_comes_again(of[TENANT_MONITORING], slack)
     _the_loop_changes_nothing(replace(api, dag_id=DATA_MANAGEMENT.dag_id), database, undisturbed, world)
     _the_past_sends_no_letter(of[INACTIVE_TENANTS], database, slack)
@@ -233,6 +235,20 @@ def _each_run_has_the_business_date_of_its_tick(
                 for run_id, day in rows
             }
             assert run == {tick: business_date_of(tick, spec.works_on) for tick in ticks[1 : GAP + 1]}
+
+
+def _a_failed_run_is_done_again(api: Api, ranges: dict[str, tuple[str, str]]) -> None:
+    """As if the database had been down: the run of the last tick is red."""
+    path = f"/api/v2/dags/{api.dag_id}/dagRuns"
+    runs = api.call("GET", f"{path}?run_type=backfill&order_by=-logical_date")["dag_runs"]
+    one = f"{path}/{quote(runs[0]['dag_run_id'])}"
+    api.call("PATCH", one, {"state": "failed"})
+    assert api.call("GET", one)["state"] == "failed"
+    option = "--reprocess-behavior failed"
+    assert option in PAGE.read_text(encoding="utf-8")
+    (command,) = (each for each in _backfills(ranges) if api.dag_id in each)
+    assert _run(api, [*command, *option.split()]).returncode == 0
+    _wait_for_backfill(api, len(runs))
 
 
 def _no_alert_comes_again(api: Api, slack: StandIns) -> None:
