@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import date, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -13,8 +14,12 @@ import pytest
 from airflow.sdk import DAG, Asset
 
 from skill_batch.assets import asset_of
+from include.skillreport.batches.tenant_billing import create_batch as create_billing
 from include.skillreport.core.assets import USAGE_DAY
 from include.skillreport.core.catalog import BATCHES, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.execution.batch import Run
+from include.skillreport.core.settings import SETTINGS_VARIABLE
+from local_stack.batch_runs import LOCAL
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.batches.tenant_management.billing_rows import close_month
@@ -127,6 +132,25 @@ def test_a_billed_month_announces_invoices_and_files_with_the_month(
         ("skill_report_accounting_files", "2026-10", False),
         ("skill_report_invoices", "2026-10", False),
     ]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_drafts_are_not_announced(runs: DagRuns, database: Database, tmp_path: Path) -> None:
+    """With a sample price list, and in the first run after a pause."""
+    held = Run("e", date(2026, 10, 1), date(2026, 11, 1), hold_reason="止まっていました")
+    assert [create_billing(LOCAL).announces(run) for run in (held, replace(held, hold_reason=None))] == [
+        False,
+        True,
+    ]
+    runs.environment.delenv(SETTINGS_VARIABLE)
+    runs.set_variable("batch_storage_url", f"file://{tmp_path / 'storage'}")
+    with database.connect() as host:
+        for name in ("T001", "T002"):
+            close_month(host, name, date(2026, 10, 1))
+
+    run = runs.test(BILLING, RUN_DATE)
+
+    assert (run.state, last_tasks(runs, run), events(runs, run)) == ("success", SILENT, [])
 
 
 @contextmanager
