@@ -209,13 +209,14 @@ def _run(api: Api, command: list[str]) -> subprocess.CompletedProcess[str]:
 
 
 def _wait_for_backfill(api: Api, runs: int) -> None:
-    """Until as many runs of backfills have succeeded."""
+    """Until as many runs of backfills have succeeded, and the scheduler has noticed it."""
     deadline = time.monotonic() + RUN_SECONDS
     while True:
         path = f"/api/v2/dags/{api.dag_id}/dagRuns?run_type=backfill&limit=100"
         states = [run["state"] for run in api.call("GET", path)["dag_runs"]]
         assert "failed" not in states
-        if states == ["success"] * runs:
+        backfills = api.call("GET", f"/api/v2/backfills?dag_id={api.dag_id}")["backfills"]
+        if states == ["success"] * runs and all(each["completed_at"] for each in backfills):
             return
         assert time.monotonic() < deadline, states
         time.sleep(2)
