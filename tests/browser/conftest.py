@@ -142,8 +142,8 @@ def site(
 ) -> Iterator[Site]:
     """Airflow with scheduler, triggerer, DAG processor and API server on the test's database. Payments are recorded by operations."""
     change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
-    if scheduled:
-        forget_runs(airflow_metadata)
+    # The tests of pages store the DAGs paused.
+    (forget_runs if scheduled else unpause_all)(airflow_metadata)
     variables = {
         SETTINGS_VARIABLE: os.environ[SETTINGS_VARIABLE],
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{unused_port}{PREFIX}",
@@ -165,5 +165,3 @@ def site(
         ) as api,
     ):
         yield Site(api, browser, artefacts, services, tmp_path / "storage")
-        if scheduled:
-            unpause_all(airflow_metadata)

@@ -192,7 +192,7 @@ def forget_runs(metadata_url: str) -> None:
 
 
 def unpause_all(metadata_url: str) -> None:
-    """Let all DAGs run again for the tests that follow ``forget_runs``."""
+    """Let all DAGs run that another test has stored or paused."""
     with psycopg.connect(metadata_url.replace("postgresql+psycopg2", "postgresql")) as airflow:
         airflow.execute("UPDATE dag SET is_paused = false")
 
