@@ -25,7 +25,6 @@ from skill_batch.assets import add_events, asset_of
 from skill_batch.lookup import is_outage
 from skill_batch.notifiers.approval_links import REQUEST_TASK
 from skill_batch.notifiers.failure_alert import (
-    ANNOUNCE_FAILED,
     ANNOUNCE_TASK,
     REQUEST_FAILED,
     RUN_FAILED,
@@ -188,7 +187,7 @@ class BatchFlow:
     def announce(self, spec: BatchSpec) -> Any:
         """Announce what a complete run has made, to the DAGs of other teams. Skipped if there is nothing to announce.
 
-        The run's result does not depend on it: Airflow ignores a teardown for the state of a run, and for the order of task groups.
+        It is no teardown: Airflow lets the teardowns of a run end that a person marks as failed, and then shows the run as a success.
         Airflow fails a task whose inlets or outlets are not active, so no other task has any.
         """
 
@@ -196,12 +195,12 @@ class BatchFlow:
             **task_arguments(spec, ANNOUNCE_TASK, "完了の告知"),
             inlets=[asset_of(each) for each in spec.reads],
             outlets=[asset_of(each) for each in spec.makes],
-            on_failure_callback=failure_alert(spec, ANNOUNCE_FAILED),
+            on_failure_callback=failure_alert(spec, severity=Severity.MEDIUM),
         )
         def announce() -> None:
             self._announce(spec, get_current_context())
 
-        return announce().as_teardown()
+        return announce()
 
     def _batch(self) -> tuple[Batch, AirflowInstallation]:
         installation = _installation()
@@ -376,12 +375,14 @@ def task_arguments(spec: RunSpec, task_id: str, display_name: str) -> dict[str, 
     }
 
 
-def failure_alert(spec: RunSpec, event: str = RUN_FAILED) -> FailureAlert:
-    """A new alert for each task, because rendering a notifier's templates changes the notifier."""
+def failure_alert(
+    spec: RunSpec, event: str = RUN_FAILED, *, severity: Severity | None = None
+) -> FailureAlert:
+    """A new alert for each task, because rendering a notifier's templates changes the notifier. ``severity``: by default the run's."""
     return FailureAlert(
         spec.id,
         spec.name,
-        (Severity.MEDIUM if event == ANNOUNCE_FAILED else spec.run_severity).name,
+        (severity or spec.run_severity).name,
         spec.mapped_task,
         partial(kind_of, spec),
         is_operation=isinstance(spec, OperationSpec),

@@ -1,4 +1,4 @@
-"""The events about complete runs as Airflow stores them, which runs have none, and that announcing never decides about a run."""
+"""The events about complete runs as Airflow stores them, and which runs have none."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_partial_run_stays_red_and_silent(runs: DagRuns, database: Database, s
     run = runs.test(USAGE, RUN_DATE)
 
     assert (run.state, events(runs, run)) == ("failed", [])
-    assert last_tasks(runs, run) == {"close_run": "failed", "announce": "skipped"}
+    assert last_tasks(runs, run) == {"close_run": "failed", "announce": "upstream_failed"}
     assert len(slack.messages) == 1
 
 
@@ -99,7 +99,7 @@ def test_a_refused_form_stays_red_and_silent(runs: DagRuns) -> None:
     run = runs.test(USAGE, RUN_DATE, tenants=["NOBODY"])
 
     assert (run.state, events(runs, run)) == ("failed", [])
-    assert last_tasks(runs, run) == {"close_run": "failed", "announce": "skipped"}
+    assert last_tasks(runs, run) == {"close_run": "failed", "announce": "upstream_failed"}
 
 
 @pytest.mark.usefixtures("tenants")
@@ -175,13 +175,13 @@ def name_taken(runs: DagRuns) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("tenants")
-def test_a_closed_day_stays_green_if_it_cannot_be_announced(
+def test_a_day_that_cannot_be_announced_is_closed_and_its_run_red(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
     with name_taken(runs):
         run = runs.test(USAGE, RUN_DATE)
 
-    assert (run.state, events(runs, run)) == ("success", [])
+    assert (run.state, events(runs, run)) == ("failed", [])
     assert last_tasks(runs, run) == {"close_run": "success", "announce": "failed"}
     (message,) = slack.messages
     assert "（重要度 MEDIUM）" in message.text

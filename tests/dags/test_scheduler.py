@@ -127,7 +127,7 @@ def _a_broken_tenant_is_cleared_alone_after_it_was_mended(
             "T002": "failed",
             "T003": "success",
             "close_run": "failed",
-            "announce": "skipped",
+            "announce": "upstream_failed",
         }
         (message,) = slack.messages
         assert "T002" in message.text
@@ -166,7 +166,7 @@ def _a_tenant_with_an_open_day_is_invoiced_after_a_clear(
         "T003": "success",
         "request_approval": "skipped",
         "close_run": "failed",
-        "announce": "skipped",
+        "announce": "upstream_failed",
     }
     # The other message about the run says that its tenants have no address.
     about_run = [message for message in slack.messages if quote(run_id) in message.text]

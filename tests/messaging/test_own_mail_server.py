@@ -372,10 +372,9 @@ def test_many_slow_servers_delay_no_other_tenant(
         )
 
     [letter] = services.messages
-    first = min(arrived.arrived_at for arrived in own.messages)
     assert len(own.messages) == len(tenants)
-    # The lanes of slow servers take no turn of the operators' server.
-    assert (letter.arrived_at - first).total_seconds() < 2
+    # The lanes of slow servers take no turn of the operators' server, so the letter does not wait for the last of them.
+    assert letter.arrived_at < max(arrived.arrived_at for arrived in own.messages)
 
 
 def letter_to(tenant_id: str) -> Draft:

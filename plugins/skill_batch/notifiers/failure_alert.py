@@ -40,11 +40,10 @@ if TYPE_CHECKING:
 # The XCom of a task that has sent its failure alert: the kind of the failure, and the attempt of the run.
 REPORTED_KEY = "failure_reported"
 
-# The events of failure alerts: the run failed, or a task that requests an approval or announces the run failed. The run's result does not
-# depend on the latter two.
-RUN_FAILED, REQUEST_FAILED, ANNOUNCE_FAILED = "failure", "approval", "announcement"
+# The events of failure alerts: the run failed, or a task that requests an approval failed. The run's result does not depend on the latter.
+RUN_FAILED, REQUEST_FAILED = "failure", "approval"
 
-# Airflow and the execution log show such a run as a success.
+# The execution log shows such a run as complete.
 _NOT_ANNOUNCED = "影響: バッチは完了しています。完了を待つほかの DAG だけが動きません。"
 
 # The reason of a whole run may contain a command or a GRANT, so it may be longer than that of a tenant.
@@ -53,7 +52,7 @@ _RUN_REASON_LIMIT = 1_000
 # The task that closes a run, without its group. If it is cleared, it reports the failed tenants.
 _LAST_TASK = "close_run"
 
-# The task that announces a complete run to the DAGs of other teams, without its group. The run's result does not depend on it.
+# The task that announces a complete run to the DAGs of other teams, without its group.
 ANNOUNCE_TASK = "announce"
 
 # Airflow reports a killed task without an exception.
@@ -151,7 +150,7 @@ class FailureAlert(BaseNotifier):
                 f"実行ID: {ti.run_id}",
                 f"エラー: {_reason(error)}",
                 *([_succeeded(result)] if result else []),
-                *([_NOT_ANNOUNCED] if self.event == ANNOUNCE_FAILED else []),
+                *([_NOT_ANNOUNCED] if ti.task_id.rpartition(".")[2] == ANNOUNCE_TASK else []),
             ),
             [(error, f"この実行の {getattr(error, 'step', ti.task_id)} ")],
             links,
@@ -275,7 +274,7 @@ def is_closing(failed_tasks: Sequence[str], mapped_task: str) -> bool:
     """
     names = [task.rpartition(".")[2] for task in failed_tasks]
     return _LAST_TASK in names and all(
-        name in (_LAST_TASK, REQUEST_TASK, ANNOUNCE_TASK) or name.startswith(mapped_task) for name in names
+        name in (_LAST_TASK, REQUEST_TASK) or name.startswith(mapped_task) for name in names
     )
 
 

@@ -18,13 +18,7 @@ from airflow.sdk.execution_time.timeout import timeout
 from skill_batch.notifiers.alert_outbox import is_attempt_reported, is_stored, open_database, send_alert
 from skill_batch.notifiers.approval_links import REQUEST_TASK
 from skill_batch.notifiers.channels import Channels, load_channels
-from skill_batch.notifiers.failure_alert import (
-    ANNOUNCE_TASK,
-    FailureAlert,
-    attempt_of,
-    failure_key,
-    reported_kind,
-)
+from skill_batch.notifiers.failure_alert import FailureAlert, attempt_of, failure_key, reported_kind
 
 if TYPE_CHECKING:
     import psycopg
@@ -128,9 +122,8 @@ class UnreportedRunAlert(BaseNotifier):
             return any(
                 reported_kind(context["ti"], name, attempt_of(context))
                 for name in tasks
-                # The run has its own alert, whatever these two have sent. A mapped instance sends no alert; its id ends with its index.
-                if name.rpartition(".")[2] not in (REQUEST_TASK, ANNOUNCE_TASK)
-                and context["dag"].has_task(name)
+                # The request for an approval has its own alert. A mapped instance sends no alert; its id ends with its index.
+                if name.rpartition(".")[2] != REQUEST_TASK and context["dag"].has_task(name)
             )
         except Exception as error:
             self.log.info("The marks of the tasks are not known: %s", error)
