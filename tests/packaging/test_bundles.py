@@ -16,13 +16,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import TENANT_USAGE
+from include.skillreport.approvals import APPROVE
+from include.skillreport.core.catalog import APPROVE_INVOICES, TENANT_BILLING, TENANT_USAGE
 from local_stack.airflow_processes import SCHEDULER
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.airflow_installation import PROJECT
+from tests.batches.tenant_management import billing_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.dags.running_airflow import Api, running_airflow
+from tests.dags.test_approvals import answer_request, open_request
 from tests.packaging.production import Layout, ProductionEnvironment, build_wheel, create_environment
 from tests.packaging.test_layouts import DAG_IDS
 from tests.waiting import wait_until
@@ -30,12 +32,17 @@ from tests.waiting import wait_until
 pytestmark = [pytest.mark.long, pytest.mark.exclusive, pytest.mark.timeout(1_200)]
 
 GIT = ("git", "-c", "user.name=tests", "-c", "user.email=tests@example.jp", "-c", "commit.gpgsign=false")
-# The DAG file, a module that it imports, and one that most tasks import. Each prints its release into the log of a task.
+# The DAG files, a module that they import, and one that most tasks import. Each prints its release into the log of a task.
 PRINTING = (
     f"dags/{TENANT_USAGE.family.slug}/{TENANT_USAGE.dag_id}.py",
+    f"dags/operations/{APPROVE_INVOICES.dag_id}.py",
     "plugins/skill_batch/batch_flow.py",
     "include/skillreport/core/execution/flow.py",
 )
+
+OCTOBER = {"business_date": "2026-10-31"}
+# A day and a tenant of which no invoice is held.
+OF_A_TENANT = {"business_date": "2026-08-31", "tenants": ["C"]}
 
 
 @dataclass(frozen=True)
@@ -60,9 +67,10 @@ class Installed:
         }
         variables = {
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
-            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(folder / "bundles"),
+            "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(folder / "bundles" / self.version),
             # A task that finds no DAG fails at once, and does not wait for one.
             "AIRFLOW__WORKERS__MISSING_DAG_RETRIES": "0",
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
             # Only the runs that the test triggers.
             "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
         }
@@ -103,41 +111,63 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_run_goes_on_with_the_release_that_is_deployed_meanwhile(
+def test_active_runs_go_on_with_the_release_that_is_deployed_meanwhile(
     repository: Path, metadata: str, database: Database, unused_port: int, tmp_path: Path
 ) -> None:
     with database.connect() as host:
-        host_rows.tenant(host, "T001", subscription_plan="BASIC")
+        billing_rows.jump(database, host)
+    home = tmp_path / "airflow"
+    home.mkdir()
     old = install("1.0.0", repository, tmp_path / "old")
-    (tmp_path / "airflow").mkdir()
 
-    with old.running(tmp_path / "airflow", metadata, database, unused_port) as api:
-        wait_for_dags(api)
-        api.unpause()
+    with old.running(home, metadata, database, unused_port) as usage:
+        wait_for_dags(usage)
+        asked = hold_invoices(usage)
+        usage.unpause()
         with psycopg.connect(database.dsn) as blocker:
             blocker.execute('LOCK TABLE "SYS_TenantUsage" IN ACCESS EXCLUSIVE MODE')
-            active = api.trigger(business_date="2026-10-31")
+            active = usage.trigger(**OF_A_TENANT)
             wait_for_blocked_statement(database)
             new = install("2.0.0", repository, tmp_path / "new")
-            stop_scheduler(api)
-        wait_until(lambda: api.states(active)["T001"] == "success", "the task that ran ends")
+            stop_scheduler(usage)
+        wait_until(lambda: usage.states(active)["C"] == "success", "the task that ran ends")
 
-    with new.running(tmp_path / "airflow", metadata, database, unused_port) as api:
-        assert api.wait(active) == "success"
-        later = api.trigger(business_date="2026-10-31")
-        assert api.wait(later) == "success"
+    with new.running(home, metadata, database, unused_port) as usage:
+        assert usage.wait(active) == "success"
+        later = usage.trigger(**OF_A_TENANT)
+        assert usage.wait(later) == "success"
+        approval = replace(usage, dag_id=APPROVE_INVOICES.dag_id)
+        answer_request(approval, asked, APPROVE)
+        assert approval.wait(asked) == "success"
 
-    before, after = ("open_run", "read_logs", "aggregate_usage"), ("close_run", "announce")
-    logs = tmp_path / "airflow" / "home" / "logs"
-    assert imported_releases(logs, active) == (
-        {task: {old.version} for task in before} | {task: {new.version} for task in after}
-    )
-    assert imported_releases(logs, later) == {task: {new.version} for task in (*before, *after)}
+    first, then, both = {old.version}, {new.version}, {old.version, new.version}
+    finished = {"open_run": first, "read_logs": first, "aggregate_usage": first}
+    assert imported_releases(home, active) == finished | {"close_run": then, "announce": then}
+    assert imported_releases(home, later) == dict.fromkeys(imported_releases(home, active), then)
+    # A task that has waited is resumed by a new process.
+    answered = dict.fromkeys(("record_answer", "open_run", "approve_invoice", "close_run"), then)
+    assert imported_releases(home, asked) == {"list_held": first, "ask": both} | answered
     with database.connect() as connection:
         opened = connection.execute(
-            "SELECT run_id, version FROM batch.execution_log WHERE status = 'completed' ORDER BY version"
+            "SELECT run_id, version FROM batch.execution_log WHERE run_id = ANY (%s) AND status = 'completed'",
+            [[active, later, asked]],
         ).fetchall()
-    assert opened == [(active, old.version), (later, new.version)]
+    assert dict(opened) == {active: old.version, later: new.version, asked: new.version}
+
+
+def hold_invoices(api: Api) -> str:
+    """Bill a month of which two invoices are held; returns the run that asks about them."""
+    billing, approval = (
+        replace(api, dag_id=TENANT_BILLING.dag_id),
+        replace(api, dag_id=APPROVE_INVOICES.dag_id),
+    )
+    billing.unpause()
+    approval.unpause()
+    assert billing.wait(billing.trigger(**OCTOBER)) == "failed"
+    (request,) = approval.call("GET", f"/api/v2/dags/{approval.dag_id}/dagRuns")["dag_runs"]
+    asked = str(request["dag_run_id"])
+    open_request(approval, asked)
+    return asked
 
 
 def wait_for_dags(api: Api) -> None:
@@ -157,9 +187,9 @@ def stop_scheduler(api: Api) -> None:
     wait_until(lambda: "Exiting gracefully" in api.airflow.log(SCHEDULER).read_text(), "the scheduler stops")
 
 
-def imported_releases(logs: Path, run_id: str) -> dict[str, set[str]]:
+def imported_releases(installation: Path, run_id: str) -> dict[str, set[str]]:
     """By task of the run, the releases of the code that it has imported, from its log."""
-    (folder,) = logs.glob(f"*/run_id={run_id}")
+    (folder,) = installation.glob(f"home/logs/*/run_id={run_id}")
     found: dict[str, set[str]] = {}
     for log in folder.rglob("*.log"):
         task = log.relative_to(folder).parts[0].removeprefix("task_id=")
