@@ -31,6 +31,7 @@ from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.exclusive, pytest.mark.timeout(1_200)]
 
+PAGE = PROJECT / "docs" / "deploy" / "bundles.md"
 GIT = ("git", "-c", "user.name=tests", "-c", "user.email=tests@example.jp", "-c", "commit.gpgsign=false")
 # The DAG files, a module that they import, and one that most tasks import. Each prints its release into the log of a task.
 PRINTING = (
@@ -55,16 +56,12 @@ class Installed:
 
     @contextmanager
     def running(self, folder: Path, metadata: str, database: Database, port: int) -> Iterator[Api]:
-        """Airflow with the DAG files of the tag. ``folder`` is that of the installation, also of the next release."""
-        bundle = {
-            "name": "skill-batch",
-            "classpath": "airflow.providers.git.bundles.git.GitDagBundle",
-            "kwargs": {
-                "repo_url": self.repository.as_uri(),
-                "tracking_ref": f"v{self.version}",
-                "subdir": "dags",
-            },
-        }
+        """Airflow with the page's bundle of the tag. ``folder`` is that of the installation, also of the next release."""
+        (example, *_) = re.findall(
+            r"DAG_BUNDLE_CONFIG_LIST='(.*?)'", PAGE.read_text(encoding="utf-8"), re.DOTALL
+        )
+        (bundle,) = json.loads(example)
+        bundle["kwargs"] |= {"repo_url": self.repository.as_uri(), "tracking_ref": f"v{self.version}"}
         variables = {
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(folder / "bundles" / self.version),
@@ -130,7 +127,7 @@ def test_active_runs_go_on_with_the_release_that_is_deployed_meanwhile(
             wait_for_blocked_statement(database)
             new = install("2.0.0", repository, tmp_path / "new")
             stop_scheduler(usage)
-        wait_until(lambda: usage.states(active)["C"] == "success", "the task that ran ends")
+        wait_until(lambda: usage.states(active).get("C") == "success", "the task that ran ends")
 
     with new.running(home, metadata, database, unused_port) as usage:
         assert usage.wait(active) == "success"
