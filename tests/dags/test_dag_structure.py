@@ -86,6 +86,11 @@ def test_every_task_retries_recoverable_errors_only_and_no_run_catches_up(dags: 
         assert all(isinstance(task.retry_policy, RecoverableErrorsOnly) for task in dag.tasks)
 
 
+def test_no_run_keeps_to_the_dag_files_of_its_begin(dags: dict[str, DAG]) -> None:
+    """They would refuse the wheel of the next release, which no bundle keeps versions of."""
+    assert {dag_id for dag_id, dag in dags.items() if not dag.disable_bundle_versioning} == set()
+
+
 def test_the_registry_says_which_dags_a_backfill_may_run(dags: dict[str, DAG]) -> None:
     types: dict[str, Any] = {dag_id: dag.allowed_run_types for dag_id, dag in dags.items()}
     allowed = {dag_id for dag_id, each in types.items() if each is None or DagRunType.BACKFILL_JOB in each}

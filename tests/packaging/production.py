@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +36,10 @@ class ProductionEnvironment:
         _run(*UV, "pip", "install", "--quiet", "--python", str(self.python), *arguments)
 
 
-def build_wheel(folder: Path) -> Path:
+def build_wheel(folder: Path, project: Path = PROJECT) -> Path:
     """Build the wheel with the locked build backend, without a network; returns its path."""
-    _run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder))
+    command = (sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder))
+    _run(*command, folder=project)
     (wheel,) = folder.glob("*.whl")
     return wheel
 
@@ -142,11 +142,10 @@ def _copy(folder: Path, *names: str) -> Path:
     return folder
 
 
-def _run(*command: str, environment: Mapping[str, str] | None = None) -> None:
+def _run(*command: str, folder: Path = PROJECT) -> None:
     done = subprocess.run(
         command,
-        cwd=PROJECT,
-        env=environment,
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
