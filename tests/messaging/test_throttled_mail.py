@@ -96,10 +96,10 @@ def test_one_run_passes_a_server_with_three_connections(
 
 
 @pytest.mark.usefixtures("letters")
-def test_one_run_passes_a_server_that_takes_thirty_letters_a_second(
+def test_one_run_passes_a_server_that_takes_ten_letters_a_second(
     host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
 ) -> None:
-    services.set_limit("email", 30, 1)
+    services.set_limit("email", 10, 1)  # also a busy machine sends more
 
     send(connection, services)
 
