@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.measurement import vacuum
+from benchmarks.measurement import own_stack, vacuum
 from benchmarks.scale_world import LAST_DAY, World, plant_host
 from include.skillreport.core.catalog import TENANT_USAGE
 from include.skillreport.core.database import Statements
@@ -56,18 +55,13 @@ class Figures:
 def run_through_airflow(tenants: int) -> Figures:
     """One run of the last day, with this many tenants."""
     world = World(tenants=tenants, requests=tenants * REQUESTS_PER_TENANT)
-    with tempfile.TemporaryDirectory(prefix="airflow-scale-") as directory:
-        stack = LocalStack(Path(directory))
-        stack.start_database()
-        try:
-            plant_host(stack.admin_dsn(), world)
-            upgrade(stack.admin_dsn(), passwords=stack.settings.passwords)
-            vacuum(stack.admin_dsn())
-            stack.prepare_airflow()
-            with SupervisedAirflow(os.environ | stack.environment(), Path(directory), print):
-                return _figures(stack, tenants)
-        finally:
-            stack.server.reset()
+    with own_stack("airflow-scale-") as stack:
+        plant_host(stack.admin_dsn(), world)
+        upgrade(stack.admin_dsn(), passwords=stack.settings.passwords)
+        vacuum(stack.admin_dsn())
+        stack.prepare_airflow()
+        with SupervisedAirflow(os.environ | stack.environment(), stack.directory, print):
+            return _figures(stack, tenants)
 
 
 def _figures(stack: LocalStack, tenants: int) -> Figures:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import statistics
 import sys
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
@@ -20,6 +19,7 @@ from time import monotonic, perf_counter, sleep
 import httpx
 import psycopg
 
+from benchmarks.measurement import own_stack
 from benchmarks.scale_world import World, plant_host
 from benchmarks.years_world import plant_years, years_of
 from include.skillreport.core.catalog import TENANT_USAGE
@@ -100,20 +100,13 @@ def main(tenants: int, years: int) -> int:
     """Print the figures of each page; returns 0 if the first page is fast enough."""
     print(f"{tenants:,} tenants, {years} years")
     print(f"{'page':48} {'median':>8} {'maximum':>8} {'bytes':>9}")
-    with tempfile.TemporaryDirectory(prefix="board-") as directory:
-        stack = LocalStack(Path(directory))
-        stack.start_database()
-        try:
-            plant(stack, tenants, years)
-            stack.prepare_airflow()
-            stack.airflow("dags", "reserialize")
-            commands = {API_SERVER: COMMANDS[API_SERVER]}
-            with SupervisedAirflow(
-                os.environ | stack.environment(), Path(directory), print, commands=commands
-            ):
-                found = measured(stack)
-        finally:
-            stack.server.reset()
+    with own_stack("board-") as stack:
+        plant(stack, tenants, years)
+        stack.prepare_airflow()
+        stack.airflow("dags", "reserialize")
+        commands = {API_SERVER: COMMANDS[API_SERVER]}
+        with SupervisedAirflow(os.environ | stack.environment(), stack.directory, print, commands=commands):
+            found = measured(stack)
     first, slowest = found["/"], max(found, key=lambda path: found[path])
     print(
         f"first page: {1000 * first:.0f} ms (allowed {1000 * FIRST_PAGE_SECONDS:.0f}); slowest page: {slowest}"

@@ -6,12 +6,14 @@ import logging
 import multiprocessing
 import os
 import resource
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 import psycopg
 from psycopg import sql
@@ -22,7 +24,7 @@ from include.skillreport.schema.host_contract import HostVariant
 from local_stack.generator import DataShape, load_demo_data
 from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres
-from local_stack.stack import DEMO_SETTINGS
+from local_stack.stack import DEMO_SETTINGS, LocalStack
 
 # With the sample price list and issuer no invoice is finalised. The measured processes inherit the variable.
 os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
@@ -72,6 +74,18 @@ def connected(dsn: str) -> Iterator[tuple[psycopg.Connection, psycopg.Connection
         platform.execute("SET ROLE batch_platform")
         connection.execute("SET ROLE batch_tenant")
         yield platform, connection
+
+
+@contextmanager
+def own_stack(prefix: str) -> Iterator[LocalStack]:
+    """A local stack with a running server and empty databases, which is deleted afterwards. It uses the ports of the local stack."""
+    with tempfile.TemporaryDirectory(prefix=prefix) as directory:
+        stack = LocalStack(Path(directory))
+        stack.start_database()
+        try:
+            yield stack
+        finally:
+            stack.server.reset()
 
 
 class Databases:

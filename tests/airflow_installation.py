@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from local_stack.stack import PROJECT, airflow_environment
 from local_stack.stand_ins import StandIns
 from local_stack.stand_ins.alert_receiver import RECEIVER_KEY
@@ -112,3 +114,8 @@ def http_connection(port: int, **fields: Any) -> str:
 def _mail_connection(services: StandIns, **fields: Any) -> str:
     extra = {**fields, "disable_ssl": True, "disable_tls": True}
     return json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": services.smtp_port, "extra": extra})
+
+
+def connect_metadata(metadata_url: str, *, autocommit: bool = False) -> psycopg.Connection:
+    """A connection to Airflow's own database. ``metadata_url`` is that of SQLAlchemy."""
+    return psycopg.connect(metadata_url.replace("postgresql+psycopg2", "postgresql"), autocommit=autocommit)

@@ -282,14 +282,9 @@ class BatchFlow:
     def _announce(self, spec: BatchSpec, context: Context) -> None:
         from include.skillreport.core.execution.announcement import announcement_of
 
-        ti, closing = context["ti"], self._steps(context)[-1]
-        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[closing], run_ids=[ti.run_id])
-        announcement = None
-        # Otherwise the run in the XCom may be that of an attempt before the run was cleared.
-        if states.get(ti.run_id, {}).get(closing) == "success":
-            batch, installation = self._batch()
-            run = run_of(ti.xcom_pull(task_ids=self._opening(context)[-1], key=_RUN_KEY))
-            announcement = announcement_of(spec, batch, run, installation)
+        batch, installation = self._batch()
+        run = run_of(context["ti"].xcom_pull(task_ids=self._opening(context)[-1], key=_RUN_KEY))
+        announcement = announcement_of(spec, batch, run, installation)
         if announcement is None:
             raise AirflowSkipException(f"{spec.id} のこの実行には、ほかの DAG に告知するものがありません")
         add_events(spec, announcement, context)

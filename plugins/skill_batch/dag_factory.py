@@ -133,7 +133,7 @@ def family_dag(family: BatchFamily, *, file: str, params: Mapping[str, Param] | 
         groups = {spec: add_group(spec, _default_args(spec)) for spec in specs}
         for spec, group in groups.items():
             if spec.after is not None:
-                # Not after `announce`: the next batch needs what this one has made, not that others are told.
+                # The next batch does not wait for `announce`: it needs only what this one has made.
                 groups[spec.after].get_child_by_label("close_run") >> group
     return dag
 

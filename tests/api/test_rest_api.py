@@ -22,7 +22,7 @@ from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation, environment_of
 from tests.conftest import Database
-from tests.dags.running_airflow import Api, running_airflow
+from tests.dags.running_airflow import NO_SCHEDULE, Api, running_airflow
 from tests.fab_installation import PASSWORD, commands_of, fab_installation
 from tests.needs import need
 
@@ -78,7 +78,6 @@ def api(
         if request.param == "simple"
         else _with_fab_users(tmp_path, airflow_metadata)
     )
-    variables = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
     with database.connect() as host:
         for name in TENANTS:
             host_rows.tenant(host, name, subscription_plan="BASIC")
@@ -91,7 +90,7 @@ def api(
             services,
             tmp_path,
             unused_port,
-            variables,
+            NO_SCHEDULE,
             login=("application", PASSWORD),
         ) as api,
     ):

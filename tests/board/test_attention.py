@@ -16,6 +16,7 @@ from skill_batch.board.attention import REFUSED
 from include.skillreport.core.catalog import OPERATE_NOTIFICATIONS, TENANT_BILLING, TENANT_USAGE
 from include.skillreport.core.failure_kinds import kind_of
 from include.skillreport.core.run_spec import RunSpec
+from tests.airflow_installation import connect_metadata
 from tests.board.conftest import Board
 from tests.board.night_rows import run
 
@@ -62,7 +63,7 @@ class FailedRuns:
 @pytest.fixture
 def failed(board: Board, host: psycopg.Connection, migrated_metadata: str) -> Iterator[FailedRuns]:
     # Other tests leave failed runs, which the page would show, too.
-    with psycopg.connect(migrated_metadata.replace("postgresql+psycopg2", "postgresql")) as airflow:
+    with connect_metadata(migrated_metadata) as airflow:
         airflow.execute("DELETE FROM dag_run WHERE state = 'failed'")
     runs = FailedRuns(board, host)
     yield runs

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from typing import Any
 
-import psycopg
 import pytest
 
 from skill_batch.board.actions import Action, find_action
 from include.skillreport.core.catalog import BATCHES, OPERATIONS, SCHEDULED_NOTIFICATIONS
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.operations.forms import FORMS
+from tests.airflow_installation import connect_metadata
 from tests.batches.tenant_management.billing_rows import customer, run_billing
 from tests.board.conftest import Board
 from tests.conftest import Database
@@ -273,7 +273,7 @@ def test_a_night_with_hundreds_of_failures_is_cleared_at_once(board: Board, migr
 
 def test_the_dialog_says_what_is_cleared_besides(board: Board, migrated_metadata: str) -> None:
     run_id = _failed_run(board, migrated_metadata, "batch_018_01_tenant_usage", {0: "failed", 1: "success"})
-    with psycopg.connect(migrated_metadata.replace("postgresql+psycopg2", "postgresql")) as metadata:
+    with connect_metadata(migrated_metadata) as metadata:
         metadata.execute(
             "UPDATE task_instance SET state = 'success' WHERE run_id = %s AND task_id = 'close_run'", [run_id]
         )
@@ -344,8 +344,7 @@ def _failed_run(board: Board, metadata_url: str, dag_id: str, mapped: dict[int, 
     run = board.api("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": {}}).json()
     spec = next(spec for spec in BATCHES if spec.dag_id == dag_id)
     of_run = {"dag_id": dag_id, "run_id": run["dag_run_id"], "mapped": spec.mapped_task}
-    url = metadata_url.replace("postgresql+psycopg2", "postgresql")
-    with psycopg.connect(url) as metadata:
+    with connect_metadata(metadata_url) as metadata:
         metadata.execute(
             """
             UPDATE task_instance

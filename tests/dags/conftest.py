@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
 
-import psycopg
 import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 from psycopg.rows import TupleRow
 
 from local_stack.stand_ins import StandIns
-from tests.airflow_installation import PROJECT, AirflowInstallation, environment_of
+from tests.airflow_installation import PROJECT, AirflowInstallation, connect_metadata, environment_of
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
+from tests.dags.running_airflow import Api, StartAirflow, forget_runs, running_airflow
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +39,24 @@ def slack() -> Iterator[StandIns]:
         yield stand_in
 
 
+@pytest.fixture
+def start_airflow(
+    airflow: AirflowInstallation,
+    migrated_metadata: str,
+    database: Database,
+    slack: StandIns,
+    unused_port: int,
+    tmp_path: Path,
+) -> StartAirflow:
+    """Starts all of Airflow's processes on the test's database and Slack, without the runs that other tests have left."""
+
+    def start(variables: Mapping[str, str]) -> AbstractContextManager[Api]:
+        forget_runs(migrated_metadata)
+        return running_airflow(airflow, database, slack, tmp_path, unused_port, variables)
+
+    return start
+
+
 @pytest.fixture(scope="session")
 def synced_dags() -> list[list[TupleRow]]:
     """What the worker's runs leave for each other (``DagRuns.synced``)."""
@@ -53,8 +73,7 @@ def runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[DagRuns]:
     """Runs of the DAGs on the test's database, with the test's Slack for the operators."""
-    url = migrated_metadata.replace("postgresql+psycopg2", "postgresql")
-    with psycopg.connect(url, autocommit=True) as metadata:
+    with connect_metadata(migrated_metadata, autocommit=True) as metadata:
         files = {dag.dag_id: dag.fileloc for dag in dags.values()}
         runs = DagRuns(files, metadata, monkeypatch, synced_dags)
         runs.connect(database, slack)

@@ -8,8 +8,8 @@ import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -17,16 +17,18 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import psutil
-import psycopg
 from psycopg import sql
 
 from local_stack.airflow_processes import API_SERVER, AirflowProcesses
 from local_stack.stand_ins import StandIns
-from tests.airflow_installation import AirflowInstallation, smtp_connection
+from tests.airflow_installation import AirflowInstallation, connect_metadata, smtp_connection
 from tests.conftest import Database
 
 # Only reached by a test that fails.
 RUN_SECONDS = 300
+
+# Only the runs that the test starts: the schedule must start none in between.
+NO_SCHEDULE = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
 
 
 @dataclass
@@ -162,6 +164,10 @@ class Api:
         )
 
 
+StartAirflow = Callable[[Mapping[str, str]], AbstractContextManager[Api]]
+"""The fixture ``start_airflow``: takes environment variables."""
+
+
 def kill_tasks_of(database: Database, waiting_for: str = "Lock") -> None:
     """``kill -9`` the processes whose connections wait for a lock, or for the next statement of the client."""
     with database.connect() as connection:
@@ -186,20 +192,20 @@ def kill_tasks_of(database: Database, waiting_for: str = "Lock") -> None:
 
 def forget_runs(metadata_url: str) -> None:
     """Delete the runs that other tests have left in Airflow, and pause all DAGs: a scheduler would run them in this test's database."""
-    with psycopg.connect(metadata_url.replace("postgresql+psycopg2", "postgresql")) as airflow:
+    with connect_metadata(metadata_url) as airflow:
         airflow.execute("UPDATE dag SET is_paused = true")
         airflow.execute("DELETE FROM dag_run")
 
 
 def unpause_all(metadata_url: str) -> None:
     """Let all DAGs run that another test has stored or paused."""
-    with psycopg.connect(metadata_url.replace("postgresql+psycopg2", "postgresql")) as airflow:
+    with connect_metadata(metadata_url) as airflow:
         airflow.execute("UPDATE dag SET is_paused = false")
 
 
 def forget_connections(metadata_url: str) -> None:
     """Delete the connections that a test has stored in Airflow's database."""
-    with psycopg.connect(metadata_url.replace("postgresql+psycopg2", "postgresql")) as airflow:
+    with connect_metadata(metadata_url) as airflow:
         airflow.execute("DELETE FROM connection")
 
 
@@ -213,7 +219,7 @@ def copy_run(
     like: str | None = None,
 ) -> None:
     """Insert a successful run of the DAG into Airflow's tables, copied from an existing one (of the DAG ``like``)."""
-    with psycopg.connect(metadata_url.replace("postgresql+psycopg2", "postgresql")) as airflow:
+    with connect_metadata(metadata_url) as airflow:
         changed = ("id", "dag_id", "run_id", "logical_date", "start_date", "end_date", "conf", "clear_number")
         columns = [
             column

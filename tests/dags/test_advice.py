@@ -22,10 +22,10 @@ from include.skillreport.core.failure_kinds import kind_of
 from include.skillreport.core.run_spec import RunSpec
 from local_stack.stand_ins import StandIns
 from tests import host_rows
-from tests.airflow_installation import AirflowInstallation, folder_of_dags
+from tests.airflow_installation import folder_of_dags
 from tests.batches.tenant_management import billing_rows
 from tests.conftest import Database
-from tests.dags.running_airflow import Api, forget_runs, running_airflow
+from tests.dags.running_airflow import NO_SCHEDULE, Api, StartAirflow
 from tests.dags.test_approvals import answer_request, open_request
 from tests.messaging import outbox_rows
 
@@ -38,18 +38,9 @@ DAGS = [
 
 
 @pytest.fixture
-def api(
-    airflow: AirflowInstallation,
-    migrated_metadata: str,
-    database: Database,
-    slack: StandIns,
-    unused_port: int,
-    tmp_path: Path,
-) -> Iterator[Api]:
-    forget_runs(migrated_metadata)
-    alone = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
+def api(start_airflow: StartAirflow, tmp_path: Path) -> Iterator[Api]:
     dags = folder_of_dags(tmp_path / "dags", *DAGS)
-    with running_airflow(airflow, database, slack, tmp_path, unused_port, alone | dags) as api:
+    with start_airflow(NO_SCHEDULE | dags) as api:
         for dag_id in DAGS:
             replace(api, dag_id=dag_id).unpause()
         yield api

@@ -190,7 +190,7 @@ def test_a_day_that_cannot_be_announced_is_closed_and_its_run_red(
         assert host.execute("SELECT status, announced_at FROM batch.execution_log").fetchall() == [
             ("completed", None)
         ]
-    # Nobody was told before.
+    # The failed run has announced nothing, so the next one is not a repetition.
     assert events(runs, runs.test(USAGE, RUN_DATE)) == [(USAGE_DAY.name, "2026-10-31", False)]
 
 

@@ -14,11 +14,10 @@ import pytest
 
 from include.skillreport.approvals import APPROVE, HOLD
 from local_stack.stand_ins import StandIns
-from tests.airflow_installation import AirflowInstallation
 from tests.batches.tenant_management import billing_rows
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
-from tests.dags.running_airflow import RUN_SECONDS, Api, forget_runs, running_airflow
+from tests.dags.running_airflow import NO_SCHEDULE, RUN_SECONDS, Api, StartAirflow
 
 BILLING, APPROVAL = "batch_018_02_tenant_billing", "approve_invoices"
 # The user as whom the simple auth manager lets every visitor in.
@@ -77,17 +76,8 @@ def test_an_approval_without_held_items_shows_no_request_and_succeeds(
 
 
 @pytest.fixture
-def api(
-    airflow: AirflowInstallation,
-    migrated_metadata: str,
-    database: Database,
-    slack: StandIns,
-    unused_port: int,
-    tmp_path: Path,
-) -> Iterator[Api]:
-    forget_runs(migrated_metadata)
-    alone = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
-    with running_airflow(airflow, database, slack, tmp_path, unused_port, alone) as api:
+def api(start_airflow: StartAirflow) -> Iterator[Api]:
+    with start_airflow(NO_SCHEDULE) as api:
         for dag_id in (BILLING, APPROVAL):
             replace(api, dag_id=dag_id).unpause()
         yield api

@@ -14,11 +14,10 @@ import pytest
 
 from include.skillreport.core.assets import USAGE_DAY
 from include.skillreport.core.catalog import TENANT_USAGE
-from local_stack.stand_ins import StandIns
 from tests import host_rows
-from tests.airflow_installation import PROJECT, AirflowInstallation, folder_of_dags
+from tests.airflow_installation import PROJECT, folder_of_dags
 from tests.conftest import Database
-from tests.dags.running_airflow import Api, forget_runs, running_airflow
+from tests.dags.running_airflow import Api, StartAirflow, forget_runs
 from tests.waiting import wait_until
 
 FOLLOWER, PLAIN = "usage_follower", "plain_follower"
@@ -43,19 +42,11 @@ plain_follower()
 
 
 @pytest.fixture
-def api(
-    airflow: AirflowInstallation,
-    migrated_metadata: str,
-    database: Database,
-    slack: StandIns,
-    unused_port: int,
-    tmp_path: Path,
-) -> Iterator[Api]:
-    forget_runs(migrated_metadata)
+def api(start_airflow: StartAirflow, migrated_metadata: str, tmp_path: Path) -> Iterator[Api]:
     folder = folder_of_dags(tmp_path / "dags", TENANT_USAGE.dag_id)
     shutil.copy(PROJECT / "docs" / "examples" / f"{FOLLOWER}.py", tmp_path / "dags")
     (tmp_path / "dags" / f"{PLAIN}.py").write_text(PLAIN_FOLLOWER, encoding="utf-8")
-    with running_airflow(airflow, database, slack, tmp_path, unused_port, folder) as api:
+    with start_airflow(folder) as api:
         yield replace(api, dag_id=TENANT_USAGE.dag_id)
     # Events of other tests must not queue runs of the followers.
     forget_runs(migrated_metadata)

@@ -6,18 +6,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import psycopg
 import pytest
 from psycopg import sql
 
 from include.skillreport.approvals import APPROVE
 from include.skillreport.core.catalog import APPROVE_CONTRACTS, OPERATE_CONTRACTS
 from local_stack.stand_ins import StandIns
-from tests.airflow_installation import AirflowInstallation
+from tests.airflow_installation import connect_metadata
 from tests.batches.tenant_management.billing_rows import customer
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
-from tests.dags.running_airflow import Api, forget_runs, running_airflow
+from tests.dags.running_airflow import NO_SCHEDULE, Api, StartAirflow
 from tests.dags.test_approvals import ADMIN, answer_request, open_request
 from tests.operations.contract_entries import changes, enter, profile
 
@@ -28,8 +27,7 @@ def mentions(metadata_url: str, folder: Path, secrets: tuple[str, ...]) -> list[
     """The tables of Airflow's database and the files below the folder that contain one of the texts, as such or as JSON escapes."""
     texts = [form for each in secrets for form in (each, each.encode("unicode_escape").decode())]
     found = []
-    url = metadata_url.replace("postgresql+psycopg2", "postgresql")
-    with psycopg.connect(url, autocommit=True) as metadata:
+    with connect_metadata(metadata_url, autocommit=True) as metadata:
         tables = metadata.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         assert ("dag_run",) in tables
         for (table,) in tables:
@@ -69,17 +67,8 @@ def test_a_discount_is_entered_with_airflows_own_form(
 
 
 @pytest.fixture
-def api(
-    airflow: AirflowInstallation,
-    migrated_metadata: str,
-    database: Database,
-    slack: StandIns,
-    unused_port: int,
-    tmp_path: Path,
-) -> Iterator[Api]:
-    forget_runs(migrated_metadata)
-    alone = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
-    with running_airflow(airflow, database, slack, tmp_path, unused_port, alone) as api:
+def api(start_airflow: StartAirflow) -> Iterator[Api]:
+    with start_airflow(NO_SCHEDULE) as api:
         yield api
 
 

@@ -18,7 +18,14 @@ from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.dags.running_airflow import forget_connections, forget_runs, kill_tasks_of, running_airflow
+from tests.dags.running_airflow import (
+    NO_SCHEDULE,
+    StartAirflow,
+    forget_connections,
+    forget_runs,
+    kill_tasks_of,
+    running_airflow,
+)
 from tests.dags.test_deadlines import wait_until
 
 USAGE = "batch_018_01_tenant_usage"
@@ -29,8 +36,6 @@ UNANSWERED = "Unhandled exception while handling task request"
 # One try and two retries.
 TRIES = 3
 
-# No run of the schedule's own comes in between.
-NO_SCHEDULE = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
 # As by default: the scheduler gives a task up after five minutes without a heartbeat, and not while the API server is away.
 PATIENT = {**NO_SCHEDULE, "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300"}
 
@@ -122,9 +127,9 @@ def test_a_run_survives_an_api_server_away_during_a_connection_lookup(
 
 @pytest.mark.usefixtures("one_tenant")
 def test_a_step_killed_on_its_last_try_is_reported_by_close_run(
-    airflow: AirflowInstallation, database: Database, slack: StandIns, unused_port: int, tmp_path: Path
+    start_airflow: StartAirflow, database: Database, slack: StandIns
 ) -> None:
-    with running_airflow(airflow, database, slack, tmp_path, unused_port, NO_SCHEDULE) as api:
+    with start_airflow(NO_SCHEDULE) as api:
         api = replace(api, dag_id=USAGE)
         api.unpause()
         with psycopg.connect(database.dsn) as blocker:

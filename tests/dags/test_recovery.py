@@ -33,7 +33,7 @@ from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.airflow_installation import PROJECT, AirflowInstallation, folder_of_dags
 from tests.conftest import Database, Server, copied_database
-from tests.dags.running_airflow import Api, copy_run, forget_runs, running_airflow
+from tests.dags.running_airflow import Api, StartAirflow, copy_run, forget_runs
 from tests.fab_installation import commands_of
 
 pytestmark = [pytest.mark.long, pytest.mark.exclusive]
@@ -124,21 +124,13 @@ def undisturbed(
 
 
 @pytest.fixture
-def api(
-    airflow: AirflowInstallation,
-    migrated_metadata: str,
-    database: Database,
-    slack: StandIns,
-    unused_port: int,
-    tmp_path: Path,
-) -> Iterator[Api]:
-    forget_runs(migrated_metadata)
+def api(start_airflow: StartAirflow, migrated_metadata: str, tmp_path: Path) -> Iterator[Api]:
     dags = folder_of_dags(
         tmp_path / "dags",
         *(spec.dag_id for spec in (*DAGS, APPROVE_RESUMPTION)),
         DATA_MANAGEMENT.dag_id,
     )
-    with running_airflow(airflow, database, slack, tmp_path, unused_port, dags) as api:
+    with start_airflow(dags) as api:
         yield api
     forget_runs(migrated_metadata)
 

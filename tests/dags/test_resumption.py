@@ -23,7 +23,7 @@ from tests import host_rows
 from tests.airflow_installation import AirflowInstallation, folder_of_dags
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
-from tests.dags.running_airflow import Api, forget_runs, running_airflow
+from tests.dags.running_airflow import Api, StartAirflow
 from tests.dags.test_approvals import answer_request, open_request
 from tests.messaging.outbox_rows import slack as slack_of
 from tests.messaging.outbox_rows import statuses, waiting
@@ -74,17 +74,9 @@ def test_a_waiting_resumption_is_told_once_a_day(
 
 
 @pytest.fixture
-def api(
-    airflow: AirflowInstallation,
-    migrated_metadata: str,
-    database: Database,
-    slack: StandIns,
-    unused_port: int,
-    tmp_path: Path,
-) -> Iterator[Api]:
-    forget_runs(migrated_metadata)
+def api(start_airflow: StartAirflow, tmp_path: Path) -> Iterator[Api]:
     dags = folder_of_dags(tmp_path / "dags", SENDING, RETRY, APPROVAL)
-    with running_airflow(airflow, database, slack, tmp_path, unused_port, dags) as api:
+    with start_airflow(dags) as api:
         replace(api, dag_id=APPROVAL).unpause()
         yield api
 

@@ -17,10 +17,10 @@ import pytest
 from include.skillreport.core.execution.business_date import JAPAN
 from local_stack.stand_ins import StandIns
 from tests import host_rows
-from tests.airflow_installation import AirflowInstallation, folder_of_dags
+from tests.airflow_installation import folder_of_dags
 from tests.batches.tenant_management.billing_rows import close_month
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.dags.running_airflow import Api, forget_runs, kill_tasks_of, running_airflow
+from tests.dags.running_airflow import NO_SCHEDULE, Api, StartAirflow, kill_tasks_of
 from tests.messaging.outbox_rows import slack as slack_of
 from tests.messaging.outbox_rows import statuses, wait_for, waiting
 
@@ -44,19 +44,9 @@ def tenants(database: Database) -> None:
 
 
 @pytest.fixture
-def api(
-    airflow: AirflowInstallation,
-    migrated_metadata: str,
-    database: Database,
-    slack: StandIns,
-    unused_port: int,
-    tmp_path: Path,
-) -> Iterator[Api]:
-    forget_runs(migrated_metadata)
-    # Only the runs that the test triggers: the schedule must start no run in between.
-    alone = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
+def api(start_airflow: StartAirflow, tmp_path: Path) -> Iterator[Api]:
     dags = folder_of_dags(tmp_path / "dags", USAGE, BILLING, SENDING, RETRY, OPERATE_INVOICES)
-    with running_airflow(airflow, database, slack, tmp_path, unused_port, alone | dags) as api:
+    with start_airflow(NO_SCHEDULE | dags) as api:
         api = replace(api, dag_id=USAGE)
         api.unpause()
         yield api

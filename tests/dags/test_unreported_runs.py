@@ -17,10 +17,9 @@ import pytest
 
 from local_stack.stand_ins import StandIns
 from tests import host_rows
-from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.dags.running_airflow import Api, forget_runs, kill_tasks_of, running_airflow
-from tests.dags.test_outages import CONF, NO_SCHEDULE, TRIES, USAGE, end_waiting_statements
+from tests.dags.running_airflow import NO_SCHEDULE, Api, StartAirflow, kill_tasks_of
+from tests.dags.test_outages import CONF, TRIES, USAGE, end_waiting_statements
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.exclusive]
@@ -30,20 +29,12 @@ CALLED_BACK = "Executing on_failure dag callback"
 
 
 @pytest.fixture
-def api(
-    airflow: AirflowInstallation,
-    database: Database,
-    migrated_metadata: str,
-    slack: StandIns,
-    unused_port: int,
-    tmp_path: Path,
-) -> Iterator[Api]:
+def api(start_airflow: StartAirflow, database: Database) -> Iterator[Api]:
     """A whole Airflow, and one tenant."""
-    forget_runs(migrated_metadata)
     with database.connect() as host:
         host_rows.tenant(host, "T001")
         host_rows.report(host, "T001", datetime(2026, 10, 31, 3, 0))
-    with running_airflow(airflow, database, slack, tmp_path, unused_port, NO_SCHEDULE) as api:
+    with start_airflow(NO_SCHEDULE) as api:
         api = replace(api, dag_id=USAGE)
         api.unpause()
         yield api

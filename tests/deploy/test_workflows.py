@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from local_stack.bootstrap import supported_versions
 from tests.airflow_installation import PROJECT
 from tests.needs import need
 from tests.packaging.matrix import CELLS, Cell, NothingNewerError, reported
@@ -40,11 +41,19 @@ def test_the_weekly_workflow_runs_every_long_target() -> None:
     assert long | {"chaos", "bench", "audit", "constraints", "matrix"} <= _targets_of("weekly")
 
 
-def test_the_weekly_cells_are_cells_of_the_matrix() -> None:
-    cells = [
-        entry["cell"] for entry in WORKFLOWS["weekly"]["jobs"]["versions"]["strategy"]["matrix"]["include"]
-    ]
-    assert {*cells} <= {cell.name for cell in CELLS}
+def test_the_workflows_run_on_every_supported_python() -> None:
+    jobs, weekly = (WORKFLOWS[name]["jobs"] for name in ("ci", "weekly"))
+    (_, first), (_, end) = supported_versions(str(PROJECT / "pyproject.toml"))
+    supported = [f"3.{minor}" for minor in range(first, end)]
+    checks = jobs["checks"]
+    assert checks["strategy"]["matrix"]["python"] == supported
+    # The runner's own Python may be newer than that of the job.
+    (run,) = [step for step in checks["steps"] if "run" in step]
+    assert (run["run"], run["env"]) == ("bash .ci/run", {"PYTHON": "python${{ matrix.python }}"})
+    cells = weekly["versions"]["strategy"]["matrix"]["include"]
+    assert {cell["cell"] for cell in cells} <= {cell.name for cell in CELLS}
+    assert {cell["python"] for cell in cells if cell["cell"].startswith("python")} == set(supported)
+    assert weekly["constraints"]["strategy"]["matrix"]["python"] == supported
 
 
 class _WithoutSuccessor(Cell):

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 
-from local_stack.bootstrap import STAMP, supported_versions
+from local_stack.bootstrap import STAMP
 from tests.airflow_installation import PROJECT
 from tests.local_stack.checkout import Checkout
 from tests.waiting import LIMIT_SECONDS
@@ -152,21 +151,3 @@ def test_without_a_supported_interpreter_one_sentence_says_so(checkout: CiChecko
 
     assert done.returncode
     assert done.stderr.endswith("no supported Python of this machine can make the environment\n")
-
-
-def test_the_workflow_runs_on_every_supported_python() -> None:
-    folder = PROJECT / ".github" / "workflows"
-    jobs, weekly = (
-        yaml.safe_load((folder / name).read_text(encoding="utf-8"))["jobs"]
-        for name in ("ci.yml", "weekly.yml")
-    )
-    (_, first), (_, end) = supported_versions(str(PROJECT / "pyproject.toml"))
-    supported = [f"3.{minor}" for minor in range(first, end)]
-    checks = jobs["checks"]
-    assert checks["strategy"]["matrix"]["python"] == supported
-    # The runner's own Python may be newer than that of the job.
-    (run,) = [step for step in checks["steps"] if "run" in step]
-    assert (run["run"], run["env"]) == ("bash .ci/run", {"PYTHON": "python${{ matrix.python }}"})
-    cells = weekly["versions"]["strategy"]["matrix"]["include"]
-    assert {cell["python"] for cell in cells if cell["cell"].startswith("python")} == set(supported)
-    assert weekly["constraints"]["strategy"]["matrix"]["python"] == supported

@@ -23,7 +23,7 @@ from local_stack.stand_ins import StandIns
 from tests.airflow_installation import PROJECT
 from tests.batches.tenant_management import billing_rows
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.dags.running_airflow import Api, running_airflow
+from tests.dags.running_airflow import NO_SCHEDULE, Api, running_airflow
 from tests.dags.test_approvals import answer_request, open_request
 from tests.packaging.production import Layout, ProductionEnvironment, build_wheel, create_environment
 from tests.packaging.test_layouts import DAG_IDS
@@ -62,14 +62,12 @@ class Installed:
         )
         (bundle,) = json.loads(example)
         bundle["kwargs"] |= {"repo_url": self.repository.as_uri(), "tracking_ref": f"v{self.version}"}
-        variables = {
+        variables = NO_SCHEDULE | {
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle]),
             "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(folder / "bundles" / self.version),
             # A task that finds no DAG fails at once, and does not wait for one.
             "AIRFLOW__WORKERS__MISSING_DAG_RETRIES": "0",
             "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "600",
-            # Only the runs that the test triggers.
-            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
         }
         logs = folder / self.version
         logs.mkdir()

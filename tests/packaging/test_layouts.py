@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from pypdf import PdfReader
 
 from skill_batch.provider_info import get_provider_info
 from include.skillreport.core.catalog import BATCHES, FAMILIES, OPERATIONS, TENANT_BILLING, TENANT_USAGE
-from tests.airflow_installation import PROJECT, AirflowInstallation
+from tests.airflow_installation import PROJECT, AirflowInstallation, connect_metadata
 from tests.packaging.production import Layout, ProductionEnvironment, create_environment, run_python
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1_200)]
@@ -74,7 +73,7 @@ def test_each_layout_has_all_dags_one_plugin_and_the_deadlines(
     ):
         done = installed.airflow.run("dags", *command)
         assert done.returncode == 0, done.stdout
-    with psycopg.connect(metadata.replace("postgresql+psycopg2", "postgresql")) as connection:
+    with connect_metadata(metadata) as connection:
         stored = connection.execute(
             "SELECT count(*) FROM deadline JOIN dag_run ON dag_run.id = deadline.dagrun_id WHERE run_id = %s",
             [tmp_path.name],
