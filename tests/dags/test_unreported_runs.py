@@ -41,22 +41,27 @@ def api(start_airflow: StartAirflow, database: Database) -> Iterator[Api]:
 
 
 @contextmanager
-def blocked_close_run(api: Api, database: Database) -> Iterator[str]:
-    """A run whose close_run waits for a lock on the run's row, which no other task needs; gives the run's id."""
+def blocked_last_task(api: Api, database: Database, *, status: str) -> Iterator[str]:
+    """A run whose last task waits for a lock on the run's row, which no other task needs; gives the run's id.
+
+    ``status``: that of the row when it is locked. close_run waits for a running one, announce for a completed one.
+    """
     run_id = api.trigger(**CONF)
     with psycopg.connect(database.dsn) as blocker:
 
         def locked() -> bool:
-            row = "SELECT FROM batch.execution_log WHERE run_id = %s FOR NO KEY UPDATE"
-            return blocker.execute(row, [run_id]).rowcount > 0
+            row = "SELECT FROM batch.execution_log WHERE run_id = %s AND status = %s FOR NO KEY UPDATE"
+            return blocker.execute(row, [run_id, status]).rowcount > 0
 
-        wait_until(locked, "open_run writes the run's row")
+        wait_until(locked, f"the run's row is {status}")
         yield run_id
 
 
-def kill_last_task(api: Api, database: Database, kill: Callable[[Database], None]) -> str:
-    """Kill close_run at each of its tries; returns the id of the failed run."""
-    with blocked_close_run(api, database) as run_id:
+def kill_last_task(
+    api: Api, database: Database, kill: Callable[[Database], None], *, status: str = "running"
+) -> str:
+    """Kill close_run at each of its tries, or announce with ``status="completed"``; returns the id of the failed run."""
+    with blocked_last_task(api, database, status=status) as run_id:
         for _ in range(TRIES):
             wait_for_blocked_statement(database)
             kill(database)
@@ -138,6 +143,27 @@ def test_the_run_of_a_killed_close_run_is_reported_once(
     assert tenants_and_advice(by_dag) == tenants_and_advice(by_task)
     assert "エラー: 全テナントが失敗 — 1 件中 1 件" in by_dag
     assert any(line.startswith("ほかのエラー: close_run: タスクのプロセスが停止した") for line in by_dag)
+
+
+def test_the_run_of_a_killed_announce_is_reported_and_cleared(
+    api: Api, database: Database, slack: StandIns
+) -> None:
+    def recorded() -> tuple[str, bool] | None:
+        with database.connect() as host:
+            rows = host.execute("SELECT status, announced_at IS NOT NULL FROM batch.execution_log")
+            return rows.fetchone()
+
+    run_id = kill_last_task(api, database, kill_tasks_of, status="completed")
+    wait_until(lambda: len(slack.messages) > 0, "the alert arrives")
+
+    (message,) = slack.messages
+    assert "失敗したタスク: announce" in message.text
+    assert "announce を下流ごと消去（Clear）" in message.text
+    assert recorded() == ("completed", False)
+
+    api.clear_task(run_id, "announce")
+    assert api.wait(run_id) == "success"
+    assert recorded() == ("completed", True)
 
 
 def test_a_lost_worker_is_reported_once_by_the_callbacks(
