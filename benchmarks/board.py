@@ -97,7 +97,7 @@ def _page(client: httpx.Client, path: str) -> float:
 
 
 def main(tenants: int, years: int) -> int:
-    """Print the figures of each page; returns 0 if the first page is fast enough."""
+    """Print the figures of each page; returns 0 if the first page is fast enough and the board can show all."""
     print(f"{tenants:,} tenants, {years} years")
     print(f"{'page':48} {'median':>8} {'maximum':>8} {'bytes':>9}")
     with own_stack("board-") as stack:
@@ -111,7 +111,7 @@ def main(tenants: int, years: int) -> int:
     print(
         f"first page: {1000 * first:.0f} ms (allowed {1000 * FIRST_PAGE_SECONDS:.0f}); slowest page: {slowest}"
     )
-    return 0 if first <= FIRST_PAGE_SECONDS else 1
+    return 0 if first <= FIRST_PAGE_SECONDS and found[slowest] < float("inf") else 1
 
 
 if __name__ == "__main__":

@@ -67,10 +67,14 @@ failure AS (
     WHERE
         NOT EXISTS (
             SELECT FROM run AS later
-            INNER JOIN batch.board_outcome AS known ON later.execution_id = known.execution_id
-            WHERE
-                later.batch_id = newest.batch_id AND later.started_at > newest.started_at
-                AND known.tenant_id = newest.tenant_id
+            CROSS JOIN
+                LATERAL (
+                    SELECT FROM batch.board_outcome AS outcome
+                    WHERE outcome.execution_id = later.execution_id AND outcome.tenant_id = newest.tenant_id
+                    -- As above: by the key, not by all outcomes of the later runs.
+                    OFFSET 0 -- noqa: AM09
+                ) AS known
+            WHERE later.batch_id = newest.batch_id AND later.started_at > newest.started_at
         )
     GROUP BY newest.tenant_id
 ),
