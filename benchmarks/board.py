@@ -85,7 +85,7 @@ def _page(client: httpx.Client, path: str) -> float:
     seconds, content = [], b""
     for _ in range(ROUNDS + 1):
         start = perf_counter()
-        answer = client.get(f"/batch-board{path}")
+        answer = client.get(f"/skill-batch-board{path}")
         if answer.is_error:
             print(f"{path:48} {answer.status_code}", flush=True)
             return float("inf")

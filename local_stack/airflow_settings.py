@@ -11,15 +11,15 @@ from typing import Any
 from include.skillreport.core.yaml_files import load_yaml
 
 # The connections to the database.
-DATABASE_CONNECTIONS = ("batch_tenant_db", "batch_platform_db", "batch_board_db")
+DATABASE_CONNECTIONS = ("skill_batch_tenant_db", "skill_batch_platform_db", "skill_batch_board_db")
 
 # The connection for backups, with a separate login.
-BACKUP_CONNECTION = "batch_backup_db"
+BACKUP_CONNECTION = "skill_batch_backup_db"
 
 # The Variables with the folders of files, of pg_dump, and of the application's log files.
-STORAGE_VARIABLE = "batch_storage_url"
-TOOLS_VARIABLE = "batch_postgres_bin"
-LOG_ROOTS_VARIABLE = "batch_log_roots"
+STORAGE_VARIABLE = "skill_batch_storage_url"
+TOOLS_VARIABLE = "skill_batch_postgres_bin"
+LOG_ROOTS_VARIABLE = "skill_batch_log_roots"
 
 
 _LOOPBACK = "127.0.0.1"

@@ -71,7 +71,7 @@ _MADE_HERE = "made by the local stack of skill-report-batches"
 
 
 def postgres_programs() -> str:
-    """The value of the Variable ``batch_postgres_bin``: the embedded server's programs, and those of Debian's packages of any version."""
+    """The value of the Variable ``skill_batch_postgres_bin``: the embedded server's programs, and those of Debian's packages."""
     return os.pathsep.join((str(EmbeddedPostgres.binary("pg_dump").parent), "/usr/lib/postgresql/18/bin"))
 
 
@@ -154,13 +154,13 @@ class LocalStack:
     def ports(self) -> Ports:
         """The ports of the settings file and of Airflow's UI, moved by the offset."""
         connections = self._settings_file.connections
-        url = urlsplit(connections["ops_slack"]["extra"]["base_url"])
+        url = urlsplit(connections["skill_batch_alert_slack"]["extra"]["base_url"])
         assert url.port is not None
         return Ports(
             database=self._settings_file.database.port,
             http=url.port,
-            smtp=connections["batch_smtp"]["port"],
-            imap=connections["batch_mailbox"]["port"],
+            smtp=connections["skill_batch_smtp"]["port"],
+            imap=connections["skill_batch_mailbox"]["port"],
             ui=UI_PORT + self.port_offset,
         )
 

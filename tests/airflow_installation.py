@@ -36,11 +36,11 @@ class AirflowInstallation:
     def with_connections(self, database: Database, slack_base_url: str | None = None) -> AirflowInstallation:
         """The same Airflow with its connections pointing at a test's database and Slack stand-in."""
         connections = {
-            "AIRFLOW_CONN_BATCH_TENANT_DB": database.airflow_connection("batch_tenant"),
-            "AIRFLOW_CONN_BATCH_PLATFORM_DB": database.airflow_connection("batch_platform"),
+            "AIRFLOW_CONN_SKILL_BATCH_TENANT_DB": database.airflow_connection("batch_tenant"),
+            "AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB": database.airflow_connection("batch_platform"),
         }
         if slack_base_url:
-            connections["AIRFLOW_CONN_OPS_SLACK"] = slack_connection(slack_base_url)
+            connections["AIRFLOW_CONN_SKILL_BATCH_ALERT_SLACK"] = slack_connection(slack_base_url)
         return AirflowInstallation(self.environment | connections)
 
     def run(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
@@ -86,7 +86,7 @@ def folder_of_dags(folder: Path, *dag_ids: str) -> dict[str, str]:
 
 
 def slack_connection(base_url: str) -> str:
-    """``ops_slack`` pointing at a stand-in, as JSON."""
+    """``skill_batch_alert_slack`` pointing at a stand-in, as JSON."""
     return (
         '{"conn_type": "slack", "password": "xoxb-test-token", '
         f'"extra": {{"base_url": "{base_url}", "channel": "#night-duty"}}}}'
@@ -94,18 +94,18 @@ def slack_connection(base_url: str) -> str:
 
 
 def smtp_connection(services: StandIns) -> str:
-    """``batch_smtp`` pointing at the stand-ins, as JSON."""
+    """``skill_batch_smtp`` pointing at the stand-ins, as JSON."""
     return _mail_connection(services, from_email="no-reply@example.jp")
 
 
 def email_connection(services: StandIns, **extra: Any) -> str:
-    """``ops_email`` pointing at the stand-ins, as JSON. ``extra`` replaces fields of the extra, and adds others."""
+    """``skill_batch_alert_email`` pointing at the stand-ins, as JSON. ``extra`` replaces fields of the extra, and adds others."""
     addresses = {"from_email": "alerts@example.jp", "to_email": "night@example.jp"}
     return _mail_connection(services, **(addresses | extra))
 
 
 def http_connection(port: int, **fields: Any) -> str:
-    """``ops_http`` pointing at the receiver of the stand-ins, as JSON. Further fields replace these; ``extra`` is added."""
+    """``skill_batch_alert_http`` pointing at the receiver of the stand-ins, as JSON. Further fields replace these; ``extra`` is added."""
     extra = {"endpoint": "/alerts", **fields.pop("extra", {})}
     receiver = {"host": "127.0.0.1", "schema": "http", "port": port, "password": RECEIVER_KEY}
     return json.dumps({"conn_type": "http", **receiver, **fields, "extra": extra})

@@ -55,7 +55,7 @@ _MEMORY, _MEMORY_BYTES = Path("/dev/shm"), 8 * 2**30  # noqa: S108  # the folder
 _MEMORY_PREFIX = "skill-report-tests-"
 
 
-PASSWORDS = {TENANT: "test-batch-tenant", PLATFORM: "test-batch-platform", BOARD: "test-batch-board"}
+PASSWORDS = {TENANT: "test-batch-tenant", PLATFORM: "test-batch-platform", BOARD: "test-skill-batch-board"}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@
 リンクの先、使用中のファイル、種別や名前の分からないものには**触れず**、`notes` と Slack に「要確認」として出します。
 
 ### 入力
-Variable `batch_log_roots`（ログのフォルダー。その下の `app`、`access` などが種別）、`SYS_SystemLog`（180 日）、
+Variable `skill_batch_log_roots`（ログのフォルダー。その下の `app`、`access` などが種別）、`SYS_SystemLog`（180 日）、
 `SYS_TokenStore`（期限の 1 日後）、`batch.execution_log` とそれに付く記録、`batch.sync_plan`（90 日）、
 `batch.performance_metric`（400 日）、`batch.incident`（終わってから 400 日）、`batch.operator_alert`（送り終えてから 90 日）、
 `batch.login_day`（800 日。テナントごとに最後のログイン日は残します）、`batch.statistics_day`（1,200 日）、

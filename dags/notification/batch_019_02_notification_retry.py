@@ -4,14 +4,14 @@
 
 ### 処理の流れ
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントを選びます。
-2. `read_mailbox` — 不達・苦情・配信停止のメールを受信箱（接続 `batch_mailbox`、省略できます）から読みます。
+2. `read_mailbox` — 不達・苦情・配信停止のメールを受信箱（接続 `skill_batch_mailbox`、省略できます）から読みます。
 3. `retry_notifications` — 失われたワーカーの通知を保留にし、期限の来た通知を再送します。
 4. `request_approval` — 停止後の最初の予定の実行なら、通知を送らずに止め、DAG `approve_resumption` を実行し、画面（Required Actions）に
    「再開の確認」を出します。答えは待ちません。
 5. `close_run` — 結果を集約します。最終失敗のあるテナントがあれば赤くなり、件数と理由の通知が 1 通出ます。
 
 ### 入力
-`batch.outbox`、`SYS_IntegrationConfig`、接続 `batch_mailbox` の受信箱
+`batch.outbox`、`SYS_IntegrationConfig`、接続 `skill_batch_mailbox` の受信箱
 
 ### 出力
 `batch.outbox`、`HIS_NotificationLog`（送信結果）、`batch.channel_circuit`、`batch.suppressed_address`

@@ -8,7 +8,7 @@ BATCH-001 データバックアップが取ったバックアップから、テ�
 3. `close_run` — 結果を集約します。
 
 ### 入力
-フォームの値、接続 `batch_backup_db`、Variable `batch_storage_url`、暗号化したものは接続 `batch_backup_key`
+フォームの値、接続 `skill_batch_backup_db`、Variable `skill_batch_storage_url`、暗号化したものは接続 `skill_batch_backup_key`
 
 {operations}
 

@@ -108,7 +108,7 @@ def _board_page() -> str:
         async with httpx.AsyncClient(
             transport=transport, base_url="http://localhost", cookies=cookies
         ) as client:
-            answer = await client.get("/batch-board/")
+            answer = await client.get("/skill-batch-board/")
             return answer.raise_for_status().text
 
     return anyio.run(page)

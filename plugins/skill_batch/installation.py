@@ -71,17 +71,17 @@ class AirflowInstallation:
         return (find_variable(name) or "").strip()
 
     def store(self) -> ObjectStore:
-        """The store of the Variable ``batch_storage_url``."""
+        """The store of the Variable ``skill_batch_storage_url``."""
         return object_store()
 
     def network(self, *, with_mail: bool) -> Network:
-        """The hosts of the Variable ``batch_allowed_hosts``, and the mail server of ``batch_smtp``."""
+        """The hosts of the Variable ``skill_batch_allowed_hosts``, and the mail server of ``skill_batch_smtp``."""
         from skill_batch.network import network
 
         return network(with_mail=with_mail)
 
     def mailbox(self) -> MailboxConfig | None:
-        """The mailbox of the connection ``batch_mailbox``."""
+        """The mailbox of the connection ``skill_batch_mailbox``."""
         from skill_batch.network import mailbox
 
         return mailbox()

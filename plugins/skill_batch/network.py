@@ -16,9 +16,9 @@ from include.skillreport.core.errors import ConnectionInvalidError, ConnectionMi
 from include.skillreport.core.network import EmailConfig, MailboxConfig, Network, OAuthConfig
 from include.skillreport.messaging.channels.email.letter import settings_problem
 
-SMTP_CONN_ID = "batch_smtp"
-MAILBOX_CONN_ID = "batch_mailbox"
-ALLOWED_HOSTS_VARIABLE = "batch_allowed_hosts"
+SMTP_CONN_ID = "skill_batch_smtp"
+MAILBOX_CONN_ID = "skill_batch_mailbox"
+ALLOWED_HOSTS_VARIABLE = "skill_batch_allowed_hosts"
 
 _AUTH_TYPES = ("basic", "oauth2")
 _MICROSOFT_TOKEN_URL = "https://login.microsoftonline.com/{}/oauth2/v2.0/token"  # noqa: S105 - no secret
@@ -34,10 +34,10 @@ _DEFAULT_PORTS = {"tls": 465, "starttls": 587, "none": 25}
 
 
 def network(*, with_mail: bool = True) -> Network:
-    """The mail server of the connection ``batch_smtp`` (an SMTP connection), and hosts whose address may be private.
+    """The mail server of the connection ``skill_batch_smtp`` (an SMTP connection), and hosts whose address may be private.
 
-    The Variable ``batch_allowed_hosts`` (``host:port``, joined by commas) is empty in production. A batch that only calls services needs no
-    mail server.
+    The Variable ``skill_batch_allowed_hosts`` (``host:port``, joined by commas) is empty in production. A batch that only calls services
+    needs no mail server.
     :raises ConnectionMissingError: ``with_mail``, and no mail server is defined.
     """
     hosts = find_variable(ALLOWED_HOSTS_VARIABLE) or ""
@@ -49,7 +49,7 @@ def network(*, with_mail: bool = True) -> Network:
 
 
 def mail_server(conn_id: str = SMTP_CONN_ID) -> EmailConfig:
-    """The mail server of ``batch_smtp``, or of another connection of its kind.
+    """The mail server of ``skill_batch_smtp``, or of another connection of its kind.
 
     Its extra may have the server's limits: ``connections`` at once and ``messages_per_minute``.
     :raises ConnectionMissingError: it is not defined, or has no host or no sender.
@@ -86,7 +86,7 @@ def mail_server(conn_id: str = SMTP_CONN_ID) -> EmailConfig:
 
 
 def mailbox(conn_id: str = MAILBOX_CONN_ID) -> MailboxConfig | None:
-    """The mailbox of ``batch_mailbox`` (an IMAP connection), which is optional.
+    """The mailbox of ``skill_batch_mailbox`` (an IMAP connection), which is optional.
 
     :raises ConnectionInvalidError: it has no host or login, or a value of its extra cannot be used; the message names it.
     """

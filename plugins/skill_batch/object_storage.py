@@ -11,11 +11,11 @@ from skill_batch.lookup import find_variable
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.object_store import ObjectStore
 
-VARIABLE = "batch_storage_url"
+VARIABLE = "skill_batch_storage_url"
 
 
 def object_store() -> ObjectStore:
-    """The store of the Airflow Variable ``batch_storage_url``: ``file:///data/batch``, ``s3://aws_default@bucket/batch`` …
+    """The store of the Airflow Variable ``skill_batch_storage_url``: ``file:///data/batch``, ``s3://aws_default@bucket/batch`` …
 
     The part before ``@`` is an Airflow connection. :raises SettingsError: the Variable is not an absolute URL.
     """

@@ -33,10 +33,10 @@ class SkillBatchPlugin(AirflowPlugin):
     external_views = [  # noqa: RUF012  # Airflow removes views from the list
         {
             "name": "バッチ運用ボード",
-            "href": "batch-board/",
+            "href": "skill-batch-board/",
             "destination": "nav",
-            "url_route": "batch-board",
-            "icon": "batch-board/static/board.svg",
+            "url_route": "skill-batch-board",
+            "icon": "skill-batch-board/static/board.svg",
             "nav_top_level": True,
         }
     ]
@@ -50,7 +50,7 @@ class SkillBatchPlugin(AirflowPlugin):
         try:
             from skill_batch.board.application import create_app
 
-            return [{"app": create_app(), "url_prefix": "/batch-board", "name": "batch-board"}]
+            return [{"app": create_app(), "url_prefix": "/skill-batch-board", "name": "skill-batch-board"}]
         except Exception:
             log.exception("The operators' board cannot be built")
             return []

@@ -62,11 +62,15 @@ def _mail() -> dict[str, Any]:
         "メールサーバー（通知・運用アラート）",
         fields={
             "from_email": _field("差出人", _TEXT, "表示名を付けられます。空欄ならログイン"),
-            "to_email": _field("運用アラートの宛先", _TEXT, "ops_email だけ。コンマ区切り"),
+            "to_email": _field("運用アラートの宛先", _TEXT, "skill_batch_alert_email だけ。コンマ区切り"),
             "people": _field(
-                "実行した人の宛先", ("object", "null"), "ops_email だけ。Airflow のユーザー名とメールアドレス"
+                "実行した人の宛先",
+                ("object", "null"),
+                "skill_batch_alert_email だけ。Airflow のユーザー名とメールアドレス",
             ),
-            "people_domains": _field("ユーザー名を宛先とするドメイン", _TEXT, "ops_email だけ。コンマ区切り"),
+            "people_domains": _field(
+                "ユーザー名を宛先とするドメイン", _TEXT, "skill_batch_alert_email だけ。コンマ区切り"
+            ),
             "reply_to": _field("返信先", _TEXT),
             "envelope_sender": _field("エラーメールの宛先", _TEXT, "{token} でメールごとに別の宛先（VERP）"),
             "unsubscribe_address": _field("配信停止の宛先", _TEXT, "{token} が必要"),

@@ -32,8 +32,8 @@ class Board:
         return Board(self.app, role)
 
     def get(self, path: str, **arguments: Any) -> httpx.Response:
-        """A page below ``/batch-board``."""
-        return self._sent("GET", f"/batch-board{path}", **arguments)
+        """A page below ``/skill-batch-board``."""
+        return self._sent("GET", f"/skill-batch-board{path}", **arguments)
 
     def post(
         self, path: str, fields: dict[str, Any], headers: dict[str, str] | None = None
@@ -41,20 +41,20 @@ class Board:
         """The request that htmx sends for a form on a page of the board."""
         own = {"HX-Request": "true", "Sec-Fetch-Site": "same-origin"}
         return self._sent(
-            "POST", f"/batch-board{path}", data=fields, headers=own if headers is None else headers
+            "POST", f"/skill-batch-board{path}", data=fields, headers=own if headers is None else headers
         )
 
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """Any request below ``/batch-board``."""
-        return self._sent(method, f"/batch-board{path}", **arguments)
+        """Any request below ``/skill-batch-board``."""
+        return self._sent(method, f"/skill-batch-board{path}", **arguments)
 
     def api(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """Airflow's REST API as the same user."""
         return self._sent(method, f"/api/v2{path}", **arguments)
 
     async def sent(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        """A request below ``/batch-board`` among several at the same time."""
-        return await self._send(method, f"/batch-board{path}", **arguments)
+        """A request below ``/skill-batch-board`` among several at the same time."""
+        return await self._send(method, f"/skill-batch-board{path}", **arguments)
 
     def _sent(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         return anyio.run(partial(self._send, method, path, **arguments))
@@ -113,8 +113,8 @@ def api_app(
 @pytest.fixture
 def board(api_app: FastAPI, database: Database, monkeypatch: pytest.MonkeyPatch) -> Board:
     """The board of an administrator on the test's database."""
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_BOARD_DB", database.airflow_connection("batch_board"))
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", database.airflow_connection("batch_platform"))
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_BOARD_DB", database.airflow_connection("batch_board"))
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", database.airflow_connection("batch_platform"))
     return Board(api_app, "admin")
 
 

@@ -11,7 +11,7 @@ from tests.board.conftest import Board
 
 JAPANESE = re.compile("[\u3041-\u30ff\u4e00-\u9fff]")
 
-_PREFIX = "/batch-board"
+_PREFIX = "/skill-batch-board"
 _VOID = frozenset(("area", "base", "br", "col", "hr", "img", "input", "link", "meta", "wbr"))
 # The rows of a test name runs that it or Airflow does not have, and an invoice without its content.
 _NOT_MADE = ("/executions/", "/invoices/inv-")

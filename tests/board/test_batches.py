@@ -56,11 +56,11 @@ def test_every_batch_and_operation_has_a_page_and_nothing_else(board: Board) -> 
         assert board.get(f"/batches/{wrong}").status_code in (400, 404), wrong
     operation = board.get(f"/batches/{OPERATE_INVOICES.id}").text
     assert "手動の操作（予定なし）" in operation
-    assert "/batch-board/batches/BATCH-018-02" in operation
+    assert "/skill-batch-board/batches/BATCH-018-02" in operation
     billing = board.get(f"/batches/{TENANT_BILLING.id}").text
     assert all(shown in billing for shown in ("0 2 1 * *", "3:00:00", "CRITICAL", "朝まで待てるか"))
     # A dry run: only for who may trigger the DAG, and with tenants only if the batch has some.
-    button = "/batch-board/operations/batch_018_02_tenant_billing/dry_run"
+    button = "/skill-batch-board/operations/batch_018_02_tenant_billing/dry_run"
     assert button in billing
     assert button not in board.as_role("viewer").get(f"/batches/{TENANT_BILLING.id}").text
     assert 'name="tenants"' in board.get("/operations/batch_018_02_tenant_billing/dry_run").text
@@ -123,7 +123,7 @@ def test_the_newest_run_has_its_failures_notes_slowest_tasks_and_readings(
     text = board.get("/batches/BATCH-018-01").text
     newest = text[text.index('id="newest"') : text.index('id="runs"')]
     for shown in (
-        "/batch-board/runs/batch_018_01_tenant_usage/newest",
+        "/skill-batch-board/runs/batch_018_01_tenant_usage/newest",
         "成功 2",
         "失敗 1",
         f"<strong>2 件</strong> {told('締め日が変わりました')}",

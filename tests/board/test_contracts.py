@@ -209,7 +209,7 @@ def test_only_those_who_may_change_contracts_see_them(
 
 def test_pages_link_to_contracts_for_those_who_may_change_them(board: Board) -> None:
     for path, link in (("/tenants/A", "/tenants/A/contract"), ("/receivables", "/contracts")):
-        assert f'href="/batch-board{link}"' in board.get(path).text
+        assert f'href="/skill-batch-board{link}"' in board.get(path).text
         assert link not in board.as_role("viewer").get(path).text
     assert board.get("/tenants/NOBODY/contract").status_code == 404
 
@@ -285,7 +285,7 @@ def test_the_button_of_a_term_opens_its_filled_dialog(
     text = board.get(PAGE).text
     buttons = [html.unescape(each) for each in re.findall(rf'hx-get="([^"]*/{operation}\?[^"]*)"', text)]
     filled = next(each for each in buttons if f"{first}=2026-11-01" in each)
-    dialog = board.get(filled.removeprefix("/batch-board")).text
+    dialog = board.get(filled.removeprefix("/skill-batch-board")).text
     for name, value in given.items():
         shown = html.escape(value)
         assert f'name="{name}" value="{shown}"' in dialog or f'<option value="{shown}" selected>' in dialog
@@ -466,7 +466,7 @@ def test_rates_are_listed_and_corrected(board: Board, database: Database) -> Non
 
 def test_the_pages_are_english_for_english_readers(board: Board, database: Database) -> None:
     set_discount(database)
-    text = _plain(board.get(PAGE, cookies={"batch_board_language": "en"}).text)
+    text = _plain(board.get(PAGE, cookies={"skill_batch_language": "en"}).text)
     assert "Name of the discount: 年間契約割引 Kind: Percentage (%) Value: 10" in text
 
 

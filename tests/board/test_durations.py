@@ -44,7 +44,7 @@ def nights(host: psycopg.Connection) -> None:
 
 
 def batches(text: str) -> list[str]:
-    return re.findall(r'<th><a href="/batch-board/batches/([^"]+)"', text)
+    return re.findall(r'<th><a href="/skill-batch-board/batches/([^"]+)"', text)
 
 
 @pytest.mark.usefixtures("nights")
@@ -67,7 +67,7 @@ def test_a_period_is_ranked_with_durations_rows_and_failures(database: Database)
 def test_the_page_sorts_takes_a_period_and_leads_to_the_slowest_run(board: Board) -> None:
     text = board.get("/durations").text
     assert batches(text)[:2] == [DATA_BACKUP.id, TENANT_USAGE.id]
-    assert f"/batch-board/runs/{DATA_BACKUP.dag_id}/slow" in text
+    assert f"/skill-batch-board/runs/{DATA_BACKUP.dag_id}/slow" in text
     assert "3.0" in text
     assert OPERATE_INVOICES.id in batches(text)
     assert batches(board.get("/durations?sort=runs").text)[0] == TENANT_USAGE.id

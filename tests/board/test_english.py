@@ -15,7 +15,7 @@ from tests.board.tenant_rows import everything_of
 
 pytestmark = pytest.mark.tenants("A", "B", tenant_code="CODE-{}", tenant_name="会社 {}")
 
-ENGLISH = {"batch_board_language": "en"}
+ENGLISH = {"skill_batch_language": "en"}
 
 
 def test_a_text_beside_data_is_found() -> None:

@@ -194,6 +194,6 @@ def test_an_alert_leads_to_the_page_of_its_run(board: Board, host: psycopg.Conne
     alert(host, "料金がありません", links=run_links(TENANT_BILLING.dag_id, run_id))
     alert(host, "前の版の警報")
     text = board.get("/").text
-    page = "/batch-board/runs/batch_018_02_tenant_billing/scheduled__2026-11-01T17%3A00%3A00%2B00%3A00"
+    page = "/skill-batch-board/runs/batch_018_02_tenant_billing/scheduled__2026-11-01T17%3A00%3A00%2B00%3A00"
     assert f'<a href="{page}"><span lang="ja">料金がありません</span></a>' in text
     assert '<td><span lang="ja">前の版の警報</span></td>' in text

@@ -114,10 +114,10 @@ def test_without_the_platforms_connection_the_page_says_why_there_is_no_text(
     board: Board, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     message(host, "m1")
-    monkeypatch.delenv("AIRFLOW_CONN_BATCH_PLATFORM_DB")
+    monkeypatch.delenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB")
     answer = board.get("/messages/m1")
     assert answer.status_code == 200
-    assert "接続 &#39;batch_platform_db&#39; があるときだけ" in answer.text
+    assert "接続 &#39;skill_batch_platform_db&#39; があるときだけ" in answer.text
 
 
 def test_messages_that_wait_after_a_pause_link_to_their_request(
@@ -169,7 +169,7 @@ def test_the_list_has_pages(board: Board, host: psycopg.Connection) -> None:
     first = board.get("/messages").text
     assert first.count('name="messages"') == 50
     link = first.split('">次の 50 件')[0].rpartition('href="')[2].replace("&amp;", "&")
-    second = board.get(link.removeprefix("/batch-board")).text
+    second = board.get(link.removeprefix("/skill-batch-board")).text
     assert second.count('name="messages"') == 10
     assert 'value="m00"' not in second
 

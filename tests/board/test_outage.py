@@ -24,7 +24,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def lonely(api_app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Board:
     """The board before its connection is defined."""
-    monkeypatch.delenv("AIRFLOW_CONN_BATCH_BOARD_DB", raising=False)
+    monkeypatch.delenv("AIRFLOW_CONN_SKILL_BATCH_BOARD_DB", raising=False)
     return Board(api_app, "admin")
 
 
@@ -40,20 +40,20 @@ def _assert_problem(board: Board, *sentences: str) -> None:
 
 
 def test_without_the_connection(lonely: Board) -> None:
-    _assert_problem(lonely, "接続 &#39;batch_board_db&#39; が定義されていません")
+    _assert_problem(lonely, "接続 &#39;skill_batch_board_db&#39; が定義されていません")
 
 
 def test_without_a_server(lonely: Board, unused_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(
-        "AIRFLOW_CONN_BATCH_BOARD_DB", f"postgres://batch_board:secret-word@127.0.0.1:{unused_port}/x"
+        "AIRFLOW_CONN_SKILL_BATCH_BOARD_DB", f"postgres://batch_board:secret-word@127.0.0.1:{unused_port}/x"
     )
     _assert_problem(lonely, "データベースに接続できません")
     assert "secret-word" not in lonely.get("/").text
 
 
 def test_with_a_wrong_password(board: Board, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = database.airflow_connection("batch_board").replace("test-batch-board", "wrong")
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_BOARD_DB", wrong)
+    wrong = database.airflow_connection("batch_board").replace("test-skill-batch-board", "wrong")
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_BOARD_DB", wrong)
     _assert_problem(board, "データベースに接続できません")
 
 
@@ -90,7 +90,7 @@ def test_with_a_schema_that_can_be_upgraded(board: Board, database: Database) ->
 def test_with_a_login_that_may_not_act_as_the_boards_role(
     board: Board, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_BOARD_DB", database.airflow_connection("batch_tenant"))
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_BOARD_DB", database.airflow_connection("batch_tenant"))
     _assert_problem(board, "GRANT batch_board TO ログイン")
 
 

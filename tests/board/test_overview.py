@@ -48,7 +48,7 @@ def test_failed_tenants_are_grouped_by_reason_with_the_worst_batch_first(
     assert "CODE-C" not in failures[0]
     # The action: whether it can wait, and the button that clears.
     assert "朝まで待てるか" in failures[0]
-    assert "/batch-board/runs/batch_018_02_tenant_billing/manual__1/clear" in failures[0]
+    assert "/skill-batch-board/runs/batch_018_02_tenant_billing/manual__1/clear" in failures[0]
     assert "/dags/batch_018_02_tenant_billing/runs/manual__1" in failures[0]
 
 
@@ -155,7 +155,7 @@ def test_a_failure_that_no_clear_mends_has_the_button_of_its_page(
     for page in ("/", "/runs/batch_019_02_notification_retry/hour"):
         text = board.get(page).text
         assert kind_of(NOTIFICATION_RETRY, "undelivered").remedy() in text
-        assert '<a class="button primary" href="/batch-board/messages">通知を決める</a>' in text
+        assert '<a class="button primary" href="/skill-batch-board/messages">通知を決める</a>' in text
         assert "/hour/clear" not in text
 
 

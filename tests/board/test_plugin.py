@@ -45,8 +45,8 @@ def test_the_navigation_has_the_board_below_any_path_prefix(board: Board) -> Non
     (view,) = plugin["external_views"]
     assert view["name"] == "バッチ運用ボード"
     # Relative to the base of Airflow's UI.
-    assert view["href"] == "batch-board/"
-    assert [each["url_prefix"] for each in plugin["fastapi_apps"]] == ["/batch-board"]
+    assert view["href"] == "skill-batch-board/"
+    assert [each["url_prefix"] for each in plugin["fastapi_apps"]] == ["/skill-batch-board"]
 
 
 def test_the_board_calls_the_app_that_serves_it_and_makes_no_other(board: Board) -> None:

@@ -54,7 +54,7 @@ def test_the_search_finds_parts_of_codes_ids_and_names(board: Board, host: psyco
     page = board.get("/tenants", params={"q": "多数"}).text
     assert "55 件" in page
     assert ">M50</bdi></a>" not in page
-    following = re.search(r'href="/batch-board(/tenants\?[^"]*page=2)"', page)
+    following = re.search(r'href="/skill-batch-board(/tenants\?[^"]*page=2)"', page)
     assert following is not None
     second = board.get(following[1].replace("&amp;", "&")).text
     assert [f">M{number:02}</bdi></a>" in second for number in (49, 50, 54)] == [False, True, True]
@@ -135,8 +135,8 @@ def test_the_search_shows_signs_of_the_newest_run_that_had_the_tenant(
     hidden = load_tenants(reader, Search(sort="code"), lambda dag_id: dag_id == TENANT_USAGE.dag_id)
     assert [row["has_signs"] for row in hidden.tenants] == [False, True]
     page = board.get("/tenants").text
-    assert "/batch-board/runs/batch_018_02_tenant_billing/bad" in page
-    assert "/batch-board/messages?tenant_id=A" in page
+    assert "/skill-batch-board/runs/batch_018_02_tenant_billing/bad" in page
+    assert "/skill-batch-board/messages?tenant_id=A" in page
 
 
 def test_a_failure_shows_until_a_newer_run_has_the_tenant(
@@ -170,9 +170,9 @@ def test_a_tenants_page_has_every_section_and_nothing_of_another_tenant(
         "会社 A",
         "価格がありません",
         "NO_PRICE",
-        "/batch-board/runs/batch_018_02_tenant_billing/bad",
+        "/skill-batch-board/runs/batch_018_02_tenant_billing/bad",
         "保留の理由 own-marker",
-        "/batch-board/invoices/inv-own-marker",
+        "/skill-batch-board/invoices/inv-own-marker",
         "11,000 JPY",
         "停止 own-marker",
         "error_rate own-marker",
@@ -189,7 +189,7 @@ def test_a_tenants_page_has_every_section_and_nothing_of_another_tenant(
     ):
         assert shown in text, shown
     for run_of in ("e", "own-marker"):
-        assert f'href="/batch-board/executions/{run_of}"' in text
+        assert f'href="/skill-batch-board/executions/{run_of}"' in text
     assert text.index("error_rate own-marker") < text.index("response_time own-marker")
     for secret in (FOREIGN, "CODE-B", "会社 B", "本文の秘密", "人の秘密", "値の秘密", "own-marker@customer"):
         assert secret not in text, secret
@@ -264,7 +264,7 @@ def test_deleted_and_vanished_tenants_still_have_a_page(board: Board, host: psyc
     assert "MST_Tenant にはもうないテナントです" in page
     assert "vanished-mark" in page
     assert "ドライラン" not in page
-    assert 'href="/batch-board/tenants/gone"' in board.get("/tenants", params={"q": "gone"}).text
+    assert 'href="/skill-batch-board/tenants/gone"' in board.get("/tenants", params={"q": "gone"}).text
 
 
 def test_a_tenant_that_only_an_outcome_knows_has_a_page(board: Board, host: psycopg.Connection) -> None:
@@ -274,7 +274,9 @@ def test_a_tenant_that_only_an_outcome_knows_has_a_page(board: Board, host: psyc
 
 def test_a_tenant_whose_id_has_slashes_has_its_pages(board: Board, host: psycopg.Connection) -> None:
     tenant(host, "東京/本店/1", tenant_code="SLASH", tenant_name="会社 /")
-    (address,) = set(re.findall(r'href="/batch-board(/tenants/[^"]+)"', board.get("/tenants?q=SLASH").text))
+    (address,) = set(
+        re.findall(r'href="/skill-batch-board(/tenants/[^"]+)"', board.get("/tenants?q=SLASH").text)
+    )
     page = board.get(address)
     assert (page.status_code, "会社 /" in page.text) == (200, True)
     contract = board.get(f"{address}/contract")
@@ -299,12 +301,12 @@ def test_only_who_may_start_a_dag_gets_its_button(board: Board, host: psycopg.Co
     run(host, TENANT_MONITORING, succeeded=("A",))
     insert(host, "reminder_stop", stop_id="s", tenant_id="A", reason="交渉中", entered_by="sato")
     buttons = (
-        "/batch-board/operations/restore_backup/compare?tenants=CODE-A",
-        "/batch-board/operations/operate_invoices/stop_reminders?tenants=CODE-A&amp;every_month=on",
-        "/batch-board/operations/operate_invoices/allow_reminders?tenants=CODE-A&amp;every_month=on",
-        "/batch-board/operations/batch_018_03_tenant_monitoring/dry_run?tenants=CODE-A",
+        "/skill-batch-board/operations/restore_backup/compare?tenants=CODE-A",
+        "/skill-batch-board/operations/operate_invoices/stop_reminders?tenants=CODE-A&amp;every_month=on",
+        "/skill-batch-board/operations/operate_invoices/allow_reminders?tenants=CODE-A&amp;every_month=on",
+        "/skill-batch-board/operations/batch_018_03_tenant_monitoring/dry_run?tenants=CODE-A",
         # A batch that has not worked on the tenant yet.
-        "/batch-board/operations/batch_004_monthly_report/dry_run?tenants=CODE-A",
+        "/skill-batch-board/operations/batch_004_monthly_report/dry_run?tenants=CODE-A",
     )
     allowed, viewed = (
         board.as_role("user").get("/tenants/A").text,

@@ -146,7 +146,7 @@ def test_no_text_has_two_english_forms() -> None:
 
 
 def test_a_reader_without_japanese_gets_english(board: Board) -> None:
-    chosen = {"batch_board_language": "en"}
+    chosen = {"skill_batch_language": "en"}
     for arguments in ({"headers": {"Accept-Language": "en-US,en"}}, {"cookies": chosen}):
         text = board.get("/", **arguments).text
         assert '<html lang="en">' in text

@@ -79,7 +79,7 @@ class Site:
         # Airflow's own pages raise errors of their own.
         page.on(
             "pageerror",
-            lambda error: problems.append(str(error)) if "batch-board" in (error.stack or "") else None,
+            lambda error: problems.append(str(error)) if "skill-batch-board" in (error.stack or "") else None,
         )
         page.on(
             "console",
@@ -148,7 +148,7 @@ def site(
         SETTINGS_VARIABLE: os.environ[SETTINGS_VARIABLE],
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{unused_port}{PREFIX}",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{unused_port}{PREFIX}/execution/",
-        "AIRFLOW_CONN_BATCH_BOARD_DB": database.airflow_connection("batch_board"),
+        "AIRFLOW_CONN_SKILL_BATCH_BOARD_DB": database.airflow_connection("batch_board"),
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(scheduled),
     }
     with (

@@ -46,7 +46,7 @@ def main() -> int:
         screenshots = [
             _screenshot(_open(browser, f"{airflow}/{_mapped_task(stack)}", 1500, 640)),
             _screenshot(_open(browser, demo.as_uri(), 1400, 900), "#invoice img"),
-            _screenshot(_open(browser, f"{airflow}/batch-board/", 1250, 640)),
+            _screenshot(_open(browser, f"{airflow}/skill-batch-board/", 1250, 640)),
             _screenshot(_open(browser, demo.as_uri(), 900, 900), "#alert"),
         ]
         figures = "".join(

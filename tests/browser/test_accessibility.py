@@ -98,7 +98,7 @@ def violations(page: Page, axe: str) -> list[str]:
 def test_axe_finds_nothing_on_any_page_of_the_board(
     night: Board, browser: Browser, axe: str, language: str, settings: tuple[tuple[str, int], ...]
 ) -> None:
-    cookies = {"batch_board_language": language}
+    cookies = {"skill_batch_language": language}
 
     def load() -> dict[str, tuple[str, str]]:
         """The type and the text of each page, dialog and file by its path."""
@@ -115,7 +115,9 @@ def test_axe_finds_nothing_on_any_page_of_the_board(
     before, after = answers["/"][1][:start], answers["/"][1][end:]
 
     def fulfil(route: Route) -> None:
-        kind, text = answers.get(route.request.url.removeprefix(f"{ADDRESS}/batch-board"), ("text/plain", ""))
+        kind, text = answers.get(
+            route.request.url.removeprefix(f"{ADDRESS}/skill-batch-board"), ("text/plain", "")
+        )
         if kind.startswith("text/html") and "<html" not in text:
             shown = f'<h1>—</h1><div role="dialog" aria-labelledby="dialog-title">{text}</div>'
             text = f'{before}<main id="content" tabindex="-1">{shown}</main>{after}'
@@ -129,7 +131,7 @@ def test_axe_finds_nothing_on_any_page_of_the_board(
         page = context.new_page()
         for path in answers:
             if not path.startswith("/static/"):
-                page.goto(f"{ADDRESS}/batch-board{path}")
+                page.goto(f"{ADDRESS}/skill-batch-board{path}")
                 assert page.locator("html").get_attribute("data-theme") == theme
                 found |= dict.fromkeys(violations(page, axe), (path, theme, width))
         context.close()

@@ -35,7 +35,7 @@ def test_an_accountant_approves_a_held_invoice_and_a_reader_may_not(site: Site, 
         jump(database, host)
     api = replace(site.api, dag_id=TENANT_BILLING.dag_id)
     assert api.wait(api.trigger(business_date="2026-10-01")) == "failed"
-    page_of_month = f"{site.url}/batch-board/invoices?month=2026-10"
+    page_of_month = f"{site.url}/skill-batch-board/invoices?month=2026-10"
 
     with site.signed_in("reader") as page:
         page.goto(page_of_month)
@@ -44,7 +44,7 @@ def test_an_accountant_approves_a_held_invoice_and_a_reader_may_not(site: Site, 
         # Nor by the address of the button, nor by answering the request.
         own = {"HX-Request": "true", "Sec-Fetch-Site": "same-origin"}
         refused = page.request.post(
-            f"{site.url}/batch-board/operations/operate_invoices/approve",
+            f"{site.url}/skill-batch-board/operations/operate_invoices/approve",
             form={"tenants": "HD001"},
             headers=own,
         )
@@ -102,10 +102,10 @@ def test_the_bank_s_file_is_confirmed_and_nothing_is_open(site: Site, database: 
     os.utime(file, (before, before))
 
     with site.signed_in("reader") as page:
-        assert page.request.get(f"{site.url}/batch-board/transfers").status == 403
+        assert page.request.get(f"{site.url}/skill-batch-board/transfers").status == 403
 
     with site.signed_in("accountant") as page:
-        page.goto(f"{site.url}/batch-board/transfers")
+        page.goto(f"{site.url}/skill-batch-board/transfers")
         page.get_by_role("button", name="銀行のファイルの取込み").click()
         _run(page)
         expect(page.get_by_text("初めての振込名義です").first).to_be_visible()
@@ -143,10 +143,10 @@ def test_the_first_day_has_500_customers_and_a_second_person(site: Site, databas
     _write_profiles(site, CUSTOMERS)
 
     with site.signed_in("reader") as page:
-        assert page.request.get(f"{site.url}/batch-board/contracts").status == 403
+        assert page.request.get(f"{site.url}/skill-batch-board/contracts").status == 403
 
     with site.signed_in("accountant") as page:
-        page.goto(f"{site.url}/batch-board/contracts")
+        page.goto(f"{site.url}/skill-batch-board/contracts")
         _operate(
             page,
             "ファイルの取込み",
@@ -160,7 +160,7 @@ def test_the_first_day_has_500_customers_and_a_second_person(site: Site, databas
     assert _count(database, "billing_profile") == 0
 
     with site.signed_in("controller") as page:
-        page.goto(f"{site.url}/batch-board/contracts")
+        page.goto(f"{site.url}/skill-batch-board/contracts")
         page.get_by_text("行を見る").click()
         expect(page.get_by_text("keiri@t001.example")).to_be_visible()
         site.picture(page, "contracts-waiting", full=False)
@@ -169,7 +169,7 @@ def test_the_first_day_has_500_customers_and_a_second_person(site: Site, databas
 
     with site.signed_in("accountant") as page:
         # One is corrected, one gets a second recipient, one a discount and the name of its payer.
-        page.goto(f"{site.url}/batch-board/tenants/T001")
+        page.goto(f"{site.url}/skill-batch-board/tenants/T001")
         page.get_by_role("link", name="契約（").click()
         expect(page.get_by_text("決めた人: controller")).to_be_visible()
         page.get_by_role("button", name="請求先の変更").click()
@@ -192,7 +192,7 @@ def test_the_first_day_has_500_customers_and_a_second_person(site: Site, databas
         expect(page.get_by_role("row").filter(has_text="年間契約割引").first).to_contain_text("有効")
         _operate(page, "振込名義の登録", payer_name="ｶ)ｱｵﾊﾞ", reason="前の銀行の記録")
         expect(page.get_by_text("自分の入力は、ほかの人が承認します")).to_have_count(2)
-        page.goto(f"{site.url}/batch-board/contracts")
+        page.goto(f"{site.url}/skill-batch-board/contracts")
         _operate(
             page,
             "為替レートの登録",
@@ -205,30 +205,30 @@ def test_the_first_day_has_500_customers_and_a_second_person(site: Site, databas
 
     with site.signed_in("controller") as page:
         for _ in range(2):
-            page.goto(f"{site.url}/batch-board/tenants/T001/contract")
+            page.goto(f"{site.url}/skill-batch-board/tenants/T001/contract")
             _approve_contracts(page, site)
     assert _count(database, "payer") == 1
 
     with site.signed_in("accountant") as page:
-        page.goto(f"{site.url}/batch-board/tenants/T001/contract")
+        page.goto(f"{site.url}/skill-batch-board/tenants/T001/contract")
         expect(page.get_by_text("buchou@t001.example").first).to_be_visible()
         site.picture(page, "contract")
         _operate(page, "忘れる")
         expect(page.get_by_text("該当する名義はありません。")).to_be_visible()
     with site.signed_in("accountant", width=400, height=800) as page:
         for path in ("/contracts", "/tenants/T001/contract"):
-            page.goto(f"{site.url}/batch-board{path}")
+            page.goto(f"{site.url}/skill-batch-board{path}")
             assert page.evaluate("document.documentElement.scrollWidth") <= 400, path
 
     billing = replace(site.api, dag_id=TENANT_BILLING.dag_id)
     assert billing.wait(billing.trigger(business_date="2026-10-01")) == "success"
     with site.signed_in("accountant") as page:
-        page.goto(f"{site.url}/batch-board/invoices?month=2026-10")
+        page.goto(f"{site.url}/skill-batch-board/invoices?month=2026-10")
         expect(page.get_by_role("link", name="INV-2026-10-").first).to_be_visible()
         site.picture(page, "month-of-500", full=False)
         with database.connect() as host:
             (invoice,) = [each for each in invoices(host) if each["tenant_id"] == "T001"]
-        page.goto(f"{site.url}/batch-board/invoices/{invoice['invoice_id']}")
+        page.goto(f"{site.url}/skill-batch-board/invoices/{invoice['invoice_id']}")
         expect(page.get_by_role("row").filter(has_text="年間契約割引")).to_contain_text("-1,000")
         expect(page.get_by_text("経理部").first).to_be_visible()
 
@@ -240,14 +240,15 @@ def test_every_button_of_an_invoice_does_what_it_says(site: Site, database: Data
     run_billing(database)
     with database.connect() as host:
         pages = {
-            row["tenant_id"]: f"{site.url}/batch-board/invoices/{row['invoice_id']}" for row in invoices(host)
+            row["tenant_id"]: f"{site.url}/skill-batch-board/invoices/{row['invoice_id']}"
+            for row in invoices(host)
         }
     with site.signed_in("accountant") as page:
         # The letter is stopped and sent.
         page.goto(pages["A"])
         _operate(page, "発送を止める", reason="単価を確かめる")
         expect(page.get_by_text("停止中")).to_be_visible()
-        page.goto(f"{site.url}/batch-board/invoices?month=2026-10")
+        page.goto(f"{site.url}/skill-batch-board/invoices?month=2026-10")
         expect(page.get_by_text("単価を確かめる")).to_be_visible()
         site.picture(page, "stopped-letter")
         page.goto(pages["A"])
@@ -297,12 +298,12 @@ def test_every_button_of_an_invoice_does_what_it_says(site: Site, database: Data
         expect(page.get_by_text("第 2 版").first).to_be_visible()
         expect(page.get_by_text("訂正の確認待ち").first).to_be_visible()
         site.picture(page, "corrected-invoice")
-        page.goto(f"{site.url}/batch-board/invoices?month=2026-10")
+        page.goto(f"{site.url}/skill-batch-board/invoices?month=2026-10")
         expect(page.get_by_text("自分の訂正は、ほかの人が発送します。")).to_be_visible()
 
         # A line above the limit of one person waits, and is taken back. Its day is in the running month.
         today = datetime.now(JAPAN).date()
-        page.goto(f"{site.url}/batch-board/invoices?month={today:%Y-%m}")
+        page.goto(f"{site.url}/skill-batch-board/invoices?month={today:%Y-%m}")
         _operate(
             page,
             "個別明細の追加",
@@ -318,7 +319,7 @@ def test_every_button_of_an_invoice_does_what_it_says(site: Site, database: Data
         _run(page)
         expect(row).to_have_count(0)
 
-        page.goto(f"{site.url}/batch-board/receivables")
+        page.goto(f"{site.url}/skill-batch-board/receivables")
         site.picture(page, "receivables-after")
     with site.signed_in("controller") as page:
         page.goto(pages["E"])

@@ -151,7 +151,7 @@ def test_dark_english_narrow_and_by_keyboard(site: Site, host: psycopg.Connectio
         site.picture(page, "dark", full=False)
 
     with site.signed_in("operator", locale="en-US") as page:
-        page.goto(f"{site.url}/batch-board/")
+        page.goto(f"{site.url}/skill-batch-board/")
         expect(page.locator("h1")).to_contain_text("Last night")
         page.get_by_role("button", name="日本語").click()
         expect(page.locator("h1")).to_contain_text("昨夜")
@@ -164,14 +164,14 @@ def test_dark_english_narrow_and_by_keyboard(site: Site, host: psycopg.Connectio
 
     with site.signed_in("reader", width=400, height=800) as page:
         for path in PATHS:
-            page.goto(f"{site.url}/batch-board{path}")
+            page.goto(f"{site.url}/skill-batch-board{path}")
             width = page.evaluate("document.documentElement.scrollWidth")
             assert width <= 400, (path, width)
-        page.goto(f"{site.url}/batch-board/")
+        page.goto(f"{site.url}/skill-batch-board/")
         site.picture(page, "narrow")
 
     with site.signed_in("operator") as page:
-        page.goto(f"{site.url}/batch-board/")
+        page.goto(f"{site.url}/skill-batch-board/")
         page.keyboard.press("Tab")
         expect(page.locator("a.skip")).to_be_focused()
         page.keyboard.press("Enter")
@@ -184,7 +184,7 @@ def test_dark_english_narrow_and_by_keyboard(site: Site, host: psycopg.Connectio
 
 def test_a_hidden_tab_asks_nothing(site: Site) -> None:
     with site.signed_in("reader") as page:
-        page.goto(f"{site.url}/batch-board/")
+        page.goto(f"{site.url}/skill-batch-board/")
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         page.evaluate("document.getElementById('content').dataset.refresh = '1'")
@@ -203,12 +203,12 @@ def test_a_hidden_tab_asks_nothing(site: Site) -> None:
 
 def test_a_page_that_cannot_refresh_stays_and_shows_its_age(site: Site) -> None:
     with site.signed_in("reader") as page:
-        page.goto(f"{site.url}/batch-board/")
-        page.route("**/batch-board/", lambda route: route.fulfill(status=503, body="down"))
+        page.goto(f"{site.url}/skill-batch-board/")
+        page.route("**/skill-batch-board/", lambda route: route.fulfill(status=503, body="down"))
         page.evaluate("document.getElementById('content').dataset.refresh = '1'")
         expect(page.locator("#stale")).to_contain_text("時点の表示です")
         expect(page.get_by_role("heading", name="対応が必要なもの")).to_be_visible()
-        page.unroute("**/batch-board/")
+        page.unroute("**/skill-batch-board/")
         expect(page.locator("#stale")).to_be_hidden()
         expect(page.get_by_role("heading", name="対応が必要なもの")).to_be_visible()
 

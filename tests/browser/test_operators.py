@@ -91,7 +91,7 @@ def test_after_two_weeks_of_pause_a_person_sends_what_waits(site: Site, host: ps
     assert statuses(host) == {("slack", "pending"): 1}
 
     with site.signed_in("operator") as page:
-        page.goto(f"{site.url}/batch-board/")
+        page.goto(f"{site.url}/skill-batch-board/")
         waits = page.get_by_text("再開の確認: BATCH-019-01 の通知 1 件を、まだ送っていません。")
         expect(waits).to_be_visible()
         site.picture(page, "after-a-pause", full=False)
@@ -103,7 +103,7 @@ def test_after_two_weeks_of_pause_a_person_sends_what_waits(site: Site, host: ps
         site.picture(page, "resumption", full=False)
         send.click()
         assert replace(site.api, dag_id=APPROVE_RESUMPTION.dag_id).wait(run_id) == "success"
-        page.goto(f"{site.url}/batch-board/")
+        page.goto(f"{site.url}/skill-batch-board/")
         expect(waits).to_have_count(0)
     assert host.execute("SELECT answered_by FROM batch.approval_item").fetchall() == [("operator",)]
     assert host.execute("SELECT held_for, status FROM batch.outbox").fetchall() == [(None, "pending")]
@@ -117,7 +117,7 @@ def test_a_tenant_is_restored_into_a_new_database_and_compared(
     role, password = f"backup_{os.urandom(4).hex()}", "test-backup"
     create_backup_login(host, {"login": role, "password": password})
     connection = {
-        "connection_id": "batch_backup_db",
+        "connection_id": "skill_batch_backup_db",
         "conn_type": "postgres",
         "host": database.server.host,
         "port": database.server.port,
@@ -126,7 +126,9 @@ def test_a_tenant_is_restored_into_a_new_database_and_compared(
         "password": password,
     }
     site.api.call("POST", "/api/v2/connections", connection)
-    site.api.call("POST", "/api/v2/variables", {"key": "batch_postgres_bin", "value": postgres_programs()})
+    site.api.call(
+        "POST", "/api/v2/variables", {"key": "skill_batch_postgres_bin", "value": postgres_programs()}
+    )
     target = f"{database.name}_restored"
     try:
         backup = replace(site.api, dag_id=DATA_BACKUP.dag_id)
@@ -153,7 +155,7 @@ def test_a_tenant_is_restored_into_a_new_database_and_compared(
         assert host.execute("SELECT FROM pg_database WHERE datname = %s", [target]).rowcount == 1
     finally:
         host.execute(f'DROP DATABASE IF EXISTS "{target}" WITH (FORCE)')
-        for path in ("connections/batch_backup_db", "variables/batch_postgres_bin"):
+        for path in ("connections/skill_batch_backup_db", "variables/skill_batch_postgres_bin"):
             site.api.call("DELETE", f"/api/v2/{path}")
         host.execute(f"DROP OWNED BY {role} CASCADE")
         host.execute(f"DROP ROLE {role}")

@@ -31,7 +31,9 @@ FRESH = "fresh"
 def _operators() -> frozenset[tuple[str, str]]:
     """The channels and addresses of alerts, also of those to a person who has triggered an operation."""
     connections = load_airflow_settings(PROJECT / "airflow_settings.yaml").connections
-    slack, email = (connections[name]["extra"] for name in ("ops_slack", "ops_email"))
+    slack, email = (
+        connections[name]["extra"] for name in ("skill_batch_alert_slack", "skill_batch_alert_email")
+    )
     addresses = {email["to_email"], *email["people"].values()}
     return frozenset({("slack", slack["channel"]), *(("email", address) for address in addresses)})
 

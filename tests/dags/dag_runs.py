@@ -43,11 +43,13 @@ class DagRuns:
         """Point the connections at the test's database and Slack."""
         for role in ("batch_tenant", "batch_platform"):
             self.set_connection(f"{role}_db", database.airflow_connection(role))
-        self.set_connection("ops_slack", slack_connection(slack.slack_base_url))
+        self.set_connection("skill_batch_alert_slack", slack_connection(slack.slack_base_url))
 
     def post_results_to(self, services: StandIns) -> None:
         """Define the operators' channel over HTTP, with the results of runs."""
-        self.set_connection("ops_http", http_connection(services.http_port, extra={"results": True}))
+        self.set_connection(
+            "skill_batch_alert_http", http_connection(services.http_port, extra={"results": True})
+        )
 
     def set_connection(self, conn_id: str, value: str | None) -> None:
         """Define an Airflow connection, or (None) see that there is none."""

@@ -261,13 +261,13 @@ def running_airflow(
     installation = airflow.with_connections(database, services.slack_base_url)
     if stored_connections:
         for role in ("TENANT", "PLATFORM"):
-            del installation.environment[f"AIRFLOW_CONN_BATCH_{role}_DB"]
+            del installation.environment[f"AIRFLOW_CONN_SKILL_BATCH_{role}_DB"]
     installation.environment.update(
         {
             "AIRFLOW__API__PORT": str(port),
-            "AIRFLOW_VAR_BATCH_STORAGE_URL": f"file://{folder / 'storage'}",
-            "AIRFLOW_VAR_BATCH_ALLOWED_HOSTS": ",".join(services.allowed_hosts),
-            "AIRFLOW_CONN_BATCH_SMTP": smtp_connection(services),
+            "AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL": f"file://{folder / 'storage'}",
+            "AIRFLOW_VAR_SKILL_BATCH_ALLOWED_HOSTS": ",".join(services.allowed_hosts),
+            "AIRFLOW_CONN_SKILL_BATCH_SMTP": smtp_connection(services),
             "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
             # A killed worker's task is noticed after this many seconds without a heartbeat (by default 300).

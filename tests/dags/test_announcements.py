@@ -120,7 +120,7 @@ def test_each_batch_of_a_family_announces_what_it_has_made(runs: DagRuns) -> Non
 def test_a_billed_month_announces_invoices_and_files_with_the_month(
     runs: DagRuns, database: Database, tmp_path: Path
 ) -> None:
-    runs.set_variable("batch_storage_url", f"file://{tmp_path / 'storage'}")
+    runs.set_variable("skill_batch_storage_url", f"file://{tmp_path / 'storage'}")
     with database.connect() as host:
         for name in ("T001", "T002"):
             close_month(host, name, date(2026, 10, 1))
@@ -143,7 +143,7 @@ def test_drafts_are_not_announced(runs: DagRuns, database: Database, tmp_path: P
         True,
     ]
     runs.environment.delenv(SETTINGS_VARIABLE)
-    runs.set_variable("batch_storage_url", f"file://{tmp_path / 'storage'}")
+    runs.set_variable("skill_batch_storage_url", f"file://{tmp_path / 'storage'}")
     with database.connect() as host:
         for name in ("T001", "T002"):
             close_month(host, name, date(2026, 10, 1))

@@ -27,7 +27,7 @@ ADMIN = "Anonymous"
 @pytest.fixture
 def runs(runs: DagRuns, tmp_path: Path) -> DagRuns:
     """Runs with this test's folder for files."""
-    runs.set_variable("batch_storage_url", f"file://{tmp_path / 'storage'}")
+    runs.set_variable("skill_batch_storage_url", f"file://{tmp_path / 'storage'}")
     return runs
 
 

@@ -43,7 +43,7 @@ def tenants(database: Database) -> list[str]:
 @pytest.fixture
 def runs(runs: DagRuns, tmp_path: Path) -> DagRuns:
     """Runs with this test's folder for files."""
-    runs.set_variable("batch_storage_url", f"file://{tmp_path / 'storage'}")
+    runs.set_variable("skill_batch_storage_url", f"file://{tmp_path / 'storage'}")
     return runs
 
 
@@ -133,13 +133,13 @@ def test_a_dry_run_explains_the_calculation_in_the_log_and_writes_nothing(
 def test_without_file_storage_nothing_is_invoiced_and_the_alert_says_why(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
-    runs.set_variable("batch_storage_url", None)
+    runs.set_variable("skill_batch_storage_url", None)
 
     done = runs.test(DAG_ID, RUN_DATE)
 
     assert done.state == "failed"
     (message,) = slack.messages
-    assert "Variable 'batch_storage_url'" in message.text
+    assert "Variable 'skill_batch_storage_url'" in message.text
     assert numbers(database) == []
 
 

@@ -29,10 +29,10 @@ def test_a_backup_is_taken_and_restored_and_logs_are_cleaned_up(
     os.utime(logs / "debug" / "a.log", (0, 0))
     (logs / "unknown").mkdir()
     address = f"{database.server.host}:{database.server.port}/{database.name}"
-    runs.set_connection("batch_backup_db", f"postgres://{role}:test-backup@{address}")
-    runs.set_variable("batch_storage_url", f"file://{tmp_path}/store")
-    runs.set_variable("batch_postgres_bin", postgres_programs())
-    runs.set_variable("batch_log_roots", str(logs))
+    runs.set_connection("skill_batch_backup_db", f"postgres://{role}:test-backup@{address}")
+    runs.set_variable("skill_batch_storage_url", f"file://{tmp_path}/store")
+    runs.set_variable("skill_batch_postgres_bin", postgres_programs())
+    runs.set_variable("skill_batch_log_roots", str(logs))
     try:
         taken = runs.test("batch_001_data_backup", "2026-11-01")
         assert taken.state == "success"
@@ -43,9 +43,9 @@ def test_a_backup_is_taken_and_restored_and_logs_are_cleaned_up(
         assert "public.MST_Employee: 復元 1 行、現在と異なる 1 行" in compared.log
         assert "test-backup" not in taken.log + compared.log
         (tmp_path / "in the way").touch()
-        runs.set_variable("batch_storage_url", f"file://{tmp_path}/in the way/store")
+        runs.set_variable("skill_batch_storage_url", f"file://{tmp_path}/in the way/store")
         assert runs.test("batch_001_data_backup", "2026-11-03").state == "failed"
-        runs.set_variable("batch_storage_url", f"file://{tmp_path}/store")
+        runs.set_variable("skill_batch_storage_url", f"file://{tmp_path}/store")
         assert runs.test("batch_002_log_cleanup", "2026-11-01").state == "success"
     finally:
         with database.connect() as host:

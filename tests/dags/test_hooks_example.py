@@ -21,8 +21,8 @@ EXAMPLES = PROJECT / "docs" / "examples"
 def runs(runs: DagRuns, slack: StandIns) -> DagRuns:
     """Runs of the example, from its folder, with this test's mail server."""
     runs.environment.setattr("airflow.settings.DAGS_FOLDER", str(EXAMPLES))
-    runs.set_variable("batch_allowed_hosts", ",".join(slack.allowed_hosts))
-    runs.set_connection("batch_smtp", smtp_connection(slack))
+    runs.set_variable("skill_batch_allowed_hosts", ",".join(slack.allowed_hosts))
+    runs.set_connection("skill_batch_smtp", smtp_connection(slack))
     return replace(runs, files={DAG_ID: str(EXAMPLES / f"{DAG_ID}.py")}, synced=[])
 
 

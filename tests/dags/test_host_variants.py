@@ -40,7 +40,7 @@ def backup_login(database: Database, runs: DagRuns) -> Iterator[None]:
     with database.connect() as host:
         create_backup_login(host, {"login": role, "password": "test-backup"})
     address = f"{database.server.host}:{database.server.port}/{database.name}"
-    runs.set_connection("batch_backup_db", f"postgres://{role}:test-backup@{address}")
+    runs.set_connection("skill_batch_backup_db", f"postgres://{role}:test-backup@{address}")
     try:
         yield
     finally:
@@ -68,15 +68,15 @@ def test_all_batches_run_alike_on_both_variants(
     templates: dict[HostVariant, str],
     tmp_path: Path,
 ) -> None:
-    runs.set_variable("batch_allowed_hosts", ",".join(slack.allowed_hosts))
-    runs.set_variable("batch_postgres_bin", postgres_programs())
-    runs.set_connection("batch_smtp", smtp_connection(slack))
+    runs.set_variable("skill_batch_allowed_hosts", ",".join(slack.allowed_hosts))
+    runs.set_variable("skill_batch_postgres_bin", postgres_programs())
+    runs.set_connection("skill_batch_smtp", smtp_connection(slack))
     (tmp_path / "logs").mkdir()
-    runs.set_variable("batch_log_roots", str(tmp_path / "logs"))
+    runs.set_variable("skill_batch_log_roots", str(tmp_path / "logs"))
     states: dict[str, dict[str, str]] = {}
     found: dict[str, dict[str, Any]] = {}
     for variant in HostVariant:
-        runs.set_variable("batch_storage_url", f"file://{tmp_path}/{variant}")
+        runs.set_variable("skill_batch_storage_url", f"file://{tmp_path}/{variant}")
         with copied_database(server, templates[variant], f"dags {variant}") as database:
             with database.connect() as host:
                 load_demo_data(host, WORLD, variant)

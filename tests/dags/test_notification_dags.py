@@ -23,9 +23,9 @@ RUN_DATE = "2026-11-01"
 @pytest.fixture
 def runs(runs: DagRuns, slack: StandIns, tmp_path: Path) -> DagRuns:
     """Runs with this test's services and folder for files."""
-    runs.set_variable("batch_storage_url", f"file://{tmp_path / 'storage'}")
-    runs.set_variable("batch_allowed_hosts", ",".join(slack.allowed_hosts))
-    runs.set_connection("batch_smtp", smtp_connection(slack))
+    runs.set_variable("skill_batch_storage_url", f"file://{tmp_path / 'storage'}")
+    runs.set_variable("skill_batch_allowed_hosts", ",".join(slack.allowed_hosts))
+    runs.set_connection("skill_batch_smtp", smtp_connection(slack))
     return runs
 
 
@@ -79,13 +79,13 @@ def test_without_a_mail_server_nothing_opens_and_the_alert_says_so(
     with database.connect() as host:
         host_rows.tenant(host, "T001")
         outbox_rows.waiting(host, "T001")
-    runs.set_connection("batch_smtp", None)
+    runs.set_connection("skill_batch_smtp", None)
 
     done = runs.test("batch_019_01_scheduled_notifications", RUN_DATE)
 
     assert done.state == "failed"
     (alert,) = slack.messages
-    assert "Airflow の接続 'batch_smtp' が定義されていません" in alert.text
+    assert "Airflow の接続 'skill_batch_smtp' が定義されていません" in alert.text
     with database.connect() as host:
         assert host.execute("SELECT count(*) FROM batch.execution_log").fetchone() == (0,)
         assert outbox_rows.statuses(host) == {}

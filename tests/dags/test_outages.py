@@ -98,7 +98,7 @@ def test_a_run_survives_an_api_server_away_during_a_connection_lookup(
     airflow: AirflowInstallation, database: Database, slack: StandIns, unused_port: int, tmp_path: Path
 ) -> None:
     # As batch_platform open_run has three connections, and read_logs has one; aggregate_usage has the fifth before it looks for
-    # batch_tenant_db.
+    # skill_batch_tenant_db.
     proxy = Proxy(database.server.host, database.server.port, held=5)
     with (
         proxy.listening() as proxy_port,

@@ -197,7 +197,8 @@ def _a_failed_operation_is_told_to_the_person_who_triggered_it(api: Api, slack: 
     assert alert.text.startswith("バッチ実行失敗: OPERATE-INVOICES\n請求書の操作（重要度 MEDIUM）\n")
     assert f"実行した人: {ADMIN}（操作）" in alert.text
     assert (
-        f"ボードで見る: {api.url}/batch-board/runs/{OPERATE_INVOICES}/{quote(run_id, safe='')}" in alert.text
+        f"ボードで見る: {api.url}/skill-batch-board/runs/{OPERATE_INVOICES}/{quote(run_id, safe='')}"
+        in alert.text
     )
 
 

@@ -41,7 +41,7 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
             for call in range(30):
                 at = check_at - timedelta(minutes=call + 1)
                 host_rows.request(host, "hanako", at, response_status=500 if call < 10 else 200)
-        runs.set_connection("ops_email", email_connection(slack))
+        runs.set_connection("skill_batch_alert_email", email_connection(slack))
 
         first = runs.test(TENANT_MONITORING.dag_id, f"{CHECKS[0]}+00:00")
         # The first run has ended. The execution log says that it and a run of another batch are still running.
@@ -156,7 +156,9 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
 def test_the_user_of_a_lost_run_is_mailed_and_operators_not(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
-    runs.set_connection("ops_email", email_connection(slack, people={"keiri": "hanako@example.jp"}))
+    runs.set_connection(
+        "skill_batch_alert_email", email_connection(slack, people={"keiri": "hanako@example.jp"})
+    )
     now = datetime.now(UTC)
     with database.connect() as host:
         host_rows.tenant(host, "T001", tenant_name="㈱髙橋")

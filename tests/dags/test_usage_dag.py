@@ -213,13 +213,13 @@ def test_an_unreadable_log_fails_the_run_with_one_alert(
 
 @pytest.mark.usefixtures("tenants")
 def test_a_missing_connection_is_named_in_one_alert(runs: DagRuns, slack: StandIns) -> None:
-    runs.set_connection("batch_platform_db", None)
+    runs.set_connection("skill_batch_platform_db", None)
 
     done = runs.test(DAG_ID, RUN_DATE)
 
     assert done.state == "failed"
     (message,) = slack.messages
-    assert "Airflow の接続 'batch_platform_db' が定義されていません" in message.text
+    assert "Airflow の接続 'skill_batch_platform_db' が定義されていません" in message.text
 
 
 @pytest.mark.usefixtures("tenants")
@@ -253,13 +253,13 @@ def test_a_login_without_its_role_is_named_with_the_missing_grant(
 def test_without_the_tenants_connection_no_run_opens(
     runs: DagRuns, database: Database, slack: StandIns
 ) -> None:
-    runs.set_connection("batch_tenant_db", None)
+    runs.set_connection("skill_batch_tenant_db", None)
 
     done = runs.test(DAG_ID, RUN_DATE)
 
     assert done.state == "failed"
     (message,) = slack.messages
-    assert "Airflow の接続 'batch_tenant_db' が定義されていません" in message.text
+    assert "Airflow の接続 'skill_batch_tenant_db' が定義されていません" in message.text
     assert log_of_runs(database) == []
 
 
@@ -298,14 +298,17 @@ def test_a_database_that_is_down_is_tried_three_times_then_reported(
     runs: DagRuns, database: Database, slack: StandIns, unused_port: int
 ) -> None:
     down = f"postgres://batch_platform:x@127.0.0.1:{unused_port}/{database.name}"
-    runs.set_connection("batch_platform_db", down)
+    runs.set_connection("skill_batch_platform_db", down)
 
     done = runs.test(DAG_ID, RUN_DATE)
 
     assert done.state == "failed"
     assert runs.tries(done, "open_run") == [3]
     (message,) = slack.messages
-    assert f"PostgreSQL 127.0.0.1:{unused_port} に接続できません（接続 'batch_platform_db'）" in message.text
+    assert (
+        f"PostgreSQL 127.0.0.1:{unused_port} に接続できません（接続 'skill_batch_platform_db'）"
+        in message.text
+    )
     assert counted_tenants(database) == []
 
 

@@ -24,7 +24,7 @@ SETTINGS = load_airflow_settings(PROJECT / "airflow_settings.yaml")
 ENVIRONMENT_FILE = (PROJECT / "deploy/systemd/connections.env").read_text(encoding="utf-8")
 
 # Defined where backups are encrypted. The local stack does not encrypt.
-NOT_LOCAL = {"batch_backup_key"}
+NOT_LOCAL = {"skill_batch_backup_key"}
 
 
 def test_the_pages_have_every_connection_of_the_settings_and_no_other() -> None:
@@ -57,8 +57,17 @@ def test_every_connection_of_a_page_parses_with_its_type(page: str) -> None:
 
 
 def test_the_services_have_the_connections_that_are_always_needed() -> None:
-    always = {"batch_tenant_db", "batch_platform_db", "batch_board_db", "batch_backup_db", "batch_smtp"}
-    assert set(examples(ENVIRONMENT_FILE, "CONN")) == always | {"ops_slack", "ops_email"}
+    always = {
+        "skill_batch_tenant_db",
+        "skill_batch_platform_db",
+        "skill_batch_board_db",
+        "skill_batch_backup_db",
+        "skill_batch_smtp",
+    }
+    assert set(examples(ENVIRONMENT_FILE, "CONN")) == always | {
+        "skill_batch_alert_slack",
+        "skill_batch_alert_email",
+    }
     assert set(examples(ENVIRONMENT_FILE, "VAR")) <= set(SETTINGS.variables)
 
 

@@ -26,7 +26,7 @@ from tests.airflow_installation import PROJECT
 SAMPLE = """
 airflow:
   connections:
-    - conn_id: batch_tenant_db
+    - conn_id: skill_batch_tenant_db
       conn_type: postgres
       conn_host: 127.0.0.1
       conn_port: 1
@@ -75,7 +75,7 @@ def test_an_astro_file_becomes_what_airflow_imports(tmp_path: Path) -> None:
 
     settings = load_airflow_settings(file)
 
-    assert settings.connections["batch_tenant_db"] == {
+    assert settings.connections["skill_batch_tenant_db"] == {
         "conn_type": "postgres",
         "host": "127.0.0.1",
         "port": 1,
@@ -103,8 +103,8 @@ def test_only_the_database_connections_follow_an_external_server(tmp_path: Path)
     )
 
     assert moved["other"]["host"] == "example.jp"
-    assert "batch_tenant_db" in DATABASE_CONNECTIONS
-    assert {name: moved["batch_tenant_db"][name] for name in ("host", "port", "schema", "login")} == {
+    assert "skill_batch_tenant_db" in DATABASE_CONNECTIONS
+    assert {name: moved["skill_batch_tenant_db"][name] for name in ("host", "port", "schema", "login")} == {
         "host": "db.example.jp",
         "port": 5433,
         "schema": "skills",

@@ -98,7 +98,7 @@ def test_the_demo_runs_all_batches_twice_and_tells_of_a_failure(
     assert all(f'id="{name}"' in page for name in ("board", "invoice", "report", "alert", "mail", "files"))
 
     with psycopg.connect(stack.server.admin_dsn(AIRFLOW_METADATA)) as metadata:
-        metadata.execute("DELETE FROM connection WHERE conn_id = 'batch_tenant_db'")
+        metadata.execute("DELETE FROM connection WHERE conn_id = 'skill_batch_tenant_db'")
     assert demo(stack) == 1
     errors = capfd.readouterr().err
     assert "ended with exit code 1; its log is " in errors

@@ -27,9 +27,9 @@ from tests.conftest import Database
 HOSTILE = "</td><script>alert('x')</script>\"&㈱"
 MOST_COLUMNS, MOST_LINES = 100, 40
 
-BOARD = """<!DOCTYPE html><html><head><link rel="stylesheet" href="/batch-board/static/board.css">
-<script src="/batch-board/static/board.js"></script></head>
-<body><a href="/batch-board/runs/x">BATCH-003</a> 昨夜</body></html>"""
+BOARD = """<!DOCTYPE html><html><head><link rel="stylesheet" href="/skill-batch-board/static/board.css">
+<script src="/skill-batch-board/static/board.js"></script></head>
+<body><a href="/skill-batch-board/runs/x">BATCH-003</a> 昨夜</body></html>"""
 
 
 @pytest.fixture

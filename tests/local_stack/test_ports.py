@@ -37,7 +37,7 @@ def test_every_port_of_the_settings_file_moves(tmp_path: Path, monkeypatch: pyte
     # No address of the file is left where it was.
     moved = f"{stack.settings.connections} {stack.settings.variables}"
     assert re.findall(r"\b25\d{3}\b", moved) == []
-    assert stack.settings.variables["batch_allowed_hosts"] == "127.0.0.1:26480"
+    assert stack.settings.variables["skill_batch_allowed_hosts"] == "127.0.0.1:26480"
 
 
 def test_addresses_of_other_machines_stay(tmp_path: Path) -> None:

@@ -457,7 +457,7 @@ class TestTheMailbox:
             mailbox.unread(9)
 
         assert failed.value.recoverable is recoverable
-        assert "batch_mailbox" in str(failed.value)
+        assert "skill_batch_mailbox" in str(failed.value)
         assert not words or words not in str(failed.value)
 
     def test_that_does_not_answer_is_given_up(self, services: StandIns) -> None:

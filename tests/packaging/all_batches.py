@@ -40,14 +40,14 @@ def demo_connections(database: Database, storage: Path) -> Iterator[dict[str, st
             Statements(PROJECT / "local_stack").execute(connection, "billing_facts")
             plant_notifications(connection, services.http_port)
         yield {
-            "AIRFLOW_CONN_BATCH_TENANT_DB": database.airflow_connection("batch_tenant"),
-            "AIRFLOW_CONN_BATCH_PLATFORM_DB": database.airflow_connection("batch_platform"),
-            "AIRFLOW_CONN_BATCH_BACKUP_DB": _backup_connection(database),
-            "AIRFLOW_CONN_BATCH_SMTP": smtp_connection(services),
-            "AIRFLOW_CONN_OPS_SLACK": slack_connection(services.slack_base_url),
-            "AIRFLOW_VAR_BATCH_STORAGE_URL": f"file://{storage}",
-            "AIRFLOW_VAR_BATCH_POSTGRES_BIN": postgres_programs(),
-            "AIRFLOW_VAR_BATCH_ALLOWED_HOSTS": f"127.0.0.1:{services.http_port}",
+            "AIRFLOW_CONN_SKILL_BATCH_TENANT_DB": database.airflow_connection("batch_tenant"),
+            "AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB": database.airflow_connection("batch_platform"),
+            "AIRFLOW_CONN_SKILL_BATCH_BACKUP_DB": _backup_connection(database),
+            "AIRFLOW_CONN_SKILL_BATCH_SMTP": smtp_connection(services),
+            "AIRFLOW_CONN_SKILL_BATCH_ALERT_SLACK": slack_connection(services.slack_base_url),
+            "AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL": f"file://{storage}",
+            "AIRFLOW_VAR_SKILL_BATCH_POSTGRES_BIN": postgres_programs(),
+            "AIRFLOW_VAR_SKILL_BATCH_ALLOWED_HOSTS": f"127.0.0.1:{services.http_port}",
         }
 
 

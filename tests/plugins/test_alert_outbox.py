@@ -40,10 +40,12 @@ def alert(severity: str = "HIGH", title: str = "バッチ実行失敗: BATCH-018
 @pytest.fixture
 def services(monkeypatch: pytest.MonkeyPatch, shared_database: Database) -> Iterator[StandIns]:
     """The operators' Slack and mail, and the table of alerts."""
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", shared_database.airflow_connection("batch_platform"))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", shared_database.airflow_connection("batch_platform")
+    )
     with StandIns() as stand_ins:
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(stand_ins.slack_base_url))
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_EMAIL", email_connection(stand_ins))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_SLACK", slack_connection(stand_ins.slack_base_url))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_EMAIL", email_connection(stand_ins))
         yield stand_ins
 
 
@@ -214,7 +216,7 @@ def test_an_answer_is_read_no_further_than_one_can_be(
         answer
     ]
     with answering(raw, and_then=b"x" * 65_536 if answer == "endless" else b"") as services.http_port:
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(services.slack_base_url))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_SLACK", slack_connection(services.slack_base_url))
         channels = load_channels()
         with memory_within(8 * MEBIBYTE):
             assert send_alert(alert(), "a", channels) is True  # it is kept
@@ -228,7 +230,7 @@ def test_an_answer_that_breaks_off_leaves_doubt(
     platform: psycopg.Connection[dict[str, Any]], services: StandIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with answering(http("application/json", b'{"ok": true}')[:-1]) as services.http_port:
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(services.slack_base_url))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_SLACK", slack_connection(services.slack_base_url))
         send_alert(alert(), "a", load_channels())
 
     assert [row["in_doubt"] for row in rows(platform)] == [True]
@@ -264,26 +266,27 @@ def test_both_channels_down_is_an_error_in_the_log_and_nothing_else(
     services: StandIns, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv(
-        "AIRFLOW_CONN_OPS_EMAIL", '{"conn_type": "smtp", "host": "127.0.0.1", "port": 1, "extra": {}}'
+        "AIRFLOW_CONN_SKILL_BATCH_ALERT_EMAIL",
+        '{"conn_type": "smtp", "host": "127.0.0.1", "port": 1, "extra": {}}',
     )
-    monkeypatch.delenv("AIRFLOW_CONN_OPS_SLACK")
+    monkeypatch.delenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_SLACK")
     assert send_alert(alert("CRITICAL"), "a", load_channels()) is True  # later
     assert services.messages == []
     errors = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(errors) == 2
-    assert "Airflow の接続 'ops_slack' が定義されていません" in errors[0]
+    assert "Airflow の接続 'skill_batch_alert_slack' が定義されていません" in errors[0]
     assert "宛先（to_email）" in errors[1]
 
 
 def test_without_the_database_the_alert_goes_out_all_the_same(
     services: StandIns, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, unused_port: int
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", f"postgres://x:y@127.0.0.1:{unused_port}/z")
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", f"postgres://x:y@127.0.0.1:{unused_port}/z")
     assert send_alert(alert(), "a", load_channels()) is True
     assert services_of(services) == ["slack"]
     assert "The table of alerts cannot be reached" in caplog.text
     assert send_waiting_alerts(load_channels()) == 0
-    monkeypatch.delenv("AIRFLOW_CONN_OPS_SLACK")
+    monkeypatch.delenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_SLACK")
     assert send_alert(alert(), "a", load_channels()) is False  # no alert was sent, and nothing is stored
 
 

@@ -63,12 +63,12 @@ def test_a_connection_that_works_is_said_to_work(hook: BillingHook) -> None:
 
 
 def test_a_connection_that_is_missing_is_named(hook: BillingHook, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AIRFLOW_CONN_BATCH_PLATFORM_DB")
+    monkeypatch.delenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB")
 
     works, message = hook.test_connection()
 
     assert not works
-    assert message.startswith("Airflow の接続 'batch_platform_db' が定義されていません")
+    assert message.startswith("Airflow の接続 'skill_batch_platform_db' が定義されていません")
 
 
 def test_tenants_of_a_month_are_in_use_or_owe_it(hook: BillingHook, host: psycopg.Connection) -> None:
@@ -205,7 +205,7 @@ def test_with_a_sample_nothing_is_finalised_and_nothing_finalised_is_touched(
 def test_a_document_has_the_bytes_that_are_in_the_object_store(
     hook: BillingHook, host: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_VAR_BATCH_STORAGE_URL", f" file://{tmp_path}/storage ")
+    monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", f" file://{tmp_path}/storage ")
     customer(host, "A")
     number = finalize(hook)
     with hook.get_conn() as connection:

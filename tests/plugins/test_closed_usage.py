@@ -36,7 +36,7 @@ class Night(datetime):
 @pytest.fixture(autouse=True)
 def night(database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """October is closed but for the last day, on a night that the tests set."""
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", database.airflow_connection("batch_platform"))
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", database.airflow_connection("batch_platform"))
     monkeypatch.setattr(tenant_billing, "datetime", Night)
     monkeypatch.setattr(Night, "moment", SCHEDULED)
     close_month(host, "T001", OCTOBER, last=30)

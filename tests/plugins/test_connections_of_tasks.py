@@ -88,7 +88,7 @@ class ObservedInstallation(AirflowInstallation):
         return None
 
     def report(self, digest: Digest, result: RunResult) -> bool:  # noqa: ARG002
-        with open_database(required_connection("batch_platform_db", "Postgres")):
+        with open_database(required_connection("skill_batch_platform_db", "Postgres")):
             self._observer.look("report")
         return True
 

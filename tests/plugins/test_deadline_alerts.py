@@ -23,10 +23,12 @@ LIMIT_SECONDS = 3_600
 
 @pytest.fixture
 def services(monkeypatch: pytest.MonkeyPatch, shared_database: Database) -> Iterator[StandIns]:
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", shared_database.airflow_connection("batch_platform"))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", shared_database.airflow_connection("batch_platform")
+    )
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://airflow.example/batch")
     with StandIns() as stand_ins:
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(stand_ins.slack_base_url))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_SLACK", slack_connection(stand_ins.slack_base_url))
         yield stand_ins
 
 
@@ -86,7 +88,7 @@ def test_a_late_run_is_reported_once_with_times_actions_and_links(services: Stan
     assert any(line.startswith("対処:") for line in lines)
     run = "scheduled__2026-11-25T16%3A30%3A00%2B00%3A00"
     assert lines[-4:-1] == [
-        f"ボードで見る: http://airflow.example/batch/batch-board/runs/{DAG_ID}/{run}",
+        f"ボードで見る: http://airflow.example/batch/skill-batch-board/runs/{DAG_ID}/{run}",
         f"実行を開く: http://airflow.example/batch/dags/{DAG_ID}/runs/{run}",
         f"手順を開く: http://airflow.example/batch/dags/{DAG_ID}",
     ]
@@ -97,7 +99,7 @@ def test_the_person_who_triggered_a_dry_run_is_mailed(
     services: StandIns, monkeypatch: pytest.MonkeyPatch, call: Callable[[Any], None]
 ) -> None:
     people = {"taro": "taro@example.jp"}
-    monkeypatch.setenv("AIRFLOW_CONN_OPS_EMAIL", email_connection(services, people=people))
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_EMAIL", email_connection(services, people=people))
     run = {"triggering_user_name": "taro", "conf": {"dry_run": True}}
     call(context(LIMIT_SECONDS + 5, LIMIT_SECONDS / 2, **run))
     (message,) = services.messages
@@ -176,7 +178,7 @@ def test_a_slow_run_is_reported_with_the_execution_logs_average(
 def test_without_the_execution_log_the_deadline_itself_gives_the_average(
     services: StandIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("AIRFLOW_CONN_BATCH_PLATFORM_DB")
+    monkeypatch.delenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB")
     slow(context(120, 90))
     (message,) = services.messages
     assert "平均: 1分00秒、比率: 2.00 倍" in message.text

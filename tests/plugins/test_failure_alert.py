@@ -35,11 +35,11 @@ LOG_URL = "http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1/
 
 @pytest.fixture
 def slack(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIns]:
-    """The operators' Slack, as connection ops_slack; there is no database."""
-    monkeypatch.delenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", raising=False)
+    """The operators' Slack, as connection skill_batch_alert_slack; there is no database."""
+    monkeypatch.delenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", raising=False)
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "http://airflow.example/")
     with StandIns() as stand_in:
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(stand_in.slack_base_url))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_SLACK", slack_connection(stand_in.slack_base_url))
         yield stand_in
 
 
@@ -106,7 +106,7 @@ def test_it_says_what_failed_for_whom_and_what_to_do(slack: StandIns) -> None:
     assert "• T002 ㈱髙橋: bigint out of range" in lines
     assert any(line.startswith("対処:") and "Clear" in line for line in lines)
     assert lines[-5:-1] == [
-        "ボードで見る: http://airflow.example/batch-board/runs/batch_018_01_tenant_usage/manual__1",
+        "ボードで見る: http://airflow.example/skill-batch-board/runs/batch_018_01_tenant_usage/manual__1",
         "実行を開く: http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1",
         "ログを開く: " + LOG_URL,
         "手順を開く: http://airflow.example/dags/batch_018_01_tenant_usage",
@@ -244,7 +244,7 @@ def test_a_task_is_marked_when_its_failure_is_reported(slack: StandIns) -> None:
 
 
 def test_a_task_whose_alert_is_lost_is_not_marked(monkeypatch: pytest.MonkeyPatch) -> None:
-    for conn_id in ("OPS_SLACK", "BATCH_PLATFORM_DB"):
+    for conn_id in ("SKILL_BATCH_ALERT_SLACK", "SKILL_BATCH_PLATFORM_DB"):
         monkeypatch.delenv(f"AIRFLOW_CONN_{conn_id}", raising=False)
     alert()(context(SettingsError("settings.yaml が読めません。"), task_id="open_run"))
     assert MARKS == []
@@ -304,7 +304,7 @@ def test_slacks_refusal_is_logged_and_changes_nothing(
 def test_without_the_connection_the_alert_is_still_in_the_log(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv("AIRFLOW_CONN_OPS_SLACK", raising=False)
+    monkeypatch.delenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_SLACK", raising=False)
     alert()(context(failed_run([FailedTenant("T1", "name", "reason")], 2)))
     log = capsys.readouterr().out
     assert "バッチ実行失敗: BATCH-018-01" in log

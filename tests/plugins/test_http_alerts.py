@@ -78,18 +78,20 @@ def report(attempt: int = 0) -> RunReport:
         62.5,
         "2026-11-01T00:00:00+00:00",
         "http://airflow.example/dags/d/runs/r",
-        "http://airflow.example/batch-board/runs/d/r",
+        "http://airflow.example/skill-batch-board/runs/d/r",
     )
 
 
 @pytest.fixture
 def services(monkeypatch: pytest.MonkeyPatch, shared_database: Database) -> Iterator[StandIns]:
     """The table of alerts, and all three channels."""
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", shared_database.airflow_connection("batch_platform"))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", shared_database.airflow_connection("batch_platform")
+    )
     with StandIns() as stand_ins:
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(stand_ins.slack_base_url))
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_EMAIL", email_connection(stand_ins))
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(stand_ins.http_port))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_SLACK", slack_connection(stand_ins.slack_base_url))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_EMAIL", email_connection(stand_ins))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_HTTP", http_connection(stand_ins.http_port))
         yield stand_ins
 
 
@@ -101,7 +103,7 @@ def platform(shared_database: Database) -> Iterator[Platform]:
 
 
 def define(monkeypatch: pytest.MonkeyPatch, services: StandIns, **fields: Any) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(services.http_port, **fields))
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_HTTP", http_connection(services.http_port, **fields))
 
 
 def received(services: StandIns) -> list[dict[str, Any]]:
@@ -150,7 +152,7 @@ def test_a_receiver_that_follows_the_documentation_takes_genuine_messages_only(
     exec(code, namespace)  # noqa: S102 - the documentation of this project
     is_genuine = namespace["is_genuine"]
     with redirecting("/") as (port, requests):
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(port, password="key"))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_HTTP", http_connection(port, password="key"))
         send_alert(alert(), KEY, load_channels())
     (request,) = requests
     headers = {name.title(): value for name, value in request.headers.items()}
@@ -235,7 +237,7 @@ def test_a_long_alert_fits_into_an_event_of_pagerduty() -> None:
 def test_a_report_links_to_the_board_first() -> None:
     card = json.loads(http_bodies.teams_body(report()))["attachments"][0]["content"]
     assert [(action["title"], action["url"]) for action in card["actions"]] == [
-        ("ボードで見る", "http://airflow.example/batch-board/runs/d/r"),
+        ("ボードで見る", "http://airflow.example/skill-batch-board/runs/d/r"),
         ("実行を開く", "http://airflow.example/dags/d/runs/r"),
     ]
 
@@ -247,7 +249,7 @@ def test_a_report_links_to_the_board_first() -> None:
 def test_without_the_connection_nothing_is_stored(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.delenv("AIRFLOW_CONN_OPS_HTTP")
+    monkeypatch.delenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_HTTP")
     send_alert(alert(), "a", load_channels())
     send_result(report(), load_channels())
     assert platform.execute("SELECT channel FROM batch.operator_alert").fetchall() == [{"channel": "slack"}]
@@ -366,7 +368,7 @@ def test_a_lost_answer_leaves_doubt_and_a_closed_port_none(
     monkeypatch.setattr(http_channel, "HTTP_TIMEOUT_SECONDS", 0.3)
     with services.held("alerts"):
         send_alert(alert(), "slow", load_channels())
-    monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(unused_port))
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_HTTP", http_connection(unused_port))
     send_alert(alert(), "closed", load_channels())
     assert [row(platform, key)["in_doubt"] for key in ("lost", "slow", "closed")] == [True, True, False]
 
@@ -374,9 +376,9 @@ def test_a_lost_answer_leaves_doubt_and_a_closed_port_none(
 def test_the_other_channels_go_on_while_it_is_down(
     services: StandIns, monkeypatch: pytest.MonkeyPatch, unused_port: int
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(unused_port))
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_HTTP", http_connection(unused_port))
     assert send_alert(alert("CRITICAL"), "a", load_channels())
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", f"postgres://x:y@127.0.0.1:{unused_port}/z")
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", f"postgres://x:y@127.0.0.1:{unused_port}/z")
     # Without the table the alert over HTTP is lost. Slack and email have it, so it is not sent to them again.
     assert send_alert(alert("CRITICAL"), "b", load_channels())
     assert [message.channel for message in services.messages] == ["slack", "email", "slack", "email"]
@@ -386,7 +388,7 @@ def test_a_redirect_gets_no_signature(
     services: StandIns, platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with redirecting(f"http://127.0.0.1:{services.http_port}/alerts") as (port, requests):
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(port))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_HTTP", http_connection(port))
         send_alert(alert(), "a", load_channels())
     assert received(services) == []
     assert len(requests) == 1
@@ -397,7 +399,9 @@ def test_a_redirect_gets_no_signature(
 def test_the_key_of_the_signature_is_no_password_of_http_basic(monkeypatch: pytest.MonkeyPatch) -> None:
     extra = {"X-Team": "night", "results": True}
     with redirecting("/") as (port, requests):
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(port, login="operator", extra=extra))
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_SKILL_BATCH_ALERT_HTTP", http_connection(port, login="operator", extra=extra)
+        )
         send_alert(alert(), "a", load_channels())
     headers = requests[0].headers
     assert "authorization" not in headers
@@ -416,7 +420,7 @@ def test_the_connection_s_proxy_wins_over_the_environment_s(
         monkeypatch.delenv(name, raising=False)
     with redirecting("/") as (port, requests):
         extra = {"proxies": {scheme: f"http://127.0.0.1:{port}"}}
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(unused_port, extra=extra))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_HTTP", http_connection(unused_port, extra=extra))
         send_alert(alert(), "a", load_channels())
     assert len(requests) == 1
 
@@ -432,7 +436,7 @@ def test_the_connection_s_certificates_win_over_the_environment_s(
         for key, verify in (("ours", str(ours)), ("none", False), ("others", str(others))):
             extra = {"verify": verify}
             connection = http_connection(port, schema="https", extra=extra)
-            monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", connection)
+            monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_HTTP", connection)
             send_alert(alert(), key, load_channels())
     assert len(requests) == 2
     assert "SSLError" in row(platform, "others")["last_error"]
@@ -450,7 +454,8 @@ def test_no_secret_comes_into_a_log_or_a_row(
     secret = "very-secret-0123456789"
     password = f"http://127.0.0.1:{unused_port}/w?sig={secret}" if preset == "teams_workflow" else secret
     monkeypatch.setenv(
-        "AIRFLOW_CONN_OPS_HTTP", http_connection(unused_port, password=password, extra={"preset": preset})
+        "AIRFLOW_CONN_SKILL_BATCH_ALERT_HTTP",
+        http_connection(unused_port, password=password, extra={"preset": preset}),
     )
     caplog.set_level("DEBUG")
     send_alert(alert(), "a", load_channels())

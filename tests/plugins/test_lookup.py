@@ -49,7 +49,13 @@ class Supervisor:
 @pytest.fixture
 def supervisor(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     """A task's supervisor; no connection or Variable comes from the environment."""
-    for name in ("BATCH_TENANT_DB", "BATCH_PLATFORM_DB", "BATCH_SMTP", "OPS_SLACK", "OPS_EMAIL"):
+    for name in (
+        "SKILL_BATCH_TENANT_DB",
+        "SKILL_BATCH_PLATFORM_DB",
+        "SKILL_BATCH_SMTP",
+        "SKILL_BATCH_ALERT_SLACK",
+        "SKILL_BATCH_ALERT_EMAIL",
+    ):
         monkeypatch.delenv(f"AIRFLOW_CONN_{name}", raising=False)
     supervisor = Supervisor()
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", supervisor, raising=False)
@@ -61,9 +67,9 @@ def supervisor(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     [
         pytest.param(lambda: PlatformDbHook().get_conn(), id="database"),
         pytest.param(mail_server, id="mail server"),
-        pytest.param(lambda: AirflowInstallation().secret("batch_backup_key"), id="secret"),
-        pytest.param(lambda: AirflowInstallation().database("batch_backup_db"), id="backup"),
-        pytest.param(lambda: AirflowInstallation().variable("batch_log_roots"), id="variable"),
+        pytest.param(lambda: AirflowInstallation().secret("skill_batch_backup_key"), id="secret"),
+        pytest.param(lambda: AirflowInstallation().database("skill_batch_backup_db"), id="backup"),
+        pytest.param(lambda: AirflowInstallation().variable("skill_batch_log_roots"), id="variable"),
         pytest.param(lambda: network(with_mail=False), id="network"),
         pytest.param(object_store, id="store"),
     ],
@@ -85,33 +91,33 @@ def test_an_unanswered_request_to_airflow_is_recoverable(
 
 def test_an_undefined_connection_or_variable_is_missing(supervisor: Supervisor) -> None:
     supervisor.answers = [ABSENT]
-    assert find_connection("batch_smtp") is None
-    with pytest.raises(ConnectionMissingError, match="'batch_platform_db' が定義されていません"):
+    assert find_connection("skill_batch_smtp") is None
+    with pytest.raises(ConnectionMissingError, match="'skill_batch_platform_db' が定義されていません"):
         PlatformDbHook().get_conn()
     # As the supervisor of a real task sends it.
     supervisor.answers = [AirflowRuntimeError(NO_VARIABLE)]
-    assert find_variable("batch_storage_url") is None
-    with pytest.raises(SettingsError, match="'batch_storage_url'"):
+    assert find_variable("skill_batch_storage_url") is None
+    with pytest.raises(SettingsError, match="'skill_batch_storage_url'"):
         object_store()
 
 
 def test_a_server_that_is_back_at_the_second_question_answers_it(supervisor: Supervisor) -> None:
     nothing = dict.fromkeys(("schema", "login", "password", "port", "extra"))
     connection = ConnectionResult.model_validate(
-        {"conn_id": "batch_smtp", "conn_type": "smtp", "host": "mail.example.jp", **nothing}
+        {"conn_id": "skill_batch_smtp", "conn_type": "smtp", "host": "mail.example.jp", **nothing}
     )
     supervisor.answers = [outage(), connection]
-    found = find_connection("batch_smtp")
+    found = find_connection("skill_batch_smtp")
     assert found is not None
     assert found.host == "mail.example.jp"
-    supervisor.answers = [outage(), VariableResult(key="batch_log_roots", value="/logs")]
-    assert find_variable("batch_log_roots") == "/logs"
+    supervisor.answers = [outage(), VariableResult(key="skill_batch_log_roots", value="/logs")]
+    assert find_variable("skill_batch_log_roots") == "/logs"
 
 
 def test_outside_a_task_there_is_no_api_server_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", None, raising=False)
-    assert find_connection("batch_smtp") is None
-    assert find_variable("batch_storage_url") is None
+    assert find_connection("skill_batch_smtp") is None
+    assert find_variable("skill_batch_storage_url") is None
 
 
 def test_a_secrets_manager_that_fails_is_no_absence(
@@ -119,9 +125,11 @@ def test_a_secrets_manager_that_fails_is_no_absence(
 ) -> None:
     supervisor.answers = [ABSENT]
     # The environment's backend, with a value that it cannot read.
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_SMTP", "{not json")
-    with pytest.raises(AirflowUnavailableError, match=r"接続 'batch_smtp'.*EnvironmentVariablesBackend"):
-        find_connection("batch_smtp")
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_SMTP", "{not json")
+    with pytest.raises(
+        AirflowUnavailableError, match=r"接続 'skill_batch_smtp'.*EnvironmentVariablesBackend"
+    ):
+        find_connection("skill_batch_smtp")
 
 
 def test_an_alert_is_sent_without_channels_that_could_not_be_read(
@@ -130,7 +138,7 @@ def test_an_alert_is_sent_without_channels_that_could_not_be_read(
     supervisor.answers = [outage()]
     channels = load_channels()
     assert (channels.slack, channels.email, channels.database) == (None, None, None)
-    assert "接続 'ops_slack'を問い合わせられませんでした" in caplog.text
+    assert "接続 'skill_batch_alert_slack'を問い合わせられませんでした" in caplog.text
 
 
 @pytest.mark.parametrize(

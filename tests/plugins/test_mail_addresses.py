@@ -36,7 +36,7 @@ def send(services: StandIns, **extra: str) -> None:
 
 def connection(services: StandIns, **extra: str) -> Connection:
     fields = json.loads(email_connection(services, **extra))
-    return Connection(conn_id="ops_email", **{**fields, "extra": json.dumps(fields["extra"])})
+    return Connection(conn_id="skill_batch_alert_email", **{**fields, "extra": json.dumps(fields["extra"])})
 
 
 @pytest.mark.parametrize("entered", [*SENDERS, *REFUSED])

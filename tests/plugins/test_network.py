@@ -12,7 +12,7 @@ from include.skillreport.core.network import MailboxConfig
 
 
 def smtp(monkeypatch: pytest.MonkeyPatch, **extra: object) -> None:
-    """The connection batch_smtp with this extra."""
+    """The connection skill_batch_smtp with this extra."""
     value = {
         "conn_type": "smtp",
         "host": "mail.example.jp",
@@ -20,7 +20,7 @@ def smtp(monkeypatch: pytest.MonkeyPatch, **extra: object) -> None:
         "password": "smtp-very-secret",
         "extra": {"from_email": "報告 <no-reply@example.jp>", **extra},
     }
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_SMTP", json.dumps(value))
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_SMTP", json.dumps(value))
 
 
 def test_the_extra_says_what_a_letter_carries(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +54,7 @@ def test_an_unusable_extra_of_the_mail_server_is_named(
 ) -> None:
     smtp(monkeypatch, **{name: value})
 
-    with pytest.raises(ConnectionInvalidError, match=rf"'batch_smtp'.*{name}"):
+    with pytest.raises(ConnectionInvalidError, match=rf"'skill_batch_smtp'.*{name}"):
         mail_server()
 
 
@@ -70,9 +70,9 @@ def test_a_limit_of_the_server_has_bounds(monkeypatch: pytest.MonkeyPatch, name:
 
 
 def test_without_a_connection_the_error_asks_to_define_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AIRFLOW_CONN_BATCH_SMTP", raising=False)
+    monkeypatch.delenv("AIRFLOW_CONN_SKILL_BATCH_SMTP", raising=False)
 
-    with pytest.raises(ConnectionMissingError, match="'batch_smtp' が定義されていません"):
+    with pytest.raises(ConnectionMissingError, match="'skill_batch_smtp' が定義されていません"):
         mail_server()
 
 
@@ -112,13 +112,13 @@ def test_a_login_by_token_that_misses_something_is_refused_by_name(
 
 
 def imap(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
-    """The connection batch_mailbox."""
+    """The connection skill_batch_mailbox."""
     usual = {"conn_type": "imap", "host": "mail.example.jp", "login": "bounce", "password": "very-secret"}
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_MAILBOX", json.dumps(usual | changes))
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_MAILBOX", json.dumps(usual | changes))
 
 
 def test_a_mailbox_is_optional_and_uses_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AIRFLOW_CONN_BATCH_MAILBOX", raising=False)
+    monkeypatch.delenv("AIRFLOW_CONN_SKILL_BATCH_MAILBOX", raising=False)
     assert mailbox() is None
 
     imap(monkeypatch)
@@ -148,5 +148,5 @@ def test_a_mailbox_that_cannot_be_used_is_an_error_that_says_why(
 ) -> None:
     imap(monkeypatch, **changes)
 
-    with pytest.raises(ConnectionInvalidError, match=rf"'batch_mailbox'.*{named}"):
+    with pytest.raises(ConnectionInvalidError, match=rf"'skill_batch_mailbox'.*{named}"):
         mailbox()

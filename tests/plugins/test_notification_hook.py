@@ -34,12 +34,14 @@ def services() -> Iterator[StandIns]:
 @pytest.fixture
 def hook(shared_database: Database, services: StandIns, monkeypatch: pytest.MonkeyPatch) -> NotificationHook:
     """With Airflow's connections pointing at the database and the stand-ins."""
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_TENANT_DB", shared_database.airflow_connection("batch_tenant"))
     monkeypatch.setenv(
-        "AIRFLOW_CONN_BATCH_SMTP",
+        "AIRFLOW_CONN_SKILL_BATCH_TENANT_DB", shared_database.airflow_connection("batch_tenant")
+    )
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_SKILL_BATCH_SMTP",
         f"smtp://127.0.0.1:{services.smtp_port}/?from_email=no-reply%40example.jp&disable_tls=true&disable_ssl=true",
     )
-    monkeypatch.setenv("AIRFLOW_VAR_BATCH_ALLOWED_HOSTS", ",".join(services.allowed_hosts))
+    monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_ALLOWED_HOSTS", ",".join(services.allowed_hosts))
     return NotificationHook()
 
 
@@ -103,8 +105,8 @@ def test_the_connection_test_says_what_is_wrong(
     services.fail_next("email", "550 5.7.1 Not your domain", command="MAIL")
     assert hook.test_connection() == (False, "SMTP: 送信元の設定か権限が拒否されました（SMTP 550 5.7.1）")
 
-    monkeypatch.delenv("AIRFLOW_CONN_BATCH_SMTP")
+    monkeypatch.delenv("AIRFLOW_CONN_SKILL_BATCH_SMTP")
     works, reason = hook.test_connection()
     assert not works
-    assert "Airflow の接続 'batch_smtp' が定義されていません" in reason
+    assert "Airflow の接続 'skill_batch_smtp' が定義されていません" in reason
     assert services.messages == []

@@ -14,7 +14,7 @@ from tests.s3_server import BUCKET, S3Server
 @pytest.fixture
 def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that does not exist yet, named as sloppily as people do."""
-    monkeypatch.setenv("AIRFLOW_VAR_BATCH_STORAGE_URL", f" file://{tmp_path}/storage ")
+    monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", f" file://{tmp_path}/storage ")
     return tmp_path / "storage"
 
 
@@ -22,7 +22,7 @@ def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     """The same on S3, with the credentials of an Airflow connection."""
     monkeypatch.setenv(f"AIRFLOW_CONN_{connection_of(s3).upper()}", s3.airflow_connection)
-    monkeypatch.setenv("AIRFLOW_VAR_BATCH_STORAGE_URL", f"s3://{connection_of(s3)}@{BUCKET}/batch")
+    monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", f"s3://{connection_of(s3)}@{BUCKET}/batch")
     return s3
 
 
@@ -87,11 +87,13 @@ def test_a_directory_in_place_of_a_file_is_an_error(storage: Path) -> None:
 def test_a_store_that_is_nowhere_is_an_error_that_names_the_variable(
     monkeypatch: pytest.MonkeyPatch, url: str | None
 ) -> None:
-    monkeypatch.delenv("AIRFLOW_VAR_BATCH_STORAGE_URL", raising=False)
+    monkeypatch.delenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", raising=False)
     if url is not None:
-        monkeypatch.setenv("AIRFLOW_VAR_BATCH_STORAGE_URL", url)
+        monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", url)
 
-    with pytest.raises(SettingsError, match="Variable 'batch_storage_url' に file:///data/batch") as caught:
+    with pytest.raises(
+        SettingsError, match="Variable 'skill_batch_storage_url' に file:///data/batch"
+    ) as caught:
         object_store()
 
     assert f"（現在の値: '{(url or '').strip()}'）" in str(caught.value)
@@ -113,7 +115,9 @@ def test_the_connection_in_the_url_opens_a_bucket(bucket: S3Server) -> None:
 def test_a_missing_bucket_is_an_error_and_not_created(
     bucket: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_VAR_BATCH_STORAGE_URL", f"s3://{connection_of(bucket)}@skill-reprot/batch")
+    monkeypatch.setenv(
+        "AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", f"s3://{connection_of(bucket)}@skill-reprot/batch"
+    )
 
     with pytest.raises(FileNotFoundError, match="bucket does not exist"):
         object_store().write("a/b.txt", b"content")

@@ -31,11 +31,13 @@ PEOPLE = {"people": {"keiri": "hanako@example.jp"}, "people_domains": ["example.
 @pytest.fixture
 def services(monkeypatch: pytest.MonkeyPatch, shared_database: Database) -> Iterator[StandIns]:
     """The table of alerts, all three channels, and the addresses of people."""
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", shared_database.airflow_connection("batch_platform"))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", shared_database.airflow_connection("batch_platform")
+    )
     with StandIns() as stand_ins:
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(stand_ins.slack_base_url))
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_HTTP", http_connection(stand_ins.http_port))
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_EMAIL", email_connection(stand_ins, **PEOPLE))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_SLACK", slack_connection(stand_ins.slack_base_url))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_HTTP", http_connection(stand_ins.http_port))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_EMAIL", email_connection(stand_ins, **PEOPLE))
         yield stand_ins
 
 
@@ -199,7 +201,7 @@ def test_a_user_name_selects_no_address_outside_the_allowed_domains(services: St
 def test_the_extra_of_ops_email_gives_the_addresses(
     services: StandIns, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any], expected: str | None
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_OPS_EMAIL", email_connection(services, **extra))
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_EMAIL", email_connection(services, **extra))
 
     fail(OPERATE_INVOICES, "taro@EXAMPLE.jp", REAL_RUN)
 
@@ -209,7 +211,9 @@ def test_the_extra_of_ops_email_gives_the_addresses(
 def test_a_mail_to_a_person_needs_no_address_of_the_night_duty(
     services: StandIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_OPS_EMAIL", email_connection(services, **PEOPLE, to_email=""))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_SKILL_BATCH_ALERT_EMAIL", email_connection(services, **PEOPLE, to_email="")
+    )
 
     fail(OPERATE_INVOICES, "keiri", REAL_RUN)
 
@@ -219,7 +223,7 @@ def test_a_mail_to_a_person_needs_no_address_of_the_night_duty(
 def test_without_the_mail_connection_slack_gets_it(
     services: StandIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("AIRFLOW_CONN_OPS_EMAIL")
+    monkeypatch.delenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_EMAIL")
 
     fail(OPERATE_INVOICES, "keiri", REAL_RUN)
 
@@ -243,7 +247,7 @@ def test_a_waiting_mail_goes_to_the_same_person_or_is_not_sent(
     fail(OPERATE_INVOICES, "keiri", REAL_RUN)
     assert arrived(services) == []
     if not is_still_known:
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_EMAIL", email_connection(services))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_EMAIL", email_connection(services))
 
     with shared_database.connect("batch_platform") as platform:
         make_due(platform)

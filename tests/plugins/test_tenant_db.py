@@ -91,8 +91,8 @@ def test_connections_have_the_formats_that_the_code_reads_whatever_the_login_has
 
 
 def test_a_missing_connection_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AIRFLOW_CONN_BATCH_TENANT_DB", raising=False)
-    with pytest.raises(ConnectionMissingError, match="'batch_tenant_db' が定義されていません"):
+    monkeypatch.delenv("AIRFLOW_CONN_SKILL_BATCH_TENANT_DB", raising=False)
+    with pytest.raises(ConnectionMissingError, match="'skill_batch_tenant_db' が定義されていません"):
         TenantDbHook().get_conn()
 
 
@@ -100,7 +100,7 @@ def test_a_server_that_is_down_is_named_with_its_address(
     monkeypatch: pytest.MonkeyPatch, unused_port: int
 ) -> None:
     monkeypatch.setenv(
-        "AIRFLOW_CONN_BATCH_TENANT_DB", f"postgres://batch_tenant:secret@127.0.0.1:{unused_port}/db"
+        "AIRFLOW_CONN_SKILL_BATCH_TENANT_DB", f"postgres://batch_tenant:secret@127.0.0.1:{unused_port}/db"
     )
     with pytest.raises(DatabaseUnavailableError, match=f"127.0.0.1:{unused_port} に接続できません") as caught:
         TenantDbHook().get_conn()
@@ -119,9 +119,9 @@ def test_a_refused_login_is_named_with_the_servers_reason(
     connected: Database, monkeypatch: pytest.MonkeyPatch, part: str, wrong: str, reason: str
 ) -> None:
     uri = re.sub(part, wrong, connected.airflow_connection("batch_tenant"))
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_TENANT_DB", uri)
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_TENANT_DB", uri)
     with pytest.raises(
-        DatabaseUnavailableError, match=f"接続できません.*'batch_tenant_db'.*{reason}"
+        DatabaseUnavailableError, match=f"接続できません.*'skill_batch_tenant_db'.*{reason}"
     ) as caught:
         TenantDbHook().get_conn()
     assert "wrong-password" not in str(caught.value)
@@ -130,11 +130,11 @@ def test_a_refused_login_is_named_with_the_servers_reason(
 def test_a_login_that_may_not_act_as_the_role_is_refused(
     connected: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", connected.airflow_connection("batch_tenant"))
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", connected.airflow_connection("batch_tenant"))
     with pytest.raises(SchemaError) as caught:
         PlatformDbHook().get_conn()
     assert str(caught.value) == (
-        "接続 'batch_platform_db' のログイン \"batch_tenant\" はロール batch_platform になれません。"
+        "接続 'skill_batch_platform_db' のログイン \"batch_tenant\" はロール batch_platform になれません。"
         '管理者が `GRANT batch_platform TO "batch_tenant"` を実行してください。'
     )
 
@@ -143,7 +143,7 @@ def test_a_role_that_is_not_deployed_is_named_with_the_command(
     connected: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PlatformDbHook, "role", "batch_none")
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", connected.airflow_connection("batch_tenant"))
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", connected.airflow_connection("batch_tenant"))
     with pytest.raises(SchemaError, match=r'role "batch_none" does not exist.*include\.skillreport upgrade'):
         PlatformDbHook().get_conn()
 
@@ -153,7 +153,7 @@ def test_a_backend_lost_while_taking_its_role_may_be_retried(
 ) -> None:
     with cut_at(b"SET ROLE", connected.server.host, connected.server.port) as port:
         uri = connected.airflow_connection("batch_tenant").replace(f":{connected.server.port}/", f":{port}/")
-        monkeypatch.setenv("AIRFLOW_CONN_BATCH_TENANT_DB", uri)
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_TENANT_DB", uri)
         with pytest.raises(DatabaseUnavailableError, match="ロール batch_tenant になる前に切れました"):
             TenantDbHook().get_conn()
 
@@ -202,7 +202,7 @@ def test_a_login_whose_sessions_change_is_named_with_its_connection(
 
 def test_no_run_opens_behind_a_pooler_in_transaction_mode(pooled: Database) -> None:
     request = RunRequest("batch", "run", datetime(2026, 11, 1, tzinfo=UTC), {})
-    with pytest.raises(SchemaError, match=r"'batch_platform_db'.*トランザクションモード"):
+    with pytest.raises(SchemaError, match=r"'skill_batch_platform_db'.*トランザクションモード"):
         open_run(TENANT_USAGE, create_batch(LOCAL), request, AirflowInstallation())
     with pooled.connect() as owner:
         assert owner.execute("SELECT FROM batch.execution_log").rowcount == 0

@@ -46,9 +46,11 @@ UNREACHABLE = "postgresql://nobody:secret@127.0.0.1:1/nothing"
 @pytest.fixture
 def slack(monkeypatch: pytest.MonkeyPatch, shared_database: Database) -> Iterator[StandIns]:
     """The operators' Slack, and the table of alerts."""
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", shared_database.airflow_connection("batch_platform"))
+    monkeypatch.setenv(
+        "AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", shared_database.airflow_connection("batch_platform")
+    )
     with StandIns() as stand_ins:
-        monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection(stand_ins.slack_base_url))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_SLACK", slack_connection(stand_ins.slack_base_url))
         yield stand_ins
 
 
@@ -247,7 +249,7 @@ def test_without_the_table_the_marks_of_the_tasks_decide(
     marked: tuple[str, ...],
     alerts: int,
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", UNREACHABLE)
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", UNREACHABLE)
     states |= {"aggregate_usage_0": "failed", "request_approval": "failed", "close_run": "failed"}
     usage()(context(marked=marked))
     assert len(slack.messages) == alerts
@@ -256,7 +258,7 @@ def test_without_the_table_the_marks_of_the_tasks_decide(
 def test_without_the_table_an_earlier_attempts_mark_does_not_silence(
     slack: StandIns, states: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", UNREACHABLE)
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", UNREACHABLE)
     states["close_run"] = "failed"
     usage()(context(marked=("close_run",), marked_in=0, attempt=1))
     assert len(slack.messages) == 1
@@ -270,7 +272,7 @@ def test_an_alert_sent_while_the_database_was_down_is_not_repeated(
     opening = context("open_run") | {"exception": DatabaseUnavailableError("接続できません")}
     opening["ti"].xcom_push = marks.__setitem__
     with monkeypatch.context() as outage:
-        outage.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", UNREACHABLE)
+        outage.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", UNREACHABLE)
         failure_alert(TENANT_USAGE)(opening)
     mark = marks[REPORTED_KEY]
 
@@ -292,7 +294,7 @@ def test_without_table_and_marks_it_is_silent(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", UNREACHABLE)
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", UNREACHABLE)
     states["close_run"] = "failed"
     failed = context()
     del failed["ti"].xcom_pull
@@ -312,7 +314,7 @@ def test_a_database_that_is_down_is_tried_once_for_all_batches(
     states |= {f"{spec.slug}.close_run": "failed" for spec in specs}
     monkeypatch.setattr(alert_outbox, "_CONNECT_SECONDS", 2)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", silent_database(server))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", silent_database(server))
 
         UnreportedRunAlert({spec.slug: failure_alert(spec) for spec in specs})(context())
 
@@ -331,7 +333,7 @@ def test_it_ends_before_airflow_kills_its_process(
 ) -> None:
     states["close_run"] = "failed"
     with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as clock:
-        monkeypatch.setenv("AIRFLOW_CONN_BATCH_PLATFORM_DB", silent_database(server))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", silent_database(server))
         seconds_left = clock.submit(end_time_at_a_connection, server)
         usage()(context())
 
@@ -373,7 +375,7 @@ def test_if_slack_is_down_the_alert_waits(
     slack: StandIns, states: dict[str, str], monkeypatch: pytest.MonkeyPatch, shared_database: Database
 ) -> None:
     states["close_run"] = "failed"
-    monkeypatch.setenv("AIRFLOW_CONN_OPS_SLACK", slack_connection("http://127.0.0.1:1/"))
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_SLACK", slack_connection("http://127.0.0.1:1/"))
     usage()(context())
     assert slack.messages == []
     with psycopg.connect(shared_database.dsn) as connection:
@@ -383,7 +385,7 @@ def test_if_slack_is_down_the_alert_waits(
 
 def test_it_never_raises(monkeypatch: pytest.MonkeyPatch, states: dict[str, str]) -> None:
     states["close_run"] = "failed"
-    for conn_id in ("OPS_SLACK", "BATCH_PLATFORM_DB"):
+    for conn_id in ("SKILL_BATCH_ALERT_SLACK", "SKILL_BATCH_PLATFORM_DB"):
         monkeypatch.delenv(f"AIRFLOW_CONN_{conn_id}", raising=False)
     usage()(context())
     failed = context()

@@ -543,7 +543,7 @@ def test_a_session_pooler_suits_batches_but_not_deployment_or_backup(
         for action in (upgrade, detach, attach, list_indexes):
             with pytest.raises(SchemaError, match=r"^ホスト .*PgBouncer.*直接のホスト"):
                 action(through_pooler)
-        with pytest.raises(SettingsError, match=r"'batch_backup_db': ホスト .*PgBouncer.*直接のホスト"):
+        with pytest.raises(SettingsError, match=r"'skill_batch_backup_db': ホスト .*PgBouncer.*直接のホスト"):
             DatabaseServer(through_pooler).check()
 
 
@@ -622,7 +622,7 @@ def test_a_pg_dump_that_cannot_back_up_this_server_is_a_remark(
 
     assert report.fits
     assert codes(report) == [(code, "pg_dump")]
-    assert "batch_postgres_bin" in report.findings[0].text
+    assert "skill_batch_postgres_bin" in report.findings[0].text
 
 
 # The deployment -------------------------------------------------------------------------------------------------------

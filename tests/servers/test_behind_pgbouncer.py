@@ -144,7 +144,7 @@ def test_the_deployment_and_the_backup_ask_for_a_direct_connection(
         dsn = make_conninfo(host="127.0.0.1", port=port, dbname=database.name, user=login, password=password)
         with pytest.raises(SchemaError, match=r"PgBouncer.*直接のホスト"):
             upgrade(dsn)
-        with pytest.raises(SettingsError, match=r"'batch_backup_db'.*PgBouncer.*直接のホスト"):
+        with pytest.raises(SettingsError, match=r"'skill_batch_backup_db'.*PgBouncer.*直接のホスト"):
             DatabaseServer(dsn).check()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from include.skillreport.core.errors import BatchError
 
-BIN_VARIABLE = "batch_postgres_bin"
+BIN_VARIABLE = "skill_batch_postgres_bin"
 
 _PROGRAMS = ("pg_dump", "pg_restore")
 

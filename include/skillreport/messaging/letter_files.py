@@ -24,7 +24,7 @@ async def with_content(message: Message, store: ObjectStore | None) -> Message |
         return message
     if store is None:
         return failed(
-            message.channel, "store_unreadable", "Airflow の Variable 'batch_storage_url' がありません"
+            message.channel, "store_unreadable", "Airflow の Variable 'skill_batch_storage_url' がありません"
         )
     try:
         async with asyncio.timeout(READ_LIMIT):

@@ -1,4 +1,4 @@
-"""The FastAPI app of the board, which Airflow's API server mounts at ``/batch-board``.
+"""The FastAPI app of the board, which Airflow's API server mounts at ``/skill-batch-board``.
 
 Every route needs Airflow's login, including the style sheet. The app has no OpenAPI document.
 """

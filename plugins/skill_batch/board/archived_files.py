@@ -113,7 +113,7 @@ def _read_in_time(key: str) -> bytes:
             _READS.release()
 
     # A daemon thread, so a store that hangs does not prevent the API server from ending.
-    threading.Thread(target=read, name="batch-board-archive", daemon=True).start()
+    threading.Thread(target=read, name="skill-batch-board-archive", daemon=True).start()
     try:
         return answer.result(READ_SECONDS)
     except TimeoutError:
@@ -136,7 +136,7 @@ def _read(key: str) -> bytes:
         # The text of an unknown error may quote addresses and names of secrets.
         reason = str(error) if isinstance(error, SettingsError) else type(error).__name__
         raise ArchivedFileError(
-            f"保存先から {key} を読めません（{reason}）。Variable batch_storage_url と保存先を確認してください。"
+            f"保存先から {key} を読めません（{reason}）。Variable skill_batch_storage_url と保存先を確認してください。"
         ) from error
 
 

@@ -21,7 +21,7 @@ from include.skillreport.core.database import set_up_session
 from include.skillreport.core.errors import reason_of
 from include.skillreport.schema.deploy import PLATFORM
 
-CONNECTION = "batch_platform_db"
+CONNECTION = "skill_batch_platform_db"
 
 _STATEMENT_MILLISECONDS = 5_000
 
@@ -44,7 +44,7 @@ class MessageContent:
 def load_content(message_id: str) -> MessageContent | None:
     """The content of a message, or None. Check the user's permission first.
 
-    :raises BoardUnavailableError: the database cannot be read with the connection ``batch_platform_db``, or the board uses all
+    :raises BoardUnavailableError: the database cannot be read with the connection ``skill_batch_platform_db``, or the board uses all
         connections for other messages.
     """
     with _platform() as connection:

@@ -22,7 +22,7 @@ from include.skillreport.schema.deploy import BOARD
 from include.skillreport.schema.deployment_check import missing_part
 from include.skillreport.schema.revisions import find_other_revision
 
-CONNECTION = "batch_board_db"
+CONNECTION = "skill_batch_board_db"
 
 # The connections of one API server process. A page uses one connection while it reads.
 MOST_CONNECTIONS = 4
@@ -128,7 +128,7 @@ class BoardDatabase:
                     reconnect_timeout=_WAIT_SECONDS,
                     check=ConnectionPool.check_connection,
                     open=True,
-                    name="batch-board",
+                    name="skill-batch-board",
                 )
                 self._login, self._diagnosis = login, None
             return self._pool, login

@@ -39,7 +39,7 @@ from include.skillreport.core.yaml_files import load_yaml
 
 Language = Literal["ja", "en"]
 
-LANGUAGE_COOKIE = "batch_board_language"
+LANGUAGE_COOKIE = "skill_batch_language"
 
 _HERE = Path(__file__).parent
 

@@ -37,7 +37,7 @@ class NotificationHook(BaseHook, Notifications):
     The hook writes a message to the outbox and sends it from there, with row-level security and the rules of BATCH-019-01. A message is
     claimed before it is sent. Each ``dedupe_key`` is sent once per tenant. A message with an ambiguous answer is not sent again
     automatically. If a message cannot be sent now, BATCH-019-02 retries it hourly. The tenants' credentials are rows of
-    SYS_IntegrationConfig; the mail server is the connection ``batch_smtp``. The batches use this hook too.
+    SYS_IntegrationConfig; the mail server is the connection ``skill_batch_smtp``. The batches use this hook too.
 
     .. code-block:: python
 

@@ -41,7 +41,7 @@ class _ServiceHook(BaseHook):
 
 
 class MailServerHook(_ServiceHook):
-    """The mail server of ``batch_smtp`` and ``ops_email``."""
+    """The mail server of ``skill_batch_smtp`` and ``skill_batch_alert_email``."""
 
     default_conn_name = SMTP_CONN_ID
     conn_type = "skill_batch_mail"
@@ -60,7 +60,7 @@ class MailServerHook(_ServiceHook):
 
 
 class MailboxHook(_ServiceHook):
-    """The mailbox of ``batch_mailbox``."""
+    """The mailbox of ``skill_batch_mailbox``."""
 
     default_conn_name = MAILBOX_CONN_ID
     conn_type = "skill_batch_mailbox"
@@ -79,7 +79,7 @@ class MailboxHook(_ServiceHook):
 
 
 class AlertSlackHook(_ServiceHook):
-    """The operators' Slack of ``ops_slack``."""
+    """The operators' Slack of ``skill_batch_alert_slack``."""
 
     default_conn_name = OPS_SLACK_CONN_ID
     conn_type = "skill_batch_alert_slack"
@@ -94,7 +94,7 @@ class AlertSlackHook(_ServiceHook):
 
 
 class AlertHttpHook(_ServiceHook):
-    """The receiver of ``ops_http``. It has no test, because each request of a receiver is an alert."""
+    """The receiver of ``skill_batch_alert_http``. It has no test, because each request of a receiver is an alert."""
 
     default_conn_name = OPS_HTTP_CONN_ID
     conn_type = "skill_batch_alert_http"

@@ -108,7 +108,7 @@ class TenantDbHook(_BatchDbHook):
     """Works as ``batch_tenant``: row-level security shows only the rows of the transaction's tenants."""
 
     conn_name_attr = "tenant_db_conn_id"
-    default_conn_name = "batch_tenant_db"
+    default_conn_name = "skill_batch_tenant_db"
     conn_type = "skill_batch_tenant_db"
     hook_name = "スキルレポート DB（テナント処理）"
     role = "batch_tenant"
@@ -133,7 +133,7 @@ class PlatformDbHook(_BatchDbHook):
     """Works as ``batch_platform``, for the steps across tenants: open, prepare and close a run."""
 
     conn_name_attr = "platform_db_conn_id"
-    default_conn_name = "batch_platform_db"
+    default_conn_name = "skill_batch_platform_db"
     conn_type = "skill_batch_platform_db"
     hook_name = "スキルレポート DB（全体処理）"
     role = "batch_platform"

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # The operators' Slack: a Slack API connection. Its password is the bot token, and its extra has the `channel`.
-OPS_SLACK_CONN_ID = "ops_slack"
+OPS_SLACK_CONN_ID = "skill_batch_alert_slack"
 # The operators' email: an SMTP connection. Its extra has the sender as `from_email` and the recipients, joined by commas, as `to_email`.
 # docs/alerts.md describes `people` and `people_domains`.
-OPS_EMAIL_CONN_ID = "ops_email"
+OPS_EMAIL_CONN_ID = "skill_batch_alert_email"
 # Optional: an HTTP connection; docs/alerts.md describes its fields.
-OPS_HTTP_CONN_ID = "ops_http"
-PLATFORM_DB_CONN_ID = "batch_platform_db"
+OPS_HTTP_CONN_ID = "skill_batch_alert_http"
+PLATFORM_DB_CONN_ID = "skill_batch_platform_db"
 
 DEFAULT_CHANNEL = "#batch-alerts"
 

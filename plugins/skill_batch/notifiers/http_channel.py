@@ -1,4 +1,4 @@
-"""The operators' channel over HTTP: the optional connection ``ops_http``, and how a message is posted with the HTTP provider's hook.
+"""The operators' channel over HTTP: the optional connection ``skill_batch_alert_http``, posted with the HTTP provider's hook.
 
 The triggerer imports this module, on some platforms without ``include``.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 # The prefix at which the API server mounts the operators' board.
-BOARD_PREFIX = "/batch-board"
+BOARD_PREFIX = "/skill-batch-board"
 
 # The base of Airflow's own links if `[api] base_url` is not set.
 _DEFAULT_BASE_URL = "http://localhost:8080"

@@ -1,8 +1,8 @@
 """The person who triggered a dry run or an operation. This person gets its alerts instead of the night duty.
 
 Airflow's user name is untrusted: some auth managers let users choose it. It is shown as plain text. It selects a mail address only through
-the extra of ``ops_email``: ``people`` maps user names to addresses, and ``people_domains`` lists the domains in which a user name may
-itself be the address.
+the extra of ``skill_batch_alert_email``: ``people`` maps user names to addresses, and ``people_domains`` lists the domains in which a
+user name may itself be the address.
 
 The triggerer imports this module, on some platforms without ``include``.
 """
@@ -72,7 +72,7 @@ def address_to(user: TriggeringUser | None, alert: Alert) -> Alert:
 
 
 def mail_address_of(name: str, connection: Connection | None) -> str | None:
-    """The mail address of an Airflow user, from the extra of ``ops_email``; None if it is not known."""
+    """The mail address of an Airflow user, from the extra of ``skill_batch_alert_email``; None if it is not known."""
     if connection is None:
         return None
     extra = connection.extra_dejson

@@ -96,7 +96,7 @@ class Backups:
         return DataBackupBatch(BackupAccess(self.settings, self.installation))
 
     def packer(self, backup_id: str) -> Packer:
-        return Packer(self.store, f"backups/{backup_id}", identity=self.secrets.get("batch_backup_key"))
+        return Packer(self.store, f"backups/{backup_id}", identity=self.secrets.get("skill_batch_backup_key"))
 
     def open(
         self, day: date = TODAY, *, codes: tuple[str, ...] = (), dry_run: bool = False, **parameters: Any

@@ -180,15 +180,15 @@ def test_a_backup_is_one_snapshot_that_restores_exactly_the_tenants_rows(
 
 def test_an_encrypted_backup_opens_with_its_key_only(backups: Backups) -> None:
     backups.settings = backups.settings.model_copy(update={"encrypted": True})
-    with pytest.raises(BatchError, match="batch_backup_key"):
+    with pytest.raises(BatchError, match="skill_batch_backup_key"):
         backups.open()
-    backups.secrets["batch_backup_key"] = str(pyrage.x25519.Identity.generate())
+    backups.secrets["skill_batch_backup_key"] = str(pyrage.x25519.Identity.generate())
     backup_id = backups.take()
     stored = backups.root / "backups" / backup_id
     assert all(name.endswith((".age", ".json")) for name in files(stored))
     with backups.server.connect() as connection:
         assert restore_one_tenant(connection, backups.packer(backup_id), "A").rows > 60
-        backups.secrets["batch_backup_key"] = str(pyrage.x25519.Identity.generate())
+        backups.secrets["skill_batch_backup_key"] = str(pyrage.x25519.Identity.generate())
         with pytest.raises(BackupDamagedError, match="の鍵では"):
             restore_one_tenant(connection, backups.packer(backup_id), "A")
         backups.secrets.clear()

@@ -91,7 +91,7 @@ def test_without_a_suitable_version_the_error_names_installed_and_needed_ones(
     with pytest.raises(UnsuitableProgramsError, match=sentence) as refusal:
         find_programs(install(tmp_path, *installed), server)
     assert tuple(refusal.value.installed) == installed
-    assert "Variable 'batch_postgres_bin'" in str(refusal.value)
+    assert "Variable 'skill_batch_postgres_bin'" in str(refusal.value)
 
 
 def test_an_unsuitable_version_is_refused_by_the_check_and_the_run(

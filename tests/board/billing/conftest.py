@@ -55,7 +55,9 @@ def reader(database: Database) -> Iterator[psycopg.Connection]:
 @pytest.fixture(autouse=True)
 def storage(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Variable of the API server."""
-    monkeypatch.setenv("AIRFLOW_VAR_BATCH_STORAGE_URL", f"file://{store.location('x').removesuffix('/x')}")
+    monkeypatch.setenv(
+        "AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", f"file://{store.location('x').removesuffix('/x')}"
+    )
 
 
 @pytest.fixture(autouse=True)

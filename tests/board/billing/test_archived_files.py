@@ -46,15 +46,15 @@ def test_the_archived_pdf_is_drawn_page_by_page(
 def test_the_api_server_finds_the_store_by_airflows_variable(
     board: Board, ids: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = os.environ["AIRFLOW_VAR_BATCH_STORAGE_URL"]
-    monkeypatch.delenv("AIRFLOW_VAR_BATCH_STORAGE_URL")
+    url = os.environ["AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL"]
+    monkeypatch.delenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL")
     path = f"/invoices/{ids['PAID']}"
     assert "ファイルの保存先がありません" in board.get(f"{path}/sheets").text
-    board.api("POST", "/variables", json={"key": "batch_storage_url", "value": url})
+    board.api("POST", "/variables", json={"key": "skill_batch_storage_url", "value": url})
     try:
         assert board.get(f"{path}/file").content.startswith(b"%PDF")
     finally:
-        board.api("DELETE", "/variables/batch_storage_url")
+        board.api("DELETE", "/variables/skill_batch_storage_url")
 
 
 def test_sheets_are_drawn_for_several_readers_at_once(board: Board, ids: dict[str, str]) -> None:
@@ -84,7 +84,7 @@ def test_an_altered_missing_or_unreachable_file_is_not_shown(
     with monkeypatch.context() as patch:
         patch.setattr(archived_files, "MOST_BYTES", 100)
         _assert_refused(board, path, "大きすぎる")
-    monkeypatch.setenv("AIRFLOW_VAR_BATCH_STORAGE_URL", "s3://")
+    monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", "s3://")
     _assert_refused(board, path, "ファイルの保存先がありません")
 
 

@@ -27,7 +27,7 @@ def test_an_amount_is_explained_down_to_the_closed_days(
     viewer = board.as_role("viewer")
     page = viewer.get(f"/invoices/{ids['A']}").text
     address = f"/invoices/{ids['A']}/calculation"
-    assert f'hx-get="/batch-board{address}"' in page
+    assert f'hx-get="/skill-batch-board{address}"' in page
 
     text = viewer.get(address).text
 

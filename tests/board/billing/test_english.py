@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.board.conftest import Board
 from tests.board.crawler import japanese_outside_data, pages
 
-ENGLISH = {"batch_board_language": "en"}
+ENGLISH = {"skill_batch_language": "en"}
 
 
 def test_every_page_about_invoices_is_english(board: Board) -> None:

@@ -37,7 +37,9 @@ def add_backup(actions: Actions) -> None:
     """Add ``backup`` with its commands. It has the function of the command as ``run``."""
     text = "list the backups, and restore one"
     parser = actions.add_parser("backup", help=text, description=docstring_of(__file__))
-    parser.add_argument("--store", required=True, help="as the Variable batch_storage_url: a folder or URL")
+    parser.add_argument(
+        "--store", required=True, help="as the Variable skill_batch_storage_url: a folder or URL"
+    )
     parser.add_argument(
         "--bin", default="", help="folders of pg_restore (default: those of the packages, and the PATH)"
     )

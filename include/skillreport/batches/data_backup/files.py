@@ -31,7 +31,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-KEY_CONNECTION = "batch_backup_key"
+KEY_CONNECTION = "skill_batch_backup_key"
 FOLDER = "backups"
 MANIFEST = "manifest.json"
 BACKUP_ID = re.compile(r"BKP_\d{8}_\d{3}")

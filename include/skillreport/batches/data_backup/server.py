@@ -33,7 +33,7 @@ from include.skillreport.schema.checks.sessions import connect
 
 _SQL = Statements(Path(__file__).parent)
 
-CONNECTION = "batch_backup_db"
+CONNECTION = "skill_batch_backup_db"
 
 # Databases in which a backup is restored to verify it; see DatabaseServer.scratch_database.
 _SCRATCH_PREFIX = "batch_backup_check_"

@@ -29,7 +29,7 @@ from include.skillreport.core.execution.sharding import Unit
 
 _SQL = Statements(Path(__file__).parent)
 
-ROOTS_VARIABLE = "batch_log_roots"
+ROOTS_VARIABLE = "skill_batch_log_roots"
 
 FILES, ROWS = "files/", "rows/"
 UNKNOWN = f"{FILES}?"

@@ -344,7 +344,7 @@ def _directory(path: Path) -> Iterator[int]:
         descriptor = os.open(path, _DIRECTORY)
     except OSError as error:
         raise LogRootError(
-            f"ログのフォルダー {shown(path)} を開けません（{error.strerror}）。Variable 'batch_log_roots' を直してください。"
+            f"ログのフォルダー {shown(path)} を開けません（{error.strerror}）。Variable 'skill_batch_log_roots' を直してください。"
         ) from None
     try:
         yield descriptor

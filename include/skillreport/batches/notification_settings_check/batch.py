@@ -372,7 +372,7 @@ def _mail_failure(tenant_id: str, finding: Finding) -> UnitFailure:
     return UnitFailure(
         tenant_id,
         "MAIL_SERVER",
-        f"メールサーバーを使えません: {finding.error.meaning}。Airflow の接続 'batch_smtp' を直してください。"
+        f"メールサーバーを使えません: {finding.error.meaning}。Airflow の接続 'skill_batch_smtp' を直してください。"
         "それまでメールは送信待ちになります。",
         recoverable=not _is_broken(finding),
     )

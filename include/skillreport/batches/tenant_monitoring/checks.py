@@ -87,7 +87,7 @@ TEXTS: Mapping[Check, CheckText] = {
     Check.STUCK_NOTIFICATIONS: CheckText(
         "滞留中の通知",
         "operate_notifications を操作「一覧」で Trigger し、理由を確認",
-        "batch_019_01 と batch_019_02 が動いているか、接続 batch_smtp を確認",
+        "batch_019_01 と batch_019_02 が動いているか、接続 skill_batch_smtp を確認",
     ),
     Check.STORAGE_QUOTA: CheckText("保存容量", "テナント管理者へ整理か増量を案内"),
     Check.API_QUOTA: CheckText("今月の API 呼び出し", "テナント管理者へ上限の引き上げを案内"),

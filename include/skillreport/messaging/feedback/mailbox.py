@@ -40,7 +40,7 @@ class MailboxError(BatchError):
     """The mailbox cannot be read. ``recoverable``: the server does not answer; otherwise the settings or the login are wrong."""
 
     def __init__(self, reason: str, *, recoverable: bool) -> None:
-        super().__init__(f"不達メールの受信箱（Airflow の接続 'batch_mailbox'）を読めません: {reason}")
+        super().__init__(f"不達メールの受信箱（Airflow の接続 'skill_batch_mailbox'）を読めません: {reason}")
         self.recoverable = recoverable
 
 

@@ -53,7 +53,7 @@ CREATE VIEW batch.board_alert AS
 SELECT
     alert_key, channel, severity, message ->> 'title' AS title, message -> 'lines' AS lines,
     message ->> 'triggering_user' AS triggering_user, message -> 'kinds' AS kinds,
-    substring(message ->> 'links' FROM '/batch-board/(runs/[^"]+)"') AS page, created_at, due_at, attempts, in_doubt,
+    substring(message ->> 'links' FROM '/skill-batch-board/(runs/[^"]+)"') AS page, created_at, due_at, attempts, in_doubt,
     delivered_at,
     regexp_replace(last_error, '[^[:space:]<>"'',;:()]+@[^[:space:]<>"'',;:()]+', '***', 'g') AS last_error
 FROM batch.operator_alert

@@ -29,7 +29,7 @@ LANGUAGE plpgsql AS $$
 BEGIN
     IF current_user <> 'batch_tenant' THEN
         RAISE insufficient_privilege USING MESSAGE = format(
-            'テナントの行はロール batch_tenant で処理しますが、このセッションのロールは %s です。接続 ''batch_tenant_db'' の接続プーラーが'
+            'テナントの行はロール batch_tenant で処理しますが、このセッションのロールは %s です。接続 ''skill_batch_tenant_db'' の接続プーラーが'
             'トランザクションモードでないことを確認してください', current_user);
     END IF;
     PERFORM set_config('batch.tenant_id', tenant_ids, true);

@@ -31,7 +31,7 @@
   }
 
   // Language: the reader's choice on the board, or that of Airflow's UI.
-  const cookieName = "batch_board_language";
+  const cookieName = "skill_batch_language";
   const choose = (language) => {
     const path = document.body.dataset.board || "/";
     document.cookie = `${cookieName}=${language}; path=${path}; SameSite=Lax; max-age=31536000`;
