@@ -16,48 +16,16 @@ from psycopg import sql
 from include.skillreport.batches.data_backup.files import TableContent
 from include.skillreport.batches.data_backup.server import Table, list_tables, table_contents
 from include.skillreport.core.database import Statements
+from include.skillreport.schema.deletion import HOST_SCHEMA, listed_tables, row_owner
 
 _SQL = Statements(Path(__file__).parent)
-
-HOST_SCHEMA = "public"
 
 # If a database is restored for exports, this schema contains the keys of all people; see index_owners.
 KEY_SCHEMA = "tenant_export"
 _KEYS = sql.Identifier(KEY_SCHEMA, "person_key")
 
-# The host's tables whose rows name a person, by the column, and the kind of key in it. `employee` and `account` are the tables of the
-# people themselves. `any` is any key that the application writes.
-_PERSON_COLUMNS = {
-    "HIS_AuditLog": ("user_id", "any"),
-    "HIS_ReportGeneration": ("requested_by", "any"),
-    "MST_CareerPlan": ("employee_id", "employee"),
-    "MST_Employee": ("id", "employee"),
-    "MST_EmployeeDepartment": ("employee_id", "employee"),
-    "MST_EmployeeJobType": ("employee_id", "employee"),
-    "MST_EmployeePosition": ("employee_id", "employee"),
-    "MST_UserAuth": ("user_id", "account"),
-    "MST_UserRole": ("user_id", "account"),
-    "SYS_SkillMatrix": ("employee_id", "any"),
-    "SYS_SystemLog": ("user_id", "any"),
-    "SYS_TokenStore": ("user_id", "account"),
-    "TRN_EmployeeSkillGrade": ("employee_id", "any"),
-    "TRN_GoalProgress": ("employee_id", "any"),
-    "TRN_Notification": ("recipient_id", "any"),
-    "TRN_PDU": ("employee_id", "any"),
-    "TRN_ProjectRecord": ("employee_id", "any"),
-    "TRN_SkillEvidence": ("employee_id", "any"),
-    "TRN_SkillRecord": ("employee_id", "any"),
-    "TRN_TrainingHistory": ("employee_id", "any"),
-}
-
-# 'default-tenant' is the default of their column. It means that the application set no tenant.
-_STATES_NO_DEFAULT = frozenset({"MST_UserAuth", "MST_UserRole"})
-
 # Calculated from other tables, and replaceable at any time.
 _DERIVED = frozenset({("batch", "person_key")})
-
-# Before the host's multi-tenant migration these tables have no tenant column: all rows belong to the only tenant.
-_OF_THE_ONLY_TENANT = frozenset({"MST_Department", "MST_RolePermission"})
 
 
 @dataclass(frozen=True)
@@ -65,37 +33,26 @@ class OwnedTable:
     """A table whose rows belong to tenants. ``keys`` is the table that ``index_owners`` has created.
 
     ``person_column`` names a person by a key of ``key_kind``. Without it and without a tenant column, all rows belong to the only tenant.
+    ``default_tenant`` in the tenant column states no tenant.
     """
 
     table: Table
     keys: sql.Identifier
     person_column: str | None = None
     key_kind: str | None = None
+    default_tenant: str | None = None
 
     def owner(self, alias: str) -> sql.Composable:
         """The tenant of the row ``alias``: an expression, null if the row belongs to no tenant."""
-        default = "default-tenant" if self.table.name in _STATES_NO_DEFAULT else None
-        stated = sql.SQL("nullif({}::text, {})").format(
-            sql.Identifier(alias, "tenant_id"), sql.Literal(default)
-        )
-        if self.person_column is None:
-            return (
-                sql.Identifier(alias, "tenant_id")
-                if self.table.has_tenant
-                else sql.SQL("(SELECT tenant_id FROM batch.only_tenant)")
-            )
-        by_person = sql.SQL(
-            "(SELECT keys.tenant_id FROM {keys} AS keys WHERE keys.person_key = btrim({person}) AND keys.kind = {kind})"
-        ).format(
+        return row_owner(
+            alias,
+            person_column=self.person_column,
+            key_kind=self.key_kind,
+            has_tenant=self.table.has_tenant,
+            default_tenant=self.default_tenant,
             keys=self.keys,
-            person=sql.Identifier(alias, self.person_column),
-            kind=sql.Literal(self.key_kind),
+            only_tenant=sql.SQL("(SELECT tenant_id FROM batch.only_tenant)"),
         )
-        if not self.table.has_tenant:
-            return by_person
-        return sql.SQL(
-            'coalesce({}, (SELECT known.tenant_id::text FROM public."MST_Tenant" AS known WHERE known.tenant_id = {}))'
-        ).format(by_person, stated)
 
     def belongs(self, alias: str, tenant_id: str) -> sql.Composable:
         """The condition that the row ``alias`` belongs to this tenant, for rows that the query has found by another condition."""
@@ -198,10 +155,14 @@ def owned_tables(connection: psycopg.Connection, keys: sql.Identifier | None = N
     for table in list_tables(connection):
         if (table.schema, table.name) in _DERIVED:
             continue
-        is_host = table.schema == HOST_SCHEMA
-        column, kind = _PERSON_COLUMNS.get(table.name, (None, None)) if is_host else (None, None)
-        if column or table.has_tenant or (is_host and table.name in _OF_THE_ONLY_TENANT):
-            owned.append(OwnedTable(table, keys, column, kind))
+        listed = listed_tables().get((table.schema, table.name)) if table.schema == HOST_SCHEMA else None
+        if listed and listed.person_column:
+            owned.append(
+                OwnedTable(table, keys, listed.person_column, listed.key_kind, listed.default_tenant)
+            )
+        elif table.has_tenant or (listed and listed.of_only_tenant):
+            # An export also has the rows with the column's default, which belong to nobody if the tenant leaves.
+            owned.append(OwnedTable(table, keys))
     return owned
 
 

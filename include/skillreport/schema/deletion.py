@@ -1,0 +1,138 @@
+"""The list of ``deletion.yaml``: what happens to a tenant's rows in each table, and whose a row of the application is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from include.skillreport.core.errors import SchemaError
+from include.skillreport.core.yaml_files import load_yaml
+
+_LIST_FILE = Path(__file__).with_name("deletion.yaml")
+
+HOST_SCHEMA = "public"
+TENANT_COLUMN = "tenant_id"
+
+
+class Rule(StrEnum):
+    """What happens to the rows of a tenant that has left. ``blank``: the rows stay, some columns lose their values."""
+
+    DELETE = "delete"
+    BLANK = "blank"
+    KEEP = "keep"
+
+
+@dataclass(frozen=True)
+class ListedTable:
+    """One table of the list. ``reason`` is for the people who approve a deletion.
+
+    ``blanks``: the values (texts in PostgreSQL's input format, or null) of columns that are not null. ``person_column`` names a person by
+    a key of ``key_kind``: ``employee``, ``account`` or ``any``. ``default_tenant`` in the column tenant_id states no tenant.
+    ``of_only_tenant``: without the column tenant_id all rows belong to the only tenant.
+    """
+
+    schema: str
+    name: str
+    rule: Rule
+    reason: str
+    blanks: Mapping[str, str | None]
+    person_column: str | None
+    key_kind: str | None
+    default_tenant: str | None
+    of_only_tenant: bool
+
+    @property
+    def is_host(self) -> bool:
+        """Whether the application owns the table."""
+        return self.schema == HOST_SCHEMA
+
+
+@cache
+def deletion_list() -> tuple[ListedTable, ...]:
+    """The tables in the order of deletion: those of the application, then ours."""
+    return tuple(
+        ListedTable(
+            schema=schema,
+            name=name,
+            rule=Rule(table["rule"]),
+            reason=table["reason"],
+            blanks=table.get("blank", {}),
+            person_column=table.get("person", {}).get("column"),
+            key_kind=table.get("person", {}).get("key"),
+            default_tenant=table.get("default_tenant"),
+            of_only_tenant=table.get("of_only_tenant", False),
+        )
+        for schema, tables in load_yaml(_LIST_FILE).items()
+        for name, table in tables.items()
+    )
+
+
+@cache
+def listed_tables() -> Mapping[tuple[str, str], ListedTable]:
+    """The same by schema and name."""
+    return {(table.schema, table.name): table for table in deletion_list()}
+
+
+def unlisted_tables(connection: psycopg.Connection) -> list[str]:
+    """The tables of the application and of schema ``batch``, with their schemas, that the list does not have. Reads only the catalogue."""
+    existing = connection.execute(
+        """
+        SELECT relation.relnamespace::regnamespace::text, relation.relname
+        FROM pg_class AS relation
+        WHERE
+            relation.relnamespace IN ('public'::regnamespace, to_regnamespace('batch'))
+            AND relation.relkind IN ('r', 'p', 'f', 'm')
+        ORDER BY 1, 2
+        """
+    ).fetchall()
+    return [f"{schema}.{name}" for schema, name in existing if (schema, name) not in listed_tables()]
+
+
+def require_all_listed(connection: psycopg.Connection) -> None:
+    """:raises SchemaError: names the tables about which the list does not decide: nobody knows whether they have rows of a tenant."""
+    if unlisted := unlisted_tables(connection):
+        raise SchemaError(unlisted_problem(unlisted))
+
+
+def unlisted_problem(unlisted: list[str]) -> str:
+    """The sentence about unlisted tables. Japanese."""
+    return (
+        f"表 {'、'.join(unlisted)} は、退会したテナントの行をどうするか決まっていません。"
+        "include/skillreport/schema/deletion.yaml に規則と理由を書いてください。"
+    )
+
+
+def row_owner(
+    alias: str,
+    *,
+    person_column: str | None,
+    key_kind: str | None,
+    has_tenant: bool,
+    default_tenant: str | None,
+    keys: sql.Composable,
+    only_tenant: sql.Composable,
+) -> sql.Composable:
+    """The tenant of the row ``alias``: an expression, null if the row belongs to no tenant.
+
+    The person decides, then the tenant that the row states and that exists. ``keys`` is a relation with person_key, kind and tenant_id;
+    ``only_tenant`` is the owner if the table has neither column.
+    """
+    stated: sql.Composable = sql.Identifier(alias, TENANT_COLUMN)
+    if default_tenant:
+        stated = sql.SQL("nullif({}::text, {})").format(stated, sql.Literal(default_tenant))
+    if person_column is None:
+        return stated if has_tenant else only_tenant
+    by_person = sql.SQL(
+        "(SELECT keys.tenant_id FROM {keys} AS keys WHERE keys.person_key = btrim({person}) AND keys.kind = {kind})"
+    ).format(keys=keys, person=sql.Identifier(alias, person_column), kind=sql.Literal(key_kind))
+    if not has_tenant:
+        return by_person
+    return sql.SQL(
+        'coalesce({}, (SELECT known.tenant_id::text FROM public."MST_Tenant" AS known WHERE known.tenant_id = {}))'
+    ).format(by_person, stated)
