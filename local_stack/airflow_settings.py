@@ -11,7 +11,12 @@ from typing import Any
 from include.skillreport.core.yaml_files import load_yaml
 
 # The connections to the database.
-DATABASE_CONNECTIONS = ("skill_batch_tenant_db", "skill_batch_platform_db", "skill_batch_board_db")
+DATABASE_CONNECTIONS = (
+    "skill_batch_tenant_db",
+    "skill_batch_platform_db",
+    "skill_batch_board_db",
+    "skill_batch_cleanup_db",
+)
 
 # The connection for backups, with a separate login.
 BACKUP_CONNECTION = "skill_batch_backup_db"

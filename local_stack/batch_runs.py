@@ -26,6 +26,7 @@ from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.network import MailboxConfig, Network
 from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.messaging.service import Notifications
+from include.skillreport.schema.deletion import require_deletion
 from include.skillreport.schema.deployment_check import check_deployment
 
 
@@ -41,6 +42,7 @@ class LocalInstallation:
     object_store: ObjectStore | None = None
     services: Network | None = None
     moment: datetime = field(default_factory=lambda: datetime.now(UTC))
+    cleanup_connection: psycopg.Connection | None = None
     databases: Mapping[str, str] = field(default_factory=dict, repr=False)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -57,6 +59,15 @@ class LocalInstallation:
         """The connection that acts as ``batch_tenant``; it stays open."""
         assert self.tenant_connection is not None, "this step needs no connection as batch_tenant"
         yield self.tenant_connection
+
+    @contextmanager
+    def cleanup(self, time_limit: timedelta) -> Iterator[psycopg.Connection]:
+        """The connection that acts as ``batch_cleanup``; it stays open."""
+        with self.platform(time_limit) as platform:
+            require_deletion(platform)
+        if self.cleanup_connection is None:
+            raise ConnectionMissingError("Airflow の接続 'skill_batch_cleanup_db' が定義されていません。")
+        yield self.cleanup_connection
 
     def check_logins(self, *, with_tenants: bool) -> None:
         """The connections act as their roles already."""

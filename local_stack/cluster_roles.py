@@ -12,9 +12,9 @@ import psycopg
 from psycopg import sql
 
 from include.skillreport.core.errors import BatchError
-from include.skillreport.schema.deploy import ROLES
+from include.skillreport.schema.deploy import CLEANUP, ROLES
 
-BATCH_ROLES = ROLES
+BATCH_ROLES = (*ROLES, CLEANUP)
 
 # An arbitrary number. Concurrent claims run one after the other.
 _CLAIM_LOCK = 7_018_020

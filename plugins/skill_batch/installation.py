@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,17 @@ class AirflowInstallation:
         from skill_batch.hooks.tenant_db import TenantDbHook
 
         return TenantDbHook(statement_timeout=time_limit).connect()
+
+    @contextmanager
+    def cleanup(self, time_limit: timedelta) -> Iterator[psycopg.Connection]:
+        """A connection as ``batch_cleanup``, which cannot read itself whether the installation may delete."""
+        from skill_batch.hooks.tenant_db import CleanupDbHook
+        from include.skillreport.schema.deletion import require_deletion
+
+        with self.platform(time_limit) as platform:
+            require_deletion(platform)
+        with CleanupDbHook(statement_timeout=time_limit).connect() as connection:
+            yield connection
 
     def check_logins(self, *, with_tenants: bool) -> None:
         """Connect twice as each role."""

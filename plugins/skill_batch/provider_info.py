@@ -22,6 +22,7 @@ def get_provider_info() -> dict[str, Any]:
         "connection-types": [
             _database("tenant", "TenantDbHook", "スキルレポート DB（テナント処理）", "batch_tenant"),
             _database("platform", "PlatformDbHook", "スキルレポート DB（全体処理）", "batch_platform"),
+            _database("cleanup", "CleanupDbHook", "スキルレポート DB（削除）", "batch_cleanup"),
             _mail(),
             _mailbox(),
             _alert_slack(),

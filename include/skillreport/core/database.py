@@ -135,7 +135,8 @@ def tenant_transaction(
     """A transaction in which row-level security shows only the rows of ``tenant_ids``.
 
     The context ends with the transaction. :raises ValueError: a value cannot be a tenant id.
-    :raises psycopg.errors.InsufficientPrivilege: the session does not act as ``batch_tenant``. In a pipeline a later statement raises it.
+    :raises psycopg.errors.InsufficientPrivilege: the session acts neither as ``batch_tenant`` nor as ``batch_cleanup``. In a pipeline
+    a later statement raises it.
     """
     for tenant_id in tenant_ids:
         if not is_tenant_id(tenant_id):

@@ -2,8 +2,8 @@
 
 The login of --dsn (or of the environment variable BATCH_ADMIN_DSN) owns the host's tables and may create roles. Give the direct host: a
 connection pooler is refused. `check` changes nothing and exits with 0 (the database is suitable, remarks allowed), 1 (it is not suitable)
-or 2 (wrong usage). `indexes` changes nothing either without `--create` or `--forget`. If BATCH_TENANT_PASSWORD, BATCH_PLATFORM_PASSWORD and
-BATCH_BOARD_PASSWORD are set, these roles can log in after `upgrade`.
+or 2 (wrong usage). `indexes` changes nothing either without `--create` or `--forget`. If BATCH_TENANT_PASSWORD, BATCH_PLATFORM_PASSWORD,
+BATCH_BOARD_PASSWORD and, with deletion, BATCH_CLEANUP_PASSWORD are set, these roles can log in after `upgrade`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from include.skillreport.core.docstrings import docstring_of
-from include.skillreport.schema.checks.privileges import BOARD, PLATFORM, TENANT
+from include.skillreport.schema.checks.privileges import BOARD, CLEANUP, PLATFORM, TENANT
 
 if TYPE_CHECKING:
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -25,8 +25,14 @@ _PASSWORDS = {
     TENANT: "BATCH_TENANT_PASSWORD",
     PLATFORM: "BATCH_PLATFORM_PASSWORD",
     BOARD: "BATCH_BOARD_PASSWORD",
+    CLEANUP: "BATCH_CLEANUP_PASSWORD",
 }
-_LOGINS = {TENANT: "BATCH_TENANT_DSN", PLATFORM: "BATCH_PLATFORM_DSN", BOARD: "BATCH_BOARD_DSN"}
+_LOGINS = {
+    TENANT: "BATCH_TENANT_DSN",
+    PLATFORM: "BATCH_PLATFORM_DSN",
+    BOARD: "BATCH_BOARD_DSN",
+    CLEANUP: "BATCH_CLEANUP_DSN",
+}
 
 
 def add_schema_actions(actions: Actions) -> None:
@@ -41,6 +47,19 @@ def add_schema_actions(actions: Actions) -> None:
         "--plain-passwords",
         action="store_true",
         help="send the passwords in plain text: managed servers such as Neon refuse SCRAM hashes",
+    )
+    deletion = upgraded.add_mutually_exclusive_group()
+    deletion.add_argument(
+        "--with-deletion",
+        action="store_true",
+        default=None,
+        help="let batch_cleanup delete rows of the application's tables; later upgrades keep the choice",
+    )
+    deletion.add_argument(
+        "--without-deletion",
+        dest="with_deletion",
+        action="store_false",
+        help="take it back: no role and no view can delete them any more",
     )
     _add(actions, "detach", _detach, "drop the views, so that `prisma db push` can alter the host's columns")
     _add(actions, "attach", _attach, "create the views again")
@@ -71,7 +90,12 @@ def _with_dsn(options: argparse.Namespace, run: Callable[[argparse.Namespace], i
 def _upgrade(options: argparse.Namespace) -> None:
     from include.skillreport.schema.deploy import upgrade
 
-    variant = upgrade(options.dsn, passwords=_passwords(), plain_passwords=options.plain_passwords)
+    variant = upgrade(
+        options.dsn,
+        passwords=_passwords(),
+        plain_passwords=options.plain_passwords,
+        with_deletion=options.with_deletion,
+    )
     print(f"Schema batch is up to date ({variant} variant of the host).")
 
 
@@ -146,7 +170,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from include.skillreport.schema.checks.airflow_dags import find_paused_approvals
     from include.skillreport.schema.checks.report import check_database
 
-    given = {TENANT: arguments.tenant_dsn, PLATFORM: arguments.platform_dsn, BOARD: arguments.board_dsn}
+    given = {role: getattr(arguments, f"{role.removeprefix('batch_')}_dsn") for role in _LOGINS}
     report = check_database(
         arguments.dsn,
         logins={role: dsn for role, dsn in given.items() if dsn},

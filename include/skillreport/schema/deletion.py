@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -77,6 +77,50 @@ def deletion_list() -> tuple[ListedTable, ...]:
 def listed_tables() -> Mapping[tuple[str, str], ListedTable]:
     """The same by schema and name."""
     return {(table.schema, table.name): table for table in deletion_list()}
+
+
+def tables_to_delete_from() -> list[str]:
+    """The application's tables that lose rows or values, in the order of deletion."""
+    return [table.name for table in deletion_list() if table.is_host and table.rule is not Rule.KEEP]
+
+
+def host_privileges(columns: Mapping[str, Collection[str]]) -> list[tuple[str, str, list[str] | None]]:
+    """What ``batch_owner`` needs on the application's tables to delete and to blank: table, privilege and columns (None: the whole table).
+
+    ``columns``: those that exist, by table. A view's ``content`` is the whole row, so it needs to read the whole table.
+    """
+    wanted: list[tuple[str, str, list[str] | None]] = []
+    for table in deletion_list():
+        if not table.is_host or table.rule is Rule.KEEP or table.name not in columns:
+            continue
+        wanted.append((table.name, "SELECT", None))
+        if table.rule is Rule.DELETE:
+            wanted.append((table.name, "DELETE", None))
+        else:
+            wanted.append(
+                (table.name, "UPDATE", [name for name in table.blanks if name in columns[table.name]])
+            )
+    return wanted
+
+
+def is_with_deletion(connection: psycopg.Connection) -> bool:
+    """Whether the installation may delete rows of the application (``upgrade --with-deletion``). The login reads ``batch.deployment``."""
+    if connection.execute("SELECT to_regclass('batch.deployment')").fetchone() == (None,):
+        return False
+    # Not the column: the schema may be of a revision without it.
+    stored = connection.execute(
+        "SELECT coalesce((to_jsonb(deployed) ->> 'with_deletion')::boolean, false) FROM batch.deployment AS deployed"
+    ).fetchone()
+    return stored == (True,)
+
+
+def require_deletion(connection: psycopg.Connection) -> None:
+    """:raises SchemaError: the installation may not delete; contains the command to run."""
+    if not is_with_deletion(connection):
+        raise SchemaError(
+            "アプリケーションの行を削除する権限は、まだ与えられていません。"
+            "管理者が `python -m include.skillreport upgrade --with-deletion` を実行してください（docs/deploying.md）。"
+        )
 
 
 def unlisted_tables(connection: psycopg.Connection) -> list[str]:

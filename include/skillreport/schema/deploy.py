@@ -14,7 +14,7 @@ set passwords it then also has the ADMIN option on the other roles (from Postgre
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,13 +30,17 @@ from include.skillreport.schema.channels import record_channels
 from include.skillreport.schema.checks.findings import Finding, refuse
 from include.skillreport.schema.checks.host import count_tenants, find_several_tenants
 from include.skillreport.schema.checks.privileges import BOARD as BOARD
+from include.skillreport.schema.checks.privileges import CLEANUP as CLEANUP
 from include.skillreport.schema.checks.privileges import OWNER as OWNER
 from include.skillreport.schema.checks.privileges import PLATFORM as PLATFORM
 from include.skillreport.schema.checks.privileges import ROLES as ROLES
 from include.skillreport.schema.checks.privileges import TENANT as TENANT
+from include.skillreport.schema.checks.privileges import wanted_privileges
 from include.skillreport.schema.checks.sessions import direct_connection, find_read_only_login
-from include.skillreport.schema.host_contract import HostVariant, check_host, host_columns, load_contract
+from include.skillreport.schema.deletion import is_with_deletion, require_all_listed
+from include.skillreport.schema.host_contract import HostVariant, check_host, host_columns
 from include.skillreport.schema.host_indexes.listing import record_present
+from include.skillreport.schema.leaving import create_leaving_views, withdraw_deletion
 from include.skillreport.schema.revisions import SCRIPTS, UPGRADE_HINT, find_other_revision, head_revision
 
 _HERE = Path(__file__).parent
@@ -64,26 +68,38 @@ _REFUSED_HASH = re.compile("plain ?text", re.IGNORECASE)
 
 
 def upgrade(
-    dsn: str, *, passwords: Mapping[str, str] | None = None, plain_passwords: bool = False
+    dsn: str,
+    *,
+    passwords: Mapping[str, str] | None = None,
+    plain_passwords: bool = False,
+    with_deletion: bool | None = None,
 ) -> HostVariant:
     """Deploy to the database of ``dsn`` as a role that owns the host's tables and may create roles.
 
-    ``passwords`` (of ``batch_tenant``, ``batch_platform`` and ``batch_board``) lets these roles log in. Without it, grant them to
-    existing logins.
+    ``passwords`` (of ``batch_tenant``, ``batch_platform``, ``batch_board`` and ``batch_cleanup``) lets these roles log in. Without it,
+    grant them to existing logins.
     ``plain_passwords`` sends them to the server as they are instead of as SCRAM hashes.
+    ``with_deletion``: whether the batches may delete rows of the application; None: as the last deployment said.
     :returns: the host's variant. :raises SchemaError: the host or the deploying role is not suitable; nothing has changed.
     """
     with _deployment(dsn) as (connection, driver):
         variant = _check_host(driver)
-        _create_roles(driver, passwords or {}, plain_passwords=plain_passwords)
-        _grant_host_tables(driver, variant)
+        given = passwords or {}
+        _create_roles(driver, ROLES, given, plain_passwords=plain_passwords)
+        _join_owner(driver)
+        deletes = _stored_choice(driver) if with_deletion is None else with_deletion
+        if deletes:
+            _create_roles(driver, (CLEANUP,), given, plain_passwords=plain_passwords)
+        _grant_host_tables(driver, variant, deletes=deletes)
         driver.execute("CREATE SCHEMA IF NOT EXISTS batch AUTHORIZATION batch_owner")
         driver.execute("SET LOCAL ROLE batch_owner")
         refuse(filter(None, [_find_other_revision(driver)]))
         _drop_views(driver)
         _migrate(connection)
+        if with_deletion:
+            require_all_listed(driver)
         record_channels(driver)
-        _create_views(driver, variant)
+        _create_views(driver, variant, deletes=deletes)
         record_present(driver)
         return variant
 
@@ -107,13 +123,14 @@ def attach(dsn: str) -> HostVariant:
     with _deployment(dsn) as (_, driver):
         _require_schema(driver)
         variant = _check_host(driver)
-        _grant_host_tables(driver, variant)
+        deletes = _stored_choice(driver)
+        _grant_host_tables(driver, variant, deletes=deletes)
         driver.execute("SET LOCAL ROLE batch_owner")
         other = _find_other_revision(driver)
         if other:
             raise SchemaError(other.text)
         _drop_views(driver)
-        _create_views(driver, variant)
+        _create_views(driver, variant, deletes=deletes)
         return variant
 
 
@@ -167,6 +184,14 @@ def _find_other_revision(driver: psycopg.Connection) -> Finding | None:
     return find_other_revision(deployed[0] if deployed else None)
 
 
+def _stored_choice(driver: psycopg.Connection) -> bool:
+    """Whether the last deployment was one with deletion. Ends as the deploying role."""
+    driver.execute("SET LOCAL ROLE batch_owner")
+    stored = is_with_deletion(driver)
+    driver.execute("RESET ROLE")
+    return stored
+
+
 def _migrate(connection: sqlalchemy.Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(SCRIPTS))
@@ -174,16 +199,21 @@ def _migrate(connection: sqlalchemy.Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _create_views(driver: psycopg.Connection, variant: HostVariant) -> None:
+def _create_views(driver: psycopg.Connection, variant: HostVariant, *, deletes: bool) -> None:
     for name in (variant, *_VIEW_FILES):
         driver.execute((_HERE / "host_views" / f"{name}.sql").read_bytes())
+    if deletes:
+        create_leaving_views(driver, variant)
+    else:
+        withdraw_deletion(driver)
     driver.execute(
         """
-        INSERT INTO batch.deployment (host_variant, revision, deployed_at) VALUES (%s, %s, now())
+        INSERT INTO batch.deployment (host_variant, revision, deployed_at, with_deletion) VALUES (%s, %s, now(), %s)
         ON CONFLICT (singleton) DO UPDATE SET
-            host_variant = excluded.host_variant, revision = excluded.revision, deployed_at = excluded.deployed_at
+            host_variant = excluded.host_variant, revision = excluded.revision, deployed_at = excluded.deployed_at,
+            with_deletion = excluded.with_deletion
         """,
-        [variant.value, head_revision()],
+        [variant.value, head_revision(), deletes],
     )
 
 
@@ -218,8 +248,10 @@ def _missing_privilege(reason: str, deployer: str) -> SchemaError:
     )
 
 
-def _create_roles(driver: psycopg.Connection, passwords: Mapping[str, str], *, plain_passwords: bool) -> None:
-    for role in ROLES:
+def _create_roles(
+    driver: psycopg.Connection, roles: Sequence[str], passwords: Mapping[str, str], *, plain_passwords: bool
+) -> None:
+    for role in roles:
         name = sql.Identifier(role)
         if not count_of(driver, "SELECT count(*) FROM pg_roles WHERE rolname = %s", [role]):
             _change_role(driver, sql.SQL("CREATE ROLE {} NOLOGIN").format(name))
@@ -231,6 +263,10 @@ def _create_roles(driver: psycopg.Connection, passwords: Mapping[str, str], *, p
                     secret.encode(), role.encode(), b"scram-sha-256"
                 ).decode()
             _change_role(driver, sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, sql.Literal(secret)))
+
+
+def _join_owner(driver: psycopg.Connection) -> None:
+    """Let the deploying role act as ``batch_owner``."""
     # From PostgreSQL 16 on, the creator of a role may administer it, but needs a grant to SET ROLE to it.
     act_as = "SET" if driver.info.server_version >= 16_00_00 else "MEMBER"
     if not count_of(driver, "SELECT pg_has_role(current_user, 'batch_owner', %s)::int", [act_as]):
@@ -254,8 +290,8 @@ def _change_role(driver: psycopg.Connection, statement: sql.Composed | sql.SQL) 
                 raise
 
 
-def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant) -> None:
-    """Grant the privileges of the contract to the views' owner, column by column, and revoke all others."""
+def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant, *, deletes: bool) -> None:
+    """Grant the privileges that the views' owner needs, those of the contract column by column, and revoke all others."""
     granted = driver.execute(
         """
         SELECT DISTINCT relation.relname
@@ -269,28 +305,25 @@ def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant) -> None
         driver.execute(
             sql.SQL("REVOKE ALL ON {} FROM batch_owner").format(sql.Identifier("public", table_name))
         )
-    actual = host_columns(driver)
-    for table in load_contract():
-        names = [name for name in table.columns_of(variant) if name in actual[table.name]]
-        relation = sql.Identifier("public", table.name)
-        for privilege in table.privileges:
-            # PostgreSQL has no DELETE privilege on columns.
-            is_whole = privilege == "DELETE"
-            columns = sql.SQL("" if is_whole else "({})").format(
-                sql.SQL(", ").join(map(sql.Identifier, names))
-            )
-            driver.execute(
-                sql.SQL("GRANT {} {} ON {} TO batch_owner").format(sql.SQL(privilege), columns, relation)
-            )
-            # A deployer without grant option gets a warning from PostgreSQL, not an error.
-            check = (
-                "SELECT has_table_privilege('batch_owner', %s::regclass, %s)::int"
-                if is_whole
-                else "SELECT bool_and(has_column_privilege('batch_owner', %s::regclass, name, %s))::int FROM unnest(%s::text[]) AS name"
-            )
-            parameters = [relation.as_string(driver), privilege]
-            if not count_of(driver, check, parameters if is_whole else [*parameters, names]):
-                raise _missing_privilege(f"{privilege} on {table.name} cannot be granted", driver.info.user)
+    for table, privilege, names in wanted_privileges(variant, host_columns(driver), deletes=deletes):
+        relation = sql.Identifier("public", table)
+        columns = (
+            sql.SQL("")
+            if names is None
+            else sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Identifier, names)))
+        )
+        driver.execute(
+            sql.SQL("GRANT {} {} ON {} TO batch_owner").format(sql.SQL(privilege), columns, relation)
+        )
+        # A deployer without grant option gets a warning from PostgreSQL, not an error.
+        check = (
+            "SELECT has_table_privilege('batch_owner', %s::regclass, %s)::int"
+            if names is None
+            else "SELECT bool_and(has_column_privilege('batch_owner', %s::regclass, name, %s))::int FROM unnest(%s::text[]) AS name"
+        )
+        parameters = [relation.as_string(driver), privilege]
+        if not count_of(driver, check, parameters if names is None else [*parameters, names]):
+            raise _missing_privilege(f"{privilege} on {table} cannot be granted", driver.info.user)
 
 
 def _drop_views(driver: psycopg.Connection) -> None:

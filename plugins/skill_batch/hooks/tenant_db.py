@@ -1,4 +1,4 @@
-"""The two hooks for the skill report database: for the tenants of a transaction, and across tenants."""
+"""The hooks for the skill report database: for the tenants of a transaction, across tenants, and for deletions."""
 
 from __future__ import annotations
 
@@ -137,3 +137,16 @@ class PlatformDbHook(_BatchDbHook):
     conn_type = "skill_batch_platform_db"
     hook_name = "スキルレポート DB（全体処理）"
     role = "batch_platform"
+
+
+class CleanupDbHook(_BatchDbHook):
+    """Works as ``batch_cleanup``, which deletes the application's rows of the transaction's tenants, through views.
+
+    The role has its privileges only after ``upgrade --with-deletion``.
+    """
+
+    conn_name_attr = "cleanup_db_conn_id"
+    default_conn_name = "skill_batch_cleanup_db"
+    conn_type = "skill_batch_cleanup_db"
+    hook_name = "スキルレポート DB（削除）"
+    role = "batch_cleanup"

@@ -24,7 +24,6 @@ from include.skillreport.batches.data_backup.files import (
     differences,
 )
 from include.skillreport.batches.data_backup.ownership import (
-    HOST_SCHEMA,
     OwnedTable,
     owned_tables,
     tenant_contents,
@@ -32,6 +31,7 @@ from include.skillreport.batches.data_backup.ownership import (
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.server import Table, table_contents
 from include.skillreport.core.execution.object_store import tenant_folder
+from include.skillreport.schema.deletion import HOST_SCHEMA
 
 # A merge may write only the host application's rows. The batches' own rows (invoices, the outbox) must not return to an earlier state.
 MERGED_SCHEMA = HOST_SCHEMA

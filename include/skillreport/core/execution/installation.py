@@ -25,6 +25,12 @@ class Installation(Protocol):
     def tenants(self, time_limit: timedelta) -> AbstractContextManager[psycopg.Connection]:
         """The same as ``batch_tenant``, which sees only the rows of the transaction's tenants."""
 
+    def cleanup(self, time_limit: timedelta) -> AbstractContextManager[psycopg.Connection]:
+        """The same as ``batch_cleanup``, which deletes the application's rows of the transaction's tenants, through views.
+
+        :raises SchemaError: the installation may not delete. :raises ConnectionMissingError: it has no such connection.
+        """
+
     def check_logins(self, *, with_tenants: bool) -> None:
         """Check the connections of ``platform``, and ``with_tenants`` those of ``tenants``.
 

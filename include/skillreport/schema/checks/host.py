@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import psycopg
@@ -9,6 +10,7 @@ from psycopg import sql
 
 from include.skillreport.core.database import Statements
 from include.skillreport.schema.checks.findings import Finding, error, remark
+from include.skillreport.schema.deletion import unlisted_problem, unlisted_tables
 from include.skillreport.schema.host_contract import HostVariant, load_contract
 
 _SQL = Statements(Path(__file__).parent)
@@ -22,12 +24,13 @@ _UNKNOWN_TENANT_REMEDY = (
 _NAMED_TENANTS = 5
 
 
-def find_hidden_rows(connection: psycopg.Connection) -> list[Finding]:
-    """Host tables of which row-level security hides rows from the views.
+def find_hidden_rows(connection: psycopg.Connection, further: Collection[str] = ()) -> list[Finding]:
+    """Host tables, those of the contract and ``further`` ones, of which row-level security hides rows from the views.
 
     The views then show no rows and no error, so a run would process a full table like an empty one.
     """
-    names = _SQL.column(connection, "hidden_tables", tables=[table.name for table in load_contract()])
+    tables = [*(table.name for table in load_contract()), *further]
+    names = _SQL.column(connection, "hidden_tables", tables=tables)
     return [
         error(
             "row-security",
@@ -38,6 +41,12 @@ def find_hidden_rows(connection: psycopg.Connection) -> list[Finding]:
         )
         for name in names
     ]
+
+
+def find_unlisted_tables(connection: psycopg.Connection) -> list[Finding]:
+    """Tables about which the list of deletions does not decide: no tenant can be deleted."""
+    unlisted = unlisted_tables(connection)
+    return [remark("deletion-unlisted", unlisted_problem(unlisted), "", unlisted[0])] if unlisted else []
 
 
 def find_several_tenants(tenants: int, variant: HostVariant) -> list[Finding]:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import psycopg
 
 from include.skillreport.core.database import Statements
 from include.skillreport.schema.checks.findings import Finding, error, remark
-from include.skillreport.schema.host_contract import HostVariant, load_contract
+from include.skillreport.schema.deletion import host_privileges
+from include.skillreport.schema.host_contract import HostVariant, host_columns, load_contract
 
 OWNER, TENANT, PLATFORM, BOARD = "batch_owner", "batch_tenant", "batch_platform", "batch_board"
 
 # The owner of the schema, the two roles of the batches, and the role of the operators' page, which can only read.
 ROLES = (OWNER, TENANT, PLATFORM, BOARD)
+
+# Exists only in an installation that may delete rows of the application. Only the tasks that do it act as this role.
+CLEANUP = "batch_cleanup"
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -22,10 +26,32 @@ _SQL = Statements(Path(__file__).parent)
 _GRANTED_ADMINISTRATION = 16_00_00
 
 
+def wanted_privileges(
+    variant: HostVariant, columns: Mapping[str, Collection[str]], *, deletes: bool
+) -> list[tuple[str, str, list[str] | None]]:
+    """The privileges of the views' owner on the application's tables: table, privilege and columns (None: the whole table).
+
+    ``columns``: those that exist, by table. ``deletes``: whether the installation may delete.
+    """
+    wanted: list[tuple[str, str, list[str] | None]] = []
+    for table in load_contract():
+        names = [name for name in table.columns_of(variant) if name in columns.get(table.name, ())]
+        # PostgreSQL has no DELETE privilege on columns.
+        wanted += [(table.name, each, None if each == "DELETE" else names) for each in table.privileges]
+    return wanted + (host_privileges(columns) if deletes else [])
+
+
 def find_missing_deployer_privileges(
-    connection: psycopg.Connection, variant: HostVariant, with_passwords: Collection[str] = ()
+    connection: psycopg.Connection,
+    variant: HostVariant,
+    with_passwords: Collection[str] = (),
+    *,
+    deletes: bool = False,
 ) -> list[Finding]:
-    """The privileges for ``upgrade`` that the login of this connection lacks. ``with_passwords``: the roles whose password it sets."""
+    """The privileges for ``upgrade`` that the login of this connection lacks. ``with_passwords``: the roles whose password it sets.
+
+    ``deletes``: whether the installation may delete.
+    """
     deployer = _SQL.rows(connection, "deployer")[0]
     login = str(deployer["rolname"])
     findings = [
@@ -35,7 +61,7 @@ def find_missing_deployer_privileges(
             "表の所有者でデプロイするか、所有者が WITH GRANT OPTION で与えてください。",
             table,
         )
-        for table, privilege, _ in _missing(connection, login, variant, " WITH GRANT OPTION")
+        for table, privilege, _ in _missing(connection, login, variant, " WITH GRANT OPTION", deletes=deletes)
     ]
     if not deployer["may_create_schemas"]:
         findings.append(
@@ -56,11 +82,17 @@ def find_missing_deployer_privileges(
             )
         )
     return findings + _find_missing_role_privileges(
-        connection, login, with_passwords, may_create=bool(deployer["may_create_roles"])
+        connection,
+        login,
+        (*ROLES, CLEANUP) if deletes else ROLES,
+        with_passwords,
+        may_create=bool(deployer["may_create_roles"]),
     )
 
 
-def find_missing_owner_privileges(connection: psycopg.Connection, variant: HostVariant) -> list[Finding]:
+def find_missing_owner_privileges(
+    connection: psycopg.Connection, variant: HostVariant, *, deletes: bool = False
+) -> list[Finding]:
     """The privileges on the host's tables that the owner of the deployed views lacks. The views that use them fail."""
     return [
         error(
@@ -74,7 +106,7 @@ def find_missing_owner_privileges(connection: psycopg.Connection, variant: HostV
             "`python -m include.skillreport attach` を実行してください。",
             table,
         )
-        for table, privilege, columns in _missing(connection, OWNER, variant, "")
+        for table, privilege, columns in _missing(connection, OWNER, variant, "", deletes=deletes)
     ]
 
 
@@ -160,11 +192,16 @@ def may_act_as(connection: psycopg.Connection, role: str) -> bool:
 
 
 def _find_missing_role_privileges(
-    connection: psycopg.Connection, login: str, with_passwords: Collection[str], *, may_create: bool
+    connection: psycopg.Connection,
+    login: str,
+    roles: Sequence[str],
+    with_passwords: Collection[str],
+    *,
+    may_create: bool,
 ) -> list[Finding]:
     existing = {
         row["rolname"]: row
-        for row in _SQL.rows(connection, "batch_roles", roles=list(ROLES), act_as=_act_as(connection))
+        for row in _SQL.rows(connection, "batch_roles", roles=list(roles), act_as=_act_as(connection))
     }
     is_granted = connection.info.server_version >= _GRANTED_ADMINISTRATION
 
@@ -172,7 +209,7 @@ def _find_missing_role_privileges(
         return role not in existing or (bool(existing[role]["may_administer"]) if is_granted else may_create)
 
     findings = []
-    if not may_create and (len(existing) < len(ROLES) or with_passwords):
+    if not may_create and (len(existing) < len(roles) or with_passwords):
         findings.append(
             error(
                 "deployer-createrole",
@@ -187,7 +224,7 @@ def _find_missing_role_privileges(
             error(
                 "deployer-membership",
                 f'デプロイするロール "{login}" は、別のロールが作った {OWNER} などを使えません。',
-                f'管理者が `GRANT {", ".join(ROLES)} TO "{login}" WITH ADMIN OPTION` を実行してください。',
+                f'管理者が `GRANT {", ".join(roles)} TO "{login}" WITH ADMIN OPTION` を実行してください。',
                 login,
             )
         )
@@ -195,15 +232,13 @@ def _find_missing_role_privileges(
 
 
 def _missing(
-    connection: psycopg.Connection, role: str, variant: HostVariant, option: str
+    connection: psycopg.Connection, role: str, variant: HostVariant, option: str, *, deletes: bool
 ) -> Sequence[tuple[str, str, list[str]]]:
-    """Table, privilege and columns (an empty name: the whole table) that the contract requires and the role does not have."""
+    """Table, privilege and columns (an empty name: the whole table) that the views need and the role does not have."""
     wanted = [
-        (table.name, column, privilege)
-        for table in load_contract()
-        for privilege in table.privileges
-        # PostgreSQL has no DELETE privilege on columns.
-        for column in ([""] if privilege == "DELETE" else table.columns_of(variant))
+        (table, column, privilege)
+        for table, privilege, names in wanted_privileges(variant, host_columns(connection), deletes=deletes)
+        for column in ([""] if names is None else names)
     ]
     names, columns, privileges = (list(values) for values in zip(*wanted, strict=True))
     return _SQL.execute(

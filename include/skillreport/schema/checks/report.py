@@ -18,6 +18,7 @@ from include.skillreport.schema.checks.host import (
     find_hidden_rows,
     find_several_tenants,
     find_unknown_tenants,
+    find_unlisted_tables,
 )
 from include.skillreport.schema.checks.indexes import find_lost_indexes, find_missing_indexes
 from include.skillreport.schema.checks.people import find_people_problems
@@ -30,6 +31,7 @@ from include.skillreport.schema.checks.privileges import (
 )
 from include.skillreport.schema.checks.server import find_dump_problems, find_server_problems
 from include.skillreport.schema.checks.sessions import connect, find_lost_sessions, find_read_only_login
+from include.skillreport.schema.deletion import is_with_deletion, tables_to_delete_from
 from include.skillreport.schema.deployment_check import find_other_deployment, missing_part
 from include.skillreport.schema.host_contract import HostVariant, compare_host
 
@@ -38,10 +40,14 @@ _LABELS = {Severity.ERROR: "不適合", Severity.REMARK: "注意"}
 
 @dataclass(frozen=True)
 class Report:
-    """The findings about a database. ``variant`` is None if there is no connection."""
+    """The findings about a database. ``variant`` is None if there is no connection.
+
+    ``with_deletion``: whether the batches may delete rows of the application.
+    """
 
     variant: HostVariant | None
     findings: tuple[Finding, ...]
+    with_deletion: bool = False
 
     @property
     def fits(self) -> bool:
@@ -59,13 +65,23 @@ class Report:
         }
         verdict = "適合" if self.fits else "不適合"
         numbers = "、".join(f"{label} {count} 件" for label, count in counts.items())
-        return "\n".join([*lines, f"判定: {verdict}（ホストは {self.variant or '不明な'} 版、{numbers}）"])
+        deletion = f"削除の権限{'あり' if self.with_deletion else 'なし'}"
+        return "\n".join(
+            [*lines, f"判定: {verdict}（ホストは {self.variant or '不明な'} 版、{deletion}、{numbers}）"]
+        )
 
     def as_json(self) -> str:
         """The report as JSON."""
         findings = [{**asdict(finding), "text": finding.text} for finding in self.findings]
         return json.dumps(
-            {"fits": self.fits, "variant": self.variant, "findings": findings}, ensure_ascii=False, indent=2
+            {
+                "fits": self.fits,
+                "variant": self.variant,
+                "with_deletion": self.with_deletion,
+                "findings": findings,
+            },
+            ensure_ascii=False,
+            indent=2,
         )
 
 
@@ -93,9 +109,11 @@ def check_database(
         findings += find_server_problems(connection) + find_read_only_login(connection) + differences
         if not differences:
             findings += _find_tenant_problems(connection, variant)
-        findings += find_hidden_rows(connection)
-        findings += find_missing_deployer_privileges(connection, variant, with_passwords)
-        findings += _find_deployment_state(connection, variant)
+        deletes = _is_with_deletion(connection)
+        findings += find_hidden_rows(connection, tables_to_delete_from() if deletes else ())
+        findings += find_missing_deployer_privileges(connection, variant, with_passwords, deletes=deletes)
+        findings += _find_deployment_state(connection, variant, deletes=deletes)
+        findings += find_unlisted_tables(connection) if deletes else []
         findings += _find_index_problems(connection, findings)
         findings += _find_people_problems(connection, findings)
         findings += find_dump_problems(connection, bin_dir)
@@ -103,7 +121,15 @@ def check_database(
     for role, login in (logins or {}).items():
         findings += _check_login(role, login)
     findings += _check_backup_login(backup) if backup else []
-    return Report(variant, tuple(sorted(findings, key=lambda finding: finding.severity is Severity.REMARK)))
+    ordered = sorted(findings, key=lambda finding: finding.severity is Severity.REMARK)
+    return Report(variant, tuple(ordered), deletes)
+
+
+def _is_with_deletion(connection: psycopg.Connection) -> bool:
+    # If the deployer is not a member of batch_owner, that is a separate finding.
+    with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+        return is_with_deletion(connection)
+    return False
 
 
 def _find_tenant_problems(connection: psycopg.Connection, variant: HostVariant) -> list[Finding]:
@@ -116,11 +142,13 @@ def _find_tenant_problems(connection: psycopg.Connection, variant: HostVariant) 
     return findings
 
 
-def _find_deployment_state(connection: psycopg.Connection, variant: HostVariant) -> list[Finding]:
+def _find_deployment_state(
+    connection: psycopg.Connection, variant: HostVariant, *, deletes: bool
+) -> list[Finding]:
     missing = missing_part(connection)
     if missing:
         return [missing]
-    findings = find_missing_owner_privileges(connection, variant)
+    findings = find_missing_owner_privileges(connection, variant, deletes=deletes)
     # If the deployer is not a member of batch_owner, that is a separate finding.
     with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
         other = find_other_deployment(connection, variant)

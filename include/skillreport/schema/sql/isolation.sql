@@ -9,6 +9,9 @@
 -- must see the rows of the tables that they read: these tables have the policy "board". Only batch_board may read such a view;
 -- batch_tenant reads no table of ours through a view (a test looks at the catalogue).
 --
+-- In an installation that may delete, batch_cleanup has the views leaving_* of the application's tables, and nothing else
+-- (include/skillreport/schema/leaving.py).
+--
 -- The clean-up (BATCH-002) finds old rows by their time, with the indexes ..._by_date and ..._by_time. BRIN is no help: the pages
 -- of deleted rows get new ones, so soon every range of pages has an old and a new row.
 
@@ -27,16 +30,18 @@ COMMENT ON FUNCTION batch.current_tenants() IS
 CREATE FUNCTION batch.name_tenants(tenant_ids text) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    IF current_user <> 'batch_tenant' THEN
+    IF current_user NOT IN ('batch_tenant', 'batch_cleanup') THEN
         RAISE insufficient_privilege USING MESSAGE = format(
-            'テナントの行はロール batch_tenant で処理しますが、このセッションのロールは %s です。接続 ''skill_batch_tenant_db'' の接続プーラーが'
-            'トランザクションモードでないことを確認してください', current_user);
+            'テナントの行はロール batch_tenant か batch_cleanup で処理しますが、このセッションのロールは %s です。'
+            '接続 ''skill_batch_tenant_db'' か ''skill_batch_cleanup_db'' の接続プーラーがトランザクションモードでないことを確認してください',
+            current_user);
     END IF;
     PERFORM set_config('batch.tenant_id', tenant_ids, true);
 END;
 $$;
 COMMENT ON FUNCTION batch.name_tenants(text) IS
-'Names the tenants of this transaction, several ids joined by chr(31). Refuses a session that does not act as batch_tenant.';
+'Names the tenants of this transaction, several ids joined by chr(31). Refuses a session that acts neither as batch_tenant nor as '
+'batch_cleanup.';
 
 CREATE PROCEDURE batch.make_platform_table(relation regclass)
 LANGUAGE plpgsql AS $$

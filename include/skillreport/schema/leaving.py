@@ -1,0 +1,133 @@
+"""The part of a deployment that exists only in an installation that may delete: the role ``batch_cleanup`` and its views.
+
+For each table of the application that ``deletion.yaml`` deletes from or blanks there is a view ``batch.leaving_<table>`` of the rows of the
+transaction's tenants: the primary key, the column that names the person, ``is_deleted`` and ``updated_at``, the columns to blank, and the
+whole row as ``content`` (jsonb). Rows are deleted and blanked through these views only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from include.skillreport.core.database import count_of
+from include.skillreport.core.errors import SchemaError
+from include.skillreport.schema.checks.privileges import CLEANUP
+from include.skillreport.schema.deletion import TENANT_COLUMN, ListedTable, Rule, deletion_list, row_owner
+from include.skillreport.schema.host_contract import HostVariant, host_columns
+
+_HOST_VIEWS = Path(__file__).with_name("host_views")
+
+# Shown where the table has them.
+_SHOWN = ("is_deleted", "updated_at")
+
+
+def view_of(table: ListedTable) -> str:
+    """The name of the view, without the schema, of a table of the application."""
+    return f"leaving_{table.name.lower()}"
+
+
+def withdraw_deletion(driver: psycopg.Connection) -> None:
+    """Take from ``batch_cleanup`` what it has in schema ``batch``, apart from the views, which are dropped. The role itself stays.
+
+    Roles belong to the whole server: another database may use it. The session acts as ``batch_owner``.
+    """
+    driver.execute("DROP POLICY IF EXISTS leaving ON batch.person_key")
+    if count_of(driver, "SELECT count(*) FROM pg_roles WHERE rolname = %s", [CLEANUP]):
+        driver.execute(sql.SQL("REVOKE ALL ON SCHEMA batch FROM {}").format(sql.Identifier(CLEANUP)))
+
+
+def create_leaving_views(driver: psycopg.Connection, variant: HostVariant) -> None:
+    """Create the views, with the privileges of ``batch_cleanup``. The session acts as ``batch_owner``.
+
+    :raises SchemaError: the application's table lacks what shows whose its rows are.
+    """
+    driver.execute("DROP POLICY IF EXISTS leaving ON batch.person_key")
+    # The views belong to batch_owner, which reads the keys of people for them. Only batch_cleanup reads these views.
+    driver.execute("CREATE POLICY leaving ON batch.person_key FOR SELECT TO batch_owner USING (true)")
+    driver.execute((_HOST_VIEWS / f"leaving_{variant}.sql").read_bytes())
+    driver.execute(sql.SQL("GRANT USAGE ON SCHEMA batch TO {}").format(sql.Identifier(CLEANUP)))
+    keys, columns = _primary_keys(driver), host_columns(driver)
+    for table in deletion_list():
+        # Before the multi-tenant migration, rows of a table whose tenant column would have a default belong to nobody.
+        if (
+            table.is_host
+            and table.rule is not Rule.KEEP
+            and (found := columns.get(table.name))
+            and not (table.of_only_tenant and table.default_tenant and TENANT_COLUMN not in found)
+        ):
+            _create_view(driver, table, found, keys.get(table.name, ()), variant)
+
+
+def _create_view(
+    driver: psycopg.Connection,
+    table: ListedTable,
+    columns: Mapping[str, str],
+    key: Sequence[str],
+    variant: HostVariant,
+) -> None:
+    by = table.person_column or TENANT_COLUMN
+    if not key or (by not in columns and not table.of_only_tenant):
+        raise SchemaError(
+            f'ホストの表 "{table.name}" に、主キーか列 "{by}" がありません。'
+            "戻すか、`python -m include.skillreport upgrade --without-deletion` を実行してください。"
+        )
+    blanked = [name for name in table.blanks if name in columns]
+    shown = dict.fromkeys(
+        [
+            *key,
+            *([table.person_column] if table.person_column else []),
+            *(name for name in _SHOWN if name in columns),
+            *blanked,
+        ]
+    )
+    view = sql.Identifier("batch", view_of(table))
+    driver.execute(
+        sql.SQL(
+            # The barrier keeps a function in a condition from seeing the rows of other tenants. Comparisons with a key pass it.
+            "CREATE VIEW {view} WITH (security_barrier) AS SELECT {columns}, to_jsonb(leaving) AS content"
+            " FROM {table} AS leaving WHERE {owner} = ANY((SELECT batch.current_tenants())::text[]){sole}"
+            " WITH LOCAL CHECK OPTION"
+        ).format(
+            view=view,
+            columns=sql.SQL(", ").join(sql.Identifier("leaving", name) for name in shown),
+            table=sql.Identifier(table.schema, table.name),
+            owner=row_owner(
+                "leaving",
+                person_column=table.person_column,
+                key_kind=table.key_kind,
+                has_tenant=TENANT_COLUMN in columns,
+                default_tenant=table.default_tenant,
+                keys=sql.Identifier("batch", "leaving_person"),
+                only_tenant=sql.SQL('(SELECT max(tenant_id) FROM public."MST_Tenant")'),
+            ),
+            sole=sql.SQL(
+                ' AND (SELECT count(*) FROM public."MST_Tenant") = 1' if variant is HostVariant.BASE else ""
+            ),
+        )
+    )
+    may = (
+        sql.SQL("DELETE")
+        if table.rule is Rule.DELETE
+        else sql.SQL("UPDATE ({})").format(sql.SQL(", ").join(map(sql.Identifier, blanked)))
+    )
+    driver.execute(sql.SQL("GRANT SELECT, {} ON {} TO {}").format(may, view, sql.Identifier(CLEANUP)))
+
+
+def _primary_keys(driver: psycopg.Connection) -> dict[str, list[str]]:
+    """The columns of the primary key of each of the application's tables, in its order."""
+    rows = driver.execute(
+        """
+        SELECT relation.relname, array_agg(attribute.attname::text ORDER BY part.place)
+        FROM pg_index AS key
+        INNER JOIN pg_class AS relation ON key.indrelid = relation.oid
+        CROSS JOIN LATERAL unnest(key.indkey::smallint[]) WITH ORDINALITY AS part (number, place)
+        INNER JOIN pg_attribute AS attribute ON relation.oid = attribute.attrelid AND part.number = attribute.attnum
+        WHERE key.indisprimary AND relation.relnamespace = 'public'::regnamespace
+        GROUP BY relation.relname
+        """
+    )
+    return dict(rows.fetchall())
