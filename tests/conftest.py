@@ -24,7 +24,7 @@ import pytest
 from psycopg import sql
 
 from include.skillreport.core.settings import SETTINGS_VARIABLE
-from include.skillreport.schema.deploy import BOARD, PLATFORM, TENANT, upgrade
+from include.skillreport.schema.deploy import BOARD, CLEANUP, PLATFORM, TENANT, upgrade
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.cluster_roles import BATCH_ROLES, claim_roles
 from local_stack.host_fixture import create_host_schema
@@ -55,7 +55,13 @@ _MEMORY, _MEMORY_BYTES = Path("/dev/shm"), 8 * 2**30  # noqa: S108  # the folder
 _MEMORY_PREFIX = "skill-report-tests-"
 
 
-PASSWORDS = {TENANT: "test-batch-tenant", PLATFORM: "test-batch-platform", BOARD: "test-skill-batch-board"}
+# That of batch_cleanup counts only with deletion.
+PASSWORDS = {
+    TENANT: "test-batch-tenant",
+    PLATFORM: "test-batch-platform",
+    BOARD: "test-skill-batch-board",
+    CLEANUP: "test-batch-cleanup",
+}
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ def find_missing_deployer_privileges(
 
     ``deletes``: whether the installation may delete.
     """
+    roles = (*ROLES, CLEANUP) if deletes else ROLES
     deployer = _SQL.rows(connection, "deployer")[0]
     login = str(deployer["rolname"])
     findings = [
@@ -84,8 +85,8 @@ def find_missing_deployer_privileges(
     return findings + _find_missing_role_privileges(
         connection,
         login,
-        (*ROLES, CLEANUP) if deletes else ROLES,
-        with_passwords,
+        roles,
+        [role for role in with_passwords if role in roles],
         may_create=bool(deployer["may_create_roles"]),
     )
 

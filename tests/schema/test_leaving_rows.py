@@ -1,0 +1,351 @@
+"""Through its views ``batch_cleanup`` reaches exactly the rows of the tenants that its transaction names, and finds them by their keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import errors, sql
+
+from include.skillreport.batches.data_backup.ownership import find_owners
+from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.execution.people import keep_known_keys, keep_people
+from include.skillreport.core.execution.settings import IdentitySettings
+from include.skillreport.schema.deletion import ListedTable, Rule, deletion_list
+from include.skillreport.schema.deploy import CLEANUP, PLATFORM, upgrade
+from include.skillreport.schema.host_contract import HostVariant
+from include.skillreport.schema.leaving import view_of
+from local_stack.generator import DataShape, load_demo_data
+from tests import host_rows
+from tests.conftest import Database, Server, copied_database
+from tests.schema.catalogue import relations
+from tests.schema.test_host_plans import reads
+
+AT = datetime(2026, 10, 31)
+REACHED = tuple(table for table in deletion_list() if table.is_host and table.rule is not Rule.KEEP)
+
+
+def know_people(database: Database) -> None:
+    """Bring ``batch.person_key`` up to date, as the opening of a run does."""
+    with database.connect(PLATFORM) as platform:
+        keep_known_keys(platform, IdentitySettings.load())
+        with platform.transaction():
+            keep_people(platform)
+
+
+@contextmanager
+def acting_for(database: Database, *tenant_ids: str) -> Iterator[psycopg.Connection]:
+    with database.connect(CLEANUP) as connection, tenant_transaction(connection, tenant_ids):
+        yield connection
+
+
+def contents(connection: psycopg.Connection, table: ListedTable) -> list[Any]:
+    """All rows that the view of the table shows, in a stable order."""
+    query = sql.SQL("SELECT content FROM {} ORDER BY content::text")
+    return [row for (row,) in connection.execute(query.format(sql.Identifier("batch", view_of(table))))]
+
+
+def ids(connection: psycopg.Connection, table: str) -> set[str]:
+    return {row for (row,) in connection.execute(sql.SQL("SELECT id FROM {}").format(sql.Identifier(table)))}
+
+
+# The same rule as in exports ---------------------------------------------------------------------------------------------
+
+
+def shape(variant: HostVariant) -> DataShape:
+    return DataShape(
+        tenants=1 if variant is HostVariant.BASE else 5,
+        users_per_tenant=12,
+        first_day=date(2026, 10, 29),
+        days=3,
+        requests_per_day=300,
+        odd_tenants=variant is HostVariant.MULTI_TENANT,
+    )
+
+
+@pytest.mark.parametrize("variant", HostVariant)
+def test_the_views_show_exactly_the_rows_that_an_export_holds(
+    server: Server, templates: dict[HostVariant, str], variant: HostVariant
+) -> None:
+    with copied_database(server, templates[variant], f"leaving {variant}") as database:
+        with database.connect() as host:
+            load_demo_data(host, shape(variant), variant)
+            if variant is HostVariant.MULTI_TENANT:
+                host.execute(
+                    """UPDATE "MST_Tenant" SET status = 'deleted' WHERE tenant_id = (SELECT min(tenant_id) FROM "MST_Tenant")"""
+                )
+        upgrade(database.dsn, with_deletion=True)
+        know_people(database)
+        found = 0
+        with database.connect() as host, host.transaction():
+            owned = {each.table.name: each for each in find_owners(host) if each.table.schema == "public"}
+            tenants = [row for (row,) in host.execute('SELECT tenant_id FROM "MST_Tenant"')]
+            views = relations(host, "v")
+            for tenant_id in tenants:
+                with acting_for(database, tenant_id) as cleanup:
+                    for table in REACHED:
+                        if view_of(table) not in views or table.name == "MST_RolePermission":
+                            continue
+                        each = owned[table.name] if table.name != "MST_Tenant" else None
+                        owner = each.owner("own") if each else sql.Identifier("own", "tenant_id")
+                        exported = host.execute(
+                            sql.SQL(
+                                "SELECT to_jsonb(own) FROM {} AS own WHERE {} = %s ORDER BY to_jsonb(own)::text"
+                            ).format(sql.Identifier(table.name), owner),
+                            [tenant_id],
+                        ).fetchall()
+                        shown = contents(cleanup, table)
+                        assert shown == [row for (row,) in exported], (tenant_id, table.name)
+                        found += len(shown)
+        assert found > 500
+
+
+# One world, row by row ---------------------------------------------------------------------------------------------------
+
+
+def skill(connection: psycopg.Connection, row_id: str, person: str, tenant_id: str) -> None:
+    host_rows.insert(
+        connection,
+        "TRN_SkillRecord",
+        id=row_id,
+        employee_id=person,
+        skill_item_id=row_id,
+        tenant_id=tenant_id,
+        created_by=person,
+        updated_by=person,
+        updated_at=AT,
+    )
+
+
+@pytest.fixture
+def world(database: Database) -> Database:
+    """A deleted tenant A and a tenant B, whose people stand in each other's rows."""
+    with database.connect() as connection:
+        host_rows.tenant(connection, "A", status="deleted", tenant_code="a-code", admin_email="a@example.jp")
+        host_rows.tenant(connection, "B")
+        host_rows.tenant(connection, "default-tenant")
+        host_rows.user(connection, "A", "a1", account_tenant_id="default-tenant")
+        host_rows.user(connection, "B", "b1")
+        skill(connection, "own", "emp_a1", "tenant_001")
+        skill(connection, "by account", "a1", "default")
+        skill(connection, "stamped A", "emp_b1", "A")
+        skill(connection, "of A by nobody", "emp_001", "A")
+        skill(connection, "nobody's", "somebody", "default")
+        skill(connection, "of B", "b1", "B")
+        host_rows.audit(connection, "a1", AT, old_values="secret", ip_address="192.0.2.1", target_id="x")
+        host_rows.audit(connection, "b1", AT, old_values="secret", tenant_id="A")
+        for tenant_id in ("A", "default-tenant"):
+            host_rows.insert(
+                connection, "MST_RolePermission", id=f"of {tenant_id}", tenant_id=tenant_id, updated_at=AT
+            )
+    upgrade(database.dsn, with_deletion=True)
+    know_people(database)
+    return database
+
+
+def test_a_delete_without_condition_takes_the_tenants_rows_only(world: Database) -> None:
+    delete = sql.SQL("DELETE FROM {}")
+    with acting_for(world, "A") as cleanup:
+        for table in REACHED:
+            if table.rule is Rule.DELETE:
+                cleanup.execute(delete.format(sql.Identifier("batch", view_of(table))))
+    with world.connect() as host:
+        assert ids(host, "TRN_SkillRecord") == {"stamped A", "nobody's", "of B"}
+        assert ids(host, "MST_Employee") == {"emp_b1"}
+        assert ids(host, "MST_RolePermission") == {"of default-tenant"}
+        assert host.execute('SELECT user_id FROM "MST_UserAuth"').fetchall() == [("b1",)]
+
+
+def test_the_defaults_tenant_leaves_without_what_the_default_states(world: Database) -> None:
+    with acting_for(world, "default-tenant") as cleanup:
+        assert cleanup.execute("SELECT FROM batch.leaving_mst_rolepermission").rowcount == 0
+        assert cleanup.execute("SELECT FROM batch.leaving_mst_userauth").rowcount == 0
+
+
+def test_values_are_blanked_in_the_tenants_rows_only(world: Database) -> None:
+    with acting_for(world, "A") as cleanup:
+        for table in REACHED:
+            if table.rule is Rule.BLANK:
+                changed = cleanup.execute(
+                    sql.SQL("UPDATE {} SET {}").format(
+                        sql.Identifier("batch", view_of(table)),
+                        sql.SQL(", ").join(
+                            sql.SQL("{} = {}").format(sql.Identifier(column), sql.Literal(value))
+                            for column, value in table.blanks.items()
+                        ),
+                    )
+                )
+                assert changed.rowcount == 1
+    with world.connect() as host:
+        assert host.execute(
+            'SELECT user_id, old_values, ip_address, target_id FROM "HIS_AuditLog" ORDER BY user_id'
+        ).fetchall() == [("a1", None, None, "x"), ("b1", "secret", None, None)]
+        assert host.execute(
+            'SELECT tenant_id, tenant_code, tenant_name, status, admin_email FROM "MST_Tenant" ORDER BY tenant_id LIMIT 2'
+        ).fetchall() == [("A", None, "退会済みテナント", "deleted", None), ("B", "B", "B", "ACTIVE", None)]
+
+
+def test_without_a_named_tenant_nothing_is_reached(world: Database) -> None:
+    with world.connect(CLEANUP) as cleanup:
+        for table in REACHED:
+            assert contents(cleanup, table) == [], table.name
+            if table.rule is Rule.DELETE:
+                delete = sql.SQL("DELETE FROM {}").format(sql.Identifier("batch", view_of(table)))
+                assert cleanup.execute(delete).rowcount == 0
+
+
+@pytest.mark.parametrize("role", [PLATFORM, "batch_owner", "batch_board"])
+def test_no_other_role_names_tenants(world: Database, role: str) -> None:
+    with (
+        world.connect(role) as connection,
+        pytest.raises(errors.InsufficientPrivilege, match=f"{CLEANUP} で処理しますが、.*{role}"),
+        tenant_transaction(connection, ["A"]),
+    ):
+        pytest.fail("the transaction was entered")
+
+
+def test_a_leaky_function_never_sees_another_tenants_row(world: Database) -> None:
+    with world.connect(CLEANUP) as cleanup:
+        cleanup.execute(
+            """
+            CREATE FUNCTION pg_temp.leak(value text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS
+            $$ BEGIN RAISE NOTICE '%', value; RETURN true; END $$
+            """
+        )
+        leaked: list[str | None] = []
+        cleanup.add_notice_handler(lambda notice: leaked.append(notice.message_primary))
+        with tenant_transaction(cleanup, ["A"]):
+            cleanup.execute("SELECT FROM batch.leaving_trn_skillrecord WHERE pg_temp.leak(id)")
+            cleanup.execute("DELETE FROM batch.leaving_trn_skillrecord WHERE pg_temp.leak(id)")
+    assert set(leaked) == {"own", "by account", "of A by nobody"}
+
+
+# Before the multi-tenant migration -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def base_world(base_database: Database) -> Database:
+    with base_database.connect() as connection:
+        host_rows.tenant(connection, "T1")
+        host_rows.insert(
+            connection,
+            "MST_Employee",
+            id="emp_1",
+            employee_code="000100",
+            email="a@example.jp",
+            updated_at=AT,
+        )
+        host_rows.insert(connection, "MST_UserAuth", user_id="u1", employee_id="emp_1", updated_at=AT)
+        host_rows.insert(connection, "MST_UserAuth", user_id="alone", updated_at=AT)
+        host_rows.insert(connection, "MST_Department", department_code="d1", updated_at=AT)
+        host_rows.insert(connection, "MST_RolePermission", id="rp1", updated_at=AT)
+        skill(connection, "by code", "000100", "tenant_001")
+        skill(connection, "stated", "somebody", "T1")
+        skill(connection, "placeholder", "emp_001", "default")
+    upgrade(base_database.dsn, with_deletion=True)
+    return base_database
+
+
+def shown(database: Database) -> dict[str, int]:
+    with database.connect() as host:
+        views = relations(host, "v")
+    with acting_for(database, "T1") as cleanup:
+        counts = {table.name: len(contents(cleanup, table)) for table in REACHED if view_of(table) in views}
+    return {name: count for name, count in counts.items() if count}
+
+
+@pytest.mark.parametrize("status", ["ACTIVE", "deleted", "EXPIRED"])
+def test_the_only_tenants_rows_are_found_whatever_its_status(base_world: Database, status: str) -> None:
+    with base_world.connect() as host:
+        host.execute('UPDATE "MST_Tenant" SET status = %s', [status])
+    know_people(base_world)
+
+    assert shown(base_world) == {
+        "MST_UserAuth": 2,
+        "TRN_SkillRecord": 2,
+        "MST_Department": 1,
+        "MST_Employee": 1,
+        "MST_Tenant": 1,
+    }
+
+
+@pytest.mark.parametrize("status", ["ACTIVE", "deleted"])
+def test_with_a_second_row_of_a_tenant_nothing_is_reached(base_world: Database, status: str) -> None:
+    know_people(base_world)
+    with base_world.connect() as host:
+        host_rows.tenant(host, "T2", status=status)
+
+    assert shown(base_world) == {}
+
+
+# Plans ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", HostVariant)
+def test_a_row_is_deleted_by_the_index_of_its_key(
+    server: Server, templates: dict[HostVariant, str], variant: HostVariant
+) -> None:
+    with copied_database(server, templates[variant], f"plans {variant}") as database:
+        with database.connect() as host:
+            load_demo_data(host, shape(variant), variant)
+        upgrade(database.dsn, with_deletion=True)
+        know_people(database)
+        with database.connect() as host:
+            host.execute("ANALYZE")
+            views = relations(host, "v")
+            keys = dict(
+                host.execute(
+                    """
+                    SELECT indrelid::regclass::text, attname FROM pg_index
+                    INNER JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+                    WHERE indisprimary AND indnatts = 1
+                    """
+                ).fetchall()
+            )
+        with acting_for(database, "T1") as cleanup:
+            # The tables are small. A condition behind the barrier would be a scan all the same.
+            cleanup.execute("SET LOCAL enable_seqscan = off")
+            for table in REACHED:
+                if view_of(table) not in views:
+                    continue
+                change = (
+                    sql.SQL("DELETE FROM {}")
+                    if table.rule is Rule.DELETE
+                    else sql.SQL("UPDATE {} SET {} = null")
+                )
+                names = [sql.Identifier("batch", view_of(table))]
+                if table.rule is Rule.BLANK:
+                    names.append(sql.Identifier(next(iter(table.blanks))))
+                ((explained,),) = cleanup.execute(
+                    sql.SQL("EXPLAIN (FORMAT JSON) {} WHERE {} = ANY(%s)").format(
+                        change.format(*names), sql.Identifier(keys[f'"{table.name}"'])
+                    ),
+                    [["x", "y", "z"]],
+                ).fetchall()
+                found = list(reads(explained[0]["Plan"]))
+                assert (table.name, False) in found, explained
+                # One row, before the migration.
+                assert {name for name, is_whole in found if is_whole} <= {"MST_Tenant"}, explained
+
+
+def test_a_large_log_is_not_read_as_a_whole(world: Database) -> None:
+    with world.connect() as host:
+        host.execute(
+            """
+            INSERT INTO "SYS_SystemLog" (id, user_id, created_at, updated_at)
+            SELECT 'l' || n, CASE n %% 2 WHEN 0 THEN 'a1' ELSE 'b1' END, now(), now() FROM generate_series(1, 200000) AS n
+            """.replace("%%", "%")
+        )
+        host.execute("ANALYZE")
+    started = datetime.now()  # noqa: DTZ005  # a duration
+    with acting_for(world, "A") as cleanup:
+        deleted = cleanup.execute(
+            "DELETE FROM batch.leaving_sys_systemlog WHERE id = ANY(%s)",
+            [[f"l{number}" for number in range(1, 1001)]],
+        )
+    assert deleted.rowcount == 500
+    assert datetime.now() - started < timedelta(seconds=1)  # noqa: DTZ005
