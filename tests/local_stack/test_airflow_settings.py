@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from skill_batch.board.database import CONNECTION as BOARD_CONN_ID
-from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
+from skill_batch.hooks.tenant_db import CleanupDbHook, PlatformDbHook, TenantDbHook
 from skill_batch.network import ALLOWED_HOSTS_VARIABLE, MAILBOX_CONN_ID, SMTP_CONN_ID
 from skill_batch.notifiers.channels import OPS_EMAIL_CONN_ID, OPS_HTTP_CONN_ID, OPS_SLACK_CONN_ID
 from skill_batch.object_storage import VARIABLE
@@ -51,6 +51,7 @@ def test_the_projects_file_defines_every_connection_that_the_code_asks_for() -> 
     assert set(settings.connections) == {
         TenantDbHook.default_conn_name,
         PlatformDbHook.default_conn_name,
+        CleanupDbHook.default_conn_name,
         BOARD_CONN_ID,
         OPS_SLACK_CONN_ID,
         OPS_EMAIL_CONN_ID,
@@ -65,7 +66,7 @@ def test_the_projects_file_defines_every_connection_that_the_code_asks_for() -> 
         TOOLS_VARIABLE,
         LOG_ROOTS_VARIABLE,
     )
-    assert settings.passwords.keys() == {TenantDbHook.role, PlatformDbHook.role, BOARD}
+    assert settings.passwords.keys() == {TenantDbHook.role, PlatformDbHook.role, CleanupDbHook.role, BOARD}
     assert settings.database.host == "127.0.0.1"
 
 

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from skill_batch.hooks.services import AlertHttpHook, AlertSlackHook, MailboxHook, MailServerHook
-from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
+from skill_batch.hooks.tenant_db import CleanupDbHook, PlatformDbHook, TenantDbHook
 from skill_batch.installation import AirflowInstallation
 from skill_batch.notifiers import http_channel
 from skill_batch.notifiers.alert_outbox import open_database
@@ -23,7 +23,15 @@ from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 
 TYPES = {kind["connection-type"]: kind for kind in get_provider_info()["connection-types"]}
-HOOKS = (TenantDbHook, PlatformDbHook, MailServerHook, MailboxHook, AlertSlackHook, AlertHttpHook)
+HOOKS = (
+    TenantDbHook,
+    PlatformDbHook,
+    CleanupDbHook,
+    MailServerHook,
+    MailboxHook,
+    AlertSlackHook,
+    AlertHttpHook,
+)
 
 
 @pytest.fixture(scope="module")

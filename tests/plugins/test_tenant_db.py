@@ -14,15 +14,16 @@ from threading import Thread
 import psycopg
 import pytest
 
-from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
+from skill_batch.hooks.tenant_db import CleanupDbHook, PlatformDbHook, TenantDbHook
 from skill_batch.installation import AirflowInstallation
 from include.skillreport.batches.tenant_usage import create_batch
 from include.skillreport.core.catalog import TENANT_USAGE
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ConnectionMissingError, DatabaseUnavailableError, SchemaError
 from include.skillreport.core.execution.flow import RunRequest, open_run
+from include.skillreport.schema.deploy import upgrade
 from local_stack.batch_runs import LOCAL
-from tests.conftest import Database, administer
+from tests.conftest import PASSWORDS, Database, administer
 from tests.schema.transaction_pooler import transaction_pooler
 
 LOGINS = "INSERT INTO batch.login_day (tenant_id, login_date, user_ids) VALUES (%s, '2026-10-31', ARRAY[%s])"
@@ -52,6 +53,28 @@ def test_a_transaction_sees_and_writes_its_tenant_only() -> None:
         assert connection.execute("SELECT * FROM batch.login_day").fetchall() == []
         with pytest.raises(psycopg.errors.InsufficientPrivilege), connection.transaction():
             connection.execute(LOGINS, ["A", "intruder"])
+
+
+def test_the_connection_for_deletions_opens_only_with_the_permission(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    minute = timedelta(minutes=1)
+    installation = AirflowInstallation()
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", database.airflow_connection("batch_platform"))
+    with pytest.raises(SchemaError, match="upgrade --with-deletion"), installation.cleanup(minute):
+        pytest.fail("opened without the permission")
+
+    upgrade(database.dsn, passwords=PASSWORDS, with_deletion=True)
+    with (
+        pytest.raises(ConnectionMissingError, match="'skill_batch_cleanup_db' が定義されていません"),
+        installation.cleanup(minute),
+    ):
+        pytest.fail("opened without a connection")
+
+    name = CleanupDbHook.default_conn_name.upper()
+    monkeypatch.setenv(f"AIRFLOW_CONN_{name}", database.airflow_connection(CleanupDbHook.role))
+    with installation.cleanup(minute) as connection, tenant_transaction(connection, ["A"]):
+        assert connection.execute("DELETE FROM batch.leaving_mst_employee").rowcount == 0
 
 
 def test_a_failed_transaction_leaves_nothing(connected: Database) -> None:

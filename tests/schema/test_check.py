@@ -660,7 +660,7 @@ def test_the_command_prints_a_line_per_finding_and_then_the_verdict(
         "注意: このデータベースにスキーマ batch がありません。`python -m include.skillreport upgrade` を実行してください。",
         "注意: 利用者と行がどのテナントのものかは、まだ調べていません。"
         "上の指摘を解消し、upgrade か attach のあとにもう一度 check を実行してください。",
-        "判定: 不適合（ホストは multi_tenant 版、不適合 1 件、注意 2 件）",
+        "判定: 不適合（ホストは multi_tenant 版、削除の権限なし、不適合 1 件、注意 2 件）",
     ]
 
 

@@ -57,14 +57,18 @@ def test_the_role_has_the_views_of_the_application_and_nothing_else(deletable: D
             WHERE relnamespace::regnamespace::text NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND relkind <> 'i'
             AND CASE
                 WHEN relkind = 'S' THEN false
-                WHEN privilege IN ('DELETE', 'TRUNCATE', 'TRIGGER') THEN has_table_privilege('batch_cleanup', relation.oid, privilege)
+                WHEN privilege IN ('DELETE', 'TRUNCATE', 'TRIGGER')
+                THEN has_table_privilege('batch_cleanup', relation.oid, privilege)
                 ELSE has_any_column_privilege('batch_cleanup', relation.oid, privilege)
             END
             """
         ).fetchall()
         views = set(relations(connection, "v"))
         powers = connection.execute(
-            "SELECT rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication FROM pg_roles WHERE rolname = 'batch_cleanup'"
+            """
+            SELECT rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb OR rolreplication FROM pg_roles
+            WHERE rolname = 'batch_cleanup'
+            """
         ).fetchone()
         creates = connection.execute(
             """
@@ -118,9 +122,12 @@ def test_no_other_role_of_the_batches_reads_the_views(deletable: Database) -> No
     ],
 )
 def test_the_role_is_refused_everything_else(deletable: Database, statement: LiteralString) -> None:
-    with deletable.connect(CLEANUP) as connection, pytest.raises(errors.InsufficientPrivilege):
-        with tenant_transaction(connection, ["T1"]):
-            connection.execute(statement)
+    with (
+        deletable.connect(CLEANUP) as connection,
+        pytest.raises(errors.InsufficientPrivilege),
+        tenant_transaction(connection, ["T1"]),
+    ):
+        connection.execute(statement)
 
 
 # The stored choice ---------------------------------------------------------------------------------------------------------

@@ -495,7 +495,9 @@ def test_the_command_deploys_and_checks(host: Database) -> None:
 
     done = _command("check", "--dsn", host.dsn)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1].startswith("判定: 適合（ホストは multi_tenant 版、不適合 0 件")
+    assert done.stdout.splitlines()[-1].startswith(
+        "判定: 適合（ホストは multi_tenant 版、削除の権限なし、不適合 0 件"
+    )
 
 
 def test_the_command_says_in_one_sentence_that_the_server_is_down() -> None:
