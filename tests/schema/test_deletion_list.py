@@ -10,6 +10,7 @@ from include.skillreport.core.errors import SchemaError
 from include.skillreport.schema.deletion import (
     ListedTable,
     Rule,
+    blanking,
     deletion_list,
     require_all_listed,
     unlisted_tables,
@@ -119,12 +120,7 @@ def test_our_rows_can_be_blanked_as_the_list_says(database: Database) -> None:
             connection.execute(
                 sql.SQL("UPDATE batch.{} SET {}").format(
                     sql.Identifier(table.name),
-                    sql.SQL(", ").join(
-                        sql.SQL("{0} = CASE WHEN {0} IS NOT null THEN {1} END").format(
-                            sql.Identifier(column), sql.Literal(value)
-                        )
-                        for column, value in table.blanks.items()
-                    ),
+                    blanking(table, table.blanks),
                 )
             )
             (row,) = rows_of(connection, table.name)

@@ -15,7 +15,7 @@ from include.skillreport.batches.data_backup.ownership import find_owners
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.people import keep_known_keys, keep_people
 from include.skillreport.core.execution.settings import IdentitySettings
-from include.skillreport.schema.deletion import ListedTable, Rule, deletion_list
+from include.skillreport.schema.deletion import ListedTable, Rule, blanking, deletion_list
 from include.skillreport.schema.deploy import CLEANUP, PLATFORM, upgrade
 from include.skillreport.schema.host_contract import HostVariant
 from include.skillreport.schema.leaving import view_of
@@ -173,10 +173,7 @@ def test_values_are_blanked_in_the_tenants_rows_only(world: Database) -> None:
                 changed = cleanup.execute(
                     sql.SQL("UPDATE {} SET {}").format(
                         sql.Identifier("batch", view_of(table)),
-                        sql.SQL(", ").join(
-                            sql.SQL("{} = {}").format(sql.Identifier(column), sql.Literal(value))
-                            for column, value in table.blanks.items()
-                        ),
+                        blanking(table, table.blanks),
                     )
                 )
                 assert changed.rowcount == 1

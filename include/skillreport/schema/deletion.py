@@ -79,6 +79,18 @@ def listed_tables() -> Mapping[tuple[str, str], ListedTable]:
     return {(table.schema, table.name): table for table in deletion_list()}
 
 
+def blanking(table: ListedTable, columns: Collection[str]) -> sql.Composed:
+    """The assignments of an UPDATE that blank the table, or its view. ``columns``: those that exist."""
+    return sql.SQL(", ").join(
+        # The column comes first, so that the value gets its type.
+        sql.SQL("{0} = CASE WHEN {0} IS null THEN {0} ELSE {1} END").format(
+            sql.Identifier(name), sql.Literal(value)
+        )
+        for name, value in table.blanks.items()
+        if name in columns
+    )
+
+
 def tables_to_delete_from() -> list[str]:
     """The application's tables that lose rows or values, in the order of deletion."""
     return [table.name for table in deletion_list() if table.is_host and table.rule is not Rule.KEEP]
