@@ -15,8 +15,10 @@ def usage_follower() -> None:
         from skill_batch.hooks.tenant_db import TenantDbHook
 
         context = get_current_context()
-        day = date.fromisoformat(context["partition_key"] or "")
-        # A person who triggers this DAG sends no event, and one who makes an event in Airflow sends no facts.
+        if not context["partition_key"]:
+            raise ValueError("Trigger this DAG with a partition key: the day, for example 2026-10-01")
+        day = date.fromisoformat(context["partition_key"])
+        # A run that a person triggers has no event, and an event that a person makes in Airflow has no extra.
         events = context["triggering_asset_events"][USAGE_DAY]
         is_repeated = any(event.extra.get("repeated") for event in events)
         print(day, "was closed again" if is_repeated else "is closed")

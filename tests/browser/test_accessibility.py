@@ -85,10 +85,13 @@ def night(board: Board, database: Database, host: psycopg.Connection) -> Board:
 
 
 def violations(page: Page, axe: str) -> list[str]:
-    """What axe-core finds on the page: the rule and the first elements."""
+    """What axe-core finds on the page: the rule and the first elements. A page that scrolls to the side is one more."""
     page.evaluate(axe)
     found: list[dict[str, Any]] = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
-    return [f"{each['id']}: {[node['html'][:160] for node in each['nodes'][:3]]}" for each in found]
+    problems = [f"{each['id']}: {[node['html'][:160] for node in each['nodes'][:3]]}" for each in found]
+    if page.evaluate("document.documentElement.scrollWidth > innerWidth"):
+        problems.append("wider than the window")
+    return problems
 
 
 @pytest.mark.parametrize(

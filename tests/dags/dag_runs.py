@@ -42,7 +42,7 @@ class DagRuns:
     def connect(self, database: Database, slack: StandIns) -> None:
         """Point the connections at the test's database and Slack."""
         for role in ("batch_tenant", "batch_platform"):
-            self.set_connection(f"{role}_db", database.airflow_connection(role))
+            self.set_connection(f"skill_{role}_db", database.airflow_connection(role))
         self.set_connection("skill_batch_alert_slack", slack_connection(slack.slack_base_url))
 
     def post_results_to(self, services: StandIns) -> None:

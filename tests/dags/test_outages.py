@@ -109,7 +109,7 @@ def test_a_run_survives_an_api_server_away_during_a_connection_lookup(
         # In Airflow's database, as in production: an environment variable would need no request.
         api = replace(api, dag_id=USAGE)
         for role, port in (("batch_platform", proxy_port), ("batch_tenant", database.server.port)):
-            api.define_connection(f"{role}_db", database.airflow_connection(role), port=port)
+            api.define_connection(f"skill_{role}_db", database.airflow_connection(role), port=port)
         api.unpause()
         run_id = api.trigger(**CONF)
         assert proxy.reached.wait(120)

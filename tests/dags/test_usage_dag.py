@@ -233,7 +233,7 @@ def test_a_login_without_its_role_is_named_with_the_missing_grant(
         admin.execute(f"CREATE ROLE {login} LOGIN PASSWORD 'login'")
         try:
             runs.set_connection(
-                f"{role}_db",
+                f"skill_{role}_db",
                 f"postgres://{login}:login@{database.server.host}:{database.server.port}/{database.name}",
             )
 

@@ -53,7 +53,10 @@ def test_every_connection_of_a_page_parses_with_its_type(page: str) -> None:
         assert connection.password, conn_id
         assert isinstance(connection.extra_dejson, dict)
         if connection.conn_type == "postgres":
-            assert (connection.login, connection.schema) == (conn_id.removesuffix("_db"), "skill_report")
+            assert (connection.login, connection.schema) == (
+                conn_id.removeprefix("skill_").removesuffix("_db"),
+                "skill_report",
+            )
 
 
 def test_the_services_have_the_connections_that_are_always_needed() -> None:

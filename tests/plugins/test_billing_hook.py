@@ -40,7 +40,7 @@ INSTRUCTIONS = Instructions(FIRST_OF_NOVEMBER, "the billing DAG")
 def hook(shared_database: Database, monkeypatch: pytest.MonkeyPatch) -> BillingHook:
     """With both Airflow connections pointing at the database."""
     for role in ("batch_tenant", "batch_platform"):
-        monkeypatch.setenv(f"AIRFLOW_CONN_{role.upper()}_DB", shared_database.airflow_connection(role))
+        monkeypatch.setenv(f"AIRFLOW_CONN_SKILL_{role.upper()}_DB", shared_database.airflow_connection(role))
     return BillingHook()
 
 

@@ -66,7 +66,7 @@ class Observer:
 @pytest.fixture
 def observer(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Observer]:
     for role in PASSWORDS:
-        monkeypatch.setenv(f"AIRFLOW_CONN_{role.upper()}_DB", database.airflow_connection(role))
+        monkeypatch.setenv(f"AIRFLOW_CONN_SKILL_{role.upper()}_DB", database.airflow_connection(role))
     with database.connect() as connection:
         yield Observer(connection)
 

@@ -33,7 +33,7 @@ LOGINS = "INSERT INTO batch.login_day (tenant_id, login_date, user_ids) VALUES (
 def connected(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
     """The database, with both Airflow connections pointing at it."""
     for role in ("batch_tenant", "batch_platform"):
-        monkeypatch.setenv(f"AIRFLOW_CONN_{role.upper()}_DB", database.airflow_connection(role))
+        monkeypatch.setenv(f"AIRFLOW_CONN_SKILL_{role.upper()}_DB", database.airflow_connection(role))
     return database
 
 
@@ -191,7 +191,7 @@ def pooled(connected: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Dat
     with transaction_pooler(connected.server.host, connected.server.port, takes_newest=True) as port:
         for role in ("batch_tenant", "batch_platform"):
             monkeypatch.setenv(
-                f"AIRFLOW_CONN_{role.upper()}_DB",
+                f"AIRFLOW_CONN_SKILL_{role.upper()}_DB",
                 f"postgres://{login}:login@127.0.0.1:{port}/{connected.name}",
             )
         yield connected

@@ -56,7 +56,7 @@ def connections_through(
         strings = {}
         for role, login in zip(ROLES, logins, strict=True):
             strings[role] = f"postgres://{login}:{passwords[login]}@127.0.0.1:{port}/{database.name}"
-            monkeypatch.setenv(f"AIRFLOW_CONN_{role.upper()}_DB", strings[role])
+            monkeypatch.setenv(f"AIRFLOW_CONN_SKILL_{role.upper()}_DB", strings[role])
         yield strings
 
 
@@ -159,7 +159,7 @@ def test_all_batches_but_the_backup_run_in_session_mode(
         demo_connections(database, tmp_path / "storage") as variables,
         connections_through(database, "session", monkeypatch, TWO_LOGINS) as strings,
     ):
-        through_pooler = {f"AIRFLOW_CONN_{role.upper()}_DB": string for role, string in strings.items()}
+        through_pooler = {f"AIRFLOW_CONN_SKILL_{role.upper()}_DB": string for role, string in strings.items()}
         airflow = AirflowInstallation(environment_of(home, migrated_metadata) | variables | through_pooler)
         batches = [batch for batch in BATCHES if batch != DATA_BACKUP]
         run_batches(ProductionEnvironment(Path(sys.prefix)), airflow, database, batches)

@@ -98,7 +98,7 @@ MONTHLY_REPORT = BatchSpec(
         assets.STATISTICS_DAY,
         *assets.tables("MST_Tenant", "MST_Employee", "MST_UserAuth", "MST_TenantSettings"),
     ),
-    missed_runs="止まった月末があれば、月に 1 回。統計の後に、業務日を指定して手動実行します。",
+    missed_runs="止まった月初があれば、月に 1 回。統計の後に、業務日を指定して手動実行します。",
     sent_late="レポートの案内（テナントの管理者へ、月に 1 通）。",
 )
 TENANT_USAGE = BatchSpec(
