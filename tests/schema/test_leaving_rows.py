@@ -294,7 +294,7 @@ def test_a_row_is_deleted_by_the_index_of_its_key(
         with database.connect() as host:
             host.execute("ANALYZE")
             views = relations(host, "v")
-            keys = dict(
+            keys: dict[str, str] = dict(
                 host.execute(
                     """
                     SELECT indrelid::regclass::text, attname FROM pg_index

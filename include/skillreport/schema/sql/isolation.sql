@@ -33,8 +33,8 @@ BEGIN
     IF current_user NOT IN ('batch_tenant', 'batch_cleanup') THEN
         RAISE insufficient_privilege USING MESSAGE = format(
             'テナントの行はロール batch_tenant か batch_cleanup で処理しますが、このセッションのロールは %s です。'
-            '接続 ''skill_batch_tenant_db'' か ''skill_batch_cleanup_db'' の接続プーラーがトランザクションモードでないことを確認してください',
-            current_user);
+            '接続 ''skill_batch_tenant_db'' か ''skill_batch_cleanup_db'' の接続プーラーが'
+            'トランザクションモードでないことを確認してください', current_user);
     END IF;
     PERFORM set_config('batch.tenant_id', tenant_ids, true);
 END;
