@@ -40,8 +40,8 @@ BEGIN
 END;
 $$;
 COMMENT ON FUNCTION batch.name_tenants(text) IS
-'Names the tenants of this transaction, several ids joined by chr(31). Refuses a session that acts neither as batch_tenant nor as '
-'batch_cleanup.';
+'Names the tenants of this transaction, several ids joined by chr(31). Refuses a session that acts neither as batch_tenant nor '
+'as batch_cleanup.';
 
 CREATE PROCEDURE batch.make_platform_table(relation regclass)
 LANGUAGE plpgsql AS $$
