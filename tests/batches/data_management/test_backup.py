@@ -32,6 +32,7 @@ from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.postgres_programs import UnsuitableProgramsError
+from include.skillreport.schema.deploy import upgrade
 from tests import host_rows
 from tests.batches.data_management.backups import (
     BIN,
@@ -110,6 +111,12 @@ def test_an_export_has_the_tenants_rows_for_any_string_column_type(backups: Back
     manifest = json.loads((backups.root / "backups" / backup_id / manifest_path("A")).read_text())
     exported = {table["name"]: table["rows"] for table in manifest["tables"]}
     assert {table: exported.get(table) for table in expected} == expected
+
+
+def test_the_backup_of_an_installation_that_may_delete_is_verified(backups: Backups) -> None:
+    upgrade(backups.database.dsn, with_deletion=True)
+
+    assert status(backups.database, backups.take()) == ("verified", "SUCCESS", True)
 
 
 def test_a_backup_is_one_snapshot_that_restores_exactly_the_tenants_rows(
