@@ -54,6 +54,9 @@ _CHECKED: dict[tuple[str, str], Any] = {
     ("operator_alert", "channel"): "slack",
     ("approval_request", "kind"): "invoices",
     ("operator_alert", "severity"): "HIGH",
+    ("offboarding", "stage"): "begun",
+    ("offboarding_table", "rule"): "delete",
+    ("frozen_person", "kind"): "any",
 }
 
 

@@ -34,7 +34,8 @@ class ListedTable:
 
     ``blanks``: the values (texts in PostgreSQL's input format, or null) of columns that are not null. ``person_column`` names a person by
     a key of ``key_kind``: ``employee``, ``account`` or ``any``. ``default_tenant`` in the column tenant_id states no tenant.
-    ``of_only_tenant``: without the column tenant_id all rows belong to the only tenant.
+    ``of_only_tenant``: without the column tenant_id all rows belong to the only tenant. ``secret``: the customer's file has no row, or no
+    values of these columns, all or those of rows in which another column is true.
     """
 
     schema: str
@@ -46,6 +47,7 @@ class ListedTable:
     key_kind: str | None
     default_tenant: str | None
     of_only_tenant: bool
+    secret: bool | Mapping[str, str]
 
     @property
     def is_host(self) -> bool:
@@ -67,6 +69,7 @@ def deletion_list() -> tuple[ListedTable, ...]:
             key_kind=table.get("person", {}).get("key"),
             default_tenant=table.get("default_tenant"),
             of_only_tenant=table.get("of_only_tenant", False),
+            secret=table.get("secret", {}),
         )
         for schema, tables in load_yaml(_LIST_FILE).items()
         for name, table in tables.items()

@@ -4,8 +4,8 @@ For each table of the application that ``deletion.yaml`` deletes from or blanks 
 transaction's tenants: the primary key, the column that names the person, ``is_deleted`` and ``updated_at``, the columns to blank, and the
 whole row as ``content`` (jsonb). Rows are deleted and blanked through these views only.
 
-The views know people by ``batch.person_key``. It loses the keys of a deleted account as soon as a run brings it up to date; rows that name
-their person by such a key then belong to the tenant that they state, or to nobody.
+The views know people by ``batch.person_key``, and by ``batch.frozen_person`` if nobody has the key any more: ``batch.person_key`` loses the
+keys of a deleted account as soon as a run brings it up to date.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from include.skillreport.schema.host_contract import HostVariant, host_columns
 
 _HOST_VIEWS = Path(__file__).with_name("host_views")
 
+# The tables that batch.leaving_person reads.
+_KEYS_OF_PEOPLE = (sql.Identifier("batch", "person_key"), sql.Identifier("batch", "frozen_person"))
+
 # Shown where the table has them.
 _SHOWN = ("is_deleted", "updated_at")
 
@@ -38,7 +41,7 @@ def withdraw_deletion(driver: psycopg.Connection) -> None:
 
     Roles belong to the whole server: another database may use it. The session acts as ``batch_owner``.
     """
-    driver.execute("DROP POLICY IF EXISTS leaving ON batch.person_key")
+    _drop_policies(driver)
     if count_of(driver, "SELECT count(*) FROM pg_roles WHERE rolname = %s", [CLEANUP]):
         driver.execute(sql.SQL("REVOKE ALL ON SCHEMA batch FROM {}").format(sql.Identifier(CLEANUP)))
 
@@ -48,12 +51,13 @@ def create_leaving_views(driver: psycopg.Connection, variant: HostVariant) -> No
 
     :raises SchemaError: the application's table lacks what shows whose its rows are.
     """
-    driver.execute("DROP POLICY IF EXISTS leaving ON batch.person_key")
+    _drop_policies(driver)
     # The views belong to batch_owner, which reads the keys of people for them. Only batch_cleanup reads these views.
-    driver.execute("CREATE POLICY leaving ON batch.person_key FOR SELECT TO batch_owner USING (true)")
+    for table in _KEYS_OF_PEOPLE:
+        driver.execute(sql.SQL("CREATE POLICY leaving ON {} FOR SELECT TO batch_owner USING (true)").format(table))
     driver.execute((_HOST_VIEWS / f"leaving_{variant}.sql").read_bytes())
     driver.execute(sql.SQL("GRANT USAGE ON SCHEMA batch TO {}").format(sql.Identifier(CLEANUP)))
-    keys, columns = _primary_keys(driver), host_columns(driver)
+    keys, columns = primary_keys(driver), host_columns(driver)
     for table in deletion_list():
         # Before the multi-tenant migration, rows of a table whose tenant column would have a default belong to nobody.
         if (
@@ -63,6 +67,11 @@ def create_leaving_views(driver: psycopg.Connection, variant: HostVariant) -> No
             and not (table.of_only_tenant and table.default_tenant and TENANT_COLUMN not in found)
         ):
             _create_view(driver, table, found, keys.get(table.name, ()), variant)
+
+
+def _drop_policies(driver: psycopg.Connection) -> None:
+    for table in _KEYS_OF_PEOPLE:
+        driver.execute(sql.SQL("DROP POLICY IF EXISTS leaving ON {}").format(table))
 
 
 def _create_view(
@@ -120,7 +129,7 @@ def _create_view(
     driver.execute(sql.SQL("GRANT SELECT, {} ON {} TO {}").format(may, view, sql.Identifier(CLEANUP)))
 
 
-def _primary_keys(driver: psycopg.Connection) -> dict[str, list[str]]:
+def primary_keys(driver: psycopg.Connection) -> dict[str, list[str]]:
     """The columns of the primary key of each of the application's tables, in its order."""
     rows = driver.execute(
         """

@@ -38,6 +38,7 @@ BASELINE = (
     "backups",
     "approvals",
     "contracts",
+    "offboarding",
 )
 
 _HASH_DIGITS = 12

@@ -55,6 +55,10 @@ KEPT_FOR_YEARS = frozenset(
         "plan_change",
         "plan_seen",
         "usage_day",
+        # Tenants that have left: who decided what, and who is gone.
+        "deleted_tenant",
+        "offboarding",
+        "offboarding_table",
         # One row per tenant and month with the content of its report, and one row per backup.
         "backup",
         "monthly_report",
@@ -117,6 +121,8 @@ BOUNDED = (
     | {
         "activity_hour": "until no batch reads the hour",
         "activity_reading": "until no batch reads the hour",
+        "frozen_chunk": "until the tenant is deleted",
+        "frozen_person": "until the tenant is deleted",
         "hourly_measure": "five weeks",
         "limit_sender": "one day",
         "started_tick": "the last one of each batch, and a year of those whose runs hold messages",

@@ -7,7 +7,7 @@ A row of the host belongs to the tenant of the person whom it names (``batch.all
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -23,6 +23,9 @@ _SQL = Statements(Path(__file__).parent)
 # If a database is restored for exports, this schema contains the keys of all people; see index_owners.
 KEY_SCHEMA = "tenant_export"
 _KEYS = sql.Identifier(KEY_SCHEMA, "person_key")
+
+_ONLY_TENANT = sql.SQL("(SELECT tenant_id FROM batch.only_tenant)")
+_SOLE_ROW = sql.SQL('(SELECT max(tenant_id) FROM public."MST_Tenant")')
 
 # Calculated from other tables, and replaceable at any time.
 _DERIVED = frozenset({("batch", "person_key")})
@@ -41,6 +44,7 @@ class OwnedTable:
     person_column: str | None = None
     key_kind: str | None = None
     default_tenant: str | None = None
+    only_tenant: sql.SQL = _ONLY_TENANT
 
     def owner(self, alias: str) -> sql.Composable:
         """The tenant of the row ``alias``: an expression, null if the row belongs to no tenant."""
@@ -51,7 +55,7 @@ class OwnedTable:
             has_tenant=self.table.has_tenant,
             default_tenant=self.default_tenant,
             keys=self.keys,
-            only_tenant=sql.SQL("(SELECT tenant_id FROM batch.only_tenant)"),
+            only_tenant=self.only_tenant,
         )
 
     def belongs(self, alias: str, tenant_id: str) -> sql.Composable:
@@ -79,9 +83,9 @@ class OwnedTable:
         )
 
     def found_by_index(self, alias: str, tenant_id: str) -> sql.Composable:
-        """The same condition, which finds the tenant's rows by the indexes of ``index_owners``."""
+        """The same condition, which finds the tenant's rows by the indexes of ``index_owners``, if the database has them."""
         # Rows of a table and of its children can have the same place.
-        if self.person_column is None or self.table.has_children:
+        if self.person_column is None or self.table.has_children or self.keys != _KEYS:
             return self.belongs(alias, tenant_id)
         tenant = sql.Literal(tenant_id)
         # Two steps, so that no row is compared with the list of keys: the rows' places by the indexes, and the rows by their places.
@@ -131,14 +135,38 @@ def index_owners(connection: psycopg.Connection) -> None:
 
 def find_owners(connection: psycopg.Connection) -> list[OwnedTable]:
     """The tables of the live database, with the keys of its people in a temporary table of the open transaction."""
+    return owned_tables(connection, _temporary_keys(connection, "person_keys"))
+
+
+def find_leaving(connection: psycopg.Connection) -> list[OwnedTable]:
+    """The same for a tenant that leaves, in an installation that may delete: the rows that the views ``batch.leaving_*`` show.
+
+    Its people are known while they are deleted. The only tenant counts whatever its status. A column's default owns nothing.
+    """
+    found = owned_tables(connection, _temporary_keys(connection, "leaving_keys"))
+    return [
+        replace(
+            owned,
+            only_tenant=_SOLE_ROW,
+            default_tenant=listed.default_tenant
+            if (listed := listed_tables().get((owned.table.schema, owned.table.name)))
+            else None,
+        )
+        for owned in found
+    ]
+
+
+def _temporary_keys(connection: psycopg.Connection, query: str) -> sql.Identifier:
     connection.execute("DROP TABLE IF EXISTS pg_temp.person_key")
     keys = sql.Identifier("pg_temp", "person_key")
-    _write_keys(connection, sql.SQL("TEMPORARY TABLE"), keys)
-    return owned_tables(connection, keys)
+    _write_keys(connection, sql.SQL("TEMPORARY TABLE"), keys, query)
+    return keys
 
 
-def _write_keys(connection: psycopg.Connection, kind: sql.SQL, keys: sql.Identifier) -> None:
-    statement = sql.SQL("CREATE {} {} AS {}").format(kind, keys, sql.SQL(_SQL["person_keys"]))
+def _write_keys(
+    connection: psycopg.Connection, kind: sql.SQL, keys: sql.Identifier, query: str = "person_keys"
+) -> None:
+    statement = sql.SQL("CREATE {} {} AS {}").format(kind, keys, sql.SQL(_SQL[query]))
     # The login sees all rows of the tables and forbids row-level security. The view reads one table as its owner, who has a policy.
     connection.execute("SET LOCAL row_security = on")
     connection.execute(statement)

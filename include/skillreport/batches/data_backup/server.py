@@ -185,6 +185,16 @@ class DatabaseServer:
                     f"データベース '{database}' は既にあります。別の名前を指定してください（上書きはしません）。"
                 ) from None
 
+    def copy_structure(self, folder: Path, database: str) -> None:
+        """Create a database with all tables of this one, without rows, keys and indexes. ``folder`` must not exist.
+
+        :raises BackupError: the database exists, or a tool fails; then the database does not exist.
+        """
+        self._tools.run("pg_dump", ["--format=directory", "--schema-only", f"--file={folder}"])
+        self.create_database(database)
+        with self.dropped_after_error(database):
+            self.restore(folder, database, "pre-data", with_owners=False)
+
     @contextmanager
     def dropped_after_error(self, database: str) -> Iterator[None]:
         """Drop the database if the block fails. Enter it only after ``create_database``, so that it never drops another run's database."""

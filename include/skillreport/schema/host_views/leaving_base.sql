@@ -11,4 +11,19 @@ WHERE
         WHEN 'any' THEN person.is_decisive
         WHEN 'employee' THEN person.named_by IN ('id', 'code')
         ELSE person.named_by = 'user_id'
-    END;
+    END
+UNION ALL
+-- While a tenant is deleted, its people lose their accounts and keep the keys that nobody else has.
+SELECT frozen.person_key, frozen.kind, frozen.tenant_id
+FROM batch.frozen_person AS frozen
+WHERE
+    NOT EXISTS (
+        SELECT FROM batch.person_key AS person
+        WHERE
+            person.person_key = frozen.person_key
+            AND CASE frozen.kind
+                WHEN 'any' THEN person.is_decisive
+                WHEN 'employee' THEN person.named_by IN ('id', 'code')
+                ELSE person.named_by = 'user_id'
+            END
+    );

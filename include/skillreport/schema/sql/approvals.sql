@@ -2,7 +2,7 @@
 
 CREATE TABLE batch.approval_request (
     request_id text PRIMARY KEY,
-    kind text NOT NULL CHECK (kind IN ('invoices', 'directory_changes', 'contracts', 'resumption')),
+    kind text NOT NULL CHECK (kind IN ('invoices', 'directory_changes', 'contracts', 'resumption', 'offboarding')),
     business_date date NOT NULL,
     asked_by text NOT NULL,
     dag_id text NOT NULL,
@@ -59,7 +59,8 @@ GRANT UPDATE (result, result_text, execution_id, decided_at) ON batch.approval_i
 COMMENT ON TABLE batch.approval_item IS
 'The items of an approval request, with the figures that people see, the answer, the person, the time and the result.';
 COMMENT ON COLUMN batch.approval_item.item_id IS
-'invoice_id of batch.invoice, provider of batch.sync_plan, change_id of batch.contract_change, or batch_id of batch.started_tick';
+'invoice_id of batch.invoice, provider of batch.sync_plan, change_id of batch.contract_change, batch_id of batch.started_tick, or '
+'offboarding_id of batch.offboarding';
 COMMENT ON COLUMN batch.approval_item.held_by IS
 'execution_id of the run that wrote the draft or the plan';
 COMMENT ON COLUMN batch.approval_item.fingerprint IS

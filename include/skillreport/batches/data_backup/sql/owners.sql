@@ -18,3 +18,8 @@ CROSS JOIN
         WHERE person.named_by = 'user_id'
     ) AS named
 WHERE coalesce(person.tenant_id, employee.tenant_id) IS NOT null;
+
+-- name: leaving_keys
+SELECT person_key, kind, tenant_id
+FROM batch.leaving_person
+WHERE tenant_id IS NOT null;
