@@ -18,8 +18,10 @@ from include.skillreport.core.catalog import (
     APPROVE_CONTRACTS,
     APPROVE_DIRECTORY_CHANGES,
     APPROVE_INVOICES,
+    APPROVE_OFFBOARDING,
     APPROVE_RESUMPTION,
     EXTERNAL_SYNC,
+    OFFBOARD_TENANT,
     OPERATE_CONTRACTS,
     RUN_SPECS,
     TENANT_BILLING,
@@ -49,6 +51,7 @@ class Kind(StrEnum):
     DIRECTORY_CHANGES = "directory_changes"
     CONTRACTS = "contracts"
     RESUMPTION = "resumption"
+    OFFBOARDING = "offboarding"
 
 
 _KINDS = {
@@ -59,6 +62,8 @@ _KINDS = {
     OPERATE_CONTRACTS.id: Kind.CONTRACTS,
     APPROVE_CONTRACTS.id: Kind.CONTRACTS,
     APPROVE_RESUMPTION.id: Kind.RESUMPTION,
+    OFFBOARD_TENANT.id: Kind.OFFBOARDING,
+    APPROVE_OFFBOARDING.id: Kind.OFFBOARDING,
 }
 
 
@@ -73,7 +78,8 @@ class Result(StrEnum):
 
 @dataclass(frozen=True)
 class HeldItem:
-    """A held invoice, a held plan of a directory, a change of a contract that waits, or the messages of a batch that was paused.
+    """A held invoice, a held plan of a directory, a change of a contract that waits, the messages of a batch that was paused, or a tenant
+    whose deletion waits.
 
     ``item_id`` is the id of the invoice or of the change, the provider, or the batch. A batch, and an import of a file, has no tenant: its
     ``tenant_id`` is its ``item_id``.
@@ -188,8 +194,9 @@ def find_held(
             codes_of_holds=HOLDS,
         )
         return [HeldItem(**row) for row in rows]
-    if kind is Kind.CONTRACTS:
-        rows = _SQL.rows(platform, "waiting_changes", execution_id=execution_id, codes=list(codes))
+    if kind in (Kind.CONTRACTS, Kind.OFFBOARDING):
+        query = "waiting_changes" if kind is Kind.CONTRACTS else "leaving_tenants"
+        rows = _SQL.rows(platform, query, execution_id=execution_id, codes=list(codes))
         return [HeldItem(**row) for row in rows]
     if kind is Kind.RESUMPTION:
         rows = _SQL.rows(platform, "held_messages", execution_id=execution_id)

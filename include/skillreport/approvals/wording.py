@@ -13,6 +13,7 @@ from include.skillreport.core.execution.digest import one_line
 from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.messaging.contract_letters import INACTIVITY_CRITICAL, INACTIVITY_WARNING
 from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE
+from include.skillreport.schema.deletion import Rule, listed_tables
 
 # Airflow renders the text as Markdown. The tenant's name is untrusted.
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&-])")
@@ -25,7 +26,10 @@ _HEADS = {
     Kind.CONTRACTS: "| テナント | 名前 | 変える項目 | 件数 | 入力した人 | 変更の ID |\n|---|---|---|---:|---|---|",
     Kind.RESUMPTION: "| バッチ | 通知の種類 | テナント | 24 時間以内 | 3 日以内 | 7 日以内 | それより前 |\n"
     "|---|---|---:|---:|---:|---:|---:|",
+    Kind.OFFBOARDING: "| テナント | 名前 | 表 | 行数 | すること | 内容と理由 |\n|---|---|---|---:|---|---|",
 }
+
+_RULES = {Rule.DELETE: "削除する", Rule.BLANK: "値を消す", Rule.KEEP: "残す"}
 
 _KIND_NAMES = {
     "application": "アプリの通知",
@@ -47,6 +51,8 @@ _CONSEQUENCES = {
     Kind.RESUMPTION: "停止していたバッチが動きましたが、次の通知はまだ送っていません。答えると、BATCH-019-02（毎時 30 分）が送ります。"
     "「新しいものだけ送る」は、予定からの時間が下の欄より短いものを送り、ほかを破棄します。破棄した通知は戻せません。\n\n"
     "請求書など契約の通知は、待たずに送っています。表は、この確認を出した時のものです。答えるまでの次の実行の通知も加わり、同じ答えになります。",
+    Kind.OFFBOARDING: "**承認すると、下のテナントの行を削除します。元に戻せません。** 退会を始めた人と、承認を依頼した人は承認できません。"
+    "削除の前に、もう一度すべてを書き出して照合します。",
 }
 
 
@@ -56,6 +62,8 @@ def subject_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
         return f"保留中の請求書 {len(items)} 件の承認（{request.business_date:%Y-%m} 分）"
     if request.kind is Kind.CONTRACTS:
         return f"契約の変更 {len(items)} 件の承認"
+    if request.kind is Kind.OFFBOARDING:
+        return f"退会したテナントの削除の承認: {'、'.join(one_line(item.tenant_code) for item in items)}"
     if request.kind is Kind.RESUMPTION:
         batches = "、".join(item.item_id for item in items)
         return f"再開の確認: {batches}（通知 {sum(item.figures['messages'] for item in items):,} 件）"
@@ -138,11 +146,30 @@ def _resumption_rows(item: HeldItem) -> str:
     return "\n".join(rows)
 
 
+def _offboarding_rows(item: HeldItem) -> str:
+    """One row per table with rows of the tenant."""
+    rows = [
+        _row(
+            item.tenant_code,
+            item.tenant_name,
+            table_name,
+            f"{rows:,}",
+            _RULES[Rule(rule)],
+            listed_tables()[schema, name].reason if (schema, name) in listed_tables() else "",
+        )
+        for table_name, rule, rows in item.figures["tables"]
+        for schema, _, name in [table_name.partition(".")]
+    ]
+    asked = f"退会を始めた人: {item.figures['begun_by']}、承認を依頼した人: {item.figures['asked_by']}"
+    return "\n".join([*rows, _row(item.tenant_code, item.tenant_name, "", "", asked, item.reason)])
+
+
 _ROWS: Mapping[Kind, Callable[[HeldItem], str]] = {
     Kind.INVOICES: _invoice_row,
     Kind.DIRECTORY_CHANGES: _directory_row,
     Kind.CONTRACTS: _contract_row,
     Kind.RESUMPTION: _resumption_rows,
+    Kind.OFFBOARDING: _offboarding_rows,
 }
 
 

@@ -418,13 +418,38 @@ APPROVE_RESUMPTION = OperationSpec(
     per_tenant=False,
     can_wait="待てます。通知は待っているだけで、消えません。",
 )
+OFFBOARD_TENANT = OperationSpec(
+    id="OFFBOARD-TENANT",
+    slug="offboard_tenant",
+    name="テナントの退会",
+    batch=INACTIVE_TENANTS,
+    mapped_task="offboard",
+    mapped_task_name="退会の手続き",
+    time_limit=timedelta(hours=6),
+    works_on=WorksOn.RUN_DATE,
+    severity=Severity.HIGH,
+)
+APPROVE_OFFBOARDING = OperationSpec(
+    id="APPROVE-OFFBOARDING",
+    slug="approve_offboarding",
+    name="退会したテナントの削除の承認",
+    batch=INACTIVE_TENANTS,
+    mapped_task="delete_tenant",
+    mapped_task_name="テナントの削除",
+    time_limit=timedelta(hours=6),
+    works_on=WorksOn.RUN_DATE,
+    severity=Severity.HIGH,
+    can_wait="待てます。削除が途中なら、残りは次の消去か承認まで残ります。",
+)
 
 OPERATIONS: tuple[OperationSpec, ...] = (
     APPROVE_CONTRACTS,
     APPROVE_DIRECTORY_CHANGES,
     APPROVE_INVOICES,
+    APPROVE_OFFBOARDING,
     APPROVE_RESUMPTION,
     IMPORT_PAYMENTS,
+    OFFBOARD_TENANT,
     OPERATE_CONTRACTS,
     OPERATE_INVOICES,
     OPERATE_NOTIFICATIONS,
@@ -440,6 +465,7 @@ APPROVALS: dict[str, OperationSpec] = {
     TENANT_BILLING.id: APPROVE_INVOICES,
     EXTERNAL_SYNC.id: APPROVE_DIRECTORY_CHANGES,
     OPERATE_CONTRACTS.id: APPROVE_CONTRACTS,
+    OFFBOARD_TENANT.id: APPROVE_OFFBOARDING,
     INACTIVE_TENANTS.id: APPROVE_RESUMPTION,
     SCHEDULED_NOTIFICATIONS.id: APPROVE_RESUMPTION,
     NOTIFICATION_RETRY.id: APPROVE_RESUMPTION,

@@ -54,7 +54,9 @@ def create_leaving_views(driver: psycopg.Connection, variant: HostVariant) -> No
     _drop_policies(driver)
     # The views belong to batch_owner, which reads the keys of people for them. Only batch_cleanup reads these views.
     for table in _KEYS_OF_PEOPLE:
-        driver.execute(sql.SQL("CREATE POLICY leaving ON {} FOR SELECT TO batch_owner USING (true)").format(table))
+        driver.execute(
+            sql.SQL("CREATE POLICY leaving ON {} FOR SELECT TO batch_owner USING (true)").format(table)
+        )
     driver.execute((_HOST_VIEWS / f"leaving_{variant}.sql").read_bytes())
     driver.execute(sql.SQL("GRANT USAGE ON SCHEMA batch TO {}").format(sql.Identifier(CLEANUP)))
     keys, columns = primary_keys(driver), host_columns(driver)

@@ -152,3 +152,31 @@ FROM (
 ) AS kind
 GROUP BY kind.held_for
 ORDER BY kind.held_for;
+
+-- name: leaving_tenants
+-- Runs across tenants, as batch_platform. The tenants whose deletion waits for a second person, with the rows of each table.
+SELECT
+    leaving.tenant_id,
+    leaving.offboarding_id AS item_id,
+    leaving.tenant_code,
+    leaving.tenant_name,
+    leaving.asked_in AS held_by,
+    leaving.offboarding_id || ' ' || leaving.asked_in AS fingerprint,
+    jsonb_build_object(
+        'begun_by', leaving.begun_by,
+        'asked_by', leaving.asked_by,
+        'tables', (
+            SELECT coalesce(jsonb_agg(jsonb_build_array(counted.table_name, counted.rule, counted.exported - counted.done)
+                ORDER BY counted.place, counted.table_name), '[]')
+            FROM batch.offboarding_table AS counted
+            WHERE counted.offboarding_id = leaving.offboarding_id AND counted.exported > counted.done
+        )
+    ) AS figures,
+    leaving.reason
+FROM batch.offboarding AS leaving
+WHERE
+    leaving.stage = 'asked'
+    -- A cleared run has another execution than the one that asked.
+    AND (%(execution_id)s::text IS null OR leaving.asked_in IN (SELECT batch.attempts_of(%(execution_id)s)))
+    AND (cardinality(%(codes)s::text[]) = 0 OR leaving.tenant_code = any(%(codes)s))
+ORDER BY leaving.tenant_code, leaving.tenant_id;

@@ -1,0 +1,169 @@
+"""Applies the approval of a deletion: a second export, the frozen keys, the deletion, and what remains. Resumes after a kill."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from include.skillreport.approvals.requests import LockedItem, Result, items_of, lock_item, record_result
+from include.skillreport.batches.data_backup.access import BackupAccess
+from include.skillreport.core.catalog import APPROVE_OFFBOARDING
+from include.skillreport.core.database import tenant_turn
+from include.skillreport.core.execution.batch import Outcome, Request, UnitBatch, UnitResult, Work
+from include.skillreport.core.execution.people import keep_people
+from include.skillreport.core.execution.sharding import Tenant, Unit
+from include.skillreport.operations.answers import SUPERSEDED, approved_tenants
+from include.skillreport.operations.offboard_tenant.batch import drop_frozen, export_packer
+from include.skillreport.operations.offboard_tenant.deletion import DeletionStoppedError, TenantDeletion
+from include.skillreport.operations.offboard_tenant.export import (
+    export_all,
+    live_snapshot,
+    prove,
+    stored_manifest,
+)
+from include.skillreport.operations.offboard_tenant.freezing import freeze
+from include.skillreport.operations.offboard_tenant.ledger import (
+    SQL,
+    Offboarding,
+    OffboardingError,
+    find_open,
+    record_counts,
+)
+from include.skillreport.operations.offboard_tenant.remains import (
+    delete_files,
+    drop_restored_schema,
+    write_register,
+)
+from include.skillreport.schema.deletion import require_all_listed, require_deletion
+
+# An arbitrary number: one process at a time deletes a tenant.
+_DELETION_LOCK = 7_018_042
+
+_LAST = "last"
+
+
+class OffboardingApproval(UnitBatch):
+    """Works on the tenants whose deletion a person has approved."""
+
+    def __init__(self, access: BackupAccess) -> None:
+        self._access = access
+
+    def options(self, request: Request) -> dict[str, Any]:
+        """``request`` and ``note``. Raises the errors of ``TenantOffboarding.options``."""
+        require_deletion(request.platform)
+        require_all_listed(request.platform)
+        self._access.check()
+        return {"request": str(request.values["request"]), "note": str(request.values.get("note") or "")}
+
+    def units(self, request: Request) -> Sequence[Unit]:
+        """The approved tenants; the application may have lost their codes already."""
+        items = items_of(request.platform, str(request.values["request"]))
+        approved = approved_tenants(items, str(request.values["answer"]), request.codes)
+        return [
+            Tenant(item.tenant_id, item.tenant_code, item.tenant_name)
+            for item in items
+            if item.tenant_id in approved
+        ]
+
+    def process_unit(self, work: Work, unit_id: str) -> Outcome:
+        """Freeze and delete one tenant.
+
+        :raises OffboardingError: the approval cannot be used. :raises DeletionStoppedError: a row is new, or changed its owner.
+        """
+        if work.run.dry_run:
+            return UnitResult(unit_id, {}, 0)
+        platform, request_id = work.connection, str(work.run.options["request"])
+        (item_id,) = {item.item_id for item in items_of(platform, request_id) if item.tenant_id == unit_id}
+        with tenant_turn(platform, _DELETION_LOCK, unit_id):
+            with platform.transaction():
+                item = lock_item(platform, request_id, unit_id, item_id)
+                offboarding = find_open(platform, unit_id)
+            assert item is not None, "the units are the items of the request"
+            problem = _problem(item, offboarding)
+            if problem:
+                record_result(
+                    platform, request_id, unit_id, item_id, Result.OUT_OF_DATE, problem, work.run.execution_id
+                )
+                raise OffboardingError(problem)
+            if offboarding is None:  # an earlier attempt has done everything
+                return UnitResult(unit_id, {}, 0)
+            if item.result != Result.APPROVED:
+                self._freeze(work, offboarding, item)
+            rows = self._delete(work, offboarding, str(item.answered_by))
+        return UnitResult(unit_id, {"rows": rows}, rows, notes=("テナントの行を削除しました",))
+
+    def _freeze(self, work: Work, offboarding: Offboarding, item: LockedItem) -> None:
+        """Take the second export and freeze its keys, in one snapshot."""
+        platform, run = work.connection, work.run
+        with platform.transaction():
+            keep_people(platform)
+        packer = export_packer(self._access, offboarding, _LAST)
+        with live_snapshot(self._access.server()) as snapshot:
+            manifest, sha256 = export_all(packer, snapshot, offboarding.tenant_id)
+            freeze(platform, snapshot, offboarding)
+            record_counts(platform, offboarding.offboarding_id, snapshot.counts(offboarding.tenant_id))
+        prove(self._access, packer, manifest, run.execution_id)
+        with platform.transaction():
+            frozen = SQL.execute(
+                platform,
+                "record_frozen",
+                offboarding_id=offboarding.offboarding_id,
+                person=item.answered_by,
+                answered_at=run.run_at,
+                now=self._access.installation.now(),
+                manifest_sha256=sha256,
+                export_bytes=manifest.total_bytes,
+            ).fetchone()
+            if frozen is None:
+                raise OffboardingError("書き出しの間に、退会が取りやめられました。")
+            named = (run.options["request"], offboarding.tenant_id, item.item_id)
+            record_result(platform, *named, Result.APPROVED, None, run.execution_id)
+
+    def _delete(self, work: Work, offboarding: Offboarding, person: str) -> int:
+        """Delete the rows, then what is outside of them; returns the number of deleted and blanked rows."""
+        platform, installation = work.connection, self._access.installation
+        named = {"offboarding_id": offboarding.offboarding_id}
+        server, store = self._access.server(), self._access.store()
+        with installation.cleanup(APPROVE_OFFBOARDING.time_limit) as cleanup:
+            deletion = TenantDeletion(server, platform, cleanup, offboarding, person, installation.now())
+            try:
+                deletion.run()
+            except DeletionStoppedError as error:
+                SQL.execute(platform, "record_problem", **named, problem=str(error))
+                raise
+        drop_restored_schema(server, offboarding.tenant_id)
+        packer = export_packer(self._access, offboarding, _LAST)
+        manifest = stored_manifest(packer, offboarding.tenant_id) if store.exists(packer.folder) else None
+        now = installation.now()
+        write_register(store, offboarding, manifest, now)
+        remains = delete_files(store, offboarding)
+        with platform.transaction():
+            drop_frozen(platform, offboarding)
+            bytes_, _ = SQL.row(platform, "record_deleted", **named, now=now, remains=Jsonb(remains))
+            SQL.execute(
+                platform, "register", **named, tenant_id=offboarding.tenant_id, now=now, export_bytes=bytes_
+            )
+            (rows,) = SQL.row(platform, "rows_done", **named)
+        return int(rows)
+
+
+def _problem(item: LockedItem, offboarding: Offboarding | None) -> str | None:
+    """Why the answer cannot be used; None: it can, or it was applied before."""
+    if item.answer != "approve":
+        return "この確認は承認されていません。"
+    if item.result == Result.APPROVED:
+        return None
+    if item.superseded_by:
+        return f"{SUPERSEDED}。"
+    if offboarding is None or offboarding.stage != "asked" or item.fingerprint != fingerprint_of(offboarding):
+        return "この確認を出した後に、退会が取りやめられたか、もう一度依頼されました。"
+    if item.answered_by in (offboarding.begun_by, offboarding.asked_by):
+        return f"{item.answered_by} さんは、この退会を始めたか承認を依頼した人なので、承認できません。ほかの人が答えてください。"
+    return None
+
+
+def fingerprint_of(offboarding: Offboarding) -> str:
+    """The question that an approval answers."""
+    return f"{offboarding.offboarding_id} {offboarding.asked_in}"

@@ -1,0 +1,245 @@
+"""The stages of a tenant that leaves, up to the question for the approval. Each run does one stage of one tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from include.skillreport.batches.data_backup.access import BackupAccess
+from include.skillreport.batches.data_backup.files import Packer
+from include.skillreport.batches.data_backup.ledger import all_tenants
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.batch import Outcome, Request, UnitBatch, UnitResult, Work
+from include.skillreport.core.execution.people import keep_people
+from include.skillreport.core.execution.sharding import Unit
+from include.skillreport.core.execution.tenant_selection import select_tenants
+from include.skillreport.operations.offboard_tenant import form
+from include.skillreport.operations.offboard_tenant.export import (
+    Snapshot,
+    export_all,
+    live_snapshot,
+    prove,
+    write_customer_file,
+)
+from include.skillreport.operations.offboard_tenant.form import FORM, OPEN_ITEMS
+from include.skillreport.operations.offboard_tenant.ledger import (
+    SQL,
+    Offboarding,
+    OffboardingError,
+    record_counts,
+    require_open,
+)
+from include.skillreport.operations.offboard_tenant.settings import OffboardingSettings
+from include.skillreport.schema.deletion import require_all_listed, require_deletion
+from include.skillreport.schema.host_contract import HostVariant, check_host
+
+
+class TenantOffboarding(UnitBatch):
+    """The stages begin, export, ask and cancel."""
+
+    def __init__(self, access: BackupAccess, settings: OffboardingSettings) -> None:
+        self._access = access
+        self._settings = settings
+
+    def units(self, request: Request) -> Sequence[Unit]:
+        """The tenant, whatever its status."""
+        FORM.entered(request.values, request.run_date)
+        platform = request.platform
+        return select_tenants(platform, request.codes, all_tenants(platform)).tenants
+
+    def options(self, request: Request) -> dict[str, Any]:
+        """The stage and its values.
+
+        :raises SchemaError: the installation may not delete, or a table is not listed. :raises BackupError: the login or the tools are
+            not suitable. :raises ParameterError: the code names several tenants.
+        """
+        require_deletion(request.platform)
+        require_all_listed(request.platform)
+        self._access.check()
+        entered = FORM.entered(request.values, request.run_date)
+        if len({unit.id for unit in self.units(request)}) != 1:
+            raise ParameterError(
+                "同じコードのテナントが複数あります。「テナントコード」（tenants）にテナント ID を指定してください。"
+            )
+        return entered.values()
+
+    def process_unit(self, work: Work, unit_id: str) -> Outcome:
+        """Do the stage. A repeated attempt does it again, or finds it done."""
+        entered = FORM.entered(work.run.options)
+        if isinstance(entered, form.Begin):
+            return self._begin(work, unit_id, entered)
+        with work.connection.transaction():
+            offboarding = require_open(work.connection, unit_id)
+        if isinstance(entered, form.Cancel):
+            return self._cancel(work, offboarding, entered)
+        with work.connection.transaction():
+            keep_people(work.connection)
+        with live_snapshot(self._access.server()) as snapshot:
+            if isinstance(entered, form.Export):
+                return self._export(work, offboarding, snapshot, entered)
+            return self._ask(work, offboarding, snapshot)
+
+    def _begin(self, work: Work, tenant_id: str, entered: form.Begin) -> Outcome:
+        """:raises OffboardingError: the tenant has not left, or something open is not decided."""
+        run, platform = work.run, work.connection
+        (tenant,) = SQL.rows(platform, "leaving_tenant", tenant_id=tenant_id, today=run.run_date)
+        if not tenant["has_left"]:
+            raise OffboardingError(
+                f"このテナントの契約は終わっていません（状態 {tenant['status']}）。"
+                "契約の終了日が過ぎるか、状態が INACTIVE、EXPIRED、DELETED になってから始めてください。"
+            )
+        if tenant["tenants"] != 1 and check_host(platform) is HostVariant.BASE:
+            raise OffboardingError(
+                f"MST_Tenant に {tenant['tenants']} 行あります。マルチテナント移行の前は、行が 1 つのときだけ退会できます。"
+            )
+        (items,) = SQL.rows(platform, "open_items", tenant_id=tenant_id)
+        undecided = [
+            f"{OPEN_ITEMS[name]} {count:,} 件"
+            for name, count in items.items()
+            if count and not getattr(entered, name)
+        ]
+        if undecided:
+            raise OffboardingError(
+                f"片付いていないものがあります: {'、'.join(undecided)}。"
+                "片付けるか、フォームで「承知」を選んでから、もう一度始めてください。"
+            )
+        if run.dry_run:
+            return UnitResult(tenant_id, items, 0)
+        begun = SQL.execute(
+            platform,
+            "begin",
+            offboarding_id=run.execution_id,
+            tenant_id=tenant_id,
+            tenant_code=tenant["tenant_code"],
+            tenant_name=tenant["tenant_name"],
+            open_items=Jsonb(items),
+            reason=entered.reason,
+            person=run.person,
+            now=self._access.installation.now(),
+        ).fetchone()
+        if begun is None:
+            offboarding = require_open(platform, tenant_id)
+            if offboarding.offboarding_id != run.execution_id:
+                raise OffboardingError(f"このテナントの退会は、{offboarding.begun_by} さんが始めています。")
+        return UnitResult(tenant_id, items, 1, notes=("退会を始めました。次は「退会の書き出し」です",))
+
+    def _export(
+        self, work: Work, offboarding: Offboarding, snapshot: Snapshot, entered: form.Export
+    ) -> Outcome:
+        run, tenant_id = work.run, offboarding.tenant_id
+        _require_stage(offboarding, "begun", "exported")
+        if run.dry_run:
+            return _counted(tenant_id, snapshot)
+        packer = export_packer(self._access, offboarding, "first")
+        manifest, sha256 = export_all(packer, snapshot, tenant_id)
+        location = write_customer_file(snapshot, self._access.store(), offboarding, entered.age_key)
+        prove(self._access, packer, manifest, run.execution_id)
+        record_counts(work.connection, offboarding.offboarding_id, snapshot.counts(tenant_id))
+        recorded = SQL.execute(
+            work.connection,
+            "record_export",
+            offboarding_id=offboarding.offboarding_id,
+            age_key=entered.age_key,
+            customer_file=location,
+            person=run.person,
+            now=self._access.installation.now(),
+            waits_until=run.run_date + timedelta(days=self._settings.wait_days),
+            manifest_sha256=sha256,
+            export_bytes=manifest.total_bytes,
+        ).fetchone()
+        if recorded is None:
+            raise OffboardingError("書き出しの間に、退会が取りやめられたか、先へ進みました。")
+        rows = int(manifest.about["rows"])
+        return UnitResult(
+            tenant_id,
+            {"exported": rows},
+            rows,
+            notes=(f"お客さまに渡すファイル: {location}。削除の承認は {recorded[0]} から依頼できます",),
+        )
+
+    def _ask(self, work: Work, offboarding: Offboarding, snapshot: Snapshot) -> Outcome:
+        run, tenant_id = work.run, offboarding.tenant_id
+        _require_stage(offboarding, "exported", "asked", "frozen")
+        if offboarding.waits_until and run.run_date < offboarding.waits_until:
+            raise OffboardingError(f"待機中です。{offboarding.waits_until} から依頼できます。")
+        if run.dry_run:
+            return _counted(tenant_id, snapshot)
+        counts = snapshot.counts(tenant_id)
+        record_counts(work.connection, offboarding.offboarding_id, counts)
+        asked = SQL.execute(
+            work.connection,
+            "record_question",
+            offboarding_id=offboarding.offboarding_id,
+            person=run.person,
+            now=self._access.installation.now(),
+            execution_id=run.execution_id,
+        ).fetchone()
+        if asked is None:
+            raise OffboardingError("承認済みの削除は進んでいます。止まったときだけ、もう一度依頼できます。")
+        rows = sum(rows for *_, rows in counts)
+        return UnitResult(tenant_id, {"rows": rows}, rows, notes=("削除の承認を、ほかの人に依頼しました",))
+
+    def _cancel(self, work: Work, offboarding: Offboarding, entered: form.Cancel) -> Outcome:
+        tenant_id = offboarding.tenant_id
+        if work.run.dry_run:
+            return UnitResult(tenant_id, {}, 0)
+        with work.connection.transaction():
+            cancelled = SQL.execute(
+                work.connection,
+                "cancel",
+                offboarding_id=offboarding.offboarding_id,
+                person=work.run.person,
+                now=self._access.installation.now(),
+                reason=entered.reason,
+            ).fetchone()
+            if cancelled is None:
+                raise OffboardingError("削除が始まっているため、取りやめられません。")
+            drop_frozen(work.connection, offboarding)
+        self._access.store().delete(offboarding.folder)
+        return UnitResult(tenant_id, {}, 0, notes=("退会を取りやめ、書き出したファイルを消しました",))
+
+
+def export_packer(access: BackupAccess, offboarding: Offboarding, name: str) -> Packer:
+    """Packs the files of one export of the tenant, as those of a backup."""
+    return Packer(
+        access.store(),
+        f"{offboarding.folder}/{name}",
+        level=access.settings.compression_level,
+        identity=access.identity(),
+    )
+
+
+def drop_frozen(platform: psycopg.Connection, offboarding: Offboarding) -> None:
+    """Delete the frozen persons and keys, in the open transaction."""
+    named = {"offboarding_id": offboarding.offboarding_id}
+    SQL.execute(platform, "drop_chunks", **named, only_undone=False)
+    SQL.execute(platform, "drop_persons", tenant_id=offboarding.tenant_id)
+
+
+def _counted(tenant_id: str, snapshot: Snapshot) -> UnitResult:
+    """The result of a dry run."""
+    counts = snapshot.counts(tenant_id)
+    lines = tuple(f"{schema}.{name}: {rows:,} 行（{rule}）" for schema, name, rule, rows in counts)
+    return UnitResult(tenant_id, {"rows": sum(rows for *_, rows in counts)}, 0, report=lines)
+
+
+def _require_stage(offboarding: Offboarding, *stages: str) -> None:
+    if offboarding.stage not in stages:
+        raise OffboardingError(
+            f"今の段階（{STAGES[offboarding.stage]}）では、この操作はできません。ボードのテナントのページで次の操作を確かめてください。"
+        )
+
+
+# The stages, as people read them.
+STAGES = {
+    "begun": "開始済み",
+    "exported": "書き出し済み・待機中",
+    "asked": "承認の依頼中",
+    "frozen": "承認済み・削除中",
+    "deleted": "削除済み",
+    "cancelled": "取りやめ",
+}

@@ -1,0 +1,97 @@
+"""The stages of a tenant that leaves, up to the question for the approval: their texts and fields. The DAG file imports this module."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, ClassVar
+
+from include.skillreport.core.catalog import OFFBOARD_TENANT
+from include.skillreport.operations.form import Code, Codes, Field, Flag, Operation, OperationForm, refusal
+
+FORM = OperationForm(OFFBOARD_TENANT)
+
+# What can be open when a tenant leaves. The names are those of the fields, and of the keys of offboarding.open_items.
+OPEN_ITEMS = {
+    "open_invoices": "未入金の請求書",
+    "held_drafts": "確定していない請求書",
+    "unbilled_days": "請求していない利用日",
+    "waiting_messages": "送信を待つ通知",
+    "directory_links": "外部サービスのアカウントとの対応",
+}
+
+
+def _key_problem(key: str) -> str:
+    import pyrage  # type: ignore[import-untyped]
+
+    try:
+        pyrage.x25519.Recipient.from_str(key)
+    except pyrage.RecipientError:
+        return "は age の公開鍵（age1…）ではありません。お客さまが `age-keygen` で作った公開鍵を指定してください。"
+    return ""
+
+
+Tenants = Annotated[
+    tuple[str, ...], Codes("テナントコード", "退会するテナントのコード。必須です。1 件だけ指定します。")
+]
+Reason = Annotated[str, Field("理由", "必須です。記録に残ります。", example="契約終了のため")]
+AgeKey = Annotated[
+    str,
+    Code(
+        "お客さまの公開鍵",
+        "お客さまに渡すファイルを暗号化する age の公開鍵（age1…）。必須です。",
+        example="age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kdy5q8p3sdp8zmz",
+        problem=_key_problem,
+    ),
+]
+
+
+class Stage(Operation):
+    """A stage of one tenant."""
+
+    takes_former: ClassVar[bool] = True
+    of_month: ClassVar[bool] = False
+
+    tenants: Tenants
+
+    def check(self, _: date, /) -> None:
+        if len(self.tenants) != 1:
+            raise refusal("「テナントコード」（tenants）に、1 つのテナントだけを指定してください。")
+
+
+@FORM.add("begin", "退会の開始")
+class Begin(Stage):
+    """退会の手続きを始めます。契約が終わったテナントだけです。片付いていないものがあれば一覧を出して止まります。承知したものを選んで、もう一度始めます。"""
+
+    reason: Reason
+    open_invoices: Annotated[
+        bool, Flag("未入金の請求書を承知", "削除の後も請求書は残り、入金を記録できます。")
+    ] = False
+    held_drafts: Annotated[
+        bool, Flag("確定していない請求書を承知", "削除の後は、確定の根拠を確かめられません。")
+    ] = False
+    unbilled_days: Annotated[bool, Flag("請求していない利用日を承知", "削除の後は、請求しません。")] = False
+    waiting_messages: Annotated[bool, Flag("送信を待つ通知を承知", "削除のとき、送らずに破棄します。")] = (
+        False
+    )
+    directory_links: Annotated[
+        bool, Flag("外部サービスとの対応を承知", "削除のとき消えます。外部サービスのアカウントは残ります。")
+    ] = False
+
+
+@FORM.add("export", "退会の書き出し")
+class Export(Stage):
+    """テナントの全行を書き出し、別のデータベースに復元して照合します。お客さまに渡すファイルも作ります。待機の日数は、初めての書き出しから数えます。"""
+
+    age_key: AgeKey
+
+
+@FORM.add("ask", "削除の承認の依頼", button="削除の承認を依頼")
+class Ask(Stage):
+    """待機が終わったテナントの、表ごとの件数を数え、ほかの人に削除の承認を依頼します。止まった削除を続けるときも使います（もう一度承認）。"""
+
+
+@FORM.add("cancel", "退会の取りやめ")
+class Cancel(Stage):
+    """退会の手続きを取りやめ、書き出したファイルを消します。削除が始まると取りやめられません。"""
+
+    reason: Reason

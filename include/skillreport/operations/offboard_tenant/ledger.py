@@ -1,0 +1,103 @@
+"""The rows of tenants that leave (``batch.offboarding`` …). All statements act as ``batch_platform``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import psycopg
+
+from include.skillreport.core.database import Statements
+from include.skillreport.core.errors import BatchError
+from include.skillreport.core.execution.object_store import tenant_folder
+from include.skillreport.schema.deletion import listed_tables
+
+SQL = Statements(Path(__file__).parent)
+
+
+class OffboardingError(BatchError):
+    """The stage of the tenant does not allow what was asked for, or the deletion stopped."""
+
+    code = "OFFBOARDING_REFUSED"
+
+
+@dataclass(frozen=True)
+class Offboarding:
+    """A tenant that leaves, and is neither deleted nor stays. ``waits_until`` is a day in Asia/Tokyo, the times are aware."""
+
+    offboarding_id: str
+    tenant_id: str
+    tenant_code: str
+    tenant_name: str
+    stage: str
+    begun_by: str
+    begun_at: datetime
+    age_key: str | None
+    waits_until: date | None
+    asked_by: str | None
+    asked_in: str | None
+    approved_by: str | None
+    deleting_since: datetime | None
+    problem: str | None
+
+    @property
+    def folder(self) -> str:
+        """The folder in the store with the exports of this attempt."""
+        return f"offboarding/{tenant_folder(self.tenant_id)}"
+
+
+@dataclass(frozen=True)
+class TableCount:
+    """The rows of a table (with its schema) in the newest export, and how many of them are deleted or blanked."""
+
+    table_name: str
+    rule: str
+    exported: int
+    done: int
+
+    @property
+    def reason(self) -> str:
+        """Why the table's rows are deleted, blanked or kept. Japanese."""
+        schema, _, name = self.table_name.partition(".")
+        listed = listed_tables().get((schema, name))
+        return listed.reason if listed else ""
+
+
+def find_open(platform: psycopg.Connection, tenant_id: str) -> Offboarding | None:
+    """The tenant's offboarding, locked until the end of the transaction."""
+    rows = SQL.rows(platform, "open_offboarding", tenant_id=tenant_id)
+    return Offboarding(**rows[0]) if rows else None
+
+
+def require_open(platform: psycopg.Connection, tenant_id: str) -> Offboarding:
+    """The same. :raises OffboardingError: nobody has begun it."""
+    found = find_open(platform, tenant_id)
+    if found is None:
+        raise OffboardingError("このテナントの退会は始まっていません。先に「退会の開始」を行ってください。")
+    return found
+
+
+def tables_of(platform: psycopg.Connection, offboarding_id: str) -> list[TableCount]:
+    """The tables, in the order of deletion."""
+    return [TableCount(**row) for row in SQL.rows(platform, "tables_of", offboarding_id=offboarding_id)]
+
+
+def record_counts(
+    platform: psycopg.Connection, offboarding_id: str, counts: Sequence[tuple[str, str, str, int]]
+) -> None:
+    """Replace the numbers of exported rows: schema, table, rule and rows. What is done already is added."""
+    places = {key: place for place, key in enumerate(listed_tables())}
+    with platform.transaction():
+        SQL.execute(platform, "forget_counts", offboarding_id=offboarding_id)
+        for schema, name, rule, rows in counts:
+            SQL.execute(
+                platform,
+                "count_table",
+                offboarding_id=offboarding_id,
+                table_name=f"{schema}.{name}",
+                place=places.get((schema, name), len(places)),
+                rule=rule,
+                rows=rows,
+            )

@@ -1,0 +1,61 @@
+"""What a tenant leaves outside the tables: its files in the store and the schema of a restore; and the register of deleted tenants."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from psycopg import sql
+
+from include.skillreport.batches.data_backup.server import DatabaseServer
+from include.skillreport.batches.data_backup.tenant_export import restored_schema
+from include.skillreport.core.errors import reason_of
+from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
+from include.skillreport.operations.offboard_tenant.ledger import Offboarding
+
+REGISTER = "deleted_tenants"
+
+# The folders of the store with a folder of each tenant. The documents of invoices stay.
+_FOLDERS = ("reports", "notification_log", "deleted_rows")
+
+
+def register_folder(tenant_id: str) -> str:
+    """The folder in the store about a deleted tenant: the register's entry, the manifest of the last export, the certificate."""
+    return f"{REGISTER}/{tenant_folder(tenant_id)}"
+
+
+def write_register(
+    store: ObjectStore, offboarding: Offboarding, manifest: bytes | None, now: datetime
+) -> None:
+    """Record the tenant in the store. ``manifest`` is that of the last export; None: an earlier attempt has written it."""
+    folder = register_folder(offboarding.tenant_id)
+    if manifest is not None:
+        store.write(f"{folder}/manifest.json", manifest)
+    entry = {
+        "tenant_id": offboarding.tenant_id,
+        "offboarding_id": offboarding.offboarding_id,
+        "deleted_at": now.isoformat(),
+    }
+    store.write(f"{folder}/entry.json", json.dumps(entry, ensure_ascii=False, indent=1).encode())
+
+
+def delete_files(store: ObjectStore, offboarding: Offboarding) -> list[str]:
+    """Delete the tenant's files; returns a sentence for each folder that cannot be deleted."""
+    remains = []
+    for folder in (
+        *(f"{each}/{tenant_folder(offboarding.tenant_id)}" for each in _FOLDERS),
+        offboarding.folder,
+    ):
+        try:
+            store.delete(folder)
+        except OSError as error:
+            remains.append(f"{store.location(folder)} を消せません: {reason_of(error)}")
+    return remains
+
+
+def drop_restored_schema(server: DatabaseServer, tenant_id: str) -> None:
+    """Drop the schema into which somebody has restored the tenant."""
+    with server.connect() as connection:
+        connection.execute(
+            sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(restored_schema(tenant_id)))
+        )

@@ -1,0 +1,210 @@
+-- name: open_offboarding
+SELECT
+    offboarding_id, tenant_id, tenant_code, tenant_name, stage, begun_by, begun_at, age_key, waits_until, asked_by, asked_in,
+    approved_by, deleting_since, problem
+FROM batch.offboarding
+WHERE tenant_id = %(tenant_id)s AND stage NOT IN ('deleted', 'cancelled')
+FOR UPDATE;
+
+-- name: leaving_tenant
+-- Whether the tenant has left, in Asia/Tokyo, and the number of the application's rows of tenants.
+SELECT
+    tenant.tenant_code, tenant.tenant_name, tenant.status,
+    tenant.status IN ('INACTIVE', 'EXPIRED', 'DELETED') OR coalesce(tenant.contract_end < %(today)s, false) AS has_left,
+    (SELECT count(*) FROM batch.all_tenant) AS tenants
+FROM batch.all_tenant AS tenant
+WHERE tenant.tenant_id = %(tenant_id)s;
+
+-- name: open_items
+SELECT
+    (
+        SELECT count(*) FROM batch.invoice
+        WHERE
+            tenant_id = %(tenant_id)s AND kind = 'invoice' AND status IN ('finalized', 'sent') AND open_amount > 0
+            AND NOT marked_paid
+    ) AS open_invoices,
+    (
+        SELECT count(*) FROM batch.invoice
+        WHERE tenant_id = %(tenant_id)s AND status = 'draft'
+    ) AS held_drafts,
+    (
+        SELECT count(*) FROM batch.usage_day AS usage
+        WHERE
+            usage.tenant_id = %(tenant_id)s AND NOT EXISTS (
+                SELECT FROM batch.invoice AS billed
+                WHERE
+                    billed.tenant_id = usage.tenant_id AND billed.kind = 'invoice' AND billed.finalized_at IS NOT null
+                    AND usage.usage_date BETWEEN billed.period_start AND billed.period_end
+            )
+    ) AS unbilled_days,
+    (
+        SELECT count(*) FROM batch.outbox
+        WHERE tenant_id = %(tenant_id)s AND finished_at IS null
+    ) AS waiting_messages,
+    (
+        SELECT count(*) FROM batch.account_link
+        WHERE tenant_id = %(tenant_id)s AND status = 'active'
+    ) AS directory_links;
+
+-- name: begin
+INSERT INTO batch.offboarding (
+    offboarding_id, tenant_id, tenant_code, tenant_name, stage, open_items, reason, begun_by, begun_at
+)
+VALUES (
+    %(offboarding_id)s, %(tenant_id)s, %(tenant_code)s, %(tenant_name)s, 'begun', %(open_items)s, %(reason)s, %(person)s, %(now)s
+)
+ON CONFLICT DO NOTHING
+RETURNING offboarding_id;
+
+-- name: record_export
+UPDATE batch.offboarding
+SET
+    stage = 'exported',
+    age_key = %(age_key)s,
+    customer_file = %(customer_file)s,
+    exported_by = %(person)s,
+    exported_at = %(now)s,
+    waits_until = coalesce(waits_until, %(waits_until)s),
+    manifest_sha256 = %(manifest_sha256)s,
+    export_bytes = %(export_bytes)s
+WHERE offboarding_id = %(offboarding_id)s AND stage IN ('begun', 'exported')
+RETURNING waits_until;
+
+-- name: record_question
+UPDATE batch.offboarding
+SET stage = 'asked', asked_by = %(person)s, asked_at = %(now)s, asked_in = %(execution_id)s
+WHERE
+    offboarding_id = %(offboarding_id)s
+    AND (stage IN ('exported', 'asked') OR (stage = 'frozen' AND problem IS NOT null))
+RETURNING offboarding_id;
+
+-- name: cancel
+UPDATE batch.offboarding
+SET stage = 'cancelled', cancelled_by = %(person)s, cancelled_at = %(now)s, reason = reason || ' / 取りやめ: ' || %(reason)s
+WHERE offboarding_id = %(offboarding_id)s AND deleting_since IS null
+RETURNING offboarding_id;
+
+-- name: drop_chunks
+DELETE FROM batch.frozen_chunk
+WHERE offboarding_id = %(offboarding_id)s AND (done_at IS null OR NOT %(only_undone)s);
+
+-- name: drop_persons
+DELETE FROM batch.frozen_person
+WHERE tenant_id = %(tenant_id)s;
+
+-- name: count_table
+-- The newest count replaces what was not done.
+INSERT INTO batch.offboarding_table AS counted (offboarding_id, table_name, place, rule, exported)
+VALUES (%(offboarding_id)s, %(table_name)s, %(place)s, %(rule)s, %(rows)s)
+ON CONFLICT (offboarding_id, table_name) DO UPDATE
+    SET place = excluded.place, rule = excluded.rule, exported = counted.done + excluded.exported;
+
+-- name: forget_counts
+UPDATE batch.offboarding_table SET exported = done
+WHERE offboarding_id = %(offboarding_id)s;
+
+-- name: freeze_person
+INSERT INTO batch.frozen_person (person_key, kind, tenant_id)
+VALUES (%(person_key)s, %(kind)s, %(tenant_id)s)
+ON CONFLICT (person_key, kind) DO UPDATE
+    SET tenant_id = excluded.tenant_id;
+
+-- name: last_chunk
+SELECT coalesce(max(chunk), -1)
+FROM batch.frozen_chunk
+WHERE offboarding_id = %(offboarding_id)s AND table_name = %(table_name)s;
+
+-- name: freeze_chunk
+INSERT INTO batch.frozen_chunk (offboarding_id, table_name, chunk, keys, row_count)
+VALUES (%(offboarding_id)s, %(table_name)s, %(chunk)s, %(keys)s, jsonb_array_length(%(keys)s));
+
+-- name: record_frozen
+UPDATE batch.offboarding
+SET
+    stage = 'frozen',
+    approved_by = %(person)s,
+    approved_at = %(answered_at)s,
+    frozen_at = %(now)s,
+    manifest_sha256 = %(manifest_sha256)s,
+    export_bytes = greatest(export_bytes, %(export_bytes)s),
+    problem = null
+WHERE offboarding_id = %(offboarding_id)s AND stage = 'asked'
+RETURNING offboarding_id;
+
+-- name: begin_deletion
+-- Whether the tenant may be deleted: nobody has cancelled.
+UPDATE batch.offboarding
+SET deleting_since = coalesce(deleting_since, %(now)s), problem = null
+WHERE offboarding_id = %(offboarding_id)s AND stage = 'frozen'
+RETURNING offboarding_id;
+
+-- name: undone_chunks
+SELECT chunk
+FROM batch.frozen_chunk
+WHERE offboarding_id = %(offboarding_id)s AND table_name = %(table_name)s AND done_at IS null
+ORDER BY chunk;
+
+-- name: chunk
+SELECT keys, row_count
+FROM batch.frozen_chunk
+WHERE offboarding_id = %(offboarding_id)s AND table_name = %(table_name)s AND chunk = %(chunk)s;
+
+-- name: close_chunk
+WITH closed AS (
+    UPDATE batch.frozen_chunk
+    SET done_at = %(now)s
+    WHERE
+        offboarding_id = %(offboarding_id)s AND table_name = %(table_name)s AND chunk = %(chunk)s AND done_at IS null
+    RETURNING offboarding_id, table_name, row_count
+)
+
+UPDATE batch.offboarding_table AS counted
+SET done = counted.done + closed.row_count
+FROM closed
+WHERE counted.offboarding_id = closed.offboarding_id AND counted.table_name = closed.table_name;
+
+-- name: count_done
+INSERT INTO batch.offboarding_table AS counted (offboarding_id, table_name, place, rule, exported, done)
+VALUES (%(offboarding_id)s, %(table_name)s, %(place)s, %(rule)s, %(rows)s, %(rows)s)
+ON CONFLICT (offboarding_id, table_name) DO UPDATE
+    SET done = counted.done + excluded.done, exported = greatest(counted.exported, counted.done + excluded.done);
+
+-- name: discard_messages
+UPDATE batch.outbox
+SET
+    status = 'discarded',
+    finished_at = %(now)s,
+    decided_by = %(person)s,
+    lease_owner = null,
+    lease_until = null,
+    held_for = null
+WHERE tenant_id = %(tenant_id)s AND finished_at IS null;
+
+-- name: record_problem
+UPDATE batch.offboarding SET problem = %(problem)s
+WHERE offboarding_id = %(offboarding_id)s AND stage = 'frozen';
+
+-- name: record_deleted
+UPDATE batch.offboarding
+SET stage = 'deleted', deleted_at = %(now)s, problem = null, remains = %(remains)s
+WHERE offboarding_id = %(offboarding_id)s AND stage = 'frozen'
+RETURNING export_bytes, manifest_sha256;
+
+-- name: register
+INSERT INTO batch.deleted_tenant (tenant_id, offboarding_id, deleted_at, export_bytes)
+VALUES (%(tenant_id)s, %(offboarding_id)s, %(now)s, %(export_bytes)s)
+ON CONFLICT (tenant_id) DO UPDATE
+    SET
+        offboarding_id = excluded.offboarding_id, deleted_at = excluded.deleted_at, export_bytes = excluded.export_bytes,
+        is_to_repeat = false;
+
+-- name: tables_of
+SELECT table_name, rule, exported, done
+FROM batch.offboarding_table
+WHERE offboarding_id = %(offboarding_id)s
+ORDER BY place, table_name;
+
+-- name: rows_done
+SELECT coalesce(sum(done), 0)
+FROM batch.offboarding_table
+WHERE offboarding_id = %(offboarding_id)s;
