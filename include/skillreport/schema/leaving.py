@@ -53,9 +53,9 @@ def create_leaving_views(driver: psycopg.Connection, variant: HostVariant) -> No
     """
     _drop_policies(driver)
     # The views belong to batch_owner, which reads the keys of people for them. Only batch_cleanup reads these views.
-    for table in _KEYS_OF_PEOPLE:
+    for relation in _KEYS_OF_PEOPLE:
         driver.execute(
-            sql.SQL("CREATE POLICY leaving ON {} FOR SELECT TO batch_owner USING (true)").format(table)
+            sql.SQL("CREATE POLICY leaving ON {} FOR SELECT TO batch_owner USING (true)").format(relation)
         )
     driver.execute((_HOST_VIEWS / f"leaving_{variant}.sql").read_bytes())
     driver.execute(sql.SQL("GRANT USAGE ON SCHEMA batch TO {}").format(sql.Identifier(CLEANUP)))
@@ -72,8 +72,8 @@ def create_leaving_views(driver: psycopg.Connection, variant: HostVariant) -> No
 
 
 def _drop_policies(driver: psycopg.Connection) -> None:
-    for table in _KEYS_OF_PEOPLE:
-        driver.execute(sql.SQL("DROP POLICY IF EXISTS leaving ON {}").format(table))
+    for relation in _KEYS_OF_PEOPLE:
+        driver.execute(sql.SQL("DROP POLICY IF EXISTS leaving ON {}").format(relation))
 
 
 def _create_view(

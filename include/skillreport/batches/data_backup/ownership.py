@@ -36,7 +36,7 @@ class OwnedTable:
     """A table whose rows belong to tenants. ``keys`` is the table that ``index_owners`` has created.
 
     ``person_column`` names a person by a key of ``key_kind``. Without it and without a tenant column, all rows belong to the only tenant.
-    ``default_tenant`` in the tenant column states no tenant.
+    ``default_tenant`` in the tenant column states no tenant. ``counts_deleted``: the only tenant counts even if it is deleted.
     """
 
     table: Table
@@ -44,7 +44,7 @@ class OwnedTable:
     person_column: str | None = None
     key_kind: str | None = None
     default_tenant: str | None = None
-    only_tenant: sql.SQL = _ONLY_TENANT
+    counts_deleted: bool = False
 
     def owner(self, alias: str) -> sql.Composable:
         """The tenant of the row ``alias``: an expression, null if the row belongs to no tenant."""
@@ -55,7 +55,7 @@ class OwnedTable:
             has_tenant=self.table.has_tenant,
             default_tenant=self.default_tenant,
             keys=self.keys,
-            only_tenant=self.only_tenant,
+            only_tenant=_SOLE_ROW if self.counts_deleted else _ONLY_TENANT,
         )
 
     def belongs(self, alias: str, tenant_id: str) -> sql.Composable:
@@ -147,7 +147,7 @@ def find_leaving(connection: psycopg.Connection) -> list[OwnedTable]:
     return [
         replace(
             owned,
-            only_tenant=_SOLE_ROW,
+            counts_deleted=True,
             default_tenant=listed.default_tenant
             if (listed := listed_tables().get((owned.table.schema, owned.table.name)))
             else None,

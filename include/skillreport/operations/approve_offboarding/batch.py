@@ -16,6 +16,7 @@ from include.skillreport.core.execution.people import keep_people
 from include.skillreport.core.execution.sharding import Tenant, Unit
 from include.skillreport.operations.answers import SUPERSEDED, approved_tenants
 from include.skillreport.operations.offboard_tenant.batch import drop_frozen, export_packer
+from include.skillreport.operations.offboard_tenant.certificate import write_certificates
 from include.skillreport.operations.offboard_tenant.deletion import DeletionStoppedError, TenantDeletion
 from include.skillreport.operations.offboard_tenant.export import (
     export_all,
@@ -104,6 +105,7 @@ class OffboardingApproval(UnitBatch):
             manifest, sha256 = export_all(packer, snapshot, offboarding.tenant_id)
             freeze(platform, snapshot, offboarding)
             record_counts(platform, offboarding.offboarding_id, snapshot.counts(offboarding.tenant_id))
+            unowned = snapshot.unowned()
         prove(self._access, packer, manifest, run.execution_id)
         with platform.transaction():
             frozen = SQL.execute(
@@ -115,6 +117,7 @@ class OffboardingApproval(UnitBatch):
                 now=self._access.installation.now(),
                 manifest_sha256=sha256,
                 export_bytes=manifest.total_bytes,
+                unowned=unowned,
             ).fetchone()
             if frozen is None:
                 raise OffboardingError("書き出しの間に、退会が取りやめられました。")
@@ -139,6 +142,7 @@ class OffboardingApproval(UnitBatch):
         now = installation.now()
         write_register(store, offboarding, manifest, now)
         remains = delete_files(store, offboarding)
+        write_certificates(platform, store, offboarding.offboarding_id, deleted_at=now, remains=remains)
         with platform.transaction():
             drop_frozen(platform, offboarding)
             bytes_, _ = SQL.row(platform, "record_deleted", **named, now=now, remains=Jsonb(remains))

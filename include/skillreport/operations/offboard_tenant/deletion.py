@@ -152,7 +152,7 @@ class TenantDeletion:
         if not columns:
             return
         relation = sql.Identifier(table.schema, table.name)
-        wanted = _is_own(table, columns)
+        wanted: sql.Composable = _is_own(table, columns)
         if table.rule is Rule.DELETE:
             change = sql.SQL("DELETE FROM {}").format(relation)
         else:

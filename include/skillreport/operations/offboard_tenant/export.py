@@ -29,7 +29,7 @@ from include.skillreport.batches.data_backup.tenant_export import (
 )
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.operations.offboard_tenant.ledger import Offboarding
-from include.skillreport.schema.deletion import ListedTable, Rule, listed_tables
+from include.skillreport.schema.deletion import HOST_SCHEMA, ListedTable, Rule, listed_tables
 from include.skillreport.schema.host_contract import host_columns
 from include.skillreport.schema.leaving import view_of
 
@@ -58,6 +58,18 @@ class Snapshot:
             for each in found
             if each.rows
         ]
+
+    def unowned(self) -> int:
+        """The rows of the application, in tables to delete from or to blank, whose owner nobody can know."""
+        owned = [
+            each
+            for each in self.tables
+            if each.table.schema == HOST_SCHEMA
+            and self.rule_of(each.table.schema, each.table.name) != Rule.KEEP
+        ]
+        conditions = [sql.SQL("{} IS null").format(each.owner("content")) for each in owned]
+        found = table_contents(self.connection, [each.table for each in owned], conditions, hashed=())
+        return sum(each.rows for each in found)
 
     def rule_of(self, schema: str, name: str) -> str:
         """What happens to the tenant's rows of the table. Before the multi-tenant migration some tables have no view, and stay."""

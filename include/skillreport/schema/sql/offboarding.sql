@@ -23,6 +23,7 @@ CREATE TABLE batch.offboarding (
     frozen_at timestamptz,
     manifest_sha256 text,
     export_bytes bigint,
+    unowned bigint,
     deleting_since timestamptz,
     problem text,
     deleted_at timestamptz,
@@ -46,6 +47,8 @@ COMMENT ON COLUMN batch.offboarding.age_key IS 'The public key (age) that the cu
 COMMENT ON COLUMN batch.offboarding.waits_until IS 'The first day (Asia/Tokyo) on which the approval can be asked for';
 COMMENT ON COLUMN batch.offboarding.asked_in IS 'execution_id of the run that asked for the approval';
 COMMENT ON COLUMN batch.offboarding.manifest_sha256 IS 'Of the newest export';
+COMMENT ON COLUMN batch.offboarding.unowned IS
+'The rows of the application, of all tenants together, whose owner nobody can know';
 COMMENT ON COLUMN batch.offboarding.deleting_since IS 'The first deletion: nobody can cancel any more';
 COMMENT ON COLUMN batch.offboarding.problem IS 'Why the deletion stopped; a new approval continues it';
 COMMENT ON COLUMN batch.offboarding.remains IS 'What could not be deleted, one sentence each';

@@ -127,6 +127,7 @@ SET
     frozen_at = %(now)s,
     manifest_sha256 = %(manifest_sha256)s,
     export_bytes = greatest(export_bytes, %(export_bytes)s),
+    unowned = %(unowned)s,
     problem = null
 WHERE offboarding_id = %(offboarding_id)s AND stage = 'asked'
 RETURNING offboarding_id;
@@ -208,3 +209,15 @@ ORDER BY place, table_name;
 SELECT coalesce(sum(done), 0)
 FROM batch.offboarding_table
 WHERE offboarding_id = %(offboarding_id)s;
+
+-- name: record_of
+SELECT
+    offboarding_id, tenant_id, tenant_code, tenant_name, stage, begun_by, begun_at, exported_by, exported_at, asked_by, asked_at,
+    approved_by, approved_at, deleted_at, manifest_sha256, unowned, remains
+FROM batch.offboarding
+WHERE offboarding_id = %(offboarding_id)s;
+
+-- name: deleted_offboarding
+SELECT offboarding_id
+FROM batch.deleted_tenant
+WHERE tenant_id = %(tenant_id)s;

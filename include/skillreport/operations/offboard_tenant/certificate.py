@@ -1,0 +1,107 @@
+"""The certificate of a deletion: a PDF in Japanese and one in English, in the store beside the register of deleted tenants."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+
+from include.skillreport.batches.data_backup.files import FOLDER, is_complete
+from include.skillreport.batches.data_backup.ledger import verified_backups
+from include.skillreport.batches.data_backup.tenant_export import manifest_path
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.typesetting import compile_pdf
+from include.skillreport.operations.offboard_tenant.ledger import SQL, TableCount, tables_of
+from include.skillreport.operations.offboard_tenant.remains import register_folder
+
+_TEMPLATE = Path(__file__).with_name("certificate.typ")
+
+
+def backups_with(platform: psycopg.Connection, store: ObjectStore, tenant_id: str) -> list[str]:
+    """The verified backups in the store that contain the tenant, in the order in which they were verified."""
+    return [
+        each.backup_id
+        for each in verified_backups(platform)
+        if is_complete(store, each.backup_id)
+        and store.exists(f"{FOLDER}/{each.backup_id}/{manifest_path(tenant_id)}")
+    ]
+
+
+def write_certificates(
+    platform: psycopg.Connection,
+    store: ObjectStore,
+    offboarding_id: str,
+    *,
+    deleted_at: datetime,
+    remains: Sequence[str],
+    supplement: bool = False,
+) -> list[str]:
+    """Write both certificates of a deletion, as of the stored record; returns the verified backups that they name."""
+    (record,) = SQL.rows(platform, "record_of", offboarding_id=offboarding_id)
+    backups = backups_with(platform, store, record["tenant_id"])
+    tables = tables_of(platform, offboarding_id)
+    name = "supplement" if supplement else "certificate"
+    for language in ("ja", "en"):
+        content = certificate_pdf(
+            language, {**record, "deleted_at": deleted_at}, tables, backups, remains, supplement=supplement
+        )
+        store.write(f"{register_folder(record['tenant_id'])}/{name}-{language}.pdf", content)
+    return backups
+
+
+def certificate_pdf(
+    language: Literal["ja", "en"],
+    record: Mapping[str, Any],
+    tables: Sequence[TableCount],
+    backups: Sequence[str],
+    remains: Sequence[str],
+    *,
+    supplement: bool = False,
+) -> bytes:
+    """The PDF. Times are shown in Asia/Tokyo. ``record`` is the row of ``batch.offboarding``."""
+    data = {
+        "language": language,
+        "supplement": supplement,
+        "facts": {
+            "number": record["offboarding_id"],
+            "tenant": f"{record['tenant_name']}（{record['tenant_code']}）"
+            if language == "ja"
+            else f"{record['tenant_name']} ({record['tenant_code']})",
+            **{name: _said(record[f"{name}_at"], record[f"{name}_by"]) for name in _STEPS},
+            "deleted": _said(record["deleted_at"], ""),
+            "manifest": record["manifest_sha256"],
+        },
+        "tables": [
+            {
+                "name": each.table_name,
+                "reason": each.reason if language == "ja" else None,
+                "exported": f"{each.exported:,}",
+                "rule": each.rule,
+                "done": f"{each.done:,}",
+                # Blanked rows stay too.
+                "left": f"{each.exported if each.rule == 'blank' else each.exported - each.done:,}",
+            }
+            for each in tables
+        ],
+        "unowned": f"{record['unowned'] or 0:,}",
+        "backups": list(backups),
+        "remains": list(remains),
+    }
+    return compile_pdf(
+        _TEMPLATE,
+        "certificate",
+        json.dumps(data, ensure_ascii=False),
+        dated=record["deleted_at"].astimezone(JAPAN).date(),
+    )
+
+
+_STEPS = ("begun", "exported", "asked", "approved")
+
+
+def _said(at: datetime, person: str) -> str:
+    return f"{at.astimezone(JAPAN):%Y-%m-%d %H:%M} (JST){'  ' if person else ''}{person}"
