@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from include.skillreport.batches.data_backup.comparison import comparison_sentence
+from include.skillreport.batches.data_backup.deleted_tenants import deleted_sentence, mark_deleted_tenants
 from include.skillreport.batches.data_backup.files import (
     BACKUP_ID,
     DUMP_MANIFEST,
@@ -92,6 +93,8 @@ def _restore(options: argparse.Namespace) -> None:
     print(
         f"{options.backup} をデータベース {options.database} に復元しました（{comparison_sentence(manifest)}）。"
     )
+    if deleted := mark_deleted_tenants(_server(options), packer.store, options.database):
+        print(deleted_sentence(deleted))
 
 
 def _tenant(options: argparse.Namespace) -> None:

@@ -141,6 +141,7 @@ def open_run(
     installation.check_logins(with_tenants=not isinstance(batch, UnitBatch))
     with installation.platform(spec.time_limit) as platform:
         installation.check_deployment(platform)
+        run_log.require_deletions_repeated(platform, spec)
         hold_reason = None if parameters.dry_run else decide_hold(platform, spec, request, now)
         keep_known_keys(platform, IdentitySettings.load())
         asked = _asked(request, parameters.tenants, business_date, platform, installation)

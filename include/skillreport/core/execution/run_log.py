@@ -18,9 +18,9 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from include.skillreport.core.catalog import RUN_SPECS
+from include.skillreport.core.catalog import APPROVE_OFFBOARDING, OFFBOARD_TENANT, RUN_SPECS
 from include.skillreport.core.database import Statements
-from include.skillreport.core.errors import BatchError, code_of, reason_of
+from include.skillreport.core.errors import BatchError, SchemaError, code_of, reason_of
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.reconciliation import Reconciliation, load_reconciliation
 from include.skillreport.core.execution.resource_usage import ResourceUsage
@@ -39,6 +39,9 @@ _NOT_PER_TENANT = frozenset(spec.id for spec in RUN_SPECS.values() if not spec.p
 
 # The reason for a tenant whose task ended without a result and without an exception.
 _NO_RESULT = "タスクが結果を残さずに止まりました（強制終了、メモリ不足、Airflow の停止など）。テナントのタスクのログを確認してください"
+
+# They delete a tenant again in a database that was restored from before its deletion.
+_DELETE_AGAIN = (OFFBOARD_TENANT, APPROVE_OFFBOARDING)
 
 # A summary lists this many tenants and counts the others.
 _LISTED = 10
@@ -220,6 +223,17 @@ def last_records(platform: psycopg.Connection, batch_id: str, tenants: int) -> d
     """How many records the latest run with at least half as many tenants has processed, by tenant id."""
     rows = _SQL.execute(platform, "last_records", batch_id=batch_id, least_tenants=tenants // 2)
     return dict(rows.fetchall())
+
+
+def require_deletions_repeated(platform: psycopg.Connection, spec: RunSpec) -> None:
+    """:raises SchemaError: the database was restored, and has tenants that were deleted after its backup."""
+    if spec in _DELETE_AGAIN:
+        return
+    if tenants := _SQL.column(platform, "deletions_to_repeat"):
+        raise SchemaError(
+            f"復元したこのデータベースには、退会して削除済みのテナント {'、'.join(tenants)} があります。"
+            "DAG offboard_tenant で削除をやり直してください。それまでバッチは動きません。"
+        )
 
 
 def open_execution(

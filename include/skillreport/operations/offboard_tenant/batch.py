@@ -10,6 +10,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from include.skillreport.batches.data_backup.access import BackupAccess
+from include.skillreport.batches.data_backup.deleted_tenants import register_folder
 from include.skillreport.batches.data_backup.files import Packer
 from include.skillreport.batches.data_backup.ledger import all_tenants
 from include.skillreport.core.errors import ParameterError
@@ -18,6 +19,7 @@ from include.skillreport.core.execution.people import keep_people
 from include.skillreport.core.execution.sharding import Unit
 from include.skillreport.core.execution.tenant_selection import select_tenants
 from include.skillreport.operations.offboard_tenant import form
+from include.skillreport.operations.offboard_tenant.certificate import backups_with, write_certificates
 from include.skillreport.operations.offboard_tenant.export import (
     Snapshot,
     export_all,
@@ -72,6 +74,8 @@ class TenantOffboarding(UnitBatch):
         entered = FORM.entered(work.run.options)
         if isinstance(entered, form.Begin):
             return self._begin(work, unit_id, entered)
+        if isinstance(entered, form.Supplement):
+            return self._supplement(work, unit_id)
         with work.connection.transaction():
             offboarding = require_open(work.connection, unit_id)
         if isinstance(entered, form.Cancel):
@@ -87,7 +91,7 @@ class TenantOffboarding(UnitBatch):
         """:raises OffboardingError: the tenant has not left, or something open is not decided."""
         run, platform = work.run, work.connection
         (tenant,) = SQL.rows(platform, "leaving_tenant", tenant_id=tenant_id, today=run.run_date)
-        if not tenant["has_left"]:
+        if not (tenant["has_left"] or tenant["is_to_repeat"]):
             raise OffboardingError(
                 f"このテナントの契約は終わっていません（状態 {tenant['status']}）。"
                 "契約の終了日が過ぎるか、状態が INACTIVE、EXPIRED、DELETED になってから始めてください。"
@@ -139,6 +143,7 @@ class TenantOffboarding(UnitBatch):
         location = write_customer_file(snapshot, self._access.store(), offboarding, entered.age_key)
         prove(self._access, packer, manifest, run.execution_id)
         record_counts(work.connection, offboarding.offboarding_id, snapshot.counts(tenant_id))
+        wait = timedelta() if self._is_repeated(work, tenant_id) else timedelta(days=self._settings.wait_days)
         recorded = SQL.execute(
             work.connection,
             "record_export",
@@ -147,7 +152,7 @@ class TenantOffboarding(UnitBatch):
             customer_file=location,
             person=run.person,
             now=self._access.installation.now(),
-            waits_until=run.run_date + timedelta(days=self._settings.wait_days),
+            waits_until=run.run_date + wait,
             manifest_sha256=sha256,
             export_bytes=manifest.total_bytes,
         ).fetchone()
@@ -164,7 +169,8 @@ class TenantOffboarding(UnitBatch):
     def _ask(self, work: Work, offboarding: Offboarding, snapshot: Snapshot) -> Outcome:
         run, tenant_id = work.run, offboarding.tenant_id
         _require_stage(offboarding, "exported", "asked", "frozen")
-        if offboarding.waits_until and run.run_date < offboarding.waits_until:
+        waits = offboarding.waits_until and run.run_date < offboarding.waits_until
+        if waits and not self._is_repeated(work, tenant_id):
             raise OffboardingError(f"待機中です。{offboarding.waits_until} から依頼できます。")
         if run.dry_run:
             return _counted(tenant_id, snapshot)
@@ -182,6 +188,35 @@ class TenantOffboarding(UnitBatch):
             raise OffboardingError("承認済みの削除は進んでいます。止まったときだけ、もう一度依頼できます。")
         rows = sum(rows for *_, rows in counts)
         return UnitResult(tenant_id, {"rows": rows}, rows, notes=("削除の承認を、ほかの人に依頼しました",))
+
+    def _is_repeated(self, work: Work, tenant_id: str) -> bool:
+        """Whether the database was restored, and the tenant is deleted there again, without another wait."""
+        (tenant,) = SQL.rows(work.connection, "leaving_tenant", tenant_id=tenant_id, today=work.run.run_date)
+        return bool(tenant["is_to_repeat"])
+
+    def _supplement(self, work: Work, tenant_id: str) -> Outcome:
+        """Write the certificates again, when no verified backup contains the tenant any more."""
+        platform, store = work.connection, self._access.store()
+        found = SQL.column(platform, "deleted_offboarding", tenant_id=tenant_id)
+        if not found:
+            raise OffboardingError("このテナントは、この操作で削除されていません。")
+        if backups := backups_with(platform, store, tenant_id):
+            raise OffboardingError(
+                f"検証済みのバックアップ {'、'.join(backups)} が、まだこのテナントを含んでいます。"
+            )
+        if work.run.dry_run:
+            return UnitResult(tenant_id, {}, 0)
+        (record,) = SQL.rows(platform, "record_of", offboarding_id=found[0])
+        write_certificates(
+            platform,
+            store,
+            found[0],
+            deleted_at=record["deleted_at"],
+            remains=record["remains"],
+            supplement=True,
+        )
+        place = store.location(register_folder(tenant_id))
+        return UnitResult(tenant_id, {}, 2, notes=(f"証明書の追補（日本語、英語）: {place}",))
 
     def _cancel(self, work: Work, offboarding: Offboarding, entered: form.Cancel) -> Outcome:
         tenant_id = offboarding.tenant_id

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import psycopg
 
+from include.skillreport.batches.data_backup.deleted_tenants import register_folder
 from include.skillreport.batches.data_backup.files import FOLDER, is_complete
 from include.skillreport.batches.data_backup.ledger import verified_backups
 from include.skillreport.batches.data_backup.tenant_export import manifest_path
@@ -17,7 +18,6 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.typesetting import compile_pdf
 from include.skillreport.operations.offboard_tenant.ledger import SQL, TableCount, tables_of
-from include.skillreport.operations.offboard_tenant.remains import register_folder
 
 _TEMPLATE = Path(__file__).with_name("certificate.typ")
 

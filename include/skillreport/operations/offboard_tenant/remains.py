@@ -7,21 +7,15 @@ from datetime import datetime
 
 from psycopg import sql
 
+from include.skillreport.batches.data_backup.deleted_tenants import ENTRY, register_folder
 from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.tenant_export import restored_schema
 from include.skillreport.core.errors import reason_of
 from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
 from include.skillreport.operations.offboard_tenant.ledger import Offboarding
 
-REGISTER = "deleted_tenants"
-
 # The folders of the store with a folder of each tenant. The documents of invoices stay.
 _FOLDERS = ("reports", "notification_log", "deleted_rows")
-
-
-def register_folder(tenant_id: str) -> str:
-    """The folder in the store about a deleted tenant: the register's entry, the manifest of the last export, the certificate."""
-    return f"{REGISTER}/{tenant_folder(tenant_id)}"
 
 
 def write_register(
@@ -36,7 +30,7 @@ def write_register(
         "offboarding_id": offboarding.offboarding_id,
         "deleted_at": now.isoformat(),
     }
-    store.write(f"{folder}/entry.json", json.dumps(entry, ensure_ascii=False, indent=1).encode())
+    store.write(f"{folder}/{ENTRY}", json.dumps(entry, ensure_ascii=False, indent=1).encode())
 
 
 def delete_files(store: ObjectStore, offboarding: Offboarding) -> list[str]:

@@ -9,6 +9,7 @@ import psycopg
 
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.comparison import comparison_sentence
+from include.skillreport.batches.data_backup.deleted_tenants import deleted_sentence, mark_deleted_tenants
 from include.skillreport.batches.data_backup.files import DUMP_MANIFEST, MANIFEST, Packer, is_complete
 from include.skillreport.batches.data_backup.ledger import all_tenants, manifest_sha256, verified_backups
 from include.skillreport.batches.data_backup.restore import entry_of, restore_database, restore_one_tenant
@@ -97,12 +98,14 @@ class BackupRestore(UnitBatch):
             sha256=entry_of(packer.read_manifest(MANIFEST, sha256), DUMP_MANIFEST),
             with_owners=with_owners,
         )
+        deleted = mark_deleted_tenants(server, packer.store, entered.target)
         done = f"{entered.backup} をデータベース {entered.target} に復元しました（{comparison_sentence(manifest)}）"
         hint = (
             f"所有者と権限は復元していません（接続 '{CONNECTION}' のログインがスーパーユーザーでないため）。"
             "アプリやバッチの接続先にするなら、管理者の接続で `python -m include.skillreport backup restore` を実行してください"
         )
-        return (done,) if with_owners else (done, hint)
+        notes = (done,) if with_owners else (done, hint)
+        return (*notes, deleted_sentence(deleted)) if deleted else notes
 
     def _backup(self, platform: psycopg.Connection, backup_id: str) -> str:
         store = self._access.store()

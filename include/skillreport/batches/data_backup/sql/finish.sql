@@ -1,5 +1,11 @@
 -- name: last_backup_bytes
-SELECT dump_bytes, greatest(dump_bytes, total_bytes) AS stored_bytes
+-- The bytes of the last verified backup, and of the exports of tenants that were deleted since.
+SELECT
+    dump_bytes, greatest(dump_bytes, total_bytes) AS stored_bytes,
+    (
+        SELECT coalesce(sum(gone.export_bytes), 0) FROM batch.deleted_tenant AS gone
+        WHERE gone.deleted_at > backup.snapshot_at
+    ) AS deleted_bytes
 FROM batch.backup
 WHERE dump_bytes IS NOT null AND verified_at IS NOT null AND execution_id IS DISTINCT FROM %(execution_id)s
 ORDER BY verified_at DESC

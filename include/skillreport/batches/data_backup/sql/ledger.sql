@@ -80,3 +80,17 @@ SELECT tenant_id
 FROM batch.tenant_outcome
 WHERE execution_id = %(execution_id)s
 ORDER BY tenant_id;
+
+-- name: mark_deleted_tenant
+-- A database from before the deletion has no row of it.
+INSERT INTO batch.deleted_tenant (tenant_id, offboarding_id, deleted_at, export_bytes, is_to_repeat)
+SELECT
+    tenant.tenant_id,
+    %(offboarding_id)s,
+    %(deleted_at)s,
+    0,
+    true
+FROM public."MST_Tenant" AS tenant
+WHERE tenant.tenant_id = %(tenant_id)s
+ON CONFLICT DO NOTHING
+RETURNING tenant_id;

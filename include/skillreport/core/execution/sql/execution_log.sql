@@ -142,3 +142,9 @@ RETURNING
     log.batch_id, log.status, log.total_tenants, log.success_count, log.error_count,
     -- Messages that another sender has claimed; see include.skillreport.messaging.leases.
     coalesce(log.result -> 'totals' ->> 'leasedCount', '0')::bigint AS leased_messages;
+
+-- name: deletions_to_repeat
+SELECT tenant_id
+FROM batch.deleted_tenant
+WHERE is_to_repeat
+ORDER BY tenant_id;

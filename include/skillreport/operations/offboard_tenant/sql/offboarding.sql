@@ -7,12 +7,15 @@ WHERE tenant_id = %(tenant_id)s AND stage NOT IN ('deleted', 'cancelled')
 FOR UPDATE;
 
 -- name: leaving_tenant
--- Whether the tenant has left, in Asia/Tokyo, and the number of the application's rows of tenants.
+-- Whether the tenant has left, in Asia/Tokyo, or is deleted again in a restored database, and the number of the application's rows
+-- of tenants.
 SELECT
     tenant.tenant_code, tenant.tenant_name, tenant.status,
     tenant.status IN ('INACTIVE', 'EXPIRED', 'DELETED') OR coalesce(tenant.contract_end < %(today)s, false) AS has_left,
-    (SELECT count(*) FROM batch.all_tenant) AS tenants
+    (SELECT count(*) FROM batch.all_tenant) AS tenants,
+    gone.is_to_repeat IS true AS is_to_repeat
 FROM batch.all_tenant AS tenant
+LEFT JOIN batch.deleted_tenant AS gone ON tenant.tenant_id = gone.tenant_id
 WHERE tenant.tenant_id = %(tenant_id)s;
 
 -- name: open_items
