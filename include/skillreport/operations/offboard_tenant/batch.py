@@ -27,7 +27,7 @@ from include.skillreport.operations.offboard_tenant.export import (
     prove,
     write_customer_file,
 )
-from include.skillreport.operations.offboard_tenant.form import FORM, OPEN_ITEMS
+from include.skillreport.operations.offboard_tenant.form import FORM, OPEN_ITEMS, STAGES
 from include.skillreport.operations.offboard_tenant.ledger import (
     SQL,
     Offboarding,
@@ -267,14 +267,3 @@ def _require_stage(offboarding: Offboarding, *stages: str) -> None:
         raise OffboardingError(
             f"今の段階（{STAGES[offboarding.stage]}）では、この操作はできません。ボードのテナントのページで次の操作を確かめてください。"
         )
-
-
-# The stages, as people read them.
-STAGES = {
-    "begun": "開始済み",
-    "exported": "書き出し済み・待機中",
-    "asked": "承認の依頼中",
-    "frozen": "承認済み・削除中",
-    "deleted": "削除済み",
-    "cancelled": "取りやめ",
-}

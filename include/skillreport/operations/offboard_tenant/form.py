@@ -20,6 +20,17 @@ OPEN_ITEMS = {
 }
 
 
+# The stages, as people read them.
+STAGES = {
+    "begun": "開始済み",
+    "exported": "書き出し済み・待機中",
+    "asked": "承認の依頼中",
+    "frozen": "承認済み・削除中",
+    "deleted": "削除済み",
+    "cancelled": "取りやめ",
+}
+
+
 def _key_problem(key: str) -> str:
     import pyrage  # type: ignore[import-untyped]
 

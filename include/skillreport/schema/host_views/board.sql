@@ -511,6 +511,21 @@ FROM batch.monthly_report AS report
 LEFT JOIN batch.monthly_report_file AS file
     ON report.tenant_id = file.tenant_id AND report.report_month = file.report_month;
 
+-- Tenants that leave, with the rows of the newest export and those that are deleted or blanked.
+CREATE VIEW batch.board_offboarding AS
+SELECT
+    leaving.offboarding_id, leaving.tenant_id, leaving.stage, leaving.reason, leaving.begun_by, leaving.begun_at, leaving.exported_by,
+    leaving.exported_at, leaving.customer_file, leaving.waits_until, leaving.asked_by, leaving.asked_at, leaving.approved_by,
+    leaving.approved_at, leaving.deleting_since, leaving.problem, leaving.deleted_at, leaving.cancelled_by, leaving.cancelled_at,
+    coalesce(counted.rows_to_change, 0)::bigint AS rows_to_change, coalesce(counted.rows_done, 0)::bigint AS rows_done
+FROM batch.offboarding AS leaving
+LEFT JOIN (
+    SELECT offboarding_id, sum(exported) AS rows_to_change, sum(done) AS rows_done
+    FROM batch.offboarding_table
+    WHERE rule <> 'keep'
+    GROUP BY offboarding_id
+) AS counted ON leaving.offboarding_id = counted.offboarding_id;
+
 GRANT SELECT ON
 batch.board_deployment,
 batch.board_tenant,
@@ -564,5 +579,6 @@ batch.board_approval_request,
 batch.board_approval_item,
 batch.board_directory_sync,
 batch.board_backup,
-batch.board_report
+batch.board_report,
+batch.board_offboarding
 TO batch_board;

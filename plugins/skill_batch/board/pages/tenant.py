@@ -30,6 +30,7 @@ from include.skillreport.core.catalog import (
     MONTHLY_REPORT,
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
+    OFFBOARD_TENANT,
     OPERATE_CONTRACTS,
     OPERATE_INVOICES,
     OPERATE_NOTIFICATIONS,
@@ -44,6 +45,7 @@ from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
 from include.skillreport.core.run_spec import BatchSpec, RunSpec
+from include.skillreport.operations.offboard_tenant.form import STAGES
 
 router = APIRouter()
 
@@ -66,6 +68,7 @@ _LISTS: Mapping[str, tuple[RunSpec, int]] = {
     "tenant_reports": (MONTHLY_REPORT, _LISTED_MONTHS),
     "tenant_findings": (NOTIFICATION_SETTINGS_CHECK, _LISTED),
     "tenant_setting_changes": (SETTINGS_SYNC, _LISTED),
+    "tenant_offboardings": (OFFBOARD_TENANT, _LISTED),
 }
 
 
@@ -295,4 +298,7 @@ def tenant_page(request: Request, rights: RightsDep, tenant_id: str) -> Response
         invoices=OPERATE_INVOICES.dag_id,
         contracts=OPERATE_CONTRACTS.dag_id,
         notifications=OPERATE_NOTIFICATIONS.dag_id,
+        offboarding=OFFBOARD_TENANT.dag_id,
+        stages_of_leaving=STAGES,
+        today=now.astimezone(JAPAN).date(),
     )
