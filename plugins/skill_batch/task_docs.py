@@ -57,6 +57,8 @@ _DOCS: Mapping[str, str] = {
     "record_payments": f"テナントごとに、確かな振込を入金として記録します。入金は二重になりません。{_FAILED_ONLY}",
     "compare_invoices": f"確定した請求書が今の契約なら変わるかを、テナントごとに計算します。請求書は変えません。{_FAILED_ONLY}",
     "apply_answer": f"待っている通知を、答えのとおりに送信待ちへ戻すか破棄します。{_NOTHING_TWICE}",
+    "offboard": f"テナントの退会の段階を 1 つ行います。{_FAILED_ONLY}",
+    "delete_tenant": "承認したテナントを、もう一度書き出してから削除します。途中で止まったら、下流ごと消去すると続きから削除します。",
     # Tasks with one id and several meanings
     "operation.open_run": "フォームの値か答えを確認し、誰が何をしたかを実行ログに残します。"
     "消去すると新しい操作になります。失敗したインスタンスだけを消去してください。",

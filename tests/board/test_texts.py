@@ -14,6 +14,7 @@ from include.skillreport.billing.contract_kinds import KINDS
 from include.skillreport.core.catalog import RUN_SPECS
 from include.skillreport.core.failure_kinds import CLEAR_FAILED, CLEAR_TASK, failure_kinds
 from include.skillreport.operations.forms import FORMS
+from include.skillreport.operations.offboard_tenant.form import STAGES
 from include.skillreport.operations.operate_contracts.fields import DATED, KIND_TITLES
 from include.skillreport.operations.operate_invoices.fields import ADJUSTMENTS, BAD_DEBT_FACTS, TAX_CATEGORIES
 from tests.board.conftest import Board
@@ -45,6 +46,7 @@ def _texts_of_pages() -> set[str]:
         *(kind.columns for kind in KINDS.values()),
         KIND_TITLES,
         DATED,
+        STAGES,
         tenants.PROBLEMS,
         tenants.SORTS,
         durations.SORTS,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -40,6 +41,9 @@ AFTER_WAIT = DAY + timedelta(days=90)
 BEGINNER, ASKER, APPROVER = "退会 太郎", "依頼 次郎", "承認 花子"
 AT = datetime(2026, 4, 1)
 
+# The values of a beginning that accepts everything that is open.
+ACCEPTED = {"reason": "契約終了", **dict.fromkeys(OPEN_ITEMS, True)}
+
 # Tables of the application that are not in the list of deletion by rule, but have rows of a tenant.
 _BILLED = "HIS_TenantBilling"
 
@@ -60,11 +64,11 @@ class Leaving:
         self,
         operation: str,
         tenant: str = "T",
+        values: Mapping[str, Any] | None = None,
         *,
         day: date = DAY,
         person: str = BEGINNER,
         dry_run: bool = False,
-        **values: Any,
     ) -> RunResult:
         """A whole run of ``offboard_tenant``."""
         with ExitStack() as stack:
@@ -76,7 +80,7 @@ class Leaving:
                 TenantOffboarding(access, OffboardingSettings.load()),
                 day,
                 codes=(tenant,),
-                parameters={"operation": operation, **values},
+                parameters={"operation": operation, **(values or {})},
                 triggered_by=person,
                 dry_run=dry_run,
                 run_at=datetime(day.year, day.month, day.day, 1, tzinfo=UTC),
@@ -84,10 +88,10 @@ class Leaving:
 
     def begun(self, tenant: str = "T") -> RunResult:
         """Begin with everything that is open accepted."""
-        return self.stage("begin", tenant, reason="契約終了", **dict.fromkeys(OPEN_ITEMS, True))
+        return self.stage("begin", tenant, ACCEPTED)
 
     def exported(self, tenant: str = "T") -> RunResult:
-        return self.stage("export", tenant, age_key=str(self.identity.to_public()))
+        return self.stage("export", tenant, {"age_key": str(self.identity.to_public())})
 
     def asked(self, tenant: str = "T", day: date = AFTER_WAIT, person: str = ASKER) -> ApprovalRequest:
         """The question, and the request that its run makes."""
@@ -184,15 +188,12 @@ def _row(connection: psycopg.Connection, table: str, tenant_id: str) -> dict[str
             row[name] = mark(tenant_id, f"{table}.{name}")
         else:
             row[name] = {"boolean": False}.get(data_type, AT if "timestamp" in data_type else 1)
-    fixed = {
-        TENANT_COLUMN: tenant_id,
-        "is_deleted": False,
-        **{
-            "MST_Employee": {"id": f"emp-{tenant_id}", "employee_code": f"code-{tenant_id}"},
-            "MST_UserAuth": {"user_id": f"u-{tenant_id}", "employee_id": f"code-{tenant_id}"},
-            "MST_Tenant": {"tenant_code": tenant_id, "status": "INACTIVE", "contract_end_date": AT},
-        }.get(table, {}),
+    named: dict[str, dict[str, Any]] = {
+        "MST_Employee": {"id": f"emp-{tenant_id}", "employee_code": f"code-{tenant_id}"},
+        "MST_UserAuth": {"user_id": f"u-{tenant_id}", "employee_id": f"code-{tenant_id}"},
+        "MST_Tenant": {"tenant_code": tenant_id, "status": "INACTIVE", "contract_end_date": AT},
     }
+    fixed = {TENANT_COLUMN: tenant_id, "is_deleted": False} | named.get(table, {})
     return row | {name: value for name, value in fixed.items() if name in row}
 
 

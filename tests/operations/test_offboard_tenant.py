@@ -14,12 +14,12 @@ import pytest
 
 from include.skillreport.approvals import HOLD
 from include.skillreport.core.execution.object_store import tenant_folder
-from include.skillreport.operations.offboard_tenant.form import OPEN_ITEMS
 from include.skillreport.schema.deletion import Rule, deletion_list
 from tests import host_rows
 from tests.conftest import Database
 from tests.operations.approval_rows import text_of
 from tests.operations.leaving_tenants import (
+    ACCEPTED,
     AFTER_WAIT,
     APPROVER,
     ASKER,
@@ -112,7 +112,7 @@ def test_a_tenant_goes_whole_and_nobody_elses_row_changes(leaving: Leaving) -> N
             "SELECT DISTINCT destination, subject, body FROM batch.outbox WHERE tenant_id = 'T'"
         ).fetchall() == [("", "", "")]
         for table in ("frozen_person", "frozen_chunk"):
-            assert connection.execute(f"SELECT FROM batch.{table}").rowcount == 0  # type: ignore[arg-type]
+            assert connection.execute(f"SELECT FROM batch.{table}").rowcount == 0
         assert connection.execute("SELECT tenant_id FROM batch.deleted_tenant").fetchall() == [("T",)]
     assert skills(leaving.database) == {"stamped T", "nobody's"}
     for name, (rule, exported, deleted) in counts(leaving).items():
@@ -127,11 +127,11 @@ def test_a_tenant_goes_whole_and_nobody_elses_row_changes(leaving: Leaving) -> N
 
 
 def test_what_is_open_is_decided_before_a_tenant_leaves(leaving: Leaving) -> None:
-    refused = leaving.stage("begin", reason="契約終了")
+    refused = leaving.stage("begin", "T", {"reason": "契約終了"})
     (problem,) = leaving.problems(refused)
     assert "片付いていないものがあります: " in problem
     assert "確定していない請求書 1 件" in problem
-    active = leaving.stage("begin", "U", reason="契約終了", **dict.fromkeys(OPEN_ITEMS, True))
+    active = leaving.stage("begin", "U", ACCEPTED)
     assert leaving.problems(active) == [
         "このテナントの契約は終わっていません（状態 ACTIVE）。"
         "契約の終了日が過ぎるか、状態が INACTIVE、EXPIRED、DELETED になってから始めてください。"
@@ -188,7 +188,7 @@ def test_a_cancelled_tenant_stays_whole(leaving: Leaving, stage: str) -> None:
     if stage != "begun":
         leaving.exported()
     request = leaving.asked() if stage == "asked" else None
-    assert leaving.stage("cancel", reason="継続するため").status == "completed"
+    assert leaving.stage("cancel", "T", {"reason": "継続するため"}).status == "completed"
     if request:
         (problem,) = leaving.problems(leaving.answer(request))
         assert problem == "この確認を出した後に、退会が取りやめられたか、もう一度依頼されました。"
