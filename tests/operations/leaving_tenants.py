@@ -12,6 +12,7 @@ from typing import Any
 import psycopg
 import pyrage  # type: ignore[import-untyped]
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from include.skillreport.approvals import APPROVE
 from include.skillreport.approvals.requests import ApprovalRequest
@@ -186,6 +187,10 @@ def _row(connection: psycopg.Connection, table: str, tenant_id: str) -> dict[str
     for name, data_type in columns:
         if data_type in ("text", "character varying"):
             row[name] = mark(tenant_id, f"{table}.{name}")
+        elif data_type == "ARRAY":
+            row[name] = [mark(tenant_id, f"{table}.{name}")]
+        elif data_type in ("json", "jsonb"):
+            row[name] = Jsonb({"value": mark(tenant_id, f"{table}.{name}")})
         else:
             row[name] = {"boolean": False}.get(data_type, AT if "timestamp" in data_type else 1)
     named: dict[str, dict[str, Any]] = {
@@ -243,8 +248,8 @@ def marked(connection: psycopg.Connection, text: str) -> dict[str, int]:
 
 
 def whole(connection: psycopg.Connection, tenant_id: str) -> dict[str, list[str]]:
-    """All rows that contain the id of another tenant, by table: they must not change."""
-    names = marked(connection, f"«{tenant_id}»")
+    """The application's rows with marks of the tenant, by table."""
+    names = [name for name in marked(connection, f"«{tenant_id}»") if name.startswith("public.")]
     found = {}
     for full in names:
         schema, _, name = full.partition(".")

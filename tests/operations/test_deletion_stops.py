@@ -1,0 +1,228 @@
+"""What was approved is deleted, whatever happens in between: kills, new rows, rows that move to another tenant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from include.skillreport.approvals.requests import ApprovalRequest
+from include.skillreport.operations.approve_offboarding.batch import OffboardingApproval
+from include.skillreport.operations.offboard_tenant import freezing
+from include.skillreport.schema.host_contract import HostVariant
+from tests import host_rows
+from tests.conftest import Database, Server, copied_database
+from tests.operations.leaving_tenants import (
+    AFTER_WAIT,
+    AT,
+    Leaving,
+    deletable,
+    marked,
+    plant_own,
+    plant_tenant,
+    whole,
+)
+
+
+class Killed(BaseException):
+    """The process of the task was killed."""
+
+
+@pytest.fixture
+def leaving(own_database: Database, tmp_path: Path) -> Leaving:
+    """T leaves, U stays."""
+    with own_database.connect() as connection:
+        plant_tenant(connection, "T")
+        plant_tenant(connection, "U", other="T")
+    return Leaving(deletable(own_database), tmp_path / "store")
+
+
+def frozen(leaving: Leaving, monkeypatch: pytest.MonkeyPatch) -> ApprovalRequest:
+    """The answered request of a run that was killed between the approval and the deletion."""
+    request = leaving.up_to_question()
+    with monkeypatch.context() as killing:
+        killing.setattr(OffboardingApproval, "_delete", killed)
+        with pytest.raises(Killed):
+            leaving.answer(request)
+    assert leaving.offboarding("stage") == "frozen"
+    return request
+
+
+def killed(*_: Any) -> None:
+    raise Killed
+
+
+def employee_of_t(connection: psycopg.Connection) -> None:
+    host_rows.insert(
+        connection,
+        "MST_Employee",
+        id="new",
+        employee_code="new",
+        email="new@example.jp",
+        tenant_id="T",
+        updated_at=AT,
+    )
+
+
+def gone(leaving: Leaving) -> bool:
+    """Whether T has no employees and no accounts."""
+    with leaving.database.connect() as connection:
+        return not {"public.MST_Employee", "public.MST_UserAuth"} & marked(connection, "«T»").keys()
+
+
+def test_a_killed_deletion_continues_when_its_task_is_cleared(
+    leaving: Leaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = frozen(leaving, monkeypatch)
+    done = leaving.answer(request)
+    assert leaving.problems(done) == []
+    assert gone(leaving)
+    # Once more changes nothing.
+    assert leaving.answer(request).status == "completed"
+
+
+def test_a_new_row_stops_the_deletion_until_it_is_approved(
+    leaving: Leaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = frozen(leaving, monkeypatch)
+    with leaving.database.connect() as connection:
+        employee_of_t(connection)
+    (problem,) = leaving.problems(leaving.answer(request))
+    assert problem.startswith(
+        "承認の後に、表 MST_Employee に行が増えたか、このテナントのものになりました（new など）。"
+    )
+    assert not gone(leaving)
+    assert leaving.offboarding("problem") == problem
+
+    again = leaving.asked()
+    assert leaving.problems(leaving.answer(again)) == []
+    assert gone(leaving)
+    with leaving.database.connect() as connection:
+        assert connection.execute("SELECT FROM \"MST_Employee\" WHERE id = 'new'").rowcount == 0
+
+
+def test_a_row_that_moved_to_another_tenant_stops_the_deletion(
+    leaving: Leaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = frozen(leaving, monkeypatch)
+    with leaving.database.connect() as connection:
+        connection.execute(
+            "UPDATE \"TRN_SkillRecord\" SET employee_id = 'emp-U' WHERE id = '«T» TRN_SkillRecord.id'"
+        )
+    (problem,) = leaving.problems(leaving.answer(request))
+    assert problem.startswith("承認の後に、表 TRN_SkillRecord の 1 行がほかのテナントのものになりました。")
+    # The accounts came first, and are gone: nobody can cancel any more.
+    (refused,) = leaving.problems(leaving.stage("cancel", "T", {"reason": "x"}, day=AFTER_WAIT))
+    assert refused == "削除が始まっているため、取りやめられません。"
+
+    assert leaving.problems(leaving.answer(leaving.asked())) == []
+    assert gone(leaving)
+    with leaving.database.connect() as connection:
+        moved = connection.execute(
+            "SELECT employee_id FROM \"TRN_SkillRecord\" WHERE id LIKE '«T»%'"
+        ).fetchall()
+    assert moved == [("emp-U",)]
+
+
+def test_an_approved_tenant_can_still_be_cancelled_before_its_deletion(
+    leaving: Leaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = frozen(leaving, monkeypatch)
+    assert leaving.stage("cancel", "T", {"reason": "継続"}, day=AFTER_WAIT).status == "completed"
+    assert leaving.answer(request).status == "completed"
+    assert not gone(leaving)
+    with leaving.database.connect() as connection:
+        assert connection.execute("SELECT FROM batch.frozen_person").rowcount == 0
+
+
+def test_a_tenant_of_a_vanished_row_needs_no_second_deletion(
+    leaving: Leaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = frozen(leaving, monkeypatch)
+    with leaving.database.connect() as connection:
+        connection.execute("DELETE FROM \"TRN_PDU\" WHERE employee_id = 'u-T'")
+    assert leaving.problems(leaving.answer(request)) == []
+    assert gone(leaving)
+
+
+@pytest.mark.long
+def test_a_kill_before_every_statement_loses_and_spares_nothing(
+    leaving: Leaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(freezing, "CHUNK_ROWS", 2)
+    with leaving.database.connect() as connection:
+        for number in range(5):
+            host_rows.request(connection, "u-T", AT, id=f"«T» request {number}")
+        plant_own(connection, "T")
+        before = whole(connection, "U")
+    request = frozen(leaving, monkeypatch)
+    execute, attempts = psycopg.Connection.execute, 0
+    while leaving.offboarding("stage") == "frozen":
+        attempts += 1
+        left = attempts
+
+        def dying(connection: psycopg.Connection, *given: Any, **named: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Killed
+            return execute(connection, *given, **named)
+
+        with monkeypatch.context() as killing:
+            original = OffboardingApproval._delete
+
+            def delete(*given: Any, _original: Any = original, _killing: Any = killing) -> Any:
+                _killing.setattr(psycopg.Connection, "execute", dying)
+                return _original(*given)
+
+            killing.setattr(OffboardingApproval, "_delete", delete)
+            try:
+                leaving.answer(request)
+            except Killed:
+                continue
+    assert attempts > 30
+    with leaving.database.connect() as connection:
+        assert whole(connection, "U") == before
+        assert "public.SYS_SystemLog" not in marked(connection, "«T»")
+        assert (
+            connection.execute(
+                "SELECT table_name FROM batch.offboarding_table WHERE rule = 'delete' AND done <> exported"
+            ).fetchall()
+            == []
+        )
+    assert gone(leaving)
+
+
+@pytest.mark.parametrize("status", ["INACTIVE", "deleted"])
+def test_before_the_migration_only_the_sole_tenant_leaves(
+    server: Server, templates: dict[HostVariant, str], tmp_path: Path, status: str
+) -> None:
+    with copied_database(server, templates[HostVariant.BASE], f"base leaves {status}") as database:
+        with database.connect() as connection:
+            plant_tenant(connection, "T")
+            connection.execute('UPDATE "MST_Tenant" SET status = %s', [status])
+        leaving = Leaving(deletable(database), tmp_path / "store")
+        with database.connect() as connection:
+            host_rows.tenant(connection, "second", status="deleted")
+        (refused,) = leaving.problems(leaving.begun())
+        assert refused.startswith("MST_Tenant に 2 行あります。")
+        with database.connect() as connection:
+            connection.execute("DELETE FROM \"MST_Tenant\" WHERE tenant_id = 'second'")
+
+        assert leaving.problems(leaving.answer(leaving.up_to_question())) == []
+
+        assert gone(leaving)
+        with database.connect() as connection:
+            left = {name for name in marked(connection, "«T»") if name.startswith("public.")}
+            # Its rows have no tenant before the migration.
+            assert left <= {
+                "public.HIS_AuditLog",
+                "public.HIS_TenantBilling",
+                "public.MST_RolePermission",
+                "public.MST_Tenant",
+            }
+            assert connection.execute('SELECT tenant_name, status FROM "MST_Tenant"').fetchall() == [
+                ("退会済みテナント", "deleted")
+            ]
