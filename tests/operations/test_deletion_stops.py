@@ -10,7 +10,7 @@ import pytest
 
 from include.skillreport.approvals.requests import ApprovalRequest
 from include.skillreport.operations.approve_offboarding.batch import OffboardingApproval
-from include.skillreport.operations.offboard_tenant import freezing
+from include.skillreport.operations.offboard_tenant import deletion, freezing
 from include.skillreport.schema.host_contract import HostVariant
 from tests import host_rows
 from tests.conftest import Database, Server, copied_database
@@ -151,10 +151,11 @@ def test_a_tenant_of_a_vanished_row_needs_no_second_deletion(
 def test_a_kill_before_every_statement_loses_and_spares_nothing(
     leaving: Leaving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(freezing, "CHUNK_ROWS", 2)
+    for module in (freezing, deletion):
+        monkeypatch.setattr(module, "CHUNK_ROWS", 2)
     with leaving.database.connect() as connection:
         for number in range(5):
-            host_rows.request(connection, "u-T", AT, id=f"«T» request {number}")
+            host_rows.request(connection, "u-T", AT, request_url=f"«T» {number}")
         plant_own(connection, "T")
         before = whole(connection, "U")
     request = frozen(leaving, monkeypatch)

@@ -1,0 +1,111 @@
+"""After a deletion: backups that still contain the tenant, restores, the next dump, and the supplement of the certificate."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from include.skillreport.batches.data_backup.deleted_tenants import ENTRY, register_folder
+from include.skillreport.core.catalog import OFFBOARD_TENANT, STATISTICS
+from include.skillreport.core.errors import SchemaError
+from include.skillreport.core.execution.run_log import require_deletions_repeated
+from tests.batches.data_management.backups import TODAY, Backups
+from tests.conftest import Database, administer
+from tests.operations.leaving_tenants import Leaving, deletable, marked, plant_tenant
+
+RESTORED = "restored_with_deleted_tenant"
+
+
+@pytest.fixture
+def backups(own_database: Database, tmp_path: Path) -> Backups:
+    """T leaves, U stays."""
+    with own_database.connect() as connection:
+        plant_tenant(connection, "T")
+        plant_tenant(connection, "U", other="T")
+    return Backups(deletable(own_database), tmp_path / "store")
+
+
+@pytest.fixture
+def leaving(backups: Backups) -> Leaving:
+    return Leaving(backups.database, backups.root)
+
+
+def deleted(leaving: Leaving) -> None:
+    assert leaving.problems(leaving.answer(leaving.up_to_question())) == []
+
+
+def test_a_whole_restore_runs_no_batch_until_the_tenant_is_deleted_again(
+    backups: Backups, leaving: Leaving
+) -> None:
+    backup_id = backups.take()
+    deleted(leaving)
+    try:
+        result, details = backups.restore("new_database", backup=backup_id, target=RESTORED)
+        assert (result.status, len(details)) == ("completed", 1)
+        with backups.database.connect() as connection:
+            (notes,) = connection.execute(
+                "SELECT notes FROM batch.tenant_outcome WHERE execution_id = %s", [result.execution_id]
+            ).fetchone() or ([],)
+        assert "退会して削除済みのテナント T があります。" in "".join(notes)
+        copy = Database(RESTORED, backups.database.server)
+        with copy.connect("batch_platform") as platform:
+            with pytest.raises(
+                SchemaError, match="退会して削除済みのテナント T があります。DAG offboard_tenant"
+            ):
+                require_deletions_repeated(platform, STATISTICS)
+            require_deletions_repeated(platform, OFFBOARD_TENANT)
+
+        # The live database restores nothing of the tenant.
+        refused, _ = backups.restore("compare", "T", backup=backup_id)
+        assert refused.status == "failed"
+        assert "退会して削除済みです。バックアップから復元できません。" in leaving.problems(refused)[0]
+
+        # There is no second wait.
+        again = Leaving(copy, backups.root)
+        again.begun()
+        again.exported()
+        assert again.problems(again.answer(again.asked(day=TODAY))) == []
+        with copy.connect() as connection:
+            assert "public.MST_Employee" not in marked(connection, "«T»")
+        with copy.connect("batch_platform") as platform:
+            require_deletions_repeated(platform, STATISTICS)
+    finally:
+        administer(backups.database.server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", RESTORED)
+
+
+def test_a_smaller_dump_is_explained_by_a_deleted_tenant(backups: Backups, leaving: Leaving) -> None:
+    with backups.database.connect() as connection:
+        connection.execute(
+            """
+            INSERT INTO "SYS_SystemLog" (id, user_id, log_level, request_url, tenant_id, updated_at)
+            SELECT 'l' || number, 'u-T', 'INFO', md5(random()::text) || md5(random()::text), 'T', now()
+            FROM generate_series(1, 20000) AS number
+            """
+        )
+    backups.take()
+    deleted(leaving)
+    # Less than half of the last one.
+    backups.take(TODAY + timedelta(days=1))
+    with backups.database.connect() as connection:
+        first, second = [
+            size for (size,) in connection.execute("SELECT dump_bytes FROM batch.backup ORDER BY backup_id")
+        ]
+    assert second < first / 2
+
+
+def test_the_certificate_gets_a_supplement_when_no_backup_has_the_tenant(
+    backups: Backups, leaving: Leaving
+) -> None:
+    backup_id = backups.take()
+    deleted(leaving)
+    assert backups.store.exists(f"{register_folder('T')}/{ENTRY}")
+    (refused,) = leaving.problems(leaving.stage("supplement"))
+    assert refused == f"検証済みのバックアップ {backup_id} が、まだこのテナントを含んでいます。"
+    backups.store.delete(f"backups/{backup_id}")
+    assert leaving.stage("supplement").status == "completed"
+    assert {"supplement-en.pdf", "supplement-ja.pdf"} <= set(backups.store.names(register_folder("T")))
+    assert leaving.problems(leaving.stage("supplement", "U")) == [
+        "このテナントは、この操作で削除されていません。"
+    ]
