@@ -79,8 +79,8 @@ def test_a_smaller_dump_is_explained_by_a_deleted_tenant(backups: Backups, leavi
     with backups.database.connect() as connection:
         connection.execute(
             """
-            INSERT INTO "SYS_SystemLog" (id, user_id, log_level, request_url, tenant_id, updated_at)
-            SELECT 'l' || number, 'u-T', 'INFO', md5(random()::text) || md5(random()::text), 'T', now()
+            INSERT INTO "SYS_SystemLog" (id, user_id, log_level, request_url, updated_at)
+            SELECT 'l' || number, 'u-T', 'INFO', md5(random()::text) || md5(random()::text), now()
             FROM generate_series(1, 20000) AS number
             """
         )
