@@ -56,7 +56,7 @@ def test_each_section_has_one_class_and_one_mapping_of_defaults() -> None:
     keys = [each.key for each in section_classes()]
     written = [key for file in default_files() for key in yaml.safe_load(file.read_text(encoding="utf-8"))]
     assert sorted(keys) == sorted(written)
-    assert len(keys) == len(set(keys)) == 13
+    assert len(keys) == len(set(keys)) == 14
 
 
 def test_settings_are_read_only() -> None:

@@ -166,8 +166,14 @@ SELECT
         'begun_by', leaving.begun_by,
         'asked_by', leaving.asked_by,
         'tables', (
-            SELECT coalesce(jsonb_agg(jsonb_build_array(counted.table_name, counted.rule, counted.exported - counted.done)
-                ORDER BY counted.place, counted.table_name), '[]')
+            SELECT
+                coalesce(
+                    jsonb_agg(
+                        jsonb_build_array(counted.table_name, counted.rule, counted.exported - counted.done)
+                        ORDER BY counted.place, counted.table_name
+                    ),
+                    '[]'
+                )
             FROM batch.offboarding_table AS counted
             WHERE counted.offboarding_id = leaving.offboarding_id AND counted.exported > counted.done
         )

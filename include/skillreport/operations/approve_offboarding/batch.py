@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from psycopg.types.json import Jsonb
-
 from include.skillreport.approvals.requests import LockedItem, Result, items_of, lock_item, record_result
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.core.catalog import APPROVE_OFFBOARDING
@@ -15,7 +13,7 @@ from include.skillreport.core.execution.batch import Outcome, Request, UnitBatch
 from include.skillreport.core.execution.people import keep_people
 from include.skillreport.core.execution.sharding import Tenant, Unit
 from include.skillreport.operations.answers import SUPERSEDED, approved_tenants
-from include.skillreport.operations.offboard_tenant.batch import drop_frozen, export_packer
+from include.skillreport.operations.offboard_tenant.batch import export_packer
 from include.skillreport.operations.offboard_tenant.certificate import write_certificates
 from include.skillreport.operations.offboard_tenant.deletion import DeletionStoppedError, TenantDeletion
 from include.skillreport.operations.offboard_tenant.export import (
@@ -26,11 +24,14 @@ from include.skillreport.operations.offboard_tenant.export import (
 )
 from include.skillreport.operations.offboard_tenant.freezing import freeze
 from include.skillreport.operations.offboard_tenant.ledger import (
-    SQL,
     Offboarding,
     OffboardingError,
+    drop_frozen,
     find_open,
     record_counts,
+    record_deleted,
+    record_frozen,
+    record_problem,
 )
 from include.skillreport.operations.offboard_tenant.remains import (
     delete_files,
@@ -108,33 +109,28 @@ class OffboardingApproval(UnitBatch):
             unowned = snapshot.unowned()
         prove(self._access, packer, manifest, run.execution_id)
         with platform.transaction():
-            frozen = SQL.execute(
+            record_frozen(
                 platform,
-                "record_frozen",
-                offboarding_id=offboarding.offboarding_id,
-                person=item.answered_by,
+                offboarding,
+                person=str(item.answered_by),
                 answered_at=run.run_at,
                 now=self._access.installation.now(),
-                manifest_sha256=sha256,
-                export_bytes=manifest.total_bytes,
+                manifest=(sha256, manifest.total_bytes),
                 unowned=unowned,
-            ).fetchone()
-            if frozen is None:
-                raise OffboardingError("書き出しの間に、退会が取りやめられました。")
+            )
             named = (run.options["request"], offboarding.tenant_id, item.item_id)
             record_result(platform, *named, Result.APPROVED, None, run.execution_id)
 
     def _delete(self, work: Work, offboarding: Offboarding, person: str) -> int:
         """Delete the rows, then what is outside of them; returns the number of deleted and blanked rows."""
         platform, installation = work.connection, self._access.installation
-        named = {"offboarding_id": offboarding.offboarding_id}
         server, store = self._access.server(), self._access.store()
         with installation.cleanup(APPROVE_OFFBOARDING.time_limit) as cleanup:
             deletion = TenantDeletion(server, platform, cleanup, offboarding, person, installation.now())
             try:
                 deletion.run()
             except DeletionStoppedError as error:
-                SQL.execute(platform, "record_problem", **named, problem=str(error))
+                record_problem(platform, offboarding, str(error))
                 raise
         drop_restored_schema(server, offboarding.tenant_id)
         packer = export_packer(self._access, offboarding, _LAST)
@@ -145,12 +141,7 @@ class OffboardingApproval(UnitBatch):
         write_certificates(platform, store, offboarding.offboarding_id, deleted_at=now, remains=remains)
         with platform.transaction():
             drop_frozen(platform, offboarding)
-            bytes_, _ = SQL.row(platform, "record_deleted", **named, now=now, remains=Jsonb(remains))
-            SQL.execute(
-                platform, "register", **named, tenant_id=offboarding.tenant_id, now=now, export_bytes=bytes_
-            )
-            (rows,) = SQL.row(platform, "rows_done", **named)
-        return int(rows)
+            return record_deleted(platform, offboarding, now, remains)
 
 
 def _problem(item: LockedItem, offboarding: Offboarding | None) -> str | None:

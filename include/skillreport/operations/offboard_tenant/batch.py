@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
-import psycopg
 from psycopg.types.json import Jsonb
 
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.deleted_tenants import register_folder
 from include.skillreport.batches.data_backup.files import Packer
 from include.skillreport.batches.data_backup.ledger import all_tenants
+from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Outcome, Request, UnitBatch, UnitResult, Work
 from include.skillreport.core.execution.people import keep_people
@@ -29,15 +30,17 @@ from include.skillreport.operations.offboard_tenant.export import (
 )
 from include.skillreport.operations.offboard_tenant.form import FORM, OPEN_ITEMS, STAGES
 from include.skillreport.operations.offboard_tenant.ledger import (
-    SQL,
     Offboarding,
     OffboardingError,
+    drop_frozen,
     record_counts,
     require_open,
 )
 from include.skillreport.operations.offboard_tenant.settings import OffboardingSettings
 from include.skillreport.schema.deletion import require_all_listed, require_deletion
 from include.skillreport.schema.host_contract import HostVariant, check_host
+
+_SQL = Statements(Path(__file__).parent)
 
 
 class TenantOffboarding(UnitBatch):
@@ -90,7 +93,7 @@ class TenantOffboarding(UnitBatch):
     def _begin(self, work: Work, tenant_id: str, entered: form.Begin) -> Outcome:
         """:raises OffboardingError: the tenant has not left, or something open is not decided."""
         run, platform = work.run, work.connection
-        (tenant,) = SQL.rows(platform, "leaving_tenant", tenant_id=tenant_id, today=run.run_date)
+        (tenant,) = _SQL.rows(platform, "leaving_tenant", tenant_id=tenant_id, today=run.run_date)
         if not (tenant["has_left"] or tenant["is_to_repeat"]):
             raise OffboardingError(
                 f"このテナントの契約は終わっていません（状態 {tenant['status']}）。"
@@ -100,7 +103,7 @@ class TenantOffboarding(UnitBatch):
             raise OffboardingError(
                 f"MST_Tenant に {tenant['tenants']} 行あります。マルチテナント移行の前は、行が 1 つのときだけ退会できます。"
             )
-        (items,) = SQL.rows(platform, "open_items", tenant_id=tenant_id)
+        (items,) = _SQL.rows(platform, "open_items", tenant_id=tenant_id)
         undecided = [
             f"{OPEN_ITEMS[name]} {count:,} 件"
             for name, count in items.items()
@@ -113,7 +116,7 @@ class TenantOffboarding(UnitBatch):
             )
         if run.dry_run:
             return UnitResult(tenant_id, items, 0)
-        begun = SQL.execute(
+        begun = _SQL.execute(
             platform,
             "begin",
             offboarding_id=run.execution_id,
@@ -144,7 +147,7 @@ class TenantOffboarding(UnitBatch):
         prove(self._access, packer, manifest, run.execution_id)
         record_counts(work.connection, offboarding.offboarding_id, snapshot.counts(tenant_id))
         wait = timedelta() if self._is_repeated(work, tenant_id) else timedelta(days=self._settings.wait_days)
-        recorded = SQL.execute(
+        recorded = _SQL.execute(
             work.connection,
             "record_export",
             offboarding_id=offboarding.offboarding_id,
@@ -176,7 +179,7 @@ class TenantOffboarding(UnitBatch):
             return _counted(tenant_id, snapshot)
         counts = snapshot.counts(tenant_id)
         record_counts(work.connection, offboarding.offboarding_id, counts)
-        asked = SQL.execute(
+        asked = _SQL.execute(
             work.connection,
             "record_question",
             offboarding_id=offboarding.offboarding_id,
@@ -191,13 +194,13 @@ class TenantOffboarding(UnitBatch):
 
     def _is_repeated(self, work: Work, tenant_id: str) -> bool:
         """Whether the database was restored, and the tenant is deleted there again, without another wait."""
-        (tenant,) = SQL.rows(work.connection, "leaving_tenant", tenant_id=tenant_id, today=work.run.run_date)
+        (tenant,) = _SQL.rows(work.connection, "leaving_tenant", tenant_id=tenant_id, today=work.run.run_date)
         return bool(tenant["is_to_repeat"])
 
     def _supplement(self, work: Work, tenant_id: str) -> Outcome:
         """Write the certificates again, when no verified backup contains the tenant any more."""
         platform, store = work.connection, self._access.store()
-        found = SQL.column(platform, "deleted_offboarding", tenant_id=tenant_id)
+        found = _SQL.column(platform, "deleted_offboarding", tenant_id=tenant_id)
         if not found:
             raise OffboardingError("このテナントは、この操作で削除されていません。")
         if backups := backups_with(platform, store, tenant_id):
@@ -206,7 +209,7 @@ class TenantOffboarding(UnitBatch):
             )
         if work.run.dry_run:
             return UnitResult(tenant_id, {}, 0)
-        (record,) = SQL.rows(platform, "record_of", offboarding_id=found[0])
+        (record,) = _SQL.rows(platform, "record_of", offboarding_id=found[0])
         write_certificates(
             platform,
             store,
@@ -223,7 +226,7 @@ class TenantOffboarding(UnitBatch):
         if work.run.dry_run:
             return UnitResult(tenant_id, {}, 0)
         with work.connection.transaction():
-            cancelled = SQL.execute(
+            cancelled = _SQL.execute(
                 work.connection,
                 "cancel",
                 offboarding_id=offboarding.offboarding_id,
@@ -246,13 +249,6 @@ def export_packer(access: BackupAccess, offboarding: Offboarding, name: str) -> 
         level=access.settings.compression_level,
         identity=access.identity(),
     )
-
-
-def drop_frozen(platform: psycopg.Connection, offboarding: Offboarding) -> None:
-    """Delete the frozen persons and keys, in the open transaction."""
-    named = {"offboarding_id": offboarding.offboarding_id}
-    SQL.execute(platform, "drop_chunks", **named, only_undone=False)
-    SQL.execute(platform, "drop_persons", tenant_id=offboarding.tenant_id)
 
 
 def _counted(tenant_id: str, snapshot: Snapshot) -> UnitResult:

@@ -14,10 +14,13 @@ from include.skillreport.batches.data_backup.deleted_tenants import register_fol
 from include.skillreport.batches.data_backup.files import FOLDER, is_complete
 from include.skillreport.batches.data_backup.ledger import verified_backups
 from include.skillreport.batches.data_backup.tenant_export import manifest_path
+from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.typesetting import compile_pdf
-from include.skillreport.operations.offboard_tenant.ledger import SQL, TableCount, tables_of
+from include.skillreport.operations.offboard_tenant.ledger import TableCount, tables_of
+
+_SQL = Statements(Path(__file__).parent)
 
 _TEMPLATE = Path(__file__).with_name("certificate.typ")
 
@@ -42,7 +45,7 @@ def write_certificates(
     supplement: bool = False,
 ) -> list[str]:
     """Write both certificates of a deletion, as of the stored record; returns the verified backups that they name."""
-    (record,) = SQL.rows(platform, "record_of", offboarding_id=offboarding_id)
+    (record,) = _SQL.rows(platform, "record_of", offboarding_id=offboarding_id)
     backups = backups_with(platform, store, record["tenant_id"])
     tables = tables_of(platform, offboarding_id)
     name = "supplement" if supplement else "certificate"

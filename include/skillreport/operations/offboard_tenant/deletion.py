@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -17,7 +18,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from include.skillreport.batches.data_backup.server import DatabaseServer
-from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.core.execution.people import keep_people
 from include.skillreport.operations.offboard_tenant.export import live_snapshot
 from include.skillreport.operations.offboard_tenant.freezing import (
@@ -26,10 +27,12 @@ from include.skillreport.operations.offboard_tenant.freezing import (
     full_name,
     host_tables,
 )
-from include.skillreport.operations.offboard_tenant.ledger import SQL, Offboarding, OffboardingError
+from include.skillreport.operations.offboard_tenant.ledger import Offboarding, OffboardingError
 from include.skillreport.schema.deletion import ListedTable, Rule, blanking, deletion_list
 from include.skillreport.schema.host_contract import host_columns
 from include.skillreport.schema.leaving import primary_keys, view_of
+
+_SQL = Statements(Path(__file__).parent)
 
 
 class DeletionStoppedError(OffboardingError):
@@ -52,7 +55,7 @@ class TenantDeletion:
     def run(self) -> None:
         """:raises DeletionStoppedError: names the table and the rows."""
         self.require_nothing_new()
-        begun = SQL.execute(self.platform, "begin_deletion", **self._named, now=self.now).fetchone()
+        begun = _SQL.execute(self.platform, "begin_deletion", **self._named, now=self.now).fetchone()
         if begun is None:
             raise OffboardingError("この退会は取りやめられたか、もう削除が終わっています。")
         for table in self._host_tables:
@@ -60,7 +63,7 @@ class TenantDeletion:
         self.require_nothing_new()
         with self.platform.transaction():
             keep_people(self.platform)
-        SQL.execute(
+        _SQL.execute(
             self.platform,
             "discard_messages",
             tenant_id=self.offboarding.tenant_id,
@@ -99,13 +102,13 @@ class TenantDeletion:
 
     def _work_off(self, table: ListedTable) -> None:
         named = {**self._named, "table_name": full_name(table)}
-        for number in SQL.column(self.platform, "undone_chunks", **named):
-            keys, rows = SQL.row(self.platform, "chunk", **named, chunk=number)
+        for number in _SQL.column(self.platform, "undone_chunks", **named):
+            keys, rows = _SQL.row(self.platform, "chunk", **named, chunk=number)
             with tenant_transaction(self.cleanup, [self.offboarding.tenant_id]):
                 changed = self.cleanup.execute(self._statement(table), [Jsonb(keys)]).rowcount
             if changed < rows:
                 self._require_gone(table, keys, changed if table.rule is Rule.BLANK else 0)
-            SQL.execute(self.platform, "close_chunk", **named, chunk=number, now=self.now)
+            _SQL.execute(self.platform, "close_chunk", **named, chunk=number, now=self.now)
 
     def _statement(self, table: ListedTable) -> sql.Composed:
         view = sql.Identifier("batch", view_of(table))
@@ -167,7 +170,7 @@ class TenantDeletion:
             with self.platform.transaction():
                 done = self.platform.execute(statement, {"tenant_id": self.offboarding.tenant_id}).rowcount
                 if done:
-                    SQL.execute(
+                    _SQL.execute(
                         self.platform,
                         "count_done",
                         **self._named,

@@ -50,7 +50,7 @@ AgeKey = Annotated[
     Code(
         "お客さまの公開鍵",
         "お客さまに渡すファイルを暗号化する age の公開鍵（age1…）。必須です。",
-        example="age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kdy5q8p3sdp8zmz",
+        example="age1wtmlj5n8paetq5r52gne0jmncr04gpfwdsstt8udfydp36k67cxsl8eksu",
         problem=_key_problem,
     ),
 ]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from include.skillreport.core.database import Statements
 from include.skillreport.operations.offboard_tenant.export import Snapshot
-from include.skillreport.operations.offboard_tenant.ledger import SQL, Offboarding
+from include.skillreport.operations.offboard_tenant.ledger import Offboarding
 from include.skillreport.schema.deletion import ListedTable, Rule, deletion_list
 from include.skillreport.schema.leaving import primary_keys
+
+_SQL = Statements(Path(__file__).parent)
 
 # The rows of one transaction. A thousand rows of the widest table take about 0.1 s.
 CHUNK_ROWS = 1_000
@@ -20,15 +24,15 @@ CHUNK_ROWS = 1_000
 def freeze(platform: psycopg.Connection, snapshot: Snapshot, offboarding: Offboarding) -> None:
     """Write the keys of the snapshot, in short transactions. A repeated call replaces those that are not deleted or blanked yet."""
     named = {"offboarding_id": offboarding.offboarding_id}
-    SQL.execute(platform, "drop_chunks", **named, only_undone=True)
+    _SQL.execute(platform, "drop_chunks", **named, only_undone=True)
     _freeze_people(platform, snapshot, offboarding.tenant_id)
     keys = primary_keys(snapshot.connection)
     for table in host_tables(snapshot):
-        (last,) = SQL.row(platform, "last_chunk", **named, table_name=full_name(table))
+        (last,) = _SQL.row(platform, "last_chunk", **named, table_name=full_name(table))
         for number, chunk in enumerate(
             _chunks(snapshot, table, keys[table.name], offboarding), start=last + 1
         ):
-            SQL.execute(
+            _SQL.execute(
                 platform,
                 "freeze_chunk",
                 **named,
@@ -82,7 +86,7 @@ def _freeze_people(platform: psycopg.Connection, snapshot: Snapshot, tenant_id: 
     keys = snapshot.people(tenant_id)
     with platform.transaction(), platform.cursor() as cursor:
         cursor.executemany(
-            SQL["freeze_person"],
+            _SQL["freeze_person"],
             [{"person_key": key, "kind": kind, "tenant_id": tenant_id} for key, kind in keys],
         )
 

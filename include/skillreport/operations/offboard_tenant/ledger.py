@@ -8,13 +8,14 @@ from datetime import date, datetime
 from pathlib import Path
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.execution.object_store import tenant_folder
 from include.skillreport.schema.deletion import listed_tables
 
-SQL = Statements(Path(__file__).parent)
+_SQL = Statements(Path(__file__).parent)
 
 
 class OffboardingError(BatchError):
@@ -67,7 +68,7 @@ class TableCount:
 
 def find_open(platform: psycopg.Connection, tenant_id: str) -> Offboarding | None:
     """The tenant's offboarding, locked until the end of the transaction."""
-    rows = SQL.rows(platform, "open_offboarding", tenant_id=tenant_id)
+    rows = _SQL.rows(platform, "open_offboarding", tenant_id=tenant_id)
     return Offboarding(**rows[0]) if rows else None
 
 
@@ -81,7 +82,7 @@ def require_open(platform: psycopg.Connection, tenant_id: str) -> Offboarding:
 
 def tables_of(platform: psycopg.Connection, offboarding_id: str) -> list[TableCount]:
     """The tables, in the order of deletion."""
-    return [TableCount(**row) for row in SQL.rows(platform, "tables_of", offboarding_id=offboarding_id)]
+    return [TableCount(**row) for row in _SQL.rows(platform, "tables_of", offboarding_id=offboarding_id)]
 
 
 def record_counts(
@@ -90,9 +91,9 @@ def record_counts(
     """Replace the numbers of exported rows: schema, table, rule and rows. What is done already is added."""
     places = {key: place for place, key in enumerate(listed_tables())}
     with platform.transaction():
-        SQL.execute(platform, "forget_counts", offboarding_id=offboarding_id)
+        _SQL.execute(platform, "forget_counts", offboarding_id=offboarding_id)
         for schema, name, rule, rows in counts:
-            SQL.execute(
+            _SQL.execute(
                 platform,
                 "count_table",
                 offboarding_id=offboarding_id,
@@ -101,3 +102,55 @@ def record_counts(
                 rule=rule,
                 rows=rows,
             )
+
+
+def drop_frozen(platform: psycopg.Connection, offboarding: Offboarding) -> None:
+    """Delete the frozen persons and keys, in the open transaction."""
+    named = {"offboarding_id": offboarding.offboarding_id}
+    _SQL.execute(platform, "drop_chunks", **named, only_undone=False)
+    _SQL.execute(platform, "drop_persons", tenant_id=offboarding.tenant_id)
+
+
+def record_frozen(
+    platform: psycopg.Connection,
+    offboarding: Offboarding,
+    *,
+    person: str,
+    answered_at: datetime | None,
+    now: datetime,
+    manifest: tuple[str, int],
+    unowned: int,
+) -> None:
+    """Record in the open transaction that everything is frozen. ``manifest``: the SHA-256 and the bytes of the export.
+
+    :raises OffboardingError: somebody has cancelled.
+    """
+    sha256, export_bytes = manifest
+    frozen = _SQL.execute(
+        platform,
+        "record_frozen",
+        offboarding_id=offboarding.offboarding_id,
+        person=person,
+        answered_at=answered_at,
+        now=now,
+        manifest_sha256=sha256,
+        export_bytes=export_bytes,
+        unowned=unowned,
+    ).fetchone()
+    if frozen is None:
+        raise OffboardingError("書き出しの間に、退会が取りやめられました。")
+
+
+def record_problem(platform: psycopg.Connection, offboarding: Offboarding, problem: str) -> None:
+    """Record why the deletion stopped."""
+    _SQL.execute(platform, "record_problem", offboarding_id=offboarding.offboarding_id, problem=problem)
+
+
+def record_deleted(
+    platform: psycopg.Connection, offboarding: Offboarding, now: datetime, remains: Sequence[str]
+) -> int:
+    """Record the end in the open transaction, also in the register; returns the number of deleted and blanked rows."""
+    named = {"offboarding_id": offboarding.offboarding_id, "now": now}
+    (export_bytes,) = _SQL.row(platform, "record_deleted", **named, remains=Jsonb(remains))
+    _SQL.execute(platform, "register", **named, tenant_id=offboarding.tenant_id, export_bytes=export_bytes)
+    return sum(each.done for each in tables_of(platform, offboarding.offboarding_id))

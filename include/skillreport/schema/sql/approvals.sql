@@ -59,8 +59,8 @@ GRANT UPDATE (result, result_text, execution_id, decided_at) ON batch.approval_i
 COMMENT ON TABLE batch.approval_item IS
 'The items of an approval request, with the figures that people see, the answer, the person, the time and the result.';
 COMMENT ON COLUMN batch.approval_item.item_id IS
-'invoice_id of batch.invoice, provider of batch.sync_plan, change_id of batch.contract_change, batch_id of batch.started_tick, or '
-'offboarding_id of batch.offboarding';
+'invoice_id of batch.invoice, provider of batch.sync_plan, change_id of batch.contract_change, batch_id of batch.started_tick, '
+'or offboarding_id of batch.offboarding';
 COMMENT ON COLUMN batch.approval_item.held_by IS
 'execution_id of the run that wrote the draft or the plan';
 COMMENT ON COLUMN batch.approval_item.fingerprint IS

@@ -7,8 +7,8 @@ WHERE tenant_id = %(tenant_id)s AND stage NOT IN ('deleted', 'cancelled')
 FOR UPDATE;
 
 -- name: leaving_tenant
--- Whether the tenant has left, in Asia/Tokyo, or is deleted again in a restored database, and the number of the application's rows
--- of tenants.
+-- Whether the tenant has left, in Asia/Tokyo, or is deleted again in a restored database, and the number of the application's
+-- rows of tenants.
 SELECT
     tenant.tenant_code, tenant.tenant_name, tenant.status,
     tenant.status IN ('INACTIVE', 'EXPIRED', 'DELETED') OR coalesce(tenant.contract_end < %(today)s, false) AS has_left,
@@ -192,7 +192,7 @@ WHERE offboarding_id = %(offboarding_id)s AND stage = 'frozen';
 UPDATE batch.offboarding
 SET stage = 'deleted', deleted_at = %(now)s, problem = null, remains = %(remains)s
 WHERE offboarding_id = %(offboarding_id)s AND stage = 'frozen'
-RETURNING export_bytes, manifest_sha256;
+RETURNING export_bytes;
 
 -- name: register
 INSERT INTO batch.deleted_tenant (tenant_id, offboarding_id, deleted_at, export_bytes)
@@ -207,11 +207,6 @@ SELECT table_name, rule, exported, done
 FROM batch.offboarding_table
 WHERE offboarding_id = %(offboarding_id)s
 ORDER BY place, table_name;
-
--- name: rows_done
-SELECT coalesce(sum(done), 0)
-FROM batch.offboarding_table
-WHERE offboarding_id = %(offboarding_id)s;
 
 -- name: record_of
 SELECT
