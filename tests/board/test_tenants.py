@@ -356,3 +356,63 @@ def _verified_backup(host: psycopg.Connection, backup_id: str, execution_id: str
         manifest_sha256="x",
         verified_at=NOW,
     )
+
+
+def leaving(host: psycopg.Connection, stage: str, **values: Any) -> None:
+    """The only attempt of A."""
+    host.execute("DELETE FROM batch.offboarding")
+    row = {
+        "offboarding_id": "O1",
+        "tenant_id": "A",
+        "tenant_code": "CODE-A",
+        "tenant_name": "会社 A",
+        "stage": stage,
+        "open_items": "{}",
+        "reason": "契約終了",
+        "begun_by": "退会 太郎",
+        "begun_at": NOW,
+    }
+    if stage not in ("begun", "cancelled"):
+        row |= {"exported_by": "書出 次郎", "exported_at": NOW, "waits_until": TODAY + timedelta(days=3)}
+    insert(host, "offboarding", **row | values)
+
+
+def buttons(page: str) -> list[str]:
+    """The operations of the section."""
+    section = page[page.index('aria-labelledby="leaving"') :]
+    return re.findall(r"/operations/offboard_tenant/(\w+)", section[: section.index("</section>")])
+
+
+def test_the_page_says_how_far_a_tenant_has_left_and_what_comes_next(
+    board: Board, host: psycopg.Connection
+) -> None:
+    assert 'aria-labelledby="leaving"' not in board.get("/tenants/A").text
+    host.execute("UPDATE \"MST_Tenant\" SET status = 'INACTIVE' WHERE tenant_id = 'A'")
+    assert buttons(board.get("/tenants/A").text) == ["begin"]
+    assert 'aria-labelledby="leaving"' not in board.as_role("viewer").get("/tenants/A").text
+    frozen = {
+        "asked_by": "依頼 三郎",
+        "asked_at": NOW,
+        "asked_in": "e",
+        "approved_by": "承認 花子",
+        "approved_at": NOW,
+    } | {
+        "frozen_at": NOW,
+        "deleting_since": NOW,
+    }
+    for stage, values, words, operations in (
+        ("begun", {}, "お客さまの公開鍵をもらい、書き出します。", ["export", "cancel"]),
+        ("exported", {}, "ファイルをお客さまに渡し、", ["export", "cancel"]),
+        ("exported", {"waits_until": TODAY}, "待機が終わりました。", ["export", "ask", "cancel"]),
+        ("asked", {"asked_in": "e"}, "「要対応項目」で答えます。", ["ask", "cancel"]),
+        ("frozen", frozen, "削除が終わるのを待ちます。", []),
+        ("frozen", frozen | {"problem": "行が増えました"}, "行が増えました", ["ask"]),
+        ("deleted", frozen | {"deleted_at": NOW}, "承認 花子", ["supplement"]),
+        ("cancelled", {"cancelled_by": "x", "cancelled_at": NOW}, "取りやめ", ["begin"]),
+    ):
+        leaving(host, stage, **values)
+        page = board.get("/tenants/A").text
+        assert words in page, stage
+        assert "退会 太郎" in page
+        assert buttons(page) == operations, stage
+    assert 'aria-labelledby="leaving"' not in board.get("/tenants/B").text

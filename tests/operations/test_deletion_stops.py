@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from include.skillreport.approvals.requests import ApprovalRequest
+from include.skillreport.core.database import tenant_transaction
 from include.skillreport.operations.approve_offboarding.batch import OffboardingApproval
 from include.skillreport.operations.offboard_tenant import deletion, freezing
+from include.skillreport.operations.offboard_tenant.deletion import TenantDeletion
+from include.skillreport.operations.offboard_tenant.ledger import find_open
+from include.skillreport.schema.deletion import Rule, deletion_list
+from include.skillreport.schema.deploy import CLEANUP
 from include.skillreport.schema.host_contract import HostVariant
 from tests import host_rows
 from tests.conftest import Database, Server, copied_database
@@ -24,6 +32,7 @@ from tests.operations.leaving_tenants import (
     plant_tenant,
     whole,
 )
+from tests.schema.test_host_plans import reads
 
 
 class Killed(BaseException):
@@ -227,3 +236,36 @@ def test_before_the_migration_only_the_sole_tenant_leaves(
             assert connection.execute('SELECT tenant_name, status FROM "MST_Tenant"').fetchall() == [
                 ("退会済みテナント", "deleted")
             ]
+
+
+def test_two_answers_at_once_delete_a_tenant_once(leaving: Leaving) -> None:
+    request = leaving.up_to_question()
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(lambda _: leaving.answer(request), range(2)))
+    assert [leaving.problems(result) for result in results] == [[], []]
+    assert gone(leaving)
+    with leaving.database.connect() as connection:
+        assert connection.execute(
+            "SELECT exported, done FROM batch.offboarding_table WHERE table_name = 'public.MST_Employee'"
+        ).fetchall() == [(1, 1)]
+
+
+def test_a_chunk_is_found_by_the_index_of_the_key(leaving: Leaving, monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen(leaving, monkeypatch)
+    statements: list[tuple[str, list[tuple[str, bool]]]] = []
+    with leaving.database.connect("batch_platform") as platform, leaving.database.connect(CLEANUP) as cleanup:
+        found = find_open(platform, "T")
+        assert found is not None
+        work = TenantDeletion(None, platform, cleanup, found, "", found.begun_at)  # type: ignore[arg-type]
+        with tenant_transaction(cleanup, ["T"]):
+            # The tables are small. A condition behind the barrier would be a scan all the same.
+            cleanup.execute("SET LOCAL enable_seqscan = off")
+            for table in deletion_list():
+                if table.is_host and table.rule is not Rule.KEEP:
+                    explain = sql.SQL("EXPLAIN (FORMAT JSON) ") + work._statement(table)
+                    ((explained,),) = cleanup.execute(explain, [Jsonb([])]).fetchall()
+                    statements.append((table.name, list(reads(explained[0]["Plan"]))))
+    for name, plan in statements:
+        assert (name, False) in plan, name
+        # The application has few tenants.
+        assert {read for read, is_whole in plan if is_whole} <= {"MST_Tenant"}, name

@@ -21,6 +21,7 @@ from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import prepare
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
+from tests.batches.tenant_management.billing_rows import insert
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.digests import take_digest
 
@@ -900,3 +901,26 @@ def test_preparing_again_reads_the_logs_no_second_time(database: Database, host:
         assert host.execute("SELECT count(*) FROM batch.inactivity_signal").fetchone() == (2,)
         batch.discard(Work(opened, platform))
     assert host.execute("SELECT count(*) FROM batch.inactivity_signal").fetchone() == (0,)
+
+
+def test_operators_are_reminded_once_before_a_wait_ends(database: Database, host: psycopg.Connection) -> None:
+    tenant(host, "A", 1)
+    for tenant_id, days in (("soon", 7), ("later", 8)):
+        insert(
+            host,
+            "offboarding",
+            offboarding_id=tenant_id,
+            tenant_id=tenant_id,
+            tenant_code=tenant_id,
+            tenant_name="",
+            stage="exported",
+            open_items="{}",
+            reason="",
+            begun_by="",
+            begun_at="2026-10-01",
+            exported_at="2026-10-01",
+            waits_until=DAY + timedelta(days=days),
+        )
+    title = "退会したテナントの待機が終わります。取りやめなければ、DAG offboard_tenant で削除の承認を依頼してください"
+    assert tell(database) == [title, f"・soon: {DAY + timedelta(days=7)} から依頼できます"]
+    assert tell(database) == []

@@ -17,6 +17,7 @@ from include.skillreport.batches.inactive_tenants.digest import (
     InactiveTenant,
     digest_lines,
     last_activity_text,
+    leaving_lines,
 )
 from include.skillreport.batches.inactive_tenants.letters import (
     TEMPLATE_OF,
@@ -53,6 +54,9 @@ _SQL = Statements(Path(__file__).parent)
 
 # Rows may be written late, so this time before the last known action is read again.
 _READ_AGAIN = timedelta(days=1)
+
+# The operators are told this long before the deletion of a tenant that leaves can be approved.
+_BEFORE_END = timedelta(days=7)
 # Earlier than any row.
 _EVER = naive_utc(datetime(1, 1, 2, tzinfo=UTC))
 
@@ -134,14 +138,20 @@ class InactiveTenantsBatch(StagingBatch):
         return hold(work.connection, work.run, INACTIVE_TENANTS, results, kinds=list(TEMPLATE_OF.values()))
 
     def digest(self, work: Work) -> Digest:
-        """The stages that were not reported to the operators yet. They count as reported once this transaction is committed."""
+        """The stages, and the waits of leaving tenants that end, that were not reported to the operators yet.
+
+        They count as reported once this transaction is committed.
+        """
         rows = _SQL.rows(work.connection, "take_stages", active_statuses=list(ACTIVE_STATUSES))
-        if not any(row["is_new"] for row in rows):
-            return Digest()
-        as_of = max(row.pop("judged_on") for row in rows)
-        return Digest(
-            digest_lines(as_of, [InactiveTenant(**{**row, "stage": Stage(row["stage"])}) for row in rows])
-        )
+        ending = _SQL.execute(
+            work.connection, "take_ending_waits", until=work.run.business_date + _BEFORE_END
+        ).fetchall()
+        lines = leaving_lines(ending)
+        if any(row["is_new"] for row in rows):
+            as_of = max(row.pop("judged_on") for row in rows)
+            stages = [InactiveTenant(**{**row, "stage": Stage(row["stage"])}) for row in rows]
+            lines = [*digest_lines(as_of, stages), *lines]
+        return Digest(lines)
 
     def _judge(self, row: dict[str, Any], run: Run) -> _Judgement:
         # An invalid override is ignored, so that the tenant is still checked.

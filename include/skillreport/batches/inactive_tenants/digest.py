@@ -53,6 +53,20 @@ def digest_lines(as_of: date, tenants: Sequence[InactiveTenant]) -> list[str]:
     ]
 
 
+def leaving_lines(waits: Sequence[tuple[str, date]]) -> list[str]:
+    """The reminder of tenants that leave, by code, and the first day (Asia/Tokyo) on which their deletion can be approved."""
+    if not waits:
+        return []
+    return [
+        "退会したテナントの待機が終わります。取りやめなければ、DAG offboard_tenant で削除の承認を依頼してください",
+        *listed(
+            waits,
+            lambda each: f"・{one_line(each[0])}: {each[1]:%Y-%m-%d} から依頼できます",
+            "ほか {} テナント",
+        ),
+    ]
+
+
 def last_activity_text(last_activity_on: date | None) -> str:
     return f"最終利用 {last_activity_on:%Y-%m-%d}" if last_activity_on else "利用実績なし"
 

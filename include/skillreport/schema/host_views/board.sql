@@ -515,9 +515,11 @@ LEFT JOIN batch.monthly_report_file AS file
 CREATE VIEW batch.board_offboarding AS
 SELECT
     leaving.offboarding_id, leaving.tenant_id, leaving.stage, leaving.reason, leaving.begun_by, leaving.begun_at,
-    leaving.exported_by, leaving.exported_at, leaving.customer_file, leaving.waits_until, leaving.asked_by, leaving.asked_at, leaving.approved_by,
-    leaving.approved_at, leaving.deleting_since, leaving.problem, leaving.deleted_at, leaving.cancelled_by, leaving.cancelled_at,
-    coalesce(counted.rows_to_change, 0)::bigint AS rows_to_change, coalesce(counted.rows_done, 0)::bigint AS rows_done
+    leaving.exported_by, leaving.exported_at, leaving.customer_file, leaving.waits_until,
+    leaving.asked_by, leaving.asked_at, leaving.approved_by, leaving.approved_at, leaving.deleting_since, leaving.problem,
+    leaving.deleted_at, leaving.cancelled_by, leaving.cancelled_at,
+    coalesce(counted.rows_to_change, 0)::bigint AS rows_to_change,
+    coalesce(counted.rows_done, 0)::bigint AS rows_done
 FROM batch.offboarding AS leaving
 LEFT JOIN (
     SELECT offboarding_id, sum(exported) AS rows_to_change, sum(done) AS rows_done

@@ -15,6 +15,7 @@ CREATE TABLE batch.offboarding (
     exported_by text,
     exported_at timestamptz,
     waits_until date,
+    reminded_at timestamptz,
     asked_by text,
     asked_at timestamptz,
     asked_in text,

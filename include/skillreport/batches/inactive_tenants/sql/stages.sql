@@ -70,3 +70,16 @@ WHERE known.stage <> 'none' AND tenant.status = any(%(active_statuses)s);
 SELECT tenant_id, coalesce(contact_email, admin_email) AS email, tenant_name, tenant_name_en
 FROM batch.tenant
 WHERE coalesce(contact_email, admin_email) IS NOT null;
+
+-- name: take_ending_waits
+-- Runs across tenants, as batch_platform: the tenants that leave and whose wait ends by this day. Each is reported once.
+WITH taken AS (
+    UPDATE batch.offboarding
+    SET reminded_at = now()
+    WHERE stage = 'exported' AND reminded_at IS null AND waits_until <= %(until)s
+    RETURNING tenant_code, waits_until
+)
+
+SELECT tenant_code, waits_until
+FROM taken
+ORDER BY waits_until, tenant_code;
