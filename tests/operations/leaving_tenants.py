@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -30,6 +31,7 @@ from include.skillreport.operations.offboard_tenant.settings import OffboardingS
 from include.skillreport.schema.deletion import TENANT_COLUMN, Rule, deletion_list
 from include.skillreport.schema.deploy import CLEANUP, upgrade
 from local_stack.batch_runs import LocalInstallation, run_batch
+from local_stack.data_management import create_backup_login
 from tests import host_rows
 from tests.batches.data_management.backups import BIN
 from tests.conftest import Database
@@ -56,6 +58,8 @@ class Leaving:
     database: Database
     root: Path
     identity: Any = field(default_factory=pyrage.x25519.Identity.generate)
+    # Of the backup's login; empty: a superuser.
+    dsn: str = ""
 
     @property
     def store(self) -> ObjectStore:
@@ -151,7 +155,7 @@ class Leaving:
             platform,
             object_store=self.store,
             cleanup_connection=cleanup,
-            databases={CONNECTION: self.database.dsn},
+            databases={CONNECTION: self.dsn or self.database.dsn},
             variables={BIN_VARIABLE: BIN},
         )
         return BackupAccess(BackupSettings.load(), installation)
@@ -267,3 +271,16 @@ def deletable(database: Database) -> Database:
     """The database, in an installation that may delete."""
     upgrade(database.dsn, with_deletion=True)
     return database
+
+
+@contextmanager
+def backup_login(database: Database) -> Iterator[str]:
+    """A login for backups that is no superuser; its name. The password is test-backup."""
+    role = f"backup_{os.urandom(4).hex()}"
+    with database.connect() as host:
+        create_backup_login(host, {"login": role, "password": "test-backup"})
+        try:
+            yield role
+        finally:
+            host.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(sql.Identifier(role)))
+            host.execute(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))

@@ -16,6 +16,7 @@ from include.skillreport.approvals import HOLD
 from include.skillreport.core.execution.object_store import tenant_folder
 from include.skillreport.schema.deletion import Rule, deletion_list
 from tests import host_rows
+from tests.batches.data_management.backups import login
 from tests.conftest import Database
 from tests.operations.approval_rows import text_of
 from tests.operations.leaving_tenants import (
@@ -27,6 +28,7 @@ from tests.operations.leaving_tenants import (
     BEGINNER,
     DAY,
     Leaving,
+    backup_login,
     deletable,
     marked,
     plant_own,
@@ -207,3 +209,11 @@ def test_a_cancelled_tenant_stays_whole(leaving: Leaving, stage: str) -> None:
         name: rows for name, rows in now.items() if "offboarding" not in name and "approval" not in name
     } == before
     assert leaving.begun().status == "completed"
+
+
+def test_a_login_of_backups_that_is_no_superuser_is_enough(leaving: Leaving) -> None:
+    with backup_login(leaving.database) as name:
+        leaving.dsn = login(leaving.database, name, "test-backup")
+        done = leaving.answer(leaving.up_to_question())
+    assert leaving.problems(done) == []
+    assert leaving.offboarding("stage") == "deleted"
