@@ -221,6 +221,7 @@ bench: $(STAMP) ## measure the batches at scale, and the import of the DAG files
 	@$(BIN)/python -m benchmarks.throttling
 	@$(BIN)/python -m benchmarks.external_sync
 	@$(BIN)/python -m benchmarks.backup
+	@$(BIN)/python -m benchmarks.offboarding
 
 .PHONY: bench-scale
 bench-scale: $(STAMP) ## measure the effect of growth: history, tenants, one large tenant, years, 20 workers, 100,000 tenants through Airflow, the board

@@ -27,6 +27,7 @@ from include.skillreport.batches.data_backup.tenant_export import (
     restore_tenant,
     verify_restored,
 )
+from include.skillreport.core.database import plan_for_scans
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.operations.offboard_tenant.ledger import Offboarding
 from include.skillreport.schema.deletion import HOST_SCHEMA, ListedTable, Rule, listed_tables
@@ -102,6 +103,8 @@ def live_snapshot(server: DatabaseServer) -> Iterator[Snapshot]:
     """One snapshot of the live database; nothing is written."""
     with server.connect() as connection, connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        # Each table is read once. The planner does not know the number of frozen keys.
+        plan_for_scans(connection)
         yield Snapshot(connection, [each for each in find_leaving(connection) if _is_listed(each)])
 
 
