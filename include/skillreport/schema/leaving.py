@@ -3,6 +3,8 @@
 For each table of the application that ``deletion.yaml`` deletes from or blanks there is a view ``batch.leaving_<table>`` of the rows of the
 transaction's tenants: the primary key, the column that names the person, ``is_deleted`` and ``updated_at``, the columns to blank, and the
 whole row as ``content`` (jsonb). Rows are deleted and blanked through these views only.
+
+The view ``batch.all_marked_row`` shows ``batch_platform`` the keys of the rows that the application has marked as deleted, of all tenants.
 """
 
 from __future__ import annotations
@@ -16,13 +18,25 @@ from psycopg import sql
 from include.skillreport.core.database import count_of
 from include.skillreport.core.errors import SchemaError
 from include.skillreport.schema.checks.privileges import CLEANUP
-from include.skillreport.schema.deletion import TENANT_COLUMN, ListedTable, Rule, deletion_list, row_owner
+from include.skillreport.schema.deletion import (
+    TENANT_COLUMN,
+    ListedTable,
+    Rule,
+    deletion_list,
+    row_owner,
+    tables_with_marked_rows,
+)
 from include.skillreport.schema.host_contract import HostVariant, host_columns
 
 _HOST_VIEWS = Path(__file__).with_name("host_views")
 
 # Shown where the table has them.
 _SHOWN = ("is_deleted", "updated_at")
+
+MARKED_ROWS = "all_marked_row"
+
+# Before the multi-tenant migration nobody knows the owner of a row if there is a second tenant.
+_SOLE = sql.SQL('(SELECT count(*) FROM public."MST_Tenant") = 1')
 
 
 def view_of(table: ListedTable) -> str:
@@ -46,7 +60,7 @@ def create_leaving_views(driver: psycopg.Connection, variant: HostVariant) -> No
     :raises SchemaError: the application's table lacks what shows whose its rows are.
     """
     driver.execute("DROP POLICY IF EXISTS leaving ON batch.person_key")
-    # The views belong to batch_owner, which reads the keys of people for them. Only batch_cleanup reads these views.
+    # The views belong to batch_owner, which reads the keys of people for them. batch_tenant reads none of them.
     driver.execute("CREATE POLICY leaving ON batch.person_key FOR SELECT TO batch_owner USING (true)")
     driver.execute((_HOST_VIEWS / f"leaving_{variant}.sql").read_bytes())
     driver.execute(sql.SQL("GRANT USAGE ON SCHEMA batch TO {}").format(sql.Identifier(CLEANUP)))
@@ -60,6 +74,7 @@ def create_leaving_views(driver: psycopg.Connection, variant: HostVariant) -> No
             and not (table.of_only_tenant and table.default_tenant and TENANT_COLUMN not in found)
         ):
             _create_view(driver, table, found, keys.get(table.name, ()), variant)
+    _create_view_of_marked_rows(driver, columns, variant)
 
 
 def _create_view(
@@ -95,18 +110,8 @@ def _create_view(
             view=view,
             columns=sql.SQL(", ").join(sql.Identifier("leaving", name) for name in shown),
             table=sql.Identifier(table.schema, table.name),
-            owner=row_owner(
-                "leaving",
-                person_column=table.person_column,
-                key_kind=table.key_kind,
-                has_tenant=TENANT_COLUMN in columns,
-                default_tenant=table.default_tenant,
-                keys=sql.Identifier("batch", "leaving_person"),
-                only_tenant=sql.SQL('(SELECT max(tenant_id) FROM public."MST_Tenant")'),
-            ),
-            sole=sql.SQL(
-                ' AND (SELECT count(*) FROM public."MST_Tenant") = 1' if variant is HostVariant.BASE else ""
-            ),
+            owner=_owner(table, columns),
+            sole=sql.SQL(" AND {}").format(_SOLE) if variant is HostVariant.BASE else sql.SQL(""),
         )
     )
     may = (
@@ -115,6 +120,40 @@ def _create_view(
         else sql.SQL("UPDATE ({})").format(sql.SQL(", ").join(map(sql.Identifier, blanked)))
     )
     driver.execute(sql.SQL("GRANT SELECT, {} ON {} TO {}").format(may, view, sql.Identifier(CLEANUP)))
+
+
+def _create_view_of_marked_rows(
+    driver: psycopg.Connection, columns: Mapping[str, Mapping[str, str]], variant: HostVariant
+) -> None:
+    parts = [
+        sql.SQL(
+            "SELECT {name}::text AS table_name, marked.id::text AS row_id, marked.updated_at, {owner} AS owner_id"
+            " FROM {table} AS marked WHERE marked.is_deleted"
+        ).format(
+            name=sql.Literal(table.name),
+            owner=sql.SQL("CASE WHEN {} THEN {} END").format(_SOLE, owner)
+            if variant is HostVariant.BASE
+            else owner,
+            table=sql.Identifier(table.schema, table.name),
+        )
+        for table in tables_with_marked_rows()
+        if (found := columns.get(table.name)) and (owner := _owner(table, found, "marked"))
+    ]
+    view = sql.Identifier("batch", MARKED_ROWS)
+    driver.execute(sql.SQL("CREATE VIEW {} AS {}").format(view, sql.SQL(" UNION ALL ").join(parts)))
+    driver.execute(sql.SQL("GRANT SELECT ON {} TO batch_platform").format(view))
+
+
+def _owner(table: ListedTable, columns: Mapping[str, str], alias: str = "leaving") -> sql.Composable:
+    return row_owner(
+        alias,
+        person_column=table.person_column,
+        key_kind=table.key_kind,
+        has_tenant=TENANT_COLUMN in columns,
+        default_tenant=table.default_tenant,
+        keys=sql.Identifier("batch", "leaving_person"),
+        only_tenant=sql.SQL('(SELECT max(tenant_id) FROM public."MST_Tenant")'),
+    )
 
 
 def _primary_keys(driver: psycopg.Connection) -> dict[str, list[str]]:
