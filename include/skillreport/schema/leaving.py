@@ -86,10 +86,7 @@ def _create_view(
 ) -> None:
     by = table.person_column or TENANT_COLUMN
     if not key or (by not in columns and not table.of_only_tenant):
-        raise SchemaError(
-            f'ホストの表 "{table.name}" に、主キーか列 "{by}" がありません。'
-            "戻すか、`python -m include.skillreport upgrade --without-deletion` を実行してください。"
-        )
+        raise _lacks(table, f'主キーか列 "{by}" ')
     blanked = [name for name in table.blanks if name in columns]
     shown = dict.fromkeys(
         [
@@ -125,20 +122,24 @@ def _create_view(
 def _create_view_of_marked_rows(
     driver: psycopg.Connection, columns: Mapping[str, Mapping[str, str]], variant: HostVariant
 ) -> None:
-    parts = [
-        sql.SQL(
-            "SELECT {name}::text AS table_name, marked.id::text AS row_id, marked.updated_at, {owner} AS owner_id"
-            " FROM {table} AS marked WHERE marked.is_deleted"
-        ).format(
-            name=sql.Literal(table.name),
-            owner=sql.SQL("CASE WHEN {} THEN {} END").format(_SOLE, owner)
-            if variant is HostVariant.BASE
-            else owner,
-            table=sql.Identifier(table.schema, table.name),
+    parts = []
+    for table in tables_with_marked_rows():
+        found = columns.get(table.name, {})
+        if missing := {"id", *_SHOWN}.difference(found):
+            raise _lacks(table, f"列 {'、'.join(sorted(missing))} ")
+        owner = _owner(table, found, "marked")
+        if variant is HostVariant.BASE:
+            owner = sql.SQL("CASE WHEN {} THEN {} END").format(_SOLE, owner)
+        parts.append(
+            sql.SQL(
+                "SELECT {name}::text AS table_name, marked.id::text AS row_id, marked.updated_at, {owner} AS owner_id"
+                " FROM {table} AS marked WHERE marked.is_deleted"
+            ).format(
+                name=sql.Literal(table.name),
+                owner=owner,
+                table=sql.Identifier(table.schema, table.name),
+            )
         )
-        for table in tables_with_marked_rows()
-        if (found := columns.get(table.name)) and (owner := _owner(table, found, "marked"))
-    ]
     view = sql.Identifier("batch", MARKED_ROWS)
     driver.execute(sql.SQL("CREATE VIEW {} AS {}").format(view, sql.SQL(" UNION ALL ").join(parts)))
     driver.execute(sql.SQL("GRANT SELECT ON {} TO batch_platform").format(view))
@@ -153,6 +154,13 @@ def _owner(table: ListedTable, columns: Mapping[str, str], alias: str = "leaving
         default_tenant=table.default_tenant,
         keys=sql.Identifier("batch", "leaving_person"),
         only_tenant=sql.SQL('(SELECT max(tenant_id) FROM public."MST_Tenant")'),
+    )
+
+
+def _lacks(table: ListedTable, what: str) -> SchemaError:
+    return SchemaError(
+        f'ホストの表 "{table.name}" に、{what}がありません。'
+        "戻すか、`python -m include.skillreport upgrade --without-deletion` を実行してください。"
     )
 
 
