@@ -93,7 +93,7 @@ def test_another_teams_dag_runs_when_a_day_is_closed(api: Api, database: Databas
 
     run_id = api.trigger(business_date=DAY)
     assert api.wait(run_id) == "failed"
-    assert (api.states(run_id)["close_run"], api.states(run_id)["announce"]) == ("failed", "skipped")
+    assert (api.states(run_id)["close_run"], api.states(run_id)["announce"]) == ("failed", "upstream_failed")
     with database.connect() as host:
         host.execute(healthy.encode())
     api.clear(run_id, "T002")

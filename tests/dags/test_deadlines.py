@@ -193,7 +193,7 @@ def test_late_and_slow_runs_are_reported_once_despite_kills(
     with start() as api:
         api = replace(api, dag_id=USAGE)
         wait_until(lambda: len(told(slack, LATE)) == 2)
-        assert api.wait(killed) == "success"
+        assert api.wait(killed) == "success", api.states(killed)
 
         with database.connect() as host:
             host_rows.report(host, "T001", datetime(2026, 10, 31, 3, 0))

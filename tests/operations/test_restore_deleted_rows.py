@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -34,7 +35,7 @@ def backups(deletable: Database, tmp_path: Path) -> Backups:
     return Backups(deletable, tmp_path / "store")
 
 
-def contents(host: psycopg.Connection, table: str = SKILLS) -> list[object]:
+def contents(host: psycopg.Connection, table: str = SKILLS) -> list[Any]:
     query = sql.SQL("SELECT to_jsonb(kept) FROM {} AS kept ORDER BY id").format(sql.Identifier(table))
     return host.execute(query).fetchall()
 
@@ -179,14 +180,14 @@ def test_an_archive_is_restored_for_its_own_tenant_only(backups: Backups, rows: 
     clean(backups.database, backups.store)
     archive = archive_of(backups)
 
-    for codes, values, message in (
-        (["B"], {"archive": archive}, "書庫 .* はありません"),
-        (["A"], {"archive": "2026-11-22/nothing"}, "書庫 .* はありません"),
-        (["A", "B"], {"archive": archive}, "1 件だけ"),
-        (["A"], {}, "「書庫」（archive）が必要です"),
+    for codes, name, message in (
+        ("B", archive, "書庫 .* はありません"),
+        ("A", "2026-11-22/nothing", "書庫 .* はありません"),
+        ("AB", archive, "1 件だけ"),
+        ("A", "", "「書庫」（archive）が必要です"),
     ):
         with pytest.raises(ParameterError, match=message):
-            backups.restore("restore_deleted_rows", *codes, **values)
+            backups.restore("restore_deleted_rows", *codes, archive=name)
 
     # Somebody has copied A's archive into the folder of B.
     target = backups.root / folder_of("B")

@@ -129,7 +129,10 @@ def test_our_rows_can_be_blanked_as_the_list_says(database: Database) -> None:
 
 def test_an_unlisted_table_is_named_and_no_deletion_is_allowed(database: Database) -> None:
     with database.connect() as connection:
-        connection.execute("CREATE TABLE public.a_new_table (tenant_id text)")
+        connection.execute(
+            "CREATE TABLE public.a_new_table (tenant_id text) PARTITION BY LIST (tenant_id);"
+            " CREATE TABLE public.a_part PARTITION OF public.a_new_table DEFAULT"
+        )
         connection.execute("CREATE TABLE batch.another (tenant_id text)")
         with pytest.raises(SchemaError, match=r"batch\.another、public\.a_new_table は"):
             require_all_listed(connection)

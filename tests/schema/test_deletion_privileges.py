@@ -156,6 +156,9 @@ def test_taking_it_back_leaves_nothing(fixture: str, request: pytest.FixtureRequ
     database: Database = request.getfixturevalue(fixture)
     with database.connect() as connection:
         never = without_roles(snapshot(connection))
+        assert connection.execute(
+            "SELECT has_table_privilege('batch_owner', '\"MST_Employee\"', 'DELETE')"
+        ).fetchone() == (False,)
         upgrade(database.dsn, with_deletion=True)
         assert without_roles(snapshot(connection)) != never
 

@@ -59,7 +59,7 @@ def add_schema_actions(actions: Actions) -> None:
         "--without-deletion",
         dest="with_deletion",
         action="store_false",
-        help="take it back: no role and no view can delete them any more",
+        help="take it back: drop its views, and revoke the privileges",
     )
     _add(actions, "detach", _detach, "drop the views, so that `prisma db push` can alter the host's columns")
     _add(actions, "attach", _attach, "create the views again")

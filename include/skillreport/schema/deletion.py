@@ -152,7 +152,7 @@ def unlisted_tables(connection: psycopg.Connection) -> list[str]:
         FROM pg_class AS relation
         WHERE
             relation.relnamespace IN ('public'::regnamespace, to_regnamespace('batch'))
-            AND relation.relkind IN ('r', 'p', 'f', 'm')
+            AND relation.relkind IN ('r', 'p', 'f', 'm') AND NOT relation.relispartition
         ORDER BY 1, 2
         """
     ).fetchall()

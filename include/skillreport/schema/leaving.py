@@ -4,6 +4,9 @@ For each table of the application that ``deletion.yaml`` deletes from or blanks 
 transaction's tenants: the primary key, the column that names the person, ``is_deleted`` and ``updated_at``, the columns to blank, and the
 whole row as ``content`` (jsonb). Rows are deleted and blanked through these views only.
 
+The views know people by ``batch.person_key``. It loses the keys of a deleted account as soon as a run brings it up to date; rows that name
+their person by such a key then belong to the tenant that they state, or to nobody.
+
 The view ``batch.all_marked_row`` shows ``batch_platform`` the keys of the rows that the application has marked as deleted, of all tenants.
 """
 

@@ -44,6 +44,13 @@ Archive = Annotated[
 ]
 
 
+@FORM.add("list_deleted_rows", "削除済みの行の書庫の一覧", is_read_only=True)
+class ListDeletedRows(Operation):
+    """何も変わりません。BATCH-002 が削除した行の書庫が、実行のログに出ます。"""
+
+    tenants: Tenants
+
+
 class Restore(Operation):
     """A restore of the named backup, or of the newest one."""
 
@@ -72,13 +79,6 @@ class NewDatabase(Restore):
 
     target: Target
     tenants: Tenants = ()
-
-
-@FORM.add("list_deleted_rows", "削除済みの行の書庫の一覧", is_read_only=True)
-class ListDeletedRows(Operation):
-    """何も変わりません。BATCH-002 が削除した行の書庫が、実行のログに出ます。"""
-
-    tenants: Tenants
 
 
 @FORM.add("restore_deleted_rows", "削除済みの行の復元")
