@@ -9,10 +9,15 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from include.skillreport.batches.data_backup.access import BackupAccess
+from include.skillreport.batches.data_backup.settings import BackupSettings
 from include.skillreport.batches.log_cleanup.marked import folder_of
-from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.catalog import RESTORE_BACKUP
+from include.skillreport.core.errors import ConnectionMissingError, ParameterError
 from include.skillreport.core.execution.row_archive import archive_names
+from include.skillreport.operations.restore_backup.batch import BackupRestore
 from include.skillreport.schema.deletion import tables_with_marked_rows
+from local_stack.batch_runs import LocalInstallation, open_run
 from tests.batches.data_management.backups import Backups, flip
 from tests.batches.data_management.test_marked_rows import (
     SKILLS,
@@ -173,6 +178,23 @@ def test_a_changed_table_refuses_and_a_new_column_gets_its_default(
     rows.execute('ALTER TABLE "TRN_SkillRecord" ADD COLUMN mood text')
     backups.restore("restore_deleted_rows", "A", archive=archive_of(backups))
     assert rows.execute('SELECT id, weight FROM "TRN_SkillRecord"').fetchall() == [(row_id, 7)]
+
+
+def test_without_the_login_of_the_backup_no_restore_is_opened(
+    backups: Backups, rows: psycopg.Connection
+) -> None:
+    planted(rows)
+    clean(backups.database, backups.store)
+    restore = BackupRestore(
+        BackupAccess(BackupSettings.load(), LocalInstallation(object_store=backups.store))
+    )
+    values = {"operation": "restore_deleted_rows", "tenants": ["A"], "archive": archive_of(backups)}
+
+    with (
+        backups.database.connect("batch_platform") as platform,
+        pytest.raises(ConnectionMissingError, match="skill_batch_backup_db"),
+    ):
+        open_run(platform, RESTORE_BACKUP, restore, SUNDAY, codes=["A"], parameters=values)
 
 
 def test_an_archive_is_restored_for_its_own_tenant_only(backups: Backups, rows: psycopg.Connection) -> None:

@@ -119,6 +119,7 @@ class BackupRestore(UnitBatch):
         return UnitResult(tenant_id, {"restored": restored, "existing": existing}, restored, (note,))
 
     def _check_archive(self, request: Request, archive: str) -> None:
+        self._access.server()  # the connection exists
         for tenant_id in request.tenant_ids:
             if archive not in archive_names(self._access.store(), folder_of(tenant_id)):
                 raise ParameterError(
