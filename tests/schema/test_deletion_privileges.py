@@ -215,6 +215,14 @@ def test_a_table_without_the_column_that_shows_its_owner_is_named(database: Data
         upgrade(database.dsn)
 
 
+def test_a_table_without_the_mark_of_deleted_rows_is_named(database: Database) -> None:
+    with database.connect() as connection:
+        connection.execute('ALTER TABLE "TRN_EmployeeSkillGrade" DROP COLUMN is_deleted')
+
+    with pytest.raises(SchemaError, match='"TRN_EmployeeSkillGrade" に、列 is_deleted がありません'):
+        upgrade(database.dsn, with_deletion=True)
+
+
 # Changes of the application's columns ------------------------------------------------------------------------------------
 
 

@@ -221,6 +221,37 @@ def test_a_leaky_function_never_sees_another_tenants_row(world: Database) -> Non
     assert set(leaked) == {"own", "by account", "of A by nobody"}
 
 
+# Rows that are marked as deleted -------------------------------------------------------------------------------------------
+
+
+def test_marked_rows_have_the_owner_through_whose_view_they_leave(world: Database) -> None:
+    with world.connect() as host:
+        host.execute("""UPDATE "TRN_SkillRecord" SET is_deleted = true WHERE id <> 'of B'""")
+    with world.connect(PLATFORM) as platform:
+        found = platform.execute(
+            "SELECT table_name, row_id, owner_id, updated_at FROM batch.all_marked_row ORDER BY row_id"
+        ).fetchall()
+    owners = {"by account": "A", "nobody's": None, "of A by nobody": "A", "own": "A", "stamped A": "B"}
+    assert found == [("TRN_SkillRecord", row_id, owner, AT) for row_id, owner in owners.items()]
+    for tenant_id in ("A", "B"):
+        with acting_for(world, tenant_id) as cleanup:
+            leaving = cleanup.execute(
+                "SELECT id FROM batch.leaving_trn_skillrecord WHERE is_deleted"
+            ).fetchall()
+        assert {row_id for (row_id,) in leaving} == {
+            row_id for row_id, owner in owners.items() if owner == tenant_id
+        }
+
+
+@pytest.mark.parametrize("role", ["batch_tenant", "batch_board", CLEANUP])
+def test_no_other_role_sees_the_marked_rows_of_all_tenants(world: Database, role: str) -> None:
+    with (
+        world.connect(role) as connection,
+        pytest.raises(errors.InsufficientPrivilege),
+    ):
+        connection.execute("SELECT FROM batch.all_marked_row")
+
+
 # Before the multi-tenant migration -----------------------------------------------------------------------------------------
 
 

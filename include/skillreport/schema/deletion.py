@@ -82,6 +82,15 @@ def listed_tables() -> Mapping[tuple[str, str], ListedTable]:
     return {(table.schema, table.name): table for table in deletion_list()}
 
 
+def tables_with_marked_rows() -> list[ListedTable]:
+    """The application's tables of people's entries. It only marks a deleted row of them (``is_deleted``)."""
+    return [
+        table
+        for table in deletion_list()
+        if table.is_host and table.name.startswith("TRN_") and table.name != "TRN_Notification"
+    ]
+
+
 def blanking(table: ListedTable, columns: Collection[str]) -> sql.Composed:
     """The assignments of an UPDATE that blank the table, or its view. ``columns``: those that exist."""
     return sql.SQL(", ").join(

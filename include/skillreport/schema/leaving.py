@@ -6,6 +6,8 @@ whole row as ``content`` (jsonb). Rows are deleted and blanked through these vie
 
 The views know people by ``batch.person_key``, and by ``batch.frozen_person`` if nobody has the key any more: ``batch.person_key`` loses the
 keys of a deleted account as soon as a run brings it up to date.
+
+The view ``batch.all_marked_row`` shows ``batch_platform`` the keys of the rows that the application has marked as deleted, of all tenants.
 """
 
 from __future__ import annotations
@@ -19,7 +21,14 @@ from psycopg import sql
 from include.skillreport.core.database import count_of
 from include.skillreport.core.errors import SchemaError
 from include.skillreport.schema.checks.privileges import CLEANUP
-from include.skillreport.schema.deletion import TENANT_COLUMN, ListedTable, Rule, deletion_list, row_owner
+from include.skillreport.schema.deletion import (
+    TENANT_COLUMN,
+    ListedTable,
+    Rule,
+    deletion_list,
+    row_owner,
+    tables_with_marked_rows,
+)
 from include.skillreport.schema.host_contract import HostVariant, host_columns
 
 _HOST_VIEWS = Path(__file__).with_name("host_views")
@@ -29,6 +38,11 @@ _KEYS_OF_PEOPLE = (sql.Identifier("batch", "person_key"), sql.Identifier("batch"
 
 # Shown where the table has them.
 _SHOWN = ("is_deleted", "updated_at")
+
+MARKED_ROWS = "all_marked_row"
+
+# Before the multi-tenant migration nobody knows the owner of a row if there is a second tenant.
+_SOLE = sql.SQL('(SELECT count(*) FROM public."MST_Tenant") = 1')
 
 
 def view_of(table: ListedTable) -> str:
@@ -52,7 +66,7 @@ def create_leaving_views(driver: psycopg.Connection, variant: HostVariant) -> No
     :raises SchemaError: the application's table lacks what shows whose its rows are.
     """
     _drop_policies(driver)
-    # The views belong to batch_owner, which reads the keys of people for them. Only batch_cleanup reads these views.
+    # The views belong to batch_owner, which reads the keys of people for them. batch_tenant reads none of them.
     for relation in _KEYS_OF_PEOPLE:
         driver.execute(
             sql.SQL("CREATE POLICY leaving ON {} FOR SELECT TO batch_owner USING (true)").format(relation)
@@ -69,6 +83,7 @@ def create_leaving_views(driver: psycopg.Connection, variant: HostVariant) -> No
             and not (table.of_only_tenant and table.default_tenant and TENANT_COLUMN not in found)
         ):
             _create_view(driver, table, found, keys.get(table.name, ()), variant)
+    _create_view_of_marked_rows(driver, columns, variant)
 
 
 def _drop_policies(driver: psycopg.Connection) -> None:
@@ -85,10 +100,7 @@ def _create_view(
 ) -> None:
     by = table.person_column or TENANT_COLUMN
     if not key or (by not in columns and not table.of_only_tenant):
-        raise SchemaError(
-            f'ホストの表 "{table.name}" に、主キーか列 "{by}" がありません。'
-            "戻すか、`python -m include.skillreport upgrade --without-deletion` を実行してください。"
-        )
+        raise _lacks(table, f'主キーか列 "{by}" ')
     blanked = [name for name in table.blanks if name in columns]
     shown = dict.fromkeys(
         [
@@ -109,18 +121,8 @@ def _create_view(
             view=view,
             columns=sql.SQL(", ").join(sql.Identifier("leaving", name) for name in shown),
             table=sql.Identifier(table.schema, table.name),
-            owner=row_owner(
-                "leaving",
-                person_column=table.person_column,
-                key_kind=table.key_kind,
-                has_tenant=TENANT_COLUMN in columns,
-                default_tenant=table.default_tenant,
-                keys=sql.Identifier("batch", "leaving_person"),
-                only_tenant=sql.SQL('(SELECT max(tenant_id) FROM public."MST_Tenant")'),
-            ),
-            sole=sql.SQL(
-                ' AND (SELECT count(*) FROM public."MST_Tenant") = 1' if variant is HostVariant.BASE else ""
-            ),
+            owner=_owner(table, columns),
+            sole=sql.SQL(" AND {}").format(_SOLE) if variant is HostVariant.BASE else sql.SQL(""),
         )
     )
     may = (
@@ -129,6 +131,51 @@ def _create_view(
         else sql.SQL("UPDATE ({})").format(sql.SQL(", ").join(map(sql.Identifier, blanked)))
     )
     driver.execute(sql.SQL("GRANT SELECT, {} ON {} TO {}").format(may, view, sql.Identifier(CLEANUP)))
+
+
+def _create_view_of_marked_rows(
+    driver: psycopg.Connection, columns: Mapping[str, Mapping[str, str]], variant: HostVariant
+) -> None:
+    parts = []
+    for table in tables_with_marked_rows():
+        found = columns.get(table.name, {})
+        if missing := {"id", *_SHOWN}.difference(found):
+            raise _lacks(table, f"列 {'、'.join(sorted(missing))} ")
+        owner = _owner(table, found, "marked")
+        if variant is HostVariant.BASE:
+            owner = sql.SQL("CASE WHEN {} THEN {} END").format(_SOLE, owner)
+        parts.append(
+            sql.SQL(
+                "SELECT {name}::text AS table_name, marked.id::text AS row_id, marked.updated_at, {owner} AS owner_id"
+                " FROM {table} AS marked WHERE marked.is_deleted"
+            ).format(
+                name=sql.Literal(table.name),
+                owner=owner,
+                table=sql.Identifier(table.schema, table.name),
+            )
+        )
+    view = sql.Identifier("batch", MARKED_ROWS)
+    driver.execute(sql.SQL("CREATE VIEW {} AS {}").format(view, sql.SQL(" UNION ALL ").join(parts)))
+    driver.execute(sql.SQL("GRANT SELECT ON {} TO batch_platform").format(view))
+
+
+def _owner(table: ListedTable, columns: Mapping[str, str], alias: str = "leaving") -> sql.Composable:
+    return row_owner(
+        alias,
+        person_column=table.person_column,
+        key_kind=table.key_kind,
+        has_tenant=TENANT_COLUMN in columns,
+        default_tenant=table.default_tenant,
+        keys=sql.Identifier("batch", "leaving_person"),
+        only_tenant=sql.SQL('(SELECT max(tenant_id) FROM public."MST_Tenant")'),
+    )
+
+
+def _lacks(table: ListedTable, what: str) -> SchemaError:
+    return SchemaError(
+        f'ホストの表 "{table.name}" に、{what}がありません。'
+        "戻すか、`python -m include.skillreport upgrade --without-deletion` を実行してください。"
+    )
 
 
 def primary_keys(driver: psycopg.Connection) -> dict[str, list[str]]:

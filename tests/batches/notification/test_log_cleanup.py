@@ -21,6 +21,7 @@ from include.skillreport.batches.notification_log_cleanup import archive as arch
 from include.skillreport.batches.notification_log_cleanup import create_batch
 from include.skillreport.core.catalog import NOTIFICATION_LOG_CLEANUP
 from include.skillreport.core.database import Statements
+from include.skillreport.core.execution import row_archive
 from include.skillreport.core.execution.batch import Run, Work
 from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
 from include.skillreport.core.execution.run_log import RunResult, close_execution
@@ -653,7 +654,7 @@ def test_no_row_goes_before_all_files_are_verified(
     database: Database, host: psycopg.Connection, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = many(host, 30)
-    monkeypatch.setattr(archive_module, "PART_ROWS", 10)
+    monkeypatch.setattr(row_archive, "PART_ROWS", 10)
     broken = FaultyStore(
         store, reading=lambda key, content: flip(content) if "-notifications-0003-" in key else content
     )
@@ -668,7 +669,7 @@ def test_a_file_that_breaks_during_deletion_keeps_its_rows(
     database: Database, host: psycopg.Connection, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = many(host, 30)
-    monkeypatch.setattr(archive_module, "PART_ROWS", 10)
+    monkeypatch.setattr(row_archive, "PART_ROWS", 10)
     reads = count(1)
 
     def breaks_later(key: str, content: bytes) -> bytes:
@@ -729,7 +730,7 @@ def test_rows_are_deleted_by_the_thousand(
     database: Database, host: psycopg.Connection, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = many(host, 2_500)
-    monkeypatch.setattr(archive_module, "PART_ROWS", 1_100)
+    monkeypatch.setattr(row_archive, "PART_ROWS", 1_100)
     deleted: list[int] = []
     delete = archive_module._delete
 
@@ -753,7 +754,7 @@ def test_a_file_ends_at_its_size_too(
 ) -> None:
     host_rows.tenant(host, "A")
     rows = {logged(host, "A", message_body="長" * 1_000) for _ in range(5)}
-    monkeypatch.setattr(archive_module, "PART_BYTES", 5_000)
+    monkeypatch.setattr(row_archive, "PART_BYTES", 5_000)
 
     clean(database, store)
 
@@ -772,7 +773,7 @@ def test_a_kill_loses_nothing_and_the_next_try_does_the_rest(
     again: str,
 ) -> None:
     rows = many(host, 250)
-    monkeypatch.setattr(archive_module, "PART_ROWS", 100)
+    monkeypatch.setattr(row_archive, "PART_ROWS", 100)
     monkeypatch.setattr(archive_module, "CHUNK_ROWS", 40)
     run = opened(database)
 

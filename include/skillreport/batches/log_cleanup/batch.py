@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import psycopg
 
 from include.skillreport.batches.log_cleanup.files import FileReport, clean_class, unknown_entries
+from include.skillreport.batches.log_cleanup.marked import (
+    count_marked,
+    delete_expired_archives,
+    delete_marked,
+    marked_before,
+)
 from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES, count_old, cutoff, delete_old
 from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
+from include.skillreport.core.catalog import LOG_CLEANUP
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.batch import (
@@ -26,13 +34,15 @@ from include.skillreport.core.execution.digest import Digest, listed
 from include.skillreport.core.execution.installation import Installation
 from include.skillreport.core.execution.parameters import require_no_tenants
 from include.skillreport.core.execution.sharding import Unit
+from include.skillreport.schema.deletion import HOST_SCHEMA, listed_tables, tables_with_marked_rows
 
 _SQL = Statements(Path(__file__).parent)
 
 ROOTS_VARIABLE = "skill_batch_log_roots"
 
-FILES, ROWS = "files/", "rows/"
+FILES, ROWS, MARKED = "files/", "rows/", "marked/"
 UNKNOWN = f"{FILES}?"
+EXPIRED = f"{MARKED}archives"
 
 # The number of files that one outcome lists; the task's log lists all of them.
 _LISTED = 20
@@ -41,12 +51,13 @@ _LISTED = 20
 _ACTIONS = {
     "errors": "失敗: 実行のページの理由のとおりに直す。残りは次の実行が処理します",
     "untouched": "要確認: 実行のページにあるファイルを見る。ログなら名前を規則に合わせ、要らないものは消す",
+    "ownerless": "持ち主不明の行は残しています。従業員が分かるように、アプリケーションで行の従業員かテナントを直してください",
 }
 _NO_ACTION = "→ 対応は要りません"
 
 
 class LogCleanupBatch(UnitBatch):
-    """The units of BATCH-002: each class of files, files without a class, each kind of rows."""
+    """The units of BATCH-002: each class of files, files without a class, each kind of rows, each table with marked rows."""
 
     def __init__(self, settings: LogCleanupSettings, installation: Installation) -> None:
         self._settings = settings
@@ -56,6 +67,7 @@ class LogCleanupBatch(UnitBatch):
         """Classes of files first; the UI shows the class's name.
 
         :raises SettingsError: a root is not an absolute path, or no store for archives is configured.
+        :raises SchemaError: marked rows are to be deleted, and the installation may not delete.
         """
         require_no_tenants(request.codes)
         self._roots()
@@ -65,7 +77,7 @@ class LogCleanupBatch(UnitBatch):
             for name in self._settings.classes
         ]
         rows = [Unit(f"{ROWS}{name}", f"rows {name}", each.label) for name, each in ROW_CLASSES.items()]
-        return [*files, Unit(UNKNOWN, "files ?", "種別の分からないもの"), *rows]
+        return [*files, Unit(UNKNOWN, "files ?", "種別の分からないもの"), *rows, *self._marked()]
 
     def process_unit(self, work: Work, unit_id: str) -> Outcome:
         """Clean one class."""
@@ -73,6 +85,10 @@ class LogCleanupBatch(UnitBatch):
             return self._look_for_unknown(unit_id)
         if unit_id.startswith(FILES):
             return self._clean_files(work.run, unit_id)
+        if unit_id == EXPIRED:
+            return self._delete_archives(work.run, unit_id)
+        if unit_id.startswith(MARKED):
+            return self._delete_marked(work.connection, work.run, unit_id)
         return self._delete_rows(work.connection, work.run, unit_id)
 
     def digest(self, work: Work) -> Digest:
@@ -90,12 +106,14 @@ class LogCleanupBatch(UnitBatch):
                     ("filesArchived", "保管", " 件"),
                     ("bytesFreed", "解放", " バイト"),
                     ("rowsDeleted", "削除", " 行"),
+                    ("archivesDeleted", "期限の切れた書庫", " 日分"),
                     ("untouched", "要確認", " 件"),
+                    ("ownerless", "持ち主不明", " 行"),
                     ("errors", "処理できず", " 件"),
                 )
                 if details.get(name)
             ]
-            found |= {name for name in ("untouched", "errors") if details.get(name)}
+            found |= {name for name in _ACTIONS if details.get(name)}
             if status != "success":
                 parts.append("失敗しました")
                 found.add("errors")
@@ -172,6 +190,43 @@ class LogCleanupBatch(UnitBatch):
             return UnitResult(unit_id, {"rowsDeleted": 0, "planned": count}, records=0, report=(line,))
         rows = sum(delete_old(platform, row_class, before, self._settings.chunk_rows))
         return UnitResult(unit_id, {"rowsDeleted": rows}, records=rows)
+
+    def _marked(self) -> list[Unit]:
+        if not self._settings.marked_rows.enabled:
+            return []
+        with self._installation.cleanup(LOG_CLEANUP.time_limit):
+            pass  # refuses
+        units = [
+            Unit(f"{MARKED}{table.name}", f"marked {table.name}", f"削除済みの印のある {table.name} の行")
+            for table in tables_with_marked_rows()
+        ]
+        return [*units, Unit(EXPIRED, "marked archives", "削除した行の書庫")]
+
+    def _delete_marked(self, platform: psycopg.Connection, run: Run, unit_id: str) -> UnitResult:
+        table = listed_tables()[HOST_SCHEMA, unit_id.removeprefix(MARKED)]
+        before = marked_before(platform, run.business_date, self._settings.marked_rows.days)
+        if before is None:
+            note = "経理に渡して締めた月がまだないため、何も削除していません。"
+            return UnitResult(unit_id, {"rowsDeleted": 0}, records=0, notes=(note,))
+        store = None if run.dry_run else self._installation.store()
+        if store is None:
+            report, deleted = count_marked(platform, table, before), 0
+        else:
+            with self._installation.cleanup(LOG_CLEANUP.time_limit) as cleanup:
+                report = delete_marked(platform, cleanup, table, before, run, store)
+            deleted = report.rows
+        details = {"rowsDeleted": deleted, "ownerless": report.ownerless}
+        if store is None:
+            details["planned"] = report.rows
+        note = f"要確認: 持ち主のテナントが分からない {report.ownerless:,} 行は残しました。"
+        return UnitResult(unit_id, details, records=deleted, notes=(note,) if report.ownerless else ())
+
+    def _delete_archives(self, run: Run, unit_id: str) -> UnitResult:
+        store = self._installation.store()
+        since = run.business_date - timedelta(days=self._settings.marked_rows.archive_days)
+        count = delete_expired_archives(store, since, dry_run=run.dry_run) if store else 0
+        details = {"archivesDeleted": 0, "planned": count} if run.dry_run else {"archivesDeleted": count}
+        return UnitResult(unit_id, details, records=0)
 
     def _roots(self) -> list[Path]:
         """Absolute paths from the Variable; empty if the application's logs are not on this machine."""

@@ -38,6 +38,14 @@ class LogRowSettings(Part):
     service_limit: Annotated[int, Range(7, LONGEST_DAYS)]
 
 
+class MarkedRowSettings(Part):
+    """Whether and after how many days BATCH-002 archives and deletes rows that the application has marked as deleted."""
+
+    enabled: Flag
+    days: Days
+    archive_days: Days
+
+
 class LogCleanupSettings(Section):
     """What BATCH-002 compresses and deletes; the same for all tenants."""
 
@@ -47,3 +55,4 @@ class LogCleanupSettings(Section):
     chunk_rows: Annotated[int, Range(1, 100_000)]
     classes: Annotated[dict[str, LogClassSettings], Field(min_length=1)]
     row_days: LogRowSettings
+    marked_rows: MarkedRowSettings

@@ -14,11 +14,11 @@ from include.skillreport.batches.notification_log_cleanup.archive import (
     NOTIFICATIONS,
     Job,
     archive,
-    delete_expired,
 )
 from include.skillreport.core.database import Statements, tenant_transaction, tenant_turn
 from include.skillreport.core.execution.batch import Request, Run, TenantBatch, UnitResult, Work
 from include.skillreport.core.execution.business_date import utc_bounds
+from include.skillreport.core.execution.row_archive import delete_expired
 from include.skillreport.messaging.preferences import Preferences, load_preferences, preferences_of
 from include.skillreport.messaging.settings import NotificationSettings
 
@@ -115,7 +115,7 @@ class NotificationLogCleanupBatch(TenantBatch):
             job = self._job(work.connection, work.run, tenant_id)
             for source in (NOTIFICATIONS, MESSAGES):
                 archive(work.connection, source, job, work.files)
-            delete_expired(job, work.files)
+            delete_expired(work.files, job.folder, job.archived_since)
 
     def discard(self, work: Work) -> None:
         """Delete the run's staging rows."""

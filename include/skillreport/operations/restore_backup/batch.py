@@ -14,12 +14,19 @@ from include.skillreport.batches.data_backup.files import DUMP_MANIFEST, MANIFES
 from include.skillreport.batches.data_backup.ledger import all_tenants, manifest_sha256, verified_backups
 from include.skillreport.batches.data_backup.restore import entry_of, restore_database, restore_one_tenant
 from include.skillreport.batches.data_backup.server import CONNECTION
+from include.skillreport.batches.log_cleanup.marked import folder_of
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Outcome, Request, UnitBatch, UnitResult, Work
+from include.skillreport.core.execution.digest import listed
+from include.skillreport.core.execution.row_archive import archive_names
 from include.skillreport.core.execution.sharding import Unit
 from include.skillreport.core.execution.tenant_selection import select_tenants
 from include.skillreport.operations.restore_backup import form
+from include.skillreport.operations.restore_backup.deleted_rows import describe_archives, restore_rows
 from include.skillreport.operations.restore_backup.form import FORM
+
+# The number of archives that an outcome lists; the task's log lists all of them.
+_LISTED = 20
 
 
 class BackupRestore(UnitBatch):
@@ -41,15 +48,28 @@ class BackupRestore(UnitBatch):
     def options(self, request: Request) -> dict[str, Any]:
         """The operation and its values, with the ``backup`` to restore: by default the newest.
 
-        :raises ParameterError: there is no such backup. :raises BackupError: the login or the tools are not suitable.
+        :raises ParameterError: there is no such backup or archive. :raises BackupError: the login or the tools are not suitable.
         """
+        entered = FORM.entered(request.values)
+        options = entered.values()
+        if isinstance(entered, form.RestoreDeletedRows):
+            self._check_archive(request, entered.archive)
+        if isinstance(entered, form.ListDeletedRows | form.RestoreDeletedRows):
+            return options
         self._access.check()
-        options = FORM.entered(request.values).values()
         return {**options, "backup": self._backup(request.platform, options.get("backup", ""))}
 
     def process_unit(self, work: Work, unit_id: str) -> Outcome:
-        """Restore a tenant in one transaction, or the whole database."""
+        """Restore a tenant in one transaction, or the whole database, or list or restore the archives of a tenant's deleted rows."""
         entered = FORM.entered(work.run.options)
+        if isinstance(entered, form.ListDeletedRows):
+            lines = describe_archives(self._access.store(), unit_id)
+            notes = tuple(listed(lines, str, "ほか {} 件は実行のログにあります", _LISTED)) or (
+                "書庫はありません",
+            )
+            return UnitResult(unit_id, {"archives": len(lines)}, 0, notes, report=tuple(lines[_LISTED:]))
+        if isinstance(entered, form.RestoreDeletedRows):
+            return self._restore_deleted_rows(work, unit_id, entered.archive)
         assert isinstance(entered, form.Restore)
         packer = self._access.packer(self._access.store(), entered.backup)
         sha256 = manifest_sha256(work.connection, entered.backup)
@@ -85,6 +105,28 @@ class BackupRestore(UnitBatch):
             ),
             report=(f"{unit_id}（{entered.backup}）", *done.lines()),
         )
+
+    def _restore_deleted_rows(self, work: Work, tenant_id: str, archive: str) -> UnitResult:
+        kept = not work.run.dry_run
+        with self._access.server().connect() as connection:
+            table, inserted, existing = restore_rows(
+                connection, self._access.store(), tenant_id, archive, kept=kept
+            )
+        note = (
+            f"{table} に今ない {inserted:,} 行を{'戻しました' if kept else '戻します'}。今ある {existing:,} 行はそのままです。"
+            "削除済みの印も戻るので、残す行はアプリケーションで印を外してください。外さないと、BATCH-002 がまた削除します"
+        )
+        restored = inserted if kept else 0
+        return UnitResult(tenant_id, {"restored": restored, "existing": existing}, restored, (note,))
+
+    def _check_archive(self, request: Request, archive: str) -> None:
+        self._access.server()  # the connection exists
+        for tenant_id in request.tenant_ids:
+            if archive not in archive_names(self._access.store(), folder_of(tenant_id)):
+                raise ParameterError(
+                    f"テナント '{tenant_id}' に書庫 '{archive}' はありません。"
+                    "「削除済みの行の書庫の一覧」にある名前を指定してください。"
+                )
 
     def _restore_all(self, packer: Packer, entered: form.NewDatabase, sha256: str | None) -> tuple[str, ...]:
         """Restore the whole database; returns what operators should know about it."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated
 
 from include.skillreport.core.catalog import RESTORE_BACKUP
-from include.skillreport.operations.form import Code, Field, Lines, Operation, OperationForm
+from include.skillreport.operations.form import Code, Field, Lines, Operation, OperationForm, refusal
 
 FORM = OperationForm(RESTORE_BACKUP)
 
@@ -32,6 +33,22 @@ Target = Annotated[
         example="skillreport_restored",
     ),
 ]
+
+Archive = Annotated[
+    str,
+    Code(
+        "書庫",
+        "復元する書庫。「削除済みの行の書庫の一覧」に出る名前。必須です。",
+        example="2026-11-22/BATCH-002_20261122-TRN_SkillRecord-0123456789ab",
+    ),
+]
+
+
+@FORM.add("list_deleted_rows", "削除済みの行の書庫の一覧", is_read_only=True)
+class ListDeletedRows(Operation):
+    """何も変わりません。BATCH-002 が削除した行の書庫が、実行のログに出ます。"""
+
+    tenants: Tenants
 
 
 class Restore(Operation):
@@ -62,3 +79,16 @@ class NewDatabase(Restore):
 
     target: Target
     tenants: Tenants = ()
+
+
+@FORM.add("restore_deleted_rows", "削除済みの行の復元")
+class RestoreDeletedRows(Operation):
+    """BATCH-002 が削除した行のうち、今ない行を戻します。同じキーの行が今あれば、今の行が残ります。"""
+
+    tenants: Tenants
+    archive: Archive
+
+    def check(self, _: date) -> None:
+        """An archive has the rows of one tenant."""
+        if len(self.tenants) > 1:
+            raise refusal("「テナントコード」（tenants）は、書庫のテナントを 1 件だけ指定してください。")

@@ -1,0 +1,167 @@
+"""Archives rows that the application has marked as deleted, tenant by tenant, and deletes those that equal their archived copy.
+
+The keys of the rows of all tenants are found in one pass, with a cursor that outlives its transaction (see ``rows``). A tenant's rows are
+read and deleted by their keys as ``batch_cleanup``, through the views that show only the rows of the transaction's tenant. So a row that
+has a new owner meanwhile stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import groupby
+from pathlib import Path
+
+import psycopg
+from psycopg import errors, sql
+
+from include.skillreport.core.database import Statements, is_tenant_id, tenant_transaction, tenant_turn
+from include.skillreport.core.execution.batch import Run
+from include.skillreport.core.execution.business_date import utc_bounds
+from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
+from include.skillreport.core.execution.people import keep_people
+from include.skillreport.core.execution.row_archive import (
+    ArchivedRow,
+    RowArchive,
+    archived_lines,
+    chunks,
+    delete_expired,
+    expired_days,
+)
+from include.skillreport.schema.deletion import ListedTable
+from include.skillreport.schema.leaving import view_of
+
+_SQL = Statements(Path(__file__).parent)
+
+# The first part of the lock's key, different from other locks; the table is the second part.
+_TABLE_LOCK = 2_04
+
+FOLDER = "deleted_rows"
+
+# The rows that one statement reads, and the rows that one transaction deletes.
+CHUNK_ROWS = 1_000
+
+# A deletion that waits for the application holds the locks of its other rows. It gives up before PostgreSQL looks for a deadlock.
+_LOCK_WAIT = "500ms"
+
+_READ = sql.SQL(
+    """SELECT id, updated_at::text, content::text FROM {view}
+    WHERE id = any(%(ids)s) AND is_deleted AND updated_at < %(before)s ORDER BY id"""
+)
+
+# A row that equals its archived copy is still marked, and old enough.
+_DELETE = sql.SQL(
+    "DELETE FROM {view} WHERE id = any(%(ids)s) AND sha256(convert_to(content::text, 'UTF8')) = any(%(digests)s)"
+)
+
+
+@dataclass
+class MarkedReport:
+    """The deleted rows of a table, or those that would be deleted. ``ownerless`` rows stay, because nobody knows their tenant."""
+
+    rows: int = 0
+    ownerless: int = 0
+
+
+def folder_of(tenant_id: str) -> str:
+    """The folder of a tenant's archives."""
+    return f"{FOLDER}/{tenant_folder(tenant_id)}"
+
+
+def marked_before(platform: psycopg.Connection, business_date: date, days: int) -> datetime | None:
+    """Rows that were last changed before this time (naive UTC) go: those older than ``days`` and than the last closed month.
+
+    None: no month is closed, so none goes. Bills of open months are still calculated from the rows.
+    """
+    (closed,) = _SQL.row(platform, "last_closed_month")
+    return closed and min(utc_bounds(day).start for day in (closed, business_date - timedelta(days=days)))
+
+
+def count_marked(platform: psycopg.Connection, table: ListedTable, before: datetime) -> MarkedReport:
+    """The rows that would be deleted."""
+    _know_people(platform)
+    return MarkedReport(*_SQL.row(platform, "count_marked", table_name=table.name, before=before))
+
+
+def delete_marked(
+    platform: psycopg.Connection,
+    cleanup: psycopg.Connection,
+    table: ListedTable,
+    before: datetime,
+    run: Run,
+    store: ObjectStore,
+) -> MarkedReport:
+    """Archive and delete the old marked rows of a table. Both connections are in autocommit mode. Another run of the table waits.
+
+    :raises ArchiveError: a tenant's file cannot be written, or differs from what was written; its rows and those of later tenants stay.
+    """
+    report = MarkedReport()
+    with (
+        tenant_turn(platform, _TABLE_LOCK, table.name),
+        platform.cursor(name="marked", withhold=True) as cursor,
+    ):
+        _know_people(platform)
+        cursor.itersize = CHUNK_ROWS
+        _SQL.execute(cursor, "find_marked", table_name=table.name, before=before)
+        for (tenant_id, code), found in groupby(cursor, key=lambda row: row[:2]):
+            ids = (row_id for _, _, row_id in found)
+            if tenant_id is None or not is_tenant_id(tenant_id):
+                report.ownerless += sum(1 for _ in ids)
+                continue
+            target = RowArchive(
+                store,
+                f"{folder_of(tenant_id)}/{run.business_date}/{run.execution_id}-{table.name}",
+                table.name,
+            )
+            about = {
+                "tenant_id": tenant_id,
+                "tenant_code": code,
+                "execution_id": run.execution_id,
+                "business_date": f"{run.business_date}",
+                "changed_before_utc": before.isoformat(),
+            }
+            for file in target.write(_rows(cleanup, table, tenant_id, before, ids), about):
+                for lines in chunks(archived_lines(store, file), CHUNK_ROWS):
+                    report.rows += _delete(cleanup, table, tenant_id, lines)
+    return report
+
+
+def delete_expired_archives(store: ObjectStore, archived_since: date, *, dry_run: bool) -> int:
+    """Delete the archives of earlier business dates, also of tenants without rows; returns the number of dates, over all tenants."""
+    folders = [f"{FOLDER}/{name}" for name in store.names(FOLDER)]
+    if dry_run:
+        return sum(len(expired_days(store, folder, archived_since)) for folder in folders)
+    return sum(delete_expired(store, folder, archived_since) for folder in folders)
+
+
+def _know_people(platform: psycopg.Connection) -> None:
+    with platform.transaction():
+        keep_people(platform)
+
+
+def _rows(
+    cleanup: psycopg.Connection, table: ListedTable, tenant_id: str, before: datetime, ids: Iterable[str]
+) -> Iterator[ArchivedRow]:
+    """The rows as they are now, without rows that the application has changed meanwhile. No transaction is open between two chunks."""
+    query = _READ.format(view=sql.Identifier("batch", view_of(table)))
+    for chunk in chunks(ids, CHUNK_ROWS):
+        with tenant_transaction(cleanup, [tenant_id]):
+            rows = cleanup.execute(query, {"ids": chunk, "before": before}).fetchall()
+        for row_id, updated_at, line in rows:
+            yield ArchivedRow(row_id, updated_at, line.encode() + b"\n")
+
+
+def _delete(cleanup: psycopg.Connection, table: ListedTable, tenant_id: str, lines: list[bytes]) -> int:
+    """Delete these archived rows, except rows that have changed since. If the application has locked one, all wait for the next run."""
+    ids = [json.loads(line)["id"] for line in lines]
+    digests = [hashlib.sha256(line.removesuffix(b"\n")).digest() for line in lines]
+    statement = _DELETE.format(view=sql.Identifier("batch", view_of(table)))
+    try:
+        with tenant_transaction(cleanup, [tenant_id]):
+            cleanup.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_WAIT])
+            return cleanup.execute(statement, {"ids": ids, "digests": digests}).rowcount
+    except errors.LockNotAvailable:
+        return 0

@@ -1,0 +1,18 @@
+-- name: last_closed_month
+SELECT max(month) FROM batch.accounting_month;
+
+-- name: find_marked
+-- The keys of the rows that go, of all tenants in one pass. A row whose owner is no tenant of the application has none here.
+SELECT tenant.tenant_id, tenant.tenant_code, marked.row_id
+FROM batch.all_marked_row AS marked
+LEFT JOIN batch.all_tenant AS tenant ON marked.owner_id = tenant.tenant_id
+WHERE marked.table_name = %(table_name)s AND marked.updated_at < %(before)s
+ORDER BY tenant.tenant_id, marked.row_id;
+
+-- name: count_marked
+SELECT
+    count(tenant.tenant_id) AS owned,
+    count(*) - count(tenant.tenant_id) AS ownerless
+FROM batch.all_marked_row AS marked
+LEFT JOIN batch.all_tenant AS tenant ON marked.owner_id = tenant.tenant_id
+WHERE marked.table_name = %(table_name)s AND marked.updated_at < %(before)s;

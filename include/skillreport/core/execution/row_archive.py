@@ -1,0 +1,251 @@
+"""Archives of one tenant's rows of one table: compressed files and a manifest, which are read back before the rows are deleted.
+
+The files decide which rows are deleted. A batch deletes a row only if it equals, byte for byte, its copy in a verified file. So changes by
+the application, another run or a kill in between are safe. A row that has changed stays for the next run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from gzip import GzipFile
+from io import BytesIO
+from itertools import islice
+from typing import Any, TypeVar
+
+from include.skillreport.core.errors import BatchError, is_recoverable, reason_of
+from include.skillreport.core.execution.object_store import ObjectStore
+
+log = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+# The name of an archive's folder: its business date.
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+_MANIFEST = ".manifest.json"
+# How much of a manifest's SHA-256 its name has.
+_HASH_LENGTH = 12
+
+# The limits of a file, which is built in memory.
+PART_ROWS = 10_000
+PART_BYTES = 32 * 2**20  # before compression
+
+
+class ArchiveError(BatchError):
+    """An archive cannot be written, or differs from what was written. Rows without a verified file are not deleted."""
+
+    def __init__(self, message: str, *, recoverable: bool) -> None:
+        super().__init__(message)
+        self.recoverable = recoverable
+
+
+@dataclass(frozen=True)
+class ArchivedRow:
+    """A row to archive. ``finished_at`` (UTC, as text) is its time; ``line`` is PostgreSQL's own JSON, which can represent every value."""
+
+    id: str
+    finished_at: str
+    line: bytes
+
+
+@dataclass(frozen=True)
+class ArchivedFile:
+    """A file's entry in the manifest. Ids are in the order of the rows; times are the earliest and the latest (UTC)."""
+
+    key: str
+    sha256: str
+    bytes: int
+    rows: int
+    first_id: str
+    last_id: str
+    finished_from: str
+    finished_to: str
+
+
+@dataclass(frozen=True)
+class RowArchive:
+    """Where a run puts rows of ``table``. ``prefix`` is ``<folder of the tenant>/<business date>/<beginning of the files' names>``.
+
+    File names depend on the content, so a file never replaces an archive whose rows are already deleted. Only files that a manifest lists
+    are archives.
+    """
+
+    store: ObjectStore
+    prefix: str
+    table: str
+
+    def write(self, rows: Iterable[ArchivedRow], about: Mapping[str, Any]) -> list[ArchivedFile]:
+        """Write the rows, with a manifest that says ``about`` too, and read everything back; returns the files, none without rows.
+
+        :raises ArchiveError: a file cannot be written, or differs from what was written.
+        """
+        files = [self._write_part(number, part) for number, part in enumerate(_parts(rows), start=1)]
+        if not files:
+            return []
+        content = {
+            "table": self.table,
+            **about,
+            "rows": sum(file.rows for file in files),
+            "files": [asdict(file) for file in files],
+        }
+        manifest = json.dumps(content, ensure_ascii=False, indent=2).encode()
+        sha256 = hashlib.sha256(manifest).hexdigest()
+        key = f"{self.prefix}-{sha256[:_HASH_LENGTH]}{_MANIFEST}"
+        self._write(key, manifest)
+        _read_back(self.store, key, sha256)
+        for file in files:
+            rows_found = sum(1 for _ in archived_lines(self.store, file))
+            if rows_found != file.rows:
+                raise ArchiveError(
+                    f"書庫 {self.store.location(file.key)} は {file.rows} 行のはずが {rows_found} 行です。"
+                    f"{self.table} からは何も削除していません。",
+                    recoverable=False,
+                )
+        return files
+
+    def _write_part(self, number: int, part: _Part) -> ArchivedFile:
+        content = part.content()
+        sha256 = hashlib.sha256(content).hexdigest()
+        key = f"{self.prefix}-{number:04}-{sha256[:_HASH_LENGTH]}.jsonl.gz"
+        self._write(key, content)
+        return ArchivedFile(
+            key=key,
+            sha256=sha256,
+            bytes=len(content),
+            rows=part.rows,
+            first_id=part.first.id,
+            last_id=part.last.id,
+            finished_from=part.finished_from,
+            finished_to=part.finished_to,
+        )
+
+    def _write(self, key: str, content: bytes) -> None:
+        try:
+            self.store.write(key, content)
+            self.store.sync(key)
+        except OSError as error:
+            raise ArchiveError(
+                f"書庫 {self.store.location(key)} に書き込めません（{reason_of(error)}）。{self.table} からは何も削除していません。"
+                "保存先の空き容量・権限・接続を確かめてください。",
+                recoverable=is_recoverable(error),
+            ) from error
+
+
+def archived_lines(store: ObjectStore, file: ArchivedFile) -> Iterator[bytes]:
+    """The lines of a file as the store has it now: it may have changed since it was written. :raises ArchiveError: it has changed."""
+    with GzipFile(fileobj=BytesIO(_read_back(store, file.key, file.sha256))) as lines:
+        yield from lines
+
+
+def chunks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    """The items in lists of this size; the last one may be shorter."""
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+def archive_names(store: ObjectStore, folder: str) -> list[str]:
+    """The archives in the folder of a tenant, ``<business date>/<name>``, the oldest first."""
+    return [
+        f"{day}/{name.removesuffix(_MANIFEST)}"
+        for day in store.names(folder)
+        if _DAY.fullmatch(day)
+        for name in store.names(f"{folder}/{day}")
+        if name.endswith(_MANIFEST)
+    ]
+
+
+def read_manifest(store: ObjectStore, folder: str, name: str) -> tuple[dict[str, Any], list[ArchivedFile]]:
+    """The manifest of one of ``archive_names``, and its files. :raises ArchiveError: it cannot be read, or is not what was written."""
+    key = f"{folder}/{name}{_MANIFEST}"
+    content = _read(store, key)
+    if not hashlib.sha256(content).hexdigest().startswith(name[-_HASH_LENGTH:]):
+        raise ArchiveError(f"書庫の目録 {store.location(key)} は書き換えられています。", recoverable=False)
+    manifest: dict[str, Any] = json.loads(content)
+    return manifest, [ArchivedFile(**file) for file in manifest["files"]]
+
+
+def expired_days(store: ObjectStore, folder: str, archived_since: date) -> list[str]:
+    """The business dates before ``archived_since`` that a tenant's folder has archives of."""
+    return [name for name in store.names(folder) if _DAY.fullmatch(name) and name < f"{archived_since}"]
+
+
+def delete_expired(store: ObjectStore, folder: str, archived_since: date) -> int:
+    """Delete the archives of these dates from the folder; returns the number of dates. :raises ArchiveError: the store refuses."""
+    try:
+        days = expired_days(store, folder, archived_since)
+        for day in days:
+            store.delete(f"{folder}/{day}")
+            log.info("The archive %s/%s has expired and is deleted", folder, day)
+    except OSError as error:
+        raise ArchiveError(
+            f"保存期間を過ぎた書庫 {store.location(folder)} を削除できません（{reason_of(error)}）。"
+            "保存先の権限・接続を確かめてください。",
+            recoverable=is_recoverable(error),
+        ) from error
+    return len(days)
+
+
+class _Part:
+    """The content of one file while it is built. The same rows give the same bytes."""
+
+    def __init__(self, first: ArchivedRow) -> None:
+        self._buffer = BytesIO()
+        self._file = GzipFile(filename="", mode="wb", fileobj=self._buffer, mtime=0)
+        self._bytes = self.rows = 0
+        self.first = self.last = first
+        self.finished_from = self.finished_to = first.finished_at
+
+    def add(self, row: ArchivedRow) -> bool:
+        """Add a row; returns whether the file is full now."""
+        self._bytes += self._file.write(row.line)
+        self.rows += 1
+        self.last = row
+        self.finished_from = min(self.finished_from, row.finished_at)
+        self.finished_to = max(self.finished_to, row.finished_at)
+        return self.rows >= PART_ROWS or self._bytes >= PART_BYTES
+
+    def content(self) -> bytes:
+        """The whole file; no row can be added afterwards."""
+        self._file.close()
+        return self._buffer.getvalue()
+
+
+def _parts(rows: Iterable[ArchivedRow]) -> Iterator[_Part]:
+    part: _Part | None = None
+    for row in rows:
+        part = part or _Part(row)
+        if part.add(row):
+            yield part
+            part = None
+    if part:
+        yield part
+
+
+def _read(store: ObjectStore, key: str) -> bytes:
+    try:
+        return store.read(key)
+    except OSError as error:
+        raise ArchiveError(
+            f"書庫 {store.location(key)} を読み戻せません（{reason_of(error)}）。確認できていない行は削除していません。"
+            "保存先を確かめてください。",
+            recoverable=is_recoverable(error),
+        ) from error
+
+
+def _read_back(store: ObjectStore, key: str, sha256: str) -> bytes:
+    """The present content of the store."""
+    content = _read(store, key)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ArchiveError(
+            f"書庫 {store.location(key)} を読み戻すと、書き込んだ内容と違います。確認できていない行は削除していません。"
+            "保存先の故障を確かめてください。",
+            recoverable=True,  # a second write may succeed
+        )
+    return content

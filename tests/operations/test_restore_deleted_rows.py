@@ -1,0 +1,219 @@
+"""The archives of rows that BATCH-002 has deleted: they are listed, and their rows come back as they were."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from include.skillreport.batches.data_backup.access import BackupAccess
+from include.skillreport.batches.data_backup.settings import BackupSettings
+from include.skillreport.batches.log_cleanup.marked import folder_of
+from include.skillreport.core.catalog import RESTORE_BACKUP
+from include.skillreport.core.errors import ConnectionMissingError, ParameterError
+from include.skillreport.core.execution.row_archive import archive_names
+from include.skillreport.operations.restore_backup.batch import BackupRestore
+from include.skillreport.schema.deletion import tables_with_marked_rows
+from local_stack.batch_runs import LocalInstallation, open_run
+from tests.batches.data_management.backups import Backups, flip
+from tests.batches.data_management.test_marked_rows import (
+    SKILLS,
+    SUNDAY,
+    clean,
+    deletable,
+    ids,
+    many,
+    planted,
+    rows,
+)
+from tests.batches.tenant_management.billing_rows import reasons
+from tests.conftest import Database, database
+
+__all__ = ["database", "deletable", "rows"]
+
+
+@pytest.fixture
+def backups(deletable: Database, tmp_path: Path) -> Backups:
+    return Backups(deletable, tmp_path / "store")
+
+
+def contents(host: psycopg.Connection, table: str = SKILLS) -> list[Any]:
+    query = sql.SQL("SELECT to_jsonb(kept) FROM {} AS kept ORDER BY id").format(sql.Identifier(table))
+    return host.execute(query).fetchall()
+
+
+def archive_of(backups: Backups, table: str = SKILLS, tenant_id: str = "A") -> str:
+    """The name of the only archive of this table."""
+    (name,) = (each for each in archive_names(backups.store, folder_of(tenant_id)) if f"-{table}-" in each)
+    return name
+
+
+def notes(backups: Backups, execution_id: str) -> list[str]:
+    with backups.database.connect() as host:
+        row = host.execute(
+            "SELECT notes FROM batch.tenant_outcome WHERE execution_id = %s", [execution_id]
+        ).fetchone()
+    assert row is not None
+    return list(row[0])
+
+
+def test_rows_of_every_table_come_back_as_they_were(backups: Backups, rows: psycopg.Connection) -> None:
+    tables = [table.name for table in tables_with_marked_rows()]
+    for table in tables:
+        planted(rows, table=table)
+    before = {table: contents(rows, table) for table in tables}
+    clean(backups.database, backups.store)
+    assert not any(ids(rows, table) for table in tables)
+
+    for table in tables:
+        result, details = backups.restore("restore_deleted_rows", "A", archive=archive_of(backups, table))
+        assert (result.status, details["A"]) == ("completed", {"restored": 1, "existing": 0})
+
+    assert {table: contents(rows, table) for table in tables} == before
+
+
+def test_numbers_keep_all_their_digits(backups: Backups, rows: psycopg.Connection) -> None:
+    rows.execute('ALTER TABLE "TRN_PDU" ADD COLUMN precise numeric(65, 30)')
+    planted(rows, table="TRN_PDU", precise="12345678901234567890.123456789012345678901234567890")
+    before = contents(rows, "TRN_PDU"), rows.execute('SELECT precise::text FROM "TRN_PDU"').fetchall()
+    clean(backups.database, backups.store)
+
+    backups.restore("restore_deleted_rows", "A", archive=archive_of(backups, "TRN_PDU"))
+
+    assert before == (
+        contents(rows, "TRN_PDU"),
+        rows.execute('SELECT precise::text FROM "TRN_PDU"').fetchall(),
+    )
+
+
+def test_the_list_shows_the_archives_of_the_tenant_and_changes_nothing(
+    backups: Backups, rows: psycopg.Connection
+) -> None:
+    planted(rows)
+    planted(rows, "b1", table="TRN_PDU")
+    clean(backups.database, backups.store)
+    before = sorted(path for path in backups.root.rglob("*"))
+
+    result, details = backups.restore("list_deleted_rows", "A")
+
+    assert (result.status, details["A"]) == ("completed", {"archives": 1})
+    times = "2026-07-01 03:04:05.678 から 2026-07-01 03:04:05.678 UTC"
+    assert notes(backups, result.execution_id) == [
+        f"{archive_of(backups)}: TRN_SkillRecord 1 行（最後の変更は {times}）"
+    ]
+    assert archive_of(backups).startswith(f"{SUNDAY}/")
+    assert sorted(path for path in backups.root.rglob("*")) == before
+    assert ids(rows) == set()
+
+
+def test_a_row_whose_key_exists_again_stays_as_it_is(backups: Backups, rows: psycopg.Connection) -> None:
+    missing, again, same_skill = planted(rows), planted(rows), planted(rows)
+    clean(backups.database, backups.store)
+    planted(rows, is_deleted=False, row_id=again)
+    other = planted(rows, is_deleted=False, skill_item_id=same_skill)
+    before = contents(rows)
+
+    for inserted, existing in ((1, 2), (0, 3)):
+        result, details = backups.restore("restore_deleted_rows", "A", archive=archive_of(backups))
+        assert details["A"] == {"restored": inserted, "existing": existing}
+        assert (
+            f"今ない {inserted} 行を戻しました。今ある {existing} 行は"
+            in notes(backups, result.execution_id)[0]
+        )
+
+    assert ids(rows) == {missing, again, other}
+    assert [row for row in contents(rows) if row in before] == before
+
+
+def test_a_dry_run_inserts_nothing_and_counts(backups: Backups, rows: psycopg.Connection) -> None:
+    many(rows, 2_500)
+    clean(backups.database, backups.store)
+    archive = archive_of(backups)
+
+    result, details = backups.restore("restore_deleted_rows", "A", archive=archive, dry_run=True)
+
+    assert details["A"] == {"restored": 0, "existing": 0}
+    assert "今ない 2,500 行を戻します" in notes(backups, result.execution_id)[0]
+    assert ids(rows) == set()
+    backups.restore("restore_deleted_rows", "A", archive=archive)
+    assert len(ids(rows)) == 2_500
+
+
+@pytest.mark.parametrize("damage", ["file", "lost file", "manifest"])
+def test_a_damaged_archive_restores_nothing(backups: Backups, rows: psycopg.Connection, damage: str) -> None:
+    planted(rows)
+    clean(backups.database, backups.store)
+    (part,) = backups.root.rglob("*.jsonl.gz")
+    if damage == "file":
+        flip(part)
+    elif damage == "lost file":
+        part.unlink()
+    else:
+        (manifest,) = backups.root.rglob("*.manifest.json")
+        manifest.write_bytes(manifest.read_bytes().replace(b'"rows": 1', b'"rows": 2'))
+
+    result, _ = backups.restore("restore_deleted_rows", "A", archive=archive_of(backups))
+
+    assert "は読めないか、壊れています" in reasons(result)["A"]
+    assert ids(rows) == set()
+
+
+def test_a_changed_table_refuses_and_a_new_column_gets_its_default(
+    backups: Backups, rows: psycopg.Connection
+) -> None:
+    rows.execute('ALTER TABLE "TRN_SkillRecord" ADD COLUMN mood text')
+    row_id = planted(rows)
+    clean(backups.database, backups.store)
+    rows.execute(
+        'ALTER TABLE "TRN_SkillRecord" DROP COLUMN mood, ADD COLUMN weight integer NOT NULL DEFAULT 7'
+    )
+
+    refused, _ = backups.restore("restore_deleted_rows", "A", archive=archive_of(backups))
+    assert "TRN_SkillRecord の列 mood は今のデータベースにありません" in reasons(refused)["A"]
+    assert ids(rows) == set()
+
+    rows.execute('ALTER TABLE "TRN_SkillRecord" ADD COLUMN mood text')
+    backups.restore("restore_deleted_rows", "A", archive=archive_of(backups))
+    assert rows.execute('SELECT id, weight FROM "TRN_SkillRecord"').fetchall() == [(row_id, 7)]
+
+
+def test_without_the_login_of_the_backup_no_restore_is_opened(
+    backups: Backups, rows: psycopg.Connection
+) -> None:
+    planted(rows)
+    clean(backups.database, backups.store)
+    restore = BackupRestore(
+        BackupAccess(BackupSettings.load(), LocalInstallation(object_store=backups.store))
+    )
+    values = {"operation": "restore_deleted_rows", "tenants": ["A"], "archive": archive_of(backups)}
+
+    with (
+        backups.database.connect("batch_platform") as platform,
+        pytest.raises(ConnectionMissingError, match="skill_batch_backup_db"),
+    ):
+        open_run(platform, RESTORE_BACKUP, restore, SUNDAY, codes=["A"], parameters=values)
+
+
+def test_an_archive_is_restored_for_its_own_tenant_only(backups: Backups, rows: psycopg.Connection) -> None:
+    planted(rows)
+    clean(backups.database, backups.store)
+    archive = archive_of(backups)
+
+    for codes, name, message in (
+        ("B", archive, "書庫 .* はありません"),
+        ("A", "2026-11-22/nothing", "書庫 .* はありません"),
+        ("AB", archive, "1 件だけ"),
+        ("A", "", "「書庫」（archive）が必要です"),
+    ):
+        with pytest.raises(ParameterError, match=message):
+            backups.restore("restore_deleted_rows", *codes, archive=name)
+
+    # Somebody has copied A's archive into the folder of B.
+    target = backups.root / folder_of("B")
+    (backups.root / folder_of("A")).rename(target)
+    result, _ = backups.restore("restore_deleted_rows", "B", archive=archive)
+    assert "目録のテナントは A" in reasons(result)["B"]
+    assert ids(rows) == set()
