@@ -135,6 +135,32 @@ def test_a_row_that_moved_to_another_tenant_stops_the_deletion(
     assert moved == [("emp-U",)]
 
 
+def test_a_row_that_returns_after_its_deletion_stops_it(
+    leaving: Leaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = leaving.up_to_question()
+    with monkeypatch.context() as killing:
+        killing.setattr(TenantDeletion, "_delete_own", killed)
+        with pytest.raises(Killed):
+            leaving.answer(request)
+    assert gone(leaving)
+    with leaving.database.connect() as connection:
+        host_rows.insert(
+            connection,
+            "MST_Employee",
+            id="emp-T",
+            employee_code="code-T",
+            email="t@example.jp",
+            tenant_id="T",
+            updated_at=AT,
+        )
+    (problem,) = leaving.problems(leaving.answer(request))
+    assert "表 MST_Employee に行が増えたか、このテナントのものになりました（emp-T など）" in problem
+    assert leaving.problems(leaving.answer(leaving.asked())) == []
+    with leaving.database.connect() as connection:
+        assert connection.execute("SELECT FROM \"MST_Employee\" WHERE id = 'emp-T'").rowcount == 0
+
+
 def test_an_approved_tenant_can_still_be_cancelled_before_its_deletion(
     leaving: Leaving, monkeypatch: pytest.MonkeyPatch
 ) -> None:

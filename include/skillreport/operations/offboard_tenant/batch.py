@@ -203,13 +203,11 @@ class TenantOffboarding(UnitBatch):
         found = _SQL.column(platform, "deleted_offboarding", tenant_id=tenant_id)
         if not found:
             raise OffboardingError("このテナントは、この操作で削除されていません。")
-        if backups := backups_with(platform, store, tenant_id):
-            raise OffboardingError(
-                f"検証済みのバックアップ {'、'.join(backups)} が、まだこのテナントを含んでいます。"
-            )
+        (record,) = _SQL.rows(platform, "record_of", offboarding_id=found[0])
+        if backups := backups_with(platform, store, tenant_id, record["deleted_at"]):
+            raise OffboardingError(f"バックアップ {'、'.join(backups)} が、まだこのテナントを含んでいます。")
         if work.run.dry_run:
             return UnitResult(tenant_id, {}, 0)
-        (record,) = _SQL.rows(platform, "record_of", offboarding_id=found[0])
         write_certificates(
             platform,
             store,

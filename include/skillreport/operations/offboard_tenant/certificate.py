@@ -12,7 +12,6 @@ import psycopg
 
 from include.skillreport.batches.data_backup.deleted_tenants import register_folder
 from include.skillreport.batches.data_backup.files import FOLDER, is_complete
-from include.skillreport.batches.data_backup.ledger import verified_backups
 from include.skillreport.batches.data_backup.tenant_export import manifest_path
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import JAPAN
@@ -25,13 +24,20 @@ _SQL = Statements(Path(__file__).parent)
 _TEMPLATE = Path(__file__).with_name("certificate.typ")
 
 
-def backups_with(platform: psycopg.Connection, store: ObjectStore, tenant_id: str) -> list[str]:
-    """The verified backups in the store that contain the tenant, in the order in which they were verified."""
+def backups_with(
+    platform: psycopg.Connection, store: ObjectStore, tenant_id: str, deleted_at: datetime
+) -> list[str]:
+    """The backups from before the deletion that contain the tenant, the oldest first: verified ones, and one that is being taken.
+
+    Later ones contain only what is kept of the tenant.
+    """
     return [
-        each.backup_id
-        for each in verified_backups(platform)
-        if is_complete(store, each.backup_id)
-        and store.exists(f"{FOLDER}/{each.backup_id}/{manifest_path(tenant_id)}")
+        backup_id
+        for backup_id, status in _SQL.execute(platform, "backups_before", deleted_at=deleted_at)
+        if status == "running"
+        or (
+            is_complete(store, backup_id) and store.exists(f"{FOLDER}/{backup_id}/{manifest_path(tenant_id)}")
+        )
     ]
 
 
@@ -46,7 +52,7 @@ def write_certificates(
 ) -> list[str]:
     """Write both certificates of a deletion, as of the stored record; returns the verified backups that they name."""
     (record,) = _SQL.rows(platform, "record_of", offboarding_id=offboarding_id)
-    backups = backups_with(platform, store, record["tenant_id"])
+    backups = backups_with(platform, store, record["tenant_id"], deleted_at)
     tables = tables_of(platform, offboarding_id)
     name = "supplement" if supplement else "certificate"
     for language in ("ja", "en"):

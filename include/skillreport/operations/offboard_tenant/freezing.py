@@ -59,20 +59,25 @@ def full_name(table: ListedTable) -> str:
 def appeared(
     snapshot: Snapshot, table: ListedTable, key: Sequence[str], offboarding: Offboarding
 ) -> list[str]:
-    """The keys, at most three, of rows of the tenant that are not frozen: they are new, or belonged to somebody else."""
+    """The keys, at most three, of rows of the tenant that are not frozen: they are new, or belonged to somebody else.
+
+    A row that has returned after its deletion is new, too.
+    """
     owned = snapshot.of(table)
     rows = snapshot.connection.execute(
         sql.SQL(
             "SELECT concat_ws(', ', {key}) FROM {table} AS content WHERE {belongs} AND NOT EXISTS ("
             "SELECT FROM batch.frozen_chunk AS chunk"
             " CROSS JOIN LATERAL jsonb_populate_recordset(null::{table}, chunk.keys) AS frozen"
-            " WHERE chunk.offboarding_id = {offboarding} AND chunk.table_name = {name} AND {same}) LIMIT 3"
+            " WHERE chunk.offboarding_id = {offboarding} AND chunk.table_name = {name} AND {waits} AND {same})"
+            " LIMIT 3"
         ).format(
             key=sql.SQL(", ").join(sql.Identifier("content", name) for name in key),
             table=owned.table.identifier,
             belongs=owned.belongs("content", offboarding.tenant_id),
             offboarding=sql.Literal(offboarding.offboarding_id),
             name=sql.Literal(full_name(table)),
+            waits=sql.SQL("chunk.done_at IS null" if table.rule is Rule.DELETE else "true"),
             same=sql.SQL(" AND ").join(
                 sql.SQL("{} = {}").format(sql.Identifier("frozen", name), sql.Identifier("content", name))
                 for name in key

@@ -219,3 +219,9 @@ WHERE offboarding_id = %(offboarding_id)s;
 SELECT offboarding_id
 FROM batch.deleted_tenant
 WHERE tenant_id = %(tenant_id)s;
+
+-- name: backups_before
+SELECT backup_id, status
+FROM batch.backup
+WHERE status IN ('verified', 'running') AND snapshot_at < %(deleted_at)s
+ORDER BY snapshot_at;
