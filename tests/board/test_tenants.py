@@ -383,7 +383,7 @@ def buttons(page: str) -> list[str]:
     return re.findall(r"/operations/offboard_tenant/(\w+)", section[: section.index("</section>")])
 
 
-def test_the_page_says_how_far_a_tenant_has_left_and_what_comes_next(
+def test_the_page_says_how_far_a_tenant_has_left(
     board: Board, host: psycopg.Connection
 ) -> None:
     assert 'aria-labelledby="leaving"' not in board.get("/tenants/A").text
