@@ -383,9 +383,7 @@ def buttons(page: str) -> list[str]:
     return re.findall(r"/operations/offboard_tenant/(\w+)", section[: section.index("</section>")])
 
 
-def test_the_page_says_how_far_a_tenant_has_left(
-    board: Board, host: psycopg.Connection
-) -> None:
+def test_the_page_says_how_far_a_tenant_has_left(board: Board, host: psycopg.Connection) -> None:
     assert 'aria-labelledby="leaving"' not in board.get("/tenants/A").text
     host.execute("UPDATE \"MST_Tenant\" SET status = 'INACTIVE' WHERE tenant_id = 'A'")
     assert buttons(board.get("/tenants/A").text) == ["begin"]
