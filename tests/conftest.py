@@ -59,7 +59,7 @@ _MEMORY_PREFIX = "skill-report-tests-"
 PASSWORDS = {
     TENANT: "test-batch-tenant",
     PLATFORM: "test-batch-platform",
-    BOARD: "test-skill-batch-board",
+    BOARD: "test-batch-board",
     CLEANUP: "test-batch-cleanup",
 }
 

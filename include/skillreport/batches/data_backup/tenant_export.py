@@ -243,7 +243,7 @@ def compare(
                 conflicts.append(Conflict(table.schema, table.name, 0, 0, 0, new))
             continue
         restored_name = _restored_name(table.schema, table.name)
-        columns = _columns(connection, schema, restored_name)
+        columns = columns_of(connection, schema, restored_name)
         key = _primary_key(connection, table, columns)
         same_key = _same_key(key)
         query = _COMPARISON.format(
@@ -264,7 +264,7 @@ def compare(
         row = connection.execute(query).fetchone()
         assert row is not None
         rows, changed, missing, new, keys = row
-        added = [name for name in _columns(connection, table.schema, table.name) if name not in columns]
+        added = [name for name in columns_of(connection, table.schema, table.name) if name not in columns]
         if changed or missing or new or added:
             conflicts.append(
                 Conflict(table.schema, table.name, rows, changed, missing, new, tuple(keys), tuple(added))
@@ -289,9 +289,9 @@ def merge(
 
 def _merge_table(connection: psycopg.Connection, schema: str, tenant_id: str, owned: OwnedTable) -> int:
     table, name = owned.table, owned.table.name
-    restored_columns = _columns(connection, schema, name)
+    restored_columns = columns_of(connection, schema, name)
     key = _primary_key(connection, table, restored_columns)
-    live_columns = _columns(connection, MERGED_SCHEMA, name, are_written=True)
+    live_columns = columns_of(connection, MERGED_SCHEMA, name, are_written=True)
     columns = [column for column in live_columns if column in restored_columns]
     others = [column for column in columns if column not in key]
     parts = {
@@ -355,14 +355,17 @@ def _restored_name(schema: str, name: str) -> str:
     return name if schema == MERGED_SCHEMA else f"{schema}.{name}"
 
 
-def _columns(
+def columns_of(
     connection: psycopg.Connection, schema: str, name: str, *, are_written: bool = False
 ) -> list[str]:
-    """The table's columns, or with ``are_written`` only the columns that an INSERT can set (no generated columns)."""
+    """The table's columns, or with ``are_written`` only the columns that an INSERT can set (no generated columns).
+
+    Empty if there is no such table.
+    """
     rows = connection.execute(
         """
         SELECT attname FROM pg_attribute
-        WHERE attrelid = (quote_ident(%s) || '.' || quote_ident(%s))::regclass AND attnum > 0 AND NOT attisdropped
+        WHERE attrelid = to_regclass(quote_ident(%s) || '.' || quote_ident(%s)) AND attnum > 0 AND NOT attisdropped
             AND NOT (%s AND attgenerated <> '')
         ORDER BY attnum
         """,
@@ -372,13 +375,12 @@ def _columns(
 
 
 def _require_columns(connection: psycopg.Connection, schema: str, name: str, columns: Sequence[str]) -> None:
-    try:
-        live = _columns(connection, schema, name)
-    except psycopg.errors.UndefinedTable:
+    live = columns_of(connection, schema, name)
+    if not live:
         raise BackupError(
             f"表 {schema}.{name} は今のデータベースにありません。"
             "データベース全体を別名で復元し、そこから取り出してください。"
-        ) from None
+        )
     gone = [column for column in columns if column not in live]
     if gone:
         raise BackupError(

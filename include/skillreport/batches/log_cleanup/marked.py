@@ -7,8 +7,6 @@ has a new owner meanwhile stays.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -26,8 +24,9 @@ from include.skillreport.core.execution.people import keep_people
 from include.skillreport.core.execution.row_archive import (
     ArchivedRow,
     RowArchive,
-    archived_lines,
+    archived_chunks,
     chunks,
+    copies_of,
     delete_expired,
     expired_days,
 )
@@ -123,9 +122,9 @@ def delete_marked(
                 "business_date": f"{run.business_date}",
                 "changed_before_utc": before.isoformat(),
             }
-            for file in target.write(_rows(cleanup, table, tenant_id, before, ids), about):
-                for lines in chunks(archived_lines(store, file), CHUNK_ROWS):
-                    report.rows += _delete(cleanup, table, tenant_id, lines)
+            files = target.write(_rows(cleanup, table, tenant_id, before, ids), about)
+            for lines in archived_chunks(store, files, CHUNK_ROWS):
+                report.rows += _delete(cleanup, table, tenant_id, lines)
     return report
 
 
@@ -156,12 +155,10 @@ def _rows(
 
 def _delete(cleanup: psycopg.Connection, table: ListedTable, tenant_id: str, lines: list[bytes]) -> int:
     """Delete these archived rows, except rows that have changed since. If the application has locked one, all wait for the next run."""
-    ids = [json.loads(line)["id"] for line in lines]
-    digests = [hashlib.sha256(line.removesuffix(b"\n")).digest() for line in lines]
     statement = _DELETE.format(view=sql.Identifier("batch", view_of(table)))
     try:
         with tenant_transaction(cleanup, [tenant_id]):
             cleanup.execute("SELECT set_config('lock_timeout', %s, true)", [_LOCK_WAIT])
-            return cleanup.execute(statement, {"ids": ids, "digests": digests}).rowcount
+            return cleanup.execute(statement, copies_of(lines, "id")).rowcount
     except errors.LockNotAvailable:
         return 0

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -14,7 +12,12 @@ import psycopg
 
 from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
-from include.skillreport.core.execution.row_archive import ArchivedRow, RowArchive, archived_lines, chunks
+from include.skillreport.core.execution.row_archive import (
+    ArchivedRow,
+    RowArchive,
+    archived_chunks,
+    copies_of,
+)
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -78,11 +81,8 @@ def archive(connection: psycopg.Connection, source: Source, job: Job, store: Obj
         "retention_days": job.retention_days,
         "finished_before_utc": job.cutoff.isoformat(),
     }
-    return sum(
-        _delete(connection, source, job, lines)
-        for file in target.write(_rows(connection, source, job), about)
-        for lines in chunks(archived_lines(store, file), CHUNK_ROWS)
-    )
+    files = target.write(_rows(connection, source, job), about)
+    return sum(_delete(connection, source, job, lines) for lines in archived_chunks(store, files, CHUNK_ROWS))
 
 
 def _rows(connection: psycopg.Connection, source: Source, job: Job) -> Iterator[ArchivedRow]:
@@ -100,7 +100,7 @@ def _rows(connection: psycopg.Connection, source: Source, job: Job) -> Iterator[
             )
             if not ids:
                 return
-            rows = _SQL.execute(connection, f"{source.name}_to_archive", **_about(job, ids)).fetchall()
+            rows = _SQL.execute(connection, f"{source.name}_to_archive", ids=ids, **_about(job)).fetchall()
         last_id = ids[-1]
         for row_id, finished_at, line in rows:
             yield ArchivedRow(row_id, finished_at, line.encode() + b"\n")
@@ -108,11 +108,10 @@ def _rows(connection: psycopg.Connection, source: Source, job: Job) -> Iterator[
 
 def _delete(connection: psycopg.Connection, source: Source, job: Job, lines: list[bytes]) -> int:
     """Delete these archived rows, except rows that have changed since or are locked."""
-    about = _about(job, [json.loads(line)[source.id_column] for line in lines])
-    digests = [hashlib.sha256(line.removesuffix(b"\n")).digest() for line in lines]
+    copies = copies_of(lines, source.id_column)
     with tenant_transaction(connection, [job.tenant_id]):
-        return _SQL.execute(connection, f"delete_{source.name}", **about, digests=digests).rowcount
+        return _SQL.execute(connection, f"delete_{source.name}", **_about(job), **copies).rowcount
 
 
-def _about(job: Job, ids: list[str]) -> dict[str, Any]:
-    return {"ids": ids, "tenant_id": job.tenant_id, "cutoff": job.cutoff, "today": job.today}
+def _about(job: Job) -> dict[str, Any]:
+    return {"tenant_id": job.tenant_id, "cutoff": job.cutoff, "today": job.today}

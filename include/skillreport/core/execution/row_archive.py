@@ -143,6 +143,21 @@ def archived_lines(store: ObjectStore, file: ArchivedFile) -> Iterator[bytes]:
         yield from lines
 
 
+def archived_chunks(store: ObjectStore, files: Iterable[ArchivedFile], size: int) -> Iterator[list[bytes]]:
+    """The same of several files, in lists of at most this size."""
+    for file in files:
+        yield from chunks(archived_lines(store, file), size)
+
+
+def copies_of(lines: Iterable[bytes], id_column: str) -> dict[str, list[Any]]:
+    """``ids`` and ``digests`` (SHA-256) of archived rows: the parameters of a statement that deletes only rows that equal their copies."""
+    rows = [line.removesuffix(b"\n") for line in lines]
+    return {
+        "ids": [json.loads(row)[id_column] for row in rows],
+        "digests": [hashlib.sha256(row).digest() for row in rows],
+    }
+
+
 def chunks(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
     """The items in lists of this size; the last one may be shorter."""
     rest = iter(items)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -11,21 +10,18 @@ from psycopg import sql
 
 from include.skillreport.batches.data_backup.files import BackupDamagedError
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
+from include.skillreport.batches.data_backup.tenant_export import columns_of
 from include.skillreport.batches.log_cleanup.marked import CHUNK_ROWS, folder_of
-from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import reason_of
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.row_archive import (
     ArchivedFile,
     ArchiveError,
     archive_names,
-    archived_lines,
-    chunks,
+    archived_chunks,
     read_manifest,
 )
 from include.skillreport.schema.deletion import HOST_SCHEMA, tables_with_marked_rows
-
-_SQL = Statements(Path(__file__).parent)
 
 # The rows stay text: Python would round their numbers.
 _INSERT = sql.SQL(
@@ -53,9 +49,8 @@ def restore_rows(
     try:
         manifest, files = read_manifest(store, folder, archive)
         _check(manifest, files, tenant_id)
-        for file in files:
-            for _ in archived_lines(store, file):
-                pass
+        for _ in archived_chunks(store, files, CHUNK_ROWS):
+            pass
     except (ArchiveError, ValueError, KeyError, TypeError) as error:
         raise BackupDamagedError(
             f"書庫 {store.location(folder)}/{archive} は読めないか、壊れています（{reason_of(error)}）。何も復元していません。"
@@ -64,9 +59,8 @@ def restore_rows(
     inserted = 0
     try:
         with connection.transaction() as transaction:
-            for file in files:
-                for lines in chunks(archived_lines(store, file), CHUNK_ROWS):
-                    inserted += _insert(connection, table, lines)
+            for lines in archived_chunks(store, files, CHUNK_ROWS):
+                inserted += _insert(connection, table, lines)
             if not kept:
                 raise psycopg.Rollback(transaction)
     except psycopg.errors.IntegrityError as error:
@@ -88,7 +82,7 @@ def _insert(connection: psycopg.Connection, table: str, lines: list[bytes]) -> i
     """Insert these rows; returns the number of those that were missing. Columns that are newer than the archive get their defaults."""
     name = sql.Identifier(HOST_SCHEMA, table)
     archived = {column for line in lines for column in json.loads(line)}
-    live = _SQL.column(connection, "writable_columns", table=name.as_string(connection))
+    live = columns_of(connection, HOST_SCHEMA, table, are_written=True)
     if gone := archived.difference(live):
         raise BackupError(
             f"表 {table} の列 {'、'.join(sorted(gone))} は今のデータベースにありません。何も復元していません。"
