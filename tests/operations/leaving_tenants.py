@@ -20,9 +20,12 @@ from include.skillreport.approvals.requests import ApprovalRequest
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.server import CONNECTION
 from include.skillreport.batches.data_backup.settings import BackupSettings
-from include.skillreport.core.catalog import APPROVE_OFFBOARDING, OFFBOARD_TENANT
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.operation_catalog import (
+    APPROVE_OFFBOARDING,
+    OFFBOARD_TENANT,
+)
 from include.skillreport.core.postgres_programs import BIN_VARIABLE
 from include.skillreport.operations.approve_offboarding.batch import OffboardingApproval
 from include.skillreport.operations.offboard_tenant.batch import TenantOffboarding

@@ -7,11 +7,11 @@ from typing import Any
 
 from include.skillreport.approvals.requests import LockedItem, Result, items_of, lock_item, record_result
 from include.skillreport.batches.data_backup.access import BackupAccess
-from include.skillreport.core.catalog import APPROVE_OFFBOARDING
 from include.skillreport.core.database import tenant_turn
 from include.skillreport.core.execution.batch import Outcome, Request, UnitBatch, UnitResult, Work
 from include.skillreport.core.execution.people import keep_people
 from include.skillreport.core.execution.sharding import Tenant, Unit
+from include.skillreport.core.operation_catalog import APPROVE_OFFBOARDING
 from include.skillreport.operations.answers import SUPERSEDED, approved_tenants
 from include.skillreport.operations.offboard_tenant.batch import export_packer
 from include.skillreport.operations.offboard_tenant.certificate import write_certificates
