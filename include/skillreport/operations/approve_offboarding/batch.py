@@ -34,8 +34,9 @@ from include.skillreport.operations.offboard_tenant.ledger import (
     record_problem,
 )
 from include.skillreport.operations.offboard_tenant.remains import (
-    delete_files,
     drop_restored_schema,
+    erase,
+    files_of,
     write_register,
 )
 from include.skillreport.schema.deletion import require_all_listed, require_deletion
@@ -137,11 +138,15 @@ class OffboardingApproval(UnitBatch):
         manifest = stored_manifest(packer, offboarding.tenant_id) if store.exists(packer.folder) else None
         now = installation.now()
         write_register(store, offboarding, manifest, now)
-        remains = delete_files(store, offboarding)
-        write_certificates(platform, store, offboarding.offboarding_id, deleted_at=now, remains=remains)
+        remains = erase(store, files_of(offboarding))
+        backups = write_certificates(
+            platform, store, offboarding.offboarding_id, deleted_at=now, remains=remains
+        )
         with platform.transaction():
             drop_frozen(platform, offboarding)
-            return record_deleted(platform, offboarding, now, remains)
+            return record_deleted(
+                platform, offboarding, now, remains=remains, awaits_supplement=bool(backups)
+            )
 
 
 def _problem(item: LockedItem, offboarding: Offboarding | None) -> str | None:
