@@ -7,6 +7,7 @@ from typing import Any
 
 from include.skillreport.approvals.requests import LockedItem, Result, items_of, lock_item, record_result
 from include.skillreport.batches.data_backup.access import BackupAccess
+from include.skillreport.billing.settings import IssuerSettings
 from include.skillreport.core.database import tenant_turn
 from include.skillreport.core.execution.batch import Outcome, Request, UnitBatch, UnitResult, Work
 from include.skillreport.core.execution.people import keep_people
@@ -50,8 +51,9 @@ _LAST = "last"
 class OffboardingApproval(UnitBatch):
     """Works on the tenants whose deletion a person has approved."""
 
-    def __init__(self, access: BackupAccess) -> None:
+    def __init__(self, access: BackupAccess, issuer: IssuerSettings) -> None:
         self._access = access
+        self._issuer = issuer
 
     def options(self, request: Request) -> dict[str, Any]:
         """``request`` and ``note``. Raises the errors of ``TenantOffboarding.options``."""
@@ -140,7 +142,7 @@ class OffboardingApproval(UnitBatch):
         write_register(store, offboarding, manifest, now)
         remains = erase(store, files_of(offboarding))
         backups = write_certificates(
-            platform, store, offboarding.offboarding_id, deleted_at=now, remains=remains
+            platform, store, offboarding.offboarding_id, self._issuer, deleted_at=now, remains=remains
         )
         with platform.transaction():
             drop_frozen(platform, offboarding)

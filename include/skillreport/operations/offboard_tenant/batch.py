@@ -13,6 +13,7 @@ from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.deleted_tenants import register_folder
 from include.skillreport.batches.data_backup.files import Packer
 from include.skillreport.batches.data_backup.ledger import all_tenants
+from include.skillreport.billing.settings import IssuerSettings
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Outcome, Request, UnitBatch, UnitResult, Work
@@ -46,9 +47,10 @@ _SQL = Statements(Path(__file__).parent)
 class TenantOffboarding(UnitBatch):
     """The stages begin, export, ask and cancel."""
 
-    def __init__(self, access: BackupAccess, settings: OffboardingSettings) -> None:
+    def __init__(self, access: BackupAccess, settings: OffboardingSettings, issuer: IssuerSettings) -> None:
         self._access = access
         self._settings = settings
+        self._issuer = issuer
 
     def units(self, request: Request) -> Sequence[Unit]:
         """The tenant, whatever its status."""
@@ -212,6 +214,7 @@ class TenantOffboarding(UnitBatch):
             platform,
             store,
             found[0],
+            self._issuer,
             deleted_at=record["deleted_at"],
             remains=record["remains"],
             supplement=True,
