@@ -241,7 +241,7 @@ class TenantOffboarding(UnitBatch):
             # Before the commit: after a kill the next attempt finds the offboarding open, and deletes the rest.
             remains = erase(self._access.store(), [offboarding.folder])
         done = "退会を取りやめました" if remains else "退会を取りやめ、書き出したファイルを消しました"
-        return UnitResult(tenant_id, {}, 0, notes=(done, *remains))
+        return UnitResult(tenant_id, {}, 0, notes=(done, *(f"消せないファイル: {each}" for each in remains)))
 
 
 def export_packer(access: BackupAccess, offboarding: Offboarding, name: str) -> Packer:

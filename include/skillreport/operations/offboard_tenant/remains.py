@@ -40,13 +40,13 @@ def files_of(offboarding: Offboarding) -> list[str]:
 
 
 def erase(store: ObjectStore, folders: Sequence[str]) -> list[str]:
-    """Delete the folders with the versions of their files; returns a sentence for each that cannot be deleted."""
+    """Delete the folders with the versions of their files; returns the place and the reason of each that cannot be deleted."""
     remains = []
     for folder in folders:
         try:
             store.erase(folder)
         except OSError as error:
-            remains.append(f"{store.location(folder)} を消せません: {reason_of(error)}")
+            remains.append(f"{store.location(folder)}: {reason_of(error)}")
     return remains
 
 
