@@ -36,7 +36,7 @@ from include.skillreport.operations.offboard_tenant.ledger import (
     record_counts,
     require_open,
 )
-from include.skillreport.operations.offboard_tenant.remains import erase
+from include.skillreport.operations.offboard_tenant.remains import erase, unerased
 from include.skillreport.operations.offboard_tenant.settings import OffboardingSettings
 from include.skillreport.schema.deletion import require_all_listed, require_deletion
 from include.skillreport.schema.host_contract import HostVariant, check_host
@@ -241,7 +241,7 @@ class TenantOffboarding(UnitBatch):
             # Before the commit: after a kill the next attempt finds the offboarding open, and deletes the rest.
             remains = erase(self._access.store(), [offboarding.folder])
         done = "退会を取りやめました" if remains else "退会を取りやめ、書き出したファイルを消しました"
-        return UnitResult(tenant_id, {}, 0, notes=(done, *(f"消せないファイル: {each}" for each in remains)))
+        return UnitResult(tenant_id, {}, 0, notes=(done, *unerased(remains)))
 
 
 def export_packer(access: BackupAccess, offboarding: Offboarding, name: str) -> Packer:

@@ -50,6 +50,11 @@ def erase(store: ObjectStore, folders: Sequence[str]) -> list[str]:
     return remains
 
 
+def unerased(remains: Sequence[str]) -> list[str]:
+    """The notes of a run about what ``erase`` has returned."""
+    return [f"消せないファイル: {each}" for each in remains]
+
+
 def drop_restored_schema(server: DatabaseServer, tenant_id: str) -> None:
     """Drop the schema into which somebody has restored the tenant."""
     with server.connect() as connection:
