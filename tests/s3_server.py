@@ -89,11 +89,11 @@ class S3Server:
             }
         )
 
-    def path(self, folder: str) -> Path:
-        """A folder in the bucket, without Airflow."""
+    def path(self, folder: str, bucket: str = BUCKET) -> Path:
+        """A folder in a bucket, without Airflow."""
         return cast(
             "Path",
-            UPath(f"s3://{BUCKET}/{folder}", endpoint_url=self.url, key=_KEY, secret=_SECRET),
+            UPath(f"s3://{bucket}/{folder}", endpoint_url=self.url, key=_KEY, secret=_SECRET),
         )
 
     def names(self, folder: str = "") -> list[str]:

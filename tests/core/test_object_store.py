@@ -317,25 +317,44 @@ def test_erasing_a_folder_leaves_no_version_of_its_objects(s3: S3Server) -> None
             store.write(name, content)
     store.delete("a/one")
 
-    store.erase("a")
-    store.erase("a")
+    assert store.erase("a") == []
+    assert store.erase("a") == []
 
     left = s3.client.list_object_versions(Bucket=BUCKET)
     assert [version["Key"] for version in left["Versions"]] == ["batch/ab/kept"] * 2
     assert "DeleteMarkers" not in left
 
 
-def test_a_version_that_cannot_be_erased_is_an_error(s3: S3Server) -> None:
-    s3.client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+def test_erasing_goes_on_after_a_version_that_is_locked(s3: S3Server) -> None:
+    s3.client.create_bucket(
+        Bucket="locked",
+        ObjectLockEnabledForBucket=True,
+        CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"},
+    )
+    store = ObjectStore(s3.path("batch", "locked"))
+    for name in ("a/1", "a/2", "a/3"):
+        store.write(name, b"content")
+    s3.client.put_object_legal_hold(Bucket="locked", Key="batch/a/2", LegalHold={"Status": "ON"})
+
+    (failure,) = store.erase("a")
+
+    assert failure.startswith("s3://locked/batch/a/2 (")
+    assert failure.endswith("): AccessDenied")
+    left = s3.client.list_object_versions(Bucket="locked")
+    assert [version["Key"] for version in left["Versions"]] == ["batch/a/2"]
+
+
+def test_versions_that_cannot_be_listed_are_named_by_their_folder(s3: S3Server) -> None:
     store = ObjectStore(s3.path("batch"))
     store.write("a/one", b"1")
     s3.refuses = lambda environ: environ["QUERY_STRING"].startswith("versions")
-    with pytest.raises(PermissionError):
-        store.erase("a")
+    (failure,) = store.erase("a")
+    assert failure.startswith(f"s3://{BUCKET}/batch/a: ")
     assert not store.exists("a/one")
 
 
-def test_deleting_a_folder_does_not_follow_a_link_out_of_it(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["delete", "erase"])
+def test_deleting_a_folder_does_not_follow_a_link_out_of_it(root: Path, tmp_path: Path, verb: str) -> None:
     store = ObjectStore(root)
     store.write("a/one", b"1")
     outside = tmp_path / "outside"
@@ -343,7 +362,7 @@ def test_deleting_a_folder_does_not_follow_a_link_out_of_it(root: Path, tmp_path
     (outside / "kept").write_text("kept")
     (root / "a/link").symlink_to(outside)
 
-    store.delete("a")
+    getattr(store, verb)("a")
 
     assert (outside / "kept").read_text() == "kept"
     assert not (root / "a").exists()

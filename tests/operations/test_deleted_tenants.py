@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from include.skillreport.batches.data_backup.deleted_tenants import ENTRY, register_folder
+from include.skillreport.batches.data_backup.deleted_tenants import ENTRY, record_folder, register_folder
 from include.skillreport.core.catalog import STATISTICS
 from include.skillreport.core.errors import SchemaError
 from include.skillreport.core.execution.run_log import require_deletions_repeated
@@ -108,7 +108,8 @@ def test_the_certificate_gets_a_supplement_when_no_backup_has_the_tenant(
     backups.take(TODAY + timedelta(days=1))
     backups.store.delete(f"backups/{backup_id}")
     assert leaving.stage("supplement").status == "completed"
-    assert {"supplement-en.pdf", "supplement-ja.pdf"} <= set(backups.store.names(register_folder("T")))
+    record = record_folder("T", leaving.offboarding("offboarding_id"))
+    assert {"supplement-en.pdf", "supplement-ja.pdf"} <= set(backups.store.names(record))
     assert leaving.problems(leaving.stage("supplement", "U")) == [
         "このテナントは、この操作で削除されていません。"
     ]

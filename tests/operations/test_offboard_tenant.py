@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,8 +13,11 @@ import psycopg
 import pyrage  # type: ignore[import-untyped]
 import pytest
 
-from include.skillreport.approvals import HOLD
+from include.skillreport.approvals import APPROVE, HOLD
+from include.skillreport.approvals.requests import items_of
+from include.skillreport.core.errors import AnswerError
 from include.skillreport.core.execution.object_store import tenant_folder
+from include.skillreport.operations.answers import approved_tenants
 from include.skillreport.schema.deletion import Rule, deletion_list
 from tests import host_rows
 from tests.batches.data_management.backups import login
@@ -129,12 +133,13 @@ def test_a_tenant_goes_whole_and_nobody_elses_row_changes(leaving: Leaving) -> N
     ] == []
     assert len(store.names("invoices")) == 2
     assert store.names("offboarding") == []
-    assert store.names(f"deleted_tenants/{tenant_folder('T')}") == [
+    record = f"deleted_tenants/{tenant_folder('T')}/{leaving.offboarding('offboarding_id')}"
+    assert store.names(record) == [
         "certificate-en.pdf",
         "certificate-ja.pdf",
-        "entry.json",
-        "manifest.json",
+        f"manifest-{leaving.offboarding('asked_in')}.json",
     ]
+    assert store.exists(f"deleted_tenants/{tenant_folder('T')}/entry.json")
 
 
 def test_open_items_are_decided_before_a_tenant_leaves(leaving: Leaving) -> None:
@@ -145,7 +150,7 @@ def test_open_items_are_decided_before_a_tenant_leaves(leaving: Leaving) -> None
     active = leaving.stage("begin", "U", ACCEPTED)
     assert leaving.problems(active) == [
         "このテナントの契約は終わっていません（状態 ACTIVE）。"
-        "契約の終了日が過ぎるか、状態が INACTIVE、EXPIRED、DELETED になってから始めてください。"
+        "契約の終了日が過ぎるか、状態が INACTIVE、EXPIRED、DELETED になってから行ってください。"
     ]
     assert leaving.begun().status == "completed"
     assert leaving.problems(leaving.begun()) == [f"このテナントの退会は、{BEGINNER} さんが始めています。"]
@@ -158,15 +163,69 @@ def test_the_customer_opens_a_file_without_secrets_or_our_schema(leaving: Leavin
     with zipfile.ZipFile(io.BytesIO(pyrage.decrypt(content, [leaving.identity]))) as archive:
         names = set(archive.namelist())
         contents = list(csv.reader(io.StringIO(archive.read("目次.csv").decode("utf-8-sig"))))
-        accounts = archive.read("MST_UserAuth.csv").decode()
-        everything = b"".join(archive.read(name) for name in names).decode()
-    assert names == {row[0] for row in contents[1:]} | {"目次.csv"}
-    assert ["MST_Employee.csv", "従業員", "1"] in contents
+        accounts = archive.read("MST_UserAuth.csv").decode("utf-8-sig")
+        everything = b"".join(archive.read(name) for name in names if name != "目次.csv").decode()
+    assert names == {row[0] for row in contents[1:] if row[3] != "すべて"} | {"目次.csv"}
+    assert ["MST_Employee.csv", "従業員", "1", ""] in contents
+    assert ["（SYS_TokenStore.csv）", "ログインの鍵", "1", "すべて"] in contents
+    assert ["HIS_AuditLog.csv", "new_values、old_values、session_id"] in [
+        [row[0], row[3]] for row in contents
+    ]
     assert not names & {"SYS_TokenStore.csv", "SYS_IntegrationConfig.csv"}
     assert "user_id" in accounts
     for secret in ("password_hash", "mfa_secret", "recovery_token.", "session_id", "api_key", "auth_config"):
         assert secret not in everything, secret
     assert "«U»" not in everything
+
+
+def renewed(leaving: Leaving, status: str, end: object) -> None:
+    with leaving.database.connect() as connection:
+        connection.execute(
+            "UPDATE \"MST_Tenant\" SET status = %s, contract_end_date = %s WHERE tenant_id = 'T'",
+            [status, end],
+        )
+
+
+def test_a_tenant_that_returns_during_the_wait_is_not_deleted(leaving: Leaving) -> None:
+    request = leaving.up_to_question()
+    with leaving.database.connect() as connection:
+        before = whole(connection, "T")
+    renewed(leaving, "ACTIVE", None)
+    for problems in (
+        leaving.problems(leaving.stage("ask", day=AFTER_WAIT)),
+        leaving.problems(leaving.answer(request)),
+    ):
+        assert "契約は終わっていません（状態 ACTIVE）" in problems[0]
+    # The contract has ended, and people still log in.
+    renewed(leaving, "ACTIVE", AT)
+    (problem,) = leaving.problems(leaving.stage("ask", day=AFTER_WAIT))
+    assert problem.startswith("このテナントの状態は ACTIVE なので、利用者とバッチが行を増やします。")
+    renewed(leaving, "INACTIVE", AT)
+    with leaving.database.connect() as connection:
+        assert whole(connection, "T") == before
+    assert leaving.problems(leaving.answer(leaving.asked())) == []
+
+
+def test_another_key_is_given_without_another_wait(leaving: Leaving) -> None:
+    request = leaving.up_to_question()
+    leaving.identity = pyrage.x25519.Identity.generate()
+    assert leaving.exported().status == "completed"
+    content = leaving.store.read(f"offboarding/{tenant_folder('T')}/customer.zip.age")
+    assert pyrage.decrypt(content, [leaving.identity])
+    (problem,) = leaving.problems(leaving.answer(request))
+    assert problem.startswith("この確認を出した後に、")
+    assert leaving.offboarding("waits_until") == AFTER_WAIT
+    assert leaving.problems(leaving.answer(leaving.asked())) == []
+
+
+def test_two_tenants_with_one_code_are_told_apart_by_their_ids(leaving: Leaving) -> None:
+    request = leaving.up_to_question()
+    with leaving.database.connect() as connection:
+        items = items_of(connection, request.request_id)
+    other = replace(items[0], tenant_id="T2", tenant_code="T", item_id="2")
+    with pytest.raises(AnswerError, match="複数あります。テナント ID で指定してください: T、T2"):
+        approved_tenants([*items, other], APPROVE, [items[0].tenant_code])
+    assert approved_tenants([*items, other], APPROVE, ["T2"]) == {"T2"}
 
 
 def test_only_another_person_approves(leaving: Leaving) -> None:
@@ -242,6 +301,7 @@ def test_files_that_cannot_be_deleted_are_named(leaving: Leaving, s3: S3Server) 
     assert leaving.problems(leaving.answer(request)) == []
     (*_, sentence) = leaving.offboarding("remains")
     assert sentence.startswith(f"s3://{BUCKET}/store/offboarding/{tenant_folder('T')}: ")
+    assert len(leaving.offboarding("remains")) == 4
 
 
 def versions(s3: S3Server) -> list[str]:

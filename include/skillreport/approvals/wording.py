@@ -162,7 +162,14 @@ def _offboarding_rows(item: HeldItem) -> str:
     ]
     asked = f"退会を始めた人: {item.figures['begun_by']}、承認を依頼した人: {item.figures['asked_by']}"
     total = sum(rows for *_, rows in item.figures["tables"])
-    head = _row(item.tenant_code, item.tenant_name, "すべての表", f"{total:,}", asked, item.reason)
+    head = _row(
+        item.tenant_code,
+        f"{item.tenant_name}（ID {item.tenant_id}）",
+        "すべての表",
+        f"{total:,}",
+        asked,
+        item.reason,
+    )
     return "\n".join([head, *tables])
 
 

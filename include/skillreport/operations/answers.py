@@ -46,23 +46,32 @@ class AppliesAnswer(TenantBatch):
 
 
 def approved_tenants(items: Sequence[HeldItem], answer: str, codes: Sequence[str]) -> set[str]:
-    """The ids of the tenants that the answer approves. ``codes`` are some of the listed tenants; empty: all listed tenants.
+    """The ids of the tenants that the answer approves. ``codes`` are codes or ids of listed tenants; empty: all listed tenants.
 
     An item that the text of the request does not show is not approved.
 
-    :raises AnswerError: the answer is none of the options, or the request lists no tenant with such a code.
+    :raises AnswerError: the answer is none of the options, or the request lists no tenant, or several tenants, with such a code.
     """
     if answer not in (APPROVE, HOLD):
         raise AnswerError(f"答え {answer!r} は使えません。「{APPROVE}」か「{HOLD}」を選んでください。")
     listed = listed_items(items)
-    unknown = sorted(set(codes).difference(item.tenant_code for item in listed))
+    found = {
+        code: {item.tenant_id for item in listed if code in (item.tenant_id, item.tenant_code)}
+        for code in codes
+    }
+    unknown = sorted(code for code, tenant_ids in found.items() if not tenant_ids)
     if unknown:
         raise AnswerError(
             f"テナントコード {'、'.join(repr(code) for code in unknown)} は、この確認の一覧にありません。"
         )
+    for code, tenant_ids in found.items():
+        if len(tenant_ids) > 1:
+            raise AnswerError(
+                f"テナントコード {code!r} のテナントが複数あります。テナント ID で指定してください: {'、'.join(sorted(tenant_ids))}"
+            )
     if answer == HOLD:
         return set()
-    return {item.tenant_id for item in listed if not codes or item.tenant_code in codes}
+    return set().union(*found.values()) if codes else {item.tenant_id for item in listed}
 
 
 def require_resumption_answer(option: Any, hours: Any) -> tuple[str, int]:

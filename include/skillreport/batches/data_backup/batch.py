@@ -23,6 +23,7 @@ import psycopg
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.comparison import hashed_tables, plan_comparison
 from include.skillreport.batches.data_backup.database_dump import store_dump
+from include.skillreport.batches.data_backup.deleted_tenants import refuse_deleted_tenants
 from include.skillreport.batches.data_backup.files import (
     DUMP_MANIFEST,
     FOLDER,
@@ -117,12 +118,13 @@ class DataBackupBatch(TenantBatch):
     def options(self, request: Request) -> dict[str, Any]:
         """``accept_smaller``: accept a dump that is much smaller than the previous dump.
 
-        :raises BackupError: the login does not see all rows, or the tools are not suitable. :raises ConnectionMissingError: the key is
-        missing.
+        :raises BackupError: the login does not see all rows, the tools are not suitable, or a restored database has deleted tenants.
+        :raises ConnectionMissingError: the key is missing.
         """
         if request.codes:
             raise ParameterError("バックアップは常に全体です。パラメータ tenants を空にしてください。")
         self._access.check()
+        refuse_deleted_tenants(request.platform, self._access.store())
         return {"accept_smaller": request.values.get("accept_smaller") is True}
 
     def further_tenants(self, request: Request) -> Collection[str]:

@@ -93,7 +93,9 @@ def _restore(options: argparse.Namespace) -> None:
     print(
         f"{options.backup} をデータベース {options.database} に復元しました（{comparison_sentence(manifest)}）。"
     )
-    if deleted := mark_deleted_tenants(_server(options), packer.store, options.database):
+    with _server(options).connect(options.database) as restored:
+        deleted = mark_deleted_tenants(restored, packer.store)
+    if deleted:
         print(deleted_sentence(deleted))
 
 

@@ -18,7 +18,7 @@ from shutil import copyfileobj, disk_usage
 from tempfile import TemporaryFile, gettempdir
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from include.skillreport.core.errors import BatchError
+from include.skillreport.core.errors import BatchError, reason_of
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -142,16 +142,20 @@ class ObjectStore:
             with suppress(FileNotFoundError):
                 _filesystem(path).rm(_key(path), recursive=True)
 
-    def erase(self, folder: str) -> None:
+    def erase(self, folder: str) -> list[str]:
         """Delete the folder, and the versions that a bucket of S3 keeps of its objects. Another store keeps what it is set up to keep.
 
-        :raises OSError: names a version that cannot be deleted, for example because it is locked.
+        Goes on after a failure; returns the place and the reason of each file and version that cannot be deleted.
         """
-        self.delete(folder)
-        path = self._path(folder)
-        files = None if self._is_folder else _filesystem(path)
-        if hasattr(files, "call_s3"):
-            _delete_versions(files, _key(path))
+        path = self._now(folder)
+        if self._is_folder:
+            return _erase_folder(Path(getattr(path, "path", path)))
+        try:
+            self.delete(folder)
+            files = _filesystem(path)
+            return _erase_versions(files, _key(path)) if hasattr(files, "call_s3") else []
+        except OSError as error:
+            return [f"{path}: {reason_of(error)}"]
 
     def delete_unfinished(self, folder: str) -> None:
         """Delete what killed writers have left in the folder. An hour after its last byte, a file is not being written any more."""
@@ -265,21 +269,42 @@ def _upload(content: IO[bytes], target: Path) -> None:
         raise
 
 
-def _delete_versions(s3: Any, folder: str) -> None:
+def _erase_folder(path: Path) -> list[str]:
+    """Delete a local file, or a folder with its content; returns what cannot be deleted."""
+    failures: list[str] = []
+    try:
+        if path.is_dir() and not path.is_symlink():
+            failures = [failure for child in list(path.iterdir()) for failure in _erase_folder(child)]
+            if not failures:
+                path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        failures.append(f"{path}: {reason_of(error)}")
+    return failures
+
+
+def _erase_versions(s3: Any, folder: str) -> list[str]:
+    """Delete all versions of the objects in the folder; returns those that cannot be deleted. :raises OSError: they cannot be listed."""
     bucket, prefix, _ = s3.split_path(folder)
+    failures: list[str] = []
+    start: dict[str, str] = {}
     while True:
-        # The first page each time: what it lists is deleted.
-        page = s3.call_s3("list_object_versions", Bucket=bucket, Prefix=f"{prefix}/")
+        page = s3.call_s3("list_object_versions", Bucket=bucket, Prefix=f"{prefix}/", **start)
         found = [
             {"Key": version["Key"], "VersionId": version["VersionId"]}
             for kind in ("Versions", "DeleteMarkers")
             for version in page.get(kind, [])
         ]
-        if not found:
-            return
-        answer = s3.call_s3("delete_objects", Bucket=bucket, Delete={"Objects": found, "Quiet": True})
-        for error in answer.get("Errors", []):
-            raise PermissionError(f"s3://{bucket}/{error['Key']}（版 {error['VersionId']}）: {error['Code']}")
+        if found:
+            answer = s3.call_s3("delete_objects", Bucket=bucket, Delete={"Objects": found, "Quiet": True})
+            failures += [
+                f"s3://{bucket}/{error['Key']} ({error['VersionId']}): {error['Code']}"
+                for error in answer.get("Errors", [])
+            ]
+        if not page.get("IsTruncated"):
+            return failures
+        start = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page.get("NextVersionIdMarker", "")}
 
 
 def _filesystem(path: Path) -> Any:

@@ -7,7 +7,8 @@ from typing import Any
 
 from include.skillreport.approvals.requests import LockedItem, Result, items_of, lock_item, record_result
 from include.skillreport.batches.data_backup.access import BackupAccess
-from include.skillreport.batches.data_backup.deleted_tenants import register_folder
+from include.skillreport.batches.data_backup.deleted_tenants import record_folder
+from include.skillreport.batches.data_backup.tenant_export import manifest_path
 from include.skillreport.billing.settings import IssuerSettings
 from include.skillreport.core.database import tenant_turn
 from include.skillreport.core.execution.batch import Outcome, Request, UnitBatch, UnitResult, Work
@@ -22,18 +23,20 @@ from include.skillreport.operations.offboard_tenant.export import (
     export_all,
     live_snapshot,
     prove,
-    stored_manifest,
 )
 from include.skillreport.operations.offboard_tenant.freezing import freeze
 from include.skillreport.operations.offboard_tenant.ledger import (
+    TURN,
     Offboarding,
     OffboardingError,
     drop_frozen,
     find_open,
+    is_deleted,
     record_counts,
     record_deleted,
     record_frozen,
     record_problem,
+    require_left,
 )
 from include.skillreport.operations.offboard_tenant.remains import (
     drop_restored_schema,
@@ -44,10 +47,8 @@ from include.skillreport.operations.offboard_tenant.remains import (
 )
 from include.skillreport.schema.deletion import require_all_listed, require_deletion
 
-# An arbitrary number: one process at a time deletes a tenant.
-_DELETION_LOCK = 7_018_042
-
-_LAST = "last"
+# The folders of the exports that approvals are about begin so.
+_APPROVED = "approved-"
 
 
 class OffboardingApproval(UnitBatch):
@@ -83,23 +84,32 @@ class OffboardingApproval(UnitBatch):
             return UnitResult(unit_id, {}, 0)
         platform, request_id = work.connection, str(work.run.options["request"])
         (item_id,) = {item.item_id for item in items_of(platform, request_id) if item.tenant_id == unit_id}
-        with tenant_turn(platform, _DELETION_LOCK, unit_id):
+        with tenant_turn(platform, TURN, unit_id):
             with platform.transaction():
                 item = lock_item(platform, request_id, unit_id, item_id)
                 offboarding = find_open(platform, unit_id)
             assert item is not None, "the units are the items of the request"
-            problem = _problem(item, offboarding)
-            if problem:
-                record_result(
-                    platform, request_id, unit_id, item_id, Result.OUT_OF_DATE, problem, work.run.execution_id
-                )
-                raise OffboardingError(problem)
-            if offboarding is None:  # an earlier attempt has done everything
+            if is_deleted(platform, item_id):  # by an earlier attempt
                 return UnitResult(unit_id, {}, 0)
-            if item.result != Result.APPROVED:
+            is_applied = item.result == Result.APPROVED
+            if offboarding is None or (problem := _problem(item, offboarding, is_applied=is_applied)):
+                problem = problem if offboarding else _OUT_OF_DATE
+                if not is_applied:
+                    record_result(
+                        platform,
+                        request_id,
+                        unit_id,
+                        item_id,
+                        Result.OUT_OF_DATE,
+                        problem,
+                        work.run.execution_id,
+                    )
+                raise OffboardingError(problem)
+            if not is_applied:
+                require_left(platform, unit_id, work.run.run_date, may_be_active=False)
                 self._freeze(work, offboarding, item)
             rows, remains = self._delete(work, offboarding, str(item.answered_by))
-        place = self._access.store().location(register_folder(unit_id))
+        place = self._access.store().location(record_folder(unit_id, item_id))
         notes = (f"テナントの行を削除しました。証明書（日本語、英語）: {place}", *unerased(remains))
         return UnitResult(unit_id, {"rows": rows}, rows, notes=notes)
 
@@ -108,7 +118,7 @@ class OffboardingApproval(UnitBatch):
         platform, run = work.connection, work.run
         with platform.transaction():
             keep_people(platform)
-        packer = export_packer(self._access, offboarding, _LAST)
+        packer = export_packer(self._access, offboarding, f"{_APPROVED}{offboarding.asked_in}")
         with live_snapshot(self._access.server()) as snapshot:
             manifest, sha256 = export_all(packer, snapshot, offboarding.tenant_id)
             freeze(platform, snapshot, offboarding)
@@ -140,10 +150,8 @@ class OffboardingApproval(UnitBatch):
                 record_problem(platform, offboarding, str(error))
                 raise
         drop_restored_schema(server, offboarding.tenant_id)
-        packer = export_packer(self._access, offboarding, _LAST)
-        manifest = stored_manifest(packer, offboarding.tenant_id) if store.exists(packer.folder) else None
         now = installation.now()
-        write_register(store, offboarding, manifest, now)
+        write_register(store, offboarding, self._manifests(offboarding), now)
         remains = erase(store, files_of(offboarding))
         backups = write_certificates(
             platform, store, offboarding.offboarding_id, self._issuer, deleted_at=now, remains=remains
@@ -155,20 +163,30 @@ class OffboardingApproval(UnitBatch):
             )
         return rows, remains
 
+    def _manifests(self, offboarding: Offboarding) -> dict[str, bytes]:
+        """The manifests of the approved exports, as they are stored. Those that an earlier attempt has written and erased are missing."""
+        store, found = self._access.store(), {}
+        for name in store.names(offboarding.folder):
+            key = export_packer(self._access, offboarding, name).key(manifest_path(offboarding.tenant_id))
+            if name.startswith(_APPROVED) and store.exists(key):
+                found[f"manifest-{name.removeprefix(_APPROVED)}.json"] = store.read(key)
+        return found
 
-def _problem(item: LockedItem, offboarding: Offboarding | None) -> str | None:
-    """Why the answer cannot be used; None: it can, or it was applied before."""
+
+_OUT_OF_DATE = "この確認を出した後に、退会が取りやめられたか、もう一度依頼されました。"
+
+
+def _problem(item: LockedItem, offboarding: Offboarding, *, is_applied: bool) -> str:
+    """Why the answer cannot be used; empty: it can. ``is_applied``: an earlier attempt has frozen the rows."""
     if item.answer != "approve":
         return "この確認は承認されていません。"
-    if item.result == Result.APPROVED:
-        return None
-    if item.superseded_by:
+    if item.superseded_by and not is_applied:
         return f"{SUPERSEDED}。"
-    if offboarding is None or offboarding.stage != "asked" or item.fingerprint != fingerprint_of(offboarding):
-        return "この確認を出した後に、退会が取りやめられたか、もう一度依頼されました。"
-    if item.answered_by in (offboarding.begun_by, offboarding.asked_by):
+    if item.fingerprint != fingerprint_of(offboarding):
+        return _OUT_OF_DATE
+    if not is_applied and item.answered_by in (offboarding.begun_by, offboarding.asked_by):
         return f"{item.answered_by} さんは、この退会を始めたか承認を依頼した人なので、承認できません。ほかの人が答えてください。"
-    return None
+    return ""
 
 
 def fingerprint_of(offboarding: Offboarding) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from include.skillreport.batches.data_backup.access import BackupAccess
-from include.skillreport.batches.data_backup.deleted_tenants import register_folder
+from include.skillreport.batches.data_backup.deleted_tenants import record_folder
 from include.skillreport.batches.data_backup.files import Packer
 from include.skillreport.batches.data_backup.ledger import all_tenants
 from include.skillreport.billing.settings import IssuerSettings
-from include.skillreport.core.database import Statements
+from include.skillreport.core.database import Statements, tenant_turn
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Outcome, Request, UnitBatch, UnitResult, Work
 from include.skillreport.core.execution.people import keep_people
@@ -30,10 +30,12 @@ from include.skillreport.operations.offboard_tenant.export import (
 )
 from include.skillreport.operations.offboard_tenant.form import FORM, OPEN_ITEMS, STAGES
 from include.skillreport.operations.offboard_tenant.ledger import (
+    TURN,
     Offboarding,
     OffboardingError,
     drop_frozen,
     record_counts,
+    require_left,
     require_open,
 )
 from include.skillreport.operations.offboard_tenant.remains import erase, unerased
@@ -81,25 +83,22 @@ class TenantOffboarding(UnitBatch):
             return self._begin(work, unit_id, entered)
         if isinstance(entered, form.Supplement):
             return self._supplement(work, unit_id)
-        with work.connection.transaction():
-            offboarding = require_open(work.connection, unit_id)
-        if isinstance(entered, form.Cancel):
-            return self._cancel(work, offboarding, entered)
-        with work.connection.transaction():
-            keep_people(work.connection)
-        if isinstance(entered, form.Export):
-            return self._export(work, offboarding, entered)
-        return self._ask(work, offboarding)
+        # A deletion in progress ends first.
+        with tenant_turn(work.connection, TURN, unit_id):
+            with work.connection.transaction():
+                offboarding = require_open(work.connection, unit_id)
+            if isinstance(entered, form.Cancel):
+                return self._cancel(work, offboarding, entered)
+            with work.connection.transaction():
+                keep_people(work.connection)
+            if isinstance(entered, form.Export):
+                return self._export(work, offboarding, entered)
+            return self._ask(work, offboarding)
 
     def _begin(self, work: Work, tenant_id: str, entered: form.Begin) -> Outcome:
         """:raises OffboardingError: the tenant has not left, or something open is not decided."""
         run, platform = work.run, work.connection
-        (tenant,) = _SQL.rows(platform, "leaving_tenant", tenant_id=tenant_id, today=run.run_date)
-        if not (tenant["has_left"] or tenant["is_to_repeat"]):
-            raise OffboardingError(
-                f"このテナントの契約は終わっていません（状態 {tenant['status']}）。"
-                "契約の終了日が過ぎるか、状態が INACTIVE、EXPIRED、DELETED になってから始めてください。"
-            )
+        tenant = require_left(platform, tenant_id, run.run_date, may_be_active=True)
         if tenant["tenants"] != 1 and check_host(platform) is HostVariant.BASE:
             raise OffboardingError(
                 f"MST_Tenant に {tenant['tenants']} 行あります。マルチテナント移行の前は、行が 1 つのときだけ退会できます。"
@@ -137,7 +136,7 @@ class TenantOffboarding(UnitBatch):
 
     def _export(self, work: Work, offboarding: Offboarding, entered: form.Export) -> Outcome:
         run, tenant_id = work.run, offboarding.tenant_id
-        _require_stage(offboarding, "begun", "exported")
+        _require_stage(offboarding, "begun", "exported", "asked")
         with live_snapshot(self._access.server()) as snapshot:
             counts = snapshot.counts(tenant_id)
             if run.dry_run:
@@ -147,8 +146,9 @@ class TenantOffboarding(UnitBatch):
             location = write_customer_file(snapshot, self._access.store(), offboarding, entered.age_key)
         prove(self._access, packer, manifest, run.execution_id)
         record_counts(work.connection, offboarding.offboarding_id, counts)
-        wait = timedelta() if self._is_repeated(work, tenant_id) else timedelta(days=self._settings.wait_days)
-        recorded = _SQL.execute(
+        tenant = require_left(work.connection, tenant_id, run.run_date, may_be_active=True)
+        wait = timedelta(days=0 if tenant["is_to_repeat"] else self._settings.wait_days)
+        (waits_until,) = _SQL.row(
             work.connection,
             "record_export",
             offboarding_id=offboarding.offboarding_id,
@@ -159,45 +159,36 @@ class TenantOffboarding(UnitBatch):
             waits_until=run.run_date + wait,
             manifest_sha256=sha256,
             export_bytes=manifest.total_bytes,
-        ).fetchone()
-        if recorded is None:
-            raise OffboardingError("書き出しの間に、退会が取りやめられたか、先へ進みました。")
+        )
         rows = int(manifest.about["rows"])
         return UnitResult(
             tenant_id,
             {"exported": rows},
             rows,
-            notes=(f"お客さまに渡すファイル: {location}。削除の承認は {recorded[0]} から依頼できます",),
+            notes=(f"お客さまに渡すファイル: {location}。削除の承認は {waits_until} から依頼できます",),
         )
 
     def _ask(self, work: Work, offboarding: Offboarding) -> Outcome:
         run, tenant_id = work.run, offboarding.tenant_id
         _require_stage(offboarding, "exported", "asked", "frozen")
-        waits = offboarding.waits_until and run.run_date < offboarding.waits_until
-        if waits and not self._is_repeated(work, tenant_id):
+        tenant = require_left(work.connection, tenant_id, run.run_date, may_be_active=False)
+        if offboarding.waits_until and run.run_date < offboarding.waits_until and not tenant["is_to_repeat"]:
             raise OffboardingError(f"待機中です。{offboarding.waits_until} から依頼できます。")
         with live_snapshot(self._access.server()) as snapshot:
             counts = snapshot.counts(tenant_id)
         if run.dry_run:
             return _counted(tenant_id, counts)
         record_counts(work.connection, offboarding.offboarding_id, counts)
-        asked = _SQL.execute(
+        _SQL.execute(
             work.connection,
             "record_question",
             offboarding_id=offboarding.offboarding_id,
             person=run.person,
             now=self._access.installation.now(),
             execution_id=run.execution_id,
-        ).fetchone()
-        if asked is None:
-            raise OffboardingError("承認済みの削除は進んでいます。止まったときだけ、もう一度依頼できます。")
+        )
         rows = sum(rows for *_, rows in counts)
         return UnitResult(tenant_id, {"rows": rows}, rows, notes=("削除の承認を、ほかの人に依頼しました",))
-
-    def _is_repeated(self, work: Work, tenant_id: str) -> bool:
-        """Whether the database was restored, and the tenant is deleted there again, without another wait."""
-        (tenant,) = _SQL.rows(work.connection, "leaving_tenant", tenant_id=tenant_id, today=work.run.run_date)
-        return bool(tenant["is_to_repeat"])
 
     def _supplement(self, work: Work, tenant_id: str) -> Outcome:
         """Write the certificates again, when no verified backup contains the tenant any more."""
@@ -219,7 +210,7 @@ class TenantOffboarding(UnitBatch):
             remains=record["remains"],
             supplement=True,
         )
-        place = store.location(register_folder(tenant_id))
+        place = store.location(record_folder(tenant_id, found[0]))
         return UnitResult(tenant_id, {}, 2, notes=(f"証明書の追補（日本語、英語）: {place}",))
 
     def _cancel(self, work: Work, offboarding: Offboarding, entered: form.Cancel) -> Outcome:

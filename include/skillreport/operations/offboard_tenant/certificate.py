@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import psycopg
 
-from include.skillreport.batches.data_backup.deleted_tenants import register_folder
+from include.skillreport.batches.data_backup.deleted_tenants import record_folder
 from include.skillreport.batches.data_backup.files import FOLDER, is_complete
 from include.skillreport.batches.data_backup.tenant_export import manifest_path
 from include.skillreport.billing.settings import IssuerSettings
@@ -28,16 +28,21 @@ _TEMPLATE = Path(__file__).with_name("certificate.typ")
 def backups_with(
     platform: psycopg.Connection, store: ObjectStore, tenant_id: str, deleted_at: datetime
 ) -> list[str]:
-    """The backups from before the deletion that contain the tenant, the oldest first: verified ones, and one that is being taken.
+    """The complete backups from before the deletion that contain the tenant, and one that is being taken; the oldest first.
 
-    Later ones contain only what is kept of the tenant.
+    Later ones contain only what is kept of the tenant. A restored database does not know the backups from after its own: they count.
     """
+    known = {row["backup_id"]: row for row in _SQL.rows(platform, "backups")}
     return [
         backup_id
-        for backup_id, status in _SQL.execute(platform, "backups_before", deleted_at=deleted_at)
-        if status == "running"
-        or (
-            is_complete(store, backup_id) and store.exists(f"{FOLDER}/{backup_id}/{manifest_path(tenant_id)}")
+        for backup_id in sorted({*store.names(FOLDER), *known})
+        if (backup_id not in known or known[backup_id]["snapshot_at"] < deleted_at)
+        and (
+            (backup_id in known and known[backup_id]["status"] == "running")
+            or (
+                is_complete(store, backup_id)
+                and store.exists(f"{FOLDER}/{backup_id}/{manifest_path(tenant_id)}")
+            )
         )
     ]
 
@@ -70,7 +75,7 @@ def write_certificates(
             issuer=_issuer_lines(issuer, language),
             supplement=supplement,
         )
-        store.write(f"{register_folder(record['tenant_id'])}/{name}-{language}.pdf", content)
+        store.write(f"{record_folder(record['tenant_id'], offboarding_id)}/{name}-{language}.pdf", content)
     return backups
 
 
@@ -105,8 +110,8 @@ def certificate_pdf(
                 "exported": f"{each.exported:,}",
                 "rule": each.rule,
                 "done": f"{each.done:,}",
-                # Blanked rows stay too.
-                "left": f"{each.exported if each.rule == 'blank' else each.exported - each.done:,}",
+                # Blanked rows stay too. Of the others some were deleted by the application, and the last check has found none.
+                "left": f"{0 if each.rule == 'delete' else each.exported:,}",
             }
             for each in tables
         ],

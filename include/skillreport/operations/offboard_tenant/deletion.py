@@ -186,19 +186,21 @@ class TenantDeletion:
                     )
 
 
-_AGAIN = "削除を止めました。内容を確かめ、「削除の承認の依頼」でもう一度承認を受けると、続きから削除します。"
+_AGAIN = "削除を止めました。内容を確かめ、「削除の承認の依頼」（テナントコードかテナント ID）でもう一度承認を受けると、続きから削除します。"
 
 
-def _is_own(table: ListedTable, columns: Sequence[str]) -> sql.SQL:
+def _is_own(table: ListedTable, columns: Sequence[str]) -> sql.Composable:
     if table.person_column is None:
         return sql.SQL("tenant_id = %(tenant_id)s")
     assert table.person_column in columns, "our tables name people by person_key"
-    # A key that somebody else has now stays.
+    # A key that nobody has is of the tenant that the row states.
+    stated = sql.SQL(" OR stated_tenant_id = %(tenant_id)s" if "stated_tenant_id" in columns else "")
     return sql.SQL(
-        "person_key IN (SELECT frozen.person_key FROM batch.frozen_person AS frozen WHERE frozen.tenant_id = %(tenant_id)s)"
-        " AND person_key NOT IN (SELECT person.person_key FROM batch.person_key AS person"
-        " WHERE person.tenant_id IS DISTINCT FROM %(tenant_id)s)"
-    )
+        "(person_key IN (SELECT frozen.person_key FROM batch.frozen_person AS frozen WHERE frozen.tenant_id = %(tenant_id)s){stated})"
+        # A key that somebody else has now stays.
+        " AND NOT EXISTS (SELECT FROM batch.person_key AS person"
+        " WHERE person.person_key = {own}.person_key AND person.tenant_id IS DISTINCT FROM %(tenant_id)s)"
+    ).format(stated=stated, own=sql.Identifier(table.schema, table.name))
 
 
 def _differs(table: ListedTable, columns: Sequence[str]) -> sql.Composed:

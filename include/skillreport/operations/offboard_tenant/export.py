@@ -7,10 +7,11 @@ import hashlib
 import io
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psycopg
 import pyrage  # type: ignore[import-untyped]
@@ -23,7 +24,6 @@ from include.skillreport.batches.data_backup.server import DatabaseServer, table
 from include.skillreport.batches.data_backup.spool import spool_folder
 from include.skillreport.batches.data_backup.tenant_export import (
     export_tenant,
-    manifest_path,
     restore_tenant,
     verify_restored,
 )
@@ -61,14 +61,24 @@ class Snapshot:
         ]
 
     def unowned(self) -> int:
-        """The rows of the application, in tables to delete from or to blank, whose owner nobody can know."""
+        """The rows of the application, in tables to delete from or to blank, that name nobody, or a tenant that does not exist.
+
+        Rows of all tenants together are none of them.
+        """
         owned = [
             each
             for each in self.tables
             if each.table.schema == HOST_SCHEMA
             and self.rule_of(each.table.schema, each.table.name) != Rule.KEEP
         ]
-        conditions = [sql.SQL("{} IS null").format(each.owner("content")) for each in owned]
+        conditions = [
+            sql.SQL(
+                "{} IS null"
+                if each.person_column
+                else '{} NOT IN (SELECT known.tenant_id FROM public."MST_Tenant" AS known)'
+            ).format(each.owner("content"))
+            for each in owned
+        ]
         found = table_contents(self.connection, [each.table for each in owned], conditions, hashed=())
         return sum(each.rows for each in found)
 
@@ -100,7 +110,7 @@ class Snapshot:
 
 @contextmanager
 def live_snapshot(server: DatabaseServer) -> Iterator[Snapshot]:
-    """One snapshot of the live database; nothing is written. Vacuum keeps dead rows of all tables until the block ends."""
+    """One snapshot of the live database; its tables are only read. Vacuum keeps dead rows of all tables until the block ends."""
     with server.connect() as connection, connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         # Each table is read once. The planner does not know the number of frozen keys.
@@ -139,18 +149,14 @@ def prove(access: BackupAccess, packer: Packer, manifest: Manifest, owner: str) 
         server.drop(scratch)
 
 
-def stored_manifest(packer: Packer, tenant_id: str) -> bytes:
-    """The manifest as it is stored."""
-    return packer.store.read(packer.key(manifest_path(tenant_id)))
-
-
 def write_customer_file(snapshot: Snapshot, store: ObjectStore, offboarding: Offboarding, key: str) -> str:
     """Write the application's rows of the tenant for the customer, encrypted to their public age key; returns the location.
 
-    A zip with a CSV (UTF-8) for each table and a table of contents. It has neither credentials nor our own schema.
+    A zip with a CSV (UTF-8 with BOM) for each table and a table of contents, which also names what is left out: credentials and our own
+    schema.
     """
     columns = host_columns(snapshot.connection)
-    contents = [("ファイル", "内容", "行数")]
+    contents = [("ファイル", "内容", "行数", "入れていない列")]
     with (
         full_disk_named(f"一時フォルダー（TMPDIR）{tempfile.gettempdir()}"),
         tempfile.TemporaryFile() as plain_file,
@@ -160,22 +166,16 @@ def write_customer_file(snapshot: Snapshot, store: ObjectStore, offboarding: Off
                 snapshot.connection, snapshot.tables, offboarding.tenant_id
             ):
                 listed = listed_tables()[content.schema, content.name]
-                if not listed.is_host or listed.secret is True:
+                if not listed.is_host:
                     continue
-                query = sql.SQL("COPY (SELECT {} FROM {} AS content WHERE {}) TO STDOUT (FORMAT csv, HEADER)")
-                with (
-                    archive.open(f"{content.name}.csv", "w", force_zip64=True) as file,
-                    snapshot.connection.cursor().copy(
-                        query.format(
-                            _shown(listed, columns[content.name]),
-                            owned.table.identifier,
-                            owned.belongs("content", offboarding.tenant_id),
-                        )
-                    ) as copy,
-                ):
-                    for block in copy:
-                        file.write(block)
-                contents.append((f"{content.name}.csv", listed.reason, str(content.rows)))
+                name, rows = f"{content.name}.csv", str(content.rows)
+                if listed.secret is True:
+                    contents.append((f"（{name}）", listed.reason, rows, "すべて"))
+                    continue
+                with archive.open(name, "w", force_zip64=True) as file:
+                    _write_table(file, snapshot, owned, offboarding.tenant_id, columns[content.name])
+                left_out = sorted(_secret_columns(listed).keys() & columns[content.name].keys())
+                contents.append((name, listed.reason, rows, "、".join(left_out)))
             text = io.StringIO()
             csv.writer(text).writerows(contents)
             archive.writestr(_CONTENTS, "\ufeff" + text.getvalue())
@@ -186,9 +186,22 @@ def write_customer_file(snapshot: Snapshot, store: ObjectStore, offboarding: Off
     return store.location(path)
 
 
-def _shown(listed: ListedTable, columns: Sequence[str] | dict[str, str]) -> sql.Composed:
+def _write_table(
+    file: IO[bytes], snapshot: Snapshot, owned: OwnedTable, tenant_id: str, columns: Mapping[str, str]
+) -> None:
+    listed = listed_tables()[owned.table.schema, owned.table.name]
+    query = sql.SQL("COPY (SELECT {} FROM {} AS content WHERE {}) TO STDOUT (FORMAT csv, HEADER)").format(
+        _shown(listed, columns), owned.table.identifier, owned.belongs("content", tenant_id)
+    )
+    file.write("\ufeff".encode())
+    with snapshot.connection.cursor().copy(query) as copy:
+        for block in copy:
+            file.write(block)
+
+
+def _shown(listed: ListedTable, columns: Mapping[str, str]) -> sql.Composed:
     """The columns of the customer's file. A secret one is left out, or empty in the rows that another column marks."""
-    secret = listed.secret if isinstance(listed.secret, dict) else {}
+    secret = _secret_columns(listed)
     shown: list[sql.Composable] = []
     for name in columns:
         flag = secret.get(name)
@@ -201,3 +214,8 @@ def _shown(listed: ListedTable, columns: Sequence[str] | dict[str, str]) -> sql.
                 )
             )
     return sql.SQL(", ").join(shown)
+
+
+def _secret_columns(listed: ListedTable) -> Mapping[str, str]:
+    """The columns that the customer does not get, with the column that marks the rows; empty: all rows."""
+    return {} if isinstance(listed.secret, bool) else listed.secret

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -13,9 +14,14 @@ from psycopg.types.json import Jsonb
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.execution.object_store import tenant_folder
+from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
 from include.skillreport.schema.deletion import listed_tables
 
 _SQL = Statements(Path(__file__).parent)
+
+
+# An arbitrary number: one process at a time works on a tenant that leaves.
+TURN = 7_018_042
 
 
 class OffboardingError(BatchError):
@@ -78,6 +84,37 @@ def require_open(platform: psycopg.Connection, tenant_id: str) -> Offboarding:
     if found is None:
         raise OffboardingError("このテナントの退会は始まっていません。先に「退会の開始」を行ってください。")
     return found
+
+
+def require_left(
+    platform: psycopg.Connection, tenant_id: str, today: date, *, may_be_active: bool
+) -> dict[str, Any]:
+    """The tenant's row: ``tenant_code``, ``tenant_name``, ``status``, ``tenants`` and ``is_to_repeat``.
+
+    ``today`` is in Asia/Tokyo. ``may_be_active``: it is enough that the contract has ended. :raises OffboardingError: the tenant has not
+    left. One that was deleted, and is in a restored database, has.
+    """
+    (tenant,) = _SQL.rows(platform, "leaving_tenant", tenant_id=tenant_id, today=today)
+    if tenant["is_to_repeat"]:
+        return tenant
+    if not tenant["has_left"]:
+        raise OffboardingError(
+            f"このテナントの契約は終わっていません（状態 {tenant['status']}）。"
+            "契約の終了日が過ぎるか、状態が INACTIVE、EXPIRED、DELETED になってから行ってください。"
+        )
+    if tenant["status"] in ACTIVE_STATUSES and not may_be_active:
+        raise OffboardingError(
+            f"このテナントの状態は {tenant['status']} なので、利用者とバッチが行を増やします。"
+            "アプリで状態を INACTIVE にしてから、もう一度行ってください。"
+        )
+    return tenant
+
+
+def is_deleted(platform: psycopg.Connection, offboarding_id: str) -> bool:
+    """Whether this offboarding has come to its end."""
+    return [row["stage"] for row in _SQL.rows(platform, "record_of", offboarding_id=offboarding_id)] == [
+        "deleted"
+    ]
 
 
 def tables_of(platform: psycopg.Connection, offboarding_id: str) -> list[TableCount]:

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from psycopg import sql
 
-from include.skillreport.batches.data_backup.deleted_tenants import ENTRY, register_folder
+from include.skillreport.batches.data_backup.deleted_tenants import ENTRY, record_folder, register_folder
 from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.tenant_export import restored_schema
-from include.skillreport.core.errors import reason_of
 from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
 from include.skillreport.operations.offboard_tenant.ledger import Offboarding
 
 # The folders of the store with a folder of each tenant. The documents of invoices stay.
 _FOLDERS = ("reports", "notification_log", "deleted_rows")
 
+# The certificate names so many files that cannot be deleted.
+_NAMED = 20
+
 
 def write_register(
-    store: ObjectStore, offboarding: Offboarding, manifest: bytes | None, now: datetime
+    store: ObjectStore, offboarding: Offboarding, manifests: Mapping[str, bytes], now: datetime
 ) -> None:
-    """Record the tenant in the store. ``manifest`` is that of the last export; None: an earlier attempt has written it."""
-    folder = register_folder(offboarding.tenant_id)
-    if manifest is not None:
-        store.write(f"{folder}/manifest.json", manifest)
+    """Record the tenant in the store, with the manifests of its exports by their names."""
+    for name, content in manifests.items():
+        store.write(f"{record_folder(offboarding.tenant_id, offboarding.offboarding_id)}/{name}", content)
     entry = {
         "tenant_id": offboarding.tenant_id,
         "offboarding_id": offboarding.offboarding_id,
         "deleted_at": now.isoformat(),
     }
-    store.write(f"{folder}/{ENTRY}", json.dumps(entry, ensure_ascii=False, indent=1).encode())
+    store.write(
+        f"{register_folder(offboarding.tenant_id)}/{ENTRY}",
+        json.dumps(entry, ensure_ascii=False, indent=1).encode(),
+    )
 
 
 def files_of(offboarding: Offboarding) -> list[str]:
@@ -40,14 +44,9 @@ def files_of(offboarding: Offboarding) -> list[str]:
 
 
 def erase(store: ObjectStore, folders: Sequence[str]) -> list[str]:
-    """Delete the folders with the versions of their files; returns the place and the reason of each that cannot be deleted."""
-    remains = []
-    for folder in folders:
-        try:
-            store.erase(folder)
-        except OSError as error:
-            remains.append(f"{store.location(folder)}: {reason_of(error)}")
-    return remains
+    """Delete the folders with the versions of their files; returns the place and the reason of each that cannot be deleted, at most 20."""
+    remains = [each for folder in folders for each in store.erase(folder)]
+    return [*remains[:_NAMED], *([f"… + {len(remains) - _NAMED:,}"] if len(remains) > _NAMED else [])]
 
 
 def unerased(remains: Sequence[str]) -> list[str]:

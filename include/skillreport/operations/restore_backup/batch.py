@@ -140,7 +140,8 @@ class BackupRestore(UnitBatch):
             sha256=entry_of(packer.read_manifest(MANIFEST, sha256), DUMP_MANIFEST),
             with_owners=with_owners,
         )
-        deleted = mark_deleted_tenants(server, packer.store, entered.target)
+        with server.connect(entered.target) as restored:
+            deleted = mark_deleted_tenants(restored, packer.store)
         done = f"{entered.backup} をデータベース {entered.target} に復元しました（{comparison_sentence(manifest)}）"
         hint = (
             f"所有者と権限は復元していません（接続 '{CONNECTION}' のログインがスーパーユーザーでないため）。"

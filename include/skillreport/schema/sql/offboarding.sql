@@ -47,7 +47,7 @@ COMMENT ON COLUMN batch.offboarding.open_items IS 'What was open at the beginnin
 COMMENT ON COLUMN batch.offboarding.age_key IS 'The public key (age) that the customer gave';
 COMMENT ON COLUMN batch.offboarding.waits_until IS 'The first day (Asia/Tokyo) on which the approval can be asked for';
 COMMENT ON COLUMN batch.offboarding.asked_in IS 'execution_id of the run that asked for the approval';
-COMMENT ON COLUMN batch.offboarding.manifest_sha256 IS 'Of the newest export';
+COMMENT ON COLUMN batch.offboarding.manifest_sha256 IS 'Of the newest export; after a stop, of each approved one';
 COMMENT ON COLUMN batch.offboarding.unowned IS
 'The rows of the application, of all tenants together, whose owner nobody can know';
 COMMENT ON COLUMN batch.offboarding.deleting_since IS 'The first deletion: nobody can cancel any more';

@@ -81,6 +81,9 @@ FROM batch.tenant_outcome
 WHERE execution_id = %(execution_id)s
 ORDER BY tenant_id;
 
+-- name: deleted_tenants
+SELECT tenant_id FROM batch.deleted_tenant;
+
 -- name: mark_deleted_tenant
 -- A database from before the deletion has no row of it.
 INSERT INTO batch.deleted_tenant (tenant_id, offboarding_id, deleted_at, export_bytes, is_to_repeat)
@@ -90,7 +93,7 @@ SELECT
     %(deleted_at)s,
     0,
     true
-FROM public."MST_Tenant" AS tenant
+FROM batch.all_tenant AS tenant
 WHERE tenant.tenant_id = %(tenant_id)s
 ON CONFLICT DO NOTHING
 RETURNING tenant_id;

@@ -63,6 +63,8 @@ RETURNING offboarding_id;
 UPDATE batch.offboarding
 SET
     stage = 'exported',
+    -- A question of before is about another export.
+    asked_in = null,
     age_key = %(age_key)s,
     customer_file = %(customer_file)s,
     exported_by = %(person)s,
@@ -70,16 +72,13 @@ SET
     waits_until = coalesce(waits_until, %(waits_until)s),
     manifest_sha256 = %(manifest_sha256)s,
     export_bytes = %(export_bytes)s
-WHERE offboarding_id = %(offboarding_id)s AND stage IN ('begun', 'exported')
+WHERE offboarding_id = %(offboarding_id)s
 RETURNING waits_until;
 
 -- name: record_question
 UPDATE batch.offboarding
 SET stage = 'asked', asked_by = %(person)s, asked_at = %(now)s, asked_in = %(execution_id)s
-WHERE
-    offboarding_id = %(offboarding_id)s
-    AND (stage IN ('exported', 'asked') OR (stage = 'frozen' AND problem IS NOT null))
-RETURNING offboarding_id;
+WHERE offboarding_id = %(offboarding_id)s;
 
 -- name: cancel
 UPDATE batch.offboarding
@@ -128,7 +127,9 @@ SET
     approved_by = %(person)s,
     approved_at = %(answered_at)s,
     frozen_at = %(now)s,
-    manifest_sha256 = %(manifest_sha256)s,
+    -- After a stop the manifests of the earlier exports are about the rows that are deleted already.
+    manifest_sha256
+    = CASE WHEN deleting_since IS null THEN '' ELSE manifest_sha256 || ' ' END || %(manifest_sha256)s::text,
     export_bytes = greatest(export_bytes, %(export_bytes)s),
     unowned = %(unowned)s,
     problem = null
@@ -220,8 +221,6 @@ SELECT offboarding_id
 FROM batch.deleted_tenant
 WHERE tenant_id = %(tenant_id)s;
 
--- name: backups_before
-SELECT backup_id, status
-FROM batch.backup
-WHERE status IN ('verified', 'running') AND snapshot_at < %(deleted_at)s
-ORDER BY snapshot_at;
+-- name: backups
+SELECT backup_id, status, snapshot_at
+FROM batch.backup;
