@@ -12,36 +12,40 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from include.skillreport.approvals.requests import ApprovalRequest
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.schema.host_contract import HostVariant
 from tests.batches.tenant_management.billing_rows import (
     billing_profile,
+    close_month,
     customer,
     operate,
     run_billing,
 )
 from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.conftest import Database, Server, copied_database
+from tests.operations.approval_rows import asked_about
 from tests.operations.leaving_tenants import Leaving, deletable
 from tests.own_settings import change_billing
 
-MAY, JUNE = date(2026, 5, 1), date(2026, 6, 1)
+MAY, JUNE, JULY, AUGUST = (date(2026, month, 1) for month in range(5, 9))
 
 CODE, NAME = "ACME-1", "株式会社アクメ商会"
 # Everything with this domain is an address of the customer.
 DOMAIN = "acme.example"
 
-# T's invoices: May's is paid. Of June's ¥11,000, a credit note has taken ¥1,100.
+# July's invoice is held, and August is not billed. T's invoices: May's is paid. Of June's ¥11,000, a credit note has taken ¥1,100.
 PAID, OPEN, CREDIT_NOTE = "INV-2026-05-001", "INV-2026-06-001", "CRN-2026-06-001"
 REST = 9_900
 
 
 @dataclass(frozen=True)
 class FormerCustomer:
-    """The database and the store after the deletion of T. U, whose June is open too, stays."""
+    """The database and the store after the deletion of T, and the request to approve T's held July. U stays, and owes all months."""
 
     database: Database
     root: Path
+    request: ApprovalRequest
 
     @contextmanager
     def copied(self, folder: Path, test: str) -> Iterator[Leaving]:
@@ -60,7 +64,7 @@ def with_bank(environment: pytest.MonkeyPatch, folder: Path) -> None:
 def former_customer(
     server: Server, templates: dict[HostVariant, str], folder: Path
 ) -> Iterator[FormerCustomer]:
-    """T and U are billed for June 2026, then T is deleted."""
+    """T and U are billed up to July 2026, then T is deleted."""
     with (
         copied_database(server, templates[HostVariant.MULTI_TENANT], "former customer") as database,
         pytest.MonkeyPatch.context() as environment,
@@ -68,12 +72,12 @@ def former_customer(
         with_bank(environment, folder)
         leaving = Leaving(deletable(database), folder / "store")
         with database.connect() as host:
-            _bill(leaving, host)
+            request = _bill(leaving, host)
         assert leaving.problems(leaving.answer(leaving.up_to_question())) == []
-        yield FormerCustomer(database, leaving.root)
+        yield FormerCustomer(database, leaving.root, request)
 
 
-def _bill(leaving: Leaving, host: psycopg.Connection) -> None:
+def _bill(leaving: Leaving, host: psycopg.Connection) -> ApprovalRequest:
     database, store = leaving.database, leaving.store
     customer(
         host,
@@ -86,7 +90,9 @@ def _bill(leaving: Leaving, host: psycopg.Connection) -> None:
         address="東京都港区赤坂1-1-1",
         postal_code="107-0052",
     )
-    customer(host, "U", months=(MAY, JUNE))
+    customer(host, "U", months=(MAY, JUNE, JULY, AUGUST))
+    for month in (JULY, AUGUST):
+        close_month(host, "T", month, active_users=31)
     billing_profile(
         host,
         "T",
@@ -113,6 +119,9 @@ def _bill(leaving: Leaving, host: psycopg.Connection) -> None:
         values={"credit_lines": ["1=1000"]},
         store=store,
     )
+    asked = asked_about(database, run_billing(database, JULY, store=store))
+    assert asked is not None
     host.execute(
         """UPDATE "MST_Tenant" SET status = 'INACTIVE', contract_end_date = '2026-10-31' WHERE tenant_id = 'T'"""
     )
+    return asked.request

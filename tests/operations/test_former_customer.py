@@ -10,19 +10,33 @@ from typing import Any
 import psycopg
 import pytest
 
+from include.skillreport.core.catalog import APPROVE_INVOICES
+from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.operations.approve_invoices import create_batch as approval
 from include.skillreport.schema.host_contract import HostVariant
+from local_stack.batch_runs import LOCAL
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.batches.tenant_management.accounting_rows import NAMES, rows
-from tests.batches.tenant_management.billing_rows import operate, outcomes, reasons
+from tests.batches.tenant_management.billing_rows import (
+    invoice,
+    invoices,
+    operate,
+    outcomes,
+    reasons,
+    run_billing,
+)
 from tests.conftest import Server
 from tests.messaging.outbox_rows import run_notifications
 from tests.operations import bank_files
+from tests.operations.approval_rows import answer
 from tests.operations.former_customer import (
+    AUGUST,
     CODE,
     CREDIT_NOTE,
     DOMAIN,
+    JULY,
     JUNE,
     MAY,
     NAME,
@@ -105,7 +119,7 @@ def test_a_payment_is_entered_by_former_code_or_id(
     assert host.execute(
         """
         SELECT DISTINCT billing_status FROM "HIS_TenantBilling" AS billing
-        INNER JOIN batch.invoice ON billing.id = invoice_id AND kind = 'invoice' AND invoice.tenant_id = 'T'
+        INNER JOIN batch.invoice ON billing.id = invoice_id AND kind = 'invoice' AND status <> 'draft' AND invoice.tenant_id = 'T'
         """
     ).fetchall() == [("PAID",)]
 
@@ -135,6 +149,25 @@ def test_no_letter_goes_to_a_deleted_tenant(
         "SELECT DISTINCT status, destination FROM batch.outbox WHERE tenant_id = 'T'"
     ).fetchall() in ([], [("discarded", "")])
     assert host.execute("SELECT FROM \"HIS_NotificationLog\" WHERE tenant_id = 'T'").rowcount == 0
+
+
+def test_nothing_is_priced_for_a_deleted_tenant(
+    left: Leaving, host: psycopg.Connection, deleted: FormerCustomer
+) -> None:
+    held = invoice(host, "T", JULY)
+    billed = run_billing(left.database, AUGUST, store=left.store)
+    assert billed.status == "completed", billed.sentence()
+    assert [row["tenant_id"] for row in invoices(host, month=AUGUST)] == ["U"]
+    answered = answer(left.database, deleted.request, APPROVE_INVOICES, approval(LOCAL), at=DECEMBER)
+    (problem,) = reasons(answered).values()
+    assert problem.startswith("承認できません: ")
+    assert run_billing(left.database, JULY, store=left.store).status == "completed"
+    for operation in ("reissue", "bill_again", "explain"):
+        with pytest.raises(ParameterError, match=rf"稼働中でないテナントは処理できません: {CODE}（DELETED）"):
+            operate(left.database, operation, CODE, month=JUNE, reason="誤り")
+    assert invoice(host, "T", JULY) == held
+    done(left, "void", CODE, month=JULY, reason="退会のため")
+    assert invoice(host, "T", JULY)["status"] == "void"
 
 
 def test_the_accountants_files_still_name_the_former_customer(left: Leaving) -> None:
