@@ -83,11 +83,14 @@ def test_the_pages_of_the_tenant_and_its_invoices_stay(board: Board, ids: dict[s
     assert DOMAIN not in html.unescape(page)
 
 
-def test_the_page_of_an_open_invoice_offers_the_payment(board: Board, ids: dict[str, str]) -> None:
+def test_the_page_of_an_open_invoice_offers_what_is_possible(board: Board, ids: dict[str, str]) -> None:
     page = html.unescape(board.get(f"/invoices/{ids[OPEN]}").text)
-    links = re.findall(r'href="([^"]*record_payment[^"]*)"', page)
-    assert links
-    print(links)
-    form = board.get(links[0].removeprefix("/skill-batch-board"))
+    offered = re.findall(r'hx-get="/skill-batch-board(/operations/operate_invoices/(\w+)[^"]*)"', page)
+    operations = {name: path for path, name in offered}
+    assert {"record_payment", "write_off", "credit"} <= operations.keys()
+    # Nothing is priced, and no letter is sent.
+    assert not operations.keys() & {"explain", "reissue", "bill_again", "send_letter"}
+    assert f"tenants={CODE}" in operations["record_payment"]
+    form = board.get(operations["record_payment"])
     assert form.status_code == 200
     assert CODE in form.text

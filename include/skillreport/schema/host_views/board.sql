@@ -7,14 +7,14 @@ CREATE VIEW batch.board_deployment AS
 SELECT revision
 FROM batch.deployment;
 
--- The tenants, without addresses. A deleted one has its former code and name.
+-- The tenants, without addresses. A deleted one (is_gone) has its former code and name.
 CREATE VIEW batch.board_tenant AS
 SELECT
     tenant.tenant_id,
     coalesce(former.tenant_code, tenant.tenant_code) AS tenant_code,
     coalesce(former.tenant_name, tenant.tenant_name) AS tenant_name,
     tenant.status, tenant.subscription_plan, tenant.max_users, tenant.max_storage_gb, tenant.contract_start,
-    tenant.contract_end, tenant.created_on
+    tenant.contract_end, tenant.created_on, former.tenant_id IS NOT null AS is_gone
 FROM batch.all_tenant AS tenant
 LEFT JOIN batch.all_former_tenant AS former ON tenant.tenant_id = former.tenant_id;
 
