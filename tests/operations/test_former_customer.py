@@ -85,8 +85,8 @@ def host(left: Leaving) -> Iterator[psycopg.Connection]:
 
 def done(left: Leaving, operation: str, *codes: str, month: date = JUNE, **options: Any) -> None:
     """An operation on 10 December that succeeds."""
-    options = {"run_at": DECEMBER, "store": left.store} | options
-    result = operate(left.database, operation, *codes, month=month, **options)
+    given: dict[str, Any] = {"run_at": DECEMBER, "store": left.store, **options}
+    result = operate(left.database, operation, *codes, month=month, **given)
     with left.database.connect() as host:
         run = host.execute(
             "SELECT status, error_message FROM batch.execution_log WHERE execution_id = %s",
@@ -129,6 +129,11 @@ def test_a_code_that_another_tenant_has_now_means_the_other(left: Leaving, host:
     result = operate(left.database, "record_payment", CODE, month=JUNE, values=PAYMENT, run_at=DECEMBER)
     assert reasons(result) == {CODE: "2026-06 の有効な請求書がありません。"}
     pay(left, "T")
+
+
+def test_the_certificate_gets_its_supplement_by_the_former_code(left: Leaving) -> None:
+    result = left.stage("supplement", CODE)
+    assert result.status == "completed", left.problems(result)
 
 
 def test_no_letter_goes_to_a_deleted_tenant(
@@ -176,8 +181,8 @@ def test_the_accountants_files_still_name_the_former_customer(left: Leaving) -> 
     }
     for month in (MAY, JUNE):
         done(left, "hand_over", codes=[], values={"accounting_month": month.isoformat(), "reason": ""})
-    for (month, name), earlier in before.items():
-        assert rows(left.store, month, name, is_final=True) == earlier
+    for (of_month, name), earlier in before.items():
+        assert rows(left.store, of_month, name, is_final=True) == earlier
     assert {
         row["請求書番号"]: (row["テナントコード"], row["請求先"])
         for row in before["2026-05", "accounting"] + before["2026-06", "accounting"]

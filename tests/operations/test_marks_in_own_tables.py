@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from include.skillreport.schema.deletion import TENANT_COLUMN, Rule, deletion_list
 from tests.conftest import Database
 from tests.operations.leaving_tenants import Leaving, deletable, mark, plant_own, plant_tenant
-from tests.schema.planted_rows import foreign_keys, insert, row_of
+from tests.schema.planted_rows import insert, row_of
 
 MARK = "«T» "
 

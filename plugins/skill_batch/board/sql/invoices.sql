@@ -128,7 +128,8 @@ ORDER BY
 SELECT
     stop.invoice_id, coalesce(tenant.tenant_code, invoice.tenant_code, stop.tenant_id) AS tenant_code, stop.tenant_id,
     coalesce(tenant.tenant_code, stop.tenant_id) AS chosen_as, invoice.counterparty, invoice.number, invoice.period_start,
-    invoice.due_on, stop.reason, stop.entered_by, stop.entered_at, stop.corrected_by, coalesce(tenant.is_gone, true) AS is_vanished
+    invoice.due_on, stop.reason, stop.entered_by, stop.entered_at, stop.corrected_by,
+    coalesce(tenant.is_gone, true) AS is_vanished
 FROM batch.board_letter_stop AS stop
 INNER JOIN batch.board_invoice AS invoice ON stop.invoice_id = invoice.invoice_id
 LEFT JOIN batch.board_tenant AS tenant ON stop.tenant_id = tenant.tenant_id
