@@ -26,10 +26,14 @@ from include.skillreport.approvals.requests import Answer, record_answer
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.server import CONNECTION
 from include.skillreport.batches.data_backup.settings import BackupSettings
-from include.skillreport.core.catalog import APPROVE_OFFBOARDING, OFFBOARD_TENANT
+from include.skillreport.billing.settings import BillingSettings
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.operation_catalog import (
+    APPROVE_OFFBOARDING,
+    OFFBOARD_TENANT,
+)
 from include.skillreport.core.postgres_programs import BIN_VARIABLE
 from include.skillreport.operations.approve_offboarding.batch import OffboardingApproval
 from include.skillreport.operations.offboard_tenant import deletion
@@ -62,7 +66,7 @@ def shape(people: int) -> DataShape:
 def stage(folder: str, tenant: str, values: dict[str, Any], dsn: str, day: date) -> None:
     """One run of ``offboard_tenant``."""
     with _access(folder, dsn) as access:
-        batch = TenantOffboarding(access, OffboardingSettings.load())
+        batch = TenantOffboarding(access, OffboardingSettings.load(), BillingSettings.load().issuer)
         _run(access, OFFBOARD_TENANT, batch, {**values, "tenants": [tenant]}, day, "beginner")
 
 
@@ -70,7 +74,7 @@ def approve(folder: str, tenant: str, dsn: str, _: date) -> None:
     """The question, its answer and the deletion; writes the longest transaction in seconds to ``folder``."""
     longest = _watch_transactions()
     with _access(folder, dsn) as access:
-        batch = TenantOffboarding(access, OffboardingSettings.load())
+        batch = TenantOffboarding(access, OffboardingSettings.load(), BillingSettings.load().issuer)
         result = _run(
             access, OFFBOARD_TENANT, batch, {"operation": "ask", "tenants": [tenant]}, AFTER_WAIT, "asker"
         )
@@ -83,7 +87,14 @@ def approve(folder: str, tenant: str, dsn: str, _: date) -> None:
         with installation.platform(timedelta()) as platform:
             record_answer(platform, request.request_id, Answer("approver", at, [tenant]))
         values = {"request": request.request_id, "answer": APPROVE}
-        _run(access, APPROVE_OFFBOARDING, OffboardingApproval(access), values, AFTER_WAIT, "approver")
+        _run(
+            access,
+            APPROVE_OFFBOARDING,
+            OffboardingApproval(access, BillingSettings.load().issuer),
+            values,
+            AFTER_WAIT,
+            "approver",
+        )
     Path(folder, "longest").write_text(str(max(longest)))
 
 

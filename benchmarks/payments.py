@@ -33,13 +33,13 @@ from include.skillreport.billing.ledger.transfers import match_transfers, store_
 from include.skillreport.billing.receivables.bank_file import read_bank_file
 from include.skillreport.billing.receivables.transfer import BankFile, Transfer, payer_key
 from include.skillreport.billing.settings import BillingSettings
-from include.skillreport.core.catalog import IMPORT_PAYMENTS
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.operations.import_payments import create_batch
 from local_stack.batch_runs import LOCAL, LocalInstallation

@@ -48,7 +48,6 @@ from include.skillreport.core.catalog import (
     NOTIFICATION_LOG_CLEANUP,
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
-    RUN_SPECS,
     SCHEDULED_NOTIFICATIONS,
     SETTINGS_SYNC,
     STATISTICS,
@@ -60,6 +59,7 @@ from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.operation_catalog import RUN_SPECS
 from include.skillreport.core.run_spec import BatchSpec, WorksOn
 from include.skillreport.schema.host_indexes.creation import create_indexes
 from local_stack.batch_runs import LOCAL, run_batch

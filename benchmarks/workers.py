@@ -30,7 +30,6 @@ from benchmarks.measurement import Databases, connected, vacuum
 from include.skillreport.batches import notification_retry, tenant_billing, tenant_monitoring, tenant_usage
 from include.skillreport.core.catalog import (
     NOTIFICATION_RETRY,
-    RUN_SPECS,
     TENANT_BILLING,
     TENANT_MONITORING,
     TENANT_USAGE,
@@ -43,6 +42,7 @@ from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.network import EmailConfig, Network
+from include.skillreport.core.operation_catalog import RUN_SPECS
 from include.skillreport.core.run_spec import BatchSpec
 from local_stack.batch_runs import LOCAL, LocalInstallation
 from local_stack.generator import benchmark_shape

@@ -21,7 +21,10 @@ import psycopg
 from psycopg import sql
 
 from include.skillreport.batches import statistics, tenant_usage
-from include.skillreport.core.catalog import STATISTICS, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    STATISTICS,
+    TENANT_USAGE,
+)
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.execution.batch import Batch

@@ -35,7 +35,7 @@ from airflow.sdk import chain
 from skill_batch.approvals import ApprovalFlow, request_param
 from skill_batch.dag_factory import approval_dag
 from skill_batch.forms import tenants_param
-from include.skillreport.core.catalog import APPROVE_CONTRACTS
+from include.skillreport.core.operation_catalog import APPROVE_CONTRACTS
 from include.skillreport.operations.approve_contracts import create_batch
 
 

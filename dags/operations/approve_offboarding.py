@@ -34,7 +34,7 @@ from airflow.sdk import chain
 from skill_batch.approvals import ApprovalFlow, request_param
 from skill_batch.dag_factory import approval_dag
 from skill_batch.forms import tenants_param
-from include.skillreport.core.catalog import APPROVE_OFFBOARDING
+from include.skillreport.core.operation_catalog import APPROVE_OFFBOARDING
 from include.skillreport.operations.approve_offboarding import create_batch
 
 

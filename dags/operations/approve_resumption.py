@@ -35,7 +35,7 @@ from airflow.sdk import chain
 
 from skill_batch.approvals import ResumptionFlow, request_param
 from skill_batch.dag_factory import approval_dag
-from include.skillreport.core.catalog import APPROVE_RESUMPTION
+from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION
 from include.skillreport.operations.approve_resumption import create_batch
 
 

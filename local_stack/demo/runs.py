@@ -16,7 +16,6 @@ from include.skillreport.core.catalog import (
     NOTIFICATION_LOG_CLEANUP,
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
-    RESTORE_BACKUP,
     SCHEDULED_NOTIFICATIONS,
     SETTINGS_SYNC,
     STATISTICS,
@@ -24,6 +23,7 @@ from include.skillreport.core.catalog import (
     TENANT_MONITORING,
     TENANT_USAGE,
 )
+from include.skillreport.core.operation_catalog import RESTORE_BACKUP
 from include.skillreport.core.run_spec import RunSpec
 from local_stack.monitoring import MONITORING_RUNS
 

@@ -247,7 +247,7 @@ def request_approval(spec: RunSpec, context: Context, run_xcom: dict[str, Any] |
     """
     from skill_batch.installation import AirflowInstallation
     from include.skillreport.approvals.asking import ask_for_approval
-    from include.skillreport.core.catalog import APPROVALS
+    from include.skillreport.core.operation_catalog import APPROVALS
 
     if run_xcom is None:
         raise AirflowSkipException("実行が始まっていないため、確認するものはありません")

@@ -34,8 +34,8 @@ from skill_batch.notifiers.failure_alert import (
 )
 from skill_batch.placement import placement_of
 from skill_batch.task_docs import task_doc
-from include.skillreport.core.catalog import APPROVALS
 from include.skillreport.core.failure_kinds import kind_of
+from include.skillreport.core.operation_catalog import APPROVALS
 from include.skillreport.core.run_spec import OperationSpec, Severity
 from include.skillreport.core.worker_slots import CONCURRENCY
 

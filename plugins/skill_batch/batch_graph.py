@@ -11,7 +11,7 @@ from airflow.sdk import TaskGroup, chain
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.batches.tenant_billing import wait_for_closed_usage
 from skill_batch.batches.tenant_monitoring import watch_runs
-from include.skillreport.core.catalog import APPROVALS
+from include.skillreport.core.operation_catalog import APPROVALS
 from include.skillreport.core.run_spec import BatchSpec
 
 # The batches' own tasks before the mapped task, by the id that the registry has.

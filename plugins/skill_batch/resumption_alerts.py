@@ -45,7 +45,7 @@ def refused_alert(spec: RunSpec, reason: str | None, shown: Mapping[str, Any]) -
 
 
 def _alert(waiting: Unconfirmed, is_paused: bool) -> Alert:
-    from include.skillreport.core.catalog import RUN_SPECS
+    from include.skillreport.core.operation_catalog import RUN_SPECS
 
     specs = [RUN_SPECS[batch_id] for batch_id in waiting.batch_ids]
     what = "通知" if waiting.kind == "resumption" else "請求書の下書き"

@@ -12,7 +12,12 @@ import pytest
 
 from include.skillreport.activity import hours
 from include.skillreport.batches import inactive_tenants, statistics, tenant_monitoring, tenant_usage
-from include.skillreport.core.catalog import INACTIVE_TENANTS, STATISTICS, TENANT_MONITORING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    INACTIVE_TENANTS,
+    STATISTICS,
+    TENANT_MONITORING,
+    TENANT_USAGE,
+)
 from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.run_spec import BatchSpec

@@ -10,7 +10,12 @@ import pytest
 from fastapi.routing import APIRoute
 
 from skill_batch.board.application import create_app
-from include.skillreport.core.catalog import BATCHES, FAMILIES, OPERATIONS, TENANT_BILLING
+from include.skillreport.core.catalog import (
+    BATCHES,
+    FAMILIES,
+    TENANT_BILLING,
+)
+from include.skillreport.core.operation_catalog import OPERATIONS
 from local_stack.stack import PROJECT
 from tests.board.conftest import Board
 from tests.board.night_rows import run

@@ -13,8 +13,12 @@ from psycopg.types.json import Jsonb
 
 from skill_batch.board.airflow_api import note_of
 from skill_batch.board.attention import REFUSED
-from include.skillreport.core.catalog import OPERATE_NOTIFICATIONS, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    TENANT_BILLING,
+    TENANT_USAGE,
+)
 from include.skillreport.core.failure_kinds import kind_of
+from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
 from include.skillreport.core.run_spec import RunSpec
 from tests.airflow_installation import connect_metadata
 from tests.board.conftest import Board

@@ -11,11 +11,13 @@ from skill_batch.board.pages.batches import PAGE_RUNS, load_batch
 from skill_batch.board.rendering import told
 from include.skillreport.core.catalog import (
     LOG_CLEANUP,
-    OPERATE_INVOICES,
-    RUN_SPECS,
     STATISTICS,
     TENANT_BILLING,
     TENANT_USAGE,
+)
+from include.skillreport.core.operation_catalog import (
+    OPERATE_INVOICES,
+    RUN_SPECS,
 )
 from include.skillreport.core.version import VERSION
 from tests.batches.tenant_management.billing_rows import insert

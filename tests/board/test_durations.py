@@ -9,8 +9,13 @@ import psycopg
 import pytest
 
 from skill_batch.board.pages.durations import Period, load_durations
-from include.skillreport.core.catalog import DATA_BACKUP, OPERATE_INVOICES, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    DATA_BACKUP,
+    TENANT_BILLING,
+    TENANT_USAGE,
+)
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from tests.batches.tenant_management.billing_rows import insert
 from tests.board.conftest import Board
 from tests.board.night_rows import outcome, run

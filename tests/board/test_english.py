@@ -6,7 +6,14 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from include.skillreport.core.catalog import OPERATE_NOTIFICATIONS, RUN_SPECS, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    TENANT_BILLING,
+    TENANT_USAGE,
+)
+from include.skillreport.core.operation_catalog import (
+    OPERATE_NOTIFICATIONS,
+    RUN_SPECS,
+)
 from include.skillreport.core.run_spec import BatchSpec
 from tests.board.conftest import Board
 from tests.board.crawler import japanese_outside_data, pages

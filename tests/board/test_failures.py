@@ -11,7 +11,11 @@ from psycopg.types.json import Jsonb
 
 from skill_batch.board.failures import load_failures
 from skill_batch.notifiers.run_links import Links, run_links
-from include.skillreport.core.catalog import EXTERNAL_SYNC, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    EXTERNAL_SYNC,
+    TENANT_BILLING,
+    TENANT_USAGE,
+)
 from tests.board.conftest import Board
 from tests.board.night_rows import outcome, performance, run
 from tests.conftest import Database

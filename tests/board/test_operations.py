@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 
 from skill_batch.board.actions import Action, find_action
-from include.skillreport.core.catalog import BATCHES, OPERATIONS, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.catalog import (
+    BATCHES,
+    SCHEDULED_NOTIFICATIONS,
+)
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.operation_catalog import OPERATIONS
 from include.skillreport.operations.forms import FORMS
 from tests.airflow_installation import connect_metadata
 from tests.batches.tenant_management.billing_rows import customer, run_billing

@@ -11,8 +11,8 @@ from skill_batch.board.pages import documents, durations, invoice, receivables, 
 from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS
 from include.skillreport.billing.contract_kinds import KINDS
-from include.skillreport.core.catalog import RUN_SPECS
 from include.skillreport.core.failure_kinds import CLEAR_FAILED, CLEAR_TASK, failure_kinds
+from include.skillreport.core.operation_catalog import RUN_SPECS
 from include.skillreport.operations.forms import FORMS
 from include.skillreport.operations.offboard_tenant.form import STAGES
 from include.skillreport.operations.operate_contracts.fields import DATED, KIND_TITLES

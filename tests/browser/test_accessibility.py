@@ -17,11 +17,11 @@ from psycopg.types.json import Jsonb
 
 from skill_batch.board.rendering import HEADERS
 from include.skillreport.core.catalog import (
-    OPERATE_NOTIFICATIONS,
     TENANT_BILLING,
     TENANT_MONITORING,
     TENANT_USAGE,
 )
+from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
 from local_stack.stand_ins import Arrived
 from local_stack.stand_ins.page import listing
 from tests.batches.tenant_management.billing_rows import customer, run_billing

@@ -16,8 +16,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from include.skillreport.billing.receivables.transfer import Transfer
-from include.skillreport.core.catalog import APPROVE_CONTRACTS, TENANT_BILLING
+from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.operation_catalog import APPROVE_CONTRACTS
 from include.skillreport.operations.operate_contracts.form import SetProfile
 from tests.batches.tenant_management.billing_rows import customer, invoices, jump, run_billing
 from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file

@@ -9,7 +9,10 @@ import psycopg
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect
 
-from include.skillreport.core.catalog import TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    TENANT_BILLING,
+    TENANT_USAGE,
+)
 from tests import host_rows
 from tests.board.night_rows import run
 from tests.browser.conftest import Site

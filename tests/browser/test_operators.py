@@ -12,8 +12,12 @@ import psycopg
 import pytest
 from playwright.sync_api import FrameLocator, expect
 
-from include.skillreport.core.catalog import APPROVE_RESUMPTION, DATA_BACKUP, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.catalog import (
+    DATA_BACKUP,
+    SCHEDULED_NOTIFICATIONS,
+)
 from include.skillreport.core.execution.schedule import firings_before
+from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION
 from local_stack.data_management import create_backup_login
 from local_stack.stack import postgres_programs
 from tests import host_rows

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import psycopg
 
 from include.skillreport.core.catalog import (
-    APPROVE_INVOICES,
     BATCHES,
     NOTIFICATION_RETRY,
     SCHEDULED_NOTIFICATIONS,
@@ -16,6 +15,7 @@ from include.skillreport.core.catalog import (
     TENANT_MONITORING,
     TENANT_USAGE,
 )
+from include.skillreport.core.operation_catalog import APPROVE_INVOICES
 from include.skillreport.core.run_spec import BatchSpec, RunSpec
 from local_stack.demo.runs import DEMO_DATE
 from local_stack.monitoring import MONITORING_RUNS

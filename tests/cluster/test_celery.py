@@ -17,7 +17,10 @@ import psycopg
 import pytest
 from cryptography.fernet import Fernet
 
-from include.skillreport.core.catalog import BATCHES, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    BATCHES,
+    TENANT_USAGE,
+)
 from local_stack.airflow_processes import COMMANDS
 from local_stack.demo.runs import DEMO_RUNS
 from local_stack.notifications import make_due_on_demo_date

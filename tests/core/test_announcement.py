@@ -8,7 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import BATCHES, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    BATCHES,
+    TENANT_BILLING,
+    TENANT_USAGE,
+)
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.announcement import Announcement, announcement_of
 from include.skillreport.core.execution.batch import Run, TenantBatch, UnitFailure, UnitResult, Work

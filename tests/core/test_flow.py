@@ -12,7 +12,10 @@ import psycopg
 import pytest
 from typing_extensions import override
 
-from include.skillreport.core.catalog import TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    TENANT_BILLING,
+    TENANT_USAGE,
+)
 from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.batch import (

@@ -309,6 +309,32 @@ def test_stored_objects_can_be_listed_read_and_deleted(kind: str, root: Path, s3
     assert (store.free_bytes() is None) == (kind == "object store")
 
 
+def test_erasing_a_folder_leaves_no_version_of_its_objects(s3: S3Server) -> None:
+    s3.client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    store = ObjectStore(s3.path("batch"))
+    for content in (b"old", b"new"):
+        for name in ("a/one", "a/b/two", "ab/kept"):
+            store.write(name, content)
+    store.delete("a/one")
+
+    store.erase("a")
+    store.erase("a")
+
+    left = s3.client.list_object_versions(Bucket=BUCKET)
+    assert [version["Key"] for version in left["Versions"]] == ["batch/ab/kept"] * 2
+    assert "DeleteMarkers" not in left
+
+
+def test_a_version_that_cannot_be_erased_is_an_error(s3: S3Server) -> None:
+    s3.client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    store = ObjectStore(s3.path("batch"))
+    store.write("a/one", b"1")
+    s3.refuses = lambda environ: environ["QUERY_STRING"].startswith("versions")
+    with pytest.raises(PermissionError):
+        store.erase("a")
+    assert not store.exists("a/one")
+
+
 def test_deleting_a_folder_does_not_follow_a_link_out_of_it(root: Path, tmp_path: Path) -> None:
     store = ObjectStore(root)
     store.write("a/one", b"1")

@@ -10,7 +10,12 @@ from psycopg import sql
 
 from include.skillreport.batches import inactive_tenants, statistics, tenant_monitoring, tenant_usage
 from include.skillreport.batches.data_backup.ownership import find_owners, tenant_contents
-from include.skillreport.core.catalog import INACTIVE_TENANTS, STATISTICS, TENANT_MONITORING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    INACTIVE_TENANTS,
+    STATISTICS,
+    TENANT_MONITORING,
+    TENANT_USAGE,
+)
 from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.run_spec import BatchSpec

@@ -11,7 +11,10 @@ import pytest
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from include.skillreport.core.catalog import TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    TENANT_BILLING,
+    TENANT_USAGE,
+)
 from include.skillreport.core.errors import ParameterError, SettingsError, is_recoverable
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.resource_usage import ResourceUsage

@@ -8,7 +8,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from include.skillreport.core.catalog import BATCHES, MONTHLY_REPORT, NOTIFICATION_RETRY, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    BATCHES,
+    MONTHLY_REPORT,
+    NOTIFICATION_RETRY,
+    TENANT_USAGE,
+)
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.schedule import firings_before, missed_starts
 from include.skillreport.core.run_spec import RunSpec

@@ -11,7 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from include.skillreport.batches import statistics, tenant_usage
-from include.skillreport.core.catalog import STATISTICS, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    STATISTICS,
+    TENANT_USAGE,
+)
 from local_stack.batch_runs import LOCAL, run_batch
 from tests import host_rows
 from tests.conftest import Database

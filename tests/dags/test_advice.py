@@ -11,14 +11,16 @@ import pytest
 
 from include.skillreport.approvals import APPROVE
 from include.skillreport.core.catalog import (
-    APPROVE_INVOICES,
     NOTIFICATION_RETRY,
-    OPERATE_NOTIFICATIONS,
     TENANT_BILLING,
     TENANT_USAGE,
 )
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.failure_kinds import kind_of
+from include.skillreport.core.operation_catalog import (
+    APPROVE_INVOICES,
+    OPERATE_NOTIFICATIONS,
+)
 from include.skillreport.core.run_spec import RunSpec
 from local_stack.stand_ins import StandIns
 from tests import host_rows

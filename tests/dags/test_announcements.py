@@ -16,7 +16,11 @@ from airflow.sdk import DAG, Asset
 from skill_batch.assets import asset_of
 from include.skillreport.batches.tenant_billing import create_batch as create_billing
 from include.skillreport.core.assets import USAGE_DAY
-from include.skillreport.core.catalog import BATCHES, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    BATCHES,
+    TENANT_BILLING,
+    TENANT_USAGE,
+)
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.batch_runs import LOCAL

@@ -10,7 +10,10 @@ import pytest
 from psycopg import sql
 
 from include.skillreport.approvals import APPROVE
-from include.skillreport.core.catalog import APPROVE_CONTRACTS, OPERATE_CONTRACTS
+from include.skillreport.core.operation_catalog import (
+    APPROVE_CONTRACTS,
+    OPERATE_CONTRACTS,
+)
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import connect_metadata
 from tests.batches.tenant_management.billing_rows import customer

@@ -22,10 +22,12 @@ from skill_batch.dag_factory import OPEN_APPROVALS
 from skill_batch.retry_policy import RecoverableErrorsOnly
 from include.skillreport.approvals import APPROVE, DISCARD_ALL, HOLD, SEND_ALL, SEND_NEW
 from include.skillreport.core.catalog import (
-    APPROVALS,
-    APPROVE_RESUMPTION,
     BATCHES,
     FAMILIES,
+)
+from include.skillreport.core.operation_catalog import (
+    APPROVALS,
+    APPROVE_RESUMPTION,
     IMPORT_PAYMENTS,
     OPERATIONS,
 )

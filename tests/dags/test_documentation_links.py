@@ -7,7 +7,11 @@ from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
 from skill_batch.dag_factory import SITE_VARIABLE
-from include.skillreport.core.catalog import BATCHES, FAMILIES, OPERATIONS
+from include.skillreport.core.catalog import (
+    BATCHES,
+    FAMILIES,
+)
+from include.skillreport.core.operation_catalog import OPERATIONS
 from tests.airflow_installation import PROJECT
 from tests.docs.generated_blocks import DOCS
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyrage  # type: ignore[import-untyped]
 
-from include.skillreport.core.catalog import OFFBOARD_TENANT
+from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
 from local_stack.stack import postgres_programs
 from tests import host_rows
 from tests.conftest import Database

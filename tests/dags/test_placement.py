@@ -13,9 +13,13 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
-from include.skillreport.core.catalog import APPROVE_INVOICES, FAMILY_BATCHES, NOTIFICATION
+from include.skillreport.core.catalog import (
+    FAMILY_BATCHES,
+    NOTIFICATION,
+)
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.settings import PlacementSettings
+from include.skillreport.core.operation_catalog import APPROVE_INVOICES
 from include.skillreport.core.settings import SETTINGS_VARIABLE, parse_settings
 from tests.airflow_installation import PROJECT
 

@@ -17,7 +17,6 @@ import pytest
 
 from include.skillreport.batches import statistics, tenant_usage
 from include.skillreport.core.catalog import (
-    APPROVE_RESUMPTION,
     DATA_MANAGEMENT,
     INACTIVE_TENANTS,
     SCHEDULED_NOTIFICATIONS,
@@ -27,6 +26,7 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.execution.business_date import JAPAN, business_date_of, utc_bounds
 from include.skillreport.core.execution.schedule import firings_before
+from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION
 from include.skillreport.core.run_spec import BatchSpec
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.stand_ins import StandIns

@@ -11,12 +11,12 @@ import pytest
 
 from include.skillreport.approvals import SEND_ALL
 from include.skillreport.core.catalog import (
-    APPROVE_RESUMPTION,
     NOTIFICATION_RETRY,
     SCHEDULED_NOTIFICATIONS,
     TENANT_MONITORING,
 )
 from include.skillreport.core.execution.schedule import firings_before
+from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION
 from include.skillreport.schema.checks.airflow_dags import find_paused_approvals
 from local_stack.stand_ins import StandIns
 from tests import host_rows

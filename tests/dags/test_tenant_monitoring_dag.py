@@ -10,7 +10,6 @@ import psycopg
 from skill_batch.notifiers.alert_kinds import MISSED_RUN
 from include.skillreport.core.catalog import (
     INACTIVE_TENANTS,
-    OPERATE_INVOICES,
     SETTINGS_SYNC,
     TENANT_BILLING,
     TENANT_MONITORING,
@@ -18,6 +17,7 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.schedule import GRACE, firings_before
+from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from local_stack.stand_ins import StandIns
 from local_stack.stand_ins.recorder import Arrived
 from tests import host_rows

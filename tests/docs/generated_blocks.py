@@ -21,9 +21,10 @@ from skill_batch.notifiers.alert_kinds import ALERT_KINDS
 from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES
 from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.billing.pricing.charge_models import CHARGE_MODELS
-from include.skillreport.core.catalog import BATCHES, OPERATIONS
+from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.failure_kinds import failure_kinds
 from include.skillreport.core.network import EmailConfig
+from include.skillreport.core.operation_catalog import OPERATIONS
 from include.skillreport.core.run_spec import BatchSpec, OperationSpec, WorksOn
 from include.skillreport.core.settings import default_files
 from include.skillreport.messaging.channels import CHANNELS

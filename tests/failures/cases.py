@@ -20,13 +20,8 @@ from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.batch import DataBackupBatch
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.core.catalog import (
-    APPROVE_CONTRACTS,
-    APPROVE_DIRECTORY_CHANGES,
-    APPROVE_INVOICES,
     DATA_BACKUP,
-    IMPORT_PAYMENTS,
     NOTIFICATION_RETRY,
-    OPERATE_INVOICES,
     SCHEDULED_NOTIFICATIONS,
     TENANT_BILLING,
     TENANT_USAGE,
@@ -35,6 +30,13 @@ from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.network import Network
+from include.skillreport.core.operation_catalog import (
+    APPROVE_CONTRACTS,
+    APPROVE_DIRECTORY_CHANGES,
+    APPROVE_INVOICES,
+    IMPORT_PAYMENTS,
+    OPERATE_INVOICES,
+)
 from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.messaging.contract_letters import USAGE_WARNING

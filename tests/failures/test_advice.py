@@ -11,13 +11,15 @@ import pytest
 from skill_batch.board.pages.overview import load_overview
 from include.skillreport.core.catalog import (
     BATCHES,
+    TENANT_USAGE,
+)
+from include.skillreport.core.failure_kinds import failure_kinds, kind_of
+from include.skillreport.core.operation_catalog import (
     OPERATE_CONTRACTS,
     OPERATE_INVOICES,
     OPERATE_NOTIFICATIONS,
     RESTORE_BACKUP,
-    TENANT_USAGE,
 )
-from include.skillreport.core.failure_kinds import failure_kinds, kind_of
 from include.skillreport.core.run_spec import BatchSpec, RunSpec
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database

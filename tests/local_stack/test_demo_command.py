@@ -16,7 +16,10 @@ import psutil
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import BATCHES, NOTIFICATION_RETRY
+from include.skillreport.core.catalog import (
+    BATCHES,
+    NOTIFICATION_RETRY,
+)
 from include.skillreport.core.errors import BatchError
 from local_stack.demo.command import demo
 from local_stack.demo.details import read_result, width_of

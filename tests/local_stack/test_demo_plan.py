@@ -10,13 +10,13 @@ from include.skillreport.core.catalog import (
     EXTERNAL_SYNC,
     MONTHLY_REPORT,
     NOTIFICATION_RETRY,
-    RESTORE_BACKUP,
     SCHEDULED_NOTIFICATIONS,
     STATISTICS,
     TENANT_BILLING,
     TENANT_MONITORING,
     TENANT_USAGE,
 )
+from include.skillreport.core.operation_catalog import RESTORE_BACKUP
 from include.skillreport.core.run_spec import RunSpec
 from local_stack.demo.runs import DEMO_RUNS, DemoRun, ready_runs, runs_of
 

@@ -13,7 +13,10 @@ import pytest
 from pypdf import PdfWriter
 
 from include.skillreport.batches import statistics, tenant_usage
-from include.skillreport.core.catalog import STATISTICS, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    STATISTICS,
+    TENANT_USAGE,
+)
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.demo.details import Outcome, RunResult, read_result, width_of
 from local_stack.demo.page import find_mail, standalone_board, write_page

@@ -11,7 +11,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import NOTIFICATION_SETTINGS_CHECK, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.catalog import (
+    NOTIFICATION_SETTINGS_CHECK,
+    SCHEDULED_NOTIFICATIONS,
+)
 from include.skillreport.core.network import Network
 from include.skillreport.messaging.channels.email.client import Client
 from tests.conftest import Database

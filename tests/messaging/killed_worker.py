@@ -7,7 +7,10 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 
 import psycopg
 
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.catalog import (
+    NOTIFICATION_RETRY,
+    SCHEDULED_NOTIFICATIONS,
+)
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.batch import Batch, Run
 from include.skillreport.core.execution.flow import TaskKey

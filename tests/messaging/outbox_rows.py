@@ -12,10 +12,11 @@ from typing import Any
 
 import psycopg
 
-from include.skillreport.core.catalog import OPERATE_NOTIFICATIONS, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import EmailConfig, Network
+from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
 from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.messaging.outbox import Claimed, Lane, SendAttempt, exchange
 from include.skillreport.messaging.retry import Status

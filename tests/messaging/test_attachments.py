@@ -11,7 +11,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.catalog import (
+    NOTIFICATION_RETRY,
+    SCHEDULED_NOTIFICATIONS,
+)
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.run_spec import BatchSpec
 from local_stack.stand_ins import Arrived, StandIns

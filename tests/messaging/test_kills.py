@@ -11,7 +11,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.catalog import (
+    NOTIFICATION_RETRY,
+    SCHEDULED_NOTIFICATIONS,
+)
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.run_spec import BatchSpec
 from local_stack.stand_ins import StandIns

@@ -13,7 +13,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.catalog import (
+    NOTIFICATION_RETRY,
+    SCHEDULED_NOTIFICATIONS,
+)
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import Network

@@ -9,7 +9,10 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.catalog import (
+    NOTIFICATION_RETRY,
+    SCHEDULED_NOTIFICATIONS,
+)
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.messaging.channels.email import EMAIL

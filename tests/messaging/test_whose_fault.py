@@ -9,7 +9,10 @@ from typing import ClassVar
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.catalog import (
+    NOTIFICATION_RETRY,
+    SCHEDULED_NOTIFICATIONS,
+)
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.run_spec import BatchSpec

@@ -13,11 +13,11 @@ from include.skillreport.approvals import APPROVE, HOLD
 from include.skillreport.approvals.asking import Asked, ask_for_approval
 from include.skillreport.approvals.requests import Answer, ApprovalRequest, items_of, record_answer
 from include.skillreport.approvals.wording import body_of, subject_of
-from include.skillreport.core.catalog import APPROVALS
 from include.skillreport.core.execution.batch import Batch, Run
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import Network
+from include.skillreport.core.operation_catalog import APPROVALS
 from include.skillreport.core.run_spec import OperationSpec
 from include.skillreport.operations.answers import approved_tenants
 from local_stack.batch_runs import LocalInstallation, run_batch

@@ -12,10 +12,10 @@ from typing import Any
 import psycopg
 
 from include.skillreport.billing.receivables.transfer import Transfer
-from include.skillreport.core.catalog import IMPORT_PAYMENTS
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.operations.import_payments import create_batch
 from local_stack.batch_runs import LOCAL, run_batch
 from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file

@@ -9,10 +9,13 @@ from typing import Any
 import psycopg
 
 from include.skillreport.approvals.requests import ApprovalRequest
-from include.skillreport.core.catalog import APPROVE_CONTRACTS, OPERATE_CONTRACTS
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.operation_catalog import (
+    APPROVE_CONTRACTS,
+    OPERATE_CONTRACTS,
+)
 from include.skillreport.operations.approve_contracts import create_batch as approval
 from include.skillreport.operations.operate_contracts import create_batch
 from local_stack.batch_runs import LOCAL, run_batch

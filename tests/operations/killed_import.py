@@ -11,13 +11,13 @@ from pathlib import Path
 
 import psycopg
 
-from include.skillreport.core.catalog import IMPORT_PAYMENTS
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.flow import TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.sharding import Shard
+from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.operations.import_payments import create_batch
 from local_stack.batch_runs import LOCAL, LocalInstallation

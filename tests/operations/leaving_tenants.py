@@ -20,9 +20,13 @@ from include.skillreport.approvals.requests import ApprovalRequest
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.server import CONNECTION
 from include.skillreport.batches.data_backup.settings import BackupSettings
-from include.skillreport.core.catalog import APPROVE_OFFBOARDING, OFFBOARD_TENANT
+from include.skillreport.billing.settings import BillingSettings
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.operation_catalog import (
+    APPROVE_OFFBOARDING,
+    OFFBOARD_TENANT,
+)
 from include.skillreport.core.postgres_programs import BIN_VARIABLE
 from include.skillreport.operations.approve_offboarding.batch import OffboardingApproval
 from include.skillreport.operations.offboard_tenant.batch import TenantOffboarding
@@ -82,7 +86,7 @@ class Leaving:
                 access.installation.platform_connection,  # type: ignore[attr-defined]
                 access.installation.platform_connection,  # type: ignore[attr-defined]
                 OFFBOARD_TENANT,
-                TenantOffboarding(access, OffboardingSettings.load()),
+                TenantOffboarding(access, OffboardingSettings.load(), BillingSettings.load().issuer),
                 day,
                 codes=(tenant,),
                 parameters={"operation": operation, **(values or {})},
@@ -116,7 +120,7 @@ class Leaving:
     ) -> RunResult:
         """The answer, and the whole run that applies it."""
         with ExitStack() as stack:
-            batch = OffboardingApproval(self._access(stack))
+            batch = OffboardingApproval(self._access(stack), BillingSettings.load().issuer)
             return answer(
                 self.database,
                 request,

@@ -10,10 +10,10 @@ import pytest
 
 from include.skillreport.approvals.requests import ApprovalRequest
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
-from include.skillreport.core.catalog import APPROVE_DIRECTORY_CHANGES
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import Network
+from include.skillreport.core.operation_catalog import APPROVE_DIRECTORY_CHANGES
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.operations.approve_directory_changes.batch import DirectoryApproval
 from local_stack.stand_ins import StandInDirectory, StandIns

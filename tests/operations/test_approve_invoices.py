@@ -10,12 +10,12 @@ import psycopg
 import pytest
 
 from include.skillreport.approvals.requests import ApprovalRequest, Kind, ask_by_hand, find_held
-from include.skillreport.core.catalog import APPROVE_INVOICES
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.operation_catalog import APPROVE_INVOICES
 from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
 from local_stack.batch_runs import LOCAL, process_tenants
 from tests.batches.tenant_management import billing_rows

@@ -15,10 +15,13 @@ from include.skillreport.approvals.requests import (
     items_of,
     record_answer,
 )
-from include.skillreport.core.catalog import APPROVE_CONTRACTS, OPERATE_CONTRACTS
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.operation_catalog import (
+    APPROVE_CONTRACTS,
+    OPERATE_CONTRACTS,
+)
 from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.operations.approve_contracts import create_batch as approval
 from include.skillreport.operations.operate_contracts import create_batch

@@ -6,12 +6,12 @@ import psycopg
 import pytest
 
 from include.skillreport.billing.contract_kinds import KINDS
-from include.skillreport.core.catalog import OPERATE_CONTRACTS
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.operation_catalog import OPERATE_CONTRACTS
 from include.skillreport.operations.operate_contracts import create_batch
 from include.skillreport.operations.operate_contracts.fields import KIND_TITLES
 from local_stack.batch_runs import LOCAL, LocalInstallation

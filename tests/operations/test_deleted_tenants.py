@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from include.skillreport.batches.data_backup.deleted_tenants import ENTRY, register_folder
-from include.skillreport.core.catalog import OFFBOARD_TENANT, STATISTICS
+from include.skillreport.core.catalog import STATISTICS
 from include.skillreport.core.errors import SchemaError
 from include.skillreport.core.execution.run_log import require_deletions_repeated
+from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
 from tests.batches.data_management.backups import TODAY, Backups
 from tests.conftest import Database, administer
 from tests.operations.leaving_tenants import Leaving, deletable, marked, plant_tenant

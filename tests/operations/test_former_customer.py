@@ -10,9 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import APPROVE_INVOICES
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.operation_catalog import APPROVE_INVOICES
 from include.skillreport.operations.approve_invoices import create_batch as approval
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.batch_runs import LOCAL

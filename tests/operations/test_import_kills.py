@@ -15,10 +15,10 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import IMPORT_PAYMENTS
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.operations.import_payments import create_batch
 from local_stack.batch_runs import LOCAL, open_run
 from tests.batches.tenant_management.billing_rows import customer, files, run_billing

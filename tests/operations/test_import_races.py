@@ -15,13 +15,13 @@ import psycopg
 import pytest
 
 from include.skillreport.billing.ledger.transfers import MatchReport, match_transfers, set_aside
-from include.skillreport.core.catalog import IMPORT_PAYMENTS
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Run, Work
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.shard_work import ShardReport
+from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.operations.import_payments import create_batch
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from tests.batches.tenant_management.billing_rows import customer, run_billing

@@ -35,6 +35,7 @@ from tests.operations.leaving_tenants import (
     plant_tenant,
     whole,
 )
+from tests.s3_server import BUCKET, S3Server
 
 BLANKED = {f"{table.schema}.{table.name}" for table in deletion_list() if table.rule is Rule.BLANK}
 KEPT = {f"{table.schema}.{table.name}" for table in deletion_list() if table.rule is Rule.KEEP}
@@ -93,7 +94,7 @@ def test_a_tenant_goes_whole_and_nobody_elses_row_changes(leaving: Leaving) -> N
     request = leaving.up_to_question()
     subject, body = text_of(leaving.database, request)
     assert subject == "退会したテナントの削除の承認: T"
-    assert "| T | «T» MST\\_Tenant.tenant\\_name | public.MST\\_Employee | 1 | 削除する | 従業員 |" in body
+    assert "| T |  | public.MST\\_Employee | 1 | 削除する | 従業員 |" in body
 
     done = leaving.answer(request)
 
@@ -136,7 +137,7 @@ def test_a_tenant_goes_whole_and_nobody_elses_row_changes(leaving: Leaving) -> N
     ]
 
 
-def test_what_is_open_is_decided_before_a_tenant_leaves(leaving: Leaving) -> None:
+def test_open_items_are_decided_before_a_tenant_leaves(leaving: Leaving) -> None:
     refused = leaving.stage("begin", "T", {"reason": "契約終了"})
     (problem,) = leaving.problems(refused)
     assert "片付いていないものがあります: " in problem
@@ -217,3 +218,37 @@ def test_a_login_of_backups_that_is_no_superuser_is_enough(leaving: Leaving) -> 
         done = leaving.answer(leaving.up_to_question())
     assert leaving.problems(done) == []
     assert leaving.offboarding("stage") == "deleted"
+
+
+def test_a_bucket_keeps_no_version_of_the_tenants_files(leaving: Leaving, s3: S3Server) -> None:
+    s3.client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    leaving.root = s3.path("store")
+    leaving.store.write(f"reports/{tenant_folder('T')}/2026-10/file", b"content")
+    leaving.begun()
+    leaving.exported()
+    assert leaving.stage("cancel", "T", {"reason": "継続するため"}).status == "completed"
+    assert [name for name in versions(s3) if name.startswith("offboarding/")] == []
+
+    assert leaving.problems(leaving.answer(leaving.up_to_question())) == []
+
+    assert {name.split("/")[0] for name in versions(s3)} == {"deleted_tenants"}
+    assert leaving.offboarding("remains") == []
+
+
+def test_files_that_cannot_be_deleted_are_named(leaving: Leaving, s3: S3Server) -> None:
+    leaving.root = s3.path("store")
+    request = leaving.up_to_question()
+    s3.refuses = lambda environ: environ["QUERY_STRING"].startswith("versions")
+    assert leaving.problems(leaving.answer(request)) == []
+    (*_, sentence) = leaving.offboarding("remains")
+    assert sentence.startswith(f"s3://{BUCKET}/store/offboarding/{tenant_folder('T')}: ")
+
+
+def versions(s3: S3Server) -> list[str]:
+    """The names of all versions in the bucket, without the folder of the store."""
+    listed = s3.client.list_object_versions(Bucket=BUCKET)
+    return [
+        version["Key"].removeprefix("store/")
+        for kind in ("Versions", "DeleteMarkers")
+        for version in listed.get(kind, [])
+    ]

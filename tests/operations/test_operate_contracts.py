@@ -11,10 +11,11 @@ import pytest
 
 from include.skillreport.batches.tenant_monitoring import create_batch as monitoring
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.core.catalog import OPERATE_CONTRACTS, TENANT_MONITORING
+from include.skillreport.core.catalog import TENANT_MONITORING
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.flow import TaskKey
+from include.skillreport.core.operation_catalog import OPERATE_CONTRACTS
 from include.skillreport.operations.operate_contracts import create_batch
 from local_stack.batch_runs import LOCAL, LocalInstallation, open_run, run_batch
 from tests.batches.tenant_management.billing_rows import (

@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import OPERATE_INVOICES
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from include.skillreport.operations.operate_invoices import create_batch as invoice_operations
 from local_stack.batch_runs import LOCAL, open_run
 from tests.batches.tenant_management import billing_rows

@@ -5,8 +5,9 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, OPERATE_NOTIFICATIONS
+from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
 from include.skillreport.operations.operate_notifications import create_batch as notification_operations
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from local_stack.stand_ins import StandIns

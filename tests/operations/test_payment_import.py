@@ -8,11 +8,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import OPERATE_INVOICES
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.flow import RunRequest, open_run
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from include.skillreport.operations.operate_invoices import create_batch as invoice_operations
 from local_stack.batch_runs import LOCAL, LocalInstallation
 from tests.batches.tenant_management.billing_rows import (

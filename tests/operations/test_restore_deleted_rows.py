@@ -12,9 +12,9 @@ from psycopg import sql
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.settings import BackupSettings
 from include.skillreport.batches.log_cleanup.marked import folder_of
-from include.skillreport.core.catalog import RESTORE_BACKUP
 from include.skillreport.core.errors import ConnectionMissingError, ParameterError
 from include.skillreport.core.execution.row_archive import archive_names
+from include.skillreport.core.operation_catalog import RESTORE_BACKUP
 from include.skillreport.operations.restore_backup.batch import BackupRestore
 from include.skillreport.schema.deletion import tables_with_marked_rows
 from local_stack.batch_runs import LocalInstallation, open_run

@@ -10,9 +10,9 @@ import pytest
 
 from skill_batch.board.pages.invoices import load_month
 from include.skillreport.approvals.requests import unconfirmed
-from include.skillreport.core.catalog import APPROVE_INVOICES
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.operation_catalog import APPROVE_INVOICES
 from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
 from local_stack.batch_runs import LOCAL
 from tests.batches.tenant_management.billing_rows import (

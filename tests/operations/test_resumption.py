@@ -15,7 +15,6 @@ from include.skillreport.approvals import DISCARD_ALL, SEND_ALL, SEND_NEW
 from include.skillreport.approvals.asking import Asked
 from include.skillreport.approvals.requests import Answer, ApprovalRequest, items_of, record_answer
 from include.skillreport.core.catalog import (
-    APPROVE_RESUMPTION,
     INACTIVE_TENANTS,
     NOTIFICATION_RETRY,
     SCHEDULED_NOTIFICATIONS,
@@ -23,6 +22,7 @@ from include.skillreport.core.catalog import (
 from include.skillreport.core.errors import AnswerError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION
 from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.operations.answers import require_resumption_answer
 from include.skillreport.operations.approve_resumption.batch import ResumptionApproval

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import OPERATE_NOTIFICATIONS
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
 from include.skillreport.messaging import suppression
 from include.skillreport.messaging.suppression import Reason
 from include.skillreport.operations.operate_notifications import create_batch as notification_operations

@@ -8,11 +8,12 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import SETTINGS_SYNC, UNDO_SETTINGS_SYNC
+from include.skillreport.core.catalog import SETTINGS_SYNC
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.operation_catalog import UNDO_SETTINGS_SYNC
 from include.skillreport.operations.undo_settings_sync import create_batch as settings_sync_undo
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from tests.batches.tenant_management.settings_rows import (

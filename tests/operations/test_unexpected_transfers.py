@@ -11,9 +11,9 @@ import pytest
 
 from include.skillreport.billing.ledger.overdue_letters import queue_reminders
 from include.skillreport.billing.service import Billing
-from include.skillreport.core.catalog import IMPORT_PAYMENTS
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.operations.import_payments import create_batch
 from local_stack.batch_runs import LOCAL, close_run, open_run, process_tenants
 from tests.batches.tenant_management.billing_rows import close_month, customer, outcomes, run_billing

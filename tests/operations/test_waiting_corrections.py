@@ -11,13 +11,14 @@ import psycopg
 import pytest
 
 from include.skillreport.batches.tenant_monitoring import create_batch as monitoring
-from include.skillreport.core.catalog import OPERATE_INVOICES, TENANT_MONITORING
+from include.skillreport.core.catalog import TENANT_MONITORING
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from local_stack.batch_runs import LOCAL, run_batch
 from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.billing_rows import (

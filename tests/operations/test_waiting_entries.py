@@ -13,10 +13,10 @@ import pytest
 
 from skill_batch.board.pages.invoices import load_month, possible_actions
 from include.skillreport.billing.service import Billing
-from include.skillreport.core.catalog import APPROVE_INVOICES
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.core.operation_catalog import APPROVE_INVOICES
 from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
 from include.skillreport.schema.deploy import BOARD
 from local_stack.batch_runs import LOCAL

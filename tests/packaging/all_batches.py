@@ -10,7 +10,11 @@ from pathlib import Path
 
 import psycopg
 
-from include.skillreport.core.catalog import EXTERNAL_SYNC, NOTIFICATION_RETRY, TENANT_BILLING
+from include.skillreport.core.catalog import (
+    EXTERNAL_SYNC,
+    NOTIFICATION_RETRY,
+    TENANT_BILLING,
+)
 from include.skillreport.core.database import Statements
 from include.skillreport.core.run_spec import BatchSpec
 from local_stack.generator import DataShape, load_demo_data

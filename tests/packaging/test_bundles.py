@@ -17,7 +17,11 @@ import psycopg
 import pytest
 
 from include.skillreport.approvals import APPROVE
-from include.skillreport.core.catalog import APPROVE_INVOICES, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    TENANT_BILLING,
+    TENANT_USAGE,
+)
+from include.skillreport.core.operation_catalog import APPROVE_INVOICES
 from local_stack.airflow_processes import SCHEDULER
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import PROJECT

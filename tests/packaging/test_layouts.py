@@ -12,7 +12,13 @@ import pytest
 from pypdf import PdfReader
 
 from skill_batch.provider_info import get_provider_info
-from include.skillreport.core.catalog import BATCHES, FAMILIES, OPERATIONS, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    BATCHES,
+    FAMILIES,
+    TENANT_BILLING,
+    TENANT_USAGE,
+)
+from include.skillreport.core.operation_catalog import OPERATIONS
 from tests.airflow_installation import PROJECT, AirflowInstallation, connect_metadata
 from tests.packaging.production import Layout, ProductionEnvironment, create_environment, run_python
 

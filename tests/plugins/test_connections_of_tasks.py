@@ -21,7 +21,10 @@ from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.settings import BackupSettings
 from include.skillreport.batches.notification_retry.batch import NotificationRetryBatch
 from include.skillreport.batches.tenant_monitoring.batch import TenantMonitoringBatch
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, TENANT_MONITORING
+from include.skillreport.core.catalog import (
+    NOTIFICATION_RETRY,
+    TENANT_MONITORING,
+)
 from include.skillreport.core.database import count_of
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.batch import Batch, Outcome, UnitResult, Work

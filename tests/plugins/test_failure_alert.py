@@ -14,7 +14,10 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from skill_batch.notifiers.failure_alert import REPORTED_KEY, FailureAlert
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    NOTIFICATION_RETRY,
+    TENANT_USAGE,
+)
 from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.execution.run_log import (
     EarlierStepFailedError,

@@ -9,7 +9,12 @@ import pytest
 
 from skill_batch.batches.tenant_monitoring import not_started_alert
 from skill_batch.notifiers.alert_kinds import MISSED_RUN
-from include.skillreport.core.catalog import LOG_CLEANUP, SETTINGS_SYNC, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    LOG_CLEANUP,
+    SETTINGS_SYNC,
+    TENANT_BILLING,
+    TENANT_USAGE,
+)
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.schedule import MissedStarts
 from include.skillreport.core.run_spec import BatchSpec

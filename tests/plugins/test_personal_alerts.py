@@ -15,9 +15,14 @@ from skill_batch.batch_flow import BatchFlow, failure_alert
 from skill_batch.notifiers.alert_outbox import send_waiting_alerts
 from skill_batch.notifiers.channels import load_channels
 from skill_batch.notifiers.failure_alert import FailureAlert
-from include.skillreport.core.catalog import APPROVE_INVOICES, OPERATE_INVOICES, RUN_SPECS, TENANT_BILLING
+from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.batch import Batch
+from include.skillreport.core.operation_catalog import (
+    APPROVE_INVOICES,
+    OPERATE_INVOICES,
+    RUN_SPECS,
+)
 from include.skillreport.core.run_spec import OperationSpec, RunSpec
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import email_connection, http_connection, slack_connection

@@ -26,7 +26,6 @@ from skill_batch.notifiers.channels import load_channels
 from skill_batch.notifiers.failure_alert import REPORTED_KEY, failure_key
 from skill_batch.notifiers.unreported_run import UnreportedRunAlert
 from include.skillreport.core.catalog import (
-    APPROVE_INVOICES,
     INACTIVE_TENANTS,
     SETTINGS_SYNC,
     TENANT_BILLING,
@@ -35,6 +34,7 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.errors import DatabaseUnavailableError
 from include.skillreport.core.execution.run_log import EarlierStepFailedError
+from include.skillreport.core.operation_catalog import APPROVE_INVOICES
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import slack_connection
 from tests.conftest import Database

@@ -20,7 +20,10 @@ from psycopg.types.json import Jsonb
 from skill_batch.board.statements import SQL as BOARD_SQL
 from include.skillreport.approvals.requests import HOLDS
 from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES
-from include.skillreport.core.catalog import BATCHES, TENANT_BILLING
+from include.skillreport.core.catalog import (
+    BATCHES,
+    TENANT_BILLING,
+)
 from include.skillreport.core.database import plan_for_scans, sql_blocks, tenant_transaction
 from include.skillreport.schema.host_contract import HostVariant
 from include.skillreport.schema.host_indexes.creation import create_indexes

@@ -30,7 +30,6 @@ from include.skillreport.core.catalog import (
     INACTIVE_TENANTS,
     LOG_CLEANUP,
     NOTIFICATION_RETRY,
-    OPERATIONS,
     STATISTICS,
     TENANT_MONITORING,
     TENANT_USAGE,
@@ -39,6 +38,7 @@ from include.skillreport.core.database import Statements
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Batch, Run, Work
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.operation_catalog import OPERATIONS
 from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.retry import Status

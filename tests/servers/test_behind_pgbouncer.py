@@ -20,7 +20,11 @@ from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
 from skill_batch.installation import AirflowInstallation as HooksOfAirflow
 from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.tenant_usage import create_batch
-from include.skillreport.core.catalog import BATCHES, DATA_BACKUP, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    BATCHES,
+    DATA_BACKUP,
+    TENANT_USAGE,
+)
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import DatabaseUnavailableError, SchemaError, SettingsError
 from include.skillreport.core.execution.flow import RunRequest, open_run

@@ -15,19 +15,21 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from include.skillreport.core.catalog import (
+    EXTERNAL_SYNC,
+    TENANT_BILLING,
+)
+from include.skillreport.core.database import Statements
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.operation_catalog import (
     APPROVE_CONTRACTS,
     APPROVE_DIRECTORY_CHANGES,
     APPROVE_INVOICES,
     APPROVE_OFFBOARDING,
     APPROVE_RESUMPTION,
-    EXTERNAL_SYNC,
     OFFBOARD_TENANT,
     OPERATE_CONTRACTS,
     RUN_SPECS,
-    TENANT_BILLING,
 )
-from include.skillreport.core.database import Statements
-from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.run_spec import RunSpec
 
 _SQL = Statements(Path(__file__).parent)

@@ -147,11 +147,11 @@ def _resumption_rows(item: HeldItem) -> str:
 
 
 def _offboarding_rows(item: HeldItem) -> str:
-    """One row per table with rows of the tenant."""
-    rows = [
+    """The tenant with its rows of all tables, then one row per table."""
+    tables = [
         _row(
             item.tenant_code,
-            item.tenant_name,
+            "",
             table_name,
             f"{rows:,}",
             _RULES[Rule(rule)],
@@ -161,7 +161,9 @@ def _offboarding_rows(item: HeldItem) -> str:
         for schema, _, name in [table_name.partition(".")]
     ]
     asked = f"退会を始めた人: {item.figures['begun_by']}、承認を依頼した人: {item.figures['asked_by']}"
-    return "\n".join([*rows, _row(item.tenant_code, item.tenant_name, "", "", asked, item.reason)])
+    total = sum(rows for *_, rows in item.figures["tables"])
+    head = _row(item.tenant_code, item.tenant_name, "すべての表", f"{total:,}", asked, item.reason)
+    return "\n".join([head, *tables])
 
 
 _ROWS: Mapping[Kind, Callable[[HeldItem], str]] = {

@@ -216,8 +216,8 @@ def _not_started_alerts(ti: RuntimeTaskInstance, now: datetime) -> list[tuple[st
 
     A paused DAG has no alert, because an operator has paused it. The alerts about the others list it.
     """
-    from include.skillreport.core.catalog import SCHEDULED
     from include.skillreport.core.execution.schedule import missed_starts
+    from include.skillreport.core.operation_catalog import SCHEDULED
 
     missed = missed_starts(SCHEDULED, now, _AirflowRuns(ti))
     paused = [each for each in missed if each.is_paused]

@@ -12,7 +12,11 @@ import psycopg
 from skill_batch.board.failures import FailureGroup, load_failures
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.notifiers.triggering_user import is_dry_run
-from include.skillreport.core.catalog import BATCHES, FAMILIES, OPERATIONS
+from include.skillreport.core.catalog import (
+    BATCHES,
+    FAMILIES,
+)
+from include.skillreport.core.operation_catalog import OPERATIONS
 from include.skillreport.core.run_spec import OperationSpec, RunSpec
 
 _OPERATIONS = frozenset(spec.dag_id for spec in OPERATIONS)

@@ -25,7 +25,6 @@ from skill_batch.board.message_words import ALL_STATES as LETTER_STATES
 from skill_batch.notifiers.run_links import BOARD_PREFIX
 from include.skillreport.billing.contract_kinds import KINDS as CONTRACT_KINDS
 from include.skillreport.core.catalog import (
-    APPROVALS,
     NOTIFICATION_RETRY,
     TENANT_BILLING,
     TENANT_MONITORING,
@@ -33,6 +32,7 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.failure_kinds import FailureKind
+from include.skillreport.core.operation_catalog import APPROVALS
 from include.skillreport.core.run_spec import OperationSpec, RunSpec
 from include.skillreport.core.version import VERSION
 from include.skillreport.core.yaml_files import load_yaml

@@ -13,10 +13,13 @@ from skill_batch.board.actions import Action, unknown_tenants
 from skill_batch.board.choosing import choices, tenant_ids_of
 from skill_batch.board.message_words import ALL_STATES, channel_labels
 from skill_batch.board.statements import SQL as _SQL
-from include.skillreport.core.catalog import OPERATE_INVOICES, OPERATE_NOTIFICATIONS
 from include.skillreport.core.database import has_control_characters
 from include.skillreport.core.entered import plain
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.operation_catalog import (
+    OPERATE_INVOICES,
+    OPERATE_NOTIFICATIONS,
+)
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 from include.skillreport.operations.operate_notifications.form import Resume, Stop
 

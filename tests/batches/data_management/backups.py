@@ -23,10 +23,11 @@ from include.skillreport.batches.data_backup.server import (
 )
 from include.skillreport.batches.data_backup.settings import BackupSettings
 from include.skillreport.batches.data_backup.tenant_export import restored_schema
-from include.skillreport.core.catalog import DATA_BACKUP, RESTORE_BACKUP
+from include.skillreport.core.catalog import DATA_BACKUP
 from include.skillreport.core.execution.batch import Run, Work
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult, close_execution
+from include.skillreport.core.operation_catalog import RESTORE_BACKUP
 from include.skillreport.core.postgres_programs import BIN_VARIABLE, find_programs
 from include.skillreport.operations.restore_backup.batch import BackupRestore
 from local_stack.batch_runs import LocalInstallation, open_run, process_tenants, run_batch

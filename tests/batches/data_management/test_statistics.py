@@ -19,7 +19,10 @@ from psycopg.rows import dict_row
 from include.skillreport.batches import tenant_usage
 from include.skillreport.batches.statistics import create_batch
 from include.skillreport.batches.statistics.batch import StatisticsBatch
-from include.skillreport.core.catalog import STATISTICS, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    STATISTICS,
+    TENANT_USAGE,
+)
 from include.skillreport.core.execution.batch import Run, UnitResult, Work
 from include.skillreport.core.execution.run_log import RunResult, close_execution
 from include.skillreport.core.execution.shard_work import prepare

@@ -7,7 +7,10 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.catalog import (
+    NOTIFICATION_RETRY,
+    SCHEDULED_NOTIFICATIONS,
+)
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.schedule import next_firing

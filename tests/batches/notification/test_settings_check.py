@@ -11,7 +11,10 @@ import psycopg
 import pytest
 
 from include.skillreport.batches.notification_settings_check.rules import setting_names
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, NOTIFICATION_SETTINGS_CHECK
+from include.skillreport.core.catalog import (
+    NOTIFICATION_RETRY,
+    NOTIFICATION_SETTINGS_CHECK,
+)
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns

@@ -17,12 +17,16 @@ from include.skillreport.batches.tenant_billing import create_batch
 from include.skillreport.batches.tenant_usage import create_batch as create_usage_batch
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.usage import BYTES_PER_GB
-from include.skillreport.core.catalog import OPERATE_INVOICES, TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    TENANT_BILLING,
+    TENANT_USAGE,
+)
 from include.skillreport.core.execution.batch import Batch, Run
 from include.skillreport.core.execution.object_store import ObjectStore, full_disk_named
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import ShardReport
+from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.operations.form import ENTRY
 from include.skillreport.operations.operate_invoices import create_batch as invoice_operations

@@ -10,9 +10,10 @@ from psycopg.rows import dict_row
 
 from include.skillreport.batches.settings_sync.batch import SettingsSyncBatch
 from include.skillreport.batches.settings_sync.plan_settings import load_plan_settings
-from include.skillreport.core.catalog import SETTINGS_SYNC, UNDO_SETTINGS_SYNC
+from include.skillreport.core.catalog import SETTINGS_SYNC
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.settings import ExecutionSettings
+from include.skillreport.core.operation_catalog import UNDO_SETTINGS_SYNC
 from include.skillreport.operations.undo_settings_sync import create_batch as settings_sync_undo
 from local_stack.batch_runs import LOCAL, run_batch
 from tests import host_rows

@@ -924,3 +924,37 @@ def test_operators_are_reminded_once_before_a_wait_ends(database: Database, host
     title = "退会したテナントの待機が終わります。取りやめなければ、DAG offboard_tenant で削除の承認を依頼してください"
     assert tell(database) == [title, f"・soon: {DAY + timedelta(days=7)} から依頼できます"]
     assert tell(database) == []
+
+
+def test_operators_learn_once_that_no_backup_has_a_deleted_tenant(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host, "A", 1)
+    for tenant_id, deleted_at, awaits in (
+        ("gone", "2026-10-01", True),
+        ("in a backup", "2026-10-03", True),
+        ("named no backup", "2026-10-01", False),
+    ):
+        insert(
+            host,
+            "deleted_tenant",
+            tenant_id=tenant_id,
+            offboarding_id=tenant_id,
+            deleted_at=deleted_at,
+            export_bytes=1,
+            awaits_supplement=awaits,
+        )
+    insert(
+        host,
+        "backup",
+        backup_id="b",
+        business_date="2026-10-02",
+        status="deleting",
+        location="",
+        snapshot_at="2026-10-02",
+    )
+    title = "削除したテナントを含むバックアップがなくなりました。DAG offboard_tenant の「証明書の追補」で証明書を作ってください"
+    assert tell(database) == [title, "・テナント ID gone"]
+    assert tell(database) == []
+    host.execute("UPDATE batch.backup SET status = 'deleted'")
+    assert tell(database) == [title, "・テナント ID in a backup"]

@@ -15,7 +15,10 @@ from include.skillreport.billing.ledger.correction import void_invoice
 from include.skillreport.billing.ledger.letters import Decision, send_letter
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, find_invoice
 from include.skillreport.billing.terms import load_terms
-from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.catalog import (
+    NOTIFICATION_RETRY,
+    SCHEDULED_NOTIFICATIONS,
+)
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore

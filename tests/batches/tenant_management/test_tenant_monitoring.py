@@ -19,11 +19,16 @@ from include.skillreport.batches.tenant_monitoring.orphans import (
     orphan_reason,
     running_rows,
 )
-from include.skillreport.core.catalog import OPERATE_INVOICES, TENANT_BILLING, TENANT_MONITORING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    TENANT_BILLING,
+    TENANT_MONITORING,
+    TENANT_USAGE,
+)
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Run, Work
 from include.skillreport.core.execution.shard_work import prepare
+from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement

@@ -11,7 +11,10 @@ import pytest
 from include.skillreport.batches.tenant_billing import create_batch
 from include.skillreport.batches.tenant_billing.usage_wait import UsageState, is_worth_waiting, usage_state
 from include.skillreport.batches.tenant_usage import create_batch as create_usage_batch
-from include.skillreport.core.catalog import TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    TENANT_BILLING,
+    TENANT_USAGE,
+)
 from local_stack.batch_runs import LOCAL, open_run, run_batch
 from tests import host_rows
 from tests.batches.tenant_management import billing_rows

@@ -138,7 +138,8 @@ class InactiveTenantsBatch(StagingBatch):
         return hold(work.connection, work.run, INACTIVE_TENANTS, results, kinds=list(TEMPLATE_OF.values()))
 
     def digest(self, work: Work) -> Digest:
-        """The stages, and the waits of leaving tenants that end, that were not reported to the operators yet.
+        """What was not reported to the operators yet: the stages, the waits of leaving tenants that end, and deleted tenants that no backup
+        has any more.
 
         They count as reported once this transaction is committed.
         """
@@ -146,7 +147,7 @@ class InactiveTenantsBatch(StagingBatch):
         ending = _SQL.execute(
             work.connection, "take_ending_waits", until=work.run.business_date + _BEFORE_END
         ).fetchall()
-        lines = leaving_lines(ending)
+        lines = leaving_lines(ending, sorted(_SQL.column(work.connection, "take_gone_from_backups")))
         if any(row["is_new"] for row in rows):
             as_of = max(row.pop("judged_on") for row in rows)
             stages = [InactiveTenant(**{**row, "stage": Stage(row["stage"])}) for row in rows]

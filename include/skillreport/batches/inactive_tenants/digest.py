@@ -53,18 +53,28 @@ def digest_lines(as_of: date, tenants: Sequence[InactiveTenant]) -> list[str]:
     ]
 
 
-def leaving_lines(waits: Sequence[tuple[str, date]]) -> list[str]:
-    """The reminder of tenants that leave, by code, and the first day (Asia/Tokyo) on which their deletion can be approved."""
-    if not waits:
-        return []
-    return [
-        "退会したテナントの待機が終わります。取りやめなければ、DAG offboard_tenant で削除の承認を依頼してください",
-        *listed(
-            waits,
-            lambda each: f"・{one_line(each[0])}: {each[1]:%Y-%m-%d} から依頼できます",
-            "ほか {} テナント",
-        ),
-    ]
+def leaving_lines(waits: Sequence[tuple[str, date]], gone: Sequence[str]) -> list[str]:
+    """The reminders of tenants that leave.
+
+    ``waits``: by code, the first day (Asia/Tokyo) on which the deletion can be approved. ``gone``: the ids of deleted tenants that no
+    backup contains any more.
+    """
+    lines = []
+    if waits:
+        lines += [
+            "退会したテナントの待機が終わります。取りやめなければ、DAG offboard_tenant で削除の承認を依頼してください",
+            *listed(
+                waits,
+                lambda each: f"・{one_line(each[0])}: {each[1]:%Y-%m-%d} から依頼できます",
+                "ほか {} テナント",
+            ),
+        ]
+    if gone:
+        lines += [
+            "削除したテナントを含むバックアップがなくなりました。DAG offboard_tenant の「証明書の追補」で証明書を作ってください",
+            *listed(gone, lambda each: f"・テナント ID {one_line(each)}", "ほか {} テナント"),
+        ]
+    return lines
 
 
 def last_activity_text(last_activity_on: date | None) -> str:

@@ -43,7 +43,11 @@ from include.skillreport.billing.allowances import with_allowances
 from include.skillreport.billing.ledger.contract_changes import expire as expire_entries
 from include.skillreport.billing.pricing.price_list import PriceList
 from include.skillreport.billing.settings import UsageSettings
-from include.skillreport.core.catalog import BATCHES, OPERATE_INVOICES, TENANT_BILLING, TENANT_MONITORING
+from include.skillreport.core.catalog import (
+    BATCHES,
+    TENANT_BILLING,
+    TENANT_MONITORING,
+)
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.batch import Request, Run, StagingBatch, UnitResult, Work
 from include.skillreport.core.execution.business_date import JAPAN
@@ -58,6 +62,7 @@ from include.skillreport.core.execution.reconciliation import (
     find_sources,
     record_silences,
 )
+from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 
 _SQL = Statements(Path(__file__).parent)
 

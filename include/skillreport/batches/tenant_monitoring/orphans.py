@@ -12,12 +12,12 @@ from pathlib import Path
 
 import psycopg
 
-from include.skillreport.core.catalog import RUN_SPECS
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_log import RunningExecution
 from include.skillreport.core.failure_kinds import RUN_LOST, kind_of
+from include.skillreport.core.operation_catalog import RUN_SPECS
 from include.skillreport.core.run_spec import RunSpec
 
 _SQL = Statements(Path(__file__).parent)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import psycopg
 
-from include.skillreport.core.catalog import RUN_SPECS
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.run_log import RunResult, failed_tenants, problems_of
+from include.skillreport.core.operation_catalog import RUN_SPECS
 from include.skillreport.core.run_spec import RunSpec
 
 _SQL = Statements(Path(__file__).parent)

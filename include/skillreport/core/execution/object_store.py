@@ -142,6 +142,17 @@ class ObjectStore:
             with suppress(FileNotFoundError):
                 _filesystem(path).rm(_key(path), recursive=True)
 
+    def erase(self, folder: str) -> None:
+        """Delete the folder, and the versions that a bucket of S3 keeps of its objects. Another store keeps what it is set up to keep.
+
+        :raises OSError: names a version that cannot be deleted, for example because it is locked.
+        """
+        self.delete(folder)
+        path = self._path(folder)
+        files = None if self._is_folder else _filesystem(path)
+        if hasattr(files, "call_s3"):
+            _delete_versions(files, _key(path))
+
     def delete_unfinished(self, folder: str) -> None:
         """Delete what killed writers have left in the folder. An hour after its last byte, a file is not being written any more."""
         if self._is_folder:
@@ -252,6 +263,23 @@ def _upload(content: IO[bytes], target: Path) -> None:
             file.discard()
         file.closed = True
         raise
+
+
+def _delete_versions(s3: Any, folder: str) -> None:
+    bucket, prefix, _ = s3.split_path(folder)
+    while True:
+        # The first page each time: what it lists is deleted.
+        page = s3.call_s3("list_object_versions", Bucket=bucket, Prefix=f"{prefix}/")
+        found = [
+            {"Key": version["Key"], "VersionId": version["VersionId"]}
+            for kind in ("Versions", "DeleteMarkers")
+            for version in page.get(kind, [])
+        ]
+        if not found:
+            return
+        answer = s3.call_s3("delete_objects", Bucket=bucket, Delete={"Objects": found, "Quiet": True})
+        for error in answer.get("Errors", []):
+            raise PermissionError(f"s3://{bucket}/{error['Key']}（版 {error['VersionId']}）: {error['Code']}")
 
 
 def _filesystem(path: Path) -> Any:

@@ -18,7 +18,6 @@ import psycopg
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-from include.skillreport.core.catalog import APPROVE_OFFBOARDING, OFFBOARD_TENANT, RUN_SPECS
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import BatchError, SchemaError, code_of, reason_of
 from include.skillreport.core.execution.batch import Run
@@ -29,6 +28,11 @@ from include.skillreport.core.execution.run_remarks import RunProblem, RunRemark
 from include.skillreport.core.execution.settings import IdentitySettings
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.failure_kinds import NO_RESULT, RUN_LOST
+from include.skillreport.core.operation_catalog import (
+    APPROVE_OFFBOARDING,
+    OFFBOARD_TENANT,
+    RUN_SPECS,
+)
 from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.core.version import VERSION
 

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from include.skillreport.core.catalog import FAMILIES, RUN_SPECS
+from include.skillreport.core.catalog import FAMILIES
+from include.skillreport.core.operation_catalog import RUN_SPECS
 from include.skillreport.core.run_spec import BatchSpec, OperationSpec, RunSpec
 from include.skillreport.core.setting_types import Count, Range, Share, refused
 from include.skillreport.core.settings import Part, Section

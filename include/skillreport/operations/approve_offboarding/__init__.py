@@ -13,6 +13,8 @@ def create_batch(installation: Installation) -> OffboardingApproval:
     """The approval. A task calls this; parsing a DAG file loads nothing."""
     from include.skillreport.batches.data_backup.access import BackupAccess
     from include.skillreport.batches.data_backup.settings import BackupSettings
+    from include.skillreport.billing.settings import BillingSettings
     from include.skillreport.operations.approve_offboarding.batch import OffboardingApproval
 
-    return OffboardingApproval(BackupAccess(BackupSettings.load(), installation))
+    access = BackupAccess(BackupSettings.load(), installation)
+    return OffboardingApproval(access, BillingSettings.load().issuer)

@@ -7,11 +7,13 @@ from typing import Any
 
 from include.skillreport.approvals.requests import LockedItem, Result, items_of, lock_item, record_result
 from include.skillreport.batches.data_backup.access import BackupAccess
-from include.skillreport.core.catalog import APPROVE_OFFBOARDING
+from include.skillreport.batches.data_backup.deleted_tenants import register_folder
+from include.skillreport.billing.settings import IssuerSettings
 from include.skillreport.core.database import tenant_turn
 from include.skillreport.core.execution.batch import Outcome, Request, UnitBatch, UnitResult, Work
 from include.skillreport.core.execution.people import keep_people
 from include.skillreport.core.execution.sharding import Tenant, Unit
+from include.skillreport.core.operation_catalog import APPROVE_OFFBOARDING
 from include.skillreport.operations.answers import SUPERSEDED, approved_tenants
 from include.skillreport.operations.offboard_tenant.batch import export_packer
 from include.skillreport.operations.offboard_tenant.certificate import write_certificates
@@ -34,8 +36,10 @@ from include.skillreport.operations.offboard_tenant.ledger import (
     record_problem,
 )
 from include.skillreport.operations.offboard_tenant.remains import (
-    delete_files,
     drop_restored_schema,
+    erase,
+    files_of,
+    unerased,
     write_register,
 )
 from include.skillreport.schema.deletion import require_all_listed, require_deletion
@@ -49,8 +53,9 @@ _LAST = "last"
 class OffboardingApproval(UnitBatch):
     """Works on the tenants whose deletion a person has approved."""
 
-    def __init__(self, access: BackupAccess) -> None:
+    def __init__(self, access: BackupAccess, issuer: IssuerSettings) -> None:
         self._access = access
+        self._issuer = issuer
 
     def options(self, request: Request) -> dict[str, Any]:
         """``request`` and ``note``. Raises the errors of ``TenantOffboarding.options``."""
@@ -93,8 +98,10 @@ class OffboardingApproval(UnitBatch):
                 return UnitResult(unit_id, {}, 0)
             if item.result != Result.APPROVED:
                 self._freeze(work, offboarding, item)
-            rows = self._delete(work, offboarding, str(item.answered_by))
-        return UnitResult(unit_id, {"rows": rows}, rows, notes=("テナントの行を削除しました",))
+            rows, remains = self._delete(work, offboarding, str(item.answered_by))
+        place = self._access.store().location(register_folder(unit_id))
+        notes = (f"テナントの行を削除しました。証明書（日本語、英語）: {place}", *unerased(remains))
+        return UnitResult(unit_id, {"rows": rows}, rows, notes=notes)
 
     def _freeze(self, work: Work, offboarding: Offboarding, item: LockedItem) -> None:
         """Take the second export and freeze its keys, in one snapshot."""
@@ -121,8 +128,8 @@ class OffboardingApproval(UnitBatch):
             named = (run.options["request"], offboarding.tenant_id, item.item_id)
             record_result(platform, *named, Result.APPROVED, None, run.execution_id)
 
-    def _delete(self, work: Work, offboarding: Offboarding, person: str) -> int:
-        """Delete the rows, then what is outside of them; returns the number of deleted and blanked rows."""
+    def _delete(self, work: Work, offboarding: Offboarding, person: str) -> tuple[int, list[str]]:
+        """Delete the rows, then what is outside of them; returns the number of deleted and blanked rows, and what cannot be deleted."""
         platform, installation = work.connection, self._access.installation
         server, store = self._access.server(), self._access.store()
         with installation.cleanup(APPROVE_OFFBOARDING.time_limit) as cleanup:
@@ -137,11 +144,16 @@ class OffboardingApproval(UnitBatch):
         manifest = stored_manifest(packer, offboarding.tenant_id) if store.exists(packer.folder) else None
         now = installation.now()
         write_register(store, offboarding, manifest, now)
-        remains = delete_files(store, offboarding)
-        write_certificates(platform, store, offboarding.offboarding_id, deleted_at=now, remains=remains)
+        remains = erase(store, files_of(offboarding))
+        backups = write_certificates(
+            platform, store, offboarding.offboarding_id, self._issuer, deleted_at=now, remains=remains
+        )
         with platform.transaction():
             drop_frozen(platform, offboarding)
-            return record_deleted(platform, offboarding, now, remains)
+            rows = record_deleted(
+                platform, offboarding, now, remains=remains, awaits_supplement=bool(backups)
+            )
+        return rows, remains
 
 
 def _problem(item: LockedItem, offboarding: Offboarding | None) -> str | None:

@@ -6,8 +6,8 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import PlainSerializer
 
-from include.skillreport.core.catalog import IMPORT_PAYMENTS
 from include.skillreport.core.entered import plain
+from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.operations.form import Codes, Field, Flag, Lines, Operation, OperationForm
 
 FORM = OperationForm(IMPORT_PAYMENTS)

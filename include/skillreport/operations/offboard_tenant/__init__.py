@@ -13,7 +13,9 @@ def create_batch(installation: Installation) -> TenantOffboarding:
     """The stages before the approval. A task calls this; parsing a DAG file loads nothing."""
     from include.skillreport.batches.data_backup.access import BackupAccess
     from include.skillreport.batches.data_backup.settings import BackupSettings
+    from include.skillreport.billing.settings import BillingSettings
     from include.skillreport.operations.offboard_tenant.batch import TenantOffboarding
     from include.skillreport.operations.offboard_tenant.settings import OffboardingSettings
 
-    return TenantOffboarding(BackupAccess(BackupSettings.load(), installation), OffboardingSettings.load())
+    access = BackupAccess(BackupSettings.load(), installation)
+    return TenantOffboarding(access, OffboardingSettings.load(), BillingSettings.load().issuer)

@@ -13,6 +13,7 @@ from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.deleted_tenants import register_folder
 from include.skillreport.batches.data_backup.files import Packer
 from include.skillreport.batches.data_backup.ledger import all_tenants
+from include.skillreport.billing.settings import IssuerSettings
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Outcome, Request, UnitBatch, UnitResult, Work
@@ -22,7 +23,6 @@ from include.skillreport.core.execution.tenant_selection import select_tenants
 from include.skillreport.operations.offboard_tenant import form
 from include.skillreport.operations.offboard_tenant.certificate import backups_with, write_certificates
 from include.skillreport.operations.offboard_tenant.export import (
-    Snapshot,
     export_all,
     live_snapshot,
     prove,
@@ -36,6 +36,7 @@ from include.skillreport.operations.offboard_tenant.ledger import (
     record_counts,
     require_open,
 )
+from include.skillreport.operations.offboard_tenant.remains import erase, unerased
 from include.skillreport.operations.offboard_tenant.settings import OffboardingSettings
 from include.skillreport.schema.deletion import require_all_listed, require_deletion
 from include.skillreport.schema.host_contract import HostVariant, check_host
@@ -46,9 +47,10 @@ _SQL = Statements(Path(__file__).parent)
 class TenantOffboarding(UnitBatch):
     """The stages begin, export, ask and cancel."""
 
-    def __init__(self, access: BackupAccess, settings: OffboardingSettings) -> None:
+    def __init__(self, access: BackupAccess, settings: OffboardingSettings, issuer: IssuerSettings) -> None:
         self._access = access
         self._settings = settings
+        self._issuer = issuer
 
     def units(self, request: Request) -> Sequence[Unit]:
         """The tenant, whatever its status."""
@@ -85,10 +87,9 @@ class TenantOffboarding(UnitBatch):
             return self._cancel(work, offboarding, entered)
         with work.connection.transaction():
             keep_people(work.connection)
-        with live_snapshot(self._access.server()) as snapshot:
-            if isinstance(entered, form.Export):
-                return self._export(work, offboarding, snapshot, entered)
-            return self._ask(work, offboarding, snapshot)
+        if isinstance(entered, form.Export):
+            return self._export(work, offboarding, entered)
+        return self._ask(work, offboarding)
 
     def _begin(self, work: Work, tenant_id: str, entered: form.Begin) -> Outcome:
         """:raises OffboardingError: the tenant has not left, or something open is not decided."""
@@ -134,18 +135,18 @@ class TenantOffboarding(UnitBatch):
                 raise OffboardingError(f"このテナントの退会は、{offboarding.begun_by} さんが始めています。")
         return UnitResult(tenant_id, items, 1, notes=("退会を始めました。次は「退会の書き出し」です",))
 
-    def _export(
-        self, work: Work, offboarding: Offboarding, snapshot: Snapshot, entered: form.Export
-    ) -> Outcome:
+    def _export(self, work: Work, offboarding: Offboarding, entered: form.Export) -> Outcome:
         run, tenant_id = work.run, offboarding.tenant_id
         _require_stage(offboarding, "begun", "exported")
-        if run.dry_run:
-            return _counted(tenant_id, snapshot)
-        packer = export_packer(self._access, offboarding, "first")
-        manifest, sha256 = export_all(packer, snapshot, tenant_id)
-        location = write_customer_file(snapshot, self._access.store(), offboarding, entered.age_key)
+        with live_snapshot(self._access.server()) as snapshot:
+            counts = snapshot.counts(tenant_id)
+            if run.dry_run:
+                return _counted(tenant_id, counts)
+            packer = export_packer(self._access, offboarding, "first")
+            manifest, sha256 = export_all(packer, snapshot, tenant_id)
+            location = write_customer_file(snapshot, self._access.store(), offboarding, entered.age_key)
         prove(self._access, packer, manifest, run.execution_id)
-        record_counts(work.connection, offboarding.offboarding_id, snapshot.counts(tenant_id))
+        record_counts(work.connection, offboarding.offboarding_id, counts)
         wait = timedelta() if self._is_repeated(work, tenant_id) else timedelta(days=self._settings.wait_days)
         recorded = _SQL.execute(
             work.connection,
@@ -169,15 +170,16 @@ class TenantOffboarding(UnitBatch):
             notes=(f"お客さまに渡すファイル: {location}。削除の承認は {recorded[0]} から依頼できます",),
         )
 
-    def _ask(self, work: Work, offboarding: Offboarding, snapshot: Snapshot) -> Outcome:
+    def _ask(self, work: Work, offboarding: Offboarding) -> Outcome:
         run, tenant_id = work.run, offboarding.tenant_id
         _require_stage(offboarding, "exported", "asked", "frozen")
         waits = offboarding.waits_until and run.run_date < offboarding.waits_until
         if waits and not self._is_repeated(work, tenant_id):
             raise OffboardingError(f"待機中です。{offboarding.waits_until} から依頼できます。")
+        with live_snapshot(self._access.server()) as snapshot:
+            counts = snapshot.counts(tenant_id)
         if run.dry_run:
-            return _counted(tenant_id, snapshot)
-        counts = snapshot.counts(tenant_id)
+            return _counted(tenant_id, counts)
         record_counts(work.connection, offboarding.offboarding_id, counts)
         asked = _SQL.execute(
             work.connection,
@@ -212,6 +214,7 @@ class TenantOffboarding(UnitBatch):
             platform,
             store,
             found[0],
+            self._issuer,
             deleted_at=record["deleted_at"],
             remains=record["remains"],
             supplement=True,
@@ -235,8 +238,10 @@ class TenantOffboarding(UnitBatch):
             if cancelled is None:
                 raise OffboardingError("削除が始まっているため、取りやめられません。")
             drop_frozen(work.connection, offboarding)
-        self._access.store().delete(offboarding.folder)
-        return UnitResult(tenant_id, {}, 0, notes=("退会を取りやめ、書き出したファイルを消しました",))
+            # Before the commit: after a kill the next attempt finds the offboarding open, and deletes the rest.
+            remains = erase(self._access.store(), [offboarding.folder])
+        done = "退会を取りやめました" if remains else "退会を取りやめ、書き出したファイルを消しました"
+        return UnitResult(tenant_id, {}, 0, notes=(done, *unerased(remains)))
 
 
 def export_packer(access: BackupAccess, offboarding: Offboarding, name: str) -> Packer:
@@ -249,9 +254,8 @@ def export_packer(access: BackupAccess, offboarding: Offboarding, name: str) -> 
     )
 
 
-def _counted(tenant_id: str, snapshot: Snapshot) -> UnitResult:
+def _counted(tenant_id: str, counts: Sequence[tuple[str, str, str, int]]) -> UnitResult:
     """The result of a dry run."""
-    counts = snapshot.counts(tenant_id)
     lines = tuple(f"{schema}.{name}: {rows:,} 行（{rule}）" for schema, name, rule, rows in counts)
     return UnitResult(tenant_id, {"rows": sum(rows for *_, rows in counts)}, 0, report=lines)
 

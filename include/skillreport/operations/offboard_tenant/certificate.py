@@ -13,6 +13,7 @@ import psycopg
 from include.skillreport.batches.data_backup.deleted_tenants import register_folder
 from include.skillreport.batches.data_backup.files import FOLDER, is_complete
 from include.skillreport.batches.data_backup.tenant_export import manifest_path
+from include.skillreport.billing.settings import IssuerSettings
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -45,19 +46,29 @@ def write_certificates(
     platform: psycopg.Connection,
     store: ObjectStore,
     offboarding_id: str,
+    issuer: IssuerSettings,
     *,
     deleted_at: datetime,
     remains: Sequence[str],
     supplement: bool = False,
 ) -> list[str]:
-    """Write both certificates of a deletion, as of the stored record; returns the verified backups that they name."""
+    """Write both certificates of a deletion, as of the stored record; returns the verified backups that they name.
+
+    ``issuer``: that of the invoices certifies, if it is no sample.
+    """
     (record,) = _SQL.rows(platform, "record_of", offboarding_id=offboarding_id)
     backups = backups_with(platform, store, record["tenant_id"], deleted_at)
     tables = tables_of(platform, offboarding_id)
     name = "supplement" if supplement else "certificate"
     for language in ("ja", "en"):
         content = certificate_pdf(
-            language, {**record, "deleted_at": deleted_at}, tables, backups, remains, supplement=supplement
+            language,
+            {**record, "deleted_at": deleted_at},
+            tables,
+            backups,
+            remains,
+            issuer=_issuer_lines(issuer, language),
+            supplement=supplement,
         )
         store.write(f"{register_folder(record['tenant_id'])}/{name}-{language}.pdf", content)
     return backups
@@ -70,11 +81,13 @@ def certificate_pdf(
     backups: Sequence[str],
     remains: Sequence[str],
     *,
+    issuer: Sequence[str] = (),
     supplement: bool = False,
 ) -> bytes:
-    """The PDF. Times are shown in Asia/Tokyo. ``record`` is the row of ``batch.offboarding``."""
+    """The PDF. Times are shown in Asia/Tokyo. ``record`` is the row of ``batch.offboarding``, ``issuer`` the lines of who certifies."""
     data = {
         "language": language,
+        "issuer": list(issuer),
         "supplement": supplement,
         "facts": {
             "number": record["offboarding_id"],
@@ -107,6 +120,14 @@ def certificate_pdf(
         json.dumps(data, ensure_ascii=False),
         dated=record["deleted_at"].astimezone(JAPAN).date(),
     )
+
+
+def _issuer_lines(issuer: IssuerSettings, language: Literal["ja", "en"]) -> list[str]:
+    if issuer.sample:
+        return []
+    if language == "en" and issuer.english:
+        return [issuer.english.name, issuer.english.address, issuer.english.phone]
+    return [issuer.name, f"〒{issuer.postal_code} {issuer.address}", issuer.phone]
 
 
 _STEPS = ("begun", "exported", "asked", "approved")

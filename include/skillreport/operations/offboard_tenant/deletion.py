@@ -166,11 +166,12 @@ class TenantDeletion:
             values = blanking(table, columns)
             change = sql.SQL("UPDATE {} SET {}").format(relation, values)
             wanted += sql.SQL(" AND ({})").format(_differs(table, columns))
+        # Another transaction may have moved a row: the condition stands outside, too, and only an empty round is the end.
         statement = change + sql.SQL(
-            " WHERE ctid = ANY(ARRAY(SELECT ctid FROM {} WHERE {} LIMIT {}))"
-        ).format(relation, wanted, CHUNK_ROWS)
+            " WHERE ctid = ANY(ARRAY(SELECT ctid FROM {relation} WHERE {wanted} LIMIT {most})) AND {wanted}"
+        ).format(relation=relation, wanted=wanted, most=CHUNK_ROWS)
         done = CHUNK_ROWS
-        while done == CHUNK_ROWS:
+        while done:
             with self.platform.transaction():
                 done = self.platform.execute(statement, {"tenant_id": self.offboarding.tenant_id}).rowcount
                 if done:

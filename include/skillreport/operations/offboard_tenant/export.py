@@ -28,7 +28,7 @@ from include.skillreport.batches.data_backup.tenant_export import (
     verify_restored,
 )
 from include.skillreport.core.database import plan_for_scans
-from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.object_store import ObjectStore, full_disk_named
 from include.skillreport.operations.offboard_tenant.ledger import Offboarding
 from include.skillreport.schema.deletion import HOST_SCHEMA, ListedTable, Rule, listed_tables
 from include.skillreport.schema.host_contract import host_columns
@@ -100,7 +100,7 @@ class Snapshot:
 
 @contextmanager
 def live_snapshot(server: DatabaseServer) -> Iterator[Snapshot]:
-    """One snapshot of the live database; nothing is written."""
+    """One snapshot of the live database; nothing is written. Vacuum keeps dead rows of all tables until the block ends."""
     with server.connect() as connection, connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         # Each table is read once. The planner does not know the number of frozen keys.
@@ -151,7 +151,10 @@ def write_customer_file(snapshot: Snapshot, store: ObjectStore, offboarding: Off
     """
     columns = host_columns(snapshot.connection)
     contents = [("ファイル", "内容", "行数")]
-    with tempfile.TemporaryFile() as plain_file:
+    with (
+        full_disk_named(f"一時フォルダー（TMPDIR）{tempfile.gettempdir()}"),
+        tempfile.TemporaryFile() as plain_file,
+    ):
         with zipfile.ZipFile(plain_file, "w", zipfile.ZIP_DEFLATED) as archive:
             for owned, content in tenant_contents(
                 snapshot.connection, snapshot.tables, offboarding.tenant_id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, ClassVar
 
-from include.skillreport.core.catalog import OFFBOARD_TENANT
+from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
 from include.skillreport.operations.form import Code, Codes, Field, Flag, Operation, OperationForm, refusal
 
 FORM = OperationForm(OFFBOARD_TENANT)

@@ -147,10 +147,25 @@ def record_problem(platform: psycopg.Connection, offboarding: Offboarding, probl
 
 
 def record_deleted(
-    platform: psycopg.Connection, offboarding: Offboarding, now: datetime, remains: Sequence[str]
+    platform: psycopg.Connection,
+    offboarding: Offboarding,
+    now: datetime,
+    *,
+    remains: Sequence[str],
+    awaits_supplement: bool,
 ) -> int:
-    """Record the end in the open transaction, also in the register; returns the number of deleted and blanked rows."""
+    """Record the end in the open transaction, also in the register; returns the number of deleted and blanked rows.
+
+    ``awaits_supplement``: the certificate names backups with the tenant.
+    """
     named = {"offboarding_id": offboarding.offboarding_id, "now": now}
     (export_bytes,) = _SQL.row(platform, "record_deleted", **named, remains=Jsonb(remains))
-    _SQL.execute(platform, "register", **named, tenant_id=offboarding.tenant_id, export_bytes=export_bytes)
+    _SQL.execute(
+        platform,
+        "register",
+        **named,
+        tenant_id=offboarding.tenant_id,
+        export_bytes=export_bytes,
+        awaits_supplement=awaits_supplement,
+    )
     return sum(each.done for each in tables_of(platform, offboarding.offboarding_id))

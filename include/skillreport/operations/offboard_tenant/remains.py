@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 
 from psycopg import sql
@@ -33,18 +34,25 @@ def write_register(
     store.write(f"{folder}/{ENTRY}", json.dumps(entry, ensure_ascii=False, indent=1).encode())
 
 
-def delete_files(store: ObjectStore, offboarding: Offboarding) -> list[str]:
-    """Delete the tenant's files; returns a sentence for each folder that cannot be deleted."""
+def files_of(offboarding: Offboarding) -> list[str]:
+    """The folders of the store that are deleted with the tenant."""
+    return [*(f"{each}/{tenant_folder(offboarding.tenant_id)}" for each in _FOLDERS), offboarding.folder]
+
+
+def erase(store: ObjectStore, folders: Sequence[str]) -> list[str]:
+    """Delete the folders with the versions of their files; returns the place and the reason of each that cannot be deleted."""
     remains = []
-    for folder in (
-        *(f"{each}/{tenant_folder(offboarding.tenant_id)}" for each in _FOLDERS),
-        offboarding.folder,
-    ):
+    for folder in folders:
         try:
-            store.delete(folder)
+            store.erase(folder)
         except OSError as error:
-            remains.append(f"{store.location(folder)} を消せません: {reason_of(error)}")
+            remains.append(f"{store.location(folder)}: {reason_of(error)}")
     return remains
+
+
+def unerased(remains: Sequence[str]) -> list[str]:
+    """The notes of a run about what ``erase`` has returned."""
+    return [f"消せないファイル: {each}" for each in remains]
 
 
 def drop_restored_schema(server: DatabaseServer, tenant_id: str) -> None:

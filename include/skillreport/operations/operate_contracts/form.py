@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from include.skillreport.core.catalog import OPERATE_CONTRACTS
+from include.skillreport.core.operation_catalog import OPERATE_CONTRACTS
 from include.skillreport.operations.form import Operation, OperationForm, refusal
 from include.skillreport.operations.operate_contracts import fields
 

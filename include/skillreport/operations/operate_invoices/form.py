@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import ClassVar
 
-from include.skillreport.core.catalog import OPERATE_INVOICES
+from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from include.skillreport.operations.form import (
     Operation,
     OperationForm,

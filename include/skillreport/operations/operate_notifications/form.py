@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from include.skillreport.core.catalog import OPERATE_NOTIFICATIONS
+from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
 from include.skillreport.operations.form import Codes, Field, Flag, Lines, Operation, OperationForm
 
 FORM = OperationForm(OPERATE_NOTIFICATIONS)

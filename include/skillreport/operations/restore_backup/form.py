@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated
 
-from include.skillreport.core.catalog import RESTORE_BACKUP
+from include.skillreport.core.operation_catalog import RESTORE_BACKUP
 from include.skillreport.operations.form import Code, Field, Lines, Operation, OperationForm, refusal
 
 FORM = OperationForm(RESTORE_BACKUP)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from include.skillreport.core.catalog import UNDO_SETTINGS_SYNC
+from include.skillreport.core.operation_catalog import UNDO_SETTINGS_SYNC
 from include.skillreport.operations.form import Code, Lines, Operation, OperationForm
 
 FORM = OperationForm(UNDO_SETTINGS_SYNC)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from include.skillreport.core.catalog import APPROVALS
+from include.skillreport.core.operation_catalog import APPROVALS
 from include.skillreport.schema.checks.findings import Finding, remark
 
 # Airflow's command loads its providers first.

@@ -98,7 +98,8 @@ CREATE TABLE batch.deleted_tenant (
     offboarding_id text NOT NULL,
     deleted_at timestamptz NOT NULL,
     export_bytes bigint NOT NULL,
-    is_to_repeat boolean NOT NULL DEFAULT false
+    is_to_repeat boolean NOT NULL DEFAULT false,
+    awaits_supplement boolean NOT NULL DEFAULT false
 );
 CALL batch.make_tenant_table('batch.deleted_tenant');
 REVOKE INSERT, UPDATE, DELETE ON batch.deleted_tenant FROM batch_tenant;
@@ -107,3 +108,5 @@ COMMENT ON TABLE batch.deleted_tenant IS
 'The register of deleted tenants. The store has it too, because a restored database does not.';
 COMMENT ON COLUMN batch.deleted_tenant.is_to_repeat IS
 'The database was restored from a backup that has the tenant. No batch runs until the tenant is deleted again';
+COMMENT ON COLUMN batch.deleted_tenant.awaits_supplement IS
+'The certificate names backups with the tenant, and the operators were not told yet that the last of them is deleted';

@@ -19,9 +19,9 @@ from skill_batch.board.rendering import language_of, render, translator
 from skill_batch.board.runs import RunCell, load_usual_seconds, next_start
 from skill_batch.board.slowest import SlowInstance, load_slowest
 from skill_batch.board.statements import SQL as _SQL
-from include.skillreport.core.catalog import RUN_SPECS
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.failure_kinds import kind_of, own_kinds
+from include.skillreport.core.operation_catalog import RUN_SPECS
 from include.skillreport.core.run_spec import BatchSpec, OperationSpec, RunSpec
 
 router = APIRouter()

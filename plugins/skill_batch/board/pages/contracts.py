@@ -17,8 +17,8 @@ from skill_batch.board.database import BoardDatabase
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.billing.contract_kinds import KINDS, PROFILE, RowChange
-from include.skillreport.core.catalog import OPERATE_CONTRACTS
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.operation_catalog import OPERATE_CONTRACTS
 
 router = APIRouter()
 

@@ -15,9 +15,9 @@ from skill_batch.board.database import BoardDatabase
 from skill_batch.board.pages.documents import Day, ordered_days
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
-from include.skillreport.core.catalog import RUN_SPECS
 from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.operation_catalog import RUN_SPECS
 
 router = APIRouter()
 

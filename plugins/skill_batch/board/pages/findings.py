@@ -18,7 +18,6 @@ from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.approvals.requests import Kind
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS as CHECK_TEXTS
 from include.skillreport.core.catalog import (
-    APPROVE_DIRECTORY_CHANGES,
     DATA_BACKUP,
     EXTERNAL_SYNC,
     INACTIVE_TENANTS,
@@ -26,6 +25,7 @@ from include.skillreport.core.catalog import (
     SETTINGS_SYNC,
     TENANT_MONITORING,
 )
+from include.skillreport.core.operation_catalog import APPROVE_DIRECTORY_CHANGES
 from include.skillreport.core.run_spec import BatchSpec
 
 router = APIRouter()

@@ -29,12 +29,14 @@ from include.skillreport.billing.inputs import BillingInputs
 from include.skillreport.billing.ledger.stored_invoice import letter_id, stored_document
 from include.skillreport.billing.pricing.explanation import explained_lines, figure, part_days
 from include.skillreport.core.catalog import (
-    APPROVE_INVOICES,
     NOTIFICATION_RETRY,
-    OPERATE_INVOICES,
     TENANT_BILLING,
 )
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.operation_catalog import (
+    APPROVE_INVOICES,
+    OPERATE_INVOICES,
+)
 from include.skillreport.operations.operate_invoices.fields import BAD_DEBT_FACTS, TAX_CATEGORIES
 
 router = APIRouter()

@@ -19,8 +19,12 @@ from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.approvals.requests import HOLDS, Kind
 from include.skillreport.billing.periods import Period
-from include.skillreport.core.catalog import APPROVE_INVOICES, OPERATE_INVOICES, TENANT_BILLING
+from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.operation_catalog import (
+    APPROVE_INVOICES,
+    OPERATE_INVOICES,
+)
 from include.skillreport.operations.operate_invoices.fields import TAX_CATEGORIES
 from include.skillreport.operations.operate_invoices.form import FORM
 

@@ -19,7 +19,11 @@ from skill_batch.board.message_words import ALL_STATES, STATES, channel_labels
 from skill_batch.board.pages.operations import follow_run
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
-from include.skillreport.core.catalog import APPROVE_RESUMPTION, NOTIFICATION_RETRY, OPERATE_NOTIFICATIONS
+from include.skillreport.core.catalog import NOTIFICATION_RETRY
+from include.skillreport.core.operation_catalog import (
+    APPROVE_RESUMPTION,
+    OPERATE_NOTIFICATIONS,
+)
 from include.skillreport.messaging.channels import CHANNELS
 
 router = APIRouter()

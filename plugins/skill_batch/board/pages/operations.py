@@ -19,10 +19,11 @@ from skill_batch.board.pages.run import load_executions, load_run
 from skill_batch.board.rendering import HEADERS, render
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.board.targets import describe_targets, tenants_of_messages
-from include.skillreport.core.catalog import BATCHES, SCHEDULED
+from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.failure_kinds import FAILED, failure_kinds
+from include.skillreport.core.operation_catalog import SCHEDULED
 from include.skillreport.operations.form import Field
 
 router = APIRouter()

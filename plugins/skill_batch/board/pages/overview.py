@@ -28,14 +28,16 @@ from skill_batch.board.runs import (
 )
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.catalog import (
-    APPROVE_RESUMPTION,
     BATCHES,
     FAMILIES,
-    OPERATIONS,
-    RUN_SPECS,
     TENANT_MONITORING,
 )
 from include.skillreport.core.failure_kinds import FailureKind
+from include.skillreport.core.operation_catalog import (
+    APPROVE_RESUMPTION,
+    OPERATIONS,
+    RUN_SPECS,
+)
 from include.skillreport.core.run_spec import BatchSpec, OperationSpec, RunSpec
 
 router = APIRouter()

@@ -18,8 +18,12 @@ from skill_batch.board.patterns import beginning_with
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.billing.receivables.ageing import Age, OpenInvoice, age_of
-from include.skillreport.core.catalog import IMPORT_PAYMENTS, OPERATE_INVOICES, TENANT_BILLING
+from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.operation_catalog import (
+    IMPORT_PAYMENTS,
+    OPERATE_INVOICES,
+)
 
 router = APIRouter()
 

@@ -21,8 +21,9 @@ from skill_batch.board.runs import RunCell, load_usual_seconds
 from skill_batch.board.slowest import SlowInstance, load_slowest
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.notifiers.failure_alert import batch_of_key
-from include.skillreport.core.catalog import BATCHES, RUN_SPECS
+from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.failure_kinds import NO_RESULT, FailureKind, kind_of
+from include.skillreport.core.operation_catalog import RUN_SPECS
 from include.skillreport.core.run_spec import RunSpec
 
 router = APIRouter()

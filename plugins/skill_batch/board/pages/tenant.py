@@ -30,12 +30,6 @@ from include.skillreport.core.catalog import (
     MONTHLY_REPORT,
     NOTIFICATION_RETRY,
     NOTIFICATION_SETTINGS_CHECK,
-    OFFBOARD_TENANT,
-    OPERATE_CONTRACTS,
-    OPERATE_INVOICES,
-    OPERATE_NOTIFICATIONS,
-    RESTORE_BACKUP,
-    RUN_SPECS,
     SETTINGS_SYNC,
     TENANT_BILLING,
     TENANT_MONITORING,
@@ -44,6 +38,14 @@ from include.skillreport.core.catalog import (
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
+from include.skillreport.core.operation_catalog import (
+    OFFBOARD_TENANT,
+    OPERATE_CONTRACTS,
+    OPERATE_INVOICES,
+    OPERATE_NOTIFICATIONS,
+    RESTORE_BACKUP,
+    RUN_SPECS,
+)
 from include.skillreport.core.run_spec import BatchSpec, RunSpec
 from include.skillreport.operations.offboard_tenant.form import STAGES
 

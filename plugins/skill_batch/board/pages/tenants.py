@@ -14,7 +14,12 @@ from skill_batch.board.access import RightsDep
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
-from include.skillreport.core.catalog import BATCHES, NOTIFICATION_RETRY, TENANT_MONITORING, TENANT_USAGE
+from include.skillreport.core.catalog import (
+    BATCHES,
+    NOTIFICATION_RETRY,
+    TENANT_MONITORING,
+    TENANT_USAGE,
+)
 
 router = APIRouter()
 

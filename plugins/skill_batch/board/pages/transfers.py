@@ -17,7 +17,7 @@ from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.billing.receivables.matching import Doubt
 from include.skillreport.billing.receivables.transfer import payer_key
-from include.skillreport.core.catalog import IMPORT_PAYMENTS
+from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.operations.import_payments.form import ConfirmedTransfer
 
 router = APIRouter()

@@ -71,6 +71,17 @@ SELECT tenant_id, coalesce(contact_email, admin_email) AS email, tenant_name, te
 FROM batch.tenant
 WHERE coalesce(contact_email, admin_email) IS NOT null;
 
+-- name: take_gone_from_backups
+-- Runs across tenants, as batch_platform: the deleted tenants whose last backup from before the deletion is deleted. Each is reported once.
+UPDATE batch.deleted_tenant AS gone
+SET awaits_supplement = false
+WHERE
+    gone.awaits_supplement AND NOT EXISTS (
+        SELECT FROM batch.backup AS kept
+        WHERE kept.status IN ('running', 'verified', 'deleting') AND kept.snapshot_at < gone.deleted_at
+    )
+RETURNING gone.tenant_id;
+
 -- name: take_ending_waits
 -- Runs across tenants, as batch_platform: the tenants that leave and whose wait ends by this day. Each is reported once.
 WITH taken AS (

@@ -195,12 +195,12 @@ WHERE offboarding_id = %(offboarding_id)s AND stage = 'frozen'
 RETURNING export_bytes;
 
 -- name: register
-INSERT INTO batch.deleted_tenant (tenant_id, offboarding_id, deleted_at, export_bytes)
-VALUES (%(tenant_id)s, %(offboarding_id)s, %(now)s, %(export_bytes)s)
+INSERT INTO batch.deleted_tenant (tenant_id, offboarding_id, deleted_at, export_bytes, awaits_supplement)
+VALUES (%(tenant_id)s, %(offboarding_id)s, %(now)s, %(export_bytes)s, %(awaits_supplement)s)
 ON CONFLICT (tenant_id) DO UPDATE
     SET
         offboarding_id = excluded.offboarding_id, deleted_at = excluded.deleted_at, export_bytes = excluded.export_bytes,
-        is_to_repeat = false;
+        is_to_repeat = false, awaits_supplement = excluded.awaits_supplement;
 
 -- name: tables_of
 SELECT table_name, rule, exported, done
