@@ -1,6 +1,7 @@
 -- name: load_accounts
 -- One row per tenant of the transaction: the account data for the month's invoice, the invoice of the month and the total of
--- the previous one. The price list, the usage days and the metered amounts are read separately.
+-- the previous one. The price list, the usage days and the metered amounts are read separately. Deleted tenants have none: what
+-- their invoices would print is gone.
 SELECT
     tenant.tenant_id,
     tenant.tenant_code,
@@ -209,6 +210,11 @@ LEFT JOIN LATERAL (
     ORDER BY past.period_start DESC
     LIMIT 1
 ) AS previous ON true
+WHERE
+    NOT EXISTS (
+        SELECT FROM batch.deleted_tenant AS gone
+        WHERE gone.tenant_id = tenant.tenant_id
+    )
 ORDER BY tenant.tenant_id;
 
 -- name: load_usage_days
@@ -227,11 +233,15 @@ ORDER BY tenant_id, usage_date, meter;
 
 -- name: formerly_active_tenants
 -- Runs across tenants, as batch_platform. Tenants that are no longer active but must pay for the month: their contract or plan
--- ended in it or later, they have a one-off line in it, or they used the product in it.
+-- ended in it or later, they have a one-off line in it, or they used the product in it. Deleted tenants pay nothing more.
 SELECT tenant.tenant_id
 FROM batch.all_tenant AS tenant
 WHERE
     tenant.status NOT IN ('ACTIVE', 'TRIAL')
+    AND NOT EXISTS (
+        SELECT FROM batch.deleted_tenant AS gone
+        WHERE gone.tenant_id = tenant.tenant_id
+    )
     AND (
         (tenant.contract_end >= %(period_start)s AND coalesce(tenant.contract_start, tenant.created_on) <= %(period_end)s)
         OR EXISTS (

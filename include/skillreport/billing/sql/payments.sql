@@ -239,12 +239,13 @@ SET billing_status = 'INVOICED', paid_date = null, payment_method = null, update
 WHERE id = any(%(invoice_ids)s) AND upper(billing_status) = 'PAID';
 
 -- name: former_invoiced_tenants
--- Runs across tenants, as batch_platform. Tenants that are no longer active and have a numbered invoice of the month.
+-- Runs across tenants, as batch_platform. Tenants that are no longer active and have a numbered invoice of the month, or a draft.
 SELECT DISTINCT invoice.tenant_id
 FROM batch.invoice
 INNER JOIN batch.all_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
 WHERE
-    invoice.period_start = %(period_start)s AND invoice.kind = 'invoice' AND invoice.number IS NOT null
+    invoice.period_start = %(period_start)s AND invoice.kind = 'invoice'
+    AND (invoice.number IS NOT null OR invoice.status = 'draft')
     AND tenant.status NOT IN ('ACTIVE', 'TRIAL')
 ORDER BY invoice.tenant_id;
 

@@ -78,7 +78,7 @@ class Begin(Stage):
         bool, Flag("未入金の請求書を承知", "削除の後も請求書は残り、入金を記録できます。")
     ] = False
     held_drafts: Annotated[
-        bool, Flag("確定していない請求書を承知", "削除の後は、確定の根拠を確かめられません。")
+        bool, Flag("確定していない請求書を承知", "削除の後は、確定できません。取消だけできます。")
     ] = False
     unbilled_days: Annotated[bool, Flag("請求していない利用日を承知", "削除の後は、請求しません。")] = False
     waiting_messages: Annotated[bool, Flag("送信を待つ通知を承知", "削除のとき、送らずに破棄します。")] = (
@@ -110,6 +110,4 @@ class Cancel(Stage):
 
 @FORM.add("supplement", "証明書の追補")
 class Supplement(Stage):
-    """削除したテナントを含む検証済みのバックアップがなくなったら、そのことを書いた証明書（日本語、英語）を保存先に作ります。
-    削除したテナントは、テナント ID で指定します。
-    """
+    """削除したテナントを含む検証済みのバックアップがなくなったら、そのことを書いた証明書（日本語、英語）を保存先に作ります。"""

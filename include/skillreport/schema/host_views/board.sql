@@ -7,12 +7,16 @@ CREATE VIEW batch.board_deployment AS
 SELECT revision
 FROM batch.deployment;
 
--- The tenants, without addresses.
+-- The tenants, without addresses. A deleted one (is_gone) has its former code and name.
 CREATE VIEW batch.board_tenant AS
 SELECT
-    tenant_id, tenant_code, tenant_name, status, subscription_plan, max_users, max_storage_gb, contract_start, contract_end,
-    created_on
-FROM batch.all_tenant;
+    tenant.tenant_id,
+    coalesce(former.tenant_code, tenant.tenant_code) AS tenant_code,
+    coalesce(former.tenant_name, tenant.tenant_name) AS tenant_name,
+    tenant.status, tenant.subscription_plan, tenant.max_users, tenant.max_storage_gb, tenant.contract_start,
+    tenant.contract_end, tenant.created_on, former.tenant_id IS NOT null AS is_gone
+FROM batch.all_tenant AS tenant
+LEFT JOIN batch.all_former_tenant AS former ON tenant.tenant_id = former.tenant_id;
 
 -- One row per run of a batch or an operation. Forms may contain addresses, so only two fields of them are shown.
 CREATE VIEW batch.board_run AS

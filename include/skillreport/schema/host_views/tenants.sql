@@ -51,6 +51,22 @@ SELECT
     (batch.bounded(updated_at) AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS updated_on
 FROM "MST_Tenant";
 
+-- The code and the name that a deleted tenant had: its documents have them, and the application's row has lost them. No code if
+-- another tenant has it now.
+CREATE VIEW batch.all_former_tenant AS
+SELECT
+    gone.tenant_id, leaving.tenant_name,
+    CASE
+        WHEN
+            NOT EXISTS (
+                SELECT FROM batch.all_tenant AS other
+                WHERE other.tenant_code = leaving.tenant_code AND other.tenant_id <> gone.tenant_id
+            )
+            THEN leaving.tenant_code
+    END AS tenant_code
+FROM batch.deleted_tenant AS gone
+INNER JOIN batch.offboarding AS leaving ON gone.offboarding_id = leaving.offboarding_id;
+
 -- Tenants whose tenant_status contradicts their status. The host's multi-tenant script adds that column, with the default ACTIVE.
 -- In a host without it, the name in the second subquery means the column of the first one.
 CREATE VIEW batch.all_differing_status AS
@@ -117,6 +133,7 @@ GRANT SELECT, INSERT, UPDATE (
 
 GRANT SELECT ON
 batch.all_tenant,
+batch.all_former_tenant,
 batch.all_differing_status,
 batch.all_tenant_setting
 TO batch_platform;

@@ -101,7 +101,8 @@ CREATE TABLE batch.deleted_tenant (
     is_to_repeat boolean NOT NULL DEFAULT false,
     awaits_supplement boolean NOT NULL DEFAULT false
 );
-CALL batch.make_platform_table('batch.deleted_tenant');
+CALL batch.make_tenant_table('batch.deleted_tenant');
+REVOKE INSERT, UPDATE, DELETE ON batch.deleted_tenant FROM batch_tenant;
 CREATE POLICY board ON batch.deleted_tenant FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.deleted_tenant IS
 'The register of deleted tenants. The store has it too, because a restored database does not.';

@@ -1,6 +1,12 @@
 -- name: list_tenants
-SELECT tenant.tenant_id, tenant.tenant_code, tenant.tenant_name, tenant.status, differing.tenant_status
+-- A deleted one has its former code and name.
+SELECT
+    tenant.tenant_id,
+    coalesce(former.tenant_code, tenant.tenant_code) AS tenant_code,
+    coalesce(former.tenant_name, tenant.tenant_name) AS tenant_name,
+    tenant.status, differing.tenant_status
 FROM batch.all_tenant AS tenant
+LEFT JOIN batch.all_former_tenant AS former ON tenant.tenant_id = former.tenant_id
 LEFT JOIN batch.all_differing_status AS differing ON tenant.tenant_id = differing.tenant_id
 ORDER BY tenant.tenant_id;
 

@@ -1,0 +1,127 @@
+"""A customer that has left and is deleted, with what the accountant still needs of it: invoices, a credit note, payments and documents."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from include.skillreport.approvals.requests import ApprovalRequest
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.schema.host_contract import HostVariant
+from tests.batches.tenant_management.billing_rows import (
+    billing_profile,
+    close_month,
+    customer,
+    operate,
+    run_billing,
+)
+from tests.billing.zengin_files import OWN_ACCOUNT
+from tests.conftest import Database, Server, copied_database
+from tests.operations.approval_rows import asked_about
+from tests.operations.leaving_tenants import Leaving, deletable
+from tests.own_settings import change_billing
+
+MAY, JUNE, JULY, AUGUST = (date(2026, month, 1) for month in range(5, 9))
+
+CODE, NAME = "ACME-1", "株式会社アクメ商会"
+# Everything with this domain is an address of the customer.
+DOMAIN = "acme.example"
+
+# July's invoice is held, and August is not billed. T's invoices: May's is paid. Of June's ¥11,000, a credit note has taken ¥1,100.
+PAID, OPEN, CREDIT_NOTE = "INV-2026-05-001", "INV-2026-06-001", "CRN-2026-06-001"
+REST = 9_900
+
+
+@dataclass(frozen=True)
+class FormerCustomer:
+    """The database and the store after the deletion of T, and the request to approve T's held July. U stays, and owes all months."""
+
+    database: Database
+    root: Path
+    request: ApprovalRequest
+
+    @contextmanager
+    def copied(self, folder: Path, test: str) -> Iterator[Leaving]:
+        """A copy for a test that changes them."""
+        shutil.copytree(self.root, folder)
+        with copied_database(self.database.server, self.database.name, test) as copy:
+            yield Leaving(copy, folder)
+
+
+def with_bank(environment: pytest.MonkeyPatch, folder: Path) -> None:
+    """The batches' operations record payments, and the bank's files have transfers to our account."""
+    change_billing(environment, folder, payment_source="operations", own_accounts=[OWN_ACCOUNT])
+
+
+@contextmanager
+def former_customer(
+    server: Server, templates: dict[HostVariant, str], folder: Path
+) -> Iterator[FormerCustomer]:
+    """T and U are billed up to July 2026, then T is deleted."""
+    with (
+        copied_database(server, templates[HostVariant.MULTI_TENANT], "former customer") as database,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        with_bank(environment, folder)
+        leaving = Leaving(deletable(database), folder / "store")
+        with database.connect() as host:
+            request = _bill(leaving, host)
+        assert leaving.problems(leaving.answer(leaving.up_to_question())) == []
+        yield FormerCustomer(database, leaving.root, request)
+
+
+def _bill(leaving: Leaving, host: psycopg.Connection) -> ApprovalRequest:
+    database, store = leaving.database, leaving.store
+    customer(
+        host,
+        "T",
+        months=(MAY, JUNE),
+        tenant_code=CODE,
+        tenant_name=NAME,
+        admin_email=f"admin@{DOMAIN}",
+        contact_email=f"contact@{DOMAIN}",
+        address="東京都港区赤坂1-1-1",
+        postal_code="107-0052",
+    )
+    customer(host, "U", months=(MAY, JUNE, JULY, AUGUST))
+    for month in (JULY, AUGUST):
+        close_month(host, "T", month, active_users=31)
+    billing_profile(
+        host,
+        "T",
+        email=f"keiri@{DOMAIN}",
+        further_emails=[f"further@{DOMAIN}"],
+        cc_emails=[f"cc@{DOMAIN}"],
+    )
+    run_billing(database, MAY, store=store)
+    at = datetime(2026, 6, 20, 10, tzinfo=JAPAN)
+    payment = {
+        "paid_on": "2026-06-20",
+        "paid_amount": "11000",
+        "paid_method": "銀行振込",
+        "paid_reference": "F-1",
+    }
+    operate(database, "record_payment", "T", month=MAY, values=payment, store=store, run_at=at)
+    run_billing(database, JUNE, store=store)
+    operate(
+        database,
+        "part_credit",
+        "T",
+        month=JUNE,
+        reason="値引き",
+        values={"credit_lines": ["1=1000"]},
+        store=store,
+    )
+    asked = asked_about(database, run_billing(database, JULY, store=store))
+    assert asked is not None
+    host.execute(
+        """UPDATE "MST_Tenant" SET status = 'INACTIVE', contract_end_date = '2026-10-31' WHERE tenant_id = 'T'"""
+    )
+    return asked.request
