@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from include.skillreport.batches.data_backup.deleted_tenants import ENTRY, record_folder, register_folder
+from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.core.catalog import STATISTICS
 from include.skillreport.core.errors import SchemaError
 from include.skillreport.core.execution.run_log import require_deletions_repeated
@@ -74,6 +75,17 @@ def test_a_whole_restore_runs_no_batch_until_the_tenant_is_deleted_again(
             require_deletions_repeated(platform, STATISTICS)
     finally:
         administer(backups.database.server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", RESTORED)
+
+
+def test_a_backup_finds_that_others_have_restored_the_database(backups: Backups, leaving: Leaving) -> None:
+    deleted(leaving)
+    backups.take()
+    with backups.database.connect() as connection:
+        connection.execute("DELETE FROM batch.deleted_tenant")
+    with pytest.raises(BackupError, match="退会して削除済みのテナント T があります。"):
+        backups.take(TODAY + timedelta(days=1))
+    with backups.database.connect("batch_platform") as platform, pytest.raises(SchemaError):
+        require_deletions_repeated(platform, STATISTICS)
 
 
 def test_a_smaller_dump_is_explained_by_a_deleted_tenant(backups: Backups, leaving: Leaving) -> None:

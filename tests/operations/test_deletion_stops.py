@@ -21,6 +21,7 @@ from include.skillreport.schema.deletion import Rule, deletion_list
 from include.skillreport.schema.deploy import CLEANUP
 from include.skillreport.schema.host_contract import HostVariant
 from tests import host_rows
+from tests.batches.tenant_management.billing_rows import insert
 from tests.conftest import Database, Server, copied_database
 from tests.operations.leaving_tenants import (
     AFTER_WAIT,
@@ -166,10 +167,33 @@ def test_an_approved_tenant_can_still_be_cancelled_before_its_deletion(
 ) -> None:
     request = frozen(leaving, monkeypatch)
     assert leaving.stage("cancel", "T", {"reason": "継続"}, day=AFTER_WAIT).status == "completed"
-    assert leaving.answer(request).status == "completed"
+    (problem,) = leaving.problems(leaving.answer(request))
+    assert problem.startswith("この確認を出した後に、退会が取りやめられたか、")
     assert not gone(leaving)
     with leaving.database.connect() as connection:
         assert connection.execute("SELECT FROM batch.frozen_person").rowcount == 0
+
+
+def test_another_question_continues_what_nobody_can_clear(
+    leaving: Leaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = frozen(leaving, monkeypatch)
+    again = leaving.asked()
+    (problem,) = leaving.problems(leaving.answer(request))
+    assert problem.startswith("この確認を出した後に、")
+    assert not gone(leaving)
+    assert leaving.problems(leaving.answer(again)) == []
+    assert gone(leaving)
+
+
+def test_a_key_that_nobody_has_goes_with_the_tenant_of_its_row(leaving: Leaving) -> None:
+    with leaving.database.connect() as connection:
+        for key, stated in (("unknown", "T"), (None, "T"), ("u-U", "T"), ("other", "U")):
+            insert(connection, "last_action", person_key=key, stated_tenant_id=stated, last_at_utc=AT)
+    assert leaving.problems(leaving.answer(leaving.up_to_question())) == []
+    with leaving.database.connect() as connection:
+        left = connection.execute("SELECT person_key, stated_tenant_id FROM batch.last_action ORDER BY 1")
+        assert left.fetchall() == [("other", "U"), ("u-U", "T")]
 
 
 def test_a_tenant_of_a_vanished_row_needs_no_second_deletion(

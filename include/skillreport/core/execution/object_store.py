@@ -299,7 +299,7 @@ def _erase_versions(s3: Any, folder: str) -> list[str]:
         if found:
             answer = s3.call_s3("delete_objects", Bucket=bucket, Delete={"Objects": found, "Quiet": True})
             failures += [
-                f"s3://{bucket}/{error['Key']} ({error['VersionId']}): {error['Code']}"
+                f"s3://{bucket}/{error['Key']} ({error.get('VersionId', '–')}): {error['Code']}"
                 for error in answer.get("Errors", [])
             ]
         if not page.get("IsTruncated"):

@@ -105,8 +105,9 @@ class OffboardingApproval(UnitBatch):
                         work.run.execution_id,
                     )
                 raise OffboardingError(problem)
-            if not is_applied:
+            if offboarding.deleting_since is None:
                 require_left(platform, unit_id, work.run.run_date, may_be_active=False)
+            if not is_applied:
                 self._freeze(work, offboarding, item)
             rows, remains = self._delete(work, offboarding, str(item.answered_by))
         place = self._access.store().location(record_folder(unit_id, item_id))

@@ -518,7 +518,8 @@ LEFT JOIN batch.monthly_report_file AS file
 -- Tenants that leave, with the rows of the newest export and those that are deleted or blanked.
 CREATE VIEW batch.board_offboarding AS
 SELECT
-    leaving.offboarding_id, leaving.tenant_id, leaving.tenant_code, leaving.tenant_name, leaving.stage, leaving.reason, leaving.begun_by, leaving.begun_at,
+    leaving.offboarding_id, leaving.tenant_id, leaving.tenant_code, leaving.tenant_name, leaving.stage, leaving.reason,
+    leaving.begun_by, leaving.begun_at,
     leaving.exported_by, leaving.exported_at, leaving.customer_file, leaving.waits_until,
     leaving.asked_by, leaving.asked_at, leaving.approved_by, leaving.approved_at, leaving.deleting_since, leaving.problem,
     leaving.deleted_at, leaving.cancelled_by, leaving.cancelled_at,

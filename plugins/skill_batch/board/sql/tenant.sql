@@ -191,8 +191,8 @@ LIMIT %(most)s;
 
 -- name: tenant_offboardings
 SELECT
-    tenant_code, tenant_name, stage, reason, begun_by, begun_at, exported_by, exported_at, customer_file, waits_until, asked_by, asked_at, approved_by,
-    approved_at, deleting_since, problem, deleted_at, cancelled_by, cancelled_at, rows_to_change, rows_done
+    tenant_code, tenant_name, stage, reason, begun_by, begun_at, exported_by, exported_at, customer_file, waits_until, asked_by,
+    asked_at, approved_by, approved_at, deleting_since, problem, deleted_at, cancelled_by, cancelled_at, rows_to_change, rows_done
 FROM batch.board_offboarding
 WHERE tenant_id = %(tenant_id)s
 ORDER BY begun_at DESC

@@ -72,7 +72,8 @@ FROM batch.tenant
 WHERE coalesce(contact_email, admin_email) IS NOT null;
 
 -- name: take_gone_from_backups
--- Runs across tenants, as batch_platform: the deleted tenants whose last backup from before the deletion is deleted. Each is reported once.
+-- Runs across tenants, as batch_platform: the deleted tenants whose last backup from before the deletion is deleted. Each is
+-- reported once.
 UPDATE batch.deleted_tenant AS gone
 SET awaits_supplement = false
 WHERE
