@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from include.skillreport.schema.deploy import detach
 from tests.board.conftest import Board
-from tests.conftest import Database
+from tests.conftest import PASSWORDS, Database
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +52,7 @@ def test_without_a_server(lonely: Board, unused_port: int, monkeypatch: pytest.M
 
 
 def test_with_a_wrong_password(board: Board, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = database.airflow_connection("batch_board").replace("test-skill-batch-board", "wrong")
+    wrong = database.airflow_connection("batch_board").replace(PASSWORDS["batch_board"], "wrong")
     monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_BOARD_DB", wrong)
     _assert_problem(board, "データベースに接続できません")
 
