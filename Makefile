@@ -108,7 +108,7 @@ test-long: $(STAMP) ## run the tests that take minutes: deadlines, outages of Ai
 	    --ignore tests/servers --ignore tests/mail_servers --ignore tests/recipes
 
 .PHONY: test-recipes
-test-recipes: $(STAMP) ## follow the recipes of docs/developing.md in a copy, then check and test the copy (about 15 minutes)
+test-recipes: $(STAMP) ## follow the recipes of docs/developing.md in a copy, then check and test the copy (three quarters of an hour)
 	@$(BIN)/python -m pytest tests/recipes
 
 .PHONY: test-kills

@@ -441,7 +441,7 @@ def test_two_people_in_random_order_bill_nothing_twice(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(1000, 1200))
+@pytest.mark.parametrize("seed", range(1000, 1300))
 def test_many_sequences_of_two_people_bill_nothing_twice(
     seed: int, database: Database, host: psycopg.Connection, platform: psycopg.Connection, store: ObjectStore
 ) -> None:

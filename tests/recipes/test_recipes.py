@@ -82,7 +82,7 @@ def test_a_change_that_does_not_fit_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(3_600)
+@pytest.mark.timeout(7_200)
 def test_a_copy_that_follows_all_recipes_passes_its_checks(tmp_path: Path) -> None:
     copy = copy_of_the_project(tmp_path)
     run("git init --quiet\necho .venv >> .git/info/exclude\n", copy)
