@@ -110,13 +110,15 @@ def plan_for_scans(connection: psycopg.Connection) -> None:
     """Set up the transaction for a long statement that reads whole tables of the host once.
 
     With less memory PostgreSQL sorts a large log on disk. Only hash joins are left, because intermediate results have no statistics:
-    the planner expects few rows, for example of ``batch.all_person_key``. JIT compilation takes longer than it saves.
+    the planner expects few rows, for example of ``batch.all_person_key``. All sorts count the same, else PostgreSQL 18 prefers an
+    incremental sort of a nested loop to a sort of a hash join. JIT compilation takes longer than it saves.
     """
     settings = {
         "work_mem": "256MB",
         "enable_nestloop": "off",
         "enable_mergejoin": "off",
         "enable_sort": "off",
+        "enable_incremental_sort": "off",
         "jit": "off",
     }
     for name, value in settings.items():
