@@ -96,7 +96,10 @@ class SettingsSyncBatch(TenantBatch):
             # Concurrent runs take this lock one after the other, so they do not report the same problems. It does not block the tenants'
             # work.
             work.connection.execute("LOCK TABLE batch.setting_plan IN SHARE UPDATE EXCLUSIVE MODE")
-            rows = _SQL.rows(work.connection, "take_problems", execution_id=work.run.execution_id)
+            run = {"execution_id": work.run.execution_id}
+            rows = _SQL.rows(work.connection, "untold_problems", **run)
+            tenant_ids = [row["tenant_id"] for row in rows]
+            _SQL.execute(work.connection, "count_as_told", tenant_ids=tenant_ids, **run)
         news = [
             TenantProblems(
                 row["tenant_code"],

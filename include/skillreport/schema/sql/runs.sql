@@ -74,6 +74,8 @@ CREATE TABLE batch.tenant_outcome (
 CREATE INDEX tenant_outcome_failed ON batch.tenant_outcome (execution_id) WHERE status = 'failed';
 -- Each mapped instance looks up the tenants of its shard. Without this index it reads the outcomes of the whole run.
 CREATE INDEX tenant_outcome_by_shard ON batch.tenant_outcome (execution_id, shard) WHERE shard IS NOT null;
+-- BATCH-018-05 looks up what it told last of each tenant, among the outcomes of all its runs.
+CREATE INDEX tenant_outcome_told ON batch.tenant_outcome (tenant_id) WHERE details ? 'toldProblems';
 CALL batch.make_tenant_table('batch.tenant_outcome');
 CREATE POLICY board ON batch.tenant_outcome FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.tenant_outcome IS
