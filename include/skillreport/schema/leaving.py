@@ -71,7 +71,8 @@ def create_leaving_views(driver: psycopg.Connection, variant: HostVariant) -> No
         driver.execute(
             sql.SQL("CREATE POLICY leaving ON {} FOR SELECT TO batch_owner USING (true)").format(relation)
         )
-    driver.execute((_HOST_VIEWS / f"leaving_{variant}.sql").read_bytes())
+    for name in (f"leaving_{variant}", "leaving"):
+        driver.execute((_HOST_VIEWS / f"{name}.sql").read_bytes())
     driver.execute(sql.SQL("GRANT USAGE ON SCHEMA batch TO {}").format(sql.Identifier(CLEANUP)))
     keys, columns = primary_keys(driver), host_columns(driver)
     for table in deletion_list():

@@ -137,7 +137,8 @@ class ObjectStore:
         """Delete the file, or the folder with its content. A missing file is no error."""
         path = self._now(key)
         if self._is_folder:
-            _delete(path)
+            if errors := _delete(path):
+                raise errors[0]
         else:
             with suppress(FileNotFoundError):
                 _filesystem(path).rm(_key(path), recursive=True)
@@ -149,7 +150,7 @@ class ObjectStore:
         """
         path = self._now(folder)
         if self._is_folder:
-            return _erase_folder(Path(getattr(path, "path", path)))
+            return [f"{error.filename}: {reason_of(error)}" for error in _delete(path)]
         try:
             self.delete(folder)
             files = _filesystem(path)
@@ -246,13 +247,19 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        for child in list(path.iterdir()):
-            _delete(child)
-        path.rmdir()
-    else:
-        path.unlink(missing_ok=True)
+def _delete(path: Path) -> list[OSError]:
+    """Delete a local file, or a folder with its content. Goes on after a failure; returns all."""
+    errors: list[OSError] = []
+    try:
+        if path.is_dir() and not path.is_symlink():
+            errors = [error for child in list(path.iterdir()) for error in _delete(child)]
+            if not errors:
+                path.rmdir()
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        errors.append(error)
+    return errors
 
 
 def _upload(content: IO[bytes], target: Path) -> None:
@@ -267,21 +274,6 @@ def _upload(content: IO[bytes], target: Path) -> None:
             file.discard()
         file.closed = True
         raise
-
-
-def _erase_folder(path: Path) -> list[str]:
-    """Delete a local file, or a folder with its content; returns what cannot be deleted."""
-    failures: list[str] = []
-    try:
-        if path.is_dir() and not path.is_symlink():
-            failures = [failure for child in list(path.iterdir()) for failure in _erase_folder(child)]
-            if not failures:
-                path.rmdir()
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        failures.append(f"{path}: {reason_of(error)}")
-    return failures
 
 
 def _erase_versions(s3: Any, folder: str) -> list[str]:

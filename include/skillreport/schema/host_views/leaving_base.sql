@@ -1,7 +1,7 @@
 -- Only in an installation that may delete; see include/skillreport/schema/leaving.py. All people belong to the row of MST_Tenant,
 -- whatever its status: batch.only_tenant does not know a deleted tenant. The views of the rows show nothing if there is a second
 -- row.
-CREATE VIEW batch.leaving_person AS
+CREATE VIEW batch.leaving_key AS
 SELECT person.person_key, kind.kind, (SELECT max(sole.tenant_id) FROM "MST_Tenant" AS sole) AS tenant_id
 FROM batch.person_key AS person
 CROSS JOIN (VALUES ('any'), ('employee'), ('account')) AS kind (kind)
@@ -11,19 +11,4 @@ WHERE
         WHEN 'any' THEN person.is_decisive
         WHEN 'employee' THEN person.named_by IN ('id', 'code')
         ELSE person.named_by = 'user_id'
-    END
-UNION ALL
--- While a tenant is deleted, its people lose their accounts and keep the keys that nobody else has.
-SELECT frozen.person_key, frozen.kind, frozen.tenant_id
-FROM batch.frozen_person AS frozen
-WHERE
-    NOT EXISTS (
-        SELECT FROM batch.person_key AS person
-        WHERE
-            person.person_key = frozen.person_key
-            AND CASE frozen.kind
-                WHEN 'any' THEN person.is_decisive
-                WHEN 'employee' THEN person.named_by IN ('id', 'code')
-                ELSE person.named_by = 'user_id'
-            END
-    );
+    END;

@@ -1,6 +1,6 @@
 -- Only in an installation that may delete; see include/skillreport/schema/leaving.py. The tenant of each key, as person_keys
 -- (BATCH-001) finds it, but from the kept keys. People of deleted and of unknown tenants keep their tenant.
-CREATE VIEW batch.leaving_person AS
+CREATE VIEW batch.leaving_key AS
 SELECT person.person_key, kind.kind, coalesce(person.tenant_id, employee.tenant_id) AS tenant_id
 FROM batch.person_key AS person
 LEFT JOIN batch.all_employee AS employee ON person.employee_id = employee.employee_id
@@ -10,19 +10,4 @@ WHERE
         WHEN 'any' THEN person.is_decisive
         WHEN 'employee' THEN person.named_by IN ('id', 'code')
         ELSE person.named_by = 'user_id'
-    END
-UNION ALL
--- While a tenant is deleted, its people lose their accounts and keep the keys that nobody else has.
-SELECT frozen.person_key, frozen.kind, frozen.tenant_id
-FROM batch.frozen_person AS frozen
-WHERE
-    NOT EXISTS (
-        SELECT FROM batch.person_key AS person
-        WHERE
-            person.person_key = frozen.person_key
-            AND CASE frozen.kind
-                WHEN 'any' THEN person.is_decisive
-                WHEN 'employee' THEN person.named_by IN ('id', 'code')
-                ELSE person.named_by = 'user_id'
-            END
-    );
+    END;
