@@ -229,6 +229,7 @@ bench-scale: $(STAMP) ## measure the effect of growth: history, tenants, one lar
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.years
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.workers
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.airflow_scale
+	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.airflow_share
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.board
 
 .PHONY: clean

@@ -1,6 +1,6 @@
 """BATCH-018-01 through real Airflow (LocalExecutor) with 10,000 and 100,000 tenants: time per tenant, memory of a task, size of the XComs.
 
-Airflow's metadata and the demo data are two databases of a separate server, which uses the port of the local stack.
+Compare the figures of two sizes. The ports of the local stack must be free.
 
     python -m benchmarks.airflow_scale [TENANTS ...]
 """
@@ -8,23 +8,15 @@ Airflow's metadata and the demo data are two databases of a separate server, whi
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import psycopg
-
-from benchmarks.measurement import own_stack, vacuum
-from benchmarks.scale_world import LAST_DAY, World, plant_host
+from benchmarks.scale_world import LAST_DAY, World
+from benchmarks.through_airflow import running_airflow
 from include.skillreport.core.catalog import TENANT_USAGE
 from include.skillreport.core.database import Statements
-from include.skillreport.schema.deploy import upgrade
-from local_stack.airflow_processes import SupervisedAirflow
-from local_stack.stack import AIRFLOW_METADATA, LocalStack
 
 SIZES = (10_000, 100_000)
 REQUESTS_PER_TENANT = 20
@@ -55,43 +47,16 @@ class Figures:
 def run_through_airflow(tenants: int) -> Figures:
     """One run of the last day, with this many tenants."""
     world = World(tenants=tenants, requests=tenants * REQUESTS_PER_TENANT)
-    with own_stack("airflow-scale-") as stack:
-        plant_host(stack.admin_dsn(), world)
-        upgrade(stack.admin_dsn(), passwords=stack.settings.passwords)
-        vacuum(stack.admin_dsn())
-        stack.prepare_airflow()
-        with SupervisedAirflow(os.environ | stack.environment(), stack.directory, print):
-            return _figures(stack, tenants)
-
-
-def _figures(stack: LocalStack, tenants: int) -> Figures:
     dag_id = TENANT_USAGE.dag_id
-    with psycopg.connect(stack.server.admin_dsn(AIRFLOW_METADATA), autocommit=True) as metadata:
-        _wait(lambda: bool(_SQL.column(metadata, "scale_dag_is_known", dag_id=dag_id)), "the DAG is parsed")
-        conf = json.dumps({"business_date": f"{LAST_DAY}"})
-        for command in (["unpause", dag_id], ["trigger", dag_id, "--run-id", "measured", "--conf", conf]):
-            subprocess.run(
-                ["airflow", "dags", *command],
-                env=os.environ | stack.environment(),
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
-        _wait(lambda: bool(_SQL.column(metadata, "scale_run_has_ended", dag_id=dag_id)), "the run has ended")
-        state, seconds, instances, xcom_bytes = _SQL.row(metadata, "scale_run", dag_id=dag_id)
-    assert state == "success", state
-    with stack.database() as connection:
-        steps = dict(_SQL.execute(connection, "scale_steps").fetchall())
-        (peak,) = _SQL.column(connection, "scale_peak_memory")
-        assert _SQL.column(connection, "scale_closed_days", day=LAST_DAY) == [tenants]
+    with running_airflow(world) as airflow:
+        airflow.run(dag_id, ["--conf", json.dumps({"business_date": f"{LAST_DAY}"})], _LIMIT_SECONDS)
+        state, seconds, instances, xcom_bytes = _SQL.row(airflow.metadata, "scale_run", dag_id=dag_id)
+        assert state == "success", state
+        with airflow.stack.database() as connection:
+            steps = dict(_SQL.execute(connection, "scale_steps").fetchall())
+            (peak,) = _SQL.column(connection, "scale_peak_memory")
+            assert _SQL.column(connection, "scale_closed_days", day=LAST_DAY) == [tenants]
     return Figures(tenants, float(seconds), int(peak), int(xcom_bytes), int(instances), steps)
-
-
-def _wait(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + _LIMIT_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"waited in vain until {what}")
-        time.sleep(1)
 
 
 def main(sizes: Sequence[int]) -> int:

@@ -1,0 +1,178 @@
+"""What Airflow itself costs: each batch through real Airflow (LocalExecutor) with 9, 100, 1,000 and 10,000 tenants.
+
+A run lasts from its start to its end in Airflow's database. At some of these moments a task works: Airflow's share is the rest, in which
+processes start, import, and wait for the scheduler. Airflow adds rows to its database with each run. A size that is given as
+``100/1`` runs 100 tenants with ``max_mapped_tenants: 1``, so in shards.
+
+The ports of the local stack must be free.
+
+    python -m benchmarks.airflow_share [TENANTS[/MAX_MAPPED_TENANTS] ...]
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.scale_world import World
+from benchmarks.through_airflow import RunningAirflow, running_airflow
+from include.skillreport.core.catalog import (
+    DATA_BACKUP,
+    EXTERNAL_SYNC,
+    INACTIVE_TENANTS,
+    LOG_CLEANUP,
+    MONTHLY_REPORT,
+    NOTIFICATION_LOG_CLEANUP,
+    NOTIFICATION_RETRY,
+    NOTIFICATION_SETTINGS_CHECK,
+    SCHEDULED_NOTIFICATIONS,
+    SETTINGS_SYNC,
+    STATISTICS,
+    TENANT_BILLING,
+    TENANT_MONITORING,
+    TENANT_USAGE,
+)
+from include.skillreport.core.database import Statements
+from include.skillreport.core.run_spec import BatchSpec
+from local_stack.stack import DEMO_SETTINGS, LocalStack
+from local_stack.stand_ins import StandIns
+
+SIZES = ("9", "100", "1000", "10000")
+
+# What one batch needs comes before it. Typesetting the reports of 10,000 tenants takes half an hour.
+_ORDER = (
+    TENANT_USAGE,
+    STATISTICS,
+    TENANT_MONITORING,
+    INACTIVE_TENANTS,
+    SETTINGS_SYNC,
+    NOTIFICATION_SETTINGS_CHECK,
+    EXTERNAL_SYNC,
+    TENANT_BILLING,
+    MONTHLY_REPORT,
+    SCHEDULED_NOTIFICATIONS,
+    NOTIFICATION_RETRY,
+    NOTIFICATION_LOG_CLEANUP,
+    DATA_BACKUP,
+    LOG_CLEANUP,
+)
+_WITHOUT_DOCUMENTS = 1_000
+_DOCUMENTS = (TENANT_BILLING, MONTHLY_REPORT)
+
+# The night after the last day of the data.
+_LOGICAL_DATE = "2026-11-01T02:00:00+09:00"
+_LIMIT_SECONDS = 1_800
+REQUESTS_PER_TENANT = 20
+
+_SQL = Statements(Path(__file__).parent)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A run: its seconds, those in which a task worked, all task instances, and the rows that it added to Airflow's database."""
+
+    state: str
+    seconds: float
+    work_seconds: float
+    instances: int
+    metadata_rows: int
+
+    @property
+    def airflow_seconds(self) -> float:
+        """Airflow's own share."""
+        return self.seconds - self.work_seconds
+
+
+def union_seconds(intervals: Iterable[tuple[float, float]]) -> float:
+    """The length of what the intervals (start and end, in seconds) cover together."""
+    total, reached = 0.0, float("-inf")
+    for start, end in sorted(intervals):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def measure_share(airflow: RunningAirflow, batch: BatchSpec) -> Share:
+    """Run the batch for the last day."""
+    before = _rows(airflow)
+    airflow.run(batch.dag_id, ["--logical-date", _LOGICAL_DATE], _LIMIT_SECONDS)
+    state, seconds, _, _ = _SQL.row(airflow.metadata, "scale_run", dag_id=batch.dag_id)
+    ended = {
+        (task_id, map_index): end
+        for task_id, map_index, end in _SQL.execute(airflow.metadata, "share_instances", dag_id=batch.dag_id)
+    }
+    with airflow.stack.database() as connection:
+        worked = _SQL.execute(connection, "share_work", dag_id=batch.dag_id).fetchall()
+    # A task records its time when it ends.
+    intervals = [
+        (ended[task_id, map_index] - wall, ended[task_id, map_index]) for task_id, map_index, wall in worked
+    ]
+    return Share(state, float(seconds), union_seconds(intervals), len(ended), _rows(airflow) - before)
+
+
+def _rows(airflow: RunningAirflow) -> int:
+    """The rows of Airflow's database, as its statistics count them."""
+    (rows,) = _SQL.column(airflow.metadata, "share_metadata_rows")
+    return int(rows)
+
+
+@contextmanager
+def settings_with(most_mapped: str) -> Iterator[Path]:
+    """The settings of the demo, with this ``execution.max_mapped_tenants`` unless it is empty."""
+    if not most_mapped:
+        yield DEMO_SETTINGS
+        return
+    with tempfile.TemporaryDirectory(prefix="airflow-share-") as directory:
+        # The settings name other files beside them.
+        shutil.copytree(
+            DEMO_SETTINGS.parent, directory, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.py")
+        )
+        settings = Path(directory, DEMO_SETTINGS.name)
+        with settings.open("a", encoding="utf-8") as file:
+            file.write(f"execution:\n  max_mapped_tenants: {most_mapped}\n")
+        yield settings
+
+
+def _services(stack: LocalStack) -> StandIns:
+    """The services of the settings file, on their ports."""
+    return StandIns(stack.ports.http, stack.ports.smtp, imap_port=stack.ports.imap)
+
+
+def measure_size(size: str) -> None:
+    """Run all batches with this many tenants, and print a line for each."""
+    tenants, _, most = size.partition("/")
+    world = World(tenants=int(tenants), requests=int(tenants) * REQUESTS_PER_TENANT)
+    with (
+        settings_with(most) as settings,
+        running_airflow(world, settings) as airflow,
+        _services(airflow.stack),
+    ):
+        for batch in _ORDER:
+            if batch in _DOCUMENTS and world.tenants > _WITHOUT_DOCUMENTS:
+                continue
+            share = measure_share(airflow, batch)
+            print(
+                f"{size:>9} {batch.id:<13} {share.state:<8} {share.instances:>9} {share.seconds:>8.1f} {share.work_seconds:>8.1f}"
+                f" {share.airflow_seconds:>8.1f} {share.airflow_seconds / share.instances:>13.2f} {share.metadata_rows:>9,}",
+                flush=True,
+            )
+
+
+def main(sizes: Sequence[str]) -> int:
+    """Measure each size."""
+    print(
+        f"{'tenants':>9} {'batch':<13} {'ended':<8} {'instances':>9} {'run s':>8} {'work s':>8} {'rest s':>8}"
+        f" {'rest/instance':>13} {'rows':>9}"
+    )
+    for size in sizes:
+        measure_size(size)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:] or SIZES))
