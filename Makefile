@@ -101,11 +101,19 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os;
 test: $(STAMP) ## run all tests except the long ones, in several processes
 	@$(PYTEST) -m "not long"
 
-.PHONY: test-long
+LONG := $(BIN)/python -m pytest --ignore tests/messaging/test_kills.py --ignore tests/cluster --ignore tests/packaging \
+    --ignore tests/servers --ignore tests/mail_servers --ignore tests/recipes -m
+
+# The tests that start Airflow mostly wait, so the others run beside them.
+.PHONY: test-long test-long-airflow test-long-others
 test-long: $(STAMP) ## run the tests that take minutes: deadlines, outages of Airflow
-	@$(BIN)/python -m pytest -m "long and not browser" \
-	    --ignore tests/messaging/test_kills.py --ignore tests/cluster --ignore tests/packaging \
-	    --ignore tests/servers --ignore tests/mail_servers --ignore tests/recipes
+	@$(MAKE) -j2 test-long-airflow test-long-others
+
+test-long-airflow: $(STAMP)
+	@$(LONG) "long and exclusive and not browser"
+
+test-long-others: $(STAMP)
+	@$(LONG) "long and not exclusive and not browser"
 
 .PHONY: test-recipes
 test-recipes: $(STAMP) ## follow the recipes of docs/developing.md in a copy, then check and test the copy (three quarters of an hour)
