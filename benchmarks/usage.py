@@ -2,10 +2,10 @@
 
 The loop follows the batch list, section 4.1: four queries and a save for each tenant. The rows are as the application writes them, so the
 loop resolves people too. It has indexes on the host's tables that the host does not have and that the batches must not create, and a table
-with each tenant's keys, made before the measurement; the batch runs without them. So each look-up of the loop is one by index, and the loop
-costs the same for each tenant at any number of tenants: the table shows it. Both must write the same rows to SYS_TenantUsage, except the assessments, for which the data have no source. The batch
-also closes the days, saves the logins, and records outcomes, warnings and unassigned rows. The loop is measured with plain statements, as a
-database hook sends them, and with prepared statements, its best case.
+with each tenant's keys, made before the measurement; the batch runs without them. So each look-up of the loop is one by index, and a tenant
+costs the same at any number of tenants: the table has its milliseconds. Both must write the same rows to SYS_TenantUsage, except the
+assessments, for which the data have no source. The batch also closes the days, saves the logins, and records outcomes, warnings and
+unassigned rows. The loop is measured with plain statements, as a database hook sends them, and with prepared statements, its best case.
 
 Compare ratios, not seconds, because the ratio does not depend on the machine.
 

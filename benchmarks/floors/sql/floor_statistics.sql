@@ -1,3 +1,7 @@
+-- name: forget_statistics
+-- No hour is counted, so that the logs are read.
+TRUNCATE batch.activity_hour, batch.activity_reading;
+
 -- name: floor_statistics
 -- After floor_activity: the skills of each person, and the day and the groups of each tenant. No group of these data is small.
 CREATE UNLOGGED TABLE floor_skill AS

@@ -176,6 +176,10 @@ SELECT tenant_id, %(business_date)s, user_ids
 FROM floor_tenant_day
 WHERE user_ids <> '{}';
 
+-- name: forget_usage
+-- The day is new again. The people are known.
+TRUNCATE batch.usage_day, batch.login_day, "SYS_TenantUsage";
+
 -- name: floor_usage_rows
 SELECT
     day.tenant_id, day.registered_users, day.active_users, day.total_logins, day.api_calls, day.error_count,

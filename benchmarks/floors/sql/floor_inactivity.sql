@@ -1,8 +1,9 @@
--- name: inactivity_yesterday
--- The state after the run of the day before: the people's last actions and the judgements are a day older.
+-- name: forget_activity
+-- The state after the run of the day before: the people's last actions and the judgements are a day older, and no hour is counted.
 UPDATE batch.last_action SET last_at_utc = last_at_utc - interval '1 day';
 UPDATE batch.tenant_inactivity
 SET judged_on = judged_on - 1, last_activity_on = last_activity_on - 1, inactive_since = inactive_since - 1;
+TRUNCATE batch.activity_hour, batch.activity_reading;
 
 -- name: floor_inactivity
 -- The last actions of people since the last run, and the last activity of each tenant. read_from and day_end are UTC.
