@@ -32,7 +32,7 @@ _SQL = Statements(Path(__file__).parent)
 _BENCHMARKS_SQL = Statements(Path(__file__).parents[1])
 
 # What records the run and not its result.
-_BOOKKEEPING = frozenset({"execution_log", "tenant_outcome", "known_key"})
+_BOOKKEEPING = frozenset({"execution_log", "tenant_outcome", "task_metric", "performance_metric"})
 _LARGEST_ATTACHMENT = 10**7
 
 

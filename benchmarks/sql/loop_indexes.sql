@@ -1,7 +1,7 @@
 -- name: loop_indexes
--- The indexes that make the loop usable. The host does not have them, and the batches must not create them. The table has the keys
--- of each tenant's people, as the batch resolves them: id, code, e-mail address and account. It is made before the measurement, so
--- that each look-up of the loop is one by index, at the same cost for any number of tenants.
+-- The indexes that make the loop usable. The host does not have them, and the batches must not create them. The table has the
+-- keys of each tenant's people, as the batch resolves them: id, code, e-mail address and account. It is made before the
+-- measurement, so that each look-up of the loop is one by index, at the same cost for any number of tenants.
 CREATE INDEX ON "SYS_SystemLog" (user_id, created_at);
 CREATE INDEX ON "HIS_AuditLog" (user_id, created_at);
 CREATE INDEX ON "MST_Employee" (tenant_id);

@@ -15,9 +15,9 @@ SELECT
             FROM person
             CROSS JOIN
                 LATERAL (
-                    SELECT *
-                    FROM "HIS_ReportGeneration"
-                    WHERE requested_by = person.person_key
+                    SELECT report.*
+                    FROM "HIS_ReportGeneration" AS report
+                    WHERE report.requested_by = person.person_key
                     OFFSET 0 -- noqa: AM09
                 ) AS own
             UNION ALL

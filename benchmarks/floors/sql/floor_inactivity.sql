@@ -1,5 +1,5 @@
 -- name: forget_activity
--- The state after the run of the day before: the people's last actions and the judgements are a day older, and no hour is counted.
+-- The state after the run of the day before: the people's last actions and the judgements are a day older. No hour is counted.
 UPDATE batch.last_action SET last_at_utc = last_at_utc - interval '1 day';
 UPDATE batch.tenant_inactivity
 SET judged_on = judged_on - 1, last_activity_on = last_activity_on - 1, inactive_since = inactive_since - 1;
@@ -25,7 +25,8 @@ GROUP BY updated_by, tenant_id;
 INSERT INTO batch.last_action AS known (person_key, stated_tenant_id, last_at_utc)
 SELECT user_id, tenant_id, last_at_utc
 FROM floor_action
-ON CONFLICT (person_key, stated_tenant_id) DO UPDATE SET last_at_utc = excluded.last_at_utc
+ON CONFLICT (
+    person_key, stated_tenant_id) DO UPDATE SET last_at_utc = excluded.last_at_utc
 WHERE excluded.last_at_utc > known.last_at_utc;
 
 CREATE UNLOGGED TABLE floor_active_on AS

@@ -128,10 +128,9 @@ FROM floor_figure
 ON CONFLICT (tenant_id, hour_at) DO UPDATE SET
     api_calls = excluded.api_calls, errors = excluded.errors, responses = excluded.responses,
     response_ms = excluded.response_ms, failed_logins = excluded.failed_logins
-WHERE (kept.api_calls, kept.errors, kept.responses, kept.response_ms, kept.failed_logins)
-    IS DISTINCT FROM (
-        excluded.api_calls, excluded.errors, excluded.responses, excluded.response_ms, excluded.failed_logins
-    );
+WHERE (kept.api_calls, kept.errors, kept.responses, kept.response_ms, kept.failed_logins) IS DISTINCT FROM (
+    excluded.api_calls, excluded.errors, excluded.responses, excluded.response_ms, excluded.failed_logins
+);
 
 UPDATE batch.monitored_tenant AS known
 SET
@@ -146,8 +145,7 @@ WHERE known.tenant_id = figure.tenant_id;
 
 INSERT INTO batch.incident (tenant_id, check_name, opened_at, severity, evidence, breached_at, opened_by)
 SELECT
-    tenant_id, 'error_rate', %(hour_end)s::timestamp AT TIME ZONE 'UTC', 'warning', '', %(hour_end)s::timestamp AT TIME ZONE 'UTC',
-    'floor'
+    tenant_id, 'error_rate', hour_utc AT TIME ZONE 'UTC', 'warning', '', hour_utc AT TIME ZONE 'UTC', 'floor'
 FROM floor_figure
 WHERE api_calls > 100 AND (errors * 10 > api_calls OR response_ms > 10000 * responses OR storage_bytes > 1e11);
 

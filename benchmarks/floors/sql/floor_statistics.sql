@@ -52,7 +52,7 @@ INSERT INTO batch.statistics_day (
 SELECT
     day.tenant_id, %(business_date)s, day.registered_users, day.active_users, day.users_new, day.total_logins, day.api_calls,
     day.error_count, day.reports_generated, day.skill_assessments, day.notifications_sent, day.storage_bytes,
-    workforce.employees, skill.records, skill.records, skill.people, skill.level_sum,
+    workforce.employees, skill.records, skill.records AS rated_records, skill.people, skill.level_sum,
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 'floor'
 FROM floor_tenant_day AS day
 INNER JOIN (

@@ -50,14 +50,14 @@ FROM (
     GROUP BY account.employee_id
     UNION ALL
     SELECT
-        employee.id AS employee_id,
+        coded.id AS employee_id,
         0 AS report_bytes,
         sum(evidence.file_size_kb) AS evidence_kb,
         0 AS reports
     FROM "TRN_SkillEvidence" AS evidence
-    INNER JOIN "MST_Employee" AS employee ON evidence.employee_id = employee.employee_code
+    INNER JOIN "MST_Employee" AS coded ON evidence.employee_id = coded.employee_code
     WHERE evidence.created_at < %(day_end)s AND NOT evidence.is_deleted
-    GROUP BY employee.id
+    GROUP BY coded.id
 ) AS file
 INNER JOIN "MST_Employee" AS employee ON file.employee_id = employee.id
 GROUP BY employee.tenant_id;
@@ -182,13 +182,10 @@ TRUNCATE batch.usage_day, batch.login_day, "SYS_TenantUsage";
 
 -- name: floor_usage_rows
 SELECT
-    day.tenant_id, day.registered_users, day.active_users, day.total_logins, day.api_calls, day.error_count,
-    day.response_time_avg_ms, day.peak_concurrent_users, day.storage_bytes, day.reports_generated, day.skill_assessments,
-    day.notifications_sent, day.unplaced_accounts, day.read_events, day.unplaced_events,
-    shown.active_users, shown.total_logins, shown.api_requests, shown.file_storage_mb, shown.report_generations,
-    shown.skill_assessments, shown.notification_sent, shown.peak_concurrent_users, shown.peak_time, shown.error_count,
-    shown.response_time_avg_ms, login.user_ids
+    to_jsonb(day) - 'closed_by' - 'closed_at' AS day,
+    to_jsonb(shown) - ARRAY['id', 'collection_timestamp', 'created_at', 'updated_at'] AS shown,
+    login.user_ids
 FROM batch.usage_day AS day
-INNER JOIN "SYS_TenantUsage" AS shown ON day.tenant_id = shown.tenant_id AND day.usage_date = shown.usage_date
+LEFT JOIN "SYS_TenantUsage" AS shown ON day.tenant_id = shown.tenant_id AND day.usage_date = shown.usage_date
 LEFT JOIN batch.login_day AS login ON day.tenant_id = login.tenant_id AND day.usage_date = login.login_date
 ORDER BY day.tenant_id, day.usage_date;
