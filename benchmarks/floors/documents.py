@@ -45,6 +45,7 @@ def billing(site: Site) -> Iterator[Comparison]:
             vacuum(each)
         ours = measure(run_billing_batch, dsn, MONTH)
         rows, folder = _written_tables(floor_dsn, dsn), site.new_folder()
+        assert "invoice" in rows, "no invoice was made"
         _export(dsn, rows, folder)
         floor = measure(partial(import_rows, tuple(rows), str(folder)), floor_dsn, MONTH)
         for table in rows:
@@ -106,6 +107,7 @@ def _documents(site: Site, dsn: str) -> Comparison:
     inputs.write_text(json.dumps([_input(path) for path in invoices]))
     floor = measure(partial(typeset_in_shares, str(inputs), str(pdfs)), dsn, MONTH)
     made, bare = ([path.read_bytes() for path in sorted(folder.rglob("*.pdf"))] for folder in (store, pdfs))
+    assert made, "no document was written"
     require_equal("documents", bare, made)
     return Comparison("BATCH-018-02 documents, all cores", f"{len(made):,} PDFs", 1.2, [floor], [ours])
 
