@@ -240,6 +240,10 @@ bench-scale: $(STAMP) ## measure the effect of growth: history, tenants, one lar
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.airflow_share
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.board
 
+.PHONY: bench-floors
+bench-floors: $(STAMP) ## compare each batch with the least work on the same data, three rounds
+	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.floors --rounds 3
+
 .PHONY: clean
 clean: ## delete .venv, .local and .cache (stop the database first)
 	rm -rf $(VENV) .local .cache

@@ -38,7 +38,7 @@ Work = Callable[[str, date], None]
 
 @dataclass(frozen=True)
 class Measurement:
-    """The duration in seconds, and the peak memory of the process in bytes."""
+    """The duration in seconds, and the peak memory in bytes of the process, or of the largest process that it has started."""
 
     seconds: float
     peak_memory_bytes: int
@@ -61,7 +61,8 @@ def _measured(work: Work, dsn: str, day: date, sender: Connection) -> None:
     start = time.perf_counter()
     work(dsn, day)
     seconds = time.perf_counter() - start
-    sender.send(Measurement(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    sender.send(Measurement(seconds, peak * 1024))
 
 
 @contextmanager

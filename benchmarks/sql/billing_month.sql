@@ -1,5 +1,5 @@
 -- name: billing_month
--- Each active tenant's 31 closed days of October 2026. No two tenants have the same figures.
+-- Each active tenant's 31 days of October 2026, each closed an hour after its end. No two tenants have the same figures.
 INSERT INTO batch.usage_day (
     tenant_id,
     usage_date,
@@ -13,7 +13,8 @@ INSERT INTO batch.usage_day (
     reports_generated,
     skill_assessments,
     notifications_sent,
-    closed_by
+    closed_by,
+    closed_at
 )
 SELECT
     tenant.tenant_id,
@@ -28,6 +29,7 @@ SELECT
     12 AS reports_generated,
     4 AS skill_assessments,
     30 AS notifications_sent,
-    'benchmark' AS closed_by
+    'benchmark' AS closed_by,
+    (day.usage_date + interval '25 hours') AT TIME ZONE 'Asia/Tokyo' AS closed_at
 FROM batch.all_tenant AS tenant
-CROSS JOIN generate_series('2026-10-01'::date, '2026-10-31'::date, '1 day') AS day (usage_date);
+CROSS JOIN generate_series('2026-10-01'::timestamp, '2026-10-31'::timestamp, '1 day') AS day (usage_date);

@@ -1,5 +1,6 @@
 -- name: loop_storage_usage
 -- getStorageUsage: MB stored at the end of the day, by the tenant's people. The application's own reports count by their tenant.
+-- OFFSET makes the reports a look-up by person: otherwise the planner reads those of all tenants.
 WITH person AS MATERIALIZED (
     SELECT person_id, person_key
     FROM loop_person_key
@@ -11,9 +12,15 @@ SELECT
         (
             SELECT coalesce(sum(made.file_size::bigint), 0)
             FROM (
-                SELECT report.*
+                SELECT own.*
                 FROM person
-                INNER JOIN "HIS_ReportGeneration" AS report ON person.person_key = report.requested_by
+                CROSS JOIN
+                    LATERAL (
+                        SELECT report.*
+                        FROM "HIS_ReportGeneration" AS report
+                        WHERE report.requested_by = person.person_key
+                        OFFSET 0 -- noqa: AM09
+                    ) AS own
                 UNION ALL
                 SELECT report.*
                 FROM "HIS_ReportGeneration" AS report

@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,8 @@ def _has_doubtful(text: str) -> bool:
     return any(map(_is_doubtful, set(text))) and any(map(_is_doubtful, set(_PRINTABLE.sub("", text))))
 
 
+# The invoices of a month repeat a few thousand characters.
+@cache
 def _is_doubtful(character: str) -> bool:
     if character in _NOT_IN_FONTS:
         return True

@@ -1,0 +1,1 @@
+"""How far each batch is from the least work on the same data."""
