@@ -16,6 +16,7 @@ from include.skillreport.core.catalog import (
     NOTIFICATION_SETTINGS_CHECK,
 )
 from include.skillreport.core.execution.run_log import RunResult
+from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
@@ -377,7 +378,12 @@ def test_invalid_settings_and_templates_in_rows_are_found(
     assert health(host) == [("slack", "UNHEALTHY", True)]
 
 
-JAPANESE_LINES = """
+# Another channel is one more name.
+_OTHERS = [channel.label for channel in CHANNELS.values()][4:]
+JAPANESE_CHANNELS = "、".join(("メール", "Slack", "Teams", "LINE WORKS", *_OTHERS))
+ENGLISH_CHANNELS = ", ".join(("e-mail", "Slack", "Teams", "LINE WORKS", *_OTHERS))
+
+JAPANESE_LINES = f"""
 ・Slack: 外部連携「slack」の認証情報が足りないか、読めません。入れ直してください。
 ・テンプレート「long」（LINE WORKS、日本語）: 見本データで 2,000 文字を超えます。短くしてください。
 ・テンプレート「loop」（メール、日本語）: 使えません。For は使えません（置き換え、条件、一部のフィルターだけです）。直してください。
@@ -389,10 +395,10 @@ JAPANESE_LINES = """
 ・通知設定「gone」: メールアドレスの形式が正しくない宛先が 1 件あります。直してください。
 ・通知設定「gone」: 退職した社員の宛先が 1 件あります。外してください。
 ・通知設定「line」: LINE WORKS の外部連携がありません。設定してください。
-・通知設定「pigeon」: 通知の種類が分かりません。メール、Slack、Teams、LINE WORKS のどれかにしてください。
+・通知設定「pigeon」: 通知の種類が分かりません。{JAPANESE_CHANNELS} のどれかにしてください。
 ・通知設定「template」: テンプレート 'template_nowhere' がないか無効です。選び直してください。
 """
-ENGLISH_LINES = """
+ENGLISH_LINES = f"""
 - The credentials of the integration "slack" are incomplete or cannot be read. Please enter them again.
 - Template “long” (LINE WORKS, Japanese) gives more than 2,000 characters with the sample data. Please shorten it.
 - Template “loop” (e-mail, Japanese) cannot be used: For is not allowed (placeholders, conditions and a few filters are). Please correct it.
@@ -404,7 +410,7 @@ ENGLISH_LINES = """
 - Notification setting “gone”: destinations that are no valid e-mail address: 1. Please correct them.
 - Notification setting “gone”: destinations of employees who have left: 1. Please remove them.
 - Notification setting “line”: there is no integration with LINE WORKS. Please set it up.
-- Notification setting “pigeon”: the type of the notification is unknown. It must be one of e-mail, Slack, Teams, LINE WORKS.
+- Notification setting “pigeon”: the type of the notification is unknown. It must be one of {ENGLISH_CHANNELS}.
 - Notification setting “template”: the template "template_nowhere" does not exist or is not active. Please choose another.
 """
 
