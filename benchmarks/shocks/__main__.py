@@ -1,0 +1,67 @@
+"""Run the shocks, one after the other, and print a line for each.
+
+python -m benchmarks.shocks [NAME ...] [--size full|small]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.shocks import dead_messages, long_outbox, nine_o_clock
+from benchmarks.shocks.world import Found, Place, Shock
+from local_stack.postgres_server import EmbeddedPostgres
+
+SHOCKS: Mapping[str, Shock] = {
+    "nine_o_clock": nine_o_clock.shock,
+    "dead_messages": dead_messages.shock,
+    "long_outbox": long_outbox.shock,
+}
+_LONGEST_PROBLEM = 300
+
+
+def run(name: str, is_small: bool) -> Found:
+    """Run one shock with a server and a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix=f"shock-{name}-") as directory:
+        # The user of the server enters the folder.
+        Path(directory).chmod(0o755)
+        server = EmbeddedPostgres(Path(directory, "postgres"))
+        server.start()
+        folder = Path(directory, "files")
+        folder.mkdir()
+        try:
+            return SHOCKS[name](Place(server, folder, is_small))
+        except (Exception, SystemExit) as error:
+            return Found("", "", problems=[f"{type(error).__name__}: {error}"[:_LONGEST_PROBLEM]])
+        finally:
+            server.reset()
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print the table; 1 if a shock broke something."""
+    is_broken = False
+    print(f"{'shock':<18} {'size':<30} {'bound':<34} {'seconds':>8} {'MB':>5}  result")
+    for name in arguments.names or SHOCKS:
+        found = run(name, arguments.size == "small")
+        verdict = f"BROKEN: {'; '.join(found.problems)}" if found.problems else "OK"
+        print(
+            f"{name:<18} {found.size:<30} {found.bound:<34} {found.seconds:>8.1f}"
+            f" {found.peak_memory_bytes / 2**20:>5.0f}  {found.result}  {verdict}",
+            flush=True,
+        )
+        is_broken |= bool(found.problems)
+    return int(is_broken)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.shocks", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[*SHOCKS, []], metavar="NAME")
+    parser.add_argument("--size", choices=("full", "small"), default="full")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(_parser().parse_args()))
