@@ -11,7 +11,14 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchmarks.shocks import dead_messages, long_outbox, nine_o_clock
+from benchmarks.shocks import (
+    dead_messages,
+    failing_tenants,
+    large_directory,
+    long_outbox,
+    nine_o_clock,
+    unclosed_month,
+)
 from benchmarks.shocks.world import Found, Place, Shock
 from local_stack.postgres_server import EmbeddedPostgres
 
@@ -19,6 +26,9 @@ SHOCKS: Mapping[str, Shock] = {
     "nine_o_clock": nine_o_clock.shock,
     "dead_messages": dead_messages.shock,
     "long_outbox": long_outbox.shock,
+    "failing_tenants": failing_tenants.shock,
+    "large_directory": large_directory.shock,
+    "unclosed_month": unclosed_month.shock,
 }
 _LONGEST_PROBLEM = 300
 
