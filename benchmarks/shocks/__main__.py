@@ -12,11 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.shocks import (
+    cleared_month,
     dead_messages,
+    deploy,
     failing_tenants,
     large_directory,
     long_outbox,
+    low_memory,
     nine_o_clock,
+    small_disk,
+    two_runs,
     unclosed_month,
 )
 from benchmarks.shocks.world import Found, Place, Shock
@@ -29,6 +34,11 @@ SHOCKS: Mapping[str, Shock] = {
     "failing_tenants": failing_tenants.shock,
     "large_directory": large_directory.shock,
     "unclosed_month": unclosed_month.shock,
+    "small_disk": small_disk.shock,
+    "low_memory": low_memory.shock,
+    "deploy": deploy.shock,
+    "two_runs": two_runs.shock,
+    "cleared_month": cleared_month.shock,
 }
 _LONGEST_PROBLEM = 300
 
@@ -38,7 +48,7 @@ def run(name: str, is_small: bool) -> Found:
     with tempfile.TemporaryDirectory(prefix=f"shock-{name}-") as directory:
         # The user of the server enters the folder.
         Path(directory).chmod(0o755)
-        server = EmbeddedPostgres(Path(directory, "postgres"))
+        server = EmbeddedPostgres(Path(directory, "postgres"), durable=False)
         server.start()
         folder = Path(directory, "files")
         folder.mkdir()

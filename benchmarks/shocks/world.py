@@ -21,7 +21,7 @@ from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.core.run_spec import BatchSpec
-from local_stack.batch_runs import LOCAL
+from local_stack.batch_runs import LOCAL, LocalInstallation
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns
 
@@ -68,7 +68,12 @@ Shock: TypeAlias = Callable[[Place], Found]
 
 def batch_of(spec: BatchSpec) -> Batch:
     """The batch with the settings of the environment."""
-    batch: Batch = import_module(f"include.skillreport.batches.{spec.slug}").create_batch(LOCAL)
+    return batch_with(spec, LOCAL)
+
+
+def batch_with(spec: BatchSpec, installation: LocalInstallation) -> Batch:
+    """The batch with an installation."""
+    batch: Batch = import_module(f"include.skillreport.batches.{spec.slug}").create_batch(installation)
     return batch
 
 

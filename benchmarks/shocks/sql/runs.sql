@@ -13,3 +13,11 @@ GROUP BY error_code;
 
 -- name: directory_changes
 SELECT count(*)::integer FROM batch.directory_change;
+
+-- name: database_bytes
+SELECT pg_database_size(current_database());
+
+-- name: verified_backups
+SELECT backup_id FROM batch.backup
+WHERE status = 'verified'
+ORDER BY backup_id;
