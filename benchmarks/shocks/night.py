@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import TypeAlias, TypeVar
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from benchmarks.backup import TOOLS
 from benchmarks.measurement import Databases
@@ -49,12 +48,14 @@ from include.skillreport.core.postgres_programs import BIN_VARIABLE
 from include.skillreport.core.run_spec import BatchSpec, WorksOn
 from include.skillreport.messaging.channels.slack import SLACK
 from local_stack.batch_runs import LocalInstallation
-from local_stack.stand_ins import StandInDirectory, StandIns
+from local_stack.stand_ins import Arrived, StandInDirectory, StandIns
 
 T = TypeVar("T")
 Rows: TypeAlias = Mapping[str, tuple[int, str]]
 
 USERS, MESSAGES = 5, 10
+ROLES = ("batch_platform", "batch_tenant")
+PASSWORD = "of-the-shock"  # noqa: S105 - of a server that lives for minutes
 # As in the retry policy of the DAGs.
 RETRY_SECONDS = (2.0, 4.0)
 _NOT_OWN = ("read_logs", "read_mailbox", "wait_for_usage", "watch_runs")
@@ -112,7 +113,7 @@ class Night:
 
     def installation(self, moment: datetime) -> Installed:
         """What the runs of this night work with."""
-        logins = self.logins or dict.fromkeys(("batch_platform", "batch_tenant"), self.dsn)
+        logins = self.logins or dict.fromkeys(ROLES, self.dsn)
         return Installed(
             object_store=ObjectStore(self.folder),
             services=self.services.network(),
@@ -139,11 +140,16 @@ def plant_night(place: Place, name: str, tenants: int, stand_ins: StandIns) -> s
         tenant_ids = SQL.column(connection, "tenant_ids")
     give_workspaces(dsn, stand_ins.slack_base_url)
     fill(dsn, "application_notifications", messages=MESSAGES, due_at=last_nine())
+    show_directories(stand_ins, tenant_ids)
+    return dsn
+
+
+def show_directories(stand_ins: StandIns, tenant_ids: Sequence[str]) -> None:
+    """Each tenant's people in its Slack workspace."""
     for place_of, tenant_id in enumerate(tenant_ids):
         directory = StandInDirectory()
         directory.fill([_member(place_of * USERS + number) for number in range(1, USERS + 1)], 200)
         stand_ins.show_directory(SLACK, f"xoxb-{tenant_id}", directory)
-    return dsn
 
 
 def _member(number: int) -> dict[str, object]:
@@ -204,8 +210,12 @@ class Nights:
 
     def left(self, night: Night, before: int) -> Left:
         """What the runs on a copy have left since ``before``."""
-        arrived = self.stand_ins.messages[before:]
-        return Left(fingerprint(night.dsn), Counter((each.destination, each.subject) for each in arrived))
+        return left(night, self.stand_ins.messages[before:])
+
+
+def left(night: Night, arrived: Sequence[Arrived]) -> Left:
+    """What the runs of a night have left."""
+    return Left(fingerprint(night.dsn), Counter((each.destination, each.subject) for each in arrived))
 
 
 def run_night(
@@ -300,7 +310,7 @@ def fingerprint(dsn: str) -> Rows:
     """The number and a hash of the rows of each table with rows, without ids that are random and without times."""
     found = {}
     with psycopg.connect(dsn, autocommit=True) as connection:
-        for schema, table, columns in SQL.execute(connection, "stable_columns", about_runs=_ABOUT_RUNS):
+        for schema, table, columns in SQL.execute(connection, "stable_columns", about_runs=list(_ABOUT_RUNS)):
             row = sql.SQL(", ").join(map(sql.Identifier, columns))
             query = sql.SQL(
                 "SELECT count(*), coalesce(sum(hashtextextended(row({})::text, 0)), 0)::text FROM {}"
@@ -312,18 +322,9 @@ def fingerprint(dsn: str) -> Rows:
     return found
 
 
-def with_tcp_logins(night: Night, server_port: int, port: int) -> Night:
-    """The night over TCP through a port. :raises psycopg.Error: the logins cannot be created."""
-    password = "of-the-shock"  # noqa: S105
-    with psycopg.connect(night.dsn, autocommit=True) as connection:
-        for role in ("batch_platform", "batch_tenant"):
-            connection.execute(
-                sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
-            )
-        database = connection.info.dbname
-    assert server_port != port, "the runs must not reach the server directly"
-    logins = {
-        role: make_conninfo(host="127.0.0.1", port=port, dbname=database, user=role, password=password)
-        for role in ("batch_platform", "batch_tenant")
-    }
-    return replace(night, logins=logins)
+def allow_tcp(connection: psycopg.Connection) -> None:
+    """Let the roles of the batches log in with ``PASSWORD``, as a superuser."""
+    for role in ROLES:
+        connection.execute(
+            sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(PASSWORD))
+        )

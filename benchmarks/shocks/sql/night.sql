@@ -34,3 +34,7 @@ CROSS JOIN generate_series(%(first)s::date, %(last)s::date, '1 day') AS day (usa
 -- The invoices of each tenant and month, without those that were taken back.
 SELECT count(*)::integer AS invoices, count(DISTINCT (tenant_id, period_start))::integer AS months FROM batch.invoice
 WHERE status <> 'void' AND kind = 'invoice';
+
+-- name: move_services
+-- Make the tenants' services lead to another address.
+UPDATE "SYS_IntegrationConfig" SET connection_config = %(config)s;
