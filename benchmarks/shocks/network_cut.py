@@ -147,12 +147,12 @@ def shock(place: Place) -> Found:
                     allow_tcp(connection)
                     create_backup_login(connection, _BACKUP)
                 cuts.append(Cut(night, spec.id, place.server.port, seconds, kind))
-        ends = dict(zip(cuts, pool.map(run, cuts), strict=True))
-    for cut, end in ends.items():
+        ends = list(pool.map(run, cuts))
+    for cut, end in zip(cuts, ends, strict=True):
         found.problems += _problems(cut, end, expected[cut.batch_id])
     found.seconds = perf_counter() - start
     found.result = (
-        f"{len(ends)} runs: {sum(end.retried for end in ends.values())} tasks retried,"
-        f" {sum(end.cleared for end in ends.values())} cleared"
+        f"{len(ends)} runs: {sum(end.retried for end in ends)} tasks retried,"
+        f" {sum(end.cleared for end in ends)} cleared"
     )
     return found

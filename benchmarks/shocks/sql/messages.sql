@@ -29,7 +29,8 @@ SELECT count(*) FROM "HIS_NotificationLog"
 WHERE send_status = 'SUCCESS' AND scheduled_at = %(due_at)s::timestamptz AT TIME ZONE 'UTC';
 
 -- name: slack_messages
--- Each tenant's messages over Slack with a status, each to a destination of its own: due ones, or finished ones of the last 80 days.
+-- Each tenant's messages over Slack with a status, each to a destination of its own: those of the last hour, or finished ones of
+-- the last 80 days.
 INSERT INTO batch.outbox (
     message_id, tenant_id, dedupe_key, channel, destination, subject, body, status, attempts, due_at, next_attempt_at,
     finished_at, error_code, error_class, error_detail, created_by
@@ -42,7 +43,7 @@ SELECT
     'C' || tenant.tenant_id || '-' || %(status)s || '-' || number AS destination,
     'お知らせ' AS subject,
     'スキルの更新をお願いします。' AS body,
-    %(status)s AS status,
+    %(status)s,
     CASE %(status)s WHEN 'pending' THEN 0 WHEN 'sent' THEN 1 ELSE 5 END AS attempts,
     age.moment AS due_at,
     age.moment AS next_attempt_at,
