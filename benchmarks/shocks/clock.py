@@ -17,6 +17,7 @@ from time import perf_counter
 
 import psycopg
 
+from benchmarks.measurement import connected
 from benchmarks.scale_world import World
 from benchmarks.shocks.night import Night, Nights, run_night
 from benchmarks.shocks.world import (
@@ -27,7 +28,6 @@ from benchmarks.shocks.world import (
     batch_of,
     fill,
     last_nine,
-    sessions,
     statuses,
 )
 from include.skillreport.core.catalog import BATCHES, NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
@@ -120,7 +120,7 @@ def _tasks_clock(place: Place, found: Found) -> int:
 
 def _send(services: Services, dsn: str, batch_id: str) -> None:
     spec = SCHEDULED_NOTIFICATIONS if batch_id == SCHEDULED_NOTIFICATIONS.id else NOTIFICATION_RETRY
-    with sessions(dsn) as (platform, connection):
+    with connected(dsn) as (platform, connection):
         run_batch(
             platform,
             connection,

@@ -10,7 +10,7 @@ from functools import partial
 
 import psycopg
 
-from benchmarks.measurement import measure
+from benchmarks.measurement import connected, measure
 from benchmarks.scale_world import World
 from benchmarks.shocks.world import (
     SQL,
@@ -20,7 +20,6 @@ from benchmarks.shocks.world import (
     arrivals,
     fill,
     give_workspaces,
-    sessions,
     statuses,
     today,
 )
@@ -41,7 +40,7 @@ def _form(message_ids: Sequence[str]) -> dict[str, object]:
 
 def resend(services: Services, message_ids: Sequence[str], dsn: str, day: date) -> None:
     """The operation with all ids, in one process."""
-    with sessions(dsn) as (platform, connection):
+    with connected(dsn) as (platform, connection):
         result = run_batch(
             platform,
             connection,
@@ -56,7 +55,7 @@ def resend(services: Services, message_ids: Sequence[str], dsn: str, day: date) 
 
 def refusal(dsn: str, message_ids: Sequence[str]) -> str:
     """What the operation says when all ids are entered again."""
-    with sessions(dsn) as (platform, _):
+    with connected(dsn) as (platform, _):
         try:
             open_run(
                 platform, OPERATE_NOTIFICATIONS, create_batch(LOCAL), today(), parameters=_form(message_ids)
@@ -68,7 +67,7 @@ def refusal(dsn: str, message_ids: Sequence[str]) -> str:
 
 def run_bytes(dsn: str, message_ids: Sequence[str]) -> int:
     """The size of the run as a task of Airflow hands it to the next one."""
-    with sessions(dsn) as (platform, _):
+    with connected(dsn) as (platform, _):
         run, _ = open_run(
             platform, OPERATE_NOTIFICATIONS, create_batch(LOCAL), today(), parameters=_form(message_ids)
         )

@@ -12,9 +12,9 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.board import signed_in
-from benchmarks.measurement import measure, own_stack, vacuum
+from benchmarks.measurement import connected, measure, own_stack, vacuum
 from benchmarks.scale_world import World, plant_host
-from benchmarks.shocks.world import SQL, Found, Place, batch_of, sessions
+from benchmarks.shocks.world import SQL, Found, Place, batch_of
 from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.business_date import JAPAN
@@ -58,7 +58,7 @@ def bill(folder: Path, dsn: str, month: date) -> None:
     logger, batch, spec = logging.getLogger("include"), batch_of(TENANT_BILLING), TENANT_BILLING
     logger.setLevel(logging.INFO)
     errors, logs = [], []
-    with sessions(dsn) as (platform, connection):
+    with connected(dsn) as (platform, connection):
         installation = LocalInstallation(platform, connection, moment=_RUN_AT)
         parameters = {"business_date": month.isoformat(), "tenants": [], "dry_run": False}
         run, shards = flow.open_run(

@@ -8,7 +8,7 @@ from time import sleep
 
 import psycopg
 
-from benchmarks.measurement import Measurement, measure
+from benchmarks.measurement import Measurement, connected, measure
 from benchmarks.scale_world import World
 from benchmarks.shocks.world import (
     Found,
@@ -18,7 +18,6 @@ from benchmarks.shocks.world import (
     batch_of,
     fill,
     give_workspaces,
-    sessions,
     statuses,
     today,
     value,
@@ -34,7 +33,7 @@ _GROWTH = 1.5
 
 def retry(services: Services, dsn: str, day: date) -> None:
     """The hourly run, in one process."""
-    with sessions(dsn) as (platform, connection):
+    with connected(dsn) as (platform, connection):
         result = run_batch(
             platform,
             connection,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from functools import partial
 
-from benchmarks.measurement import measure
+from benchmarks.measurement import connected, measure
 from benchmarks.scale_world import World
 from benchmarks.shocks.world import (
     Found,
@@ -16,7 +16,6 @@ from benchmarks.shocks.world import (
     fill,
     give_workspaces,
     last_nine,
-    sessions,
     statuses,
     value,
 )
@@ -30,7 +29,7 @@ _LATENCY_SECONDS = 0.02
 
 def send(services: Services, dsn: str, day: date) -> None:
     """The run of 9:00, and the hourly one after it, in one process."""
-    with sessions(dsn) as (platform, connection):
+    with connected(dsn) as (platform, connection):
         for spec in (SCHEDULED_NOTIFICATIONS, NOTIFICATION_RETRY):
             result = run_batch(
                 platform,

@@ -16,9 +16,9 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.backup import TOOLS
-from benchmarks.measurement import Measurement, measure
+from benchmarks.measurement import Measurement, connected, measure
 from benchmarks.scale_world import LAST_DAY, World
-from benchmarks.shocks.world import SQL, Found, Place, batch_with, sessions
+from benchmarks.shocks.world import SQL, Found, Place, batch_with
 from include.skillreport.batches.data_backup.batch import DataBackupBatch
 from include.skillreport.batches.data_backup.server import CONNECTION
 from include.skillreport.core.catalog import DATA_BACKUP
@@ -53,7 +53,7 @@ def back_up(folder: Path, dsn: str, day: date) -> None:
     batch = batch_with(DATA_BACKUP, installation)
     assert isinstance(batch, DataBackupBatch)
     failure: BatchError | None = None
-    with sessions(dsn) as (platform, connection):
+    with connected(dsn) as (platform, connection):
         run, tenants = open_run(platform, DATA_BACKUP, batch, day)
         try:
             batch.dump(Work(run, platform, store=store))

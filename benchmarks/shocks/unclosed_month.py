@@ -6,9 +6,9 @@ from datetime import date
 
 import psycopg
 
-from benchmarks.measurement import measure
+from benchmarks.measurement import connected, measure
 from benchmarks.scale_world import World
-from benchmarks.shocks.world import SQL, SQL_OF_BENCHMARKS, Found, Place, batch_of, sessions
+from benchmarks.shocks.world import SQL, SQL_OF_BENCHMARKS, Found, Place, batch_of
 from include.skillreport.core.catalog import TENANT_BILLING
 from local_stack.batch_runs import run_batch
 
@@ -18,7 +18,7 @@ _LONGEST_REASON = 500
 
 def bill(dsn: str, month: date) -> None:
     """One run, in one process."""
-    with sessions(dsn) as (platform, connection):
+    with connected(dsn) as (platform, connection):
         run_batch(platform, connection, TENANT_BILLING, batch_of(TENANT_BILLING), month)
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from importlib import import_module
@@ -14,7 +13,7 @@ from typing import TypeAlias
 
 import psycopg
 
-from benchmarks.measurement import connected, vacuum
+from benchmarks.measurement import vacuum
 from benchmarks.scale_world import World, plant
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.batch import Batch
@@ -139,13 +138,3 @@ def arrivals(stand_ins: StandIns) -> tuple[int, int]:
     """The number of different messages that have arrived, and of those that arrived again. Each has a destination of its own."""
     counts = Counter(arrived.destination for arrived in stand_ins.messages)
     return len(counts), sum(counts.values()) - len(counts)
-
-
-def sessions(dsn: str) -> AbstractContextManager[tuple[psycopg.Connection, psycopg.Connection]]:
-    """The connections of a run, as ``batch_platform`` and as ``batch_tenant``."""
-    return connected(dsn)
-
-
-def megabytes(values: Iterable[int]) -> str:
-    """The largest of these bytes."""
-    return f"{max(values) / 2**20:,.0f} MB"
