@@ -6,6 +6,7 @@ keep silent. In production a task is retried after 2 s and 4 s, so a longer cut 
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -14,7 +15,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 import psycopg
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from benchmarks.shocks.night import (
     PASSWORD,
@@ -44,13 +45,14 @@ _MESSAGE_TABLES = ("outbox", "HIS_NotificationLog")
 
 @dataclass(frozen=True)
 class Cut:
-    """A run to disturb: its database, its batch, the port of the server, and the seconds and the kind of the cut."""
+    """A run to disturb: its database, its batch, the port of the server, the seconds and the kind of the cut, the services' URL."""
 
     night: Night
     batch_id: str
     server_port: int
     seconds: float
     kind: str
+    base_url: str
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,11 @@ def run(cut: Cut) -> End:
         night = _through(cut.night, *(proxy.port for proxy in proxies))
         with psycopg.connect(cut.night.dsn) as connection:
             show_directories(stand_ins, SQL.column(connection, "tenant_ids"))
+
+        def left_now() -> Left:
+            _move_services(cut.night, cut.base_url)
+            return left(cut.night, stand_ins.messages)
+
         ends_at = time.monotonic()
 
         def middle() -> None:
@@ -86,17 +93,16 @@ def run(cut: Cut) -> End:
         try:
             result, attempts = run_night(night, cut.batch_id, middle=middle, before_clear=wait_for_network)
         except Exception as error:  # the table shows it
-            return End(0, 0, left(cut.night, stand_ins.messages), f"{type(error).__name__}: {error}"[:300])
+            return End(0, 0, left_now(), f"{type(error).__name__}: {error}"[:300])
         # What a mail server has received during the cut arrives now.
         wait_for_network()
         problem = "" if result.status == "completed" else result.sentence()[:300]
-        return End(len(attempts.retried), len(attempts.cleared), left(cut.night, stand_ins.messages), problem)
+        return End(len(attempts.retried), len(attempts.cleared), left_now(), problem)
 
 
 def _through(night: Night, database: int, http: int, smtp: int) -> Night:
-    with psycopg.connect(night.dsn, autocommit=True) as connection:
-        SQL.execute(connection, "move_services", config=f'{{"base_url": "http://127.0.0.1:{http}/api/"}}')
-        name = connection.info.dbname
+    _move_services(night, f"http://127.0.0.1:{http}/api/")
+    name = conninfo_to_dict(night.dsn)["dbname"]
 
     def login(user: str) -> str:
         return make_conninfo(host="127.0.0.1", port=database, dbname=name, user=user, password=PASSWORD)
@@ -107,6 +113,11 @@ def _through(night: Night, database: int, http: int, smtp: int) -> Night:
         services=Services(smtp, frozenset({f"127.0.0.1:{http}"})),
         backup=login(_BACKUP["login"]),
     )
+
+
+def _move_services(night: Night, base_url: str) -> None:
+    with psycopg.connect(night.dsn) as connection:
+        SQL.execute(connection, "move_services", config=json.dumps({"base_url": base_url}))
 
 
 def _problems(cut: Cut, end: End, expected: Left) -> list[str]:
@@ -146,7 +157,7 @@ def shock(place: Place) -> Found:
                 with psycopg.connect(night.dsn, autocommit=True) as connection:
                     allow_tcp(connection)
                     create_backup_login(connection, _BACKUP)
-                cuts.append(Cut(night, spec.id, place.server.port, seconds, kind))
+                cuts.append(Cut(night, spec.id, place.server.port, seconds, kind, stand_ins.slack_base_url))
         ends = list(pool.map(run, cuts))
     for cut, end in zip(cuts, ends, strict=True):
         found.problems += _problems(cut, end, expected[cut.batch_id])
