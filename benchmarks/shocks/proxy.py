@@ -46,6 +46,10 @@ class Proxy:
     async def _stop(self) -> None:
         self._server.close()
         self._abort()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def _cut(self, seconds: float, is_silent: bool) -> None:
         if is_silent:
