@@ -244,6 +244,10 @@ bench-scale: $(STAMP) ## measure the effect of growth: history, tenants, one lar
 bench-floors: $(STAMP) ## compare each batch with the least work on the same data, three rounds
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.floors --rounds 3
 
+.PHONY: bench-shocks
+bench-shocks: $(STAMP) ## measure what a bad day brings; needs root (small file systems) and Debian's package faketime; NAME="clock deploy" SIZE=small
+	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.shocks $(NAME) --size $(or $(SIZE),full)
+
 .PHONY: clean
 clean: ## delete .venv, .local and .cache (stop the database first)
 	rm -rf $(VENV) .local .cache

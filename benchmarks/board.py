@@ -63,11 +63,12 @@ def plant(stack: LocalStack, tenants: int, years: int) -> None:
 
 def measured(stack: LocalStack) -> dict[str, float]:
     """Print and return the median of the seconds by page; infinite for a page that the board cannot show."""
-    with _signed_in(f"http://127.0.0.1:{stack.ports.ui}") as client:
+    with signed_in(f"http://127.0.0.1:{stack.ports.ui}") as client:
         return {path: _page(client, path) for path in _PAGES}
 
 
-def _signed_in(url: str) -> httpx.Client:
+def signed_in(url: str) -> httpx.Client:
+    """A client that is signed in, as soon as the API server answers."""
     deadline = monotonic() + _START_SECONDS
     while True:
         try:

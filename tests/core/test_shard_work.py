@@ -292,6 +292,17 @@ def test_a_shard_error_names_tenants_and_is_recoverable_if_one_is() -> None:
     assert not is_recoverable(UnitsFailedError([permanent]))
 
 
+def test_a_shard_error_names_ten_of_thousands_and_is_recoverable_if_any_is() -> None:
+    failures = [
+        UnitFailure(f"T{number}", "22012", "division by zero", recoverable=number == 4_999)
+        for number in range(5_000)
+    ]
+
+    error = UnitsFailedError(failures)
+    assert str(error).endswith("、テナント T9: division by zero、ほか 4,990 件")
+    assert is_recoverable(error)
+
+
 # -----------------------------------------------------------------------------------------------------------------------
 
 

@@ -108,6 +108,35 @@ def test_a_decision_about_what_is_not_there_is_refused_by_name(
     assert statuses(host) == {("slack", "discarded"): 1}
 
 
+def test_a_refusal_of_thousands_names_ten_and_counts_the_others(
+    database: Database, host: psycopg.Connection, services: StandIns, parked: str
+) -> None:
+    unknown = [f"unknown-{number:04}" for number in range(5_000)]
+
+    with pytest.raises(
+        ParameterError, match="unknown-0009（対象のテナントにありません）、ほか 4,990 件。操作"
+    ) as refused:
+        operate(database, services, "resend", parked, *unknown)
+
+    assert "unknown-0010" not in str(refused.value)
+    assert statuses(host) == {("slack", "ambiguous"): 1}
+
+
+def test_a_refusal_of_thousands_of_addresses_names_ten_and_counts_the_others(
+    database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "A")
+    batch = notification_operations(LOCAL)
+    values = {"operation": "lift", "addresses": [f"nobody{number}@example.jp" for number in range(5_000)]}
+    with (
+        database.connect("batch_platform") as platform,
+        pytest.raises(ParameterError, match="、ほか 4,990 件。操作") as refused,
+    ):
+        open_run(platform, OPERATE_NOTIFICATIONS, batch, TODAY, codes=["A"], parameters=values)
+
+    assert len(str(refused.value)) < 1_000
+
+
 def test_another_tenants_message_is_not_there_to_be_decided_about(
     database: Database, host: psycopg.Connection, services: StandIns, parked: str
 ) -> None:

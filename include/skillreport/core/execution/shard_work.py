@@ -21,17 +21,22 @@ from include.skillreport.core.execution.batch import (
     UnitResult,
     Work,
 )
+from include.skillreport.core.execution.digest import listed
 from include.skillreport.core.execution.rows_scanned import scans_counted
 from include.skillreport.core.lasting_connection import lasting
 
 _SQL = Statements(Path(__file__).parent)
 
 
+# The error of a shard names this many tenants and counts the others. batch.tenant_outcome has all of them.
+_LISTED = 10
+
+
 class UnitsFailedError(BatchError):
-    """Some of a shard's tenants failed. Recoverable if one of the failures is."""
+    """Some of a shard's tenants failed; names ten of them. Recoverable if one of all failures is."""
 
     def __init__(self, failures: Sequence[UnitFailure]) -> None:
-        super().__init__("、".join(f"テナント {failure.unit_id}: {failure.message}" for failure in failures))
+        super().__init__("、".join(listed(failures, _sentence, "ほか {:,} 件", _LISTED)))
         self.recoverable = any(failure.recoverable for failure in failures)
 
 
@@ -126,6 +131,10 @@ def work_on_units(batch: UnitBatch, work: Work, unit_ids: Sequence[str]) -> Shar
 def failure_of(unit_id: str, error: Exception) -> UnitFailure:
     """The failure of a unit whose step raised this error."""
     return UnitFailure(unit_id, code_of(error), reason_of(error), is_recoverable(error))
+
+
+def _sentence(failure: UnitFailure) -> str:
+    return f"テナント {failure.unit_id}: {failure.message}"
 
 
 def _write_files(batch: Batch, work: Work, report: ShardReport) -> dict[str, Exception]:

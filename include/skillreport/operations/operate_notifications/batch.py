@@ -16,6 +16,7 @@ from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Outcome, Request, TenantBatch, UnitResult, Work
 from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.digest import listed
 from include.skillreport.messaging import outbox, suppression
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 from include.skillreport.messaging.retry import Status
@@ -28,6 +29,10 @@ _SQL = Statements(Path(__file__).parent)
 
 # The listing of a tenant shows at most this many messages.
 _LISTED = 200
+
+# A refusal names this many messages or addresses and counts the others.
+_REFUSED = 10
+_MORE = "ほか {:,} 件"
 
 _REASONS = {Reason.BOUNCE: "不達", Reason.COMPLAINT: "苦情", Reason.UNSUBSCRIBE: "配信停止の依頼"}
 
@@ -52,9 +57,7 @@ class NotificationOperations(TenantBatch):
             about = {"message_ids": list(entered.messages), "tenant_ids": request.tenant_ids}
             rows = _SQL.execute(request.platform, "undecidable", **about).fetchall()
             if rows:
-                named = "、".join(
-                    f"{message_id}（{status or '対象のテナントにありません'}）" for message_id, status in rows
-                )
+                named = "、".join(listed(rows, _undecidable, _MORE, _REFUSED))
                 raise ParameterError(f"この通知は決められません: {named}。操作「一覧」で確認してください。")
         return entered.values()
 
@@ -147,12 +150,17 @@ def _reported(work: Work, lines: Mapping[str, tuple[str, ...]], nothing: str) ->
     ]
 
 
+def _undecidable(row: tuple[str, str | None]) -> str:
+    message_id, status = row
+    return f"{message_id}（{status or '対象のテナントにありません'}）"
+
+
 def _require_suppressed(request: Request, addresses: Sequence[str]) -> None:
     """:raises ParameterError: an address is not suppressed. It is masked, because errors are logged."""
     absent = suppression.not_suppressed(request.platform, request.tenant_ids, addresses, datetime.now(UTC))
     if absent:
         raise ParameterError(
-            f"対象のテナントで送信を止めていない宛先があります: {'、'.join(map(masked, absent))}。"
+            f"対象のテナントで送信を止めていない宛先があります: {'、'.join(listed(absent, masked, _MORE, _REFUSED))}。"
             "操作「送信を止めた宛先の一覧」で確認してください。"
         )
 
@@ -160,11 +168,11 @@ def _require_suppressed(request: Request, addresses: Sequence[str]) -> None:
 def _suppressions(connection: psycopg.Connection, addresses: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The lines for the log, by tenant. An address is shown only in part, unless the form names it, because task logs have many readers."""
     named = {address.lower() for address in addresses}
-    listed, numbers = suppression.list_suppressed(connection, addresses, datetime.now(UTC), most=_LISTED)
+    found, numbers = suppression.list_suppressed(connection, addresses, datetime.now(UTC), most=_LISTED)
     lines: dict[str, list[str]] = {
         tenant_id: [f"送信を止めた宛先 {number} 件"] for tenant_id, number in numbers.items()
     }
-    for each in listed:
+    for each in found:
         shown = each.address if each.address in named else masked(each.address)
         reason = _REASONS[each.reason]
         if each.reason is Reason.BOUNCE:
@@ -191,12 +199,12 @@ def _listings(connection: psycopg.Connection) -> dict[str, tuple[str, ...]]:
             f"停止中のチャネル {circuit['channel']}: {circuit['reason']}（{_in_japan(circuit['opened_at'])} から）"
         )
     for tenant_id, of_tenant in groupby(rows, key=lambda row: str(row["tenant_id"])):
-        listed = list(of_tenant)
+        first = list(of_tenant)
         shown = lines.setdefault(tenant_id, [])
-        shown.append(f"通知 {listed[0]['messages']} 件（送信済み・破棄を除く）")
-        shown += map(_line, listed)
-        if listed[0]["messages"] > len(listed):
-            shown.append(f"ほか {listed[0]['messages'] - len(listed)} 件")
+        shown.append(f"通知 {first[0]['messages']} 件（送信済み・破棄を除く）")
+        shown += map(_line, first)
+        if first[0]["messages"] > len(first):
+            shown.append(f"ほか {first[0]['messages'] - len(first)} 件")
     return {tenant_id: tuple(shown) for tenant_id, shown in lines.items()}
 
 

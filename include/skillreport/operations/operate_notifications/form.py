@@ -13,12 +13,14 @@ FORM = OperationForm(OPERATE_NOTIFICATIONS)
 
 def _addresses_problem(addresses: Sequence[str]) -> str:
     """Which addresses are none. They are masked, because the errors are logged."""
+    from include.skillreport.core.execution.digest import listed
     from include.skillreport.messaging.channels.email.letter import is_address
     from include.skillreport.messaging.suppression import masked
 
-    malformed = "、".join(masked(each) for each in addresses if not is_address(each))
-    return malformed and (
-        f"の {malformed} はメールアドレスではありません。1 行に 1 件、表示名を付けずに指定してください。"
+    malformed = [each for each in addresses if not is_address(each)]
+    named = "、".join(listed(malformed, masked, "ほか {:,} 件"))
+    return named and (
+        f"の {named} はメールアドレスではありません。1 行に 1 件、表示名を付けずに指定してください。"
     )
 
 

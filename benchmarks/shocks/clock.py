@@ -1,0 +1,185 @@
+"""Clocks jump by ten minutes, forwards and backwards: that of the tasks in the middle of each batch, and PostgreSQL's during a letter.
+
+It needs libfaketime (Debian: faketime).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+
+import psycopg
+
+from benchmarks.measurement import connected
+from benchmarks.scale_world import World
+from benchmarks.shocks.night import Night, Nights, run_night
+from benchmarks.shocks.world import (
+    SQL,
+    Found,
+    Place,
+    Services,
+    batch_of,
+    fill,
+    last_nine,
+    statuses,
+)
+from include.skillreport.core.catalog import BATCHES, NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
+from local_stack.batch_runs import run_batch
+from local_stack.postgres_server import EmbeddedPostgres
+from local_stack.stand_ins import StandIns
+
+_LIBRARIES = (
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
+)
+_JUMPS = ("+600", "-600")
+# How often a letter in flight may arrive. A lease ends by PostgreSQL's clock, so after a jump forwards BATCH-019-02 takes the sender for
+# lost and sends the letter again, with the same Message-ID (docs/known-limits.md).
+_MOST_ARRIVALS = {"+600": 2, "-600": 1}
+_LATENCY_SECONDS = 30.0
+_WAIT_SECONDS = 120
+
+
+def _library() -> str:
+    for library in _LIBRARIES:
+        if Path(library).exists():
+            return library
+    raise SystemExit("libfaketime is missing: install the package faketime")
+
+
+def _fake(file: Path) -> Mapping[str, str]:
+    """The environment of a process whose clock is the system's plus the seconds in the file."""
+    file.write_text("+0")
+    return {
+        "LD_PRELOAD": _library(),
+        "FAKETIME_TIMESTAMP_FILE": str(file),
+        "FAKETIME_NO_CACHE": "1",
+        # A clock that is set does not change the time that programs wait by.
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """These values for the processes that start in the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _jumping_run(night: Night, batch_id: str, file: Path, jump: str) -> str:
+    """One run whose clock jumps in its middle; returns its status."""
+    before = time.time()
+    file.write_text("+0")
+
+    def middle() -> None:
+        file.write_text(jump)
+        assert abs(time.time() - before) > 300, "the clock has not jumped"
+
+    result, _ = run_night(night, batch_id, middle=middle, clears=0)
+    return result.status
+
+
+def _tasks_clock(place: Place, found: Found) -> int:
+    """Each batch, with both jumps; returns the number of runs."""
+    runs = 0
+    spawn = multiprocessing.get_context("spawn")
+    file = place.folder / "tasks-clock"
+    with StandIns() as stand_ins:
+        nights = Nights(place, place.size(24, 12), stand_ins)
+        with _environment(_fake(file)):
+            # The process starts with the first run.
+            pool = ProcessPoolExecutor(1, spawn)
+            pool.submit(time.time).result()
+        with pool:
+            for spec in BATCHES:
+                expected = nights.undisturbed(spec.id)
+                for jump in _JUMPS:
+                    night, before = nights.copy(spec.id), nights.arrived()
+                    status = pool.submit(_jumping_run, night, spec.id, file, jump).result()
+                    runs += 1
+                    found.require(status == "completed", f"{spec.id} {jump}: {status}")
+                    problems = nights.left(night, before).problems(spec.id, expected)
+                    found.problems += [f"{jump} {problem}" for problem in problems]
+    return runs
+
+
+def _send(services: Services, dsn: str, batch_id: str) -> None:
+    spec = SCHEDULED_NOTIFICATIONS if batch_id == SCHEDULED_NOTIFICATIONS.id else NOTIFICATION_RETRY
+    with connected(dsn) as (platform, connection):
+        run_batch(
+            platform,
+            connection,
+            spec,
+            batch_of(spec),
+            last_nine().date(),
+            run_at=last_nine(),
+            network=services.network(),
+        )
+
+
+def _databases_clock(place: Place, jump: str) -> tuple[Counter[str], Counter[str]]:
+    """How often each letter in flight has arrived after PostgreSQL's clock has jumped, and the messages by status."""
+    file = place.folder / f"clock{jump}"
+    spawn = multiprocessing.get_context("spawn")
+    server = EmbeddedPostgres(place.folder / f"server{jump}", durable=False)
+    # The user of the server reads the file.
+    with _environment(_fake(file)):
+        server.start()
+    file.chmod(0o644)
+    place.folder.chmod(0o755)
+    try:
+        dsn = Place(server, place.folder, place.is_small).plant("clock", World(1, users=1, requests=100))
+        fill(dsn, "application_notifications", messages=1, due_at=last_nine())
+        with StandIns() as stand_ins, ProcessPoolExecutor(2, spawn) as pool:
+            stand_ins.latency("email", _LATENCY_SECONDS)
+            sending = pool.submit(_send, Services.of(stand_ins), dsn, SCHEDULED_NOTIFICATIONS.id)
+            _wait_for_flight(dsn)
+            file.write_text(jump)
+            pool.submit(_send, Services.of(stand_ins), dsn, NOTIFICATION_RETRY.id).result()
+            sending.result()
+            pool.submit(_send, Services.of(stand_ins), dsn, NOTIFICATION_RETRY.id).result()
+            arrived = Counter(each.destination for each in stand_ins.messages)
+        return arrived, statuses(dsn)
+    finally:
+        server.reset()
+
+
+def _wait_for_flight(dsn: str) -> None:
+    deadline = time.monotonic() + _WAIT_SECONDS
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        while SQL.column(connection, "sending") == [0]:
+            assert time.monotonic() < deadline, "no letter is in flight"
+            time.sleep(0.1)
+
+
+def shock(place: Place) -> Found:
+    """The tasks' clock changes no row and no message. PostgreSQL's clock loses nothing; what it may send twice is in ``_MOST_ARRIVALS``."""
+    found = Found(f"{len(BATCHES)} batches, 10 minutes both ways", "nothing lost or doubled")
+    start = perf_counter()
+    told = []
+    for jump in _JUMPS:
+        arrived, counts = _databases_clock(place, jump)
+        told.append(
+            f"PostgreSQL {jump} s: a letter in flight arrived {max(arrived.values(), default=0)} times"
+        )
+        found.require(0 < max(arrived.values(), default=0) <= _MOST_ARRIVALS[jump], told[-1])
+        found.require(set(counts) == {"sent"}, f"PostgreSQL {jump} s: {dict(counts)}")
+    runs = _tasks_clock(place, found)
+    found.seconds = perf_counter() - start
+    found.result = f"{runs} runs with a jump; {'; '.join(told)}"
+    return found

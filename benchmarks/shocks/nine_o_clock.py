@@ -1,0 +1,67 @@
+"""50,000 notifications of the application are due at 9:00, half over Slack and half by e-mail."""
+
+from __future__ import annotations
+
+from datetime import date
+from functools import partial
+
+from benchmarks.measurement import connected, measure
+from benchmarks.scale_world import World
+from benchmarks.shocks.world import (
+    Found,
+    Place,
+    Services,
+    arrivals,
+    batch_of,
+    fill,
+    give_workspaces,
+    last_nine,
+    statuses,
+    value,
+)
+from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
+from local_stack.batch_runs import run_batch
+from local_stack.stand_ins import StandIns
+
+_EACH = 100
+_LATENCY_SECONDS = 0.02
+
+
+def send(services: Services, dsn: str, day: date) -> None:
+    """The run of 9:00, and the hourly one after it, in one process."""
+    with connected(dsn) as (platform, connection):
+        for spec in (SCHEDULED_NOTIFICATIONS, NOTIFICATION_RETRY):
+            result = run_batch(
+                platform,
+                connection,
+                spec,
+                batch_of(spec),
+                day,
+                run_at=last_nine(),
+                network=services.network(),
+            )
+            assert result.status == "completed", result.sentence()
+
+
+def shock(place: Place) -> Found:
+    """All arrive once, within the time limit of BATCH-019-01."""
+    tenants = place.size(500, 10)
+    limit = SCHEDULED_NOTIFICATIONS.time_limit.total_seconds()
+    found = Found(f"{tenants * _EACH:,} messages", f"{limit:,.0f} s, each once")
+    nine = last_nine()
+    with StandIns() as stand_ins:
+        for service in ("slack", "email"):
+            stand_ins.latency(service, _LATENCY_SECONDS)
+        dsn = place.plant("nine", World(tenants, users=1, requests=1_000))
+        give_workspaces(dsn, stand_ins.slack_base_url)
+        fill(dsn, "application_notifications", messages=_EACH, due_at=nine)
+        measured = measure(partial(send, Services.of(stand_ins)), dsn, nine.date())
+        once, again = arrivals(stand_ins)
+    shown = value(dsn, "application_statuses", due_at=nine)
+    found.seconds, found.peak_memory_bytes = measured.seconds, measured.peak_memory_bytes
+    found.result = f"{once:,} arrived, {again} twice, {tenants * _EACH / measured.seconds:,.0f} a second"
+    found.require((once, again) == (tenants * _EACH, 0), "messages are lost or doubled")
+    found.require(shown == tenants * _EACH, f"the application shows only {shown} as sent")
+    found.require(statuses(dsn) == {"sent": tenants * _EACH}, f"the outbox has {dict(statuses(dsn))}")
+    found.require(measured.seconds <= limit, "over the time limit")
+    return found

@@ -1,0 +1,4 @@
+-- name: sending
+-- Messages in flight.
+SELECT count(*)::integer FROM batch.outbox
+WHERE status = 'sending';
