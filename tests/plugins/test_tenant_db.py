@@ -113,6 +113,28 @@ def test_connections_have_the_formats_that_the_code_reads_whatever_the_login_has
     assert row == ("José 😀", datetime(2026, 10, 31, tzinfo=UTC))
 
 
+@pytest.mark.parametrize(("extra", "seconds"), [("", 10), ("&keepalives_interval=7", 7)])
+def test_a_connection_looks_whether_the_server_is_still_there(
+    database: Database, monkeypatch: pytest.MonkeyPatch, extra: str, seconds: int
+) -> None:
+    address = database.airflow_connection("batch_tenant") + extra
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_TENANT_DB", address)
+
+    with TenantDbHook().connect() as connection:
+        by_hook = keepalive_interval(connection)
+    with psycopg.connect(AirflowInstallation().database("skill_batch_tenant_db")) as connection:
+        by_address = keepalive_interval(connection)
+
+    assert by_hook == by_address == seconds
+
+
+def keepalive_interval(connection: psycopg.Connection) -> int:
+    """The seconds between two probes of a silent connection; 0 if there are none."""
+    with socket.socket(fileno=os.dup(connection.fileno())) as copy:
+        alive = copy.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        return copy.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL) if alive else 0
+
+
 def test_a_missing_connection_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRFLOW_CONN_SKILL_BATCH_TENANT_DB", raising=False)
     with pytest.raises(ConnectionMissingError, match="'skill_batch_tenant_db' が定義されていません"):

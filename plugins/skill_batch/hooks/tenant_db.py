@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,7 +13,7 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import Connection
 from psycopg import sql
 
-from skill_batch.connections import required_connection
+from skill_batch.connections import SILENT_CONNECTION_ENDS, required_connection
 from include.skillreport.core.database import set_up_session, tenant_transaction
 from include.skillreport.core.errors import DatabaseUnavailableError, SchemaError, is_recoverable, reason_of
 from include.skillreport.schema.checks.privileges import not_a_member
@@ -37,8 +38,10 @@ class _BatchDbHook(PostgresHook):
 
     @classmethod
     def get_connection(cls, conn_id: str) -> Connection:
-        """Call ``required_connection``."""
-        return required_connection(conn_id, "Postgres")
+        """Call ``required_connection``; values of its extra come before our own."""
+        connection = required_connection(conn_id, "Postgres")
+        connection.extra = json.dumps({**SILENT_CONNECTION_ENDS, **connection.extra_dejson})
+        return connection
 
     def get_conn(self) -> psycopg.Connection:
         """Connect and set the role.
