@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -66,13 +67,16 @@ class Api:
 
     def unpause(self) -> None:
         """As soon as the DAG is there. Also starts the latest scheduled run that was missed."""
+        self._call_when_known("PATCH", "", {"is_paused": False})
+
+    def _call_when_known(self, method: str, path: str, body: Any) -> Any:
+        """Call about the DAG. A new DAG processor has not parsed it yet, or takes it for deleted until then."""
         deadline = time.monotonic() + RUN_SECONDS
         while True:
             try:
-                self.call("PATCH", f"/api/v2/dags/{self.dag_id}", {"is_paused": False})
-                return
-            except urllib.error.HTTPError:
-                if time.monotonic() > deadline:
+                return self.call(method, f"/api/v2/dags/{self.dag_id}{path}", body)
+            except urllib.error.HTTPError as error:
+                if error.code != HTTPStatus.NOT_FOUND or time.monotonic() > deadline:
                     raise
                 time.sleep(0.5)
 
@@ -90,7 +94,7 @@ class Api:
 
     def trigger(self, **conf: Any) -> str:
         body = {"logical_date": None, "conf": conf}
-        return str(self.call("POST", f"/api/v2/dags/{self.dag_id}/dagRuns", body)["dag_run_id"])
+        return str(self._call_when_known("POST", "/dagRuns", body)["dag_run_id"])
 
     def state(self, run_id: str) -> str:
         return str(self.call("GET", f"/api/v2/dags/{self.dag_id}/dagRuns/{quote(run_id)}")["state"])
