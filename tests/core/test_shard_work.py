@@ -292,7 +292,7 @@ def test_a_shard_error_names_tenants_and_is_recoverable_if_one_is() -> None:
     assert not is_recoverable(UnitsFailedError([permanent]))
 
 
-def test_a_shard_error_names_ten_of_thousands_and_is_recoverable_if_any_is() -> None:
+def test_the_error_of_a_shard_names_ten_of_thousands() -> None:
     failures = [
         UnitFailure(f"T{number}", "22012", "division by zero", recoverable=number == 4_999)
         for number in range(5_000)
