@@ -68,18 +68,18 @@ def usage(site: Site) -> Iterator[Comparison]:
 def statistics(site: Site) -> Iterator[Comparison]:
     """A new day, read from the logs."""
     blocks = ("floor_activity", "floor_statistics")
-    yield _compare(site, "BATCH-003 statistics", 2.0, _STATISTICS, blocks, "forget_statistics")
+    yield _compare(site, "statistics", 2.0, _STATISTICS, blocks, "forget_statistics")
 
 
 def monitoring(site: Site) -> Iterator[Comparison]:
     """A usual hour."""
-    yield _compare(site, "BATCH-018-03 monitoring", 2.5, HOURLY, ("floor_monitoring",))
+    yield _compare(site, "monitoring", 2.5, HOURLY, ("floor_monitoring",))
 
 
 def inactivity(site: Site) -> Iterator[Comparison]:
     """A usual day, read from the logs."""
     blocks = ("floor_inactivity",)
-    yield _compare(site, "BATCH-018-04 inactivity", 2.5, _INACTIVITY, blocks, "forget_activity")
+    yield _compare(site, "inactivity", 2.5, _INACTIVITY, blocks, "forget_activity")
 
 
 def settings(site: Site) -> Iterator[Comparison]:
@@ -129,7 +129,7 @@ def _wanted_settings() -> list[dict[str, Any]]:
 
 
 def _compare(
-    site: Site, label: str, goal: float, case: Case, blocks: Sequence[str], before: str | None = None
+    site: Site, name: str, goal: float, case: Case, blocks: Sequence[str], before: str | None = None
 ) -> Comparison:
     """Both start from the state after the runs of the day before. ``before`` is a block that completes it."""
     with site.copied(site.settled) as dsn, site.copied(site.settled) as floor_dsn:
@@ -139,8 +139,8 @@ def _compare(
                 vacuum(each)
         floor = measure(partial(run_blocks, blocks), floor_dsn, LAST_DAY)
         ours = measure(_run_of(case), dsn, LAST_DAY)
-        _require_equal_rows(label.split()[-1], floor_dsn, dsn)
-    return Comparison(label, site.amount, goal, [floor], [ours])
+        _require_equal_rows(name, floor_dsn, dsn)
+    return Comparison(f"{case.spec.id} {name}", site.amount, goal, [floor], [ours])
 
 
 def _run_of(case: Case) -> partial[None]:
@@ -159,7 +159,7 @@ def _execute(dsn: str, block: str) -> None:
 
 def _require_equal_rows(name: str, floor_dsn: str, dsn: str) -> None:
     """Compare row by row. A process that had read all rows would give its memory to the figures of the processes that it starts."""
-    with _rows(floor_dsn, f"floor_{name}_rows") as floor, _rows(dsn, f"floor_{name}_rows") as ours:
+    with _rows(floor_dsn, name) as floor, _rows(dsn, name) as ours:
         count = 0
         for expected, found in zip_longest(floor, ours):
             require_equal(name, expected, found)
@@ -168,7 +168,7 @@ def _require_equal_rows(name: str, floor_dsn: str, dsn: str) -> None:
 
 
 @contextmanager
-def _rows(dsn: str, block: str) -> Iterator[Iterator[tuple[Any, ...]]]:
+def _rows(dsn: str, name: str) -> Iterator[Iterator[tuple[Any, ...]]]:
     with psycopg.connect(dsn) as connection, connection.cursor("rows") as cursor:
-        _SQL.execute(cursor, block)
+        _SQL.execute(cursor, f"floor_{name}_rows")
         yield iter(cursor)

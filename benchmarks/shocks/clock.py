@@ -144,7 +144,7 @@ def _databases_clock(place: Place, jump: str) -> tuple[Counter[str], Counter[str
     place.folder.chmod(0o755)
     try:
         dsn = Place(server, place.folder, place.is_small).plant("clock", World(1, users=1, requests=100))
-        fill(dsn, "application_notifications", messages=1, due_at=last_nine())
+        fill(dsn, SQL["application_notifications"], messages=1, due_at=last_nine())
         with StandIns() as stand_ins, ProcessPoolExecutor(2, spawn) as pool:
             stand_ins.latency("email", _LATENCY_SECONDS)
             sending = pool.submit(_send, Services.of(stand_ins), dsn, SCHEDULED_NOTIFICATIONS.id)

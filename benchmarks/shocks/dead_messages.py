@@ -82,7 +82,7 @@ def shock(place: Place) -> Found:
     with StandIns() as stand_ins:
         dsn = place.plant("dead", World(tenants, users=1, requests=1_000))
         give_workspaces(dsn, stand_ins.slack_base_url)
-        fill(dsn, "slack_messages", messages=_EACH, status="dead")
+        fill(dsn, SQL["slack_messages"], messages=_EACH, status="dead")
         with psycopg.connect(dsn) as connection:
             message_ids = SQL.column(connection, "message_ids", status="dead")
         handed_over = run_bytes(dsn, message_ids)

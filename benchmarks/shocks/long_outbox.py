@@ -11,6 +11,7 @@ import psycopg
 from benchmarks.measurement import Measurement, connected, measure
 from benchmarks.scale_world import World
 from benchmarks.shocks.world import (
+    SQL,
     Found,
     Place,
     Services,
@@ -50,14 +51,14 @@ def _run(place: Place, name: str, old: int, found: Found) -> Measurement:
         dsn = place.plant(name, World(_TENANTS, users=1, requests=1_000))
         give_workspaces(dsn, stand_ins.slack_base_url)
         if old:
-            fill(dsn, "slack_messages", messages=old, status="sent")
-        fill(dsn, "slack_messages", messages=_DUE, status="pending")
+            fill(dsn, SQL["slack_messages"], messages=old, status="sent")
+        fill(dsn, SQL["slack_messages"], messages=_DUE, status="pending")
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("SELECT pg_stat_reset()")
         measured = measure(partial(retry, Services.of(stand_ins)), dsn, today())
         once, again = arrivals(stand_ins)
     sleep(1)  # the sessions have written their counters
-    scans = value(dsn, "scans_of_outbox")
+    scans = value(dsn, SQL["scans_of_outbox"])
     found.require((once, again) == (_TENANTS * _DUE, 0), f"{name}: messages are lost or doubled")
     found.require(
         statuses(dsn) == {"sent": _TENANTS * (old + _DUE)}, f"{name}: an old message has another status"

@@ -139,7 +139,7 @@ def plant_night(place: Place, name: str, tenants: int, stand_ins: StandIns) -> s
         SQL_OF_BENCHMARKS.execute(connection, "billing_month")
         tenant_ids = SQL.column(connection, "tenant_ids")
     give_workspaces(dsn, stand_ins.slack_base_url)
-    fill(dsn, "application_notifications", messages=MESSAGES, due_at=last_nine())
+    fill(dsn, SQL["application_notifications"], messages=MESSAGES, due_at=last_nine())
     show_directories(stand_ins, tenant_ids)
     return dsn
 

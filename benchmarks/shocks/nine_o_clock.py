@@ -8,6 +8,7 @@ from functools import partial
 from benchmarks.measurement import connected, measure
 from benchmarks.scale_world import World
 from benchmarks.shocks.world import (
+    SQL,
     Found,
     Place,
     Services,
@@ -54,10 +55,10 @@ def shock(place: Place) -> Found:
             stand_ins.latency(service, _LATENCY_SECONDS)
         dsn = place.plant("nine", World(tenants, users=1, requests=1_000))
         give_workspaces(dsn, stand_ins.slack_base_url)
-        fill(dsn, "application_notifications", messages=_EACH, due_at=nine)
+        fill(dsn, SQL["application_notifications"], messages=_EACH, due_at=nine)
         measured = measure(partial(send, Services.of(stand_ins)), dsn, nine.date())
         once, again = arrivals(stand_ins)
-    shown = value(dsn, "application_statuses", due_at=nine)
+    shown = value(dsn, SQL["application_statuses"], due_at=nine)
     found.seconds, found.peak_memory_bytes = measured.seconds, measured.peak_memory_bytes
     found.result = f"{once:,} arrived, {again} twice, {tenants * _EACH / measured.seconds:,.0f} a second"
     found.require((once, again) == (tenants * _EACH, 0), "messages are lost or doubled")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import TypeAlias
+from typing import LiteralString, TypeAlias
 
 import psycopg
 
@@ -114,18 +114,19 @@ def give_workspaces(dsn: str, slack_base_url: str) -> None:
         )
 
 
-def fill(dsn: str, block: str, **about: object) -> None:
-    """Insert the rows of a block of this package, and collect the planner's statistics."""
+def fill(dsn: str, statement: LiteralString, **about: object) -> None:
+    """Insert rows, and collect the planner's statistics."""
     with psycopg.connect(dsn) as connection:
-        SQL.execute(connection, block, **about)
+        connection.execute(statement, about)
     vacuum(dsn)
 
 
-def value(dsn: str, block: str, **about: object) -> int:
-    """The one number of a block of this package."""
+def value(dsn: str, statement: LiteralString, **about: object) -> int:
+    """The one number of a statement."""
     with psycopg.connect(dsn) as connection:
-        (number,) = SQL.row(connection, block, **about)
-    return int(number)
+        row = connection.execute(statement, about or None).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 def statuses(dsn: str) -> Counter[str]:

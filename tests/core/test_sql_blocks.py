@@ -170,11 +170,12 @@ def _reads(root: Path, file: Path) -> Iterator[Read]:
     }
     for statement in tree.body:
         # A package that shares its Statements: from skill_batch.board.statements import SQL as _SQL
-        match = re.fullmatch(
-            r"from (skill_batch[\w.]*)\.statements import SQL(?: as (\w+))?", ast.unparse(statement)
-        )
-        if match:
-            packages[match[2] or "SQL"] = root.joinpath("plugins", *match[1].split("."))
+        if isinstance(statement, ast.ImportFrom) and statement.module:
+            folder = statement.module.split(".")[:-1]
+            base = root / "plugins" if folder[:1] == ["skill_batch"] else root
+            for name in statement.names:
+                if name.name == "SQL":
+                    packages[name.asname or name.name] = base.joinpath(*folder)
     for node in nodes:
         if isinstance(node, ast.Subscript) and ast.unparse(node.value) in packages:
             yield Read(file, packages[ast.unparse(node.value)], node.slice, constants)
