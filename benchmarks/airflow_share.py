@@ -21,46 +21,18 @@ from pathlib import Path
 
 from benchmarks.scale_world import World
 from benchmarks.through_airflow import RunningAirflow, running_airflow
-from include.skillreport.core.catalog import (
-    DATA_BACKUP,
-    EXTERNAL_SYNC,
-    INACTIVE_TENANTS,
-    LOG_CLEANUP,
-    MONTHLY_REPORT,
-    NOTIFICATION_LOG_CLEANUP,
-    NOTIFICATION_RETRY,
-    NOTIFICATION_SETTINGS_CHECK,
-    SCHEDULED_NOTIFICATIONS,
-    SETTINGS_SYNC,
-    STATISTICS,
-    TENANT_BILLING,
-    TENANT_MONITORING,
-    TENANT_USAGE,
-)
+from include.skillreport.core.catalog import BATCHES, MONTHLY_REPORT, TENANT_BILLING
 from include.skillreport.core.database import Statements
-from include.skillreport.core.run_spec import BatchSpec
+from include.skillreport.core.run_spec import RunSpec
+from local_stack.demo.runs import DEMO_RUNS
 from local_stack.stack import DEMO_SETTINGS, LocalStack
 from local_stack.stand_ins import StandIns
 
 SIZES = ("9", "100", "1000", "10000")
 
-# What one batch needs comes before it. Typesetting the reports of 10,000 tenants takes half an hour.
-_ORDER = (
-    TENANT_USAGE,
-    STATISTICS,
-    TENANT_MONITORING,
-    INACTIVE_TENANTS,
-    SETTINGS_SYNC,
-    NOTIFICATION_SETTINGS_CHECK,
-    EXTERNAL_SYNC,
-    TENANT_BILLING,
-    MONTHLY_REPORT,
-    SCHEDULED_NOTIFICATIONS,
-    NOTIFICATION_RETRY,
-    NOTIFICATION_LOG_CLEANUP,
-    DATA_BACKUP,
-    LOG_CLEANUP,
-)
+# In the order of the demo: what one batch needs comes before it.
+_ORDER = [spec for spec in dict.fromkeys(run.spec for run in DEMO_RUNS) if spec in BATCHES]
+# Typesetting the reports of 10,000 tenants takes half an hour.
 _WITHOUT_DOCUMENTS = 1_000
 _DOCUMENTS = (TENANT_BILLING, MONTHLY_REPORT)
 
@@ -97,7 +69,7 @@ def union_seconds(intervals: Iterable[tuple[float, float]]) -> float:
     return total
 
 
-def measure_share(airflow: RunningAirflow, batch: BatchSpec) -> Share:
+def measure_share(airflow: RunningAirflow, batch: RunSpec) -> Share:
     """Run the batch for the last day."""
     before = _rows(airflow)
     airflow.run(batch.dag_id, ["--logical-date", _LOGICAL_DATE], _LIMIT_SECONDS)

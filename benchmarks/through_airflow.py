@@ -54,13 +54,18 @@ class RunningAirflow:
             time.sleep(1)
 
 
+def plant_stack(stack: LocalStack, world: World) -> None:
+    """Fill the stack's empty database with these data and schema ``batch``."""
+    plant_host(stack.admin_dsn(), world)
+    upgrade(stack.admin_dsn(), passwords=stack.settings.passwords)
+    vacuum(stack.admin_dsn())
+
+
 @contextmanager
 def running_airflow(world: World, settings: Path = DEMO_SETTINGS) -> Iterator[RunningAirflow]:
     """Airflow over these data, with this file of settings."""
     with own_stack("airflow-benchmark-") as stack:
-        plant_host(stack.admin_dsn(), world)
-        upgrade(stack.admin_dsn(), passwords=stack.settings.passwords)
-        vacuum(stack.admin_dsn())
+        plant_stack(stack, world)
         with stack.database() as connection:
             create_backup_login(connection, stack.settings.connections[BACKUP_CONNECTION])
         stack.prepare_airflow()

@@ -12,16 +12,16 @@ from pathlib import Path
 import psycopg
 
 from benchmarks.board import signed_in
-from benchmarks.measurement import connected, measure, own_stack, vacuum
-from benchmarks.scale_world import World, plant_host
+from benchmarks.measurement import connected, measure, own_stack
+from benchmarks.scale_world import World
 from benchmarks.shocks.world import SQL, Found, Place, batch_of
+from benchmarks.through_airflow import plant_stack
 from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.shard_work import UnitsFailedError
-from include.skillreport.schema.deploy import upgrade
 from local_stack.airflow_processes import API_SERVER, COMMANDS, SupervisedAirflow
 from local_stack.batch_runs import LocalInstallation
 from local_stack.stack import LocalStack
@@ -115,9 +115,7 @@ def shock(place: Place) -> Found:
     found = Found(f"{tenants:,} failing tenants", "result 50 kB, alert 20 kB, page 500 kB")
     with own_stack("shock-stack-") as stack:
         dsn = stack.admin_dsn()
-        plant_host(dsn, World(tenants, users=1, requests=1_000))
-        upgrade(dsn, passwords=stack.settings.passwords)
-        vacuum(dsn)
+        plant_stack(stack, World(tenants, users=1, requests=1_000))
         measured = measure(partial(bill, place.folder), dsn, _MONTH)
         sizes = json.loads(Path(place.folder, "sizes.json").read_text())
         with psycopg.connect(dsn) as connection:

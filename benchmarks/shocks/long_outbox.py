@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import date
 from functools import partial
 from time import sleep
 
 import psycopg
 
-from benchmarks.measurement import Measurement, connected, measure
+from benchmarks.measurement import Measurement, measure
 from benchmarks.scale_world import World
 from benchmarks.shocks.world import (
     SQL,
@@ -16,34 +15,19 @@ from benchmarks.shocks.world import (
     Place,
     Services,
     arrivals,
-    batch_of,
     fill,
     give_workspaces,
+    last_nine,
+    send,
     statuses,
-    today,
     value,
 )
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
-from local_stack.batch_runs import run_batch
 from local_stack.stand_ins import StandIns
 
 _TENANTS = 20
 _DUE = 60
 _GROWTH = 1.5
-
-
-def retry(services: Services, dsn: str, day: date) -> None:
-    """The hourly run, in one process."""
-    with connected(dsn) as (platform, connection):
-        result = run_batch(
-            platform,
-            connection,
-            NOTIFICATION_RETRY,
-            batch_of(NOTIFICATION_RETRY),
-            day,
-            network=services.network(),
-        )
-        assert result.status == "completed", result.sentence()
 
 
 def _run(place: Place, name: str, old: int, found: Found) -> Measurement:
@@ -55,7 +39,9 @@ def _run(place: Place, name: str, old: int, found: Found) -> Measurement:
         fill(dsn, SQL["slack_messages"], messages=_DUE, status="pending")
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute("SELECT pg_stat_reset()")
-        measured = measure(partial(retry, Services.of(stand_ins)), dsn, today())
+        measured = measure(
+            partial(send, Services.of(stand_ins), (NOTIFICATION_RETRY,)), dsn, last_nine().date()
+        )
         once, again = arrivals(stand_ins)
     sleep(1)  # the sessions have written their counters
     scans = value(dsn, SQL["scans_of_outbox"])

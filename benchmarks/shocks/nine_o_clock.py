@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import date
 from functools import partial
 
-from benchmarks.measurement import connected, measure
+from benchmarks.measurement import measure
 from benchmarks.scale_world import World
 from benchmarks.shocks.world import (
     SQL,
@@ -13,35 +12,20 @@ from benchmarks.shocks.world import (
     Place,
     Services,
     arrivals,
-    batch_of,
     fill,
     give_workspaces,
     last_nine,
+    send,
     statuses,
     value,
 )
 from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
-from local_stack.batch_runs import run_batch
 from local_stack.stand_ins import StandIns
 
 _EACH = 100
 _LATENCY_SECONDS = 0.02
-
-
-def send(services: Services, dsn: str, day: date) -> None:
-    """The run of 9:00, and the hourly one after it, in one process."""
-    with connected(dsn) as (platform, connection):
-        for spec in (SCHEDULED_NOTIFICATIONS, NOTIFICATION_RETRY):
-            result = run_batch(
-                platform,
-                connection,
-                spec,
-                batch_of(spec),
-                day,
-                run_at=last_nine(),
-                network=services.network(),
-            )
-            assert result.status == "completed", result.sentence()
+# The run of 9:00, and the hourly one after it.
+_RUNS = (SCHEDULED_NOTIFICATIONS, NOTIFICATION_RETRY)
 
 
 def shock(place: Place) -> Found:
@@ -56,7 +40,7 @@ def shock(place: Place) -> Found:
         dsn = place.plant("nine", World(tenants, users=1, requests=1_000))
         give_workspaces(dsn, stand_ins.slack_base_url)
         fill(dsn, SQL["application_notifications"], messages=_EACH, due_at=nine)
-        measured = measure(partial(send, Services.of(stand_ins)), dsn, nine.date())
+        measured = measure(partial(send, Services.of(stand_ins), _RUNS), dsn, nine.date())
         once, again = arrivals(stand_ins)
     shown = value(dsn, SQL["application_statuses"], due_at=nine)
     found.seconds, found.peak_memory_bytes = measured.seconds, measured.peak_memory_bytes

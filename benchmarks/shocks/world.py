@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from importlib import import_module
@@ -13,14 +13,14 @@ from typing import LiteralString, TypeAlias
 
 import psycopg
 
-from benchmarks.measurement import vacuum
+from benchmarks.measurement import connected, vacuum
 from benchmarks.scale_world import World, plant
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.core.run_spec import BatchSpec
-from local_stack.batch_runs import LOCAL, LocalInstallation
+from local_stack.batch_runs import LOCAL, LocalInstallation, run_batch
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns
 
@@ -104,6 +104,22 @@ class Services:
         """An installation whose mail server and services are the stand-ins."""
         email = EmailConfig("127.0.0.1", self.smtp_port, "no-reply@cloud-service.example", security="none")
         return Network(email, self.allowed_hosts)
+
+
+def send(services: Services, specs: Sequence[BatchSpec], dsn: str, day: date) -> None:
+    """The runs of these batches of notifications at the last 9:00, one after the other. :raises AssertionError: one has failures."""
+    with connected(dsn) as (platform, connection):
+        for spec in specs:
+            result = run_batch(
+                platform,
+                connection,
+                spec,
+                batch_of(spec),
+                day,
+                run_at=last_nine(),
+                network=services.network(),
+            )
+            assert result.status == "completed", result.sentence()
 
 
 def give_workspaces(dsn: str, slack_base_url: str) -> None:
