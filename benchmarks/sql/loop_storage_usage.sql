@@ -19,7 +19,7 @@ SELECT
                         SELECT report.*
                         FROM "HIS_ReportGeneration" AS report
                         WHERE report.requested_by = person.person_key
-                        OFFSET 0 -- noqa: AM09
+                        LIMIT ALL OFFSET 0 -- noqa: AM09
                     ) AS own
                 UNION ALL
                 SELECT report.*

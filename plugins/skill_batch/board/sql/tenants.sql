@@ -44,7 +44,7 @@ bad AS (
             FROM batch.board_outcome AS outcome
             WHERE outcome.execution_id = unclear.execution_id AND outcome.status = 'pending'
             -- Without it, the planner reads the outcomes of all runs.
-            OFFSET 0 -- noqa: AM09
+            LIMIT ALL OFFSET 0 -- noqa: AM09
         ) AS missing
 ),
 
@@ -72,7 +72,7 @@ failure AS (
                     SELECT FROM batch.board_outcome AS outcome
                     WHERE outcome.execution_id = later.execution_id AND outcome.tenant_id = newest.tenant_id
                     -- As above: by the key, not by all outcomes of the later runs.
-                    OFFSET 0 -- noqa: AM09
+                    LIMIT ALL OFFSET 0 -- noqa: AM09
                 ) AS known
             WHERE later.batch_id = newest.batch_id AND later.started_at > newest.started_at
         )

@@ -291,7 +291,7 @@ failure AS (
                         WHERE counted.execution_id = log.execution_id AND counted.status = 'failed'
                     )
             ) AS outcome
-            OFFSET 0 -- noqa: AM09
+            LIMIT ALL OFFSET 0 -- noqa: AM09
         ) AS failed
     WHERE
         log.error_count > 0 AND log.status <> 'running' AND NOT log.dry_run AND log.batch_id = any(%(batch_ids)s::text[])
@@ -318,7 +318,7 @@ failing AS (
                     WHERE
                         outcome.execution_id = later.execution_id
                         AND outcome.tenant_id = failure.tenant_id AND outcome.status = 'success'
-                    OFFSET 0 -- noqa: AM09
+                    LIMIT ALL OFFSET 0 -- noqa: AM09
                 ) AS success
             WHERE
                 later.started_at > failure.started_at AND NOT later.dry_run
@@ -333,7 +333,7 @@ failing AS (
                     -- An operator has settled the tenant's month.
                     OR later.parameters ->> 'operation' IN ('approve', 'reissue')
                 )
-            OFFSET 0 -- noqa: AM09
+            LIMIT ALL OFFSET 0 -- noqa: AM09
         )
     GROUP BY failure.tenant_id
 )
