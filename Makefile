@@ -1,4 +1,4 @@
-# The targets write only to .venv, .local and .cache. `make` without a target lists them.
+# The targets write only to .venv, .local, .cache and mutants. `make` without a target lists them.
 # GNU make 3.81 (macOS) and a POSIX shell are enough. Besides Python the recipes use only cp, diff, mkdir and rm.
 .DEFAULT_GOAL := help
 
@@ -156,6 +156,13 @@ chaos: $(STAMP) ## kill parts of Airflow and PostgreSQL at random moments during
 test-browser: $(STAMP) ## test the operators' board in Chromium (needs Debian's package chromium); screenshots in .local/browser
 	@$(BIN)/python -m pytest -m browser tests/browser
 
+# The tool keeps what it found in mutants/ and goes on from there after an interrupt.
+.PHONY: mutants
+mutants: $(STAMP) ## change the rules of money and sending one by one, and list the changes that no test notices (hours); MUTANTS="*.sharding.*"
+	@$(SUPPLY)
+	@PYTHONPATH=$$(echo .local/supply/lib/python*/site-packages) $(BIN)/python -m mutmut run --max-children 2 $(MUTANTS)
+	@PYTHONPATH=$$(echo .local/supply/lib/python*/site-packages) $(BIN)/python -m mutmut results
+
 .PHONY: test-durations
 test-durations: $(STAMP) ## run `make test` and list the slowest tests
 	@$(PYTEST) -m "not long" --durations 40
@@ -249,5 +256,5 @@ bench-shocks: $(STAMP) ## measure what a bad day brings; needs root (small file 
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.shocks $(NAME) --size $(or $(SIZE),full)
 
 .PHONY: clean
-clean: ## delete .venv, .local and .cache (stop the database first)
-	rm -rf $(VENV) .local .cache
+clean: ## delete .venv, .local, .cache and mutants (stop the database first)
+	rm -rf $(VENV) .local .cache mutants
