@@ -82,6 +82,13 @@ def test_a_tenant_with_half_of_the_records_is_alone() -> None:
     assert max(sizes) <= 1.5 * 999 / 9
 
 
+def test_a_tenant_that_the_last_run_did_not_know_counts_as_idle() -> None:
+    settings = ExecutionSettings(max_mapped_tenants=1, shards=2, tenants_per_shard=1000)
+    shards = shard_tenants(tenants(20), settings, records=records_of([100] * 10))
+    # Work of 3 for each of the ten known ones, and of 1 for each other one: 21 and 19.
+    assert [len(tenant_ids) for tenant_ids in shards.values()] == [7, 13]
+
+
 def test_up_to_the_limit_a_shard_is_one_tenant_under_its_code() -> None:
     settings = ExecutionSettings(max_mapped_tenants=2, shards=1, tenants_per_shard=1)
     assert shard_tenants(tenants(2), settings) == {Shard(0, "CODE0"): ["id-0"], Shard(1, "CODE1"): ["id-1"]}
@@ -118,3 +125,8 @@ def test_a_label_fits_its_column_and_keeps_both_ends() -> None:
 
     assert shard.label == f"{'a' * 99}… – {'c' * 99}… (3) teams"
     assert len(shard.label) <= 250
+
+
+def test_a_code_of_a_hundred_characters_is_not_cut() -> None:
+    (shard,) = shard_tenants([Tenant("id", "a" * 100, "A")], ExecutionSettings.load())
+    assert shard.label == "a" * 100
