@@ -41,11 +41,12 @@ belonging AS (
     SELECT
         'TRN_SkillEvidence files' AS source,
         person_key, stated_tenant_id,
-        1 AS row_count,
+        count(*)::integer AS row_count,
         0 AS made,
-        file_bytes AS stored_bytes
+        sum(file_bytes)::bigint AS stored_bytes
     FROM batch.all_skill_evidence
     WHERE created_at_utc < %(day_end)s
+    GROUP BY person_key, stated_tenant_id
     UNION ALL
     SELECT
         'TRN_SkillRecord assessment_date' AS source,
