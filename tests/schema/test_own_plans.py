@@ -34,7 +34,7 @@ from include.skillreport.core.catalog import (
     TENANT_MONITORING,
     TENANT_USAGE,
 )
-from include.skillreport.core.database import Statements
+from include.skillreport.core.database import Statements, sql_blocks
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Batch, Run, Work
 from include.skillreport.core.execution.business_date import JAPAN
@@ -46,7 +46,7 @@ from include.skillreport.schema.host_contract import HostVariant
 from local_stack.batch_runs import LOCAL, LocalInstallation, run_batch
 from tests.conftest import Database, Server, copied_database
 from tests.messaging.outbox_rows import claim_due
-from tests.schema.test_host_plans import reads
+from tests.schema.test_host_plans import INCLUDE, Statement, explain, index_names, reads
 
 _SQL = Statements(Path(__file__).parents[2] / "benchmarks")
 
@@ -194,6 +194,25 @@ def test_a_run_looks_its_rows_up(
             digest(Work(run, platform.connection))
         run_log.fail_shard(platform.connection, run, 0, ValueError())
         run_log.close_execution(platform.connection, run)
+
+
+def test_the_groups_of_a_new_day_are_looked_up_by_tenant(
+    server: Server, templates: dict[HostVariant, str]
+) -> None:
+    statement = Statement({"execution_id": "e", "business_date": TODAY}, role="batch_tenant")
+    text = sql_blocks(INCLUDE / "batches" / "statistics")["delete_groups"]
+    with copied_database(server, templates[HostVariant.MULTI_TENANT], "new_day") as database:
+        with database.connect() as owner:
+            # The planner knows each of these dates, and expects no row of a new one.
+            owner.execute(
+                "INSERT INTO batch.statistics_group"
+                " SELECT 't' || tenant, %s::date - day, 'category', 'c', false, null, 5, 5, 5, 5, 0, 0, 0, 0"
+                " FROM generate_series(1, 1500) AS tenant, generate_series(1, 33) AS day",
+                [TODAY],
+            )
+            owner.execute("ANALYZE batch.statistics_group")
+        with database.connect(statement.role) as connection:
+            assert "statistics_group_pkey" in index_names(explain(connection, text, statement))
 
 
 def test_the_weekly_clean_up_finds_old_rows_by_an_index(years: Database) -> None:

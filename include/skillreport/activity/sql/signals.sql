@@ -41,11 +41,12 @@ belonging AS (
     SELECT
         'TRN_SkillEvidence files' AS source,
         person_key, stated_tenant_id,
-        1 AS row_count,
+        count(*)::integer AS row_count,
         0 AS made,
-        file_bytes AS stored_bytes
+        sum(file_bytes)::bigint AS stored_bytes
     FROM batch.all_skill_evidence
     WHERE created_at_utc < %(day_end)s
+    GROUP BY person_key, stated_tenant_id
     UNION ALL
     SELECT
         'TRN_SkillRecord assessment_date' AS source,
@@ -370,7 +371,8 @@ SELECT
     CASE WHEN %(has_requests)s THEN coalesce(active.errors, 0) END AS error_count,
     round(active.response_time_avg_ms, 3) AS response_time_avg_ms,
     CASE WHEN %(has_requests)s THEN coalesce(peak.users, 0) END AS peak_concurrent_users,
-    %(day_start)s + (peak.position - 1) * interval '1 hour' AS peak_at,
+    -- The first such hour.
+    %(day_start)s + (array_position(active.users_by_hour, peak.users) - 1) * interval '1 hour' AS peak_at,
     CASE WHEN %(has_files)s THEN coalesce(possession.report_bytes, 0) END AS report_bytes,
     CASE WHEN %(has_files)s THEN coalesce(possession.evidence_bytes, 0) END AS evidence_bytes,
     CASE WHEN %(has_reports)s THEN coalesce(possession.reports, 0) END AS reports_generated,
@@ -388,11 +390,8 @@ LEFT JOIN active USING (tenant_id)
 LEFT JOIN possession USING (tenant_id)
 LEFT JOIN unknown USING (tenant_id)
 LEFT JOIN LATERAL (
-    SELECT users, position
-    FROM unnest(active.users_by_hour) WITH ORDINALITY AS hour (users, position)
-    WHERE users > 0
-    ORDER BY users DESC, position ASC
-    LIMIT 1
+    SELECT nullif(max(users), 0) AS users
+    FROM unnest(active.users_by_hour) AS hour (users)
 ) AS peak ON true
 LEFT JOIN batch.all_tenant AS tenant USING (tenant_id)
 LEFT JOIN batch.setting_overrides('usage', %(tenant_ids)s, %(day_end)s) AS setting USING (tenant_id)

@@ -5,43 +5,79 @@
 --
 -- The application keeps no history of levels, goals and certificates. Rows that existed at the end of the day count with their
 -- present values.
--- One row per key that the rows of a person use. People who have left do not count.
-WITH person AS MATERIALIZED (
-    SELECT known_person.person_key, known_person.employee_id, known_person.tenant_id
-    FROM batch.person_key AS known_person
-    INNER JOIN batch.all_employment AS employee USING (employee_id)
-    WHERE known_person.is_decisive AND known_person.tenant_id = any(%(tenant_ids)s::text[]) AND employee.is_employed
-),
-
-employee AS MATERIALIZED (
+-- People who have left do not count.
+WITH employee AS MATERIALIZED (
     SELECT tenant_id, employee_id, department_code
     FROM batch.all_employment
     WHERE tenant_id = any(%(tenant_ids)s::text[]) AND is_employed
 ),
 
+-- What people hold, and the person of each row. is_held: the row existed at the end of the day.
+assigned AS MATERIALIZED (
+    SELECT kept.*, known_person.tenant_id, known_person.employee_id, known_person.reason
+    FROM (
+        SELECT
+            'TRN_SkillRecord skills' AS source,
+            person_key, stated_tenant_id,
+            created_at_utc < %(day_end)s AS is_held,
+            skill_item_id, skill_level, category_code,
+            null AS goal_status,
+            null::date AS expires_on,
+            null::numeric AS training_hours
+        FROM batch.all_skill_record
+        UNION ALL
+        SELECT
+            'TRN_GoalProgress goals' AS source,
+            person_key, stated_tenant_id,
+            created_at_utc < %(day_end)s AS is_held,
+            null AS skill_item_id,
+            null AS skill_level,
+            null AS category_code,
+            status AS goal_status,
+            null AS expires_on,
+            null AS training_hours
+        FROM batch.all_goal
+        UNION ALL
+        SELECT
+            'TRN_PDU certificates' AS source,
+            person_key, stated_tenant_id,
+            created_at_utc < %(day_end)s AS is_held,
+            null AS skill_item_id,
+            null AS skill_level,
+            null AS category_code,
+            null AS goal_status,
+            expires_on,
+            null AS training_hours
+        FROM batch.all_certificate
+        UNION ALL
+        SELECT
+            'TRN_TrainingHistory trainings' AS source,
+            person_key, stated_tenant_id,
+            ended_at_utc < %(day_end)s AS is_held,
+            null AS skill_item_id,
+            null AS skill_level,
+            null AS category_code,
+            null AS goal_status,
+            null AS expires_on,
+            duration_hours AS training_hours
+        FROM batch.all_completed_training
+    ) AS kept
+    LEFT JOIN batch.person_key AS known_person ON kept.person_key = known_person.person_key AND known_person.is_decisive
+),
+
 -- Rows of one person under different keys are merged; the higher level counts.
 skill AS MATERIALIZED (
     SELECT
-        person.tenant_id,
-        person.employee_id,
-        record.skill_item_id,
-        max(record.skill_level) AS level,
-        min(record.category_code) AS category_code
-    FROM batch.all_skill_record AS record
-    INNER JOIN person USING (person_key)
-    WHERE record.created_at_utc < %(day_end)s
-    GROUP BY person.tenant_id, person.employee_id, record.skill_item_id
-),
-
-skill_total AS (
-    SELECT
-        tenant_id,
-        count(*) AS records,
-        count(level) AS rated,
-        count(DISTINCT employee_id) FILTER (WHERE level IS NOT null) AS rated_people,
-        sum(level) AS level_sum
-    FROM skill
-    GROUP BY tenant_id
+        assigned.tenant_id,
+        assigned.employee_id,
+        coalesce(employee.department_code, '') AS department_code,
+        assigned.skill_item_id,
+        max(assigned.skill_level) AS level,
+        coalesce(min(assigned.category_code), '') AS category_code
+    FROM assigned
+    INNER JOIN employee USING (tenant_id, employee_id)
+    WHERE assigned.source = 'TRN_SkillRecord skills' AND assigned.is_held
+    GROUP BY assigned.tenant_id, assigned.employee_id, employee.department_code, assigned.skill_item_id
 ),
 
 -- A skill that two job types of a person require counts once, at the higher level.
@@ -74,51 +110,74 @@ coverage AS (
     GROUP BY required.tenant_id
 ),
 
--- Count only skills with a level: if only one of five people had a level, the mean would reveal it.
-membership AS MATERIALIZED (
-    SELECT
-        skill.tenant_id,
-        'department' AS dimension,
-        coalesce(employee.department_code, '') AS group_key,
-        skill.employee_id,
-        skill.level
-    FROM skill
-    INNER JOIN employee USING (tenant_id, employee_id)
-    WHERE skill.level IS NOT null
-    UNION ALL
+-- The skills of a person in each group. A person has one department, and skills of several categories.
+member AS MATERIALIZED (
     SELECT
         tenant_id,
-        'category' AS dimension,
-        coalesce(category_code, '') AS group_key,
+        CASE WHEN grouping(department_code) = 0 THEN 'department' ELSE 'category' END AS dimension,
+        coalesce(department_code, category_code) AS group_key,
         employee_id,
-        level
+        count(*) AS records,
+        count(level) AS rated,
+        sum(level) AS level_sum,
+        count(*) FILTER (WHERE level = 1) AS level_1,
+        count(*) FILTER (WHERE level = 2) AS level_2,
+        count(*) FILTER (WHERE level = 3) AS level_3,
+        count(*) FILTER (WHERE level = 4) AS level_4,
+        count(*) FILTER (WHERE level >= 5) AS level_5
     FROM skill
-    WHERE level IS NOT null
+    GROUP BY GROUPING SETS ((tenant_id, employee_id, department_code), (tenant_id, employee_id, category_code))
 ),
 
--- The groups of a tenant, the smallest first.
+skill_total AS (
+    SELECT
+        tenant_id,
+        sum(records) AS records,
+        sum(rated) AS rated,
+        count(*) FILTER (WHERE rated > 0) AS rated_people,
+        sum(level_sum) AS level_sum
+    FROM member
+    WHERE dimension = 'department'
+    GROUP BY tenant_id
+),
+
+-- The groups of a tenant, the smallest first. Count only skills with a level: if only one of five people had a level, the mean
+-- would reveal it.
 sized AS MATERIALIZED (
     SELECT
-        tenant_id, dimension, group_key, people,
+        *,
         row_number() OVER (PARTITION BY tenant_id, dimension ORDER BY people, group_key) AS place,
+        count(*) OVER (PARTITION BY tenant_id, dimension) AS places,
         count(*) FILTER (WHERE people < %(smallest_group)s) OVER (PARTITION BY tenant_id, dimension) AS small_places
     FROM (
-        SELECT tenant_id, dimension, group_key, count(DISTINCT employee_id) AS people
-        FROM membership
+        SELECT
+            tenant_id, dimension, group_key,
+            count(*) AS people,
+            sum(rated) AS records,
+            sum(level_sum) AS level_sum,
+            sum(level_1) AS level_1,
+            sum(level_2) AS level_2,
+            sum(level_3) AS level_3,
+            sum(level_4) AS level_4,
+            sum(level_5) AS level_5
+        FROM member
+        WHERE rated > 0
         GROUP BY tenant_id, dimension, group_key
     ) AS counted
 ),
 
--- The number of different people in each group and all smaller ones. A person may be in several groups.
+-- The number of different people in each group and all smaller ones, if there are small groups. A person may be in several
+-- groups.
 first_place AS (
     SELECT
-        membership.tenant_id,
-        membership.dimension,
-        membership.employee_id,
+        member.tenant_id,
+        member.dimension,
+        member.employee_id,
         min(sized.place) AS place
-    FROM membership
+    FROM member
     INNER JOIN sized USING (tenant_id, dimension, group_key)
-    GROUP BY membership.tenant_id, membership.dimension, membership.employee_id
+    WHERE member.rated > 0 AND sized.small_places > 0
+    GROUP BY member.tenant_id, member.dimension, member.employee_id
 ),
 
 united AS (
@@ -129,6 +188,7 @@ united AS (
         ) AS people_together
     FROM sized
     LEFT JOIN first_place USING (tenant_id, dimension, place)
+    WHERE sized.small_places > 0
     GROUP BY sized.tenant_id, sized.dimension, sized.place, sized.small_places
 ),
 
@@ -137,40 +197,38 @@ hidden AS (
     SELECT
         tenant_id,
         dimension,
-        max(place) AS places,
-        CASE
-            WHEN min(small_places) = 0 THEN 0
-            ELSE coalesce(
-                min(place) FILTER (WHERE place >= small_places AND people_together >= %(smallest_group)s), max(place)
-            )
-        END AS rest_places
-    FROM united
+        coalesce(min(place) FILTER (WHERE is_enough), max(place)) AS rest_places,
+        coalesce(min(people_together) FILTER (WHERE is_enough), max(people_together)) AS people
+    FROM (
+        SELECT *, place >= small_places AND people_together >= %(smallest_group)s AS is_enough
+        FROM united
+    ) AS judged
     GROUP BY tenant_id, dimension
 ),
 
 skill_group AS (
     SELECT
-        membership.tenant_id, membership.dimension, shown.is_rest, shown.group_key,
-        count(DISTINCT membership.employee_id) AS people,
-        count(*) AS records,
-        sum(membership.level) AS level_sum,
-        count(*) FILTER (WHERE membership.level = 1) AS level_1,
-        count(*) FILTER (WHERE membership.level = 2) AS level_2,
-        count(*) FILTER (WHERE membership.level = 3) AS level_3,
-        count(*) FILTER (WHERE membership.level = 4) AS level_4,
-        count(*) FILTER (WHERE membership.level >= 5) AS level_5
-    FROM membership
-    INNER JOIN sized USING (tenant_id, dimension, group_key)
-    INNER JOIN hidden USING (tenant_id, dimension)
+        sized.tenant_id, sized.dimension, shown.is_rest, shown.group_key,
+        coalesce(min(shown.people_together), sum(sized.people)) AS people,
+        sum(sized.records) AS records,
+        sum(sized.level_sum) AS level_sum,
+        sum(sized.level_1) AS level_1,
+        sum(sized.level_2) AS level_2,
+        sum(sized.level_3) AS level_3,
+        sum(sized.level_4) AS level_4,
+        sum(sized.level_5) AS level_5
+    FROM sized
+    LEFT JOIN hidden USING (tenant_id, dimension)
     CROSS JOIN
         LATERAL (
             SELECT
-                sized.place <= hidden.rest_places AS is_rest,
-                CASE WHEN sized.place > hidden.rest_places THEN membership.group_key ELSE '' END AS group_key
+                coalesce(sized.place <= hidden.rest_places, false) AS is_rest,
+                CASE WHEN sized.place <= hidden.rest_places THEN '' ELSE sized.group_key END AS group_key,
+                CASE WHEN sized.place <= hidden.rest_places THEN hidden.people END AS people_together
         ) AS shown
     -- If all groups are merged, the result would repeat the total.
-    WHERE hidden.rest_places < hidden.places
-    GROUP BY membership.tenant_id, membership.dimension, shown.is_rest, shown.group_key
+    WHERE coalesce(hidden.rest_places < sized.places, true)
+    GROUP BY sized.tenant_id, sized.dimension, shown.is_rest, shown.group_key
 ),
 
 skill_groups AS (
@@ -207,66 +265,44 @@ newcomer AS (
     GROUP BY known_person.tenant_id
 ),
 
-goal AS (
+holding AS (
     SELECT
-        person.tenant_id,
-        count(*) FILTER (WHERE goal.status = 'not_started') AS not_started,
-        count(*) FILTER (WHERE goal.status = 'in_progress') AS in_progress,
-        count(*) FILTER (WHERE goal.status = 'completed') AS completed,
-        count(*) FILTER (WHERE goal.status = 'other') AS other
-    FROM batch.all_goal AS goal
-    INNER JOIN person USING (person_key)
-    WHERE goal.created_at_utc < %(day_end)s
-    GROUP BY person.tenant_id
-),
-
-certificate AS (
-    SELECT
-        person.tenant_id,
-        count(*) FILTER (WHERE coalesce(held.expires_on >= %(business_date)s, true)) AS held,
-        count(*) FILTER (WHERE held.expires_on BETWEEN %(business_date)s AND %(expiring_until)s) AS expiring,
-        count(*) FILTER (WHERE held.expires_on < %(business_date)s) AS expired
-    FROM batch.all_certificate AS held
-    INNER JOIN person USING (person_key)
-    WHERE held.created_at_utc < %(day_end)s
-    GROUP BY person.tenant_id
-),
-
-training AS (
-    SELECT person.tenant_id, count(*) AS completed, sum(training.duration_hours) AS hours
-    FROM batch.all_completed_training AS training
-    INNER JOIN person USING (person_key)
-    WHERE training.ended_at_utc < %(day_end)s
-    GROUP BY person.tenant_id
+        assigned.tenant_id,
+        count(*) FILTER (WHERE assigned.goal_status = 'not_started') AS not_started,
+        count(*) FILTER (WHERE assigned.goal_status = 'in_progress') AS in_progress,
+        count(*) FILTER (WHERE assigned.goal_status = 'completed') AS completed,
+        count(*) FILTER (WHERE assigned.goal_status = 'other') AS other,
+        count(*) FILTER (
+            WHERE assigned.source = 'TRN_PDU certificates' AND coalesce(assigned.expires_on >= %(business_date)s, true)
+        ) AS held,
+        count(*) FILTER (WHERE assigned.expires_on BETWEEN %(business_date)s AND %(expiring_until)s) AS expiring,
+        count(*) FILTER (WHERE assigned.expires_on < %(business_date)s) AS expired,
+        count(assigned.training_hours) AS trainings,
+        sum(assigned.training_hours) AS training_hours
+    FROM assigned
+    INNER JOIN employee USING (tenant_id, employee_id)
+    WHERE assigned.source <> 'TRN_SkillRecord skills' AND assigned.is_held
+    GROUP BY assigned.tenant_id
 ),
 
 -- How the rows that exist were assigned, for the result of the run.
 reconciled AS (
     INSERT INTO batch.reconciliation AS known (execution_id, source, placement, is_event, row_count)
-    SELECT %(execution_id)s, kept.source, assigned.placement, false AS is_event, count(*)
-    FROM (
-        SELECT 'TRN_SkillRecord skills' AS source, person_key, stated_tenant_id FROM batch.all_skill_record
-        UNION ALL
-        SELECT 'TRN_GoalProgress goals' AS source, person_key, stated_tenant_id FROM batch.all_goal
-        UNION ALL
-        SELECT 'TRN_PDU certificates' AS source, person_key, stated_tenant_id FROM batch.all_certificate
-        UNION ALL
-        SELECT 'TRN_TrainingHistory trainings' AS source, person_key, stated_tenant_id FROM batch.all_completed_training
-    ) AS kept
-    LEFT JOIN batch.person_key AS known_person ON kept.person_key = known_person.person_key AND known_person.is_decisive
-    LEFT JOIN batch.all_tenant AS stated ON kept.stated_tenant_id = stated.tenant_id
+    SELECT %(execution_id)s, assigned.source, placed.placement, false AS is_event, count(*)
+    FROM assigned
+    LEFT JOIN batch.all_tenant AS stated ON assigned.stated_tenant_id = stated.tenant_id
     CROSS JOIN
         LATERAL (
             SELECT
                 batch.placement(
-                    kept.person_key,
-                    known_person.tenant_id,
-                    known_person.reason,
-                    kept.stated_tenant_id,
+                    assigned.person_key,
+                    assigned.tenant_id,
+                    assigned.reason,
+                    assigned.stated_tenant_id,
                     stated.status
                 ) AS placement
-        ) AS assigned
-    GROUP BY kept.source, assigned.placement
+        ) AS placed
+    GROUP BY assigned.source, placed.placement
     ON CONFLICT (execution_id, source, placement) DO UPDATE SET row_count = excluded.row_count
 )
 
@@ -299,15 +335,15 @@ SELECT
     coalesce(coverage.met, 0) AS coverage_met,
     coalesce(coverage.target, 0) AS coverage_target,
     coalesce(coverage.people, 0) AS required_people,
-    coalesce(goal.not_started, 0) AS goals_not_started,
-    coalesce(goal.in_progress, 0) AS goals_in_progress,
-    coalesce(goal.completed, 0) AS goals_completed,
-    coalesce(goal.other, 0) AS goals_other,
-    coalesce(certificate.held, 0) AS certificates_held,
-    coalesce(certificate.expiring, 0) AS certificates_expiring,
-    coalesce(certificate.expired, 0) AS certificates_expired,
-    coalesce(training.completed, 0) AS trainings_completed,
-    coalesce(training.hours, 0) AS training_hours,
+    coalesce(holding.not_started, 0) AS goals_not_started,
+    coalesce(holding.in_progress, 0) AS goals_in_progress,
+    coalesce(holding.completed, 0) AS goals_completed,
+    coalesce(holding.other, 0) AS goals_other,
+    coalesce(holding.held, 0) AS certificates_held,
+    coalesce(holding.expiring, 0) AS certificates_expiring,
+    coalesce(holding.expired, 0) AS certificates_expired,
+    coalesce(holding.trainings, 0) AS trainings_completed,
+    coalesce(holding.training_hours, 0) AS training_hours,
     coalesce(skill_groups.listed, '[]') AS skill_groups,
     usage.unplaced_accounts,
     usage.unplaced_events
@@ -316,9 +352,7 @@ LEFT JOIN workforce USING (tenant_id)
 LEFT JOIN newcomer USING (tenant_id)
 LEFT JOIN skill_total USING (tenant_id)
 LEFT JOIN coverage USING (tenant_id)
-LEFT JOIN goal USING (tenant_id)
-LEFT JOIN certificate USING (tenant_id)
-LEFT JOIN training USING (tenant_id)
+LEFT JOIN holding USING (tenant_id)
 LEFT JOIN skill_groups USING (tenant_id)
 WHERE usage.execution_id = %(execution_id)s AND usage.tenant_id = any(%(tenant_ids)s::text[])
 -- Two attempts (a task believed dead, and its retry) may collect at the same time. Both use the rows of the first.

@@ -100,10 +100,11 @@ WHERE (
 );
 
 -- name: delete_groups
--- Delete the groups of an earlier run of the day; save_groups inserts the new ones.
+-- Delete the groups of an earlier run of the day; save_groups inserts the new ones. The subquery hides the date from the planner:
+-- its statistics know no rows of a new day, so it would read the rows of all tenants by their date.
 DELETE FROM batch.statistics_group
 WHERE
-    statistics_date = %(business_date)s
+    statistics_date = (SELECT %(business_date)s::date)
     AND tenant_id IN (
         SELECT signal.tenant_id
         FROM batch.statistics_signal AS signal
@@ -131,6 +132,7 @@ WHERE signal.execution_id = %(execution_id)s
 ORDER BY signal.tenant_id;
 
 -- name: load_day
+-- The date as in delete_groups.
 SELECT
     kept.tenant_id, kept.users_total, kept.users_active, kept.users_new, kept.logins, kept.api_calls,
     kept.api_errors, kept.reports_generated, kept.skill_assessments, kept.notifications_sent,
@@ -141,6 +143,6 @@ SELECT
     kept.api_error_rate, kept.mean_level, kept.coverage_rate, kept.revision
 FROM batch.statistics_signal AS signal
 INNER JOIN batch.statistics_day AS kept
-    ON signal.tenant_id = kept.tenant_id AND kept.statistics_date = %(business_date)s
+    ON signal.tenant_id = kept.tenant_id AND kept.statistics_date = (SELECT %(business_date)s::date)
 WHERE signal.execution_id = %(execution_id)s
 ORDER BY kept.tenant_id;
