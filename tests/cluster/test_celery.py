@@ -122,7 +122,7 @@ def trials(folder: Path, redis: str, s3: S3Server) -> Iterator[ClusterTrials]:
             AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT="15",
             AIRFLOW__SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL="5",
             AIRFLOW_CONN_SKILL_BATCH_FILES=s3_connection,
-            AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL=f"s3://batch_files@{BUCKET}/storage",
+            AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL=f"s3://skill_batch_files@{BUCKET}/storage",
         )
         with airflow_parts(parts):
             yield ClusterTrials(installation, parts, s3=s3)
