@@ -47,8 +47,8 @@ for _folder in ("dags", "plugins"):
 # The tests' prices and issuer are the demo's; the shipped ones are samples, with which no invoice is finalised.
 os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
 
-# For a test that starts Airflow's processes, on a machine that is busy with other work; it may also wait for its turn.
-_EXCLUSIVE_SECONDS = 1_200
+# For a test that takes minutes or starts Airflow's processes, on a machine that is busy with other work; it may also wait for its turn.
+_LONG_SECONDS = 1_200
 
 # A file system in memory, used if it has this much room.
 _MEMORY, _MEMORY_BYTES = Path("/dev/shm"), 8 * 2**30  # noqa: S108  # the folder in it is the process's own
@@ -142,12 +142,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the tests that need Airflow: xdist gives the first worker the first tests, and the others take over from the end.
 
     The exclusive tests mostly wait, and would leave the other workers idle at the end. Airflow's metadata and imports take a worker ten
-    seconds. Give the exclusive tests time.
+    seconds. Give the exclusive and the long tests time.
     """
     items.sort(key=_needs_no_airflow)
     for item in items:
-        if item.get_closest_marker("exclusive") and not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(_EXCLUSIVE_SECONDS))
+        takes_long = item.get_closest_marker("exclusive") or item.get_closest_marker("long")
+        if takes_long and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_LONG_SECONDS))
 
 
 def _needs_no_airflow(item: pytest.Item) -> tuple[bool, bool]:

@@ -39,7 +39,6 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.long,
     pytest.mark.exclusive,
-    pytest.mark.timeout(900),
     pytest.mark.tenants("A", "B", "C", tenant_code="CODE-{}", tenant_name="会社 {}"),
 ]
 

@@ -60,7 +60,6 @@ def results(database: Database) -> dict[str, Any]:
 
 @pytest.mark.long
 @pytest.mark.exclusive
-@pytest.mark.timeout(1200)
 def test_all_batches_run_alike_on_both_variants(
     runs: DagRuns,
     slack: StandIns,

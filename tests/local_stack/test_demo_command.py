@@ -81,7 +81,6 @@ def assert_each_run_records_what_the_summary_shows(stack: LocalStack) -> None:
 
 @pytest.mark.long
 @pytest.mark.exclusive
-@pytest.mark.timeout(1_200)
 def test_the_demo_runs_all_batches_twice_and_tells_of_a_failure(
     stack: LocalStack, capfd: pytest.CaptureFixture[str], workers: list[subprocess.Popen[bytes]]
 ) -> None:

@@ -30,7 +30,7 @@ from tests.mail_servers.postfix import Postfix, postfix
 from tests.mail_servers.scene import OPEN, installation, later, statuses
 from tests.mail_servers.test_refusals import delivered, wait_for, with_logins
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.long
 
 TENANTS = [f"T{number}" for number in range(4)]
 MEASURED = PROJECT / ".local" / "mail-servers" / "limits.md"

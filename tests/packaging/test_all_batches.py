@@ -12,7 +12,7 @@ from tests.conftest import Database
 from tests.packaging.all_batches import run_batches
 from tests.packaging.production import Layout, ProductionEnvironment
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1_200)]
+pytestmark = pytest.mark.long
 
 
 def test_all_batches_run(

@@ -33,7 +33,7 @@ from tests.packaging.production import Layout, ProductionEnvironment, build_whee
 from tests.packaging.test_layouts import DAG_IDS
 from tests.waiting import wait_until
 
-pytestmark = [pytest.mark.long, pytest.mark.exclusive, pytest.mark.timeout(1_200)]
+pytestmark = [pytest.mark.long, pytest.mark.exclusive]
 
 PAGE = PROJECT / "docs" / "deploy" / "bundles.md"
 GIT = ("git", "-c", "user.name=tests", "-c", "user.email=tests@example.jp", "-c", "commit.gpgsign=false")

@@ -22,7 +22,7 @@ from include.skillreport.core.operation_catalog import OPERATIONS
 from tests.airflow_installation import PROJECT, AirflowInstallation, connect_metadata
 from tests.packaging.production import Layout, ProductionEnvironment, create_environment, run_python
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1_200)]
+pytestmark = pytest.mark.long
 
 HERE = Path(__file__).parent
 DAG_IDS = sorted(

@@ -153,7 +153,6 @@ def test_the_deployment_and_the_backup_ask_for_a_direct_connection(
 
 
 @pytest.mark.exclusive
-@pytest.mark.timeout(1_200)
 def test_all_batches_but_the_backup_run_in_session_mode(
     database: Database, migrated_metadata: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
