@@ -26,7 +26,7 @@ from include.skillreport.messaging import outbox
 from include.skillreport.messaging.address_guard import guarded_session
 from include.skillreport.messaging.channels.slack import SLACK, SlackConfig
 from include.skillreport.messaging.dispatch import dispatch_due
-from include.skillreport.messaging.outbox import Lane
+from include.skillreport.messaging.outbox import Exchange, Lane
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.generator import benchmark_shape
@@ -69,12 +69,10 @@ def send_in_a_loop(slack: SlackConfig, allowed_hosts: frozenset[str], dsn: str, 
     async def loop(connection: psycopg.Connection, tenant_id: str) -> None:
         async with guarded_session(allowed_hosts) as session:
             client = SLACK.client(slack, session, allowed_hosts)
-            claims = outbox.exchange(
+            (claims,) = outbox.exchange(
                 connection,
-                Lane(tenant_id, SLACK),
-                (),
+                [Exchange(Lane(tenant_id, SLACK), (), LOOP_MESSAGES)],
                 [Status.PENDING],
-                count=LOOP_MESSAGES,
                 owner="loop",
                 started_at=datetime.now(UTC),
                 now=datetime.now(UTC),

@@ -31,7 +31,7 @@ from include.skillreport.core.catalog import TENANT_MONITORING
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.channels.slack import SLACK
-from include.skillreport.messaging.outbox import Lane
+from include.skillreport.messaging.outbox import Exchange, Lane
 from include.skillreport.messaging.retry import Status
 from include.skillreport.schema.deploy import upgrade
 from local_stack.batch_runs import LOCAL, run_batch
@@ -83,10 +83,8 @@ def claim(dsn: str) -> float:
                 partial(
                     outbox.exchange,
                     connection,
-                    Lane(f"tenant-{number + 1:06}", SLACK),
-                    (),
+                    [Exchange(Lane(f"tenant-{number + 1:06}", SLACK), (), 5)],
                     [Status.PENDING, Status.RETRY],
-                    count=5,
                     owner="benchmark",
                     started_at=now,
                     now=now,

@@ -18,7 +18,7 @@ from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
 from include.skillreport.core.run_spec import BatchSpec
-from include.skillreport.messaging.outbox import Claimed, Lane, SendAttempt, exchange
+from include.skillreport.messaging.outbox import Claimed, Exchange, Lane, SendAttempt, exchange
 from include.skillreport.messaging.retry import Status
 from include.skillreport.operations.operate_notifications import create_batch as notification_operations
 from local_stack.batch_runs import LOCAL, run_batch
@@ -187,8 +187,8 @@ def claim_due(
     now: datetime,
 ) -> Sequence[Claimed]:
     """Claim up to ``count`` due messages of a lane."""
-    claims = exchange(
-        connection, lane, (), statuses, count=count, owner=owner, started_at=due_before, now=now
+    (claims,) = exchange(
+        connection, [Exchange(lane, (), count)], statuses, owner=owner, started_at=due_before, now=now
     )
     return claims.messages
 
@@ -197,7 +197,7 @@ def record_sent(
     connection: psycopg.Connection, lane: Lane, sent: Sequence[SendAttempt], *, owner: str, now: datetime
 ) -> None:
     """Record the results of claimed messages."""
-    exchange(connection, lane, sent, (), count=0, owner=owner, started_at=now, now=now)
+    exchange(connection, [Exchange(lane, sent, 0)], (), owner=owner, started_at=now, now=now)
 
 
 def unsigned(text: str) -> str:

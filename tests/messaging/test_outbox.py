@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 import pytest
+from typing_extensions import override
 
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.messaging import outbox
@@ -17,7 +18,7 @@ from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.channels.teams import TEAMS
 from include.skillreport.messaging.dispatch import dispatch_due
-from include.skillreport.messaging.outbox import LEASE, Claimed, Draft, Lane, SendAttempt
+from include.skillreport.messaging.outbox import LEASE, Claimed, Claims, Draft, Exchange, Lane, SendAttempt
 from include.skillreport.messaging.outcome import Outcome, SendResult, failed
 from include.skillreport.messaging.retry import Status, transition
 from include.skillreport.messaging.settings import NotificationSettings
@@ -90,11 +91,15 @@ def record(
     owner: str = "first",
 ) -> None:
     """Write down that all of them came to the same."""
-    entries = [
-        SendAttempt(entry, result, transition(lane.channel, entry.attempts, result, NOW, spread=0))
+    record_sent(connection, lane, attempts(claimed, result), owner=owner, now=NOW)
+
+
+def attempts(claimed: Sequence[Claimed], result: SendResult = SENT) -> list[SendAttempt]:
+    """Sends of these messages that all came to the same."""
+    return [
+        SendAttempt(entry, result, transition(entry.message.channel, entry.attempts, result, NOW, spread=0))
         for entry in claimed
     ]
-    record_sent(connection, lane, entries, owner=owner, now=NOW)
 
 
 def park(
@@ -321,6 +326,66 @@ def test_a_result_recorded_twice_counts_once(
     assert host.execute("SELECT provider_message_id, finished_at FROM batch.outbox").fetchall() == [
         ("ts-1", NOW)
     ]
+
+
+# Several lanes in one transaction ------------------------------------------------------------------------------------------
+
+
+def test_each_lane_gets_its_own_messages_and_the_results_of_all_take_one_statement(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    lanes = [A, Lane("B", SLACK)]
+    put(connection, *(draft(f"{lane.tenant_id} {number}", lane) for lane in lanes for number in range(3)))
+    statements: list[str] = []
+
+    class Noting(psycopg.Cursor[Any]):
+        @override
+        def execute(self, query: Any, *arguments: Any, **options: Any) -> Self:
+            statements.append(query)
+            return super().execute(query, *arguments, **options)
+
+    def exchange(*exchanges: Exchange) -> list[Claims]:
+        return outbox.exchange(connection, exchanges, DUE, owner="first", started_at=NOW, now=NOW)
+
+    connection.cursor_factory = Noting
+    of_a, of_b = exchange(*(Exchange(lane, (), 3) for lane in lanes))
+    statements.clear()
+    exchange(Exchange(A, attempts(of_a.messages[:1]), 0))
+    of_one = statements.copy()
+    statements.clear()
+    exchange(Exchange(A, attempts(of_a.messages[1:]), 0), Exchange(lanes[1], attempts(of_b.messages), 0))
+
+    assert [sorted(keys(host, each.messages)) for each in (of_a, of_b)] == [
+        ["A 0", "A 1", "A 2"],
+        ["B 0", "B 1", "B 2"],
+    ]
+    assert statuses(host) == {("slack", "sent"): 6}
+    assert statements == of_one
+
+
+@pytest.mark.tenants("C", "D")
+def test_a_lane_with_data_that_cannot_be_read_stops_no_lane_of_its_transaction(
+    host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
+) -> None:
+    tenant_ids = ["A", "B", "C", "D"]
+    for tenant_id in tenant_ids:
+        slack(host, tenant_id, services)
+    put(connection, *(draft(each, Lane(each, SLACK)) for each in tenant_ids), tenant_ids=tenant_ids)
+    host.execute("UPDATE batch.outbox SET due_at = '-infinity' WHERE tenant_id = 'C'")
+
+    reports = dispatch_due(
+        connection,
+        tenant_ids,
+        network(services),
+        owner="run",
+        clock=lambda: NOW,
+        settings=NotificationSettings.load(),
+    )
+
+    assert [each for each in tenant_ids if reports[each].problems] == ["C"]
+    assert {each: state(host, each)[:3] for each in tenant_ids} == {
+        each: ("pending", 0, None) if each == "C" else ("sent", 1, None) for each in tenant_ids
+    }
 
 
 # Closed channels and dead addresses ----------------------------------------------------------------------------------------

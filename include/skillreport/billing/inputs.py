@@ -149,5 +149,10 @@ class BillingInputs(Document):
         return json.dumps(self.frozen(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
     def digest(self) -> str:
-        """SHA-256 of ``canonical_json``, in hex."""
-        return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+        """The ``digest_of`` the ``canonical_json``."""
+        return digest_of(self.canonical_json())
+
+
+def digest_of(canonical_json: str) -> str:
+    """SHA-256 of a ``canonical_json``, in hex."""
+    return hashlib.sha256(canonical_json.encode()).hexdigest()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from include.skillreport.core.database import Statements, storable, tenant_transaction
@@ -105,6 +106,19 @@ class SendAttempt:
     transition: Transition
 
 
+@dataclass(frozen=True)
+class Exchange:
+    """What a lane does in a transaction: it records the results of ``sent`` and claims up to ``count`` messages.
+
+    With ``busy`` destinations, or an empty collection, other destinations get one message each.
+    """
+
+    lane: Lane
+    sent: Sequence[SendAttempt]
+    count: int
+    busy: Collection[str] | None = None
+
+
 def enqueue(connection: psycopg.Connection, drafts: Sequence[Draft], *, created_by: str) -> int:
     """Add messages inside the caller's transaction; returns the number of new messages."""
     return sum(
@@ -130,48 +144,52 @@ def due_lanes(
 
 def exchange(
     connection: psycopg.Connection,
-    lane: Lane,
-    sent: Sequence[SendAttempt],
+    exchanges: Sequence[Exchange],
     statuses: Iterable[Status],
     *,
-    count: int,
     owner: str,
     started_at: datetime,
     now: datetime,
-    busy: Collection[str] | None = None,
-) -> Claims:
-    """Record results and claim up to ``count`` due messages of a lane, high priority first, in one transaction and few round trips.
+) -> list[Claims]:
+    """Record results of lanes and claim their due messages, high priority first, in one transaction and few round trips.
 
-    ``started_at`` is the start of the sender. Messages for that time and before are claimed if they are due at ``now``. A channel is closed
-    as of the start, because the sender read its settings then. With ``busy`` destinations, or an empty collection, other destinations get
-    one message each. Recording the same results again changes nothing.
+    The exchanges are of different lanes, ordered by lane, so that two senders cannot deadlock. ``started_at`` is the start of the sender.
+    Messages for that time and before are claimed if they are due at ``now``. A channel is closed as of the start, because the sender read
+    its settings then. Recording the same results again changes nothing.
     """
-    with connection.pipeline(), tenant_transaction(connection, [lane.tenant_id]):
-        if sent:
-            _record(connection, lane, sent, owner, now, closed_at=started_at)
-        if not count:
-            return Claims()
-        rows = _SQL.rows(
-            connection,
-            "claim",
-            tenant_id=lane.tenant_id,
-            channel=lane.channel,
-            statuses=list(statuses),
-            count=count,
-            owner=owner,
-            due_before=started_at,
-            now=now,
-            lease=LEASE,
-            apart=busy is not None,
-            busy=list(busy or ()),
-        )
-        others = Counter(
-            Status.WITHDRAWN if row["verdict"] == "withdraw" else Status.PENDING
-            for row in rows
-            if row["verdict"] != "send"
-        )
-        mirror_to_host(connection, [row["message_id"] for row in rows if row["verdict"] == "withdraw"])
-        return Claims([_claimed(connection, row) for row in rows if row["verdict"] == "send"], others)
+    tenant_ids = sorted({each.lane.tenant_id for each in exchanges})
+    with connection.pipeline(), tenant_transaction(connection, tenant_ids):
+        _record(connection, exchanges, owner, now, closed_at=started_at)
+        claiming = [
+            _SQL.execute(
+                connection.cursor(row_factory=dict_row),
+                "claim",
+                tenant_id=each.lane.tenant_id,
+                channel=each.lane.channel,
+                statuses=list(statuses),
+                count=each.count,
+                owner=owner,
+                due_before=started_at,
+                now=now,
+                lease=LEASE,
+                apart=each.busy is not None,
+                busy=list(each.busy or ()),
+            )
+            if each.count
+            else None
+            for each in exchanges
+        ]
+        return [_claims(connection, cursor.fetchall()) if cursor else Claims() for cursor in claiming]
+
+
+def _claims(connection: psycopg.Connection, rows: Sequence[Mapping[str, Any]]) -> Claims:
+    others = Counter(
+        Status.WITHDRAWN if row["verdict"] == "withdraw" else Status.PENDING
+        for row in rows
+        if row["verdict"] != "send"
+    )
+    mirror_to_host(connection, [row["message_id"] for row in rows if row["verdict"] == "withdraw"])
+    return Claims([_claimed(connection, row) for row in rows if row["verdict"] == "send"], others)
 
 
 def has_due(
@@ -335,18 +353,33 @@ def _file(row: Mapping[str, Any]) -> MessageFile | None:
 
 def _record(
     connection: psycopg.Connection,
-    lane: Lane,
-    sent: Sequence[SendAttempt],
+    exchanges: Sequence[Exchange],
     owner: str,
     now: datetime,
     *,
     closed_at: datetime,
 ) -> None:
-    with connection.cursor() as cursor:
-        cursor.executemany(_SQL["record_result"], [_result_row(entry, owner, now) for entry in sent])
+    sent = [entry for each in exchanges for entry in each.sent]
+    if not sent:
+        return
+    results = Jsonb([_result_row(entry) for entry in sent])
+    _SQL.execute(connection, "record_results", results=results, owner=owner, now=now)
     mirror_to_host(
         connection, [entry.claimed.message.message_id for entry in sent if entry.claimed.host_log_id]
     )
+    for each in exchanges:
+        _record_of_lane(connection, each.lane, each.sent, now, closed_at=closed_at)
+
+
+def _record_of_lane(
+    connection: psycopg.Connection,
+    lane: Lane,
+    sent: Sequence[SendAttempt],
+    now: datetime,
+    *,
+    closed_at: datetime,
+) -> None:
+    """Record what results mean for the tenant's channel and its addresses."""
     for entry in sent:
         error = entry.result.error
         if error is None:
@@ -375,17 +408,15 @@ def _record(
         suppression.record_accepted(connection, lane.tenant_id, accepted, now)
 
 
-def _result_row(entry: SendAttempt, owner: str, now: datetime) -> dict[str, Any]:
+def _result_row(entry: SendAttempt) -> dict[str, Any]:
     error = entry.result.error
     return {
         "message_id": entry.claimed.message.message_id,
         "status": entry.transition.status,
         "attempts": entry.transition.attempts,
-        "next_attempt_at": entry.transition.next_attempt_at,
+        "next_attempt_at": entry.transition.next_attempt_at.isoformat(),
         "provider_message_id": entry.result.provider_message_id,
         "error_code": error and error.code,
         "error_class": error and error.error_class,
         "error_detail": error and f"{error.meaning}（{entry.result.detail or error.code}）",
-        "owner": owner,
-        "now": now,
     }

@@ -1,9 +1,9 @@
 """Sends due messages of many tenants and channels concurrently, each tenant and channel in its own lane.
 
 A lane waits for slots of its service's throttle, claims as many messages, commits, sends them concurrently, records the results and claims
-the next messages. So a claimed message never waits. If a sender is killed, only its messages in flight are in doubt. A slow or throttled
-service delays only the lanes that share its limit. A message that was refused by a rate limit is sent in the same run when the wait is
-over, if the run still has time.
+the next messages. So a claimed message never waits. If a sender is killed, only its messages in flight are in doubt. Lanes that wait for
+the database at the same time share a transaction. A slow or throttled service delays only the lanes that share its limit. A message that
+was refused by a rate limit is sent in the same run when the wait is over, if the run still has time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.doubts import forget_refusals, record_refusal
 from include.skillreport.messaging.letter_files import with_content
 from include.skillreport.messaging.message import Message
-from include.skillreport.messaging.outbox import Claimed, Claims, Lane, SendAttempt
+from include.skillreport.messaging.outbox import Claimed, Claims, Exchange, Lane, SendAttempt
 from include.skillreport.messaging.outcome import ErrorClass, SendResult, failed
 from include.skillreport.messaging.pacing import LanePace
 from include.skillreport.messaging.retry import Status, transition
@@ -50,6 +50,10 @@ T = TypeVar("T")
 
 # The maximum number of a channel's lanes that send at the same time, so that there are not too many open sockets.
 _LANES_AT_ONCE = 100
+
+# The maximum number of lanes that share a transaction. A commit waits for the disk. With more lanes, all would wait for one transaction,
+# and none would send in the meantime.
+_LANES_TOGETHER = 10
 
 # After this many seconds, a lane gives way to other lanes that wait for the same limit.
 _TURN_SECONDS = 1.0
@@ -115,6 +119,9 @@ class Sender:
         self._database_turn = asyncio.Lock()
         self._turns = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(_LANES_AT_ONCE))
         self._in_flight = set[str]()
+        # The exchanges that wait for the database, and what each has claimed or its error. A lane has one at a time.
+        self._waiting: dict[Lane, Exchange] = {}
+        self._found: dict[Lane, Claims | Exception] = {}
 
     async def drain(self, lanes: Sequence[Lane]) -> list[LaneReport]:
         """Send the messages of these lanes that are due. Each message is sent at most once, unless the service refused it.
@@ -301,30 +308,55 @@ class Sender:
         )
 
     async def _exchange(self, lane: Lane, pace: LanePace, sent: Sequence[SendAttempt], count: int) -> Claims:
-        """Record results and claim up to ``count`` messages."""
+        """Record results and claim up to ``count`` messages, together with the other lanes that wait for the database."""
         if not sent and not count:
             return Claims()
-        claims = await self._query(
-            partial(
-                outbox.exchange,
-                lane=lane,
-                sent=sent,
-                statuses=self._statuses,
-                count=count,
-                owner=self._owner,
-                started_at=self._started_at,
-                now=self._clock(),
-                busy=pace.busy(),
+        self._waiting[lane] = Exchange(lane, sent, count, pace.busy())
+        try:
+            async with self._database_turn:
+                # Otherwise a lane whose turn was before this one has done it.
+                if lane in self._waiting:
+                    together = [self._waiting.pop(each) for each in [*self._waiting][:_LANES_TOGETHER]]
+                    await self._exchange_together(sorted(together, key=_lane_key))
+        finally:
+            self._waiting.pop(lane, None)
+        found = self._found.pop(lane)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    async def _exchange_together(self, exchanges: Sequence[Exchange]) -> None:
+        """Store what each lane has claimed, before the next query. If data prevent it, one lane after the other exchanges alone."""
+        try:
+            claims = await self._run(
+                partial(
+                    outbox.exchange,
+                    exchanges=exchanges,
+                    statuses=self._statuses,
+                    owner=self._owner,
+                    started_at=self._started_at,
+                    now=self._clock(),
+                )
             )
-        )
-        self._in_flight -= {entry.claimed.message.message_id for entry in sent}
-        self._in_flight |= {entry.message.message_id for entry in claims.messages}
-        return claims
+        except Exception as error:
+            if len(exchanges) > 1 and is_about_data(error):
+                for each in exchanges:
+                    await self._exchange_together([each])
+            else:
+                self._found |= {each.lane: error for each in exchanges}
+            return
+        for each, claimed in zip(exchanges, claims, strict=True):
+            self._found[each.lane] = claimed
+            self._in_flight -= {entry.claimed.message.message_id for entry in each.sent}
+            self._in_flight |= {entry.message.message_id for entry in claimed.messages}
 
     async def _query(self, work: Callable[[psycopg.Connection], T]) -> T:
         """Run a transaction. If the connection is lost, repeat it on a new one. This sender keeps its messages in flight."""
         async with self._database_turn:
-            return await asyncio.to_thread(self._database.run, work, self._release_unknown)
+            return await self._run(work)
+
+    async def _run(self, work: Callable[[psycopg.Connection], T]) -> T:
+        return await asyncio.to_thread(self._database.run, work, self._release_unknown)
 
     def _release_unknown(self, connection: psycopg.Connection) -> None:
         tenants = sorted({lane.tenant_id for lane in self._lanes})
@@ -353,6 +385,10 @@ def _return_times(sent: Sequence[SendAttempt], now: datetime) -> dict[str, float
         for entry in sent
         if entry.result.is_refused_for_rate
     }
+
+
+def _lane_key(exchange: Exchange) -> tuple[str, str]:
+    return exchange.lane.tenant_id, exchange.lane.channel
 
 
 def _closes_lane(entry: SendAttempt) -> bool:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from datetime import date
 from decimal import Decimal
 from itertools import count
 from multiprocessing.context import ForkProcess
 from multiprocessing.synchronize import Event
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 import pytest
 from psycopg import errors
+from typing_extensions import override
 
 from include.skillreport.batches.tenant_billing import create_batch
 from include.skillreport.batches.tenant_billing.batch import TenantBillingBatch
@@ -25,6 +26,7 @@ from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import credit_invoice, void_invoice
 from include.skillreport.billing.ledger.entries import Entry
+from include.skillreport.billing.ledger.finalization import FinalDocument, finalize
 from include.skillreport.billing.ledger.settlement import (
     Instructions,
     Settlement,
@@ -499,6 +501,29 @@ def test_numbers_grow_past_999(host: psycopg.Connection, connection: psycopg.Con
     }
 
 
+def test_numbers_follow_the_order_of_the_tenants_in_whatever_order_their_drafts_lie(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    tenant_ids = ["A", "B", "C", "D"]
+    for tenant_id in reversed(tenant_ids):
+        customer(host, tenant_id)
+        settle(connection, tenant_id, hold_reason="再開後の最初の実行")
+    drafts = {row["invoice_id"]: row["tenant_id"] for row in invoices(host)}
+
+    with tenant_transaction(connection, tenant_ids):
+        numbered = finalize(
+            connection,
+            TERMS,
+            {
+                each: FinalDocument(tenant_id, FIRST_OF_NOVEMBER, None, approved_by="test")
+                for each, tenant_id in drafts.items()
+            },
+        )
+
+    by_tenant = {drafts[each]: number for each, number in numbered.items()}
+    assert [by_tenant[each] for each in tenant_ids] == expected_numbers(4)
+
+
 def test_months_and_credits_have_series_of_their_own(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
@@ -604,6 +629,35 @@ def test_tenants_of_a_transaction_are_settled_together_each_on_its_own_days(
         ("A", Decimal(10_500)),
         ("B", Decimal(10_999)),
     ]
+
+
+def test_a_transaction_needs_as_many_statements_for_all_its_tenants_as_for_one(
+    host: psycopg.Connection, connection: psycopg.Connection
+) -> None:
+    for tenant_id in ("A", "B", "C", "D"):
+        customer(host, tenant_id)
+    statements: list[str] = []
+
+    class Noting(psycopg.Cursor[Any]):
+        @override
+        def execute(self, query: Any, *arguments: Any, **options: Any) -> Self:
+            statements.append(query)
+            return super().execute(query, *arguments, **options)
+
+        @override
+        def executemany(self, query: Any, params_seq: Iterable[Any], **options: Any) -> None:
+            rows = list(params_seq)
+            statements.extend(query for _ in rows)
+            super().executemany(query, rows, **options)
+
+    connection.cursor_factory = Noting
+    settle(connection, "A")
+    of_one = statements.copy()
+    statements.clear()
+    settle(connection, "B", "C", "D")
+
+    assert len(invoices(host)) == 4
+    assert statements == of_one
 
 
 # Taking back -------------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.messaging.channels import EMAIL
-from include.skillreport.messaging.outbox import Draft, Lane, enqueue, exchange
+from include.skillreport.messaging.outbox import Draft, Exchange, Lane, enqueue, exchange
 from include.skillreport.messaging.retry import Status
 from tests.batches.tenant_management.billing_rows import (
     billing_profile,
@@ -277,8 +277,8 @@ def test_a_letter_withdrawn_while_a_sender_claims_it_stays(
         # The sender has read the waiting letters before.
         with tenant_transaction(sender, ["A"]):
             enqueue(sender, [draft], created_by="a run")
-        lane = Lane("A", EMAIL)
-        claims = exchange(sender, lane, [], [Status.PENDING], count=5, owner="s", started_at=at, now=at)
+        wanted = Exchange(Lane("A", EMAIL), [], 5)
+        (claims,) = exchange(sender, [wanted], [Status.PENDING], owner="s", started_at=at, now=at)
 
     assert not claims.messages
     assert arrived(MONDAY) == {"keiri@b.example"}

@@ -40,6 +40,9 @@ _PRINTABLE = re.compile(
     "|[\u4e00-\u9fef\u3400-\u4db5\u3105-\u312f]"  # Chinese
 )
 
+# How JSON writes control characters other than \n and \t.
+_ESCAPED_IN_JSON = re.compile(r"\\[bfru]")
+
 
 def render_pdf(invoice: Invoice, *, sample: bool = False, images: Mapping[str, bytes] | None = None) -> bytes:
     """The invoice as an A4 PDF (PDF/A-2a). The same invoice gives the same bytes in any process. A draft is marked as a draft.
@@ -78,8 +81,15 @@ def require_printable(invoice: Invoice) -> None:
     (``_PRINTABLE``), a control character, or a combining character without its letter.
     :raises BillingError: as ``render_pdf``.
     """
-    if any(_has_doubtful(text) for text in _texts(invoice.model_dump())):
+    if _may_have_doubtful(invoice.model_dump_json()) and any(
+        map(_has_doubtful, _texts(invoice.model_dump()))
+    ):
         render_pdf(invoice.with_images({"logo": None, "seal": None}))
+
+
+def _may_have_doubtful(document: str) -> bool:
+    """Whether a text of this JSON can have a doubtful character. Most invoices have none, and need no closer look at each text."""
+    return bool(_ESCAPED_IN_JSON.search(document)) or any(map(_is_doubtful, set(document)))
 
 
 def _texts(value: Any) -> Iterator[str]:

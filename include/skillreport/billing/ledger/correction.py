@@ -21,7 +21,7 @@ from include.skillreport.billing.ledger.entries import (
     excess,
     require_new_credit,
 )
-from include.skillreport.billing.ledger.finalization import DocumentDates, finalize, write_host_rows
+from include.skillreport.billing.ledger.finalization import FinalDocument, finalize, write_host_rows
 from include.skillreport.billing.ledger.letters import (
     is_stopped,
     queue_letters,
@@ -143,9 +143,13 @@ def issue_credit(
         record_application_payment(connection, stored.invoice_id, today=issued_on, execution_id=actor)
     contacts = load_contacts(connection)
     leaves_on = leaving_day(terms.settings, issued_on)
-    dates = DocumentDates(issued_on, None if contacts[stored.tenant_id].problem else leaves_on)
-    approvers = {credit_id: approved_by} if approved_by else {}
-    number = finalize(connection, terms, {credit_id: dates}, approved_by=approvers)[credit_id]
+    document = FinalDocument(
+        stored.tenant_id,
+        issued_on,
+        None if contacts[stored.tenant_id].problem else leaves_on,
+        approved_by=approved_by,
+    )
+    number = finalize(connection, terms, {credit_id: document})[credit_id]
     _SQL.execute(
         connection,
         "mark_credited",

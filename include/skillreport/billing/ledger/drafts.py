@@ -25,7 +25,7 @@ from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.documents.qualified_invoice import require_qualified
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.inputs import BillingInputs
+from include.skillreport.billing.inputs import BillingInputs, digest_of
 from include.skillreport.billing.ledger.entries import late_entry_error, own_entry_error
 from include.skillreport.billing.money import EXACT, YEN, round_to_minor_unit
 from include.skillreport.billing.periods import Period
@@ -178,22 +178,22 @@ def save_drafts(
         execution_id=execution_id,
         again_reason=again_reason,
         # Use one JSON value: quoting these texts as array elements takes longer than the whole pricing.
-        drafts=Jsonb(
-            [
-                {
-                    "tenant_id": draft.account.tenant_id,
-                    "currency": draft.invoice.currency,
-                    "total": str(draft.invoice.total),
-                    "content": draft.invoice.model_dump(mode="json"),
-                    "inputs": draft.inputs.frozen(),
-                    "input_hash": draft.inputs.digest(),
-                    "hold_reason": draft.hold,
-                }
-                for draft in drafts
-            ]
-        ),
+        drafts=Jsonb([_draft_row(draft) for draft in drafts]),
     )
     return dict(rows.fetchall())
+
+
+def _draft_row(draft: Draft) -> dict[str, str | None]:
+    inputs = draft.inputs.canonical_json()
+    return {
+        "tenant_id": draft.account.tenant_id,
+        "currency": draft.invoice.currency,
+        "total": str(draft.invoice.total),
+        "content": draft.invoice.model_dump_json(),
+        "inputs": inputs,
+        "input_hash": digest_of(inputs),
+        "hold_reason": draft.hold,
+    }
 
 
 def renew_hold_reasons(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import astuple, dataclass
 from datetime import date
 from pathlib import Path
 
@@ -20,58 +20,57 @@ _STAYS_CLOSED_CONSTRAINT = "closed_month_stays_closed"
 
 
 @dataclass(frozen=True)
-class DocumentDates:
-    """The dates that a document gets when it is final. ``leaves_on``: the day on which its letter leaves; None: it has no letter."""
+class FinalDocument:
+    """What a tenant's draft gets when it is final. ``leaves_on``: the day on which its letter leaves; None: it has no letter.
 
+    ``approved_by``: who approved it, if it was held.
+    """
+
+    tenant_id: str
     issued_on: date
     leaves_on: date | None
     due_on: date | None = None
+    approved_by: str | None = None
 
 
 def finalize(
-    connection: psycopg.Connection,
-    terms: Terms,
-    drafts: Mapping[str, DocumentDates],
-    *,
-    approved_by: Mapping[str, str] | None = None,
+    connection: psycopg.Connection, terms: Terms, documents: Mapping[str, FinalDocument]
 ) -> dict[str, str | None]:
-    """Finalise drafts, by invoice id, in this order; returns numbers by invoice id. A total of 0 gets no number.
+    """Finalise drafts, by invoice id, at most one per tenant; returns numbers by invoice id. A total of 0 gets no number.
 
-    The transaction locks the month's counter until it ends. A document whose accounting month is handed over is booked on the first open
-    day.
+    The numbers follow the order of the tenants' ids. The transaction locks the month's counter until it ends. A document whose accounting
+    month is handed over is booked on the first open day.
     :raises BillingError: the terms are a sample, or a tenant's month was closed after it was read.
     """
-    if not drafts:
+    if not documents:
         return {}
     terms.require_no_sample()
-    numbers: dict[str, str | None] = {}
-    with connection.cursor() as cursor:
-        try:
-            cursor.executemany(
-                _SQL["finalize_invoice"],
-                [
-                    {
-                        "invoice_id": invoice_id,
-                        **asdict(dates),
-                        "approved_by": (approved_by or {}).get(invoice_id),
-                        "books_period_end": terms.settings.accounting.booked_on == "period_end",
-                    }
-                    for invoice_id, dates in drafts.items()
-                ],
-                returning=True,
-            )
-        except psycopg.errors.RestrictViolation as error:
-            if error.diag.constraint_name == _STAYS_CLOSED_CONSTRAINT:
-                raise BillingError(
-                    "MONTH_CLOSED",
-                    "同時に動いた別の実行が、請求書を取り消したか返還しました。実行し直してください",
-                    recoverable=True,
-                ) from error
-            raise
-        while True:
-            numbers.update(cursor.fetchall())
-            if not cursor.nextset():
-                return numbers
+    columns = zip(*(astuple(document) for document in documents.values()), strict=True)
+    tenant_ids, issued_on, leaves_on, due_on, approved_by = map(list, columns)
+    _SQL.execute(connection, "choose_joins", others="off")
+    try:
+        # One statement: PostgreSQL reads the table's many constraints for each.
+        rows = _SQL.execute(
+            connection,
+            "finalize_invoices",
+            invoice_ids=list(documents),
+            tenant_ids=tenant_ids,
+            issued_on=issued_on,
+            leaves_on=leaves_on,
+            due_on=due_on,
+            approved_by=approved_by,
+            books_period_end=terms.settings.accounting.booked_on == "period_end",
+        )
+    except psycopg.errors.RestrictViolation as error:
+        if error.diag.constraint_name == _STAYS_CLOSED_CONSTRAINT:
+            raise BillingError(
+                "MONTH_CLOSED",
+                "同時に動いた別の実行が、請求書を取り消したか返還しました。実行し直してください",
+                recoverable=True,
+            ) from error
+        raise
+    _SQL.execute(connection, "choose_joins", others="on")
+    return dict(rows.fetchall())
 
 
 def write_host_rows(connection: psycopg.Connection, invoice_ids: Iterable[str]) -> None:

@@ -38,7 +38,7 @@ from include.skillreport.billing.ledger.correction import (
 )
 from include.skillreport.billing.ledger.drafts import Draft, make_draft, save_drafts
 from include.skillreport.billing.ledger.extra_charges import approve_lines
-from include.skillreport.billing.ledger.finalization import DocumentDates, finalize, write_host_rows
+from include.skillreport.billing.ledger.finalization import FinalDocument, finalize, write_host_rows
 from include.skillreport.billing.ledger.letters import queue_letters, withdraw_letters
 from include.skillreport.billing.ledger.stored_invoice import invoice_label
 from include.skillreport.billing.periods import Period
@@ -204,23 +204,22 @@ def _settle_drafts(
     issued_on = instructions.issued_on
     leaves_on = leaving_day(terms.settings, issued_on)
     usual = PaymentTerms(terms.settings.due_months)
-    dates = {
-        invoice_id: DocumentDates(
+    documents = {
+        invoice_id: FinalDocument(
+            draft.account.tenant_id,
             issued_on,
             leaves_on if draft.invoice.total and not contacts[draft.account.tenant_id].problem else None,
             due_date(terms.settings, draft.account.payment_terms or usual, period, leaves_on),
+            instructions.approver if draft.needs_approver else None,
         )
         for invoice_id, draft in ready.items()
     }
-    approved = {invoice_id: draft for invoice_id, draft in ready.items() if draft.needs_approver}
-    numbers = finalize(connection, terms, dates, approved_by=dict.fromkeys(approved, instructions.approver))
-    approve_lines(
-        connection,
-        (line for draft in approved.values() for line in draft.inputs.extra_charges),
-        instructions.approver,
-    )
+    numbers = finalize(connection, terms, documents)
+    approved = (draft for draft in ready.values() if draft.needs_approver)
+    lines = [line for draft in approved for line in draft.inputs.extra_charges]
+    approve_lines(connection, lines, instructions.approver)
     finalized = {
-        invoice_id: draft.invoice.finalized(numbers[invoice_id], issued_on, dates[invoice_id].due_on)
+        invoice_id: draft.invoice.finalized(numbers[invoice_id], issued_on, documents[invoice_id].due_on)
         for invoice_id, draft in ready.items()
         if draft.invoice.total
     }

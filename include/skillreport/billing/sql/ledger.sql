@@ -68,12 +68,12 @@ SELECT
     'invoice' AS kind,
     %(period_start)s,
     %(period_end)s,
-    draft.currency, draft.total, draft.content, draft.inputs, draft.input_hash, draft.hold_reason,
+    draft.currency, draft.total, draft.content::jsonb, draft.inputs::jsonb, draft.input_hash, draft.hold_reason,
     %(again_reason)s,
     %(execution_id)s
 FROM
     jsonb_to_recordset(%(drafts)s) AS draft (
-        tenant_id text, currency text, total numeric, content jsonb, inputs jsonb, input_hash text,
+        tenant_id text, currency text, total numeric, content text, inputs text, input_hash text,
         hold_reason text
     )
 ORDER BY draft.tenant_id
@@ -92,15 +92,20 @@ WHERE
     tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'invoice' AND status = 'draft'
     AND input_hash = %(input_hash)s;
 
--- name: finalize_invoice
--- A trigger assigns the number. It locks the row of the counter until the transaction ends. Another trigger sets booked_on from
--- accrued_on. The service of an invoice is completed on the last day of its plans, otherwise on that of its one-off lines.
+-- name: choose_joins
+-- Only a merge join gives its rows in the order of the column that it joins by, whatever the statistics say.
+SELECT set_config('enable_nestloop', %(others)s, true), set_config('enable_hashjoin', %(others)s, true);
+
+-- name: finalize_invoices
+-- A trigger assigns the numbers, in the order of the join: by tenant. It locks the row of the counter until the transaction ends.
+-- Another trigger sets booked_on from accrued_on. The service of an invoice is completed on the last day of its plans, otherwise
+-- on that of its one-off lines.
 UPDATE batch.invoice
 SET
     status = 'finalized',
-    issued_on = %(issued_on)s,
-    leaves_on = %(leaves_on)s,
-    due_on = %(due_on)s,
+    issued_on = given.issued_on,
+    leaves_on = given.leaves_on,
+    due_on = given.due_on,
     accrued_on = CASE
         WHEN %(books_period_end)s AND invoice.kind = 'invoice'
             THEN
@@ -115,11 +120,17 @@ SET
                     ),
                     invoice.period_end
                 )
-        ELSE %(issued_on)s
+        ELSE given.issued_on
     END,
-    approved_by = %(approved_by)s
-WHERE invoice_id = %(invoice_id)s AND status = 'draft'
-RETURNING invoice_id, number;
+    approved_by = given.approved_by
+FROM
+    unnest(
+        %(tenant_ids)s::text[], %(issued_on)s::date[], %(leaves_on)s::date[], %(due_on)s::date[], %(approved_by)s::text[]
+    ) AS given (tenant_id, issued_on, leaves_on, due_on, approved_by)
+WHERE
+    invoice.invoice_id = any(%(invoice_ids)s) AND invoice.tenant_id = given.tenant_id
+    AND invoice.status = 'draft'
+RETURNING invoice.invoice_id, invoice.number;
 
 -- name: void_invoices
 -- Lock the invoices in the order of their ids, so that two recalculations cannot deadlock. Lock the application's rows too: an

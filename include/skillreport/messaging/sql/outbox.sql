@@ -289,31 +289,36 @@ SET
     error_code = 'sender_lost',
     error_class = 'network',
     error_detail = '送信中にワーカーが失われ、届いたか分かりません',
-    -- As in record_result.
+    -- As in record_results.
     reported_by = null
 WHERE status = 'sending' AND lease_until < clock_timestamp()
 RETURNING message_id, status;
 
--- name: record_result
--- Only the owner of the lease records the result. If the lease expired, park_crashed has already changed the row.
-UPDATE batch.outbox
+-- name: record_results
+-- Only the owner of the lease records a result. If the lease expired, park_crashed has already changed the row.
+UPDATE batch.outbox AS message
 SET
-    status = %(status)s,
-    attempts = %(attempts)s,
-    next_attempt_at = %(next_attempt_at)s,
+    status = result.status,
+    attempts = result.attempts,
+    next_attempt_at = result.next_attempt_at,
     lease_owner = null,
     lease_until = null,
-    provider_message_id = %(provider_message_id)s,
-    error_code = %(error_code)s,
-    error_class = %(error_class)s,
-    error_detail = %(error_detail)s,
+    provider_message_id = result.provider_message_id,
+    error_code = result.error_code,
+    error_class = result.error_class,
+    error_detail = result.error_detail,
     -- A contract letter was perhaps reported as waiting. Its failure is reported too.
-    reported_by = CASE WHEN %(status)s NOT IN ('dead', 'ambiguous') THEN reported_by END,
-    finished_at = CASE WHEN %(status)s IN ('sent', 'dead') THEN %(now)s::timestamptz END
+    reported_by = CASE WHEN result.status NOT IN ('dead', 'ambiguous') THEN message.reported_by END,
+    finished_at = CASE WHEN result.status IN ('sent', 'dead') THEN %(now)s::timestamptz END
+FROM
+    jsonb_to_recordset(%(results)s) AS result (
+        message_id text, status text, attempts integer, next_attempt_at timestamptz, provider_message_id text,
+        error_code text, error_class text, error_detail text
+    )
 WHERE
-    message_id = %(message_id)s
+    message.message_id = result.message_id
     AND (
-        (status = 'sending' AND lease_owner = %(owner)s)
+        (message.status = 'sending' AND message.lease_owner = %(owner)s)
         -- The message was parked as lost, but it has arrived.
-        OR (%(status)s = 'sent' AND status IN ('retry', 'ambiguous') AND error_code = 'sender_lost')
+        OR (result.status = 'sent' AND message.status IN ('retry', 'ambiguous') AND message.error_code = 'sender_lost')
     );
