@@ -331,7 +331,7 @@ def test_a_result_recorded_twice_counts_once(
 # Several lanes in one transaction ------------------------------------------------------------------------------------------
 
 
-def test_each_lane_gets_its_own_messages_and_the_results_of_all_take_one_statement(
+def test_results_of_several_lanes_take_one_statement(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     lanes = [A, Lane("B", SLACK)]
@@ -364,7 +364,7 @@ def test_each_lane_gets_its_own_messages_and_the_results_of_all_take_one_stateme
 
 
 @pytest.mark.tenants("C", "D")
-def test_a_lane_with_data_that_cannot_be_read_stops_no_lane_of_its_transaction(
+def test_unreadable_data_of_a_lane_stop_no_other_lane(
     host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
 ) -> None:
     tenant_ids = ["A", "B", "C", "D"]

@@ -501,7 +501,7 @@ def test_numbers_grow_past_999(host: psycopg.Connection, connection: psycopg.Con
     }
 
 
-def test_numbers_follow_the_order_of_the_tenants_in_whatever_order_their_drafts_lie(
+def test_numbers_follow_the_order_of_tenants_not_of_drafts(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     tenant_ids = ["A", "B", "C", "D"]
@@ -631,7 +631,7 @@ def test_tenants_of_a_transaction_are_settled_together_each_on_its_own_days(
     ]
 
 
-def test_a_transaction_needs_as_many_statements_for_all_its_tenants_as_for_one(
+def test_all_tenants_of_a_transaction_need_the_statements_of_one(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:
     for tenant_id in ("A", "B", "C", "D"):
