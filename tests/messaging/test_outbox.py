@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any
 
 import psycopg
 import pytest
-from typing_extensions import override
 
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.messaging import outbox
@@ -35,6 +34,7 @@ from tests.messaging.outbox_rows import (
     statuses,
     waiting,
 )
+from tests.noted_statements import note_statements
 
 pytestmark = pytest.mark.tenants("A", "B")
 
@@ -336,20 +336,12 @@ def test_results_of_several_lanes_take_one_statement(
 ) -> None:
     lanes = [A, Lane("B", SLACK)]
     put(connection, *(draft(f"{lane.tenant_id} {number}", lane) for lane in lanes for number in range(3)))
-    statements: list[str] = []
-
-    class Noting(psycopg.Cursor[Any]):
-        @override
-        def execute(self, query: Any, *arguments: Any, **options: Any) -> Self:
-            statements.append(query)
-            return super().execute(query, *arguments, **options)
 
     def exchange(*exchanges: Exchange) -> list[Claims]:
         return outbox.exchange(connection, exchanges, DUE, owner="first", started_at=NOW, now=NOW)
 
-    connection.cursor_factory = Noting
     of_a, of_b = exchange(*(Exchange(lane, (), 3) for lane in lanes))
-    statements.clear()
+    statements = note_statements(connection)
     exchange(Exchange(A, attempts(of_a.messages[:1]), 0))
     of_one = statements.copy()
     statements.clear()

@@ -5,19 +5,18 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from datetime import date
 from decimal import Decimal
 from itertools import count
 from multiprocessing.context import ForkProcess
 from multiprocessing.synchronize import Event
-from typing import Any, Self
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg import errors
-from typing_extensions import override
 
 from include.skillreport.batches.tenant_billing import create_batch
 from include.skillreport.batches.tenant_billing.batch import TenantBillingBatch
@@ -58,6 +57,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.noted_statements import note_statements
 from tests.waiting import LIMIT_SECONDS, wait_until
 
 TERMS = load_terms()
@@ -636,21 +636,7 @@ def test_all_tenants_of_a_transaction_need_the_statements_of_one(
 ) -> None:
     for tenant_id in ("A", "B", "C", "D"):
         customer(host, tenant_id)
-    statements: list[str] = []
-
-    class Noting(psycopg.Cursor[Any]):
-        @override
-        def execute(self, query: Any, *arguments: Any, **options: Any) -> Self:
-            statements.append(query)
-            return super().execute(query, *arguments, **options)
-
-        @override
-        def executemany(self, query: Any, params_seq: Iterable[Any], **options: Any) -> None:
-            rows = list(params_seq)
-            statements.extend(query for _ in rows)
-            super().executemany(query, rows, **options)
-
-    connection.cursor_factory = Noting
+    statements = note_statements(connection)
     settle(connection, "A")
     of_one = statements.copy()
     statements.clear()
