@@ -1,19 +1,80 @@
 """One deployed database for all tests that change rows only, emptied after each: a copy per test takes longer than the test.
 
 A folder's ``conftest.py`` imports the fixtures: with ``database``, no test of the folder has a database of its own.
+
+The tests of a database share its backends too. A new backend reads the descriptions of all tables before it plans its first statement,
+which takes longer than most statements of the tests.
 """
 
 from __future__ import annotations
 
 import os
+import select
+from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg import pq, sql
+from psycopg.pq.abc import PGconn
+from typing_extensions import override
 
 from include.skillreport.schema.host_contract import HostVariant
 from tests.conftest import Database, Server, administer, copy_template
+
+# The idle backends of a process, by database. Another process cannot use them.
+_idle: defaultdict[tuple[int, str], list[PGconn]] = defaultdict(list)
+
+# Most tests have four connections at the same time at most.
+_MOST_IDLE = 4
+
+
+class LentConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection whose backend becomes idle when the test closes it, with nothing of the test left in it."""
+
+    database: str
+
+    @override
+    def close(self) -> None:
+        idle, backend = _idle[os.getpid(), self.database], self.pgconn
+        if (
+            len(idle) < _MOST_IDLE
+            and backend.status == pq.ConnStatus.OK
+            and backend.transaction_status == pq.TransactionStatus.IDLE
+            and backend.pipeline_status == pq.PipelineStatus.OFF
+            and backend.exec_(b"DISCARD ALL").status == pq.ExecStatus.COMMAND_OK
+        ):
+            idle.append(backend)
+            # So this connection is closed for whoever still has it.
+            self.pgconn = pq.PGconn.connect_start(b"host=/closed")
+            self.pgconn.finish()
+        super().close()
+
+
+class SharedDatabase(Database):
+    """A database whose connections use its idle backends."""
+
+    @override
+    def connect(self, role: str | None = None) -> psycopg.Connection:
+        connection = self._lend() or LentConnection.connect(self.dsn, autocommit=True)
+        connection.database = self.name
+        if role:
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+        return connection
+
+    def _lend(self) -> LentConnection | None:
+        """A connection with an idle backend, or None."""
+        idle = _idle[os.getpid(), self.name]
+        while idle:
+            backend = idle.pop()
+            # A server says something to an idle client only at its end.
+            if not select.select([backend.socket], [], [], 0)[0]:
+                connection = LentConnection(backend)
+                connection.autocommit = True
+                return connection
+            backend.finish()
+        return None
 
 
 @pytest.fixture(scope="session")
@@ -21,9 +82,9 @@ def shared_copy(server: Server, templates: dict[HostVariant, str]) -> Iterator[D
     """The multi-tenant host with schema ``batch``, for all tests of a folder."""
     name = f"shared_{os.urandom(4).hex()}"  # each folder that imports the fixture has its own
     copy_template(server, name, templates[HostVariant.MULTI_TENANT])
-    yield Database(name, server)
-    if name in _emptying:
-        _emptying.pop(name).close()
+    yield SharedDatabase(name, server)
+    for backend in _idle.pop((os.getpid(), name), ()):
+        backend.finish()
     administer(server, "DROP DATABASE {} WITH (FORCE)", name)
 
 
@@ -38,27 +99,18 @@ BEGIN
         SELECT oid FROM pg_class
         WHERE
             relkind = 'r' AND relnamespace IN ('public'::regnamespace, 'batch'::regnamespace)
-            AND relname NOT IN ('alembic_version', 'deployment', 'channel')
+            AND relname NOT IN ('alembic_version', 'deployment', 'channel') AND pg_relation_size(oid) > 0
     LOOP
         EXECUTE format('DELETE FROM %s', filled);
     END LOOP;
 END $$
 """
 
-# By database. A new connection reads the descriptions of all tables first, and that takes nine tenths of the time.
-_emptying: dict[str, psycopg.Connection] = {}
-
 
 def delete_rows(database: Database) -> None:
     """Empty all tables except those that describe the deployment."""
-    if database.name in _emptying:
-        # A test may have ended the connection, or the server.
-        with suppress(psycopg.OperationalError):
-            _emptying[database.name].execute(_EMPTY_ALL_TABLES)
-            return
-        _emptying.pop(database.name).close()
-    _emptying[database.name] = database.connect()
-    _emptying[database.name].execute(_EMPTY_ALL_TABLES)
+    with database.connect() as connection:
+        connection.execute(_EMPTY_ALL_TABLES)
 
 
 @pytest.fixture
