@@ -49,6 +49,7 @@ def run_through_airflow(tenants: int) -> Figures:
     world = World(tenants=tenants, requests=tenants * REQUESTS_PER_TENANT)
     dag_id = TENANT_USAGE.dag_id
     with running_airflow(world) as airflow:
+        airflow.unpause(dag_id, _LIMIT_SECONDS)
         airflow.run(dag_id, ["--conf", json.dumps({"business_date": f"{LAST_DAY}"})], _LIMIT_SECONDS)
         state, seconds, instances, xcom_bytes = _SQL.row(airflow.metadata, "scale_run", dag_id=dag_id)
         assert state == "success", state

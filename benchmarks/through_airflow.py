@@ -36,14 +36,21 @@ class RunningAirflow:
     stack: LocalStack
     metadata: psycopg.Connection
 
-    def run(self, dag_id: str, options: Sequence[str], limit_seconds: float) -> None:
-        """Trigger the DAG with these options of ``airflow dags trigger``, and wait until the run has ended, however it ends.
+    def unpause(self, dag_id: str, limit_seconds: float) -> None:
+        """Unpause the DAG, and wait until the run that Airflow starts for the last moment of the schedule has ended.
 
         :raises SystemExit: it has not ended within the limit.
         """
         self._wait("scale_dag_is_known", dag_id, limit_seconds)
-        for command in (["unpause", dag_id], ["trigger", dag_id, "--run-id", RUN_ID, *options]):
-            self.stack.airflow("dags", *command)
+        self.stack.airflow("dags", "unpause", dag_id)
+        self._wait("scale_dag_is_idle", dag_id, limit_seconds)
+
+    def run(self, dag_id: str, options: Sequence[str], limit_seconds: float) -> None:
+        """Trigger the unpaused DAG with these options of ``airflow dags trigger``, and wait until the run has ended, however it ends.
+
+        :raises SystemExit: it has not ended within the limit.
+        """
+        self.stack.airflow("dags", "trigger", dag_id, "--run-id", RUN_ID, *options)
         self._wait("scale_run_has_ended", dag_id, limit_seconds)
 
     def _wait(self, statement: str, dag_id: str, limit_seconds: float) -> None:

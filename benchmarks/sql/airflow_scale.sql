@@ -3,6 +3,18 @@ SELECT dag_id
 FROM dag
 WHERE dag_id = %(dag_id)s;
 
+-- name: scale_dag_is_idle
+-- No moment of the schedule waits for its run, and no run has yet to end.
+SELECT dag.dag_id
+FROM dag
+WHERE
+    dag.dag_id = %(dag_id)s AND coalesce(dag.next_dagrun_create_after > now(), true)
+    AND NOT EXISTS (
+        SELECT
+        FROM dag_run
+        WHERE dag_run.dag_id = dag.dag_id AND dag_run.state NOT IN ('success', 'failed')
+    );
+
 -- name: scale_run_has_ended
 SELECT run_id
 FROM dag_run
