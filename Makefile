@@ -160,8 +160,8 @@ test-browser: $(STAMP) ## test the operators' board in Chromium (needs Debian's 
 .PHONY: mutants
 mutants: $(STAMP) ## change the rules of money and sending one by one, and list the changes that no test notices (hours); MUTANTS="*.sharding.*"
 	@$(SUPPLY)
-	@PYTHONPATH=$$(echo .local/supply/lib/python*/site-packages) $(BIN)/python -m mutmut run --max-children 2 $(MUTANTS)
-	@PYTHONPATH=$$(echo .local/supply/lib/python*/site-packages) $(BIN)/python -m mutmut results
+	@PYTHONPATH=$$(echo $(CURDIR)/.local/supply/lib/python*/site-packages) $(BIN)/python -m mutmut run --max-children 2 $(MUTANTS)
+	@PYTHONPATH=$$(echo $(CURDIR)/.local/supply/lib/python*/site-packages) $(BIN)/python -m mutmut results
 
 .PHONY: test-durations
 test-durations: $(STAMP) ## run `make test` and list the slowest tests

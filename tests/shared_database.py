@@ -66,15 +66,18 @@ class SharedDatabase(Database):
     def _lend(self) -> LentConnection | None:
         """A connection with an idle backend, or None."""
         idle = _idle[os.getpid(), self.name]
-        while idle:
-            backend = idle.pop()
-            # A server says something to an idle client only at its end.
+        while True:
+            try:
+                backend = idle.pop()
+            except IndexError:
+                # Or another thread has taken the last one.
+                return None
+            # A server says something to an idle client at its end, and when it reads its configuration again.
             if not select.select([backend.socket], [], [], 0)[0]:
                 connection = LentConnection(backend)
                 connection.autocommit = True
                 return connection
             backend.finish()
-        return None
 
 
 @pytest.fixture(scope="session")
@@ -128,7 +131,7 @@ def database(shared_database: Database) -> Database:
 
 @pytest.fixture
 def host_database(shared_database: Database) -> Database:
-    """Of folders in which ``database`` is a separate one."""
+    """The shared database, in folders whose ``database`` is a copy for each test."""
     return shared_database
 
 

@@ -48,7 +48,7 @@ MESSAGES = 60
 
 # The connection that acts as batch_tenant.
 _SENDERS = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name = 'sender'
 """
 
@@ -234,7 +234,7 @@ def test_a_new_connection_has_the_role_and_settings_of_the_old(
     connection.execute("SET datestyle = 'ISO, DMY'")
     pid = connection.info.backend_pid
     with lasting(connection) as database:
-        host.execute("SELECT pg_terminate_backend(%s)", [pid])
+        host.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
         found = database.run(
             lambda current: current.execute(

@@ -153,9 +153,9 @@ def exchange(
 ) -> list[Claims]:
     """Record results of lanes and claim their due messages, high priority first, in one transaction and few round trips.
 
-    The exchanges are of different lanes, ordered by lane, so that two senders cannot deadlock. ``started_at`` is the start of the sender.
-    Messages for that time and before are claimed if they are due at ``now``. A channel is closed as of the start, because the sender read
-    its settings then. Recording the same results again changes nothing.
+    The exchanges are of different lanes, ordered by lane, so that two senders lock lanes in the same order. ``started_at`` is the start of
+    the sender. Messages for that time and before are claimed if they are due at ``now``. A channel is closed as of the start, because the
+    sender read its settings then. Recording the same results again changes nothing.
     """
     tenant_ids = sorted({each.lane.tenant_id for each in exchanges})
     with connection.pipeline(), tenant_transaction(connection, tenant_ids):

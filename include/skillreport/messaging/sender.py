@@ -68,6 +68,14 @@ _MOST_FAILURES = 3
 _LOCKED_SECONDS = 0.2
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """An exchange, and what comes of it: the claims or an error."""
+
+    exchange: Exchange
+    found: asyncio.Future[Claims]
+
+
 @dataclass
 class LaneReport:
     """The number of a lane's messages by status. ``problem`` is the error that stopped the lane; its last messages are parked later.
@@ -119,9 +127,9 @@ class Sender:
         self._database_turn = asyncio.Lock()
         self._turns = defaultdict[str, asyncio.Semaphore](lambda: asyncio.Semaphore(_LANES_AT_ONCE))
         self._in_flight = set[str]()
-        # The exchanges that wait for the database, and what each has claimed or its error. A lane has one at a time.
-        self._waiting: dict[Lane, Exchange] = {}
-        self._found: dict[Lane, Claims | Exception] = {}
+        # The exchanges that wait for the database, and the tasks that serve them. A lane has one at a time.
+        self._waiting: list[_Asked] = []
+        self._serving = set[asyncio.Task[None]]()
 
     async def drain(self, lanes: Sequence[Lane]) -> list[LaneReport]:
         """Send the messages of these lanes that are due. Each message is sent at most once, unless the service refused it.
@@ -311,27 +319,33 @@ class Sender:
         """Record results and claim up to ``count`` messages, together with the other lanes that wait for the database."""
         if not sent and not count:
             return Claims()
-        self._waiting[lane] = Exchange(lane, sent, count, pace.busy())
-        try:
-            async with self._database_turn:
-                # Otherwise a lane whose turn was before this one has done it.
-                if lane in self._waiting:
-                    together = [self._waiting.pop(each) for each in [*self._waiting][:_LANES_TOGETHER]]
-                    await self._exchange_together(sorted(together, key=_lane_key))
-        finally:
-            self._waiting.pop(lane, None)
-        found = self._found.pop(lane)
-        if isinstance(found, Exception):
-            raise found
-        return found
+        asked = _Asked(Exchange(lane, sent, count, pace.busy()), asyncio.get_running_loop().create_future())
+        self._waiting.append(asked)
+        # In a task of its own, so that no lane waits for another turn before it sends what it has claimed.
+        serving = asyncio.create_task(self._serve_waiting())
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
+        return await asked.found
 
-    async def _exchange_together(self, exchanges: Sequence[Exchange]) -> None:
-        """Store what each lane has claimed, before the next query. If data prevent it, one lane after the other exchanges alone."""
+    async def _serve_waiting(self) -> None:
+        async with self._database_turn:
+            together, self._waiting = self._waiting[:_LANES_TOGETHER], self._waiting[_LANES_TOGETHER:]
+            try:
+                # A task whose turn was earlier has perhaps served all.
+                if together:
+                    await self._exchange_together(sorted(together, key=_lane_key))
+            finally:
+                for asked in together:
+                    # Nothing if it has its answer.
+                    asked.found.cancel()
+
+    async def _exchange_together(self, together: Sequence[_Asked]) -> None:
+        """Tell each lane what it has claimed. If data prevent the transaction, one lane after the other exchanges alone."""
         try:
             claims = await self._run(
                 partial(
                     outbox.exchange,
-                    exchanges=exchanges,
+                    exchanges=[asked.exchange for asked in together],
                     statuses=self._statuses,
                     owner=self._owner,
                     started_at=self._started_at,
@@ -339,16 +353,19 @@ class Sender:
                 )
             )
         except Exception as error:
-            if len(exchanges) > 1 and is_about_data(error):
-                for each in exchanges:
-                    await self._exchange_together([each])
-            else:
-                self._found |= {each.lane: error for each in exchanges}
+            if len(together) > 1 and is_about_data(error):
+                for asked in together:
+                    await self._exchange_together([asked])
+                return
+            for asked in together:
+                if not asked.found.done():
+                    asked.found.set_exception(error)
             return
-        for each, claimed in zip(exchanges, claims, strict=True):
-            self._found[each.lane] = claimed
-            self._in_flight -= {entry.claimed.message.message_id for entry in each.sent}
+        for asked, claimed in zip(together, claims, strict=True):
+            self._in_flight -= {entry.claimed.message.message_id for entry in asked.exchange.sent}
             self._in_flight |= {entry.message.message_id for entry in claimed.messages}
+            if not asked.found.done():
+                asked.found.set_result(claimed)
 
     async def _query(self, work: Callable[[psycopg.Connection], T]) -> T:
         """Run a transaction. If the connection is lost, repeat it on a new one. This sender keeps its messages in flight."""
@@ -387,8 +404,8 @@ def _return_times(sent: Sequence[SendAttempt], now: datetime) -> dict[str, float
     }
 
 
-def _lane_key(exchange: Exchange) -> tuple[str, str]:
-    return exchange.lane.tenant_id, exchange.lane.channel
+def _lane_key(asked: _Asked) -> tuple[str, str]:
+    return asked.exchange.lane.tenant_id, asked.exchange.lane.channel
 
 
 def _closes_lane(entry: SendAttempt) -> bool:

@@ -574,7 +574,7 @@ def test_a_worker_that_is_killed_while_it_applies_leaves_nothing_half_done(
             def apply_and_die() -> None:
                 with tenant_transaction(killed, ["A"]):
                     assert isinstance(batch().process(Work(run, killed, ["A"]))[0], UnitResult)
-                    host.execute("SELECT pg_terminate_backend(%s)", [killed.info.backend_pid])
+                    host.execute("SELECT pg_terminate_backend(%s, 5000)", [killed.info.backend_pid])
 
             with pytest.raises(psycopg.OperationalError):
                 apply_and_die()

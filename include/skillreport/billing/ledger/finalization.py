@@ -41,12 +41,15 @@ def finalize(
     The numbers follow the order of the tenants' ids. The transaction locks the month's counter until it ends. A document whose accounting
     month is handed over is booked on the first open day.
     :raises BillingError: the terms are a sample, or a tenant's month was closed after it was read.
+    :raises ValueError: two documents are of one tenant.
     """
     if not documents:
         return {}
     terms.require_no_sample()
     columns = zip(*(astuple(document) for document in documents.values()), strict=True)
     tenant_ids, issued_on, leaves_on, due_on, approved_by = map(list, columns)
+    if len(set(tenant_ids)) < len(tenant_ids):
+        raise ValueError(f"two documents of one tenant: {tenant_ids}")
     _SQL.execute(connection, "choose_joins", others="off")
     try:
         # One statement: PostgreSQL reads the table's many constraints for each.
