@@ -156,12 +156,14 @@ chaos: $(STAMP) ## kill parts of Airflow and PostgreSQL at random moments during
 test-browser: $(STAMP) ## test the operators' board in Chromium (needs Debian's package chromium); screenshots in .local/browser
 	@$(BIN)/python -m pytest -m browser tests/browser
 
-# The tool keeps what it found in mutants/ and goes on from there after an interrupt.
+# It keeps what it found in mutants/ and goes on from there after an interrupt.
+MUTMUT = PYTHONPATH=$$(echo $(CURDIR)/.local/supply/lib/python*/site-packages) $(BIN)/python -m mutmut
+
 .PHONY: mutants
 mutants: $(STAMP) ## change the rules of money and sending one by one, and list the changes that no test notices (hours); MUTANTS="*.sharding.*"
 	@$(SUPPLY)
-	@PYTHONPATH=$$(echo $(CURDIR)/.local/supply/lib/python*/site-packages) $(BIN)/python -m mutmut run --max-children 2 $(MUTANTS)
-	@PYTHONPATH=$$(echo $(CURDIR)/.local/supply/lib/python*/site-packages) $(BIN)/python -m mutmut results
+	@$(MUTMUT) run --max-children 2 $(MUTANTS)
+	@$(MUTMUT) results
 
 .PHONY: test-durations
 test-durations: $(STAMP) ## run `make test` and list the slowest tests

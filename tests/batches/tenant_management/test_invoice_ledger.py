@@ -524,6 +524,12 @@ def test_numbers_follow_the_order_of_tenants_not_of_drafts(
     assert [by_tenant[each] for each in tenant_ids] == expected_numbers(4)
 
 
+def test_two_documents_of_a_tenant_are_not_numbered_together(connection: psycopg.Connection) -> None:
+    document = FinalDocument("A", FIRST_OF_NOVEMBER, None)
+    with pytest.raises(ValueError, match="two documents of one tenant"):
+        finalize(connection, TERMS, {"one": document, "other": document})
+
+
 def test_months_and_credits_have_series_of_their_own(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from functools import cache
@@ -40,8 +40,8 @@ _PRINTABLE = re.compile(
     "|[\u4e00-\u9fef\u3400-\u4db5\u3105-\u312f]"  # Chinese
 )
 
-# How JSON writes control characters other than \n and \t.
-_ESCAPED_IN_JSON = re.compile(r"\\[bfru]")
+# How JSON writes control characters other than \n and \t. A backslash of a text is written as two.
+_CONTROL_IN_JSON = re.compile(r"(?<!\\)(?:\\\\)*\\[bfru]")
 
 
 def render_pdf(invoice: Invoice, *, sample: bool = False, images: Mapping[str, bytes] | None = None) -> bytes:
@@ -81,32 +81,12 @@ def require_printable(invoice: Invoice) -> None:
     (``_PRINTABLE``), a control character, or a combining character without its letter.
     :raises BillingError: as ``render_pdf``.
     """
-    if _may_have_doubtful(invoice.model_dump_json()) and any(
-        map(_has_doubtful, _texts(invoice.model_dump()))
-    ):
+    document = invoice.model_dump_json()
+    if _CONTROL_IN_JSON.search(document) or _has_doubtful(document):
         render_pdf(invoice.with_images({"logo": None, "seal": None}))
 
 
-def _may_have_doubtful(document: str) -> bool:
-    """Whether a text of this JSON can have a doubtful character. Most invoices have none, and need no closer look at each text."""
-    return bool(_ESCAPED_IN_JSON.search(document)) or any(map(_is_doubtful, set(document)))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """All texts in a value."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for part in value.values():
-            yield from _texts(part)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            yield from _texts(part)
-
-
 def _has_doubtful(text: str) -> bool:
-    if text.isascii() and text.isprintable():
-        return False
     return any(map(_is_doubtful, set(text))) and any(map(_is_doubtful, set(_PRINTABLE.sub("", text))))
 
 

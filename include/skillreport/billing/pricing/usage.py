@@ -26,14 +26,6 @@ class Metric(StrEnum):
     REPORTS_GENERATED = "reports_generated"
 
 
-# The field of a day with the stored figure.
-_STORED_AS = {
-    Metric.ACTIVE_USERS: "active_users",
-    Metric.STORAGE_GB: "storage_bytes",
-    Metric.API_CALLS: "api_calls",
-    Metric.REPORTS_GENERATED: "reports_generated",
-}
-
 # The factor between a stored figure and the metric's unit.
 _COUNTED_PER_UNIT = {Metric.STORAGE_GB: BYTES_PER_GB}
 
@@ -78,8 +70,15 @@ class UsageDay(BaseModel):
 
     def count(self, metric: Metric) -> int | None:
         """The day's figure as it is stored, storage in bytes; None without a record."""
-        count: int | None = getattr(self, _STORED_AS[metric])
-        return count
+        match metric:
+            case Metric.ACTIVE_USERS:
+                return self.active_users
+            case Metric.STORAGE_GB:
+                return self.storage_bytes
+            case Metric.API_CALLS:
+                return self.api_calls
+            case Metric.REPORTS_GENERATED:
+                return self.reports_generated
 
     def figure(self, metric: Metric) -> Fraction | None:
         """The day's exact figure, storage in GB of 1,073,741,824 bytes; None without a record."""

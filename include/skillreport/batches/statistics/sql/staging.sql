@@ -5,8 +5,8 @@
 --
 -- The application keeps no history of levels, goals and certificates. Rows that existed at the end of the day count with their
 -- present values.
--- People who have left do not count.
 WITH employee AS MATERIALIZED (
+    -- People who have left do not count.
     SELECT tenant_id, employee_id, department_code
     FROM batch.all_employment
     WHERE tenant_id = any(%(tenant_ids)s::text[]) AND is_employed
