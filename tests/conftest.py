@@ -228,12 +228,18 @@ def templates(server: Server) -> Iterator[dict[HostVariant, str]]:
 
 
 @pytest.fixture
-def database(
+def own_database(
     server: Server, templates: dict[HostVariant, str], request: pytest.FixtureRequest
 ) -> Iterator[Database]:
     """A separate database for the test: the multi-tenant host, empty, with schema ``batch``."""
     with copied_database(server, templates[HostVariant.MULTI_TENANT], request.node.name) as copy:
         yield copy
+
+
+@pytest.fixture
+def database(own_database: Database) -> Database:
+    """The database of the test. In a folder whose tests share one (``tests.shared_database``), it is that one."""
+    return own_database
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """One deployed database for all tests that change rows only, emptied after each: a copy per test takes longer than the test.
 
-A folder's ``conftest.py`` imports the fixtures: with ``database``, no test of the folder has a database of its own.
+A folder's ``conftest.py`` imports the fixtures: with ``database``, only tests with ``pytest.mark.own_database`` have one of their own.
 
 The tests of a database share its backends too. A new backend reads the descriptions of all tables before it plans its first statement,
 which takes longer than most statements of the tests.
@@ -12,6 +12,7 @@ import os
 import select
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -80,15 +81,22 @@ class SharedDatabase(Database):
             backend.finish()
 
 
-@pytest.fixture(scope="session")
-def shared_copy(server: Server, templates: dict[HostVariant, str]) -> Iterator[Database]:
-    """The multi-tenant host with schema ``batch``, for all tests of a folder."""
-    name = f"shared_{os.urandom(4).hex()}"  # each folder that imports the fixture has its own
-    copy_template(server, name, templates[HostVariant.MULTI_TENANT])
+@contextmanager
+def shareable_copy(server: Server, template: str) -> Iterator[Database]:
+    """A copy of the template for several tests, until the block ends."""
+    name = f"shared_{os.urandom(4).hex()}"
+    copy_template(server, name, template)
     yield SharedDatabase(name, server)
     for backend in _idle.pop((os.getpid(), name), ()):
         backend.finish()
     administer(server, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@pytest.fixture(scope="session")
+def shared_copy(server: Server, templates: dict[HostVariant, str]) -> Iterator[Database]:
+    """The multi-tenant host with schema ``batch``, for all tests of a folder: each folder that imports the fixture has its own."""
+    with shareable_copy(server, templates[HostVariant.MULTI_TENANT]) as copy:
+        yield copy
 
 
 _EMPTY_ALL_TABLES = """
@@ -124,9 +132,14 @@ def shared_database(shared_copy: Database) -> Iterator[Database]:
 
 
 @pytest.fixture
-def database(shared_database: Database) -> Database:
-    """Tests that change a view mend it."""
-    return shared_database
+def database(request: pytest.FixtureRequest) -> Database:
+    """The shared database, or the test's own: ``pytest.mark.own_database`` marks a test that changes a schema, a role or a privilege.
+
+    Tests that change a view mend it.
+    """
+    is_own = request.node.get_closest_marker("own_database") is not None
+    database: Database = request.getfixturevalue("own_database" if is_own else "shared_database")
+    return database
 
 
 @pytest.fixture

@@ -15,6 +15,9 @@ from fastapi import FastAPI
 
 from local_stack.stack import PROJECT
 from tests.conftest import Database
+from tests.shared_database import database, shared_copy, shared_database
+
+__all__ = ["api_app", "board", "database", "shared_copy", "shared_database"]
 
 # Users by role of Airflow's simple auth manager: a viewer only reads, a user also triggers DAGs, an admin may do everything.
 ROLES = ("viewer", "user", "op", "admin")

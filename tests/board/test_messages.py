@@ -319,6 +319,7 @@ def test_a_link_by_id_and_a_code_show_no_other_tenants_messages(
     assert "m-a" not in entered
 
 
+@pytest.mark.own_database
 def test_operations_name_the_id_if_several_tenants_share_the_code(
     board: Board, host: psycopg.Connection
 ) -> None:
@@ -336,7 +337,9 @@ def test_operations_name_the_id_if_several_tenants_share_the_code(
     assert newest_conf(board)["tenants"] == ["twin"]
 
 
-@pytest.mark.parametrize("refusal", ["稼働中でない", "同じコード", "アプリにない"])
+@pytest.mark.parametrize(
+    "refusal", ["稼働中でない", pytest.param("同じコード", marks=pytest.mark.own_database), "アプリにない"]
+)
 def test_a_row_that_no_operation_accepts_has_no_button(
     board: Board, host: psycopg.Connection, refusal: str
 ) -> None:

@@ -13,6 +13,9 @@ from include.skillreport.schema.deploy import detach
 from tests.board.conftest import Board
 from tests.conftest import PASSWORDS, Database
 
+# They change the schema, or have a pool of their own.
+pytestmark = pytest.mark.own_database
+
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -318,6 +318,7 @@ def test_only_who_may_start_a_dag_gets_its_button(board: Board, host: psycopg.Co
     assert "交渉中" in viewed
 
 
+@pytest.mark.own_database
 def test_a_button_names_the_id_if_several_tenants_share_the_code(
     board: Board, host: psycopg.Connection
 ) -> None:

@@ -16,6 +16,9 @@ from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
+from tests.shared_database import database, shared_copy, shared_database
+
+__all__ = ["database", "shared_copy", "shared_database"]
 
 DAG_ID = "batch_018_01_tenant_usage"
 FAMILY_DAG_ID = "batch_018_tenant_management"
@@ -92,6 +95,7 @@ def test_a_tenant_code_that_is_longer_than_airflows_label_is_cut(runs: DagRuns, 
     assert labels == [("長" * 99 + "…",)]
 
 
+@pytest.mark.own_database
 def test_an_instance_that_fails_after_its_work_is_named_with_its_log(
     runs: DagRuns, database: Database, tenants: list[str], slack: StandIns
 ) -> None:
@@ -115,6 +119,7 @@ def test_an_instance_that_fails_after_its_work_is_named_with_its_log(
     assert "close_run" not in message.text
 
 
+@pytest.mark.own_database
 @pytest.mark.usefixtures("tenants")
 def test_a_broken_tenant_ends_in_partial_with_one_alert_that_names_it(
     runs: DagRuns, database: Database, slack: StandIns
@@ -179,6 +184,7 @@ def test_an_unknown_tenant_code_is_named_in_one_alert_before_writing(
     assert counted_tenants(database) == []
 
 
+@pytest.mark.own_database
 @pytest.mark.usefixtures("tenants")
 def test_a_missing_host_column_is_named_in_one_alert_before_writing(
     runs: DagRuns, database: Database, slack: StandIns
@@ -194,6 +200,7 @@ def test_a_missing_host_column_is_named_in_one_alert_before_writing(
     assert log_of_runs(database) == []
 
 
+@pytest.mark.own_database
 @pytest.mark.usefixtures("tenants")
 def test_an_unreadable_log_fails_the_run_with_one_alert(
     runs: DagRuns, database: Database, slack: StandIns
@@ -263,6 +270,7 @@ def test_without_the_tenants_connection_no_run_opens(
     assert log_of_runs(database) == []
 
 
+@pytest.mark.own_database
 @pytest.mark.usefixtures("tenants")
 @pytest.mark.parametrize(
     ("change", "named"),

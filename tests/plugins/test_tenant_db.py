@@ -55,6 +55,7 @@ def test_a_transaction_sees_and_writes_its_tenant_only() -> None:
             connection.execute(LOGINS, ["A", "intruder"])
 
 
+@pytest.mark.own_database
 def test_the_connection_for_deletions_opens_only_with_the_permission(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_statement_is_cancelled_at_the_tasks_time_limit() -> None:
         connection.execute("SELECT pg_sleep(10)")
 
 
+@pytest.mark.own_database
 def test_connections_have_the_formats_that_the_code_reads_whatever_the_login_has(connected: Database) -> None:
     with connected.connect() as owner:
         for setting in ("timezone = 'Asia/Tokyo'", "datestyle = 'German'", "client_encoding = 'SJIS'"):

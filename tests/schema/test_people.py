@@ -11,6 +11,9 @@ from include.skillreport.core.execution.people import keep_known_keys, keep_peop
 from include.skillreport.core.execution.settings import IdentitySettings
 from tests import host_rows
 from tests.conftest import Database
+from tests.shared_database import database
+
+__all__ = ["database"]
 
 
 def employee(host: psycopg.Connection, employee_id: str, code: str, tenant_id: str, **values: Any) -> None:
@@ -132,6 +135,7 @@ def test_an_id_precedes_a_code_and_a_code_a_user_id(database: Database, host: ps
         ).fetchone() == ("k1",)
 
 
+@pytest.mark.own_database
 def test_a_code_of_several_employees_identifies_no_person_unless_a_login_does(
     database: Database, host: psycopg.Connection
 ) -> None:

@@ -8,12 +8,24 @@ import pytest
 
 from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.schema.deploy import upgrade
+from include.skillreport.schema.host_contract import HostVariant
 from tests.board.conftest import api_app, board
-from tests.conftest import PASSWORDS, Database
+from tests.conftest import PASSWORDS, Database, Server
+from tests.shared_database import database, shareable_copy, shared_database
 from tests.toy_channel.service import ToyService, toy_service
 from tests.toy_channel.toy import TOY
 
-__all__ = ["api_app", "board"]
+__all__ = ["api_app", "board", "database", "shared_database"]
+
+
+@pytest.fixture(scope="session")
+def shared_copy(server: Server, templates: dict[HostVariant, str]) -> Iterator[Database]:
+    """A database with the channel, for all tests of the folder."""
+    with shareable_copy(server, templates[HostVariant.MULTI_TENANT]) as copy:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setitem(CHANNELS, str(TOY), TOY)
+            upgrade(copy.dsn, passwords=PASSWORDS)
+        yield copy
 
 
 @pytest.fixture
@@ -25,6 +37,5 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def toy(registered: None, database: Database) -> Iterator[ToyService]:  # noqa: ARG001
     """The service of the deployed channel."""
-    upgrade(database.dsn, passwords=PASSWORDS)
     with toy_service() as service:
         yield service

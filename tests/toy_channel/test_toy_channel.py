@@ -172,9 +172,11 @@ def test_the_recipe_for_a_channel_is_this_channel() -> None:
         assert sorted(moved.splitlines()) == sorted(of_recipe[name].splitlines()), name
 
 
+@pytest.mark.own_database
 def test_a_deployment_without_the_channel_refuses_to_run(
     database: Database, monkeypatch: pytest.MonkeyPatch, toy: ToyService, host: psycopg.Connection, run: Any
 ) -> None:
+    upgrade(database.dsn, passwords=PASSWORDS)
     waiting(host, "A", "toy", recipient_address="lobby")
     toy.failures = [503]
     run()

@@ -8,6 +8,9 @@ import pytest
 
 from tests import host_rows
 from tests.conftest import Database
+from tests.shared_database import database
+
+__all__ = ["database"]
 
 
 @pytest.mark.parametrize(("requested_by", "seen"), [("user_1", 1), (None, 1), ("BATCH-004", 0)])

@@ -28,10 +28,12 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.row_archive import archive_names, read_manifest
 from include.skillreport.schema.deletion import tables_with_marked_rows
 from include.skillreport.schema.deploy import CLEANUP, PLATFORM, upgrade
+from include.skillreport.schema.host_contract import HostVariant
 from local_stack.batch_runs import LocalInstallation, open_run, run_batch
 from tests import host_rows
 from tests.batches.notification.test_log_cleanup import FaultyStore, KilledError, files, flip
-from tests.conftest import Database, wait_for_blocked_statement
+from tests.conftest import Database, Server, wait_for_blocked_statement
+from tests.shared_database import delete_rows, shareable_copy
 
 SUNDAY = date(2026, 11, 22)
 # 90 days before the Sunday is 24 August, which begins in Japan at 15:00 UTC of the 23rd.
@@ -49,16 +51,24 @@ def store(tmp_path: Path) -> ObjectStore:
     return ObjectStore(tmp_path / "store")
 
 
+@pytest.fixture(scope="module")
+def with_deletion(server: Server, templates: dict[HostVariant, str]) -> Iterator[Database]:
+    """An installation with deletion, for all tests of the file."""
+    with shareable_copy(server, templates[HostVariant.MULTI_TENANT]) as copy:
+        upgrade(copy.dsn, with_deletion=True)
+        yield copy
+
+
 @pytest.fixture
-def deletable(database: Database) -> Database:
+def deletable(with_deletion: Database) -> Iterator[Database]:
     """An installation with deletion and a closed September, tenants A and B with a person each."""
-    with database.connect() as host:
+    with with_deletion.connect() as host:
         for tenant_id in "AB":
             host_rows.tenant(host, tenant_id)
             host_rows.user(host, tenant_id, f"{tenant_id.lower()}1")
         close_month(host, date(2026, 9, 1))
-    upgrade(database.dsn, with_deletion=True)
-    return database
+    yield with_deletion
+    delete_rows(with_deletion)
 
 
 @pytest.fixture
@@ -66,6 +76,15 @@ def rows(deletable: Database) -> Iterator[psycopg.Connection]:
     """A superuser, to plant rows with and to read results from."""
     with deletable.connect() as connection:
         yield connection
+
+
+@pytest.fixture
+def time_is_optional(rows: psycopg.Connection) -> Iterator[None]:
+    """A host whose rows may have no time of their last change."""
+    rows.execute('ALTER TABLE "TRN_SkillRecord" ALTER COLUMN updated_at DROP NOT NULL')
+    yield
+    rows.execute('DELETE FROM "TRN_SkillRecord"')
+    rows.execute('ALTER TABLE "TRN_SkillRecord" ALTER COLUMN updated_at SET NOT NULL')
 
 
 def close_month(host: psycopg.Connection, month: date) -> None:
@@ -159,15 +178,15 @@ def archived(store: ObjectStore, tenant_id: str = "A") -> dict[str, dict[str, An
 # Which rows go -------------------------------------------------------------------------------------------------------------
 
 
-def test_without_the_setting_there_is_no_unit(database: Database, store: ObjectStore) -> None:
-    with database.connect(PLATFORM) as platform:
+def test_without_the_setting_there_is_no_unit(shared_database: Database, store: ObjectStore) -> None:
+    with shared_database.connect(PLATFORM) as platform:
         batch = LogCleanupBatch(LogCleanupSettings.load(), LocalInstallation(platform, object_store=store))
         units = batch.units(Request({}, (), SUNDAY, platform))
     assert not [unit for unit in units if unit.id.startswith(MARKED)]
 
 
-def test_without_the_privileges_the_run_is_refused(database: Database, store: ObjectStore) -> None:
-    with database.connect(PLATFORM) as platform:
+def test_without_the_privileges_the_run_is_refused(shared_database: Database, store: ObjectStore) -> None:
+    with shared_database.connect(PLATFORM) as platform:
         batch = switched_on(platform, platform, store)
         with pytest.raises(SchemaError, match="upgrade --with-deletion"):
             open_run(platform, LOG_CLEANUP, batch, SUNDAY)
@@ -204,10 +223,10 @@ def test_old_rows_of_all_seven_tables_are_archived_and_deleted(
     assert len(archive_names(store, folder_of("A"))) == 7
 
 
+@pytest.mark.usefixtures("time_is_optional")
 def test_rows_wait_for_their_days_and_stay_without_mark_or_time(
     deletable: Database, rows: psycopg.Connection, store: ObjectStore
 ) -> None:
-    rows.execute('ALTER TABLE "TRN_SkillRecord" ALTER COLUMN updated_at DROP NOT NULL')
     gone = {planted(rows, at=FIRST_KEPT - MOMENT)}
     kept = {
         planted(rows, at=FIRST_KEPT),
