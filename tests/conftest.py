@@ -31,9 +31,12 @@ from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import DEMO_SETTINGS, EXTERNAL_DATABASE, PROJECT
 from tests import host_rows
+from tests.api_app import api_app, loop
 
 if TYPE_CHECKING:
     from tests.s3_server import S3Server
+
+__all__ = ["api_app", "loop"]
 
 # Set before the first import of airflow, which creates its home in this folder (the default is the user's home directory).
 _AIRFLOW_HOME = tempfile.TemporaryDirectory(prefix="airflow-tests-")

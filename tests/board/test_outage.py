@@ -7,6 +7,7 @@ from asyncio import gather
 import anyio
 import psycopg
 import pytest
+from anyio.from_thread import BlockingPortal
 from fastapi import FastAPI
 
 from include.skillreport.schema.deploy import detach
@@ -25,10 +26,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def lonely(api_app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> Board:
+def lonely(api_app: FastAPI, loop: BlockingPortal, monkeypatch: pytest.MonkeyPatch) -> Board:
     """The board before its connection is defined."""
     monkeypatch.delenv("AIRFLOW_CONN_SKILL_BATCH_BOARD_DB", raising=False)
-    return Board(api_app, "admin")
+    return Board(api_app, loop, "admin")
 
 
 def _assert_problem(board: Board, *sentences: str) -> None:
@@ -38,7 +39,7 @@ def _assert_problem(board: Board, *sentences: str) -> None:
         assert sentence in answer.text
     # The rest of the page is there, and so is Airflow.
     assert "テナント" in answer.text
-    assert board.api("GET", "/dags").status_code == 200
+    assert board.api("GET", "/dags", params={"limit": 1}).status_code == 200
     assert board.get("/static/board.css").status_code == 200
 
 
@@ -177,11 +178,12 @@ def test_no_column_of_the_views_is_a_text_or_a_secret(database: Database) -> Non
 
 def test_many_readers_at_once_do_not_block_each_other(board: Board) -> None:
     """A page asks Airflow's API, which needs a thread of the same pool of 40: pages must never hold all of them."""
+    page = "/operations/operate_notifications/list"  # a small one that asks
 
     async def all_at_once() -> list[int]:
         with anyio.fail_after(60):
             return [
-                answer.status_code for answer in await gather(*(board.sent("GET", "/") for _ in range(60)))
+                answer.status_code for answer in await gather(*(board.sent("GET", page) for _ in range(60)))
             ]
 
-    assert set(anyio.run(all_at_once)) <= {200, 503}
+    assert set(anyio.run(all_at_once)) == {200}

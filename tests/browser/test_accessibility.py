@@ -25,13 +25,13 @@ from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
 from local_stack.stand_ins import Arrived
 from local_stack.stand_ins.page import listing
 from tests.batches.tenant_management.billing_rows import customer, run_billing
-from tests.board.conftest import Board, api_app, board
+from tests.board.conftest import Board, board
 from tests.board.crawler import pages
 from tests.board.night_rows import run
 from tests.board.tenant_rows import everything_of
 from tests.conftest import Database
 
-__all__ = ["api_app", "board"]  # the fixtures of the tests of pages
+__all__ = ["board"]  # the fixture of the tests of pages
 
 _PACKAGE = find_spec("axe_playwright_python")
 

@@ -9,13 +9,13 @@ import pytest
 from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.schema.deploy import upgrade
 from include.skillreport.schema.host_contract import HostVariant
-from tests.board.conftest import api_app, board
+from tests.board.conftest import board
 from tests.conftest import PASSWORDS, Database, Server
 from tests.shared_database import database, shareable_copy, shared_database
 from tests.toy_channel.service import ToyService, toy_service
 from tests.toy_channel.toy import TOY
 
-__all__ = ["api_app", "board", "database", "shared_database"]
+__all__ = ["board", "database", "shared_database"]
 
 
 @pytest.fixture(scope="session")
