@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from html import unescape
 from html.parser import HTMLParser
@@ -15,6 +16,9 @@ _PREFIX = "/skill-batch-board"
 _VOID = frozenset(("area", "base", "br", "col", "hr", "img", "input", "link", "meta", "wbr"))
 # The rows of a test name runs that it or Airflow does not have, and an invoice without its content.
 _NOT_MADE = ("/executions/", "/invoices/inv-")
+# Each month has a link to the month before and to the next one: so many months of a page are read.
+_MONTHS = 3
+_MONTH = re.compile(r"(?<==)\d{4}-\d{2}(-\d{2})?")
 # Attributes that people read or hear.
 _READ = ("title", "aria-label", "alt", "placeholder")
 
@@ -57,6 +61,7 @@ def japanese_outside_data(html: str) -> list[str]:
 def pages(board: Board, *starts: str, most: int = 400, **arguments: object) -> Iterator[tuple[str, str]]:
     """The address and the HTML of each page and dialog that links and buttons lead to, and of those that they lead to."""
     waiting, seen = list(starts), set(starts)
+    months = Counter[str]()
     while waiting:
         path = waiting.pop(0)
         answer = board.get(path, **arguments)
@@ -67,6 +72,9 @@ def pages(board: Board, *starts: str, most: int = 400, **arguments: object) -> I
         yield path, answer.text
         for found in re.findall(r'(?:href|hx-get)="([^"]+)"', answer.text):
             address = unescape(found).removeprefix(_PREFIX)
-            if unescape(found).startswith(f"{_PREFIX}/") and address not in seen and len(seen) < most:
-                seen.add(address)
+            if not unescape(found).startswith(f"{_PREFIX}/") or address in seen or len(seen) >= most:
+                continue
+            seen.add(address)
+            months[_MONTH.sub("", address)] += 1
+            if not _MONTH.search(address) or months[_MONTH.sub("", address)] <= _MONTHS:
                 waiting.append(address)
