@@ -1,5 +1,7 @@
 """The demo data: the same bytes every time, and every oddity that the batches have to cope with."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import subprocess
@@ -9,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import Any, LiteralString, get_args
 
 import psycopg
@@ -26,53 +29,66 @@ from local_stack.generator import (
     load_demo_data,
 )
 from local_stack.host_fixture import HostVariant, create_host_schema
-from local_stack.postgres_server import EmbeddedPostgres
+from tests.conftest import Server, administer
 
 Rows = list[tuple[object, ...]]
 NewDatabase = Callable[..., str]
 
 SMALL = DataShape(tenants=3, users_per_tenant=30, first_day=date(2026, 10, 1), days=3, requests_per_day=300)
 
-LOAD_SMALL = """
-import sys, psycopg
-from tests.local_stack.test_generator import SMALL
-from local_stack.generator import load_demo_data
+LOAD_SMALL = f"""
+import datetime, sys, psycopg
+from local_stack.generator import DataShape, load_demo_data
 with psycopg.connect(sys.argv[1]) as conn:
-    load_demo_data(conn, SMALL)
+    load_demo_data(conn, {SMALL!r})
 """
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("generator") / "postgres", durable=False)
-    server.start()
-    yield server
-    server.reset()
-
-
-@pytest.fixture(scope="module")
-def new_database(server: EmbeddedPostgres) -> NewDatabase:
+def new_database(server: Server) -> Iterator[NewDatabase]:
     """Makes a database with the host's empty tables and returns its connection string."""
-    names = (f"host_{number}" for number in range(1_000))
+    names: list[str] = []
 
     def make(variant: HostVariant = HostVariant.MULTI_TENANT) -> str:
-        name = next(names)
-        with psycopg.connect(server.admin_dsn(), autocommit=True) as conn:
-            conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        with psycopg.connect(server.admin_dsn(name)) as conn:
+        names.append(f"generated_{os.urandom(6).hex()}")
+        administer(server, "CREATE DATABASE {}", names[-1])
+        with psycopg.connect(server.dsn(names[-1])) as conn:
             create_host_schema(conn, variant)
-        return server.admin_dsn(name)
+        return server.dsn(names[-1])
 
-    return make
+    yield make
+    for name in names:
+        administer(server, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+class World(psycopg.Connection[tuple[Any, ...]]):
+    """A loaded database that nobody changes: its rows and people are read once."""
+
+    @cached_property
+    def people(self) -> People:
+        """Its people."""
+        return People(self)
+
+    @cached_property
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """The rows of the tables that were read."""
+        return {}
 
 
 @pytest.fixture(scope="module")
-def demo(new_database: NewDatabase) -> Iterator[psycopg.Connection]:
+def demo(new_database: NewDatabase) -> Iterator[World]:
     """The demo's database."""
-    with psycopg.connect(new_database()) as conn:
+    with World.connect(new_database()) as conn:
         load_demo_data(conn, DEMO_SHAPE)
         conn.commit()
         yield conn
+
+
+@pytest.fixture(scope="module")
+def small(new_database: NewDatabase) -> tuple[str, LoadedCounts]:
+    """A small database and what was loaded, for all tests that only read it."""
+    dsn = new_database()
+    return dsn, load(dsn, SMALL)
 
 
 def rows(conn: psycopg.Connection, query: LiteralString) -> Rows:
@@ -82,7 +98,7 @@ def rows(conn: psycopg.Connection, query: LiteralString) -> Rows:
 class People:
     """Who is meant by a key, and whose a row is, worked out from the rows of the employees and accounts alone."""
 
-    def __init__(self, conn: psycopg.Connection) -> None:
+    def __init__(self, conn: World) -> None:
         self.tenants = {row["tenant_id"] for row in dicts(conn, "MST_Tenant")}
         employees = dicts(conn, "MST_Employee")
         # The base variant has one tenant and no tenant_id.
@@ -110,9 +126,11 @@ class People:
         return "user_id" if key.startswith("USER") else "employee_id" if key in self.tenant_of else "code"
 
 
-def dicts(conn: psycopg.Connection, table: str) -> list[dict[str, Any]]:
-    query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(table))
-    return conn.cursor(row_factory=dict_row).execute(query).fetchall()
+def dicts(conn: World, table: str) -> list[dict[str, Any]]:
+    if table not in conn.tables:
+        query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(table))
+        conn.tables[table] = conn.cursor(row_factory=dict_row).execute(query).fetchall()
+    return conn.tables[table]
 
 
 def load(dsn: str, shape: DataShape, variant: HostVariant = HostVariant.MULTI_TENANT) -> LoadedCounts:
@@ -134,18 +152,18 @@ def content_hashes(dsn: str) -> dict[str, str]:
 
 
 def test_the_same_shape_gives_the_same_bytes_in_any_process(
-    new_database: NewDatabase,
+    new_database: NewDatabase, small: tuple[str, LoadedCounts]
 ) -> None:
-    here, there = new_database(), new_database()
-    load(here, SMALL)
+    (here, _), there = small, new_database()
     elsewhere = {**os.environ, "PYTHONHASHSEED": "1", "TZ": "America/New_York", "PGTZ": "America/New_York"}
     subprocess.run([sys.executable, "-c", LOAD_SMALL, there], env=elsewhere, check=True)
     assert content_hashes(here) == content_hashes(there)
 
 
-def test_another_seed_gives_other_people_and_other_events(new_database: NewDatabase) -> None:
-    one, other = new_database(), new_database()
-    load(one, SMALL)
+def test_another_seed_gives_other_people_and_other_events(
+    new_database: NewDatabase, small: tuple[str, LoadedCounts]
+) -> None:
+    (one, _), other = small, new_database()
     load(other, replace(SMALL, seed=7))
     ones, others = content_hashes(one), content_hashes(other)
     unchanged = {table for table in ones if ones[table] == others[table]}
@@ -155,9 +173,8 @@ def test_another_seed_gives_other_people_and_other_events(new_database: NewDatab
     }
 
 
-def test_a_database_that_holds_tenants_is_not_loaded_again(new_database: NewDatabase) -> None:
-    dsn = new_database()
-    load(dsn, SMALL)
+def test_a_database_that_holds_tenants_is_not_loaded_again(small: tuple[str, LoadedCounts]) -> None:
+    dsn, _ = small
     before = content_hashes(dsn)
     with pytest.raises(ValueError, match="holds tenants already"):
         load(dsn, SMALL)
@@ -203,9 +220,8 @@ def test_an_impossible_shape_is_refused_by_name(wrong: dict[str, Any]) -> None:
         replace(SMALL, **wrong)
 
 
-def test_counts_are_those_of_the_rows(demo: psycopg.Connection, new_database: NewDatabase) -> None:
-    dsn = new_database()
-    counts = load(dsn, SMALL)
+def test_counts_are_those_of_the_rows(demo: World, small: tuple[str, LoadedCounts]) -> None:
+    dsn, counts = small
     with psycopg.connect(dsn) as conn:
         for table in TABLES:
             found = conn.execute(
@@ -216,7 +232,7 @@ def test_counts_are_those_of_the_rows(demo: psycopg.Connection, new_database: Ne
     assert rows(demo, 'SELECT count(*) FROM "SYS_TenantUsage"') == [(0,)]
 
 
-def test_every_odd_tenant_is_there(demo: psycopg.Connection) -> None:
+def test_every_odd_tenant_is_there(demo: World) -> None:
     assert rows(
         demo,
         """SELECT tenant_id, status, is_deleted, subscription_plan, timezone, currency_code, max_users, max_storage_gb
@@ -240,7 +256,7 @@ def test_every_odd_tenant_is_there(demo: psycopg.Connection) -> None:
     assert {"髙橋﨑ホールディングス株式会社", "㈱髙橋﨑ソリューションズ"} < names
 
 
-def test_one_tenant_has_ten_thousand_employees_and_one_has_none(demo: psycopg.Connection) -> None:
+def test_one_tenant_has_ten_thousand_employees_and_one_has_none(demo: World) -> None:
     heads = rows(
         demo,
         """SELECT tenant_id, count(id) FROM "MST_Tenant" LEFT JOIN "MST_Employee" USING (tenant_id) GROUP BY 1""",
@@ -250,9 +266,9 @@ def test_one_tenant_has_ten_thousand_employees_and_one_has_none(demo: psycopg.Co
 
 
 def test_one_tenant_uses_storage_above_95_percent_and_another_above_80(
-    demo: psycopg.Connection,
+    demo: World,
 ) -> None:
-    people = People(demo)
+    people = demo.people
     quotas = {row["tenant_id"]: row["max_storage_gb"] for row in dicts(demo, "MST_Tenant")}
     used = dict.fromkeys(quotas, 0)
     for report in dicts(demo, "HIS_ReportGeneration"):
@@ -268,7 +284,7 @@ def test_one_tenant_uses_storage_above_95_percent_and_another_above_80(
     }
 
 
-def test_one_tenant_calls_more_than_twice_its_mean_on_the_last_day(demo: psycopg.Connection) -> None:
+def test_one_tenant_calls_more_than_twice_its_mean_on_the_last_day(demo: World) -> None:
     jumps = rows(
         demo,
         """WITH daily AS (
@@ -284,7 +300,7 @@ def test_one_tenant_calls_more_than_twice_its_mean_on_the_last_day(demo: psycopg
     assert jumps == [("tenant_1751328000000",)]
 
 
-def test_a_day_has_rows_on_its_first_and_its_last_millisecond(demo: psycopg.Connection) -> None:
+def test_a_day_has_rows_on_its_first_and_its_last_millisecond(demo: World) -> None:
     edges = rows(
         demo,
         """SELECT DISTINCT created_at FROM "SYS_SystemLog"
@@ -302,7 +318,7 @@ def test_a_day_has_rows_on_its_first_and_its_last_millisecond(demo: psycopg.Conn
     assert logins == [first[-1], last[-1]]
 
 
-def test_a_row_is_just_outside_the_period_at_each_end(demo: psycopg.Connection) -> None:
+def test_a_row_is_just_outside_the_period_at_each_end(demo: World) -> None:
     outside = rows(
         demo,
         """SELECT created_at FROM "SYS_SystemLog"
@@ -311,7 +327,7 @@ def test_a_row_is_just_outside_the_period_at_each_end(demo: psycopg.Connection) 
     assert outside == [(datetime(2026, 9, 30, 14, 59, 59, 999_000),), (datetime(2026, 10, 31, 15),)]
 
 
-def test_working_days_are_busy_and_weekends_quiet(demo: psycopg.Connection) -> None:
+def test_working_days_are_busy_and_weekends_quiet(demo: World) -> None:
     [(working_day, weekend)] = rows(
         demo,
         """WITH daily AS (
@@ -328,7 +344,7 @@ def test_working_days_are_busy_and_weekends_quiet(demo: psycopg.Connection) -> N
     assert weekend < working_day / 4
 
 
-def test_the_request_log_has_errors_strangers_and_other_lines(demo: psycopg.Connection) -> None:
+def test_the_request_log_has_errors_strangers_and_other_lines(demo: World) -> None:
     [(errors, nameless, unknown, other, deleted, median)] = rows(
         demo,
         """SELECT avg((response_status >= 400)::int) FILTER (WHERE request_url IS NOT NULL),
@@ -349,8 +365,8 @@ def test_the_request_log_has_errors_strangers_and_other_lines(demo: psycopg.Conn
     assert levels == {"DEBUG", "INFO", "WARN", "ERROR"}
 
 
-def test_accounts_are_those_that_the_application_and_seeds_make(demo: psycopg.Connection) -> None:
-    people = People(demo)
+def test_accounts_are_those_that_the_application_and_seeds_make(demo: World) -> None:
+    people = demo.people
     accounts = dicts(demo, "MST_UserAuth")
     assert len(people.account_of) == len(accounts)  # no two accounts name the same employee
     assert {account["user_id"][:4] for account in accounts} == {"USER"}
@@ -383,12 +399,15 @@ def owner(row: dict[str, Any]) -> str | None:
 
 @pytest.mark.parametrize("variant", HostVariant)
 def test_each_transaction_names_its_person_in_some_way(
-    new_database: NewDatabase, variant: HostVariant
+    new_database: NewDatabase, small: tuple[str, LoadedCounts], variant: HostVariant
 ) -> None:
-    dsn = new_database(variant)
-    load(dsn, replace(SMALL, tenants=1) if variant is HostVariant.BASE else SMALL, variant)
-    with psycopg.connect(dsn) as conn:
-        people = People(conn)
+    if variant is HostVariant.BASE:
+        dsn = new_database(variant)
+        load(dsn, replace(SMALL, tenants=1), variant)
+    else:
+        dsn, _ = small
+    with World.connect(dsn) as conn:
+        people = conn.people
         for table in TRANSACTIONS:
             transactions = dicts(conn, table)
             assert len(transactions) > 10
@@ -406,9 +425,9 @@ def test_each_transaction_names_its_person_in_some_way(
 
 @pytest.mark.parametrize("table", TRANSACTIONS)
 def test_transactions_carry_each_wrong_tenant_beside_each_way_to_name_a_person(
-    demo: psycopg.Connection, table: str
+    demo: World, table: str
 ) -> None:
-    people = People(demo)
+    people = demo.people
     transactions = [row for row in dicts(demo, table) if owner(row)]
     of_others = [row for row in transactions if people.tenant(row["employee_id"], None) != "default-tenant"]
     found = {(people.kind(row["employee_id"]), row["tenant_id"]) for row in of_others}
@@ -422,7 +441,7 @@ def test_transactions_carry_each_wrong_tenant_beside_each_way_to_name_a_person(
     assert len(wrong) / len(of_others) > 0.4
 
 
-def test_placeholders_are_few_each_day(demo: psycopg.Connection) -> None:
+def test_placeholders_are_few_each_day(demo: World) -> None:
     days = Counter(
         (row["updated_at"] + timedelta(hours=9)).date()
         for table in ("TRN_PDU", "TRN_TrainingHistory")
@@ -434,7 +453,7 @@ def test_placeholders_are_few_each_day(demo: psycopg.Connection) -> None:
 
 
 def test_goals_certificates_and_trainings_have_the_values_of_the_application(
-    demo: psycopg.Connection,
+    demo: World,
 ) -> None:
     goals = dicts(demo, "TRN_GoalProgress")
     assert {"ACTION_PLAN", "CAREER_PATH", "skill", "career", None} < {row["goal_type"] for row in goals}
@@ -466,30 +485,25 @@ PERSON_KEYS = {
 
 
 @pytest.fixture(scope="module")
-def spelled(new_database: NewDatabase) -> Iterator[dict[Spelling, psycopg.Connection]]:
+def spelled(new_database: NewDatabase, small: tuple[str, LoadedCounts]) -> Iterator[dict[Spelling, World]]:
     """The same small world in each spelling."""
     with ExitStack() as stack:
         worlds = {}
         for spelling in get_args(Spelling):
-            dsn = new_database()
-            load(dsn, replace(SMALL, spelling=spelling))
-            worlds[spelling] = stack.enter_context(psycopg.connect(dsn))
+            if spelling == SMALL.spelling:
+                dsn, _ = small
+            else:
+                dsn = new_database()
+                load(dsn, replace(SMALL, spelling=spelling))
+            worlds[spelling] = stack.enter_context(World.connect(dsn))
         yield worlds
 
 
-@pytest.fixture(scope="module")
-def known_people(spelled: dict[Spelling, psycopg.Connection]) -> dict[Spelling, People]:
-    """The people of each of these worlds."""
-    return {spelling: People(conn) for spelling, conn in spelled.items()}
-
-
 @pytest.mark.parametrize("table", [table.name for table in TABLES])
-def test_a_spelling_changes_the_names_and_nothing_else(
-    spelled: dict[Spelling, psycopg.Connection], known_people: dict[Spelling, People], table: str
-) -> None:
+def test_a_spelling_changes_the_names_and_nothing_else(spelled: dict[Spelling, World], table: str) -> None:
     def resolved(spelling: Spelling) -> set[tuple[object, ...]]:
-        people = known_people[spelling]
-        found = dicts(spelled[spelling], table)
+        people = spelled[spelling].people
+        found = [dict(row) for row in dicts(spelled[spelling], table)]
         for row in found:
             if keys := PERSON_KEYS.get(table):
                 row["tenant_id"] = people.tenant(row[keys[0]], row["tenant_id"])
@@ -505,9 +519,9 @@ def test_a_spelling_changes_the_names_and_nothing_else(
 
 @pytest.mark.parametrize("spelling", ["user_id", "code", "employee_id"])
 def test_one_spelling_is_kept_everywhere_and_its_tenants_are_right(
-    spelled: dict[Spelling, psycopg.Connection], known_people: dict[Spelling, People], spelling: Spelling
+    spelled: dict[Spelling, World], spelling: Spelling
 ) -> None:
-    people = known_people[spelling]
+    people = spelled[spelling].people
     for table, columns in PERSON_KEYS.items():
         for row in dicts(spelled[spelling], table):
             assert people.tenant(row[columns[0]], None) in (row["tenant_id"], None)
@@ -517,8 +531,8 @@ def test_one_spelling_is_kept_everywhere_and_its_tenants_are_right(
                 assert people.kind(key) == expected
 
 
-def test_audit_rows_name_people_as_the_routes_do(demo: psycopg.Connection) -> None:
-    people = People(demo)
+def test_audit_rows_name_people_as_the_routes_do(demo: World) -> None:
+    people = demo.people
     audits = dicts(demo, "HIS_AuditLog")
     kinds = Counter(people.kind(row["user_id"]) for row in audits if row["user_id"])
     assert set(kinds) == {"code", "user_id", "system"}
@@ -535,10 +549,9 @@ def test_audit_rows_name_people_as_the_routes_do(demo: psycopg.Connection) -> No
 
 
 def test_without_logs_the_tables_that_the_application_never_writes_are_empty(
-    new_database: NewDatabase,
+    new_database: NewDatabase, small: tuple[str, LoadedCounts]
 ) -> None:
-    dsn, full = new_database(), new_database()
-    load(full, SMALL)
+    dsn, (full, _) = new_database(), small
     counts = load(dsn, replace(SMALL, empty_logs=True))
     empty = {table for table, count in counts.items() if count == 0}
     assert empty == {"SYS_SystemLog", "TRN_SkillEvidence", "HIS_NotificationLog"}
@@ -552,7 +565,7 @@ def test_without_logs_the_tables_that_the_application_never_writes_are_empty(
     assert {table for table in less if less[table] != more[table]} == {*empty, "HIS_AuditLog"}
 
 
-def test_audit_rows_have_gaps_and_hold_every_last_login(demo: psycopg.Connection) -> None:
+def test_audit_rows_have_gaps_and_hold_every_last_login(demo: World) -> None:
     [gaps] = rows(
         demo,
         """SELECT count(*) FILTER (WHERE user_id IS NULL) > 50, count(*) FILTER (WHERE is_deleted IS NULL) > 50,
@@ -577,7 +590,7 @@ def test_audit_rows_have_gaps_and_hold_every_last_login(demo: psycopg.Connection
 
 
 def test_reports_succeed_and_fail_and_notifications_spell_their_status_in_every_way(
-    demo: psycopg.Connection,
+    demo: World,
 ) -> None:
     outcomes = rows(
         demo,
@@ -609,7 +622,7 @@ def test_reports_succeed_and_fail_and_notifications_spell_their_status_in_every_
     ]
 
 
-def test_nothing_happens_in_tenants_that_are_gone(demo: psycopg.Connection) -> None:
+def test_nothing_happens_in_tenants_that_are_gone(demo: World) -> None:
     latest = rows(
         demo,
         """SELECT employee.tenant_id, max(last_login_at) < '2026-09-30 15:00'

@@ -119,13 +119,13 @@ def test_start_stop_and_reset_can_each_be_repeated(new_server: EmbeddedPostgres)
     assert not new_server.directory.exists()
 
 
-def test_the_chosen_port_is_remembered_by_the_next_start(new_server: EmbeddedPostgres) -> None:
+def test_the_chosen_port_is_remembered_by_the_next_start(server: EmbeddedPostgres) -> None:
     with pytest.raises(EmbeddedPostgresError, match="no port before its first start"):
-        _ = new_server.port
-    new_server.start()
-    port = new_server.port
-    new_server.stop()
-    again = EmbeddedPostgres(new_server.directory, durable=False)
+        _ = server.port
+    server.start()
+    port = server.port
+    server.stop()
+    again = EmbeddedPostgres(server.directory, durable=False)
     assert again.port == port
     again.start()
     assert scalar(again, b"SELECT current_setting('port')::int") == port
@@ -274,16 +274,16 @@ def test_of_two_concurrent_starts_one_starts_and_the_other_finds_it_running(
 
 
 def test_the_server_outlives_its_starter_and_keeps_no_pipe_open(
-    new_server: EmbeddedPostgres,
+    server: EmbeddedPostgres,
 ) -> None:
-    command = f"from {__name__} import *; start_in(Path({str(new_server.directory)!r}))"
+    command = f"from {__name__} import *; start_in(Path({str(server.directory)!r}))"
     # Returns only when no process has the pipe open any more.
     started = subprocess.run(
         [sys.executable, "-c", command], capture_output=True, text=True, timeout=LIMIT_SECONDS
     )
     assert (started.returncode, started.stderr) == (0, "")
-    assert os.getsid(postmaster_pid(new_server)) != os.getsid(0)
-    assert scalar(new_server, b"SELECT 1") == 1
+    assert os.getsid(postmaster_pid(server)) != os.getsid(0)
+    assert scalar(server, b"SELECT 1") == 1
 
 
 def test_a_running_server_does_not_move_to_another_port(server: EmbeddedPostgres) -> None:
@@ -337,10 +337,12 @@ def test_over_tcp_no_login_works_without_a_password(server: EmbeddedPostgres) ->
         assert conn.execute("SELECT current_user").fetchone() == ("clerk",)
 
 
-def test_a_deep_directory_gets_a_short_private_socket_directory(tmp_path: Path) -> None:
+def test_a_deep_directory_gets_a_short_private_socket_directory(tmp_path: Path, cluster: Path) -> None:
     server = EmbeddedPostgres(
         tmp_path / ("deep" * 20) / "with 'quotes', \"commas\" and 髙" / "postgres", durable=False
     )
+    server.directory.mkdir(parents=True)
+    subprocess.run(["cp", "-a", cluster, server.directory], check=True)
     server.start()
     socket_directory = server.socket_directory
     try:
