@@ -7,8 +7,9 @@ import hashlib
 import logging
 import ssl
 import time
-from email import message_from_bytes, message_from_string
+from email import message_from_bytes
 from email.message import EmailMessage, Message
+from email.parser import HeaderParser
 from email.policy import default as default_policy
 from typing import Any
 
@@ -251,7 +252,7 @@ def _arrived(sender: str, recipient: str, content: bytes) -> Arrived:
             "Return-Path": f"<{sender}>",
             **{
                 name: "".join(value.splitlines())
-                for name, value in message_from_string(content.decode("utf-8", "replace")).items()
+                for name, value in HeaderParser().parsestr(content.decode("utf-8", "replace")).items()
             },
         },
     )

@@ -22,9 +22,9 @@ from local_stack.batch_runs import LOCAL, LocalInstallation
 # The connections' name in pg_stat_activity.
 APPLICATION = "killed worker"
 
-_CONTEXT = ForkServerContext()
+CONTEXT = ForkServerContext()
 # A worker is a fork of a process that has imported all this.
-_CONTEXT.set_forkserver_preload(["pytest", __name__])
+CONTEXT.set_forkserver_preload(["pytest", __name__])
 
 
 def batch_of(spec: BatchSpec) -> Batch:
@@ -38,7 +38,7 @@ _BATCHES = {spec.id: batch_of(spec) for spec in (SCHEDULED_NOTIFICATIONS, NOTIFI
 
 def start(dsn: str, network: Network, spec: BatchSpec, run: Run) -> ForkServerProcess:
     """Start a worker for the first shard of an open run. It ends with 0 if it is not killed."""
-    worker = _CONTEXT.Process(target=_process, args=(dsn, network, spec, run), daemon=True)
+    worker = CONTEXT.Process(target=_process, args=(dsn, network, spec, run), daemon=True)
     worker.start()
     return worker
 
