@@ -124,7 +124,7 @@ def plan_of(platform: psycopg.Connection, query: str) -> str:
 
 
 @pytest.mark.usefixtures("seven_years")
-def test_a_search_over_seven_years_of_a_thousand_tenants_reads_an_index(platform: psycopg.Connection) -> None:
+def test_documents_and_entries_of_seven_years_are_read_through_indexes(platform: psycopg.Connection) -> None:
     by_date = "transaction_date BETWEEN '2023-04-01' AND '2023-04-30'"
     by_counterparty = "counterparty LIKE 'customer 77%'"
     for condition in (
@@ -135,10 +135,6 @@ def test_a_search_over_seven_years_of_a_thousand_tenants_reads_an_index(platform
         plan = plan_of(platform, f"SELECT * FROM batch.document_search WHERE {condition}")
         assert "invoice_by_" in plan, plan
         assert "Seq Scan on invoice " not in plan, plan
-
-
-@pytest.mark.usefixtures("seven_years")
-def test_the_entries_of_a_month_are_read_through_indexes(platform: psycopg.Connection) -> None:
     plan = plan_of(
         platform,
         "SELECT * FROM batch.accounting_entry WHERE booked_on BETWEEN '2023-04-01' AND '2023-04-30'",

@@ -430,9 +430,11 @@ def test_an_open_incident_is_reported_again_once_a_day_from_nine_on(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host, contract_end_date=utc(datetime(2026, 12, 1, tzinfo=TOKYO)))
+    # Around the begin, midnight, nine, and a day after the report before.
+    hours = (0, 1, 2, 3, 13, 14, 15, 22, 23, 24, 25, 26, 37, 38, 39, 46, 47, 48, 49)
     told = [
         check_at.strftime("%d %H")
-        for check_at in (TEN + hour * HOUR for hour in range(50))
+        for check_at in (TEN + hour * HOUR for hour in hours)
         if check(database, check_at)
     ]
     assert told == ["25 11", "26 09", "27 09"]
@@ -615,17 +617,17 @@ def traffic_of_all(host: psycopg.Connection, check_at: datetime, failing: int) -
     )
 
 
-def test_200_of_500_tenants_at_once_are_one_platform_incident(
+def test_80_of_200_tenants_at_once_are_one_platform_incident(
     database: Database, host: psycopg.Connection
 ) -> None:
-    many_tenants(host, 500)
+    many_tenants(host, 200)
     digests = []
-    for hour, failing in enumerate([200, 200, 200, 3, 3, 3, 0, 0, 0]):
+    for hour, failing in enumerate([80, 80, 80, 3, 3, 3, 0, 0, 0]):
         traffic_of_all(host, TEN + hour * HOUR, failing)
         digests.append(check(database, TEN + hour * HOUR))
     began = [
         "テナント監視 11-25 11:00: 全体障害 発生 1",
-        "【全体障害】エラー率: 40 % = 200 / 500 テナント（30 % 超で全体障害。T000、T001、T002、T003、T004 ほか）。"
+        "【全体障害】エラー率: 40 % = 80 / 200 テナント（30 % 超で全体障害。T000、T001、T002、T003、T004 ほか）。"
         "テナント別の通知は回復まで止めます",
         "→ アプリとデータベースの障害を疑い、アプリ担当へ直ちに連絡",
     ]
