@@ -16,6 +16,7 @@ from tests.shared_database import database, shared_copy, shared_database
 
 __all__ = ["board", "database", "shared_copy", "shared_database"]
 
+
 @dataclass(frozen=True)
 class Board:
     """The board in the browser of one user. ``role`` None: no user is signed in.

@@ -42,6 +42,9 @@ from tests.conftest import PASSWORDS, Database
 from tests.messaging.outbox_rows import network
 from tests.waiting import wait_until
 
+# The idle backends of a shared database would count.
+pytestmark = pytest.mark.own_database
+
 DAY = date(2026, 10, 31)
 AT = datetime(2026, 11, 1, 1, tzinfo=JAPAN)
 
