@@ -69,6 +69,8 @@ def test_messages_are_delivered_once_or_known_to_be_in_doubt(
         CONTEXT.Process(target=send, args=(shared_database.dsn, network(services), owner))
         for owner in ("killed", "first", "second")
     ]
+    # Both later workers are at work at the same time.
+    services.latency("slack", 0.05)
     workers[0].start()
     wait_for(services, BEFORE_THE_KILL)
     assert workers[0].pid
