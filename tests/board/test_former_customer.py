@@ -36,13 +36,13 @@ def deleted(
 @pytest.fixture
 def database(deleted: FormerCustomer) -> Database:
     """The tests only read it."""
-    return deleted.database
+    return deleted.leaving.database
 
 
 @pytest.fixture(autouse=True)
 def storage(deleted: FormerCustomer, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", f"file://{deleted.root}")
-    return deleted.root
+    monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", f"file://{deleted.leaving.root}")
+    return deleted.leaving.root
 
 
 @pytest.fixture

@@ -3,13 +3,18 @@
 from tests.batches.tenant_management.conftest import arrived, store
 from tests.conftest import database as own_database
 from tests.messaging.conftest import services
+from tests.operations.leaving_stages import asked_stage, exported_stage, frozen_stage, planted_stage
 from tests.shared_database import connection, database, platform, shared_copy, shared_database
 
 __all__ = [
     "arrived",
+    "asked_stage",
     "connection",
     "database",
+    "exported_stage",
+    "frozen_stage",
     "own_database",
+    "planted_stage",
     "platform",
     "services",
     "shared_copy",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.billing.zengin_files import OWN_ACCOUNT
-from tests.conftest import Database, Server, copied_database
+from tests.conftest import Server, copied_database
 from tests.operations.approval_rows import asked_about
 from tests.operations.leaving_tenants import Leaving, deletable
 from tests.own_settings import change_billing
@@ -43,16 +42,8 @@ REST = 9_900
 class FormerCustomer:
     """The database and the store after the deletion of T, and the request to approve T's held July. U stays, and owes all months."""
 
-    database: Database
-    root: Path
+    leaving: Leaving
     request: ApprovalRequest
-
-    @contextmanager
-    def copied(self, folder: Path, test: str) -> Iterator[Leaving]:
-        """A copy for a test that changes them."""
-        shutil.copytree(self.root, folder)
-        with copied_database(self.database.server, self.database.name, test) as copy:
-            yield Leaving(copy, folder)
 
 
 def with_bank(environment: pytest.MonkeyPatch, folder: Path) -> None:
@@ -74,7 +65,7 @@ def former_customer(
         with database.connect() as host:
             request = _bill(leaving, host)
         assert leaving.problems(leaving.answer(leaving.up_to_question())) == []
-        yield FormerCustomer(database, leaving.root, request)
+        yield FormerCustomer(leaving, request)
 
 
 def _bill(leaving: Leaving, host: psycopg.Connection) -> ApprovalRequest:

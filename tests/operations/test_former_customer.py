@@ -73,7 +73,7 @@ def left(
 ) -> Iterator[Leaving]:
     """A copy of the database and of the store."""
     with_bank(monkeypatch, tmp_path)
-    with deleted.copied(tmp_path / "store", request.node.name) as copy:
+    with deleted.leaving.copied(tmp_path / "store", request.node.name) as copy:
         yield copy
 
 
