@@ -6,6 +6,7 @@ A folder's ``conftest.py`` imports the fixtures of the session, a module of test
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import psycopg
 import pytest
 
 from include.skillreport.core.execution.object_store import tenant_folder
-from include.skillreport.operations.approve_offboarding.batch import OffboardingApproval
+from include.skillreport.operations.approve_offboarding import batch as answering
+from include.skillreport.operations.offboard_tenant import batch as asking
 from include.skillreport.schema.host_contract import HostVariant
 from tests import host_rows
 from tests.conftest import Server, copied_database
@@ -26,6 +28,21 @@ class Killed(BaseException):
 
 def killed(*_: Any) -> None:
     raise Killed
+
+
+@contextmanager
+def unproved() -> Iterator[None]:
+    """Without the proofs of exports, which take half of the time of an offboarding. The tests of its whole course make them."""
+    with pytest.MonkeyPatch.context() as patched:
+        for module in (asking, answering):
+            patched.setattr(module, "prove", lambda *_: None)
+        yield
+
+
+@pytest.fixture(name="unproved")
+def unproved_exports() -> Iterator[None]:
+    with unproved():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -94,7 +111,7 @@ def frozen_stage(asked_stage: Leaving, tmp_path_factory: pytest.TempPathFactory)
 def freeze(leaving: Leaving) -> None:
     """Answer the question in a run that is killed before the deletion."""
     with pytest.MonkeyPatch.context() as killing:
-        killing.setattr(OffboardingApproval, "_delete", killed)
+        killing.setattr(answering.OffboardingApproval, "_delete", killed)
         with pytest.raises(Killed):
             leaving.answer(leaving.request)
     assert leaving.offboarding("stage") == "frozen"

@@ -12,7 +12,6 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from include.skillreport.core.database import tenant_transaction
-from include.skillreport.operations.approve_offboarding import batch as batch_module
 from include.skillreport.operations.approve_offboarding.batch import OffboardingApproval
 from include.skillreport.operations.offboard_tenant import deletion, freezing
 from include.skillreport.operations.offboard_tenant.deletion import TenantDeletion
@@ -23,7 +22,7 @@ from include.skillreport.schema.host_contract import HostVariant
 from tests import host_rows
 from tests.batches.tenant_management.billing_rows import insert
 from tests.conftest import Server, copied_database
-from tests.operations.leaving_stages import Killed, asked, freeze, frozen, killed, leaving
+from tests.operations.leaving_stages import Killed, asked, freeze, frozen, killed, leaving, unproved_exports
 from tests.operations.leaving_tenants import (
     AFTER_WAIT,
     AT,
@@ -35,13 +34,7 @@ from tests.operations.leaving_tenants import (
 )
 from tests.schema.test_host_plans import reads
 
-__all__ = ["asked", "frozen", "leaving"]
-
-
-@pytest.fixture
-def unproved(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proof of another approval's export takes half of the time, and is that of the first one."""
-    monkeypatch.setattr(batch_module, "prove", lambda *_: None)
+__all__ = ["asked", "frozen", "leaving", "unproved_exports"]
 
 
 def employee_of_t(connection: psycopg.Connection) -> None:

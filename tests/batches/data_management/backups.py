@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,7 @@ from include.skillreport.operations.restore_backup.batch import BackupRestore
 from local_stack.batch_runs import LocalInstallation, open_run, process_tenants, run_batch
 from local_stack.stack import EXTERNAL_DATABASE, postgres_programs
 from tests import host_rows
-from tests.conftest import Database
+from tests.conftest import Database, copied_database
 
 TODAY = date(2026, 11, 1)
 HOSTILE = "../../etc"
@@ -75,6 +78,14 @@ class Backups:
     secrets: dict[str, str] = field(default_factory=dict)
     bin_dir: str = BIN
     dsn: str = ""
+
+    @contextmanager
+    def copied(self, folder: Path, test: str) -> Iterator[Backups]:
+        """A copy of the database and of the store, for one test."""
+        if self.root.exists():
+            shutil.copytree(self.root, folder)
+        with copied_database(self.database.server, self.database.name, test) as copy:
+            yield replace(self, database=copy, root=folder, secrets={})
 
     @property
     def installation(self) -> LocalInstallation:
@@ -153,6 +164,11 @@ class Backups:
                 [result.execution_id],
             ).fetchall()
         return result, dict(details)
+
+    @property
+    def newest(self) -> str:
+        """The id of the newest backup of the store."""
+        return max(self.store.names("backups"))
 
     def take(self, day: date = TODAY, **parameters: Any) -> str:
         """A whole run; returns the backup's id."""
