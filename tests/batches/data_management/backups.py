@@ -82,9 +82,14 @@ class Backups:
     @contextmanager
     def copied(self, folder: Path, test: str) -> Iterator[Backups]:
         """A copy of the database and of the store, for one test."""
-        if self.root.exists():
-            shutil.copytree(self.root, folder)
         with copied_database(self.database.server, self.database.name, test) as copy:
+            if self.root.exists():
+                shutil.copytree(self.root, folder)
+                with copy.connect() as connection:
+                    connection.execute(
+                        "UPDATE batch.backup SET location = replace(location, %s, %s)",
+                        [str(self.root), str(folder)],
+                    )
             yield replace(self, database=copy, root=folder, secrets={})
 
     @property
@@ -232,7 +237,10 @@ def planted(database: Database, root: Path) -> Backups:
     """
     with database.connect() as host:
         host.execute(
-            'ALTER TABLE "MST_Employee" ADD COLUMN code_length integer GENERATED ALWAYS AS (length(employee_code)) STORED'
+            """
+            ALTER TABLE "MST_Employee" ADD COLUMN code_length integer GENERATED ALWAYS AS (length(employee_code)) STORED;
+            ALTER TABLE "MST_CareerPlan" ALTER COLUMN tenant_id TYPE char(40);
+            """
         )
         for tenant_id in ("A", HOSTILE):
             host_rows.tenant(host, tenant_id, tenant_name='=HYPERLINK("x"), "髙橋﨑"\n二行目')
@@ -240,8 +248,20 @@ def planted(database: Database, root: Path) -> Backups:
                 user = host_rows.user(host, tenant_id, f"{tenant_id}-{number}")
                 host_rows.request(host, user, datetime(2026, 10, 1))
             host_rows.report(host, tenant_id, datetime(2026, 10, 2))
+            _plant_settings(host, tenant_id)
         host_rows.tenant(host, "GONE", status="deleted")
     return Backups(database, root)
+
+
+def _plant_settings(host: psycopg.Connection, tenant_id: str) -> None:
+    """Two rows of A, and three of another tenant, in tables whose tenant columns have different types of strings."""
+    for number in range(2 if tenant_id == "A" else 3):
+        key = f"{tenant_id}-{number}"
+        own = {"tenant_id": tenant_id, "updated_at": host_rows.UPDATED_AT}
+        host_rows.insert(host, "MST_CareerPlan", career_plan_id=key, **own)
+        host_rows.insert(host, "MST_Department", department_code=key, **own)
+        host_rows.insert(host, "MST_RolePermission", id=key, **own)
+        host_rows.insert(host, "MST_UserRole", id=key, user_id=key, role_id="r", **own)
 
 
 def flip(path: Path) -> None:
