@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import LiteralString
 
@@ -22,7 +23,7 @@ from include.skillreport.schema.leaving import view_of
 from local_stack.batch_runs import LocalInstallation
 from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres
-from tests.conftest import PASSWORDS, Database, Server
+from tests.conftest import PASSWORDS, Database, Server, copied_database
 from tests.schema.catalogue import Snapshot, relations, snapshot
 from tests.schema.conftest import as_deployer, create_deployer
 
@@ -35,12 +36,19 @@ VARIANTS = ["database", "base_database"]
 KEYS = ("leaving_key", "leaving_person")
 
 
-@pytest.fixture(params=VARIANTS)
-def deletable(request: pytest.FixtureRequest) -> Database:
-    """A database of each variant, deployed with deletion."""
-    database: Database = request.getfixturevalue(request.param)
-    upgrade(database.dsn, passwords=PASSWORDS, with_deletion=True)
-    return database
+@pytest.fixture(params=HostVariant)
+def deployed_deletable(
+    request: pytest.FixtureRequest, deletable_templates: dict[HostVariant, Database]
+) -> Database:
+    """A database of each variant, deployed with deletion. The tests only read its catalogue."""
+    return deletable_templates[request.param]
+
+
+@pytest.fixture
+def deletable(deployed_deletable: Database, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A copy of it."""
+    with copied_database(deployed_deletable.server, deployed_deletable.name, request.node.name) as copy:
+        yield copy
 
 
 def without_roles(found: Snapshot) -> Snapshot:
@@ -51,8 +59,8 @@ def without_roles(found: Snapshot) -> Snapshot:
 # What the role may do ----------------------------------------------------------------------------------------------------
 
 
-def test_the_role_has_the_views_of_the_application_and_nothing_else(deletable: Database) -> None:
-    with deletable.connect() as connection:
+def test_the_role_has_the_views_of_the_application_and_nothing_else(deployed_deletable: Database) -> None:
+    with deployed_deletable.connect() as connection:
         accessible = connection.execute(
             """
             SELECT relation.oid::regclass::text, privilege
@@ -95,8 +103,8 @@ def test_the_role_has_the_views_of_the_application_and_nothing_else(deletable: D
     assert (powers, creates) == ((False,), (False,))
 
 
-def test_no_other_role_of_the_batches_reads_the_views(deletable: Database) -> None:
-    with deletable.connect() as connection:
+def test_no_other_role_of_the_batches_reads_the_views(deployed_deletable: Database) -> None:
+    with deployed_deletable.connect() as connection:
         readers = connection.execute(
             """
             SELECT relname, role FROM pg_class CROSS JOIN unnest('{batch_tenant,batch_platform,batch_board,public}'::text[]) AS role
@@ -124,9 +132,9 @@ def test_no_other_role_of_the_batches_reads_the_views(deletable: Database) -> No
         "UPDATE batch.leaving_mst_tenant SET tenant_id = 'x'",
     ],
 )
-def test_the_role_is_refused_everything_else(deletable: Database, statement: LiteralString) -> None:
+def test_the_role_is_refused_everything_else(deployed_deletable: Database, statement: LiteralString) -> None:
     with (
-        deletable.connect(CLEANUP) as connection,
+        deployed_deletable.connect(CLEANUP) as connection,
         pytest.raises(errors.InsufficientPrivilege),
         tenant_transaction(connection, ["T1"]),
     ):

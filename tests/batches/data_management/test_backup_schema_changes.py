@@ -141,7 +141,8 @@ def test_a_lock_that_pg_dump_does_not_get_is_recoverable(
     migration.join()
 
     assert is_recoverable(refusal.value)
-    backups.first_steps(run)
+    with backups.database.connect("batch_platform") as platform:
+        backups.batch().dump(Work(run, platform, store=backups.store))
 
 
 def test_pg_dump_does_not_wait_behind_a_migration(
