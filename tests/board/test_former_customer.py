@@ -27,9 +27,9 @@ from tests.operations.former_customer import (
 
 @pytest.fixture(scope="module")
 def deleted(
-    server: Server, templates: dict[HostVariant, str], tmp_path_factory: pytest.TempPathFactory
+    server: Server, deletable_templates: dict[HostVariant, Database], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FormerCustomer]:
-    with former_customer(server, templates, tmp_path_factory.mktemp("former")) as found:
+    with former_customer(server, deletable_templates, tmp_path_factory.mktemp("former")) as found:
         yield found
 
 

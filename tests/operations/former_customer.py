@@ -22,10 +22,10 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.billing.zengin_files import OWN_ACCOUNT
-from tests.conftest import Server, copied_database
+from tests.conftest import Database, Server, copied_database
 from tests.operations.approval_rows import asked_about
 from tests.operations.leaving_stages import unproved
-from tests.operations.leaving_tenants import Leaving, deletable
+from tests.operations.leaving_tenants import Leaving
 from tests.own_settings import change_billing
 
 MAY, JUNE, JULY, AUGUST = (date(2026, month, 1) for month in range(5, 9))
@@ -54,15 +54,16 @@ def with_bank(environment: pytest.MonkeyPatch, folder: Path) -> None:
 
 @contextmanager
 def former_customer(
-    server: Server, templates: dict[HostVariant, str], folder: Path
+    server: Server, deletable_templates: dict[HostVariant, Database], folder: Path
 ) -> Iterator[FormerCustomer]:
     """T and U are billed up to July 2026, then T is deleted."""
+    template = deletable_templates[HostVariant.MULTI_TENANT]
     with (
-        copied_database(server, templates[HostVariant.MULTI_TENANT], "former customer") as database,
+        copied_database(server, template.name, "former customer") as database,
         pytest.MonkeyPatch.context() as environment,
     ):
         with_bank(environment, folder)
-        leaving = Leaving(deletable(database), folder / "store")
+        leaving = Leaving(database, folder / "store")
         with database.connect() as host:
             request = _bill(leaving, host)
         with unproved():

@@ -18,8 +18,8 @@ from include.skillreport.operations.approve_offboarding import batch as answerin
 from include.skillreport.operations.offboard_tenant import batch as asking
 from include.skillreport.schema.host_contract import HostVariant
 from tests import host_rows
-from tests.conftest import Server, copied_database
-from tests.operations.leaving_tenants import AT, Leaving, deletable, plant_own, plant_tenant
+from tests.conftest import Database, Server, copied_database
+from tests.operations.leaving_tenants import AT, Leaving, plant_own, plant_tenant
 
 
 class Killed(BaseException):
@@ -47,10 +47,11 @@ def unproved_exports() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def planted_stage(
-    server: Server, templates: dict[HostVariant, str], tmp_path_factory: pytest.TempPathFactory
+    server: Server, deletable_templates: dict[HostVariant, Database], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Leaving]:
     """T has left, U stays. Their people stand in each other's rows."""
-    with copied_database(server, templates[HostVariant.MULTI_TENANT], "planted stage") as database:
+    template = deletable_templates[HostVariant.MULTI_TENANT]
+    with copied_database(server, template.name, "planted stage") as database:
         with database.connect() as connection:
             plant_tenant(connection, "T")
             plant_tenant(connection, "U", other="T")
@@ -62,7 +63,7 @@ def planted_stage(
             _skill(connection, "placeholder", "emp_001", "T")
             _skill(connection, "stamped T", "code-U", "T")
             _skill(connection, "nobody's", "somebody", "default")
-        leaving = Leaving(deletable(database), tmp_path_factory.mktemp("planted") / "store")
+        leaving = Leaving(database, tmp_path_factory.mktemp("planted") / "store")
         for folder in ("reports", "notification_log", "invoices"):
             for tenant_id in ("T", "U"):
                 leaving.store.write(f"{folder}/{tenant_folder(tenant_id)}/2026-10/file", b"content")

@@ -34,7 +34,7 @@ from include.skillreport.operations.offboard_tenant.batch import TenantOffboardi
 from include.skillreport.operations.offboard_tenant.form import OPEN_ITEMS
 from include.skillreport.operations.offboard_tenant.settings import OffboardingSettings
 from include.skillreport.schema.deletion import TENANT_COLUMN, Rule, deletion_list
-from include.skillreport.schema.deploy import CLEANUP, upgrade
+from include.skillreport.schema.deploy import CLEANUP
 from local_stack.batch_runs import LocalInstallation, run_batch
 from local_stack.data_management import create_backup_login
 from tests import host_rows
@@ -291,12 +291,6 @@ def _rows_with(
         for name, row in connection.execute(sql.SQL(" UNION ALL ").join(selects) + sql.SQL(" ORDER BY 1, 2")):
             found.setdefault(name, []).append(row)
     return found
-
-
-def deletable(database: Database) -> Database:
-    """The database, in an installation that may delete."""
-    upgrade(database.dsn, with_deletion=True)
-    return database
 
 
 @contextmanager

@@ -21,13 +21,12 @@ from include.skillreport.schema.deploy import CLEANUP
 from include.skillreport.schema.host_contract import HostVariant
 from tests import host_rows
 from tests.batches.tenant_management.billing_rows import insert
-from tests.conftest import Server, copied_database
+from tests.conftest import Database, Server, copied_database
 from tests.operations.leaving_stages import Killed, asked, freeze, frozen, killed, leaving, unproved_exports
 from tests.operations.leaving_tenants import (
     AFTER_WAIT,
     AT,
     Leaving,
-    deletable,
     marked,
     plant_tenant,
     whole,
@@ -209,13 +208,14 @@ def test_a_kill_before_every_statement_loses_and_spares_nothing(
 
 @pytest.mark.parametrize("status", [pytest.param("INACTIVE", marks=pytest.mark.long), "deleted"])
 def test_before_the_migration_only_the_sole_tenant_leaves(
-    server: Server, templates: dict[HostVariant, str], tmp_path: Path, status: str
+    server: Server, deletable_templates: dict[HostVariant, Database], tmp_path: Path, status: str
 ) -> None:
-    with copied_database(server, templates[HostVariant.BASE], f"base leaves {status}") as database:
+    template = deletable_templates[HostVariant.BASE]
+    with copied_database(server, template.name, f"base leaves {status}") as database:
         with database.connect() as connection:
             plant_tenant(connection, "T")
             connection.execute('UPDATE "MST_Tenant" SET status = %s', [status])
-        leaving = Leaving(deletable(database), tmp_path / "store")
+        leaving = Leaving(database, tmp_path / "store")
         with database.connect() as connection:
             host_rows.tenant(connection, "second", status="deleted")
         (refused,) = leaving.problems(leaving.begun())

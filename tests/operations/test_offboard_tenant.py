@@ -34,7 +34,6 @@ from tests.operations.leaving_tenants import (
     DAY,
     Leaving,
     backup_login,
-    deletable,
     marked,
     whole,
 )
@@ -233,14 +232,18 @@ def test_a_cancelled_tenant_stays_whole(
 
 @pytest.fixture
 def in_bucket(
-    server: Server, templates: dict[HostVariant, str], s3: S3Server, request: pytest.FixtureRequest
+    server: Server,
+    deletable_templates: dict[HostVariant, Database],
+    s3: S3Server,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Leaving]:
     """T has left, with rows in few tables: each has several files in the bucket."""
-    with copied_database(server, templates[HostVariant.MULTI_TENANT], request.node.name) as database:
+    template = deletable_templates[HostVariant.MULTI_TENANT]
+    with copied_database(server, template.name, request.node.name) as database:
         with database.connect() as connection:
             host_rows.tenant(connection, "T", status="INACTIVE", contract_end_date=AT)
             host_rows.user(connection, "T", "t")
-        yield Leaving(deletable(database), s3.path("store"))
+        yield Leaving(database, s3.path("store"))
 
 
 def test_a_bucket_keeps_no_version_of_the_tenants_files_or_names_them(

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from include.skillreport.schema.deploy import upgrade
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.host_fixture import create_host_schema
-from tests.conftest import PASSWORDS, Database, Server, copied_database, copy_template
+from tests.conftest import Database, Server, copy_template
 from tests.shared_database import shared_copy, shared_database
 
 __all__ = ["MakeHost", "as_deployer", "create_deployer", "shared_copy", "shared_database"]
@@ -65,20 +63,6 @@ def deployed(server: Server, templates: dict[HostVariant, str]) -> Iterator[psyc
     with psycopg.connect(server.dsn(templates[HostVariant.MULTI_TENANT]), autocommit=True) as connection:
         connection.read_only = True
         yield connection
-
-
-@pytest.fixture(scope="session")
-def deletable_templates(
-    server: Server, templates: dict[HostVariant, str]
-) -> Iterator[dict[HostVariant, Database]]:
-    """Both variants, deployed with deletion: to copy databases from, and for tests that only read their catalogue."""
-    with ExitStack() as stack:
-        found = {}
-        for variant in HostVariant:
-            copy = stack.enter_context(copied_database(server, templates[variant], f"deletable {variant}"))
-            upgrade(copy.dsn, passwords=PASSWORDS, with_deletion=True)
-            found[variant] = copy
-        yield found
 
 
 @pytest.fixture

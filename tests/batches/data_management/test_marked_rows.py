@@ -28,10 +28,11 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.row_archive import archive_names, read_manifest
 from include.skillreport.schema.deletion import tables_with_marked_rows
 from include.skillreport.schema.deploy import CLEANUP, PLATFORM, upgrade
+from include.skillreport.schema.host_contract import HostVariant
 from local_stack.batch_runs import LocalInstallation, open_run, run_batch
 from tests import host_rows
 from tests.batches.notification.test_log_cleanup import FaultyStore, KilledError, files, flip
-from tests.conftest import Database, wait_for_blocked_statement
+from tests.conftest import Database, copied_database, wait_for_blocked_statement
 
 SUNDAY = date(2026, 11, 22)
 # 90 days before the Sunday is 24 August, which begins in Japan at 15:00 UTC of the 23rd.
@@ -50,15 +51,18 @@ def store(tmp_path: Path) -> ObjectStore:
 
 
 @pytest.fixture
-def deletable(database: Database) -> Database:
+def deletable(
+    deletable_templates: dict[HostVariant, Database], request: pytest.FixtureRequest
+) -> Iterator[Database]:
     """An installation with deletion and a closed September, tenants A and B with a person each."""
-    with database.connect() as host:
-        for tenant_id in "AB":
-            host_rows.tenant(host, tenant_id)
-            host_rows.user(host, tenant_id, f"{tenant_id.lower()}1")
-        close_month(host, date(2026, 9, 1))
-    upgrade(database.dsn, with_deletion=True)
-    return database
+    template = deletable_templates[HostVariant.MULTI_TENANT]
+    with copied_database(template.server, template.name, request.node.name) as database:
+        with database.connect() as host:
+            for tenant_id in "AB":
+                host_rows.tenant(host, tenant_id)
+                host_rows.user(host, tenant_id, f"{tenant_id.lower()}1")
+            close_month(host, date(2026, 9, 1))
+        yield database
 
 
 @pytest.fixture
