@@ -71,7 +71,7 @@ GROWING = frozenset(
 LAST_DAY = TODAY - timedelta(days=1)
 
 # More than 100 tenants, so that a shard has several.
-WORLD = Years(tenants=104, log_days=20, hour_days=10, year_days=100)
+WORLD = Years(tenants=120, log_days=20, hour_days=20, year_days=250)
 MIDNIGHT = datetime.combine(TODAY, datetime.min.time(), JAPAN)
 
 Found = dict[str, set[str]]
