@@ -31,7 +31,7 @@ def deleted_stage(planted_stage: Leaving, tmp_path_factory: pytest.TempPathFacto
                 """
                 INSERT INTO "SYS_SystemLog" (id, user_id, log_level, request_url, updated_at)
                 SELECT 'l' || number, 'u-T', 'INFO', md5(random()::text) || md5(random()::text), now()
-                FROM generate_series(1, 20000) AS number
+                FROM generate_series(1, 8000) AS number
                 """
             )
         backups = Backups(leaving.database, leaving.root)
