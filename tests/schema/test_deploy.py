@@ -400,11 +400,11 @@ def test_the_owner_of_host_tables_deploys_with_createrole_alone(
             detach(dsn)
             attach(dsn)
             assert snapshot(connection) == schema
-        login = {"host": "127.0.0.1", "port": server.port, "dbname": "deployer", "user": PLATFORM}
-        with psycopg.connect(**login, password=PASSWORDS[PLATFORM]) as platform:
+        login = make_conninfo(host="127.0.0.1", port=server.port, dbname="deployer", user=PLATFORM)
+        with psycopg.connect(login, password=PASSWORDS[PLATFORM]) as platform:
             check_deployment(platform)
         upgrade(dsn, passwords={PLATFORM: "plain"}, plain_passwords=True)
-        with psycopg.connect(**login, password="plain") as platform:
+        with psycopg.connect(login, password="plain") as platform:
             check_deployment(platform)
     finally:
         server.reset()
