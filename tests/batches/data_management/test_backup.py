@@ -19,13 +19,22 @@ import pytest
 from include.skillreport.__main__ import main
 from include.skillreport.batches.data_backup import batch as batch_module
 from include.skillreport.batches.data_backup.batch import tenant_of_the_day
-from include.skillreport.batches.data_backup.files import DUMP_MANIFEST, MANIFEST, BackupDamagedError
+from include.skillreport.batches.data_backup.files import (
+    DUMP_MANIFEST,
+    MANIFEST,
+    BackupDamagedError,
+    Manifest,
+)
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.restore import restore_database, restore_one_tenant
 from include.skillreport.batches.data_backup.server import DatabaseServer, list_tables
 from include.skillreport.batches.data_backup.settings import RetentionSettings
 from include.skillreport.batches.data_backup.spool import WAITING_BYTES, DatabaseSize, TableSize
-from include.skillreport.batches.data_backup.tenant_export import manifest_path, restored_schema
+from include.skillreport.batches.data_backup.tenant_export import (
+    manifest_path,
+    restore_tenant,
+    restored_schema,
+)
 from include.skillreport.core.catalog import DATA_BACKUP
 from include.skillreport.core.database import count_of
 from include.skillreport.core.errors import BatchError, ParameterError, SettingsError
@@ -463,6 +472,27 @@ def test_a_merge_writes_backed_up_columns_only_and_refuses_foreign_keys(
         ):
             restore_one_tenant(connection, taken.packer(backup_id), "A", merged=True)
         assert host.execute(people).fetchall() == before != merged
+
+
+def test_a_tenant_is_not_restored_into_other_columns_or_with_other_rows(taken: Backups) -> None:
+    packer = taken.packer(taken.newest)
+    manifest = packer.read_manifest(manifest_path("A"))
+    more = [replace(each, rows=each.rows + 1) for each in manifest.tables]
+    with taken.server.connect() as connection:
+        with (
+            pytest.raises(
+                BackupDamagedError, match=rf"は {more[0].rows} 行のはずが {more[0].rows - 1} 行です"
+            ),
+            connection.transaction(),
+        ):
+            restore_tenant(connection, packer, Manifest(manifest.about, manifest.files, more))
+        for change, message in (
+            ('"MST_Employee" DROP COLUMN code_length', r"MST_Employee の列 code_length は"),
+            ('"MST_Employee" RENAME TO former', r"表 public\.MST_Employee は"),
+        ):
+            connection.execute(f"ALTER TABLE public.{change}".encode())
+            with pytest.raises(BackupError, match=f"{message}今のデータベースにありません"):
+                restore_one_tenant(connection, packer, "A")
 
 
 def test_a_restored_database_registers_the_backups_of_the_store(
