@@ -12,7 +12,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, LiteralString
@@ -228,6 +228,20 @@ def templates(server: Server) -> Iterator[dict[HostVariant, str]]:
     yield names
     for name in names.values():
         administer(server, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@pytest.fixture(scope="session")
+def deletable_templates(
+    server: Server, templates: dict[HostVariant, str]
+) -> Iterator[dict[HostVariant, Database]]:
+    """The same, deployed with deletion. A test may also read their catalogue."""
+    with ExitStack() as stack:
+        found = {}
+        for variant in HostVariant:
+            copy = stack.enter_context(copied_database(server, templates[variant], f"deletable {variant}"))
+            upgrade(copy.dsn, passwords=PASSWORDS, with_deletion=True)
+            found[variant] = copy
+        yield found
 
 
 @pytest.fixture

@@ -27,22 +27,22 @@ from tests.operations.former_customer import (
 
 @pytest.fixture(scope="module")
 def deleted(
-    server: Server, templates: dict[HostVariant, str], tmp_path_factory: pytest.TempPathFactory
+    server: Server, deletable_templates: dict[HostVariant, Database], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FormerCustomer]:
-    with former_customer(server, templates, tmp_path_factory.mktemp("former")) as found:
+    with former_customer(server, deletable_templates, tmp_path_factory.mktemp("former")) as found:
         yield found
 
 
 @pytest.fixture
 def database(deleted: FormerCustomer) -> Database:
     """The tests only read it."""
-    return deleted.database
+    return deleted.leaving.database
 
 
 @pytest.fixture(autouse=True)
 def storage(deleted: FormerCustomer, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", f"file://{deleted.root}")
-    return deleted.root
+    monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", f"file://{deleted.leaving.root}")
+    return deleted.leaving.root
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ from pathlib import Path
 import pyrage  # type: ignore[import-untyped]
 
 from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
+from include.skillreport.schema.deploy import upgrade
 from local_stack.stack import postgres_programs
 from tests import host_rows
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
-from tests.operations.leaving_tenants import backup_login, deletable
+from tests.operations.leaving_tenants import backup_login
 
 
 def test_a_tenant_is_exported_by_airflows_own_form(runs: DagRuns, database: Database, tmp_path: Path) -> None:
@@ -26,7 +27,7 @@ def test_a_tenant_is_exported_by_airflows_own_form(runs: DagRuns, database: Data
         begin = {"operation": "begin", "tenants": ["T001"], "reason": "契約終了"}
         refused = runs.test(OFFBOARD_TENANT.dag_id, "2026-11-01", **begin)
         assert refused.state == "failed"
-        deletable(database)
+        upgrade(database.dsn, with_deletion=True)
 
         begun = runs.test(OFFBOARD_TENANT.dag_id, "2026-11-02", **begin)
         key = str(pyrage.x25519.Identity.generate().to_public())

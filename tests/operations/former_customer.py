@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ from tests.batches.tenant_management.billing_rows import (
 from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.conftest import Database, Server, copied_database
 from tests.operations.approval_rows import asked_about
-from tests.operations.leaving_tenants import Leaving, deletable
+from tests.operations.leaving_stages import unproved
+from tests.operations.leaving_tenants import Leaving
 from tests.own_settings import change_billing
 
 MAY, JUNE, JULY, AUGUST = (date(2026, month, 1) for month in range(5, 9))
@@ -43,16 +43,8 @@ REST = 9_900
 class FormerCustomer:
     """The database and the store after the deletion of T, and the request to approve T's held July. U stays, and owes all months."""
 
-    database: Database
-    root: Path
+    leaving: Leaving
     request: ApprovalRequest
-
-    @contextmanager
-    def copied(self, folder: Path, test: str) -> Iterator[Leaving]:
-        """A copy for a test that changes them."""
-        shutil.copytree(self.root, folder)
-        with copied_database(self.database.server, self.database.name, test) as copy:
-            yield Leaving(copy, folder)
 
 
 def with_bank(environment: pytest.MonkeyPatch, folder: Path) -> None:
@@ -62,19 +54,21 @@ def with_bank(environment: pytest.MonkeyPatch, folder: Path) -> None:
 
 @contextmanager
 def former_customer(
-    server: Server, templates: dict[HostVariant, str], folder: Path
+    server: Server, deletable_templates: dict[HostVariant, Database], folder: Path
 ) -> Iterator[FormerCustomer]:
     """T and U are billed up to July 2026, then T is deleted."""
+    template = deletable_templates[HostVariant.MULTI_TENANT]
     with (
-        copied_database(server, templates[HostVariant.MULTI_TENANT], "former customer") as database,
+        copied_database(server, template.name, "former customer") as database,
         pytest.MonkeyPatch.context() as environment,
     ):
         with_bank(environment, folder)
-        leaving = Leaving(deletable(database), folder / "store")
+        leaving = Leaving(database, folder / "store")
         with database.connect() as host:
             request = _bill(leaving, host)
-        assert leaving.problems(leaving.answer(leaving.up_to_question())) == []
-        yield FormerCustomer(database, leaving.root, request)
+        with unproved():
+            assert leaving.problems(leaving.answer(leaving.up_to_question())) == []
+        yield FormerCustomer(leaving, request)
 
 
 def _bill(leaving: Leaving, host: psycopg.Connection) -> ApprovalRequest:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,12 @@ from include.skillreport.operations.offboard_tenant.batch import TenantOffboardi
 from include.skillreport.operations.offboard_tenant.form import OPEN_ITEMS
 from include.skillreport.operations.offboard_tenant.settings import OffboardingSettings
 from include.skillreport.schema.deletion import TENANT_COLUMN, Rule, deletion_list
-from include.skillreport.schema.deploy import CLEANUP, upgrade
+from include.skillreport.schema.deploy import CLEANUP
 from local_stack.batch_runs import LocalInstallation, run_batch
 from local_stack.data_management import create_backup_login
 from tests import host_rows
 from tests.batches.data_management.backups import BIN
-from tests.conftest import Database
+from tests.conftest import Database, copied_database
 from tests.operations.approval_rows import answer, asked_about
 from tests.schema.catalogue import relations
 from tests.schema.planted_rows import plant
@@ -64,6 +65,21 @@ class Leaving:
     identity: Any = field(default_factory=pyrage.x25519.Identity.generate)
     # Of the backup's login; empty: a superuser.
     dsn: str = ""
+    # Of a copied stage.
+    question: ApprovalRequest | None = None
+
+    @contextmanager
+    def copied(self, folder: Path, test: str) -> Iterator[Leaving]:
+        """A copy of the database and of the store, for one test."""
+        shutil.copytree(self.root, folder)
+        with copied_database(self.database.server, self.database.name, test) as copy:
+            yield replace(self, database=copy, root=folder)
+
+    @property
+    def request(self) -> ApprovalRequest:
+        """The request of the question that the copied stage has asked."""
+        assert self.question is not None
+        return self.question
 
     @property
     def store(self) -> ObjectStore:
@@ -233,48 +249,48 @@ def plant_own(connection: psycopg.Connection, tenant_id: str) -> None:
                 plant(connection, relation, tenant_id)
 
 
-def marked(connection: psycopg.Connection, text: str) -> dict[str, int]:
-    """The tables of both schemas with rows that contain the text, and their number."""
-    tables = connection.execute(
-        """
-        SELECT relnamespace::regnamespace::text, relname FROM pg_class
-        WHERE relnamespace IN ('public'::regnamespace, 'batch'::regnamespace) AND relkind = 'r' ORDER BY 1, 2
-        """
-    ).fetchall()
-    found = {}
-    for schema, name in tables:
-        row = connection.execute(
-            sql.SQL("SELECT count(*) FROM {} AS own WHERE strpos(own::text, %s) > 0").format(
-                sql.Identifier(schema, name)
-            ),
-            [text],
-        ).fetchone()
-        assert row is not None
-        if row[0]:
-            found[f"{schema}.{name}"] = row[0]
-    return found
+def marked(connection: psycopg.Connection, text: str, tables: Sequence[str] | None = None) -> dict[str, int]:
+    """The tables of both schemas, or those of these names, with rows that contain the text, and their number."""
+    names = _filled(connection, ["public", "batch"], tables)
+    return {name: len(rows) for name, rows in _rows_with(connection, text, names).items()}
 
 
 def whole(connection: psycopg.Connection, tenant_id: str) -> dict[str, list[str]]:
     """The application's rows with marks of the tenant, by table."""
-    names = [name for name in marked(connection, f"«{tenant_id}»") if name.startswith("public.")]
-    found = {}
-    for full in names:
-        schema, _, name = full.partition(".")
-        rows = connection.execute(
-            sql.SQL("SELECT own::text FROM {} AS own WHERE strpos(own::text, %s) > 0 ORDER BY 1").format(
-                sql.Identifier(schema, name)
-            ),
-            [f"«{tenant_id}»"],
+    return _rows_with(connection, f"«{tenant_id}»", _filled(connection, ["public"]))
+
+
+def _filled(
+    connection: psycopg.Connection, schemas: Sequence[str], tables: Sequence[str] | None = None
+) -> list[tuple[str, str]]:
+    """Schema and name of the tables that have or had rows."""
+    return connection.execute(
+        """
+        SELECT nspname, relname FROM pg_class INNER JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE
+            nspname = ANY(%(schemas)s) AND relkind = 'r' AND pg_relation_size(pg_class.oid) > 0
+            AND (%(tables)s::text[] IS null OR relname = ANY(%(tables)s::text[]))
+        ORDER BY 1, 2
+        """,
+        {"schemas": schemas, "tables": tables},
+    ).fetchall()
+
+
+def _rows_with(
+    connection: psycopg.Connection, text: str, tables: Sequence[tuple[str, str]]
+) -> dict[str, list[str]]:
+    """The rows that contain the text, by table, in one statement."""
+    found: dict[str, list[str]] = {}
+    selects = [
+        sql.SQL("SELECT {}, own::text FROM {} AS own WHERE strpos(own::text, {}) > 0").format(
+            ".".join(table), sql.Identifier(*table), text
         )
-        found[full] = [text for (text,) in rows]
+        for table in tables
+    ]
+    if selects:
+        for name, row in connection.execute(sql.SQL(" UNION ALL ").join(selects) + sql.SQL(" ORDER BY 1, 2")):
+            found.setdefault(name, []).append(row)
     return found
-
-
-def deletable(database: Database) -> Database:
-    """The database, in an installation that may delete."""
-    upgrade(database.dsn, with_deletion=True)
-    return database
 
 
 @contextmanager

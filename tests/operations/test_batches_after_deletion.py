@@ -14,6 +14,7 @@ import pytest
 from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.execution.object_store import tenant_folder
 from include.skillreport.schema.deletion import Rule, deletion_list
+from include.skillreport.schema.deploy import upgrade
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.data_management import plant_log_files
 from local_stack.generator import DataShape, load_demo_data
@@ -29,7 +30,7 @@ from tests.operations.batch_nights import (
     rows_of,
     tables_with,
 )
-from tests.operations.leaving_tenants import Leaving, deletable
+from tests.operations.leaving_tenants import Leaving
 
 FIRST, SECOND = date(2026, 10, 1), date(2026, 11, 1)
 COMPLETED = dict.fromkeys((spec.id for spec in BATCHES), "completed")
@@ -125,7 +126,8 @@ def test_the_figures_of_the_others_are_the_same(
                 connect_slack(host, tenant_id, services)
             gone = traces(host, GONE, OTHERS)
         assert Nights(twin, tmp_path / "twin", tmp_path / "logs", services).run(FIRST) == COMPLETED
-        with deletable(twin).connect() as host:
+        upgrade(twin.dsn, with_deletion=True)
+        with twin.connect() as host:
             assert {"batch.account_link", "batch.outbox"} <= tables_with(
                 host, gone.keys | gone.addresses
             ).keys()
@@ -174,7 +176,8 @@ def test_no_batch_needs_a_tenant(
             gone = traces(host, "default-tenant")
         nights = Nights(database, tmp_path / "store", tmp_path / "logs", services)
         assert nights.run(FIRST) == COMPLETED
-        with deletable(database).connect() as host:
+        upgrade(database.dsn, with_deletion=True)
+        with database.connect() as host:
             end_contract(host, "default-tenant")
         delete(Leaving(database, tmp_path / "store"), "default-tenant")
         before = len(services.messages)

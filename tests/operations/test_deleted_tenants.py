@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,18 +16,35 @@ from include.skillreport.core.execution.run_log import require_deletions_repeate
 from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
 from tests.batches.data_management.backups import TODAY, Backups
 from tests.conftest import Database, administer
-from tests.operations.leaving_tenants import Leaving, deletable, marked, plant_tenant
+from tests.operations.leaving_stages import unproved
+from tests.operations.leaving_tenants import Leaving, marked
 
 RESTORED = "restored_with_deleted_tenant"
 
 
+@pytest.fixture(scope="module")
+def deleted_stage(planted_stage: Leaving, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backups]:
+    """A backup has T, with a long log, and then T was deleted."""
+    with planted_stage.copied(tmp_path_factory.mktemp("deleted") / "store", "deleted stage") as leaving:
+        with leaving.database.connect() as connection:
+            connection.execute(
+                """
+                INSERT INTO "SYS_SystemLog" (id, user_id, log_level, request_url, updated_at)
+                SELECT 'l' || number, 'u-T', 'INFO', md5(random()::text) || md5(random()::text), now()
+                FROM generate_series(1, 8000) AS number
+                """
+            )
+        backups = Backups(leaving.database, leaving.root)
+        backups.take()
+        with unproved():
+            assert leaving.problems(leaving.answer(leaving.up_to_question())) == []
+        yield backups
+
+
 @pytest.fixture
-def backups(own_database: Database, tmp_path: Path) -> Backups:
-    """T leaves, U stays."""
-    with own_database.connect() as connection:
-        plant_tenant(connection, "T")
-        plant_tenant(connection, "U", other="T")
-    return Backups(deletable(own_database), tmp_path / "store")
+def backups(deleted_stage: Backups, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Backups]:
+    with deleted_stage.copied(tmp_path / "store", request.node.name) as copy:
+        yield copy
 
 
 @pytest.fixture
@@ -34,15 +52,10 @@ def leaving(backups: Backups) -> Leaving:
     return Leaving(backups.database, backups.root)
 
 
-def deleted(leaving: Leaving) -> None:
-    assert leaving.problems(leaving.answer(leaving.up_to_question())) == []
-
-
 def test_a_whole_restore_runs_no_batch_until_the_tenant_is_deleted_again(
     backups: Backups, leaving: Leaving
 ) -> None:
-    backup_id = backups.take()
-    deleted(leaving)
+    backup_id = backups.newest
     try:
         result, details = backups.restore("new_database", backup=backup_id, target=RESTORED)
         assert (result.status, len(details)) == ("completed", 1)
@@ -66,20 +79,19 @@ def test_a_whole_restore_runs_no_batch_until_the_tenant_is_deleted_again(
 
         # There is no second wait.
         again = Leaving(copy, backups.root)
-        again.begun()
-        again.exported()
-        assert again.problems(again.answer(again.asked(day=TODAY))) == []
+        with unproved():
+            again.begun()
+            again.exported()
+            assert again.problems(again.answer(again.asked(day=TODAY))) == []
         with copy.connect() as connection:
-            assert "public.MST_Employee" not in marked(connection, "«T»")
+            assert not marked(connection, "«T»", ["MST_Employee"])
         with copy.connect("batch_platform") as platform:
             require_deletions_repeated(platform, STATISTICS)
     finally:
         administer(backups.database.server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", RESTORED)
 
 
-def test_a_backup_finds_that_others_have_restored_the_database(backups: Backups, leaving: Leaving) -> None:
-    deleted(leaving)
-    backups.take()
+def test_a_backup_finds_that_others_have_restored_the_database(backups: Backups) -> None:
     with backups.database.connect() as connection:
         connection.execute("DELETE FROM batch.deleted_tenant")
     with pytest.raises(BackupError, match="退会して削除済みのテナント T があります。"):
@@ -88,37 +100,29 @@ def test_a_backup_finds_that_others_have_restored_the_database(backups: Backups,
         require_deletions_repeated(platform, STATISTICS)
 
 
-def test_a_smaller_dump_is_explained_by_a_deleted_tenant(backups: Backups, leaving: Leaving) -> None:
-    with backups.database.connect() as connection:
-        connection.execute(
-            """
-            INSERT INTO "SYS_SystemLog" (id, user_id, log_level, request_url, updated_at)
-            SELECT 'l' || number, 'u-T', 'INFO', md5(random()::text) || md5(random()::text), now()
-            FROM generate_series(1, 20000) AS number
-            """
-        )
-    backups.take()
-    deleted(leaving)
-    # Less than half of the last one.
-    backups.take(TODAY + timedelta(days=1))
-    with backups.database.connect() as connection:
-        first, second = [
-            size for (size,) in connection.execute("SELECT dump_bytes FROM batch.backup ORDER BY backup_id")
-        ]
-    assert second < first / 2
-
-
-def test_the_certificate_gets_a_supplement_when_no_backup_has_the_tenant(
+def test_the_next_backup_is_smaller_and_lets_the_certificate_get_its_supplement(
     backups: Backups, leaving: Leaving
 ) -> None:
-    backup_id = backups.take()
-    deleted(leaving)
+    first = backups.newest
     assert backups.store.exists(f"{register_folder('T')}/{ENTRY}")
     (refused,) = leaving.problems(leaving.stage("supplement"))
-    assert refused == f"バックアップ {backup_id} が、まだこのテナントを含んでいます。"
-    # A later one has what is kept of the tenant.
-    backups.take(TODAY + timedelta(days=1))
-    backups.store.delete(f"backups/{backup_id}")
+    assert refused == f"バックアップ {first} が、まだこのテナントを含んでいます。"
+
+    # Less than half of the last one. It has what is kept of the tenant.
+    second = backups.take(TODAY + timedelta(days=1))
+
+    with backups.database.connect() as connection:
+        ledger = connection.execute(
+            """
+            SELECT backup.status, history.backup_status, history.recovery_tested, backup.dump_bytes
+            FROM batch.backup INNER JOIN "SYS_BackupHistory" AS history USING (backup_id)
+            WHERE backup_id IN (%s, %s) ORDER BY backup_id
+            """,
+            [first, second],
+        ).fetchall()
+    assert [row[:3] for row in ledger] == [("verified", "SUCCESS", True)] * 2
+    assert ledger[1][3] < ledger[0][3] / 2
+    backups.store.delete(f"backups/{first}")
     assert leaving.stage("supplement").status == "completed"
     record = record_folder("T", leaving.offboarding("offboarding_id"))
     assert {"supplement-en.pdf", "supplement-ja.pdf"} <= set(backups.store.names(record))

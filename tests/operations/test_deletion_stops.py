@@ -11,7 +11,6 @@ import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from include.skillreport.approvals.requests import ApprovalRequest
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.operations.approve_offboarding.batch import OffboardingApproval
 from include.skillreport.operations.offboard_tenant import deletion, freezing
@@ -23,45 +22,18 @@ from include.skillreport.schema.host_contract import HostVariant
 from tests import host_rows
 from tests.batches.tenant_management.billing_rows import insert
 from tests.conftest import Database, Server, copied_database
+from tests.operations.leaving_stages import Killed, asked, freeze, frozen, killed, leaving, unproved_exports
 from tests.operations.leaving_tenants import (
     AFTER_WAIT,
     AT,
     Leaving,
-    deletable,
     marked,
-    plant_own,
     plant_tenant,
     whole,
 )
 from tests.schema.test_host_plans import reads
 
-
-class Killed(BaseException):
-    """The process of the task was killed."""
-
-
-@pytest.fixture
-def leaving(own_database: Database, tmp_path: Path) -> Leaving:
-    """T leaves, U stays."""
-    with own_database.connect() as connection:
-        plant_tenant(connection, "T")
-        plant_tenant(connection, "U", other="T")
-    return Leaving(deletable(own_database), tmp_path / "store")
-
-
-def frozen(leaving: Leaving, monkeypatch: pytest.MonkeyPatch) -> ApprovalRequest:
-    """The answered request of a run that was killed between the approval and the deletion."""
-    request = leaving.up_to_question()
-    with monkeypatch.context() as killing:
-        killing.setattr(OffboardingApproval, "_delete", killed)
-        with pytest.raises(Killed):
-            leaving.answer(request)
-    assert leaving.offboarding("stage") == "frozen"
-    return request
-
-
-def killed(*_: Any) -> None:
-    raise Killed
+__all__ = ["asked", "frozen", "leaving", "unproved_exports"]
 
 
 def employee_of_t(connection: psycopg.Connection) -> None:
@@ -79,73 +51,69 @@ def employee_of_t(connection: psycopg.Connection) -> None:
 def gone(leaving: Leaving) -> bool:
     """Whether T has no employees and no accounts."""
     with leaving.database.connect() as connection:
-        return not {"public.MST_Employee", "public.MST_UserAuth"} & marked(connection, "«T»").keys()
+        return not marked(connection, "«T»", ["MST_Employee", "MST_UserAuth"])
 
 
-def test_a_killed_deletion_continues_when_its_task_is_cleared(
-    leaving: Leaving, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    request = frozen(leaving, monkeypatch)
-    done = leaving.answer(request)
-    assert leaving.problems(done) == []
-    assert gone(leaving)
+def test_a_killed_deletion_continues_when_its_task_is_cleared(frozen: Leaving) -> None:
+    done = frozen.answer(frozen.request)
+    assert frozen.problems(done) == []
+    assert gone(frozen)
     # Once more changes nothing.
-    assert leaving.answer(request).status == "completed"
+    assert frozen.answer(frozen.request).status == "completed"
 
 
-def test_a_new_row_stops_the_deletion_until_it_is_approved(
-    leaving: Leaving, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    request = frozen(leaving, monkeypatch)
-    with leaving.database.connect() as connection:
+@pytest.mark.usefixtures("unproved")
+def test_a_new_row_stops_the_deletion_until_another_question_is_approved(frozen: Leaving) -> None:
+    with frozen.database.connect() as connection:
         employee_of_t(connection)
-    (problem,) = leaving.problems(leaving.answer(request))
+    (problem,) = frozen.problems(frozen.answer(frozen.request))
     assert problem.startswith(
         "承認の後に、表 MST_Employee に行が増えたか、このテナントのものになりました（new など）。"
     )
-    assert not gone(leaving)
-    assert leaving.offboarding("problem") == problem
+    assert not gone(frozen)
+    assert frozen.offboarding("problem") == problem
 
-    again = leaving.asked()
-    assert leaving.problems(leaving.answer(again)) == []
-    assert gone(leaving)
-    with leaving.database.connect() as connection:
+    again = frozen.asked()
+    (problem,) = frozen.problems(frozen.answer(frozen.request))
+    assert problem.startswith("この確認を出した後に、")
+    assert not gone(frozen)
+    assert frozen.problems(frozen.answer(again)) == []
+    assert gone(frozen)
+    with frozen.database.connect() as connection:
         assert connection.execute("SELECT FROM \"MST_Employee\" WHERE id = 'new'").rowcount == 0
 
 
-def test_a_row_that_moved_to_another_tenant_stops_the_deletion(
-    leaving: Leaving, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    request = frozen(leaving, monkeypatch)
-    with leaving.database.connect() as connection:
+@pytest.mark.usefixtures("unproved")
+def test_a_row_that_moved_to_another_tenant_stops_the_deletion(frozen: Leaving) -> None:
+    with frozen.database.connect() as connection:
         connection.execute(
             "UPDATE \"TRN_SkillRecord\" SET employee_id = 'emp-U' WHERE id = '«T» TRN_SkillRecord.id'"
         )
-    (problem,) = leaving.problems(leaving.answer(request))
+    (problem,) = frozen.problems(frozen.answer(frozen.request))
     assert problem.startswith("承認の後に、表 TRN_SkillRecord の 1 行がほかのテナントのものになりました。")
     # The accounts came first, and are gone: nobody can cancel any more.
-    (refused,) = leaving.problems(leaving.stage("cancel", "T", {"reason": "x"}, day=AFTER_WAIT))
+    (refused,) = frozen.problems(frozen.stage("cancel", "T", {"reason": "x"}, day=AFTER_WAIT))
     assert refused == "削除が始まっているため、取りやめられません。"
 
-    assert leaving.problems(leaving.answer(leaving.asked())) == []
-    assert gone(leaving)
-    with leaving.database.connect() as connection:
+    assert frozen.problems(frozen.answer(frozen.asked())) == []
+    assert gone(frozen)
+    with frozen.database.connect() as connection:
         moved = connection.execute(
             "SELECT employee_id FROM \"TRN_SkillRecord\" WHERE id LIKE '«T»%'"
         ).fetchall()
     assert moved == [("emp-U",)]
 
 
+@pytest.mark.usefixtures("unproved")
 def test_a_row_that_returns_after_its_deletion_stops_it(
-    leaving: Leaving, monkeypatch: pytest.MonkeyPatch
+    frozen: Leaving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = leaving.up_to_question()
     with monkeypatch.context() as killing:
         killing.setattr(TenantDeletion, "_delete_own", killed)
         with pytest.raises(Killed):
-            leaving.answer(request)
-    assert gone(leaving)
-    with leaving.database.connect() as connection:
+            frozen.answer(frozen.request)
+    assert gone(frozen)
+    with frozen.database.connect() as connection:
         host_rows.insert(
             connection,
             "MST_Employee",
@@ -155,55 +123,38 @@ def test_a_row_that_returns_after_its_deletion_stops_it(
             tenant_id="T",
             updated_at=AT,
         )
-    (problem,) = leaving.problems(leaving.answer(request))
+    (problem,) = frozen.problems(frozen.answer(frozen.request))
     assert "表 MST_Employee に行が増えたか、このテナントのものになりました（emp-T など）" in problem
-    assert leaving.problems(leaving.answer(leaving.asked())) == []
-    with leaving.database.connect() as connection:
+    assert frozen.problems(frozen.answer(frozen.asked())) == []
+    with frozen.database.connect() as connection:
         assert connection.execute("SELECT FROM \"MST_Employee\" WHERE id = 'emp-T'").rowcount == 0
 
 
-def test_an_approved_tenant_can_still_be_cancelled_before_its_deletion(
-    leaving: Leaving, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    request = frozen(leaving, monkeypatch)
-    assert leaving.stage("cancel", "T", {"reason": "継続"}, day=AFTER_WAIT).status == "completed"
-    (problem,) = leaving.problems(leaving.answer(request))
+def test_an_approved_tenant_can_still_be_cancelled_before_its_deletion(frozen: Leaving) -> None:
+    assert frozen.stage("cancel", "T", {"reason": "継続"}, day=AFTER_WAIT).status == "completed"
+    (problem,) = frozen.problems(frozen.answer(frozen.request))
     assert problem.startswith("この確認を出した後に、退会が取りやめられたか、")
-    assert not gone(leaving)
-    with leaving.database.connect() as connection:
+    assert not gone(frozen)
+    with frozen.database.connect() as connection:
         assert connection.execute("SELECT FROM batch.frozen_person").rowcount == 0
 
 
-def test_another_question_continues_what_nobody_can_clear(
-    leaving: Leaving, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    request = frozen(leaving, monkeypatch)
-    again = leaving.asked()
-    (problem,) = leaving.problems(leaving.answer(request))
-    assert problem.startswith("この確認を出した後に、")
-    assert not gone(leaving)
-    assert leaving.problems(leaving.answer(again)) == []
-    assert gone(leaving)
-
-
-def test_a_key_that_nobody_has_goes_with_the_tenant_of_its_row(leaving: Leaving) -> None:
-    with leaving.database.connect() as connection:
+@pytest.mark.usefixtures("unproved")
+def test_a_key_that_nobody_has_goes_with_the_tenant_of_its_row(asked: Leaving) -> None:
+    with asked.database.connect() as connection:
         for key, stated in (("unknown", "T"), (None, "T"), ("u-U", "T"), ("other", "U")):
             insert(connection, "last_action", person_key=key, stated_tenant_id=stated, last_at_utc=AT)
-    assert leaving.problems(leaving.answer(leaving.up_to_question())) == []
-    with leaving.database.connect() as connection:
+    assert asked.problems(asked.answer(asked.request)) == []
+    with asked.database.connect() as connection:
         left = connection.execute("SELECT person_key, stated_tenant_id FROM batch.last_action ORDER BY 1")
         assert left.fetchall() == [("other", "U"), ("u-U", "T")]
 
 
-def test_a_tenant_of_a_vanished_row_needs_no_second_deletion(
-    leaving: Leaving, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    request = frozen(leaving, monkeypatch)
-    with leaving.database.connect() as connection:
+def test_a_tenant_of_a_vanished_row_needs_no_second_deletion(frozen: Leaving) -> None:
+    with frozen.database.connect() as connection:
         connection.execute("DELETE FROM \"TRN_PDU\" WHERE employee_id = 'u-T'")
-    assert leaving.problems(leaving.answer(request)) == []
-    assert gone(leaving)
+    assert frozen.problems(frozen.answer(frozen.request)) == []
+    assert gone(frozen)
 
 
 @pytest.mark.long
@@ -215,9 +166,9 @@ def test_a_kill_before_every_statement_loses_and_spares_nothing(
     with leaving.database.connect() as connection:
         for number in range(5):
             host_rows.request(connection, "u-T", AT, request_url=f"«T» {number}")
-        plant_own(connection, "T")
         before = whole(connection, "U")
-    request = frozen(leaving, monkeypatch)
+    leaving.question = leaving.up_to_question()
+    freeze(leaving)
     execute, attempts = psycopg.Connection.execute, 0
     while leaving.offboarding("stage") == "frozen":
         attempts += 1
@@ -239,7 +190,7 @@ def test_a_kill_before_every_statement_loses_and_spares_nothing(
 
             killing.setattr(OffboardingApproval, "_delete", delete)
             try:
-                leaving.answer(request)
+                leaving.answer(leaving.request)
             except Killed:
                 continue
     assert attempts > 30
@@ -255,15 +206,16 @@ def test_a_kill_before_every_statement_loses_and_spares_nothing(
     assert gone(leaving)
 
 
-@pytest.mark.parametrize("status", ["INACTIVE", "deleted"])
+@pytest.mark.parametrize("status", [pytest.param("INACTIVE", marks=pytest.mark.long), "deleted"])
 def test_before_the_migration_only_the_sole_tenant_leaves(
-    server: Server, templates: dict[HostVariant, str], tmp_path: Path, status: str
+    server: Server, deletable_templates: dict[HostVariant, Database], tmp_path: Path, status: str
 ) -> None:
-    with copied_database(server, templates[HostVariant.BASE], f"base leaves {status}") as database:
+    template = deletable_templates[HostVariant.BASE]
+    with copied_database(server, template.name, f"base leaves {status}") as database:
         with database.connect() as connection:
             plant_tenant(connection, "T")
             connection.execute('UPDATE "MST_Tenant" SET status = %s', [status])
-        leaving = Leaving(deletable(database), tmp_path / "store")
+        leaving = Leaving(database, tmp_path / "store")
         with database.connect() as connection:
             host_rows.tenant(connection, "second", status="deleted")
         (refused,) = leaving.problems(leaving.begun())
@@ -288,23 +240,21 @@ def test_before_the_migration_only_the_sole_tenant_leaves(
             ]
 
 
-def test_two_answers_at_once_delete_a_tenant_once(leaving: Leaving) -> None:
-    request = leaving.up_to_question()
+def test_two_answers_at_once_delete_a_tenant_once(asked: Leaving) -> None:
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda _: leaving.answer(request), range(2)))
-    assert [leaving.problems(result) for result in results] == [[], []]
-    assert gone(leaving)
-    with leaving.database.connect() as connection:
+        results = list(pool.map(lambda _: asked.answer(asked.request), range(2)))
+    assert [asked.problems(result) for result in results] == [[], []]
+    assert gone(asked)
+    with asked.database.connect() as connection:
         assert connection.execute(
             "SELECT exported, done FROM batch.offboarding_table WHERE table_name = 'public.MST_Employee'"
         ).fetchall() == [(1, 1)]
 
 
-def test_a_chunk_is_found_by_the_index_of_the_key(leaving: Leaving, monkeypatch: pytest.MonkeyPatch) -> None:
-    frozen(leaving, monkeypatch)
+def test_a_chunk_is_found_by_the_index_of_the_key(frozen: Leaving) -> None:
     statements: list[tuple[str, list[tuple[str, bool]]]] = []
     plans: dict[str, object] = {}
-    with leaving.database.connect("batch_platform") as platform, leaving.database.connect(CLEANUP) as cleanup:
+    with frozen.database.connect("batch_platform") as platform, frozen.database.connect(CLEANUP) as cleanup:
         found = find_open(platform, "T")
         assert found is not None
         work = TenantDeletion(None, platform, cleanup, found, "", found.begun_at)  # type: ignore[arg-type]

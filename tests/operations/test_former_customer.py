@@ -27,7 +27,7 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.conftest import Server
+from tests.conftest import Database, Server
 from tests.messaging.outbox_rows import run_notifications
 from tests.operations import bank_files
 from tests.operations.approval_rows import answer
@@ -61,9 +61,9 @@ DECEMBER = datetime(2026, 12, 10, 10, tzinfo=JAPAN)
 
 @pytest.fixture(scope="module")
 def deleted(
-    server: Server, templates: dict[HostVariant, str], tmp_path_factory: pytest.TempPathFactory
+    server: Server, deletable_templates: dict[HostVariant, Database], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FormerCustomer]:
-    with former_customer(server, templates, tmp_path_factory.mktemp("former")) as found:
+    with former_customer(server, deletable_templates, tmp_path_factory.mktemp("former")) as found:
         yield found
 
 
@@ -73,7 +73,7 @@ def left(
 ) -> Iterator[Leaving]:
     """A copy of the database and of the store."""
     with_bank(monkeypatch, tmp_path)
-    with deleted.copied(tmp_path / "store", request.node.name) as copy:
+    with deleted.leaving.copied(tmp_path / "store", request.node.name) as copy:
         yield copy
 
 

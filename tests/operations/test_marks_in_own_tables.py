@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import psycopg
 import pytest
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from include.skillreport.schema.deletion import TENANT_COLUMN, Rule, deletion_list
-from tests.conftest import Database
-from tests.operations.leaving_tenants import Leaving, deletable, mark, plant_own, plant_tenant
+from tests.operations.leaving_stages import leaving, unproved_exports
+from tests.operations.leaving_tenants import Leaving, mark
 from tests.schema.planted_rows import insert, row_of
+
+__all__ = ["leaving", "unproved_exports"]
 
 MARK = "«T» "
 
@@ -97,21 +97,13 @@ def left(connection: psycopg.Connection, table: str) -> set[str]:
     }
 
 
-@pytest.fixture
-def leaving(own_database: Database, tmp_path: Path) -> Leaving:
-    with own_database.connect() as connection:
-        plant_tenant(connection, "T")
-        plant_own(connection, "T")
-        for table in deletion_list():
-            if not table.is_host and table.person_column and table.name != "person_key":
-                insert(
-                    connection, table.name, row_of(connection, table.name, "T") | {table.person_column: "u-T"}
-                )
-    return Leaving(deletable(own_database), tmp_path / "store")
-
-
+@pytest.mark.usefixtures("unproved")
 def test_texts_stay_only_where_they_are_kept(leaving: Leaving) -> None:
     with leaving.database.connect() as connection:
+        for table in deletion_list():
+            if not table.is_host and table.person_column and table.name != "person_key":
+                row = row_of(connection, table.name, "T") | {table.person_column: "u-T"}
+                insert(connection, table.name, row)
         # Rows are changed as they may stand there after years, past triggers that allow only some changes.
         connection.execute("SET session_replication_role = replica")
         own = [

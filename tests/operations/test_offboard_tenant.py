@@ -5,11 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
-import psycopg
 import pyrage  # type: ignore[import-untyped]
 import pytest
 
@@ -19,10 +18,12 @@ from include.skillreport.core.errors import AnswerError
 from include.skillreport.core.execution.object_store import tenant_folder
 from include.skillreport.operations.answers import approved_tenants
 from include.skillreport.schema.deletion import Rule, deletion_list
+from include.skillreport.schema.host_contract import HostVariant
 from tests import host_rows
 from tests.batches.data_management.backups import login
-from tests.conftest import Database
+from tests.conftest import Database, Server, copied_database
 from tests.operations.approval_rows import text_of
+from tests.operations.leaving_stages import asked, exported, leaving
 from tests.operations.leaving_tenants import (
     ACCEPTED,
     AFTER_WAIT,
@@ -33,51 +34,15 @@ from tests.operations.leaving_tenants import (
     DAY,
     Leaving,
     backup_login,
-    deletable,
     marked,
-    plant_own,
-    plant_tenant,
     whole,
 )
-from tests.s3_server import BUCKET, S3Server
+from tests.s3_server import BUCKET, S3Server, nothing
+
+__all__ = ["asked", "exported", "leaving"]
 
 BLANKED = {f"{table.schema}.{table.name}" for table in deletion_list() if table.rule is Rule.BLANK}
 KEPT = {f"{table.schema}.{table.name}" for table in deletion_list() if table.rule is Rule.KEEP}
-
-
-def skill(connection: psycopg.Connection, row_id: str, person: str, tenant_id: str) -> None:
-    host_rows.insert(
-        connection,
-        "TRN_SkillRecord",
-        id=row_id,
-        employee_id=person,
-        skill_item_id=row_id,
-        tenant_id=tenant_id,
-        created_by=person,
-        updated_by=person,
-        updated_at=AT,
-    )
-
-
-@pytest.fixture
-def leaving(own_database: Database, tmp_path: Path) -> Leaving:
-    """T has left, U stays. Their people stand in each other's rows."""
-    with own_database.connect() as connection:
-        plant_tenant(connection, "T")
-        plant_tenant(connection, "U", other="T")
-        plant_own(connection, "T")
-        connection.execute(
-            "UPDATE \"MST_Tenant\" SET status = 'ACTIVE', contract_end_date = null WHERE tenant_id = 'U'"
-        )
-        skill(connection, "wrong stamp", "code-T", "tenant_001")
-        skill(connection, "placeholder", "emp_001", "T")
-        skill(connection, "stamped T", "code-U", "T")
-        skill(connection, "nobody's", "somebody", "default")
-    leaving = Leaving(deletable(own_database), tmp_path / "store")
-    for folder in ("reports", "notification_log", "invoices"):
-        for tenant_id in ("T", "U"):
-            leaving.store.write(f"{folder}/{tenant_folder(tenant_id)}/2026-10/file", b"content")
-    return leaving
 
 
 def skills(database: Database) -> set[str]:
@@ -91,20 +56,23 @@ def counts(leaving: Leaving) -> dict[str, tuple[str, int, int]]:
         return {name: (rule, exported, done) for name, rule, exported, done in rows}
 
 
-def test_a_tenant_goes_whole_and_nobody_elses_row_changes(leaving: Leaving) -> None:
-    with leaving.database.connect() as connection:
+def test_a_tenant_goes_whole_and_nobody_elses_row_changes(asked: Leaving) -> None:
+    """A login of backups that is no superuser is enough."""
+    with asked.database.connect() as connection:
         before = whole(connection, "U")
         assert len(marked(connection, "«T»")) > 30
-    request = leaving.up_to_question()
-    subject, body = text_of(leaving.database, request)
+    subject, body = text_of(asked.database, asked.request)
     assert subject == "退会したテナントの削除の承認: T"
     assert "| T |  | public.MST\\_Employee | 1 | 削除する | 従業員 |" in body
 
-    done = leaving.answer(request)
+    with backup_login(asked.database) as name:
+        asked.dsn = login(asked.database, name, "test-backup")
+        again = asked.asked()
+        done = asked.answer(again)
 
-    assert leaving.problems(done) == []
-    assert leaving.offboarding("stage") == "deleted"
-    with leaving.database.connect() as connection:
+    assert asked.problems(done) == []
+    assert (asked.offboarding("stage"), asked.offboarding("remains")) == ("deleted", [])
+    with asked.database.connect() as connection:
         assert whole(connection, "U") == before
         left = marked(connection, "«T»")
         assert left.keys() - BLANKED - KEPT == set()
@@ -122,22 +90,22 @@ def test_a_tenant_goes_whole_and_nobody_elses_row_changes(leaving: Leaving) -> N
         for table in ("frozen_person", "frozen_chunk"):
             assert connection.execute(f"SELECT FROM batch.{table}").rowcount == 0
         assert connection.execute("SELECT tenant_id FROM batch.deleted_tenant").fetchall() == [("T",)]
-    assert skills(leaving.database) == {"stamped T", "nobody's"}
-    for name, (rule, exported, deleted) in counts(leaving).items():
+    assert skills(asked.database) == {"stamped T", "nobody's"}
+    for name, (rule, found, deleted) in counts(asked).items():
         # A row without a value to blank is not counted.
-        least, most = {"delete": (exported, exported), "blank": (0, exported), "keep": (0, 0)}[rule]
+        least, most = {"delete": (found, found), "blank": (0, found), "keep": (0, 0)}[rule]
         assert least <= deleted <= most, name
-    store = leaving.store
+    store = asked.store
     assert [
         folder for folder in ("reports", "notification_log") if store.names(folder) != [tenant_folder("U")]
     ] == []
     assert len(store.names("invoices")) == 2
     assert store.names("offboarding") == []
-    record = f"deleted_tenants/{tenant_folder('T')}/{leaving.offboarding('offboarding_id')}"
+    record = f"deleted_tenants/{tenant_folder('T')}/{asked.offboarding('offboarding_id')}"
     assert store.names(record) == [
         "certificate-en.pdf",
         "certificate-ja.pdf",
-        f"manifest-{leaving.offboarding('asked_in')}.json",
+        f"manifest-{asked.offboarding('asked_in')}.json",
     ]
     assert store.exists(f"deleted_tenants/{tenant_folder('T')}/entry.json")
 
@@ -156,11 +124,9 @@ def test_open_items_are_decided_before_a_tenant_leaves(leaving: Leaving) -> None
     assert leaving.problems(leaving.begun()) == [f"このテナントの退会は、{BEGINNER} さんが始めています。"]
 
 
-def test_the_customer_opens_a_file_without_secrets_or_our_schema(leaving: Leaving) -> None:
-    leaving.begun()
-    assert leaving.exported().status == "completed"
-    content = leaving.store.read(f"offboarding/{tenant_folder('T')}/customer.zip.age")
-    with zipfile.ZipFile(io.BytesIO(pyrage.decrypt(content, [leaving.identity]))) as archive:
+def test_the_customer_opens_a_file_without_secrets_or_our_schema(exported_stage: Leaving) -> None:
+    content = exported_stage.store.read(f"offboarding/{tenant_folder('T')}/customer.zip.age")
+    with zipfile.ZipFile(io.BytesIO(pyrage.decrypt(content, [exported_stage.identity]))) as archive:
         names = set(archive.namelist())
         contents = list(csv.reader(io.StringIO(archive.read("目次.csv").decode("utf-8-sig"))))
         accounts = archive.read("MST_UserAuth.csv").decode("utf-8-sig")
@@ -186,129 +152,128 @@ def renewed(leaving: Leaving, status: str, end: object) -> None:
         )
 
 
-def test_a_tenant_that_returns_during_the_wait_is_not_deleted(leaving: Leaving) -> None:
-    request = leaving.up_to_question()
-    with leaving.database.connect() as connection:
+def test_a_tenant_that_returns_during_the_wait_is_not_deleted(asked: Leaving) -> None:
+    with asked.database.connect() as connection:
         before = whole(connection, "T")
-    renewed(leaving, "ACTIVE", None)
+    renewed(asked, "ACTIVE", None)
     for problems in (
-        leaving.problems(leaving.stage("ask", day=AFTER_WAIT)),
-        leaving.problems(leaving.answer(request)),
+        asked.problems(asked.stage("ask", day=AFTER_WAIT)),
+        asked.problems(asked.answer(asked.request)),
     ):
         assert "契約は終わっていません（状態 ACTIVE）" in problems[0]
     # The contract has ended, and people still log in.
-    renewed(leaving, "ACTIVE", AT)
-    (problem,) = leaving.problems(leaving.stage("ask", day=AFTER_WAIT))
+    renewed(asked, "ACTIVE", AT)
+    (problem,) = asked.problems(asked.stage("ask", day=AFTER_WAIT))
     assert problem.startswith("このテナントの状態は ACTIVE なので、利用者とバッチが行を増やします。")
-    renewed(leaving, "INACTIVE", AT)
-    with leaving.database.connect() as connection:
+    renewed(asked, "INACTIVE", AT)
+    with asked.database.connect() as connection:
         assert whole(connection, "T") == before
-    assert leaving.problems(leaving.answer(leaving.asked())) == []
+    assert asked.asked().request_id != asked.request.request_id
 
 
-def test_another_key_is_given_without_another_wait(leaving: Leaving) -> None:
-    request = leaving.up_to_question()
-    leaving.identity = pyrage.x25519.Identity.generate()
-    assert leaving.exported().status == "completed"
-    content = leaving.store.read(f"offboarding/{tenant_folder('T')}/customer.zip.age")
-    assert pyrage.decrypt(content, [leaving.identity])
-    (problem,) = leaving.problems(leaving.answer(request))
+def test_another_key_is_given_without_another_wait(asked: Leaving) -> None:
+    asked.identity = pyrage.x25519.Identity.generate()
+    assert asked.exported().status == "completed"
+    content = asked.store.read(f"offboarding/{tenant_folder('T')}/customer.zip.age")
+    assert pyrage.decrypt(content, [asked.identity])
+    (problem,) = asked.problems(asked.answer(asked.request))
     assert problem.startswith("この確認を出した後に、")
-    assert leaving.offboarding("waits_until") == AFTER_WAIT
-    assert leaving.problems(leaving.answer(leaving.asked())) == []
+    assert asked.offboarding("waits_until") == AFTER_WAIT
+    assert asked.problems(asked.answer(asked.asked())) == []
 
 
-def test_two_tenants_with_one_code_are_told_apart_by_their_ids(leaving: Leaving) -> None:
-    request = leaving.up_to_question()
-    with leaving.database.connect() as connection:
-        items = items_of(connection, request.request_id)
+def test_two_tenants_with_one_code_are_told_apart_by_their_ids(asked_stage: Leaving) -> None:
+    with asked_stage.database.connect() as connection:
+        items = items_of(connection, asked_stage.request.request_id)
     other = replace(items[0], tenant_id="T2", tenant_code="T", item_id="2")
     with pytest.raises(AnswerError, match="複数あります。テナント ID で指定してください: T、T2"):
         approved_tenants([*items, other], APPROVE, [items[0].tenant_code])
     assert approved_tenants([*items, other], APPROVE, ["T2"]) == {"T2"}
 
 
-def test_only_another_person_approves(leaving: Leaving) -> None:
-    request = leaving.up_to_question()
+def test_only_another_person_approves(asked: Leaving) -> None:
     for person in (BEGINNER, ASKER):
-        (problem,) = leaving.problems(leaving.answer(request, person))
+        (problem,) = asked.problems(asked.answer(asked.request, person))
         assert problem.startswith(
             f"{person} さんは、この退会を始めたか承認を依頼した人なので、承認できません。"
         )
-    assert leaving.answer(request, APPROVER, HOLD).status == "completed"
-    assert leaving.offboarding("stage") == "asked"
-    with leaving.database.connect() as connection:
+    assert asked.answer(asked.request, APPROVER, HOLD).status == "completed"
+    assert asked.offboarding("stage") == "asked"
+    with asked.database.connect() as connection:
         assert connection.execute("SELECT FROM batch.frozen_chunk").rowcount == 0
 
 
-def test_nobody_asks_before_the_wait_has_ended(leaving: Leaving) -> None:
+def test_nobody_asks_before_the_wait_has_ended(leaving: Leaving, exported: Leaving) -> None:
     leaving.begun()
     assert leaving.problems(leaving.stage("ask", day=AFTER_WAIT)) != []
-    leaving.exported()
-    early = leaving.stage("ask", day=AFTER_WAIT - timedelta(days=1))
-    assert leaving.problems(early) == [f"待機中です。{AFTER_WAIT} から依頼できます。"]
-    assert leaving.offboarding("waits_until") == DAY + timedelta(days=90)
+    early = exported.stage("ask", day=AFTER_WAIT - timedelta(days=1))
+    assert exported.problems(early) == [f"待機中です。{AFTER_WAIT} から依頼できます。"]
+    assert exported.offboarding("waits_until") == DAY + timedelta(days=90)
 
 
-@pytest.mark.parametrize("stage", ["begun", "exported", "asked"])
-def test_a_cancelled_tenant_stays_whole(leaving: Leaving, stage: str) -> None:
-    with leaving.database.connect() as connection:
+@pytest.mark.parametrize("stage", ["leaving", "exported", "asked"])
+def test_a_cancelled_tenant_stays_whole(
+    stage: str, planted_stage: Leaving, request: pytest.FixtureRequest
+) -> None:
+    with planted_stage.database.connect() as connection:
         before = whole(connection, "T")
-    leaving.begun()
-    if stage != "begun":
-        leaving.exported()
-    request = leaving.asked() if stage == "asked" else None
+    leaving: Leaving = request.getfixturevalue(stage)
+    if stage == "leaving":
+        leaving.begun()
     assert leaving.stage("cancel", "T", {"reason": "継続するため"}).status == "completed"
-    if request:
-        (problem,) = leaving.problems(leaving.answer(request))
+    if leaving.question:
+        (problem,) = leaving.problems(leaving.answer(leaving.question))
         assert problem == "この確認を出した後に、退会が取りやめられたか、もう一度依頼されました。"
     assert leaving.store.names("offboarding") == []
     with leaving.database.connect() as connection:
-        now = whole(connection, "T")
-    assert {
-        name: rows for name, rows in now.items() if "offboarding" not in name and "approval" not in name
-    } == before
+        assert whole(connection, "T") == before
     assert leaving.begun().status == "completed"
 
 
-def test_a_login_of_backups_that_is_no_superuser_is_enough(leaving: Leaving) -> None:
-    with backup_login(leaving.database) as name:
-        leaving.dsn = login(leaving.database, name, "test-backup")
-        done = leaving.answer(leaving.up_to_question())
-    assert leaving.problems(done) == []
-    assert leaving.offboarding("stage") == "deleted"
+@pytest.fixture
+def in_bucket(
+    server: Server,
+    deletable_templates: dict[HostVariant, Database],
+    s3: S3Server,
+    request: pytest.FixtureRequest,
+) -> Iterator[Leaving]:
+    """T has left, with rows in few tables: each has several files in the bucket."""
+    template = deletable_templates[HostVariant.MULTI_TENANT]
+    with copied_database(server, template.name, request.node.name) as database:
+        with database.connect() as connection:
+            host_rows.tenant(connection, "T", status="INACTIVE", contract_end_date=AT)
+            host_rows.user(connection, "T", "t")
+        yield Leaving(database, s3.path("store"))
 
 
-def test_a_bucket_keeps_no_version_of_the_tenants_files(leaving: Leaving, s3: S3Server) -> None:
+def test_a_bucket_keeps_no_version_of_the_tenants_files_or_names_them(
+    in_bucket: Leaving, s3: S3Server
+) -> None:
     s3.client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-    leaving.root = s3.path("store")
-    leaving.store.write(f"reports/{tenant_folder('T')}/2026-10/file", b"content")
-    leaving.begun()
-    leaving.exported()
-    assert leaving.stage("cancel", "T", {"reason": "継続するため"}).status == "completed"
-    assert [name for name in versions(s3) if name.startswith("offboarding/")] == []
+    own = tenant_folder("T")
+    for folder in ("offboarding", "reports", "notification_log"):
+        in_bucket.store.write(f"{folder}/{own}/2026-10/file", b"content")
+    in_bucket.begun()
+    assert in_bucket.stage("cancel", "T", {"reason": "継続するため"}).status == "completed"
+    assert folders_of_versions(s3) == {"reports", "notification_log"}
 
-    assert leaving.problems(leaving.answer(leaving.up_to_question())) == []
+    request = in_bucket.up_to_question()
+    s3.refuses = lambda environ: (
+        environ["QUERY_STRING"].startswith("versions") and "reports" in environ["QUERY_STRING"]
+    )
+    assert in_bucket.problems(in_bucket.answer(request)) == []
 
-    assert {name.split("/")[0] for name in versions(s3)} == {"deleted_tenants"}
-    assert leaving.offboarding("remains") == []
-
-
-def test_files_that_cannot_be_deleted_are_named(leaving: Leaving, s3: S3Server) -> None:
-    leaving.root = s3.path("store")
-    request = leaving.up_to_question()
-    s3.refuses = lambda environ: environ["QUERY_STRING"].startswith("versions")
-    assert leaving.problems(leaving.answer(request)) == []
-    (*_, sentence) = leaving.offboarding("remains")
-    assert sentence.startswith(f"s3://{BUCKET}/store/offboarding/{tenant_folder('T')}: ")
-    assert len(leaving.offboarding("remains")) == 4
+    s3.refuses = nothing
+    assert folders_of_versions(s3) == {"deleted_tenants", "reports"}
+    (sentence,) = in_bucket.offboarding("remains")
+    assert sentence.startswith(f"s3://{BUCKET}/store/reports/{own}: ")
 
 
-def versions(s3: S3Server) -> list[str]:
-    """The names of all versions in the bucket, without the folder of the store."""
+def folders_of_versions(s3: S3Server) -> set[str]:
+    """The folders with versions in the bucket, below that of the store."""
     listed = s3.client.list_object_versions(Bucket=BUCKET)
-    return [
-        version["Key"].removeprefix("store/")
+    return {
+        version["Key"].split("/")[1]
         for kind in ("Versions", "DeleteMarkers")
         for version in listed.get(kind, [])
-    ]
+    }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -13,6 +12,7 @@ from include.skillreport.batches.data_backup.tenant_export import restored_schem
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.run_log import RunResult
 from tests import host_rows
+from tests.batches.data_management.backup_stages import backups, taken
 from tests.batches.data_management.backups import (
     HOSTILE,
     TODAY,
@@ -21,16 +21,11 @@ from tests.batches.data_management.backups import (
     login,
     of_restored,
     of_tenant,
-    planted,
 )
 from tests.batches.tenant_management.billing_rows import reasons
 from tests.conftest import Database
 
-
-@pytest.fixture
-def backups(own_database: Database, tmp_path: Path) -> Backups:
-    """Two tenants with people, settings and requests, and one that has left."""
-    return planted(own_database, tmp_path / "store")
+__all__ = ["backups", "taken"]
 
 
 def change_rows_of_a(database: Database) -> None:
@@ -58,22 +53,22 @@ def runs(database: Database) -> int:
 
 
 def test_a_restore_beside_or_over_live_rows_touches_no_other_tenant(
-    backups: Backups, caplog: pytest.LogCaptureFixture
+    taken: Backups, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before, others = of_tenant(backups.database, "A"), of_tenant(backups.database, HOSTILE)
-    backup_id = backups.take()
-    change_rows_of_a(backups.database)
-    live = of_tenant(backups.database, "A")
+    before, others = of_tenant(taken.database, "A"), of_tenant(taken.database, HOSTILE)
+    backup_id = taken.newest
+    change_rows_of_a(taken.database)
+    live = of_tenant(taken.database, "A")
 
     # A dry run reads and reports, and writes nothing.
     for operation in ("compare", "merge"):
-        _, planned = backups.restore(operation, "A", dry_run=True)
+        _, planned = taken.restore(operation, "A", dry_run=True)
         assert planned["A"]["restored"] > 60
-    assert schemas(backups.database) == set()
-    assert of_tenant(backups.database, "A") == live
+    assert schemas(taken.database) == set()
+    assert of_tenant(taken.database, "A") == live
 
     with caplog.at_level("INFO"):
-        compared, details = backups.restore("compare", "A", "GONE")
+        compared, details = taken.restore("compare", "A", "GONE")
     assert compared.status == "completed"
     # Among the tenant's rows is its outcome of the backup's own run.
     assert (details["A"]["changed"], details["A"]["missing"], details["A"]["merged"]) == (2, 1, 0)
@@ -81,15 +76,15 @@ def test_a_restore_beside_or_over_live_rows_touches_no_other_tenant(
     counts = "復元 30 行、現在と異なる 1 行、現在ない 0 行、取得後に増えた 1 行（例: emp_A-1、emp_A-late）"
     assert f"public.MST_Employee: {counts}" in caplog.text
     assert f'({compared.execution_id},A,"")' in caplog.text
-    assert of_restored(backups.database, "A") == before
-    assert of_tenant(backups.database, "A") == live
-    assert schemas(backups.database) == {restored_schema("A"), restored_schema("GONE")}
+    assert of_restored(taken.database, "A") == before
+    assert of_tenant(taken.database, "A") == live
+    assert schemas(taken.database) == {restored_schema("A"), restored_schema("GONE")}
 
     for merged_rows in (2, 0):  # another attempt finds nothing more to do
-        merged, details = backups.restore("merge", "A")
+        merged, details = taken.restore("merge", "A")
         assert (merged.status, details["A"]["merged"]) == ("completed", merged_rows)
-    assert of_tenant(backups.database, HOSTILE) == others
-    with backups.database.connect() as host:
+    assert of_tenant(taken.database, HOSTILE) == others
+    with taken.database.connect() as host:
         rows = host.execute(
             """
             SELECT (SELECT full_name FROM "MST_Employee" WHERE id = 'emp_A-1'),
@@ -100,54 +95,34 @@ def test_a_restore_beside_or_over_live_rows_touches_no_other_tenant(
 
 
 def test_damaged_files_fail_their_tenant_and_a_changed_manifest_all(
-    backups: Backups,
+    taken: Backups,
 ) -> None:
-    folder = backups.root / "backups" / backups.take()
+    folder = taken.root / "backups" / taken.newest
     flip(next((folder / "tenants").glob("A-*/public.MST_Employee.csv.zst")))
-    live = of_tenant(backups.database, "A")
+    live = of_tenant(taken.database, "A")
 
-    result, _ = backups.restore("merge", "A", HOSTILE)
+    result, _ = taken.restore("merge", "A", HOSTILE)
 
     assert (result.status, list(reasons(result))) == ("partial", ["A"])
     assert "内容が目録と一致しません" in reasons(result)["A"]
-    assert schemas(backups.database) == {restored_schema(HOSTILE)}
-    assert of_tenant(backups.database, "A") == live
+    assert schemas(taken.database) == {restored_schema(HOSTILE)}
+    assert of_tenant(taken.database, "A") == live
 
     manifest = (folder / MANIFEST).read_bytes()
     (folder / MANIFEST).write_bytes(manifest.replace(b'"tenants": 3', b'"tenants": 4'))
-    refused, _ = backups.restore("compare", HOSTILE)
+    refused, _ = taken.restore("compare", HOSTILE)
     assert "書き換えられています" in reasons(refused)[HOSTILE]
 
 
-def test_the_newest_backup_is_restored_unless_another_is_named(backups: Backups) -> None:
-    older = backups.take(TODAY - timedelta(days=1))
-    change_rows_of_a(backups.database)
-    backups.take()
+def test_the_newest_backup_is_restored_unless_another_is_named(taken: Backups) -> None:
+    older = taken.newest
+    change_rows_of_a(taken.database)
+    taken.take(TODAY + timedelta(days=1))
 
-    _, newest = backups.restore("merge", "A")
-    _, named = backups.restore("merge", "A", backup=f" {older} ")
+    _, newest = taken.restore("merge", "A")
+    _, named = taken.restore("merge", "A", backup=f" {older} ")
 
     assert (newest["A"]["merged"], named["A"]["merged"]) == (0, 2)
-
-
-def test_the_whole_database_is_restored_only_into_a_new_one(backups: Backups) -> None:
-    expected = of_tenant(backups.database, "A")
-    backups.take()
-    copy = Database(f"{backups.database.name}_copy", backups.database.server)
-
-    dry, _ = backups.restore("new_database", target=copy.name, dry_run=True)
-    assert dry.status == "completed"
-    assert backups.server.databases(copy.name) == []
-    try:
-        result, details = backups.restore("new_database", target=copy.name)
-        assert (result.status, details[f"database {copy.name}"]) == ("completed", {"restored": 1})
-        assert of_tenant(copy, "A") == expected
-
-        again, _ = backups.restore("new_database", target=copy.name)
-        assert "既にあります" in reasons(again)[f"database {copy.name}"]
-        assert of_tenant(copy, "A") == expected
-    finally:
-        backups.server.drop(copy.name)
 
 
 def notes(database: Database, result: RunResult) -> dict[str, list[str]]:
@@ -159,52 +134,63 @@ def notes(database: Database, result: RunResult) -> dict[str, list[str]]:
     return dict(rows)
 
 
-def test_a_new_database_is_compared_and_a_tenant_with_its_live_rows(backups: Backups) -> None:
-    backups.take()
-    change_rows_of_a(backups.database)
-    live = of_tenant(backups.database, "A")
-    target = f"{backups.database.name}_copy"
-    try:
-        result, details = backups.restore("new_database", "A", target=target)
+def test_the_whole_database_is_restored_only_into_a_new_one_and_compared(taken: Backups) -> None:
+    expected = of_tenant(taken.database, "A")
+    change_rows_of_a(taken.database)
+    live = of_tenant(taken.database, "A")
+    copy = Database(f"{taken.database.name}_copy", taken.database.server)
 
-        assert result.status == "completed"
-        told = notes(backups.database, result)
-        assert "取得時と一致" in told[f"database {target}"][0]
+    dry, _ = taken.restore("new_database", target=copy.name, dry_run=True)
+    assert dry.status == "completed"
+    assert taken.server.databases(copy.name) == []
+    try:
+        result, details = taken.restore("new_database", "A", target=copy.name)
+
+        assert (result.status, details[f"database {copy.name}"]) == ("completed", {"restored": 1})
+        assert of_tenant(copy, "A") == expected != live
+        told = notes(taken.database, result)
+        assert "取得時と一致" in told[f"database {copy.name}"][0]
         assert told["A"][0].startswith("復元した行のうち、現在と異なる 2 行、現在ない 1 行。取得後に増えた ")
         assert details["A"]["merged"] == 0
         # The comparison leaves no schema behind.
-        assert schemas(backups.database) == set()
-        assert of_tenant(backups.database, "A") == live
+        assert schemas(taken.database) == set()
+        assert of_tenant(taken.database, "A") == live
+
+        again, _ = taken.restore("new_database", target=copy.name)
+        assert "既にあります" in reasons(again)[f"database {copy.name}"]
+        assert of_tenant(copy, "A") == expected
     finally:
-        backups.server.drop(target)
+        taken.server.drop(copy.name)
 
 
-def test_only_a_superuser_restores_owners_and_privileges(backups: Backups) -> None:
-    expected = of_tenant(backups.database, "A")
-    backups.take()
-    target = Database(f"{backups.database.name}_copy", backups.database.server)
+def test_only_a_superuser_restores_owners_and_privileges(taken: Backups) -> None:
+    expected = of_tenant(taken.database, "A")
+    target = Database(f"{taken.database.name}_copy", taken.database.server)
     role = f"restore_{os.urandom(4).hex()}"
-    with backups.database.connect() as admin:
+    with taken.database.connect() as admin:
         admin.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'test-backup' BYPASSRLS CREATEDB")
         admin.execute(f"GRANT pg_read_all_data TO {role}")
     try:
-        backups.dsn = login(backups.database, role, "test-backup")
-        result, _ = backups.restore("new_database", target=target.name)
+        taken.dsn = login(taken.database, role, "test-backup")
+        result, _ = taken.restore("new_database", target=target.name)
         assert result.status == "completed"
-        _, hint = notes(backups.database, result)[f"database {target.name}"]
+        _, hint = notes(taken.database, result)[f"database {target.name}"]
         assert "所有者と権限は復元していません" in hint
         assert of_tenant(target, "A") == expected
     finally:
-        backups.server.drop(target.name)
-        with backups.database.connect() as admin:
+        taken.server.drop(target.name)
+        with taken.database.connect() as admin:
             admin.execute(f"DROP OWNED BY {role}")
             admin.execute(f"DROP ROLE {role}")
 
 
-def test_an_impossible_restore_is_refused_before_the_run_opens(backups: Backups) -> None:
+def test_an_impossible_restore_is_refused_before_the_run_opens(
+    backups: Backups, taken_backups: Backups
+) -> None:
     with pytest.raises(ParameterError, match="検証済みのバックアップが保存先にまだありません"):
         backups.restore("compare", "A")
-    backup_id = backups.take()
+    backups = taken_backups
+    backup_id = backups.newest
 
     with pytest.raises(ParameterError, match=f"'BKP_1' は使えません。使えるのは {backup_id} です"):
         backups.restore("compare", "A", backup="BKP_1")
@@ -224,10 +210,9 @@ class Killed(BaseException):
 
 
 def test_another_run_completes_a_restore_killed_between_two_tenants(
-    backups: Backups, monkeypatch: pytest.MonkeyPatch
+    taken: Backups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backups.take()
-    change_rows_of_a(backups.database)
+    change_rows_of_a(taken.database)
     restore_one = "include.skillreport.operations.restore_backup.batch.restore_one_tenant"
 
     def die(*_: object, **__: object) -> None:
@@ -236,14 +221,14 @@ def test_another_run_completes_a_restore_killed_between_two_tenants(
     with monkeypatch.context() as patched:
         patched.setattr(restore_one, die)
         with pytest.raises(Killed):
-            backups.restore("merge", "A", HOSTILE)
-    with backups.database.connect() as host:
+            taken.restore("merge", "A", HOSTILE)
+    with taken.database.connect() as host:
         assert host.execute(
             "SELECT DISTINCT outcome.status FROM batch.tenant_outcome AS outcome INNER JOIN batch.execution_log USING (execution_id)"
             " WHERE batch_id = 'RESTORE-BACKUP'"
         ).fetchall() == [("pending",)]
-    assert schemas(backups.database) == set()
+    assert schemas(taken.database) == set()
 
-    result, details = backups.restore("merge", "A", HOSTILE)
+    result, details = taken.restore("merge", "A", HOSTILE)
 
     assert (result.status, details["A"]["merged"]) == ("completed", 2)

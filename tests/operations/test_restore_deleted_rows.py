@@ -30,9 +30,9 @@ from tests.batches.data_management.test_marked_rows import (
     rows,
 )
 from tests.batches.tenant_management.billing_rows import reasons
-from tests.conftest import Database, database
+from tests.conftest import Database
 
-__all__ = ["database", "deletable", "rows"]
+__all__ = ["deletable", "rows"]
 
 
 @pytest.fixture

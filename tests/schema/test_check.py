@@ -75,15 +75,15 @@ def test_a_host_before_and_after_the_deployment_fits(make_host: MakeHost, varian
 
 
 def test_letters_without_a_signature_are_a_remark(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    shared_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert texts(database.dsn, "service-unnamed") == []
+    assert texts(shared_database.dsn, "service-unnamed") == []
 
     # The defaults alone.
     monkeypatch.delenv(SETTINGS_VARIABLE)
 
-    assert check(database.dsn).fits
-    (text,) = texts(database.dsn, "service-unnamed")
+    assert check(shared_database.dsn).fits
+    (text,) = texts(shared_database.dsn, "service-unnamed")
     assert text.startswith("メールに署名がありません。")
     assert "service に name、company、contact を書き" in text
 
@@ -204,8 +204,10 @@ def test_tenants_that_only_rows_name_are_remarked_by_table(host: Database) -> No
 # People ---------------------------------------------------------------------------------------------------------------
 
 
-def test_accounts_that_belong_to_no_tenant_are_remarked_on_with_their_number(database: Database) -> None:
-    with database.connect() as connection:
+def test_accounts_that_belong_to_no_tenant_are_remarked_on_with_their_number(
+    shared_database: Database,
+) -> None:
+    with shared_database.connect() as connection:
         host_rows.tenant(connection, "T1")
         host_rows.tenant(connection, "T2", status="deleted")
         host_rows.user(connection, "T1", "placed")
@@ -214,17 +216,17 @@ def test_accounts_that_belong_to_no_tenant_are_remarked_on_with_their_number(dat
             host_rows.user(connection, "default-tenant", f"u{number}", employee_id=f"nobody_{number}")
         host_rows.user(connection, "default-tenant", "gone", employee_id="nobody", is_deleted=True)
 
-    assert check(database.dsn).fits
-    (text,) = texts(database.dsn, "accounts-without-employee")
+    assert check(shared_database.dsn).fits
+    (text,) = texts(shared_database.dsn, "accounts-without-employee")
     assert text.startswith("7 件のアカウント（'u0'、'u1'、'u2' など）は、従業員が見つからないため")
 
 
-def test_employees_of_a_tenant_that_does_not_exist_are_remarked_on_once(database: Database) -> None:
-    with database.connect() as connection:
+def test_employees_of_a_tenant_that_does_not_exist_are_remarked_on_once(shared_database: Database) -> None:
+    with shared_database.connect() as connection:
         host_rows.tenant(connection, "T1")
         host_rows.user(connection, "T9", "u1", account_tenant_id="T1")
 
-    assert codes(check(database.dsn)) == [("unknown-tenant", "MST_Employee")]
+    assert codes(check(shared_database.dsn)) == [("unknown-tenant", "MST_Employee")]
 
 
 def test_codes_that_several_employees_share_are_remarked_on(database: Database) -> None:
@@ -240,8 +242,8 @@ def test_codes_that_several_employees_share_are_remarked_on(database: Database) 
     assert text.startswith("1 個の従業員コード（'shared'）を、合わせて 2 人の従業員が持っています")
 
 
-def test_rows_of_no_tenant_are_remarked_by_column_and_reason(database: Database) -> None:
-    with database.connect() as connection:
+def test_rows_of_no_tenant_are_remarked_by_column_and_reason(shared_database: Database) -> None:
+    with shared_database.connect() as connection:
         host_rows.tenant(connection, "T1")
         host_rows.user(connection, "T1", "known")
         host_rows.insert(
@@ -255,7 +257,7 @@ def test_rows_of_no_tenant_are_remarked_by_column_and_reason(database: Database)
         host_rows.report(connection, "default", AT, requested_by="who")
         host_rows.report(connection, "T1", AT, requested_by="who")  # the row's own tenant counts
 
-    report = check(database.dsn)
+    report = check(shared_database.dsn)
 
     assert report.fits
     assert sorted(codes(report)) == [
@@ -279,28 +281,28 @@ def test_rows_of_no_tenant_are_remarked_by_column_and_reason(database: Database)
 
 
 def test_a_key_that_screens_write_for_everybody_is_remarked(
-    database: Database,
+    shared_database: Database,
 ) -> None:
-    with database.connect() as connection:
+    with shared_database.connect() as connection:
         host_rows.tenant(connection, "T1")
         host_rows.user(connection, "T1", "u1")
         connection.execute("UPDATE \"MST_Employee\" SET employee_code = '000001'")
         host_rows.audit(connection, "000001", AT)
 
-    assert texts(database.dsn, "unknown-people") == []
-    (text,) = texts(database.dsn, "watched-key")
+    assert texts(shared_database.dsn, "unknown-people") == []
+    (text,) = texts(shared_database.dsn, "watched-key")
     assert text.startswith("HIS_AuditLog.user_id の 1 行は '000001' を持ちます。")
 
 
-def test_a_source_without_rows_is_remarked_with_its_absent_figures(database: Database) -> None:
-    with database.connect() as connection:
+def test_a_source_without_rows_is_remarked_with_its_absent_figures(shared_database: Database) -> None:
+    with shared_database.connect() as connection:
         sources = [name for (name,) in connection.execute("SELECT source FROM batch.all_host_source")]
-        assert len(texts(database.dsn, "no-source")) == len(sources)
+        assert len(texts(shared_database.dsn, "no-source")) == len(sources)
         host_rows.tenant(connection, "T1")
         host_rows.request(connection, None, AT)
         host_rows.audit(connection, "system", AT)
 
-    left = texts(database.dsn, "no-source")
+    left = texts(shared_database.dsn, "no-source")
     assert len(left) == len(sources) - 2
     assert left[0].startswith(
         "HIS_AuditLog LOGIN に行が 1 件もありません。ログイン失敗は 0 ではなく、値なしになります。"
@@ -495,10 +497,12 @@ def test_the_rights_that_backups_and_restores_lack_are_named(database: Database,
     assert check(database.dsn, backup=database.dsn).findings == ()
 
 
-def test_a_login_that_cannot_connect_is_named_by_its_role(database: Database, unused_port: int) -> None:
+def test_a_login_that_cannot_connect_is_named_by_its_role(
+    shared_database: Database, unused_port: int
+) -> None:
     nobody = f"host=127.0.0.1 port={unused_port} user=x dbname=x password=hidden"
 
-    (finding,) = check(database.dsn, logins={TENANT: nobody}).findings
+    (finding,) = check(shared_database.dsn, logins={TENANT: nobody}).findings
 
     assert finding.code == "no-connection"
     assert "batch_tenant 用" in finding.text
@@ -551,12 +555,12 @@ def test_a_session_pooler_suits_batches_but_not_deployment_or_backup(
 @pytest.mark.parametrize("takes_newest", [True, False])
 @pytest.mark.parametrize("role", [TENANT, PLATFORM])
 def test_a_pooler_in_transaction_mode_is_known_by_its_sessions(
-    database: Database, role: str, *, takes_newest: bool
+    shared_database: Database, role: str, *, takes_newest: bool
 ) -> None:
-    server = database.server
+    server = shared_database.server
     with transaction_pooler(server.host, server.port, takes_newest=takes_newest) as port:
-        dsn = make_conninfo(database.airflow_connection(role), host="127.0.0.1", port=port)
-        report = check(database.dsn, logins={role: dsn})
+        dsn = make_conninfo(shared_database.airflow_connection(role), host="127.0.0.1", port=port)
+        report = check(shared_database.dsn, logins={role: dsn})
 
     assert codes(report) == [("pooler", "127.0.0.1")]
     assert f'ログイン "{role}" の接続プーラー' in report.findings[0].text
@@ -595,10 +599,10 @@ def test_a_database_that_cannot_hold_every_text_is_refused(server: Server) -> No
 
 
 def test_an_old_server_is_named_with_the_version_that_is_needed(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    shared_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server_check, "MINIMUM_VERSION", 99)
-    (finding,) = check(database.dsn).findings
+    (finding,) = check(shared_database.dsn).findings
     assert finding.code == "server-version"
     assert "PostgreSQL 99 以上" in finding.text
 
@@ -612,13 +616,13 @@ def test_an_old_server_is_named_with_the_version_that_is_needed(
     ],
 )
 def test_a_pg_dump_that_cannot_back_up_this_server_is_a_remark(
-    database: Database, tmp_path: Path, script: str | None, code: str
+    shared_database: Database, tmp_path: Path, script: str | None, code: str
 ) -> None:
     for name in ("pg_dump", "pg_restore") if script else ():
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
 
-    report = check(database.dsn, bin_dir=str(tmp_path))
+    report = check(shared_database.dsn, bin_dir=str(tmp_path))
 
     assert report.fits
     assert codes(report) == [(code, "pg_dump")]

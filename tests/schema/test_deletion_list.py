@@ -25,7 +25,7 @@ from tests.schema.planted_rows import plant
 MAY_BE_ABSENT = {"public._prisma_migrations"}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def columns(
     server: Server, templates: dict[HostVariant, str]
 ) -> dict[HostVariant, dict[str, dict[str, bool]]]:
@@ -36,9 +36,10 @@ def columns(
         with psycopg.connect(server.dsn(name)) as connection:
             for table, column, is_nullable in connection.execute(
                 """
-                SELECT table_schema || '.' || table_name, column_name, is_nullable = 'YES' FROM information_schema.columns
-                INNER JOIN information_schema.tables USING (table_schema, table_name)
-                WHERE table_schema IN ('public', 'batch') AND table_type = 'BASE TABLE'
+                SELECT nspname || '.' || relname, attname, NOT attnotnull FROM pg_attribute
+                INNER JOIN pg_class ON pg_class.oid = attrelid
+                INNER JOIN pg_namespace ON pg_namespace.oid = relnamespace
+                WHERE nspname IN ('public', 'batch') AND relkind IN ('r', 'p') AND attnum > 0 AND NOT attisdropped
                 """
             ):
                 tables.setdefault(table, {})[column] = is_nullable

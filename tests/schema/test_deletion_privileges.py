@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import LiteralString
 
@@ -22,25 +23,30 @@ from include.skillreport.schema.leaving import view_of
 from local_stack.batch_runs import LocalInstallation
 from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres
-from tests.conftest import PASSWORDS, Database, Server
+from tests.conftest import PASSWORDS, Database, Server, copied_database
 from tests.schema.catalogue import Snapshot, relations, snapshot
 from tests.schema.conftest import as_deployer, create_deployer
 
 # The batch roles exist and belong to another role (the superuser), unless a test says otherwise.
 pytestmark = pytest.mark.usefixtures("templates")
 
-VARIANTS = ["database", "base_database"]
-
 # Behind the views of deleted tenants' rows.
 KEYS = ("leaving_key", "leaving_person")
 
 
-@pytest.fixture(params=VARIANTS)
-def deletable(request: pytest.FixtureRequest) -> Database:
-    """A database of each variant, deployed with deletion."""
-    database: Database = request.getfixturevalue(request.param)
-    upgrade(database.dsn, passwords=PASSWORDS, with_deletion=True)
-    return database
+@pytest.fixture(params=HostVariant)
+def deployed_deletable(
+    request: pytest.FixtureRequest, deletable_templates: dict[HostVariant, Database]
+) -> Database:
+    """A database of each variant, deployed with deletion. The tests only read its catalogue."""
+    return deletable_templates[request.param]
+
+
+@pytest.fixture
+def deletable(deployed_deletable: Database, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A copy of it."""
+    with copied_database(deployed_deletable.server, deployed_deletable.name, request.node.name) as copy:
+        yield copy
 
 
 def without_roles(found: Snapshot) -> Snapshot:
@@ -51,8 +57,8 @@ def without_roles(found: Snapshot) -> Snapshot:
 # What the role may do ----------------------------------------------------------------------------------------------------
 
 
-def test_the_role_has_the_views_of_the_application_and_nothing_else(deletable: Database) -> None:
-    with deletable.connect() as connection:
+def test_the_role_has_the_views_of_the_application_and_nothing_else(deployed_deletable: Database) -> None:
+    with deployed_deletable.connect() as connection:
         accessible = connection.execute(
             """
             SELECT relation.oid::regclass::text, privilege
@@ -95,8 +101,8 @@ def test_the_role_has_the_views_of_the_application_and_nothing_else(deletable: D
     assert (powers, creates) == ((False,), (False,))
 
 
-def test_no_other_role_of_the_batches_reads_the_views(deletable: Database) -> None:
-    with deletable.connect() as connection:
+def test_no_other_role_of_the_batches_reads_the_views(deployed_deletable: Database) -> None:
+    with deployed_deletable.connect() as connection:
         readers = connection.execute(
             """
             SELECT relname, role FROM pg_class CROSS JOIN unnest('{batch_tenant,batch_platform,batch_board,public}'::text[]) AS role
@@ -124,9 +130,9 @@ def test_no_other_role_of_the_batches_reads_the_views(deletable: Database) -> No
         "UPDATE batch.leaving_mst_tenant SET tenant_id = 'x'",
     ],
 )
-def test_the_role_is_refused_everything_else(deletable: Database, statement: LiteralString) -> None:
+def test_the_role_is_refused_everything_else(deployed_deletable: Database, statement: LiteralString) -> None:
     with (
-        deletable.connect(CLEANUP) as connection,
+        deployed_deletable.connect(CLEANUP) as connection,
         pytest.raises(errors.InsufficientPrivilege),
         tenant_transaction(connection, ["T1"]),
     ):
@@ -151,15 +157,25 @@ def test_later_upgrades_keep_the_choice_and_the_privileges(deletable: Database) 
         check_deployment(platform)
 
 
-@pytest.mark.parametrize("fixture", VARIANTS)
-def test_taking_it_back_leaves_nothing(fixture: str, request: pytest.FixtureRequest) -> None:
-    database: Database = request.getfixturevalue(fixture)
-    with database.connect() as connection:
+@pytest.mark.parametrize("variant", HostVariant)
+def test_taking_it_back_leaves_nothing(
+    deletable_templates: dict[HostVariant, Database],
+    templates: dict[HostVariant, str],
+    variant: HostVariant,
+    request: pytest.FixtureRequest,
+) -> None:
+    template = deletable_templates[variant]
+    with Database(templates[variant], template.server).connect() as connection:
         never = without_roles(snapshot(connection))
         assert connection.execute(
             "SELECT has_table_privilege('batch_owner', '\"MST_Employee\"', 'DELETE')"
         ).fetchone() == (False,)
-        upgrade(database.dsn, with_deletion=True)
+    with copied_database(template.server, template.name, request.node.name) as database:
+        _take_back(database, never)
+
+
+def _take_back(database: Database, never: Snapshot) -> None:
+    with database.connect() as connection:
         assert without_roles(snapshot(connection)) != never
 
         upgrade(database.dsn, with_deletion=False)
@@ -182,13 +198,7 @@ def test_the_command_stores_the_choice(database: Database, monkeypatch: pytest.M
         with database.connect() as connection:
             return is_with_deletion(connection)
 
-    assert [run(), run("--with-deletion"), run(), run("--without-deletion"), run()] == [
-        False,
-        True,
-        True,
-        False,
-        False,
-    ]
+    assert [run("--with-deletion"), run(), run("--without-deletion")] == [True, True, False]
 
 
 def test_after_the_multi_tenant_migration_the_choice_is_kept(base_database: Database) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from include.skillreport.core.errors import BatchError
@@ -89,11 +90,18 @@ def _versions(folder: Path) -> list[int]:
     versions = []
     for name in _PROGRAMS:
         path = shutil.which(name, path=str(folder))
-        stated = re.search(r"\(PostgreSQL\) (\d+)", _output(path, "--version")) if path else None
-        if stated is None:
+        version = _version(path, Path(path).stat().st_mtime_ns) if path else None
+        if version is None:
             return []
-        versions.append(int(stated[1]))
+        versions.append(version)
     return versions
+
+
+@cache
+def _version(path: str, _changed_at: int) -> int | None:
+    """The major version of a program; None if it does not run. A process asks the same file once."""
+    stated = re.search(r"\(PostgreSQL\) (\d+)", _output(path, "--version"))
+    return int(stated[1]) if stated else None
 
 
 def _output(*command: str) -> str:

@@ -35,7 +35,7 @@ from include.skillreport.schema.checks.privileges import OWNER as OWNER
 from include.skillreport.schema.checks.privileges import PLATFORM as PLATFORM
 from include.skillreport.schema.checks.privileges import ROLES as ROLES
 from include.skillreport.schema.checks.privileges import TENANT as TENANT
-from include.skillreport.schema.checks.privileges import wanted_privileges
+from include.skillreport.schema.checks.privileges import missing_privileges, wanted_privileges
 from include.skillreport.schema.checks.sessions import direct_connection, find_read_only_login
 from include.skillreport.schema.deletion import is_with_deletion, require_all_listed
 from include.skillreport.schema.host_contract import HostVariant, check_host, host_columns
@@ -301,29 +301,25 @@ def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant, *, dele
         WHERE relation.relnamespace = 'public'::regnamespace AND privilege.grantee = 'batch_owner'::regrole
         """
     ).fetchall()
-    for (table_name,) in granted:
-        driver.execute(
-            sql.SQL("REVOKE ALL ON {} FROM batch_owner").format(sql.Identifier("public", table_name))
-        )
+    changes = [
+        sql.SQL("REVOKE ALL ON {} FROM batch_owner").format(sql.Identifier("public", table))
+        for (table,) in granted
+    ]
     for table, privilege, names in wanted_privileges(variant, host_columns(driver), deletes=deletes):
-        relation = sql.Identifier("public", table)
         columns = (
             sql.SQL("")
             if names is None
             else sql.SQL("({})").format(sql.SQL(", ").join(map(sql.Identifier, names)))
         )
-        driver.execute(
-            sql.SQL("GRANT {} {} ON {} TO batch_owner").format(sql.SQL(privilege), columns, relation)
+        changes.append(
+            sql.SQL("GRANT {} {} ON {} TO batch_owner").format(
+                sql.SQL(privilege), columns, sql.Identifier("public", table)
+            )
         )
-        # A deployer without grant option gets a warning from PostgreSQL, not an error.
-        check = (
-            "SELECT has_table_privilege('batch_owner', %s::regclass, %s)::int"
-            if names is None
-            else "SELECT bool_and(has_column_privilege('batch_owner', %s::regclass, name, %s))::int FROM unnest(%s::text[]) AS name"
-        )
-        parameters = [relation.as_string(driver), privilege]
-        if not count_of(driver, check, parameters if names is None else [*parameters, names]):
-            raise _missing_privilege(f"{privilege} on {table} cannot be granted", driver.info.user)
+    driver.execute(sql.SQL("; ").join(changes))
+    # A deployer without grant option gets a warning from PostgreSQL, not an error.
+    for table, privilege, _ in missing_privileges(driver, OWNER, variant, "", deletes=deletes):
+        raise _missing_privilege(f"{privilege} on {table} cannot be granted", driver.info.user)
 
 
 def _drop_views(driver: psycopg.Connection) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +36,7 @@ from include.skillreport.operations.restore_backup.batch import BackupRestore
 from local_stack.batch_runs import LocalInstallation, open_run, process_tenants, run_batch
 from local_stack.stack import EXTERNAL_DATABASE, postgres_programs
 from tests import host_rows
-from tests.conftest import Database
+from tests.conftest import Database, copied_database
 
 TODAY = date(2026, 11, 1)
 HOSTILE = "../../etc"
@@ -75,6 +78,19 @@ class Backups:
     secrets: dict[str, str] = field(default_factory=dict)
     bin_dir: str = BIN
     dsn: str = ""
+
+    @contextmanager
+    def copied(self, folder: Path, test: str) -> Iterator[Backups]:
+        """A copy of the database and of the store, for one test."""
+        with copied_database(self.database.server, self.database.name, test) as copy:
+            if self.root.exists():
+                shutil.copytree(self.root, folder)
+                with copy.connect() as connection:
+                    connection.execute(
+                        "UPDATE batch.backup SET location = replace(location, %s, %s)",
+                        [str(self.root), str(folder)],
+                    )
+            yield replace(self, database=copy, root=folder, secrets={})
 
     @property
     def installation(self) -> LocalInstallation:
@@ -154,6 +170,11 @@ class Backups:
             ).fetchall()
         return result, dict(details)
 
+    @property
+    def newest(self) -> str:
+        """The id of the newest backup of the store."""
+        return max(self.store.names("backups"))
+
     def take(self, day: date = TODAY, **parameters: Any) -> str:
         """A whole run; returns the backup's id."""
         run, tenant_ids = self.open(day, **parameters)
@@ -216,7 +237,10 @@ def planted(database: Database, root: Path) -> Backups:
     """
     with database.connect() as host:
         host.execute(
-            'ALTER TABLE "MST_Employee" ADD COLUMN code_length integer GENERATED ALWAYS AS (length(employee_code)) STORED'
+            """
+            ALTER TABLE "MST_Employee" ADD COLUMN code_length integer GENERATED ALWAYS AS (length(employee_code)) STORED;
+            ALTER TABLE "MST_CareerPlan" ALTER COLUMN tenant_id TYPE char(40);
+            """
         )
         for tenant_id in ("A", HOSTILE):
             host_rows.tenant(host, tenant_id, tenant_name='=HYPERLINK("x"), "髙橋﨑"\n二行目')
@@ -224,8 +248,20 @@ def planted(database: Database, root: Path) -> Backups:
                 user = host_rows.user(host, tenant_id, f"{tenant_id}-{number}")
                 host_rows.request(host, user, datetime(2026, 10, 1))
             host_rows.report(host, tenant_id, datetime(2026, 10, 2))
+            _plant_settings(host, tenant_id)
         host_rows.tenant(host, "GONE", status="deleted")
     return Backups(database, root)
+
+
+def _plant_settings(host: psycopg.Connection, tenant_id: str) -> None:
+    """Two rows of A, and three of another tenant, in tables whose tenant columns have different types of strings."""
+    for number in range(2 if tenant_id == "A" else 3):
+        key = f"{tenant_id}-{number}"
+        own = {"tenant_id": tenant_id, "updated_at": host_rows.UPDATED_AT}
+        host_rows.insert(host, "MST_CareerPlan", career_plan_id=key, **own)
+        host_rows.insert(host, "MST_Department", department_code=key, **own)
+        host_rows.insert(host, "MST_RolePermission", id=key, **own)
+        host_rows.insert(host, "MST_UserRole", id=key, user_id=key, role_id="r", **own)
 
 
 def flip(path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,13 +19,22 @@ import pytest
 from include.skillreport.__main__ import main
 from include.skillreport.batches.data_backup import batch as batch_module
 from include.skillreport.batches.data_backup.batch import tenant_of_the_day
-from include.skillreport.batches.data_backup.files import MANIFEST, BackupDamagedError
+from include.skillreport.batches.data_backup.files import (
+    DUMP_MANIFEST,
+    MANIFEST,
+    BackupDamagedError,
+    Manifest,
+)
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.restore import restore_database, restore_one_tenant
 from include.skillreport.batches.data_backup.server import DatabaseServer, list_tables
 from include.skillreport.batches.data_backup.settings import RetentionSettings
 from include.skillreport.batches.data_backup.spool import WAITING_BYTES, DatabaseSize, TableSize
-from include.skillreport.batches.data_backup.tenant_export import manifest_path, restored_schema
+from include.skillreport.batches.data_backup.tenant_export import (
+    manifest_path,
+    restore_tenant,
+    restored_schema,
+)
 from include.skillreport.core.catalog import DATA_BACKUP
 from include.skillreport.core.database import count_of
 from include.skillreport.core.errors import BatchError, ParameterError, SettingsError
@@ -32,8 +42,8 @@ from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.postgres_programs import UnsuitableProgramsError
-from include.skillreport.schema.deploy import upgrade
 from tests import host_rows
+from tests.batches.data_management.backup_stages import backups, taken
 from tests.batches.data_management.backups import (
     BIN,
     HOSTILE,
@@ -44,17 +54,12 @@ from tests.batches.data_management.backups import (
     login,
     of_restored,
     of_tenant,
-    planted,
     programs,
 )
 from tests.conftest import Database
 from tests.s3_server import BUCKET, S3Server, nothing
 
-
-@pytest.fixture
-def backups(database: Database, tmp_path: Path) -> Backups:
-    """Two tenants with people, settings and requests, and one that has left."""
-    return planted(database, tmp_path / "store")
+__all__ = ["backups", "taken"]
 
 
 def status(database: Database, backup_id: str) -> tuple[str, str, bool]:
@@ -85,7 +90,7 @@ def close_orphans(database: Database) -> None:
             assert run_log.close_orphan(platform, execution.execution_id, reason)
 
 
-def test_an_export_has_the_tenants_rows_for_any_string_column_type(backups: Backups) -> None:
+def test_an_export_has_the_tenants_rows_for_any_string_column_type(taken_backups: Backups) -> None:
     """The host's multi-tenant migration made these columns VARCHAR(255); its other tenant columns are TEXT."""
     expected = {
         "MST_CareerPlan": 2,
@@ -95,28 +100,11 @@ def test_an_export_has_the_tenants_rows_for_any_string_column_type(backups: Back
         "MST_UserAuth": 30,
         "MST_UserRole": 2,
     }
-    with backups.database.connect() as host:
-        host.execute('ALTER TABLE "MST_CareerPlan" ALTER COLUMN tenant_id TYPE char(40)')
-        for tenant_id, other in (("A", ""), (HOSTILE, "x")):
-            for number in range(2 + len(other)):
-                key = f"{tenant_id}-{number}"
-                own = {"tenant_id": tenant_id, "updated_at": host_rows.UPDATED_AT}
-                host_rows.insert(host, "MST_CareerPlan", career_plan_id=key, **own)
-                host_rows.insert(host, "MST_Department", department_code=key, **own)
-                host_rows.insert(host, "MST_RolePermission", id=key, **own)
-                host_rows.insert(host, "MST_UserRole", id=key, user_id=key, role_id="r", **own)
-
-    backup_id = backups.take()
-
-    manifest = json.loads((backups.root / "backups" / backup_id / manifest_path("A")).read_text())
+    manifest = json.loads(
+        (taken_backups.root / "backups" / taken_backups.newest / manifest_path("A")).read_text()
+    )
     exported = {table["name"]: table["rows"] for table in manifest["tables"]}
     assert {table: exported.get(table) for table in expected} == expected
-
-
-def test_the_backup_of_an_installation_that_may_delete_is_verified(backups: Backups) -> None:
-    upgrade(backups.database.dsn, with_deletion=True)
-
-    assert status(backups.database, backups.take()) == ("verified", "SUCCESS", True)
 
 
 def test_a_backup_is_one_snapshot_that_restores_exactly_the_tenants_rows(
@@ -162,7 +150,7 @@ def test_a_backup_is_one_snapshot_that_restores_exactly_the_tenants_rows(
     assert backups.server.databases(backups.server.scratch_prefix) == []
     folder = backups.root / "backups" / backup_id
     listed = {MANIFEST}
-    for name in (MANIFEST, "dump.json", *(manifest_path(tenant_id) for tenant_id in tenant_ids)):
+    for name in (MANIFEST, DUMP_MANIFEST, *(manifest_path(tenant_id) for tenant_id in tenant_ids)):
         for entry in json.loads((folder / name).read_text())["files"]:
             listed.add(entry["path"])
             assert (folder / entry["path"]).stat().st_size == entry["bytes"]
@@ -204,22 +192,22 @@ def test_an_encrypted_backup_opens_with_its_key_only(backups: Backups) -> None:
 
 
 def test_damage_is_found_and_named_and_restores_nothing(
-    backups: Backups, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    taken: Backups, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    backup_id = backups.take()
-    folder = backups.root / "backups" / backup_id
-    monkeypatch.setenv("BATCH_BACKUP_DSN", backups.database.dsn)
-    command = ["backup", "--store", str(backups.root), "--bin", BIN]
-    copy = f"{backups.database.name}_copy"
+    backup_id = taken.newest
+    folder = taken.root / "backups" / backup_id
+    monkeypatch.setenv("BATCH_BACKUP_DSN", taken.database.dsn)
+    command = ["backup", "--store", str(taken.root), "--bin", BIN]
+    copy = f"{taken.database.name}_copy"
 
     assert main([*command, "list"]) == 0
     assert backup_id in capsys.readouterr().out
     assert main([*command, "restore", backup_id, copy]) == 0
     assert main([*command, "restore", backup_id, copy]) == 1
     assert "既にあります" in capsys.readouterr().err
-    with psycopg.connect(backups.database.server.dsn(copy)) as connection:
+    with psycopg.connect(taken.database.server.dsn(copy)) as connection:
         assert connection.execute('SELECT count(*) FROM "MST_Employee"').fetchone() == (60,)
-    backups.server.drop(copy)
+    taken.server.drop(copy)
 
     dumped = max((folder / "dump").iterdir(), key=lambda path: path.stat().st_size)
     whole = dumped.read_bytes()
@@ -243,8 +231,8 @@ def test_damage_is_found_and_named_and_restores_nothing(
     (folder / MANIFEST).unlink()
     assert main([*command, "tenant", backup_id, "A"]) == 1
     assert "完成していない" in capsys.readouterr().err
-    assert backups.server.databases(copy) == []
-    with backups.database.connect() as connection:
+    assert taken.server.databases(copy) == []
+    with taken.database.connect() as connection:
         assert restored_schema("A") not in [table.schema for table in list_tables(connection)]
 
 
@@ -257,9 +245,9 @@ class FullStore(ObjectStore):
         return super().writer(key)
 
 
-def test_a_backup_that_fails_is_none_and_costs_no_older_one(backups: Backups, tmp_path: Path) -> None:
-    kept = backups.take(TODAY - timedelta(days=1))
-    stored = files(backups.root)
+def test_a_backup_that_fails_is_none_and_costs_no_older_one(taken: Backups, tmp_path: Path) -> None:
+    kept = taken.newest
+    stored = files(taken.root)
     broken = tmp_path / "bin"
 
     for script, message in (
@@ -270,53 +258,53 @@ def test_a_backup_that_fails_is_none_and_costs_no_older_one(backups: Backups, tm
             "表|がありません|行のはずが",
         ),
     ):
-        backups.bin_dir = programs(broken, script)
-        run, _ = backups.open()
+        taken.bin_dir = programs(broken, script)
+        run, _ = taken.open()
         with pytest.raises(BatchError, match=message):
-            backups.first_steps(run)
+            taken.first_steps(run)
         with pytest.raises(BatchError, match="書き出しが終わっていない"):
-            backups.close(run)
-        assert backups.server.databases(backups.server.scratch_prefix) == []
-    backups.bin_dir = programs(broken, "exit 1", version="echo 'pg_dump (PostgreSQL) 12.1'")
+            taken.close(run)
+        assert taken.server.databases(taken.server.scratch_prefix) == []
+    taken.bin_dir = programs(broken, "exit 1", version="echo 'pg_dump (PostgreSQL) 12.1'")
     with pytest.raises(UnsuitableProgramsError, match="見つかった版: 12"):
-        backups.open()
-    backups.bin_dir = str(tmp_path / "nowhere")
+        taken.open()
+    taken.bin_dir = str(tmp_path / "nowhere")
     with pytest.raises(UnsuitableProgramsError, match="pg_dump と pg_restore が見つかりません"):
-        backups.open()
-    backups.bin_dir = BIN
+        taken.open()
+    taken.bin_dir = BIN
 
-    run, _ = backups.open()
+    run, _ = taken.open()
     with pytest.raises(OSError, match="No space left"):
-        backups.first_steps(run, FullStore(backups.root))
+        taken.first_steps(run, FullStore(taken.root))
     with pytest.raises(BackupError):
-        backups.close(run)
-    with backups.database.connect() as connection:
+        taken.close(run)
+    with taken.database.connect() as connection:
         connection.execute("UPDATE batch.backup SET dump_bytes = dump_bytes * 3 WHERE status = 'verified'")
-    run, _ = backups.open()
+    run, _ = taken.open()
     with pytest.raises(BackupError, match="ダンプが小さすぎます"):
-        backups.first_steps(run)
+        taken.first_steps(run)
     with pytest.raises(BackupError):
-        backups.close(run)
-    assert set(stored) <= set(files(backups.root))
-    assert status(backups.database, kept)[0] == "verified"
+        taken.close(run)
+    assert set(stored) <= set(files(taken.root))
+    assert status(taken.database, kept)[0] == "verified"
 
     # The daily check of a tenant's export finds it broken. Clearing the tenant's instance repairs it.
-    run, tenant_ids = backups.open(accept_smaller=True)
-    backups.first_steps(run)
-    assert backups.tenants_step(run, tenant_ids).failures == []
-    newest = max(backups.store.names("backups"))
+    run, tenant_ids = taken.open(accept_smaller=True)
+    taken.first_steps(run)
+    assert taken.tenants_step(run, tenant_ids).failures == []
+    newest = max(taken.store.names("backups"))
     checked = tenant_of_the_day(tenant_ids, TODAY)
     assert checked is not None
-    flip(next((backups.root / "backups" / newest / manifest_path(checked)).parent.glob("public.*")))
+    flip(next((taken.root / "backups" / newest / manifest_path(checked)).parent.glob("public.*")))
     with pytest.raises(BackupDamagedError, match="内容が目録と一致しません"):
-        backups.close(run)
-    assert status(backups.database, newest) == ("failed", "FAILED", False)
-    assert not (backups.root / "backups" / newest / MANIFEST).exists()
-    assert set(stored) <= set(files(backups.root))
-    assert backups.tenants_step(run, tenant_ids).failures == []
-    assert backups.close(run).status == "completed"
-    assert backups.store.names("backups") == [kept, newest]
-    assert status(backups.database, newest) == ("verified", "SUCCESS", True)
+        taken.close(run)
+    assert status(taken.database, newest) == ("failed", "FAILED", False)
+    assert not (taken.root / "backups" / newest / MANIFEST).exists()
+    assert set(stored) <= set(files(taken.root))
+    assert taken.tenants_step(run, tenant_ids).failures == []
+    assert taken.close(run).status == "completed"
+    assert taken.store.names("backups") == [kept, newest]
+    assert status(taken.database, newest) == ("verified", "SUCCESS", True)
 
 
 class NearlyFullStore(ObjectStore):
@@ -326,13 +314,15 @@ class NearlyFullStore(ObjectStore):
         return 1000
 
 
+MISSING = "の空き容量が足りません（必要 {:,} バイト、空き 1,000 バイト）"
+
+
 def test_without_room_the_error_names_place_and_bytes_and_nothing_starts(
     backups: Backups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, _ = backups.open()
     size = backups.server.sizes()
-    missing = "の空き容量が足りません（必要 {:,} バイト、空き 1,000 バイト）"
-    with pytest.raises(BackupError, match=rf"store/backups {missing.format(size.database_bytes)}。空けるか"):
+    with pytest.raises(BackupError, match=rf"store/backups {MISSING.format(size.database_bytes)}。空けるか"):
         backups.first_steps(run, NearlyFullStore(backups.root))
     with monkeypatch.context() as patched:
         patched.setattr(batch_module, "disk_usage", lambda _: SimpleNamespace(free=1000))
@@ -341,38 +331,40 @@ def test_without_room_the_error_names_place_and_bytes_and_nothing_starts(
         with pytest.raises(BackupError) as refused:
             backups.first_steps(run)
     assert re.search(
-        rf"/batch-backup-dump-{run.execution_id}-\w+ {missing.format(needed)}", str(refused.value)
+        rf"/batch-backup-dump-{run.execution_id}-\w+ {MISSING.format(needed)}", str(refused.value)
     )
     assert f"表 {largest.schema}.{largest.name} の {largest.bytes:,} バイト" in str(refused.value)
     with backups.database.connect() as connection:
         assert connection.execute("SELECT count(*) FROM batch.backup").fetchone() == (0,)
     assert not backups.root.exists()
 
-    # From now on, the last backup gives the space that a local store needs.
-    backups.take(TODAY - timedelta(days=1))
-    with backups.database.connect() as connection:
+
+def test_the_last_backup_gives_the_space_that_a_local_store_needs(
+    taken: Backups, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = taken.open()
+    with taken.database.connect() as connection:
         total = count_of(connection, "SELECT total_bytes FROM batch.backup")
-    with pytest.raises(BackupError, match=missing.format(total * 110 // 100)):
-        backups.first_steps(run, NearlyFullStore(backups.root))
+    with pytest.raises(BackupError, match=MISSING.format(total * 110 // 100)):
+        taken.first_steps(run, NearlyFullStore(taken.root))
 
     # A restore needs as much as the dump, perhaps on another machine.
-    with backups.database.connect("batch_platform") as platform:
-        backups.batch().dump(Work(run, platform, store=backups.store))
+    with taken.database.connect("batch_platform") as platform:
+        taken.batch().dump(Work(run, platform, store=taken.store))
         monkeypatch.setattr(batch_module, "disk_usage", lambda _: SimpleNamespace(free=1000))
         with pytest.raises(
             BackupError, match=rf"/batch-backup-check-{run.execution_id}-\w+ の空き容量が足りません"
         ):
-            backups.batch().check(Work(run, platform, store=backups.store))
-    assert backups.server.databases(backups.server.scratch_prefix) == []
+            taken.batch().check(Work(run, platform, store=taken.store))
+    assert taken.server.databases(taken.server.scratch_prefix) == []
 
 
-def test_a_repeated_dump_may_use_the_room_of_its_earlier_attempt(backups: Backups) -> None:
-    backups.take(TODAY - timedelta(days=1))
-    with backups.database.connect() as connection:
+def test_a_repeated_dump_may_use_the_room_of_its_earlier_attempt(taken: Backups) -> None:
+    with taken.database.connect() as connection:
         total = count_of(connection, "SELECT total_bytes FROM batch.backup")
 
     def used() -> int:
-        return sum(path.stat().st_size for path in backups.root.rglob("*") if path.is_file())
+        return sum(path.stat().st_size for path in taken.root.rglob("*") if path.is_file())
 
     capacity = used() + total * 120 // 100
 
@@ -380,9 +372,10 @@ def test_a_repeated_dump_may_use_the_room_of_its_earlier_attempt(backups: Backup
         def free_bytes(self) -> int | None:
             return capacity - used()
 
-    run, _ = backups.open()
-    backups.first_steps(run, LimitedStore(backups.root))
-    backups.first_steps(run, LimitedStore(backups.root))
+    run, _ = taken.open()
+    for _ in range(2):
+        with taken.database.connect("batch_platform") as platform:
+            taken.batch().dump(Work(run, platform, store=LimitedStore(taken.root)))
 
 
 def test_the_local_need_follows_the_largest_tables_and_not_the_database() -> None:
@@ -431,10 +424,10 @@ def test_a_killed_dump_blocks_others_until_its_run_is_closed(
 
 
 def test_a_merge_writes_backed_up_columns_only_and_refuses_foreign_keys(
-    backups: Backups,
+    taken: Backups,
 ) -> None:
-    backup_id = backups.take()
-    with backups.database.connect() as host:
+    backup_id = taken.newest
+    with taken.database.connect() as host:
         host.execute(
             """
             ALTER TABLE "MST_Employee" ADD COLUMN nickname text NOT NULL DEFAULT 'none', ADD COLUMN badge text NOT NULL DEFAULT 'x';
@@ -446,14 +439,14 @@ def test_a_merge_writes_backed_up_columns_only_and_refuses_foreign_keys(
             DELETE FROM "MST_Employee" WHERE id = 'emp_A-2';
             """
         )
-    with backups.server.connect() as connection:
-        done = restore_one_tenant(connection, backups.packer(backup_id), "A", merged=True)
+    with taken.server.connect() as connection:
+        done = restore_one_tenant(connection, taken.packer(backup_id), "A", merged=True)
     assert done.merged_rows == 3
     by_table = {conflict.name: conflict for conflict in done.conflicts}
     employees = by_table["MST_Employee"]
     assert (employees.changed, employees.missing, employees.new) == (1, 1, 0)
     assert "取得後にできた列 nickname、badge は比べず、反映しても変えません" in "\n".join(done.lines())
-    with backups.database.connect() as host:
+    with taken.database.connect() as host:
         people = """
             SELECT tenant_id, full_name IS NULL, nickname, count(*) FROM "MST_Employee"
             GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
@@ -474,32 +467,53 @@ def test_a_merge_writes_backed_up_columns_only_and_refuses_foreign_keys(
         )
         before = host.execute(people).fetchall()
         with (
-            backups.server.connect() as connection,
+            taken.server.connect() as connection,
             pytest.raises(BackupError, match=r"MST_UserAuth のキー \S+ は今ほかのテナント"),
         ):
-            restore_one_tenant(connection, backups.packer(backup_id), "A", merged=True)
+            restore_one_tenant(connection, taken.packer(backup_id), "A", merged=True)
         assert host.execute(people).fetchall() == before != merged
 
 
+def test_a_tenant_is_not_restored_into_other_columns_or_with_other_rows(taken: Backups) -> None:
+    packer = taken.packer(taken.newest)
+    manifest = packer.read_manifest(manifest_path("A"))
+    more = [replace(each, rows=each.rows + 1) for each in manifest.tables]
+    with taken.server.connect() as connection:
+        with (
+            pytest.raises(
+                BackupDamagedError, match=rf"は {more[0].rows} 行のはずが {more[0].rows - 1} 行です"
+            ),
+            connection.transaction(),
+        ):
+            restore_tenant(connection, packer, Manifest(manifest.about, manifest.files, more))
+        for change, message in (
+            ('"MST_Employee" DROP COLUMN code_length', r"MST_Employee の列 code_length は"),
+            ('"MST_Employee" RENAME TO former', r"表 public\.MST_Employee は"),
+        ):
+            connection.execute(f"ALTER TABLE public.{change}".encode())
+            with pytest.raises(BackupError, match=f"{message}今のデータベースにありません"):
+                restore_one_tenant(connection, packer, "A")
+
+
 def test_a_restored_database_registers_the_backups_of_the_store(
-    backups: Backups, caplog: pytest.LogCaptureFixture
+    taken: Backups, caplog: pytest.LogCaptureFixture
 ) -> None:
-    source = backups.take(TODAY - timedelta(days=1))
-    copy = Database(f"{backups.database.name}_copy", backups.database.server)
-    restore_database(backups.server, backups.packer(source), copy.name, 2)
-    later = backups.take()
-    folders = backups.root / "backups"
+    source, next_day = taken.newest, TODAY + timedelta(days=1)
+    copy = Database(f"{taken.database.name}_copy", taken.database.server)
+    restore_database(taken.server, taken.packer(source), copy.name, 2)
+    later = taken.take(next_day)
+    folders = taken.root / "backups"
     for name in ("BKP_20260101_001", "notes"):
         (folders / name).mkdir()
         (folders / name / MANIFEST).write_text('{"about": {}, "files": [], "tables": []}')
-    (folders / "BKP_20261101_007").mkdir()
-    (folders / "BKP_20261101_007" / "somebody's").touch()
-    held = files(backups.root)
+    (folders / "BKP_20261102_007").mkdir()
+    (folders / "BKP_20261102_007" / "somebody's").touch()
+    held = files(taken.root)
     try:
-        restored = Backups(copy, backups.root)
+        restored = Backups(copy, taken.root)
         # The ledger was dumped while its own backup was being taken.
         with pytest.raises(BackupError, match="別の実行がバックアップ中です"):
-            restored.take()
+            restored.take(next_day)
         close_orphans(copy)
         with copy.connect() as connection:
             connection.execute(
@@ -508,14 +522,14 @@ def test_a_restored_database_registers_the_backups_of_the_store(
                 VALUES ('BKP_20260101_001', '2026-01-01', 'failed', '')
                 """
             )
-        newest = restored.take()
+        newest = restored.take(next_day)
 
-        assert (later, newest) == ("BKP_20261101_001", "BKP_20261101_008")
-        assert set(held) <= set(files(backups.root))
+        assert (later, newest) == ("BKP_20261102_001", "BKP_20261102_008")
+        assert set(held) <= set(files(taken.root))
         assert {backup_id: status(copy, backup_id) for backup_id in (source, later, newest)} == dict.fromkeys(
             (source, later, newest), ("verified", "SUCCESS", True)
         )
-        with copy.connect() as connection, backups.database.connect() as original:
+        with copy.connect() as connection, taken.database.connect() as original:
             ledger = """
                 SELECT backup_id, business_date, location, snapshot_at, verified_at, dump_bytes, total_bytes, manifest_sha256
                 FROM batch.backup WHERE backup_id IN (%s, %s) ORDER BY backup_id
@@ -525,7 +539,7 @@ def test_a_restored_database_registers_the_backups_of_the_store(
         assert "BKP_20260101_001 is not taken into the ledger" in caplog.text
         assert "notes" not in caplog.text
     finally:
-        backups.server.drop(copy.name)
+        taken.server.drop(copy.name)
 
 
 class DyingStore(ObjectStore):
@@ -538,19 +552,19 @@ class DyingStore(ObjectStore):
 
 
 def test_retention_deletes_old_backups_and_finishes_after_a_kill(
-    backups: Backups, caplog: pytest.LogCaptureFixture
+    taken: Backups, caplog: pytest.LogCaptureFixture
 ) -> None:
-    backups.settings = backups.settings.model_copy(
+    taken.settings = taken.settings.model_copy(
         update={"retention": RetentionSettings(daily=1, weekly=0, monthly=0)}
     )
-    folders = backups.root / "backups"
-    first = backups.take()
+    folders = taken.root / "backups"
+    first = taken.newest
     # Four older nights, as if the ledger had lost them.
     older = [copied(folders, first, TODAY - timedelta(days=number)) for number in (4, 3, 2, 1)]
     (folders / older[3] / MANIFEST).rename(
         folders / older[3] / "moved away"
     )  # no backup, and not one of a run
-    with backups.database.connect() as connection:
+    with taken.database.connect() as connection:
         # A phantom: verified, and its manifest is gone.
         connection.execute(
             """
@@ -562,18 +576,18 @@ def test_retention_deletes_old_backups_and_finishes_after_a_kill(
     phantom = files(folders / older[3])
 
     # A later run for a missed day, and a clock that was set back: the oldest of all by both, but verified last.
-    run, tenant_ids = backups.open(date(2026, 6, 1))
-    backups.first_steps(run)
-    assert backups.tenants_step(run, tenant_ids).failures == []
-    with backups.database.connect() as connection:
+    run, tenant_ids = taken.open(date(2026, 6, 1))
+    taken.first_steps(run)
+    assert taken.tenants_step(run, tenant_ids).failures == []
+    with taken.database.connect() as connection:
         connection.execute(
             "UPDATE batch.backup SET verified_at = verified_at + interval '10 days' WHERE status = 'verified'"
         )
-    with backups.database.connect("batch_platform") as platform, pytest.raises(KeyboardInterrupt):
-        backups.batch().finish(Work(run, platform, store=DyingStore(backups.root)))
+    with taken.database.connect("batch_platform") as platform, pytest.raises(KeyboardInterrupt):
+        taken.batch().finish(Work(run, platform, store=DyingStore(taken.root)))
     assert files(folders / older[0])
     assert f"{older[3]} was verified, but has no manifest" in caplog.text
-    assert status_of(backups.database) == {
+    assert status_of(taken.database) == {
         "BKP_20260601_001": "verified",
         older[0]: "deleting",
         older[1]: "verified",
@@ -585,12 +599,12 @@ def test_retention_deletes_old_backups_and_finishes_after_a_kill(
         with pytest.raises(
             ParameterError, match=f"使えるのは BKP_20260601_001、{older[1]}、{older[2]}、{first} です"
         ):
-            backups.restore("compare", "A", backup=gone)
+            taken.restore("compare", "A", backup=gone)
 
-    assert backups.close(run).status == "completed"
-    assert backups.store.names("backups") == ["BKP_20260601_001", *older[1:], first]
+    assert taken.close(run).status == "completed"
+    assert taken.store.names("backups") == ["BKP_20260601_001", *older[1:], first]
     assert files(folders / older[3]) == phantom
-    assert status_of(backups.database)[older[0]] == "deleted"
+    assert status_of(taken.database)[older[0]] == "deleted"
 
 
 def copied(
@@ -655,32 +669,31 @@ def test_a_login_without_bypassrls_is_refused_and_a_small_one_suffices(
 
 
 def test_a_bucket_stores_and_restores_backups_and_deletes_old_ones(
-    backups: Backups, s3: S3Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    taken: Backups, s3: S3Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    backups.root = s3.path("batch")
+    local = taken.root / "backups"
+    backups, today, tomorrow = replace(taken, root=s3.path("batch")), taken.newest, TODAY + timedelta(days=1)
     backups.settings = backups.settings.model_copy(
         update={"retention": RetentionSettings(daily=1, weekly=0, monthly=0)}
     )
     folders = backups.root / "backups"
-    yesterday = backups.take(TODAY - timedelta(days=1))
-    older = [copied(folders, yesterday, TODAY - timedelta(days=days), s3.copy) for days in (3, 2)] + [
-        yesterday
-    ]
+    # Of the older ones, the bucket has the manifests only: each other file is several requests.
+    for name in (MANIFEST, DUMP_MANIFEST):
+        (folders / today / name).write_bytes((local / today / name).read_bytes())
+    older = [copied(folders, today, TODAY - timedelta(days=days), s3.copy) for days in (3, 2)] + [today]
 
     # A file of the dump cannot be stored: no backup, and the older ones stay.
-    s3.refuses = lambda request: (
-        request["REQUEST_METHOD"] == "PUT" and request["PATH_INFO"].endswith("toc.dat.zst")
-    )
-    run, _ = backups.open()
+    s3.refuses = lambda request: request["REQUEST_METHOD"] == "PUT" and "/dump/" in request["PATH_INFO"]
+    run, _ = backups.open(tomorrow)
     with pytest.raises(PermissionError):
         backups.first_steps(run)
     with pytest.raises(BackupError):
         backups.close(run)
     s3.refuses = nothing
     assert [(folders / each / MANIFEST).exists() for each in older] == [True] * 3
-    assert status(backups.database, yesterday)[0] == "verified"
+    assert status(backups.database, today)[0] == "verified"
 
-    backup_id = backups.take()
+    backup_id = backups.take(tomorrow)
     assert backups.store.names("backups") == [*older[1:], backup_id]
     assert [status(backups.database, each)[0] for each in older] == ["deleted", "verified", "verified"]
 

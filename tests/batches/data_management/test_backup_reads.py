@@ -16,21 +16,18 @@ from psycopg import sql
 
 from include.skillreport.batches.data_backup.files import Packer
 from include.skillreport.batches.data_backup.ownership import OwnedTable, index_owners, owned_tables
-from include.skillreport.batches.data_backup.restore import restore_database, restore_one_tenant
+from include.skillreport.batches.data_backup.restore import restore_one_tenant
 from include.skillreport.batches.data_backup.tenant_export import manifest_path
 from include.skillreport.core.database import count_of
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests import host_rows
-from tests.batches.data_management.backups import HOSTILE, Backups, planted
-from tests.conftest import Database
+from tests.batches.data_management.backup_stages import backups, taken
+from tests.batches.data_management.backups import HOSTILE, Backups
 
 OLD = datetime(2026, 9, 1)
 
 
-@pytest.fixture
-def backups(database: Database, tmp_path: Path) -> Backups:
-    """Two tenants with people, settings and requests, and one that has left."""
-    return planted(database, tmp_path / "store")
+__all__ = ["backups", "taken"]
 
 
 class CountingStore(ObjectStore):
@@ -52,7 +49,7 @@ class CountingStore(ObjectStore):
 
 
 def plant_log(host: psycopg.Connection, rows: int) -> None:
-    """A long log of the other tenant, before the backup, and the index that `include.skillreport indexes` advises."""
+    """A long log of the other tenant, and the index that `include.skillreport indexes` advises."""
     host.execute(
         """
         INSERT INTO "SYS_SystemLog" (id, log_level, log_category, message, user_id, created_at, updated_at)
@@ -74,33 +71,31 @@ def rows_read_by_scans(connection: psycopg.Connection, table: str) -> int:
     )
 
 
-def test_a_tenants_restore_reads_its_own_files_and_manifests_only(backups: Backups) -> None:
-    backup_id = backups.take()
-    store = CountingStore(backups.root)
+def test_a_tenants_restore_reads_its_own_files_and_manifests_only(taken: Backups) -> None:
+    backup_id = taken.newest
+    store = CountingStore(taken.root)
     packer = Packer(store, f"backups/{backup_id}")
     own = manifest_path("A")
     files = [each["path"] for each in json.loads(store.read(packer.key(own)))["files"]]
     assert len(files) > 3
     store.keys.clear()
 
-    with backups.server.connect() as connection:
+    with taken.server.connect() as connection:
         restore_one_tenant(connection, packer, "A", merged=True)
 
     assert store.keys == [packer.key(path) for path in ("manifest.json", own, *files)]
 
 
-def test_a_tenants_restore_does_not_read_a_log_from_its_beginning(backups: Backups) -> None:
-    with backups.database.connect() as host:
+def test_a_tenants_restore_does_not_read_a_log_from_its_beginning(taken: Backups) -> None:
+    with taken.database.connect() as host:
         plant_log(host, 20_000)
-    backup_id = backups.take()
-    with backups.database.connect() as host:
         host_rows.request(host, "A-1", datetime.now())  # noqa: DTZ005  # the host's times have no zone
         host.execute(
             "UPDATE \"SYS_SystemLog\" SET message = 'changed' WHERE id NOT LIKE 'old%' AND user_id = 'A-2'"
         )
 
-    with backups.server.connect() as connection, connection.transaction():
-        done = restore_one_tenant(connection, backups.packer(backup_id), "A", merged=True)
+    with taken.server.connect() as connection, connection.transaction():
+        done = restore_one_tenant(connection, taken.packer(taken.newest), "A", merged=True)
         read = {name: rows_read_by_scans(connection, name) for name in ("SYS_SystemLog", "MST_Employee")}
 
     log = {each.name: each for each in done.conflicts}["SYS_SystemLog"]
@@ -108,37 +103,31 @@ def test_a_tenants_restore_does_not_read_a_log_from_its_beginning(backups: Backu
     assert read["SYS_SystemLog"] == 0 < read["MST_Employee"]
 
 
+@contextmanager
+def prepared(backups: Backups) -> Iterator[psycopg.Connection]:
+    """A database as exports read it. A restored one has the same tables."""
+    with backups.server.connect() as snapshot:
+        with snapshot.transaction():
+            index_owners(snapshot)
+        yield snapshot
+
+
 def test_an_export_reads_a_tenants_rows_by_index(backups: Backups) -> None:
     """Of the tables that have more than a page of rows, no plan reads the whole."""
     with backups.database.connect() as host:
         plant_log(host, 20_000)
-    backup_id = backups.take()
-    copy = f"{backups.database.name}_copy"
-    restore_database(backups.server, backups.packer(backup_id), copy, 2, with_owners=False)
-    try:
-        with backups.server.connect(copy) as snapshot:
-            index_owners(snapshot)
-            tables = owned_tables(snapshot)
-            (log,) = (owned for owned in tables if owned.table.name == "SYS_SystemLog")
-            assert 'Seq Scan on "SYS_SystemLog"' not in plan(snapshot, log, "A")
-    finally:
-        backups.server.drop(copy)
+    with prepared(backups) as snapshot:
+        (log,) = (owned for owned in owned_tables(snapshot) if owned.table.name == "SYS_SystemLog")
+        assert 'Seq Scan on "SYS_SystemLog"' not in plan(snapshot, log, "A")
 
 
 def test_a_large_tenants_export_compares_no_list_of_keys_with_each_row(backups: Backups) -> None:
     """Such a list takes rows times people: minutes for 10,000 people."""
-    backup_id = backups.take()
-    copy = f"{backups.database.name}_copy"
-    restore_database(backups.server, backups.packer(backup_id), copy, 2, with_owners=False)
-    try:
-        with backups.server.connect(copy) as snapshot:
-            index_owners(snapshot)
-            # The tables of the test are so small that their plans read them whole.
-            snapshot.execute("SET enable_seqscan = off")
-            people = [owned for owned in owned_tables(snapshot) if owned.person_column]
-            plans = {owned.table.name: plan(snapshot, owned, "A") for owned in people}
-    finally:
-        backups.server.drop(copy)
+    with prepared(backups) as snapshot:
+        # The tables of the test are so small that their plans read them whole.
+        snapshot.execute("SET enable_seqscan = off")
+        people = [owned for owned in owned_tables(snapshot) if owned.person_column]
+        plans = {owned.table.name: plan(snapshot, owned, "A") for owned in people}
     assert len(plans) > 10
     filters = re.compile(r"Filter: .*= ANY \(")
     assert {name for name, text in plans.items() if filters.search(text)} == set()
@@ -155,7 +144,7 @@ def plan(snapshot: psycopg.Connection, owned: OwnedTable, tenant_id: str) -> str
 
 def test_a_shard_connects_once_for_all_its_tenants(backups: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
     with backups.database.connect() as host:
-        for number in range(20):
+        for number in range(5):
             host_rows.tenant(host, f"T{number}")
     run, tenant_ids = backups.open()
     backups.first_steps(run)
@@ -169,22 +158,22 @@ def test_a_shard_connects_once_for_all_its_tenants(backups: Backups, monkeypatch
     monkeypatch.setattr(psycopg, "connect", counted)
     report = backups.tenants_step(run, tenant_ids)
 
-    assert (report.failures, len(report.results)) == ([], 23)
+    assert (report.failures, len(report.results)) == ([], 8)
     # The platform's and the tenants' connection, the ledger, a look at the databases, and the restored database.
     assert len(opened) == 5
     assert backups.close(run).status == "completed"
 
 
 def test_a_restore_counts_new_rows_of_other_tables_whatever_their_time(
-    backups: Backups,
+    taken: Backups,
 ) -> None:
     """Only a log's rows are written once; the application may give an old row of another table to the tenant."""
-    backup_id = backups.take()
-    with backups.database.connect() as host:
+    backup_id = taken.newest
+    with taken.database.connect() as host:
         host_rows.user(host, "A", "A-late")
         host.execute(
             "UPDATE \"MST_Employee\" SET created_at = %s WHERE id = 'emp_A-late'", [OLD - timedelta(days=900)]
         )
-    with backups.server.connect() as connection:
-        done = restore_one_tenant(connection, backups.packer(backup_id), "A")
+    with taken.server.connect() as connection:
+        done = restore_one_tenant(connection, taken.packer(backup_id), "A")
     assert {each.name: each.new for each in done.conflicts}["MST_Employee"] == 1

@@ -23,17 +23,15 @@ from include.skillreport.batches.data_backup.snapshot import contents_until_awai
 from include.skillreport.core.errors import is_recoverable
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.data_management.backups import BIN, Backups, planted
+from tests.batches.data_management.backup_stages import backups
+from tests.batches.data_management.backups import BIN, Backups
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.waiting import wait_until
 
 ADD_COLUMN = 'ALTER TABLE "MST_Employee" ADD COLUMN nickname text'
 
 
-@pytest.fixture
-def backups(database: Database, tmp_path: Path) -> Backups:
-    """Two tenants with people, settings and requests, and one that has left."""
-    return planted(database, tmp_path / "store")
+__all__ = ["backups"]
 
 
 class Migration:
@@ -143,7 +141,8 @@ def test_a_lock_that_pg_dump_does_not_get_is_recoverable(
     migration.join()
 
     assert is_recoverable(refusal.value)
-    backups.first_steps(run)
+    with backups.database.connect("batch_platform") as platform:
+        backups.batch().dump(Work(run, platform, store=backups.store))
 
 
 def test_pg_dump_does_not_wait_behind_a_migration(

@@ -26,7 +26,7 @@ from include.skillreport.batches.data_backup.snapshot import exported_snapshot
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.batches.data_management.backups import BIN
-from tests.conftest import Database
+from tests.conftest import Database, Server, copied_database
 
 JOBS = 2
 
@@ -101,10 +101,18 @@ def text_of(database: str, server: DatabaseServer, dsn: str) -> list[str]:
     return [line for line in done.stdout.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))]
 
 
-@pytest.mark.parametrize("with_owners", [True, False])
+@pytest.fixture
+def small(server: Server, request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database with few tables: each of ours costs time in each dump."""
+    with copied_database(server, "template1", request.node.name) as database:
+        yield database
+
+
+@pytest.mark.parametrize(("source", "with_owners"), [("database", True), ("small", False)])
 def test_a_whole_database_comes_back_as_with_one_call_of_pg_restore(
-    database: Database, tmp_path: Path, with_owners: bool
+    source: str, with_owners: bool, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    database: Database = request.getfixturevalue(source)
     with database.connect() as host:
         host.execute(EVERYTHING)
     server = DatabaseServer(database.dsn, BIN)
@@ -144,18 +152,18 @@ def test_a_whole_database_comes_back_as_with_one_call_of_pg_restore(
             server.drop(name)
 
 
-def test_only_a_few_files_are_local_at_a_time(database: Database, tmp_path: Path) -> None:
-    with database.connect() as host:
+def test_only_a_few_files_are_local_at_a_time(small: Database, tmp_path: Path) -> None:
+    with small.connect() as host:
         host.execute("CREATE SCHEMA wide")
         for number in range(16):
             host.execute(
                 f"CREATE TABLE wide.t{number} AS SELECT repeat('x', 392) AS filler FROM generate_series(1, 1000)"
             )
-    server = DatabaseServer(database.dsn, BIN)
+    server = DatabaseServer(small.dsn, BIN)
     store = WatchedStore(tmp_path / "store", tmp_path / "steps")
     packer = Packer(store, "backups/b")
     manifest = stored(server, packer, tmp_path / "dump")
-    copy = f"{database.name}_copy"
+    copy = f"{small.name}_copy"
     try:
         load_dump(
             server,
@@ -172,13 +180,13 @@ def test_only_a_few_files_are_local_at_a_time(database: Database, tmp_path: Path
         server.drop(copy)
 
 
-def test_a_file_or_an_entry_without_its_counterpart_is_named(database: Database, tmp_path: Path) -> None:
-    with database.connect() as host:
+def test_a_file_or_an_entry_without_its_counterpart_is_named(small: Database, tmp_path: Path) -> None:
+    with small.connect() as host:
         host.execute("CREATE TABLE public.kept AS SELECT 1 AS one")
-    server = DatabaseServer(database.dsn, BIN)
+    server = DatabaseServer(small.dsn, BIN)
     packer = Packer(ObjectStore(tmp_path / "store"), "backups/b")
     manifest = stored(server, packer, tmp_path / "dump")
-    copy = f"{database.name}_copy"
+    copy = f"{small.name}_copy"
 
     def load(files: list[StoredFile], name: str) -> None:
         load_dump(
@@ -207,9 +215,9 @@ def test_a_file_or_an_entry_without_its_counterpart_is_named(database: Database,
 
 
 def test_a_restore_leaves_the_database_that_another_restore_has_created_meanwhile(
-    database: Database, tmp_path: Path
+    small: Database, tmp_path: Path
 ) -> None:
-    server, copy = DatabaseServer(database.dsn, BIN), f"{database.name}_copy"
+    server, copy = DatabaseServer(small.dsn, BIN), f"{small.name}_copy"
 
     class RacingStore(ObjectStore):
         @contextmanager
@@ -229,8 +237,10 @@ def test_a_restore_leaves_the_database_that_another_restore_has_created_meanwhil
         server.drop(copy)
 
 
-def test_a_database_that_cannot_be_completed_is_dropped(database: Database, tmp_path: Path) -> None:
-    server, copy = DatabaseServer(database.dsn, BIN), f"{database.name}_copy"
+def test_a_database_that_cannot_be_completed_is_dropped(small: Database, tmp_path: Path) -> None:
+    with small.connect() as host:
+        host.execute("CREATE TABLE public.kept AS SELECT 1 AS one")
+    server, copy = DatabaseServer(small.dsn, BIN), f"{small.name}_copy"
     packer = Packer(ObjectStore(tmp_path / "store"), "backups/b")
     manifest = stored(server, packer, tmp_path / "dump")
     lost = next(file for file in manifest.files if file.path.removeprefix("dump/")[0].isdigit())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from include.skillreport.schema.host_contract import HostVariant
 from local_stack.generator import DataShape, load_demo_data
 from tests import host_rows
 from tests.batches.data_management.backups import Backups
-from tests.conftest import Database, Server, copied_database
+from tests.conftest import Server, copied_database
 
 LAST_DAY = date(2026, 10, 31)
 
@@ -65,19 +66,36 @@ PERSONAL = {
 }
 
 
-@pytest.fixture
-def backups(database: Database, tmp_path: Path) -> Backups:
-    """Two tenants with one person each, and rows without a tenant."""
-    with database.connect() as host:
-        for tenant_id, code in (("A", "000010"), ("B", "000020")):
-            host_rows.tenant(host, tenant_id)
-            person(host, tenant_id, code)
-        host_rows.tenant(host, "default-tenant")
-        host_rows.insert(host, "MST_SkillCategory", category_code="shared", updated_at=host_rows.UPDATED_AT)
-        stamped = {"updated_at": host_rows.UPDATED_AT, "created_by": "emp_001", "updated_by": "emp_001"}
-        host_rows.insert(host, "TRN_PDU", id="astray", employee_id="emp_001", tenant_id="default", **stamped)
-        host_rows.insert(host, "TRN_PDU", id="stated", employee_id="emp_001", tenant_id="B", **stamped)
-    return Backups(database, tmp_path / "store")
+@pytest.fixture(scope="module")
+def taken_exports(
+    server: Server, templates: dict[HostVariant, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Backups]:
+    """A backup of two tenants with one person each, and of rows without a tenant."""
+    with copied_database(server, templates[HostVariant.MULTI_TENANT], "taken exports") as database:
+        with database.connect() as host:
+            for tenant_id, code in (("A", "000010"), ("B", "000020")):
+                host_rows.tenant(host, tenant_id)
+                person(host, tenant_id, code)
+            host_rows.tenant(host, "default-tenant")
+            host_rows.insert(
+                host, "MST_SkillCategory", category_code="shared", updated_at=host_rows.UPDATED_AT
+            )
+            stamped = {"updated_at": host_rows.UPDATED_AT, "created_by": "emp_001", "updated_by": "emp_001"}
+            host_rows.insert(
+                host, "TRN_PDU", id="astray", employee_id="emp_001", tenant_id="default", **stamped
+            )
+            host_rows.insert(host, "TRN_PDU", id="stated", employee_id="emp_001", tenant_id="B", **stamped)
+            # It has the same place (ctid) as a row of the other tenant in the parent table.
+            host.execute('CREATE TABLE "SYS_SystemLog_2025" () INHERITS ("SYS_SystemLog")')
+            host.execute(
+                """INSERT INTO "SYS_SystemLog_2025"
+                   SELECT * FROM ONLY "SYS_SystemLog" WHERE user_id = 'USER000020'"""
+            )
+            places = host.execute('SELECT ctid, count(*) FROM "SYS_SystemLog" GROUP BY ctid').fetchall()
+            assert ("(0,1)", 2) in places
+        backups = Backups(database, tmp_path_factory.mktemp("exports") / "store")
+        backups.take()
+        yield backups
 
 
 def manifest(backups: Backups, backup_id: str, name: str) -> dict[str, Any]:
@@ -89,13 +107,13 @@ def host_tables(content: dict[str, Any]) -> dict[str, int]:
     return {table["name"]: table["rows"] for table in content["tables"] if table["schema"] == "public"}
 
 
-def test_rows_are_exported_by_their_person_wherever_their_column_points(backups: Backups) -> None:
-    backup_id = backups.take()
-
+def test_rows_are_exported_by_their_person_wherever_their_column_points(taken_exports: Backups) -> None:
+    backups, backup_id = taken_exports, taken_exports.newest
     a, b = (host_tables(manifest(backups, backup_id, manifest_path(tenant_id))) for tenant_id in "AB")
     assert a == dict.fromkeys({*PERSONAL, "MST_Tenant"}, 1)
     # The placeholder identifies no person, so its row belongs to B because of its column.
-    assert b == {**a, "TRN_PDU": 2}
+    # A row of an inherited table goes only to its tenant.
+    assert b == {**a, "TRN_PDU": 2, "SYS_SystemLog": 2}
     assert host_tables(manifest(backups, backup_id, manifest_path("default-tenant"))) == {"MST_Tenant": 1}
     left = {each["table"]: each for each in manifest(backups, backup_id, MANIFEST)["about"]["not_per_tenant"]}
     assert (left["public.TRN_PDU"]["rows"], left["public.TRN_PDU"]["reason"]) == (
@@ -106,24 +124,15 @@ def test_rows_are_exported_by_their_person_wherever_their_column_points(backups:
     assert "共通のマスター" in left["public.MST_SkillCategory"]["reason"]
 
 
-def test_a_row_of_an_inherited_table_goes_only_to_its_tenant(backups: Backups) -> None:
-    """It has the same place (ctid) as a row of the other tenant in the parent table."""
-    with backups.database.connect() as host:
-        host.execute('CREATE TABLE "SYS_SystemLog_2025" () INHERITS ("SYS_SystemLog")')
-        host.execute(
-            """INSERT INTO "SYS_SystemLog_2025"
-               SELECT * FROM ONLY "SYS_SystemLog" WHERE user_id = 'USER000020'"""
-        )
-        places = host.execute('SELECT ctid, count(*) FROM "SYS_SystemLog" GROUP BY ctid').fetchall()
-        assert ("(0,1)", 2) in places
-    backup_id = backups.take()
-
-    a, b = (host_tables(manifest(backups, backup_id, manifest_path(tenant_id))) for tenant_id in "AB")
-    assert (a["SYS_SystemLog"], b["SYS_SystemLog"]) == (1, 2)
+def test_a_restore_of_one_person_brings_all_rows_that_name_them(
+    taken_exports: Backups, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    with taken_exports.copied(tmp_path / "store", request.node.name) as backups:
+        restore_one_person(backups)
 
 
-def test_a_restore_of_one_person_brings_all_rows_that_name_them(backups: Backups) -> None:
-    backup_id = backups.take()
+def restore_one_person(backups: Backups) -> None:
+    """Merge A's backup over the rows that are left of its person."""
     with backups.database.connect() as host:
 
         def rows(of: str) -> dict[str, list[Any]]:
@@ -153,7 +162,7 @@ def test_a_restore_of_one_person_brings_all_rows_that_name_them(backups: Backups
         host.execute("UPDATE \"TRN_PDU\" SET activity_name = 'changed' WHERE id = 'pdu 000010'")
 
         with backups.server.connect() as connection:
-            done = restore_one_tenant(connection, backups.packer(backup_id), "A", merged=True)
+            done = restore_one_tenant(connection, backups.packer(backups.newest), "A", merged=True)
 
         conflicts = {each.name: (each.changed, each.missing, each.new) for each in done.conflicts}
         assert {name: counts for name, counts in conflicts.items() if name in PERSONAL} == {

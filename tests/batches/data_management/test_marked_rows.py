@@ -32,7 +32,7 @@ from include.skillreport.schema.host_contract import HostVariant
 from local_stack.batch_runs import LocalInstallation, open_run, run_batch
 from tests import host_rows
 from tests.batches.notification.test_log_cleanup import FaultyStore, KilledError, files, flip
-from tests.conftest import Database, Server, wait_for_blocked_statement
+from tests.conftest import Database, wait_for_blocked_statement
 from tests.shared_database import delete_rows, shareable_copy
 
 SUNDAY = date(2026, 11, 22)
@@ -52,10 +52,10 @@ def store(tmp_path: Path) -> ObjectStore:
 
 
 @pytest.fixture(scope="module")
-def with_deletion(server: Server, templates: dict[HostVariant, str]) -> Iterator[Database]:
+def with_deletion(deletable_templates: dict[HostVariant, Database]) -> Iterator[Database]:
     """An installation with deletion, for all tests of the file."""
-    with shareable_copy(server, templates[HostVariant.MULTI_TENANT]) as copy:
-        upgrade(copy.dsn, with_deletion=True)
+    template = deletable_templates[HostVariant.MULTI_TENANT]
+    with shareable_copy(template.server, template.name) as copy:
         yield copy
 
 

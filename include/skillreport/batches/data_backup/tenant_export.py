@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import cast
 
 import psycopg
@@ -21,6 +22,7 @@ from include.skillreport.batches.data_backup.files import (
     Manifest,
     Packer,
     StoredFile,
+    TableContent,
     differences,
 )
 from include.skillreport.batches.data_backup.ownership import (
@@ -30,11 +32,14 @@ from include.skillreport.batches.data_backup.ownership import (
 )
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.server import Table, table_contents
+from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.object_store import tenant_folder
 from include.skillreport.schema.deletion import HOST_SCHEMA
 
 # A merge may write only the host application's rows. The batches' own rows (invoices, the outbox) must not return to an earlier state.
 MERGED_SCHEMA = HOST_SCHEMA
+
+_SQL = Statements(Path(__file__).parent)
 
 _BLOCK_BYTES = 1 << 20
 _LISTED_KEYS = 5
@@ -96,13 +101,14 @@ def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Man
         for owned in owned_tables(connection)
         if owned.person_column is None and owned.table.has_tenant
     }
+    live = {(owner, name): names for owner, name, names in _SQL.execute(connection, "all_columns")}
     for file, content in zip(manifest.files, manifest.tables, strict=True):
         target = sql.Identifier(schema, _restored_name(content.schema, content.name))
         with packer.unpacked(file) as source:
             reader = io.BufferedReader(cast("io.RawIOBase", source))
             header = reader.readline()
             columns = next(csv.reader([header.decode().rstrip("\n")]))
-            _require_columns(connection, content.schema, content.name, columns)
+            _require_columns(live.get((content.schema, content.name), ()), content, columns)
             connection.execute(
                 # A generated column becomes an ordinary column here, with the value of the snapshot.
                 sql.SQL("CREATE TABLE {} AS SELECT {} FROM {} WITH NO DATA").format(
@@ -110,15 +116,15 @@ def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Man
                 )
             )
             copy_in = sql.SQL("COPY {} FROM STDIN (FORMAT csv)").format(target)
-            with connection.cursor().copy(copy_in) as copy:
+            cursor = connection.cursor()
+            with cursor.copy(copy_in) as copy:
                 shutil.copyfileobj(reader, copy, _BLOCK_BYTES)
         table = Table(schema, _restored_name(content.schema, content.name), has_tenant=True)
         # The comparison and the merge look up single live rows; without statistics PostgreSQL would read the whole live table.
         connection.execute(sql.SQL("ANALYZE {}").format(table.identifier))
-        (found,) = table_contents(connection, [table], hashed=())
-        if found.rows != content.rows:
+        if cursor.rowcount != content.rows:
             raise BackupDamagedError(
-                f"{file.path} は {content.rows} 行のはずが {found.rows} 行です。別のバックアップを使ってください。"
+                f"{file.path} は {content.rows} 行のはずが {cursor.rowcount} 行です。別のバックアップを使ってください。"
             )
         if (content.schema, content.name) in by_column and _count(
             connection,
@@ -374,17 +380,16 @@ def columns_of(
     return [column for (column,) in rows]
 
 
-def _require_columns(connection: psycopg.Connection, schema: str, name: str, columns: Sequence[str]) -> None:
-    live = columns_of(connection, schema, name)
+def _require_columns(live: Sequence[str], table: TableContent, columns: Sequence[str]) -> None:
     if not live:
         raise BackupError(
-            f"表 {schema}.{name} は今のデータベースにありません。"
+            f"表 {table.schema}.{table.name} は今のデータベースにありません。"
             "データベース全体を別名で復元し、そこから取り出してください。"
         )
     gone = [column for column in columns if column not in live]
     if gone:
         raise BackupError(
-            f"表 {schema}.{name} の列 {'、'.join(gone)} は今のデータベースにありません。"
+            f"表 {table.schema}.{table.name} の列 {'、'.join(gone)} は今のデータベースにありません。"
             "データベース全体を別名で復元し、そこから取り出してください。"
         )
 

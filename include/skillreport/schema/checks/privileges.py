@@ -62,7 +62,9 @@ def find_missing_deployer_privileges(
             "表の所有者でデプロイするか、所有者が WITH GRANT OPTION で与えてください。",
             table,
         )
-        for table, privilege, _ in _missing(connection, login, variant, " WITH GRANT OPTION", deletes=deletes)
+        for table, privilege, _ in missing_privileges(
+            connection, login, variant, " WITH GRANT OPTION", deletes=deletes
+        )
     ]
     if not deployer["may_create_schemas"]:
         findings.append(
@@ -107,7 +109,7 @@ def find_missing_owner_privileges(
             "`python -m include.skillreport attach` を実行してください。",
             table,
         )
-        for table, privilege, columns in _missing(connection, OWNER, variant, "", deletes=deletes)
+        for table, privilege, columns in missing_privileges(connection, OWNER, variant, "", deletes=deletes)
     ]
 
 
@@ -232,10 +234,13 @@ def _find_missing_role_privileges(
     return findings
 
 
-def _missing(
+def missing_privileges(
     connection: psycopg.Connection, role: str, variant: HostVariant, option: str, *, deletes: bool
 ) -> Sequence[tuple[str, str, list[str]]]:
-    """Table, privilege and columns (an empty name: the whole table) that the views need and the role does not have."""
+    """Table, privilege and columns (an empty name: the whole table) that the views need and the role does not have.
+
+    ``option``: "" or " WITH GRANT OPTION".
+    """
     wanted = [
         (table, column, privilege)
         for table, privilege, names in wanted_privileges(variant, host_columns(connection), deletes=deletes)

@@ -67,3 +67,19 @@ SELECT datname
 FROM pg_database
 WHERE starts_with(datname, %(prefix)s)
 ORDER BY datname;
+
+-- name: all_columns
+-- The columns of each relation.
+SELECT
+    namespace.nspname AS schema_name,
+    relation.relname AS table_name,
+    array_agg(attribute.attname::text) AS column_names
+FROM pg_class AS relation
+INNER JOIN pg_namespace AS namespace ON relation.relnamespace = namespace.oid
+INNER JOIN pg_attribute AS attribute ON relation.oid = attribute.attrelid
+WHERE
+    attribute.attnum > 0
+    AND NOT attribute.attisdropped
+    AND namespace.nspname !~ '^pg_'
+    AND namespace.nspname <> 'information_schema'
+GROUP BY namespace.nspname, relation.relname;
