@@ -95,7 +95,7 @@ db-start db-stop db-reset: $(STAMP) ## start, stop or delete the embedded databa
 	@$(BIN)/python -m local_stack $@
 
 # Two more processes than cores, because many tests wait for Airflow, sockets or locks.
-PYTEST := $(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print(min(os.cpu_count(), 4) + 2)') --dist worksteal
+PYTEST := $(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print(min(os.cpu_count(), 4) + 1)') --dist worksteal
 
 .PHONY: test
 test: $(STAMP) ## run all tests except the long ones, in several processes

@@ -18,19 +18,13 @@ log = logging.getLogger(__name__)
 def placement_of(spec: RunSpec, task_id: str) -> dict[str, Any]:
     """The arguments of an operator; empty if the deployment places no tasks.
 
-    A wrong setting must not take the DAGs away, and with them the alert about it. So the task stays where Airflow's own configuration has
-    it, and ``open_run`` fails with the sentence.
+    A wrong setting must not take the DAGs away, and with them the alert about it. So the tasks stay where Airflow's own configuration has
+    them, and ``open_run`` fails with the sentence.
     """
-    if not _are_written(os.environ.get("SKILL_BATCH_SETTINGS")):
+    settings = _settings(os.environ.get("SKILL_BATCH_SETTINGS"))
+    if settings is None:
         return {}
-    from include.skillreport.core.errors import SettingsError
-    from include.skillreport.core.execution.settings import PlacementSettings
-
-    try:
-        placement = PlacementSettings.load_alone().of(spec, task_id)
-    except SettingsError as error:
-        log.warning("%s is placed as Airflow's configuration says: %s", task_id, error)
-        return {}
+    placement = settings.of(spec, task_id)
     chosen = {"queue": placement.queue, "pool": placement.pool}
     arguments: dict[str, Any] = {name: value for name, value in chosen.items() if value is not None}
     if placement.resources is not None:
@@ -39,12 +33,22 @@ def placement_of(spec: RunSpec, task_id: str) -> dict[str, Any]:
 
 
 @cache
-def _are_written(file: str | None) -> bool:
-    """Whether the deployment's settings have this section. Their reader needs imports that no other parse of a DAG file needs."""
+def _settings(file: str | None) -> PlacementSettings | None:
+    """None if the deployment's settings have no such section, or a wrong one: then the other tasks need not read it again."""
     try:
-        return file is not None and b"placement" in Path(file).read_bytes()
+        # The reader needs imports that no other parse of a DAG file needs.
+        if file is None or b"placement" not in Path(file).read_bytes():
+            return None
     except OSError:
-        return False  # `open_run` says it
+        return None  # `open_run` says it
+    from include.skillreport.core.errors import SettingsError
+    from include.skillreport.core.execution.settings import PlacementSettings
+
+    try:
+        return PlacementSettings.load_alone()
+    except SettingsError as error:
+        log.warning("The tasks are placed as Airflow's configuration says: %s", error)
+        return None
 
 
 def _pod(resources: Resources) -> Any:

@@ -14,8 +14,20 @@ from psycopg.rows import TupleRow
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import PROJECT, AirflowInstallation, connect_metadata, environment_of
 from tests.conftest import Database
+from tests.conftest import database as own_database
 from tests.dags.dag_runs import DagRuns
 from tests.dags.running_airflow import Api, StartAirflow, forget_runs, running_airflow
+from tests.shared_database import shared_copy, shared_database
+
+__all__ = ["own_database", "shared_copy", "shared_database"]
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> Database:
+    """The folder's shared database. A test that starts and kills processes of Airflow has its own."""
+    exclusive = request.node.get_closest_marker("exclusive")
+    found: Database = request.getfixturevalue("own_database" if exclusive else "shared_database")
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,7 @@ def log_of_runs(database: Database) -> list[tuple[str, date]]:
 
 
 @pytest.mark.exclusive
+@pytest.mark.long
 def test_after_a_kill_two_concurrent_runs_leave_one_set_of_rows(
     installation: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
 ) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
+from airflow.serialization.serialized_objects import DagSerialization
 
 from include.skillreport.core.catalog import (
     FAMILY_BATCHES,
@@ -25,22 +26,6 @@ from tests.airflow_installation import PROJECT
 
 PAGE = PROJECT / "docs" / "deploy" / "README.md"
 
-# With a task's queue, pool and resources as the scheduler has them: out of the serialized DAG.
-PRINT_PLACES = """
-import json, sys
-from airflow.dag_processing.dagbag import DagBag
-from airflow.serialization.serialized_objects import DagSerialization
-
-bag = DagBag(dag_folder=sys.argv[1])
-places = {}
-for dag in bag.dags.values():
-    for task in DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag)))).tasks:
-        pod = (task.executor_config or {}).get("pod_override")
-        amounts = pod and {each.name: [each.resources.requests, each.resources.limits] for each in pod.spec.containers}
-        places[f"{dag.dag_id}:{task.task_id}"] = [task.queue, task.pool, amounts]
-print(json.dumps({"places": places, "errors": bag.import_errors}))
-"""
-
 
 def example(number: int) -> str:
     """An example of the page."""
@@ -48,20 +33,29 @@ def example(number: int) -> str:
     return str(re.findall(r"```yaml\n(placement:.*?)```", text, re.DOTALL)[number])
 
 
-def places(settings: Path) -> dict[str, Any]:
+def placed_dags(settings: Path, monkeypatch: pytest.MonkeyPatch) -> list[DAG]:
+    """All DAGs as they are with these settings."""
+    monkeypatch.setenv(SETTINGS_VARIABLE, str(settings))
+    bag = DagBag(dag_folder=str(PROJECT / "dags"))
+    assert bag.import_errors == {}
+    return list(bag.dags.values())
+
+
+def places(dags: Iterable[Any]) -> dict[str, Any]:
     """Queue, pool and resources of all tasks, by DAG and task."""
-    folders = (str(PROJECT), str(PROJECT / "plugins"), os.environ.get("PYTHONPATH"))
-    printed = subprocess.run(
-        [sys.executable, "-c", PRINT_PLACES, str(PROJECT / "dags")],
-        env=os.environ
-        | {SETTINGS_VARIABLE: str(settings), "PYTHONPATH": os.pathsep.join(filter(None, folders))},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = json.loads(printed.stdout.splitlines()[-1])
-    assert found["errors"] == {}
-    return dict(found["places"])
+    return {
+        f"{dag.dag_id}:{task.task_id}": [task.queue, task.pool, amounts_of(task.executor_config)]
+        for dag in dags
+        for task in dag.tasks
+    }
+
+
+def amounts_of(executor_config: Any) -> dict[str, Any] | None:
+    """What the containers of a task's pod request, and their limits."""
+    pod = (executor_config or {}).get("pod_override")
+    return pod and {
+        each.name: [each.resources.requests, each.resources.limits] for each in pod.spec.containers
+    }
 
 
 @pytest.fixture
@@ -74,7 +68,9 @@ def everywhere(dags: dict[str, DAG]) -> dict[str, Any]:
     }
 
 
-def test_the_example_for_celery_places_tasks_and_families(everywhere: dict[str, Any], tmp_path: Path) -> None:
+def test_the_example_for_celery_places_tasks_and_families(
+    everywhere: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = tmp_path / "settings.yaml"
     settings.write_text(example(0), encoding="utf-8")
     expected = dict(everywhere)
@@ -93,15 +89,24 @@ def test_the_example_for_celery_places_tasks_and_families(everywhere: dict[str, 
             expected[name] = ["heavy", pool, None]
         elif dag_id in mail:
             expected[name] = ["mail", "default_pool", None]
-    assert places(settings) == expected
+    assert places(placed_dags(settings, monkeypatch)) == expected
 
 
 def test_the_example_for_kubernetes_gives_the_container_its_resources(
-    everywhere: dict[str, Any], tmp_path: Path
+    everywhere: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = tmp_path / "settings.yaml"
     settings.write_text(example(1), encoding="utf-8")
-    found = places(settings)
+    dags = placed_dags(settings, monkeypatch)
+    heaviest = (
+        "batch_001_data_backup",
+        "batch_0xx_data_management",
+        "restore_backup",
+        "batch_018_02_tenant_billing",
+    )
+    # As the scheduler has them: from Airflow's database.
+    stored = [json.dumps(DagSerialization.to_dict(dag)) for dag in dags if dag.dag_id in heaviest]
+    found = places(DagSerialization.from_dict(json.loads(text)) for text in stored)
     dump = {"base": [{"cpu": "1", "memory": "2Gi", "ephemeral-storage": "20Gi"}, {"memory": "4Gi"}]}
     assert found["batch_001_data_backup:dump"] == ["default", "default_pool", dump]
     assert found["batch_0xx_data_management:data_backup.dump"][2] == dump
@@ -143,11 +148,13 @@ def test_a_wrong_placement_is_one_sentence(text: str, sentence: str) -> None:
     assert "\n" not in message
 
 
-def test_a_wrong_value_leaves_the_dags_as_they_were(everywhere: dict[str, Any], tmp_path: Path) -> None:
+def test_a_wrong_value_leaves_the_dags_as_they_were(
+    everywhere: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The run fails when it opens, and its alert has the sentence."""
     settings = tmp_path / "settings.yaml"
     settings.write_text("placement:\n  tasks: {dump: {queue: 1}}\n", encoding="utf-8")
-    assert places(settings) == everywhere
+    assert places(placed_dags(settings, monkeypatch)) == everywhere
 
 
 def test_another_wrong_section_does_not_move_the_tasks(

@@ -60,6 +60,12 @@ def usage_days(database: Database) -> list[tuple[Any, ...]]:
         return connection.execute("SELECT * FROM batch.usage_day ORDER BY tenant_id").fetchall()
 
 
+@pytest.fixture
+def database(own_database: Database) -> Database:
+    """Several tests change its schema or its roles."""
+    return own_database
+
+
 def test_a_run_counts_yesterday_and_exits_0(
     runs: DagRuns, database: Database, tenants: list[str], slack: StandIns
 ) -> None:

@@ -33,7 +33,9 @@ def test_every_file_that_the_readme_names_exists() -> None:
 def test_every_deployment_command_runs_as_it_is_written(database: Database) -> None:
     commands = re.findall(r"^python -m include\.skillreport .*$", DEPLOYING, flags=re.MULTILINE)
     assert len(commands) >= 2
-    environment = os.environ | {
+    # Of a machine without Airflow: asking it takes longer than all else.
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
+    environment = inherited | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "BATCH_ADMIN_DSN": database.dsn,
         **{f"{role.upper()}_PASSWORD": password for role, password in PASSWORDS.items()},

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from pypdf import PdfReader
@@ -64,15 +64,44 @@ def installed(
     return Installed(layout, environment, layout.airflow(environment, tmp_path / "home", metadata))
 
 
+OTHER_DAG = """
+from airflow.sdk import DAG
+
+from include.other_team.rules import NAME
+
+with DAG(NAME):
+    pass
+"""
+
+
+class OtherTeam(NamedTuple):
+    """The file of its DAG, and its ``include``."""
+
+    dag: Path
+    include: Path
+
+
+def add_other_team(layout: Layout, folder: Path) -> OtherTeam:
+    """A DAG of another team, which has an ``include`` of its own in ``folder``."""
+    (folder / "include" / "other_team").mkdir(parents=True)
+    (folder / "include" / "other_team" / "rules.py").write_text('NAME = "other_team"\n', encoding="utf-8")
+    dag = layout.folder / "dags" / "other_team.py"
+    dag.write_text(OTHER_DAG, encoding="utf-8")
+    return OtherTeam(dag, folder / "include")
+
+
 def test_each_layout_has_all_dags_one_plugin_and_the_deadlines(
     installed: Installed, metadata: str, tmp_path: Path
 ) -> None:
-    found = installed.look_around()
+    """Also beside another team with an ``include`` of its own."""
+    other = add_other_team(installed.layout, tmp_path / "other")
+    found = installed.look_around(PYTHONPATH=f"{tmp_path / 'other'}:{installed.layout.python_path or ''}")
     assert (found["import_errors"], found["plugin_errors"]) == ({}, {})
-    assert found["dags"] == DAG_IDS
+    assert found["dags"] == sorted([*DAG_IDS, "other_team"])
     assert found["plugins"] == ["skill_batch"]
     assert found["deadline_references"] == REFERENCES
 
+    other.dag.unlink()
     for command in (
         ["reserialize"],
         ["trigger", "batch_018_01_tenant_usage", "--run-id", tmp_path.name],
@@ -88,6 +117,7 @@ def test_each_layout_has_all_dags_one_plugin_and_the_deadlines(
     assert stored == (1,)
 
 
+@pytest.mark.parametrize("installed", ["plain", "dags_only"], indirect=True)
 def test_scheduler_and_triggerer_register_deadlines_from_plugins_or_wheel(
     installed: Installed, tmp_path: Path
 ) -> None:
@@ -130,7 +160,6 @@ def test_the_wheel_beside_the_same_folders_registers_everything_once(
 @pytest.mark.parametrize(
     ("file", "package"),
     [
-        ("include/skillreport/core/catalog.py", "include/skillreport"),
         ("plugins/skill_batch/performance.py", "plugins/skill_batch"),
         ("include/skillreport/sql/new.sql", "include/skillreport"),
     ],
@@ -156,36 +185,16 @@ def test_a_wheel_beside_folders_of_another_version_refuses_to_run(
     assert (found["plugins"], found["deadline_references"]) == (["skill_batch"], REFERENCES)
 
 
-OTHER_DAG = """
-from airflow.sdk import DAG
-
-from include.other_team.rules import NAME
-
-with DAG(NAME):
-    pass
-"""
-
-
-def add_other_team(layout: Layout, folder: Path) -> Path:
-    """A DAG of another team, which has an ``include`` of its own in ``folder``; returns that ``include``."""
-    (folder / "include" / "other_team").mkdir(parents=True)
-    (folder / "include" / "other_team" / "rules.py").write_text('NAME = "other_team"\n', encoding="utf-8")
-    (layout.folder / "dags" / "other_team.py").write_text(OTHER_DAG, encoding="utf-8")
-    return folder / "include"
-
-
-def test_two_teams_with_an_include_each_share_one_airflow(installed: Installed, tmp_path: Path) -> None:
-    add_other_team(installed.layout, tmp_path / "other")
-    found = installed.look_around(PYTHONPATH=f"{tmp_path / 'other'}:{installed.layout.python_path or ''}")
-    assert found["import_errors"] == {}
-    assert found["dags"] == sorted([*DAG_IDS, "other_team"])
-
-
-@pytest.mark.parametrize("comes_first", [True, False])
+# Where the wheel is installed, the other team's folder always comes first.
+@pytest.mark.parametrize(
+    ("installed", "comes_first"),
+    [("plain", True), ("plain", False), ("dags_only", True)],
+    indirect=["installed"],
+)
 def test_an_include_that_is_a_package_is_named_by_each_dag(
     installed: Installed, tmp_path: Path, comes_first: bool
 ) -> None:
-    hiding = add_other_team(installed.layout, tmp_path / "other") / "__init__.py"
+    hiding = add_other_team(installed.layout, tmp_path / "other").include / "__init__.py"
     hiding.touch()
     path = [tmp_path / "other", installed.layout.python_path or tmp_path]
     found = installed.look_around(PYTHONPATH=":".join(map(str, path if comes_first else reversed(path))))
