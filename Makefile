@@ -125,7 +125,7 @@ test-kills: $(STAMP) ## kill a sending worker at each of its statements (about t
 
 .PHONY: layouts
 layouts: $(STAMP) ## test what platforms install: the packages of production with the folders, with include in dags, with the wheel
-	@$(BIN)/python -m pytest -m long --numprocesses 2 tests/packaging/test_layouts.py
+	@$(BIN)/python -m pytest -m long tests/packaging/test_layouts.py
 
 .PHONY: matrix
 matrix: $(STAMP) ## test all layouts and batches on each installed Python, Airflow and PostgreSQL (half an hour)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from include.skillreport.core.execution.settings import Resources
+    from include.skillreport.core.execution.settings import PlacementSettings, Resources
     from include.skillreport.core.run_spec import RunSpec
 
 log = logging.getLogger(__name__)

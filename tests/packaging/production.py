@@ -35,6 +35,10 @@ class ProductionEnvironment:
         """``uv pip install ...`` into it."""
         _run(*UV, "pip", "install", "--quiet", "--python", str(self.python), *arguments)
 
+    def uninstall(self, package: str) -> None:
+        """``uv pip uninstall ...`` from it."""
+        _run(*UV, "pip", "uninstall", "--quiet", "--python", str(self.python), package)
+
 
 def build_wheel(folder: Path, project: Path = PROJECT) -> Path:
     """Build the wheel with the locked build backend, without a network; returns its path."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from pypdf import PdfReader
@@ -20,7 +20,7 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.operation_catalog import OPERATIONS
 from tests.airflow_installation import PROJECT, AirflowInstallation, connect_metadata
-from tests.packaging.production import Layout, ProductionEnvironment, create_environment, run_python
+from tests.packaging.production import Layout, ProductionEnvironment, run_python
 
 pytestmark = pytest.mark.long
 
@@ -74,34 +74,26 @@ with DAG(NAME):
 """
 
 
-class OtherTeam(NamedTuple):
-    """The file of its DAG, and its ``include``."""
-
-    dag: Path
-    include: Path
-
-
-def add_other_team(layout: Layout, folder: Path) -> OtherTeam:
-    """A DAG of another team, which has an ``include`` of its own in ``folder``."""
+def add_other_team(layout: Layout, folder: Path) -> Path:
+    """A DAG of another team, which has an ``include`` of its own in ``folder``; returns that ``include``."""
     (folder / "include" / "other_team").mkdir(parents=True)
     (folder / "include" / "other_team" / "rules.py").write_text('NAME = "other_team"\n', encoding="utf-8")
-    dag = layout.folder / "dags" / "other_team.py"
-    dag.write_text(OTHER_DAG, encoding="utf-8")
-    return OtherTeam(dag, folder / "include")
+    (layout.folder / "dags" / "other_team.py").write_text(OTHER_DAG, encoding="utf-8")
+    return folder / "include"
 
 
-def test_each_layout_has_all_dags_one_plugin_and_the_deadlines(
-    installed: Installed, metadata: str, tmp_path: Path
-) -> None:
+def test_each_layout_has_all_dags_one_plugin_and_the_deadlines(installed: Installed, tmp_path: Path) -> None:
     """Also beside another team with an ``include`` of its own."""
-    other = add_other_team(installed.layout, tmp_path / "other")
+    add_other_team(installed.layout, tmp_path / "other")
     found = installed.look_around(PYTHONPATH=f"{tmp_path / 'other'}:{installed.layout.python_path or ''}")
     assert (found["import_errors"], found["plugin_errors"]) == ({}, {})
     assert found["dags"] == sorted([*DAG_IDS, "other_team"])
     assert found["plugins"] == ["skill_batch"]
     assert found["deadline_references"] == REFERENCES
 
-    other.dag.unlink()
+
+@pytest.mark.parametrize("installed", ["plain", "dags_only"], indirect=True)
+def test_a_triggered_run_has_its_deadline(installed: Installed, metadata: str, tmp_path: Path) -> None:
     for command in (
         ["reserialize"],
         ["trigger", "batch_018_01_tenant_usage", "--run-id", tmp_path.name],
@@ -194,7 +186,7 @@ def test_a_wheel_beside_folders_of_another_version_refuses_to_run(
 def test_an_include_that_is_a_package_is_named_by_each_dag(
     installed: Installed, tmp_path: Path, comes_first: bool
 ) -> None:
-    hiding = add_other_team(installed.layout, tmp_path / "other").include / "__init__.py"
+    hiding = add_other_team(installed.layout, tmp_path / "other") / "__init__.py"
     hiding.touch()
     path = [tmp_path / "other", installed.layout.python_path or tmp_path]
     found = installed.look_around(PYTHONPATH=":".join(map(str, path if comes_first else reversed(path))))
@@ -206,14 +198,26 @@ def test_an_include_that_is_a_package_is_named_by_each_dag(
     assert all(sentence in error for error in found["import_errors"].values()), found["import_errors"]
 
 
-def test_an_editable_installation_is_no_wheel(metadata: str, tmp_path: Path) -> None:
-    environment = create_environment(tmp_path / "environment")
-    environment.install("--no-deps", "--editable", str(PROJECT))
+@pytest.fixture
+def editable(without_wheel: ProductionEnvironment) -> Iterator[ProductionEnvironment]:
+    """The environment with the project as an editable installation, until the test ends."""
+    without_wheel.install("--no-deps", "--editable", str(PROJECT))
+    yield without_wheel
+    without_wheel.uninstall("skill-report-batches")
+
+
+def test_an_editable_installation_is_no_wheel(
+    editable: ProductionEnvironment, metadata: str, tmp_path: Path
+) -> None:
     layout = Layout.plain(tmp_path / "project")
-    installed = Installed(layout, environment, layout.airflow(environment, tmp_path / "home", metadata))
+    installed = Installed(layout, editable, layout.airflow(editable, tmp_path / "home", metadata))
     found = installed.look_around()
     assert (found["import_errors"], found["plugin_errors"]) == ({}, {})
-    assert (found["plugins"], found["dags"]) == (["skill_batch"], DAG_IDS)
+    assert (found["plugins"], found["dags"], found["providers"]) == (
+        ["skill_batch"],
+        DAG_IDS,
+        ["skill-report-batches"],
+    )
 
 
 def test_a_dag_file_of_another_version_refuses_to_run(
