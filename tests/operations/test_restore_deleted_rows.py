@@ -28,11 +28,12 @@ from tests.batches.data_management.test_marked_rows import (
     many,
     planted,
     rows,
+    with_deletion,
 )
 from tests.batches.tenant_management.billing_rows import reasons
 from tests.conftest import Database
 
-__all__ = ["deletable", "rows"]
+__all__ = ["deletable", "rows", "with_deletion"]
 
 
 @pytest.fixture
