@@ -166,8 +166,8 @@ mutants: $(STAMP) ## change the rules of money and sending one by one, and list 
 	@$(MUTMUT) results
 
 .PHONY: test-durations
-test-durations: $(STAMP) ## run `make test` and list the slowest tests
-	@$(PYTEST) -m "not long" --durations 40
+test-durations: $(STAMP) ## run `make test` and list CPU seconds by folder, and the dearest tests
+	@$(PYTEST) -m "not long" -p tests.cpu_seconds
 
 .PHONY: docs
 docs: $(STAMP) ## build the site of docs/ into .local/site; a broken link fails
