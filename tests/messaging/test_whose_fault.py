@@ -27,6 +27,7 @@ from tests.conftest import Database
 from tests.messaging.outbox_rows import DUE, make_due, network, run_notifications, slack, statuses, waiting
 from tests.messaging.sending import Tenant, code_of, message
 from tests.messaging.test_own_mail_server import own_server
+from tests.waiting import LIMIT_SECONDS
 
 REFUSED = "550 5.7.1 <somebody@example.jp>: Recipient address rejected: Not for you"
 BUSY = "450 4.7.1 Not now"
@@ -249,13 +250,17 @@ class TestOneTenantsAddress:
 
 
 def test_a_decision_waits_for_the_letters_that_are_under_way(
-    database: Database, host: psycopg.Connection, services: StandIns
+    database: Database, host: psycopg.Connection, services: StandIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # However slow this machine is.
+    monkeypatch.setattr("include.skillreport.messaging.doubts._DECISION_SECONDS", LIMIT_SECONDS)
     bad = {"A": ["1@one.example", "2@two.example"], "B": ["3@three.example"]}
     good = {tenant: [f"{number}@example.jp" for number in range(30)] for tenant in "CD"}
     for tenant_id in "ABCD":
         host_rows.tenant(host, tenant_id)
     refuse(services, "1@one.example", "2@two.example", "3@three.example")
+    # So the refusals come first: the server answers them at once, and a letter that it takes after its content.
+    services.latency("email", 0.2)
     drafts = [
         Draft(tenant_id, f"{tenant_id} {address}", EMAIL, address, "件名", "本文", DUE.replace(tzinfo=UTC))
         for tenant_id, addresses in (bad | good).items()
