@@ -30,7 +30,7 @@ from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns
 from tests import host_rows
-from tests.conftest import PASSWORDS, Database, Server
+from tests.conftest import PASSWORDS, Database, Server, wait_for_blocked_statement
 from tests.messaging.outbox_rows import (
     claim_due,
     make_due,
@@ -273,3 +273,25 @@ def test_an_error_of_the_statement_is_no_loss(connection: psycopg.Connection) ->
         database.run(lambda current: current.execute("SELECT 1 / 0"))
 
     assert database.connection is connection
+
+
+def test_a_transaction_that_postgresql_ends_in_a_deadlock_is_repeated(
+    database: Database, connection: psycopg.Connection
+) -> None:
+    with database.connect() as other, ThreadPoolExecutor() as beside:
+        # So it is the work that PostgreSQL ends.
+        other.execute("SET deadlock_timeout = '1h'; BEGIN; SELECT pg_advisory_xact_lock(2)")
+        tries: list[psycopg.Connection] = []
+
+        def work(current: psycopg.Connection) -> str:
+            tries.append(current)
+            with current.transaction():
+                current.execute("SELECT pg_advisory_xact_lock(1)")
+                if len(tries) == 1:
+                    beside.submit(other.execute, "SELECT pg_advisory_xact_lock(1); COMMIT")
+                    wait_for_blocked_statement(database)
+                current.execute("SELECT pg_advisory_xact_lock(2)")
+            return "done"
+
+        assert LastingConnection(connection).run(work) == "done"
+    assert tries == [connection] * 2

@@ -25,7 +25,7 @@ _CONNECT_SECONDS = 10
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
 
-# If the same work loses this many connections, the work itself is the cause.
+# If the same work loses this many connections or transactions, the work itself is the cause.
 _MOST_LOSSES = 3
 
 # The session settings that are copied to a replacement.
@@ -62,12 +62,17 @@ class LastingConnection:
     ) -> T:
         """The result of ``work``. If the connection is lost during it, ``after_loss`` and ``work`` run on a new connection.
 
-        It is unknown whether the lost transaction was committed, so it must be safe to repeat ``work``.
+        It is unknown whether the lost transaction was committed, so it must be safe to repeat ``work``. It also runs again if PostgreSQL
+        ended its transaction because another one and this one waited for each other.
         :raises psycopg.Error: an error of ``work``, or no new connection within about two minutes. After that it is raised at once.
         """
         for losses in range(_MOST_LOSSES + 1):
             try:
                 return work(self._current)
+            except psycopg.errors.DeadlockDetected:
+                if losses == _MOST_LOSSES:
+                    raise
+                log.warning("PostgreSQL ended the transaction in a deadlock; repeating it")
             except psycopg.Error as error:
                 if losses == _MOST_LOSSES or self._has_given_up or not _is_lost(self._current, error):
                     raise
