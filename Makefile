@@ -94,7 +94,7 @@ psql: $(STAMP) ## open the skill report database
 db-start db-stop db-reset: $(STAMP) ## start, stop or delete the embedded database
 	@$(BIN)/python -m local_stack $@
 
-# Two more processes than cores, because many tests wait for Airflow, sockets or locks.
+# One more process than cores, because many tests wait for Airflow, sockets or locks.
 PYTEST := $(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print(min(os.cpu_count(), 4) + 1)') --dist worksteal
 
 .PHONY: test

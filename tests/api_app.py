@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
-from anyio.from_thread import BlockingPortal, start_blocking_portal
-from fastapi import FastAPI
 
 from local_stack.stack import PROJECT
+
+if TYPE_CHECKING:
+    from anyio.from_thread import BlockingPortal
+    from fastapi import FastAPI
 
 # Users by role of Airflow's simple auth manager: a viewer only reads, a user also triggers DAGs, an admin may do everything.
 ROLES = ("viewer", "user", "op", "admin")
@@ -52,6 +55,8 @@ def api_app(
 @pytest.fixture(scope="session")
 def loop() -> Iterator[BlockingPortal]:
     """An event loop in a thread."""
+    from anyio.from_thread import start_blocking_portal
+
     with start_blocking_portal() as portal:
         yield portal
 

@@ -34,11 +34,10 @@ class CpuSeconds(NamedTuple):
     def until_now(cls, postmaster: psutil.Process | None) -> Self:
         times = os.times()
         postgres = 0.0
-        if postmaster is not None:
-            # Of a server that a test has killed, nothing more is known.
-            with suppress(psutil.Error):
-                ended = postmaster.cpu_times()
-                postgres = sum(ended[:4]) + sum(sum(each.cpu_times()[:2]) for each in postmaster.children())
+        for process in [postmaster, *postmaster.children()] if postmaster else ():
+            # A backend ends at any time. Then it counts for the server's first process.
+            with suppress(psutil.NoSuchProcess):
+                postgres += sum(process.cpu_times()[: 4 if process is postmaster else 2])
         return cls(
             times.user + times.system,
             times.children_user + times.children_system,
@@ -57,20 +56,29 @@ class CpuReport:
     """Measures the tests of a worker, and adds up those of all workers."""
 
     def __init__(self) -> None:
-        self.postmaster: psutil.Process | None = None
+        self._postmaster: psutil.Process | None = None
         self._began = CpuSeconds()
         self._tests: dict[str, CpuSeconds] = {}
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self) -> Generator[None, object, object]:
+        """The server's first process has the times of its ended backends. Those of an external server are not known."""
+        made = yield
+        if isinstance(made, Server) and made.postgres is not None:
+            with psycopg.connect(made.dsn("postgres")) as connection:
+                self._postmaster = psutil.Process(connection.info.backend_pid).parent()
+        return made
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
-        self._began = CpuSeconds.until_now(self.postmaster)
+        self._began = CpuSeconds.until_now(self._postmaster)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         if call.when == "teardown":
-            spent = CpuSeconds.until_now(self.postmaster).since(self._began)
+            spent = CpuSeconds.until_now(self._postmaster).since(self._began)
             # A list, because xdist sends it.
             item.user_properties.append((_PROPERTY, list(spent)))
         return (yield)
@@ -98,12 +106,3 @@ def _total(item: tuple[str, CpuSeconds]) -> float:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(CpuReport(), "cpu_report")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _postmaster(server: Server, request: pytest.FixtureRequest) -> None:
-    """The server's first process has the times of its ended backends."""
-    report = request.config.pluginmanager.get_plugin("cpu_report")
-    assert isinstance(report, CpuReport)
-    with psycopg.connect(server.dsn("postgres")) as connection:
-        report.postmaster = psutil.Process(connection.info.backend_pid).parent()

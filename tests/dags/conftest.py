@@ -14,19 +14,18 @@ from psycopg.rows import TupleRow
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import PROJECT, AirflowInstallation, connect_metadata, environment_of
 from tests.conftest import Database
-from tests.conftest import database as own_database
 from tests.dags.dag_runs import DagRuns
 from tests.dags.running_airflow import Api, StartAirflow, forget_runs, running_airflow
 from tests.shared_database import shared_copy, shared_database
 
-__all__ = ["own_database", "shared_copy", "shared_database"]
+__all__ = ["shared_copy", "shared_database"]
 
 
 @pytest.fixture
 def database(request: pytest.FixtureRequest) -> Database:
-    """The folder's shared database. A test that starts and kills processes of Airflow has its own."""
-    exclusive = request.node.get_closest_marker("exclusive")
-    found: Database = request.getfixturevalue("own_database" if exclusive else "shared_database")
+    """The shared database, or the test's own: of one with that marker, and of one that starts and kills processes of Airflow."""
+    is_own = any(map(request.node.get_closest_marker, ("own_database", "exclusive")))
+    found: Database = request.getfixturevalue("own_database" if is_own else "shared_database")
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pyrage  # type: ignore[import-untyped]
+import pytest
 
 from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
 from include.skillreport.schema.deploy import upgrade
@@ -15,6 +16,7 @@ from tests.dags.dag_runs import DagRuns
 from tests.operations.leaving_tenants import backup_login
 
 
+@pytest.mark.own_database
 def test_a_tenant_is_exported_by_airflows_own_form(runs: DagRuns, database: Database, tmp_path: Path) -> None:
     with database.connect() as host:
         host_rows.tenant(host, "T001", status="INACTIVE")

@@ -16,9 +16,6 @@ from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
-from tests.shared_database import database, shared_copy, shared_database
-
-__all__ = ["database", "shared_copy", "shared_database"]
 
 DAG_ID = "batch_018_01_tenant_usage"
 FAMILY_DAG_ID = "batch_018_tenant_management"
@@ -58,12 +55,6 @@ def usage_days(database: Database) -> list[tuple[Any, ...]]:
     """The closed days."""
     with database.connect() as connection:
         return connection.execute("SELECT * FROM batch.usage_day ORDER BY tenant_id").fetchall()
-
-
-@pytest.fixture
-def database(own_database: Database) -> Database:
-    """Several tests change its schema or its roles."""
-    return own_database
 
 
 def test_a_run_counts_yesterday_and_exits_0(

@@ -295,3 +295,15 @@ def test_a_transaction_that_postgresql_ends_in_a_deadlock_is_repeated(
 
         assert LastingConnection(connection).run(work) == "done"
     assert tries == [connection] * 2
+
+
+def test_a_transaction_that_always_deadlocks_is_the_cause(connection: psycopg.Connection) -> None:
+    tries = []
+
+    def work(_: psycopg.Connection) -> None:
+        tries.append(1)
+        raise psycopg.errors.DeadlockDetected
+
+    with pytest.raises(psycopg.errors.DeadlockDetected):
+        LastingConnection(connection).run(work)
+    assert len(tries) == 4

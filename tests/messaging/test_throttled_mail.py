@@ -142,7 +142,7 @@ def test_a_server_that_accepts_nothing_is_asked_less_and_costs_no_attempt(
     assert attempts(host) == {0}
     services.limit_smtp_connections(100)
     make_due(host)
-    host.execute("UPDATE batch.service_limit SET blocked_until = '-infinity'")
+    host.execute("UPDATE batch.service_limit SET blocked_until = 'epoch'")
     send(connection, services)
     assert received(services) == EACH_ONCE
 

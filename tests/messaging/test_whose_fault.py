@@ -372,7 +372,7 @@ def test_a_refusal_of_a_recipient_is_known_by_its_words(tenant: Tenant, reply: s
 def test_other_words_for_the_same_have_the_same_code(
     tenant: Tenant, reply: str, command: str, code: str
 ) -> None:
-    """So they have the effects above, which depend on the code alone."""
+    """So they have the effects above: the class of the error decides, which comes with the code."""
     tenant.services.fail_next("email", reply, command=command)
 
     assert code_of(tenant.send(tenant.email, message(EMAIL))) == code

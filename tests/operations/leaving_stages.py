@@ -1,4 +1,4 @@
-"""The stages of a tenant that leaves, each reached once in a session. A test gets a copy.
+"""The stages of a tenant that leaves, each reached once in a session. A test that changes one gets a copy.
 
 A folder's ``conftest.py`` imports the fixtures of the session, a module of tests the others.
 """

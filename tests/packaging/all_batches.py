@@ -69,11 +69,20 @@ def run_batches(
 
     # The demo's tenants have broken channels, which these two report.
     reports_faults = {NOTIFICATION_RETRY, EXTERNAL_SYNC}
-    assert states == {batch.dag_id: "failed" if batch in reports_faults else "success" for batch in batches}
+    expected = {batch.dag_id: "failed" if batch in reports_faults else "success" for batch in batches}
     with database.connect() as connection:
         outcomes = connection.execute(
             "SELECT DISTINCT error_code FROM batch.tenant_outcome WHERE status = 'failed' ORDER BY error_code"
         ).fetchall()
+        problems = connection.execute(
+            """
+            SELECT batch_id, tenant_id, error_code, outcome.error_message
+            FROM batch.tenant_outcome AS outcome INNER JOIN batch.execution_log USING (execution_id)
+            WHERE outcome.status = 'failed'
+            """
+        ).fetchall()
+    wrong = {dag_id: state for dag_id, state in states.items() if state != expected[dag_id]}
+    assert (wrong, states.keys()) == ({}, expected.keys()), (wrong, problems)
     assert outcomes == [("CHANNEL_CLOSED",), ("ListingError",)]
 
 

@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 from include.skillreport.core.errors import BatchError
@@ -21,6 +20,9 @@ _PACKAGES = ((Path("/usr/lib/postgresql"), ""), (Path("/usr"), "pgsql-"))
 
 # pg_restore 17 and later sends SET transaction_timeout, which older servers refuse.
 _NEWER_PROGRAMS_FIT = 17
+
+# The versions that programs have stated, by path and time of the file's change in nanoseconds.
+_stated: dict[tuple[str, int], int] = {}
 
 
 class UnsuitableProgramsError(BatchError):
@@ -90,18 +92,19 @@ def _versions(folder: Path) -> list[int]:
     versions = []
     for name in _PROGRAMS:
         path = shutil.which(name, path=str(folder))
-        version = _version(path, Path(path).stat().st_mtime_ns) if path else None
+        version = _version(path) if path else None
         if version is None:
             return []
         versions.append(version)
     return versions
 
 
-@cache
-def _version(path: str, _changed_at: int) -> int | None:
-    """The major version of a program; None if it does not run. A process asks the same file once."""
-    stated = re.search(r"\(PostgreSQL\) (\d+)", _output(path, "--version"))
-    return int(stated[1]) if stated else None
+def _version(path: str) -> int | None:
+    """The major version of a program; None if it does not run. A process asks the same file until it has answered."""
+    key = path, Path(path).stat().st_mtime_ns
+    if key not in _stated and (found := re.search(r"\(PostgreSQL\) (\d+)", _output(path, "--version"))):
+        _stated[key] = int(found[1])
+    return _stated.get(key)
 
 
 def _output(*command: str) -> str:

@@ -368,7 +368,7 @@ class Sender:
                 asked.found.set_result(claimed)
 
     async def _query(self, work: Callable[[psycopg.Connection], T]) -> T:
-        """Run a transaction. If the connection is lost, repeat it on a new one. This sender keeps its messages in flight."""
+        """Run a transaction; after a deadlock again, and after a lost connection on a new one. This sender keeps its messages in flight."""
         async with self._database_turn:
             return await self._run(work)
 

@@ -1,4 +1,4 @@
-"""Tenants before and after a backup, each state reached once in a session. A test gets a copy.
+"""Tenants before and after a backup, each state reached once in a session. A test that changes one gets a copy.
 
 A folder's ``conftest.py`` imports the fixtures of the session, a module of tests the others.
 """

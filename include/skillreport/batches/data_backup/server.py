@@ -190,7 +190,7 @@ class DatabaseServer:
 
         :raises BackupError: the database exists, or a tool fails; then the database does not exist.
         """
-        options = ["--format=directory", "--schema-only", "--no-owner", "--no-privileges", "--no-comments"]
+        options = ["--format=directory", "--schema-only", "--no-privileges", "--no-comments"]
         self._tools.run("pg_dump", [*options, f"--file={folder}"])
         self.create_database(database)
         with self.dropped_after_error(database):

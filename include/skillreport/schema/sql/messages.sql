@@ -142,7 +142,8 @@ CREATE TABLE batch.service_limit (
     limit_key text PRIMARY KEY,
     per_minute double precision CHECK (per_minute > 0),
     at_once integer NOT NULL CHECK (at_once > 0),
-    blocked_until timestamptz NOT NULL DEFAULT '-infinity',
+    -- Long ago. Before PostgreSQL 17, nothing can be subtracted from an infinite time.
+    blocked_until timestamptz NOT NULL DEFAULT 'epoch',
     learnt_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     closed_at timestamptz,
     closed_reason text,
