@@ -96,6 +96,21 @@ def audit(connection: psycopg.Connection, user_id: str | None, at: datetime | No
     insert(connection, "HIS_AuditLog", id=f"audit_{next(_ids)}", user_id=user_id, created_at=at, **values)
 
 
+def skill(connection: psycopg.Connection, row_id: str, person: str, tenant_id: str, at: datetime) -> None:
+    """A skill that a person entered, with a stamp of a tenant that may be another one."""
+    insert(
+        connection,
+        "TRN_SkillRecord",
+        id=row_id,
+        employee_id=person,
+        skill_item_id=row_id,
+        tenant_id=tenant_id,
+        created_by=person,
+        updated_by=person,
+        updated_at=at,
+    )
+
+
 def report(connection: psycopg.Connection, tenant_id: str, at: datetime, **values: Any) -> None:
     """A generated report; ``at`` is UTC."""
     values = {"generation_status": "COMPLETED", "file_size": 1_000, "completed_at": at} | values

@@ -133,11 +133,12 @@ def shared_database(shared_copy: Database) -> Iterator[Database]:
 
 @pytest.fixture
 def database(request: pytest.FixtureRequest) -> Database:
-    """The shared database, or the test's own: ``pytest.mark.own_database`` marks a test that changes a schema, a role or a privilege.
+    """The shared database, or the test's own.
 
-    Tests that change a view mend it.
+    ``pytest.mark.own_database`` marks a test that changes a schema, a role or a privilege. An exclusive test kills processes that have
+    connections. Tests that change a view mend it.
     """
-    is_own = request.node.get_closest_marker("own_database") is not None
+    is_own = any(map(request.node.get_closest_marker, ("own_database", "exclusive")))
     database: Database = request.getfixturevalue("own_database" if is_own else "shared_database")
     return database
 

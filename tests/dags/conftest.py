@@ -16,17 +16,9 @@ from tests.airflow_installation import PROJECT, AirflowInstallation, connect_met
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
 from tests.dags.running_airflow import Api, StartAirflow, forget_runs, running_airflow
-from tests.shared_database import shared_copy, shared_database
+from tests.shared_database import database, shared_copy, shared_database
 
-__all__ = ["shared_copy", "shared_database"]
-
-
-@pytest.fixture
-def database(request: pytest.FixtureRequest) -> Database:
-    """The shared database, or the test's own: of one with that marker, and of one that starts and kills processes of Airflow."""
-    is_own = any(map(request.node.get_closest_marker, ("own_database", "exclusive")))
-    found: Database = request.getfixturevalue("own_database" if is_own else "shared_database")
-    return found
+__all__ = ["database", "shared_copy", "shared_database"]
 
 
 @pytest.fixture(scope="session")

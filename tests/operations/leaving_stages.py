@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from include.skillreport.core.execution.object_store import tenant_folder
@@ -59,29 +58,15 @@ def planted_stage(
             connection.execute(
                 "UPDATE \"MST_Tenant\" SET status = 'ACTIVE', contract_end_date = null WHERE tenant_id = 'U'"
             )
-            _skill(connection, "wrong stamp", "code-T", "tenant_001")
-            _skill(connection, "placeholder", "emp_001", "T")
-            _skill(connection, "stamped T", "code-U", "T")
-            _skill(connection, "nobody's", "somebody", "default")
+            host_rows.skill(connection, "wrong stamp", "code-T", "tenant_001", AT)
+            host_rows.skill(connection, "placeholder", "emp_001", "T", AT)
+            host_rows.skill(connection, "stamped T", "code-U", "T", AT)
+            host_rows.skill(connection, "nobody's", "somebody", "default", AT)
         leaving = Leaving(database, tmp_path_factory.mktemp("planted") / "store")
         for folder in ("reports", "notification_log", "invoices"):
             for tenant_id in ("T", "U"):
                 leaving.store.write(f"{folder}/{tenant_folder(tenant_id)}/2026-10/file", b"content")
         yield leaving
-
-
-def _skill(connection: psycopg.Connection, row_id: str, person: str, tenant_id: str) -> None:
-    host_rows.insert(
-        connection,
-        "TRN_SkillRecord",
-        id=row_id,
-        employee_id=person,
-        skill_item_id=row_id,
-        tenant_id=tenant_id,
-        created_by=person,
-        updated_by=person,
-        updated_at=AT,
-    )
 
 
 @pytest.fixture(scope="session")

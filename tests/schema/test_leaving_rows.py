@@ -123,20 +123,6 @@ def test_the_views_show_exactly_the_rows_that_an_export_holds(demo: Database) ->
 # One world, row by row ---------------------------------------------------------------------------------------------------
 
 
-def skill(connection: psycopg.Connection, row_id: str, person: str, tenant_id: str) -> None:
-    host_rows.insert(
-        connection,
-        "TRN_SkillRecord",
-        id=row_id,
-        employee_id=person,
-        skill_item_id=row_id,
-        tenant_id=tenant_id,
-        created_by=person,
-        updated_by=person,
-        updated_at=AT,
-    )
-
-
 @pytest.fixture(scope="module")
 def planted_world(server: Server, deletable_templates: dict[HostVariant, Database]) -> Iterator[Database]:
     """A deleted tenant A and a tenant B, whose people stand in each other's rows."""
@@ -154,12 +140,12 @@ def _plant_world(connection: psycopg.Connection) -> None:
     host_rows.tenant(connection, "default-tenant")
     host_rows.user(connection, "A", "a1", account_tenant_id="default-tenant")
     host_rows.user(connection, "B", "b1")
-    skill(connection, "own", "emp_a1", "tenant_001")
-    skill(connection, "by account", "a1", "default")
-    skill(connection, "stamped A", "emp_b1", "A")
-    skill(connection, "of A by nobody", "emp_001", "A")
-    skill(connection, "nobody's", "somebody", "default")
-    skill(connection, "of B", "b1", "B")
+    host_rows.skill(connection, "own", "emp_a1", "tenant_001", AT)
+    host_rows.skill(connection, "by account", "a1", "default", AT)
+    host_rows.skill(connection, "stamped A", "emp_b1", "A", AT)
+    host_rows.skill(connection, "of A by nobody", "emp_001", "A", AT)
+    host_rows.skill(connection, "nobody's", "somebody", "default", AT)
+    host_rows.skill(connection, "of B", "b1", "B", AT)
     host_rows.audit(connection, "a1", AT, old_values="secret", ip_address="192.0.2.1", target_id="x")
     host_rows.audit(connection, "b1", AT, old_values="secret", tenant_id="A")
     for tenant_id in ("A", "default-tenant"):
@@ -308,9 +294,9 @@ def _plant_base_world(connection: psycopg.Connection) -> None:
     host_rows.insert(connection, "MST_UserAuth", user_id="alone", updated_at=AT)
     host_rows.insert(connection, "MST_Department", department_code="d1", updated_at=AT)
     host_rows.insert(connection, "MST_RolePermission", id="rp1", updated_at=AT)
-    skill(connection, "by code", "000100", "tenant_001")
-    skill(connection, "stated", "somebody", "T1")
-    skill(connection, "placeholder", "emp_001", "default")
+    host_rows.skill(connection, "by code", "000100", "tenant_001", AT)
+    host_rows.skill(connection, "stated", "somebody", "T1", AT)
+    host_rows.skill(connection, "placeholder", "emp_001", "default", AT)
 
 
 def shown(database: Database) -> dict[str, int]:

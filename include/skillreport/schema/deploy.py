@@ -318,7 +318,8 @@ def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant, *, dele
         )
     driver.execute(sql.SQL("; ").join(changes))
     # A deployer without grant option gets a warning from PostgreSQL, not an error.
-    for table, privilege, _ in missing_privileges(driver, OWNER, variant, "", deletes=deletes):
+    if missing := missing_privileges(driver, OWNER, variant, "", deletes=deletes):
+        table, privilege, _ = missing[0]
         raise _missing_privilege(f"{privilege} on {table} cannot be granted", driver.info.user)
 
 

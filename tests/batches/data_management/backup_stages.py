@@ -19,7 +19,7 @@ from tests.conftest import Server, copied_database
 def planted_backups(
     server: Server, templates: dict[HostVariant, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Backups]:
-    """Two tenants with people, settings and requests, and one that has left."""
+    """Two tenants have people, settings and requests; a third has left."""
     with copied_database(server, templates[HostVariant.MULTI_TENANT], "planted backups") as database:
         yield planted(database, tmp_path_factory.mktemp("planted") / "store")
 
@@ -34,13 +34,13 @@ def taken_backups(planted_backups: Backups, tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture
 def backups(planted_backups: Backups, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Backups]:
-    """Two tenants with people, settings and requests, and one that has left."""
+    """A copy of the planted tenants, for one test."""
     with planted_backups.copied(tmp_path / "store", request.node.name) as copy:
         yield copy
 
 
 @pytest.fixture
 def taken(taken_backups: Backups, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Backups]:
-    """The same with a backup of ``TODAY``."""
+    """A copy of them with their backup, for one test."""
     with taken_backups.copied(tmp_path / "store", request.node.name) as copy:
         yield copy
