@@ -1,9 +1,11 @@
-"""Two senders whose clocks differ by ten minutes: nothing is sent twice, and nothing that is in flight is parked."""
+"""Clocks go wrong, those of senders and PostgreSQL's: nothing is sent twice, and nothing that is in flight is parked."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import product
 
@@ -11,7 +13,7 @@ import psycopg
 import pytest
 
 from include.skillreport.core.database import tenant_transaction
-from include.skillreport.messaging import outbox
+from include.skillreport.messaging import outbox, shared_limits
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.dispatch import dispatch_due
@@ -20,7 +22,8 @@ from include.skillreport.messaging.outbox import Draft
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
-from tests.messaging.outbox_rows import make_due, network, slack, statuses
+from tests.messaging.outbox_rows import lose_senders, make_due, network, slack, statuses, wait_for
+from tests.waiting import wait_until
 
 TENANTS = ["A", "B", "C", "D"]
 # Messages of each tenant over each channel.
@@ -110,6 +113,70 @@ def test_skewed_clocks_neither_repeat_nor_park_messages(
     assert statuses(host) == {(channel, "sent"): EACH * len(TENANTS) for channel in ("email", "slack")}
     arrived = Counter((message.channel, message.destination) for message in services.messages)
     assert set(arrived.values()) == {1}
+
+
+# PostgreSQL's clock --------------------------------------------------------------------------------------------------------
+
+# The sessions that show a running sender.
+ALIVE = """
+    SELECT held.pid FROM pg_locks AS held INNER JOIN pg_database ON held.database = pg_database.oid
+    WHERE held.locktype = 'advisory' AND held.classid = 190101 AND pg_database.datname = current_database()
+"""
+
+
+@contextmanager
+def at_work(database: Database, services: StandIns) -> Iterator[None]:
+    """A sender whose messages are in flight in this block. It has sent all after it."""
+    with ThreadPoolExecutor() as threads:
+        with services.held("slack"), services.held("email"):
+            sending = threads.submit(send, database, services, "on time")
+            wait_for(services, 1)
+            yield
+        sending.result()
+
+
+def jump(host: psycopg.Connection, by: timedelta) -> None:
+    """PostgreSQL's clock jumps forwards, so leases are over earlier."""
+    host.execute("UPDATE batch.outbox SET lease_until = lease_until - %s WHERE status = 'sending'", [by])
+
+
+def test_a_jump_of_postgresqls_clock_takes_no_message_from_its_sender(
+    shared_database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    with at_work(shared_database, services):
+        jump(host, timedelta(minutes=30))
+        assert park(shared_database, "ahead") == 0
+
+    assert statuses(host) == {(channel, "sent"): EACH * len(TENANTS) for channel in ("email", "slack")}
+    assert set(Counter(message.destination for message in services.messages).values()) == {1}
+    assert host.execute(ALIVE).fetchall() == []
+
+
+def test_a_sender_with_a_new_connection_still_keeps_its_messages(
+    shared_database: Database,
+    host: psycopg.Connection,
+    services: StandIns,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shared_limits, "_RENEW_SECONDS", 0.1)
+    with at_work(shared_database, services):
+        before = host.execute(ALIVE).fetchall()
+        host.execute("SELECT pg_terminate_backend(%s, 5000)", before[0])
+        wait_until(lambda: bool(host.execute(ALIVE).fetchall()), "the sender connects again")
+        jump(host, timedelta(minutes=30))
+        assert park(shared_database, "on time") == 0
+
+    assert statuses(host) == {(channel, "sent"): EACH * len(TENANTS) for channel in ("email", "slack")}
+
+
+def test_the_session_of_a_vanished_computer_keeps_messages_for_half_an_hour(
+    shared_database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    with at_work(shared_database, services):
+        lose_senders(host)
+        assert park(shared_database, "on time") == 0
+        jump(host, timedelta(minutes=30))
+        assert park(shared_database, "on time") > 0
 
 
 def test_a_channel_closed_by_a_fast_clock_reopens_on_new_settings(

@@ -30,8 +30,14 @@ from include.skillreport.messaging.templates import literal
 
 _SQL = Statements(Path(__file__).parent)
 
-# Longer than the slowest send (``sender.SEND_LIMIT``): the owner of an expired lease is no longer running.
+# Longer than the slowest send (``sender.SEND_LIMIT``): the owner of an expired lease is not running any more, unless a clock has jumped.
 LEASE = timedelta(minutes=5)
+
+# How long after its lease a sender counts as running while its session exists. Longer than a clock jumps.
+_LONGEST_JUMP = timedelta(minutes=30)
+
+# The first key of the advisory lock, unique among this product's locks. The second key is the hash of the owner.
+_SENDER_LOCK = 190101
 
 # The number of messages that one statement adds.
 _BATCH_SIZE = 1_000
@@ -214,6 +220,16 @@ def has_due(
     return bool(found)
 
 
+def mark_alive(connection: psycopg.Connection, owner: str) -> None:
+    """Show that the owner of claims is running, until ``mark_gone`` or the end of the session. Outside of a transaction."""
+    _SQL.execute(connection, "mark_alive", lock=_SENDER_LOCK, owner=owner)
+
+
+def mark_gone(connection: psycopg.Connection, owner: str) -> None:
+    """Show that the owner makes no more claims, and has recorded the results of all."""
+    _SQL.execute(connection, "mark_gone", lock=_SENDER_LOCK, owner=owner)
+
+
 def release_unsent(connection: psycopg.Connection, owner: str, known: Iterable[str]) -> None:
     """After the loss of a connection: give back the owner's claims whose answer was lost.
 
@@ -273,10 +289,18 @@ def suppressed_addresses(
 def park_crashed(connection: psycopg.Connection, now: datetime) -> dict[str, Status]:
     """Release the messages whose lease has expired, inside the caller's transaction; returns their new status by id.
 
-    They are parked for an operator. A message that may be repeated becomes due again.
+    Those of a running sender (``mark_alive``) stay with it for half an hour more. The others are parked for an operator. A message that may
+    be repeated becomes due again.
     """
     attempts = {channel: channel.attempts for channel in CHANNELS.values() if channel.may_repeat}
-    rows = _SQL.execute(connection, "park_crashed", now=now, attempts=Jsonb(attempts)).fetchall()
+    rows = _SQL.execute(
+        connection,
+        "park_crashed",
+        now=now,
+        attempts=Jsonb(attempts),
+        lock=_SENDER_LOCK,
+        longest_jump=_LONGEST_JUMP,
+    ).fetchall()
     mirror_to_host(connection, [message_id for message_id, _ in rows])
     return {message_id: Status(status) for message_id, status in rows}
 

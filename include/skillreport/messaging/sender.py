@@ -138,10 +138,13 @@ class Sender:
         """
         self._lanes = lanes
         paces = [self._pace_of(lane) for lane in lanes]
+        await self._query(partial(outbox.mark_alive, owner=self._owner))
         async with self._shared({pace.throttle for pace in paces}):
             for pace in paces:
                 pace.throttle.join()
-            return list(await asyncio.gather(*map(self._drain_lane, lanes, paces)))
+            reports = list(await asyncio.gather(*map(self._drain_lane, lanes, paces)))
+        await self._query(partial(outbox.mark_gone, owner=self._owner))
+        return reports
 
     @asynccontextmanager
     async def _shared(self, throttles: Iterable[Throttle]) -> AsyncIterator[None]:
@@ -373,9 +376,10 @@ class Sender:
             return await self._run(work)
 
     async def _run(self, work: Callable[[psycopg.Connection], T]) -> T:
-        return await asyncio.to_thread(self._database.run, work, self._release_unknown)
+        return await asyncio.to_thread(self._database.run, work, self._go_on)
 
-    def _release_unknown(self, connection: psycopg.Connection) -> None:
+    def _go_on(self, connection: psycopg.Connection) -> None:
+        outbox.mark_alive(connection, self._owner)
         tenants = sorted({lane.tenant_id for lane in self._lanes})
         with tenant_transaction(connection, tenants):
             outbox.release_unsent(connection, self._owner, self._in_flight)

@@ -210,6 +210,13 @@ FROM batch.outbox
 WHERE status = 'sending'
 GROUP BY tenant_id;
 
+-- name: mark_alive
+-- A session lock: PostgreSQL releases it when the session ends. Shared, because two owners may have the same hash.
+SELECT pg_advisory_lock_shared(%(lock)s, hashtext(%(owner)s));
+
+-- name: mark_gone
+SELECT pg_advisory_unlock_shared(%(lock)s, hashtext(%(owner)s));
+
 -- name: release_unsent
 -- The claim was committed, but its answer was lost with the connection. None of its messages was sent.
 UPDATE batch.outbox
@@ -291,7 +298,21 @@ SET
     error_detail = '送信中にワーカーが失われ、届いたか分かりません',
     -- As in record_results.
     reported_by = null
-WHERE status = 'sending' AND lease_until < clock_timestamp()
+WHERE
+    status = 'sending' AND lease_until < clock_timestamp()
+    -- mark_alive: this sender works, and the lease is over by a jump of the clock. It does not count after longest_jump, because
+    -- the server notices late that a computer has vanished.
+    AND (
+        lease_until < clock_timestamp() - %(longest_jump)s
+        OR hashtext(lease_owner)::oid <> all(
+            array(
+                SELECT alive.objid
+                FROM pg_locks AS alive
+                INNER JOIN pg_database ON alive.database = pg_database.oid
+                WHERE alive.locktype = 'advisory' AND alive.classid = %(lock)s AND pg_database.datname = current_database()
+            )
+        )
+    )
 RETURNING message_id, status;
 
 -- name: record_results
