@@ -118,10 +118,23 @@ END $$
 """
 
 
+# A failed test leaves its frames, and with them perhaps an open transaction, until the end of the session.
+_END_OTHER_SESSIONS = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+"""
+_LONGEST_WAIT = "10s"
+
+
 def delete_rows(database: Database) -> None:
-    """Empty all tables except those that describe the deployment."""
+    """Empty all tables except those that describe the deployment. A session that holds a lock for long is ended, with all others."""
     with database.connect() as connection:
-        connection.execute(_EMPTY_ALL_TABLES)
+        connection.execute("SELECT set_config('lock_timeout', %s, false)", [_LONGEST_WAIT])
+        try:
+            connection.execute(_EMPTY_ALL_TABLES)
+        except psycopg.errors.LockNotAvailable:
+            connection.execute(_END_OTHER_SESSIONS)
+            connection.execute(_EMPTY_ALL_TABLES)
 
 
 @pytest.fixture
