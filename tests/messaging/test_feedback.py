@@ -108,6 +108,18 @@ class TestABounce:
             "SELECT result -> 'steps' FROM batch.execution_log WHERE execution_id = %s", [result.execution_id]
         ).fetchall() == [({"read_mailbox": {"mails": 1, "bounced": 1}},)]
 
+    def test_ends_a_message_that_waits_for_the_confirmation_after_a_pause(
+        self, database: Database, host: psycopg.Connection, services: StandIns, sent: str
+    ) -> None:
+        host.execute(
+            "UPDATE batch.outbox SET status = 'retry', finished_at = null, held_for = 'BATCH-019-02' WHERE message_id = %s",
+            [sent],
+        )
+        services.mailbox.deliver(dsn(ADDRESS, to=BOUNCES.replace("{token}", sent)))
+
+        assert read(database, services).counts["bounced"] == 1
+        assert messages(host)["A"] == ("dead", "5.1.1")
+
     def test_is_known_by_the_returned_message_id(
         self, database: Database, host: psycopg.Connection, services: StandIns, sent: str
     ) -> None:
