@@ -11,6 +11,7 @@ import pytest
 
 from include.skillreport.core.catalog import (
     NOTIFICATION_RETRY,
+    NOTIFICATION_SETTINGS_CHECK,
     SCHEDULED_NOTIFICATIONS,
 )
 from include.skillreport.core.execution.run_log import RunResult
@@ -200,6 +201,36 @@ def test_the_letter_that_closed_the_server_leaves_the_next_probe_to_another(
     assert host.execute(
         "SELECT next_attempt_at > now() + interval '11 hours' FROM batch.outbox WHERE status = 'pending'"
     ).fetchone() == (True,)
+
+
+LOGIN = "530 5.7.0 Authentication required"
+
+
+def test_letters_refused_before_their_recipient_are_probes_every_quarter_of_an_hour(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    host_rows.tenant(host, "A")
+    waiting(host, "A", recipient_address="late@example.jp")
+    services.fail_next("email", LOGIN, command="MAIL")
+    run(database, services, SCHEDULED_NOTIFICATIONS)
+
+    waits = host.execute("SELECT next_attempt_at - clock_timestamp() FROM batch.outbox").fetchone()
+    assert waits is not None
+    assert waits[0] <= timedelta(minutes=15)
+
+
+def test_after_a_check_of_the_login_any_letter_may_be_the_probe(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    host_rows.tenant(host, "A")
+    waiting(host, "A", recipient_address="late@example.jp")
+    services.fail_next("email", RELAY, command="RCPT")
+    run(database, services, SCHEDULED_NOTIFICATIONS)
+    assert statuses(host) == {("email", "pending"): 1}
+
+    assert run(database, services, NOTIFICATION_SETTINGS_CHECK).status == "completed"
+    run(database, services)
+    assert statuses(host) == {("email", "sent"): 1}
 
 
 @pytest.mark.usefixtures("letters")

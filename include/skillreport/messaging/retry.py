@@ -108,7 +108,8 @@ def transition(
         waiting = Status.RETRY if attempts else Status.PENDING
         usual = RATE_LIMIT_PAUSE if result.is_answer else UNANSWERED_PAUSE
         wait = asked or (usual if pause is None else pause)
-        if result.is_doubtful or (error is not None and error.error_class is ErrorClass.ACCESS):
+        is_access = error is not None and error.error_class is ErrorClass.ACCESS
+        if result.is_doubtful or (is_access and result.is_answer):
             # The server may refuse this recipient only. Another message is the next probe.
             wait = max(wait, min(age, LONGEST_PROBE_PAUSE))
         return Transition(waiting, attempts, now + wait)

@@ -52,6 +52,9 @@ _TIME_TO_ANSWER = 60
 # The prefix of findings that come from services. Findings about the rows do not have it.
 _SERVICE_PREFIX = "接続先 "
 
+# The refusals of the installation by a mail server.
+_ACCESS_CODES = [code for code, row in EMAIL.errors.items() if row.error_class is ErrorClass.ACCESS]
+
 
 @dataclass(frozen=True)
 class _Channel:
@@ -140,6 +143,7 @@ class NotificationSettingsCheckBatch(StagingBatch):
         with tenant_transaction(work.connection, [each for each in tenant_ids if each not in own_servers]):
             _SQL.execute(work.connection, "reopen_mail")
             _SQL.execute(work.connection, "probe_mail_server", limit_key=limit_of(work.services.email).key)
+            _SQL.execute(work.connection, "probe_with_refused_letters", codes=_ACCESS_CODES)
         return checked
 
     def _found_in_rows(self, connection: psycopg.Connection, run: Run) -> dict[str, list[SettingFinding]]:

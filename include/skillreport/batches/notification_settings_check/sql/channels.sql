@@ -25,3 +25,11 @@ WHERE channel = 'email';
 UPDATE batch.service_limit
 SET blocked_until = clock_timestamp()
 WHERE limit_key = %(limit_key)s AND closed_at IS NOT null AND blocked_until > clock_timestamp();
+
+-- name: probe_with_refused_letters
+-- A letter that was refused waits for hours, because the server may refuse only its recipient. Now it may be a probe again.
+UPDATE batch.outbox
+SET next_attempt_at = clock_timestamp()
+WHERE
+    channel = 'email' AND status IN ('pending', 'retry') AND error_code = any(%(codes)s)
+    AND next_attempt_at > clock_timestamp();
