@@ -199,3 +199,46 @@ def test_another_tenants_addresses_are_not_there(letters: Letters, connection: p
 )
 def test_a_masked_address_shows_its_domain(address: str, shown: str) -> None:
     assert masked(address) == shown
+
+
+def unsubscribe(connection: psycopg.Connection, now: datetime) -> None:
+    """A.'s recipient sends an unsubscription."""
+    with tenant_transaction(connection, ["A"]):
+        suppression.suppress_for_good(connection, "A", ADDRESS, Reason.UNSUBSCRIBE, now)
+
+
+def test_a_bounce_beside_an_unsubscription_stops_contract_letters_for_a_time(
+    letters: Letters, connection: psycopg.Connection
+) -> None:
+    unsubscribe(connection, NOW)
+    reasons = []
+    for number in range(3):
+        now = NOW + number * 40 * DAY
+        letters.send(BOUNCED, now)
+        for later in (now + DAY, now + 30 * DAY):
+            reasons.append(outbox.suppressed_addresses(connection, "A", later)[ADDRESS])
+
+    for_a_time = [Reason.BOUNCE, Reason.UNSUBSCRIBE]
+    assert reasons == [*for_a_time, *for_a_time, Reason.BOUNCE, Reason.BOUNCE]
+
+
+def test_an_unsubscription_does_not_end_a_bounce(letters: Letters, connection: psycopg.Connection) -> None:
+    letters.send(BOUNCED, NOW)
+    unsubscribe(connection, NOW + DAY)
+
+    at = [NOW + 2 * DAY, NOW + 30 * DAY]
+    found = [outbox.suppressed_addresses(connection, "A", each)[ADDRESS] for each in at]
+    assert found == [Reason.BOUNCE, Reason.UNSUBSCRIBE]
+
+
+def test_an_accepted_contract_letter_ends_the_bounces_and_not_the_unsubscription(
+    letters: Letters, connection: psycopg.Connection
+) -> None:
+    letters.send(BOUNCED, NOW)
+    unsubscribe(connection, NOW + DAY)
+    letters.send(SENT, NOW + 40 * DAY)
+    with tenant_transaction(connection, ["A"]):
+        suppression.forget_ended(connection, NOW + 60 * DAY)
+        (listed,), _ = suppression.list_suppressed(connection, (), NOW + 60 * DAY, most=10)
+
+    assert (listed.reason, listed.bounces, listed.bounced_until) == (Reason.UNSUBSCRIBE, 0, None)

@@ -1,9 +1,9 @@
 """Addresses that get no mail, with the reason: a bounce, a complaint or an unsubscription.
 
 A bounce suppresses an address for ``notification.suppress_days``. Three bounces in a row suppress it permanently, and so does a complaint
-or an unsubscription. A contract letter ignores unsubscriptions (``contract_letters``). An accepted letter that does not bounce later resets
-the count. An operator can lift a suppression. All functions run inside the caller's transaction. Datetimes are aware; addresses are
-compared in lower case.
+or an unsubscription. A contract letter ignores unsubscriptions (``contract_letters``), but no bounce beside one. An accepted letter that
+does not bounce later resets the count. An operator can lift a suppression. All functions run inside the caller's transaction. Datetimes are
+aware; addresses are compared in lower case.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Suppression:
-    """A suppressed address. ``until`` is None if it is suppressed permanently. ``bounces`` counts the bounces in a row."""
+    """A suppressed address. ``until`` is None if it is suppressed permanently. ``bounces`` counts the bounces in a row.
+
+    ``bounced_until``: an address that has unsubscribed gets no contract letter until then, because its mails bounce; None: it gets them.
+    """
 
     tenant_id: str
     address: str = field(repr=False)
@@ -51,6 +54,7 @@ class Suppression:
     bounces: int
     since: datetime
     until: datetime | None
+    bounced_until: datetime | None
 
 
 def suppressed_addresses(connection: psycopg.Connection, now: datetime | None = None) -> dict[str, Reason]:
@@ -139,6 +143,7 @@ def list_suppressed(
             row["bounces"],
             row["suppressed_at"],
             row["suppressed_until"],
+            row["bounced_until"],
         )
         for row in rows
     ]

@@ -1,11 +1,14 @@
 -- name: suppressed_addresses
-SELECT address, reason
+-- An address that has unsubscribed and bounces counts as a bounce: contract letters ignore only the unsubscription.
+SELECT
+    address,
+    CASE WHEN bounced_until > coalesce(%(now)s::timestamptz, now()) THEN 'bounce' ELSE reason END AS reason
 FROM batch.suppressed_address
 WHERE suppressed_until IS null OR suppressed_until > coalesce(%(now)s::timestamptz, now());
 
 -- name: record_bounce
 -- If a letter was already sent when its address was suppressed, its bounce does not count again. An accepted letter resets the
--- count of bounces, unless it is the letter that bounced.
+-- count of bounces, unless it is the letter that bounced. An unsubscription stays beside the bounces.
 INSERT INTO batch.suppressed_address AS known (
     tenant_id, address, error_code, reason, bounces, suppressed_at, suppressed_until
 )
@@ -19,12 +22,20 @@ ON CONFLICT (tenant_id, address) DO UPDATE
         bounces = CASE WHEN known.accepted_message_id <> %(message_id)s THEN 1 ELSE known.bounces + 1 END,
         suppressed_at = excluded.suppressed_at,
         suppressed_until = CASE
+            WHEN
+                known.reason = 'bounce'
+                AND (known.accepted_message_id <> %(message_id)s OR known.bounces + 1 < %(most_bounces)s)
+                THEN excluded.suppressed_until
+        END,
+        bounced_until = CASE
+            WHEN known.reason = 'bounce' THEN null
             WHEN known.accepted_message_id <> %(message_id)s OR known.bounces + 1 < %(most_bounces)s
                 THEN excluded.suppressed_until
+            ELSE 'infinity'
         END,
         accepted_message_id = null,
         accepted_at = null
-    WHERE known.suppressed_until <= %(now)s;
+    WHERE known.suppressed_until <= %(now)s OR (known.reason = 'unsubscribe' AND coalesce(known.bounced_until <= %(now)s, true));
 
 -- name: record_accepted
 UPDATE batch.suppressed_address AS known
@@ -32,16 +43,22 @@ SET accepted_message_id = sent.message_id, accepted_at = %(now)s
 FROM unnest(%(addresses)s::text[], %(message_ids)s::text[]) AS sent (address, message_id)
 WHERE
     known.tenant_id = %(tenant_id)s AND known.address = sent.address
-    AND known.suppressed_until <= %(now)s AND known.accepted_message_id IS null;
+    AND (known.suppressed_until <= %(now)s OR known.bounced_until <= %(now)s) AND known.accepted_message_id IS null;
 
 -- name: forget_ended
--- The accepted letter has not bounced, so the count of bounces ends.
-DELETE FROM batch.suppressed_address
-WHERE accepted_at < %(accepted_before)s;
+-- The accepted letter has not bounced, so the count of bounces ends. An unsubscription stays.
+WITH ended AS (
+    DELETE FROM batch.suppressed_address
+    WHERE accepted_at < %(accepted_before)s AND reason = 'bounce'
+)
+
+UPDATE batch.suppressed_address
+SET bounces = 0, error_code = reason, bounced_until = null, accepted_message_id = null, accepted_at = null
+WHERE accepted_at < %(accepted_before)s AND reason = 'unsubscribe';
 
 -- name: suppress_for_good
--- A complaint or an unsubscription replaces bounces, and a complaint an unsubscription: it also stops contract letters. It is
--- recorded once.
+-- A complaint replaces bounces and an unsubscription: it also stops contract letters. An unsubscription keeps a bounce that is in
+-- force. It is recorded once.
 INSERT INTO batch.suppressed_address AS known (
     tenant_id, address, error_code, reason, bounces, suppressed_at, suppressed_until
 )
@@ -52,12 +69,15 @@ ON CONFLICT (tenant_id, address) DO UPDATE
         reason = excluded.reason,
         suppressed_at = excluded.suppressed_at,
         suppressed_until = null,
+        bounced_until = CASE
+            WHEN excluded.reason = 'unsubscribe' THEN coalesce(known.suppressed_until, 'infinity')
+        END,
         accepted_message_id = null,
         accepted_at = null
     WHERE known.reason = 'bounce' OR (known.reason = 'unsubscribe' AND excluded.reason = 'complaint');
 
 -- name: list_suppressed
-SELECT tenant_id, address, reason, error_code, bounces, suppressed_at, suppressed_until, suppressions
+SELECT tenant_id, address, reason, error_code, bounces, suppressed_at, suppressed_until, bounced_until, suppressions
 FROM (
     SELECT
         *,

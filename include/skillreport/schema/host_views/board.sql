@@ -291,7 +291,7 @@ LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_
 CREATE VIEW batch.board_billing_address AS
 SELECT
     listed.tenant_id, listed.address, listed.column_name, listed.place, suppressed.reason, suppressed.error_code,
-    suppressed.bounces, suppressed.suppressed_at, suppressed.suppressed_until
+    suppressed.bounces, suppressed.suppressed_at, suppressed.suppressed_until, suppressed.bounced_until
 FROM (
     SELECT DISTINCT ON (tenant.tenant_id, entered.address)
         tenant.tenant_id, entered.address, entered.column_name, entered.place
@@ -437,7 +437,7 @@ SELECT
     tenant_id,
     encode(sha256(convert_to(tenant_id || chr(31) || address, 'UTF8')), 'hex') AS suppression_id,
     left(address, 1) || '***@' || split_part(address, '@', -1) AS recipient,
-    reason, error_code, bounces, suppressed_at, suppressed_until
+    reason, error_code, bounces, suppressed_at, suppressed_until, bounced_until
 FROM batch.suppressed_address;
 
 CREATE VIEW batch.board_setting_finding AS

@@ -120,10 +120,12 @@ CREATE TABLE batch.suppressed_address (
     bounces integer NOT NULL DEFAULT 1,
     suppressed_at timestamptz NOT NULL DEFAULT now(),
     suppressed_until timestamptz,
+    bounced_until timestamptz,
     accepted_message_id text,
     accepted_at timestamptz,
     PRIMARY KEY (tenant_id, address),
-    CHECK ((accepted_message_id IS null) = (accepted_at IS null))
+    CHECK ((accepted_message_id IS null) = (accepted_at IS null)),
+    CHECK (bounced_until IS null OR reason = 'unsubscribe')
 );
 CREATE INDEX suppressed_address_by_end ON batch.suppressed_address (suppressed_until) WHERE suppressed_until IS NOT null;
 CALL batch.make_tenant_table('batch.suppressed_address');
@@ -133,6 +135,8 @@ COMMENT ON TABLE batch.suppressed_address IS
 COMMENT ON COLUMN batch.suppressed_address.bounces IS 'Bounces in a row, at most one per suppression';
 COMMENT ON COLUMN batch.suppressed_address.suppressed_at IS 'Begin of the present suppression';
 COMMENT ON COLUMN batch.suppressed_address.suppressed_until IS 'Null: for good. In the past: mail is sent again';
+COMMENT ON COLUMN batch.suppressed_address.bounced_until IS
+'The address has unsubscribed, and its mails bounce: until then it gets no contract letter either; infinity: for good';
 COMMENT ON COLUMN batch.suppressed_address.accepted_message_id IS
 'The first message that a mail server accepted after the suppression. If it does not bounce later, the row of bounces ends.';
 

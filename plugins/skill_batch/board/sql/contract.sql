@@ -23,10 +23,13 @@ WHERE tenant_id = %(tenant_id)s
 ORDER BY payer_name, payer_code;
 
 -- name: contract_addresses
--- The tenant's addresses, with the last mail since a time, and why one gets no mail now.
+-- The tenant's addresses, with the last mail since a time, and why one gets no letters now. An unsubscription stops none.
 SELECT
     listed.address, listed.column_name, mail.status, mail.error_code, coalesce(mail.finished_at, mail.created_at) AS mailed_at,
-    CASE WHEN listed.suppressed_until IS null OR listed.suppressed_until > %(now)s THEN listed.reason END AS reason,
+    CASE
+        WHEN listed.reason = 'unsubscribe' THEN CASE WHEN listed.bounced_until > %(now)s THEN 'bounce' END
+        WHEN listed.suppressed_until IS null OR listed.suppressed_until > %(now)s THEN listed.reason
+    END AS reason,
     listed.error_code AS reason_code, listed.suppressed_at, listed.suppressed_until
 FROM batch.board_billing_address AS listed
 LEFT JOIN (

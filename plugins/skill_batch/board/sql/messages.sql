@@ -82,7 +82,8 @@ LIMIT %(most)s;
 -- name: suppressed_addresses
 SELECT
     address.suppression_id, address.tenant_id, coalesce(tenant.tenant_code, address.tenant_id) AS tenant_code,
-    address.recipient, address.reason, address.error_code, address.bounces, address.suppressed_at, address.suppressed_until
+    address.recipient, address.reason, address.error_code, address.bounces, address.suppressed_at, address.suppressed_until,
+    address.bounced_until > %(now)s AS bounces_too
 FROM batch.board_suppressed_address AS address
 LEFT JOIN batch.board_tenant AS tenant ON address.tenant_id = tenant.tenant_id
 WHERE
