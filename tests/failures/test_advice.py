@@ -18,9 +18,10 @@ from include.skillreport.core.operation_catalog import (
     OPERATE_CONTRACTS,
     OPERATE_INVOICES,
     OPERATE_NOTIFICATIONS,
+    OPERATIONS,
     RESTORE_BACKUP,
 )
-from include.skillreport.core.run_spec import BatchSpec, RunSpec
+from include.skillreport.core.run_spec import BatchSpec, OperationSpec, RunSpec
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.failures.cases import CASES, IN_AIRFLOW, Scene
@@ -51,6 +52,11 @@ def test_every_kind_of_failure_has_a_case() -> None:
 
 def test_every_advice_says_whether_a_clear_helps() -> None:
     assert [kind.name for kind in failure_kinds() if "消去（Clear）" not in kind.remedy()] == []
+
+
+@pytest.mark.parametrize("spec", OPERATIONS, ids=lambda spec: spec.id)
+def test_no_lost_operation_is_told_to_run_a_business_date_again(spec: OperationSpec) -> None:
+    assert spec.cron or kind_of(spec, "RUN_LOST").name == "operation_gone"
 
 
 @pytest.mark.parametrize(
