@@ -21,6 +21,7 @@ from include.skillreport.core.catalog import (
 from include.skillreport.core.failure_kinds import kind_of
 from tests.board.conftest import Board
 from tests.board.night_rows import run
+from tests.board.test_messages import close_channel
 from tests.host_rows import tenant
 
 pytestmark = pytest.mark.tenants("A", "B", "C", tenant_code="CODE-{}", tenant_name="会社 {}")
@@ -50,6 +51,39 @@ def test_failed_tenants_are_grouped_by_reason_with_the_worst_batch_first(
     assert "朝まで待てるか" in failures[0]
     assert "/skill-batch-board/runs/batch_018_02_tenant_billing/manual__1/clear" in failures[0]
     assert "/dags/batch_018_02_tenant_billing/runs/manual__1" in failures[0]
+
+
+def undelivered(host: psycopg.Connection, code: str, kind: str | None = None, channel: str = "email") -> None:
+    """A message of A that did not arrive."""
+    host.execute(
+        """
+        INSERT INTO batch.outbox (
+            message_id, tenant_id, dedupe_key, channel, destination, subject, body, status, attempts, due_at, next_attempt_at,
+            error_code, template_key, created_by, finished_at, reported_by
+        )
+        SELECT id, 'A', id, %s, 'x', 'x', 'x', 'dead', 3, now(), now(), %s, %s, 'run', now(), 'an earlier run'
+        FROM (SELECT gen_random_uuid()::text AS id) AS made
+        """,
+        [channel, code, kind],
+    )
+
+
+def test_undelivered_messages_stay_there_after_the_run_that_reported_them(
+    board: Board, host: psycopg.Connection
+) -> None:
+    run(
+        host,
+        NOTIFICATION_RETRY,
+        hours_ago=2,
+        failed={"A": ("NOTIFICATIONS_FAILED", "送信できなかった通知 2 件")},
+    )
+    run(host, NOTIFICATION_RETRY, hours_ago=1, succeeded=("A",))
+    assert "人の判断を待つ通知" not in board.get("/").text
+    for code, kind in (("5.1.1", "invoice"), ("channel_not_found", None), ("suppressed", "goal_due")):
+        undelivered(host, code, kind)
+    close_channel(host, "A", "slack", "無効")
+    page = board.get("/").text
+    assert "人の判断を待つ通知 2 件（請求書など契約の通知 1 件）、停止中のチャネル 1 件" in page
 
 
 def test_a_batch_that_succeeded_again_is_no_failure_any_more(board: Board, host: psycopg.Connection) -> None:

@@ -30,6 +30,7 @@ from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.catalog import (
     BATCHES,
     FAMILIES,
+    NOTIFICATION_RETRY,
     TENANT_MONITORING,
 )
 from include.skillreport.core.failure_kinds import FailureKind
@@ -39,6 +40,7 @@ from include.skillreport.core.operation_catalog import (
     RUN_SPECS,
 )
 from include.skillreport.core.run_spec import BatchSpec, OperationSpec, RunSpec
+from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 
 router = APIRouter()
 
@@ -50,6 +52,7 @@ _PERIOD = timedelta(days=2)
 _UNDELIVERED_PERIOD = timedelta(days=7)
 _LISTED = 20
 _MOST_FAILURES = 50
+_MOST_COUNTED = 10_000
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ class Overview:
     alerts: Alerts
     personal_alerts: Alerts
     incidents: Mapping[str, Any] | None
+    undecided: Mapping[str, Any] | None
     resumptions: Sequence[Mapping[str, Any]]
 
     @property
@@ -160,8 +164,15 @@ def load_overview(
         Alerts([row for row in alerts if not row["is_personal"]]),
         Alerts([row for row in alerts if row["is_personal"]]),
         _SQL.rows(connection, "open_incidents")[0] if TENANT_MONITORING in specs else None,
+        _undecided(connection) if NOTIFICATION_RETRY in specs else None,
         _SQL.rows(connection, "open_resumptions") if APPROVE_RESUMPTION in operations else (),
     )
+
+
+def _undecided(connection: psycopg.Connection[Any]) -> Mapping[str, Any]:
+    return _SQL.rows(
+        connection, "undecided_messages", contract_letters=list(CONTRACT_LETTERS), most=_MOST_COUNTED
+    )[0]
 
 
 def _alerts(

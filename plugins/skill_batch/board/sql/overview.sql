@@ -45,6 +45,22 @@ WHERE
 ORDER BY run.started_at DESC
 LIMIT %(most)s;
 
+-- name: undecided_messages
+-- Messages that did not arrive, or perhaps did not, until an operator decides, whichever run has reported them; and closed
+-- channels. A message to an address that gets none needs no decision, unless it is a contract letter. Counts up to a limit.
+SELECT
+    count(*) AS messages,
+    count(*) FILTER (WHERE listed.template_key = any(%(contract_letters)s)) AS letters,
+    (SELECT count(*) FROM batch.board_channel_circuit) AS channels
+FROM (
+    SELECT message.template_key
+    FROM batch.board_message AS message
+    WHERE
+        message.status IN ('dead', 'expired', 'ambiguous')
+        AND (message.error_code IS DISTINCT FROM 'suppressed' OR message.template_key = any(%(contract_letters)s))
+    LIMIT %(most)s -- noqa: AM09
+) AS listed;
+
 -- name: whole_starts
 -- When the newest run of each batch for all tenants started, however many other runs have started since. Dry runs do not count.
 SELECT listed.batch_id, whole.started_at
