@@ -227,3 +227,55 @@ def test_a_run_that_is_cleared_decides_nothing_anew(
         process_tenants(connection, platform, batch, run, ["A"], None, network(services))
 
     assert (services.messages, statuses(host)) == ([], {("slack", "ambiguous"): 1})
+
+
+@pytest.mark.usefixtures("parked")
+def test_an_operation_leaves_the_failures_of_others_to_the_hourly_run(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    waiting(host, "B", recipient_address="keiri@b.example")
+    services.fail_next("email", "550 5.1.1 No such user", command="RCPT")
+    run_notifications(database, services)
+
+    assert operate(database, services, "reopen").status == "completed"
+    reported = run_notifications(database, services, spec=NOTIFICATION_RETRY)
+    assert sorted(failure.code for failure in reported.failed_tenants) == ["A", "B"]
+
+
+def test_an_operation_reports_what_it_has_decided_about(
+    database: Database, services: StandIns, parked: str
+) -> None:
+    services.fail_next("slack", "channel_not_found")
+    failed = operate(database, services, "resend", parked)
+    assert [(each.code, each.error_codes) for each in failed.failed_tenants] == [
+        ("A", ["NOTIFICATIONS_FAILED"])
+    ]
+    assert run_notifications(database, services, spec=NOTIFICATION_RETRY).status == "completed"
+
+
+@pytest.mark.parametrize("operation", ["reopen", "resend"])
+def test_a_channel_that_closes_again_is_told_and_still_reported_to_all(
+    database: Database, host: psycopg.Connection, services: StandIns, parked: str, operation: str
+) -> None:
+    waiting(host, "A", "SLACK", recipient_address="C2")
+    services.fail_next("slack", "token_revoked", times=4)
+    run_notifications(database, services)
+
+    failed = operate(database, services, operation, *([parked] if operation == "resend" else []))
+    assert "チャネル slack を停止しました" in failed.sentence()
+    reported = run_notifications(database, services, spec=NOTIFICATION_RETRY)
+    assert "チャネル slack を停止しました" in reported.sentence()
+
+
+def test_a_message_resent_to_a_stopped_tenant_says_that_it_waits(
+    database: Database, host: psycopg.Connection, services: StandIns, parked: str
+) -> None:
+    operate(database, services, "stop", codes=["A"], reason="移行中")
+    run = operate(database, services, "resend", parked)
+
+    assert services.messages == []
+    notes = host.execute(
+        "SELECT notes FROM batch.tenant_outcome WHERE execution_id = %s AND tenant_id = 'A'",
+        [run.execution_id],
+    ).fetchall()
+    assert notes == [(["通知 1 件が待っています。再開するまで送りません"],)]

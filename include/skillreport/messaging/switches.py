@@ -1,7 +1,8 @@
 """The channels (MST_TenantSettings) and kinds of reminders (MST_NotificationSettings) that a tenant has switched off.
 
 A switch of the category NOTIFICATION, such as EMAIL_ENABLED = false, stops the application's notifications and the reminders of that
-channel. Letters to a tenant's administrators (invoices, usage warnings, reports) are still sent.
+channel. Letters to a tenant's administrators (invoices, usage warnings, reports) are still sent. A tenant that is not active gets only
+these.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import psycopg
 
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import naive_utc
-from include.skillreport.messaging.channels import notification_channel
+from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
+from include.skillreport.messaging.channels import CHANNELS, notification_channel
 from include.skillreport.messaging.destinations import destinations_for
 from include.skillreport.messaging.outbox import Lane
 from include.skillreport.messaging.reminder_names import KEYS
@@ -24,11 +26,12 @@ from include.skillreport.messaging.reminder_names import KEYS
 _SQL = Statements(Path(__file__).parent)
 
 _SWITCH = "_ENABLED"
+_INACTIVE = "テナントが稼働中でないため、契約の通知だけを送ります"
 
 
 @dataclass
 class SwitchedOff:
-    """The channels that tenants have switched off, with the switch's key, and the kinds of reminders (tenant id, template key)."""
+    """The channels that tenants have switched off, with the reason, and the kinds of reminders (tenant id, template key)."""
 
     channels: dict[Lane, str] = field(default_factory=dict)
     reminders: set[tuple[str, str]] = field(default_factory=set)
@@ -41,9 +44,9 @@ class SwitchedOff:
                     "tenant_id": lane.tenant_id,
                     "channel": lane.channel,
                     "template_key": None,
-                    "reason": f"テナントの設定 NOTIFICATION/{key} が無効です",
+                    "reason": reason,
                 }
-                for lane, key in self.channels.items()
+                for lane, reason in self.channels.items()
             ),
             *(
                 {
@@ -66,7 +69,9 @@ def load_switched_off(connection: psycopg.Connection, now: datetime) -> Switched
         if name.endswith(_SWITCH):
             channel = notification_channel(name.removesuffix(_SWITCH))
         if channel is not None:
-            found.channels[Lane(row["tenant_id"], channel)] = key
+            found.channels[Lane(row["tenant_id"], channel)] = f"テナントの設定 NOTIFICATION/{key} が無効です"
+    for tenant_id in _SQL.column(connection, "inactive_tenants", active=list(ACTIVE_STATUSES)):
+        found.channels |= dict.fromkeys((Lane(tenant_id, each) for each in CHANNELS.values()), _INACTIVE)
     for tenant_id, settings in load_notification_settings(connection).items():
         found.reminders |= {
             (tenant_id, template_key) for template_key in KEYS if not destinations_for(template_key, settings)

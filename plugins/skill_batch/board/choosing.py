@@ -9,14 +9,13 @@ from typing import Any
 import psycopg
 
 from skill_batch.board.statements import SQL as _SQL
-from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
 
 
 @dataclass(frozen=True)
 class Choice:
     """A tenant as an operation selects it. ``chosen_as`` is the text in a form's field "tenants" that selects only this tenant.
 
-    ``refusal`` says why an operation cannot work on the tenant; empty: it can.
+    ``refusal`` says why an operation cannot work on the tenant; empty: it can, also if the tenant is no longer active.
     """
 
     chosen_as: str | None
@@ -29,17 +28,16 @@ class Choice:
 
 
 # Why an operation cannot work on a tenant.
-_INACTIVE = "稼働中でないテナントのため、操作できません"
 _SAME_CODE = "同じコードのテナントがあるため、ここからは操作できません"
 _VANISHED = "アプリにないテナントのため、操作できません"
-REFUSALS = (_INACTIVE, _SAME_CODE, _VANISHED)
+REFUSALS = (_SAME_CODE, _VANISHED)
 
 
 def choices(connection: psycopg.Connection[Any], tenant_ids: Sequence[str]) -> Mapping[str, Choice]:
     """The choice of each of these tenants, by id."""
     wanted = sorted(set(tenant_ids))
     found = {
-        row["tenant_id"]: Choice(row["chosen_as"], _refusal(row["chosen_as"], row["status"]))
+        row["tenant_id"]: Choice(row["chosen_as"], "" if row["chosen_as"] else _SAME_CODE)
         for row in _SQL.rows(connection, "chosen_tenants", tenant_ids=wanted)
     }
     return {tenant_id: found.get(tenant_id, Choice(None, _VANISHED)) for tenant_id in wanted}
@@ -48,9 +46,3 @@ def choices(connection: psycopg.Connection[Any], tenant_ids: Sequence[str]) -> M
 def tenant_ids_of(connection: psycopg.Connection[Any], names: Sequence[str]) -> list[str]:
     """The ids of the tenants with these codes. A code that no tenant has may be an id, as in the operations."""
     return _SQL.column(connection, "tenant_ids_of", names=list(names))
-
-
-def _refusal(chosen_as: str | None, status: str) -> str:
-    if status not in ACTIVE_STATUSES:
-        return _INACTIVE
-    return "" if chosen_as else _SAME_CODE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from include.skillreport.batches.notification_retry.fallback import fall_back_to
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.core.execution.batch import (
+    Request,
     Run,
     RunRemark,
     TenantBatch,
@@ -48,6 +49,10 @@ class NotificationRetryBatch(TenantBatch):
     def __init__(self, notifications: Notifications) -> None:
         self._notifications = notifications
         self._settings = notifications.settings
+
+    def further_tenants(self, request: Request) -> Collection[str]:
+        """The tenants that are no longer active, with unfinished messages or failures that are not reported. They get only letters."""
+        return set(_SQL.column(request.platform, "former_tenants_with_messages"))
 
     def receive(self, work: Work, platform: psycopg.Connection) -> RunRemark:
         """Read bounces, complaints and unsubscriptions. Bounced messages are final failures of this run."""
@@ -88,6 +93,17 @@ class NotificationRetryBatch(TenantBatch):
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
         """Send the due messages. A tenant with final failures or a newly closed channel fails, once, with the counts."""
         judge = partial(_final_failures, work.run, [result.unit_id for result in results])
+        return self._notifications.send_results(work, results, _counts, judge=judge)
+
+    def send_decided(
+        self, work: Work, results: Sequence[UnitResult], *, reopened_all: bool
+    ) -> Sequence[UnitResult | UnitFailure]:
+        """Send the due messages for an operator who has decided about some of them, or has reopened all channels of the tenants.
+
+        A tenant fails if one of these messages fails finally, or one of these channels is closed again. What else fails is left to
+        BATCH-019-02, which reports it to all operators.
+        """
+        judge = partial(_failures_of_decided, work.run, [result.unit_id for result in results], reopened_all)
         return self._notifications.send_results(work, results, _counts, judge=judge)
 
     def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:
@@ -134,13 +150,44 @@ def _final_failures(
     about = {"execution_id": run.execution_id}
     letters = _too_old(run, preferences, datetime.now(UTC))
     with tenant_transaction(connection, tenant_ids):
-        messages = _SQL.rows(
-            connection, "take_final_failures", **about, contract_letters=list(CONTRACT_LETTERS)
-        )
+        messages = _take_final_failures(connection, run, only_decided=False)
         waiting = _SQL.rows(connection, "take_waiting_contract_letters", **about, **letters)
         channels = _SQL.rows(connection, "take_closed_channels", **about)
+    return _by_tenant(messages, waiting, channels)
+
+
+def _failures_of_decided(
+    run: Run,
+    tenant_ids: Sequence[str],
+    reopened_all: bool,
+    _: Mapping[str, Preferences],
+    connection: psycopg.Connection,
+) -> dict[str, UnitFailure]:
+    """The sentences per tenant about the messages that the run has decided about, and the channels that it has reopened."""
+    with tenant_transaction(connection, tenant_ids):
+        messages = _take_final_failures(connection, run, only_decided=True)
+        channels = _SQL.rows(
+            connection, "closed_again", execution_id=run.execution_id, reopened_all=reopened_all
+        )
+    return _by_tenant(messages, [], channels)
+
+
+def _take_final_failures(
+    connection: psycopg.Connection, run: Run, *, only_decided: bool
+) -> list[dict[str, Any]]:
+    return _SQL.rows(
+        connection,
+        "take_final_failures",
+        execution_id=run.execution_id,
+        contract_letters=list(CONTRACT_LETTERS),
+        only_decided=only_decided,
+    )
+
+
+def _by_tenant(*kinds: Sequence[Mapping[str, Any]]) -> dict[str, UnitFailure]:
+    """The failures of tenants with messages, waiting letters or closed channels."""
     by_tenant: dict[str, tuple[list[Any], list[Any], list[Any]]] = {}
-    for place, rows in enumerate((messages, waiting, channels)):
+    for place, rows in enumerate(kinds):
         for row in rows:
             by_tenant.setdefault(row["tenant_id"], ([], [], []))[place].append(row)
     return {tenant_id: _final_failure(tenant_id, *found) for tenant_id, found in by_tenant.items()}

@@ -92,6 +92,11 @@ WHERE
     AND coalesce(effective_until > %(now)s, true)
 ORDER BY tenant_id, setting_key;
 
+-- name: inactive_tenants
+SELECT tenant_id
+FROM batch.tenant
+WHERE status <> all(%(active)s);
+
 -- name: load_notification_settings
 -- Includes disabled settings, because they stop a reminder.
 SELECT

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -34,6 +35,8 @@ _LISTED = 200
 _REFUSED = 10
 _MORE = "ほか {:,} 件"
 
+_STOPPED = "通知 {} 件が待っています。再開するまで送りません"
+
 _REASONS = {Reason.BOUNCE: "不達", Reason.COMPLAINT: "苦情", Reason.UNSUBSCRIBE: "配信停止の依頼"}
 
 _DECISIONS = {form.Resend: Status.PENDING, form.Discard: Status.DISCARDED, form.MarkSent: Status.SENT}
@@ -44,6 +47,10 @@ class NotificationOperations(TenantBatch):
 
     def __init__(self, notifications: Notifications) -> None:
         self._retry = NotificationRetryBatch(notifications)
+
+    def further_tenants(self, request: Request) -> Collection[str]:
+        """Tenants that are no longer active: for named tenants all, otherwise those with something to decide about."""
+        return set(_SQL.column(request.platform, "further_tenants", are_named=bool(request.codes)))
 
     def options(self, request: Request) -> dict[str, Any]:
         """The operation and its values.
@@ -87,14 +94,15 @@ class NotificationOperations(TenantBatch):
             now=datetime.now(UTC),
             execution_id=work.run.execution_id,
         ).fetchall()
-        outbox.mirror_to_host(work.connection, [message_id for _, message_id in decided])
-        return _counted(work.tenant_ids, entered.name, decided)
+        outbox.mirror_to_host(work.connection, [message_id for _, message_id, _ in decided])
+        return _decided(work.tenant_ids, entered.name, decided)
 
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[Outcome]:
         """After ``resend``, ``reopen`` or ``resume``, send the messages that are due, as BATCH-019-02 does."""
-        if FORM.chosen(work.run.options) not in (form.Resend, form.Reopen, form.Resume):
+        operation = FORM.chosen(work.run.options)
+        if operation not in (form.Resend, form.Reopen, form.Resume):
             return results
-        return self._retry.send(work, results)
+        return self._retry.send_decided(work, results, reopened_all=operation is form.Reopen)
 
 
 def _stopped(work: Work, entered: form.Stop) -> list[UnitResult]:
@@ -112,7 +120,7 @@ def _stopped(work: Work, entered: form.Stop) -> list[UnitResult]:
             row["tenant_id"],
             {"waiting": row["messages"]},
             row["messages"],
-            notes=(f"通知 {row['messages']} 件が待っています。再開するまで送りません",),
+            notes=(_STOPPED.format(row["messages"]),),
         )
         for row in waiting
     ]
@@ -135,6 +143,19 @@ def _resumed(work: Work) -> list[UnitResult]:
             ),
         )
         for tenant_id in work.tenant_ids
+    ]
+
+
+def _decided(
+    tenant_ids: Sequence[str], name: str, decided: Sequence[tuple[str, str, bool]]
+) -> list[UnitResult]:
+    """The results with each tenant's number of messages. Messages that an operator has stopped are a note."""
+    stopped = Counter(tenant_id for tenant_id, _, is_stopped in decided if is_stopped)
+    return [
+        replace(result, notes=(_STOPPED.format(stopped[result.unit_id]),))
+        if result.unit_id in stopped
+        else result
+        for result in _counted(tenant_ids, name, decided)
     ]
 
 
@@ -168,7 +189,8 @@ def _require_suppressed(request: Request, addresses: Sequence[str]) -> None:
 def _suppressions(connection: psycopg.Connection, addresses: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The lines for the log, by tenant. An address is shown only in part, unless the form names it, because task logs have many readers."""
     named = {address.lower() for address in addresses}
-    found, numbers = suppression.list_suppressed(connection, addresses, datetime.now(UTC), most=_LISTED)
+    now = datetime.now(UTC)
+    found, numbers = suppression.list_suppressed(connection, addresses, now, most=_LISTED)
     lines: dict[str, list[str]] = {
         tenant_id: [f"送信を止めた宛先 {number} 件"] for tenant_id, number in numbers.items()
     }
@@ -178,6 +200,8 @@ def _suppressions(connection: psycopg.Connection, addresses: Sequence[str]) -> d
         if each.reason is Reason.BOUNCE:
             reason = f"{reason} {each.error_code}、続けて {each.bounces} 回"
         until = f"{_in_japan(each.until)} まで" if each.until else "期限なし"
+        if each.bounced_until and each.bounced_until > now:
+            reason = f"{reason}。不達 {each.error_code} のため、契約の通知も止めています"
         lines[each.tenant_id].append(f"{shown}（{reason}）、{_in_japan(each.since)} から {until}")
     for tenant_id, number in numbers.items():
         if number > _LISTED:

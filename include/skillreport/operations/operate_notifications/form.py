@@ -26,7 +26,10 @@ def _addresses_problem(addresses: Sequence[str]) -> str:
 
 Tenants = Annotated[
     tuple[str, ...],
-    Lines("テナントコード", "操作するテナントのコード（1行に1件）。空欄なら稼働中の全テナント。"),
+    Lines(
+        "テナントコード",
+        "操作するテナントのコード（1行に1件）。空欄なら稼働中の全テナントと、通知が残っている停止・解約のテナント。",
+    ),
 ]
 Messages = Annotated[
     tuple[str, ...],

@@ -40,7 +40,7 @@ WHERE
 -- name: chosen_tenants
 -- "chosen_as" is the text that selects only this tenant, as in the block tenant_of.
 SELECT
-    tenant.tenant_id, tenant.tenant_code, tenant.status,
+    tenant.tenant_id, tenant.tenant_code,
     CASE
         WHEN same.tenants = 1 THEN tenant.tenant_code
         WHEN foreign_code.tenant_code IS null THEN tenant.tenant_id

@@ -1,3 +1,30 @@
+-- name: former_tenants_with_messages
+-- Runs across tenants, as batch_platform. Tenants that are no longer active, with messages that are unfinished, or whose end
+-- nobody has reported.
+SELECT tenant.tenant_id
+FROM batch.all_tenant AS tenant
+WHERE
+    tenant.status NOT IN ('ACTIVE', 'TRIAL', 'UNKNOWN')
+    AND (
+        EXISTS (
+            SELECT FROM batch.outbox AS message
+            WHERE message.tenant_id = tenant.tenant_id AND message.finished_at IS null AND message.status <> 'ambiguous'
+        )
+        OR EXISTS (
+            SELECT FROM batch.outbox AS message
+            WHERE
+                message.tenant_id = tenant.tenant_id AND message.status IN ('dead', 'expired', 'ambiguous')
+                AND message.reported_by IS null
+        )
+        OR EXISTS (
+            SELECT FROM batch.outbox AS message
+            WHERE
+                message.tenant_id = tenant.tenant_id AND message.status = 'sent' AND message.error_code IS NOT null
+                AND message.reported_by IS null
+        )
+    )
+ORDER BY tenant.tenant_id;
+
 -- name: give_up
 -- A message expires whatever the cause of its delay (a closed channel, quiet hours, an outage), because it is too late to be
 -- useful. If the tenant has switched a held message off, the message is withdrawn, which is no failure. A contract letter never
@@ -61,6 +88,7 @@ WITH taken AS (
     SET reported_by = %(execution_id)s
     WHERE
         (status IN ('dead', 'ambiguous', 'expired') OR (status = 'sent' AND error_code IS NOT null))
+        AND (NOT %(only_decided)s OR decided_by = %(execution_id)s)
         AND (
             reported_by IS null OR reported_by = %(execution_id)s
             -- The run that took them was lost before it reported them.
@@ -88,6 +116,29 @@ WHERE
     )
 GROUP BY tenant_id, status, channel, error_detail
 ORDER BY tenant_id ASC, status ASC, messages DESC, channel ASC, error_detail ASC;
+
+-- name: closed_again
+-- The channels that the run has reopened and that are closed again: all, or those of the messages that it has decided about.
+SELECT
+    circuit.tenant_id,
+    circuit.channel,
+    circuit.reason,
+    (
+        SELECT count(*) FROM batch.outbox AS message
+        WHERE
+            message.tenant_id = circuit.tenant_id AND message.channel = circuit.channel
+            AND message.status IN ('pending', 'retry')
+    ) AS messages
+FROM batch.channel_circuit AS circuit
+WHERE
+    %(reopened_all)s
+    OR EXISTS (
+        SELECT FROM batch.outbox AS decided
+        WHERE
+            decided.tenant_id = circuit.tenant_id AND decided.channel = circuit.channel
+            AND decided.decided_by = %(execution_id)s
+    )
+ORDER BY circuit.tenant_id, circuit.channel;
 
 -- name: take_closed_channels
 -- Each closed channel is reported once, with the number of messages that wait for it.

@@ -1,3 +1,31 @@
+-- name: further_tenants
+-- Tenants that are no longer active. If the form names none: those with messages, a stop, a closed channel or a suppressed
+-- address.
+SELECT tenant.tenant_id
+FROM batch.all_tenant AS tenant
+WHERE
+    tenant.status NOT IN ('ACTIVE', 'TRIAL')
+    AND (
+        %(are_named)s
+        OR (
+            tenant.status <> 'UNKNOWN'
+            AND (
+                EXISTS (
+                    SELECT FROM batch.outbox AS message
+                    WHERE message.tenant_id = tenant.tenant_id AND message.finished_at IS null
+                )
+                OR EXISTS (
+                    SELECT FROM batch.outbox AS message
+                    WHERE message.tenant_id = tenant.tenant_id AND message.status IN ('dead', 'expired', 'ambiguous')
+                )
+                OR tenant.tenant_id IN (SELECT stop.tenant_id FROM batch.message_stop AS stop)
+                OR tenant.tenant_id IN (SELECT circuit.tenant_id FROM batch.channel_circuit AS circuit)
+                OR tenant.tenant_id IN (SELECT known.tenant_id FROM batch.suppressed_address AS known)
+            )
+        )
+    )
+ORDER BY tenant.tenant_id;
+
 -- name: undecidable
 -- Messages that these tenants do not have, or that need no decision.
 SELECT wanted.message_id, message.status
@@ -28,7 +56,7 @@ WITH decided AS (
     WHERE
         message_id = any(%(message_ids)s) AND status IN ('ambiguous', 'dead', 'expired', 'retry')
         AND decided_by IS DISTINCT FROM %(execution_id)s
-    RETURNING tenant_id, channel, message_id
+    RETURNING tenant_id, channel, message_id, template_key
 ),
 
 opened AS (
@@ -39,7 +67,13 @@ opened AS (
         AND circuit.tenant_id = decided.tenant_id AND circuit.channel = decided.channel
 )
 
-SELECT tenant_id, message_id
+SELECT
+    tenant_id,
+    message_id,
+    %(status)s = 'pending' AND EXISTS (
+        SELECT FROM batch.message_stop AS stop
+        WHERE stop.tenant_id = decided.tenant_id AND coalesce(decided.template_key <> all(stop.still_sent), true)
+    ) AS is_stopped
 FROM decided;
 
 -- name: list_waiting
