@@ -180,7 +180,7 @@ def test_the_accountants_files_still_name_the_former_customer(left: Leaving) -> 
         (month, name): rows(left.store, month, name) for month in ("2026-05", "2026-06") for name in NAMES
     }
     for month in (MAY, JUNE):
-        done(left, "hand_over", codes=[], values={"accounting_month": month.isoformat(), "reason": ""})
+        done(left, "hand_over", codes=[], values={"accounting_month": month.isoformat()})
     for (of_month, name), earlier in before.items():
         assert rows(left.store, of_month, name, is_final=True) == earlier
     assert {

@@ -30,7 +30,7 @@ def hand_over(
     **values: Any,
 ) -> RunResult:
     run_at = datetime(run_date.year, run_date.month, run_date.day, 10, tzinfo=JAPAN)
-    values = {"accounting_month": month, "reason": "", **values}
+    values = {"accounting_month": month, **values}
     return operate(database, "hand_over", codes=[], values=values, store=store, run_at=run_at)
 
 
@@ -152,24 +152,43 @@ def test_failed_tenants_and_held_invoices_are_left_out_if_ticked(
     assert hand_over(database, store, without_failed=True, with_held=True).status == "completed"
 
 
-def test_the_first_hand_over_closes_earlier_months_with_a_reason(
+def test_a_reason_closes_no_earlier_month(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    run_billing(database, NOVEMBER, store=store)
+    provisional = written(store)
+
+    with pytest.raises(ParameterError, match="「理由」（reason）は操作「会計月の引き渡し」では使いません"):
+        hand_over(database, store, "2026-11-01", date(2026, 12, 1), reason="11月分の締め", without_failed=True)
+
+    assert written(store) == provisional
+    assert host.execute("SELECT FROM batch.accounting_month").fetchall() == []
+
+
+def test_the_first_hand_over_closes_earlier_months_if_ticked(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     december = date(2026, 12, 1)
     billed_november = run_billing(database, NOVEMBER, store=store)
     assert billed_november.error_count == 1
     refused = hand_over(database, store, "2026-11-01", december)
-    assert "先に会計月 2026-10 を引き渡してください。2026-11 までの書類を別の方法で渡し済みなら" in (
-        refused.error or ""
+    assert (
+        "先に会計月 2026-10 を引き渡してください。2026-11 までの書類を別の方法で渡し済みなら、「前の月もまとめて閉じる」"
+        in (refused.error or "")
     )
 
-    closed = hand_over(
-        database, store, "2026-11-01", december, reason="メールで渡し済み", without_failed=True
-    )
+    closed = hand_over(database, store, "2026-11-01", december, earlier_months=True, without_failed=True)
 
     assert closed.status == "completed"
-    assert host.execute("SELECT month FROM batch.accounting_month").fetchall() == [(NOVEMBER,)]
-    assert written(store) == keys("2026-11", is_final=True)
+    assert report_of(host, closed)["まとめて閉じた会計月 2026-10"] == (
+        "accounting-2026-10.csv 1 行、売掛金の合計 11,000 円。最後の未確定ファイルから変わった書類: なし"
+    )
+    assert host.execute("SELECT month FROM batch.accounting_month ORDER BY month").fetchall() == [
+        (date(2026, 10, 1),),
+        (NOVEMBER,),
+    ]
+    assert written(store) == keys("2026-10", is_final=True) + keys("2026-11", is_final=True)
+    assert "INV-2026-10-001" in files(store)[OCTOBERS_LIST].decode("utf-8-sig")
     operate(
         database,
         "part_credit",

@@ -239,16 +239,28 @@ def test_after_the_first_hand_over_no_month_is_skipped(
         hand_over(platform, store, DECEMBER, JANUARY, "December", accepted=Accepted(earlier_months=True))
 
 
-def test_the_first_hand_over_deletes_the_provisional_files_of_earlier_months(
+def test_the_first_hand_over_writes_final_files_of_earlier_months(
     database: Database, host: psycopg.Connection, platform: psycopg.Connection, store: ObjectStore
 ) -> None:
     customer(host, "A", months=(OCTOBER, NOVEMBER))
     run_billing(database, store=store)
     run_billing(database, NOVEMBER, store=store)
+    run_billing(database, DECEMBER, store=store)
 
-    hand_over(platform, store, NOVEMBER, DECEMBER, accepted=Accepted(earlier_months=True))
+    with pytest.raises(BillingError, match="先に会計月 2026-10、2026-11 を引き渡してください"):
+        hand_over(platform, store, DECEMBER, JANUARY)
+    accepted = Accepted(earlier_months=True, failed_tenants=True)
+    closed = hand_over(platform, store, DECEMBER, JANUARY, accepted=accepted)
 
-    assert written(store) == keys("2026-11", is_final=True)
+    assert written(store) == [
+        key for month in ("2026-10", "2026-11", "2026-12") for key in keys(month, is_final=True)
+    ]
+    assert [(each.month, each.files[0].rows, each.changes) for each in closed.earlier] == [
+        (OCTOBER, 1, ()),
+        (NOVEMBER, 1, ()),
+    ]
+    assert listed(store, "2026-10", is_final=True) == [("INV-2026-10-001", "請求", "確定", "11000")]
+    assert hand_over(platform, store, DECEMBER, JANUARY, accepted=accepted) == closed
 
 
 def test_a_reversal_keeps_its_month_open_for_the_order_of_handing_over(

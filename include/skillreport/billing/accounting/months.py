@@ -5,7 +5,7 @@ No document is booked in a closed month (the trigger ``book`` of ``batch.invoice
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from include.skillreport.billing.periods import Period
 from include.skillreport.billing.settings import AccountingSettings
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.digest import listed
 from include.skillreport.core.execution.object_store import ObjectStore
 
 _SQL = Statements(Path(__file__).parents[1])
@@ -42,13 +43,17 @@ _UNFINISHED_RUNS = timedelta(days=7)
 
 @dataclass(frozen=True)
 class HandedOverMonth:
-    """A closed month. ``handed_over_at`` is aware. ``changes`` are those since the last provisional list; None: there was none."""
+    """A closed month. ``handed_over_at`` is aware. ``changes`` are those since the last provisional list; None: there was none.
+
+    ``earlier`` are the months with entries that closed with it, at the first hand-over.
+    """
 
     month: date
     handed_over_at: datetime
     handed_over_by: str
     files: tuple[WrittenFile, ...]
     changes: tuple[Change, ...] | None
+    earlier: tuple[HandedOverMonth, ...] = ()
 
 
 def first_open_day(connection: psycopg.Connection) -> date:
@@ -104,25 +109,28 @@ def hand_over(
 ) -> HandedOverMonth:
     """Write the month's final files, close the month, and delete its provisional files. A retry of the same run returns the closed month.
 
-    Documents that are finalised or voided at the same time wait, and belong to the next months.
+    Documents that are finalised or voided at the same time wait, and belong to the next months. ``accepted.earlier_months``: the first
+    hand-over also closes the months before, and writes the final files of those that have entries. Nobody can write them later.
     :raises BillingError: the month is not over on ``run_date``, it is closed, an earlier open month has documents, or its invoices are not
         complete.
     """
     settings = terms.settings.accounting
     with platform.transaction():
         platform.execute("SELECT pg_advisory_xact_lock(%s, %s)", HAND_OVER_LOCK)
-        lock_month(platform, month)
         row = _find(platform, month)
         if row is None or row["execution_id"] != execution_id:
-            _require_closable(
+            earlier = _require_closable(
                 platform, month, run_date, row, settings, closes_earlier=accepted.earlier_months
             )
             require_earlier_billed(platform, month, terms, accepted, first_open_day(platform))
             require_billed(platform, month, terms, accepted)
-            row = _close(platform, month, settings, store, actor, execution_id)
+            for each in (*earlier, month):
+                row = _close(platform, each, settings, store, actor, execution_id)
+        assert row is not None
+        closed_with = _SQL.rows(platform, "closed_with", execution_id=execution_id, month=month)
     # After the commit: a month that stays open keeps its provisional files.
     delete_provisional(month, store)
-    return _handed_over(row)
+    return replace(_handed_over(row), earlier=tuple(map(_handed_over, closed_with)))
 
 
 def _close(
@@ -133,6 +141,7 @@ def _close(
     actor: str,
     execution_id: str,
 ) -> dict[str, Any]:
+    lock_month(platform, month)
     files = write_files(platform, month, settings, store, is_final=True)
     earlier, later = (file_key(detailed_list(), month, is_final=is_final) for is_final in (False, True))
     changes = changes_between(store, earlier, later)
@@ -155,7 +164,8 @@ def _require_closable(
     settings: AccountingSettings,
     *,
     closes_earlier: bool,
-) -> None:
+) -> list[date]:
+    """Check that the month may close. Returns the earlier months with entries that close with it."""
     name = f"会計月 {month:%Y-%m} "
     if run_date < Period.month_of(month).next_day:
         raise BillingError(
@@ -173,9 +183,9 @@ def _require_closable(
             "MONTH_HANDED_OVER",
             f"{name}より後の月が引き渡し済みのため、引き渡せません。{open_from:%Y-%m} 以降の月を指定してください",
         )
-    (earlier,) = _SQL.column(
+    earlier: list[date] = _SQL.column(
         platform,
-        "earlier_open_month",
+        "earlier_open_months",
         month=month,
         first_open_day=open_from,
         with_receipts=settings.receipts,
@@ -183,14 +193,16 @@ def _require_closable(
     is_first = open_from == date.min
     if earlier and not (is_first and closes_earlier):
         advice = (
-            f"。{month:%Y-%m} までの書類を別の方法で渡し済みなら、「理由」（reason）にそう書いて実行すると、"
+            f"。{month:%Y-%m} までの書類を別の方法で渡し済みなら、「前の月もまとめて閉じる」（earlier_months）を選ぶと、"
             "まとめて閉じます"
         )
+        months = "、".join(listed(earlier, lambda each: f"{each:%Y-%m}", "ほか {} か月"))
         raise BillingError(
             "EARLIER_MONTH_OPEN",
-            f"{name}より前に、書類か入金があるのに引き渡していない月があります。先に会計月 {earlier:%Y-%m} を引き渡してください"
+            f"{name}より前に、書類か入金があるのに引き渡していない月があります。先に会計月 {months} を引き渡してください"
             f"{advice if is_first else ''}",
         )
+    return earlier
 
 
 def _find(platform: psycopg.Connection, month: date) -> dict[str, Any] | None:

@@ -79,13 +79,14 @@ ORDER BY
     entry.payment_id IS NOT null ASC, entry.booking = 'adjustment' ASC, entry.booking = 'reversal' ASC, invoice.kind DESC,
     invoice.period_start ASC, length(invoice.number) ASC, invoice.number ASC, adjustment.entered_at ASC, payment.entered_at ASC;
 
--- name: earlier_open_month
--- Runs across tenants, as batch_platform. The first open month before this one that has entries, or null.
-SELECT min(date_trunc('month', booked_on::timestamp))::date
+-- name: earlier_open_months
+-- Runs across tenants, as batch_platform. The open months before this one that have entries.
+SELECT DISTINCT date_trunc('month', booked_on::timestamp)::date AS month
 FROM batch.accounting_entry
 WHERE
     booked_on >= %(first_open_day)s AND booked_on < %(month)s
-    AND (%(with_receipts)s OR payment_id IS null);
+    AND (%(with_receipts)s OR payment_id IS null)
+ORDER BY month;
 
 -- name: runs_of_month
 -- Runs across tenants, as batch_platform. The runs that have billed a month, the newest first. Dry runs do not count.
@@ -149,6 +150,13 @@ ORDER BY tenant_code;
 SELECT month, handed_over_at, handed_over_by, execution_id, files, changes
 FROM batch.accounting_month
 WHERE month = %(month)s;
+
+-- name: closed_with
+-- The earlier months that a hand-over has closed with its month.
+SELECT month, handed_over_at, handed_over_by, execution_id, files, changes
+FROM batch.accounting_month
+WHERE execution_id = %(execution_id)s AND month < %(month)s
+ORDER BY month;
 
 -- name: record_hand_over
 INSERT INTO batch.accounting_month (month, handed_over_by, execution_id, files, changes)

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 # The remark lists this many changes and counts the others. The column changes of batch.accounting_month has all of them.
 _LISTED = 50
+_CHANGED = "最後の未確定ファイルから変わった書類"
 
 
 def hand_over(billing: Billing, work: Work, entered: form.HandOver) -> None:
@@ -29,8 +30,7 @@ def hand_over(billing: Billing, work: Work, entered: form.HandOver) -> None:
         execution_id=run.execution_id,
         store=work.files,
         accepted=Accepted(
-            # The reason states that the accountant has the earlier months' documents. The run's options contain it.
-            earlier_months=bool(entered.reason),
+            earlier_months=entered.earlier_months,
             failed_tenants=entered.without_failed,
             held_drafts=entered.with_held,
         ),
@@ -43,9 +43,12 @@ def hand_over(billing: Billing, work: Work, entered: form.HandOver) -> None:
 
 def _report(month: HandedOverMonth) -> Iterator[tuple[str, str]]:
     yield "会計月", f"{month.month:%Y-%m}"
+    for each in month.earlier:
+        totals = "、".join(f"{file.name} {file.rows:,} 行、売掛金の合計 {file.yen:,} 円" for file in each.files[:1])
+        yield f"まとめて閉じた会計月 {each.month:%Y-%m}", f"{totals}。{_CHANGED}: {_changes(each)}"
     for file in month.files:
         yield file.name, f"{file.rows:,} 行、売掛金の合計 {file.yen:,} 円、SHA-256 {file.sha256}"
-    yield "最後の未確定ファイルから変わった書類", _changes(month)
+    yield _CHANGED, _changes(month)
 
 
 def _changes(month: HandedOverMonth) -> str:

@@ -161,8 +161,14 @@ AccountingMonth = Annotated[
     date,
     Month(
         "会計月",
-        "引き渡す月のどれか 1 日（取引日の月。YYYY-MM-DD）。BATCH-018-02 が終わった月だけです。"
-        "前の月の書類も渡し済みなら、初回だけ「理由」を書くとまとめて閉じます。",
+        "引き渡す月のどれか 1 日（取引日の月。YYYY-MM-DD）。BATCH-018-02 が終わった月だけです。",
+    ),
+]
+EarlierMonths = Annotated[
+    bool,
+    Flag(
+        "前の月もまとめて閉じる",
+        "最初の引き渡しでだけ使えます。前の月の書類を別の方法で渡し済みなら選びます。閉じた月は元に戻せません。",
     ),
 ]
 WithoutFailed = Annotated[

@@ -22,6 +22,7 @@ from include.skillreport.operations.operate_invoices.fields import (
     AgainSame,
     AllowIncomplete,
     CreditedLines,
+    EarlierMonths,
     EveryMonth,
     Evidence,
     Fact,
@@ -242,8 +243,7 @@ class HandOver(Operation):
 
     of_month = False
     accounting_month: AccountingMonth
-    # It states that the accountant has the earlier months' documents.
-    reason: Reason = ""
+    earlier_months: EarlierMonths = False
     without_failed: WithoutFailed = False
     with_held: WithHeld = False
 
