@@ -206,9 +206,13 @@ def close_run(
     *,
     store: ObjectStore | None = None,
     reports: bool = False,
+    moment: datetime | None = None,
 ) -> ClosedRun:
-    """Close a run. ``reports``: whether its digest can be sent."""
-    return flow.close_run(spec, batch, run, LocalInstallation(platform, object_store=store, reports=reports))
+    """Close a run at ``moment`` (aware), or at its own time. ``reports``: whether its digest can be sent."""
+    installation = LocalInstallation(
+        platform, object_store=store, reports=reports, moment=moment or _moment(run)
+    )
+    return flow.close_run(spec, batch, run, installation)
 
 
 def process_tenants(

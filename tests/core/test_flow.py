@@ -315,6 +315,22 @@ def test_a_shard_cleared_later_keeps_its_business_date(
     assert dates == [("2026-10-31", day) for day in ("2026-11-01", "2026-11-04", "2026-11-01")]
 
 
+def test_a_run_closed_later_finishes_on_that_day(installation: Installation, tmp_path: Path) -> None:
+    dates = []
+
+    class Dated(Plain):
+        @override
+        def finish(self, work: Work) -> None:
+            dates.append((work.run.business_date.isoformat(), work.run.run_date.isoformat()))
+
+    with_store = replace(installation, object_store=ObjectStore(tmp_path))
+    run = processed(with_store, Dated())
+    for moment in (NIGHT, NIGHT + timedelta(days=3), NIGHT - timedelta(days=3)):
+        flow.close_run(TENANT_USAGE, Dated(), run, replace(with_store, moment=moment))
+
+    assert dates == [("2026-10-31", day) for day in ("2026-11-01", "2026-11-04", "2026-11-01")]
+
+
 def test_another_tenant_status_is_logged_and_noted_once_in_the_tenants_result(
     host: psycopg.Connection, installation: Installation, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -13,20 +13,25 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from include.skillreport.batches.tenant_billing import create_batch
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import void_invoice
 from include.skillreport.billing.ledger.payments import record_payments
 from include.skillreport.billing.ledger.stored_invoice import find_invoice
 from include.skillreport.billing.receivables.payment import Payment
 from include.skillreport.billing.terms import load_terms
+from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
+from local_stack.batch_runs import LOCAL, close_run
 from tests.batches.tenant_management.billing_rows import (
     customer,
     host_billing,
     invoice,
     invoices,
+    open_billing,
     open_operation,
     outcomes,
     process,
@@ -472,6 +477,22 @@ def test_the_table_has_what_is_left_after_credits_and_payments(
         ["2026-12-10", "A", "A", "JPY", "0", "0", "0", "0", "0", "-1000", "-1000"],
         ["2026-12-10", "B", "B", "JPY", "0", "5500", "0", "0", "0", "0", "5500"],
     ]
+
+
+def test_a_run_that_is_cleared_later_writes_the_table_of_that_day(
+    database: Database, platform: psycopg.Connection, store: ObjectStore
+) -> None:
+    run = open_billing(database)
+    process(database, run)
+    for moment, row in (
+        (None, ["2026-11-01", "A", "A", "JPY", "11000", "0", "0", "0", "0", "0", "11000"]),
+        (
+            datetime(2026, 12, 1, 9, tzinfo=JAPAN),
+            ["2026-12-01", "A", "A", "JPY", "0", "11000", "0", "0", "0", "0", "11000"],
+        ),
+    ):
+        close_run(platform, TENANT_BILLING, create_batch(LOCAL), run, store=store, moment=moment)
+        assert aged(store) == [row]
 
 
 def test_the_view_shows_open_invoices_to_the_platform_only(

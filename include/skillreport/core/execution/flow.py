@@ -237,7 +237,7 @@ def process_shard(
 ) -> ShardReport:
     """Do the work of one shard's tenants, and record the outcome of each."""
     usage = ResourceUsage()
-    run = _run_of_shard(run, shard, installation)
+    run = replace(_run_today(run, installation), part=shard.part)
     store, network = _resources(batch, installation, dry_run=run.dry_run)
     if store is None and batch.reads_files(run):
         store = installation.store()
@@ -285,6 +285,7 @@ def close_run(
     ``error`` is the failure of an earlier step. ``failed_instances`` are the mapped instances that failed in Airflow. Such an instance may
     have recorded its outcomes before. If it could not reach the database, the outcomes are those of an earlier attempt.
     """
+    run = _run_today(run, installation)
     with installation.platform(spec.time_limit) as platform:
         run_log.mark_reopened(platform, run)
         work = Work(run, platform)
@@ -411,10 +412,10 @@ def _resources(
     return store, installation.network(with_mail=sends) if sends or batch.has(Batch.fetch) else None
 
 
-def _run_of_shard(run: Run, shard: Shard, installation: Installation) -> Run:
+def _run_today(run: Run, installation: Installation) -> Run:
     # An instance that is cleared on a later day records that day.
     today = installation.now().astimezone(JAPAN).date()
-    return replace(run, part=shard.part, run_date=max(run.run_date, today))
+    return replace(run, run_date=max(run.run_date, today))
 
 
 def _finish(batch: Batch, work: Work, installation: Installation) -> Exception | None:
