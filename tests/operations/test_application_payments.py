@@ -49,15 +49,17 @@ def november(database: Database, host: psycopg.Connection) -> str:
     return "INV-2026-11-001"
 
 
-def mark(host: psycopg.Connection, status: str = "PAID", number: str = NUMBER) -> None:
-    """The application marks the invoice itself."""
+def mark(
+    host: psycopg.Connection, status: str = "PAID", number: str = NUMBER, paid_date: str | None = "2026-11-20"
+) -> None:
+    """The application marks the invoice itself. ``paid_date`` is in UTC."""
     host.execute(
         """
         UPDATE "HIS_TenantBilling"
-        SET billing_status = %s, paid_date = '2026-11-20', payment_method = '口座振替'
+        SET billing_status = %s, paid_date = %s, payment_method = '口座振替'
         WHERE invoice_number = %s
         """,
-        [status, number],
+        [status, paid_date, number],
     )
 
 
@@ -78,6 +80,29 @@ def payments(host: psycopg.Connection) -> list[tuple[Any, ...]]:
         ORDER BY payment.entered_at
         """
     ).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("paid_date", "paid_on"),
+    [
+        # What the product writes into this column is the day at 0:00.
+        ("2026-11-30 00:00:00", date(2026, 11, 30)),
+        ("2026-11-30 14:59:59.999", date(2026, 11, 30)),
+        ("2026-11-30 15:00:00", date(2026, 12, 1)),
+        (None, date(2026, 12, 10)),
+        ("infinity", date(2026, 12, 10)),
+        ("-infinity", date(2026, 12, 10)),
+        ("9999-12-31 23:59:59", date(2026, 12, 10)),
+    ],
+)
+def test_the_applications_payment_is_of_its_day_in_japan(
+    database: Database, host: psycopg.Connection, paid_date: str | None, paid_on: date
+) -> None:
+    mark(host, paid_date=paid_date)
+
+    assert part_credit(database, 1000).status == "completed"
+
+    assert host.execute("SELECT source, paid_on FROM batch.payment").fetchall() == [("host", paid_on)]
 
 
 def test_no_payment_is_entered_beside_the_applications_own(

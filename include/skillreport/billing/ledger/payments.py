@@ -251,7 +251,8 @@ def record_application_payment(
 ) -> None:
     """Record the payment of an invoice that the application itself marks as PAID, so that a credit note shows as owed back.
 
-    It is what was open, on the application's ``paid_date``, otherwise on ``today``. The caller has locked the invoice.
+    It is what was open, on the application's ``paid_date`` as a day in Japan, otherwise on ``today``. The caller has locked the
+    invoice.
     """
     _SQL.execute(
         connection,

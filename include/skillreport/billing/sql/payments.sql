@@ -129,7 +129,12 @@ WITH entered AS (
         gen_random_uuid()::text AS payment_id,
         invoice.tenant_id,
         invoice.invoice_id,
-        coalesce(billing.paid_date::date, %(today)s) AS paid_on,
+        coalesce(
+            CASE
+                WHEN batch.is_dated(billing.paid_date) THEN (billing.paid_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date
+            END,
+            %(today)s
+        ) AS paid_on,
         invoice.open_amount AS amount,
         invoice.currency,
         %(yen)s,
