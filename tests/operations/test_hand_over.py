@@ -159,7 +159,9 @@ def test_a_reason_closes_no_earlier_month(
     provisional = written(store)
 
     with pytest.raises(ParameterError, match="「理由」（reason）は操作「会計月の引き渡し」では使いません"):
-        hand_over(database, store, "2026-11-01", date(2026, 12, 1), reason="11月分の締め", without_failed=True)
+        hand_over(
+            database, store, "2026-11-01", date(2026, 12, 1), reason="11月分の締め", without_failed=True
+        )
 
     assert written(store) == provisional
     assert host.execute("SELECT FROM batch.accounting_month").fetchall() == []

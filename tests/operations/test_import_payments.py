@@ -26,6 +26,7 @@ from tests.batches.tenant_management.billing_rows import (
 )
 from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
 from tests.conftest import Database
+from tests.operations import contract_entries as contracts
 from tests.operations import payment_rows
 from tests.operations.bank_files import (
     PAID_ON,
@@ -39,6 +40,7 @@ from tests.operations.bank_files import (
     transfer,
     waiting,
 )
+from tests.operations.contract_entries import asked, decide, enter
 from tests.own_settings import change_billing
 
 A1, B1, C1 = "INV-2026-10-001", "INV-2026-10-002", "INV-2026-10-003"
@@ -92,6 +94,33 @@ def test_a_transfer_of_a_known_payer_is_a_payment(
     assert store.names("bank-files/incoming") == []
     (kept,) = store.names("bank-files/imported/2026-12")
     assert kept.endswith("-20261127.txt")
+
+
+def test_an_entered_code_matches_with_and_without_leading_zeros(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    named = {"payer_name": "カ）アオバ", "reason": "契約書"}
+    for tenant_id, code in (("A", "0000123456"), ("B", "123457")):
+        entry = enter(database, "add_payer", {**named, "payer_code": code})
+        decide(
+            database, asked(database, contracts.run(database, "add_payer", tenants=[tenant_id], entry=entry))
+        )
+    store.write(
+        "contracts/incoming/payer.csv", "tenant,payer_name,payer_code\r\nC,カ）アオバ,0000000042\r\n".encode()
+    )
+    from_file = contracts.run(
+        database, "import_file", store=store, imported_kind="payer", imported_file="payer.csv", reason="登録"
+    )
+    decide(database, asked(database, from_file))
+    put(
+        store,
+        *(transfer(11_000, payer_code=code) for code in ("0000123456", "0000123457", "0000000042")),
+    )
+
+    run(database, store)
+
+    assert waiting(host) == {}
+    assert [(row[0], row[2]) for row in payments(host)] == [("A", 11_000), ("B", 11_000), ("C", 11_000)]
 
 
 def test_the_same_file_and_overlapping_files_count_once(

@@ -28,7 +28,7 @@ from include.skillreport.billing.receivables.matching import (
     Part,
     Unpaid,
 )
-from include.skillreport.billing.receivables.transfer import BankFile, identified, payer_key
+from include.skillreport.billing.receivables.transfer import BankFile, code_key, identified, payer_key
 from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
@@ -116,7 +116,7 @@ def store_file(
                 "booked_on": transfer.booked_on.isoformat(),
                 "amount": str(transfer.amount),
                 "payer_key": payer_key(transfer.payer_name),
-                "payer_code": transfer.payer_code.lstrip("0"),
+                "payer_code": code_key(transfer.payer_code),
                 "transfer_id": transfer_id,
             }
             for transfer_id, transfer in transfers

@@ -100,8 +100,7 @@ def identified(transfers: Iterable[Transfer]) -> list[tuple[str, Transfer]]:
     """Each transfer with its id: ``T261127-`` (its day) and 12 hexadecimal digits.
 
     The id is the same in each file that has the transfer: it comes from the account, day, amount, payer (code and key of the name),
-    reference and cancellation, and from the transfer's place among equals of that day in the file. Zeros at the beginning of code and
-    reference do not count, because a spreadsheet removes them. ``details`` and ``line`` do not count.
+    reference and cancellation, and from the transfer's place among equals of that day in the file. ``details`` and ``line`` do not count.
     """
     places = Counter[str]()
     found = []
@@ -111,9 +110,9 @@ def identified(transfers: Iterable[Transfer]) -> list[tuple[str, Transfer]]:
                 transfer.account,
                 transfer.booked_on.isoformat(),
                 int(transfer.amount),
-                transfer.payer_code.lstrip("0"),
+                code_key(transfer.payer_code),
                 payer_key(transfer.payer_name),
-                transfer.reference.lstrip("0"),
+                code_key(transfer.reference),
                 transfer.is_cancellation,
             ]
         )
@@ -121,6 +120,11 @@ def identified(transfers: Iterable[Transfer]) -> list[tuple[str, Transfer]]:
         digest = hashlib.sha256(f"{identity}{places[identity]}".encode()).hexdigest()
         found.append((f"T{transfer.booked_on:%y%m%d}-{digest[:12]}", transfer))
     return found
+
+
+def code_key(code: str) -> str:
+    """A code (振込依頼人コード) or reference for comparisons: without zeros at its beginning, because a spreadsheet removes them."""
+    return code.lstrip("0")
 
 
 def payer_key(name: str) -> str:

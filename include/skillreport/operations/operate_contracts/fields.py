@@ -240,7 +240,13 @@ PayerName = Annotated[
     ),
 ]
 PayerCode = Annotated[
-    str, Code("振込依頼人コード", "銀行のファイルにあるときだけ。", example="0000123456", is_personal=True)
+    str,
+    Code(
+        "振込依頼人コード",
+        "銀行のファイルにあるときだけ。先頭の 0 は、あってもなくても同じです。",
+        example="0000123456",
+        is_personal=True,
+    ),
 ]
 Changes = Annotated[tuple[str, ...], Codes("変更のID", "1 行に 1 件。", example=("C-0123456789abcdef0123",))]
 ImportedKind = Annotated[str, Choice("種類", example="profile", choices=KIND_TITLES)]

@@ -34,7 +34,7 @@ from include.skillreport.billing.ledger.contract_changes import (
     tenants_by_code,
 )
 from include.skillreport.billing.receivables.file_cells import Problem, csv_rows, day_in
-from include.skillreport.billing.receivables.transfer import payer_key
+from include.skillreport.billing.receivables.transfer import code_key, payer_key
 from include.skillreport.core.entered import plain
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -92,7 +92,7 @@ def _profile(entered: form.SetProfile, owner: str) -> Wanted:
 def _payer(entered: form.AddPayer, owner: str) -> Wanted:
     values = {
         "payer_key": payer_key(entered.payer_name),
-        "payer_code": entered.payer_code,
+        "payer_code": code_key(entered.payer_code),
         "payer_name": entered.payer_name,
     }
     return Wanted(PAYER, owner, values, entered.reason)

@@ -44,7 +44,9 @@ def hand_over(billing: Billing, work: Work, entered: form.HandOver) -> None:
 def _report(month: HandedOverMonth) -> Iterator[tuple[str, str]]:
     yield "会計月", f"{month.month:%Y-%m}"
     for each in month.earlier:
-        totals = "、".join(f"{file.name} {file.rows:,} 行、売掛金の合計 {file.yen:,} 円" for file in each.files[:1])
+        totals = "、".join(
+            f"{file.name} {file.rows:,} 行、売掛金の合計 {file.yen:,} 円" for file in each.files[:1]
+        )
         yield f"まとめて閉じた会計月 {each.month:%Y-%m}", f"{totals}。{_CHANGED}: {_changes(each)}"
     for file in month.files:
         yield file.name, f"{file.rows:,} 行、売掛金の合計 {file.yen:,} 円、SHA-256 {file.sha256}"
