@@ -557,6 +557,19 @@ def test_an_amount_off_counts_by_its_days_and_a_percentage_in_full(
 # Minimum commitment ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(("tax_included", "total"), [(False, "55000"), (True, "50000")])
+def test_a_minimum_includes_tax_if_the_price_list_does(tax_included: bool, total: str) -> None:
+    month = inputs(
+        parts=(part(plan("11000"), 1, 31),),
+        usage_days=usage_days(1, 31),
+        commitments=(own_minimum("50000"),),
+        tax_included=tax_included,
+    )
+    invoice = price(month)
+    assert [line.amount for line in invoice.lines] == [Decimal(11_000), Decimal(39_000)]
+    assert invoice.total == Decimal(total)
+
+
 @pytest.mark.parametrize(("minimum", "difference"), [("10001", ["1"]), ("10000", []), ("9000", [])])
 def test_the_difference_to_the_minimum_commitment_is_one_line(minimum: str, difference: list[str]) -> None:
     invoice = price(inputs(parts=(part(plan(minimum_commitment=minimum)),)))

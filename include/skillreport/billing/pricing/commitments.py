@@ -1,4 +1,4 @@
-"""The minimum commitment of a month, day by day. Pure; days are Asia/Tokyo dates, amounts are per month and before tax.
+"""The minimum commitment of a month, day by day. Pure; days are Asia/Tokyo dates, amounts are per month, with tax if the price list has it.
 
 Each billable day adds one day's share of the commitment that applies to it: the tenant's commitment (of several, the one that began last),
 otherwise its plan's. Source: BATCH-018-02's rules.
@@ -22,7 +22,7 @@ from include.skillreport.billing.periods import Period
 
 
 class Commitment(Document):
-    """A tenant's agreed minimum per month, before tax. It replaces the minimum of its plans."""
+    """A tenant's agreed minimum per month, with tax if the price list has it. It replaces the minimum of its plans."""
 
     amount: Annotated[Decimal, Field(ge=0)]
     currency: str

@@ -205,7 +205,7 @@ DiscountValue = Annotated[
     Decimal,
     Number(
         "割引の値",
-        "率なら 100 まで。定額は通貨の額、無料の数量は指標の単位。",
+        "率なら 100 まで。定額は料金表と同じ税込・税抜の額、無料の数量は指標の単位。",
         example="10",
         problem=_positive,
     ),
@@ -215,7 +215,7 @@ CommitmentAmount = Annotated[
     Decimal,
     Number(
         "最低利用料金",
-        "税抜の月額。0 ならプランの最低額をなくします。",
+        "料金表と同じ税込・税抜の月額。0 ならプランの最低額をなくします。",
         example="50000",
         problem=lambda amount: "" if amount >= 0 else "は 0 以上にしてください。",
     ),

@@ -55,7 +55,7 @@ CREATE TABLE batch.commitment (
 CALL batch.make_tenant_table('batch.commitment');
 CREATE POLICY board ON batch.commitment FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.commitment IS
-'The least amount per month before tax that a tenant agreed to. It replaces the minimum of the plan.';
+'The least amount per month that a tenant agreed to, with or without tax as the price list. It replaces the minimum of the plan.';
 
 CREATE TABLE batch.billing_profile (
     tenant_id text PRIMARY KEY,
