@@ -102,6 +102,47 @@ def test_the_request_lists_held_invoices_with_both_amounts_and_reason(
     assert "| C |" not in body
 
 
+def test_request_and_reason_compare_with_the_same_earlier_month(
+    database: Database, host: psycopg.Connection
+) -> None:
+    november = date(2026, 11, 1)
+    billing_rows.customer(host, "A")
+    run_billing(database)
+    billing_rows.customer(host, "B")
+    run_billing(database, codes=["B"])
+    with host.transaction():
+        host.execute("SET LOCAL session_replication_role = replica")
+        # A has no invoice of October. B's October has one-off lines only, and its September a plan.
+        host.execute("UPDATE batch.invoice SET period_start = '2026-09-01', period_end = '2026-09-30'")
+    billing_rows.insert(
+        host,
+        "extra_charge",
+        extra_charge_id="B's",
+        tenant_id="B",
+        charged_on=date(2026, 10, 5),
+        description="設定作業",
+        unit_amount=500,
+        currency="JPY",
+        tax_category="standard",
+        entered_by="経理",
+    )
+    billing_rows.plan_change(host, "B", date(2026, 1, 1), "BASIC")
+    billing_rows.plan_change(host, "B", date(2026, 10, 1), None)
+    billing_rows.plan_change(host, "B", date(2026, 11, 1), "BASIC")
+    run_billing(database, codes=["B"])
+    for tenant_id in ("A", "B"):
+        billing_rows.close_month(host, tenant_id, november, active_users=31)
+
+    held = run_billing(database, november)
+
+    _, body = text_of(database, asked(database, held))
+    rows = [row.split(" から ")[0] for row in body.splitlines() if row.startswith(("| A |", "| B |"))]
+    assert rows == [
+        f"| {code} | {code} | 2026\\-11 | 17,050 JPY | 11,000 JPY | 個別明細を除く小計が前月の 10,000 JPY"
+        for code in "AB"
+    ]
+
+
 def test_an_answer_for_all_finalizes_every_listed_invoice(
     database: Database, host: psycopg.Connection, request_: ApprovalRequest, store: ObjectStore
 ) -> None:

@@ -95,6 +95,25 @@ def test_only_an_issued_invoice_is_what_the_month_before_is_compared_with(
     assert held["B"].row["previous_total"] == 11_000
 
 
+def test_a_held_draft_is_compared_with_the_last_month_of_a_plan(
+    changed: psycopg.Connection,
+) -> None:
+    changed.execute("ALTER TABLE batch.invoice DISABLE TRIGGER USER")
+    september = "AND period_start = '2026-09-01'"
+    changed.execute(
+        f"""
+        UPDATE batch.invoice SET period_start = '2026-08-01', period_end = '2026-08-31'
+        WHERE tenant_id = 'A' {september}
+        """.encode()
+    )
+    changed.execute(
+        f"UPDATE batch.invoice SET inputs = jsonb_set(inputs, '{{parts}}', '[]') WHERE tenant_id = 'B' {september}".encode()
+    )
+    held = {each.row["tenant_id"]: each for each in load_month(as_board(changed), MONTH).held}
+    assert held["A"].row["previous_total"] == 11_000
+    assert held["B"].row["previous_total"] is None
+
+
 def test_a_held_draft_that_cannot_be_finalised_says_both_reasons(
     host: psycopg.Connection, board: Board, ids: dict[str, str]
 ) -> None:

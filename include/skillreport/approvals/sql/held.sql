@@ -19,11 +19,17 @@ SELECT
 FROM batch.invoice
 INNER JOIN batch.execution_log AS log ON invoice.execution_id = log.execution_id
 LEFT JOIN batch.all_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
-LEFT JOIN batch.invoice AS previous
-    ON
-        invoice.tenant_id = previous.tenant_id AND previous.kind = 'invoice'
-        AND previous.status IN ('finalized', 'sent') AND NOT previous.credited
-        AND previous.period_start = invoice.period_start - interval '1 month'
+-- What the reason of the hold compares with: "previous" of load_accounts (include/skillreport/billing/sql/accounts.sql).
+LEFT JOIN LATERAL (
+    SELECT past.total, past.credited_total, past.currency
+    FROM batch.invoice AS past
+    WHERE
+        past.tenant_id = invoice.tenant_id AND past.period_start < invoice.period_start AND past.kind = 'invoice'
+        AND past.status IN ('finalized', 'sent') AND NOT past.credited
+        AND jsonb_array_length(past.inputs -> 'parts') > 0
+    ORDER BY past.period_start DESC
+    LIMIT 1
+) AS previous ON true
 WHERE
     invoice.kind = 'invoice' AND invoice.status = 'draft' AND invoice.hold_reason IS NOT null
     AND invoice.period_start = %(month)s

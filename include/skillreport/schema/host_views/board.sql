@@ -101,9 +101,9 @@ FROM batch.usage_warning;
 
 -- Invoices and credit notes with their printed content, without the recipient's address and the inputs. tenant_code: the printed
 -- one. state: the batches never set the status sent, so it counts as finalized. is_paid: with a recorded payment, or PAID in the
--- application. is_carried: one-off lines carry a difference of it into later months. is_closed: its
--- month has no invoice or draft any more, and is billed again only by name. content, leaves_on and letter_id are those of the
--- newest revision; counterparty is the first document's.
+-- application. is_of_plan: for days under a plan, not only one-off lines. is_carried: one-off lines carry a difference of it into
+-- later months. is_closed: its month has no invoice or draft any more, and is billed again only by name. content, leaves_on and
+-- letter_id are those of the newest revision; counterparty is the first document's.
 CREATE VIEW batch.board_invoice AS
 SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.period_start, invoice.period_end, invoice.status,
@@ -151,6 +151,7 @@ SELECT
         ),
         '{recipient,email}', 'null'
     ) AS content,
+    jsonb_array_length(invoice.inputs -> 'parts') > 0 AS is_of_plan,
     invoice.input_hash, invoice.hold_reason, invoice.approved_by,
     invoice.credits_invoice_id, invoice.credit_reason, invoice.credited, invoice.credited_total, invoice.paid_total,
     invoice.fee_total, invoice.written_off_total, invoice.marked_paid, invoice.execution_id, invoice.created_at,

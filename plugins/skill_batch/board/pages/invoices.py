@@ -111,7 +111,6 @@ def load_month(
         connection,
         "held_of_month",
         month=month,
-        previous_month=_month_before(month),
         codes_of_holds=HOLDS,
         most=_MOST_HELD,
     )

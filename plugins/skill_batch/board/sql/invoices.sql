@@ -36,8 +36,9 @@ GROUP BY invoice.currency, tax.category, tax.rate_percent
 ORDER BY invoice.currency ASC, tax.rate_percent DESC, tax.category ASC;
 
 -- name: held_of_month
--- The held drafts with the issued invoice of the month before, less its credit notes, and whether a request for approval is open.
--- A draft that cannot be finalised at all has another outcome than a held one.
+-- The held drafts with the last issued invoice of a plan before them, less its credit notes, and whether a request for approval
+-- is open. The reason of the hold compares with the same invoice. A draft that cannot be finalised at all has another outcome
+-- than a held one.
 SELECT
     invoice.invoice_id, invoice.tenant_id,
     coalesce(tenant.tenant_code, invoice.tenant_code, invoice.tenant_id) AS tenant_code,
@@ -64,10 +65,15 @@ FROM batch.board_invoice AS invoice
 LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
 LEFT JOIN batch.board_outcome AS outcome
     ON invoice.execution_id = outcome.execution_id AND invoice.tenant_id = outcome.tenant_id
-LEFT JOIN batch.board_invoice AS previous
-    ON
-        invoice.tenant_id = previous.tenant_id AND previous.period_start = %(previous_month)s
-        AND previous.kind = 'invoice' AND previous.status IN ('finalized', 'sent') AND NOT previous.credited
+LEFT JOIN LATERAL (
+    SELECT past.invoice_id, past.total, past.credited_total, past.currency
+    FROM batch.board_invoice AS past
+    WHERE
+        past.tenant_id = invoice.tenant_id AND past.period_start < invoice.period_start AND past.kind = 'invoice'
+        AND past.status IN ('finalized', 'sent') AND NOT past.credited AND past.is_of_plan
+    ORDER BY past.period_start DESC
+    LIMIT 1
+) AS previous ON true
 WHERE invoice.period_start = %(month)s AND invoice.state = 'held'
 ORDER BY tenant_code, invoice.invoice_id
 LIMIT %(most)s;
