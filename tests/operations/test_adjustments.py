@@ -13,6 +13,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
+from include.skillreport.billing.accounting.readiness import Accepted
 from include.skillreport.billing.ledger.overdue_letters import queue_reminders
 from include.skillreport.billing.service import Billing
 from include.skillreport.billing.terms import load_terms
@@ -352,6 +353,31 @@ def test_a_payment_recovers_what_was_written_off_and_its_reversal_does_not(
     assert (invoice(host, "A")["written_off_total"], invoice(host, "A")["open_amount"]) == (0, 11000)
     assert of_month(platform, store, december)[-1][:3] == (NUMBER, "貸倒れの取り消し", "2026-12-10")
     assert agree(platform, store, december) == 0
+
+
+def test_a_recovery_is_taken_back_on_the_day_of_its_payment(
+    database: Database, host: psycopg.Connection, platform: psycopg.Connection, store: ObjectStore
+) -> None:
+    write_off(database)
+    pay(database, "4400", paid_on="2026-12-09")
+    months = [date(2026, 10, 1), date(2026, 11, 1), date(2026, 12, 1)]
+    for month in months:
+        run_billing(database, month)
+        hand_over(
+            platform, store, month, date(2027, 1, 1), f"{month}", accepted=Accepted(failed_tenants=True)
+        )
+
+    operate(database, "reverse_payment", reason="誤り", values={"paid_reference": "F-1"})
+
+    taken_back = host.execute(
+        "SELECT accrued_on, booked_on FROM batch.adjustment WHERE kind = 'recovery' AND amount > 0"
+    ).fetchall()
+    assert (
+        taken_back
+        == host.execute(
+            "SELECT (reversed_at AT TIME ZONE 'Asia/Tokyo')::date, reversal_booked_on FROM batch.payment"
+        ).fetchall()
+    )
 
 
 def test_an_adjusted_invoice_is_neither_voided_nor_credited_beyond_the_rest(

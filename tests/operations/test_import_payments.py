@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from include.skillreport.billing.accounting.readiness import Accepted
 from include.skillreport.billing.ledger.overdue_letters import queue_reminders
 from include.skillreport.billing.ledger.transfer_payments import Recorder, automatic_parts, record_automatic
 from include.skillreport.billing.service import Billing
@@ -16,6 +17,7 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import NotDueError
 from include.skillreport.core.execution.object_store import ObjectStore
+from tests.batches.tenant_management.accounting_rows import DECEMBER, NOVEMBER, OCTOBER, hand_over
 from tests.batches.tenant_management.billing_rows import (
     customer,
     everything_written,
@@ -266,6 +268,38 @@ def test_a_cancellation_by_the_bank_takes_payment_and_fee_back(
     put(store, transfer(11_000, reference="2", booked_on=date(2026, 12, 1)), name="3.txt")
     run(database, store)
     assert open_amounts(host, [A1]) == {A1: 0}
+
+
+@pytest.mark.parametrize("is_handed_over", [True, False])
+def test_a_fee_is_taken_back_on_the_day_of_its_payment(
+    database: Database,
+    host: psycopg.Connection,
+    platform: psycopg.Connection,
+    store: ObjectStore,
+    is_handed_over: bool,
+) -> None:
+    know(host, "A")
+    put(store, transfer(10_340))
+    run(database, store)
+    if is_handed_over:
+        run_billing(database, NOVEMBER)
+        for month in (OCTOBER, NOVEMBER):
+            hand_over(platform, store, month, DECEMBER, f"{month}", accepted=Accepted(failed_tenants=True))
+    put(store, transfer(10_340, is_cancellation=True), name="2.txt")
+
+    run(database, store)
+
+    ((reversed_on, booked_on),) = host.execute(
+        "SELECT (reversed_at AT TIME ZONE 'Asia/Tokyo')::date, reversal_booked_on FROM batch.payment"
+    ).fetchall()
+    assert (booked_on is not None) == is_handed_over
+    fees = host.execute(
+        "SELECT amount, accrued_on, booked_on FROM batch.adjustment ORDER BY entered_at"
+    ).fetchall()
+    assert fees == [
+        (660, PAID_ON, PAID_ON),
+        (-660, reversed_on, booked_on) if is_handed_over else (-660, PAID_ON, PAID_ON),
+    ]
 
 
 def test_a_cancellation_without_its_transfer_waits_for_it(

@@ -85,13 +85,14 @@ def take_back_adjustments(
     entered_by: str,
     execution_id: str,
 ) -> None:
-    """Take back what belongs to a payment that is reversed, on its day: the recovery of a write-off, and the fee of a bank's transfer.
+    """Take back what belongs to a payment that was reversed: the recovery of a write-off, and the fee of a bank's transfer.
 
-    A fee that a person has taken back already is left.
+    It is booked as the reversal: on the day of the reversal if the payment's month was handed over, otherwise on its own day. A fee that a
+    person has taken back already is left.
     """
     rows = _SQL.rows(connection, "adjustments_of_payment", payment_id=payment_id)
     if sum((row["amount"] for row in rows), Decimal(0)):
-        entered = Entered(rows[-1]["accrued_on"], reason, entered_by, execution_id, payment_id=payment_id)
+        entered = Entered(rows[-1]["taken_back_on"], reason, entered_by, execution_id, payment_id=payment_id)
         adjustment = Adjustment.model_validate(rows[-1]["content"])
         if adjustment.kind is AdjustmentKind.RECOVERY or rows[-1]["fee_total"] >= adjustment.amount:
             insert_adjustment(connection, invoice_id, adjustment.negated(), entered)

@@ -54,8 +54,16 @@ WHERE invoice_id = %(invoice_id)s AND execution_id = %(execution_id)s
 ORDER BY entered_at;
 
 -- name: adjustments_of_payment
-SELECT adjustment.amount, adjustment.accrued_on, adjustment.content, invoice.fee_total
+-- The adjustments of a reversed payment. taken_back_on: as the payment, on the day of the reversal if the accountant has the
+-- payment, otherwise on their own day, where the payment counts as 0.
+SELECT
+    adjustment.amount, adjustment.content, invoice.fee_total,
+    CASE
+        WHEN payment.reversal_booked_on IS null THEN adjustment.accrued_on
+        ELSE (payment.reversed_at AT TIME ZONE 'Asia/Tokyo')::date
+    END AS taken_back_on
 FROM batch.adjustment
 INNER JOIN batch.invoice ON adjustment.invoice_id = invoice.invoice_id
+INNER JOIN batch.payment ON adjustment.payment_id = payment.payment_id
 WHERE adjustment.payment_id = %(payment_id)s
 ORDER BY adjustment.entered_at;
