@@ -454,6 +454,12 @@ def test_a_foreign_invoice_is_adjusted_in_its_currency_and_booked_in_yen(
     }
     operate(database, "record_payment", "U", values=pay_values)
     refused(record_fee(database, "66.13", codes=["U"]), "残り 25.00 USD を超えます")
+    without_amount = record_fee(database, codes=["U"])
+    refused(
+        without_amount,
+        "残りは 25.00 USD です。円の請求書ではないため、手数料の額を「手数料の額」（fee_amount）に",
+    )
+    assert "円を超える" not in reasons(without_amount)["U"]
 
     result = record_fee(database, "25", codes=["U"])
 

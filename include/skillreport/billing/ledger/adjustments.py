@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 
+from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.booking import keep_open, open_yen
 from include.skillreport.billing.ledger.recoveries import Entered, insert_adjustment, load_adjustments
@@ -64,12 +65,7 @@ def record_fee(
         )
     if amount is None:
         amount = open_amount
-        if invoice.currency != YEN or amount > terms.settings.fee_tolerance:
-            raise BillingError(
-                "AMOUNT_NEEDED",
-                f"{invoice_label(invoice.number)}の残りは {amount:,f} {invoice.currency} です。"
-                f"{terms.settings.fee_tolerance:,} 円を超えるため、手数料の額を「手数料の額」（fee_amount）に書いてください",
-            )
+        _require_tolerable(invoice, amount, terms.settings.fee_tolerance)
     if amount > open_amount:
         raise BillingError(
             "WRONG_AMOUNT",
@@ -157,6 +153,18 @@ def take_back(
     require_day(stored.invoice, entered.day, today)
     adjustments = taken_back(load_adjustments(connection, stored.invoice_id, kind))
     return [_record(connection, stored, adjustment, entered) for adjustment in adjustments]
+
+
+def _require_tolerable(invoice: Invoice, rest: Decimal, tolerance: int) -> None:
+    """Check that all that is open may be the fee without a person's amount. :raises BillingError: no yen, or more than the tolerance."""
+    if invoice.currency == YEN and rest <= tolerance:
+        return
+    cause = f"{tolerance:,} 円を超える" if invoice.currency == YEN else "円の請求書ではない"
+    raise BillingError(
+        "AMOUNT_NEEDED",
+        f"{invoice_label(invoice.number)}の残りは {rest:,f} {invoice.currency} です。"
+        f"{cause}ため、手数料の額を「手数料の額」（fee_amount）に書いてください",
+    )
 
 
 def _locked(

@@ -52,7 +52,10 @@ ADJUSTMENTS = {"fee": "手数料差額", "write_off": "貸倒れ"}
 
 
 class CreditLine(NamedTuple):
-    """A part of an invoice's line to credit: an amount without tax, or a quantity. ``position`` is the line's number on paper."""
+    """A part of an invoice's line to credit: a quantity, or an amount, with tax if the price list has it.
+
+    ``position`` is the line's number on paper.
+    """
 
     position: int
     number: Decimal
@@ -98,7 +101,10 @@ Reason = Annotated[
 ]
 CreditedLines = Annotated[
     tuple[Annotated[CreditLine, PlainSerializer(CreditLine.entered)], ...],
-    _CreditLines("返還する明細", "1 行に 1 件。請求書の行番号と税抜の金額（例 2=1500）か、数量（例 2=3x）。"),
+    _CreditLines(
+        "返還する明細",
+        "1 行に 1 件。請求書の行番号と税抜（税込の料金表なら税込）の金額（例 2=1500）か、数量（例 2=3x）。",
+    ),
 ]
 AllowIncomplete = Annotated[
     bool, Flag("未締め日を許す", "使用量が締まっていない日があっても、締まっている日だけで請求します。")
@@ -226,7 +232,7 @@ FeeAmount = Annotated[
     Decimal,
     Number(
         "手数料の額",
-        "請求書の通貨での額。空欄なら残りの全部（設定 billing.fee_tolerance の額まで）。例: 660",
+        "請求書の通貨での額。円の請求書では、空欄なら残りの全部（設定 billing.fee_tolerance の額まで）。例: 660",
         example="660",
         problem=lambda amount: "" if amount > 0 else "は 0 より大きくしてください。",
     ),
