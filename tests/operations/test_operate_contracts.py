@@ -235,11 +235,26 @@ def test_a_withdrawn_change_keeps_no_values(database: Database, host: psycopg.Co
 
 
 @pytest.mark.usefixtures("tenants")
-def test_a_change_that_nobody_decides_about_expires(database: Database, host: psycopg.Connection) -> None:
+def test_a_late_approval_says_what_became_of_the_change(database: Database, host: psycopg.Connection) -> None:
     request = asked(database, set_profile(database, email=NEW))
-    host.execute("UPDATE batch.contract_change SET entered_at = entered_at - interval '31 days'")
+    ((change_id,),) = host.execute("SELECT change_id FROM batch.contract_change").fetchall()
+    run(database, "withdraw", changes=[change_id], reason="誤り")
     decide(database, request)
 
+    (item,) = items(host, request).values()
+    assert (item["result"], item["result_text"]) == ("out_of_date", "この変更は、取り下げられています")
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_change_that_nobody_decides_about_expires(database: Database, host: psycopg.Connection) -> None:
+    request = asked(database, set_profile(database, email=NEW))
+    assert "30 日たつと期限が切れ" in text_of(database, request)[1]
+    host.execute("UPDATE batch.contract_change SET entered_at = entered_at - interval '31 days'")
+    result = decide(database, request)
+
+    sentence = "この変更は、30 日の間に承認されず、期限が切れています。もう一度入力してください"
+    (item,) = items(host, request).values()
+    assert (result.status, item["result"], item["result_text"]) == ("partial", "out_of_date", sentence)
     assert host.execute("SELECT status, before, after FROM batch.contract_change").fetchall() == [
         ("expired", None, None)
     ]

@@ -9,6 +9,7 @@ from typing import Any
 
 from include.skillreport.approvals.requests import ApprovalRequest, HeldItem, Kind, listed_items
 from include.skillreport.billing.contract_kinds import KINDS
+from include.skillreport.billing.ledger.contract_changes import WAITS
 from include.skillreport.core.execution.digest import one_line
 from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.messaging.contract_letters import INACTIVITY_CRITICAL, INACTIVITY_WARNING
@@ -47,7 +48,7 @@ _CONSEQUENCES = {
     "アカウントが名簿から消えたその日には解除できないので、翌日以降に答えてください。"
     "この確認を出した後に名簿が変わったテナントは、承認しても解除しません。",
     Kind.CONTRACTS: "承認すると、契約を変えます。入力した本人は承認できません。新しい値は個人の情報なので、ここにはありません。"
-    "ボードの「請求」の「契約の変更」で確かめてから答えてください。",
+    f"ボードの「請求」の「契約の変更」で確かめてから答えてください。入力から {WAITS.days} 日たつと期限が切れ、承認しても変わりません。",
     Kind.RESUMPTION: "停止していたバッチが動きましたが、次の通知はまだ送っていません。答えると、BATCH-019-02（毎時 30 分）が送ります。"
     "「新しいものだけ送る」は、予定からの時間が下の欄より短いものを送り、ほかを破棄します。破棄した通知は戻せません。\n\n"
     "請求書など契約の通知は、待たずに送っています。表は、この確認を出した時のものです。答えるまでの次の実行の通知も加わり、同じ答えになります。",

@@ -43,6 +43,13 @@ _CONTRACTS_LOCK = 7_018_022
 # A change waits so long for a second person.
 WAITS = timedelta(days=30)
 
+# What a late approval says about a change that does not wait any more.
+_ENDED = {
+    "applied": "すでに適用されています",
+    "refused": "取り下げられています",
+    "expired": f"{WAITS.days} 日の間に承認されず、期限が切れています。もう一度入力してください",
+}
+
 IMPORT = "import"
 
 # Whoever corrects a file of contracts sees so many of its problems at once.
@@ -155,7 +162,7 @@ def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) 
         return "この変更の記録は、もうありません"
     row = found[0]
     if row["status"] != "waiting":
-        return "この変更は、すでに適用されたか、取り下げられたか、期限が切れています"
+        return f"この変更は、{_ENDED[row['status']]}"
     if row["entered_by"] == author.person:
         return f"{author.person} が入力した変更です。ほかの人が承認してください"
     changes = [_stored(part) for part in (row["after"] if row["kind"] == IMPORT else [row])]
