@@ -305,6 +305,13 @@ def test_credit_notes_and_reversals_exchange_the_sides_of_the_journal(booked: En
     assert {row["取引日"] for row in taken_back} == {day}
 
 
+def test_freee_has_the_due_date_of_invoices_only() -> None:
+    documents = (entry(samples.ordinary()), entry(samples.credit()))
+    found = rows(freee.freee(SETTINGS), *documents)
+    due = {row["管理番号"]: row["決済期日"] for row in found if row["管理番号"]}
+    assert due == {samples.ordinary().number: "2026/11/30", samples.credit().number: ""}
+
+
 def test_accounts_sub_accounts_and_departments_are_those_of_the_settings() -> None:
     settings = SETTINGS.model_copy(
         update={
