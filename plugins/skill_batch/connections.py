@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from psycopg.conninfo import make_conninfo
 
+from skill_batch.extras import ExtraError, extra_of
 from skill_batch.lookup import find_connection
-from include.skillreport.core.errors import ConnectionMissingError
+from include.skillreport.core.errors import ConnectionInvalidError, ConnectionMissingError, reason_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -39,12 +41,34 @@ def required_connection(name: str, kind: str) -> Connection:
 
 
 def conninfo_of(connection: Connection, **defaults: Any) -> str:
-    """The libpq string of a Postgres connection, with its extra, which replaces ``defaults`` and the times of a silent connection."""
-    return make_conninfo(
-        host=connection.host or "",
-        port=connection.port or _DEFAULT_PORT,
-        dbname=connection.schema or "",
-        user=connection.login or "",
-        password=connection.password or "",
-        **{**SILENT_CONNECTION_ENDS, **defaults, **connection.extra_dejson},
+    """The libpq string of a Postgres connection, with its extra, which replaces ``defaults`` and the times of a silent connection.
+
+    :raises ConnectionInvalidError: libpq does not know a value of the extra, or the extra is no JSON object.
+    """
+    values = {**SILENT_CONNECTION_ENDS, **defaults, **valid_extra(connection)}
+    try:
+        return make_conninfo(
+            host=connection.host or "",
+            port=connection.port or _DEFAULT_PORT,
+            dbname=connection.schema or "",
+            user=connection.login or "",
+            password=connection.password or "",
+            **values,
+        )
+    except psycopg.ProgrammingError as error:
+        raise unknown_value(connection.conn_id, error) from None
+
+
+def valid_extra(connection: Connection) -> dict[str, Any]:
+    """The extra of a connection of a batch. :raises ConnectionInvalidError: it is no JSON object."""
+    try:
+        return extra_of(connection)
+    except ExtraError as error:
+        raise ConnectionInvalidError(str(error)) from None
+
+
+def unknown_value(conn_id: str, error: psycopg.ProgrammingError) -> ConnectionInvalidError:
+    """The error for an extra with a value that libpq does not know."""
+    return ConnectionInvalidError(
+        f"Airflow の接続 '{conn_id}' の Extra に、libpq が知らない項目があります（{reason_of(error)}）。"
     )

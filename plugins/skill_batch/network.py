@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from airflow.sdk.log import mask_secret
 
-from skill_batch.connections import required_connection
+from skill_batch.connections import required_connection, valid_extra
 from skill_batch.lookup import find_connection, find_variable
 from skill_batch.masking import mask_all
 from include.skillreport.core.errors import ConnectionInvalidError, ConnectionMissingError
@@ -56,7 +56,7 @@ def mail_server(conn_id: str = SMTP_CONN_ID) -> EmailConfig:
     :raises ConnectionInvalidError: a value of its extra cannot be used; the message names it.
     """
     connection = required_connection(conn_id, "SMTP")
-    extra = connection.extra_dejson
+    extra = valid_extra(connection)
     sender = _text(conn_id, extra, "from_email") or connection.login
     if not connection.host or not sender:
         raise ConnectionMissingError(
@@ -93,7 +93,7 @@ def mailbox(conn_id: str = MAILBOX_CONN_ID) -> MailboxConfig | None:
     connection = find_connection(conn_id)
     if connection is None:
         return None
-    extra = connection.extra_dejson
+    extra = valid_extra(connection)
     oauth = oauth_of(conn_id, extra)
     security = _text(conn_id, extra, "security") or "tls"
     folders = {name: _text(conn_id, extra, name) for name in ("folder", "move_to")}

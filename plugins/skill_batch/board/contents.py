@@ -18,7 +18,7 @@ from skill_batch.board.database import CONNECT_SECONDS, BoardUnavailableError
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.connections import conninfo_of
 from include.skillreport.core.database import set_up_session
-from include.skillreport.core.errors import reason_of
+from include.skillreport.core.errors import ConnectionInvalidError, reason_of
 from include.skillreport.schema.deploy import PLATFORM
 
 CONNECTION = "skill_batch_platform_db"
@@ -93,6 +93,8 @@ def _connection() -> Iterator[psycopg.Connection[Any]]:
             set_up_session(connection, statement_timeout=f"{_STATEMENT_MILLISECONDS}ms")
             connection.execute("SET TRANSACTION READ ONLY")
             yield connection
+    except ConnectionInvalidError as error:
+        raise BoardUnavailableError(str(error)) from None
     except AirflowNotFoundException:
         raise BoardUnavailableError(
             f"本文と宛先は、Airflow の接続 '{CONNECTION}' があるときだけ表示できます。"

@@ -17,7 +17,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from skill_batch.connections import conninfo_of
 from include.skillreport.core.database import set_up_session
-from include.skillreport.core.errors import reason_of
+from include.skillreport.core.errors import ConnectionInvalidError, reason_of
 from include.skillreport.schema.deploy import BOARD
 from include.skillreport.schema.deployment_check import missing_part
 from include.skillreport.schema.revisions import find_other_revision
@@ -164,10 +164,8 @@ def _login() -> _Login:
         ) from None
     try:
         return _Login(conninfo_of(connection, connect_timeout=CONNECT_SECONDS))
-    except psycopg.ProgrammingError as error:
-        raise BoardUnavailableError(
-            f"接続 '{CONNECTION}' の Extra に、libpq が知らない項目があります（{reason_of(error)}）。"
-        ) from None
+    except ConnectionInvalidError as error:
+        raise BoardUnavailableError(str(error)) from None
 
 
 def _diagnosis(login: _Login) -> str:

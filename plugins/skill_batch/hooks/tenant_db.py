@@ -13,7 +13,12 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import Connection
 from psycopg import sql
 
-from skill_batch.connections import SILENT_CONNECTION_ENDS, required_connection
+from skill_batch.connections import (
+    SILENT_CONNECTION_ENDS,
+    required_connection,
+    unknown_value,
+    valid_extra,
+)
 from include.skillreport.core.database import set_up_session, tenant_transaction
 from include.skillreport.core.errors import DatabaseUnavailableError, SchemaError, is_recoverable, reason_of
 from include.skillreport.schema.checks.privileges import not_a_member
@@ -38,15 +43,16 @@ class _BatchDbHook(PostgresHook):
 
     @classmethod
     def get_connection(cls, conn_id: str) -> Connection:
-        """Call ``required_connection``; values of its extra come before our own."""
+        """Call ``required_connection``; values of its extra come before our own. :raises ConnectionInvalidError: it is no JSON object."""
         connection = required_connection(conn_id, "Postgres")
-        connection.extra = json.dumps({**SILENT_CONNECTION_ENDS, **connection.extra_dejson})
+        connection.extra = json.dumps({**SILENT_CONNECTION_ENDS, **valid_extra(connection)})
         return connection
 
     def get_conn(self) -> psycopg.Connection:
         """Connect and set the role.
 
         :raises ConnectionMissingError: Airflow has no such connection.
+        :raises ConnectionInvalidError: its extra cannot be used.
         :raises AirflowUnavailableError: Airflow does not answer; a retry may help.
         :raises DatabaseUnavailableError: PostgreSQL does not answer, or refuses the login; a retry may help.
         :raises SchemaError: the login may not act as the role.
@@ -54,6 +60,8 @@ class _BatchDbHook(PostgresHook):
         conn_id = self.get_conn_id()
         try:
             connection = super().get_conn()
+        except psycopg.ProgrammingError as error:
+            raise unknown_value(conn_id, error) from None
         except psycopg.OperationalError as error:
             # A failed connection has no SQLSTATE, so a wrong password and a starting server cannot be distinguished.
             raise DatabaseUnavailableError(

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, LiteralString
 
+from skill_batch.extras import ExtraError, extra_of
 from skill_batch.notifiers.alert import Alert, shorten
 from skill_batch.notifiers.channels import Channels, may_have_arrived, send_email, send_to_slack
 from skill_batch.notifiers.http_channel import send_over_http, wants_alert, wants_results
@@ -250,7 +251,7 @@ def open_database(connection: Connection | None) -> Iterator[psycopg.Connection 
             database.execute("SET ROLE batch_platform")
             database.execute("SET statement_timeout = '15s'")
             database.execute("SET datestyle = 'ISO'")
-        except psycopg.Error as error:
+        except (psycopg.Error, ExtraError) as error:
             log.error("The table of alerts cannot be reached: %s", shorten(str(error)))
             if database is not None:
                 database.close()
@@ -263,4 +264,4 @@ def open_database(connection: Connection | None) -> Iterator[psycopg.Connection 
 
 
 def _tls_of(connection: Connection) -> dict[str, Any]:
-    return {name: value for name, value in connection.extra_dejson.items() if name.startswith("ssl")}
+    return {name: value for name, value in extra_of(connection).items() if name.startswith("ssl")}

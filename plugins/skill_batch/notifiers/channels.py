@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
+from skill_batch.extras import extra_of
 from skill_batch.lookup import find_connection
 from skill_batch.masking import mask_all
 from skill_batch.notifiers.alert import Alert, escape_slack, shorten
@@ -95,7 +96,7 @@ def send_to_slack(alert: Alert, connection: Connection | None) -> None:
     if connection is None:
         raise LookupError(f"Airflow の接続 '{OPS_SLACK_CONN_ID}' が定義されていません")
     message = {
-        "channel": connection.extra_dejson.get("channel") or DEFAULT_CHANNEL,
+        "channel": extra_of(connection).get("channel") or DEFAULT_CHANNEL,
         "text": escape_slack(alert.as_text())[:_SLACK_TEXT_LIMIT],
         "mrkdwn": False,
         "unfurl_links": False,
@@ -117,7 +118,7 @@ def _call_slack(connection: Connection, method: str, body: dict[str, Any]) -> di
     from urllib.error import HTTPError
     from urllib.parse import urljoin
 
-    extra = connection.extra_dejson
+    extra = extra_of(connection)
     url = urljoin(f"{extra.get('base_url') or 'https://slack.com/api'}".rstrip("/") + "/", method)
     if not url.startswith(("https://", "http://")):
         raise ValueError(f"Airflow の接続 '{connection.conn_id}' の base_url が正しくありません")
@@ -170,7 +171,7 @@ def send_email(alert: Alert, key: str, connection: Connection | None) -> None:
     """
     if connection is None:
         raise LookupError(f"Airflow の接続 '{OPS_EMAIL_CONN_ID}' が定義されていません")
-    extra = connection.extra_dejson
+    extra = extra_of(connection)
     sender, recipients = extra.get("from_email") or connection.login, extra.get("to_email")
     if alert.triggering_user is not None:
         recipients = mail_address_of(alert.triggering_user, connection)
@@ -202,7 +203,7 @@ def _smtp_session(connection: Connection) -> smtplib.SMTP:
     import smtplib
     import ssl
 
-    extra = connection.extra_dejson
+    extra = extra_of(connection)
     implicit_tls = not extra.get("disable_ssl", False)
     client: Callable[..., smtplib.SMTP] = smtplib.SMTP_SSL if implicit_tls else smtplib.SMTP
     server = client(

@@ -6,6 +6,7 @@ The triggerer imports this module, on some platforms without ``include``.
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -13,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from skill_batch.extras import ExtraError, extra_of
 from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.channels import OPS_HTTP_CONN_ID, NotSentError
 from skill_batch.notifiers.http_bodies import json_body, pagerduty_body, signature_headers, teams_body
@@ -21,6 +23,8 @@ from skill_batch.notifiers.run_report import RunReport
 if TYPE_CHECKING:
     import requests
     from airflow.sdk import Connection
+
+log = logging.getLogger(__name__)
 
 # The timeout for connecting, and for each read.
 HTTP_TIMEOUT_SECONDS = 10
@@ -66,15 +70,23 @@ def wants_alert(connection: Connection | None, severity: str) -> bool:
     """Whether the channel gets alerts of this severity. If its settings are wrong, it gets all, and sending reports the error."""
     if connection is None:
         return False
-    least = connection.extra_dejson.get("min_severity") or _SEVERITIES[0]
+    try:
+        least = extra_of(connection).get("min_severity") or _SEVERITIES[0]
+    except ExtraError:
+        return True
     return least not in _SEVERITIES or severity in _SEVERITIES[_SEVERITIES.index(least) :]
 
 
 def wants_results(connection: Connection | None) -> bool:
     """Whether the channel gets the results of runs. PagerDuty never does, because each of its events is an incident."""
-    if connection is None or connection.extra_dejson.get("preset") == Preset.PAGERDUTY:
+    if connection is None:
         return False
-    return str(connection.extra_dejson.get("results", "")).lower() == "true"
+    try:
+        extra = extra_of(connection)
+    except ExtraError as error:
+        log.error("The results of runs are not sent: %s", error)
+        return False
+    return extra.get("preset") != Preset.PAGERDUTY and str(extra.get("results", "")).lower() == "true"
 
 
 def send_over_http(
@@ -87,7 +99,7 @@ def send_over_http(
     """
     if connection is None:
         raise LookupError(f"Airflow の接続 '{OPS_HTTP_CONN_ID}' が定義されていません")
-    least = connection.extra_dejson.get("min_severity")
+    least = extra_of(connection).get("min_severity")
     if least and least not in _SEVERITIES:
         raise LookupError(_wrong("min_severity", least, _SEVERITIES))
     request = _request(message, key, connection, now)
@@ -101,7 +113,7 @@ def send_over_http(
 
 
 def _request(message: Alert | RunReport, key: str, connection: Connection, now: datetime) -> _Request:
-    extra, secret = connection.extra_dejson, (connection.password or "").strip()
+    extra, secret = extra_of(connection), (connection.password or "").strip()
     preset = extra.get("preset") or Preset.JSON
     if preset not in [*Preset]:
         raise LookupError(_wrong("preset", preset, [*Preset]))
@@ -162,7 +174,7 @@ def _session(connection: Connection, base: str) -> requests.Session:
     from airflow.sdk import Connection as NewConnection
 
     rest: dict[str, Any] = {
-        name: value for name, value in connection.extra_dejson.items() if name not in OUR_EXTRAS
+        name: value for name, value in extra_of(connection).items() if name not in OUR_EXTRAS
     }
     plain = NewConnection(
         conn_id=OPS_HTTP_CONN_ID, conn_type="http", host=base, extra=json.dumps(rest) if rest else None

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from skill_batch.extras import ExtraError, extra_of
 from skill_batch.notifiers.alert import Alert, shorten
 
 if TYPE_CHECKING:
@@ -75,7 +76,11 @@ def mail_address_of(name: str, connection: Connection | None) -> str | None:
     """The mail address of an Airflow user, from the extra of ``skill_batch_alert_email``; None if it is not known."""
     if connection is None:
         return None
-    extra = connection.extra_dejson
+    try:
+        extra = extra_of(connection)
+    except ExtraError as error:
+        log.error("No mail address of a person is known: %s", error)
+        return None
     people = extra.get("people")
     if isinstance(people, dict) and name in people:
         address = people[name]
