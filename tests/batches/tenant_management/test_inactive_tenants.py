@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, LiteralString
 from zoneinfo import ZoneInfo
 
@@ -16,10 +16,12 @@ from include.skillreport.core.catalog import INACTIVE_TENANTS
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.flow import TaskKey, prepare_run
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import prepare
-from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
+from local_stack.batch_runs import LOCAL, LocalInstallation, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.batches.tenant_management.billing_rows import insert
 from tests.conftest import Database, wait_for_blocked_statement
@@ -573,6 +575,23 @@ def test_a_late_run_does_not_notify_tenants_that_are_active_again(
 
     assert set(stages(host).values()) == {"critical"}
     assert [tenant_id for tenant_id, _ in letters(host)] == ["B", "C"]
+
+
+@pytest.mark.parametrize("is_backfill", [False, True])
+def test_logs_that_are_read_days_later_show_who_is_active_again(
+    database: Database, host: psycopg.Connection, is_backfill: bool
+) -> None:
+    host_rows.audit(host, tenant(host, "A", 90), NOON + timedelta(days=3))
+    tenant(host, "B", 90)
+    batch, cleared_at = create_batch(LOCAL), datetime.combine(DAY, time(4), JAPAN) + timedelta(days=5)
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        opened, tenants = open_run(platform, INACTIVE_TENANTS, batch, DAY, is_backfill=is_backfill)
+        later = LocalInstallation(platform, connection, moment=cleared_at)
+        prepare_run(INACTIVE_TENANTS, batch, opened, later, TaskKey("read_logs"))
+        process_tenants(connection, platform, batch, opened, tenants)
+
+    assert set(stages(host).values()) == {"critical"}
+    assert [tenant_id for tenant_id, _ in letters(host)] == ["B"]
 
 
 def test_a_dry_run_computes_and_writes_nothing(database: Database, host: psycopg.Connection) -> None:

@@ -186,6 +186,7 @@ def prepare_run(
 ) -> None:
     """Read the host's large tables once for all tenants of the run. :raises WiringError: the batch reads none."""
     batch.require(Batch.prepare, Batch.unprepared)
+    run = _run_today(run, installation)
 
     def step(work: Work) -> None:
         tenant_ids = run_log.tenants_of_run(work.connection, run)
@@ -413,7 +414,7 @@ def _resources(
 
 
 def _run_today(run: Run, installation: Installation) -> Run:
-    # An instance that is cleared on a later day records that day.
+    # A task that is cleared on a later day works on that day, and so does a backfill.
     today = installation.now().astimezone(JAPAN).date()
     return replace(run, run_date=max(run.run_date, today))
 
