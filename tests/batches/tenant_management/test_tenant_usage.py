@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.rows import dict_row
 
 from include.skillreport.batches.tenant_usage import create_batch
@@ -208,6 +209,27 @@ def test_a_login_that_the_host_has_overwritten_since_still_counts(
     assert host_usage(host, "A")["total_logins"] == 1
     assert host_usage(host, "A")["active_users"] == 1
     assert closed_day(host, "A")["revision"] == 1
+
+
+@pytest.mark.parametrize("is_audited", [False, True])
+def test_a_login_of_somebody_who_has_moved_counts_where_they_are_now(
+    database: Database, host: psycopg.Connection, is_audited: bool
+) -> None:
+    for tenant_id in "AB":
+        host_rows.tenant(host, tenant_id)
+    host_rows.user(host, "A", "user", last_login_at=NOON)
+    if is_audited:
+        host_rows.audit(host, "user", NOON, action_type="LOGIN")
+    run_usage(database)
+    for table in ("MST_Employee", "MST_UserAuth"):
+        host.execute(sql.SQL("UPDATE {} SET tenant_id = 'B'").format(sql.Identifier(table)))
+
+    run_usage(database)
+
+    figures = [
+        (closed_day(host, each)["registered_users"], host_usage(host, each)["active_users"]) for each in "AB"
+    ]
+    assert figures == [(0, 0), (1, 1)]
 
 
 def test_the_peak_is_the_earliest_of_the_fullest_japanese_hours(

@@ -141,16 +141,20 @@ happened AS (
 ),
 
 -- Who logged in on the day. The application keeps only the last login, so people whom an earlier run of the day saw count as
--- well. An account without an employee is stored by its own id, and may have got an employee since.
+-- well, in the tenant where they are now. An account without an employee is stored by its own id, and may have got an employee
+-- since.
 logged_in AS (
     SELECT tenant_id, person_id
     FROM account
     WHERE logged_in AND tenant_id IS NOT null
     UNION ALL
-    SELECT login_day.tenant_id, coalesce(account.person_id, kept.user_id) AS person_id
+    SELECT
+        coalesce(account.tenant_id, employed.tenant_id, login_day.tenant_id) AS tenant_id,
+        coalesce(account.person_id, kept.user_id) AS person_id
     FROM batch.login_day
     CROSS JOIN LATERAL unnest(login_day.user_ids) AS kept (user_id)
-    LEFT JOIN account ON kept.user_id = account.user_id AND login_day.tenant_id = account.tenant_id
+    LEFT JOIN account ON kept.user_id = account.user_id
+    LEFT JOIN account AS employed ON kept.user_id = employed.person_id
     WHERE login_day.login_date = %(business_date)s
 ),
 
