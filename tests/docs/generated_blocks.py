@@ -241,8 +241,10 @@ def _kept(table: str) -> str:
     }
     if not days:
         return BOUNDED[table]
-    longest = max(days, key=lambda setting: days[setting])
-    return f"{days[longest]} days (`log_cleanup.row_days.{longest}`)"
+    return "; ".join(
+        f"{days[setting]} days (`log_cleanup.row_days.{setting}`)"
+        for setting in sorted(days, key=days.__getitem__)
+    )
 
 
 def _alerts() -> str:
