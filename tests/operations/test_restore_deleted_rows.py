@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 from psycopg import sql
 
 from include.skillreport.batches.data_backup.access import BackupAccess
+from include.skillreport.batches.data_backup.deleted_tenants import ENTRY, register_folder
 from include.skillreport.batches.data_backup.settings import BackupSettings
 from include.skillreport.batches.log_cleanup.marked import folder_of
 from include.skillreport.core.errors import ConnectionMissingError, ParameterError
@@ -19,6 +20,7 @@ from include.skillreport.core.operation_catalog import RESTORE_BACKUP
 from include.skillreport.operations.restore_backup.batch import BackupRestore
 from include.skillreport.schema.deletion import tables_with_marked_rows
 from local_stack.batch_runs import LocalInstallation, open_run
+from tests import host_rows
 from tests.batches.data_management.backups import Backups, flip
 from tests.batches.data_management.test_marked_rows import (
     SKILLS,
@@ -46,7 +48,7 @@ def backups(deletable: Database, tmp_path: Path) -> Backups:
 def same_columns(rows: psycopg.Connection) -> Iterator[None]:
     """The columns that the test adds are gone after it: others use the tables, too."""
     yield
-    for table, column in (("TRN_PDU", "precise"), (SKILLS, "mood"), (SKILLS, "weight")):
+    for table, column in (("TRN_PDU", "precise"), (SKILLS, "mood"), (SKILLS, "weight"), (SKILLS, "twice")):
         rows.execute(
             sql.SQL("ALTER TABLE {} DROP COLUMN IF EXISTS {}").format(
                 sql.Identifier(table), sql.Identifier(column)
@@ -233,3 +235,86 @@ def test_an_archive_is_restored_for_its_own_tenant_only(backups: Backups, rows: 
     result, _ = backups.restore("restore_deleted_rows", "B", archive=archive)
     assert "目録のテナントは A" in reasons(result)["B"]
     assert ids(rows) == set()
+
+
+def moved(host: psycopg.Connection) -> None:
+    """The person whose rows A's archive has goes to tenant B."""
+    host.execute("UPDATE \"MST_Employee\" SET tenant_id = 'B' WHERE id = 'emp_a1'")
+
+
+def left(host: psycopg.Connection) -> None:
+    """The person is gone, so that the tenant that the row states counts."""
+    host.execute("DELETE FROM \"MST_UserAuth\" WHERE user_id = 'a1'")
+    host.execute("DELETE FROM \"MST_Employee\" WHERE id = 'emp_a1'")
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(("stated", "change"), [("A", moved), ("B", left)])
+def test_rows_that_now_belong_to_another_tenant_are_refused(
+    backups: Backups,
+    rows: psycopg.Connection,
+    stated: str,
+    change: Callable[[psycopg.Connection], None],
+    dry_run: bool,
+) -> None:
+    row_id = planted(rows, tenant_id=stated)
+    clean(backups.database, backups.store)
+    change(rows)
+
+    result, _ = backups.restore("restore_deleted_rows", "A", archive=archive_of(backups), dry_run=dry_run)
+
+    assert f"{SKILLS} の行 {row_id} は今ほかのテナントのものです。" in reasons(result)["A"]
+    assert ids(rows) == set()
+
+
+def test_one_row_of_another_tenant_refuses_the_whole_archive(
+    backups: Backups, rows: psycopg.Connection
+) -> None:
+    many(rows, 1_500)
+    host_rows.user(rows, "A", "a2")
+    last = planted(rows, "a2", row_id="zzz")
+    clean(backups.database, backups.store)
+    rows.execute("UPDATE \"MST_Employee\" SET tenant_id = 'B' WHERE id = 'emp_a2'")
+
+    result, _ = backups.restore("restore_deleted_rows", "A", archive=archive_of(backups))
+
+    assert f"{SKILLS} の行 {last} は今ほかのテナントのものです。" in reasons(result)["A"]
+    assert ids(rows) == set()
+
+
+def test_rows_of_nobody_come_back(backups: Backups, rows: psycopg.Connection) -> None:
+    row_id = planted(rows)
+    clean(backups.database, backups.store)
+    left(rows)
+
+    _, details = backups.restore("restore_deleted_rows", "A", archive=archive_of(backups))
+
+    assert details["A"] == {"restored": 1, "existing": 0}
+    assert ids(rows) == {row_id}
+
+
+def test_no_row_comes_back_to_a_deleted_tenant(backups: Backups, rows: psycopg.Connection) -> None:
+    planted(rows)
+    clean(backups.database, backups.store)
+    backups.store.write(f"{register_folder('A')}/{ENTRY}", b"{}")
+
+    result, _ = backups.restore("restore_deleted_rows", "A", archive=archive_of(backups))
+
+    assert "テナント A は退会して削除済みです。" in reasons(result)["A"]
+    assert ids(rows) == set()
+
+
+@pytest.mark.usefixtures("same_columns")
+def test_a_generated_column_is_calculated_again(backups: Backups, rows: psycopg.Connection) -> None:
+    rows.execute(
+        'ALTER TABLE "TRN_SkillRecord" ADD COLUMN twice integer GENERATED ALWAYS AS (length(id) * 2) STORED'
+    )
+    planted(rows)
+    before = contents(rows)
+    clean(backups.database, backups.store)
+    assert ids(rows) == set()
+
+    _, details = backups.restore("restore_deleted_rows", "A", archive=archive_of(backups))
+
+    assert details["A"] == {"restored": 1, "existing": 0}
+    assert contents(rows) == before

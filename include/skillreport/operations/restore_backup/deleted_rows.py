@@ -8,7 +8,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from include.skillreport.batches.data_backup.deleted_tenants import require_not_deleted
 from include.skillreport.batches.data_backup.files import BackupDamagedError
+from include.skillreport.batches.data_backup.ownership import OwnedTable, find_owners
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.tenant_export import columns_of
 from include.skillreport.batches.log_cleanup.marked import CHUNK_ROWS, folder_of
@@ -23,11 +25,15 @@ from include.skillreport.core.execution.row_archive import (
 )
 from include.skillreport.schema.deletion import HOST_SCHEMA, tables_with_marked_rows
 
-# The rows stay text: Python would round their numbers.
+# The rows stay text: Python would round their numbers. A row without a tenant may return: an employee may be missing, too.
 _INSERT = sql.SQL(
-    """INSERT INTO {table} ({columns})
-    SELECT {columns} FROM jsonb_populate_recordset(null::{table}, convert_from(%(rows)s, 'UTF8')::jsonb)
-    ON CONFLICT DO NOTHING"""
+    """WITH inserted AS (
+        INSERT INTO {table} ({columns})
+        SELECT {columns} FROM jsonb_populate_recordset(null::{table}, convert_from(%(rows)s, 'UTF8')::jsonb)
+        ON CONFLICT DO NOTHING
+        RETURNING *
+    )
+    SELECT count(*), min(inserted.id) FILTER (WHERE {owner} <> %(tenant_id)s) FROM inserted"""
 )
 
 
@@ -43,8 +49,10 @@ def restore_rows(
     """Insert the rows of an archive that are missing now, in one transaction; returns the table, the inserted rows and those that exist.
 
     A row exists if a row has its key, or a value of it that must be unique. If ``kept`` is false, the transaction rolls back (a dry run).
-    :raises BackupDamagedError: the archive is damaged. :raises BackupError: a row does not fit into the present table.
+    :raises BackupDamagedError: the archive is damaged. :raises BackupError: the tenant was deleted, a row does not fit into the present
+    table, or it belongs to another tenant now (docs/people.md), for example because its employee has moved.
     """
+    require_not_deleted(store, tenant_id)
     folder = folder_of(tenant_id)
     try:
         manifest, files = read_manifest(store, folder, archive)
@@ -59,8 +67,9 @@ def restore_rows(
     inserted = 0
     try:
         with connection.transaction() as transaction:
+            owned = _owned_table(connection, table)
             for lines in archived_chunks(store, files, CHUNK_ROWS):
-                inserted += _insert(connection, table, lines)
+                inserted += _insert(connection, owned, lines, tenant_id)
             if not kept:
                 raise psycopg.Rollback(transaction)
     except psycopg.errors.IntegrityError as error:
@@ -78,20 +87,41 @@ def _check(manifest: dict[str, Any], files: list[ArchivedFile], tenant_id: str) 
         raise ValueError(f"目録の表は {manifest['table']} です")
 
 
-def _insert(connection: psycopg.Connection, table: str, lines: list[bytes]) -> int:
-    """Insert these rows; returns the number of those that were missing. Columns that are newer than the archive get their defaults."""
-    name = sql.Identifier(HOST_SCHEMA, table)
+def _owned_table(connection: psycopg.Connection, name: str) -> OwnedTable:
+    """The table, with the people of now in the open transaction. :raises BackupError: it does not exist, or its rows have no owner."""
+    for owned in find_owners(connection):
+        if (owned.table.schema, owned.table.name) == (HOST_SCHEMA, name):
+            return owned
+    raise BackupError(
+        f"表 {name} は今のデータベースにないか、テナントの行の表ではありません。何も復元していません。"
+    )
+
+
+def _insert(connection: psycopg.Connection, owned: OwnedTable, lines: list[bytes], tenant_id: str) -> int:
+    """Insert these rows; returns the number of those that were missing. Columns that are newer than the archive get their defaults.
+
+    :raises BackupError: the table has lost a column, or an inserted row belongs to another tenant.
+    """
+    table = owned.table.name
     archived = {column for line in lines for column in json.loads(line)}
-    live = columns_of(connection, HOST_SCHEMA, table, are_written=True)
-    if gone := archived.difference(live):
+    # An archive has the values of generated columns, too. PostgreSQL calculates them again.
+    if gone := archived.difference(columns_of(connection, HOST_SCHEMA, table)):
         raise BackupError(
             f"表 {table} の列 {'、'.join(sorted(gone))} は今のデータベースにありません。何も復元していません。"
         )
+    written = columns_of(connection, HOST_SCHEMA, table, are_written=True)
     statement = _INSERT.format(
-        table=name,
-        columns=sql.SQL(", ").join(sql.Identifier(column) for column in live if column in archived),
+        table=owned.table.identifier,
+        columns=sql.SQL(", ").join(sql.Identifier(column) for column in written if column in archived),
+        owner=owned.owner("inserted"),
     )
-    return connection.execute(statement, {"rows": b"[" + b",".join(lines) + b"]"}).rowcount
+    rows = b"[" + b",".join(lines) + b"]"
+    counted = connection.execute(statement, {"rows": rows, "tenant_id": tenant_id}).fetchone()
+    assert counted is not None
+    inserted, taken = counted
+    if taken is not None:
+        raise BackupError(f"{table} の行 {taken} は今ほかのテナントのものです。何も復元していません。")
+    return int(inserted)
 
 
 def _line(store: ObjectStore, folder: str, name: str) -> str:
