@@ -279,15 +279,23 @@ def test_the_tenants_of_a_shard_are_counted_and_archived_each_for_itself(
     assert set(archived(store)) == a | b
 
 
-@pytest.mark.parametrize("values", [{"status": "deleted"}, {"status": "ACTIVE", "is_deleted": True}])
-def test_rows_of_a_deleted_tenant_are_archived_under_its_own_id(
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"status": "deleted"},
+        {"status": "ACTIVE", "is_deleted": True},
+        {"status": "SUSPENDED"},
+        {"status": "INACTIVE"},
+        {"status": "EXPIRED"},
+    ],
+)
+def test_rows_of_a_tenant_that_is_not_active_are_archived_under_its_own_id(
     database: Database, host: psycopg.Connection, store: ObjectStore, values: dict[str, Any]
 ) -> None:
     host_rows.tenant(host, "A")
     host_rows.tenant(host, "gone", **values)
-    host_rows.tenant(host, "idle", status="SUSPENDED")
     gone = {logged(host, "gone"), message(host, "gone")}
-    kept = {logged(host, "gone", datetime(2026, 10, 1)), logged(host, "idle")}
+    kept = {logged(host, "gone", datetime(2026, 10, 1))}
 
     result = clean(database, store)
 
@@ -298,11 +306,26 @@ def test_rows_of_a_deleted_tenant_are_archived_under_its_own_id(
     assert all(key.startswith(f"notification_log/{tenant_folder('gone')}/") for key in files(store))
 
 
-def test_archives_are_deleted_after_two_years_also_those_of_deleted_tenants(
-    database: Database, host: psycopg.Connection, store: ObjectStore
+def test_a_tenant_with_an_unknown_status_is_left_out_with_a_remark(
+    database: Database, host: psycopg.Connection, store: ObjectStore, caplog: pytest.LogCaptureFixture
 ) -> None:
     host_rows.tenant(host, "A")
-    host_rows.tenant(host, "gone", status="deleted")
+    host_rows.tenant(host, "odd", status="FROZEN")
+    kept = logged(host, "odd")
+
+    result = clean(database, store)
+
+    assert (result.status, result.total_tenants) == ("completed", 1)
+    assert ids(host) == {kept}
+    assert "Tenant odd ('odd') is left out: UNKNOWN" in caplog.text
+
+
+@pytest.mark.parametrize("status", ["deleted", "SUSPENDED", "INACTIVE", "EXPIRED"])
+def test_archives_are_deleted_after_two_years_whatever_the_tenants_status(
+    database: Database, host: psycopg.Connection, store: ObjectStore, status: str
+) -> None:
+    host_rows.tenant(host, "A")
+    host_rows.tenant(host, "gone", status=status)
     host_rows.tenant(host, "long")
     setting(host, "long", "800", name="archive_days")
     last_kept = date(2024, 11, 1)

@@ -39,8 +39,8 @@ class NotificationLogCleanupBatch(TenantBatch):
         self._settings = settings
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """Deleted tenants: their rows and archives expire too."""
-        return set(_SQL.column(request.platform, "deleted_tenants"))
+        """Suspended, ended and deleted tenants: their rows and archives expire too."""
+        return set(_SQL.column(request.platform, "known_tenants"))
 
     def prepare(self, work: Work) -> None:
         """Read the application's notifications once; stage the ids to archive, and one row with an empty id per tenant."""

@@ -1,7 +1,8 @@
--- name: deleted_tenants
+-- name: known_tenants
+-- Tenants with any status but an unknown one, which an operator should check first.
 SELECT tenant_id
 FROM batch.all_tenant
-WHERE status = 'DELETED';
+WHERE status <> 'UNKNOWN';
 
 -- name: load_overrides
 -- The tenants' own settings at a given time. include/skillreport/messaging/sql/tenants.sql reads the same settings for one shard
