@@ -18,7 +18,16 @@ from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.operations.approve_directory_changes.batch import DirectoryApproval
 from local_stack.stand_ins import StandInDirectory, StandIns
 from tests import host_rows
-from tests.batches.notification.directory_rows import DAY, HASTY, employees, links, member, run_sync, slack
+from tests.batches.notification.directory_rows import (
+    DAY,
+    HASTY,
+    employees,
+    links,
+    member,
+    run_sync,
+    setting,
+    slack,
+)
 from tests.batches.tenant_management.billing_rows import outcomes, reasons
 from tests.conftest import Database
 from tests.operations.approval_rows import (
@@ -166,3 +175,72 @@ def test_a_held_directory_that_cannot_be_allowed_is_in_no_request(
     directory.pages = [[]]
     result = run_sync(database, services, NEXT)
     assert asked_about(database, result) is None
+
+
+@pytest.fixture
+def channels(database: Database, host: psycopg.Connection, services: StandIns) -> StandInDirectory:
+    """Both channels that A's notification settings name were listed; then only a third one is."""
+    host_rows.tenant(host, "A", tenant_code="HD001")
+    employees(host, NUMBERS)
+    directory = slack(host, services)
+    directory.fill([member(number) for number in NUMBERS], 200)
+    directory.channels = [{"id": f"C{number}", "name": f"c{number}"} for number in (1, 2, 3)]
+    for number in (1, 2):
+        setting(host, f"s{number}", "SLACK", f'{{"channel": "C{number}"}}')
+    run_sync(database, services)
+    del directory.channels[:2]
+    return directory
+
+
+def enabled(host: psycopg.Connection) -> list[str]:
+    query = 'SELECT setting_key FROM "MST_NotificationSettings" WHERE is_enabled ORDER BY 1'
+    return [key for (key,) in host.execute(query)]
+
+
+def test_approved_channels_are_gone_on_the_day_after_they_vanished(
+    database: Database, host: psycopg.Connection, services: StandIns, channels: StandInDirectory
+) -> None:
+    assert len(channels.channels) == 1
+    request = asked(database, run_sync(database, services, NEXT))
+
+    result = approve(database, services, request)
+
+    assert (reasons(result), enabled(host)) == ({}, [])
+    assert kept(host, request)["result"] == "approved"
+
+
+def test_channels_are_not_gone_on_the_day_on_which_they_vanished(
+    database: Database, host: psycopg.Connection, services: StandIns, channels: StandInDirectory
+) -> None:
+    # A link may end on that day: its account was missing on the day before.
+    channels.fill([member(number) for number in NUMBERS[1:]], 200)
+    channels.channels += [{"id": f"C{number}", "name": f"c{number}"} for number in (1, 2)]
+    run_sync(database, services, NEXT - timedelta(days=1))
+    del channels.channels[1:]
+    request = asked(database, run_sync(database, services, NEXT))
+
+    result = approve(database, services, request, day=VANISHED)
+
+    assert "2 日続けて一覧にないチャンネルだけ" in reasons(result)["HD001"]
+    assert enabled(host) == ["s1", "s2"]
+    assert {status for *_, status in links(host)} == {"active"}
+    assert kept(host, request)["result"] == "failed"
+    # The same request is made again, and answered on the next day.
+    assert (
+        approve(database, services, asked(database, run_sync(database, services, AFTER))).status
+        == "completed"
+    )
+    assert enabled(host) == []
+    assert [status for *_, status in links(host)].count("inactive") == 1
+
+
+def test_channels_that_are_back_are_not_approved(
+    database: Database, host: psycopg.Connection, services: StandIns, channels: StandInDirectory
+) -> None:
+    request = asked(database, run_sync(database, services, NEXT))
+    channels.channels.append({"id": "C1", "name": "c1"})
+
+    result = approve(database, services, request)
+
+    assert outcomes(host, result)["A"]["error_code"] == "REQUEST_OUT_OF_DATE"
+    assert enabled(host) == ["s1", "s2"]

@@ -36,6 +36,8 @@ LIMITS = ExternalSyncSettings(most_ending_percent=Decimal(20), small_directory_l
 TODAY = date(2026, 11, 25)
 YESTERDAY = TODAY - timedelta(days=1)
 
+ENDED_CHANNELS = (EntryKind.CHANNEL_VANISHED, EntryKind.DISABLE_SETTING)
+
 
 def account(number: int, **values: object) -> Account:
     """An account with the address of the employee of this number."""
@@ -243,6 +245,49 @@ def test_an_empty_or_poor_list_of_channels_is_not_believed(known: int, listed: i
     assert len(made(allowed, EntryKind.DISABLE_SETTING)) == known - listed
 
 
+def test_a_held_list_of_channels_counts_as_first_absence_for_an_operator_only() -> None:
+    mapped = [MappedSetting(f"s{number}", "s", (f"C{number}",)) for number in range(4)]
+    known = known_channels(4, None)
+    listed = [each.channel for each in known]
+    first = world([account(1)], [], known_channels=known, settings=mapped)
+    held = plan_sync(first, LIMITS)
+    # On the next day a bot with too few permissions sees all channels but one.
+    second = replace(applied(first, held), run_date=TODAY + timedelta(days=1), channels=listed[1:])
+    plausible = plan_sync(second, LIMITS)
+    third = replace(
+        second, run_date=TODAY + timedelta(days=2), known_channels=applied(second, plausible).known_channels
+    )
+
+    assert held.held
+    assert made(held, EntryKind.CHANNEL_ABSENT) == [(f"C{number}", None) for number in range(4)]
+    assert made(plan_sync(replace(second, channels=[]), LIMITS), EntryKind.CHANNEL_ABSENT) == []
+    assert (plausible.held, made(plausible, *ENDED_CHANNELS)) == ("", [])
+    assert made(plan_sync(second, LIMITS, allow_many=True), *ENDED_CHANNELS) == [("C0", None), ("s0", None)]
+    assert made(plan_sync(third, LIMITS), *ENDED_CHANNELS) == [("C0", None), ("s0", None)]
+
+
+@pytest.mark.parametrize(("listed", "links"), [(40, 3), (1, 0)])
+def test_a_channel_that_a_held_listing_has_is_not_absent_on_two_days_in_a_row(
+    listed: int, links: int
+) -> None:
+    """Held because of the links, or because of the other channels."""
+    known = known_channels(40, None)
+    here = world(
+        [account(9)],
+        [],
+        links=[Link(f"U{number}", f"E{number}") for number in range(links)],
+        channels=[each.channel for each in known[:listed]],
+        known_channels=[replace(known[0], absent_on=YESTERDAY), *known[1:]],
+        settings=[MappedSetting(f"s{number}", "s", (f"C{number}",)) for number in range(40)],
+    )
+
+    plan = plan_sync(here, LIMITS)
+
+    assert plan.held
+    assert made(plan, EntryKind.CHANNEL_RETURNED) == [("C0", None)]
+    assert applied(here, plan).known_channels[0].absent_on is None
+
+
 def test_a_listing_that_began_again_ends_no_channel() -> None:
     here = world(
         [account(1)],
@@ -373,7 +418,26 @@ def applied(before: World, plan: SyncPlan) -> World:
     listed = {each.external_id: each for each in before.accounts}
     if not plan.held:
         links = {key: replace(link, account=listed.get(key)) for key, link in links.items()}
-    return replace(before, links=list(links.values()))
+    return replace(before, links=list(links.values()), known_channels=_channels_after(before, plan))
+
+
+def _channels_after(before: World, plan: SyncPlan) -> list[KnownChannel]:
+    channels = {each.channel.external_id: each for each in before.known_channels}
+    if not plan.held:
+        channels |= {each.external_id: KnownChannel(each) for each in before.channels}
+    for entry in plan.entries:
+        match entry.kind:
+            case EntryKind.CHANNEL_ABSENT:
+                channels[entry.subject_id] = replace(
+                    channels[entry.subject_id],
+                    absent_on=before.run_date,
+                    is_absence_doubtful=bool(plan.held),
+                )
+            case EntryKind.CHANNEL_RETURNED:
+                channels[entry.subject_id] = KnownChannel(channels[entry.subject_id].channel)
+            case EntryKind.CHANNEL_VANISHED:
+                del channels[entry.subject_id]
+    return list(channels.values())
 
 
 @settings(max_examples=300)

@@ -7,18 +7,49 @@ from collections.abc import Iterator
 from include.skillreport.batches.external_sync.plan import EntryKind, KnownChannel, PlanEntry, World
 
 
-def _vanished(world: World) -> Iterator[KnownChannel]:
+def _vanished(world: World, *, allow_many: bool) -> Iterator[KnownChannel]:
     listed = {channel.external_id for channel in world.channels}
     for known in () if world.started_over else world.known_channels:
-        is_absent = known.channel.external_id not in listed
-        if is_absent and known.absent_on is not None and known.absent_on < world.run_date:
+        if known.channel.external_id in listed or (known.is_absence_doubtful and not allow_many):
+            continue
+        # Two listings of the same day may be caused by the same outage.
+        if known.absent_on is not None and known.absent_on < world.run_date:
             yield known
 
 
-def channel_changes(world: World) -> Iterator[PlanEntry]:
-    """Channels that were renamed, archived or reopened, or are absent from the listing."""
-    known = {each.channel.external_id: each for each in world.known_channels}
+def channel_absences(world: World, *, is_held: bool) -> Iterator[PlanEntry]:
+    """The first absence of each channel. An absence of a plausible listing replaces that of a held one."""
     listed = {channel.external_id for channel in world.channels}
+    for each in world.known_channels:
+        is_first = each.absent_on is None or (each.is_absence_doubtful and not is_held)
+        if is_first and each.channel.external_id not in listed:
+            yield PlanEntry(
+                EntryKind.CHANNEL_ABSENT,
+                each.channel.external_id,
+                "チャンネルの一覧にありません",
+                after={"absent_on": world.run_date.isoformat(), "is_doubtful": is_held},
+            )
+
+
+def channel_returns(world: World) -> Iterator[PlanEntry]:
+    """The channels that are listed again."""
+    listed = {channel.external_id for channel in world.channels}
+    for each in world.known_channels:
+        if each.absent_on is not None and each.channel.external_id in listed:
+            yield PlanEntry(
+                EntryKind.CHANNEL_RETURNED,
+                each.channel.external_id,
+                "チャンネルの一覧に戻りました",
+                after={"absent_on": None},
+            )
+
+
+def channel_changes(world: World, *, allow_many: bool) -> Iterator[PlanEntry]:
+    """Channels that were renamed, archived or reopened, or are absent for the second day.
+
+    ``allow_many``: an operator has confirmed that any number may vanish, so that the absences of held listings count, too.
+    """
+    known = {each.channel.external_id: each for each in world.known_channels}
     for channel in world.channels:
         before = known[channel.external_id].channel if channel.external_id in known else None
         if before is not None and before.name != channel.name:
@@ -37,15 +68,7 @@ def channel_changes(world: World) -> Iterator[PlanEntry]:
                 before={"is_archived": not channel.is_archived},
                 after={"is_archived": channel.is_archived},
             )
-    for each in world.known_channels:
-        if each.absent_on is None and each.channel.external_id not in listed:
-            yield PlanEntry(
-                EntryKind.CHANNEL_ABSENT,
-                each.channel.external_id,
-                "チャンネルの一覧にありません",
-                after={"absent_on": world.run_date.isoformat()},
-            )
-    for each in _vanished(world):
+    for each in _vanished(world, allow_many=allow_many):
         yield PlanEntry(
             EntryKind.CHANNEL_VANISHED,
             each.channel.external_id,
@@ -54,15 +77,18 @@ def channel_changes(world: World) -> Iterator[PlanEntry]:
         )
 
 
-def setting_changes(world: World) -> Iterator[PlanEntry]:
-    """Settings whose destinations are archived, or absent from complete listings on two consecutive days."""
+def setting_changes(world: World, *, allow_many: bool) -> Iterator[PlanEntry]:
+    """Settings whose destinations are archived, or absent from complete listings on two consecutive days.
+
+    ``allow_many``: see ``channel_changes``.
+    """
     archived = [channel for channel in world.channels if channel.is_archived]
     # A new channel may have the name of a former one.
     spelled = world.provider.directory.spellings
     reachable = {name for channel in world.channels if not channel.is_archived for name in spelled(channel)}
     gone = {
         name: channel
-        for channel in [*archived, *(known.channel for known in _vanished(world))]
+        for channel in [*archived, *(known.channel for known in _vanished(world, allow_many=allow_many))]
         for name in spelled(channel) - reachable
     }
     for setting in world.settings:

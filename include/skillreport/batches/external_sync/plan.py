@@ -15,7 +15,8 @@ from include.skillreport.messaging.channels.directory import Account, ListedChan
 
 
 class EntryKind(StrEnum):
-    """The effect of an entry. ABSENT, RETURNED and CHANNEL_ABSENT only record the state in the listing.
+    """The effect of an entry. ABSENT, RETURNED, CHANNEL_ABSENT and CHANNEL_RETURNED only record the state in the
+    listing.
 
     DISABLE_SETTING: all destinations of a notification setting are gone. SETTING_AFFECTED: some are gone, and the administrator decides.
     """
@@ -30,6 +31,7 @@ class EntryKind(StrEnum):
     CHANNEL_ARCHIVED = "channel_archived"
     CHANNEL_UNARCHIVED = "channel_unarchived"
     CHANNEL_ABSENT = "channel_absent"
+    CHANNEL_RETURNED = "channel_returned"
     CHANNEL_VANISHED = "channel_vanished"
     DISABLE_SETTING = "disable_setting"
     SETTING_AFFECTED = "setting_affected"
@@ -37,7 +39,13 @@ class EntryKind(StrEnum):
 
 # Entries that change nothing visible to users.
 MARKS = frozenset(
-    {EntryKind.ABSENT, EntryKind.RETURNED, EntryKind.CHANNEL_ABSENT, EntryKind.SETTING_AFFECTED}
+    {
+        EntryKind.ABSENT,
+        EntryKind.RETURNED,
+        EntryKind.CHANNEL_ABSENT,
+        EntryKind.CHANNEL_RETURNED,
+        EntryKind.SETTING_AFFECTED,
+    }
 )
 
 
@@ -67,10 +75,14 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class KnownChannel:
-    """A channel's state in the last applied listing. ``absent_on``: the day (Asia/Tokyo) of the first complete listing without it."""
+    """A channel's state in the last applied listing. ``absent_on``: the day (Asia/Tokyo) of the first complete listing without it.
+
+    ``is_absence_doubtful``: that listing was held.
+    """
 
     channel: ListedChannel
     absent_on: date | None = None
+    is_absence_doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +135,8 @@ class PlanEntry:
 class SyncPlan:
     """Entries in a fixed order, problems that people must solve, and figures for the execution log.
 
-    ``held`` says why the plan is not applied. Its entries then only record absences, for the run in which an operator allows them.
+    ``held`` says why the plan is not applied. Its entries then only record what is absent or back, for the run in which an operator
+    allows it.
     """
 
     entries: Sequence[PlanEntry]

@@ -1,7 +1,7 @@
 """The plan of a sync, calculated from the known links, the listing and the employees. Pure.
 
-Source: BATCH-019-03's rules. A link ends if its account is absent from complete listings on two consecutive days. Employees are never
-changed.
+Source: BATCH-019-03's rules. A link ends if its account is absent from complete listings on two consecutive days, and a channel likewise.
+Absences of a held listing count only when an operator allows them. Employees are never changed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,12 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict
 
-from include.skillreport.batches.external_sync.channel_changes import channel_changes, setting_changes
+from include.skillreport.batches.external_sync.channel_changes import (
+    channel_absences,
+    channel_changes,
+    channel_returns,
+    setting_changes,
+)
 from include.skillreport.batches.external_sync.matching import new_links
 from include.skillreport.batches.external_sync.plan import EntryKind, Link, PlanEntry, SyncPlan, World
 from include.skillreport.batches.external_sync.safety_limits import (
@@ -40,7 +45,7 @@ _CHANNEL_CHANGES = (
 
 
 def plan_sync(world: World, settings: ExternalSyncSettings, *, allow_many: bool = False) -> SyncPlan:
-    """The plan for one directory. ``allow_many``: an operator has confirmed that any number of links may end in this run."""
+    """The plan for one directory. ``allow_many``: an operator has confirmed that any number of links and channels may end in this run."""
     present = [account for account in world.accounts if account.state is not AccountState.DELETED]
     people = [account for account in present if account.kind is AccountKind.MEMBER]
     active = [link for link in world.links if link.is_active]
@@ -49,13 +54,13 @@ def plan_sync(world: World, settings: ExternalSyncSettings, *, allow_many: bool 
     counts = _counts(world, people, active)
     if held := implausible(people):
         return SyncPlan([], [], counts, held)
-    returned = list(_returns(active, present_ids))
+    returned = [*_returns(active, present_ids), *channel_returns(world)]
     # Only a plan that an operator may allow has this figure.
     allowable = counts | {"linksToEnd": len(absent)}
     if not allow_many and (held := too_many_links(len(absent), len(active), settings)):
         return SyncPlan(_ordered([*_absences(world, absent, is_held=True), *returned]), [], allowable, held)
     if not allow_many and (held := too_many_channels(world, settings)):
-        return SyncPlan(returned, [], allowable, held)
+        return SyncPlan(_ordered([*returned, *channel_absences(world, is_held=True)]), [], allowable, held)
 
     problems = [
         f"アカウント {external_id} は変更しません: 名簿に内容の異なる行が複数あります。サービスの管理画面で確認してください"
@@ -71,8 +76,9 @@ def plan_sync(world: World, settings: ExternalSyncSettings, *, allow_many: bool 
         *endings,
         *_updates(world, active),
         *new_links(world, present, continuing, problems),
-        *channel_changes(world),
-        *setting_changes(world),
+        *channel_absences(world, is_held=False),
+        *channel_changes(world, allow_many=allow_many),
+        *setting_changes(world, allow_many=allow_many),
     ]
     done = Counter(entry.kind for entry in entries)
     employed = {employee.employee_id for employee in world.employees}

@@ -58,6 +58,11 @@ def too_many_channels(world: World, settings: ExternalSyncSettings) -> str:
     return _too_many(_CHANNELS, absent, len(at_stake), settings)
 
 
+def is_about_channels(held: str) -> bool:
+    """Whether a plan is held because of its channels, not of its links. ``held``: the reason, as the functions above return it."""
+    return held.startswith(_CHANNELS.name)
+
+
 def _too_many(kind: _Kind, absent: int, active: int, settings: ExternalSyncSettings) -> str:
     """Why so many are implausible. If all are absent, the token probably belongs to another workspace."""
     if active >= settings.small_directory_links:

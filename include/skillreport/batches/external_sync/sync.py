@@ -114,7 +114,8 @@ def apply_plan(
         "plan_hash": plan.plan_hash,
         "marks": sorted(MARKS),
     }
-    _SQL.execute(connection, "save_absences", **about)
+    for statement in ("save_absences", "save_absent_channels"):
+        _SQL.execute(connection, statement, **about)
     if plan.status == PLANNED:
         # Links end first, so that the same employees can get new links.
         for statement in (
@@ -122,7 +123,6 @@ def apply_plan(
             "make_links",
             "revive_links",
             "mirror_accounts",
-            "save_absent_channels",
             "delete_channels",
             "mirror_channels",
             "disable_settings",
@@ -171,7 +171,11 @@ def _load_world(connection: psycopg.Connection, unit: Unit, started_over: str) -
         ],
         channels=[ListedChannel(**row) for row in rows("load_channels")],
         known_channels=[
-            KnownChannel(absent_on=row.pop("absent_on"), channel=ListedChannel(**row))
+            KnownChannel(
+                absent_on=row.pop("absent_on"),
+                is_absence_doubtful=row.pop("is_absence_doubtful"),
+                channel=ListedChannel(**row),
+            )
             for row in rows("load_known_channels")
         ],
         settings=[

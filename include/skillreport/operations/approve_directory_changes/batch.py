@@ -19,6 +19,7 @@ from include.skillreport.approvals.requests import (
 from include.skillreport.batches.external_sync.batch import ExternalSyncBatch
 from include.skillreport.batches.external_sync.listing import Unit
 from include.skillreport.batches.external_sync.plan import EntryKind
+from include.skillreport.batches.external_sync.safety_limits import is_about_channels
 from include.skillreport.batches.external_sync.sync import (
     HELD,
     PLANNED,
@@ -89,21 +90,21 @@ class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
         plan = load_plan(work.connection, unit)
         if plan is not None and plan.status == SKIPPED:
             return UnitFailure(tenant_id, OUT_OF_DATE, f"承認できません: {plan.reason}", recoverable=False)
-        if plan is not None and plan.status == PLANNED and _is_too_early(work, tenant_id, plan):
-            return UnitFailure(
-                tenant_id,
-                "TOO_EARLY",
-                "連携を解除するのは、2 日続けて名簿にないアカウントだけです",
-                recoverable=False,
-            )
+        if plan is not None and plan.status == PLANNED and (reason := _too_early(work, tenant_id, plan)):
+            return UnitFailure(tenant_id, "TOO_EARLY", reason, recoverable=False)
         return self._apply(work.connection, work.run, tenant_id)
 
 
-def _is_too_early(work: Work, tenant_id: str, plan: SavedPlan) -> bool:
-    """Whether links would end although all of their accounts were present until today."""
+def _too_early(work: Work, tenant_id: str, plan: SavedPlan) -> str:
+    """Why the plan does nothing of what was approved: all those accounts or channels were present until today. Empty if it does."""
     item = lock_item(work.connection, work.run.options["request"], tenant_id, work.run.part)
     assert item is not None, "the parts of a run are its items"
-    return bool(item.figures.get("linksToEnd")) and not plan.counts.get("deactivated")
+    kinds = {entry.kind for entry in plan.entries}
+    if is_about_channels(item.reason):
+        early = EntryKind.CHANNEL_VANISHED not in kinds
+        return "通知設定を無効にするのは、2 日続けて一覧にないチャンネルだけです" if early else ""
+    early = EntryKind.DEACTIVATE not in kinds
+    return "連携を解除するのは、2 日続けて名簿にないアカウントだけです" if early else ""
 
 
 def _fingerprint(plan: SavedPlan, known: set[str]) -> str:

@@ -92,12 +92,15 @@ CREATE TABLE batch.directory_channel (
     kind text NOT NULL,
     is_archived boolean NOT NULL,
     absent_on date,
-    PRIMARY KEY (tenant_id, provider, external_id)
+    is_absence_doubtful boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (tenant_id, provider, external_id),
+    CHECK (absent_on IS NOT null OR NOT is_absence_doubtful)
 );
 CALL batch.make_tenant_table('batch.directory_channel');
 COMMENT ON TABLE batch.directory_channel IS
 'The channels of the last listing that was applied, and those that were absent from it for the first time.';
-COMMENT ON COLUMN batch.directory_channel.absent_on IS 'The day of the first listing without it; null: it is there';
+COMMENT ON COLUMN batch.directory_channel.absent_on IS
+'The day of the first complete listing without it; null: it is there. Doubtful: that listing was held';
 
 CREATE TABLE batch.account_link (
     tenant_id text NOT NULL,

@@ -84,18 +84,19 @@ FROM batch.listed_channel
 WHERE execution_id = %(execution_id)s AND tenant_id = %(tenant_id)s AND provider = %(provider)s
 ON CONFLICT (tenant_id, provider, external_id) DO UPDATE SET
     parent_id = excluded.parent_id, name = excluded.name, kind = excluded.kind,
-    is_archived = excluded.is_archived,
-    absent_on = null
-WHERE (known.parent_id, known.name, known.kind, known.is_archived, known.absent_on) IS DISTINCT FROM (
-    excluded.parent_id, excluded.name, excluded.kind, excluded.is_archived, null
+    is_archived = excluded.is_archived
+WHERE (known.parent_id, known.name, known.kind, known.is_archived) IS DISTINCT FROM (
+    excluded.parent_id, excluded.name, excluded.kind, excluded.is_archived
 );
 
 -- name: save_absent_channels
 UPDATE batch.directory_channel AS channel
-SET absent_on = %(run_date)s
-FROM jsonb_to_recordset(%(entries)s) AS entry (kind text, subject_id text)
+SET
+    absent_on = CASE WHEN entry.kind = 'channel_absent' THEN %(run_date)s::date END,
+    is_absence_doubtful = entry.kind = 'channel_absent' AND (entry.after ->> 'is_doubtful')::boolean
+FROM jsonb_to_recordset(%(entries)s) AS entry (kind text, subject_id text, after jsonb)
 WHERE
-    entry.kind = 'channel_absent' AND channel.tenant_id = %(tenant_id)s AND channel.provider = %(provider)s
+    entry.kind IN ('channel_absent', 'channel_returned') AND channel.tenant_id = %(tenant_id)s AND channel.provider = %(provider)s
     AND channel.external_id = entry.subject_id;
 
 -- name: delete_channels

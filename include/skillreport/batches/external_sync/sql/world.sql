@@ -51,7 +51,9 @@ FROM (
         'known channels' AS name,
         coalesce(
             string_agg(
-                jsonb_build_array(external_id, parent_id, name, kind, is_archived, absent_on)::text,
+                jsonb_build_array(
+                    external_id, parent_id, name, kind, is_archived, absent_on, is_absence_doubtful
+                )::text,
                 '' ORDER BY external_id COLLATE "C"
             ), ''
         ) AS content
@@ -116,7 +118,7 @@ WHERE link.tenant_id = %(tenant_id)s AND link.provider = %(provider)s
 ORDER BY link.external_id COLLATE "C";
 
 -- name: load_known_channels
-SELECT external_id, name, kind, is_archived, parent_id, absent_on
+SELECT external_id, name, kind, is_archived, parent_id, absent_on, is_absence_doubtful
 FROM batch.directory_channel
 WHERE tenant_id = %(tenant_id)s AND provider = %(provider)s
 ORDER BY external_id COLLATE "C";
