@@ -56,6 +56,7 @@ from tests.batches.data_management.backups import (
     of_tenant,
     programs,
 )
+from tests.batches.tenant_management.billing_rows import reasons
 from tests.conftest import Database
 from tests.s3_server import BUCKET, S3Server, nothing
 
@@ -189,6 +190,28 @@ def test_an_encrypted_backup_opens_with_its_key_only(backups: Backups) -> None:
         backups.secrets.clear()
         with pytest.raises(BackupDamagedError, match="暗号化されています"):
             restore_one_tenant(connection, backups.packer(backup_id), "A")
+
+
+def test_a_backup_from_before_encryption_was_switched_off_can_be_restored(backups: Backups) -> None:
+    backups.settings = backups.settings.model_copy(update={"encrypted": True})
+    backups.secrets["skill_batch_backup_key"] = str(pyrage.x25519.Identity.generate())
+    older = backups.take()
+    backups.settings = backups.settings.model_copy(update={"encrypted": False})
+
+    result, details = backups.restore("compare", "A", backup=older)
+
+    assert (result.status, details["A"]["restored"] > 60) == ("completed", True)
+    newer = backups.take(TODAY + timedelta(days=1))
+    assert not any(name.endswith(".age") for name in files(backups.root / "backups" / newer))
+    # A password that is no key prevents no restore that needs none.
+    backups.secrets["skill_batch_backup_key"] = "x"
+    assert backups.restore("compare", "A", backup=newer)[0].status == "completed"
+    assert "age の鍵" in reasons(backups.restore("compare", "A", backup=older)[0])["A"]
+    backups.secrets.clear()
+    assert backups.restore("compare", "A", backup=newer)[0].status == "completed"
+    assert (
+        "鍵を接続 'skill_batch_backup_key'" in reasons(backups.restore("compare", "A", backup=older)[0])["A"]
+    )
 
 
 def test_damage_is_found_and_named_and_restores_nothing(

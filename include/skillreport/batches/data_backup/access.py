@@ -10,7 +10,7 @@ from include.skillreport.batches.data_backup.files import FOLDER, KEY_CONNECTION
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.server import CONNECTION, DatabaseServer
 from include.skillreport.batches.data_backup.settings import BackupSettings
-from include.skillreport.core.errors import SettingsError
+from include.skillreport.core.errors import ConnectionMissingError, SettingsError
 from include.skillreport.core.execution.installation import Installation
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.postgres_programs import BIN_VARIABLE
@@ -42,13 +42,29 @@ class BackupAccess:
         return store
 
     def identity(self) -> str | None:
-        """The age key of encrypted backups. :raises ConnectionMissingError: the key does not exist."""
-        return self.installation.secret(KEY_CONNECTION) if self.settings.encrypted else None
+        """The age key. Without encryption it is optional, and opens the files of earlier, encrypted backups.
+
+        :raises ConnectionMissingError: new files are encrypted, and the key does not exist.
+        """
+        try:
+            return self.installation.secret(KEY_CONNECTION)
+        except ConnectionMissingError:
+            if self.settings.encrypted:
+                raise
+            return None
 
     def packer(self, store: ObjectStore, backup_id: str) -> Packer:
         """Packs and unpacks the files of one backup."""
+        return self.folder_packer(store, f"{FOLDER}/{backup_id}")
+
+    def folder_packer(self, store: ObjectStore, folder: str) -> Packer:
+        """Packs and unpacks the files of a folder of the store, as those of a backup."""
         return Packer(
-            store, f"{FOLDER}/{backup_id}", level=self.settings.compression_level, identity=self.identity()
+            store,
+            folder,
+            level=self.settings.compression_level,
+            identity=self.identity(),
+            encrypts=self.settings.encrypted,
         )
 
     def scratch(self, backup_id: str) -> psycopg.Connection:

@@ -101,16 +101,27 @@ class Manifest:
 
 
 class Packer:
-    """Writes and reads the files of one backup. ``identity`` is the age key (``AGE-SECRET-KEY-1…``), None for no encryption."""
+    """Writes and reads the files of one backup. ``identity`` is the age key (``AGE-SECRET-KEY-1…``), None for no encryption.
+
+    Without ``encrypts`` the key only opens files that are encrypted.
+    :raises SettingsError: it is no age key. Without ``encrypts``, only when an encrypted file is read.
+    """
 
     def __init__(
-        self, store: ObjectStore, folder: str, *, level: int = 3, identity: str | None = None
+        self,
+        store: ObjectStore,
+        folder: str,
+        *,
+        level: int = 3,
+        identity: str | None = None,
+        encrypts: bool = True,
     ) -> None:
         self.store = store
         self.folder = folder
         self._level = level
-        self._identity = _parse_identity(identity) if identity else None
-        self.suffix = ".zst.age" if identity else ".zst"
+        self._identity = identity
+        self._recipient = _parse_identity(identity).to_public() if identity and encrypts else None
+        self.suffix = ".zst.age" if self._recipient else ".zst"
 
     def __repr__(self) -> str:
         return f"Packer({self.folder!r})"
@@ -124,11 +135,11 @@ class Packer:
         with self.store.writer(self.key(path)) as target:
             sink = _HashingWriter(target)
             packed = cast("IO[bytes]", _Compressed(source, self._level))
-            if self._identity is None:
+            if self._recipient is None:
                 shutil.copyfileobj(packed, cast("IO[bytes]", sink), _BLOCK_BYTES)
             else:
                 try:
-                    pyrage.encrypt_io(packed, sink, [self._identity.to_public()])
+                    pyrage.encrypt_io(packed, sink, [self._recipient])
                 except pyrage.EncryptError as error:
                     # pyrage hides the store's error in its own text.
                     raise sink.error or error from None
@@ -199,12 +210,12 @@ class Packer:
         return f"{self.folder}/{path}"
 
     def _decrypt(self, stored: IO[bytes], decrypted: IO[bytes], key: str) -> None:
-        if self._identity is None:
+        if not self._identity:
             raise BackupDamagedError(
                 f"ファイル {self.store.location(key)} は暗号化されています。鍵を接続 '{KEY_CONNECTION}' のパスワードに設定してください。"
             )
         try:
-            pyrage.decrypt_io(stored, decrypted, [self._identity])
+            pyrage.decrypt_io(stored, decrypted, [_parse_identity(self._identity)])
         except pyrage.DecryptError:
             raise BackupDamagedError(
                 f"接続 '{KEY_CONNECTION}' の鍵ではファイル {self.store.location(key)} を開けません。取得時の鍵を設定してください。"

@@ -237,12 +237,7 @@ class TenantOffboarding(UnitBatch):
 
 def export_packer(access: BackupAccess, offboarding: Offboarding, name: str) -> Packer:
     """Packs the files of one export of the tenant, as those of a backup."""
-    return Packer(
-        access.store(),
-        f"{offboarding.folder}/{name}",
-        level=access.settings.compression_level,
-        identity=access.identity(),
-    )
+    return access.folder_packer(access.store(), f"{offboarding.folder}/{name}")
 
 
 def _counted(tenant_id: str, counts: Sequence[tuple[str, str, str, int]]) -> UnitResult:
