@@ -197,3 +197,25 @@ def test_an_undo_waits_for_the_run_that_writes_the_tenants_settings(
     assert [result.status for result in results] == ["completed"]
     # The changes of the later run stay.
     assert counts(host, "undone", "undoConflicts") == (2, 4)
+
+
+def test_a_setting_that_the_application_is_changing_stays_although_no_plan_has_it_any_more(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    done = run(database)
+    for table in ('"MST_TenantSettings"', "batch.setting_change", "batch.applied_setting"):
+        host.execute(
+            f"UPDATE {table} SET setting_key = 'limits.former' WHERE setting_key = 'limits.max_users'"
+        )
+    results: list[RunResult] = []
+    ours = threading.Thread(target=lambda: results.append(undo(database, done.execution_id)))
+    with host.transaction():
+        change(host, "limits.former", "77")
+        ours.start()
+        wait_for_blocked_statement(database)
+    ours.join()
+
+    assert [result.status for result in results] == ["completed"]
+    assert values(host) == {"limits.former": "77"}
+    assert counts(host, "undone", "undoConflicts") == (5, 1)

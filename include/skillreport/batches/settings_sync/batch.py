@@ -51,7 +51,8 @@ class SettingsSyncBatch(TenantBatch):
 
     def process(self, work: Work) -> list[UnitResult]:
         """Align the settings with plan and contract."""
-        lock_settings(work, self._keys)
+        lock_tenants(work)
+        _SQL.execute(work.connection, "lock_settings", setting_keys=self._keys)
         connection, run = work.connection, work.run
         settings, applied, undone = _load_settings(connection, run, self._keys)
         plans: dict[str, SyncPlan] = {}
@@ -228,11 +229,10 @@ class SettingsSyncBatch(TenantBatch):
         )
 
 
-def lock_settings(work: Work, keys: Sequence[str]) -> None:
-    """Lock the tenants' settings. The second of two concurrent runs waits and then sees the changes of the first."""
+def lock_tenants(work: Work) -> None:
+    """Lock the tenants' plans. The second of two concurrent runs waits and then sees the changes of the first."""
     _SQL.execute(work.connection, "begin_tenants", execution_id=work.run.execution_id)
     _SQL.execute(work.connection, "lock_tenants")
-    _SQL.execute(work.connection, "lock_settings", setting_keys=list(keys))
 
 
 def _load_settings(

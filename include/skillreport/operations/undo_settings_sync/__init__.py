@@ -10,8 +10,7 @@ if TYPE_CHECKING:
 
 
 def create_batch(_: Installation) -> SettingsSyncUndo:
-    """The undo with the settings of the plans. A task calls this; parsing a DAG file loads nothing."""
-    from include.skillreport.batches.settings_sync.plan_settings import load_plan_settings
+    """The undo. A task calls this; parsing a DAG file loads nothing."""
     from include.skillreport.operations.undo_settings_sync.batch import SettingsSyncUndo
 
-    return SettingsSyncUndo(load_plan_settings())
+    return SettingsSyncUndo()

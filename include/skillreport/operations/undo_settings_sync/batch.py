@@ -9,9 +9,8 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from include.skillreport.batches.settings_sync.batch import lock_settings
+from include.skillreport.batches.settings_sync.batch import lock_tenants
 from include.skillreport.batches.settings_sync.digest import SEVERITY_NAMES
-from include.skillreport.batches.settings_sync.plan_settings import PlanSettings
 from include.skillreport.batches.settings_sync.rules import shown
 from include.skillreport.batches.settings_sync.undo import UndoPlan, actor_of, plan_undo
 from include.skillreport.batches.settings_sync.validation import Severity
@@ -25,9 +24,6 @@ _SQL = Statements(Path(__file__).parent)
 
 class SettingsSyncUndo(TenantBatch):
     """Undoes one run for all tenants, or for the named tenants. A setting that was changed again later stays."""
-
-    def __init__(self, plans: PlanSettings) -> None:
-        self._keys = list(plans.settings)
 
     def options(self, request: Request) -> dict[str, Any]:
         """``execution``: the run to undo. :raises ParameterError: there is nothing to undo; the message contains the reason."""
@@ -49,8 +45,9 @@ class SettingsSyncUndo(TenantBatch):
 
     def process(self, work: Work) -> list[UnitResult]:
         """Restore the tenants' settings."""
-        lock_settings(work, self._keys)
         run, target = work.run, {"execution_id": work.run.options["execution"]}
+        lock_tenants(work)
+        _SQL.execute(work.connection, "lock_changed_settings", **target)
         rows = _SQL.rows(work.connection, "load_undo", **target)
         plan = plan_undo(rows, run.options["execution"], run.execution_id)
         if plan.restored:

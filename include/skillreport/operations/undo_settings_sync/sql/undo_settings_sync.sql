@@ -12,6 +12,20 @@ SELECT
 FROM batch.setting_change
 WHERE execution_id = %(execution_id)s AND tenant_id = any(%(tenant_ids)s::text[]);
 
+-- name: lock_changed_settings
+-- The settings that a run changed, whether a plan still has them or not. They stay unchanged until the transaction ends. In the
+-- order of the batch's own lock_settings.
+SELECT setting.id
+FROM batch.tenant_setting AS setting
+WHERE
+    (setting.tenant_id, setting.setting_key) IN (
+        SELECT change.tenant_id, change.setting_key
+        FROM batch.setting_change AS change
+        WHERE change.execution_id = %(execution_id)s AND change.undone_by IS null
+    )
+ORDER BY setting.tenant_id, setting.setting_key
+FOR UPDATE OF setting;
+
 -- name: load_undo
 -- The changes of a run that are not undone, with the present settings.
 SELECT
