@@ -383,6 +383,28 @@ def test_an_expired_delta_token_starts_over_ends_no_link_and_is_reported(
     assert ("G0003", "A-E3", "inactive") in links(host)
 
 
+def test_an_account_that_one_page_of_changes_removes_and_restores_stays(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    employees(host, [1, 2])
+    directory = teams(host, services)
+    directory.fill([graph_user(1), graph_user(2)], 2)
+    run_sync(database, services)
+    directory.change({"id": "G0001", "@removed": {"reason": "changed"}})
+    directory.change(graph_user(1, displayName="復元"))
+
+    for day in (NEXT, AFTER):
+        run_sync(database, services, day)
+
+    assert {status for *_, status in links(host)} == {"active"}
+    assert host.execute(
+        "SELECT display_name FROM batch.directory_account ORDER BY external_id"
+    ).fetchall() == [
+        ("復元",),
+        ("社員 2",),
+    ]
+
+
 def test_a_renamed_channel_stays_and_an_archived_one_disables_its_setting(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:

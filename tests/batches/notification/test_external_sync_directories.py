@@ -272,6 +272,22 @@ def test_graphs_teams_and_changes_are_read_to_their_end(tenant: Tenant) -> None:
     assert len(accounts(listing(services, graph_config(services), delta_link="https://evil.example/"))) == 1
 
 
+def test_of_two_changes_of_one_user_on_a_page_the_later_counts(tenant: Tenant) -> None:
+    services = tenant.services
+    directory = shown(services, "teams", pages=[[graph_user(1), graph_user(2)]])
+    link = next(page.delta_link for page in listing(services, graph_config(services)) if page.delta_link)
+    gone = {"@removed": {"reason": "changed"}}
+    directory.change({"id": "G0001", **gone})
+    directory.change(graph_user(2, accountEnabled=False))
+    directory.change(graph_user(1))
+    directory.change({"id": "G0002", **gone})
+
+    page = listing(services, graph_config(services), delta_link=link)[0]
+
+    assert [account.external_id for account in page.accounts] == ["G0001"]
+    assert page.removed == ["G0002"]
+
+
 def test_a_graph_listing_without_the_field_for_suspended_users_is_refused(tenant: Tenant) -> None:
     shown(tenant.services, "teams", pages=[[graph_user(1, accountEnabled=None)]])
 

@@ -91,7 +91,8 @@ class Page:
     """One page. Any page can be empty. A page without ``next`` is the last of the listing.
 
     ``removed`` are ids of accounts that are gone. ``delta_link`` is where the next listing can read changes, on the page that has it.
-    ``is_changes``: the page lists changes in their order, so the last entry of an account counts.
+    ``is_changes``: the page lists changes in their order, so the last entry of an account counts. No account is in both
+    ``accounts`` and ``removed``.
     """
 
     accounts: Sequence[Account] = ()

@@ -111,26 +111,27 @@ class Directory(ServiceDirectory):
 
     async def _changes(self, at: Position) -> Page:
         body = await self._get(self._checked_link(at.cursor), may_expire=True)
-        accounts, removed = [], []
+        # By id; None: removed. A user can be on the page several times, and the last entry counts.
+        last: dict[str, Account | None] = {}
         for user in items(body, "value", _SERVICE):
             user_id = identity(user.get("id"), "利用者")
-            whole: Mapping[str, Any] | None = user
+            whole: Mapping[str, Any] = user
             if "@removed" in user:
-                whole = None
-            elif not user.keys() >= set(_FIELDS):
+                last[user_id] = None
+                continue
+            if not user.keys() >= set(_FIELDS):
                 # The entry may contain only the changed fields.
                 url = self._url("users", user_id, **{"$select": _SELECT})
                 whole = await self._get(url, missing_ok=True)
                 # Not yet known to all of Graph's servers, or removed since: the next changes will list it.
                 if not whole:
                     continue
-            if whole is None:
-                removed.append(user_id)
-            else:
-                accounts.append(_account(whole))
+            last[user_id] = _account(whole)
         delta_link = _link(body, "deltaLink")
         if not delta_link and not _link(body, "nextLink"):
             raise ListingError("変更の一覧が最後まで返されませんでした")
+        accounts = [account for account in last.values() if account]
+        removed = [user_id for user_id, account in last.items() if account is None]
         return Page(
             accounts, removed, next=_following(at, body), delta_link=delta_link or None, is_changes=True
         )
