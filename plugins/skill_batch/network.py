@@ -102,9 +102,9 @@ def mailbox(conn_id: str = MAILBOX_CONN_ID) -> MailboxConfig | None:
             f"Airflow の接続 '{conn_id}' の extra 'security' は tls、starttls、none のどれかにしてください。"
         )
     for name, folder in folders.items():
-        if not folder.isascii() or not folder.isprintable():
+        if not folder.isprintable():
             raise ConnectionInvalidError(
-                f"Airflow の接続 '{conn_id}' の extra '{name}' は ASCII のフォルダー名にしてください。"
+                f"Airflow の接続 '{conn_id}' の extra '{name}' に、改行などの制御文字があります。フォルダー名にしてください。"
             )
     missing = [] if connection.host else ["ホスト"]
     missing += [] if connection.login else ["ログイン"]

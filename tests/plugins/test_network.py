@@ -131,6 +131,13 @@ def test_a_mailbox_is_optional_and_uses_tls(monkeypatch: pytest.MonkeyPatch) -> 
     )
 
 
+def test_a_folder_may_be_in_any_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    imap(monkeypatch, extra={"folder": "受信箱", "move_to": "処理済み"})
+    found = mailbox()
+    assert found is not None
+    assert (found.folder, found.move_to) == ("受信箱", "処理済み")
+
+
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
@@ -138,7 +145,7 @@ def test_a_mailbox_is_optional_and_uses_tls(monkeypatch: pytest.MonkeyPatch) -> 
         ({"login": ""}, "ログイン"),
         ({"password": ""}, "パスワード"),
         ({"extra": {"security": "ssl"}}, "security"),
-        ({"extra": {"folder": "受信箱"}}, "folder"),
+        ({"extra": {"folder": "受信\t箱"}}, "folder"),
         ({"extra": {"move_to": 'x"\r\nA1 DELETE INBOX'}}, "move_to"),
         ({"extra": {"auth_type": "oauth2"}}, "client_id"),
     ],
