@@ -52,6 +52,9 @@ _COLLECTIONS = (BaseModel, Mapping, list, tuple)
 
 _LONGEST_VALUE = 60
 
+# The part of a mail address before its domain.
+_MAILBOX = re.compile(r"([^\s@,;<>、'\"])[^\s@,;<>、'\"]*@")
+
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -142,4 +145,6 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     text = "空" if value is None else repr(value) if isinstance(value, str) else str(value)
+    # Task logs have many readers.
+    text = _MAILBOX.sub(r"\1***@", text)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"

@@ -130,7 +130,12 @@ _TIME = "([01][0-9]|2[0-3]):[0-5][0-9]"
 QuietHours = Annotated[str, _matching(f"({_TIME}-{_TIME})?", "22:00-07:00 の形か、空")]
 Colour = Annotated[str, _matching("#[0-9A-Fa-f]{6}", "#1f3a5f の形")]
 EmailAddress = Annotated[
-    str, Field(max_length=254), _matching(r"[^@\s,<>]+@[^@\s,<>]+\.[^@\s,<>]+", "メールアドレス")
+    str,
+    Field(max_length=254),
+    _matching(
+        r"[^@\s,;<>、]+@[^@\s,;<>、]+\.[^@\s,;<>、]+",
+        "メールアドレス（テナントの設定では、複数をコンマで区切ります）",
+    ),
 ]
 ImageKey = Annotated[
     str,
@@ -147,7 +152,7 @@ BankAccount = Annotated[
 def _listed(value: object) -> object:
     if not isinstance(value, str):
         return value
-    return [part.strip() for part in value.split(",")] if value.strip() else []
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 # Splits a tenant's own value, a text such as ``30, 7, 1``.

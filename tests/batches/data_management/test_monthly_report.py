@@ -463,12 +463,41 @@ def test_a_letter_that_waits_gets_the_figures_of_the_repeated_report(
     assert [address for address, *_ in letters(host)] == ["board@example.jp", "september"]
 
 
+def test_a_wrong_recipient_is_named_in_part_only(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    tenant(host, "T1")
+    statistics_rows.days(host, "T1", MONTH, LAST_DAY, {"users_total": 1, "logins": 2})
+    setting(host, "T1", "recipients", "kanri@example.jp;hr@example.jp")
+    run(shared_database, tmp_path)
+    ((note,),) = [
+        notes
+        for (notes,) in host.execute(
+            "SELECT notes FROM batch.tenant_outcome WHERE tenant_id = 'T1'"
+        ).fetchall()
+    ]
+    assert "コンマで区切ります" in note
+    assert "'k***@example.jp;h***@example.jp'" in note
+
+
+def test_a_trailing_comma_leaves_the_list_of_recipients(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    tenant(host, "T1")
+    statistics_rows.days(host, "T1", MONTH, LAST_DAY, {"users_total": 1, "logins": 2})
+    setting(host, "T1", "recipients", "board@example.jp, ")
+    run(shared_database, tmp_path)
+    assert [address for address, *_ in letters(host)] == ["board@example.jp"]
+
+
 @pytest.mark.parametrize(
     "became",
     [
         "status = 'sent', finished_at = now()",
         "status = 'sending', lease_owner = 'x', lease_until = now()",
-        "status = 'retry', attempts = 1",
+        "status = 'retry', attempts = 1, error_code = 'timeout'",
+        "status = 'retry', attempts = 1, error_code = 'sender_lost'",
+        "status = 'retry', attempts = 2, error_code = 'smtp_4'",  # the first attempt is not known
         "status = 'pending', decided_by = 'an operator'",  # after it had been in doubt
     ],
 )
@@ -482,6 +511,18 @@ def test_a_letter_that_may_have_been_sent_is_not_sent_again(
     host.execute("UPDATE batch.statistics_day SET logins = 3")
     run(shared_database, tmp_path)
     assert logins_of_letter_and_workbook(host, tmp_path) == ("62", 93)
+
+
+def test_a_letter_that_a_server_has_refused_is_replaced(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    tenant(host, "T1")
+    statistics_rows.days(host, "T1", MONTH, LAST_DAY, {"users_total": 1, "logins": 2})
+    run(shared_database, tmp_path)
+    host.execute("UPDATE batch.outbox SET status = 'retry', attempts = 1, error_code = 'smtp_4'")
+    host.execute("UPDATE batch.statistics_day SET logins = 3")
+    run(shared_database, tmp_path)
+    assert logins_of_letter_and_workbook(host, tmp_path) == ("93", 93)
 
 
 def test_missing_days_of_the_previous_month_are_named_in_every_document(

@@ -17,7 +17,12 @@ from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
 from include.skillreport.batches.monthly_report.document import render_pdf
-from include.skillreport.batches.monthly_report.letter import occasion, report_letters, summary_lines
+from include.skillreport.batches.monthly_report.letter import (
+    IN_DOUBT,
+    occasion,
+    report_letters,
+    summary_lines,
+)
 from include.skillreport.batches.monthly_report.report import (
     MonthlyReport,
     first_needed_day,
@@ -189,7 +194,13 @@ class MonthlyReportBatch(StagingBatch):
             addresses = recipients or [address for address in [administrators.get(tenant_id)] if address]
             templates = load_templates(connection, [MONTHLY_REPORT], {tenant_id: report.language})
             # A waiting e-mail would contain the old figures, or go to an address that is no longer a recipient.
-            _SQL.execute(connection, "withdraw_letters", tenant_id=tenant_id, occasion=occasion(report))
+            _SQL.execute(
+                connection,
+                "withdraw_letters",
+                tenant_id=tenant_id,
+                occasion=occasion(report),
+                in_doubt=IN_DOUBT,
+            )
             outbox.enqueue(
                 connection,
                 report_letters(

@@ -14,13 +14,21 @@ from include.skillreport.batches.monthly_report.wording import (
     words,
 )
 from include.skillreport.core.written_dates import month_in_words
+from include.skillreport.messaging.channels import EMAIL
 from include.skillreport.messaging.contract_letters import MONTHLY_REPORT
 from include.skillreport.messaging.notices import notice, sending_time
 from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outcome import Outcome
 from include.skillreport.messaging.templates import Template
 
 # The e-mail about a month's report is sent once, even if the report is created again.
 _DEDUPE = timedelta(days=400)
+
+# The errors of an e-mail that may have arrived. The last one is that of ``outbox.park_crashed``.
+IN_DOUBT = [
+    *(code for code, row in EMAIL.errors.items() if row.outcome is Outcome.AMBIGUOUS),
+    "sender_lost",
+]
 
 _SUMMARY = (
     "users_total",

@@ -50,9 +50,10 @@ SET
 WHERE id = %(id)s AND generation_status = 'COMPLETED';
 
 -- name: withdraw_letters
--- The month's letters that no sender has claimed. A letter that an operator has queued again may have arrived, so it stays. The
--- statement waits for a sender that is claiming a letter.
+-- The month's letters that have certainly not arrived: nobody has tried, or the only attempt was refused. A letter that an
+-- operator has queued again may have arrived, so it stays. The statement waits for a sender that is claiming a letter.
 DELETE FROM batch.outbox
 WHERE
     tenant_id = %(tenant_id)s AND starts_with(dedupe_key, %(occasion)s)
-    AND status = 'pending' AND decided_by IS null;
+    AND decided_by IS null
+    AND (status = 'pending' OR (status = 'retry' AND attempts = 1 AND error_code <> all(%(in_doubt)s)));
