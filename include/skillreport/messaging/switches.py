@@ -26,7 +26,7 @@ from include.skillreport.messaging.reminder_names import KEYS
 _SQL = Statements(Path(__file__).parent)
 
 _SWITCH = "_ENABLED"
-_INACTIVE = "テナントが稼働中でないため、契約の通知だけを送ります"
+_INACTIVE = "テナントが稼働中でないため、契約と管理者への通知だけを送ります"
 
 
 @dataclass
