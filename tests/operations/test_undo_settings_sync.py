@@ -199,7 +199,7 @@ def test_an_undo_waits_for_the_run_that_writes_the_tenants_settings(
     assert counts(host, "undone", "undoConflicts") == (2, 4)
 
 
-def test_a_setting_that_the_application_is_changing_stays_although_no_plan_has_it_any_more(
+def test_a_setting_that_is_changing_stays_although_no_plan_has_it(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host)

@@ -245,7 +245,7 @@ def test_an_empty_or_poor_list_of_channels_is_not_believed(known: int, listed: i
     assert len(made(allowed, EntryKind.DISABLE_SETTING)) == known - listed
 
 
-def test_a_held_list_of_channels_counts_as_first_absence_for_an_operator_only() -> None:
+def test_a_held_list_of_channels_counts_for_an_operator_only() -> None:
     mapped = [MappedSetting(f"s{number}", "s", (f"C{number}",)) for number in range(4)]
     known = known_channels(4, None)
     listed = [each.channel for each in known]
@@ -267,9 +267,7 @@ def test_a_held_list_of_channels_counts_as_first_absence_for_an_operator_only() 
 
 
 @pytest.mark.parametrize(("listed", "links"), [(40, 3), (1, 0)])
-def test_a_channel_that_a_held_listing_has_is_not_absent_on_two_days_in_a_row(
-    listed: int, links: int
-) -> None:
+def test_a_channel_in_a_held_listing_is_not_absent_on_two_days(listed: int, links: int) -> None:
     """Held because of the links, or because of the other channels."""
     known = known_channels(40, None)
     here = world(

@@ -289,7 +289,7 @@ def test_the_tenants_of_a_shard_are_counted_and_archived_each_for_itself(
         {"status": "EXPIRED"},
     ],
 )
-def test_rows_of_a_tenant_that_is_not_active_are_archived_under_its_own_id(
+def test_rows_of_an_inactive_tenant_are_archived_under_its_own_id(
     database: Database, host: psycopg.Connection, store: ObjectStore, values: dict[str, Any]
 ) -> None:
     host_rows.tenant(host, "A")
