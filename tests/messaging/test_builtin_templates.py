@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from include.skillreport.batches.notification_settings_check.rules import TenantSettings, findings_in
 from include.skillreport.messaging.channels.channel import Rendered
 from include.skillreport.messaging.contract_letters import CHANNELS_GONE, SETTINGS_BROKEN
 from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE
@@ -57,6 +58,25 @@ def test_a_letter_with_a_contact_says_when_to_ask(key: str, language: str) -> No
 
     assert bool(_ASKS.findall(text)) is (key not in (CERTIFICATE_EXPIRY, GOAL_DUE))
     assert "\n\n\n" not in text
+
+
+@pytest.mark.parametrize("language", ["ja", "en"])
+@pytest.mark.parametrize("key", KEYS)
+def test_the_daily_check_accepts_every_built_in_text(key: str, language: str) -> None:
+    template = default_template(key, language)
+    row = {
+        "id": "1",
+        "template_key": key,
+        "notification_type": "EMAIL",
+        "language": language,
+        "subject": template.subject,
+        "body": template.body,
+        "is_html": False,
+        "is_markdown": False,
+        "sample_data": None,
+    }
+
+    assert findings_in(TenantSettings(templates=[row])) == []
 
 
 @pytest.mark.parametrize(

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default as default_policy
 
 import pytest
 
+from include.skillreport.batches.scheduled_notifications import reminders
 from include.skillreport.core.network import EmailConfig
+from include.skillreport.messaging import notices
+from include.skillreport.messaging.channels.channel import Rendered
 from include.skillreport.messaging.channels.email.letter import letter_of
 from include.skillreport.messaging.contract_letters import BILLING_LETTERS, CONTRACT_LETTERS, GENERAL
 from include.skillreport.messaging.message import Message
-from include.skillreport.messaging.reminder_names import KEYS
+from include.skillreport.messaging.reminder_names import KEYS, sample_of
 from include.skillreport.messaging.template_store import default_template
+from include.skillreport.messaging.templates import Template, render
 from tests.billing.sample_invoices import ENGLISH_ISSUER, ISSUER
 from tests.messaging.every_letter import PERSON, TENANT, Language, arrived_text, every_letter
 
@@ -178,6 +183,11 @@ def text_of(message: Message) -> str:
     return "\n".join(arrived_text(letter_of(message, CONFIG)))
 
 
+def typed(variables: Mapping[str, object]) -> set[tuple[str, type]]:
+    """The variables' names and types."""
+    return {(name, type(value)) for name, value in variables.items()}
+
+
 def test_the_letters_are_of_all_kinds() -> None:
     names = [each.name for each in every_letter("ja")]
     assert names == list(FACTS)
@@ -185,6 +195,24 @@ def test_the_letters_are_of_all_kinds() -> None:
     assert kinds == CONTRACT_LETTERS | KEYS.keys() | {GENERAL, "monthly_report"}
     for kind in kinds - BILLING_LETTERS - {GENERAL}:
         assert {default_template(kind, language).key for language in ("ja", "en")} == {kind}
+
+
+@pytest.mark.parametrize("language", ["ja", "en"])
+def test_a_template_is_checked_with_the_variables_that_its_letter_has(
+    language: Language, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: dict[str, set[tuple[str, type]]] = {}
+
+    def recorded(template: Template, variables: Mapping[str, object]) -> Rendered:
+        written[template.key] = typed(variables)
+        return render(template, variables)
+
+    monkeypatch.setattr(notices, "render", recorded)
+    monkeypatch.setattr(reminders, "render", recorded)
+    every_letter(language)
+
+    assert written == {key: typed(sample_of(key, {"more": "x"})) for key in written}
+    assert written.keys() == CONTRACT_LETTERS - BILLING_LETTERS | KEYS.keys() | {"monthly_report"}
 
 
 @each_letter

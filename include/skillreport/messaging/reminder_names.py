@@ -1,6 +1,7 @@
 """The names of reminders and of their variables: the batches' own, and those of the application and of its design, which are aliases.
 
-A reminder has no ``goal_detail_url``, and a certificate no ``progress_rate``: they are empty texts.
+A reminder has no ``goal_detail_url``, and a certificate no ``progress_rate``: they are empty texts. The samples, with which the daily check
+renders templates, have the variables that the batches send with each kind, also with the notices.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ KEYS = {
     CERTIFICATE_EXPIRY: ("skillExpiry", "skill_expiry", CERTIFICATE_EXPIRY),
     GOAL_DUE: ("goalReminder", "goal_reminder", "goal_deadline_reminder", GOAL_DUE),
 }
+
+_KINDS = {name: kind for kind, names in KEYS.items() for name in names}
 
 # The trigger events of the application's notification settings.
 TRIGGERS = {"goal_deadline_approaching": GOAL_DUE}
@@ -59,6 +62,13 @@ _SERVICE = {
     "service_url": "https://skill.example.co.jp/",
 }
 
+_INACTIVITY: dict[str, object] = {
+    "tenant_name": "株式会社サンプル",
+    "days": 60,
+    "as_of": "2026年11月30日",
+    "last_activity": "2026年10月1日",
+}
+
 _SAMPLES: dict[str, dict[str, object]] = {
     CERTIFICATE_EXPIRY: {
         "full_name": "山田 花子",
@@ -74,6 +84,32 @@ _SAMPLES: dict[str, dict[str, object]] = {
         "days_left": 7,
         "due_in": "7 日後",
         "progress_rate": "60",
+    },
+    USAGE_WARNING: {
+        "metric": "ストレージ使用量",
+        "month": "2026年11月",
+        "threshold": "80",
+        "percent": "85.0",
+        "observed": "85.0 GB",
+        "allowance": "100.0 GB",
+    },
+    INACTIVITY_WARNING: _INACTIVITY,
+    INACTIVITY_CRITICAL: _INACTIVITY,
+    MONTHLY_REPORT: {
+        "tenant_name": "株式会社サンプル",
+        "month": "2026年10月",
+        "files": "Excel、PDF",
+        "summary": "登録ユーザー数: 42（増減 +2）",
+        "notices": "1 日分のデータがありません。",
+    },
+    CHANNELS_GONE: {
+        "service": "Slack",
+        "count": 2,
+        "findings": "・通知設定「目標の期限の通知」\n・通知設定「資格の期限の通知」",
+    },
+    SETTINGS_BROKEN: {
+        "count": 2,
+        "findings": "・Slack: トークンが正しくありません。\n・通知設定「目標の期限の通知」",
     },
 }
 
@@ -98,7 +134,7 @@ def titles_of(keys: Iterable[str]) -> dict[str, dict[str, str]]:
 
     Where several of them have one title, the key follows it.
     """
-    kinds = {name: kind for kind, names in KEYS.items() for name in names} | TRIGGERS
+    kinds = _KINDS | TRIGGERS
     titles = {key: _TITLES.get(kinds.get(key, key), (key, key)) for key in keys}
     every = [japanese for japanese, _ in titles.values()]
     return {
@@ -111,8 +147,11 @@ def titles_of(keys: Iterable[str]) -> dict[str, dict[str, str]]:
 
 
 def sample_of(template_key: str, given: Mapping[str, object]) -> dict[str, object]:
-    """The variables to check a template with. ``given`` is its sample data. A reminder has only the variables that are sent."""
-    for reminder, keys in KEYS.items():
-        if template_key in keys:
-            return {**_SERVICE, **with_all_names(_SAMPLES[reminder])}
-    return {**_SERVICE, **(_SKILL_UPDATE if template_key == "skill_update_notification" else {}), **given}
+    """The variables to check a template with.
+
+    A reminder and a notice have only the variables that are sent. ``given``, the template's sample data, counts for other keys.
+    """
+    sample = _SAMPLES.get(_KINDS.get(template_key, template_key))
+    if sample is None:
+        return {**_SERVICE, **(_SKILL_UPDATE if template_key == "skill_update_notification" else {}), **given}
+    return {**_SERVICE, **(with_all_names(sample) if template_key in _KINDS else sample)}

@@ -516,6 +516,17 @@ def test_sample_data_hide_no_variable_that_a_reminder_does_not_have(
     assert found(host) == [("テンプレート「目標の期限の通知」（メール、日本語）", "template_refused")]
 
 
+def test_sample_data_hide_no_variable_that_a_notice_does_not_have(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    template(host, "usage_warning", "{{tenant}}", sample_data='{"tenant": "x"}')
+    template(host, "monthly_report", "{{month}} {{files}} {{summary}} {{service_name}}", sample_data=None)
+
+    check(database, services)
+
+    assert found(host) == [("テンプレート「利用量の通知」（メール、日本語）", "template_refused")]
+
+
 def test_two_keys_of_one_reminder_are_two_findings(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
