@@ -389,6 +389,21 @@ def test_a_value_is_escaped_in_html_and_plain_in_text() -> None:
     assert rendered.text == '"><script>x</script>&'
 
 
+@pytest.mark.parametrize("channel", [SLACK, TEAMS, LINE_WORKS])
+def test_an_html_template_is_text_elsewhere_than_by_mail(channel: Channel) -> None:
+    page = "<p>{{ name }} 様</p><p>期限は<b>明日</b>です。</p>"
+
+    rendered = written(page, channel, is_html=True, name="<R&D>")
+
+    assert rendered == literal(channel, "件名", "<R&D> 様\n期限は明日です。")
+
+
+def test_the_text_of_a_page_is_limited_as_escaped() -> None:
+    with pytest.raises(TemplateRefusedError, match=f"{MAX_OUTPUT:,}"):
+        written("&" * MAX_TEMPLATE, SLACK, is_html=True)
+    assert written("&" * MAX_TEMPLATE, LINE_WORKS, is_html=True).text == "&" * MAX_TEMPLATE
+
+
 def test_a_plain_letter_is_not_escaped_and_its_html_form_is() -> None:
     rendered = written("<{{ name }}>\n二行目", subject="{{ name }}", name="R&D <本部>")
 

@@ -47,15 +47,7 @@ def load_templates(
     for row in rows:
         is_readable = row["language"] in ("ja", languages.get(row["tenant_id"]))
         if is_readable and notification_channel(row["notification_type"]) == channel:
-            chosen[row["tenant_id"]][ours[row["template_key"]]] = Template(
-                row["template_key"],
-                channel,
-                row["language"],
-                row["subject"],
-                row["body"],
-                row["is_html"] and channel == EMAIL,
-                row["is_markdown"],
-            )
+            chosen[row["tenant_id"]][ours[row["template_key"]]] = Template.of_row(row, channel)
     return chosen
 
 

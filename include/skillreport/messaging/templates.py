@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from html.parser import HTMLParser
+from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, Undefined, UndefinedError, nodes
 from jinja2 import Template as CompiledTemplate
@@ -74,8 +75,8 @@ class _NotAllowedError(TemplateError):
 class Template:
     """A template of a tenant, or a built-in template. Errors name it by ``key``; ``language`` is ``ja`` or ``en``.
 
-    ``is_html``: the body is HTML for an e-mail, whose plain text is made from it. ``is_markdown``: Slack interprets the template's own
-    markup (mrkdwn). The body of any other template is plain text for Slack.
+    ``is_html``: the body is an HTML page for e-mail. Other channels get only the text of the page. ``is_markdown``: Slack interprets the
+    template's own markup (mrkdwn). The body of any other template is plain text for Slack.
     """
 
     key: str
@@ -86,6 +87,19 @@ class Template:
     is_html: bool = False
     is_markdown: bool = False
 
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any], channel: Channel) -> Template:
+        """A tenant's own template for a channel."""
+        return cls(
+            row["template_key"],
+            channel,
+            row["language"],
+            row["subject"],
+            row["body"],
+            row["is_html"],
+            row["is_markdown"],
+        )
+
 
 def render(template: Template, variables: Mapping[str, object]) -> Rendered:
     """The message for the template's channel. Every value is escaped for the channel.
@@ -95,7 +109,8 @@ def render(template: Template, variables: Mapping[str, object]) -> Rendered:
     subject = " ".join(_render(template, template.subject, variables, unchanged).split())
     if template.is_html:
         page = _render(template, template.body, variables, html.escape)
-        return Rendered(subject, _text_of(page), page)
+        _limited(template, [template.channel.escape_text(_text_of(page))])
+        return _of_page(template.channel, subject, page)
     plain = _render(template, template.body, variables, unchanged)
     if not template.is_markdown:
         _limited(template, [template.channel.escape_text(plain)])
@@ -110,10 +125,16 @@ def literal(channel: Channel, subject: str, body: str, *, is_html: bool = False)
     ``is_html``: the body is an HTML page of the application, used for e-mail. Other channels get its text.
     """
     subject, body = " ".join(storable(subject).split()), storable(body)
-    plain = _text_of(body) if is_html else body
-    if is_html and channel == EMAIL:
-        return Rendered(subject, plain, body)
-    return channel.compose(subject, plain, channel.escape_of(is_markdown=False)(plain))
+    return _of_page(channel, subject, body) if is_html else _of_text(channel, subject, body)
+
+
+def _of_page(channel: Channel, subject: str, page: str) -> Rendered:
+    text = _text_of(page)
+    return Rendered(subject, text, page) if channel == EMAIL else _of_text(channel, subject, text)
+
+
+def _of_text(channel: Channel, subject: str, text: str) -> Rendered:
+    return channel.compose(subject, text, channel.escape_of(is_markdown=False)(text))
 
 
 def _render(

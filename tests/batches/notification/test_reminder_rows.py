@@ -146,6 +146,23 @@ def test_the_setting_names_the_channel_and_its_webhook(
     assert text == "goal_deadline_reminder\n山田 花子 あと7日"
 
 
+def test_an_html_template_arrives_as_text_in_slack(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    setting(host, "SLACK", webhook_url=services.slack_webhook_url)
+    template(
+        host,
+        "goal_due",
+        "<p>{{full_name}} 様</p><p>あと<b>{{days_left}}</b>日</p>",
+        notification_type="SLACK",
+        format_type="HTML",
+    )
+
+    [(channel, _, text)] = sent(database, services)
+
+    assert (channel, text) == ("slack", "goal_due\n山田 花子 様\nあと7日")
+
+
 def test_the_built_in_text_goes_over_the_channel_of_the_setting(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:

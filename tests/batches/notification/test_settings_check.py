@@ -527,6 +527,17 @@ def test_sample_data_hide_no_variable_that_a_notice_does_not_have(
     assert found(host) == [("テンプレート「利用量の通知」（メール、日本語）", "template_refused")]
 
 
+def test_the_length_of_an_html_template_is_that_of_its_text(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    for key, page in (("short", "<p>短</p>" * 900), ("long", f"<p>{'長' * 2_001}</p>")):
+        template(host, key, page, notification_type="LINE_WORKS", format_type="HTML")
+
+    check(database, services)
+
+    assert found(host) == [("テンプレート「long」（LINE WORKS、日本語）", "too_long")]
+
+
 def test_two_keys_of_one_reminder_are_two_findings(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:

@@ -182,17 +182,8 @@ def _template(
             f"{english}: the sample data cannot be read. Please write them as JSON.",
         )
         return
-    template = Template(
-        row["template_key"],
-        channel,
-        row["language"],
-        row["subject"],
-        row["body"],
-        row["is_html"],
-        row["is_markdown"],
-    )
     try:
-        rendered = render(template, sample_of(row["template_key"], sample))
+        rendered = render(Template.of_row(row, channel), sample_of(row["template_key"], sample))
     except TemplateRefusedError as error:
         ja, en = error.reasons["ja"], error.reasons["en"]
         yield SettingFinding(
