@@ -19,7 +19,12 @@ from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.line_works import LINE_WORKS, LineWorksConfig
 from include.skillreport.messaging.channels.slack import SLACK, SlackConfig
 from include.skillreport.messaging.channels.teams import TEAMS, TeamsConfig
-from include.skillreport.messaging.integrations import config_of, load_configs
+from include.skillreport.messaging.integrations import (
+    config_of,
+    load_channel_rows,
+    load_configs,
+    rate_limits_of,
+)
 from include.skillreport.messaging.outbox import Lane
 from tests import host_rows
 
@@ -310,6 +315,17 @@ def test_an_unusable_newer_row_does_not_replace_an_older_one(
     integration(host, "A", "s-lack", SLACK_AUTH, updated_at=datetime(2026, 10, 4), is_deleted=True)
 
     assert configs(connection, "A") == {Lane("A", SLACK): SlackConfig("xoxb-very-secret")}
+
+
+def test_the_limit_of_the_used_row_counts(host: psycopg.Connection, connection: psycopg.Connection) -> None:
+    integration(host, "A", "slack", SLACK_AUTH, rate_limit_per_minute=30)
+    newer = datetime(2026, 10, 2)
+    integration(host, "A", "Slack", "{broken", rate_limit_per_minute=600, updated_at=newer)
+    integration(host, "A", "teams", endpoint_url=WEBHOOK, rate_limit_per_minute=10)
+    integration(host, "A", "ms_teams", endpoint_url=WEBHOOK, updated_at=newer)
+
+    with tenant_transaction(connection, ["A"]):
+        assert rate_limits_of(load_channel_rows(connection)) == {Lane("A", SLACK): 30}
 
 
 def test_the_applications_webhooks_are_found(

@@ -61,23 +61,30 @@ def reopen_channels(connection: psycopg.Connection) -> None:
     _SQL.execute(connection, "reopen_channels", spellings=Jsonb(spellings))
 
 
-def configs_of(rows: Iterable[Mapping[str, Any]]) -> dict[Lane, ChannelConfig]:
-    """The usable configurations of the rows. If a channel has several, the last one counts."""
-    configs: dict[Lane, ChannelConfig] = {}
+def used_rows(
+    rows: Iterable[Mapping[str, Any]],
+) -> dict[Lane, tuple[Mapping[str, Any], ChannelConfig]]:
+    """The row that messages use for each channel, with its configuration: the last usable one of the channel."""
+    used: dict[Lane, tuple[Mapping[str, Any], ChannelConfig]] = {}
     for row in rows:
         channel = _channel_of_row(row)
         config = channel and config_of(channel, row)
         if channel and config:
-            configs[Lane(row["tenant_id"], channel)] = config
-    return configs
+            used[Lane(row["tenant_id"], channel)] = row, config
+    return used
+
+
+def configs_of(rows: Iterable[Mapping[str, Any]]) -> dict[Lane, ChannelConfig]:
+    """The configurations of ``used_rows``."""
+    return {lane: config for lane, (_, config) in used_rows(rows).items()}
 
 
 def rate_limits_of(rows: Iterable[Mapping[str, Any]]) -> dict[Lane, int]:
-    """The tenants' own limits in messages per minute (``rate_limit_per_minute``)."""
+    """The tenants' own limits in messages per minute (``rate_limit_per_minute``) in ``used_rows``."""
     return {
-        Lane(row["tenant_id"], channel): row["rate_limit_per_minute"]
-        for row in rows
-        if (channel := _channel_of_row(row)) and (row["rate_limit_per_minute"] or 0) > 0
+        lane: row["rate_limit_per_minute"]
+        for lane, (row, _) in used_rows(rows).items()
+        if (row["rate_limit_per_minute"] or 0) > 0
     }
 
 

@@ -657,6 +657,32 @@ def test_a_broken_channel_is_switched_off_only_where_the_setting_says_so(
     assert health(host) == [("slack", "UNHEALTHY", False)]
 
 
+@pytest.mark.parametrize(
+    ("token", "status", "findings"),
+    [("xoxb-A", "HEALTHY", []), ("revoked", "UNHEALTHY", [("接続先 Slack", "invalid_auth")])],
+)
+def test_the_row_that_messages_use_is_checked(
+    database: Database,
+    host: psycopg.Connection,
+    services: StandIns,
+    token: str,
+    status: str,
+    findings: list[tuple[str, str]],
+) -> None:
+    integration(
+        host, "A", "slack", auth={"bot_token": token}, connection={"base_url": services.slack_base_url}
+    )
+    integration(host, "A", "slack_2", auth={})
+    host.execute(
+        """UPDATE "SYS_IntegrationConfig" SET updated_at = '2026-10-02' WHERE integration_key = 'slack_2'"""
+    )
+
+    check(database, services)
+
+    assert found(host) == [("Slack", "duplicate"), ("Slack", "incomplete"), *findings]
+    assert health(host) == [("slack", status, True), ("slack_2", "UNHEALTHY", True)]
+
+
 def test_a_dry_run_calls_no_service_and_writes_nothing(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:

@@ -32,7 +32,7 @@ from include.skillreport.messaging.channels import EMAIL, channel_of
 from include.skillreport.messaging.channels.channel import Channel, ChannelConfig, Finding, NotConfigured
 from include.skillreport.messaging.contract_letters import SETTINGS_BROKEN
 from include.skillreport.messaging.destinations import destinations_of
-from include.skillreport.messaging.integrations import config_of, load_channel_rows
+from include.skillreport.messaging.integrations import config_of, load_channel_rows, used_rows
 from include.skillreport.messaging.message import mask_secrets
 from include.skillreport.messaging.notices import load_administrators, sending_time
 from include.skillreport.messaging.outbox import Lane
@@ -214,7 +214,7 @@ class NotificationSettingsCheckBatch(StagingBatch):
             result,
             details=result.details
             | {
-                "checkedChannels": len(answers),
+                "checkedChannels": len({answer.channel.lane for answer in answers}),
                 "brokenSettings": int(result.details["brokenSettings"]) + len(found),
                 "newlyBroken": newly,
             },
@@ -321,21 +321,31 @@ async def _validate(
 
 
 def _load_channels(connection: psycopg.Connection, own_mail_server: Collection[str]) -> list[_Channel]:
-    """The enabled channels of the transaction's tenants. If a channel has two rows, the newest counts."""
+    """The rows that messages of the transaction's tenants use, and the unusable rows."""
     settings = _by_tenant(_SQL.rows(connection, "load_settings"))
-    channels: dict[Lane, _Channel] = {}
-    for row in load_channel_rows(connection, own_mail_server):
-        channel = channel_of(row["integration_key"], row["integration_type"])
-        if channel:
-            named = [
-                destination
-                for setting in settings[row["tenant_id"]]
-                if channel_of(setting["notification_type"]) == channel
-                for destination in destinations_of(setting)
-            ]
-            lane = Lane(row["tenant_id"], channel)
-            channels[lane] = _Channel(row["id"], lane, config_of(channel, row), tuple(dict.fromkeys(named)))
-    return list(channels.values())
+    rows = load_channel_rows(connection, own_mail_server)
+    used = [
+        _Channel(row["id"], lane, config, _destinations(lane.channel, settings[lane.tenant_id]))
+        for lane, (row, config) in used_rows(rows).items()
+    ]
+    unusable = [
+        _Channel(row["id"], Lane(row["tenant_id"], channel), None, ())
+        for row in rows
+        if (channel := channel_of(row["integration_key"], row["integration_type"]))
+        and config_of(channel, row) is None
+    ]
+    return [*used, *unusable]
+
+
+def _destinations(channel: Channel, settings: Iterable[dict[str, Any]]) -> tuple[str, ...]:
+    """The destinations of a tenant's settings for a channel."""
+    named = [
+        destination
+        for setting in settings
+        if channel_of(setting["notification_type"]) == channel
+        for destination in destinations_of(setting)
+    ]
+    return tuple(dict.fromkeys(named))
 
 
 def _save(

@@ -139,10 +139,10 @@ def _integrations(rows: Iterable[Mapping[str, Any]]) -> Iterator[SettingFinding]
             yield SettingFinding(
                 channel.label,
                 "duplicate",
-                f"有効な設定が {count} 件あります。1 件にしてください（slack、teams など通知用のキーのもの、次に最後に変更したものを"
-                "使います）",
-                f"There are {count} active integrations of {_name(channel)}. Please keep one; the newest one with the key for "
-                "notifications is used.",
+                f"有効な設定が {count} 件あります。1 件にしてください（使えるもののうち、slack、teams など通知用のキーのもの、次に最後に"
+                "変更したものを使います）",
+                f"There are {count} active integrations of {_name(channel)}. Please keep one; the newest usable one with the key "
+                "for notifications is used.",
             )
 
 
