@@ -177,6 +177,18 @@ def test_the_built_in_text_goes_over_the_channel_of_the_setting(
     assert "目標「英語」の期限は2026年11月8日です（7 日後）。" in text
 
 
+def test_blanks_around_an_address_stop_no_mail(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    host.execute("""UPDATE "MST_Employee" SET email = %s""", ["\u3000hanako@example.jp\t"])
+    waiting(host, "A", recipient_address="member@example.jp\u3000\r\n")
+
+    assert sorted(destination for _, destination, _ in sent(database, services)) == [
+        "hanako@example.jp",
+        "member@example.jp",
+    ]
+
+
 def test_a_retry_of_a_killed_task_keeps_the_counts_of_rows(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:

@@ -20,7 +20,7 @@ SELECT
     id AS employee_id,
     nullif(btrim(employee_code), '') AS employee_code,
     full_name,
-    nullif(btrim(email), '') AS email,
+    batch.trimmed_address(email) AS email,
     employment_status,
     employee_status,
     is_deleted,

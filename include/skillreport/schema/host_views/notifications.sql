@@ -69,7 +69,7 @@ SELECT
         SELECT known.channel FROM batch.channel AS known
         WHERE regexp_replace(lower(notification.notification_type), '[^a-z]', '', 'g') = any(known.spellings)
     ) AS channel,
-    coalesce(btrim(notification.recipient_address), '') AS destination,
+    coalesce(batch.trimmed_address(notification.recipient_address), '') AS destination,
     coalesce(btrim(notification.subject), '') AS subject,
     coalesce(notification.message_body, '') AS body,
     upper(btrim(coalesce(notification.message_format, ''))) = 'HTML' AS is_html,

@@ -36,8 +36,8 @@ SELECT
     lower(left(nullif(btrim(locale), ''), 2)) AS language,
     CASE WHEN max_users <= 2147483647 THEN max_users END::integer AS max_users,
     CASE WHEN max_storage_gb <= 2147483647 THEN max_storage_gb END::integer AS max_storage_gb,
-    nullif(btrim(admin_email), '') AS admin_email,
-    nullif(btrim(contact_email), '') AS contact_email,
+    batch.trimmed_address(admin_email) AS admin_email,
+    batch.trimmed_address(contact_email) AS contact_email,
     nullif(btrim(postal_code), '') AS postal_code,
     nullif(btrim(address), '') AS address,
     -- Only codes of ISO 3166-1 are used; other values become null.

@@ -75,3 +75,10 @@ CREATE FUNCTION batch.bounded(moment timestamp) RETURNS timestamp
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN moment < '0002-01-01' THEN '0001-12-31' WHEN moment >= '9999-01-01' THEN '9999-01-01' ELSE moment END;
 COMMENT ON FUNCTION batch.bounded(timestamp) IS 'The time; before the year 2 its eve, after the year 9998 the next day.';
+
+-- People paste addresses with full-width blanks, tabs and line ends around them. Mail servers refuse such an address for good.
+CREATE FUNCTION batch.trimmed_address(typed text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN nullif(btrim(typed, E' \t\r\n\u3000\u00a0'), '');
+COMMENT ON FUNCTION batch.trimmed_address(text) IS
+'An address without spaces, tabs, line ends, full-width and no-break spaces around it; null if nothing remains.';
