@@ -26,11 +26,7 @@ def destinations_for(reminder: str, settings: Iterable[Mapping[str, Any]]) -> li
 
     ``settings`` are a tenant's rows of MST_NotificationSettings, including disabled rows.
     """
-    about = [
-        row
-        for row in settings
-        if row["setting_key"] in KEYS[reminder] or TRIGGERS.get(row["trigger_event"]) == reminder
-    ]
+    about = [row for row in settings if _is_about(row, reminder)]
     if not about:
         return [(EMAIL, "")]
     found: dict[tuple[Channel, str], None] = {}
@@ -41,3 +37,12 @@ def destinations_for(reminder: str, settings: Iterable[Mapping[str, Any]]) -> li
         named = (destinations_of(row) if channel.has_destinations else []) or [""]
         found |= dict.fromkeys((channel, destination) for destination in named)
     return list(found)
+
+
+def is_of_reminder(setting: Mapping[str, Any]) -> bool:
+    """Whether a row of MST_NotificationSettings is about a reminder. ``destinations_for`` merges the destinations of these rows."""
+    return any(_is_about(setting, reminder) for reminder in KEYS)
+
+
+def _is_about(setting: Mapping[str, Any], reminder: str) -> bool:
+    return setting["setting_key"] in KEYS[reminder] or TRIGGERS.get(setting["trigger_event"]) == reminder

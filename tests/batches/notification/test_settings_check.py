@@ -552,6 +552,25 @@ def test_two_keys_of_one_reminder_are_two_findings(
     ]
 
 
+def test_two_settings_of_a_reminder_with_one_destination_send_it_once(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    slack(host, "A", services)
+    for key, event in (
+        ("goals_1", "goal_deadline_approaching"),
+        ("goals_2", "goal_deadline_approaching"),
+        ("skillExpiry", "CERTIFICATE"),
+        ("skill_expiry", "CERTIFICATE"),
+        ("other_1", "OTHER"),
+        ("other_2", "OTHER"),
+    ):
+        setting(host, key, "SLACK", {"channel": "C0123456789"}, trigger_event=event)
+
+    check(database, services)
+
+    assert found(host) == [("通知設定「OTHER」（Slack）", "duplicate")]
+
+
 def test_a_finding_is_reported_once_and_again_only_if_it_returns(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:

@@ -13,7 +13,7 @@ from include.skillreport.core.yaml_files import load_yaml
 from include.skillreport.messaging.channels import CHANNELS, EMAIL, channel_of, notification_channel
 from include.skillreport.messaging.channels.channel import Channel, Finding, json_object
 from include.skillreport.messaging.channels.email.letter import is_address
-from include.skillreport.messaging.destinations import destinations_of
+from include.skillreport.messaging.destinations import destinations_of, is_of_reminder
 from include.skillreport.messaging.integrations import config_of
 from include.skillreport.messaging.outcome import ErrorClass
 from include.skillreport.messaging.reminder_names import sample_of, titles_of
@@ -245,9 +245,10 @@ def _settings(tenant: TenantSettings) -> Iterator[SettingFinding]:
         destinations = destinations_of(row)
         if channel == EMAIL:
             yield from _mailboxes(subject, english, destinations, tenant.former_mailboxes)
-        for event in [row["trigger_event"]] if row["trigger_event"] else []:
+        # A reminder is sent once to each destination, however many settings name it.
+        if row["trigger_event"] and not is_of_reminder(row):
             for destination in destinations:
-                seen[event, channel, destination.lower()] += 1
+                seen[row["trigger_event"], channel, destination.lower()] += 1
     events = titles_of(event for event, _, _ in seen)
     for (event, channel, _), count in seen.items():
         named = events[event]
