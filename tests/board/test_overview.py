@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import psycopg
 import pytest
@@ -19,6 +19,7 @@ from include.skillreport.core.catalog import (
     TENANT_USAGE,
 )
 from include.skillreport.core.failure_kinds import kind_of
+from include.skillreport.core.run_spec import BatchSpec
 from tests.board.conftest import Board
 from tests.board.night_rows import run
 from tests.board.test_messages import close_channel
@@ -86,6 +87,35 @@ def test_undelivered_messages_stay_there_after_the_run_that_reported_them(
     assert "人の判断を待つ通知 2 件（請求書など契約の通知 1 件）、停止中のチャネル 1 件" in page
 
 
+def airflow_run(board: Board, spec: BatchSpec, **changes: str) -> str:
+    """A run in Airflow that nothing has opened; returns its id."""
+    made = board.api("POST", f"/dags/{spec.dag_id}/dagRuns", json={"logical_date": None, "conf": {}}).json()
+    if changes:
+        board.api("PATCH", f"/dags/{spec.dag_id}/dagRuns/{made['dag_run_id']}", json=changes)
+    return str(made["dag_run_id"])
+
+
+def test_a_note_that_is_nobodys_leaves_the_failure_red(board: Board, host: psycopg.Connection) -> None:
+    run_id = airflow_run(board, TENANT_BILLING, note="9月分の再計算")
+    run(host, TENANT_BILLING, failed={"A": NO_PRICE}, run_id=run_id)
+    text = board.get("/").text
+    assert "9月分の再計算" in text
+    assert 'class="failure bad"' in text
+    board.api("DELETE", f"/dags/{TENANT_BILLING.dag_id}/dagRuns/{run_id}")
+
+
+@pytest.mark.parametrize("changes", [{}, {"state": "failed"}])
+def test_a_run_that_airflow_has_begun_has_not_missed_its_start(
+    board: Board, host: psycopg.Connection, changes: dict[str, str]
+) -> None:
+    run(host, TENANT_USAGE, hours_ago=72, succeeded=("A",))
+    run_id = airflow_run(board, TENANT_USAGE, **changes)
+    text = board.get("/").text
+    assert "BATCH-018-01 は" not in text
+    assert run_id in unquote(text)
+    board.api("DELETE", f"/dags/{TENANT_USAGE.dag_id}/dagRuns/{run_id}")
+
+
 def test_a_batch_that_succeeded_again_is_no_failure_any_more(board: Board, host: psycopg.Connection) -> None:
     run(host, TENANT_BILLING, hours_ago=5, failed={"A": NO_PRICE})
     run(host, TENANT_BILLING, hours_ago=1, succeeded=("A",))
@@ -115,6 +145,15 @@ def test_a_later_run_for_other_tenants_does_not_hide_a_failure(
     assert "失敗したままのバッチはありません" in board.get("/").text
 
 
+@pytest.fixture
+def nothing_begun(board: Board) -> None:
+    """Airflow has no run of BATCH-018-01: other tests may have left some."""
+    runs = f"/dags/{TENANT_USAGE.dag_id}/dagRuns"
+    for made in board.api("GET", runs, params={"limit": 100}).json()["dag_runs"]:
+        board.api("DELETE", f"{runs}/{quote(made['dag_run_id'], safe='')}")
+
+
+@pytest.mark.usefixtures("nothing_begun")
 def test_a_batch_that_did_not_start_is_named(board: Board, host: psycopg.Connection) -> None:
     run(host, TENANT_USAGE, hours_ago=72, succeeded=("A",))
     assert "BATCH-018-01 は" in board.get("/").text
@@ -122,6 +161,7 @@ def test_a_batch_that_did_not_start_is_named(board: Board, host: psycopg.Connect
     assert "に開始していません" not in board.get("/").text
 
 
+@pytest.mark.usefixtures("nothing_begun")
 def test_dry_runs_do_not_hide_a_missed_start(board: Board, host: psycopg.Connection) -> None:
     run(host, TENANT_USAGE, hours_ago=72, succeeded=("A",))
     for hour in range(SHOWN_RUNS):

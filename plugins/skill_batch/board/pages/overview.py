@@ -135,10 +135,11 @@ def load_overview(
     families: AbstractSet[str],
     failed: Sequence[Mapping[str, Any]],
     now: datetime,
+    queued: Sequence[Mapping[str, Any]] = (),
 ) -> Overview:
     """The overview at ``now`` (aware) of these batches and operations; ``families`` are ids of family DAGs that the reader may see.
 
-    ``failed`` are Airflow's failed runs of the last two days.
+    ``failed`` and ``queued`` are Airflow's failed and waiting runs of the last two days.
     """
     by_id = {spec.id: spec for spec in specs}
     usual = load_usual_seconds(connection, by_id)
@@ -156,7 +157,10 @@ def load_overview(
         _running(connection, (*specs, *operations), usual, now),
         [
             BatchRow(
-                spec, cells[spec.id], next_start(spec, now), missed_start(spec, started.get(spec.id), now)
+                spec,
+                cells[spec.id],
+                next_start(spec, now),
+                _not_begun(spec, missed_start(spec, started.get(spec.id), now), (*failed, *queued)),
             )
             for spec in specs
         ],
@@ -167,6 +171,16 @@ def load_overview(
         _undecided(connection) if NOTIFICATION_RETRY in specs else None,
         _SQL.rows(connection, "open_resumptions") if APPROVE_RESUMPTION in operations else (),
     )
+
+
+def _not_begun(
+    spec: BatchSpec, missed_at: datetime | None, runs: Sequence[Mapping[str, Any]]
+) -> datetime | None:
+    """The missed start, unless Airflow has begun a run since: it waits, or has failed before it could be opened."""
+    has_begun = missed_at and any(
+        run["dag_id"] == spec.dag_id and datetime.fromisoformat(run["run_after"]) >= missed_at for run in runs
+    )
+    return None if has_begun else missed_at
 
 
 def _undecided(connection: psycopg.Connection[Any]) -> Mapping[str, Any]:
@@ -240,7 +254,7 @@ def overview_page(request: Request, rights: RightsDep) -> Response:
     failed = [run for run in found if run["state"] == "failed"]
     queued = [run for run in found if run["state"] == "queued" and run["dag_id"] in DAGS]
     with database.read() as connection:
-        overview = load_overview(connection, specs, operations, families, failed, now)
+        overview = load_overview(connection, specs, operations, families, failed, now, queued)
     runs = _runs(api, failed, overview)
     return render(
         request,
@@ -251,8 +265,14 @@ def overview_page(request: Request, rights: RightsDep) -> Response:
         note_of=note_of,
         queued=[(run, datetime.fromisoformat(run["run_after"])) for run in queued],
         paused={dag_id for dag_id in {run["dag_id"] for run in queued} if api.is_paused(dag_id)},
-        failures=sorted(overview.failures, key=lambda each: note_of(runs[each.key]) is not None),
+        failures=sorted(overview.failures, key=lambda each: _is_handled(runs[each.key])),
     )
+
+
+def _is_handled(run: Mapping[str, Any] | None) -> bool:
+    """Whether somebody works on it. A note of a person who has triggered the run says nothing about its failure."""
+    note = note_of(run)
+    return note is not None and bool(note.person)
 
 
 def _runs(
