@@ -337,6 +337,25 @@ def test_operations_name_the_id_if_several_tenants_share_the_code(
     assert newest_conf(board)["tenants"] == ["twin"]
 
 
+def test_messages_to_suppressed_addresses_need_no_decision(board: Board, host: psycopg.Connection) -> None:
+    message(host, "m-dead")
+    message(host, "m-muted", error_code="suppressed")
+    text = board.get("/messages").text
+    assert 'value="m-dead"' in text
+    assert 'value="m-muted"' not in text
+    assert 'value="m-muted"' in board.get("/messages?state=dead").text
+    assert "届かなかった通知 1<" in board.get("/tenants?q=CODE-A").text
+
+
+def test_waiting_messages_are_listed_with_those_that_wait_for_a_retry(
+    board: Board, host: psycopg.Connection
+) -> None:
+    for status in ("pending", "retry", "dead"):
+        message(host, f"m-{status}", status)
+    text = board.get("/messages?state=waiting").text
+    assert [f'value="m-{status}"' in text for status in ("pending", "retry", "dead")] == [True, True, False]
+
+
 def test_the_messages_of_a_tenant_that_has_left_are_decided_about(
     board: Board, host: psycopg.Connection
 ) -> None:

@@ -255,6 +255,28 @@ def test_a_backup_says_only_what_its_run_recorded(board: Board, host: psycopg.Co
     assert "書き出しの有無は分かりません" in board.get("/tenants/A").text
 
 
+def test_a_tenant_that_a_filter_leaves_out_is_not_called_deleted(
+    board: Board, host: psycopg.Connection
+) -> None:
+    tenant(host, "T")
+    everything_of(host, "T", "mark")
+    for page in ("/tenants?q=T&problem=stopped", "/tenants?q=T&page=9"):
+        assert "もうないテナント" not in board.get(page).text
+
+
+def test_a_tenant_that_is_not_active_has_the_buttons_that_work(
+    board: Board, host: psycopg.Connection
+) -> None:
+    tenant(host, "S", status="SUSPENDED")
+    page = board.get("/tenants/S").text
+    assert "/operations/operate_notifications/stop" in page
+    assert "/dry_run" not in page
+    host.execute(
+        "INSERT INTO batch.message_stop (tenant_id, still_sent, reason, entered_by) VALUES ('S', '{}', '移行', 'sato')"
+    )
+    assert "/operations/operate_notifications/resume" in board.get("/tenants/S").text
+
+
 def test_deleted_and_vanished_tenants_still_have_a_page(board: Board, host: psycopg.Connection) -> None:
     everything_of(host, "A", "mark")
     host.execute("""UPDATE "MST_Tenant" SET is_deleted = true WHERE tenant_id = 'A'""")

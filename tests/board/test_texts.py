@@ -38,6 +38,7 @@ def _texts_of_templates() -> set[str]:
 def _texts_of_pages() -> set[str]:
     named = (
         message_words.ALL_STATES,
+        message_words.FILTERS,
         invoice.RESULTS,
         documents.KINDS,
         contract_words.STATES,

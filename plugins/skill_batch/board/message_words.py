@@ -14,6 +14,10 @@ STATES = {
     "sending": "送信中",
 }
 
+# The filters of the list: a state, or those that wait for a sender.
+WAITING = "waiting"
+FILTERS = STATES | {WAITING: "待っているもの（送信待ちと再試行待ち）"}
+
 # States that still need an action, and final states.
 ALL_STATES = STATES | {
     "sent": "送信済み",

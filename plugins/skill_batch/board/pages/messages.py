@@ -15,7 +15,7 @@ from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.choosing import Choice, choices, tenant_ids_of
 from skill_batch.board.contents import MessageContent, load_content, load_suppressed_address
 from skill_batch.board.database import BoardDatabase, BoardUnavailableError
-from skill_batch.board.message_words import ALL_STATES, STATES, channel_labels
+from skill_batch.board.message_words import ALL_STATES, FILTERS, STATES, WAITING, channel_labels
 from skill_batch.board.pages.operations import follow_run
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
@@ -25,6 +25,7 @@ from include.skillreport.core.operation_catalog import (
     OPERATE_NOTIFICATIONS,
 )
 from include.skillreport.messaging.channels import CHANNELS
+from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 
 router = APIRouter()
 
@@ -34,9 +35,10 @@ _MOST_LISTED = 200
 _MOST_COUNTED = 10_000
 
 _NEED_A_PERSON = ("ambiguous", "dead", "expired")
+_WAIT = ("pending", "retry")
 
 
-State = Literal["", "ambiguous", "dead", "expired", "retry", "pending", "sending"]
+State = Literal["", "ambiguous", "dead", "expired", "retry", "pending", "sending", "waiting"]
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Filters:
     @property
     def statuses(self) -> list[str]:
         """The states to read."""
+        if self.state == WAITING:
+            return list(_WAIT)
         return [self.state] if self.state else list(_NEED_A_PERSON)
 
     def query(self) -> dict[str, Any]:
@@ -100,6 +104,8 @@ def load_messages(connection: psycopg.Connection[Any], filters: Filters, now: da
         "channel": filters.channel or None,
         "tenant_ids": tenant_ids,
         "error_code": filters.error or None,
+        "needs_decision": not filters.state,
+        "contract_letters": list(CONTRACT_LETTERS),
     }
     rows = _SQL.rows(
         connection,
@@ -167,6 +173,7 @@ def messages_page(
         "messages.html",
         page=page,
         states=STATES,
+        filters=FILTERS,
         channels=channel_labels(),
         may_operate=_may_operate(rights),
         sees_resumptions=rights.may_read(APPROVE_RESUMPTION.dag_id),

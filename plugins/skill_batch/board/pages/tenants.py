@@ -20,6 +20,7 @@ from include.skillreport.core.catalog import (
     TENANT_MONITORING,
     TENANT_USAGE,
 )
+from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 
 router = APIRouter()
 
@@ -92,6 +93,7 @@ def load_tenants(
         last_runs=_LAST_RUNS,
         sees_incidents=may_read(TENANT_MONITORING.dag_id),
         sees_messages=may_read(NOTIFICATION_RETRY.dag_id),
+        contract_letters=list(CONTRACT_LETTERS),
         most=LISTED,
         skipped=(search.page - 1) * LISTED,
     )

@@ -91,7 +91,9 @@ incident AS (
 undelivered AS (
     SELECT tenant_id, count(*) AS messages
     FROM batch.board_message
-    WHERE %(sees_messages)s AND status IN ('dead', 'expired', 'ambiguous')
+    WHERE
+        %(sees_messages)s AND status IN ('dead', 'expired', 'ambiguous')
+        AND (error_code IS DISTINCT FROM 'suppressed' OR template_key = any(%(contract_letters)s))
     GROUP BY tenant_id
 ),
 
@@ -162,6 +164,8 @@ WITH kept AS (
 
 SELECT tenant_id
 FROM kept
-WHERE tenant_id = %(tenant_id)s
+WHERE
+    tenant_id = %(tenant_id)s
+    AND tenant_id NOT IN (SELECT known.tenant_id FROM batch.board_tenant AS known)
 ORDER BY tenant_id
 LIMIT 1;
