@@ -347,6 +347,14 @@ def test_messages_to_suppressed_addresses_need_no_decision(board: Board, host: p
     assert "届かなかった通知 1<" in board.get("/tenants?q=CODE-A").text
 
 
+def test_a_list_of_addresses_that_is_cut_says_so(board: Board, host: psycopg.Connection) -> None:
+    host.execute("""
+        INSERT INTO batch.suppressed_address (tenant_id, address, error_code)
+        SELECT 'A', 'a' || number || '@example.jp', '5.1.1' FROM generate_series(1, 210) AS listed (number)
+    """)
+    assert "210 件のうち 200 件を表示しています" in board.get("/messages").text
+
+
 def test_waiting_messages_are_listed_with_those_that_wait_for_a_retry(
     board: Board, host: psycopg.Connection
 ) -> None:

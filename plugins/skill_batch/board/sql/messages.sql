@@ -55,7 +55,8 @@ FROM (
 -- name: closed_channels
 SELECT
     circuit.tenant_id, coalesce(tenant.tenant_code, circuit.tenant_id) AS tenant_code,
-    coalesce(tenant.tenant_name, '') AS tenant_name, circuit.channel, circuit.error_code, circuit.reason, circuit.opened_at
+    coalesce(tenant.tenant_name, '') AS tenant_name, circuit.channel, circuit.error_code, circuit.reason, circuit.opened_at,
+    count(*) OVER () AS hits
 FROM batch.board_channel_circuit AS circuit
 LEFT JOIN batch.board_tenant AS tenant ON circuit.tenant_id = tenant.tenant_id
 ORDER BY circuit.opened_at DESC
@@ -80,7 +81,7 @@ ORDER BY stop.entered_at DESC, stop.tenant_id ASC
 LIMIT %(most)s;
 
 -- name: throttled_services
-SELECT limit_key, per_minute, at_once, blocked_until, learnt_at, closed_reason
+SELECT limit_key, per_minute, at_once, blocked_until, learnt_at, closed_reason, count(*) OVER () AS hits
 FROM batch.board_service_limit
 WHERE
     blocked_until > %(now)s OR per_minute IS NOT null
@@ -92,7 +93,7 @@ LIMIT %(most)s;
 SELECT
     address.suppression_id, address.tenant_id, coalesce(tenant.tenant_code, address.tenant_id) AS tenant_code,
     address.recipient, address.reason, address.error_code, address.bounces, address.suppressed_at, address.suppressed_until,
-    address.bounced_until > %(now)s AS bounces_too
+    address.bounced_until > %(now)s AS bounces_too, count(*) OVER () AS hits
 FROM batch.board_suppressed_address AS address
 LEFT JOIN batch.board_tenant AS tenant ON address.tenant_id = tenant.tenant_id
 WHERE
