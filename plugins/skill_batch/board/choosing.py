@@ -43,6 +43,28 @@ def choices(connection: psycopg.Connection[Any], tenant_ids: Sequence[str]) -> M
     return {tenant_id: found.get(tenant_id, Choice(None, _VANISHED)) for tenant_id in wanted}
 
 
+def with_choices(
+    connection: psycopg.Connection[Any], rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The rows about invoices with ``chosen_as`` and ``refusal`` (see ``Choice``) of their ``tenant_id``.
+
+    Operations on invoices also work on tenants that the application has deleted.
+    """
+    wanted = sorted({row["tenant_id"] for row in rows})
+    chosen = {
+        found["tenant_id"]: found["chosen_as"]
+        for found in (_SQL.rows(connection, "chosen_customers", tenant_ids=wanted) if wanted else ())
+    }
+    return [
+        {
+            **row,
+            "chosen_as": chosen[row["tenant_id"]],
+            "refusal": "" if chosen[row["tenant_id"]] else _SAME_CODE,
+        }
+        for row in rows
+    ]
+
+
 def tenant_ids_of(connection: psycopg.Connection[Any], names: Sequence[str]) -> list[str]:
     """The ids of the tenants with these codes. A code that no tenant has may be an id, as in the operations."""
     return _SQL.column(connection, "tenant_ids_of", names=list(names))

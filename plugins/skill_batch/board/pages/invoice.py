@@ -19,6 +19,7 @@ from skill_batch.board.archived_files import (
     draw_sheet,
     read_archived,
 )
+from skill_batch.board.choosing import with_choices
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.pages.invoices import ACTIONS, is_live_invoice, possible_actions
 from skill_batch.board.rendering import HEADERS, language_of, render
@@ -115,7 +116,7 @@ def load_invoice(connection: psycopg.Connection[Any], invoice_id: str, today: da
     rows = _SQL.rows(connection, "invoice", invoice_id=invoice_id, codes_of_holds=HOLDS)
     if not rows:
         return None
-    row = rows[0]
+    (row,) = with_choices(connection, rows)
     of_invoice = {"invoice_id": invoice_id}
     of_tenant = {"tenant_id": row["tenant_id"], **of_invoice}
     reminders = _SQL.rows(connection, "invoice_reminders", **of_invoice)

@@ -13,6 +13,7 @@ import psycopg
 from fastapi import APIRouter, Query, Request, Response
 
 from skill_batch.board.access import Rights, RightsDep
+from skill_batch.board.choosing import with_choices
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.invoice_words import STATES
 from skill_batch.board.rendering import render
@@ -114,26 +115,27 @@ def load_month(
         codes_of_holds=HOLDS,
         most=_MOST_HELD,
     )
+    documents = _SQL.rows(
+        connection,
+        "documents_of_month",
+        month=month,
+        state=state or None,
+        codes_of_holds=HOLDS,
+        most=_PAGE,
+        skipped=(number - 1) * _PAGE,
+    )
     return BillingMonth(
         month,
         state,
         number,
         states,
         _SQL.rows(connection, "month_taxes", month=month),
-        [HeldInvoice(row) for row in held],
+        [HeldInvoice(row) for row in with_choices(connection, held)],
         _count(states, "held"),
         _SQL.rows(connection, "open_requests", kind=Kind.INVOICES, most=_MOST_REQUESTS),
-        _SQL.rows(connection, "stopped_letters", most=_MOST_STOPPED),
-        _SQL.rows(connection, "waiting_entries", most=_MOST_WAITING),
-        _SQL.rows(
-            connection,
-            "documents_of_month",
-            month=month,
-            state=state or None,
-            codes_of_holds=HOLDS,
-            most=_PAGE,
-            skipped=(number - 1) * _PAGE,
-        ),
+        with_choices(connection, _SQL.rows(connection, "stopped_letters", most=_MOST_STOPPED)),
+        with_choices(connection, _SQL.rows(connection, "waiting_entries", most=_MOST_WAITING)),
+        with_choices(connection, documents),
         _count(states, state),
     )
 
@@ -142,8 +144,10 @@ def possible_actions(invoice: Row, person: str = "") -> list[str]:
     """The names of the operations that are possible for the person in the document's state. The operation checks again.
 
     Who has corrected the invoice since the last sending does not send it. For a tenant that the application has deleted, nothing is priced.
-    A refund is possible for a credited invoice.
+    A refund is possible for a credited invoice. Nothing is possible if no text of a form selects only its tenant.
     """
+    if invoice["refusal"]:
+        return []
     is_live = is_live_invoice(invoice)
     is_open = is_live and not invoice["is_vanished"]
     is_final = invoice["status"] in ("finalized", "sent")

@@ -12,6 +12,7 @@ import psycopg
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from skill_batch.board.access import Rights, RightsDep
+from skill_batch.board.choosing import with_choices
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.pages.invoices import ACTIONS, is_live_invoice, payment_action
 from skill_batch.board.patterns import beginning_with
@@ -110,7 +111,7 @@ def load_receivables(connection: psycopg.Connection[Any], filters: Filters, as_o
         as_of,
         filters,
         list(currencies.values()),
-        [(row, _age(row, as_of)) for row in rows],
+        [(row, _age(row, as_of)) for row in with_choices(connection, rows)],
         # The sums contain the number, unless a counterparty is selected.
         _SQL.column(connection, "count_open_invoices", **criteria)[0]
         if filters.counterparty

@@ -57,6 +57,50 @@ LEFT JOIN (
 ) AS foreign_code ON tenant.tenant_id = foreign_code.tenant_code
 WHERE tenant.tenant_id = any(%(tenant_ids)s);
 
+-- name: chosen_customers
+-- As chosen_tenants, also for tenants that the application has deleted: operations on invoices know them by the code on their
+-- last invoice (statement vanished_payers of billing).
+WITH known AS (
+    SELECT tenant_id, tenant_code
+    FROM batch.board_tenant
+    UNION ALL
+    SELECT vanished.tenant_id, coalesce(last.tenant_code, vanished.tenant_id) AS tenant_code
+    FROM (
+        SELECT DISTINCT invoice.tenant_id
+        FROM batch.board_invoice AS invoice
+        WHERE
+            NOT EXISTS (
+                SELECT FROM batch.board_tenant AS tenant
+                WHERE tenant.tenant_id = invoice.tenant_id
+            )
+    ) AS vanished
+    CROSS JOIN
+        LATERAL (
+            SELECT invoice.tenant_code
+            FROM batch.board_invoice AS invoice
+            WHERE invoice.tenant_id = vanished.tenant_id AND invoice.kind = 'invoice' AND invoice.number IS NOT null
+            ORDER BY invoice.period_start DESC
+            LIMIT 1
+        ) AS last
+),
+
+coded AS (
+    SELECT tenant_code, count(*) AS tenants, min(tenant_id) AS tenant_id
+    FROM known
+    GROUP BY tenant_code
+)
+
+SELECT
+    wanted.tenant_id,
+    CASE
+        WHEN own.tenants = 1 THEN own.tenant_code
+        WHEN named.tenants IS null OR (named.tenants = 1 AND named.tenant_id = wanted.tenant_id) THEN wanted.tenant_id
+    END AS chosen_as
+FROM unnest(%(tenant_ids)s::text[]) AS wanted (tenant_id)
+LEFT JOIN batch.board_tenant AS tenant ON wanted.tenant_id = tenant.tenant_id
+LEFT JOIN coded AS own ON tenant.tenant_code = own.tenant_code
+LEFT JOIN coded AS named ON wanted.tenant_id = named.tenant_code;
+
 -- name: enter_values
 -- The only statement of the board that writes. Its role cannot read the row again.
 INSERT INTO batch.entered_values (token, dag_id, operation, form_values, entered_by)

@@ -42,7 +42,7 @@ ORDER BY invoice.currency ASC, tax.rate_percent DESC, tax.category ASC;
 SELECT
     invoice.invoice_id, invoice.tenant_id,
     coalesce(tenant.tenant_code, invoice.tenant_code, invoice.tenant_id) AS tenant_code,
-    coalesce(tenant.tenant_code, invoice.tenant_id) AS chosen_as, coalesce(tenant.is_gone, true) AS is_vanished,
+    coalesce(tenant.is_gone, true) AS is_vanished,
     invoice.kind, invoice.status, invoice.state, invoice.number, invoice.credited, invoice.credited_total, invoice.paid_total,
     invoice.fee_total, invoice.written_off_total, invoice.is_paid, invoice.is_carried, invoice.is_closed,
     0::numeric AS open_amount, null AS stop_reason, false AS letter_may_leave,
@@ -83,8 +83,7 @@ LIMIT %(most)s;
 -- looked up by its id, because a join may read all of the application's notifications.
 WITH listed AS (
     SELECT
-        invoice.invoice_id, invoice.tenant_id, tenant.tenant_code AS chosen_as,
-        coalesce(tenant.is_gone, true) AS is_vanished,
+        invoice.invoice_id, coalesce(tenant.is_gone, true) AS is_vanished,
         coalesce(tenant.tenant_code, invoice.tenant_code, invoice.tenant_id) AS tenant_code, invoice.kind
     FROM batch.board_invoice AS invoice
     LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
@@ -94,7 +93,7 @@ WITH listed AS (
 )
 
 SELECT
-    listed.tenant_code, coalesce(listed.chosen_as, invoice.tenant_id) AS chosen_as, listed.is_vanished,
+    listed.tenant_code, listed.is_vanished,
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.status, invoice.state, invoice.number,
     invoice.period_start, invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.currency, invoice.total,
     invoice.counterparty, stop.reason AS stop_reason, stop.corrected_by, letter.state AS letter_state,
@@ -133,7 +132,7 @@ ORDER BY
 -- The invoices of all months whose letter is stopped.
 SELECT
     stop.invoice_id, coalesce(tenant.tenant_code, invoice.tenant_code, stop.tenant_id) AS tenant_code, stop.tenant_id,
-    coalesce(tenant.tenant_code, stop.tenant_id) AS chosen_as, invoice.counterparty, invoice.number, invoice.period_start,
+    invoice.counterparty, invoice.number, invoice.period_start,
     invoice.due_on, stop.reason, stop.entered_by, stop.entered_at, stop.corrected_by,
     coalesce(tenant.is_gone, true) AS is_vanished
 FROM batch.board_letter_stop AS stop
@@ -146,8 +145,7 @@ LIMIT %(most)s;
 -- The entries of all months that wait for somebody else's approval.
 SELECT
     entry.kind, entry.entry_id, entry.tenant_id, entry.period_start, entry.entry_text, entry.amount, entry.currency,
-    entry.entered_by, entry.entered_at, coalesce(tenant.tenant_code, entry.tenant_id) AS tenant_code,
-    coalesce(tenant.tenant_code, entry.tenant_id) AS chosen_as
+    entry.entered_by, entry.entered_at, coalesce(tenant.tenant_code, entry.tenant_id) AS tenant_code
 FROM batch.board_waiting_entry AS entry
 LEFT JOIN batch.board_tenant AS tenant ON entry.tenant_id = tenant.tenant_id
 ORDER BY entry.entered_at, entry.entry_id
@@ -157,7 +155,7 @@ LIMIT %(most)s;
 SELECT
     invoice.invoice_id, invoice.tenant_id,
     coalesce(tenant.tenant_code, invoice.tenant_code, invoice.tenant_id) AS tenant_code,
-    coalesce(tenant.tenant_code, invoice.tenant_id) AS chosen_as, coalesce(tenant.is_gone, true) AS is_vanished,
+    coalesce(tenant.is_gone, true) AS is_vanished,
     coalesce(tenant.tenant_name, '') AS tenant_name, invoice.kind, invoice.period_start, invoice.period_end,
     invoice.status, invoice.state, invoice.number, invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.booked_on,
     invoice.currency,
