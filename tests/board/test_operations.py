@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,10 +19,11 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.operation_catalog import OPERATIONS
 from include.skillreport.operations.forms import FORMS
 from tests.airflow_installation import connect_metadata
-from tests.batches.tenant_management.billing_rows import customer, run_billing
+from tests.batches.tenant_management.billing_rows import customer, operate, run_billing
 from tests.board.conftest import Board
 from tests.conftest import Database
 from tests.host_rows import tenant
+from tests.own_settings import change_billing
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 
@@ -209,6 +211,30 @@ def test_a_tenant_that_the_application_has_deleted_can_still_pay(board: Board, d
     assert board.post(path, {"tenants": "CODE-NEVER", **payment}).status_code == 422
     again = {"tenants": "CODE-GONE", "reason": "x", "business_date": "2026-09-01"}
     assert board.post("/operations/operate_invoices/bill_again", again).status_code == 422
+
+
+@pytest.mark.parametrize(("name", "is_about"), [("approve", True), ("drop_credit", True), ("void", False)])
+def test_the_dialog_lists_the_waiting_credits_that_it_decides_about(
+    board: Board,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    name: str,
+    is_about: bool,
+) -> None:
+    change_billing(monkeypatch, tmp_path, operation_limit=0)
+    with database.connect() as host:
+        customer(host, "A")
+    run_billing(database)
+    for person, amount in (("佐藤", 1000), ("鈴木", 2000)):
+        credited = {"credit_lines": [f"1={amount}"]}
+        operate(database, "part_credit", reason=f"{person}の値引き", values=credited, triggered_by=person)
+    query = {"tenants": "A", "business_date": "2026-10-01"}
+    dialog = board.get(f"/operations/operate_invoices/{name}", params=query).text
+    assert ("対象（3 件）" in dialog) == is_about
+    for shown in ("-1,100 JPY", "佐藤の値引き", "-2,200 JPY", "鈴木の値引き", "登録した人"):
+        assert (shown in dialog) == is_about, shown
+    assert "INV-2026-10-001" in dialog
 
 
 def test_the_dry_run_of_a_batch_can_never_be_a_real_one(board: Board, company: str) -> None:

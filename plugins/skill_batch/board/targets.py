@@ -21,9 +21,13 @@ from include.skillreport.core.operation_catalog import (
     OPERATE_NOTIFICATIONS,
 )
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
+from include.skillreport.operations.operate_invoices.form import Approve, DropCredit
 from include.skillreport.operations.operate_notifications.form import Resume, Stop
 
 Kind = Literal["messages", "invoices", "tenants", "channels", "waiting"]
+
+# These decide about all credit notes of the month's invoice that wait.
+_ABOUT_WAITING_CREDITS = (Approve, DropCredit)
 
 # A dialog shows this many lines.
 MOST = 50
@@ -69,7 +73,13 @@ def describe_targets(
     period_start = _month(values.get("business_date", ()), today)
     return _targets(
         "invoices",
-        _SQL.rows(connection, "described_invoices", tenant_ids=tenant_ids, period_start=period_start),
+        _SQL.rows(
+            connection,
+            "described_invoices",
+            tenant_ids=tenant_ids,
+            period_start=period_start,
+            with_waiting_credits=action.operation in _ABOUT_WAITING_CREDITS,
+        ),
     )
 
 

@@ -123,15 +123,20 @@ WHERE message.message_id = any(%(message_ids)s)
 ORDER BY tenant_code, message.message_id;
 
 -- name: described_invoices
+-- The invoices of the month, and the credit notes that wait for an approval if the operation decides about them.
 SELECT
     coalesce(tenant.tenant_code, invoice.tenant_id) AS tenant_code, invoice.status, invoice.number, invoice.total,
-    invoice.currency, invoice.hold_reason, invoice.state
+    invoice.currency, invoice.hold_reason, invoice.state, waiting.entry_text, waiting.entered_by
 FROM batch.board_invoice AS invoice
 LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
+LEFT JOIN batch.board_waiting_entry AS waiting ON invoice.invoice_id = waiting.entry_id AND waiting.kind = 'credit'
 WHERE
     invoice.tenant_id = any(%(tenant_ids)s) AND invoice.period_start = %(period_start)s
-    AND invoice.kind = 'invoice' AND invoice.status <> 'void'
-ORDER BY tenant_code, invoice.tenant_id;
+    AND (
+        (invoice.kind = 'invoice' AND invoice.status <> 'void')
+        OR (%(with_waiting_credits)s AND invoice.state = 'waiting_credit')
+    )
+ORDER BY tenant_code ASC, invoice.tenant_id ASC, invoice.kind DESC, invoice.created_at ASC;
 
 -- name: described_tenants
 -- The tenants with the number of their unpaid invoices, for operations on all of these invoices.
