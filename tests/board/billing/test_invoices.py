@@ -15,7 +15,7 @@ from skill_batch.board.rendering import told
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.batches.tenant_management.accounting_rows import rows
-from tests.batches.tenant_management.billing_rows import FIRST_OF_NOVEMBER, MONTH
+from tests.batches.tenant_management.billing_rows import FIRST_OF_NOVEMBER, MONTH, insert
 from tests.board.billing.conftest import ACCOUNTANT, ADDRESS, number_of
 from tests.board.conftest import Board
 
@@ -247,6 +247,35 @@ def test_letters_and_reminders_are_shown_without_addresses(
     assert "mailbox_unavailable" not in restricted
     assert "承認の依頼と回答" not in board.get(f"/invoices/{ids['PAID']}").text
     assert "承認の画面を開く" not in board.get(OCTOBER).text
+
+
+def test_an_invoices_page_has_the_copies_of_its_letters(
+    host: psycopg.Connection, ids: dict[str, str]
+) -> None:
+    own = [f"{letter.format(ids['PARTLY'])}-copy-12" for letter in ("invoice-{}", "reminder-{}-7", "void-{}")]
+    # A letter of another invoice, and no copy.
+    others = [f"invoice-{ids['PAID']}-copy-1", f"invoice-{ids['PARTLY']}-copy-"]
+    with host.transaction(force_rollback=True):
+        for log_id in (*own, *others):
+            insert(
+                host,
+                "outbox",
+                message_id=log_id,
+                tenant_id="PARTLY",
+                dedupe_key=f"host:{log_id}",
+                host_log_id=log_id,
+                channel="email",
+                destination=ADDRESS,
+                subject="請求書",
+                body="本文",
+                due_at="2026-11-01T09:00+09:00",
+                next_attempt_at="2026-11-01T09:00+09:00",
+                created_by="run",
+            )
+        host.execute("SET LOCAL ROLE batch_board")
+        page = load_invoice(host, ids["PARTLY"], FIRST_OF_NOVEMBER)
+    assert page is not None
+    assert {row["host_log_id"] for row in page.letters} == {f"invoice-{ids['PARTLY']}", *own}
 
 
 def test_names_are_texts_on_every_page(board: Board, ids: dict[str, str]) -> None:

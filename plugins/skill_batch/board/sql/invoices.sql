@@ -275,8 +275,9 @@ WHERE tenant_id = %(tenant_id)s AND (invoice_id IS null OR invoice_id = %(invoic
 ORDER BY invoice_id;
 
 -- name: invoice_letters
+-- The letters and their copies to further addresses, whose ids are those of the letter and a number.
 SELECT message_id, host_log_id, status, recipient, error_code, error_detail, created_at, finished_at
 FROM batch.board_message
 WHERE
-    tenant_id = %(tenant_id)s AND host_log_id = any(%(letter_ids)s)
+    tenant_id = %(tenant_id)s AND regexp_replace(host_log_id, '-copy-[0-9]+$', '') = any(%(letter_ids)s)
 ORDER BY created_at;
