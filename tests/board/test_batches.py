@@ -142,6 +142,18 @@ def test_the_newest_run_has_its_failures_notes_slowest_tasks_and_readings(
     assert slowest.index("CODE-B") < slowest.index("CODE-C") < slowest.index("CODE-A")
 
 
+def test_a_run_says_how_many_tenants_with_notes_it_has(
+    board: Board, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skill_batch.board.pages.run._MOST_NOTES", 1)
+    execution_id = run(host, TENANT_USAGE, run_id="noted")
+    for tenant_id in ("B", "C"):
+        outcome(host, execution_id, tenant_id, "success", notes=["締め日が変わりました"])
+    text = board.get("/runs/batch_018_01_tenant_usage/noted").text
+    assert "確認が必要なテナント（2 件）" in text
+    assert "2 件のうち 1 件を表示しています。" in text
+
+
 def test_a_shard_names_its_tenants_unless_of_an_earlier_version(
     host: psycopg.Connection, database: Database
 ) -> None:

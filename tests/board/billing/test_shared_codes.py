@@ -104,6 +104,16 @@ def test_the_dialog_of_such_a_button_lists_one_invoice(board: Board) -> None:
         assert "対象（1 件）" in dialog, code
 
 
+def test_lists_that_are_cut_say_how_many_there_are(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skill_batch.board.pages.invoices._MOST_STOPPED", 1)
+    monkeypatch.setattr("skill_batch.board.pages.invoices._MOST_WAITING", 1)
+    text = board.get(OCTOBER).text
+    for title in ("発送を止めている請求書", "ほかの人の承認を待つ登録"):
+        section = text.split(f"<h2>{title}")[1].split("</section>")[0]
+        assert section.startswith(' <small class="muted">2 件</small></h2>'), title
+        assert "2 件のうち 1 件を表示しています。" in section, title
+
+
 def test_readers_are_not_told_about_buttons(board: Board, ids: dict[str, str]) -> None:
     viewer = board.as_role("viewer")
     for path in (OCTOBER, f"/invoices/{ids['NAMED']}", "/receivables"):

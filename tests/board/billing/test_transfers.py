@@ -102,3 +102,25 @@ def test_the_dialog_of_a_confirmation_has_the_selected_lines(board: Board, trans
     refused = board.post("/operations/import_payments/confirm", {"transfers": "nonsense"})
     assert refused.status_code == 422
     assert "が読めません" in refused.text
+
+
+def test_lists_that_are_cut_say_how_many_there_are(
+    board: Board, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skill_batch.board.pages.transfers._MOST_LISTED", 1)
+    host.execute(
+        """
+        INSERT INTO batch.bank_file (
+            sha256, name, form, transfers, new_transfers, total, run_on, imported_by, execution_id
+        )
+        VALUES ('g', 'g.txt', 'zengin', 0, 0, 0, '2026-11-28', 'keiri', 'run');
+        UPDATE batch.bank_transfer
+        SET set_aside_reason = '預金利息', set_aside_by = 'keiri', set_aside_at = now()
+        WHERE transfer_id = 'T261127-000000000002'
+        """
+    )
+    text = board.get("/transfers").text
+    for title in ("対象外にした振込", "取り込んだファイル"):
+        assert "2 件のうち 1 件を表示しています。" in text.split(f"<h2>{title}")[1].split("</section>")[0], (
+            title
+        )

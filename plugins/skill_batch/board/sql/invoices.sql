@@ -134,7 +134,7 @@ SELECT
     stop.invoice_id, coalesce(tenant.tenant_code, invoice.tenant_code, stop.tenant_id) AS tenant_code, stop.tenant_id,
     invoice.counterparty, invoice.number, invoice.period_start,
     invoice.due_on, stop.reason, stop.entered_by, stop.entered_at, stop.corrected_by,
-    coalesce(tenant.is_gone, true) AS is_vanished
+    coalesce(tenant.is_gone, true) AS is_vanished, count(*) OVER () AS hits
 FROM batch.board_letter_stop AS stop
 INNER JOIN batch.board_invoice AS invoice ON stop.invoice_id = invoice.invoice_id
 LEFT JOIN batch.board_tenant AS tenant ON stop.tenant_id = tenant.tenant_id
@@ -145,7 +145,8 @@ LIMIT %(most)s;
 -- The entries of all months that wait for somebody else's approval.
 SELECT
     entry.kind, entry.entry_id, entry.tenant_id, entry.period_start, entry.entry_text, entry.amount, entry.currency,
-    entry.entered_by, entry.entered_at, coalesce(tenant.tenant_code, entry.tenant_id) AS tenant_code
+    entry.entered_by, entry.entered_at, coalesce(tenant.tenant_code, entry.tenant_id) AS tenant_code,
+    count(*) OVER () AS hits
 FROM batch.board_waiting_entry AS entry
 LEFT JOIN batch.board_tenant AS tenant ON entry.tenant_id = tenant.tenant_id
 ORDER BY entry.entered_at, entry.entry_id

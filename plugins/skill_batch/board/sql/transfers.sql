@@ -31,7 +31,9 @@ WHERE choice.transfer_id = any(%(transfer_ids)s) AND NOT choice.is_automatic
 ORDER BY choice.transfer_id, choice.choice, choice.part;
 
 -- name: set_aside_transfers
-SELECT transfer_id, booked_on, rest, payer_name, is_cancellation, set_aside_reason, set_aside_by, set_aside_at
+SELECT
+    transfer_id, booked_on, rest, payer_name, is_cancellation, set_aside_reason, set_aside_by, set_aside_at,
+    count(*) OVER () AS hits
 FROM batch.board_transfer
 WHERE set_aside_at IS NOT null
 ORDER BY set_aside_at DESC
@@ -52,7 +54,9 @@ ORDER BY tenant_code, payer.payer_name, payer.payer_code
 LIMIT %(most)s;
 
 -- name: bank_files
-SELECT sha256, name, form, transfers, new_transfers, first_day, last_day, total, imported_at, imported_by
+SELECT
+    sha256, name, form, transfers, new_transfers, first_day, last_day, total, imported_at, imported_by,
+    count(*) OVER () AS hits
 FROM batch.board_bank_file
 ORDER BY imported_at DESC
 LIMIT %(most)s;
