@@ -48,10 +48,12 @@ def message(host: psycopg.Connection, message_id: str, status: str = "dead", **v
     return message_id
 
 
-def suppress(host: psycopg.Connection, tenant_id: str = "A", address: str = ADDRESS) -> None:
+def suppress(
+    host: psycopg.Connection, tenant_id: str = "A", address: str = ADDRESS, reason: str = "bounce"
+) -> None:
     host.execute(
-        "INSERT INTO batch.suppressed_address (tenant_id, address, error_code) VALUES (%s, %s, 'mailbox_unavailable')",
-        [tenant_id, address],
+        "INSERT INTO batch.suppressed_address (tenant_id, address, error_code, reason) VALUES (%s, %s, 'x', %s)",
+        [tenant_id, address, reason],
     )
 
 
@@ -337,14 +339,18 @@ def test_operations_name_the_id_if_several_tenants_share_the_code(
     assert newest_conf(board)["tenants"] == ["twin"]
 
 
-def test_messages_to_suppressed_addresses_need_no_decision(board: Board, host: psycopg.Connection) -> None:
+def test_messages_to_people_who_want_none_need_no_decision(board: Board, host: psycopg.Connection) -> None:
     message(host, "m-dead")
+    suppress(host, reason="unsubscribe")
     message(host, "m-muted", error_code="suppressed")
+    suppress(host, address="gone@kaisha.example")
+    message(host, "m-bounced", error_code="suppressed", destination="Gone@kaisha.example")
     text = board.get("/messages").text
     assert 'value="m-dead"' in text
+    assert 'value="m-bounced"' in text
     assert 'value="m-muted"' not in text
     assert 'value="m-muted"' in board.get("/messages?state=dead").text
-    assert "届かなかった通知 1<" in board.get("/tenants?q=CODE-A").text
+    assert "届かなかった通知 2<" in board.get("/tenants?q=CODE-A").text
 
 
 def test_a_list_of_addresses_that_is_cut_says_so(board: Board, host: psycopg.Connection) -> None:

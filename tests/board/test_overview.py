@@ -22,7 +22,7 @@ from include.skillreport.core.failure_kinds import kind_of
 from include.skillreport.core.run_spec import BatchSpec
 from tests.board.conftest import Board
 from tests.board.night_rows import run
-from tests.board.test_messages import close_channel
+from tests.board.test_messages import close_channel, suppress
 from tests.host_rows import tenant
 
 pytestmark = pytest.mark.tenants("A", "B", "C", tenant_code="CODE-{}", tenant_name="会社 {}")
@@ -82,6 +82,7 @@ def test_undelivered_messages_stay_there_after_the_run_that_reported_them(
     assert "人の判断を待つ通知" not in board.get("/").text
     for code, kind in (("5.1.1", "invoice"), ("channel_not_found", None), ("suppressed", "goal_due")):
         undelivered(host, code, kind)
+    suppress(host, address="x", reason="unsubscribe")
     close_channel(host, "A", "slack", "無効")
     page = board.get("/").text
     assert "人の判断を待つ通知 2 件（請求書など契約の通知 1 件）、停止中のチャネル 1 件" in page

@@ -409,7 +409,8 @@ WHERE
     );
 
 -- Messages without their texts. Destinations of chats are secret addresses; a mail address is shown in part. An error may quote
--- an address.
+-- an address. is_unwanted: the recipient has asked for no mail, so that only a contract letter needs a decision, as in
+-- take_final_failures of BATCH-019-02.
 CREATE VIEW batch.board_message AS
 SELECT
     message_id, tenant_id, channel, status, priority, attempts, due_at, next_attempt_at, lease_until, host_log_id,
@@ -417,7 +418,14 @@ SELECT
     CASE channel WHEN 'email' THEN left(destination, 1) || '***@' || split_part(destination, '@', -1) END AS recipient,
     error_code, error_class,
     regexp_replace(error_detail, '[^[:space:]<>"'',;:()]+@[^[:space:]<>"'',;:()]+', '***', 'g') AS error_detail,
-    decided_by, created_by, created_at, finished_at, held_for
+    decided_by, created_by, created_at, finished_at, held_for,
+    coalesce(error_code = 'suppressed', false)
+    AND EXISTS (
+        SELECT FROM batch.suppressed_address AS known
+        WHERE
+            known.tenant_id = outbox.tenant_id AND known.address = lower(outbox.destination)
+            AND known.reason IN ('complaint', 'unsubscribe')
+    ) AS is_unwanted
 FROM batch.outbox;
 
 CREATE VIEW batch.board_channel_circuit AS

@@ -10,7 +10,7 @@ ORDER BY message.channel, message.status;
 
 -- name: open_messages
 -- One page of these messages, the oldest attempt first. "after" is the key of the last row of the page before.
--- needs_decision: without messages to addresses that get none, unless they are contract letters.
+-- needs_decision: without messages to people who want none, unless they are contract letters.
 SELECT
     message.message_id, message.tenant_id, coalesce(tenant.tenant_code, message.tenant_id) AS tenant_code, message.channel,
     message.status, message.attempts, message.due_at, message.next_attempt_at, message.recipient, message.error_code,
@@ -23,10 +23,7 @@ LEFT JOIN batch.board_message_stop AS stop ON message.tenant_id = stop.tenant_id
 WHERE
     message.status = any(%(statuses)s)
     AND message.status NOT IN ('sent', 'discarded', 'withdrawn', 'merged')
-    AND (
-        NOT %(needs_decision)s OR message.error_code IS DISTINCT FROM 'suppressed'
-        OR message.template_key = any(%(contract_letters)s)
-    )
+    AND (NOT %(needs_decision)s OR NOT message.is_unwanted OR message.template_key = any(%(contract_letters)s))
     AND (%(channel)s::text IS null OR message.channel = %(channel)s)
     AND (%(tenant_ids)s::text[] IS null OR message.tenant_id = any(%(tenant_ids)s))
     AND (%(error_code)s::text IS null OR message.error_code = %(error_code)s)
@@ -42,10 +39,7 @@ FROM (
     WHERE
         message.status = any(%(statuses)s)
         AND message.status NOT IN ('sent', 'discarded', 'withdrawn', 'merged')
-        AND (
-            NOT %(needs_decision)s OR message.error_code IS DISTINCT FROM 'suppressed'
-            OR message.template_key = any(%(contract_letters)s)
-        )
+        AND (NOT %(needs_decision)s OR NOT message.is_unwanted OR message.template_key = any(%(contract_letters)s))
         AND (%(channel)s::text IS null OR message.channel = %(channel)s)
         AND (%(tenant_ids)s::text[] IS null OR message.tenant_id = any(%(tenant_ids)s))
         AND (%(error_code)s::text IS null OR message.error_code = %(error_code)s)

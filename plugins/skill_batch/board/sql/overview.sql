@@ -47,7 +47,7 @@ LIMIT %(most)s;
 
 -- name: undecided_messages
 -- Messages that did not arrive, or perhaps did not, until an operator decides, whichever run has reported them; and closed
--- channels. A message to an address that gets none needs no decision, unless it is a contract letter. Counts up to a limit.
+-- channels. A message to somebody who wants none needs no decision, unless it is a contract letter. Counts up to a limit.
 SELECT
     count(*) AS messages,
     count(*) FILTER (WHERE listed.template_key = any(%(contract_letters)s)) AS letters,
@@ -57,7 +57,7 @@ FROM (
     FROM batch.board_message AS message
     WHERE
         message.status IN ('dead', 'expired', 'ambiguous')
-        AND (message.error_code IS DISTINCT FROM 'suppressed' OR message.template_key = any(%(contract_letters)s))
+        AND (NOT message.is_unwanted OR message.template_key = any(%(contract_letters)s))
     LIMIT %(most)s -- noqa: AM09
 ) AS listed;
 

@@ -93,7 +93,7 @@ undelivered AS (
     FROM batch.board_message
     WHERE
         %(sees_messages)s AND status IN ('dead', 'expired', 'ambiguous')
-        AND (error_code IS DISTINCT FROM 'suppressed' OR template_key = any(%(contract_letters)s))
+        AND (NOT is_unwanted OR template_key = any(%(contract_letters)s))
     GROUP BY tenant_id
 ),
 
