@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import psycopg
@@ -37,7 +37,7 @@ def choices(connection: psycopg.Connection[Any], tenant_ids: Sequence[str]) -> M
     """The choice of each of these tenants, by id."""
     wanted = sorted(set(tenant_ids))
     found = {
-        row["tenant_id"]: Choice(row["chosen_as"], "" if row["chosen_as"] else _SAME_CODE)
+        row["tenant_id"]: _choice(row["chosen_as"])
         for row in _SQL.rows(connection, "chosen_tenants", tenant_ids=wanted)
     }
     return {tenant_id: found.get(tenant_id, Choice(None, _VANISHED)) for tenant_id in wanted}
@@ -52,17 +52,14 @@ def with_choices(
     """
     wanted = sorted({row["tenant_id"] for row in rows})
     chosen = {
-        found["tenant_id"]: found["chosen_as"]
+        found["tenant_id"]: asdict(_choice(found["chosen_as"]))
         for found in (_SQL.rows(connection, "chosen_customers", tenant_ids=wanted) if wanted else ())
     }
-    return [
-        {
-            **row,
-            "chosen_as": chosen[row["tenant_id"]],
-            "refusal": "" if chosen[row["tenant_id"]] else _SAME_CODE,
-        }
-        for row in rows
-    ]
+    return [{**row, **chosen[row["tenant_id"]]} for row in rows]
+
+
+def _choice(chosen_as: str | None) -> Choice:
+    return Choice(chosen_as, "" if chosen_as else _SAME_CODE)
 
 
 def tenant_ids_of(connection: psycopg.Connection[Any], names: Sequence[str]) -> list[str]:
