@@ -35,7 +35,7 @@ def leave(host: psycopg.Connection, status: str = "SUSPENDED") -> None:
 
 @pytest.fixture(autouse=True)
 def left(host: psycopg.Connection) -> None:
-    """An active tenant, and one that has left and has a letter about an invoice."""
+    """Tenant A is active. Tenant L has left, and a letter about its invoice waits."""
     host_rows.tenant(host, "A")
     host_rows.tenant(host, "L", status="SUSPENDED")
     waiting(host, "L", recipient_type="BILLING_CONTACT", recipient_address=LETTER)

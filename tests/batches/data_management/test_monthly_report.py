@@ -490,6 +490,16 @@ def test_a_trailing_comma_leaves_the_list_of_recipients(
     assert [address for address, *_ in letters(host)] == ["board@example.jp"]
 
 
+def make_again(database: Database, host: psycopg.Connection, folder: Path, became: str) -> None:
+    """The report is made with other figures, after its letter has become this (the SET of an UPDATE)."""
+    tenant(host, "T1")
+    statistics_rows.days(host, "T1", MONTH, LAST_DAY, {"users_total": 1, "logins": 2})
+    run(database, folder)
+    host.execute(f"UPDATE batch.outbox SET {became}")
+    host.execute("UPDATE batch.statistics_day SET logins = 3")
+    run(database, folder)
+
+
 @pytest.mark.parametrize(
     "became",
     [
@@ -504,24 +514,14 @@ def test_a_trailing_comma_leaves_the_list_of_recipients(
 def test_a_letter_that_may_have_been_sent_is_not_sent_again(
     shared_database: Database, host: psycopg.Connection, tmp_path: Path, became: str
 ) -> None:
-    tenant(host, "T1")
-    statistics_rows.days(host, "T1", MONTH, LAST_DAY, {"users_total": 1, "logins": 2})
-    run(shared_database, tmp_path)
-    host.execute(f"UPDATE batch.outbox SET {became}")
-    host.execute("UPDATE batch.statistics_day SET logins = 3")
-    run(shared_database, tmp_path)
+    make_again(shared_database, host, tmp_path, became)
     assert logins_of_letter_and_workbook(host, tmp_path) == ("62", 93)
 
 
 def test_a_letter_that_a_server_has_refused_is_replaced(
     shared_database: Database, host: psycopg.Connection, tmp_path: Path
 ) -> None:
-    tenant(host, "T1")
-    statistics_rows.days(host, "T1", MONTH, LAST_DAY, {"users_total": 1, "logins": 2})
-    run(shared_database, tmp_path)
-    host.execute("UPDATE batch.outbox SET status = 'retry', attempts = 1, error_code = 'smtp_4'")
-    host.execute("UPDATE batch.statistics_day SET logins = 3")
-    run(shared_database, tmp_path)
+    make_again(shared_database, host, tmp_path, "status = 'retry', attempts = 1, error_code = 'smtp_4'")
     assert logins_of_letter_and_workbook(host, tmp_path) == ("93", 93)
 
 
