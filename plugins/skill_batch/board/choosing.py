@@ -43,19 +43,19 @@ def choices(connection: psycopg.Connection[Any], tenant_ids: Sequence[str]) -> M
     return {tenant_id: found.get(tenant_id, Choice(None, _VANISHED)) for tenant_id in wanted}
 
 
+def customer_choices(connection: psycopg.Connection[Any], tenant_ids: Sequence[str]) -> Mapping[str, Choice]:
+    """The choice of each of these tenants in an operation on invoices, by id. It also works on tenants that the application has deleted."""
+    wanted = sorted(set(tenant_ids))
+    rows = _SQL.rows(connection, "chosen_customers", tenant_ids=wanted) if wanted else ()
+    return {row["tenant_id"]: _choice(row["chosen_as"]) for row in rows}
+
+
 def with_choices(
     connection: psycopg.Connection[Any], rows: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """The rows about invoices with ``chosen_as`` and ``refusal`` (see ``Choice``) of their ``tenant_id``.
-
-    Operations on invoices also work on tenants that the application has deleted.
-    """
-    wanted = sorted({row["tenant_id"] for row in rows})
-    chosen = {
-        found["tenant_id"]: asdict(_choice(found["chosen_as"]))
-        for found in (_SQL.rows(connection, "chosen_customers", tenant_ids=wanted) if wanted else ())
-    }
-    return [{**row, **chosen[row["tenant_id"]]} for row in rows]
+    """The rows about invoices with ``chosen_as`` and ``refusal`` (see ``customer_choices``) of their ``tenant_id``."""
+    chosen = customer_choices(connection, [row["tenant_id"] for row in rows])
+    return [{**row, **asdict(chosen[row["tenant_id"]])} for row in rows]
 
 
 def _choice(chosen_as: str | None) -> Choice:

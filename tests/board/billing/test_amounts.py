@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import psycopg
 import pytest
 
+from skill_batch.board.choosing import REFUSALS
 from skill_batch.board.pages.documents import Criteria, find_documents
 from skill_batch.board.pages.invoice import InvoicePage, load_invoice
 from skill_batch.board.pages.invoices import load_month, possible_actions
 from skill_batch.board.pages.receivables import Filters, load_receivables
+from skill_batch.board.pages.tenant import load_tenant
 from tests.batches.tenant_management.billing_rows import FIRST_OF_NOVEMBER, MONTH, insert
 from tests.board.conftest import Board
 
@@ -264,6 +267,18 @@ def test_a_tenant_that_is_gone_keeps_its_code_and_is_not_priced(
     for row in (listed, found, owed):
         assert row["tenant_code"] == "PARTLY"
     assert owed["chosen_as"] == "gone-id"
+
+
+def test_no_reminder_is_stopped_by_a_code_that_a_deleted_customer_has_too(
+    changed: psycopg.Connection,
+) -> None:
+    changed.execute("ALTER TABLE batch.invoice DISABLE TRIGGER ALL")
+    changed.execute("UPDATE batch.invoice SET tenant_id = 'gone-id' WHERE tenant_id = 'PARTLY'")
+    page = load_tenant(as_board(changed), "PARTLY", lambda _: True, datetime(2026, 11, 2, tzinfo=UTC))
+    assert page is not None
+    assert page.chosen_as == "PARTLY"
+    assert page.customer.usable_as is None
+    assert page.customer.refusal in REFUSALS
 
 
 def test_the_board_reads_no_address_of_a_recipient(reader: psycopg.Connection, ids: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ from fastapi import APIRouter, HTTPException, Request, Response, status
 
 from skill_batch.board.access import RightsDep
 from skill_batch.board.charts import Series, translated
+from skill_batch.board.choosing import Choice, customer_choices
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.message_words import ALL_STATES, channel_labels
 from skill_batch.board.rendering import language_of, render, translator
@@ -103,11 +104,13 @@ class LastOutcome:
 class TenantPage:
     """The content of the page. ``tenant`` is None if the application has deleted it.
 
-    ``sections`` has the rows of each block of ``tenant.sql`` that the reader may see, by the block's name.
+    ``customer`` is the tenant's choice in operations on invoices. ``sections`` has the rows of each block of ``tenant.sql`` that the reader
+    may see, by the block's name.
     """
 
     tenant_id: str
     tenant: Mapping[str, Any] | None
+    customer: Choice
     charts: Sequence[Series]
     sections: Mapping[str, Sequence[Mapping[str, Any]]]
     outcomes: Sequence[LastOutcome]
@@ -119,7 +122,10 @@ class TenantPage:
 
     @property
     def chosen_as(self) -> str | None:
-        """The value of a form's field "tenants" that selects exactly this tenant; None if there is none."""
+        """The value of a form's field "tenants" that selects exactly this tenant; None if there is none.
+
+        Operations on invoices also know deleted tenants, so they need ``customer``.
+        """
         return self.tenant["chosen_as"] if self.tenant else None
 
     @property
@@ -170,6 +176,7 @@ def load_tenant(
     page = TenantPage(
         tenant_id,
         tenant,
+        customer_choices(connection, [tenant_id])[tenant_id],
         _usage_charts(connection, tenant_id, tenant, today) if may_read(TENANT_USAGE.dag_id) else (),
         sections,
         _outcomes(connection, tenant_id, [spec for spec in RUN_SPECS.values() if may_read(spec.dag_id)]),
