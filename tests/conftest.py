@@ -21,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 import psutil
 import psycopg
 import pytest
+from hypothesis import settings as property_settings
 from psycopg import sql
 
 from include.skillreport.core.settings import SETTINGS_VARIABLE
@@ -49,6 +50,10 @@ for _folder in ("dags", "plugins"):
 
 # The tests' prices and issuer are the demo's; the shipped ones are samples, with which no invoice is finalised.
 os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
+
+# Each run draws other examples. The long tests draw thousands.
+property_settings.register_profile("suite", max_examples=50)
+property_settings.load_profile("suite")
 
 # For a test that takes minutes or starts Airflow's processes, on a machine that is busy with other work; it may also wait for its turn.
 _LONG_SECONDS = 1_200
