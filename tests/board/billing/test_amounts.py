@@ -269,7 +269,7 @@ def test_a_tenant_that_is_gone_keeps_its_code_and_is_not_priced(
     assert owed["chosen_as"] == "gone-id"
 
 
-def test_no_reminder_is_stopped_by_a_code_that_a_deleted_customer_has_too(
+def test_no_reminder_stops_by_a_code_that_a_deleted_customer_has_too(
     changed: psycopg.Connection,
 ) -> None:
     changed.execute("ALTER TABLE batch.invoice DISABLE TRIGGER ALL")
