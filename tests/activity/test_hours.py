@@ -36,6 +36,8 @@ NOON = datetime(2026, 10, 31, 3)  # UTC
 FIRST, LAST = datetime(2026, 10, 30, 15), datetime(2026, 10, 31, 14, 59, 59, 999_000)  # UTC
 LOGS = ("SYS_SystemLog", "HIS_AuditLog", "TRN_SkillRecord")
 
+# The figure of the active people in an outcome.
+ACTIVE = {TENANT_USAGE: "active_users", STATISTICS: "users_active"}
 BATCHES: dict[BatchSpec, Batch] = {
     TENANT_USAGE: tenant_usage.create_batch(LOCAL),
     STATISTICS: statistics.create_batch(LOCAL),
@@ -381,3 +383,28 @@ def test_another_tenant_cannot_read_the_hours(database: Database, host: psycopg.
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(f"SELECT FROM batch.{table}")
     assert host.execute("SELECT count(*) > 0 FROM batch.activity_hour").fetchone() == (True,)
+
+
+@pytest.mark.parametrize("spec", [TENANT_USAGE, STATISTICS], ids=lambda spec: spec.id)
+def test_a_login_counts_although_the_next_one_has_overwritten_it(
+    database: Database, host: psycopg.Connection, spec: BatchSpec
+) -> None:
+    for table in ("SYS_SystemLog", "HIS_AuditLog"):
+        host.execute(f'DELETE FROM "{table}"')
+    overwrite = """UPDATE "MST_UserAuth" SET last_login_at = %s WHERE user_id = 'user A1'"""
+    host.execute(overwrite, [LAST])
+    check(database, MIDNIGHT)
+    host.execute(overwrite, [LAST + timedelta(minutes=30)])
+    # The same logins are found again.
+    check(database, ONE)
+    assert host.execute(
+        "SELECT tenant_id, login_date, user_ids FROM batch.login_day ORDER BY login_date"
+    ).fetchall() == [("A", DAY, ["emp_user A1"]), ("A", DAY + timedelta(days=1), ["emp_user A1"])]
+
+    run(database, spec)
+
+    (active,) = host.execute(
+        "SELECT details ->> %s FROM batch.tenant_outcome WHERE tenant_id = 'A' AND details ? %s",
+        [ACTIVE[spec], ACTIVE[spec]],
+    ).fetchall()
+    assert active == ("1",)

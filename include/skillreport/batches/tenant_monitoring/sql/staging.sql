@@ -27,7 +27,7 @@ LEFT JOIN LATERAL (
 --
 -- Nothing is known about hours before the first request in the log; they stay unmeasured, which differs from quiet. Figures
 -- without a source are absent. Requests and actions are summed per key and hour before the keys are resolved, and kept for the
--- daily batches.
+-- daily batches; so are the logins.
 -- Materialized, so that another tenant's contract is not evaluated, in whatever order the planner applies the conditions.
 WITH tenant AS MATERIALIZED (
     SELECT tenant_id, subscription_plan, max_storage_gb, contract_end, created_on
@@ -177,19 +177,45 @@ by_tenant AS (
     GROUP BY tenant_id
 ),
 
+last_login AS MATERIALIZED (
+    SELECT known_person.tenant_id, known_person.person_id, account.last_login_at_utc
+    FROM batch.all_account AS account
+    INNER JOIN batch.person_key AS known_person
+        ON account.user_id = known_person.person_key AND known_person.named_by = 'user_id'
+    WHERE
+        known_person.tenant_id = any(%(tenant_ids)s::text[])
+        AND NOT account.is_deleted AND account.last_login_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
+),
+
+-- Many applications record no login but the last one, which the next login overwrites. The daily batches come hours later.
+logins_kept AS (
+    INSERT INTO batch.login_day AS kept (tenant_id, login_date, user_ids)
+    SELECT
+        tenant_id,
+        (last_login_at_utc AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS login_date,
+        array_agg(DISTINCT person_id ORDER BY person_id) AS user_ids
+    FROM last_login
+    WHERE last_login_at_utc >= %(read_from)s::timestamptz AT TIME ZONE 'UTC'
+    GROUP BY tenant_id, login_date
+    ORDER BY tenant_id, login_date
+    ON CONFLICT (tenant_id, login_date) DO UPDATE SET
+        user_ids = (
+            SELECT array_agg(DISTINCT login.user_id ORDER BY login.user_id)
+            FROM unnest(kept.user_ids || excluded.user_ids) AS login (user_id) -- noqa: RF01
+        )
+    WHERE NOT excluded.user_ids <@ kept.user_ids
+),
+
 activity AS (
     SELECT tenant_id, max(last_at_utc) AS last_at_utc
     FROM (
         SELECT tenant_id, last_at_utc
         FROM event
+        WHERE tenant_id = any(%(tenant_ids)s::text[])
         UNION ALL
-        SELECT known_person.tenant_id, account.last_login_at_utc AS last_at_utc
-        FROM batch.all_account AS account
-        INNER JOIN batch.person_key AS known_person
-            ON account.user_id = known_person.person_key AND known_person.named_by = 'user_id'
-        WHERE NOT account.is_deleted AND account.last_login_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
+        SELECT tenant_id, last_login_at_utc AS last_at_utc
+        FROM last_login
     ) AS sign
-    WHERE tenant_id = any(%(tenant_ids)s::text[])
     GROUP BY tenant_id
 ),
 
