@@ -13,6 +13,7 @@ import psycopg
 
 from include.skillreport.activity.hours import are_read
 from include.skillreport.core.database import Statements
+from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.business_date import utc_bounds
 from include.skillreport.core.execution.people import keep_people
@@ -42,6 +43,8 @@ def collect_signals(platform: psycopg.Connection, run: Run, tenant_ids: Sequence
     If the hourly batch has counted the day, the logs are not read, unless a user triggered or cleared the run. Edits of TRN_* rows always
     come from the counted hours if they exist, because the application keeps only the last edit of a row. Also writes
     ``batch.reconciliation``. A figure whose source has never had a row is null.
+
+    :raises ParameterError: the request log has lost the rows of the day, from which the day was closed. The closed day stays.
     """
     bounds = utc_bounds(run.business_date)
     keep_people(platform)
@@ -64,7 +67,8 @@ def collect_signals(platform: psycopg.Connection, run: Run, tenant_ids: Sequence
         has_assessments=ASSESSMENTS in sources,
         has_notifications=NOTIFICATIONS in sources,
     )
-    _record_silences(platform, run, sources)
+    if REQUESTS in _record_silences(platform, run, sources):
+        _require_no_calls(platform, run, tenant_ids)
 
 
 def remember_logs(platform: psycopg.Connection, run: Run, day: date) -> frozenset[str]:
@@ -74,7 +78,20 @@ def remember_logs(platform: psycopg.Connection, run: Run, day: date) -> frozense
     return frozenset(seen)
 
 
-def _record_silences(platform: psycopg.Connection, run: Run, sources: frozenset[str]) -> None:
+def _require_no_calls(platform: psycopg.Connection, run: Run, tenant_ids: Sequence[str]) -> None:
+    """A log that was cleaned up (BATCH-002) has no rows of old days. Counted again, such a day would be 0."""
+    (calls,) = _SQL.row(
+        platform, "closed_calls", business_date=run.business_date, tenant_ids=list(tenant_ids)
+    )
+    if calls:
+        raise ParameterError(
+            f"業務日付 {run.business_date} は数え直せません。{REQUESTS} にこの日の行がもうありませんが、"
+            f"締め済みの使用量には API 呼び出しが {calls} 件あります。締め済みの値はそのまま残ります。"
+        )
+
+
+def _record_silences(platform: psycopg.Connection, run: Run, sources: frozenset[str]) -> list[str]:
+    """Returns the logs that have rows, but none of the day."""
     expected = (*_LOGS, REPORTS, *FILES, ASSESSMENTS, NOTIFICATIONS)
     seen = remember_logs(platform, run, run.business_date)
     silent = [source for source in _LOGS if source in sources and source not in seen]
@@ -84,6 +101,7 @@ def _record_silences(platform: psycopg.Connection, run: Run, sources: frozenset[
         [each for each in expected if each not in sources],
         dict.fromkeys(silent) | _last_days(platform, run.business_date, silent),
     )
+    return silent
 
 
 def _last_days(platform: psycopg.Connection, day: date, silent: Sequence[str]) -> dict[str, date]:

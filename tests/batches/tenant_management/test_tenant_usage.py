@@ -16,6 +16,7 @@ from psycopg.rows import dict_row
 from include.skillreport.batches.tenant_usage import create_batch
 from include.skillreport.core.catalog import TENANT_USAGE
 from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE
+from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.run_log import RunResult
@@ -591,3 +592,45 @@ def test_two_runs_at_once_end_with_one_set_of_rows(database: Database, host: psy
         30,
     )
     assert host.execute("SELECT count(*), max(revision) FROM batch.usage_day").fetchone() == (30, 1)
+
+
+def test_a_closed_day_stays_after_its_tenant_was_deleted(
+    database: Database, host: psycopg.Connection
+) -> None:
+    for tenant_id in ("A", "B"):
+        host_rows.tenant(host, tenant_id, contract_end_date=datetime(2026, 11, 30))
+        host_rows.user(host, tenant_id, f"user_{tenant_id}")
+        host_rows.request(host, f"user_{tenant_id}", NOON)
+    run_usage(database)
+    before = everything_written(host)
+    host.execute("""UPDATE "MST_Tenant" SET status = 'deleted' WHERE tenant_id = 'A'""")
+
+    run_usage(database)
+    run_usage(database, DAY - timedelta(days=1))
+
+    assert host_usage(host, "A")["api_requests"] == 1
+    assert closed_day(host, "A")["revision"] == 1
+    assert closed_day(host, "A", DAY - timedelta(days=1))["api_calls"] == 0
+    noted = host.execute(
+        "SELECT count(*) FROM batch.tenant_outcome WHERE tenant_id = 'A' AND notes::text LIKE '%削除されたテナント%'"
+    ).fetchone()
+    assert noted == (1,)
+    host.execute('DELETE FROM "SYS_TenantUsage" WHERE usage_date < %s', [DAY])
+    assert everything_written(host)[0] == before[0]
+
+
+def test_a_day_whose_log_was_cleaned_up_is_not_counted_as_0(
+    database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "A")
+    host_rows.user(host, "A", "user")
+    host_rows.request(host, "user", NOON)
+    run_usage(database)
+    before = everything_written(host)
+    host.execute('DELETE FROM "SYS_SystemLog"')
+    host_rows.request(host, "user", NOON + timedelta(days=200))
+
+    with pytest.raises(ParameterError, match=r"2026-10-31 は数え直せません.*API 呼び出しが 1 件"):
+        run_usage(database)
+
+    assert everything_written(host) == before

@@ -37,7 +37,7 @@ def figures(
         },
         month_api_calls=api_calls if month_api_calls is None else month_api_calls,
         means=means or {},
-        history_days=history_days,
+        history_days=dict.fromkeys(means or {}, history_days),
     )
 
 
@@ -91,6 +91,12 @@ def test_a_surge_is_strictly_above_200_percent_of_the_mean(calls: int, flagged: 
 def test_a_surge_needs_a_week_of_closed_days(days: int, flagged: bool) -> None:
     usage = figures(api_calls=1000, means={"api_calls": Decimal(1)}, history_days=days)
     assert bool(usage_warnings(DAY, usage, settings())) is flagged
+
+
+def test_the_days_of_another_metric_are_no_history() -> None:
+    usage = figures(api_calls=1000, means={"api_calls": Decimal(1)}, history_days=1)
+    usage.history_days["active_users"] = 28
+    assert usage_warnings(DAY, usage, settings()) == ()
 
 
 def test_an_idle_tenant_has_no_mean_and_no_surge_warning() -> None:

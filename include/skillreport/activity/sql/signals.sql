@@ -358,7 +358,7 @@ INSERT INTO batch.usage_signal (
     execution_id, tenant_id, registered_users, active_users, total_logins, login_user_ids, api_calls,
     error_count, response_time_avg_ms, peak_concurrent_users, peak_at, report_bytes, evidence_bytes,
     reports_generated, skill_assessments, notifications_sent, subscription_plan, max_storage_gb,
-    setting_overrides, unplaced_accounts, read_events, unplaced_events
+    setting_overrides, is_deleted, unplaced_accounts, read_events, unplaced_events
 )
 SELECT
     %(execution_id)s,
@@ -385,6 +385,7 @@ SELECT
     tenant.subscription_plan,
     tenant.max_storage_gb,
     coalesce(setting.overrides, '{}') AS setting_overrides,
+    coalesce(tenant.status = 'DELETED', true) AS is_deleted,
     coalesce(registered.unplaced_accounts, 0) AS unplaced_accounts,
     coalesce(active.events, 0) + coalesce(unknown.events, 0) AS read_events,
     coalesce(unknown.unplaced_events, 0) AS unplaced_events
@@ -406,6 +407,12 @@ ON CONFLICT (execution_id, tenant_id) DO NOTHING;
 SELECT source
 FROM batch.reconciliation
 WHERE execution_id = %(execution_id)s AND is_event AND row_count > 0;
+
+-- name: closed_calls
+-- The API calls of the tenants' closed day.
+SELECT coalesce(sum(closed.api_calls), 0)::bigint
+FROM unnest(%(tenant_ids)s::text[]) AS listed (tenant_id)
+INNER JOIN batch.usage_day AS closed ON listed.tenant_id = closed.tenant_id AND closed.usage_date = %(business_date)s;
 
 -- name: last_rows
 -- The day (Asia/Tokyo) of the last row of each of the given logs before the end of the period.

@@ -153,7 +153,7 @@ def _figures(row: dict[str, Any]) -> UsageFigures:
         means={
             metric: row[f"mean_{metric}"] for metric in _BILLED_METRICS if row[f"mean_{metric}"] is not None
         },
-        history_days=row["history_days"],
+        history_days={metric: row[f"days_{metric}"] for metric in _BILLED_METRICS},
     )
 
 
@@ -166,6 +166,8 @@ def _result(row: dict[str, Any], warnings: Sequence[UsageWarning], notes: tuple[
     for name in ("unplaced_accounts", "unplaced_events"):
         if row[name]:
             details[name] = row[name]
+    if row["is_uncounted"]:
+        notes = (*notes, "アプリで削除されたテナントのため、この日の使用量は数えられず、0 としました")
     if row["unplaced_accounts"]:
         notes = (
             *notes,

@@ -22,13 +22,14 @@ class UsageFigures:
     """A tenant's usage on the business date, and the values for comparison.
 
     Storage is in bytes. ``month_api_calls`` counts the month up to and including the business date. ``means`` holds each metric's mean of
-    the earlier closed days, and ``history_days`` the number of these days. A figure for which the host has no source is None.
+    the earlier closed days, and ``history_days`` the number of these days that have the metric. A figure for which the host has no source
+    is None.
     """
 
     metrics: dict[str, int | None]
     month_api_calls: int | None
     means: dict[str, Decimal]
-    history_days: int
+    history_days: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,6 @@ def _quota(
 
 
 def _surges(business_date: date, usage: UsageFigures, settings: UsageSettings) -> Iterator[UsageWarning]:
-    if usage.history_days < settings.surge_min_history_days:
-        return
     floors = {
         "active_users": Decimal(settings.surge_min_active_users),
         "storage_bytes": settings.surge_min_storage_gb * BYTES_PER_GB,
@@ -85,7 +84,7 @@ def _surges(business_date: date, usage: UsageFigures, settings: UsageSettings) -
     }
     for metric, mean in usage.means.items():
         figure = usage.metrics[metric]
-        if figure is None:
+        if figure is None or usage.history_days[metric] < settings.surge_min_history_days:
             continue
         observed = Decimal(figure)
         if mean > 0 and observed >= floors[metric] and observed * 100 > settings.surge_percent * mean:

@@ -24,10 +24,13 @@ CREATE UNLOGGED TABLE batch.usage_signal (
     subscription_plan text,
     max_storage_gb integer,
     setting_overrides jsonb NOT NULL,
+    is_deleted boolean NOT NULL DEFAULT false,
     PRIMARY KEY (execution_id, tenant_id)
 );
 CALL batch.make_tenant_table('batch.usage_signal');
 COMMENT ON TABLE batch.usage_signal IS 'Staging rows of BATCH-018-01.';
+COMMENT ON COLUMN batch.usage_signal.is_deleted IS
+'The application has deleted the tenant: its people belong to nobody, so nothing of it can be counted';
 COMMENT ON COLUMN batch.usage_signal.peak_at IS 'UTC, start of the hour in which most users sent requests';
 
 CREATE TABLE batch.usage_day (

@@ -9,7 +9,8 @@ WHERE
 
 -- name: write_host_usage
 -- The application's usage table, in its units: MB of 1,048,576 bytes, UTC timestamps. usage_date is exactly 00:00:00 of the
--- Japanese date, because the table's unique key compares timestamps. Equal figures leave the row unchanged.
+-- Japanese date, because the table's unique key compares timestamps. Equal figures leave the row unchanged, and so does a tenant
+-- that was deleted after its day was closed: nothing of it can be counted any more.
 INSERT INTO batch.tenant_usage AS usage (
     id, usage_date, tenant_id, active_users, total_logins, api_requests, file_storage_mb, report_generations,
     skill_assessments, notification_sent, peak_concurrent_users, peak_time, error_count, response_time_avg_ms,
@@ -35,7 +36,15 @@ SELECT
     now() AT TIME ZONE 'UTC' AS created_at,
     now() AT TIME ZONE 'UTC' AS updated_at
 FROM batch.usage_signal
-WHERE execution_id = %(execution_id)s
+WHERE
+    execution_id = %(execution_id)s
+    AND NOT (
+        is_deleted
+        AND EXISTS (
+            SELECT FROM batch.usage_day AS known
+            WHERE known.tenant_id = usage_signal.tenant_id AND known.usage_date = %(business_date)s
+        )
+    )
 ORDER BY tenant_id
 ON CONFLICT (usage_date, tenant_id) DO UPDATE SET
     active_users = excluded.active_users, total_logins = excluded.total_logins,
@@ -75,7 +84,8 @@ WHERE (
 );
 
 -- name: close_day
--- Close the day, so that billing accepts it. Equal figures leave the row unchanged. Other figures raise its revision.
+-- Close the day, so that billing accepts it. Equal figures leave the row unchanged. Other figures raise its revision. The closed
+-- day of a tenant that was deleted since stays.
 INSERT INTO batch.usage_day AS closed (
     tenant_id, usage_date, registered_users, active_users, total_logins, api_calls, error_count,
     response_time_avg_ms, peak_concurrent_users, storage_bytes, reports_generated, skill_assessments,
@@ -95,7 +105,15 @@ SELECT
     unplaced_events,
     execution_id AS closed_by
 FROM batch.usage_signal
-WHERE execution_id = %(execution_id)s
+WHERE
+    execution_id = %(execution_id)s
+    AND NOT (
+        is_deleted
+        AND EXISTS (
+            SELECT FROM batch.usage_day AS known
+            WHERE known.tenant_id = usage_signal.tenant_id AND known.usage_date = %(business_date)s
+        )
+    )
 ORDER BY tenant_id
 ON CONFLICT (tenant_id, usage_date) DO UPDATE SET
     registered_users = excluded.registered_users, active_users = excluded.active_users,
@@ -143,14 +161,16 @@ WHERE (
 
 -- name: load_closed_day
 -- The tenants' closed day, with the values for comparison: plan and contract, the tenant's own settings, the month's calls and
--- the mean of the closed days before. history_start is inclusive.
+-- of each metric the mean of the closed days before and the number of these days that have it. history_start is inclusive.
 --
 -- LATERAL makes the history a look-up by tenant: row-level security hides from the planner how few rows a shard has.
 SELECT
     closed.tenant_id, closed.registered_users, closed.active_users, closed.storage_bytes, closed.api_calls,
-    closed.reports_generated, history.history_days, history.mean_active_users, history.mean_storage_bytes,
+    closed.reports_generated, history.days_active_users, history.days_storage_bytes, history.days_api_calls,
+    history.days_reports_generated, history.mean_active_users, history.mean_storage_bytes,
     history.mean_api_calls, history.mean_reports_generated, signal.subscription_plan, signal.max_storage_gb,
     signal.setting_overrides, closed.unplaced_accounts, closed.unplaced_events,
+    signal.is_deleted AND closed.closed_by = signal.execution_id AS is_uncounted,
     closed.api_calls + coalesce(history.month_api_calls, 0) AS month_api_calls
 FROM batch.usage_signal AS signal
 INNER JOIN batch.usage_day AS closed
@@ -159,7 +179,10 @@ CROSS JOIN
     LATERAL (
         SELECT
             sum(past.api_calls) FILTER (WHERE past.usage_date >= %(month_start)s) AS month_api_calls,
-            count(*) FILTER (WHERE past.usage_date >= %(history_start)s) AS history_days,
+            count(past.active_users) FILTER (WHERE past.usage_date >= %(history_start)s) AS days_active_users,
+            count(past.storage_bytes) FILTER (WHERE past.usage_date >= %(history_start)s) AS days_storage_bytes,
+            count(past.api_calls) FILTER (WHERE past.usage_date >= %(history_start)s) AS days_api_calls,
+            count(past.reports_generated) FILTER (WHERE past.usage_date >= %(history_start)s) AS days_reports_generated,
             avg(past.active_users) FILTER (WHERE past.usage_date >= %(history_start)s) AS mean_active_users,
             avg(past.storage_bytes) FILTER (WHERE past.usage_date >= %(history_start)s) AS mean_storage_bytes,
             avg(past.api_calls) FILTER (WHERE past.usage_date >= %(history_start)s) AS mean_api_calls,
