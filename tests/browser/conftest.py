@@ -31,6 +31,8 @@ from tests.own_settings import change_billing
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 PREFIX = "/airflow"
+# The longest a followed run takes, also beside other work.
+RUN_MS = 900_000
 # The users and their roles. The roles in addition to Airflow's own are those of docs/board-setup.md.
 USERS = {
     "administrator": ("Admin",),

@@ -22,7 +22,7 @@ from include.skillreport.core.operation_catalog import APPROVE_CONTRACTS
 from include.skillreport.operations.operate_contracts.form import SetProfile
 from tests.batches.tenant_management.billing_rows import customer, invoices, jump, run_billing
 from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
-from tests.browser.conftest import Site
+from tests.browser.conftest import RUN_MS, Site
 from tests.conftest import Database
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.exclusive]
@@ -64,7 +64,7 @@ def test_an_accountant_approves_a_held_invoice_and_a_reader_may_not(site: Site, 
         expect(dialog).to_contain_text("保留中の請求を確定して番号を付け")
         site.picture(page, "approve-dialog", full=False)
         dialog.get_by_role("button", name="実行する").click()
-        expect(dialog.locator(".badge.good")).to_be_visible(timeout=120_000)
+        expect(dialog.locator(".badge.good")).to_be_visible(timeout=RUN_MS)
         dialog.get_by_role("button", name="閉じる").click()
         expect(page.locator('input[value="HD001"]')).to_have_count(0)
         # The other one by the request in Airflow. HD001 is out of date there, and is not approved again.
@@ -401,7 +401,7 @@ def _run(page: Page) -> None:
     dialog.get_by_role("button", name="実行する").click()
     # Before, the dialog has the states of the invoices.
     expect(dialog).to_contain_text("実行の様子")
-    expect(dialog.locator(".badge.good")).to_be_visible(timeout=120_000)
+    expect(dialog.locator(".badge.good")).to_be_visible(timeout=RUN_MS)
     dialog.get_by_role("button", name="閉じる").click()
 
 

@@ -15,7 +15,7 @@ from include.skillreport.core.catalog import (
 )
 from tests import host_rows
 from tests.board.night_rows import run
-from tests.browser.conftest import Site
+from tests.browser.conftest import RUN_MS, Site
 
 CODES = ("T001", "T002", "T003")
 
@@ -80,7 +80,7 @@ def test_a_failed_tenant_is_read_cleared_and_turns_green(site: Site, host: psyco
         site.picture(page, "clear-dialog", full=False)
         dialog.get_by_role("button", name="再実行する").click()
         expect(dialog).to_contain_text("実行の様子")
-        expect(dialog.locator(".badge.good")).to_be_visible(timeout=120_000)
+        expect(dialog.locator(".badge.good")).to_be_visible(timeout=RUN_MS)
         site.picture(page, "clear-followed", full=False)
         dialog.get_by_role("button", name="閉じる").click()
         expect(board.get_by_text("失敗したままのバッチはありません")).to_be_visible()
@@ -112,20 +112,20 @@ def test_a_dead_message_is_resent_and_arrives(site: Site, host: psycopg.Connecti
     )
     with site.signed_in("reader") as page:
         board = _board(page, site)
-        board.get_by_role("link", name="通知").click()
+        board.get_by_role("link", name="通知", exact=True).click()
         expect(board.get_by_text("452 mailbox full")).to_be_visible()
         expect(board.get_by_role("button", name="再送")).to_have_count(0)
         expect(board.get_by_text("m***@example.jp")).to_be_visible()
 
     with site.signed_in("operator") as page:
         board = _board(page, site)
-        board.get_by_role("link", name="通知").click()
+        board.get_by_role("link", name="通知", exact=True).click()
         board.locator('input[value="message-1"]').check()
         board.get_by_role("button", name="再送").click()
         dialog = board.get_by_role("dialog")
         expect(dialog).to_contain_text("T001 メール 送信できず")
         dialog.get_by_role("button", name="実行する").click()
-        expect(dialog.locator(".badge.good")).to_be_visible(timeout=120_000)
+        expect(dialog.locator(".badge.good")).to_be_visible(timeout=RUN_MS)
         dialog.get_by_role("button", name="閉じる").click()
         expect(board.get_by_text("待っている通知も、届かなかった通知もありません。")).to_be_visible()
         site.picture(page, "messages", full=False)
