@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from include.skillreport.core.setting_types import LONGEST_DAYS
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
+from tests.batches.tenant_management import billing_rows
 from tests.conftest import Database
 
 DAY = date(2026, 10, 31)
@@ -344,6 +345,79 @@ def test_tenants_that_left_are_counted_until_their_contract_ends(
     assert host.execute("SELECT tenant_id, api_calls, active_users FROM batch.usage_day").fetchall() == [
         ("today is the last", 1, 1)
     ]
+
+
+def counted_days(database: Database, host: psycopg.Connection) -> list[int]:
+    """The days of October, of those worth a question, that a run closes for tenant A, by all tenants and by its code."""
+    for day in (2, 3, 9, 10, 20, 21):
+        run_usage(database, date(2026, 10, day))
+    closed = [
+        day.day
+        for (day,) in host.execute("SELECT usage_date FROM batch.usage_day ORDER BY usage_date").fetchall()
+    ]
+    for day in closed:
+        assert run_usage(database, date(2026, 10, day), codes=("A",)).success_count == 1
+    return closed
+
+
+@pytest.mark.parametrize(
+    ("contract_end", "changes", "counted"),
+    [
+        (None, {21: None}, [2, 3, 9, 10, 20]),
+        (None, {3: None, 10: "BASIC", 21: None}, [2, 10, 20]),
+        # The plan began again, and nobody knows until when.
+        (None, {3: None, 10: "BASIC"}, [2]),
+        # The earlier end counts, of the contract and of the plan.
+        (datetime(2026, 10, 9, 14, 59), {21: None}, [2, 3, 9]),
+        (datetime(2026, 10, 20, 14, 59), {10: None}, [2, 3, 9]),
+        (datetime(2026, 10, 20, 14, 59), {3: None, 10: "BASIC"}, [2, 10, 20]),
+    ],
+)
+def test_tenants_that_left_are_counted_until_their_plan_ends(
+    database: Database,
+    host: psycopg.Connection,
+    contract_end: datetime | None,
+    changes: dict[int, str | None],
+    counted: list[int],
+) -> None:
+    host_rows.tenant(host, "A", status="SUSPENDED", contract_end_date=contract_end)
+    billing_rows.plan_change(host, "A", date(2026, 4, 1), "STANDARD")
+    for day, plan in changes.items():
+        billing_rows.plan_change(host, "A", date(2026, 10, day), plan)
+
+    assert counted_days(database, host) == counted
+
+
+def test_the_usage_of_a_tenant_that_left_can_be_billed(database: Database, host: psycopg.Connection) -> None:
+    billing_rows.customer(host, "A", months=(), tenant_code="A", status="SUSPENDED")
+    billing_rows.close_month(host, "A", last=19)
+    billing_rows.plan_change(host, "A", date(2026, 4, 1), "BASIC")
+    assert billing_rows.run_billing(database).failed_tenants
+    billing_rows.plan_change(host, "A", date(2026, 10, 21), None)
+
+    run_usage(database, date(2026, 10, 20))
+
+    assert billing_rows.run_billing(database).status == "completed"
+    assert billing_rows.invoice(host, "A")["content"]["lines"][0]["service_to"] == "2026-10-20"
+
+
+def test_days_of_a_deleted_tenant_are_not_counted_again(database: Database, host: psycopg.Connection) -> None:
+    billing_rows.customer(host, "A", months=(), status="deleted")
+    billing_rows.close_month(host, "A", last=20, api_calls=7)
+    billing_rows.plan_change(host, "A", date(2026, 4, 1), "BASIC")
+    billing_rows.plan_change(host, "A", date(2026, 10, 21), None)
+    billing_rows.insert(
+        host,
+        "deleted_tenant",
+        tenant_id="A",
+        offboarding_id="left",
+        deleted_at=datetime(2026, 11, 30, tzinfo=UTC),
+        export_bytes=1,
+    )
+
+    assert run_usage(database, date(2026, 10, 20)).total_tenants == 0
+
+    assert closed_day(host, "A", date(2026, 10, 20))["api_calls"] == 7
 
 
 def test_the_base_host_gives_everybody_to_its_one_tenant(base_database: Database) -> None:

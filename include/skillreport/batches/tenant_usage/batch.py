@@ -50,7 +50,7 @@ class TenantUsageBatch(StagingBatch):
         self._price_list = price_list
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """Tenants that are no longer active but were under contract on the day."""
+        """Tenants that are no longer active but had a contract and a plan on the day."""
         rows = _SQL.execute(request.platform, "tenants_under_contract", business_date=request.business_date)
         return {tenant_id for (tenant_id,) in rows}
 

@@ -1,11 +1,27 @@
 -- name: tenants_under_contract
--- Runs across tenants, as batch_platform. Tenants that are no longer active but under contract on the day: their usage is
--- billed.
-SELECT tenant_id
-FROM batch.all_tenant
+-- Runs across tenants, as batch_platform. Tenants that are no longer active but under contract on the day, and whose plan had not
+-- ended: their usage is billed. The last day is that of the contract, or the day before the next plan_change without a plan. A
+-- deleted tenant pays nothing more, and its rows are gone: its days stay as they were counted.
+SELECT tenant.tenant_id
+FROM batch.all_tenant AS tenant
 WHERE
-    status NOT IN ('ACTIVE', 'TRIAL') AND contract_end >= %(business_date)s
-    AND coalesce(contract_start, created_on) <= %(business_date)s;
+    tenant.status NOT IN ('ACTIVE', 'TRIAL')
+    AND NOT EXISTS (
+        SELECT FROM batch.deleted_tenant AS gone
+        WHERE gone.tenant_id = tenant.tenant_id
+    )
+    AND coalesce(tenant.contract_start, tenant.created_on) <= %(business_date)s
+    AND coalesce(tenant.contract_end, (
+        SELECT min(change.effective_from) - 1 FROM batch.plan_change AS change
+        WHERE
+            change.tenant_id = tenant.tenant_id AND change.plan IS null AND change.effective_from > %(business_date)s
+    )) >= %(business_date)s
+    AND (
+        SELECT change.plan IS null FROM batch.plan_change AS change
+        WHERE change.tenant_id = tenant.tenant_id AND change.effective_from <= %(business_date)s
+        ORDER BY change.effective_from DESC
+        LIMIT 1
+    ) IS NOT true;
 
 -- name: write_host_usage
 -- The application's usage table, in its units: MB of 1,048,576 bytes, UTC timestamps. usage_date is exactly 00:00:00 of the
