@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_log import RunResult
 from tests import host_rows
 from tests.batches.tenant_management import billing_rows
@@ -234,6 +235,61 @@ def test_a_plan_change_holds_from_its_day_and_never_after_the_run(
     run_usage(database, DAY)
 
     assert history(host) == [(date(2026, 4, 1), "BASIC"), (since, "PREMIUM")]
+
+
+@pytest.mark.parametrize(
+    ("updated_at", "since"),
+    [
+        # Midnight in Japan, after the last closed day.
+        (datetime(2026, 10, 10, 15, 0), date(2026, 10, 11)),
+        (datetime(2026, 10, 12, 3, 0), date(2026, 10, 12)),
+        (datetime(2026, 10, 15, 3, 0), date(2026, 10, 15)),
+        (datetime(2026, 10, 20), date(2026, 10, 16)),
+    ],
+)
+@pytest.mark.parametrize("days", [(15, 11, 12, 13, 14), (11, 12, 13, 14, 15), (14, 15, 11, 12, 13)])
+def test_a_plan_change_during_an_outage_holds_from_its_day(
+    database: Database, host: psycopg.Connection, days: tuple[int, ...], updated_at: datetime, since: date
+) -> None:
+    host_rows.tenant(host, "A", subscription_plan="STANDARD", contract_start_date=datetime(2026, 4, 1))
+    run_usage(database, date(2026, 10, 10))
+    subscribe(host, subscription_plan="PREMIUM", updated_at=updated_at)
+
+    # All runs are in the night after the 15th.
+    for day in days:
+        run_usage(database, date(2026, 10, day), run_at=datetime(2026, 10, 16, 1, 30, tzinfo=JAPAN))
+
+    assert history(host) == [(date(2026, 4, 1), "STANDARD"), (since, "PREMIUM")]
+
+
+def test_a_change_that_left_the_rows_time_holds_from_the_business_date(
+    database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "A", subscription_plan="STANDARD", contract_start_date=datetime(2026, 4, 1))
+    run_usage(database, date(2026, 10, 10))
+    # 23:59 of the last closed day in Japan.
+    subscribe(host, subscription_plan="PREMIUM", updated_at=datetime(2026, 10, 10, 14, 59))
+
+    run_usage(database, date(2026, 10, 15))
+
+    assert history(host) == [(date(2026, 4, 1), "STANDARD"), (date(2026, 10, 15), "PREMIUM")]
+
+
+def test_a_change_found_after_the_invoice_leaves_it_as_sent(
+    database: Database, host: psycopg.Connection
+) -> None:
+    billing_rows.customer(host, "A", months=())
+    billing_rows.close_month(host, "A", last=9)
+    run_usage(database, date(2026, 10, 10))
+    billing_rows.run_billing(database, parameters={"allow_incomplete": True})
+    sent = billing_rows.invoice(host, "A")
+    subscribe(host, subscription_plan="PREMIUM", updated_at=datetime(2026, 10, 12, 3, 0))
+
+    run_usage(database, date(2026, 11, 2))
+    billing_rows.run_billing(database, parameters={"allow_incomplete": True})
+
+    assert history(host)[-1] == (date(2026, 10, 12), "PREMIUM")
+    assert (sent["status"], billing_rows.invoice(host, "A")) == ("finalized", sent)
 
 
 def test_a_plan_change_on_the_1st_does_not_affect_last_month(

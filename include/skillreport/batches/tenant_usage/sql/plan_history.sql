@@ -1,7 +1,9 @@
 -- name: save_plan
 -- The host keeps only the present plan, but billing needs its start date. plan_seen keeps the plan of the latest closed day. A
--- plan that differs from plan_seen is recorded as a change. It takes effect on the day when the tenant's row was last changed:
--- not before this day and not after the run's day. An old day gives no information about the present plan.
+-- plan that differs from plan_seen is recorded as a change. It takes effect on the day when the tenant's row was last changed,
+-- but not after the run's day. After an outage, that day may be before this one. The run of the last closed day saw the former
+-- plan, so the row's last change on that day or before is another one, and the plan takes effect on this day. An old day gives no
+-- information about the present plan.
 --
 -- A new tenant has had its plan since its contract began, or since its first closed day. A missing plan is not a change. An entry
 -- that a person made for a day stays. A later reading of a day replaces the result of an earlier one.
@@ -47,6 +49,12 @@ SELECT
                     ),
                     %(business_date)s::date
                 )
+        WHEN
+            changed.updated_on > (
+                SELECT max(day.usage_date) FROM batch.usage_day AS day
+                WHERE day.tenant_id = changed.tenant_id AND day.usage_date < %(business_date)s
+            )
+            THEN least(changed.updated_on, %(run_date)s::date)
         ELSE greatest(%(business_date)s::date, least(changed.updated_on, %(run_date)s::date))
     END AS effective_from,
     changed.plan,
