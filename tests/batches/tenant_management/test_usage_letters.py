@@ -6,7 +6,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import psycopg
+import pytest
 
+from include.skillreport.core.execution.business_date import JAPAN
 from tests import host_rows
 from tests.batches.tenant_management.billing_rows import run_usage
 from tests.conftest import Database
@@ -88,3 +90,56 @@ def test_without_an_address_no_letter_is_sent_and_the_warning_stays(
 
     assert letters(host) == []
     assert host.execute("SELECT count(*) FROM batch.usage_warning").fetchone() == (2,)
+
+
+@pytest.mark.parametrize(("gigabytes", "percents"), [(11.2, []), (41, ["80"]), (48, ["95"])])
+def test_a_past_month_is_compared_with_the_plan_of_that_day(
+    database: Database, host: psycopg.Connection, gigabytes: float, percents: list[str]
+) -> None:
+    stored(host, "A", 0, subscription_plan="STANDARD", max_storage_gb=0)
+    run_usage(database, DAY)
+    host.execute("UPDATE \"MST_Tenant\" SET subscription_plan = 'BASIC', updated_at = '2026-11-10'")
+    for day in (1, 10, 11):
+        run_usage(database, date(2026, 11, day))
+    host.execute('UPDATE "TRN_SkillEvidence" SET file_size_kb = %s', [int(gigabytes * GIGABYTE_IN_KB)])
+
+    run_usage(database, DAY, run_at=datetime(2026, 11, 12, 10, tzinfo=JAPAN), triggered_by="someone")
+
+    assert [subject.split("の ")[1][:2] for _, subject, _ in letters(host)] == percents
+
+
+def test_a_plan_that_begins_at_midnight_does_not_count_for_yesterday(
+    database: Database, host: psycopg.Connection
+) -> None:
+    stored(host, "A", 11.2, subscription_plan="STANDARD", max_storage_gb=0)
+    run_usage(database, date(2026, 10, 30))
+    # 00:10 in Japan; BATCH-018-01 reads it at 01:30.
+    host.execute("UPDATE \"MST_Tenant\" SET subscription_plan = 'BASIC', updated_at = '2026-10-31 15:10'")
+    run_usage(database, DAY)
+    assert letters(host) == []
+
+    run_usage(database, date(2026, 11, 1))
+
+    assert len(letters(host)) == 1
+
+
+def test_a_trial_has_the_allowances_of_the_plan_that_it_tries(
+    database: Database, host: psycopg.Connection
+) -> None:
+    stored(host, "A", 9.6, status="TRIAL", subscription_plan="BASIC", max_storage_gb=0)
+
+    run_usage(database, DAY)
+
+    assert len(letters(host)) == 1
+
+
+def test_the_days_of_a_former_trial_have_no_allowance(database: Database, host: psycopg.Connection) -> None:
+    stored(host, "A", 11.2, status="TRIAL", subscription_plan="PREMIUM", max_storage_gb=0)
+    run_usage(database, DAY)
+    host.execute(
+        "UPDATE \"MST_Tenant\" SET status = 'ACTIVE', subscription_plan = 'BASIC', updated_at = '2026-11-10'"
+    )
+
+    run_usage(database, DAY)
+
+    assert letters(host) == []

@@ -132,14 +132,14 @@ class TenantUsageBatch(StagingBatch):
     def _tenant_settings(
         self, row: dict[str, Any], business_date: date
     ) -> tuple[UsageSettings, tuple[str, ...]]:
-        """The tenant's thresholds and allowances: its overrides, then its contract, then its plan, then the defaults.
+        """The tenant's thresholds and allowances: its overrides, then its contract, then the day's plan, then the defaults.
 
         An invalid override must not prevent the day from closing: the default applies, and the outcome has a note.
         """
         settings = with_allowances(
             self._settings,
             self._price_list,
-            plan=row["subscription_plan"],
+            plan=row["plan"],
             max_storage_gb=row["max_storage_gb"],
             day=business_date,
         )

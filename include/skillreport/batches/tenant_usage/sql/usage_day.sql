@@ -179,14 +179,25 @@ WHERE (
 -- The tenants' closed day, with the values for comparison: plan and contract, the tenant's own settings, the month's calls and
 -- of each metric the mean of the closed days before and the number of these days that have it. history_start is inclusive.
 --
+-- The plan is that of the day, because the present one may be a later one. The history says TRIAL for every trial. While
+-- a trial lasts, the application's plan is the one that it tries. The allowances of a former trial are not known.
+--
 -- LATERAL makes the history a look-up by tenant: row-level security hides from the planner how few rows a shard has.
 SELECT
     closed.tenant_id, closed.registered_users, closed.active_users, closed.storage_bytes, closed.api_calls,
     closed.reports_generated, history.days_active_users, history.days_storage_bytes, history.days_api_calls,
     history.days_reports_generated, history.mean_active_users, history.mean_storage_bytes,
-    history.mean_api_calls, history.mean_reports_generated, signal.subscription_plan, signal.max_storage_gb,
-    signal.setting_overrides, closed.unplaced_accounts, closed.unplaced_events,
+    history.mean_api_calls, history.mean_reports_generated, signal.max_storage_gb, signal.setting_overrides,
+    closed.unplaced_accounts, closed.unplaced_events,
     signal.is_deleted AND closed.closed_by = signal.execution_id AS is_uncounted,
+    coalesce((
+        SELECT CASE WHEN change.plan <> 'TRIAL' OR tenant.status <> 'TRIAL' THEN change.plan END
+        FROM batch.plan_change AS change
+        INNER JOIN batch.tenant ON change.tenant_id = tenant.tenant_id
+        WHERE change.tenant_id = signal.tenant_id AND change.effective_from <= %(business_date)s
+        ORDER BY change.effective_from DESC
+        LIMIT 1
+    ), signal.subscription_plan) AS plan,
     closed.api_calls + coalesce(history.month_api_calls, 0) AS month_api_calls
 FROM batch.usage_signal AS signal
 INNER JOIN batch.usage_day AS closed
