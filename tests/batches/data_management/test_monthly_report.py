@@ -36,6 +36,7 @@ from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.batches.data_management import statistics_rows
 from tests.batches.data_management.test_monthly_report_rules import NO_RECORDS
+from tests.batches.tenant_management import billing_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.waiting import LIMIT_SECONDS, wait_until
 
@@ -336,6 +337,34 @@ def test_workbook_pdf_and_letter_show_the_same_figures_and_any_name(
     assert len(letters(host)) == 1
     assert host.execute("SELECT revision FROM batch.monthly_report").fetchall() == [(1,)]
     assert host.execute("""SELECT count(*) FROM "HIS_ReportGeneration" """).fetchone() == (2,)
+
+
+@pytest.mark.parametrize("change", ["last_login_at = '2026-11-05 03:00'", "is_deleted = true"])
+def test_a_login_before_the_month_is_shown_after_a_later_one(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path, change: str
+) -> None:
+    tenant(host)
+    statistics_rows.days(host, "T1", MONTH, LAST_DAY, {"logins": 1})
+    noon = datetime(2026, 9, 25, 3)
+    seen = [
+        host_rows.user(host, "T1", name, last_login_at=noon)
+        for name in ("september_25", "october_31", "september_24")
+    ]
+    for login_date, people in {(9, 24): seen, (9, 25): seen[:2], (10, 31): seen[1:2], (11, 1): seen}.items():
+        billing_rows.insert(
+            host,
+            "login_day",
+            tenant_id="T1",
+            login_date=date(2026, *login_date),
+            user_ids=[f"emp_{user_id}" for user_id in people],
+        )
+    host.execute(f'UPDATE "MST_UserAuth" SET {change}'.encode())
+
+    run(shared_database, tmp_path)
+
+    users = cells(book_of(files(tmp_path)[".xlsx"]), "ユーザー統計")
+    shown = sorted(row[4] for row in users if isinstance(row[4], datetime))
+    assert shown == [datetime(2026, 9, 24), datetime(2026, 9, 25), datetime(2026, 10, 31)]
 
 
 def test_a_tenant_without_people_or_statistics_gets_a_readable_report(

@@ -1,7 +1,10 @@
 -- name: collect_people
--- Runs across tenants, as batch_platform: the current employees of the given tenants, and when each last logged in. month_end
--- is UTC, exclusive. The application keeps only the last login. A later login hides the one within the month, unless login_day
--- has kept it.
+-- Runs across tenants, as batch_platform: the current employees of the given tenants, and when each last logged in by the end of
+-- the month. month_end is UTC, exclusive. The application keeps only the last login. A login after the month hides those before,
+-- and the deletion of the account hides all, but login_day has kept them.
+--
+-- login_day has years. All of it is read only for a tenant with a person whose login is hidden and not in the month: for most
+-- tenants that is nobody. The logins are aggregated before their person is looked up, because people log in on many days.
 INSERT INTO batch.report_person (
     execution_id, tenant_id, employee_id, employee_code, full_name, department_name, has_account,
     last_login_on
@@ -16,16 +19,17 @@ login AS (
     SELECT
         known_person.employee_id,
         CASE
-            WHEN account.last_login_at_utc < %(month_end)s
+            WHEN NOT account.is_deleted AND account.last_login_at_utc < %(month_end)s
                 THEN (account.last_login_at_utc AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date
         END AS login_date,
-        true AS is_account
+        NOT account.is_deleted AS is_account,
+        account.is_deleted OR account.last_login_at_utc >= %(month_end)s AS is_hidden
     FROM batch.all_account AS account
     INNER JOIN batch.person_key AS known_person
         ON account.user_id = known_person.person_key AND known_person.named_by = 'user_id'
-    WHERE NOT account.is_deleted AND known_person.employee_id IS NOT null
+    WHERE known_person.employee_id IS NOT null
     UNION ALL
-    SELECT known_person.employee_id, login_day.login_date, false AS is_account
+    SELECT known_person.employee_id, login_day.login_date, false AS is_account, false AS is_hidden
     FROM batch.login_day
     CROSS JOIN LATERAL unnest(login_day.user_ids) AS kept (user_id)
     INNER JOIN batch.person_key AS known_person
@@ -38,9 +42,34 @@ login AS (
 ),
 
 person AS (
-    SELECT employee_id, max(login_date) AS last_login_on, bool_or(is_account) AS has_account
+    SELECT
+        employee_id, max(login_date) AS last_login_on, bool_or(is_account) AS has_account, bool_or(is_hidden) AS is_hidden
     FROM login
     GROUP BY employee_id
+),
+
+earlier AS (
+    SELECT known_person.employee_id, max(seen.login_date) AS last_login_on
+    FROM (
+        SELECT login_day.tenant_id, kept.user_id, max(login_day.login_date) AS login_date
+        FROM batch.login_day
+        CROSS JOIN LATERAL unnest(login_day.user_ids) AS kept (user_id)
+        WHERE
+            login_day.tenant_id = any(array(
+                SELECT DISTINCT employee.tenant_id
+                FROM employee
+                INNER JOIN person USING (employee_id)
+                WHERE person.is_hidden AND person.last_login_on IS null
+            ))
+            AND login_day.login_date < %(first_day)s
+        GROUP BY login_day.tenant_id, kept.user_id
+    ) AS seen
+    INNER JOIN batch.person_key AS known_person
+        ON
+            seen.user_id = known_person.person_key AND known_person.named_by IN ('id', 'user_id')
+            AND seen.tenant_id = known_person.tenant_id
+    WHERE known_person.employee_id IS NOT null
+    GROUP BY known_person.employee_id
 )
 
 SELECT
@@ -48,9 +77,10 @@ SELECT
     employee.tenant_id, employee.employee_id, employee.employee_code, employee.full_name,
     coalesce(department.department_name, employee.department_code) AS department_name,
     coalesce(person.has_account, false) AS has_account,
-    person.last_login_on
+    coalesce(person.last_login_on, earlier.last_login_on) AS last_login_on
 FROM employee
 LEFT JOIN person USING (employee_id)
+LEFT JOIN earlier USING (employee_id)
 LEFT JOIN batch.all_department AS department
     ON employee.tenant_id = department.tenant_id AND employee.department_code = department.department_code
 ON CONFLICT (execution_id, tenant_id, employee_id) DO NOTHING;
