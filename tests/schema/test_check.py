@@ -23,7 +23,7 @@ from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.schema.checks import server as server_check
 from include.skillreport.schema.checks.findings import Severity
 from include.skillreport.schema.checks.report import Report, check_database
-from include.skillreport.schema.checks.sessions import find_pooler_name
+from include.skillreport.schema.checks.sessions import connect, find_pooler_name
 from include.skillreport.schema.deploy import BOARD, PLATFORM, TENANT, attach, detach, upgrade
 from include.skillreport.schema.host_contract import HostVariant, load_contract
 from include.skillreport.schema.host_indexes.creation import list_indexes
@@ -706,3 +706,33 @@ def _run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     # Here is no Airflow to ask for paused DAGs.
     monkeypatch.delenv("AIRFLOW_HOME")
     return main()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        '"postgresql://owner:Secr3t@host:5432/db"',
+        "postgresql+psycopg://owner:Secr3t@host/db",
+        "postgresql://owner:50%Secr3t!@host/db",
+    ],
+)
+@pytest.mark.parametrize("option", ["--dsn", "--tenant-dsn", "--backup-dsn"])
+def test_a_connection_string_that_cannot_be_read_is_never_printed(
+    host: Database, capsys: pytest.CaptureFixture[str], option: str, broken: str
+) -> None:
+    commands = [["check", "--json", "--dsn", host.dsn, option, broken]]
+    if option == "--dsn":
+        commands += [[action, option, broken] for action in ("upgrade", "attach", "indexes")]
+    for command in commands:
+        assert main(command) == 1
+        printed = "".join(capsys.readouterr())
+        assert "Secr3t" not in printed
+        assert "接続文字列を読めません" in printed
+
+
+def test_the_logins_limit_for_statements_does_not_end_the_check(host: Database) -> None:
+    with host.connect() as administrator:
+        administrator.execute(f"ALTER DATABASE \"{host.name}\" SET statement_timeout = '1min'".encode())
+    connection, _ = connect(host.dsn)
+    with connection:
+        assert connection.execute("SHOW statement_timeout").fetchone() == ("0",)

@@ -523,7 +523,7 @@ def test_the_command_says_in_one_sentence_that_the_connection_string_is_none(
     monkeypatch.setattr(sys, "argv", ["include.skillreport", action, "--dsn", "nonsense"])
 
     assert main() == 1
-    _assert_one_sentence(capsys.readouterr().err, action, "nonsense")
+    _assert_one_sentence(capsys.readouterr().err, action, "接続文字列を読めません")
 
 
 def test_the_command_without_a_connection_string_says_how_to_give_one(

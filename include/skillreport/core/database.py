@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, LiteralString, TypeVar
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row, scalar_row
 
 from include.skillreport.core.entered import INVISIBLE
@@ -88,6 +89,20 @@ def sql_blocks(directory: Path) -> Mapping[str, LiteralString]:
                 raise ValueError(f"{file}: the block {name!r} does not end with a semicolon")
             blocks[name] = text
     return blocks
+
+
+def read_conninfo(conninfo: str) -> dict[str, Any]:
+    """The parts of a connection string.
+
+    :raises psycopg.ProgrammingError: libpq cannot read it. Its own text would contain the string, with the password.
+    """
+    try:
+        return dict(conninfo_to_dict(conninfo))
+    except psycopg.ProgrammingError:
+        raise psycopg.ProgrammingError(
+            "接続文字列を読めません。postgresql://ユーザー:パスワード@ホスト:5432/データベース の形で、引用符なしで指定し、"
+            "パスワードの % は %25、@ は %40 と書きます"
+        ) from None
 
 
 def set_up_session(connection: psycopg.Connection[Any], **further: str) -> None:

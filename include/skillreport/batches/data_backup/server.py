@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from include.skillreport.batches.data_backup.files import TableContent
 from include.skillreport.batches.data_backup.postgres_tools import (
@@ -24,7 +24,7 @@ from include.skillreport.batches.data_backup.postgres_tools import (
     SchemaChangingError,
 )
 from include.skillreport.batches.data_backup.spool import DatabaseSize, TableSize
-from include.skillreport.core.database import Statements
+from include.skillreport.core.database import Statements, read_conninfo
 from include.skillreport.core.errors import DatabaseUnavailableError, SettingsError, reason_of
 from include.skillreport.core.postgres_programs import find_programs
 from include.skillreport.schema.checks.findings import Finding, Severity
@@ -91,7 +91,7 @@ class DatabaseServer:
         """
         try:
             return psycopg.connect(
-                make_conninfo(self._dsn, **({"dbname": database} if database else {})),
+                make_conninfo(**read_conninfo(self._dsn) | ({"dbname": database} if database else {})),
                 autocommit=True,
                 client_encoding="UTF8",
                 options="-c timezone=UTC -c datestyle=ISO -c extra_float_digits=1 -c row_security=off"
@@ -114,7 +114,7 @@ class DatabaseServer:
     @property
     def scratch_prefix(self) -> str:
         """The prefix of this database's scratch databases. Another installation on the same server has another prefix."""
-        name = str(conninfo_to_dict(self._dsn).get("dbname") or "")
+        name = str(read_conninfo(self._dsn).get("dbname") or "")
         return f"{_SCRATCH_PREFIX}{hashlib.sha256(name.encode()).hexdigest()[:8]}_"
 
     def scratch_database(self, backup_id: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 import psycopg
 
+from include.skillreport.core.database import read_conninfo
 from include.skillreport.core.errors import SettingsError, reason_of
 from include.skillreport.core.execution.settings import IdentitySettings
 from include.skillreport.messaging.settings import ServiceSettings
@@ -203,6 +204,7 @@ def _find_service_problem() -> list[Finding]:
 
 def _check_login(role: str, dsn: str) -> list[Finding]:
     try:
+        read_conninfo(dsn)
         with psycopg.connect(dsn, autocommit=True) as first, psycopg.connect(dsn, autocommit=True) as second:
             findings = find_lost_sessions(first, second) + find_login_problems(first, role)
             # The operators' board only reads.
@@ -213,6 +215,7 @@ def _check_login(role: str, dsn: str) -> list[Finding]:
 
 def _check_backup_login(dsn: str) -> list[Finding]:
     try:
+        read_conninfo(dsn)
         with psycopg.connect(dsn, autocommit=True) as connection:
             return find_backup_problems(connection)
     except psycopg.Error as refusal:

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 import psycopg
 from psycopg import errors
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
-from include.skillreport.core.database import set_up_session
+from include.skillreport.core.database import read_conninfo, set_up_session
 from include.skillreport.schema.checks.findings import Finding, Severity, error, refuse, remark
 from include.skillreport.schema.checks.server import find_server_problems
 
@@ -48,7 +48,7 @@ def direct_connection(dsn: str, *, autocommit: bool = False) -> Iterator[psycopg
 def connect(dsn: str, *, autocommit: bool = False) -> tuple[psycopg.Connection, list[Finding]]:
     """A connection, and a finding if a pooler answers. :raises psycopg.Error: there is no connection."""
     findings = find_pooler_name(dsn)
-    probing = f"{conninfo_to_dict(dsn).get('options') or ''} -c {_PROBE}=on".strip()
+    probing = f"{read_conninfo(dsn).get('options') or ''} -c {_PROBE}=on".strip()
     try:
         with psycopg.connect(make_conninfo(dsn, options=probing), autocommit=True) as probed:
             is_direct = _probe_of(probed) == "on" and _keeps_sessions(dsn)
@@ -57,7 +57,8 @@ def connect(dsn: str, *, autocommit: bool = False) -> tuple[psycopg.Connection, 
             raise
         is_direct = False
     connection = psycopg.connect(dsn, autocommit=True)
-    set_up_session(connection)
+    # A limit for the application's own statements would end the check of a large table, and with it the whole report.
+    set_up_session(connection, statement_timeout="0")
     connection.autocommit = autocommit
     if not is_direct and all(finding.severity is not Severity.ERROR for finding in findings):
         host = connection.info.host
@@ -122,7 +123,7 @@ def find_read_only_login(connection: psycopg.Connection) -> list[Finding]:
 
 def find_pooler_name(dsn: str) -> list[Finding]:
     """Whether the connection string looks like one to a connection pooler."""
-    parts = conninfo_to_dict(dsn)
+    parts = read_conninfo(dsn)
     host = str(parts.get("host") or "")
     if re.match(r"[^.]+-pooler\.", host):
         return [error("pooler", f'ホスト "{host}" は接続プーラーです。', _NEEDS_DIRECT_HOST, host)]
