@@ -12,6 +12,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.errors import SchemaError
 from include.skillreport.operations.approve_offboarding.batch import OffboardingApproval
 from include.skillreport.operations.offboard_tenant import deletion, freezing
 from include.skillreport.operations.offboard_tenant.deletion import TenantDeletion
@@ -81,6 +82,16 @@ def test_a_new_row_stops_the_deletion_until_another_question_is_approved(frozen:
     assert gone(frozen)
     with frozen.database.connect() as connection:
         assert connection.execute("SELECT FROM \"MST_Employee\" WHERE id = 'new'").rowcount == 0
+
+
+def test_a_table_that_hides_rows_stops_a_deletion_before_it_begins(frozen: Leaving) -> None:
+    with frozen.database.connect() as connection:
+        connection.execute('ALTER TABLE "MST_UserRole" ENABLE ROW LEVEL SECURITY')
+    with pytest.raises(SchemaError, match=r'"MST_UserRole" の行レベルセキュリティ.*CREATE POLICY'):
+        frozen.answer(frozen.request)
+    with pytest.raises(SchemaError, match="MST_UserRole"):
+        frozen.asked()
+    assert not gone(frozen)
 
 
 @pytest.mark.usefixtures("unproved")

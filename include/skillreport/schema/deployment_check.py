@@ -9,6 +9,7 @@ from include.skillreport.core.errors import SchemaError
 from include.skillreport.schema.channels import find_other_channels
 from include.skillreport.schema.checks.findings import Finding, refuse, remark
 from include.skillreport.schema.checks.host import find_hidden_rows, find_several_tenants
+from include.skillreport.schema.deletion import require_all_listed, require_deletion, tables_to_delete_from
 from include.skillreport.schema.host_contract import HostVariant, check_host
 from include.skillreport.schema.revisions import UPGRADE_HINT, find_other_revision
 
@@ -28,6 +29,16 @@ def check_deployment(connection: psycopg.Connection) -> None:
     refuse(find_hidden_rows(connection))
     tenants = count_of(connection, "SELECT count(*) FROM batch.all_tenant WHERE status <> 'DELETED'")
     refuse(find_several_tenants(tenants, variant))
+
+
+def check_deletion(connection: psycopg.Connection) -> None:
+    """Check that a tenant can be deleted whole. The tables that lose rows are more than those that the batches read.
+
+    :raises SchemaError: the installation may not delete, a table is not listed, or row-level security hides rows from the views.
+    """
+    require_deletion(connection)
+    require_all_listed(connection)
+    refuse(find_hidden_rows(connection, tables_to_delete_from()))
 
 
 def find_other_deployment(connection: psycopg.Connection, variant: HostVariant) -> Finding | None:

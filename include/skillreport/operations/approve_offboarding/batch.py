@@ -45,7 +45,7 @@ from include.skillreport.operations.offboard_tenant.remains import (
     unerased,
     write_register,
 )
-from include.skillreport.schema.deletion import require_all_listed, require_deletion
+from include.skillreport.schema.deployment_check import check_deletion
 
 # The folders of the exports that approvals are about begin so.
 _APPROVED = "approved-"
@@ -60,8 +60,7 @@ class OffboardingApproval(UnitBatch):
 
     def options(self, request: Request) -> dict[str, Any]:
         """``request`` and ``note``. Raises the errors of ``TenantOffboarding.options``."""
-        require_deletion(request.platform)
-        require_all_listed(request.platform)
+        check_deletion(request.platform)
         self._access.check()
         return {"request": str(request.values["request"]), "note": str(request.values.get("note") or "")}
 

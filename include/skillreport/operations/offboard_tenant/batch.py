@@ -40,7 +40,7 @@ from include.skillreport.operations.offboard_tenant.ledger import (
 )
 from include.skillreport.operations.offboard_tenant.remains import erase, unerased
 from include.skillreport.operations.offboard_tenant.settings import OffboardingSettings
-from include.skillreport.schema.deletion import require_all_listed, require_deletion
+from include.skillreport.schema.deployment_check import check_deletion
 from include.skillreport.schema.host_contract import HostVariant, check_host
 
 _SQL = Statements(Path(__file__).parent)
@@ -66,8 +66,7 @@ class TenantOffboarding(UnitBatch):
         :raises SchemaError: the installation may not delete, or a table is not listed. :raises BackupError: the login or the tools are
             not suitable. :raises ParameterError: the code names several tenants.
         """
-        require_deletion(request.platform)
-        require_all_listed(request.platform)
+        check_deletion(request.platform)
         self._access.check()
         entered = FORM.entered(request.values, request.run_date)
         if len({unit.id for unit in self.units(request)}) != 1:
