@@ -61,6 +61,18 @@ def test_attach_grants_the_privileges_on_a_table_that_the_host_created_anew(data
         assert _relation(host, '"SYS_TokenStore"') == before
 
 
+def test_attach_lets_the_views_use_a_schema_public_made_anew(database: Database) -> None:
+    with database.connect() as host, database.connect(PLATFORM) as platform:
+        host_rows.tenant(host, "T1")
+        detach(database.dsn)
+        # What `prisma db push --force-reset` leaves.
+        host.execute("REVOKE USAGE ON SCHEMA public FROM public")
+
+        attach(database.dsn)
+
+        assert platform.execute("SELECT tenant_id FROM batch.all_tenant").fetchall() == [("T1",)]
+
+
 def test_upgrade_attaches_too(database: Database) -> None:
     with database.connect() as host:
         before = snapshot(host)

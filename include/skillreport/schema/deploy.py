@@ -290,6 +290,26 @@ def _change_role(driver: psycopg.Connection, statement: sql.Composed | sql.SQL) 
                 raise
 
 
+def _let_owner_use_public(driver: psycopg.Connection) -> None:
+    """The views name the tables without their schema. PostgreSQL passes a schema over that their owner may not use.
+
+    It would say that a table is missing. `prisma db push --force-reset` creates such a schema.
+    """
+    if _owner_uses_public(driver):
+        return
+    driver.execute("GRANT USAGE ON SCHEMA public TO batch_owner")
+    # A deployer without grant option gets a warning from PostgreSQL, not an error.
+    if not _owner_uses_public(driver):
+        raise SchemaError(
+            f"スキーマ public の USAGE 権限が {OWNER} にありません。"
+            f"管理者が `GRANT USAGE ON SCHEMA public TO {OWNER}` を実行してください。"
+        )
+
+
+def _owner_uses_public(driver: psycopg.Connection) -> bool:
+    return bool(count_of(driver, "SELECT has_schema_privilege('batch_owner', 'public', 'USAGE')::int"))
+
+
 def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant, *, deletes: bool) -> None:
     """Grant the privileges that the views' owner needs, those of the contract column by column, and revoke all others."""
     granted = driver.execute(
@@ -301,6 +321,7 @@ def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant, *, dele
         WHERE relation.relnamespace = 'public'::regnamespace AND privilege.grantee = 'batch_owner'::regrole
         """
     ).fetchall()
+    _let_owner_use_public(driver)
     changes = [
         sql.SQL("REVOKE ALL ON {} FROM batch_owner").format(sql.Identifier("public", table))
         for (table,) in granted
