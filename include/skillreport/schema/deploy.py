@@ -35,7 +35,11 @@ from include.skillreport.schema.checks.privileges import OWNER as OWNER
 from include.skillreport.schema.checks.privileges import PLATFORM as PLATFORM
 from include.skillreport.schema.checks.privileges import ROLES as ROLES
 from include.skillreport.schema.checks.privileges import TENANT as TENANT
-from include.skillreport.schema.checks.privileges import missing_privileges, wanted_privileges
+from include.skillreport.schema.checks.privileges import (
+    missing_privileges,
+    owner_uses_public,
+    wanted_privileges,
+)
 from include.skillreport.schema.checks.sessions import direct_connection, find_read_only_login
 from include.skillreport.schema.deletion import is_with_deletion, require_all_listed
 from include.skillreport.schema.host_contract import HostVariant, check_host, host_columns
@@ -295,19 +299,15 @@ def _let_owner_use_public(driver: psycopg.Connection) -> None:
 
     It would say that a table is missing. `prisma db push --force-reset` creates such a schema.
     """
-    if _owner_uses_public(driver):
+    if owner_uses_public(driver):
         return
     driver.execute("GRANT USAGE ON SCHEMA public TO batch_owner")
     # A deployer without grant option gets a warning from PostgreSQL, not an error.
-    if not _owner_uses_public(driver):
+    if not owner_uses_public(driver):
         raise SchemaError(
             f"スキーマ public の USAGE 権限が {OWNER} にありません。"
             f"管理者が `GRANT USAGE ON SCHEMA public TO {OWNER}` を実行してください。"
         )
-
-
-def _owner_uses_public(driver: psycopg.Connection) -> bool:
-    return bool(count_of(driver, "SELECT has_schema_privilege('batch_owner', 'public', 'USAGE')::int"))
 
 
 def _grant_host_tables(driver: psycopg.Connection, variant: HostVariant, *, deletes: bool) -> None:

@@ -75,7 +75,7 @@ def find_missing_deployer_privileges(
                 login,
             )
         )
-    if not deployer["may_use_public"] or _SQL.row(connection, "role_uses_public", role=OWNER) != (True,):
+    if not deployer["may_use_public"] or not owner_uses_public(connection):
         findings.append(
             error(
                 "deployer-public",
@@ -192,6 +192,11 @@ def may_act_as(connection: psycopg.Connection, role: str) -> bool:
     """Whether the login of this connection may ``SET ROLE`` to an existing role."""
     _, _, may_act = _SQL.row(connection, "membership", role=role, act_as=_act_as(connection))
     return bool(may_act)
+
+
+def owner_uses_public(connection: psycopg.Connection) -> bool:
+    """Whether the owner of the views may name tables of schema public."""
+    return _SQL.row(connection, "role_uses_public", role=OWNER) == (True,)
 
 
 def _find_missing_role_privileges(
