@@ -140,6 +140,7 @@ def _a_broken_tenant_is_cleared_alone_after_it_was_mended(
         if ti["task_id"] == "aggregate_usage"
     }
     assert tries == {"T001": 1, "T002": 2, "T003": 1}
+    assert set(api.states(run_id).values()) == {"success"}
     with database.connect() as connection:
         assert connection.execute(
             "SELECT status, success_count, error_count FROM batch.execution_log WHERE run_id = %s", [run_id]
