@@ -244,3 +244,18 @@ def test_channels_that_are_back_are_not_approved(
 
     assert outcomes(host, result)["A"]["error_code"] == "REQUEST_OUT_OF_DATE"
     assert enabled(host) == ["s1", "s2"]
+
+
+def test_one_answer_permits_both_exceeded_limits(
+    database: Database, host: psycopg.Connection, services: StandIns, channels: StandInDirectory
+) -> None:
+    channels.fill([member(9)], 200)
+    request = asked(database, run_sync(database, services, NEXT))
+    (row,) = (line for line in text_of(database, request)[1].splitlines() if line.startswith("| HD001 |"))
+
+    result = approve(database, services, request)
+
+    assert "連携 5 件のうち 5 件" in row
+    assert "通知設定の宛先のチャンネル 2 件のうち 2 件" in row
+    assert (reasons(result), enabled(host)) == ({}, [])
+    assert {status for *_, status in links(host)} == {"inactive"}

@@ -249,6 +249,7 @@ def _missing_privilege(reason: str, deployer: str) -> SchemaError:
         "ホストの表の所有権、データベースの CREATE 権限、CREATEROLE が必要です。"
         f"{OWNER} などのロールを別のロールが作っていた場合は、管理者が "
         f'`GRANT {", ".join(ROLES)} TO "{deployer}" WITH ADMIN OPTION` を実行してください。'
+        f"{CLEANUP} があるときは、それも加えてください。"
     )
 
 

@@ -21,6 +21,7 @@ from include.skillreport.batches.external_sync.plan import (
     World,
 )
 from include.skillreport.batches.external_sync.rules import plan_sync
+from include.skillreport.batches.external_sync.safety_limits import Limit, limits_of
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.messaging.channels.directory import (
     Account,
@@ -165,7 +166,7 @@ def test_the_limits_are_strict(active: int, absent: int, held: bool) -> None:
 
     assert bool(plan.held) is held
     assert len(made(plan, EntryKind.DEACTIVATE)) == (0 if held else absent)
-    assert len(made(plan_sync(here, LIMITS, allow_many=True), EntryKind.DEACTIVATE)) == absent
+    assert len(made(plan_sync(here, LIMITS, without=frozenset(Limit)), EntryKind.DEACTIVATE)) == absent
     if held:
         assert {entry.kind for entry in plan.entries} <= MARKS
         assert f"連携 {active:,} 件のうち {absent:,} 件" in plan.held
@@ -206,7 +207,7 @@ def test_a_held_listing_counts_as_first_absence_for_an_operator_only() -> None:
     assert (second.held, made(second, EntryKind.DEACTIVATE)) == ("", [])
     assert len(made(second, EntryKind.ABSENT)) == 20
     assert (
-        len(made(plan_sync(next_day, LIMITS, allow_many=True), EntryKind.DEACTIVATE)) == 19
+        len(made(plan_sync(next_day, LIMITS, without=frozenset(Limit)), EntryKind.DEACTIVATE)) == 19
     )  # all but U99, which was there
     third = replace(applied(next_day, second), run_date=TODAY + timedelta(days=2))
     assert len(made(plan_sync(third, LIMITS), EntryKind.DEACTIVATE)) == 20
@@ -241,7 +242,7 @@ def test_an_empty_or_poor_list_of_channels_is_not_believed(known: int, listed: i
 
     assert bool(plan.held) is held
     assert len(made(plan, EntryKind.DISABLE_SETTING)) == (0 if held else known - listed)
-    allowed = plan_sync(here, LIMITS, allow_many=True)
+    allowed = plan_sync(here, LIMITS, without=frozenset(Limit))
     assert len(made(allowed, EntryKind.DISABLE_SETTING)) == known - listed
 
 
@@ -262,7 +263,10 @@ def test_a_held_list_of_channels_counts_for_an_operator_only() -> None:
     assert made(held, EntryKind.CHANNEL_ABSENT) == [(f"C{number}", None) for number in range(4)]
     assert made(plan_sync(replace(second, channels=[]), LIMITS), EntryKind.CHANNEL_ABSENT) == []
     assert (plausible.held, made(plausible, *ENDED_CHANNELS)) == ("", [])
-    assert made(plan_sync(second, LIMITS, allow_many=True), *ENDED_CHANNELS) == [("C0", None), ("s0", None)]
+    assert made(plan_sync(second, LIMITS, without=frozenset(Limit)), *ENDED_CHANNELS) == [
+        ("C0", None),
+        ("s0", None),
+    ]
     assert made(plan_sync(third, LIMITS), *ENDED_CHANNELS) == [("C0", None), ("s0", None)]
 
 
@@ -284,6 +288,51 @@ def test_a_channel_in_a_held_listing_is_not_absent_on_two_days(listed: int, link
     assert plan.held
     assert made(plan, EntryKind.CHANNEL_RETURNED) == [("C0", None)]
     assert applied(here, plan).known_channels[0].absent_on is None
+
+
+def test_a_hold_names_each_exceeded_limit() -> None:
+    """The first limit alone would be asked about, and the second only after the answer."""
+    known = known_channels(2, YESTERDAY)
+    here = world(
+        [account(9)],
+        [],
+        links=[Link(f"U{number}", f"E{number}", absent_on=YESTERDAY) for number in range(3)],
+        known_channels=known,
+        settings=[MappedSetting(f"s{number}", "s", (f"C{number}",)) for number in range(2)],
+    )
+
+    held = plan_sync(here, LIMITS)
+
+    assert held.held.startswith(
+        "連携 3 件のうち 3 件のアカウントが名簿から消えています（上限 25 件）。"
+        "通知設定の宛先のチャンネル 2 件のうち 2 件が一覧から消えています（上限 25 件）。サービスの"
+    )
+    assert limits_of(held.held) == frozenset(Limit)
+    for limit in Limit:
+        assert plan_sync(here, LIMITS, without={limit}).held == held.held
+    allowed = plan_sync(here, LIMITS, without=limits_of(held.held))
+    assert len(made(allowed, EntryKind.DEACTIVATE)) == 3
+    assert made(allowed, *ENDED_CHANNELS) == [("C0", None), ("C1", None), ("s0", None), ("s1", None)]
+
+
+def test_a_permission_for_links_does_not_believe_a_held_list_of_channels() -> None:
+    known = known_channels(4, YESTERDAY)
+    here = world(
+        [account(9)],
+        [],
+        links=[Link(f"U{number}", f"E{number}", absent_on=YESTERDAY) for number in range(3)],
+        channels=[each.channel for each in known[1:]],
+        known_channels=[replace(known[0], is_absence_doubtful=True), *known[1:]],
+        settings=[MappedSetting("s0", "s", ("C0",))],
+    )
+    reason = plan_sync(here, LIMITS).held
+
+    plan = plan_sync(here, LIMITS, without=limits_of(reason))
+
+    assert limits_of(reason) == {Limit.LINKS}
+    assert len(made(plan, EntryKind.DEACTIVATE)) == 3
+    assert made(plan, *ENDED_CHANNELS) == []
+    assert made(plan, EntryKind.CHANNEL_ABSENT) == [("C0", None)]
 
 
 def test_a_listing_that_began_again_ends_no_channel() -> None:
@@ -314,7 +363,7 @@ def test_a_setting_by_channel_name_stays_when_another_channel_has_it(is_archived
 
 
 def test_no_override_makes_an_empty_listing_believable() -> None:
-    plan = plan_sync(world([], [employee(1)], links=[Link("U1", "E1")]), LIMITS, allow_many=True)
+    plan = plan_sync(world([], [employee(1)], links=[Link("U1", "E1")]), LIMITS, without=frozenset(Limit))
 
     assert (plan.entries, bool(plan.held)) == ([], True)
 

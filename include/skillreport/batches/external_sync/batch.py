@@ -11,6 +11,7 @@ import aiohttp
 import psycopg
 
 from include.skillreport.batches.external_sync.listing import Unit, read_listing
+from include.skillreport.batches.external_sync.safety_limits import Limit
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.batches.external_sync.sync import (
     APPLIED,
@@ -61,7 +62,7 @@ class ExternalSyncBatch(TenantBatch):
         self._patience = patience or Patience()
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``allow_many``: any number of links of the named tenants may end in this run."""
+        """``allow_many``: any number of links and channels of the named tenants may end in this run."""
         allow_many = request.values.get("allow_many") or False
         if not isinstance(allow_many, bool):
             raise ParameterError(
@@ -183,7 +184,8 @@ class ExternalSyncBatch(TenantBatch):
 
     def plan_unit(self, connection: psycopg.Connection, unit: Unit, run: Run) -> None:
         """Save the plan for the unit's complete listing, in its own transaction."""
-        plan_directory(connection, unit, self._settings, allow_many=bool(run.options.get("allow_many")))
+        without = frozenset(Limit) if run.options["allow_many"] else frozenset()
+        plan_directory(connection, unit, self._settings, without=without)
 
     def _apply(self, connection: psycopg.Connection, run: Run, tenant_id: str) -> UnitResult | UnitFailure:
         if not run.part:

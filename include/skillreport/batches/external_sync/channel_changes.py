@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from include.skillreport.batches.external_sync.plan import EntryKind, KnownChannel, PlanEntry, World
 
 
-def _vanished(world: World, *, allow_many: bool) -> Iterator[KnownChannel]:
+def _vanished(world: World, *, count_doubtful: bool) -> Iterator[KnownChannel]:
     listed = {channel.external_id for channel in world.channels}
     for known in () if world.started_over else world.known_channels:
-        if known.channel.external_id in listed or (known.is_absence_doubtful and not allow_many):
+        if known.channel.external_id in listed or (known.is_absence_doubtful and not count_doubtful):
             continue
         # Two listings of the same day may be caused by the same outage.
         if known.absent_on is not None and known.absent_on < world.run_date:
@@ -44,10 +44,10 @@ def channel_returns(world: World) -> Iterator[PlanEntry]:
             )
 
 
-def channel_changes(world: World, *, allow_many: bool) -> Iterator[PlanEntry]:
+def channel_changes(world: World, *, count_doubtful: bool) -> Iterator[PlanEntry]:
     """Channels that were renamed, archived or reopened, or are absent for the second day.
 
-    ``allow_many``: an operator has confirmed that any number may vanish, so that the absences of held listings count, too.
+    ``count_doubtful``: an operator has confirmed that any number may vanish, so that the absences of held listings count, too.
     """
     known = {each.channel.external_id: each for each in world.known_channels}
     for channel in world.channels:
@@ -68,7 +68,7 @@ def channel_changes(world: World, *, allow_many: bool) -> Iterator[PlanEntry]:
                 before={"is_archived": not channel.is_archived},
                 after={"is_archived": channel.is_archived},
             )
-    for each in _vanished(world, allow_many=allow_many):
+    for each in _vanished(world, count_doubtful=count_doubtful):
         yield PlanEntry(
             EntryKind.CHANNEL_VANISHED,
             each.channel.external_id,
@@ -77,10 +77,10 @@ def channel_changes(world: World, *, allow_many: bool) -> Iterator[PlanEntry]:
         )
 
 
-def setting_changes(world: World, *, allow_many: bool) -> Iterator[PlanEntry]:
+def setting_changes(world: World, *, count_doubtful: bool) -> Iterator[PlanEntry]:
     """Settings whose destinations are archived, or absent from complete listings on two consecutive days.
 
-    ``allow_many``: see ``channel_changes``.
+    ``count_doubtful``: see ``channel_changes``.
     """
     archived = [channel for channel in world.channels if channel.is_archived]
     # A new channel may have the name of a former one.
@@ -88,7 +88,10 @@ def setting_changes(world: World, *, allow_many: bool) -> Iterator[PlanEntry]:
     reachable = {name for channel in world.channels if not channel.is_archived for name in spelled(channel)}
     gone = {
         name: channel
-        for channel in [*archived, *(known.channel for known in _vanished(world, allow_many=allow_many))]
+        for channel in [
+            *archived,
+            *(known.channel for known in _vanished(world, count_doubtful=count_doubtful)),
+        ]
         for name in spelled(channel) - reachable
     }
     for setting in world.settings:

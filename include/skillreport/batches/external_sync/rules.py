@@ -19,9 +19,10 @@ from include.skillreport.batches.external_sync.channel_changes import (
 from include.skillreport.batches.external_sync.matching import new_links
 from include.skillreport.batches.external_sync.plan import EntryKind, Link, PlanEntry, SyncPlan, World
 from include.skillreport.batches.external_sync.safety_limits import (
+    Limit,
+    exceeded_limits,
     implausible,
-    too_many_channels,
-    too_many_links,
+    reason_to_hold,
 )
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.messaging.channels.directory import Account, AccountKind, AccountState
@@ -44,8 +45,10 @@ _CHANNEL_CHANGES = (
 )
 
 
-def plan_sync(world: World, settings: ExternalSyncSettings, *, allow_many: bool = False) -> SyncPlan:
-    """The plan for one directory. ``allow_many``: an operator has confirmed that any number of links and channels may end in this run."""
+def plan_sync(
+    world: World, settings: ExternalSyncSettings, *, without: Collection[Limit] = frozenset()
+) -> SyncPlan:
+    """The plan for one directory. ``without``: an operator has confirmed that any number of these may end in this run."""
     present = [account for account in world.accounts if account.state is not AccountState.DELETED]
     people = [account for account in present if account.kind is AccountKind.MEMBER]
     active = [link for link in world.links if link.is_active]
@@ -55,19 +58,22 @@ def plan_sync(world: World, settings: ExternalSyncSettings, *, allow_many: bool 
     if held := implausible(people):
         return SyncPlan([], [], counts, held)
     returned = [*_returns(active, present_ids), *channel_returns(world)]
-    # Only a plan that an operator may allow has this figure.
-    allowable = counts | {"linksToEnd": len(absent)}
-    if not allow_many and (held := too_many_links(len(absent), len(active), settings)):
-        return SyncPlan(_ordered([*_absences(world, absent, is_held=True), *returned]), [], allowable, held)
-    if not allow_many and (held := too_many_channels(world, settings)):
-        return SyncPlan(_ordered([*returned, *channel_absences(world, is_held=True)]), [], allowable, held)
+    exceeded = exceeded_limits(world, len(absent), len(active), settings)
+    if not set(exceeded) <= set(without):
+        held_absences = {
+            Limit.LINKS: _absences(world, absent, is_held=True),
+            Limit.CHANNELS: channel_absences(world, is_held=True),
+        }
+        marks = [*returned, *(entry for limit in exceeded for entry in held_absences[limit])]
+        # Only a plan that an operator may allow has this figure.
+        return SyncPlan(_ordered(marks), [], counts | {"linksToEnd": len(absent)}, reason_to_hold(exceeded))
 
     problems = [
         f"アカウント {external_id} は変更しません: 名簿に内容の異なる行が複数あります。サービスの管理画面で確認してください"
         for external_id in sorted(world.contradictory)
     ]
     remembered = [*_absences(world, absent, is_held=False), *returned]
-    endings = list(_endings(world, absent, allow_many=allow_many))
+    endings = list(_endings(world, absent, count_doubtful=Limit.LINKS in without))
     # An employee whose link ends can get a new link in the same plan.
     ended = {entry.subject_id for entry in endings}
     continuing = [link for link in active if link.external_id not in ended]
@@ -77,8 +83,8 @@ def plan_sync(world: World, settings: ExternalSyncSettings, *, allow_many: bool 
         *_updates(world, active),
         *new_links(world, present, continuing, problems),
         *channel_absences(world, is_held=False),
-        *channel_changes(world, allow_many=allow_many),
-        *setting_changes(world, allow_many=allow_many),
+        *channel_changes(world, count_doubtful=Limit.CHANNELS in without),
+        *setting_changes(world, count_doubtful=Limit.CHANNELS in without),
     ]
     done = Counter(entry.kind for entry in entries)
     employed = {employee.employee_id for employee in world.employees}
@@ -141,11 +147,11 @@ def _returns(active: Sequence[Link], present_ids: Collection[str]) -> Iterator[P
             )
 
 
-def _endings(world: World, absent: Sequence[Link], *, allow_many: bool) -> Iterator[PlanEntry]:
+def _endings(world: World, absent: Sequence[Link], *, count_doubtful: bool) -> Iterator[PlanEntry]:
     for link in absent:
         # Two listings of the same day may be caused by the same outage.
         is_first = link.absent_on is None or link.absent_on >= world.run_date
-        if is_first or (link.is_absence_doubtful and not allow_many) or world.started_over:
+        if is_first or (link.is_absence_doubtful and not count_doubtful) or world.started_over:
             continue
         yield PlanEntry(
             EntryKind.DEACTIVATE,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from include.skillreport.batches.external_sync.plan import World
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
@@ -19,26 +20,49 @@ def implausible(people: Sequence[Account]) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """Words of the message, and the number from which the absence of all is implausible."""
+class Limit(StrEnum):
+    """What may end only in small numbers. The value is its name in the reason of a held plan."""
 
-    name: str
+    LINKS = "連携"
+    CHANNELS = "通知設定の宛先のチャンネル"
+
+
+@dataclass(frozen=True)
+class _Words:
+    """Where an object is absent, and the number from which the absence of all is implausible."""
+
     place: str
     all_from: int
 
 
 # A link returns with its account. A disabled notification setting stays disabled, so its limit is stricter.
-_LINKS = _Kind("連携", "のアカウントが名簿", 3)
-_CHANNELS = _Kind("通知設定の宛先のチャンネル", "が一覧", 1)
+_WORDS = {Limit.LINKS: _Words("のアカウントが名簿", 3), Limit.CHANNELS: _Words("が一覧", 1)}
+
+_ADVICE = "サービスの管理画面と、トークンの接続先・権限を確認し、正しければ、このテナントを指定して「大量の解除を許可」で実行してください"
 
 
-def too_many_links(absent: int, active: int, settings: ExternalSyncSettings) -> str:
-    """Why so many absent links are implausible; empty if they are plausible."""
-    return _too_many(_LINKS, absent, active, settings)
+def reason_to_hold(exceeded: Mapping[Limit, str]) -> str:
+    """The reason of a plan that is held because of these limits, and what to do."""
+    return f"{''.join(exceeded.values())}{_ADVICE}"
 
 
-def too_many_channels(world: World, settings: ExternalSyncSettings) -> str:
+def limits_of(reason: str) -> frozenset[Limit]:
+    """The limits in the reason of a held plan, as ``reason_to_hold`` returns it."""
+    return frozenset(limit for limit in Limit if f"{limit} " in reason)
+
+
+def exceeded_limits(
+    world: World, absent: int, active: int, settings: ExternalSyncSettings
+) -> dict[Limit, str]:
+    """The exceeded limits, and a sentence about each. ``absent`` of ``active`` links have no account in the listing."""
+    sentences = {
+        Limit.LINKS: _too_many(Limit.LINKS, absent, active, settings),
+        Limit.CHANNELS: _too_many_channels(world, settings),
+    }
+    return {limit: sentence for limit, sentence in sentences.items() if sentence}
+
+
+def _too_many_channels(world: World, settings: ExternalSyncSettings) -> str:
     """Why the list of channels is implausible. A wrong bot, or a bot without permissions, sees few channels or none.
 
     Only channels that notification settings name are counted.
@@ -55,15 +79,10 @@ def too_many_channels(world: World, settings: ExternalSyncSettings) -> str:
     # A single channel can vanish if other channels are listed.
     if absent == len(at_stake) == 1 and listed:
         return ""
-    return _too_many(_CHANNELS, absent, len(at_stake), settings)
+    return _too_many(Limit.CHANNELS, absent, len(at_stake), settings)
 
 
-def is_about_channels(held: str) -> bool:
-    """Whether a plan is held because of its channels, not of its links. ``held``: the reason, as the functions above return it."""
-    return held.startswith(_CHANNELS.name)
-
-
-def _too_many(kind: _Kind, absent: int, active: int, settings: ExternalSyncSettings) -> str:
+def _too_many(kind: Limit, absent: int, active: int, settings: ExternalSyncSettings) -> str:
     """Why so many are implausible. If all are absent, the token probably belongs to another workspace."""
     if active >= settings.small_directory_links:
         is_many = absent * 100 > active * settings.most_ending_percent
@@ -71,9 +90,6 @@ def _too_many(kind: _Kind, absent: int, active: int, settings: ExternalSyncSetti
     else:
         is_many = absent > settings.most_ending_links
         limit = f"{settings.most_ending_links} 件"
-    if not is_many and (absent < active or active < kind.all_from):
+    if not is_many and (absent < active or active < _WORDS[kind].all_from):
         return ""
-    return (
-        f"{kind.name} {active:,} 件のうち {absent:,} 件{kind.place}から消えています（上限 {limit}）。"
-        "サービスの管理画面と、トークンの接続先・権限を確認し、正しければ、このテナントを指定して「大量の解除を許可」で実行してください"
-    )
+    return f"{kind} {active:,} 件のうち {absent:,} 件{_WORDS[kind].place}から消えています（上限 {limit}）。"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from include.skillreport.batches.external_sync.plan import (
     World,
 )
 from include.skillreport.batches.external_sync.rules import plan_sync
+from include.skillreport.batches.external_sync.safety_limits import Limit
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.messaging import outbox
@@ -62,9 +63,13 @@ class SavedPlan:
 
 
 def plan_directory(
-    connection: psycopg.Connection, unit: Unit, settings: ExternalSyncSettings, *, allow_many: bool = False
+    connection: psycopg.Connection,
+    unit: Unit,
+    settings: ExternalSyncSettings,
+    *,
+    without: Collection[Limit] = frozenset(),
 ) -> SavedPlan:
-    """Make and save the plan for the unit's complete listing, in its own transaction."""
+    """Make and save the plan for the unit's complete listing, in its own transaction. ``without``: see ``plan_sync``."""
     progress = load_progress(connection, unit)
     assert progress is not None, "only a listing that was begun is planned"
     assert progress.due is None, "only a complete listing is planned"
@@ -73,7 +78,7 @@ def plan_directory(
         # The hash comes before the rows: if the data changes in between, the hashes differ, and the plan is not applied.
         world_hash = _world_hash(connection, unit)
         world = _load_world(connection, unit, progress.started_over)
-        plan = plan_sync(world, settings, allow_many=allow_many)
+        plan = plan_sync(world, settings, without=without)
         return _save(connection, unit, plan, world_hash)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -19,7 +19,7 @@ from include.skillreport.approvals.requests import (
 from include.skillreport.batches.external_sync.batch import ExternalSyncBatch
 from include.skillreport.batches.external_sync.listing import Unit
 from include.skillreport.batches.external_sync.plan import EntryKind
-from include.skillreport.batches.external_sync.safety_limits import is_about_channels
+from include.skillreport.batches.external_sync.safety_limits import Limit, limits_of
 from include.skillreport.batches.external_sync.sync import (
     HELD,
     PLANNED,
@@ -34,11 +34,26 @@ from include.skillreport.core.execution.batch import Request, Run, UnitFailure, 
 from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.operations.answers import SUPERSEDED, AppliesAnswer
 
+
+class _Ending(NamedTuple):
+    """The entry that an approval permits, and the rule for it."""
+
+    kind: EntryKind
+    rule: str
+
+
+_ENDINGS = {
+    Limit.LINKS: _Ending(EntryKind.DEACTIVATE, "連携を解除するのは、2 日続けて名簿にないアカウントだけです"),
+    Limit.CHANNELS: _Ending(
+        EntryKind.CHANNEL_VANISHED, "通知設定を無効にするのは、2 日続けて一覧にないチャンネルだけです"
+    ),
+}
+
 _CHANGED = "この確認を出した後に、名簿か連携が変わっています"
 
 
 class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
-    """BATCH-019-03 for the listed directories of the approved tenants, with the permission to end many links."""
+    """BATCH-019-03 for the listed directories of the approved tenants, without the limits that they approved."""
 
     def options(self, request: Request) -> dict[str, Any]:
         """``request`` and ``note``. Only ``plan_unit`` decides whether many links may end."""
@@ -52,7 +67,7 @@ class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
         return parts
 
     def plan_unit(self, connection: psycopg.Connection, unit: Unit, run: Run) -> None:
-        """Plan without the permission first. If that plan is held and equals the requested plan, plan again with the permission."""
+        """Plan with all limits first. If that plan is held and equals the requested plan, plan again without the limits of the request."""
         with tenant_transaction(connection, [unit.tenant_id]):
             item = lock_item(connection, run.options["request"], unit.tenant_id, unit.provider)
             known = absent_links(connection, unit.tenant_id, unit.provider)
@@ -63,7 +78,7 @@ class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
         elif plan.status != HELD or _fingerprint(plan, known) != item.fingerprint:
             skip_directory(connection, unit, _CHANGED)
         else:
-            plan_directory(connection, unit, self._settings, allow_many=True)
+            plan_directory(connection, unit, self._settings, without=limits_of(plan.reason))
 
     def process(self, work: Work) -> list[UnitResult | UnitFailure]:
         """Apply each tenant's plan, and record the result of the answer."""
@@ -99,12 +114,10 @@ def _too_early(work: Work, tenant_id: str, plan: SavedPlan) -> str:
     """Why the plan does nothing of what was approved: all those accounts or channels were present until today. Empty if it does."""
     item = lock_item(work.connection, work.run.options["request"], tenant_id, work.run.part)
     assert item is not None, "the parts of a run are its items"
-    kinds = {entry.kind for entry in plan.entries}
-    if is_about_channels(item.reason):
-        early = EntryKind.CHANNEL_VANISHED not in kinds
-        return "通知設定を無効にするのは、2 日続けて一覧にないチャンネルだけです" if early else ""
-    early = EntryKind.DEACTIVATE not in kinds
-    return "連携を解除するのは、2 日続けて名簿にないアカウントだけです" if early else ""
+    approved = limits_of(item.reason)
+    if any(entry.kind is _ENDINGS[limit].kind for entry in plan.entries for limit in approved):
+        return ""
+    return "。".join(_ENDINGS[limit].rule for limit in Limit if limit in approved)
 
 
 def _fingerprint(plan: SavedPlan, known: set[str]) -> str:
