@@ -442,7 +442,7 @@ ON CONFLICT (tenant_id, login_date) DO UPDATE SET
         SELECT array_agg(DISTINCT login.user_id ORDER BY login.user_id)
         FROM unnest(kept.user_ids || excluded.user_ids) AS login (user_id) -- noqa: RF01
     )
-WHERE kept.user_ids IS DISTINCT FROM excluded.user_ids;
+WHERE NOT excluded.user_ids <@ kept.user_ids;
 
 -- name: discard_signals
 -- Runs in the transaction that closes the day. A later attempt finds no signals and collects them again from the host.
