@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,7 @@ def api(
         for name in TENANTS:
             host_rows.tenant(host, name, subscription_plan="BASIC")
             host_rows.report(host, name, datetime(2026, 10, 31, 3, 0))
+    started_at = datetime.now(UTC)
     with (
         StandIns() as services,
         running_airflow(
@@ -96,6 +97,8 @@ def api(
     ):
         api = replace(api, dag_id=USAGE)
         api.unpause()
+        # The page's commands do not repeat a call about an unknown DAG.
+        api.wait_until_parsed(started_at)
         yield api
 
 

@@ -69,6 +69,16 @@ class Api:
         """As soon as the DAG is there. Also starts the latest scheduled run that was missed."""
         self._call_when_known("PATCH", "", {"is_paused": False})
 
+    def wait_until_parsed(self, since: datetime) -> None:
+        """Until the DAG processor that started after ``since`` (aware) has parsed the DAG. Before that, it takes the DAG for deleted."""
+        deadline = time.monotonic() + RUN_SECONDS
+        while time.monotonic() < deadline:
+            parsed = self._call_when_known("GET", "", None)["last_parsed_time"]
+            if parsed and datetime.fromisoformat(parsed) > since:
+                return
+            time.sleep(0.5)
+        raise AssertionError(f"{self.dag_id} is not parsed")
+
     def _call_when_known(self, method: str, path: str, body: Any) -> Any:
         """Call about the DAG. A new DAG processor has not parsed it yet, or takes it for deleted until then."""
         deadline = time.monotonic() + RUN_SECONDS
