@@ -93,11 +93,11 @@ def batch_dag(
         description=spec.name,
         schedule=_timetable(spec),
         tags={spec.family.slug, spec.id, "scheduled"},
-        params={**_parameters(_warning_of_dry_run(spec)), **(params or {})},
+        params={**_parameters(_warning_of_dry_run(spec), takes_tenants=spec.takes_tenants), **(params or {})},
         default_args=_default_args(spec),
         on_failure_callback=UnreportedRunAlert({"": failure_alert(spec)}),
         deadline=deadlines_of(spec.id, spec.name, spec.run_severity.name, spec.time_limit),
-        **_common(
+        **_dag_arguments(
             docstring_of(file), f"batches/{spec.id.lower()}", runbook_of(spec), backfills=spec.backfills
         ),
     ) as dag:
@@ -128,7 +128,7 @@ def family_dag(family: BatchFamily, *, file: str, params: Mapping[str, Param] | 
             max((spec.run_severity for spec in specs), default=Severity.HIGH).name,
             sum((spec.time_limit for spec in specs), timedelta()),
         ),
-        **_common(docstring_of(file), "operating", runbook_of(*specs)),
+        **_dag_arguments(docstring_of(file), "operating", runbook_of(*specs)),
     ) as dag:
         groups = {spec: add_group(spec, _default_args(spec)) for spec in specs}
         for spec, group in groups.items():
@@ -164,7 +164,7 @@ def _operation_dag(
         deadlines = (
             deadlines_of(*about, is_operation=True) if spec.cron else late_deadline(*about, is_operation=True)
         )
-        settings = _common(page, f"batches/{spec.batch.id.lower()}", runbook_of(spec)) | (
+        settings = _dag_arguments(page, f"batches/{spec.batch.id.lower()}", runbook_of(spec)) | (
             # A paused one would hide the requests. Its runs ask before they do anything.
             {"max_active_runs": OPEN_APPROVALS, "is_paused_upon_creation": False} if waits_for_people else {}
         )
@@ -172,7 +172,7 @@ def _operation_dag(
             dag_id=spec.dag_id,
             dag_display_name=f"{spec.name}（{spec.batch.id}）",
             description=f"{spec.name}を{'毎日と' if spec.cron else ''}手動で行う。"
-            f"対象は {spec.batch.id} {spec.batch.name}（DAG {spec.batch.dag_id}）の結果",
+            f"関連するバッチは {spec.batch.id} {spec.batch.name}（DAG {spec.batch.dag_id}）",
             schedule=_timetable(spec),
             tags={"operation", spec.batch.family.slug, spec.batch.id},
             params={**params, "dry_run": _dry_run()},
@@ -208,12 +208,12 @@ def _choice(form: OperationForm) -> dict[str, Param]:
         values_display={each.name: each.label for each in form.operations},
         title="操作",
         description="下の各欄は、見出しの操作だけが使います。ほかの操作の欄に値があると、何もせずに止まります。"
-        f"対象は {batch.id} の結果です（DAG {batch.dag_id}）。",
+        f"関連するバッチは {batch.id} です（DAG {batch.dag_id}）。",
     )
     return {"operation": operation}
 
 
-def _common(doc_md: str, page: str, runbook: str, *, backfills: bool = False) -> dict[str, Any]:
+def _dag_arguments(doc_md: str, page: str, runbook: str, *, backfills: bool = False) -> dict[str, Any]:
     return {
         "start_date": START_DATE,
         # Missed runs are not started after downtime: docs/recovery.md.
@@ -250,12 +250,12 @@ def _default_args(spec: RunSpec) -> dict[str, Any]:
     }
 
 
-def _parameters(warning: str = "") -> dict[str, Param]:
+def _parameters(warning: str = "", *, takes_tenants: bool = True) -> dict[str, Param]:
+    day = Day("業務日", "処理対象の日付（日本時間、YYYY-MM-DD）。空欄なら実行日時から決まります。")
+    tenants = tenants_param("処理するテナントのコード（1行に1件）。空欄なら対象のすべて。")
     return {
-        "business_date": field_param(
-            Day("業務日", "処理対象の日付（日本時間、YYYY-MM-DD）。空欄なら実行日時から決まります。")
-        ),
-        "tenants": tenants_param("処理するテナントのコード（1行に1件）。空欄なら稼働中の全テナント。"),
+        "business_date": field_param(day),
+        **({"tenants": tenants} if takes_tenants else {}),
         "dry_run": _dry_run(warning),
     }
 

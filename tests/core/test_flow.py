@@ -13,6 +13,8 @@ import pytest
 from typing_extensions import override
 
 from include.skillreport.core.catalog import (
+    DATA_BACKUP,
+    LOG_CLEANUP,
     TENANT_BILLING,
     TENANT_USAGE,
 )
@@ -40,6 +42,7 @@ from include.skillreport.core.execution.run_log import (
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.network import Network
+from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION, IMPORT_PAYMENTS
 from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.core.version import VERSION
 from local_stack.batch_runs import LocalInstallation
@@ -215,6 +218,21 @@ def test_an_unfinished_month_is_not_due_among_many_and_refused_alone(
     october = {"business_date": "2026-10-31"}
     run, _ = open_run(installation, spec=TENANT_BILLING, parameters=october, one_of_many=True)
     assert f"{run.business_date}" == "2026-10-01"
+
+
+@pytest.mark.parametrize(
+    "spec", [DATA_BACKUP, LOG_CLEANUP, APPROVE_RESUMPTION, IMPORT_PAYMENTS], ids=lambda spec: spec.id
+)
+def test_named_tenants_skip_or_refuse_what_always_works_on_all(
+    host: psycopg.Connection, installation: Installation, spec: RunSpec
+) -> None:
+    named = {"tenants": ["T1"]}
+
+    with pytest.raises(NotDueError, match=f"{spec.id} は常に全体を対象とします"):
+        open_run(installation, spec=spec, parameters=named, one_of_many=True)
+    with pytest.raises(ParameterError, match="テナントコード（tenants）を空にしてください"):
+        open_run(installation, spec=spec, parameters=named)
+    assert log_rows(host) == []
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from include.skillreport.core.operation_catalog import (
     APPROVE_RESUMPTION,
     IMPORT_PAYMENTS,
     OPERATIONS,
+    RUN_SPECS,
 )
 from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.core.worker_slots import CONCURRENCY
@@ -234,8 +235,8 @@ def test_batch_forms_have_only_their_own_parameters_and_no_operation(
 def test_every_dag_has_the_common_parameters_with_japanese_titles(dags: dict[str, DAG]) -> None:
     for dag in dags.values():
         assert "dry_run" in dag.params
-        # The transfers of a bank belong to no tenant, and a pause concerns all of them.
-        assert "tenants" in dag.params or dag.dag_id in (IMPORT_PAYMENTS.dag_id, APPROVE_RESUMPTION.dag_id)
+        spec = next((each for each in RUN_SPECS.values() if each.dag_id == dag.dag_id), None)
+        assert ("tenants" in dag.params) == (spec is None or spec.takes_tenants)
         assert "business_date" in dag.params or "operation" in dag.tags
         for name in dag.params:
             assert re.search(r"[ぁ-んァ-ヶ一-龠]", dag.params.get_param(name).schema["title"])

@@ -36,6 +36,7 @@ DATA_BACKUP = BatchSpec(
     steps=("dump", "check"),
     mapped_task="export_tenant",
     mapped_task_name="テナント別の書き出し",
+    takes_tenants=False,
     cron="0 2 * * *",
     time_limit=timedelta(hours=2),
     works_on=WorksOn.RUN_DATE,
@@ -55,6 +56,7 @@ LOG_CLEANUP = BatchSpec(
     time_limit=timedelta(hours=2),
     works_on=WorksOn.RUN_DATE,
     per_tenant=False,
+    takes_tenants=False,
 )
 STATISTICS = BatchSpec(
     id="BATCH-003",

@@ -94,6 +94,7 @@ IMPORT_PAYMENTS = OperationSpec(
     steps=("read_files",),
     mapped_task="record_payments",
     mapped_task_name="入金の記録",
+    takes_tenants=False,
     time_limit=timedelta(minutes=30),
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
@@ -135,6 +136,7 @@ APPROVE_RESUMPTION = OperationSpec(
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
     per_tenant=False,
+    takes_tenants=False,
     can_wait="待てます。通知は待っているだけで、消えません。",
 )
 OFFBOARD_TENANT = OperationSpec(

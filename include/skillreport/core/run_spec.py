@@ -10,7 +10,9 @@ from include.skillreport.core.assets import AssetSpec
 
 
 class Severity(IntEnum):
-    """How urgent a batch's failure is (batch list, section 6.2). The values are ordered."""
+    """How urgent a batch is (batch list, section 6.2). It decides the priority for a worker; alerts are at least HIGH. The values are
+    ordered.
+    """
 
     MEDIUM = 1
     HIGH = 2
@@ -40,10 +42,11 @@ class RunSpec:
 
     ``time_limit`` is the limit of a whole run. ``retries`` is the number of attempts after the first one (the customer's "attempts: 3"
     means one attempt and two retries). ``mapped_task`` is the id of the task that Airflow maps over the tenants, and
-    ``mapped_task_name`` its name in the UI. ``per_tenant`` is false for a batch that works on other units than tenants. ``can_wait`` tells
-    operators whether a failure can wait until the morning. ``cron`` is the schedule; empty: people start each run. ``steps``
-    are the ids of its own tasks before the mapped task, in order. ``confirms_resumption``: after a pause, a run of the schedule holds
-    what people would receive until somebody confirms it. ``backfills``: Airflow may run missed days later (``airflow backfill``).
+    ``mapped_task_name`` its name in the UI. ``per_tenant`` is false for a batch that works on other units than tenants. ``takes_tenants``
+    is false if every run works on all, so that no tenants can be named. ``can_wait`` tells operators whether a failure can wait until the
+    morning. ``cron`` is the schedule; empty: people start each run. ``steps`` are the ids of its own tasks before the mapped task, in
+    order. ``confirms_resumption``: after a pause, a run of the schedule holds what people would receive until somebody confirms it.
+    ``backfills``: Airflow may run missed days later (``airflow backfill``).
     """
 
     id: str
@@ -55,6 +58,7 @@ class RunSpec:
     works_on: WorksOn
     severity: Severity = Severity.MEDIUM
     per_tenant: bool = True
+    takes_tenants: bool = True
     retries: int = 2
     can_wait: str = "待てます。次の実行が続きをします。"
     cron: str = ""
@@ -106,7 +110,9 @@ class BatchSpec(RunSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class OperationSpec(RunSpec):
-    """An operation of people on the results of ``batch``. One with a ``cron`` also runs by itself."""
+    """An operation of people. It belongs to ``batch``, on whose results, inputs or tenants it works. One with a ``cron`` also runs by
+    itself.
+    """
 
     batch: BatchSpec
     can_wait: str = "手動実行なので、始めた人が判断します。"

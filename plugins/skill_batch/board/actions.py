@@ -106,7 +106,7 @@ def find_action(dag_id: str, name: str) -> Action | None:
     if batch is None or name != _DRY_RUN:
         return None
     fields: dict[str, Field] = {_BUSINESS_DATE: Day("業務日")}
-    return Action(batch, None, fields | ({"tenants": Lines("テナントコード")} if batch.per_tenant else {}))
+    return Action(batch, None, fields | ({"tenants": Lines("テナントコード")} if batch.takes_tenants else {}))
 
 
 def unknown_tenants(

@@ -16,7 +16,7 @@ import pytest
 from include.skillreport.batches.log_cleanup.batch import ROOTS_VARIABLE, LogCleanupBatch
 from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.core.catalog import LOG_CLEANUP
-from include.skillreport.core.errors import ParameterError, SettingsError
+from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Request, Run, UnitResult, Work
 from include.skillreport.core.execution.business_date import JAPAN
@@ -89,7 +89,7 @@ def clean(
             parameters={},
             shards=shard_tenants(units, ExecutionSettings.load()),
         )
-        report = work_on_units(cleanup, Work(run, platform), [unit.id for unit in units])
+        report = work_on_units(cleanup, Work(run, platform, tenant_ids=[unit.id for unit in units]))
         result = run_log.close_execution(platform, run)
         digest = list(cleanup.digest(Work(run, platform)).lines)
     return run, report, {each.unit_id: each for each in report.results}, result, digest
@@ -240,11 +240,6 @@ def test_a_missing_root_fails_only_the_files_and_a_relative_one_everything(
     assert result.status == "partial"
     with pytest.raises(SettingsError, match="絶対パス"):
         clean(shared_database, Path("logs"), store)
-    with (
-        pytest.raises(ParameterError, match="テナント別ではありません"),
-        shared_database.connect("batch_platform") as platform,
-    ):
-        batch(None).units(Request({}, ["T001"], SUNDAY, platform))
 
 
 def token(host: psycopg.Connection, token_id: str, expires_at: datetime | None) -> None:

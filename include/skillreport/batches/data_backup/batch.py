@@ -63,7 +63,6 @@ from include.skillreport.batches.data_backup.tenant_export import (
     verify_restored,
 )
 from include.skillreport.core.database import Statements
-from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import (
     Outcome,
     Request,
@@ -121,8 +120,6 @@ class DataBackupBatch(TenantBatch):
         :raises BackupError: the login does not see all rows, the tools are not suitable, or a restored database has deleted tenants.
         :raises ConnectionMissingError: the key is missing.
         """
-        if request.codes:
-            raise ParameterError("バックアップは常に全体です。パラメータ tenants を空にしてください。")
         self._access.check()
         refuse_deleted_tenants(request.platform, self._access.store())
         return {"accept_smaller": request.values.get("accept_smaller") is True}

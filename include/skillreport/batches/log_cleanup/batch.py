@@ -32,7 +32,6 @@ from include.skillreport.core.execution.batch import (
 )
 from include.skillreport.core.execution.digest import Digest, listed
 from include.skillreport.core.execution.installation import Installation
-from include.skillreport.core.execution.parameters import require_no_tenants
 from include.skillreport.core.execution.sharding import Unit
 from include.skillreport.schema.deletion import HOST_SCHEMA, listed_tables, tables_with_marked_rows
 
@@ -63,13 +62,12 @@ class LogCleanupBatch(UnitBatch):
         self._settings = settings
         self._installation = installation
 
-    def units(self, request: Request) -> list[Unit]:
+    def units(self, request: Request) -> list[Unit]:  # noqa: ARG002  # every run has all units
         """Classes of files first; the UI shows the class's name.
 
         :raises SettingsError: a root is not an absolute path, or no store for archives is configured.
         :raises SchemaError: marked rows are to be deleted, and the installation may not delete.
         """
-        require_no_tenants(request.codes)
         self._roots()
         self._installation.store()
         files = [

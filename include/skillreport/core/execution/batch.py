@@ -28,10 +28,10 @@ class Run:
 
     ``business_date`` is the date that the run works on. ``run_date`` is the day of the run's logical date. A step that reads the logs, a
     shard and the closing of a run that work on a later day have that day. Both are in Asia/Tokyo. ``options`` are the batch's own
-    parameters, checked (JSON values). A shard starts no more sends after ``send_seconds``. ``part`` is the part of the tenants' work that a
-    shard does, see ``Batch.parts``. ``run_at`` (aware) is the run's logical date. ``triggered_by`` is the user who triggered the run
-    manually. ``attempt`` is the number of times that the run was cleared before the step began. ``hold_reason``: the run of the schedule is
-    the first one after a pause, so people confirm what they would receive; None: it is not.
+    parameters, checked (JSON values). A shard starts no more sends, and reads no more of a directory, after ``send_seconds``. ``part`` is
+    the part of the tenants' work that a shard does, see ``Batch.parts``. ``run_at`` (aware) is the run's logical date. ``triggered_by`` is
+    the user who triggered the run manually. ``attempt`` is the number of times that the run was cleared before the step began.
+    ``hold_reason``: the run of the schedule is the first one after a pause, so people confirm what they would receive; None: it is not.
     """
 
     execution_id: str

@@ -20,7 +20,6 @@ from include.skillreport.core.errors import DatabaseUnavailableError, SettingsEr
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import (
     Batch,
-    NotDueError,
     Request,
     Run,
     RunRemark,
@@ -32,14 +31,12 @@ from include.skillreport.core.execution.batch import (
 from include.skillreport.core.execution.business_date import (
     JAPAN,
     business_date_of,
-    is_past,
     period_of,
-    require_past,
 )
 from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.installation import Installation
 from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.core.execution.parameters import parse_parameters
+from include.skillreport.core.execution.parameters import parse_parameters, require_due
 from include.skillreport.core.execution.people import keep_known_keys
 from include.skillreport.core.execution.resource_usage import ResourceUsage
 from include.skillreport.core.execution.resumption import decide_hold
@@ -59,7 +56,7 @@ from include.skillreport.core.execution.tenant_selection import (
     select_tenants,
 )
 from include.skillreport.core.network import Network
-from include.skillreport.core.run_spec import RunSpec, WorksOn
+from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.core.version import VERSION
 from include.skillreport.core.worker_slots import CONCURRENCY
 
@@ -131,9 +128,7 @@ def open_run(
     business_date, last_day = period_of(
         parameters.business_date or business_date_of(request.run_at, spec.works_on), spec.works_on
     )
-    if request.one_of_many and spec.works_on is WorksOn.PREVIOUS_MONTH and not is_past(last_day, now):
-        raise NotDueError(f"{business_date:%Y-%m} はまだ終わっていないため、{spec.id} は対象外です")
-    require_past(last_day, spec.works_on, now)
+    require_due(parameters, spec, last_day, now, one_of_many=request.one_of_many)
     # Fails if the store or the mail server is missing, before any row is written.
     _resources(batch, installation, dry_run=parameters.dry_run)
     sharding = sharding or ExecutionSettings.load()
@@ -245,7 +240,7 @@ def process_shard(
     with installation.platform(spec.time_limit) as platform:
         work = Work(run, platform, run_log.begin_shard(platform, run, shard.number), store, network)
         if isinstance(batch, UnitBatch):
-            report = work_on_units(batch, work, work.tenant_ids)
+            report = work_on_units(batch, work)
         elif isinstance(batch, TenantBatch):
             with installation.tenants(spec.time_limit) as connection:
                 report = work_on_tenants(batch, replace(work, connection=connection), platform)

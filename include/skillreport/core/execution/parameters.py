@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE, entered_day
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.batch import NotDueError
+from include.skillreport.core.execution.business_date import is_past, require_past
+from include.skillreport.core.run_spec import RunSpec, WorksOn
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,20 @@ def require_known(given: Iterable[str], form: Iterable[str]) -> None:
         )
 
 
-def require_no_tenants(codes: Sequence[str]) -> None:
-    """:raises ParameterError: the form names tenants, but the batch is not per tenant."""
-    if codes:
-        raise ParameterError("このバッチはテナント別ではありません。パラメータ tenants を空にしてください。")
+def require_due(
+    parameters: RunParameters, spec: RunSpec, last_day: date, now: datetime, *, one_of_many: bool
+) -> None:
+    """Refuse a period whose ``last_day`` (Asia/Tokyo) has not ended at ``now`` (aware), and named tenants of a batch that works on all.
+
+    ``one_of_many``: the run contains several batches. Those to which the form does not apply are left out.
+    :raises NotDueError: the batch is left out. :raises ParameterError: the form cannot be used.
+    """
+    if one_of_many and spec.works_on is WorksOn.PREVIOUS_MONTH and not is_past(last_day, now):
+        raise NotDueError(f"{last_day:%Y-%m} はまだ終わっていないため、{spec.id} は対象外です")
+    require_past(last_day, spec.works_on, now)
+    if parameters.tenants and not spec.takes_tenants:
+        refusal = NotDueError if one_of_many else ParameterError
+        raise refusal(f"{spec.id} は常に全体を対象とします。テナントコード（tenants）を空にしてください。")
 
 
 def _date(value: object) -> date | None:

@@ -111,13 +111,13 @@ def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection
     return report
 
 
-def work_on_units(batch: UnitBatch, work: Work, unit_ids: Sequence[str]) -> ShardReport:
-    """Process the units one after the other; a unit that fails does not stop the next.
+def work_on_units(batch: UnitBatch, work: Work) -> ShardReport:
+    """Process the work's units (their ids are ``tenant_ids``) one after the other; a unit that fails does not stop the next.
 
     :raises psycopg.Error: the connection is lost, so outcomes cannot be recorded.
     """
     report = ShardReport()
-    for unit_id in unit_ids:
+    for unit_id in work.tenant_ids:
         try:
             report.add([batch.process_unit(work, unit_id)])
         except Exception as error:

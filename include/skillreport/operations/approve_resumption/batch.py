@@ -9,7 +9,6 @@ from typing import Any
 from include.skillreport.approvals import DISCARD_ALL, SEND_ALL
 from include.skillreport.approvals.requests import Result, items_of, lock_item, record_result
 from include.skillreport.core.execution.batch import Outcome, Request, Run, UnitBatch, UnitResult, Work
-from include.skillreport.core.execution.parameters import require_no_tenants
 from include.skillreport.core.execution.sharding import Unit
 from include.skillreport.messaging.resumption import ALWAYS, NEVER, answer
 from include.skillreport.operations.answers import SUPERSEDED, require_resumption_answer
@@ -23,7 +22,6 @@ class ResumptionApproval(UnitBatch):
 
     def options(self, request: Request) -> dict[str, Any]:
         """The checked values. :raises AnswerError: the answer is none of the options, or the hours are no number."""
-        require_no_tenants(request.codes)
         option, hours = require_resumption_answer(request.values["answer"], request.values.get("hours"))
         return {
             "request": str(request.values["request"]),

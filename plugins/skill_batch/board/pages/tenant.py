@@ -97,7 +97,7 @@ class LastOutcome:
     @property
     def can_dry_run(self) -> bool:
         """Whether the batch has a dry run for chosen tenants."""
-        return isinstance(self.spec, BatchSpec) and self.spec.per_tenant
+        return isinstance(self.spec, BatchSpec) and self.spec.takes_tenants
 
 
 @dataclass(frozen=True)
