@@ -249,14 +249,14 @@ FROM generate_series(3, least(%(year_days)s, %(directory_days)s), 3) AS day (num
 CROSS JOIN generate_series(1, %(tenants)s) AS tenant (number);
 
 INSERT INTO batch.usage_warning (
-    tenant_id, kind, metric, threshold_percent, window_start, business_date, observed, reference, audience, raised_by, raised_at
+    tenant_id, kind, metric, threshold_percent, window_start, business_date, observed, reference, raised_by, raised_at
 )
 SELECT
     'tenant-' || to_char(tenant.number, 'FM000000') AS tenant_id,
     'surge' AS kind, 'api_calls' AS metric, 200 AS threshold_percent,
     %(until)s::date - day.number AS window_start,
     %(until)s::date - day.number AS business_date,
-    300 AS observed, 100 AS reference, '{operators}' AS audience, 'e' AS raised_by,
+    300 AS observed, 100 AS reference, 'e' AS raised_by,
     %(until)s::timestamptz - day.number * interval '1 day' AS raised_at
 FROM generate_series(15, least(%(year_days)s, %(warning_days)s), 15) AS day (number)
 CROSS JOIN generate_series(1, %(tenants)s) AS tenant (number);

@@ -45,7 +45,6 @@ def everything_of(host: psycopg.Connection, tenant_id: str, marker: str) -> None
         business_date=yesterday,
         observed=9 * 2**30,
         reference=10 * 2**30,
-        audience=[marker],
         raised_by=marker,
     )
     insert(

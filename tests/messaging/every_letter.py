@@ -29,7 +29,7 @@ from include.skillreport.batches.notification_settings_check.rules import (
 from include.skillreport.batches.scheduled_notifications.digests import digests
 from include.skillreport.batches.scheduled_notifications.reminders import Occasion, Route, reminders
 from include.skillreport.batches.tenant_usage.letters import usage_letter
-from include.skillreport.batches.tenant_usage.warnings import TENANT_ADMINISTRATOR, UsageWarning
+from include.skillreport.batches.tenant_usage.warnings import UsageWarning
 from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts, corrected_invoice
 from include.skillreport.billing.ledger.letter_texts import (
     Letter,
@@ -132,7 +132,6 @@ def _notices(language: Language) -> Iterator[tuple[str, Draft]]:
             date(2026, 11, 1),
             Decimal(observed),
             Decimal(allowance),
-            (TENANT_ADMINISTRATOR,),
         )
         templates = {USAGE_WARNING: default_template(USAGE_WARNING, language)}
         yield name, usage_letter("T1", warning, _ADDRESS, templates, run_date=TODAY)

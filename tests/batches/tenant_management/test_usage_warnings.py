@@ -62,14 +62,6 @@ def test_storage_is_held_against_gigabytes_of_1024_cubed() -> None:
     ]
 
 
-def test_the_administrator_is_warned_at_80_percent_and_operators_at_95() -> None:
-    found = usage_warnings(DAY, figures(month_api_calls=96), settings(api_calls_per_month=100))
-    assert [warning.audience for warning in found] == [
-        ("tenant_administrator",),
-        ("tenant_administrator", "operators"),
-    ]
-
-
 def test_a_quota_warning_belongs_to_its_month() -> None:
     (warning,) = usage_warnings(DAY, figures(month_api_calls=80), settings(api_calls_per_month=100))
     assert warning.window_start == date(2026, 10, 1)

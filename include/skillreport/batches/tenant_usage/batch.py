@@ -13,7 +13,6 @@ from psycopg.types.json import Jsonb
 from include.skillreport.activity.signals import collect_signals, keep_logins
 from include.skillreport.batches.tenant_usage.letters import usage_letter
 from include.skillreport.batches.tenant_usage.warnings import (
-    TENANT_ADMINISTRATOR,
     UsageFigures,
     UsageWarning,
     usage_warnings,
@@ -104,8 +103,7 @@ class TenantUsageBatch(StagingBatch):
         to_notify = {
             (tenant_id, warning.metric): warning
             for tenant_id, warning in warnings
-            if TENANT_ADMINISTRATOR in warning.audience
-            and (tenant_id, warning.metric, warning.threshold_percent) in new
+            if warning.kind == "quota" and (tenant_id, warning.metric, warning.threshold_percent) in new
         }
         if not to_notify:
             return
@@ -190,5 +188,4 @@ def _warning_row(tenant_id: str, warning: UsageWarning) -> dict[str, Any]:
         "window_start": warning.window_start.isoformat(),
         "observed": str(warning.observed),
         "reference": str(warning.reference),
-        "audience": warning.audience,
     }

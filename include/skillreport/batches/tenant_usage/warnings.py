@@ -1,6 +1,7 @@
 """Warnings about a tenant's usage: quotas that are nearly used up, and days far above the mean.
 
-Source: BATCH-018-01's rules; the thresholds are settings. Pure: figures in, warnings out. The notification batches deliver them.
+Source: BATCH-018-01's rules; the thresholds are settings. Pure: figures in, warnings out. The tenant's administrator gets a letter
+about a quota. Surges are only shown; BATCH-018-03 has limits of its own that alert the operators.
 """
 
 from __future__ import annotations
@@ -12,9 +13,6 @@ from decimal import Decimal
 
 from include.skillreport.billing.pricing.usage import BYTES_PER_GB
 from include.skillreport.billing.settings import UsageSettings
-
-TENANT_ADMINISTRATOR = "tenant_administrator"
-OPERATORS = "operators"
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,6 @@ class UsageWarning:
     window_start: date
     observed: Decimal
     reference: Decimal
-    audience: tuple[str, ...]
 
 
 def usage_warnings(
@@ -64,15 +61,10 @@ def _quota(
     if figure is None or allowance is None or allowance <= 0:
         return
     observed = Decimal(figure)
-    levels = (
-        (settings.quota_warning_percent, (TENANT_ADMINISTRATOR,)),
-        (settings.quota_critical_percent, (TENANT_ADMINISTRATOR, OPERATORS)),
-    )
-    for threshold, audience in levels:
+    for threshold in (settings.quota_warning_percent, settings.quota_critical_percent):
         if observed * 100 >= threshold * allowance:
-            yield UsageWarning(
-                "quota", metric, threshold, business_date.replace(day=1), observed, allowance, audience
-            )
+            month = business_date.replace(day=1)
+            yield UsageWarning("quota", metric, threshold, month, observed, allowance)
 
 
 def _surges(business_date: date, usage: UsageFigures, settings: UsageSettings) -> Iterator[UsageWarning]:
@@ -88,6 +80,4 @@ def _surges(business_date: date, usage: UsageFigures, settings: UsageSettings) -
             continue
         observed = Decimal(figure)
         if mean > 0 and observed >= floors[metric] and observed * 100 > settings.surge_percent * mean:
-            yield UsageWarning(
-                "surge", metric, settings.surge_percent, business_date, observed, mean, (OPERATORS,)
-            )
+            yield UsageWarning("surge", metric, settings.surge_percent, business_date, observed, mean)

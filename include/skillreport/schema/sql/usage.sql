@@ -68,8 +68,7 @@ COMMENT ON COLUMN batch.usage_day.api_calls IS 'Null where the host has no sourc
 COMMENT ON COLUMN batch.usage_day.unplaced_accounts IS
 'Accounts whose row carries this tenant and that have no employee who decides; they are not among registered_users';
 COMMENT ON COLUMN batch.usage_day.unplaced_events IS
-'Events of the day that state this tenant and whose person is not found, of read_events that state it or are its people''s; '
-'active_users does not know these people';
+'Events of the day with this tenant''s id whose person was not found. They are part of read_events, and not of active_users.';
 
 CREATE TABLE batch.usage_warning (
     tenant_id text NOT NULL,
@@ -80,7 +79,6 @@ CREATE TABLE batch.usage_warning (
     business_date date NOT NULL,
     observed numeric NOT NULL,
     reference numeric NOT NULL CHECK (reference > 0),
-    audience text[] NOT NULL,
     raised_by text NOT NULL,
     raised_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (tenant_id, kind, metric, threshold_percent, window_start)

@@ -227,20 +227,18 @@ ORDER BY closed.tenant_id;
 -- Each threshold is recorded once per tenant and window (the month for quotas, the day for surges). An existing warning stays
 -- unchanged.
 INSERT INTO batch.usage_warning (
-    tenant_id, kind, metric, threshold_percent, window_start, business_date, observed, reference, audience,
-    raised_by
+    tenant_id, kind, metric, threshold_percent, window_start, business_date, observed, reference, raised_by
 )
 SELECT
     warning.tenant_id, warning.kind, warning.metric, warning.threshold_percent, warning.window_start,
     %(business_date)s,
     warning.observed,
     warning.reference,
-    warning.audience,
     %(execution_id)s AS raised_by
 FROM
     jsonb_to_recordset(%(warnings)s) AS warning (
         tenant_id text, kind text, metric text, threshold_percent numeric, window_start date,
-        observed numeric, reference numeric, audience text[]
+        observed numeric, reference numeric
     )
 ORDER BY warning.tenant_id
 ON CONFLICT (tenant_id, kind, metric, threshold_percent, window_start) DO NOTHING
