@@ -17,6 +17,7 @@ from include.skillreport.messaging.retry import Status
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.messaging.outbox_rows import slack
+from tests.messaging.test_own_mail_server import own_server
 from tests.shared_database import host_database
 
 __all__ = ["host_database"]
@@ -94,6 +95,21 @@ def test_a_channel_is_validated_without_sending(hook: NotificationHook, services
     assert [found.error.code for found in hook.validate("B", SLACK)] == ["not_configured"]
     assert hook.validate("B", EMAIL) == []
     assert services.messages == []
+
+
+def test_email_is_validated_on_the_tenants_own_server(
+    hook: NotificationHook, services: StandIns, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with StandIns() as own:
+        hosts = {*services.allowed_hosts, f"127.0.0.1:{own.smtp_port}"}
+        monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_ALLOWED_HOSTS", ",".join(hosts))
+        own_server(host, own)
+        own.fail_next("email", "550 5.7.1 Not your domain", command="MAIL")
+
+        (found,) = hook.validate("A", EMAIL)
+
+    assert found.error.code == "5.7"
+    assert hook.validate("B", EMAIL) == []
 
 
 @pytest.mark.usefixtures("workspace")

@@ -50,9 +50,11 @@ def load_channel_rows(
     return [*webhooks, *rows]
 
 
-def load_configs(connection: psycopg.Connection) -> dict[Lane, ChannelConfig]:
-    """The usable configurations of the transaction's tenants."""
-    return configs_of(load_channel_rows(connection))
+def load_configs(
+    connection: psycopg.Connection, own_mail_server: Collection[str] = ()
+) -> dict[Lane, ChannelConfig]:
+    """The usable configurations of the transaction's tenants. ``own_mail_server``: see ``load_channel_rows``."""
+    return configs_of(load_channel_rows(connection, own_mail_server))
 
 
 def reopen_channels(connection: psycopg.Connection) -> None:

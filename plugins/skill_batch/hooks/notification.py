@@ -23,6 +23,7 @@ from include.skillreport.messaging.channels.channel import Channel, ChannelConfi
 from include.skillreport.messaging.integrations import load_configs
 from include.skillreport.messaging.message import mask_secrets
 from include.skillreport.messaging.outbox import Draft, Lane
+from include.skillreport.messaging.preferences import load_preferences, with_own_mail_server
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
 from include.skillreport.messaging.templates import literal
@@ -145,18 +146,21 @@ class NotificationHook(BaseHook, Notifications):
     def validate(self, tenant_id: str, channel: str, destinations: Collection[str] = ()) -> list[Finding]:
         """The problems of a tenant's channel; empty if there are none. Asks the service, and sends no message.
 
+        E-mail is checked on the server that sends for the tenant: its own, if the settings allow one, or the installation's.
+
         :param tenant_id: the tenant whose channel is checked.
         :param channel: the channel, by name.
         :param destinations: destinations to check as well, as in ``send``.
+        :raises ParameterError: there is no such channel.
         """
-        services = network()
-        config: ChannelConfig | None = services.email
-        if channel != EMAIL:
-            with self._tenant_db.transaction([tenant_id]) as connection:
-                config = load_configs(connection).get(Lane(tenant_id, _channel(channel)))
+        services, lane = network(), Lane(tenant_id, _channel(channel))
+        with self._tenant_db.transaction([tenant_id]) as connection:
+            preferences = load_preferences(connection, self.settings, datetime.now(UTC))
+            configs = load_configs(connection, with_own_mail_server(preferences))
+        config = configs.get(lane) or (services.email if lane.channel == EMAIL else None)
         if config is not None:
             mask_secrets([config], services)
-        return asyncio.run(validate_channel(config, _channel(channel), destinations, services))
+        return asyncio.run(validate_channel(config, lane.channel, destinations, services))
 
 
 def _channel(name: str) -> Channel:
