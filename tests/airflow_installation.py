@@ -112,7 +112,7 @@ def http_connection(port: int, **fields: Any) -> str:
 
 
 def _mail_connection(services: StandIns, **fields: Any) -> str:
-    extra = {**fields, "disable_ssl": True, "disable_tls": True}
+    extra = {"disable_ssl": True, "disable_tls": True, **fields}
     return json.dumps({"conn_type": "smtp", "host": "127.0.0.1", "port": services.smtp_port, "extra": extra})
 
 

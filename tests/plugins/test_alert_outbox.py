@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,6 +21,7 @@ from local_stack.stand_ins import StandIns
 from tests.airflow_installation import email_connection, slack_connection
 from tests.conftest import Database
 from tests.messaging.raw_server import ENDLESS, MEBIBYTE, answering, bomb, http, memory_within
+from tests.messaging.test_email import encrypted, make_certificate
 from tests.waiting import wait_until
 
 AROSE_AT = datetime(2026, 11, 1, 17, 13, tzinfo=UTC)
@@ -73,6 +75,23 @@ def test_critical_goes_to_slack_and_mail_and_the_rest_to_slack(services: StandIn
     assert services_of(services) == ["slack"]
     send_alert(alert("CRITICAL"), "b", load_channels())
     assert services_of(services) == ["slack", "slack", "email"]
+
+
+@pytest.mark.parametrize("security", ["tls", "starttls"])
+def test_mail_goes_only_to_a_server_that_proves_its_name(
+    services: StandIns, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, security: str
+) -> None:
+    certificate = make_certificate(tmp_path)
+    with encrypted(certificate, security) as mail:
+        connection = email_connection(mail, disable_ssl=security != "tls", disable_tls=False)
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_EMAIL", connection)
+
+        send_alert(alert("CRITICAL"), "a", load_channels())
+        assert (services_of(services), mail.messages) == (["slack"], [])
+
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        send_alert(alert("CRITICAL"), "b", load_channels())
+        assert "email" in services_of(mail)
 
 
 def test_mail_says_the_same_as_text_and_html_and_escapes_data(services: StandIns) -> None:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -199,19 +200,23 @@ def send_email(alert: Alert, key: str, connection: Connection | None) -> None:
 
 
 def _smtp_session(connection: Connection) -> smtplib.SMTP:
-    """A session with the mail server, after STARTTLS and login."""
+    """A session with the mail server, after STARTTLS and login. The server must prove its name by a certificate."""
     import smtplib
     import ssl
 
     extra = extra_of(connection)
     implicit_tls = not extra.get("disable_ssl", False)
-    client: Callable[..., smtplib.SMTP] = smtplib.SMTP_SSL if implicit_tls else smtplib.SMTP
+    # By default smtplib accepts any certificate.
+    tls = ssl.create_default_context()
+    client: Callable[..., smtplib.SMTP] = (
+        partial(smtplib.SMTP_SSL, context=tls) if implicit_tls else smtplib.SMTP
+    )
     server = client(
         connection.host, connection.port or (465 if implicit_tls else 25), timeout=TIMEOUT_SECONDS
     )
     try:
         if not implicit_tls and not extra.get("disable_tls", False):
-            server.starttls(context=ssl.create_default_context())
+            server.starttls(context=tls)
         if connection.login and connection.password:
             server.login(connection.login, connection.password)
     except BaseException:
