@@ -103,8 +103,8 @@ _KNOWN_RULES = frozenset(
     (*_MINIMUM, *_MAXIMUM, *_MIN_LENGTH, *_MAX_LENGTH, *_ALLOWED, *_PATTERN, "required", "type")
 )
 
-# Tenants write the patterns, and Python backtracks. A pattern with more than two open repetitions, a repeated group, a look-around or a
-# back reference could run without end.
+# Tenants write the patterns, and Python backtracks. A pattern with more than two open repetitions or optional parts, alternatives
+# beside several groups, a repeated group, a look-around or a back reference could run without end.
 _MAX_PATTERN, _MAX_MATCHED = 200, 256
 _OPEN_REPETITIONS = 2
 
@@ -238,7 +238,8 @@ def _pattern_problems(value: str, name: str, pattern: Any, is_empty: bool) -> li
     bare = re.sub(r"\\\D|\[\^?\]?(\\.|[^\]\\])*\]", "x", compiled.pattern)
     is_quick = (
         len(value) <= _MAX_MATCHED
-        and len(re.findall(r"[*+]|\{\d*,\d*\}", bare)) <= _OPEN_REPETITIONS
+        and len(re.findall(r"(?<!\()[*+?]|\{\d*,\d*\}", bare)) <= _OPEN_REPETITIONS
+        and not ("|" in bare and bare.count("(") > 1)
         and not re.search(r"\\\d|\)[*+{]|\(\?[^:]", bare)
     )
     if not is_quick:
