@@ -326,6 +326,17 @@ def test_a_value_creates_no_mention_and_no_link_in_slack(value: str, expected: s
     assert sections(marked_up, "mrkdwn") == f"担当: {expected}"
 
 
+@pytest.mark.parametrize("value", ['<m userId="all">', '< m userId="taro@example.jp">', "</m>", "<M>"])
+def test_a_value_creates_no_mention_in_line_works(value: str) -> None:
+    shown = value.replace("<", "＜")
+    for is_markdown in (False, True):
+        rendered = written("担当: {{ name }}", LINE_WORKS, is_markdown=is_markdown, name=value)
+        assert rendered.text == f"件名\n\n担当: {shown}"
+    assert literal(LINE_WORKS, value, f"本文 {value}").text == f"{shown}\n\n本文 {shown}"
+    own = written('<m userId="all"> {{ name }} <memo>', LINE_WORKS, name=value)
+    assert own.text == f'件名\n\n<m userId="all"> {shown} <memo>'
+
+
 def test_only_a_markdown_template_has_markup_of_its_own_in_slack() -> None:
     body = "<!here> *{{ name }}* <https://example.jp|開く>"
     plain = written(body, SLACK, name="<b>")

@@ -6,6 +6,8 @@ have ``scope`` and, for the directory, ``domain_id``. ``auth_url`` and ``base_ur
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from typing_extensions import override
@@ -18,6 +20,9 @@ LONGEST_TEXT = 2_000
 
 # LINE WORKS asks those who send for more than 30 minutes to stay below half of its limit.
 _SUSTAINED_SECONDS = 30 * 60
+
+# In a text, <m userId="all"> calls everybody in the talk room.
+_MENTION = re.compile(r"<(?=\s*/?\s*m\b)", re.IGNORECASE)
 
 _CREDENTIALS = ("client_id", "client_secret", "service_account", "private_key")
 
@@ -59,9 +64,18 @@ class _LineWorks(Channel):
         return Limit(self.limit_key(config.base_url, domain), 60, at_once=4, halved_after=_SUSTAINED_SECONDS)
 
     @override
+    def escape_of(self, *, is_markdown: bool) -> Callable[[str], str]:
+        return self.escape_text
+
+    @override
+    def escape_text(self, text: str) -> str:
+        """The text with as many characters, in which nothing is a mention."""
+        return _MENTION.sub("＜", text)
+
+    @override
     def compose(self, subject: str, plain: str, marked_up: str, *, is_markdown: bool = False) -> Rendered:
-        whole = f"{subject}\n\n{plain}" if subject else plain
-        return Rendered(subject, whole if len(whole) <= LONGEST_TEXT else plain)
+        whole = f"{self.escape_text(subject)}\n\n{marked_up}" if subject else marked_up
+        return Rendered(subject, whole if len(whole) <= LONGEST_TEXT else marked_up)
 
 
 LINE_WORKS = _LineWorks("line_works")
