@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -13,7 +14,7 @@ from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.outbox import Draft, enqueue
 from local_stack.stand_ins import Arrived, StandIns
 from tests import host_rows
-from tests.conftest import Database
+from tests.conftest import Database, wait_for_blocked_statement
 from tests.messaging.outbox_rows import DUE, make_due, run_notifications, slack, statuses, waiting
 
 SHOWN = 'SELECT send_status, response_code, error_details FROM "HIS_NotificationLog" WHERE id = %s'
@@ -140,6 +141,20 @@ def test_messages_that_the_application_withdrew_or_moved_are_not_sent(
 
     assert retry(database, services) == []
     assert ("email", "sent") not in statuses(host)
+
+
+def test_a_message_that_an_operator_discards_meanwhile_is_not_mailed(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    closed_channel(database, host, services, "本文")
+    close_for(host, "3 hours")
+    with database.connect() as operator, ThreadPoolExecutor(1) as pool:
+        with operator.transaction():
+            operator.execute("UPDATE batch.outbox SET status = 'discarded', finished_at = now()")
+            sent = pool.submit(retry, database, services)
+            wait_for_blocked_statement(database)
+        assert sent.result(60) == []
+    assert statuses(host) == {("slack", "discarded"): 1}
 
 
 def test_messages_that_the_tenant_switched_off_are_not_sent(

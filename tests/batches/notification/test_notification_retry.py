@@ -173,6 +173,25 @@ def test_the_next_run_reports_the_failures_of_a_lost_run(
     assert (told.status, again.status) == ("partial", "completed")
 
 
+def test_the_application_learns_of_a_letter_after_its_tenant_left(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    """The application held the row while the letter was sent."""
+    host_rows.tenant(host, "A")
+    log_id = waiting(host, "A", recipient_address="a@example.jp")
+    run_notifications(database, services)
+    host.execute("UPDATE batch.outbox SET mirrored_status = 'pending'")
+    host.execute("UPDATE \"HIS_NotificationLog\" SET send_status = 'PENDING'")
+    host.execute("UPDATE \"MST_Tenant\" SET status = 'INACTIVE'")
+
+    run_notifications(database, services, spec=NOTIFICATION_RETRY)
+
+    assert host.execute('SELECT id, send_status FROM "HIS_NotificationLog"').fetchall() == [
+        (log_id, "SUCCESS")
+    ]
+    assert len(services.messages) == 1
+
+
 def test_a_letter_is_not_given_up_before_its_time(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:

@@ -330,7 +330,9 @@ SET
     error_detail = result.error_detail,
     -- A contract letter was perhaps reported as waiting. Its failure is reported too.
     reported_by = CASE WHEN result.status NOT IN ('dead', 'ambiguous') THEN message.reported_by END,
-    finished_at = CASE WHEN result.status IN ('sent', 'dead') THEN %(now)s::timestamptz END
+    finished_at = CASE WHEN result.status IN ('sent', 'dead') THEN %(now)s::timestamptz END,
+    -- A message that was parked as lost may have been held since.
+    held_for = CASE WHEN result.status <> 'sent' THEN message.held_for END
 FROM
     jsonb_to_recordset(%(results)s) AS result (
         message_id text, status text, attempts integer, next_attempt_at timestamptz, provider_message_id text,

@@ -1,6 +1,6 @@
 -- name: former_tenants_with_messages
--- Runs across tenants, as batch_platform. Tenants that are no longer active, with messages that are unfinished, or whose end
--- nobody has reported.
+-- Runs across tenants, as batch_platform. Tenants that are no longer active, with messages that are unfinished, whose end nobody
+-- has reported, or whose end the application's row does not show yet.
 SELECT tenant.tenant_id
 FROM batch.all_tenant AS tenant
 WHERE
@@ -21,6 +21,12 @@ WHERE
             WHERE
                 message.tenant_id = tenant.tenant_id AND message.status = 'sent' AND message.error_code IS NOT null
                 AND message.reported_by IS null
+        )
+        OR EXISTS (
+            SELECT FROM batch.outbox AS message
+            WHERE
+                message.tenant_id = tenant.tenant_id AND message.host_log_id IS NOT null
+                AND message.mirrored_status <> message.status AND message.status <> 'sending'
         )
     )
 ORDER BY tenant.tenant_id;
@@ -226,6 +232,8 @@ LEFT JOIN batch.letter_file AS file
     ON waiting.tenant_id = file.tenant_id AND split_part(waiting.host_log_id, '-copy-', 1) = file.notification_id
 WHERE
     message.message_id = waiting.message_id
+    -- Again, for a message that another transaction has changed meanwhile: a second run, a sender, an operator.
+    AND message.status IN ('pending', 'retry') AND message.held_for IS null
     AND (
         waiting.host_log_id IS null
         OR (
