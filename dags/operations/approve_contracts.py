@@ -27,7 +27,7 @@ DAG `operate_contracts` が自動でこの DAG を実行します。スケジュ
 
 ### ヒント
 * **取り下げるとき**: DAG `operate_contracts` の「承認待ちの変更の取り下げ」を使います。
-* **確認が画面に出ない**: この DAG が一時停止中です。再開してください。新しく置いた DAG は停止しています。
+* **確認が画面に出ない**: この DAG が一時停止中です。再開してください。
 """
 
 from airflow.sdk import chain

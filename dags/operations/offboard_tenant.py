@@ -33,7 +33,7 @@ from include.skillreport.operations.offboard_tenant.form import FORM
 
 @operation_dag(FORM)
 def offboard_tenant() -> None:
-    """Check the form, do the stage, and ask another person if the stage is the question."""
+    """Check the form, do the stage, and request the approval of another person if that is the stage."""
     flow = BatchFlow(FORM.spec, create_batch)
     run, shards = flow.open_run()
     offboard = flow.mapped_task().partial(run=run).expand(shard=shards)

@@ -1,6 +1,6 @@
 """
 ### 目的
-請求書が料金表のほかに使うもの（請求先、割引、最低利用料金、注文番号、振込名義、為替レート）を、経理の担当者が登録し、直し、終わらせます。
+請求書が料金表のほかに使うもの（請求先、プラン、割引、最低利用料金、注文番号、振込名義、為替レート）を、経理の担当者が登録し、直し、終わらせます。
 誰が、いつ、なぜ変えたかが残ります。スケジュールはありません。
 
 ### 処理の流れ
@@ -19,7 +19,7 @@
 値は Airflow に残りません（`conf` には控えの番号だけがあります）。
 
 ### 出力
-`batch.billing_profile`、`batch.discount`、`batch.commitment`、`batch.order_number`、`batch.payer`、`batch.exchange_rate`、
+`batch.billing_profile`、`batch.plan_change`、`batch.discount`、`batch.commitment`、`batch.order_number`、`batch.payer`、`batch.exchange_rate`、
 `batch.contract_change`、`HIS_NotificationLog`（外れた送付先への知らせ）、保存先の `contracts/exported/`、`batch.execution_log`。
 
 ### ヒント
@@ -38,7 +38,7 @@ from include.skillreport.operations.operate_contracts.form import FORM
 
 @operation_dag(FORM)
 def operate_contracts() -> None:
-    """Change contracts, compare them with the final invoices, and ask for the second person."""
+    """Change contracts, compare them with the final invoices, and request the second person's approval."""
     flow = BatchFlow(FORM.spec, create_batch)
     run, shards = flow.open_run()
     change_contracts = flow.step(run, "change_contracts", "契約の変更")

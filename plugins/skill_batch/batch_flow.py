@@ -6,8 +6,8 @@
                                                                                                                                │
                                                                                                                    (announce) ◄┘
 
-The tasks call ``include.skillreport.core.execution.flow``. Each task imports its modules when it runs, so that parsing a DAG file
-imports only Airflow.
+The tasks call ``include.skillreport.core.execution.flow``. Each task imports that when it runs, so that parsing a DAG file imports
+Airflow and the registries, but no driver and no batch.
 """
 
 from __future__ import annotations

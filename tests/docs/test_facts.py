@@ -8,6 +8,7 @@ import pytest
 
 from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.core.catalog import BATCHES
+from include.skillreport.core.operation_catalog import APPROVALS
 from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.core.yaml_files import load_yaml
 from tests.airflow_installation import PROJECT
@@ -73,3 +74,11 @@ def test_the_configuration_names_every_template() -> None:
     keys = load_yaml(PROJECT / "include/skillreport/messaging/default_templates.yaml")
     section = CONFIGURATION.partition("\n## Templates\n")[2].partition("\n- ")[0]
     assert set(re.findall(r"`(\w+)`", section)) - {"MST_NotificationTemplate"} == set(keys)
+
+
+@pytest.mark.parametrize("page", ["approvals.md", "approvals-setup.md"])
+def test_the_pages_about_approvals_name_every_dag_that_asks(page: str) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+
+    rows = set(re.findall(r"^\|.*`(approve_\w+)`", text, re.M))
+    assert rows == {spec.dag_id for spec in APPROVALS.values()}

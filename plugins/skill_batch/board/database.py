@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, LiteralString
 
 import psycopg
 from airflow.sdk import BaseHook
@@ -36,6 +36,9 @@ _HAS_TRANSACTION_TIMEOUT = 17_00_00
 # The reason of an outage is cached this long.
 _DIAGNOSIS_SECONDS = 5.0
 CONNECT_SECONDS = 3
+
+_READING = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_WRITING = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE"
 
 _NO_SCHEMA = (
     errors.InvalidSchemaName,
@@ -71,7 +74,7 @@ class BoardDatabase:
 
         :raises BoardUnavailableError: the database cannot be read.
         """
-        with self._transaction("REPEATABLE READ, READ ONLY") as connection:
+        with self._transaction(_READING) as connection:
             yield connection
 
     @contextmanager
@@ -80,17 +83,15 @@ class BoardDatabase:
 
         :raises BoardUnavailableError: the database cannot be written.
         """
-        with self._transaction("READ COMMITTED, READ WRITE") as connection:
+        with self._transaction(_WRITING) as connection:
             yield connection
 
     @contextmanager
-    def _transaction(
-        self, mode: Literal["REPEATABLE READ, READ ONLY", "READ COMMITTED, READ WRITE"]
-    ) -> Iterator[psycopg.Connection[Any]]:
+    def _transaction(self, isolation: LiteralString) -> Iterator[psycopg.Connection[Any]]:
         pool, login = self._ready_pool()
         try:
             with pool.connection(timeout=_WAIT_SECONDS) as connection, connection.transaction():
-                connection.execute(f"SET TRANSACTION ISOLATION LEVEL {mode}")
+                connection.execute(isolation)
                 _refuse_other_schema(connection)
                 yield connection
         except PoolTimeout:

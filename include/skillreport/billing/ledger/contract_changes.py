@@ -214,7 +214,7 @@ def tenants_of_changes(platform: psycopg.Connection, change_ids: Collection[str]
 def present_rows(
     platform: psycopg.Connection, kind: ContractKind, owner: str | None = None
 ) -> list[dict[str, Any]]:
-    """The rows of a kind, without their owner: of one owner, or of all (then with the column of the owner)."""
+    """The rows of one owner, without the column of the owner; or all rows, with it."""
     columns = [*kind.columns] if owner is not None else [kind.owner, *kind.columns]
     query = sql.SQL(
         "SELECT {} FROM batch.{} WHERE %(owner)s::text IS null OR {} = %(owner)s ORDER BY {}"
