@@ -136,6 +136,16 @@ def test_a_small_rest_is_no_fee_of_the_others() -> None:
     )
 
 
+@pytest.mark.parametrize("amount", [120, 500])
+def test_what_is_not_smaller_than_the_transfer_is_no_fee(amount: int) -> None:
+    found = match(transfer(amount), unpaid("1", 1_000))
+    assert (found.doubt, [numbers(choice) for choice in found.choices]) == (
+        Doubt.OTHER_AMOUNT,
+        [[("1", amount, 0)]],
+    )
+    assert match(transfer(501), unpaid("1", 1_000)).doubt is None
+
+
 def test_an_invoice_cannot_be_paid_before_its_issue() -> None:
     late = unpaid("2", 11_000, earliest=PAID + timedelta(days=1))
     assert match(transfer(11_000), late).doubt is Doubt.BEFORE_ISSUE
@@ -223,6 +233,7 @@ def test_a_sure_amount_settles_its_invoices_exactly(amount: int, open_amounts: l
     found = match(transfer(amount, "ｱｵﾊﾞ", code), *invoices, payers=payers)
     for choice in found.choices:
         assert sum(part.amount for part in choice) == amount
+        assert sum(part.fee for part in choice) < amount
         assert len({part.number for part in choice}) == len(choice)
     if found.doubt is None:
         (choice,) = found.choices

@@ -27,6 +27,7 @@ from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from tests.batches.tenant_management.billing_rows import customer, run_billing
 from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.operations import payment_rows
 from tests.operations.bank_files import TODAY, confirm, open_amounts, payments, put, run, transfer, waiting
 from tests.own_settings import change_billing
 
@@ -153,6 +154,26 @@ def test_an_import_wins_over_a_confirmation_that_was_opened_before(
 
     assert transfer_id in refusal(process(database, confirming, "B"))
     assert [row[:3] for row in payments(host)] == [("A", A1, 11_000)]
+
+
+def test_an_entered_payment_belongs_to_one_transfer_only(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    payment_rows.pay(database)
+    put(store, transfer(11_000), transfer(11_000, reference="2"))
+    run(database, store)
+    first, second = waiting(host)
+    runs = [opened(database, "same_payment", same_transfers=[each]) for each in (first, second)]
+
+    assert process(database, runs[0], "A").failures == []
+    refused = process(database, runs[1], "A")
+    # As a worker that Airflow has given up, and the next attempt.
+    again = process(database, runs[0], "A")
+
+    assert [failure.code for failure in refused.failures] == ["PAYMENT_TAKEN"]
+    assert again.failures == []
+    assert payments(host) == [("A", A1, 11_000, "operation", first)]
+    assert waiting(host) == {second: "already_entered"}
 
 
 def test_a_transfer_that_is_being_confirmed_is_not_set_aside(

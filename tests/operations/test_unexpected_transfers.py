@@ -5,18 +5,21 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from include.skillreport.billing.ledger.overdue_letters import queue_reminders
+from include.skillreport.billing.receivables.matching import Doubt
 from include.skillreport.billing.service import Billing
 from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.execution.batch import Run, Work
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.operations.import_payments import create_batch
 from local_stack.batch_runs import LOCAL, close_run, open_run, process_tenants
-from tests.batches.tenant_management.billing_rows import close_month, customer, outcomes, run_billing
+from tests.batches.tenant_management.billing_rows import close_month, customer, invoice, outcomes, run_billing
 from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.conftest import Database
 from tests.operations import payment_rows
@@ -33,13 +36,17 @@ from tests.operations.bank_files import (
 from tests.operations.test_import_payments import A1, B1, C1, know, only
 from tests.own_settings import change_billing
 
+OTHER_ACCOUNT = "0009-001-1-0000042"
+
 
 @pytest.fixture(autouse=True)
 def billed(
     database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """October of A, B and C, ¥11,000 each, with the numbers 001, 002 and 003."""
-    change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
+    change_billing(
+        monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT, OTHER_ACCOUNT]
+    )
     for tenant_id in ("A", "B", "C"):
         customer(host, tenant_id)
     run_billing(database)
@@ -61,15 +68,34 @@ def test_a_fee_before_the_reissue_is_recorded(
     assert len(payments(host)) == 1
 
 
-def test_a_transfer_whose_record_fails_is_shown_to_a_person(
+def test_a_transfer_whose_record_fails_waits_until_its_cause_is_removed(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     know(host, "A")
-    payment_rows.operate(database, "reissue", reason="宛名の誤り")
-    put(store, transfer(10_340))
-    run(database, store)
-    run(database, store)
-    assert len(payments(host)) == 1 or list(waiting(host).values()) != [None]
+    # A person has entered the first of two transfers of a day. The bank kept the same fee from both.
+    payment_rows.pay(database, "5000")
+    fee = {"fee_on": "2026-11-27", "fee_amount": "660"}
+    payment_rows.operate(database, "fee_difference", values=fee)
+    put(store, transfer(4_680))
+
+    result = run(database, store)
+
+    assert outcomes(host, result)["A"]["error_code"] == "SAME_FEE_ENTERED"
+    transfer_id = only(host)
+    assert waiting(host) == {transfer_id: "not_recorded"}
+    with database.connect("batch_platform") as platform:
+        digest = create_batch(LOCAL).digest(Work(Run(result.execution_id, TODAY, TODAY), platform))
+    assert digest.lines[1:] == [f"{Doubt.NOT_RECORDED.label}: 1 件 → {Doubt.NOT_RECORDED.advice}"]
+
+    # The payer has sent what was taken for the first fee.
+    payment_rows.operate(
+        database, "take_back_adjustment", values={"adjustment": "fee"}, reason="差額が届いた"
+    )
+    payment_rows.pay(database, "660", reference="F-2")
+    assert run(database, store).status == "completed"
+    assert waiting(host) == {}
+    assert ("A", A1, 4_680, "bank", transfer_id) in payments(host)
+    assert open_amounts(host, [A1]) == {A1: 0}
 
 
 def test_a_prepayment_with_a_fee_is_confirmed(
@@ -93,6 +119,71 @@ def test_a_cancellation_leaves_the_fee_of_another_transfer(
     put(store, transfer(5_000, is_cancellation=True), name="3.txt")
     run(database, store)
     assert open_amounts(host, [A1]) == {A1: Decimal(5_000)}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"account": OTHER_ACCOUNT},
+        {"payer_code": "2"},
+        {"payer": "ｶ)ﾐﾄﾞﾘ"},
+        {"amount": 5_000},
+        {"booked_on": date(2026, 12, 1)},
+    ],
+    ids=["another account", "another code", "another name", "another amount", "after it"],
+)
+def test_a_cancellation_leaves_a_newer_transfer_that_it_cannot_mean(
+    database: Database, host: psycopg.Connection, store: ObjectStore, other: dict[str, Any]
+) -> None:
+    known: dict[str, Any] = {"amount": 11_000, "payer_code": "1", "reference": ""}
+    know(host, "A", code="1")
+    put(store, transfer(**known))
+    run(database, store)
+    put(store, transfer(**(known | {"booked_on": date(2026, 11, 28)} | other)), name="2.txt")
+    run(database, store)
+    confirm(database, store, f"{only(host)}={B1}")
+    assert [row[:2] for row in payments(host)] == [("A", A1), ("B", B1)]
+
+    put(store, transfer(**known, booked_on=date(2026, 11, 30), is_cancellation=True), name="3.txt")
+    run(database, store)
+
+    assert [row[:2] for row in payments(host)] == [("B", B1)]
+    assert waiting(host) == {}
+
+
+def test_each_of_two_equal_cancellations_hits_another_transfer(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    put(store, *[transfer(11_000, reference="")] * 2)
+    run(database, store)
+    confirm(database, store, f"{only(host)}={B1}")
+    cancellation = transfer(11_000, reference="", is_cancellation=True)
+    left = [len(payments(host))]
+    for count in (1, 2):
+        # The second file has the first cancellation too.
+        put(store, *[cancellation] * count, name=f"cancelled-{count}.txt")
+        run(database, store)
+        left.append(len(payments(host)))
+    assert left == [2, 1, 0]
+    assert waiting(host) == {}
+
+
+def test_a_fee_that_a_person_took_back_is_not_taken_back_again(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    put(store, transfer(10_340))
+    run(database, store)
+    assert invoice(host, "A")["fee_total"] == 660
+    payment_rows.operate(database, "take_back_adjustment", values={"adjustment": "fee"}, reason="誤り")
+    put(store, transfer(10_340, is_cancellation=True), name="2.txt")
+
+    assert run(database, store).status == "completed"
+
+    assert payments(host) == []
+    unpaid = invoice(host, "A")
+    assert (unpaid["open_amount"], unpaid["fee_total"]) == (11_000, 0)
 
 
 def test_two_payments_by_hand_are_two_transfers(
