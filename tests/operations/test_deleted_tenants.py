@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
+from include.skillreport.batches.data_backup import restore
 from include.skillreport.batches.data_backup.deleted_tenants import ENTRY, record_folder, register_folder
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
+from include.skillreport.batches.data_backup.tenant_export import merge, restored_schema
 from include.skillreport.core.catalog import STATISTICS
 from include.skillreport.core.errors import SchemaError
 from include.skillreport.core.execution.run_log import require_deletions_repeated
 from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
+from include.skillreport.operations.offboard_tenant.deletion import TenantDeletion
 from tests.batches.data_management.backups import TODAY, Backups
-from tests.conftest import Database, administer
-from tests.operations.leaving_stages import unproved
+from tests.conftest import Database, administer, wait_for_blocked_statement
+from tests.operations.leaving_stages import Killed, killed, unproved
 from tests.operations.leaving_tenants import Leaving, marked
 
 RESTORED = "restored_with_deleted_tenant"
@@ -50,6 +57,73 @@ def backups(deleted_stage: Backups, tmp_path: Path, request: pytest.FixtureReque
 @pytest.fixture
 def leaving(backups: Backups) -> Leaving:
     return Leaving(backups.database, backups.root)
+
+
+@pytest.fixture(scope="module")
+def approved_stage(frozen_stage: Leaving, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Leaving]:
+    """A backup has T. The deletion of T is approved, and has not begun."""
+    with frozen_stage.copied(tmp_path_factory.mktemp("approved") / "store", "approved stage") as leaving:
+        Backups(leaving.database, leaving.root).take()
+        yield leaving
+
+
+@pytest.fixture
+def approved(approved_stage: Leaving, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Leaving]:
+    backups = Backups(approved_stage.database, approved_stage.root)
+    with backups.copied(tmp_path / "store", request.node.name) as copy:
+        yield replace(approved_stage, database=copy.database, root=copy.root)
+
+
+def left(leaving: Leaving) -> list[str]:
+    """Where T's people are: the application's table, and the schema of a restore."""
+    with leaving.database.connect() as connection:
+        schemas = connection.execute(
+            "SELECT nspname FROM pg_namespace WHERE nspname = %s", [restored_schema("T")]
+        ).fetchall()
+        return [*marked(connection, "«T»", ["MST_Employee"]), *(name for (name,) in schemas)]
+
+
+def test_a_deletion_waits_for_a_restore_and_leaves_nothing_of_it(
+    approved: Leaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_copied, may_merge = Event(), Event()
+
+    def wait_and_merge(*given: Any) -> int:
+        is_copied.set()
+        assert may_merge.wait(120)
+        return merge(*given)
+
+    monkeypatch.setattr(restore, "merge", wait_and_merge)
+    with ThreadPoolExecutor() as pool:
+        restoring = pool.submit(Backups(approved.database, approved.root).restore, "merge", "T")
+        try:
+            assert is_copied.wait(60)
+            deleting = pool.submit(approved.answer, approved.request)
+            wait_for_blocked_statement(approved.database)
+        finally:
+            may_merge.set()
+        restored, _ = restoring.result(60)
+        deleted = deleting.result(60)
+
+    assert (restored.status, deleted.status) == ("completed", "completed")
+    assert left(approved) == []
+
+
+def test_nothing_is_restored_into_a_deletion_that_was_interrupted(
+    approved: Leaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killing:
+        killing.setattr(TenantDeletion, "_delete_own", killed)
+        with pytest.raises(Killed):
+            approved.answer(approved.request)
+
+    refused, _ = Backups(approved.database, approved.root).restore("merge", "T")
+
+    assert approved.problems(refused) == [
+        "テナント T の退会による削除が始まっています。バックアップから復元できません。"
+    ]
+    assert left(approved) == []
+    assert approved.problems(approved.answer(approved.request)) == []
 
 
 def test_a_whole_restore_runs_no_batch_until_the_tenant_is_deleted_again(

@@ -1,4 +1,4 @@
-"""Lines that are entered, removed and carried while a run finalises their month: none is forgotten, and none is billed twice."""
+"""Lines and contracts that people change while a run finalises their month: none is forgotten, and none is billed twice."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.operations.contract_entries import set_discount
+from tests.operations.test_operate_contracts import discounts
 
 SEPTEMBER = date(2026, 9, 1)
 LINE = {"line_date": "2026-10-15", "line_text": "作業費", "line_price": "100"}
@@ -128,6 +130,20 @@ def test_a_difference_is_carried_past_the_month_of_a_run(
     outcome = outcomes(host, carrying.result(_LONGEST))["A"]
     assert outcome["details"] == {"carried_to": "2026-11"}
     assert [day for day, _ in entered(host)] == [date(2026, 11, 1)]
+
+
+def test_a_changed_contract_is_compared_with_the_invoices_of_a_run(
+    database: Database, host: psycopg.Connection, connection: psycopg.Connection, started: Started
+) -> None:
+    with tenant_transaction(connection, ["A"]):
+        settle(connection)
+        changing = started(lambda: set_discount(database, valid_from="2026-10-01"))
+        # The change holds already; its comparison waits.
+        assert len(discounts(host)) == 1
+
+    ((note,),) = (row["notes"] for row in outcomes(host, changing.result(_LONGEST)).values())
+    assert "請求書 INV-2026-10-001（2026-10 分）は 11,000 JPY のままです。今の契約なら 9,900" in note
+    assert invoice(host, "A")["total"] == 11_000
 
 
 def test_runs_do_not_wait_for_each_other(database: Database, connection: psycopg.Connection) -> None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 
+from include.skillreport.batches.data_backup import deleted_tenants
+from include.skillreport.batches.data_backup.deleted_tenants import (
+    ENTRY,
+    TURN,
+    hold_off_deletion,
+    register_folder,
+)
 from include.skillreport.batches.data_backup.files import MANIFEST
 from include.skillreport.batches.data_backup.tenant_export import restored_schema
+from include.skillreport.core.database import tenant_turn
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.run_log import RunResult
 from tests import host_rows
@@ -23,7 +32,7 @@ from tests.batches.data_management.backups import (
     of_tenant,
 )
 from tests.batches.tenant_management.billing_rows import reasons
-from tests.conftest import Database
+from tests.conftest import Database, wait_for_blocked_statement
 
 __all__ = ["backups", "taken"]
 
@@ -232,3 +241,44 @@ def test_another_run_completes_a_restore_killed_between_two_tenants(
     result, details = taken.restore("merge", "A", HOSTILE)
 
     assert (result.status, details["A"]["merged"]) == ("completed", 2)
+
+
+def test_a_restore_waits_for_a_deletion_and_is_refused(taken: Backups) -> None:
+    change_rows_of_a(taken.database)
+    live = of_tenant(taken.database, "A")
+    with taken.database.connect("batch_platform") as platform, ThreadPoolExecutor() as pool:
+        with tenant_turn(platform, TURN, "A"):
+            restoring = pool.submit(taken.restore, "merge", "A")
+            wait_for_blocked_statement(taken.database)
+            taken.store.write(f"{register_folder('A')}/{ENTRY}", b"{}")
+        result, _ = restoring.result(60)
+
+    assert "テナント A は退会して削除済みです。" in reasons(result)["A"]
+    assert schemas(taken.database) == set()
+    assert of_tenant(taken.database, "A") == live
+
+
+def test_a_restore_ends_if_an_offboarding_takes_long(taken: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deleted_tenants, "_TURN_WAIT", "10ms")
+    with taken.database.connect("batch_platform") as platform, tenant_turn(platform, TURN, "A"):
+        result, _ = taken.restore("compare", "A", HOSTILE)
+
+    assert list(reasons(result)) == ["A"]
+    assert (
+        "テナント A の退会の操作（書き出しや削除）が実行中です。何も復元していません。"
+        in reasons(result)["A"]
+    )
+    assert schemas(taken.database) == {restored_schema(HOSTILE)}
+
+
+def test_restores_of_a_tenant_do_not_wait_for_each_other(taken: Backups) -> None:
+    with (
+        taken.server.connect() as one,
+        taken.server.connect() as other,
+        one.transaction(),
+        other.transaction(),
+    ):
+        for connection in (one, other):
+            hold_off_deletion(connection, taken.store, "A")
+            # Only the wait for the turn is limited.
+            assert connection.execute("SHOW lock_timeout").fetchone() == ("0",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,10 @@ import pytest
 from psycopg import sql
 
 from include.skillreport.batches.data_backup.access import BackupAccess
-from include.skillreport.batches.data_backup.deleted_tenants import ENTRY, register_folder
+from include.skillreport.batches.data_backup.deleted_tenants import ENTRY, TURN, register_folder
 from include.skillreport.batches.data_backup.settings import BackupSettings
 from include.skillreport.batches.log_cleanup.marked import folder_of
+from include.skillreport.core.database import tenant_turn
 from include.skillreport.core.errors import ConnectionMissingError, ParameterError
 from include.skillreport.core.execution.row_archive import archive_names
 from include.skillreport.core.operation_catalog import RESTORE_BACKUP
@@ -34,7 +36,7 @@ from tests.batches.data_management.test_marked_rows import (
     with_deletion,
 )
 from tests.batches.tenant_management.billing_rows import reasons
-from tests.conftest import Database
+from tests.conftest import Database, wait_for_blocked_statement
 
 __all__ = ["deletable", "rows", "with_deletion"]
 
@@ -299,6 +301,21 @@ def test_no_row_comes_back_to_a_deleted_tenant(backups: Backups, rows: psycopg.C
     backups.store.write(f"{register_folder('A')}/{ENTRY}", b"{}")
 
     result, _ = backups.restore("restore_deleted_rows", "A", archive=archive_of(backups))
+
+    assert "テナント A は退会して削除済みです。" in reasons(result)["A"]
+    assert ids(rows) == set()
+
+
+def test_rows_wait_for_a_deletion_and_do_not_come_back(backups: Backups, rows: psycopg.Connection) -> None:
+    planted(rows)
+    clean(backups.database, backups.store)
+    archive = archive_of(backups)
+    with backups.database.connect("batch_platform") as platform, ThreadPoolExecutor() as pool:
+        with tenant_turn(platform, TURN, "A"):
+            restoring = pool.submit(backups.restore, "restore_deleted_rows", "A", archive=archive)
+            wait_for_blocked_statement(backups.database)
+            backups.store.write(f"{register_folder('A')}/{ENTRY}", b"{}")
+        result, _ = restoring.result(60)
 
     assert "テナント A は退会して削除済みです。" in reasons(result)["A"]
     assert ids(rows) == set()

@@ -1,4 +1,7 @@
-"""The register of deleted tenants in the store. Backups from before a deletion still contain the tenant."""
+"""The register of deleted tenants in the store, and what keeps a restore and a deletion apart.
+
+Backups from before a deletion still contain the tenant.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,13 @@ from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
 
 _SQL = Statements(Path(__file__).parent)
+
+# The first key of the advisory lock, unique among this product's locks. The second key is the hash of the tenant's id. A step of an
+# offboarding takes it alone, restores of the tenant share it.
+TURN = 7_018_042
+
+# How long a restore waits for a step of an offboarding. The deletion of a large tenant takes hours.
+_TURN_WAIT = "1min"
 
 REGISTER = "deleted_tenants"
 ENTRY = "entry.json"
@@ -27,10 +37,28 @@ def record_folder(tenant_id: str, offboarding_id: str) -> str:
     return f"{register_folder(tenant_id)}/{offboarding_id}"
 
 
-def require_not_deleted(store: ObjectStore, tenant_id: str) -> None:
-    """:raises BackupError: the tenant was deleted, so no backup of it may be restored."""
+def hold_off_deletion(connection: psycopg.Connection, store: ObjectStore, tenant_id: str) -> None:
+    """Let nobody delete the tenant before the open transaction ends. Call it before the transaction restores anything.
+
+    Without it, a restore that begins before a deletion and ends after it would bring the tenant back.
+    :raises BackupError: the tenant was deleted, its deletion has begun, or a step of its offboarding takes longer than a minute.
+    """
+    _SQL.execute(connection, "limit_turn_wait", wait=_TURN_WAIT)
+    try:
+        _SQL.execute(connection, "share_turn", lock=TURN, tenant_id=tenant_id)
+    except psycopg.errors.LockNotAvailable:
+        raise BackupError(
+            f"テナント {tenant_id} の退会の操作（書き出しや削除）が実行中です。何も復元していません。"
+            "DAG offboard_tenant と approve_offboarding の実行が終わってから、もう一度復元してください。"
+        ) from None
+    _SQL.execute(connection, "reset_lock_wait")
     if store.exists(f"{register_folder(tenant_id)}/{ENTRY}"):
         raise BackupError(f"テナント {tenant_id} は退会して削除済みです。バックアップから復元できません。")
+    # Nobody can cancel it any more. After an interruption it continues, and does not blank again what it has blanked.
+    if _SQL.column(connection, "begun_deletion", tenant_id=tenant_id):
+        raise BackupError(
+            f"テナント {tenant_id} の退会による削除が始まっています。バックアップから復元できません。"
+        )
 
 
 def mark_deleted_tenants(connection: psycopg.Connection, store: ObjectStore) -> list[str]:

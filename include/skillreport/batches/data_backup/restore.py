@@ -10,7 +10,7 @@ import psycopg
 
 from include.skillreport.batches.data_backup.comparison import hashed_tables
 from include.skillreport.batches.data_backup.database_dump import load_dump
-from include.skillreport.batches.data_backup.deleted_tenants import require_not_deleted
+from include.skillreport.batches.data_backup.deleted_tenants import hold_off_deletion
 from include.skillreport.batches.data_backup.files import (
     DUMP_MANIFEST,
     MANIFEST,
@@ -111,13 +111,13 @@ def restore_one_tenant(
     """Restore a tenant into its own schema and compare it with the live rows; ``merged`` also overwrites the live rows.
 
     Everything happens in one transaction. If ``kept`` is false, it rolls back and only the report remains (a dry run).
-    :raises BackupError: the tenant was deleted.
+    :raises BackupError: the tenant is or was deleted; see ``hold_off_deletion``.
     """
-    require_not_deleted(packer.store, tenant_id)
-    top = packer.read_manifest(MANIFEST, manifest_sha256)
-    path = manifest_path(tenant_id)
-    manifest = packer.read_manifest(path, entry_of(top, path))
     with connection.transaction() as transaction:
+        hold_off_deletion(connection, packer.store, tenant_id)
+        top = packer.read_manifest(MANIFEST, manifest_sha256)
+        path = manifest_path(tenant_id)
+        manifest = packer.read_manifest(path, entry_of(top, path))
         schema = restore_tenant(connection, packer, manifest)
         tables = find_owners(connection)
         conflicts = compare(

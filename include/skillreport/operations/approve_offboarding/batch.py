@@ -7,7 +7,7 @@ from typing import Any
 
 from include.skillreport.approvals.requests import LockedItem, Result, items_of, lock_item, record_result
 from include.skillreport.batches.data_backup.access import BackupAccess
-from include.skillreport.batches.data_backup.deleted_tenants import record_folder
+from include.skillreport.batches.data_backup.deleted_tenants import TURN, record_folder
 from include.skillreport.batches.data_backup.tenant_export import manifest_path
 from include.skillreport.billing.settings import IssuerSettings
 from include.skillreport.core.database import tenant_turn
@@ -26,7 +26,6 @@ from include.skillreport.operations.offboard_tenant.export import (
 )
 from include.skillreport.operations.offboard_tenant.freezing import freeze
 from include.skillreport.operations.offboard_tenant.ledger import (
-    TURN,
     Offboarding,
     OffboardingError,
     drop_frozen,

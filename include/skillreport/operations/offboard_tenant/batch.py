@@ -10,7 +10,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from include.skillreport.batches.data_backup.access import BackupAccess
-from include.skillreport.batches.data_backup.deleted_tenants import record_folder
+from include.skillreport.batches.data_backup.deleted_tenants import TURN, record_folder
 from include.skillreport.batches.data_backup.files import Packer
 from include.skillreport.batches.data_backup.ledger import all_tenants
 from include.skillreport.billing.settings import IssuerSettings
@@ -30,7 +30,6 @@ from include.skillreport.operations.offboard_tenant.export import (
 )
 from include.skillreport.operations.offboard_tenant.form import FORM, OPEN_ITEMS, STAGES
 from include.skillreport.operations.offboard_tenant.ledger import (
-    TURN,
     Offboarding,
     OffboardingError,
     drop_frozen,

@@ -20,10 +20,6 @@ from include.skillreport.schema.deletion import listed_tables
 _SQL = Statements(Path(__file__).parent)
 
 
-# An arbitrary number: one process at a time works on a tenant that leaves.
-TURN = 7_018_042
-
-
 class OffboardingError(BatchError):
     """The stage of the tenant does not allow what was asked for, or the deletion stopped."""
 

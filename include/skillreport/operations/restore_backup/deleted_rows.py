@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from include.skillreport.batches.data_backup.deleted_tenants import require_not_deleted
+from include.skillreport.batches.data_backup.deleted_tenants import hold_off_deletion
 from include.skillreport.batches.data_backup.files import BackupDamagedError
 from include.skillreport.batches.data_backup.ownership import OwnedTable, find_owners
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
@@ -49,24 +49,16 @@ def restore_rows(
     """Insert the rows of an archive that are missing now, in one transaction; returns the table, the inserted rows and those that exist.
 
     A row exists if a row has its key, or a value of it that must be unique. If ``kept`` is false, the transaction rolls back (a dry run).
-    :raises BackupDamagedError: the archive is damaged. :raises BackupError: the tenant was deleted, a row does not fit into the present
-    table, or it belongs to another tenant now (docs/people.md), for example because its employee has moved.
+    :raises BackupDamagedError: the archive is damaged. :raises BackupError: the tenant is or was deleted (see ``hold_off_deletion``), a
+    row does not fit into the present table, or it belongs to another tenant now (docs/people.md), for example because its employee has
+    moved.
     """
-    require_not_deleted(store, tenant_id)
-    folder = folder_of(tenant_id)
-    try:
-        manifest, files = read_manifest(store, folder, archive)
-        _check(manifest, files, tenant_id)
-        for _ in archived_chunks(store, files, CHUNK_ROWS):
-            pass
-    except (ArchiveError, ValueError, KeyError, TypeError) as error:
-        raise BackupDamagedError(
-            f"書庫 {store.location(folder)}/{archive} は読めないか、壊れています（{reason_of(error)}）。何も復元していません。"
-        ) from None
-    table = str(manifest["table"])
-    inserted = 0
+    table, inserted = "", 0
     try:
         with connection.transaction() as transaction:
+            hold_off_deletion(connection, store, tenant_id)
+            manifest, files = _whole_archive(store, tenant_id, archive)
+            table = str(manifest["table"])
             owned = _owned_table(connection, table)
             for lines in archived_chunks(store, files, CHUNK_ROWS):
                 inserted += _insert(connection, owned, lines, tenant_id)
@@ -77,6 +69,23 @@ def restore_rows(
             f"{table} に戻せない行があります（{error.diag.constraint_name or error.diag.column_name}）。何も復元していません。"
         ) from None
     return table, inserted, int(manifest["rows"]) - inserted
+
+
+def _whole_archive(
+    store: ObjectStore, tenant_id: str, archive: str
+) -> tuple[dict[str, Any], list[ArchivedFile]]:
+    """The manifest of the archive and its files, which are read once to the end. :raises BackupDamagedError: the archive is damaged."""
+    folder = folder_of(tenant_id)
+    try:
+        manifest, files = read_manifest(store, folder, archive)
+        _check(manifest, files, tenant_id)
+        for _ in archived_chunks(store, files, CHUNK_ROWS):
+            pass
+    except (ArchiveError, ValueError, KeyError, TypeError) as error:
+        raise BackupDamagedError(
+            f"書庫 {store.location(folder)}/{archive} は読めないか、壊れています（{reason_of(error)}）。何も復元していません。"
+        ) from None
+    return manifest, files
 
 
 def _check(manifest: dict[str, Any], files: list[ArchivedFile], tenant_id: str) -> None:

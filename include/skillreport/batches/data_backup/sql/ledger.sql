@@ -84,6 +84,20 @@ ORDER BY tenant_id;
 -- name: deleted_tenants
 SELECT tenant_id FROM batch.deleted_tenant;
 
+-- name: limit_turn_wait
+SELECT set_config('lock_timeout', %(wait)s, true);
+
+-- name: share_turn
+-- A step of an offboarding holds this lock in its session. The key is that of tenant_turn.
+SELECT pg_advisory_xact_lock_shared(%(lock)s, hashtext(%(tenant_id)s));
+
+-- name: reset_lock_wait
+SET LOCAL lock_timeout TO DEFAULT;
+
+-- name: begun_deletion
+SELECT offboarding_id FROM batch.offboarding
+WHERE tenant_id = %(tenant_id)s AND deleting_since IS NOT null;
+
 -- name: mark_deleted_tenant
 -- A database from before the deletion has no row of it.
 INSERT INTO batch.deleted_tenant (tenant_id, offboarding_id, deleted_at, export_bytes, is_to_repeat)
