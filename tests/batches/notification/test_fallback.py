@@ -142,6 +142,38 @@ def test_messages_that_the_application_withdrew_or_moved_are_not_sent(
     assert ("email", "sent") not in statuses(host)
 
 
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        (
+            "UPDATE batch.outbox SET held_for = 'BATCH-019-02'",
+            "UPDATE batch.outbox SET held_for = null",
+        ),
+        (
+            """
+            INSERT INTO batch.message_stop (tenant_id, still_sent, reason, entered_by)
+            VALUES ('A', '{invoice}', '移行中', 'sato')
+            """,
+            "DELETE FROM batch.message_stop",
+        ),
+    ],
+    ids=["held after a pause", "stopped by an operator"],
+)
+def test_held_or_stopped_messages_wait_for_a_person(
+    database: Database, host: psycopg.Connection, services: StandIns, begin: Any, end: Any
+) -> None:
+    closed_channel(database, host, services, "本文")
+    close_for(host, "3 hours")
+    host.execute(begin)
+
+    assert retry(database, services) == []
+    assert statuses(host) == {("slack", "retry"): 1}
+
+    host.execute(end)
+    (letter,) = retry(database, services)
+    assert "本文" in letter.text
+
+
 def test_messages_that_the_tenant_switched_off_are_not_sent(
     database: Database, host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
 ) -> None:
