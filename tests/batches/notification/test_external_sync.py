@@ -456,7 +456,10 @@ def test_a_renamed_channel_stays_and_an_archived_one_disables_its_setting(
     ).fetchall()
     # A setting that is disabled is told once.
     assert [(to, subject) for to, subject, _ in letters] == [
-        ("admin@a.example.jp", f"【お知らせ】Slack のチャンネルがなくなり、通知の設定 {affected} 件に影響します")
+        (
+            "admin@a.example.jp",
+            f"【お知らせ】Slack のチャンネルがなくなり、通知の設定 {affected} 件に影響します",
+        )
         for affected in (2, 1)
     ]
     assert "・通知設定「one」の宛先「<b>全社</b>」。ほかに宛先がないため" in letters[0][2]
