@@ -69,6 +69,30 @@ def closings(host: psycopg.Connection) -> list[str]:
     ]
 
 
+def ended_letters(host: psycopg.Connection) -> None:
+    """Dead letters of A, around the time in which the closed server refused the installation. It had accepted one of them."""
+    inserted = host.execute("""
+        INSERT INTO batch.outbox (
+            message_id, tenant_id, dedupe_key, channel, destination, subject, body, status, attempts, error_code,
+            provider_message_id, finished_at, due_at, next_attempt_at, created_by
+        )
+        SELECT
+            letter.name, 'A', letter.name, 'email', letter.name || '@ended.example', '件名', '本文', 'dead', 1, 'policy',
+            letter.accepted_as, letter.finished_at, now(), now(), 'test'
+        FROM batch.service_limit AS service
+        CROSS JOIN LATERAL (
+            VALUES
+                ('before', null, service.doubted_from - interval '2 minutes'),
+                ('first', null, service.doubted_from - interval '1 minute'),
+                ('bounced', 'accepted-1', service.doubted_from),
+                ('last', null, service.doubted_until),
+                ('after', null, service.doubted_until + interval '1 second')
+        ) AS letter (name, accepted_as, finished_at)
+        WHERE service.doubted_from IS NOT null
+    """)
+    assert inserted.rowcount == 5
+
+
 def quarter_of_an_hour_later(host: psycopg.Connection) -> None:
     host.execute("UPDATE batch.service_limit SET blocked_until = now()")
     make_due(host)
@@ -118,6 +142,22 @@ class TestARefusalByPolicy:
         assert statuses(host) == {("email", "sent"): len(ALL)}
         assert closings(host) == []
         assert host.execute("SELECT refusals FROM batch.service_limit").fetchall() == [([],)]
+
+    def test_of_another_time_or_after_an_acceptance_is_final(
+        self, database: Database, host: psycopg.Connection, services: StandIns
+    ) -> None:
+        letters(host, ADDRESSES)
+        refuse(services, *ALL)
+        run(database, services, SCHEDULED_NOTIFICATIONS)
+        ended_letters(host)
+
+        run(database, services)
+
+        assert {
+            recipient.removesuffix("@ended.example"): status
+            for recipient, (status, _, _) in states(host).items()
+            if recipient.endswith("@ended.example")
+        } == {"before": "dead", "first": "pending", "bounced": "dead", "last": "pending", "after": "dead"}
 
     def test_of_one_tenants_addresses_closes_no_server(
         self, database: Database, host: psycopg.Connection, services: StandIns

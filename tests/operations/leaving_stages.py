@@ -63,7 +63,7 @@ def planted_stage(
             host_rows.skill(connection, "stamped T", "code-U", "T", AT)
             host_rows.skill(connection, "nobody's", "somebody", "default", AT)
         leaving = Leaving(database, tmp_path_factory.mktemp("planted") / "store")
-        for folder in ("reports", "notification_log", "invoices"):
+        for folder in ("reports", "notification_log", "deleted_rows", "invoices"):
             for tenant_id in ("T", "U"):
                 leaving.store.write(f"{folder}/{tenant_folder(tenant_id)}/2026-10/file", b"content")
         yield leaving

@@ -150,9 +150,7 @@ def test_no_letter_goes_to_a_deleted_tenant(
     assert f"請求書 {OPEN} の督促を送れません。請求先のメールアドレスがない" in "".join(notes)
     done(left, "credit", "T", reason="貸倒れ")
     run_notifications(left.database, services, on=DUE + timedelta(days=22), store=left.store)
-    assert host.execute(
-        "SELECT DISTINCT status, destination FROM batch.outbox WHERE tenant_id = 'T'"
-    ).fetchall() in ([], [("discarded", "")])
+    assert host.execute("SELECT FROM batch.outbox WHERE tenant_id = 'T'").rowcount == 0
     assert host.execute("SELECT FROM \"HIS_NotificationLog\" WHERE tenant_id = 'T'").rowcount == 0
 
 

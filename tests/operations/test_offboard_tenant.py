@@ -8,15 +8,19 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pyrage  # type: ignore[import-untyped]
 import pytest
+from psycopg import sql
 
 from include.skillreport.approvals import APPROVE, HOLD
 from include.skillreport.approvals.requests import items_of
+from include.skillreport.batches.data_backup.tenant_export import restored_schema
 from include.skillreport.core.errors import AnswerError
 from include.skillreport.core.execution.object_store import tenant_folder
 from include.skillreport.operations.answers import approved_tenants
+from include.skillreport.operations.offboard_tenant.form import OPEN_ITEMS
 from include.skillreport.schema.deletion import Rule, deletion_list
 from include.skillreport.schema.host_contract import HostVariant
 from tests import host_rows
@@ -37,6 +41,7 @@ from tests.operations.leaving_tenants import (
     marked,
     whole,
 )
+from tests.operations.open_items import leave_open, settle
 from tests.s3_server import BUCKET, S3Server, nothing
 
 __all__ = ["asked", "exported", "leaving"]
@@ -56,6 +61,23 @@ def counts(leaving: Leaving) -> dict[str, tuple[str, int, int]]:
         return {name: (rule, exported, done) for name, rule, exported, done in rows}
 
 
+def restore_copies(leaving: Leaving, owner: str) -> None:
+    """The login has restored T and U from a backup."""
+    with leaving.database.connect() as connection:
+        for tenant_id in ("T", "U"):
+            schema = sql.Identifier(restored_schema(tenant_id))
+            connection.execute(
+                sql.SQL("CREATE SCHEMA {} AUTHORIZATION {}").format(schema, sql.Identifier(owner))
+            )
+            connection.execute(sql.SQL('CREATE TABLE {}."MST_Employee" (id text)').format(schema))
+
+
+def restored_copies(leaving: Leaving) -> list[str]:
+    with leaving.database.connect() as connection:
+        rows = connection.execute("SELECT nspname FROM pg_namespace WHERE starts_with(nspname, 'restored_')")
+        return [schema for (schema,) in rows]
+
+
 def test_a_tenant_goes_whole_and_nobody_elses_row_changes(asked: Leaving) -> None:
     """A login of backups that is no superuser is enough."""
     with asked.database.connect() as connection:
@@ -67,8 +89,10 @@ def test_a_tenant_goes_whole_and_nobody_elses_row_changes(asked: Leaving) -> Non
 
     with backup_login(asked.database) as name:
         asked.dsn = login(asked.database, name, "test-backup")
+        restore_copies(asked, name)
         again = asked.asked()
         done = asked.answer(again)
+        assert restored_copies(asked) == [restored_schema("U")]
 
     assert asked.problems(done) == []
     assert (asked.offboarding("stage"), asked.offboarding("remains")) == ("deleted", [])
@@ -85,8 +109,11 @@ def test_a_tenant_goes_whole_and_nobody_elses_row_changes(asked: Leaving) -> Non
             "SELECT old_values, ip_address, user_id FROM \"HIS_AuditLog\" WHERE user_id = 'u-T'"
         ).fetchone() == (None, None, "u-T")
         assert connection.execute(
-            "SELECT DISTINCT destination, subject, body FROM batch.outbox WHERE tenant_id = 'T'"
-        ).fetchall() == [("", "", "")]
+            """
+            SELECT status, finished_at IS NOT null, destination, subject, body FROM batch.outbox
+            WHERE tenant_id = 'T'
+            """
+        ).fetchall() == [("discarded", True, "", "", "")]
         for table in ("frozen_person", "frozen_chunk"):
             assert connection.execute(f"SELECT FROM batch.{table}").rowcount == 0
         assert connection.execute("SELECT tenant_id FROM batch.deleted_tenant").fetchall() == [("T",)]
@@ -97,7 +124,9 @@ def test_a_tenant_goes_whole_and_nobody_elses_row_changes(asked: Leaving) -> Non
         assert least <= deleted <= most, name
     store = asked.store
     assert [
-        folder for folder in ("reports", "notification_log") if store.names(folder) != [tenant_folder("U")]
+        folder
+        for folder in ("reports", "notification_log", "deleted_rows")
+        if store.names(folder) != [tenant_folder("U")]
     ] == []
     assert len(store.names("invoices")) == 2
     assert store.names("offboarding") == []
@@ -122,6 +151,46 @@ def test_open_items_are_decided_before_a_tenant_leaves(leaving: Leaving) -> None
     ]
     assert leaving.begun().status == "completed"
     assert leaving.problems(leaving.begun()) == [f"このテナントの退会は、{BEGINNER} さんが始めています。"]
+
+
+@pytest.fixture
+def small(
+    server: Server,
+    deletable_templates: dict[HostVariant, Database],
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> Iterator[Leaving]:
+    """T has left, with rows in few tables."""
+    template = deletable_templates[HostVariant.MULTI_TENANT]
+    with copied_database(server, template.name, request.node.name) as database:
+        with database.connect() as connection:
+            host_rows.tenant(connection, "T", status="INACTIVE", contract_end_date=AT)
+            host_rows.user(connection, "T", "t")
+        yield Leaving(database, tmp_path / "store")
+
+
+@pytest.fixture
+def settled(small: Leaving) -> Leaving:
+    """T has nothing open, but rows of each kind. U has everything open."""
+    with small.database.connect() as connection:
+        settle(connection)
+    return small
+
+
+@pytest.mark.parametrize("item", OPEN_ITEMS)
+def test_each_open_item_is_accepted_by_its_own_field(settled: Leaving, item: str) -> None:
+    with settled.database.connect() as connection:
+        leave_open(connection, item)
+    others = dict.fromkeys(OPEN_ITEMS.keys() - {item}, True)
+
+    refused = settled.stage("begin", "T", {"reason": "契約終了", **others})
+
+    assert settled.problems(refused) == [
+        f"片付いていないものがあります: {OPEN_ITEMS[item]} 2 件。"
+        "片付けるか、フォームで「承知」を選んでから、もう一度始めてください。"
+    ]
+    assert settled.stage("begin", "T", {"reason": "契約終了", item: True}).status == "completed"
+    assert settled.offboarding("open_items") == dict.fromkeys(OPEN_ITEMS, 0) | {item: 2}
 
 
 def test_the_customer_opens_a_file_without_secrets_or_our_schema(exported_stage: Leaving) -> None:
@@ -231,19 +300,9 @@ def test_a_cancelled_tenant_stays_whole(
 
 
 @pytest.fixture
-def in_bucket(
-    server: Server,
-    deletable_templates: dict[HostVariant, Database],
-    s3: S3Server,
-    request: pytest.FixtureRequest,
-) -> Iterator[Leaving]:
-    """T has left, with rows in few tables: each has several files in the bucket."""
-    template = deletable_templates[HostVariant.MULTI_TENANT]
-    with copied_database(server, template.name, request.node.name) as database:
-        with database.connect() as connection:
-            host_rows.tenant(connection, "T", status="INACTIVE", contract_end_date=AT)
-            host_rows.user(connection, "T", "t")
-        yield Leaving(database, s3.path("store"))
+def in_bucket(small: Leaving, s3: S3Server) -> Leaving:
+    """The store is in a bucket, with several files of each table that has rows."""
+    return replace(small, root=s3.path("store"))
 
 
 def test_a_bucket_keeps_no_version_of_the_tenants_files_or_names_them(

@@ -143,6 +143,41 @@ def test_messages_that_the_application_withdrew_or_moved_are_not_sent(
     assert ("email", "sent") not in statuses(host)
 
 
+def test_a_message_held_after_a_pause_waits_while_others_fall_back(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    held, _ = closed_channel(database, host, services, "確認を待つ本文", "次の本文")
+    close_for(host, "3 hours")
+    host.execute("UPDATE batch.outbox SET held_for = 'BATCH-019-02' WHERE host_log_id = %s", [held])
+
+    (letter,) = retry(database, services)
+
+    assert "次の本文" in letter.text
+    assert "確認を待つ本文" not in letter.text
+    waits = host.execute("SELECT host_log_id FROM batch.outbox WHERE finished_at IS null").fetchall()
+    assert waits == [(held,)]
+
+
+def test_messages_that_an_operator_has_stopped_do_not_fall_back(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    closed_channel(database, host, services, "本文")
+    close_for(host, "3 hours")
+    host.execute(
+        """
+        INSERT INTO batch.message_stop (tenant_id, still_sent, reason, entered_by)
+        VALUES ('A', '{invoice}', '移行中', 'sato')
+        """
+    )
+
+    assert retry(database, services) == []
+    assert statuses(host) == {("slack", "retry"): 1}
+
+    host.execute("DELETE FROM batch.message_stop")
+    (letter,) = retry(database, services)
+    assert "本文" in letter.text
+
+
 def test_a_message_that_an_operator_discards_meanwhile_is_not_mailed(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
