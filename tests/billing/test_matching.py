@@ -137,7 +137,7 @@ def test_a_small_rest_is_no_fee_of_the_others() -> None:
 
 
 @pytest.mark.parametrize("amount", [120, 500])
-def test_what_is_not_smaller_than_the_transfer_is_no_fee(amount: int) -> None:
+def test_an_amount_that_is_not_smaller_than_the_transfer_is_no_fee(amount: int) -> None:
     found = match(transfer(amount), unpaid("1", 1_000))
     assert (found.doubt, [numbers(choice) for choice in found.choices]) == (
         Doubt.OTHER_AMOUNT,
