@@ -214,7 +214,8 @@ class BatchFlow:
         chosen = context["params"].get(BATCHES_PARAMETER)
         if chosen is not None and self.spec.id not in chosen:
             raise AirflowSkipException(f"{self.spec.id} は選ばれていません")
-        require_known(context["dag_run"].conf or {}, context["dag"].params)
+        # open_run says why tenants cannot be named.
+        require_known(context["dag_run"].conf or {}, {*context["dag"].params, "tenants"})
         batch, installation = self._batch()
         try:
             run, shards = open_run(self.spec, batch, self.run_request(context), installation)

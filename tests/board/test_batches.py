@@ -10,6 +10,7 @@ import pytest
 from skill_batch.board.pages.batches import PAGE_RUNS, load_batch
 from skill_batch.board.rendering import told
 from include.skillreport.core.catalog import (
+    DATA_BACKUP,
     LOG_CLEANUP,
     STATISTICS,
     TENANT_BILLING,
@@ -66,7 +67,8 @@ def test_every_batch_and_operation_has_a_page_and_nothing_else(board: Board) -> 
     assert button in billing
     assert button not in board.as_role("viewer").get(f"/batches/{TENANT_BILLING.id}").text
     assert 'name="tenants"' in board.get("/operations/batch_018_02_tenant_billing/dry_run").text
-    assert 'name="tenants"' not in board.get(f"/operations/{LOG_CLEANUP.dag_id}/dry_run").text
+    for spec in (DATA_BACKUP, LOG_CLEANUP):
+        assert 'name="tenants"' not in board.get(f"/operations/{spec.dag_id}/dry_run").text
 
 
 def test_runs_are_paged_and_charted_with_failures_and_usual_duration(

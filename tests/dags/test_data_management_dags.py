@@ -46,7 +46,8 @@ def test_a_backup_is_taken_and_restored_and_logs_are_cleaned_up(
         runs.set_variable("skill_batch_storage_url", f"file://{tmp_path}/in the way/store")
         assert runs.test("batch_001_data_backup", "2026-11-03").state == "failed"
         runs.set_variable("skill_batch_storage_url", f"file://{tmp_path}/store")
-        assert runs.test("batch_002_log_cleanup", "2026-11-01").state == "success"
+        assert runs.test("batch_002_log_cleanup", "2026-11-01", tenants=["T001"]).state == "failed"
+        assert runs.test("batch_002_log_cleanup", "2026-11-01", tenants=[]).state == "success"
     finally:
         with database.connect() as host:
             host.execute(f"DROP OWNED BY {role} CASCADE")
@@ -67,7 +68,8 @@ def test_a_backup_is_taken_and_restored_and_logs_are_cleaned_up(
             ("BATCH-001", "failed"),
             ("BATCH-002", "completed"),
         ]
-    alert, message = slack.messages
+    alert, refusal, message = slack.messages
     assert "Not a directory" in alert.text
+    assert "BATCH-002 は常に全体を対象とします" in refusal.text
     assert "rows/system_log: 削除 1 行" in message.text
     assert "files/?: 要確認 1 件" in message.text

@@ -333,6 +333,9 @@ def test_a_value_creates_no_mention_in_line_works(value: str) -> None:
         rendered = written("担当: {{ name }}", LINE_WORKS, is_markdown=is_markdown, name=value)
         assert rendered.text == f"件名\n\n担当: {shown}"
     assert literal(LINE_WORKS, value, f"本文 {value}").text == f"{shown}\n\n本文 {shown}"
+    for beginning in ("<", "</ ", "< "):
+        parted = written("{{ last }}{{ first }}", LINE_WORKS, last=beginning, first=value[1:])
+        assert parted.text == f"件名\n\n{beginning.replace('<', '＜')}{value[1:]}"
     own = written('<m userId="all"> {{ name }} <memo>', LINE_WORKS, name=value)
     assert own.text == f'件名\n\n<m userId="all"> {shown} <memo>'
 

@@ -10,8 +10,8 @@ from include.skillreport.core.assets import AssetSpec
 
 
 class Severity(IntEnum):
-    """How urgent a batch is (batch list, section 6.2). It decides the priority for a worker; alerts are at least HIGH. The values are
-    ordered.
+    """How urgent a batch is (batch list, section 6.2). It decides the priority for a worker. Alerts about a run are at least HIGH. The
+    values are ordered.
     """
 
     MEDIUM = 1

@@ -166,7 +166,7 @@ def test_the_limits_are_strict(active: int, absent: int, held: bool) -> None:
 
     assert bool(plan.held) is held
     assert len(made(plan, EntryKind.DEACTIVATE)) == (0 if held else absent)
-    assert len(made(plan_sync(here, LIMITS, without=frozenset(Limit)), EntryKind.DEACTIVATE)) == absent
+    assert len(made(plan_sync(here, LIMITS, lifted=frozenset(Limit)), EntryKind.DEACTIVATE)) == absent
     if held:
         assert {entry.kind for entry in plan.entries} <= MARKS
         assert f"連携 {active:,} 件のうち {absent:,} 件" in plan.held
@@ -207,7 +207,7 @@ def test_a_held_listing_counts_as_first_absence_for_an_operator_only() -> None:
     assert (second.held, made(second, EntryKind.DEACTIVATE)) == ("", [])
     assert len(made(second, EntryKind.ABSENT)) == 20
     assert (
-        len(made(plan_sync(next_day, LIMITS, without=frozenset(Limit)), EntryKind.DEACTIVATE)) == 19
+        len(made(plan_sync(next_day, LIMITS, lifted=frozenset(Limit)), EntryKind.DEACTIVATE)) == 19
     )  # all but U99, which was there
     third = replace(applied(next_day, second), run_date=TODAY + timedelta(days=2))
     assert len(made(plan_sync(third, LIMITS), EntryKind.DEACTIVATE)) == 20
@@ -242,7 +242,7 @@ def test_an_empty_or_poor_list_of_channels_is_not_believed(known: int, listed: i
 
     assert bool(plan.held) is held
     assert len(made(plan, EntryKind.DISABLE_SETTING)) == (0 if held else known - listed)
-    allowed = plan_sync(here, LIMITS, without=frozenset(Limit))
+    allowed = plan_sync(here, LIMITS, lifted=frozenset(Limit))
     assert len(made(allowed, EntryKind.DISABLE_SETTING)) == known - listed
 
 
@@ -263,7 +263,7 @@ def test_a_held_list_of_channels_counts_for_an_operator_only() -> None:
     assert made(held, EntryKind.CHANNEL_ABSENT) == [(f"C{number}", None) for number in range(4)]
     assert made(plan_sync(replace(second, channels=[]), LIMITS), EntryKind.CHANNEL_ABSENT) == []
     assert (plausible.held, made(plausible, *ENDED_CHANNELS)) == ("", [])
-    assert made(plan_sync(second, LIMITS, without=frozenset(Limit)), *ENDED_CHANNELS) == [
+    assert made(plan_sync(second, LIMITS, lifted=frozenset(Limit)), *ENDED_CHANNELS) == [
         ("C0", None),
         ("s0", None),
     ]
@@ -309,8 +309,8 @@ def test_a_hold_names_each_exceeded_limit() -> None:
     )
     assert limits_of(held.held) == frozenset(Limit)
     for limit in Limit:
-        assert plan_sync(here, LIMITS, without={limit}).held == held.held
-    allowed = plan_sync(here, LIMITS, without=limits_of(held.held))
+        assert plan_sync(here, LIMITS, lifted={limit}).held == held.held
+    allowed = plan_sync(here, LIMITS, lifted=limits_of(held.held))
     assert len(made(allowed, EntryKind.DEACTIVATE)) == 3
     assert made(allowed, *ENDED_CHANNELS) == [("C0", None), ("C1", None), ("s0", None), ("s1", None)]
 
@@ -327,7 +327,7 @@ def test_a_permission_for_links_does_not_believe_a_held_list_of_channels() -> No
     )
     reason = plan_sync(here, LIMITS).held
 
-    plan = plan_sync(here, LIMITS, without=limits_of(reason))
+    plan = plan_sync(here, LIMITS, lifted=limits_of(reason))
 
     assert limits_of(reason) == {Limit.LINKS}
     assert len(made(plan, EntryKind.DEACTIVATE)) == 3
@@ -363,7 +363,7 @@ def test_a_setting_by_channel_name_stays_when_another_channel_has_it(is_archived
 
 
 def test_no_override_makes_an_empty_listing_believable() -> None:
-    plan = plan_sync(world([], [employee(1)], links=[Link("U1", "E1")]), LIMITS, without=frozenset(Limit))
+    plan = plan_sync(world([], [employee(1)], links=[Link("U1", "E1")]), LIMITS, lifted=frozenset(Limit))
 
     assert (plan.entries, bool(plan.held)) == ([], True)
 

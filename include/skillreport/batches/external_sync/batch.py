@@ -184,8 +184,8 @@ class ExternalSyncBatch(TenantBatch):
 
     def plan_unit(self, connection: psycopg.Connection, unit: Unit, run: Run) -> None:
         """Save the plan for the unit's complete listing, in its own transaction."""
-        without = frozenset(Limit) if run.options["allow_many"] else frozenset()
-        plan_directory(connection, unit, self._settings, without=without)
+        lifted = frozenset(Limit) if run.options["allow_many"] else frozenset()
+        plan_directory(connection, unit, self._settings, lifted=lifted)
 
     def _apply(self, connection: psycopg.Connection, run: Run, tenant_id: str) -> UnitResult | UnitFailure:
         if not run.part:

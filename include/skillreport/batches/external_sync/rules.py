@@ -46,9 +46,9 @@ _CHANNEL_CHANGES = (
 
 
 def plan_sync(
-    world: World, settings: ExternalSyncSettings, *, without: Collection[Limit] = frozenset()
+    world: World, settings: ExternalSyncSettings, *, lifted: Collection[Limit] = frozenset()
 ) -> SyncPlan:
-    """The plan for one directory. ``without``: an operator has confirmed that any number of these may end in this run."""
+    """The plan for one directory. ``lifted``: an operator has confirmed that any number of these may end in this run."""
     present = [account for account in world.accounts if account.state is not AccountState.DELETED]
     people = [account for account in present if account.kind is AccountKind.MEMBER]
     active = [link for link in world.links if link.is_active]
@@ -59,7 +59,7 @@ def plan_sync(
         return SyncPlan([], [], counts, held)
     returned = [*_returns(active, present_ids), *channel_returns(world)]
     exceeded = exceeded_limits(world, len(absent), len(active), settings)
-    if not set(exceeded) <= set(without):
+    if not set(exceeded) <= set(lifted):
         held_absences = {
             Limit.LINKS: _absences(world, absent, is_held=True),
             Limit.CHANNELS: channel_absences(world, is_held=True),
@@ -73,7 +73,7 @@ def plan_sync(
         for external_id in sorted(world.contradictory)
     ]
     remembered = [*_absences(world, absent, is_held=False), *returned]
-    endings = list(_endings(world, absent, count_doubtful=Limit.LINKS in without))
+    endings = list(_endings(world, absent, count_doubtful=Limit.LINKS in lifted))
     # An employee whose link ends can get a new link in the same plan.
     ended = {entry.subject_id for entry in endings}
     continuing = [link for link in active if link.external_id not in ended]
@@ -83,8 +83,8 @@ def plan_sync(
         *_updates(world, active),
         *new_links(world, present, continuing, problems),
         *channel_absences(world, is_held=False),
-        *channel_changes(world, count_doubtful=Limit.CHANNELS in without),
-        *setting_changes(world, count_doubtful=Limit.CHANNELS in without),
+        *channel_changes(world, count_doubtful=Limit.CHANNELS in lifted),
+        *setting_changes(world, count_doubtful=Limit.CHANNELS in lifted),
     ]
     done = Counter(entry.kind for entry in entries)
     employed = {employee.employee_id for employee in world.employees}

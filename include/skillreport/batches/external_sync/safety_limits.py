@@ -82,14 +82,14 @@ def _too_many_channels(world: World, settings: ExternalSyncSettings) -> str:
     return _too_many(Limit.CHANNELS, absent, len(at_stake), settings)
 
 
-def _too_many(kind: Limit, absent: int, active: int, settings: ExternalSyncSettings) -> str:
+def _too_many(limit: Limit, absent: int, active: int, settings: ExternalSyncSettings) -> str:
     """Why so many are implausible. If all are absent, the token probably belongs to another workspace."""
     if active >= settings.small_directory_links:
         is_many = absent * 100 > active * settings.most_ending_percent
-        limit = f"{settings.most_ending_percent} %"
+        bound = f"{settings.most_ending_percent} %"
     else:
         is_many = absent > settings.most_ending_links
-        limit = f"{settings.most_ending_links} 件"
-    if not is_many and (absent < active or active < _WORDS[kind].all_from):
+        bound = f"{settings.most_ending_links} 件"
+    if not is_many and (absent < active or active < _WORDS[limit].all_from):
         return ""
-    return f"{kind} {active:,} 件のうち {absent:,} 件{_WORDS[kind].place}から消えています（上限 {limit}）。"
+    return f"{limit} {active:,} 件のうち {absent:,} 件{_WORDS[limit].place}から消えています（上限 {bound}）。"

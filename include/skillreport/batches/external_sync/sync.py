@@ -67,9 +67,9 @@ def plan_directory(
     unit: Unit,
     settings: ExternalSyncSettings,
     *,
-    without: Collection[Limit] = frozenset(),
+    lifted: Collection[Limit] = frozenset(),
 ) -> SavedPlan:
-    """Make and save the plan for the unit's complete listing, in its own transaction. ``without``: see ``plan_sync``."""
+    """Make and save the plan for the unit's complete listing, in its own transaction. ``lifted``: see ``plan_sync``."""
     progress = load_progress(connection, unit)
     assert progress is not None, "only a listing that was begun is planned"
     assert progress.due is None, "only a complete listing is planned"
@@ -78,7 +78,7 @@ def plan_directory(
         # The hash comes before the rows: if the data changes in between, the hashes differ, and the plan is not applied.
         world_hash = _world_hash(connection, unit)
         world = _load_world(connection, unit, progress.started_over)
-        plan = plan_sync(world, settings, without=without)
+        plan = plan_sync(world, settings, lifted=lifted)
         return _save(connection, unit, plan, world_hash)
 
 

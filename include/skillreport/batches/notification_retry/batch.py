@@ -51,7 +51,9 @@ class NotificationRetryBatch(TenantBatch):
         self._settings = notifications.settings
 
     def further_tenants(self, request: Request) -> Collection[str]:
-        """The tenants that are no longer active, with unfinished messages or failures that are not reported. They get only letters."""
+        """The tenants that are no longer active, with unfinished messages, failures that are not reported, or ends that the application
+        does not know yet. They get only letters.
+        """
         return set(_SQL.column(request.platform, "former_tenants_with_messages"))
 
     def receive(self, work: Work, platform: psycopg.Connection) -> RunRemark:

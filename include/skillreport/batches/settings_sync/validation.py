@@ -103,10 +103,11 @@ _KNOWN_RULES = frozenset(
     (*_MINIMUM, *_MAXIMUM, *_MIN_LENGTH, *_MAX_LENGTH, *_ALLOWED, *_PATTERN, "required", "type")
 )
 
-# Tenants write the patterns, and Python backtracks. A pattern with more than two open repetitions or optional parts, alternatives
-# beside several groups, a repeated group, a look-around or a back reference could run without end.
+# Tenants write the patterns, and Python backtracks. A repeated group, a look-around, a back reference or many choices could run without
+# end. An open repetition tries up to 256 lengths and counts as five choices, an optional part or an alternative as one. With 14 choices,
+# a match takes seconds at most.
 _MAX_PATTERN, _MAX_MATCHED = 200, 256
-_OPEN_REPETITIONS = 2
+_MOST_CHOICES, _CHOICES_OF_REPETITION = 14, 5
 
 
 def has_type(value: str, data_type: DataType) -> bool:
@@ -238,8 +239,7 @@ def _pattern_problems(value: str, name: str, pattern: Any, is_empty: bool) -> li
     bare = re.sub(r"\\\D|\[\^?\]?(\\.|[^\]\\])*\]", "x", compiled.pattern)
     is_quick = (
         len(value) <= _MAX_MATCHED
-        and len(re.findall(r"(?<!\()[*+?]|\{\d*,\d*\}", bare)) <= _OPEN_REPETITIONS
-        and not ("|" in bare and bare.count("(") > 1)
+        and _choices(bare) <= _MOST_CHOICES
         and not re.search(r"\\\d|\)[*+{]|\(\?[^:]", bare)
     )
     if not is_quick:
@@ -248,3 +248,9 @@ def _pattern_problems(value: str, name: str, pattern: Any, is_empty: bool) -> li
     return (
         [] if compiled.search(value) else [(Severity.HIGH, f"値が validation_rules の {name} に合いません")]
     )
+
+
+def _choices(bare: str) -> int:
+    """How many choices a match has, see ``_MOST_CHOICES``. ``bare``: the pattern without character classes."""
+    once, repetitions = re.subn(r"(?:[*+]|\{\d*,\d*\})\??", "", bare)
+    return repetitions * _CHOICES_OF_REPETITION + len(re.findall(r"(?<!\()\?|\|", once))

@@ -94,7 +94,10 @@ Outcome: TypeAlias = UnitResult | UnitFailure
 
 
 class NotDueError(BatchError):
-    """A scheduled run has nothing to do: its month has not ended, or the installation does not bill it. The run is skipped."""
+    """A run has nothing to do: its month has not ended, the installation does not bill it, or tenants are named and the batch works on all.
+
+    The run is skipped.
+    """
 
 
 class WiringError(BatchError):

@@ -36,7 +36,7 @@ from include.skillreport.core.execution.business_date import (
 from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.installation import Installation
 from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.core.execution.parameters import parse_parameters, require_due
+from include.skillreport.core.execution.parameters import parse_parameters, require_applicable
 from include.skillreport.core.execution.people import keep_known_keys
 from include.skillreport.core.execution.resource_usage import ResourceUsage
 from include.skillreport.core.execution.resumption import decide_hold
@@ -128,7 +128,7 @@ def open_run(
     business_date, last_day = period_of(
         parameters.business_date or business_date_of(request.run_at, spec.works_on), spec.works_on
     )
-    require_due(parameters, spec, last_day, now, one_of_many=request.one_of_many)
+    require_applicable(parameters, spec, last_day, now, one_of_many=request.one_of_many)
     # Fails if the store or the mail server is missing, before any row is written.
     _resources(batch, installation, dry_run=parameters.dry_run)
     sharding = sharding or ExecutionSettings.load()

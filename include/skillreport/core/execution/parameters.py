@@ -16,7 +16,7 @@ from include.skillreport.core.run_spec import RunSpec, WorksOn
 
 @dataclass(frozen=True)
 class RunParameters:
-    """The operator's choice. Empty values mean the run's own date and all active tenants."""
+    """The operator's choice. Empty values mean the run's own date and all tenants of the batch."""
 
     business_date: date | None
     tenants: tuple[str, ...]
@@ -49,7 +49,7 @@ def require_known(given: Iterable[str], form: Iterable[str]) -> None:
         )
 
 
-def require_due(
+def require_applicable(
     parameters: RunParameters, spec: RunSpec, last_day: date, now: datetime, *, one_of_many: bool
 ) -> None:
     """Refuse a period whose ``last_day`` (Asia/Tokyo) has not ended at ``now`` (aware), and named tenants of a batch that works on all.

@@ -78,7 +78,7 @@ class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
         elif plan.status != HELD or _fingerprint(plan, known) != item.fingerprint:
             skip_directory(connection, unit, _CHANGED)
         else:
-            plan_directory(connection, unit, self._settings, without=limits_of(plan.reason))
+            plan_directory(connection, unit, self._settings, lifted=limits_of(plan.reason))
 
     def process(self, work: Work) -> list[UnitResult | UnitFailure]:
         """Apply each tenant's plan, and record the result of the answer."""
@@ -111,13 +111,13 @@ class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
 
 
 def _too_early(work: Work, tenant_id: str, plan: SavedPlan) -> str:
-    """Why the plan does nothing of what was approved: all those accounts or channels were present until today. Empty if it does."""
+    """Why the plan does not do what was approved: all those accounts, or all those channels, were present until today. Empty if it does."""
     item = lock_item(work.connection, work.run.options["request"], tenant_id, work.run.part)
     assert item is not None, "the parts of a run are its items"
-    approved = limits_of(item.reason)
-    if any(entry.kind is _ENDINGS[limit].kind for entry in plan.entries for limit in approved):
-        return ""
-    return "。".join(_ENDINGS[limit].rule for limit in Limit if limit in approved)
+    approved, done = limits_of(item.reason), {entry.kind for entry in plan.entries}
+    return "。".join(
+        _ENDINGS[limit].rule for limit in Limit if limit in approved and _ENDINGS[limit].kind not in done
+    )
 
 
 def _fingerprint(plan: SavedPlan, known: set[str]) -> str:

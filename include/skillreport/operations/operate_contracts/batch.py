@@ -53,11 +53,12 @@ class ContractEffects(TenantBatch):
 
     def process(self, work: Work) -> list[Outcome]:
         """Compare each tenant's final invoices with the changed contract. No invoice changes."""
-        # A settlement that has read the contracts before the change holds this lock until its invoices are final. So the comparison waits
-        # for them, and a settlement that begins later reads the changed contracts.
-        self._billing.lock_entries(work.connection)
         run = work.run
         changes = applied_changes(work.connection, run.execution_id)
+        if changes:
+            # A settlement that has read the contracts before the change holds this lock until its invoices are final. So the comparison
+            # waits for them, and a settlement that begins later reads the changed contracts.
+            self._billing.lock_entries(work.connection)
         comparison = InvoiceComparison(work.connection, self._billing.terms, run.run_date)
         outcomes: list[Outcome] = []
         for tenant_id in work.tenant_ids:

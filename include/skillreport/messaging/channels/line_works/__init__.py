@@ -21,8 +21,9 @@ LONGEST_TEXT = 2_000
 # LINE WORKS asks those who send for more than 30 minutes to stay below half of its limit.
 _SUSTAINED_SECONDS = 30 * 60
 
-# In a text, <m userId="all"> calls everybody in the talk room.
-_MENTION = re.compile(r"<(?=\s*/?\s*m\b)", re.IGNORECASE)
+# In a text, <m userId="all"> calls everybody in the talk room. The rest of a mention may be the next value. Without backtracking (*+),
+# because texts of the application have no limit.
+_MENTION = re.compile(r"<(?=\s*+/?\s*+(?:m\b|\Z))", re.IGNORECASE)
 
 _CREDENTIALS = ("client_id", "client_secret", "service_account", "private_key")
 
@@ -69,7 +70,7 @@ class _LineWorks(Channel):
 
     @override
     def escape_text(self, text: str) -> str:
-        """The text with as many characters, in which nothing is a mention."""
+        """The text without mentions. Its length stays the same."""
         return _MENTION.sub("＜", text)
 
     @override
