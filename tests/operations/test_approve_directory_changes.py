@@ -259,3 +259,20 @@ def test_one_answer_permits_both_exceeded_limits(
     assert "通知設定の宛先のチャンネル 2 件のうち 2 件" in row
     assert (reasons(result), enabled(host)) == ({}, [])
     assert {status for *_, status in links(host)} == {"inactive"}
+
+
+def test_an_answer_does_all_that_its_request_names_or_nothing(
+    database: Database, host: psycopg.Connection, services: StandIns, channels: StandInDirectory
+) -> None:
+    """The accounts are gone since the day before, the channels since today."""
+    channels.fill([member(9)], 200)
+    channels.channels += [{"id": f"C{number}", "name": f"c{number}"} for number in (1, 2)]
+    run_sync(database, services, NEXT)
+    del channels.channels[1:]
+    request = asked(database, run_sync(database, services, AFTER))
+
+    result = approve(database, services, request, day=LATER)
+
+    assert reasons(result) == {"HD001": "slack: 通知設定を無効にするのは、2 日続けて一覧にないチャンネルだけです"}
+    assert enabled(host) == ["s1", "s2"]
+    assert {status for *_, status in links(host)} == {"active"}
