@@ -273,6 +273,8 @@ def test_an_answer_does_all_that_its_request_names_or_nothing(
 
     result = approve(database, services, request, day=LATER)
 
-    assert reasons(result) == {"HD001": "slack: 通知設定を無効にするのは、2 日続けて一覧にないチャンネルだけです"}
+    assert reasons(result) == {
+        "HD001": "slack: 通知設定を無効にするのは、2 日続けて一覧にないチャンネルだけです"
+    }
     assert enabled(host) == ["s1", "s2"]
     assert {status for *_, status in links(host)} == {"active"}
