@@ -202,8 +202,11 @@ def test_a_conflict_of_one_tenant_is_none_of_another_tenant(
 
     theirs = ("B", "limits.max_users")
     assert states(host) == before | {theirs: ("33", False, "user-1", "200", "plan")}
-    not_undone = "SELECT tenant_id, setting_key FROM batch.setting_change WHERE execution_id = %s AND undone_by IS NULL"
-    assert host.execute(not_undone, [both]).fetchall() == [theirs]
+    not_undone = host.execute(
+        "SELECT tenant_id, setting_key FROM batch.setting_change WHERE execution_id = %s AND undone_by IS NULL",
+        [both],
+    )
+    assert not_undone.fetchall() == [theirs]
 
 
 def test_an_undo_that_is_retried_changes_nothing_more(database: Database, host: psycopg.Connection) -> None:
