@@ -35,7 +35,6 @@ from tests.batches.tenant_management.settings_rows import (
 )
 from tests.conftest import Database, wait_for_blocked_statement
 
-
 # By tenant and key: the setting's value, whether it is deleted, and its last author; the value and source that count as applied.
 States = dict[tuple[str, str], tuple[Any, ...]]
 
