@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -33,6 +34,36 @@ from tests.batches.tenant_management.settings_rows import (
     values,
 )
 from tests.conftest import Database, wait_for_blocked_statement
+
+# By tenant and key: the setting's value, whether it is deleted, and its last author; the value and source that count as applied.
+States = dict[tuple[str, str], tuple[Any, ...]]
+
+
+def states(host: psycopg.Connection) -> States:
+    """The present states of all tenants' settings."""
+    rows = host.execute(
+        """
+        SELECT tenant_id, setting_key, setting_value, is_deleted, last_modified_by, applied.value, applied.source
+        FROM "MST_TenantSettings" FULL JOIN batch.applied_setting AS applied USING (tenant_id, setting_key)
+        """
+    )
+    return {(tenant_id, key): tuple(state) for tenant_id, key, *state in rows}
+
+
+def move_two_tenants(database: Database, host: psycopg.Connection) -> str:
+    """In one run, A gets from BASIC to STANDARD and B from FREE to PREMIUM, which changes more settings; returns the execution id."""
+    move(host, "STANDARD")
+    move(host, "PREMIUM", "B")
+    return run(database, DAY + timedelta(days=1)).execution_id
+
+
+@pytest.fixture
+def before(database: Database, host: psycopg.Connection) -> States:
+    """The states of A with BASIC and of B with FREE."""
+    tenant(host)
+    tenant(host, "B", "FREE")
+    run(database)
+    return states(host)
 
 
 def test_undo_restores_the_exact_old_values_and_the_next_run_leaves_them(
@@ -146,6 +177,35 @@ def test_an_undo_that_cannot_be_done_is_refused_before_the_run_opens(
 
     assert everything_written(host) == before
     assert host.execute("SELECT count(*) FROM batch.execution_log").fetchone() == (1,)
+
+
+def test_each_tenant_of_a_shard_gets_its_own_old_state_back(
+    database: Database, host: psycopg.Connection, before: States
+) -> None:
+    both = move_two_tenants(database, host)
+    assert values(host) == STANDARD
+
+    undo(database, both)
+
+    assert states(host) == before
+    assert (counts(host, "undone"), counts(host, "undone", tenant_id="B")) == ((4,), (6,))
+
+
+def test_a_conflict_of_one_tenant_is_none_of_another_tenant(
+    database: Database, host: psycopg.Connection, before: States
+) -> None:
+    both = move_two_tenants(database, host)
+    change(host, "limits.max_users", "33", "B")
+
+    undo(database, both)
+
+    theirs = ("B", "limits.max_users")
+    assert states(host) == before | {theirs: ("33", False, "user-1", "200", "plan")}
+    not_undone = host.execute(
+        "SELECT tenant_id, setting_key FROM batch.setting_change WHERE execution_id = %s AND undone_by IS NULL",
+        [both],
+    )
+    assert not_undone.fetchall() == [theirs]
 
 
 def test_an_undo_that_is_retried_changes_nothing_more(database: Database, host: psycopg.Connection) -> None:

@@ -366,6 +366,23 @@ def test_a_row_that_changes_after_its_archive_stays(
     assert set(archived(store)) == {changed, other}
 
 
+def test_rows_that_are_restored_or_changed_before_they_are_read_stay(
+    deletable: Database, rows: psycopg.Connection, store: ObjectStore
+) -> None:
+    planted(rows)
+    restored, changed = planted(rows, "b1"), planted(rows, "b1")
+
+    # The keys of both tenants are found before the first file, which is A's.
+    def use(_: str) -> None:
+        rows.execute('UPDATE "TRN_SkillRecord" SET is_deleted = false WHERE id = %s', [restored])
+        rows.execute('UPDATE "TRN_SkillRecord" SET updated_at = %s WHERE id = %s', [FIRST_KEPT, changed])
+
+    clean(deletable, FaultyStore(store, on_write=use))
+
+    assert ids(rows) == {restored, changed}
+    assert archived(store, "B") == {}
+
+
 def test_a_row_that_the_application_has_locked_waits_for_the_next_run(
     deletable: Database, rows: psycopg.Connection, store: ObjectStore
 ) -> None:

@@ -16,11 +16,13 @@ from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.setting_types import LONGEST_DAYS
 from include.skillreport.core.settings import parse_settings
+from tests import host_rows
 from tests.conftest import Database
 from tests.schema.catalogue import relations
 from tests.schema.planted_rows import insert, plant, row_of
 
 TODAY = date(2026, 11, 22)
+LONG_AGO = date(2020, 1, 1)
 DELETED_FROM = {old.table for row_class in ROW_CLASSES.values() for old in row_class.tables}
 
 KEPT_FOR_YEARS = frozenset(
@@ -202,17 +204,17 @@ def test_of_old_months_the_groups_of_the_last_day_with_statistics_stay(
         planted(owner, "statistics_day", statistics_date=day)
         for key in ("java", "go"):
             planted(owner, "statistics_group", statistics_date=day, group_key=key)
+    # Another tenant has statistics until the end of June.
+    for table in ("statistics_day", "statistics_group"):
+        planted(owner, table, tenant_id="B", statistics_date="2026-06-30")
 
     assert clean(platform, "statistics_group") == 4
 
-    kept = left(owner, "SELECT statistics_date::text FROM batch.statistics_group ORDER BY 1")
-    assert kept == ["2026-05-31"] * 2 + ["2026-06-28"] * 2 + ["2026-10-30"] * 2
+    kept = left(owner, "SELECT tenant_id || ' ' || statistics_date FROM batch.statistics_group ORDER BY 1")
+    assert kept == ["A 2026-05-31"] * 2 + ["A 2026-06-28"] * 2 + ["A 2026-10-30"] * 2 + ["B 2026-06-30"]
     assert clean(platform, "statistics", TODAY + timedelta(days=1_200 - 170)) == 4
-    assert left(owner, "SELECT statistics_date::text FROM batch.statistics_day ORDER BY 1") == [
-        "2026-06-27",
-        "2026-06-28",
-        "2026-10-30",
-    ]
+    days = left(owner, "SELECT tenant_id || ' ' || statistics_date FROM batch.statistics_day ORDER BY 1")
+    assert days == ["A 2026-06-27", "A 2026-06-28", "A 2026-10-30", "B 2026-06-30"]
 
 
 def test_the_newest_change_of_a_setting_and_an_unreported_stage_are_kept(
@@ -220,6 +222,7 @@ def test_the_newest_change_of_a_setting_and_an_unreported_stage_are_kept(
 ) -> None:
     for key, days in (("a", 2_000), ("a", 1_500), ("b", 2_000), ("b", 10)):
         planted(owner, "setting_change", setting_key=key, changed_at=days_before(days))
+    planted(owner, "setting_change", tenant_id="B", setting_key="a", changed_at=days_before(1_800))
     planted(owner, "inactivity_change", recorded_at=days_before(1_500), told_at=days_before(1_500))
     planted(
         owner,
@@ -232,8 +235,11 @@ def test_the_newest_change_of_a_setting_and_an_unreported_stage_are_kept(
     assert clean(platform, "setting_change") == 2
     assert clean(platform, "inactivity_change") == 1
 
-    kept = left(owner, "SELECT setting_key || ' ' || changed_at::date FROM batch.setting_change ORDER BY 1")
-    assert kept == [f"a {days_before(1_500)}", f"b {days_before(10)}"]
+    kept = left(
+        owner,
+        "SELECT concat_ws(' ', tenant_id, setting_key, changed_at::date) FROM batch.setting_change ORDER BY 1",
+    )
+    assert kept == [f"A a {days_before(1_500)}", f"A b {days_before(10)}", f"B a {days_before(1_800)}"]
     assert left(owner, "SELECT told_at FROM batch.inactivity_change") == [None]
 
 
@@ -256,6 +262,67 @@ def test_ended_suppressions_warnings_changes_and_limits_go(
     assert left(owner, "SELECT metric FROM batch.usage_warning") == ["new"]
     assert left(owner, "SELECT subject_id FROM batch.directory_change") == ["new"]
     assert left(owner, "SELECT limit_key FROM batch.service_limit") == ["new"]
+
+
+def assert_a_newer_row_stays(
+    owner: psycopg.Connection, platform: psycopg.Connection, table: str, renew: str
+) -> None:
+    """Of two old rows of the table, the second one gets newer before its chunk is deleted."""
+    ((row_class, old),) = [
+        (row_class, old)
+        for row_class in ROW_CLASSES.values()
+        for old in row_class.tables
+        if old.table == table
+    ]
+    before = rows.cutoff(TODAY, row_class, LogCleanupSettings.load().row_days)
+    steps = delete_old(platform, replace(row_class, tables=(old,)), before, chunk_rows=1)
+    assert next(steps) == 1
+
+    owner.execute(renew.encode(), [TODAY])
+
+    assert list(steps) == [0]
+    assert has_rows(owner, table)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "values"),
+    [
+        ("sync_plan", "planned_at", {}),
+        ("orphan_notice", "told_at", {}),
+        ("execution_log", "started_at", {"status": "completed", "ended_at": LONG_AGO}),
+        ("incident", "closed_at", {"closed_because": "recovered"}),
+        ("platform_incident", "closed_at", {}),
+        ("performance_metric", "recorded_at", {}),
+        ("operator_alert", "delivered_at", {}),
+        ("suppressed_address", "suppressed_until", {}),
+        ("service_limit", "learnt_at", {}),
+    ],
+)
+def test_a_row_that_gets_newer_before_its_chunk_stays(
+    owner: psycopg.Connection,
+    platform: psycopg.Connection,
+    table: str,
+    column: str,
+    values: dict[str, object],
+) -> None:
+    for tenant_id in "AB":
+        planted(owner, table, tenant_id=tenant_id, **values, **{column: LONG_AGO})
+    assert_a_newer_row_stays(owner, platform, table, f"UPDATE batch.{table} SET {column} = %s")
+
+
+@pytest.mark.parametrize(
+    ("view", "table", "column"),
+    [
+        ("all_system_log", "SYS_SystemLog", "created_at"),
+        ("all_token", "SYS_TokenStore", "expires_at"),
+    ],
+)
+def test_a_host_row_that_gets_newer_before_its_chunk_stays(
+    owner: psycopg.Connection, platform: psycopg.Connection, view: str, table: str, column: str
+) -> None:
+    for row_id in ("first", "second"):
+        host_rows.insert(owner, table, id=row_id, updated_at=LONG_AGO, **{column: LONG_AGO})
+    assert_a_newer_row_stays(owner, platform, view, f'UPDATE "{table}" SET {column} = %s')
 
 
 def test_nothing_is_left_to_the_cascade_of_an_old_run(

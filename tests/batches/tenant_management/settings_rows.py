@@ -72,7 +72,8 @@ def run(
 def undo(
     database: Database, execution_id: str, *, codes: tuple[str, ...] = (), dry_run: bool = False
 ) -> RunResult:
-    """One whole run that takes the changes of another one back."""
+    """One whole run that takes the changes of another one back, its tenants in one shard."""
+    sharding = ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=1000)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         return run_batch(
             platform,
@@ -83,6 +84,7 @@ def undo(
             codes=codes,
             dry_run=dry_run,
             parameters={"execution": execution_id},
+            sharding=sharding,
         )
 
 

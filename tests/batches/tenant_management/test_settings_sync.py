@@ -124,6 +124,21 @@ def test_a_plan_change_moves_what_is_still_as_applied(database: Database, host: 
     )
 
 
+def test_a_plan_change_leaves_other_tenants_of_the_shard_alone(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    tenant(host, "B")
+    run(database)
+    move(host, "STANDARD")
+
+    run(database, DAY + timedelta(days=1))
+
+    assert (values(host), values(host, "B")) == (STANDARD, BASIC)
+    plans = host.execute("SELECT tenant_id, plan FROM batch.setting_plan ORDER BY tenant_id").fetchall()
+    assert plans == [("A", "STANDARD"), ("B", "BASIC")]
+
+
 def test_correct_settings_are_adopted_and_follow_the_plan_afterwards(
     database: Database, host: psycopg.Connection
 ) -> None:
