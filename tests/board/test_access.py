@@ -8,17 +8,22 @@ from itertools import product
 import psycopg
 import pytest
 from fastapi.routing import APIRoute
+from psycopg.types.json import Jsonb
 
+from skill_batch.board.access import Rights
 from skill_batch.board.application import create_app
 from include.skillreport.core.catalog import (
     BATCHES,
     FAMILIES,
     TENANT_BILLING,
+    TENANT_USAGE,
 )
-from include.skillreport.core.operation_catalog import OPERATIONS
+from include.skillreport.core.operation_catalog import OPERATE_INVOICES, OPERATIONS
 from local_stack.stack import PROJECT
 from tests.board.conftest import Board
 from tests.board.night_rows import run
+from tests.board.tenant_rows import everything_of
+from tests.board.test_messages import message
 
 pytestmark = pytest.mark.tenants("A")
 
@@ -31,15 +36,23 @@ EVIL = (
     "A" * 3_000,
 )
 
+# The addresses that answer whoever has a login. The pages among them show each part only to who may see its DAG.
+OPEN = {"/", "/durations", "/static/{name}", "/{path:path}"}
+
+
+def _routes() -> list[APIRoute]:
+    """Every route of the board."""
+    return [route for route in create_app().routes if isinstance(route, APIRoute)]
+
+
+def _path(route: APIRoute, **values: str) -> str:
+    """An address of the route. The value of a parameter that has none here is its name."""
+    return re.sub(r"{(\w+)[^}]*}", lambda found: values.get(found[1], found[1]), route.path)
+
 
 def _paths() -> list[tuple[str, str]]:
-    """Every route of the board, with a value for each parameter."""
-    return [
-        (method, route.path.replace("{path:path}", "nothing").replace("{", "").replace("}", ""))
-        for route in create_app().routes
-        if isinstance(route, APIRoute)
-        for method in route.methods
-    ]
+    """The method and an address of every route of the board."""
+    return [(method, _path(route)) for route in _routes() for method in route.methods]
 
 
 def test_without_a_login_every_address_answers_401(board: Board) -> None:
@@ -68,6 +81,63 @@ def test_a_viewer_reads_but_gets_no_buttons_and_no_dialogs(board: Board, host: p
     ):
         assert viewer.get(path).status_code == 403
         assert viewer.post(path, {"tenants": "A", "instance": "bill_tenant[0]"}).status_code == 403
+
+
+def test_without_rights_on_dags_every_page_but_the_open_ones_refuses(
+    board: Board, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = {
+        # What a page looks up before it knows the DAG.
+        "execution_id": run(host, TENANT_BILLING, succeeded=("A",)),
+        "batch_id": TENANT_BILLING.id,
+        "dag_id": OPERATE_INVOICES.dag_id,
+        "name": "approve",
+        "sheet": "1",
+    }
+    # The built-in viewer may read every DAG.
+    monkeypatch.setattr(Rights, "_may", lambda *_: False)
+    codes = {
+        route.path: board.get(_path(route, **values)).status_code
+        for route in _routes()
+        if "GET" in route.methods
+    }
+    # 404 would not do: a page that lost its check answers so here, and shows a row that exists.
+    assert {path for path, code in codes.items() if code != 403} == OPEN
+
+
+def test_an_open_page_shows_nothing_of_a_hidden_dag(
+    board: Board, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything_of(host, "A", "mark")
+    message(host, "m1")
+    run(host, TENANT_BILLING, failed={"A": ("X", "だめ")})
+    run(host, TENANT_USAGE, hours_ago=0.1, minutes=None, pending=("A",))
+    host.execute(
+        """
+        INSERT INTO batch.approval_request (request_id, kind, business_date, asked_by, dag_id, run_id, asked_at)
+        VALUES ('open', 'resumption', '2026-11-25', 'run', 'approve_resumption', 'run 1', now());
+        INSERT INTO batch.approval_item (
+            request_id, tenant_id, item_id, tenant_code, tenant_name, held_by, fingerprint, figures, reason
+        )
+        VALUES ('open', 'BATCH-019-01', 'BATCH-019-01', 'BATCH-019-01', '', 'run', 'f', '{}', '2 週間止まっていました')
+        """
+    )
+    host.execute(
+        "INSERT INTO batch.operator_alert (alert_key, channel, severity, message) VALUES (%s, 'slack', 'HIGH', %s)",
+        [f"late:{TENANT_USAGE.dag_id}:x", Jsonb({"title": "遅い実行", "lines": [], "kinds": []})],
+    )
+    rows = {
+        "/": ("BATCH-", "だめ", "開いている異常", "人の判断を待つ通知", "再開の確認", "遅い実行"),
+        "/durations": ("BATCH-",),
+    }
+    for path, shown in rows.items():
+        text = board.get(path).text
+        assert [each for each in shown if each not in text] == []
+    monkeypatch.setattr(Rights, "_may", lambda *_: False)
+    for path, hidden in rows.items():
+        answer = board.get(path)
+        assert answer.status_code == 200
+        assert [each for each in hidden if each in answer.text] == []
 
 
 def test_a_form_of_another_site_changes_nothing(board: Board) -> None:

@@ -116,7 +116,7 @@ def skill(
     )
 
 
-def requirement(host: psycopg.Connection, job: str, item: str, level: int) -> None:
+def requirement(host: psycopg.Connection, job: str, item: str, level: int, **values: Any) -> None:
     host_rows.insert(
         host,
         "MST_JobTypeSkill",
@@ -125,6 +125,21 @@ def requirement(host: psycopg.Connection, job: str, item: str, level: int) -> No
         skill_item_id=item,
         required_level=level,
         updated_at=LONG_AGO,
+        **values,
+    )
+
+
+def assignment(host: psycopg.Connection, person: str, job: str, **values: Any) -> None:
+    """The person's job beside that of their own row."""
+    host_rows.insert(
+        host,
+        "MST_EmployeeJobType",
+        id=f"{person}/{job}",
+        employee_id=person,
+        job_type_id=job,
+        assignment_status="active",
+        updated_at=LONG_AGO,
+        **values,
     )
 
 
@@ -218,19 +233,33 @@ def test_skills_are_held_against_what_is_required(
     assert (other["employees"], other["coverage_target"], other["coverage_rate"]) == (1, 0, None)
     # A person without any of the required skills lowers the coverage. A second job's higher level lowers it too, once.
     employee(host, "e3")
-    host_rows.insert(
-        host,
-        "MST_EmployeeJobType",
-        id="assignment",
-        employee_id="e3",
-        job_type_id="J1",
-        assignment_status="active",
-        effective_start_date=datetime(2026, 10, 31, 14),
-        updated_at=LONG_AGO,
-    )
+    assignment(host, "e3", "J1", effective_start_date=datetime(2026, 10, 31, 14))
     run(shared_database)
     assert [(row["coverage_met"], row["coverage_target"]) for row in days(host)] == [(8, 20)]
     assert [row["required_people"] for row in days(host)] == [2]
+
+
+def test_assignments_and_requirements_count_on_the_days_of_their_validity(
+    shared_database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "T1")
+    employee(host, "e1")
+    assignment(host, "e1", "always")
+    # Each assignment adds its number to the sum, each requirement a hundred times its number.
+    for number, start, end in (
+        (1, datetime(2026, 10, 31, 15), None),  # from the day after
+        (2, LAST_INSTANT, None),
+        (4, None, datetime(2026, 10, 30, 14, 59, 59)),  # until the day before
+        (8, None, FIRST_INSTANT),
+    ):
+        assignment(host, "e1", f"J{number}", effective_start_date=start, effective_end_date=end)
+        requirement(host, f"J{number}", f"S{number}", number)
+        requirement(host, "always", f"R{number}", 100 * number, effective_date=start, expiry_date=end)
+
+    run(shared_database)
+
+    (day,) = days(host)
+    assert day["coverage_target"] == 2 + 8 + 200 + 800
 
 
 def test_goals_certificates_and_trainings(shared_database: Database, host: psycopg.Connection) -> None:
@@ -243,6 +272,12 @@ def test_goals_certificates_and_trainings(shared_database: Database, host: psyco
             host, "TRN_GoalProgress", f"g{number}", "e1", goal_id=f"g{number}", achievement_status=status
         )
     transaction(host, "TRN_GoalProgress", "gone", "e1", goal_id="gone", is_deleted=True)
+    # Whoever has left counts nowhere, nor does what was entered after the day.
+    employee(host, "left", employment_status="RETIRED")
+    later = datetime(2026, 10, 31, 15)
+    for row_id, person, entered in (("of left", "left", LONG_AGO), ("later", "e1", later)):
+        transaction(host, "TRN_GoalProgress", row_id, person, goal_id=row_id, created_at=entered)
+        transaction(host, "TRN_PDU", row_id, person, activity_type="certification", created_at=entered)
     # The host's midnight in Japan is 15:00 UTC of the day before.
     for row_id, expires in (
         ("for ever", None),
@@ -260,16 +295,17 @@ def test_goals_certificates_and_trainings(shared_database: Database, host: psyco
             activity_name="C",
             expiry_date=expires,
         )
-    for row_id, ended, status in (
-        ("t1", LAST_INSTANT, "COMPLETED"),
-        ("t2", datetime(2026, 10, 31, 15), "COMPLETED"),
-        ("t3", NOON, "CANCELLED"),
+    for row_id, person, ended, status in (
+        ("t1", "e1", LAST_INSTANT, "COMPLETED"),
+        ("t2", "e1", later, "COMPLETED"),
+        ("t3", "e1", NOON, "CANCELLED"),
+        ("t4", "left", NOON, "COMPLETED"),
     ):
         transaction(
             host,
             "TRN_TrainingHistory",
             row_id,
-            "e1",
+            person,
             training_history_id=row_id,
             end_date=ended,
             attendance_status=status,

@@ -708,6 +708,7 @@ def execution(
         "ended_at": started_at,
         "error_count": int(has_failed),
         "dry_run": False,
+        "parameters": Jsonb({}),
     } | values
     insert(
         host,
@@ -717,7 +718,6 @@ def execution(
         dag_id="dag",
         run_id="run",
         business_date=started_at.date(),
-        parameters=Jsonb({}),
         execution_host="host",
         started_at=started_at,
         total_tenants=1,
@@ -764,6 +764,26 @@ def test_a_batch_is_failing_until_a_later_run_succeeds(database: Database, host:
     assert newest(host, "details")["breaching"] == []
 
 
+@pytest.mark.parametrize("operation", ["approve", "reissue"])
+def test_only_settling_the_month_by_hand_ends_a_failing_billing(
+    database: Database, host: psycopg.Connection, operation: str
+) -> None:
+    tenant(host)
+    execution(host, "billing 1", TENANT_BILLING.id, "failed", TEN - 9 * HOUR)
+    payment = Jsonb({"operation": "record_payment"})
+    execution(host, "op 1", OPERATE_INVOICES.id, "success", TEN - 8 * HOUR, parameters=payment)
+    check(database)
+    assert newest(host, "details")["breaching"] == ["failing_batches"]
+    settled = Jsonb({"operation": operation})
+    execution(host, "op 2", OPERATE_INVOICES.id, "success", TEN - 6 * HOUR, parameters=settled)
+    check(database, TEN + HOUR)
+    assert newest(host, "details")["breaching"] == []
+    # It says nothing about the tenant's usage.
+    execution(host, "usage 1", TENANT_USAGE.id, "failed", TEN - 7 * HOUR)
+    check(database, TEN + 2 * HOUR)
+    assert newest(host, "details")["breaching"] == ["failing_batches"]
+
+
 def test_a_tenant_a_failed_run_skipped_is_failing_unless_reopened(
     database: Database, host: psycopg.Connection
 ) -> None:
@@ -776,6 +796,25 @@ def test_a_tenant_a_failed_run_skipped_is_failing_unless_reopened(
     host.execute("UPDATE batch.execution_log SET reopened_at = now() WHERE execution_id = 'usage 1'")
     check(database, TEN + 2 * HOUR)
     assert newest(host, "details")["breaching"] == []
+
+
+def message(host: psycopg.Connection, message_id: str, due: datetime, **values: Any) -> None:
+    """A message in the outbox, of T001 and pending unless said otherwise."""
+    row = {"tenant_id": "T001", "status": "pending"} | values
+    insert(
+        host,
+        "outbox",
+        message_id=message_id,
+        dedupe_key=message_id,
+        channel="email",
+        destination="x",
+        subject="x",
+        body="x",
+        due_at=due,
+        next_attempt_at=due,
+        created_by="x",
+        **row,
+    )
 
 
 def test_messages_that_wait_too_long_are_counted_once(database: Database, host: psycopg.Connection) -> None:
@@ -796,21 +835,12 @@ def test_messages_that_wait_too_long_are_counted_once(database: Database, host: 
         [("pending", 13), ("ambiguous", 30), ("retry", 2), ("sent", 40)]
     ):
         due = TEN - hours * HOUR
-        insert(
+        message(
             host,
-            "outbox",
-            message_id=f"m{number}",
-            tenant_id="T001",
-            dedupe_key=f"m{number}",
-            channel="email",
-            destination="x",
-            subject="x",
-            body="x",
+            f"m{number}",
+            due,
             host_log_id="n3" if number == 1 else None,
             status=status,
-            due_at=due,
-            next_attempt_at=due,
-            created_by="x",
             finished_at=due if status == "sent" else None,
         )
     check(database)
@@ -818,6 +848,25 @@ def test_messages_that_wait_too_long_are_counted_once(database: Database, host: 
     assert digest[1].endswith(
         "滞留中の通知 3 件 = 送信箱で 12 時間以上 2 件 + 通知ログで 26 時間以上 1 件（警戒 1 件、重大 100 件）"
     )
+
+
+def test_held_and_stopped_messages_are_not_stuck(database: Database, host: psycopg.Connection) -> None:
+    tenant(host)
+    tenant(host, "T002")
+    due = TEN - 20 * HOUR
+    for number, held_for in enumerate([None, None, "BATCH-019-01"]):
+        message(host, f"m{number}", due, held_for=held_for)
+    # Its letters still leave.
+    insert(host, "message_stop", tenant_id="T002", still_sent=["invoice"], reason="移行中", entered_by="sato")
+    for kind in ("invoice", "reminder"):
+        message(host, kind, due, tenant_id="T002", template_key=kind)
+    message(host, "of no kind", due, tenant_id="T002")
+    check(database)
+    digest = check(database, TEN + HOUR)
+    assert [line.split(" = ")[0] for line in digest[1:3]] == [
+        "【警戒】T001 T001: 滞留中の通知 2 件",
+        "【警戒】T002 T002: 滞留中の通知 1 件",
+    ]
 
 
 def test_quotas_come_from_contract_plan_and_tenant_settings(
