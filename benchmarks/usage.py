@@ -34,7 +34,7 @@ from local_stack.postgres_server import EmbeddedPostgres
 
 SIZES = (100, 1_000, 10_000)
 ROUNDS = 2
-REQUIRED_RATIO = 6
+REQUIRED_RATIO = 8
 _SQL = Statements(Path(__file__).parent)
 
 
