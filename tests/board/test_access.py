@@ -23,7 +23,7 @@ from local_stack.stack import PROJECT
 from tests.board.conftest import Board
 from tests.board.night_rows import run
 from tests.board.tenant_rows import everything_of
-from tests.board.test_messages import message
+from tests.board.test_messages import message, open_resumption
 
 pytestmark = pytest.mark.tenants("A")
 
@@ -112,16 +112,7 @@ def test_an_open_page_shows_nothing_of_a_hidden_dag(
     message(host, "m1")
     run(host, TENANT_BILLING, failed={"A": ("X", "だめ")})
     run(host, TENANT_USAGE, hours_ago=0.1, minutes=None, pending=("A",))
-    host.execute(
-        """
-        INSERT INTO batch.approval_request (request_id, kind, business_date, asked_by, dag_id, run_id, asked_at)
-        VALUES ('open', 'resumption', '2026-11-25', 'run', 'approve_resumption', 'run 1', now());
-        INSERT INTO batch.approval_item (
-            request_id, tenant_id, item_id, tenant_code, tenant_name, held_by, fingerprint, figures, reason
-        )
-        VALUES ('open', 'BATCH-019-01', 'BATCH-019-01', 'BATCH-019-01', '', 'run', 'f', '{}', '2 週間止まっていました')
-        """
-    )
+    open_resumption(host)
     host.execute(
         "INSERT INTO batch.operator_alert (alert_key, channel, severity, message) VALUES (%s, 'slack', 'HIGH', %s)",
         [f"late:{TENANT_USAGE.dag_id}:x", Jsonb({"title": "遅い実行", "lines": [], "kinds": []})],

@@ -48,6 +48,20 @@ def message(host: psycopg.Connection, message_id: str, status: str = "dead", **v
     return message_id
 
 
+def open_resumption(host: psycopg.Connection) -> None:
+    """BATCH-019-01 asks whether the messages after a pause are sent."""
+    host.execute(
+        """
+        INSERT INTO batch.approval_request (request_id, kind, business_date, asked_by, dag_id, run_id, asked_at)
+        VALUES ('open', 'resumption', '2026-11-25', 'run', 'approve_resumption', 'run 1', now());
+        INSERT INTO batch.approval_item (
+            request_id, tenant_id, item_id, tenant_code, tenant_name, held_by, fingerprint, figures, reason
+        )
+        VALUES ('open', 'BATCH-019-01', 'BATCH-019-01', 'BATCH-019-01', '', 'run', 'f', '{}', '2 週間止まっていました')
+        """
+    )
+
+
 def suppress(
     host: psycopg.Connection, tenant_id: str = "A", address: str = ADDRESS, reason: str = "bounce"
 ) -> None:
@@ -128,16 +142,7 @@ def test_messages_that_wait_after_a_pause_link_to_their_request(
     for number, held_for in enumerate(["BATCH-019-01", "BATCH-019-01", None]):
         message(host, f"m{number}", "pending")
         host.execute("UPDATE batch.outbox SET held_for = %s WHERE message_id = %s", [held_for, f"m{number}"])
-    host.execute(
-        """
-        INSERT INTO batch.approval_request (request_id, kind, business_date, asked_by, dag_id, run_id, asked_at)
-        VALUES ('open', 'resumption', '2026-11-25', 'run', 'approve_resumption', 'run 1', now());
-        INSERT INTO batch.approval_item (
-            request_id, tenant_id, item_id, tenant_code, tenant_name, held_by, fingerprint, figures, reason
-        )
-        VALUES ('open', 'BATCH-019-01', 'BATCH-019-01', 'BATCH-019-01', '', 'run', 'f', '{}', '2 週間止まっていました')
-        """
-    )
+    open_resumption(host)
     text = words_of(board.as_role("viewer").get("/messages").text)
     assert "再開の確認: BATCH-019-01 の通知 2 件を、まだ送っていません。 2 週間止まっていました" in text
     assert 'href="/dags/approve_resumption/runs/run%201/required_actions"' in text

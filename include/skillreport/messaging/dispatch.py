@@ -26,6 +26,7 @@ from include.skillreport.messaging.integrations import (
     load_channel_rows,
     rate_limits_of,
     reopen_channels,
+    sending_config,
 )
 from include.skillreport.messaging.message import mask_secrets
 from include.skillreport.messaging.outbox import Lane
@@ -99,10 +100,7 @@ def dispatch_due(
     hold_back(connection)
     lanes = outbox.due_lanes(connection, tenant_ids, statuses, now)
     mask_secrets([config for lane in lanes if (config := configs.get(lane))], network)
-    # Tenants without their own mail server share the installation's.
-    of_lane = {
-        lane: configs.get(lane) or (network.email if lane.channel == EMAIL else None) for lane in lanes
-    }
+    of_lane = {lane: sending_config(lane, configs, network) for lane in lanes}
     own_limits, paces = rate_limits_of(integrations), Paces()
     with lasting(connection) as database:
 

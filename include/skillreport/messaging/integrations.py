@@ -15,6 +15,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from include.skillreport.core.database import Statements
+from include.skillreport.core.network import Network
 from include.skillreport.messaging.channels import CHANNELS, EMAIL, channel_of, letters
 from include.skillreport.messaging.channels.channel import Channel, ChannelConfig, Integration
 from include.skillreport.messaging.outbox import Lane
@@ -79,6 +80,13 @@ def used_rows(
 def configs_of(rows: Iterable[Mapping[str, Any]]) -> dict[Lane, ChannelConfig]:
     """The configurations of ``used_rows``."""
     return {lane: config for lane, (_, config) in used_rows(rows).items()}
+
+
+def sending_config(
+    lane: Lane, configs: Mapping[Lane, ChannelConfig], network: Network
+) -> ChannelConfig | None:
+    """What sends the lane's messages. Tenants without their own mail server share the installation's. None: nothing is configured."""
+    return configs.get(lane) or (network.email if lane.channel == EMAIL else None)
 
 
 def rate_limits_of(rows: Iterable[Mapping[str, Any]]) -> dict[Lane, int]:

@@ -20,7 +20,7 @@ from include.skillreport.core.network import Network
 from include.skillreport.messaging.address_guard import guarded_session
 from include.skillreport.messaging.channels import CHANNELS, EMAIL
 from include.skillreport.messaging.channels.channel import Channel, ChannelConfig, Finding, NotConfigured
-from include.skillreport.messaging.integrations import load_configs
+from include.skillreport.messaging.integrations import load_configs, sending_config
 from include.skillreport.messaging.message import mask_secrets
 from include.skillreport.messaging.outbox import Draft, Lane
 from include.skillreport.messaging.preferences import load_preferences, with_own_mail_server
@@ -157,7 +157,7 @@ class NotificationHook(BaseHook, Notifications):
         with self._tenant_db.transaction([tenant_id]) as connection:
             preferences = load_preferences(connection, self.settings, datetime.now(UTC))
             configs = load_configs(connection, with_own_mail_server(preferences))
-        config = configs.get(lane) or (services.email if lane.channel == EMAIL else None)
+        config = sending_config(lane, configs, services)
         if config is not None:
             mask_secrets([config], services)
         return asyncio.run(validate_channel(config, lane.channel, destinations, services))

@@ -454,7 +454,7 @@ def test_a_renamed_channel_stays_and_an_archived_one_disables_its_setting(
     letters = host.execute(
         "SELECT destination, subject, body FROM batch.outbox ORDER BY created_at"
     ).fetchall()
-    # A setting that is disabled is told once.
+    # The administrator gets one letter about a disabled setting.
     assert [(to, subject) for to, subject, _ in letters] == [
         (
             "admin@a.example.jp",
