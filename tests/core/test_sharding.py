@@ -67,7 +67,8 @@ def test_shards_have_about_the_same_expected_work(figures: list[int], count: int
     mean = sum(figures) / len(figures)
     work = {name: 1 + (figure / mean if mean else 0) for name, figure in records_of(figures).items()}
     largest = max(sum(work[tenant_id] for tenant_id in tenant_ids) for tenant_ids in shards.values())
-    assert largest <= sum(work.values()) / len(shards) + 2 * max(work.values())
+    # Each range may lack half of the weight after it. The last of 40 ranges gets what all before it lack: half of 1 + 1/2 + … + 1/39.
+    assert largest <= sum(work.values()) / len(shards) + 2.5 * max(work.values())
 
 
 def test_a_tenant_with_half_of_the_records_is_alone() -> None:

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from include.skillreport.messaging.feedback.record import error_of
@@ -178,6 +178,7 @@ def test_a_hostile_mail_is_read_in_a_moment(mail: bytes) -> None:
     st.integers(0, 1_000),
     st.binary(min_size=1, max_size=99),
 )
+@example(arf(), 554, b"@")
 def test_a_damaged_mail_reports_its_own_letter_or_none(mail: bytes, place: int, noise: bytes) -> None:
     try:
         report = report_in(mail[:place] + noise + mail[place:], ADDRESSES)

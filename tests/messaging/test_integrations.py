@@ -256,10 +256,15 @@ JSON = st.recursive(
 )
 
 
+WHOLE_BOTS = st.fixed_dictionaries(
+    {name: st.text(min_size=1, max_size=5) | JSON for name in ["bot_id", *LINE_WORKS_AUTH]}
+)
+
+
 @settings(deadline=None)
 @given(
     channel=st.sampled_from(list(CHANNELS.values())),
-    auth=st.none() | st.text(max_size=20) | JSON.map(json.dumps),
+    auth=st.none() | st.text(max_size=20) | (WHOLE_BOTS | JSON).map(json.dumps),
     connection=st.none() | st.text(max_size=20) | JSON.map(json.dumps),
     endpoint_url=st.none() | st.text(max_size=10),
 )
@@ -275,7 +280,8 @@ def test_any_row_is_a_whole_configuration_or_none(
             assert teams.webhook_url
         case LineWorksConfig() as bot:
             assert channel is LINE_WORKS
-            assert all(isinstance(value, str) and value for value in vars(bot).values())
+            assert all(isinstance(value, str) for value in vars(bot).values())
+            assert all(value for name, value in vars(bot).items() if name != "domain_id")
 
 
 # Many rows -----------------------------------------------------------------------------------------------------------------

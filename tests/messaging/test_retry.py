@@ -224,6 +224,9 @@ def test_a_message_is_never_tried_more_often_than_it_may_be(
         assert step.next_attempt_at >= now
         assert attempts <= step.attempts <= channel.attempts
         counted += result.counts_as_attempt
+        if result.error and result.error.closes_after and counted == channel.attempts:
+            # The last attempt is repeated until the message is old enough to close the channel.
+            counted -= 1
         if step.status not in (Status.RETRY, Status.PENDING):
             assert step.status in FINAL | {Status.AMBIGUOUS}
             break

@@ -39,6 +39,9 @@ HOSTILE = st.lists(
                 "<!here|x>",
                 "<@U0123>",
                 "<#C0123>",
+                '<m userId="all">',
+                'm userId="all">',
+                "<",
                 "<http://evil.example|bank>",
                 "&lt;!channel&gt;",
                 "&",
@@ -336,8 +339,8 @@ def test_a_value_creates_no_mention_in_line_works(value: str) -> None:
     for beginning in ("<", "</ ", "< "):
         parted = written("{{ last }}{{ first }}", LINE_WORKS, last=beginning, first=value[1:])
         assert parted.text == f"件名\n\n{beginning.replace('<', '＜')}{value[1:]}"
-    own = written('<m userId="all"> {{ name }} <memo>', LINE_WORKS, name=value)
-    assert own.text == f'件名\n\n<m userId="all"> {shown} <memo>'
+    own = written('<m userId="all"> {{ name }} <memo>', LINE_WORKS, name=f"{value} <memo> 1 < 2")
+    assert own.text == f'件名\n\n<m userId="all"> {shown} <memo> 1 < 2 <memo>'
 
 
 def test_only_a_markdown_template_has_markup_of_its_own_in_slack() -> None:
@@ -504,6 +507,19 @@ def test_no_value_is_markdown_in_a_card(value: str) -> None:
 
 
 @settings(deadline=None)
+@given(first=HOSTILE, last=HOSTILE)
+def test_no_two_values_are_a_mention_in_line_works(first: str, last: str) -> None:
+    body = first + last
+    for rendered in (
+        written("{{ first }}{{ last }}", LINE_WORKS, subject="", first=first, last=last),
+        literal(LINE_WORKS, "", body),
+    ):
+        assert not re.search(r"<\s*/?\s*m\b", rendered.text, re.IGNORECASE)
+        # Nothing is lost: a character that could begin a mention is shown in its wide form.
+        assert rendered.text.replace("＜", "<") == body.replace("＜", "<")
+
+
+@settings(deadline=None)
 @given(value=HOSTILE)
 def test_no_value_is_a_tag_in_a_letter(value: str) -> None:
     rendered = written("{{ v }}", is_html=True, v=value)
@@ -530,7 +546,7 @@ def test_a_text_that_is_no_template_is_shown_as_it_is(body: str) -> None:
     assert html.unescape(post.text) == shown
     assert re.sub(r"\\(.)", r"\1", card) == body
     assert not set(re.sub(r"\\.", "", subject + card)) & set("`*_[]()#+-!|~<>")
-    assert (letter.text, literal(LINE_WORKS, "", body).text) == (body, body)
+    assert letter.text == body
     assert "<script" not in str(letter.rich)
     assert len(letter.subject.splitlines()) <= 1
 

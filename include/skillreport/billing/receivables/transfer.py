@@ -135,7 +135,8 @@ def payer_key(name: str) -> str:
     """
     # The dakuten that stands alone in full-width kana would become a blank and a combining character.
     whole = unicodedata.normalize("NFKC", name.replace("゛", "ﾞ").replace("゜", "ﾟ")).upper()
-    kana = _DROPPED.sub("", whole.translate(_PLAIN_KANA).translate(_LARGE_KANA))
+    # A blank that is dropped may have stood between a kana and its dakuten.
+    kana = unicodedata.normalize("NFC", _DROPPED.sub("", whole.translate(_PLAIN_KANA).translate(_LARGE_KANA)))
     without_stops = _FORM_WITH_STOP.sub(r"\1)", kana).replace(".", "")
     tokens = _LEGAL_FORM.sub(lambda found: f"[{_TOKENS[found[found.lastindex or 0]]}]", without_stops)
     return unicodedata.normalize("NFD", tokens).translate(_HALF_WIDTH)

@@ -19,7 +19,7 @@ from include.skillreport.messaging.channels.email.letter import TOKEN, address_o
 
 # The id of a message, as a token in an address or in a Message-ID.
 _ID = r"[A-Za-z0-9-]{8,64}"
-_MESSAGE_ID = re.compile(rf"<({_ID})@[^<>\s]{{1,255}}>")
+_MESSAGE_ID = re.compile(rf"<({_ID})@[^<>@\s]{{1,255}}>")
 
 # A real report has far fewer parts and shorter Content-Type fields. More would cost the parser much time.
 _MOST_PARTS = 30
