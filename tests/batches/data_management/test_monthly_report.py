@@ -29,7 +29,7 @@ from include.skillreport.batches.monthly_report.wording import words
 from include.skillreport.batches.monthly_report.workbook import Person, write_workbook
 from include.skillreport.core.catalog import MONTHLY_REPORT
 from include.skillreport.core.execution.batch import Run
-from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
 from include.skillreport.core.execution.run_log import RunResult, close_execution
 from include.skillreport.core.execution.shard_work import ShardReport
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
@@ -823,6 +823,25 @@ def test_a_retry_completes_the_report_of_a_worker_that_died(
         assert any(row[1] == "佐藤" for row in cells(book_of(path), "ユーザー統計"))
     assert len(letters(host)) == 2
     assert_recorded_as_it_lies(host, tmp_path)
+
+
+def test_the_next_run_deletes_what_a_killed_writer_has_left(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    tenant(host, "T1")
+    employee(host, "T1", "佐藤")
+    statistics_rows.days(host, "T1", MONTH, LAST_DAY, {"users_total": 1})
+    folder = tmp_path / "reports" / tenant_folder("T1")
+    last_month, now_written = folder / "2026-09/.月次.xlsx.1f.part", folder / "2026-10/.月次.xlsx.2e.part"
+    for unfinished in (last_month, now_written):
+        unfinished.parent.mkdir(parents=True)
+        unfinished.touch()
+    os.utime(last_month, (0, 0))
+
+    assert run(shared_database, tmp_path).status == "completed"
+
+    assert not last_month.exists()
+    assert now_written.exists()
 
 
 def test_runs_and_tries_at_once_take_turns_and_leave_one_whole_report(

@@ -28,6 +28,7 @@ from include.skillreport.batches.monthly_report.report import (
     first_needed_day,
     last_day_of,
     make_report,
+    previous_month,
 )
 from include.skillreport.batches.monthly_report.settings import MonthlyReportSettings
 from include.skillreport.batches.monthly_report.wording import title
@@ -145,6 +146,9 @@ class MonthlyReportBatch(StagingBatch):
 
     def _deliver(self, work: Work, tenant_id: str) -> None:
         report, recipients = _stored_report(work.connection, work.run, tenant_id)
+        # A file that a killed worker has left can be old enough only for the run of the next month.
+        for month in (previous_month(report.month), report.month):
+            work.files.delete_unfinished(_folder(tenant_id, month))
         workbook = _workbook(work.connection, work.run, tenant_id, report)
         written = [_write(work.files, tenant_id, report, "excel", workbook)]
         failure: Exception | None = None
@@ -234,7 +238,11 @@ def object_key(tenant_id: str, report: MonthlyReport, format_name: str) -> str:
     """
     code = re.sub(r"[^\w-]", "_", report.tenant_code)[:40]
     name = f"月次レポート_{code}_{report.month:%Y-%m}.{EXTENSIONS[format_name]}"
-    return f"reports/{tenant_folder(tenant_id)}/{report.month:%Y-%m}/{name}"
+    return f"{_folder(tenant_id, report.month)}/{name}"
+
+
+def _folder(tenant_id: str, month: date) -> str:
+    return f"reports/{tenant_folder(tenant_id)}/{month:%Y-%m}"
 
 
 def _host_row(tenant_id: str, report: MonthlyReport, format_name: str) -> str:
