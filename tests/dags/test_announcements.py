@@ -14,6 +14,7 @@ import pytest
 from airflow.sdk import DAG, Asset
 
 from skill_batch.assets import asset_of
+from include.skillreport.batches.data_backup import create_batch as create_backup
 from include.skillreport.batches.tenant_billing import create_batch as create_billing
 from include.skillreport.core.assets import USAGE_DAY
 from include.skillreport.core.catalog import (
@@ -155,6 +156,12 @@ def test_drafts_are_not_announced(runs: DagRuns, database: Database, tmp_path: P
     run = runs.test(BILLING, RUN_DATE)
 
     assert (run.state, last_tasks(runs, run), events(runs, run)) == ("success", SILENT, [])
+
+
+def test_a_backup_for_an_earlier_day_is_not_announced() -> None:
+    run = Run("e", date(2026, 11, 1), date(2026, 11, 1))
+    later = replace(run, run_date=date(2026, 11, 2))
+    assert [create_backup(LOCAL).announces(each) for each in (run, later)] == [True, False]
 
 
 @contextmanager

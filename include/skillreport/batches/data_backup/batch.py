@@ -128,6 +128,10 @@ class DataBackupBatch(TenantBatch):
         """All tenants, including tenants that have left."""
         return all_tenants(request.platform)
 
+    def announces(self, run: Run) -> bool:
+        """Whether the backup is that of its day. A run for an earlier day has the rows of today."""
+        return run.business_date == run.run_date
+
     # Before the tenants
 
     def dump(self, work: Work) -> None:
