@@ -80,9 +80,7 @@ def db_stop(stack: LocalStack) -> int:
 
 def db_reset(stack: LocalStack) -> int:
     """Delete the embedded database, including Airflow's metadata, and the messages that its batches have sent."""
-    stack.server.reset()
-    stack.arrived.unlink(missing_ok=True)
-    (stack.airflow_home / "imported_settings.sha256").unlink(missing_ok=True)
+    stack.reset()
     return 0
 
 

@@ -221,12 +221,30 @@ class LocalStack:
             fcntl.flock(users, fcntl.LOCK_SH)
             yield
 
+    def reset(self) -> None:
+        """Delete the embedded database, including Airflow's metadata, and the messages that its batches have sent.
+
+        :raises BatchError: another command uses them; nothing was deleted.
+        """
+        if self.directory.exists() and self._has_users():
+            raise BatchError(
+                "`make demo`, `make up` or another command uses the database of this checkout. End it first (`make down` ends `make up`)."
+            )
+        self.server.reset()
+        self.arrived.unlink(missing_ok=True)
+        self._imported_settings.unlink(missing_ok=True)
+
+    @property
+    def _imported_settings(self) -> Path:
+        """The checksum of the settings that Airflow's metadata database has."""
+        return self.airflow_home / "imported_settings.sha256"
+
     @property
     def _users_file(self) -> Path:
         return self.directory / "port_users.lock"
 
     def _has_users(self) -> bool:
-        """Whether `make demo` or `make up` runs in this folder, even without an open connection to the database."""
+        """Whether a command deploys, or runs Airflow or the demo in this folder, even without an open connection to the database."""
         with self._users_file.open("w") as users:
             try:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -259,8 +277,15 @@ class LocalStack:
         All days of the demo data except the last are closed, as if BATCH-003 and BATCH-018-01 had run every night. Some tenants have
         discounts, commitments and billing addresses, and channels whose services are the stand-ins.
 
+        A second command waits for the first.
+
         :raises BatchError: an earlier command was interrupted before the demo data were complete.
         """
+        with self.kept_on_its_ports(), (self.directory / "deploy.lock").open("w") as deploying:
+            fcntl.flock(deploying, fcntl.LOCK_EX)
+            self._deploy()
+
+    def _deploy(self) -> None:
         with psycopg.connect(self.admin_dsn()) as connection:
             fresh = connection.execute(
                 """SELECT to_regclass('public."MST_Tenant"') IS NULL"""
@@ -337,7 +362,7 @@ class LocalStack:
             "pools": settings.pools,
         }
         text = json.dumps(parts, sort_keys=True)
-        imported = self.airflow_home / "imported_settings.sha256"
+        imported = self._imported_settings
         digest = hashlib.sha256(text.encode()).hexdigest()
         if not imported.exists() or imported.read_text() != digest:
             for part, content in parts.items():

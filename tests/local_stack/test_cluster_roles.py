@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -11,6 +12,7 @@ import pytest
 from include.skillreport.core.errors import BatchError
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.cluster_roles import BATCH_ROLES, ForeignRolesError, claim_roles
+from local_stack.generator import DEMO_SHAPE
 from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import EXTERNAL_DATABASE, LocalStack
@@ -95,6 +97,16 @@ def test_demo_data_that_an_interrupt_left_incomplete_are_refused(
     with pytest.raises(BatchError, match=r"demo data are incomplete, .* `make db-reset`"):
         stack.deploy()
     assert admin.execute("SELECT count(*) FROM batch.usage_day").fetchone() == (0,)
+
+
+@pytest.mark.long
+def test_a_second_first_start_waits_for_the_other(stack: LocalStack, admin: psycopg.Connection) -> None:
+    with ThreadPoolExecutor() as threads:
+        starts = [threads.submit(stack.deploy) for _ in range(2)]
+    for each in starts:
+        each.result()
+    days = admin.execute("SELECT count(DISTINCT usage_date) FROM batch.usage_day").fetchone()
+    assert days == (DEMO_SHAPE.days - 1,)
 
 
 def test_who_made_the_roles_may_use_them_again_and_nobody_else(admin: psycopg.Connection) -> None:

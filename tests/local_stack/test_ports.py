@@ -127,7 +127,7 @@ def offsets() -> tuple[int, int]:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
-    LocalStack(tmp_path).server.reset()
+    LocalStack(tmp_path).reset()
 
 
 def test_the_database_moves_with_the_offset_and_the_folder_remembers_it(
@@ -152,6 +152,8 @@ def test_the_database_moves_with_the_offset_and_the_folder_remembers_it(
     # `make demo` is not always connected.
     with LocalStack(folder).kept_on_its_ports(), pytest.raises(BatchError, match="is in use"):
         LocalStack(folder).start_database()
+    with LocalStack(folder).kept_on_its_ports(), pytest.raises(BatchError, match="another command uses"):
+        LocalStack(folder).reset()
     LocalStack(folder).start_database()
     assert LocalStack(folder).server.port == 25_432 + second
 
