@@ -118,9 +118,14 @@ class Chaos:
 
 
 def exit_code(outcomes: Iterable[tuple[str, ...]]) -> int:
-    """1 if a trial has ended differently, or if none was compared: kills that have all missed show nothing."""
-    found = {outcome for *_, outcome in outcomes}
-    return 0 if _SAME in found and _DIFFERENT not in found else 1
+    """1 if a trial has ended differently, or if none was compared: kills that have all missed show nothing.
+
+    ``outcomes`` end with what was killed, and the outcome. Beside kills, the trials that kill nothing show nothing either.
+    """
+    controls, kills = set[str](), set[str]()
+    for *_, what, outcome in outcomes:
+        (controls if what == NOTHING else kills).add(outcome)
+    return 0 if _SAME in (kills or controls) and _DIFFERENT not in kills | controls else 1
 
 
 @contextmanager

@@ -576,6 +576,9 @@ def test_only_alerts_of_the_run_that_sends_waiting_ones_are_excluded(
     [
         ({}, 1),
         ({("task", "missed"): 3}, 1),
+        ({("task", "missed"): 3, ("nothing", "same"): 1}, 1),
+        ({("task", "same"): 1, ("nothing", "DIFFERENT"): 1}, 1),
+        ({("nothing", "same"): 1}, 0),
         ({("task", "missed"): 3, ("worker", "same"): 1}, 0),
         ({("task", "same"): 3, ("worker", "DIFFERENT"): 1}, 1),
     ],
