@@ -186,14 +186,21 @@ def test_the_startup_script_of_mwaa_installs_pg_dump_where_tasks_run(
     sudo.write_text('#!/bin/sh\necho "$@"\n')
     sudo.chmod(0o755)
     sourced = subprocess.run(
-        ["bash", "-c", '. "$0"; echo $SKILL_BATCH_WORKER_SLOTS', PROJECT / "deploy/mwaa/startup.sh"],
+        [
+            "bash",
+            "-c",
+            '. "$0"; echo $SKILL_BATCH_WORKER_SLOTS $SKILL_BATCH_SETTINGS',
+            PROJECT / "deploy/mwaa/startup.sh",
+        ],
         env={"MWAA_AIRFLOW_COMPONENT": component, "PATH": f"{tmp_path}:/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=True,
     )
     installed = "dnf install --assumeyes postgresql17\n" if installs else ""
-    assert (sourced.stdout, sourced.stderr) == (f"{installed}5\n", "")
+    # The file may not be there yet.
+    exported = "5 /usr/local/airflow/dags/settings.yaml\n"
+    assert (sourced.stdout, sourced.stderr) == (f"{installed}{exported}", "")
 
 
 def sections(unit: Path) -> dict[str, dict[str, list[str]]]:
