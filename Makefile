@@ -1,4 +1,4 @@
-# The targets write only to .venv, .local, .cache and mutants. `make` without a target lists them.
+# The targets write only to .venv, .local, .cache, mutants and the caches of pytest, Hypothesis, mypy and Ruff. `make` without a target lists them.
 # GNU make 3.81 (macOS) and a POSIX shell are enough. Besides Python the recipes use only cp, diff, mkdir and rm.
 .DEFAULT_GOAL := help
 
@@ -56,19 +56,22 @@ SUPPLY = $(UV) venv --quiet --clear --python $(BIN)/python .local/supply \
     && $(UV) pip sync --quiet --python .local/supply --require-hashes requirements-supply.lock
 
 .PHONY: sbom
-sbom: $(STAMP) ## list the packages of production (CycloneDX 1.6, JSON) in .local/dist/sbom.cdx.json
+sbom: $(STAMP) ## list the packages of production (CycloneDX 1.6, JSON) in .local/dist, without and with those of deploy/
 	@mkdir -p .local/dist
-	@$(UV) venv --quiet --clear --python $(BIN)/python .local/production
-	@$(UV) pip sync --quiet --python .local/production --require-hashes requirements-production.lock
 	@$(SUPPLY)
-	@.local/supply/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
-	    --output-file .local/sbom.cdx.json .local/production
-	@mv .local/sbom.cdx.json .local/dist/sbom.cdx.json
+	@$(call LIST_PACKAGES,requirements-production.lock,sbom)
+	@$(call LIST_PACKAGES,deploy/requirements.lock,sbom-deploy)
+
+LIST_PACKAGES = $(UV) venv --quiet --clear --python $(BIN)/python .local/production \
+    && $(UV) pip sync --quiet --python .local/production --require-hashes $(1) \
+    && .local/supply/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+        --output-file .local/$(2).cdx.json .local/production \
+    && mv .local/$(2).cdx.json .local/dist/$(2).cdx.json
 
 .PHONY: audit
 audit: $(STAMP) ## look up known vulnerabilities of the packages of production (needs a network)
 	@$(SUPPLY)
-	@.local/supply/bin/pip-audit --vulnerability-service osv --disable-pip --require-hashes --requirement requirements-production.lock
+	@.local/supply/bin/pip-audit --vulnerability-service osv --disable-pip --require-hashes --requirement deploy/requirements.lock
 
 .PHONY: demo
 demo: $(STAMP) ## run the batches on demo data, and show the results on a page

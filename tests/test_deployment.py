@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -67,6 +68,20 @@ def test_an_image_holds_the_product_and_nothing_that_only_developers_need() -> N
         held
         & {"local_stack", "tests", "benchmarks", ".ci", ".git", ".local", ".venv", "airflow_settings.yaml"}
         == set()
+    )
+
+
+def test_files_with_passwords_come_neither_into_an_image_nor_into_git() -> None:
+    """The pages of Astro and Kubernetes make them in the project's folder."""
+    ignored = (PROJECT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    for name in (".env", "connections.env", "connections.plain"):
+        assert any(fnmatch(name, pattern) for pattern in ignored), name
+        assert (
+            subprocess.run(["git", "check-ignore", "--quiet", name], cwd=PROJECT, check=False).returncode == 0
+        )
+    example = "deploy/systemd/connections.env"
+    assert (
+        subprocess.run(["git", "check-ignore", "--quiet", example], cwd=PROJECT, check=False).returncode == 1
     )
 
 

@@ -77,7 +77,7 @@ def test_the_example_for_celery_places_tasks_and_families(
     mail = {spec.dag_id for spec in FAMILY_BATCHES[NOTIFICATION]} | {NOTIFICATION.dag_id}
     mail |= {"operate_notifications", "approve_directory_changes", "approve_resumption"}
     heavy = {
-        "dump": "backup",
+        "dump": "skill_batch_backup",
         "check": "default_pool",
         "export_tenant": "default_pool",
         "create_report": "default_pool",
@@ -86,9 +86,9 @@ def test_the_example_for_celery_places_tasks_and_families(
         dag_id, _, task_id = name.partition(":")
         pool = heavy.get(task_id.rpartition(".")[2])
         if pool:
-            expected[name] = ["heavy", pool, None]
+            expected[name] = ["skill-batch-heavy", pool, None]
         elif dag_id in mail:
-            expected[name] = ["mail", "default_pool", None]
+            expected[name] = ["skill-batch-mail", "default_pool", None]
     assert places(placed_dags(settings, monkeypatch)) == expected
 
 

@@ -37,7 +37,7 @@ def test_every_deployment_command_runs_as_it_is_written(database: Database) -> N
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
     environment = inherited | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "BATCH_ADMIN_DSN": database.dsn,
+        "SKILL_BATCH_ADMIN_DSN": database.dsn,
         **{f"{role.upper()}_PASSWORD": password for role, password in PASSWORDS.items()},
     }
     for command in commands:

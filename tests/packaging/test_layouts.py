@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,15 +93,32 @@ def test_each_layout_has_all_dags_one_plugin_and_the_deadlines(installed: Instal
     assert found["deadline_references"] == REFERENCES
 
 
-@pytest.mark.parametrize("installed", ["plain", "dags_only"], indirect=True)
-def test_a_triggered_run_has_its_deadline(installed: Installed, metadata: str, tmp_path: Path) -> None:
+def local_bundle(layout: Layout) -> dict[str, str]:
+    """The second example of docs/deploy/bundles.md, with the layout's DAG files."""
+    page = (PROJECT / "docs/deploy/bundles.md").read_text(encoding="utf-8")
+    _, example = re.findall(r"DAG_BUNDLE_CONFIG_LIST='(.*?)'", page, re.DOTALL)
+    (bundle,) = json.loads(example)
+    bundle["kwargs"]["path"] = str(layout.folder / "dags")
+    return {"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([bundle])}
+
+
+@pytest.mark.parametrize(
+    ("installed", "bundle"), [("plain", "skill-batch"), ("dags_only", "dags-folder")], indirect=["installed"]
+)
+def test_a_triggered_run_has_its_deadline(
+    installed: Installed, bundle: str, metadata: str, tmp_path: Path
+) -> None:
+    variables = local_bundle(installed.layout) if bundle == "skill-batch" else {}
+    airflow = AirflowInstallation(installed.airflow.environment | variables)
     for command in (
         ["reserialize"],
         ["trigger", "batch_018_01_tenant_usage", "--run-id", tmp_path.name],
     ):
-        done = installed.airflow.run("dags", *command)
+        done = airflow.run("dags", *command)
         assert done.returncode == 0, done.stdout
     with connect_metadata(metadata) as connection:
+        bundles = connection.execute("SELECT DISTINCT bundle_name FROM dag WHERE NOT is_stale").fetchall()
+        assert bundles == [(bundle,)]
         stored = connection.execute(
             "SELECT count(*) FROM deadline JOIN dag_run ON dag_run.id = deadline.dagrun_id WHERE run_id = %s",
             [tmp_path.name],

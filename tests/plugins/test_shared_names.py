@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import yaml
 
 from skill_batch.plugin import SkillBatchPlugin
@@ -27,6 +29,16 @@ def test_connection_types_and_assets_carry_the_name_of_the_product() -> None:
     assert types
     assert made
     assert not [name for name in types + made if not name.startswith(OUR_NAME)]
+
+
+def test_the_variables_of_the_environment_carry_the_name_of_the_product() -> None:
+    page = (PROJECT / "docs/configuration.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[A-Z].*?) \|", page, flags=re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`([A-Z_]+)", row)]
+    assert len(names) > 10
+    assert not [
+        name for name in names if not name.startswith(("SKILL_BATCH_", "AIRFLOW__")) and name != "TMPDIR"
+    ]
 
 
 def test_the_plugin_and_its_address_carry_the_name_of_the_product() -> None:

@@ -671,8 +671,8 @@ def test_the_command_prints_a_line_per_finding_and_then_the_verdict(
 def test_the_command_prints_findings_for_programs(
     host: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("BATCH_ADMIN_DSN", host.dsn)
-    monkeypatch.setenv("BATCH_TENANT_DSN", "host=nowhere.invalid")
+    monkeypatch.setenv("SKILL_BATCH_ADMIN_DSN", host.dsn)
+    monkeypatch.setenv("SKILL_BATCH_TENANT_DSN", "host=nowhere.invalid")
     assert _run(monkeypatch, "check", "--json", "--bin", BIN) == 1
 
     report = json.loads(capsys.readouterr().out)

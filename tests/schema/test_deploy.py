@@ -351,7 +351,7 @@ def test_plain_passwords_are_hashed_by_the_server(
             )
         )
         try:
-            monkeypatch.setenv("BATCH_TENANT_PASSWORD", secret)
+            monkeypatch.setenv("SKILL_BATCH_TENANT_PASSWORD", secret)
             monkeypatch.setattr(
                 sys,
                 "argv",
@@ -480,7 +480,7 @@ def test_a_foreign_table_and_the_deployers_own_search_path_do_not_matter(
 
 
 def test_the_command_deploys_and_checks(host: Database) -> None:
-    done = _command("upgrade", BATCH_ADMIN_DSN=host.dsn)
+    done = _command("upgrade", SKILL_BATCH_ADMIN_DSN=host.dsn)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "Schema batch is up to date (multi_tenant variant of the host).\n"
 
@@ -529,12 +529,12 @@ def test_the_command_says_in_one_sentence_that_the_connection_string_is_none(
 def test_the_command_without_a_connection_string_says_how_to_give_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delenv("BATCH_ADMIN_DSN", raising=False)
+    monkeypatch.delenv("SKILL_BATCH_ADMIN_DSN", raising=False)
     monkeypatch.setattr(sys, "argv", ["include.skillreport", "upgrade"])
 
     with pytest.raises(SystemExit, match="2"):
         main()
-    assert "give --dsn or set BATCH_ADMIN_DSN" in capsys.readouterr().err
+    assert "give --dsn or set SKILL_BATCH_ADMIN_DSN" in capsys.readouterr().err
 
 
 # -----------------------------------------------------------------------------------------------------------------------
@@ -548,7 +548,7 @@ def _command(action: str, *arguments: str, **environment: str) -> subprocess.Com
         env={
             name: value
             for name, value in os.environ.items()
-            if name not in ("BATCH_ADMIN_DSN", "AIRFLOW_HOME")
+            if name not in ("SKILL_BATCH_ADMIN_DSN", "AIRFLOW_HOME")
         }
         | environment,
         capture_output=True,

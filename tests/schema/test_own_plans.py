@@ -46,6 +46,7 @@ from include.skillreport.schema.host_contract import HostVariant
 from local_stack.batch_runs import LOCAL, LocalInstallation, run_batch
 from tests.conftest import Database, Server, copied_database
 from tests.messaging.outbox_rows import claim_due
+from tests.needs import need
 from tests.schema.test_host_plans import INCLUDE, Statement, explain, index_names, reads
 
 _SQL = Statements(Path(__file__).parents[2] / "benchmarks")
@@ -118,7 +119,7 @@ class Plans:
         try:
             self.connection.execute("LOAD 'auto_explain'")
         except psycopg.Error as error:
-            pytest.skip(f"this server has no auto_explain: {error}")
+            need(None, f"this server has no auto_explain: {error}")
         for name, value in {
             "auto_explain.log_min_duration": "0",
             "auto_explain.log_level": "notice",

@@ -1,9 +1,10 @@
 """Deploy schema ``batch`` to the host's database, or check whether the database is suitable.
 
-The login of --dsn (or of the environment variable BATCH_ADMIN_DSN) owns the host's tables and may create roles. Give the direct host: a
-connection pooler is refused. `check` changes nothing and exits with 0 (the database is suitable, remarks allowed), 1 (it is not suitable)
-or 2 (wrong usage). `indexes` changes nothing either without `--create` or `--forget`. If BATCH_TENANT_PASSWORD, BATCH_PLATFORM_PASSWORD,
-BATCH_BOARD_PASSWORD and, with deletion, BATCH_CLEANUP_PASSWORD are set, these roles can log in after `upgrade`.
+The login of --dsn (or of the environment variable SKILL_BATCH_ADMIN_DSN) owns the host's tables and may create roles. Give the direct
+host: a connection pooler is refused. `check` changes nothing and exits with 0 (the database is suitable, remarks allowed), 1 (it is not
+suitable) or 2 (wrong usage). `indexes` changes nothing either without `--create` or `--forget`. If SKILL_BATCH_TENANT_PASSWORD,
+SKILL_BATCH_PLATFORM_PASSWORD, SKILL_BATCH_BOARD_PASSWORD and, with deletion, SKILL_BATCH_CLEANUP_PASSWORD are set, these roles can log in
+after `upgrade`.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ if TYPE_CHECKING:
 
 # By role, the environment variables of its password, and of the connection string of the login that acts as the role.
 _PASSWORDS = {
-    TENANT: "BATCH_TENANT_PASSWORD",
-    PLATFORM: "BATCH_PLATFORM_PASSWORD",
-    BOARD: "BATCH_BOARD_PASSWORD",
-    CLEANUP: "BATCH_CLEANUP_PASSWORD",
+    TENANT: "SKILL_BATCH_TENANT_PASSWORD",
+    PLATFORM: "SKILL_BATCH_PLATFORM_PASSWORD",
+    BOARD: "SKILL_BATCH_BOARD_PASSWORD",
+    CLEANUP: "SKILL_BATCH_CLEANUP_PASSWORD",
 }
 _LOGINS = {
-    TENANT: "BATCH_TENANT_DSN",
-    PLATFORM: "BATCH_PLATFORM_DSN",
-    BOARD: "BATCH_BOARD_DSN",
-    CLEANUP: "BATCH_CLEANUP_DSN",
+    TENANT: "SKILL_BATCH_TENANT_DSN",
+    PLATFORM: "SKILL_BATCH_PLATFORM_DSN",
+    BOARD: "SKILL_BATCH_BOARD_DSN",
+    CLEANUP: "SKILL_BATCH_CLEANUP_DSN",
 }
 
 
@@ -76,14 +77,16 @@ def _add(
     actions: Actions, name: str, run: Callable[[argparse.Namespace], int | None], text: str
 ) -> argparse.ArgumentParser:
     command = actions.add_parser(name, help=text, description=f"{text}. {docstring_of(__file__)}")
-    command.add_argument("--dsn", default=os.environ.get("BATCH_ADMIN_DSN"), help="libpq connection string")
+    command.add_argument(
+        "--dsn", default=os.environ.get("SKILL_BATCH_ADMIN_DSN"), help="libpq connection string"
+    )
     command.set_defaults(run=lambda options: _with_dsn(options, run))
     return command
 
 
 def _with_dsn(options: argparse.Namespace, run: Callable[[argparse.Namespace], int | None]) -> int | None:
     if not options.dsn:
-        raise argparse.ArgumentError(None, "give --dsn or set BATCH_ADMIN_DSN")
+        raise argparse.ArgumentError(None, "give --dsn or set SKILL_BATCH_ADMIN_DSN")
     return run(options)
 
 
@@ -121,8 +124,8 @@ def _add_check_arguments(check: argparse.ArgumentParser) -> None:
         )
     check.add_argument(
         "--backup-dsn",
-        default=os.environ.get("BATCH_BACKUP_DSN"),
-        help="connection string of the login of BATCH-001 and of restores (or BATCH_BACKUP_DSN)",
+        default=os.environ.get("SKILL_BATCH_BACKUP_DSN"),
+        help="connection string of the login of BATCH-001 and of restores (or SKILL_BATCH_BACKUP_DSN)",
     )
     check.add_argument(
         "--bin",

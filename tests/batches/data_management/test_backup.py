@@ -219,7 +219,7 @@ def test_damage_is_found_and_named_and_restores_nothing(
 ) -> None:
     backup_id = taken.newest
     folder = taken.root / "backups" / backup_id
-    monkeypatch.setenv("BATCH_BACKUP_DSN", taken.database.dsn)
+    monkeypatch.setenv("SKILL_BATCH_BACKUP_DSN", taken.database.dsn)
     command = ["backup", "--store", str(taken.root), "--bin", BIN]
     copy = f"{taken.database.name}_copy"
 
@@ -676,7 +676,7 @@ def test_a_login_without_bypassrls_is_refused_and_a_small_one_suffices(
         backup_id = backups.take()
 
         # It restores as well, but for owners and privileges.
-        monkeypatch.setenv("BATCH_BACKUP_DSN", backups.dsn)
+        monkeypatch.setenv("SKILL_BATCH_BACKUP_DSN", backups.dsn)
         copy = f"{backups.database.name}_copy"
         command = ["backup", "--store", str(backups.root), "--bin", BIN, "restore", backup_id, copy]
         assert main(command) == 1
@@ -721,7 +721,7 @@ def test_a_bucket_stores_and_restores_backups_and_deletes_old_ones(
     assert [status(backups.database, each)[0] for each in older] == ["deleted", "verified", "verified"]
 
     # The command finds the credentials as Amazon's tools do.
-    for name, value in {"BATCH_BACKUP_DSN": backups.database.dsn, **s3.environment}.items():
+    for name, value in {"SKILL_BATCH_BACKUP_DSN": backups.database.dsn, **s3.environment}.items():
         monkeypatch.setenv(name, value)
     command = ["backup", "--store", f"s3://{BUCKET}/batch", "--bin", BIN]
     assert main([*command, "list"]) == 0

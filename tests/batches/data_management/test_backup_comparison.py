@@ -103,7 +103,7 @@ def test_each_backup_compares_the_half_of_the_tables_not_compared_before(
         assert 0 < compared["bytes"] < compared["total_bytes"]
         assert f"{compared['bytes']} of {compared['total_bytes']} bytes (compare_percent 50)" in caplog.text
 
-    monkeypatch.setenv("BATCH_BACKUP_DSN", database.dsn)
+    monkeypatch.setenv("SKILL_BATCH_BACKUP_DSN", database.dsn)
     copy = f"{database.name}_copy"
     try:
         assert main(["backup", "--store", str(backups.root), "--bin", BIN, "restore", taken[1], copy]) == 0

@@ -1,7 +1,7 @@
 """Restore without Airflow, which may be down: ``python -m include.skillreport backup --help``.
 
-The connection string comes from BATCH_BACKUP_DSN and the age key of an encrypted backup from BATCH_BACKUP_KEY, so a list of processes shows
-neither.
+The connection string comes from SKILL_BATCH_BACKUP_DSN and the age key of an encrypted backup from SKILL_BATCH_BACKUP_KEY, so a list of
+processes shows neither.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from include.skillreport.core.execution.object_store import ObjectStore
 if TYPE_CHECKING:
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]
 
-DSN_VARIABLE, KEY_VARIABLE = "BATCH_BACKUP_DSN", "BATCH_BACKUP_KEY"
+DSN_VARIABLE, KEY_VARIABLE = "SKILL_BATCH_BACKUP_DSN", "SKILL_BATCH_BACKUP_KEY"
 
 
 def add_backup(actions: Actions) -> None:
