@@ -367,6 +367,51 @@ def test_a_login_before_the_month_is_shown_after_a_later_one(
     assert shown == [datetime(2026, 9, 24), datetime(2026, 9, 25), datetime(2026, 10, 31)]
 
 
+def test_logins_at_a_former_tenant_stay_out_of_the_workbook(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    """Two people have moved from B to A. At B, one last logged in during the month, the other before."""
+    for tenant_id in ("A", "B"):
+        tenant(host, tenant_id)
+    after = datetime(2026, 11, 5, 3)
+    moved = [host_rows.user(host, "A", name, last_login_at=after) for name in ("october", "september")]
+    # B's days before the month are read only for a person whose login is hidden.
+    host_rows.user(host, "B", "stays", last_login_at=after)
+    for tenant_id, login_date, people in (
+        ("A", date(2026, 8, 31), moved),
+        ("B", date(2026, 9, 10), moved[1:]),
+        ("B", date(2026, 10, 10), moved[:1]),
+    ):
+        billing_rows.insert(
+            host,
+            "login_day",
+            tenant_id=tenant_id,
+            login_date=login_date,
+            user_ids=[f"emp_{user_id}" for user_id in people],
+        )
+
+    run(shared_database, tmp_path)
+
+    (workbook,) = tmp_path.rglob("*_A_*.xlsx")
+    users = cells(book_of(workbook), "ユーザー統計")
+    shown = [row[4] for row in users if isinstance(row[4], datetime)]
+    assert shown == [datetime(2026, 8, 31)] * 2
+
+
+def test_people_who_have_left_are_not_in_the_workbook(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    tenant(host)
+    for name in ("佐藤", "鈴木"):
+        employee(host, "T1", name)
+    host.execute("""UPDATE "MST_Employee" SET employment_status = 'RETIRED' WHERE full_name = '鈴木'""")
+
+    run(shared_database, tmp_path)
+
+    names = {row[1] for row in cells(book_of(files(tmp_path)[".xlsx"]), "ユーザー統計")}
+    assert names & {"佐藤", "鈴木"} == {"佐藤"}
+
+
 def test_a_tenant_without_people_or_statistics_gets_a_readable_report(
     shared_database: Database, host: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -552,6 +597,32 @@ def test_a_letter_that_a_server_has_refused_is_replaced(
 ) -> None:
     make_again(shared_database, host, tmp_path, "status = 'retry', attempts = 1, error_code = 'smtp_4'")
     assert logins_of_letter_and_workbook(host, tmp_path) == ("93", 93)
+
+
+def test_a_report_deleted_in_the_application_stays_deleted_when_made_again(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    def rows() -> dict[str, tuple[bool, int]]:
+        """Of each format: whether a user has deleted the row, and the size of the file."""
+        found = host.execute('SELECT output_format, is_deleted, file_size FROM "HIS_ReportGeneration"')
+        return {name: (is_deleted, size) for name, is_deleted, size in found}
+
+    tenant(host, "T1")
+    statistics_rows.days(host, "T1", MONTH, LAST_DAY, {"users_total": 1, "logins": 2})
+    run(shared_database, tmp_path)
+    before = rows()
+    host.execute("""UPDATE "HIS_ReportGeneration" SET is_deleted = true WHERE output_format = 'excel'""")
+    host.execute("UPDATE batch.statistics_day SET logins = 1234567")
+
+    run(shared_database, tmp_path)
+
+    after, written = rows(), files(tmp_path)
+    assert after == {
+        "excel": (True, written[".xlsx"].stat().st_size),
+        "pdf": (False, written[".pdf"].stat().st_size),
+    }
+    # Only a row with other values is updated.
+    assert after["excel"][1] != before["excel"][1]
 
 
 def test_missing_days_of_the_previous_month_are_named_in_every_document(

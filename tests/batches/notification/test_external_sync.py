@@ -398,6 +398,25 @@ def test_an_expired_delta_token_starts_over_ends_no_link_and_is_reported(
     assert ("G0003", "A-E3", "inactive") in links(host)
 
 
+def test_removals_in_a_held_listing_of_changes_are_read_again(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    employees(host, range(1, 4))
+    directory = teams(host, services)
+    directory.pages = [[graph_user(number) for number in range(1, 5)]]
+    run_sync(database, services)
+    for number in range(1, 4):
+        directory.change({"id": f"G000{number}", "@removed": {"reason": "deleted"}})
+
+    run_sync(database, services, NEXT)
+    assert outcome(host, "teams")["details"]["held"] == 1
+    assert {status for *_, status in links(host)} == {"active"}
+
+    # Graph lists a removal once for each delta link.
+    run_sync(database, services, AFTER, codes=["A"], allow_many=True)
+    assert [status for *_, status in links(host)] == ["inactive"] * 3
+
+
 def test_an_account_that_one_page_of_changes_removes_and_restores_stays(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
@@ -574,6 +593,42 @@ def test_of_two_runs_at_once_one_applies_and_the_other_is_refused(
 
     assert [getattr(outcome, "code", "done") for outcome in outcomes] == ["done", "WORLD_CHANGED"]
     assert changes(host) == [("link", "U0001")]
+
+
+def test_a_setting_that_changes_while_its_plan_is_applied_stays_enabled(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    employees(host, [1])
+    directory = slack(host, services)
+    directory.pages = [[member(1)]]
+    directory.channels = [{"id": "C1", "name": "former"}, {"id": "C2", "name": "general"}]
+    setting(host, "one", "SLACK", '{"channel": "C1"}')
+    run_sync(database, services)
+    directory.channels[0]["is_archived"] = True
+    outcomes: list[UnitResult | UnitFailure] = []
+    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        run = replace(open_run(platform, EXTERNAL_SYNC, batch(), NEXT)[0], part="slack")
+        network = Network(allowed_hosts=services.allowed_hosts)
+        assert batch().fetch(Work(run, connection, ["A"], network=network)) == {}
+        with tenant_transaction(connection, ["A"]):
+            plan = load_plan(connection, Unit("A", SLACK, run.execution_id, NEXT))
+        assert plan is not None
+        assert "disable_setting" in [entry.kind for entry in plan.entries]
+
+        def apply() -> None:
+            with tenant_transaction(connection, ["A"]):
+                outcomes.extend(batch().process(Work(run, connection, ["A"])))
+
+        applying = threading.Thread(target=apply)
+        with host.transaction():
+            # An administrator chooses a channel that exists.
+            host.execute("""UPDATE "MST_NotificationSettings" SET channel_config = '{"channel": "C2"}'""")
+            applying.start()
+            wait_for_blocked_statement(database)
+        applying.join()
+
+    assert [getattr(outcome, "code", "done") for outcome in outcomes] == ["WORLD_CHANGED"]
+    assert host.execute('SELECT is_enabled FROM "MST_NotificationSettings"').fetchall() == [(True,)]
 
 
 def test_a_killed_listing_goes_on_where_it_was(

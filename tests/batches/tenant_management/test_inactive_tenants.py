@@ -577,6 +577,20 @@ def test_a_late_run_does_not_notify_tenants_that_are_active_again(
     assert [tenant_id for tenant_id, _ in letters(host)] == ["B", "C"]
 
 
+def test_an_action_written_after_the_run_of_its_day_is_activity(
+    database: Database, host: psycopg.Connection
+) -> None:
+    user = tenant(host, "A", 59)
+    tenant(host, "B", 59)
+    run(database)
+    host_rows.audit(host, user, NOON)
+
+    run(database, DAY + timedelta(days=1))
+
+    assert since(host) == {"A": DAY, "B": DAY - timedelta(days=59)}
+    assert [tenant_id for tenant_id, _ in letters(host)] == ["B"]
+
+
 @pytest.mark.parametrize("is_backfill", [False, True])
 def test_logs_that_are_read_days_later_show_who_is_active_again(
     database: Database, host: psycopg.Connection, is_backfill: bool

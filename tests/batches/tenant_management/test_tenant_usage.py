@@ -523,8 +523,10 @@ def test_the_months_calls_add_up_over_the_closed_days(database: Database, host: 
     assert warned == [(DAY, 4, 5)]
 
 
-def test_a_day_above_twice_the_usual_mean_is_flagged(database: Database, host: psycopg.Connection) -> None:
-    host_rows.tenant(host, "A")
+def test_a_day_above_twice_the_usual_mean_is_flagged_without_a_letter(
+    database: Database, host: psycopg.Connection
+) -> None:
+    host_rows.tenant(host, "A", admin_email="admin@a.example.jp")
     host_rows.insert(
         host,
         "MST_TenantSettings",
@@ -546,6 +548,7 @@ def test_a_day_above_twice_the_usual_mean_is_flagged(database: Database, host: p
         "SELECT metric, business_date, observed, reference FROM batch.usage_warning"
     ).fetchall()
     assert surges == [("api_calls", DAY, 3, 1)]
+    assert host.execute("SELECT subject FROM batch.outbox").fetchall() == []
 
 
 @pytest.mark.parametrize(
