@@ -1,5 +1,5 @@
-# The targets write only to .venv, .local, .cache, mutants and the caches of pytest, Hypothesis, mypy and Ruff. `make` without a target lists them.
-# GNU make 3.81 (macOS) and a POSIX shell are enough. Besides Python the recipes use only cp, diff, mkdir and rm.
+# All targets but `lock` write only to .venv, .local, .cache, mutants and the caches of Python, pytest, Hypothesis, mypy and Ruff. `make`
+# without a target lists them. GNU make 3.81 (macOS) and a POSIX shell are enough. Besides Python the recipes use only cp, diff, mkdir, mv and rm.
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3

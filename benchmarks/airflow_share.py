@@ -32,7 +32,7 @@ SIZES = ("9", "100", "1000", "10000")
 
 # In the order of the demo: what one batch needs comes before it.
 _ORDER = [spec for spec in dict.fromkeys(run.spec for run in DEMO_RUNS) if spec in BATCHES]
-# Typesetting the reports of 10,000 tenants takes half an hour on two cores.
+# Typesetting the reports of 10,000 tenants takes a quarter of an hour on two cores.
 _WITHOUT_DOCUMENTS = 1_000
 _DOCUMENTS = (TENANT_BILLING, MONTHLY_REPORT)
 

@@ -11,6 +11,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import TextIOWrapper
 
 from include.skillreport.core.errors import BatchError
@@ -26,9 +28,9 @@ _UI_START_SECONDS = 120
 
 def env(stack: LocalStack) -> int:
     """Prepare everything and print the exports for a shell: ``eval "$(make -s env)"``."""
-    _prepare(stack)
-    for name, value in stack.environment().items():
-        print(f"export {name}={shlex.quote(value)}")
+    with _prepared(stack):
+        for name, value in stack.environment().items():
+            print(f"export {name}={shlex.quote(value)}")
     print("unset PYTHONDONTWRITEBYTECODE")  # with byte code Airflow starts in half the time
     return 0
 
@@ -40,7 +42,11 @@ def up(stack: LocalStack) -> int:
             f"`make up` already runs in this checkout (process {other.pid}); `make down` ends it."
         )
     end_supervised(stack.directory)  # what a killed `make up` has left
-    _prepare(stack)
+    with _prepared(stack):
+        return _run_airflow(stack)
+
+
+def _run_airflow(stack: LocalStack) -> int:
     port = stack.ports.ui
     require_free({"Airflow's UI (API server)": port})
     signal.signal(signal.SIGTERM, _interrupt)
@@ -102,14 +108,18 @@ COMMANDS = {
 }
 
 
-def _prepare(stack: LocalStack) -> None:
+@contextmanager
+def _prepared(stack: LocalStack) -> Iterator[None]:
+    """The database, the demo data and Airflow's metadata. During the block no other command moves or deletes them."""
     stack.directory.mkdir(exist_ok=True)
     _say("database")
     stack.start_database()
-    _say("schema and demo data")
-    stack.deploy()
-    _say("Airflow's metadata")
-    stack.prepare_airflow()
+    with stack.in_use():
+        _say("schema and demo data")
+        stack.deploy()
+        _say("Airflow's metadata")
+        stack.prepare_airflow()
+        yield
 
 
 def _wait_for_ui(airflow: SupervisedAirflow, port: int) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -207,7 +207,7 @@ class LocalStack:
         ports = self.ports
         require_free(ports.of_stand_ins)
         with (
-            self.kept_on_its_ports(),
+            self.in_use(),
             StandIns(ports.http, ports.smtp, imap_port=ports.imap, record=self.arrived) as stand_ins,
         ):
             with self.database() as connection:
@@ -215,8 +215,8 @@ class LocalStack:
             yield stand_ins
 
     @contextmanager
-    def kept_on_its_ports(self) -> Iterator[None]:
-        """During the block no other command moves the ports of this folder."""
+    def in_use(self) -> Iterator[None]:
+        """During the block no other command moves the ports of this folder, or deletes its database."""
         with self._users_file.open("w") as users:
             fcntl.flock(users, fcntl.LOCK_SH)
             yield
@@ -226,9 +226,9 @@ class LocalStack:
 
         :raises BatchError: another command uses them; nothing was deleted.
         """
-        if self.directory.exists() and self._has_users():
+        if self.directory.exists() and self._is_in_use():
             raise BatchError(
-                "`make demo`, `make up` or another command uses the database of this checkout. End it first (`make down` ends `make up`)."
+                "Another command uses the database of this checkout. End it first (`make down` ends `make up`)."
             )
         self.server.reset()
         self.arrived.unlink(missing_ok=True)
@@ -243,13 +243,18 @@ class LocalStack:
     def _users_file(self) -> Path:
         return self.directory / "port_users.lock"
 
-    def _has_users(self) -> bool:
-        """Whether a command deploys, or runs Airflow or the demo in this folder, even without an open connection to the database."""
+    def _is_in_use(self) -> bool:
+        """Whether the embedded server has sessions, or a command deploys, or runs Airflow or the demo, even without a session."""
         with self._users_file.open("w") as users:
             try:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return True
+        if self.server.is_running():
+            # A server that accepts no session has no users.
+            with suppress(psycopg.OperationalError), psycopg.connect(self.server.admin_dsn()) as connection:
+                (sessions,) = _SQL.row(connection, "other_sessions")
+                return bool(sessions)
         return False
 
     def _prepare_port(self) -> None:
@@ -261,9 +266,7 @@ class LocalStack:
         if server.is_running():
             if (current := server.port) == port:
                 return
-            with psycopg.connect(server.admin_dsn()) as connection:
-                (sessions,) = _SQL.row(connection, "other_sessions")
-            if sessions or self._has_users():
+            if self._is_in_use():
                 raise BatchError(
                     f"The database of this checkout runs on port {current} and is in use, so it cannot move to port {port}. "
                     "Run `make down` first, or leave PORT_OFFSET as it was."
@@ -281,7 +284,7 @@ class LocalStack:
 
         :raises BatchError: an earlier command was interrupted before the demo data were complete.
         """
-        with self.kept_on_its_ports(), (self.directory / "deploy.lock").open("w") as deploying:
+        with (self.directory / "deploy.lock").open("w") as deploying:
             fcntl.flock(deploying, fcntl.LOCK_EX)
             self._deploy()
 

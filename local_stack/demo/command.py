@@ -96,6 +96,7 @@ class Demo:
         first = start(1)
         with _step("データベースの起動"):
             self.stack.start_database()
+        processes.enter_context(self.stack.in_use())
         airflow = threads.submit(prepare_airflow)
         with _step("スキーマと 30 日分のデモのデータ"):
             self.stack.deploy()

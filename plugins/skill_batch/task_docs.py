@@ -6,8 +6,14 @@ from collections.abc import Mapping
 
 from include.skillreport.core.run_spec import OperationSpec, RunSpec
 
-_FAILED_ONLY = "失敗したインスタンスだけを、下流ごと消去してください。"
-_NOTHING_TWICE = f"二重には処理しないので、{_FAILED_ONLY}"
+
+def _failed_only(reason: str = "") -> str:
+    """The advice of a mapped task; ``reason`` says why it is safe."""
+    return "失敗したインスタンスだけを、下流ごと消去してください" + (f"（{reason}）。" if reason else "。")
+
+
+_FAILED_ONLY = _failed_only()
+_NOTHING_TWICE = _failed_only("二重には処理しません")
 
 # By the id of the task. The tasks of all operations, and those of one batch or operation, may have a text of their own.
 _DOCS: Mapping[str, str] = {
@@ -34,27 +40,27 @@ _DOCS: Mapping[str, str] = {
     "record_answer": "誰が、いつ、何と答えたかを記録します。消去してかまいません（同じ答えを書くだけです）。",
     # Mapped tasks of the batches
     "export_tenant": f"検証用データベースから、テナントごとの CSV を書き出します。{_FAILED_ONLY}",
-    "clean_up_logs": f"ログの種別ごとに、保存期間を過ぎたファイルと行を整理します。続きから進むので、{_FAILED_ONLY}",
+    "clean_up_logs": f"ログの種別ごとに、保存期間を過ぎたファイルと行を整理します。{_failed_only('続きから進みます')}",
     "update_statistics": f"テナントごとに、その日の統計を書き込みます。{_NOTHING_TWICE}",
-    "create_report": f"テナントごとに月次レポートを作り、管理者への通知を登録します。通知は増えないので、{_FAILED_ONLY}",
+    "create_report": f"テナントごとに月次レポートを作り、管理者への通知を登録します。{_failed_only('通知は増えません')}",
     "aggregate_usage": f"テナントごとに使用量を書き込み、その日を締めます。{_NOTHING_TWICE}",
-    "bill_tenant": f"テナントごとに請求を計算し、確定し、請求書を保存します。確定した請求書は変わらないので、{_FAILED_ONLY}",
+    "bill_tenant": f"テナントごとに請求を計算し、確定し、請求書を保存します。{_failed_only('確定した請求書は変わりません')}",
     "check_tenant": f"テナントごとに直前の 1 時間を判定し、異常の開始と終了を記録します。{_NOTHING_TWICE}",
     "detect_inactivity": f"テナントごとに使われていない日数を数え、段階の変化を記録します。{_NOTHING_TWICE}",
-    "sync_settings": f"テナントごとに設定をプランと比べ、直せるものを直します。人が変えた値は上書きしないので、{_FAILED_ONLY}",
-    "send_notifications": f"テナントごとに通知を送信箱へ登録し、送ります。送った通知は二度送らないので、{_FAILED_ONLY}",
-    "retry_notifications": f"期限の来た通知を再送します。送った通知は二度送らないので、{_FAILED_ONLY}",
+    "sync_settings": f"テナントごとに設定をプランと比べ、直せるものを直します。{_failed_only('人が変えた値は上書きしません')}",
+    "send_notifications": f"テナントごとに通知を送信箱へ登録し、送ります。{_failed_only('送った通知は二度送りません')}",
+    "retry_notifications": f"期限の来た通知を再送します。{_failed_only('送った通知は二度送りません')}",
     "sync_directory": f"テナントとサービスごとに名簿を読み、連携を更新します。{_NOTHING_TWICE}",
-    "archive_notifications": f"テナントごとに古い通知ログを書庫に保存し、確かめてから削除します。続きから進むので、{_FAILED_ONLY}",
+    "archive_notifications": f"テナントごとに古い通知ログを書庫に保存し、確かめてから削除します。{_failed_only('続きから進みます')}",
     "check_settings": f"テナントごとに通知の設定を調べ、問題を知らせます。{_NOTHING_TWICE}",
     # Mapped tasks of the operations
-    "operate_invoice": f"テナントごとに請求書を操作します。操作済みの請求書をもう一度操作しないので、{_FAILED_ONLY}",
-    "operate_messages": f"テナントごとに通知を操作します。送った通知は二度送らないので、{_FAILED_ONLY}",
+    "operate_invoice": f"テナントごとに請求書を操作します。{_failed_only('操作済みの請求書は、もう一度操作しません')}",
+    "operate_messages": f"テナントごとに通知を操作します。{_failed_only('送った通知は二度送りません')}",
     "restore": f"テナントごとに（全体の復元では 1 回だけ）バックアップを復元します。{_FAILED_ONLY}",
-    "undo_changes": f"テナントごとに設定同期の変更を元に戻します。その後に人が変えた設定は戻さないので、{_FAILED_ONLY}",
-    "approve_invoice": f"承認したテナントの請求書を確定します。確定した請求書は変わらないので、{_FAILED_ONLY}",
-    "record_payments": f"テナントごとに、確かな振込を入金として記録します。入金は二重にならないので、{_FAILED_ONLY}",
-    "compare_invoices": f"確定した請求書が今の契約なら変わるかを、テナントごとに計算します。請求書は変えないので、{_FAILED_ONLY}",
+    "undo_changes": f"テナントごとに設定同期の変更を元に戻します。{_failed_only('その後に人が変えた設定は戻しません')}",
+    "approve_invoice": f"承認したテナントの請求書を確定します。{_failed_only('確定した請求書は変わりません')}",
+    "record_payments": f"テナントごとに、確かな振込を入金として記録します。{_failed_only('入金は二重になりません')}",
+    "compare_invoices": f"確定した請求書が今の契約なら変わるかを、テナントごとに計算します。{_failed_only('請求書は変えません')}",
     "apply_answer": f"待っている通知を、答えのとおりに送信待ちへ戻すか破棄します。{_NOTHING_TWICE}",
     "offboard": f"テナントの退会の段階を 1 つ行います。{_FAILED_ONLY}",
     "delete_tenant": "承認したテナントを、もう一度書き出してから削除します。途中で止まったら、下流ごと消去すると続きから削除します。",

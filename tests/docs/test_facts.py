@@ -62,7 +62,10 @@ def test_the_configuration_names_every_environment_variable_of_the_code() -> Non
     used = {
         name
         for source in sources
-        for name in re.findall(r"\bSKILL_BATCH_[A-Z_]+\b", source.read_text(encoding="utf-8"))
+        for name in re.findall(
+            r"\b(?:SKILL_BATCH_[A-Z_]+|BATCH_[A-Z]+_(?:DSN|KEY|PASSWORD))\b",
+            source.read_text(encoding="utf-8"),
+        )
     }
     assert "SKILL_BATCH_SETTINGS" in used
     assert [name for name in sorted(used) if f"`{name}`" not in CONFIGURATION] == []

@@ -38,7 +38,7 @@ def test_every_deployment_command_runs_as_it_is_written(database: Database) -> N
     environment = inherited | {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "SKILL_BATCH_ADMIN_DSN": database.dsn,
-        **{f"{role.upper()}_PASSWORD": password for role, password in PASSWORDS.items()},
+        **{f"SKILL_{role.upper()}_PASSWORD": password for role, password in PASSWORDS.items()},
     }
     for command in commands:
         done = subprocess.run(

@@ -149,10 +149,12 @@ def test_the_database_moves_with_the_offset_and_the_folder_remembers_it(
         ),
     ):
         LocalStack(folder).start_database()
+    with psycopg.connect(LocalStack(folder).admin_dsn()), pytest.raises(BatchError, match="command uses the"):
+        LocalStack(folder).reset()
     # `make demo` is not always connected.
-    with LocalStack(folder).kept_on_its_ports(), pytest.raises(BatchError, match="is in use"):
+    with LocalStack(folder).in_use(), pytest.raises(BatchError, match="is in use"):
         LocalStack(folder).start_database()
-    with LocalStack(folder).kept_on_its_ports(), pytest.raises(BatchError, match="another command uses"):
+    with LocalStack(folder).in_use(), pytest.raises(BatchError, match="command uses the database"):
         LocalStack(folder).reset()
     LocalStack(folder).start_database()
     assert LocalStack(folder).server.port == 25_432 + second

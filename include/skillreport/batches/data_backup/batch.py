@@ -129,7 +129,7 @@ class DataBackupBatch(TenantBatch):
         return all_tenants(request.platform)
 
     def announces(self, run: Run) -> bool:
-        """Whether the backup is that of its day. A run for an earlier day has the rows of today."""
+        """Whether the backup is that of its day. A run that was triggered for an earlier day has the rows of today."""
         return run.business_date == run.run_date
 
     # Before the tenants

@@ -146,7 +146,7 @@ class MonthlyReportBatch(StagingBatch):
 
     def _deliver(self, work: Work, tenant_id: str) -> None:
         report, recipients = _stored_report(work.connection, work.run, tenant_id)
-        # A file that a killed worker has left can be old enough only for the run of the next month.
+        # What a killed worker has left may be too young for its retry. The run of the next month deletes it.
         for month in (previous_month(report.month), report.month):
             work.files.delete_unfinished(_folder(tenant_id, month))
         workbook = _workbook(work.connection, work.run, tenant_id, report)
