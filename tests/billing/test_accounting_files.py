@@ -109,12 +109,12 @@ def in_yen(invoice: Invoice) -> Invoice:
 
 
 def test_the_list_opens_in_japanese_excel() -> None:
-    content = written(detailed_list(), entry(samples.ordinary(), status="sent"))
+    content = written(detailed_list(), entry(samples.ordinary()))
     assert content.startswith(b"\xef\xbb\xbf")
     heads, row, rest = content.decode("utf-8-sig").split("\r\n")
     assert heads == ",".join(COLUMNS)
     assert row == (
-        "INV-2026-000123,請求,送付済,2026-10-31,2026-11-01,2026-11-30,2026-10-01,2026-10-31,aoba,株式会社青葉商事,JPY,"
+        "INV-2026-000123,請求,確定,2026-10-31,2026-11-01,2026-11-30,2026-10-01,2026-10-31,aoba,株式会社青葉商事,JPY,"
         "課税10%,10,132455,13245,145700,,,13245,145700,,T1234567890123,"
     )
     assert rest == ""

@@ -25,7 +25,7 @@ LEFT JOIN LATERAL (
     FROM batch.invoice AS past
     WHERE
         past.tenant_id = invoice.tenant_id AND past.period_start < invoice.period_start AND past.kind = 'invoice'
-        AND past.status IN ('finalized', 'sent') AND NOT past.credited
+        AND past.status = 'finalized' AND NOT past.credited
         AND jsonb_array_length(past.inputs -> 'parts') > 0
     ORDER BY past.period_start DESC
     LIMIT 1

@@ -46,7 +46,7 @@ COLUMNS = (
     "備考",
 )
 
-STATUS_LABELS = {"finalized": "確定", "sent": "送付済", "void": "取消"}
+STATUS_LABELS = {"finalized": "確定", "void": "取消"}
 KIND_LABELS = {InvoiceKind.INVOICE: "請求", InvoiceKind.CREDIT: "返還"}
 
 # The row of an invoice without lines, which is listed so that the list of numbers has no gap, and of a receipt.

@@ -61,7 +61,7 @@ class Entry:
     """A document in a month's books, or an ``adjustment`` or a ``receipt`` of the invoice.
 
     ``accrued_on`` (Asia/Tokyo) is the day to which it belongs: that of its row, or of a reversal the day of the void.
-    ``booked_on`` is the day in the books. ``status`` is that of the database (finalized, sent or void). ``exchange_rate`` is for a document
+    ``booked_on`` is the day in the books. ``status`` is that of the database (finalized or void). ``exchange_rate`` is for a document
     that states none: the rate of its inputs, or the newest of the month of ``service_day``; None: there is no rate. A credit note in a
     foreign currency has ``credits``, and its ``service_day`` is that of its invoice.
     """

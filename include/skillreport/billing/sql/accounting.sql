@@ -130,7 +130,7 @@ WHERE
         WHERE
             invoice.tenant_id = last.tenant_id AND invoice.period_start = %(billed_month)s AND invoice.kind = 'invoice'
             AND (
-                invoice.status IN ('finalized', 'sent')
+                invoice.status = 'finalized'
                 OR invoice.number IS NOT null
                 OR (invoice.status = 'draft' AND invoice.hold_reason IS NOT null)
             )

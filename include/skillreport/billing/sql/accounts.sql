@@ -61,7 +61,7 @@ SELECT
         SELECT FROM batch.invoice AS other
         WHERE
             other.tenant_id = tenant.tenant_id AND other.period_start <> %(period_start)s AND other.kind = 'invoice'
-            AND other.status IN ('finalized', 'sent') AND jsonb_array_length(other.inputs -> 'parts') > 0
+            AND other.status = 'finalized' AND jsonb_array_length(other.inputs -> 'parts') > 0
     ) AS is_first,
     coalesce(live.paid_total > 0, false) OR coalesce((
         SELECT upper(billing.billing_status) = 'PAID' FROM batch.tenant_billing AS billing
@@ -190,7 +190,7 @@ LEFT JOIN LATERAL (
                 CROSS JOIN LATERAL jsonb_array_elements(credit.content -> 'lines') AS line
                 WHERE
                     credit.credits_invoice_id = past.invoice_id AND credit.kind = 'credit'
-                    AND credit.status IN ('finalized', 'sent') AND line.value ->> 'kind' <> 'extra'
+                    AND credit.status = 'finalized' AND line.value ->> 'kind' <> 'extra'
             )
         END AS recurring,
         past.period_end - past.period_start + 1 AS month_days,
@@ -205,7 +205,7 @@ LEFT JOIN LATERAL (
     FROM batch.invoice AS past
     WHERE
         past.tenant_id = tenant.tenant_id AND past.period_start < %(period_start)s AND past.kind = 'invoice'
-        AND past.status IN ('finalized', 'sent') AND NOT past.credited
+        AND past.status = 'finalized' AND NOT past.credited
         AND jsonb_array_length(past.inputs -> 'parts') > 0
     ORDER BY past.period_start DESC
     LIMIT 1

@@ -120,6 +120,6 @@ WHERE
 SELECT invoice_id, tenant_id, number, status, content, inputs, period_start, issued_on, due_on, credited_total
 FROM batch.invoice
 WHERE
-    tenant_id = %(tenant_id)s AND kind = 'invoice' AND status IN ('finalized', 'sent') AND NOT credited
+    tenant_id = %(tenant_id)s AND kind = 'invoice' AND status = 'finalized' AND NOT credited
     AND period_start >= %(since)s
 ORDER BY period_start;

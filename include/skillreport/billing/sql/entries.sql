@@ -74,7 +74,7 @@ CROSS JOIN
             END AS yen
     ) AS rate
 WHERE
-    invoice.tenant_id = %(tenant_id)s AND invoice.kind = 'invoice' AND invoice.status IN ('finalized', 'sent')
+    invoice.tenant_id = %(tenant_id)s AND invoice.kind = 'invoice' AND invoice.status = 'finalized'
     AND NOT invoice.credited AND jsonb_array_length(invoice.inputs -> 'parts') > 0 AND rate.yen IS NOT null
 ORDER BY invoice.period_start DESC
 LIMIT %(months)s;
@@ -149,7 +149,7 @@ FROM batch.invoice
 WHERE
     tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'credit'
     AND (
-        (status IN ('finalized', 'sent') AND hold_reason IS NOT null AND execution_id = %(execution_id)s)
+        (status = 'finalized' AND hold_reason IS NOT null AND execution_id = %(execution_id)s)
         OR (status = 'void' AND voided_by = %(execution_id)s)
     )
 ORDER BY finalized_at, length(number), number, invoice_id;

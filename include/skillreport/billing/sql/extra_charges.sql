@@ -24,7 +24,7 @@ LEFT JOIN batch.invoice AS final
     ON
         extra.tenant_id = final.tenant_id
         AND final.period_start = date_trunc('month', extra.charged_on::timestamp)::date
-        AND final.kind = 'invoice' AND final.status IN ('finalized', 'sent') AND NOT final.credited
+        AND final.kind = 'invoice' AND final.status = 'finalized' AND NOT final.credited
         AND final.inputs -> 'extra_charges'
         @> jsonb_build_array(jsonb_build_object('extra_charge_id', extra.extra_charge_id))
 WHERE

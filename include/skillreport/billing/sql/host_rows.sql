@@ -95,7 +95,7 @@ LEFT JOIN LATERAL (
         ) || CASE WHEN invoice.credited THEN 'で全額を返還済み' ELSE 'で一部を返還済み' END AS note
     FROM batch.invoice AS credit
     WHERE
-        credit.credits_invoice_id = invoice.invoice_id AND credit.kind = 'credit' AND credit.status IN ('finalized', 'sent')
+        credit.credits_invoice_id = invoice.invoice_id AND credit.kind = 'credit' AND credit.status = 'finalized'
 ) AS credits ON invoice.credited OR invoice.credited_total <> 0
 LEFT JOIN LATERAL (
     SELECT

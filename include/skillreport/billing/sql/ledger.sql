@@ -177,7 +177,7 @@ FOR UPDATE;
 -- The final credit notes of an invoice, in the order of their numbers.
 SELECT content, number, issued_on, due_on
 FROM batch.invoice
-WHERE credits_invoice_id = %(invoice_id)s AND kind = 'credit' AND status IN ('finalized', 'sent')
+WHERE credits_invoice_id = %(invoice_id)s AND kind = 'credit' AND status = 'finalized'
 ORDER BY finalized_at, number;
 
 -- name: insert_credit

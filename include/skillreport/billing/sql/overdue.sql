@@ -12,7 +12,7 @@ ORDER BY receivable.tenant_id;
 -- In the order of the ids, like void_invoices, so that two transactions cannot deadlock.
 SELECT invoice_id FROM batch.invoice
 WHERE
-    kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent') AND NOT credited
+    kind = 'invoice' AND number IS NOT null AND status = 'finalized' AND NOT credited
     AND open_amount <> 0 AND open_amount > 0
     -- The rest of a payment that may be the fee of the payer's bank.
     AND NOT (paid_total > 0 AND coalesce(open_amount * yen_total / nullif(total, 0) <= %(fee_tolerance)s, false))
@@ -98,7 +98,7 @@ SELECT
     string_agg(invoice.number, '、' ORDER BY invoice.number) AS numbers
 FROM batch.invoice
 WHERE
-    invoice.kind = 'invoice' AND invoice.number IS NOT null AND invoice.status IN ('finalized', 'sent')
+    invoice.kind = 'invoice' AND invoice.number IS NOT null AND invoice.status = 'finalized'
     AND invoice.open_amount <> 0 AND invoice.open_amount < 0
 GROUP BY invoice.tenant_id, invoice.currency;
 
@@ -117,7 +117,7 @@ WHERE invoice_id = any(%(invoice_ids)s);
 SELECT invoice_id FROM batch.invoice
 WHERE
     tenant_id = %(tenant_id)s AND invoice_id = coalesce(%(invoice_id)s, invoice_id)
-    AND kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent')
+    AND kind = 'invoice' AND number IS NOT null AND status = 'finalized'
 ORDER BY invoice_id
 FOR UPDATE;
 

@@ -23,7 +23,7 @@ SELECT
         SELECT live.number FROM batch.invoice AS live
         WHERE
             live.tenant_id = invoice.tenant_id AND live.period_start = invoice.period_start AND live.kind = 'invoice'
-            AND live.status IN ('finalized', 'sent') AND NOT live.credited AND live.number <> invoice.number
+            AND live.status = 'finalized' AND NOT live.credited AND live.number <> invoice.number
     ) AS replaced_by
 FROM batch.invoice
 WHERE invoice.number = any(%(numbers)s);
@@ -33,7 +33,7 @@ WHERE invoice.number = any(%(numbers)s);
 SELECT number FROM batch.invoice
 WHERE
     tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'invoice' AND number IS NOT null
-    AND status IN ('finalized', 'sent') AND open_amount < 0
+    AND status = 'finalized' AND open_amount < 0
 ORDER BY number;
 
 -- name: lock_invoices

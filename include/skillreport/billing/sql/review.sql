@@ -40,7 +40,7 @@ suspect AS MATERIALIZED (
         invoice.due_on, invoice.period_start, invoice.period_end
     FROM batch.invoice
     WHERE
-        invoice.kind = 'invoice' AND invoice.status IN ('finalized', 'sent') AND NOT invoice.credited
+        invoice.kind = 'invoice' AND invoice.status = 'finalized' AND NOT invoice.credited
         AND invoice.period_start = coalesce(%(period_start)s, invoice.period_start)
         AND EXISTS (
             SELECT FROM late
@@ -95,7 +95,7 @@ SELECT total.category, sum(total.taxable_amount) AS amount
 FROM batch.invoice AS credit
 CROSS JOIN
     LATERAL jsonb_to_recordset(credit.content -> 'tax_totals') AS total (category text, taxable_amount numeric)
-WHERE credit.credits_invoice_id = %(invoice_id)s AND credit.kind = 'credit' AND credit.status IN ('finalized', 'sent')
+WHERE credit.credits_invoice_id = %(invoice_id)s AND credit.kind = 'credit' AND credit.status = 'finalized'
 GROUP BY total.category;
 
 -- name: carried_amounts
@@ -143,7 +143,7 @@ WHERE
         SELECT FROM batch.invoice
         WHERE
             invoice.tenant_id = listed.tenant_id AND invoice.period_start = month.month_start
-            AND invoice.kind = 'invoice' AND invoice.status IN ('finalized', 'sent')
+            AND invoice.kind = 'invoice' AND invoice.status = 'finalized'
     )
 ORDER BY listed.tenant_id, month.month_start;
 

@@ -101,7 +101,7 @@ ORDER BY payment.transfer_id, payment.payment_id;
 WITH RECURSIVE chain (invoice_id, issued_on, replaced_number) AS (
     SELECT invoice_id, issued_on, content #>> '{replaces,number}' FROM batch.invoice
     WHERE
-        kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent') AND NOT credited
+        kind = 'invoice' AND number IS NOT null AND status = 'finalized' AND NOT credited
         AND open_amount > 0 AND currency = 'JPY'
     UNION ALL
     SELECT chain.invoice_id, replaced.issued_on, replaced.content #>> '{replaces,number}'
@@ -225,7 +225,7 @@ ORDER BY transfer_id, choice, part;
 -- Runs across tenants, as batch_platform. The tenants to which an import may give a payment, or take one from.
 SELECT tenant_id FROM batch.invoice
 WHERE
-    kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent') AND NOT credited
+    kind = 'invoice' AND number IS NOT null AND status = 'finalized' AND NOT credited
     AND open_amount > 0 AND currency = 'JPY'
 UNION
 SELECT tenant_id FROM batch.payment

@@ -181,7 +181,7 @@ SELECT
     invoice.open_amount
 FROM batch.invoice
 WHERE
-    invoice.kind = 'invoice' AND invoice.number IS NOT null AND invoice.status IN ('finalized', 'sent')
+    invoice.kind = 'invoice' AND invoice.number IS NOT null AND invoice.status = 'finalized'
     AND invoice.open_amount <> 0
     AND (
         invoice.open_amount < 0 OR invoice.marked_paid OR NOT EXISTS (

@@ -33,7 +33,7 @@ SELECT
 FROM batch.letter_decision AS stopped
 INNER JOIN batch.invoice ON stopped.invoice_id = invoice.invoice_id
 WHERE
-    stopped.kind IN ('stop', 'wait') AND invoice.status IN ('finalized', 'sent') AND NOT invoice.credited
+    stopped.kind IN ('stop', 'wait') AND invoice.status = 'finalized' AND NOT invoice.credited
     AND NOT EXISTS (
         SELECT FROM batch.letter_decision AS later
         WHERE later.invoice_id = stopped.invoice_id AND later.entered_at > stopped.entered_at

@@ -6,7 +6,7 @@ CREATE TABLE batch.invoice (
     kind text NOT NULL CHECK (kind IN ('invoice', 'credit')),
     period_start date NOT NULL CHECK (extract(DAY FROM period_start) = 1),
     period_end date NOT NULL,
-    status text NOT NULL DEFAULT 'draft' CHECK (status IN ('draft', 'finalized', 'sent', 'void')),
+    status text NOT NULL DEFAULT 'draft' CHECK (status IN ('draft', 'finalized', 'void')),
     number text UNIQUE,
     issued_on date,
     leaves_on date,
@@ -58,11 +58,11 @@ CREATE TABLE batch.invoice (
     voided_by text,
     CHECK ((kind = 'credit') = (credits_invoice_id IS NOT null AND credit_reason IS NOT null)),
     CHECK (
-        status NOT IN ('finalized', 'sent')
+        status <> 'finalized'
         OR (finalized_at IS NOT null AND issued_on IS NOT null AND accrued_on IS NOT null AND booked_on IS NOT null)
     ),
     CHECK (booked_on >= accrued_on),
-    CHECK (status NOT IN ('finalized', 'sent') OR (number IS NOT null) = (total <> 0)),
+    CHECK (status <> 'finalized' OR (number IS NOT null) = (total <> 0)),
     CHECK ((status = 'void') = (voided_at IS NOT null AND void_reason IS NOT null AND voided_by IS NOT null)),
     CONSTRAINT invoice_other_approves CHECK (
         kind = 'invoice' OR hold_reason IS null OR status IN ('draft', 'void')
@@ -96,11 +96,11 @@ CREATE INDEX invoice_by_amount ON batch.invoice (yen_total, issued_on) WHERE num
 CREATE INDEX invoice_by_number ON batch.invoice (number text_pattern_ops) WHERE number IS NOT null;
 CREATE INDEX invoice_by_void ON batch.invoice (((voided_at AT TIME ZONE 'Asia/Tokyo')::date)) WHERE voided_at IS NOT null;
 CREATE INDEX invoice_open ON batch.invoice (due_on, tenant_id)
-WHERE kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent') AND open_amount <> 0;
+WHERE kind = 'invoice' AND number IS NOT null AND status = 'finalized' AND open_amount <> 0;
 -- The open invoices by counterparty, and their sums without reading all invoices.
 CREATE INDEX invoice_open_by_counterparty ON batch.invoice (counterparty COLLATE "C", tenant_id, due_on, number)
 INCLUDE (invoice_id, period_start, currency, total, open_amount, marked_paid)
-WHERE kind = 'invoice' AND number IS NOT null AND status IN ('finalized', 'sent') AND open_amount <> 0;
+WHERE kind = 'invoice' AND number IS NOT null AND status = 'finalized' AND open_amount <> 0;
 CALL batch.make_tenant_table('batch.invoice');
 -- The guard looks whether a credit exists.
 CREATE POLICY guard ON batch.invoice FOR SELECT TO batch_owner USING (true);
@@ -193,7 +193,7 @@ BEGIN
     END IF;
     IF NEW.credited AND NOT OLD.credited AND NOT EXISTS (
         SELECT FROM batch.invoice AS credit
-        WHERE credit.credits_invoice_id = NEW.invoice_id AND credit.status IN ('finalized', 'sent')
+        WHERE credit.credits_invoice_id = NEW.invoice_id AND credit.status = 'finalized'
     ) THEN
         RAISE restrict_violation USING MESSAGE = format('invoice %s has no credit', OLD.number);
     END IF;
@@ -201,7 +201,7 @@ BEGIN
         RETURN NEW;
     END IF;
     IF (OLD.status, NEW.status) NOT IN (
-        ('draft', 'finalized'), ('draft', 'void'), ('finalized', 'sent'), ('finalized', 'void'), ('sent', 'void')
+        ('draft', 'finalized'), ('draft', 'void'), ('finalized', 'void')
     ) THEN
         RAISE restrict_violation USING MESSAGE = format('invoice %s cannot go from %s to %s', OLD.number, OLD.status, NEW.status);
     END IF;

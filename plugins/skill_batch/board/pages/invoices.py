@@ -150,7 +150,7 @@ def possible_actions(invoice: Row, person: str = "") -> list[str]:
         return []
     is_live = is_live_invoice(invoice)
     is_open = is_live and not invoice["is_vanished"]
-    is_final = invoice["status"] in ("finalized", "sent")
+    is_final = invoice["status"] == "finalized"
     is_numbered = is_final and invoice["number"] is not None
     is_adjusted = bool(invoice["fee_total"] or invoice["written_off_total"])
     can_be_taken_back = not (

@@ -31,7 +31,7 @@ CROSS JOIN
     LATERAL jsonb_to_recordset(document.tax_totals) AS tax (
         category text, rate_percent numeric, taxable_amount numeric, tax_amount numeric
     )
-WHERE invoice.period_start = %(month)s AND invoice.number IS NOT null AND invoice.status IN ('finalized', 'sent')
+WHERE invoice.period_start = %(month)s AND invoice.number IS NOT null AND invoice.status = 'finalized'
 GROUP BY invoice.currency, tax.category, tax.rate_percent
 ORDER BY invoice.currency ASC, tax.rate_percent DESC, tax.category ASC;
 
@@ -70,7 +70,7 @@ LEFT JOIN LATERAL (
     FROM batch.board_invoice AS past
     WHERE
         past.tenant_id = invoice.tenant_id AND past.period_start < invoice.period_start AND past.kind = 'invoice'
-        AND past.status IN ('finalized', 'sent') AND NOT past.credited AND past.is_of_plan
+        AND past.status = 'finalized' AND NOT past.credited AND past.is_of_plan
     ORDER BY past.period_start DESC
     LIMIT 1
 ) AS previous ON true

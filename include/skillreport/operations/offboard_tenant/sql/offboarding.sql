@@ -23,7 +23,7 @@ SELECT
     (
         SELECT count(*) FROM batch.invoice
         WHERE
-            tenant_id = %(tenant_id)s AND kind = 'invoice' AND status IN ('finalized', 'sent') AND open_amount > 0
+            tenant_id = %(tenant_id)s AND kind = 'invoice' AND status = 'finalized' AND open_amount > 0
             AND NOT marked_paid
     ) AS open_invoices,
     (
