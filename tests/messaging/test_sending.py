@@ -94,12 +94,14 @@ def test_a_message_that_waited_more_than_a_day_expires(
     host_rows.tenant(host, "A")
     late = waiting(host, "A", scheduled_at=datetime(2026, 10, 30, 23, 59))
     odd = waiting(host, "A", "PIGEON")
+    blank = waiting(host, "A", subject=None, message_body=" \n")
 
     run_notifications(database, services)
 
     assert services.messages == []
     assert shown(host, late) == ("FAILED", 0, "expired")
     assert shown(host, odd) == ("FAILED", 0, "unknown_channel")
+    assert shown(host, blank) == ("FAILED", 0, "no_text")
 
 
 def test_a_dry_run_puts_nothing_into_the_outbox_and_sends_nothing(

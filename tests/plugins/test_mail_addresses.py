@@ -65,6 +65,7 @@ def test_an_alert_arrives_from_one_sender(services: StandIns, sender: str) -> No
     assert (mail.destination, mail.headers["Return-Path"]) == ("night@example.jp", "<alerts@example.jp>")
     assert mail.headers["From"].endswith(" <alerts@example.jp>")
     assert mail.headers["Message-ID"].endswith("@example.jp>")
+    assert mail.headers["Auto-Submitted"] == "auto-generated"
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,9 @@ _SQL = Statements(Path(__file__).parent)
 
 _SENDING_TIME = time(9, 0)
 
+# The remark of a tenant without an address.
+NOBODY_TO_TELL = "連絡先（contact_email、admin_email）がないため、お知らせを送れません"
+
 
 def sending_time(day: date) -> datetime:
     """Nine o'clock on a day in Asia/Tokyo (aware). BATCH-019-01 sends due messages then."""

@@ -80,6 +80,8 @@ class Alert:
         mail["Subject"] = f"[{self.severity}] {' '.join(self.title.split())}"
         mail["From"], mail["To"] = sender, recipients
         mail["Date"], mail["Message-ID"] = format_datetime(self.arose_at), message_id
+        # No out-of-office reply (RFC 3834).
+        mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(self.as_text())
         mail.add_alternative(self._html(), subtype="html")
         return mail

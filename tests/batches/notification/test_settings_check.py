@@ -17,6 +17,7 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.messaging.channels import CHANNELS
+from include.skillreport.messaging.notices import NOBODY_TO_TELL
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
@@ -762,6 +763,9 @@ def test_a_finding_without_recipient_is_reported_once_there_is_a_recipient(
     template(host, "t1", "{{no_such}}")
     check(database, services)
     assert letters(host) == []
+    assert host.execute("SELECT %s = any(notes) FROM batch.tenant_outcome", [NOBODY_TO_TELL]).fetchall() == [
+        (True,)
+    ]
 
     host.execute("""UPDATE "MST_Tenant" SET admin_email = 'admin@example.jp'""")
     check(database, services)

@@ -24,6 +24,7 @@ from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import prepare
 from include.skillreport.core.setting_types import LONGEST_DAYS
 from include.skillreport.core.settings import SETTINGS_VARIABLE
+from include.skillreport.messaging.notices import NOBODY_TO_TELL
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.batches.tenant_management import billing_rows
@@ -500,6 +501,13 @@ def test_each_quota_threshold_warns_once_a_month_and_again_the_next_month(
         (date(2026, 10, 1), date(2026, 10, 30), 80),
         (date(2026, 11, 1), date(2026, 11, 1), 80),
     ]
+    # The tenant has no address. Only the runs that warn say so.
+    notes = host.execute(
+        "SELECT log.business_date FROM batch.tenant_outcome AS outcome INNER JOIN batch.execution_log AS log USING (execution_id)"
+        " WHERE %s = any(outcome.notes) ORDER BY 1",
+        [NOBODY_TO_TELL],
+    ).fetchall()
+    assert notes == [(date(2026, 10, 30),), (date(2026, 11, 1),)]
 
 
 def test_the_months_calls_add_up_over_the_closed_days(database: Database, host: psycopg.Connection) -> None:

@@ -45,6 +45,7 @@ from include.skillreport.core.execution.people import keep_people
 from include.skillreport.core.execution.reconciliation import begin_tallies
 from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
 from include.skillreport.messaging import outbox
+from include.skillreport.messaging.notices import NOBODY_TO_TELL
 from include.skillreport.messaging.preferences import load_preferences
 from include.skillreport.messaging.resumption import hold
 from include.skillreport.messaging.settings import NotificationSettings
@@ -265,7 +266,7 @@ def _result(judgement: _Judgement, is_unreachable: bool) -> UnitResult:
     if judgement.is_new:
         notes.append(f"非アクティブの段階が{sentence}になりました")
     if is_unreachable:
-        notes.append("連絡先（contact_email、admin_email）がないため、お知らせを送れません")
+        notes.append(NOBODY_TO_TELL)
     details: dict[str, Any] = {
         "stage": silence.stage,
         "inactiveDays": silence.days,

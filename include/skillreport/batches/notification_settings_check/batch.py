@@ -34,7 +34,7 @@ from include.skillreport.messaging.contract_letters import SETTINGS_BROKEN
 from include.skillreport.messaging.destinations import destinations_of
 from include.skillreport.messaging.integrations import config_of, load_channel_rows, used_rows
 from include.skillreport.messaging.message import mask_secrets
-from include.skillreport.messaging.notices import load_administrators, sending_time
+from include.skillreport.messaging.notices import NOBODY_TO_TELL, load_administrators, sending_time
 from include.skillreport.messaging.outbox import Lane
 from include.skillreport.messaging.outcome import ErrorClass, Outcome, failed
 from include.skillreport.messaging.pacing import limit_of
@@ -209,7 +209,10 @@ class NotificationSettingsCheckBatch(StagingBatch):
             _save(connection, run, tenant_id, found, of_services=True, unanswered=unanswered)
             for answer in answers:
                 notes += self._record_health(connection, answer, preferences)
-            newly = self._notify(connection, run, tenant_id, preferences)
+            address = load_administrators(connection).get(tenant_id)
+            newly = self._notify(connection, run, tenant_id, preferences, address) if address else 0
+            if not address and (found or result.details["brokenSettings"]):
+                notes.append(NOBODY_TO_TELL)
         return replace(
             result,
             details=result.details
@@ -247,12 +250,14 @@ class NotificationSettingsCheckBatch(StagingBatch):
         return [f"{_subject(answer.channel)}: 外部連携を無効にしました（auto_disable）"] if switch_off else []
 
     def _notify(
-        self, connection: psycopg.Connection, run: Run, tenant_id: str, preferences: Preferences
+        self,
+        connection: psycopg.Connection,
+        run: Run,
+        tenant_id: str,
+        preferences: Preferences,
+        address: str,
     ) -> int:
         """Queue one e-mail about all findings that were not reported to the administrator yet; returns their number."""
-        address = load_administrators(connection).get(tenant_id)
-        if address is None:
-            return 0
         rows = _SQL.execute(
             connection, "take_unreported_findings", tenant_id=tenant_id, execution_id=run.execution_id
         ).fetchall()

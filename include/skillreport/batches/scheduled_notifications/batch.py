@@ -143,8 +143,10 @@ class ScheduledNotificationsBatch(StagingBatch):
             for row in signal["waiting"]
         ]
         expired = [row["id"] for row, scheduled_at in waiting if scheduled_at < oldest]
-        nowhere = [row["id"] for row, at in waiting if at >= oldest and row["channel"] is None]
-        sendable = [(row, at) for row, at in waiting if at >= oldest and row["channel"] is not None]
+        current = [(row, at) for row, at in waiting if at >= oldest]
+        nowhere = [row["id"] for row, _ in current if row["channel"] is None]
+        blank = [row["id"] for row, _ in current if row["channel"] and not _has_text(row)]
+        sendable = [(row, at) for row, at in current if row["channel"] and _has_text(row)]
         kinds = letter_kinds(connection, [row["id"] for row, _ in sendable if row["is_letter"]])
         drafts = [
             _draft(tenant_id, row, scheduled_at, kinds.get(row["id"]), settings.language)
@@ -173,6 +175,7 @@ class ScheduledNotificationsBatch(StagingBatch):
         for ids, code, reason in (
             (expired, "expired", f"予定から {settings.expire_hours} 時間以上過ぎたため送信しません"),
             (nowhere, "unknown_channel", "通知の種類（notification_type）が分からないため送信しません"),
+            (blank, "no_text", "件名（subject）と本文（message_body）が空のため送信しません"),
         ):
             if ids:
                 _SQL.execute(connection, "expire_host_notifications", ids=ids, code=code, reason=reason)
@@ -241,6 +244,11 @@ def _cutoff(run: Run) -> datetime:
 
 def _scheduled_at(row: Mapping[str, Any]) -> datetime:
     return datetime.fromisoformat(row["scheduled_at_utc"]).replace(tzinfo=UTC)
+
+
+def _has_text(row: Mapping[str, Any]) -> bool:
+    """Whether there is something to read. The batches do not fill the row's own template (template_id)."""
+    return bool(row["subject"] or row["body"].strip())
 
 
 def _draft(

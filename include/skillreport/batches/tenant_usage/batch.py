@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from include.skillreport.core.execution.batch import Request, Run, StagingBatch,
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.contract_letters import USAGE_WARNING
-from include.skillreport.messaging.notices import load_administrators
+from include.skillreport.messaging.notices import NOBODY_TO_TELL, load_administrators
 from include.skillreport.messaging.preferences import load_preferences
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.template_store import load_templates
@@ -83,15 +84,19 @@ class TenantUsageBatch(StagingBatch):
             found = usage_warnings(work.run.business_date, _figures(row), settings)
             warnings.extend((row["tenant_id"], warning) for warning in found)
             results.append(_result(row, found, notes))
-        if warnings:
-            self._warn(work.connection, work.run, warnings)
+        unreachable = self._warn(work.connection, work.run, warnings) if warnings else set()
         self.discard(work)
-        return results
+        return [
+            replace(result, notes=(*result.notes, NOBODY_TO_TELL))
+            if result.unit_id in unreachable
+            else result
+            for result in results
+        ]
 
     def _warn(
         self, connection: psycopg.Connection, run: Run, warnings: Sequence[tuple[str, UsageWarning]]
-    ) -> None:
-        """Record the new warnings, and queue the e-mails to the administrators."""
+    ) -> set[str]:
+        """Record the new warnings, and queue the e-mails to the administrators. Returns the tenants that have no address for theirs."""
         new = _SQL.execute(
             connection,
             "record_warnings",
@@ -106,7 +111,7 @@ class TenantUsageBatch(StagingBatch):
             if warning.kind == "quota" and (tenant_id, warning.metric, warning.threshold_percent) in new
         }
         if not to_notify:
-            return
+            return set()
         languages = {
             tenant_id: each.settings.language
             for tenant_id, each in load_preferences(
@@ -126,6 +131,7 @@ class TenantUsageBatch(StagingBatch):
             ],
             created_by=run.execution_id,
         )
+        return {tenant_id for tenant_id, _ in to_notify} - addresses.keys()
 
     def _tenant_settings(
         self, row: dict[str, Any], business_date: date
