@@ -301,7 +301,7 @@ def invoice(host: psycopg.Connection, tenant_id: str, month: int) -> None:
         inputs=Jsonb({}),
         input_hash="x",
         execution_id="e",
-        status="sent",
+        status="finalized",
         number=f"INV-{tenant_id}-{month}",
         issued_on=date(2026, 11, 1),
         accrued_on=date(2026, month, 28),

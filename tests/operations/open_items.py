@@ -54,7 +54,7 @@ def leave_open(connection: psycopg.Connection, item: str) -> None:
 def add_invoice(connection: psycopg.Connection, month: int, tenant_id: str = "T", **values: Any) -> None:
     """A final invoice of 1 for a month of 2026."""
     final = {
-        "status": "sent",
+        "status": "finalized",
         "number": f"{tenant_id}-{month}",
         "issued_on": DAY,
         "accrued_on": DAY,
