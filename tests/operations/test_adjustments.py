@@ -63,9 +63,16 @@ def record_fee(database: Database, amount: str = "", day: str = "2026-11-27", **
     return operate(database, "fee_difference", values={"fee_on": day, "fee_amount": amount}, **options)
 
 
-def write_off(database: Database, fact: str = "insolvency", *, amount: str = "", **options: Any) -> Any:
+def write_off(
+    database: Database,
+    fact: str = "insolvency",
+    *,
+    amount: str = "",
+    day: str = "2026-12-08",
+    **options: Any,
+) -> Any:
     values = {
-        "written_off_on": "2026-12-08",
+        "written_off_on": day,
         "fact": fact,
         "evidence": "破産管財人の通知（書庫 12）",
         "written_off_amount": amount,
@@ -436,7 +443,54 @@ def test_the_same_fee_of_another_run_is_refused(database: Database) -> None:
     pay(database, "10000")
     record_fee(database, "440")
 
-    refused(record_fee(database, "440"), "2026-11-27 の手数料 440 JPY は記録済みです")
+    refused(record_fee(database, "440"), "2026-11-27 の手数料差額 440 JPY は記録済みです")
+
+
+def test_a_fee_that_was_taken_back_is_recorded_again_once(
+    database: Database, host: psycopg.Connection
+) -> None:
+    pay(database, "9000")
+    record_fee(database, "440")
+    take_back(database, "fee")
+    record_fee(database, "500")
+
+    assert record_fee(database, "440").status == "completed"
+
+    refused(record_fee(database, "440"), "記録済みです")
+    assert invoice(host, "A")["fee_total"] == 940
+
+
+def test_the_same_write_off_of_another_run_is_refused(database: Database, host: psycopg.Connection) -> None:
+    write_off(database, amount="3000")
+
+    refused(
+        write_off(database, amount="3000"),
+        "2026-12-08 の貸倒れ 3,000 JPY は記録済みです",
+        "取り消してから合計の額で",
+    )
+
+    assert invoice(host, "A")["open_amount"] == 8000
+
+
+@pytest.mark.parametrize("changes", [{"amount": "3001"}, {"amount": "3000", "day": "2026-12-09"}])
+def test_a_write_off_of_another_day_or_amount_is_recorded(
+    database: Database, changes: dict[str, str]
+) -> None:
+    write_off(database, amount="3000")
+
+    assert write_off(database, **changes).status == "completed"
+
+
+def test_a_write_off_that_was_taken_back_is_recorded_again_once(
+    database: Database, host: psycopg.Connection
+) -> None:
+    write_off(database, amount="3000")
+    take_back(database, "write_off")
+
+    assert write_off(database, amount="3000").status == "completed"
+
+    refused(write_off(database, amount="3000"), "記録済みです")
+    assert invoice(host, "A")["written_off_total"] == 3000
 
 
 def test_a_foreign_invoice_is_adjusted_in_its_currency_and_booked_in_yen(

@@ -324,6 +324,28 @@ def test_a_difference_is_carried_once_and_a_later_one_by_itself(
     assert [row[5] for row in entered(host)] == [1000, -500]
 
 
+@pytest.mark.parametrize(("users", "total", "is_held"), [(37, 20_350, False), (38, 20_900, True)])
+def test_a_carried_difference_above_the_limit_waits_for_an_approval(
+    database: Database, host: psycopg.Connection, users: int, total: int, is_held: bool
+) -> None:
+    customer(host, "A", months=())
+    for month in (billing_rows.MONTH, NOVEMBER):
+        close_month(host, "A", month, active_users=25)
+    run_billing(database)
+    close_again(host, "A", users)
+    operate(database, "carry")
+
+    result = run_billing(database, NOVEMBER)
+
+    reason = "未承認の個別明細の合計 6,500 JPY が、個別明細を除く小計 12,500 JPY の 50 % を超えます"
+    assert reasons(result).get("A", "").startswith(reason) is is_held
+    if is_held:
+        assert [row["status"] for row in billing_rows.invoices(host, "A", NOVEMBER)] == ["draft"]
+        assert operate(database, "approve", month=NOVEMBER).status == "completed"
+    (billed,) = billing_rows.invoices(host, "A", NOVEMBER)
+    assert (billed["status"], billed["total"]) == ("finalized", total)
+
+
 @pytest.mark.parametrize("operation", ["void", "reissue", "credit"])
 def test_an_invoice_with_a_carried_difference_cannot_be_voided_or_credited(
     database: Database, host: psycopg.Connection, operation: str

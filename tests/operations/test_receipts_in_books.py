@@ -37,7 +37,9 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
+from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.operations import bank_files
 from tests.operations.payment_rows import NUMBER, TODAY, operate, pay
 from tests.own_settings import change_billing
 from tests.waiting import LIMIT_SECONDS
@@ -536,6 +538,36 @@ def test_a_payment_killed_before_its_booking_is_booked_by_the_retry(
     assert host.execute("SELECT paid_on, booked_on, yen FROM batch.payment").fetchall() == [
         (date(2026, 11, 27), DECEMBER, 11000)
     ]
+
+
+@pytest.mark.parametrize(("days", "is_written"), [(6, True), (8, False)])
+def test_the_next_import_writes_the_month_of_a_killed_operation(
+    database: Database,
+    host: psycopg.Connection,
+    store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    days: int,
+    is_written: bool,
+) -> None:
+    change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
+    values = {
+        "paid_on": "2026-11-27",
+        "paid_amount": "11000",
+        "paid_method": "銀行振込",
+        "paid_reference": "F-1",
+    }
+    run = replace(open_operation(database, "record_payment", values=values), run_date=TODAY)
+    # Its task that writes the accountant's files never runs.
+    assert process(database, run, store=store).failures == []
+    host.execute(
+        "UPDATE batch.execution_log SET started_at = now() - %s * interval '1 day' WHERE execution_id = %s",
+        [days, run.execution_id],
+    )
+
+    assert bank_files.run(database, store).status == "completed"
+
+    assert accounting_rows.written(store) == (accounting_rows.keys("2026-11") if is_written else [])
 
 
 def _close(host: psycopg.Connection) -> None:

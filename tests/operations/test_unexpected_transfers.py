@@ -98,6 +98,26 @@ def test_a_transfer_whose_record_fails_waits_until_its_cause_is_removed(
     assert open_amounts(host, [A1]) == {A1: 0}
 
 
+def test_a_fee_is_known_after_the_reversal_of_another_transfer(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    payment_rows.pay(database, "5000")
+    fee = {"fee_on": "2026-11-27", "fee_amount": "440"}
+    payment_rows.operate(database, "fee_difference", values=fee)
+    put(store, transfer(4_900))
+    run(database, store)
+    assert open_amounts(host, [A1]) == {A1: 0}
+    (transfer_id,) = (row[4] for row in payments(host) if row[4])
+    reference = {"paid_reference": transfer_id}
+    payment_rows.operate(database, "reverse_payment", values=reference, reason="B の入金だった")
+
+    again = payment_rows.operate(database, "fee_difference", values=fee)
+
+    assert outcomes(host, again)["A"]["error_code"] == "SAME_FEE_ENTERED"
+    assert open_amounts(host, [A1]) == {A1: 5_560}
+
+
 def test_a_prepayment_with_a_fee_is_confirmed(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:

@@ -301,9 +301,7 @@ class Billing:
         store.delete_unfinished("accounting")
         write_ageing(platform, run_date, store)
         months.repair_files(platform, store)
-        touched_months = months.touched_months(
-            platform, execution_id, self.terms.settings.accounting, run_date=run_date
-        )
+        touched_months = months.touched_months(platform, execution_id, self.terms.settings.accounting)
         for touched in sorted({*further, *touched_months}):
             store.delete_unfinished(f"accounting/{touched:%Y-%m}")
             self.write_accounting_month(platform, touched, store)

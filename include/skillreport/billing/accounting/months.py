@@ -37,7 +37,8 @@ from include.skillreport.core.execution.object_store import ObjectStore
 
 _SQL = Statements(Path(__file__).parents[1])
 
-# The daily run writes the months of a killed run on the next day. A week bridges days on which it fails too.
+# The daily run writes the months of a killed run on the next day. A week since its start bridges days on which the daily run fails too.
+# The business date says nothing about the start: that of an operation on an invoice is in the billed month.
 _UNFINISHED_RUNS = timedelta(days=7)
 
 
@@ -64,14 +65,14 @@ def first_open_day(connection: psycopg.Connection) -> date:
 
 
 def touched_months(
-    platform: psycopg.Connection, execution_id: str, settings: AccountingSettings, *, run_date: date
+    platform: psycopg.Connection, execution_id: str, settings: AccountingSettings
 ) -> list[date]:
     """The months whose files change because of what a run has entered or taken back, or a run of the last days that did not end well."""
     return _SQL.column(
         platform,
         "touched_months",
         execution_id=execution_id,
-        since=run_date - _UNFINISHED_RUNS,
+        unfinished_for=_UNFINISHED_RUNS,
         with_receipts=settings.receipts,
     )
 

@@ -38,6 +38,12 @@ from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
 
+# The codes of what another run has recorded already.
+_SAME_ENTERED = {
+    AdjustmentKind.FEE: "SAME_FEE_ENTERED",
+    AdjustmentKind.WRITE_OFF: "SAME_WRITE_OFF_ENTERED",
+}
+
 
 def record_fee(
     connection: psycopg.Connection,
@@ -51,7 +57,8 @@ def record_fee(
     """Record the fee that the payer's bank has kept, up to the open amount. None: all that is open, if ``fee_tolerance`` allows it.
 
     A second attempt of the same run returns the recorded fee.
-    :raises BillingError: the invoice is not open or has no payment, or the amount or the day is impossible.
+    :raises BillingError: the invoice is not open or has no payment, the amount or the day is impossible, or another run has recorded the
+        same fee of the same day.
     """
     stored, known = _locked(connection, stored, entered.execution_id)
     if known:
@@ -74,12 +81,7 @@ def record_fee(
         )
     require_day(invoice, entered.day, today)
     require_fee(invoice, stored.inputs, amount, earlier=stored.fee_total)
-    same = {"invoice_id": stored.invoice_id, "amount": amount, "accrued_on": entered.day}
-    if stored.fee_total and _SQL.rows(connection, "same_fees", **same):
-        raise BillingError(
-            "SAME_FEE_ENTERED",
-            f"{invoice_label(invoice.number)}に、{entered.day} の手数料 {amount:,f} {invoice.currency} は記録済みです",
-        )
+    _require_new(connection, stored, AdjustmentKind.FEE, amount, entered.day)
     adjustment = fee(
         invoice,
         stored.inputs,
@@ -101,7 +103,7 @@ def record_write_off(
 ) -> Adjustment:
     """Write off an amount, or with None all that is open. A second attempt of the same run returns the recorded write-off.
 
-    :raises BillingError: so much is not open, or the day is impossible.
+    :raises BillingError: so much is not open, the day is impossible, or another run has written off the same amount on the same day.
     """
     stored, known = _locked(connection, stored, entered.execution_id)
     if known:
@@ -115,6 +117,7 @@ def record_write_off(
             "までの、払える額にしてください",
         )
     require_day(invoice, entered.day, today)
+    _require_new(connection, stored, AdjustmentKind.WRITE_OFF, amount, entered.day)
     adjustment = write_off(
         invoice,
         stored.inputs,
@@ -153,6 +156,20 @@ def take_back(
     require_day(stored.invoice, entered.day, today)
     adjustments = taken_back(load_adjustments(connection, stored.invoice_id, kind))
     return [_record(connection, stored, adjustment, entered) for adjustment in adjustments]
+
+
+def _require_new(
+    connection: psycopg.Connection, stored: StoredInvoice, kind: AdjustmentKind, amount: Decimal, day: date
+) -> None:
+    """:raises BillingError: another run has recorded the same amount on the same day, and nobody has taken it back."""
+    same = {"invoice_id": stored.invoice_id, "kind": kind, "amount": amount, "accrued_on": day}
+    if _SQL.rows(connection, "same_adjustments", **same):
+        invoice = stored.invoice
+        raise BillingError(
+            _SAME_ENTERED[kind],
+            f"{invoice_label(invoice.number)}に、{day} の{kind.label} {amount:,f} {invoice.currency} は記録済みです。"
+            "もう 1 件あるなら、その日付で記録するか、同じ日なら取り消してから合計の額で記録してください",
+        )
 
 
 def _require_tolerable(invoice: Invoice, rest: Decimal, tolerance: int) -> None:

@@ -129,7 +129,10 @@ def _reasons(account: BillingAccount, inputs: BillingInputs, invoice: Invoice, t
 
 
 def _unapproved(account: BillingAccount, inputs: BillingInputs) -> list[OneOffLine]:
-    """The one-off lines that a person has entered and nobody has approved."""
+    """The one-off lines that nobody has approved: those that a person has entered, and those that carry a difference.
+
+    ``change_reason`` compares no one-off line. Without the limit for them, a carried difference of any size would be billed.
+    """
     return [
         OneOffLine(
             line.charged_on,
@@ -141,7 +144,7 @@ def _unapproved(account: BillingAccount, inputs: BillingInputs) -> list[OneOffLi
             row["waits"],
         )
         for line, row in zip(inputs.extra_charges, account.extra_charges, strict=True)
-        if row["approved_by"] is None and row["carries_invoice_id"] is None
+        if row["approved_by"] is None
     ]
 
 

@@ -5,12 +5,12 @@ SELECT max(month) FROM batch.accounting_month;
 -- name: touched_months
 -- Runs across tenants, as batch_platform. The months of the documents and payments that a run has entered or taken back, of its
 -- adjustments, and the months in which what it has taken back is reversed. A run that was killed or has failed after its entries
--- were committed has not written their months: those of such runs from the day "since" are included.
+-- were committed has not written their months: those of such runs that were started lately are included.
 WITH run AS (
     SELECT %(execution_id)s::text AS execution_id
     UNION ALL
     SELECT execution_id FROM batch.execution_log
-    WHERE status IN ('running', 'failed') AND NOT dry_run AND business_date >= %(since)s
+    WHERE status IN ('running', 'failed') AND NOT dry_run AND started_at >= now() - %(unfinished_for)s
 )
 
 SELECT DISTINCT date_trunc('month', booked_on::timestamp)::date AS month

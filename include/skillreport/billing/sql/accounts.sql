@@ -127,7 +127,6 @@ SELECT
                     'unit_amount', extra.unit_amount::text,
                     'currency', extra.currency,
                     'tax_category', extra.tax_category,
-                    'carries_invoice_id', extra.carries_invoice_id,
                     'entered_by', extra.entered_by,
                     'entered_at', extra.entered_at,
                     'waits', extra.waits,

@@ -42,10 +42,20 @@ SELECT max(accrued_on)
 FROM batch.adjustment
 WHERE invoice_id = %(invoice_id)s AND kind = 'write_off' AND amount > 0;
 
--- name: same_fees
-SELECT adjustment_id
-FROM batch.adjustment
-WHERE invoice_id = %(invoice_id)s AND kind = 'fee' AND amount = %(amount)s AND accrued_on = %(accrued_on)s;
+-- name: same_adjustments
+-- What was taken back does not count. A person takes back all that was entered before, the reversal of a payment its own.
+SELECT same.adjustment_id
+FROM batch.adjustment AS same
+WHERE
+    same.invoice_id = %(invoice_id)s AND same.kind = %(kind)s AND same.amount = %(amount)s
+    AND same.accrued_on = %(accrued_on)s
+    AND NOT EXISTS (
+        SELECT FROM batch.adjustment AS taken_back
+        WHERE
+            taken_back.invoice_id = same.invoice_id AND taken_back.kind = same.kind AND taken_back.amount < 0
+            AND taken_back.entered_at > same.entered_at
+            AND (taken_back.payment_id IS null OR taken_back.payment_id = same.payment_id)
+    );
 
 -- name: adjustments_of_run
 SELECT content
