@@ -130,7 +130,7 @@ def measure_size(size: str) -> bool:
         running_airflow(world, settings) as airflow,
         _services(airflow.stack),
     ):
-        # BATCH-002 refuses log folders that are missing.
+        # BATCH-002 fails without its log folders.
         plant_log_files(airflow.stack.application_logs)
         for batch in _ORDER:
             if batch in _DOCUMENTS and world.tenants > _WITHOUT_DOCUMENTS:

@@ -40,7 +40,7 @@ from tests.batches.tenant_management.billing_rows import (
 from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.operations import bank_files
-from tests.operations.payment_rows import NUMBER, TODAY, operate, pay
+from tests.operations.payment_rows import NUMBER, TODAY, operate, pay, payment_values
 from tests.own_settings import change_billing
 from tests.waiting import LIMIT_SECONDS
 
@@ -516,13 +516,7 @@ def test_a_payment_that_waits_for_a_hand_over_is_booked_after_it(
 def test_a_payment_killed_before_its_booking_is_booked_by_the_retry(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
-    values = {
-        "paid_on": "2026-11-27",
-        "paid_amount": "11000",
-        "paid_method": "銀行振込",
-        "paid_reference": "F-1",
-    }
-    run = replace(open_operation(database, "record_payment", values=values), run_date=TODAY)
+    run = replace(open_operation(database, "record_payment", values=payment_values()), run_date=TODAY)
     killed = multiprocessing.get_context("fork").Process(target=process, args=(database, run))
     with host.transaction():
         _close(host)
@@ -551,13 +545,7 @@ def test_the_next_import_writes_the_month_of_a_killed_operation(
     is_written: bool,
 ) -> None:
     change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
-    values = {
-        "paid_on": "2026-11-27",
-        "paid_amount": "11000",
-        "paid_method": "銀行振込",
-        "paid_reference": "F-1",
-    }
-    run = replace(open_operation(database, "record_payment", values=values), run_date=TODAY)
+    run = replace(open_operation(database, "record_payment", values=payment_values()), run_date=TODAY)
     # Its task that writes the accountant's files never runs.
     assert process(database, run, store=store).failures == []
     host.execute(

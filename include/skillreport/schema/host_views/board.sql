@@ -100,10 +100,10 @@ SELECT
 FROM batch.usage_warning;
 
 -- Invoices and credit notes with their printed content, without the recipient's address and the inputs. tenant_code: the
--- printed one. is_paid: with a recorded payment, or PAID in the application. is_of_plan: for days under a plan, not only one-
--- off lines. is_carried: one-off lines carry a difference of it into later months. is_closed: its month has no invoice or draft
--- any more, and is billed again only by name. content, leaves_on and letter_id are those of the newest revision; counterparty
--- is the first document's.
+-- printed one. is_paid: with a recorded payment, or PAID in the application. is_of_plan: for days under a plan, not only one-off
+-- lines. is_carried: one-off lines carry a difference of it into later months. is_closed: its month has no invoice or draft any
+-- more, and is billed again only by name. content, leaves_on and letter_id are those of the newest revision; counterparty is
+-- the first document's.
 CREATE VIEW batch.board_invoice AS
 SELECT
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.period_start, invoice.period_end, invoice.status,
