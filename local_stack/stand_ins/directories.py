@@ -136,18 +136,22 @@ class Directories:
         directory = self._of("line_works", client_id)
         cursor = query.get("cursor", "")
         directory.calls.append(f"{api} {channel or cursor}".strip())
+        stated = {"rateLimit-limit": str(round(self._limits["line_works"].per_minute))}
         if wait := self._wait("line_works", f"{client_id} {api}"):
-            return _line_works_refusal("TOO_MANY_REQUESTS", 429, {"rateLimit-reset": str(wait)})
+            return _line_works_refusal("TOO_MANY_REQUESTS", 429, {**stated, "rateLimit-reset": str(wait)})
         if api == "rooms":
             room = directory.rooms.get(channel)
-            return web.json_response(room) if room is not None else _line_works_refusal("NOT_FOUND", 404)
+            if room is None:
+                return _line_works_refusal("NOT_FOUND", 404, stated)
+            return web.json_response(room, headers=stated)
         pages = directory.pages if api == "users" else _cut(directory.channels, _LINE_WORKS_PAGE)
         number = int(cursor.removeprefix("page-")) if cursor else 1
         if api == "users" and (code := directory.failing.get(number)):
-            return _line_works_refusal("REFUSED", int(code))
+            return _line_works_refusal("REFUSED", int(code), stated)
         page = pages[number - 1] if number <= len(pages) else []
         after = directory.cursor_after(number, len(pages))
-        return web.json_response({api: page, "responseMetaData": {"nextCursor": after}})
+        body = {api: page, "responseMetaData": {"nextCursor": after}}
+        return web.json_response(body, headers=stated)
 
     # Microsoft Graph.
 

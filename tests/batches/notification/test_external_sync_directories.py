@@ -125,6 +125,38 @@ def test_calls_beyond_the_pace_wait_their_turn(monkeypatch: pytest.MonkeyPatch) 
     assert asyncio.run(moments()) == pytest.approx([0, 0, 0, 60.6, 60.6, 60.6, 121.2])
 
 
+@pytest.mark.parametrize(("stated", "pauses"), [(None, [60.6]), ("240", []), ("30", [60.6, 60.6])])
+def test_line_works_is_asked_at_the_rate_that_it_states(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, stated: str | None, pauses: list[float]
+) -> None:
+    time = VirtualTime()
+    time.replace_clock(monkeypatch, calls)
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        if request.path.endswith("/token"):
+            return web.json_response({"access_token": "t", "token_type": "Bearer", "expires_in": "86400"})
+        headers = {"rateLimit-limit": stated} if stated else {}
+        return web.json_response({"title": request.path}, headers=headers)
+
+    async def read() -> int:
+        async with test_utils.RawTestServer(answer) as server:
+            allowed = {f"{server.host}:{server.port}"}
+            async with guarded_session(allowed) as session:
+                config = replace(
+                    tenant.line_works,
+                    base_url=str(server.make_url("/")),
+                    auth_url=str(server.make_url("/token")),
+                )
+                rooms = [f"R{number:03}" for number in range(61)]
+                directory = open_directory(config, session, allowed, HASTY, rooms=rooms)
+                first = await directory.page(Position("rooms"))
+                assert first.next is not None
+                return len(first.channels) + len((await directory.page(first.next)).channels)
+
+    assert asyncio.run(read()) == 61
+    assert time.pauses == pytest.approx(pauses)
+
+
 @pytest.mark.parametrize(
     ("asked", "ends"), [(0, False), ("Sun, 01 Nov 2020 00:00:00 GMT", False), (3600, True)]
 )

@@ -239,17 +239,19 @@ class Patience:
 
 
 class Pace:
-    """A rate limit: this many calls in any ``seconds``; further calls wait. One per tenant and limit, on one event loop."""
+    """A rate limit: this many ``calls`` in any ``seconds``; further calls wait. One per tenant and limit, on one event loop. ``calls`` may
+    change at any time.
+    """
 
     def __init__(self, calls: int, seconds: float = 60.0) -> None:
-        self._calls = calls
+        self.calls = calls
         # One percent more, because the service counts from the arrival of a call, and calls take different times to arrive.
         self._seconds = seconds * 1.01
         self._recent: deque[float] = deque()
 
     async def turn(self) -> None:
         """Wait until a call is allowed, and count it."""
-        while len(self._recent) >= self._calls:
+        while len(self._recent) >= self.calls:
             wait = self._recent[0] + self._seconds - time.monotonic()
             if wait <= 0:
                 self._recent.popleft()

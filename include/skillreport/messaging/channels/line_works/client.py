@@ -66,7 +66,7 @@ class Client(ChannelClient):
         )
         if isinstance(answer, SendResult):
             return answer
-        return SendResult(Outcome.SENT, per_minute=_stated_limit(answer))
+        return SendResult(Outcome.SENT, per_minute=stated_limit(answer))
 
     @override
     async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
@@ -176,8 +176,8 @@ def _meaning(answer: Answer, code: object = None) -> SendResult:
     return refused(LINE_WORKS, answer.status, code, retry_after=wait)
 
 
-def _stated_limit(answer: Answer) -> int | None:
-    """The limit in messages per minute that an answer states; None without a valid header."""
+def stated_limit(answer: Answer) -> int | None:
+    """The limit in requests per minute that an answer states; None without a valid header."""
     value = answer.headers.get("rateLimit-limit", "")
     return int(value) if value.isdecimal() and 0 < int(value) < _HIGHEST_LIMIT else None
 

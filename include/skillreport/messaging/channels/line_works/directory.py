@@ -34,15 +34,15 @@ from include.skillreport.messaging.channels.directory import (
 )
 from include.skillreport.messaging.channels.exchange import Answer, safe_code
 from include.skillreport.messaging.channels.line_works import LINE_WORKS, LineWorksConfig
-from include.skillreport.messaging.channels.line_works.client import ServiceAccountToken
+from include.skillreport.messaging.channels.line_works.client import ServiceAccountToken, stated_limit
 
 _SERVICE = "LINE WORKS"
 _SCOPE = "user.read group.read bot.read"
 
 _PAGE_SIZE = "100"
 _ROOMS_PER_PAGE = 50
-# For each API separately.
-_CALLS_PER_MINUTE = 240
+# For each API separately: the limit of the free plan. Each answer states that of the domain.
+_FIRST_CALLS_PER_MINUTE = 60
 
 _USERS = Position("users")
 _GROUPS = Position("groups")
@@ -59,7 +59,7 @@ class Directory(ServiceDirectory):
     def __init__(self, config: LineWorksConfig, access: Access) -> None:
         urls = {config.auth_url: ["worksmobile.com"], config.base_url: ["worksapis.com"]}
         super().__init__(config, access, urls)
-        self._paces = {step.step: Pace(_CALLS_PER_MINUTE) for step in (_USERS, _GROUPS, _ROOMS)}
+        self._paces = {step.step: Pace(_FIRST_CALLS_PER_MINUTE) for step in (_USERS, _GROUPS, _ROOMS)}
         self._rooms = sorted(access.rooms)
         self._token = ServiceAccountToken(replace(config, scope=_SCOPE), access.session)
 
@@ -100,11 +100,14 @@ class Directory(ServiceDirectory):
     async def _get(
         self, api: str, path: Sequence[str], query: Mapping[str, str], *, missing_ok: bool = False
     ) -> Mapping[str, Any]:
+        pace = self._paces[api]
         quoted = [quote(segment, safe="") for segment in path]
         url = URL(self._config.base_url).joinpath(*quoted, encoded=True).with_query(query)
 
         async def call() -> Mapping[str, Any]:
             answer = await self._answer(url)
+            if stated := stated_limit(answer):
+                pace.calls = stated
             if answer.ok:
                 return answer.fields
             if answer.status == 404 and missing_ok:
@@ -114,7 +117,7 @@ class Directory(ServiceDirectory):
                 _reason(answer.status, code)
             )
 
-        return await call_with_retries(call, self._paces[api], self._patience)
+        return await call_with_retries(call, pace, self._patience)
 
     async def _answer(self, url: URL) -> Answer:
         try:
