@@ -17,6 +17,7 @@ from include.skillreport.operations.approve_invoices import create_batch as invo
 from local_stack.batch_runs import LOCAL
 from tests.batches.tenant_management.billing_rows import (
     MONTH,
+    close_month,
     customer,
     invoice,
     jump,
@@ -74,6 +75,31 @@ def test_an_approval_finalises_what_waited_and_names_the_person(
     assert (result.status, reasons(result)) == ("completed", {})
     issued = invoice(host, "A")
     assert (issued["status"], issued["approved_by"]) == ("finalized", ACCOUNTANT)
+
+
+@pytest.mark.parametrize("is_red", [True, False])
+def test_a_month_whose_days_were_missed_is_billed_as_any_other(
+    database: Database, host: psycopg.Connection, is_red: bool
+) -> None:
+    """Step 3 of docs/recovery.md: the run after the outage was red and is cleared, or, of several months, there was none."""
+    customer(host, "A", months=())
+    close_month(host, "A", last=19)
+    if is_red:
+        failed = resumed(database, run_id="scheduled")
+        assert (failed.status, outcomes(host, failed)["A"]["error_code"]) == ("failed", "USAGE_NOT_CLOSED")
+    close_month(host, "A", first=20)
+
+    if is_red:
+        asked = asked_about(database, resumed(database, run_id="scheduled"))
+        assert asked is not None
+        at = LATE.astimezone(UTC)
+        result = answer(database, asked.request, APPROVE_INVOICES, invoice_approval(LOCAL), at=at)
+    else:
+        result = run_billing(database, run_at=LATE)
+
+    assert (result.status, reasons(result)) == ("completed", {})
+    issued = invoice(host, "A")
+    assert (issued["status"], issued["number"], issued["total"]) == ("finalized", "INV-2026-10-001", 11_000)
 
 
 @pytest.mark.usefixtures("customers")
