@@ -42,6 +42,14 @@ from include.skillreport.messaging.sender import LaneReport, Sender
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.switches import load_switched_off
 
+# What became of messages, in the figures of a run.
+_WORDS = {
+    Status.SENT: "sent",
+    Status.DEAD: "failed",
+    Status.RETRY: "retry",
+    Status.AMBIGUOUS: "ambiguous",
+}
+
 
 @dataclass
 class DispatchReport:
@@ -62,6 +70,19 @@ class DispatchReport:
             for status, count in by_status.items()
             if not statuses or status in statuses
         )
+
+    def figures(self) -> dict[str, int]:
+        """The figures for the result of a run: the messages in all, and by what became of them, over all channels and by channel."""
+        return {
+            "totalNotifications": self.total(),
+            **{f"{word}Count": self.total(status) for status, word in _WORDS.items()},
+            **{
+                f"{word}_{channel}": by_status[status]
+                for channel, by_status in self.counts.items()
+                for status, word in _WORDS.items()
+                if by_status[status]
+            },
+        }
 
 
 def dispatch_due(

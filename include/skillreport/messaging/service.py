@@ -81,12 +81,11 @@ class Notifications:
         self,
         work: Work,
         results: Sequence[UnitResult],
-        counts: Callable[[DispatchReport], dict[str, int]],
         *,
         statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
         judge: Judge = lambda *_: {},
     ) -> list[UnitResult | UnitFailure]:
-        """Send all due messages of a shard's tenants; returns the results with the ``counts`` of their messages.
+        """Send all due messages of a shard's tenants; returns the results with the figures of their messages.
 
         A tenant fails if ``judge`` says so after the sending, or if an error stopped one of its channels. Closed mail servers and messages
         that another sender has claimed are notes.
@@ -110,11 +109,8 @@ class Notifications:
         outcomes = []
         for result in results:
             tenant_id, report = result.unit_id, reports.get(result.unit_id, DispatchReport())
-            outcome = (
-                failures.get(tenant_id)
-                or failure_of(tenant_id, report)
-                or replace(result, details=result.details | counts(report))
-            )
+            outcome = failures.get(tenant_id) or failure_of(tenant_id, report) or result
+            outcome = replace(outcome, details=result.details | report.figures())
             outcomes.append(with_leases(with_closed_server(outcome, report), leases.get(tenant_id), now))
         return outcomes
 

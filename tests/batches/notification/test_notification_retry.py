@@ -98,6 +98,37 @@ def test_expired_messages_are_given_up_and_reported(
     ).fetchone() == ("FAILED", "expired")
 
 
+def test_the_figures_of_a_failed_tenant_are_kept_by_channel(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    host_rows.tenant(host, "A")
+    slack(host, "A", services)
+    for number in range(2):
+        waiting(host, "A", "SLACK", recipient_address=f"C{number}")
+    services.fail_next("slack", "http_503", times=2)
+    run_notifications(database, services)
+    make_due(host)
+    services.fail_next("slack", "channel_not_found")
+
+    told = run_notifications(database, services, spec=NOTIFICATION_RETRY)
+
+    assert told.status == "failed"
+    assert host.execute(
+        "SELECT result -> 'totals' FROM batch.execution_log WHERE execution_id = %s", [told.execution_id]
+    ).fetchone() == (
+        {
+            "totalNotifications": 2,
+            "sentCount": 1,
+            "sent_slack": 1,
+            "failedCount": 1,
+            "failed_slack": 1,
+            "retryCount": 0,
+            "ambiguousCount": 0,
+            "leasedCount": 0,
+        },
+    )
+
+
 @pytest.mark.parametrize(
     ("hours", "problem"), [("87600", ""), ("999999", "1 以上 87600 以下の整数にしてください")]
 )

@@ -25,7 +25,6 @@ from include.skillreport.core.execution.batch import (
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging import outbox, suppression
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
-from include.skillreport.messaging.dispatch import DispatchReport
 from include.skillreport.messaging.feedback.reading import read_feedback
 from include.skillreport.messaging.preferences import Preferences, load_preferences
 from include.skillreport.messaging.resumption import hold
@@ -95,7 +94,7 @@ class NotificationRetryBatch(TenantBatch):
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
         """Send the due messages. A tenant with final failures or a newly closed channel fails, once, with the counts."""
         judge = partial(_final_failures, work.run, [result.unit_id for result in results])
-        return self._notifications.send_results(work, results, _counts, judge=judge)
+        return self._notifications.send_results(work, results, judge=judge)
 
     def send_decided(
         self, work: Work, results: Sequence[UnitResult], *, reopened_all: bool
@@ -106,7 +105,7 @@ class NotificationRetryBatch(TenantBatch):
         BATCH-019-02, which reports it to all operators.
         """
         judge = partial(_failures_of_decided, work.run, [result.unit_id for result in results], reopened_all)
-        return self._notifications.send_results(work, results, _counts, judge=judge)
+        return self._notifications.send_results(work, results, judge=judge)
 
     def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:
         """The mail servers that refuse the installation, and services that have not answered for hours."""
@@ -129,14 +128,6 @@ def _too_old(run: Run, preferences: Mapping[str, Preferences], now: datetime) ->
         "tenant_ids": list(preferences),
         "give_up_hours": [each.settings.give_up_hours for each in preferences.values()],
         "contract_letters": list(CONTRACT_LETTERS),
-    }
-
-
-def _counts(report: DispatchReport) -> dict[str, int]:
-    return {
-        "totalNotifications": report.total(),
-        "sentCount": report.total(Status.SENT),
-        "retryCount": report.total(Status.RETRY),
     }
 
 

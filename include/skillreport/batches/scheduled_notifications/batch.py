@@ -35,7 +35,6 @@ from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.contract_letters import PAYMENT_REMINDER
 from include.skillreport.messaging.destinations import destinations_for
-from include.skillreport.messaging.dispatch import DispatchReport
 from include.skillreport.messaging.notices import sending_time
 from include.skillreport.messaging.outbox import Draft, Lane
 from include.skillreport.messaging.preferences import Preferences, load_preferences
@@ -119,7 +118,7 @@ class ScheduledNotificationsBatch(StagingBatch):
         """Send all due messages of these tenants. The outcomes contain the tenant's counts, including messages that another sender has
         claimed.
         """
-        return self._notifications.send_results(work, results, _counts, statuses=(Status.PENDING,))
+        return self._notifications.send_results(work, results, statuses=(Status.PENDING,))
 
     def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:
         """The mail servers that refuse the installation, and services that have not answered for hours."""
@@ -319,14 +318,3 @@ def _goal(row: Mapping[str, Any]) -> Occasion:
             "progress_rate": row["progress_rate"] or "",
         },
     )
-
-
-def _counts(report: DispatchReport) -> dict[str, int]:
-    return {
-        "totalNotifications": report.total(),
-        "sentCount": report.total(Status.SENT),
-        "failedCount": report.total(Status.DEAD),
-        "retryCount": report.total(Status.RETRY),
-        "ambiguousCount": report.total(Status.AMBIGUOUS),
-        **{f"sent_{channel}": by_status[Status.SENT] for channel, by_status in report.counts.items()},
-    }

@@ -58,9 +58,9 @@ WHERE execution_id = %(execution_id)s AND status <> 'running' AND reopened_at IS
 
 -- name: close_execution
 -- The counts come from the outcome rows, so that closing again (after an instance was cleared) gives correct counts. A total is
--- the sum over the tenants of a numeric figure in their details. `results` lists the first failures, and `resultsLeftOut` counts
--- the others; the rows of all tenants are in tenant_outcome. A tenant with several parts has succeeded when all parts have
--- succeeded.
+-- the sum over the tenants of a numeric figure in their details, with what failed tenants did before they failed. `results` lists
+-- the first failures, and `resultsLeftOut` counts the others; the rows of all tenants are in tenant_outcome. A tenant with several
+-- parts has succeeded when all parts have succeeded.
 WITH outcome AS (
     SELECT
         count(*) FILTER (WHERE has_succeeded) AS success_count,
@@ -79,7 +79,7 @@ totals AS (
         SELECT figure.key AS name, sum(figure.value::numeric) AS total
         FROM batch.tenant_outcome
         CROSS JOIN LATERAL jsonb_each(details) AS figure
-        WHERE execution_id = %(execution_id)s AND status = 'success' AND jsonb_typeof(figure.value) = 'number'
+        WHERE execution_id = %(execution_id)s AND jsonb_typeof(figure.value) = 'number'
         GROUP BY figure.key
     ) AS figures
 ),
