@@ -35,7 +35,7 @@ _RUN_LIMIT = 50
 
 
 def _form(message_ids: Sequence[str]) -> dict[str, object]:
-    return {"operation": "resend", "messages": list(message_ids)}
+    return {"operation": "resend", "messages": list(message_ids), "reason": "the service is back"}
 
 
 def resend(services: Services, message_ids: Sequence[str], dsn: str, day: date) -> None:

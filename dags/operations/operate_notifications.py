@@ -15,7 +15,7 @@ BATCH-019-02 通知失敗リトライが送れなかった通知と、停止し�
 
 ### 出力
 `batch.outbox`、`batch.message_stop`、`batch.channel_circuit`、`batch.suppressed_address`、`HIS_NotificationLog`、
-`batch.execution_log`（`triggered_by` に実行した人）
+`batch.execution_log`（`triggered_by` に実行した人、`parameters` に理由）
 
 ### ヒント
 * **バッチのページ**: DAG `batch_019_02_notification_retry`

@@ -11,8 +11,8 @@ BATCH-018-05 テナント設定同期の 1 回の実行が変えた設定を、�
 フォームの値、`batch.setting_change`
 
 ### 出力
-`MST_TenantSettings`、`batch.applied_setting`、`batch.setting_change`、`batch.execution_log`（`triggered_by` に実行した人）。
-取り消した値は、あるべき値が変わるまで再び適用されません。
+`MST_TenantSettings`、`batch.applied_setting`、`batch.setting_change`、`batch.execution_log`
+（`triggered_by` に実行した人、`parameters` に理由）。取り消した値は、あるべき値が変わるまで再び適用されません。
 
 ### ヒント
 * **確認だけ**: `dry_run` を付けると、`undo_changes` のログに予定が出ます。

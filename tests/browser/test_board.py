@@ -124,6 +124,10 @@ def test_a_dead_message_is_resent_and_arrives(site: Site, host: psycopg.Connecti
         board.get_by_role("button", name="再送").click()
         dialog = board.get_by_role("dialog")
         expect(dialog).to_contain_text("T001 メール 送信できず")
+        # Without the reason, the browser names the field and starts nothing.
+        dialog.get_by_role("button", name="実行する").click()
+        expect(dialog.locator("input[name=reason]:invalid")).to_be_focused()
+        dialog.locator("input[name=reason]").fill("メールボックスを空けてもらったため")
         dialog.get_by_role("button", name="実行する").click()
         expect(dialog.locator(".badge.good")).to_be_visible(timeout=RUN_MS)
         dialog.get_by_role("button", name="閉じる").click()

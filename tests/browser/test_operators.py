@@ -147,6 +147,7 @@ def test_a_tenant_is_restored_into_a_new_database_and_compared(
             click(board, "新しいデータベースへ復元", role="button")
             board.locator("input[name=target]").fill(target)
             board.locator("textarea[name=tenants]").fill("T001")
+            board.locator("input[name=reason]").fill("変更前の名前を調べるため")
             site.picture(page, "restore-dialog", full=False)
             click(board, "実行する", role="button")
             expect(board.locator("dialog .badge.good")).to_be_visible(timeout=180_000)

@@ -87,7 +87,9 @@ def _undelivered_messages_are_decided_and_not_cleared(api: Api, database: Databa
     assert retry.wait(run_id) == "failed"
     assert advises(slack, NOTIFICATION_RETRY, "undelivered")
 
-    decided = operation.trigger(operation="discard", messages=[message_id], tenants=["T001"])
+    decided = operation.trigger(
+        operation="discard", messages=[message_id], tenants=["T001"], reason="宛先がないため"
+    )
     assert operation.wait(decided) == "success"
     assert retry.wait(retry.trigger(business_date=today)) == "success"
 

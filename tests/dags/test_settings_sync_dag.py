@@ -17,7 +17,7 @@ def test_a_sample_is_never_applied_and_an_undo_of_nothing_is_refused(
         host_rows.tenant(host, "T001", subscription_plan="BASIC")
 
     planned = runs.test(DAG_ID, "2026-11-01")
-    undo = runs.test("undo_settings_sync", "2026-11-02", execution="BATCH-018-05_x")
+    undo = runs.test("undo_settings_sync", "2026-11-02", execution="BATCH-018-05_x", reason="誤った一覧")
 
     assert planned.state == "success"
     assert "T001: 予定: 追加 limits.max_users: （なし） → 20（プラン BASIC の設定がない）" in planned.log

@@ -156,7 +156,10 @@ def operate(
     addresses: Sequence[str] = (),
     **parameters: Any,
 ) -> RunResult:
-    """One whole run of an operation on these messages or addresses, or on the channels. ``parameters``: further fields of the form."""
+    """One whole run of an operation on these messages or addresses, or on the channels. ``parameters``: further fields of the form, such
+    as another reason.
+    """
+    reason = {} if operation in ("list", "list_suppressed") else {"reason": "宛先を直したため"}
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         return run_batch(
             platform,
@@ -170,6 +173,7 @@ def operate(
                 "operation": operation,
                 "messages": list(messages),
                 "addresses": list(addresses),
+                **reason,
                 **parameters,
             },
             network=network(stand_ins),

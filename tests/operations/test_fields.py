@@ -126,10 +126,11 @@ def test_a_value_of_another_type_is_refused_by_the_fields_name() -> None:
 
 
 def test_ids_of_messages_have_the_usual_letters_and_repeat_no_blank_line() -> None:
-    given = {"operation": "resend", "messages": [" ｍ１ ", "", "m2"]}
+    given = {"operation": "resend", "messages": [" ｍ１ ", "", "m2"], "reason": " Ｘ "}
     assert FORMS["operate_notifications"].entered(given).values() == {
         "operation": "resend",
         "messages": ["m1", "m2"],
+        "reason": "Ｘ",
     }
 
 

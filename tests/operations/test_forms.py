@@ -151,6 +151,7 @@ def test_a_field_of_the_frame_is_no_field_of_an_operation() -> None:
 
 def test_the_board_asks_for_a_tenant_where_none_means_all() -> None:
     notifications = FORMS["operate_notifications"]
-    assert notifications.entered({"operation": "reopen"}).values() == {"operation": "reopen"}
+    values = {"operation": "reopen", "reason": "設定を直したため"}
+    assert notifications.entered(values).values() == values
     with pytest.raises(ParameterError, match="「テナントコード」（tenants）が必要です"):
-        notifications.entered({"operation": "reopen"}, on_board=True)
+        notifications.entered(values, on_board=True)

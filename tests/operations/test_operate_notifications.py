@@ -127,7 +127,8 @@ def test_a_refusal_of_thousands_of_addresses_names_ten_and_counts_the_others(
 ) -> None:
     host_rows.tenant(host, "A")
     batch = notification_operations(LOCAL)
-    values = {"operation": "lift", "addresses": [f"nobody{number}@example.jp" for number in range(5_000)]}
+    addresses = [f"nobody{number}@example.jp" for number in range(5_000)]
+    values = {"operation": "lift", "addresses": addresses, "reason": "本人の依頼"}
     with (
         database.connect("batch_platform") as platform,
         pytest.raises(ParameterError, match="、ほか 4,990 件。操作") as refused,
@@ -220,7 +221,7 @@ def test_a_run_that_is_cleared_decides_nothing_anew(
             batch,
             TODAY,
             codes=["A"],
-            parameters={"operation": "resend", "messages": [parked]},
+            parameters={"operation": "resend", "messages": [parked], "reason": "宛先を直したため"},
         )
         process_tenants(connection, platform, batch, run, ["A"], None, network(services))
         assert statuses(host) == {("slack", "ambiguous"): 1}

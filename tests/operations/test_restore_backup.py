@@ -90,8 +90,9 @@ def test_a_restore_beside_or_over_live_rows_touches_no_other_tenant(
     assert schemas(taken.database) == {restored_schema("A"), restored_schema("GONE")}
 
     for merged_rows in (2, 0):  # another attempt finds nothing more to do
-        merged, details = taken.restore("merge", "A")
+        merged, details = taken.restore("merge", "A", reason="誤って消した人を戻すため")
         assert (merged.status, details["A"]["merged"]) == ("completed", merged_rows)
+        assert taken.logged_reason(merged) == "誤って消した人を戻すため"
     assert of_tenant(taken.database, HOSTILE) == others
     with taken.database.connect() as host:
         rows = host.execute(
@@ -153,8 +154,9 @@ def test_the_whole_database_is_restored_only_into_a_new_one_and_compared(taken: 
     assert dry.status == "completed"
     assert taken.server.databases(copy.name) == []
     try:
-        result, details = taken.restore("new_database", "A", target=copy.name)
+        result, details = taken.restore("new_database", "A", target=copy.name, reason="訓練のため")
 
+        assert taken.logged_reason(result) == "訓練のため"
         assert (result.status, details[f"database {copy.name}"]) == ("completed", {"restored": 1})
         assert of_tenant(copy, "A") == expected != live
         told = notes(taken.database, result)

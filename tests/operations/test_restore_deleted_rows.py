@@ -87,8 +87,10 @@ def test_rows_of_every_table_come_back_as_they_were(backups: Backups, rows: psyc
     assert not any(ids(rows, table) for table in tables)
 
     for table in tables:
-        result, details = backups.restore("restore_deleted_rows", "A", archive=archive_of(backups, table))
+        archive = archive_of(backups, table)
+        result, details = backups.restore("restore_deleted_rows", "A", archive=archive, reason="客先の依頼")
         assert (result.status, details["A"]) == ("completed", {"restored": 1, "existing": 0})
+        assert backups.logged_reason(result) == "客先の依頼"
 
     assert {table: contents(rows, table) for table in tables} == before
 
@@ -208,7 +210,12 @@ def test_without_the_login_of_the_backup_no_restore_is_opened(
     restore = BackupRestore(
         BackupAccess(BackupSettings.load(), LocalInstallation(object_store=backups.store))
     )
-    values = {"operation": "restore_deleted_rows", "tenants": ["A"], "archive": archive_of(backups)}
+    values = {
+        "operation": "restore_deleted_rows",
+        "tenants": ["A"],
+        "archive": archive_of(backups),
+        "reason": "誤った変更",
+    }
 
     with (
         backups.database.connect("batch_platform") as platform,

@@ -149,7 +149,7 @@ def test_a_dry_run_stops_nothing(database: Database, host: psycopg.Connection, s
 
 @pytest.mark.parametrize(
     ("codes", "values", "missing"),
-    [(["A"], {}, "「理由」"), ([], {"reason": "移行中"}, "「テナントコード」")],
+    [(["A"], {"reason": " "}, "「理由」"), ([], {"reason": "移行中"}, "「テナントコード」")],
 )
 def test_a_stop_needs_a_tenant_and_a_reason(
     database: Database, services: StandIns, codes: list[str], values: dict[str, Any], missing: str

@@ -213,7 +213,7 @@ def test_an_undo_that_is_retried_changes_nothing_more(database: Database, host: 
     done = run(database)
     batch = settings_sync_undo(LOCAL)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        parameters = {"execution": done.execution_id}
+        parameters = {"execution": done.execution_id, "reason": "誤った一覧"}
         opened, _ = open_run(platform, UNDO_SETTINGS_SYNC, batch, DAY, parameters=parameters)
         process_tenants(connection, platform, batch, opened, ["A"])
         change(host, "limits.max_users", "33")
@@ -230,7 +230,7 @@ def test_another_tenants_settings_stay_as_they_are(database: Database, host: psy
     both = run(database)
     batch = settings_sync_undo(LOCAL)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        parameters = {"execution": both.execution_id}
+        parameters = {"execution": both.execution_id, "reason": "誤った一覧"}
         opened, _ = open_run(platform, UNDO_SETTINGS_SYNC, batch, DAY, parameters=parameters)
         with tenant_transaction(connection, ["A"]):
             batch.process(Work(opened, connection, ["A", "B"]))

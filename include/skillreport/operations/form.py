@@ -120,6 +120,19 @@ class Month(Day):
         return super().read(value).replace(day=1)
 
 
+class ReasonField(Field):
+    """Why a person does what the operation does. ``kept`` says who reads it."""
+
+    def __init__(
+        self,
+        kept: str = "記録に残ります。",
+        *,
+        example: str,
+        problem: Callable[[str], str] = lambda _: "",
+    ) -> None:
+        super().__init__("理由", f"必須です。{kept}", example=example, problem=problem)
+
+
 class Lines(Field):
     """Texts, one in a line. The value is a tuple."""
 

@@ -152,7 +152,8 @@ class Backups:
     ) -> tuple[RunResult, dict[str, dict[str, Any]]]:
         """A whole run of RESTORE-BACKUP; returns it with the details of its tenants, or of the database."""
         batch = BackupRestore(BackupAccess(self.settings, self.installation))
-        form = {"operation": operation, **values}
+        only_looks = operation in ("compare", "list_deleted_rows")
+        form = {"operation": operation, **({} if only_looks else {"reason": "誤った変更"}), **values}
         with self.database.connect("batch_platform") as platform:
             result = run_batch(
                 platform,
@@ -169,6 +170,16 @@ class Backups:
                 [result.execution_id],
             ).fetchall()
         return result, dict(details)
+
+    def logged_reason(self, result: RunResult) -> str | None:
+        """Why a person started the run, as the execution log has it."""
+        with self.database.connect() as connection:
+            row = connection.execute(
+                "SELECT parameters ->> 'reason' FROM batch.execution_log WHERE execution_id = %s",
+                [result.execution_id],
+            ).fetchone()
+        assert row is not None
+        return row[0]  # type: ignore[no-any-return]
 
     @property
     def newest(self) -> str:

@@ -70,7 +70,12 @@ def run(
 
 
 def undo(
-    database: Database, execution_id: str, *, codes: tuple[str, ...] = (), dry_run: bool = False
+    database: Database,
+    execution_id: str,
+    *,
+    codes: tuple[str, ...] = (),
+    dry_run: bool = False,
+    reason: str = "誤った一覧",
 ) -> RunResult:
     """One whole run that takes the changes of another one back, its tenants in one shard."""
     sharding = ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=1000)
@@ -83,7 +88,7 @@ def undo(
             DAY,
             codes=codes,
             dry_run=dry_run,
-            parameters={"execution": execution_id},
+            parameters={"execution": execution_id, "reason": reason},
             sharding=sharding,
         )
 

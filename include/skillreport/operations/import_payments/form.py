@@ -8,7 +8,7 @@ from pydantic import PlainSerializer
 
 from include.skillreport.core.entered import plain
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
-from include.skillreport.operations.form import Codes, Field, Flag, Lines, Operation, OperationForm
+from include.skillreport.operations.form import Codes, Flag, Lines, Operation, OperationForm, ReasonField
 
 FORM = OperationForm(IMPORT_PAYMENTS)
 
@@ -74,7 +74,7 @@ SameTransfers = Annotated[
         "1 行に 1 件。「振込ID」。候補が複数なら「振込ID=請求書番号」で、入金のある請求書を選びます。",
     ),
 ]
-Reason = Annotated[str, Field("理由", "必須です。記録に残ります。", example="預金利息")]
+Reason = Annotated[str, ReasonField(example="預金利息")]
 Payers = Annotated[
     tuple[str, ...], Codes("名義のID", "1 行に 1 件。", example=("9f0c7d1e-7c1b-4d55-8a5e-3f1d2b6a9c10",))
 ]

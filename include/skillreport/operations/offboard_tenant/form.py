@@ -6,7 +6,15 @@ from datetime import date
 from typing import Annotated, ClassVar
 
 from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
-from include.skillreport.operations.form import Code, Codes, Field, Flag, Operation, OperationForm, refusal
+from include.skillreport.operations.form import (
+    Code,
+    Codes,
+    Flag,
+    Operation,
+    OperationForm,
+    ReasonField,
+    refusal,
+)
 
 FORM = OperationForm(OFFBOARD_TENANT)
 
@@ -44,7 +52,7 @@ def _key_problem(key: str) -> str:
 Tenants = Annotated[
     tuple[str, ...], Codes("テナントコード", "退会するテナントのコード。必須です。1 件だけ指定します。")
 ]
-Reason = Annotated[str, Field("理由", "必須です。記録に残ります。", example="契約終了のため")]
+Reason = Annotated[str, ReasonField(example="契約終了のため")]
 AgeKey = Annotated[
     str,
     Code(

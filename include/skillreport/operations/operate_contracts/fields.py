@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any
 
-from include.skillreport.operations.form import Choice, Code, Codes, Day, Field, Lines, Number
+from include.skillreport.operations.form import Choice, Code, Codes, Day, Field, Lines, Number, ReasonField
 from include.skillreport.operations.operate_invoices.fields import TAX_CATEGORIES
 
 # The folder of the files to import, and that of the exported ones.
@@ -108,7 +108,7 @@ def _file_problem(name: str) -> str:
 
 Tenants = Annotated[tuple[str, ...], Lines("テナントコード", "契約を変えるテナントのコード（1 行に 1 件）。")]
 Reason = Annotated[
-    str, Field("理由", "必須です。履歴に残ります。", example="契約書 2026-11 の変更", problem=_text_problem)
+    str, ReasonField("履歴に残ります。", example="契約書 2026-11 の変更", problem=_text_problem)
 ]
 
 RecipientName = Annotated[

@@ -19,6 +19,7 @@ from include.skillreport.operations.form import (
     Lines,
     Month,
     Number,
+    ReasonField,
 )
 
 # The folder of the payment files in the object store.
@@ -93,9 +94,8 @@ Tenants = Annotated[
 ]
 Reason = Annotated[
     str,
-    Field(
-        "理由",
-        "必須です。記録に残り、返還請求書と取消の通知では客先にも見えます（英語の請求書では英語で）。",
+    ReasonField(
+        "記録に残り、返還請求書と取消の通知では客先にも見えます（英語の請求書では英語で）。",
         example="宛名の誤り",
     ),
 ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
-from include.skillreport.operations.form import Codes, Field, Flag, Lines, Operation, OperationForm
+from include.skillreport.operations.form import Codes, Flag, Lines, Operation, OperationForm, ReasonField
 
 FORM = OperationForm(OPERATE_NOTIFICATIONS)
 
@@ -46,6 +46,13 @@ Addresses = Annotated[
         problem=_addresses_problem,
     ),
 ]
+Reason = Annotated[
+    str,
+    ReasonField(
+        "記録に残ります。停止の理由は、ボードの「通知」と一覧にも出ます。",
+        example="メールサーバーの設定を直したため",
+    ),
+]
 
 
 @FORM.add("list", "一覧", is_read_only=True)
@@ -59,6 +66,7 @@ class Decision(Operation):
     """What becomes of the selected messages."""
 
     messages: Messages
+    reason: Reason
     tenants: Tenants = ()
 
 
@@ -84,6 +92,7 @@ class Reopen(Operation):
     # An empty list would reopen the channels of all tenants.
     needed_on_board = ("tenants",)
 
+    reason: Reason
     tenants: Tenants = ()
 
 
@@ -101,6 +110,7 @@ class Lift(Operation):
 
     tenants: Tenants
     addresses: Addresses
+    reason: Reason
 
 
 @FORM.add("stop", "テナントの通知の停止", button="通知を止める")
@@ -110,7 +120,7 @@ class Stop(Operation):
     """
 
     tenants: Tenants
-    reason: Annotated[str, Field("理由", "必須です。ボードと一覧に出ます。", example="移行中のため")]
+    reason: Reason
     contract_letters: Annotated[bool, Flag("契約の通知も止める", "請求書、督促なども止めます。")] = False
 
 
@@ -119,3 +129,4 @@ class Resume(Operation):
     """停止を取り消し、待っている通知を送信します。期限は再開から数えます。"""
 
     tenants: Tenants
+    reason: Reason

@@ -6,7 +6,15 @@ from datetime import date
 from typing import Annotated
 
 from include.skillreport.core.operation_catalog import RESTORE_BACKUP
-from include.skillreport.operations.form import Code, Field, Lines, Operation, OperationForm, refusal
+from include.skillreport.operations.form import (
+    Code,
+    Field,
+    Lines,
+    Operation,
+    OperationForm,
+    ReasonField,
+    refusal,
+)
 
 FORM = OperationForm(RESTORE_BACKUP)
 
@@ -33,7 +41,7 @@ Target = Annotated[
         example="skillreport_restored",
     ),
 ]
-
+Reason = Annotated[str, ReasonField(example="誤って消した行を戻すため")]
 Archive = Annotated[
     str,
     Code(
@@ -69,6 +77,7 @@ class Merge(Restore):
     """復元した行を現在の表に反映します。先に「テナントの復元と比較」で違いを確認してください。"""
 
     tenants: Tenants
+    reason: Reason
 
 
 @FORM.add("new_database", "新しいデータベースへの全体の復元", button="新しいデータベースへ復元")
@@ -78,6 +87,7 @@ class NewDatabase(Restore):
     """
 
     target: Target
+    reason: Reason
     tenants: Tenants = ()
 
 
@@ -87,6 +97,7 @@ class RestoreDeletedRows(Operation):
 
     tenants: Tenants
     archive: Archive
+    reason: Reason
 
     def check(self, _: date) -> None:
         """An archive has the rows of one tenant."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from include.skillreport.core.operation_catalog import UNDO_SETTINGS_SYNC
-from include.skillreport.operations.form import Code, Lines, Operation, OperationForm
+from include.skillreport.operations.form import Code, Lines, Operation, OperationForm, ReasonField
 
 FORM = OperationForm(UNDO_SETTINGS_SYNC)
 
@@ -23,6 +23,7 @@ class Undo(Operation):
             example="BATCH-018-05_20261101_2533da8f",
         ),
     ]
+    reason: Annotated[str, ReasonField(example="誤った一覧を適用したため")]
     tenants: Annotated[
         tuple[str, ...],
         Lines("テナントコード", "取り消すテナントのコード（1行に1件）。空欄なら稼働中の全テナント。"),

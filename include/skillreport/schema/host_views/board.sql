@@ -18,12 +18,13 @@ SELECT
 FROM batch.all_tenant AS tenant
 LEFT JOIN batch.all_former_tenant AS former ON tenant.tenant_id = former.tenant_id;
 
--- One row per run of a batch or an operation. Forms may contain addresses, so only two fields of them are shown.
+-- One row per run of a batch or an operation. Forms may contain addresses, so only three fields of them are shown.
 CREATE VIEW batch.board_run AS
 SELECT
     log.execution_id, log.batch_id, log.dag_id, log.run_id, log.business_date, log.dry_run,
     log.parameters ->> 'operation' AS operation,
     log.parameters -> 'tenants' AS chosen_tenants,
+    log.parameters ->> 'reason' AS reason,
     log.status, log.started_at, log.ended_at, log.total_tenants, log.success_count, log.error_count,
     log.result, log.error_message, log.attempt, log.reopened_at, log.triggered_by, log.version
 FROM batch.execution_log AS log;
