@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from skill_batch.board.pages.batches import PAGE_RUNS, load_batch
 from skill_batch.board.rendering import told
@@ -18,6 +19,7 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.operation_catalog import (
     OPERATE_INVOICES,
+    OPERATE_NOTIFICATIONS,
     RUN_SPECS,
 )
 from include.skillreport.core.version import VERSION
@@ -47,6 +49,16 @@ def test_pages_show_the_version_of_the_code_and_of_the_run(board: Board, host: p
     page = board.get(f"/runs/{STATISTICS.dag_id}/r1").text
     assert f"skill-report-batches {VERSION}" in page
     assert "0.9.1" in page
+
+
+def test_the_runs_of_an_operation_say_who_did_what_and_why(board: Board, host: psycopg.Connection) -> None:
+    form = Jsonb({"operation": "discard", "reason": "<b>客先の依頼</b>", "addresses": ["taro@example.jp"]})
+    run(host, OPERATE_NOTIFICATIONS, run_id="r1", triggered_by="yakan", parameters=form)
+    for path in (f"/batches/{OPERATE_NOTIFICATIONS.id}", f"/runs/{OPERATE_NOTIFICATIONS.dag_id}/r1"):
+        page = board.get(path).text
+        for text in ("<code>discard</code>", "yakan", "&lt;b&gt;客先の依頼&lt;/b&gt;"):
+            assert text in page, path
+        assert "taro@example.jp" not in page
 
 
 def test_every_batch_and_operation_has_a_page_and_nothing_else(board: Board) -> None:

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.tenants("A", "B", tenant_code="CODE-{}")
 
 TEXT = "極秘の本文"
 ADDRESS = "hanako.yamada@kaisha.example"
+REASON = {"reason": "宛先を直したため"}
 
 
 def message(host: psycopg.Connection, message_id: str, status: str = "dead", **values: Any) -> str:
@@ -189,12 +190,13 @@ def test_resending_names_the_messages_tenants_so_that_no_other_tenant_is_touched
     dialog = board.get("/operations/operate_notifications/resend", params={"messages": "m2"}).text
     assert "対象（1 件）" in dialog
     assert "CODE-B メール 送信できず" in words_of(dialog)
-    board.as_role("user").post("/operations/operate_notifications/resend", {"messages": "m2"})
-    newest = board.api("GET", "/dags/operate_notifications/dagRuns", params={"order_by": "-run_after"})
-    assert newest.json()["dag_runs"][0]["conf"] == {
+    assert '<input type="text" name="reason" value="" required>' in dialog
+    board.as_role("user").post("/operations/operate_notifications/resend", {"messages": "m2", **REASON})
+    assert newest_conf(board) == {
         "operation": "resend",
         "messages": ["m2"],
         "tenants": ["CODE-B"],
+        **REASON,
     }
 
 
@@ -204,17 +206,36 @@ def test_a_suppression_is_lifted_by_its_id_and_by_no_forged_one(
     suppress(host)
     user = board.as_role("user")
     link = user.get("/messages").text.split("/suppressions/")[1].split('"')[0]
-    assert ADDRESS in user.get(f"/suppressions/{link}").text
-    assert user.post(f"/suppressions/{link}", {}).status_code == 200
-    newest = board.api("GET", "/dags/operate_notifications/dagRuns", params={"order_by": "-run_after"})
-    assert newest.json()["dag_runs"][0]["conf"] == {
+    asked = user.get(f"/suppressions/{link}").text
+    assert ADDRESS in asked
+    assert '<input type="text" name="reason" value="" required>' in asked
+    assert user.post(f"/suppressions/{link}", REASON).status_code == 200
+    assert newest_conf(board) == {
         "operation": "lift",
         "tenants": ["CODE-A"],
         "addresses": [ADDRESS],
+        **REASON,
     }
     assert board.as_role("viewer").get(f"/suppressions/{link}").status_code == 403
     assert user.get(f"/suppressions/{'0' * 64}").status_code == 404
     assert user.get("/messages/no-such-message").status_code == 404
+
+
+def test_no_suppression_is_lifted_without_a_reason(board: Board, host: psycopg.Connection) -> None:
+    suppress(host)
+    link = board.get("/messages").text.split("/suppressions/")[1].split('"')[0]
+    before = runs_of(board)
+    for values, problem in (
+        ({}, "操作「送信を止めた宛先の再開」には「理由」（reason）が必要です"),
+        ({"reason": " \u3000"}, "「理由」（reason）が必要です"),
+        ({"reason": "x" * 3_000}, "「理由」が長すぎます"),
+    ):
+        answer = board.post(f"/suppressions/{link}", values)
+        assert answer.status_code == 422
+        assert problem in answer.text
+        # The dialog keeps what was written.
+        assert f'name="reason" value="{values.get("reason", "")}" required' in answer.text
+    assert runs_of(board) == before
 
 
 def close_channel(host: psycopg.Connection, tenant_id: str, channel: str, reason: str) -> None:
@@ -229,10 +250,15 @@ def share_codes(host: psycopg.Connection) -> None:
     host.execute("""DROP INDEX IF EXISTS "MST_Tenant_tenant_code_key" """)
 
 
+def runs_of(board: Board) -> Any:
+    """The runs of operate_notifications, newest first."""
+    newest = board.api("GET", "/dags/operate_notifications/dagRuns", params={"order_by": "-run_after"})
+    return newest.json()["dag_runs"]
+
+
 def newest_conf(board: Board) -> Any:
     """The form of the newest run of operate_notifications."""
-    newest = board.api("GET", "/dags/operate_notifications/dagRuns", params={"order_by": "-run_after"})
-    return newest.json()["dag_runs"][0]["conf"]
+    return runs_of(board)[0]["conf"]
 
 
 def words_of(text: str) -> str:
@@ -251,7 +277,7 @@ def test_reopening_lists_all_closed_channels_of_the_tenant(board: Board, host: p
     assert "CODE-A Slack トークンの取り消し" in dialog
     assert "CODE-A Teams &lt;b&gt;停止&lt;/b&gt;" in dialog
     assert "他社の理由" not in dialog
-    emptied = board.post(path, {"tenants": " "})
+    emptied = board.post(path, {"tenants": " ", **REASON})
     assert emptied.status_code == 422
     assert "「テナントコード」（tenants）が必要です" in emptied.text
 
@@ -337,10 +363,10 @@ def test_operations_name_the_id_if_several_tenants_share_the_code(
     suppress(host, "twin")
     text = board.get("/messages").text
     assert "reopen?tenants=twin" in text
-    board.post("/operations/operate_notifications/resend", {"messages": "m1"})
+    board.post("/operations/operate_notifications/resend", {"messages": "m1", **REASON})
     assert newest_conf(board)["tenants"] == ["twin"]
     suppression = text.split("/suppressions/")[1].split('"')[0]
-    board.post(f"/suppressions/{suppression}", {})
+    board.post(f"/suppressions/{suppression}", REASON)
     assert newest_conf(board)["tenants"] == ["twin"]
 
 
@@ -386,7 +412,7 @@ def test_the_messages_of_a_tenant_that_has_left_are_decided_about(
     assert 'value="m-x"' in text
     assert "/reopen" in text
     assert "/suppressions/" in text
-    board.post("/operations/operate_notifications/resend", {"messages": "m-x"})
+    board.post("/operations/operate_notifications/resend", {"messages": "m-x", **REASON})
     assert newest_conf(board)["tenants"] == ["X"]
 
 
@@ -414,7 +440,7 @@ def test_a_row_that_no_operation_accepts_has_no_button(
     page = board.get("/messages/m-x").text
     assert f"‖ {refusal}" in page
     assert "/resend" not in page
-    answer = board.post("/operations/operate_notifications/resend", {"messages": "m-x\nm-ok"})
+    answer = board.post("/operations/operate_notifications/resend", {"messages": "m-x\nm-ok", **REASON})
     assert answer.status_code == 422
     assert refusal in answer.text
     with host.execute("SELECT suppression_id FROM batch.board_suppressed_address") as rows:

@@ -86,7 +86,7 @@ def test_nothing_starts_with_a_missing_value_or_an_unknown_tenant(board: Board, 
         answer = board.post("/operations/operate_invoices/void", fields)
         assert answer.status_code == 422
         assert problem in answer.text
-    forged = {"messages": "no-such-message"}
+    forged = {"messages": "no-such-message", "reason": "x"}
     assert (
         "メッセージ no-such-message は存在しません"
         in board.post("/operations/operate_notifications/resend", forged).text
@@ -361,9 +361,10 @@ def test_a_form_that_is_too_large_or_of_unknown_length_is_refused(board: Board) 
 def test_values_of_a_dialog_are_checked_by_their_kind() -> None:
     action = find_action("operate_notifications", "resend")
     assert isinstance(action, Action)
-    assert action.conf({"messages": ["a\n b \n\n", "c"]}, NOW) == {
+    assert action.conf({"messages": ["a\n b \n\n", "c"], "reason": [" x "]}, NOW) == {
         "operation": "resend",
         "messages": ["a", "b", "c"],
+        "reason": "x",
     }
     with pytest.raises(ParameterError, match="200 件まで"):
         action.conf({"messages": ["\n".join(map(str, range(201)))]}, NOW)

@@ -11,21 +11,24 @@ import psycopg
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response, status
 
 from skill_batch.board.access import Rights, RightsDep, from_this_page, refusal
+from skill_batch.board.actions import Action, find_action
 from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.choosing import Choice, choices, tenant_ids_of
 from skill_batch.board.contents import MessageContent, load_content, load_suppressed_address
 from skill_batch.board.database import BoardDatabase, BoardUnavailableError
 from skill_batch.board.message_words import ALL_STATES, FILTERS, STATES, WAITING, channel_labels
-from skill_batch.board.pages.operations import follow_run
+from skill_batch.board.pages.operations import FormDep, follow_run
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
+from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.operation_catalog import (
     APPROVE_RESUMPTION,
     OPERATE_NOTIFICATIONS,
 )
 from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
+from include.skillreport.operations.operate_notifications.form import Lift
 
 router = APIRouter()
 
@@ -217,26 +220,53 @@ def ask_lift(request: Request, rights: RightsDep, suppression_id: str) -> Respon
     """The dialog that asks whether to lift the suppression of the address."""
     rights.require_start(OPERATE_NOTIFICATIONS.dag_id)
     choice, address = _suppressed(request, suppression_id)
+    return _lift_dialog(request, rights, suppression_id, choice, address)
+
+
+@router.post("/suppressions/{suppression_id}", dependencies=[Depends(from_this_page)])
+def lift(request: Request, rights: RightsDep, form: FormDep, suppression_id: str) -> Response:
+    """Start the operation that lifts the suppression of one address, as the user."""
+    rights.require_start(OPERATE_NOTIFICATIONS.dag_id)
+    choice, address = _suppressed(request, suppression_id)
+    reason = [str(value) for value in form.getlist("reason")]
+    values = {"tenants": [str(choice.chosen_as)], "addresses": [address], "reason": reason}
+    try:
+        conf = _lifting().conf(values, datetime.now(UTC))
+    except ParameterError as error:
+        return _lift_dialog(request, rights, suppression_id, choice, address, reason, str(error))
+    dag_id = OPERATE_NOTIFICATIONS.dag_id
+    run = AirflowApi(request).start(dag_id, conf)
+    return follow_run(request, rights, dag_id, run["dag_run_id"])
+
+
+def _lift_dialog(
+    request: Request,
+    rights: Rights,
+    suppression_id: str,
+    choice: Choice,
+    address: str,
+    given: Sequence[str] = (),
+    problem: str = "",
+) -> Response:
     return render(
         request,
         rights,
         "lift_dialog.html",
+        status.HTTP_422_UNPROCESSABLE_CONTENT if problem else status.HTTP_200_OK,
         suppression_id=suppression_id,
         tenant_code=choice.chosen_as,
         address=address,
+        reason=_lifting().fields["reason"],
+        given=given,
+        problem=problem,
     )
 
 
-@router.post("/suppressions/{suppression_id}", dependencies=[Depends(from_this_page)])
-def lift(request: Request, rights: RightsDep, suppression_id: str) -> Response:
-    """Start the operation that lifts the suppression of one address, as the user."""
-    rights.require_start(OPERATE_NOTIFICATIONS.dag_id)
-    choice, address = _suppressed(request, suppression_id)
-    dag_id = OPERATE_NOTIFICATIONS.dag_id
-    run = AirflowApi(request).start(
-        dag_id, {"operation": "lift", "tenants": [choice.chosen_as], "addresses": [address]}
-    )
-    return follow_run(request, rights, dag_id, run["dag_run_id"])
+def _lifting() -> Action:
+    """The operation. It has a dialog of its own, because an address must not be in the address of a page."""
+    action = find_action(OPERATE_NOTIFICATIONS.dag_id, Lift.name)
+    assert action is not None
+    return action
 
 
 def _suppressed(request: Request, suppression_id: str) -> tuple[Choice, str]:

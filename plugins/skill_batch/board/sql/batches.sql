@@ -3,7 +3,7 @@
 SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.operation, run.status,
     run.started_at, run.ended_at, run.total_tenants, run.success_count, run.error_count, run.error_message, run.reopened_at,
-    run.triggered_by, metric.execution_seconds, metric.peak_memory_bytes, metric.records_processed
+    run.triggered_by, run.reason, metric.execution_seconds, metric.peak_memory_bytes, metric.records_processed
 FROM (
     SELECT *
     FROM batch.board_run

@@ -1,7 +1,7 @@
 -- name: run_of
 -- The latest execution of a run and batch. A run that was triggered again from its beginning has several.
 SELECT
-    run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.operation,
+    run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.operation, run.reason,
     nullif(run.chosen_tenants, '[]') AS chosen_tenants, run.status, run.started_at, run.ended_at, run.total_tenants,
     run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by, run.version, run.result,
     run.result -> 'codes' AS codes, metric.execution_seconds, metric.cpu_seconds, metric.peak_memory_bytes,
