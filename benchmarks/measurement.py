@@ -18,6 +18,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from include.skillreport.core.execution.resource_usage import peak_memory_bytes
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.schema.deploy import upgrade
 from include.skillreport.schema.host_contract import HostVariant
@@ -61,8 +62,8 @@ def _measured(work: Work, dsn: str, day: date, sender: Connection) -> None:
     start = time.perf_counter()
     work(dsn, day)
     seconds = time.perf_counter() - start
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    sender.send(Measurement(seconds, peak * 1024))
+    largest_child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    sender.send(Measurement(seconds, max(peak_memory_bytes(), largest_child)))
 
 
 @contextmanager
