@@ -262,6 +262,49 @@ def test_slow_answers_reduce_the_connections_to_what_is_quick(clock: VirtualTime
     assert pace.at_once == 2
 
 
+def connections_after(pace: Throttle, clock: VirtualTime, seconds: float) -> int:
+    """The parallel sends after an accepted message, so many seconds later."""
+    clock.now += seconds
+    send_one(pace, clock, 0)
+    return pace.at_once
+
+
+@pytest.mark.parametrize(("seconds", "at_once"), [(5, 9), (10, 5), (15, 3), (100, 1)])
+def test_slow_answers_leave_as_many_connections_as_are_quick(
+    clock: VirtualTime, seconds: float, at_once: int
+) -> None:
+    """What was slow is tried again only after ten minutes."""
+    pace = Throttle(Limit("x", at_once=10, delays=True))
+    clock.now = 1
+    pace.take_now(10)
+    clock.now += seconds
+
+    pace.accepted(1)
+
+    assert pace.at_once == at_once
+    pace.give_back(9)
+    assert connections_after(pace, clock, 61) == at_once
+    assert connections_after(pace, clock, 600) == at_once + 1
+
+
+@pytest.mark.parametrize(("under_way", "at_once"), [(2, 1), (4, 3), (8, 5)])
+def test_refused_connections_are_tried_again_after_ten_minutes(
+    clock: VirtualTime, under_way: int, at_once: int
+) -> None:
+    pace = Throttle(Limit("x", at_once=10))
+    clock.now = 1
+    assert pace.take_now(under_way) == under_way
+
+    pace.refused(1, None, for_connections=True)
+
+    assert pace.at_once == at_once
+    pace.give_back(under_way - 1)
+    # Up to one less than were refused, every minute.
+    for expected in [*range(at_once + 1, under_way), under_way - 1]:
+        assert connections_after(pace, clock, 61) == expected
+    assert connections_after(pace, clock, 600) == under_way
+
+
 def test_processes_divide_a_limit(clock: VirtualTime) -> None:
     pace = Throttle(Limit("x", per_minute=600, at_once=3))
 
@@ -355,6 +398,18 @@ def test_a_slow_answer_puts_off_the_next_message_to_the_channel(
 
     assert channels.busy() == ["C1"]
     assert channels.next_free() == pytest.approx(free_in)
+
+
+def test_a_refused_channel_waits_alone_for_as_long_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, channels = VirtualTime(), pacing.DestinationPaces(CHANNEL_SECONDS)
+    clock.replace_clock(monkeypatch, pacing)
+
+    channels.refuse("C1", 30)
+
+    assert (channels.busy(), channels.next_free()) == (["C1"], 30)
+    assert (channels.is_refused_elsewhere("C1"), channels.is_refused_elsewhere("C2")) == (False, True)
+    clock.now = 30.1
+    assert (channels.busy(), channels.is_refused_elsewhere("C2")) == ([], False)
 
 
 def test_entering_the_same_names_does_not_share_a_limit() -> None:

@@ -1,0 +1,141 @@
+"""What the processes that send through one limit tell each other while they run: two throttles as two processes, one database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from include.skillreport.messaging import throttle as throttle_module
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.outcome import failed
+from include.skillreport.messaging.shared_limits import (
+    join_limits,
+    leave_limits,
+    record_closing,
+    renew_limits,
+)
+from include.skillreport.messaging.throttle import Limit, Throttle
+from tests.conftest import Database
+from tests.virtual_time import VirtualTime
+
+LIMIT = Limit("email:mail.example.jp", per_minute=600, at_once=4)
+# The names order the processes.
+FIRST, SECOND = "run/1", "run/2"
+
+
+@pytest.fixture
+def connection(database: Database) -> Iterator[psycopg.Connection]:
+    with database.connect("batch_tenant") as connection:
+        yield connection
+
+
+def process(connection: psycopg.Connection, owner: str) -> Throttle:
+    """A process that has begun to send."""
+    throttle = Throttle(LIMIT)
+    join_limits(connection, [throttle], owner)
+    throttle.join()
+    return throttle
+
+
+def senders(connection: psycopg.Connection) -> list[tuple[str, str]]:
+    return connection.execute(
+        "SELECT limit_key, owner FROM batch.limit_sender ORDER BY owner, limit_key"
+    ).fetchall()
+
+
+def test_a_renewal_divides_the_limit_among_those_who_send(connection: psycopg.Connection) -> None:
+    first, second = process(connection, FIRST), process(connection, SECOND)
+    assert (first.per_minute, second.per_minute) == (600, 300)
+
+    renew_limits(connection, [first], FIRST)
+
+    assert (first.per_minute, first.at_once, second.at_once) == (300, 2, 2)
+    leave_limits(connection, [second], SECOND)
+    renew_limits(connection, [first], FIRST)
+    assert (first.per_minute, first.at_once) == (600, 4)
+
+
+def test_a_renewal_gives_each_process_its_own_place(connection: psycopg.Connection) -> None:
+    """A closed service gets one message as a probe, from the first of them."""
+    both = {owner: process(connection, owner) for owner in (FIRST, SECOND)}
+    connection.execute(
+        "INSERT INTO batch.service_limit (limit_key, at_once, closed_at, closed_reason)"
+        " VALUES (%s, 4, clock_timestamp(), 'refused')",
+        [LIMIT.key],
+    )
+
+    for owner, throttle in both.items():
+        renew_limits(connection, [throttle], owner)
+
+    assert [throttle.is_closed for throttle in both.values()] == [True, True]
+    assert [throttle.at_once for throttle in both.values()] == [1, 0]
+
+
+def test_what_one_process_has_learnt_holds_for_the_next_at_once(
+    connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = VirtualTime()
+    clock.replace_clock(monkeypatch, throttle_module)
+    first, second = process(connection, FIRST), process(connection, SECOND)
+    clock.now = 20
+    assert first.take_now(1) == 1
+    first.refused(20, timedelta(seconds=40))
+
+    renew_limits(connection, [first], FIRST)
+    renew_limits(connection, [second], SECOND)
+    third = process(connection, "run/3")
+
+    assert second.blocked_seconds == pytest.approx(40, abs=5)
+    # Half of the rate, of which three processes have a part.
+    learnt = first.learnt()
+    assert learnt.per_minute is not None
+    assert third.per_minute == pytest.approx(learnt.per_minute / 3)
+    assert learnt.per_minute < 600
+
+
+def test_a_service_that_another_process_closes_or_reopens_is_so_for_all(
+    connection: psycopg.Connection,
+) -> None:
+    first, second = process(connection, FIRST), process(connection, SECOND)
+    second.close(0)
+    record_closing(connection, second, failed(EMAIL, "5.7.8", "535 5.7.8 refused"))
+    renew_limits(connection, [first], FIRST)
+    assert first.is_closed is True
+
+    assert second.reopen()
+    record_closing(connection, second, failed(EMAIL, "5.1.1", "550 5.1.1 no such user"))
+    renew_limits(connection, [first], FIRST)
+
+    assert first.is_closed is False
+
+
+def test_doubts_of_another_process_make_the_next_accepted_letter_news(
+    connection: psycopg.Connection,
+) -> None:
+    first = process(connection, FIRST)
+    renew_limits(connection, [first], FIRST)
+    assert first.is_doubted is False
+    connection.execute(
+        "INSERT INTO batch.service_limit (limit_key, at_once, refusals) VALUES (%s, 4, %s)",
+        [LIMIT.key, Jsonb([{"answer": "550", "at": 0, "domain": "d"}])],
+    )
+
+    renew_limits(connection, [first], FIRST)
+
+    assert first.is_doubted is True
+
+
+def test_a_limit_that_no_lane_uses_any_more_is_left_to_the_others(connection: psycopg.Connection) -> None:
+    first, _ = process(connection, FIRST), process(connection, SECOND)
+    other = Throttle(Limit("slack:T1"))
+    join_limits(connection, [other], FIRST)
+    other.join()
+    first.leave()
+
+    renew_limits(connection, [first, other], FIRST)
+
+    assert senders(connection) == [("slack:T1", FIRST), (LIMIT.key, SECOND)]
