@@ -186,7 +186,9 @@ def _validated(document: Node, own: Mapping[str, Node], alone: type[Section] | N
     return Settings({each.key: getattr(sections, each.key) for each in classes})
 
 
-def _defaults() -> dict[str, Node]:
+@cache
+def _defaults() -> Mapping[str, Node]:
+    """The sections of all packages. The files are part of the code, so they are read once."""
     found: dict[str, Node] = {}
     for file in default_files():
         content = read_yaml(read_text(file), str(file)).content

@@ -60,6 +60,7 @@ def missing_part(connection: psycopg.Connection) -> Finding | None:
         name
         for (name,) in connection.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('batch') AND relkind IN ('r', 'v')"
+            " AND relname IN ('deployment', 'all_tenant')"
         )
     }
     if "deployment" not in names:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -94,8 +94,8 @@ def compare_host(connection: psycopg.Connection) -> tuple[HostVariant, list[Find
 
     Reads only the catalogue, so the caller needs no privileges on the host's tables.
     """
-    actual = host_columns(connection)
     tables = load_contract()
+    actual = host_columns(connection, [table.name for table in tables])
     tenant_columns = [
         (table.name, column)
         for table in tables
@@ -117,27 +117,31 @@ def compare_host(connection: psycopg.Connection) -> tuple[HostVariant, list[Find
     return (HostVariant.MULTI_TENANT if present else HostVariant.BASE), findings
 
 
-def host_columns(connection: psycopg.Connection) -> dict[str, dict[str, str]]:
-    """The types of the host's columns, by table and column."""
+def host_columns(
+    connection: psycopg.Connection, tables: Collection[str] | None = None
+) -> dict[str, dict[str, str]]:
+    """The types of the columns of all the host's tables or of these ones, by table and by column in the table's order."""
     rows = connection.execute(
         """
         SELECT
             relation.relname,
-            attribute.attname,
-            -- A domain counts as its base type.
-            regexp_replace(format_type(coalesce(nullif(type.typbasetype, 0), type.oid), NULL), '[(].*[)]', '')
+            array_agg(attribute.attname::text ORDER BY attribute.attnum),
+            -- A domain counts as its base type. Without a modifier, no length or precision is spelled.
+            array_agg(
+                format_type(coalesce(nullif(type.typbasetype, 0), type.oid), NULL) ORDER BY attribute.attnum
+            )
         FROM pg_attribute AS attribute
         INNER JOIN pg_class AS relation ON attribute.attrelid = relation.oid
         INNER JOIN pg_type AS type ON attribute.atttypid = type.oid
         WHERE
             relation.relnamespace = 'public'::regnamespace AND relation.relkind IN ('r', 'p')
+            AND (%(tables)s::text[] IS NULL OR relation.relname = any(%(tables)s))
             AND attribute.attnum > 0 AND NOT attribute.attisdropped
-        """
+        GROUP BY relation.relname
+        """,
+        {"tables": None if tables is None else list(tables)},
     )
-    columns: dict[str, dict[str, str]] = {}
-    for table, column, type_name in rows:
-        columns.setdefault(table, {})[column] = type_name
-    return columns
+    return {table: dict(zip(names, types, strict=True)) for table, names, types in rows}
 
 
 def _differences(
