@@ -2,8 +2,8 @@
 
 A folder's ``conftest.py`` imports the fixtures: with ``database``, only tests with ``pytest.mark.own_database`` have one of their own.
 
-The tests of a database share its backends too. A new backend reads the descriptions of all tables before it plans its first statement,
-which takes longer than most statements of the tests.
+The tests of a database share its backends too, with the statements that they have prepared. A new backend reads the descriptions of all
+tables before it plans its first statement, which takes longer than most statements of the tests, and planning takes longer than running.
 """
 
 from __future__ import annotations
@@ -13,40 +13,64 @@ import select
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import pytest
 from psycopg import pq, sql
+from psycopg._preparing import PrepareManager
 from psycopg.pq.abc import PGconn
 from typing_extensions import override
 
 from include.skillreport.schema.host_contract import HostVariant
-from tests.conftest import Database, Server, administer, copy_template
+from tests.conftest import Database, Server, administer, copied_database, copy_template
 
-# The idle backends of a process, by database. Another process cannot use them.
-_idle: defaultdict[tuple[int, str], list[PGconn]] = defaultdict(list)
 
-# Most tests have four connections at the same time at most.
-_MOST_IDLE = 4
+class Idle(NamedTuple):
+    """A backend that no test uses, and psycopg's list of the statements that it has prepared."""
+
+    backend: PGconn
+    prepared: PrepareManager
+
+
+# The idle backends of a process, by database and role: a plan belongs to a role. Another process cannot use them.
+_idle: defaultdict[tuple[int, str, str | None], list[Idle]] = defaultdict(list)
+
+# Most tests have two connections of a role at the same time at most.
+_MOST_IDLE = 2
+
+# The tests of a folder run more statements than one process of the product.
+_MOST_PREPARED = 400
+
+# DISCARD ALL without DEALLOCATE ALL and DISCARD PLANS.
+_DISCARD = b"""
+    SET SESSION AUTHORIZATION DEFAULT;
+    RESET ALL;
+    CLOSE ALL;
+    UNLISTEN *;
+    SELECT pg_advisory_unlock_all();
+    DISCARD TEMP;
+    DISCARD SEQUENCES
+"""
 
 
 class LentConnection(psycopg.Connection[tuple[Any, ...]]):
-    """A connection whose backend becomes idle when the test closes it, with nothing of the test left in it."""
+    """A connection whose backend becomes idle when the test closes it, with nothing of the test left in it but prepared statements."""
 
-    database: str
+    lent_for: tuple[int, str, str | None]
 
     @override
     def close(self) -> None:
-        idle, backend = _idle[os.getpid(), self.database], self.pgconn
+        idle, backend = _idle[self.lent_for], self.pgconn
         if (
             len(idle) < _MOST_IDLE
+            and self.lent_for[0] == os.getpid()
             and backend.status == pq.ConnStatus.OK
             and backend.transaction_status == pq.TransactionStatus.IDLE
             and backend.pipeline_status == pq.PipelineStatus.OFF
-            and backend.exec_(b"DISCARD ALL").status == pq.ExecStatus.COMMAND_OK
+            and backend.exec_(_DISCARD).status == pq.ExecStatus.COMMAND_OK
         ):
-            idle.append(backend)
+            idle.append(Idle(backend, self._prepared))
             # So this connection is closed for whoever still has it.
             self.pgconn = pq.PGconn.connect_start(b"host=/closed")
             self.pgconn.finish()
@@ -58,27 +82,38 @@ class SharedDatabase(Database):
 
     @override
     def connect(self, role: str | None = None) -> psycopg.Connection:
-        connection = self._lend() or LentConnection.connect(self.dsn, autocommit=True)
-        connection.database = self.name
+        lent_for = os.getpid(), self.name, role
+        connection = _lend(_idle[lent_for]) or LentConnection.connect(self.dsn, autocommit=True)
+        connection.lent_for = lent_for
+        connection.prepared_max = _MOST_PREPARED
         if role:
             connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
         return connection
 
-    def _lend(self) -> LentConnection | None:
-        """A connection with an idle backend, or None."""
-        idle = _idle[os.getpid(), self.name]
-        while True:
-            try:
-                backend = idle.pop()
-            except IndexError:
-                # Or another thread has taken the last one.
-                return None
-            # A server says something to an idle client at its end, and when it reads its configuration again.
-            if not select.select([backend.socket], [], [], 0)[0]:
-                connection = LentConnection(backend)
-                connection.autocommit = True
-                return connection
-            backend.finish()
+
+def _lend(idle: list[Idle]) -> LentConnection | None:
+    """A connection with an idle backend, or None."""
+    while True:
+        try:
+            backend, prepared = idle.pop()
+        except IndexError:
+            # Or another thread has taken the last one.
+            return None
+        # A server says something to an idle client at its end, and when it reads its configuration again.
+        if not select.select([backend.socket], [], [], 0)[0]:
+            connection = LentConnection(backend)
+            connection._prepared = prepared
+            connection.autocommit = True
+            return connection
+        backend.finish()
+
+
+def end_idle_backends(database: Database) -> None:
+    """End those of this process, for example because PostgreSQL copies no database that has connections."""
+    for process, name, role in [*_idle]:
+        if (process, name) == (os.getpid(), database.name):
+            for backend, _ in _idle.pop((process, name, role)):
+                backend.finish()
 
 
 @contextmanager
@@ -86,10 +121,22 @@ def shareable_copy(server: Server, template: str) -> Iterator[Database]:
     """A copy of the template for several tests, until the block ends."""
     name = f"shared_{os.urandom(4).hex()}"
     copy_template(server, name, template)
-    yield SharedDatabase(name, server)
-    for backend in _idle.pop((os.getpid(), name), ()):
-        backend.finish()
+    copy = SharedDatabase(name, server)
+    yield copy
+    end_idle_backends(copy)
     administer(server, "DROP DATABASE {} WITH (FORCE)", name)
+
+
+@contextmanager
+def lending_copy(database: Database, test: str) -> Iterator[Database]:
+    """A copy of the database for one test, in which the test's connections use the same backends one after the other."""
+    end_idle_backends(database)
+    with copied_database(database.server, database.name, test) as copy:
+        lending = SharedDatabase(copy.name, copy.server)
+        try:
+            yield lending
+        finally:
+            end_idle_backends(lending)
 
 
 @pytest.fixture(scope="session")

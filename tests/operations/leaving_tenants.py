@@ -39,10 +39,11 @@ from local_stack.batch_runs import LocalInstallation, run_batch
 from local_stack.data_management import create_backup_login
 from tests import host_rows
 from tests.batches.data_management.backups import BIN
-from tests.conftest import Database, copied_database
+from tests.conftest import Database
 from tests.operations.approval_rows import answer, asked_about
 from tests.schema.catalogue import relations
 from tests.schema.planted_rows import plant
+from tests.shared_database import lending_copy
 
 DAY = date(2026, 11, 1)
 AFTER_WAIT = DAY + timedelta(days=90)
@@ -72,7 +73,7 @@ class Leaving:
     def copied(self, folder: Path, test: str) -> Iterator[Leaving]:
         """A copy of the database and of the store, for one test."""
         shutil.copytree(self.root, folder)
-        with copied_database(self.database.server, self.database.name, test) as copy:
+        with lending_copy(self.database, test) as copy:
             yield replace(self, database=copy, root=folder)
 
     @property

@@ -36,7 +36,8 @@ from include.skillreport.operations.restore_backup.batch import BackupRestore
 from local_stack.batch_runs import LocalInstallation, open_run, process_tenants, run_batch
 from local_stack.stack import EXTERNAL_DATABASE, postgres_programs
 from tests import host_rows
-from tests.conftest import Database, copied_database
+from tests.conftest import Database
+from tests.shared_database import lending_copy
 
 TODAY = date(2026, 11, 1)
 HOSTILE = "../../etc"
@@ -82,7 +83,7 @@ class Backups:
     @contextmanager
     def copied(self, folder: Path, test: str) -> Iterator[Backups]:
         """A copy of the database and of the store, for one test."""
-        with copied_database(self.database.server, self.database.name, test) as copy:
+        with lending_copy(self.database, test) as copy:
             if self.root.exists():
                 shutil.copytree(self.root, folder)
                 with copy.connect() as connection:

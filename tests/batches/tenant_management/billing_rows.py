@@ -107,14 +107,14 @@ def close_month(
     days = [
         day for day in Period.month_of(month).dates() if first <= day.day <= last and day.day not in without
     ]
-    with connection.cursor() as cursor:
-        cursor.executemany(
-            sql.SQL("INSERT INTO batch.usage_day (tenant_id, usage_date, {}) VALUES ({})").format(
-                sql.SQL(", ").join(map(sql.Identifier, row)),
-                sql.SQL(", ").join(sql.Placeholder() * (len(row) + 2)),
-            ),
-            [[tenant_id, day, *row.values()] for day in days],
-        )
+    connection.execute(
+        sql.SQL(
+            "INSERT INTO batch.usage_day (tenant_id, usage_date, {}) SELECT %s, day, {} FROM unnest(%s::date[]) AS given (day)"
+        ).format(
+            sql.SQL(", ").join(map(sql.Identifier, row)), sql.SQL(", ").join(sql.Placeholder() * len(row))
+        ),
+        [tenant_id, *row.values(), days],
+    )
 
 
 def plan_change(
