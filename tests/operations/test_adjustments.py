@@ -35,6 +35,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.conftest import Database
+from tests.kept_rows import planted_once
 from tests.operations.payment_rows import NUMBER, TODAY, operate, pay
 from tests.own_settings import change_billing
 
@@ -55,8 +56,12 @@ _LISTED = (
 @pytest.fixture(autouse=True)
 def billed(database: Database, host: psycopg.Connection) -> None:
     """A's October, ¥11,000, issued on 1 November and due on 30 November."""
-    customer(host, "A")
-    run_billing(database)
+
+    def plant() -> None:
+        customer(host, "A")
+        run_billing(database)
+
+    planted_once(__name__, database, plant)
 
 
 def record_fee(database: Database, amount: str = "", day: str = "2026-11-27", **options: Any) -> Any:

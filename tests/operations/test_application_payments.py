@@ -20,6 +20,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.conftest import Database
+from tests.kept_rows import planted_once
 from tests.operations.payment_rows import NUMBER, operate, pay
 from tests.own_settings import change_billing
 
@@ -37,8 +38,12 @@ def billed(
 ) -> None:
     """A's October, ¥11,000; the application is the source of payments."""
     change_billing(monkeypatch, tmp_path, payment_source="host")
-    customer(host, "A")
-    run_billing(database)
+
+    def plant() -> None:
+        customer(host, "A")
+        run_billing(database)
+
+    planted_once(__name__, database, plant)
 
 
 @pytest.fixture

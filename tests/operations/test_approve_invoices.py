@@ -31,6 +31,7 @@ from tests.batches.tenant_management.billing_rows import (
 )
 from tests.batches.tenant_management.test_issuer_images import name_of, picture
 from tests.conftest import Database
+from tests.kept_rows import planted_once
 from tests.operations.approval_rows import (
     ACCOUNTANT,
     APPROVE,
@@ -50,8 +51,12 @@ HELD = ["A", "B"]
 @pytest.fixture
 def billed(database: Database, host: psycopg.Connection) -> RunResult:
     """A's and B's October is held, C's is issued."""
-    billing_rows.jump(database, host)
-    return run_billing(database)
+
+    def plant() -> RunResult:
+        billing_rows.jump(database, host)
+        return run_billing(database)
+
+    return planted_once(__name__, database, plant)
 
 
 @pytest.fixture

@@ -44,6 +44,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.kept_rows import planted_once
 from tests.own_settings import change_billing
 
 NUMBER = "INV-2026-10-001"
@@ -65,10 +66,14 @@ def billed(
 ) -> None:
     """October of A with two lines, due on 30 November. Its letter leaves on 2 November."""
     change_billing(monkeypatch, tmp_path, letters_on="bank_day")
-    customer(host, "A", months=(), tenant_name="青場商事", contact_email="keiri@a.example")
-    billing_profile(host, "A", department="総務部", address="東京都港区1-1")
-    billing_rows.close_month(host, "A", active_users=25)
-    run_billing(database, store=store)
+
+    def plant() -> None:
+        customer(host, "A", months=(), tenant_name="青場商事", contact_email="keiri@a.example")
+        billing_profile(host, "A", department="総務部", address="東京都港区1-1")
+        billing_rows.close_month(host, "A", active_users=25)
+        run_billing(database, store=store)
+
+    planted_once(__name__, database, plant, store)
 
 
 def correct(

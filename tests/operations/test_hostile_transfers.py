@@ -18,6 +18,7 @@ from tests.batches.tenant_management.billing_rows import customer, everything_wr
 from tests.billing.test_bank_csv import BIZSTATION
 from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.conftest import Database
+from tests.kept_rows import planted_once
 from tests.operations.bank_files import confirm, open_amounts, payments, put, remark, run, transfer, waiting
 from tests.own_settings import change_billing
 
@@ -53,8 +54,12 @@ def billed(
 ) -> None:
     """A's October, ¥11,000."""
     change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
-    customer(host, "A")
-    run_billing(database)
+
+    def plant() -> None:
+        customer(host, "A")
+        run_billing(database)
+
+    planted_once(__name__, database, plant)
 
 
 def csv_file(*names: str, code: str = "") -> bytes:

@@ -28,6 +28,7 @@ from tests.batches.tenant_management.billing_rows import (
 )
 from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
 from tests.conftest import Database
+from tests.kept_rows import planted_once
 from tests.operations import contract_entries as contracts
 from tests.operations import payment_rows
 from tests.operations.bank_files import (
@@ -54,9 +55,13 @@ def billed(
 ) -> None:
     """October of A, B and C, ¥11,000 each, with the numbers 001, 002 and 003."""
     change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
-    for tenant_id in ("A", "B", "C"):
-        customer(host, tenant_id)
-    run_billing(database)
+
+    def plant() -> None:
+        for tenant_id in ("A", "B", "C"):
+            customer(host, tenant_id)
+        run_billing(database)
+
+    planted_once(__name__, database, plant)
 
 
 def know(host: psycopg.Connection, tenant_id: str, key: str = "[ｶ]ｱｵﾊﾞ", code: str = "") -> None:

@@ -27,6 +27,7 @@ from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from tests.batches.tenant_management.billing_rows import customer, run_billing
 from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.kept_rows import planted_once
 from tests.operations import payment_rows
 from tests.operations.bank_files import TODAY, confirm, open_amounts, payments, put, run, transfer, waiting
 from tests.own_settings import change_billing
@@ -40,9 +41,13 @@ def billed(
 ) -> None:
     """October of A, B and C, ¥11,000 each, with the numbers 001, 002 and 003."""
     change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
-    for tenant_id in ("A", "B", "C"):
-        customer(host, tenant_id)
-        run_billing(database, codes=[tenant_id])
+
+    def plant() -> None:
+        for tenant_id in ("A", "B", "C"):
+            customer(host, tenant_id)
+            run_billing(database, codes=[tenant_id])
+
+    planted_once(__name__, database, plant)
 
 
 @pytest.fixture

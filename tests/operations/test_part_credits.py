@@ -27,14 +27,19 @@ from tests.batches.tenant_management.billing_rows import (
     states,
 )
 from tests.conftest import Database
+from tests.kept_rows import planted_once
 
 
 @pytest.fixture(autouse=True)
 def billed(database: Database, host: psycopg.Connection) -> None:
     """A's October: base fee ¥10,000 and five users at ¥500."""
-    customer(host, "A", months=())
-    billing_rows.close_month(host, "A", active_users=25)
-    run_billing(database)
+
+    def plant() -> None:
+        customer(host, "A", months=())
+        billing_rows.close_month(host, "A", active_users=25)
+        run_billing(database)
+
+    planted_once(__name__, database, plant)
 
 
 def part_credit(

@@ -27,6 +27,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.conftest import Database
+from tests.kept_rows import planted_once
 
 HEADER = "請求書番号,入金日,金額,通貨,方法,参照番号"
 RUN_AT = datetime(2026, 12, 10, 10, tzinfo=JAPAN)
@@ -35,9 +36,13 @@ RUN_AT = datetime(2026, 12, 10, 10, tzinfo=JAPAN)
 @pytest.fixture(autouse=True)
 def billed(database: Database, host: psycopg.Connection) -> None:
     """October of A, B and C, ¥11,000 each, with the numbers 001, 002 and 003."""
-    for tenant_id in ("A", "B", "C"):
-        customer(host, tenant_id)
-    run_billing(database)
+
+    def plant() -> None:
+        for tenant_id in ("A", "B", "C"):
+            customer(host, tenant_id)
+        run_billing(database)
+
+    planted_once(__name__, database, plant)
 
 
 def row(number: int, amount: str = "11000", reference: str = "", **values: str) -> str:

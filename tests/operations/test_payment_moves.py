@@ -27,6 +27,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.conftest import Database
+from tests.kept_rows import planted_once
 
 FIRST, SECOND = "INV-2026-10-001", "INV-2026-10-002"
 NOVEMBER = date(2026, 11, 1)
@@ -37,8 +38,12 @@ REFUND = {"paid_on": "2026-12-08", "paid_amount": "11000", "paid_method": "振�
 @pytest.fixture(autouse=True)
 def billed(database: Database, host: psycopg.Connection) -> None:
     """A's October, ¥11,000, issued on 1 November."""
-    customer(host, "A")
-    run_billing(database)
+
+    def plant() -> None:
+        customer(host, "A")
+        run_billing(database)
+
+    planted_once(__name__, database, plant)
 
 
 def operate(database: Database, operation: str, **options: Any) -> Any:

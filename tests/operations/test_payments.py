@@ -40,14 +40,19 @@ from tests.batches.tenant_management.billing_rows import (
     states,
 )
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.kept_rows import planted_once
 from tests.operations.payment_rows import NUMBER, TODAY, operate, pay
 
 
 @pytest.fixture(autouse=True)
 def billed(database: Database, host: psycopg.Connection) -> None:
     """A's October, ¥11,000, issued on 1 November and due on 30 November."""
-    customer(host, "A")
-    run_billing(database)
+
+    def plant() -> None:
+        customer(host, "A")
+        run_billing(database)
+
+    planted_once(__name__, database, plant)
 
 
 def take_back(database: Database, reference: str = "F-1") -> Any:

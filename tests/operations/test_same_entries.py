@@ -23,6 +23,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.kept_rows import planted_once
 
 LINE = {"line_date": "2026-10-15", "line_text": "初期設定 の作業費", "line_price": "5000"}
 TODAY = datetime.now(JAPAN).date()
@@ -48,9 +49,13 @@ def credits(host: psycopg.Connection) -> int:
 @pytest.fixture
 def billed(database: Database, host: psycopg.Connection) -> None:
     """A's October: base fee ¥10,000 and five users at ¥500."""
-    customer(host, "A", months=())
-    close_month(host, "A", active_users=25)
-    run_billing(database)
+
+    def plant() -> None:
+        customer(host, "A", months=())
+        close_month(host, "A", active_users=25)
+        run_billing(database)
+
+    planted_once(__name__, database, plant)
 
 
 @pytest.mark.parametrize("text", [LINE["line_text"], " 初期設定　の作業費 ", "初期設定  の作業費"])

@@ -22,6 +22,7 @@ from local_stack.batch_runs import LOCAL, close_run, open_run, process_tenants
 from tests.batches.tenant_management.billing_rows import close_month, customer, invoice, outcomes, run_billing
 from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.conftest import Database
+from tests.kept_rows import planted_once
 from tests.operations import payment_rows
 from tests.operations.bank_files import (
     TODAY,
@@ -47,9 +48,13 @@ def billed(
     change_billing(
         monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT, OTHER_ACCOUNT]
     )
-    for tenant_id in ("A", "B", "C"):
-        customer(host, tenant_id)
-    run_billing(database)
+
+    def plant() -> None:
+        for tenant_id in ("A", "B", "C"):
+            customer(host, tenant_id)
+        run_billing(database)
+
+    planted_once(__name__, database, plant)
 
 
 def payers(host: psycopg.Connection) -> list[str]:

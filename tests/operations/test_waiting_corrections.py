@@ -32,6 +32,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.conftest import Database
+from tests.kept_rows import planted_once
 from tests.operations.board_entries import enter
 from tests.own_settings import change_billing
 
@@ -53,8 +54,12 @@ def billed(
 ) -> None:
     """October of A, due on 30 November. Its letter leaves on Monday, 2 November."""
     change_billing(monkeypatch, tmp_path, letters_on="bank_day")
-    customer(host, "A", contact_email="keiri@a.example")
-    run_billing(database, store=store)
+
+    def plant() -> None:
+        customer(host, "A", contact_email="keiri@a.example")
+        run_billing(database, store=store)
+
+    planted_once(__name__, database, plant, store)
 
 
 def at(day: date, hour: int = 10) -> datetime:

@@ -37,6 +37,7 @@ from tests.batches.tenant_management.billing_rows import (
     states,
 )
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.kept_rows import planted_once
 from tests.operations.approval_rows import answer, asked_about
 from tests.own_settings import change_billing
 
@@ -74,11 +75,15 @@ def waits(host: psycopg.Connection) -> list[tuple[str, bool]]:
 @pytest.fixture
 def large(database: Database, host: psycopg.Connection) -> None:
     """A's October is final: base fee ¥10,000 and a one-off line of ¥80,000, which 田中 has approved."""
-    customer(host, "A")
-    operate(database, "extra_line", values=LINE | {"line_price": "80000"}, triggered_by="山田")
-    run_billing(database)
-    approve(database, "田中")
-    assert states(host) == [("finalized", "INV-2026-10-001")]
+
+    def plant() -> None:
+        customer(host, "A")
+        operate(database, "extra_line", values=LINE | {"line_price": "80000"}, triggered_by="山田")
+        run_billing(database)
+        approve(database, "田中")
+        assert states(host) == [("finalized", "INV-2026-10-001")]
+
+    planted_once(__name__, database, plant)
 
 
 # One-off lines -----------------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from local_stack.stand_ins import StandIns
 from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.billing_rows import customer, invoice, outcomes, run_billing
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.kept_rows import planted_once
 from tests.messaging.outbox_rows import make_due, run_notifications, statuses, waiting
 
 NUMBER = "INV-2026-06-001"
@@ -58,9 +59,13 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., N
 def billed(database: Database, host: psycopg.Connection, settings: Callable[..., None]) -> None:
     """A's June, ¥11,000, due on 31 July; its letter has arrived. The batches' operations record payments."""
     settings(payment_source="operations")
-    customer(host, "A", months=(JUNE,))
-    run_billing(database, JUNE)
-    host.execute("""UPDATE "HIS_NotificationLog" SET send_status = 'SENT'""")
+
+    def plant() -> None:
+        customer(host, "A", months=(JUNE,))
+        run_billing(database, JUNE)
+        host.execute("""UPDATE "HIS_NotificationLog" SET send_status = 'SENT'""")
+
+    planted_once(__name__, database, plant)
 
 
 def notify(database: Database, services: StandIns, on: date, **options: Any) -> Any:

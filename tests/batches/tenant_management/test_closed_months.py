@@ -32,6 +32,7 @@ from tests.batches.tenant_management.billing_rows import (
     states,
 )
 from tests.conftest import Database
+from tests.kept_rows import planted_once
 
 ISSUED = "INV-2026-10-001"
 CLOSED = f"請求書 {ISSUED} を取消か全額返還したため、この月は請求していません"
@@ -42,16 +43,24 @@ def closed_month(
     request: pytest.FixtureRequest, database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     """A's October was voided or credited in full. B's is billed."""
-    customer(host, "A")
-    customer(host, "B")
-    run_billing(database, store=store)
-    if request.param == "part_credits":
-        for amount in (4000, 6000):
-            operate(
-                database, "part_credit", reason="返金", values={"credit_lines": [f"1={amount}"]}, store=store
-            )
-    else:
-        operate(database, request.param, reason="解約", store=store)
+
+    def plant() -> None:
+        customer(host, "A")
+        customer(host, "B")
+        run_billing(database, store=store)
+        if request.param == "part_credits":
+            for amount in (4000, 6000):
+                operate(
+                    database,
+                    "part_credit",
+                    reason="返金",
+                    values={"credit_lines": [f"1={amount}"]},
+                    store=store,
+                )
+        else:
+            operate(database, request.param, reason="解約", store=store)
+
+    planted_once((__name__, request.param), database, plant, store)
 
 
 def bill_again(database: Database, reason: str = "契約が続いていた", **options: Any) -> RunResult:

@@ -24,6 +24,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.conftest import Database
+from tests.kept_rows import planted_once
 from tests.own_settings import change_billing
 
 # October's invoices are issued on a Sunday, and their letters leave on the Monday after it.
@@ -41,8 +42,12 @@ def billed(
 ) -> None:
     """October of A, whose letter leaves on a business day."""
     change_billing(monkeypatch, tmp_path, letters_on="bank_day")
-    customer(host, "A", contact_email="keiri@a.example")
-    run_billing(database, store=store)
+
+    def plant() -> None:
+        customer(host, "A", contact_email="keiri@a.example")
+        run_billing(database, store=store)
+
+    planted_once(__name__, database, plant, store)
 
 
 class Shown(NamedTuple):

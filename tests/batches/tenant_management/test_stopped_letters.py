@@ -39,6 +39,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.kept_rows import planted_once
 from tests.own_settings import change_billing
 
 # A Sunday, on which the run of October's invoices works, and the Monday after it.
@@ -55,9 +56,13 @@ def billed(
 ) -> None:
     """October of A and B, with letters that leave on business days as in the shipped settings."""
     change_billing(monkeypatch, tmp_path, letters_on="bank_day")
-    customer(host, "A", contact_email="keiri@a.example")
-    customer(host, "B", contact_email="keiri@b.example")
-    run_billing(database, store=store)
+
+    def plant() -> None:
+        customer(host, "A", contact_email="keiri@a.example")
+        customer(host, "B", contact_email="keiri@b.example")
+        run_billing(database, store=store)
+
+    planted_once(__name__, database, plant, store)
 
 
 def letter(database: Database, operation: str, on: date = SUNDAY, **values: Any) -> RunResult:
