@@ -30,7 +30,7 @@ def installation(
             host_rows.tenant(host, name)
             host_rows.report(host, name, datetime(2026, 10, 31, 3, 0))
     installation = airflow.with_connections(database, slack.slack_base_url)
-    installation.environment.update(folder_of_dags(tmp_path / "dags", DAG_ID, FAMILY_DAG_ID))
+    installation.environment.update(folder_of_dags(tmp_path / "dags", DAG_ID))
     return installation
 
 
@@ -47,6 +47,7 @@ def log_of_runs(database: Database) -> list[tuple[str, date]]:
 def test_after_a_kill_two_concurrent_runs_leave_one_set_of_rows(
     installation: AirflowInstallation, database: Database, slack: StandIns, tmp_path: Path
 ) -> None:
+    installation.environment.update(folder_of_dags(tmp_path / "both", DAG_ID, FAMILY_DAG_ID))
     day = date(2026, 10, 31)
     confs = {
         DAG_ID: f'{{"business_date": "{day}"}}',
