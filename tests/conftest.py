@@ -29,7 +29,7 @@ from include.skillreport.schema.deploy import BOARD, CLEANUP, PLATFORM, TENANT, 
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.cluster_roles import BATCH_ROLES, claim_roles
 from local_stack.host_fixture import create_host_schema
-from local_stack.postgres_server import SUPERUSER, EmbeddedPostgres
+from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import DEMO_SETTINGS, EXTERNAL_DATABASE, PROJECT
 from tests import host_rows
 from tests.api_app import api_app, loop
@@ -198,8 +198,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         postgres.start()
         try:
             started = Server(postgres.admin_dsn(), "127.0.0.1", postgres.port, postgres)
-            # Of the passwords that this role sets. The tests log in thousands of times, each time with all iterations.
-            administer(started, "ALTER ROLE {} SET scram_iterations = 1", SUPERUSER)
+            # The tests log in thousands of times, and each login repeats all iterations of the password.
+            administer(started, "ALTER ROLE ALL SET scram_iterations = 1")
             yield started
         finally:
             postgres.reset()
