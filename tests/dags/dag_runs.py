@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,14 +13,11 @@ import psycopg
 import pytest
 from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.dag_processing.dagbag import DagBag
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from psycopg.rows import TupleRow
 
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import http_connection, slack_connection
 from tests.conftest import Database
-
-_checked_schemas: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ class DagRuns:
         assert isinstance(moment, pendulum.DateTime)
         # Parsed anew: a run writes its parameters into the DAG's own.
         dag = DagBag(dag_folder=self.files[dag_id]).dags[dag_id]
-        with _logged() as lines, self._only_needed_syncs(), self._schemas_checked_once():
+        with _logged() as lines, self._only_needed_syncs():
             run = dag.test(logical_date=moment, run_conf=conf)
         return DagRun(run.run_id, str(run.state), "\n".join(lines))
 
@@ -89,21 +85,6 @@ class DagRuns:
                 patched.setattr(DagBundlesManager, "get_all_dag_bundles", lambda _: iter(()))
             yield
         self.synced.append(self._known_dags())
-
-    @contextmanager
-    def _schemas_checked_once(self) -> Iterator[None]:
-        """The schema of a parameter itself is checked for the first run of the process. Airflow checks it with each look at the value."""
-
-        def check(schema: Mapping[str, Any], **options: Any) -> None:
-            text = json.dumps(schema, sort_keys=True, default=str)
-            if text not in _checked_schemas:
-                unpatched(schema, **options)
-                _checked_schemas.add(text)
-
-        unpatched = Draft202012Validator.check_schema
-        with self.environment.context() as patched:
-            patched.setattr(Draft202012Validator, "check_schema", check)
-            yield
 
     def _known_dags(self) -> list[TupleRow]:
         """Changes with each parsing, also with one by an Airflow process of another test."""
