@@ -75,7 +75,7 @@ def test_a_renewal_gives_each_process_its_own_place(connection: psycopg.Connecti
     assert [throttle.at_once for throttle in both.values()] == [1, 0]
 
 
-def test_what_one_process_has_learnt_holds_for_the_next_at_once(
+def test_a_rate_that_one_process_has_learnt_holds_for_the_next(
     connection: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = VirtualTime()
