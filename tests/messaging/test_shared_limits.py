@@ -129,7 +129,7 @@ def test_doubts_of_another_process_make_the_next_accepted_letter_news(
     assert first.is_doubted is True
 
 
-def test_a_limit_that_no_lane_uses_any_more_is_left_to_the_others(connection: psycopg.Connection) -> None:
+def test_a_limit_that_no_lane_uses_is_left_to_the_others(connection: psycopg.Connection) -> None:
     first, _ = process(connection, FIRST), process(connection, SECOND)
     other = Throttle(Limit("slack:T1"))
     join_limits(connection, [other], FIRST)
