@@ -59,8 +59,8 @@ WHERE execution_id = %(execution_id)s AND status <> 'running' AND reopened_at IS
 -- name: close_execution
 -- The counts come from the outcome rows, so that closing again (after an instance was cleared) gives correct counts. A total is
 -- the sum over the tenants of a numeric figure in their details, with what failed tenants did before they failed. `results` lists
--- the first failures, and `resultsLeftOut` counts the others; the rows of all tenants are in tenant_outcome. A tenant with several
--- parts has succeeded when all parts have succeeded.
+-- the first failures, and `resultsLeftOut` counts the others. The rows of all tenants are in tenant_outcome. A tenant with
+-- several parts has succeeded when all parts have succeeded.
 WITH outcome AS (
     SELECT
         count(*) FILTER (WHERE has_succeeded) AS success_count,
