@@ -17,6 +17,7 @@ from psycopg import sql
 
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.conftest import Database
+from tests.shared_database import TABLES
 
 ResultT = TypeVar("ResultT")
 
@@ -44,10 +45,10 @@ def planted_once(
     ``key``: what else the rows depend on, for example the module and the fixture's parameter.
     """
     with database.connect() as connection:
-        # Rows of another fixture would become part of the copy.
-        assert not connection.execute('SELECT FROM "MST_Tenant"').fetchall(), "the tenants are planted here"
         kept = _kept.get(key)
         if kept is None:
+            # Rows of another fixture would become part of the copy.
+            assert not _rows(connection, store), "all rows are planted here"
             _kept[key] = kept = _Kept(plant(), _rows(connection, store), _files(store))
             return kept.result  # type: ignore[return-value]  # it is that of plant
         _put_back(connection, kept.rows, store)
@@ -58,14 +59,7 @@ def planted_once(
 
 
 def _rows(connection: psycopg.Connection, store: ObjectStore | None) -> dict[tuple[str, str], bytes]:
-    tables = connection.execute(
-        """
-        SELECT relnamespace::regnamespace::text, relname FROM pg_class
-        WHERE
-            relkind = 'r' AND relnamespace IN ('public'::regnamespace, 'batch'::regnamespace)
-            AND relname NOT IN ('alembic_version', 'deployment', 'channel') AND pg_relation_size(oid) > 0
-        """
-    ).fetchall()
+    tables = connection.execute(TABLES + " AND pg_relation_size(oid) > 0").fetchall()
     found = {table: _copied(connection, table) for table in tables}
     return {table: rows.replace(_name(store), _STORE) for table, rows in found.items() if rows}
 

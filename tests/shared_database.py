@@ -149,7 +149,7 @@ def shared_copy(server: Server, templates: dict[HostVariant, str]) -> Iterator[D
         yield copy
 
 
-_TABLES = """
+TABLES = """
     SELECT relnamespace::regnamespace::text, relname FROM pg_class
     WHERE
         relkind = 'r' AND relnamespace IN ('public'::regnamespace, 'batch'::regnamespace)
@@ -186,7 +186,7 @@ _deletions: dict[Database, bytes] = {}
 def _deletion(database: Database, connection: psycopg.Connection) -> bytes:
     """One statement that empties all tables: a backend plans it once."""
     if database not in _deletions:
-        tables = connection.execute(_TABLES).fetchall()
+        tables = connection.execute(TABLES).fetchall()
         parts = [
             sql.SQL("{} AS (DELETE FROM {})").format(
                 sql.Identifier(f"from_{name}"), sql.Identifier(schema, name)

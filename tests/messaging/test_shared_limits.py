@@ -89,7 +89,7 @@ def test_a_rate_that_one_process_has_learnt_holds_for_the_next(
     renew_limits(connection, [second], SECOND)
     third = process(connection, "run/3")
 
-    assert second.blocked_seconds == pytest.approx(40, abs=5)
+    assert 0 < second.blocked_seconds <= 40
     # Half of the rate, of which three processes have a part.
     learnt = first.learnt()
     assert learnt.per_minute is not None

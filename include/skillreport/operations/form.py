@@ -121,11 +121,11 @@ class Month(Day):
 
 
 class ReasonField(Field):
-    """Why a person does what the operation does. ``kept`` says who reads it."""
+    """Why a person does what the operation does. ``kept`` says where the text can be read."""
 
     def __init__(
         self,
-        kept: str = "記録に残ります。",
+        kept: str = "実行の記録に残り、ボードに出ます。",
         *,
         example: str,
         problem: Callable[[str], str] = lambda _: "",

@@ -49,7 +49,7 @@ Addresses = Annotated[
 Reason = Annotated[
     str,
     ReasonField(
-        "記録に残ります。停止の理由は、ボードの「通知」と一覧にも出ます。",
+        "実行の記録に残り、ボードに出ます。停止の理由は、「通知」と一覧にも出ます。",
         example="メールサーバーの設定を直したため",
     ),
 ]

@@ -24,7 +24,7 @@ SELECT
     log.execution_id, log.batch_id, log.dag_id, log.run_id, log.business_date, log.dry_run,
     log.parameters ->> 'operation' AS operation,
     log.parameters -> 'tenants' AS chosen_tenants,
-    log.parameters ->> 'reason' AS reason,
+    regexp_replace(log.parameters ->> 'reason', '[^[:space:]<>"'',;:()]+@[^[:space:]<>"'',;:()]+', '***', 'g') AS reason,
     log.status, log.started_at, log.ended_at, log.total_tenants, log.success_count, log.error_count,
     log.result, log.error_message, log.attempt, log.reopened_at, log.triggered_by, log.version
 FROM batch.execution_log AS log;

@@ -263,7 +263,7 @@ def _lift_dialog(
 
 
 def _lifting() -> Action:
-    """The operation. It has a dialog of its own, because an address must not be in the address of a page."""
+    """The operation. It has a dialog of its own, because a mail address must not be in a URL."""
     action = find_action(OPERATE_NOTIFICATIONS.dag_id, Lift.name)
     assert action is not None
     return action
