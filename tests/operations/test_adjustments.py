@@ -24,6 +24,7 @@ from tests.batches.tenant_management import accounting_rows, billing_rows
 from tests.batches.tenant_management.accounting_rows import hand_over
 from tests.batches.tenant_management.billing_rows import (
     MONTH,
+    billed_once,
     customer,
     host_billing,
     invoice,
@@ -35,7 +36,6 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.conftest import Database
-from tests.kept_rows import planted_once
 from tests.operations.payment_rows import NUMBER, TODAY, operate, pay
 from tests.own_settings import change_billing
 
@@ -56,12 +56,7 @@ _LISTED = (
 @pytest.fixture(autouse=True)
 def billed(database: Database, host: psycopg.Connection) -> None:
     """A's October, ¥11,000, issued on 1 November and due on 30 November."""
-
-    def plant() -> None:
-        customer(host, "A")
-        run_billing(database)
-
-    planted_once(__name__, database, plant)
+    billed_once(__name__, database, host, "A")
 
 
 def record_fee(database: Database, amount: str = "", day: str = "2026-11-27", **options: Any) -> Any:

@@ -13,14 +13,13 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.batches.tenant_management.billing_rows import (
+    billed_once,
     close_month,
-    customer,
     invoices,
     reasons,
     run_billing,
 )
 from tests.conftest import Database
-from tests.kept_rows import planted_once
 from tests.operations.payment_rows import NUMBER, operate, pay
 from tests.own_settings import change_billing
 
@@ -38,12 +37,7 @@ def billed(
 ) -> None:
     """A's October, ¥11,000; the application is the source of payments."""
     change_billing(monkeypatch, tmp_path, payment_source="host")
-
-    def plant() -> None:
-        customer(host, "A")
-        run_billing(database)
-
-    planted_once(__name__, database, plant)
+    billed_once(__name__, database, host, "A")
 
 
 @pytest.fixture

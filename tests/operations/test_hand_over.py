@@ -15,9 +15,15 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from tests.batches.tenant_management.accounting_rows import keys, written
-from tests.batches.tenant_management.billing_rows import customer, files, operate, outcomes, run_billing
+from tests.batches.tenant_management.billing_rows import (
+    billed_once,
+    customer,
+    files,
+    operate,
+    outcomes,
+    run_billing,
+)
 from tests.conftest import Database
-from tests.kept_rows import planted_once
 
 NOVEMBER = date(2026, 11, 1)
 OCTOBERS_LIST = "accounting/2026-10/accounting-2026-10.csv"
@@ -38,12 +44,7 @@ def hand_over(
 @pytest.fixture(autouse=True)
 def billed(database: Database, host: psycopg.Connection, store: ObjectStore) -> None:
     """A's October, invoiced on 1 November."""
-
-    def plant() -> None:
-        customer(host, "A")
-        run_billing(database, store=store)
-
-    planted_once(__name__, database, plant, store)
+    billed_once(__name__, database, host, "A", store=store)
 
 
 def report_of(host: psycopg.Connection, result: RunResult) -> Mapping[str, str]:

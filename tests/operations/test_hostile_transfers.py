@@ -14,11 +14,14 @@ import pytest
 
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management.billing_rows import customer, everything_written, files, run_billing
+from tests.batches.tenant_management.billing_rows import (
+    billed_once,
+    everything_written,
+    files,
+)
 from tests.billing.test_bank_csv import BIZSTATION
 from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.conftest import Database
-from tests.kept_rows import planted_once
 from tests.operations.bank_files import confirm, open_amounts, payments, put, remark, run, transfer, waiting
 from tests.own_settings import change_billing
 
@@ -54,12 +57,7 @@ def billed(
 ) -> None:
     """A's October, ¥11,000."""
     change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
-
-    def plant() -> None:
-        customer(host, "A")
-        run_billing(database)
-
-    planted_once(__name__, database, plant)
+    billed_once(__name__, database, host, "A")
 
 
 def csv_file(*names: str, code: str = "") -> bytes:

@@ -19,7 +19,7 @@ from include.skillreport.core.execution.batch import NotDueError
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.batches.tenant_management.accounting_rows import DECEMBER, NOVEMBER, OCTOBER, hand_over
 from tests.batches.tenant_management.billing_rows import (
-    customer,
+    billed_once,
     everything_written,
     host_billing,
     invoices,
@@ -28,7 +28,6 @@ from tests.batches.tenant_management.billing_rows import (
 )
 from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
 from tests.conftest import Database
-from tests.kept_rows import planted_once
 from tests.operations import contract_entries as contracts
 from tests.operations import payment_rows
 from tests.operations.bank_files import (
@@ -55,13 +54,7 @@ def billed(
 ) -> None:
     """October of A, B and C, ¥11,000 each, with the numbers 001, 002 and 003."""
     change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
-
-    def plant() -> None:
-        for tenant_id in ("A", "B", "C"):
-            customer(host, tenant_id)
-        run_billing(database)
-
-    planted_once(__name__, database, plant)
+    billed_once(__name__, database, host, "A", "B", "C")
 
 
 def know(host: psycopg.Connection, tenant_id: str, key: str = "[ｶ]ｱｵﾊﾞ", code: str = "") -> None:

@@ -16,7 +16,7 @@ from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from include.skillreport.operations.operate_invoices import create_batch as invoice_operations
 from local_stack.batch_runs import LOCAL, LocalInstallation
 from tests.batches.tenant_management.billing_rows import (
-    customer,
+    billed_once,
     everything_written,
     host_billing,
     invoice,
@@ -24,10 +24,8 @@ from tests.batches.tenant_management.billing_rows import (
     operate,
     outcomes,
     process,
-    run_billing,
 )
 from tests.conftest import Database
-from tests.kept_rows import planted_once
 
 HEADER = "請求書番号,入金日,金額,通貨,方法,参照番号"
 RUN_AT = datetime(2026, 12, 10, 10, tzinfo=JAPAN)
@@ -36,13 +34,7 @@ RUN_AT = datetime(2026, 12, 10, 10, tzinfo=JAPAN)
 @pytest.fixture(autouse=True)
 def billed(database: Database, host: psycopg.Connection) -> None:
     """October of A, B and C, ¥11,000 each, with the numbers 001, 002 and 003."""
-
-    def plant() -> None:
-        for tenant_id in ("A", "B", "C"):
-            customer(host, tenant_id)
-        run_billing(database)
-
-    planted_once(__name__, database, plant)
+    billed_once(__name__, database, host, "A", "B", "C")
 
 
 def row(number: int, amount: str = "11000", reference: str = "", **values: str) -> str:

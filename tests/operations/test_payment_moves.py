@@ -15,6 +15,7 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.billing_rows import (
+    billed_once,
     close_month,
     customer,
     files,
@@ -27,7 +28,6 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.conftest import Database
-from tests.kept_rows import planted_once
 
 FIRST, SECOND = "INV-2026-10-001", "INV-2026-10-002"
 NOVEMBER = date(2026, 11, 1)
@@ -38,12 +38,7 @@ REFUND = {"paid_on": "2026-12-08", "paid_amount": "11000", "paid_method": "振�
 @pytest.fixture(autouse=True)
 def billed(database: Database, host: psycopg.Connection) -> None:
     """A's October, ¥11,000, issued on 1 November."""
-
-    def plant() -> None:
-        customer(host, "A")
-        run_billing(database)
-
-    planted_once(__name__, database, plant)
+    billed_once(__name__, database, host, "A")
 
 
 def operate(database: Database, operation: str, **options: Any) -> Any:

@@ -27,6 +27,7 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from local_stack.batch_runs import LOCAL, close_run
 from tests.batches.tenant_management.billing_rows import (
+    billed_once,
     customer,
     host_billing,
     invoice,
@@ -40,19 +41,13 @@ from tests.batches.tenant_management.billing_rows import (
     states,
 )
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.kept_rows import planted_once
 from tests.operations.payment_rows import NUMBER, TODAY, operate, pay
 
 
 @pytest.fixture(autouse=True)
 def billed(database: Database, host: psycopg.Connection) -> None:
     """A's October, ¥11,000, issued on 1 November and due on 30 November."""
-
-    def plant() -> None:
-        customer(host, "A")
-        run_billing(database)
-
-    planted_once(__name__, database, plant)
+    billed_once(__name__, database, host, "A")
 
 
 def take_back(database: Database, reference: str = "F-1") -> Any:

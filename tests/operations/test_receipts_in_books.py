@@ -29,6 +29,7 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from tests.batches.tenant_management import accounting_rows, billing_rows
 from tests.batches.tenant_management.accounting_rows import hand_over, rows
 from tests.batches.tenant_management.billing_rows import (
+    billed_once,
     customer,
     files,
     invoice,
@@ -39,7 +40,6 @@ from tests.batches.tenant_management.billing_rows import (
 )
 from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.kept_rows import planted_once
 from tests.operations import bank_files
 from tests.operations.payment_rows import NUMBER, TODAY, operate, pay, payment_values
 from tests.own_settings import change_billing
@@ -55,12 +55,7 @@ _LISTED = ("請求書番号", "種別", "状態", "取引日", "税込金額", "
 @pytest.fixture(autouse=True)
 def billed(database: Database, host: psycopg.Connection) -> None:
     """A's October, ¥11,000, issued on 1 November."""
-
-    def plant() -> None:
-        customer(host, "A")
-        run_billing(database)
-
-    planted_once(__name__, database, plant)
+    billed_once(__name__, database, host, "A")
 
 
 def close_november(

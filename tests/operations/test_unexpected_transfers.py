@@ -19,10 +19,16 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.operations.import_payments import create_batch
 from local_stack.batch_runs import LOCAL, close_run, open_run, process_tenants
-from tests.batches.tenant_management.billing_rows import close_month, customer, invoice, outcomes, run_billing
+from tests.batches.tenant_management.billing_rows import (
+    billed_once,
+    close_month,
+    customer,
+    invoice,
+    outcomes,
+    run_billing,
+)
 from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.conftest import Database
-from tests.kept_rows import planted_once
 from tests.operations import payment_rows
 from tests.operations.bank_files import (
     TODAY,
@@ -48,13 +54,7 @@ def billed(
     change_billing(
         monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT, OTHER_ACCOUNT]
     )
-
-    def plant() -> None:
-        for tenant_id in ("A", "B", "C"):
-            customer(host, tenant_id)
-        run_billing(database)
-
-    planted_once(__name__, database, plant)
+    billed_once(__name__, database, host, "A", "B", "C")
 
 
 def payers(host: psycopg.Connection) -> list[str]:

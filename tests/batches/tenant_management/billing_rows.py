@@ -34,6 +34,7 @@ from include.skillreport.operations.operate_invoices.form import FORM
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
 from tests.conftest import Database
+from tests.kept_rows import planted_once
 from tests.operations.board_entries import enter
 
 MONTH = date(2026, 10, 1)
@@ -196,6 +197,23 @@ def run_billing(database: Database, month: date = MONTH, **options: Any) -> RunR
     The run works tenant by tenant, as long as there are few, or in this many shards. Within a shard the order of the numbers is open.
     """
     return _run(database, TENANT_BILLING, create_batch(LOCAL), month, **options)
+
+
+def billed_once(
+    module: str,
+    database: Database,
+    host: psycopg.Connection,
+    *tenant_ids: str,
+    store: ObjectStore | None = None,
+) -> None:
+    """The month of these customers, billed for the first test of the module in a process and copied for the others."""
+
+    def plant() -> None:
+        for tenant_id in tenant_ids:
+            customer(host, tenant_id)
+        run_billing(database, store=store)
+
+    planted_once(module, database, plant, store)
 
 
 def operate(

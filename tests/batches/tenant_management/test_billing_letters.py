@@ -10,6 +10,7 @@ import pytest
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.billing_rows import (
+    billed_once,
     close_month,
     customer,
     details,
@@ -22,7 +23,6 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
 )
 from tests.conftest import Database
-from tests.kept_rows import planted_once
 
 
 def letters(host: psycopg.Connection, tenant_id: str = "A") -> list[tuple[str, bool]]:
@@ -60,12 +60,7 @@ def sent(host: psycopg.Connection) -> None:
 @pytest.fixture(autouse=True)
 def billed(database: Database, host: psycopg.Connection, store: ObjectStore) -> None:
     """A's October, ¥11,000."""
-
-    def plant() -> None:
-        customer(host, "A")
-        run_billing(database, store=store)
-
-    planted_once(__name__, database, plant, store)
+    billed_once(__name__, database, host, "A", store=store)
 
 
 INVOICE = "2026年10月分 ご請求書 INV-2026-10-001"
