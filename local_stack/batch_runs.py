@@ -84,6 +84,10 @@ class LocalInstallation:
         """One of ``secrets``."""
         return self._named(self.secrets, name)
 
+    def keys(self, name: str) -> list[str]:
+        """One of ``secrets``: the present key, and the earlier ones after spaces."""
+        return self.secrets.get(name, "").split()
+
     def variable(self, name: str) -> str:
         """One of ``variables``, or an empty text."""
         return self.variables.get(name, "")

@@ -14,12 +14,12 @@
 6. `announce` — 全テナントの処理が終われば、バックアップができたことを、待っているほかの DAG に告げます。実行の結果には影響しません。
 
 `manifest.json` のないものはバックアップではありません。残す数は日次 7・週次 4・月次 3 で、最後に検証された 3 つは必ず残します。
-復元したデータベースの `batch.backup` は古いため、次の `dump` が保存先にあるバックアップを検証済みとして取り込みます。
+復元したデータベースの `batch.backup` は古いため、次の `dump` が、保存先にある検証コード（MAC）の正しいバックアップを検証済みとして取り込みます。
 
 ### 入力
 接続 `skill_batch_backup_db`（スーパーユーザー、または BYPASSRLS・CREATEDB・pg_read_all_data）の全表、Variable `skill_batch_storage_url`、
 `skill_batch_postgres_bin`（pg_dump のフォルダー。空ならパッケージの場所と PATH。PostgreSQL 15 と 16 には同じ版が必要）、
-暗号化するなら接続 `skill_batch_backup_key`（age の鍵）
+検証コードの鍵の接続 `skill_batch_backup_mac`、暗号化するなら接続 `skill_batch_backup_key`（age の鍵）
 
 ### 必要な容量
 * 一時フォルダー（`TMPDIR`）: 大きい順に `backup.jobs`（2 以上）表分の 1.5 倍（圧縮用を含む）+ 256 MB。

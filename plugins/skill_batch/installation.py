@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from airflow.sdk import get_current_context
 from airflow.sdk.log import mask_secret
 
-from skill_batch.connections import conninfo_of, required_connection
-from skill_batch.lookup import find_variable
+from skill_batch.connections import conninfo_of, required_connection, valid_extra
+from skill_batch.lookup import find_connection, find_variable
 from skill_batch.object_storage import object_store
-from include.skillreport.core.errors import ConnectionMissingError
+from include.skillreport.core.errors import ConnectionInvalidError, ConnectionMissingError
 
 if TYPE_CHECKING:
     import psycopg
@@ -77,6 +77,20 @@ class AirflowInstallation:
             raise ConnectionMissingError(f"Airflow の接続 '{name}' にパスワード（鍵）がありません。")
         mask_secret(password)
         return password
+
+    def keys(self, name: str) -> list[str]:
+        """The password of a connection of any type, and the earlier ones of its extra."""
+        connection = find_connection(name)
+        if connection is None:
+            return []
+        earlier = valid_extra(connection).get("earlier", [])
+        if not isinstance(earlier, list) or not all(isinstance(each, str) for each in earlier):
+            raise ConnectionInvalidError(
+                f"Airflow の接続 '{name}' の Extra の earlier は、前の鍵のリスト（[\"…\"]）にしてください。"
+            )
+        for each in earlier:
+            mask_secret(each)
+        return [self.secret(name), *earlier]
 
     def variable(self, name: str) -> str:
         """An Airflow Variable."""

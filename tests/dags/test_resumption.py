@@ -17,7 +17,11 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.execution.schedule import firings_before
 from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION
-from include.skillreport.schema.checks.airflow_dags import find_paused_approvals
+from include.skillreport.schema.checks.airflow_dags import (
+    MAC_CONNECTION,
+    find_missing_mac_key,
+    find_paused_approvals,
+)
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation, folder_of_dags
@@ -67,9 +71,14 @@ def test_a_waiting_resumption_is_told_once_a_day(
         monkeypatch.setenv(name, value)
     runs.metadata.execute("UPDATE dag SET is_paused = dag_id = %s", [APPROVAL])
     assert [(each.code, each.subject) for each in find_paused_approvals()] == [("approval-paused", APPROVAL)]
+    assert [(each.code, each.subject) for each in find_missing_mac_key()] == [("backup-mac", MAC_CONNECTION)]
+    monkeypatch.setenv(f"AIRFLOW_CONN_{MAC_CONNECTION.upper()}", '{"conn_type": "generic", "password": "x"}')
+    assert find_missing_mac_key() == []
+    monkeypatch.delenv(f"AIRFLOW_CONN_{MAC_CONNECTION.upper()}")
     runs.metadata.execute("UPDATE dag SET is_paused = false")
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql+psycopg2://nobody@127.0.0.1:1/none")
     assert [each.code for each in find_paused_approvals()] == ["approvals-unchecked"]
+    assert find_missing_mac_key() == []
 
 
 @pytest.fixture

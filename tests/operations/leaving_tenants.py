@@ -19,6 +19,7 @@ from psycopg.types.json import Jsonb
 from include.skillreport.approvals import APPROVE
 from include.skillreport.approvals.requests import ApprovalRequest
 from include.skillreport.batches.data_backup.access import BackupAccess
+from include.skillreport.batches.data_backup.mac import MAC_CONNECTION
 from include.skillreport.batches.data_backup.server import CONNECTION
 from include.skillreport.batches.data_backup.settings import BackupSettings
 from include.skillreport.billing.settings import BillingSettings
@@ -38,7 +39,7 @@ from include.skillreport.schema.deploy import CLEANUP
 from local_stack.batch_runs import LocalInstallation, run_batch
 from local_stack.data_management import create_backup_login
 from tests import host_rows
-from tests.batches.data_management.backups import BIN
+from tests.batches.data_management.backups import BIN, MAC_KEY
 from tests.conftest import Database
 from tests.operations.approval_rows import answer, asked_about
 from tests.schema.catalogue import relations
@@ -177,6 +178,7 @@ class Leaving:
             object_store=self.store,
             cleanup_connection=cleanup,
             databases={CONNECTION: self.dsn or self.database.dsn},
+            secrets={MAC_CONNECTION: MAC_KEY},
             variables={BIN_VARIABLE: BIN},
         )
         return BackupAccess(BackupSettings.load(), installation)

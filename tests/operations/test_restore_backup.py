@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from include.skillreport.batches.data_backup import deleted_tenants
 from include.skillreport.batches.data_backup.deleted_tenants import (
-    ENTRY,
     TURN,
+    Entry,
     hold_off_deletion,
-    register_folder,
+    write_entry,
 )
-from include.skillreport.batches.data_backup.files import MANIFEST
+from include.skillreport.batches.data_backup.files import MANIFEST, BackupDamagedError
 from include.skillreport.batches.data_backup.tenant_export import restored_schema
 from include.skillreport.core.database import tenant_turn
 from include.skillreport.core.errors import ParameterError
@@ -120,8 +120,8 @@ def test_damaged_files_fail_their_tenant_and_a_changed_manifest_all(
 
     manifest = (folder / MANIFEST).read_bytes()
     (folder / MANIFEST).write_bytes(manifest.replace(b'"tenants": 3', b'"tenants": 4'))
-    refused, _ = taken.restore("compare", HOSTILE)
-    assert "書き換えられています" in reasons(refused)[HOSTILE]
+    with pytest.raises(BackupDamagedError, match="書き換えられています"):
+        taken.restore("compare", HOSTILE)
 
 
 def test_the_newest_backup_is_restored_unless_another_is_named(taken: Backups) -> None:
@@ -252,7 +252,7 @@ def test_a_restore_waits_for_a_deletion_and_is_refused(taken: Backups) -> None:
         with tenant_turn(platform, TURN, "A"):
             restoring = pool.submit(taken.restore, "merge", "A")
             wait_for_blocked_statement(taken.database)
-            taken.store.write(f"{register_folder('A')}/{ENTRY}", b"{}")
+            write_entry(taken.store, taken.mac_keys, Entry("A", "x", datetime.now(UTC)))
         result, _ = restoring.result(60)
 
     assert "テナント A は退会して削除済みです。" in reasons(result)["A"]
@@ -281,6 +281,6 @@ def test_restores_of_a_tenant_do_not_wait_for_each_other(taken: Backups) -> None
         other.transaction(),
     ):
         for connection in (one, other):
-            hold_off_deletion(connection, taken.store, "A")
+            hold_off_deletion(connection, taken.store, taken.mac_keys, "A")
             # Only the wait for the turn is limited.
             assert connection.execute("SHOW lock_timeout").fetchone() == ("0",)

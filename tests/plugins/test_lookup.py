@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ from skill_batch.network import mail_server, network
 from skill_batch.notifiers.channels import load_channels
 from skill_batch.object_storage import object_store
 from include.skillreport.core.errors import (
+    ConnectionInvalidError,
     ConnectionMissingError,
     SettingsError,
     is_about_data,
@@ -68,6 +70,7 @@ def supervisor(monkeypatch: pytest.MonkeyPatch) -> Supervisor:
         pytest.param(lambda: PlatformDbHook().get_conn(), id="database"),
         pytest.param(mail_server, id="mail server"),
         pytest.param(lambda: AirflowInstallation().secret("skill_batch_backup_key"), id="secret"),
+        pytest.param(lambda: AirflowInstallation().keys("skill_batch_backup_mac"), id="keys"),
         pytest.param(lambda: AirflowInstallation().database("skill_batch_backup_db"), id="backup"),
         pytest.param(lambda: AirflowInstallation().variable("skill_batch_log_roots"), id="variable"),
         pytest.param(lambda: network(with_mail=False), id="network"),
@@ -99,6 +102,31 @@ def test_an_undefined_connection_or_variable_is_missing(supervisor: Supervisor) 
     assert find_variable("skill_batch_storage_url") is None
     with pytest.raises(SettingsError, match="'skill_batch_storage_url'"):
         object_store()
+
+
+@pytest.mark.parametrize(
+    ("value", "keys"),
+    [
+        (None, []),
+        ({"password": "new"}, ["new"]),
+        ({"password": "new", "extra": {"earlier": ["old", "older"]}}, ["new", "old", "older"]),
+        ({"extra": {"earlier": ["old"]}}, ConnectionMissingError),
+        ({"password": "new", "extra": {"earlier": "old"}}, ConnectionInvalidError),
+    ],
+)
+def test_a_connection_has_its_present_key_and_the_earlier_ones(
+    supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch, value: dict[str, Any] | None, keys: Any
+) -> None:
+    supervisor.answers = [ABSENT]
+    if value is not None:
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_SKILL_BATCH_BACKUP_MAC", json.dumps({"conn_type": "generic", **value})
+        )
+    if isinstance(keys, list):
+        assert AirflowInstallation().keys("skill_batch_backup_mac") == keys
+    else:
+        with pytest.raises(keys):
+            AirflowInstallation().keys("skill_batch_backup_mac")
 
 
 def test_a_server_that_is_back_at_the_second_question_answers_it(supervisor: Supervisor) -> None:

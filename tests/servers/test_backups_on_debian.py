@@ -100,7 +100,7 @@ class Dump:
         with server.connect() as connection, exported_snapshot(connection) as snapshot:
             files = store_dump(server, self.packer, snapshot, folder / "dump", jobs=2, waiting_bytes=1 << 20)
             self.tables = table_contents(connection, list_tables(connection))
-        self.packer.write_manifest(Manifest({}, files, self.tables), DUMP_MANIFEST)
+        self.written = self.packer.write_manifest(Manifest({}, files, self.tables), DUMP_MANIFEST)
 
     def restore(self, target: Server, database: str) -> None:
         """Restore it, which compares all tables."""
@@ -109,6 +109,7 @@ class Dump:
             self.packer,
             database,
             2,
+            sha256=self.written.sha256,
             with_owners=False,
         )
 

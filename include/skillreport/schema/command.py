@@ -170,7 +170,7 @@ def _printed(sentences: Iterable[str]) -> Iterator[str]:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from include.skillreport.schema.checks.airflow_dags import find_paused_approvals
+    from include.skillreport.schema.checks.airflow_dags import find_missing_mac_key, find_paused_approvals
     from include.skillreport.schema.checks.report import check_database
 
     given = {role: getattr(arguments, f"{role.removeprefix('batch_')}_dsn") for role in _LOGINS}
@@ -181,7 +181,7 @@ def _check(arguments: argparse.Namespace) -> int:
         with_passwords=_passwords(),
         bin_dir=arguments.bin,
     )
-    report = replace(report, findings=(*report.findings, *find_paused_approvals()))
+    report = replace(report, findings=(*report.findings, *find_paused_approvals(), *find_missing_mac_key()))
     print(report.as_json() if arguments.json else report.as_text())
     return 0 if report.fits else 1
 

@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.batch import DataBackupBatch
 from include.skillreport.batches.data_backup.files import Packer
+from include.skillreport.batches.data_backup.mac import MAC_CONNECTION, MacKeys
 from include.skillreport.batches.data_backup.ownership import find_owners, tenant_contents
+from include.skillreport.batches.data_backup.restore import TenantRestore, restore_one_tenant
 from include.skillreport.batches.data_backup.server import (
     CONNECTION,
     DatabaseServer,
@@ -41,6 +44,7 @@ from tests.shared_database import lending_copy
 
 TODAY = date(2026, 11, 1)
 HOSTILE = "../../etc"
+MAC_KEY = "the key of the tests, which is long enough".replace(" ", "-")
 
 
 def _server_version() -> int:
@@ -79,6 +83,8 @@ class Backups:
     secrets: dict[str, str] = field(default_factory=dict)
     bin_dir: str = BIN
     dsn: str = ""
+    # The keys of the MACs, separated by spaces.
+    mac: str = MAC_KEY
 
     @contextmanager
     def copied(self, folder: Path, test: str) -> Iterator[Backups]:
@@ -98,7 +104,7 @@ class Backups:
         return LocalInstallation(
             object_store=self.store,
             databases={CONNECTION: self.dsn or self.database.dsn},
-            secrets=self.secrets,
+            secrets=self.secrets | {MAC_CONNECTION: self.mac},
             variables={BIN_VARIABLE: self.bin_dir},
         )
 
@@ -115,6 +121,30 @@ class Backups:
 
     def packer(self, backup_id: str) -> Packer:
         return Packer(self.store, f"backups/{backup_id}", identity=self.secrets.get("skill_batch_backup_key"))
+
+    @property
+    def mac_keys(self) -> MacKeys:
+        return MacKeys(self.mac.split())
+
+    def recorded(self, column: str, backup_id: str) -> str:
+        """The value that the ledger has."""
+        query = sql.SQL("SELECT {} FROM batch.backup WHERE backup_id = %s").format(sql.Identifier(column))
+        with self.database.connect() as connection:
+            (value,) = connection.execute(query, [backup_id]).fetchone() or ("",)
+        return str(value)
+
+    def restore_tenant(
+        self, connection: psycopg.Connection, backup_id: str, tenant_id: str, *, merged: bool = False
+    ) -> TenantRestore:
+        """``restore_one_tenant`` from a backup of the ledger."""
+        return restore_one_tenant(
+            connection,
+            self.packer(backup_id),
+            tenant_id,
+            manifest_sha256=self.recorded("manifest_sha256", backup_id),
+            keys=self.mac_keys,
+            merged=merged,
+        )
 
     def open(
         self, day: date = TODAY, *, codes: tuple[str, ...] = (), dry_run: bool = False, **parameters: Any

@@ -25,8 +25,9 @@ from include.skillreport.batches.data_backup.files import (
     BackupDamagedError,
     Manifest,
 )
+from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
-from include.skillreport.batches.data_backup.restore import restore_database, restore_one_tenant
+from include.skillreport.batches.data_backup.restore import restore_database
 from include.skillreport.batches.data_backup.server import DatabaseServer, list_tables
 from include.skillreport.batches.data_backup.settings import RetentionSettings
 from include.skillreport.batches.data_backup.spool import WAITING_BYTES, DatabaseSize, TableSize
@@ -47,6 +48,7 @@ from tests.batches.data_management.backup_stages import backups, taken
 from tests.batches.data_management.backups import (
     BIN,
     HOSTILE,
+    MAC_KEY,
     TODAY,
     Backups,
     files,
@@ -150,7 +152,7 @@ def test_a_backup_is_one_snapshot_that_restores_exactly_the_tenants_rows(
     assert status(backups.database, backup_id) == ("verified", "SUCCESS", True)
     assert backups.server.databases(backups.server.scratch_prefix) == []
     folder = backups.root / "backups" / backup_id
-    listed = {MANIFEST}
+    listed = {MANIFEST, f"{MANIFEST}.mac"}
     for name in (MANIFEST, DUMP_MANIFEST, *(manifest_path(tenant_id) for tenant_id in tenant_ids)):
         for entry in json.loads((folder / name).read_text())["files"]:
             listed.add(entry["path"])
@@ -160,8 +162,8 @@ def test_a_backup_is_one_snapshot_that_restores_exactly_the_tenants_rows(
 
     others, live = of_tenant(backups.database, HOSTILE), of_tenant(backups.database, "A")
     with backups.server.connect() as connection:
-        done = restore_one_tenant(connection, backups.packer(backup_id), "A")
-        again = restore_one_tenant(connection, backups.packer(backup_id), HOSTILE)
+        done = backups.restore_tenant(connection, backup_id, "A")
+        again = backups.restore_tenant(connection, backup_id, HOSTILE)
     assert of_restored(backups.database, "A") == before["A"] != live
     assert of_restored(backups.database, HOSTILE) == before[HOSTILE]
     assert (of_tenant(backups.database, "A"), of_tenant(backups.database, HOSTILE)) == (live, others)
@@ -181,15 +183,15 @@ def test_an_encrypted_backup_opens_with_its_key_only(backups: Backups) -> None:
     backups.secrets["skill_batch_backup_key"] = str(pyrage.x25519.Identity.generate())
     backup_id = backups.take()
     stored = backups.root / "backups" / backup_id
-    assert all(name.endswith((".age", ".json")) for name in files(stored))
+    assert all(name.endswith((".age", ".json", ".mac")) for name in files(stored))
     with backups.server.connect() as connection:
-        assert restore_one_tenant(connection, backups.packer(backup_id), "A").rows > 60
+        assert backups.restore_tenant(connection, backup_id, "A").rows > 60
         backups.secrets["skill_batch_backup_key"] = str(pyrage.x25519.Identity.generate())
         with pytest.raises(BackupDamagedError, match="の鍵では"):
-            restore_one_tenant(connection, backups.packer(backup_id), "A")
+            backups.restore_tenant(connection, backup_id, "A")
         backups.secrets.clear()
         with pytest.raises(BackupDamagedError, match="暗号化されています"):
-            restore_one_tenant(connection, backups.packer(backup_id), "A")
+            backups.restore_tenant(connection, backup_id, "A")
 
 
 def test_a_backup_from_before_encryption_was_switched_off_can_be_restored(backups: Backups) -> None:
@@ -463,7 +465,7 @@ def test_a_merge_writes_backed_up_columns_only_and_refuses_foreign_keys(
             """
         )
     with taken.server.connect() as connection:
-        done = restore_one_tenant(connection, taken.packer(backup_id), "A", merged=True)
+        done = taken.restore_tenant(connection, backup_id, "A", merged=True)
     assert done.merged_rows == 3
     by_table = {conflict.name: conflict for conflict in done.conflicts}
     employees = by_table["MST_Employee"]
@@ -493,13 +495,13 @@ def test_a_merge_writes_backed_up_columns_only_and_refuses_foreign_keys(
             taken.server.connect() as connection,
             pytest.raises(BackupError, match=r"MST_UserAuth のキー \S+ は今ほかのテナント"),
         ):
-            restore_one_tenant(connection, taken.packer(backup_id), "A", merged=True)
+            taken.restore_tenant(connection, backup_id, "A", merged=True)
         assert host.execute(people).fetchall() == before != merged
 
 
 def test_a_tenant_is_not_restored_into_other_columns_or_with_other_rows(taken: Backups) -> None:
     packer = taken.packer(taken.newest)
-    manifest = packer.read_manifest(manifest_path("A"))
+    manifest = packer.parsed(MANIFEST, packer.manifest_bytes(manifest_path("A")))
     more = [replace(each, rows=each.rows + 1) for each in manifest.tables]
     with taken.server.connect() as connection:
         with (
@@ -515,7 +517,7 @@ def test_a_tenant_is_not_restored_into_other_columns_or_with_other_rows(taken: B
         ):
             connection.execute(f"ALTER TABLE public.{change}".encode())
             with pytest.raises(BackupError, match=f"{message}今のデータベースにありません"):
-                restore_one_tenant(connection, packer, "A")
+                taken.restore_tenant(connection, taken.newest, "A")
 
 
 def test_a_restored_database_registers_the_backups_of_the_store(
@@ -523,7 +525,9 @@ def test_a_restored_database_registers_the_backups_of_the_store(
 ) -> None:
     source, next_day = taken.newest, TODAY + timedelta(days=1)
     copy = Database(f"{taken.database.name}_copy", taken.database.server)
-    restore_database(taken.server, taken.packer(source), copy.name, 2)
+    restore_database(
+        taken.server, taken.packer(source), copy.name, 2, sha256=taken.recorded("dump_sha256", source)
+    )
     later = taken.take(next_day)
     folders = taken.root / "backups"
     for name in ("BKP_20260101_001", "notes"):
@@ -559,6 +563,13 @@ def test_a_restored_database_registers_the_backups_of_the_store(
             """
             known = original.execute(ledger, [source, later]).fetchall()
             assert connection.execute(ledger, [source, later]).fetchall() == known
+            # Known from the store alone.
+            assert connection.execute(
+                "SELECT backup_id FROM batch.backup WHERE adopted ORDER BY 1"
+            ).fetchall() == [
+                (source,),
+                (later,),
+            ]
         assert "BKP_20260101_001 is not taken into the ledger" in caplog.text
         assert "notes" not in caplog.text
     finally:
@@ -642,7 +653,9 @@ def copied(
         "business_date": day.isoformat(),
         "verified_at": (datetime.now(UTC) - (TODAY - day)).isoformat(),
     }
-    (folders / other / MANIFEST).write_text(json.dumps(manifest))
+    content = json.dumps(manifest).encode()
+    (folders / other / MANIFEST).write_bytes(content)
+    MacKeys([MAC_KEY]).write(ObjectStore(folders.parent), f"backups/{other}/{MANIFEST}", content)
     return other
 
 
@@ -738,10 +751,10 @@ def test_a_bucket_stores_and_restores_backups_and_deletes_old_ones(
         content[len(content) // 2] ^= 1
         s3.client.put_object(Bucket=BUCKET, Key=exported, Body=bytes(content))
         with pytest.raises(BackupDamagedError, match="内容が目録と一致しません"):
-            restore_one_tenant(connection, backups.packer(backup_id), "A")
+            backups.restore_tenant(connection, backup_id, "A")
         s3.client.delete_object(Bucket=BUCKET, Key=exported)
         with pytest.raises(BackupDamagedError, match=r"MST_Employee.* がありません"):
-            restore_one_tenant(connection, backups.packer(backup_id), "A")
+            backups.restore_tenant(connection, backup_id, "A")
 
 
 def test_a_backup_of_some_tenants_is_refused(backups: Backups) -> None:

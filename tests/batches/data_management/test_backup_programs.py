@@ -124,13 +124,13 @@ def test_a_newer_dump_format_is_refused_before_a_database_is_created(
     (tmp_path / "toc.dat").write_bytes(content)
     with (tmp_path / "toc.dat").open("rb") as source:
         newer = packer.pack(source, "dump/toc.dat")
-    packer.write_manifest(
+    written = packer.write_manifest(
         Manifest({}, [newer if file == contents else replace(file) for file in stored]), DUMP_MANIFEST
     )
 
     with pytest.raises(
         BackupError, match=r"新しい版の pg_dump で取られたため.*サーバーに復元してください。$"
     ):
-        restore_database(server, packer, copy, 2)
+        restore_database(server, packer, copy, 2, sha256=written.sha256)
     assert server.databases(copy) == []
     assert files(tmp_path / "store")

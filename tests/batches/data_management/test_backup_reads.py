@@ -81,9 +81,17 @@ def test_a_tenants_restore_reads_its_own_files_and_manifests_only(taken: Backups
     store.keys.clear()
 
     with taken.server.connect() as connection:
-        restore_one_tenant(connection, packer, "A", merged=True)
+        restore_one_tenant(
+            connection,
+            packer,
+            "A",
+            manifest_sha256=taken.recorded("manifest_sha256", backup_id),
+            keys=taken.mac_keys,
+            merged=True,
+        )
 
-    assert store.keys == [packer.key(path) for path in ("manifest.json", own, *files)]
+    own_keys = [key for key in store.keys if key.startswith("backups/")]
+    assert own_keys == [packer.key(path) for path in ("manifest.json", own, *files)]
 
 
 def test_a_tenants_restore_does_not_read_a_log_from_its_beginning(taken: Backups) -> None:
@@ -95,7 +103,7 @@ def test_a_tenants_restore_does_not_read_a_log_from_its_beginning(taken: Backups
         )
 
     with taken.server.connect() as connection, connection.transaction():
-        done = restore_one_tenant(connection, taken.packer(taken.newest), "A", merged=True)
+        done = taken.restore_tenant(connection, taken.newest, "A", merged=True)
         read = {name: rows_read_by_scans(connection, name) for name in ("SYS_SystemLog", "MST_Employee")}
 
     log = {each.name: each for each in done.conflicts}["SYS_SystemLog"]
@@ -175,5 +183,5 @@ def test_a_restore_counts_new_rows_of_other_tables_whatever_their_time(
             "UPDATE \"MST_Employee\" SET created_at = %s WHERE id = 'emp_A-late'", [OLD - timedelta(days=900)]
         )
     with taken.server.connect() as connection:
-        done = restore_one_tenant(connection, taken.packer(backup_id), "A")
+        done = taken.restore_tenant(connection, backup_id, "A")
     assert {each.name: each.new for each in done.conflicts}["MST_Employee"] == 1

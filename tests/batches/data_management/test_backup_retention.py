@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 from hypothesis import given
@@ -49,6 +50,15 @@ def test_the_last_backup_of_a_day_stays_and_iso_weeks_count() -> None:
     assert first.backup_id not in kept
     assert second.backup_id in kept  # December's last
     assert "BKP_20270103_001" in kept  # ISO week 2026-W53 ends on 3 January
+
+
+def test_adopted_backups_cost_no_other_one_and_can_go_themselves() -> None:
+    own = [taken(date(2026, 10, day)) for day in range(1, 31)]
+    adopted = [replace(taken(date(2026, 11, day)), adopted=True) for day in range(1, 31)]
+    kept = backups_to_keep([*own, *adopted], SETTINGS)
+    assert backups_to_keep(own, SETTINGS) <= kept
+    assert backups_to_keep(adopted, SETTINGS) < {each.backup_id for each in adopted}
+    assert len(kept) < len(own)
 
 
 def test_the_last_verified_backup_stays_however_old_its_business_date_is() -> None:

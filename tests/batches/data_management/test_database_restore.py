@@ -228,10 +228,10 @@ def test_a_restore_leaves_the_database_that_another_restore_has_created_meanwhil
                 yield source
 
     packer = Packer(RacingStore(tmp_path / "store"), "backups/b")
-    packer.write_manifest(stored(server, packer, tmp_path / "dump"), DUMP_MANIFEST)
+    written = packer.write_manifest(stored(server, packer, tmp_path / "dump"), DUMP_MANIFEST)
     try:
         with pytest.raises(BackupError, match="既にあります"):
-            restore_database(server, packer, copy, JOBS)
+            restore_database(server, packer, copy, JOBS, sha256=written.sha256)
         assert server.databases(copy) == [copy]
     finally:
         server.drop(copy)
@@ -248,7 +248,7 @@ def test_a_database_that_cannot_be_completed_is_dropped(small: Database, tmp_pat
     too_many = Manifest({}, manifest.files, [TableContent("public", "never_there", 1, None)])
 
     for wrong, error in ((incomplete, "pg_restore"), (too_many, "never_there がありません")):
-        packer.write_manifest(wrong, DUMP_MANIFEST)
+        written = packer.write_manifest(wrong, DUMP_MANIFEST)
         with pytest.raises(BatchError, match=error):
-            restore_database(server, packer, copy, JOBS)
+            restore_database(server, packer, copy, JOBS, sha256=written.sha256)
         assert server.databases(copy) == []

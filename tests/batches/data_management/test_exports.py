@@ -14,7 +14,6 @@ import pytest
 from psycopg import sql
 
 from include.skillreport.batches.data_backup.files import MANIFEST
-from include.skillreport.batches.data_backup.restore import restore_one_tenant
 from include.skillreport.batches.data_backup.server import list_tables
 from include.skillreport.batches.data_backup.tenant_export import manifest_path, restored_schema
 from include.skillreport.schema.host_contract import HostVariant
@@ -162,7 +161,7 @@ def restore_one_person(backups: Backups) -> None:
         host.execute("UPDATE \"TRN_PDU\" SET activity_name = 'changed' WHERE id = 'pdu 000010'")
 
         with backups.server.connect() as connection:
-            done = restore_one_tenant(connection, backups.packer(backups.newest), "A", merged=True)
+            done = backups.restore_tenant(connection, backups.newest, "A", merged=True)
 
         conflicts = {each.name: (each.changed, each.missing, each.new) for each in done.conflicts}
         assert {name: counts for name, counts in conflicts.items() if name in PERSONAL} == {

@@ -59,6 +59,7 @@ KEPT_FOR_YEARS = frozenset(
         "usage_day",
         # Tenants that have left: who decided what, and who is gone.
         "deleted_tenant",
+        "disputed_entry",
         "offboarding",
         "offboarding_table",
         # One row per tenant and month with the content of its report, and one row per backup.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import psycopg
 
 from include.skillreport.batches.data_backup.files import FOLDER, KEY_CONNECTION, Packer
+from include.skillreport.batches.data_backup.mac import MAC_CONNECTION, MacKeys
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.server import CONNECTION, DatabaseServer
 from include.skillreport.batches.data_backup.settings import BackupSettings
@@ -27,6 +28,7 @@ class BackupAccess:
         """Check, before anything is written, that the login sees all rows, the tools are suitable for the server, and the key exists."""
         self.server().check()
         self.identity()
+        self.mac_keys()
 
     def server(self) -> DatabaseServer:
         """The server, with the backup's own login."""
@@ -53,18 +55,23 @@ class BackupAccess:
                 raise
             return None
 
-    def packer(self, store: ObjectStore, backup_id: str) -> Packer:
-        """Packs and unpacks the files of one backup."""
-        return self.folder_packer(store, f"{FOLDER}/{backup_id}")
+    def mac_keys(self) -> MacKeys:
+        """The keys of the MACs; none without the connection. :raises SettingsError: a key is too short."""
+        return MacKeys(self.installation.keys(MAC_CONNECTION))
 
-    def folder_packer(self, store: ObjectStore, folder: str) -> Packer:
+    def packer(self, store: ObjectStore, backup_id: str, *, encrypted: bool | None = None) -> Packer:
+        """Packs and unpacks the files of one backup. ``encrypted``: as it was recorded; None: a new backup."""
+        return self.folder_packer(store, f"{FOLDER}/{backup_id}", encrypted=encrypted)
+
+    def folder_packer(self, store: ObjectStore, folder: str, *, encrypted: bool | None = None) -> Packer:
         """Packs and unpacks the files of a folder of the store, as those of a backup."""
         return Packer(
             store,
             folder,
             level=self.settings.compression_level,
             identity=self.identity(),
-            encrypts=self.settings.encrypted,
+            encrypts=self.settings.encrypted if encrypted is None else encrypted,
+            only_encrypted=bool(encrypted),
         )
 
     def scratch(self, backup_id: str) -> psycopg.Connection:

@@ -7,6 +7,7 @@ that is open for hours, and is not read once per tenant.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import weakref
 from collections import Counter
@@ -23,16 +24,21 @@ import psycopg
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.comparison import hashed_tables, plan_comparison
 from include.skillreport.batches.data_backup.database_dump import store_dump
-from include.skillreport.batches.data_backup.deleted_tenants import refuse_deleted_tenants
+from include.skillreport.batches.data_backup.deleted_tenants import (
+    mark_deleted_tenants,
+    refuse_deleted_tenants,
+    renew_entries,
+)
+from include.skillreport.batches.data_backup.expiry import delete_expired
 from include.skillreport.batches.data_backup.files import (
     DUMP_MANIFEST,
     FOLDER,
     MANIFEST,
     Manifest,
     Packer,
-    is_complete,
 )
 from include.skillreport.batches.data_backup.ledger import (
+    OwnBackup,
     all_tenants,
     begin_backup,
     close_as_failed,
@@ -41,7 +47,6 @@ from include.skillreport.batches.data_backup.ledger import (
     own_backup,
     require_unfinished,
     unfinished_backup,
-    verified_backups,
 )
 from include.skillreport.batches.data_backup.ownership import (
     OwnedTable,
@@ -52,7 +57,6 @@ from include.skillreport.batches.data_backup.ownership import (
 )
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.restore import restore_database
-from include.skillreport.batches.data_backup.retention import backups_to_keep
 from include.skillreport.batches.data_backup.server import DatabaseServer, dump_processes, list_tables
 from include.skillreport.batches.data_backup.snapshot import contents_until_awaited, exported_snapshot
 from include.skillreport.batches.data_backup.spool import WAITING_BYTES, DatabaseSize, TableSize, spool_folder
@@ -95,14 +99,14 @@ class ExportSource:
     """The database into which a run has restored its dump, and its tables with tenants' rows."""
 
     execution_id: str
-    backup_id: str
+    backup: OwnBackup
     snapshot: psycopg.Connection
     tables: Sequence[OwnedTable]
 
     @classmethod
-    def open(cls, execution_id: str, backup_id: str, snapshot: psycopg.Connection) -> Self:
+    def open(cls, execution_id: str, backup: OwnBackup, snapshot: psycopg.Connection) -> Self:
         """The source with this connection, which ``index_owners`` has prepared."""
-        return cls(execution_id, backup_id, snapshot, owned_tables(snapshot))
+        return cls(execution_id, backup, snapshot, owned_tables(snapshot))
 
 
 class DataBackupBatch(TenantBatch):
@@ -121,7 +125,7 @@ class DataBackupBatch(TenantBatch):
         :raises ConnectionMissingError: the key is missing.
         """
         self._access.check()
-        refuse_deleted_tenants(request.platform, self._access.store())
+        refuse_deleted_tenants(request.platform, self._access.store(), self._access.mac_keys())
         return {"accept_smaller": request.values.get("accept_smaller") is True}
 
     def further_tenants(self, request: Request) -> Collection[str]:
@@ -152,7 +156,15 @@ class DataBackupBatch(TenantBatch):
                 "Dry run: the database has %d bytes, and there is room for its dump", size.database_bytes
             )
             return
-        backup_id = begin_backup(work.connection, work.run, work.store, encrypted=self._settings.encrypted)
+        backup_id = begin_backup(
+            work.connection,
+            work.run,
+            work.store,
+            self._access.mac_keys(),
+            self._access.installation.now(),
+            encrypted=self._settings.encrypted,
+        )
+        self._look_after_register(work, work.store)
         # No other run is active now, so a failed run left every existing scratch database.
         for database in server.databases(server.scratch_prefix):
             server.drop(database)
@@ -163,12 +175,14 @@ class DataBackupBatch(TenantBatch):
             self._require_store_room(size, work)
         manifest = self._take(work, server, packer, backup_id, size.tables)
         self._require_size(work.connection, work.run, manifest.total_bytes)
-        packer.write_manifest(manifest, DUMP_MANIFEST)
+        written = packer.write_manifest(manifest, DUMP_MANIFEST)
         _SQL.execute(
             work.connection,
             "record_dump",
             execution_id=work.run.execution_id,
             dump_bytes=manifest.total_bytes,
+            dump_sha256=written.sha256,
+            encrypted=self._settings.encrypted,
         )
         log.info(
             "%s: %d tables, %d rows, %d bytes in %s",
@@ -212,17 +226,18 @@ class DataBackupBatch(TenantBatch):
         """
         if work.run.dry_run:
             return
-        server, backup_id = self._access.server(), unfinished_backup(work.connection, work.run)
+        server, backup = self._access.server(), unfinished_backup(work.connection, work.run)
         owner = f"check-{work.run.execution_id}"
         self._require_local_room(server.sizes(), owner)
-        scratch = server.scratch_database(backup_id)
+        scratch = server.scratch_database(backup.backup_id)
         server.drop(scratch)
-        packer = self._access.packer(work.files, backup_id)
+        packer = self._access.packer(work.files, backup.backup_id, encrypted=backup.encrypted)
         manifest = restore_database(
             server,
             packer,
             scratch,
             self._settings.jobs,
+            sha256=backup.dump,
             with_owners=False,
             owner=owner,
         )
@@ -232,7 +247,7 @@ class DataBackupBatch(TenantBatch):
         log.info(
             "%s: %d tables have the rows of the snapshot, %d are unverified; compared by content: %d tables, %d of %d bytes "
             "(compare_percent %d)",
-            backup_id,
+            backup.backup_id,
             len(manifest.tables),
             len(compared.get("unverified", [])),
             len(hashed_tables(manifest.tables)),
@@ -254,11 +269,11 @@ class DataBackupBatch(TenantBatch):
             results.append(UnitResult(tenant_id, {"rows": rows}, records=rows))
         return results
 
-    def write_files(self, work: Work, tenant_id: str) -> None:
-        """Export the tenant from the restored snapshot."""
+    def write_files(self, work: Work, tenant_id: str) -> dict[str, Any]:
+        """Export the tenant from the restored snapshot. The outcome has the manifest's hash."""
         source = self._export_source(work.run)
-        packer = self._access.packer(work.files, source.backup_id)
-        export_tenant(source.snapshot, source.tables, packer, tenant_id)
+        packer = self._access.packer(work.files, source.backup.backup_id, encrypted=source.backup.encrypted)
+        return {"manifest": export_tenant(source.snapshot, source.tables, packer, tenant_id).sha256}
 
     # After the tenants
 
@@ -272,28 +287,34 @@ class DataBackupBatch(TenantBatch):
             raise BackupError(
                 f"{len(failed)} テナントの書き出しが終わっていないため、バックアップは完成していません（{'、'.join(failed[:5])}）。"
             )
-        backup_id, status, snapshot_at = own_backup(work.connection, work.run)
-        if status == "verified":  # an earlier attempt has closed it
-            self._delete_expired(work.connection, work.run, work.files, backup_id)
+        backup = own_backup(work.connection, work.run)
+        backup_id = backup.backup_id
+        if backup.status == "verified":  # an earlier attempt has closed it
+            delete_expired(work, backup_id, self._settings.retention)
             return
-        require_unfinished(backup_id, status)
-        total = self._write_manifest(work, backup_id, snapshot_at)
+        require_unfinished(backup)
+        total = self._write_manifest(work, backup)
         server = self._access.server()
         server.drop(server.scratch_database(backup_id))
         log.info("%s is complete: %d bytes, restored and compared", backup_id, total)
-        self._delete_expired(work.connection, work.run, work.files, backup_id)
+        delete_expired(work, backup_id, self._settings.retention)
 
-    def _write_manifest(self, work: Work, backup_id: str, snapshot_at: datetime) -> int:
+    def _write_manifest(self, work: Work, backup: OwnBackup) -> int:
         """Check one tenant's export, write the manifest over all files, and record the backup as verified; returns its bytes."""
-        packer = self._access.packer(work.files, backup_id)
-        tenant_ids = _SQL.column(work.connection, "exported_tenants", execution_id=work.run.execution_id)
+        backup_id = backup.backup_id
+        packer = self._access.packer(work.files, backup_id, encrypted=backup.encrypted)
+        named = {"execution_id": work.run.execution_id}
+        exports = _SQL.rows(work.connection, "exported_tenants", **named)
+        hashes = {row["tenant_id"]: row["manifest_sha256"] for row in exports}
+        tenant_ids = list(hashes)
         files, total = [], 0
         exported: Counter[tuple[str, str]] = Counter()
         compared: dict[str, Any] = {}
         paths = [DUMP_MANIFEST, *map(manifest_path, tenant_ids)]
         # An object store answers slowly, but many requests at a time.
         with ThreadPoolExecutor(_MANIFEST_READERS) as pool:
-            for path, (entry, manifest) in zip(paths, pool.map(packer.entry, paths), strict=True):
+            found = pool.map(packer.entry, paths, [backup.dump, *hashes.values()])
+            for path, (entry, manifest) in zip(paths, found, strict=True):
                 files.append(entry)
                 total += manifest.total_bytes
                 if path == DUMP_MANIFEST:
@@ -306,24 +327,27 @@ class DataBackupBatch(TenantBatch):
             log.info("%s: %d rows are in no tenant's export: %s", each.table, each.rows, each.reason)
         checked = tenant_of_the_day(tenant_ids, work.run.business_date)
         if checked is not None:
-            self._check_tenant(backup_id, packer, checked)
+            self._check_tenant(backup_id, packer, checked, hashes[checked])
         verified_at = datetime.now(UTC)
         about = {
             "backup_id": backup_id,
             "kind": "backup",
             "business_date": work.run.business_date.isoformat(),
-            "snapshot_at": snapshot_at.isoformat(),
+            "snapshot_at": backup.snapshot_at.isoformat(),
             "verified_at": verified_at.isoformat(),
-            "encrypted": self._settings.encrypted,
+            "encrypted": backup.encrypted,
             "tenants": len(tenant_ids),
             "restored_tenant": checked,
             "compared": compared,
             "total_bytes": total,
             "not_per_tenant": [asdict(each) for each in not_exported],
         }
-        written = packer.write_manifest(Manifest(about, files), MANIFEST)
-        packer.read_manifest(MANIFEST, written.sha256)
-        close_as_verified(work.connection, work.run, total, written.sha256, verified_at)
+        manifest = Manifest(about, files)
+        sha256 = hashlib.sha256(manifest.as_json()).hexdigest()
+        _SQL.execute(work.connection, "record_manifest", **named, manifest_sha256=sha256)
+        packer.write_manifest(manifest, MANIFEST, self._access.mac_keys())
+        packer.read_manifest(MANIFEST, sha256)
+        close_as_verified(work.connection, work.run, total, sha256, verified_at)
         return total
 
     def discard(self, work: Work) -> None:
@@ -384,6 +408,15 @@ class DataBackupBatch(TenantBatch):
         remark = RunRemark({"unverified": len(unverified)}, problem, "TABLES_UNVERIFIED", in_each_run=True)
         record_remark(work.connection, work.run, "dump", remark, self._access.installation.now())
 
+    def _look_after_register(self, work: Work, store: ObjectStore) -> None:
+        """Name the entries of deleted tenants that do not count, and give those that this database knows their MAC."""
+        keys = self._access.mac_keys()
+        renew_entries(work.connection, store, keys)
+        register = mark_deleted_tenants(work.connection, store, keys)
+        details = {"unproved": len(register.unproved), "hasMacKey": bool(keys.keys)}
+        remark = RunRemark(details, register.unproved_sentence, "ENTRY_UNPROVED")
+        record_remark(work.connection, work.run, "register", remark, self._access.installation.now())
+
     def _export_source(self, run: Run) -> ExportSource:
         """The restored database. A shard opens it once for all its tenants, and again if the connection is lost.
 
@@ -392,49 +425,19 @@ class DataBackupBatch(TenantBatch):
         source = self._source
         if source is None or source.execution_id != run.execution_id or source.snapshot.closed:
             with self._access.server().connect() as connection:
-                backup_id = unfinished_backup(connection, run)
-            source = ExportSource.open(run.execution_id, backup_id, self._access.scratch(backup_id))
+                backup = unfinished_backup(connection, run)
+            source = ExportSource.open(run.execution_id, backup, self._access.scratch(backup.backup_id))
             # The batch object exists as long as the task of its shard.
             weakref.finalize(self, source.snapshot.close)
             self._source = source
         return source
 
-    def _check_tenant(self, backup_id: str, packer: Packer, tenant_id: str) -> None:
+    def _check_tenant(self, backup_id: str, packer: Packer, tenant_id: str, sha256: str) -> None:
         """Restore the export in the scratch database, where the tables have the same columns as in the snapshot."""
-        manifest = packer.read_manifest(manifest_path(tenant_id))
+        manifest = packer.read_manifest(manifest_path(tenant_id), sha256)
         with self._access.scratch(backup_id) as connection:
             schema = restore_tenant(connection, packer, manifest)
             verify_restored(connection, schema, manifest)
-
-    def _delete_expired(
-        self, platform: psycopg.Connection, run: Run, store: ObjectStore, own_id: str
-    ) -> None:
-        """Delete backups that retention does not keep, and files of runs without a manifest."""
-        verified = []
-        for backup in verified_backups(platform):
-            if is_complete(store, backup.backup_id):
-                verified.append(backup)
-            else:
-                log.warning(
-                    "%s was verified, but has no manifest in %s any more: nothing of it is deleted",
-                    backup.backup_id,
-                    store.location(FOLDER),
-                )
-        kept = backups_to_keep(verified, self._settings.retention) | {own_id}
-        unfinished = _SQL.execute(platform, "unfinished_backups", execution_id=run.execution_id)
-        leaving = [backup.backup_id for backup in verified if backup.backup_id not in kept]
-        # A backup with a manifest is complete: the next run records it in the ledger.
-        leaving += [backup_id for (backup_id,) in unfinished if not is_complete(store, backup_id)]
-        # Commit before the deletion, so that the next retention continues after a kill.
-        deleting = _SQL.execute(platform, "record_deleting", backup_ids=leaving).fetchall()
-        for (backup_id,) in sorted(deleting):
-            # Delete the manifest first: after a kill, the remaining files do not count as a backup.
-            store.delete(f"{FOLDER}/{backup_id}/{MANIFEST}")
-            store.delete(f"{FOLDER}/{backup_id}")
-            with platform.transaction():
-                _SQL.execute(platform, "record_deleted", backup_id=backup_id)
-                _SQL.execute(platform, "delete_history", backup_id=backup_id)
-            log.info("%s is deleted", backup_id)
 
 
 def _too_small(place: str, needed: int, available: int) -> str:

@@ -1,13 +1,15 @@
 """Restore without Airflow, which may be down: ``python -m include.skillreport backup --help``.
 
-The connection string comes from SKILL_BATCH_BACKUP_DSN and the age key of an encrypted backup from SKILL_BATCH_BACKUP_KEY, so a list of
-processes shows neither.
+The connection string comes from SKILL_BATCH_BACKUP_DSN, the age key of an encrypted backup from SKILL_BATCH_BACKUP_KEY, and the keys of the
+MACs, separated by spaces, from SKILL_BATCH_BACKUP_MAC, so a list of processes shows none. A backup without a record in that database needs
+its MAC.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,20 +20,25 @@ from include.skillreport.batches.data_backup.files import (
     DUMP_MANIFEST,
     FOLDER,
     MANIFEST,
+    BackupDamagedError,
     Packer,
     is_complete,
 )
+from include.skillreport.batches.data_backup.ledger import find_backup, read_stored
+from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.data_backup.restore import entry_of, restore_database, restore_one_tenant
 from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.settings import MOST_JOBS
 from include.skillreport.core.docstrings import docstring_of
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 
 if TYPE_CHECKING:
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]
 
 DSN_VARIABLE, KEY_VARIABLE = "SKILL_BATCH_BACKUP_DSN", "SKILL_BATCH_BACKUP_KEY"
+MAC_VARIABLE = "SKILL_BATCH_BACKUP_MAC"
 
 
 def add_backup(actions: Actions) -> None:
@@ -61,27 +68,49 @@ def add_backup(actions: Actions) -> None:
     restore.add_argument("backup", help="BKP_YYYYMMDD_NNN")
     restore.add_argument("database", help="name of the new database")
     restore.add_argument("--no-owners", action="store_true", help="all tables belong to the login; no grants")
+    _add_without_mac(restore)
     restore.set_defaults(run=_restore)
 
     tenant = commands.add_parser("tenant", help="one tenant into a schema of its own, with a conflict report")
     tenant.add_argument("backup", help="BKP_YYYYMMDD_NNN")
     tenant.add_argument("tenant_id")
     tenant.add_argument("--merge", action="store_true", help="and over the live rows of the application")
+    _add_without_mac(tenant)
     tenant.set_defaults(run=_tenant)
+
+
+def _add_without_mac(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--without-mac",
+        action="store_true",
+        help="accept a backup that neither the database nor a MAC proves: who writes into the store can run SQL",
+    )
 
 
 def _list(options: argparse.Namespace) -> None:
     store = _store(options.store)
     for backup_id in store.names(FOLDER):
         if is_complete(store, backup_id):
-            about = _packer(options.store, backup_id).read_manifest(MANIFEST).about
-            encrypted = "、暗号化" if about["encrypted"] else ""
-            print(f"{backup_id}  {about['tenants']} テナント、{about['total_bytes']:,} バイト{encrypted}")
+            now = datetime.now(UTC)
+            day = now.astimezone(JAPAN).date()
+            try:
+                stored = read_stored(
+                    store, backup_id, _mac_keys(), recorded=None, now=now, day=day, without_mac=True
+                )
+            except BackupDamagedError as error:
+                print(f"{backup_id}  {error}")
+                continue
+            encrypted = "、暗号化" if stored.encrypted else ""
+            proof = "" if stored.has_mac or not _mac_keys().keys else "、検証コード（MAC）なし"
+            print(
+                f"{backup_id}  {stored.snapshot_at.astimezone(JAPAN):%Y-%m-%d %H:%M}、"
+                f"{stored.total_bytes:,} バイト{encrypted}{proof}"
+            )
 
 
 def _restore(options: argparse.Namespace) -> None:
-    packer = _packer(options.store, options.backup)
-    sha256 = entry_of(packer.read_manifest(MANIFEST), DUMP_MANIFEST)
+    packer, manifest_sha256 = _proved(options)
+    sha256 = entry_of(packer.read_manifest(MANIFEST, manifest_sha256), DUMP_MANIFEST)
     manifest = restore_database(
         _server(options),
         packer,
@@ -94,15 +123,23 @@ def _restore(options: argparse.Namespace) -> None:
         f"{options.backup} をデータベース {options.database} に復元しました（{comparison_sentence(manifest)}）。"
     )
     with _server(options).connect(options.database) as restored:
-        deleted = mark_deleted_tenants(restored, packer.store)
-    if deleted:
-        print(deleted_sentence(deleted))
+        register = mark_deleted_tenants(restored, packer.store, _mac_keys())
+    if register.repeated:
+        print(deleted_sentence(register.repeated))
+    if register.unproved_sentence:
+        print(f"{register.unproved_sentence}。")
 
 
 def _tenant(options: argparse.Namespace) -> None:
+    packer, sha256 = _proved(options)
     with _server(options).connect() as connection:
         done = restore_one_tenant(
-            connection, _packer(options.store, options.backup), options.tenant_id, merged=options.merge
+            connection,
+            packer,
+            options.tenant_id,
+            manifest_sha256=sha256,
+            keys=_mac_keys(),
+            merged=options.merge,
         )
     print("\n".join(done.lines()))
 
@@ -114,12 +151,34 @@ def _server(options: argparse.Namespace) -> DatabaseServer:
     return DatabaseServer(dsn, options.bin)
 
 
-def _packer(url: str, backup_id: str) -> Packer:
-    if not BACKUP_ID.fullmatch(backup_id):
+def _proved(options: argparse.Namespace) -> tuple[Packer, str]:
+    """The files of the backup, and its manifest's hash, by the database, the MAC, or the person who runs the command."""
+    if not BACKUP_ID.fullmatch(options.backup):
         raise ParameterError(
-            f"'{backup_id}' はバックアップの名前ではありません（BKP_YYYYMMDD_NNN）。list で一覧を表示できます。"
+            f"'{options.backup}' はバックアップの名前ではありません（BKP_YYYYMMDD_NNN）。list で一覧を表示できます。"
         )
-    return Packer(_store(url), f"{FOLDER}/{backup_id}", identity=os.environ.get(KEY_VARIABLE))
+    store, now = _store(options.store), datetime.now(UTC)
+    with _server(options).connect() as connection:
+        found = find_backup(
+            connection,
+            store,
+            options.backup,
+            _mac_keys(),
+            now=now,
+            day=now.astimezone(JAPAN).date(),
+            without_mac=options.without_mac,
+        )
+    packer = Packer(
+        store,
+        f"{FOLDER}/{options.backup}",
+        identity=os.environ.get(KEY_VARIABLE),
+        only_encrypted=found.encrypted,
+    )
+    return packer, found.manifest_sha256
+
+
+def _mac_keys() -> MacKeys:
+    return MacKeys(os.environ.get(MAC_VARIABLE, "").split())
 
 
 def _store(url: str) -> ObjectStore:

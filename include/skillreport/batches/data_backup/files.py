@@ -1,7 +1,8 @@
 """A backup's files: compressed, optionally encrypted, and listed with their SHA-256 in manifests.
 
 ``backups/<backup id>/`` holds ``dump/…`` and ``dump.json``, ``tenants/<tenant>/…`` with a ``manifest.json`` each, and ``manifest.json``,
-which is written last and lists the other manifests. Without it the backup does not count. Compression is zstd. Encryption is the age format
+which is written last and lists the other manifests. Without it the backup does not count. Others may write into the store: a manifest
+counts by its hash in the database, or by its MAC. Compression is zstd. Encryption is the age format
 (X25519, authenticated by chunk), so ``age -d -i key | zstd -d`` opens a file without this code.
 """
 
@@ -23,6 +24,7 @@ from typing import IO, Any, cast
 import pyrage  # type: ignore[import-untyped]
 from typing_extensions import override
 
+from include.skillreport.batches.data_backup.mac import UNREADABLE, MacKeys, read_at_most
 from include.skillreport.core.errors import BatchError, SettingsError
 from include.skillreport.core.execution.object_store import ObjectStore, full_disk_named
 
@@ -38,6 +40,9 @@ BACKUP_ID = re.compile(r"BKP_\d{8}_\d{3}")
 DUMP_MANIFEST = "dump.json"
 
 _BLOCK_BYTES = 1 << 20
+
+# A manifest lists a file for each table or tenant, some 200 bytes each.
+_MOST_MANIFEST_BYTES = 256 << 20
 
 
 class BackupDamagedError(BatchError):
@@ -89,7 +94,7 @@ class Manifest:
                 [StoredFile(**part) for part in parts["files"]],
                 [TableContent(**part) for part in parts["tables"]],
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise BackupDamagedError(
                 f"目録 {name} が壊れています。別のバックアップを使ってください。"
             ) from None
@@ -103,7 +108,7 @@ class Manifest:
 class Packer:
     """Writes and reads the files of one backup. ``identity`` is the age key (``AGE-SECRET-KEY-1…``), None for no encryption.
 
-    Without ``encrypts`` the key only opens files that are encrypted.
+    Without ``encrypts`` the key only opens files that are encrypted. With ``only_encrypted`` it opens no other files.
     :raises SettingsError: it is no age key. Without ``encrypts``, only when an encrypted file is read.
     """
 
@@ -115,11 +120,13 @@ class Packer:
         level: int = 3,
         identity: str | None = None,
         encrypts: bool = True,
+        only_encrypted: bool = False,
     ) -> None:
         self.store = store
         self.folder = folder
         self._level = level
         self._identity = identity
+        self._only_encrypted = only_encrypted
         self._recipient = _parse_identity(identity).to_public() if identity and encrypts else None
         self.suffix = ".zst.age" if self._recipient else ".zst"
 
@@ -152,9 +159,14 @@ class Packer:
     def unpacked(self, file: StoredFile) -> Iterator[IO[bytes]]:
         """The file's original content, after the stored file was compared with the manifest.
 
-        :raises BackupDamagedError: the file is missing or differs, or the key does not open it.
+        :raises BackupDamagedError: the file is missing, differs or should be encrypted, or the key does not open it.
         """
         key = self.key(file.path)
+        if self._only_encrypted and not file.path.endswith(".age"):
+            raise BackupDamagedError(
+                f"バックアップのファイル {self.store.location(key)} が暗号化されていません。取得時は暗号化していたので、書き換えられた"
+                "可能性があります。別のバックアップを使ってください。"
+            )
         with tempfile.TemporaryFile() as stored:
             sink = _HashingWriter(stored)
             try:
@@ -179,31 +191,47 @@ class Packer:
                 decrypted.seek(0)
                 yield cast("IO[bytes]", zstd.ZstdFile(decrypted))
 
-    def write_manifest(self, manifest: Manifest, path: str) -> StoredFile:
-        """Store a manifest unencrypted, so that every reader of the store can read it. It contains no rows."""
+    def write_manifest(self, manifest: Manifest, path: str, keys: MacKeys | None = None) -> StoredFile:
+        """Store a manifest unencrypted, so that every reader of the store can read it. It contains no rows. ``keys``: with its MAC."""
         content = manifest.as_json()
+        if keys:
+            keys.write(self.store, self.key(path), content)
         self.store.write(self.key(path), content)
         return StoredFile(path, len(content), hashlib.sha256(content).hexdigest())
 
-    def read_manifest(self, path: str, sha256: str | None = None) -> Manifest:
-        """:raises BackupDamagedError: the manifest is missing, is not a manifest, or has another SHA-256."""
+    def read_manifest(self, path: str, sha256: str) -> Manifest:
+        """The manifest with this hash. The hash must come from the database, or from a manifest whose hash or MAC was checked.
+
+        :raises BackupDamagedError: the manifest is missing, is not a manifest, or has another SHA-256.
+        """
         return self.entry(path, sha256)[1]
 
-    def entry(self, path: str, sha256: str | None = None) -> tuple[StoredFile, Manifest]:
-        """A stored manifest, and its entry for another manifest. Errors as ``read_manifest``."""
+    def entry(self, path: str, sha256: str) -> tuple[StoredFile, Manifest]:
+        """The same, with its entry for another manifest."""
+        content = self.manifest_bytes(path)
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise BackupDamagedError(
+                f"目録 {self.store.location(self.key(path))} が書き換えられています。別のバックアップを使ってください。"
+            )
+        return StoredFile(path, len(content), sha256), self.parsed(path, content)
+
+    def manifest_bytes(self, path: str) -> bytes:
+        """A stored manifest as it is. :raises BackupDamagedError: it is missing, or too large."""
         location = self.store.location(self.key(path))
         try:
-            content = self.store.read(self.key(path))
-        except FileNotFoundError:
+            return read_at_most(self.store, self.key(path), _MOST_MANIFEST_BYTES)
+        except UNREADABLE:
             raise BackupDamagedError(
                 f"目録 {location} がありません。このバックアップは完成していないため使えません。"
             ) from None
-        found = hashlib.sha256(content).hexdigest()
-        if sha256 and found != sha256:
+        except ValueError:
             raise BackupDamagedError(
-                f"目録 {location} が書き換えられています。別のバックアップを使ってください。"
-            )
-        return StoredFile(path, len(content), found), Manifest.parse(content, location)
+                f"目録 {location} が大きすぎます。別のバックアップを使ってください。"
+            ) from None
+
+    def parsed(self, path: str, content: bytes) -> Manifest:
+        """The manifest with this content. Errors as ``Manifest.parse``."""
+        return Manifest.parse(content, self.store.location(self.key(path)))
 
     def key(self, path: str) -> str:
         """The store's key of a path in the backup."""

@@ -1,11 +1,13 @@
 """The ledger of backups (``batch.backup``), and its update from the store.
 
-The ledger is in the database that is backed up. In a restored ledger, its own backup is still running, and later backups are missing. The
-store is authoritative: its manifest is written last, after everything else was verified.
+The ledger is in the database that is backed up. In a restored ledger, its own backup is still running, and later backups are missing. They
+are known from the store alone: the manifest is written last, after everything else was verified. Others may write into the store, so such
+a manifest needs a MAC.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
@@ -21,11 +23,13 @@ from include.skillreport.batches.data_backup.files import (
     Packer,
     is_complete,
 )
+from include.skillreport.batches.data_backup.mac import MAC_CONNECTION, MacKeys
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.restore import entry_of
 from include.skillreport.batches.data_backup.retention import VerifiedBackup
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.batch import Run
+from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 
 _SQL = Statements(Path(__file__).parent)
@@ -36,7 +40,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class StoredBackup:
-    """A complete backup as its manifests describe it; ``business_date`` in Asia/Tokyo, the times are aware."""
+    """A complete backup as its manifests describe it; ``business_date`` in Asia/Tokyo, the times are aware.
+
+    ``has_mac``: whether the manifest has a valid MAC; None: the database has its hash.
+    """
 
     backup_id: str
     location: str
@@ -47,12 +54,58 @@ class StoredBackup:
     dump_bytes: int
     total_bytes: int
     manifest_sha256: str
+    has_mac: bool | None = None
 
 
-def read_stored(store: ObjectStore, backup_id: str) -> StoredBackup:
-    """:raises BackupDamagedError: a manifest is missing, was changed, or belongs to another backup."""
+@dataclass(frozen=True)
+class OwnBackup:
+    """A run's backup. ``dump_sha256`` is the hash of ``dump.json`` as it was written, ``manifest_sha256`` that of ``manifest.json``."""
+
+    backup_id: str
+    status: str
+    snapshot_at: datetime
+    dump_sha256: str | None
+    encrypted: bool
+    manifest_sha256: str | None
+
+    @property
+    def dump(self) -> str:
+        """``dump_sha256``. :raises BackupError: the run has no dump."""
+        if self.dump_sha256 is None:
+            raise _no_dump()
+        return self.dump_sha256
+
+
+def read_stored(
+    store: ObjectStore,
+    backup_id: str,
+    keys: MacKeys,
+    *,
+    recorded: str | None,
+    now: datetime,
+    day: date,
+    without_mac: bool = False,
+) -> StoredBackup:
+    """A complete backup of the store. ``recorded`` is its manifest's hash in the ledger; without it the manifest needs a valid MAC.
+
+    ``now`` is aware. ``day`` (Asia/Tokyo) is the latest business date so far. ``without_mac``: a person has accepted the backup.
+    :raises BackupDamagedError: a manifest is missing, was changed, belongs to another backup, is not ours, or is of the future.
+    """
     packer = Packer(store, f"{FOLDER}/{backup_id}")
-    entry, manifest = packer.entry(MANIFEST)
+    content = packer.manifest_bytes(MANIFEST)
+    sha256 = hashlib.sha256(content).hexdigest()
+    has_mac = None if recorded else keys.verify(store, packer.key(MANIFEST), content)
+    if recorded and recorded != sha256:
+        raise BackupDamagedError(
+            f"目録 {store.location(packer.key(MANIFEST))} が書き換えられています。別のバックアップを使ってください。"
+        )
+    if has_mac is False and not without_mac:
+        raise BackupDamagedError(
+            f"バックアップ {backup_id} はこのデータベースに記録がなく、目録に正しい検証コード（MAC）もありません。"
+            f"接続 '{MAC_CONNECTION}' に取得時の鍵を登録するか、出所を確かめてから「検証コードのないバックアップを認める」"
+            "（コマンドでは --without-mac）を選んでください。"
+        )
+    manifest = packer.parsed(MANIFEST, content)
     dump = packer.read_manifest(DUMP_MANIFEST, entry_of(manifest, DUMP_MANIFEST))
     about = manifest.about
     try:
@@ -65,12 +118,17 @@ def read_stored(store: ObjectStore, backup_id: str) -> StoredBackup:
             bool(about["encrypted"]),
             dump.total_bytes,
             int(about["total_bytes"]),
-            entry.sha256,
+            sha256,
+            has_mac,
         )
         is_sound = (
             about["backup_id"] == backup_id and 0 < stored.dump_bytes <= stored.total_bytes <= _MAX_BIGINT
         )
-    except (KeyError, TypeError, ValueError):
+        latest = max(day, now.astimezone(JAPAN).date())
+        is_sound &= recorded is not None or (
+            stored.business_date <= latest and max(stored.snapshot_at, stored.verified_at) <= now
+        )
+    except (KeyError, TypeError, ValueError, OverflowError):
         is_sound = False
     if not is_sound:
         raise BackupDamagedError(
@@ -79,14 +137,19 @@ def read_stored(store: ObjectStore, backup_id: str) -> StoredBackup:
     return stored
 
 
-def record_stored_backups(platform: psycopg.Connection, store: ObjectStore, execution_id: str) -> None:
-    """In the open transaction: record the store's complete backups as verified, except ``settled_backups`` and damaged backups."""
-    settled = set(_SQL.column(platform, "settled_backups", execution_id=execution_id))
+def record_stored_backups(
+    platform: psycopg.Connection, store: ObjectStore, keys: MacKeys, run: Run, now: datetime
+) -> None:
+    """In the open transaction: record the store's complete backups as verified, except ``settled_backups`` and those that are not ours."""
+    settled = set(_SQL.column(platform, "settled_backups", execution_id=run.execution_id))
+    recorded = _recorded_manifests(platform)
     for backup_id in store.names(FOLDER):
         if backup_id in settled or not is_complete(store, backup_id):
             continue
         try:
-            stored = read_stored(store, backup_id)
+            stored = read_stored(
+                store, backup_id, keys, recorded=recorded.get(backup_id), now=now, day=run.business_date
+            )
         except BackupDamagedError as error:
             log.warning("%s is not taken into the ledger: %s", backup_id, error)
             continue
@@ -99,8 +162,16 @@ def all_tenants(platform: psycopg.Connection) -> set[str]:
     return set(_SQL.column(platform, "all_tenants"))
 
 
-def begin_backup(platform: psycopg.Connection, run: Run, store: ObjectStore, *, encrypted: bool) -> str:
-    """Record the store's complete backups in the ledger, and write the run's own rows; returns the backup's id.
+def begin_backup(
+    platform: psycopg.Connection,
+    run: Run,
+    store: ObjectStore,
+    keys: MacKeys,
+    now: datetime,
+    *,
+    encrypted: bool,
+) -> str:
+    """Record the store's complete backups in the ledger, and write the run's own rows; returns the backup's id. ``now`` is aware.
 
     :raises BackupError: another run is active, or this run's backup is complete or deleted.
     """
@@ -114,16 +185,16 @@ def begin_backup(platform: psycopg.Connection, run: Run, store: ObjectStore, *, 
                     *running
                 )
             )
-        earlier_attempt = _SQL.execute(platform, "own_backup", **execution).fetchone()
-        if earlier_attempt:
-            require_unfinished(str(earlier_attempt[0]), str(earlier_attempt[1]))
-        record_stored_backups(platform, store, run.execution_id)
+        for earlier_attempt in _own_backups(platform, run):
+            require_unfinished(earlier_attempt)
+            # It was killed before it updated the ledger. A manifest that others have written completes nothing.
+            if earlier_attempt.manifest_sha256 and is_complete(store, earlier_attempt.backup_id):
+                raise _is_complete_already(earlier_attempt.backup_id)
+        record_stored_backups(platform, store, keys, run, now)
         row = _SQL.row(
             platform, "begin_backup", **execution, business_date=run.business_date, stored=store.names(FOLDER)
         )
         backup_id = str(row[0])
-        if is_complete(store, backup_id):  # its run was killed before it updated the ledger
-            raise _is_complete_already(backup_id)
         _SQL.execute(platform, "reopen_execution", **execution)
         _SQL.execute(platform, "close_abandoned_history", **execution)
         _SQL.execute(
@@ -135,22 +206,30 @@ def begin_backup(platform: psycopg.Connection, run: Run, store: ObjectStore, *, 
 
 def has_begun(connection: psycopg.Connection, run: Run) -> bool:
     """Whether an earlier attempt has begun the run's backup, so that the store may have files of it."""
-    return _SQL.execute(connection, "own_backup", execution_id=run.execution_id).fetchone() is not None
+    return bool(_own_backups(connection, run))
 
 
-def own_backup(connection: psycopg.Connection, run: Run) -> tuple[str, str, datetime]:
-    """The id, status and time of the run's backup."""
-    row = _SQL.execute(connection, "own_backup", execution_id=run.execution_id).fetchone()
-    if row is None:
-        raise BackupError("この実行のダンプがありません。", "DUMP_MISSING")
-    return str(row[0]), str(row[1]), row[2]
+def own_backup(connection: psycopg.Connection, run: Run) -> OwnBackup:
+    """The run's backup. :raises BackupError: it has none."""
+    found = _own_backups(connection, run)
+    if not found:
+        raise _no_dump()
+    return found[0]
 
 
-def unfinished_backup(connection: psycopg.Connection, run: Run) -> str:
-    """The id of the run's backup. :raises BackupError: the backup is complete and must not change, or it is deleted."""
-    backup_id, status, _ = own_backup(connection, run)
-    require_unfinished(backup_id, status)
-    return backup_id
+def _own_backups(connection: psycopg.Connection, run: Run) -> list[OwnBackup]:
+    return [OwnBackup(**row) for row in _SQL.rows(connection, "own_backup", execution_id=run.execution_id)]
+
+
+def _no_dump() -> BackupError:
+    return BackupError("この実行のダンプがありません。", "DUMP_MISSING")
+
+
+def unfinished_backup(connection: psycopg.Connection, run: Run) -> OwnBackup:
+    """The run's backup. :raises BackupError: the backup is complete and must not change, or it is deleted."""
+    backup = own_backup(connection, run)
+    require_unfinished(backup)
+    return backup
 
 
 def verified_backups(connection: psycopg.Connection) -> list[VerifiedBackup]:
@@ -158,11 +237,33 @@ def verified_backups(connection: psycopg.Connection) -> list[VerifiedBackup]:
     return [VerifiedBackup(*row) for row in _SQL.execute(connection, "verified_backups")]
 
 
-def manifest_sha256(connection: psycopg.Connection, backup_id: str) -> str:
-    row = _SQL.execute(connection, "manifest_sha256", backup_id=backup_id).fetchone()
-    if row is None:
-        raise BackupDamagedError(f"バックアップ {backup_id} の記録がありません。")
-    return str(row[0])
+def find_backup(
+    connection: psycopg.Connection,
+    store: ObjectStore,
+    backup_id: str,
+    keys: MacKeys,
+    *,
+    now: datetime,
+    day: date,
+    without_mac: bool = False,
+) -> StoredBackup:
+    """The backup to restore, by the ledger if the database has one. Parameters and errors as ``read_stored``."""
+    has_ledger = connection.execute("SELECT to_regclass('batch.backup')").fetchone() != (None,)
+    recorded = _recorded_manifests(connection) if has_ledger else {}
+    return read_stored(
+        store,
+        backup_id,
+        keys,
+        recorded=recorded.get(backup_id),
+        now=now,
+        day=day,
+        without_mac=without_mac,
+    )
+
+
+def _recorded_manifests(connection: psycopg.Connection) -> dict[str, str]:
+    """The hashes of the manifests, by the backup's id."""
+    return {row["backup_id"]: row["manifest_sha256"] for row in _SQL.rows(connection, "recorded_manifests")}
 
 
 def close_as_verified(
@@ -191,12 +292,14 @@ def close_as_failed(platform: psycopg.Connection, run: Run) -> None:
             )
 
 
-def require_unfinished(backup_id: str, status: str) -> None:
+def require_unfinished(backup: OwnBackup) -> None:
     """:raises BackupError: a backup with this status must not be changed any more."""
-    if status == "verified":
-        raise _is_complete_already(backup_id)
-    if status in ("deleting", "deleted"):
-        raise BackupError(f"この実行のバックアップ {backup_id} は整理（削除）されました。", "BACKUP_CLOSED")
+    if backup.status == "verified":
+        raise _is_complete_already(backup.backup_id)
+    if backup.status in ("deleting", "deleted"):
+        raise BackupError(
+            f"この実行のバックアップ {backup.backup_id} は整理（削除）されました。", "BACKUP_CLOSED"
+        )
 
 
 def _is_complete_already(backup_id: str) -> BackupError:

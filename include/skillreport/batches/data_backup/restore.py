@@ -19,6 +19,7 @@ from include.skillreport.batches.data_backup.files import (
     Packer,
     differences,
 )
+from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.data_backup.ownership import find_owners
 from include.skillreport.batches.data_backup.server import DatabaseServer, list_tables, table_contents
 from include.skillreport.batches.data_backup.spool import WAITING_BYTES, spool_folder
@@ -55,7 +56,7 @@ def restore_database(
     database: str,
     jobs: int,
     *,
-    sha256: str | None = None,
+    sha256: str,
     with_owners: bool = True,
     owner: str = "",
 ) -> Manifest:
@@ -64,8 +65,8 @@ def restore_database(
     The rows of these tables are counted. If the manifest has a hash of a table, its content is compared too. The manifest lacks the tables
     that ``contents_until_awaited`` has not recorded.
 
-    ``sha256`` is the dump manifest's hash in the backup's manifest. ``owner``: see ``spool_folder``. If the database cannot be completed,
-    it is dropped.
+    ``sha256`` is the hash of ``dump.json``, from the database or from the backup's manifest; see ``Packer.read_manifest``.
+    ``owner``: see ``spool_folder``. If the database cannot be completed, it is dropped.
     :raises BackupDamagedError: a table differs. :raises BackupError: the database exists, or pg_restore fails.
     """
     manifest = packer.read_manifest(DUMP_MANIFEST, sha256)
@@ -104,17 +105,19 @@ def restore_one_tenant(
     packer: Packer,
     tenant_id: str,
     *,
-    manifest_sha256: str | None = None,
+    manifest_sha256: str,
+    keys: MacKeys,
     merged: bool = False,
     kept: bool = True,
 ) -> TenantRestore:
     """Restore a tenant into its own schema and compare it with the live rows; ``merged`` also overwrites the live rows.
 
     Everything happens in one transaction. If ``kept`` is false, it rolls back and only the report remains (a dry run).
+    ``keys``: of the register of deleted tenants.
     :raises BackupError: the tenant is or was deleted; see ``hold_off_deletion``.
     """
     with connection.transaction() as transaction:
-        hold_off_deletion(connection, packer.store, tenant_id)
+        hold_off_deletion(connection, packer.store, keys, tenant_id)
         top = packer.read_manifest(MANIFEST, manifest_sha256)
         path = manifest_path(tenant_id)
         manifest = packer.read_manifest(path, entry_of(top, path))

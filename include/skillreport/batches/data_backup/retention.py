@@ -14,7 +14,7 @@ ALWAYS_KEPT = 3
 
 @dataclass(frozen=True, order=True)
 class VerifiedBackup:
-    """A backup that was restored and compared; ``taken_on`` is its business date (Asia/Tokyo).
+    """A backup that was restored and compared; ``taken_on`` is its business date (Asia/Tokyo). ``adopted``: known from the store alone.
 
     The business date can be earlier than that of an older backup: a later run for a missed day contains the database at the time of the
     run.
@@ -23,10 +23,19 @@ class VerifiedBackup:
     taken_on: date
     verified_at: datetime
     backup_id: str
+    adopted: bool = False
 
 
 def backups_to_keep(backups: Sequence[VerifiedBackup], settings: RetentionSettings) -> set[str]:
-    """The ids of the backups to keep. Periods without a backup do not count, so an outage deletes no old backup."""
+    """The ids of the backups to keep. Periods without a backup do not count, so an outage deletes no old backup.
+
+    Adopted backups can go, but take nobody's place: the others are kept as if there were none.
+    """
+    own = [backup for backup in backups if not backup.adopted]
+    return _kept(own, settings) | _kept(backups, settings)
+
+
+def _kept(backups: Sequence[VerifiedBackup], settings: RetentionSettings) -> set[str]:
     newest_first = sorted(backups, reverse=True)
     by_verification = sorted(backups, key=lambda backup: backup.verified_at)
     kept = {backup.backup_id for backup in by_verification[-ALWAYS_KEPT:]}

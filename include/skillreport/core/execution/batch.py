@@ -237,8 +237,9 @@ class Batch:
         """Whether ``process``, or a step of the batch's own, reads files of the object store in this run, also in a dry run."""
         return False
 
-    def write_files(self, work: Work, tenant_id: str) -> None:
-        """Write the tenant's files after its work is committed. A later attempt writes them again."""
+    def write_files(self, work: Work, tenant_id: str) -> dict[str, Any] | None:
+        """Write the tenant's files after its work is committed; returns more details of the outcome. A later attempt writes them again."""
+        return None
 
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[Outcome]:
         """Send messages after the shard's work is committed; returns the results with the outcomes of the messages.

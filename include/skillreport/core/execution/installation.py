@@ -46,6 +46,12 @@ class Installation(Protocol):
     def secret(self, name: str) -> str:
         """The password of a named connection. :raises ConnectionMissingError: it is not defined, or has no password."""
 
+    def keys(self, name: str) -> list[str]:
+        """The password of a named connection, and the earlier ones (the list ``earlier`` of its extra); empty: it is not defined.
+
+        :raises ConnectionMissingError: it has no password. :raises ConnectionInvalidError: its extra cannot be used.
+        """
+
     def variable(self, name: str) -> str:
         """The value of a Variable, stripped; empty if it is not set."""
 

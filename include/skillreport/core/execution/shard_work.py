@@ -140,14 +140,16 @@ def _sentence(failure: UnitFailure) -> str:
 def _write_files(batch: Batch, work: Work, report: ShardReport) -> dict[str, Exception]:
     """Write the files of the tenants that succeeded. A tenant whose files fail is removed from the report's results."""
     errors: dict[str, Exception] = {}
+    written = []
     for result in report.results:
         try:
-            batch.write_files(work, result.unit_id)
+            details = batch.write_files(work, result.unit_id)
+            written.append(replace(result, details=result.details | (details or {})))
         except Exception as error:
             if isinstance(error, psycopg.Error) and not is_about_data(error):
                 raise
             errors[result.unit_id] = error
-    report.results = [result for result in report.results if result.unit_id not in errors]
+    report.results = written
     return errors
 
 

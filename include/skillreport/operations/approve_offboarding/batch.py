@@ -7,7 +7,7 @@ from typing import Any
 
 from include.skillreport.approvals.requests import LockedItem, Result, items_of, lock_item, record_result
 from include.skillreport.batches.data_backup.access import BackupAccess
-from include.skillreport.batches.data_backup.deleted_tenants import TURN, record_folder
+from include.skillreport.batches.data_backup.deleted_tenants import TURN, delete_entry, record_folder
 from include.skillreport.batches.data_backup.tenant_export import manifest_path
 from include.skillreport.billing.settings import IssuerSettings
 from include.skillreport.core.database import tenant_turn
@@ -26,9 +26,12 @@ from include.skillreport.operations.offboard_tenant.export import (
 )
 from include.skillreport.operations.offboard_tenant.freezing import freeze
 from include.skillreport.operations.offboard_tenant.ledger import (
+    Dispute,
     Offboarding,
     OffboardingError,
+    decide_dispute,
     drop_frozen,
+    find_dispute,
     find_open,
     is_deleted,
     record_counts,
@@ -87,11 +90,15 @@ class OffboardingApproval(UnitBatch):
                 item = lock_item(platform, request_id, unit_id, item_id)
                 offboarding = find_open(platform, unit_id)
             assert item is not None, "the units are the items of the request"
-            if is_deleted(platform, item_id):  # by an earlier attempt
+            is_about_entry = "disputed_by" in item.figures
+            if not is_about_entry and is_deleted(platform, item_id):  # by an earlier attempt
                 return UnitResult(unit_id, {}, 0)
             is_applied = item.result == Result.APPROVED
-            if offboarding is None or (problem := _problem(item, offboarding, is_applied=is_applied)):
-                problem = problem if offboarding else _OUT_OF_DATE
+            asked: Offboarding | Dispute | None = offboarding
+            if is_about_entry and offboarding is None:
+                asked = find_dispute(platform, unit_id, item_id)
+            problem = _problem(item, asked, is_applied=is_applied) if asked else _OUT_OF_DATE
+            if problem:
                 if not is_applied:
                     record_result(
                         platform,
@@ -103,6 +110,9 @@ class OffboardingApproval(UnitBatch):
                         work.run.execution_id,
                     )
                 raise OffboardingError(problem)
+            if isinstance(asked, Dispute):
+                return self._void_entry(work, asked, item)
+            assert offboarding is not None, "without it there would be a problem"
             if offboarding.deleting_since is None:
                 require_left(platform, unit_id, work.run.run_date, may_be_active=False)
             if not is_applied:
@@ -111,6 +121,18 @@ class OffboardingApproval(UnitBatch):
         place = self._access.store().location(record_folder(unit_id, item_id))
         notes = (f"テナントの行を削除しました。証明書（日本語、英語）: {place}", *unerased(remains))
         return UnitResult(unit_id, {"rows": rows}, rows, notes=notes)
+
+    def _void_entry(self, work: Work, dispute: Dispute, item: LockedItem) -> UnitResult:
+        """The register's entry is wrong, as two persons say: the tenant stays. The database remembers it, and the store loses the entry."""
+        platform, run = work.connection, work.run
+        with platform.transaction():
+            decide_dispute(platform, dispute, str(item.answered_by), self._access.installation.now())
+            named = (str(run.options["request"]), dispute.tenant_id, item.item_id)
+            record_result(platform, *named, Result.APPROVED, None, run.execution_id)
+        delete_entry(self._access.store(), dispute.tenant_id)
+        return UnitResult(
+            dispute.tenant_id, {}, 1, notes=("退会の記録を取り消しました。テナントの行はそのままです",)
+        )
 
     def _freeze(self, work: Work, offboarding: Offboarding, item: LockedItem) -> None:
         """Take the second export and freeze its keys, in one snapshot."""
@@ -150,7 +172,7 @@ class OffboardingApproval(UnitBatch):
                 raise
         drop_restored_schema(server, offboarding.tenant_id)
         now = installation.now()
-        write_register(store, offboarding, self._manifests(offboarding), now)
+        write_register(store, self._access.mac_keys(), offboarding, self._manifests(offboarding), now)
         remains = erase(store, files_of(offboarding))
         backups = write_certificates(
             platform, store, offboarding.offboarding_id, self._issuer, deleted_at=now, remains=remains
@@ -175,19 +197,14 @@ class OffboardingApproval(UnitBatch):
 _OUT_OF_DATE = "この確認を出した後に、退会が取りやめられたか、もう一度依頼されました。"
 
 
-def _problem(item: LockedItem, offboarding: Offboarding, *, is_applied: bool) -> str:
+def _problem(item: LockedItem, asked: Offboarding | Dispute, *, is_applied: bool) -> str:
     """Why the answer cannot be used; empty: it can. ``is_applied``: an earlier attempt has frozen the rows."""
     if item.answer != "approve":
         return "この確認は承認されていません。"
     if item.superseded_by and not is_applied:
         return f"{SUPERSEDED}。"
-    if item.fingerprint != fingerprint_of(offboarding):
+    if item.fingerprint != asked.fingerprint:
         return _OUT_OF_DATE
-    if not is_applied and item.answered_by in (offboarding.begun_by, offboarding.asked_by):
+    if not is_applied and item.answered_by in asked.askers:
         return f"{item.answered_by} さんは、この退会を始めたか承認を依頼した人なので、承認できません。ほかの人が答えてください。"
     return ""
-
-
-def fingerprint_of(offboarding: Offboarding) -> str:
-    """The question that an approval answers."""
-    return f"{offboarding.offboarding_id} {offboarding.asked_in}"

@@ -50,6 +50,36 @@ class Offboarding:
         """The folder in the store with the exports of this attempt."""
         return f"offboarding/{tenant_folder(self.tenant_id)}"
 
+    @property
+    def fingerprint(self) -> str:
+        """The question that an approval answers."""
+        return f"{self.offboarding_id} {self.asked_in}"
+
+    @property
+    def askers(self) -> tuple[str | None, ...]:
+        """Who may not approve."""
+        return self.begun_by, self.asked_by
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """Somebody says that the register's entry about a tenant is wrong."""
+
+    tenant_id: str
+    offboarding_id: str
+    asked_by: str
+    asked_in: str
+
+    @property
+    def fingerprint(self) -> str:
+        """The question that an approval answers."""
+        return f"dispute {self.asked_in}"
+
+    @property
+    def askers(self) -> tuple[str | None, ...]:
+        """Who may not approve."""
+        return (self.asked_by,)
+
 
 @dataclass(frozen=True)
 class TableCount:
@@ -80,6 +110,39 @@ def require_open(platform: psycopg.Connection, tenant_id: str) -> Offboarding:
     if found is None:
         raise OffboardingError("このテナントの退会は始まっていません。先に「退会の開始」を行ってください。")
     return found
+
+
+def ask_about_entry(
+    platform: psycopg.Connection,
+    tenant_id: str,
+    *,
+    reason: str,
+    person: str,
+    now: datetime,
+    execution_id: str,
+) -> None:
+    """Record that the register's entry about the tenant is wrong, as a person says; another one decides.
+
+    :raises OffboardingError: no entry makes the deletion of the tenant due.
+    """
+    named = {"reason": reason, "person": person, "now": now, "execution_id": execution_id}
+    if _SQL.execute(platform, "dispute_entry", tenant_id=tenant_id, **named).fetchone() is None:
+        raise OffboardingError(
+            "このテナントに、取り消せる退会の記録はありません。取り消せるのは、復元したデータベースで削除のやり直しを求める記録だけです。"
+        )
+
+
+def find_dispute(platform: psycopg.Connection, tenant_id: str, offboarding_id: str) -> Dispute | None:
+    """What somebody says about this entry, decided or not."""
+    rows = _SQL.rows(platform, "dispute", tenant_id=tenant_id, offboarding_id=offboarding_id)
+    return Dispute(**rows[0]) if rows else None
+
+
+def decide_dispute(platform: psycopg.Connection, dispute: Dispute, person: str, now: datetime) -> None:
+    """In the open transaction: the entry is void, and the tenant need not be deleted."""
+    named = {"tenant_id": dispute.tenant_id, "offboarding_id": dispute.offboarding_id}
+    _SQL.execute(platform, "decide_dispute", **named, person=person, now=now)
+    _SQL.execute(platform, "strike_off", **named)
 
 
 def require_left(

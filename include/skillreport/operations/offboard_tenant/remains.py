@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from psycopg import sql
 
-from include.skillreport.batches.data_backup.deleted_tenants import ENTRY, record_folder, register_folder
+from include.skillreport.batches.data_backup.deleted_tenants import Entry, record_folder, write_entry
+from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.tenant_export import restored_schema
 from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
@@ -22,20 +22,16 @@ _NAMED = 20
 
 
 def write_register(
-    store: ObjectStore, offboarding: Offboarding, manifests: Mapping[str, bytes], now: datetime
+    store: ObjectStore,
+    keys: MacKeys,
+    offboarding: Offboarding,
+    manifests: Mapping[str, bytes],
+    now: datetime,
 ) -> None:
     """Record the tenant in the store, with the manifests of its exports by their names."""
     for name, content in manifests.items():
         store.write(f"{record_folder(offboarding.tenant_id, offboarding.offboarding_id)}/{name}", content)
-    entry = {
-        "tenant_id": offboarding.tenant_id,
-        "offboarding_id": offboarding.offboarding_id,
-        "deleted_at": now.isoformat(),
-    }
-    store.write(
-        f"{register_folder(offboarding.tenant_id)}/{ENTRY}",
-        json.dumps(entry, ensure_ascii=False, indent=1).encode(),
-    )
+    write_entry(store, keys, Entry(offboarding.tenant_id, offboarding.offboarding_id, now))
 
 
 def files_of(offboarding: Offboarding) -> list[str]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import psycopg
-
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.comparison import comparison_sentence
 from include.skillreport.batches.data_backup.deleted_tenants import deleted_sentence, mark_deleted_tenants
 from include.skillreport.batches.data_backup.files import DUMP_MANIFEST, MANIFEST, Packer, is_complete
-from include.skillreport.batches.data_backup.ledger import all_tenants, manifest_sha256, verified_backups
+from include.skillreport.batches.data_backup.ledger import (
+    StoredBackup,
+    all_tenants,
+    find_backup,
+    verified_backups,
+)
 from include.skillreport.batches.data_backup.restore import entry_of, restore_database, restore_one_tenant
 from include.skillreport.batches.data_backup.server import CONNECTION
 from include.skillreport.batches.log_cleanup.marked import folder_of
@@ -46,9 +49,10 @@ class BackupRestore(UnitBatch):
         return units
 
     def options(self, request: Request) -> dict[str, Any]:
-        """The operation and its values, with the ``backup`` to restore: by default the newest.
+        """The operation and its values, with the ``backup`` to restore: by default the newest. It stays this one, by its manifest's hash.
 
         :raises ParameterError: there is no such backup or archive. :raises BackupError: the login or the tools are not suitable.
+        :raises BackupDamagedError: the backup is not ours, and nobody has accepted it.
         """
         entered = FORM.entered(request.values)
         options = entered.values()
@@ -57,7 +61,10 @@ class BackupRestore(UnitBatch):
         if isinstance(entered, form.ListDeletedRows | form.RestoreDeletedRows):
             return options
         self._access.check()
-        return {**options, "backup": self._backup(request.platform, options.get("backup", ""))}
+        assert isinstance(entered, form.Restore)
+        found = self._backup(request, entered)
+        shown = {name: getattr(found, name) for name in ("manifest_sha256", "encrypted", "has_mac")}
+        return {**options, **shown, "backup": found.backup_id}
 
     def process_unit(self, work: Work, unit_id: str) -> Outcome:
         """Restore a tenant in one transaction, or the whole database, or list or restore the archives of a tenant's deleted rows."""
@@ -71,17 +78,22 @@ class BackupRestore(UnitBatch):
         if isinstance(entered, form.RestoreDeletedRows):
             return self._restore_deleted_rows(work, unit_id, entered.archive)
         assert isinstance(entered, form.Restore)
-        packer = self._access.packer(self._access.store(), entered.backup)
-        sha256 = manifest_sha256(work.connection, entered.backup)
+        packer = self._access.packer(
+            self._access.store(), entered.backup, encrypted=work.run.options["encrypted"]
+        )
+        sha256, accepted = str(work.run.options["manifest_sha256"]), _accepted(work)
         if isinstance(entered, form.NewDatabase) and unit_id == _database(entered):
             notes = () if work.run.dry_run else self._restore_all(packer, entered, sha256)
-            return UnitResult(unit_id, {"restored": int(not work.run.dry_run)}, records=0, notes=notes)
+            return UnitResult(
+                unit_id, {"restored": int(not work.run.dry_run)}, records=0, notes=(*accepted, *notes)
+            )
         with self._access.server().connect() as connection:
             done = restore_one_tenant(
                 connection,
                 packer,
                 unit_id,
                 manifest_sha256=sha256,
+                keys=self._access.mac_keys(),
                 merged=isinstance(entered, form.Merge),
                 # Beside a new database, the schema of a tenant's restore would be left over.
                 kept=not work.run.dry_run and not isinstance(entered, form.NewDatabase),
@@ -101,6 +113,7 @@ class BackupRestore(UnitBatch):
             },
             records=done.rows,
             notes=(
+                *accepted,
                 f"復元した行のうち、現在と異なる {changed} 行、現在ない {missing} 行。取得後に増えた {new} 行",
             ),
             report=(f"{unit_id}（{entered.backup}）", *done.lines()),
@@ -110,7 +123,7 @@ class BackupRestore(UnitBatch):
         kept = not work.run.dry_run
         with self._access.server().connect() as connection:
             table, inserted, existing = restore_rows(
-                connection, self._access.store(), tenant_id, archive, kept=kept
+                connection, self._access.store(), self._access.mac_keys(), tenant_id, archive, kept=kept
             )
         note = (
             f"{table} に今ない {inserted:,} 行を{'戻しました' if kept else '戻します'}。今ある {existing:,} 行はそのままです。"
@@ -128,7 +141,7 @@ class BackupRestore(UnitBatch):
                     "「削除済みの行の書庫の一覧」にある名前を指定してください。"
                 )
 
-    def _restore_all(self, packer: Packer, entered: form.NewDatabase, sha256: str | None) -> tuple[str, ...]:
+    def _restore_all(self, packer: Packer, entered: form.NewDatabase, sha256: str) -> tuple[str, ...]:
         """Restore the whole database; returns what operators should know about it."""
         server = self._access.server()
         with_owners = server.is_superuser()
@@ -141,27 +154,50 @@ class BackupRestore(UnitBatch):
             with_owners=with_owners,
         )
         with server.connect(entered.target) as restored:
-            deleted = mark_deleted_tenants(restored, packer.store)
+            register = mark_deleted_tenants(restored, packer.store, self._access.mac_keys())
         done = f"{entered.backup} をデータベース {entered.target} に復元しました（{comparison_sentence(manifest)}）"
         hint = (
             f"所有者と権限は復元していません（接続 '{CONNECTION}' のログインがスーパーユーザーでないため）。"
             "アプリやバッチの接続先にするなら、管理者の接続で `python -m include.skillreport backup restore` を実行してください"
         )
         notes = (done,) if with_owners else (done, hint)
-        return (*notes, deleted_sentence(deleted)) if deleted else notes
+        if register.repeated:
+            notes = (*notes, deleted_sentence(register.repeated))
+        return (*notes, register.unproved_sentence) if register.unproved_sentence else notes
 
-    def _backup(self, platform: psycopg.Connection, backup_id: str) -> str:
-        store = self._access.store()
+    def _backup(self, request: Request, entered: form.Restore) -> StoredBackup:
+        """The named backup, which the ledger or the store has, or the newest of the ledger."""
+        store, backup_id = self._access.store(), entered.backup
         backups = [
-            each.backup_id for each in verified_backups(platform) if is_complete(store, each.backup_id)
+            each.backup_id
+            for each in verified_backups(request.platform)
+            if is_complete(store, each.backup_id)
         ]
-        if not backups:
+        if not backup_id and not backups:
             raise ParameterError("検証済みのバックアップが保存先にまだありません。")
-        if backup_id and backup_id not in backups:
-            raise ParameterError(
-                f"バックアップ '{backup_id}' は使えません。使えるのは {'、'.join(backups[-10:])} です。"
-            )
-        return backup_id or backups[-1]
+        if backup_id and backup_id not in backups and not is_complete(store, backup_id):
+            usable = f"使えるのは {'、'.join(backups[-10:])} です。" if backups else ""
+            raise ParameterError(f"バックアップ '{backup_id}' は使えません。{usable}")
+        return find_backup(
+            request.platform,
+            store,
+            backup_id or backups[-1],
+            self._access.mac_keys(),
+            now=self._access.installation.now(),
+            day=request.business_date,
+            without_mac=entered.without_mac,
+        )
+
+
+def _accepted(work: Work) -> tuple[str, ...]:
+    """Who has accepted a backup that nothing proves, for the outcome."""
+    options = work.run.options
+    if options["has_mac"] is not False:
+        return ()
+    return (
+        f"{work.run.person} さんが、検証コードのないバックアップ {options['backup']} を認めました"
+        f"（目録の SHA-256 {options['manifest_sha256']}）",
+    )
 
 
 def _database(entered: form.NewDatabase) -> str:

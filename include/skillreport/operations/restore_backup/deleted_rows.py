@@ -10,6 +10,7 @@ from psycopg import sql
 
 from include.skillreport.batches.data_backup.deleted_tenants import hold_off_deletion
 from include.skillreport.batches.data_backup.files import BackupDamagedError
+from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.data_backup.ownership import OwnedTable, find_owners
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.tenant_export import columns_of
@@ -44,7 +45,13 @@ def describe_archives(store: ObjectStore, tenant_id: str) -> list[str]:
 
 
 def restore_rows(
-    connection: psycopg.Connection, store: ObjectStore, tenant_id: str, archive: str, *, kept: bool
+    connection: psycopg.Connection,
+    store: ObjectStore,
+    keys: MacKeys,
+    tenant_id: str,
+    archive: str,
+    *,
+    kept: bool,
 ) -> tuple[str, int, int]:
     """Insert the rows of an archive that are missing now, in one transaction; returns the table, the inserted rows and those that exist.
 
@@ -56,7 +63,7 @@ def restore_rows(
     table, inserted = "", 0
     try:
         with connection.transaction() as transaction:
-            hold_off_deletion(connection, store, tenant_id)
+            hold_off_deletion(connection, store, keys, tenant_id)
             manifest, files = _whole_archive(store, tenant_id, archive)
             table = str(manifest["table"])
             owned = _owned_table(connection, table)

@@ -9,6 +9,7 @@ from include.skillreport.core.operation_catalog import RESTORE_BACKUP
 from include.skillreport.operations.form import (
     Code,
     Field,
+    Flag,
     Lines,
     Operation,
     OperationForm,
@@ -31,6 +32,14 @@ Tenants = Annotated[
     Lines(
         "テナントコード",
         "復元するテナントのコード（1行に1件）。全体の復元では、今の行とも比べるテナントだけ（任意）。ほかは必須です。",
+    ),
+]
+WithoutMac = Annotated[
+    bool,
+    Flag(
+        "検証コードのないバックアップを認める",
+        "データベースに記録がなく、検証コード（MAC）も正しくないバックアップを使います。保存先に書ける人は、復元のときに任意の SQL を"
+        "実行させられます。出所を確かめたときだけ選んでください。認めた人は実行ログに残ります。",
     ),
 ]
 Target = Annotated[
@@ -63,6 +72,14 @@ class Restore(Operation):
     """A restore of the named backup, or of the newest one."""
 
     backup: Backup = ""
+    without_mac: WithoutMac = False
+
+    def check(self, _: date) -> None:
+        """Nobody accepts a backup without its name."""
+        if self.without_mac and not self.backup:
+            raise refusal(
+                "「検証コードのないバックアップを認める」（without_mac）には「バックアップID」（backup）を指定してください。"
+            )
 
 
 @FORM.add("compare", "テナントの復元と比較")

@@ -1,4 +1,4 @@
-"""Check that people see the requests for approvals: a paused DAG shows none."""
+"""Check in Airflow that people see the requests for approvals, since a paused DAG shows none, and that the key of the MACs exists."""
 
 from __future__ import annotations
 
@@ -15,23 +15,21 @@ from include.skillreport.schema.checks.findings import Finding, remark
 # Airflow's command loads its providers first.
 _SECONDS = 120
 
+# As data_backup.mac names it; this layer does not import batches.
+MAC_CONNECTION = "skill_batch_backup_mac"
+
+# What the command says of a connection that neither the environment nor a secrets backend nor the metadata database has.
+_NOT_FOUND = "Connection not found"
+
 
 def find_paused_approvals() -> list[Finding]:
     """The DAGs of approvals that are paused, as Airflow's own command says. Nothing on a machine without an Airflow."""
-    program = shutil.which(
-        "airflow", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-    )
-    # Without a home, the command would create one.
-    if program is None or "AIRFLOW_HOME" not in os.environ:
-        return []
     try:
-        listed = subprocess.run(
-            [program, "dags", "list", "--columns", "dag_id,is_paused", "--output", "json"],
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=True,
-        ).stdout
+        answer = _airflow("dags", "list", "--columns", "dag_id,is_paused", "--output", "json")
+        if answer is None:
+            return []
+        answer.check_returncode()
+        listed = answer.stdout
         # Its log may come first.
         paused = {
             row["dag_id"]: str(row["is_paused"]) == "True" for row in json.loads(listed[listed.index("[{") :])
@@ -55,3 +53,35 @@ def find_paused_approvals() -> list[Finding]:
         for dag_id in dict.fromkeys(spec.dag_id for spec in APPROVALS.values())
         if paused.get(dag_id)
     ]
+
+
+def find_missing_mac_key() -> list[Finding]:
+    """Whether Airflow has no key for the MACs of the backups. Nothing if it does not answer, which is another finding."""
+    try:
+        # It prints the password, which stays here.
+        answer = _airflow("connections", "get", MAC_CONNECTION)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    if answer is None or _NOT_FOUND not in answer.stderr:
+        return []
+    return [
+        remark(
+            "backup-mac",
+            f"接続 '{MAC_CONNECTION}' がありません。データベースを失うと、保存先のバックアップと退会の記録が本物かを確かめられません。",
+            "種類 Generic で作成し、パスワードに `openssl rand -hex 32` の値を設定してください。控えを Airflow の外にも保管してください。",
+            MAC_CONNECTION,
+        )
+    ]
+
+
+def _airflow(*arguments: str) -> subprocess.CompletedProcess[str] | None:
+    """The answer of Airflow's own command; None on a machine without an Airflow."""
+    program = shutil.which(
+        "airflow", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    )
+    # Without a home, the command would create one.
+    if program is None or "AIRFLOW_HOME" not in os.environ:
+        return None
+    return subprocess.run(
+        [program, *arguments], capture_output=True, text=True, timeout=_SECONDS, check=False
+    )

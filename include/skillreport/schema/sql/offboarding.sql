@@ -110,3 +110,21 @@ COMMENT ON COLUMN batch.deleted_tenant.is_to_repeat IS
 'The database was restored from a backup that has the tenant. No batch runs until the tenant is deleted again';
 COMMENT ON COLUMN batch.deleted_tenant.awaits_supplement IS
 'The certificate names backups with the tenant, and the operators were not told yet that the last of them is deleted';
+
+CREATE TABLE batch.disputed_entry (
+    tenant_id text NOT NULL,
+    offboarding_id text NOT NULL,
+    reason text NOT NULL,
+    asked_by text NOT NULL,
+    asked_at timestamptz NOT NULL,
+    asked_in text NOT NULL,
+    decided_by text,
+    decided_at timestamptz,
+    PRIMARY KEY (tenant_id, offboarding_id),
+    CHECK ((decided_by IS null) = (decided_at IS null)),
+    CHECK (decided_by <> asked_by)
+);
+CALL batch.make_platform_table('batch.disputed_entry');
+COMMENT ON TABLE batch.disputed_entry IS
+'Wrong entries of the register in the store: one person says so, another one decides. A decided entry never counts again';
+COMMENT ON COLUMN batch.disputed_entry.asked_in IS 'execution_id of the run that asked for the approval';

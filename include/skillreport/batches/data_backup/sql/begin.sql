@@ -8,7 +8,7 @@ ORDER BY begun.snapshot_at
 LIMIT 1;
 
 -- name: own_backup
-SELECT backup_id, status, snapshot_at
+SELECT backup_id, status, snapshot_at, dump_sha256, encrypted, manifest_sha256
 FROM batch.backup
 WHERE execution_id = %(execution_id)s;
 
@@ -47,7 +47,9 @@ SELECT
     'running',
     ''
 ON CONFLICT (execution_id) DO UPDATE
-    SET status = 'running', snapshot_at = clock_timestamp(), verified_at = null
+    SET
+        status = 'running', snapshot_at = clock_timestamp(), verified_at = null,
+        dump_sha256 = null, manifest_sha256 = null
 RETURNING begun.backup_id;
 
 -- name: note_location

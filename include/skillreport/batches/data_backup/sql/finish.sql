@@ -12,7 +12,13 @@ ORDER BY verified_at DESC
 LIMIT 1;
 
 -- name: record_dump
-UPDATE batch.backup SET dump_bytes = %(dump_bytes)s
+UPDATE batch.backup
+SET dump_bytes = %(dump_bytes)s, dump_sha256 = %(dump_sha256)s, encrypted = %(encrypted)s
+WHERE execution_id = %(execution_id)s;
+
+-- name: record_manifest
+-- Before the manifest is written: after a kill, the next run knows it by this hash.
+UPDATE batch.backup SET manifest_sha256 = %(manifest_sha256)s
 WHERE execution_id = %(execution_id)s;
 
 -- name: failed_exports

@@ -8,7 +8,8 @@ WHERE known.status IN ('verified', 'deleting') OR log.status = 'running' OR know
 -- name: record_stored_backup
 WITH taken_in AS (
     INSERT INTO batch.backup (
-        backup_id, business_date, status, location, snapshot_at, dump_bytes, total_bytes, manifest_sha256, verified_at
+        backup_id, business_date, status, location, snapshot_at, dump_bytes, encrypted, total_bytes, manifest_sha256, adopted,
+        verified_at
     )
     VALUES (
         %(backup_id)s,
@@ -17,8 +18,10 @@ WITH taken_in AS (
         %(location)s,
         %(snapshot_at)s,
         %(dump_bytes)s,
+        %(encrypted)s,
         %(total_bytes)s,
         %(manifest_sha256)s,
+        %(has_mac)s IS true,
         %(verified_at)s
     )
     ON CONFLICT (backup_id) DO UPDATE
@@ -26,8 +29,8 @@ WITH taken_in AS (
             business_date = excluded.business_date,
             status = 'verified',
             location = excluded.location, snapshot_at = excluded.snapshot_at,
-            dump_bytes = excluded.dump_bytes, total_bytes = excluded.total_bytes,
-            manifest_sha256 = excluded.manifest_sha256, verified_at = excluded.verified_at,
+            dump_bytes = excluded.dump_bytes, encrypted = excluded.encrypted, total_bytes = excluded.total_bytes,
+            manifest_sha256 = excluded.manifest_sha256, adopted = excluded.adopted, verified_at = excluded.verified_at,
             deleted_at = null
     RETURNING *
 )
@@ -71,18 +74,32 @@ ON CONFLICT (backup_id) DO UPDATE SET
 -- name: all_tenants
 SELECT tenant_id FROM batch.all_tenant;
 
--- name: manifest_sha256
-SELECT manifest_sha256 FROM batch.backup
-WHERE backup_id = %(backup_id)s;
+-- name: recorded_manifests
+SELECT backup_id, manifest_sha256 FROM batch.backup
+WHERE manifest_sha256 IS NOT null;
 
 -- name: exported_tenants
-SELECT tenant_id
+SELECT tenant_id, details ->> 'manifest' AS manifest_sha256
 FROM batch.tenant_outcome
 WHERE execution_id = %(execution_id)s
 ORDER BY tenant_id;
 
 -- name: deleted_tenants
 SELECT tenant_id FROM batch.deleted_tenant;
+
+-- name: listed_tenant
+SELECT tenant_id FROM batch.deleted_tenant
+WHERE tenant_id = %(tenant_id)s;
+
+-- name: own_register
+-- What this database has deleted itself.
+SELECT tenant_id, offboarding_id, deleted_at
+FROM batch.deleted_tenant
+WHERE NOT is_to_repeat;
+
+-- name: void_entry
+SELECT tenant_id FROM batch.disputed_entry
+WHERE tenant_id = %(tenant_id)s AND offboarding_id = %(offboarding_id)s AND decided_at IS NOT null;
 
 -- name: limit_turn_wait
 SELECT set_config('lock_timeout', %(wait)s, true);
@@ -108,6 +125,13 @@ SELECT
     0,
     true
 FROM batch.all_tenant AS tenant
-WHERE tenant.tenant_id = %(tenant_id)s
+WHERE
+    tenant.tenant_id = %(tenant_id)s
+    AND NOT EXISTS (
+        SELECT FROM batch.disputed_entry AS wrong
+        WHERE
+            wrong.tenant_id = tenant.tenant_id AND wrong.offboarding_id = %(offboarding_id)s
+            AND wrong.decided_at IS NOT null
+    )
 ON CONFLICT DO NOTHING
 RETURNING tenant_id;

@@ -1,5 +1,5 @@
 -- name: verified_backups
-SELECT business_date, verified_at, backup_id
+SELECT business_date, verified_at, backup_id, adopted
 FROM batch.backup
 WHERE status = 'verified'
 ORDER BY verified_at, backup_id;

@@ -1,0 +1,72 @@
+"""HMAC-SHA256 (RFC 2104) of files in the object store, which others may write. The keys are in Airflow, not in the store.
+
+The code of a file is in hexadecimal beside it, as ``<file>.mac``. It is about the bytes and the file's key in the store, so no file can
+take the place of another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from include.skillreport.core.errors import SettingsError
+from include.skillreport.core.execution.object_store import ObjectStore
+
+MAC_CONNECTION = "skill_batch_backup_mac"
+
+SUFFIX = ".mac"
+
+# `openssl rand -hex 32` writes 64 characters. Short keys can be guessed, because the store has pairs of a file and its code.
+_LEAST_CHARACTERS = 32
+
+_CODE_BYTES = hashlib.sha256().digest_size * 2
+
+# What is raised where no file is. It can be a folder.
+UNREADABLE = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+
+
+@dataclass(frozen=True)
+class MacKeys:
+    """The present key, and earlier ones, which only verify. Without keys no file is valid.
+
+    :raises SettingsError: a key is too short.
+    """
+
+    keys: Sequence[str] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        if any(len(key) < _LEAST_CHARACTERS for key in self.keys):
+            raise SettingsError(
+                f"接続 '{MAC_CONNECTION}' の鍵は {_LEAST_CHARACTERS} 文字以上にしてください（例: `openssl rand -hex 32`）。"
+            )
+
+    def write(self, store: ObjectStore, key: str, content: bytes) -> None:
+        """Write the file's code, if there is a key. Call it before the file is written, so that a complete file has its code."""
+        if self.keys:
+            store.write(key + SUFFIX, _code(self.keys[0], key, content).encode())
+
+    def verify(self, store: ObjectStore, key: str, content: bytes) -> bool:
+        """Whether the content of this file is ours."""
+        if not self.keys:
+            return False
+        try:
+            found = read_at_most(store, key + SUFFIX, _CODE_BYTES)
+        except (*UNREADABLE, PermissionError, ValueError):
+            return False
+        return any(hmac.compare_digest(found, _code(each, key, content).encode()) for each in self.keys)
+
+
+def _code(mac_key: str, key: str, content: bytes) -> str:
+    # No key in the store contains NUL.
+    return hmac.new(mac_key.encode(), key.encode() + b"\0" + content, hashlib.sha256).hexdigest()
+
+
+def read_at_most(store: ObjectStore, key: str, most_bytes: int) -> bytes:
+    """The file's content. :raises ValueError: it is longer, or the key is none. Raises ``UNREADABLE``."""
+    with store.reader(key) as source:
+        content = source.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise ValueError(f"{key} has more than {most_bytes} bytes")
+    return content
