@@ -10,7 +10,7 @@
 4. `close_run` — 結果を集約します。
 
 ### 入力
-フォームの値、接続 `skill_batch_backup_db`、`skill_batch_cleanup_db`、Variable `skill_batch_storage_url`、設定 `offboarding.wait_days`
+フォームの値、接続 `skill_batch_backup_db`、`skill_batch_cleanup_db`、`skill_batch_backup_mac`、Variable `skill_batch_storage_url`、設定 `offboarding.wait_days`
 
 {operations}
 
@@ -20,6 +20,7 @@
 ### ヒント
 * **途中で失敗したとき**: インスタンスを消去すると、同じ段階をやり直します。
 * **取りやめるとき**: 削除が始まるまでは、いつでも「退会の取りやめ」で取りやめられます。
+* **記録が誤りのとき**: 「退会の記録の取り消し」は、ほかの人が DAG `approve_offboarding` で承認すると効きます。
 * **進み具合**: ボードのテナントのページにあります。
 """
 

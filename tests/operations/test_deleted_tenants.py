@@ -5,26 +5,37 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import pytest
 
+from include.skillreport.approvals.requests import ApprovalRequest
 from include.skillreport.batches.data_backup import restore
-from include.skillreport.batches.data_backup.deleted_tenants import ENTRY, record_folder, register_folder
+from include.skillreport.batches.data_backup.deleted_tenants import (
+    ENTRY,
+    Entry,
+    hold_off_deletion,
+    read_entry,
+    record_folder,
+    register_folder,
+    write_entry,
+)
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.tenant_export import merge, restored_schema
 from include.skillreport.core.catalog import STATISTICS
 from include.skillreport.core.errors import SchemaError
+from include.skillreport.core.execution.object_store import tenant_folder
 from include.skillreport.core.execution.run_log import require_deletions_repeated
 from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
 from include.skillreport.operations.offboard_tenant.deletion import TenantDeletion
 from tests.batches.data_management.backups import TODAY, Backups
 from tests.conftest import Database, administer, wait_for_blocked_statement
+from tests.operations.approval_rows import asked_about, text_of
 from tests.operations.leaving_stages import Killed, killed, unproved
-from tests.operations.leaving_tenants import Leaving, marked
+from tests.operations.leaving_tenants import ASKER, Leaving, marked, whole
 
 RESTORED = "restored_with_deleted_tenant"
 
@@ -174,6 +185,48 @@ def test_a_backup_finds_that_others_have_restored_the_database(backups: Backups)
         require_deletions_repeated(platform, STATISTICS)
 
 
+def test_two_persons_withdraw_an_entry_that_is_wrong(leaving: Leaving) -> None:
+    backups = Backups(leaving.database, leaving.root)
+    write_entry(leaving.store, backups.mac_keys, Entry("U", "wrong", datetime(2026, 10, 1, tzinfo=UTC)))
+    with pytest.raises(BackupError, match=r"退会して削除済みのテナント U .*「退会の記録の取り消し」"):
+        backups.open()
+    with leaving.database.connect() as connection:
+        rows = whole(connection, "U")
+
+    def disputed(person: str) -> ApprovalRequest:
+        result = leaving.stage("dispute", "U", {"reason": "退会していない"}, person=person)
+        assert result.status == "completed", leaving.problems(result)
+        asked = asked_about(leaving.database, result)
+        assert asked is not None
+        return asked.request
+
+    request = disputed(ASKER)
+    subject, text = text_of(leaving.database, request)
+    assert subject == "退会の記録の取り消しの承認: U"
+    assert "削除します" not in text
+    assert f"取り消しを依頼した人: {ASKER}" in text
+    (refused,) = leaving.problems(leaving.answer(request, ASKER))
+    assert "承認できません。ほかの人が答えてください。" in refused
+    with leaving.database.connect("batch_platform") as platform, pytest.raises(SchemaError):
+        require_deletions_repeated(platform, STATISTICS)
+
+    request = disputed(ASKER)
+    assert leaving.problems(leaving.answer(request)) == []
+    assert leaving.problems(leaving.answer(request)) == []  # cleared
+
+    assert not leaving.store.exists(f"{register_folder('U')}/{ENTRY}")
+    # Somebody brings it back.
+    write_entry(leaving.store, backups.mac_keys, Entry("U", "wrong", datetime(2026, 10, 1, tzinfo=UTC)))
+    backups.open()
+    with leaving.database.connect("batch_platform") as platform:
+        require_deletions_repeated(platform, STATISTICS)
+        hold_off_deletion(platform, leaving.store, backups.mac_keys, "U")
+    with leaving.database.connect() as connection:
+        assert whole(connection, "U") == rows
+    (refused,) = leaving.problems(leaving.stage("dispute", "U", {"reason": "もう一度"}))
+    assert "取り消せる退会の記録はありません" in refused
+
+
 def test_the_next_backup_is_smaller_and_lets_the_certificate_get_its_supplement(
     backups: Backups, leaving: Leaving
 ) -> None:
@@ -182,9 +235,14 @@ def test_the_next_backup_is_smaller_and_lets_the_certificate_get_its_supplement(
     (refused,) = leaving.problems(leaving.stage("supplement"))
     assert refused == f"バックアップ {first} が、まだこのテナントを含んでいます。"
 
+    leaving.store.write(f"{register_folder('T')}/{ENTRY}", b"{}")
     # Less than half of the last one. It has what is kept of the tenant.
     second = backups.take(TODAY + timedelta(days=1))
 
+    # The database knows better than the store what it has deleted.
+    entry = read_entry(leaving.store, backups.mac_keys, tenant_folder("T"))
+    assert entry is not None
+    assert entry.offboarding_id == leaving.offboarding("offboarding_id")
     with backups.database.connect() as connection:
         ledger = connection.execute(
             """

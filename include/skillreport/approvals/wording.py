@@ -57,6 +57,12 @@ _CONSEQUENCES = {
 }
 
 
+_ABOUT_ENTRY = (
+    "**承認すると、保存先の退会の記録を取り消します。** 下のテナントは退会していないものとして、バッチがまた動きます。行は何も消えません。"
+    "記録が正しければ、承認しないでください（テナントは削除されないまま残ります）。取り消しを依頼した人は承認できません。"
+)
+
+
 def subject_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
     """The headline."""
     if request.kind is Kind.INVOICES:
@@ -64,7 +70,8 @@ def subject_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
     if request.kind is Kind.CONTRACTS:
         return f"契約の変更 {len(items)} 件の承認"
     if request.kind is Kind.OFFBOARDING:
-        return f"退会したテナントの削除の承認: {'、'.join(one_line(item.tenant_code) for item in items)}"
+        what = "退会の記録の取り消し" if all(map(_is_about_entry, items)) else "退会したテナントの削除"
+        return f"{what}の承認: {'、'.join(one_line(item.tenant_code) for item in items)}"
     if request.kind is Kind.RESUMPTION:
         batches = "、".join(item.item_id for item in items)
         return f"再開の確認: {batches}（通知 {sum(item.figures['messages'] for item in items):,} 件）"
@@ -76,9 +83,10 @@ def body_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
     row = _ROWS[request.kind]
     listed = listed_items(items)
     further = len(items) - len(listed)
+    is_only_entries = bool(listed) and all(map(_is_about_entry, listed))
     lines = [
-        _CONSEQUENCES[request.kind],
-        "",
+        *([] if is_only_entries else [_CONSEQUENCES[request.kind], ""]),
+        *([_ABOUT_ENTRY, ""] if any(map(_is_about_entry, listed)) else []),
         *([_OF_SOME, ""] if request.kind is not Kind.RESUMPTION else []),
         _HEADS[request.kind],
         *(row(item) for item in listed),
@@ -147,8 +155,17 @@ def _resumption_rows(item: HeldItem) -> str:
     return "\n".join(rows)
 
 
+def _is_about_entry(item: HeldItem) -> bool:
+    """Whether the item is an entry of the register that is wrong, as somebody says."""
+    return "disputed_by" in item.figures
+
+
 def _offboarding_rows(item: HeldItem) -> str:
-    """The tenant with its rows of all tables, then one row per table."""
+    """The tenant with its rows of all tables, then one row per table; or the entry of the register."""
+    if _is_about_entry(item):
+        asked = f"取り消しを依頼した人: {item.figures['disputed_by']}"
+        name = f"{item.tenant_name}（ID {item.tenant_id}）"
+        return _row(item.tenant_code, name, "退会の記録", "–", f"取り消す（{asked}）", item.reason)
     tables = [
         _row(
             item.tenant_code,

@@ -160,7 +160,8 @@ GROUP BY kind.held_for
 ORDER BY kind.held_for;
 
 -- name: leaving_tenants
--- Runs across tenants, as batch_platform. The tenants whose deletion waits for a second person, with the rows of each table.
+-- Runs across tenants, as batch_platform. The tenants whose deletion waits for a second person, with the rows of each table, and
+-- the entries of the register that are wrong, as one person says.
 SELECT
     leaving.tenant_id,
     leaving.offboarding_id AS item_id,
@@ -191,4 +192,25 @@ WHERE
     -- A cleared run has another execution than the one that asked.
     AND (%(execution_id)s::text IS null OR leaving.asked_in IN (SELECT batch.attempts_of(%(execution_id)s)))
     AND (cardinality(%(codes)s::text[]) = 0 OR leaving.tenant_code = any(%(codes)s))
-ORDER BY leaving.tenant_code, leaving.tenant_id;
+UNION ALL
+SELECT
+    disputed.tenant_id,
+    disputed.offboarding_id AS item_id,
+    tenant.tenant_code,
+    tenant.tenant_name,
+    disputed.asked_in AS held_by,
+    'dispute ' || disputed.asked_in AS fingerprint,
+    jsonb_build_object('disputed_by', disputed.asked_by, 'deleted_at', gone.deleted_at) AS figures,
+    disputed.reason
+FROM batch.disputed_entry AS disputed
+INNER JOIN batch.deleted_tenant AS gone USING (tenant_id, offboarding_id)
+INNER JOIN batch.all_tenant AS tenant ON disputed.tenant_id = tenant.tenant_id
+WHERE
+    disputed.decided_at IS null AND gone.is_to_repeat
+    AND (%(execution_id)s::text IS null OR disputed.asked_in IN (SELECT batch.attempts_of(%(execution_id)s)))
+    AND (cardinality(%(codes)s::text[]) = 0 OR tenant.tenant_code = any(%(codes)s))
+    AND NOT EXISTS (
+        SELECT FROM batch.offboarding AS begun
+        WHERE begun.tenant_id = disputed.tenant_id AND begun.stage NOT IN ('deleted', 'cancelled')
+    )
+ORDER BY tenant_code, tenant_id;

@@ -32,7 +32,9 @@ from include.skillreport.operations.offboard_tenant.form import FORM, OPEN_ITEMS
 from include.skillreport.operations.offboard_tenant.ledger import (
     Offboarding,
     OffboardingError,
+    ask_about_entry,
     drop_frozen,
+    find_open,
     record_counts,
     require_left,
     require_open,
@@ -46,7 +48,7 @@ _SQL = Statements(Path(__file__).parent)
 
 
 class TenantOffboarding(UnitBatch):
-    """The stages begin, export, ask and cancel."""
+    """The stages begin, export, ask and cancel, and what is said about the register."""
 
     def __init__(self, access: BackupAccess, settings: OffboardingSettings, issuer: IssuerSettings) -> None:
         self._access = access
@@ -83,6 +85,8 @@ class TenantOffboarding(UnitBatch):
             return self._supplement(work, unit_id)
         # A deletion in progress ends first.
         with tenant_turn(work.connection, TURN, unit_id):
+            if isinstance(entered, form.Dispute):
+                return self._dispute(work, unit_id, entered)
             with work.connection.transaction():
                 offboarding = require_open(work.connection, unit_id)
             if isinstance(entered, form.Cancel):
@@ -187,6 +191,25 @@ class TenantOffboarding(UnitBatch):
         )
         rows = sum(rows for *_, rows in counts)
         return UnitResult(tenant_id, {"rows": rows}, rows, notes=("削除の承認を、ほかの人に依頼しました",))
+
+    def _dispute(self, work: Work, tenant_id: str, entered: form.Dispute) -> Outcome:
+        """:raises OffboardingError: there is no such entry, or the tenant's deletion is being repeated."""
+        run, platform = work.run, work.connection
+        if find_open(platform, tenant_id):
+            raise OffboardingError(
+                "このテナントの退会の手続きが始まっています。先に「退会の取りやめ」を行ってください。"
+            )
+        if run.dry_run:
+            return UnitResult(tenant_id, {}, 0)
+        ask_about_entry(
+            platform,
+            tenant_id,
+            reason=entered.reason,
+            person=run.person,
+            now=self._access.installation.now(),
+            execution_id=run.execution_id,
+        )
+        return UnitResult(tenant_id, {}, 1, notes=("退会の記録の取り消しの承認を、ほかの人に依頼しました",))
 
     def _supplement(self, work: Work, tenant_id: str) -> Outcome:
         """Write the certificates again, when no verified backup contains the tenant any more."""

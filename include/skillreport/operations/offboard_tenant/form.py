@@ -116,6 +116,15 @@ class Cancel(Stage):
     reason: Reason
 
 
+@FORM.add("dispute", "退会の記録の取り消し")
+class Dispute(Stage):
+    """保存先の退会の記録（deleted_tenants/）が誤りで、退会していないテナントの削除を求めるときに使います。ほかの人が承認すると、
+    記録を取り消し、バッチがまた動きます。テナントの行は変わりません。
+    """
+
+    reason: Reason
+
+
 @FORM.add("supplement", "証明書の追補")
 class Supplement(Stage):
     """削除したテナントを含む検証済みのバックアップがなくなったら、そのことを書いた証明書（日本語、英語）を保存先に作ります。"""

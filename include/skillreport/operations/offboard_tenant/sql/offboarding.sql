@@ -203,6 +203,29 @@ ON CONFLICT (tenant_id) DO UPDATE
         offboarding_id = excluded.offboarding_id, deleted_at = excluded.deleted_at, export_bytes = excluded.export_bytes,
         is_to_repeat = false, awaits_supplement = excluded.awaits_supplement;
 
+-- name: dispute_entry
+-- Only what makes a deletion due. A new run asks again.
+INSERT INTO batch.disputed_entry AS disputed (tenant_id, offboarding_id, reason, asked_by, asked_at, asked_in)
+SELECT gone.tenant_id, gone.offboarding_id, %(reason)s, %(person)s, %(now)s, %(execution_id)s
+FROM batch.deleted_tenant AS gone
+WHERE gone.tenant_id = %(tenant_id)s AND gone.is_to_repeat
+ON CONFLICT (tenant_id, offboarding_id) DO UPDATE
+    SET reason = excluded.reason, asked_by = excluded.asked_by, asked_at = excluded.asked_at, asked_in = excluded.asked_in
+RETURNING disputed.tenant_id;
+
+-- name: dispute
+SELECT tenant_id, offboarding_id, asked_by, asked_in
+FROM batch.disputed_entry
+WHERE tenant_id = %(tenant_id)s AND offboarding_id = %(offboarding_id)s;
+
+-- name: decide_dispute
+UPDATE batch.disputed_entry SET decided_by = %(person)s, decided_at = %(now)s
+WHERE tenant_id = %(tenant_id)s AND offboarding_id = %(offboarding_id)s AND decided_at IS null;
+
+-- name: strike_off
+DELETE FROM batch.deleted_tenant
+WHERE tenant_id = %(tenant_id)s AND offboarding_id = %(offboarding_id)s AND is_to_repeat;
+
 -- name: tables_of
 SELECT table_name, rule, exported, done
 FROM batch.offboarding_table
