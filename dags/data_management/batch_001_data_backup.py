@@ -14,7 +14,8 @@
 6. `announce` — 全テナントの処理が終われば、バックアップができたことを、待っているほかの DAG に告げます。実行の結果には影響しません。
 
 `manifest.json` のないものはバックアップではありません。残す数は日次 7・週次 4・月次 3 で、最後に検証された 3 つは必ず残します。
-復元したデータベースの `batch.backup` は古いため、次の `dump` が、保存先にある検証コード（MAC）の正しいバックアップを検証済みとして取り込みます。
+復元したデータベースの `batch.backup` は古いため、次の `dump` が、保存先にあるバックアップを、検証コード
+（MAC）が正しければ検証済みとして取り込みます。
 
 ### 入力
 接続 `skill_batch_backup_db`（スーパーユーザー、または BYPASSRLS・CREATEDB・pg_read_all_data）の全表、Variable `skill_batch_storage_url`、

@@ -10,7 +10,8 @@
 4. `close_run` — 結果を集約します。
 
 ### 入力
-フォームの値、接続 `skill_batch_backup_db`、`skill_batch_cleanup_db`、`skill_batch_backup_mac`、Variable `skill_batch_storage_url`、設定 `offboarding.wait_days`
+フォームの値、接続 `skill_batch_backup_db`、`skill_batch_cleanup_db`、`skill_batch_backup_mac`、
+Variable `skill_batch_storage_url`、設定 `offboarding.wait_days`
 
 {operations}
 

@@ -9,7 +9,8 @@ BATCH-002 が削除した行の書庫も、一覧と復元ができます。ス�
 3. `close_run` — 結果を集約します。
 
 ### 入力
-フォームの値、接続 `skill_batch_backup_db`、Variable `skill_batch_storage_url`、接続 `skill_batch_backup_mac`、暗号化したものは接続 `skill_batch_backup_key`
+フォームの値、接続 `skill_batch_backup_db`、Variable `skill_batch_storage_url`、接続 `skill_batch_backup_mac`、
+暗号化したものは接続 `skill_batch_backup_key`
 
 {operations}
 
