@@ -15,6 +15,9 @@ from include.skillreport.schema.checks.findings import Finding, remark
 # Airflow's command loads its providers first.
 _SECONDS = 120
 
+# The finding that Airflow does not answer.
+UNCHECKED = "approvals-unchecked"
+
 # As data_backup.mac names it; this layer does not import batches.
 MAC_CONNECTION = "skill_batch_backup_mac"
 
@@ -37,7 +40,7 @@ def find_paused_approvals() -> list[Finding]:
     except (OSError, subprocess.SubprocessError, ValueError, KeyError):
         return [
             remark(
-                "approvals-unchecked",
+                UNCHECKED,
                 "承認の DAG が一時停止中かは、調べられませんでした（airflow dags list が答えません）。",
                 "Airflow のメタデータデータベースに接続できる所で check を実行してください。",
                 "airflow",
@@ -56,7 +59,7 @@ def find_paused_approvals() -> list[Finding]:
 
 
 def find_missing_mac_key() -> list[Finding]:
-    """Whether Airflow has no key for the MACs of the backups. Nothing if it does not answer, which is another finding."""
+    """Whether Airflow has no key for the MACs of the backups. Ask only if it answers: else it says that there is no connection."""
     try:
         # It prints the password, which stays here.
         answer = _airflow("connections", "get", MAC_CONNECTION)
