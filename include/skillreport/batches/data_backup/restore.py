@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 
+from include.skillreport.batches.data_backup.archive import restorable_tables
 from include.skillreport.batches.data_backup.comparison import hashed_tables
 from include.skillreport.batches.data_backup.database_dump import load_dump
 from include.skillreport.batches.data_backup.deleted_tenants import hold_off_deletion
@@ -83,7 +84,8 @@ def restore_database(
     with server.dropped_after_error(database):
         with server.connect(database) as connection:
             found = table_contents(connection, list_tables(connection), hashed=hashed_tables(manifest.tables))
-        wrong = differences(manifest.tables, found)
+        is_whole = with_owners or server.is_superuser()
+        wrong = differences(manifest.tables if is_whole else restorable_tables(manifest), found)
         if wrong:
             raise BackupDamagedError(f"復元結果が取得時と一致しません: {'、'.join(wrong)}")
     return manifest

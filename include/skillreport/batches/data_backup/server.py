@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,6 +17,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from include.skillreport.batches.data_backup.archive import Entry, entries_of_superuser, parse_entries
 from include.skillreport.batches.data_backup.files import TableContent
 from include.skillreport.batches.data_backup.postgres_tools import (
     BackupError,
@@ -30,6 +31,11 @@ from include.skillreport.core.postgres_programs import find_programs
 from include.skillreport.schema.checks.findings import Finding, Severity
 from include.skillreport.schema.checks.privileges import find_backup_problems
 from include.skillreport.schema.checks.sessions import connect
+from include.skillreport.schema.checks.superuser_objects import (
+    is_superuser,
+    superuser_objects,
+    unreadable_large_objects,
+)
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -155,6 +161,9 @@ class DatabaseServer:
             f"--lock-wait-timeout={_LOCK_WAIT_MILLISECONDS}",
             f"--file={folder}",
         ]
+        if self.unreadable_large_objects():
+            # This name of the option is known to all versions.
+            options.append("--no-blobs")
         try:
             with closing(self._tools.lines("pg_dump", options)) as lines:
                 for line in lines:
@@ -192,9 +201,11 @@ class DatabaseServer:
         """
         options = ["--format=directory", "--schema-only", "--no-privileges", "--no-comments"]
         self._tools.run("pg_dump", [*options, f"--file={folder}"])
+        left_out = set() if self.is_superuser() else {each.entry_id for each in self.entries_of_superuser(folder)}
+        kept = [each.entry_id for each in self.entries(folder, "pre-data") if each.entry_id not in left_out]
         self.create_database(database)
         with self.dropped_after_error(database):
-            self.restore(folder, database, "pre-data", with_owners=False)
+            self.restore(folder, database, "pre-data", entries=kept, with_owners=False)
 
     @contextmanager
     def dropped_after_error(self, database: str) -> Iterator[None]:
@@ -205,18 +216,21 @@ class DatabaseServer:
             self.drop(database)
             raise
 
-    def data_entries(self, folder: Path) -> dict[int, str]:
-        """The entries of a dump that are data, by id, as lines for ``restore``; only the table of contents needs to be local.
+    def entries(self, folder: Path, section: str = "") -> list[Entry]:
+        """The entries of a section of a dump, or of all sections with their dependencies; only the table of contents needs to be local.
 
         :raises BackupError: the programs that fit this server cannot read the dump, because it is of a newer version.
         """
-        listing = self._listing(folder)
-        # Comments begin with a semicolon.
-        return {int(line.partition(";")[0]): line for line in listing.splitlines() if line[:1].isdigit()}
+        return parse_entries(self._listing(folder, f"--section={section}" if section else "--verbose"))
 
-    def _listing(self, folder: Path) -> str:
+    def entries_of_superuser(self, folder: Path) -> list[Entry]:
+        """The entries of a dump of this database that only a superuser can restore, with those that depend on them."""
+        with self.connect() as connection:
+            return entries_of_superuser(self.entries(folder), superuser_objects(connection))
+
+    def _listing(self, folder: Path, option: str) -> str:
         try:
-            return self._tools.listing("pg_restore", ["--list", "--section=data", str(folder)])
+            return self._tools.listing("pg_restore", ["--list", option, str(folder)])
         except BackupError as error:
             if _NEWER_FORMAT not in str(error):
                 raise
@@ -232,24 +246,27 @@ class DatabaseServer:
         section: str,
         *,
         jobs: int = 1,
-        entries: Sequence[str] | None = None,
+        entries: Iterable[int] | None = None,
         with_owners: bool,
     ) -> None:
-        """Restore a section of a dump (``pre-data``, ``data``, ``post-data``), or only these entries of it.
+        """Restore a section of a dump (``pre-data``, ``data``, ``post-data``), or only the entries of it with these numbers.
+
+        Tables come into the default tablespace of the database.
 
         ``with_owners`` needs the roles and a superuser; without it neither is needed. :raises BackupError: the restore fails.
         """
-        options = ["--exit-on-error", f"--section={section}", f"--jobs={jobs}"]
+        options = ["--exit-on-error", "--no-tablespaces", f"--section={section}", f"--jobs={jobs}"]
         if not with_owners:
-            options += ["--no-owner", "--no-privileges"]
+            # A database with a subscription cannot be dropped.
+            options += ["--no-owner", "--no-privileges", "--no-subscriptions"]
         if entries is not None:
             listed = folder / "entries"
-            listed.write_text("\n".join(entries), encoding="utf-8", errors="surrogateescape")
+            listed.write_text("".join(f"{entry};\n" for entry in entries), encoding="ascii")
             options.append(f"--use-list={listed}")
         try:
             self._tools.run("pg_restore", [*options, str(folder)], database)
         except BackupError as error:
-            source = _SOURCE.search(self._listing(folder))
+            source = _SOURCE.search(self._listing(folder, "--section=data"))
             if source and int(source[1]) > self.major_version:
                 raise BackupError(
                     f"{error}。このバックアップは PostgreSQL {source[1]} のもので、復元先の PostgreSQL {self.major_version} にない機能を"
@@ -277,7 +294,12 @@ class DatabaseServer:
     def is_superuser(self) -> bool:
         """Whether the login can restore owners and privileges."""
         with self.connect() as connection:
-            return _SQL.row(connection, "is_superuser") == (True,)
+            return is_superuser(connection)
+
+    def unreadable_large_objects(self) -> int:
+        """The number of large objects that the login cannot read. If there is one, a dump has no large object."""
+        with self.connect() as connection:
+            return unreadable_large_objects(connection)
 
     def databases(self, prefix: str) -> list[str]:
         """The names of the databases with this prefix."""

@@ -1,6 +1,6 @@
 -- name: list_tables
 -- Every table with its own rows, and whether its rows name their tenant. Tables in the schema of a restore do not count as tenant
--- tables. The keys of an export (ownership.py) are not part of the database.
+-- tables. The keys of an export (ownership.py) are not part of the database, and a dump does not have the tables of extensions.
 SELECT
     namespace.nspname AS schema_name,
     relation.relname AS table_name,
@@ -23,12 +23,11 @@ WHERE
     AND relation.relpersistence <> 't'
     AND namespace.nspname !~ '^pg_'
     AND namespace.nspname NOT IN ('information_schema', 'tenant_export')
+    AND NOT EXISTS (
+        SELECT FROM pg_depend AS member
+        WHERE member.classid = relation.tableoid AND member.objid = relation.oid AND member.deptype = 'e'
+    )
 ORDER BY namespace.nspname, relation.relname;
-
--- name: is_superuser
-SELECT rolsuper
-FROM pg_roles
-WHERE rolname = current_user;
 
 -- name: database_bytes
 SELECT pg_database_size(current_database());
