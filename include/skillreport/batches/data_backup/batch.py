@@ -24,6 +24,7 @@ from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.archive import about_superuser
 from include.skillreport.batches.data_backup.comparison import hashed_tables, plan_comparison
 from include.skillreport.batches.data_backup.database_dump import entries_of_superuser, store_dump
+from include.skillreport.batches.data_backup.database_properties import read_properties
 from include.skillreport.batches.data_backup.deleted_tenants import refuse_deleted_tenants
 from include.skillreport.batches.data_backup.files import (
     DUMP_MANIFEST,
@@ -198,15 +199,16 @@ class DataBackupBatch(TenantBatch):
             )
             left_out = entries_of_superuser(server, packer, files, Path(spool, "contents"))
             comparison = plan_comparison(sizes, self._settings.compare_percent, work.run.business_date)
-            tables = list_tables(connection)
+            tables, properties = list_tables(connection), read_properties(connection)
             contents = contents_until_awaited(
                 connection, server.connect, tables, hashed=comparison.tables, patience=self._patience
             )
         compared = comparison.about(contents, [(table.schema, table.name) for table in tables])
-        self._record(work, "dump", dump_remark(compared["unverified"], server.unreadable_large_objects()))
+        self._record(work, "dump", dump_remark(server, compared["unverified"]))
         about = {
             "backup_id": backup_id,
             "kind": "dump",
+            "database": properties,
             "compared": compared,
             "superuser_only": about_superuser(left_out, [(table.schema, table.name) for table in tables]),
         }

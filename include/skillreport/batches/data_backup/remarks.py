@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from include.skillreport.batches.data_backup.files import DUMP_MANIFEST, Manifest
+from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.core.execution.batch import RunRemark
 
 log = logging.getLogger(__name__)
@@ -13,10 +15,16 @@ log = logging.getLogger(__name__)
 _NAMED_TABLES = 5
 
 
-def dump_remark(unverified: Sequence[str], unreadable: int) -> RunRemark:
-    """Names the tables whose contents nobody has recorded, and the large objects that the login cannot read and the dump does not have."""
-    details, problem = {"unverified": len(unverified)}, None
-    if unreadable:
+def dump_remark(server: DatabaseServer, unverified: Sequence[str]) -> RunRemark:
+    """Names the tables whose contents nobody has recorded, and databases that killed runs have left. Counts the large objects that the
+    login cannot read, so that the dump has none.
+    """
+    details: dict[str, Any] = {"unverified": len(unverified)}
+    problem = None
+    if left := server.databases(server.run_prefix):
+        log.warning("%s", left_sentence(left))
+        details["left_databases"] = left
+    if unreadable := server.unreadable_large_objects():
         log.warning("The dump has no large objects: the login cannot read %d of them", unreadable)
         details["large_objects_left_out"] = unreadable
     if unverified:
@@ -27,6 +35,14 @@ def dump_remark(unverified: Sequence[str], unreadable: int) -> RunRemark:
             "復元できることだけを確かめ、中身を照合していません"
         )
     return RunRemark(details, problem, "TABLES_UNVERIFIED", in_each_run=True)
+
+
+def left_sentence(databases: Sequence[str]) -> str:
+    """For operators: incomplete databases that other runs have created. A database of a run that is active is among them, too."""
+    return (
+        f"完成していないデータベースがあります: {'、'.join(databases)}。名前の終わりが実行IDです。"
+        "その実行が終わっていれば、管理者が DROP DATABASE で消してください"
+    )
 
 
 def left_out_remark(manifest: Manifest) -> RunRemark:

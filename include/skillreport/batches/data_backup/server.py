@@ -6,18 +6,20 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from include.skillreport.batches.data_backup.archive import Entry, entries_of_superuser, parse_entries
+from include.skillreport.batches.data_backup.database_properties import create_database, refused_if_it_exists
 from include.skillreport.batches.data_backup.files import TableContent
 from include.skillreport.batches.data_backup.postgres_tools import (
     BackupError,
@@ -43,6 +45,9 @@ CONNECTION = "skill_batch_backup_db"
 
 # Databases in which a backup is restored to verify it; see DatabaseServer.scratch_database.
 _SCRATCH_PREFIX = "batch_backup_check_"
+# Databases that are not complete; see DatabaseServer.run_database.
+_RUN_PREFIX = "batch_incomplete_"
+_LONGEST_NAME = 63
 
 # pg_dump announces finished files only if it has workers.
 _LEAST_PROCESSES = 2
@@ -120,12 +125,25 @@ class DatabaseServer:
     @property
     def scratch_prefix(self) -> str:
         """The prefix of this database's scratch databases. Another installation on the same server has another prefix."""
+        return f"{_SCRATCH_PREFIX}{self._own_hash}_"
+
+    @property
+    def _own_hash(self) -> str:
         name = str(read_conninfo(self._dsn).get("dbname") or "")
-        return f"{_SCRATCH_PREFIX}{hashlib.sha256(name.encode()).hexdigest()[:8]}_"
+        return hashlib.sha256(name.encode()).hexdigest()[:8]
 
     def scratch_database(self, backup_id: str) -> str:
         """The database into which this backup is restored to verify it; a database with this name may be dropped."""
         return f"{self.scratch_prefix}{backup_id.lower()}"
+
+    @property
+    def run_prefix(self) -> str:
+        """The prefix of the databases that a restore or a proof creates for its run and renames or drops at its end."""
+        return f"{_RUN_PREFIX}{self._own_hash}_"
+
+    def run_database(self, owner: str) -> str:
+        """The database of this run, which may be dropped: only one attempt of the run is active at a time."""
+        return f"{self.run_prefix}{owner.lower()}"[:_LONGEST_NAME]
 
     def check(self) -> None:
         """Check that this login and these tools can take a complete backup.
@@ -182,17 +200,25 @@ class DatabaseServer:
                 "空けるか、一時フォルダーの置き場所（TMPDIR）を広げてください。"
             ) from None
 
-    def create_database(self, database: str) -> None:
-        """Create an empty database. :raises BackupError: it exists."""
-        with self.connect() as connection:
-            try:
-                connection.execute(
-                    sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(database))
-                )
-            except psycopg.errors.DuplicateDatabase:
-                raise BackupError(
-                    f"データベース '{database}' は既にあります。別の名前を指定してください（上書きはしません）。"
-                ) from None
+    def create_database(self, database: str, properties: Mapping[str, Any] | None = None) -> None:
+        """Create an empty database, with the encoding of ``properties``, and with their locale if the server has it.
+
+        :raises BackupError: it exists.
+        """
+        with self.connect() as connection, refused_if_it_exists(database):
+            create_database(connection, database, properties or {})
+
+    def rename(self, database: str, name: str) -> None:
+        """Rename a database. :raises BackupError: there is a database with this name."""
+        rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+        with self.connect() as connection, refused_if_it_exists(name):
+            connection.execute(rename.format(sql.Identifier(database), sql.Identifier(name)))
+
+    def refuse_existing(self, database: str) -> None:
+        """:raises BackupError: there is a database with this name."""
+        with refused_if_it_exists(database):
+            if database in self.databases(database):
+                raise psycopg.errors.DuplicateDatabase
 
     def copy_structure(self, folder: Path, database: str) -> None:
         """Create a database with all tables of this one, without rows, keys and indexes. ``folder`` must not exist.

@@ -82,3 +82,56 @@ WHERE
     AND namespace.nspname !~ '^pg_'
     AND namespace.nspname <> 'information_schema'
 GROUP BY namespace.nspname, relation.relname;
+
+-- name: database_properties
+-- The properties of this database that CREATE DATABASE and ALTER DATABASE set, and the roles that a restore with owners needs. The
+-- columns of the locale have other names in each major version.
+SELECT
+    pg_encoding_to_char(encoding) AS encoding,
+    datcollate AS collation,
+    datctype AS character_type,
+    datlocprovider::text AS provider,
+    coalesce(to_jsonb(own) ->> 'datlocale', to_jsonb(own) ->> 'daticulocale') AS provider_locale,
+    to_jsonb(own) ->> 'daticurules' AS rules,
+    pg_get_userbyid(datdba)::text AS owner,
+    datconnlimit AS connection_limit,
+    shobj_description(oid, 'pg_database') AS comment,
+    coalesce(
+        (
+            SELECT jsonb_agg(jsonb_build_array(coalesce(role.rolname, ''), granted.privilege_type, granted.is_grantable)
+                ORDER BY role.rolname, granted.privilege_type)
+            FROM aclexplode(coalesce(own.datacl, acldefault('d', own.datdba))) AS granted
+            LEFT JOIN pg_roles AS role ON granted.grantee = role.oid
+            WHERE granted.grantee <> own.datdba
+        ), '[]'
+    ) AS privileges,
+    coalesce(
+        (
+            SELECT jsonb_agg(jsonb_build_array(coalesce(role.rolname, ''), assignment.name_and_value)
+                ORDER BY role.rolname, assignment.name_and_value)
+            FROM pg_db_role_setting AS setting
+            LEFT JOIN pg_roles AS role ON setting.setrole = role.oid
+            CROSS JOIN unnest(setting.setconfig) AS assignment (name_and_value)
+            WHERE setting.setdatabase = own.oid
+        ), '[]'
+    ) AS settings,
+    (
+        SELECT jsonb_agg(DISTINCT role.rolname)
+        FROM pg_roles AS role
+        WHERE
+            role.oid IN (
+                SELECT needed.refobjid FROM pg_shdepend AS needed
+                WHERE
+                    needed.refclassid = 'pg_authid'::regclass
+                    AND (needed.dbid = own.oid OR (needed.classid = own.tableoid AND needed.objid = own.oid))
+            )
+            -- The first superuser, whose objects are not listed there.
+            OR role.oid = 10
+    ) AS roles
+FROM pg_database AS own
+WHERE datname = current_database();
+
+-- name: database_number
+SELECT oid::bigint
+FROM pg_database
+WHERE datname = %(database)s;
