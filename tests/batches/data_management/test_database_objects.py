@@ -15,7 +15,6 @@ from include.skillreport.batches.data_backup.server import list_tables
 from include.skillreport.schema.checks.report import check_database
 from local_stack.data_management import create_backup_login
 from tests.batches.data_management.backups import Backups, login
-from tests.conftest import Database
 
 PASSWORD = "test-backup"
 ICU = "ICU collation"
@@ -199,7 +198,10 @@ def test_what_only_a_superuser_can_create_is_named_and_left_out_of_the_compariso
 
 @pytest.mark.parametrize("name", ORDINARY)
 def test_what_an_owner_can_create_is_restored_and_compared(taken: Taken, name: str) -> None:
-    if name == ICU and not taken.scratch.execute("SELECT FROM pg_collation WHERE collname = 'ja-x-icu'").rowcount:
+    if (
+        name == ICU
+        and not taken.scratch.execute("SELECT FROM pg_collation WHERE collname = 'ja-x-icu'").rowcount
+    ):
         pytest.skip("this server has no ICU")
     assert taken.scratch.execute(ORDINARY[name][1]).rowcount == 1
 

@@ -287,9 +287,7 @@ def test_a_restored_database_keeps_the_properties_of_the_original(
     packer = Packer(ObjectStore(tmp_path / "store"), "backups/b")
     with server.connect() as connection:
         about = {"database": read_properties(connection)}
-    packer.write_manifest(
-        replace(stored(server, packer, tmp_path / "dump"), about=about), DUMP_MANIFEST
-    )
+    packer.write_manifest(replace(stored(server, packer, tmp_path / "dump"), about=about), DUMP_MANIFEST)
     try:
         sentences = restore_as_new(
             server, packer, copy, JOBS, sha256=None, with_owners=with_owners, owner="test"
@@ -298,7 +296,8 @@ def test_a_restored_database_keeps_the_properties_of_the_original(
             original, restored = (
                 host.execute(PROPERTIES, [name]).fetchone() for name in (customised.name, copy)
             )
-        assert original and restored
+        assert original
+        assert restored
         assert len(sentences) == 1
         if not with_owners:
             # Neither the owner, nor in whose name the rights are given.

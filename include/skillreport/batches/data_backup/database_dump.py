@@ -76,8 +76,10 @@ def load_dump(
     """Create the database and restore the dump into it. ``folder`` is created and holds a group of files at a time.
 
     The order is: everything before the rows, then the rows in groups, then sequences and large objects, then indexes, constraints, triggers
-    and policies. A group has a file for each of the ``jobs`` processes, and at least ``waiting_bytes`` if there are so many. Without owners,
-    a login that is no superuser leaves out the entries that it cannot restore. If the database cannot be completed, it is dropped.
+    and policies. A group has a file for each of the ``jobs`` processes, and at least ``waiting_bytes`` if there are so many.
+
+    Without owners, a login that is no superuser leaves out the entries that it cannot restore. If the database cannot be completed, it is
+    dropped.
     :raises BackupDamagedError: a file is missing or changed, or the key does not decrypt it. :raises BackupError: see ``restore``.
     """
     files = _local_names(manifest.files)

@@ -148,4 +148,8 @@ def lost_properties(
         for name, label in _LABELS.items()
         if properties and found[name] != properties[name] and (with_owner or name != "owner")
     )
-    return f"このサーバーか接続のログインでは、データベースの{'、'.join(lost)}を元のとおりにできません" if lost else None
+    return (
+        f"このサーバーか接続のログインでは、データベースの{'、'.join(lost)}を元のとおりにできません"
+        if lost
+        else None
+    )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 import re
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -56,12 +54,11 @@ _FINISHED = re.compile(r"^(?:[\w.-]+:| )*finished item (\d+) TABLE DATA ")
 
 # How long pg_dump waits for a lock at its beginning. Its other processes do not wait at all.
 _LOCK_WAIT_MILLISECONDS = 2_000
-# What pg_dump says about a table that somebody waits to alter, and about a dropped object. It limits its wait for locks by a statement
-# timeout.
-_CHANGED_MEANWHILE = re.compile(
-    "could not obtain lock on relation|due to (?:lock|statement) timeout|relation .* does not exist|cache lookup failed"
-    "|could not open relation with OID"
-)
+# What pg_dump itself says about a table that somebody waits to alter: its processes do not wait for the lock, and at its beginning it waits
+# a short time. The server's words depend on its language.
+_AWAITED = re.compile("could not obtain lock on relation|Query was: LOCK TABLE")
+# The words of the C library for pg_dump, which runs with LC_ALL=C.
+_DISK_FULL = "No space left on device"
 
 # pg_restore about a table of contents that a newer pg_dump has written.
 _NEWER_FORMAT = "unsupported version ("
@@ -101,7 +98,7 @@ class DatabaseServer:
         :raises DatabaseUnavailableError: the server does not answer.
         """
         try:
-            return psycopg.connect(
+            connection = psycopg.connect(
                 make_conninfo(**read_conninfo(self._dsn) | ({"dbname": database} if database else {})),
                 autocommit=True,
                 client_encoding="UTF8",
@@ -110,11 +107,16 @@ class DatabaseServer:
             )
         except psycopg.OperationalError as error:
             raise _unavailable(error) from None
+        _SQL.execute(connection, "speak_english")
+        return connection
 
     @cached_property
     def _tools(self) -> PostgresTools:
         """The programs that fit the server. :raises UnsuitableProgramsError: they are not installed."""
-        return PostgresTools(self._dsn, find_programs(self._bin_dir, self.major_version))
+        with self.connect() as connection:
+            may_choose = _SQL.execute(connection, "speak_english").rowcount > 0
+        options = "-c lc_messages=C" if may_choose else ""
+        return PostgresTools(self._dsn, find_programs(self._bin_dir, self.major_version), options)
 
     @cached_property
     def major_version(self) -> int:
@@ -188,17 +190,26 @@ class DatabaseServer:
                     finished = _FINISHED.match(line) if line else None
                     yield folder / f"{finished[1]}.dat" if finished else None
         except BackupError as error:
-            if _CHANGED_MEANWHILE.search(str(error)):
+            if _AWAITED.search(str(error)) or self._has_changed_since(snapshot):
                 raise SchemaChangingError(
                     f"データベースの構造を変える処理（移行など）と重なり、ダンプを取れません（{error}）"
                 ) from None
-            if os.strerror(errno.ENOSPC) not in str(error):
+            if _DISK_FULL not in str(error):
                 raise
             # pg_dump does not name its file. The server names its own files.
             raise BackupError(
                 f"{error}。一時フォルダー {folder} かサーバーの空き容量がなくなりました。"
                 "空けるか、一時フォルダーの置き場所（TMPDIR）を広げてください。"
             ) from None
+
+    def _has_changed_since(self, snapshot: str) -> bool:
+        """Whether tables, views, functions or types differ from those of the exported snapshot, for example because of a migration."""
+        with self.connect() as connection:
+            now = _SQL.row(connection, "structure")
+            with connection.transaction():
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+                return now != _SQL.row(connection, "structure")
 
     def create_database(self, database: str, properties: Mapping[str, Any] | None = None) -> None:
         """Create an empty database, with the encoding of ``properties``, and with their locale if the server has it.
@@ -227,7 +238,9 @@ class DatabaseServer:
         """
         options = ["--format=directory", "--schema-only", "--no-privileges", "--no-comments"]
         self._tools.run("pg_dump", [*options, f"--file={folder}"])
-        left_out = set() if self.is_superuser() else {each.entry_id for each in self.entries_of_superuser(folder)}
+        left_out = (
+            set() if self.is_superuser() else {each.entry_id for each in self.entries_of_superuser(folder)}
+        )
         kept = [each.entry_id for each in self.entries(folder, "pre-data") if each.entry_id not in left_out]
         self.create_database(database)
         with self.dropped_after_error(database):

@@ -53,7 +53,8 @@ def find_left_out(connection: psycopg.Connection) -> list[Finding]:
         findings.append(
             remark(
                 "backup-left-out",
-                f'ログイン "{login}" には作れないため、検証用の復元に入らないものがあります（依存するものも）: {named[:_NAMED_CHARACTERS]}{more}。',
+                f'ログイン "{login}" には作れないため、検証用の復元に入らないものがあります'
+                f"（依存するものも）: {named[:_NAMED_CHARACTERS]}{more}。",
                 "バックアップには入ります。戻すときは、スーパーユーザーの接続で復元してください。",
                 login,
             )

@@ -98,8 +98,11 @@ SELECT
     shobj_description(oid, 'pg_database') AS comment,
     coalesce(
         (
-            SELECT jsonb_agg(jsonb_build_array(coalesce(role.rolname, ''), granted.privilege_type, granted.is_grantable)
-                ORDER BY role.rolname, granted.privilege_type)
+            SELECT
+                jsonb_agg(
+                    jsonb_build_array(coalesce(role.rolname, ''), granted.privilege_type, granted.is_grantable)
+                    ORDER BY role.rolname, granted.privilege_type
+                )
             FROM aclexplode(coalesce(own.datacl, acldefault('d', own.datdba))) AS granted
             LEFT JOIN pg_roles AS role ON granted.grantee = role.oid
             WHERE granted.grantee <> own.datdba
@@ -107,8 +110,11 @@ SELECT
     ) AS privileges,
     coalesce(
         (
-            SELECT jsonb_agg(jsonb_build_array(coalesce(role.rolname, ''), assignment.name_and_value)
-                ORDER BY role.rolname, assignment.name_and_value)
+            SELECT
+                jsonb_agg(
+                    jsonb_build_array(coalesce(role.rolname, ''), assignment.name_and_value)
+                    ORDER BY role.rolname, assignment.name_and_value
+                )
             FROM pg_db_role_setting AS setting
             LEFT JOIN pg_roles AS role ON setting.setrole = role.oid
             CROSS JOIN unnest(setting.setconfig) AS assignment (name_and_value)
@@ -135,3 +141,42 @@ WHERE datname = current_database();
 SELECT oid::bigint
 FROM pg_database
 WHERE datname = %(database)s;
+
+-- name: structure
+-- The rows of the catalogue that pg_dump reads by their numbers. A change gives a row another transaction.
+SELECT md5(string_agg(format('%s %s', object.oid, object.xmin), ',' ORDER BY object.oid, object.xmin::text))
+FROM (
+    SELECT
+        oid,
+        xmin
+    FROM pg_class
+    WHERE relpersistence <> 't'
+    UNION ALL
+    SELECT
+        type.oid,
+        type.xmin
+    FROM pg_type AS type
+    INNER JOIN pg_namespace AS namespace ON type.typnamespace = namespace.oid
+    WHERE namespace.nspname !~ '^pg_(toast_)?temp_'
+    UNION ALL
+    SELECT
+        oid,
+        xmin
+    FROM pg_proc
+    UNION ALL
+    SELECT
+        oid,
+        xmin
+    FROM pg_rewrite
+    UNION ALL
+    SELECT
+        oid,
+        xmin
+    FROM pg_namespace
+    WHERE nspname !~ '^pg_(toast_)?temp_'
+) AS object;
+
+-- name: speak_english
+-- The server's messages in English, if the login may choose their language.
+SELECT set_config('lc_messages', 'C', false)
+WHERE has_parameter_privilege('lc_messages', 'SET');

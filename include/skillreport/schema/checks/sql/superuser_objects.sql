@@ -4,7 +4,8 @@ FROM pg_roles
 WHERE rolname = current_user;
 
 -- name: superuser_objects
--- The objects that the owner of another database cannot create there: only a superuser can. Objects that depend on them are not listed.
+-- The objects that the owner of another database cannot create there: only a superuser can. Those that depend on them are not
+-- listed.
 -- pg_restore --list shows the rows of a table with the class 0 and the number of the table.
 WITH own_extension AS (
     SELECT
@@ -52,8 +53,8 @@ created (class_id, object_id, kind, name) AS (
     SELECT tableoid, oid, 'EVENT TRIGGER', evtname FROM pg_event_trigger
     UNION ALL
     SELECT tableoid, oid, 'PUBLICATION', pubname
-    FROM pg_publication AS publication
-    WHERE puballtables OR EXISTS (SELECT FROM pg_publication_namespace WHERE pnpubid = publication.oid)
+    FROM pg_publication
+    WHERE puballtables OR oid IN (SELECT listed.pnpubid FROM pg_publication_namespace AS listed)
     UNION ALL
     SELECT tableoid, oid, 'ACCESS METHOD', amname FROM pg_am
     UNION ALL
