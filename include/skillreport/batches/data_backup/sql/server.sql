@@ -84,7 +84,7 @@ WHERE
 GROUP BY namespace.nspname, relation.relname;
 
 -- name: database_properties
--- The properties of this database that CREATE DATABASE and ALTER DATABASE set, and the roles that a restore with owners needs. The
+-- What CREATE DATABASE and ALTER DATABASE set for this database, and the roles that a restore with owners needs. The
 -- columns of the locale have other names in each major version.
 SELECT
     pg_encoding_to_char(encoding) AS encoding,
