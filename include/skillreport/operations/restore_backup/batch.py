@@ -32,7 +32,7 @@ from include.skillreport.operations.restore_backup.form import FORM
 # The number of archives that an outcome lists; the task's log lists all of them.
 _LISTED = 20
 
-# The remark about a restored database, with its number (oid).
+# What the run records about a restored database: its number (oid).
 _STEP, _DATABASE = "restore", "database_number"
 
 

@@ -45,7 +45,7 @@ def unreadable_large_objects(connection: psycopg.Connection) -> int:
 
 
 def find_left_out(connection: psycopg.Connection) -> list[Finding]:
-    """Remarks about the objects that BATCH-001 will not restore for its comparison with this login, and about those that it cannot dump."""
+    """The objects that BATCH-001 will not restore for its comparison with this login, and the large objects that it cannot dump."""
     findings, login = [], connection.info.user
     objects = [] if is_superuser(connection) else superuser_objects(connection)
     if named := "、".join(f"{each.kind} {each.name}" for each in objects if each.class_id):
