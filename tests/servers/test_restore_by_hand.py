@@ -12,12 +12,12 @@ import psycopg
 import pytest
 
 from local_stack.stack import PROJECT
-from tests.batches.data_management.backup_stages import planted_backups, taken, taken_backups
+from tests.batches.data_management.backup_stages import planted_backups, taken_backups
 from tests.batches.data_management.backups import Backups, of_tenant
 from tests.conftest import Database, Server
 from tests.servers.debian_server import debian_server, programs_of
 
-__all__ = ["planted_backups", "taken", "taken_backups"]
+__all__ = ["planted_backups", "taken_backups"]
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -26,7 +26,8 @@ HEADING = "### Without this project"
 BACKUP = "BKP_20261101_001"
 
 
-def test_the_six_lines_restore_everything_on_an_empty_server(taken: Backups, tmp_path: Path) -> None:
+def test_the_six_lines_restore_everything_on_an_empty_server(taken_backups: Backups, tmp_path: Path) -> None:
+    taken = taken_backups
     lines = PAGE.read_text(encoding="utf-8").partition(HEADING)[2].partition("```sh\n")[2].partition("```")[0]
     assert len(lines.splitlines()) == 6
     shutil.copytree(taken.root / "backups" / taken.newest, tmp_path / BACKUP)
