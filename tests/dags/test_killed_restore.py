@@ -94,7 +94,7 @@ def test_the_alerts_advice_completes_a_restore_that_was_killed(
 
             (alert,) = slack.messages
             assert "強制終了" in alert.text
-            assert "restore を下流ごと消去（Clear）" in alert.text
+            assert "restore だけを下流ごと消去（Clear）" in alert.text
             assert server.databases(target) == []
             assert len(server.databases(server.run_prefix)) == 1
 
