@@ -139,7 +139,7 @@ test-celery: $(STAMP) ## run all batches on two Celery workers (needs Debian's p
 	@$(BIN)/python -m pytest -m long tests/cluster
 
 .PHONY: test-servers
-test-servers: $(STAMP) ## test backups, all batches and poolers on Debian's servers (needs its packages postgresql-15, postgresql-17 and pgbouncer)
+test-servers: $(STAMP) ## test backups, all batches and poolers on Debian's servers (needs its packages postgresql-15, postgresql-17, pgbouncer, locales, zstd and jq)
 	@$(BIN)/python -m pytest -m long tests/servers
 
 .PHONY: test-mail

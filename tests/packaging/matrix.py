@@ -26,7 +26,8 @@ from tests.servers.debian_server import NotInstalledError, debian_server
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # The lock has 3.3.2. "next" is the newest pre-release, if it is newer.
 AIRFLOWS = ("3.3.1", "lock", "next")
-SERVERS = ("15", "16", "17", "18")
+# 18 is the embedded one. The last one speaks Japanese.
+SERVERS = ("15", "16", "17", "18", "17-ja_JP.UTF-8")
 
 _PACKAGING = ("-m", "long", "tests/packaging")
 _DATABASE_TESTS = (
@@ -165,12 +166,16 @@ def _prerelease() -> str:
 
 @contextmanager
 def _server(version: str) -> Iterator[str]:
-    """The URL of a new server of this version; empty for the embedded one. :raises MissingError: it is not installed."""
+    """The URL of a new server of this version, with messages in the locale after it; empty for the embedded one.
+
+    :raises MissingError: it is not installed.
+    """
     if version == "18":
         yield ""
         return
+    major, _, messages = version.partition("-")
     try:
-        with debian_server(int(version)) as url:
+        with debian_server(int(major), messages) as url:
             yield url
     except NotInstalledError as missing:
         raise MissingError(str(missing)) from None

@@ -32,6 +32,7 @@ from tests.servers.debian_server import debian_server, programs_of
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3_000)]
 
 MAJORS = (15, 17)
+JAPANESE = "ja_JP.UTF-8"
 BACKUP_TESTS = (
     "tests/batches/data_management/test_backup*.py",
     "tests/batches/data_management/test_database_*.py",
@@ -39,11 +40,11 @@ BACKUP_TESTS = (
 ALL_BATCHES = "tests/packaging/test_all_batches.py"
 
 
-@pytest.mark.parametrize("major", MAJORS)
-def test_backups_work_on_debians_server(major: int) -> None:
+@pytest.mark.parametrize(("major", "messages"), [*((major, "") for major in MAJORS), (17, JAPANESE)])
+def test_backups_work_on_debians_server(major: int, messages: str) -> None:
     files = [str(path) for pattern in BACKUP_TESTS for path in sorted(PROJECT.glob(pattern))]
     assert len(files) > 6
-    run_tests(major, "-m", "not long", *files)
+    run_tests(major, "-m", "not long", *files, messages=messages)
 
 
 def test_messages_are_sent_on_the_oldest_server() -> None:
@@ -56,9 +57,9 @@ def test_all_batches_run_on_debians_server(major: int) -> None:
     run_tests(major, "-m", "long", ALL_BATCHES)
 
 
-def run_tests(major: int, *arguments: str) -> None:
-    """Run tests in a process of their own on a new server of this version."""
-    with debian_server(major) as url:
+def run_tests(major: int, *arguments: str, messages: str = "") -> None:
+    """Run tests in a process of their own on a new server of this version, with messages in this locale."""
+    with debian_server(major, messages) as url:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", *arguments],
             cwd=PROJECT,

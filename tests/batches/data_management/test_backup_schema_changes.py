@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,8 +24,9 @@ from include.skillreport.batches.data_backup.snapshot import contents_until_awai
 from include.skillreport.core.errors import is_recoverable
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.object_store import ObjectStore
+from local_stack.data_management import create_backup_login
 from tests.batches.data_management.backup_stages import backups
-from tests.batches.data_management.backups import BIN, Backups
+from tests.batches.data_management.backups import BIN, Backups, login
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.waiting import wait_until
 
@@ -145,17 +147,42 @@ def test_a_lock_that_pg_dump_does_not_get_is_recoverable(
         backups.batch().dump(Work(run, platform, store=backups.store))
 
 
+@pytest.fixture
+def small(database: Database) -> Iterator[DatabaseServer]:
+    """The server with a login that cannot choose the language of the server's messages."""
+    role = f"small_{os.urandom(4).hex()}"
+    with database.connect() as host:
+        create_backup_login(host, {"login": role, "password": "test-backup"})
+        yield DatabaseServer(login(database, role, "test-backup"), BIN)
+        host.execute(f"DROP OWNED BY {role}".encode())
+        host.execute(f"DROP ROLE {role}".encode())
+
+
+def test_an_object_that_is_dropped_during_the_dump_is_recoverable(
+    database: Database, small: DatabaseServer, tmp_path: Path
+) -> None:
+    packer = Packer(ObjectStore(tmp_path / "store"), "backups/b")
+    with database.connect() as host:
+        host.execute("CREATE VIEW public.gone AS SELECT 1 AS one")
+        host.execute("CREATE FUNCTION public.gone() RETURNS integer LANGUAGE sql RETURN 1")
+        with small.connect() as connection, exported_snapshot(connection) as snapshot:
+            host.execute("DROP VIEW public.gone")
+            host.execute("DROP FUNCTION public.gone()")
+            with pytest.raises(SchemaChangingError, match="移行など"):
+                store_dump(small, packer, snapshot, tmp_path / "dump", jobs=2, waiting_bytes=1)
+
+
 def test_pg_dump_does_not_wait_behind_a_migration(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, small: DatabaseServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The migration comes between the snapshot and pg_dump: it waits for the snapshot, and pg_dump waits for it."""
     monkeypatch.setattr(server_module, "_LOCK_WAIT_MILLISECONDS", 100)
-    server, migration = DatabaseServer(database.dsn, BIN), Migration(database, ADD_COLUMN)
+    server, migration = small, Migration(database, ADD_COLUMN)
     packer = Packer(ObjectStore(tmp_path / "store"), "backups/b")
     with server.connect() as connection, exported_snapshot(connection) as snapshot:
         migration.start()
         assert not migration.is_done
-        with pytest.raises(SchemaChangingError, match="timeout"):
+        with pytest.raises(SchemaChangingError, match="Query was: LOCK TABLE"):
             store_dump(server, packer, snapshot, tmp_path / "dump", jobs=2, waiting_bytes=1)
     migration.join()
 

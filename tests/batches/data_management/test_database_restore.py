@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+import psycopg
 import pytest
 
 from include.skillreport.batches.data_backup.database_dump import load_dump, store_dump
+from include.skillreport.batches.data_backup.database_properties import read_properties
 from include.skillreport.batches.data_backup.files import (
     DUMP_MANIFEST,
     BackupDamagedError,
@@ -20,7 +24,7 @@ from include.skillreport.batches.data_backup.files import (
     TableContent,
 )
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
-from include.skillreport.batches.data_backup.restore import restore_database
+from include.skillreport.batches.data_backup.restore import restore_as_new, restore_database
 from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.snapshot import exported_snapshot
 from include.skillreport.core.errors import BatchError
@@ -233,6 +237,86 @@ def test_a_restore_leaves_the_database_that_another_restore_has_created_meanwhil
         with pytest.raises(BackupError, match="既にあります"):
             restore_database(server, packer, copy, JOBS, sha256=written.sha256)
         assert server.databases(copy) == [copy]
+    finally:
+        server.drop(copy)
+
+
+PROPERTIES = """
+    SELECT
+        shobj_description(oid, 'pg_database'), encoding, datcollate, datctype, datlocprovider,
+        coalesce(to_jsonb(own) ->> 'datlocale', to_jsonb(own) ->> 'daticulocale'), datdba, datconnlimit,
+        (SELECT array_agg(acl::text ORDER BY acl::text) FROM unnest(datacl) AS acl),
+        (
+            SELECT array_agg(concat(setrole, ': ', name_and_value) ORDER BY setrole, name_and_value)
+            FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS name_and_value WHERE setdatabase = oid
+        )
+    FROM pg_database AS own WHERE datname = %s
+"""
+
+
+@pytest.fixture
+def customised(server: Server) -> Iterator[Database]:
+    """A database with another locale than the server's, and with everything that ALTER DATABASE, COMMENT and GRANT can change."""
+    name = f"own_{os.urandom(4).hex()}"
+    with psycopg.connect(server.dsn("postgres"), autocommit=True) as admin:
+        has_icu = admin.execute("SELECT FROM pg_collation WHERE collname = 'ja-x-icu'").rowcount
+        provider = "LOCALE_PROVIDER icu ICU_LOCALE 'ja'" if has_icu else "LOCALE_PROVIDER libc"
+        for statement in (
+            f"CREATE DATABASE {name} TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C' {provider}",
+            f"CREATE ROLE {name}",
+            f"COMMENT ON DATABASE {name} IS '本番'",
+            f"""ALTER DATABASE {name} SET search_path = "$user", public, 'a b'""",
+            f"ALTER DATABASE {name} SET log_min_duration_statement = 5000",
+            f"ALTER ROLE {name} IN DATABASE {name} SET work_mem = '7MB'",
+            f"ALTER DATABASE {name} CONNECTION LIMIT 77",
+            f"REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC",
+            f"GRANT CONNECT ON DATABASE {name} TO pg_monitor WITH GRANT OPTION",
+            f"ALTER DATABASE {name} OWNER TO {name}",
+        ):
+            admin.execute(statement.encode())
+        yield Database(name, server)
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        admin.execute(f"DROP ROLE {name}".encode())
+
+
+@pytest.mark.parametrize("with_owners", [True, False])
+def test_a_restored_database_keeps_the_properties_of_the_original(
+    customised: Database, tmp_path: Path, with_owners: bool
+) -> None:
+    server, copy = DatabaseServer(customised.dsn, BIN), f"{customised.name}_copy"
+    packer = Packer(ObjectStore(tmp_path / "store"), "backups/b")
+    with server.connect() as connection:
+        about = {"database": read_properties(connection)}
+    packer.write_manifest(replace(stored(server, packer, tmp_path / "dump"), about=about), DUMP_MANIFEST)
+    try:
+        sentences = restore_as_new(
+            server, packer, copy, JOBS, sha256=None, with_owners=with_owners, owner="test"
+        )
+        with customised.connect() as host:
+            original, restored = (
+                host.execute(PROPERTIES, [name]).fetchone() for name in (customised.name, copy)
+            )
+        assert original
+        assert restored
+        assert len(sentences) == 1
+        # Without owners, neither the owner, nor in whose name the rights are given.
+        kept = range(len(original)) if with_owners else (*range(6), 7, 9)
+        assert [restored[column] for column in kept] == [original[column] for column in kept]
+    finally:
+        server.drop(copy)
+
+
+def test_what_the_server_cannot_restore_is_said_in_one_sentence(small: Database, tmp_path: Path) -> None:
+    server, copy = DatabaseServer(small.dsn, BIN), f"{small.name}_copy"
+    packer = Packer(ObjectStore(tmp_path / "store"), "backups/b")
+    with server.connect() as connection:
+        properties = read_properties(connection)
+    elsewhere = {"collation": "xx_XX.UTF-8", "owner": "nobody_here", "settings": [["", "no_such=1"]]}
+    about = {"database": properties | elsewhere}
+    packer.write_manifest(replace(stored(server, packer, tmp_path / "dump"), about=about), DUMP_MANIFEST)
+    try:
+        _, lost = restore_as_new(server, packer, copy, JOBS, sha256=None, with_owners=True, owner="test")
+        assert "データベースのロケール、所有者、ALTER DATABASE の設定を元のとおりにできません" in lost
     finally:
         server.drop(copy)
 

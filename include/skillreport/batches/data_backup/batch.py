@@ -22,8 +22,10 @@ from typing import Any, Self
 import psycopg
 
 from include.skillreport.batches.data_backup.access import BackupAccess
+from include.skillreport.batches.data_backup.archive import about_superuser
 from include.skillreport.batches.data_backup.comparison import hashed_tables, plan_comparison
-from include.skillreport.batches.data_backup.database_dump import store_dump
+from include.skillreport.batches.data_backup.database_dump import entries_of_superuser, store_dump
+from include.skillreport.batches.data_backup.database_properties import read_properties
 from include.skillreport.batches.data_backup.deleted_tenants import (
     mark_deleted_tenants,
     refuse_deleted_tenants,
@@ -56,6 +58,7 @@ from include.skillreport.batches.data_backup.ownership import (
     tenant_rows,
 )
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
+from include.skillreport.batches.data_backup.remarks import dump_remark, left_out_remark
 from include.skillreport.batches.data_backup.restore import restore_database
 from include.skillreport.batches.data_backup.server import DatabaseServer, dump_processes, list_tables
 from include.skillreport.batches.data_backup.snapshot import contents_until_awaited, exported_snapshot
@@ -90,8 +93,6 @@ _MANIFEST_READERS = 16
 
 # If another session waits this long for a table that a dump has locked, the tables are released, and the others are not verified.
 _PATIENCE = timedelta(seconds=30)
-
-_NAMED_TABLES = 5
 
 
 @dataclass(frozen=True)
@@ -210,14 +211,22 @@ class DataBackupBatch(TenantBatch):
                 jobs=self._settings.jobs,
                 waiting_bytes=WAITING_BYTES,
             )
+            left_out = entries_of_superuser(server, packer, files, Path(spool, "contents"))
             comparison = plan_comparison(sizes, self._settings.compare_percent, work.run.business_date)
-            tables = list_tables(connection)
+            tables, properties = list_tables(connection), read_properties(connection)
             contents = contents_until_awaited(
                 connection, server.connect, tables, hashed=comparison.tables, patience=self._patience
             )
         compared = comparison.about(contents, [(table.schema, table.name) for table in tables])
-        self._record_unverified(work, compared["unverified"])
-        return Manifest({"backup_id": backup_id, "kind": "dump", "compared": compared}, files, contents)
+        self._record(work, "dump", dump_remark(server, compared["unverified"]))
+        about = {
+            "backup_id": backup_id,
+            "kind": "dump",
+            "database": properties,
+            "compared": compared,
+            "superuser_only": about_superuser(left_out, [(table.schema, table.name) for table in tables]),
+        }
+        return Manifest(about, files, contents)
 
     def check(self, work: Work) -> None:
         """Restore the stored files into a scratch database, and compare the recorded tables with the snapshot.
@@ -243,6 +252,8 @@ class DataBackupBatch(TenantBatch):
         )
         with server.connect(scratch) as connection:
             index_owners(connection)
+        if not server.is_superuser():
+            self._record(work, "check", left_out_remark(manifest))
         compared = manifest.about.get("compared", {})
         log.info(
             "%s: %d tables have the rows of the snapshot, %d are unverified; compared by content: %d tables, %d of %d bytes "
@@ -395,18 +406,9 @@ class DataBackupBatch(TenantBatch):
                 "DUMP_SMALLER",
             )
 
-    def _record_unverified(self, work: Work, unverified: Sequence[str]) -> None:
-        """Name the tables whose contents nobody has recorded; a later attempt of the step replaces the remark."""
-        problem = None
-        if unverified:
-            more = " など" if len(unverified) > _NAMED_TABLES else ""
-            problem = (
-                "表の構造を変える処理（移行など）を待たせたため、照合を途中でやめました。"
-                f"{len(unverified)} 表（{'、'.join(unverified[:_NAMED_TABLES])}{more}。一覧は {DUMP_MANIFEST} の unverified）は、"
-                "復元できることだけを確かめ、中身を照合していません"
-            )
-        remark = RunRemark({"unverified": len(unverified)}, problem, "TABLES_UNVERIFIED", in_each_run=True)
-        record_remark(work.connection, work.run, "dump", remark, self._access.installation.now())
+    def _record(self, work: Work, step: str, remark: RunRemark) -> None:
+        """Record what operators should know; a later attempt of the step replaces it."""
+        record_remark(work.connection, work.run, step, remark, self._access.installation.now())
 
     def _look_after_register(self, work: Work, store: ObjectStore) -> None:
         """Name the entries of deleted tenants that do not count, and give those that this database knows their MAC."""
@@ -414,8 +416,7 @@ class DataBackupBatch(TenantBatch):
         renew_entries(work.connection, store, keys)
         register = mark_deleted_tenants(work.connection, store, keys)
         details = {"unproved": len(register.unproved), "hasMacKey": bool(keys.keys)}
-        remark = RunRemark(details, register.unproved_sentence, "ENTRY_UNPROVED")
-        record_remark(work.connection, work.run, "register", remark, self._access.installation.now())
+        self._record(work, "register", RunRemark(details, register.unproved_sentence, "ENTRY_UNPROVED"))
 
     def _export_source(self, run: Run) -> ExportSource:
         """The restored database. A shard opens it once for all its tenants, and again if the connection is lost.

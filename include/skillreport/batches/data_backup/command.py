@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from include.skillreport.batches.data_backup.comparison import comparison_sentence
-from include.skillreport.batches.data_backup.deleted_tenants import deleted_sentence, mark_deleted_tenants
 from include.skillreport.batches.data_backup.files import (
     BACKUP_ID,
     DUMP_MANIFEST,
@@ -26,7 +25,7 @@ from include.skillreport.batches.data_backup.files import (
 )
 from include.skillreport.batches.data_backup.ledger import find_backup, read_stored
 from include.skillreport.batches.data_backup.mac import MacKeys
-from include.skillreport.batches.data_backup.restore import entry_of, restore_database, restore_one_tenant
+from include.skillreport.batches.data_backup.restore import entry_of, restore_as_new, restore_one_tenant
 from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.settings import MOST_JOBS
 from include.skillreport.core.docstrings import docstring_of
@@ -111,23 +110,17 @@ def _list(options: argparse.Namespace) -> None:
 def _restore(options: argparse.Namespace) -> None:
     packer, manifest_sha256 = _proved(options)
     sha256 = entry_of(packer.read_manifest(MANIFEST, manifest_sha256), DUMP_MANIFEST)
-    manifest = restore_database(
+    done, *notes = restore_as_new(
         _server(options),
         packer,
         options.database,
         options.jobs,
         sha256=sha256,
+        keys=_mac_keys(),
         with_owners=not options.no_owners,
+        owner=f"by_hand_{secrets.token_hex(4)}",
     )
-    print(
-        f"{options.backup} をデータベース {options.database} に復元しました（{comparison_sentence(manifest)}）。"
-    )
-    with _server(options).connect(options.database) as restored:
-        register = mark_deleted_tenants(restored, packer.store, _mac_keys())
-    if register.repeated:
-        print(deleted_sentence(register.repeated))
-    if register.unproved_sentence:
-        print(f"{register.unproved_sentence}。")
+    print("\n".join(f"{sentence.rstrip('。')}。" for sentence in (f"{options.backup} を{done}", *notes)))
 
 
 def _tenant(options: argparse.Namespace) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from functools import partial
@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import IO, cast
 
+from include.skillreport.batches.data_backup.archive import Entry, entries_left_out
 from include.skillreport.batches.data_backup.files import (
     BackupDamagedError,
     CopyStream,
@@ -52,6 +53,15 @@ def store_dump(
     return sorted(uploads.files, key=lambda file: file.path)
 
 
+def entries_of_superuser(
+    server: DatabaseServer, packer: Packer, files: Sequence[StoredFile], folder: Path
+) -> list[Entry]:
+    """The entries of this stored dump that only a superuser can restore. ``folder`` is created for the table of contents."""
+    folder.mkdir()
+    write_out(packer, _local_names(files)[_CONTENTS], folder / _CONTENTS)
+    return server.entries_of_superuser(folder)
+
+
 def load_dump(
     server: DatabaseServer,
     packer: Packer,
@@ -66,32 +76,38 @@ def load_dump(
     """Create the database and restore the dump into it. ``folder`` is created and holds a group of files at a time.
 
     The order is: everything before the rows, then the rows in groups, then sequences and large objects, then indexes, constraints, triggers
-    and policies. A group has a file for each of the ``jobs`` processes, and at least ``waiting_bytes`` if there are so many. If the
-    database cannot be completed, it is dropped.
+    and policies. A group has a file for each of the ``jobs`` processes, and at least ``waiting_bytes`` if there are so many.
+
+    Without owners, a login that is no superuser leaves out the entries that it cannot restore. If the database cannot be completed, it is
+    dropped.
     :raises BackupDamagedError: a file is missing or changed, or the key does not decrypt it. :raises BackupError: see ``restore``.
     """
-    files = _local_names(manifest)
+    files = _local_names(manifest.files)
     folder.mkdir()
     write_out(packer, files.pop(_CONTENTS), folder / _CONTENTS)
-    entries = server.data_entries(folder)
-    server.create_database(database)
+    left_out = set() if with_owners or server.is_superuser() else entries_left_out(manifest)
+    kept = [each.entry_id for each in server.entries(folder) if each.entry_id not in left_out]
+    data = [each.entry_id for each in server.entries(folder, "data") if each.entry_id not in left_out]
+    files = {name: file for name, file in files.items() if name not in {f"{entry}.dat" for entry in left_out}}
+    server.create_database(database, manifest.about.get("database"))
     restore = partial(server.restore, folder, database, with_owners=with_owners)
     with server.dropped_after_error(database):
-        _load(packer, files, entries, folder, restore, jobs=jobs, waiting_bytes=waiting_bytes)
+        restore("pre-data", entries=kept)
+        _load_data(packer, files, data, folder, restore, jobs=jobs, waiting_bytes=waiting_bytes)
+        restore("post-data", jobs=jobs, entries=kept)
 
 
-def _load(
+def _load_data(
     packer: Packer,
     files: Mapping[str, StoredFile],
-    entries: Mapping[int, str],
+    entries: Sequence[int],
     folder: Path,
     restore: Callable[..., None],
     *,
     jobs: int,
     waiting_bytes: int,
 ) -> None:
-    """``files`` by their local names, without the table of contents; ``entries`` by id; ``restore`` restores a section."""
-    restore("pre-data")
+    """``files`` by their local names, without the table of contents; ``entries``: those of the section; ``restore`` restores a section."""
     of_tables = {f"{entry}.dat": entry for entry in entries if f"{entry}.dat" in files}
     # Files of similar size are restored together, so that no process waits long for another.
     largest_first = sorted(of_tables, key=lambda name: files[name].bytes, reverse=True)
@@ -103,25 +119,24 @@ def _load(
             len(group) >= jobs and sum((folder / each).stat().st_size for each in group) >= waiting_bytes
         )
         if is_full or name == largest_first[-1]:
-            restore("data", jobs=jobs, entries=[entries[of_tables[each]] for each in group])
+            restore("data", jobs=jobs, entries=[of_tables[each] for each in group])
             for each in group:
                 (folder / each).unlink()
             group = []
     # The values of sequences have no file. The files of large objects are listed in a file of their own.
     for name in files.keys() - of_tables.keys():
         write_out(packer, files[name], folder / name)
-    others = [line for entry, line in entries.items() if f"{entry}.dat" not in of_tables]
+    others = [entry for entry in entries if f"{entry}.dat" not in of_tables]
     if others:
         restore("data", jobs=jobs, entries=others)
     for name in files.keys() - of_tables.keys():
         (folder / name).unlink()
-    restore("post-data", jobs=jobs)
 
 
-def _local_names(manifest: Manifest) -> dict[str, StoredFile]:
+def _local_names(stored: Sequence[StoredFile]) -> dict[str, StoredFile]:
     """The files of a dump by their names for pg_restore. :raises BackupDamagedError: the manifest names no such files."""
     files = {}
-    for file in manifest.files:
+    for file in stored:
         name = file.path.removeprefix("dump/").removesuffix(packer_suffix(file.path))
         if "/" in name or name in ("", ".", ".."):
             raise BackupDamagedError(

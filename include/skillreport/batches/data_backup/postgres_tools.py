@@ -43,11 +43,12 @@ class SchemaChangingError(BackupError):
 
 
 class PostgresTools:
-    """The PostgreSQL programs in the folder ``bin_dir``, for the database of ``dsn``."""
+    """The PostgreSQL programs in the folder ``bin_dir``, for the database of ``dsn``. ``session_options`` are those of the server."""
 
-    def __init__(self, dsn: str, bin_dir: str) -> None:
+    def __init__(self, dsn: str, bin_dir: str, session_options: str = "") -> None:
         self._dsn = dsn
         self._bin_dir = bin_dir
+        self._session_options = session_options
 
     def __repr__(self) -> str:
         return "PostgresTools()"  # the connection string contains a password
@@ -71,6 +72,8 @@ class PostgresTools:
         password = parts.pop("password", None)
         if database:
             parts["dbname"] = database
+        if self._session_options:
+            parts["options"] = f"{parts.get('options', '')} {self._session_options}".strip()
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         environment |= {"LC_ALL": "C"} | ({"PGPASSWORD": password} if password else {})
         command = [str(Path(self._bin_dir, tool)), *options, f"--dbname={make_conninfo(**parts)}"]

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 import psycopg
 
-from include.skillreport.batches.data_backup.comparison import hashed_tables
+from include.skillreport.batches.data_backup.archive import restorable_tables
+from include.skillreport.batches.data_backup.comparison import comparison_sentence, hashed_tables
 from include.skillreport.batches.data_backup.database_dump import load_dump
-from include.skillreport.batches.data_backup.deleted_tenants import hold_off_deletion
+from include.skillreport.batches.data_backup.database_properties import apply_properties, lost_properties
+from include.skillreport.batches.data_backup.deleted_tenants import (
+    deleted_sentence,
+    hold_off_deletion,
+    mark_deleted_tenants,
+)
 from include.skillreport.batches.data_backup.files import (
     DUMP_MANIFEST,
     MANIFEST,
@@ -21,6 +28,7 @@ from include.skillreport.batches.data_backup.files import (
 )
 from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.data_backup.ownership import find_owners
+from include.skillreport.batches.data_backup.remarks import left_sentence
 from include.skillreport.batches.data_backup.server import DatabaseServer, list_tables, table_contents
 from include.skillreport.batches.data_backup.spool import WAITING_BYTES, spool_folder
 from include.skillreport.batches.data_backup.tenant_export import (
@@ -30,6 +38,9 @@ from include.skillreport.batches.data_backup.tenant_export import (
     merge,
     restore_tenant,
 )
+from include.skillreport.core.database import Statements
+
+_SQL = Statements(Path(__file__).parent)
 
 
 @dataclass(frozen=True)
@@ -84,10 +95,63 @@ def restore_database(
     with server.dropped_after_error(database):
         with server.connect(database) as connection:
             found = table_contents(connection, list_tables(connection), hashed=hashed_tables(manifest.tables))
-        wrong = differences(manifest.tables, found)
+        is_whole = with_owners or server.is_superuser()
+        wrong = differences(manifest.tables if is_whole else restorable_tables(manifest), found)
         if wrong:
             raise BackupDamagedError(f"復元結果が取得時と一致しません: {'、'.join(wrong)}")
     return manifest
+
+
+def restore_as_new(
+    server: DatabaseServer,
+    packer: Packer,
+    database: str,
+    jobs: int,
+    *,
+    sha256: str,
+    keys: MacKeys,
+    with_owners: bool,
+    owner: str,
+    complete: Callable[[int], None] = lambda _: None,
+) -> tuple[str, ...]:
+    """Restore a whole dump under a name of the run ``owner``, and rename it when it is compared and complete.
+
+    Returns sentences for operators. What an earlier attempt of the run has left is deleted. ``complete`` is called just before the new
+    name, with the number (oid) of the database. ``keys``: of the register of deleted tenants. Errors as ``restore_database``.
+    """
+    server.refuse_existing(database)
+    temporary = server.run_database(owner)
+    server.drop(temporary)
+    manifest = restore_database(
+        server, packer, temporary, jobs, sha256=sha256, with_owners=with_owners, owner=f"restore-{owner}"
+    )
+    properties = manifest.about.get("database", {})
+    with server.dropped_after_error(temporary):
+        with server.connect(temporary) as restored:
+            register = mark_deleted_tenants(restored, packer.store, keys)
+        with server.connect() as connection:
+            if properties:
+                apply_properties(connection, temporary, properties, with_owner=with_owners)
+            number = number_of(connection, temporary)
+        with server.connect(temporary) as restored:
+            lost = lost_properties(restored, properties, with_owner=with_owners)
+        assert number is not None
+        complete(number)
+        server.rename(temporary, database)
+    left = server.databases(server.run_prefix)
+    sentences = (
+        f"データベース {database} に復元しました（{comparison_sentence(manifest)}）",
+        lost,
+        deleted_sentence(register.repeated) if register.repeated else None,
+        register.unproved_sentence,
+        left_sentence(left) if left else None,
+    )
+    return tuple(filter(None, sentences))
+
+
+def number_of(connection: psycopg.Connection, database: str) -> int | None:
+    """The number (oid) of a database, which a new name does not change; None if it does not exist."""
+    return next(iter(_SQL.column(connection, "database_number", database=database)), None)
 
 
 def entry_of(manifest: Manifest, path: str) -> str:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
 import re
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from include.skillreport.batches.data_backup.archive import Entry, entries_of_superuser, parse_entries
+from include.skillreport.batches.data_backup.database_properties import create_database, refused_if_it_exists
 from include.skillreport.batches.data_backup.files import TableContent
 from include.skillreport.batches.data_backup.postgres_tools import (
     BackupError,
@@ -30,6 +31,11 @@ from include.skillreport.core.postgres_programs import find_programs
 from include.skillreport.schema.checks.findings import Finding, Severity
 from include.skillreport.schema.checks.privileges import find_backup_problems
 from include.skillreport.schema.checks.sessions import connect
+from include.skillreport.schema.checks.superuser_objects import (
+    is_superuser,
+    superuser_objects,
+    unreadable_large_objects,
+)
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -37,6 +43,9 @@ CONNECTION = "skill_batch_backup_db"
 
 # Databases in which a backup is restored to verify it; see DatabaseServer.scratch_database.
 _SCRATCH_PREFIX = "batch_backup_check_"
+# Databases that are not complete; see DatabaseServer.run_database.
+_RUN_PREFIX = "batch_incomplete_"
+_LONGEST_NAME = 63
 
 # pg_dump announces finished files only if it has workers.
 _LEAST_PROCESSES = 2
@@ -45,12 +54,11 @@ _FINISHED = re.compile(r"^(?:[\w.-]+:| )*finished item (\d+) TABLE DATA ")
 
 # How long pg_dump waits for a lock at its beginning. Its other processes do not wait at all.
 _LOCK_WAIT_MILLISECONDS = 2_000
-# What pg_dump says about a table that somebody waits to alter, and about a dropped object. It limits its wait for locks by a statement
-# timeout.
-_CHANGED_MEANWHILE = re.compile(
-    "could not obtain lock on relation|due to (?:lock|statement) timeout|relation .* does not exist|cache lookup failed"
-    "|could not open relation with OID"
-)
+# What pg_dump itself says about a table that somebody waits to alter: its processes do not wait for the lock, and at its beginning it waits
+# a short time. The server's words depend on its language.
+_AWAITED = re.compile("could not obtain lock on relation|Query was: LOCK TABLE")
+# The words of the C library for pg_dump, which runs with LC_ALL=C.
+_DISK_FULL = "No space left on device"
 
 # pg_restore about a table of contents that a newer pg_dump has written.
 _NEWER_FORMAT = "unsupported version ("
@@ -90,7 +98,7 @@ class DatabaseServer:
         :raises DatabaseUnavailableError: the server does not answer.
         """
         try:
-            return psycopg.connect(
+            connection = psycopg.connect(
                 make_conninfo(**read_conninfo(self._dsn) | ({"dbname": database} if database else {})),
                 autocommit=True,
                 client_encoding="UTF8",
@@ -99,11 +107,16 @@ class DatabaseServer:
             )
         except psycopg.OperationalError as error:
             raise _unavailable(error) from None
+        _SQL.execute(connection, "speak_english")
+        return connection
 
     @cached_property
     def _tools(self) -> PostgresTools:
         """The programs that fit the server. :raises UnsuitableProgramsError: they are not installed."""
-        return PostgresTools(self._dsn, find_programs(self._bin_dir, self.major_version))
+        with self.connect() as connection:
+            may_choose = _SQL.execute(connection, "speak_english").rowcount > 0
+        options = "-c lc_messages=C" if may_choose else ""
+        return PostgresTools(self._dsn, find_programs(self._bin_dir, self.major_version), options)
 
     @cached_property
     def major_version(self) -> int:
@@ -114,12 +127,25 @@ class DatabaseServer:
     @property
     def scratch_prefix(self) -> str:
         """The prefix of this database's scratch databases. Another installation on the same server has another prefix."""
+        return f"{_SCRATCH_PREFIX}{self._own_hash}_"
+
+    @property
+    def _own_hash(self) -> str:
         name = str(read_conninfo(self._dsn).get("dbname") or "")
-        return f"{_SCRATCH_PREFIX}{hashlib.sha256(name.encode()).hexdigest()[:8]}_"
+        return hashlib.sha256(name.encode()).hexdigest()[:8]
 
     def scratch_database(self, backup_id: str) -> str:
         """The database into which this backup is restored to verify it; a database with this name may be dropped."""
         return f"{self.scratch_prefix}{backup_id.lower()}"
+
+    @property
+    def run_prefix(self) -> str:
+        """The prefix of the databases that a restore or a proof creates for its run and renames or drops at its end."""
+        return f"{_RUN_PREFIX}{self._own_hash}_"
+
+    def run_database(self, owner: str) -> str:
+        """The database of this run, which may be dropped: only one attempt of the run is active at a time."""
+        return f"{self.run_prefix}{owner.lower()}"[:_LONGEST_NAME]
 
     def check(self) -> None:
         """Check that this login and these tools can take a complete backup.
@@ -155,17 +181,20 @@ class DatabaseServer:
             f"--lock-wait-timeout={_LOCK_WAIT_MILLISECONDS}",
             f"--file={folder}",
         ]
+        if self.unreadable_large_objects():
+            # This name of the option is known to all versions.
+            options.append("--no-blobs")
         try:
             with closing(self._tools.lines("pg_dump", options)) as lines:
                 for line in lines:
                     finished = _FINISHED.match(line) if line else None
                     yield folder / f"{finished[1]}.dat" if finished else None
         except BackupError as error:
-            if _CHANGED_MEANWHILE.search(str(error)):
+            if _AWAITED.search(str(error)) or self._has_changed_since(snapshot):
                 raise SchemaChangingError(
                     f"データベースの構造を変える処理（移行など）と重なり、ダンプを取れません（{error}）"
                 ) from None
-            if os.strerror(errno.ENOSPC) not in str(error):
+            if _DISK_FULL not in str(error):
                 raise
             # pg_dump does not name its file. The server names its own files.
             raise BackupError(
@@ -173,17 +202,34 @@ class DatabaseServer:
                 "空けるか、一時フォルダーの置き場所（TMPDIR）を広げてください。"
             ) from None
 
-    def create_database(self, database: str) -> None:
-        """Create an empty database. :raises BackupError: it exists."""
+    def _has_changed_since(self, snapshot: str) -> bool:
+        """Whether tables, views, functions or types differ from those of the exported snapshot, for example because of a migration."""
         with self.connect() as connection:
-            try:
-                connection.execute(
-                    sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(database))
-                )
-            except psycopg.errors.DuplicateDatabase:
-                raise BackupError(
-                    f"データベース '{database}' は既にあります。別の名前を指定してください（上書きはしません）。"
-                ) from None
+            now = _SQL.row(connection, "structure")
+            with connection.transaction():
+                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+                return now != _SQL.row(connection, "structure")
+
+    def create_database(self, database: str, properties: Mapping[str, Any] | None = None) -> None:
+        """Create an empty database, with the encoding of ``properties``, and with their locale if the server has it.
+
+        :raises BackupError: it exists.
+        """
+        with self.connect() as connection, refused_if_it_exists(database):
+            create_database(connection, database, properties or {})
+
+    def rename(self, database: str, name: str) -> None:
+        """Rename a database. :raises BackupError: there is a database with this name."""
+        rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+        with self.connect() as connection, refused_if_it_exists(name):
+            connection.execute(rename.format(sql.Identifier(database), sql.Identifier(name)))
+
+    def refuse_existing(self, database: str) -> None:
+        """:raises BackupError: there is a database with this name."""
+        with refused_if_it_exists(database):
+            if database in self.databases(database):
+                raise psycopg.errors.DuplicateDatabase
 
     def copy_structure(self, folder: Path, database: str) -> None:
         """Create a database with all tables of this one, without rows, keys and indexes. ``folder`` must not exist.
@@ -192,9 +238,13 @@ class DatabaseServer:
         """
         options = ["--format=directory", "--schema-only", "--no-privileges", "--no-comments"]
         self._tools.run("pg_dump", [*options, f"--file={folder}"])
+        left_out = (
+            set() if self.is_superuser() else {each.entry_id for each in self.entries_of_superuser(folder)}
+        )
+        kept = [each.entry_id for each in self.entries(folder, "pre-data") if each.entry_id not in left_out]
         self.create_database(database)
         with self.dropped_after_error(database):
-            self.restore(folder, database, "pre-data", with_owners=False)
+            self.restore(folder, database, "pre-data", entries=kept, with_owners=False)
 
     @contextmanager
     def dropped_after_error(self, database: str) -> Iterator[None]:
@@ -205,18 +255,21 @@ class DatabaseServer:
             self.drop(database)
             raise
 
-    def data_entries(self, folder: Path) -> dict[int, str]:
-        """The entries of a dump that are data, by id, as lines for ``restore``; only the table of contents needs to be local.
+    def entries(self, folder: Path, section: str = "") -> list[Entry]:
+        """The entries of a section of a dump, or of all sections with their dependencies; only the table of contents needs to be local.
 
         :raises BackupError: the programs that fit this server cannot read the dump, because it is of a newer version.
         """
-        listing = self._listing(folder)
-        # Comments begin with a semicolon.
-        return {int(line.partition(";")[0]): line for line in listing.splitlines() if line[:1].isdigit()}
+        return parse_entries(self._listing(folder, f"--section={section}" if section else "--verbose"))
 
-    def _listing(self, folder: Path) -> str:
+    def entries_of_superuser(self, folder: Path) -> list[Entry]:
+        """The entries of a dump of this database that only a superuser can restore, with those that depend on them."""
+        with self.connect() as connection:
+            return entries_of_superuser(self.entries(folder), superuser_objects(connection))
+
+    def _listing(self, folder: Path, option: str) -> str:
         try:
-            return self._tools.listing("pg_restore", ["--list", "--section=data", str(folder)])
+            return self._tools.listing("pg_restore", ["--list", option, str(folder)])
         except BackupError as error:
             if _NEWER_FORMAT not in str(error):
                 raise
@@ -232,24 +285,27 @@ class DatabaseServer:
         section: str,
         *,
         jobs: int = 1,
-        entries: Sequence[str] | None = None,
+        entries: Iterable[int] | None = None,
         with_owners: bool,
     ) -> None:
-        """Restore a section of a dump (``pre-data``, ``data``, ``post-data``), or only these entries of it.
+        """Restore a section of a dump (``pre-data``, ``data``, ``post-data``), or only the entries of it with these numbers.
+
+        Tables come into the default tablespace of the database.
 
         ``with_owners`` needs the roles and a superuser; without it neither is needed. :raises BackupError: the restore fails.
         """
-        options = ["--exit-on-error", f"--section={section}", f"--jobs={jobs}"]
+        options = ["--exit-on-error", "--no-tablespaces", f"--section={section}", f"--jobs={jobs}"]
         if not with_owners:
-            options += ["--no-owner", "--no-privileges"]
+            # A database with a subscription cannot be dropped.
+            options += ["--no-owner", "--no-privileges", "--no-subscriptions"]
         if entries is not None:
             listed = folder / "entries"
-            listed.write_text("\n".join(entries), encoding="utf-8", errors="surrogateescape")
+            listed.write_text("".join(f"{entry};\n" for entry in entries), encoding="ascii")
             options.append(f"--use-list={listed}")
         try:
             self._tools.run("pg_restore", [*options, str(folder)], database)
         except BackupError as error:
-            source = _SOURCE.search(self._listing(folder))
+            source = _SOURCE.search(self._listing(folder, "--section=data"))
             if source and int(source[1]) > self.major_version:
                 raise BackupError(
                     f"{error}。このバックアップは PostgreSQL {source[1]} のもので、復元先の PostgreSQL {self.major_version} にない機能を"
@@ -277,7 +333,12 @@ class DatabaseServer:
     def is_superuser(self) -> bool:
         """Whether the login can restore owners and privileges."""
         with self.connect() as connection:
-            return _SQL.row(connection, "is_superuser") == (True,)
+            return is_superuser(connection)
+
+    def unreadable_large_objects(self) -> int:
+        """The number of large objects that the login cannot read. If there is one, a dump has no large object."""
+        with self.connect() as connection:
+            return unreadable_large_objects(connection)
 
     def databases(self, prefix: str) -> list[str]:
         """The names of the databases with this prefix."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import tempfile
 import zipfile
@@ -133,11 +132,11 @@ def export_all(packer: Packer, snapshot: Snapshot, tenant_id: str) -> tuple[Mani
 def prove(access: BackupAccess, packer: Packer, manifest: Manifest, owner: str) -> None:
     """Restore an export into a scratch database with the structure of the live one, and compare it.
 
-    ``owner`` names the attempt. :raises BackupDamagedError: names the tables that differ.
+    ``owner`` names the run. :raises BackupDamagedError: names the tables that differ.
     """
     server = access.server()
-    # Not the prefix of BATCH-001, which drops what has it.
-    scratch = f"batch_offboard_check_{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
+    # An attempt of the run that was killed may have left it.
+    scratch = server.run_database(owner)
     server.drop(scratch)
     with spool_folder(owner) as spool:
         server.copy_structure(Path(spool, "structure"), scratch)

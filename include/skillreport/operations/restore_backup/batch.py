@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from include.skillreport.batches.data_backup.access import BackupAccess
-from include.skillreport.batches.data_backup.comparison import comparison_sentence
-from include.skillreport.batches.data_backup.deleted_tenants import deleted_sentence, mark_deleted_tenants
 from include.skillreport.batches.data_backup.files import DUMP_MANIFEST, MANIFEST, Packer, is_complete
 from include.skillreport.batches.data_backup.ledger import (
     StoredBackup,
@@ -15,13 +13,19 @@ from include.skillreport.batches.data_backup.ledger import (
     find_backup,
     verified_backups,
 )
-from include.skillreport.batches.data_backup.restore import entry_of, restore_database, restore_one_tenant
-from include.skillreport.batches.data_backup.server import CONNECTION
+from include.skillreport.batches.data_backup.restore import (
+    entry_of,
+    number_of,
+    restore_as_new,
+    restore_one_tenant,
+)
+from include.skillreport.batches.data_backup.server import CONNECTION, DatabaseServer
 from include.skillreport.batches.log_cleanup.marked import folder_of
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.execution.batch import Outcome, Request, UnitBatch, UnitResult, Work
+from include.skillreport.core.execution.batch import Outcome, Request, RunRemark, UnitBatch, UnitResult, Work
 from include.skillreport.core.execution.digest import listed
 from include.skillreport.core.execution.row_archive import archive_names
+from include.skillreport.core.execution.run_remarks import load_remarks, record_remark
 from include.skillreport.core.execution.sharding import Unit
 from include.skillreport.core.execution.tenant_selection import select_tenants
 from include.skillreport.operations.restore_backup import form
@@ -30,6 +34,9 @@ from include.skillreport.operations.restore_backup.form import FORM
 
 # The number of archives that an outcome lists; the task's log lists all of them.
 _LISTED = 20
+
+# What the run records about a restored database: its number (oid).
+_STEP, _DATABASE = "restore", "database_number"
 
 
 class BackupRestore(UnitBatch):
@@ -83,7 +90,7 @@ class BackupRestore(UnitBatch):
         )
         sha256, accepted = str(work.run.options["manifest_sha256"]), _accepted(work)
         if isinstance(entered, form.NewDatabase) and unit_id == _database(entered):
-            notes = () if work.run.dry_run else self._restore_all(packer, entered, sha256)
+            notes = () if work.run.dry_run else self._restore_all(work, packer, entered, sha256)
             return UnitResult(
                 unit_id, {"restored": int(not work.run.dry_run)}, records=0, notes=(*accepted, *notes)
             )
@@ -141,29 +148,41 @@ class BackupRestore(UnitBatch):
                     "「削除済みの行の書庫の一覧」にある名前を指定してください。"
                 )
 
-    def _restore_all(self, packer: Packer, entered: form.NewDatabase, sha256: str) -> tuple[str, ...]:
+    def _restore_all(
+        self, work: Work, packer: Packer, entered: form.NewDatabase, sha256: str
+    ) -> tuple[str, ...]:
         """Restore the whole database; returns what operators should know about it."""
         server = self._access.server()
         with_owners = server.is_superuser()
-        manifest = restore_database(
+        if self._has_restored(work, server, entered.target):
+            return (f"データベース {entered.target} は、この実行の前の試行で復元済みです",)
+
+        def record(number: int) -> None:
+            remark = RunRemark({_DATABASE: number})
+            record_remark(work.connection, work.run, _STEP, remark, self._access.installation.now())
+
+        done, *notes = restore_as_new(
             server,
             packer,
             entered.target,
             self._access.settings.jobs,
             sha256=entry_of(packer.read_manifest(MANIFEST, sha256), DUMP_MANIFEST),
+            keys=self._access.mac_keys(),
             with_owners=with_owners,
+            owner=work.run.execution_id,
+            complete=record,
         )
-        with server.connect(entered.target) as restored:
-            register = mark_deleted_tenants(restored, packer.store, self._access.mac_keys())
-        done = f"{entered.backup} をデータベース {entered.target} に復元しました（{comparison_sentence(manifest)}）"
         hint = (
             f"所有者と権限は復元していません（接続 '{CONNECTION}' のログインがスーパーユーザーでないため）。"
             "アプリやバッチの接続先にするなら、管理者の接続で `python -m include.skillreport backup restore` を実行してください"
         )
-        notes = (done,) if with_owners else (done, hint)
-        if register.repeated:
-            notes = (*notes, deleted_sentence(register.repeated))
-        return (*notes, register.unproved_sentence) if register.unproved_sentence else notes
+        return (f"{entered.backup} を{done}", *(() if with_owners else (hint,)), *notes)
+
+    def _has_restored(self, work: Work, server: DatabaseServer, target: str) -> bool:
+        """Whether an earlier attempt of the run has completed the database, and was killed after that."""
+        remark = load_remarks(work.connection, work.run.execution_id).by_step.get(_STEP, {})
+        with server.connect() as connection:
+            return _DATABASE in remark and remark[_DATABASE] == number_of(connection, target)
 
     def _backup(self, request: Request, entered: form.Restore) -> StoredBackup:
         """The named backup, which the ledger or the store has, or the newest of the ledger."""

@@ -32,6 +32,7 @@ from include.skillreport.schema.checks.privileges import (
 )
 from include.skillreport.schema.checks.server import find_dump_problems, find_server_problems
 from include.skillreport.schema.checks.sessions import connect, find_lost_sessions, find_read_only_login
+from include.skillreport.schema.checks.superuser_objects import find_left_out
 from include.skillreport.schema.deletion import is_with_deletion, tables_to_delete_from
 from include.skillreport.schema.deployment_check import find_other_deployment, missing_part
 from include.skillreport.schema.host_contract import HostVariant, compare_host
@@ -217,7 +218,7 @@ def _check_backup_login(dsn: str) -> list[Finding]:
     try:
         read_conninfo(dsn)
         with psycopg.connect(dsn, autocommit=True) as connection:
-            return find_backup_problems(connection)
+            return find_backup_problems(connection) + find_left_out(connection)
     except psycopg.Error as refusal:
         return [_no_connection("バックアップ用", refusal)]
 

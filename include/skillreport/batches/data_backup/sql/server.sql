@@ -1,6 +1,6 @@
 -- name: list_tables
 -- Every table with its own rows, and whether its rows name their tenant. Tables in the schema of a restore do not count as tenant
--- tables. The keys of an export (ownership.py) are not part of the database.
+-- tables. The keys of an export (ownership.py) are not part of the database, and a dump does not have the tables of extensions.
 SELECT
     namespace.nspname AS schema_name,
     relation.relname AS table_name,
@@ -23,12 +23,11 @@ WHERE
     AND relation.relpersistence <> 't'
     AND namespace.nspname !~ '^pg_'
     AND namespace.nspname NOT IN ('information_schema', 'tenant_export')
+    AND NOT EXISTS (
+        SELECT FROM pg_depend AS member
+        WHERE member.classid = relation.tableoid AND member.objid = relation.oid AND member.deptype = 'e'
+    )
 ORDER BY namespace.nspname, relation.relname;
-
--- name: is_superuser
-SELECT rolsuper
-FROM pg_roles
-WHERE rolname = current_user;
 
 -- name: database_bytes
 SELECT pg_database_size(current_database());
@@ -83,3 +82,101 @@ WHERE
     AND namespace.nspname !~ '^pg_'
     AND namespace.nspname <> 'information_schema'
 GROUP BY namespace.nspname, relation.relname;
+
+-- name: database_properties
+-- What CREATE DATABASE and ALTER DATABASE set for this database, and the roles that a restore with owners needs. The
+-- columns of the locale have other names in each major version.
+SELECT
+    pg_encoding_to_char(encoding) AS encoding,
+    datcollate AS collation,
+    datctype AS character_type,
+    datlocprovider::text AS provider,
+    coalesce(to_jsonb(own) ->> 'datlocale', to_jsonb(own) ->> 'daticulocale') AS provider_locale,
+    to_jsonb(own) ->> 'daticurules' AS rules,
+    pg_get_userbyid(datdba)::text AS owner,
+    datconnlimit AS connection_limit,
+    shobj_description(oid, 'pg_database') AS comment,
+    coalesce(
+        (
+            SELECT
+                jsonb_agg(
+                    jsonb_build_array(coalesce(role.rolname, ''), granted.privilege_type, granted.is_grantable)
+                    ORDER BY role.rolname, granted.privilege_type
+                )
+            FROM aclexplode(coalesce(own.datacl, acldefault('d', own.datdba))) AS granted
+            LEFT JOIN pg_roles AS role ON granted.grantee = role.oid
+            WHERE granted.grantee <> own.datdba
+        ), '[]'
+    ) AS privileges,
+    coalesce(
+        (
+            SELECT
+                jsonb_agg(
+                    jsonb_build_array(coalesce(role.rolname, ''), assignment.name_and_value)
+                    ORDER BY role.rolname, assignment.name_and_value
+                )
+            FROM pg_db_role_setting AS setting
+            LEFT JOIN pg_roles AS role ON setting.setrole = role.oid
+            CROSS JOIN unnest(setting.setconfig) AS assignment (name_and_value)
+            WHERE setting.setdatabase = own.oid
+        ), '[]'
+    ) AS settings,
+    (
+        SELECT jsonb_agg(DISTINCT role.rolname)
+        FROM pg_roles AS role
+        WHERE
+            role.oid IN (
+                SELECT needed.refobjid FROM pg_shdepend AS needed
+                WHERE
+                    needed.refclassid = 'pg_authid'::regclass
+                    AND (needed.dbid = own.oid OR (needed.classid = own.tableoid AND needed.objid = own.oid))
+            )
+            -- The first superuser, whose objects are not listed there.
+            OR role.oid = 10
+    ) AS roles
+FROM pg_database AS own
+WHERE datname = current_database();
+
+-- name: database_number
+SELECT oid::bigint
+FROM pg_database
+WHERE datname = %(database)s;
+
+-- name: structure
+-- The rows of the catalogue that pg_dump reads by their numbers. A change gives a row another transaction.
+SELECT md5(string_agg(format('%s %s', object.oid, object.xmin), ',' ORDER BY object.oid, object.xmin::text))
+FROM (
+    SELECT
+        oid,
+        xmin
+    FROM pg_class
+    WHERE relpersistence <> 't'
+    UNION ALL
+    SELECT
+        type.oid,
+        type.xmin
+    FROM pg_type AS type
+    INNER JOIN pg_namespace AS namespace ON type.typnamespace = namespace.oid
+    WHERE namespace.nspname !~ '^pg_(toast_)?temp_'
+    UNION ALL
+    SELECT
+        oid,
+        xmin
+    FROM pg_proc
+    UNION ALL
+    SELECT
+        oid,
+        xmin
+    FROM pg_rewrite
+    UNION ALL
+    SELECT
+        oid,
+        xmin
+    FROM pg_namespace
+    WHERE nspname !~ '^pg_(toast_)?temp_'
+) AS object;
+
+-- name: speak_english
+-- The server's messages in English, if the login may choose their language.
+SELECT set_config('lc_messages', 'C', false)
+WHERE has_parameter_privilege('lc_messages', 'SET');

@@ -1,0 +1,110 @@
+"""A restore whose task is killed at each try, through a whole Airflow: what the alert says, and that its advice ends the failure."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from local_stack.data_management import create_backup_login
+from local_stack.stand_ins import StandIns
+from tests import host_rows
+from tests.batches.data_management.backups import BIN, Backups
+from tests.conftest import Database
+from tests.dags.running_airflow import NO_SCHEDULE, StartAirflow
+from tests.dags.test_outages import TRIES
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.long, pytest.mark.exclusive]
+
+
+@pytest.fixture
+def slow_programs(tmp_path: Path) -> Path:
+    """Programs whose pg_restore does not end after its work, as long as there is a file ``blocked`` beside it."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "blocked").touch()
+    (folder / "pg_dump").symlink_to(f"{BIN}/pg_dump")
+    (folder / "pg_restore").write_text(
+        f'#!/bin/sh\n{BIN}/pg_restore "$@" || exit 1\n'
+        f'case "$1" in --exit-on-error) while [ -e {folder}/blocked ]; do sleep 0.1; done ;; esac\n'
+    )
+    (folder / "pg_restore").chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def backup_login(database: Database) -> Iterator[str]:
+    """The URI of a login for backups, which is no superuser."""
+    role = f"backup_{os.urandom(4).hex()}"
+    with database.connect() as host:
+        create_backup_login(host, {"login": role, "password": "test-backup"})
+    yield f"postgres://{role}:test-backup@{database.server.host}:{database.server.port}/{database.name}"
+    with database.connect() as host:
+        host.execute(f"DROP OWNED BY {role} CASCADE".encode())
+        host.execute(f"DROP ROLE {role}".encode())
+
+
+def restoring(folder: Path) -> list[psutil.Process]:
+    """The tasks that wait for this pg_restore."""
+    program = str(folder / "pg_restore")
+    return [
+        parent
+        for process in psutil.process_iter(["cmdline"])
+        if program in (process.info["cmdline"] or ())
+        and (parent := process.parent())
+        and program not in parent.cmdline()
+    ]
+
+
+def test_the_alerts_advice_completes_a_restore_that_was_killed(
+    start_airflow: StartAirflow,
+    database: Database,
+    slack: StandIns,
+    slow_programs: Path,
+    backup_login: str,
+    tmp_path: Path,
+) -> None:
+    with database.connect() as host:
+        host_rows.tenant(host, "T001")
+        host_rows.user(host, "T001", "u1")
+    backups = Backups(database, tmp_path / "storage")
+    backups.take()
+    server, target = backups.server, f"{database.name}_copy"
+    variables = {
+        "AIRFLOW_CONN_SKILL_BATCH_BACKUP_DB": backup_login,
+        "AIRFLOW_VAR_SKILL_BATCH_POSTGRES_BIN": str(slow_programs),
+    }
+    try:
+        with start_airflow(NO_SCHEDULE | variables) as api:
+            api.dag_id = "restore_backup"
+            api.unpause()
+            run_id = api.trigger(operation="new_database", target=target, reason="訓練のため")
+            for _ in range(TRIES):
+                wait_until(lambda: restoring(slow_programs) != [], "the task restores")
+                for task in restoring(slow_programs):
+                    task.send_signal(signal.SIGKILL)
+                wait_until(lambda: restoring(slow_programs) == [], "pg_restore has ended with its task")
+            assert api.wait(run_id) == "failed"
+            wait_until(lambda: len(slack.messages) > 0, "the alert arrives")
+
+            (alert,) = slack.messages
+            assert "強制終了" in alert.text
+            assert "restore だけを下流ごと消去（Clear）" in alert.text
+            assert server.databases(target) == []
+            assert len(server.databases(server.run_prefix)) == 1
+
+            (slow_programs / "blocked").unlink()
+            api.clear_task(run_id, "restore")
+            assert api.wait(run_id) == "success"
+            assert server.databases(target) == [target]
+            assert server.databases(server.run_prefix) == []
+            with server.connect(target) as restored:
+                assert restored.execute('SELECT tenant_id FROM "MST_Tenant"').fetchall() == [("T001",)]
+    finally:
+        for name in (target, *server.databases(server.run_prefix)):
+            server.drop(name)
