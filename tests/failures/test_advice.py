@@ -111,6 +111,9 @@ def test_no_lost_operation_is_told_to_run_a_business_date_again(spec: OperationS
         (TENANT_USAGE, "AirflowTaskTimeout", "killed"),
         (TENANT_USAGE, "AirflowUnavailableError", "unreachable"),
         (TENANT_USAGE, "InstancesFailedError", "killed"),
+        # A standby before its promotion
+        (TENANT_USAGE, "25006", "unreachable"),
+        (TENANT_USAGE, "StandbyError", "unreachable"),
     ],
 )
 def test_a_code_has_the_kind_whose_advice_helps(spec: RunSpec, code: str, name: str) -> None:
