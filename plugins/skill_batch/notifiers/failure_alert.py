@@ -46,6 +46,8 @@ RUN_FAILED, REQUEST_FAILED = "failure", "approval"
 # The execution log shows such a run as complete.
 _NOT_ANNOUNCED = "影響: バッチは完了しています。完了を待つほかの DAG だけが動きません。"
 
+_NOT_STORED = "通知は送りましたが、データベースに書き込めませんでした。理由はタスクのログにあります。"
+
 # The reason of a whole run may contain a command or a GRANT, so it may be longer than that of a tenant.
 _RUN_REASON_LIMIT = 1_000
 
@@ -184,6 +186,15 @@ class FailureAlert(BaseNotifier):
             ),
             [(None, f"この実行の {last or next(iter(failed_tasks), _LAST_TASK)} ")],
             links,
+        )
+
+    def compose_sent(self, context: Context, kind: str) -> Alert:
+        """The record of a task's alert that was sent while the table of alerts could not be written. ``kind`` is that of its failure."""
+        return self.of_failures(
+            self._triggering_user(context),
+            (f"実行ID: {context['run_id']}", _NOT_STORED),
+            [(kind, "失敗したタスク")],
+            run_links(context["dag"].dag_id, context["run_id"]),
         )
 
     def of_result(
