@@ -31,8 +31,8 @@ SILENT_CONNECTION_ENDS = {
 _OF_SEVERAL_HOSTS = {"target_session_attrs": "primary", "connect_timeout": CONNECT_SECONDS}
 
 
-def writing_defaults(connection: Connection) -> dict[str, Any]:
-    """The parameters of a connection that writes, which its extra replaces."""
+def defaults_of(connection: Connection) -> dict[str, Any]:
+    """libpq's parameters of a connection, which its extra replaces."""
     return SILENT_CONNECTION_ENDS | (_OF_SEVERAL_HOSTS if "," in (connection.host or "") else {})
 
 
@@ -54,7 +54,7 @@ def conninfo_of(connection: Connection, **defaults: Any) -> str:
 
     :raises ConnectionInvalidError: libpq does not know a value of the extra, or the extra is no JSON object.
     """
-    values = {**SILENT_CONNECTION_ENDS, **defaults, **valid_extra(connection)}
+    values = {**defaults_of(connection), **defaults, **valid_extra(connection)}
     try:
         return make_conninfo(
             host=connection.host or "",

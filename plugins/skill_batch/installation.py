@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from airflow.sdk import get_current_context
 from airflow.sdk.log import mask_secret
 
-from skill_batch.connections import conninfo_of, required_connection, writing_defaults
+from skill_batch.connections import conninfo_of, required_connection
 from skill_batch.lookup import find_variable
 from skill_batch.object_storage import object_store
 from include.skillreport.core.errors import ConnectionMissingError
@@ -68,8 +68,7 @@ class AirflowInstallation:
 
     def database(self, name: str) -> str:
         """The libpq string of a Postgres connection, with its extra."""
-        connection = required_connection(name, "Postgres")
-        return conninfo_of(connection, **writing_defaults(connection))
+        return conninfo_of(required_connection(name, "Postgres"))
 
     def secret(self, name: str) -> str:
         """The password of a connection of any type."""

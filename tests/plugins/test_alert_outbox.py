@@ -310,6 +310,18 @@ def test_without_the_database_the_alert_goes_out_all_the_same(
     assert send_alert(alert(), "a", load_channels()) is False  # no alert was sent, and nothing is stored
 
 
+@pytest.mark.usefixtures("services")
+def test_an_alert_is_stored_at_the_second_of_two_hosts(
+    platform: psycopg.Connection[dict[str, Any]],
+    shared_database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    uri = shared_database.airflow_connection("batch_platform").replace("127.0.0.1", "127.0.0.1,127.0.0.1")
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", f"{uri}&port=1,{shared_database.server.port}")
+    assert send_alert(alert(), "a", load_channels()) is True
+    assert [row["alert_key"] for row in rows(platform)] == ["a"]
+
+
 def test_an_alert_that_is_neither_stored_nor_sent_is_lost(
     services: StandIns, shared_database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:

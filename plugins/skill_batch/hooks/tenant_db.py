@@ -13,7 +13,7 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import Connection
 from psycopg import sql
 
-from skill_batch.connections import required_connection, unknown_value, valid_extra, writing_defaults
+from skill_batch.connections import defaults_of, required_connection, unknown_value, valid_extra
 from include.skillreport.core.database import set_up_session, tenant_transaction
 from include.skillreport.core.errors import (
     BatchError,
@@ -55,7 +55,7 @@ class _BatchDbHook(PostgresHook):
     def get_connection(cls, conn_id: str) -> Connection:
         """Call ``required_connection``; values of its extra come before our own. :raises ConnectionInvalidError: it is no JSON object."""
         connection = required_connection(conn_id, "Postgres")
-        connection.extra = json.dumps({**writing_defaults(connection), **valid_extra(connection)})
+        connection.extra = json.dumps({**defaults_of(connection), **valid_extra(connection)})
         return connection
 
     def get_conn(self) -> psycopg.Connection:

@@ -242,13 +242,16 @@ def open_database(connection: Connection | None) -> Iterator[psycopg.Connection 
         try:
             database = psycopg.connect(
                 host=connection.host,
-                port=connection.port or 5432,
                 dbname=connection.schema,
                 user=connection.login,
                 password=connection.password,
                 client_encoding="UTF8",
                 autocommit=True,
-                **{"connect_timeout": _CONNECT_SECONDS, **_tls_of(connection)},
+                **{
+                    "port": connection.port or 5432,
+                    "connect_timeout": _CONNECT_SECONDS,
+                    **_extra_of(connection),
+                },
             )
             database.execute("SET ROLE batch_platform")
             database.execute("SET statement_timeout = '15s'")
@@ -265,5 +268,10 @@ def open_database(connection: Connection | None) -> Iterator[psycopg.Connection 
             database.close()
 
 
-def _tls_of(connection: Connection) -> dict[str, Any]:
-    return {name: value for name, value in extra_of(connection).items() if name.startswith("ssl")}
+def _extra_of(connection: Connection) -> dict[str, Any]:
+    """What the extra says about TLS and the address. Of several hosts only the primary can store an alert."""
+    of_several = {"target_session_attrs": "primary"} if "," in (connection.host or "") else {}
+    names = ("ssl", "hostaddr", "port", "target_session_attrs")
+    return of_several | {
+        name: value for name, value in extra_of(connection).items() if name.startswith(names)
+    }
