@@ -185,7 +185,7 @@ class ApprovalFlow(BatchFlow):
 
         ti = context["ti"]
         response, listed = ti.xcom_pull(task_ids=ANSWER_TASK), ti.xcom_pull(task_ids="list_held")
-        if response is None or listed is None:
+        if not response or not listed:
             raise RecordsDeletedError
         user = response["responded_by_user"]
         if not user:

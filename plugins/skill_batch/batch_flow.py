@@ -392,7 +392,7 @@ def run_of(xcom: dict[str, Any] | None) -> Run:
     from include.skillreport.core.execution.batch import Run
     from include.skillreport.core.execution.run_log import RecordsDeletedError
 
-    if xcom is None:
+    if not xcom:
         raise RecordsDeletedError
     dates = {name: kind.fromisoformat(xcom[name]) for name, kind in _RUN_DATES.items() if name in xcom}
     return Run(**{**xcom, **dates})

@@ -86,12 +86,17 @@ def _a_run_whose_xcoms_are_gone_is_opened_again(usage: Api, slack: StandIns) -> 
         "--skip-archive",
         "--yes",
     ]
-    cleaned = AirflowInstallation(usage.airflow.environment).run(*cleaning)
+    cleaned = AirflowInstallation(dict(usage.airflow.environment)).run(*cleaning)
     assert cleaned.returncode == 0, cleaned.stdout
-    for clear, task in ((usage.clear, "T001"), (usage.clear_task, "close_run")):
+    for clear, task in (
+        (usage.clear, "T001"),
+        (usage.clear_task, "read_logs"),
+        (usage.clear_task, "close_run"),
+    ):
         clear(run_id, task)
         assert usage.wait(run_id) == "failed"
         assert advises(slack, TENANT_USAGE, "rows_gone")
+        assert "記録が整理されています" in slack.messages[-1].text
         assert "この実行の open_run を下流ごと消去（Clear）してください" in slack.messages[-1].text
 
     usage.clear_task(run_id, "open_run")

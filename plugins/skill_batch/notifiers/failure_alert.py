@@ -46,6 +46,9 @@ RUN_FAILED, REQUEST_FAILED = "failure", "approval"
 # The execution log shows such a run as complete.
 _NOT_ANNOUNCED = "影響: バッチは完了しています。完了を待つほかの DAG だけが動きません。"
 
+# The errors with which Airflow and its templates report that an XCom is gone.
+_XCOM_ERRORS = ("XComNotFound", "UndefinedError")
+
 _NOT_STORED = "通知は送りましたが、データベースに書き込めませんでした。理由はタスクのログにあります。"
 
 # The reason of a whole run may contain a command or a GRANT, so it may be longer than that of a tenant.
@@ -329,6 +332,8 @@ def _succeeded(result: RecordedResult) -> str:
 def _reason(error: Any) -> str:
     if error is None:
         return _KILLED
+    if type(error).__name__ in _XCOM_ERRORS:
+        return "Airflow にこの実行の途中の値（XCom）がありません（記録が整理されています）。"
     if is_outage(error):
         return shorten(f"Airflow の API サーバーに問い合わせられませんでした: {error}")
     return shorten(str(error), _RUN_REASON_LIMIT)
