@@ -278,8 +278,10 @@ def read_only(database: Database) -> Iterator[None]:
     setting = f'ALTER ROLE batch_platform IN DATABASE "{database.name}" {{}} default_transaction_read_only'
     with database.connect() as admin:
         admin.execute((setting.format("SET") + " = on").encode())
-        yield
-        admin.execute(setting.format("RESET").encode())
+        try:
+            yield
+        finally:
+            admin.execute(setting.format("RESET").encode())
 
 
 @pytest.mark.parametrize("outage", [unreachable, read_only])
