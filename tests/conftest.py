@@ -324,6 +324,12 @@ def migrated_metadata(airflow_metadata: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hooks do not wait for a database that cannot be reached."""
+    monkeypatch.setattr("skill_batch.hooks.tenant_db._FAILOVER_SECONDS", 0)
+
+
+@pytest.fixture
 def unused_port() -> int:
     """A port of 127.0.0.1 on which nothing listens."""
     with socket.socket() as probe:

@@ -177,12 +177,16 @@ class ApprovalFlow(BatchFlow):
         """Record the answer from Airflow's response. The person is always the user who responded.
 
         :raises AnswerError: the answer names a tenant that the request does not list, or Airflow does not name the user who responded.
+        :raises RecordsDeletedError: Airflow has the response no more.
         """
         from include.skillreport.approvals.requests import Answer, find_request, items_of, record_answer
         from include.skillreport.core.errors import AnswerError
+        from include.skillreport.core.execution.run_log import RecordsDeletedError
 
         ti = context["ti"]
         response, listed = ti.xcom_pull(task_ids=ANSWER_TASK), ti.xcom_pull(task_ids="list_held")
+        if not response or not listed:
+            raise RecordsDeletedError
         user = response["responded_by_user"]
         if not user:
             raise AnswerError("誰が答えたかを Airflow が記録していません。")

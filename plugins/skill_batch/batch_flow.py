@@ -144,7 +144,7 @@ class BatchFlow:
             max_active_tis_per_dagrun=CONCURRENCY,
             map_index_template="{{ tenants_label }}",
         )
-        def process(run: dict[str, Any], shard: dict[str, Any]) -> dict[str, int]:
+        def process(run: dict[str, Any] | None, shard: dict[str, Any] | None) -> dict[str, int]:
             return self._process(_run_now(run), shard, get_current_context())
 
         return process
@@ -225,14 +225,14 @@ class BatchFlow:
         context["ti"].xcom_push(_RUN_KEY, {**asdict(run), **dates})
         return [asdict(shard) for shard in shards]
 
-    def _process(self, run: Run, shard_xcom: dict[str, Any], context: Context) -> dict[str, int]:
+    def _process(self, run: Run, shard_xcom: dict[str, Any] | None, context: Context) -> dict[str, int]:
         """Process the tenants of a shard. If a tenant fails, the task instance fails, so that an operator can clear it."""
         from include.skillreport.core.execution.flow import fail_shard, process_shard
         from include.skillreport.core.execution.run_log import RecordsDeletedError
         from include.skillreport.core.execution.shard_work import UnitsFailedError
         from include.skillreport.core.execution.sharding import Shard
 
-        if "number" not in shard_xcom:
+        if not shard_xcom or "number" not in shard_xcom:
             raise RecordsDeletedError
         shard: Shard = Shard(**shard_xcom)
         context["tenants_label"] = shard.label  # type: ignore[typeddict-unknown-key]
@@ -387,15 +387,18 @@ def failure_alert(
     )
 
 
-def run_of(xcom: dict[str, Any]) -> Run:
-    """The run from the XCom of ``open_run``."""
+def run_of(xcom: dict[str, Any] | None) -> Run:
+    """The run from the XCom of ``open_run``. :raises RecordsDeletedError: Airflow has it no more (``airflow db clean``)."""
     from include.skillreport.core.execution.batch import Run
+    from include.skillreport.core.execution.run_log import RecordsDeletedError
 
+    if not xcom:
+        raise RecordsDeletedError
     dates = {name: kind.fromisoformat(xcom[name]) for name, kind in _RUN_DATES.items() if name in xcom}
     return Run(**{**xcom, **dates})
 
 
-def _run_now(xcom: dict[str, Any]) -> Run:
+def _run_now(xcom: dict[str, Any] | None) -> Run:
     """The run, with the number of times that it was cleared until now. A cleared task reads the application's rows again."""
     return replace(run_of(xcom), attempt=attempt_of(get_current_context()))
 

@@ -10,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 from skill_batch.extras import ExtraError, extra_of
 from skill_batch.lookup import find_connection
 from include.skillreport.core.errors import ConnectionInvalidError, ConnectionMissingError, reason_of
+from include.skillreport.core.lasting_connection import CONNECT_SECONDS
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -25,6 +26,14 @@ SILENT_CONNECTION_ENDS = {
     "keepalives_count": 6,
     "tcp_user_timeout": 120_000,
 }
+
+# Of several hosts libpq takes the primary, and a dead one takes no longer than the others. See ``refuse_standby`` for a single host.
+_OF_SEVERAL_HOSTS = {"target_session_attrs": "primary", "connect_timeout": CONNECT_SECONDS}
+
+
+def defaults_of(connection: Connection) -> dict[str, Any]:
+    """libpq's parameters of a connection, which its extra replaces."""
+    return SILENT_CONNECTION_ENDS | (_OF_SEVERAL_HOSTS if "," in (connection.host or "") else {})
 
 
 def required_connection(name: str, kind: str) -> Connection:
@@ -45,7 +54,7 @@ def conninfo_of(connection: Connection, **defaults: Any) -> str:
 
     :raises ConnectionInvalidError: libpq does not know a value of the extra, or the extra is no JSON object.
     """
-    values = {**SILENT_CONNECTION_ENDS, **defaults, **valid_extra(connection)}
+    values = {**defaults_of(connection), **defaults, **valid_extra(connection)}
     try:
         return make_conninfo(
             host=connection.host or "",

@@ -55,6 +55,11 @@ class Api:
         """What Airflow's processes have printed."""
         return "".join(self.airflow.log(name).read_text(errors="replace") for name in self.airflow.processes)
 
+    def logged(self) -> str:
+        """What they have printed, and the logs of the tasks and of the callbacks."""
+        logs = Path(self.airflow.environment["AIRFLOW_HOME"], "logs").rglob("*.log")
+        return "".join([self.printed(), *(log.read_text(errors="replace") for log in logs)])
+
     @contextmanager
     def server_away(self) -> Iterator[None]:
         """The API server is killed for the length of the block, and started again; the other processes go on."""

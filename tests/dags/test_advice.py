@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ from include.skillreport.core.operation_catalog import (
 from include.skillreport.core.run_spec import RunSpec
 from local_stack.stand_ins import StandIns
 from tests import host_rows
-from tests.airflow_installation import folder_of_dags
+from tests.airflow_installation import AirflowInstallation, folder_of_dags
 from tests.batches.tenant_management import billing_rows
 from tests.conftest import Database
 from tests.dags.running_airflow import NO_SCHEDULE, Api, StartAirflow
@@ -55,6 +55,7 @@ def advises(slack: StandIns, spec: RunSpec, name: str) -> bool:
 
 def test_the_operator_does_what_the_alert_says(api: Api, database: Database, slack: StandIns) -> None:
     _wrong_parameters_need_a_new_run(replace(api, dag_id=TENANT_USAGE.dag_id), database, slack)
+    _a_run_whose_xcoms_are_gone_is_opened_again(replace(api, dag_id=TENANT_USAGE.dag_id), slack)
     _undelivered_messages_are_decided_and_not_cleared(api, database, slack)
     _a_wrong_answer_is_asked_again(api, database, slack)
 
@@ -69,6 +70,37 @@ def _wrong_parameters_need_a_new_run(usage: Api, database: Database, slack: Stan
     assert usage.wait(run_id) == "failed"
 
     assert usage.wait(usage.trigger(business_date="2026-10-31", tenants=["T001"])) == "success"
+
+
+def _a_run_whose_xcoms_are_gone_is_opened_again(usage: Api, slack: StandIns) -> None:
+    run_id = usage.trigger(business_date="2026-10-30", tenants=["T001"])
+    assert usage.wait(run_id) == "success"
+    until = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
+    cleaning = [
+        "db",
+        "clean",
+        "--tables",
+        "xcom",
+        "--clean-before-timestamp",
+        until,
+        "--skip-archive",
+        "--yes",
+    ]
+    cleaned = AirflowInstallation(dict(usage.airflow.environment)).run(*cleaning)
+    assert cleaned.returncode == 0, cleaned.stdout
+    for clear, task in (
+        (usage.clear, "T001"),
+        (usage.clear_task, "read_logs"),
+        (usage.clear_task, "close_run"),
+    ):
+        clear(run_id, task)
+        assert usage.wait(run_id) == "failed"
+        assert advises(slack, TENANT_USAGE, "rows_gone")
+        assert "記録が整理されています" in slack.messages[-1].text
+        assert "この実行の open_run を下流ごと消去（Clear）してください" in slack.messages[-1].text
+
+    usage.clear_task(run_id, "open_run")
+    assert usage.wait(run_id) == "success"
 
 
 def _undelivered_messages_are_decided_and_not_cleared(api: Api, database: Database, slack: StandIns) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -14,10 +15,13 @@ from threading import Event, Thread
 import psycopg
 import pytest
 
+from include.skillreport.schema.deploy import upgrade
+from include.skillreport.schema.host_contract import HostVariant
+from local_stack.host_fixture import create_host_schema
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation
-from tests.conftest import Database, wait_for_blocked_statement
+from tests.conftest import PASSWORDS, Database, Server, wait_for_blocked_statement
 from tests.dags.running_airflow import (
     NO_SCHEDULE,
     StartAirflow,
@@ -27,11 +31,15 @@ from tests.dags.running_airflow import (
     running_airflow,
 )
 from tests.dags.test_deadlines import wait_until
+from tests.failover_server import demote, promote, replicating_server
 
 USAGE = "batch_018_01_tenant_usage"
 CONF = {"business_date": "2026-10-31"}
 # The supervisor's log line if it could not reach the API server.
 UNANSWERED = "Unhandled exception while handling task request"
+
+# The line of a task that waits for its database.
+WAITING = "The database is not available yet"
 
 # One try and two retries.
 TRIES = 3
@@ -123,6 +131,37 @@ def test_a_run_survives_an_api_server_away_during_a_connection_lookup(
     assert slack.messages == []
     with database.connect() as host:
         assert host.execute("SELECT status FROM batch.execution_log").fetchall() == [("completed",)]
+
+
+def test_a_run_survives_a_database_that_is_a_standby_for_half_a_minute(
+    airflow: AirflowInstallation,
+    migrated_metadata: str,
+    slack: StandIns,
+    unused_port: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forget_runs(migrated_metadata)
+    with replicating_server(tmp_path / "postgres", monkeypatch) as postgres:
+        server = Server(postgres.admin_dsn(), "127.0.0.1", postgres.port, postgres)
+        database = Database("postgres", server)
+        with database.connect() as host:
+            create_host_schema(host, HostVariant.MULTI_TENANT)
+            host_rows.tenant(host, "T001")
+        upgrade(database.dsn, passwords=PASSWORDS)
+        demote(postgres)
+        with running_airflow(airflow, database, slack, tmp_path, unused_port, NO_SCHEDULE) as api:
+            api = replace(api, dag_id=USAGE)
+            api.unpause()
+            before = api.logged().count(WAITING)
+            run_id = api.trigger(**CONF)
+            wait_until(lambda: api.logged().count(WAITING) > before, seconds=120)
+            time.sleep(29)
+            promote(postgres)
+
+            assert api.wait(run_id) == "success"
+            assert {ti["try_number"] for ti in api.instances(run_id)} == {1}
+    assert slack.messages == []
 
 
 @pytest.mark.usefixtures("one_tenant")

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from urllib.parse import unquote
 
 import psutil
@@ -72,9 +71,7 @@ def kill_last_task(
 
 def callbacks(api: Api) -> int:
     """How many callbacks of DAGs were executed."""
-    logs = Path(api.airflow.environment["AIRFLOW_HOME"], "logs").rglob("*.log")
-    printed = [api.printed(), *(log.read_text(errors="replace") for log in logs)]
-    return sum(text.count(CALLED_BACK) for text in printed)
+    return api.logged().count(CALLED_BACK)
 
 
 def tenants_and_advice(alert: list[str]) -> list[str]:

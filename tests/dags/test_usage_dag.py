@@ -298,7 +298,7 @@ def test_a_day_that_is_closed_stays_when_the_host_no_longer_fits(
     assert usage_days(database) == closed
 
 
-@pytest.mark.usefixtures("tenants")
+@pytest.mark.usefixtures("tenants", "impatient")
 def test_a_database_that_is_down_is_tried_three_times_then_reported(
     runs: DagRuns, database: Database, slack: StandIns, unused_port: int
 ) -> None:

@@ -103,6 +103,10 @@ def test_no_lost_operation_is_told_to_run_a_business_date_again(spec: OperationS
         (TENANT_BILLING, "APPROVAL_NEEDED", "held"),
         (APPROVE_INVOICES, "MONTH_CLOSED", "refused"),
         (OPERATE_INVOICES, "RecordsDeletedError", "operation_gone"),
+        # Airflow's and Jinja's words for an XCom that is gone
+        (APPROVE_INVOICES, "UndefinedError", "operation_gone"),
+        (OPERATE_INVOICES, "XComNotFound", "operation_gone"),
+        (TENANT_USAGE, "XComNotFound", "rows_gone"),
         (OPERATE_CONTRACTS, "CONTRACT_OVERLAP", "refused"),
         (OPERATE_CONTRACTS, "CONTRACT_ROW_UNKNOWN", "refused"),
         (OPERATE_NOTIFICATIONS, "CHANNEL_CLOSED", "channel_closed"),
@@ -111,6 +115,9 @@ def test_no_lost_operation_is_told_to_run_a_business_date_again(spec: OperationS
         (TENANT_USAGE, "AirflowTaskTimeout", "killed"),
         (TENANT_USAGE, "AirflowUnavailableError", "unreachable"),
         (TENANT_USAGE, "InstancesFailedError", "killed"),
+        # A standby before its promotion
+        (TENANT_USAGE, "25006", "unreachable"),
+        (TENANT_USAGE, "StandbyError", "unreachable"),
     ],
 )
 def test_a_code_has_the_kind_whose_advice_helps(spec: RunSpec, code: str, name: str) -> None:

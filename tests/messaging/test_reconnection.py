@@ -8,12 +8,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from skill_batch.hooks.tenant_db import TenantDbHook
 from include.skillreport.core import lasting_connection
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.database import tenant_transaction
@@ -27,10 +29,10 @@ from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.schema.deploy import upgrade
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.host_fixture import create_host_schema
-from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import PASSWORDS, Database, Server, wait_for_blocked_statement
+from tests.failover_server import promote, replicating_server, standby_of, wait_for_replay
 from tests.messaging.outbox_rows import (
     claim_due,
     make_due,
@@ -72,14 +74,20 @@ def send(
     """A worker whose connection differs from the test's."""
     with database.connect("batch_tenant") as connection:
         connection.execute("SET application_name = 'sender'")
-        return dispatch_due(
-            connection,
-            tenant_ids,
-            network(services),
-            owner="run",
-            clock=lambda: datetime.now(UTC),
-            settings=NotificationSettings.load(),
-        )
+        return dispatch(connection, services, tenant_ids)
+
+
+def dispatch(
+    connection: psycopg.Connection, services: StandIns, tenant_ids: Sequence[str]
+) -> dict[str, DispatchReport]:
+    return dispatch_due(
+        connection,
+        tenant_ids,
+        network(services),
+        owner="run",
+        clock=lambda: datetime.now(UTC),
+        settings=NotificationSettings.load(),
+    )
 
 
 def while_sending(
@@ -166,11 +174,9 @@ def test_a_run_that_loses_its_connection_records_the_outcomes_of_its_tenants(
 
 
 @pytest.fixture
-def own_database(tmp_path: Path) -> Iterator[Database]:
+def own_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Database]:
     """A database on a server that the test may stop."""
-    postgres = EmbeddedPostgres(tmp_path / "postgres")
-    postgres.start()
-    try:
+    with replicating_server(tmp_path / "postgres", monkeypatch, durable=True) as postgres:
         with psycopg.connect(postgres.admin_dsn(), autocommit=True) as admin:
             admin.execute("CREATE DATABASE own")
         server = Server(postgres.admin_dsn(), "127.0.0.1", postgres.port, postgres)
@@ -178,13 +184,16 @@ def own_database(tmp_path: Path) -> Iterator[Database]:
             create_host_schema(connection, HostVariant.MULTI_TENANT)
         upgrade(server.dsn("own"), passwords=PASSWORDS)
         yield Database("own", server)
-    finally:
-        postgres.reset()
 
 
 @pytest.mark.long
-def test_a_postgresql_restart_with_200_messages_in_flight_leaves_no_doubt(
-    own_database: Database, services: StandIns, tmp_path: Path
+@pytest.mark.parametrize("fails_over", [False, True], ids=["restart", "failover"])
+def test_a_lost_server_with_200_messages_in_flight_leaves_no_doubt(
+    own_database: Database,
+    services: StandIns,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fails_over: bool,
 ) -> None:
     tenants, each = [f"T{number:02}" for number in range(40)], 5
     due_at = datetime.now(UTC) - timedelta(hours=1)
@@ -202,24 +211,39 @@ def test_a_postgresql_restart_with_200_messages_in_flight_leaves_no_doubt(
     postgres = own_database.server.postgres
     assert postgres is not None
 
-    with services.held("slack") as release, ThreadPoolExecutor() as threads:
-        sending = threads.submit(send, own_database, services, tenants)
-        try:
-            wait_for(services, len(drafts))
-            postmaster = (tmp_path / "postgres" / "data" / "postmaster.pid").read_text().split()[0]
-            # An immediate shutdown: it ends all sessions, and the next start recovers from the log.
-            os.kill(int(postmaster), signal.SIGQUIT)
-            wait_until(lambda: not postgres.is_running(), "PostgreSQL stops")
-            release()
-            # The senders find out that it is gone.
-            time.sleep(1)
-            postgres.start()
-        finally:
-            release()
-        reports = sending.result()
+    with (
+        standby_of(postgres, tmp_path / "standby") if fails_over else nullcontext(postgres) as survivor,
+        services.held("slack") as release,
+        ThreadPoolExecutor() as threads,
+    ):
+        # Two servers in the failover, as an installation names them.
+        uri = own_database.airflow_connection("batch_tenant").replace("127.0.0.1", "127.0.0.1,127.0.0.1")
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_SKILL_BATCH_TENANT_DB", f"{uri}&port={postgres.port},{survivor.port}"
+        )
+        with TenantDbHook().connect() as connection:
+            sending = threads.submit(dispatch, connection, services, tenants)
+            try:
+                wait_for(services, len(drafts))
+                if fails_over:
+                    wait_for_replay(postgres)
+                postmaster = (tmp_path / "postgres" / "data" / "postmaster.pid").read_text().split()[0]
+                # An immediate shutdown: it ends all sessions, and the next start recovers from the log.
+                os.kill(int(postmaster), signal.SIGQUIT)
+                wait_until(lambda: not postgres.is_running(), "PostgreSQL stops")
+                release()
+                # The senders find out that it is gone, and that the standby does not write.
+                time.sleep(5 if fails_over else 1)
+                if fails_over:
+                    promote(survivor)
+                else:
+                    postgres.start()
+            finally:
+                release()
+            reports = sending.result()
 
-    with own_database.connect() as host:
-        assert statuses(host) == {("slack", "sent"): len(drafts)}
+        with psycopg.connect(survivor.admin_dsn(own_database.name)) as host:
+            assert statuses(host) == {("slack", "sent"): len(drafts)}
     assert Counter(arrived.destination for arrived in services.messages) == Counter(
         draft.destination for draft in drafts
     )
@@ -263,7 +287,7 @@ def test_a_server_that_stays_away_is_waited_for_once(
         with pytest.raises(psycopg.OperationalError):
             kept.run(lambda current: current.execute("SELECT 1"))
 
-    assert caplog.messages == ["The database connection was lost; connecting again"]
+    assert caplog.messages.count("The database connection was lost; connecting again") == 1
 
 
 def test_an_error_of_the_statement_is_no_loss(connection: psycopg.Connection) -> None:

@@ -22,6 +22,7 @@ from tests.airflow_installation import email_connection, slack_connection
 from tests.conftest import Database
 from tests.messaging.raw_server import ENDLESS, MEBIBYTE, answering, bomb, http, memory_within
 from tests.messaging.test_email import encrypted, make_certificate
+from tests.plugins.test_unreported_run import read_only
 from tests.waiting import wait_until
 
 AROSE_AT = datetime(2026, 11, 1, 17, 13, tzinfo=UTC)
@@ -307,6 +308,27 @@ def test_without_the_database_the_alert_goes_out_all_the_same(
     assert send_waiting_alerts(load_channels()) == 0
     monkeypatch.delenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_SLACK")
     assert send_alert(alert(), "a", load_channels()) is False  # no alert was sent, and nothing is stored
+
+
+@pytest.mark.usefixtures("services")
+def test_an_alert_is_stored_at_the_second_of_two_hosts(
+    platform: psycopg.Connection[dict[str, Any]],
+    shared_database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    uri = shared_database.airflow_connection("batch_platform").replace("127.0.0.1", "127.0.0.1,127.0.0.1")
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", f"{uri}&port=1,{shared_database.server.port}")
+    assert send_alert(alert(), "a", load_channels()) is True
+    assert [row["alert_key"] for row in rows(platform)] == ["a"]
+
+
+def test_an_alert_that_is_neither_stored_nor_sent_is_lost(
+    services: StandIns, shared_database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    services.fail_next("slack", 503)
+    with read_only(shared_database):
+        assert send_alert(alert(), "a", load_channels()) is False
+    assert "will not be tried again" in caplog.text
 
 
 def test_no_secret_comes_into_a_log_or_a_row(

@@ -57,7 +57,7 @@ def finalize(hook: BillingHook, tenant_id: str = "A", instructions: Instructions
 
 
 def test_a_connection_that_works_is_said_to_work(hook: BillingHook) -> None:
-    assert hook.test_connection() == (True, "Connection successfully tested")
+    assert hook.test_connection() == (True, "接続できました")
     with hook.get_conn() as connection:
         assert connection.execute("SELECT current_user").fetchone() == ("batch_tenant",)
 

@@ -116,7 +116,7 @@ def test_email_is_validated_on_the_tenants_own_server(
 def test_the_connection_test_says_what_is_wrong(
     hook: NotificationHook, services: StandIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert hook.test_connection() == (True, "Connection successfully tested")
+    assert hook.test_connection() == (True, "接続できました")
 
     services.fail_next("email", "550 5.7.1 Not your domain", command="MAIL")
     assert hook.test_connection() == (False, "SMTP: 送信元の設定か権限が拒否されました（SMTP 550 5.7.1）")

@@ -143,6 +143,7 @@ def test_a_missing_connection_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         TenantDbHook().get_conn()
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_server_that_is_down_is_named_with_its_address(
     monkeypatch: pytest.MonkeyPatch, unused_port: int
 ) -> None:
@@ -155,6 +156,7 @@ def test_a_server_that_is_down_is_named_with_its_address(
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("part", "wrong", "reason"),
     [
@@ -186,6 +188,17 @@ def test_a_login_that_may_not_act_as_the_role_is_refused(
     )
 
 
+def test_a_login_that_is_read_only_by_its_own_setting_is_named_at_once(
+    connected: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = connected.airflow_connection("batch_tenant") + "&options=-c%20default_transaction_read_only%3Don"
+    monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_TENANT_DB", uri)
+    with pytest.raises(
+        SchemaError, match=r'^接続 .*"batch_tenant" のトランザクションは読み取り専用です.*ALTER ROLE'
+    ):
+        TenantDbHook().get_conn()
+
+
 def test_a_role_that_is_not_deployed_is_named_with_the_command(
     connected: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +208,7 @@ def test_a_role_that_is_not_deployed_is_named_with_the_command(
         PlatformDbHook().get_conn()
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_backend_lost_while_taking_its_role_may_be_retried(
     connected: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,8 +6,9 @@ import json
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -264,28 +265,71 @@ def test_without_the_table_an_earlier_attempts_mark_does_not_silence(
     assert len(slack.messages) == 1
 
 
-def test_an_alert_sent_while_the_database_was_down_is_not_repeated(
-    slack: StandIns, states: dict[str, str], monkeypatch: pytest.MonkeyPatch, shared_database: Database
+@contextmanager
+def unreachable(_: Database) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as outage:
+        outage.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", UNREACHABLE)
+        yield
+
+
+@contextmanager
+def read_only(database: Database) -> Iterator[None]:
+    """The table of alerts can be read and not written, as on a standby."""
+    setting = f'ALTER ROLE batch_platform IN DATABASE "{database.name}" {{}} default_transaction_read_only'
+    with database.connect() as admin:
+        admin.execute((setting.format("SET") + " = on").encode())
+        try:
+            yield
+        finally:
+            admin.execute(setting.format("RESET").encode())
+
+
+@pytest.mark.parametrize("outage", [unreachable, read_only])
+@pytest.mark.parametrize("lasts", [False, True])
+def test_an_alert_sent_while_the_table_could_not_be_written_is_not_repeated(
+    slack: StandIns,
+    states: dict[str, str],
+    shared_database: Database,
+    outage: Callable[[Database], AbstractContextManager[None]],
+    lasts: bool,
 ) -> None:
+    """``lasts``: until the callback of the DAG has run."""
     states |= {"open_run": "failed", "close_run": "failed"}
     marks: dict[str, dict[str, Any]] = {}
     opening = context("open_run") | {"exception": DatabaseUnavailableError("接続できません")}
     opening["ti"].xcom_push = marks.__setitem__
-    with monkeypatch.context() as outage:
-        outage.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", UNREACHABLE)
-        failure_alert(TENANT_USAGE)(opening)
-    mark = marks[REPORTED_KEY]
 
-    # The database is back when close_run fails because of the step.
-    failure_alert(TENANT_USAGE)(context() | {"exception": EarlierStepFailedError("open_run", mark["kind"])})
-    usage()(context())
+    def close() -> None:
+        error = EarlierStepFailedError("open_run", marks[REPORTED_KEY]["kind"])
+        failure_alert(TENANT_USAGE)(context() | {"exception": error})
+        usage()(context(marked=("open_run",)))
+
+    with outage(shared_database):
+        failure_alert(TENANT_USAGE)(opening)
+        if lasts:
+            close()
+    # The database is back.
+    close()
 
     assert len(slack.messages) == 1
     with psycopg.connect(shared_database.dsn) as connection:
         stored = connection.execute(
             "SELECT due_at, delivered_at IS NOT NULL, message -> 'kinds' FROM batch.operator_alert"
         )
-        assert stored.fetchall() == [(None, True, [mark["kind"]])]
+        assert stored.fetchall() == [(None, True, [marks[REPORTED_KEY]["kind"]])]
+
+
+def test_the_callback_stores_an_alert_that_was_sent_while_the_table_could_not_be_written(
+    slack: StandIns, states: dict[str, str], shared_database: Database
+) -> None:
+    """So the hourly check does not send it again."""
+    states["close_run"] = "failed"
+    usage()(context(marked=("close_run",)))
+
+    assert slack.messages == []
+    with psycopg.connect(shared_database.dsn) as connection:
+        stored = connection.execute("SELECT alert_key, delivered_at IS NOT NULL FROM batch.operator_alert")
+        assert stored.fetchall() == [(failure_key(DAG_ID, RUN_ID, TENANT_USAGE.id, 0), True)]
 
 
 def test_without_table_and_marks_it_is_silent(

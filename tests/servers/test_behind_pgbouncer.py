@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,7 +34,8 @@ from include.skillreport.schema.checks.report import check_database
 from include.skillreport.schema.deploy import upgrade
 from local_stack.batch_runs import LOCAL
 from tests.airflow_installation import AirflowInstallation, environment_of
-from tests.conftest import PASSWORDS, Database, administer
+from tests.conftest import PASSWORDS, Database, Server, administer
+from tests.failover_server import demote, promote, replicating_server
 from tests.packaging.all_batches import demo_connections, run_batches
 from tests.packaging.production import ProductionEnvironment
 from tests.servers.pgbouncer import pgbouncer
@@ -42,6 +44,29 @@ pytestmark = pytest.mark.long
 
 ROLES = ("batch_tenant", "batch_platform")
 REQUEST = RunRequest("batch", "run", datetime(2026, 11, 1, 1, tzinfo=UTC), {})
+
+
+@pytest.mark.parametrize("pool_mode", ["session", "transaction"])
+def test_a_promoted_standby_is_usable_although_the_pooler_calls_it_a_standby(
+    pool_mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login = {"batch_tenant": "secret"}
+    with replicating_server(tmp_path / "postgres", monkeypatch) as postgres:
+        with psycopg.connect(postgres.admin_dsn()) as admin:
+            admin.execute("CREATE ROLE batch_tenant LOGIN PASSWORD 'secret'")
+        demote(postgres)
+        server = Server(postgres.admin_dsn(), "127.0.0.1", postgres.port, postgres)
+        with pgbouncer(server, pool_mode, login) as port, ThreadPoolExecutor(1) as threads:
+            uri = f"postgres://batch_tenant:secret@127.0.0.1:{port}/postgres"
+            monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_TENANT_DB", uri)
+            with psycopg.connect(uri) as connection:
+                assert connection.info.parameter_status("in_hot_standby") == "on"
+            waiting = threads.submit(TenantDbHook().get_conn)
+            promote(postgres)
+            with waiting.result() as connection:
+                connection.execute("CREATE TEMPORARY TABLE written (value integer)")
+            with psycopg.connect(uri) as connection:
+                assert connection.info.parameter_status("in_hot_standby") == "on"
 
 
 @contextmanager
@@ -90,6 +115,7 @@ def test_session_mode_is_accepted_with_one_login_and_with_two(
         assert owner.execute("SELECT FROM batch.execution_log").rowcount == 2
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_full_pool_in_session_mode_is_not_called_transaction_mode(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

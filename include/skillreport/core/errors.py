@@ -46,8 +46,9 @@ class DatabaseUnavailableError(BatchError):
     recoverable = True
 
 
-# SQLSTATE classes and codes of errors after which the same statement may succeed.
-_RECOVERABLE_SQLSTATES = ("08", "40", "53", "55P03", "57P")
+# SQLSTATE classes and codes of errors after which the same statement may succeed. 25006: a standby before its promotion. A login that is
+# read-only by its own setting is refused when it connects.
+_RECOVERABLE_SQLSTATES = ("08", "25006", "40", "53", "55P03", "57P")
 # SQLSTATE classes that one tenant's rows can cause: data exceptions, constraint and check-option violations, RAISE in a view's
 # function, an external routine. All other errors (syntax, privileges, resources, cancellation) affect all tenants.
 _DATA_SQLSTATES = ("21", "22", "23", "38", "39", "44", "54", "P0")
@@ -61,6 +62,7 @@ _MEANINGS = {
     "22012": "0 で割ろうとしました",
     "22": "データの値が正しくありません",
     "23": "データが表の制約に反しています",
+    "25006": "データベースサーバーが書き込みを受け付けません（昇格前の待機系など）",
     "40": "ほかの処理と競合しました",
     "42501": "データベースの権限がありません",
     "42": "データベースの表・列・関数が見つからないか、合っていません",

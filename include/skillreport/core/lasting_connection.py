@@ -1,27 +1,30 @@
-"""A database connection that is replaced when it is lost, for work that may be repeated."""
+"""Connect to a server that restarts or fails over, and replace a lost connection, for work that may be repeated."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from include.skillreport.core.database import SESSION_SETTINGS
+from include.skillreport.core.errors import DatabaseUnavailableError, is_recoverable, reason_of
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-# Seconds in which a new connection must be established, enough for a restart of PostgreSQL. Together with the limit of one send (two
+# Seconds in which a lost connection must be replaced, enough for a restart of PostgreSQL. Together with the limit of one send (two
 # minutes) this is shorter than the lease of a message in flight.
 _CONNECTING_SECONDS = 120
-_CONNECT_SECONDS = 10
+# Seconds for one attempt to connect.
+CONNECT_SECONDS = 10
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
 
@@ -30,6 +33,47 @@ _MOST_LOSSES = 3
 
 # The session settings that are copied to a replacement.
 _SETTINGS = (*SESSION_SETTINGS, "statement_timeout")
+
+# The addresses as they were given. psycopg keeps only the host that answered, with the address that its name had then.
+_ADDRESSES: WeakKeyDictionary[psycopg.Connection[Any], Mapping[str, Any]] = WeakKeyDictionary()
+
+
+class StandbyError(psycopg.OperationalError):
+    """The server is a standby. It may be promoted."""
+
+
+def connect_within(seconds: float, connect: Callable[[], T]) -> T:
+    """The result of ``connect``, which is repeated with growing pauses while its error may pass, for about ``seconds``.
+
+    :raises Exception: the last error of ``connect``, or one that does not pass.
+    """
+    give_up_at, pause = time.monotonic() + seconds, _FIRST_PAUSE
+    while True:
+        try:
+            return connect()
+        except (psycopg.Error, DatabaseUnavailableError) as error:
+            left = give_up_at - time.monotonic()
+            if left <= 0 or not is_recoverable(error):
+                raise
+            log.warning("The database is not available yet: %s", reason_of(error))
+        time.sleep(min(pause, left))
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def refuse_standby(connection: psycopg.Connection[Any]) -> None:
+    """:raises StandbyError: the server is a standby, which cannot write before its promotion.
+
+    libpq's ``target_session_attrs`` does not serve here: PgBouncer keeps the answer of its first session, also after the promotion.
+    """
+    if _is_standby(connection):
+        raise StandbyError(
+            "サーバーは待機系（スタンバイ）で、書き込めません。昇格（フェイルオーバー）が終わるのを待つか、接続先を直してください"
+        )
+
+
+def keep_address(connection: psycopg.Connection[Any], **address: Any) -> None:
+    """Let a replacement of this connection use libpq's ``host``, ``hostaddr`` and ``port`` as they were given, without empty values."""
+    _ADDRESSES[connection] = {name: value for name, value in address.items() if value}
 
 
 class LastingConnection:
@@ -40,11 +84,13 @@ class LastingConnection:
 
     def __init__(self, connection: psycopg.Connection) -> None:
         info = connection.info
-        self._conninfo = make_conninfo(
-            info.dsn,
-            **({"password": info.password} if info.password else {}),
-            connect_timeout=_CONNECT_SECONDS,
-        )
+        values = dict(conninfo_to_dict(info.dsn))
+        if given := _ADDRESSES.get(connection):
+            values.pop("hostaddr", None)
+            values |= given
+        if info.password:
+            values["password"] = info.password
+        self._conninfo = make_conninfo("", **values | {"connect_timeout": CONNECT_SECONDS})
         self._session = self._session_of(connection)
         self._current = connection
         self._is_replacement = False
@@ -62,8 +108,8 @@ class LastingConnection:
     ) -> T:
         """The result of ``work``. If the connection is lost during it, ``after_loss`` and ``work`` run on a new connection.
 
-        It is unknown whether the lost transaction was committed, so it must be safe to repeat ``work``. It also runs again if PostgreSQL
-        ended its transaction because another one and this one waited for each other.
+        It is unknown whether the lost transaction was committed, so it must be safe to repeat ``work``. A connection to a standby counts as
+        lost. ``work`` also runs again if PostgreSQL ended its transaction because another one and this one waited for each other.
         :raises psycopg.Error: an error of ``work``, or no new connection within about two minutes. After that it is raised at once.
         """
         for losses in range(_MOST_LOSSES + 1):
@@ -95,24 +141,19 @@ class LastingConnection:
         return dict(zip(names, row, strict=True))
 
     def _replace(self) -> None:
-        give_up_at, pause = time.monotonic() + _CONNECTING_SECONDS, _FIRST_PAUSE
-        while True:
-            try:
-                replacement = self._connected()
-                break
-            except psycopg.OperationalError:
-                if time.monotonic() + pause >= give_up_at:
-                    # The lanes of a sender share this connection, so they must not wait one after the other.
-                    self._has_given_up = True
-                    raise
-                time.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+        try:
+            replacement = connect_within(_CONNECTING_SECONDS, self._connected)
+        except psycopg.Error:
+            # The lanes of a sender share this connection, so they must not wait one after the other.
+            self._has_given_up = True
+            raise
         self.close()
         self._current, self._is_replacement = replacement, True
 
     def _connected(self) -> psycopg.Connection:
         connection = psycopg.connect(self._conninfo, autocommit=True)
         try:
+            refuse_standby(connection)
             connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self._session["role"])))
             for name in _SETTINGS:
                 connection.execute("SELECT set_config(%s, %s, false)", [name, self._session[name]])
@@ -134,4 +175,10 @@ def lasting(connection: psycopg.Connection) -> Iterator[LastingConnection]:
 
 def _is_lost(connection: psycopg.Connection, error: psycopg.Error) -> bool:
     # Class 57P: the server shuts down or an administrator ended the session. 08: the connection failed.
-    return connection.closed or connection.broken or (error.sqlstate or "").startswith(("57P", "08"))
+    if connection.closed or connection.broken or (error.sqlstate or "").startswith(("57P", "08")):
+        return True
+    return isinstance(error, psycopg.errors.ReadOnlySqlTransaction) and _is_standby(connection)
+
+
+def _is_standby(connection: psycopg.Connection[Any]) -> bool:
+    return connection.execute("SELECT pg_is_in_recovery()").fetchone() == (True,)

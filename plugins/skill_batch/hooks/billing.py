@@ -12,7 +12,6 @@ from airflow.sdk import BaseHook
 
 from skill_batch.hooks.tenant_db import PlatformDbHook, TenantDbHook
 from include.skillreport.billing.service import Billing
-from include.skillreport.core.errors import BatchError, reason_of
 from include.skillreport.core.execution.sharding import Unit
 from include.skillreport.core.execution.tenant_selection import select_tenants
 
@@ -56,13 +55,8 @@ class BillingHook(BaseHook, Billing):
 
     def test_connection(self) -> tuple[bool, str]:
         """Whether both connections work; the message is for the connection form."""
-        try:
-            for hook in (self._tenant_db, self._platform_db):
-                with hook.connect() as connection:
-                    connection.execute("SELECT 1")
-        except (BatchError, psycopg.Error) as error:
-            return False, reason_of(error)
-        return True, "Connection successfully tested"
+        answers = [hook.test_connection() for hook in (self._tenant_db, self._platform_db)]
+        return min(answers, key=lambda answer: answer[0])
 
     @contextmanager
     def transaction(self, tenant_id: str) -> Iterator[psycopg.Connection]:

@@ -65,11 +65,12 @@ class NotificationHook(BaseHook, Notifications):
 
     def test_connection(self) -> tuple[bool, str]:
         """Whether the database and the mail server accept the login; nothing is sent. The message is for the connection form."""
+        works, answer = self._tenant_db.test_connection()
+        if not works:
+            return works, answer
         try:
-            with self._tenant_db.connect() as connection:
-                connection.execute("SELECT 1")
             services = network()
-        except (BatchError, psycopg.Error) as error:
+        except BatchError as error:
             return False, reason_of(error)
         findings = asyncio.run(validate_channel(services.email, EMAIL, (), services))
         if findings:
@@ -77,7 +78,7 @@ class NotificationHook(BaseHook, Notifications):
                 False,
                 f"SMTP: {findings[0].error.meaning}（{findings[0].detail or findings[0].error.code}）",
             )
-        return True, "Connection successfully tested"
+        return works, answer
 
     def send(
         self,

@@ -13,18 +13,28 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import Connection
 from psycopg import sql
 
-from skill_batch.connections import (
-    SILENT_CONNECTION_ENDS,
-    required_connection,
-    unknown_value,
-    valid_extra,
-)
+from skill_batch.connections import defaults_of, required_connection, unknown_value, valid_extra
 from include.skillreport.core.database import set_up_session, tenant_transaction
-from include.skillreport.core.errors import DatabaseUnavailableError, SchemaError, is_recoverable, reason_of
+from include.skillreport.core.errors import (
+    BatchError,
+    DatabaseUnavailableError,
+    SchemaError,
+    is_recoverable,
+    reason_of,
+)
+from include.skillreport.core.lasting_connection import (
+    StandbyError,
+    connect_within,
+    keep_address,
+    refuse_standby,
+)
 from include.skillreport.schema.checks.privileges import not_a_member
 from include.skillreport.schema.checks.sessions import find_lost_sessions, find_read_only_login
 
 _STREAM_BATCH_ROWS = 1_000
+
+# A failover takes longer than the retries of a task, which follow after 2 and 4 seconds.
+_FAILOVER_SECONDS = 60
 
 
 class _BatchDbHook(PostgresHook):
@@ -45,37 +55,60 @@ class _BatchDbHook(PostgresHook):
     def get_connection(cls, conn_id: str) -> Connection:
         """Call ``required_connection``; values of its extra come before our own. :raises ConnectionInvalidError: it is no JSON object."""
         connection = required_connection(conn_id, "Postgres")
-        connection.extra = json.dumps({**SILENT_CONNECTION_ENDS, **valid_extra(connection)})
+        connection.extra = json.dumps({**defaults_of(connection), **valid_extra(connection)})
         return connection
 
     def get_conn(self) -> psycopg.Connection:
-        """Connect and set the role.
+        """Connect and set the role. Waits a minute for a server that does not answer, or is a standby that is not promoted yet.
 
         :raises ConnectionMissingError: Airflow has no such connection.
         :raises ConnectionInvalidError: its extra cannot be used.
         :raises AirflowUnavailableError: Airflow does not answer; a retry may help.
-        :raises DatabaseUnavailableError: PostgreSQL does not answer, or refuses the login; a retry may help.
-        :raises SchemaError: the login may not act as the role.
+        :raises DatabaseUnavailableError: PostgreSQL does not answer, is a standby, or refuses the login; a retry may help.
+        :raises SchemaError: the login may not act as the role, or its transactions cannot write.
         """
-        conn_id = self.get_conn_id()
+        return connect_within(_FAILOVER_SECONDS, self._connected)
+
+    def test_connection(self) -> tuple[bool, str]:  # type: ignore[override]
+        """Connect once, without waiting, for the button in Airflow's form."""
+        try:
+            self._connected().close()
+        except BatchError as error:
+            return False, reason_of(error)
+        return True, "接続できました"
+
+    def _connected(self) -> psycopg.Connection:
+        connection = self._opened()
+        try:
+            self._set_up(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _opened(self) -> psycopg.Connection:
         try:
             connection = super().get_conn()
         except psycopg.ProgrammingError as error:
-            raise unknown_value(conn_id, error) from None
+            raise unknown_value(self.get_conn_id(), error) from None
         except psycopg.OperationalError as error:
             # A failed connection has no SQLSTATE, so a wrong password and a starting server cannot be distinguished.
-            raise DatabaseUnavailableError(
-                f"PostgreSQL {self.connection.host}:{self.connection.port or 5432} に接続できません（接続 '{conn_id}'）。"
-                f"起動するか接続の設定を直してください（{reason_of(error)}）。"
-            ) from None
+            raise self._unavailable(error) from None
         # The provider uses psycopg 3, because requirements.txt installs it.
         assert isinstance(connection, psycopg.Connection)
+        return connection
+
+    def _set_up(self, connection: psycopg.Connection) -> None:
         connection.autocommit = True
-        login = connection.info.user
+        conn_id, login = self.get_conn_id(), connection.info.user
         try:
+            refuse_standby(connection)
+            for finding in find_read_only_login(connection):
+                raise SchemaError(f"接続 '{conn_id}' の{finding.text}")
             connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(self.role)))
+        except StandbyError as error:
+            raise self._unavailable(error) from None
         except psycopg.Error as error:
-            connection.close()
             if is_recoverable(error):
                 raise DatabaseUnavailableError(
                     f"PostgreSQL への接続（接続 '{conn_id}'）が、ロール {self.role} になる前に切れました（{reason_of(error)}）。"
@@ -84,16 +117,29 @@ class _BatchDbHook(PostgresHook):
             raise SchemaError(f"接続 '{conn_id}' の{self._refusal(error, login)}") from None
         limit = int(self.statement_timeout.total_seconds() * 1000) if self.statement_timeout else 0
         set_up_session(connection, statement_timeout=f"{limit}ms")
-        return connection
+        about, extra = self.connection, self.connection.extra_dejson
+        keep_address(
+            connection,
+            host=about.host,
+            hostaddr=extra.get("hostaddr"),
+            port=extra.get("port", about.port),
+        )
+
+    def _unavailable(self, error: psycopg.Error) -> DatabaseUnavailableError:
+        address = f"{self.connection.host}:{self.connection.port or 5432}"
+        return DatabaseUnavailableError(
+            f"PostgreSQL {address} に接続できません（接続 '{self.get_conn_id()}'）。"
+            f"起動するか接続の設定を直してください（{reason_of(error)}）。"
+        )
 
     def check_login(self) -> None:
         """Connect twice, and check the sessions.
 
-        :raises SchemaError: a connection pooler changes them, they cannot write, or an error of ``get_conn``.
+        :raises SchemaError: a connection pooler changes them, or an error of ``get_conn``.
         :raises DatabaseUnavailableError: see ``get_conn``.
         """
         with self.connect() as first, self.connect() as second:
-            for finding in find_lost_sessions(first, second) + find_read_only_login(first):
+            for finding in find_lost_sessions(first, second):
                 raise SchemaError(f"接続 '{self.get_conn_id()}' の{finding.text}")
 
     def _refusal(self, error: psycopg.Error, login: str) -> str:

@@ -64,7 +64,7 @@ def record_sent_alert(alert: Alert, key: str, channels: Channels) -> None:
     """Store an alert that was sent while the database was down, unless ``key`` is stored."""
     with open_database(channels.database) as database:
         if database is not None:
-            for name in _store(database, alert, key, _names_of(alert, channels)):
+            for name in _store(database, alert, key, _names_of(alert, channels)) or ():
                 _record(database, SQL["record_alert_sent"], key=key, channel=name)
 
 
@@ -127,7 +127,9 @@ def _store_and_send(message: Message, key: str, names: list[str], channels: Chan
     """The outcomes by channel, without the channels by which the message was sent before, or waits."""
     with open_database(channels.database) as database:
         if database is not None:
-            names = _store(database, message, key, names)
+            stored = _store(database, message, key, names)
+            # Without its row, no later run sends the message.
+            names, database = (names, None) if stored is None else (stored, database)
         return {name: _send(message, key, name, channels, database) for name in names}
 
 
@@ -144,8 +146,8 @@ def _claim(database: psycopg.Connection, excluded: list[str]) -> tuple[str, str,
         return None
 
 
-def _store(database: psycopg.Connection, message: Message, key: str, names: list[str]) -> list[str]:
-    """Write the alert to the table; returns the channels that this process has claimed."""
+def _store(database: psycopg.Connection, message: Message, key: str, names: list[str]) -> list[str] | None:
+    """Write the alert to the table; returns the channels that this process has claimed. None if the table cannot be written."""
     import psycopg
     from psycopg.types.json import Jsonb
 
@@ -159,7 +161,7 @@ def _store(database: psycopg.Connection, message: Message, key: str, names: list
             "The alert could not be stored, and is sent without protection against repeats: %s",
             shorten(str(error)),
         )
-        return names
+        return None
 
 
 def _send(
@@ -240,13 +242,16 @@ def open_database(connection: Connection | None) -> Iterator[psycopg.Connection 
         try:
             database = psycopg.connect(
                 host=connection.host,
-                port=connection.port or 5432,
                 dbname=connection.schema,
                 user=connection.login,
                 password=connection.password,
                 client_encoding="UTF8",
                 autocommit=True,
-                **{"connect_timeout": _CONNECT_SECONDS, **_tls_of(connection)},
+                **{
+                    "port": connection.port or 5432,
+                    "connect_timeout": _CONNECT_SECONDS,
+                    **_extra_of(connection),
+                },
             )
             database.execute("SET ROLE batch_platform")
             database.execute("SET statement_timeout = '15s'")
@@ -263,5 +268,10 @@ def open_database(connection: Connection | None) -> Iterator[psycopg.Connection 
             database.close()
 
 
-def _tls_of(connection: Connection) -> dict[str, Any]:
-    return {name: value for name, value in extra_of(connection).items() if name.startswith("ssl")}
+def _extra_of(connection: Connection) -> dict[str, Any]:
+    """What the extra says about TLS and the address. Of several hosts only the primary can store an alert."""
+    of_several = {"target_session_attrs": "primary"} if "," in (connection.host or "") else {}
+    names = ("ssl", "hostaddr", "port", "target_session_attrs")
+    return of_several | {
+        name: value for name, value in extra_of(connection).items() if name.startswith(names)
+    }

@@ -46,6 +46,11 @@ RUN_FAILED, REQUEST_FAILED = "failure", "approval"
 # The execution log shows such a run as complete.
 _NOT_ANNOUNCED = "影響: バッチは完了しています。完了を待つほかの DAG だけが動きません。"
 
+# The errors with which Airflow and its templates report that an XCom is gone.
+_XCOM_ERRORS = ("XComNotFound", "UndefinedError")
+
+_NOT_STORED = "通知は送りましたが、データベースに書き込めませんでした。理由はタスクのログにあります。"
+
 # The reason of a whole run may contain a command or a GRANT, so it may be longer than that of a tenant.
 _RUN_REASON_LIMIT = 1_000
 
@@ -186,6 +191,15 @@ class FailureAlert(BaseNotifier):
             links,
         )
 
+    def compose_sent(self, context: Context, kind: str) -> Alert:
+        """The record of a task's alert that was sent while the table of alerts could not be written. ``kind`` is that of its failure."""
+        return self.of_failures(
+            self._triggering_user(context),
+            (f"実行ID: {context['run_id']}", _NOT_STORED),
+            [(kind, "失敗したタスク")],
+            run_links(context["dag"].dag_id, context["run_id"]),
+        )
+
     def of_result(
         self,
         user: TriggeringUser | None,
@@ -318,6 +332,8 @@ def _succeeded(result: RecordedResult) -> str:
 def _reason(error: Any) -> str:
     if error is None:
         return _KILLED
+    if type(error).__name__ in _XCOM_ERRORS:
+        return "Airflow にこの実行の途中の値（XCom）がありません（記録が整理されています）。"
     if is_outage(error):
         return shorten(f"Airflow の API サーバーに問い合わせられませんでした: {error}")
     return shorten(str(error), _RUN_REASON_LIMIT)

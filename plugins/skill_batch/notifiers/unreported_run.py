@@ -15,7 +15,13 @@ from airflow.sdk import BaseNotifier
 from airflow.sdk.exceptions import AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 
-from skill_batch.notifiers.alert_outbox import is_attempt_reported, is_stored, open_database, send_alert
+from skill_batch.notifiers.alert_outbox import (
+    is_attempt_reported,
+    is_stored,
+    open_database,
+    record_sent_alert,
+    send_alert,
+)
 from skill_batch.notifiers.approval_links import REQUEST_TASK
 from skill_batch.notifiers.channels import Channels, load_channels
 from skill_batch.notifiers.failure_alert import FailureAlert, attempt_of, failure_key, reported_kind
@@ -84,18 +90,22 @@ class UnreportedRunAlert(BaseNotifier):
             context["dag"].dag_id, context["run_id"], failure.batch_id, attempt_of(context), failure.event
         )
         is_known = None if database is None else is_stored(database, key)
-        is_reported = self._is_marked(context, tasks) if is_known is None else is_known
-        if not is_reported:
-            alert = failure.compose_unreported(context, tasks, database)
-            self.log.error("%s", alert.as_text())
-            if is_reported is None:
-                # It is unknown whether the task has sent the alert. Without the table, the task may have sent it.
-                self.log.error(
-                    "The alert '%s' is not sent, because it may have been sent before", alert.title
-                )
-            else:
-                # Without the table, do not wait for it again.
-                send_alert(alert, key, replace(channels, database=None) if is_known is None else channels)
+        if is_known:
+            return True
+        # The table may have been read-only when a task sent its alert.
+        kind = self._marked_kind(context, tasks)
+        if kind:
+            if is_known is not None:
+                record_sent_alert(failure.compose_sent(context, kind), key, channels)
+            return is_known is not None
+        alert = failure.compose_unreported(context, tasks, database)
+        self.log.error("%s", alert.as_text())
+        if is_known is None and kind is None:
+            # It is unknown whether the task has sent the alert. Without the table, the task may have sent it.
+            self.log.error("The alert '%s' is not sent, because it may have been sent before", alert.title)
+        else:
+            # Without the table, do not wait for it again.
+            send_alert(alert, key, replace(channels, database=None) if is_known is None else channels)
         return is_known is not None
 
     def _failed_tasks(self, context: Context) -> list[str]:
@@ -116,15 +126,16 @@ class UnreportedRunAlert(BaseNotifier):
         is_last_failed = "ti" in context and context.get("reason") == "task_failure"
         return failed or ([context["ti"].task_id] if is_last_failed else [])
 
-    def _is_marked(self, context: Context, tasks: Sequence[str]) -> bool | None:
-        """Whether one of these tasks has marked that its alert was sent or will be sent; None if it is unknown."""
+    def _marked_kind(self, context: Context, tasks: Sequence[str]) -> str | None:
+        """The kind of failure with which a task has marked that its alert was sent, or will be; empty without a mark, None if unknown."""
         try:
-            return any(
+            kinds = (
                 reported_kind(context["ti"], name, attempt_of(context))
                 for name in tasks
                 # The request for an approval has its own alert. A mapped instance sends no alert; its id ends with its index.
                 if name.rpartition(".")[2] != REQUEST_TASK and context["dag"].has_task(name)
             )
+            return next(filter(None, kinds), "")
         except Exception as error:
             self.log.info("The marks of the tasks are not known: %s", error)
             return None

@@ -1,0 +1,37 @@
+"""A run of which Airflow has no XComs any more (``airflow db clean``): the error is of the kind whose advice helps."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from skill_batch.approvals import ApprovalFlow
+from skill_batch.batch_flow import BatchFlow, run_of
+from include.skillreport.batches.tenant_usage import create_batch
+from include.skillreport.core.catalog import TENANT_USAGE
+from include.skillreport.core.execution.run_log import RecordsDeletedError
+from include.skillreport.core.failure_kinds import kind_of
+from include.skillreport.core.operation_catalog import APPROVE_INVOICES
+
+GONE: Any = {"ti": SimpleNamespace(xcom_pull=lambda **_: None)}
+
+
+@pytest.mark.parametrize(
+    ("pull", "spec", "kind"),
+    [
+        (lambda: run_of(None), TENANT_USAGE, "rows_gone"),
+        (lambda: BatchFlow(TENANT_USAGE, create_batch)._process(None, None, GONE), TENANT_USAGE, "rows_gone"),  # type: ignore[arg-type]
+        (
+            lambda: ApprovalFlow(APPROVE_INVOICES, create_batch)._record_answer(GONE),
+            APPROVE_INVOICES,
+            "operation_gone",
+        ),
+    ],
+    ids=["the run", "the shard", "the answer"],
+)
+def test_a_value_that_airflow_has_no_more_has_its_kind(pull: Any, spec: Any, kind: str) -> None:
+    with pytest.raises(RecordsDeletedError) as caught:
+        pull()
+    assert kind_of(spec, caught.value).name == kind
