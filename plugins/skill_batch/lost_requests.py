@@ -88,7 +88,9 @@ def _alert(
             f"依頼: {asked_at}（業務日 {request.business_date}）",
             f"理由: {reason}",
         ),
-        actions=(again,) if has_ended else tuple(filter(None, [approval_problem(asked), LOST_REQUEST.action])),
+        actions=(again,)
+        if has_ended
+        else tuple(filter(None, [approval_problem(asked), LOST_REQUEST.action])),
         links=() if has_ended else approval_links(asked),
         severity=spec.run_severity.name,
     )

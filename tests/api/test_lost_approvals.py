@@ -124,11 +124,17 @@ def _the_command_of_the_page_keeps_it(
     suzuki: Person, fab: AirflowInstallation, metadata_url: str, asked: str
 ) -> None:
     with connect_metadata(metadata_url) as metadata:
-        for table, column in (("dag_run", "start_date"), ("task_instance", "start_date"), ("xcom", "timestamp")):
-            metadata.execute(f"UPDATE {table} SET {column} = {column} - interval '400 days'")  # noqa: S608
+        for table, column in (
+            ("dag_run", "start_date"),
+            ("task_instance", "start_date"),
+            ("xcom", "timestamp"),
+        ):
+            metadata.execute(f"UPDATE {table} SET {column} = {column} - interval '400 days'")
     run_command(fab, *cleanup_command())
     with connect_metadata(metadata_url) as metadata:
-        kept = metadata.execute("SELECT DISTINCT dag_id FROM dag_run WHERE run_type <> 'scheduled'").fetchall()
+        kept = metadata.execute(
+            "SELECT DISTINCT dag_id FROM dag_run WHERE run_type <> 'scheduled'"
+        ).fetchall()
         tasks = metadata.execute("SELECT DISTINCT dag_id FROM task_instance").fetchall()
     assert (kept, tasks) == ([(APPROVE_INVOICES.dag_id,)], [(APPROVE_INVOICES.dag_id,)])
     waiting = suzuki.on(APPROVE_INVOICES.dag_id)
@@ -187,7 +193,9 @@ def _the_advice_ends_it(suzuki: Person, database: Database) -> None:
     assert approval.wait(run_id) == "success"
     with database.connect() as host:
         assert billing_rows.invoice(host, "A")["approved_by"] == "suzuki"
-        assert host.execute("SELECT count(*) FROM batch.approval_request WHERE closed_at IS null").fetchone() == (0,)
+        assert host.execute(
+            "SELECT count(*) FROM batch.approval_request WHERE closed_at IS null"
+        ).fetchone() == (0,)
 
 
 def _watched(person: Person) -> None:
@@ -199,7 +207,8 @@ def _watched(person: Person) -> None:
 def _board(person: Person) -> str:
     api = person.on("")
     page = httpx.get(
-        f"{api.url}/skill-batch-board/invoices?month=2026-10", headers={"Authorization": f"Bearer {api.token}"}
+        f"{api.url}/skill-batch-board/invoices?month=2026-10",
+        headers={"Authorization": f"Bearer {api.token}"},
     )
     assert page.status_code == HTTPStatus.OK
     return page.text

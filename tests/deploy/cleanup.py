@@ -13,7 +13,9 @@ PAGE = PROJECT / "docs" / "deploy" / "README.md"
 
 def cleanup_command() -> list[str]:
     """The arguments of ``airflow`` as the page has them, with the date that the shell computes."""
-    (command,) = re.findall(r"^airflow (db clean (?:.*\\\n)*.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    (command,) = re.findall(
+        r"^airflow (db clean (?:.*\\\n)*.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+    )
     (days,) = re.findall(r"\$\(date -u -d '-(\d+) days' \+%F\)", command)
     before = datetime.now(UTC) - timedelta(days=int(days))
     return shlex.split(re.sub(r"\$\(.*?\)", f"{before:%F}", command.replace("\\\n", " ")))

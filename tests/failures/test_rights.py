@@ -94,7 +94,10 @@ def test_who_gets_an_alert_may_follow_its_advice(spec: RunSpec) -> None:
 
 
 def test_an_operator_closes_the_days_of_an_advice() -> None:
-    assert "運用担当が、挙げられた日を業務日にして BATCH-018-01" in kind_of(RUN_SPECS["OPERATE-INVOICES"], "usage_open").remedy()
+    assert (
+        "運用担当が、挙げられた日を業務日にして BATCH-018-01"
+        in kind_of(RUN_SPECS["OPERATE-INVOICES"], "usage_open").remedy()
+    )
     assert may(OPERATOR, "POST", RUNS, TENANT_USAGE.dag_id)
 
 

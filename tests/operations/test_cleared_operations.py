@@ -29,7 +29,13 @@ def operated(database: Database, operation: str, **options: object) -> FlowRun:
         del form["line_price"]
     batch = lambda: create_batch(LOCAL)  # noqa: E731
     return FlowRun(
-        database, OPERATE_INVOICES, batch, MONTH, parameters=form, person="suzuki", **options  # type: ignore[arg-type]
+        database,
+        OPERATE_INVOICES,
+        batch,
+        MONTH,
+        parameters=form,
+        person="suzuki",
+        **options,  # type: ignore[arg-type]
     )
 
 

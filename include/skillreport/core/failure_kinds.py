@@ -28,9 +28,15 @@ CLEAR_TASK = "この実行の {task} を下流ごと消去（Clear）してく�
 
 # The ends of a remedy in a DAG that nobody clears: an operation, an approval, the approval of a deletion (which has a stage behind it), an
 # operation that also runs by itself.
-OPERATE_AGAIN = "済んだ分がないかをボードで確かめてから、同じ操作を新しく実行（Trigger）してください。消去（Clear）しても、操作はやり直せません。"
+OPERATE_AGAIN = (
+    "済んだ分がないかをボードで確かめてから、同じ操作を新しく実行（Trigger）してください。"
+    "消去（Clear）しても、操作はやり直せません。"
+)
 ASK_AGAIN = "DAG を新しく実行（Trigger）し、出た確認にもう一度答えてください。消去（Clear）は要りません。"
-DELETE_ON = "退会を始めた人が、DAG offboard_tenant の「削除の承認の依頼」を新しく実行し、もう一度承認を受けてください。続きから削除します。消去（Clear）は要りません。"
+DELETE_ON = (
+    "退会を始めた人が、DAG offboard_tenant の「削除の承認の依頼」を新しく実行し、もう一度承認を受けてください。"
+    "続きから削除します。消去（Clear）は要りません。"
+)
 NEXT_RUN = "次の予定の実行が続きをします。急ぐときは、経理が新しく実行（Trigger）してください。消去（Clear）は要りません。"
 
 # The kinds of clears: of what has failed; others name a task.

@@ -1,9 +1,9 @@
 """BATCH-018-03 in Airflow: the step that checks the runs of all batches.
 
 It closes orphaned rows of the execution log. It sends alerts about runs over their time limit, schedules that fired without starting a run,
-failed runs whose worker was killed before its alert, requests for an approval whose run is gone, and what waits for people after a pause. For most runs over their limit the deadline
-has sent the alert before, but not for a cleared run. An alert about a dry run or an operation goes to the user who triggered it, if the
-execution log contains the user.
+failed runs whose worker was killed before its alert, requests for an approval whose run is gone, and what waits for people after a pause.
+For most runs over their limit the deadline has sent the alert before, but not for a cleared run. An alert about a dry run or an operation
+goes to the user who triggered it, if the execution log contains the user.
 """
 
 from __future__ import annotations

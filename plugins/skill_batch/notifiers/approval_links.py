@@ -72,7 +72,10 @@ def approval_problem(asked: Mapping[str, Any]) -> str:
         return f"DAG {asked['dag_id']} が一時停止中のため、承認の確認はまだ画面に出ていません。この DAG の権限がある人が再開してください。"
     if not asked.get("problem"):
         return ""
-    return f"承認の確認を出せませんでした: {asked['problem']}。DAG {asked['dag_id']} の権限がある人が手で実行すると、今保留中のものを確認できます。"
+    return (
+        f"承認の確認を出せませんでした: {asked['problem']}。"
+        f"DAG {asked['dag_id']} の権限がある人が手で実行すると、今保留中のものを確認できます。"
+    )
 
 
 def required_actions_url(dag_id: str, run_id: str) -> str:

@@ -30,9 +30,11 @@ class OperationClearedError(BatchError):
 
     def __init__(self, person: str, *, is_done: bool) -> None:
         super().__init__(
-            f"この実行の操作は、もう済んでいます。もう一度するには、新しく実行（Trigger）してください。消去（Clear）では {person} さんの名前で二重に行うことになります。"
+            "この実行の操作は、もう済んでいます。もう一度するには、新しく実行（Trigger）してください。"
+            f"消去（Clear）では、{person} さんの名前で二重に行うことになります。"
             if is_done
-            else f"消去（Clear）した人を Airflow が知らせないため、{person} さんの名前では操作をやり直しません。要る人が新しく実行（Trigger）してください。"
+            else f"消去（Clear）した人を Airflow が知らせないため、{person} さんの名前では操作をやり直しません。"
+            "要る人が新しく実行（Trigger）してください。"
         )
 
 
