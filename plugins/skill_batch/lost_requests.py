@@ -80,7 +80,10 @@ def _alert(
         "is_paused": is_dag_paused(ti, request.dag_id),
     }
     asked_at = f"{request.asked_at.astimezone(JAPAN):%Y-%m-%d %H:%M}" if request.asked_at else ""
-    again = f"対処: DAG {request.dag_id} の権限がある人が、新しく実行（Trigger）してください。今保留中のものの確認が出ます。"
+    again = (
+        f"対処: DAG {request.dag_id} の権限がある人が、新しく実行（Trigger）してください（業務日の欄があれば {request.business_date}）。"
+        "今保留中のものの確認が出ます。"
+    )
     return Alert(
         LOST_REQUEST.title(spec.id),
         (

@@ -67,6 +67,6 @@ LOST_REQUEST = AlertKind(
     "答えを待つ確認の実行が、Airflow から消えたか、答えを記録せずに終わった（BATCH-018-03 が毎時調べる）。"
     "消えたものは、もう一度出す。終わったものは 1 日に 1 通",
     _OF_THE_BATCH,
-    "「承認の画面を開く」で答える。消えたのなら、管理者が Airflow の保存期間を見直す（「Airflow のデータを小さく保つ」）",
+    "「承認の画面を開く」で答える。消えたのなら、管理者が Airflow の掃除（airflow db clean）から承認の DAG を外す",
 )
 ALERT_KINDS = (FAILED_RUN, LATE_RUN, SLOW_RUN, MISSED_RUN, RESUMPTION, LOST_REQUEST)
