@@ -38,9 +38,9 @@ def lost_request_alerts(
 
     alerts = []
     for request in open_requests(platform, now - _GRACE):
-        run = {"dag_id": request.dag_id, "run_ids": [request.run_id]}
+        dag_id, run_ids = request.dag_id, [request.run_id]
         # `airflow db clean` keeps the newest run of a DAG, but not its tasks.
-        tasks = ti.get_task_states(task_ids=[ANSWER_TASK], **run)
+        tasks = ti.get_task_states(dag_id=dag_id, task_ids=[ANSWER_TASK], run_ids=run_ids)
         if not tasks.get(request.run_id):
             log.warning("The run %s of %s is gone", request.run_id, request.dag_id)
             moved = replace(request, run_id=_next_run_id(request, now))
@@ -51,7 +51,7 @@ def lost_request_alerts(
             key = f"request:{request.request_id}:{alert_day(now) if problem else moved.run_id}"
             reason = _GONE.format(run=request.run_id) + ("" if problem else "。もう一度出しました")
             alerts.append((key, _alert(ti, moved, reason, problem)))
-        elif not ti.get_dr_count(states=["queued", "running"], **run):
+        elif not ti.get_dr_count(dag_id=dag_id, run_ids=run_ids, states=["queued", "running"]):
             key = f"request:{request.request_id}:{request.run_id}:{alert_day(now)}"
             alerts.append((key, _alert(ti, request, _ENDED.format(run=request.run_id), has_ended=True)))
     return alerts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import psycopg
 import pytest
 
@@ -22,21 +24,13 @@ def tenant(host: psycopg.Connection) -> None:
     customer(host, "A")
 
 
-def operated(database: Database, operation: str, **options: object) -> FlowRun:
+def operated(database: Database, operation: str, **options: Any) -> FlowRun:
     """The operation of the accountant Suzuki."""
-    form = {"operation": operation, **LINE}
+    form: dict[str, Any] = {"operation": operation, **LINE}
     if operation == "remove_line":
         del form["line_price"]
     batch = lambda: create_batch(LOCAL)  # noqa: E731
-    return FlowRun(
-        database,
-        OPERATE_INVOICES,
-        batch,
-        MONTH,
-        parameters=form,
-        person="suzuki",
-        **options,  # type: ignore[arg-type]
-    )
+    return FlowRun(database, OPERATE_INVOICES, batch, MONTH, parameters=form, person="suzuki", **options)
 
 
 @pytest.mark.parametrize("task", ["open_run", INSTANCE])
