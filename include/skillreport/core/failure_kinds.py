@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
-from include.skillreport.core.operation_catalog import APPROVALS, APPROVE_OFFBOARDING
+from include.skillreport.core.operation_catalog import APPROVALS, APPROVE_OFFBOARDING, RESTORE_BACKUP
 from include.skillreport.core.run_spec import OperationSpec, RunSpec
 
 # The code of a tenant or a step whose task was killed.
@@ -123,6 +123,8 @@ def _of(kind: FailureKind, spec: RunSpec) -> FailureKind:
     kind = replace(kind, waits=kind.waits or spec.can_wait)
     if not (kind.clear and isinstance(spec, OperationSpec)) or list(kind.of) == [spec.id]:
         return kind
+    if spec is RESTORE_BACKUP and kind.name == "killed":
+        return kind  # what a killed restore leaves belongs to its run, and its people may clear
     if spec is APPROVE_OFFBOARDING:
         return replace(kind, clear="", again=DELETE_ON)
     again = NEXT_RUN if spec.cron else ASK_AGAIN if spec in APPROVALS.values() else OPERATE_AGAIN
