@@ -12,7 +12,7 @@ import pytest
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.providers.fab.auth_manager.fab_auth_manager import FabAuthManager
 
-from include.skillreport.core.catalog import BATCHES, FAMILIES, TENANT_USAGE
+from include.skillreport.core.catalog import FAMILIES, TENANT_USAGE
 from include.skillreport.core.failure_kinds import FailureKind, failure_kinds, kind_of
 from include.skillreport.core.operation_catalog import APPROVALS, OPERATE_NOTIFICATIONS, OPERATIONS, RUN_SPECS
 from include.skillreport.core.run_spec import BatchSpec, OperationSpec, RunSpec
@@ -21,7 +21,7 @@ from tests.fab_installation import commands_of
 
 OPERATOR = "BatchOperator"
 RUNS, INSTANCES, ANSWERS = DagAccessEntity.RUN, DagAccessEntity.TASK_INSTANCE, DagAccessEntity.HITL_DETAIL
-DAGS = {spec.dag_id for spec in (*BATCHES, *OPERATIONS, *FAMILIES)}
+DAGS = {spec.dag_id for spec in RUN_SPECS.values()} | {family.dag_id for family in FAMILIES}
 
 
 @cache
@@ -43,8 +43,11 @@ def roles() -> dict[str, set[tuple[str, str]]]:
 
 def may(role: str, method: Any, entity: DagAccessEntity, dag_id: str) -> bool:
     user: Any = SimpleNamespace(perms=roles()[role])
-    return FabAuthManager().is_authorized_dag(
-        method=method, access_entity=entity, details=DagDetails(id=dag_id), user=user
+    manager: Any = FabAuthManager
+    return bool(
+        manager().is_authorized_dag(
+            method=method, access_entity=entity, details=DagDetails(id=dag_id), user=user
+        )
     )
 
 
