@@ -24,7 +24,7 @@ DAG `offboard_tenant` が自動でこの DAG を実行します。スケジュ�
 `batch.offboarding`、`batch.offboarding_table`、`batch.deleted_tenant`、保存先の `deleted_tenants/`、`batch.execution_log`
 
 ### ヒント
-* **途中で止まったとき**: `delete_tenant` を下流ごと消去すると、続きから削除します。消した行は戻りません。
+* **途中で止まったとき**: DAG `offboard_tenant` の「削除の承認の依頼」でもう一度承認を受けると、続きから削除します。消した行は戻りません。
 * **増えた行で止まったとき**: DAG `offboard_tenant` の「削除の承認の依頼」でもう一度承認を受けると、続きから削除します。
 * **確認が画面に出ない**: この DAG が一時停止中です。再開してください。
 """

@@ -19,7 +19,7 @@ Variable `skill_batch_storage_url`、設定 `offboarding.wait_days`
 `batch.offboarding`、`batch.offboarding_table`、保存先の `offboarding/`、`batch.execution_log`（`triggered_by` に実行した人）
 
 ### ヒント
-* **途中で失敗したとき**: インスタンスを消去すると、同じ段階をやり直します。
+* **途中で失敗したとき**: 同じ段階を新しく実行します。消去しても、人の操作はやり直せません。
 * **取りやめるとき**: 削除が始まるまでは、いつでも「退会の取りやめ」で取りやめられます。
 * **記録が誤りのとき**: 「退会の記録の取り消し」は、ほかの人が DAG `approve_offboarding` で承認すると効きます。
 * **進み具合**: ボードのテナントのページにあります。

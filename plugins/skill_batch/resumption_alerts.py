@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from skill_batch.notifiers.alert import JAPAN, Alert
@@ -27,11 +27,15 @@ def resumption_alerts(
     """The keys and alerts of all requests without an answer. A key is the same until nine o'clock. ``now`` is aware."""
     from include.skillreport.approvals.requests import unconfirmed
 
-    day = (now.astimezone(JAPAN) - timedelta(hours=_HOUR)).date()
     return [
-        (f"resumption:{each.request_id}:{day}", _alert(each, is_dag_paused(ti, each.dag_id)))
+        (f"resumption:{each.request_id}:{alert_day(now)}", _alert(each, is_dag_paused(ti, each.dag_id)))
         for each in unconfirmed(platform)
     ]
+
+
+def alert_day(now: datetime) -> date:
+    """The day of an alert that is sent once a day: it begins at nine o'clock. ``now`` is aware."""
+    return (now.astimezone(JAPAN) - timedelta(hours=_HOUR)).date()
 
 
 def refused_alert(spec: RunSpec, reason: str | None, shown: Mapping[str, Any]) -> Alert:

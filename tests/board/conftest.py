@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -52,6 +56,15 @@ class Board:
     def api(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """Airflow's REST API as the same user."""
         return self._sent(method, f"/api/v2{path}", **arguments)
+
+    @contextmanager
+    def living_run(self, dag_id: str, run_id: str) -> Iterator[None]:
+        """Airflow has this run of the DAG, and it has not ended."""
+        runs = f"/dags/{dag_id}/dagRuns"
+        started = self.api("POST", runs, json={"logical_date": None, "dag_run_id": run_id, "conf": {}})
+        assert started.status_code == HTTPStatus.OK, started.text
+        yield
+        self.api("DELETE", f"{runs}/{quote(run_id)}")
 
     async def sent(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """A request below ``/skill-batch-board`` among several at the same time."""

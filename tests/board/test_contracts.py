@@ -372,7 +372,8 @@ def test_a_change_waits_is_approved_and_stays_in_the_history(
     billing_profile(host, "A", email=FORMER, department="総務部")
     request = asked(database, set_profile(database, email=NEW, department="経理部"))
     for path in (PAGE, "/contracts"):
-        text = board.get(path).text
+        with board.living_run("approve_contracts", request.run_id):
+            text = board.get(path).text
         assert f"部署: 総務部 → 経理部 送付先: {FORMER} → {NEW}" in _plain(text).replace(" : ", ": ")
         assert f"{AUTHOR} " in _plain(text)
         assert f"/dags/approve_contracts/runs/{request.run_id}/required_actions" in text.replace(

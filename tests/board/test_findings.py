@@ -259,7 +259,7 @@ def test_open_requests_about_directories_link_to_airflows_page(
         """
         INSERT INTO batch.approval_request (request_id, kind, business_date, asked_by, dag_id, run_id, asked_at, closed_at)
         VALUES
-        ('open', 'directory_changes', '2026-11-25', 'run', 'approve_directory_changes', 'run 1+1', now(), null),
+        ('open', 'directory_changes', '2026-11-25', 'run', 'approve_directory_changes', 'run+1', now(), null),
         ('invoices', 'invoices', '2026-10-01', 'run', 'approve_invoices', 'other-kind', now(), null)
         """
     )
@@ -274,11 +274,15 @@ def test_open_requests_about_directories_link_to_airflows_page(
         ('invoices', 'A', 'i', 'CODE-A', '会社 A', 'run', 'f', '{}', 'x')
         """
     )
-    text = board.as_role("viewer").get("/findings").text
-    assert 'href="/dags/approve_directory_changes/runs/run%201%2B1/required_actions"' in text
+    with board.living_run("approve_directory_changes", "run+1"):
+        text = board.as_role("viewer").get("/findings").text
+    assert 'href="/dags/approve_directory_changes/runs/run%2B1/required_actions"' in text
     assert '<td class="n">2</td>' in text
     assert "! 1" in text
     assert "other-kind" not in text
+    dead = board.get("/findings").text
+    assert "required_actions" not in dead
+    assert "確認が出ていません。承認の DAG を実行してください" in dead
     host.execute("UPDATE batch.approval_request SET closed_at = now(), close_reason = 'answered'")
     assert "required_actions" not in board.get("/findings").text
 

@@ -54,7 +54,7 @@ def open_resumption(host: psycopg.Connection) -> None:
     host.execute(
         """
         INSERT INTO batch.approval_request (request_id, kind, business_date, asked_by, dag_id, run_id, asked_at)
-        VALUES ('open', 'resumption', '2026-11-25', 'run', 'approve_resumption', 'run 1', now());
+        VALUES ('open', 'resumption', '2026-11-25', 'run', 'approve_resumption', 'run+1', now());
         INSERT INTO batch.approval_item (
             request_id, tenant_id, item_id, tenant_code, tenant_name, held_by, fingerprint, figures, reason
         )
@@ -144,9 +144,10 @@ def test_messages_that_wait_after_a_pause_link_to_their_request(
         message(host, f"m{number}", "pending")
         host.execute("UPDATE batch.outbox SET held_for = %s WHERE message_id = %s", [held_for, f"m{number}"])
     open_resumption(host)
-    text = words_of(board.as_role("viewer").get("/messages").text)
+    with board.living_run("approve_resumption", "run+1"):
+        text = words_of(board.as_role("viewer").get("/messages").text)
     assert "再開の確認: BATCH-019-01 の通知 2 件を、まだ送っていません。 2 週間止まっていました" in text
-    assert 'href="/dags/approve_resumption/runs/run%201/required_actions"' in text
+    assert 'href="/dags/approve_resumption/runs/run%2B1/required_actions"' in text
     host.execute("UPDATE batch.approval_request SET closed_at = now(), close_reason = 'answered'")
     assert "再開の確認" not in board.get("/messages").text
 

@@ -11,7 +11,7 @@ from skill_batch.board.pages import documents, durations, invoice, receivables, 
 from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS
 from include.skillreport.billing.contract_kinds import KINDS
-from include.skillreport.core.failure_kinds import CLEAR_FAILED, CLEAR_TASK, failure_kinds
+from include.skillreport.core.failure_kinds import CLEAR_FAILED, CLEAR_TASK, failure_kinds, kind_of
 from include.skillreport.core.operation_catalog import RUN_SPECS
 from include.skillreport.operations.forms import FORMS
 from include.skillreport.operations.offboard_tenant.form import STAGES
@@ -121,6 +121,7 @@ def _texts_of_failures() -> set[str]:
         CLEAR_FAILED,
         CLEAR_TASK,
         *(text for kind in kinds for text in (kind.meaning, kind.action, kind.waits) if text),
+        *(kind_of(spec, None).again for spec in RUN_SPECS.values() if kind_of(spec, None).again),
         *(text for spec in RUN_SPECS.values() for text in (spec.name, spec.can_wait)),
     }
 

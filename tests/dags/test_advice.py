@@ -141,10 +141,10 @@ def _a_wrong_answer_is_asked_again(api: Api, database: Database, slack: StandIns
     assert approval.wait(request) == "failed"
     assert kind_of(APPROVE_INVOICES, "answer").remedy() in slack.messages[-1].text
 
-    approval.clear_task(request, "ask")
-    open_request(approval, request, attempt=2)
-    answer_request(approval, request, APPROVE)
-    assert approval.wait(request) == "success"
+    again = approval.trigger(business_date="2026-10-31")
+    open_request(approval, again)
+    answer_request(approval, again, APPROVE)
+    assert approval.wait(again) == "success"
 
     # As the alert of the batch says: after the approval, the run is cleared.
     billing.clear(run_id, "HD001")

@@ -105,6 +105,6 @@ def test_airflow_keeps_nothing_personal_and_nobody_approves_alone(
     assert mentions(migrated_metadata, tmp_path, (token,)) != []
     assert mentions(migrated_metadata, tmp_path, SECRETS) == []
     contracts.clear_task(run_id, "open_run")
-    assert contracts.wait(run_id) == "success", contracts.states(run_id)
+    assert contracts.wait(run_id) == "failed", contracts.states(run_id)
     with database.connect() as host:
         assert changes(host) == [("A", "profile", "waiting", ADMIN, None)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from skill_batch.notifiers.alert_kinds import LOST_REQUEST
 from include.skillreport.approvals import SEND_ALL
 from include.skillreport.core.catalog import (
     NOTIFICATION_RETRY,
@@ -38,7 +39,7 @@ SENDING, RETRY, APPROVAL = (
 )
 
 
-def test_a_waiting_resumption_is_told_once_a_day(
+def test_a_waiting_resumption_is_told_once_a_day_and_its_lost_run_starts_again(
     runs: DagRuns,
     airflow: AirflowInstallation,
     database: Database,
@@ -48,8 +49,8 @@ def test_a_waiting_resumption_is_told_once_a_day(
     with database.connect() as host:
         host.execute(
             """
-            INSERT INTO batch.approval_request (request_id, kind, business_date, asked_by, dag_id, run_id)
-            VALUES ('r', 'resumption', '2026-11-04', 'run', 'approve_resumption', 'r');
+            INSERT INTO batch.approval_request (request_id, kind, business_date, asked_by, dag_id, run_id, asked_at)
+            VALUES ('r', 'resumption', '2026-11-04', 'run', 'approve_resumption', 'r', now() - interval '1 hour');
             INSERT INTO batch.approval_item (
                 request_id, tenant_id, item_id, tenant_code, tenant_name, held_by, fingerprint, figures, reason
             ) VALUES ('r', 'BATCH-019-01', 'BATCH-019-01', 'BATCH-019-01', '', 'run', 'f', '{}', '止まっていました');
@@ -61,11 +62,21 @@ def test_a_waiting_resumption_is_told_once_a_day(
     for hour in (10, 11):
         assert runs.test(TENANT_MONITORING.dag_id, f"2026-11-04 {hour}:00+09:00").state == "success"
 
+    with database.connect() as host:
+        ((again,),) = host.execute("SELECT run_id FROM batch.approval_request").fetchall()
+    assert again.startswith("r_again_")
+    assert runs.metadata.execute(
+        "SELECT state, conf FROM dag_run WHERE dag_id = %s AND run_id = %s", [APPROVAL, again]
+    ).fetchall() == [("queued", {"request": "r"})]
+    (lost,) = (each.text for each in slack.messages if each.text.startswith(LOST_REQUEST.name))
+    assert "確認の実行 r が Airflow にありません" in lost
+    assert f"/dags/{APPROVAL}/runs/{again}/required_actions" in lost
+
     (told,) = (each.text for each in slack.messages if each.text.startswith("再開の確認"))
     assert told.startswith(
         "再開の確認: BATCH-019-01\n定期通知送信バッチ（重要度 HIGH）\n理由: 止まっていました\n待っている通知: 1 件"
     )
-    assert "/dags/approve_resumption/runs/r/required_actions" in told
+    assert f"/dags/{APPROVAL}/runs/{again}/required_actions" in told
 
     for name, value in airflow.environment.items():
         monkeypatch.setenv(name, value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from configparser import RawConfigParser
@@ -16,11 +17,14 @@ from airflow.cli.cli_parser import get_parser
 from airflow.configuration import conf
 
 from skill_batch.masking import ADAPTER
+from include.skillreport.core.operation_catalog import APPROVALS
 from tests.airflow_installation import PROJECT
+from tests.deploy.cleanup import cleanup_command
 from tests.packaging.matrix import SERVERS
 
 SYSTEMD, HELM = PROJECT / "deploy/systemd", PROJECT / "deploy/helm"
-UNITS = sorted(SYSTEMD.glob("*.service"))
+CLEANUP = SYSTEMD / "skill-batch-cleanup.service"
+UNITS = sorted(unit for unit in SYSTEMD.glob("*.service") if unit != CLEANUP)
 DOCKERFILES = [PROJECT / "Dockerfile", HELM / "Dockerfile"]
 
 # Keys of the chart apache-airflow/airflow 1.22.0, after its parameters reference; below a key with `*` everything is free or Kubernetes's.
@@ -44,6 +48,9 @@ CHART_KEYS = [
     "createUserJob.enabled",
     "dags.persistence.enabled",
     "dags.gitSync.enabled",
+    "databaseCleanup.enabled",
+    "databaseCleanup.schedule",
+    "databaseCleanup.args",
     "apiServer.replicas",
     "apiServer.resources*",
     "scheduler.replicas",
@@ -72,9 +79,9 @@ def test_every_unit_starts_a_command_of_airflow_with_its_options(unit: Path) -> 
 
 
 def test_all_units_have_the_same_hardening_and_belong_to_the_target() -> None:
-    hardening = {unit.name: unit.read_text().partition("# Hardening")[2] for unit in UNITS}
+    hardening = {unit.name: _hardening(unit) for unit in UNITS}
     assert len(hardening) == 4
-    assert len(set(hardening.values())) == 1
+    assert {*hardening.values()} == {_hardening(CLEANUP)}
     wanted = sections(SYSTEMD / "skill-batch.target")["Unit"]["wants"][0].split()
     assert sorted(wanted) == sorted(hardening)
     assert all(sections(unit)["Unit"]["partof"] == ["skill-batch.target"] for unit in UNITS)
@@ -98,6 +105,32 @@ def test_every_option_of_airflow_in_an_environment_file_exists(file: str) -> Non
         if name.startswith("AIRFLOW__"):
             _, section, option = name.lower().split("__")
             assert option in conf.configuration_description[section]["options"], name
+
+
+def _hardening(unit: Path) -> str:
+    return unit.read_text().partition("# Hardening")[2].partition("[Install]")[0].strip()
+
+
+def test_airflows_data_are_cleaned_by_the_command_of_the_page_and_without_the_approvals() -> None:
+    """``airflow db clean`` deletes runs that wait for a person, too."""
+    wanted = cleanup_command()
+    excluded = wanted[wanted.index("--exclude-dag-ids") + 1].split(",")
+    assert excluded == sorted({spec.dag_id for spec in APPROVALS.values()})
+    assert get_parser().parse_args(wanted).exclude_dag_ids == excluded
+
+    unit, *files = sections(CLEANUP)["Service"]["execstart"]
+    assert [each.split()[0] for each in files] == ["/usr/bin/find", "/usr/bin/find"]
+    bash, option, chart = load(HELM / "values.yaml")["databaseCleanup"]["args"]
+    assert (bash, option) == ("bash", "-c")
+    shell = unit.replace("$$", "$").replace("%%", "%")
+    for command in (chart, shlex.split(shell)[2]):
+        printed = subprocess.run(
+            ["bash", "-c", re.sub(r"exec \S*airflow ", "printf '%s\\n' ", command)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert printed.stdout.splitlines() == wanted
 
 
 @pytest.mark.parametrize("file", ["values.yaml", "values-celery.yaml"])

@@ -172,6 +172,17 @@ def operation_gone(scene: Scene) -> Failure:
     return Failure(run, run.again)
 
 
+def operation_cleared(scene: Scene) -> Failure:
+    """Somebody clears the operation of an accountant that is done."""
+    billing_rows.customer(scene.host, "A")
+    billing_rows.run_billing(scene.database)
+    form = {"operation": "explain", "tenants": ["A"]}
+    batch = lambda: invoice_operations(LOCAL)  # noqa: E731
+    run = FlowRun(scene.database, OPERATE_INVOICES, batch, MONTH, parameters=form, person=ACCOUNTANT)
+    run.clear("open_run")
+    return Failure(run, run.again)
+
+
 def unclosed(scene: Scene) -> Failure:
     """A run was cleared, and its close_run was killed."""
     failure = cause(scene)
@@ -567,6 +578,7 @@ CASES: dict[str, Callable[[Scene], Failure]] = {
         parameters,
         rows_gone,
         lost,
+        operation_cleared,
         operation_gone,
         unclosed,
         unplaced,

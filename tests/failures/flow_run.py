@@ -35,6 +35,7 @@ class FlowRun:
     """One run. ``parameters`` are the values of its form. ``before`` has what happens, once, before a task; ``kill`` kills the task.
 
     ``alerts`` has the alerts of the failed attempts, the newest last. ``later`` is the time since the run's logical date.
+    ``person`` has triggered the run.
     """
 
     database: Database
@@ -46,6 +47,7 @@ class FlowRun:
     run_at: datetime | None = None
     before: dict[str, Callable[[], None]] = field(default_factory=dict)
     later: timedelta = timedelta(0)
+    person: str | None = None
     alerts: list[Alert] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -80,6 +82,10 @@ class FlowRun:
     def clear(self, task: str = FAILED) -> None:
         """Clear the task, or all that has failed, with downstream."""
         self._attempt += 1
+        self.retry(task)
+
+    def retry(self, task: str) -> None:
+        """Run the task, or all that has failed, again with downstream, as Airflow does by itself after a kill."""
         order = [*self._order(), CLOSE]
         cleared = [name for name in order if (name in self._failed if task == FAILED else name == task)]
         instances = self._instances()
@@ -123,6 +129,7 @@ class FlowRun:
     def _open(self, installation: LocalInstallation) -> None:
         form = {"business_date": self.day.isoformat(), "tenants": [], "dry_run": False} | self.parameters
         request = RunRequest(self.spec.dag_id, self.run_id, self._begin, form, attempt=self._attempt)
+        request = replace(request, triggered_by=self.person)
         self._run, self._shards = flow.open_run(self.spec, self.create_batch(), request, installation)
 
     @property

@@ -34,7 +34,7 @@ BACKUPS = {"dump_smaller", "tables_unverified", "backup_closed", "dump_damaged"}
 # BATCH-018-03 alerts about them, and the board has no row of a run that was not opened.
 WITHOUT_ALERT, NOT_ON_THE_BOARD = (
     {"lost", "operation_gone", "unclosed"},
-    {"parameters", "installation", "unclosed", "rows_gone"},
+    {"parameters", "installation", "unclosed", "rows_gone", "operation_cleared"},
 )
 
 # The packages of billing and of all operations, and how their sources write the code of an error or of a failure: as a text in capitals.

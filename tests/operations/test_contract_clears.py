@@ -16,6 +16,7 @@ from include.skillreport.approvals.requests import (
     record_answer,
 )
 from include.skillreport.core.execution import flow
+from include.skillreport.core.execution.cleared_operations import OperationClearedError
 from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.operation_catalog import (
@@ -84,7 +85,8 @@ def test_a_cleared_older_run_leaves_the_newer_value(database: Database, host: ps
     }
     cleared(database, OPERATE_CONTRACTS, create_batch(LOCAL), "first", value="10", **conf)
     cleared(database, OPERATE_CONTRACTS, create_batch(LOCAL), "second", value="20", person="buchou", **conf)
-    cleared(database, OPERATE_CONTRACTS, create_batch(LOCAL), "first", value="10", **conf)
+    with pytest.raises(OperationClearedError):
+        cleared(database, OPERATE_CONTRACTS, create_batch(LOCAL), "first", value="10", **conf)
 
     assert discounts(host) == [("A", "年間契約割引", 20, "2026-11-01", None)]
 

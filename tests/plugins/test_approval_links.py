@@ -40,7 +40,7 @@ def test_the_link_keeps_the_path_of_the_base_url(monkeypatch: pytest.MonkeyPatch
 def test_a_request_that_is_not_shown_has_no_link_and_a_reason() -> None:
     refused = ASKED | {"problem": "DAG がありません"}
     assert approval_links(refused) == ()
-    assert "DAG がありません。DAG approve_invoices を手で実行" in approval_problem(refused)
+    assert "DAG がありません。DAG approve_invoices の権限がある人が手で実行" in approval_problem(refused)
 
 
 def test_a_request_of_a_paused_dag_has_link_and_advice() -> None:

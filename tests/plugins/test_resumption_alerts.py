@@ -14,5 +14,6 @@ def test_a_refused_request_says_which_dag_a_person_runs() -> None:
     assert (alert.title, alert.severity) == ("再開の確認: BATCH-019-01", "HIGH")
     assert alert.lines == ("定期通知送信バッチ（重要度 HIGH）", "理由: 止まっていました")
     assert alert.actions == (
-        "承認の確認を出せませんでした: 権限がありません。DAG approve_resumption を手で実行すると、今保留中のものを確認できます。",
+        "承認の確認を出せませんでした: 権限がありません。"
+        "DAG approve_resumption の権限がある人が手で実行すると、今保留中のものを確認できます。",
     )

@@ -300,6 +300,17 @@ def request_of_run(platform: psycopg.Connection, dag_id: str, run_id: str) -> Ap
     return ApprovalRequest(**{**found[0], "kind": Kind(found[0]["kind"])}) if found else None
 
 
+def open_requests(platform: psycopg.Connection, asked_before: datetime) -> list[ApprovalRequest]:
+    """The requests without an answer that were made before ``asked_before`` (aware), the oldest first."""
+    found = _SQL.rows(platform, "open_requests", asked_before=asked_before)
+    return [ApprovalRequest(**{**row, "kind": Kind(row["kind"])}) for row in found]
+
+
+def move_to_run(platform: psycopg.Connection, request: ApprovalRequest) -> None:
+    """From now on, the run ``run_id`` shows the request."""
+    _SQL.execute(platform, "move_request", request_id=request.request_id, run_id=request.run_id)
+
+
 def unconfirmed(platform: psycopg.Connection) -> list[Unconfirmed]:
     """The requests without an answer that runs after a pause have made, the oldest first."""
     return [

@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
+from include.skillreport.core.operation_catalog import APPROVALS, APPROVE_OFFBOARDING, RESTORE_BACKUP
 from include.skillreport.core.run_spec import OperationSpec, RunSpec
 
 # The code of a tenant or a step whose task was killed.
@@ -25,6 +26,22 @@ RUN_LOST, RUN_UNCLOSED = "RUN_LOST", "RUN_UNCLOSED"
 CLEAR_FAILED = "{failed}を下流ごと消去（Clear）してください。二重に処理されません。"
 CLEAR_TASK = "この実行の {task} を下流ごと消去（Clear）してください。"
 
+# The ends of a remedy in a DAG that nobody clears: an operation, an approval, the approval of a deletion (which has a stage behind it), an
+# operation that also runs by itself.
+OPERATE_AGAIN = (
+    "済んだ分がないかをボードで確かめてから、同じ操作を新しく実行（Trigger）してください。"
+    "消去（Clear）しても、操作はやり直せません。"
+)
+ASK_AGAIN = (
+    "DAG を新しく実行（Trigger）し（業務日の欄があれば、同じ業務日）、出た確認にもう一度答えてください。"
+    "消去（Clear）は要りません。"
+)
+DELETE_ON = (
+    "退会を始めた人が、DAG offboard_tenant の「削除の承認の依頼」を新しく実行し、もう一度承認を受けてください。"
+    "続きから削除します。消去（Clear）は要りません。"
+)
+NEXT_RUN = "次の予定の実行が続きをします。急ぐときは、経理が新しく実行（Trigger）してください。消去（Clear）は要りません。"
+
 # The kinds of clears: of what has failed; others name a task.
 FAILED = "failed"
 
@@ -35,7 +52,10 @@ def _in_japanese(text: str, **values: str) -> str:
 
 @dataclass(frozen=True)
 class FailureKind:
-    """A kind of failure. The texts are Japanese, for operators; ``failure_kinds.toml`` describes the fields."""
+    """A kind of failure. The texts are Japanese, for operators; ``failure_kinds.toml`` describes the fields.
+
+    ``again`` is the end of the remedy in an operation, instead of a clear.
+    """
 
     name: str
     meaning: str
@@ -43,6 +63,7 @@ class FailureKind:
     codes: Sequence[str]
     of: Sequence[str] = ()
     clear: str = ""
+    again: str = ""
     waits: str = ""
     page: str = ""
     told: str = "運用担当"
@@ -50,6 +71,8 @@ class FailureKind:
     def remedy(self, failed: str = "失敗したインスタンス", words: Callable[..., str] = _in_japanese) -> str:
         """What an operator does. ``failed`` names what failed and is cleared, if a clear of it helps. ``words`` translates a text."""
         action = words(self.action) if self.action else ""
+        if self.again:
+            return action + words(self.again)
         if self.clear == FAILED:
             return action + words(CLEAR_FAILED, failed=failed)
         return action + words(CLEAR_TASK, task=self.clear) if self.clear else action
@@ -85,7 +108,7 @@ def runbook_of(*specs: RunSpec) -> str:
     """The items of the section 障害対応 that every DAG has, in Markdown. A family's DAG has several batches."""
     spec, *others = specs
     failed = "赤いグループの中の赤いタスク" if others else f"赤い `{spec.mapped_task}` のインスタンス"
-    kinds = [*(kind for each in specs for kind in own_kinds(each)), failure_kinds()[-1]]
+    kinds = [*(kind for each in specs for kind in own_kinds(each)), _of(failure_kinds()[-1], spec)]
     cases = "".join(f"    * *{kind.meaning}* — {kind.remedy()}\n" for kind in kinds)
     return (
         f"* **朝まで待てるか**: {OperationSpec.can_wait if others else spec.can_wait}\n"
@@ -96,4 +119,13 @@ def runbook_of(*specs: RunSpec) -> str:
 
 
 def _of(kind: FailureKind, spec: RunSpec) -> FailureKind:
-    return replace(kind, waits=kind.waits or spec.can_wait)
+    """The kind in a run of ``spec``. Nobody clears an operation: the roles of its people may not, and Airflow does not say who did."""
+    kind = replace(kind, waits=kind.waits or spec.can_wait)
+    if not (kind.clear and isinstance(spec, OperationSpec)) or list(kind.of) == [spec.id]:
+        return kind
+    if spec is RESTORE_BACKUP and kind.name == "killed":
+        return kind  # what a killed restore leaves belongs to its run, and its people may clear
+    if spec is APPROVE_OFFBOARDING:
+        return replace(kind, clear="", again=DELETE_ON)
+    again = NEXT_RUN if spec.cron else ASK_AGAIN if spec in APPROVALS.values() else OPERATE_AGAIN
+    return replace(kind, clear="", again=again, page=kind.page or "trigger")

@@ -160,7 +160,7 @@ APPROVE_OFFBOARDING = OperationSpec(
     time_limit=timedelta(hours=6),
     works_on=WorksOn.RUN_DATE,
     severity=Severity.HIGH,
-    can_wait="待てます。削除が途中なら、残りは次の消去か承認まで残ります。",
+    can_wait="待てます。削除が途中なら、残りは次の承認まで残ります。",
 )
 
 OPERATIONS: tuple[OperationSpec, ...] = (

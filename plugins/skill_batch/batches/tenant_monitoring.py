@@ -1,9 +1,9 @@
 """BATCH-018-03 in Airflow: the step that checks the runs of all batches.
 
 It closes orphaned rows of the execution log. It sends alerts about runs over their time limit, schedules that fired without starting a run,
-failed runs whose worker was killed before its alert, and what waits for people after a pause. For most runs over their limit the deadline
-has sent the alert before, but not for a cleared run. An alert about a dry run or an operation goes to the user who triggered it, if the
-execution log contains the user.
+failed runs whose worker was killed before its alert, requests for an approval whose run is gone, and what waits for people after a pause.
+For most runs over their limit the deadline has sent the alert before, but not for a cleared run. An alert about a dry run or an operation
+goes to the user who triggered it, if the execution log contains the user.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import get_current_context, task
 
 from skill_batch.batch_flow import failure_alert, run_of, task_arguments
+from skill_batch.lost_requests import lost_request_alerts
 from skill_batch.notifiers.alert import JAPAN, Alert
 from skill_batch.notifiers.alert_kinds import MISSED_RUN
 from skill_batch.notifiers.alert_outbox import send_alert
@@ -69,6 +70,7 @@ def _watch_runs(run_xcom: dict[str, Any], ti: RuntimeTaskInstance) -> None:
         alerts += _running_alerts(platform, run, ti, now)
         alerts += _failure_alerts(platform, now)
         alerts += _unclosed_alerts(platform, ti, now)
+        alerts += lost_request_alerts(platform, ti, now, dry_run=run.dry_run)
         alerts += resumption_alerts(platform, ti, now)
     alerts += _not_started_alerts(ti, now)
     channels = Channels(None, None, None) if run.dry_run else load_channels()

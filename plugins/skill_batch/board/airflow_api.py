@@ -82,6 +82,12 @@ class AirflowApi:
         criteria = {"state": list(states), "run_after_gte": since.isoformat(), "order_by": "-run_after"}
         return self._pages("/dags/~/dagRuns", "dag_runs", criteria)
 
+    def living_runs(self, dag_id: str) -> frozenset[str]:
+        """The ids of the DAG's runs that have not ended; at most 2,000."""
+        criteria = {"state": ["queued", "running"]}
+        found = self._pages(f"/dags/{quote(dag_id, safe='')}/dagRuns", "dag_runs", criteria)
+        return frozenset(run["dag_run_id"] for run in found)
+
     def task_instances(self, dag_id: str, run_id: str, states: tuple[str, ...] = ()) -> list[dict[str, Any]]:
         """The task instances of a run in these states (all, if none is given), at most 2,000."""
         path = f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}/taskInstances"

@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from skill_batch.board import charts
 from skill_batch.board.access import Rights
+from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.contract_words import WORDS as CONTRACT_WORDS
 from skill_batch.board.invoice_words import STATES as INVOICE_STATES
 from skill_batch.board.message_words import ALL_STATES as LETTER_STATES
@@ -96,6 +97,7 @@ class Links:
     def __init__(self, request: Request) -> None:
         self.board = str(request.scope.get("root_path", "")).rstrip("/")
         self.airflow = self.board.removesuffix(BOARD_PREFIX)
+        self._living_runs = cache(lambda dag_id: AirflowApi(request).living_runs(dag_id))
 
     def page(self, *parts: str, **query: Any) -> str:
         """A page of the board. ``parts`` are path segments; ``query`` its parameters, without those that are None or empty."""
@@ -126,6 +128,10 @@ class Links:
             return self.dag(spec.batch.dag_id)
         # Not the family's DAG: its form lacks the batch's own fields.
         return self.dag(spec.dag_id)
+
+    def has_request(self, dag_id: str, run_id: str) -> bool:
+        """Whether an answer to the request of this run has an effect. Airflow also accepts one to a run that has ended."""
+        return run_id in self._living_runs(dag_id)
 
     def request(self, dag_id: str, run_id: str) -> str:
         """The request of a run in Airflow's UI, where a user answers it."""

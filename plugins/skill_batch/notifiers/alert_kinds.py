@@ -62,4 +62,11 @@ RESUMPTION = AlertKind(
     _OF_THE_BATCH,
     "「承認の画面を開く」で、送るか破棄するかを答える。答えるまで、このバッチの通知は送られない",
 )
-ALERT_KINDS = (FAILED_RUN, LATE_RUN, SLOW_RUN, MISSED_RUN, RESUMPTION)
+LOST_REQUEST = AlertKind(
+    "承認の確認の実行がない",
+    "答えを待つ確認の実行が、Airflow から消えたか、答えを記録せずに終わった（BATCH-018-03 が毎時調べる）。"
+    "消えたものは、もう一度出す。終わったものは 1 日に 1 通",
+    _OF_THE_BATCH,
+    "「承認の画面を開く」で答える。消えたのなら、管理者が Airflow の掃除（airflow db clean）から承認の DAG を外す",
+)
+ALERT_KINDS = (FAILED_RUN, LATE_RUN, SLOW_RUN, MISSED_RUN, RESUMPTION, LOST_REQUEST)

@@ -69,10 +69,13 @@ def approval_links(asked: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 def approval_problem(asked: Mapping[str, Any]) -> str:
     """Why users do not see the request, and what to do; empty if they see it."""
     if asked.get("is_paused"):
-        return f"DAG {asked['dag_id']} が一時停止中のため、承認の確認はまだ画面に出ていません。再開してください。"
+        return f"DAG {asked['dag_id']} が一時停止中のため、承認の確認はまだ画面に出ていません。この DAG の権限がある人が再開してください。"
     if not asked.get("problem"):
         return ""
-    return f"承認の確認を出せませんでした: {asked['problem']}。DAG {asked['dag_id']} を手で実行すると、今保留中のものを確認できます。"
+    return (
+        f"承認の確認を出せませんでした: {asked['problem']}。"
+        f"DAG {asked['dag_id']} の権限がある人が手で実行すると、今保留中のものを確認できます。"
+    )
 
 
 def required_actions_url(dag_id: str, run_id: str) -> str:

@@ -76,7 +76,8 @@ def test_the_open_request_shows_outdated_items_and_links_to_airflow(
 ) -> None:
     (request,) = load_month(reader, MONTH).requests
     assert (request["items"], request["outdated"]) == (2, 1)
-    text = board.as_role("viewer").get(OCTOBER).text
+    with board.living_run("approve_invoices", request["run_id"]):
+        text = board.as_role("viewer").get(OCTOBER).text
     assert f"/dags/approve_invoices/runs/{request['run_id']}/required_actions" in text.replace("%3A", ":")
     assert "承認の画面を開く" in text
 
@@ -211,7 +212,7 @@ def test_a_document_shows_what_belongs_to_it_and_nothing_of_another_tenant(
     held = board.get(f"/invoices/{ids['B']}").text
     assert "下書きのため" in held
     assert "依頼の後に内容が変わりました" in held
-    assert "承認の画面を開く" in held
+    assert "確認が出ていません。承認の DAG を実行してください" in held
 
 
 def test_replaced_and_credited_documents_lead_to_each_other(

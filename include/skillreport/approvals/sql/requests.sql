@@ -69,6 +69,17 @@ UPDATE batch.approval_request
 SET closed_at = now(), close_reason = %(close_reason)s
 WHERE request_id = %(request_id)s AND closed_at IS null;
 
+-- name: open_requests
+SELECT request_id, kind, business_date, asked_by, dag_id, run_id, asked_at, close_reason
+FROM batch.approval_request
+WHERE closed_at IS null AND asked_at < %(asked_before)s
+ORDER BY asked_at, request_id;
+
+-- name: move_request
+UPDATE batch.approval_request
+SET run_id = %(run_id)s
+WHERE request_id = %(request_id)s AND closed_at IS null;
+
 -- name: find_request
 SELECT request_id, kind, business_date, asked_by, dag_id, run_id, asked_at, close_reason
 FROM batch.approval_request

@@ -28,11 +28,8 @@ from include.skillreport.core.execution.batch import (
     WiringError,
     Work,
 )
-from include.skillreport.core.execution.business_date import (
-    JAPAN,
-    business_date_of,
-    period_of,
-)
+from include.skillreport.core.execution.business_date import JAPAN, business_date_of, period_of
+from include.skillreport.core.execution.cleared_operations import require_own_act, require_unfinished
 from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.installation import Installation
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -121,7 +118,8 @@ def open_run(
 ) -> tuple[Run, list[Shard]]:
     """Check parameters and database, close orphaned log rows, write the log row of this run, and divide its tenants into shards.
 
-    :raises ParameterError: a parameter cannot be used. :raises NotDueError: there is nothing to do.
+    :raises ParameterError: a parameter cannot be used. :raises NotDueError: there is nothing to do. :raises OperationClearedError: the
+    run is the clear of a person's operation.
     """
     now = installation.now()
     parameters = parse_parameters(request.parameters)
@@ -137,6 +135,7 @@ def open_run(
     with installation.platform(spec.time_limit) as platform:
         installation.check_deployment(platform)
         run_log.require_deletions_repeated(platform, spec)
+        require_own_act(platform, spec, request, dry_run=parameters.dry_run)
         hold_reason = None if parameters.dry_run else decide_hold(platform, spec, request, now)
         keep_known_keys(platform, IdentitySettings.load())
         asked = _asked(request, parameters.tenants, business_date, platform, installation)
@@ -204,6 +203,7 @@ def run_step(
     needs_store = (batch.has(Batch.finish) and not run.dry_run) or batch.reads_files(run)
     store = installation.store() if needs_store else None
     with installation.platform(spec.time_limit) as platform:
+        require_unfinished(platform, spec, run)
         remark = step(Work(run, platform, store=store))
         if remark is not None:
             log.info("%s", remark.details)
@@ -238,6 +238,7 @@ def process_shard(
     if store is None and batch.reads_files(run):
         store = installation.store()
     with installation.platform(spec.time_limit) as platform:
+        require_unfinished(platform, spec, run, shard.number)
         work = Work(run, platform, run_log.begin_shard(platform, run, shard.number), store, network)
         if isinstance(batch, UnitBatch):
             report = work_on_units(batch, work)

@@ -47,8 +47,8 @@ ORDER BY listed.place;
 SELECT
     change.change_id, change.tenant_id, coalesce(tenant.tenant_code, change.tenant_id) AS tenant_code,
     coalesce(tenant.tenant_name, '') AS tenant_name, change.kind, change.before, change.after, change.imported,
-    change.changed, change.reason, change.entered_by, change.entered_at, profile.stated, request.dag_id, request.run_id,
-    count(*) OVER () AS hits
+    change.changed, change.reason, change.entered_by, change.entered_at, profile.stated,
+    coalesce(request.dag_id, 'approve_contracts') AS dag_id, request.run_id, count(*) OVER () AS hits
 FROM batch.board_contract_change AS change
 LEFT JOIN batch.board_tenant AS tenant ON change.tenant_id = tenant.tenant_id
 LEFT JOIN batch.board_billing_profile AS profile ON change.tenant_id = profile.tenant_id AND change.kind = 'profile'

@@ -51,6 +51,37 @@ VALUES (
     %(total_tenants)s
 );
 
+-- name: has_worked
+-- Whether an earlier attempt of the run has committed work for a tenant.
+SELECT count(*) > 0 AS has_worked
+FROM batch.execution_log AS log
+WHERE
+    log.dag_id = %(dag_id)s AND log.run_id = %(run_id)s AND log.batch_id = %(batch_id)s AND NOT log.dry_run
+    AND (
+        log.success_count > 0
+        OR EXISTS (
+            SELECT FROM batch.tenant_outcome AS outcome
+            WHERE outcome.execution_id = log.execution_id AND outcome.status = 'success'
+        )
+    );
+
+-- name: is_cleared
+-- Whether the run was cleared since it was opened or closed, and the shard (if there is one) has a result: nothing killed its
+-- process.
+SELECT count(*) > 0 AS is_cleared
+FROM batch.execution_log AS log
+WHERE
+    log.execution_id = %(execution_id)s AND coalesce(log.attempt, 0) < %(attempt)s AND NOT log.dry_run
+    AND (
+        %(shard)s::integer IS null
+        OR EXISTS (
+            SELECT FROM batch.tenant_outcome AS outcome
+            WHERE
+                outcome.execution_id = log.execution_id AND outcome.shard = %(shard)s
+                AND outcome.status <> 'pending' AND outcome.error_code IS DISTINCT FROM %(no_result)s
+        )
+    );
+
 -- name: mark_reopened
 UPDATE batch.execution_log
 SET reopened_at = clock_timestamp()

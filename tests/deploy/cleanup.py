@@ -1,0 +1,21 @@
+"""The command of docs/deploy/README.md that keeps Airflow's database small."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from datetime import UTC, datetime, timedelta
+
+from local_stack.stack import PROJECT
+
+PAGE = PROJECT / "docs" / "deploy" / "README.md"
+
+
+def cleanup_command() -> list[str]:
+    """The arguments of ``airflow`` as the page has them, with the date that the shell computes."""
+    (command,) = re.findall(
+        r"^airflow (db clean (?:.*\\\n)*.*)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE
+    )
+    (days,) = re.findall(r"\$\(date -u -d '-(\d+) days' \+%F\)", command)
+    before = datetime.now(UTC) - timedelta(days=int(days))
+    return shlex.split(re.sub(r"\$\(.*?\)", f"{before:%F}", command.replace("\\\n", " ")))
