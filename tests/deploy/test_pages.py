@@ -163,7 +163,7 @@ def test_the_packages_of_a_private_web_server_install_without_a_network(tmp_path
         archive.extractall(plugins)
     file = folder / "requirements.txt"
     file.write_text(file.read_text().replace("/usr/local/airflow/plugins", str(plugins)))
-    install = ["pip", "install", "--target", tmp_path / "installed", "--requirement", file]
+    install = ["pip", "install", "--target", str(tmp_path / "installed"), "--requirement", str(file)]
     subprocess.run(install, env=environment, check=True)
 
     assert {each.name for each in (tmp_path / "installed").glob("*.dist-info")} == {
