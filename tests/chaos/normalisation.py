@@ -229,7 +229,9 @@ class Names:
         text = found[0].replace(" ", "T", 1).replace(" ", "")
         moment = datetime.fromisoformat(text)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return "<now>" if moment >= self.started_at.replace(microsecond=0) else found[0]
+        # A run that prepares this one may have ended in the same second.
+        started_at = self.started_at if "." in text else self.started_at.replace(microsecond=0)
+        return "<now>" if moment >= started_at else found[0]
 
 
 def superseded_runs(host: psycopg.Connection) -> frozenset[str]:

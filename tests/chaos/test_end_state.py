@@ -28,7 +28,7 @@ from local_stack.stand_ins import Arrived, StandIns
 from tests import host_rows
 from tests.chaos.__main__ import exit_code
 from tests.chaos.end_state import LATER_RUN, EndState, InFlight, differences, end_state_of, with_later_alerts
-from tests.chaos.normalisation import IGNORED_COLUMNS
+from tests.chaos.normalisation import IGNORED_COLUMNS, Names
 from tests.conftest import Database
 from tests.messaging.sending import DESTINATIONS, Tenant, key_pair
 from tests.shared_database import database, shared_copy, shared_database
@@ -205,6 +205,21 @@ def pdf(text: str) -> bytes:
     stream = io.BytesIO()
     writer.write(stream)
     return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "normalised"),
+    [
+        ("2026-11-27T00:00:00.700000", "2026-11-27T00:00:00.700000"),
+        ("2026-11-27 00:00:00.700+00", "2026-11-27 00:00:00.700+00"),
+        ("2026-11-27T00:00:00.800000", "<now>"),
+        ("2026-11-27 09:00:00 +09:00", "<now>"),
+        ("2026-11-26T23:59:59", "2026-11-26T23:59:59"),
+    ],
+)
+def test_a_time_of_the_run_that_prepares_the_trial_stays(text: str, normalised: str) -> None:
+    # The undisturbed run may begin in the second in which its preparation ended; the trial begins later.
+    assert Names(STARTED + timedelta(milliseconds=800)).normalise(text) == normalised
 
 
 def test_an_equal_state_has_no_differences(world: World, reference: EndState) -> None:

@@ -42,7 +42,9 @@ def test_the_wheel_admits_the_airflow_of_the_list(constraints: Path) -> None:
 def test_the_constraints_of_mwaa_pin_every_package_of_its_page() -> None:
     ((version, python),) = re.findall(r"/constraints-([\d.]+)/constraints-([\d.]+)\.txt", MWAA)
     pins = pins_of(Path(__file__).with_name(f"airflow-{version}-python{python}.constraints.txt"))
-    (block,) = re.findall(r"requirements\.txt <<'END'\n(.*?)^END$", MWAA, flags=re.DOTALL | re.MULTILINE)
+    (block,) = re.findall(
+        r"^cat > \S*requirements\.txt <<'END'\n(.*?)^END$", MWAA, flags=re.DOTALL | re.MULTILINE
+    )
     named = list(requirements(re.sub(r"^/.*\.whl$", "", block, flags=re.MULTILINE)))
     assert len(named) == 5
     assert [each for each in named if not each.specifier.contains(pins[key(each)])] == []

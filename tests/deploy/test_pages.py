@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
+import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from airflow.sdk import Connection
@@ -80,8 +84,10 @@ def test_every_link_of_a_page_leads_to_a_file_and_heading(page: str) -> None:
         file = (PROJECT / "docs/deploy" / target).resolve() if target else PROJECT / f"docs/deploy/{page}.md"
         assert file.exists(), target
         if anchor:
-            headings = re.findall(r"^#+ (.+)$", file.read_text(encoding="utf-8"), flags=re.MULTILINE)
-            assert anchor in {heading_anchor(heading) for heading in headings}, f"{target}#{anchor}"
+            text = file.read_text(encoding="utf-8")
+            headings = re.findall(r"^#+ (.+)$", text, flags=re.MULTILINE)
+            anchors = {*map(heading_anchor, headings), *re.findall(r'<a id="([\w-]+)">', text)}
+            assert anchor in anchors, f"{target}#{anchor}"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -103,6 +109,79 @@ def test_every_platform_page_says_what_was_tried_and_what_fails(page: str) -> No
     assert f"\n## {page}\n\n| step | run here | only written |\n" in TRIED
     assert f"({page}.md)" in OVERVIEW
     assert f"docs/deploy/{page}.md" in README
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_command_deletes_only_in_a_folder_of_this_project(page: str) -> None:
+    for command in re.findall(r"^.*(?<= )--delete.*$", PAGES[page], flags=re.MULTILINE):
+        assert "skill" in command.split()[4], command
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_that_switches_fab_on_creates_an_administrator(page: str) -> None:
+    if "FabAuthManager" in PAGES[page]:
+        assert re.search(r"airflow users create .*--role Admin\b", PAGES[page])
+
+
+def test_nothing_with_a_schedule_is_unpaused_before_the_dry_run() -> None:
+    (steps,) = re.findall(r"^## After a deployment\n\n(.*?)\n\n", OVERVIEW, flags=re.DOTALL | re.MULTILINE)
+    before, _, after = steps.partition("ドライラン")
+    first = set(re.findall(r"`(batch_\w+)`", before))
+    assert first == {"batch_018_tenant_management"}
+    for dag_id in first:
+        snapshot = PROJECT / f"tests/dags/snapshots/{dag_id}.json"
+        assert json.loads(snapshot.read_text(encoding="utf-8"))["schedule"] is None
+    assert "Unpause the other batches" in after
+
+
+@pytest.mark.long
+def test_the_packages_of_a_private_web_server_install_without_a_network(tmp_path: Path) -> None:
+    """The page's commands with small packages of the same names, and with a folder in place of the container's."""
+    page = PAGES["mwaa"]
+    index, plugins, folder = tmp_path / "index", tmp_path / "plugins", tmp_path / ".local/mwaa"
+    for each in (index, plugins, folder):
+        each.mkdir(parents=True)
+    names = ["skill-report-batches", *re.findall(r"^(apache-airflow-[\w-]+)", page, flags=re.MULTILINE)]
+    for name in names:
+        small_wheel(folder if name == names[0] else index, name)
+    constraints = index / "constraints.txt"
+    constraints.write_text("".join(f"{name}==0.1.0\n" for name in names))
+    (written,) = re.findall(
+        r"^cat > \.local/mwaa/requirements.txt.*?^END$", page, flags=re.DOTALL | re.MULTILINE
+    )
+    (private,) = re.findall(r"^```sh\n([^`]*pip download[^`]*)^```", page, flags=re.DOTALL | re.MULTILINE)
+    script = f"{written}\n(cd .local/mwaa && zip plugins.zip ./*.whl)\n{private}"
+    script = re.sub(r"https://raw\S+?\.txt", constraints.as_uri(), script)
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PIP_CONFIG_FILE": "/dev/null",
+    }
+    offline = environment | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index)}
+    subprocess.run(["bash", "-euc", script], cwd=tmp_path, env=offline, check=True)
+
+    with ZipFile(folder / "plugins.zip") as archive:
+        archive.extractall(plugins)
+    file = folder / "requirements.txt"
+    file.write_text(file.read_text().replace("/usr/local/airflow/plugins", str(plugins)))
+    install = ["pip", "install", "--target", str(tmp_path / "installed"), "--requirement", str(file)]
+    subprocess.run(install, env=environment, check=True)
+
+    assert {each.name for each in (tmp_path / "installed").glob("*.dist-info")} == {
+        f"{name.replace('-', '_')}-0.1.0.dist-info" for name in names
+    }
+
+
+def small_wheel(folder: Path, name: str) -> None:
+    """A package without any module."""
+    module = name.replace("-", "_")
+    about = f"{module}-0.1.0.dist-info"
+    with ZipFile(folder / f"{module}-0.1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(
+            f"{about}/METADATA",
+            f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\nProvides-Extra: s3fs\n",
+        )
+        wheel.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{about}/RECORD", "")
 
 
 def test_the_page_quotes_the_refusals_without_a_suitable_pg_dump(tmp_path: Path) -> None:

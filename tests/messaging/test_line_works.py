@@ -9,12 +9,29 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from include.skillreport.messaging.channels.channel import ChannelClient
 from include.skillreport.messaging.channels.line_works import LINE_WORKS, LineWorksConfig
 from include.skillreport.messaging.outcome import Outcome, SendResult
 from tests.messaging.sending import SECRETS, Tenant, code_of, key_pair, message
 from tests.waiting import wait_until
+
+
+def large_key() -> str:
+    """A key of 4,484 bits, of two Mersenne primes: to look for others takes long."""
+    prime, other = 2**2203 - 1, 2**2281 - 1
+    private = rsa.rsa_recover_private_exponent(65_537, prime, other)
+    crt = (
+        rsa.rsa_crt_dmp1(private, prime),
+        rsa.rsa_crt_dmq1(private, other),
+        rsa.rsa_crt_iqmp(prime, other),
+    )
+    public = rsa.RSAPublicNumbers(65_537, prime * other)
+    key = rsa.RSAPrivateNumbers(prime, other, private, *crt, public).private_key()
+    form = serialization.PrivateFormat.TraditionalOpenSSL
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
 
 
 @pytest.mark.parametrize(
@@ -129,8 +146,22 @@ class TestTheAccessToken:
         assert not late.counts_as_attempt
         assert tenant.services.messages == []
 
+    def test_that_is_refused_for_good_is_asked_for_once(self, tenant: Tenant) -> None:
+        tenant.services.fail_next("line_works_auth", "invalid_client")
+
+        results = tenant.send_in_turn(tenant.line_works, *[message(LINE_WORKS)] * 2)
+
+        assert [code_of(result) for result in results] == ["token_refused"] * 2
+
     @pytest.mark.parametrize(
-        "key", ["no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"]
+        "key",
+        [
+            "no key",
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----",
+            large_key(),
+            f"{key_pair()[0]}{' ' * 12_000}",
+        ],
+        ids=["none", "empty", "4,484 bits", "13 kB"],
     )
     def test_cannot_be_asked_for_with_a_key_that_is_none(self, tenant: Tenant, key: str) -> None:
         result = tenant.send(replace(tenant.line_works, private_key=key), message(LINE_WORKS))

@@ -51,6 +51,8 @@ _QUOTED = frozenset({"expected", "expected_tags", "discriminator"})
 _COLLECTIONS = (BaseModel, Mapping, list, tuple)
 
 _LONGEST_VALUE = 60
+# Of a longer value, which a tenant may have entered, only the beginning is looked at.
+_LONGEST_MASKED = 1_000
 
 # The part of a mail address before its domain.
 _MAILBOX = re.compile(r"([^\s@,;<>、'\"])[^\s@,;<>、'\"]*@")
@@ -144,7 +146,7 @@ def _listed(name: str, value: object) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    text = "空" if value is None else repr(value) if isinstance(value, str) else str(value)
+    text = "空" if value is None else repr(value[:_LONGEST_MASKED]) if isinstance(value, str) else str(value)
     # Task logs have many readers.
     text = _MAILBOX.sub(r"\1***@", text)
     return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"

@@ -149,10 +149,14 @@ BankAccount = Annotated[
 ]
 
 
+# The rest of a longer list is one value, which is not valid: a tenant's list may be very long, and each value has a problem of its own.
+_MOST_LISTED = 100
+
+
 def _listed(value: object) -> object:
     if not isinstance(value, str):
         return value
-    return [part.strip() for part in value.split(",") if part.strip()]
+    return [part.strip() for part in value.split(",", _MOST_LISTED) if part.strip()]
 
 
 # Splits a tenant's own value, a text such as ``30, 7, 1``.

@@ -35,6 +35,8 @@ _NOT_PUBLIC = tuple(
         "3fff::/20",  # documentation
     )
 )
+# Characters. Real webhooks have a few hundred, and the time to encode a host grows with the square of its length.
+_LONGEST_URL = 4_000
 _GLOBAL_UNICAST = ip_network("2000::/3")
 _NAT64 = ip_network("64:ff9b::/96")
 
@@ -166,9 +168,10 @@ async def _refuse_proxy_and_redirect(
 
 def _parsed(url: str | URL) -> URL:
     try:
-        parsed = URL(url)
-        if parsed.raw_host:
-            return parsed
+        if isinstance(url, URL) or len(url) <= _LONGEST_URL:
+            parsed = URL(url)
+            if parsed.raw_host:
+                return parsed
     except (ValueError, TypeError):
         pass
     # The parser's error is not shown, because it quotes the URL.

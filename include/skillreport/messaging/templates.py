@@ -243,6 +243,8 @@ def _text(value: object) -> str:
     return "" if value is None else storable(str(value))
 
 
+# Python refuses to read a number of so many digits, and no character has one.
+_LONG_REFERENCE = re.compile("&#(?=[0-9]{100})")
 _LINES = frozenset({"p", "br", "div", "li", "tr", "h1", "h2", "h3"})
 _HIDDEN = frozenset({"script", "style", "title"})
 
@@ -278,5 +280,6 @@ def _text_of(page: str) -> str:
     parser = _TextOfHtml()
     # Browsers treat "<![anything" as a comment. So do all versions of the parser after a space; otherwise some raise an error.
     # The <br> makes the parser release buffered text. close() would do so too, but takes quadratic time on broken tags.
-    parser.feed(f"{page.replace('<![', '<! [')}<br>")
+    readable = _LONG_REFERENCE.sub("&amp;#", page.replace("<![", "<! ["))
+    parser.feed(f"{readable}<br>")
     return "\n".join(line.strip() for line in "".join(parser.parts).splitlines() if line.strip())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import gzip
 import os
+import subprocess
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -228,6 +230,42 @@ def test_a_file_that_cannot_be_treated_keeps_no_other_from_its_turn(
     (line,) = (line for line in digest if line.startswith("files/app"))
     assert "削除 2 件、圧縮 1 件" in line
     assert line.endswith("処理できず 1 件、失敗しました")
+
+
+def test_a_hostile_file_or_folder_fails_alone(
+    shared_database: Database, logs: Path, store: ObjectStore, request: pytest.FixtureRequest
+) -> None:
+    log_file(logs, "app/deep/a.log", 10)
+    request.addfinalizer(lambda: subprocess.run(["rm", "-r", logs], check=True))  # Python cannot, before 3.13
+    folder = os.open(logs / "app/deep", os.O_RDONLY)
+    for _ in range(1_200):
+        os.mkdir("deep", dir_fd=folder)
+        inner = os.open("deep", os.O_RDONLY, dir_fd=folder)
+        os.close(folder)
+        folder = inner
+    os.close(folder)
+    log_file(logs, "app/damaged.log", 10)
+    packed = bytearray(gzip.compress(b"line\n" * 500))
+    packed[10] = 0xFF  # no kind of block
+    (logs / "app/damaged.log.gz").write_bytes(packed)
+    # 2 GB in 2 MB.
+    log_file(logs, "app/large.log", 10, "\0" * 500)
+    (logs / "app/large.log.gz").write_bytes(gzip.compress(b"\0" * (1 << 24)) * 128)
+    log_file(logs, "app/z.log", 10)
+
+    began = time.process_time()
+    _, report, _, _, _ = clean(shared_database, logs, store)
+    seconds = time.process_time() - began
+
+    assert seconds < 3
+    assert (logs / "app/z.log.gz").exists()
+    assert (logs / "app/deep/a.log.gz").exists()
+    (failure,) = report.failures
+    damaged, deep, large = sorted(failure.notes)
+    assert "damaged.log: 圧縮先 damaged.log.gz が壊れています" in damaged
+    assert f"/app/{'deep/' * 99}deep: フォルダーの入れ子が 100 段を超えるため" in deep
+    assert "large.log.gz が別の内容で既にあります" in large
+    assert (failure.code, failure.details["errors"]) == ("FILES_NOT_TREATED", 2)
 
 
 def test_a_missing_root_fails_only_the_files_and_a_relative_one_everything(

@@ -52,11 +52,11 @@ def _parts(group: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
 
 def _fits(part: Sequence[Draft]) -> bool:
     """Whether the channel accepts these reminders as one message."""
-    return part[0].channel.fits(_text(part), _rich(part))
+    return part[0].channel.fits(_text(part), _riches(part))
 
 
 def _digest(part: Sequence[Draft]) -> Draft:
-    first = part[0]
+    first, riches = part[0], _riches(part)
     keys = "\n".join(sorted(draft.dedupe_key for draft in part))
     more = _MORE[first.language].format(len(part) - 1)
     return replace(
@@ -64,7 +64,7 @@ def _digest(part: Sequence[Draft]) -> Draft:
         dedupe_key=f"digest:{first.template_key}:{hashlib.sha256(keys.encode()).hexdigest()[:24]}",
         subject=first.subject + more,
         body=_text(part),
-        rich=_rich(part),
+        rich=None if riches is None else first.channel.merge(riches),
         priority=min(draft.priority for draft in part),
         dedupe_until=max(draft.dedupe_until or draft.due_at for draft in part),
     )
@@ -74,7 +74,7 @@ def _text(part: Sequence[Draft]) -> str:
     return _RULE.join(draft.body for draft in part)
 
 
-def _rich(part: Sequence[Draft]) -> Any:
-    """The channel's own format of all messages. None if the channel has none, or if one of the messages has none."""
+def _riches(part: Sequence[Draft]) -> list[Any] | None:
+    """The messages in the channel's own format. None if one of them has none."""
     riches = [draft.rich for draft in part]
-    return None if any(rich is None for rich in riches) else part[0].channel.merge(riches)
+    return None if any(rich is None for rich in riches) else riches

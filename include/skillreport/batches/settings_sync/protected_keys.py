@@ -28,6 +28,9 @@ _WORDS = "pw psw pass pin sec vat fee fees cvv cvc key keys acl tls ssl csrf cor
 # Digits and signs that look like letters; a 1 can be an i or an l.
 _LOOKALIKES = [str.maketrans("0134578@$!|", letters) for letters in ("oieastbasii", "oleastbasll")]
 
+# Characters. The time to decompose accents grows with the square of their number.
+_LONGEST_KEY = 200
+
 _JAPANESE = ("HIRAGANA", "KATAKANA", "CJK", "IDEOGRAPHIC")
 
 
@@ -40,8 +43,11 @@ def squeezed(key: str) -> str:
 def is_protected(key: str) -> bool:
     """Whether the key or category, in any spelling, is about a subject that this batch must not write.
 
-    Letters of other scripts (for example Cyrillic) count as protected, because they can look like Latin letters.
+    Letters of other scripts (for example Cyrillic) count as protected, because they can look like Latin letters. So does a text that is
+    longer than any key.
     """
+    if len(key) > _LONGEST_KEY:
+        return True
     plain = _plain(key)
     if any(letter.isalpha() and not _is_expected(letter) for letter in plain.casefold()):
         return True
@@ -54,7 +60,7 @@ def is_protected(key: str) -> bool:
 
 def _plain(text: str) -> str:
     # Compatibility forms first (full width, half-width katakana), then accents and voicing marks are removed.
-    decomposed = unicodedata.normalize("NFKD", text)
+    decomposed = unicodedata.normalize("NFKD", text[:_LONGEST_KEY])
     return "".join(letter for letter in decomposed if unicodedata.category(letter) not in ("Mn", "Cf"))
 
 

@@ -86,9 +86,8 @@ def plan_sync(
     """
     plan = SyncPlan()
     alive = [setting for setting in settings if not setting.is_deleted]
-    for setting in alive:
-        plan.protected += setting.is_protected
-        plan.problems += problems_of(setting)
+    plan.protected = sum(setting.is_protected for setting in alive)
+    plan.problems = problems_of(alive)
     rows = {setting.key: setting for setting in settings}
     spellings = {squeezed(setting.key): setting.key for setting in alive if setting.key not in definitions}
     for key, to in desired.items():

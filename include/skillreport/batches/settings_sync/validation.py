@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import IntEnum, StrEnum
@@ -103,11 +104,12 @@ _KNOWN_RULES = frozenset(
     (*_MINIMUM, *_MAXIMUM, *_MIN_LENGTH, *_MAX_LENGTH, *_ALLOWED, *_PATTERN, "required", "type")
 )
 
-# Tenants write the patterns, and Python backtracks. A repeated group, a look-around, a back reference or many choices could run without
-# end. An open repetition tries up to 256 lengths and counts as five choices, an optional part or an alternative as one. With 14 choices,
-# a match takes seconds at most.
+# Tenants write the patterns, and Python backtracks. A repeated group, a look-around and a back reference could run without end and are
+# not tried. The steps of other patterns are estimated: those of all rows of a tenant take about a CPU second. To compile a pattern takes
+# steps too, most of them for its character classes.
 _MAX_PATTERN, _MAX_MATCHED = 200, 256
-_MOST_CHOICES, _CHOICES_OF_REPETITION = 14, 5
+_MOST_STEPS, _STEPS_TO_COMPILE = 30_000_000, 20_000
+_STEPS_OF_CLASS = 100_000
 
 
 def has_type(value: str, data_type: DataType) -> bool:
@@ -148,8 +150,39 @@ def is_person(modified_by: str | None) -> bool:
     return bool(name) and name.lower() not in _MACHINES and not name.startswith(_MACHINE_PREFIXES)
 
 
-def problems_of(setting: Setting) -> list[Problem]:
-    """The problems of the row, worst first. A problem of a protected setting is more severe."""
+class _Steps:
+    """The steps that are left for the patterns of a tenant."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_STEPS
+
+    def allow(self, pattern: str, value: str) -> bool:
+        """Whether there are enough steps to compile the pattern and to try it on the value."""
+        # Without the character classes. To compile flags such as (?i) with a large class takes long.
+        bare = re.sub(r"\\\D|\[\^?\]?(\\.|[^\]\\])*\]", "x", pattern)
+        if len(value) > _MAX_MATCHED or re.search(r"\\\d|\)[*+{]|\(\?[^:]", bare):
+            return False
+        # A match tries each begin and, for each open repetition, each length; an optional part and an alternative are two choices.
+        once, repetitions = re.subn(r"(?:[*+]|\{\d*,\d*\})\??", "", bare)
+        choices = len(re.findall(r"(?<!\()\?|\|", once))
+        compiling = _STEPS_TO_COMPILE + _STEPS_OF_CLASS * pattern.count("[")
+        steps = compiling + (len(value) + 1) ** (repetitions + 1) * 2**choices
+        if steps > self._left:
+            return False
+        self._left -= steps
+        return True
+
+
+def problems_of(settings: Iterable[Setting]) -> list[Problem]:
+    """The problems of a tenant's rows, of each row worst first. A problem of a protected setting is more severe.
+
+    The patterns of all rows together take about a CPU second at most. Further patterns are not tried, which is a problem of its own.
+    """
+    steps = _Steps()
+    return [problem for setting in settings for problem in _problems_of(setting, steps)]
+
+
+def _problems_of(setting: Setting, steps: _Steps) -> list[Problem]:
     found: list[tuple[Severity, str]] = []
     if setting.is_system_managed and is_person(setting.last_modified_by):
         found.append((Severity.HIGH, "システム管理の設定が利用者に変更されています"))
@@ -159,7 +192,7 @@ def problems_of(setting: Setting) -> list[Problem]:
     if setting.is_required and is_empty:
         found.append((Severity.HIGH, "必須の設定に値がありません"))
     if not setting.is_encrypted:  # an encrypted text is not the value
-        found += _value_problems(setting, is_empty)
+        found += _value_problems(setting, is_empty, steps)
     worse = setting.is_protected
     return sorted(
         (
@@ -170,7 +203,7 @@ def problems_of(setting: Setting) -> list[Problem]:
     )
 
 
-def _value_problems(setting: Setting, is_empty: bool) -> list[tuple[Severity, str]]:
+def _value_problems(setting: Setting, is_empty: bool, steps: _Steps) -> list[tuple[Severity, str]]:
     found: list[tuple[Severity, str]] = []
     data_type = None
     if setting.data_type and setting.data_type.strip():
@@ -191,15 +224,18 @@ def _value_problems(setting: Setting, is_empty: bool) -> list[tuple[Severity, st
             return found
         if rules.get("required") is True and is_empty and not setting.is_required:
             found.append((Severity.HIGH, "必須の設定に値がありません"))
-        found += _rule_problems(setting.value or "", rules, is_empty)
+        found += _rule_problems(setting.value or "", rules, is_empty, steps)
     return found
 
 
-def _rule_problems(value: str, rules: dict[str, Any], is_empty: bool) -> list[tuple[Severity, str]]:
+def _rule_problems(
+    value: str, rules: dict[str, Any], is_empty: bool, steps: _Steps
+) -> list[tuple[Severity, str]]:
     found: list[tuple[Severity, str]] = []
     if not rules.keys() <= _KNOWN_RULES:
         found.append((Severity.LOW, "validation_rules に検査できない規則があります"))
-    number = Decimal(value.strip()) if _DECIMAL.fullmatch(value.strip()) else None
+    stripped = value.strip().lower()
+    number = Decimal(stripped) if _DECIMAL.fullmatch(stripped) else None
     for names, measured, is_below in (
         (_MINIMUM, number, True),
         (_MAXIMUM, number, False),
@@ -216,41 +252,29 @@ def _rule_problems(value: str, rules: dict[str, Any], is_empty: bool) -> list[tu
         allowed = rules[name]
         if not isinstance(allowed, list):
             found.append((Severity.MEDIUM, f"validation_rules の {name} が一覧ではありません"))
-        elif not is_empty and not any(_is_allowed(value, number, item) for item in allowed):
+        elif not is_empty and not any(_is_allowed(value, stripped, number, item) for item in allowed):
             found.append((Severity.HIGH, f"値が validation_rules の {name} にありません"))
     for name in rules.keys() & set(_PATTERN):
-        found += _pattern_problems(value, name, rules[name], is_empty)
+        found += _pattern_problems(value, name, rules[name], is_empty, steps)
     return found
 
 
-def _is_allowed(value: str, number: Decimal | None, item: Any) -> bool:
+def _is_allowed(value: str, stripped: str, number: Decimal | None, item: Any) -> bool:
     if isinstance(item, bool):
-        return value.strip().lower() == str(item).lower()
+        return stripped == str(item).lower()
     return number == item if isinstance(item, Decimal) else value == item
 
 
-def _pattern_problems(value: str, name: str, pattern: Any, is_empty: bool) -> list[tuple[Severity, str]]:
+def _pattern_problems(
+    value: str, name: str, pattern: Any, is_empty: bool, steps: _Steps
+) -> list[tuple[Severity, str]]:
+    is_pattern = isinstance(pattern, str) and len(pattern) <= _MAX_PATTERN
+    if is_pattern and not steps.allow(pattern, "" if is_empty else value):
+        return [(Severity.LOW, f"validation_rules の {name} は複雑なため検査しません")]
     try:
-        compiled = re.compile(pattern if isinstance(pattern, str) and len(pattern) <= _MAX_PATTERN else "(")
+        compiled = re.compile(pattern if is_pattern else "(")
     except (re.error, RecursionError, OverflowError):
         return [(Severity.MEDIUM, f"validation_rules の {name} が正規表現ではありません")]
-    if is_empty:
-        return []
-    bare = re.sub(r"\\\D|\[\^?\]?(\\.|[^\]\\])*\]", "x", compiled.pattern)
-    is_quick = (
-        len(value) <= _MAX_MATCHED
-        and _choices(bare) <= _MOST_CHOICES
-        and not re.search(r"\\\d|\)[*+{]|\(\?[^:]", bare)
-    )
-    if not is_quick:
-        return [(Severity.LOW, f"validation_rules の {name} は複雑なため検査しません")]
     # Like JavaScript: a match anywhere, unless the pattern has anchors.
-    return (
-        [] if compiled.search(value) else [(Severity.HIGH, f"値が validation_rules の {name} に合いません")]
-    )
-
-
-def _choices(bare: str) -> int:
-    """How many choices a match has, see ``_MOST_CHOICES``. ``bare``: the pattern without character classes."""
-    once, repetitions = re.subn(r"(?:[*+]|\{\d*,\d*\})\??", "", bare)
-    return repetitions * _CHOICES_OF_REPETITION + len(re.findall(r"(?<!\()\?|\|", once))
+    is_valid = is_empty or compiled.search(value)
+    return [] if is_valid else [(Severity.HIGH, f"値が validation_rules の {name} に合いません")]

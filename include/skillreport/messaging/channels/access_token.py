@@ -44,11 +44,13 @@ class AccessToken(ABC):
     async def get(self, instead_of: str = "") -> str:
         """A token other than ``instead_of``, which the service has refused. Concurrent callers wait for the same token or failure.
 
+        A refusal that a retry does not change is raised again without another request.
+
         :raises Exception: that of ``_fetch``, or ``_refusal``.
         """
         asked_at = time.monotonic()
         async with self._fetching:
-            if self._failure is not None and self._failed_at >= asked_at:
+            if self._failure is not None and (self._failed_at >= asked_at or _is_lasting(self._failure)):
                 raise self._failure
             if self._value and self._value != instead_of and time.monotonic() < self._usable_until:
                 return self._value
@@ -90,6 +92,10 @@ def token_refused(channel: Channel, answer: Answer) -> TokenFailedError:
     """The error for a refusal that a retry does not change."""
     detail = f"HTTP {answer.status} {safe_code(answer.fields.get('error'))}".strip()
     return TokenFailedError(failed(channel, "token_refused", detail))
+
+
+def _is_lasting(failure: Exception) -> bool:
+    return isinstance(failure, TokenFailedError) and not failure.recoverable
 
 
 def _bearer(token: str) -> dict[str, str]:

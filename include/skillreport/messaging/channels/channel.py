@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from include.skillreport.messaging.message import Message
 
 
+# Characters of a setting. The longest real one is a private key.
+_LONGEST_SETTING = 10_000
 _UNENCODABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -210,8 +212,8 @@ class Channel(str, ABC):
         """Subject and text of a composed message, for an e-mail that replaces it."""
         return f"{subject}\n{text}"
 
-    def fits(self, text: str, rich: Any) -> bool:
-        """Whether the service accepts a message of several reminders with this content."""
+    def fits(self, text: str, riches: Sequence[Any] | None) -> bool:
+        """Whether the service accepts several reminders as one message: their text, and what ``merge`` would join (None: nothing)."""
         return self.longest_text is None or len(text) <= self.longest_text
 
     def merge(self, riches: Sequence[Any]) -> Any:
@@ -255,10 +257,12 @@ def json_object(text: str | None) -> dict[str, Any] | None:
 
 
 def _first_text(values: Mapping[str, Any], *names: str) -> str:
-    """The first of these values that is a non-empty text, stripped; empty if there is none."""
+    """The first of these values that is a non-empty text of usual length, stripped; empty if there is none."""
     for name in names:
         value = values.get(name)
+        if not isinstance(value, str) or len(value) > _LONGEST_SETTING:
+            continue
         # JSON can contain characters that cannot be encoded. No valid credential has them.
-        if isinstance(value, str) and value.strip() and not _UNENCODABLE.search(value):
+        if value.strip() and not _UNENCODABLE.search(value):
             return value.strip()
     return ""

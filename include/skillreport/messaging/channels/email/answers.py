@@ -23,6 +23,9 @@ _LAST_ENHANCED = re.compile(r"\(#([245]\.\d{1,3}\.\d{1,3})\b[^()]*\)\s*$")
 # The recipient's address or mailbox, not the sender's (1.7 and 1.8). The reply's text may mention the recipient's own quotas.
 _ABOUT_RECIPIENT = re.compile(r"[45]\.1\.([1-6]|10)|4\.2\.2")
 # A reply may quote addresses. Their text must not match a pattern.
+# Characters of an answer that are looked at. A tenant's own server may answer anything.
+_LONGEST_ANSWER = 2_000
+
 _QUOTED_ADDRESS = re.compile(r"\S*@\S*")
 _NUMBER = re.compile(r"\d+")
 # The words of another server about this recipient (Exim's callout, Postfix's "said:"), or of Exchange about a group that takes mails from
@@ -120,7 +123,7 @@ def _refused_letter(error: aiosmtplib.SMTPResponseException) -> SendResult:
     result = failed(EMAIL, "policy" if code == "5.7" else code, _shown(error))
     by_text = result.error is not None and result.error.text
     # A text that the table knows needs no comparison with those of other recipients.
-    is_known = by_text is not None and by_text and by_text.search(error.message)
+    is_known = by_text is not None and by_text and by_text.search(error.message[:_LONGEST_ANSWER])
     text = "" if is_known else _NUMBER.sub("#", _without_addresses(error))
     return replace(result, text=text, is_answer=code != _OUT_OF_ORDER)
 
@@ -160,7 +163,7 @@ def _code(error: aiosmtplib.SMTPResponseException) -> str:
 
 
 def _without_addresses(error: aiosmtplib.SMTPResponseException) -> str:
-    return _QUOTED_ADDRESS.sub("", error.message)
+    return _QUOTED_ADDRESS.sub("", error.message[:_LONGEST_ANSWER])
 
 
 def _enhanced(error: aiosmtplib.SMTPResponseException) -> str:

@@ -40,10 +40,13 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 _SENDER_EXAMPLE = "通知 <no-reply@example.jp>"
-_SEVERAL_ADDRESSES = re.compile(r"@[^@]*[\s,;、][^@]*@")
-_ADDRESS_IN_NAME = re.compile("<[^<>]*@[^<>]*>")
+# Both are linear, because tenants write senders: a part before a character never matches that character.
+_SEVERAL_ADDRESSES = re.compile(r"@[^@\s,;、]*[\s,;、][^@]*@")
+_ADDRESS_IN_NAME = re.compile("<[^<>@]*@[^<>]*>")
 # A line has at most 998 octets (RFC 5322), and a character of an international letter up to 4.
 _LONGEST_DISPLAY_NAME = 200
+# Characters. Python's time to fold a header grows with the square of its length.
+_LONGEST_SUBJECT = 500
 
 
 class LetterTooLargeError(BatchError):
@@ -97,7 +100,7 @@ def letter_of(message: Message, config: EmailConfig) -> Letter:
     letter["To"] = ", ".join(to)
     if cc := _named(message, "cc", recipient):
         letter["Cc"] = ", ".join(cc)
-    letter["Subject"] = one_line(message.subject)
+    letter["Subject"] = _shortened(one_line(message.subject))
     # RFC 3834: automatic replies, such as those about an absence, are not sent to this letter.
     letter["Auto-Submitted"] = "auto-generated"
     if reply_to := address_of(config.reply_to):
@@ -220,6 +223,10 @@ def is_ascii_address(text: str) -> bool:
 def one_line(text: str) -> str:
     """The text without line breaks and other control characters, so that it cannot begin another header."""
     return _CONTROLS.sub(" ", text).strip()
+
+
+def _shortened(subject: str) -> str:
+    return subject if len(subject) <= _LONGEST_SUBJECT else f"{subject[: _LONGEST_SUBJECT - 1]}…"
 
 
 def _is_international(local_part: str) -> bool:

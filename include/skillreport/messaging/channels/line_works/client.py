@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -11,6 +12,9 @@ from urllib.parse import quote
 
 import aiohttp
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from typing_extensions import override
 from yarl import URL
 
@@ -30,6 +34,10 @@ from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.outcome import Outcome, SendResult, failed
 
 _ASSERTION_LIFETIME = timedelta(hours=1)
+# LINE WORKS makes keys of 2,048 bits. The time to check a key and to sign with it grows with the third power of its bits.
+_MOST_KEY_BITS = 4_096
+# Characters of such a key in PEM are fewer.
+_LONGEST_KEY = 4_000
 # No plan allows so many messages per minute: such a header is wrong.
 _HIGHEST_LIMIT = 100_000
 
@@ -132,7 +140,8 @@ class ServiceAccountToken(AccessToken):
     @override
     async def _fetch(self) -> Answer:
         form = {
-            "assertion": self._assertion(),
+            # In a thread: meanwhile, the other tenants' lanes go on.
+            "assertion": await asyncio.to_thread(self._assertion),
             "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
             "client_id": self._config.client_id,
             "client_secret": self._config.client_secret,
@@ -165,10 +174,24 @@ class ServiceAccountToken(AccessToken):
             "exp": now + int(_ASSERTION_LIFETIME.total_seconds()),
         }
         try:
-            return jwt.encode(claims, self._config.private_key, algorithm="RS256")
-        except (ValueError, TypeError, jwt.PyJWTError):
-            refusal = failed(LINE_WORKS, "token_refused", "the private key cannot be read")
-            raise TokenFailedError(refusal) from None
+            return jwt.encode(claims, _signing_key(self._config.private_key), algorithm="RS256")
+        except (ValueError, TypeError, UnsupportedAlgorithm, jwt.PyJWTError):
+            reason = f"the private key cannot be read, or is not RSA of up to {_MOST_KEY_BITS:,} bits"
+            raise TokenFailedError(failed(LINE_WORKS, "token_refused", reason)) from None
+
+
+def _signing_key(pem: str) -> RSAPrivateKey:
+    """The key in a PEM, which a tenant has entered. :raises ValueError: it is not valid, or would take long to use."""
+    if len(pem) > _LONGEST_KEY:
+        raise ValueError("too long")
+    # The check of a key tests its primes, so their size is looked at before.
+    key = load_pem_private_key(pem.encode(), password=None, unsafe_skip_rsa_key_validation=True)
+    if not isinstance(key, RSAPrivateKey):
+        raise TypeError("another algorithm")
+    numbers = key.private_numbers()
+    if max(key.key_size, numbers.p.bit_length() + numbers.q.bit_length() - 1) > _MOST_KEY_BITS:
+        raise ValueError("too many bits")
+    return numbers.private_key()
 
 
 def _meaning(answer: Answer, code: object = None) -> SendResult:

@@ -82,8 +82,8 @@ class _Slack(Channel):
         # The text begins with the subject.
         return html.unescape(text)
 
-    def fits(self, text: str, rich: Any) -> bool:
-        return len(text) <= LONGEST_TEXT and fit(rich or ())
+    def fits(self, text: str, riches: Sequence[Any] | None) -> bool:
+        return len(text) <= LONGEST_TEXT and fit(self.merge(riches or ()))
 
     def merge(self, riches: Sequence[Any]) -> Any:
         joined = [block for blocks in riches for block in ({"type": "divider"}, *blocks)]

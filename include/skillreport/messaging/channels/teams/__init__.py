@@ -62,8 +62,9 @@ class _Teams(Channel):
         body = {"type": "TextBlock", "wrap": True, "text": marked_up}
         return Rendered(subject, plain, [{**head, "text": _escaped(subject)}, body])
 
-    def fits(self, text: str, rich: Any) -> bool:
-        return len(json.dumps(rich or text, ensure_ascii=False).encode()) < SIZE_LIMIT - _CARD_FRAME
+    def fits(self, text: str, riches: Sequence[Any] | None) -> bool:
+        content = self.merge(riches) if riches else text
+        return len(json.dumps(content, ensure_ascii=False).encode()) < SIZE_LIMIT - _CARD_FRAME
 
     def merge(self, riches: Sequence[Any]) -> Any:
         return [
