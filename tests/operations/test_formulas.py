@@ -34,7 +34,16 @@ HOSTILE = "=1+1|x"
 # Amounts and codes that are numbers stay as they are.
 FORMULA = re.compile(r"[ \u3000]*[=＝@＠]|[ \u3000]*[-+＋－](?![0-9]+(\.[0-9]+)?$)")
 WRITERS = {
-    *("detail", "journal", "freee", "moneyforward", "index", "ageing", "月次レポート", "documents"),
+    *(
+        "accounting-",
+        "journal-",
+        "freee-",
+        "moneyforward-",
+        "index",
+        "receivables",
+        "月次レポート",
+        "documents",
+    ),
     *("profile", "discount", "plan"),
 }
 
@@ -54,7 +63,7 @@ def test_no_cell_of_any_file_starts_a_formula(
     billing_profile(host, "A", department="=d", partner_code="-cmd|x")
     discount(host, "A", name="@discount", value=1)
     run_billing(database, store=store)
-    paid = {"payment_amount": "100", "payment_date": "2026-11-10", "payment_method": "=振込"}
+    paid = {"paid_on": "2026-11-01", "paid_amount": "100", "paid_method": "=振込", "paid_reference": "@1"}
     operate(database, "record_payment", HOSTILE, values=paid, store=store)
     operate(database, "credit", HOSTILE, reason="＋値引き", store=store)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
@@ -70,7 +79,7 @@ def test_no_cell_of_any_file_starts_a_formula(
     assert {each for each in WRITERS if not any(each in name for name in tables)} == set()
     cells = {(name, cell) for name, content in tables.items() for cell in _cells(name, content)}
     assert [each for each in sorted(cells) if FORMULA.match(each[1])] == []
-    assert {name for name, cell in cells if HOSTILE in cell} >= {"documents.csv"}
+    assert len({name for name, cell in cells if HOSTILE in cell}) >= len(WRITERS) - 3  # guarded, not left out
 
 
 def _cells(name: str, content: bytes) -> list[str]:
