@@ -85,7 +85,7 @@ def db_stop(stack: LocalStack) -> int:
 
 
 def db_reset(stack: LocalStack) -> int:
-    """Delete the embedded database, including Airflow's metadata, and the messages that its batches have sent."""
+    """Delete the embedded database, including Airflow's metadata, and the messages and files of its batches."""
     stack.reset()
     return 0
 

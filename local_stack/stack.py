@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -221,7 +222,7 @@ class LocalStack:
             yield
 
     def reset(self) -> None:
-        """Delete the embedded database, including Airflow's metadata, and the messages that its batches have sent.
+        """Delete the embedded database, including Airflow's metadata, and the messages and files that its batches have sent and written.
 
         :raises BatchError: another command uses them; nothing was deleted.
         """
@@ -231,6 +232,7 @@ class LocalStack:
             )
         self.server.reset()
         self.arrived.unlink(missing_ok=True)
+        shutil.rmtree(self.storage, ignore_errors=True)
         self._imported_settings.unlink(missing_ok=True)
 
     @property

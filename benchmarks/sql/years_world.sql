@@ -90,13 +90,13 @@ CROSS JOIN generate_series(1, %(tenants)s) AS tenant (number)
 ORDER BY hour_at, tenant_id;
 
 INSERT INTO batch.activity_hour (
-    hour_at, source, person_key, row_count, calls, errors, timed_calls, failed_logins, last_at_utc
+    hour_at, source, person_key, row_count, calls, errors, timed_calls, last_at_utc
 )
 SELECT
     %(until)s::timestamptz - hour.number * interval '1 hour' AS hour_at,
     'SYS_SystemLog' AS source,
     format('user-%%s-%%s', tenant.number, person.number) AS person_key,
-    10 AS row_count, 10 AS calls, 0 AS errors, 10 AS timed_calls, 0 AS failed_logins,
+    10 AS row_count, 10 AS calls, 0 AS errors, 10 AS timed_calls,
     %(until)s::timestamptz AT TIME ZONE 'UTC' - hour.number * interval '1 hour' AS last_at_utc
 FROM generate_series(2, 60) AS hour (number)
 CROSS JOIN generate_series(1, %(tenants)s) AS tenant (number)

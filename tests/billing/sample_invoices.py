@@ -47,7 +47,6 @@ RECIPIENT = Recipient(
     department=None,
     postal_code="980-0811",
     address="宮城県仙台市青葉区一番町三丁目7番1号",
-    email="keiri@aoba.example.jp",
 )
 
 
@@ -260,7 +259,6 @@ def english(*, country: str | None = "DE", category: TaxCategory = TaxCategory.N
         department="Accounts Payable",
         address="Königstraße 12",
         postal_code="70173 Stuttgart",
-        email="ap@gruenwald.example",
         country=country,
     )
     made = invoice(

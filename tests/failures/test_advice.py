@@ -45,7 +45,14 @@ CODE = re.compile(r'"([A-Z]+(?:_[A-Z]+)+)"|BillingError\(\s*"([A-Z]+)"')
 # The codes whose cause is outside of the form: somebody removes it, and then a clear with the same values succeeds.
 REMOVABLE_CAUSES = {
     # The settings, the price list, the store
-    *("BEFORE_FIRST_MONTH", "IMAGE_MISSING", "NOT_QUALIFIED", "NO_ENGLISH_ISSUER", "NO_FIRST_MONTH"),
+    *(
+        "BEFORE_FIRST_MONTH",
+        "BILLED_EARLIER",
+        "IMAGE_MISSING",
+        "NOT_QUALIFIED",
+        "NO_ENGLISH_ISSUER",
+        "NO_FIRST_MONTH",
+    ),
     *("NO_PRICE", "NO_PRICE_LIST", "SAMPLE_TERMS", "UNKNOWN_PLAN"),
     # The contract, the rates, the application's rows, the entered lines
     *("COMMITMENT_CURRENCY", "CONTRACT_END_UNKNOWN", "CONTRACT_START_UNKNOWN", "DISCOUNT_CURRENCY"),

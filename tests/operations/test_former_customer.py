@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
@@ -20,6 +21,7 @@ from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.batches.tenant_management.accounting_rows import NAMES, rows
 from tests.batches.tenant_management.billing_rows import (
+    files,
     invoice,
     invoices,
     operate,
@@ -48,6 +50,7 @@ from tests.operations.former_customer import (
     with_bank,
 )
 from tests.operations.leaving_tenants import Leaving
+from tests.shared_database import TABLES
 
 DUE = date(2026, 7, 31)
 PAYMENT = {
@@ -97,6 +100,25 @@ def done(left: Leaving, operation: str, *codes: str, month: date = JUNE, **optio
 
 def pay(left: Leaving, tenant: str) -> None:
     done(left, "record_payment", tenant, values=PAYMENT)
+
+
+def test_no_table_and_no_file_holds_an_address_of_the_customer(
+    left: Leaving, host: psycopg.Connection
+) -> None:
+    holding = [
+        f"{schema}.{table}"
+        for schema, table in host.execute(TABLES).fetchall()
+        if host.execute(
+            sql.SQL("SELECT FROM {} AS held WHERE position(%s IN held::text) > 0 LIMIT 1").format(
+                sql.Identifier(schema, table)
+            ),
+            [f"@{DOMAIN}"],
+        ).fetchall()
+    ]
+    assert holding == []
+    written = files(left.store)
+    assert any(name.endswith(".json") for name in written)
+    assert [name for name, content in written.items() if f"@{DOMAIN}".encode() in content] == []
 
 
 def test_a_transfer_pays_the_open_invoice(left: Leaving, host: psycopg.Connection) -> None:

@@ -126,7 +126,7 @@ def test_a_schema_of_a_revision_from_before_the_baseline_is_refused(
         connection.execute("UPDATE batch.alembic_version SET version_num = %s", [deployed])
         connection.execute("UPDATE batch.deployment SET revision = %s", [deployed])
 
-    sentence = f"公開前の別のコードが作った版 {deployed} で.*新しいデータベース.*DROP SCHEMA batch CASCADE"
+    sentence = f"公開前の別のコードが作った版 {deployed} で.*新しいデータベース.*billing.first_month.*DROP SCHEMA batch CASCADE"
     with _next_code(tmp_path) if has_next else nullcontext():
         _assert_refused_everywhere(database, sentence)
 

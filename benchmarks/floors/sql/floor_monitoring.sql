@@ -58,12 +58,12 @@ DELETE FROM batch.activity_hour
 WHERE hour_at >= %(hour_start)s::timestamp AT TIME ZONE 'UTC' AND hour_at < %(hour_end)s::timestamp AT TIME ZONE 'UTC';
 
 INSERT INTO batch.activity_hour (
-    hour_at, source, person_key, stated_tenant_id, row_count, calls, errors, timed_calls, response_ms, logins, failed_logins,
+    hour_at, source, person_key, stated_tenant_id, row_count, calls, errors, timed_calls, response_ms, logins,
     last_at_utc
 )
 SELECT
     hour_utc AT TIME ZONE 'UTC', source, person_key, stated_tenant_id, row_count, calls, errors, responses, response_ms, logins,
-    0, last_at_utc
+    last_at_utc
 FROM floor_hour;
 
 CREATE UNLOGGED TABLE floor_figure AS

@@ -420,7 +420,7 @@ def _recipient(row: dict[str, Any]) -> tuple[Recipient, tuple[str, ...]]:
     """The recipient without invisible characters, and a remark if there were any."""
     texts = {
         "name": row["recipient_name"],
-        **{name: row[name] for name in ("department", "postal_code", "address", "email")},
+        **{name: row[name] for name in ("department", "postal_code", "address")},
     }
     shown = {name: text and visible(text) for name, text in texts.items()}
     # An address in Japan is stored without its country.

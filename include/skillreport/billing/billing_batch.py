@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.earlier_invoices import continue_earlier_invoices
 from include.skillreport.billing.ledger.settlement import Instructions, TenantSettlement
 from include.skillreport.billing.service import Billing
+from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Request, TenantBatch, Work
 
 
@@ -24,6 +27,19 @@ class BillingBatch(TenantBatch):
         if request.values.get("dry_run") or not (issuer.logo or issuer.seal):
             return {}
         return {"images": self._billing.keep_images(request.files)}
+
+    def begin_billing(self, request: Request) -> None:
+        """Before a run issues the first invoices of a schema: continue the invoices from before it.
+
+        :raises ParameterError: the settings permit no month that is not billed yet.
+        """
+        terms = self._billing.terms
+        if request.values.get("dry_run") or terms.samples:
+            return
+        try:
+            continue_earlier_invoices(request.platform, terms.settings, request.open_store())
+        except BillingError as error:
+            raise ParameterError(str(error)) from None
 
     def settle(self, work: Work, instructions: Instructions) -> list[TenantSettlement]:
         """Finalise the month's invoices of the transaction's tenants, with the images of the run's ``image_options``."""

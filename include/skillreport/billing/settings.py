@@ -205,11 +205,12 @@ class BillingSettings(Section):
     """How BATCH-018-02 rounds, dates, holds and sends invoices. ``price_list`` is the file with the prices.
 
     ``due_months``, ``due_least_days``, ``due_day``, ``letters_on`` and ``review_days`` are explained in ``receivables.due_dates``.
-    ``first_month`` (its first day) is the first month that is billed; without it no month is billed. ``invoice_link`` is the web address of
-    a document with ``{number}`` and ``{tenant_code}``; ``pdf_delivery: link`` needs it. ``payment_source`` says where payments are
-    recorded; with ``none`` the batch sends no reminder. Transfers in a bank's file are to ``own_accounts`` (``0001-001-1-1234567``), and
-    ``payment_formats`` describes the CSV files. ``reminder_days`` are the reminders' days after the due date. ``fee_tolerance`` is
-    in yen: if a payment has left at most this, it may be the bank's fee, and no reminder is sent.
+    ``first_month`` (its first day) is the first month that is billed; without it no month is billed. ``bill_again_until`` is explained in
+    ``ledger.earlier_invoices``. ``invoice_link`` is the web address of a document with ``{number}`` and ``{tenant_code}``;
+    ``pdf_delivery: link`` needs it. ``payment_source`` says where payments are recorded; with ``none`` the batch sends no reminder.
+    Transfers in a bank's file are to ``own_accounts`` (``0001-001-1-1234567``), and ``payment_formats`` describes the CSV files.
+    ``reminder_days`` are the reminders' days after the due date. ``fee_tolerance`` is in yen: if a payment has left at most this, it may
+    be the bank's fee, and no reminder is sent.
     """
 
     key = "billing"
@@ -219,6 +220,7 @@ class BillingSettings(Section):
 
     price_list: Path
     first_month: FirstOfMonth | None
+    bill_again_until: FirstOfMonth | None
     rounding: Literal["floor", "half-up", "ceil"]
     due_months: Annotated[int, Range(0, 12)]
     due_least_days: Annotated[int, Range(0, 60)]

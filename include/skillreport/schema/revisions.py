@@ -82,8 +82,8 @@ def find_other_revision(deployed: str | None) -> Finding | None:
         f"スキーマ batch は公開前の別のコードが作った版 {deployed} で、このコードの版 {head} には移せません。"
     )
     remedy = (
-        "新しいデータベースを使うか、行を捨ててよければ `DROP SCHEMA batch CASCADE` のあとに "
-        "`python -m include.skillreport upgrade` を実行してください（docs/deploying.md）。"
+        "新しいデータベースを使うか、請求書を含む行を捨ててよければ、先に設定の billing.first_month をまだ請求していない最初の月に"
+        "直し（docs/billing.md）、`DROP SCHEMA batch CASCADE` のあとに `python -m include.skillreport upgrade` を実行してください。"
     )
     return error("other-revision", problem, remedy, "batch")
 

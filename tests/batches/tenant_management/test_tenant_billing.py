@@ -1008,8 +1008,9 @@ def test_a_failed_file_fails_its_tenant_and_is_written_later(
 ) -> None:
     for tenant_id in ("A", "B", "C"):
         customer(host, tenant_id)
+    run_billing(database, codes=["A"], store=store)
     in_the_way = Path(store.location(f"invoices/2026-10/INV-2026-10-002.{broken_format}"))
-    in_the_way.mkdir(parents=True)
+    in_the_way.mkdir()
 
     first = run_billing(database, store=store)
 

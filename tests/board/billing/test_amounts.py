@@ -284,7 +284,6 @@ def test_the_board_reads_no_address_of_a_recipient(reader: psycopg.Connection, i
     page = page_of(reader, ids["PAID"])
     assert page.document.recipient.name == "PAID 商事"
     assert "keiri@customer.example" not in str(page.row)
-    assert page.document.recipient.email is None
 
 
 def test_the_pages_offer_what_is_of_no_single_invoice(board: Board) -> None:

@@ -122,6 +122,7 @@ happened AS (
     FROM batch.activity_hour
     WHERE
         (NOT %(reads_logs)s OR (NOT %(reads_edits)s AND source NOT IN ('SYS_SystemLog', 'HIS_AuditLog')))
+        AND last_at_utc IS NOT null
         AND hour_at >= %(day_start)s::timestamp AT TIME ZONE 'UTC' AND hour_at < %(day_end)s::timestamp AT TIME ZONE 'UTC'
     GROUP BY source, person_key, stated_tenant_id
     UNION ALL

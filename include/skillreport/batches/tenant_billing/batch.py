@@ -30,6 +30,7 @@ class TenantBillingBatch(BillingBatch):
         """
         if not request.values.get("dry_run"):
             self._require_billed_month(request)
+        self.begin_billing(request)
         allow_incomplete = bool(request.values.get("allow_incomplete"))
         return {"allow_incomplete": allow_incomplete, **self.image_options(request)}
 

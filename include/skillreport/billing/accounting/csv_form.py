@@ -19,6 +19,8 @@ from include.skillreport.billing.money import YEN
 # A spreadsheet program reads a cell that begins with one of these as a formula. Japanese programs accept the full-width signs too.
 _FORMULA_STARTS = tuple("=+-@＝＋－＠")
 
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+
 _LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 
 # Japanese programs print this character in place of a character that an encoding does not contain.
@@ -81,7 +83,7 @@ class _Output:
             return
         self._entries += 1
         for row in self.form.rows(entry, self._entries):
-            self._writer.writerow(row)
+            self._writer.writerow(map(_guarded, row))
             yen = self.form.yen(dict(zip(self.form.columns, row, strict=True)))
             self.tally = Tally(self.tally.rows + 1, self.tally.yen + yen)
 
@@ -95,8 +97,13 @@ def text_cell(value: str | None) -> str:
     return f"'{text}" if text.lstrip(" 　").startswith(_FORMULA_STARTS) else text
 
 
+def _guarded(cell: str) -> str:
+    """A cell of an import: an amount or a code that is a number (``-0042``) stays, because the import compares it."""
+    return cell if _NUMBER.fullmatch(cell) else text_cell(cell)
+
+
 def code_cell(value: str | None) -> str:
-    """A code in one line, unchanged: an import compares it with the code of the accounting software."""
+    """A code in one line. ``write_forms`` guards it if it would start a formula and is no number."""
     return _LINE_BREAKS.sub(" ", value or "").strip()
 
 

@@ -70,13 +70,15 @@ class Issuer(Document):
 
 
 class Recipient(Document):
-    """The invoice's recipient. The law requires only the name. ``country`` (ISO 3166-1 alpha-2): None is Japan."""
+    """The invoice's recipient, as the document shows it. The law requires only the name. ``country`` (ISO 3166-1 alpha-2): None is Japan.
+
+    No e-mail address: the invoice stays when the tenant's data are deleted.
+    """
 
     name: str
     department: str | None
     postal_code: str | None
     address: str | None
-    email: str | None
     country: Annotated[str | None, Field(exclude_if=is_default)] = None
 
 

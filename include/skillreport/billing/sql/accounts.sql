@@ -27,7 +27,6 @@ SELECT
     ) AS recipient_name,
     coalesce(profile.postal_code, tenant.postal_code) AS postal_code,
     coalesce(profile.address, tenant.address) AS address,
-    coalesce(profile.email, tenant.contact_email, tenant.admin_email) AS email,
     live.invoice_id AS live_invoice_id,
     live.status AS live_status,
     live.number AS live_number,

@@ -11,6 +11,28 @@ LIMIT 1;
 -- Whether the transaction's tenant exists. The invoices of a tenant that the application has deleted stay.
 SELECT EXISTS (SELECT FROM batch.tenant) OR EXISTS (SELECT FROM batch.invoice);
 
+-- name: numbers_from_before
+-- The numbers in the application's table; no row if an invoice of this schema has a number. One statement, so that an invoice
+-- that another run issues now is no earlier one.
+SELECT array(SELECT invoice_number FROM batch.all_invoice_number) AS numbers
+WHERE
+    NOT EXISTS (
+        SELECT FROM batch.invoice
+        WHERE number IS NOT null
+    );
+
+-- name: begin_numbers
+INSERT INTO batch.invoice_counter (series, billing_month, last_number)
+SELECT series, billing_month, last_number
+FROM unnest(%(series)s::text[], %(months)s::date[], %(last_numbers)s::integer[]) AS known (series, billing_month, last_number)
+WHERE
+    NOT EXISTS (
+        SELECT FROM batch.invoice
+        WHERE number IS NOT null
+    )
+ORDER BY series, billing_month
+ON CONFLICT (series, billing_month) DO NOTHING;
+
 -- name: find_invoice
 -- Find an invoice by its number, by its id, or as the live invoice of a tenant's month, with its newest document.
 SELECT

@@ -244,7 +244,7 @@ def _row(
     fields = operation.fields()
     texts = {name: _unguarded(text) for name, text in cells.items() if name in fields}
     given = {name: _value(fields[name], text) for name, text in texts.items()}
-    code = cells.get(_TENANT, "")
+    code = _unguarded(cells.get(_TENANT, ""))
     if kind.owner == "tenant_id":
         if code not in tenants:
             raise ParameterError(f"テナントコード {code[:40]!r} のテナントは、ないか、複数あります")

@@ -82,6 +82,8 @@ class InvoiceOperations(BillingBatch):
         if isinstance(entered, form.ImportPayments):
             return {**entered.values(), "payment_digest": payments.digest_of(request.files, entered)}
         is_issued = isinstance(entered, form.Approve | form.Reissue | form.BillAgain)
+        if is_issued:
+            self.begin_billing(request)
         return entered.values() | (self.image_options(request) if is_issued else {})
 
     def needs_nobody(self, request: Request) -> bool:

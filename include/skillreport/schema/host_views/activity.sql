@@ -11,21 +11,28 @@ SELECT
 FROM "SYS_SystemLog"
 WHERE request_url IS NOT null AND NOT is_deleted AND batch.is_dated(created_at);
 
--- The audit log's flags and times are nullable. A failed login counts whatever its user. An edit of a TRN_* row is its last one,
--- by the user who made it.
-CREATE VIEW batch.all_user_action AS
+-- The rows of the audit log and the last edits of TRN_* rows. Only this view says which row is a failed login. Failed logins have
+-- a source of their own. The audit log's flags and times are nullable. An edit of a TRN_* row is its last one, by the user who
+-- made it.
+CREATE VIEW batch.all_logged_action AS
 SELECT
-    'HIS_AuditLog' AS source,
-    coalesce(btrim(user_id), '') AS person_key,
-    tenant_id AS stated_tenant_id,
-    created_at AS acted_at_utc,
-    upper(action_type) = 'LOGIN'
-    AND coalesce(upper(result_status), 'SUCCESS') NOT IN ('FAILURE', 'FAILED', 'ERROR', 'DENIED') AS is_login,
-    coalesce(
-        upper(action_type) = 'LOGIN' AND upper(result_status) IN ('FAILURE', 'FAILED', 'ERROR', 'DENIED'), false
-    ) AS is_failed_login
-FROM "HIS_AuditLog"
-WHERE is_deleted IS NOT true AND batch.is_dated(created_at)
+    CASE WHEN judged.is_failed_login THEN 'HIS_AuditLog LOGIN' ELSE 'HIS_AuditLog' END AS source,
+    coalesce(btrim(audited.user_id), '') AS person_key,
+    audited.tenant_id AS stated_tenant_id,
+    audited.created_at AS acted_at_utc,
+    upper(btrim(audited.action_type)) = 'LOGIN' AND NOT judged.is_failed_login AS is_login,
+    judged.is_failed_login
+FROM "HIS_AuditLog" AS audited
+CROSS JOIN
+    LATERAL (
+        SELECT
+            coalesce(
+                upper(btrim(audited.action_type)) = 'LOGIN'
+                AND upper(btrim(audited.result_status)) IN ('FAILURE', 'FAILED', 'ERROR', 'DENIED'),
+                false
+            ) AS is_failed_login
+    ) AS judged
+WHERE audited.is_deleted IS NOT true AND batch.is_dated(audited.created_at)
 UNION ALL
 SELECT
     'TRN_EmployeeSkillGrade' AS source,
@@ -71,6 +78,12 @@ SELECT
     false AS is_login, false AS is_failed_login
 FROM "TRN_TrainingHistory"
 WHERE batch.is_dated(updated_at);
+
+-- What counts as a person's activity. A failed login does not, whoever tried.
+CREATE VIEW batch.all_user_action AS
+SELECT source, person_key, stated_tenant_id, acted_at_utc, is_login
+FROM batch.all_logged_action
+WHERE NOT is_failed_login;
 
 -- The reports that people ordered. BATCH-004's own reports are in the same table. They have no user, so they are neither use nor
 -- storage. A report that the application created without a user belongs to the tenant in its row.
@@ -169,6 +182,7 @@ SELECT
 
 GRANT SELECT ON
 batch.all_api_request,
+batch.all_logged_action,
 batch.all_user_action,
 batch.all_report,
 batch.all_skill_evidence,

@@ -140,17 +140,14 @@ SELECT
     invoice.due_on, invoice.booked_on, invoice.currency, invoice.total,
     invoice.yen_total, invoice.counterparty,
     invoice.content ->> 'tenant_code' AS tenant_code,
-    jsonb_set(
-        coalesce(
-            (
-                SELECT newest.content FROM batch.invoice_revision AS newest
-                WHERE newest.invoice_id = invoice.invoice_id
-                ORDER BY newest.revision DESC
-                LIMIT 1
-            ),
-            invoice.content
+    coalesce(
+        (
+            SELECT newest.content FROM batch.invoice_revision AS newest
+            WHERE newest.invoice_id = invoice.invoice_id
+            ORDER BY newest.revision DESC
+            LIMIT 1
         ),
-        '{recipient,email}', 'null'
+        invoice.content
     ) AS content,
     jsonb_array_length(invoice.inputs -> 'parts') > 0 AS is_of_plan,
     invoice.input_hash, invoice.hold_reason, invoice.approved_by,
@@ -175,7 +172,7 @@ FROM batch.invoice;
 
 -- The inputs of each invoice's calculation, from which its page shows the days.
 CREATE VIEW batch.board_calculation AS
-SELECT invoice_id, tenant_id, jsonb_set(inputs, '{recipient,email}', 'null') AS inputs
+SELECT invoice_id, tenant_id, inputs
 FROM batch.invoice
 WHERE kind = 'invoice';
 

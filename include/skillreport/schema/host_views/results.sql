@@ -40,7 +40,13 @@ SELECT id
 FROM "HIS_TenantBilling"
 WHERE upper(billing_status) = 'PAID';
 
-GRANT SELECT ON batch.all_paid_billing TO batch_platform;
+-- All numbers, also of invoices that an earlier schema of the batches or another program has issued.
+CREATE VIEW batch.all_invoice_number AS
+SELECT invoice_number
+FROM "HIS_TenantBilling"
+WHERE invoice_number IS NOT null;
+
+GRANT SELECT ON batch.all_paid_billing, batch.all_invoice_number TO batch_platform;
 
 -- The application's reports. The batches add the monthly ones, under their own ids.
 CREATE VIEW batch.tenant_report WITH (security_barrier) AS

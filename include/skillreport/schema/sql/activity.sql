@@ -22,18 +22,17 @@ CREATE UNLOGGED TABLE batch.activity_hour (
     timed_calls integer NOT NULL,
     response_ms bigint,
     logins integer,
-    failed_logins integer NOT NULL,
     last_at_utc timestamp
 );
 CREATE INDEX activity_hour_by_hour ON batch.activity_hour (hour_at);
 -- Whether anybody has ever logged in. An application that writes no logins would have every run read all hours.
-CREATE INDEX activity_hour_with_logins ON batch.activity_hour (hour_at) WHERE logins > 0 OR failed_logins > 0;
+CREATE INDEX activity_hour_with_logins ON batch.activity_hour (hour_at) WHERE logins > 0 OR last_at_utc IS null;
 CALL batch.make_platform_table('batch.activity_hour');
 COMMENT ON TABLE batch.activity_hour IS
 'What each person did per clock hour, as BATCH-018-03 read it from the logs. BATCH-003 and BATCH-018-01 reuse it.';
-COMMENT ON COLUMN batch.activity_hour.source IS 'A source of batch.all_user_action, or SYS_SystemLog';
+COMMENT ON COLUMN batch.activity_hour.source IS 'A source of batch.all_logged_action, or SYS_SystemLog';
 COMMENT ON COLUMN batch.activity_hour.logins IS 'Null if none of the rows is a login';
-COMMENT ON COLUMN batch.activity_hour.last_at_utc IS 'The newest row that is no failed login; null if there is none';
+COMMENT ON COLUMN batch.activity_hour.last_at_utc IS 'The newest row; null for failed logins, which are no activity';
 
 -- The last action of each key, so that BATCH-018-04 reads only what is new. Keys are resolved anew each night: somebody may
 -- become known later, or move to another tenant. As many rows as there are people.

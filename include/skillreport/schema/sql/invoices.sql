@@ -148,7 +148,14 @@ CREATE TABLE batch.invoice_counter (
 );
 CALL batch.make_platform_table('batch.invoice_counter');
 CREATE POLICY numbering ON batch.invoice_counter TO batch_owner USING (true) WITH CHECK (true);
-REVOKE INSERT, UPDATE, DELETE ON batch.invoice_counter FROM batch_platform;
+REVOKE UPDATE, DELETE ON batch.invoice_counter FROM batch_platform;
+-- Numbers begin above those from before the schema. After the first invoice, only finalising counts.
+CREATE POLICY before_first ON batch.invoice_counter AS RESTRICTIVE FOR INSERT TO batch_platform WITH CHECK (
+    NOT EXISTS (
+        SELECT FROM batch.invoice
+        WHERE number IS NOT null
+    )
+);
 COMMENT ON TABLE batch.invoice_counter IS
 'The last invoice number per series and month. A row and not a sequence, because a sequence leaves gaps.';
 

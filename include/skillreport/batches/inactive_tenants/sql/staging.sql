@@ -17,8 +17,8 @@ ON CONFLICT (singleton) DO UPDATE SET read_until_utc = greatest(known.read_until
 -- (exclusive) is the end of the business date, day_start its beginning, run_day_end the end of the day of the run; all are UTC.
 -- If reads_logs is false, the new actions come from the hours that the hourly batch has counted, otherwise from the logs.
 --
--- Actions of the application itself and failed logins do not count. API requests do not count either, because an abandoned script
--- may send them for years. Actions are reduced to one row per key before the keys are resolved. An action of an unknown person
+-- Actions of the application itself do not count. API requests do not count either, because an abandoned script may send them
+-- for years. Actions are reduced to one row per key before the keys are resolved. An action of an unknown person
 -- counts for the tenant that its row names.
 -- MATERIALIZED, so that the contracts of other tenants are not evaluated, in whatever order the planner applies the conditions.
 WITH tenant AS MATERIALIZED (
@@ -37,16 +37,14 @@ happened AS MATERIALIZED (
     FROM batch.all_user_action
     WHERE
         %(reads_logs)s
-        AND NOT is_failed_login AND acted_at_utc >= %(read_from)s AND acted_at_utc < %(run_day_end)s
+        AND acted_at_utc >= %(read_from)s AND acted_at_utc < %(run_day_end)s
     GROUP BY source, person_key, stated_tenant_id
     UNION ALL
     SELECT
         source, person_key, stated_tenant_id,
         max(last_at_utc) FILTER (WHERE last_at_utc < %(day_end)s) AS last_at_utc,
         max(last_at_utc) AS newest_at_utc,
-        sum(row_count - failed_logins) FILTER (
-            WHERE last_at_utc >= %(day_start)s AND last_at_utc < %(day_end)s
-        ) AS event_count
+        sum(row_count) FILTER (WHERE last_at_utc >= %(day_start)s AND last_at_utc < %(day_end)s) AS event_count
     FROM batch.activity_hour
     WHERE
         NOT %(reads_logs)s AND source <> 'SYS_SystemLog' AND last_at_utc IS NOT null

@@ -1,10 +1,10 @@
 -- name: collect_people
 -- Runs across tenants, as batch_platform: the current employees of the given tenants, and when each last logged in by the end of
--- the month. month_end is UTC, exclusive. The application keeps only the last login. A login after the month hides those before,
--- and the deletion of the account hides all, but login_day has kept them.
+-- the month. month_end is UTC, exclusive. The application keeps only the last login, or none if it only audits logins. A login
+-- after the month hides those before, and the deletion of the account hides all, but login_day has kept them.
 --
--- login_day has years. All of it is read only for a tenant with a person whose login is hidden and not in the month: for most
--- tenants that is nobody. The logins are aggregated before their person is looked up, because people log in on many days.
+-- login_day has years. All of it is read only for a tenant with a person whose login is hidden and not in the month. The logins
+-- are aggregated before their person is looked up, because people log in on many days.
 INSERT INTO batch.report_person (
     execution_id, tenant_id, employee_id, employee_code, full_name, department_name, has_account,
     last_login_on
@@ -23,7 +23,7 @@ login AS (
                 THEN (account.last_login_at_utc AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date
         END AS login_date,
         NOT account.is_deleted AS is_account,
-        account.is_deleted OR account.last_login_at_utc >= %(month_end)s AS is_hidden
+        account.is_deleted OR (account.last_login_at_utc < %(month_end)s) IS NOT true AS is_hidden
     FROM batch.all_account AS account
     INNER JOIN batch.person_key AS known_person
         ON account.user_id = known_person.person_key AND known_person.named_by = 'user_id'

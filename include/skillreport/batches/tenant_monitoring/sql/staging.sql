@@ -90,7 +90,7 @@ happened AS MATERIALIZED (
         count(*) FILTER (WHERE is_login) AS logins,
         count(*) FILTER (WHERE is_failed_login) AS failed_logins,
         max(acted_at_utc) FILTER (WHERE NOT is_failed_login) AS last_at_utc
-    FROM batch.all_user_action
+    FROM batch.all_logged_action
     WHERE
         acted_at_utc >= %(read_from)s::timestamptz AT TIME ZONE 'UTC'
         AND acted_at_utc < %(check_at)s::timestamptz AT TIME ZONE 'UTC'
@@ -100,11 +100,11 @@ happened AS MATERIALIZED (
 kept AS (
     INSERT INTO batch.activity_hour (
         hour_at, source, person_key, stated_tenant_id, row_count, calls, errors, timed_calls, response_ms, logins,
-        failed_logins, last_at_utc
+        last_at_utc
     )
     SELECT
         hour_utc AT TIME ZONE 'UTC', source, person_key, stated_tenant_id, row_count, api_calls, errors, responses,
-        response_ms, nullif(logins, 0), failed_logins, last_at_utc
+        response_ms, nullif(logins, 0), last_at_utc
     FROM happened
     WHERE hour_utc >= %(kept_from)s::timestamptz AT TIME ZONE 'UTC'
 ),

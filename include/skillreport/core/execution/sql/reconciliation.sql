@@ -27,7 +27,7 @@ WHERE
     known.source = %(logins)s AND NOT known.has_rows
     AND EXISTS (
         SELECT FROM batch.activity_hour AS happened
-        WHERE happened.logins > 0 OR happened.failed_logins > 0
+        WHERE happened.logins > 0 OR happened.last_at_utc IS null
     );
 
 -- name: known_sources
