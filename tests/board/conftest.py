@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from html import unescape
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -49,6 +51,12 @@ class Board:
             "POST", f"/skill-batch-board{path}", data=fields, headers=own if headers is None else headers
         )
 
+    def press(self, path: str, fields: dict[str, Any]) -> httpx.Response:
+        """Press the button of a dialog with these fields, and again when the dialog has shown what they select."""
+        first = self.post(path, fields)
+        shown = shown_in(first.text)
+        return self.post(path, fields | {"shown": shown}) if first.status_code == 422 and shown else first
+
     def request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """Any request below ``/skill-batch-board``."""
         return self._sent(method, f"/skill-batch-board{path}", **arguments)
@@ -81,6 +89,11 @@ class Board:
             transport=transport, base_url="http://testserver", cookies=cookies
         ) as client:
             return await client.request(method, path, **arguments)
+
+
+def shown_in(dialog: str) -> list[str]:
+    """What a dialog shows of the things to work on, as it sends it back."""
+    return [unescape(each) for each in re.findall(r'name="shown" value="([^"]*)"', dialog)]
 
 
 def _token(role: str) -> str:

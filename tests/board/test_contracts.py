@@ -78,11 +78,11 @@ def test_personal_values_reach_the_run_by_a_token_and_airflow_keeps_none(
         "due_months": "2",
         "due_day": "31",
     }
-    answer = board.as_role("user").post(DIALOG, entered | {"reason": "担当の変更"})
+    answer = board.as_role("user").press(DIALOG, entered | {"reason": "担当の変更"})
     assert answer.status_code == 200, answer.text
 
     conf = _newest_conf(board)
-    assert conf.keys() == {"operation", "tenants", "entry"}
+    assert conf.keys() == {"operation", "tenants", "shown", "entry"}
     assert (conf["operation"], conf["tenants"]) == ("set_profile", ["CODE-A"])
     (kept,) = host.execute("SELECT form_values, entered_by, dag_id FROM batch.entered_values").fetchall()
     assert kept == (
@@ -108,14 +108,14 @@ def test_personal_values_reach_the_run_by_a_token_and_airflow_keeps_none(
 
 
 def test_a_dry_run_of_personal_values_is_ticked_in_the_conf(board: Board) -> None:
-    board.post(DIALOG, {"tenants": "CODE-A", "email": NEW, "reason": "x", "dry_run": "on"})
-    assert _newest_conf(board).keys() == {"operation", "tenants", "entry", "dry_run"}
+    board.press(DIALOG, {"tenants": "CODE-A", "email": NEW, "reason": "x", "dry_run": "on"})
+    assert _newest_conf(board).keys() == {"operation", "tenants", "shown", "entry", "dry_run"}
 
 
 def test_a_token_of_somebody_else_is_of_no_use(
     board: Board, database: Database, host: psycopg.Connection
 ) -> None:
-    board.as_role("user").post(DIALOG, {"tenants": "CODE-A", "email": NEW, "reason": "担当の変更"})
+    board.as_role("user").press(DIALOG, {"tenants": "CODE-A", "email": NEW, "reason": "担当の変更"})
     token = _newest_conf(board)["entry"]
     with pytest.raises(ParameterError, match="ほかの人のもの"):
         run(database, "set_profile", tenants=["CODE-A"], person="thief", entry=token)
@@ -185,7 +185,7 @@ def test_the_dialog_has_the_present_row_and_nothing_of_the_address(
     assert ">cc1@customer.example\ncc2@customer.example</textarea>" in text
     assert '<option value="en" selected>' in text
     assert 'name="due_months" value="2"' in text
-    assert "readonly>CODE-A</textarea>" in text
+    assert '<input type="hidden" name="tenants" value="CODE-A">' in text
     for absent in ("forged@evil.example", "偽の部署", "b@b.example", "<script>alert"):
         assert absent not in text
     # Of no tenant or of several, nothing is filled in.

@@ -298,5 +298,5 @@ def test_a_backup_is_restored_from_its_row_and_a_tenants_page(board: Board, host
     assert button in board.get("/tenants/A").text
     assert button not in board.as_role("viewer").get("/tenants/A").text
     dialog = board.get(f"/operations/{button}".replace("&amp;", "&")).text
-    for value in ("restored_bkp_20261101_001", ">CODE-A</textarea>", "取得時と照合"):
+    for value in ("restored_bkp_20261101_001", 'name="tenants" value="CODE-A"', "取得時と照合"):
         assert value in dialog, value

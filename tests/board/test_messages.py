@@ -191,12 +191,13 @@ def test_resending_names_the_messages_tenants_so_that_no_other_tenant_is_touched
     dialog = board.get("/operations/operate_notifications/resend", params={"messages": "m2"}).text
     assert "対象（1 件）" in dialog
     assert "CODE-B メール 送信できず" in words_of(dialog)
-    assert '<input type="text" name="reason" value="" required>' in dialog
-    board.as_role("user").post("/operations/operate_notifications/resend", {"messages": "m2", **REASON})
+    assert '<input type="text" name="reason" value="" required autofocus>' in dialog
+    board.as_role("user").press("/operations/operate_notifications/resend", {"messages": "m2", **REASON})
     assert newest_conf(board) == {
         "operation": "resend",
         "messages": ["m2"],
         "tenants": ["CODE-B"],
+        "shown": ["m2"],
         **REASON,
     }
 
@@ -209,12 +210,13 @@ def test_a_suppression_is_lifted_by_its_id_and_by_no_forged_one(
     link = user.get("/messages").text.split("/suppressions/")[1].split('"')[0]
     asked = user.get(f"/suppressions/{link}").text
     assert ADDRESS in asked
-    assert '<input type="text" name="reason" value="" required>' in asked
+    assert '<input type="text" name="reason" value="" required autofocus>' in asked
     assert user.post(f"/suppressions/{link}", REASON).status_code == 200
     assert newest_conf(board) == {
         "operation": "lift",
         "tenants": ["CODE-A"],
         "addresses": [ADDRESS],
+        "shown": ["テナント A"],
         **REASON,
     }
     assert board.as_role("viewer").get(f"/suppressions/{link}").status_code == 403
@@ -364,7 +366,7 @@ def test_operations_name_the_id_if_several_tenants_share_the_code(
     suppress(host, "twin")
     text = board.get("/messages").text
     assert "reopen?tenants=twin" in text
-    board.post("/operations/operate_notifications/resend", {"messages": "m1", **REASON})
+    board.press("/operations/operate_notifications/resend", {"messages": "m1", **REASON})
     assert newest_conf(board)["tenants"] == ["twin"]
     suppression = text.split("/suppressions/")[1].split('"')[0]
     board.post(f"/suppressions/{suppression}", REASON)
@@ -413,7 +415,7 @@ def test_the_messages_of_a_tenant_that_has_left_are_decided_about(
     assert 'value="m-x"' in text
     assert "/reopen" in text
     assert "/suppressions/" in text
-    board.post("/operations/operate_notifications/resend", {"messages": "m-x", **REASON})
+    board.press("/operations/operate_notifications/resend", {"messages": "m-x", **REASON})
     assert newest_conf(board)["tenants"] == ["X"]
 
 
@@ -441,7 +443,7 @@ def test_a_row_that_no_operation_accepts_has_no_button(
     page = board.get("/messages/m-x").text
     assert f"‖ {refusal}" in page
     assert "/resend" not in page
-    answer = board.post("/operations/operate_notifications/resend", {"messages": "m-x\nm-ok", **REASON})
+    answer = board.press("/operations/operate_notifications/resend", {"messages": "m-x\nm-ok", **REASON})
     assert answer.status_code == 422
     assert refusal in answer.text
     with host.execute("SELECT suppression_id FROM batch.board_suppressed_address") as rows:

@@ -55,7 +55,7 @@ def test_every_operation_has_a_dialog_that_states_its_effect(board: Board) -> No
 
 def test_an_operation_starts_as_the_user_with_the_values_of_the_dialog(board: Board, company: str) -> None:
     user = board.as_role("user")
-    answer = user.post(
+    answer = user.press(
         "/operations/operate_invoices/void",
         {"tenants": f"{company}\n", "reason": "宛名の誤り", "business_date": "2026-06-01", "dry_run": "on"},
     )
@@ -68,6 +68,7 @@ def test_an_operation_starts_as_the_user_with_the_values_of_the_dialog(board: Bo
         "reason": "宛名の誤り",
         "business_date": "2026-06-01",
         "dry_run": True,
+        "shown": ["テナント A: なし"],
     }
     assert started["triggering_user_name"] == "user"
     # The fragment follows the run, and a viewer may follow it too.
@@ -124,12 +125,13 @@ def test_full_width_digits_and_codes_start_a_run_with_usual_ones(
     board: Board, company: str, name: str, fields: dict[str, str], conf: dict[str, Any]
 ) -> None:
     wide = {"tenants": "ＣＯＤＥ－Ａ", "business_date": "２０２６-０６-０１", **fields}
-    answer = board.post(f"/operations/operate_invoices/{name}", wide)
+    answer = board.press(f"/operations/operate_invoices/{name}", wide)
     assert answer.status_code == 200, answer.text
     assert _runs(board, "operate_invoices")[0]["conf"] == {
         "operation": name,
         "tenants": [company],
         "business_date": "2026-06-01",
+        "shown": ["テナント A: なし"],
         **conf,
     }
 
@@ -178,18 +180,23 @@ OTHER_EXAMPLES = {
 }
 
 
+def example_texts(action: Action) -> dict[str, list[str]]:
+    """The texts of a dialog with the example of each field."""
+    return {
+        name: ["on" if field.input == "flag" else "\n".join(field.example)]
+        if field.input in ("flag", "lines")
+        else [OTHER_EXAMPLES.get((action.name, name), field.example)]
+        for name, field in action.fields.items()
+    }
+
+
 @pytest.mark.parametrize("dag_id", FORMS)
 def test_a_button_gives_its_run_only_fields_of_the_dags_form(board: Board, dag_id: str) -> None:
     params = board.api("GET", f"/dags/{dag_id}/details").json()["params"]
     for operation in FORMS[dag_id].operations:
         action = find_action(dag_id, operation.name)
         assert action is not None
-        texts = {
-            name: ["on" if field.input == "flag" else "\n".join(field.example)]
-            if field.input in ("flag", "lines")
-            else [OTHER_EXAMPLES.get((action.name, name), field.example)]
-            for name, field in action.fields.items()
-        }
+        texts = example_texts(action)
         conf = action.conf(texts, NOW)
         assert action.is_personal or conf.keys() - params.keys() == set()
         assert conf.keys() - {"operation"} == {name for name, (text,) in texts.items() if text}
@@ -207,7 +214,7 @@ def test_a_tenant_that_the_application_has_deleted_can_still_pay(board: Board, d
         "paid_reference": "R1",
     }
     path = "/operations/operate_invoices/record_payment"
-    assert board.post(path, {"tenants": "CODE-GONE", **payment}).status_code == 200
+    assert board.press(path, {"tenants": "CODE-GONE", **payment}).status_code == 200
     assert board.post(path, {"tenants": "CODE-NEVER", **payment}).status_code == 422
     again = {"tenants": "CODE-GONE", "reason": "x", "business_date": "2026-09-01"}
     assert board.post("/operations/operate_invoices/bill_again", again).status_code == 422

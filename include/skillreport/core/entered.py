@@ -8,6 +8,9 @@ from datetime import date
 # No data exists before this date, and a year such as 0001 is a typing error.
 EARLIEST_BUSINESS_DATE = date(2000, 1, 1)
 
+# The field of a form, and the option of a run, with what the board's dialog has shown of the things to work on.
+SHOWN = "shown"
+
 # Characters that nobody sees: the zero-width space, and those that turn the direction of the text after them, so that it reads as another
 # one.
 INVISIBLE = frozenset(map(chr, (0x200B, *range(0x202A, 0x202F), *range(0x2066, 0x206A))))

@@ -9,6 +9,7 @@ DAG files import this module, so it loads the database driver only to read value
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from inspect import getfile
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationErro
 from pydantic_core import CoreSchema, core_schema
 
 from include.skillreport.core.docstrings import docstring_of
-from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE, entered_day, plain
+from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE, SHOWN, entered_day, plain
 
 if TYPE_CHECKING:
     from include.skillreport.core.errors import ParameterError
@@ -31,7 +32,8 @@ class Field:
 
     ``example`` is a value in the form. ``problem`` says what is wrong with a value that was read, as the rest of a sentence that begins
     with the field's name; empty: nothing. ``choices`` are the values of a ``Choice``, with their labels. ``is_personal``: a run's conf
-    must not hold the value, because every viewer of Airflow can read it.
+    must not hold the value, because every viewer of Airflow can read it. ``is_target``: the value selects what the operation works on, so a
+    dialog does not let a person change what its button has set.
     """
 
     # The input of the board's dialog.
@@ -47,9 +49,10 @@ class Field:
         problem: Callable[[Any], str] = lambda _: "",
         choices: Mapping[str, str] = MappingProxyType({}),
         is_personal: bool = False,
+        is_target: bool = False,
     ) -> None:
         self.title, self.description, self.choices = title, description, choices
-        self.is_personal = is_personal
+        self.is_personal, self.is_target = is_personal, is_target
         self.problem = problem
         self.example = example or self.example
 
@@ -178,13 +181,33 @@ class Choice(Field):
         return value
 
 
+@dataclass(frozen=True)
+class Shows:
+    """What a dialog shows of the things that an operation works on. Its run refuses to work on other things (``operations.shown``).
+
+    ``tenants``: the named tenants, and ``rows``: what belongs to them (the blocks ``shown_…`` of the operations and ``described_…`` of the
+    board find it), with ``also`` further ones. ``ids``: the values of these fields. ``unless``: the flag with which the operation is about
+    the tenants as a whole.
+    """
+
+    rows: str = ""
+    also: Literal["", "closed", "waiting_credits"] = ""
+    ids: tuple[str, ...] = ()
+    tenants: bool = True
+    unless: str = ""
+
+
+# For an operation that works on no row that exists: what it is about is typed into the dialog.
+NOTHING_YET = Shows(tenants=False)
+
+
 class Operation(BaseModel):
     """One choice of a form, with the values that were entered. A subclass describes the operation.
 
     Its docstring is ``effect``: what the operation changes, in Japanese. Its fields have a ``Field`` each; one with a default is optional.
     ``takes_former``: it works on tenants that have left or that the application has deleted, too. The board also requires the fields in
-    ``needed_on_board``. ``of_month``: it works on the month of the business date; if not, the board asks for no month. ``label`` is the
-    text in the form, ``button`` the text of the operation's button on the board.
+    ``needed_on_board``. ``shows`` is what the dialog shows, and has no default. ``of_month``: it works on the month of the business date;
+    if not, the board asks for no month. ``label`` is the text in the form, ``button`` the text of the operation's button on the board.
     """
 
     # Parsing a DAG file builds no validators.
@@ -196,6 +219,7 @@ class Operation(BaseModel):
     button: ClassVar[str]
     effect: ClassVar[str]
     is_read_only: ClassVar[bool]
+    shows: ClassVar[Shows]
     takes_former: ClassVar[bool] = False
     needed_on_board: ClassVar[tuple[str, ...]] = ()
     of_month: ClassVar[bool] = True
@@ -228,6 +252,11 @@ _ENTRY_FIELD = Field(
     "入力の控え",
     "個人の情報のある操作は、ボードの画面で入力します。控えはそのとき自動で入ります。15 分以内に 1 回だけ使えます。",
 )
+_SHOWN_FIELD = Lines(
+    "画面の対象",
+    "ボードの画面に出ていた対象が自動で入ります。実行のときに別のものになっていると、何もせずに止まります。空欄なら比べません。",
+    example=(),
+)
 
 
 class OperationForm:
@@ -243,6 +272,8 @@ class OperationForm:
         """Decorate the class of an operation: it is the next choice of the form. ``button`` is its title unless it is given."""
 
         def added(operation: type[OperationT]) -> type[OperationT]:
+            if not hasattr(operation, "shows"):
+                raise TypeError(f"{operation.__name__} does not declare what its dialog shows")
             operation.name, operation.title, operation.button = name, title, button or title
             operation.label = f"{title}（読み取りのみ）" if is_read_only else title
             effect = operation.__doc__ or docstring_of(getfile(operation), operation.__name__)
@@ -265,26 +296,28 @@ class OperationForm:
 
     @property
     def shown_fields(self) -> dict[str, Field]:
-        """The fields of Airflow's form by name: those of the operations without personal values, and the token of the others."""
+        """The fields of Airflow's form by name: those of the operations without personal values, the token of the others, and ``SHOWN``."""
         shown = {
             name: field
             for name, field in self.fields.items()
             if not all(each.is_personal() for each in self.users(name))
         }
-        return shown | ({ENTRY: _ENTRY_FIELD} if any(each.is_personal() for each in self.operations) else {})
+        token = {ENTRY: _ENTRY_FIELD} if any(each.is_personal() for each in self.operations) else {}
+        return shown | token | {SHOWN: _SHOWN_FIELD}
 
     def users(self, name: str) -> list[type[Operation]]:
         """The operations that use the field."""
-        return [operation for operation in self.operations if name in operation.fields()]
+        return [each for each in self.operations if name == SHOWN or name in each.fields()]
 
     def section(self, name: str) -> str | None:
         """The heading of a field in the form: the operations that use it. None: all do."""
         if name == ENTRY:
             return "・".join(each.title for each in self.operations if each.is_personal())
-        others = [each.title for each in self.operations if name not in each.fields()]
+        users = self.users(name)
+        others = [each.title for each in self.operations if each not in users]
         if len(others) * 4 < len(self.operations):
             return f"{'・'.join(others)} 以外のすべて" if others else None
-        return "・".join(each.title for each in self.users(name))
+        return "・".join(each.title for each in users)
 
     def chosen(self, values: Mapping[str, Any]) -> type[Operation]:
         """The operation that the form's values select. :raises ParameterError: it is unknown."""

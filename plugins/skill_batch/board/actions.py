@@ -22,7 +22,16 @@ from include.skillreport.core.execution.business_date import JAPAN, period_of, r
 from include.skillreport.core.execution.digest import one_line
 from include.skillreport.core.execution.parameters import parse_parameters
 from include.skillreport.core.run_spec import BatchSpec, RunSpec, WorksOn
-from include.skillreport.operations.form import Day, Field, Flag, Lines, Operation, OperationForm, is_empty
+from include.skillreport.operations.form import (
+    Day,
+    Field,
+    Flag,
+    Lines,
+    Operation,
+    OperationForm,
+    Shows,
+    is_empty,
+)
 from include.skillreport.operations.forms import FORMS
 
 # The maximum number of characters of a value, and of lines of a list.
@@ -77,13 +86,17 @@ class Action:
         """Whether a value is personal: then the conf must not hold the values."""
         return self.operation is not None and self.operation.is_personal()
 
+    @property
+    def shows(self) -> Shows:
+        """What the dialog shows of the things that the run works on; of a batch, the tenants."""
+        return self.operation.shows if self.operation else Shows(tenants="tenants" in self.fields)
+
     def conf(self, values: Mapping[str, Sequence[str]], now: datetime) -> dict[str, Any]:
         """The form values of the DAG run from the values of the dialog, which are texts. ``now`` is aware.
 
         :raises ParameterError: a value is missing, too long, or cannot be used.
         """
-        given = {name: entered(field, values.get(name, ())) for name, field in self.fields.items()}
-        given = {name: value for name, value in given.items() if not is_empty(value)}
+        given = self.given(values)
         if _BUSINESS_DATE in given:
             given[_BUSINESS_DATE] = plain(given[_BUSINESS_DATE])
         day = parse_parameters(given).business_date
@@ -96,6 +109,11 @@ class Action:
         conf |= {name: given[name] for name in (_BUSINESS_DATE, _DRY_RUN) if name in given}
         return {name: value for name, value in conf.items() if name != "operation" or form.has_choice}
 
+    def given(self, values: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+        """The values that are not empty, before the form reads them. :raises ParameterError: one cannot be used."""
+        given = {name: entered(field, values.get(name, ())) for name, field in self.fields.items()}
+        return {name: value for name, value in given.items() if not is_empty(value)}
+
 
 def find_action(dag_id: str, name: str) -> Action | None:
     """The action of this DAG with this name, or None."""
@@ -106,7 +124,8 @@ def find_action(dag_id: str, name: str) -> Action | None:
     if batch is None or name != _DRY_RUN:
         return None
     fields: dict[str, Field] = {_BUSINESS_DATE: Day("業務日")}
-    return Action(batch, None, fields | ({"tenants": Lines("テナントコード")} if batch.takes_tenants else {}))
+    tenants = Lines("テナントコード", is_target=True)
+    return Action(batch, None, fields | ({"tenants": tenants} if batch.takes_tenants else {}))
 
 
 def unknown_tenants(
@@ -144,7 +163,7 @@ def unknown_messages(connection: psycopg.Connection[Any], message_ids: Sequence[
 def _operation_action(form: OperationForm, operation: type[Operation]) -> Action:
     of_month = form.spec.works_on is WorksOn.PREVIOUS_MONTH and operation.of_month
     fields: dict[str, Field] = {
-        **({_BUSINESS_DATE: Day("対象月（その月のどれか 1 日）")} if of_month else {}),
+        **({_BUSINESS_DATE: Day("対象月（その月のどれか 1 日）", is_target=True)} if of_month else {}),
         **operation.fields(required=True),
         **operation.fields(required=False),
         **({} if operation.is_read_only else {_DRY_RUN: Flag("ドライラン（確認だけ）")}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import psycopg
 
@@ -14,32 +14,47 @@ from skill_batch.board.choosing import choices, tenant_ids_of
 from skill_batch.board.message_words import ALL_STATES, channel_labels
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.database import has_control_characters
-from include.skillreport.core.entered import plain
+from include.skillreport.core.entered import SHOWN, plain
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.operation_catalog import (
-    OPERATE_INVOICES,
-    OPERATE_NOTIFICATIONS,
-)
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
-from include.skillreport.operations.operate_invoices.form import Approve, DropCredit
-from include.skillreport.operations.operate_notifications.form import Resume, Stop
+from include.skillreport.operations.import_payments.form import FEE
+from include.skillreport.operations.shown import difference, has_rows, lines_of, parameters_of
 
-Kind = Literal["messages", "invoices", "tenants", "channels", "waiting"]
-
-# These decide about all credit notes of the month's invoice that wait.
-_ABOUT_WAITING_CREDITS = (Approve, DropCredit)
+# The statement that describes each kind of rows, and what these fields select by its id.
+_ROWS = {
+    "invoices": "described_invoices",
+    "lines": "described_lines",
+    "channels": "described_channels",
+    "stops": "described_stops",
+    "offboardings": "described_offboardings",
+    "contracts": "described_contracts",
+    "rates": "described_rates",
+}
+_OF_IDS = {
+    "messages": "described_messages",
+    "transfers": "described_transfers",
+    "same_transfers": "described_transfers",
+    "transfer_ids": "described_transfers",
+    "payers": "described_payers",
+    "changes": "described_changes",
+}
 
 # A dialog shows this many lines.
 MOST = 50
 
+_AGAIN = "対象を確かめて、もう一度「実行する」を押してください。"
+
 
 @dataclass(frozen=True)
 class Targets:
-    """The rows that the values of a dialog select. ``rows`` are the first of ``total`` rows; ``kind`` says which columns they have."""
+    """What the values of a dialog select. ``rows`` are the first of ``total`` rows; their ``kind`` says which columns they have.
 
-    kind: Kind
+    ``lines`` are all of them as texts, which the dialog sends back and the run compares with what it works on.
+    """
+
     rows: Sequence[Mapping[str, Any]]
     total: int
+    lines: Sequence[str]
 
     @property
     def further(self) -> int:
@@ -48,39 +63,46 @@ class Targets:
 
 
 def describe_targets(
-    connection: psycopg.Connection[Any], action: Action, values: Mapping[str, Sequence[str]], today: date
-) -> Targets | None:
-    """The messages, invoices or channels that the values select; None for other actions. ``today`` is in Asia/Tokyo."""
-    messages = _lines(values, "messages")
-    if messages:
-        return _targets("messages", _SQL.rows(connection, "described_messages", message_ids=messages))
-    names = _lines(values, "tenants")
-    tenant_ids = tenant_ids_of(connection, names)
-    if action.spec is OPERATE_INVOICES:
-        # The application may have deleted the tenant. Its invoices still have its id.
-        tenant_ids += unknown_tenants(connection, names)
-    if not tenant_ids:
-        return None
-    if action.spec is OPERATE_NOTIFICATIONS and action.name == "reopen":
-        return _targets("channels", _SQL.rows(connection, "described_channels", tenant_ids=tenant_ids))
-    if action.operation in (Stop, Resume):
-        about = {"tenant_ids": tenant_ids, "contract_letters": list(CONTRACT_LETTERS)}
-        return _targets("waiting", _SQL.rows(connection, "described_waiting", **about))
-    if action.spec is not OPERATE_INVOICES:
-        return None
-    if list(values.get("every_month", ()))[-1:] == ["on"]:
-        return _targets("tenants", _SQL.rows(connection, "described_tenants", tenant_ids=tenant_ids))
-    period_start = _month(values.get("business_date", ()), today)
-    return _targets(
-        "invoices",
-        _SQL.rows(
-            connection,
-            "described_invoices",
-            tenant_ids=tenant_ids,
-            period_start=period_start,
-            with_waiting_credits=action.operation in _ABOUT_WAITING_CREDITS,
-        ),
-    )
+    connection: psycopg.Connection[Any], action: Action, values: Mapping[str, Any], today: date
+) -> Targets:
+    """What the values (those of the conf, or of a dialog that is not complete) select. ``today`` is in Asia/Tokyo."""
+    shows = action.shows
+    tenant_ids = _tenant_ids(connection, action, values) if shows.tenants else []
+    about = parameters_of(shows, values, tenant_ids, _month(values.get("business_date"), today))
+    rows: list[dict[str, Any]] = []
+    if has_rows(shows, values):
+        rows = _described(
+            connection, _ROWS[shows.rows], shows.rows, **about, contract_letters=list(CONTRACT_LETTERS)
+        )
+    lines = lines_of(shows, values, tenant_ids, rows)
+    named = {row["tenant_id"] for row in rows}
+    kind = "customers" if shows.unless and values.get(shows.unless) else "tenants"
+    left = [each for each in tenant_ids if each not in named]
+    if left:
+        rows += _described(connection, "described_tenants", kind, tenant_ids=left)
+    for name in shows.ids:
+        if name in _OF_IDS and values.get(name):
+            ids, numbers = _named(values[name])
+            rows += _described(connection, _OF_IDS[name], name, ids=ids, numbers=numbers)
+    return Targets(rows[:MOST], len(rows), lines)
+
+
+def require_confirmed(action: Action, shown: Sequence[str], targets: Targets) -> None:
+    """Check that the dialog has shown what the values select. What only reads needs no second look at tenants that were typed.
+
+    :raises ParameterError: it has not; the dialog comes again, and names both.
+    """
+    lines = list(targets.lines)
+    if sorted(shown) == lines or (action.is_read_only and not shown):
+        return
+    if shown:
+        raise ParameterError(difference(shown, lines) + _AGAIN)
+    raise ParameterError(f"まだ何もしていません。{_AGAIN}")
+
+
+def with_shown(action: Action, conf: Mapping[str, Any], targets: Targets) -> dict[str, Any]:
+    """The conf with what was shown. A batch has no such field."""
+    return {**conf, **({SHOWN: list(targets.lines)} if action.operation and targets.lines else {})}
 
 
 def tenants_of_messages(connection: psycopg.Connection[Any], message_ids: Sequence[str]) -> list[str]:
@@ -88,7 +110,7 @@ def tenants_of_messages(connection: psycopg.Connection[Any], message_ids: Sequen
 
     :raises ParameterError: the operation cannot work on one of these tenants.
     """
-    rows = _SQL.rows(connection, "described_messages", message_ids=list(message_ids))
+    rows = _SQL.rows(connection, "described_messages", ids=list(message_ids))
     codes = {str(row["tenant_id"]): str(row["tenant_code"]) for row in rows}
     found = choices(connection, list(codes))
     for tenant_id, choice in found.items():
@@ -99,8 +121,28 @@ def tenants_of_messages(connection: psycopg.Connection[Any], message_ids: Sequen
     return sorted(str(choice.chosen_as) for choice in found.values())
 
 
-def _targets(kind: Kind, rows: Sequence[Mapping[str, Any]]) -> Targets:
-    return Targets(kind, [_in_words(row) for row in rows[:MOST]], len(rows))
+def _described(
+    connection: psycopg.Connection[Any], statement: str, kind: str, /, **about: Any
+) -> list[dict[str, Any]]:
+    rows = _SQL.rows(connection, statement, **about)
+    return [_in_words({**row, "kind": kind}) for row in rows]
+
+
+def _tenant_ids(connection: psycopg.Connection[Any], action: Action, values: Mapping[str, Any]) -> list[str]:
+    """The ids of the named tenants. The application may have deleted a tenant whose invoices still have its id."""
+    names = [name for name in values.get("tenants", ()) if not has_control_characters(name)]
+    tenant_ids = tenant_ids_of(connection, names)
+    if action.operation and action.operation.takes_former and names:
+        unknown = unknown_tenants(connection, names)
+        tenant_ids += _SQL.column(connection, "former_tenant_ids", names=unknown) if unknown else []
+    return tenant_ids
+
+
+def _named(lines: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The ids in these lines, and the invoices that stand behind transfers."""
+    parts = [plain(line).partition("=") for line in lines if not has_control_characters(line)]
+    numbers = [each.strip() for _, _, numbers in parts for each in numbers.split(",")]
+    return [each.strip() for each, _, _ in parts], [each for each in numbers if each not in ("", FEE)]
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,15 +154,9 @@ def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _lines(values: Mapping[str, Sequence[str]], name: str) -> list[str]:
-    """The lines of a field that the database can contain."""
-    lines = [line.strip() for text in values.get(name, ()) for line in text.splitlines()]
-    return [line for line in lines if line and not has_control_characters(line)]
-
-
-def _month(given: Sequence[str], today: date) -> date:
-    """The first day of the month in the form, or of the previous month. The operation has the same rule."""
+def _month(given: str | None, today: date) -> date:
+    """A day of the month in the form, or of the previous month. The operation has the same rule."""
     try:
-        return date.fromisoformat(plain(given[-1])).replace(day=1)
-    except (IndexError, ValueError):
-        return (today.replace(day=1) - timedelta(days=1)).replace(day=1)
+        return date.fromisoformat(plain(given or ""))
+    except ValueError:
+        return today.replace(day=1) - timedelta(days=1)

@@ -130,12 +130,12 @@ def test_the_dialog_of_a_correction_keeps_its_values_out_of_airflow(
     assert "個人の情報です。値は Airflow に残りません。" in dialog
 
     entered = {"correction": "宛名を「株式会社ヒミツ」に訂正", "recipient_name": "株式会社ヒミツ"}
-    answer = board.as_role("user").post(path, given | entered)
+    answer = board.as_role("user").press(path, given | entered)
     assert answer.status_code == 200, answer.text
     (run, *_) = board.api("GET", "/dags/operate_invoices/dagRuns", params={"order_by": "-run_after"}).json()[
         "dag_runs"
     ]
-    assert run["conf"].keys() == {"operation", "tenants", "business_date", "entry"}
+    assert run["conf"].keys() == {"operation", "tenants", "business_date", "shown", "entry"}
     log = board.api("GET", "/eventLogs", params={"dag_id": "operate_invoices", "limit": 100}).text
     assert run["conf"]["entry"] in log
     assert "ヒミツ" not in log

@@ -131,12 +131,13 @@ def test_the_chosen_held_invoices_are_approved_in_one_run(board: Board) -> None:
     chosen = {"tenants": ["HD001", "B"], "business_date": "2026-10-01"}
     dialog = user.get("/operations/operate_invoices/approve", params=chosen).text
     assert "対象（2 件）" in dialog
-    user.post("/operations/operate_invoices/approve", {"tenants": "HD001\nB", "business_date": "2026-10-01"})
+    user.press("/operations/operate_invoices/approve", {"tenants": "HD001\nB", "business_date": "2026-10-01"})
     newest = board.api("GET", "/dags/operate_invoices/dagRuns", params={"order_by": "-run_after"})
     assert newest.json()["dag_runs"][0]["conf"] == {
         "operation": "approve",
         "tenants": ["HD001", "B"],
         "business_date": "2026-10-01",
+        "shown": ["テナント A: 番号なし 17,050 JPY", "テナント B: 番号なし 17,050 JPY"],
     }
 
 

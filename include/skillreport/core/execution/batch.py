@@ -189,6 +189,13 @@ class Batch:
         """Check the request; returns the batch's own parameters as JSON values."""
         return {}
 
+    def changed(self, work: Work, *, again: bool = False) -> Mapping[str, str]:
+        """Why this run must not begin: something is no longer what the person was shown. One sentence, or none.
+
+        ``again``: the work begins, in the tenants' transaction. Then there is a sentence for each tenant, by its id.
+        """
+        return {}
+
     def needs_nobody(self, request: Request) -> bool:
         """Whether the run has no tenants: only its ``finish`` has an effect."""
         return False

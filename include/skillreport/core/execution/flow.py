@@ -47,6 +47,7 @@ from include.skillreport.core.execution.run_remarks import record_remark
 from include.skillreport.core.execution.settings import ExecutionSettings, IdentitySettings
 from include.skillreport.core.execution.shard_work import ShardReport, prepare, work_on_tenants, work_on_units
 from include.skillreport.core.execution.sharding import Shard, Unit, shard_tenants
+from include.skillreport.core.execution.shown import options_with_shown
 from include.skillreport.core.execution.tenant_selection import (
     TenantSelection,
     select_found_tenants,
@@ -141,7 +142,7 @@ def open_run(
         asked = _asked(request, parameters.tenants, business_date, platform, installation)
         selection = _select(batch, asked)
         asked = replace(asked, tenants=selection.tenants)
-        options = batch.options(asked)
+        options = options_with_shown(batch, asked, request.run_at.astimezone(JAPAN).date())
         shards = _shards(platform, spec, selection.tenants, batch.parts(asked), sharding)
         _close_orphans(platform, spec, request, installation)
         run = run_log.open_execution(

@@ -11,7 +11,14 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from include.skillreport.core.database import Statements, tenant_transaction
-from include.skillreport.core.errors import BatchError, code_of, is_about_data, is_recoverable, reason_of
+from include.skillreport.core.errors import (
+    BatchError,
+    ParameterError,
+    code_of,
+    is_about_data,
+    is_recoverable,
+    reason_of,
+)
 from include.skillreport.core.execution.batch import (
     Batch,
     Outcome,
@@ -23,6 +30,7 @@ from include.skillreport.core.execution.batch import (
 )
 from include.skillreport.core.execution.digest import listed
 from include.skillreport.core.execution.rows_scanned import scans_counted
+from include.skillreport.core.execution.shown import refused_tenants
 from include.skillreport.core.lasting_connection import lasting
 
 _SQL = Statements(Path(__file__).parent)
@@ -85,7 +93,9 @@ def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection
 
     def process(some_ids: Sequence[str]) -> None:
         with tenant_transaction(work.connection, some_ids) as transaction:
-            outcomes = batch.process(replace(work, tenant_ids=some_ids))
+            refused = _refused(batch, replace(work, tenant_ids=some_ids))
+            left = [each for each in some_ids if each not in refused]
+            outcomes = [*refused.values(), *(batch.process(replace(work, tenant_ids=left)) if left else ())]
             if run.dry_run:
                 raise psycopg.Rollback(transaction)
             _record(work, outcomes, are_pending=writes_files or sends)
@@ -119,7 +129,8 @@ def work_on_units(batch: UnitBatch, work: Work) -> ShardReport:
     report = ShardReport()
     for unit_id in work.tenant_ids:
         try:
-            report.add([batch.process_unit(work, unit_id)])
+            refused = _refused(batch, replace(work, tenant_ids=[unit_id]))
+            report.add([refused.get(unit_id) or batch.process_unit(work, unit_id)])
         except Exception as error:
             if work.connection.closed:
                 raise
@@ -131,6 +142,11 @@ def work_on_units(batch: UnitBatch, work: Work) -> ShardReport:
 def failure_of(unit_id: str, error: Exception) -> UnitFailure:
     """The failure of a unit whose step raised this error."""
     return UnitFailure(unit_id, code_of(error), reason_of(error), is_recoverable(error))
+
+
+def _refused(batch: Batch, work: Work) -> dict[str, UnitFailure]:
+    sentences = refused_tenants(batch, work).items()
+    return {tenant_id: failure_of(tenant_id, ParameterError(sentence)) for tenant_id, sentence in sentences}
 
 
 def _sentence(failure: UnitFailure) -> str:

@@ -57,6 +57,7 @@ from include.skillreport.operations.form import Operation
 from include.skillreport.operations.import_payments import form
 from include.skillreport.operations.import_payments.confirming import confirmed_parts, same_parts
 from include.skillreport.operations.import_payments.form import FORM
+from include.skillreport.operations.shown import ChecksShown
 
 FILE_REFUSED = "BANK_FILE_REFUSED"
 
@@ -85,8 +86,10 @@ class _Import:
         return RunRemark(details, "".join(self.refused) or None, FILE_REFUSED, in_each_run=True)
 
 
-class PaymentImport(TenantBatch):
+class PaymentImport(ChecksShown, TenantBatch):
     """An import of the files in the folder, or what a person decides about transfers."""
+
+    own_form = FORM
 
     def __init__(self, billing: Billing) -> None:
         self._billing = billing

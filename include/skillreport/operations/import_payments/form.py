@@ -8,7 +8,16 @@ from pydantic import PlainSerializer
 
 from include.skillreport.core.entered import plain
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
-from include.skillreport.operations.form import Codes, Flag, Lines, Operation, OperationForm, ReasonField
+from include.skillreport.operations.form import (
+    NOTHING_YET,
+    Codes,
+    Flag,
+    Lines,
+    Operation,
+    OperationForm,
+    ReasonField,
+    Shows,
+)
 
 FORM = OperationForm(IMPORT_PAYMENTS)
 
@@ -66,7 +75,9 @@ OnlyOnce = Annotated[
         "この振込名義を、次からこのテナントの名義として扱いません（代わりに払った会社など）。",
     ),
 ]
-Transfers = Annotated[tuple[str, ...], Codes("振込ID", "1 行に 1 件。", example=("T261127-0123456789ab",))]
+Transfers = Annotated[
+    tuple[str, ...], Codes("振込ID", "1 行に 1 件。", example=("T261127-0123456789ab",), is_target=True)
+]
 SameTransfers = Annotated[
     tuple[Annotated[ConfirmedTransfer, PlainSerializer(ConfirmedTransfer.entered)], ...],
     _SameTransfers(
@@ -76,7 +87,8 @@ SameTransfers = Annotated[
 ]
 Reason = Annotated[str, ReasonField(example="預金利息")]
 Payers = Annotated[
-    tuple[str, ...], Codes("名義のID", "1 行に 1 件。", example=("9f0c7d1e-7c1b-4d55-8a5e-3f1d2b6a9c10",))
+    tuple[str, ...],
+    Codes("名義のID", "1 行に 1 件。", example=("9f0c7d1e-7c1b-4d55-8a5e-3f1d2b6a9c10",), is_target=True),
 ]
 
 
@@ -84,10 +96,14 @@ Payers = Annotated[
 class ImportFiles(Operation):
     """保存先の bank-files/incoming/ にある銀行のファイルを読み、名義と金額が確かな振込を入金として記録します。ほかは確認待ちになります。"""
 
+    shows = NOTHING_YET
+
 
 @FORM.add("confirm", "振込の確認", button="確認")
 class Confirm(Operation):
     """振込を、指定した請求書の入金として記録し、振込名義をそのテナントの名義として覚えます。"""
+
+    shows = Shows(ids=("transfers",), tenants=False)
 
     transfers: Confirmed
     only_once: OnlyOnce = False
@@ -97,6 +113,8 @@ class Confirm(Operation):
 class SamePayment(Operation):
     """手で記録した入金が、この振込だったことにします。入金は増えません。振込名義を覚えます。"""
 
+    shows = Shows(ids=("same_transfers",), tenants=False)
+
     same_transfers: SameTransfers
     only_once: OnlyOnce = False
 
@@ -104,6 +122,8 @@ class SamePayment(Operation):
 @FORM.add("set_aside", "対象外にする", button="対象外")
 class SetAside(Operation):
     """客先の入金ではない振込を、確認待ちから外します。帳簿には何も入りません。"""
+
+    shows = Shows(ids=("transfer_ids",), tenants=False)
 
     transfer_ids: Transfers
     reason: Reason
@@ -113,11 +133,15 @@ class SetAside(Operation):
 class Reopen(Operation):
     """対象外にした振込を、確認待ちに戻します。"""
 
+    shows = Shows(ids=("transfer_ids",), tenants=False)
+
     transfer_ids: Transfers
 
 
 @FORM.add("forget_payers", "名義を忘れる", button="忘れる")
 class ForgetPayers(Operation):
     """覚えた振込名義を消します。次の振込から確認待ちになります。記録した入金は変わりません。"""
+
+    shows = Shows(ids=("payers",), tenants=False)
 
     payers: Payers

@@ -41,14 +41,17 @@ from include.skillreport.operations.offboard_tenant.ledger import (
 )
 from include.skillreport.operations.offboard_tenant.remains import erase, unerased
 from include.skillreport.operations.offboard_tenant.settings import OffboardingSettings
+from include.skillreport.operations.shown import ChecksShown
 from include.skillreport.schema.deployment_check import check_deletion
 from include.skillreport.schema.host_contract import HostVariant, check_host
 
 _SQL = Statements(Path(__file__).parent)
 
 
-class TenantOffboarding(UnitBatch):
+class TenantOffboarding(ChecksShown, UnitBatch):
     """The stages begin, export, ask and cancel, and what is said about the register."""
+
+    own_form = FORM
 
     def __init__(self, access: BackupAccess, settings: OffboardingSettings, issuer: IssuerSettings) -> None:
         self._access = access

@@ -13,6 +13,7 @@ from include.skillreport.operations.form import (
     Operation,
     OperationForm,
     ReasonField,
+    Shows,
     refusal,
 )
 
@@ -50,7 +51,8 @@ def _key_problem(key: str) -> str:
 
 
 Tenants = Annotated[
-    tuple[str, ...], Codes("テナントコード", "退会するテナントのコード。必須です。1 件だけ指定します。")
+    tuple[str, ...],
+    Codes("テナントコード", "退会するテナントのコード。必須です。1 件だけ指定します。", is_target=True),
 ]
 Reason = Annotated[str, ReasonField(example="契約終了のため")]
 AgeKey = Annotated[
@@ -69,6 +71,7 @@ class Stage(Operation):
 
     takes_former: ClassVar[bool] = True
     of_month: ClassVar[bool] = False
+    shows = Shows("offboardings")
 
     tenants: Tenants
 

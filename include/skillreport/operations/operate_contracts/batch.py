@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -23,6 +24,7 @@ from include.skillreport.billing.ledger.contract_effects import (
     tell_former_recipients,
 )
 from include.skillreport.billing.service import Billing
+from include.skillreport.core.entered import SHOWN
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import (
     Outcome,
@@ -38,6 +40,7 @@ from include.skillreport.operations.entries import entry_options, take_entered
 from include.skillreport.operations.form import Operation
 from include.skillreport.operations.operate_contracts import form, rows
 from include.skillreport.operations.operate_contracts.form import FORM
+from include.skillreport.operations.shown import ChecksShown
 
 _STEP = "change_contracts"
 
@@ -70,8 +73,10 @@ class ContractEffects(TenantBatch):
         return outcomes
 
 
-class ContractOperations(ContractEffects):
+class ContractOperations(ChecksShown, ContractEffects):
     """One operation of a form, or the rows of a file."""
+
+    own_form = FORM
 
     def options(self, request: Request) -> dict[str, Any]:
         """The operation and its values; of one with personal values the token; of a file the SHA-256 of its content.
@@ -136,10 +141,18 @@ class ContractOperations(ContractEffects):
             entered = take_entered(FORM, work) if is_personal else FORM.entered(run.options)
             if entered is None:
                 return None
+            if SHOWN in run.options:
+                self._require_shown(work)
             details = self._change(work, entered, author)
             if run.dry_run:
                 raise psycopg.Rollback(attempt)
         return RunRemark(details)
+
+    def _require_shown(self, work: Work) -> None:
+        """:raises ParameterError: somebody has changed the contract since the dialog showed it."""
+        changed = self.changed(replace(work, tenant_ids=tenants_of_run(work.connection, work.run)))
+        if changed:
+            raise ParameterError("".join(changed.values()))
 
     def _change(self, work: Work, entered: Operation, author: Author) -> dict[str, Any]:
         platform = work.connection

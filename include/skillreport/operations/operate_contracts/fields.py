@@ -106,7 +106,10 @@ def _file_problem(name: str) -> str:
     return ""
 
 
-Tenants = Annotated[tuple[str, ...], Lines("テナントコード", "契約を変えるテナントのコード（1 行に 1 件）。")]
+Tenants = Annotated[
+    tuple[str, ...],
+    Lines("テナントコード", "契約を変えるテナントのコード（1 行に 1 件）。", is_target=True),
+]
 Reason = Annotated[
     str, ReasonField("履歴に残ります。", example="契約書 2026-11 の変更", problem=_text_problem)
 ]
@@ -194,11 +197,15 @@ Plan = Annotated[
     ),
 ]
 PlanFrom = Annotated[
-    date, Day("プランの初日", "この日からこのプランです（日本時間）。次の登録の前日まで続きます。")
+    date,
+    Day("プランの初日", "この日からこのプランです（日本時間）。次の登録の前日まで続きます。", is_target=True),
 ]
 
 DiscountName = Annotated[
-    str, Field("割引の名前", "請求書に印刷されます。", example="年間契約割引", problem=_text_problem)
+    str,
+    Field(
+        "割引の名前", "請求書に印刷されます。", example="年間契約割引", problem=_text_problem, is_target=True
+    ),
 ]
 DiscountKind = Annotated[str, Choice("割引の種類", example="percentage", choices=DISCOUNT_KINDS)]
 DiscountValue = Annotated[
@@ -223,11 +230,13 @@ CommitmentAmount = Annotated[
 OrderNumber = Annotated[
     str, Field("注文番号", "請求書に印刷されます。", example="PO-2026-0123", problem=_text_problem)
 ]
-ValidFrom = Annotated[date, Day("初日", "この日から有効です（日本時間）。")]
+ValidFrom = Annotated[date, Day("初日", "この日から有効です（日本時間）。", is_target=True)]
 ValidTo = Annotated[date, Day("末日", "この日まで有効です。空欄なら期限なし。")]
-Ended = Annotated[str, Choice("終わらせるもの", example="discount", choices=DATED)]
+Ended = Annotated[str, Choice("終わらせるもの", example="discount", choices=DATED, is_target=True)]
 LastDay = Annotated[date, Day("最後の日", "この日まで有効です。初日より前なら、登録そのものを取り消します。")]
-RateDate = Annotated[date, Day("レートの日", "月の最後の日のレートが、その月の請求書に使われます。")]
+RateDate = Annotated[
+    date, Day("レートの日", "月の最後の日のレートが、その月の請求書に使われます。", is_target=True)
+]
 YenPerUnit = Annotated[Decimal, Number("1 単位の円", "TTM。例: 155.32", example="155.32", problem=_positive)]
 PayerName = Annotated[
     str,
@@ -248,7 +257,9 @@ PayerCode = Annotated[
         is_personal=True,
     ),
 ]
-Changes = Annotated[tuple[str, ...], Codes("変更のID", "1 行に 1 件。", example=("C-0123456789abcdef0123",))]
+Changes = Annotated[
+    tuple[str, ...], Codes("変更のID", "1 行に 1 件。", example=("C-0123456789abcdef0123",), is_target=True)
+]
 ImportedKind = Annotated[str, Choice("種類", example="profile", choices=KIND_TITLES)]
 ImportedFile = Annotated[
     str,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 
 from include.skillreport.core.operation_catalog import OPERATE_CONTRACTS
-from include.skillreport.operations.form import Operation, OperationForm, refusal
+from include.skillreport.operations.form import NOTHING_YET, Operation, OperationForm, Shows, refusal
 from include.skillreport.operations.operate_contracts import fields
 
 FORM = OperationForm(OPERATE_CONTRACTS)
@@ -15,6 +15,8 @@ FORM = OperationForm(OPERATE_CONTRACTS)
 @FORM.add("set_profile", "請求先の変更")
 class SetProfile(Operation):
     """請求先を、入力したとおりにします。空欄の項目は、アプリか設定の値になります。宛名が変わるか、新しい送付先があれば、ほかの人の承認を待ちます。"""
+
+    shows = Shows("contracts")
 
     tenants: fields.Tenants
     recipient_name: fields.RecipientName = ""
@@ -61,6 +63,8 @@ class SetProfile(Operation):
 class SetPlan(Operation):
     """テナントのプランの履歴に、この日からのプランを加えます。初日が同じ登録があれば直します。アプリのプランが変わると、自動でも加わります。"""
 
+    shows = Shows("contracts")
+
     tenants: fields.Tenants
     plan: fields.Plan = ""
     plan_from: fields.PlanFrom
@@ -70,6 +74,8 @@ class SetPlan(Operation):
 @FORM.add("set_discount", "割引の登録・訂正")
 class SetDiscount(Operation):
     """割引を登録します。名前と初日が同じ割引があれば、入力した値に直します。確定した請求書は変わりません。"""
+
+    shows = Shows("contracts")
 
     tenants: fields.Tenants
     discount_name: fields.DiscountName
@@ -97,6 +103,8 @@ class SetDiscount(Operation):
 class SetCommitment(Operation):
     """テナントの最低利用料金を登録します。初日が同じものがあれば、入力した値に直します。プランの最低額の代わりになります。"""
 
+    shows = Shows("contracts")
+
     tenants: fields.Tenants
     amount: fields.CommitmentAmount
     currency: fields.Currency
@@ -112,6 +120,8 @@ class SetCommitment(Operation):
 class SetOrderNumber(Operation):
     """客先の注文番号を登録します。対象月の末日に有効な番号が、請求書に印刷されます。"""
 
+    shows = Shows("contracts")
+
     tenants: fields.Tenants
     order_number: fields.OrderNumber
     valid_from: fields.ValidFrom
@@ -125,6 +135,8 @@ class SetOrderNumber(Operation):
 @FORM.add("end", "契約の終了")
 class End(Operation):
     """割引、最低利用料金か注文番号を、最後の日で終わらせます。初日より前の日なら、登録を取り消します。"""
+
+    shows = Shows("contracts")
 
     tenants: fields.Tenants
     ended: fields.Ended
@@ -142,6 +154,8 @@ class End(Operation):
 class SetRate(Operation):
     """通貨のその日のレートを登録します。同じ日のレートがあれば直します。確定した請求書のレートは変わりません。"""
 
+    shows = Shows("rates", tenants=False)
+
     currency: fields.Currency
     rate_date: fields.RateDate
     yen_per_unit: fields.YenPerUnit
@@ -158,6 +172,8 @@ class SetRate(Operation):
 class AddPayer(Operation):
     """銀行の振込名義をテナントの名義として覚えます。ほかの人の承認を待ちます。忘れるには DAG import_payments の「名義を忘れる」です。"""
 
+    shows = Shows("contracts")
+
     tenants: fields.Tenants
     payer_name: fields.PayerName
     payer_code: fields.PayerCode = ""
@@ -168,6 +184,8 @@ class AddPayer(Operation):
 class Withdraw(Operation):
     """承認を待っている変更を取り下げます。入力した値は消えます。"""
 
+    shows = Shows(ids=("changes",), tenants=False)
+
     changes: fields.Changes
     reason: fields.Reason
 
@@ -175,6 +193,8 @@ class Withdraw(Operation):
 @FORM.add("import_file", "ファイルの取込み")
 class ImportFile(Operation):
     """CSV の全行を確認し、まとめて登録します。1 行でも誤りがあれば何も変えません。承認の要る行があれば、ファイル全体が承認を待ちます。"""
+
+    shows = NOTHING_YET
 
     imported_kind: fields.ImportedKind
     imported_file: fields.ImportedFile
@@ -184,6 +204,8 @@ class ImportFile(Operation):
 @FORM.add("export_files", "ファイルへの書き出し")
 class ExportFiles(Operation):
     """登録のすべてを、種類ごとの CSV にして、保存先の contracts/exported/ に書きます。取込みと同じ形です。"""
+
+    shows = NOTHING_YET
 
 
 # An address list beyond this is a mailing list, which the customer keeps itself. The table has the same limit.

@@ -38,6 +38,7 @@ from include.skillreport.operations.operate_invoices import (
     payments,
 )
 from include.skillreport.operations.operate_invoices.form import FORM
+from include.skillreport.operations.shown import ChecksShown
 
 # The work of each operation that works tenant by tenant: it gets the billing, the step's work, the entered values (None: they are
 # personal) and a tenant's id.
@@ -65,11 +66,13 @@ _WORK: Mapping[type[Operation], Callable[[Billing, Work, Any, str], UnitResult]]
 }
 
 
-class InvoiceOperations(BillingBatch):
+class InvoiceOperations(ChecksShown, BillingBatch):
     """One operation on the month's invoice of each named tenant. ``business_date`` is a day of that month.
 
     An import of payments takes its tenants from the invoices in the file.
     """
+
+    own_form = FORM
 
     def options(self, request: Request) -> dict[str, Any]:
         """The operation and its values, or of a correction the token of what was entered on the board; and the digest of a payment file."""
@@ -85,6 +88,12 @@ class InvoiceOperations(BillingBatch):
         if is_issued:
             self.begin_billing(request)
         return entered.values() | (self.image_options(request) if is_issued else {})
+
+    def changed(self, work: Work, *, again: bool = False) -> Mapping[str, str]:
+        """Compare the invoices of the month when no settlement, approval or entry can change them any more."""
+        if again and not FORM.chosen(work.run.options).is_read_only:
+            self._billing.lock_entries(work.connection)
+        return super().changed(work, again=again)
 
     def needs_nobody(self, request: Request) -> bool:
         """Whether the operation works on the files of all tenants."""

@@ -90,7 +90,8 @@ def _file_name_problem(name: str) -> str:
 
 
 Tenants = Annotated[
-    tuple[str, ...], Lines("テナントコード", "操作するテナントのコード（1行に1件）。必須です。")
+    tuple[str, ...],
+    Lines("テナントコード", "操作するテナントのコード（1行に1件）。必須です。", is_target=True),
 ]
 Reason = Annotated[
     str,
@@ -132,6 +133,7 @@ LineText = Annotated[
         "内容",
         "請求書に印刷されます（英語の請求先では英語で）。例: 初期設定の作業費。取り消すときは登録した内容か、明細の ID。",
         example="初期設定の作業費",
+        is_target=True,
     ),
 ]
 LinePrice = Annotated[
@@ -200,6 +202,7 @@ PaidReference = Annotated[
         "参照番号",
         "入金を区別する番号（銀行の照会番号など）。同じ請求書に同じ番号は 1 回だけ記録します。",
         example="FT-20261031-01",
+        is_target=True,
     ),
 ]
 PaidTo = Annotated[
@@ -216,6 +219,7 @@ PaidInvoice = Annotated[
         "入金のある請求書",
         "対象月に候補の請求書が複数あるときだけ、番号で選びます。",
         example="INV-2026-10-001",
+        is_target=True,
     ),
 ]
 PaymentFile = Annotated[
@@ -268,5 +272,9 @@ AdjustmentName = Annotated[
 ]
 EveryMonth = Annotated[
     bool,
-    Flag("すべての月", "対象月の請求書だけでなく、テナントのすべての請求書の督促を止めます（再開します）。"),
+    Flag(
+        "すべての月",
+        "対象月の請求書だけでなく、テナントのすべての請求書の督促を止めます（再開します）。",
+        is_target=True,
+    ),
 ]

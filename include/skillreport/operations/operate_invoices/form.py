@@ -9,8 +9,10 @@ from typing import ClassVar
 
 from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from include.skillreport.operations.form import (
+    NOTHING_YET,
     Operation,
     OperationForm,
+    Shows,
     refusal,
 )
 from include.skillreport.operations.operate_invoices import correction_fields
@@ -59,6 +61,7 @@ class TenantOperation(Operation):
     """An operation on the month's invoices of the tenants. If it has a reason ``because``, it works on exactly one tenant."""
 
     because: ClassVar[str] = ""
+    shows = Shows("invoices")
 
     tenants: Tenants
 
@@ -90,6 +93,7 @@ class Explain(TenantOperation):
 class Approve(TenantOperation):
     """保留中の請求を確定して番号を付け、請求書を発行します。未計算のテナントは計算して確定します。承認待ちの返還は、返還請求書を発行します。自分が登録して承認待ちになったものは、承認できません。客先への通知も登録されます。"""
 
+    shows = Shows("invoices", also="waiting_credits")
     takes_former = True
 
     allow_incomplete: AllowIncomplete = False
@@ -129,6 +133,7 @@ class PartCredit(TenantOperation):
 class DropCredit(TenantOperation):
     """対象月の請求書の、承認待ちの返還をすべて取り下げます。請求書と残額は変わりません。"""
 
+    shows = Shows("invoices", also="waiting_credits")
     takes_former = True
 
     reason: Reason
@@ -146,6 +151,8 @@ class Reissue(TenantOperation):
 @FORM.add("bill_again", "もう一度請求")
 class BillAgain(TenantOperation):
     """取消か全額返還をした月を、計算し直して新しい番号で請求します。"""
+
+    shows = Shows("invoices", also="closed")
 
     reason: Reason
     allow_incomplete: AllowIncomplete = False
@@ -206,6 +213,7 @@ class SendLetter(LetterOperation):
 class ExtraLine(TenantOperation):
     """利用日の月の請求書に載る明細を登録します。"""
 
+    shows = Shows()
     of_month = False
     line_date: LineDate
     line_text: LineText
@@ -227,6 +235,7 @@ class ExtraLine(TenantOperation):
 class RemoveLine(TenantOperation):
     """まだ請求書に載っていない明細を取り消します。"""
 
+    shows = Shows("lines")
     of_month = False
     line_text: LineText
     line_date: LineDate | None = None
@@ -241,6 +250,7 @@ class Carry(TenantOperation):
 class HandOver(Operation):
     """その月の会計ファイルを確定し、以後は変えません。取り込むのは、この後のファイルだけです。"""
 
+    shows = NOTHING_YET
     of_month = False
     accounting_month: AccountingMonth
     earlier_months: EarlierMonths = False
@@ -323,6 +333,7 @@ class TakeBackAdjustment(PaymentOperation):
 class ImportPayments(Operation):
     """保存先の payments/ にある CSV の入金を 1 回だけ記録します。"""
 
+    shows = NOTHING_YET
     of_month = False
     takes_former = True
 
@@ -332,6 +343,7 @@ class ImportPayments(Operation):
 class ReminderOperation(TenantOperation):
     """An operation on the stop list of the reminders."""
 
+    shows = Shows("invoices", unless="every_month")
     takes_former = True
 
     every_month: EveryMonth = False

@@ -25,6 +25,7 @@ from include.skillreport.messaging.service import Notifications
 from include.skillreport.messaging.suppression import Reason, masked
 from include.skillreport.operations.operate_notifications import form
 from include.skillreport.operations.operate_notifications.form import FORM
+from include.skillreport.operations.shown import ChecksShown
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -42,8 +43,10 @@ _REASONS = {Reason.BOUNCE: "不達", Reason.COMPLAINT: "苦情", Reason.UNSUBSCR
 _DECISIONS = {form.Resend: Status.PENDING, form.Discard: Status.DISCARDED, form.MarkSent: Status.SENT}
 
 
-class NotificationOperations(TenantBatch):
+class NotificationOperations(ChecksShown, TenantBatch):
     """One operation on the outbox of all tenants, or of the named tenants."""
+
+    own_form = FORM
 
     def __init__(self, notifications: Notifications) -> None:
         self._retry = NotificationRetryBatch(notifications)

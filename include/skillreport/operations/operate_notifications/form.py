@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
-from include.skillreport.operations.form import Codes, Flag, Lines, Operation, OperationForm, ReasonField
+from include.skillreport.operations.form import (
+    Codes,
+    Flag,
+    Lines,
+    Operation,
+    OperationForm,
+    ReasonField,
+    Shows,
+)
 
 FORM = OperationForm(OPERATE_NOTIFICATIONS)
 
@@ -29,12 +37,16 @@ Tenants = Annotated[
     Lines(
         "テナントコード",
         "操作するテナントのコード（1行に1件）。空欄なら稼働中の全テナントと、通知が残っている停止・解約のテナント。",
+        is_target=True,
     ),
 ]
 Messages = Annotated[
     tuple[str, ...],
     Codes(
-        "メッセージID", "通知のID（1行に1件）。必須です。「一覧」に出ます。", example=("4f0c7d1e-2b7a-4c55",)
+        "メッセージID",
+        "通知のID（1行に1件）。必須です。「一覧」に出ます。",
+        example=("4f0c7d1e-2b7a-4c55",),
+        is_target=True,
     ),
 ]
 Addresses = Annotated[
@@ -59,11 +71,15 @@ Reason = Annotated[
 class List(Operation):
     """何も変わりません。実行のログに、待機・保留・失敗の通知が出ます。"""
 
+    shows = Shows()
+
     tenants: Tenants = ()
 
 
 class Decision(Operation):
     """What becomes of the selected messages."""
+
+    shows = Shows(ids=("messages",), tenants=False)
 
     messages: Messages
     reason: Reason
@@ -89,6 +105,7 @@ class MarkSent(Decision):
 class Reopen(Operation):
     """停止中のチャネルをすべて再開し、待機中の通知を送信します。"""
 
+    shows = Shows("channels")
     # An empty list would reopen the channels of all tenants.
     needed_on_board = ("tenants",)
 
@@ -100,6 +117,8 @@ class Reopen(Operation):
 class ListSuppressed(Operation):
     """何も変わりません。送信を止めた宛先が実行のログに出ます。"""
 
+    shows = Shows()
+
     tenants: Tenants = ()
     addresses: Addresses = ()
 
@@ -107,6 +126,8 @@ class ListSuppressed(Operation):
 @FORM.add("lift", "送信を止めた宛先の再開")
 class Lift(Operation):
     """次の通知から、その宛先に送信します。"""
+
+    shows = Shows()
 
     tenants: Tenants
     addresses: Addresses
@@ -119,6 +140,8 @@ class Stop(Operation):
     契約の通知（請求書、督促、利用量の警告など）は、選んだときだけ止まります。
     """
 
+    shows = Shows("stops")
+
     tenants: Tenants
     reason: Reason
     contract_letters: Annotated[bool, Flag("契約の通知も止める", "請求書、督促なども止めます。")] = False
@@ -127,6 +150,8 @@ class Stop(Operation):
 @FORM.add("resume", "テナントの通知の再開", button="通知を再開する")
 class Resume(Operation):
     """停止を取り消し、待っている通知を送信します。期限は再開から数えます。"""
+
+    shows = Shows("stops")
 
     tenants: Tenants
     reason: Reason

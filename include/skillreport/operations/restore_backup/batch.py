@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from include.skillreport.batches.data_backup.access import BackupAccess
@@ -31,6 +32,7 @@ from include.skillreport.core.execution.tenant_selection import select_tenants
 from include.skillreport.operations.restore_backup import form
 from include.skillreport.operations.restore_backup.deleted_rows import describe_archives, restore_rows
 from include.skillreport.operations.restore_backup.form import FORM
+from include.skillreport.operations.shown import ChecksShown
 
 # The number of archives that an outcome lists; the task's log lists all of them.
 _LISTED = 20
@@ -38,12 +40,22 @@ _LISTED = 20
 # What the run records about a restored database: its number (oid).
 _STEP, _DATABASE = "restore", "database_number"
 
+# Begins the id of the unit that restores the whole database.
+_WHOLE = "database "
 
-class BackupRestore(UnitBatch):
+
+class BackupRestore(ChecksShown, UnitBatch):
     """Works on the named tenants, or on one unit, the whole database. Connects with the login of the backup."""
+
+    own_form = FORM
 
     def __init__(self, access: BackupAccess) -> None:
         self._access = access
+
+    def changed(self, work: Work, *, again: bool = False) -> Mapping[str, str]:
+        """Compare the tenants and the backup. The new database is no tenant."""
+        tenant_ids = [each for each in work.tenant_ids if not each.startswith(_WHOLE)]
+        return super().changed(replace(work, tenant_ids=tenant_ids), again=again)
 
     def units(self, request: Request) -> Sequence[Unit]:
         """The new database, and the named tenants, also inactive ones."""
@@ -221,4 +233,4 @@ def _accepted(work: Work) -> tuple[str, ...]:
 
 def _database(entered: form.NewDatabase) -> str:
     """The id of the unit that restores the whole database."""
-    return f"database {entered.target}"
+    return f"{_WHOLE}{entered.target}"

@@ -14,6 +14,7 @@ from include.skillreport.operations.form import (
     Operation,
     OperationForm,
     ReasonField,
+    Shows,
     refusal,
 )
 
@@ -25,6 +26,7 @@ Backup = Annotated[
         "バックアップID",
         "復元するバックアップ（BKP_YYYYMMDD_NNN）。空欄なら最新の検証済みのもの。",
         example="BKP_20261101_001",
+        is_target=True,
     ),
 ]
 Tenants = Annotated[
@@ -32,6 +34,7 @@ Tenants = Annotated[
     Lines(
         "テナントコード",
         "復元するテナントのコード（1行に1件）。全体の復元では、今の行とも比べるテナントだけ（任意）。ほかは必須です。",
+        is_target=True,
     ),
 ]
 WithoutMac = Annotated[
@@ -65,11 +68,15 @@ Archive = Annotated[
 class ListDeletedRows(Operation):
     """何も変わりません。BATCH-002 が削除した行の書庫が、実行のログに出ます。"""
 
+    shows = Shows()
+
     tenants: Tenants
 
 
 class Restore(Operation):
     """A restore of the named backup, or of the newest one."""
+
+    shows = Shows(ids=("backup",))
 
     backup: Backup = ""
     without_mac: WithoutMac = False
@@ -111,6 +118,8 @@ class NewDatabase(Restore):
 @FORM.add("restore_deleted_rows", "削除済みの行の復元")
 class RestoreDeletedRows(Operation):
     """BATCH-002 が削除した行のうち、今ない行を戻します。同じキーの行が今あれば、今の行が残ります。"""
+
+    shows = Shows(ids=("archive",))
 
     tenants: Tenants
     archive: Archive

@@ -17,13 +17,16 @@ from include.skillreport.batches.settings_sync.validation import Severity
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Request, Run, TenantBatch, UnitResult, Work
+from include.skillreport.operations.shown import ChecksShown
 from include.skillreport.operations.undo_settings_sync.form import FORM
 
 _SQL = Statements(Path(__file__).parent)
 
 
-class SettingsSyncUndo(TenantBatch):
+class SettingsSyncUndo(ChecksShown, TenantBatch):
     """Undoes one run for all tenants, or for the named tenants. A setting that was changed again later stays."""
+
+    own_form = FORM
 
     def options(self, request: Request) -> dict[str, Any]:
         """``execution``: the run to undo. :raises ParameterError: there is nothing to undo; the message contains the reason."""

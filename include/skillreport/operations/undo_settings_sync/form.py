@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from include.skillreport.core.operation_catalog import UNDO_SETTINGS_SYNC
-from include.skillreport.operations.form import Code, Lines, Operation, OperationForm, ReasonField
+from include.skillreport.operations.form import Code, Lines, Operation, OperationForm, ReasonField, Shows
 
 FORM = OperationForm(UNDO_SETTINGS_SYNC)
 
@@ -14,6 +14,8 @@ FORM = OperationForm(UNDO_SETTINGS_SYNC)
 class Undo(Operation):
     """その実行が変えた設定を元の値に戻します。その後に変わった設定は戻しません。"""
 
+    shows = Shows(ids=("execution",))
+
     execution: Annotated[
         str,
         Code(
@@ -21,6 +23,7 @@ class Undo(Operation):
             "取り消す実行の実行ID（BATCH-018-05_…）。必須です。DAG batch_018_05_settings_sync の "
             "その実行の sync_settings のログと、batch.setting_change にあります。",
             example="BATCH-018-05_20261101_2533da8f",
+            is_target=True,
         ),
     ]
     reason: Annotated[str, ReasonField(example="誤った一覧を適用したため")]

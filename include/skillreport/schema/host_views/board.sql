@@ -18,12 +18,14 @@ SELECT
 FROM batch.all_tenant AS tenant
 LEFT JOIN batch.all_former_tenant AS former ON tenant.tenant_id = former.tenant_id;
 
--- One row per run of a batch or an operation. Forms may contain addresses, so only three fields of them are shown.
+-- One row per run of a batch or an operation. Forms may contain addresses, so only four fields of them are shown. shown: what the
+-- dialog has shown of the things to work on.
 CREATE VIEW batch.board_run AS
 SELECT
     log.execution_id, log.batch_id, log.dag_id, log.run_id, log.business_date, log.dry_run,
     log.parameters ->> 'operation' AS operation,
     log.parameters -> 'tenants' AS chosen_tenants,
+    log.parameters -> 'shown' AS shown,
     regexp_replace(log.parameters ->> 'reason', '[^[:space:]<>"'',;:()]+@[^[:space:]<>"'',;:()]+', '***', 'g') AS reason,
     log.status, log.started_at, log.ended_at, log.total_tenants, log.success_count, log.error_count,
     log.result, log.error_message, log.attempt, log.reopened_at, log.triggered_by, log.version
@@ -175,6 +177,11 @@ CREATE VIEW batch.board_calculation AS
 SELECT invoice_id, tenant_id, inputs
 FROM batch.invoice
 WHERE kind = 'invoice';
+
+-- The one-off lines. amount: without tax, or with it, as the prices of the price list.
+CREATE VIEW batch.board_extra_charge AS
+SELECT extra_charge_id, tenant_id, charged_on, description, quantity * unit_amount AS amount, currency
+FROM batch.extra_charge;
 
 -- What one person has entered above the limit and nobody else has approved: one-off lines and credit notes. amount: a credit
 -- note's is below 0.
@@ -559,6 +566,7 @@ batch.board_usage_day,
 batch.board_usage_warning,
 batch.board_invoice,
 batch.board_calculation,
+batch.board_extra_charge,
 batch.board_waiting_entry,
 batch.board_document,
 batch.board_invoice_revision,

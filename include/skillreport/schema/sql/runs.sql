@@ -67,6 +67,7 @@ CREATE TABLE batch.tenant_outcome (
     error_code text,
     error_message text CHECK ((error_message IS null) = (status <> 'failed')),
     attempts integer NOT NULL DEFAULT 0,
+    has_worked boolean NOT NULL DEFAULT false,
     recorded_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (execution_id, tenant_id, part)
 );
@@ -81,6 +82,7 @@ CREATE POLICY board ON batch.tenant_outcome FOR SELECT TO batch_owner USING (tru
 COMMENT ON TABLE batch.tenant_outcome IS
 'One row per run, expected tenant and part. It stays pending until the tenant was processed, so a missing tenant is visible.';
 COMMENT ON COLUMN batch.tenant_outcome.part IS 'Empty where a batch does a tenant as a whole; the provider in BATCH-019-03';
+COMMENT ON COLUMN batch.tenant_outcome.has_worked IS 'An attempt has committed the tenant''s work';
 COMMENT ON COLUMN batch.tenant_outcome.shard IS 'Counted from 0 in the run; all rows of a shard have the same part';
 
 CREATE TABLE batch.run_remark (

@@ -20,8 +20,10 @@ from skill_batch.board.message_words import ALL_STATES, FILTERS, STATES, WAITING
 from skill_batch.board.pages.operations import FormDep, follow_run
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
+from skill_batch.board.targets import describe_targets, with_shown
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.operation_catalog import (
     APPROVE_RESUMPTION,
     OPERATE_NOTIFICATIONS,
@@ -231,11 +233,15 @@ def lift(request: Request, rights: RightsDep, form: FormDep, suppression_id: str
     reason = [str(value) for value in form.getlist("reason")]
     values = {"tenants": [str(choice.chosen_as)], "addresses": [address], "reason": reason}
     try:
-        conf = _lifting().conf(values, datetime.now(UTC))
+        now = datetime.now(UTC)
+        conf = _lifting().conf(values, now)
+        database: BoardDatabase = request.app.state.database
+        with database.read() as connection:
+            targets = describe_targets(connection, _lifting(), conf, now.astimezone(JAPAN).date())
     except ParameterError as error:
         return _lift_dialog(request, rights, suppression_id, choice, address, reason, str(error))
     dag_id = OPERATE_NOTIFICATIONS.dag_id
-    run = AirflowApi(request).start(dag_id, conf)
+    run = AirflowApi(request).start(dag_id, with_shown(_lifting(), conf, targets))
     return follow_run(request, rights, dag_id, run["dag_run_id"])
 
 

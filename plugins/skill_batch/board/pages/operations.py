@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -18,8 +19,15 @@ from skill_batch.board.entries import keep_entered, present_values
 from skill_batch.board.pages.run import load_executions, load_run
 from skill_batch.board.rendering import HEADERS, render
 from skill_batch.board.statements import SQL as _SQL
-from skill_batch.board.targets import describe_targets, tenants_of_messages
+from skill_batch.board.targets import (
+    Targets,
+    describe_targets,
+    require_confirmed,
+    tenants_of_messages,
+    with_shown,
+)
 from include.skillreport.core.catalog import BATCHES
+from include.skillreport.core.entered import SHOWN
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.failure_kinds import FAILED, failure_kinds
@@ -64,13 +72,15 @@ def ask(request: Request, rights: RightsDep, dag_id: str, name: str) -> Response
     action = _action(dag_id, name)
     rights.require_start(dag_id)
     values = {each: request.query_params.getlist(each) for each in action.fields}
-    if not action.is_personal:
-        return _dialog(request, rights, action, values)
-    # An address is kept in the browser and in logs, so it has nothing personal.
+    fixed = [each for each, texts in values.items() if action.fields[each].is_target and _is_complete(texts)]
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
-        present = present_values(connection, action, values)
-    return _dialog(request, rights, action, present)
+        # An address is kept in the browser and in logs, so it has nothing personal.
+        present = present_values(connection, action, values) if action.is_personal else values
+        if "backup" in values and not any(values["backup"]):
+            # The run must not restore one that is newer than the person knows.
+            present = {**present, "backup": _SQL.column(connection, "newest_backup")}
+    return _dialog(request, rights, action, present, fixed=fixed)
 
 
 @router.post("/operations/{dag_id}/{name}", dependencies=[Depends(from_this_page)])
@@ -79,11 +89,17 @@ def start(request: Request, rights: RightsDep, form: FormDep, dag_id: str, name:
     action = _action(dag_id, name)
     rights.require_start(dag_id)
     values = {each: [str(value) for value in form.getlist(each)] for each in action.fields}
+    now, targets = datetime.now(UTC), None
     try:
-        conf = action.conf(values, datetime.now(UTC))
+        conf = action.conf(values, now)
         _complete(request.app.state.database, action, conf)
+        with request.app.state.database.read() as connection:
+            targets = describe_targets(connection, action, conf, now.astimezone(JAPAN).date())
+        require_confirmed(action, [str(each) for each in form.getlist(SHOWN)], targets)
     except ParameterError as error:
-        return _dialog(request, rights, action, values, str(error))
+        fixed = [str(each) for each in form.getlist("fixed") if each in action.fields]
+        return _dialog(request, rights, action, values, str(error), fixed=fixed, targets=targets)
+    conf = with_shown(action, conf, targets)
     if action.is_personal:
         conf = keep_entered(request.app.state.database, action, conf, rights.name)
     run = AirflowApi(request).start(dag_id, conf)
@@ -187,6 +203,7 @@ def follow_run(request: Request, rights: Rights, dag_id: str, run_id: str) -> Re
         is_paused=run["state"] == "queued" and api.is_paused(dag_id),
         batch=next((spec for spec in BATCHES if spec.dag_id == dag_id), None),
         recorded=recorded if is_failed else None,
+        worked_on=recorded.executions if recorded else (),
         progress=progress,
     )
 
@@ -249,10 +266,21 @@ def _dialog(
     action: Action,
     values: Mapping[str, Sequence[str]],
     problem: str = "",
+    *,
+    fixed: Collection[str],
+    targets: Targets | None = None,
 ) -> Response:
+    """The dialog. Nobody can change the values of the ``fixed`` fields, which its button has set. ``targets``: None, find them."""
     database: BoardDatabase = request.app.state.database
-    with database.read() as connection:
-        targets = describe_targets(connection, action, values, datetime.now(JAPAN).date())
+    if targets is None:
+        with database.read() as connection:
+            today = datetime.now(JAPAN).date()
+            targets = describe_targets(connection, action, _selected(action, values), today)
+    # Typing would change the month, so it never has the focus.
+    may_focus = [name for name in action.fields if name not in (*fixed, "business_date")]
+    empty = [
+        name for name in may_focus if action.fields[name].input != "flag" and not any(values.get(name, ()))
+    ]
     return render(
         request,
         rights,
@@ -261,9 +289,25 @@ def _dialog(
         action=action,
         values=values,
         targets=targets,
+        fixed=fixed,
+        focused=empty[0] if empty else "",
         problem=problem,
         is_paused=AirflowApi(request).is_paused(action.spec.dag_id),
     )
+
+
+def _selected(action: Action, values: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The values of a dialog that may not be complete, as far as they can be used."""
+    selected: dict[str, Any] = {}
+    for name, texts in values.items():
+        with suppress(ParameterError):
+            selected |= action.given({name: texts})
+    return selected
+
+
+def _is_complete(texts: Sequence[str]) -> bool:
+    """Whether a button has set the field. A text that ends with ``=`` is only the beginning of a line."""
+    return any(texts) and not any(text.rstrip().endswith("=") for text in texts)
 
 
 def _complete(database: BoardDatabase, action: Action, conf: dict[str, Any]) -> None:

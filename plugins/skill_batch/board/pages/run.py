@@ -23,13 +23,15 @@ from skill_batch.board.statements import SQL as _SQL
 from skill_batch.notifiers.failure_alert import batch_of_key
 from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.failure_kinds import NO_RESULT, FailureKind, kind_of
-from include.skillreport.core.operation_catalog import RUN_SPECS
+from include.skillreport.core.operation_catalog import APPROVE_INVOICES, OPERATE_INVOICES, RUN_SPECS
 from include.skillreport.core.run_spec import RunSpec
+from include.skillreport.operations.shown import tenant_line
 
 router = APIRouter()
 
 _MOST_NOTES = 200
 _MOST_ALERTS = 50
+_MOST_TARGETS = 50
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class ExecutionPage:
     remarks: Sequence[Mapping[str, Any]]
     reconciliation: Sequence[Mapping[str, Any]]
     slowest: Sequence[SlowInstance]
+    targets: Sequence[str]
+    documents: Sequence[Mapping[str, Any]]
 
     @property
     def kinds(self) -> Sequence[FailureKind]:
@@ -79,9 +83,30 @@ def load_executions(
             _SQL.rows(connection, "remarks", execution_id=row["execution_id"]),
             _SQL.rows(connection, "reconciliation", execution_id=row["execution_id"]),
             load_slowest(connection, row["execution_id"]),
+            _load_targets(connection, row),
+            _load_documents(connection, row),
         )
         for row in newest.values()
     ]
+
+
+def _load_targets(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -> list[str]:
+    """What the dialog of an operation has shown, with the codes and names of the tenants."""
+    if not row["shown"]:
+        return []
+    tenants = _SQL.rows(connection, "worked_tenants", execution_id=row["execution_id"])
+    named = {
+        tenant_line(each["tenant_id"]): f"{each['tenant_code']} {each['tenant_name']}" for each in tenants
+    }
+    parts = [str(line).partition(": ") for line in row["shown"][:_MOST_TARGETS]]
+    return [f"{named.get(first, first)}{between}{rest}" for first, between, rest in parts]
+
+
+def _load_documents(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The documents of an operation on invoices. A nightly run has too many."""
+    if row["batch_id"] not in (OPERATE_INVOICES.id, APPROVE_INVOICES.id):
+        return []
+    return _SQL.rows(connection, "run_documents", execution_id=row["execution_id"], most=_MOST_TARGETS)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 -- The latest execution of a run and batch. A run that was triggered again from its beginning has several.
 SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.operation, run.reason,
-    nullif(run.chosen_tenants, '[]') AS chosen_tenants, run.status, run.started_at, run.ended_at, run.total_tenants,
+    nullif(run.chosen_tenants, '[]') AS chosen_tenants, run.shown, run.status, run.started_at, run.ended_at, run.total_tenants,
     run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by, run.version, run.result,
     run.result -> 'codes' AS codes, metric.execution_seconds, metric.cpu_seconds, metric.peak_memory_bytes,
     metric.records_processed
@@ -10,6 +10,23 @@ FROM batch.board_run AS run
 LEFT JOIN batch.board_performance AS metric ON run.execution_id = metric.execution_id
 WHERE run.dag_id = %(dag_id)s AND run.run_id = %(run_id)s
 ORDER BY run.started_at DESC;
+
+-- name: run_documents
+-- The documents that the run has issued, approved or taken back.
+SELECT
+    coalesce(tenant.tenant_code, invoice.tenant_id) AS tenant_code, coalesce(tenant.tenant_name, '') AS tenant_name,
+    invoice.invoice_id, invoice.number, invoice.total, invoice.currency, invoice.state, count(*) OVER () AS hits
+FROM batch.board_invoice AS invoice
+LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
+WHERE invoice.execution_id = %(execution_id)s OR invoice.voided_by = %(execution_id)s
+ORDER BY tenant_code, invoice.number, invoice.invoice_id
+LIMIT %(most)s;
+
+-- name: worked_tenants
+SELECT DISTINCT outcome.tenant_id, tenant.tenant_code, tenant.tenant_name
+FROM batch.board_outcome AS outcome
+INNER JOIN batch.board_tenant AS tenant ON outcome.tenant_id = tenant.tenant_id
+WHERE outcome.execution_id = %(execution_id)s;
 
 -- name: run_by_id
 SELECT dag_id, run_id

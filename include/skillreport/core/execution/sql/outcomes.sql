@@ -50,7 +50,7 @@ WHERE execution_id = %(execution_id)s AND shard = %(shard)s AND status <> 'pendi
 
 -- name: record_outcomes
 INSERT INTO batch.tenant_outcome AS recorded (
-    execution_id, tenant_id, part, status, details, notes, records, error_code, error_message, attempts
+    execution_id, tenant_id, part, status, details, notes, records, error_code, error_message, attempts, has_worked
 )
 SELECT
     %(execution_id)s,
@@ -58,7 +58,8 @@ SELECT
     %(part)s,
     outcome.status, outcome.details, outcome.notes, outcome.records, outcome.error_code,
     outcome.error_message,
-    (outcome.status <> 'pending')::integer AS attempts
+    (outcome.status <> 'pending')::integer AS attempts,
+    outcome.status <> 'failed' AS has_worked
 FROM
     jsonb_to_recordset(%(outcomes)s) AS outcome (
         tenant_id text, status text, details jsonb, notes text[], records bigint, error_code text,
@@ -69,7 +70,20 @@ ON CONFLICT (execution_id, tenant_id, part) DO UPDATE SET
     status = excluded.status, details = excluded.details, notes = excluded.notes, records = excluded.records,
     error_code = excluded.error_code, error_message = excluded.error_message,
     attempts = recorded.attempts + excluded.attempts,
+    has_worked = recorded.has_worked OR excluded.has_worked,
     recorded_at = clock_timestamp();
+
+-- name: unworked_tenants
+-- Those of these tenants whose work no attempt of the run has committed.
+SELECT listed.tenant_id
+FROM unnest(%(tenant_ids)s::text[]) AS listed (tenant_id)
+WHERE
+    NOT EXISTS (
+        SELECT FROM batch.tenant_outcome AS recorded
+        WHERE
+            recorded.execution_id = %(execution_id)s AND recorded.tenant_id = listed.tenant_id AND recorded.has_worked
+    )
+ORDER BY listed.tenant_id;
 
 -- name: fail_unfinished
 -- Record why tenants of the run have no result.

@@ -1,0 +1,161 @@
+-- name: described_messages
+SELECT
+    message.message_id, message.tenant_id, coalesce(tenant.tenant_code, message.tenant_id) AS tenant_code, message.channel,
+    message.status, message.recipient, message.error_detail
+FROM batch.board_message AS message
+LEFT JOIN batch.board_tenant AS tenant ON message.tenant_id = tenant.tenant_id
+WHERE message.message_id = any(%(ids)s)
+ORDER BY tenant_code, message.message_id;
+
+-- name: described_invoices
+-- For each described_... with a thing, the operations have the same statement as shown_....
+SELECT
+    coalesce(tenant.tenant_code, invoice.tenant_id) AS tenant_code, invoice.tenant_id, invoice.status, invoice.number,
+    coalesce(invoice.number, '番号なし') AS thing, invoice.total, invoice.currency, invoice.hold_reason, invoice.state,
+    waiting.entry_text, waiting.entered_by
+FROM batch.board_invoice AS invoice
+LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
+LEFT JOIN batch.board_waiting_entry AS waiting ON invoice.invoice_id = waiting.entry_id AND waiting.kind = 'credit'
+WHERE
+    invoice.tenant_id = any(%(tenant_ids)s) AND invoice.period_start = %(period_start)s
+    AND (
+        (
+            invoice.kind = 'invoice'
+            AND (invoice.status <> 'void' OR (%(also)s = 'closed' AND invoice.number IS NOT null))
+        )
+        OR (%(also)s = 'waiting_credits' AND invoice.state = 'waiting_credit')
+    )
+ORDER BY tenant_code ASC, invoice.tenant_id ASC, invoice.kind DESC, invoice.created_at ASC;
+
+-- name: described_lines
+SELECT
+    coalesce(tenant.tenant_code, line.tenant_id) AS tenant_code, line.tenant_id,
+    line.description || ' ' || line.charged_on AS thing, line.amount AS total, line.currency
+FROM batch.board_extra_charge AS line
+LEFT JOIN batch.board_tenant AS tenant ON line.tenant_id = tenant.tenant_id
+WHERE
+    line.tenant_id = any(%(tenant_ids)s)
+    AND (line.extra_charge_id = %(line_text)s OR line.description = %(line_text)s)
+    AND line.charged_on = coalesce(%(line_date)s::date, line.charged_on)
+ORDER BY tenant_code, line.charged_on, line.extra_charge_id;
+
+-- name: described_tenants
+-- The tenants with the number of their unpaid invoices.
+SELECT
+    chosen.tenant_id, coalesce(tenant.tenant_code, chosen.tenant_id) AS tenant_code,
+    coalesce(tenant.tenant_name, '') AS tenant_name, count(receivable.invoice_id) AS unpaid
+FROM unnest(%(tenant_ids)s::text[]) AS chosen (tenant_id)
+LEFT JOIN batch.board_tenant AS tenant ON chosen.tenant_id = tenant.tenant_id
+LEFT JOIN batch.board_receivable AS receivable ON chosen.tenant_id = receivable.tenant_id
+GROUP BY chosen.tenant_id, tenant.tenant_id, tenant.tenant_code, tenant.tenant_name
+HAVING tenant.tenant_id IS NOT null OR count(receivable.invoice_id) > 0
+ORDER BY tenant_code, chosen.tenant_id;
+
+-- name: described_stops
+-- The tenants with their stop, if there is one, and the number of their messages that wait.
+SELECT
+    tenant.tenant_id, tenant.tenant_code, tenant.tenant_name,
+    to_char(stop.entered_at AT TIME ZONE 'Asia/Tokyo', 'YYYY-MM-DD HH24:MI:SS') || ' からの停止' AS thing,
+    count(message.message_id) AS messages,
+    count(message.message_id) FILTER (WHERE message.template_key = any(%(contract_letters)s)) AS letters
+FROM batch.board_tenant AS tenant
+LEFT JOIN batch.board_message_stop AS stop ON tenant.tenant_id = stop.tenant_id
+LEFT JOIN batch.board_message AS message
+    ON tenant.tenant_id = message.tenant_id AND message.status IN ('pending', 'retry')
+WHERE tenant.tenant_id = any(%(tenant_ids)s)
+GROUP BY tenant.tenant_id, tenant.tenant_code, tenant.tenant_name, stop.entered_at
+ORDER BY tenant.tenant_code, tenant.tenant_id;
+
+-- name: described_channels
+SELECT
+    coalesce(tenant.tenant_code, circuit.tenant_id) AS tenant_code, circuit.tenant_id, circuit.channel,
+    circuit.channel AS thing, circuit.reason, circuit.error_code
+FROM batch.board_channel_circuit AS circuit
+LEFT JOIN batch.board_tenant AS tenant ON circuit.tenant_id = tenant.tenant_id
+WHERE circuit.tenant_id = any(%(tenant_ids)s)
+ORDER BY tenant_code, circuit.tenant_id, circuit.channel;
+
+-- name: described_offboardings
+SELECT DISTINCT ON (leaving.tenant_id)
+    leaving.tenant_code, leaving.tenant_name, leaving.tenant_id,
+    to_char(leaving.begun_at AT TIME ZONE 'Asia/Tokyo', 'YYYY-MM-DD HH24:MI:SS') || ' に始めた退会' AS thing
+FROM batch.board_offboarding AS leaving
+WHERE leaving.tenant_id = any(%(tenant_ids)s)
+ORDER BY leaving.tenant_id ASC, leaving.begun_at DESC;
+
+-- name: described_contracts
+SELECT
+    tenant.tenant_code, tenant.tenant_name, tenant.tenant_id,
+    '契約の最後の変更 '
+    || to_char(
+        max(coalesce(change.decided_at, change.entered_at)) AT TIME ZONE 'Asia/Tokyo', 'YYYY-MM-DD HH24:MI:SS'
+    ) AS thing
+FROM batch.board_tenant AS tenant
+LEFT JOIN batch.board_contract_change AS change ON tenant.tenant_id = change.tenant_id AND change.status = 'applied'
+WHERE tenant.tenant_id = any(%(tenant_ids)s)
+GROUP BY tenant.tenant_code, tenant.tenant_name, tenant.tenant_id
+ORDER BY tenant.tenant_code, tenant.tenant_id;
+
+-- name: described_rates
+SELECT
+    '' AS tenant_id, '' AS tenant_code, rate.currency || ' ' || rate.rate_date AS thing, rate.yen_per_unit AS total,
+    'JPY' AS currency
+FROM batch.board_exchange_rate AS rate
+WHERE rate.currency = %(currency)s AND rate.rate_date = %(rate_date)s::date;
+
+-- name: described_transfers
+-- The transfers, and the invoices with these numbers.
+SELECT
+    '' AS tenant_code, transfer.payer_name AS tenant_name, transfer.transfer_id || ' ' || transfer.booked_on AS thing,
+    transfer.rest AS total, 'JPY' AS currency
+FROM batch.board_transfer AS transfer
+WHERE transfer.transfer_id = any(%(ids)s)
+UNION ALL
+SELECT
+    coalesce(tenant.tenant_code, invoice.tenant_id) AS tenant_code, invoice.counterparty AS tenant_name,
+    invoice.number AS thing, invoice.total, invoice.currency
+FROM batch.board_invoice AS invoice
+LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
+WHERE invoice.number = any(%(numbers)s)
+ORDER BY thing;
+
+-- name: described_payers
+SELECT
+    coalesce(tenant.tenant_code, payer.tenant_id) AS tenant_code, payer.payer_name AS tenant_name, payer.payer_id AS thing
+FROM batch.board_payer AS payer
+LEFT JOIN batch.board_tenant AS tenant ON payer.tenant_id = tenant.tenant_id
+WHERE payer.payer_id = any(%(ids)s)
+ORDER BY tenant_code, payer.payer_name;
+
+-- name: described_changes
+SELECT
+    coalesce(tenant.tenant_code, change.tenant_id) AS tenant_code, coalesce(tenant.tenant_name, '') AS tenant_name,
+    change.change_id AS thing
+FROM batch.board_contract_change AS change
+LEFT JOIN batch.board_tenant AS tenant ON change.tenant_id = tenant.tenant_id
+WHERE change.change_id = any(%(ids)s)
+ORDER BY tenant_code, change.change_id;
+
+-- name: newest_backup
+SELECT backup_id
+FROM batch.board_backup
+WHERE status = 'verified'
+ORDER BY verified_at DESC, backup_id DESC
+LIMIT 1;
+
+-- name: former_tenant_ids
+-- The tenants that only invoices know, by their id or by the code on their last invoice.
+SELECT last.tenant_id
+FROM (
+    SELECT DISTINCT ON (invoice.tenant_id) invoice.tenant_id, invoice.tenant_code
+    FROM batch.board_invoice AS invoice
+    WHERE
+        invoice.kind = 'invoice' AND invoice.number IS NOT null
+        AND NOT EXISTS (
+            SELECT FROM batch.board_tenant AS tenant
+            WHERE tenant.tenant_id = invoice.tenant_id
+        )
+    ORDER BY invoice.tenant_id ASC, invoice.period_start DESC
+) AS last
+WHERE last.tenant_id = any(%(names)s) OR last.tenant_code = any(%(names)s)
+ORDER BY last.tenant_id;
