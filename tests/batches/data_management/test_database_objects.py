@@ -138,7 +138,8 @@ class Taken:
     def __init__(self, backups: Backups) -> None:
         run, _ = backups.open()
         backups.first_steps(run)
-        self.manifest = backups.packer(backups.newest).read_manifest(DUMP_MANIFEST)
+        sha256 = backups.recorded("dump_sha256", backups.newest)
+        self.manifest = backups.packer(backups.newest).read_manifest(DUMP_MANIFEST, sha256)
         self.scratch = backups.server.connect(backups.server.scratch_database(backups.newest))
         with backups.database.connect() as host:
             rows = host.execute("SELECT step, details FROM batch.run_remark").fetchall()

@@ -23,6 +23,7 @@ from include.skillreport.batches.data_backup.files import (
     StoredFile,
     TableContent,
 )
+from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.restore import restore_as_new, restore_database
 from include.skillreport.batches.data_backup.server import DatabaseServer
@@ -287,10 +288,11 @@ def test_a_restored_database_keeps_the_properties_of_the_original(
     packer = Packer(ObjectStore(tmp_path / "store"), "backups/b")
     with server.connect() as connection:
         about = {"database": read_properties(connection)}
-    packer.write_manifest(replace(stored(server, packer, tmp_path / "dump"), about=about), DUMP_MANIFEST)
+    manifest = replace(stored(server, packer, tmp_path / "dump"), about=about)
+    sha256 = packer.write_manifest(manifest, DUMP_MANIFEST).sha256
     try:
         sentences = restore_as_new(
-            server, packer, copy, JOBS, sha256=None, with_owners=with_owners, owner="test"
+            server, packer, copy, JOBS, sha256=sha256, keys=MacKeys(), with_owners=with_owners, owner="test"
         )
         with customised.connect() as host:
             original, restored = (
@@ -313,9 +315,12 @@ def test_what_the_server_cannot_restore_is_said_in_one_sentence(small: Database,
         properties = read_properties(connection)
     elsewhere = {"collation": "xx_XX.UTF-8", "owner": "nobody_here", "settings": [["", "no_such=1"]]}
     about = {"database": properties | elsewhere}
-    packer.write_manifest(replace(stored(server, packer, tmp_path / "dump"), about=about), DUMP_MANIFEST)
+    manifest = replace(stored(server, packer, tmp_path / "dump"), about=about)
+    sha256 = packer.write_manifest(manifest, DUMP_MANIFEST).sha256
     try:
-        _, lost = restore_as_new(server, packer, copy, JOBS, sha256=None, with_owners=True, owner="test")
+        _, lost = restore_as_new(
+            server, packer, copy, JOBS, sha256=sha256, keys=MacKeys(), with_owners=True, owner="test"
+        )
         assert "データベースのロケール、所有者、ALTER DATABASE の設定を元のとおりにできません" in lost
     finally:
         server.drop(copy)
