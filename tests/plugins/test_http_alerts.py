@@ -467,7 +467,7 @@ def test_no_secret_comes_into_a_log_or_a_row(
 def test_an_http_library_that_logs_a_workflows_path_shows_no_signature(
     services: StandIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = "https://prod-01.japaneast.logic.azure.com/workflows/1/invoke?api-version=1&sig=a%2Fb-0123456789"
+    url = "https://default1.aa.environment.api.powerplatform.com/workflows/1/invoke?api-version=1&sig=a%2Fb-0123456789"
     define(monkeypatch, services, password=url, extra={"preset": "teams_workflow"})
     load_channels()
     for line in (url, "POST /workflows/1/invoke?api-version=1&sig=a%2Fb-0123456789", "sig: a/b-0123456789"):

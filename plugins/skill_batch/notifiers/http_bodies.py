@@ -8,12 +8,14 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from skill_batch.notifiers.alert import SHORTENED, Alert, shorten
 from skill_batch.notifiers.run_links import Links
 from skill_batch.notifiers.run_report import RunReport
+
+T = TypeVar("T")
 
 TIMESTAMP_HEADER = "X-Skill-Batch-Timestamp"
 SIGNATURE_HEADER = "X-Skill-Batch-Signature"
@@ -24,8 +26,8 @@ _LONGEST_DEDUP_KEY = 255
 _PAGERDUTY_LIMIT = 512 * 1024 - 1
 _PAGERDUTY_SEVERITIES = {"CRITICAL": "critical", "HIGH": "error", "MEDIUM": "warning"}
 
-# A Teams workflow refuses 28 KB and more.
-_TEAMS_LIMIT = 28 * 1024 - 1
+# The size of a message's properties in Teams, as in the channel of the tenants: the card is JSON text in them.
+_TEAMS_LIMIT = 28_672 - 1_024
 _LONGEST_LINE = 1_000
 _MOST_LINES = 256
 # The characters that Teams takes as Markdown.
@@ -71,7 +73,7 @@ def pagerduty_body(alert: Alert, key: str, routing_key: str, source: str) -> byt
         head = {"routing_key": routing_key, "event_action": "trigger", "dedup_key": key}
         return _encoded({**head, "payload": payload, "links": links})
 
-    return _largest(event, _PAGERDUTY_LIMIT)
+    return _largest(event, lambda body: len(body) <= _PAGERDUTY_LIMIT)
 
 
 def teams_body(message: Alert | RunReport) -> bytes:
@@ -81,7 +83,7 @@ def teams_body(message: Alert | RunReport) -> bytes:
     links = _web_links(_report_links(message) if isinstance(message, RunReport) else message.links)
     title = _text_block(shorten(message.title, _LONGEST_LINE)) | {"weight": "Bolder", "size": "Medium"}
 
-    def card(most: int) -> bytes:
+    def attachment(most: int) -> dict[str, Any]:
         content: dict[str, Any] = {
             "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
             "type": "AdaptiveCard",
@@ -89,20 +91,19 @@ def teams_body(message: Alert | RunReport) -> bytes:
             "body": [title, *map(_text_block, _first(_lines(message), most))],
             "actions": [{"type": "Action.OpenUrl", "title": label, "url": url} for label, url in links],
         }
-        attachment = {
-            "contentType": "application/vnd.microsoft.card.adaptive",
-            "contentUrl": None,
-            "content": content,
-        }
-        return _encoded({"type": "message", "attachments": [attachment]})
+        card_type = "application/vnd.microsoft.card.adaptive"
+        return {"contentType": card_type, "contentUrl": None, "content": content}
 
-    return _largest(card, _TEAMS_LIMIT)
+    def is_small_enough(attachment: dict[str, Any]) -> bool:
+        return len(_encoded({"cards": _encoded([attachment]).decode()})) <= _TEAMS_LIMIT
+
+    return _encoded({"type": "message", "attachments": [_largest(attachment, is_small_enough)]})
 
 
-def _largest(body_of: Callable[[int], bytes], limit: int) -> bytes:
-    """The body with as many lines of each part as ``limit`` bytes hold, up to a factor of two."""
+def _largest(body_of: Callable[[int], T], is_small_enough: Callable[[T], bool]) -> T:
+    """The body with as many lines of each part as the limit allows, up to a factor of two."""
     most = _MOST_LINES
-    while len(body := body_of(most)) > limit and most:
+    while not is_small_enough(body := body_of(most)) and most:
         most //= 2
     return body
 
@@ -141,5 +142,5 @@ def _web_links(links: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(label, url) for label, url in links if url.startswith(("https://", "http://"))]
 
 
-def _encoded(value: dict[str, Any]) -> bytes:
+def _encoded(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
