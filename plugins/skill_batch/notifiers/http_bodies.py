@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -9,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from skill_batch.notifiers.alert import SHORTENED, Alert, shorten
 from skill_batch.notifiers.run_links import Links
@@ -17,8 +17,9 @@ from skill_batch.notifiers.run_report import RunReport
 
 T = TypeVar("T")
 
-TIMESTAMP_HEADER = "X-Skill-Batch-Timestamp"
-SIGNATURE_HEADER = "X-Skill-Batch-Signature"
+# Standard Webhooks: the secret is this prefix and the Base64 text of 24 to 64 bytes.
+_SCHEME = "whsec_"
+_SECRET_BYTES = range(24, 65)
 
 # PagerDuty's limits in characters and bytes, and its severities.
 _LONGEST_SUMMARY = 1_024
@@ -44,15 +45,31 @@ def json_body(message: Alert | RunReport, key: str) -> bytes:
 
 
 def signature_headers(body: bytes, secret: str, key: str, now: datetime) -> dict[str, str]:
-    """The headers of a signed request: HMAC-SHA256 over ``timestamp.body``, the time in Unix seconds, and the key of the message."""
+    """The headers of a signed request (Standard Webhooks 1.0, standardwebhooks.com). The id is the same in each attempt.
+
+    :raises ValueError: the secret has another form.
+    """
+    # A run's id may contain any characters. A dot would end the id in the signed text.
+    message_id = hashlib.sha256(key.encode()).hexdigest()
     timestamp = str(int(now.timestamp()))
-    signature = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    signature = base64.b64encode(hmac.digest(_secret_bytes(secret), signed, "sha256")).decode()
     return {
-        TIMESTAMP_HEADER: timestamp,
-        SIGNATURE_HEADER: f"v1={signature}",
-        # A run's id may contain any characters, but a header may contain only ASCII.
-        "Idempotency-Key": quote(key, safe=":/+@,=~ "),
+        "webhook-id": message_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{signature}",
     }
+
+
+def _secret_bytes(secret: str) -> bytes:
+    encoded = secret.removeprefix(_SCHEME)
+    try:
+        decoded = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        decoded = b""
+    if encoded == secret or len(decoded) not in _SECRET_BYTES:
+        raise ValueError("the secret of a signature is whsec_ and the Base64 text of 24 to 64 bytes")
+    return decoded
 
 
 def pagerduty_body(alert: Alert, key: str, routing_key: str, source: str) -> bytes:
