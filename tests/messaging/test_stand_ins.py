@@ -131,7 +131,7 @@ def test_teams_takes_nothing_but_adaptive_cards(services: StandIns, body: object
     assert (status, services.messages) == (400, [])
 
 
-def teams_post(services: StandIns, *elements: object) -> tuple[int, str]:
+def teams_post(services: StandIns, *elements: dict[str, str]) -> tuple[int, str]:
     """Send a card with these elements to the flow."""
     body = {"type": "message", "attachments": [card_of(elements)]}
     return ask(services, "POST", f"/{services.teams_webhook_url.removeprefix(services.page_url)}", body)

@@ -111,10 +111,11 @@ def teams_body(message: Alert | RunReport) -> bytes:
         card_type = "application/vnd.microsoft.card.adaptive"
         return {"contentType": card_type, "contentUrl": None, "content": content}
 
-    def is_small_enough(attachment: dict[str, Any]) -> bool:
-        return len(_encoded({"cards": _encoded([attachment]).decode()})) <= _TEAMS_LIMIT
+    def is_small_enough(card: dict[str, Any]) -> bool:
+        return len(_encoded({"cards": _encoded([card]).decode()})) <= _TEAMS_LIMIT
 
-    return _encoded({"type": "message", "attachments": [_largest(attachment, is_small_enough)]})
+    largest: dict[str, Any] = _largest(attachment, is_small_enough)
+    return _encoded({"type": "message", "attachments": [largest]})
 
 
 def _largest(body_of: Callable[[int], T], is_small_enough: Callable[[T], bool]) -> T:
