@@ -31,8 +31,8 @@ _START_SECONDS = 60
 def teams_webhook_url(base_url: str) -> str:
     """The URL of a workflow's trigger at stand-ins with this address, with signature."""
     return (
-        f"{base_url}workflows/{WORKFLOW_ID}/triggers/manual/paths/invoke"
-        f"?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig={WORKFLOW_SIGNATURE}"
+        f"{base_url}powerautomate/automations/direct/workflows/{WORKFLOW_ID}/triggers/manual/paths/invoke"
+        f"?api-version=1&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig={WORKFLOW_SIGNATURE}"
     )
 
 
@@ -183,6 +183,11 @@ class StandIns:
         return self._http.refused_for_rate + self._smtp.refused_for_rate
 
     @property
+    def failed_flow_runs(self) -> int:
+        """The number of messages that a workflow of Teams accepted and then did not post."""
+        return self._http.failed_flow_runs
+
+    @property
     def messages(self) -> list[Arrived]:
         """The received messages, oldest first."""
         return self._recorder.messages
@@ -282,7 +287,8 @@ class StandIns:
     def set_limit(self, name: str, requests: int, seconds: float) -> None:
         """Enforce a limit per sliding window of this many seconds.
 
-        ``slack_channel``, ``slack_workspace``, ``slack_webhook``, ``teams``, ``line_works``, or ``email`` (letters above it are refused).
+        ``slack_channel``, ``slack_workspace``, ``slack_webhook``, ``slack_lookup``, ``teams``, ``line_works``, or ``email`` (letters above
+        it are refused).
         """
         if name == "email":
             self._smtp.rate_limit = RateLimit(requests, seconds)

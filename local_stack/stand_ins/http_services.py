@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import secrets
@@ -18,7 +19,8 @@ from local_stack.stand_ins.mail_tokens import MailTokens
 from local_stack.stand_ins.page import listing
 from local_stack.stand_ins.recorder import Arrived, Recorder, shown_headers
 
-WORKFLOW_ID = "0f1e2d3c4b5a"
+_WORKFLOWS = "/powerautomate/automations/direct/workflows"
+WORKFLOW_ID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 WORKFLOW_SIGNATURE = "stand-in-signature"
 
 # Requests and seconds. Slack allows short bursts to a channel, which are not allowed here.
@@ -26,13 +28,17 @@ _PUBLISHED_LIMITS = {
     "slack_channel": (1, 1.0),
     "slack_workspace": (600, 60.0),
     "slack_webhook": (1, 1.0),
-    "teams": (4, 1.0),
+    # conversations.info: tier 3.
+    "slack_lookup": (50, 60.0),
+    # Calls of the Teams connector for a connection (Microsoft's page of the connector, December 2026).
+    "teams": (100, 60.0),
     "line_works": (240, 60.0),
 }
 
 _Refusal = Callable[[str | int, str | int | None], web.Response]
 
-_TEAMS_SIZE_LIMIT = 28 * 1024
+# The properties of a message, which contain the card as JSON text.
+_TEAMS_SIZE_LIMIT = 28_672
 _CARD_TYPE = "application/vnd.microsoft.card.adaptive"
 
 # The HTTP status of an error code, if it is not the usual one.
@@ -47,7 +53,8 @@ _SLACK_WEBHOOK_STATUS = {
 _TEAMS_STATUS = {"DirectApiAuthorizationRequired": 401, "WorkflowNotFound": 404}
 _LINE_WORKS_STATUS = {
     "INVALID_PARAMETER": 400,
-    "UNAUTHORIZED": 401,
+    # The company's table of errors says 401, and its samples 403.
+    "UNAUTHORIZED": 403,
     "FORBIDDEN": 403,
     "NOT_FOUND": 404,
     "TOO_MANY_REQUESTS": 429,
@@ -69,6 +76,9 @@ class HttpServices:
         self.directories = Directories(faults)
         # The number of messages that were refused by a rate limit.
         self.refused_for_rate = 0
+        # The runs of Teams' flows that wait for the connector's limit, and the number of runs that failed.
+        self._flow_runs: set[asyncio.Task[None]] = set()
+        self.failed_flow_runs = 0
         self.mail_tokens = MailTokens(faults)
         self._recorder = recorder
         self._faults = faults
@@ -86,7 +96,7 @@ class HttpServices:
                 self.set_limit(name, requests, seconds)
 
     def set_limit(self, name: str, requests: int, seconds: float) -> None:
-        """Enforce a limit: ``slack_channel``, ``slack_workspace``, ``slack_webhook``, ``teams`` or ``line_works``."""
+        """Enforce a limit: ``slack_channel``, ``slack_workspace``, ``slack_webhook``, ``slack_lookup``, ``teams`` or ``line_works``."""
         self._limits[name] = RateLimit(requests, seconds)
 
     def pause_after(self, name: str, requests: int, seconds: float) -> None:
@@ -100,7 +110,9 @@ class HttpServices:
         return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
-        """Close, without waiting for open requests."""
+        """Close, without waiting for open requests. The runs of flows that wait are lost."""
+        for run in self._flow_runs:
+            run.cancel()
         await self._runner.cleanup()
 
     def _application(self) -> web.Application:
@@ -111,7 +123,7 @@ class HttpServices:
                 web.get("/messages", self._messages),
                 web.route("*", "/api/{method}", self._slack_api),
                 web.post("/services/{tail:.+}", self._slack_webhook),
-                web.post("/workflows/{workflow}/triggers/manual/paths/invoke", self._teams),
+                web.post(f"{_WORKFLOWS}/{{workflow}}/triggers/manual/paths/invoke", self._teams),
                 web.post("/oauth2/v2.0/token", self._line_works_token),
                 web.get("/v1.0/bots/{bot}", self._line_works_bot),
                 web.get("/v1.0/{api:users|groups}", self._line_works_directory),
@@ -149,6 +161,8 @@ class HttpServices:
                 headers={"X-OAuth-Scopes": self.slack_scopes},
             )
         if method == "conversations.info":
+            if wait := self._wait("slack_lookup", token):
+                return _slack_api_refusal("ratelimited", math.ceil(wait))
             return self._slack_channel(str(body.get("channel", "")))
         if method in ("users.list", "conversations.list"):
             return self.directories.slack(method, token, request.query)
@@ -214,18 +228,41 @@ class HttpServices:
             return _failure(request, fault, _teams_refusal)
         if request.query.get("sig") != WORKFLOW_SIGNATURE:
             return _teams_refusal(401)
-        if len(raw.encode()) >= _TEAMS_SIZE_LIMIT:
-            return _teams_refusal(413)
         card = _card(_object(raw))
         if card is None:
             return _teams_refusal(400)
-        if wait := self._wait("teams", workflow):
-            return _teams_refusal(429, math.ceil(wait))
-        await self._record(
-            request,
-            Arrived("teams", workflow, card_text(card), rich=card, headers=shown_headers(request.headers)),
+        arrived = Arrived(
+            "teams", workflow, card_text(card), rich=card, headers=shown_headers(request.headers)
         )
+        if (posted := self._post_by_flow(arrived)) is not None:
+            self._flow_runs.add(posted)
+            posted.add_done_callback(self._flow_runs.discard)
+        await self._delay_answer(request, "teams")
         return web.Response(status=202)
+
+    def _post_by_flow(self, message: Arrived) -> asyncio.Task[None] | None:
+        """What a flow does after its answer 202: post, post later, or fail.
+
+        As many messages as the connector's limit allows may wait for it. The others are lost.
+        """
+        properties = {"cards": json.dumps([message.rich], ensure_ascii=False)}
+        if len(json.dumps(properties, ensure_ascii=False).encode()) > _TEAMS_SIZE_LIMIT:
+            self.failed_flow_runs += 1
+            return None
+        if not (wait := self._wait("teams", message.destination)):
+            self._recorder.add(message)
+            return None
+        if len(self._flow_runs) >= self._limits["teams"].requests:
+            self.failed_flow_runs += 1
+            return None
+
+        async def post_later(seconds: float) -> None:
+            while seconds:
+                await asyncio.sleep(seconds)
+                seconds = self._wait("teams", message.destination)
+            self._recorder.add(message)
+
+        return asyncio.create_task(post_later(wait))
 
     # LINE WORKS.
 

@@ -24,6 +24,7 @@ from local_stack.stand_ins.recorder import Arrived, Recorder
 # The reply for a code of the error table. Any other code is used as the reply.
 _REPLIES = {
     "535": "535 5.7.8 Authentication credentials invalid",
+    "basic_auth_off": "550 5.7.30 Basic authentication is not supported for Client Submission",
     "throttled": "454 Throttling failure: Maximum sending rate exceeded.",
     "daily_limit": "454 Throttling failure: Daily message quota exceeded.",
     "relay_denied": "554 5.7.1 <recipient@example.jp>: Relay access denied",

@@ -22,7 +22,7 @@ ALLOWED_HOSTS_VARIABLE = "skill_batch_allowed_hosts"
 
 _AUTH_TYPES = ("basic", "oauth2")
 _MICROSOFT_TOKEN_URL = "https://login.microsoftonline.com/{}/oauth2/v2.0/token"  # noqa: S105 - no secret
-_MICROSOFT_SCOPE = "https://outlook.office.com/.default"
+_MICROSOFT_SCOPE = "https://outlook.office365.com/.default"
 
 # Above these, a limit is a typing error: no mail server accepts so many connections or messages.
 _MOST_CONNECTIONS, _MOST_PER_MINUTE = 1_000, 1_000_000

@@ -377,11 +377,11 @@ def _messages(messages: Iterable[Arrived], names: Names) -> Counter[str]:
 
 
 def _alerts(messages: Iterable[Arrived], names: Names) -> list[str]:
-    """The operators' messages. One that came twice over HTTP with the same Idempotency-Key is one."""
+    """The operators' messages. One that came twice over HTTP with the same id is one."""
     keys = set[str]()
     found = []
     for each in messages:
-        key = each.headers.get("Idempotency-Key")
+        key = each.headers.get("webhook-id")
         if _is_for_operators(each) and is_compared(each) and (key is None or key not in keys):
             keys.update([key] if key else [])
             found.append(normalised_alert(each, names))

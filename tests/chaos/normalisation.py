@@ -8,7 +8,7 @@ The tables of this module list tables, columns, files and alerts that are not co
 
 ``end_state.py`` applies these rules:
 
-* A letter that came twice under one Message-ID is one letter. An alert that came twice over HTTP with one Idempotency-Key is one alert.
+* A letter that came twice under one Message-ID is one letter. An alert that came twice over HTTP with one id is one alert.
 * A message that a killed sender had claimed may be lost, and never comes twice. An e-mail is sent again, so it must arrive.
 * While messages were in flight, these rows are not compared: those of the message, those that count messages of its tenant
   (``_COUNTING_TENANTS``), and all rows of ``batch.execution_log`` and ``batch.performance_metric``.

@@ -31,7 +31,7 @@ from tests import host_rows
 pytestmark = pytest.mark.tenants("A", "B")
 
 
-WEBHOOK = "https://prod-1.westus.logic.azure.com/workflows/1?sig=teams-very-secret"
+WEBHOOK = "https://default1.aa.environment.api.powerplatform.com/workflows/1?sig=teams-very-secret"
 SLACK_WEBHOOK = "https://hooks.slack.com/services/T0/B0/slack-very-secret"
 SLACK_AUTH = {"bot_token": "xoxb-very-secret"}
 LINE_WORKS_AUTH = {

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging.channels.channel import ChannelClient
 from include.skillreport.messaging.channels.line_works import LINE_WORKS, LineWorksConfig
 from include.skillreport.messaging.outcome import Outcome, SendResult
@@ -93,6 +94,12 @@ class TestTheAccessToken:
         assert result.outcome is Outcome.SENT
         assert tenant.services.tokens_issued == 2
         assert len(tenant.services.messages) == 1
+
+    def test_is_not_replaced_if_the_bot_may_not_send_to_the_recipient(self, tenant: Tenant) -> None:
+        tenant.services.fail_next("line_works", "FORBIDDEN")
+
+        assert code_of(tenant.send(tenant.line_works, message(LINE_WORKS))) == "FORBIDDEN"
+        assert tenant.services.tokens_issued == 1
 
     def test_that_is_refused_twice_is_a_matter_of_the_credentials(self, tenant: Tenant) -> None:
         tenant.services.fail_next("line_works", "UNAUTHORIZED", times=9)
@@ -184,6 +191,18 @@ def test_the_wait_until_the_rates_reset_is_in_the_result(tenant: Tenant) -> None
 
     assert result.retry_after == timedelta(seconds=42)
     assert not result.counts_as_attempt
+
+
+def test_a_wait_for_the_quota_of_the_day_ends_at_midnight_in_japan(tenant: Tenant) -> None:
+    tenant.services.fail_next("line_works", "TOO_MANY_REQUESTS", retry_after=86_400)
+    before = datetime.now(JAPAN)
+
+    result = tenant.send(tenant.line_works, message(LINE_WORKS))
+
+    assert result.retry_after is not None
+    ends = {moment + result.retry_after for moment in (before, datetime.now(JAPAN))}
+    assert min(ends).date() <= max(ends).date() == before.date() + timedelta(days=1)
+    assert max(ends).hour == 0
 
 
 @pytest.mark.usefixtures("standing_clock")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from include.skillreport.core.network import OAuthConfig
+from include.skillreport.core.network import EmailConfig, OAuthConfig
 from include.skillreport.messaging.channels.channel import ChannelClient
 from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.email.login import password_will_stop
 from include.skillreport.messaging.outcome import ErrorClass, Outcome, SendResult
 from tests.messaging.sending import SECRETS, Tenant, code_of, message
 
@@ -114,3 +116,23 @@ def test_tokens_and_secrets_are_masked_and_never_shown(
     assert len(masked) == tenant.services.mail_tokens_issued == 2
     shown = "\n".join([repr(results), repr(config), caplog.text])
     assert [secret for secret in (*SECRETS, *masked) if secret in shown] == []
+
+
+@pytest.mark.parametrize(
+    ("host", "changed", "stops"),
+    [
+        ("smtp.office365.com", {}, True),
+        ("SMTP.Office365.com", {}, True),
+        ("smtp.office365.com", {"login": ""}, False),
+        (
+            "smtp.office365.com",
+            {"oauth": OAuthConfig(access_token="x")},
+            False,
+        ),
+        ("smtp-hve.office365.com", {}, False),
+        ("mail.example.jp", {}, False),
+    ],
+)
+def test_the_passwords_of_exchange_online_will_stop(host: str, changed: dict[str, Any], stops: bool) -> None:
+    config = EmailConfig(host, 587, "a@example.jp", login="a@example.jp", password="secret")
+    assert password_will_stop(replace(config, **changed)) is stops

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from include.skillreport.messaging.channels.slack import SLACK, SlackConfig
+from include.skillreport.messaging.channels.slack import SLACK, SlackConfig, client
 from include.skillreport.messaging.outcome import Outcome
 from local_stack.stand_ins import StandIns
 from tests.messaging.sending import SECRETS, Tenant, code_of, message
@@ -169,6 +169,23 @@ class TestTheDailyCheck:
         tenant.services.refuse_recipient("C0123456789", "missing_scope")
 
         assert tenant.validate(tenant.slack, "C0123456789") == []
+
+    def test_waits_as_long_as_slack_says(self, tenant: Tenant) -> None:
+        tenant.services.set_limit("slack_lookup", 1, 1)
+
+        assert tenant.validate(tenant.slack, "C1", "C2") == []
+        assert tenant.services.messages_refused_for_rate == 1
+
+    def test_stops_with_one_finding_if_slack_goes_on_to_refuse(
+        self, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(client, "_WAIT", timedelta())
+        for channel in ("C2", "C3"):
+            tenant.services.refuse_recipient(channel, "ratelimited")
+
+        [found] = tenant.validate(tenant.slack, "C1", "C2", "C3")
+
+        assert (found.error.code, found.destination) == ("ratelimited", "C2")
 
     def test_tells_when_slack_could_not_be_asked(self, tenant: Tenant) -> None:
         tenant.services.fail_next("slack", 503)

@@ -13,6 +13,7 @@ import pytest
 
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.slack import SLACK
+from include.skillreport.messaging.channels.teams import card_of
 from local_stack.stand_ins import StandIns
 from tests.messaging.sending import DESTINATIONS, Tenant, code_of, message
 from tests.waiting import LIMIT_SECONDS, wait_until
@@ -130,12 +131,36 @@ def test_teams_takes_nothing_but_adaptive_cards(services: StandIns, body: object
     assert (status, services.messages) == (400, [])
 
 
+def teams_post(services: StandIns, *elements: dict[str, str]) -> tuple[int, str]:
+    """Send a card with these elements to the flow."""
+    body = {"type": "message", "attachments": [card_of(elements)]}
+    return ask(services, "POST", f"/{services.teams_webhook_url.removeprefix(services.page_url)}", body)
+
+
+def test_a_flow_accepts_a_card_that_it_cannot_post(services: StandIns) -> None:
+    """Seen with a request of 24,453 bytes (MicrosoftDocs/msteams-docs, issue 11274)."""
+    assert teams_post(services, {"type": "TextBlock", "text": '"' * 9_000})[0] == 202
+    assert (services.messages, services.failed_flow_runs) == ([], 1)
+
+
+def test_a_flow_posts_later_what_exceeds_the_limit_of_its_connection(services: StandIns) -> None:
+    services.set_limit("teams", 1, 0.05)
+    assert [teams_post(services)[0] for _ in range(2)] == [202, 202]
+    wait_until(lambda: len(services.messages) == 2, "the flow posts the second message")
+
+
+def test_a_flow_loses_what_its_connection_cannot_post_later(services: StandIns) -> None:
+    services.set_limit("teams", 2, 3_600)
+    assert [teams_post(services)[0] for _ in range(6)] == [202] * 6
+    assert (len(services.messages), services.failed_flow_runs) == (2, 2)
+
+
 def test_line_works_takes_no_message_without_a_token_that_it_gave_out(services: StandIns) -> None:
     body = {"content": {"type": "text", "text": "x"}}
 
     status, text = ask(services, "POST", "/v1.0/bots/1/users/taro/messages", body, "made-up")
 
-    assert (status, json.loads(text)["code"], services.messages) == (401, "UNAUTHORIZED", [])
+    assert (status, json.loads(text)["code"], services.messages) == (403, "UNAUTHORIZED", [])
 
 
 @pytest.mark.usefixtures("standing_clock")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from include.skillreport.messaging.channels.teams import SIZE_LIMIT, TEAMS, TeamsConfig
 from include.skillreport.messaging.outcome import ErrorClass, Outcome
+from local_stack.stand_ins import teams_webhook_url
 from tests.messaging.raw_server import answering, http
 from tests.messaging.sending import SECRETS, Tenant, code_of, message
 
-WORKFLOW = "https://prod-01.japaneast.logic.azure.com/workflows/1/triggers/manual/paths/invoke?sig=x"
-POWER_PLATFORM = "https://default1.aa.environment.api.powerplatform.com/powerautomate/workflows/1?sig=x"
+LOGIC_APP = "https://prod-01.japaneast.logic.azure.com/workflows/1/triggers/manual/paths/invoke?sig=x"
+HOST = "default0f1e2d3c4b5a69788796a5b4c3d2e1.f0.environment.api.powerplatform.com"
+WORKFLOW = teams_webhook_url(f"https://{HOST}:443/")
 
 
 def text_block(text: str) -> dict[str, Any]:
@@ -40,16 +41,31 @@ def test_a_body_of_the_templates_own_takes_the_plain_ones_place(tenant: Tenant) 
     assert tenant.services.messages[0].rich["body"] == body
 
 
-def test_a_card_at_the_size_limit_is_refused_and_smaller_ones_sent(tenant: Tenant) -> None:
-    tenant.send(tenant.teams, message(TEAMS, rich=[text_block("")]))
-    frame = int(tenant.services.messages[0].headers["Content-Length"])
+@pytest.mark.parametrize("character", ["x", "あ", '"', "\n"])
+def test_no_card_is_sent_that_the_flow_could_not_post(tenant: Tenant, character: str) -> None:
+    lengths = range(500, SIZE_LIMIT, 500)
+    results = [
+        tenant.send(tenant.teams, message(TEAMS, rich=[text_block(character * length)])) for length in lengths
+    ]
 
-    largest = message(TEAMS, rich=[text_block("x" * (SIZE_LIMIT - 1 - frame))])
-    too_large = message(TEAMS, rich=[text_block("x" * (SIZE_LIMIT - frame))])
+    sent = [result.outcome is Outcome.SENT for result in results]
+    assert (sent[0], sent[-1]) == (True, False)
+    assert sorted(sent, reverse=True) == sent
+    assert {code_of(result) for result in results if result.outcome is not Outcome.SENT} == {"too_large"}
+    assert (len(tenant.services.messages), tenant.services.failed_flow_runs) == (sum(sent), 0)
 
-    assert tenant.send(tenant.teams, largest).outcome is Outcome.SENT
-    assert code_of(tenant.send(tenant.teams, too_large)) == "too_large"
-    assert tenant.services.messages[-1].headers["Content-Length"] == str(SIZE_LIMIT - 1)
+
+def test_the_flows_of_an_environment_share_a_limit_that_no_answer_reveals() -> None:
+    def key(url: str, tenant_id: str = "A") -> str:
+        return TEAMS.limit(TeamsConfig(url), tenant_id).key
+
+    other = WORKFLOW.replace("/workflows/0f1e", "/workflows/ffff")
+    assert key(WORKFLOW) == key(other) == key(other, "B") != key(WORKFLOW.replace("default0", "default1"))
+    # The older hosts belong to a region.
+    assert key(LOGIC_APP) == key(LOGIC_APP.replace("/1/", "/2/")) != key(LOGIC_APP, "B")
+    limit = TEAMS.limit(TeamsConfig(WORKFLOW), "A")
+    assert limit.per_minute == limit.most_per_minute == 60
+    assert limit.burst + 60 < 100
 
 
 @pytest.mark.parametrize(
@@ -64,7 +80,7 @@ def test_a_retired_connector_is_refused_before_sending(tenant: Tenant, url: str)
     assert code_of(tenant.check(TeamsConfig(url), message(TEAMS))) == "retired_connector"
 
 
-@pytest.mark.parametrize("url", [WORKFLOW, POWER_PLATFORM, WORKFLOW.replace("prod-01", "PROD-01")])
+@pytest.mark.parametrize("url", [WORKFLOW, LOGIC_APP, LOGIC_APP.replace("prod-01", "PROD-01")])
 def test_the_workflows_hosts_are_known(tenant: Tenant, url: str) -> None:
     assert tenant.check(TeamsConfig(url), message(TEAMS)) is None
 
@@ -103,17 +119,6 @@ def test_a_url_makes_no_header_of_its_own(tenant: Tenant) -> None:
     assert "X-Evil" not in tenant.services.messages[0].headers
 
 
-@pytest.mark.usefixtures("standing_clock")
-def test_more_than_four_a_second_get_a_retry_after(tenant: Tenant) -> None:
-    tenant.services.limit_rates(True)
-
-    results = tenant.send_all(tenant.teams, *[message(TEAMS) for _ in range(5)])
-
-    [refused] = [result for result in results if result.outcome is not Outcome.SENT]
-    assert code_of(refused) == "http_429"
-    assert refused.retry_after == timedelta(seconds=1)
-
-
 class TestTheDailyCheck:
     def test_finds_nothing_wrong_with_what_is_right_and_sends_nothing(self, tenant: Tenant) -> None:
         assert tenant.validate(tenant.teams) == []
@@ -126,8 +131,9 @@ class TestTheDailyCheck:
             ("", "not_configured"),
             ("https://outlook.office.com/webhook/1", "retired_connector"),
             ("https://example.com/?sig=x", "refused_address"),
-            (WORKFLOW.replace("sig=x", "sv=1.0"), "http_401"),
-            (WORKFLOW.replace("sig=x", "sig="), "http_401"),
+            (WORKFLOW.replace("&sig=", "&x="), "http_401"),
+            (WORKFLOW.replace("stand-in-signature", ""), "http_401"),
+            (LOGIC_APP, "old_address"),
         ],
     )
     def test_finds_urls_that_cannot_work(self, tenant: Tenant, url: str, code: str) -> None:

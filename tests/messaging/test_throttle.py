@@ -374,7 +374,7 @@ def test_no_key_contains_a_secret() -> None:
     configs: list[ChannelConfig] = [
         SlackConfig(token="xoxb-secret"),
         SlackConfig(webhook_url="https://hooks.slack.com/services/secret"),
-        TeamsConfig("https://x.logic.azure.com/?sig=secret"),
+        TeamsConfig("https://x.environment.api.powerplatform.com/?sig=secret"),
         LineWorksConfig("bot", "secret", "s", "a", "k"),
         replace(MAIL, login="secret"),
     ]

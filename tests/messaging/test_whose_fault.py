@@ -49,6 +49,19 @@ def letters(host: psycopg.Connection, addresses: dict[str, list[str]]) -> None:
             waiting(host, tenant_id, recipient_address=recipient)
 
 
+@pytest.mark.parametrize("command", ["MAIL", "RCPT", "DATA"])
+def test_a_server_that_refuses_passwords_closes_the_channel_and_kills_no_letter(
+    database: Database, host: psycopg.Connection, services: StandIns, command: str
+) -> None:
+    letters(host, {"A": ADDRESSES["A"]})
+    services.fail_next("email", "550 5.7.30 Basic authentication is not supported", command=command, times=9)
+
+    run(database, services, SCHEDULED_NOTIFICATIONS)
+
+    assert {state[:2] for state in states(host).values()} == {("pending", 0)}
+    assert {code for _, _, code in states(host).values()} <= {"basic_auth_off", None}
+
+
 def refuse(services: StandIns, *recipients: str, reply: str = REFUSED) -> None:
     for recipient in recipients:
         services.refuse_recipient(recipient, reply)

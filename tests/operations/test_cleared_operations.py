@@ -68,7 +68,7 @@ def test_a_failed_operation_is_started_again_and_not_cleared(
 
 
 @pytest.mark.parametrize("killed", ["open_run", INSTANCE])
-def test_what_a_kill_has_interrupted_is_ended(
+def test_an_interrupted_instance_may_end_its_work(
     database: Database, host: psycopg.Connection, killed: str
 ) -> None:
     run = operated(database, "extra_line", before={killed: kill})

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
-import hmac
 import http.server
 import json
 import os
@@ -22,6 +22,7 @@ import psycopg
 import pytest
 from airflow.sdk.log import mask_logs
 from psycopg.rows import dict_row
+from standardwebhooks import WebhookVerificationError
 
 from skill_batch.notifiers import http_bodies, http_channel
 from skill_batch.notifiers.alert import Alert
@@ -29,11 +30,13 @@ from skill_batch.notifiers.alert_outbox import send_alert, send_result, send_wai
 from skill_batch.notifiers.channels import load_channels
 from skill_batch.notifiers.run_report import RunReport
 from local_stack.stand_ins import StandIns
+from local_stack.stand_ins.alert_receiver import RECEIVER_KEY
 from tests.airflow_installation import PROJECT, email_connection, http_connection, slack_connection
 from tests.conftest import Database
 from tests.messaging.test_email import make_certificate
 from tests.waiting import wait_until
 
+OTHER_KEY = "whsec_" + base64.b64encode(b"another key of the receiver").decode()
 AROSE_AT = datetime(2026, 11, 1, 17, 13, tzinfo=UTC)
 KEY = "failure:batch_018_02:manual__2026-11-02:BATCH-018-02:0"
 
@@ -150,34 +153,37 @@ def test_a_receiver_that_follows_the_documentation_takes_genuine_messages_only(
     (code,) = re.findall(r"```python\n(.*?)```", (PROJECT / "docs/alerts.md").read_text("utf-8"), re.DOTALL)
     namespace: dict[str, Any] = {}
     exec(code, namespace)  # noqa: S102 - the documentation of this project
-    is_genuine = namespace["is_genuine"]
+    message_of = namespace["message_of"]
     with redirecting("/") as (port, requests):
-        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_HTTP", http_connection(port, password="key"))
+        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_HTTP", http_connection(port))
         send_alert(alert(), KEY, load_channels())
     (request,) = requests
-    headers = {name.title(): value for name, value in request.headers.items()}
+    headers = dict(request.headers)
 
-    assert is_genuine(headers, request.body, b"key")
-    assert not is_genuine(headers, request.body + b" ", b"key")
-    assert not is_genuine(headers, request.body, b"other")
-    old = str(int(headers["X-Skill-Batch-Timestamp"]) - 600)
-    assert not is_genuine({**headers, "X-Skill-Batch-Timestamp": old}, request.body, b"key")
-    assert headers["Idempotency-Key"] == KEY
+    assert message_of(headers, request.body, RECEIVER_KEY)["key"] == KEY
+    old = str(int(headers["webhook-timestamp"]) - 600)
+    for changed, body, secret in (
+        (headers, request.body + b" ", RECEIVER_KEY),
+        (headers, request.body, OTHER_KEY),
+        (headers | {"webhook-timestamp": old}, request.body, RECEIVER_KEY),
+        (headers | {"webhook-id": "0" * 64}, request.body, RECEIVER_KEY),
+    ):
+        with pytest.raises(WebhookVerificationError):
+            message_of(changed, body, secret)
     assert services.messages
 
 
 def test_each_attempt_has_its_own_signature_and_a_key_of_any_characters() -> None:
     body = http_bodies.json_body(alert(), KEY)
     first, second = (
-        http_bodies.signature_headers(body, "key", "実行\r\nX: 1", AROSE_AT + timedelta(seconds=seconds))
+        http_bodies.signature_headers(
+            body, RECEIVER_KEY, "実行.1\r\nX: 1", AROSE_AT + timedelta(seconds=seconds)
+        )
         for seconds in (0, 1)
     )
-    signed = f"{int(AROSE_AT.timestamp())}.".encode() + body
-    assert first["X-Skill-Batch-Signature"] == "v1=" + hmac.digest(b"key", signed, "sha256").hex()
-    assert first["X-Skill-Batch-Signature"] != second["X-Skill-Batch-Signature"]
-    assert first["Idempotency-Key"] == second["Idempotency-Key"]
-    assert first["Idempotency-Key"].isascii()
-    assert first["Idempotency-Key"].isprintable()
+    assert first["webhook-signature"] != second["webhook-signature"]
+    assert first["webhook-id"] == second["webhook-id"]
+    assert re.fullmatch("[0-9a-f]{64}", first["webhook-id"])
 
 
 def test_pagerduty_gets_a_trigger_event(services: StandIns, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,6 +300,9 @@ def test_each_closing_of_a_run_is_one_result(
         ({"extra": {"preset": "opsgenie"}}, "json、pagerduty、teams_workflow のどれか"),
         ({"extra": {"min_severity": "high"}}, "MEDIUM、HIGH、CRITICAL のどれか"),
         ({"password": ""}, "署名の鍵"),
+        ({"password": "key"}, "whsec_"),
+        ({"password": "whsec_" + base64.b64encode(b"x" * 23).decode()}, "24〜64 バイト"),
+        ({"password": RECEIVER_KEY.removeprefix("whsec_")}, "whsec_"),
         ({"host": ""}, "アドレスが正しくありません"),
         ({"schema": "ftp"}, "アドレスが正しくありません"),
         ({"password": "not a URL", "extra": {"preset": "teams_workflow"}}, "アドレスが正しくありません"),
@@ -451,8 +460,12 @@ def test_no_secret_comes_into_a_log_or_a_row(
     unused_port: int,
     preset: str,
 ) -> None:
-    secret = "very-secret-0123456789"
-    password = f"http://127.0.0.1:{unused_port}/w?sig={secret}" if preset == "teams_workflow" else secret
+    secret = "verySecret0123456789" + "A" * 20
+    passwords = {
+        "json": f"whsec_{secret}",
+        "teams_workflow": f"http://127.0.0.1:{unused_port}/w?sig={secret}",
+    }
+    password = passwords.get(preset, secret)
     monkeypatch.setenv(
         "AIRFLOW_CONN_SKILL_BATCH_ALERT_HTTP",
         http_connection(unused_port, password=password, extra={"preset": preset}),
@@ -467,7 +480,7 @@ def test_no_secret_comes_into_a_log_or_a_row(
 def test_an_http_library_that_logs_a_workflows_path_shows_no_signature(
     services: StandIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = "https://prod-01.japaneast.logic.azure.com/workflows/1/invoke?api-version=1&sig=a%2Fb-0123456789"
+    url = "https://default1.aa.environment.api.powerplatform.com/workflows/1/invoke?api-version=1&sig=a%2Fb-0123456789"
     define(monkeypatch, services, password=url, extra={"preset": "teams_workflow"})
     load_channels()
     for line in (url, "POST /workflows/1/invoke?api-version=1&sig=a%2Fb-0123456789", "sig: a/b-0123456789"):

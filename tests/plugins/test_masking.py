@@ -75,16 +75,18 @@ def test_many_secrets_cost_one_pattern_and_not_one_each(monkeypatch: pytest.Monk
 
 
 def test_a_webhook_is_masked_whole_and_in_its_logged_parts() -> None:
-    url = teams_webhook_url("https://prod-01.japaneast.logic.azure.com/").replace(
+    url = teams_webhook_url("https://default1.aa.environment.api.powerplatform.com/").replace(
         "sig=", "sig=a%2Bb%2F0123456789"
     )
     signature = url.partition("sig=")[2]
     mask_secrets([TeamsConfig(url)], Network(mask=mask_all))
-    path = url.removeprefix("https://prod-01.japaneast.logic.azure.com")
+    path = url.removeprefix("https://default1.aa.environment.api.powerplatform.com")
     for form in (url, path, f"?sig={signature}", signature.replace("%2B", "+").replace("%2F", "/")):
         assert "0123456789" not in masked(f"POST {form} failed")
     assert "0123456789" not in masked(f"callback={quote_plus(url)}")
-    assert masked("https://prod-01.japaneast.logic.azure.com: timeout").endswith("azure.com: timeout")
+    assert masked("https://default1.aa.environment.api.powerplatform.com: timeout").endswith(
+        "powerplatform.com: timeout"
+    )
 
 
 def test_a_private_key_is_masked_also_in_a_repr() -> None:

@@ -89,7 +89,7 @@ def test_a_login_by_token_has_the_names_of_airflows_provider(monkeypatch: pytest
 
     assert config.oauth is not None
     assert config.oauth.token_url == "https://login.microsoftonline.com/contoso%2F1/oauth2/v2.0/token"
-    assert config.oauth.scope == "https://outlook.office.com/.default"
+    assert config.oauth.scope == "https://outlook.office365.com/.default"
     assert "secret" not in repr(config)
 
 

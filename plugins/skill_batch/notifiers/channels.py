@@ -8,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -19,11 +17,11 @@ from skill_batch.lookup import find_connection
 from skill_batch.masking import mask_all
 from skill_batch.notifiers.alert import Alert, escape_slack, shorten
 from skill_batch.notifiers.mail_addresses import recipients_of, sender_of
+from skill_batch.notifiers.mail_session import TIMEOUT_SECONDS, open_session
 from skill_batch.notifiers.triggering_user import mail_address_of
 
 if TYPE_CHECKING:
     import http.client
-    import smtplib
 
     from airflow.sdk import Connection
 
@@ -40,8 +38,6 @@ PLATFORM_DB_CONN_ID = "skill_batch_platform_db"
 
 DEFAULT_CHANNEL = "#batch-alerts"
 
-# The timeout of each request to a channel.
-TIMEOUT_SECONDS = 10
 # Slack cuts a longer text; the blocks contain the whole alert.
 _SLACK_TEXT_LIMIT = 2_900
 # The maximum size of Slack's answer in bytes. It repeats the alert.
@@ -191,38 +187,12 @@ def send_email(alert: Alert, key: str, connection: Connection | None) -> None:
     from_address, to_addresses = sender_of(sender), recipients_of(recipients)
     mail = alert.as_mail(from_address, to_addresses, f"<{digest}@{from_address.domain}>")
     try:
-        server = _smtp_session(connection)
+        server = open_session(connection, from_address.addr_spec)
     except (OSError, smtplib.SMTPException) as error:
         raise NotSentError(str(error)) from error
     with server:
         # With the addresses, because the standard library would parse the headers by its own rule.
         server.send_message(mail, from_address.addr_spec, [each.addr_spec for each in to_addresses])
-
-
-def _smtp_session(connection: Connection) -> smtplib.SMTP:
-    """A session with the mail server, after STARTTLS and login. The server must prove its name by a certificate."""
-    import smtplib
-    import ssl
-
-    extra = extra_of(connection)
-    implicit_tls = not extra.get("disable_ssl", False)
-    # By default smtplib accepts any certificate.
-    tls = ssl.create_default_context()
-    client: Callable[..., smtplib.SMTP] = (
-        partial(smtplib.SMTP_SSL, context=tls) if implicit_tls else smtplib.SMTP
-    )
-    server = client(
-        connection.host, connection.port or (465 if implicit_tls else 25), timeout=TIMEOUT_SECONDS
-    )
-    try:
-        if not implicit_tls and not extra.get("disable_tls", False):
-            server.starttls(context=tls)
-        if connection.login and connection.password:
-            server.login(connection.login, connection.password)
-    except BaseException:
-        server.close()
-        raise
-    return server
 
 
 def _connection(conn_id: str) -> Connection | None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
-from typing import Any
-from urllib.parse import quote
+from typing import Any, TypeVar
 
 from skill_batch.notifiers.alert import SHORTENED, Alert, shorten
 from skill_batch.notifiers.run_links import Links
 from skill_batch.notifiers.run_report import RunReport
 
-TIMESTAMP_HEADER = "X-Skill-Batch-Timestamp"
-SIGNATURE_HEADER = "X-Skill-Batch-Signature"
+T = TypeVar("T")
+
+# Standard Webhooks: the secret is this prefix and the Base64 text of 24 to 64 bytes.
+_SCHEME = "whsec_"
+_SECRET_BYTES = range(24, 65)
 
 # PagerDuty's limits in characters and bytes, and its severities.
 _LONGEST_SUMMARY = 1_024
@@ -24,8 +27,8 @@ _LONGEST_DEDUP_KEY = 255
 _PAGERDUTY_LIMIT = 512 * 1024 - 1
 _PAGERDUTY_SEVERITIES = {"CRITICAL": "critical", "HIGH": "error", "MEDIUM": "warning"}
 
-# A Teams workflow refuses 28 KB and more.
-_TEAMS_LIMIT = 28 * 1024 - 1
+# The size of a message's properties in Teams, as in the channel of the tenants: the card is JSON text in them.
+_TEAMS_LIMIT = 28_672 - 1_024
 _LONGEST_LINE = 1_000
 _MOST_LINES = 256
 # The characters that Teams takes as Markdown.
@@ -42,15 +45,31 @@ def json_body(message: Alert | RunReport, key: str) -> bytes:
 
 
 def signature_headers(body: bytes, secret: str, key: str, now: datetime) -> dict[str, str]:
-    """The headers of a signed request: HMAC-SHA256 over ``timestamp.body``, the time in Unix seconds, and the key of the message."""
+    """The headers of a signed request (Standard Webhooks 1.0, standardwebhooks.com). The id is the same in each attempt.
+
+    :raises ValueError: the secret has another form.
+    """
+    # A run's id may contain any characters. A dot would end the id in the signed text.
+    message_id = hashlib.sha256(key.encode()).hexdigest()
     timestamp = str(int(now.timestamp()))
-    signature = hmac.new(secret.encode(), f"{timestamp}.".encode() + body, hashlib.sha256).hexdigest()
+    signed = f"{message_id}.{timestamp}.".encode() + body
+    signature = base64.b64encode(hmac.digest(_secret_bytes(secret), signed, "sha256")).decode()
     return {
-        TIMESTAMP_HEADER: timestamp,
-        SIGNATURE_HEADER: f"v1={signature}",
-        # A run's id may contain any characters, but a header may contain only ASCII.
-        "Idempotency-Key": quote(key, safe=":/+@,=~ "),
+        "webhook-id": message_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{signature}",
     }
+
+
+def _secret_bytes(secret: str) -> bytes:
+    encoded = secret.removeprefix(_SCHEME)
+    try:
+        decoded = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        decoded = b""
+    if encoded == secret or len(decoded) not in _SECRET_BYTES:
+        raise ValueError("the secret of a signature is whsec_ and the Base64 text of 24 to 64 bytes")
+    return decoded
 
 
 def pagerduty_body(alert: Alert, key: str, routing_key: str, source: str) -> bytes:
@@ -71,7 +90,7 @@ def pagerduty_body(alert: Alert, key: str, routing_key: str, source: str) -> byt
         head = {"routing_key": routing_key, "event_action": "trigger", "dedup_key": key}
         return _encoded({**head, "payload": payload, "links": links})
 
-    return _largest(event, _PAGERDUTY_LIMIT)
+    return _largest(event, lambda body: len(body) <= _PAGERDUTY_LIMIT)
 
 
 def teams_body(message: Alert | RunReport) -> bytes:
@@ -81,7 +100,7 @@ def teams_body(message: Alert | RunReport) -> bytes:
     links = _web_links(_report_links(message) if isinstance(message, RunReport) else message.links)
     title = _text_block(shorten(message.title, _LONGEST_LINE)) | {"weight": "Bolder", "size": "Medium"}
 
-    def card(most: int) -> bytes:
+    def attachment(most: int) -> dict[str, Any]:
         content: dict[str, Any] = {
             "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
             "type": "AdaptiveCard",
@@ -89,20 +108,20 @@ def teams_body(message: Alert | RunReport) -> bytes:
             "body": [title, *map(_text_block, _first(_lines(message), most))],
             "actions": [{"type": "Action.OpenUrl", "title": label, "url": url} for label, url in links],
         }
-        attachment = {
-            "contentType": "application/vnd.microsoft.card.adaptive",
-            "contentUrl": None,
-            "content": content,
-        }
-        return _encoded({"type": "message", "attachments": [attachment]})
+        card_type = "application/vnd.microsoft.card.adaptive"
+        return {"contentType": card_type, "contentUrl": None, "content": content}
 
-    return _largest(card, _TEAMS_LIMIT)
+    def is_small_enough(card: dict[str, Any]) -> bool:
+        return len(_encoded({"cards": _encoded([card]).decode()})) <= _TEAMS_LIMIT
+
+    largest: dict[str, Any] = _largest(attachment, is_small_enough)
+    return _encoded({"type": "message", "attachments": [largest]})
 
 
-def _largest(body_of: Callable[[int], bytes], limit: int) -> bytes:
-    """The body with as many lines of each part as ``limit`` bytes hold, up to a factor of two."""
+def _largest(body_of: Callable[[int], T], is_small_enough: Callable[[T], bool]) -> T:
+    """The body with as many lines of each part as the limit allows, up to a factor of two."""
     most = _MOST_LINES
-    while len(body := body_of(most)) > limit and most:
+    while not is_small_enough(body := body_of(most)) and most:
         most //= 2
     return body
 
@@ -141,5 +160,5 @@ def _web_links(links: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return [(label, url) for label, url in links if url.startswith(("https://", "http://"))]
 
 
-def _encoded(value: dict[str, Any]) -> bytes:
+def _encoded(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -134,12 +134,17 @@ def _request(message: Alert | RunReport, key: str, connection: Connection, now: 
         path = extra.get("endpoint") or _PAGERDUTY_PATH
         return _Request(base, path, pagerduty_body(message, key, secret, source), headers)
     body = json_body(message, key)
-    signed = headers | signature_headers(body, secret, key, now)
+    try:
+        signed = headers | signature_headers(body, secret, key, now)
+    except ValueError:
+        raise LookupError(
+            f"Airflow の接続 '{OPS_HTTP_CONN_ID}' の Password を、whsec_ と 24〜64 バイトの Base64 にしてください"
+        ) from None
     return _Request(_base(connection), extra.get("endpoint") or "/", body, signed)
 
 
 _PASSWORDS = {
-    Preset.JSON: "署名の鍵",
+    Preset.JSON: "署名の鍵（whsec_…）",
     Preset.PAGERDUTY: "Integration Key（routing key）",
     Preset.TEAMS_WORKFLOW: "ワークフローの URL",
 }

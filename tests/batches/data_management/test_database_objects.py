@@ -189,7 +189,7 @@ def plant(host: psycopg.Connection, own: str) -> None:
 
 
 @pytest.mark.parametrize("name", OF_SUPERUSER)
-def test_what_only_a_superuser_can_create_is_named_and_left_out_of_the_comparison(
+def test_the_comparison_leaves_out_and_names_objects_of_a_superuser(
     taken: Taken, name: str
 ) -> None:
     assert taken.scratch.execute(OF_SUPERUSER[name][1]).rowcount == 0
@@ -198,7 +198,7 @@ def test_what_only_a_superuser_can_create_is_named_and_left_out_of_the_compariso
 
 
 @pytest.mark.parametrize("name", ORDINARY)
-def test_what_an_owner_can_create_is_restored_and_compared(taken: Taken, name: str) -> None:
+def test_an_owners_objects_are_restored_and_compared(taken: Taken, name: str) -> None:
     if (
         name == ICU
         and not taken.scratch.execute("SELECT FROM pg_collation WHERE collname = 'ja-x-icu'").rowcount

@@ -308,7 +308,7 @@ def test_a_restored_database_keeps_the_properties_of_the_original(
         server.drop(copy)
 
 
-def test_what_the_server_cannot_restore_is_said_in_one_sentence(small: Database, tmp_path: Path) -> None:
+def test_one_sentence_names_lost_properties(small: Database, tmp_path: Path) -> None:
     server, copy = DatabaseServer(small.dsn, BIN), f"{small.name}_copy"
     packer = Packer(ObjectStore(tmp_path / "store"), "backups/b")
     with server.connect() as connection:

@@ -311,6 +311,36 @@ def test_a_slack_channel_that_the_bot_cannot_post_to_is_found(
     assert found(host) == [("接続先 Slack", code)]
 
 
+def test_an_archived_channel_does_not_keep_a_repaired_token_closed(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    slack(host, "A", services)
+    waiting(host, "A", "SLACK")
+    services.fail_next("slack", "token_revoked")
+    run_notifications(database, services)
+    assert host.execute("SELECT error_code FROM batch.channel_circuit").fetchall() == [("token_revoked",)]
+    services.refuse_recipient("C0404", "is_archived")
+    setting(host, "s1", "SLACK", {"channel": "C0404"})
+
+    check(database, services)
+
+    assert found(host) == [("接続先 Slack", "is_archived")]
+    assert host.execute("SELECT error_code FROM batch.channel_circuit").fetchall() == []
+
+
+def test_an_address_that_will_stop_is_a_warning_and_the_channel_stays_healthy(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    integration(host, "A", "teams", auth={"webhook_url": "https://prod-1.westus.logic.azure.com/x?sig=x"})
+
+    check(database, services)
+
+    assert found(host) == [("接続先 Teams", "old_address")]
+    assert host.execute('SELECT health_status FROM "SYS_IntegrationConfig"').fetchall() == [("HEALTHY",)]
+    (letter,) = letters(host)
+    assert "今の設定はまもなく使えなくなります" in letter
+
+
 def test_line_works_is_asked_for_its_token_and_its_bot(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:

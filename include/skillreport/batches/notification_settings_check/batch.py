@@ -45,9 +45,10 @@ from include.skillreport.messaging.template_store import load_templates
 
 _SQL = Statements(Path(__file__).parent)
 
-# The number of channels that are checked concurrently, and the time limit of each in seconds.
+# The number of channels that are checked concurrently, and the time limit of each in seconds: for the login, and for each destination.
 _CONCURRENT_CHECKS = 50
 _TIME_TO_ANSWER = 60
+_TIME_FOR_DESTINATION = 2
 
 # The prefix of findings that come from services. Findings about the rows do not have it.
 _SERVICE_PREFIX = "接続先 "
@@ -71,10 +72,11 @@ class _Channel:
 
 @dataclass(frozen=True)
 class _Answer:
-    """The answer of a channel's service: the problem, or why the service did not answer."""
+    """The answer of a channel's service: the problems and warnings, or why the service did not answer."""
 
     channel: _Channel
     broken: tuple[Finding, ...] = ()
+    warnings: tuple[Finding, ...] = ()
     unasked: tuple[Finding, ...] = ()
 
     @property
@@ -83,6 +85,12 @@ class _Answer:
         if self.broken or self.channel.config is None:
             return "UNHEALTHY"
         return "UNKNOWN" if self.unasked else "HEALTHY"
+
+    @property
+    def accepts_login(self) -> bool:
+        """Whether the service has accepted the credentials. A destination may still have a problem."""
+        problems = (*self.broken, *self.unasked)
+        return self.channel.config is not None and all(each.destination for each in problems)
 
 
 class NotificationSettingsCheckBatch(StagingBatch):
@@ -135,9 +143,9 @@ class NotificationSettingsCheckBatch(StagingBatch):
         own_servers = {
             channel.lane.tenant_id for channel in channels if channel.config and channel.lane.channel == EMAIL
         }
-        if mail:
+        if refusal := next((each for each in mail if not each.is_warning), None):
             return [
-                outcome if outcome.unit_id in own_servers else _mail_failure(outcome.unit_id, mail[0])
+                outcome if outcome.unit_id in own_servers else _mail_failure(outcome.unit_id, refusal)
                 for outcome in checked
             ]
         with tenant_transaction(work.connection, [each for each in tenant_ids if each not in own_servers]):
@@ -196,7 +204,7 @@ class NotificationSettingsCheckBatch(StagingBatch):
             {
                 service_finding(_subject(answer.channel), answer.channel.lane.channel, each)
                 for answer in answers
-                for each in answer.broken
+                for each in (*answer.broken, *answer.warnings)
             }
         )
         notes = [
@@ -242,7 +250,7 @@ class NotificationSettingsCheckBatch(StagingBatch):
             now=datetime.now(UTC).replace(tzinfo=None),
             switch_off=switch_off,
         )
-        if answer.health == "HEALTHY" and lane.channel.proves_login(answer.channel.config):
+        if answer.accepts_login and lane.channel.proves_login(answer.channel.config):
             # The service has accepted these credentials.
             ended = [error.code for error in lane.channel.errors.values() if error.ends_by_check]
             about = {"tenant_id": lane.tenant_id, "channel": lane.channel}
@@ -297,7 +305,8 @@ async def _ask(channels: Sequence[_Channel], network: Network) -> tuple[list[_An
         _Answer(
             channel,
             tuple(each for each in findings if _is_broken(each)),
-            tuple(each for each in findings if not _is_broken(each)),
+            tuple(each for each in findings if each.is_warning),
+            tuple(each for each in findings if not (_is_broken(each) or each.is_warning)),
         )
         for channel, findings in zip(channels, replies, strict=True)
     ]
@@ -313,7 +322,7 @@ async def _validate(
 ) -> list[Finding]:
     try:
         async with (
-            asyncio.timeout(_TIME_TO_ANSWER),
+            asyncio.timeout(_TIME_TO_ANSWER + _TIME_FOR_DESTINATION * len(destinations)),
             aclosing(channel.client(config, session, network.allowed_hosts)) as client,
         ):
             return await client.validate(destinations)

@@ -44,6 +44,11 @@ _SERVICE_ANSWERS = defaultdict(
     },
 )
 
+_WARNING = (
+    "今の設定はまもなく使えなくなります",
+    "messages still arrive, but these settings will stop working. Please change them",
+)
+
 _LANGUAGES = {"ja": ("日本語", "Japanese"), "en": ("英語", "English")}
 
 
@@ -89,7 +94,7 @@ def findings_in(tenant: TenantSettings) -> list[SettingFinding]:
 def service_finding(subject: str, channel: Channel, finding: Finding) -> SettingFinding:
     """What a channel's service says about its settings, or about one of the destinations."""
     error = finding.error
-    to_do, answer = _SERVICE_ANSWERS[error.error_class]
+    to_do, answer = _WARNING if finding.is_warning else _SERVICE_ANSWERS[error.error_class]
     about = ("（通知設定の宛先の 1 つ）", " (one of the destinations)") if finding.destination else ("", "")
     return SettingFinding(
         subject,

@@ -66,7 +66,7 @@ class AccessToken(ABC):
         """Make a request with the token, and if the service rejects the token, once more with a new token. :raises: as ``get``."""
         token = await self.get()
         answer = await request(session, method, url, headers=_bearer(token), **options)
-        if answer.status == 401:
+        if self._is_rejected(answer):
             token = await self.get(instead_of=token)
             answer = await request(session, method, url, headers=_bearer(token), **options)
         return answer
@@ -78,6 +78,10 @@ class AccessToken(ABC):
         lifetime = _seconds(answer.fields.get("expires_in"))
         margin = min(_LONGEST_MARGIN_SECONDS, lifetime * _MARGIN_SHARE)
         self._value, self._usable_until = token, time.monotonic() + lifetime - margin
+
+    def _is_rejected(self, answer: Answer) -> bool:
+        """Whether the service rejects the token and not the request."""
+        return answer.status == 401
 
     @abstractmethod
     async def _fetch(self) -> Answer:

@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from typing_extensions import override
 
-from include.skillreport.messaging.outcome import ErrorClass, ErrorCode, SendResult, failed, load_errors
+from include.skillreport.messaging.outcome import (
+    ErrorClass,
+    ErrorCode,
+    Outcome,
+    SendResult,
+    failed,
+    load_errors,
+)
 from include.skillreport.messaging.throttle import Limit
 
 if TYPE_CHECKING:
@@ -90,13 +97,19 @@ class Integration:
 class Finding:
     """A problem that the daily check of a channel's settings found.
 
-    A transient ``error`` means that the service did not answer. With any other error, no message arrives until an operator fixes it.
+    A transient ``error`` means that the service did not answer. ``sent`` is a warning: messages still arrive, but will not for long. With
+    any other error, no message arrives until an operator fixes it.
     ``destination`` is set if the finding concerns one destination. It is personal data, so the repr omits it.
     """
 
     error: ErrorCode
     detail: str = ""
     destination: str = field(default="", repr=False)
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether messages still arrive."""
+        return self.error.outcome is Outcome.SENT
 
 
 class ChannelClient(Protocol):

@@ -31,6 +31,7 @@ _NEVER_CONNECTED = (
 # Bytes after decompression. Real answers are shorter; a malicious server could send more than memory holds.
 LONGEST_ANSWER = 64 * 1024
 
+_SECONDS = re.compile(r"\d+(\.\d+)?(\s*,\s*\d+(\.\d+)?)*", re.ASCII)
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 
 
@@ -129,17 +130,23 @@ def safe_code(code: object) -> str:
     return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
 
 
-def retry_after(headers: Mapping[str, str], name: str = "Retry-After") -> timedelta | None:
-    """The wait in a header (seconds or a date), at most an hour; None if the header is missing or invalid."""
+def retry_after(
+    headers: Mapping[str, str], name: str = "Retry-After", longest: timedelta = LONGEST_WAIT
+) -> timedelta | None:
+    """The wait in a header, at most ``longest``; None if the header is missing or invalid.
+
+    Seconds or a date (RFC 9110, section 10.2.3). Microsoft Graph has also sent fractions (``2.128``) and two values (``30,120``): the
+    longest wait counts.
+    """
     value = headers.get(name, "").strip()
     try:
-        if value.isdecimal():
-            wait = timedelta(seconds=int(value))
+        if _SECONDS.fullmatch(value):
+            wait = timedelta(seconds=max(map(float, value.split(","))))
         else:
             until = parsedate_to_datetime(value)
             wait = until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)
     except OverflowError:
-        return LONGEST_WAIT
+        return longest
     except (ValueError, TypeError, IndexError):
         return None
-    return min(max(wait, timedelta()), LONGEST_WAIT)
+    return min(max(wait, timedelta()), longest)

@@ -15,9 +15,6 @@ from include.skillreport.schema.checks.findings import Finding, remark
 # Airflow's command loads its providers first.
 _SECONDS = 120
 
-# The finding that Airflow does not answer.
-UNCHECKED = "approvals-unchecked"
-
 # As data_backup.mac names it; this layer does not import batches.
 MAC_CONNECTION = "skill_batch_backup_mac"
 
@@ -40,7 +37,7 @@ def find_paused_approvals() -> list[Finding]:
     except (OSError, subprocess.SubprocessError, ValueError, KeyError):
         return [
             remark(
-                UNCHECKED,
+                "approvals-unchecked",
                 "承認の DAG が一時停止中かは、調べられませんでした（airflow dags list が答えません）。",
                 "Airflow のメタデータデータベースに接続できる所で check を実行してください。",
                 "airflow",

@@ -33,6 +33,8 @@ _NUMBER = re.compile(r"\d+")
 _PASSED_ON = re.compile(r"callout|\bsaid:|response to rcpt|resolver\.rst", re.IGNORECASE)
 # Answers of a server that is out of order itself (RFC 3463, 4.3; RFC 5321, 451 and 452).
 _OUT_OF_ORDER = "4.3"
+# The login, although the answer is to the recipient or the letter.
+_NO_PASSWORDS = "basic_auth_off"
 _LOCAL_ERRORS = frozenset({451, 452})
 
 # The letter is larger than the server's or the recipient's limit. 552 is RFC 1870's code, without an enhanced code.
@@ -101,8 +103,10 @@ def _never_reached(error: Exception) -> SendResult:
         case TokenFailedError():
             return error.result
         case aiosmtplib.SMTPResponseException():
-            # "535 5.7.8" refuses the login. Without this, 5.7 would count as a refusal of the sender.
-            code = "535" if is_refused_login(error) else _code(error)
+            code = _code(error)
+            if is_refused_login(error) and code != _NO_PASSWORDS:
+                # "535 5.7.8" refuses the login. Without this, 5.7 would count as a refusal of the sender.
+                code = "535"
             if EMAIL.errors[code].error_class in (ErrorClass.ADDRESS, ErrorClass.PAYLOAD):
                 # The server refuses the installation.
                 code = "5.7"
@@ -125,7 +129,7 @@ def _refused_letter(error: aiosmtplib.SMTPResponseException) -> SendResult:
     # A text that the table knows needs no comparison with those of other recipients.
     is_known = by_text is not None and by_text and by_text.search(error.message[:_LONGEST_ANSWER])
     text = "" if is_known else _NUMBER.sub("#", _without_addresses(error))
-    return replace(result, text=text, is_answer=code != _OUT_OF_ORDER)
+    return replace(result, text=text, is_answer=code not in (_OUT_OF_ORDER, _NO_PASSWORDS))
 
 
 def _code(error: aiosmtplib.SMTPResponseException) -> str:

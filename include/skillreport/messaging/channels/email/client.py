@@ -43,7 +43,7 @@ from include.skillreport.messaging.channels.email.letter import (
     settings_problem,
     with_token,
 )
-from include.skillreport.messaging.channels.email.login import TokenSource
+from include.skillreport.messaging.channels.email.login import TokenSource, password_will_stop
 from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.outcome import ErrorClass, Outcome, SendResult, failed
 
@@ -112,7 +112,8 @@ class Client(ChannelClient):
         if refusal:
             return finding(refusal)
         malformed = failed(EMAIL, "invalid_address")
-        return [
+        warning = finding(failed(EMAIL, "password_login")) if password_will_stop(self._config) else []
+        return warning + [
             problem for name in destinations if not is_address(name) for problem in finding(malformed, name)
         ]
 

@@ -6,12 +6,24 @@ from collections.abc import Collection
 
 from typing_extensions import override
 
-from include.skillreport.core.network import OAuthConfig
+from include.skillreport.core.network import EmailConfig, OAuthConfig
 from include.skillreport.messaging.address_guard import guarded_session
 from include.skillreport.messaging.channels.access_token import AccessToken, TokenFailedError, token_refused
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.exchange import UNANSWERED, Answer, request, unanswered
 from include.skillreport.messaging.outcome import failed
+
+# Exchange Online switches passwords off by default from the end of December 2026 on (Microsoft 365 message MC786329, January 2026), but not
+# at its host for high volumes.
+_EXCHANGE_ONLINE = ".office365.com"
+_HIGH_VOLUME = "smtp-hve.office365.com"
+
+
+def password_will_stop(config: EmailConfig) -> bool:
+    """Whether the server will refuse the password of this login."""
+    host = config.host.lower()
+    is_exchange = host.endswith(_EXCHANGE_ONLINE) and host != _HIGH_VOLUME
+    return is_exchange and bool(config.login) and config.oauth is None
 
 
 class TokenSource(AccessToken):

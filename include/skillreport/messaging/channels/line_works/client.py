@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -18,9 +18,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from typing_extensions import override
 from yarl import URL
 
+from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging.channels.access_token import AccessToken, TokenFailedError, token_refused
 from include.skillreport.messaging.channels.channel import ChannelClient, Finding, finding
 from include.skillreport.messaging.channels.exchange import (
+    LONGEST_WAIT,
     UNANSWERED,
     Answer,
     refused,
@@ -43,7 +45,7 @@ _HIGHEST_LIMIT = 100_000
 
 
 class Client(ChannelClient):
-    """A client that reuses its access token (valid for 24 hours)."""
+    """A client that reuses its access token as long as the answer with the token says."""
 
     def __init__(
         self, config: LineWorksConfig, session: aiohttp.ClientSession, allowed_hosts: Collection[str] = ()
@@ -157,6 +159,14 @@ class ServiceAccountToken(AccessToken):
             raise TokenFailedError(result) from None
 
     @override
+    def _is_rejected(self, answer: Answer) -> bool:
+        # LINE WORKS' table of errors says 401, and its own samples wait for 403 (lineworks/works-api-code-samples). Without this code, 403
+        # means that the bot may not send to the recipient.
+        return super()._is_rejected(answer) or (
+            answer.status == 403 and answer.fields.get("code") == "UNAUTHORIZED"
+        )
+
+    @override
     def _refusal(self, answer: Answer) -> TokenFailedError:
         if answer.status >= 500:
             # Unlike after such an answer to a message, nothing is in doubt.
@@ -195,8 +205,20 @@ def _signing_key(pem: str) -> RSAPrivateKey:
 
 
 def _meaning(answer: Answer, code: object = None) -> SendResult:
-    wait = retry_after(answer.headers, "rateLimit-reset") if answer.status == 429 else None
+    wait = _wait(answer, datetime.now(JAPAN)) if answer.status == 429 else None
     return refused(LINE_WORKS, answer.status, code, retry_after=wait)
+
+
+def _wait(answer: Answer, now: datetime) -> timedelta | None:
+    """The wait that a refusal for a limit states.
+
+    The limits are per minute, but for the quota of the day, which resets at 0:00 in Japan. LINE WORKS publishes no code for the quota, so a
+    wait of more than an hour counts as one.
+    """
+    stated = retry_after(answer.headers, "rateLimit-reset", longest=timedelta(days=1))
+    if stated is None or stated <= LONGEST_WAIT:
+        return stated
+    return min(stated, datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), JAPAN) - now)
 
 
 def stated_limit(answer: Answer) -> int | None:

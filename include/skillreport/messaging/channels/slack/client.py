@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -12,6 +14,7 @@ from typing_extensions import override
 from yarl import URL
 
 from include.skillreport.messaging.channels.channel import ChannelClient, Finding, finding
+from include.skillreport.messaging.channels.directory import Pace
 from include.skillreport.messaging.channels.exchange import (
     LONGEST_ANSWER,
     UNANSWERED,
@@ -26,6 +29,11 @@ from include.skillreport.messaging.channels.slack import SLACK, SlackConfig
 from include.skillreport.messaging.channels.slack.blocks import LONGEST_SECTION, LONGEST_TEXT, fit
 from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.outcome import Outcome, SendResult, failed
+
+# conversations.info is in tier 3: 50 calls or more per minute (docs.slack.dev, rate limits).
+_LOOKUPS_PER_MINUTE = 50
+# The wait after a refusal that states none.
+_WAIT = timedelta(minutes=1)
 
 _TIMESTAMP = re.compile(r"[0-9.]{1,40}")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -83,11 +91,18 @@ class Client(ChannelClient):
         if scopes and "chat:write" not in scopes:
             return finding(failed(SLACK, "missing_scope", "chat:write"))
         findings: list[Finding] = []
-        for destination in destinations:
-            # Users and direct messages need no check of a channel.
-            if destination.startswith(("C", "G")):
+        pace = Pace(_LOOKUPS_PER_MINUTE)
+        # Users and direct messages need no check of a channel.
+        for destination in (each for each in destinations if each.startswith(("C", "G"))):
+            await pace.turn()
+            problem = await self._check_channel(destination, "chat:write.public" in scopes)
+            if problem and problem.is_refused_for_rate:
+                # Another program of the workspace uses the same limit.
+                await asyncio.sleep((problem.retry_after or _WAIT).total_seconds())
                 problem = await self._check_channel(destination, "chat:write.public" in scopes)
-                findings += finding(problem, destination)
+            findings += finding(problem, destination)
+            if problem and problem.is_refused_for_rate:
+                break
         return findings
 
     def _check_settings(self) -> SendResult | None:

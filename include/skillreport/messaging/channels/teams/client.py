@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from typing import Any
 
@@ -20,11 +19,20 @@ from include.skillreport.messaging.channels.exchange import (
     retry_after,
     unanswered,
 )
-from include.skillreport.messaging.channels.teams import SIZE_LIMIT, TEAMS, TeamsConfig
+from include.skillreport.messaging.channels.teams import (
+    ENVIRONMENT_HOST,
+    TEAMS,
+    TeamsConfig,
+    card_of,
+    encoded,
+    is_small_enough,
+)
 from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.outcome import Outcome, SendResult, failed
 
-_WORKFLOW_HOSTS = (".logic.azure.com", ".environment.api.powerplatform.com")
+# Power Automate's own addresses at this host stopped on 30 November 2025. Azure Logic Apps still has it.
+_OLD_HOST = ".logic.azure.com"
+_WORKFLOW_HOSTS = (_OLD_HOST, ENVIRONMENT_HOST)
 _RETIRED_HOSTS = ("webhook.office.com", "outlook.office.com", "outlook.office365.com")
 
 
@@ -42,8 +50,7 @@ class Client(ChannelClient):
     def check(self, message: Message) -> SendResult | None:
         if refusal := self._check_settings():
             return refusal
-        size = len(_body(message))
-        return failed(TEAMS, "too_large", f"{size} bytes") if size >= SIZE_LIMIT else None
+        return None if is_small_enough(_card(message)) else failed(TEAMS, "too_large")
 
     @override
     async def send(self, message: Message) -> SendResult:
@@ -54,7 +61,7 @@ class Client(ChannelClient):
                 self._session,
                 "POST",
                 self._url,
-                data=_body(message),
+                data=encoded({"type": "message", "attachments": [_card(message)]}).encode(),
                 headers={"Content-Type": "application/json"},
             )
         except UNANSWERED as error:
@@ -73,7 +80,8 @@ class Client(ChannelClient):
             return finding(refusal)
         if not URL(self._url).query.get("sig"):
             return finding(failed(TEAMS, "http_401", "the URL has no sig"))
-        return []
+        is_old = (URL(self._url).host or "").endswith(_OLD_HOST)
+        return finding(failed(TEAMS, "old_address")) if is_old else []
 
     def _check_settings(self) -> SendResult | None:
         if not self._url:
@@ -88,20 +96,8 @@ class Client(ChannelClient):
         return None
 
 
-def _body(message: Message) -> bytes:
-    card = {
-        "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
-        "type": "AdaptiveCard",
-        "version": "1.4",
-        "body": message.rich or _plain_card(message),
-    }
-    attachment = {
-        "contentType": "application/vnd.microsoft.card.adaptive",
-        "contentUrl": None,
-        "content": card,
-    }
-    # Not escaped: a Japanese character has three bytes in UTF-8 and six as an escape.
-    return json.dumps({"type": "message", "attachments": [attachment]}, ensure_ascii=False).encode()
+def _card(message: Message) -> dict[str, Any]:
+    return card_of(message.rich or _plain_card(message))
 
 
 def _plain_card(message: Message) -> list[dict[str, Any]]:

@@ -1,0 +1,110 @@
+"""A session with the operators' mail server: TLS, and the login by password or by a token of OAuth 2 (SASL XOAUTH2).
+
+The triggerer imports this module, on some platforms without ``include``. So it reads the extra as ``skill_batch.network`` does, and a test
+compares the two.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from skill_batch.extras import extra_of
+from skill_batch.masking import mask_all
+
+if TYPE_CHECKING:
+    import smtplib
+
+    from airflow.sdk import Connection
+
+# The timeout for connecting, and for each answer, in seconds.
+TIMEOUT_SECONDS = 10
+
+_MICROSOFT_TOKEN_URL = "https://login.microsoftonline.com/{}/oauth2/v2.0/token"  # noqa: S105 - no secret
+_MICROSOFT_SCOPE = "https://outlook.office365.com/.default"
+# The maximum size of the token server's answer in bytes.
+_LONGEST_ANSWER = 64 * 1024
+
+
+def open_session(connection: Connection, user: str) -> smtplib.SMTP:
+    """Connect and log in. The server must prove its name by a certificate. ``user`` is the sender, for a token without a login.
+
+    :raises OSError, smtplib.SMTPException: the server or the token server does not answer, or refuses. :raises LookupError: a value of
+        the extra is missing.
+    """
+    import smtplib
+    import ssl
+
+    extra = extra_of(connection)
+    token = _access_token(connection.conn_id, extra)
+    implicit_tls = not extra.get("disable_ssl", False)
+    # By default smtplib accepts any certificate.
+    tls = ssl.create_default_context()
+    client: Callable[..., smtplib.SMTP] = (
+        partial(smtplib.SMTP_SSL, context=tls) if implicit_tls else smtplib.SMTP
+    )
+    server = client(
+        connection.host, connection.port or (465 if implicit_tls else 25), timeout=TIMEOUT_SECONDS
+    )
+    try:
+        if not implicit_tls and not extra.get("disable_tls", False):
+            server.starttls(context=tls)
+        if token:
+            response = f"user={connection.login or user}\x01auth=Bearer {token}\x01\x01"
+            server.ehlo_or_helo_if_needed()
+            # The server explains a refusal in a challenge, to which the answer is empty.
+            server.auth("XOAUTH2", lambda challenge=None: "" if challenge else response)
+        elif connection.login and connection.password:
+            server.login(connection.login, connection.password)
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def token_request(conn_id: str, extra: Mapping[str, Any]) -> tuple[str, dict[str, str]] | None:
+    """The URL and the form that get a token of client credentials; None: the login is by password, or the token is fixed.
+
+    :raises LookupError: a value of the extra is missing.
+    """
+    if extra.get("auth_type") != "oauth2" or extra.get("access_token"):
+        return None
+    url, tenant_id = extra.get("token_url"), extra.get("tenant_id")
+    missing = [name for name in ("client_id", "client_secret") if not extra.get(name)]
+    missing += [] if url or tenant_id else ["tenant_id"]
+    if missing:
+        raise LookupError(
+            f"Airflow の接続 '{conn_id}' の extra に {'、'.join(missing)} が必要です（auth_type が oauth2 のため）"
+        )
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": str(extra["client_id"]).strip(),
+        "client_secret": str(extra["client_secret"]).strip(),
+        "scope": str(extra.get("scope") or _MICROSOFT_SCOPE).strip(),
+    }
+    return str(url or _MICROSOFT_TOKEN_URL.format(quote(str(tenant_id), safe=""))).strip(), form
+
+
+def _access_token(conn_id: str, extra: Mapping[str, Any]) -> str:
+    """The token; empty: the login is by password."""
+    import urllib.request
+
+    request = token_request(conn_id, extra)
+    if request is None:
+        return str(extra.get("access_token") or "").strip() if extra.get("auth_type") == "oauth2" else ""
+    url, form = request
+    if not url.startswith(("https://", "http://")):
+        raise LookupError(f"Airflow の接続 '{conn_id}' の token_url が正しくありません")
+    post = urllib.request.Request(url, urlencode(form).encode())  # noqa: S310 - the scheme is one of HTTP
+    with urllib.request.urlopen(post, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+        try:
+            token = json.loads(answer.read(_LONGEST_ANSWER)).get("access_token")
+        except (ValueError, RecursionError, AttributeError):
+            token = None
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        raise OSError("the token server returned no token")
+    mask_all([token])
+    return token
