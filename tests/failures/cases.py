@@ -18,6 +18,8 @@ from include.skillreport.approvals import APPROVE
 from include.skillreport.approvals.requests import Answer, ApprovalRequest, items_of, record_answer
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.batch import DataBackupBatch
+from include.skillreport.batches.data_backup.deleted_tenants import Entry, delete_entry, write_entry
+from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.core.catalog import (
     DATA_BACKUP,
@@ -525,6 +527,19 @@ def dump_damaged(scene: Scene) -> Failure:
     return Failure(run, lambda: None)
 
 
+def entry_unproved(scene: Scene) -> Failure:
+    """Somebody writes an entry of a deleted tenant into the store."""
+    entry = Entry("A", "x", datetime(2026, 10, 1, tzinfo=UTC))
+    write_entry(ObjectStore(scene.folder), MacKeys(), entry)
+    _, run = _backups(scene)
+
+    def delete_and_run() -> FlowRun:
+        delete_entry(ObjectStore(scene.folder), entry.tenant_id)
+        return run.again()
+
+    return Failure(run, delete_and_run)
+
+
 def tables_unverified(scene: Scene) -> Failure:
     """A migration waits for the dump for longer than the batch lets it."""
     backups = Backups(scene.database, scene.folder)
@@ -572,6 +587,7 @@ CASES: dict[str, Callable[[Scene], Failure]] = {
         answered_too_early,
         dump_smaller,
         tables_unverified,
+        entry_unproved,
         backup_closed,
         dump_damaged,
         bank_file,

@@ -30,7 +30,7 @@ from tests.conftest import Database
 from tests.failures.cases import CASES, IN_AIRFLOW, Scene
 
 # These take seconds each: pg_dump and pg_restore.
-BACKUPS = {"dump_smaller", "tables_unverified", "backup_closed", "dump_damaged"}
+BACKUPS = {"dump_smaller", "tables_unverified", "entry_unproved", "backup_closed", "dump_damaged"}
 # BATCH-018-03 alerts about them, and the board has no row of a run that was not opened.
 WITHOUT_ALERT, NOT_ON_THE_BOARD = (
     {"lost", "operation_gone", "unclosed"},

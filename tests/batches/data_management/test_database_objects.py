@@ -189,9 +189,7 @@ def plant(host: psycopg.Connection, own: str) -> None:
 
 
 @pytest.mark.parametrize("name", OF_SUPERUSER)
-def test_the_comparison_leaves_out_and_names_objects_of_a_superuser(
-    taken: Taken, name: str
-) -> None:
+def test_the_comparison_leaves_out_and_names_objects_of_a_superuser(taken: Taken, name: str) -> None:
     assert taken.scratch.execute(OF_SUPERUSER[name][1]).rowcount == 0
     assert name in taken.manifest.about["superuser_only"]["names"]
     assert name in taken.remarks["check"]["objects"]
