@@ -19,6 +19,9 @@ __all__ = ["HostVariant", "create_host_schema", "migrate_to_multi_tenant"]
 
 Line: TypeAlias = dict[str, str]
 
+# The comment on the application's first table.
+MADE_HERE = "made by the local stack of skill-report-batches"
+
 ADDED_BY_SCRIPT = "added by the script"
 
 
@@ -31,9 +34,15 @@ def create_host_schema(conn: psycopg.Connection[Any], variant: HostVariant) -> N
         for name, columns in groupby(lines("columns.csv"), lambda line: line["table"]):
             definitions = sql.SQL(", ").join(map(column_definition, columns))
             conn.execute(sql.SQL("CREATE TABLE {} ({})").format(sql.Identifier("public", name), definitions))
+        mark(conn, MADE_HERE)
         create_indexes(conn, (line for line in lines("indexes.csv") if not is_added_by_script(line)))
         if variant is HostVariant.MULTI_TENANT:
             migrate_to_multi_tenant(conn)
+
+
+def mark(conn: psycopg.Connection[Any], text: str) -> None:
+    """Replace the mark of the database."""
+    conn.execute(sql.SQL('COMMENT ON TABLE public."MST_Tenant" IS {}').format(sql.Literal(text)))
 
 
 def migrate_to_multi_tenant(conn: psycopg.Connection[Any]) -> None:

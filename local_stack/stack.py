@@ -44,7 +44,7 @@ from local_stack.cluster_roles import BATCH_ROLES, claim_roles
 from local_stack.data_management import create_backup_login, plant_log_files, plant_old_rows
 from local_stack.directories import put_directories
 from local_stack.generator import DEMO_SHAPE, load_demo_data
-from local_stack.host_fixture import create_host_schema
+from local_stack.host_fixture import MADE_HERE, create_host_schema, mark
 from local_stack.monitoring import plant_incidents
 from local_stack.notifications import (
     BOUNCING_AT_STAND_INS,
@@ -69,9 +69,8 @@ DEMO_SETTINGS = Path(__file__).with_name("settings.yaml")
 # The two databases of the embedded server. An external server has only the first one.
 SKILL_REPORT, AIRFLOW_METADATA = "skill_report", "airflow"
 
-# The comment on the host's first table, if the local stack has created the host's schema: until its data are complete, and then.
+# The mark until the demo data are complete.
 _INCOMPLETE = "incomplete, made by the local stack of skill-report-batches"
-_MADE_HERE = "made by the local stack of skill-report-batches"
 
 
 def postgres_programs() -> str:
@@ -304,7 +303,7 @@ class LocalStack:
                 )
             if fresh:
                 create_host_schema(connection, HostVariant.MULTI_TENANT)
-                _set_mark(connection, _INCOMPLETE)
+                mark(connection, _INCOMPLETE)
                 load_demo_data(connection, DEMO_SHAPE)
         upgrade(self.admin_dsn(), passwords=self.settings.passwords)
         with self.database() as connection:
@@ -324,7 +323,7 @@ class LocalStack:
                 plant_old_rows(connection)
             plant_log_files(self.application_logs)
             with psycopg.connect(self.admin_dsn()) as connection:
-                _set_mark(connection, _MADE_HERE)
+                mark(connection, MADE_HERE)
         else:
             with self.database() as connection:
                 move_channels(connection, self.ports.http)
@@ -346,7 +345,7 @@ class LocalStack:
         backup_login = self.settings.connections[BACKUP_CONNECTION]["login"]
         with admin.transaction():
             claim_roles(admin, (*BATCH_ROLES, backup_login), "the local stack")
-            if not fresh and _mark_of(admin) not in (_MADE_HERE, _INCOMPLETE):
+            if not fresh and _mark_of(admin) not in (MADE_HERE, _INCOMPLETE):
                 raise BatchError(
                     f"The database '{admin.info.dbname}' holds an application's tables that the local stack has not made. "
                     f"Name an empty database in {EXTERNAL_DATABASE}."
@@ -412,7 +411,3 @@ def _mark_of(connection: psycopg.Connection) -> str | None:
         """SELECT obj_description(to_regclass('public."MST_Tenant"'), 'pg_class')"""
     ).fetchone() or (None,)
     return None if mark is None else str(mark)
-
-
-def _set_mark(connection: psycopg.Connection, mark: str) -> None:
-    connection.execute(sql.SQL('COMMENT ON TABLE public."MST_Tenant" IS {}').format(sql.Literal(mark)))

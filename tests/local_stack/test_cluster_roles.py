@@ -73,6 +73,7 @@ def test_the_local_stack_refuses_an_application_that_it_did_not_make(
         claim_roles(admin, (*BATCH_ROLES, "batch_backup"), "the local stack")
     before = admin.execute(ROLES).fetchall()
     create_host_schema(admin, HostVariant.MULTI_TENANT)
+    admin.execute('COMMENT ON TABLE "MST_Tenant" IS NULL')
 
     with pytest.raises(BatchError, match="holds an application's tables that the local stack has not made"):
         stack.deploy()

@@ -243,7 +243,7 @@ def _meters(plan: Plan) -> set[str]:
 
 def issuer_of(settings: IssuerSettings, language: Language) -> Issuer:
     """The issuer in the language of a document. :raises BillingError: it has no English address."""
-    issuer = settings.model_dump(exclude={"corporate", "sample", "english", "logo", "seal"})
+    issuer = settings.model_dump(exclude={"corporate", "sample", "demo", "english", "logo", "seal"})
     if language == "en":
         if settings.english is None:
             raise BillingError(

@@ -122,11 +122,13 @@ class EnglishIssuerSettings(Part):
 class IssuerSettings(Part):
     """The issuer of the invoices. The registration number of a ``corporate`` issuer contains its corporate number.
 
-    ``sample``: this issuer is an example, so no invoice is finalised. ``logo`` and ``seal`` (角印) are keys of images in the object store
+    ``sample``: this issuer is an example, so no invoice is finalised. ``demo``: this issuer is invented, so an invoice is finalised only in
+    a database that the local stack has made. ``logo`` and ``seal`` (角印) are keys of images in the object store
     (``documents.issuer_images``); empty: none.
     """
 
     sample: Flag
+    demo: Flag = False
     name: str
     corporate: Flag
     registration_number: str

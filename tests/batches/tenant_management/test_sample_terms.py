@@ -164,6 +164,21 @@ def test_the_drafts_of_a_sample_become_invoices_under_the_installations_own_term
     assert "sample" not in json.loads(made["invoices/2026-10/INV-2026-10-001.json"])
 
 
+@pytest.mark.own_database
+def test_the_demos_issuer_bills_nobody_in_an_applications_own_database(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "A", contact_email="a@example.jp")
+    host.execute('COMMENT ON TABLE "MST_Tenant" IS NULL')
+
+    result = run_billing(database, store=store)
+
+    assert outcomes(host, result)["A"]["error_code"] == "SAMPLE_TERMS"
+    assert "発行者がデモのもの" in reasons(result)["A"]
+    assert numbers(host) == []
+    assert files(store) == {}
+
+
 def test_an_approval_does_not_finalise_a_sample(
     database: Database, host: psycopg.Connection, shipped_terms: Callable[[], None]
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.terms import Terms
+from include.skillreport.billing.terms import OWN_TERMS, Terms
 from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
@@ -40,12 +40,17 @@ def finalize(
 
     The numbers follow the order of the tenants' ids. The transaction locks the month's counter until it ends. A document whose accounting
     month is handed over is booked on the first open day.
-    :raises BillingError: the terms are a sample, or a tenant's month was closed after it was read.
+    :raises BillingError: the terms are a sample, or the demo's in another database, or a tenant's month was closed after it was read.
     :raises ValueError: two documents are of one tenant.
     """
     if not documents:
         return {}
     terms.require_no_sample()
+    if terms.settings.issuer.demo and not _SQL.column(connection, "find_local_stack"):
+        raise BillingError(
+            "SAMPLE_TERMS",
+            f"発行者がデモのもの（demo: true）で、このデータベースはデモのものではないため、請求書を確定できません。{OWN_TERMS}",
+        )
     columns = zip(*(astuple(document) for document in documents.values()), strict=True)
     tenant_ids, issued_on, leaves_on, due_on, approved_by = map(list, columns)
     if len(set(tenant_ids)) < len(tenant_ids):

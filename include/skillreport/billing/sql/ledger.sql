@@ -118,6 +118,18 @@ WHERE
 -- Only a merge join gives its rows in the order of the column that it joins by, whatever the statistics say.
 SELECT set_config('enable_nestloop', %(others)s, true), set_config('enable_hashjoin', %(others)s, true);
 
+-- name: find_local_stack
+-- The mark of a database that the local stack has made. A role without rights on the application's tables may read it.
+SELECT 1
+FROM pg_description AS mark
+INNER JOIN pg_class AS marked ON mark.objoid = marked.oid
+WHERE
+    mark.classoid = 'pg_class'::regclass
+    AND marked.relname = 'MST_Tenant'
+    AND marked.relnamespace = 'public'::regnamespace
+    AND mark.objsubid = 0
+    AND strpos(mark.description, 'made by the local stack of skill-report-batches') > 0;
+
 -- name: finalize_invoices
 -- A trigger assigns the numbers, in the order of the join: by tenant. It locks the row of the counter until the transaction ends.
 -- Another trigger sets booked_on from accrued_on. The service of an invoice is completed on the last day of its plans, otherwise
