@@ -185,7 +185,7 @@ class StandIns:
     @property
     def failed_flow_runs(self) -> int:
         """The number of messages that a workflow of Teams accepted and then did not post."""
-        return self._http.failed_flow_runs
+        return self._http.flows.failed
 
     @property
     def messages(self) -> list[Arrived]:

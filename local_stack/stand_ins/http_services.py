@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import secrets
@@ -15,6 +14,7 @@ from aiohttp import web
 from local_stack.stand_ins.alert_receiver import AlertReceiver
 from local_stack.stand_ins.directories import Directories
 from local_stack.stand_ins.faults import HANG_UP, Fault, Faults, PausingLimit, RateLimit
+from local_stack.stand_ins.flows import Flows
 from local_stack.stand_ins.mail_tokens import MailTokens
 from local_stack.stand_ins.page import listing
 from local_stack.stand_ins.recorder import Arrived, Recorder, shown_headers
@@ -37,8 +37,6 @@ _PUBLISHED_LIMITS = {
 
 _Refusal = Callable[[str | int, str | int | None], web.Response]
 
-# The properties of a message, which contain the card as JSON text.
-_TEAMS_SIZE_LIMIT = 28_672
 _CARD_TYPE = "application/vnd.microsoft.card.adaptive"
 
 # The HTTP status of an error code, if it is not the usual one.
@@ -76,9 +74,7 @@ class HttpServices:
         self.directories = Directories(faults)
         # The number of messages that were refused by a rate limit.
         self.refused_for_rate = 0
-        # The runs of Teams' flows that wait for the connector's limit, and the number of runs that failed.
-        self._flow_runs: set[asyncio.Task[None]] = set()
-        self.failed_flow_runs = 0
+        self.flows = Flows(recorder)
         self.mail_tokens = MailTokens(faults)
         self._recorder = recorder
         self._faults = faults
@@ -111,8 +107,7 @@ class HttpServices:
 
     async def stop(self) -> None:
         """Close, without waiting for open requests. The runs of flows that wait are lost."""
-        for run in self._flow_runs:
-            run.cancel()
+        self.flows.stop()
         await self._runner.cleanup()
 
     def _application(self) -> web.Application:
@@ -231,38 +226,12 @@ class HttpServices:
         card = _card(_object(raw))
         if card is None:
             return _teams_refusal(400)
-        arrived = Arrived(
-            "teams", workflow, card_text(card), rich=card, headers=shown_headers(request.headers)
+        self.flows.post(
+            Arrived("teams", workflow, card_text(card), rich=card, headers=shown_headers(request.headers)),
+            self._limits.get("teams"),
         )
-        if (posted := self._post_by_flow(arrived)) is not None:
-            self._flow_runs.add(posted)
-            posted.add_done_callback(self._flow_runs.discard)
         await self._delay_answer(request, "teams")
         return web.Response(status=202)
-
-    def _post_by_flow(self, message: Arrived) -> asyncio.Task[None] | None:
-        """What a flow does after its answer 202: post, post later, or fail.
-
-        As many messages as the connector's limit allows may wait for it. The others are lost.
-        """
-        properties = {"cards": json.dumps([message.rich], ensure_ascii=False)}
-        if len(json.dumps(properties, ensure_ascii=False).encode()) > _TEAMS_SIZE_LIMIT:
-            self.failed_flow_runs += 1
-            return None
-        if not (wait := self._wait("teams", message.destination)):
-            self._recorder.add(message)
-            return None
-        if len(self._flow_runs) >= self._limits["teams"].requests:
-            self.failed_flow_runs += 1
-            return None
-
-        async def post_later(seconds: float) -> None:
-            while seconds:
-                await asyncio.sleep(seconds)
-                seconds = self._wait("teams", message.destination)
-            self._recorder.add(message)
-
-        return asyncio.create_task(post_later(wait))
 
     # LINE WORKS.
 

@@ -18,11 +18,7 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.execution.schedule import firings_before
 from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION
-from include.skillreport.schema.checks.airflow_dags import (
-    MAC_CONNECTION,
-    find_missing_mac_key,
-    find_paused_approvals,
-)
+from include.skillreport.schema.checks.airflow_dags import MAC_CONNECTION, check_airflow
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation, folder_of_dags
@@ -81,14 +77,16 @@ def test_a_waiting_resumption_is_told_once_a_day_and_its_lost_run_starts_again(
     for name, value in airflow.environment.items():
         monkeypatch.setenv(name, value)
     runs.metadata.execute("UPDATE dag SET is_paused = dag_id = %s", [APPROVAL])
-    assert [(each.code, each.subject) for each in find_paused_approvals()] == [("approval-paused", APPROVAL)]
-    assert [(each.code, each.subject) for each in find_missing_mac_key()] == [("backup-mac", MAC_CONNECTION)]
-    monkeypatch.setenv(f"AIRFLOW_CONN_{MAC_CONNECTION.upper()}", '{"conn_type": "generic", "password": "x"}')
-    assert find_missing_mac_key() == []
-    monkeypatch.delenv(f"AIRFLOW_CONN_{MAC_CONNECTION.upper()}")
+    assert [(each.code, each.subject) for each in check_airflow()] == [
+        ("backup-mac", MAC_CONNECTION),
+        ("approval-paused", APPROVAL),
+    ]
     runs.metadata.execute("UPDATE dag SET is_paused = false")
+    monkeypatch.setenv(f"AIRFLOW_CONN_{MAC_CONNECTION.upper()}", '{"conn_type": "generic", "password": "x"}')
+    assert check_airflow() == []
+    monkeypatch.delenv(f"AIRFLOW_CONN_{MAC_CONNECTION.upper()}")
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql+psycopg2://nobody@127.0.0.1:1/none")
-    assert [each.code for each in find_paused_approvals()] == ["approvals-unchecked"]
+    assert [each.code for each in check_airflow()] == ["approvals-unchecked"]
 
 
 @pytest.fixture

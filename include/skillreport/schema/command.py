@@ -170,11 +170,7 @@ def _printed(sentences: Iterable[str]) -> Iterator[str]:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from include.skillreport.schema.checks.airflow_dags import (
-        UNCHECKED,
-        find_missing_mac_key,
-        find_paused_approvals,
-    )
+    from include.skillreport.schema.checks.airflow_dags import check_airflow
     from include.skillreport.schema.checks.report import check_database
 
     given = {role: getattr(arguments, f"{role.removeprefix('batch_')}_dsn") for role in _LOGINS}
@@ -185,10 +181,7 @@ def _check(arguments: argparse.Namespace) -> int:
         with_passwords=_passwords(),
         bin_dir=arguments.bin,
     )
-    of_airflow = find_paused_approvals()
-    if all(each.code != UNCHECKED for each in of_airflow):
-        of_airflow += find_missing_mac_key()
-    report = replace(report, findings=(*report.findings, *of_airflow))
+    report = replace(report, findings=(*report.findings, *check_airflow()))
     print(report.as_json() if arguments.json else report.as_text())
     return 0 if report.fits else 1
 

@@ -22,8 +22,11 @@ MAC_CONNECTION = "skill_batch_backup_mac"
 _NOT_FOUND = "Connection not found"
 
 
-def find_paused_approvals() -> list[Finding]:
-    """The DAGs of approvals that are paused, as Airflow's own command says. Nothing on a machine without an Airflow."""
+def check_airflow() -> list[Finding]:
+    """The DAGs of approvals that are paused, and the missing key of the MACs, as Airflow's own command says.
+
+    Nothing on a machine without an Airflow.
+    """
     try:
         answer = _airflow("dags", "list", "--columns", "dag_id,is_paused", "--output", "json")
         if answer is None:
@@ -43,7 +46,8 @@ def find_paused_approvals() -> list[Finding]:
                 "airflow",
             )
         ]
-    return [
+    # Without its metadata database, Airflow says of every connection that there is none.
+    return _missing_mac_key() + [
         remark(
             "approval-paused",
             f"承認の DAG {dag_id} が一時停止中です。確認が画面に出ません。",
@@ -55,8 +59,7 @@ def find_paused_approvals() -> list[Finding]:
     ]
 
 
-def find_missing_mac_key() -> list[Finding]:
-    """Whether Airflow has no key for the MACs of the backups. Ask only if it answers: else it says that there is no connection."""
+def _missing_mac_key() -> list[Finding]:
     try:
         # It prints the password, which stays here.
         answer = _airflow("connections", "get", MAC_CONNECTION)
