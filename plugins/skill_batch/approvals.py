@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_RECORD_TASK = "record_answer"
 _LONGEST_REASON = 300
 
 
@@ -92,7 +93,7 @@ class ApprovalFlow(BatchFlow):
         """Save the answer, the person and the time."""
 
         @task(
-            **task_arguments(self.spec, "record_answer", "答えの記録"),
+            **task_arguments(self.spec, _RECORD_TASK, "答えの記録"),
             on_failure_callback=failure_alert(self.spec),
         )
         def record_answer() -> dict[str, Any]:
@@ -102,13 +103,19 @@ class ApprovalFlow(BatchFlow):
 
     @override
     def run_request(self, context: Context) -> RunRequest:
-        """The answer as the parameters of the run, which began when the person answered. :raises AirflowSkipException: there was no
-        request.
+        """The answer as the parameters of the run, which began when the person answered.
+
+        :raises AirflowSkipException: there was no request. :raises RecordsDeletedError: Airflow has the answer no more.
         """
         from include.skillreport.core.execution.flow import RunRequest
+        from include.skillreport.core.execution.run_log import RecordsDeletedError
 
-        answer = context["ti"].xcom_pull(task_ids="record_answer")
+        ti = context["ti"]
+        answer = ti.xcom_pull(task_ids=_RECORD_TASK)
         if answer is None:
+            states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[_RECORD_TASK], run_ids=[ti.run_id])
+            if states.get(ti.run_id, {}).get(_RECORD_TASK) == "success":
+                raise RecordsDeletedError
             raise AirflowSkipException("確認するものはありません。理由は list_held のログにあります")
         dag_run = context["dag_run"]
         return RunRequest(

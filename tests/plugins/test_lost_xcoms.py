@@ -15,7 +15,12 @@ from include.skillreport.core.execution.run_log import RecordsDeletedError
 from include.skillreport.core.failure_kinds import kind_of
 from include.skillreport.core.operation_catalog import APPROVE_INVOICES
 
-GONE: Any = {"ti": SimpleNamespace(xcom_pull=lambda **_: None)}
+STATES = {"run": {"record_answer": "success"}}
+GONE: Any = {
+    "ti": SimpleNamespace(
+        dag_id="dag", run_id="run", xcom_pull=lambda **_: None, get_task_states=lambda **_: STATES
+    )
+}
 
 
 @pytest.mark.parametrize(
@@ -28,8 +33,13 @@ GONE: Any = {"ti": SimpleNamespace(xcom_pull=lambda **_: None)}
             APPROVE_INVOICES,
             "operation_gone",
         ),
+        (
+            lambda: ApprovalFlow(APPROVE_INVOICES, create_batch).run_request(GONE),
+            APPROVE_INVOICES,
+            "operation_gone",
+        ),
     ],
-    ids=["the run", "the shard", "the answer"],
+    ids=["the run", "the shard", "the response", "the answer"],
 )
 def test_a_value_that_airflow_has_no_more_has_its_kind(pull: Any, spec: Any, kind: str) -> None:
     with pytest.raises(RecordsDeletedError) as caught:
