@@ -92,7 +92,7 @@ def examples(host: psycopg.Connection) -> None:
 
 
 @pytest.mark.usefixtures("examples")
-def test_every_dialog_fixes_what_its_button_sets_and_refuses_what_it_has_not_shown(board: Board) -> None:
+def test_every_dialog_works_only_on_what_it_has_shown(board: Board) -> None:
     before = _runs(board)
     for action in _actions():
         path = f"/operations/{action.spec.dag_id}/{action.name}"

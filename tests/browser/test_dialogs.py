@@ -12,9 +12,7 @@ from tests.conftest import Database
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.exclusive]
 
 
-def test_an_invoice_that_was_issued_again_meanwhile_is_named_before_it_is_voided(
-    site: Site, database: Database
-) -> None:
+def test_an_invoice_issued_again_is_named_before_it_is_voided(site: Site, database: Database) -> None:
     with database.connect() as host:
         for tenant_id in "AB":
             customer(host, tenant_id, tenant_code=f"CODE-{tenant_id}", tenant_name=f"会社 {tenant_id}")

@@ -133,7 +133,7 @@ def test_a_run_survives_an_api_server_away_during_a_connection_lookup(
         assert host.execute("SELECT status FROM batch.execution_log").fetchall() == [("completed",)]
 
 
-def test_a_run_survives_a_database_that_is_a_standby_for_half_a_minute(
+def test_a_run_survives_a_standby_of_half_a_minute(
     airflow: AirflowInstallation,
     migrated_metadata: str,
     slack: StandIns,

@@ -35,7 +35,7 @@ SENDING, RETRY, APPROVAL = (
 )
 
 
-def test_a_waiting_resumption_is_told_once_a_day_and_its_lost_run_starts_again(
+def test_a_lost_resumption_starts_again_and_is_reported_once_a_day(
     runs: DagRuns,
     airflow: AirflowInstallation,
     database: Database,

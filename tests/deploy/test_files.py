@@ -111,7 +111,7 @@ def _hardening(unit: Path) -> str:
     return unit.read_text().partition("# Hardening")[2].partition("[Install]")[0].strip()
 
 
-def test_airflows_data_are_cleaned_by_the_command_of_the_page_and_without_the_approvals() -> None:
+def test_the_pages_cleaning_of_airflow_leaves_the_approvals_out() -> None:
     """``airflow db clean`` deletes runs that wait for a person, too."""
     wanted = cleanup_command()
     excluded = wanted[wanted.index("--exclude-dag-ids") + 1].split(",")

@@ -193,7 +193,7 @@ def test_the_wait_until_the_rates_reset_is_in_the_result(tenant: Tenant) -> None
     assert not result.counts_as_attempt
 
 
-def test_a_wait_for_the_quota_of_the_day_ends_at_midnight_in_japan(tenant: Tenant) -> None:
+def test_a_wait_for_the_days_quota_ends_at_midnight_in_japan(tenant: Tenant) -> None:
     tenant.services.fail_next("line_works", "TOO_MANY_REQUESTS", retry_after=86_400)
     before = datetime.now(JAPAN)
 

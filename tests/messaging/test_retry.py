@@ -26,7 +26,13 @@ NOW = datetime(2026, 11, 1, 0, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-CODES = [(channel, code) for channel in CHANNELS.values() for code in channel.errors]
+# The warnings of the daily check are no answers to a message.
+CODES = [
+    (channel, code)
+    for channel in CHANNELS.values()
+    for code, error in channel.errors.items()
+    if error.outcome is not Outcome.SENT
+]
 FINAL = {Status.SENT, Status.DEAD}
 
 

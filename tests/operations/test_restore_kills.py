@@ -113,7 +113,7 @@ def test_the_retry_of_a_killed_restore_completes_it(
 
 
 @pytest.mark.long
-def test_another_run_and_the_next_backup_name_what_a_killed_restore_has_left(taken: Backups) -> None:
+def test_other_runs_name_the_remains_of_a_killed_restore(taken: Backups) -> None:
     server, target = taken.server, f"{taken.database.name}_copy"
     left = server.run_database("RESTORE-BACKUP_20261101_0badcafe")
     server.create_database(left)

@@ -109,7 +109,7 @@ def test_every_operation_compares_what_it_works_on_with_what_the_board_shows(dat
 
 
 @pytest.mark.usefixtures("billed")
-def test_a_run_voids_nothing_if_the_invoice_was_issued_again_after_the_dialog(
+def test_an_invoice_issued_again_after_the_dialog_is_not_voided(
     database: Database, host: psycopg.Connection
 ) -> None:
     run = open_operation(database, "void", reason="誤り", values={SHOWN: [FIRST]})
@@ -129,7 +129,7 @@ def test_a_run_voids_nothing_if_the_invoice_was_issued_again_after_the_dialog(
 
 
 @pytest.mark.usefixtures("billed")
-def test_a_second_attempt_finds_its_work_done_although_it_has_changed_what_was_shown(
+def test_a_second_attempt_finds_its_work_done(
     database: Database,
 ) -> None:
     run = open_operation(database, "void", reason="誤り", values={SHOWN: [FIRST]})

@@ -188,7 +188,7 @@ def test_a_login_that_may_not_act_as_the_role_is_refused(
     )
 
 
-def test_a_login_that_is_read_only_by_its_own_setting_is_named_at_once(
+def test_a_login_read_only_by_its_setting_is_named_at_once(
     connected: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uri = connected.airflow_connection("batch_tenant") + "&options=-c%20default_transaction_read_only%3Don"

@@ -286,7 +286,7 @@ def read_only(database: Database) -> Iterator[None]:
 
 @pytest.mark.parametrize("outage", [unreachable, read_only])
 @pytest.mark.parametrize("lasts", [False, True])
-def test_an_alert_sent_while_the_table_could_not_be_written_is_not_repeated(
+def test_an_alert_sent_without_the_table_is_not_repeated(
     slack: StandIns,
     states: dict[str, str],
     shared_database: Database,
@@ -319,7 +319,7 @@ def test_an_alert_sent_while_the_table_could_not_be_written_is_not_repeated(
         assert stored.fetchall() == [(None, True, [marks[REPORTED_KEY]["kind"]])]
 
 
-def test_the_callback_stores_an_alert_that_was_sent_while_the_table_could_not_be_written(
+def test_the_callback_stores_an_alert_sent_without_the_table(
     slack: StandIns, states: dict[str, str], shared_database: Database
 ) -> None:
     """So the hourly check does not send it again."""

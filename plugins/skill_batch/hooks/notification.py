@@ -72,12 +72,10 @@ class NotificationHook(BaseHook, Notifications):
             services = network()
         except BatchError as error:
             return False, reason_of(error)
-        findings = asyncio.run(validate_channel(services.email, EMAIL, (), services))
-        if findings:
-            return (
-                False,
-                f"SMTP: {findings[0].error.meaning}（{findings[0].detail or findings[0].error.code}）",
-            )
+        for found in asyncio.run(validate_channel(services.email, EMAIL, (), services)):
+            answer = f"SMTP: {found.error.meaning}（{found.detail or found.error.code}）"
+            if not found.is_warning:
+                return False, answer
         return works, answer
 
     def send(

@@ -54,9 +54,10 @@ class MailServerHook(_ServiceHook):
             findings = asyncio.run(validate_channel(server, EMAIL, (), _services(server)))
         except BatchError as error:
             return False, reason_of(error)
-        if findings:
-            return False, findings[0].detail or findings[0].error.meaning
-        return True, _WORKS
+        for found in findings:
+            if not found.is_warning:
+                return False, found.detail or found.error.meaning
+        return True, "。".join([_WORKS, *(found.error.meaning for found in findings)])
 
 
 class MailboxHook(_ServiceHook):

@@ -40,6 +40,8 @@ def open_session(connection: Connection, user: str) -> smtplib.SMTP:
 
     extra = extra_of(connection)
     token = _access_token(connection.conn_id, extra)
+    if token and not (connection.login or user).isascii():
+        raise LookupError(f"Airflow の接続 '{connection.conn_id}' のログインに、ASCII でない文字があります")
     implicit_tls = not extra.get("disable_ssl", False)
     # By default smtplib accepts any certificate.
     tls = ssl.create_default_context()

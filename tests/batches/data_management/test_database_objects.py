@@ -211,7 +211,7 @@ def test_the_structure_for_an_export_of_a_tenant_leaves_out_the_same(taken: Take
     assert "of_twin" not in tables
 
 
-def test_check_says_before_the_first_night_what_the_login_cannot_restore_or_dump(taken: Taken) -> None:
+def test_check_names_objects_that_the_login_cannot_restore(taken: Taken) -> None:
     for name in ("pg_stat_statements", "postgres_fdw", "watch", "everything", "of_schema", "FUNCTION twin"):
         assert name in taken.findings["backup-left-out"]
     assert "1 件あり、バックアップにラージオブジェクトは入りません" in taken.findings["backup-large-objects"]

@@ -328,7 +328,7 @@ def test_an_archived_channel_does_not_keep_a_repaired_token_closed(
     assert host.execute("SELECT error_code FROM batch.channel_circuit").fetchall() == []
 
 
-def test_an_address_that_will_stop_is_a_warning_and_the_channel_stays_healthy(
+def test_an_address_that_will_stop_is_a_warning(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     integration(host, "A", "teams", auth={"webhook_url": "https://prod-1.westus.logic.azure.com/x?sig=x"})

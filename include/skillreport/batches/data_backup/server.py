@@ -144,7 +144,7 @@ class DatabaseServer:
         return f"{_RUN_PREFIX}{self._own_hash}_"
 
     def run_database(self, owner: str) -> str:
-        """The database of this run, which may be dropped: only one attempt of the run is active at a time."""
+        """The database of this owner, a run or its work on one tenant, which may be dropped: one attempt is active at a time."""
         return f"{self.run_prefix}{owner.lower()}"[:_LONGEST_NAME]
 
     def check(self) -> None:
@@ -203,13 +203,19 @@ class DatabaseServer:
             ) from None
 
     def _has_changed_since(self, snapshot: str) -> bool:
-        """Whether tables, views, functions or types differ from those of the exported snapshot, for example because of a migration."""
-        with self.connect() as connection:
-            now = _SQL.row(connection, "structure")
-            with connection.transaction():
-                connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
-                return now != _SQL.row(connection, "structure")
+        """Whether tables, views, functions or types differ from those of the exported snapshot, for example because of a migration.
+
+        False if the snapshot is gone: pg_dump's own reason counts.
+        """
+        try:
+            with self.connect() as connection:
+                now = _SQL.row(connection, "structure")
+                with connection.transaction():
+                    connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                    connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(sql.Literal(snapshot)))
+                    return now != _SQL.row(connection, "structure")
+        except (psycopg.Error, DatabaseUnavailableError):
+            return False
 
     def create_database(self, database: str, properties: Mapping[str, Any] | None = None) -> None:
         """Create an empty database, with the encoding of ``properties``, and with their locale if the server has it.

@@ -21,7 +21,7 @@ from include.skillreport.core.execution.object_store import ObjectStore
 _SQL = Statements(Path(__file__).parents[1])
 
 _FOLDER = "invoices"
-_NUMBER = re.compile(r"(INV|CRN)-([0-9]{4}-(?:0[1-9]|1[0-2]))-([0-9]{3,9})")
+_NUMBER = re.compile(r"(INV|CRN)-((?!0000)[0-9]{4}-(?:0[1-9]|1[0-2]))-([0-9]{3,9})")
 _NAMED_MONTHS = 12
 
 

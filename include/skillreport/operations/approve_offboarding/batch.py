@@ -145,7 +145,7 @@ class OffboardingApproval(UnitBatch):
             freeze(platform, snapshot, offboarding)
             record_counts(platform, offboarding.offboarding_id, snapshot.counts(offboarding.tenant_id))
             unowned = snapshot.unowned()
-        prove(self._access, packer, manifest, run.execution_id)
+        prove(self._access, packer, manifest, run.execution_id, offboarding.tenant_id)
         with platform.transaction():
             record_frozen(
                 platform,

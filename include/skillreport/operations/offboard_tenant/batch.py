@@ -149,7 +149,7 @@ class TenantOffboarding(ChecksShown, UnitBatch):
             packer = export_packer(self._access, offboarding, "first")
             manifest, sha256 = export_all(packer, snapshot, tenant_id)
             location = write_customer_file(snapshot, self._access.store(), offboarding, entered.age_key)
-        prove(self._access, packer, manifest, run.execution_id)
+        prove(self._access, packer, manifest, run.execution_id, offboarding.tenant_id)
         record_counts(work.connection, offboarding.offboarding_id, counts)
         tenant = require_left(work.connection, tenant_id, run.run_date, may_be_active=True)
         wait = timedelta(days=0 if tenant["is_to_repeat"] else self._settings.wait_days)

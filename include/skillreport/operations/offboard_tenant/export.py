@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import tempfile
 import zipfile
@@ -129,12 +130,16 @@ def export_all(packer: Packer, snapshot: Snapshot, tenant_id: str) -> tuple[Mani
     return packer.read_manifest(entry.path, entry.sha256), entry.sha256
 
 
-def prove(access: BackupAccess, packer: Packer, manifest: Manifest, owner: str) -> None:
-    """Restore an export into a scratch database with the structure of the live one, and compare it.
+def prove(
+    access: BackupAccess, packer: Packer, manifest: Manifest, execution_id: str, tenant_id: str
+) -> None:
+    """Restore the tenant's export into a scratch database with the structure of the live one, and compare it.
 
-    ``owner`` names the run. :raises BackupDamagedError: names the tables that differ.
+    :raises BackupDamagedError: names the tables that differ.
     """
     server = access.server()
+    # A run proves the exports of several tenants at once.
+    owner = f"{execution_id.rpartition('_')[2]}_{hashlib.sha256(tenant_id.encode()).hexdigest()[:8]}"
     # An attempt of the run that was killed may have left it.
     scratch = server.run_database(owner)
     server.drop(scratch)

@@ -22,10 +22,9 @@ _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _LAST_ENHANCED = re.compile(r"\(#([245]\.\d{1,3}\.\d{1,3})\b[^()]*\)\s*$")
 # The recipient's address or mailbox, not the sender's (1.7 and 1.8). The reply's text may mention the recipient's own quotas.
 _ABOUT_RECIPIENT = re.compile(r"[45]\.1\.([1-6]|10)|4\.2\.2")
-# A reply may quote addresses. Their text must not match a pattern.
 # Characters of an answer that are looked at. A tenant's own server may answer anything.
 _LONGEST_ANSWER = 2_000
-
+# A reply may quote addresses. Their text must not match a pattern.
 _QUOTED_ADDRESS = re.compile(r"\S*@\S*")
 _NUMBER = re.compile(r"\d+")
 # The words of another server about this recipient (Exim's callout, Postfix's "said:"), or of Exchange about a group that takes mails from
@@ -33,9 +32,9 @@ _NUMBER = re.compile(r"\d+")
 _PASSED_ON = re.compile(r"callout|\bsaid:|response to rcpt|resolver\.rst", re.IGNORECASE)
 # Answers of a server that is out of order itself (RFC 3463, 4.3; RFC 5321, 451 and 452).
 _OUT_OF_ORDER = "4.3"
+_LOCAL_ERRORS = frozenset({451, 452})
 # The login, although the answer is to the recipient or the letter.
 _NO_PASSWORDS = "basic_auth_off"
-_LOCAL_ERRORS = frozenset({451, 452})
 
 # The letter is larger than the server's or the recipient's limit. 552 is RFC 1870's code, without an enhanced code.
 _TOO_LARGE = frozenset({"5.3.4", "5.2.3", "552"})
