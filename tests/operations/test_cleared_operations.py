@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -12,7 +13,7 @@ from include.skillreport.operations.operate_invoices import create_batch
 from local_stack.batch_runs import LOCAL
 from tests.batches.tenant_management.billing_rows import MONTH, customer
 from tests.conftest import Database
-from tests.failures.flow_run import FlowRun, kill
+from tests.failures.flow_run import FlowRun, kill, time_out
 from tests.operations.test_extra_lines import entered
 
 LINE = {"line_date": "2026-10-15", "line_text": "特別対応費", "line_price": "9000000", "tenants": ["A"]}
@@ -67,17 +68,17 @@ def test_a_failed_operation_is_started_again_and_not_cleared(
     assert not run.again().has_failed
 
 
-@pytest.mark.parametrize("killed", ["open_run", INSTANCE])
+@pytest.mark.parametrize(("task", "interrupt"), [("open_run", kill), (INSTANCE, kill), (INSTANCE, time_out)])
 def test_an_interrupted_instance_may_end_its_work(
-    database: Database, host: psycopg.Connection, killed: str
+    database: Database, host: psycopg.Connection, task: str, interrupt: Callable[[], None]
 ) -> None:
-    run = operated(database, "extra_line", before={killed: kill})
+    run = operated(database, "extra_line", before={task: interrupt})
     assert entered(host) == []
 
-    if killed == INSTANCE:
+    if task == INSTANCE:
         run.clear()
     else:
-        run.retry(killed)
+        run.retry(task)
 
     assert not run.has_failed
     assert len(entered(host)) == 1

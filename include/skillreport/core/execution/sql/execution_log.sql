@@ -66,8 +66,8 @@ WHERE
     );
 
 -- name: is_cleared
--- Whether the run was cleared since it was opened or closed, and the shard (if there is one) has a result: nothing killed its
--- process.
+-- Whether the run was cleared since it was opened or closed, and the shard (if there is one) has a result: nothing interrupted
+-- its process.
 SELECT count(*) > 0 AS is_cleared
 FROM batch.execution_log AS log
 WHERE
@@ -78,7 +78,8 @@ WHERE
             SELECT FROM batch.tenant_outcome AS outcome
             WHERE
                 outcome.execution_id = log.execution_id AND outcome.shard = %(shard)s
-                AND outcome.status <> 'pending' AND outcome.error_code IS DISTINCT FROM %(no_result)s
+                AND outcome.status <> 'pending'
+                AND (outcome.error_code IS null OR outcome.error_code <> all(%(interrupted)s))
         )
     );
 
