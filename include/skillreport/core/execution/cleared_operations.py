@@ -66,6 +66,19 @@ def require_unfinished(
             raise OperationClearedError(person, is_done=False)
 
 
+def require_unclosed(platform: psycopg.Connection, spec: RunSpec, run: Run, attempt: int) -> None:
+    """Before the end of the work, in ``close_run``: no earlier attempt has ended a person's operation.
+
+    A retry after a killed worker passes.
+
+    :raises OperationClearedError: one has, and no interrupted shard has worked since.
+    """
+    if person := _person(spec, run.triggered_by):
+        about = {"execution_id": run.execution_id, "attempt": attempt}
+        if statuses := _SQL.column(platform, "closed_earlier", **about):
+            raise OperationClearedError(person, is_done=statuses == ["completed"])
+
+
 def _person(spec: RunSpec, triggered_by: str | None) -> str | None:
     """The person for whom the run acts; None for a batch, an approval, and a run of the schedule."""
     acts = isinstance(spec, OperationSpec) and spec not in APPROVALS.values()

@@ -83,6 +83,17 @@ WHERE
         )
     );
 
+-- name: closed_earlier
+-- The status with which an earlier attempt has closed the run, if no interrupted shard has worked since.
+SELECT log.status
+FROM batch.execution_log AS log
+WHERE
+    log.execution_id = %(execution_id)s AND coalesce(log.attempt, 0) < %(attempt)s AND log.status <> 'running'
+    AND NOT EXISTS (
+        SELECT FROM batch.tenant_outcome AS outcome
+        WHERE outcome.execution_id = log.execution_id AND outcome.recorded_at > log.ended_at
+    );
+
 -- name: mark_reopened
 UPDATE batch.execution_log
 SET reopened_at = clock_timestamp()
