@@ -11,6 +11,8 @@ from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
+from airflow.sdk.exceptions import AirflowTaskTimeout
+
 from skill_batch.batch_flow import failure_alert
 from skill_batch.board.pages.run import load_executions
 from skill_batch.notifiers.alert import Alert
@@ -55,7 +57,7 @@ class FlowRun:
         self._attempt = 0
         self._run: Run | None = None
         self._shards: list[Shard] = []
-        self._failed: dict[str, Exception] = {}
+        self._failed: dict[str, BaseException] = {}
         self._execute([OPEN])
 
     @property
@@ -105,6 +107,7 @@ class FlowRun:
             for name in self._order()[1:]:
                 if name in tasks and self._failed.keys() <= {*self._instances(), CLOSE}:
                     self._tried(name, partial(self._work, name, installation))
+                    self._record_failure(name, installation)
             self._tried(CLOSE, lambda: self._close(installation))
 
     def _order(self) -> list[str]:
@@ -120,7 +123,7 @@ class FlowRun:
             work()
         except KilledError as error:
             self._failed[task] = error
-        except Exception as error:
+        except (Exception, AirflowTaskTimeout) as error:
             self._failed[task] = error
             if task not in self._instances():
                 self._alert(task, error)
@@ -169,20 +172,16 @@ class FlowRun:
             self._steps()[task](self.create_batch(), installation)
             return
         shard = self._shards[self._instances().index(task)]
-        try:
-            report = flow.process_shard(
-                self.spec,
-                self.create_batch(),
-                self.run,
-                shard,
-                installation,
-                TaskKey(self.spec.mapped_task, shard.number),
-            )
-        except Exception as error:
-            flow.fail_shard(self.spec, self.run, shard, error, installation)
-            raise
+        key = TaskKey(self.spec.mapped_task, shard.number)
+        report = flow.process_shard(self.spec, self.create_batch(), self.run, shard, installation, key)
         if report.failures:
             raise TenantsFailedError
+
+    def _record_failure(self, task: str, installation: LocalInstallation) -> None:
+        error = self._failed.get(task)
+        if task in self._instances() and error and not isinstance(error, KilledError):
+            shard = self._shards[self._instances().index(task)]
+            flow.fail_shard(self.spec, self.run, shard, error, installation)
 
     def _close(self, installation: LocalInstallation) -> None:
         step = next((name for name in self._failed if name not in (*self._instances(), CLOSE)), None)
@@ -193,7 +192,7 @@ class FlowRun:
         if closed.failure:
             raise closed.failure
 
-    def _alert(self, task: str, error: Exception) -> None:
+    def _alert(self, task: str, error: BaseException) -> None:
         """As the task's callback does."""
         if isinstance(error, EarlierStepFailedError) and error.is_reported:
             return
@@ -226,6 +225,11 @@ class FlowRun:
 def kill() -> None:
     """Kill the task."""
     raise KilledError
+
+
+def time_out() -> None:
+    """End the task at its time limit, as Airflow does."""
+    raise AirflowTaskTimeout
 
 
 class KilledError(Exception):

@@ -15,7 +15,7 @@ from include.skillreport.core.catalog import (
     TENANT_BILLING,
     TENANT_USAGE,
 )
-from include.skillreport.core.failure_kinds import failure_kinds, kind_of
+from include.skillreport.core.failure_kinds import FAILED, NO_RESULT, failure_kinds, kind_of
 from include.skillreport.core.operation_catalog import (
     APPROVE_INVOICES,
     OPERATE_CONTRACTS,
@@ -129,6 +129,14 @@ def test_no_lost_operation_is_told_to_run_a_business_date_again(spec: OperationS
 )
 def test_a_code_has_the_kind_whose_advice_helps(spec: RunSpec, code: str, name: str) -> None:
     assert kind_of(spec, code).name == name
+
+
+@pytest.mark.parametrize(
+    ("code", "clear"), [(NO_RESULT, FAILED), ("AirflowTaskTimeout", FAILED), ("InstancesFailedError", "")]
+)
+def test_only_an_interrupted_restore_is_cleared(code: str, clear: str) -> None:
+    kind = kind_of(RESTORE_BACKUP, code)
+    assert (kind.clear, bool(kind.again)) == (clear, not clear)
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import psycopg
 import pytest
 
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from include.skillreport.operations.operate_invoices import create_batch
-from local_stack.batch_runs import LOCAL
-from tests.batches.tenant_management.billing_rows import MONTH, customer
+from local_stack.batch_runs import LOCAL, LocalInstallation
+from tests.batches.tenant_management.billing_rows import MONTH, close_month, customer, run_billing
 from tests.conftest import Database
-from tests.failures.flow_run import FlowRun, kill
+from tests.failures.flow_run import CLOSE, FlowRun, kill, time_out
 from tests.operations.test_extra_lines import entered
 
 LINE = {"line_date": "2026-10-15", "line_text": "特別対応費", "line_price": "9000000", "tenants": ["A"]}
@@ -67,17 +71,70 @@ def test_a_failed_operation_is_started_again_and_not_cleared(
     assert not run.again().has_failed
 
 
-@pytest.mark.parametrize("killed", ["open_run", INSTANCE])
+@pytest.mark.parametrize(("task", "interrupt"), [("open_run", kill), (INSTANCE, kill), (INSTANCE, time_out)])
 def test_an_interrupted_instance_may_end_its_work(
-    database: Database, host: psycopg.Connection, killed: str
+    database: Database, host: psycopg.Connection, task: str, interrupt: Callable[[], None]
 ) -> None:
-    run = operated(database, "extra_line", before={killed: kill})
+    run = operated(database, "extra_line", before={task: interrupt})
     assert entered(host) == []
 
-    if killed == INSTANCE:
+    if task == INSTANCE:
         run.clear()
     else:
-        run.retry(killed)
+        run.retry(task)
 
     assert not run.has_failed
     assert len(entered(host)) == 1
+
+
+def handed_over(database: Database, store: ObjectStore, **options: Any) -> FlowRun:
+    """The hand-over of October by the accountant Suzuki. ``close_run`` does it."""
+    form = {"operation": "hand_over", "accounting_month": "2026-10-01"}
+    batch = lambda: create_batch(LOCAL)  # noqa: E731
+    return FlowRun(
+        database,
+        OPERATE_INVOICES,
+        batch,
+        MONTH,
+        LocalInstallation(object_store=store),
+        form,
+        datetime(2026, 11, 1, 10, tzinfo=JAPAN),
+        person="suzuki",
+        **options,
+    )
+
+
+def months(host: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return host.execute("SELECT month FROM batch.accounting_month").fetchall()
+
+
+def test_a_clear_of_close_run_does_not_hand_a_month_over(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "B", months=())
+    run_billing(database, store=store)
+    run = handed_over(database, store)
+    assert run.has_failed  # the month of B is not invoiced
+    close_month(host, "B")
+    run_billing(database, codes=["B"], store=store)
+
+    run.clear(CLOSE)
+
+    assert run.kinds == ("operation_cleared",)
+    assert run.kinds_on_the_board == ("operation_cleared",)
+    assert months(host) == []
+    assert not run.again().has_failed
+    assert months(host) == [(MONTH,)]
+
+
+def test_a_retry_of_a_killed_close_run_hands_the_month_over(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    run_billing(database, store=store)
+    run = handed_over(database, store, before={CLOSE: kill})
+    assert months(host) == []
+
+    run.retry(CLOSE)
+
+    assert not run.has_failed
+    assert months(host) == [(MONTH,)]

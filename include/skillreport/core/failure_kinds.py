@@ -19,6 +19,9 @@ from include.skillreport.core.run_spec import OperationSpec, RunSpec
 # The code of a tenant or a step whose task was killed.
 NO_RESULT = "NO_RESULT"
 
+# The codes of a tenant whose task was interrupted before it had a result. Airflow's error is that of its time limit.
+INTERRUPTED = (NO_RESULT, "AirflowTaskTimeout")
+
 # The codes of a run that ended without closing its row, and of a run that was cleared and not closed again.
 RUN_LOST, RUN_UNCLOSED = "RUN_LOST", "RUN_UNCLOSED"
 
@@ -97,7 +100,7 @@ def kind_of(spec: RunSpec, failure: BaseException | str | None) -> FailureKind:
 
     code = code_of(failure) if isinstance(failure, BaseException) else failure or NO_RESULT
     return next(
-        _of(kind, spec)
+        _of(kind, spec, code)
         for kind in failure_kinds()
         if (not kind.of or spec.id in kind.of)
         and (code == kind.name or any(fnmatchcase(code, pattern) for pattern in kind.codes))
@@ -118,13 +121,13 @@ def runbook_of(*specs: RunSpec) -> str:
     )
 
 
-def _of(kind: FailureKind, spec: RunSpec) -> FailureKind:
+def _of(kind: FailureKind, spec: RunSpec, code: str = "") -> FailureKind:
     """The kind in a run of ``spec``. Nobody clears an operation: the roles of its people may not, and Airflow does not say who did."""
     kind = replace(kind, waits=kind.waits or spec.can_wait)
     if not (kind.clear and isinstance(spec, OperationSpec)) or list(kind.of) == [spec.id]:
         return kind
-    if spec is RESTORE_BACKUP and kind.name == "killed":
-        return kind  # what a killed restore leaves belongs to its run, and its people may clear
+    if spec is RESTORE_BACKUP and code in INTERRUPTED:
+        return kind  # what an interrupted restore leaves belongs to its run, and its people may clear
     if spec is APPROVE_OFFBOARDING:
         return replace(kind, clear="", again=DELETE_ON)
     again = NEXT_RUN if spec.cron else ASK_AGAIN if spec in APPROVALS.values() else OPERATE_AGAIN

@@ -15,7 +15,7 @@ import psycopg
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.execution.batch import Run
-from include.skillreport.core.failure_kinds import NO_RESULT
+from include.skillreport.core.failure_kinds import INTERRUPTED
 from include.skillreport.core.operation_catalog import APPROVALS
 from include.skillreport.core.run_spec import OperationSpec, RunSpec
 
@@ -56,14 +56,27 @@ def require_own_act(
 def require_unfinished(
     platform: psycopg.Connection, spec: RunSpec, run: Run, shard: int | None = None
 ) -> None:
-    """Before a step, or a shard: a person's operation that was cleared since it was opened only ends what a kill has interrupted.
+    """Before a step, or a shard: a person's operation that was cleared since it was opened only ends what was interrupted.
 
     :raises OperationClearedError: the step was cleared, or the shard has a result already.
     """
     if person := _person(spec, run.triggered_by):
         about = {"execution_id": run.execution_id, "attempt": run.attempt, "shard": shard}
-        if _SQL.row(platform, "is_cleared", **about, no_result=NO_RESULT)[0]:
+        if _SQL.row(platform, "is_cleared", **about, interrupted=list(INTERRUPTED))[0]:
             raise OperationClearedError(person, is_done=False)
+
+
+def require_unclosed(platform: psycopg.Connection, spec: RunSpec, run: Run, attempt: int) -> None:
+    """Before the end of the work, in ``close_run``: no earlier attempt has ended a person's operation.
+
+    A retry after a killed worker passes.
+
+    :raises OperationClearedError: one has, and no interrupted shard has worked since.
+    """
+    if person := _person(spec, run.triggered_by):
+        about = {"execution_id": run.execution_id, "attempt": attempt}
+        if statuses := _SQL.column(platform, "closed_earlier", **about):
+            raise OperationClearedError(person, is_done=statuses == ["completed"])
 
 
 def _person(spec: RunSpec, triggered_by: str | None) -> str | None:

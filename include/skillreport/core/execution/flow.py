@@ -29,7 +29,11 @@ from include.skillreport.core.execution.batch import (
     Work,
 )
 from include.skillreport.core.execution.business_date import JAPAN, business_date_of, period_of
-from include.skillreport.core.execution.cleared_operations import require_own_act, require_unfinished
+from include.skillreport.core.execution.cleared_operations import (
+    require_own_act,
+    require_unclosed,
+    require_unfinished,
+)
 from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.installation import Installation
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -287,7 +291,7 @@ def close_run(
     with installation.platform(spec.time_limit) as platform:
         run_log.mark_reopened(platform, run)
         work = Work(run, platform)
-        error = error or _finish(batch, work, installation)
+        error = error or _finish(spec, batch, work, installation, attempt)
         if not run.dry_run:
             for event, remark in batch.service_remarks(platform).items():
                 record_remark(platform, run, event, remark, installation.now())
@@ -416,11 +420,14 @@ def _run_today(run: Run, installation: Installation) -> Run:
     return replace(run, run_date=max(run.run_date, today))
 
 
-def _finish(batch: Batch, work: Work, installation: Installation) -> Exception | None:
+def _finish(
+    spec: RunSpec, batch: Batch, work: Work, installation: Installation, attempt: int
+) -> Exception | None:
     """Write the files that span tenants; returns the error instead of raising it, so that the run is closed."""
     if work.run.dry_run or not batch.has(Batch.finish):
         return None
     try:
+        require_unclosed(work.connection, spec, work.run, attempt)
         store = installation.store()
         if store is not None:
             batch.finish(replace(work, store=store))

@@ -66,8 +66,8 @@ WHERE
     );
 
 -- name: is_cleared
--- Whether the run was cleared since it was opened or closed, and the shard (if there is one) has a result: nothing killed its
--- process.
+-- Whether the run was cleared since it was opened or closed, and the shard (if there is one) has a result: nothing interrupted
+-- its process.
 SELECT count(*) > 0 AS is_cleared
 FROM batch.execution_log AS log
 WHERE
@@ -78,8 +78,20 @@ WHERE
             SELECT FROM batch.tenant_outcome AS outcome
             WHERE
                 outcome.execution_id = log.execution_id AND outcome.shard = %(shard)s
-                AND outcome.status <> 'pending' AND outcome.error_code IS DISTINCT FROM %(no_result)s
+                AND outcome.status <> 'pending'
+                AND (outcome.error_code IS null OR outcome.error_code <> all(%(interrupted)s))
         )
+    );
+
+-- name: closed_earlier
+-- The status with which an earlier attempt has closed the run, if no interrupted shard has worked since.
+SELECT log.status
+FROM batch.execution_log AS log
+WHERE
+    log.execution_id = %(execution_id)s AND coalesce(log.attempt, 0) < %(attempt)s AND log.status <> 'running'
+    AND NOT EXISTS (
+        SELECT FROM batch.tenant_outcome AS outcome
+        WHERE outcome.execution_id = log.execution_id AND outcome.recorded_at > log.ended_at
     );
 
 -- name: mark_reopened
