@@ -32,9 +32,11 @@ def lost_request_alerts(
 ) -> list[tuple[str, Alert]]:
     """Start the run again of each open request whose run is gone. Returns the keys and alerts about these, and about those whose run has
     ended, which a person starts again: once a day. ``now`` is aware.
+
+    The request of an ended run is closed if nothing of it is held any more: a new run would not find it.
     """
     from skill_batch.approvals import start_run
-    from include.skillreport.approvals.requests import move_to_run, open_requests
+    from include.skillreport.approvals.requests import is_outdated, move_to_run, open_requests, withdraw
 
     alerts = []
     for request in open_requests(platform, now - _GRACE):
@@ -52,6 +54,13 @@ def lost_request_alerts(
             reason = _GONE.format(run=request.run_id) + ("" if problem else "。もう一度出しました")
             alerts.append((key, _alert(ti, moved, reason, problem)))
         elif not ti.get_dr_count(dag_id=dag_id, run_ids=run_ids, states=["queued", "running"]):
+            if is_outdated(platform, request):
+                log.warning(
+                    "The run %s has ended, and nothing of its request is held any more", request.run_id
+                )
+                if not dry_run:
+                    withdraw(platform, request, "outdated")
+                continue
             key = f"request:{request.request_id}:{request.run_id}:{alert_day(now)}"
             alerts.append((key, _alert(ti, request, _ENDED.format(run=request.run_id), has_ended=True)))
     return alerts

@@ -90,7 +90,7 @@ def test_a_clear_and_a_lost_request_as_people_meet_them(
     _the_command_of_the_page_keeps_it(suzuki, fab, airflow_metadata, asked)
     again = _the_watch_starts_it_again(suzuki, tanaka, fab, database, services)
     _an_answer_to_a_dead_run_is_noticed(suzuki, tanaka, services, again)
-    _the_advice_ends_it(suzuki, database)
+    _the_advice_ends_it(suzuki, tanaka, database, services)
 
 
 def _nobody_brings_back_a_line_in_another_name(
@@ -183,8 +183,11 @@ def _an_answer_to_a_dead_run_is_noticed(
     assert "確認が出ていません。承認の DAG を実行してください" in page
 
 
-def _the_advice_ends_it(suzuki: Person, database: Database) -> None:
-    approval = suzuki.on(APPROVE_INVOICES.dag_id)
+def _the_advice_ends_it(suzuki: Person, tanaka: Person, database: Database, services: StandIns) -> None:
+    approval, operating = suzuki.on(APPROVE_INVOICES.dag_id), suzuki.on(OPERATE_INVOICES.dag_id)
+    # No request of a later run can contain it.
+    elsewhere = operating.trigger(operation="approve", tenants=["HD001"], business_date="2026-10-31")
+    assert operating.wait(elsewhere) == "success"
     run_id = approval.trigger(business_date="2026-10-31")
     open_request(approval, run_id)
     with refused():
@@ -192,10 +195,18 @@ def _the_advice_ends_it(suzuki: Person, database: Database) -> None:
     answer_request(approval, run_id, APPROVE)
     assert approval.wait(run_id) == "success"
     with database.connect() as host:
-        assert billing_rows.invoice(host, "A")["approved_by"] == "suzuki"
+        assert billing_rows.invoice(host, "B")["approved_by"] == "suzuki"
+        # The same alert could be sent again.
+        host.execute("DELETE FROM batch.operator_alert")
+    seen = len(services.messages)
+
+    _watched(tanaka)
+
+    assert not any(message.text.startswith(LOST_REQUEST.name) for message in services.messages[seen:])
+    with database.connect() as host:
         assert host.execute(
-            "SELECT count(*) FROM batch.approval_request WHERE closed_at IS null"
-        ).fetchone() == (0,)
+            "SELECT close_reason FROM batch.approval_request ORDER BY asked_at"
+        ).fetchall() == [("outdated",), ("answered",)]
 
 
 def _watched(person: Person) -> None:

@@ -534,7 +534,7 @@ def entry_unproved(scene: Scene) -> Failure:
     _, run = _backups(scene)
 
     def delete_and_run() -> FlowRun:
-        delete_entry(ObjectStore(scene.folder), entry.tenant_id)
+        delete_entry(ObjectStore(scene.folder), MacKeys(), entry.tenant_id, entry.offboarding_id)
         return run.again()
 
     return Failure(run, delete_and_run)

@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include.skillreport.approvals.requests import ApprovalRequest, Kind, ask_by_hand, find_held
+from include.skillreport.approvals.requests import ApprovalRequest, Kind, ask_by_hand, find_held, is_outdated
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Run
@@ -353,6 +353,24 @@ def test_a_request_refused_by_airflow_leaves_the_run_and_older_request(
     ).fetchone()
     assert remark == ("DAG がありません",)
     assert asked(database, again).request_id != about.request.request_id
+
+
+def test_a_request_is_outdated_once_nothing_of_it_is_held(
+    database: Database, request_: ApprovalRequest
+) -> None:
+    def outdated() -> bool:
+        with database.connect("batch_platform") as platform:
+            return is_outdated(platform, request_)
+
+    operate(database, "approve", "HD001")
+    assert not outdated()
+
+    # A newer request replaces only what is still held.
+    with database.connect("batch_platform") as platform:
+        held = find_held(platform, Kind.INVOICES, MONTH)
+        ask_by_hand(platform, APPROVE_INVOICES, MONTH, held, run_id="manual__1", person=ACCOUNTANT)
+    assert [item.tenant_code for item in held] == ["B"]
+    assert outdated()
 
 
 def test_a_person_asks_for_what_is_held_now(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,21 +18,24 @@ from include.skillreport.batches.data_backup import restore
 from include.skillreport.batches.data_backup.deleted_tenants import (
     ENTRY,
     Entry,
+    delete_entry,
     hold_off_deletion,
     read_entry,
     record_folder,
     register_folder,
     write_entry,
 )
+from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.batches.data_backup.tenant_export import merge, restored_schema
 from include.skillreport.core.catalog import STATISTICS
 from include.skillreport.core.errors import SchemaError
-from include.skillreport.core.execution.object_store import tenant_folder
-from include.skillreport.core.execution.run_log import require_deletions_repeated
+from include.skillreport.core.execution.batch import Work
+from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
+from include.skillreport.core.execution.run_log import RunResult, require_deletions_repeated
 from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
 from include.skillreport.operations.offboard_tenant.deletion import TenantDeletion
-from tests.batches.data_management.backups import TODAY, Backups
+from tests.batches.data_management.backups import MAC_KEY, TODAY, Backups
 from tests.conftest import Database, administer, wait_for_blocked_statement
 from tests.operations.approval_rows import asked_about, text_of
 from tests.operations.leaving_stages import Killed, killed, unproved
@@ -94,6 +98,28 @@ def left(leaving: Leaving) -> list[str]:
         return [*marked(connection, "«T»", ["MST_Employee"]), *(name for (name,) in schemas)]
 
 
+@contextmanager
+def failing(folder: Path) -> Iterator[Path]:
+    """Whatever opens or deletes something in the folder fails: it is a link to itself."""
+    aside = folder.with_name("aside")
+    folder.rename(aside)
+    folder.symlink_to(folder.name)
+    try:
+        yield folder
+    finally:
+        folder.unlink()
+        aside.rename(folder)
+
+
+def noted(leaving: Leaving, result: RunResult) -> str:
+    """The notes of the only tenant of a run."""
+    with leaving.database.connect() as connection:
+        ((notes,),) = connection.execute(
+            "SELECT notes FROM batch.tenant_outcome WHERE execution_id = %s", [result.execution_id]
+        ).fetchall()
+    return "".join(notes)
+
+
 def test_a_deletion_waits_for_a_restore_and_leaves_nothing_of_it(
     approved: Leaving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,9 +177,7 @@ def test_a_whole_restore_runs_no_batch_until_the_tenant_is_deleted_again(
         assert "退会して削除済みのテナント T があります。" in "".join(notes)
         copy = Database(RESTORED, backups.database.server)
         with copy.connect("batch_platform") as platform:
-            with pytest.raises(
-                SchemaError, match="退会して削除済みのテナント T があります。DAG offboard_tenant"
-            ):
+            with pytest.raises(SchemaError, match=r"退会して削除済みのテナント T .*「退会の記録の取り消し」"):
                 require_deletions_repeated(platform, STATISTICS)
             require_deletions_repeated(platform, OFFBOARD_TENANT)
 
@@ -211,20 +235,48 @@ def test_two_persons_withdraw_an_entry_that_is_wrong(leaving: Leaving) -> None:
         require_deletions_repeated(platform, STATISTICS)
 
     request = disputed(ASKER)
-    assert leaving.problems(leaving.answer(request)) == []
-    assert leaving.problems(leaving.answer(request)) == []  # cleared
+    with failing(leaving.root / register_folder("U")) as folder:
+        result = leaving.answer(request)
+    assert leaving.problems(result) == []
+    assert f"フォルダー {folder} の entry.json と entry.json.mac を消してください（" in noted(leaving, result)
+    assert leaving.store.exists(f"{register_folder('U')}/{ENTRY}")
+    cleared = leaving.answer(request)
+    assert leaving.problems(cleared) == []
+    assert "消してください" not in noted(leaving, cleared)
 
     assert not leaving.store.exists(f"{register_folder('U')}/{ENTRY}")
     # Somebody brings it back.
     write_entry(leaving.store, backups.mac_keys, Entry("U", "wrong", datetime(2026, 10, 1, tzinfo=UTC)))
-    backups.open()
+    run, _ = backups.open()
     with leaving.database.connect("batch_platform") as platform:
         require_deletions_repeated(platform, STATISTICS)
         hold_off_deletion(platform, leaving.store, backups.mac_keys, "U")
+        backups.batch().dump(Work(run, platform, store=leaving.store))
+    assert not leaving.store.exists(f"{register_folder('U')}/{ENTRY}")
     with leaving.database.connect() as connection:
         assert whole(connection, "U") == rows
     (refused,) = leaving.problems(leaving.stage("dispute", "U", {"reason": "もう一度"}))
     assert "取り消せる退会の記録はありません" in refused
+
+
+@pytest.mark.parametrize(
+    ("offboarding_id", "keys", "is_kept"),
+    [
+        ("wrong", MacKeys((MAC_KEY,)), False),
+        ("later", MacKeys((MAC_KEY,)), True),
+        ("later", MacKeys(("of others" * 4,)), False),
+    ],
+    ids=["the disputed one", "a later deletion", "unproved"],
+)
+def test_only_the_disputed_entry_is_deleted(
+    tmp_path: Path, offboarding_id: str, keys: MacKeys, *, is_kept: bool
+) -> None:
+    store = ObjectStore(tmp_path)
+    write_entry(store, keys, Entry("U", offboarding_id, datetime(2026, 10, 1, tzinfo=UTC)))
+
+    assert delete_entry(store, MacKeys((MAC_KEY,)), "U", "wrong") is None
+
+    assert store.names(register_folder("U")) == ([ENTRY, f"{ENTRY}.mac"] if is_kept else [])
 
 
 def test_the_next_backup_is_smaller_and_lets_the_certificate_get_its_supplement(

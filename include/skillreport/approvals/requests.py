@@ -277,9 +277,21 @@ def supersede_older(platform: psycopg.Connection, request: ApprovalRequest) -> N
     _SQL.execute(platform, "supersede", request_id=request.request_id)
 
 
-def withdraw(platform: psycopg.Connection, request: ApprovalRequest) -> None:
-    """Close a request that Airflow does not show."""
-    _SQL.execute(platform, "close_request", request_id=request.request_id, close_reason="not_started")
+def withdraw(platform: psycopg.Connection, request: ApprovalRequest, reason: str = "not_started") -> None:
+    """Close a request that nobody can answer: Airflow does not show it, or (``outdated``) nothing of it is held."""
+    _SQL.execute(platform, "close_request", request_id=request.request_id, close_reason=reason)
+
+
+def is_outdated(platform: psycopg.Connection, request: ApprovalRequest) -> bool:
+    """Whether nothing of an open request is held any more, so that no newer request can supersede it: it was decided elsewhere."""
+    held = {
+        (item.tenant_id, item.item_id) for item in find_held(platform, request.kind, request.business_date)
+    }
+    return not any(
+        (row["tenant_id"], row["item_id"]) in held
+        for row in _SQL.rows(platform, "open_items", kind=request.kind)
+        if row["request_id"] == request.request_id
+    )
 
 
 def find_request(

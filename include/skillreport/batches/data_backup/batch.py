@@ -27,9 +27,9 @@ from include.skillreport.batches.data_backup.comparison import hashed_tables, pl
 from include.skillreport.batches.data_backup.database_dump import entries_of_superuser, store_dump
 from include.skillreport.batches.data_backup.database_properties import read_properties
 from include.skillreport.batches.data_backup.deleted_tenants import (
+    correct_entries,
     mark_deleted_tenants,
     refuse_deleted_tenants,
-    renew_entries,
 )
 from include.skillreport.batches.data_backup.expiry import delete_expired
 from include.skillreport.batches.data_backup.files import (
@@ -411,9 +411,9 @@ class DataBackupBatch(TenantBatch):
         record_remark(work.connection, work.run, step, remark, self._access.installation.now())
 
     def _look_after_register(self, work: Work, store: ObjectStore) -> None:
-        """Name the entries of deleted tenants that do not count, and give those that this database knows their MAC."""
+        """Name the entries of deleted tenants that do not count, after what this database knows has corrected the others."""
         keys = self._access.mac_keys()
-        renew_entries(work.connection, store, keys)
+        correct_entries(work.connection, store, keys)
         register = mark_deleted_tenants(work.connection, store, keys)
         details = {"unproved": len(register.unproved), "hasMacKey": bool(keys.keys)}
         self._record(work, "register", RunRemark(details, register.unproved_sentence, "ENTRY_UNPROVED"))

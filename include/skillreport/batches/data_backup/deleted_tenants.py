@@ -7,6 +7,7 @@ folder of its tenant, and unless two persons have decided that it is wrong.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +19,11 @@ import psycopg
 from include.skillreport.batches.data_backup.mac import SUFFIX, UNREADABLE, MacKeys, read_at_most
 from include.skillreport.batches.data_backup.postgres_tools import BackupError
 from include.skillreport.core.database import Statements
+from include.skillreport.core.errors import reason_of
 from include.skillreport.core.execution.object_store import ObjectStore, tenant_folder
+from include.skillreport.core.execution.run_log import deleted_sentence
+
+log = logging.getLogger(__name__)
 
 _SQL = Statements(Path(__file__).parent)
 
@@ -89,10 +94,24 @@ def write_entry(store: ObjectStore, keys: MacKeys, entry: Entry) -> None:
     store.write(key, content)
 
 
-def delete_entry(store: ObjectStore, tenant_id: str) -> None:
-    """Delete an entry that is wrong."""
-    for suffix in ("", SUFFIX):
-        store.delete(f"{register_folder(tenant_id)}/{ENTRY}{suffix}")
+def delete_entry(store: ObjectStore, keys: MacKeys, tenant_id: str, offboarding_id: str) -> str | None:
+    """Delete the tenant's entry that is wrong, or that does not count. The entry of another deletion stays.
+
+    Returns a sentence for operators if the store fails: the database has decided, and the entry does not count.
+    """
+    folder = register_folder(tenant_id)
+    try:
+        entry = read_entry(store, keys, tenant_folder(tenant_id))
+        if entry is None or entry.offboarding_id == offboarding_id:
+            for suffix in ("", SUFFIX):
+                store.delete(f"{folder}/{ENTRY}{suffix}")
+    # The clients of object stores raise more than OSError.
+    except Exception as error:
+        return (
+            f"保存先の退会の記録を消せませんでした。次の BATCH-001 がもう一度消します。それでも残ったら、フォルダー "
+            f"{store.location(folder)} の {ENTRY} と {ENTRY}{SUFFIX} を消してください（{reason_of(error)}）"
+        )
+    return None
 
 
 def read_entry(store: ObjectStore, keys: MacKeys, folder: str) -> Entry | None:
@@ -114,13 +133,24 @@ def read_entry(store: ObjectStore, keys: MacKeys, folder: str) -> Entry | None:
         return None
 
 
-def renew_entries(platform: psycopg.Connection, store: ObjectStore, keys: MacKeys) -> None:
-    """Write the entries of this database's register again that lack a MAC of the present key: it is new, or somebody has changed them."""
+def correct_entries(platform: psycopg.Connection, store: ObjectStore, keys: MacKeys) -> None:
+    """Write the entries of this database's register again that lack a MAC of the present key: it is new, or somebody has changed them.
+
+    Delete the entries that are wrong, as two persons have decided: the store failed then, or somebody has brought them back.
+    """
     present = MacKeys(keys.keys[:1])
     for row in _SQL.rows(platform, "own_register") if present.keys else ():
         entry = Entry(**row)
         if read_entry(store, present, tenant_folder(entry.tenant_id)) is None:
             write_entry(store, keys, entry)
+    for void in _SQL.rows(platform, "void_entries"):
+        found = read_entry(store, keys, tenant_folder(void["tenant_id"]))
+        if (
+            found
+            and found.offboarding_id == void["offboarding_id"]
+            and (problem := delete_entry(store, keys, **void))
+        ):
+            log.warning("%s", problem)
 
 
 def hold_off_deletion(
@@ -174,12 +204,3 @@ def refuse_deleted_tenants(platform: psycopg.Connection, store: ObjectStore, key
     """
     if repeated := mark_deleted_tenants(platform, store, keys).repeated:
         raise BackupError(deleted_sentence(repeated))
-
-
-def deleted_sentence(tenant_ids: Sequence[str]) -> str:
-    """For operators: the deleted tenants that a restored database contains."""
-    return (
-        f"このデータベースには、退会して削除済みのテナント {'、'.join(tenant_ids)} があります。"
-        "DAG offboard_tenant で削除をやり直すまで、このデータベースではバッチは動きません"
-        "（記録が誤りなら、同じ DAG の「退会の記録の取り消し」を行ってください）。"
-    )

@@ -14,7 +14,6 @@ from include.skillreport.batches.data_backup.comparison import comparison_senten
 from include.skillreport.batches.data_backup.database_dump import load_dump
 from include.skillreport.batches.data_backup.database_properties import apply_properties, lost_properties
 from include.skillreport.batches.data_backup.deleted_tenants import (
-    deleted_sentence,
     hold_off_deletion,
     mark_deleted_tenants,
 )
@@ -39,6 +38,7 @@ from include.skillreport.batches.data_backup.tenant_export import (
     restore_tenant,
 )
 from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.run_log import deleted_sentence
 
 _SQL = Statements(Path(__file__).parent)
 

@@ -234,10 +234,16 @@ def require_deletions_repeated(platform: psycopg.Connection, spec: RunSpec) -> N
     if spec in _DELETE_AGAIN:
         return
     if tenants := _SQL.column(platform, "deletions_to_repeat"):
-        raise SchemaError(
-            f"復元したこのデータベースには、退会して削除済みのテナント {'、'.join(tenants)} があります。"
-            "DAG offboard_tenant で削除をやり直してください。それまでバッチは動きません。"
-        )
+        raise SchemaError(deleted_sentence(tenants))
+
+
+def deleted_sentence(tenant_ids: Sequence[str]) -> str:
+    """For operators: the deleted tenants that a restored database contains."""
+    return (
+        f"このデータベースには、退会して削除済みのテナント {'、'.join(tenant_ids)} があります。"
+        "DAG offboard_tenant で削除をやり直すまで、このデータベースではバッチは動きません"
+        "（記録が誤りなら、同じ DAG の「退会の記録の取り消し」を行ってください）。"
+    )
 
 
 def open_execution(

@@ -123,16 +123,20 @@ class OffboardingApproval(UnitBatch):
         return UnitResult(unit_id, {"rows": rows}, rows, notes=notes)
 
     def _void_entry(self, work: Work, dispute: Dispute, item: LockedItem) -> UnitResult:
-        """The register's entry is wrong, as two persons say: the tenant stays. The database remembers it, and the store loses the entry."""
+        """The register's entry is wrong, as two persons say: the tenant stays. The database remembers it, and the store loses the entry.
+
+        A failure of the store is no failure of this operation: its remedy would continue the deletion.
+        """
         platform, run = work.connection, work.run
         with platform.transaction():
             decide_dispute(platform, dispute, str(item.answered_by), self._access.installation.now())
             named = (str(run.options["request"]), dispute.tenant_id, item.item_id)
             record_result(platform, *named, Result.APPROVED, None, run.execution_id)
-        delete_entry(self._access.store(), dispute.tenant_id)
-        return UnitResult(
-            dispute.tenant_id, {}, 1, notes=("退会の記録を取り消しました。テナントの行はそのままです",)
+        problem = delete_entry(
+            self._access.store(), self._access.mac_keys(), dispute.tenant_id, dispute.offboarding_id
         )
+        done = "退会の記録を取り消しました。テナントの行はそのままです"
+        return UnitResult(dispute.tenant_id, {}, 1, notes=(done, *filter(None, [problem])))
 
     def _freeze(self, work: Work, offboarding: Offboarding, item: LockedItem) -> None:
         """Take the second export and freeze its keys, in one snapshot."""

@@ -9,7 +9,7 @@ CREATE TABLE batch.approval_request (
     run_id text NOT NULL,
     asked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     closed_at timestamptz,
-    close_reason text CHECK (close_reason IN ('answered', 'superseded', 'not_started')),
+    close_reason text CHECK (close_reason IN ('answered', 'superseded', 'not_started', 'outdated')),
     UNIQUE (dag_id, run_id),
     CHECK ((closed_at IS null) = (close_reason IS null))
 );
@@ -24,7 +24,8 @@ COMMENT ON COLUMN batch.approval_request.business_date IS
 COMMENT ON COLUMN batch.approval_request.asked_by IS
 'execution_id of the run that held the items, or the person who asked for the list';
 COMMENT ON COLUMN batch.approval_request.close_reason IS
-'superseded: a newer request has all its unanswered items; not_started: Airflow refused the run that would have shown it';
+'superseded: a newer request has all its unanswered items; not_started: Airflow refused the run that would have shown it; '
+'outdated: its run had ended, and its items were decided elsewhere';
 
 CREATE TABLE batch.approval_item (
     request_id text NOT NULL REFERENCES batch.approval_request ON DELETE CASCADE,

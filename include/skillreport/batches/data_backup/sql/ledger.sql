@@ -101,6 +101,10 @@ WHERE NOT is_to_repeat;
 SELECT tenant_id FROM batch.disputed_entry
 WHERE tenant_id = %(tenant_id)s AND offboarding_id = %(offboarding_id)s AND decided_at IS NOT null;
 
+-- name: void_entries
+SELECT tenant_id, offboarding_id FROM batch.disputed_entry
+WHERE decided_at IS NOT null;
+
 -- name: limit_turn_wait
 SELECT set_config('lock_timeout', %(wait)s, true);
 
