@@ -50,12 +50,12 @@ def backup_login(database: Database) -> Iterator[str]:
 
 
 def restoring(folder: Path) -> list[psutil.Process]:
-    """The tasks that wait for this pg_restore."""
+    """The tasks that wait for this pg_restore while it is blocked. Its other calls end at once."""
     program = str(folder / "pg_restore")
     return [
         parent
         for process in psutil.process_iter(["cmdline"])
-        if program in (process.info["cmdline"] or ())
+        if {program, "--exit-on-error"} <= set(process.info["cmdline"] or ())
         and (parent := process.parent())
         and program not in parent.cmdline()
     ]
