@@ -168,3 +168,11 @@ def test_a_flow_that_is_off_closes_the_channel(tenant: Tenant, nested: bool) -> 
     assert code_of(result) == "WorkflowTriggerIsNotEnabled"
     assert result.error is not None
     assert result.error.error_class is ErrorClass.CREDENTIAL
+
+
+@pytest.mark.parametrize(
+    "url", ["https://[::1", "https://x:99999/", "https://x:0x50/?sig=x", "sig=x", "h" * 400_000]
+)
+def test_a_url_that_is_none_has_a_limit_and_is_refused(tenant: Tenant, url: str) -> None:
+    assert TEAMS.limit(TeamsConfig(url), "A").per_minute == 60
+    assert code_of(tenant.send(TeamsConfig(url), message(TEAMS))) == "refused_address"

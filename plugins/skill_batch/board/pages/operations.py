@@ -78,7 +78,7 @@ def ask(request: Request, rights: RightsDep, dag_id: str, name: str) -> Response
         # An address is kept in the browser and in logs, so it has nothing personal.
         present = present_values(connection, action, values) if action.is_personal else values
         if "backup" in values and not any(values["backup"]):
-            # The run must not restore one that is newer than the person knows.
+            # The run must not restore a newer backup than the dialog shows.
             present = {**present, "backup": _SQL.column(connection, "newest_backup")}
     return _dialog(request, rights, action, present, fixed=fixed)
 

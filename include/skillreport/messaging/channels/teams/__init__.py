@@ -12,9 +12,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from typing_extensions import override
-from yarl import URL
 
 from include.skillreport.messaging.channels.channel import Channel, Integration, Rendered
 from include.skillreport.messaging.throttle import Limit
@@ -60,7 +60,7 @@ class _Teams(Channel):
     @override
     def limit(self, config: TeamsConfig, tenant_id: str) -> Limit:
         # The flows of an environment may use one connection.
-        host = URL(config.webhook_url).host or ""
+        host = _host_of(config.webhook_url)
         counted_by = (host,) if host.endswith(ENVIRONMENT_HOST) else (tenant_id, host)
         return Limit(self.limit_key(*counted_by), _PER_MINUTE, _PER_MINUTE, burst=_BURST, at_once=4)
 
@@ -84,6 +84,14 @@ class _Teams(Channel):
             for number, elements in enumerate(riches)
             for place, element in enumerate(elements)
         ]
+
+
+def _host_of(url: str) -> str:
+    """The host; empty if the tenant's text is no URL, which the client refuses."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def card_of(body: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
