@@ -18,8 +18,9 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.execution.schedule import firings_before
 from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION
-from include.skillreport.schema.checks.airflow_dags import MAC_CONNECTION, check_airflow
+from include.skillreport.schema.checks.airflow_dags import ALERT_CONNECTION, MAC_CONNECTION, check_airflow
 from local_stack.stand_ins import StandIns
+from local_stack.stand_ins.alert_receiver import RECEIVER_KEY
 from tests import host_rows
 from tests.airflow_installation import AirflowInstallation, folder_of_dags
 from tests.conftest import Database
@@ -83,6 +84,10 @@ def test_a_lost_resumption_starts_again_and_is_reported_once_a_day(
     ]
     runs.metadata.execute("UPDATE dag SET is_paused = false")
     monkeypatch.setenv(f"AIRFLOW_CONN_{MAC_CONNECTION.upper()}", '{"conn_type": "generic", "password": "x"}')
+    receiver = f"AIRFLOW_CONN_{ALERT_CONNECTION.upper()}"
+    monkeypatch.setenv(receiver, '{"conn_type": "http", "host": "alerts.example.jp", "password": "weak"}')
+    assert [each.code for each in check_airflow()] == ["alert-key"]
+    monkeypatch.setenv(receiver, f'{{"conn_type": "http", "password": "{RECEIVER_KEY}"}}')
     assert check_airflow() == []
     monkeypatch.delenv(f"AIRFLOW_CONN_{MAC_CONNECTION.upper()}")
     monkeypatch.setenv("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "postgresql+psycopg2://nobody@127.0.0.1:1/none")

@@ -11,7 +11,7 @@ import re
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -29,6 +29,7 @@ from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.alert_outbox import send_alert, send_result, send_waiting_alerts
 from skill_batch.notifiers.channels import load_channels
 from skill_batch.notifiers.run_report import RunReport
+from include.skillreport.schema.checks.airflow_dags import is_signing_key
 from local_stack.stand_ins import StandIns
 from local_stack.stand_ins.alert_receiver import RECEIVER_KEY
 from tests.airflow_installation import PROJECT, email_connection, http_connection, slack_connection
@@ -171,6 +172,25 @@ def test_a_receiver_that_follows_the_documentation_takes_genuine_messages_only(
         with pytest.raises(WebhookVerificationError):
             message_of(changed, body, secret)
     assert services.messages
+
+
+@pytest.mark.parametrize(
+    ("encoded", "usable"),
+    [
+        *(
+            (f"whsec_{base64.b64encode(b'x' * size).decode()}", 24 <= size <= 64)
+            for size in (0, 23, 24, 64, 65)
+        ),
+        (RECEIVER_KEY.removeprefix("whsec_"), False),
+        ("whsec_" + "!" * 40, False),
+        ("whsec_鍵", False),
+    ],
+)
+def test_the_check_accepts_the_keys_that_alerts_accept(encoded: str, usable: bool) -> None:
+    assert is_signing_key(encoded) is usable
+    refusal = nullcontext() if usable else pytest.raises(ValueError, match="whsec_")
+    with refusal:
+        http_bodies.signature_headers(b"{}", encoded, KEY, AROSE_AT)
 
 
 def test_each_attempt_has_its_own_signature_and_a_key_of_any_characters() -> None:

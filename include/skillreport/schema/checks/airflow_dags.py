@@ -1,13 +1,15 @@
-"""Check in Airflow that people see the requests for approvals, since a paused DAG shows none, and that the key of the MACs exists."""
+"""Check in Airflow that people see the requests for approvals, since a paused DAG shows none, and that keys exist and can be used."""
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from include.skillreport.core.operation_catalog import APPROVALS
 from include.skillreport.schema.checks.findings import Finding, remark
@@ -18,12 +20,18 @@ _SECONDS = 120
 # As data_backup.mac names it; this layer does not import batches.
 MAC_CONNECTION = "skill_batch_backup_mac"
 
+# The receiver of alerts over HTTP, its preset with a signature, and the bytes of a key of Standard Webhooks 1.0.
+# skill_batch.notifiers requires the same, but imports nothing from here (decision 0010).
+ALERT_CONNECTION = "skill_batch_alert_http"
+_SIGNED_PRESET = "json"
+_KEY_SCHEME, _KEY_BYTES = "whsec_", range(24, 65)
+
 # What the command says of a connection that neither the environment nor a secrets backend nor the metadata database has.
 _NOT_FOUND = "Connection not found"
 
 
 def check_airflow() -> list[Finding]:
-    """The DAGs of approvals that are paused, and the missing key of the MACs, as Airflow's own command says.
+    """The DAGs of approvals that are paused, and keys that are missing or cannot be used, as Airflow's own command says.
 
     Nothing on a machine without an Airflow.
     """
@@ -47,25 +55,33 @@ def check_airflow() -> list[Finding]:
             )
         ]
     # Without its metadata database, Airflow says of every connection that there is none.
-    return _missing_mac_key() + [
-        remark(
-            "approval-paused",
-            f"承認の DAG {dag_id} が一時停止中です。確認が画面に出ません。",
-            f"再開してください（airflow dags unpause {dag_id}）。",
-            dag_id,
-        )
-        for dag_id in dict.fromkeys(spec.dag_id for spec in APPROVALS.values())
-        if paused.get(dag_id)
+    return [
+        *_missing_mac_key(),
+        *_unusable_signing_key(),
+        *(
+            remark(
+                "approval-paused",
+                f"承認の DAG {dag_id} が一時停止中です。確認が画面に出ません。",
+                f"再開してください（airflow dags unpause {dag_id}）。",
+                dag_id,
+            )
+            for dag_id in dict.fromkeys(spec.dag_id for spec in APPROVALS.values())
+            if paused.get(dag_id)
+        ),
     ]
 
 
-def _missing_mac_key() -> list[Finding]:
+def is_signing_key(password: str) -> bool:
+    """Whether requests can be signed with it: ``whsec_`` and the Base64 text of 24 to 64 bytes (Standard Webhooks 1.0)."""
     try:
-        # It prints the password, which stays here.
-        answer = _airflow("connections", "get", MAC_CONNECTION)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    if answer is None or _NOT_FOUND not in answer.stderr:
+        key = base64.b64decode(password.removeprefix(_KEY_SCHEME), validate=True)
+    except ValueError:
+        return False
+    return password.startswith(_KEY_SCHEME) and len(key) in _KEY_BYTES
+
+
+def _missing_mac_key() -> list[Finding]:
+    if _connection(MAC_CONNECTION) != {}:
         return []
     return [
         remark(
@@ -75,6 +91,41 @@ def _missing_mac_key() -> list[Finding]:
             MAC_CONNECTION,
         )
     ]
+
+
+def _unusable_signing_key() -> list[Finding]:
+    receiver = _connection(ALERT_CONNECTION)
+    if not receiver:
+        return []
+    preset = (receiver.get("extra_dejson") or {}).get("preset") or _SIGNED_PRESET
+    if preset != _SIGNED_PRESET or is_signing_key((receiver.get("password") or "").strip()):
+        return []
+    return [
+        remark(
+            "alert-key",
+            f"接続 '{ALERT_CONNECTION}' の Password では署名できません。運用アラートは受信側に届きません。",
+            'whsec_ と 24〜64 バイトの Base64 にしてください。`echo "whsec_$(openssl rand -base64 32)"` で作れます。',
+            ALERT_CONNECTION,
+        )
+    ]
+
+
+def _connection(conn_id: str) -> dict[str, Any] | None:
+    """The connection with its secrets, which stay here; empty if there is none, None if Airflow does not say."""
+    try:
+        answer = _airflow("connections", "get", conn_id, "--output", "json")
+    except (OSError, subprocess.SubprocessError):
+        return None
+    if answer is None:
+        return None
+    if _NOT_FOUND in answer.stderr:
+        return {}
+    try:
+        # Airflow's log may come first.
+        (found,) = json.loads(answer.stdout[answer.stdout.index("[{") :])
+    except ValueError:
+        return None
+    return dict(found)
 
 
 def _airflow(*arguments: str) -> subprocess.CompletedProcess[str] | None:
