@@ -137,6 +137,25 @@ def test_without_the_platforms_connection_the_page_says_why_there_is_no_text(
     assert "接続 &#39;skill_batch_platform_db&#39; があるときだけ" in answer.text
 
 
+def test_a_used_up_quota_of_the_day_is_shown_with_the_time_of_its_end(
+    board: Board, host: psycopg.Connection
+) -> None:
+    host.execute(
+        """
+        INSERT INTO batch.service_limit (limit_key, at_once, learnt_at, blocked_until)
+        SELECT limit_key, 4, midnight - waits, midnight
+        FROM (VALUES ('line_works:day', interval '5 hours'), ('slack:minute', interval '1 minute')) AS known (limit_key, waits),
+            LATERAL (SELECT date_trunc('day', now() + interval '1 day', 'Asia/Tokyo')) AS next (midnight)
+        """
+    )
+
+    page = board.get("/messages").text
+
+    said = "1 日の送信数の上限に達しました"
+    assert page.count(said) == 1
+    assert re.search(rf"<code>line_works:day</code><br>{said}</td><td>[^<]* 00:00</td>", page)
+
+
 def test_messages_that_wait_after_a_pause_link_to_their_request(
     board: Board, host: psycopg.Connection
 ) -> None:
