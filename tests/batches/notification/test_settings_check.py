@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
+import socket
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import psycopg
@@ -669,6 +671,37 @@ def test_a_mail_server_that_refuses_us_is_the_operators_matter(
     assert result.status == "failed"
     assert "メールサーバーを使えません: メールサーバーの認証に失敗しました" in result.failed_tenants[0].reason
     assert health(host) == [("slack", "HEALTHY", True)]
+
+
+@pytest.mark.usefixtures("host")
+def test_operators_learn_that_the_login_to_exchange_online_will_stop(
+    database: Database,
+    services: StandIns,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    here = socket.getaddrinfo("127.0.0.1", services.smtp_port, type=socket.SOCK_STREAM)
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda name, *a, **k: here if name == "smtp.office365.com" else resolve(name, *a, **k),
+    )
+    mail = network(services)
+    assert mail.email is not None
+    exchange = replace(
+        mail, email=replace(mail.email, host="smtp.office365.com", login="batch", password="secret")
+    )
+
+    def warnings(on: date) -> int:
+        caplog.clear()
+        assert check(database, services, on=on, through=exchange).status == "completed"
+        return caplog.text.count("接続 'skill_batch_smtp': Exchange Online はパスワードでのログインを")
+
+    caplog.set_level(logging.INFO)
+    sunday, monday, tuesday = (date(2026, 11, day) for day in (1, 2, 3))
+    assert [warnings(sunday), warnings(monday), warnings(tuesday)] == [1, 1, 0]
+    assert services.messages == []
 
 
 def test_a_mail_server_that_works_again_opens_every_tenants_mail(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import calendar
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import aclosing
@@ -25,6 +26,7 @@ from include.skillreport.batches.notification_settings_check.rules import (
 from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.core.errors import code_of, is_about_data, reason_of
 from include.skillreport.core.execution.batch import Run, StagingBatch, UnitFailure, UnitResult, Work
+from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.network import Network
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.address_guard import guarded_session
@@ -143,6 +145,7 @@ class NotificationSettingsCheckBatch(StagingBatch):
         own_servers = {
             channel.lane.tenant_id for channel in channels if channel.config and channel.lane.channel == EMAIL
         }
+        checked = [_with_mail_warnings(outcome, mail) for outcome in checked]
         if refusal := next((each for each in mail if not each.is_warning), None):
             return [
                 outcome if outcome.unit_id in own_servers else _mail_failure(outcome.unit_id, refusal)
@@ -153,6 +156,19 @@ class NotificationSettingsCheckBatch(StagingBatch):
             _SQL.execute(work.connection, "probe_mail_server", limit_key=limit_of(work.services.email).key)
             _SQL.execute(work.connection, "probe_with_refused_letters", codes=_ACCESS_CODES)
         return checked
+
+    def digest(self, work: Work) -> Digest:
+        """What will stop at the installation's mail server: on the first day, and then in the run for each Monday."""
+        codes = _SQL.column(
+            work.connection,
+            "untold_mail_warnings",
+            execution_id=work.run.execution_id,
+            is_monday=work.run.business_date.weekday() == calendar.MONDAY,
+        )
+        if not codes:
+            return Digest()
+        warnings = [f"接続 'skill_batch_smtp': {EMAIL.errors[code].meaning}" for code in codes]
+        return Digest(["メールサーバーの設定は、まもなく使えなくなります", *warnings])
 
     def _found_in_rows(self, connection: psycopg.Connection, run: Run) -> dict[str, list[SettingFinding]]:
         preferences = load_preferences(connection, self._settings, sending_time(run.business_date))
@@ -404,6 +420,16 @@ def _mail_failure(tenant_id: str, finding: Finding) -> UnitFailure:
         "それまでメールは送信待ちになります。",
         recoverable=not _is_broken(finding),
     )
+
+
+def _with_mail_warnings(
+    outcome: UnitResult | UnitFailure, mail: Sequence[Finding]
+) -> UnitResult | UnitFailure:
+    """The outcome with the warnings of the installation's mail server, which the digest reads from all shards."""
+    codes = [each.error.code for each in mail if each.is_warning]
+    if not codes or isinstance(outcome, UnitFailure):
+        return outcome
+    return replace(outcome, details=outcome.details | {"mailWarnings": codes})
 
 
 def _result(tenant_id: str, found: Sequence[SettingFinding]) -> UnitResult:

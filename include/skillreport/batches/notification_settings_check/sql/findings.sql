@@ -33,3 +33,26 @@ UPDATE batch.setting_finding
 SET told_by = %(execution_id)s
 WHERE tenant_id = %(tenant_id)s AND told_by IS null
 RETURNING subject, detail, english;
+
+-- name: untold_mail_warnings
+-- The warnings about the installation's mail server that no earlier run of the last week had; on Mondays all.
+SELECT DISTINCT warning.code
+FROM batch.execution_log AS run
+INNER JOIN batch.tenant_outcome AS outcome ON run.execution_id = outcome.execution_id
+CROSS JOIN LATERAL jsonb_array_elements_text(outcome.details -> 'mailWarnings') AS warning (code)
+WHERE
+    run.execution_id = %(execution_id)s
+    AND (
+        %(is_monday)s
+        OR NOT EXISTS (
+            SELECT
+            FROM batch.execution_log AS earlier
+            INNER JOIN batch.tenant_outcome AS known ON earlier.execution_id = known.execution_id
+            WHERE
+                earlier.batch_id = run.batch_id
+                AND earlier.started_at BETWEEN run.started_at - interval '7 days' AND run.started_at
+                AND earlier.execution_id <> run.execution_id
+                AND known.details -> 'mailWarnings' ? warning.code
+        )
+    )
+ORDER BY warning.code;
