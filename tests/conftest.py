@@ -296,8 +296,8 @@ def base_database(
         yield copy
 
 
-@pytest.fixture(scope="session")
-def airflow_metadata(server: Server) -> Iterator[str]:
+@contextmanager
+def metadata_database(server: Server) -> Iterator[str]:
     """An empty database for Airflow's own metadata; its SQLAlchemy URL."""
     name = role = f"airflow_{os.urandom(4).hex()}"
     password = "test-airflow"
@@ -306,6 +306,13 @@ def airflow_metadata(server: Server) -> Iterator[str]:
     yield f"postgresql+psycopg2://{role}:{password}@{server.host}:{server.port}/{name}"
     administer(server, "DROP DATABASE {} WITH (FORCE)", name)
     administer(server, "DROP ROLE {}", role)
+
+
+@pytest.fixture(scope="session")
+def airflow_metadata(server: Server) -> Iterator[str]:
+    """Airflow's metadata of all tests of the session, with the runs of earlier ones; its SQLAlchemy URL."""
+    with metadata_database(server) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

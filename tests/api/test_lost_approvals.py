@@ -23,7 +23,7 @@ from local_stack.stack import PROJECT
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation, connect_metadata, folder_of_dags
 from tests.batches.tenant_management import billing_rows
-from tests.conftest import Database
+from tests.conftest import Database, Server, metadata_database
 from tests.dags.running_airflow import NO_SCHEDULE, Api, running_airflow
 from tests.dags.test_approvals import answer_request, open_request
 from tests.deploy.cleanup import cleanup_command
@@ -50,6 +50,13 @@ class Person:
 
     def on(self, dag_id: str) -> Api:
         return replace(self._api, dag_id=dag_id)
+
+
+@pytest.fixture
+def airflow_metadata(server: Server) -> Iterator[str]:
+    """Without the runs of other tests, which Airflow would list and clean too."""
+    with metadata_database(server) as url:
+        yield url
 
 
 @pytest.fixture
