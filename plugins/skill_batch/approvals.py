@@ -16,6 +16,7 @@ from airflow.sdk import Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from typing_extensions import override
 
+from skill_batch.airflow_private.tasks import is_in_task, reason_of, trigger_run
 from skill_batch.batch_flow import BatchFlow, failure_alert, run_of, task_arguments
 from skill_batch.forms import field_param, tenants_param
 from skill_batch.notifiers.approval_links import ANSWER_TASK, is_dag_paused, name_of
@@ -26,7 +27,6 @@ from include.skillreport.operations.form import Field
 if TYPE_CHECKING:
     import psycopg
     from airflow.sdk import Context
-    from airflow.sdk.execution_time.comms import ErrorResponse
 
     from include.skillreport.approvals.requests import ApprovalRequest, HeldItem
     from include.skillreport.core.execution.batch import Run
@@ -302,38 +302,16 @@ def start_run(request: ApprovalRequest) -> str | None:
 
     TriggerDagRunOperator sends the same message, but only after its task's code, so no code can handle an error.
     """
-    from airflow.sdk.execution_time import task_runner
-    from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
-
-    supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None)
-    if supervisor is None:
+    if not is_in_task():
         return "Airflow のタスクの外では、実行を始められません"
     try:
-        answer = supervisor.send(
-            TriggerDagRun(dag_id=request.dag_id, run_id=request.run_id, conf={"request": request.request_id})
-        )
+        trigger_run(request.dag_id, request.run_id, {"request": request.request_id})
     except Exception as error:
         # The batch has done its work, so no error of Airflow may fail the task.
         log.warning("The run %s of %s is refused", request.run_id, request.dag_id, exc_info=True)
-        return _reason(error)
-    if isinstance(answer, ErrorResponse) and answer.error.value != "DAGRUN_ALREADY_EXISTS":
-        return _words_of(answer) or answer.error.value
+        reason = reason_of(error) or str(error) or type(error).__name__
+        return " ".join(reason.split())[:_LONGEST_REASON]
     return None
-
-
-def _reason(error: Exception) -> str:
-    """The error in one short line."""
-    response = getattr(error, "error", None)
-    text = _words_of(response) if response is not None else ""
-    return " ".join((text or str(error) or type(error).__name__).split())[:_LONGEST_REASON]
-
-
-def _words_of(response: ErrorResponse) -> str:
-    """The message of the API server. The supervisor wraps it in its own message, which only says that there was an error."""
-    words, detail = "", response.detail
-    while isinstance(detail, dict):
-        words, detail = str(detail.get("message") or words), detail.get("detail")
-    return words
 
 
 def _moment(value: datetime | str) -> datetime:

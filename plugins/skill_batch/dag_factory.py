@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pendulum
-from airflow.sdk import DAG, CronTriggerTimetable, Param
-from airflow.sdk.configuration import conf
-from airflow.utils.types import DagRunType
+from airflow.sdk import DAG, CronTriggerTimetable, Param, conf
 
 from skill_batch.batch_flow import BATCHES_PARAMETER, failure_alert
 from skill_batch.batch_graph import add_batch, add_group
@@ -54,8 +52,8 @@ SITE_VARIABLE = "SKILL_BATCH_DOCS_URL"
 # some have ended. It is the default of Airflow's max_active_runs_per_dag.
 OPEN_APPROVALS = 16
 
-# Airflow's commands, API and UI refuse a backfill of a DAG with these types. They are all others.
-_NO_BACKFILL = tuple(each for each in DagRunType if each is not DagRunType.BACKFILL_JOB)
+# Airflow's commands, API and UI refuse a backfill of a DAG with these types of runs (names of the REST API). They are all others.
+_NO_BACKFILL = ("scheduled", "manual", "operator_triggered", "asset_triggered", "asset_materialization")
 
 
 class BatchDag(DAG):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context, task
 
+from skill_batch.airflow_private.tasks import last_run_before
 from skill_batch.batch_flow import failure_alert, run_of, task_arguments
 from skill_batch.lost_requests import lost_request_alerts
 from skill_batch.notifiers.alert import JAPAN, Alert
@@ -201,13 +202,7 @@ class _AirflowRuns:
         return self._ti.get_dr_count(dag_id=spec.dag_id, logical_dates=list(firings))
 
     def last_before(self, spec: RunSpec, moment: datetime) -> datetime | None:
-        from airflow.sdk.execution_time.comms import GetPreviousDagRun, PreviousDagRunResult
-        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
-
-        # The task instance's own method asks only for runs of its own DAG.
-        answer = SUPERVISOR_COMMS.send(GetPreviousDagRun(dag_id=spec.dag_id, logical_date=moment))
-        assert isinstance(answer, PreviousDagRunResult)
-        return answer.dag_run.logical_date if answer.dag_run else None
+        return last_run_before(spec.dag_id, moment)
 
     def is_paused(self, spec: RunSpec) -> bool:
         return self._ti.get_dag(spec.dag_id).is_paused
