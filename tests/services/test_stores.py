@@ -151,9 +151,9 @@ def test_writers_at_once_end_with_one_whole_object(store: ObjectStore) -> None:
 
 
 def test_a_missing_bucket_is_an_error_and_not_created(bucket: Bucket) -> None:
-    nowhere = ObjectStore(bucket("batch", "skill-reprot"))
+    nowhere = ObjectStore(bucket("batch", "no-such-bucket"))
     for _ in range(2):
-        with pytest.raises(OSError, match=r"does not exist|skill-reprot"):
+        with pytest.raises(OSError, match=r"does not exist|no-such-bucket"):
             nowhere.write(KEY, b"content")
     with pytest.raises(FileNotFoundError):
         nowhere.read(KEY)
