@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -24,7 +25,15 @@ from include.skillreport.messaging.feedback.reports import Failure, Report, Repo
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.feedback_mails import BOUNCES, UNSUBSCRIBES, arf, dsn, unsubscription
+from tests.messaging.feedback_mails import (
+    BOUNCES,
+    UNSUBSCRIBES,
+    arf,
+    dsn,
+    exim_bounce,
+    qmail_bounce,
+    unsubscription,
+)
 from tests.messaging.outbox_rows import network, run_notifications, statuses, waiting
 from tests.messaging.raw_server import answering
 from tests.messaging.test_email import encrypted_mailbox
@@ -197,6 +206,26 @@ class TestABounce:
         assert (messages(host)["A"], suppressions(host)) == (("sent", None), [])
         assert reading.counts == Counter(mails=1, **{effect: 1})
         assert flags(services) == [{"\\Seen"}]
+
+    @pytest.mark.parametrize("bounce", [qmail_bounce, exim_bounce])
+    def test_in_a_servers_own_words_counts_if_it_names_the_letters_address(
+        self,
+        database: Database,
+        host: psycopg.Connection,
+        services: StandIns,
+        sent: str,
+        bounce: Callable[..., bytes],
+    ) -> None:
+        to = BOUNCES.replace("{token}", sent)
+        for mail in (bounce("somebody.else@example.jp", to=to), bounce(ADDRESS, to="bounce@example.jp")):
+            services.mailbox.deliver(mail)
+        assert read(database, services).counts == Counter(mails=2, unmatched=1, other=1)
+        assert (messages(host)["A"], suppressions(host)) == (("sent", None), [])
+
+        services.mailbox.deliver(bounce(ADDRESS, to=to))
+        assert read(database, services).counts == Counter(mails=1, bounced=1)
+        assert messages(host) == {"A": ("dead", "5.1.1"), "B": ("sent", None)}
+        assert suppressions(host) == [("A", ADDRESS, "bounce", 1)]
 
     def test_of_a_message_that_is_being_sent_waits_for_the_next_run(
         self, database: Database, host: psycopg.Connection, services: StandIns, sent: str

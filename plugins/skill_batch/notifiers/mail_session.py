@@ -57,8 +57,11 @@ def open_session(connection: Connection, user: str) -> smtplib.SMTP:
         if token:
             response = f"user={connection.login or user}\x01auth=Bearer {token}\x01\x01"
             server.ehlo_or_helo_if_needed()
-            # The server explains a refusal in a challenge, to which the answer is empty.
-            server.auth("XOAUTH2", lambda challenge=None: "" if challenge else response)
+            # The token has a line of its own: in the command it is longer than many servers read (RFC 4954, section 4: 512 octets). The
+            # server explains a refusal in a second challenge, to which the answer is empty.
+            server.auth(
+                "XOAUTH2", lambda challenge=None: "" if challenge else response, initial_response_ok=False
+            )
         elif connection.login and connection.password:
             server.login(connection.login, connection.password)
     except BaseException:
