@@ -137,9 +137,7 @@ def test_without_the_platforms_connection_the_page_says_why_there_is_no_text(
     assert "接続 &#39;skill_batch_platform_db&#39; があるときだけ" in answer.text
 
 
-def test_a_used_up_quota_of_the_day_is_shown_with_the_time_of_its_end(
-    board: Board, host: psycopg.Connection
-) -> None:
+def test_a_quota_of_the_day_shows_when_it_ends(board: Board, host: psycopg.Connection) -> None:
     host.execute(
         """
         INSERT INTO batch.service_limit (limit_key, at_once, learnt_at, blocked_until)
