@@ -77,7 +77,7 @@ def test_an_error_in_the_block_keeps_the_former_object(store: ObjectStore) -> No
     assert (store.read(KEY), store.exists("another")) == (b"before", False)
 
 
-def test_what_was_never_written_is_missing(store: ObjectStore) -> None:
+def test_a_key_never_written_is_missing(store: ObjectStore) -> None:
     with pytest.raises(FileNotFoundError):
         store.read(KEY)
     with pytest.raises(FileNotFoundError), store.reader(KEY):
