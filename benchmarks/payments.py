@@ -37,12 +37,12 @@ from include.skillreport.core.database import Statements
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.execution.flow import RunRequest, TaskKey
+from include.skillreport.core.execution.flow import TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.operations.import_payments import create_batch
-from local_stack.batch_runs import LOCAL, LocalInstallation
+from local_stack.batch_runs import LOCAL, LocalInstallation, request_of
 from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import DEMO_SETTINGS
@@ -147,17 +147,13 @@ def measure_run(dsn: str, folder: Path, seconds: Seconds) -> None:
     batch = create_batch(LOCAL)
     with connected(dsn) as (platform, connection):
         installation = _installation(platform, connection, folder)
-        parameters = {
-            "operation": "import",
-            "business_date": TODAY.isoformat(),
-            "tenants": [],
-            "dry_run": False,
-        }
-        request = RunRequest(IMPORT_PAYMENTS.dag_id, "benchmark", installation.moment, parameters)
+        request = request_of(
+            IMPORT_PAYMENTS, TODAY, parameters={"operation": "import"}, run_at=installation.moment
+        )
         with seconds.of("open_run"):
             run, shards = flow.open_run(IMPORT_PAYMENTS, batch, request, installation)
         with seconds.of("read_files"):
-            flow.run_step(IMPORT_PAYMENTS, batch, run, batch.read_files, installation, TaskKey("read_files"))
+            flow.run_step(IMPORT_PAYMENTS, batch, run, installation, TaskKey("read_files"))
         with seconds.of(f"record_payments, {PROCESSES} processes"):
             _side_by_side(dsn, run, list(shards), folder)
         with seconds.of("close_run"):

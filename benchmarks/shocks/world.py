@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from importlib import import_module
 from pathlib import Path
 from typing import LiteralString, TypeAlias
 
@@ -16,7 +15,7 @@ import psycopg
 from benchmarks.measurement import connected, vacuum
 from benchmarks.scale_world import World, plant
 from include.skillreport.core.database import Statements
-from include.skillreport.core.execution.batch import Batch
+from include.skillreport.core.execution.batch import Batch, create_batch
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.core.run_spec import BatchSpec
@@ -72,8 +71,7 @@ def batch_of(spec: BatchSpec) -> Batch:
 
 def batch_with(spec: BatchSpec, installation: LocalInstallation) -> Batch:
     """The batch with an installation."""
-    batch: Batch = import_module(f"include.skillreport.batches.{spec.slug}").create_batch(installation)
-    return batch
+    return create_batch(spec, installation)
 
 
 def last_nine() -> datetime:
