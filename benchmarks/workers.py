@@ -42,10 +42,10 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.core.operation_catalog import RUN_SPECS
-from include.skillreport.core.run_plan import READ_LOGS
 from include.skillreport.core.run_spec import BatchSpec
 from local_stack.batch_runs import LOCAL, LocalInstallation, request_of
 from local_stack.generator import benchmark_shape
+from local_stack.local_run import LocalRun
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns
 
@@ -155,18 +155,18 @@ def measure_run(
 ) -> tuple[float, float, Waits]:
     """One run with this many processes: its seconds (elapsed, and summed over the processes), and the lock waits."""
     case = _case(batch_id)
-    batch = create_batch(case.spec, LOCAL)
     with connected(dsn) as (platform, connection):
         installation = LocalInstallation(platform, connection, services=network, moment=case.run_at)
-        request = request_of(case.spec, case.business_date, run_at=case.run_at)
-        run, shards = flow.open_run(case.spec, batch, request, installation)
-        if READ_LOGS.id in case.spec.steps:
-            flow.run_step(case.spec, batch, run, installation, TaskKey(READ_LOGS.id))
-        with lock_waits(dsn) as waits:
-            elapsed, worked = _work_on(batch_id, dsn, run, shards, processes, network, folder)
-        result = flow.close_run(case.spec, batch, run, installation).result
-        if result.status != "completed":
-            raise SystemExit(result.sentence())
+        run = LocalRun(case.spec, request_of(case.spec, case.business_date, run_at=case.run_at), installation)
+        for task in run.tasks():
+            if task.map_index < 0:
+                run.do(task)
+            elif task.map_index == 0:
+                with lock_waits(dsn) as waits:
+                    elapsed, worked = _work_on(batch_id, dsn, run.run, run.shards, processes, network, folder)
+        assert run.closed is not None
+        if run.closed.failure:
+            raise SystemExit(run.closed.result.sentence())
     return elapsed, worked, waits
 
 

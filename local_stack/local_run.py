@@ -28,7 +28,8 @@ class LocalRun:
 
     ``fakes`` do the steps that need Airflow, by the ids of the steps; without a fake nothing happens. ``before`` has what happens, once,
     before a task; it may raise KilledError. ``alert`` gets the name of a task that failed for good and its error. The name of the mapped
-    step's instance is ``aggregate_usage[0]``. ``attempt`` is the number of times that the run was cleared.
+    step's instance is ``aggregate_usage[0]``. ``failures`` are the classes of errors that a task records, as in Airflow. ``attempt`` is the
+    number of times that the run was cleared.
     """
 
     spec: RunSpec
@@ -39,6 +40,7 @@ class LocalRun:
     fakes: Mapping[str, Callable[[LocalRun], object]] = field(default_factory=dict)
     before: dict[str, Callable[[], object]] = field(default_factory=dict)
     alert: Callable[[str, BaseException], object] = lambda name, error: None  # noqa: ARG005
+    failures: tuple[type[BaseException], ...] = (Exception,)
     attempt: int = 0
     shards: list[Shard] = field(default_factory=list)
     closed: ClosedRun | None = None
@@ -115,9 +117,7 @@ class LocalRun:
                 raise self.closed.failure
         except KilledError as error:
             self.failed[name] = error
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:
+        except self.failures as error:
             self.failed[name] = error
             if not _is_instance(name):  # `close_run` reports the instances
                 self.alert(name, error)
@@ -129,9 +129,7 @@ class LocalRun:
         shard = self.shards[task.map_index]
         try:
             report = flow.process_shard(self.spec, self._batch(), self.run, shard, self.installation, task)
-        except KilledError:
-            raise
-        except BaseException as error:
+        except self.failures as error:
             flow.fail_shard(self.spec, self.run, shard, error, self.installation)
             raise
         if report.failures:

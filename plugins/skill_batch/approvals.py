@@ -236,16 +236,6 @@ class ResumptionFlow(ApprovalFlow):
         return {item.tenant_id for item in items}, {"hours": hours}
 
 
-def request_param() -> Param:
-    """The field of the form that names a request. A batch fills it in."""
-    return field_param(
-        Field(
-            "確認のID",
-            "バッチが確認を出すときに使います。人が実行するときは空欄のままにしてください。今保留中のものを確認します。",
-        )
-    )
-
-
 def request_approval(spec: RunSpec, context: Context, run_xcom: dict[str, Any] | None) -> dict[str, Any]:
     """Request the approval of what the run of ``spec`` holds. Returns the run that shows the request, or the problem.
 

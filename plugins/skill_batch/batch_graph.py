@@ -7,7 +7,6 @@ from typing import Any
 
 from airflow.sdk import TaskGroup, chain
 
-from skill_batch.approvals import ApprovalFlow, ResumptionFlow
 from skill_batch.batch_flow import BatchFlow
 from skill_batch.batches.tenant_billing import wait_for_closed_usage
 from skill_batch.batches.tenant_monitoring import watch_runs
@@ -54,6 +53,9 @@ def add_group(spec: BatchSpec, default_args: Mapping[str, Any]) -> TaskGroup:
 
 
 def _flow_of(spec: RunSpec) -> BatchFlow:
-    if spec is APPROVE_RESUMPTION:
-        return ResumptionFlow(spec)
-    return ApprovalFlow(spec) if spec in APPROVALS.values() else BatchFlow(spec)
+    if spec not in APPROVALS.values():
+        return BatchFlow(spec)
+    # The parse of other DAG files need not import the operator that asks people.
+    from skill_batch.approvals import ApprovalFlow, ResumptionFlow
+
+    return ResumptionFlow(spec) if spec is APPROVE_RESUMPTION else ApprovalFlow(spec)

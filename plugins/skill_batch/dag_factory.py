@@ -13,17 +13,17 @@ from airflow.sdk import DAG, CronTriggerTimetable, Param
 from airflow.sdk.configuration import conf
 from airflow.utils.types import DagRunType
 
-from skill_batch.approvals import request_param
 from skill_batch.batch_flow import BATCHES_PARAMETER, failure_alert
 from skill_batch.batch_graph import add_group, add_tasks
 from skill_batch.deadlines import deadlines_of, late_deadline
-from skill_batch.forms import field_param, tenants_param
+from skill_batch.forms import field_param, request_param, tenants_param
 from skill_batch.notifiers.unreported_run import UnreportedRunAlert
 from skill_batch.retry_policy import BASE_DELAY, RecoverableErrorsOnly
 from skill_batch.wheel import refuse_mixed_versions, refuse_other_dag_file
 from include.skillreport.core.catalog import FAMILY_BATCHES
 from include.skillreport.core.docstrings import docstring_of
 from include.skillreport.core.failure_kinds import runbook_of
+from include.skillreport.core.run_plan import CLOSE_RUN
 from include.skillreport.core.run_spec import (
     BatchFamily,
     BatchSpec,
@@ -128,7 +128,7 @@ def family_dag(family: BatchFamily, *, file: str, params: Mapping[str, Param] | 
         for spec, group in groups.items():
             if spec.after is not None:
                 # The next batch does not wait for `announce`: it needs only what this one has made.
-                groups[spec.after].get_child_by_label("close_run") >> group
+                groups[spec.after].get_child_by_label(CLOSE_RUN.id) >> group
     return dag
 
 

@@ -57,7 +57,11 @@ class FlowRun:
             run_id=self.run_id,
             triggered_by=self.person,
         )
-        self._local = LocalRun(self.spec, request, self.installation, self.create_batch, alert=self._alert)
+        self._local = LocalRun(
+            *(self.spec, request, self.installation, self.create_batch),
+            alert=self._alert,
+            failures=(Exception, AirflowTaskTimeout),
+        )
         self._do(self._local.execute)
 
     @property
