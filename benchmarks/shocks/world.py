@@ -19,7 +19,7 @@ from include.skillreport.core.execution.batch import Batch, create_batch
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.core.run_spec import BatchSpec
-from local_stack.batch_runs import LOCAL, LocalInstallation, run_batch
+from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns
 
@@ -66,12 +66,7 @@ Shock: TypeAlias = Callable[[Place], Found]
 
 def batch_of(spec: BatchSpec) -> Batch:
     """The batch with the settings of the environment."""
-    return batch_with(spec, LOCAL)
-
-
-def batch_with(spec: BatchSpec, installation: LocalInstallation) -> Batch:
-    """The batch with an installation."""
-    return create_batch(spec, installation)
+    return create_batch(spec, LOCAL)
 
 
 def last_nine() -> datetime:
