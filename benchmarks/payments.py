@@ -37,13 +37,14 @@ from include.skillreport.core.database import Statements
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.execution.flow import RunRequest, TaskKey
+from include.skillreport.core.execution.flow import TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.operations.import_payments import create_batch
-from local_stack.batch_runs import LOCAL, LocalInstallation
+from local_stack.batch_runs import LOCAL, LocalInstallation, request_of
 from local_stack.generator import benchmark_shape
+from local_stack.local_run import LocalRun
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import DEMO_SETTINGS
 from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
@@ -144,26 +145,21 @@ def measure_reading(dsn: str, content: bytes, seconds: Seconds) -> None:
 
 def measure_run(dsn: str, folder: Path, seconds: Seconds) -> None:
     """The run's steps, one after the other; the shards side by side."""
-    batch = create_batch(LOCAL)
     with connected(dsn) as (platform, connection):
         installation = _installation(platform, connection, folder)
-        parameters = {
-            "operation": "import",
-            "business_date": TODAY.isoformat(),
-            "tenants": [],
-            "dry_run": False,
-        }
-        request = RunRequest(IMPORT_PAYMENTS.dag_id, "benchmark", installation.moment, parameters)
-        with seconds.of("open_run"):
-            run, shards = flow.open_run(IMPORT_PAYMENTS, batch, request, installation)
-        with seconds.of("read_files"):
-            flow.run_step(IMPORT_PAYMENTS, batch, run, batch.read_files, installation, TaskKey("read_files"))
-        with seconds.of(f"record_payments, {PROCESSES} processes"):
-            _side_by_side(dsn, run, list(shards), folder)
-        with seconds.of("close_run"):
-            result = flow.close_run(IMPORT_PAYMENTS, batch, run, installation).result
-        if result.status != "completed":
-            raise SystemExit(f"the run has failed: {result}")
+        form = {"operation": "import"}
+        request = request_of(IMPORT_PAYMENTS, TODAY, parameters=form, run_at=installation.moment)
+        run = LocalRun(IMPORT_PAYMENTS, request, installation)
+        for task in run.tasks():
+            if task.map_index < 0:
+                with seconds.of(task.step):
+                    run.do(task)
+            elif task.map_index == 0:
+                with seconds.of(f"{task.step}, {PROCESSES} processes"):
+                    _side_by_side(dsn, run.run, run.shards, folder)
+        assert run.closed is not None
+        if run.closed.failure:
+            raise SystemExit(f"the run has failed: {run.closed.result}")
 
 
 def _installation(

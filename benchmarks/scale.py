@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from functools import partial
@@ -24,21 +24,6 @@ import psycopg
 from benchmarks.backup import bare_dump, run_backup
 from benchmarks.measurement import Measurement, connected, measure, vacuum
 from benchmarks.scale_world import LAST_DAY, World, plant
-from include.skillreport.batches import (
-    external_sync,
-    inactive_tenants,
-    log_cleanup,
-    monthly_report,
-    notification_log_cleanup,
-    notification_retry,
-    notification_settings_check,
-    scheduled_notifications,
-    settings_sync,
-    statistics,
-    tenant_billing,
-    tenant_monitoring,
-    tenant_usage,
-)
 from include.skillreport.core.catalog import (
     DATA_BACKUP,
     EXTERNAL_SYNC,
@@ -56,7 +41,7 @@ from include.skillreport.core.catalog import (
     TENANT_USAGE,
 )
 from include.skillreport.core.database import Statements
-from include.skillreport.core.execution.batch import Batch
+from include.skillreport.core.execution.batch import create_batch
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.operation_catalog import RUN_SPECS
@@ -74,22 +59,6 @@ _REPEATED_BELOW_SECONDS = 20
 _HOUR = timedelta(hours=1)
 _MIDNIGHT = datetime.combine(LAST_DAY + timedelta(days=1), time(), JAPAN)
 _SQL = Statements(Path(__file__).parent)
-
-_BATCHES: dict[str, Callable[[], Batch]] = {
-    LOG_CLEANUP.id: lambda: log_cleanup.create_batch(LOCAL),
-    STATISTICS.id: lambda: statistics.create_batch(LOCAL),
-    MONTHLY_REPORT.id: lambda: monthly_report.create_batch(LOCAL),
-    TENANT_USAGE.id: lambda: tenant_usage.create_batch(LOCAL),
-    TENANT_BILLING.id: lambda: tenant_billing.create_batch(LOCAL),
-    TENANT_MONITORING.id: lambda: tenant_monitoring.create_batch(LOCAL),
-    INACTIVE_TENANTS.id: lambda: inactive_tenants.create_batch(LOCAL),
-    SETTINGS_SYNC.id: lambda: settings_sync.create_batch(LOCAL),
-    SCHEDULED_NOTIFICATIONS.id: lambda: scheduled_notifications.create_batch(LOCAL),
-    NOTIFICATION_RETRY.id: lambda: notification_retry.create_batch(LOCAL),
-    EXTERNAL_SYNC.id: lambda: external_sync.create_batch(LOCAL),
-    NOTIFICATION_LOG_CLEANUP.id: lambda: notification_log_cleanup.create_batch(LOCAL),
-    NOTIFICATION_SETTINGS_CHECK.id: lambda: notification_settings_check.create_batch(LOCAL),
-}
 
 
 @dataclass(frozen=True)
@@ -152,7 +121,9 @@ def run_case(spec_id: str, run_at: datetime, folder: str, dsn: str, day: date) -
     with connected(dsn) as (platform, connection):
         spec = RUN_SPECS[spec_id]
         store = ObjectStore(Path(folder))
-        result = run_batch(platform, connection, spec, _BATCHES[spec_id](), day, run_at=run_at, store=store)
+        result = run_batch(
+            platform, connection, spec, create_batch(spec, LOCAL), day, run_at=run_at, store=store
+        )
         assert result.status == "completed", result
 
 

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
@@ -27,7 +27,6 @@ from typing import Any
 import psycopg
 
 from benchmarks.measurement import Databases, connected, vacuum
-from include.skillreport.batches import notification_retry, tenant_billing, tenant_monitoring, tenant_usage
 from include.skillreport.core.catalog import (
     NOTIFICATION_RETRY,
     TENANT_BILLING,
@@ -36,16 +35,17 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution import flow
-from include.skillreport.core.execution.batch import Batch, Run
+from include.skillreport.core.execution.batch import Run, create_batch
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.execution.flow import RunRequest, TaskKey
+from include.skillreport.core.execution.flow import TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.core.operation_catalog import RUN_SPECS
 from include.skillreport.core.run_spec import BatchSpec
-from local_stack.batch_runs import LOCAL, LocalInstallation
+from local_stack.batch_runs import LOCAL, LocalInstallation, request_of
 from local_stack.generator import benchmark_shape
+from local_stack.local_run import LocalRun
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns
 
@@ -65,30 +65,20 @@ class Case:
     """A run to do: its batch, its date and time, and whether it sends messages."""
 
     spec: BatchSpec
-    create: Callable[[], Batch]
     business_date: date
     run_at: datetime
     sends: bool = False
 
 
 def _case(batch_id: str) -> Case:
-    """The case of a batch. Each process creates its own, because a batch cannot be sent to a process."""
-    cases = {
-        TENANT_USAGE.id: Case(TENANT_USAGE, lambda: tenant_usage.create_batch(LOCAL), DAY, _MORNING),
-        TENANT_MONITORING.id: Case(
-            TENANT_MONITORING,
-            lambda: tenant_monitoring.create_batch(LOCAL),
-            DAY,
-            _MORNING - timedelta(hours=2),
-        ),
-        TENANT_BILLING.id: Case(
-            TENANT_BILLING, lambda: tenant_billing.create_batch(LOCAL), DAY.replace(day=1), _MORNING
-        ),
-        NOTIFICATION_RETRY.id: Case(
-            NOTIFICATION_RETRY, lambda: notification_retry.create_batch(LOCAL), DAY, _MORNING, sends=True
-        ),
-    }
-    return cases[batch_id]
+    """The case of a batch."""
+    cases = (
+        Case(TENANT_USAGE, DAY, _MORNING),
+        Case(TENANT_MONITORING, DAY, _MORNING - timedelta(hours=2)),
+        Case(TENANT_BILLING, DAY.replace(day=1), _MORNING),
+        Case(NOTIFICATION_RETRY, DAY, _MORNING, sends=True),
+    )
+    return next(case for case in cases if case.spec.id == batch_id)
 
 
 BATCHES = (TENANT_USAGE.id, TENANT_MONITORING.id, TENANT_BILLING.id, NOTIFICATION_RETRY.id)
@@ -143,7 +133,7 @@ def work(
 ) -> None:
     """A worker process: take shards from the queue until there are none, and report the seconds in which it worked."""
     case = _case(batch_id)
-    batch, seconds = case.create(), 0.0
+    batch, seconds = create_batch(case.spec, LOCAL), 0.0
     ready.wait()
     while True:
         try:
@@ -165,19 +155,18 @@ def measure_run(
 ) -> tuple[float, float, Waits]:
     """One run with this many processes: its seconds (elapsed, and summed over the processes), and the lock waits."""
     case = _case(batch_id)
-    batch = case.create()
     with connected(dsn) as (platform, connection):
         installation = LocalInstallation(platform, connection, services=network, moment=case.run_at)
-        parameters = {"business_date": case.business_date.isoformat(), "tenants": [], "dry_run": False}
-        request = RunRequest(case.spec.dag_id, "benchmark", case.run_at, parameters)
-        run, shards = flow.open_run(case.spec, batch, request, installation)
-        if batch.has(Batch.prepare):
-            flow.prepare_run(case.spec, batch, run, installation, TaskKey("read_logs"))
-        with lock_waits(dsn) as waits:
-            elapsed, worked = _work_on(batch_id, dsn, run, shards, processes, network, folder)
-        result = flow.close_run(case.spec, batch, run, installation).result
-        if result.status != "completed":
-            raise SystemExit(result.sentence())
+        run = LocalRun(case.spec, request_of(case.spec, case.business_date, run_at=case.run_at), installation)
+        for task in run.tasks():
+            if task.map_index < 0:
+                run.do(task)
+            elif task.map_index == 0:
+                with lock_waits(dsn) as waits:
+                    elapsed, worked = _work_on(batch_id, dsn, run.run, run.shards, processes, network, folder)
+        assert run.closed is not None
+        if run.closed.failure:
+            raise SystemExit(run.closed.result.sentence())
     return elapsed, worked, waits
 
 

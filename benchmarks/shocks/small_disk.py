@@ -18,12 +18,12 @@ import psycopg
 from benchmarks.backup import TOOLS
 from benchmarks.measurement import Measurement, connected, measure
 from benchmarks.scale_world import LAST_DAY, World
-from benchmarks.shocks.world import SQL, Found, Place, batch_with
+from benchmarks.shocks.world import SQL, Found, Place
 from include.skillreport.batches.data_backup.batch import DataBackupBatch
 from include.skillreport.batches.data_backup.server import CONNECTION
 from include.skillreport.core.catalog import DATA_BACKUP
 from include.skillreport.core.errors import BatchError
-from include.skillreport.core.execution.batch import Work
+from include.skillreport.core.execution.batch import Work, create_batch
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import close_execution
 from include.skillreport.core.postgres_programs import BIN_VARIABLE
@@ -50,7 +50,7 @@ def back_up(folder: Path, dsn: str, day: date) -> None:
     installation = LocalInstallation(
         object_store=store, databases={CONNECTION: dsn}, variables={BIN_VARIABLE: str(TOOLS)}
     )
-    batch = batch_with(DATA_BACKUP, installation)
+    batch = create_batch(DATA_BACKUP, installation)
     assert isinstance(batch, DataBackupBatch)
     failure: BatchError | None = None
     with connected(dsn) as (platform, connection):

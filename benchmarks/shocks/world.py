@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
-from importlib import import_module
 from pathlib import Path
 from typing import LiteralString, TypeAlias
 
@@ -16,11 +15,11 @@ import psycopg
 from benchmarks.measurement import connected, vacuum
 from benchmarks.scale_world import World, plant
 from include.skillreport.core.database import Statements
-from include.skillreport.core.execution.batch import Batch
+from include.skillreport.core.execution.batch import Batch, create_batch
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.core.run_spec import BatchSpec
-from local_stack.batch_runs import LOCAL, LocalInstallation, run_batch
+from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns
 
@@ -67,13 +66,7 @@ Shock: TypeAlias = Callable[[Place], Found]
 
 def batch_of(spec: BatchSpec) -> Batch:
     """The batch with the settings of the environment."""
-    return batch_with(spec, LOCAL)
-
-
-def batch_with(spec: BatchSpec, installation: LocalInstallation) -> Batch:
-    """The batch with an installation."""
-    batch: Batch = import_module(f"include.skillreport.batches.{spec.slug}").create_batch(installation)
-    return batch
+    return create_batch(spec, LOCAL)
 
 
 def last_nine() -> datetime:

@@ -15,6 +15,7 @@ import pytest
 
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.errors import ConnectionInvalidError
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import MailboxConfig, Network, OAuthConfig
 from include.skillreport.messaging import outbox
@@ -22,6 +23,8 @@ from include.skillreport.messaging.feedback.mailbox import LONGEST_MAIL, Mailbox
 from include.skillreport.messaging.feedback.reading import Reading, read_feedback
 from include.skillreport.messaging.feedback.record import Effect, record_report
 from include.skillreport.messaging.feedback.reports import Failure, Report, ReportKind
+from local_stack.batch_runs import LocalInstallation, request_of
+from local_stack.local_run import LocalRun
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
@@ -546,6 +549,21 @@ class TestTheMailbox:
                 [down.execution_id],
             ).fetchone()
         )
+
+    def test_whose_connection_is_wrong_does_not_stop_the_retries(self, database: Database) -> None:
+        class Unusable(LocalInstallation):
+            def mailbox(self) -> MailboxConfig | None:
+                raise ConnectionInvalidError("Airflow の接続 'skill_batch_mailbox' の host がありません。")
+
+        request = request_of(NOTIFICATION_RETRY, NOW.date())
+        with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+            run = LocalRun(NOTIFICATION_RETRY, request, Unusable(platform, connection))
+            run.execute()
+
+        assert list(run.failed) == ["close_run"]
+        assert run.closed is not None
+        (problem,) = run.closed.result.problems
+        assert (problem.code, "host がありません" in problem.text) == ("MAILBOX_UNREADABLE", True)
 
     def test_is_left_alone_by_a_dry_run(self, database: Database, services: StandIns, sent: str) -> None:
         services.mailbox.deliver(dsn(ADDRESS, to=BOUNCES.replace("{token}", sent)))

@@ -28,6 +28,7 @@ from skill_batch.notifiers.triggering_user import TriggeringUser, address_to, se
 from skill_batch.resumption_alerts import resumption_alerts
 from include.skillreport.core.catalog import TENANT_MONITORING
 from include.skillreport.core.failure_kinds import RUN_LOST, RUN_UNCLOSED
+from include.skillreport.core.run_plan import WATCH_RUNS
 from include.skillreport.core.run_spec import OperationSpec
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def watch_runs(run: Any) -> Any:
     """Add the task that checks the runs of all batches, before the host's tables are read."""
 
     @task(
-        **task_arguments(TENANT_MONITORING, "watch_runs", "実行の見回り"),
+        **task_arguments(TENANT_MONITORING, WATCH_RUNS),
         on_failure_callback=failure_alert(TENANT_MONITORING),
     )
     def watch_runs(run: dict[str, Any]) -> None:
