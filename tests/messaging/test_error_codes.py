@@ -344,7 +344,6 @@ DOCUMENTED = {
 
 @pytest.mark.parametrize("answer", [each for each in DOCUMENTED if each.kind in KINDS], ids=str)
 def test_a_documented_answer_is_understood(tenant: Tenant, answer: DocumentedAnswer) -> None:
-    """An answer that the product is never given would be ``unknown``, with its code in the log."""
     channel = DOCUMENTED[answer]
     service = answer.service.removesuffix("_webhook")
     tenant.services.fail_next(
@@ -364,6 +363,7 @@ def test_a_documented_answer_is_understood(tenant: Tenant, answer: DocumentedAns
 
 
 def test_the_answers_that_are_never_given_have_no_row() -> None:
+    """The client takes such an answer as ``unknown``, with the code in the log."""
     never = {answer: channel for answer, channel in DOCUMENTED.items() if answer.kind not in KINDS}
 
     assert {answer.kind for answer in never} == {"never", "listing"}

@@ -1,4 +1,4 @@
-"""All that this product uses of Airflow beside its public interface. No other module imports a private name.
+"""All that this product uses of Airflow outside its public interface. No other module imports a private name.
 
 Public are ``airflow.sdk.__all__`` and ``airflow.sdk.log.mask_secret`` (Task SDK 1.3, API reference), exceptions, ``AirflowPlugin``,
 ``RuntimeTaskInstanceProtocol``, and the hooks and operators of providers (Airflow 3.3, page "Public Interface for Airflow 3.0+"). Any other

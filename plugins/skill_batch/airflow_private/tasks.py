@@ -1,4 +1,4 @@
-"""What tasks, callbacks and triggers ask Airflow. DAG files import this module, so that most imports are in functions."""
+"""What tasks, callbacks and triggers ask Airflow. DAG files import this module, so most imports are in functions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def is_in_task() -> bool:
 
 
 def is_connection_absent(conn_id: str) -> bool:
-    """Whether the API server says that it has no such connection. True outside a task, where nothing can be asked.
+    """Whether the API server has no such connection. True in a process without an API server to ask (see ``is_in_task``).
 
     :raises AirflowRuntimeError: it refused, or did not answer.
     """
@@ -81,7 +81,7 @@ def trigger_run(dag_id: str, run_id: str, conf: Mapping[str, Any]) -> None:
 
 
 def last_run_before(dag_id: str, moment: datetime) -> datetime | None:
-    """The logical date of the DAG's last run before this one (aware), or None. Only in a task.
+    """The logical date (aware) of the DAG's last run before ``moment``, or None. Only in a task.
 
     :raises AirflowRuntimeError: the API server refused, or did not answer.
     """

@@ -59,7 +59,7 @@ def full_disk_named(place: str) -> Iterator[None]:
 
 @contextmanager
 def _client_errors_named(place: object) -> Iterator[None]:
-    """Replace the errors that only one client has (Azure's and Google's have more than OSError). :raises OSError: names the place."""
+    """Replace errors that are no OSError, as the clients of Azure and Google raise. :raises OSError: names the place."""
     try:
         yield
     except (OSError, MemoryError):

@@ -44,13 +44,12 @@ _RECIPIENT_FIELDS = ("Delivered-To", "X-Original-To", "Envelope-To", "To")
 
 _COMPLAINTS = frozenset({"abuse", "fraud"})
 
-
-# A server's own words come first, before the copy of the letter. The patterns of the second reader are slow for long lines.
+# The server's own words come before the copy of the letter. The patterns of flufl.bounce are slow for long lines.
 _LONGEST_WORDS = 32 * 1024
 _LONGEST_LINE = 320
 _COPY = re.compile(r"^-{3}", re.MULTILINE)
 
-# It logs each step, and the text of an error might quote the mail.
+# flufl.bounce logs each step, and the text of an error might quote the mail.
 logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL)
 
 
@@ -162,7 +161,7 @@ def _bounce(mail: Mail, token: str) -> Report:
 def _in_own_words(content: bytes, token: str) -> Report | None:
     """The bounce that a server describes in its own words; None: the mail is no such bounce.
 
-    Not by the token alone: anybody's mail may contain these words, so the address that they name must be the letter's.
+    Not by the token alone: any mail may contain these words, so the caller accepts only the address of the letter.
     """
     lines = content[:_LONGEST_WORDS].split(b"\n")
     mail = _parsed(b"\n".join(line[:_LONGEST_LINE] for line in lines))
