@@ -153,7 +153,7 @@ AZURITE := azurite@3.35.0
 .PHONY: test-services
 test-services: $(STAMP) ## test our clients with servers and clients of others: object stores, logins by token, chats (needs npm, and as root Debian's packages dovecot-imapd, dovecot-lmtpd and dovecot-sieve)
 	@$(SUPPLY)
-	@if command -v npm >/dev/null; then npm install --silent --no-save --prefix .local/npm $(AZURITE); fi
+	@if command -v npm >/dev/null; then npm install --silent --no-save --cache .local/npm/cache --prefix .local/npm $(AZURITE); fi
 	@$(WITH_SUPPLY) $(BIN)/python -m pytest -m long -rs tests/services
 
 # `make chaos SECONDS=600 SEED=7` runs trials for ten minutes; `make chaos SEED=7 TRIAL=12` repeats one of them. BATCH and KILL

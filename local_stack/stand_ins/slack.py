@@ -32,6 +32,7 @@ _LONGEST_BLOCKS = 13_200
 _LONGEST_SECTION = 3_000
 _LONGEST_HEADER = 150
 _MOST_CONTEXT_ELEMENTS = 10
+_MOST_FIELDS, _LONGEST_FIELD = 10, 2_000
 # The other kinds of blocks in a message are not looked into.
 _OTHER_BLOCKS = frozenset(
     {"actions", "divider", "file", "image", "input", "markdown", "rich_text", "table", "video"}
@@ -232,7 +233,12 @@ def _problems(blocks: list[Any]) -> Iterator[str]:
 
 
 def _is_section(block: Mapping[str, Any]) -> bool:
-    return _has_text(block, _LONGEST_SECTION) or ("text" not in block and bool(block.get("fields")))
+    fields = block.get("fields", [])
+    if not isinstance(fields, list) or len(fields) > _MOST_FIELDS:
+        return False
+    if not all(_has_text({"text": field}, _LONGEST_FIELD) for field in fields):
+        return False
+    return _has_text(block, _LONGEST_SECTION) or ("text" not in block and bool(fields))
 
 
 def _is_header(block: Mapping[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from airflow.sdk import Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from typing_extensions import override
 
-from skill_batch.airflow_private.tasks import is_in_task, reason_of, trigger_run
+from skill_batch.airflow_private.tasks import can_ask_api_server, reason_of, trigger_run
 from skill_batch.batch_flow import BatchFlow, failure_alert, run_of, task_arguments
 from skill_batch.forms import field_param, tenants_param
 from skill_batch.notifiers.approval_links import is_dag_paused, name_of
@@ -287,7 +287,7 @@ def start_run(request: ApprovalRequest) -> str | None:
 
     TriggerDagRunOperator sends the same message, but only after its task's code, so no code can handle an error.
     """
-    if not is_in_task():
+    if not can_ask_api_server():
         return "Airflow のタスクの外では、実行を始められません"
     try:
         trigger_run(request.dag_id, request.run_id, {"request": request.request_id})

@@ -141,9 +141,8 @@ def test_a_quota_of_the_day_shows_when_it_ends(board: Board, host: psycopg.Conne
     host.execute(
         """
         INSERT INTO batch.service_limit (limit_key, at_once, learnt_at, blocked_until)
-        SELECT limit_key, 4, midnight - waits, midnight
-        FROM (VALUES ('line_works:day', interval '5 hours'), ('slack:minute', interval '1 minute')) AS known (limit_key, waits),
-            LATERAL (SELECT date_trunc('day', now() + interval '1 day', 'Asia/Tokyo')) AS next (midnight)
+        SELECT limit_key, 4, now(), date_trunc('day', now() + interval '1 day', 'Asia/Tokyo') + after
+        FROM (VALUES ('line_works:day', interval '1 second'), ('slack:minute', interval '2 minutes')) AS known (limit_key, after)
         """
     )
 

@@ -108,6 +108,13 @@ def test_a_truncated_bounce_is_read_as_far_as_possible() -> None:
             "4.4.1",
         ),
         (qmail_bounce(to=ENVELOPE_SENDER, reason="Remote host said: 550 no such user"), ""),
+        (
+            qmail_bounce(
+                to=ENVELOPE_SENDER,
+                reason="220 mx ESMTP Exim 4.94.2\n250 2.0.0 OK\n450 4.2.2 full\n550 5.1.1 unknown",
+            ),
+            "5.1.1",
+        ),
         (qmail_bounce("Taro@Example.JP", to=ENVELOPE_SENDER), "5.1.1"),
         (exim_bounce(to=ENVELOPE_SENDER), "5.1.1"),
         (exim_bounce(to=ENVELOPE_SENDER).replace(b"550 5.1.1 <taro@example.jp>: User", b"550 User"), ""),

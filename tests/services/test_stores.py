@@ -179,10 +179,11 @@ class TestWrongCredentials:
             lambda store: store.write(KEY, b"x"),
             lambda store: store.write(KEY, bytes(LARGE)),
             lambda store: store.names("invoices"),
+            lambda store: store.entries("invoices"),
             lambda store: store.exists(KEY),
             lambda store: store.delete(KEY),
         ],
-        ids=["read", "write", "write in parts", "list", "look", "delete"],
+        ids=["read", "write", "write in parts", "list", "entries", "look", "delete"],
     )
     def test_are_an_error_of_the_store(
         self, refused: ObjectStore, attempt: Callable[[ObjectStore], object]

@@ -14,7 +14,7 @@ _SERVER_ERROR = 500
 _TOO_MANY_REQUESTS = 429
 
 
-def is_in_task() -> bool:
+def can_ask_api_server() -> bool:
     """Whether this process can ask the API server: it is a task, a callback or a trigger."""
     from airflow.sdk.execution_time import task_runner
 
@@ -22,7 +22,7 @@ def is_in_task() -> bool:
 
 
 def is_connection_absent(conn_id: str) -> bool:
-    """Whether the API server has no such connection. True in a process without an API server to ask (see ``is_in_task``).
+    """Whether the API server has no such connection. True in a process without an API server to ask (see ``can_ask_api_server``).
 
     :raises AirflowRuntimeError: it refused, or did not answer.
     """
@@ -128,7 +128,7 @@ def send_metric(name: str, kind: Literal["counter", "timer"], value: float, tags
 
 def _is_absent(request: object) -> bool:
     try:
-        return not is_in_task() or _send(request) is None
+        return not can_ask_api_server() or _send(request) is None
     except AirflowRuntimeError as error:
         if error.error.error in _ABSENT:
             return True

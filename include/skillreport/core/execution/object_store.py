@@ -57,16 +57,22 @@ def full_disk_named(place: str) -> Iterator[None]:
         ) from error
 
 
+# The packages of clients whose errors are no OSError. Azure's client also raises RuntimeError.
+_CLIENTS = ("azure", "adlfs", "gcsfs", "google", "aiohttp")
+
+
 @contextmanager
 def _client_errors_named(place: object) -> Iterator[None]:
     """Replace errors that are no OSError, as the clients of Azure and Google raise. :raises OSError: names the place."""
     try:
         yield
-    except (OSError, MemoryError):
+    except OSError:
         raise
     except Exception as error:
-        # The first line: Azure adds the ids of the request and its answer.
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        if not (isinstance(error, RuntimeError) or type(error).__module__.startswith(_CLIENTS)):
+            raise
+        # The first line, since Azure adds the ids of the request and its answer. The query of a URL may be a signature.
+        reason = re.sub(r"\?\S+", "?…", (str(error) or type(error).__name__).splitlines()[0])
         raise OSError(
             f"保存先 {place} を読み書きできません。Airflow の接続の認証情報と権限を確認してください（{reason}）。"
         ) from error
@@ -152,7 +158,8 @@ class ObjectStore:
         """What is in the folder, sorted by name; empty if there is no such folder."""
         found = []
         for name in self.names(key):
-            with suppress(FileNotFoundError):  # somebody has just moved it
+            # Somebody may just have moved it.
+            with suppress(FileNotFoundError), _client_errors_named(self._root):
                 path = self._path(key) / name
                 found.append(_local_entry(path) if self._is_folder else _object_entry(path))
         return found

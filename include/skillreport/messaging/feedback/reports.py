@@ -36,6 +36,8 @@ _LONGEST_FIELD = 998
 
 # Not a part of an IP address.
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?!\.?\d)")
+# In a server's own words, where versions of programs stand too: a failure with one of the subjects of RFC 3463.
+_REFUSAL = re.compile(r"(?<![\d.])([45]\.[0-7]\.\d{1,3})(?!\.?\d)")
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 _UTF8_ESCAPE = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 
@@ -169,8 +171,9 @@ def _in_own_words(content: bytes, token: str) -> Report | None:
     if not failed:
         return Report(ReportKind.DELIVERY, token) if warned else None
     named = (_plain_address(address.decode("ascii", "replace")) for address in islice(failed, _MOST_GROUPS))
-    status = _STATUS.search(_COPY.split(_text(mail), maxsplit=1)[0])
-    failure = Failure(frozenset(filter(None, named)), status[1] if status else "")
+    words = _COPY.split(_text(mail), maxsplit=1)[0]
+    status = min(_REFUSAL.findall(words), key=lambda code: not code.startswith("5"), default="")
+    failure = Failure(frozenset(filter(None, named)), status)
     return Report(ReportKind.BOUNCE, token, (failure,))
 
 
