@@ -1,5 +1,5 @@
 # All targets but `lock` write only to .venv, .local, .cache, mutants and the caches of Python, pytest, Hypothesis, mypy and Ruff. `make`
-# without a target lists them. GNU make 3.81 (macOS) and a POSIX shell are enough. Besides Python the recipes use only cp, diff, mkdir, mv and rm.
+# without a target lists them. GNU make 3.81 (macOS) and a POSIX shell are enough. Besides Python the recipes use only cp, diff, mkdir, mv and rm, and test-services npm.
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -54,6 +54,7 @@ wheel: $(STAMP) ## build the wheel of production into .local/dist
 
 SUPPLY = $(UV) venv --quiet --clear --python $(BIN)/python .local/supply \
     && $(UV) pip sync --quiet --python .local/supply --require-hashes requirements-supply.lock
+WITH_SUPPLY = PYTHONPATH=$$(echo $(CURDIR)/.local/supply/lib/python*/site-packages)
 
 .PHONY: sbom
 sbom: $(STAMP) ## list the packages of production (CycloneDX 1.6, JSON) in .local/dist, without and with those of deploy/
@@ -105,7 +106,7 @@ test: $(STAMP) ## run all tests except the long ones, in several processes
 	@$(PYTEST) -m "not long"
 
 LONG := $(BIN)/python -m pytest --ignore tests/messaging/test_kills.py --ignore tests/cluster --ignore tests/packaging \
-    --ignore tests/servers --ignore tests/mail_servers --ignore tests/recipes -m
+    --ignore tests/servers --ignore tests/mail_servers --ignore tests/services --ignore tests/recipes -m
 
 # The tests that start Airflow mostly wait, so the others run beside them.
 .PHONY: test-long test-long-airflow test-long-others
@@ -146,6 +147,15 @@ test-servers: $(STAMP) ## test backups, all batches and poolers on Debian's serv
 test-mail: $(STAMP) ## test delivery through real mail servers, as root (needs Debian's packages postfix, dovecot-imapd, dovecot-lmtpd, dovecot-sieve, postgrey, opendkim and spamassassin)
 	@$(BIN)/python -m pytest -m long tests/mail_servers
 
+# Microsoft's emulator of Azure's storage. Later versions need Node.js 22; Debian 13 has 20.
+AZURITE := azurite@3.35.0
+
+.PHONY: test-services
+test-services: $(STAMP) ## test our clients with servers and clients of others: object stores, logins by token, chats (needs npm, and as root Debian's packages dovecot-imapd, dovecot-lmtpd and dovecot-sieve)
+	@$(SUPPLY)
+	@if command -v npm >/dev/null; then npm install --silent --no-save --cache .local/npm/cache --prefix .local/npm $(AZURITE); fi
+	@$(WITH_SUPPLY) $(BIN)/python -m pytest -m long -rs tests/services
+
 # `make chaos SECONDS=600 SEED=7` runs trials for ten minutes; `make chaos SEED=7 TRIAL=12` repeats one of them. BATCH and KILL
 # select the trials: `make chaos BATCH="BATCH-001 BATCH-002" KILL=backend`.
 .PHONY: chaos
@@ -160,7 +170,7 @@ test-browser: $(STAMP) ## test the operators' board in Chromium (needs Debian's 
 	@$(BIN)/python -m pytest -m browser tests/browser
 
 # It keeps what it found in mutants/ and goes on from there after an interrupt.
-MUTMUT = PYTHONPATH=$$(echo $(CURDIR)/.local/supply/lib/python*/site-packages) $(BIN)/python -m mutmut
+MUTMUT = $(WITH_SUPPLY) $(BIN)/python -m mutmut
 
 .PHONY: mutants
 mutants: $(STAMP) ## change the rules of money and sending one by one, and list the changes that no test notices (hours); MUTANTS="*.sharding.*"

@@ -18,14 +18,14 @@ from datetime import date
 from functools import partial
 from pathlib import Path
 
-from benchmarks.measurement import batch_with, connected, measure
+from benchmarks.measurement import connected, measure
 from benchmarks.place import Found, Place
 from benchmarks.scale_world import LAST_DAY, World
 from include.skillreport.batches.data_backup.batch import DataBackupBatch
 from include.skillreport.batches.data_backup.server import CONNECTION, DatabaseServer
 from include.skillreport.core.catalog import DATA_BACKUP
 from include.skillreport.core.errors import BatchError
-from include.skillreport.core.execution.batch import Work
+from include.skillreport.core.execution.batch import Work, create_batch
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import close_execution
 from include.skillreport.core.postgres_programs import BIN_VARIABLE
@@ -75,7 +75,7 @@ def run_backup(folder: str, with_exports: bool, dsn: str, day: date) -> dict[str
     store = ObjectStore(Path(folder, "store"))
     databases, variables = {CONNECTION: dsn}, {BIN_VARIABLE: str(TOOLS)}
     installation = LocalInstallation(object_store=store, databases=databases, variables=variables)
-    batch = batch_with(DATA_BACKUP, installation)
+    batch = create_batch(DATA_BACKUP, installation)
     assert isinstance(batch, DataBackupBatch)
     with connected(dsn) as (platform, connection):
         run, tenants = open_run(platform, DATA_BACKUP, batch, day)

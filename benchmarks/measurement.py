@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,12 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from include.skillreport.core.execution.batch import Batch
+from include.skillreport.core.execution.batch import create_batch
 from include.skillreport.core.execution.resource_usage import peak_memory_bytes
 from include.skillreport.core.execution.run_log import RunResult
-from include.skillreport.core.run_spec import BatchSpec, RunSpec
+from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.core.settings import SETTINGS_VARIABLE
-from local_stack.batch_runs import LOCAL, LocalInstallation, run_batch
+from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import DEMO_SETTINGS, LocalStack
 
@@ -90,22 +89,10 @@ def connected(dsn: str) -> Iterator[tuple[psycopg.Connection, psycopg.Connection
         yield platform, connection
 
 
-def batch_with(spec: RunSpec, installation: LocalInstallation) -> Batch:
-    """The batch or the operation with an installation."""
-    package = "batches" if isinstance(spec, BatchSpec) else "operations"
-    batch: Batch = import_module(f"include.skillreport.{package}.{spec.slug}").create_batch(installation)
-    return batch
-
-
-def batch_of(spec: RunSpec) -> Batch:
-    """The batch with the settings of the environment."""
-    return batch_with(spec, LOCAL)
-
-
 def run_once(spec: RunSpec, dsn: str, day: date, **options: Any) -> RunResult:
     """One run, as the DAG's tasks do it. ``options``: those of ``run_batch``. :raises AssertionError: it has failures."""
     with connected(dsn) as (platform, connection):
-        result = run_batch(platform, connection, spec, batch_of(spec), day, **options)
+        result = run_batch(platform, connection, spec, create_batch(spec, LOCAL), day, **options)
     assert result.status == "completed", result.sentence()
     return result
 

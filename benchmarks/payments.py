@@ -27,6 +27,7 @@ from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
+from local_stack.batch_runs import request_of
 from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
 from tests.own_settings import change_billing
 
@@ -108,7 +109,8 @@ def measurement(place: Place) -> Found:
     moment = datetime(2026, 11, 30, 8, 30, tzinfo=JAPAN)
     site = Site(dsn, IMPORT_PAYMENTS, moment, folder)
     start = time.perf_counter()
-    run_side_by_side(site, {"operation": "import", "business_date": f"{TODAY}"}, PROCESSES)
+    request = request_of(IMPORT_PAYMENTS, TODAY, parameters={"operation": "import"}, run_at=moment)
+    run_side_by_side(site, request, PROCESSES)
     found.seconds = time.perf_counter() - start
     with psycopg.connect(dsn) as connection:
         recorded = _SQL.row(connection, "recorded")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
@@ -21,14 +21,14 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.measurement import batch_of, connected
+from benchmarks.measurement import connected
 from benchmarks.place import Found, Place, integrate, queue
 from benchmarks.scale_world import LAST_DAY, World
 from benchmarks.throttling import slack_bot
 from include.skillreport.core import catalog
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution import flow
-from include.skillreport.core.execution.batch import Batch, Run
+from include.skillreport.core.execution.batch import Run, create_batch
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -37,7 +37,8 @@ from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.slack import SLACK
-from local_stack.batch_runs import LocalInstallation
+from local_stack.batch_runs import LOCAL, LocalInstallation, request_of
+from local_stack.local_run import LocalRun
 from local_stack.stand_ins import StandIns
 
 ALLOWED_SHARE = 0.05
@@ -80,7 +81,7 @@ class Site:
 
 def work(site: Site, run: Run, shards: Any, ready: Any, done: Any) -> None:
     """A process: take shards from the queue until there are none, and report the seconds in which it worked."""
-    batch, seconds = batch_of(site.spec), 0.0
+    batch, seconds = create_batch(site.spec, LOCAL), 0.0
     ready.wait()
     while True:
         try:
@@ -97,24 +98,21 @@ def work(site: Site, run: Run, shards: Any, ready: Any, done: Any) -> None:
 
 def run_side_by_side(
     site: Site,
-    form: Mapping[str, object],
+    request: RunRequest,
     processes: int,
     watch: AbstractContextManager[object] | None = None,
 ) -> tuple[float, float]:
     """A whole run, and its shards within ``watch``; returns their seconds: those that passed, and those in which the processes worked."""
-    spec, batch = site.spec, batch_of(site.spec)
     with site.installation() as installation:
-        parameters = {"tenants": [], "dry_run": False, **form}
-        request = RunRequest(spec.dag_id, "benchmark", site.moment, parameters)
-        run, shards = flow.open_run(spec, batch, request, installation)
-        if batch.has(Batch.prepare):
-            flow.prepare_run(spec, batch, run, installation, TaskKey("read_logs"))
-        if "read_files" in spec.steps:
-            flow.run_step(spec, batch, run, batch.own_step("read_files"), installation, TaskKey("read_files"))
-        with watch or nullcontext():
-            seconds = _work_side_by_side(site, run, shards, processes)
-        result = flow.close_run(spec, batch, run, installation).result
-    assert result.status == "completed", result.sentence()
+        run = LocalRun(site.spec, request, installation)
+        for task in run.tasks():
+            if task.map_index < 0:
+                run.do(task)
+            elif task.map_index == 0:
+                with watch or nullcontext():
+                    seconds = _work_side_by_side(site, run.run, run.shards, processes)
+    assert run.closed is not None
+    assert run.closed.result.status == "completed", run.closed.result.sentence()
     return seconds
 
 
@@ -193,8 +191,8 @@ def measurement(place: Place) -> Found:
                 of_run = network if spec is catalog.NOTIFICATION_RETRY else None
                 site = Site(place.copy(name, "template"), spec, moment, place.folder / name, of_run)
                 waits = Counter[str]()
-                form = {"business_date": f"{day}"}
-                elapsed, worked = run_side_by_side(site, form, processes, lock_waits(site.dsn, waits))
+                request = request_of(spec, day, run_at=moment)
+                elapsed, worked = run_side_by_side(site, request, processes, lock_waits(site.dsn, waits))
                 waited = waits.total() / 1e6
                 share = waited / worked
                 shares += [share] * (processes == max(numbers))

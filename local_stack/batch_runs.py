@@ -1,10 +1,10 @@
-"""Run batches without Airflow, with the functions of ``include.skillreport.core.execution.flow``, for demo data, tests and benchmarks."""
+"""Run batches without Airflow, for demo data, tests and benchmarks: an installation, and the ways to open, do and close a run."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -17,23 +17,24 @@ from include.skillreport.core.execution import flow, run_log
 from include.skillreport.core.execution.batch import Batch, Run, TenantBatch, Work
 from include.skillreport.core.execution.business_date import JAPAN, period_of
 from include.skillreport.core.execution.digest import Digest
-from include.skillreport.core.execution.flow import ClosedRun, RunRequest, TaskKey
+from include.skillreport.core.execution.flow import ClosedRun, RunRequest
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.settings import ExecutionSettings
-from include.skillreport.core.execution.shard_work import ShardReport, work_on_tenants
-from include.skillreport.core.execution.sharding import Shard
+from include.skillreport.core.execution.shard_work import ShardReport, UnitsFailedError, work_on_tenants
 from include.skillreport.core.network import MailboxConfig, Network
 from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.messaging.service import Notifications
 from include.skillreport.schema.deletion import require_deletion
 from include.skillreport.schema.deployment_check import check_deployment
+from local_stack.local_run import LocalRun
 
 
 @dataclass(frozen=True)
 class LocalInstallation:
     """An ``Installation`` with the values that it gets: two open connections, a store, a network, and a fixed time.
 
+    ``connect`` opens a connection as a role, for a time limit. Without an open connection, each step has its own, as in production.
     Every run counts as alive. ``reports``: whether digests can be sent.
     """
 
@@ -47,18 +48,15 @@ class LocalInstallation:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     variables: Mapping[str, str] = field(default_factory=dict)
     reports: bool = False
+    connect: Callable[[str, timedelta], AbstractContextManager[psycopg.Connection]] | None = None
 
-    @contextmanager
-    def platform(self, _: timedelta) -> Iterator[psycopg.Connection]:
-        """The connection that acts as ``batch_platform``; it stays open."""
-        assert self.platform_connection is not None, "this step needs no connection as batch_platform"
-        yield self.platform_connection
+    def platform(self, time_limit: timedelta) -> AbstractContextManager[psycopg.Connection]:
+        """A connection that acts as ``batch_platform``."""
+        return self._connected("batch_platform", self.platform_connection, time_limit)
 
-    @contextmanager
-    def tenants(self, _: timedelta) -> Iterator[psycopg.Connection]:
-        """The connection that acts as ``batch_tenant``; it stays open."""
-        assert self.tenant_connection is not None, "this step needs no connection as batch_tenant"
-        yield self.tenant_connection
+    def tenants(self, time_limit: timedelta) -> AbstractContextManager[psycopg.Connection]:
+        """A connection that acts as ``batch_tenant``."""
+        return self._connected("batch_tenant", self.tenant_connection, time_limit)
 
     @contextmanager
     def cleanup(self, time_limit: timedelta) -> Iterator[psycopg.Connection]:
@@ -124,6 +122,14 @@ class LocalInstallation:
         """Send nothing; returns whether digests can be sent."""
         return self.reports and bool(digest.lines and result)
 
+    def _connected(
+        self, role: str, opened: psycopg.Connection | None, time_limit: timedelta
+    ) -> AbstractContextManager[psycopg.Connection]:
+        if opened is not None:
+            return nullcontext(opened)
+        assert self.connect is not None, f"this step needs no connection as {role}"
+        return self.connect(role, time_limit)
+
     @staticmethod
     def _named(values: Mapping[str, str], name: str) -> str:
         if name not in values:
@@ -131,43 +137,16 @@ class LocalInstallation:
         return values[name]
 
 
-# The steps of a batch's own that need neither Airflow nor the host's programs.
-_OWN_STEPS = ("read_files", "change_contracts", "apply_changes")
-
 # For batches that use no value of the installation.
 LOCAL = LocalInstallation()
 
 
 def open_run(
-    platform: psycopg.Connection,
-    spec: RunSpec,
-    batch: Batch,
-    business_date: date,
-    *,
-    codes: Sequence[str] = (),
-    dry_run: bool = False,
-    parameters: Mapping[str, Any] | None = None,
-    run_at: datetime | None = None,
-    triggered_by: str | None = None,
-    **scheduled: Any,
+    platform: psycopg.Connection, spec: RunSpec, batch: Batch, business_date: date, **options: Any
 ) -> tuple[Run, list[str]]:
-    """Open a run for the batch's tenants, or for the tenants with these codes; returns the run and the tenants' ids.
-
-    The time of the run is ``run_at``, or midnight (Asia/Tokyo) after its period. ``scheduled``: ``ticked_at``, the time of the schedule
-    that started the run, whether it ``is_backfill``, and its ``run_id``, which is that of an earlier run if this one is cleared.
-    """
-    run, _ = _open(
-        LocalInstallation(platform),
-        spec,
-        batch,
-        business_date,
-        codes=codes,
-        dry_run=dry_run,
-        parameters=parameters,
-        run_at=run_at,
-        triggered_by=triggered_by,
-        **scheduled,
-    )
+    """Open a run; returns it and the ids of its tenants. ``options`` are those of ``request_of``."""
+    request = request_of(spec, business_date, **options)
+    run, _ = flow.open_run(spec, batch, request, LocalInstallation(platform, moment=request.run_at))
     return run, run_log.tenants_of_run(platform, run)
 
 
@@ -180,26 +159,21 @@ def run_batch(
     *,
     store: ObjectStore | None = None,
     network: Network | None = None,
+    sharding: ExecutionSettings | None = None,
     **options: Any,
 ) -> RunResult:
-    """Open a run, prepare it, read its mailbox, do its own steps, process its shards, and close it.
-
-    ``options`` are those of ``open_run``, and ``sharding``.
+    """Do all steps of a run, but for those that need Airflow. Units that fail do not stop it. ``options`` are those of ``request_of``.
 
     ``platform`` acts as ``batch_platform`` and ``connection`` as ``batch_tenant``, both in autocommit mode.
     """
-    installation = LocalInstallation(platform, connection, store, network)
-    run, shards = _open(installation, spec, batch, business_date, **options)
-    installation = replace(installation, moment=_moment(run))
-    if batch.has(Batch.prepare):
-        flow.prepare_run(spec, batch, run, installation, TaskKey("read_logs"))
-    if batch.has(Batch.receive):
-        flow.receive_mail(spec, batch, run, installation, TaskKey("read_mailbox"))
-    for step in (each for each in _OWN_STEPS if each in spec.steps):
-        flow.run_step(spec, batch, run, batch.own_step(step), installation, TaskKey(step))
-    for index, shard in enumerate(shards):
-        flow.process_shard(spec, batch, run, shard, installation, TaskKey(spec.mapped_task, index))
-    return close_run(platform, spec, batch, run, store=store).result
+    request = request_of(spec, business_date, **options)
+    installation = LocalInstallation(platform, connection, store, network, request.run_at)
+    run = LocalRun(spec, request, installation, lambda: batch, sharding)
+    for task in run.tasks():
+        with suppress(UnitsFailedError):
+            run.do(task)
+    assert run.closed is not None
+    return run.closed.result
 
 
 def close_run(
@@ -232,39 +206,31 @@ def process_tenants(
     return work_on_tenants(batch, Work(run, connection, tenant_ids, store, network), platform)
 
 
-def _open(
-    installation: LocalInstallation,
+def request_of(
     spec: RunSpec,
-    batch: Batch,
     business_date: date,
     *,
     codes: Sequence[str] = (),
     dry_run: bool = False,
     parameters: Mapping[str, Any] | None = None,
     run_at: datetime | None = None,
-    triggered_by: str | None = None,
-    sharding: ExecutionSettings | None = None,
-    ticked_at: datetime | None = None,
-    is_backfill: bool = False,
     run_id: str | None = None,
-) -> tuple[Run, list[Shard]]:
+    **options: Any,
+) -> RunRequest:
+    """A run for a batch's tenants, or for the tenants with these ``codes``. ``parameters`` are further values of its form.
+
+    The time of the run is ``run_at``, or midnight (Asia/Tokyo) after its period. An earlier run's ``run_id`` means that it is cleared.
+    ``options`` are other values of ``RunRequest``.
+    """
     day_after = period_of(business_date, spec.works_on)[1] + timedelta(days=1)
-    moment = run_at or datetime.combine(day_after, time(), JAPAN)
-    request = RunRequest(
-        dag_id=spec.dag_id,
-        run_id=run_id or f"local {secrets.token_hex(4)}",
-        run_at=moment,
-        parameters={
-            **(parameters or {}),
-            "business_date": business_date.isoformat(),
-            "tenants": list(codes),
-            "dry_run": dry_run,
-        },
-        triggered_by=triggered_by,
-        ticked_at=ticked_at,
-        is_backfill=is_backfill,
+    form = {"business_date": business_date.isoformat(), "tenants": list(codes), "dry_run": dry_run}
+    return RunRequest(
+        spec.dag_id,
+        run_id or f"local {secrets.token_hex(4)}",
+        run_at or datetime.combine(day_after, time(), JAPAN),
+        form | dict(parameters or {}),
+        **options,
     )
-    return flow.open_run(spec, batch, request, replace(installation, moment=moment), sharding)
 
 
 def _moment(run: Run) -> datetime:

@@ -13,6 +13,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from zipfile import ZipFile
 
+from packaging.requirements import Requirement
+from packaging.version import Version
+
 from tests.airflow_installation import PROJECT
 from tests.packaging.production import build_wheel
 
@@ -105,6 +108,14 @@ def test_the_wheel_holds_the_product_its_dags_and_nothing_else(tmp_path: Path) -
     assert len(wanted) == len(requirements("requirements.txt")) + len(
         requirements("requirements-airflow.txt")
     )
+
+
+def test_the_wheel_admits_no_release_of_airflow_after_the_locked_one() -> None:
+    (airflow,) = requirements("requirements-airflow.txt")
+    tested = Version(dict(locked("requirements.lock"))["apache-airflow"])
+    admitted = Requirement(airflow).specifier
+    assert admitted.contains(tested)
+    assert not admitted.contains(f"{tested.major}.{tested.minor + 1}.0")
 
 
 def test_every_requirement_of_production_has_an_upper_bound_and_a_reason() -> None:

@@ -17,14 +17,15 @@ from unittest.mock import patch
 
 import psycopg
 
-from benchmarks.measurement import batch_of, connected
+from benchmarks.measurement import connected
 from benchmarks.place import Found, Place
 from benchmarks.scale_world import World
 from benchmarks.shocks.night import Night, Nights, run_night
 from benchmarks.shocks.world import SQL, Services, fill, last_nine, statuses
 from include.skillreport.core.catalog import BATCHES, NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.execution.batch import create_batch
 from include.skillreport.core.run_spec import BatchSpec
-from local_stack.batch_runs import run_batch
+from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns
 
@@ -97,7 +98,8 @@ def _send(services: Services, spec: BatchSpec, dsn: str) -> None:
     with connected(dsn) as (platform, connection):
         nine, network = last_nine(), services.network()
         # The letter in flight may be a failure of the run beside it.
-        run_batch(platform, connection, spec, batch_of(spec), nine.date(), run_at=nine, network=network)
+        batch = create_batch(spec, LOCAL)
+        run_batch(platform, connection, spec, batch, nine.date(), run_at=nine, network=network)
 
 
 def _databases_clock(place: Place, jump: str) -> tuple[Counter[str], Counter[str]]:

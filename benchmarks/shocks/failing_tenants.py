@@ -11,18 +11,17 @@ from functools import partial
 
 import psycopg
 
-from benchmarks.measurement import batch_of, connected, measure, own_stack, run_once
+from benchmarks.measurement import connected, measure, own_stack, run_once
 from benchmarks.place import Found, Place
 from benchmarks.scale_world import World
 from benchmarks.shocks.world import SQL, SQL_OF_BENCHMARKS
 from benchmarks.through_airflow import board_of, plant_stack
 from include.skillreport.core.catalog import TENANT_BILLING
-from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.shard_work import UnitsFailedError
-from local_stack.batch_runs import LocalInstallation
+from local_stack.batch_runs import LocalInstallation, request_of
+from local_stack.local_run import LocalRun
 
 _MONTH = date(2026, 10, 1)
 _RUN_AT = datetime.combine(date(2026, 11, 1), time(2), JAPAN)
@@ -54,29 +53,24 @@ class _LogSize(logging.Handler):
 
 def bill(dsn: str, month: date) -> dict[str, int]:
     """Bill a month without a closed day, as the DAG's tasks do; returns the bytes of what it leaves, and the number of failures."""
-    logger, batch, spec = logging.getLogger("include"), batch_of(TENANT_BILLING), TENANT_BILLING
+    logger = logging.getLogger("include")
     logger.setLevel(logging.INFO)
     errors, logs = [], []
     with connected(dsn) as (platform, connection):
-        installation = LocalInstallation(platform, connection, moment=_RUN_AT)
-        parameters = {"business_date": month.isoformat(), "tenants": [], "dry_run": False}
-        run, shards = flow.open_run(
-            spec, batch, RunRequest(spec.dag_id, _RUN_ID, _RUN_AT, parameters), installation
-        )
-        for index, shard in enumerate(shards):
+        request = request_of(TENANT_BILLING, month, run_at=_RUN_AT, run_id=_RUN_ID)
+        run = LocalRun(TENANT_BILLING, request, LocalInstallation(platform, connection, moment=_RUN_AT))
+        for task in run.tasks():
             logger.addHandler(size := _LogSize())
-            report = flow.process_shard(
-                spec, batch, run, shard, installation, TaskKey(spec.mapped_task, index)
-            )
+            try:
+                run.do(task)
+            except UnitsFailedError as error:
+                errors.append(len(str(error).encode()))
+                size.bytes += errors[-1]
             logger.removeHandler(size)
-            error = str(UnitsFailedError(report.failures))
-            errors.append(len(error.encode()))
-            logs.append(size.bytes + errors[-1])
-        logger.addHandler(size := _LogSize())
-        closed = flow.close_run(spec, batch, run, installation)
-    logs.append(size.bytes)
-    sizes = {"shard error": max(errors), "log": max(logs), "failed": closed.result.error_count}
-    return sizes | _messages(closed.result)
+            logs.append(size.bytes)
+    assert run.closed is not None
+    sizes = {"shard error": max(errors), "log": max(logs), "failed": run.closed.result.error_count}
+    return sizes | _messages(run.closed.result)
 
 
 def _messages(result: RunResult) -> dict[str, int]:

@@ -10,7 +10,7 @@ from functools import partial
 
 import psycopg
 
-from benchmarks.measurement import batch_of, connected, measure, run_once
+from benchmarks.measurement import connected, measure, run_once
 from benchmarks.place import Found, Place, queue
 from benchmarks.scale_world import World
 from benchmarks.shocks.world import (
@@ -26,10 +26,10 @@ from benchmarks.shocks.world import (
 )
 from include.skillreport.core.catalog import NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.execution.batch import Run
+from include.skillreport.core.execution.batch import Run, create_batch
 from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
 from include.skillreport.messaging.channels.slack import SLACK
-from local_stack.batch_runs import open_run
+from local_stack.batch_runs import LOCAL, open_run
 from local_stack.stand_ins import StandIns
 
 _DUE_EACH = 100
@@ -78,7 +78,7 @@ def resend(services: Services, message_ids: Sequence[str], dsn: str, day: date) 
 def opened(dsn: str, message_ids: Sequence[str]) -> Run:
     """A run of the operation with these ids. :raises ParameterError: it refuses them."""
     with connected(dsn) as (platform, _):
-        batch = batch_of(OPERATE_NOTIFICATIONS)
+        batch = create_batch(OPERATE_NOTIFICATIONS, LOCAL)
         run, _ = open_run(platform, OPERATE_NOTIFICATIONS, batch, today(), parameters=_form(message_ids))
     return run
 

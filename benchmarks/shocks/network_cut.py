@@ -21,6 +21,7 @@ from typing import Self
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from benchmarks.place import Found, Place
 from benchmarks.shocks.night import (
     PASSWORD,
     ROLES,
@@ -32,7 +33,7 @@ from benchmarks.shocks.night import (
     run_night,
     show_directories,
 )
-from benchmarks.shocks.world import SQL, Found, Place, Services, statuses
+from benchmarks.shocks.world import SQL, Services, statuses
 from include.skillreport.core.catalog import BATCHES, NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
 from local_stack.data_management import create_backup_login
 from local_stack.stand_ins import StandIns

@@ -1,4 +1,4 @@
-"""Runs of all batches as Airflow's tasks do them: each task connects by itself, and is retried after 2 s and 4 s if its error may pass."""
+"""Runs of all batches: each task connects by itself, and is retried after 2 s and 4 s if its error may pass."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import TypeAlias
 
 import psycopg
 from psycopg import sql
 
 from benchmarks.backup import TOOLS
 from benchmarks.measurement import Databases
+from benchmarks.place import Place
 from benchmarks.scale_world import LAST_DAY, World
 from benchmarks.shocks.world import (
     SQL,
     SQL_OF_BENCHMARKS,
-    Place,
     Services,
-    batch_with,
     fill,
     give_workspaces,
     last_nine,
@@ -36,21 +34,18 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.database import set_up_session
 from include.skillreport.core.errors import is_recoverable
-from include.skillreport.core.execution import flow
-from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.business_date import JAPAN, period_of
-from include.skillreport.core.execution.flow import RunRequest, TaskKey
+from include.skillreport.core.execution.flow import TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.settings import ExecutionSettings
-from include.skillreport.core.execution.shard_work import UnitsFailedError
 from include.skillreport.core.postgres_programs import BIN_VARIABLE
 from include.skillreport.core.run_spec import BatchSpec, WorksOn
 from include.skillreport.messaging.channels.slack import SLACK
-from local_stack.batch_runs import LocalInstallation
+from local_stack.batch_runs import LocalInstallation, request_of
+from local_stack.local_run import LocalRun
 from local_stack.stand_ins import Arrived, StandInDirectory, StandIns
 
-T = TypeVar("T")
 Rows: TypeAlias = Mapping[str, tuple[int, str]]
 
 USERS, MESSAGES = 5, 10
@@ -58,7 +53,6 @@ ROLES = ("batch_platform", "batch_tenant")
 PASSWORD = "of-the-shock"  # noqa: S105 - of a server that lives for minutes
 # As in the retry policy of the DAGs.
 RETRY_SECONDS = (2.0, 4.0)
-_NOT_OWN = ("read_logs", "read_mailbox", "wait_for_usage", "watch_runs")
 _CONNECT_SECONDS = 10
 _BY_ID = {spec.id: spec for spec in BATCHES}
 _SENDING = (SCHEDULED_NOTIFICATIONS, NOTIFICATION_RETRY)
@@ -71,37 +65,6 @@ _ABOUT_RUNS = (
 
 
 @dataclass(frozen=True)
-class Installed(LocalInstallation):
-    """An installation whose steps connect by themselves, as in production. ``logins``: the connection string by role."""
-
-    logins: Mapping[str, str] = field(default_factory=dict)
-
-    @contextmanager
-    def platform(self, time_limit: timedelta) -> Iterator[psycopg.Connection]:
-        """A connection as ``batch_platform``."""
-        with self._connected("batch_platform", time_limit) as connection:
-            yield connection
-
-    @contextmanager
-    def tenants(self, time_limit: timedelta) -> Iterator[psycopg.Connection]:
-        """A connection as ``batch_tenant``."""
-        with self._connected("batch_tenant", time_limit) as connection:
-            yield connection
-
-    @contextmanager
-    def _connected(self, role: str, time_limit: timedelta) -> Iterator[psycopg.Connection]:
-        connection = psycopg.connect(
-            self.logins[role], autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name="shock"
-        )
-        try:
-            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
-            set_up_session(connection, statement_timeout=f"{int(time_limit.total_seconds() * 1000)}ms")
-            yield connection
-        finally:
-            connection.close()
-
-
-@dataclass(frozen=True)
 class Night:
     """A database with its services, and how the runs reach them."""
 
@@ -111,17 +74,29 @@ class Night:
     logins: Mapping[str, str] = field(default_factory=dict)
     backup: str = ""
 
-    def installation(self, moment: datetime) -> Installed:
-        """What the runs of this night work with."""
-        logins = self.logins or dict.fromkeys(ROLES, self.dsn)
-        return Installed(
+    def installation(self, moment: datetime) -> LocalInstallation:
+        """What the runs of this night work with. Each step connects by itself, as in production."""
+        return LocalInstallation(
             object_store=ObjectStore(self.folder),
             services=self.services.network(),
             moment=moment,
             databases={CONNECTION: self.backup or self.dsn},
             variables={BIN_VARIABLE: str(TOOLS)},
-            logins=logins,
+            connect=self._connect,
         )
+
+    @contextmanager
+    def _connect(self, role: str, time_limit: timedelta) -> Iterator[psycopg.Connection]:
+        login = self.logins.get(role, self.dsn)
+        connection = psycopg.connect(
+            login, autocommit=True, connect_timeout=_CONNECT_SECONDS, application_name="shock"
+        )
+        try:
+            connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
+            set_up_session(connection, statement_timeout=f"{int(time_limit.total_seconds() * 1000)}ms")
+            yield connection
+        finally:
+            connection.close()
 
 
 @dataclass
@@ -236,43 +211,22 @@ def run_night(
     """
     spec, attempts = _BY_ID[batch_id], Attempts()
     moment, business_date = _moment_of(spec, day)
-    installation = night.installation(moment)
-    batch = batch_with(spec, installation)
-
-    def task(work: Callable[[], T]) -> T:
-        return _attempted(work, attempts, before_clear, clears)
-
-    parameters = {"business_date": business_date.isoformat(), "tenants": [], "dry_run": False}
-    request = RunRequest(spec.dag_id, run_id, moment, parameters, attempt)
+    request = request_of(spec, business_date, run_at=moment, run_id=run_id)
     sharding = ExecutionSettings.load().model_copy(update={"max_mapped_tenants": 1, "shards": 6})
-    run, shards = task(lambda: flow.open_run(spec, batch, request, installation, sharding))
-    works: list[Callable[[], object]] = []
-    if batch.has(Batch.prepare):
-        works.append(partial(flow.prepare_run, spec, batch, run, installation, TaskKey("read_logs")))
-    if batch.has(Batch.receive):
-        works.append(partial(flow.receive_mail, spec, batch, run, installation, TaskKey("read_mailbox")))
-    works += [
-        partial(flow.run_step, spec, batch, run, batch.own_step(step), installation, TaskKey(step))
-        for step in spec.steps
-        if step not in _NOT_OWN
-    ]
+    run = LocalRun(spec, request, night.installation(moment), sharding=sharding, attempt=attempt)
 
-    def process(index: int) -> None:
-        key = TaskKey(spec.mapped_task, index)
-        try:
-            report = flow.process_shard(spec, batch, run, shards[index], installation, key)
-        except Exception as error:
-            flow.fail_shard(spec, run, shards[index], error, installation)
-            raise
-        if report.failures:
-            raise UnitsFailedError(report.failures)
+    def do(task: TaskKey) -> None:
+        _attempted(lambda: run.do(task), attempts, before_clear, clears)
 
-    works += [partial(process, index) for index in range(len(shards))]
-    for place_of, work in enumerate(works):
-        if place_of == len(works) // 2:
+    tasks = run.tasks()
+    do(next(tasks))  # opens the run
+    rest = list(tasks)
+    for place_of, task in enumerate(rest):
+        if place_of == len(rest) // 2:
             middle()
-        task(work)
-    return task(lambda: flow.close_run(spec, batch, run, installation)).result, attempts
+        do(task)
+    assert run.closed is not None
+    return run.closed.result, attempts
 
 
 def _moment_of(spec: BatchSpec, day: date | None) -> tuple[datetime, date]:
@@ -288,8 +242,8 @@ def _moment_of(spec: BatchSpec, day: date | None) -> tuple[datetime, date]:
 
 
 def _attempted(
-    work: Callable[[], T], attempts: Attempts, before_clear: Callable[[], object], clears: int
-) -> T:
+    work: Callable[[], None], attempts: Attempts, before_clear: Callable[[], object], clears: int
+) -> None:
     for cleared in range(clears + 1):
         for delay in (*RETRY_SECONDS, None):
             try:

@@ -11,10 +11,7 @@ from typing import LiteralString
 
 import psycopg
 
-from benchmarks.measurement import batch_with as batch_with
 from benchmarks.measurement import run_once
-from benchmarks.place import Found as Found
-from benchmarks.place import Place as Place
 from benchmarks.place import integrate
 from benchmarks.scale_world import vacuum
 from include.skillreport.core.database import Statements

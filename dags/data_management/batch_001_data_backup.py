@@ -41,12 +41,10 @@
 from airflow.sdk import DAG, Param
 
 from skill_batch.dag_factory import batch_dag
-from include.skillreport.batches.data_backup import create_batch
 from include.skillreport.core.catalog import DATA_BACKUP
 
 batch_001_data_backup: DAG = batch_dag(
     DATA_BACKUP,
-    create_batch,
     file=__file__,
     params={
         "accept_smaller": Param(

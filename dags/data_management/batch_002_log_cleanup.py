@@ -36,7 +36,6 @@ Variable `skill_batch_log_roots`（ログのフォルダー。その下の `app`
 from airflow.sdk import DAG
 
 from skill_batch.dag_factory import batch_dag
-from include.skillreport.batches.log_cleanup import create_batch
 from include.skillreport.core.catalog import LOG_CLEANUP
 
-batch_002_log_cleanup: DAG = batch_dag(LOG_CLEANUP, create_batch, file=__file__)
+batch_002_log_cleanup: DAG = batch_dag(LOG_CLEANUP, file=__file__)

@@ -26,7 +26,6 @@
 from airflow.sdk import DAG
 
 from skill_batch.dag_factory import batch_dag
-from include.skillreport.batches.statistics import create_batch
 from include.skillreport.core.catalog import STATISTICS
 
-batch_003_statistics: DAG = batch_dag(STATISTICS, create_batch, file=__file__)
+batch_003_statistics: DAG = batch_dag(STATISTICS, file=__file__)

@@ -30,7 +30,6 @@
 from airflow.sdk import DAG
 
 from skill_batch.dag_factory import batch_dag
-from include.skillreport.batches.monthly_report import create_batch
 from include.skillreport.core.catalog import MONTHLY_REPORT
 
-batch_004_monthly_report: DAG = batch_dag(MONTHLY_REPORT, create_batch, file=__file__)
+batch_004_monthly_report: DAG = batch_dag(MONTHLY_REPORT, file=__file__)

@@ -26,7 +26,6 @@
 from airflow.sdk import DAG
 
 from skill_batch.dag_factory import batch_dag
-from include.skillreport.batches.scheduled_notifications import create_batch
 from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
 
-batch_019_01_scheduled_notifications: DAG = batch_dag(SCHEDULED_NOTIFICATIONS, create_batch, file=__file__)
+batch_019_01_scheduled_notifications: DAG = batch_dag(SCHEDULED_NOTIFICATIONS, file=__file__)

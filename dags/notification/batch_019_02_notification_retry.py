@@ -25,7 +25,6 @@
 from airflow.sdk import DAG
 
 from skill_batch.dag_factory import batch_dag
-from include.skillreport.batches.notification_retry import create_batch
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 
-batch_019_02_notification_retry: DAG = batch_dag(NOTIFICATION_RETRY, create_batch, file=__file__)
+batch_019_02_notification_retry: DAG = batch_dag(NOTIFICATION_RETRY, file=__file__)

@@ -36,12 +36,10 @@ Slack・Microsoft Teams・LINE WORKS の名簿とチャンネルを毎日読み�
 from airflow.sdk import DAG, Param
 
 from skill_batch.dag_factory import batch_dag
-from include.skillreport.batches.external_sync import create_batch
 from include.skillreport.core.catalog import EXTERNAL_SYNC
 
 batch_019_03_external_sync: DAG = batch_dag(
     EXTERNAL_SYNC,
-    create_batch,
     file=__file__,
     params={
         "allow_many": Param(

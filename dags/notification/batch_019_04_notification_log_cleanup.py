@@ -27,7 +27,6 @@
 from airflow.sdk import DAG
 
 from skill_batch.dag_factory import batch_dag
-from include.skillreport.batches.notification_log_cleanup import create_batch
 from include.skillreport.core.catalog import NOTIFICATION_LOG_CLEANUP
 
-batch_019_04_notification_log_cleanup: DAG = batch_dag(NOTIFICATION_LOG_CLEANUP, create_batch, file=__file__)
+batch_019_04_notification_log_cleanup: DAG = batch_dag(NOTIFICATION_LOG_CLEANUP, file=__file__)

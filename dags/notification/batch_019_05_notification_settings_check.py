@@ -25,9 +25,6 @@
 from airflow.sdk import DAG
 
 from skill_batch.dag_factory import batch_dag
-from include.skillreport.batches.notification_settings_check import create_batch
 from include.skillreport.core.catalog import NOTIFICATION_SETTINGS_CHECK
 
-batch_019_05_notification_settings_check: DAG = batch_dag(
-    NOTIFICATION_SETTINGS_CHECK, create_batch, file=__file__
-)
+batch_019_05_notification_settings_check: DAG = batch_dag(NOTIFICATION_SETTINGS_CHECK, file=__file__)

@@ -30,27 +30,16 @@ DAG `operate_contracts` が自動でこの DAG を実行します。スケジュ
 * **確認が画面に出ない**: この DAG が一時停止中です。再開してください。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.approvals import ApprovalFlow, request_param
 from skill_batch.dag_factory import approval_dag
 from skill_batch.forms import tenants_param
 from include.skillreport.core.operation_catalog import APPROVE_CONTRACTS
-from include.skillreport.operations.approve_contracts import create_batch
 
-
-@approval_dag(
+approve_contracts: DAG = approval_dag(
     APPROVE_CONTRACTS,
+    file=__file__,
     params={
         "tenants": tenants_param("一覧にするテナントのコード（1行に1件）。空欄なら待っているすべて。"),
-        "request": request_param(),
     },
 )
-def approve_contracts() -> None:
-    """Ask a second person about the changes of contracts that wait, then apply those that are approved."""
-    flow = ApprovalFlow(APPROVE_CONTRACTS, create_batch)
-    list_held, ask, record_answer = flow.list_held(), flow.ask(), flow.record_answer()
-    run, shards = flow.open_run()
-    apply_changes = flow.step(run, "apply_changes", "変更の適用")
-    compare_invoices = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(list_held, ask, record_answer, shards, apply_changes, compare_invoices, flow.close_run())

@@ -32,26 +32,16 @@ BATCH-019-03 外部システム連携が適用を保留した名簿（アカウ�
 * **誰が答えられるか**: Required Actions の編集権限がある利用者（FAB なら User 以上）。Viewer は見るだけです。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.approvals import ApprovalFlow, request_param
 from skill_batch.dag_factory import approval_dag
 from skill_batch.forms import tenants_param
 from include.skillreport.core.operation_catalog import APPROVE_DIRECTORY_CHANGES
-from include.skillreport.operations.approve_directory_changes import create_batch
 
-
-@approval_dag(
+approve_directory_changes: DAG = approval_dag(
     APPROVE_DIRECTORY_CHANGES,
+    file=__file__,
     params={
         "tenants": tenants_param("一覧にするテナントのコード（1行に1件）。空欄なら保留中のすべて。"),
-        "request": request_param(),
     },
 )
-def approve_directory_changes() -> None:
-    """Ask a person about the held directory changes, then apply those that are approved."""
-    flow = ApprovalFlow(APPROVE_DIRECTORY_CHANGES, create_batch)
-    list_held, ask, record_answer = flow.list_held(), flow.ask(), flow.record_answer()
-    run, shards = flow.open_run()
-    apply_changes = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(list_held, ask, record_answer, shards, apply_changes, flow.close_run())

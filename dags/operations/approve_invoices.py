@@ -30,26 +30,16 @@ BATCH-018-02 テナント課金計算が保留にした請求書を、経理の�
 * **誰が答えられるか**: Required Actions の編集権限がある利用者（FAB なら User 以上）。Viewer は見るだけです。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.approvals import ApprovalFlow, request_param
 from skill_batch.dag_factory import approval_dag
 from skill_batch.forms import tenants_param
 from include.skillreport.core.operation_catalog import APPROVE_INVOICES
-from include.skillreport.operations.approve_invoices import create_batch
 
-
-@approval_dag(
+approve_invoices: DAG = approval_dag(
     APPROVE_INVOICES,
+    file=__file__,
     params={
         "tenants": tenants_param("一覧にするテナントのコード（1行に1件）。空欄なら保留中のすべて。"),
-        "request": request_param(),
     },
 )
-def approve_invoices() -> None:
-    """Ask a person about the held invoices, then finalise those that are approved."""
-    flow = ApprovalFlow(APPROVE_INVOICES, create_batch)
-    list_held, ask, record_answer = flow.list_held(), flow.ask(), flow.record_answer()
-    run, shards = flow.open_run()
-    approve_invoice = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(list_held, ask, record_answer, shards, approve_invoice, flow.close_run())

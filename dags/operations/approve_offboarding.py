@@ -29,26 +29,16 @@ DAG `offboard_tenant` が自動でこの DAG を実行します。スケジュ�
 * **確認が画面に出ない**: この DAG が一時停止中です。再開してください。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.approvals import ApprovalFlow, request_param
 from skill_batch.dag_factory import approval_dag
 from skill_batch.forms import tenants_param
 from include.skillreport.core.operation_catalog import APPROVE_OFFBOARDING
-from include.skillreport.operations.approve_offboarding import create_batch
 
-
-@approval_dag(
+approve_offboarding: DAG = approval_dag(
     APPROVE_OFFBOARDING,
+    file=__file__,
     params={
         "tenants": tenants_param("一覧にするテナントのコード（1行に1件）。空欄なら待っているすべて。"),
-        "request": request_param(),
     },
 )
-def approve_offboarding() -> None:
-    """Ask another person about the deletion of tenants, then delete those that are approved."""
-    flow = ApprovalFlow(APPROVE_OFFBOARDING, create_batch)
-    list_held, ask, record_answer = flow.list_held(), flow.ask(), flow.record_answer()
-    run, shards = flow.open_run()
-    delete_tenant = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(list_held, ask, record_answer, shards, delete_tenant, flow.close_run())

@@ -31,19 +31,9 @@
 * **誰が答えられるか**: Required Actions の編集権限がある利用者（FAB なら User 以上）。Viewer は見るだけです。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.approvals import ResumptionFlow, request_param
 from skill_batch.dag_factory import approval_dag
 from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION
-from include.skillreport.operations.approve_resumption import create_batch
 
-
-@approval_dag(APPROVE_RESUMPTION, params={"request": request_param()})
-def approve_resumption() -> None:
-    """Ask a person about the messages that batches hold after a pause, then send or discard them."""
-    flow = ResumptionFlow(APPROVE_RESUMPTION, create_batch)
-    list_held, ask, record_answer = flow.list_held(), flow.ask(), flow.record_answer()
-    run, shards = flow.open_run()
-    apply_answer = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(list_held, ask, record_answer, shards, apply_answer, flow.close_run())
+approve_resumption: DAG = approval_dag(APPROVE_RESUMPTION, file=__file__)

@@ -26,19 +26,9 @@
 * **誤って確認したとき**: 請求書のページの「入金の取り消し」を実行します。その振込と名義は、次に確認するまで自動では入金になりません。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import operation_dag
-from include.skillreport.operations.import_payments import create_batch
 from include.skillreport.operations.import_payments.form import FORM
 
-
-@operation_dag(FORM)
-def import_payments() -> None:
-    """Read the files and match, then record each tenant's payments."""
-    flow = BatchFlow(FORM.spec, create_batch)
-    run, shards = flow.open_run()
-    read_files = flow.step(run, "read_files", "ファイルの取込みと照合")
-    record_payments = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(read_files, record_payments, flow.close_run())
+import_payments: DAG = operation_dag(FORM, file=__file__)

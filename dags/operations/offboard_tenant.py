@@ -25,18 +25,9 @@ Variable `skill_batch_storage_url`、設定 `offboarding.wait_days`
 * **進み具合**: ボードのテナントのページにあります。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import operation_dag
-from include.skillreport.operations.offboard_tenant import create_batch
 from include.skillreport.operations.offboard_tenant.form import FORM
 
-
-@operation_dag(FORM)
-def offboard_tenant() -> None:
-    """Check the form, do the stage, and request the approval of another person if that is the stage."""
-    flow = BatchFlow(FORM.spec, create_batch)
-    run, shards = flow.open_run()
-    offboard = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(offboard, flow.request_approval(), flow.close_run())
+offboard_tenant: DAG = operation_dag(FORM, file=__file__)

@@ -28,19 +28,9 @@
 * **誤って登録したとき**: 同じ操作を正しい値でもう一度行います。登録そのものの取り消しは「契約の終了」です。
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import operation_dag
-from include.skillreport.operations.operate_contracts import create_batch
 from include.skillreport.operations.operate_contracts.form import FORM
 
-
-@operation_dag(FORM)
-def operate_contracts() -> None:
-    """Change contracts, compare them with the final invoices, and request the second person's approval."""
-    flow = BatchFlow(FORM.spec, create_batch)
-    run, shards = flow.open_run()
-    change_contracts = flow.step(run, "change_contracts", "契約の変更")
-    compare_invoices = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(change_contracts, compare_invoices, flow.request_approval(), flow.close_run())
+operate_contracts: DAG = operation_dag(FORM, file=__file__)

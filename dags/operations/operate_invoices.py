@@ -26,18 +26,9 @@ BATCH-018-02 テナント課金計算が作った請求書を、経理の担当�
 * **バッチのページ**: DAG `batch_018_02_tenant_billing`
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import operation_dag
-from include.skillreport.operations.operate_invoices import create_batch
 from include.skillreport.operations.operate_invoices.form import FORM
 
-
-@operation_dag(FORM)
-def operate_invoices() -> None:
-    """Check the form, then do the operation on each named tenant's invoice."""
-    flow = BatchFlow(FORM.spec, create_batch)
-    run, shards = flow.open_run()
-    operate_invoice = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(operate_invoice, flow.close_run())
+operate_invoices: DAG = operation_dag(FORM, file=__file__)

@@ -21,18 +21,9 @@ BATCH-019-02 通知失敗リトライが送れなかった通知と、停止し�
 * **バッチのページ**: DAG `batch_019_02_notification_retry`
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import operation_dag
-from include.skillreport.operations.operate_notifications import create_batch
 from include.skillreport.operations.operate_notifications.form import FORM
 
-
-@operation_dag(FORM)
-def operate_notifications() -> None:
-    """Check the form, then do the operation on each tenant's outbox."""
-    flow = BatchFlow(FORM.spec, create_batch)
-    run, shards = flow.open_run()
-    operate_messages = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(operate_messages, flow.close_run())
+operate_notifications: DAG = operation_dag(FORM, file=__file__)

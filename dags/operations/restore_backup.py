@@ -27,18 +27,9 @@ BATCH-002 が削除した行の書庫も、一覧と復元ができます。ス�
 * **バッチのページ**: DAG `batch_001_data_backup`
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import operation_dag
-from include.skillreport.operations.restore_backup import create_batch
 from include.skillreport.operations.restore_backup.form import FORM
 
-
-@operation_dag(FORM)
-def restore_backup() -> None:
-    """Check the form and the backup, then restore each named tenant, or the whole database once."""
-    flow = BatchFlow(FORM.spec, create_batch)
-    run, shards = flow.open_run()
-    restore = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(restore, flow.close_run())
+restore_backup: DAG = operation_dag(FORM, file=__file__)

@@ -19,18 +19,9 @@ BATCH-018-05 テナント設定同期の 1 回の実行が変えた設定を、�
 * **バッチのページ**: DAG `batch_018_05_settings_sync`
 """
 
-from airflow.sdk import chain
+from airflow.sdk import DAG
 
-from skill_batch.batch_flow import BatchFlow
 from skill_batch.dag_factory import operation_dag
-from include.skillreport.operations.undo_settings_sync import create_batch
 from include.skillreport.operations.undo_settings_sync.form import FORM
 
-
-@operation_dag(FORM)
-def undo_settings_sync() -> None:
-    """Check the changes of the run, then undo them for each tenant."""
-    flow = BatchFlow(FORM.spec, create_batch)
-    run, shards = flow.open_run()
-    undo_changes = flow.mapped_task().partial(run=run).expand(shard=shards)
-    chain(undo_changes, flow.close_run())
+undo_settings_sync: DAG = operation_dag(FORM, file=__file__)

@@ -25,7 +25,6 @@
 from airflow.sdk import DAG
 
 from skill_batch.dag_factory import batch_dag
-from include.skillreport.batches.tenant_usage import create_batch
 from include.skillreport.core.catalog import TENANT_USAGE
 
-batch_018_01_tenant_usage: DAG = batch_dag(TENANT_USAGE, create_batch, file=__file__)
+batch_018_01_tenant_usage: DAG = batch_dag(TENANT_USAGE, file=__file__)

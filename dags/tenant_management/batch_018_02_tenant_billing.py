@@ -46,12 +46,10 @@ from airflow.sdk import DAG
 
 from skill_batch.batches.tenant_billing import allow_incomplete
 from skill_batch.dag_factory import batch_dag
-from include.skillreport.batches.tenant_billing import create_batch
 from include.skillreport.core.catalog import TENANT_BILLING
 
 batch_018_02_tenant_billing: DAG = batch_dag(
     TENANT_BILLING,
-    create_batch,
     file=__file__,
     params={"allow_incomplete": allow_incomplete()},
 )

@@ -36,7 +36,6 @@
 from airflow.sdk import DAG
 
 from skill_batch.dag_factory import batch_dag
-from include.skillreport.batches.tenant_monitoring import create_batch
 from include.skillreport.core.catalog import TENANT_MONITORING
 
-batch_018_03_tenant_monitoring: DAG = batch_dag(TENANT_MONITORING, create_batch, file=__file__)
+batch_018_03_tenant_monitoring: DAG = batch_dag(TENANT_MONITORING, file=__file__)

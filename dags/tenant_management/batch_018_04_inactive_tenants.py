@@ -31,7 +31,6 @@
 from airflow.sdk import DAG
 
 from skill_batch.dag_factory import batch_dag
-from include.skillreport.batches.inactive_tenants import create_batch
 from include.skillreport.core.catalog import INACTIVE_TENANTS
 
-batch_018_04_inactive_tenants: DAG = batch_dag(INACTIVE_TENANTS, create_batch, file=__file__)
+batch_018_04_inactive_tenants: DAG = batch_dag(INACTIVE_TENANTS, file=__file__)

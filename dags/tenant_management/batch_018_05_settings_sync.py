@@ -30,7 +30,6 @@
 from airflow.sdk import DAG
 
 from skill_batch.dag_factory import batch_dag
-from include.skillreport.batches.settings_sync import create_batch
 from include.skillreport.core.catalog import SETTINGS_SYNC
 
-batch_018_05_settings_sync: DAG = batch_dag(SETTINGS_SYNC, create_batch, file=__file__)
+batch_018_05_settings_sync: DAG = batch_dag(SETTINGS_SYNC, file=__file__)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from local_stack.stand_ins.directories import MISSING, StandInDirectory
-from local_stack.stand_ins.faults import HANG_UP, Fault, Faults, RateLimit
+from local_stack.stand_ins.faults import HANG_UP, Fault, Faults, PausingLimit, RateLimit
 from local_stack.stand_ins.http_services import WORKFLOW_ID, WORKFLOW_SIGNATURE, HttpServices
 from local_stack.stand_ins.imap import ImapService
 from local_stack.stand_ins.recorder import Arrived, Recorder
@@ -175,12 +175,12 @@ class StandIns:
     @property
     def refused_for_rate(self) -> int:
         """The number of directory requests that exceeded a rate limit."""
-        return self._http.directories.refused_for_rate
+        return self._http.directories.limits.refused
 
     @property
     def messages_refused_for_rate(self) -> int:
         """The number of messages that exceeded a limit of their service."""
-        return self._http.refused_for_rate + self._smtp.refused_for_rate
+        return self._http.limits.refused + self._smtp.refused_for_rate
 
     @property
     def failed_flow_runs(self) -> int:
@@ -230,9 +230,9 @@ class StandIns:
     ) -> None:
         """Refuse the next requests to a service.
 
-        ``code_or_status`` is an error code of the service or an HTTP status. For the mail server it is a code of the error table or a
-        reply ("554 5.7.1 No") to ``command`` (AUTH, MAIL, RCPT or DATA; by default RCPT, and AUTH for 535). ``retry_after`` is the value
-        of the Retry-After header.
+        ``code_or_status`` is an error code of the service, an HTTP status, or both (``410 DELETED``). For the mail server it is a code of
+        the error table or a reply ("554 5.7.1 No") to ``command`` (AUTH, MAIL, RCPT or DATA; by default RCPT, and AUTH for 535).
+        ``retry_after`` is the value of the Retry-After header.
         """
         if service == "email" and not command:
             command = "AUTH" if str(code_or_status).startswith("535") else "RCPT"
@@ -287,17 +287,17 @@ class StandIns:
     def set_limit(self, name: str, requests: int, seconds: float) -> None:
         """Enforce a limit per sliding window of this many seconds.
 
-        ``slack_channel``, ``slack_workspace``, ``slack_webhook``, ``slack_lookup``, ``teams``, ``line_works``, or ``email`` (letters above
-        it are refused).
+        ``slack_channel``, ``slack_workspace``, ``slack_webhook``, ``slack_lookup``, ``teams``, ``line_works``, ``pagerduty``, or ``email``
+        (letters above it are refused).
         """
         if name == "email":
             self._smtp.rate_limit = RateLimit(requests, seconds)
         else:
-            self._http.set_limit(name, requests, seconds)
+            self._http.limits.set(name, RateLimit(requests, seconds))
 
     def pause_after(self, name: str, requests: int, seconds: float) -> None:
         """After this many requests, refuse for this many seconds. ``name`` is one of ``set_limit``, except ``email``."""
-        self._http.pause_after(name, requests, seconds)
+        self._http.limits.set(name, PausingLimit(requests, seconds))
 
     def delay_letters(self, seconds: float) -> None:
         """Let the mail server accept one letter in this many seconds, and delay the answers to letters that come sooner."""
@@ -317,7 +317,7 @@ class StandIns:
 
     def grant_slack_scopes(self, scopes: str) -> None:
         """Set the scopes of the Slack bot, separated by commas."""
-        self._http.slack_scopes = scopes
+        self._http.slack.scopes = scopes
 
     def revoke_tokens(self) -> None:
         """Revoke all access tokens of LINE WORKS."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import secrets
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
 
-from local_stack.stand_ins.faults import Fault, Faults, RateLimit
+from local_stack.stand_ins.faults import Fault, Faults, Limits
 
-_SLACK_PAGE = 200
+# The page without a limit, and the highest limit (docs.slack.dev, conversations.list).
+_SLACK_PAGE, _SLACK_MOST = 100, 1_000
+_SLACK_TYPES = frozenset({"public_channel", "private_channel", "mpim", "im"})
 _GRAPH_PAGE = 999
 _LINE_WORKS_PAGE = 100
+# The paid plans. For each API.
+LINE_WORKS_PER_MINUTE = 240
 
 # A cursor value: the answer has no cursor field.
 MISSING = "missing"
@@ -71,14 +75,11 @@ class Directories:
     """The directories of all tenants, by bot token (Slack), directory id (Graph) or client id (LINE WORKS)."""
 
     def __init__(self, faults: Faults) -> None:
-        self.rate_limits = False
-        # The number of requests that exceeded a rate limit.
-        self.refused_for_rate = 0
+        # By tenant and method.
+        self.limits = Limits()
         self._faults = faults
         self._directories: dict[tuple[str, str], StandInDirectory] = {}
         self._graph_tokens: dict[str, str] = {}
-        # Slack's tier 2 and LINE WORKS' published limit, per tenant and method.
-        self._limits = {"slack": RateLimit(20, 60), "line_works": RateLimit(240, 60)}
 
     def put(self, service: str, account: str, directory: StandInDirectory) -> None:
         """Set the directory of a tenant. Without one, it is empty."""
@@ -97,35 +98,50 @@ class Directories:
 
     # Slack.
 
-    def slack(self, method: str, token: str, query: Mapping[str, str]) -> web.Response:
-        """Answer ``users.list`` or ``conversations.list`` for the owner of the token."""
+    def slack(
+        self, method: str, token: str, given: Mapping[str, Any], *, shows_addresses: bool
+    ) -> web.Response:
+        """Answer ``users.list`` or ``conversations.list`` for the owner of the token. ``given`` are the arguments."""
         directory = self._of("slack", token)
-        cursor = query.get("cursor", "")
+        cursor = str(given.get("cursor", ""))
         directory.calls.append(f"{method} {cursor}".strip())
-        if wait := self._wait("slack", f"{token} {method}"):
+        if wait := self.limits.wait("slack", f"{token} {method}"):
             return web.json_response(
                 {"ok": False, "error": "ratelimited"}, status=429, headers={"Retry-After": str(wait)}
             )
-        if method == "users.list":
-            pages, name = directory.pages, "members"
-        else:
-            channels = directory.channels
-            if query.get("exclude_archived") == "true":
-                channels = [channel for channel in channels if not channel.get("is_archived")]
-            pages, name = _cut(channels, _SLACK_PAGE), "channels"
+        lists_users = method == "users.list"
+        limit = str(given.get("limit", "0"))
+        if not limit.isdecimal() or int(limit) > _SLACK_MOST:
+            return _slack_error("invalid_arguments" if lists_users else "invalid_limit")
         if cursor and not cursor.startswith("page-"):
-            return web.json_response({"ok": False, "error": "invalid_cursor"})
+            return _slack_error("invalid_cursor")
+        types = set(str(given.get("types", "public_channel")).split(","))
+        if not lists_users and not types <= _SLACK_TYPES:
+            return _slack_error("invalid_types")
+        if lists_users:
+            pages = [
+                part for page in directory.pages for part in _cut(page, int(limit) or len(page) or 1) or [[]]
+            ]
+        else:
+            pages = _cut(_listed(directory.channels, types, given), int(limit) or _SLACK_PAGE)
         number = int(cursor.removeprefix("page-")) if cursor else 1
-        if method == "users.list" and (code := directory.failing.get(number)):
-            if isinstance(code, int):
-                return web.Response(status=code)
-            return web.json_response({"ok": False, "error": code})
+        if lists_users and (code := directory.failing.get(number)):
+            return web.Response(status=code) if isinstance(code, int) else _slack_error(code)
         page = pages[number - 1] if number <= len(pages) else []
-        body: dict[str, Any] = {"ok": True, name: page}
+        body: dict[str, Any] = {"ok": True, "members": page, "cache_ts": int(time.time())}
+        if not lists_users:
+            body = {"ok": True, "channels": page}
+        elif not shows_addresses:
+            body["members"] = [_without_address(member) for member in page]
         after = directory.cursor_after(number, len(pages))
         if after != MISSING:
             body["response_metadata"] = {"next_cursor": after}
         return web.json_response(body)
+
+    def slack_channel(self, token: str, channel: str) -> Mapping[str, Any]:
+        """The channel in the directory of the token's owner; empty if it has no such channel."""
+        channels = self._of("slack", token).channels
+        return next((each for each in channels if each["id"] == channel), {})
 
     # LINE WORKS.
 
@@ -136,8 +152,8 @@ class Directories:
         directory = self._of("line_works", client_id)
         cursor = query.get("cursor", "")
         directory.calls.append(f"{api} {channel or cursor}".strip())
-        stated = {"rateLimit-limit": str(round(self._limits["line_works"].per_minute))}
-        if wait := self._wait("line_works", f"{client_id} {api}"):
+        stated = {"rateLimit-limit": str(LINE_WORKS_PER_MINUTE)}
+        if wait := self.limits.wait("line_works", f"{client_id} {api}"):
             return _line_works_refusal("TOO_MANY_REQUESTS", 429, {**stated, "rateLimit-reset": str(wait)})
         if api == "rooms":
             room = directory.rooms.get(channel)
@@ -236,15 +252,31 @@ class Directories:
     def _of(self, service: str, account: str) -> StandInDirectory:
         return self._directories.setdefault((service, account), StandInDirectory())
 
-    def _wait(self, service: str, key: str) -> int:
-        """The seconds to wait, rounded up; 0 if the request is allowed."""
-        wait = math.ceil(self._limits[service].wait(key)) if self.rate_limits else 0
-        self.refused_for_rate += wait > 0
-        return wait
-
 
 def _cut(entries: Sequence[dict[str, Any]], size: int) -> list[list[dict[str, Any]]]:
     return [list(entries[start : start + size]) for start in range(0, len(entries), size)]
+
+
+def _listed(
+    channels: Sequence[dict[str, Any]], types: Collection[str], given: Mapping[str, Any]
+) -> list[dict[str, Any]]:
+    """Slack's channels of these types, without those that ``exclude_archived`` leaves out."""
+    hides_archived = str(given.get("exclude_archived", "")) in ("1", "true")
+    return [
+        channel
+        for channel in channels
+        if ("private_channel" if channel.get("is_private") else "public_channel") in types
+        and not (hides_archived and channel.get("is_archived"))
+    ]
+
+
+def _without_address(member: Mapping[str, Any]) -> dict[str, Any]:
+    profile = {name: value for name, value in member.get("profile", {}).items() if name != "email"}
+    return {**member, "profile": profile}
+
+
+def _slack_error(code: str) -> web.Response:
+    return web.json_response({"ok": False, "error": code})
 
 
 def _selected(user: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections import defaultdict, deque
@@ -94,6 +95,11 @@ class RateLimit:
         """The limit in requests per minute."""
         return 60 * self.requests / self._seconds
 
+    def used(self, key: str) -> int:
+        """The requests of this key that count now."""
+        with self._lock:
+            return len(self._recent[key])
+
     def wait(self, key: str) -> float:
         """The seconds until the next request of this key is allowed; 0 if this request is allowed, which counts it."""
         now = time.monotonic()
@@ -125,3 +131,30 @@ class PausingLimit(RateLimit):
             if self._counts[key] % self.requests == 0:
                 self._refuses_until[key] = now + self._seconds
             return 0.0
+
+
+class Limits:
+    """Rate limits by name, and the number of requests that exceeded one."""
+
+    def __init__(self) -> None:
+        self.refused = 0
+        self._limits: dict[str, RateLimit] = {}
+
+    def set(self, name: str, limit: RateLimit) -> None:
+        """Enforce a limit."""
+        self._limits[name] = limit
+
+    def get(self, name: str) -> RateLimit | None:
+        """The limit, if it is enforced."""
+        return self._limits.get(name)
+
+    def clear(self) -> None:
+        """Enforce no limit."""
+        self._limits.clear()
+
+    def wait(self, name: str, key: str) -> int:
+        """The seconds until the next request of this key is allowed, rounded up; 0 if this request is allowed, which counts it."""
+        limit = self._limits.get(name)
+        wait = math.ceil(limit.wait(key)) if limit else 0
+        self.refused += wait > 0
+        return wait

@@ -11,6 +11,9 @@ from local_stack.stand_ins.recorder import Arrived, Recorder
 # The properties of a message in Teams, which contain the card as JSON text.
 _SIZE_LIMIT = 28_672
 
+_CONNECTION = "connection"
+_CARD = "application/vnd.microsoft.card.adaptive"
+
 
 class Flows:
     """The runs of the flows. ``failed`` counts those that did not post their message. Use it in one event loop."""
@@ -21,14 +24,15 @@ class Flows:
         self._waiting: set[asyncio.Task[None]] = set()
 
     def post(self, message: Arrived, limit: RateLimit | None) -> None:
-        """Post the message, or post it later, or fail. ``limit``: that of the connector, per flow.
+        """Post the message, or post it later, or fail. ``limit``: that of the connector, whose connection all flows share.
 
         As many messages as the limit allows may wait for it. The others are lost.
         """
-        properties = {"cards": json.dumps([message.rich], ensure_ascii=False)}
+        attachment = {"contentType": _CARD, "contentUrl": None, "content": message.rich}
+        properties = {"cards": json.dumps([attachment], ensure_ascii=False)}
         if len(json.dumps(properties, ensure_ascii=False).encode()) > _SIZE_LIMIT:
             self.failed += 1
-        elif limit is None or not (seconds := limit.wait(message.destination)):
+        elif limit is None or not (seconds := limit.wait(_CONNECTION)):
             self._recorder.add(message)
         elif len(self._waiting) >= limit.requests:
             self.failed += 1
@@ -45,5 +49,5 @@ class Flows:
     async def _post_later(self, message: Arrived, limit: RateLimit, seconds: float) -> None:
         while seconds:
             await asyncio.sleep(seconds)
-            seconds = limit.wait(message.destination)
+            seconds = limit.wait(_CONNECTION)
         self._recorder.add(message)

@@ -1,23 +1,32 @@
-"""The parts of Slack, Teams and LINE WORKS that the batches use, with the same requests, checks and answers."""
+"""The server of all services over HTTP, and the parts of Teams and LINE WORKS that the batches use, with the same checks and answers."""
 
 from __future__ import annotations
 
 import json
-import math
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jwt
 from aiohttp import web
 
 from local_stack.stand_ins.alert_receiver import AlertReceiver
-from local_stack.stand_ins.directories import Directories
-from local_stack.stand_ins.faults import HANG_UP, Fault, Faults, PausingLimit, RateLimit
+from local_stack.stand_ins.chat_service import (
+    ChatService,
+    bearer,
+    failure,
+    json_object,
+    retry_headers,
+    status_and_code,
+)
+from local_stack.stand_ins.directories import LINE_WORKS_PER_MINUTE, Directories
+from local_stack.stand_ins.facts import statuses
+from local_stack.stand_ins.faults import Faults, Limits, RateLimit
 from local_stack.stand_ins.flows import Flows
 from local_stack.stand_ins.mail_tokens import MailTokens
 from local_stack.stand_ins.page import listing
 from local_stack.stand_ins.recorder import Arrived, Recorder, shown_headers
+from local_stack.stand_ins.slack import Slack
 
 _WORKFLOWS = "/powerautomate/automations/direct/workflows"
 WORKFLOW_ID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
@@ -32,72 +41,45 @@ _PUBLISHED_LIMITS = {
     "slack_lookup": (50, 60.0),
     # Calls of the Teams connector for a connection (Microsoft's page of the connector, December 2026).
     "teams": (100, 60.0),
-    "line_works": (240, 60.0),
+    "line_works": (LINE_WORKS_PER_MINUTE, 60.0),
+    # About, for an integration key (PagerDuty's developer documentation, November 2023).
+    "pagerduty": (120, 60.0),
 }
-
-_Refusal = Callable[[str | int, str | int | None], web.Response]
+# Slack: tier 2.
+_DIRECTORY_LIMITS = {"slack": (20, 60.0), "line_works": (LINE_WORKS_PER_MINUTE, 60.0)}
 
 _CARD_TYPE = "application/vnd.microsoft.card.adaptive"
 
-# The HTTP status of an error code, if it is not the usual one.
-_SLACK_API_STATUS = {"ratelimited": 429, "service_unavailable": 503}
-_SLACK_WEBHOOK_STATUS = {
-    "action_prohibited": 403,
-    "channel_not_found": 404,
-    "channel_is_archived": 410,
-    "rate_limited": 429,
-    "rollup_error": 500,
-}
-_TEAMS_STATUS = {"DirectApiAuthorizationRequired": 401, "WorkflowNotFound": 404}
-_LINE_WORKS_STATUS = {
-    "INVALID_PARAMETER": 400,
-    # The company's table of errors says 401, and its samples 403.
-    "UNAUTHORIZED": 403,
-    "FORBIDDEN": 403,
-    "NOT_FOUND": 404,
-    "TOO_MANY_REQUESTS": 429,
-}
 
-
-class HttpServices:
+class HttpServices(ChatService):
     """One server for all services, and for the pages with the received messages. Use it in one event loop."""
 
     def __init__(
         self, recorder: Recorder, faults: Faults, *, rate_limits: bool, line_works_public_key: str = ""
     ) -> None:
-        self.slack_scopes = "chat:write,channels:read"
+        super().__init__(recorder, faults, Limits())
         # The lifetime of LINE WORKS' tokens, in seconds.
         self.token_lifetime = 86_400
         self.tokens_issued = 0
         # LINE WORKS' tokens, and the client of each.
         self.valid_tokens: dict[str, str] = {}
         self.directories = Directories(faults)
-        # The number of messages that were refused by a rate limit.
-        self.refused_for_rate = 0
+        self.slack = Slack(recorder, faults, self.limits, self.directories)
         self.flows = Flows(recorder)
         self.mail_tokens = MailTokens(faults)
-        self._recorder = recorder
-        self._faults = faults
         self._line_works_public_key = line_works_public_key
-        self._limits: dict[str, RateLimit] = {}
         self.limit_rates(rate_limits)
         self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.1)
 
     def limit_rates(self, enforced: bool) -> None:
         """Enforce the published limits, or none."""
-        self.directories.rate_limits = enforced
-        self._limits.clear()
-        if enforced:
-            for name, (requests, seconds) in _PUBLISHED_LIMITS.items():
-                self.set_limit(name, requests, seconds)
-
-    def set_limit(self, name: str, requests: int, seconds: float) -> None:
-        """Enforce a limit: ``slack_channel``, ``slack_workspace``, ``slack_webhook``, ``slack_lookup``, ``teams`` or ``line_works``."""
-        self._limits[name] = RateLimit(requests, seconds)
-
-    def pause_after(self, name: str, requests: int, seconds: float) -> None:
-        """Refuse for so many seconds after every so many requests, with the names of ``set_limit``."""
-        self._limits[name] = PausingLimit(requests, seconds)
+        for limits, published in (
+            (self.limits, _PUBLISHED_LIMITS),
+            (self.directories.limits, _DIRECTORY_LIMITS),
+        ):
+            limits.clear()
+            for name, (requests, seconds) in published.items() if enforced else ():
+                limits.set(name, RateLimit(requests, seconds))
 
     async def start(self, port: int) -> int:
         """Listen on 127.0.0.1; 0 selects a free port. Returns the port."""
@@ -116,8 +98,7 @@ class HttpServices:
             [
                 web.get("/", self._page),
                 web.get("/messages", self._messages),
-                web.route("*", "/api/{method}", self._slack_api),
-                web.post("/services/{tail:.+}", self._slack_webhook),
+                *self.slack.routes(),
                 web.post(f"{_WORKFLOWS}/{{workflow}}/triggers/manual/paths/invoke", self._teams),
                 web.post("/oauth2/v2.0/token", self._line_works_token),
                 web.get("/v1.0/bots/{bot}", self._line_works_bot),
@@ -126,7 +107,7 @@ class HttpServices:
                 web.post("/v1.0/bots/{bot}/{kind:users|channels}/{recipient}/messages", self._line_works),
                 *self.mail_tokens.routes(),
                 *self.directories.routes(),
-                *AlertReceiver(self._recorder, self._faults).routes(),
+                *AlertReceiver(self.recorder, self.faults, self.limits).routes(),
             ]
         )
         return application
@@ -134,120 +115,50 @@ class HttpServices:
     # The pages.
 
     async def _page(self, _: web.Request) -> web.Response:
-        return web.Response(text=listing(self._recorder.messages), content_type="text/html")
+        return web.Response(text=listing(self.recorder.messages), content_type="text/html")
 
     async def _messages(self, _: web.Request) -> web.Response:
-        shown = [message.as_json() for message in self._recorder.messages]
+        shown = [message.as_json() for message in self.recorder.messages]
         return web.json_response(shown, dumps=lambda value: json.dumps(value, ensure_ascii=False))
-
-    # Slack.
-
-    async def _slack_api(self, request: web.Request) -> web.Response:
-        method = request.match_info["method"]
-        body = {**request.query, **_object(await request.text())}
-        if (fault := self._faults.take("slack")) is not None:
-            return _failure(request, fault, _slack_api_refusal)
-        token = request.headers.get("Authorization", "").removeprefix("Bearer").strip()
-        if not token.startswith("xoxb-"):
-            return _slack_api_refusal("invalid_auth" if token else "not_authed")
-        if method == "auth.test":
-            return web.json_response(
-                {"ok": True, "team": "stand-in", "user": "batch"},
-                headers={"X-OAuth-Scopes": self.slack_scopes},
-            )
-        if method == "conversations.info":
-            if wait := self._wait("slack_lookup", token):
-                return _slack_api_refusal("ratelimited", math.ceil(wait))
-            return self._slack_channel(str(body.get("channel", "")))
-        if method in ("users.list", "conversations.list"):
-            return self.directories.slack(method, token, request.query)
-        if method == "chat.postMessage":
-            return await self._slack_post(request, body)
-        return _slack_api_refusal("unknown_method")
-
-    def _slack_channel(self, channel: str) -> web.Response:
-        refusal = self._faults.refusal_of(channel)
-        if refusal not in (None, "not_in_channel", "is_archived"):
-            return _slack_api_refusal(refusal)
-        about = {
-            "id": channel,
-            "is_archived": refusal == "is_archived",
-            "is_member": refusal != "not_in_channel",
-        }
-        return web.json_response({"ok": True, "channel": about})
-
-    async def _slack_post(self, request: web.Request, body: Mapping[str, Any]) -> web.Response:
-        channel, text, blocks = str(body.get("channel", "")), str(body.get("text", "")), body.get("blocks")
-        if not channel:
-            return _slack_api_refusal("channel_not_found")
-        if refusal := self._faults.refusal_of(channel):
-            return _slack_api_refusal(refusal)
-        if not text and not blocks:
-            return _slack_api_refusal("no_text")
-        if len(text) > 40_000:
-            return _slack_api_refusal("msg_too_long")
-        if blocks is not None and (not isinstance(blocks, list) or len(blocks) > 50):
-            return _slack_api_refusal("invalid_blocks")
-        wait = self._wait("slack_channel", channel) or self._wait("slack_workspace", _bearer(request))
-        if wait:
-            return _slack_api_refusal("ratelimited", math.ceil(wait))
-        headers, options = shown_headers(request.headers), _slack_options(body)
-        arrived = Arrived("slack", channel, text, rich=blocks, headers=headers, options=options)
-        await self._record(request, arrived)
-        return web.json_response(
-            {"ok": True, "channel": channel, "ts": f"{arrived.arrived_at.timestamp():.6f}"}
-        )
-
-    async def _slack_webhook(self, request: web.Request) -> web.Response:
-        raw = await request.text()
-        if (fault := self._faults.take("slack")) is not None:
-            return _failure(request, fault, _slack_webhook_refusal)
-        body = _object(raw)
-        if not body:
-            return _slack_webhook_refusal("invalid_payload")
-        text, blocks = str(body.get("text", "")), body.get("blocks")
-        if not text and not blocks:
-            return _slack_webhook_refusal("no_text")
-        if wait := self._wait("slack_webhook", request.path):
-            return _slack_webhook_refusal("rate_limited", math.ceil(wait))
-        headers, options = shown_headers(request.headers), _slack_options(body)
-        await self._record(request, Arrived("slack", "", text, rich=blocks, headers=headers, options=options))
-        return web.Response(text="ok")
 
     # Teams.
 
     async def _teams(self, request: web.Request) -> web.Response:
         raw = await request.text()
         workflow = request.match_info["workflow"]
-        if (fault := self._faults.take("teams")) is not None:
-            return _failure(request, fault, _teams_refusal)
+        if (fault := self.faults.take("teams")) is not None:
+            return failure(request, fault, _teams_refusal)
         if request.query.get("sig") != WORKFLOW_SIGNATURE:
-            return _teams_refusal(401)
-        card = _card(_object(raw))
-        if card is None:
-            return _teams_refusal(400)
-        self.flows.post(
-            Arrived("teams", workflow, card_text(card), rich=card, headers=shown_headers(request.headers)),
-            self._limits.get("teams"),
-        )
-        await self._delay_answer(request, "teams")
+            return _teams_refusal(401 if "sig" in request.query else "DirectApiAuthorizationRequired")
+        body = json_object(raw)
+        if not body:
+            return _teams_refusal("InvalidRequestContent")
+        if (card := _card(body)) is None:
+            # The trigger has taken the request. The action that posts fails.
+            self.flows.failed += 1
+        else:
+            headers = shown_headers(request.headers)
+            arrived = Arrived("teams", workflow, card_text(card), rich=card, headers=headers)
+            self.flows.post(arrived, self.limits.get("teams"))
+        await self.delay_answer(request, "teams")
         return web.Response(status=202)
 
     # LINE WORKS.
 
     async def _line_works_token(self, request: web.Request) -> web.Response:
         form = await request.post()
-        if (fault := self._faults.take("line_works_auth")) is not None:
-            return _failure(request, fault, _token_refusal)
+        if (fault := self.faults.take("line_works_auth")) is not None:
+            return failure(request, fault, _token_refusal)
         if problem := self._token_problem({name: str(value) for name, value in form.items()}):
             return _token_refusal(problem)
-        await self._delay_answer(request, "line_works_auth")
+        await self.delay_answer(request, "line_works_auth")
         token = f"line-works-{secrets.token_hex(8)}"
         self.tokens_issued += 1
         self.valid_tokens[token] = str(form["client_id"])
         return web.json_response(
             {
                 "access_token": token,
+                "refresh_token": f"refresh-{secrets.token_hex(8)}",
                 "token_type": "Bearer",
                 "expires_in": str(self.token_lifetime),
                 "scope": str(form.get("scope", "")),
@@ -280,129 +191,74 @@ class HttpServices:
     async def _line_works_bot(self, request: web.Request) -> web.Response:
         if (refusal := await self._line_works_problem(request)) is not None:
             return refusal
-        if code := self._faults.refusal_of(request.match_info["bot"]):
-            return self._line_works_refusal(code)
+        if code := self.faults.refusal_of(request.match_info["bot"]):
+            return _line_works_refusal(code)
         return web.json_response({"botId": request.match_info["bot"], "botName": "stand-in"})
 
     async def _line_works_directory(self, request: web.Request) -> web.Response:
         if (refusal := await self._line_works_problem(request)) is not None:
             return refusal
-        client_id = self.valid_tokens[_bearer(request)]
+        client_id = self.valid_tokens[bearer(request)]
         api, channel = request.match_info.get("api", "rooms"), request.match_info.get("channel", "")
+        if code := self.faults.refusal_of(channel):
+            return _line_works_refusal(code)
         return self.directories.line_works(api, client_id, request.query, channel)
 
     async def _line_works(self, request: web.Request) -> web.Response:
-        body = _object(await request.text())
+        body = json_object(await request.text())
         if (refusal := await self._line_works_problem(request)) is not None:
             return refusal
         recipient = request.match_info["recipient"]
-        if code := self._faults.refusal_of(recipient):
-            return self._line_works_refusal(code)
+        if code := self.faults.refusal_of(recipient):
+            return _line_works_refusal(code)
         content = body.get("content")
         text = content.get("text") if isinstance(content, dict) and content.get("type") == "text" else None
         if not isinstance(text, str) or not 0 < len(text) <= 2_000:
-            return self._line_works_refusal("INVALID_PARAMETER")
-        if wait := self._wait("line_works", request.match_info["bot"]):
-            return self._line_works_refusal("TOO_MANY_REQUESTS", math.ceil(wait))
+            return _line_works_refusal("INVALID_PARAMETER")
+        bot = request.match_info["bot"]
+        if wait := self.limits.wait("line_works", bot):
+            return _line_works_refusal("TOO_MANY_REQUESTS", wait)
         destination = f"{request.match_info['kind']}/{recipient}"
-        await self._record(
+        await self.record(
             request, Arrived("line_works", destination, text, headers=shown_headers(request.headers))
         )
-        return web.Response(status=201, headers=self._line_works_headers())
+        return web.Response(status=201, headers=self._line_works_headers(bot))
 
-    def _line_works_headers(self) -> dict[str, str]:
-        limit = self._limits.get("line_works")
-        return {"rateLimit-limit": str(round(limit.per_minute))} if limit else {}
+    def _line_works_headers(self, bot: str) -> dict[str, str]:
+        limit = self.limits.get("line_works")
+        if limit is None:
+            return {}
+        left = max(limit.requests - limit.used(bot), 0)
+        return {"rateLimit-limit": str(round(limit.per_minute)), "rateLimit-remaining": str(left)}
 
     async def _line_works_problem(self, request: web.Request) -> web.Response | None:
-        if (fault := self._faults.take("line_works")) is not None:
-            return _failure(request, fault, self._line_works_refusal)
-        return None if _bearer(request) in self.valid_tokens else self._line_works_refusal("UNAUTHORIZED")
-
-    def _line_works_refusal(self, code: str | int, retry_after: str | int | None = None) -> web.Response:
-        headers = self._line_works_headers() | {"rateLimit-remaining": "0"}
-        if retry_after is not None:
-            headers["rateLimit-reset"] = str(retry_after)
-        if isinstance(code, int):
-            return web.Response(status=code, headers=headers)
-        return web.json_response(
-            {"code": code, "description": "refused by the stand-in"},
-            status=_LINE_WORKS_STATUS.get(code, 400),
-            headers=headers,
-        )
-
-    # All services.
-
-    def _wait(self, name: str, key: str) -> float:
-        limit = self._limits.get(name)
-        wait = limit.wait(key) if limit else 0.0
-        self.refused_for_rate += wait > 0
-        return wait
-
-    async def _record(self, request: web.Request, message: Arrived) -> None:
-        self._recorder.add(message)
-        await self._delay_answer(request, message.channel)
-
-    async def _delay_answer(self, request: web.Request, service: str) -> None:
-        """Wait until the service answers, or close the connection without an answer."""
-        await self._faults.answer_is_due(service)
-        if self._faults.take(service, HANG_UP):
-            assert request.transport is not None
-            request.transport.abort()
+        if (fault := self.faults.take("line_works")) is not None:
+            return failure(request, fault, _line_works_refusal)
+        return None if bearer(request) in self.valid_tokens else _line_works_refusal("UNAUTHORIZED")
 
 
-def _bearer(request: web.Request) -> str:
-    return request.headers.get("Authorization", "").removeprefix("Bearer ")
-
-
-def _failure(request: web.Request, fault: Fault, refusal: _Refusal) -> web.Response:
-    if isinstance(fault.code, int) and 300 <= fault.code < 400:
-        return web.Response(status=fault.code, headers={"Location": f"http://{request.host}/"})
-    return refusal(fault.code, fault.retry_after)
-
-
-def _slack_api_refusal(code: str | int, retry_after: str | int | None = None) -> web.Response:
-    headers = _retry_headers(retry_after)
+def _line_works_refusal(code: str | int, retry_after: str | int | None = None) -> web.Response:
+    headers = {} if retry_after is None else {"rateLimit-remaining": "0", "rateLimit-reset": str(retry_after)}
     if isinstance(code, int):
-        return web.Response(status=code, text="<html></html>", content_type="text/html", headers=headers)
-    status = _SLACK_API_STATUS.get(code, 200)
-    return web.json_response({"ok": False, "error": code}, status=status, headers=headers)
-
-
-def _slack_webhook_refusal(code: str | int, retry_after: str | int | None = None) -> web.Response:
-    status = code if isinstance(code, int) else _SLACK_WEBHOOK_STATUS.get(code, 400)
-    return web.Response(status=status, text=str(code), headers=_retry_headers(retry_after))
+        return web.Response(status=code, headers=headers)
+    status, name = status_and_code(code, statuses("line_works"), 400)
+    return web.json_response(
+        {"code": name, "description": "refused by the stand-in"}, status=status, headers=headers
+    )
 
 
 def _teams_refusal(code: str | int, retry_after: str | int | None = None) -> web.Response:
-    status, name = (code, "Refused") if isinstance(code, int) else (_TEAMS_STATUS.get(code, 400), code)
-    problem = {"error": {"code": name, "message": "refused by the stand-in"}}
-    return web.json_response(problem, status=status, headers=_retry_headers(retry_after))
+    usual = (code, "Refused") if isinstance(code, int) else status_and_code(code, statuses("teams"), 400)
+    problem = {"error": {"code": usual[1], "message": "refused by the stand-in"}}
+    return web.json_response(problem, status=usual[0], headers=retry_headers(retry_after))
 
 
 def _token_refusal(code: str | int, retry_after: str | int | None = None) -> web.Response:
     headers = {} if retry_after is None else {"rateLimit-reset": str(retry_after)}
     if isinstance(code, int):
         return web.Response(status=code, headers=headers)
-    return web.json_response(
-        {"error": code}, status=401 if code == "invalid_client" else 400, headers=headers
-    )
-
-
-def _retry_headers(retry_after: str | int | None) -> dict[str, str]:
-    return {} if retry_after is None else {"Retry-After": str(retry_after)}
-
-
-def _slack_options(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in body.items() if name not in ("channel", "text", "blocks")}
-
-
-def _object(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
+    status, name = status_and_code(code, statuses("line_works_auth"), 400)
+    return web.json_response({"error": name}, status=status, headers=headers)
 
 
 def _card(body: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -13,6 +13,9 @@ from local_stack.stand_ins.faults import Faults
 
 _XOAUTH2 = re.compile(rb"user=[^\x01]+\x01auth=Bearer ([^\x01]+)\x01\x01")
 
+# As Microsoft's, a token does not fit into a command of SMTP (512 octets). aiosmtpd reads lines of 1,000.
+_TOKEN_BYTES = 300
+
 
 class MailTokens:
     """Issues tokens to every client with a secret, and knows which are valid. ``lifetime`` is in seconds."""
@@ -45,6 +48,6 @@ class MailTokens:
         if not form.get("client_id") or not form.get("client_secret") or not form.get("scope"):
             return web.json_response({"error": "invalid_client"}, status=401)
         self.issued += 1
-        token = f"mail-{secrets.token_hex(8)}"
+        token = f"mail-{secrets.token_hex(_TOKEN_BYTES)}"
         self.valid.add(token)
         return web.json_response({"access_token": token, "token_type": "Bearer", "expires_in": self.lifetime})

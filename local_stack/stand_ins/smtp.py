@@ -7,6 +7,7 @@ import hashlib
 import logging
 import ssl
 import time
+from base64 import b64encode
 from email import message_from_bytes
 from email.message import EmailMessage, Message
 from email.parser import HeaderParser
@@ -146,7 +147,11 @@ class SmtpService:
 
     async def auth_XOAUTH2(self, server: SMTP, arguments: list[str]) -> AuthResult:  # noqa: N802
         """The login by token. Like real servers, it explains a refusal before it refuses."""
-        if (result := self._authenticate()).success and not self._tokens.accepts(arguments[-1]):
+        result = self._authenticate()
+        if result.success and len(arguments) == 1:
+            response = await server.challenge_auth("")
+            arguments = [b64encode(response).decode()] if isinstance(response, bytes) else [""]
+        if result.success and not self._tokens.accepts(arguments[-1]):
             await server.challenge_auth('{"status":"401","schemes":"bearer"}')
             return AuthResult(success=False, handled=False)
         return result

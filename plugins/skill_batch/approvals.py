@@ -1,9 +1,4 @@
-"""Approvals in Airflow: the task of a batch that requests one, and the DAG that shows the request and applies the answer.
-
-::
-
-    list_held ──► ask (waits for a person) ──► record_answer ──► open_run ──► one mapped task per approved tenant ──► close_run
-"""
+"""Approvals in Airflow: the task of a batch that requests one, and the DAG that shows the request and applies the answer."""
 
 from __future__ import annotations
 
@@ -16,17 +11,18 @@ from airflow.sdk import Param, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 from typing_extensions import override
 
+from skill_batch.airflow_private.tasks import can_ask_api_server, reason_of, trigger_run
 from skill_batch.batch_flow import BatchFlow, failure_alert, run_of, task_arguments
 from skill_batch.forms import field_param, tenants_param
-from skill_batch.notifiers.approval_links import ANSWER_TASK, is_dag_paused, name_of
+from skill_batch.notifiers.approval_links import is_dag_paused, name_of
 from skill_batch.notifiers.failure_alert import attempt_of
 from include.skillreport.approvals import APPROVE, DISCARD_ALL, HOLD, NEW_HOURS, SEND_ALL, SEND_NEW
+from include.skillreport.core.run_plan import ASK, LIST_HELD, RECORD_ANSWER
 from include.skillreport.operations.form import Field
 
 if TYPE_CHECKING:
     import psycopg
     from airflow.sdk import Context
-    from airflow.sdk.execution_time.comms import ErrorResponse
 
     from include.skillreport.approvals.requests import ApprovalRequest, HeldItem
     from include.skillreport.core.execution.batch import Run
@@ -35,7 +31,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_RECORD_TASK = "record_answer"
 _LONGEST_REASON = 300
 
 
@@ -48,7 +43,7 @@ class ApprovalFlow(BatchFlow):
         """Find the held items, and write the text of the request. Skipped if nothing is held, and in a dry run."""
 
         @task(
-            **task_arguments(self.spec, "list_held", "保留中の一覧"),
+            **task_arguments(self.spec, LIST_HELD),
             on_failure_callback=failure_alert(self.spec),
         )
         def list_held() -> dict[str, str]:
@@ -62,7 +57,7 @@ class ApprovalFlow(BatchFlow):
         The task uses no worker while it waits.
         """
         return HITLOperator(
-            **task_arguments(self.spec, ANSWER_TASK, "承認の確認"),
+            **task_arguments(self.spec, ASK),
             subject="{{ ti.xcom_pull(task_ids='list_held')['subject'] }}",
             body="{{ ti.xcom_pull(task_ids='list_held')['body'] }}",
             options=self.options,
@@ -93,7 +88,7 @@ class ApprovalFlow(BatchFlow):
         """Save the answer, the person and the time."""
 
         @task(
-            **task_arguments(self.spec, _RECORD_TASK, "答えの記録"),
+            **task_arguments(self.spec, RECORD_ANSWER),
             on_failure_callback=failure_alert(self.spec),
         )
         def record_answer() -> dict[str, Any]:
@@ -111,10 +106,10 @@ class ApprovalFlow(BatchFlow):
         from include.skillreport.core.execution.run_log import RecordsDeletedError
 
         ti = context["ti"]
-        answer = ti.xcom_pull(task_ids=_RECORD_TASK)
+        answer = ti.xcom_pull(task_ids=RECORD_ANSWER.id)
         if answer is None:
-            states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[_RECORD_TASK], run_ids=[ti.run_id])
-            if states.get(ti.run_id, {}).get(_RECORD_TASK) == "success":
+            states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[RECORD_ANSWER.id], run_ids=[ti.run_id])
+            if states.get(ti.run_id, {}).get(RECORD_ANSWER.id) == "success":
                 raise RecordsDeletedError
             raise AirflowSkipException("確認するものはありません。理由は list_held のログにあります")
         dag_run = context["dag_run"]
@@ -191,7 +186,7 @@ class ApprovalFlow(BatchFlow):
         from include.skillreport.core.execution.run_log import RecordsDeletedError
 
         ti = context["ti"]
-        response, listed = ti.xcom_pull(task_ids=ANSWER_TASK), ti.xcom_pull(task_ids="list_held")
+        response, listed = ti.xcom_pull(task_ids=ASK.id), ti.xcom_pull(task_ids=LIST_HELD.id)
         if not response or not listed:
             raise RecordsDeletedError
         user = response["responded_by_user"]
@@ -239,16 +234,6 @@ class ResumptionFlow(ApprovalFlow):
 
         _, hours = require_resumption_answer(option, entered.get("hours"))
         return {item.tenant_id for item in items}, {"hours": hours}
-
-
-def request_param() -> Param:
-    """The field of the form that names a request. A batch fills it in."""
-    return field_param(
-        Field(
-            "確認のID",
-            "バッチが確認を出すときに使います。人が実行するときは空欄のままにしてください。今保留中のものを確認します。",
-        )
-    )
 
 
 def request_approval(spec: RunSpec, context: Context, run_xcom: dict[str, Any] | None) -> dict[str, Any]:
@@ -302,38 +287,16 @@ def start_run(request: ApprovalRequest) -> str | None:
 
     TriggerDagRunOperator sends the same message, but only after its task's code, so no code can handle an error.
     """
-    from airflow.sdk.execution_time import task_runner
-    from airflow.sdk.execution_time.comms import ErrorResponse, TriggerDagRun
-
-    supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None)
-    if supervisor is None:
+    if not can_ask_api_server():
         return "Airflow のタスクの外では、実行を始められません"
     try:
-        answer = supervisor.send(
-            TriggerDagRun(dag_id=request.dag_id, run_id=request.run_id, conf={"request": request.request_id})
-        )
+        trigger_run(request.dag_id, request.run_id, {"request": request.request_id})
     except Exception as error:
         # The batch has done its work, so no error of Airflow may fail the task.
         log.warning("The run %s of %s is refused", request.run_id, request.dag_id, exc_info=True)
-        return _reason(error)
-    if isinstance(answer, ErrorResponse) and answer.error.value != "DAGRUN_ALREADY_EXISTS":
-        return _words_of(answer) or answer.error.value
+        reason = reason_of(error) or str(error) or type(error).__name__
+        return " ".join(reason.split())[:_LONGEST_REASON]
     return None
-
-
-def _reason(error: Exception) -> str:
-    """The error in one short line."""
-    response = getattr(error, "error", None)
-    text = _words_of(response) if response is not None else ""
-    return " ".join((text or str(error) or type(error).__name__).split())[:_LONGEST_REASON]
-
-
-def _words_of(response: ErrorResponse) -> str:
-    """The message of the API server. The supervisor wraps it in its own message, which only says that there was an error."""
-    words, detail = "", response.detail
-    while isinstance(detail, dict):
-        words, detail = str(detail.get("message") or words), detail.get("detail")
-    return words
 
 
 def _moment(value: datetime | str) -> datetime:

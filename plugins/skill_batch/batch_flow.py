@@ -1,13 +1,7 @@
-"""The flow of one run as Airflow tasks, for a batch's own DAG, its family's DAG and the DAG of an operation.
+"""The steps of one run as Airflow tasks, for a batch's own DAG, its family's DAG and the DAG of an operation.
 
-::
-
-    open_run ──► (the batch's own steps) ──► one mapped task per tenant, or per shard of tenants ──► (request_approval) ──► close_run
-                                                                                                                               │
-                                                                                                                   (announce) ◄┘
-
-The tasks call ``include.skillreport.core.execution.flow``. Each task imports that when it runs, so that parsing a DAG file imports
-Airflow and the registries, but no driver and no batch.
+``core.run_plan`` has their order, and ``batch_graph`` adds them to a DAG. The tasks call ``include.skillreport.core.execution.flow``. Each
+task imports that when it runs, so that parsing a DAG file imports Airflow and the registries, but no driver and no batch.
 """
 
 from __future__ import annotations
@@ -23,9 +17,7 @@ from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 import skill_batch.own_include  # noqa: F401  # raises if Python does not find include/skillreport
 from skill_batch.assets import add_events, asset_of
 from skill_batch.lookup import is_outage
-from skill_batch.notifiers.approval_links import REQUEST_TASK
 from skill_batch.notifiers.failure_alert import (
-    ANNOUNCE_TASK,
     REQUEST_FAILED,
     RUN_FAILED,
     FailureAlert,
@@ -36,12 +28,19 @@ from skill_batch.placement import placement_of
 from skill_batch.task_docs import task_doc
 from include.skillreport.core.failure_kinds import kind_of
 from include.skillreport.core.operation_catalog import APPROVALS
-from include.skillreport.core.run_spec import OperationSpec, Severity
+from include.skillreport.core.run_plan import (
+    ANNOUNCE,
+    CLOSE_RUN,
+    OPEN_RUN,
+    REQUEST_APPROVAL,
+    Needs,
+    Step,
+    plan_of,
+)
+from include.skillreport.core.run_spec import BatchSpec, OperationSpec, Severity
 from include.skillreport.core.worker_slots import CONCURRENCY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from airflow.sdk import Context
 
     from skill_batch.installation import AirflowInstallation
@@ -49,33 +48,28 @@ if TYPE_CHECKING:
     from include.skillreport.core.execution.flow import RunRequest, TaskKey
     from include.skillreport.core.execution.run_log import MappedInstance
     from include.skillreport.core.execution.sharding import Shard
-    from include.skillreport.core.run_spec import BatchSpec, RunSpec
+    from include.skillreport.core.run_spec import RunSpec
 
 # The parameter of a family DAG with the ids of the batches to run.
 BATCHES_PARAMETER = "batches"
 
 _RUN_KEY = "run"
-_OPEN_TASK = "open_run"
 # Airflow's types of a run that the schedule has started, and of one that makes up for it later. A person starts the others.
 _SCHEDULED, _BACKFILL = "scheduled", "backfill"
 _RUN_DATES = {"business_date": date, "run_date": date, "run_at": datetime}
 
 
 class BatchFlow:
-    """The tasks of one batch, in the current DAG or task group.
+    """The tasks of one batch, in the current DAG or task group. A method without arguments adds the step of its name."""
 
-    ``create_batch`` imports the batch's code. Tasks call it; the DAG processor does not.
-    """
-
-    def __init__(self, spec: RunSpec, create_batch: Callable[[AirflowInstallation], Batch]) -> None:
+    def __init__(self, spec: RunSpec) -> None:
         self.spec = spec
-        self._create_batch = create_batch
 
     def open_run(self) -> tuple[Any, Any]:
         """Check the form and the database, and open the run. Returns the run and the shards to map over."""
 
         @task(
-            **task_arguments(self.spec, _OPEN_TASK, "開始"),
+            **task_arguments(self.spec, OPEN_RUN),
             # In a family DAG, the task also runs if the batch before this one was skipped. It does not run if that batch failed.
             trigger_rule=TriggerRule.NONE_FAILED,
             show_return_value_in_logs=False,  # up to a thousand shards
@@ -88,66 +82,30 @@ class BatchFlow:
         # Airflow maps only over a task's return value, so the run is a separate XCom.
         return shards[_RUN_KEY], shards  # type: ignore[index]
 
-    def read_logs(self, run: Any) -> Any:
-        """Read the host's large tables once, for all tenants of the run."""
+    def own_step(self, step: Step, run: Any) -> Any:
+        """Add a step of the batch's own, which runs once for the whole run."""
 
-        @task(
-            **task_arguments(self.spec, "read_logs", "ログ読込"),
-            on_failure_callback=failure_alert(self.spec),
-        )
-        def read_logs(run: dict[str, Any]) -> None:
-            from include.skillreport.core.execution.flow import prepare_run
-
-            batch, installation = self._batch()
-            prepare_run(self.spec, batch, _run_now(run), installation, _task_key())
-
-        return read_logs(run)
-
-    def read_mailbox(self, run: Any) -> Any:
-        """Read the mailbox for bounces once, before the shards. If the mailbox fails, the shards continue."""
-
-        @task(
-            **task_arguments(self.spec, "read_mailbox", "不達メールの確認"),
-            on_failure_callback=failure_alert(self.spec),
-        )
-        def read_mailbox(run: dict[str, Any]) -> None:
-            from include.skillreport.core.execution.flow import receive_mail
-
-            batch, installation = self._batch()
-            receive_mail(self.spec, batch, _run_now(run), installation, _task_key())
-
-        return read_mailbox(run)
-
-    def step(self, run: Any, task_id: str, display_name: str) -> Any:
-        """Add the batch's own step ``task_id``, which runs once for the whole run."""
-
-        @task(
-            **task_arguments(self.spec, task_id, display_name),
-            on_failure_callback=failure_alert(self.spec),
-        )
-        def step(run: dict[str, Any]) -> None:
+        @task(**task_arguments(self.spec, step), on_failure_callback=failure_alert(self.spec))
+        def own_step(run: dict[str, Any]) -> None:
             from include.skillreport.core.execution.flow import run_step
 
             batch, installation = self._batch()
-            run_step(self.spec, batch, _run_now(run), batch.own_step(task_id), installation, _task_key())
+            run_step(self.spec, batch, _run_now(run), installation, _task_key())
 
-        return step(run)
+        return own_step(run)
 
-    def mapped_task(self) -> Any:
-        """The task to map over the shards: ``mapped_task().partial(run=…).expand(shard=…)``. The registry has its id.
-
-        It has no failure callback: ``close_run`` reports the instances that failed.
-        """
+    def mapped_step(self, step: Step, run: Any, shards: Any) -> Any:
+        """Add the step that is mapped over the shards. It has no failure callback: ``close_run`` reports the instances that failed."""
 
         @task(
-            **task_arguments(self.spec, self.spec.mapped_task, self.spec.mapped_task_name),
+            **task_arguments(self.spec, step),
             max_active_tis_per_dagrun=CONCURRENCY,
             map_index_template="{{ tenants_label }}",
         )
         def process(run: dict[str, Any] | None, shard: dict[str, Any] | None) -> dict[str, int]:
             return self._process(_run_now(run), shard, get_current_context())
 
-        return process
+        return process.partial(run=run).expand(shard=shards)
 
     def request_approval(self) -> Any:
         """Request the approval of what the mapped task holds. The run's result does not depend on this task, and the task waits for no
@@ -155,7 +113,7 @@ class BatchFlow:
         """
 
         @task(
-            **task_arguments(self.spec, REQUEST_TASK, "承認の依頼"),
+            **task_arguments(self.spec, REQUEST_APPROVAL),
             trigger_rule=TriggerRule.ALL_DONE,  # a held invoice is a failed instance
             # This XCom must not have the key of the run's failure, or close_run could not send the list of the failed tenants.
             on_failure_callback=failure_alert(self.spec, REQUEST_FAILED),
@@ -164,10 +122,7 @@ class BatchFlow:
             from skill_batch.approvals import request_approval
 
             context = get_current_context()
-            opening = self._opening(context)[-1]
-            return request_approval(
-                self.spec, context, context["ti"].xcom_pull(task_ids=opening, key=_RUN_KEY)
-            )
+            return request_approval(self.spec, context, self._pull(context, key=_RUN_KEY))
 
         return request_approval()
 
@@ -175,7 +130,7 @@ class BatchFlow:
         """Close the run and send alerts; fails if a part of the run failed."""
 
         @task(
-            **task_arguments(self.spec, "close_run", "終了・結果"),
+            **task_arguments(self.spec, CLOSE_RUN),
             trigger_rule=TriggerRule.ALL_DONE,
             on_failure_callback=failure_alert(self.spec),
         )
@@ -184,15 +139,18 @@ class BatchFlow:
 
         return close_run()
 
-    def announce(self, spec: BatchSpec) -> Any:
+    def announce(self) -> Any:
         """Announce what a complete run has made, to the DAGs of other teams. Skipped if there is nothing to announce.
 
         It is no teardown: Airflow lets the teardowns of a run end that a person marks as failed, and then shows the run as a success.
         Airflow fails a task whose inlets or outlets are not active, so no other task has any.
         """
 
+        spec = self.spec
+        assert isinstance(spec, BatchSpec), "only batches make assets"
+
         @task(
-            **task_arguments(spec, ANNOUNCE_TASK, "完了の告知"),
+            **task_arguments(spec, ANNOUNCE),
             inlets=[asset_of(each) for each in spec.reads],
             outlets=[asset_of(each) for each in spec.makes],
             on_failure_callback=failure_alert(spec, severity=Severity.MEDIUM),
@@ -203,8 +161,10 @@ class BatchFlow:
         return announce()
 
     def _batch(self) -> tuple[Batch, AirflowInstallation]:
+        from include.skillreport.core.execution.batch import create_batch
+
         installation = _installation()
-        return self._create_batch(installation), installation
+        return create_batch(self.spec, installation), installation
 
     def _open_run(self, context: Context) -> list[dict[str, Any]]:
         from include.skillreport.core.execution.batch import NotDueError
@@ -227,6 +187,7 @@ class BatchFlow:
 
     def _process(self, run: Run, shard_xcom: dict[str, Any] | None, context: Context) -> dict[str, int]:
         """Process the tenants of a shard. If a tenant fails, the task instance fails, so that an operator can clear it."""
+        from include.skillreport.core.execution.batch import create_batch
         from include.skillreport.core.execution.flow import fail_shard, process_shard
         from include.skillreport.core.execution.run_log import RecordsDeletedError
         from include.skillreport.core.execution.shard_work import UnitsFailedError
@@ -238,7 +199,7 @@ class BatchFlow:
         context["tenants_label"] = shard.label  # type: ignore[typeddict-unknown-key]
         installation = _installation()
         try:
-            batch = self._create_batch(installation)
+            batch = create_batch(self.spec, installation)
             report = process_shard(self.spec, batch, run, shard, installation, _task_key())
         except (Exception, AirflowTaskTimeout) as error:
             if not is_outage(error):  # In an outage, Airflow does not return the database connection either.
@@ -284,7 +245,7 @@ class BatchFlow:
         from include.skillreport.core.execution.announcement import announcement_of
 
         batch, installation = self._batch()
-        run = run_of(context["ti"].xcom_pull(task_ids=self._opening(context)[-1], key=_RUN_KEY))
+        run = run_of(self._pull(context, key=_RUN_KEY))
         announcement = announcement_of(spec, batch, run, installation)
         if announcement is None:
             raise AirflowSkipException(f"{spec.id} のこの実行には、ほかの DAG に告知するものがありません")
@@ -295,11 +256,12 @@ class BatchFlow:
 
         :raises AirflowSkipException: the run was skipped. :raises EarlierStepFailedError: ``open_run`` failed.
         """
-        ti = context["ti"]
-        (*before, opening), steps = self._opening(context), self._steps(context)
-        states = ti.get_task_states(
-            dag_id=ti.dag_id, task_ids=[*before, opening, *steps], run_ids=[ti.run_id]
-        ).get(ti.run_id, {})
+        ti, plan = context["ti"], plan_of(self.spec)
+        ids = {step: _task_id(context, step) for step in plan[: plan.index(CLOSE_RUN)]}
+        states = ti.get_task_states(dag_id=ti.dag_id, task_ids=list(ids.values()), run_ids=[ti.run_id]).get(
+            ti.run_id, {}
+        )
+        opening = ids[OPEN_RUN]
         if states.get(opening) == "skipped":
             raise AirflowSkipException(
                 f"{self.spec.id} は実行されませんでした。理由は open_run のログにあります"
@@ -308,15 +270,13 @@ class BatchFlow:
             # A step before open_run may have failed, so that open_run did not start.
             ended = ("success", "skipped")
             raise _earlier_step_failed(
-                context, next((step for step in before if states.get(step) not in ended), opening)
+                context, next(task_id for task_id in ids.values() if states.get(task_id) not in ended)
             )
-        unmapped = [
-            step for step in steps if step.rpartition(".")[2] not in (self.spec.mapped_task, REQUEST_TASK)
-        ]
         # The steps after the first failed one did not start.
-        failed = next((step for step in unmapped if states.get(step) != "success"), None)
+        unmapped = [ids[step] for step in ids if Needs.RUN in step.needs and not step.is_mapped]
+        failed = next((task_id for task_id in unmapped if states.get(task_id) != "success"), None)
         error = _earlier_step_failed(context, failed) if failed else None
-        return states, ti.xcom_pull(task_ids=opening, key=_RUN_KEY), error
+        return states, self._pull(context, key=_RUN_KEY), error
 
     def _failed_instances(self, context: Context, states: dict[str, Any]) -> list[MappedInstance]:
         """The mapped instances that failed in Airflow, with the labels of their shards."""
@@ -331,7 +291,7 @@ class BatchFlow:
         ]
         if not found:
             return []
-        shards = context["ti"].xcom_pull(task_ids=self._opening(context)[-1]) or []
+        shards = self._pull(context) or []
         return [
             MappedInstance(task_id, index, shards[index].get("label", "") if index < len(shards) else "")
             for task_id, index in found
@@ -342,32 +302,24 @@ class BatchFlow:
         return _request(context)
 
     @staticmethod
-    def _opening(context: Context) -> list[str]:
-        """The ids of ``open_run`` (the last one) and of the steps before it."""
-        children = _children(context)
-        (opening,) = (task_id for task_id in children if task_id.rpartition(".")[2] == _OPEN_TASK)
-        return children[: children.index(opening) + 1]
-
-    def _steps(self, context: Context) -> list[str]:
-        """The ids of the tasks between ``open_run`` and the current task."""
-        children = _children(context)
-        return children[len(self._opening(context)) : children.index(context["ti"].task_id)]
+    def _pull(context: Context, key: str = "return_value") -> Any:
+        """What ``open_run`` has returned, or pushed with a key."""
+        return context["ti"].xcom_pull(task_ids=_task_id(context, OPEN_RUN), key=key)
 
 
-def _children(context: Context) -> list[str]:
-    """The ids of the flow's tasks, in the order of the wiring."""
-    group = context["task"].task_group
-    assert group is not None, "every task is in its DAG's or its batch's group"
-    return [task_id for task_id in group.children if task_id is not None]
+def _task_id(context: Context, step: Step) -> str:
+    """The id of a step's task in the current DAG. In a family's DAG, the batch's group comes before it."""
+    group, dot, _ = context["ti"].task_id.rpartition(".")
+    return f"{group}{dot}{step.id}"
 
 
-def task_arguments(spec: RunSpec, task_id: str, display_name: str) -> dict[str, Any]:
-    """What a task has from the settings of the project. ``display_name`` is its name in the UI."""
+def task_arguments(spec: RunSpec, step: Step) -> dict[str, Any]:
+    """What a step's task has from its plan and from the settings of the project."""
     return {
-        "task_id": task_id,
-        "task_display_name": display_name,
-        "doc_md": task_doc(spec, task_id),
-        **placement_of(spec, task_id),
+        "task_id": step.id,
+        "task_display_name": step.title,
+        "doc_md": task_doc(spec, step.id),
+        **placement_of(spec, step.id),
     }
 
 

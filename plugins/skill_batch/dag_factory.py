@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pendulum
-from airflow.sdk import DAG, CronTriggerTimetable, Param
-from airflow.sdk.configuration import conf
-from airflow.utils.types import DagRunType
+from airflow.sdk import DAG, CronTriggerTimetable, Param, conf
 
 from skill_batch.batch_flow import BATCHES_PARAMETER, failure_alert
-from skill_batch.batch_graph import add_batch, add_group
+from skill_batch.batch_graph import add_group, add_tasks
 from skill_batch.deadlines import deadlines_of, late_deadline
-from skill_batch.forms import field_param, tenants_param
+from skill_batch.forms import field_param, request_param, tenants_param
 from skill_batch.notifiers.unreported_run import UnreportedRunAlert
 from skill_batch.retry_policy import BASE_DELAY, RecoverableErrorsOnly
 from skill_batch.wheel import refuse_mixed_versions, refuse_other_dag_file
 from include.skillreport.core.catalog import FAMILY_BATCHES
 from include.skillreport.core.docstrings import docstring_of
 from include.skillreport.core.failure_kinds import runbook_of
+from include.skillreport.core.run_plan import CLOSE_RUN
 from include.skillreport.core.run_spec import (
     BatchFamily,
     BatchSpec,
@@ -54,8 +53,8 @@ SITE_VARIABLE = "SKILL_BATCH_DOCS_URL"
 # some have ended. It is the default of Airflow's max_active_runs_per_dag.
 OPEN_APPROVALS = 16
 
-# Airflow's commands, API and UI refuse a backfill of a DAG with these types. They are all others.
-_NO_BACKFILL = tuple(each for each in DagRunType if each is not DagRunType.BACKFILL_JOB)
+# Airflow's commands, API and UI refuse a backfill of a DAG with these types of runs (names of the REST API). They are all others.
+_NO_BACKFILL = ("scheduled", "manual", "operator_triggered", "asset_triggered", "asset_materialization")
 
 
 class BatchDag(DAG):
@@ -73,16 +72,9 @@ class BatchDag(DAG):
         return super().test(*args, **kwargs)
 
 
-def batch_dag(
-    spec: BatchSpec,
-    create_batch: Callable[[Any], Any],
-    *,
-    file: str,
-    params: Mapping[str, Param] | None = None,
-) -> DAG:
+def batch_dag(spec: BatchSpec, *, file: str, params: Mapping[str, Param] | None = None) -> DAG:
     """The DAG of one batch, with its schedule.
 
-    :param create_batch: the function of the batch's package. A task calls it.
     :param file: the DAG file. The UI shows its docstring.
     :param params: the parameters of this batch; the common ones come first.
     """
@@ -101,7 +93,7 @@ def batch_dag(
             docstring_of(file), f"batches/{spec.id.lower()}", runbook_of(spec), backfills=spec.backfills
         ),
     ) as dag:
-        add_batch(spec, create_batch)
+        add_tasks(spec)
     return dag
 
 
@@ -134,57 +126,58 @@ def family_dag(family: BatchFamily, *, file: str, params: Mapping[str, Param] | 
         for spec, group in groups.items():
             if spec.after is not None:
                 # The next batch does not wait for `announce`: it needs only what this one has made.
-                groups[spec.after].get_child_by_label("close_run") >> group
+                groups[spec.after].get_child_by_label(CLOSE_RUN.id) >> group
     return dag
 
 
-def operation_dag(form: OperationForm) -> Callable[[Callable[[], None]], DAG]:
-    """Decorate a wiring function: the DAG of a form. In its page, the docstring of its file, a table of the operations replaces
-    ``{operations}``.
-    """
+def operation_dag(form: OperationForm, *, file: str) -> DAG:
+    """The DAG of a form. In its page, the docstring of its file, a table of the operations replaces ``{operations}``."""
     params = {name: field_param(each, form.section(name)) for name, each in form.shown_fields.items()}
-    return _operation_dag(form.spec, _choice(form) | _month(form.spec) | params, form.table())
+    return _operation_dag(form.spec, file, _choice(form) | _month(form.spec) | params, form.table())
 
 
-def approval_dag(spec: OperationSpec, params: Mapping[str, Param]) -> Callable[[Callable[[], None]], DAG]:
-    """Decorate a wiring function: the DAG of an approval. A run may last for days, several runs may wait at the same time, and there is no
-    deadline. ``params`` are the fields of its own form.
+def approval_dag(spec: OperationSpec, *, file: str, params: Mapping[str, Param] | None = None) -> DAG:
+    """The DAG of an approval. A run may last for days, several runs may wait at the same time, and there is no deadline.
+
+    :param params: the fields of its form beside the request's.
     """
-    return _operation_dag(spec, {**_month(spec), **params}, waits_for_people=True)
+    fields = {**_month(spec), **(params or {}), "request": request_param()}
+    return _operation_dag(spec, file, fields, waits_for_people=True)
 
 
 def _operation_dag(
-    spec: OperationSpec, params: Mapping[str, Param], table: str = "", *, waits_for_people: bool = False
-) -> Callable[[Callable[[], None]], DAG]:
-    def build(wiring: Callable[[], None]) -> DAG:
-        file = wiring.__code__.co_filename
-        refuse_other_dag_file(Path(file))
-        page = docstring_of(file).replace("{operations}", table)
-        about = (spec.id if spec.cron else spec.dag_id, spec.name, spec.run_severity.name, spec.time_limit)
-        deadlines = (
-            deadlines_of(*about, is_operation=True) if spec.cron else late_deadline(*about, is_operation=True)
-        )
-        settings = _dag_arguments(page, f"batches/{spec.batch.id.lower()}", runbook_of(spec)) | (
-            # A paused one would hide the requests. Its runs ask before they do anything.
-            {"max_active_runs": OPEN_APPROVALS, "is_paused_upon_creation": False} if waits_for_people else {}
-        )
-        with BatchDag(
-            dag_id=spec.dag_id,
-            dag_display_name=f"{spec.name}（{spec.batch.id}）",
-            description=f"{spec.name}を{'毎日と' if spec.cron else ''}手動で行う。"
-            f"関連するバッチは {spec.batch.id} {spec.batch.name}（DAG {spec.batch.dag_id}）",
-            schedule=_timetable(spec),
-            tags={"operation", spec.batch.family.slug, spec.batch.id},
-            params={**params, "dry_run": _dry_run()},
-            default_args=_default_args(spec),
-            on_failure_callback=UnreportedRunAlert({"": failure_alert(spec)}),
-            deadline=None if waits_for_people else deadlines,
-            **settings,
-        ) as dag:
-            wiring()
-        return dag
-
-    return build
+    spec: OperationSpec,
+    file: str,
+    params: Mapping[str, Param],
+    table: str = "",
+    *,
+    waits_for_people: bool = False,
+) -> DAG:
+    refuse_other_dag_file(Path(file))
+    page = docstring_of(file).replace("{operations}", table)
+    about = (spec.id if spec.cron else spec.dag_id, spec.name, spec.run_severity.name, spec.time_limit)
+    deadlines = (
+        deadlines_of(*about, is_operation=True) if spec.cron else late_deadline(*about, is_operation=True)
+    )
+    settings = _dag_arguments(page, f"batches/{spec.batch.id.lower()}", runbook_of(spec)) | (
+        # A paused one would hide the requests. Its runs ask before they do anything.
+        {"max_active_runs": OPEN_APPROVALS, "is_paused_upon_creation": False} if waits_for_people else {}
+    )
+    with BatchDag(
+        dag_id=spec.dag_id,
+        dag_display_name=f"{spec.name}（{spec.batch.id}）",
+        description=f"{spec.name}を{'毎日と' if spec.cron else ''}手動で行う。"
+        f"関連するバッチは {spec.batch.id} {spec.batch.name}（DAG {spec.batch.dag_id}）",
+        schedule=_timetable(spec),
+        tags={"operation", spec.batch.family.slug, spec.batch.id},
+        params={**params, "dry_run": _dry_run()},
+        default_args=_default_args(spec),
+        on_failure_callback=UnreportedRunAlert({"": failure_alert(spec)}),
+        deadline=None if waits_for_people else deadlines,
+        **settings,
+    ) as dag:
+        add_tasks(spec)
+    return dag
 
 
 def _timetable(spec: RunSpec) -> CronTriggerTimetable | None:

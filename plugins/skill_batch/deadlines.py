@@ -14,16 +14,22 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk.definitions.callback import AsyncCallback
-from airflow.sdk.definitions.deadline import BaseDeadlineReference, DeadlineAlert, deadline_reference
+# The type stub of Airflow 3.3 lacks these public names.
+from airflow.sdk import (  # type: ignore[attr-defined]
+    AsyncCallback,
+    BaseDeadlineReference,
+    DeadlineAlert,
+    deadline_reference,
+)
 from typing_extensions import override
 
 from skill_batch.notifiers.deadline_alert import LateRunAlert, SlowRunAlert
 from skill_batch.performance import FACTOR, LAST_RUNS, LEAST_RUNS, LEAST_SECONDS
 
 if TYPE_CHECKING:
-    from airflow.models import DagRun
     from sqlalchemy.orm import Session
+
+    from skill_batch.airflow_private.metadata_database import DagRun
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +38,7 @@ _SEARCHED_RUNS = 100
 
 
 @dataclass(eq=False)
-class _RunReference(BaseDeadlineReference):
+class _RunReference(BaseDeadlineReference):  # type: ignore[misc]
     """A time that depends on the run and on earlier runs of its DAG. Backfills have no deadline."""
 
     required_kwargs: ClassVar[set[str]] = {"dag_id", "run_id"}
@@ -48,10 +54,9 @@ class _RunReference(BaseDeadlineReference):
 
     def _evaluate_with(self, *, session: Session, dag_id: str, run_id: str, **_: Any) -> datetime | None:
         try:
-            from airflow.models import DagRun
-            from sqlalchemy import select
+            from skill_batch.airflow_private.metadata_database import find_run
 
-            run = session.scalar(select(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
+            run = find_run(session, dag_id, run_id)
             if run is None or run.run_type == "backfill":
                 return None
             now = datetime.now(UTC)
@@ -91,31 +96,14 @@ class UsualEnd(_RunReference):
 
     @override
     def moment(self, session: Session, run: DagRun, begins_at: datetime) -> datetime | None:
-        from airflow.models import DagRun
-        from airflow.utils.types import DagRunTriggeredByType
-        from sqlalchemy import select
+        from skill_batch.airflow_private.metadata_database import successful_runs
 
         if not _is_ordinary(run.conf or {}):
             return None
-        rows = session.execute(
-            select(DagRun.start_date, DagRun.end_date, DagRun.conf)
-            .where(
-                DagRun.dag_id == run.dag_id,
-                DagRun.state == "success",
-                DagRun.run_type != "backfill",
-                # The start date of an `airflow dags test` run is its logical date.
-                DagRun.triggered_by.is_distinct_from(DagRunTriggeredByType.TEST),
-                DagRun.clear_number == 0,
-                DagRun.start_date.is_not(None),
-                DagRun.end_date.is_not(None),
-            )
-            .order_by(DagRun.end_date.desc())
-            .limit(_SEARCHED_RUNS)
-        )
         seconds = [
             (ended_at - started_at).total_seconds()
-            for started_at, ended_at, conf in rows
-            if _is_ordinary(conf or {})
+            for started_at, ended_at, conf in successful_runs(session, run.dag_id, _SEARCHED_RUNS)
+            if _is_ordinary(conf)
         ][: self.last_runs]
         if len(seconds) < self.least_runs:
             return None

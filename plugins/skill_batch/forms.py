@@ -34,3 +34,13 @@ def field_param(field: Field, section: str | None = None) -> Param:
 def tenants_param(description: str) -> Param:
     """The field for tenant codes."""
     return field_param(Lines("テナントコード", description))
+
+
+def request_param() -> Param:
+    """The field of the form that names a request. A batch fills it in."""
+    return field_param(
+        Field(
+            "確認のID",
+            "バッチが確認を出すときに使います。人が実行するときは空欄のままにしてください。今保留中のものを確認します。",
+        )
+    )

@@ -8,23 +8,25 @@ The triggerer imports this module, on some platforms without ``include``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseHook, Variable
-from airflow.sdk.exceptions import AirflowNotFoundException, AirflowRuntimeError, ErrorType
+from airflow.sdk.exceptions import AirflowNotFoundException
+
+from skill_batch.airflow_private.tasks import (
+    is_connection_absent,
+    is_outage_of_api_server,
+    is_variable_absent,
+    reason_of,
+    secrets_managers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from airflow.sdk import Connection
-    from airflow.sdk.bases.secrets_backend import BaseSecretsBackend
-    from airflow.sdk.execution_time.comms import GetConnection, GetVariable
 
 _T = TypeVar("_T")
-
-_ABSENT = (ErrorType.CONNECTION_NOT_FOUND, ErrorType.VARIABLE_NOT_FOUND)
-_SERVER_ERROR = 500
-_TOO_MANY_REQUESTS = 429
 
 
 class AirflowUnavailableError(ConnectionError):
@@ -36,7 +38,6 @@ def find_connection(conn_id: str) -> Connection | None:
 
     :raises AirflowUnavailableError: Airflow, or a secrets manager, does not answer.
     """
-    from airflow.sdk.execution_time.comms import GetConnection
 
     def ask() -> Connection | None:
         try:
@@ -47,7 +48,7 @@ def find_connection(conn_id: str) -> Connection | None:
     return ask() or _ask_again(
         ask,
         lambda backend: backend.get_connection(conn_id=conn_id),
-        GetConnection(conn_id=conn_id),
+        lambda: is_connection_absent(conn_id),
         f"接続 '{conn_id}'",
     )
 
@@ -57,7 +58,6 @@ def find_variable(name: str) -> str | None:
 
     :raises AirflowUnavailableError: Airflow, or a secrets manager, does not answer.
     """
-    from airflow.sdk.execution_time.comms import GetVariable
 
     def ask() -> str | None:
         value: str | None = Variable.get(name, default=None)
@@ -67,66 +67,41 @@ def find_variable(name: str) -> str | None:
     if value is not None:
         return value
     return _ask_again(
-        ask, lambda backend: backend.get_variable(key=name), GetVariable(key=name), f"Variable '{name}'"
+        ask,
+        lambda backend: backend.get_variable(key=name),
+        lambda: is_variable_absent(name),
+        f"Variable '{name}'",
     )
 
 
 def is_outage(error: BaseException) -> bool:
     """Whether the error means that the API server did not answer or failed, so that a retry may help."""
-    if isinstance(error, AirflowUnavailableError):
-        return True
-    if not isinstance(error, AirflowRuntimeError) or error.error.error is not ErrorType.API_SERVER_ERROR:
-        return False
-    status = (error.error.detail or {}).get("status_code")
-    return status is None or status >= _SERVER_ERROR or status == _TOO_MANY_REQUESTS
+    return isinstance(error, AirflowUnavailableError) or is_outage_of_api_server(error)
 
 
 def _ask_again(
     ask: Callable[[], _T | None],
-    ask_backend: Callable[[BaseSecretsBackend], object],
-    request: GetConnection | GetVariable,
+    ask_backend: Callable[[Any], object],
+    ask_api_server: Callable[[], bool],
     what: str,
 ) -> _T | None:
     """Request it from the secrets managers and the API server one by one, because these calls raise their errors."""
-    from airflow.sdk.execution_time.secrets.execution_api import ExecutionAPISecretsBackend
-    from airflow.sdk.execution_time.supervisor import ensure_secrets_backend_loaded
-
     is_absent = True
-    for backend in ensure_secrets_backend_loaded():
-        if isinstance(backend, ExecutionAPISecretsBackend):
-            continue
+    for backend in secrets_managers():
         try:
             is_absent = is_absent and ask_backend(backend) is None
         except Exception as error:
             raise _unavailable(what, f"{type(backend).__name__}: {type(error).__name__}") from error
-    if is_absent and _is_absent(request, what):
-        return None
+    try:
+        if is_absent and ask_api_server():
+            return None
+    except Exception as error:
+        raise _unavailable(what, reason_of(error) or type(error).__name__) from error
     # A backend has it, but did not answer the first request.
     answer = ask()
     if answer is None:
         raise _unavailable(what, "the answers differ")
     return answer
-
-
-def _is_absent(request: GetConnection | GetVariable, what: str) -> bool:
-    """Whether the API server reports it as not found. True outside a task, where there is no API server to ask."""
-    from airflow.sdk.execution_time import task_runner
-    from airflow.sdk.execution_time.comms import ErrorResponse
-
-    supervisor = getattr(task_runner, "SUPERVISOR_COMMS", None)
-    if supervisor is None:
-        return True
-    try:
-        answer = supervisor.send(request)
-    except AirflowRuntimeError as error:
-        answer = error.error
-    except Exception as error:
-        raise _unavailable(what, type(error).__name__) from error
-    if not isinstance(answer, ErrorResponse):
-        return answer is None
-    if answer.error in _ABSENT:
-        return True
-    raise _unavailable(what, str((answer.detail or {}).get("message") or answer.error.value))
 
 
 def _unavailable(what: str, reason: str) -> AirflowUnavailableError:

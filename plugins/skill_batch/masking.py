@@ -27,7 +27,7 @@ _MANY = 200
 
 def mask_all(secrets: Collection[str]) -> None:
     """Mask these secrets in the logs of this task and of its supervisor."""
-    from airflow.sdk.configuration import conf
+    from airflow.sdk import conf
     from airflow.sdk.log import mask_secret
 
     if not secrets:

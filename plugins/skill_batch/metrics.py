@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from airflow.sdk.observability.stats import Stats
+from skill_batch.airflow_private.tasks import send_metric
 
 if TYPE_CHECKING:
     from include.skillreport.core.execution.run_log import RunResult
@@ -71,10 +71,5 @@ def record_metrics(result: RunResult) -> None:
     tags = {"batch_id": result.batch_id}
     for metric in METRICS:
         value = metric.value(result)
-        if value is None:
-            continue
-        name = f"{PREFIX}.{metric.name}"
-        if metric.kind == "timer":
-            Stats.timing(name, value, tags=tags)
-        else:
-            Stats.incr(name, count=int(value), tags=tags)
+        if value is not None:
+            send_metric(f"{PREFIX}.{metric.name}", metric.kind, value, tags)

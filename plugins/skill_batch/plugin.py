@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from airflow.configuration import conf
 from airflow.plugins_manager import AirflowPlugin
+from airflow.sdk import conf
 
 from skill_batch.deadlines import RunBegins, UsualEnd
 from skill_batch.wheel import MixedVersionsError, refuse_mixed_versions

@@ -137,15 +137,12 @@ def test_without_the_platforms_connection_the_page_says_why_there_is_no_text(
     assert "接続 &#39;skill_batch_platform_db&#39; があるときだけ" in answer.text
 
 
-def test_a_used_up_quota_of_the_day_is_shown_with_the_time_of_its_end(
-    board: Board, host: psycopg.Connection
-) -> None:
+def test_a_quota_of_the_day_shows_when_it_ends(board: Board, host: psycopg.Connection) -> None:
     host.execute(
         """
         INSERT INTO batch.service_limit (limit_key, at_once, learnt_at, blocked_until)
-        SELECT limit_key, 4, midnight - waits, midnight
-        FROM (VALUES ('line_works:day', interval '5 hours'), ('slack:minute', interval '1 minute')) AS known (limit_key, waits),
-            LATERAL (SELECT date_trunc('day', now() + interval '1 day', 'Asia/Tokyo')) AS next (midnight)
+        SELECT limit_key, 4, now(), date_trunc('day', now() + interval '1 day', 'Asia/Tokyo') + after
+        FROM (VALUES ('line_works:day', interval '1 second'), ('slack:minute', interval '2 minutes')) AS known (limit_key, after)
         """
     )
 

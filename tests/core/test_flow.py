@@ -434,19 +434,14 @@ def test_a_run_with_a_failed_step_is_closed_with_its_reason(
 @pytest.mark.parametrize(
     ("batch", "step", "missing"),
     [
-        (Plain(), flow.prepare_run, "Plain には処理 prepare、unprepared がありません"),
-        (HalfPrepared(), flow.prepare_run, "HalfPrepared には処理 unprepared がありません"),
-        (Plain(), flow.receive_mail, "Plain には処理 receive がありません"),
+        (Plain(), "read_logs", "Plain には処理 prepare、unprepared がありません"),
+        (HalfPrepared(), "tenant_usage.read_logs", "HalfPrepared には処理 unprepared がありません"),
+        (Plain(), "dump", "Plain には処理 dump がありません"),
     ],
 )
 def test_a_task_for_a_step_that_the_batch_lacks_is_an_error(
-    installation: Installation, batch: Batch, step: Callable[..., None], missing: str
+    installation: Installation, batch: Batch, step: str, missing: str
 ) -> None:
     run, _ = open_run(installation)
     with pytest.raises(WiringError, match=missing):
-        step(TENANT_USAGE, batch, run, installation, TaskKey("read"))
-
-
-def test_an_own_step_that_the_batch_lacks_is_an_error() -> None:
-    with pytest.raises(WiringError, match="Plain には処理 dump がありません"):
-        Plain().own_step("dump")
+        flow.run_step(TENANT_USAGE, batch, run, installation, TaskKey(step))

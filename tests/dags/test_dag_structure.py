@@ -25,7 +25,9 @@ from include.skillreport.approvals import APPROVE, DISCARD_ALL, HOLD, SEND_ALL, 
 from include.skillreport.core.catalog import (
     BATCHES,
     FAMILIES,
+    FAMILY_BATCHES,
 )
+from include.skillreport.core.docstrings import docstring_of
 from include.skillreport.core.operation_catalog import (
     APPROVALS,
     APPROVE_RESUMPTION,
@@ -33,6 +35,7 @@ from include.skillreport.core.operation_catalog import (
     OPERATIONS,
     RUN_SPECS,
 )
+from include.skillreport.core.run_plan import plan_of
 from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.core.worker_slots import CONCURRENCY
 from include.skillreport.operations.forms import FORMS
@@ -181,9 +184,21 @@ def test_the_alerts_of_operations_alone_go_to_the_user_who_triggered_them(dags: 
         assert {alert["is_operation"] for alert in alerts} == {dag_id in operations}, dag_id
 
 
-def test_each_dag_maps_the_task_that_the_registry_names(dags: dict[str, DAG]) -> None:
-    for spec in (*BATCHES, *OPERATIONS):
-        assert [task.task_id for task in dags[spec.dag_id].tasks if task.is_mapped] == [spec.mapped_task]
+def test_each_dag_makes_the_tasks_of_its_plan_in_their_order(dags: dict[str, DAG]) -> None:
+    for spec in RUN_SPECS.values():
+        made = [(task.task_id, task.task_display_name, task.is_mapped) for task in dags[spec.dag_id].tasks]
+        assert made == [(step.id, step.title, step.is_mapped) for step in plan_of(spec)], spec.id
+
+
+@pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.stem)
+def test_a_page_lists_the_steps_of_the_plan_in_their_order(path: Path) -> None:
+    """A reader of the DAG file learns there what happens."""
+    families = {family.dag_id: [spec.slug for spec in FAMILY_BATCHES[family]] for family in FAMILIES}
+    plans = {spec.dag_id: [step.id for step in plan_of(spec)] for spec in RUN_SPECS.values()}
+    _, _, after = docstring_of(str(path)).partition("### 処理の流れ\n")
+    listed = re.findall(r"(?m)^(\d+)\. `(\w+)`", after.partition("\n###")[0])
+    expected = (families | plans)[path.stem]
+    assert listed == [(str(number), name) for number, name in enumerate(expected, 1)]
 
 
 def test_a_batch_has_the_same_tasks_in_its_family_dag(dags: dict[str, DAG]) -> None:

@@ -43,13 +43,12 @@ from airflow.sdk import DAG
 
 from skill_batch.dag_factory import batch_dag
 from skill_batch.deadlines import deadlines_of
-from include.skillreport.batches.tenant_usage import create_batch
 from include.skillreport.core.catalog import TENANT_USAGE
 
 # Twelve hours from now: no run of the schedule's own may come in between.
 SPEC = replace(TENANT_USAGE, cron="30 %(hour)d * * *")
 
-{USAGE}: DAG = batch_dag(SPEC, create_batch, file=__file__)
+{USAGE}: DAG = batch_dag(SPEC, file=__file__)
 {USAGE}.deadline = deadlines_of(SPEC.id, SPEC.name, SPEC.run_severity.name, timedelta(hours=1))
 {USAGE}.description = None
 """

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +43,8 @@ from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.messaging.contract_letters import USAGE_WARNING
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.operations.answers import approved_tenants
-from include.skillreport.operations.approve_contracts import create_batch as contract_approval
 from include.skillreport.operations.approve_directory_changes.batch import DirectoryApproval
-from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
-from include.skillreport.operations.import_payments import create_batch as import_payments
-from include.skillreport.operations.operate_invoices import create_batch as invoice_operations
-from local_stack.batch_runs import LOCAL, LocalInstallation
+from local_stack.batch_runs import LocalInstallation
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.batches.data_management.backups import Backups
@@ -94,8 +89,7 @@ class Failure:
 
 
 def _run(scene: Scene, spec: BatchSpec, day: date = DAY, **options: Any) -> FlowRun:
-    package = import_module(f"include.skillreport.batches.{spec.slug}")
-    return FlowRun(scene.database, spec, lambda: package.create_batch(LOCAL), day, **options)
+    return FlowRun(scene.database, spec, day, **options)
 
 
 # Any batch
@@ -167,8 +161,7 @@ def operation_gone(scene: Scene) -> Failure:
     billing_rows.customer(scene.host, "A")
     billing_rows.run_billing(scene.database)
     form = {"operation": "explain", "tenants": ["A"]}
-    batch = lambda: invoice_operations(LOCAL)  # noqa: E731
-    run = FlowRun(scene.database, OPERATE_INVOICES, batch, MONTH, parameters=form, before={"close_run": kill})
+    run = FlowRun(scene.database, OPERATE_INVOICES, MONTH, parameters=form, before={"close_run": kill})
     with scene.database.connect("batch_platform") as platform:
         assert run_log.close_orphan(platform, run.run.execution_id, "Airflow の実行が終わっていました")
     return Failure(run, run.again)
@@ -179,8 +172,7 @@ def operation_cleared(scene: Scene) -> Failure:
     billing_rows.customer(scene.host, "A")
     billing_rows.run_billing(scene.database)
     form = {"operation": "explain", "tenants": ["A"]}
-    batch = lambda: invoice_operations(LOCAL)  # noqa: E731
-    run = FlowRun(scene.database, OPERATE_INVOICES, batch, MONTH, parameters=form, person=ACCOUNTANT)
+    run = FlowRun(scene.database, OPERATE_INVOICES, MONTH, parameters=form, person=ACCOUNTANT)
     run.clear("open_run")
     return Failure(run, run.again)
 
@@ -254,7 +246,7 @@ def refused(scene: Scene) -> Failure:
         "paid_method": "銀行振込",
         "paid_reference": "1",
     }
-    run = FlowRun(scene.database, OPERATE_INVOICES, lambda: invoice_operations(LOCAL), MONTH, parameters=form)
+    run = FlowRun(scene.database, OPERATE_INVOICES, MONTH, parameters=form)
     return Failure(run, lambda: run.again(paid_on="2026-11-01"))
 
 
@@ -264,12 +256,11 @@ def request_outdated(scene: Scene) -> Failure:
     request = _asked(scene, billing_rows.run_billing(scene.database))
     scene.host.execute("UPDATE batch.usage_day SET active_users = 32 WHERE usage_date >= '2026-10-01'")
     billing_rows.run_billing(scene.database)
-    batch = lambda: invoice_approval(LOCAL)  # noqa: E731
-    run = _answered(scene, request, APPROVE_INVOICES, batch, MONTH, NOW)
+    run = _answered(scene, request, APPROVE_INVOICES, MONTH, NOW)
 
     def mend() -> FlowRun:
         newer = _asked(scene, billing_rows.run_billing(scene.database))
-        return _answered(scene, newer, APPROVE_INVOICES, batch, MONTH, NOW)
+        return _answered(scene, newer, APPROVE_INVOICES, MONTH, NOW)
 
     return Failure(run, mend)
 
@@ -280,21 +271,20 @@ def own_entry(scene: Scene) -> Failure:
     line = {"line_date": "2026-10-15", "line_text": "初期設定の作業費", "line_price": "60000"}
     billing_rows.operate(scene.database, "extra_line", values=line, triggered_by=ACCOUNTANT)
     request = _asked(scene, billing_rows.run_billing(scene.database))
-    run = _answered(scene, request, APPROVE_INVOICES, lambda: invoice_approval(LOCAL), MONTH, NOW)
+    run = _answered(scene, request, APPROVE_INVOICES, MONTH, NOW)
     form = {"operation": "approve", "tenants": ["A"]}
-    batch = lambda: invoice_operations(LOCAL)  # noqa: E731
-    return Failure(run, lambda: FlowRun(scene.database, OPERATE_INVOICES, batch, MONTH, parameters=form))
+    return Failure(run, lambda: FlowRun(scene.database, OPERATE_INVOICES, MONTH, parameters=form))
 
 
 def contract_change_refused(scene: Scene) -> Failure:
     """The accountant approves the recipient that they have entered themselves."""
     billing_rows.customer(scene.host, "A")
     result = contract_entries.set_profile(scene.database, person=ACCOUNTANT, email="new@customer.example")
-    day, batch = contract_entries.TODAY, lambda: contract_approval(LOCAL)
+    day = contract_entries.TODAY
 
     def answered(person: str) -> FlowRun:
         request = _asked(scene, result)
-        return _answered(scene, request, APPROVE_CONTRACTS, batch, day, contract_entries.AT, person)
+        return _answered(scene, request, APPROVE_CONTRACTS, day, contract_entries.AT, person)
 
     return Failure(answered(ACCOUNTANT), lambda: answered(contract_entries.SECOND))
 
@@ -317,9 +307,8 @@ def answered_too_early(scene: Scene) -> Failure:
 
     at = datetime.combine(next_day + timedelta(days=1), time(9), JAPAN)
     network = LocalInstallation(services=Network(allowed_hosts=scene.services.allowed_hosts))
-    run = _answered(
-        scene, request, APPROVE_DIRECTORY_CHANGES, batch, request.business_date, at, installation=network
-    )
+    options: dict[str, Any] = {"installation": network, "create_batch": batch}
+    run = _answered(scene, request, APPROVE_DIRECTORY_CHANGES, request.business_date, at, **options)
 
     def mend() -> None:
         run.later = timedelta(days=1)
@@ -337,7 +326,6 @@ def _answered(
     scene: Scene,
     request: ApprovalRequest,
     spec: Any,
-    batch: Any,
     day: date,
     at: datetime,
     person: str = ACCOUNTANT,
@@ -348,7 +336,7 @@ def _answered(
         approved = approved_tenants(items_of(platform, request.request_id), APPROVE, [])
         record_answer(platform, request.request_id, Answer(person, at, approved, ""))
     form = {"request": request.request_id, "answer": APPROVE, "note": ""}
-    return FlowRun(scene.database, spec, batch, day, parameters=form, run_at=at, **options)
+    return FlowRun(scene.database, spec, day, parameters=form, run_at=at, **options)
 
 
 def bank_file(scene: Scene) -> Failure:
@@ -361,7 +349,6 @@ def bank_file(scene: Scene) -> Failure:
     run = FlowRun(
         scene.database,
         IMPORT_PAYMENTS,
-        lambda: import_payments(LOCAL),
         bank_files.TODAY,
         installation=LocalInstallation(object_store=store),
     )
@@ -501,7 +488,7 @@ def _backups(scene: Scene, **options: Any) -> tuple[Backups, FlowRun]:
     host_rows.tenant(scene.host, "A")
     backups = Backups(scene.database, scene.folder)
     return backups, FlowRun(
-        scene.database, DATA_BACKUP, backups.batch, TODAY, installation=backups.installation, **options
+        *(scene.database, DATA_BACKUP, TODAY, backups.installation), create_batch=backups.batch, **options
     )
 
 
@@ -553,9 +540,9 @@ def tables_unverified(scene: Scene) -> Failure:
     run = FlowRun(
         scene.database,
         DATA_BACKUP,
-        batch,
         TODAY,
-        installation=backups.installation,
+        backups.installation,
+        create_batch=batch,
         before={"check": migration.join},
     )
     scene.environment.undo()

@@ -37,7 +37,7 @@ mail_gid = {owner}
 mail_driver = maildir
 mail_path = ~/Maildir
 mail_home = {folder}/mail/%{{user | username}}
-auth_mechanisms = plain login
+auth_mechanisms = {mechanisms}
 auth_username_format = %{{user | username | lower}}
 # A wrong password is answered at once.
 auth_failure_delay = 0
@@ -53,6 +53,18 @@ quota "User quota" {{
 }}
 # By default the last mail may exceed the quota by 10 MB.
 quota_storage_grace = 0
+# The claim of a token that names the user, and the folder with the keys of the issuer.
+oauth2 {{
+  introspection_mode = local
+  username_attribute = sub
+  oauth2_local_validation {{
+    dict fs {{
+      fs posix {{
+        prefix = {folder}/keys/
+      }}
+    }}
+  }}
+}}
 passdb passwd-file {{
   passwd_file_path = {folder}/users
 }}
@@ -152,10 +164,23 @@ class Dovecot:
 
 
 @contextmanager
-def dovecot(folder: Path, certificate: Path, users: Mapping[str, str]) -> Iterator[Dovecot]:
-    """The server until the block ends. ``users`` are the logins, each with the size of its mailbox (``10k``) or an empty text."""
+def dovecot(
+    folder: Path,
+    certificate: Path,
+    users: Mapping[str, str],
+    *,
+    mechanisms: str = "plain login",
+    issuer_key: str = "",
+) -> Iterator[Dovecot]:
+    """The server until the block ends. ``users`` are the logins, each with the size of its mailbox (``10k``) or an empty text.
+
+    ``mechanisms`` are those of SASL; ``issuer_key`` is the public key (PEM) of tokens (JWT with RS256).
+    """
     server = Dovecot(folder, free_port(), free_port())
     (folder / "mail").mkdir()
+    keys = folder / "keys/default/RS256"
+    keys.mkdir(parents=True)
+    (keys / "default").write_text(issuer_key)
     shutil.chown(folder / "mail", _OWNER, _OWNER)
     rows = [
         f"{user}:{{PLAIN}}{PASSWORD}::::::{f'userdb_quota_storage_size={size}' if size else ''}\n"
@@ -163,7 +188,7 @@ def dovecot(folder: Path, certificate: Path, users: Mapping[str, str]) -> Iterat
     ]
     (folder / "users").write_text("".join(rows), encoding="utf-8")
     configuration = folder / "dovecot.conf"
-    about = {"folder": folder, "owner": _OWNER, "certificate": certificate}
+    about = {"folder": folder, "owner": _OWNER, "certificate": certificate, "mechanisms": mechanisms}
     configuration.write_text(
         _CONFIGURATION.format(**about, imap=server.imap, imaps=server.imaps), encoding="utf-8"
     )

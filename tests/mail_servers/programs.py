@@ -23,9 +23,12 @@ PACKAGES = {
 _FOLDERS = f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"
 
 
-def missing() -> str:
-    """What the tests lack, in one sentence; empty: nothing. The servers change to accounts of their own, so only root starts them."""
-    packages = [package for name, package in PACKAGES.items() if shutil.which(name, path=_FOLDERS) is None]
+def missing(*names: str) -> str:
+    """What these programs (default: all) lack, in one sentence; empty: nothing.
+
+    The servers change to accounts of their own, so only root starts them.
+    """
+    packages = [PACKAGES[name] for name in names or PACKAGES if shutil.which(name, path=_FOLDERS) is None]
     if packages:
         return f"these packages of Debian are not installed: {' '.join(packages)}"
     return "" if os.geteuid() == 0 else "only root starts mail servers"

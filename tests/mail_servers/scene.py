@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import psycopg
 
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
+from include.skillreport.core.execution.batch import create_batch
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import EmailConfig, MailboxConfig, Network
 from include.skillreport.core.run_spec import BatchSpec
@@ -60,7 +60,7 @@ def letters(host: psycopg.Connection, addresses: dict[str, list[str]]) -> None:
 
 def run(database: Database, through: Network, spec: BatchSpec = NOTIFICATION_RETRY) -> RunResult:
     """One whole run of a batch that sends or asks."""
-    batch = import_module(f"include.skillreport.batches.{spec.slug}").create_batch(LOCAL)
+    batch = create_batch(spec, LOCAL)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         return run_batch(platform, connection, spec, batch, TODAY, codes=(), parameters={}, network=through)
 

@@ -120,3 +120,93 @@ To: <{to.replace("{token}", token)}>
 Subject: unsubscribe
 {automatic_field}
 """.replace("\n", "\r\n").encode()
+
+
+def qmail_bounce(
+    recipient: str = "taro@example.jp",
+    *,
+    to: str,
+    reason: str = "Remote host said: 550 5.1.1 <taro@example.jp>: Recipient address rejected: User unknown",
+) -> bytes:
+    """A bounce of qmail-send (QSBMF, https://cr.yp.to/proto/qsbmf.txt): no RFC 3464, no MIME."""
+    return f"""\
+Return-Path: <>
+Delivered-To: {to}
+Received: (qmail 4711 invoked for bounce); 1 Nov 2026 00:00:12 -0000
+Date: 1 Nov 2026 00:00:12 -0000
+From: MAILER-DAEMON@mx.example.net
+To: {to}
+Subject: failure notice
+
+Hi. This is the qmail-send program at mx.example.net.
+I'm afraid I wasn't able to deliver your message to the following addresses.
+This is a permanent error; I've given up. Sorry it didn't work out.
+
+<{recipient}>:
+192.5.2.1 does not like recipient.
+{reason}
+Giving up on 192.5.2.1.
+
+--- Below this line is a copy of the message.
+
+Return-Path: <{to}>
+Received: (qmail 4708 invoked from network); 1 Nov 2026 00:00:10 -0000
+From: no-reply@example.jp
+To: {recipient}
+Subject: 4.2.2
+
+The text of the letter.
+""".replace("\n", "\r\n").encode()
+
+
+_EXIM_FAILED = """\
+A message that you sent could not be delivered to one or more of its
+recipients. This is a permanent error. The following address(es) failed:
+
+  {recipient}
+    SMTP error from remote mail server after RCPT TO:<{recipient}>:
+    host mx.example.org [192.5.2.1]: 550 5.1.1 <{recipient}>: User unknown
+"""
+
+_EXIM_DELAYED = """\
+A message that you sent has not yet been delivered to one or more of its
+recipients after more than 24 hours on the queue on mx.example.net.
+
+The message identifier is:     1vFabc-000000001Xy-2abc
+The address to which the message has not yet been delivered is:
+
+  {recipient}
+    host mx.example.org [192.5.2.1]: 451 4.7.1 Greylisted
+
+No action is required on your part. Delivery attempts will continue for
+some time, and this warning may be repeated at intervals if the message
+remains undelivered.
+"""
+
+
+def exim_bounce(recipient: str = "taro@example.jp", *, to: str, is_delayed: bool = False) -> bytes:
+    """A bounce of Exim without RFC 3464, its only kind before version 4.84; or its warning about a letter that waits."""
+    says = (_EXIM_DELAYED if is_delayed else _EXIM_FAILED).format(recipient=recipient)
+    failed = "" if is_delayed else f"X-Failed-Recipients: {recipient}\n"
+    return f"""\
+Return-path: <>
+Envelope-to: {to}
+Received: from Debian-exim by mx.example.net with local (Exim 4.80.1)
+\tid 1vFabd-000000001Xz-3bcd; Sun, 01 Nov 2026 09:00:00 +0900
+{failed}Auto-Submitted: auto-replied
+From: Mail Delivery System <Mailer-Daemon@mx.example.net>
+To: {to}
+Subject: Mail delivery failed: returning message to sender
+
+This message was created automatically by mail delivery software.
+
+{says}
+------ This is a copy of the message, including all the headers. ------
+
+Return-path: <{to}>
+From: no-reply@example.jp
+To: {recipient}
+Subject: 4.2.2
+
+The text of the letter.
+""".replace("\n", "\r\n").encode()

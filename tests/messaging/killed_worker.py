@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 
 import psycopg
@@ -12,7 +11,7 @@ from include.skillreport.core.catalog import (
     SCHEDULED_NOTIFICATIONS,
 )
 from include.skillreport.core.execution import flow
-from include.skillreport.core.execution.batch import Batch, Run
+from include.skillreport.core.execution.batch import Batch, Run, create_batch
 from include.skillreport.core.execution.flow import TaskKey
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.network import Network
@@ -29,8 +28,7 @@ CONTEXT.set_forkserver_preload(["pytest", __name__])
 
 def batch_of(spec: BatchSpec) -> Batch:
     """The steps of a batch."""
-    created: Batch = import_module(f"include.skillreport.batches.{spec.slug}").create_batch(LOCAL)
-    return created
+    return create_batch(spec, LOCAL)
 
 
 _BATCHES = {spec.id: batch_of(spec) for spec in (SCHEDULED_NOTIFICATIONS, NOTIFICATION_RETRY)}

@@ -6,13 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
-from importlib import import_module
 from itertools import count
 from typing import Any
 
 import psycopg
 
 from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
+from include.skillreport.core.execution.batch import create_batch
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import EmailConfig, Network
@@ -128,7 +128,7 @@ def run_notifications(
     **parameters: Any,
 ) -> RunResult:
     """One whole run of a batch that sends or asks."""
-    batch = import_module(f"include.skillreport.batches.{spec.slug}").create_batch(LOCAL)
+    batch = create_batch(spec, LOCAL)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         # For tests that end this connection.
         connection.execute("SET application_name = 'sender'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ import pytest
 
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.database import tenant_transaction
+from include.skillreport.core.errors import ConnectionInvalidError
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import MailboxConfig, Network, OAuthConfig
 from include.skillreport.messaging import outbox
@@ -21,10 +23,20 @@ from include.skillreport.messaging.feedback.mailbox import LONGEST_MAIL, Mailbox
 from include.skillreport.messaging.feedback.reading import Reading, read_feedback
 from include.skillreport.messaging.feedback.record import Effect, record_report
 from include.skillreport.messaging.feedback.reports import Failure, Report, ReportKind
+from local_stack.batch_runs import LocalInstallation, request_of
+from local_stack.local_run import LocalRun
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.feedback_mails import BOUNCES, UNSUBSCRIBES, arf, dsn, unsubscription
+from tests.messaging.feedback_mails import (
+    BOUNCES,
+    UNSUBSCRIBES,
+    arf,
+    dsn,
+    exim_bounce,
+    qmail_bounce,
+    unsubscription,
+)
 from tests.messaging.outbox_rows import network, run_notifications, statuses, waiting
 from tests.messaging.raw_server import answering
 from tests.messaging.test_email import encrypted_mailbox
@@ -197,6 +209,26 @@ class TestABounce:
         assert (messages(host)["A"], suppressions(host)) == (("sent", None), [])
         assert reading.counts == Counter(mails=1, **{effect: 1})
         assert flags(services) == [{"\\Seen"}]
+
+    @pytest.mark.parametrize("bounce", [qmail_bounce, exim_bounce])
+    def test_in_a_servers_own_words_counts_if_it_names_the_letters_address(
+        self,
+        database: Database,
+        host: psycopg.Connection,
+        services: StandIns,
+        sent: str,
+        bounce: Callable[..., bytes],
+    ) -> None:
+        to = BOUNCES.replace("{token}", sent)
+        for mail in (bounce("somebody.else@example.jp", to=to), bounce(ADDRESS, to="bounce@example.jp")):
+            services.mailbox.deliver(mail)
+        assert read(database, services).counts == Counter(mails=2, unmatched=1, other=1)
+        assert (messages(host)["A"], suppressions(host)) == (("sent", None), [])
+
+        services.mailbox.deliver(bounce(ADDRESS, to=to))
+        assert read(database, services).counts == Counter(mails=1, bounced=1)
+        assert messages(host) == {"A": ("dead", "5.1.1"), "B": ("sent", None)}
+        assert suppressions(host) == [("A", ADDRESS, "bounce", 1)]
 
     def test_of_a_message_that_is_being_sent_waits_for_the_next_run(
         self, database: Database, host: psycopg.Connection, services: StandIns, sent: str
@@ -517,6 +549,21 @@ class TestTheMailbox:
                 [down.execution_id],
             ).fetchone()
         )
+
+    def test_whose_connection_is_wrong_does_not_stop_the_retries(self, database: Database) -> None:
+        class Unusable(LocalInstallation):
+            def mailbox(self) -> MailboxConfig | None:
+                raise ConnectionInvalidError("Airflow の接続 'skill_batch_mailbox' の host がありません。")
+
+        request = request_of(NOTIFICATION_RETRY, NOW.date())
+        with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+            run = LocalRun(NOTIFICATION_RETRY, request, Unusable(platform, connection))
+            run.execute()
+
+        assert list(run.failed) == ["close_run"]
+        assert run.closed is not None
+        (problem,) = run.closed.result.problems
+        assert (problem.code, "host がありません" in problem.text) == ("MAILBOX_UNREADABLE", True)
 
     def test_is_left_alone_by_a_dry_run(self, database: Database, services: StandIns, sent: str) -> None:
         services.mailbox.deliver(dsn(ADDRESS, to=BOUNCES.replace("{token}", sent)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -18,10 +19,20 @@ from include.skillreport.messaging.feedback.reports import (
     UnreadableMailError,
     report_in,
 )
-from tests.messaging.feedback_mails import BOUNCES, ID, UNSUBSCRIBES, arf, dsn, unsubscription
+from tests.messaging.feedback_mails import (
+    BOUNCES,
+    ID,
+    UNSUBSCRIBES,
+    arf,
+    dsn,
+    exim_bounce,
+    qmail_bounce,
+    unsubscription,
+)
 
 ADDRESSES = Addresses(BOUNCES, UNSUBSCRIBES)
 ANOTHER = "00000000-1111-4222-8333-444444444444"
+ENVELOPE_SENDER = f"bounce+{ID}@example.jp"
 
 
 def addresses(*texts: str) -> frozenset[str]:
@@ -87,6 +98,71 @@ def test_a_truncated_bounce_is_read_as_far_as_possible() -> None:
     assert (report.kind, report.message_id, len(report.failures)) == (ReportKind.BOUNCE, ID, 1)
 
 
+@pytest.mark.parametrize(
+    ("mail", "status"),
+    [
+        (qmail_bounce(to=ENVELOPE_SENDER), "5.1.1"),
+        (qmail_bounce(to=ENVELOPE_SENDER, reason="Sorry, no mailbox here by that name. (#5.1.1)"), "5.1.1"),
+        (
+            qmail_bounce(to=ENVELOPE_SENDER, reason="I wasn't able to establish a connection. (#4.4.1)"),
+            "4.4.1",
+        ),
+        (qmail_bounce(to=ENVELOPE_SENDER, reason="Remote host said: 550 no such user"), ""),
+        (
+            qmail_bounce(
+                to=ENVELOPE_SENDER,
+                reason="220 mx ESMTP Exim 4.94.2\n250 2.0.0 OK\n450 4.2.2 full\n550 5.1.1 unknown",
+            ),
+            "5.1.1",
+        ),
+        (qmail_bounce("Taro@Example.JP", to=ENVELOPE_SENDER), "5.1.1"),
+        (exim_bounce(to=ENVELOPE_SENDER), "5.1.1"),
+        (exim_bounce(to=ENVELOPE_SENDER).replace(b"550 5.1.1 <taro@example.jp>: User", b"550 User"), ""),
+    ],
+)
+def test_a_bounce_without_a_notification_is_known_by_its_token(mail: bytes, status: str) -> None:
+    """As qmail and older versions of Exim write them. The copy of the letter says 4.2.2, the address of the server 5.2.1."""
+    expected = Report(ReportKind.BOUNCE, ID, (Failure(addresses("taro@example.jp"), status),))
+
+    assert report_in(mail, ADDRESSES) == expected
+    # The words of such a mail may be anybody's, so the address that they name must be the letter's.
+    assert not report_in(mail, ADDRESSES).is_by_token
+
+
+def test_a_warning_of_exim_about_a_delay_is_no_bounce() -> None:
+    report = report_in(exim_bounce(to=ENVELOPE_SENDER, is_delayed=True), ADDRESSES)
+
+    assert report == Report(ReportKind.DELIVERY, ID)
+
+
+@pytest.mark.parametrize("to", ["bounce@example.jp", f"other+{ID}@example.jp", "bounce+short@example.jp"])
+@pytest.mark.parametrize("bounce", [qmail_bounce, exim_bounce])
+def test_a_bounce_without_a_notification_and_a_token_is_any_other_mail(
+    bounce: Callable[..., bytes], to: str
+) -> None:
+    assert report_in(bounce(to=to), ADDRESSES) == Report(ReportKind.OTHER)
+
+
+def test_an_absence_is_no_bounce() -> None:
+    away = f"""\
+From: Taro <taro@example.jp>
+To: {ENVELOPE_SENDER}
+Auto-Submitted: auto-replied
+Subject: Out of office
+
+Your message to <taro@example.jp> has arrived. I am back on 5.1.1.
+"""
+    assert report_in(away.encode(), ADDRESSES) == Report(ReportKind.OTHER)
+
+
+def test_a_bounce_to_an_address_for_both_is_no_unsubscription() -> None:
+    """qmail does not say that its mail is automatic."""
+    one = Addresses(BOUNCES, BOUNCES)
+
+    assert report_in(qmail_bounce(to=ENVELOPE_SENDER), one).kind is ReportKind.BOUNCE
+    assert report_in(unsubscription(to=BOUNCES), one).kind is ReportKind.UNSUBSCRIBE
+
+
 def test_a_complaint_is_known_by_the_returned_letter_or_the_envelope_sender() -> None:
     assert report_in(arf(), ADDRESSES) == Report(ReportKind.COMPLAINT, ID)
     assert report_in(arf(mail_from=f"bounce+{ANOTHER}@example.jp"), ADDRESSES).message_id == ANOTHER
@@ -131,6 +207,25 @@ def test_an_internationalised_domain_is_known_as_it_was_sent() -> None:
 
 
 _DEEP = b"Content-Type: message/rfc822\r\n\r\n"
+# With these the patterns of the second reader begin.
+_BEGINNINGS = "\n".join(
+    [
+        "Hi. This is the qmail-send program at mx.example.net.\n\n<taro@example.jp",
+        "This message was created automatically by mail delivery software",
+        "the following addresses had",
+        "The following addresses did NOT receive a copy of your message:",
+        "Delivery to the following recipient failed",
+        "A message that you sent could not be delivered",
+        "Delivery to the following recipients failed",
+        "Your message",
+        "Sorry, unable to deliver your message to",
+        "A message could not be delivered to:",
+        "Could not deliver message to the following recipient",
+        "did not reach the following recipient",
+        "Message not delivered to the following addresses",
+        "A message that you sent was rejected",
+    ]
+)
 _NESTED = b'Content-Type: multipart/mixed; boundary="%d"\r\n\r\n--%d\r\n'
 
 
@@ -162,6 +257,18 @@ def test_a_mail_that_would_cost_too_much_is_refused_at_once(mail: bytes) -> None
         b"a" * 250_000,
         b"a:\r\n" * 60_000,
         dsn("=?utf-8?q?" + "=41" * 5_000),
+        *(
+            f"To: {ENVELOPE_SENDER}\n{header}\n{_BEGINNINGS}\n{text * 100_000}".encode()
+            for header in (
+                "",
+                "X-Failed-Recipients: " + "a, " * 20_000,
+                "X-Failed-Recipients: " + "(" * 60_000,
+            )
+            for text in ("a", "a@", "<a", " a", "\na", "a:\n", "\r\n", "(expanded from: ", "=41", "b@c\n")
+        ),
+        f"To: {ENVELOPE_SENDER}\n".encode()
+        + b"".join(_NESTED % (number, number) for number in range(25))
+        + f"\n{_BEGINNINGS}\n{'a' * 60_000}".encode(),
     ],
 )
 def test_a_hostile_mail_is_read_in_a_moment(mail: bytes) -> None:
@@ -170,7 +277,7 @@ def test_a_hostile_mail_is_read_in_a_moment(mail: bytes) -> None:
     with suppress(Exception):
         report_in(mail[: 256 * 1024], ADDRESSES)
 
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 1
 
 
 @given(

@@ -18,6 +18,7 @@ from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.integrations import config_of
 from include.skillreport.messaging.outbox import Lane
 from include.skillreport.messaging.templates import TemplateRefusedError, literal
+from local_stack.local_run import KilledError
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.messaging.outbox_rows import (
@@ -259,10 +260,10 @@ def test_a_worker_that_dies_while_it_sends_leaves_no_success_behind(
     waiting(host, "A")
 
     def die(*_: object, **__: object) -> None:
-        raise MemoryError
+        raise KilledError
 
     monkeypatch.setattr("include.skillreport.messaging.service.Notifications.send_due", die)
-    with StandIns() as services, pytest.raises(MemoryError):
+    with StandIns() as services, pytest.raises(KilledError):
         run_notifications(shared_database, services)
 
     assert host.execute("SELECT DISTINCT status FROM batch.tenant_outcome").fetchall() == [("pending",)]

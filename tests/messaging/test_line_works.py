@@ -221,8 +221,9 @@ class TestTheDailyCheck:
         assert tenant.validate(tenant.line_works, "users/taro@example", "channels/1") == []
         assert tenant.services.messages == []
 
-    def test_finds_a_bot_that_is_gone(self, tenant: Tenant) -> None:
-        tenant.services.refuse_recipient("2000001", "NOT_FOUND")
+    @pytest.mark.parametrize("code", ["NOT_FOUND", "410 DELETED"])
+    def test_finds_a_bot_that_is_gone(self, tenant: Tenant, code: str) -> None:
+        tenant.services.refuse_recipient("2000001", code)
 
         [found] = tenant.validate(tenant.line_works)
 

@@ -58,7 +58,7 @@ def test_with_a_token_the_webhook_is_not_used(tenant: Tenant) -> None:
         ({"rich": [section(1), section(3_001)]}, "msg_blocks_too_long"),
         ({"rich": "blocks"}, "invalid_blocks"),
         ({"rich": ["block"]}, "invalid_blocks"),
-        ({"rich": [{"type": "section", "text": None}, {"type": "divider"}]}, None),
+        ({"rich": [{"type": "section", "fields": [{"type": "plain_text", "text": "x"}]}]}, None),
         ({"text": ""}, "no_text"),
         ({"text": "", "rich": [section(1)]}, None),
         ({"destination": ""}, "channel_not_found"),

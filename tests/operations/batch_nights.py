@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from importlib import import_module
 from pathlib import Path
 
 import psycopg
@@ -19,6 +18,7 @@ from pypdf import PdfReader
 
 from include.skillreport.batches.log_cleanup.batch import ROOTS_VARIABLE
 from include.skillreport.core.catalog import BATCHES, DATA_BACKUP, TENANT_BILLING
+from include.skillreport.core.execution.batch import create_batch
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.run_spec import WorksOn
@@ -68,7 +68,7 @@ class Nights:
                     Backups(self.database, self.root).take(day)
                     statuses[spec.id] = "completed"
                     continue
-                batch = import_module(f"include.skillreport.batches.{spec.slug}").create_batch(installation)
+                batch = create_batch(spec, installation)
                 result = run_batch(
                     platform,
                     tenants,

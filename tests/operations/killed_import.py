@@ -93,7 +93,7 @@ def steps(
     batch = create_batch(LOCAL)
     moment = datetime(run.run_date.year, run.run_date.month, run.run_date.day, 8, 30, tzinfo=JAPAN)
     installation = LocalInstallation(platform, connection, ObjectStore(folder), moment=moment)
-    flow.run_step(IMPORT_PAYMENTS, batch, run, batch.read_files, installation, TaskKey("read_files"))
+    flow.run_step(IMPORT_PAYMENTS, batch, run, installation, TaskKey("read_files"))
     for number in range(tenants):
         key = TaskKey(IMPORT_PAYMENTS.mapped_task, number)
         flow.process_shard(IMPORT_PAYMENTS, batch, run, Shard(number, ""), installation, key)

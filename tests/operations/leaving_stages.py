@@ -16,17 +16,14 @@ from include.skillreport.core.execution.object_store import tenant_folder
 from include.skillreport.operations.approve_offboarding import batch as answering
 from include.skillreport.operations.offboard_tenant import batch as asking
 from include.skillreport.schema.host_contract import HostVariant
+from local_stack.local_run import KilledError
 from tests import host_rows
 from tests.conftest import Database, Server, copied_database
 from tests.operations.leaving_tenants import AT, Leaving, plant_own, plant_tenant
 
 
-class Killed(BaseException):
-    """The process of the task was killed."""
-
-
 def killed(*_: Any) -> None:
-    raise Killed
+    raise KilledError
 
 
 @contextmanager
@@ -98,7 +95,7 @@ def freeze(leaving: Leaving) -> None:
     """Answer the question in a run that is killed before the deletion."""
     with pytest.MonkeyPatch.context() as killing:
         killing.setattr(answering.OffboardingApproval, "_delete", killed)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             leaving.answer(leaving.request)
     assert leaving.offboarding("stage") == "frozen"
 

@@ -12,15 +12,14 @@ import pytest
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.operation_catalog import OPERATE_INVOICES
-from include.skillreport.operations.operate_invoices import create_batch
-from local_stack.batch_runs import LOCAL, LocalInstallation
+from local_stack.batch_runs import LocalInstallation
 from tests.batches.tenant_management.billing_rows import MONTH, close_month, customer, run_billing
 from tests.conftest import Database
-from tests.failures.flow_run import CLOSE, FlowRun, kill, time_out
+from tests.failures.flow_run import FlowRun, kill, time_out
 from tests.operations.test_extra_lines import entered
 
 LINE = {"line_date": "2026-10-15", "line_text": "特別対応費", "line_price": "9000000", "tenants": ["A"]}
-INSTANCE = "operate_invoice[0]"
+CLOSE, INSTANCE = "close_run", "operate_invoice[0]"
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +32,7 @@ def operated(database: Database, operation: str, **options: Any) -> FlowRun:
     form: dict[str, Any] = {"operation": operation, **LINE}
     if operation == "remove_line":
         del form["line_price"]
-    batch = lambda: create_batch(LOCAL)  # noqa: E731
-    return FlowRun(database, OPERATE_INVOICES, batch, MONTH, parameters=form, person="suzuki", **options)
+    return FlowRun(database, OPERATE_INVOICES, MONTH, parameters=form, person="suzuki", **options)
 
 
 @pytest.mark.parametrize("task", ["open_run", INSTANCE])
@@ -90,11 +88,9 @@ def test_an_interrupted_instance_may_end_its_work(
 def handed_over(database: Database, store: ObjectStore, **options: Any) -> FlowRun:
     """The hand-over of October by the accountant Suzuki. ``close_run`` does it."""
     form = {"operation": "hand_over", "accounting_month": "2026-10-01"}
-    batch = lambda: create_batch(LOCAL)  # noqa: E731
     return FlowRun(
         database,
         OPERATE_INVOICES,
-        batch,
         MONTH,
         LocalInstallation(object_store=store),
         form,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -15,10 +16,10 @@ from include.skillreport.approvals.requests import (
     items_of,
     record_answer,
 )
-from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.cleared_operations import OperationClearedError
-from include.skillreport.core.execution.flow import RunRequest, TaskKey
+from include.skillreport.core.execution.flow import RunRequest
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.execution.shard_work import UnitsFailedError
 from include.skillreport.core.operation_catalog import (
     APPROVE_CONTRACTS,
     OPERATE_CONTRACTS,
@@ -27,6 +28,7 @@ from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.operations.approve_contracts import create_batch as approval
 from include.skillreport.operations.operate_contracts import create_batch
 from local_stack.batch_runs import LOCAL, LocalInstallation
+from local_stack.local_run import LocalRun
 from tests.batches.tenant_management.billing_rows import customer
 from tests.conftest import Database
 from tests.operations.approval_rows import APPROVE, items
@@ -55,22 +57,21 @@ def cleared(
     spec: RunSpec,
     batch: Any,
     run_id: str,
-    steps: int = 3,
     person: str = AUTHOR,
+    is_lost: bool = False,
     **values: Any,
 ) -> str:
-    """A run of Airflow with this id from ``open_run`` on; a second call is a clear of the whole run."""
+    """A run of Airflow with this id; a second call is a clear of the whole run. ``is_lost``: it ends before the mapped task."""
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         local = LocalInstallation(platform, connection, moment=AT)
         request = RunRequest(spec.dag_id, run_id, AT, {"dry_run": False, **values}, triggered_by=person)
-        opened, shards = flow.open_run(spec, batch, request, local)
-        step = spec.steps[0]
-        flow.run_step(spec, batch, opened, batch.own_step(step), local, TaskKey(step))
-        if steps > 1:
-            for number, shard in enumerate(shards):
-                flow.process_shard(spec, batch, opened, shard, local, TaskKey(spec.mapped_task, number))
-            flow.close_run(spec, batch, opened, local)
-    return opened.execution_id
+        run = LocalRun(spec, request, local, lambda: batch)
+        for task in run.tasks():
+            if task.step == spec.mapped_task and is_lost:
+                break
+            with suppress(UnitsFailedError):
+                run.do(task)
+    return run.run.execution_id
 
 
 @pytest.mark.usefixtures("tenants")
@@ -113,7 +114,7 @@ def test_a_cleared_approval_keeps_its_result_and_tells_the_former(
 def test_a_cleared_entry_still_asks_for_the_second_person(database: Database) -> None:
     token = enter(database, "set_profile", {"reason": "契約書", "email": NEW})
     conf: dict[str, Any] = {"operation": "set_profile", "entry": token, "tenants": ["A"]}
-    cleared(database, OPERATE_CONTRACTS, create_batch(LOCAL), "lost", steps=1, **conf)
+    cleared(database, OPERATE_CONTRACTS, create_batch(LOCAL), "lost", is_lost=True, **conf)
     execution_id = cleared(database, OPERATE_CONTRACTS, create_batch(LOCAL), "lost", **conf)
 
     with database.connect("batch_platform") as platform:

@@ -272,7 +272,7 @@ def test_a_file_replaced_during_its_run_changes_nothing(
         store.write(path, (PROFILES + "B,,総務部,,,,,,,,,,,,,").encode())
         key = TaskKey("change_contracts")
         with pytest.raises(ParameterError, match="置き直したなら、新しく実行してください"):
-            flow.run_step(OPERATE_CONTRACTS, batch, opened, batch.own_step(key.task_id), local, key)
+            flow.run_step(OPERATE_CONTRACTS, batch, opened, local, key)
     assert (profile(host, "A"), profile(host, "B"), changes(host)) == ({}, {}, [])
 
 

@@ -35,10 +35,11 @@ from include.skillreport.core.execution.object_store import ObjectStore, tenant_
 from include.skillreport.core.execution.run_log import RunResult, require_deletions_repeated
 from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
 from include.skillreport.operations.offboard_tenant.deletion import TenantDeletion
+from local_stack.local_run import KilledError
 from tests.batches.data_management.backups import MAC_KEY, TODAY, Backups
 from tests.conftest import Database, administer, wait_for_blocked_statement
 from tests.operations.approval_rows import asked_about, text_of
-from tests.operations.leaving_stages import Killed, killed, unproved
+from tests.operations.leaving_stages import killed, unproved
 from tests.operations.leaving_tenants import ASKER, Leaving, marked, whole
 
 RESTORED = "restored_with_deleted_tenant"
@@ -151,7 +152,7 @@ def test_nothing_is_restored_into_a_deletion_that_was_interrupted(
 ) -> None:
     with monkeypatch.context() as killing:
         killing.setattr(TenantDeletion, "_delete_own", killed)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             approved.answer(approved.request)
 
     refused, _ = Backups(approved.database, approved.root).restore("merge", "T")

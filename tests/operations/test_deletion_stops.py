@@ -20,10 +20,11 @@ from include.skillreport.operations.offboard_tenant.ledger import find_open
 from include.skillreport.schema.deletion import Rule, deletion_list
 from include.skillreport.schema.deploy import CLEANUP
 from include.skillreport.schema.host_contract import HostVariant
+from local_stack.local_run import KilledError
 from tests import host_rows
 from tests.batches.tenant_management.billing_rows import insert
 from tests.conftest import Database, Server, copied_database
-from tests.operations.leaving_stages import Killed, asked, freeze, frozen, killed, leaving, unproved_exports
+from tests.operations.leaving_stages import asked, freeze, frozen, killed, leaving, unproved_exports
 from tests.operations.leaving_tenants import (
     AFTER_WAIT,
     AT,
@@ -121,7 +122,7 @@ def test_a_row_that_returns_after_its_deletion_stops_it(
 ) -> None:
     with monkeypatch.context() as killing:
         killing.setattr(TenantDeletion, "_delete_own", killed)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             frozen.answer(frozen.request)
     assert gone(frozen)
     with frozen.database.connect() as connection:
@@ -189,7 +190,7 @@ def test_a_kill_before_every_statement_loses_and_spares_nothing(
             nonlocal left
             left -= 1
             if left < 0:
-                raise Killed
+                raise KilledError
             return execute(connection, *given, **named)
 
         with monkeypatch.context() as killing:
@@ -202,7 +203,7 @@ def test_a_kill_before_every_statement_loses_and_spares_nothing(
             killing.setattr(OffboardingApproval, "_delete", delete)
             try:
                 leaving.answer(leaving.request)
-            except Killed:
+            except KilledError:
                 continue
     assert attempts > 30
     with leaving.database.connect() as connection:

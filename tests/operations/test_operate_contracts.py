@@ -343,9 +343,8 @@ def test_a_cleared_run_keeps_its_outcome(database: Database, host: psycopg.Conne
         )
         platform.execute("UPDATE batch.entered_values SET entered_by = %s", [opened.person])
         for _ in range(2):
-            step = batch.own_step("change_contracts")
             key = TaskKey("change_contracts")
-            flow.run_step(OPERATE_CONTRACTS, batch, opened, step, LocalInstallation(platform), key)
+            flow.run_step(OPERATE_CONTRACTS, batch, opened, LocalInstallation(platform), key)
 
     assert len(changes(host)) == 1
     assert profile(host) == {"tenant_id": "A", "department": "経理部"}

@@ -20,6 +20,7 @@ from include.skillreport.batches.data_backup.tenant_export import restored_schem
 from include.skillreport.core.database import tenant_turn
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.run_log import RunResult
+from local_stack.local_run import KilledError
 from tests import host_rows
 from tests.batches.data_management.backup_stages import backups, taken
 from tests.batches.data_management.backups import (
@@ -216,10 +217,6 @@ def test_an_impossible_restore_is_refused_before_the_run_opens(
     assert runs(backups.database) == 0
 
 
-class Killed(BaseException):
-    """As a SIGKILL: nothing after it runs."""
-
-
 def test_another_run_completes_a_restore_killed_between_two_tenants(
     taken: Backups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,11 +224,11 @@ def test_another_run_completes_a_restore_killed_between_two_tenants(
     restore_one = "include.skillreport.operations.restore_backup.batch.restore_one_tenant"
 
     def die(*_: object, **__: object) -> None:
-        raise Killed
+        raise KilledError
 
     with monkeypatch.context() as patched:
         patched.setattr(restore_one, die)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             taken.restore("merge", "A", HOSTILE)
     with taken.database.connect() as host:
         assert host.execute(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
-from importlib import import_module
 from typing import Any
 
 import psycopg
@@ -20,6 +19,7 @@ from include.skillreport.core.catalog import (
     SCHEDULED_NOTIFICATIONS,
 )
 from include.skillreport.core.errors import AnswerError
+from include.skillreport.core.execution.batch import create_batch
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION
@@ -58,7 +58,7 @@ def scheduled(
     **options: Any,
 ) -> RunResult:
     """A whole run that the schedule has started at this tick; None: that a person has started."""
-    batch = import_module(f"include.skillreport.batches.{spec.slug}").create_batch(LOCAL)
+    batch = create_batch(spec, LOCAL)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         return run_batch(
             platform,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -15,7 +14,7 @@ from skill_batch.board.targets import describe_targets
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.entered import SHOWN
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.execution.batch import Run, UnitBatch, Work
+from include.skillreport.core.execution.batch import Run, UnitBatch, Work, create_batch
 from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from include.skillreport.operations.form import NOTHING_YET, Operation, OperationForm
 from include.skillreport.operations.forms import FORMS
@@ -84,8 +83,7 @@ def test_every_operation_compares_what_it_works_on_with_what_the_board_shows(dat
         every = [(form, operation) for form in FORMS.values() for operation in form.operations]
         for form, operation in every:
             name = f"{form.spec.dag_id} {operation.name}"
-            module = importlib.import_module(f"include.skillreport.operations.{form.spec.slug}")
-            batch = module.create_batch(LOCAL)
+            batch = create_batch(form.spec, LOCAL)
             assert isinstance(batch, ChecksShown), name
             assert batch.own_form is form, name
             action = find_action(form.spec.dag_id, operation.name)

@@ -139,6 +139,14 @@ def test_scheduler_and_triggerer_register_deadlines_from_plugins_or_wheel(
     assert found["deadline_references"] == REFERENCES
 
 
+def test_airflow_has_each_private_name_as_the_adapter_uses_it(
+    without_wheel: ProductionEnvironment, metadata: str, tmp_path: Path
+) -> None:
+    """In each cell of the matrix, so also in the next Airflow."""
+    airflow = Layout.plain(tmp_path / "project").airflow(without_wheel, tmp_path / "home", metadata)
+    assert run_python(without_wheel, airflow, HERE / "private_names.py") == []
+
+
 def test_the_wheel_names_the_fields_of_its_connection_forms(
     with_wheel: ProductionEnvironment, metadata: str, tmp_path: Path
 ) -> None:

@@ -26,15 +26,14 @@ from include.skillreport.core.catalog import (
     TENANT_MONITORING,
 )
 from include.skillreport.core.database import count_of
-from include.skillreport.core.execution import flow
-from include.skillreport.core.execution.batch import Batch, Outcome, UnitResult, Work
+from include.skillreport.core.execution.batch import Outcome, UnitResult, Work
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.digest import Digest
-from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.schema.checks.findings import Finding
 from include.skillreport.schema.checks.sessions import find_lost_sessions
-from local_stack.batch_runs import LOCAL
+from local_stack.batch_runs import LOCAL, request_of
+from local_stack.local_run import LocalRun
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.batches.data_management.backups import Backups
@@ -101,18 +100,12 @@ class ObservedInstallation(AirflowInstallation):
 
 @contextmanager
 def run_of(batch: Any, spec: Any, observer: Observer) -> Iterator[None]:
-    """A whole run through the flow's functions, as the tasks call them."""
+    """A whole run."""
     with StandIns() as stand_ins:
         installation = ObservedInstallation(observer, stand_ins)
-        request = RunRequest(
-            spec.dag_id, "test", AT, {"business_date": DAY.isoformat(), "tenants": [], "dry_run": False}
-        )
-        run, shards = flow.open_run(spec, batch, request, installation)
-        if batch.has(Batch.prepare):
-            flow.prepare_run(spec, batch, run, installation, TaskKey("read_logs"))
-        for index, shard in enumerate(shards):
-            flow.process_shard(spec, batch, run, shard, installation, TaskKey("process", index))
-        flow.close_run(spec, batch, run, installation)
+        run = LocalRun(spec, request_of(spec, DAY, run_at=AT), installation, lambda: batch)
+        run.execute()
+        assert run.failed == {}
         yield
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from skill_batch.approvals import ApprovalFlow
 from skill_batch.batch_flow import BatchFlow, run_of
-from include.skillreport.batches.tenant_usage import create_batch
 from include.skillreport.core.catalog import TENANT_USAGE
 from include.skillreport.core.execution.run_log import RecordsDeletedError
 from include.skillreport.core.failure_kinds import kind_of
@@ -27,14 +26,14 @@ GONE: Any = {
     ("pull", "spec", "kind"),
     [
         (lambda: run_of(None), TENANT_USAGE, "rows_gone"),
-        (lambda: BatchFlow(TENANT_USAGE, create_batch)._process(None, None, GONE), TENANT_USAGE, "rows_gone"),  # type: ignore[arg-type]
+        (lambda: BatchFlow(TENANT_USAGE)._process(None, None, GONE), TENANT_USAGE, "rows_gone"),  # type: ignore[arg-type]
         (
-            lambda: ApprovalFlow(APPROVE_INVOICES, create_batch)._record_answer(GONE),
+            lambda: ApprovalFlow(APPROVE_INVOICES)._record_answer(GONE),
             APPROVE_INVOICES,
             "operation_gone",
         ),
         (
-            lambda: ApprovalFlow(APPROVE_INVOICES, create_batch).run_request(GONE),
+            lambda: ApprovalFlow(APPROVE_INVOICES).run_request(GONE),
             APPROVE_INVOICES,
             "operation_gone",
         ),

@@ -53,6 +53,14 @@ def test_without_a_token_nothing_was_sent(services: StandIns, fault: str | int) 
     assert services.messages == []
 
 
+@pytest.mark.parametrize(
+    "url", ["http://login.example/token", "http://127.0.0.1.example/t", "login.example", "http://["]
+)
+def test_the_secret_is_not_sent_in_clear_text(services: StandIns, url: str) -> None:
+    with pytest.raises(LookupError, match="https://"):
+        send(services, **BY_TOKEN, token_url=url)
+
+
 def test_a_refused_token_is_no_login(services: StandIns) -> None:
     with pytest.raises(NotSentError, match="535"):
         send(services, auth_type="oauth2", access_token="another")

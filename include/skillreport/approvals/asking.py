@@ -18,12 +18,10 @@ from include.skillreport.approvals.requests import (
 from include.skillreport.core.execution.batch import Run, RunRemark
 from include.skillreport.core.execution.installation import Installation
 from include.skillreport.core.execution.run_remarks import record_remark
+from include.skillreport.core.run_plan import REQUEST_APPROVAL
 from include.skillreport.core.run_spec import OperationSpec
 
 log = logging.getLogger(__name__)
-
-# The step in the run's result.
-STEP = "request_approval"
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def ask_for_approval(
         else:
             supersede_older(platform, request)
         asked = Asked(request, len(items), problem)
-        record_remark(platform, run, STEP, RunRemark(_details(asked)), installation.now())
+        record_remark(platform, run, REQUEST_APPROVAL.id, RunRemark(_details(asked)), installation.now())
     if problem:
         log.error("The request %s is not shown: %s", request.request_id, problem)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import Enum, IntEnum
+from typing import ClassVar
 
 from include.skillreport.core.assets import AssetSpec
 
@@ -45,8 +46,8 @@ class RunSpec:
     ``mapped_task_name`` its name in the UI. ``per_tenant`` is false for a batch that works on other units than tenants. ``takes_tenants``
     is false if every run works on all, so that no tenants can be named. ``can_wait`` tells operators whether a failure can wait until the
     morning. ``cron`` is the schedule; empty: people start each run. ``steps`` are the ids of its own tasks before the mapped task, in
-    order. ``confirms_resumption``: after a pause, a run of the schedule holds what people would receive until somebody confirms it.
-    ``backfills``: Airflow may run missed days later (``airflow backfill``).
+    order; ``run_plan`` has the whole order. ``confirms_resumption``: after a pause, a run of the schedule holds what people would receive
+    until somebody confirms it. ``backfills``: Airflow may run missed days later (``airflow backfill``).
     """
 
     id: str
@@ -65,6 +66,7 @@ class RunSpec:
     steps: tuple[str, ...] = ()
     confirms_resumption: bool = False
     backfills: bool = False
+    _folder: ClassVar[str]
 
     @property
     def run_severity(self) -> Severity:
@@ -77,6 +79,11 @@ class RunSpec:
         return self.slug
 
     @property
+    def package(self) -> str:
+        """Its Python package, whose ``create_batch`` makes the batch: ``include.skillreport.batches.tenant_usage``."""
+        return f"include.skillreport.{self._folder}.{self.slug}"
+
+    @property
     def priority_weight(self) -> int:
         """Airflow's priority weight. If worker slots are short, billing runs first, then notifications, then the others."""
         return {Severity.MEDIUM: 1, Severity.HIGH: 10, Severity.CRITICAL: 100}[self.severity]
@@ -84,7 +91,7 @@ class RunSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchSpec(RunSpec):
-    """One batch. Its package is ``include/skillreport/batches/<slug>``. In the family's DAG it runs after the batch ``after``.
+    """One batch. In the family's DAG it runs after the batch ``after``.
 
     ``makes`` are the assets that a complete run announces, and ``reads`` those that it makes them from. ``missed_runs`` tells operators
     which missed runs are made up for, and how; ``sent_late`` what people receive from a run for a past date.
@@ -96,6 +103,7 @@ class BatchSpec(RunSpec):
     reads: tuple[AssetSpec, ...] = ()
     missed_runs: str = "要りません。次の予定が続きをします。"
     sent_late: str = "何も送りません。"
+    _folder = "batches"
 
     @property
     def dag_id(self) -> str:
@@ -116,3 +124,4 @@ class OperationSpec(RunSpec):
 
     batch: BatchSpec
     can_wait: str = "手動実行なので、始めた人が判断します。"
+    _folder = "operations"

@@ -12,6 +12,7 @@ from typing_extensions import override
 from skill_batch.batch_flow import failure_alert, run_of, task_arguments
 from skill_batch.forms import field_param
 from include.skillreport.core.catalog import TENANT_BILLING
+from include.skillreport.core.run_plan import WAIT_FOR_USAGE
 from include.skillreport.operations.operate_invoices.form import Approve
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class ClosedUsageSensor(BaseSensorOperator):
 def wait_for_closed_usage(run: Any) -> Any:
     """Add the sensor between ``open_run`` and the billing of the tenants."""
     sensor = ClosedUsageSensor(
-        **task_arguments(TENANT_BILLING, "wait_for_usage", "使用量の締め待ち"),
+        **task_arguments(TENANT_BILLING, WAIT_FOR_USAGE),
         run=run,
         statement_timeout=TENANT_BILLING.time_limit,
         on_failure_callback=failure_alert(TENANT_BILLING),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import get_current_context, task
 
+from skill_batch.airflow_private.tasks import last_run_before
 from skill_batch.batch_flow import failure_alert, run_of, task_arguments
 from skill_batch.lost_requests import lost_request_alerts
 from skill_batch.notifiers.alert import JAPAN, Alert
@@ -27,6 +28,7 @@ from skill_batch.notifiers.triggering_user import TriggeringUser, address_to, se
 from skill_batch.resumption_alerts import resumption_alerts
 from include.skillreport.core.catalog import TENANT_MONITORING
 from include.skillreport.core.failure_kinds import RUN_LOST, RUN_UNCLOSED
+from include.skillreport.core.run_plan import WATCH_RUNS
 from include.skillreport.core.run_spec import OperationSpec
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ def watch_runs(run: Any) -> Any:
     """Add the task that checks the runs of all batches, before the host's tables are read."""
 
     @task(
-        **task_arguments(TENANT_MONITORING, "watch_runs", "実行の見回り"),
+        **task_arguments(TENANT_MONITORING, WATCH_RUNS),
         on_failure_callback=failure_alert(TENANT_MONITORING),
     )
     def watch_runs(run: dict[str, Any]) -> None:
@@ -201,13 +203,7 @@ class _AirflowRuns:
         return self._ti.get_dr_count(dag_id=spec.dag_id, logical_dates=list(firings))
 
     def last_before(self, spec: RunSpec, moment: datetime) -> datetime | None:
-        from airflow.sdk.execution_time.comms import GetPreviousDagRun, PreviousDagRunResult
-        from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
-
-        # The task instance's own method asks only for runs of its own DAG.
-        answer = SUPERVISOR_COMMS.send(GetPreviousDagRun(dag_id=spec.dag_id, logical_date=moment))
-        assert isinstance(answer, PreviousDagRunResult)
-        return answer.dag_run.logical_date if answer.dag_run else None
+        return last_run_before(spec.dag_id, moment)
 
     def is_paused(self, spec: RunSpec) -> bool:
         return self._ti.get_dag(spec.dag_id).is_paused

@@ -7,14 +7,9 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
-from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.base_auth_manager import ResourceMethod
-from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
-from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity, DagDetails
-from airflow.api_fastapi.core_api.security import get_user
-from airflow.models.dag import DagModel
 from fastapi import Depends, HTTPException, Request, status
 
+from skill_batch.airflow_private.api_server import Entity, Method, SignedInUser, may_see_pages, may_use_dag
 from include.skillreport.core.database import has_control_characters
 
 
@@ -38,9 +33,9 @@ def refusal(status_code: int, text: str, **values: Any) -> HTTPException:
 class Rights:
     """The permissions of the signed-in user. Each answer of the auth manager is cached for the request."""
 
-    def __init__(self, user: BaseUser) -> None:
+    def __init__(self, user: SignedInUser) -> None:
         self.user = user
-        self._answers: dict[tuple[str, ResourceMethod, DagAccessEntity | None], bool] = {}
+        self._answers: dict[tuple[str, Method, Entity], bool] = {}
 
     @property
     def name(self) -> str:
@@ -49,19 +44,19 @@ class Rights:
 
     def may_read(self, dag_id: str) -> bool:
         """Whether the user may see the runs of the DAG. Otherwise pages do not show the results of the DAG."""
-        return self._may(dag_id, "GET", DagAccessEntity.RUN)
+        return self._may(dag_id, "GET", "RUN")
 
     def may_start(self, dag_id: str) -> bool:
         """Whether the user may trigger the DAG."""
-        return self._may(dag_id, "POST", DagAccessEntity.RUN)
+        return self._may(dag_id, "POST", "RUN")
 
     def may_clear(self, dag_id: str) -> bool:
         """Whether the user may clear task instances of the DAG."""
-        return self._may(dag_id, "PUT", DagAccessEntity.TASK_INSTANCE)
+        return self._may(dag_id, "PUT", "TASK_INSTANCE")
 
     def may_note(self, dag_id: str) -> bool:
         """Whether the user may change runs of the DAG, and so write a note on one."""
-        return self._may(dag_id, "PUT", DagAccessEntity.RUN)
+        return self._may(dag_id, "PUT", "RUN")
 
     def require_read(self, dag_id: str) -> None:
         """:raises HTTPException: 403, the user may not see the runs of the DAG."""
@@ -87,23 +82,18 @@ class Rights:
                 status.HTTP_403_FORBIDDEN, "DAG {dag} の実行にメモを書く権限がありません", dag=dag_id
             )
 
-    def _may(self, dag_id: str, method: ResourceMethod, entity: DagAccessEntity | None) -> bool:
+    def _may(self, dag_id: str, method: Method, entity: Entity) -> bool:
         key = (dag_id, method, entity)
         if key not in self._answers:
-            self._answers[key] = get_auth_manager().is_authorized_dag(
-                method=method,
-                access_entity=entity,
-                details=DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id)),
-                user=self.user,
-            )
+            self._answers[key] = may_use_dag(self.user, dag_id, method, entity)
         return self._answers[key]
 
 
-def signed_in(request: Request, user: Annotated[BaseUser, Depends(get_user)]) -> Rights:
+def signed_in(request: Request, user: SignedInUser) -> Rights:
     """The user's rights. :raises HTTPException: 401 without a valid login; 403 if the user may not see Airflow's pages; 400 for an
     address with control characters, which PostgreSQL refuses.
     """
-    if not get_auth_manager().is_authorized_view(access_view=AccessView.WEBSITE, user=user):
+    if not may_see_pages(user):
         raise refusal(status.HTTP_403_FORBIDDEN, "Airflow の画面を見る権限がありません")
     if has_control_characters(request.scope["path"]) or has_control_characters(unquote(request.url.query)):
         raise refusal(status.HTTP_400_BAD_REQUEST, "アドレスに使えない文字があります")

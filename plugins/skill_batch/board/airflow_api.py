@@ -16,8 +16,9 @@ from urllib.parse import quote
 
 import anyio.from_thread
 import httpx
-from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
 from fastapi import Request
+
+from skill_batch.airflow_private.api_server import TOKEN_COOKIE
 
 # The key in the scope of a request with the app of Airflow's API server.
 AIRFLOW_APP = "airflow_app"
@@ -67,11 +68,11 @@ class AirflowApi:
 
     def __init__(self, request: Request) -> None:
         self._app = request.scope[AIRFLOW_APP]
-        token = request.cookies.get(COOKIE_NAME_JWT_TOKEN)
+        token = request.cookies.get(TOKEN_COOKIE)
         self._headers = (
             {"Authorization": request.headers["Authorization"]} if "Authorization" in request.headers else {}
         )
-        self._cookies = {COOKIE_NAME_JWT_TOKEN: token} if token else {}
+        self._cookies = {TOKEN_COOKIE: token} if token else {}
 
     def run(self, dag_id: str, run_id: str) -> dict[str, Any] | None:
         """The DAG run, or None if Airflow does not have it (any more)."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseNotifier
 from typing_extensions import override
 
+from skill_batch.airflow_private.tasks import is_run_alive
 from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.alert_kinds import LATE_RUN, SLOW_RUN
 from skill_batch.notifiers.alert_outbox import open_database, send_alert
@@ -67,7 +68,7 @@ class _RunAlert(BaseNotifier, ABC):
         if remaining > timedelta(0):
             self.log.info("%s %s has %s left", self.batch_id, run["dag_run_id"], remaining)
             await asyncio.sleep(remaining.total_seconds() + 1)
-            if not await sync_to_async(_is_alive)(run):
+            if not await sync_to_async(is_run_alive)(run["dag_id"], run["dag_run_id"]):
                 return
         alert = address_to(
             self.triggering_user(run), self.compose(run, (ended_at or datetime.now(UTC)) - began_at)
@@ -169,16 +170,6 @@ class SlowRunAlert(_RunAlert):
             slow,
             run_links(run["dag_id"], run["dag_run_id"]),
         )
-
-
-def _is_alive(run: dict[str, Any]) -> bool:
-    """Whether the run has not ended. Asks Airflow, because the execution log has the earlier result of a cleared run."""
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
-    alive = ["queued", "running"]
-    return (
-        RuntimeTaskInstance.get_dr_count(dag_id=run["dag_id"], run_ids=[run["dag_run_id"]], states=alive) > 0
-    )
 
 
 def _history(batch_id: str, run_id: str, channels: Channels) -> list[Decimal]:

@@ -21,10 +21,10 @@ T = TypeVar("T")
 _SCHEME = "whsec_"
 _SECRET_BYTES = range(24, 65)
 
-# PagerDuty's limits in characters and bytes, and its severities.
+# PagerDuty's limits in characters and bytes, and its severities. It writes 512 KB, which may be 512,000 or 524,288 bytes.
 _LONGEST_SUMMARY = 1_024
 _LONGEST_DEDUP_KEY = 255
-_PAGERDUTY_LIMIT = 512 * 1024 - 1
+_PAGERDUTY_LIMIT = 512_000
 _PAGERDUTY_SEVERITIES = {"CRITICAL": "critical", "HIGH": "error", "MEDIUM": "warning"}
 
 # The size of a message's properties in Teams, as in the channel of the tenants: the card is JSON text in them.

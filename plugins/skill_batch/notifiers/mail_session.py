@@ -7,6 +7,7 @@ compares the two.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ _MICROSOFT_TOKEN_URL = "https://login.microsoftonline.com/{}/oauth2/v2.0/token" 
 _MICROSOFT_SCOPE = "https://outlook.office365.com/.default"
 # The maximum size of the token server's answer in bytes.
 _LONGEST_ANSWER = 64 * 1024
+_ENCRYPTED_OR_LOCAL = re.compile(r"https://|http://(127\.0\.0\.1|localhost|\[::1\])[:/]")
 
 
 def open_session(connection: Connection, user: str) -> smtplib.SMTP:
@@ -57,8 +59,11 @@ def open_session(connection: Connection, user: str) -> smtplib.SMTP:
         if token:
             response = f"user={connection.login or user}\x01auth=Bearer {token}\x01\x01"
             server.ehlo_or_helo_if_needed()
-            # The server explains a refusal in a challenge, to which the answer is empty.
-            server.auth("XOAUTH2", lambda challenge=None: "" if challenge else response)
+            # The token has a line of its own: in the command it is longer than many servers read (RFC 4954, section 4: 512 octets). The
+            # server explains a refusal in a second challenge, to which the answer is empty.
+            server.auth(
+                "XOAUTH2", lambda challenge=None: "" if challenge else response, initial_response_ok=False
+            )
         elif connection.login and connection.password:
             server.login(connection.login, connection.password)
     except BaseException:
@@ -98,8 +103,9 @@ def _access_token(conn_id: str, extra: Mapping[str, Any]) -> str:
     if request is None:
         return str(extra.get("access_token") or "").strip() if extra.get("auth_type") == "oauth2" else ""
     url, form = request
-    if not url.startswith(("https://", "http://")):
-        raise LookupError(f"Airflow の接続 '{conn_id}' の token_url が正しくありません")
+    if not _ENCRYPTED_OR_LOCAL.match(url):
+        # The request has the secret of the application.
+        raise LookupError(f"Airflow の接続 '{conn_id}' の token_url は https:// で始まる URL にしてください")
     post = urllib.request.Request(url, urlencode(form).encode())  # noqa: S310 - the scheme is one of HTTP
     with urllib.request.urlopen(post, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
         try:

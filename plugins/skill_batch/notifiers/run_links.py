@@ -42,6 +42,6 @@ def instance_log_url(dag_id: str, run_id: str, task_id: str, map_index: int) -> 
 
 
 def _base_url() -> str:
-    from airflow.sdk.configuration import conf
+    from airflow.sdk import conf
 
     return str(conf.get("api", "base_url", fallback="") or _DEFAULT_BASE_URL).rstrip("/")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from airflow.sdk import BaseNotifier
 from airflow.sdk.exceptions import AirflowTaskTimeout
-from airflow.sdk.execution_time.timeout import timeout
 
+from skill_batch.airflow_private.tasks import task_states, time_limit
 from skill_batch.notifiers.alert_outbox import (
     is_attempt_reported,
     is_stored,
@@ -47,7 +47,7 @@ class UnreportedRunAlert(BaseNotifier):
     def notify(self, context: Context) -> None:
         """Send the missing alerts."""
         try:
-            with timeout(_BUDGET_SECONDS, "The alert about the failed run took too long"):  # type: ignore[no-untyped-call]
+            with time_limit(_BUDGET_SECONDS, "The alert about the failed run took too long"):
                 self._notify(context)
         except (Exception, AirflowTaskTimeout):
             # The run has failed in any case. BATCH-018-03 searches for failures without an alert every hour.
@@ -113,13 +113,10 @@ class UnreportedRunAlert(BaseNotifier):
 
         If no task is failed any more, because an operator cleared it: the task that failed last.
         """
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
-
-        run_id = context["run_id"]
         failed: list[str] = []
         try:
-            states = RuntimeTaskInstance.get_task_states(dag_id=context["dag"].dag_id, run_ids=[run_id])
-            failed = [name for name, state in states.get(run_id, {}).items() if state == "failed"]
+            states = task_states(context["dag"].dag_id, context["run_id"])
+            failed = [name for name, state in states.items() if state == "failed"]
         except Exception as error:
             self.log.info("The states of the tasks are not known: %s", error)
         # In a deadlock, the context contains the task that blocks the run. It has not failed.

@@ -30,8 +30,9 @@ from include.skillreport.schema.deletion import tables_with_marked_rows
 from include.skillreport.schema.deploy import CLEANUP, PLATFORM, upgrade
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.batch_runs import LocalInstallation, open_run, run_batch
+from local_stack.local_run import KilledError
 from tests import host_rows
-from tests.batches.notification.test_log_cleanup import FaultyStore, KilledError, files, flip
+from tests.batches.notification.test_log_cleanup import FaultyStore, files, flip
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.shared_database import delete_rows, shareable_copy
 

@@ -335,8 +335,10 @@ def test_line_works_rooms_are_asked_for_one_by_one(tenant: Tenant) -> None:
         rooms={f"R{number:03}": {"title": f"{number}"} for number in range(0, 120, 2)},
     )
     rooms = [f"R{number:03}" for number in range(120)]
+    tenant.services.refuse_recipient("R999", "410 DELETED")
+    listed = [*rooms, "R999"]
 
-    found = channels(listing(tenant.services, replace(tenant.line_works, domain_id="10001"), rooms=rooms))
+    found = channels(listing(tenant.services, replace(tenant.line_works, domain_id="10001"), rooms=listed))
 
     assert [room.external_id for room in found] == rooms[::2]
     assert [call for call in directory.calls if call.startswith("rooms")] == [

@@ -27,6 +27,7 @@ from include.skillreport.core.execution.object_store import ObjectStore, tenant_
 from include.skillreport.core.execution.run_log import RunResult, close_execution
 from include.skillreport.core.execution.shard_work import ShardReport, prepare
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
+from local_stack.local_run import KilledError
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 
@@ -64,10 +65,6 @@ class FaultyStore(ObjectStore):
 
     def read(self, key: str) -> bytes:
         return self._reading(key, super().read(key))
-
-
-class KilledError(BaseException):
-    """Ends a process; no code catches it."""
 
 
 def logged(

@@ -340,7 +340,7 @@ def test_an_address_that_will_stop_is_a_warning(
     assert found(host) == [("接続先 Teams", "old_address")]
     assert host.execute('SELECT health_status FROM "SYS_IntegrationConfig"').fetchall() == [("HEALTHY",)]
     (letter,) = letters(host)
-    assert "今の設定はまもなく使えなくなります" in letter
+    assert "早めに設定を変えてください" in letter
 
 
 def test_line_works_is_asked_for_its_token_and_its_bot(

@@ -16,6 +16,7 @@ from include.skillreport.billing.accounting.readiness import Accepted
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
+from local_stack.local_run import KilledError
 from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.accounting_rows import (
     DECEMBER,
@@ -138,16 +139,12 @@ def test_a_month_in_an_object_store_is_handed_over_too(
     assert month.changes == (Change("INV-2026-10-001", "請求", "11,000 JPY", "0 JPY"),)
 
 
-class _Killed(BaseException):
-    pass
-
-
 class _DyingStore(ObjectStore):
     """A store whose process is killed at the first deletion."""
 
     @override
     def delete(self, key: str) -> None:
-        raise _Killed
+        raise KilledError
 
 
 def test_a_later_run_deletes_what_a_killed_hand_over_left(
@@ -156,7 +153,7 @@ def test_a_later_run_deletes_what_a_killed_hand_over_left(
     store = ObjectStore(tmp_path)
     customer(host, "A")
     run_billing(database, store=store)
-    with pytest.raises(_Killed):
+    with pytest.raises(KilledError):
         hand_over(platform, _DyingStore(tmp_path))
     assert written(store) == sorted([*keys("2026-10"), *keys("2026-10", is_final=True)])
     final = {key: files(store)[key] for key in keys("2026-10", is_final=True)}

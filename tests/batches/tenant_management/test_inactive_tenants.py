@@ -17,7 +17,7 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.execution.flow import TaskKey, prepare_run
+from include.skillreport.core.execution.flow import TaskKey, run_step
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import prepare
@@ -601,7 +601,7 @@ def test_logs_that_are_read_days_later_show_who_is_active_again(
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         opened, tenants = open_run(platform, INACTIVE_TENANTS, batch, DAY, is_backfill=is_backfill)
         later = LocalInstallation(platform, connection, moment=cleared_at)
-        prepare_run(INACTIVE_TENANTS, batch, opened, later, TaskKey("read_logs"))
+        run_step(INACTIVE_TENANTS, batch, opened, later, TaskKey("read_logs"))
         process_tenants(connection, platform, batch, opened, tenants)
 
     assert set(stages(host).values()) == {"critical"}

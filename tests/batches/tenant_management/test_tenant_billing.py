@@ -19,6 +19,7 @@ from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import UnitFailure
 from include.skillreport.core.execution.object_store import ObjectStore
+from local_stack.local_run import KilledError
 from tests import host_rows
 from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.accounting_rows import keys, listed
@@ -1042,16 +1043,12 @@ def _documents(host: psycopg.Connection) -> dict[str, int]:
     )
 
 
-class Killed(BaseException):
-    """As a SIGKILL: nothing after it runs."""
-
-
 class StoreKilledAfterwards(ObjectStore):
     """The process is killed after the file is written and before it is recorded."""
 
     def write(self, key: str, content: bytes) -> str:
         super().write(key, content)
-        raise Killed
+        raise KilledError
 
 
 def test_a_kill_between_file_and_record_costs_nothing(
@@ -1059,7 +1056,7 @@ def test_a_kill_between_file_and_record_costs_nothing(
 ) -> None:
     customer(host, "A")
     root = Path(store.location("root")).parent
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         run_billing(database, store=StoreKilledAfterwards(root))
     ((key, content),) = files(store).items()
     assert key == "invoices/2026-10/INV-2026-10-001.pdf"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import psycopg
 from include.skillreport.batches.notification_retry.fallback import fall_back_to_mail
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.database import Statements, tenant_transaction
+from include.skillreport.core.errors import DatabaseUnavailableError, is_recoverable, reason_of
 from include.skillreport.core.execution.batch import (
     Request,
     Run,
@@ -55,14 +57,30 @@ class NotificationRetryBatch(TenantBatch):
         """
         return set(_SQL.column(request.platform, "former_tenants_with_messages"))
 
-    def receive(self, work: Work, platform: psycopg.Connection) -> RunRemark:
-        """Read bounces, complaints and unsubscriptions. Bounced messages are final failures of this run."""
-        reading = read_feedback(platform, work.connection, work.services, lambda: datetime.now(UTC))
-        problem = reading.problem
-        return RunRemark(
-            dict(reading.counts),
-            problem=str(problem) if problem else None,
-            may_pass=problem is not None and problem.recoverable,
+    def read_mailbox(self, work: Work) -> RunRemark | None:
+        """Read bounces, complaints and unsubscriptions, each mail in its own transaction. Bounced messages are final failures of this run.
+
+        A mailbox that fails is a remark, because the tenants' work does not need it. A dry run does not read the mailbox.
+        """
+        if work.run.dry_run:
+            return None
+        try:
+            mailbox = work.environment.mailbox()
+            network = work.environment.network(with_mail=True) if mailbox else None
+            if network is None:
+                return None
+            network = replace(network, mailbox=mailbox)
+            with work.environment.tenants(NOTIFICATION_RETRY.time_limit) as connection:
+                reading = read_feedback(work.connection, connection, network, lambda: datetime.now(UTC))
+        except Exception as error:
+            # Without the database the run cannot continue. Any other error concerns the mailbox.
+            if isinstance(error, psycopg.Error | DatabaseUnavailableError):
+                raise
+            return _unreadable(error, {})
+        return (
+            _unreadable(reading.problem, reading.counts)
+            if reading.problem
+            else RunRemark(dict(reading.counts))
         )
 
     def process(self, work: Work) -> list[UnitResult]:
@@ -110,6 +128,10 @@ class NotificationRetryBatch(TenantBatch):
     def service_remarks(self, platform: psycopg.Connection) -> Mapping[str, RunRemark]:
         """The mail servers that refuse the installation, and services that have not answered for hours."""
         return service_remarks(platform, datetime.now(UTC))
+
+
+def _unreadable(problem: Exception, counts: Mapping[str, int]) -> RunRemark:
+    return RunRemark(dict(counts), reason_of(problem), "MAILBOX_UNREADABLE", may_pass=is_recoverable(problem))
 
 
 def _give_up(

@@ -158,10 +158,10 @@ class NotificationSettingsCheckBatch(StagingBatch):
         return checked
 
     def digest(self, work: Work) -> Digest:
-        """What will stop at the installation's mail server: on the first day, and then in the run for each Monday."""
+        """The warnings about the installation's mail server, on their first day and then in the run for each Monday."""
         codes = _SQL.column(
             work.connection,
-            "untold_mail_warnings",
+            "unreported_mail_warnings",
             execution_id=work.run.execution_id,
             is_monday=work.run.business_date.weekday() == calendar.MONDAY,
         )

@@ -45,8 +45,8 @@ _SERVICE_ANSWERS = defaultdict(
 )
 
 _WARNING = (
-    "今の設定はまもなく使えなくなります",
-    "messages still arrive, but these settings will stop working. Please change them",
+    "早めに設定を変えてください",
+    "the service ends these settings, or has ended them. Please change them soon",
 )
 
 _LANGUAGES = {"ja": ("日本語", "Japanese"), "en": ("英語", "English")}

@@ -9,7 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
-from typing import Any, TypeAlias
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -20,6 +21,10 @@ from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.sharding import Tenant, Unit
 from include.skillreport.core.network import Network
+
+if TYPE_CHECKING:
+    from include.skillreport.core.execution.installation import Installation
+    from include.skillreport.core.run_spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,7 @@ class Work:
     tenant_ids: Sequence[str] = ()
     store: ObjectStore | None = None
     network: Network | None = None
+    installation: Installation | None = None
 
     @property
     def files(self) -> ObjectStore:
@@ -146,6 +152,13 @@ class Work:
         if self.network is None:
             raise LookupError("this run has no network")
         return self.network
+
+    @property
+    def environment(self) -> Installation:
+        """The environment of a step of the whole run, which opens what else it needs. :raises LookupError: a shard has none."""
+        if self.installation is None:
+            raise LookupError("this step has no installation")
+        return self.installation
 
 
 @dataclass(frozen=True)
@@ -225,13 +238,6 @@ class Batch:
     def unprepared(self, work: Work) -> Sequence[str]:
         """The tenants without staging rows, in order: not prepared, failed to prepare, or processed by an earlier attempt."""
         return ()
-
-    def receive(self, work: Work, platform: psycopg.Connection) -> RunRemark:
-        """Read ``work.services.mailbox`` for the whole run and record what it reports. ``work.connection`` acts as ``batch_tenant``.
-
-        Each mail is recorded in its own transaction. A mailbox that fails is a remark, because the tenants' work does not need it.
-        """
-        return RunRemark()
 
     def fetch(self, work: Work) -> Mapping[str, Exception]:
         """Write the answers of external services into staging rows, also in a dry run; returns the error of each tenant that failed.
@@ -363,3 +369,9 @@ class StagingBatch(TenantBatch):
             ),
             [work.run.execution_id],
         )
+
+
+def create_batch(spec: RunSpec, installation: Installation) -> Batch:
+    """The batch or operation of a registry entry, by the function ``create_batch`` of its package."""
+    batch: Batch = import_module(spec.package).create_batch(installation)
+    return batch

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from functools import partial
 from typing import Any
 
 import psycopg
 
-from include.skillreport.core.errors import DatabaseUnavailableError, SettingsError, is_recoverable, reason_of
+from include.skillreport.core.errors import SettingsError, reason_of
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import (
     Batch,
@@ -58,6 +59,7 @@ from include.skillreport.core.execution.tenant_selection import (
     select_tenants,
 )
 from include.skillreport.core.network import Network
+from include.skillreport.core.run_plan import READ_LOGS
 from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.core.version import VERSION
 from include.skillreport.core.worker_slots import CONCURRENCY
@@ -67,8 +69,6 @@ log = logging.getLogger(__name__)
 # All shards together send messages for this share of the time limit. Each shard has at least this many seconds.
 _SENDING_SHARE = 0.8
 _LEAST_SEND_SECONDS = 60
-
-_MAILBOX_UNREADABLE = "MAILBOX_UNREADABLE"
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,11 @@ class TaskKey:
 
     task_id: str
     map_index: int = -1
+
+    @property
+    def step(self) -> str:
+        """The id of its step. In a family's DAG, the id of the task begins with its batch."""
+        return self.task_id.rpartition(".")[2]
 
 
 @dataclass(frozen=True)
@@ -176,57 +181,22 @@ def open_run(
     return replace(run, send_seconds=_send_seconds(spec, len(shards)), hold_reason=hold_reason), list(shards)
 
 
-def prepare_run(
-    spec: RunSpec,
-    batch: Batch,
-    run: Run,
-    installation: Installation,
-    task: TaskKey,
-) -> None:
-    """Read the host's large tables once for all tenants of the run. :raises WiringError: the batch reads none."""
-    batch.require(Batch.prepare, Batch.unprepared)
-    run = _run_today(run, installation)
+def run_step(spec: RunSpec, batch: Batch, run: Run, installation: Installation, task: TaskKey) -> None:
+    """Do the task's step for the whole run, as ``batch_platform``, and record its remark, its time and its memory.
 
-    def step(work: Work) -> None:
-        tenant_ids = run_log.tenants_of_run(work.connection, run)
-        for tenant_id, error in prepare(batch, replace(work, tenant_ids=tenant_ids)).items():
-            log.warning("Tenant %s cannot be prepared: %s", tenant_id, reason_of(error))
-
-    run_step(spec, batch, run, step, installation, task)
-
-
-def run_step(
-    spec: RunSpec,
-    batch: Batch,
-    run: Run,
-    step: Callable[[Work], RunRemark | None],
-    installation: Installation,
-    task: TaskKey,
-) -> None:
-    """Do a step for the whole run, as ``batch_platform``, and record its remark, its time and its memory."""
+    :raises WiringError: the batch has no such step.
+    """
     usage = ResourceUsage()
+    if task.step == READ_LOGS.id:
+        batch.require(Batch.prepare, Batch.unprepared)
+        step: Callable[[Work], RunRemark | None] = partial(_read_logs, batch)
+    else:
+        step = batch.own_step(task.step)
     needs_store = (batch.has(Batch.finish) and not run.dry_run) or batch.reads_files(run)
     store = installation.store() if needs_store else None
     with installation.platform(spec.time_limit) as platform:
         require_unfinished(platform, spec, run)
-        remark = step(Work(run, platform, store=store))
-        if remark is not None:
-            log.info("%s", remark.details)
-            record_remark(platform, run, task.task_id, remark, installation.now())
-        run_log.record_task_metric(platform, run, task.task_id, task.map_index, usage.stop())
-
-
-def receive_mail(spec: RunSpec, batch: Batch, run: Run, installation: Installation, task: TaskKey) -> None:
-    """Read the mailbox for the whole run, and record its contents. If the mailbox fails, the run's shards continue.
-
-    A dry run does not read the mailbox. :raises WiringError: the batch reads none.
-    """
-    batch.require(Batch.receive)
-    if run.dry_run:
-        return
-    usage = ResourceUsage()
-    with installation.platform(spec.time_limit) as platform:
-        remark = _receive(spec, batch, run, installation, platform)
+        remark = step(Work(run, platform, store=store, installation=installation))
         if remark is not None:
             log.info("%s", remark.details)
             record_remark(platform, run, task.task_id, remark, installation.now())
@@ -309,23 +279,12 @@ def close_run(
     return ClosedRun(result, error)
 
 
-def _receive(
-    spec: RunSpec, batch: Batch, run: Run, installation: Installation, platform: psycopg.Connection
-) -> RunRemark | None:
-    """The remark of a batch about its mailbox; None if there is none."""
-    try:
-        mailbox = installation.mailbox()
-        network = installation.network(with_mail=True) if mailbox else None
-        if network is None:
-            return None
-        with installation.tenants(spec.time_limit) as connection:
-            work = Work(run, connection, network=replace(network, mailbox=mailbox))
-            return replace(batch.receive(work, platform), code=_MAILBOX_UNREADABLE)
-    except Exception as error:
-        # Without the database the run cannot continue. Any other error concerns the mailbox.
-        if isinstance(error, psycopg.Error | DatabaseUnavailableError):
-            raise
-        return RunRemark(problem=reason_of(error), code=_MAILBOX_UNREADABLE, may_pass=is_recoverable(error))
+def _read_logs(batch: Batch, work: Work) -> None:
+    """Read the host's large tables once for all tenants of the run."""
+    run = _run_today(work.run, work.environment)
+    tenant_ids = run_log.tenants_of_run(work.connection, run)
+    for tenant_id, error in prepare(batch, replace(work, run=run, tenant_ids=tenant_ids)).items():
+        log.warning("Tenant %s cannot be prepared: %s", tenant_id, reason_of(error))
 
 
 def _asked(

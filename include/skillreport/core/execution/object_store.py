@@ -57,6 +57,27 @@ def full_disk_named(place: str) -> Iterator[None]:
         ) from error
 
 
+# The packages of clients whose errors are no OSError. Azure's client also raises RuntimeError.
+_CLIENTS = ("azure", "adlfs", "gcsfs", "google", "aiohttp")
+
+
+@contextmanager
+def _client_errors_named(place: object) -> Iterator[None]:
+    """Replace errors that are no OSError, as the clients of Azure and Google raise. :raises OSError: names the place."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:
+        if not (isinstance(error, RuntimeError) or type(error).__module__.startswith(_CLIENTS)):
+            raise
+        # The first line, since Azure adds the ids of the request and its answer. The query of a URL may be a signature.
+        reason = re.sub(r"\?\S+", "?…", (str(error) or type(error).__name__).splitlines()[0])
+        raise OSError(
+            f"保存先 {place} を読み書きできません。Airflow の接続の認証情報と権限を確認してください（{reason}）。"
+        ) from error
+
+
 class ObjectStore:
     """Files under one root: a ``pathlib.Path``, or a path with the same interface (Airflow's ``ObjectStoragePath``).
 
@@ -86,7 +107,8 @@ class ObjectStore:
                 with full_disk_named(f"一時フォルダー（TMPDIR）{gettempdir()}"):
                     yield content
                     content.seek(0)
-                _upload(content, target)
+                with _client_errors_named(self._root):
+                    _upload(content, target)
 
     def write(self, key: str, content: bytes) -> str:
         """Replace the content of ``key``; returns its location. Raises the errors of ``writer``."""
@@ -107,28 +129,37 @@ class ObjectStore:
 
     def read(self, key: str) -> bytes:
         """The content. :raises FileNotFoundError: there is no such file."""
-        return bytes(self._path(key).read_bytes())
+        path = self._path(key)
+        with _client_errors_named(self._root):
+            return bytes(path.read_bytes())
 
     @contextmanager
     def reader(self, key: str) -> Iterator[IO[bytes]]:
         """The content as a stream. :raises FileNotFoundError: there is no such file."""
-        with self._path(key).open("rb") as file:
+        path = self._path(key)
+        with _client_errors_named(self._root):
+            opened = path.open("rb")
+        with opened as file:
             yield file
 
     def exists(self, key: str) -> bool:
         """Whether there is such a file or folder."""
-        return bool(self._now(key).exists())
+        path = self._now(key)
+        with _client_errors_named(self._root):
+            return bool(path.exists())
 
     def names(self, key: str) -> list[str]:
         """The sorted names in the folder; empty if there is no such folder."""
         folder = self._now(key)
-        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        with _client_errors_named(self._root):
+            return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
     def entries(self, key: str) -> list[Entry]:
         """What is in the folder, sorted by name; empty if there is no such folder."""
         found = []
         for name in self.names(key):
-            with suppress(FileNotFoundError):  # somebody has just moved it
+            # Somebody may just have moved it.
+            with suppress(FileNotFoundError), _client_errors_named(self._root):
                 path = self._path(key) / name
                 found.append(_local_entry(path) if self._is_folder else _object_entry(path))
         return found
@@ -140,7 +171,7 @@ class ObjectStore:
             if errors := _delete(path):
                 raise errors[0]
         else:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError), _client_errors_named(self._root):
                 _filesystem(path).rm(_key(path), recursive=True)
 
     def erase(self, folder: str) -> list[str]:

@@ -1,10 +1,12 @@
 """Parses the report about a letter in a mail. Pure: bytes in, a report out. Every mail may be forged or hostile.
 
-Sources: RFC 3464 (delivery status notifications, DSN), RFC 5965 (abuse reports, ARF), RFC 6533 (internationalised DSNs).
+Sources: RFC 3464 (delivery status notifications, DSN), RFC 5965 (abuse reports, ARF), RFC 6533 (internationalised DSNs). ``flufl.bounce``
+knows the texts of servers that write no DSN.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +15,8 @@ from email.message import Message as Mail
 from email.policy import compat32
 from enum import StrEnum
 from itertools import islice
+
+from flufl.bounce import all_failures
 
 from include.skillreport.core.errors import BatchError
 from include.skillreport.messaging.channels.email.letter import TOKEN, address_of
@@ -30,7 +34,10 @@ _CONTENT_TYPE = re.compile(rb"^content-type[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*", re.
 _MOST_GROUPS = 50
 _LONGEST_FIELD = 998
 
-_STATUS = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})\b")
+# Not a part of an IP address.
+_STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?!\.?\d)")
+# In a server's own words, where versions of programs stand too: a failure with one of the subjects of RFC 3463.
+_REFUSAL = re.compile(r"(?<![\d.])([45]\.[0-7]\.\d{1,3})(?!\.?\d)")
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 _UTF8_ESCAPE = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 
@@ -38,6 +45,14 @@ _UTF8_ESCAPE = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
 _RECIPIENT_FIELDS = ("Delivered-To", "X-Original-To", "Envelope-To", "To")
 
 _COMPLAINTS = frozenset({"abuse", "fraud"})
+
+# The server's own words come before the copy of the letter. The patterns of flufl.bounce are slow for long lines.
+_LONGEST_WORDS = 32 * 1024
+_LONGEST_LINE = 320
+_COPY = re.compile(r"^-{3}", re.MULTILINE)
+
+# flufl.bounce logs each step, and the text of an error might quote the mail.
+logging.getLogger("flufl.bounce").setLevel(logging.CRITICAL)
 
 
 class ReportKind(StrEnum):
@@ -111,6 +126,8 @@ def report_in(content: bytes, addresses: Addresses) -> Report:
                 return _bounce(mail, addresses.bounced(recipients))
             case "feedback-report":
                 return _complaint(mail, addresses)
+    if (token := addresses.bounced(recipients)) and (report := _in_own_words(content, token)):
+        return report
     # Programs reply too, for example about an absence. Only a person, or a person's mail program, unsubscribes.
     is_automatic = _field(mail, "Auto-Submitted").lower() not in ("", "no")
     token = addresses.unsubscribed(recipients)
@@ -141,6 +158,30 @@ def _bounce(mail: Mail, token: str) -> Report:
         failures.append(Failure(original | final, status[1] if status else "", passed_on_to))
     kind = ReportKind.BOUNCE if failures else ReportKind.DELIVERY
     return Report(kind, token or _returned_id(mail), tuple(failures), is_by_token=bool(token))
+
+
+def _in_own_words(content: bytes, token: str) -> Report | None:
+    """The bounce that a server describes in its own words; None: the mail is no such bounce.
+
+    Not by the token alone: any mail may contain these words, so the caller accepts only the address of the letter.
+    """
+    lines = content[:_LONGEST_WORDS].split(b"\n")
+    mail = _parsed(b"\n".join(line[:_LONGEST_LINE] for line in lines))
+    warned, failed = all_failures(mail)
+    if not failed:
+        return Report(ReportKind.DELIVERY, token) if warned else None
+    named = (_plain_address(address.decode("ascii", "replace")) for address in islice(failed, _MOST_GROUPS))
+    words = _COPY.split(_text(mail), maxsplit=1)[0]
+    status = min(_REFUSAL.findall(words), key=lambda code: not code.startswith("5"), default="")
+    failure = Failure(frozenset(filter(None, named)), status)
+    return Report(ReportKind.BOUNCE, token, (failure,))
+
+
+def _text(mail: Mail) -> str:
+    """The first plain text; empty if there is none."""
+    part = next((part for part in mail.walk() if part.get_content_type() == "text/plain"), None)
+    payload = part.get_payload(decode=True) if part else None
+    return payload.decode("ascii", "replace") if isinstance(payload, bytes) else ""
 
 
 def _complaint(mail: Mail, addresses: Addresses) -> Report:

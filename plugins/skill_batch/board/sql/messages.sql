@@ -77,8 +77,8 @@ LIMIT %(most)s;
 -- name: throttled_services
 SELECT
     limit_key, per_minute, at_once, blocked_until, learnt_at, closed_reason,
-    -- Limits per second, minute and hour have ended within an hour.
-    blocked_until > learnt_at + interval '1 hour' AS is_daily, count(*) OVER () AS hits
+    -- The quota of a day ends at midnight in Japan. Other limits end within an hour.
+    (blocked_until AT TIME ZONE 'Asia/Tokyo')::time < '00:01' AS is_daily, count(*) OVER () AS hits
 FROM batch.board_service_limit
 WHERE
     blocked_until > %(now)s OR per_minute IS NOT null

@@ -34,12 +34,19 @@ SET told_by = %(execution_id)s
 WHERE tenant_id = %(tenant_id)s AND told_by IS null
 RETURNING subject, detail, english;
 
--- name: untold_mail_warnings
+-- name: unreported_mail_warnings
 -- The warnings about the installation's mail server that no earlier run of the last week had; on Mondays all.
-SELECT DISTINCT warning.code
-FROM batch.execution_log AS run
-INNER JOIN batch.tenant_outcome AS outcome ON run.execution_id = outcome.execution_id
-CROSS JOIN LATERAL jsonb_array_elements_text(outcome.details -> 'mailWarnings') AS warning (code)
+-- Each tenant's outcome has the same warnings, so first the different ones are selected.
+WITH warning AS (
+    SELECT DISTINCT element.code
+    FROM batch.tenant_outcome AS outcome
+    CROSS JOIN LATERAL jsonb_array_elements_text(outcome.details -> 'mailWarnings') AS element (code)
+    WHERE outcome.execution_id = %(execution_id)s
+)
+
+SELECT warning.code
+FROM warning
+CROSS JOIN batch.execution_log AS run
 WHERE
     run.execution_id = %(execution_id)s
     AND (

@@ -85,7 +85,7 @@ class Client(ChannelClient):
             return finding(refusal)
         answer = await self._call("GET", ())
         code = answer.error.code if isinstance(answer, SendResult) and answer.error else ""
-        if code in ("NOT_FOUND", "http_404"):
+        if code in ("NOT_FOUND", "http_404", "http_410"):
             return finding(failed(LINE_WORKS, "not_configured", "there is no such bot"))
         # Reading the bot needs a scope that sending does not need.
         may_read = not {"bot", "bot.read"}.isdisjoint(self._config.scope.split())

@@ -110,7 +110,7 @@ class Directory(ServiceDirectory):
                 pace.calls = stated
             if answer.ok:
                 return answer.fields
-            if answer.status == 404 and missing_ok:
+            if answer.status in (404, 410) and missing_ok:
                 return {}
             code = safe_code(answer.fields.get("code"))
             raise refused_for_now(answer.status, answer.headers, _SERVICE, "rateLimit-reset") or ListingError(
