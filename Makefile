@@ -238,37 +238,16 @@ constraints: $(STAMP) ## resolve requirements.txt under the versions that the Ai
 	    --output-file .local/constraints.txt requirements.txt -
 
 .PHONY: bench
-bench: $(STAMP) ## measure the batches at scale, and the import of the DAG files
-	@$(BIN)/python -m benchmarks.dag_import
-	@$(BIN)/python -m benchmarks.usage
-	@$(BIN)/python -m benchmarks.billing
-	@$(BIN)/python -m benchmarks.payments
-	@$(BIN)/python -m benchmarks.statistics
-	@$(BIN)/python -m benchmarks.monthly_reports
-	@$(BIN)/python -m benchmarks.inactive_tenants
-	@$(BIN)/python -m benchmarks.tenant_monitoring
-	@$(BIN)/python -m benchmarks.notifications
-	@$(BIN)/python -m benchmarks.throttling
-	@$(BIN)/python -m benchmarks.external_sync
-	@$(BIN)/python -m benchmarks.backup
-	@$(BIN)/python -m benchmarks.offboarding
+bench: $(STAMP) ## measure each batch beside its floor, throttled services, payments, backups, one large tenant; NAME="batches people" SIZE=small
+	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks $(or $(NAME),speed) --size $(or $(SIZE),full)
 
 .PHONY: bench-scale
 bench-scale: $(STAMP) ## measure the effect of growth: history, tenants, one large tenant, years, 20 workers, 100,000 tenants through Airflow, the board
-	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.scale
-	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.years
-	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.workers
-	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.airflow_scale
-	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.airflow_share
-	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.board
-
-.PHONY: bench-floors
-bench-floors: $(STAMP) ## compare each batch with the least work on the same data, three rounds
-	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.floors --rounds 3
+	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks scale --size $(or $(SIZE),full)
 
 .PHONY: bench-shocks
 bench-shocks: $(STAMP) ## measure what a bad day brings; needs root (small file systems) and Debian's package faketime; NAME="clock deploy" SIZE=small
-	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks.shocks $(NAME) --size $(or $(SIZE),full)
+	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks $(or $(NAME),shocks) --size $(or $(SIZE),full)
 
 .PHONY: clean
 clean: ## delete .venv, .local, .cache and mutants (stop the database first)

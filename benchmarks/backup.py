@@ -1,86 +1,50 @@
-"""Compare BATCH-001, without Airflow's start-up, with a bare ``pg_dump -Fd -j2`` of the same database.
+"""BATCH-001, without Airflow's start-up, beside a bare ``pg_dump -Fd -j2`` of the same database.
 
 ``dump`` takes the snapshot, dumps, stores each file as it is finished, and hashes each table. ``check`` restores and compares.
 ``exports`` write the CSV files of each tenant and the manifest. ``spool`` is the peak of the local files of ``dump`` and of ``check``.
-Compare ratios, not seconds, because the ratio does not depend on the machine.
-
-    python -m benchmarks.backup [TENANTS ...]
-    python -m benchmarks.backup --gigabytes 10    # dump and check only, of a database with large logs; TMPDIR needs three times that
+``--only 4`` measures a database of about 4 GB; TMPDIR needs three times that.
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from pathlib import Path
 
-import psycopg
-
-from benchmarks.measurement import Databases, connected, measure, vacuum
-from include.skillreport.batches.data_backup import create_batch
+from benchmarks.measurement import connected, measure
+from benchmarks.place import Found, Place
+from benchmarks.scale_world import LAST_DAY, World
+from include.skillreport.batches.data_backup.batch import DataBackupBatch
 from include.skillreport.batches.data_backup.server import CONNECTION, DatabaseServer
-from include.skillreport.batches.data_backup.spool import DatabaseSize
 from include.skillreport.core.catalog import DATA_BACKUP
-from include.skillreport.core.database import Statements
-from include.skillreport.core.execution.batch import Work
+from include.skillreport.core.errors import BatchError
+from include.skillreport.core.execution.batch import Work, create_batch
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import close_execution
 from include.skillreport.core.postgres_programs import BIN_VARIABLE
 from local_stack.batch_runs import LocalInstallation, open_run, process_tenants
-from local_stack.generator import benchmark_shape
 from local_stack.postgres_server import EmbeddedPostgres
 
-SIZES = (100, 1_000)
-TENANTS_OF_LARGE_LOGS = 100
-ALLOWED_RATIO = 1.3
-ALLOWED_MEMORY_RATIO = 1.25
+ALLOWED_RATIO, ALLOWED_MEMORY_RATIO = 1.3, 1.25
 TOOLS = EmbeddedPostgres.binary("pg_dump").parent
 PROCESSES = 2
-
-_SQL = Statements(Path(__file__).parent)
+# Requests that fill about a gigabyte, with their indexes and the audit log.
+_REQUESTS_OF_A_GIGABYTE = 2_500_000
 
 
 @dataclass(frozen=True)
-class Figures:
-    """The measured figures of one database: seconds, and bytes."""
+class Step:
+    """The seconds of a step, and the peak of its local files in bytes."""
 
-    size: DatabaseSize
-    bare_seconds: float
-    seconds: dict[str, float]
-    spool: dict[str, int]
-    peak_memory_bytes: int
-    stored_bytes: int
-    bare_bytes: int
-
-    @property
-    def ratio(self) -> float:
-        """The seconds of ``dump`` divided by those of a bare pg_dump."""
-        return self.seconds["dump"] / self.bare_seconds
-
-    def line(self, name: str) -> str:
-        """A line of the table; megabytes are 2^20 bytes."""
-        largest = sum(table.bytes for table in self.size.tables[:PROCESSES])
-        return (
-            f"{name:>10} {_mb(self.size.database_bytes):>11.0f} {_mb(largest):>9.0f} {self.bare_seconds:>10.1f}"
-            f" {self.seconds['dump']:>7.1f} {self.ratio:>6.2f} {self.seconds['check']:>8.1f} {self.seconds.get('exports', 0):>10.1f}"
-            f" {_mb(self.spool['dump']):>14.0f} {_mb(self.spool['check']):>15.0f} {_mb(self.stored_bytes):>10.1f}"
-            f" {_mb(self.bare_bytes):>8.1f} {_mb(self.peak_memory_bytes):>10.0f}"
-        )
-
-
-TITLES = (
-    f"{'tenants':>10} {'database MB':>11} {'largest 2':>9} {'pg_dump s':>10} {'dump s':>7} {'ratio':>6} {'check s':>8} {'exports s':>10}"
-    f" {'dump spool MB':>14} {'check spool MB':>15} {'stored MB':>10} {'bare MB':>8} {'memory MB':>10}"
-)
+    seconds: float
+    spool: int
 
 
 def bare_dump(folder: str, dsn: str, _: date) -> None:
@@ -91,37 +55,45 @@ def bare_dump(folder: str, dsn: str, _: date) -> None:
     )
 
 
-def run_backup(folder: str, with_exports: bool, dsn: str, day: date) -> None:
-    """Do one run as the DAG's tasks do; writes the seconds and the local bytes of each step to ``folder``."""
-    tempfile.tempdir = str(Path(folder, "local"))
-    Path(tempfile.tempdir).mkdir()
-    lines: list[str] = []
+def run_backup(folder: str, with_exports: bool, dsn: str, day: date) -> dict[str, Step]:
+    """Do one run as the DAG's tasks do, with its local files in ``local`` and its store in ``store``; returns its steps by name.
+
+    :raises BatchError: it has failed.
+    """
+    local = Path(folder, "local")
+    tempfile.tempdir = str(local)
+    local.mkdir(exist_ok=True)
+    steps: dict[str, Step] = {}
 
     @contextmanager
     def step(name: str) -> Iterator[None]:
         start = time.perf_counter()
-        with local_peak(Path(folder, "local")) as peak:
+        with local_peak(local) as peak:
             yield
-        lines.append(f"{name} {time.perf_counter() - start} {max(peak)}")
+        steps[name] = Step(time.perf_counter() - start, max(peak))
 
+    store = ObjectStore(Path(folder, "store"))
+    databases, variables = {CONNECTION: dsn}, {BIN_VARIABLE: str(TOOLS)}
+    installation = LocalInstallation(object_store=store, databases=databases, variables=variables)
+    batch = create_batch(DATA_BACKUP, installation)
+    assert isinstance(batch, DataBackupBatch)
     with connected(dsn) as (platform, connection):
-        store = ObjectStore(Path(folder))
-        batch = create_batch(
-            LocalInstallation(
-                object_store=store, databases={CONNECTION: dsn}, variables={BIN_VARIABLE: str(TOOLS)}
-            )
-        )
         run, tenants = open_run(platform, DATA_BACKUP, batch, day)
-        with step("dump"):
-            batch.dump(Work(run, platform, store=store))
-        with step("check"):
-            batch.check(Work(run, platform, store=store))
-        if with_exports:
-            with step("exports"):
-                process_tenants(connection, platform, batch, run, tenants, store)
-                batch.finish(Work(run, platform, store=store))
-            assert close_execution(platform, run).status == "completed"
-    Path(folder, "steps").write_text("\n".join(lines))
+        work = Work(run, platform, store=store)
+        try:
+            with step("dump"):
+                batch.dump(work)
+            with step("check"):
+                batch.check(work)
+            if with_exports:
+                with step("exports"):
+                    process_tenants(connection, platform, batch, run, tenants, store)
+                    batch.finish(work)
+        except BatchError as failure:
+            close_execution(platform, run, failure)
+            raise
+        assert close_execution(platform, run).status == "completed" or not with_exports
+    return steps
 
 
 @contextmanager
@@ -143,74 +115,44 @@ def local_peak(folder: Path) -> Iterator[list[int]]:
         sampling.join()
 
 
-def measured(databases: Databases, name: str, tenants: int, gigabytes: int, folder: Path) -> Figures:
-    """Load a database and back it up."""
-    # Large enough for a dump of several seconds, so that the start of pg_dump does not matter.
-    shape = replace(benchmark_shape(tenants), requests_per_day=1_000 * tenants)
-    dsn = databases.load(name, shape)
-    if gigabytes:
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            for _ in range(gigabytes):
-                for table in ("system_log", "audit_log", "notification_log"):
-                    _SQL.execute(connection, f"grow_{table}")
-        vacuum(dsn)
-    folder.mkdir()
-    bare = measure(partial(bare_dump, str(folder)), dsn, shape.first_day)
-    whole = measure(partial(run_backup, str(folder), not gigabytes), dsn, shape.first_day)
-    steps = [line.split() for line in (folder / "steps").read_text().splitlines()]
-    (backup,) = (folder / "backups").iterdir()
-    return Figures(
-        DatabaseServer(dsn).sizes(),
-        bare.seconds,
-        {step: float(seconds) for step, seconds, _ in steps},
-        {step: int(peak) for step, _, peak in steps},
-        whole.peak_memory_bytes,
-        _bytes_in(backup / "dump"),
-        _bytes_in(folder / "bare"),
-    )
-
-
-def main(arguments: argparse.Namespace) -> int:
-    """Print the table; 1 if the largest database exceeds a limit."""
-    cases = [(f"{tenants:,}", tenants, 0) for tenants in arguments.tenants or SIZES]
-    if arguments.gigabytes:
-        cases = [(f"{size} GB", TENANTS_OF_LARGE_LOGS, size) for size in arguments.gigabytes]
-    found = []
-    with tempfile.TemporaryDirectory(prefix="backup-benchmark-") as directory:
-        server = EmbeddedPostgres(Path(directory) / "postgres")
-        server.start()
-        databases = Databases(server)
-        try:
-            print(TITLES)
-            for number, (name, tenants, gigabytes) in enumerate(cases):
-                folder = Path(directory) / f"store_{number}"
-                found.append(measured(databases, f"backup_{number}", tenants, gigabytes, folder))
-                print(found[-1].line(name), flush=True)
-        finally:
-            server.reset()
-    memory = found[-1].peak_memory_bytes / found[0].peak_memory_bytes
-    print(
-        f"dump {found[-1].ratio:.2f} times a bare pg_dump (allowed {ALLOWED_RATIO}); "
-        f"peak memory of the largest run {memory:.2f} times that of the smallest (allowed {ALLOWED_MEMORY_RATIO}); "
-        f"local files of dump {found[-1].spool['dump'] / found[-1].size.database_bytes:.2f} times the database"
-    )
-    return int(found[-1].ratio > ALLOWED_RATIO or memory > ALLOWED_MEMORY_RATIO)
-
-
 def _bytes_in(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def _mb(size: int) -> float:
-    return size / 2**20
+def measurement(place: Place) -> Found:
+    """The dump takes little longer than pg_dump, and memory does not grow with the database."""
+    found = Found("databases", f"{ALLOWED_RATIO} times pg_dump, memory {ALLOWED_MEMORY_RATIO} times")
+    worlds = [World(tenants, requests=100 * tenants) for tenants in place.size((1_000, 10_000), (10, 20))]
+    if place.only:
+        worlds = [World(100, requests=int(float(size) * _REQUESTS_OF_A_GIGABYTE)) for size in place.only]
+    print(
+        f"{'database':>11} {'largest 2':>11} {'pg_dump':>10} {'dump':>8} {'ratio':>6} {'check':>8} {'exports':>8}"
+        f" {'dump spool':>11} {'check spool':>11} {'stored':>11} {'bare':>11} {'memory':>9}"
+    )
+    peaks, ratio = [], 0.0
+    for number, world in enumerate(worlds):
+        dsn, folder = place.plant(f"backup_{number}", world), place.folder / f"{number}"
+        folder.mkdir()
+        bare = measure(partial(bare_dump, str(folder)), dsn, LAST_DAY)
+        whole = measure(partial(run_backup, str(folder), not place.only), dsn, LAST_DAY)
+        steps, size = whole.value, DatabaseServer(dsn).sizes()
+        (backup,) = (folder / "store" / "backups").iterdir()
+        peaks.append(whole.peak_memory_bytes)
+        ratio = steps["dump"].seconds / bare.seconds
+        largest = sum(table.bytes for table in size.tables[:PROCESSES])
+        exports = steps["exports"].seconds if "exports" in steps else 0
+        print(
+            f"{_mb(size.database_bytes)} {_mb(largest)} {bare.seconds:>8.1f} s {steps['dump'].seconds:>6.1f} s {ratio:>6.2f}"
+            f" {steps['check'].seconds:>6.1f} s {exports:>6.1f} s {_mb(steps['dump'].spool)} {_mb(steps['check'].spool)}"
+            f" {_mb(_bytes_in(backup / 'dump'))} {_mb(_bytes_in(folder / 'bare'))} {_mb(peaks[-1])}",
+            flush=True,
+        )
+    found.result = f"{ratio:.2f} times pg_dump, memory {peaks[-1] / peaks[0]:.2f} times"
+    # A dump of less than a second is the start of pg_dump.
+    found.require(place.is_small or ratio <= ALLOWED_RATIO, "the dump takes longer than pg_dump")
+    found.require(peaks[-1] / peaks[0] <= ALLOWED_MEMORY_RATIO, "memory grows with the database")
+    return found
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.backup", description=__doc__)
-    parser.add_argument("tenants", nargs="*", type=int)
-    parser.add_argument("--gigabytes", nargs="+", type=int, help="sizes of databases with large logs")
-    return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main(_parser().parse_args()))
+def _mb(size: int) -> str:
+    return f"{size / 2**20:>8.1f} MB"

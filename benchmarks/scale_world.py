@@ -1,18 +1,17 @@
-"""Rows of any size for the benchmarks, created inside the database: tenants, people, and days of logs."""
+"""Rows of any size, created inside the database: the application's tenants, people and days of logs, and years of the batches' own rows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, timedelta
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
-from benchmarks.measurement import vacuum
+from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.core.database import Statements
-from include.skillreport.core.execution.business_date import utc_bounds
+from include.skillreport.core.execution.business_date import JAPAN, utc_bounds
 from include.skillreport.schema.deploy import upgrade
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.host_fixture import create_host_schema
@@ -21,6 +20,13 @@ from local_stack.postgres_server import EmbeddedPostgres
 _SQL = Statements(Path(__file__).parent)
 
 LAST_DAY = date(2026, 10, 31)
+TODAY = date(2026, 11, 1)
+"""The business date of the clean-up (Asia/Tokyo), the day after the last one with rows."""
+
+_MIDNIGHT = datetime.combine(TODAY, datetime.min.time(), JAPAN)
+
+# The clean-up runs every week, so a table holds rows for up to this many days more than its retention.
+_WEEK = 7
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,52 @@ def plant_host(dsn: str, world: World) -> None:
         for block in ("scale_tenants", "scale_people", "scale_possessions"):
             _SQL.execute(connection, block, **about)
         for number in reversed(range(world.days)):
-            _plant_day(connection, LAST_DAY - timedelta(days=number), about)
+            day = LAST_DAY - timedelta(days=number)
+            _SQL.execute(connection, "scale_day", **about, day_start=utc_bounds(day).start)
 
 
-def _plant_day(connection: psycopg.Connection, day: date, about: Mapping[str, object]) -> None:
-    _SQL.execute(connection, "scale_day", **about, day_start=utc_bounds(day).start)
+@dataclass(frozen=True)
+class Years:
+    """The number of days with rows: of runs and messages, of hours, and the maximum of each table that keeps years."""
+
+    tenants: int
+    log_days: int
+    hour_days: int
+    year_days: int
+
+
+def years_of(tenants: int, years: int) -> Years:
+    """The rows after this many years with the default retention, just before the weekly clean-up."""
+    return Years(tenants, LogCleanupSettings.load().row_days.execution_log + _WEEK, 35, years * 365)
+
+
+def month_of(tenants: int) -> Years:
+    """The rows of one month."""
+    return Years(tenants, 30, 30, 30)
+
+
+def plant_years(dsn: str, world: Years, *, until: datetime = _MIDNIGHT) -> None:
+    """Insert the rows before this hour. ``MST_Tenant`` has the tenants already."""
+    kept = LogCleanupSettings.load().row_days
+    about = asdict(world) | {
+        "until": until,
+        "login_days": kept.login_day + _WEEK,
+        "statistics_days": kept.statistics + _WEEK,
+        "group_days": kept.statistics_group + _WEEK,
+        "change_days": kept.setting_change + _WEEK,
+        "directory_days": kept.directory_change + _WEEK,
+        "warning_days": kept.usage_warning + _WEEK,
+    }
+    blocks = ("years_runs", "years_measures", "years_days", "years_messages", "years_histories")
+    # The blocks have several statements, so the client fills in the parameters.
+    with psycopg.connect(dsn, autocommit=True, cursor_factory=psycopg.ClientCursor) as connection:
+        connection.execute("SET timezone = 'Asia/Tokyo'")
+        for block in blocks:
+            _SQL.execute(connection, block, **about)
+        connection.execute("VACUUM ANALYZE")
+
+
+def vacuum(dsn: str) -> None:
+    """Collect the planner's statistics, as autovacuum does in production."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")

@@ -1,101 +1,145 @@
 """The share of their time in which several workers wait for each other's locks in PostgreSQL.
 
-1, 4 and 20 processes do the same run. They take its shards from one queue, like Airflow's worker slots. Every 20 ms the benchmark asks
-PostgreSQL which sessions wait for a lock of which session. The share is the time in lock waits divided by the time in which the processes
-work. With more processes than cores the seconds grow, but the share does not grow if no process waits for a lock.
-
-    python -m benchmarks.workers [PROCESSES ...] [BATCH-ID ...]
+1, 4 and 20 processes do the same run. They take its shards from one queue, like Airflow's worker slots. Every 20 ms the program asks
+PostgreSQL which sessions wait for a lock of which session. The share is the time in lock waits divided by the time of work. With more
+processes than cores the seconds grow, but the share does not grow if no process waits for a lock.
 """
 
 from __future__ import annotations
 
-import json
 import multiprocessing
-import queue
-import sys
-import tempfile
 import threading
-from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time, timedelta
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
 from pathlib import Path
+from queue import Empty
 from time import perf_counter, sleep
 from typing import Any
 
 import psycopg
 
-from benchmarks.measurement import Databases, connected, vacuum
-from include.skillreport.core.catalog import (
-    NOTIFICATION_RETRY,
-    TENANT_BILLING,
-    TENANT_MONITORING,
-    TENANT_USAGE,
-)
+from benchmarks.measurement import connected
+from benchmarks.place import Found, Place, integrate, queue
+from benchmarks.scale_world import LAST_DAY, World
+from benchmarks.throttling import slack_bot
+from include.skillreport.core import catalog
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.batch import Run, create_batch
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.execution.flow import TaskKey
+from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.network import EmailConfig, Network
-from include.skillreport.core.operation_catalog import RUN_SPECS
-from include.skillreport.core.run_spec import BatchSpec
+from include.skillreport.core.run_spec import RunSpec
+from include.skillreport.messaging.channels.email import EMAIL
+from include.skillreport.messaging.channels.slack import SLACK
 from local_stack.batch_runs import LOCAL, LocalInstallation, request_of
-from local_stack.generator import benchmark_shape
 from local_stack.local_run import LocalRun
-from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns
 
-TENANTS = 2_000
-MESSAGES_PER_TENANT = 5
-PROCESSES = (1, 4, 20)
 ALLOWED_SHARE = 0.05
-DAY = date(2026, 10, 31)
-_MORNING = datetime.combine(DAY + timedelta(days=1), time(1), JAPAN)
+_MORNING = datetime.combine(LAST_DAY + timedelta(days=1), time(1), JAPAN)
+_EVENING = _MORNING - timedelta(hours=2)
 _PERIOD = 0.02
 _LISTED = 6
 _SQL = Statements(Path(__file__).parent)
 
+# The runs with their business date and time. BATCH-019-02 sends.
+_RUNS = {
+    spec.id: (spec, day, moment)
+    for spec, day, moment in (
+        (catalog.TENANT_USAGE, LAST_DAY, _MORNING),
+        (catalog.TENANT_MONITORING, LAST_DAY, _EVENING),
+        (catalog.TENANT_BILLING, LAST_DAY.replace(day=1), _MORNING),
+        (catalog.NOTIFICATION_RETRY, LAST_DAY, _MORNING),
+    )
+}
+_NOTHING_LEFT_SECONDS = 0.5
+
 
 @dataclass(frozen=True)
-class Case:
-    """A run to do: its batch, its date and time, and whether it sends messages."""
+class Site:
+    """The run's database, its time, its store, and its services."""
 
-    spec: BatchSpec
-    business_date: date
-    run_at: datetime
-    sends: bool = False
+    dsn: str
+    spec: RunSpec
+    moment: datetime
+    folder: Path
+    network: Network | None = None
 
-
-def _case(batch_id: str) -> Case:
-    """The case of a batch."""
-    cases = (
-        Case(TENANT_USAGE, DAY, _MORNING),
-        Case(TENANT_MONITORING, DAY, _MORNING - timedelta(hours=2)),
-        Case(TENANT_BILLING, DAY.replace(day=1), _MORNING),
-        Case(NOTIFICATION_RETRY, DAY, _MORNING, sends=True),
-    )
-    return next(case for case in cases if case.spec.id == batch_id)
+    @contextmanager
+    def installation(self) -> Iterator[LocalInstallation]:
+        """What the steps of the run work with."""
+        with connected(self.dsn) as (platform, connection):
+            store = ObjectStore(self.folder)
+            yield LocalInstallation(platform, connection, store, self.network, moment=self.moment)
 
 
-BATCHES = (TENANT_USAGE.id, TENANT_MONITORING.id, TENANT_BILLING.id, NOTIFICATION_RETRY.id)
+def work(site: Site, run: Run, shards: Any, ready: Any, done: Any) -> None:
+    """A process: take shards from the queue until there are none, and report the seconds in which it worked."""
+    batch, seconds = create_batch(site.spec, LOCAL), 0.0
+    ready.wait()
+    while True:
+        try:
+            index, shard = shards.get(timeout=_NOTHING_LEFT_SECONDS)
+        except Empty:
+            break
+        start = perf_counter()
+        with site.installation() as installation:
+            key = TaskKey(site.spec.mapped_task, index)
+            flow.process_shard(site.spec, batch, run, shard, installation, key)
+        seconds += perf_counter() - start
+    done.put(seconds)
 
 
-@dataclass
-class Waits:
-    """Seconds in lock waits: the sum, and by waiting and blocking statement."""
+def run_side_by_side(
+    site: Site,
+    request: RunRequest,
+    processes: int,
+    watch: AbstractContextManager[object] | None = None,
+) -> tuple[float, float]:
+    """A whole run, and its shards within ``watch``; returns their seconds: those that passed, and those in which the processes worked."""
+    with site.installation() as installation:
+        run = LocalRun(site.spec, request, installation)
+        for task in run.tasks():
+            if task.map_index < 0:
+                run.do(task)
+            elif task.map_index == 0:
+                with watch or nullcontext():
+                    seconds = _work_side_by_side(site, run.run, run.shards, processes)
+    assert run.closed is not None
+    assert run.closed.result.status == "completed", run.closed.result.sentence()
+    return seconds
 
-    seconds: float = 0.0
-    by_pair: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+def _work_side_by_side(site: Site, run: Run, shards: Sequence[Shard], processes: int) -> tuple[float, float]:
+    context = multiprocessing.get_context("spawn")
+    tasks, done, ready = context.Queue(), context.Queue(), context.Barrier(processes + 1)
+    for task in enumerate(shards):
+        tasks.put(task)
+    workers = [
+        context.Process(target=work, args=(site, run, tasks, ready, done), daemon=True)
+        for _ in range(processes)
+    ]
+    for worker in workers:
+        worker.start()
+    ready.wait()
+    start = perf_counter()
+    seconds = [done.get() for _ in workers]
+    elapsed = perf_counter() - start - _NOTHING_LEFT_SECONDS
+    for worker in workers:
+        worker.join()
+    return elapsed, sum(seconds)
 
 
 @contextmanager
-def lock_waits(dsn: str) -> Iterator[Waits]:
-    """Ask PostgreSQL which session waits for which, until the end of the block."""
-    waits, is_over = Waits(), threading.Event()
+def lock_waits(dsn: str, waits: Counter[str]) -> Iterator[None]:
+    """Ask PostgreSQL which session waits for which, until the end of the block: the microseconds by waiting and blocking statement."""
+    is_over = threading.Event()
 
     def look() -> None:
         with psycopg.connect(dsn, autocommit=True) as connection:
@@ -104,164 +148,60 @@ def lock_waits(dsn: str) -> Iterator[Waits]:
                 rows = _SQL.execute(connection, "lock_waits").fetchall()
                 now = perf_counter()
                 for waiter, event, blocker in rows:
-                    waits.seconds += now - before
-                    waits.by_pair[f"{_title(waiter)} waits ({event}) for {_title(blocker)}"] += now - before
+                    pair = f"{_title(waiter)} waits ({event}) for {_title(blocker)}"
+                    waits[pair] += round(1e6 * (now - before))
                 before = now
 
     watcher = threading.Thread(target=look)
     watcher.start()
     try:
-        yield waits
+        yield
     finally:
         is_over.set()
         watcher.join()
 
 
 def _title(statement: str | None) -> str:
-    return " ".join((statement or "nobody").split())[:70]
+    return " ".join((statement or "unknown").split())[:70]
 
 
-def work(
-    batch_id: str,
-    dsn: str,
-    run: Run,
-    network: Network | None,
-    folder: Path,
-    shards: Any,
-    ready: Any,
-    done: Any,
-) -> None:
-    """A worker process: take shards from the queue until there are none, and report the seconds in which it worked."""
-    case = _case(batch_id)
-    batch, seconds = create_batch(case.spec, LOCAL), 0.0
-    ready.wait()
-    while True:
-        try:
-            index, shard = shards.get(timeout=0.5)
-        except queue.Empty:
-            break
-        start = perf_counter()
-        with connected(dsn) as (platform, connection):
-            installation = LocalInstallation(
-                platform, connection, ObjectStore(folder), network, moment=case.run_at
-            )
-            flow.process_shard(case.spec, batch, run, shard, installation, TaskKey("process", index))
-        seconds += perf_counter() - start
-    done.put(seconds)
-
-
-def measure_run(
-    batch_id: str, dsn: str, processes: int, network: Network | None, folder: Path
-) -> tuple[float, float, Waits]:
-    """One run with this many processes: its seconds (elapsed, and summed over the processes), and the lock waits."""
-    case = _case(batch_id)
-    with connected(dsn) as (platform, connection):
-        installation = LocalInstallation(platform, connection, services=network, moment=case.run_at)
-        run = LocalRun(case.spec, request_of(case.spec, case.business_date, run_at=case.run_at), installation)
-        for task in run.tasks():
-            if task.map_index < 0:
-                run.do(task)
-            elif task.map_index == 0:
-                with lock_waits(dsn) as waits:
-                    elapsed, worked = _work_on(batch_id, dsn, run.run, run.shards, processes, network, folder)
-        assert run.closed is not None
-        if run.closed.failure:
-            raise SystemExit(run.closed.result.sentence())
-    return elapsed, worked, waits
-
-
-def _work_on(
-    batch_id: str,
-    dsn: str,
-    run: Run,
-    shards: list[Shard],
-    processes: int,
-    network: Network | None,
-    folder: Path,
-) -> tuple[float, float]:
-    context = multiprocessing.get_context("spawn")
-    tasks, done, ready = context.Queue(), context.Queue(), context.Barrier(processes + 1)
-    for index, shard in enumerate(shards):
-        tasks.put((index, shard))
-    workers = [
-        context.Process(target=work, args=(batch_id, dsn, run, network, folder, tasks, ready, done))
-        for _ in range(processes)
-    ]
-    for worker in workers:
-        worker.start()
-    ready.wait()
-    start = perf_counter()
-    seconds = [done.get() for _ in workers]
-    # The last get of each worker has waited half a second for nothing.
-    elapsed = perf_counter() - start - 0.5
-    for worker in workers:
-        worker.join()
-        if worker.exitcode:
-            raise SystemExit(f"a worker of {RUN_SPECS[batch_id].id} failed")
-    return elapsed, sum(seconds)
-
-
-def prepare(databases: Databases, services: StandIns) -> str:
-    """Tenants with people, requests, a closed month, a Slack workspace, and messages that are due."""
-    shape = replace(benchmark_shape(TENANTS), users_per_tenant=5, requests_per_day=5 * TENANTS)
-    dsn = databases.load("template", shape)
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        _SQL.execute(connection, "billing_month")
-        _SQL.execute(
-            connection, "workspaces", connection_config=json.dumps({"base_url": services.slack_base_url})
-        )
-        _SQL.execute(connection, "notification_queue", messages=MESSAGES_PER_TENANT)
-        _SQL.execute(connection, "letter_queue")
-    vacuum(dsn)
-    return dsn
-
-
-def main(numbers: tuple[int, ...], batch_ids: tuple[str, ...]) -> int:
-    """Measure; returns 0 if the share of lock waits is small enough for the largest number of processes."""
-    shares: list[tuple[int, float]] = []
-    with tempfile.TemporaryDirectory(prefix="workers-benchmark-") as directory, StandIns() as services:
+def measurement(place: Place) -> Found:
+    """The share is small for the largest number of processes."""
+    tenants, numbers = place.size(2_000, 150), place.size((1, 4, 20), (1, 4))
+    found = Found(f"{tenants:,} tenants", f"{ALLOWED_SHARE:.0%} of the time")
+    shares = []
+    with StandIns() as services:
         services.latency("slack", _PERIOD)
-        server = EmbeddedPostgres(Path(directory) / "postgres")
-        server.start()
-        databases = Databases(server)
         email = EmailConfig("127.0.0.1", services.smtp_port, "sender@example.jp", security="none")
         network = Network(allowed_hosts=services.allowed_hosts, email=email)
-        try:
-            prepare(databases, services)
-            print(
-                f"{'batch':<13} {'processes':>9} {'tenants/s':>10} {'working s':>10} {'waits s':>8} {'share':>7}"
-            )
-            for batch_id in batch_ids:
-                for processes in numbers:
-                    sleep(1)  # the template must have no connections
-                    dsn = databases.copy(f"w{len(shares)}", "template")
-                    sends = _case(batch_id).sends
-                    folder = Path(directory) / f"store-{len(shares)}"
-                    elapsed, worked, waits = measure_run(
-                        batch_id, dsn, processes, network if sends else None, folder
-                    )
-                    shares.append((processes, waits.seconds / worked))
-                    print(
-                        f"{batch_id:<13} {processes:>9} {TENANTS / elapsed:>10,.0f} {worked:>10.1f}"
-                        f" {waits.seconds:>8.2f} {waits.seconds / worked:>7.1%}",
-                        flush=True,
-                    )
-                    for pair, seconds in sorted(waits.by_pair.items(), key=lambda each: -each[1])[:_LISTED]:
-                        print(f"    {seconds:>6.2f} s  {pair}")
-        finally:
-            server.reset()
-    largest = max(share for processes, share in shares if processes == max(numbers))
-    print(
-        f"largest share of lock waits with {max(numbers)} processes: {largest:.1%} (allowed: {ALLOWED_SHARE:.0%})"
-    )
-    return int(largest > ALLOWED_SHARE)
-
-
-if __name__ == "__main__":
-    arguments = sys.argv[1:]
-    sys.exit(
-        main(
-            tuple(int(each) for each in arguments if each.isdecimal()) or PROCESSES,
-            tuple(each for each in arguments if not each.isdecimal()) or BATCHES,
+        dsn = place.plant("template", World(tenants, users=5, requests=5 * tenants))
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            _SQL.execute(connection, "billing_month")
+        integrate(dsn, SLACK, *slack_bot(services))
+        queue(dsn, SLACK, "C{}", 5)
+        # All share the installation's mail server.
+        queue(dsn, EMAIL, "admin@{tenant}.example.jp", 1)
+        print(
+            f"{'batch':<13} {'processes':>9} {'tenants/s':>10} {'working s':>10} {'waits s':>8} {'share':>7}"
         )
-    )
+        for batch_id, (spec, day, moment) in place.chosen(_RUNS).items():
+            for processes in numbers:
+                sleep(1)  # the template must have no connections
+                name = f"w_{spec.slug}_{processes}"
+                of_run = network if spec is catalog.NOTIFICATION_RETRY else None
+                site = Site(place.copy(name, "template"), spec, moment, place.folder / name, of_run)
+                waits = Counter[str]()
+                request = request_of(spec, day, run_at=moment)
+                elapsed, worked = run_side_by_side(site, request, processes, lock_waits(site.dsn, waits))
+                waited = waits.total() / 1e6
+                share = waited / worked
+                shares += [share] * (processes == max(numbers))
+                print(
+                    f"{batch_id:<13} {processes:>9} {tenants / elapsed:>10,.0f} {worked:>10.1f} {waited:>8.2f} {share:>7.1%}",
+                    flush=True,
+                )
+                for pair, microseconds in waits.most_common(_LISTED):
+                    print(f"    {microseconds / 1e6:>6.2f} s  {pair}")
+    found.result = f"largest share with {max(numbers)} processes: {max(shares):.1%}"
+    found.require(max(shares) <= ALLOWED_SHARE, "the processes wait for each other")
+    return found

@@ -52,8 +52,6 @@ class DataShape:
     seed: int = 20260401
     odd_tenants: bool = True
     """True: the first tenants are DEMO_TENANTS, with their own sizes. False: all tenants are ordinary and equal."""
-    weekly_rhythm: bool = True
-    """True: weekends are quiet and all days differ. False: each day has the same number of requests."""
     spelling: Spelling = "mixed"
     """How TRN_* and HIS_* rows and accounts name people and tenants. In the mixed spelling, they do it as the application does.
     In another spelling, all keys are of this kind and all tenants are right. Rows about people without an account name the code
@@ -76,19 +74,6 @@ DEMO_SHAPE: Final = DataShape(
     days=31,
     requests_per_day=3_000,
 )
-
-
-def benchmark_shape(tenants: int) -> DataShape:
-    """One day, 2026-10-31, of any number of equal tenants with 20 users and 100 requests each."""
-    return DataShape(
-        tenants=tenants,
-        users_per_tenant=20,
-        first_day=date(2026, 10, 31),
-        days=1,
-        requests_per_day=100 * tenants,
-        odd_tenants=False,
-        weekly_rhythm=False,
-    )
 
 
 class LoadedCounts(dict[str, int]):
@@ -299,15 +284,14 @@ class World:
 
     def _load(self, day: date) -> float:
         """The activity of the day, relative to an ordinary working day."""
-        return LOAD_BY_WEEKDAY[day.weekday()] if self.shape.weekly_rhythm else 1.0
+        return LOAD_BY_WEEKDAY[day.weekday()]
 
     def requests(self, company: Company, day: date) -> int:
         """The company's number of requests on this day."""
         expected = company.requests * self._load(day)
         if day == self.days[-1]:
             expected *= company.tenant.last_day_traffic
-        if self.shape.weekly_rhythm:
-            expected *= self.random("requests", company.index, day).uniform(0.85, 1.15)
+        expected *= self.random("requests", company.index, day).uniform(0.85, 1.15)
         return round(expected)
 
     def moments(self, company: Company, day: date, count: int, random: Random) -> Iterator[datetime]:

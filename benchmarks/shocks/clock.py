@@ -9,29 +9,23 @@ import multiprocessing
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
+from unittest.mock import patch
 
 import psycopg
 
 from benchmarks.measurement import connected
+from benchmarks.place import Found, Place
 from benchmarks.scale_world import World
 from benchmarks.shocks.night import Night, Nights, run_night
-from benchmarks.shocks.world import (
-    SQL,
-    Found,
-    Place,
-    Services,
-    batch_of,
-    fill,
-    last_nine,
-    statuses,
-)
+from benchmarks.shocks.world import SQL, Services, fill, last_nine, statuses
 from include.skillreport.core.catalog import BATCHES, NOTIFICATION_RETRY, SCHEDULED_NOTIFICATIONS
-from local_stack.batch_runs import run_batch
+from include.skillreport.core.execution.batch import create_batch
+from include.skillreport.core.run_spec import BatchSpec
+from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stand_ins import StandIns
 
@@ -63,21 +57,6 @@ def _fake(file: Path) -> Mapping[str, str]:
     }
 
 
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """These values for the processes that start in the block."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 def _jumping_run(night: Night, batch_id: str, file: Path, jump: str) -> str:
     """One run whose clock jumps in its middle; returns its status."""
     before = time.time()
@@ -98,7 +77,7 @@ def _tasks_clock(place: Place, found: Found) -> int:
     file = place.folder / "tasks-clock"
     with StandIns() as stand_ins:
         nights = Nights(place, place.size(24, 12), stand_ins)
-        with _environment(_fake(file)):
+        with patch.dict(os.environ, _fake(file)):
             # The process starts with the first run.
             pool = ProcessPoolExecutor(1, spawn)
             pool.submit(time.time).result()
@@ -115,18 +94,12 @@ def _tasks_clock(place: Place, found: Found) -> int:
     return runs
 
 
-def _send(services: Services, dsn: str, batch_id: str) -> None:
-    spec = SCHEDULED_NOTIFICATIONS if batch_id == SCHEDULED_NOTIFICATIONS.id else NOTIFICATION_RETRY
+def _send(services: Services, spec: BatchSpec, dsn: str) -> None:
     with connected(dsn) as (platform, connection):
-        run_batch(
-            platform,
-            connection,
-            spec,
-            batch_of(spec),
-            last_nine().date(),
-            run_at=last_nine(),
-            network=services.network(),
-        )
+        nine, network = last_nine(), services.network()
+        # The letter in flight may be a failure of the run beside it.
+        batch = create_batch(spec, LOCAL)
+        run_batch(platform, connection, spec, batch, nine.date(), run_at=nine, network=network)
 
 
 def _databases_clock(place: Place, jump: str) -> tuple[Counter[str], Counter[str]]:
@@ -135,7 +108,7 @@ def _databases_clock(place: Place, jump: str) -> tuple[Counter[str], Counter[str
     spawn = multiprocessing.get_context("spawn")
     server = EmbeddedPostgres(place.folder / f"server{jump}", durable=False)
     # The user of the server reads the file.
-    with _environment(_fake(file)):
+    with patch.dict(os.environ, _fake(file)):
         server.start()
     file.chmod(0o644)
     place.folder.chmod(0o755)
@@ -144,12 +117,12 @@ def _databases_clock(place: Place, jump: str) -> tuple[Counter[str], Counter[str
         fill(dsn, SQL["application_notifications"], messages=1, due_at=last_nine())
         with StandIns() as stand_ins, ProcessPoolExecutor(2, spawn) as pool:
             stand_ins.latency("email", _LATENCY_SECONDS)
-            sending = pool.submit(_send, Services.of(stand_ins), dsn, SCHEDULED_NOTIFICATIONS.id)
+            sending = pool.submit(_send, Services.of(stand_ins), SCHEDULED_NOTIFICATIONS, dsn)
             _wait_for_flight(dsn)
             file.write_text(jump)
-            pool.submit(_send, Services.of(stand_ins), dsn, NOTIFICATION_RETRY.id).result()
+            pool.submit(_send, Services.of(stand_ins), NOTIFICATION_RETRY, dsn).result()
             sending.result()
-            pool.submit(_send, Services.of(stand_ins), dsn, NOTIFICATION_RETRY.id).result()
+            pool.submit(_send, Services.of(stand_ins), NOTIFICATION_RETRY, dsn).result()
             arrived = Counter(each.destination for each in stand_ins.messages)
         return arrived, statuses(dsn)
     finally:
@@ -164,7 +137,7 @@ def _wait_for_flight(dsn: str) -> None:
             time.sleep(0.1)
 
 
-def shock(place: Place) -> Found:
+def measurement(place: Place) -> Found:
     """The tasks' clock changes no row and no message. PostgreSQL's clock loses no letter, and sends none twice."""
     found = Found(f"{len(BATCHES)} batches, 10 minutes both ways", "nothing lost or doubled")
     start = perf_counter()

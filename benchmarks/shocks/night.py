@@ -16,11 +16,11 @@ from psycopg import sql
 
 from benchmarks.backup import TOOLS
 from benchmarks.measurement import Databases
+from benchmarks.place import Place
 from benchmarks.scale_world import LAST_DAY, World
 from benchmarks.shocks.world import (
     SQL,
     SQL_OF_BENCHMARKS,
-    Place,
     Services,
     fill,
     give_workspaces,

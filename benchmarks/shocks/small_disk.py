@@ -6,7 +6,6 @@ It mounts file systems in memory, so it needs root on Linux.
 from __future__ import annotations
 
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
@@ -15,19 +14,12 @@ from pathlib import Path
 
 import psycopg
 
-from benchmarks.backup import TOOLS
-from benchmarks.measurement import Measurement, connected, measure
+from benchmarks.backup import run_backup
+from benchmarks.measurement import measure
+from benchmarks.place import Found, Place
 from benchmarks.scale_world import LAST_DAY, World
-from benchmarks.shocks.world import SQL, Found, Place
-from include.skillreport.batches.data_backup.batch import DataBackupBatch
-from include.skillreport.batches.data_backup.server import CONNECTION
-from include.skillreport.core.catalog import DATA_BACKUP
+from benchmarks.shocks.world import SQL
 from include.skillreport.core.errors import BatchError
-from include.skillreport.core.execution.batch import Work, create_batch
-from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.core.execution.run_log import close_execution
-from include.skillreport.core.postgres_programs import BIN_VARIABLE
-from local_stack.batch_runs import LocalInstallation, open_run, process_tenants
 
 _SMALL, _LARGE = "1m", "1g"
 
@@ -43,35 +35,16 @@ def file_system(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", folder], check=True)
 
 
-def back_up(folder: Path, dsn: str, day: date) -> None:
-    """A run with its local files in ``local`` and its store in ``store``; writes why it failed to the file ``reason``."""
-    tempfile.tempdir = str(folder / "local")
-    store = ObjectStore(folder / "store")
-    installation = LocalInstallation(
-        object_store=store, databases={CONNECTION: dsn}, variables={BIN_VARIABLE: str(TOOLS)}
-    )
-    batch = create_batch(DATA_BACKUP, installation)
-    assert isinstance(batch, DataBackupBatch)
-    failure: BatchError | None = None
-    with connected(dsn) as (platform, connection):
-        run, tenants = open_run(platform, DATA_BACKUP, batch, day)
-        try:
-            batch.dump(Work(run, platform, store=store))
-            batch.check(Work(run, platform, store=store))
-            process_tenants(connection, platform, batch, run, tenants, store)
-            batch.finish(Work(run, platform, store=store))
-        except BatchError as error:
-            failure = error
-        close_execution(platform, run, failure)
-    (folder / "reason").write_text(str(failure or ""))
+def back_up(folder: Path, dsn: str, day: date) -> str:
+    """A run; returns why it failed."""
+    try:
+        run_backup(str(folder), True, dsn, day)
+    except BatchError as failure:
+        return str(failure)
+    return ""
 
 
-def _run(place: Place, dsn: str) -> tuple[str, Measurement]:
-    measured = measure(partial(back_up, place.folder), dsn, LAST_DAY)
-    return (place.folder / "reason").read_text(), measured
-
-
-def shock(place: Place) -> Found:
+def measurement(place: Place) -> Found:
     """A clear error, no file that looks complete, and the next run with enough room is verified."""
     local = place.size(45, 5)
     dsn = place.plant("disk", World(100, users=5, requests=place.size(400_000, 40_000)))
@@ -82,17 +55,18 @@ def shock(place: Place) -> Found:
         file_system(place.folder / "local", f"{local}m") as spool,
         file_system(place.folder / "store", _SMALL) as store,
     ):
-        too_small, _ = _run(place, dsn)
+        work = partial(back_up, place.folder)
+        too_small = measure(work, dsn, LAST_DAY).value
         found.require("TMPDIR" in too_small and f"{spool}" in too_small, f"local files: {too_small!r}")
         subprocess.run(["mount", "-o", f"remount,size={_LARGE}", spool], check=True)
-        full, _ = _run(place, dsn)
+        full = measure(work, dsn, LAST_DAY).value
         found.require("空き容量" in full or "空け" in full, f"store: {full!r}")
         left = [path.name for path in store.rglob("*") if path.is_file()]
         found.require(not any("manifest" in name for name in left), f"the store has {left}")
         found.require(not list(spool.iterdir()), "local files are left")
         subprocess.run(["mount", "-o", f"remount,size={_LARGE}", store], check=True)
-        reason, measured = _run(place, dsn)
-        found.require(not reason, f"with enough room: {reason}")
+        measured = measure(work, dsn, LAST_DAY)
+        found.require(not measured.value, f"with enough room: {measured.value}")
         backups = sorted(path.name for path in (store / "backups").iterdir())
         with psycopg.connect(dsn) as connection:
             verified = SQL.column(connection, "verified_backups")

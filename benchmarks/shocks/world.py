@@ -1,72 +1,28 @@
-"""What all shocks share: the server, the sizes, the tenants, and the line that a shock prints."""
+"""What the shocks share: the time, the services, and the messages."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
-from typing import LiteralString, TypeAlias
+from typing import LiteralString
 
 import psycopg
 
-from benchmarks.measurement import connected, vacuum
-from benchmarks.scale_world import World, plant
+from benchmarks.measurement import run_once
+from benchmarks.place import integrate
+from benchmarks.scale_world import vacuum
 from include.skillreport.core.database import Statements
-from include.skillreport.core.execution.batch import Batch, create_batch
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.core.run_spec import BatchSpec
-from local_stack.batch_runs import LOCAL, run_batch
-from local_stack.postgres_server import EmbeddedPostgres
+from include.skillreport.messaging.channels.slack import SLACK
 from local_stack.stand_ins import StandIns
 
 SQL = Statements(Path(__file__).parent)
 SQL_OF_BENCHMARKS = Statements(Path(__file__).parents[1])
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a shock works: a running server, an empty folder, and whether the sizes are small."""
-
-    server: EmbeddedPostgres
-    folder: Path
-    is_small: bool
-
-    def size(self, full: int, small: int) -> int:
-        """One of the two sizes."""
-        return small if self.is_small else full
-
-    def plant(self, name: str, world: World) -> str:
-        """Create a database with these tenants; returns the connection string of its owner."""
-        return plant(self.server, f"shock_{name}", world)
-
-
-@dataclass
-class Found:
-    """The line of a shock. Without ``problems`` it is OK. ``peak_memory_bytes`` is that of the process that ran the batch."""
-
-    size: str
-    bound: str
-    result: str = ""
-    seconds: float = 0.0
-    peak_memory_bytes: int = 0
-    problems: list[str] = field(default_factory=list)
-
-    def require(self, holds: bool, problem: str) -> None:
-        """Record a problem unless ``holds``."""
-        if not holds:
-            self.problems.append(problem)
-
-
-Shock: TypeAlias = Callable[[Place], Found]
-
-
-def batch_of(spec: BatchSpec) -> Batch:
-    """The batch with the settings of the environment."""
-    return create_batch(spec, LOCAL)
 
 
 def last_nine() -> datetime:
@@ -101,26 +57,13 @@ class Services:
 
 def send(services: Services, specs: Sequence[BatchSpec], dsn: str, day: date) -> None:
     """The runs of these batches of notifications at the last 9:00, one after the other. :raises AssertionError: one has failures."""
-    with connected(dsn) as (platform, connection):
-        for spec in specs:
-            result = run_batch(
-                platform,
-                connection,
-                spec,
-                batch_of(spec),
-                day,
-                run_at=last_nine(),
-                network=services.network(),
-            )
-            assert result.status == "completed", result.sentence()
+    for spec in specs:
+        run_once(spec, dsn, day, run_at=last_nine(), network=services.network())
 
 
 def give_workspaces(dsn: str, slack_base_url: str) -> None:
     """A Slack workspace for each tenant."""
-    with psycopg.connect(dsn) as connection:
-        SQL_OF_BENCHMARKS.execute(
-            connection, "workspaces", connection_config=json.dumps({"base_url": slack_base_url})
-        )
+    integrate(dsn, SLACK, {"bot_token": "xoxb-{}"}, {"base_url": slack_base_url})
 
 
 def fill(dsn: str, statement: LiteralString, **about: object) -> None:
@@ -128,14 +71,6 @@ def fill(dsn: str, statement: LiteralString, **about: object) -> None:
     with psycopg.connect(dsn) as connection:
         connection.execute(statement, about)
     vacuum(dsn)
-
-
-def value(dsn: str, statement: LiteralString, **about: object) -> int:
-    """The one number of a statement."""
-    with psycopg.connect(dsn) as connection:
-        row = connection.execute(statement, about or None).fetchone()
-    assert row is not None
-    return int(row[0])
 
 
 def statuses(dsn: str) -> Counter[str]:

@@ -25,7 +25,6 @@ from local_stack.generator import (
     DataShape,
     LoadedCounts,
     Spelling,
-    benchmark_shape,
     load_demo_data,
 )
 from local_stack.host_fixture import HostVariant, create_host_schema
@@ -195,20 +194,6 @@ def test_the_base_variant_refuses_two_tenants_and_takes_one(new_database: NewDat
         assert rows(conn, """SELECT count(*) FROM "MST_Employee" WHERE employee_code ~ '^[0-9]{6}$'""") == [
             (63,)
         ]
-
-
-def test_benchmark_tenants_are_alike_and_make_a_hundred_requests_each(new_database: NewDatabase) -> None:
-    dsn = new_database()
-    counts = load(dsn, benchmark_shape(30))
-    assert counts["MST_UserAuth"] == 30 * 20
-    with psycopg.connect(dsn) as conn:
-        per_tenant = rows(
-            conn,
-            """SELECT (created_at AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date, count(*)
-               FROM "SYS_SystemLog" WHERE request_url IS NOT NULL GROUP BY 1""",
-        )
-        assert per_tenant == [(date(2026, 10, 31), 3_000)]
-        assert rows(conn, """SELECT count(*) FROM "MST_UserAuth" WHERE employee_id ~ '^emp_'""") == [(120,)]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from skill_batch.board.pages.overview import load_overview
-from benchmarks.years_world import TODAY, Years, plant_years
+from benchmarks.scale_world import TODAY, Years, plant_years
 from include.skillreport.activity import hours
 from include.skillreport.batches import (
     inactive_tenants,

@@ -31,8 +31,7 @@ WHERE excluded.last_at_utc > known.last_at_utc;
 
 CREATE UNLOGGED TABLE floor_active_on AS
 SELECT
-    tenant_id,
-    (max(last_at_utc) AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS active_on
+    tenant_id, (max(last_at_utc) AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS active_on
 FROM (
     SELECT account.tenant_id, action.last_at_utc
     FROM floor_action AS action

@@ -3,48 +3,24 @@
 -- each tenant, and the tenants that breach a limit (none). hour_start and hour_end are UTC.
 CREATE UNLOGGED TABLE floor_hour AS
 SELECT
-    'SYS_SystemLog' AS source,
-    user_id AS person_key,
-    null AS stated_tenant_id,
-    date_trunc('hour', created_at) AS hour_utc,
-    count(*) AS row_count,
-    count(*) AS calls,
-    count(*) FILTER (WHERE response_status >= 500) AS errors,
-    count(response_time) AS responses,
-    sum(response_time) AS response_ms,
-    null::bigint AS logins,
-    max(created_at) AS last_at_utc
+    'SYS_SystemLog' AS source, user_id AS person_key, null AS stated_tenant_id, date_trunc('hour', created_at) AS hour_utc,
+    count(*) AS row_count, count(*) AS calls, count(*) FILTER (WHERE response_status >= 500) AS errors,
+    count(response_time) AS responses, sum(response_time) AS response_ms, null::bigint AS logins, max(created_at) AS last_at_utc
 FROM "SYS_SystemLog"
 WHERE created_at >= %(hour_start)s AND created_at < %(hour_end)s AND request_url IS NOT null AND NOT is_deleted
 GROUP BY user_id, hour_utc
 UNION ALL
 SELECT
-    'HIS_AuditLog' AS source,
-    user_id AS person_key,
-    tenant_id AS stated_tenant_id,
-    date_trunc('hour', created_at) AS hour_utc,
-    count(*) AS row_count,
-    0 AS calls,
-    0 AS errors,
-    0 AS responses,
-    null AS response_ms,
-    nullif(count(*) FILTER (WHERE upper(action_type) = 'LOGIN'), 0) AS logins,
-    max(created_at) AS last_at_utc
+    'HIS_AuditLog' AS source, user_id AS person_key, tenant_id AS stated_tenant_id, date_trunc('hour', created_at) AS hour_utc,
+    count(*) AS row_count, 0 AS calls, 0 AS errors, 0 AS responses, null AS response_ms,
+    nullif(count(*) FILTER (WHERE upper(action_type) = 'LOGIN'), 0) AS logins, max(created_at) AS last_at_utc
 FROM "HIS_AuditLog"
 WHERE created_at >= %(hour_start)s AND created_at < %(hour_end)s AND is_deleted IS NOT true
 GROUP BY user_id, tenant_id, hour_utc
 UNION ALL
 SELECT
-    source,
-    updated_by AS person_key,
-    tenant_id AS stated_tenant_id,
-    date_trunc('hour', updated_at) AS hour_utc,
-    count(*) AS row_count,
-    0 AS calls,
-    0 AS errors,
-    0 AS responses,
-    null AS response_ms,
-    null AS logins,
+    source, updated_by AS person_key, tenant_id AS stated_tenant_id, date_trunc('hour', updated_at) AS hour_utc,
+    count(*) AS row_count, 0 AS calls, 0 AS errors, 0 AS responses, null AS response_ms, null AS logins,
     max(updated_at) AS last_at_utc
 FROM (
     SELECT 'TRN_SkillEvidence' AS source, updated_by, tenant_id, updated_at FROM "TRN_SkillEvidence"
@@ -69,13 +45,8 @@ FROM floor_hour;
 CREATE UNLOGGED TABLE floor_figure AS
 WITH used AS (
     SELECT
-        account.tenant_id,
-        hour.hour_utc,
-        sum(hour.calls) AS api_calls,
-        sum(hour.errors) AS errors,
-        sum(hour.responses) AS responses,
-        coalesce(sum(hour.response_ms), 0) AS response_ms,
-        max(hour.last_at_utc) AS last_at_utc
+        account.tenant_id, hour.hour_utc, sum(hour.calls) AS api_calls, sum(hour.errors) AS errors,
+        sum(hour.responses) AS responses, coalesce(sum(hour.response_ms), 0) AS response_ms, max(hour.last_at_utc) AS last_at_utc
     FROM floor_hour AS hour
     INNER JOIN "MST_UserAuth" AS account ON hour.person_key = account.user_id
     GROUP BY account.tenant_id, hour.hour_utc
@@ -105,14 +76,9 @@ login AS (
 )
 
 SELECT
-    tenant.tenant_id,
-    hour.hour_utc,
-    coalesce(used.api_calls, 0) AS api_calls,
-    coalesce(used.errors, 0) AS errors,
-    coalesce(used.responses, 0) AS responses,
-    coalesce(used.response_ms, 0) AS response_ms,
-    greatest(used.last_at_utc, login.last_at_utc) AS last_at_utc,
-    stored.storage_bytes
+    tenant.tenant_id, hour.hour_utc, coalesce(used.api_calls, 0) AS api_calls, coalesce(used.errors, 0) AS errors,
+    coalesce(used.responses, 0) AS responses, coalesce(used.response_ms, 0) AS response_ms,
+    greatest(used.last_at_utc, login.last_at_utc) AS last_at_utc, stored.storage_bytes
 FROM "MST_Tenant" AS tenant
 CROSS JOIN
     generate_series(

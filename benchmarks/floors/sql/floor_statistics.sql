@@ -6,12 +6,8 @@ TRUNCATE batch.activity_hour, batch.activity_reading, batch.login_day;
 -- After floor_activity: the skills of each person, and the day and the groups of each tenant. No group of these data is small.
 CREATE UNLOGGED TABLE floor_skill AS
 SELECT
-    employee.tenant_id,
-    employee.id AS employee_id,
-    coalesce(employee.department_id, '') AS department_code,
-    record.skill_item_id,
-    max(record.skill_level) AS level,
-    coalesce(min(record.skill_category_id), '') AS category_code
+    employee.tenant_id, employee.id AS employee_id, coalesce(employee.department_id, '') AS department_code, record.skill_item_id,
+    max(record.skill_level) AS level, coalesce(min(record.skill_category_id), '') AS category_code
 FROM "TRN_SkillRecord" AS record
 INNER JOIN "MST_Employee" AS employee ON record.employee_id = employee.employee_code
 WHERE record.created_at < %(day_end)s AND NOT record.is_deleted
@@ -21,14 +17,9 @@ CREATE UNLOGGED TABLE floor_skill_group AS
 SELECT
     tenant_id,
     CASE WHEN grouping(department_code) = 0 THEN 'department' WHEN grouping(category_code) = 0 THEN 'category' END AS dimension,
-    coalesce(department_code, category_code, '') AS group_key,
-    count(DISTINCT employee_id) AS people,
-    count(*) AS records,
-    sum(level) AS level_sum,
-    count(*) FILTER (WHERE level = 1) AS level_1,
-    count(*) FILTER (WHERE level = 2) AS level_2,
-    count(*) FILTER (WHERE level = 3) AS level_3,
-    count(*) FILTER (WHERE level = 4) AS level_4,
+    coalesce(department_code, category_code, '') AS group_key, count(DISTINCT employee_id) AS people, count(*) AS records,
+    sum(level) AS level_sum, count(*) FILTER (WHERE level = 1) AS level_1, count(*) FILTER (WHERE level = 2) AS level_2,
+    count(*) FILTER (WHERE level = 3) AS level_3, count(*) FILTER (WHERE level = 4) AS level_4,
     count(*) FILTER (WHERE level >= 5) AS level_5
 FROM floor_skill
 GROUP BY GROUPING SETS ((tenant_id), (tenant_id, department_code), (tenant_id, category_code));

@@ -3,19 +3,15 @@
 -- cores (INSERT ... SELECT uses one). day_start and day_end are UTC.
 CREATE UNLOGGED TABLE floor_request AS
 SELECT
-    user_id,
-    count(*)::integer AS calls,
-    (count(*) FILTER (WHERE response_status >= 500))::integer AS errors,
-    sum(response_time) AS response_ms,
-    bit_or(1 << mod(date_part('hour', created_at)::integer + 9, 24)) AS hours
+    user_id, count(*)::integer AS calls, (count(*) FILTER (WHERE response_status >= 500))::integer AS errors,
+    sum(response_time) AS response_ms, bit_or(1 << mod(date_part('hour', created_at)::integer + 9, 24)) AS hours
 FROM "SYS_SystemLog"
 WHERE created_at >= %(day_start)s AND created_at < %(day_end)s AND request_url IS NOT null AND NOT is_deleted
 GROUP BY user_id;
 
 CREATE UNLOGGED TABLE floor_audit AS
 SELECT
-    user_id,
-    count(*)::integer AS actions,
+    user_id, count(*)::integer AS actions,
     (count(*) FILTER (WHERE upper(action_type) = 'LOGIN' AND upper(result_status) = 'SUCCESS'))::integer AS logins
 FROM "HIS_AuditLog"
 WHERE created_at >= %(day_start)s AND created_at < %(day_end)s AND is_deleted IS NOT true
@@ -34,14 +30,11 @@ GROUP BY updated_by;
 
 CREATE UNLOGGED TABLE floor_owned AS
 SELECT
-    employee.tenant_id,
-    sum(file.report_bytes) AS report_bytes,
-    sum(file.evidence_kb) * 1024 AS evidence_bytes,
+    employee.tenant_id, sum(file.report_bytes) AS report_bytes, sum(file.evidence_kb) * 1024 AS evidence_bytes,
     sum(file.reports) AS reports
 FROM (
     SELECT
-        account.employee_id,
-        sum(report.file_size) FILTER (WHERE report.created_at < %(day_end)s) AS report_bytes,
+        account.employee_id, sum(report.file_size) FILTER (WHERE report.created_at < %(day_end)s) AS report_bytes,
         0 AS evidence_kb,
         count(*) FILTER (WHERE report.completed_at >= %(day_start)s AND report.completed_at < %(day_end)s) AS reports
     FROM "HIS_ReportGeneration" AS report
@@ -50,10 +43,7 @@ FROM (
     GROUP BY account.employee_id
     UNION ALL
     SELECT
-        coded.id AS employee_id,
-        0 AS report_bytes,
-        sum(evidence.file_size_kb) AS evidence_kb,
-        0 AS reports
+        coded.id AS employee_id, 0 AS report_bytes, sum(evidence.file_size_kb) AS evidence_kb, 0 AS reports
     FROM "TRN_SkillEvidence" AS evidence
     INNER JOIN "MST_Employee" AS coded ON evidence.employee_id = coded.employee_code
     WHERE evidence.created_at < %(day_end)s AND NOT evidence.is_deleted
@@ -65,15 +55,8 @@ GROUP BY employee.tenant_id;
 CREATE UNLOGGED TABLE floor_tenant_day AS
 WITH person AS (
     SELECT
-        employee.tenant_id,
-        employee.id,
-        account.created_at >= %(day_start)s AS is_new,
-        request.calls,
-        request.errors,
-        request.response_ms,
-        request.hours,
-        coalesce(audit.actions, 0) + coalesce(edit.actions, 0) AS actions,
-        audit.logins,
+        employee.tenant_id, employee.id, account.created_at >= %(day_start)s AS is_new, request.calls, request.errors,
+        request.response_ms, request.hours, coalesce(audit.actions, 0) + coalesce(edit.actions, 0) AS actions, audit.logins,
         account.last_login_at >= %(day_start)s AND account.last_login_at < %(day_end)s AS has_logged_in
     FROM "MST_UserAuth" AS account
     INNER JOIN "MST_Employee" AS employee ON account.employee_id = employee.id
@@ -85,29 +68,26 @@ WITH person AS (
 
 day AS (
     SELECT
-        tenant_id,
-        count(*) AS registered_users,
-        count(*) FILTER (WHERE is_new) AS users_new,
+        tenant_id, count(*) AS registered_users, count(*) FILTER (WHERE is_new) AS users_new,
         count(*) FILTER (WHERE calls > 0 OR actions > 0 OR has_logged_in) AS active_users,
         coalesce(sum(greatest(logins, 1)) FILTER (WHERE has_logged_in OR logins > 0), 0) AS total_logins,
         coalesce(array_agg(id ORDER BY id) FILTER (WHERE has_logged_in OR logins > 0), '{}') AS user_ids,
-        coalesce(sum(calls), 0) AS api_calls,
-        coalesce(sum(errors), 0) AS error_count,
+        coalesce(sum(calls), 0) AS api_calls, coalesce(sum(errors), 0) AS error_count,
         round(sum(response_ms) / nullif(sum(calls), 0), 3) AS response_time_avg_ms,
         sum(actions) + coalesce(sum(calls), 0) AS read_events,
         ARRAY[
-            count(*) FILTER (WHERE hours & (1 << 0) <> 0), count(*) FILTER (WHERE hours & (1 << 1) <> 0),
-            count(*) FILTER (WHERE hours & (1 << 2) <> 0), count(*) FILTER (WHERE hours & (1 << 3) <> 0),
-            count(*) FILTER (WHERE hours & (1 << 4) <> 0), count(*) FILTER (WHERE hours & (1 << 5) <> 0),
-            count(*) FILTER (WHERE hours & (1 << 6) <> 0), count(*) FILTER (WHERE hours & (1 << 7) <> 0),
-            count(*) FILTER (WHERE hours & (1 << 8) <> 0), count(*) FILTER (WHERE hours & (1 << 9) <> 0),
-            count(*) FILTER (WHERE hours & (1 << 10) <> 0), count(*) FILTER (WHERE hours & (1 << 11) <> 0),
-            count(*) FILTER (WHERE hours & (1 << 12) <> 0), count(*) FILTER (WHERE hours & (1 << 13) <> 0),
-            count(*) FILTER (WHERE hours & (1 << 14) <> 0), count(*) FILTER (WHERE hours & (1 << 15) <> 0),
-            count(*) FILTER (WHERE hours & (1 << 16) <> 0), count(*) FILTER (WHERE hours & (1 << 17) <> 0),
-            count(*) FILTER (WHERE hours & (1 << 18) <> 0), count(*) FILTER (WHERE hours & (1 << 19) <> 0),
-            count(*) FILTER (WHERE hours & (1 << 20) <> 0), count(*) FILTER (WHERE hours & (1 << 21) <> 0),
-            count(*) FILTER (WHERE hours & (1 << 22) <> 0), count(*) FILTER (WHERE hours & (1 << 23) <> 0)
+            count(*) FILTER (WHERE hours & 1 <> 0), count(*) FILTER (WHERE hours & 2 <> 0),
+            count(*) FILTER (WHERE hours & 4 <> 0), count(*) FILTER (WHERE hours & 8 <> 0),
+            count(*) FILTER (WHERE hours & 16 <> 0), count(*) FILTER (WHERE hours & 32 <> 0),
+            count(*) FILTER (WHERE hours & 64 <> 0), count(*) FILTER (WHERE hours & 128 <> 0),
+            count(*) FILTER (WHERE hours & 256 <> 0), count(*) FILTER (WHERE hours & 512 <> 0),
+            count(*) FILTER (WHERE hours & 1024 <> 0), count(*) FILTER (WHERE hours & 2048 <> 0),
+            count(*) FILTER (WHERE hours & 4096 <> 0), count(*) FILTER (WHERE hours & 8192 <> 0),
+            count(*) FILTER (WHERE hours & 16384 <> 0), count(*) FILTER (WHERE hours & 32768 <> 0),
+            count(*) FILTER (WHERE hours & 65536 <> 0), count(*) FILTER (WHERE hours & 131072 <> 0),
+            count(*) FILTER (WHERE hours & 262144 <> 0), count(*) FILTER (WHERE hours & 524288 <> 0),
+            count(*) FILTER (WHERE hours & 1048576 <> 0), count(*) FILTER (WHERE hours & 2097152 <> 0),
+            count(*) FILTER (WHERE hours & 4194304 <> 0), count(*) FILTER (WHERE hours & 8388608 <> 0)
         ] AS users_by_hour
     FROM person
     GROUP BY tenant_id
@@ -130,12 +110,10 @@ assessment AS (
 )
 
 SELECT
-    day.*,
-    coalesce(peak.users, 0) AS peak_concurrent_users,
+    day.*, coalesce(peak.users, 0) AS peak_concurrent_users,
     %(day_start)s::timestamp + (peak.position - 1) * interval '1 hour' AS peak_at,
     coalesce(owned.report_bytes, 0) + coalesce(owned.evidence_bytes, 0) AS storage_bytes,
-    coalesce(owned.reports, 0) AS reports_generated,
-    coalesce(assessment.skill_assessments, 0) AS skill_assessments,
+    coalesce(owned.reports, 0) AS reports_generated, coalesce(assessment.skill_assessments, 0) AS skill_assessments,
     coalesce(notification.notifications_sent, 0) AS notifications_sent
 FROM day
 LEFT JOIN floor_owned AS owned USING (tenant_id)
@@ -183,8 +161,7 @@ TRUNCATE batch.usage_day, batch.login_day, "SYS_TenantUsage";
 -- name: floor_usage_rows
 SELECT
     to_jsonb(day) - 'closed_by' - 'closed_at' AS day,
-    to_jsonb(shown) - ARRAY['id', 'collection_timestamp', 'created_at', 'updated_at'] AS shown,
-    login.user_ids
+    to_jsonb(shown) - ARRAY['id', 'collection_timestamp', 'created_at', 'updated_at'] AS shown, login.user_ids
 FROM batch.usage_day AS day
 LEFT JOIN "SYS_TenantUsage" AS shown ON day.tenant_id = shown.tenant_id AND day.usage_date = shown.usage_date
 LEFT JOIN batch.login_day AS login ON day.tenant_id = login.tenant_id AND day.usage_date = login.login_date

@@ -2,17 +2,10 @@
 -- The largest result of a run in the execution log.
 SELECT max(octet_length(result::text))::integer FROM batch.execution_log;
 
--- name: failed_outcomes
-SELECT count(*)::integer FROM batch.tenant_outcome
-WHERE status = 'failed';
-
 -- name: failures_by_code
 SELECT error_code, count(*)::integer, min(error_message) FROM batch.tenant_outcome
 WHERE status = 'failed'
 GROUP BY error_code;
-
--- name: directory_changes
-SELECT count(*)::integer FROM batch.directory_change;
 
 -- name: database_bytes
 SELECT pg_database_size(current_database());
