@@ -24,7 +24,7 @@ class KilledError(BaseException):
 
 @dataclass
 class LocalRun:
-    """One run. Each task makes a batch of its own, as in Airflow: that of the registry, or by ``create_batch``.
+    """One run. As in Airflow, each task makes its own batch: from the registry, or by ``create_batch``.
 
     ``fakes`` do the steps that need Airflow, by the ids of the steps; without a fake nothing happens. ``before`` has what happens, once,
     before a task; it may raise KilledError. ``alert`` gets the name of a task that failed for good and its error. The name of the mapped

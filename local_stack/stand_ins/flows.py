@@ -24,7 +24,7 @@ class Flows:
         self._waiting: set[asyncio.Task[None]] = set()
 
     def post(self, message: Arrived, limit: RateLimit | None) -> None:
-        """Post the message, or post it later, or fail. ``limit``: that of the connector, whose connection all flows share.
+        """Post the message, or post it later, or fail. ``limit`` belongs to the connector, whose connection all flows share.
 
         As many messages as the limit allows may wait for it. The others are lost.
         """
