@@ -150,6 +150,9 @@ def test_a_tenant_is_restored_into_a_new_database_and_compared(
             board.locator("input[name=reason]").fill("変更前の名前を調べるため")
             site.picture(page, "restore-dialog", full=False)
             click(board, "実行する", role="button")
+            # The dialog shows the backup and what was typed before it runs.
+            expect(board.locator("dialog")).to_contain_text("もう一度「実行する」")
+            click(board, "実行する", role="button")
             expect(board.locator("dialog .badge.good")).to_be_visible(timeout=180_000)
             click(board, "実行のページ")
             expect(board.locator("main")).to_contain_text("取得時と一致")
