@@ -34,9 +34,8 @@ _CONTENT_TYPE = re.compile(rb"^content-type[ \t]*:[^\n]*(?:\n[ \t][^\n]*)*", re.
 _MOST_GROUPS = 50
 _LONGEST_FIELD = 998
 
-# Not a part of an IP address.
-_STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?!\.?\d)")
-# In a server's own words, where versions of programs stand too: a failure with one of the subjects of RFC 3463.
+_STATUS = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})\b")
+# In a server's own words, where versions of programs and IP addresses stand too: a failure with one of the subjects of RFC 3463.
 _REFUSAL = re.compile(r"(?<![\d.])([45]\.[0-7]\.\d{1,3})(?!\.?\d)")
 _XTEXT = re.compile(r"\+([0-9A-F]{2})")
 _UTF8_ESCAPE = re.compile(r"\\x\{([0-9A-Fa-f]{2,6})\}")
