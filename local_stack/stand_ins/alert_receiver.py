@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import secrets
-import tomllib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from local_stack.stand_ins.chat_service import ChatService, json_object, retry_headers
+from local_stack.stand_ins.facts import facts_of
 from local_stack.stand_ins.faults import HANG_UP
 from local_stack.stand_ins.recorder import Arrived, shown_headers
 
 # The key of the signature in airflow_settings.yaml.
 RECEIVER_KEY = "whsec_bG9jYWwgYWxlcnQga2V5IG9mIHRoZSBkZW1v"
 
-PAGERDUTY = tomllib.loads((Path(__file__).parent / "facts/pagerduty.toml").read_text("utf-8"))
+PAGERDUTY = facts_of("pagerduty")
 _LIMITS, _MOST_BYTES = PAGERDUTY["limits"], PAGERDUTY["size"]["bytes"]
 
 

@@ -20,7 +20,7 @@ from local_stack.stand_ins.chat_service import (
     status_and_code,
 )
 from local_stack.stand_ins.directories import LINE_WORKS_PER_MINUTE, Directories
-from local_stack.stand_ins.facts import statuses
+from local_stack.stand_ins.facts import facts_of, statuses
 from local_stack.stand_ins.faults import Faults, Limits, RateLimit
 from local_stack.stand_ins.flows import Flows
 from local_stack.stand_ins.mail_tokens import MailTokens
@@ -32,6 +32,8 @@ _WORKFLOWS = "/powerautomate/automations/direct/workflows"
 WORKFLOW_ID = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
 WORKFLOW_SIGNATURE = "stand-in-signature"
 
+_PAGERDUTY_RATE = facts_of("pagerduty")["rate"]
+
 # Requests and seconds. Slack allows short bursts to a channel, which are not allowed here.
 _PUBLISHED_LIMITS = {
     "slack_channel": (1, 1.0),
@@ -42,8 +44,7 @@ _PUBLISHED_LIMITS = {
     # Calls of the Teams connector for a connection (Microsoft's page of the connector, December 2026).
     "teams": (100, 60.0),
     "line_works": (LINE_WORKS_PER_MINUTE, 60.0),
-    # About, for an integration key (PagerDuty's developer documentation, November 2023).
-    "pagerduty": (120, 60.0),
+    "pagerduty": (_PAGERDUTY_RATE["calls"], float(_PAGERDUTY_RATE["seconds"])),
 }
 # Slack: tier 2.
 _DIRECTORY_LIMITS = {"slack": (20, 60.0), "line_works": (LINE_WORKS_PER_MINUTE, 60.0)}

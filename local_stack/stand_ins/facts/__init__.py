@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import override
 
@@ -35,14 +36,19 @@ class DocumentedAnswer:
 
 
 @cache
+def facts_of(service: str) -> dict[str, Any]:
+    """The whole file of a service, with its limits where it has them."""
+    return tomllib.loads((Path(__file__).parent / f"{service}.toml").read_text("utf-8"))
+
+
+@cache
 def documented_answers(service: str) -> tuple[DocumentedAnswer, ...]:
     """The answers of ``slack``, ``slack_webhook``, ``teams``, ``line_works``, ``line_works_auth`` or ``pagerduty``."""
-    text = (Path(__file__).parent / f"{service}.toml").read_text("utf-8")
     return tuple(
         DocumentedAnswer(
             service, table["status"], code, kind, table["source"], table["seen"], table.get("unconfirmed", "")
         )
-        for table in tomllib.loads(text)["answers"]
+        for table in facts_of(service)["answers"]
         for kind, codes in table["codes"].items()
         for code in codes
     )
