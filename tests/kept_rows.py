@@ -24,10 +24,14 @@ ResultT = TypeVar("ResultT")
 
 @dataclass(frozen=True)
 class _Kept(Generic[ResultT]):
-    """What planting returned, all rows of the database in the format of COPY, by schema and table, and the files of the store."""
+    """What planting returned, all rows of the database in the format of COPY, by schema and table, and the files of the store.
+
+    ``numbered`` is the statement that puts the sequences back.
+    """
 
     result: ResultT
     rows: Mapping[tuple[str, str], bytes]
+    numbered: str
     files: TemporaryDirectory[str] | None
 
 
@@ -49,9 +53,10 @@ def planted_once(
         if kept is None:
             # Rows of another fixture would become part of the copy.
             assert not _rows(connection, store), "all rows are planted here"
-            _kept[key] = kept = _Kept(plant(), _rows(connection, store), _files(store))
+            _kept[key] = kept = _Kept(plant(), _rows(connection, store), _numbered(connection), _files(store))
             return kept.result  # type: ignore[return-value]  # it is that of plant
         _put_back(connection, kept.rows, store)
+        connection.execute(kept.numbered.encode())
     if kept.files:
         assert store is not None
         shutil.copytree(kept.files.name, _root(store), dirs_exist_ok=True)
@@ -78,6 +83,16 @@ def _put_back(
         for table, content in rows.items():
             with cursor.copy(sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(*table))) as copy:
                 copy.write(content.replace(_STORE, _name(store)))
+
+
+def _numbered(connection: psycopg.Connection) -> str:
+    query = """
+        SELECT 'SELECT ' || string_agg(
+            format('setval(%L, %s, %L)', format('%I.%I', schemaname, sequencename), coalesce(last_value, 1), last_value IS NOT NULL), ', ')
+        FROM pg_sequences
+    """
+    (statement,) = connection.execute(query).fetchone() or ("SELECT",)
+    return str(statement)
 
 
 def _files(store: ObjectStore | None) -> TemporaryDirectory[str] | None:

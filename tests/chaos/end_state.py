@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import dict_row
 
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from local_stack.stand_ins import Arrived
@@ -96,6 +97,16 @@ class InFlight:
         if table == "batch.outbox":
             return (row["tenant_id"], row["dedupe_key"]) == (self.tenant_id, self.dedupe_key)
         return table == "public.HIS_NotificationLog" and row["id"] == self.host_log_id
+
+
+def end_leases(host: psycopg.Connection) -> list[InFlight]:
+    """End the leases of a killed sender; returns the messages that it had in its hands."""
+    query = """
+        UPDATE batch.outbox SET lease_until = now() - interval '1 second' WHERE status = 'sending'
+        RETURNING tenant_id, dedupe_key, host_log_id, channel, destination, subject, body, rich
+    """
+    with host.cursor(row_factory=dict_row) as cursor:
+        return [InFlight.from_outbox(row) for row in cursor.execute(query)]
 
 
 @dataclass(frozen=True)
@@ -192,14 +203,21 @@ def end_state_of(
     before: Mapping[str, tuple[int, int]] | None = None,
     in_flight: Sequence[InFlight] = (),
 ) -> EndState:
-    """The end state without Airflow. ``folders`` are the folders of files by name. Rows of unchanged tables are not listed."""
-    now = digests(host)
-    changed = [table for table in now if before is None or before.get(table) != now[table]]
+    """The end state without Airflow. ``folders`` are the folders of files by name. Rows of tables that are as ``before`` are not listed."""
+    tables = _tables(host)
+    now = digests(host) if before else {}
+    changed = [table for table in tables if not before or before.get(table) != now[table]]
+    rows = _rows(host, changed)
     found = _files(folders)
     names = Names.load(host, started_at).with_files(found)
     return EndState(
         numbers=_numbers(host),
-        rows={table: _rows(host, table, names) if table in changed else _UNCHANGED for table in now},
+        rows={
+            table: Counter(normalised_row(table, row, names) for row in rows[table])
+            if table in rows
+            else _UNCHANGED
+            for table in tables
+        },
         files=Counter(_name_and_digest(*normalised_file(*file, names)) for file in found),
         messages=_messages([each for each in messages if not _is_for_operators(each)], names),
         in_doubt=_messages([each.message for each in in_flight if not each.is_sent_again], names),
@@ -336,11 +354,19 @@ def _tables(host: psycopg.Connection) -> list[str]:
     return [name for (name,) in host.execute(query) if name not in IGNORED_TABLES]
 
 
-def _rows(host: psycopg.Connection, table: str, names: Names) -> Counter[str]:
-    query = sql.SQL("SELECT to_jsonb(found)::text FROM {} AS found").format(sql.Identifier(*table.split(".")))
-    if table in TABLES_OF_RUNS:
-        query += sql.SQL(" WHERE execution_id <> ALL({})").format(list(superseded_runs(host)))
-    return Counter(normalised_row(table, text, names) for (text,) in host.execute(query))
+def _rows(host: psycopg.Connection, tables: Sequence[str]) -> dict[str, list[str]]:
+    """The rows of these tables as JSON, without those of attempts of ``open_run`` that were killed. It is one statement."""
+    part = sql.SQL("SELECT {}, to_jsonb(found)::text FROM {} AS found")
+    query = sql.SQL(" UNION ALL ").join(
+        part.format(table, sql.Identifier(*table.split(".")))
+        + (sql.SQL(" WHERE execution_id <> ALL({})").format(superseded) if table in TABLES_OF_RUNS else sql.SQL(""))
+        for superseded in [list(superseded_runs(host))]
+        for table in tables
+    )
+    rows: dict[str, list[str]] = {table: [] for table in tables}
+    for table, row in host.execute(query) if tables else ():
+        rows[table].append(row)
+    return rows
 
 
 def _numbers(host: psycopg.Connection) -> Counter[str]:

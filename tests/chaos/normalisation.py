@@ -46,6 +46,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import psycopg
@@ -271,6 +272,8 @@ def normalised_file(name: str, content: bytes, names: Names) -> tuple[str, bytes
     return name, names.normalise(text).encode()
 
 
+# The documents of trials are mostly the same, and reading one takes long.
+@lru_cache(maxsize=200)
 def _text(name: str, content: bytes) -> str | None:
     """The text of a file, or None if it has none."""
     try:

@@ -24,6 +24,7 @@ from tests.chaos.end_state import (
     LATER_RUN,
     EndState,
     InFlight,
+    end_leases,
     digests,
     has_waiting_alerts,
     read_end_state,
@@ -120,7 +121,8 @@ class Trials:
             run, hit = self._run(scenario, kill, reference)
             in_flight: list[InFlight] = []
             if scenario.sends:
-                in_flight = self._end_leases()
+                with self.installation.connect() as host:
+                    in_flight = end_leases(host)
                 # The hourly run finds what a killed sender had in its hands.
                 self._run(Scenario("after-leases", NOTIFICATION_RETRY, _AN_HOUR_LATER), None, None)
             self.finish()
@@ -200,15 +202,6 @@ class Trials:
             host.execute("UPDATE batch.operator_alert SET due_at = now() WHERE due_at IS NOT NULL")
             self._run(Scenario(LATER_RUN, NOTIFICATION_RETRY, _TWO_HOURS_LATER), None, None)
             return with_later_alerts(found, host, services.messages, started_at)
-
-    def _end_leases(self) -> list[InFlight]:
-        """The messages that a killed sender had in its hands."""
-        query = """
-            UPDATE batch.outbox SET lease_until = now() - interval '1 second' WHERE status = 'sending'
-            RETURNING tenant_id, dedupe_key, host_log_id, channel, destination, subject, body, rich
-        """
-        with self.installation.connect() as host, host.cursor(row_factory=dict_row) as cursor:
-            return [InFlight.from_outbox(row) for row in cursor.execute(query)]
 
     @contextmanager
     def _metadata(self) -> Iterator[psycopg.Connection]:

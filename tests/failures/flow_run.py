@@ -21,7 +21,7 @@ from include.skillreport.core.execution.run_log import EarlierStepFailedError
 from include.skillreport.core.failure_kinds import FAILED
 from include.skillreport.core.run_spec import RunSpec
 from local_stack.batch_runs import LocalInstallation, request_of
-from local_stack.local_run import KilledError, LocalRun
+from local_stack.local_run import KilledError, LocalRun, name_of
 from tests.conftest import Database
 
 _numbers = count(1)
@@ -45,10 +45,11 @@ class FlowRun:
     later: timedelta = timedelta(0)
     person: str | None = None
     create_batch: Callable[[], Batch] | None = None
+    run_id: str = ""
     alerts: list[Alert] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.run_id = f"advice {next(_numbers)}"
+        self.run_id = self.run_id or f"advice {next(_numbers)}"
         request = request_of(
             self.spec,
             self.day,
@@ -70,6 +71,11 @@ class FlowRun:
         return self._local.run
 
     @property
+    def tasks(self) -> list[str]:
+        """The names of its task instances, in order."""
+        return [name_of(task) for task in self._local.tasks()]
+
+    @property
     def has_failed(self) -> bool:
         """Whether the run is red."""
         return bool(self._local.failed)
@@ -88,7 +94,7 @@ class FlowRun:
 
     def again(self, **parameters: Any) -> FlowRun:
         """A new run with the same form but for these values."""
-        return replace(self, parameters=self.parameters | parameters, alerts=[])
+        return replace(self, parameters=self.parameters | parameters, run_id="", alerts=[])
 
     def clear(self, task: str = FAILED) -> None:
         """Clear the task, or all that has failed, with downstream."""

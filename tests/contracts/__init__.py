@@ -1,0 +1,1 @@
+"""What everything that runs promises, for each batch and each operation."""

@@ -1,0 +1,78 @@
+"""A case of the contract: a batch, or an operation of a form, with a small world in which it has something to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from include.skillreport.core.execution.batch import Batch
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.run_spec import OperationSpec, RunSpec
+from local_stack.batch_runs import LocalInstallation, request_of
+from local_stack.stand_ins import StandIns
+from tests.conftest import Database
+from tests.messaging import outbox_rows
+
+# The tenants of a world: the run works on the first two, or on A alone; nobody names the third one.
+A, B, UNTOUCHED = "A", "B", "C"
+
+PERSON = "suzuki"
+
+
+@dataclass
+class World:
+    """What a case begins with. ``folder`` has all files; those of the store lie in ``store``."""
+
+    database: Database
+    host: psycopg.Connection
+    folder: Path
+    services: StandIns
+
+    @property
+    def store(self) -> ObjectStore:
+        """The store of the installation."""
+        return ObjectStore(self.folder / "store")
+
+    def installation(self) -> LocalInstallation:
+        """An installation with this database, this store, and the stand-ins of all services."""
+        return LocalInstallation(object_store=self.store, services=outbox_rows.network(self.services))
+
+
+# The values of the run's form.
+Form = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One case. ``plant`` plants its rows and files, and returns the values of the form.
+
+    ``changes`` are all tables that the run changes, besides those of runs (``state.OF_RUNS``), and ``files`` and ``messages``. ``set_up``
+    sets what is neither a row nor a file; it is called before each planting. ``person`` triggers the run; empty: nobody does. ``break_tenant``
+    makes the work on tenant B fail, and returns what mends it.
+    """
+
+    spec: RunSpec
+    name: str
+    day: date
+    plant: Callable[[World], Form]
+    changes: frozenset[str]
+    at: datetime | None = None
+    person: str = ""
+    installation: Callable[[World], LocalInstallation] = World.installation
+    create_batch: Callable[[World], Callable[[], Batch]] | None = None
+    break_tenant: Callable[[World], Callable[[], object]] | None = None
+    set_up: Callable[[pytest.MonkeyPatch, Path], None] = lambda environment, folder: None  # noqa: ARG005
+
+    def __str__(self) -> str:
+        return f"{self.spec.slug}-{self.name}" if self.name else self.spec.slug
+
+    @property
+    def operation(self) -> str:
+        """The operation that the form names; empty for a batch."""
+        return self.name

@@ -1,0 +1,52 @@
+"""The cases share one database and one set of stand-ins, whose addresses are in their rows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from include.skillreport.core.execution.object_store import ObjectStore
+from local_stack.stand_ins import StandIns
+from tests.conftest import Database
+from tests.contracts.case import Case, Form, World
+from tests.contracts.runs import Trial
+from tests.kept_rows import planted_once
+from tests.shared_database import database, delete_rows, host_database, shared_copy, shared_database
+
+__all__ = ["database", "host_database", "shared_copy", "shared_database"]
+
+
+@pytest.fixture(scope="session")
+def services() -> Iterator[StandIns]:
+    """All services."""
+    with StandIns() as stand_ins:
+        yield stand_ins
+
+
+@pytest.fixture
+def trial(
+    case: Case,
+    database: Database,
+    host: psycopg.Connection,
+    services: StandIns,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Trial:
+    """The case in its world, in which nothing has run."""
+    world = World(database, host, tmp_path / "files", services)
+
+    def plant() -> Form:
+        world.folder.mkdir()
+        case.set_up(monkeypatch, world.folder)
+        return planted_once(str(case), database, lambda: case.plant(world), ObjectStore(world.folder))
+
+    def restore() -> None:
+        delete_rows(database)
+        shutil.rmtree(world.folder)
+        plant()
+
+    return Trial(case, world, plant(), restore)

@@ -1,0 +1,31 @@
+"""Where a run does not keep a promise of the contract, each with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum, auto
+
+
+class Promise(Enum):
+    """A promise that has exceptions.
+
+    DRY: a dry run writes nothing. AGAIN: a new run with the same form changes nothing, or is refused. CLEAR: the clear of any step changes
+    nothing; that of a person's operation is refused. KILL: a run that is killed before any act ends as an undisturbed one. BROKEN: a
+    tenant that fails stops no other, and is in exactly one alert; after it is mended, a clear ends the work.
+    """
+
+    DRY = auto()
+    AGAIN = auto()
+    CLEAR = auto()
+    KILL = auto()
+    BROKEN = auto()
+
+
+# By the names of the cases.
+EXCEPTIONS: Mapping[Promise, Mapping[str, str]] = {
+    Promise.DRY: {},
+    Promise.AGAIN: {},
+    Promise.CLEAR: {},
+    Promise.KILL: {},
+    Promise.BROKEN: {},
+}

@@ -1,0 +1,157 @@
+"""Runs of a case: undisturbed, killed, cleared, or with a tenant that fails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+
+from include.skillreport.core.catalog import NOTIFICATION_RETRY
+from include.skillreport.core.execution.business_date import JAPAN
+from include.skillreport.core.execution.flow import RunRequest
+from local_stack.batch_runs import request_of
+from local_stack.local_run import KilledError, LocalRun
+from tests.chaos.end_state import EndState, differences, end_leases, end_state_of
+from tests.contracts.case import Case, Form, World
+from tests.contracts.kills import MortalDatabase, Process
+from tests.contracts.state import MESSAGES, OF_RUNS
+from tests.failures.flow_run import FlowRun
+
+FIRST = "first"
+
+
+@dataclass
+class Trial:
+    """The runs of a case in its world, which is planted. ``form`` are the values of its form; ``restore`` plants the world anew."""
+
+    case: Case
+    world: World
+    form: Form
+    restore: Callable[[], None]
+
+    def __post_init__(self) -> None:
+        self._begin()
+
+    def again(self) -> None:
+        """Put the world back in which nothing has run."""
+        self.restore()
+        self._begin()
+
+    def _begin(self) -> None:
+        self.started_at = datetime.now(UTC)
+        self.messages = len(self.world.services.messages)
+
+    def run(self, run_id: str = FIRST, **options: Any) -> FlowRun:
+        """A whole run, as undisturbed as ``options``, which are further values of ``FlowRun``, let it be."""
+        case = self.case
+        if case.create_batch:
+            options["create_batch"] = case.create_batch(self.world)
+        return FlowRun(
+            self.world.database,
+            case.spec,
+            case.day,
+            case.installation(self.world),
+            dict(self.form) | options.pop("parameters", {}),
+            case.at,
+            person=case.person or None,
+            run_id=run_id,
+            **options,
+        )
+
+    def acts(self) -> list[str]:
+        """What the processes of an undisturbed run do that is seen outside, in order; the end of a task is one of these acts."""
+        return self._finish(self._process(None))
+
+    def killed(self, at: int) -> list[str]:
+        """A run whose process is killed before this act, and Airflow's next try of its task. Returns the acts of the killed process."""
+        return self._finish(self._process(at))
+
+    def end_state(self) -> EndState:
+        """The state now. Ids of runs and times since the begin of the trial are replaced.
+
+        What a killed writer leaves of a file is not part of it: the store deletes it an hour later (``ObjectStore.delete_unfinished``).
+        If the run sends, the next hourly run of BATCH-019-02 has ended what a killed sender had in its hands.
+        """
+        world = self.world
+        for unfinished in world.folder.rglob(".*.part"):
+            unfinished.unlink()
+        in_flight = end_leases(world.host)
+        if MESSAGES in self.case.changes:
+            at = self._request().run_at + timedelta(hours=1)
+            day = at.astimezone(JAPAN).date()
+            FlowRun(
+                world.database, NOTIFICATION_RETRY, day, world.installation(), run_at=at, run_id="later"
+            )
+        messages = world.services.messages[self.messages :]
+        return end_state_of(
+            world.host,
+            {"files": world.folder},
+            world.folder / "none",
+            messages,
+            self.started_at,
+            in_flight=in_flight,
+        )
+
+    def _request(self) -> RunRequest:
+        case = self.case
+        return request_of(
+            case.spec,
+            case.day,
+            parameters=self.form,
+            run_at=case.at,
+            run_id=FIRST,
+            triggered_by=case.person or None,
+        )
+
+    def _process(self, dies_at: int | None) -> Process:
+        services = self.world.services
+        return Process(self.world.folder, (services.http_port, services.smtp_port), dies_at)
+
+    def _finish(self, process: Process) -> list[str]:
+        """Do each task of the run; returns the acts of the process."""
+        case, request = self.case, self._request()
+        database = MortalDatabase(self.world.database.name, self.world.database.server)
+
+        @contextmanager
+        def connect(role: str, _: timedelta) -> Iterator[psycopg.Connection]:
+            with database.connect(role) as connection:
+                yield connection
+
+        installation = replace(
+            case.installation(self.world), connect=connect, moment=request.run_at
+        )
+        batch = case.create_batch(self.world) if case.create_batch else None
+        run = LocalRun(case.spec, request, installation, batch)
+        for task in run.tasks():
+            try:
+                with process.living():
+                    run.do(task)
+                    process.act(f"end of {task.step}")
+            except KilledError:
+                run.do(task)
+        assert run.closed is not None
+        assert run.closed.failure is None, run.closed.failure
+        assert process.is_dead == (process.dies_at is not None), f"no act {process.dies_at}: {process.acts}"
+        return process.acts
+
+
+def difference_of(reference: EndState, trial: EndState) -> str:
+    """What differs, as lines; empty if nothing does."""
+    return "\n".join(differences(reference, trial))
+
+
+def rows_of_others(state: EndState, tenant_id: str) -> EndState:
+    """The rows of all but this tenant, without those of runs."""
+    rows = {
+        table: Counter(
+            {text: count for text, count in found.items() if f'"tenant_id": "{tenant_id}"' not in text}
+        )
+        for table, found in state.rows.items()
+        if table not in OF_RUNS
+    }
+    return EndState(rows)

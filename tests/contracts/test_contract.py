@@ -1,0 +1,125 @@
+"""The contract: what every batch and every operation promises, each promise by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pytest
+
+from include.skillreport.core.operation_catalog import RUN_SPECS
+from include.skillreport.core.run_spec import BatchSpec
+from include.skillreport.operations.forms import FORMS
+from tests.contracts.case import UNTOUCHED, B, Case
+from tests.contracts.cases import CASES
+from tests.contracts.exceptions import EXCEPTIONS, Promise
+from tests.contracts.runs import Trial, difference_of, rows_of_others
+from tests.contracts.state import read_state
+
+each_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def promised(promise: Promise) -> pytest.MarkDecorator:
+    """Each case that has no exception from the promise."""
+    cases = [case for case in CASES if str(case) not in EXCEPTIONS[promise]]
+    return pytest.mark.parametrize("case", cases, ids=str)
+
+
+def test_everything_that_runs_has_a_case() -> None:
+    forms = {form.spec.id: form for form in FORMS.values()}
+    expected = {
+        (spec_id, operation.name)
+        for spec_id in RUN_SPECS
+        for operation in (forms[spec_id].operations if spec_id in forms else ())
+    } | {(spec_id, "") for spec_id in RUN_SPECS if spec_id not in forms}
+    assert {(case.spec.id, case.operation) for case in CASES} == expected
+
+
+@each_case
+def test_a_run_changes_what_it_says_and_no_other_tenant(case: Case, trial: Trial) -> None:
+    before = read_state(trial.world)
+    run = trial.run()
+    assert not run.has_failed, run.kinds
+    after = read_state(trial.world)
+    assert after.changed_since(before) == set(case.changes)
+    assert after.of_tenant(UNTOUCHED).changed_since(before.of_tenant(UNTOUCHED)) == set()
+
+
+@promised(Promise.DRY)
+def test_a_dry_run_writes_nothing(case: Case, trial: Trial) -> None:
+    before = read_state(trial.world)
+    run = trial.run(parameters={"dry_run": True})
+    assert not run.has_failed, run.kinds
+    assert read_state(trial.world).changed_since(before) == set()
+
+
+@promised(Promise.AGAIN)
+def test_a_new_run_changes_nothing(case: Case, trial: Trial) -> None:
+    trial.run()
+    before = read_state(trial.world)
+    trial.run("again")
+    assert read_state(trial.world).changed_since(before) == set()
+
+
+@promised(Promise.CLEAR)
+def test_a_clear_of_any_step_changes_nothing(case: Case, trial: Trial) -> None:
+    run = trial.run()
+    before = read_state(trial.world)
+    for task in run.tasks:
+        run.clear(task)
+        assert run.has_failed == bool(case.person), task
+        if case.person:
+            assert run.kinds == ("operation_cleared",), task
+        assert read_state(trial.world).changed_since(before) == set(), task
+
+
+@promised(Promise.KILL)
+def test_a_killed_run_ends_as_an_undisturbed_one(case: Case, trial: Trial) -> None:
+    acts = trial.acts()
+    _kill(trial, acts, sorted({len(acts) // 3, 2 * len(acts) // 3}))
+
+
+def test_a_tenant_of_every_batch_can_fail() -> None:
+    cases = {
+        str(case)
+        for case in CASES
+        if isinstance(case.spec, BatchSpec) and case.spec.per_tenant and not case.break_tenant
+    }
+    assert cases == EXCEPTIONS[Promise.BROKEN].keys()
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.break_tenant], ids=str)
+def test_a_tenant_that_fails_stops_no_other(case: Case, trial: Trial) -> None:
+    trial.run()
+    expected = trial.end_state()
+    trial.again()
+    assert case.break_tenant is not None
+    mend = case.break_tenant(trial.world)
+    try:
+        run = trial.run()
+        assert difference_of(rows_of_others(expected, B), rows_of_others(trial.end_state(), B)) == ""
+    finally:
+        mend()
+    (alert,) = run.alerts
+    assert [line for line in alert.tenants if B in line], alert.tenants
+    if case.person:
+        run = trial.run("again")
+        assert not run.has_failed
+    else:
+        run.clear()
+        assert difference_of(expected, trial.end_state()) == ""
+
+
+@pytest.mark.long
+@promised(Promise.KILL)
+def test_a_run_that_is_killed_anywhere_ends_as_an_undisturbed_one(case: Case, trial: Trial) -> None:
+    acts = trial.acts()
+    _kill(trial, acts, range(len(acts)))
+
+
+def _kill(trial: Trial, acts: Sequence[str], moments: Iterable[int]) -> None:
+    expected = trial.end_state()
+    for moment in moments:
+        trial.again()
+        trial.killed(moment)
+        difference = difference_of(expected, trial.end_state())
+        assert difference == "", f"killed before act {moment} of {acts}"
