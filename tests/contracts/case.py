@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ import pytest
 
 from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.core.run_spec import OperationSpec, RunSpec
-from local_stack.batch_runs import LocalInstallation, request_of
+from include.skillreport.core.run_spec import RunSpec
+from local_stack.batch_runs import LocalInstallation
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.messaging import outbox_rows

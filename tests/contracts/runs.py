@@ -84,9 +84,7 @@ class Trial:
         if MESSAGES in self.case.changes:
             at = self._request().run_at + timedelta(hours=1)
             day = at.astimezone(JAPAN).date()
-            FlowRun(
-                world.database, NOTIFICATION_RETRY, day, world.installation(), run_at=at, run_id="later"
-            )
+            FlowRun(world.database, NOTIFICATION_RETRY, day, world.installation(), run_at=at, run_id="later")
         messages = world.services.messages[self.messages :]
         return end_state_of(
             world.host,
@@ -122,9 +120,7 @@ class Trial:
             with database.connect(role) as connection:
                 yield connection
 
-        installation = replace(
-            case.installation(self.world), connect=connect, moment=request.run_at
-        )
+        installation = replace(case.installation(self.world), connect=connect, moment=request.run_at)
         batch = case.create_batch(self.world) if case.create_batch else None
         run = LocalRun(case.spec, request, installation, batch)
         for task in run.tasks():

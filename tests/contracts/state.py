@@ -55,9 +55,7 @@ class State:
             table: [row for row in found if json.loads(row).get("tenant_id") == tenant_id]
             for table, found in self.rows.items()
         }
-        files = {
-            path: content for path, content in self.files.items() if tenant_id in Path(path).parts
-        }
+        files = {path: content for path, content in self.files.items() if tenant_id in Path(path).parts}
         return State(rows, files, ())
 
 

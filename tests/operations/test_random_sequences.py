@@ -115,6 +115,7 @@ class Office:
         self.opened: Counter[tuple[str, date]] = Counter()
         self.handed_over: dict[str, bytes] = {}
         self.done: Counter[str] = Counter()
+        self.after_step: Callable[[], object] = lambda: None
         self.log: list[str] = []
         for tenant_id, currency in zip(TENANTS, ("JPY", "JPY", "USD"), strict=True):
             customer(host, tenant_id, "STANDARD", months=(OCTOBER, NOVEMBER), currency_code=currency)
@@ -131,6 +132,7 @@ class Office:
                 if place:
                     self.take(step, *place)
                     break
+            self.after_step()
 
     def take(self, step: str, tenant_id: str, month: date) -> None:
         """One step by one of the two. It may be refused."""

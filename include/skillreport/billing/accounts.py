@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import MAXYEAR, MINYEAR, date
-from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -26,6 +25,7 @@ from include.skillreport.billing.pricing.price_list import Plan, PriceListVersio
 from include.skillreport.billing.pricing.usage import UsageDay
 from include.skillreport.billing.receivables.due_dates import PaymentTerms
 from include.skillreport.billing.settings import BillingSettings, IssuerSettings
+from include.skillreport.billing.state import InvoiceState
 from include.skillreport.core.database import Statements
 from include.skillreport.core.entered import visible
 from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
@@ -41,22 +41,15 @@ _JAPAN = "JP"
 class LiveInvoice:
     """The tenant's live invoice of a month and the run that created it.
 
-    ``is_paid``: the application marks it as paid, or payments are recorded. ``credited_total``: its partial credit notes, tax included.
-    ``is_carried``: one-off lines carry a difference of it into later months. ``usage_days`` is the number of billed days. ``remarks``:
-    those of its document. ``hold_reason``: why it was held when it was calculated.
+    ``usage_days`` is the number of billed days. ``remarks``: those of its document. ``hold_reason``: why it was held when calculated.
     """
 
     invoice_id: str
-    status: str
-    number: str | None
-    total: Decimal
+    state: InvoiceState
     currency: str
     input_hash: str
     execution_id: str
-    is_paid: bool
     issued_on: date | None
-    credited_total: Decimal
-    is_carried: bool
     usage_days: int
     remarks: tuple[str, ...]
     hold_reason: str | None
@@ -109,7 +102,7 @@ class BillingAccount:
     @property
     def issued(self) -> LiveInvoice | None:
         """The live invoice, unless it is a draft."""
-        return self.live if self.live and self.live.status != "draft" else None
+        return self.live if self.live and self.live.state.status != "draft" else None
 
     def is_among(self, tenants: Collection[str]) -> bool:
         """Whether these codes or ids of tenants contain this tenant."""
@@ -118,8 +111,8 @@ class BillingAccount:
     @property
     def replaces(self) -> DocumentReference | None:
         """The month's invoice that a new one replaces: the issued one, or the latest one that was voided or credited."""
-        if self.issued and self.issued.number and self.issued.issued_on:
-            return DocumentReference(number=self.issued.number, issued_on=self.issued.issued_on)
+        if self.issued and self.issued.state.number and self.issued.issued_on:
+            return DocumentReference(number=self.issued.state.number, issued_on=self.issued.issued_on)
         known = self.taken_back
         return (
             DocumentReference(number=known.number, issued_on=known.issued_on)
@@ -387,16 +380,11 @@ def _account(
         if row["live_invoice_id"] is None
         else LiveInvoice(
             row["live_invoice_id"],
-            row["live_status"],
-            row["live_number"],
-            row["live_total"],
+            InvoiceState.of(row, "live_"),
             row["live_currency"],
             row["live_input_hash"],
             row["live_execution_id"],
-            row["is_paid"],
             row["live_issued_on"],
-            row["live_credited_total"],
-            row["live_is_carried"],
             row["live_usage_days"],
             tuple(row["live_remarks"]),
             row["live_hold_reason"],

@@ -15,11 +15,12 @@ from include.skillreport.billing.accounts import metered_days
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs
-from include.skillreport.billing.ledger.stored_invoice import invoice_label, stored_document
+from include.skillreport.billing.ledger.stored_invoice import stored_document
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.calculation import price_signed
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.billing.pricing.usage import UsageDay
+from include.skillreport.billing.state import invoice_label
 from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parent)

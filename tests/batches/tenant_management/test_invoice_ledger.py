@@ -584,7 +584,7 @@ def test_a_stored_invoice_is_read_as_it_was_calculated(
     )
     assert stored.inputs == settled.inputs
     assert stored.input_hash == stored.inputs.digest()
-    assert (stored.tenant_id, stored.status, stored.is_paid, stored.credited) == (
+    assert (stored.tenant_id, stored.state.status, stored.state.is_paid, stored.state.credited) == (
         "A",
         "finalized",
         False,

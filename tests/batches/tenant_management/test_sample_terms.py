@@ -322,7 +322,7 @@ def test_a_month_that_comes_to_nothing_stays_a_draft_without_files(
     run_billing(database, store=store)
 
     with database.connect("batch_tenant") as connection, tenant_transaction(connection, ["A"]):
-        assert invoice_of_month(connection, "A", OCTOBER).status == "draft"
+        assert invoice_of_month(connection, "A", OCTOBER).state.status == "draft"
     assert files(store) == {}
 
 

@@ -18,10 +18,8 @@ from include.skillreport.billing.ledger.recoveries import Entered, insert_adjust
 from include.skillreport.billing.ledger.shown_payments import show_payments
 from include.skillreport.billing.ledger.stored_invoice import (
     StoredInvoice,
-    invoice_label,
     load_credits,
     lock_invoice,
-    require_live,
 )
 from include.skillreport.billing.money import YEN, RoundingMode, has_minor_units, round_to_minor_unit
 from include.skillreport.billing.receivables.adjustment import (
@@ -33,6 +31,7 @@ from include.skillreport.billing.receivables.adjustment import (
     taken_back,
     write_off,
 )
+from include.skillreport.billing.state import Act, invoice_label, refusal_of_take_back, require
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 
@@ -60,16 +59,10 @@ def record_fee(
     :raises BillingError: the invoice is not open or has no payment, the amount or the day is impossible, or another run has recorded the
         same fee of the same day.
     """
-    stored, known = _locked(connection, stored, entered.execution_id)
+    stored, known = _locked(connection, Act.FEE_DIFFERENCE, stored, entered.execution_id)
     if known:
         return known[0]
-    invoice = stored.invoice
-    open_amount = _open_amount(stored)
-    if stored.paid_total <= 0:
-        raise BillingError(
-            "NOT_PAID",
-            f"{invoice_label(invoice.number)}に入金がありません。先に「入金の記録」で、入金された額を記録してください",
-        )
+    invoice, open_amount = stored.invoice, stored.state.open_amount
     if amount is None:
         amount = open_amount
         _require_tolerable(invoice, amount, terms.settings.fee_tolerance)
@@ -80,7 +73,7 @@ def record_fee(
             "超えます。額を直してください",
         )
     require_day(invoice, entered.day, today)
-    require_fee(invoice, stored.inputs, amount, earlier=stored.fee_total)
+    require_fee(invoice, stored.inputs, amount, earlier=stored.state.fee_total)
     _require_new(connection, stored, AdjustmentKind.FEE, amount, entered.day)
     adjustment = fee(
         invoice,
@@ -105,10 +98,10 @@ def record_write_off(
 
     :raises BillingError: so much is not open, the day is impossible, or another run has written off the same amount on the same day.
     """
-    stored, known = _locked(connection, stored, entered.execution_id)
+    stored, known = _locked(connection, Act.WRITE_OFF, stored, entered.execution_id)
     if known:
         return known[0]
-    invoice, open_amount = stored.invoice, _open_amount(stored)
+    invoice, open_amount = stored.invoice, stored.state.open_amount
     amount = open_amount if amount is None else amount
     if amount > open_amount or not has_minor_units(amount, invoice.currency):
         raise BillingError(
@@ -141,17 +134,16 @@ def take_back(
 
     :raises BillingError: there is none, a part of the write-off was recovered, or the day is impossible.
     """
-    stored, known = _locked(connection, stored, entered.execution_id)
+    stored, known = _locked(connection, Act.TAKE_BACK_ADJUSTMENT, stored, entered.execution_id)
     if known:
         return known
-    name = f"{invoice_label(stored.invoice.number)}に{kind.label}"
-    total = stored.fee_total if kind is AdjustmentKind.FEE else stored.written_off_total
-    if not total:
-        raise BillingError("NOTHING_TO_TAKE_BACK", f"{name}はありません。対象月と種類を確認してください")
+    if error := refusal_of_take_back(stored.state, kind):
+        raise error
     recovered = load_adjustments(connection, stored.invoice_id, AdjustmentKind.RECOVERY)
     if kind is AdjustmentKind.WRITE_OFF and sum((each.amount for each in recovered), Decimal(0)):
         raise BillingError(
-            "RECOVERED", f"{name}の回収があります。先に「入金の取り消し」で、回収の入金を取り消してください"
+            "RECOVERED",
+            f"{invoice_label(stored.invoice.number)}に{kind.label}の回収があります。先に「入金の取り消し」で、回収の入金を取り消してください",
         )
     require_day(stored.invoice, entered.day, today)
     adjustments = taken_back(load_adjustments(connection, stored.invoice_id, kind))
@@ -185,11 +177,11 @@ def _require_tolerable(invoice: Invoice, rest: Decimal, tolerance: int) -> None:
 
 
 def _locked(
-    connection: psycopg.Connection, stored: StoredInvoice, execution_id: str
+    connection: psycopg.Connection, act: Act, stored: StoredInvoice, execution_id: str
 ) -> tuple[StoredInvoice, list[Adjustment]]:
     """The locked invoice, and what an earlier attempt of the run has recorded. No month is closed before the transaction ends.
 
-    :raises BillingError: the invoice is no final, live invoice.
+    :raises BillingError: the state of the invoice refuses the act.
     """
     keep_open(connection)
     stored = lock_invoice(connection, stored)
@@ -198,23 +190,8 @@ def _locked(
     )
     if rows:
         return stored, [Adjustment.model_validate(row["content"]) for row in rows]
-    require_live(stored)
-    if stored.invoice.number is None:
-        raise BillingError(
-            "NOT_ADJUSTABLE",
-            f"{invoice_label(None)}には記録できません。確定した請求書の月を指定してください",
-        )
+    require(act, stored.state)
     return stored, []
-
-
-def _open_amount(stored: StoredInvoice) -> Decimal:
-    """What is open of the locked invoice. :raises BillingError: nothing is, or the application itself marks it as paid."""
-    if stored.open_amount <= 0 or (stored.is_paid and not stored.paid_total):
-        raise BillingError(
-            "NOTHING_OPEN",
-            f"{invoice_label(stored.invoice.number)}に未入金の額はありません。対象月を確認してください",
-        )
-    return stored.open_amount
 
 
 def _record(

@@ -32,7 +32,7 @@ def keep_open(connection: psycopg.Connection) -> None:
 def open_yen(connection: psycopg.Connection, stored: StoredInvoice) -> Decimal:
     """The yen that the books have of what is open of a locked invoice."""
     if stored.invoice.currency == YEN:
-        return stored.open_amount
+        return stored.state.open_amount
     credits = load_credits(connection, stored)
     documents = yen_of_documents(stored.invoice, credits, yen_per_unit(stored.inputs))
     taken: Decimal = _SQL.row(connection, "yen_taken", invoice_id=stored.invoice_id)[0]
@@ -48,5 +48,5 @@ def yen_of_payment(connection: psycopg.Connection, invoice_id: str, payment: Pay
         return payment.amount
     stored = find_by_id(connection, invoice_id)
     sign = -1 if payment.kind == "refund" else 1
-    left = in_yen(stored.open_amount - sign * payment.amount, yen_per_unit(stored.inputs))
+    left = in_yen(stored.state.open_amount - sign * payment.amount, yen_per_unit(stored.inputs))
     return sign * (open_yen(connection, stored) - left)

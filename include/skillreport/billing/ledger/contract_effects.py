@@ -26,10 +26,11 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs
 from include.skillreport.billing.ledger.letter_texts import recipient_letter
 from include.skillreport.billing.ledger.letters import insert_letters, plain_letter_row
-from include.skillreport.billing.ledger.stored_invoice import invoice_label, stored_document
+from include.skillreport.billing.ledger.stored_invoice import stored_document
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.calculation import price_signed
 from include.skillreport.billing.settings import BillingSettings
+from include.skillreport.billing.state import invoice_label
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 

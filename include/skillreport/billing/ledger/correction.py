@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import psycopg
 from psycopg.types.json import Jsonb
 
 from include.skillreport.billing.documents.credit_note import CreditedPart, credit_note
-from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
+from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.documents.written_language import require_readable_reason
 from include.skillreport.billing.errors import BillingError
@@ -23,7 +24,6 @@ from include.skillreport.billing.ledger.entries import (
 )
 from include.skillreport.billing.ledger.finalization import FinalDocument, finalize, write_host_rows
 from include.skillreport.billing.ledger.letters import (
-    is_stopped,
     queue_letters,
     queue_void_letters,
     withdraw_letters,
@@ -35,13 +35,19 @@ from include.skillreport.billing.ledger.stored_invoice import (
     StoredInvoice,
     find_by_id,
     find_by_number,
-    invoice_label,
     load_credits,
     lock_invoice,
-    require_live,
 )
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.due_dates import leaving_day
+from include.skillreport.billing.state import (
+    Act,
+    already_taken_back,
+    invoice_label,
+    refusal,
+    refusal_of_credit,
+    require,
+)
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 
@@ -53,24 +59,17 @@ def void_invoice(
 ) -> None:
     """Void an unpaid invoice or a draft. An invoice keeps its number, and its month is closed.
 
-    :raises BillingError: it is paid, credited even in part, void or a credit, or no reason is given. Or it is finalised, and the terms
-        are a sample, or the customer cannot read the reason.
+    :raises BillingError: its state refuses it (``state.refusal``), or no reason is given. Or it is finalised, and the terms are a
+        sample, or the customer cannot read the reason.
     """
-    if stored.status != "draft":
+    is_issued = stored.state.status != "draft"
+    if is_issued:
         terms.require_no_sample()
     require_reason(reason)
-    if stored.status != "draft":
+    if is_issued:
         require_customers_reason(stored.invoice, reason)
     stored = lock_invoice(connection, stored)
-    require_live(stored)
-    if stored.invoice.kind is InvoiceKind.CREDIT:
-        raise BillingError("IS_A_CREDIT", f"返還請求書 {stored.invoice.number} は取り消せません")
-    if stored.credited_total:
-        raise partly_credited_error(stored.invoice.number)
-    if stored.is_carried:
-        raise carried_error(stored.invoice.number)
-    if stored.fee_total or stored.written_off_total:
-        raise adjusted_error(stored.invoice.number)
+    require(Act.VOID, stored.state)
     if stored.invoice_id not in void_invoices(connection, [stored.invoice_id], reason, actor):
         raise not_voided_error(connection, stored.invoice.number)
     announce_voids(connection, [stored.invoice_id], load_contacts(connection), reason)
@@ -91,14 +90,14 @@ def credit_invoice(
     Its date is the day of the entry.
 
     If nothing is left afterwards, the month is closed.
-    :raises BillingError: it is a draft, a credit, credited or void, a part is not possible, another run has entered the same parts, or no
+    :raises BillingError: its state refuses it (``state.refusal``), a part is not possible, another run has entered the same parts, or no
         reason is given, or one that the customer cannot read. Or the terms are a sample.
     """
     terms.require_no_sample()
     require_reason(reason)
     require_customers_reason(stored.invoice, reason)
     stored = lock_invoice(connection, stored)
-    _require_creditable(stored)
+    require(Act.PART_CREDIT if parts else Act.CREDIT, stored.state)
     original = stored.invoice
     credit = credit_note(
         original,
@@ -107,7 +106,7 @@ def credit_invoice(
         reason=reason,
         rounding=stored.inputs.rounding,
     )
-    require_fitting(connection, stored, credit)
+    require_fitting(stored, credit)
     require_printable(credit)
     if parts is not None:
         require_new_credit(connection, stored.tenant_id, credit, reason, entry)
@@ -137,8 +136,8 @@ def issue_credit(
 
     If nothing is left of the invoice, its month is closed, and its waiting credit notes are dropped.
     """
-    credited_total = stored.credited_total - credit.total
-    is_credited = credited_total == stored.invoice.total
+    credited_total = credited_with(stored, credit)
+    is_credited = credited_total == stored.state.total
     if terms.settings.payment_source == "host":
         record_application_payment(connection, stored.invoice_id, today=issued_on, execution_id=actor)
     contacts = load_contacts(connection)
@@ -265,41 +264,6 @@ def never_closed_error() -> BillingError:
     )
 
 
-def partly_credited_error(number: str | None) -> BillingError:
-    """An invoice with a credit note cannot be voided."""
-    return BillingError(
-        "HAS_CREDITS",
-        f"{invoice_label(number)}は一部返還済みのため取り消せません。残りを打ち消すには DAG operate_invoices の「返還請求書の発行」を"
-        "使ってください",
-    )
-
-
-def carried_error(number: str | None) -> BillingError:
-    """An invoice whose difference a later month bills cannot be voided or credited: its replacement would bill the difference again."""
-    return BillingError(
-        "DIFFERENCE_CARRIED",
-        f"{invoice_label(number)}の差額は後の月に繰り越し済みのため、取消、再発行、全額の返還はできません。先に DAG operate_invoices の"
-        "「個別明細の取り消し」で繰越しの明細を取り消してください。その明細も確定済みなら、「一部の返還」か「個別明細の追加」で訂正します",
-    )
-
-
-def adjusted_error(number: str | None) -> BillingError:
-    """An invoice with a fee or a write-off cannot be voided, or credited beyond what they leave."""
-    return BillingError(
-        "ADJUSTED",
-        f"{invoice_label(number)}に手数料差額か貸倒れの記録があります。先に DAG operate_invoices の"
-        "「手数料差額・貸倒れの取り消し」を実行してください",
-    )
-
-
-def paid_error(number: str | None) -> BillingError:
-    """A paid invoice cannot be voided."""
-    return BillingError(
-        "ALREADY_PAID",
-        f"{invoice_label(number)}は入金済みのため取り消せません。訂正するには DAG operate_invoices の「返還請求書の発行」を使ってください",
-    )
-
-
 def not_billable_any_more_error(number: str | None) -> BillingError:
     """The contract of an issued invoice is gone. A person decides how to correct the invoice."""
     return BillingError(
@@ -312,19 +276,8 @@ def not_billable_any_more_error(number: str | None) -> BillingError:
 def not_voided_error(connection: psycopg.Connection, number: str | None) -> BillingError:
     """Why a live invoice was not voided: it was paid, voided or credited after it was read."""
     stored = find_by_number(connection, number) if number else None
-    if stored and stored.status != "void" and not stored.credited:
-        if stored.credited_total:
-            return partly_credited_error(number)
-        if stored.is_carried:
-            return carried_error(number)
-        if stored.fee_total or stored.written_off_total:
-            return adjusted_error(number)
-        if stored.is_paid:
-            return paid_error(number)
-    return BillingError(
-        "ALREADY_TAKEN_BACK",
-        f"{invoice_label(number)}は、同時に動いた別の実行がすでに取り消したか返還しました",
-    )
+    is_live = stored is not None and stored.state.is_live
+    return (stored and is_live and refusal(Act.VOID, stored.state)) or already_taken_back(number)
 
 
 def require_reason(reason: str) -> None:
@@ -351,29 +304,12 @@ def reason_problems(
     return problems
 
 
-def require_fitting(connection: psycopg.Connection, stored: StoredInvoice, credit: Invoice) -> None:
-    """Check that fees, write-offs and carried differences leave room for the credit note, and that no letter is stopped.
-
-    :raises BillingError: they do not, or the letter of the invoice is stopped.
-    """
-    credited_total, total = stored.credited_total - credit.total, stored.invoice.total
-    if credited_total == total and stored.is_carried:
-        raise carried_error(stored.invoice.number)
-    # A credit note after a write-off would show as owed back, although nobody has paid it.
-    if stored.written_off_total or credited_total + stored.fee_total > total:
-        raise adjusted_error(stored.invoice.number)
-    if credited_total != total and is_stopped(connection, stored):
-        raise BillingError(
-            "LETTER_STOPPED",
-            f"{invoice_label(stored.invoice.number)}は発送を止めているため、一部の返還をしません。先に DAG operate_invoices の"
-            "「発送する」で送るか、「請求書の取消」か「取消して再発行」で直してください",
-        )
+def require_fitting(stored: StoredInvoice, credit: Invoice) -> None:
+    """:raises BillingError: the state of the locked invoice leaves no room for the credit note (``state.refusal_of_credit``)."""
+    if error := refusal_of_credit(stored.state, credited_with(stored, credit)):
+        raise error
 
 
-def _require_creditable(stored: StoredInvoice) -> None:
-    require_live(stored)
-    if stored.invoice.kind is InvoiceKind.CREDIT or stored.invoice.number is None:
-        raise BillingError(
-            "NOT_CREDITABLE",
-            f"{invoice_label(stored.invoice.number)}は返還できません。返還請求書は番号のある請求書にだけ発行できます",
-        )
+def credited_with(stored: StoredInvoice, credit: Invoice) -> Decimal:
+    """The sum of the credit notes of the invoice with this one, whose total is below 0."""
+    return stored.state.credited_total - credit.total

@@ -94,7 +94,7 @@ def make_draft(
     reasons = _reasons(account, inputs, invoice, terms)
     hold = "。".join((*([hold_reason] if hold_reason else []), *reasons)) or None
     is_approved = account.is_among(approved)
-    stored_hash = account.live.input_hash if account.live and account.live.status == "draft" else None
+    stored_hash = account.live.input_hash if account.live and account.live.state.status == "draft" else None
     if hold and is_approved and stored_hash not in (None, inputs.digest()):
         # The approval is for the stored draft. It does not cover a draft with other inputs.
         is_approved, hold = False, f"保留中の下書きから計算が変わりました。{hold}"

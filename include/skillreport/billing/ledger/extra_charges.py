@@ -18,10 +18,10 @@ from include.skillreport.billing.documents.written_language import require_reada
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExtraCharge
 from include.skillreport.billing.ledger.entries import Entry, excess, require_new_line, wait_reason
-from include.skillreport.billing.ledger.stored_invoice import invoice_label
 from include.skillreport.billing.money import EXACT, RoundingMode, round_to_minor_unit
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
+from include.skillreport.billing.state import invoice_label
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 

@@ -24,12 +24,11 @@ from include.skillreport.billing.ledger.entries import first_opened
 from include.skillreport.billing.ledger.letter_texts import Letter, document_letter, void_letter
 from include.skillreport.billing.ledger.stored_invoice import (
     StoredInvoice,
-    invoice_label,
     letter_id,
     lock_invoice,
-    require_live,
 )
 from include.skillreport.billing.periods import Period
+from include.skillreport.billing.state import Act, invoice_label, require
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import naive_utc
@@ -199,7 +198,7 @@ def stop_letter(connection: psycopg.Connection, stored: StoredInvoice, decision:
     """
     # A concurrent correction has replaced the letter.
     stored = lock_invoice(connection, stored)
-    require_live(stored)
+    require(Act.STOP_LETTER, stored.state)
     _require_letter(stored)
     newest = letter_id(stored.invoice_id, stored.invoice.revision)
     # The caller commits although the stop is refused. The copies of a letter that has left are sent too.
@@ -211,7 +210,7 @@ def stop_letter(connection: psycopg.Connection, stored: StoredInvoice, decision:
                 "止められません。誤りがあれば「訂正」「請求書の取消」「返還請求書の発行」を使ってください",
             )
     remarks = {
-        "発送はすでに止めています。理由を書き換えました": is_stopped(connection, stored),
+        "発送はすでに止めています。理由を書き換えました": stored.state.is_stopped,
         "送信を一度は試みたため、届いた可能性があります。取り消すと、取消の通知を送ります": withdrawn[newest],
     }
     _decide(connection, stored, "stop", decision)
@@ -236,14 +235,14 @@ def send_letter(
     """
     # A concurrent void has withdrawn the letter.
     stored = lock_invoice(connection, stored)
-    require_live(stored)
+    require(Act.SEND_LETTER, stored.state, decision.person)
     if _waits_for(connection, stored, decision) and stored.leaves_on is None:
         _decide(connection, stored, "send", decision)
         return False
     leaves_on, due_on = _require_letter(stored), stored.invoice.due_on
     assert due_on is not None, "a final invoice is due"
     left, planned = (due_on - today).days, (due_on - leaves_on).days
-    if left < min(terms.settings.due_least_days, planned) and not (accepts_near_due or stored.is_paid):
+    if left < min(terms.settings.due_least_days, planned) and not (accepts_near_due or stored.state.is_paid):
         raise BillingError(
             "DUE_TOO_NEAR",
             f"{invoice_label(stored.invoice.number)}の支払期限 {due_on} まで {left} 日です。「訂正」で新しい支払期限にするか、"
@@ -264,26 +263,18 @@ def send_letter(
 
 
 def _waits_for(connection: psycopg.Connection, stored: StoredInvoice, decision: Decision) -> bool:
-    """Whether corrections wait, which the person may send.
+    """Whether corrections wait, which the person has seen.
 
-    :raises BillingError: the person has made one since a letter was last sent, or somebody has since the run was first opened. A run that
-        is cleared has the person of its first opening.
+    :raises BillingError: somebody has made one since the run was first opened. A run that is cleared has the person of its first opening.
     """
     waiting = _SQL.rows(connection, "waiting_corrections", invoice_id=stored.invoice_id)
     if not waiting:
         return False
-    name, authors = invoice_label(stored.invoice.number), {row["entered_by"] for row in waiting}
-    if decision.person in authors:
-        raise BillingError(
-            "OWN_CORRECTION",
-            f"{name}は {'、'.join(sorted(authors))} が訂正したため、{decision.person} は発送できません。"
-            "訂正していない人が内容を確認し、「発送する」を使ってください",
-        )
     opened_at = first_opened(connection, decision.execution_id)
     if opened_at is None or opened_at < waiting[-1]["entered_at"]:
         raise BillingError(
             "CORRECTED_LATER",
-            f"{name}は、この操作を始めた後に {waiting[-1]['entered_by']} が訂正しています。"
+            f"{invoice_label(stored.invoice.number)}は、この操作を始めた後に {waiting[-1]['entered_by']} が訂正しています。"
             "内容を確認し、「発送する」を新しく実行してください",
         )
     return True
@@ -318,14 +309,6 @@ def hold_letter(
     """Stop the queued letter of a correction until somebody else sends it (``send_letter``), and reminders, also if it has no letter."""
     withdraw(connection, [letter_id(stored.invoice_id, revision)])
     _decide(connection, stored, "wait", decision)
-
-
-def is_stopped(connection: psycopg.Connection, stored: StoredInvoice) -> bool:
-    """Whether the letter of a locked invoice, which is neither void nor credited in full, is stopped."""
-    return _SQL.column(connection, "last_letter_decision", invoice_id=stored.invoice_id) in (
-        ["stop"],
-        ["wait"],
-    )
 
 
 def _decide(connection: psycopg.Connection, stored: StoredInvoice, kind: str, decision: Decision) -> None:

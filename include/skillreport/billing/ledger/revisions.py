@@ -9,7 +9,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts, corrected_invoice
-from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind
+from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.documents.qualified_invoice import require_qualified
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.documents.written_language import require_readable
@@ -24,14 +24,10 @@ from include.skillreport.billing.ledger.letters import (
     withdraw_letters,
 )
 from include.skillreport.billing.ledger.overdue_letters import withdraw_reminders
-from include.skillreport.billing.ledger.stored_invoice import (
-    StoredInvoice,
-    invoice_label,
-    lock_invoice,
-    require_live,
-)
+from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, lock_invoice
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.due_dates import leaving_day
+from include.skillreport.billing.state import Act, invoice_label, require
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 
@@ -60,7 +56,7 @@ def correct_invoice(
     terms.require_no_sample()
     require_reason(what)
     stored = lock_invoice(connection, stored)
-    _require_correctable(stored)
+    require(Act.CORRECT, stored.state)
     _require_readable(stored.invoice, texts, what)
     document = corrected_invoice(stored.invoice, texts, what, corrected_on)
     require_qualified(document, corporate_issuer=terms.settings.issuer.corporate)
@@ -90,7 +86,7 @@ def correct_invoice(
         _SQL.execute(connection, "move_due_date", invoice_id=stored.invoice_id, due_on=document.due_on)
         withdraw_reminders(connection, [stored.invoice_id])
     documents = {stored.invoice_id: document}
-    queue_letters(connection, terms, documents, contacts, leaves_on, open_amount=stored.open_amount)
+    queue_letters(connection, terms, documents, contacts, leaves_on, open_amount=stored.state.open_amount)
     hold_letter(connection, stored, document.revision, Decision(entered_by, execution_id, what))
     write_host_rows(connection, [stored.invoice_id])
     return document
@@ -107,16 +103,6 @@ def already_corrected(
         period_start=period.start,
         execution_id=execution_id,
     )
-
-
-def _require_correctable(stored: StoredInvoice) -> None:
-    require_live(stored)
-    invoice = stored.invoice
-    if invoice.kind is InvoiceKind.CREDIT or invoice.number is None:
-        raise BillingError(
-            "NOT_CORRECTABLE",
-            f"{invoice_label(invoice.number)}は訂正できません。訂正できるのは、番号のある請求書です",
-        )
 
 
 def _require_readable(invoice: Invoice, texts: CorrectedTexts, what: str) -> None:
@@ -150,7 +136,7 @@ def _require_time_to_pay(
     planned = (due_on - (stored.leaves_on or leaves_on)).days
     if (
         is_first_letter
-        and not (texts.due_on or stored.is_paid)
+        and not (texts.due_on or stored.state.is_paid)
         and days < min(terms.settings.due_least_days, planned)
     ):
         raise BillingError(

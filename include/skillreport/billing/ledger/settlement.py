@@ -24,13 +24,10 @@ from include.skillreport.billing.inputs import BillingInputs
 from include.skillreport.billing.ledger.contacts import BillingContact, load_contacts
 from include.skillreport.billing.ledger.correction import (
     announce_voids,
-    carried_error,
     never_closed_error,
     not_billable_any_more_error,
     not_closed_error,
     not_voided_error,
-    paid_error,
-    partly_credited_error,
     reason_problems,
     require_reason,
     stays_closed_error,
@@ -40,9 +37,9 @@ from include.skillreport.billing.ledger.drafts import Draft, make_draft, save_dr
 from include.skillreport.billing.ledger.extra_charges import approve_lines
 from include.skillreport.billing.ledger.finalization import FinalDocument, finalize, write_host_rows
 from include.skillreport.billing.ledger.letters import queue_letters, withdraw_letters
-from include.skillreport.billing.ledger.stored_invoice import invoice_label
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.due_dates import PaymentTerms, due_date, leaving_day
+from include.skillreport.billing.state import Act, invoice_label, require
 from include.skillreport.billing.terms import Terms
 
 
@@ -260,7 +257,7 @@ def _outcome(
         # An issued invoice is not voided unless the new one can be issued.
         return _obstacle(outcome, period) or outcome
     if outcome.settlement is Settlement.NOT_BILLABLE:
-        return _failed(account.tenant_id, not_billable_any_more_error(account.issued.number))
+        return _failed(account.tenant_id, not_billable_any_more_error(account.issued.state.number))
     return outcome
 
 
@@ -286,7 +283,7 @@ def _void_replaced(
     announce_voids(connection, voided.intersection(unreplaced.values()), contacts, instructions.reason)
     withdraw_letters(connection, voided.difference(unreplaced.values()))
     failures |= {
-        tenant_id: _failed(tenant_id, not_voided_error(connection, issued.number))
+        tenant_id: _failed(tenant_id, not_voided_error(connection, issued.state.number))
         for tenant_id, issued in replaced.items()
         if issued.invoice_id not in voided
     }
@@ -296,7 +293,7 @@ def _void_replaced(
 def _already_issued(account: BillingAccount) -> tuple[str, ...]:
     if account.issued is None:
         return ()
-    return (f"{invoice_label(account.issued.number)}は確定済みで、この計算では変わりません",)
+    return (f"{invoice_label(account.issued.state.number)}は確定済みで、この計算では変わりません",)
 
 
 def _already_settled(
@@ -310,34 +307,30 @@ def _already_settled(
         # An earlier attempt of this run has issued it.
         return TenantSettlement(
             account.tenant_id,
-            Settlement.FINALIZED if issued.number else Settlement.NOTHING_TO_PAY,
-            number=issued.number,
-            total=issued.total,
+            Settlement.FINALIZED if issued.state.number else Settlement.NOTHING_TO_PAY,
+            number=issued.state.number,
+            total=issued.state.total,
             currency=issued.currency,
             notes=issued.remarks,
             billed_days=issued.usage_days,
         )
     if instructions.bills_again:
-        return _failed(account.tenant_id, not_closed_error(issued.number))
+        return _failed(account.tenant_id, not_closed_error(issued.state.number))
     if not instructions.recalculate:
         return TenantSettlement(
             account.tenant_id,
             Settlement.ALREADY_FINALIZED,
-            number=issued.number,
+            number=issued.state.number,
             notes=(
-                f"{invoice_label(issued.number)}は確定済みのため、そのままです（計算し直すには DAG operate_invoices の「取消して再発行」）",
+                f"{invoice_label(issued.state.number)}は確定済みのため、そのままです"
+                "（計算し直すには DAG operate_invoices の「取消して再発行」）",
             ),
         )
     try:
         terms.require_no_sample()
+        require(Act.REISSUE, issued.state)
     except BillingError as error:
         return _failed(account.tenant_id, error)
-    if issued.credited_total:
-        return _failed(account.tenant_id, partly_credited_error(issued.number))
-    if issued.is_carried:
-        return _failed(account.tenant_id, carried_error(issued.number))
-    if issued.is_paid:
-        return _failed(account.tenant_id, paid_error(issued.number))
     return None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from include.skillreport.billing.documents.invoice import Invoice, revision_suff
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs
 from include.skillreport.billing.periods import Period
+from include.skillreport.billing.state import InvoiceState
 from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
@@ -24,22 +24,12 @@ _SQL = Statements(Path(__file__).parents[1])
 class StoredInvoice:
     """An invoice or credit note of the database, with its newest document. ``inputs`` are the values from which the invoice was calculated.
 
-    ``credited``: credited in full. ``credited_total`` is the sum of its credit notes, tax included. ``is_carried``: one-off lines carry a
-    difference of it into later months. ``leaves_on`` is the planned day of the newest document's letter; None: it has no letter.
-    ``open_amount`` is what is left to pay, negative if the customer has paid too much.
+    ``leaves_on`` is the planned day of the newest document's letter; None: it has no letter.
     """
 
     invoice_id: str
     tenant_id: str
-    status: str
-    is_paid: bool
-    credited: bool
-    credited_total: Decimal
-    paid_total: Decimal
-    fee_total: Decimal
-    written_off_total: Decimal
-    open_amount: Decimal
-    is_carried: bool
+    state: InvoiceState
     input_hash: str
     leaves_on: date | None
     invoice: Invoice
@@ -88,13 +78,6 @@ def lock_invoice(connection: psycopg.Connection, stored: StoredInvoice) -> Store
     return find_by_id(connection, stored.invoice_id)
 
 
-def require_live(stored: StoredInvoice) -> None:
-    """Check that the invoice is neither void nor credited in full. :raises BillingError: it is."""
-    if stored.status == "void" or stored.credited:
-        state = "取消済み" if stored.status == "void" else "返還済み"
-        raise BillingError("ALREADY_TAKEN_BACK", f"{invoice_label(stored.invoice.number)}は{state}です")
-
-
 def stored_document(row: dict[str, Any]) -> Invoice:
     """The document of an invoice row: its content with the number and the dates that finalising adds."""
     return Invoice.model_validate(row["content"]).finalized(row["number"], row["issued_on"], row["due_on"])
@@ -103,11 +86,6 @@ def stored_document(row: dict[str, Any]) -> Invoice:
 def letter_id(invoice_id: str, revision: int) -> str:
     """The id of the letter about a document in ``HIS_NotificationLog``."""
     return f"invoice-{invoice_id}{revision_suffix(revision)}"
-
-
-def invoice_label(number: str | None) -> str:
-    """The name of an invoice in messages. None is the number of a draft and of an invoice whose total is 0."""
-    return f"請求書 {number} " if number else "番号のない請求（下書きか請求額 0）"
 
 
 def _find(
@@ -131,15 +109,7 @@ def _find(
     return StoredInvoice(
         invoice_id=row["invoice_id"],
         tenant_id=row["tenant_id"],
-        status=row["status"],
-        is_paid=row["is_paid"],
-        credited=row["credited"],
-        credited_total=row["credited_total"],
-        paid_total=row["paid_total"],
-        fee_total=row["fee_total"],
-        written_off_total=row["written_off_total"],
-        open_amount=row["open_amount"],
-        is_carried=row["is_carried"],
+        state=InvoiceState.of(row),
         input_hash=row["input_hash"],
         leaves_on=row["leaves_on"],
         invoice=stored_document(row),

@@ -105,10 +105,10 @@ def approve_credits(
     for row in others:
         # The last one has changed what is left of the invoice.
         stored = lock_invoice(connection, stored)
-        if stored.credited:
+        if not stored.state.is_live:
             break
         credit = _as_entered(connection, stored, row)
-        require_fitting(connection, stored, credit)
+        require_fitting(stored, credit)
         _SQL.execute(
             connection,
             "renew_credit",

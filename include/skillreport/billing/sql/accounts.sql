@@ -28,9 +28,20 @@ SELECT
     coalesce(profile.postal_code, tenant.postal_code) AS postal_code,
     coalesce(profile.address, tenant.address) AS address,
     live.invoice_id AS live_invoice_id,
-    live.status AS live_status,
-    live.number AS live_number,
-    live.total AS live_total,
+    state.kind AS live_kind,
+    state.status AS live_status,
+    state.number AS live_number,
+    state.total AS live_total,
+    state.credited AS live_credited,
+    state.credited_total AS live_credited_total,
+    state.paid_total AS live_paid_total,
+    state.fee_total AS live_fee_total,
+    state.written_off_total AS live_written_off_total,
+    state.open_amount AS live_open_amount,
+    state.is_paid AS live_is_paid,
+    state.is_carried AS live_is_carried,
+    state.is_stopped AS live_is_stopped,
+    state.corrected_by AS live_corrected_by,
     live.currency AS live_currency,
     live.input_hash AS live_input_hash,
     live.hold_reason AS live_hold_reason,
@@ -38,11 +49,6 @@ SELECT
     live.issued_on AS live_issued_on,
     coalesce(jsonb_array_length(live.inputs -> 'usage_days'), 0) AS live_usage_days,
     coalesce(live.content -> 'remarks', '[]') AS live_remarks,
-    live.credited_total AS live_credited_total,
-    exists(
-        SELECT FROM batch.extra_charge AS carried
-        WHERE carried.carries_invoice_id = live.invoice_id
-    ) AS live_is_carried,
     replaced.number AS replaced_number,
     replaced.issued_on AS replaced_issued_on,
     array(
@@ -62,10 +68,6 @@ SELECT
             other.tenant_id = tenant.tenant_id AND other.period_start <> %(period_start)s AND other.kind = 'invoice'
             AND other.status = 'finalized' AND jsonb_array_length(other.inputs -> 'parts') > 0
     ) AS is_first,
-    coalesce(live.paid_total > 0, false) OR coalesce((
-        SELECT upper(billing.billing_status) = 'PAID' FROM batch.tenant_billing AS billing
-        WHERE billing.id = live.invoice_id
-    ), false) AS is_paid,
     coalesce((
         SELECT
             jsonb_agg(
@@ -162,6 +164,7 @@ LEFT JOIN batch.invoice AS live
     ON
         tenant.tenant_id = live.tenant_id AND live.period_start = %(period_start)s AND live.kind = 'invoice'
         AND live.status <> 'void' AND NOT live.credited
+LEFT JOIN batch.invoice_state AS state ON live.invoice_id = state.invoice_id
 -- The month's latest invoice that was voided or credited.
 LEFT JOIN LATERAL (
     SELECT past.number, past.issued_on

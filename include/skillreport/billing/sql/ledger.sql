@@ -36,22 +36,16 @@ ON CONFLICT (series, billing_month) DO NOTHING;
 -- name: find_invoice
 -- Find an invoice by its number, by its id, or as the live invoice of a tenant's month, with its newest document.
 SELECT
-    invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.period_start, invoice.status, invoice.number,
-    invoice.issued_on,
+    invoice.invoice_id, invoice.tenant_id, invoice.issued_on,
     CASE WHEN newest.revision IS null THEN invoice.leaves_on ELSE newest.leaves_on END AS leaves_on,
     invoice.due_on,
     coalesce(newest.content, invoice.content) AS content,
-    invoice.inputs, invoice.input_hash, invoice.credited, invoice.credited_total, invoice.paid_total, invoice.fee_total,
-    invoice.written_off_total, invoice.open_amount, invoice.hold_reason,
-    exists(
-        SELECT FROM batch.extra_charge AS carried
-        WHERE carried.carries_invoice_id = invoice.invoice_id
-    ) AS is_carried,
-    invoice.paid_total > 0 OR coalesce((
-        SELECT upper(billing.billing_status) = 'PAID' FROM batch.tenant_billing AS billing
-        WHERE billing.id = invoice.invoice_id
-    ), false) AS is_paid
+    invoice.inputs, invoice.input_hash,
+    state.kind, state.status, state.number, state.total, state.credited, state.credited_total, state.paid_total,
+    state.fee_total, state.written_off_total, state.open_amount, state.is_paid, state.is_carried, state.is_stopped,
+    state.corrected_by
 FROM batch.invoice
+INNER JOIN batch.invoice_state AS state ON invoice.invoice_id = state.invoice_id
 LEFT JOIN LATERAL (
     SELECT corrected.revision, corrected.content, corrected.leaves_on
     FROM batch.invoice_revision AS corrected

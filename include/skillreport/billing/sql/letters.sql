@@ -144,13 +144,6 @@ RETURNING
 INSERT INTO batch.letter_decision (invoice_id, tenant_id, kind, reason, entered_by, execution_id)
 VALUES (%(invoice_id)s, %(tenant_id)s, %(kind)s, %(reason)s, %(entered_by)s, %(execution_id)s);
 
--- name: last_letter_decision
-SELECT kind
-FROM batch.letter_decision
-WHERE invoice_id = %(invoice_id)s
-ORDER BY entered_at DESC
-LIMIT 1;
-
 -- name: waiting_corrections
 SELECT entered_by, entered_at
 FROM batch.waiting_corrections(%(invoice_id)s)

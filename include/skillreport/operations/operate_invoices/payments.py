@@ -23,11 +23,12 @@ from include.skillreport.billing.ledger.payments import (
     reverse_payment,
     vanished_payers,
 )
-from include.skillreport.billing.ledger.stored_invoice import invoice_label, invoice_of_month
+from include.skillreport.billing.ledger.stored_invoice import invoice_of_month
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.payment import Payment, RecordedPayment
 from include.skillreport.billing.receivables.payment_file import FileRow, parse_payments, require_recordable
 from include.skillreport.billing.service import Billing
+from include.skillreport.billing.state import invoice_label
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Outcome, Request, UnitFailure, UnitResult, Work
 from include.skillreport.core.execution.object_store import ObjectStore

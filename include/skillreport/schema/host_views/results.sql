@@ -35,6 +35,33 @@ GRANT SELECT, INSERT, UPDATE (
 ) ON batch.tenant_billing TO batch_tenant;
 
 -- Paid invoices, marked by the application or by a recorded payment.
+-- What is true of an invoice or a credit note now (billing/state.py), for its tenant's runs. batch.board_invoice has the same
+-- columns for the board.
+CREATE VIEW batch.invoice_state WITH (security_invoker) AS
+SELECT
+    invoice.tenant_id, invoice.invoice_id, invoice.kind, invoice.status, invoice.number, invoice.total, invoice.credited,
+    invoice.credited_total, invoice.paid_total, invoice.fee_total, invoice.written_off_total, invoice.open_amount,
+    invoice.paid_total > 0 OR coalesce((
+        SELECT upper(billing.billing_status) = 'PAID' FROM batch.tenant_billing AS billing
+        WHERE billing.id = invoice.invoice_id
+    ), false) AS is_paid,
+    exists(
+        SELECT FROM batch.extra_charge AS carried
+        WHERE carried.carries_invoice_id = invoice.invoice_id
+    ) AS is_carried,
+    coalesce((
+        SELECT decision.kind IN ('stop', 'wait') FROM batch.letter_decision AS decision
+        WHERE decision.invoice_id = invoice.invoice_id
+        ORDER BY decision.entered_at DESC
+        LIMIT 1
+    ), false) AS is_stopped,
+    array(
+        SELECT DISTINCT waiting.entered_by FROM batch.waiting_corrections(invoice.invoice_id) AS waiting
+        ORDER BY waiting.entered_by
+    ) AS corrected_by
+FROM batch.invoice;
+GRANT SELECT ON batch.invoice_state TO batch_tenant;
+
 CREATE VIEW batch.all_paid_billing AS
 SELECT id
 FROM "HIS_TenantBilling"

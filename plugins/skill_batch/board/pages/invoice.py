@@ -21,7 +21,7 @@ from skill_batch.board.archived_files import (
 )
 from skill_batch.board.choosing import with_choices
 from skill_batch.board.database import BoardDatabase
-from skill_batch.board.pages.invoices import ACTIONS, is_live_invoice, possible_actions
+from skill_batch.board.pages.invoices import ACTIONS, possible_actions
 from skill_batch.board.rendering import HEADERS, language_of, render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.approvals.requests import HOLDS
@@ -29,6 +29,7 @@ from include.skillreport.billing.documents.invoice import Invoice, revision_suff
 from include.skillreport.billing.inputs import BillingInputs
 from include.skillreport.billing.ledger.stored_invoice import letter_id, stored_document
 from include.skillreport.billing.pricing.explanation import explained_lines, figure, part_days
+from include.skillreport.billing.state import InvoiceState
 from include.skillreport.core.catalog import (
     NOTIFICATION_RETRY,
     TENANT_BILLING,
@@ -83,12 +84,12 @@ class InvoicePage:
         """The amount left to pay, as on the page of receivables; negative if overpaid. None: no payment is expected for the document."""
         if self.row["kind"] != "invoice" or self.row["state"] not in ("finalized", "zero", "credited"):
             return None
-        return Decimal(self.row["open_amount"])
+        return Decimal(self.row["receivable"])
 
     @property
     def is_live(self) -> bool:
         """Whether it is the live invoice of its month. Only such an invoice has reminders."""
-        return is_live_invoice(self.row)
+        return InvoiceState.of(self.row).is_live
 
     @property
     def is_overdue(self) -> bool:

@@ -20,6 +20,7 @@ from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.approvals.requests import HOLDS, Kind
 from include.skillreport.billing.periods import Period
+from include.skillreport.billing.state import Act, InvoiceState, refusal
 from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.operation_catalog import (
@@ -43,6 +44,8 @@ State = Literal["", "held", "draft", "finalized", "zero", "waiting_credit", "cre
 ACTIONS = {operation.name: operation for operation in FORM.operations}
 
 Row = Mapping[str, Any]
+
+_ACTS = frozenset(Act)
 
 
 @dataclass(frozen=True)
@@ -141,57 +144,41 @@ def load_month(
 
 
 def possible_actions(invoice: Row, person: str = "") -> list[str]:
-    """The names of the operations that are possible for the person in the document's state. The operation checks again.
+    """The names of the operations that the page offers the person for the document: those that its state permits and that have a use.
 
-    Who has corrected the invoice since the last sending does not send it. For a tenant that the application has deleted, nothing is priced.
-    A refund is possible for a credited invoice. Nothing is possible if no text of a form selects only its tenant.
+    For a tenant that the application has deleted, nothing is priced. Nothing is possible if no text of a form selects only its tenant.
     """
     if invoice["refusal"]:
         return []
-    is_live = is_live_invoice(invoice)
-    is_open = is_live and not invoice["is_vanished"]
-    is_final = invoice["status"] == "finalized"
-    is_numbered = is_final and invoice["number"] is not None
-    is_adjusted = bool(invoice["fee_total"] or invoice["written_off_total"])
-    can_be_taken_back = not (
-        invoice["is_paid"] or invoice["credited_total"] or invoice["is_carried"] or is_adjusted
-    )
-    possible = {
+    state = InvoiceState.of(invoice)
+    is_open, is_numbered = state.is_live and not invoice["is_vanished"], state.number is not None
+    has_use = {
         "explain": is_open,
         "approve": is_open and invoice["state"] == "held" and invoice["is_approvable"],
-        "record_payment": is_live and is_numbered and invoice["open_amount"] > 0,
-        "record_refund": is_numbered and invoice["open_amount"] < 0,
-        "correct": is_live and is_numbered,
-        "part_credit": is_live
-        and is_numbered
-        and not (invoice["stop_reason"] or invoice["written_off_total"]),
-        "credit": is_live and is_numbered and not invoice["is_carried"] and not is_adjusted,
-        "reissue": is_open and is_final and can_be_taken_back,
-        "void": is_live and can_be_taken_back and (is_numbered or is_open),
-        "stop_letter": is_live and is_numbered and invoice["letter_may_leave"] and not invoice["stop_reason"],
-        "send_letter": is_open
-        and is_numbered
-        and person not in (invoice["corrected_by"] or ())
-        and (invoice["letter_may_leave"] or bool(invoice["corrected_by"])),
+        "record_payment": state.is_live and is_numbered and state.is_owed,
+        "record_refund": True,
+        "correct": True,
+        "part_credit": True,
+        "credit": True,
+        "reissue": is_open and state.status == "finalized",
+        "void": is_numbered or is_open,
+        "stop_letter": state.is_live and is_numbered and invoice["letter_may_leave"] and not state.is_stopped,
+        "send_letter": is_open and is_numbered and (invoice["letter_may_leave"] or bool(state.corrected_by)),
         "bill_again": invoice["is_closed"] and not invoice["is_vanished"],
-        "fee_difference": is_live
-        and is_numbered
-        and invoice["open_amount"] > 0
-        and invoice["paid_total"] > 0,
-        "write_off": is_live and is_numbered and invoice["open_amount"] > 0,
-        "take_back_adjustment": is_live and is_adjusted,
+        "fee_difference": True,
+        "write_off": True,
+        "take_back_adjustment": True,
     }
-    return [name for name, is_possible in possible.items() if is_possible]
+    return [
+        name
+        for name, is_useful in has_use.items()
+        if is_useful and not (name in _ACTS and refusal(Act(name), state, person))
+    ]
 
 
 def payment_action(open_amount: Decimal) -> str:
     """The name of the operation that settles an open amount."""
     return "record_payment" if open_amount > 0 else "record_refund"
-
-
-def is_live_invoice(document: Row) -> bool:
-    """Whether it is the invoice of its month: neither a credit note, nor void, nor credited in full."""
-    return document["kind"] == "invoice" and document["status"] != "void" and not document["credited"]
 
 
 def _count(states: Sequence[Row], state: str) -> int:

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from skill_batch.board.access import Rights, RightsDep
 from skill_batch.board.choosing import with_choices
 from skill_batch.board.database import BoardDatabase
-from skill_batch.board.pages.invoices import ACTIONS, is_live_invoice, payment_action
+from skill_batch.board.pages.invoices import ACTIONS, payment_action
 from skill_batch.board.patterns import beginning_with
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
@@ -154,7 +154,6 @@ def render_receivables(request: Request, rights: Rights, page: Receivables) -> R
         page=page,
         ages=AGES,
         actions=ACTIONS,
-        is_live_invoice=is_live_invoice,
         payment_action=payment_action,
         may_operate=rights.may_start(OPERATE_INVOICES.dag_id),
         may_confirm=rights.may_start(IMPORT_PAYMENTS.dag_id),

@@ -44,8 +44,8 @@ SELECT
     coalesce(tenant.tenant_code, invoice.tenant_code, invoice.tenant_id) AS tenant_code,
     coalesce(tenant.is_gone, true) AS is_vanished,
     invoice.kind, invoice.status, invoice.state, invoice.number, invoice.credited, invoice.credited_total, invoice.paid_total,
-    invoice.fee_total, invoice.written_off_total, invoice.is_paid, invoice.is_carried, invoice.is_closed,
-    0::numeric AS open_amount, null AS stop_reason, false AS letter_may_leave,
+    invoice.fee_total, invoice.written_off_total, invoice.open_amount, invoice.is_paid, invoice.is_carried, invoice.is_stopped,
+    invoice.corrected_by, invoice.is_closed, false AS letter_may_leave,
     invoice.counterparty, invoice.total, invoice.currency,
     invoice.hold_reason,
     coalesce(
@@ -96,12 +96,11 @@ SELECT
     listed.tenant_code, listed.is_vanished,
     invoice.invoice_id, invoice.tenant_id, invoice.kind, invoice.status, invoice.state, invoice.number,
     invoice.period_start, invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.currency, invoice.total,
-    invoice.counterparty, stop.reason AS stop_reason, stop.corrected_by, letter.state AS letter_state,
+    invoice.counterparty, stop.reason AS stop_reason, invoice.corrected_by, letter.state AS letter_state,
     letter.leaves_on AS letter_leaves_on,
     letter.finished_at AS letter_finished_at, coalesce(letter.may_leave, false) AS letter_may_leave,
     invoice.credited, invoice.credited_total, invoice.paid_total, invoice.fee_total, invoice.written_off_total,
-    invoice.is_paid, invoice.is_carried, invoice.is_closed,
-    coalesce(receivable.open_amount, 0) AS open_amount,
+    invoice.open_amount, invoice.is_paid, invoice.is_carried, invoice.is_stopped, invoice.is_closed,
     CASE invoice.state
         WHEN 'held' THEN invoice.hold_reason
         WHEN 'waiting_credit' THEN invoice.hold_reason
@@ -122,7 +121,6 @@ LEFT JOIN LATERAL (
     LIMIT 1 -- noqa: AM09
 ) AS letter ON true
 LEFT JOIN batch.board_letter_stop AS stop ON invoice.invoice_id = stop.invoice_id
-LEFT JOIN batch.board_receivable AS receivable ON listed.invoice_id = receivable.invoice_id
 LEFT JOIN batch.board_outcome AS outcome
     ON invoice.execution_id = outcome.execution_id AND invoice.tenant_id = outcome.tenant_id
 ORDER BY
@@ -160,15 +158,16 @@ SELECT
     coalesce(tenant.tenant_name, '') AS tenant_name, invoice.kind, invoice.period_start, invoice.period_end,
     invoice.status, invoice.state, invoice.number, invoice.issued_on, invoice.leaves_on, invoice.due_on, invoice.booked_on,
     invoice.currency,
-    stop.reason AS stop_reason, stop.corrected_by, letter.state AS letter_state, letter.leaves_on AS letter_leaves_on,
+    stop.reason AS stop_reason, invoice.corrected_by, letter.state AS letter_state, letter.leaves_on AS letter_leaves_on,
     letter.finished_at AS letter_finished_at, coalesce(letter.may_leave, false) AS letter_may_leave,
     invoice.total, invoice.yen_total, invoice.counterparty,
     invoice.content, invoice.hold_reason, invoice.approved_by,
     invoice.credits_invoice_id, invoice.credit_reason, invoice.credited, invoice.credited_total, invoice.paid_total,
     invoice.fee_total, invoice.written_off_total,
-    invoice.is_paid, invoice.is_carried, invoice.is_closed, invoice.execution_id, invoice.created_at, invoice.finalized_at,
+    invoice.open_amount, invoice.is_paid, invoice.is_carried, invoice.is_stopped, invoice.is_closed,
+    invoice.execution_id, invoice.created_at, invoice.finalized_at,
     invoice.voided_at, invoice.void_reason, invoice.voided_by, original.number AS original_number,
-    coalesce(receivable.open_amount, 0) AS open_amount,
+    coalesce(receivable.open_amount, 0) AS receivable,
     coalesce(
         outcome.error_code = any(%(codes_of_holds)s) OR outcome.details ->> 'settlement' = 'held', false
     ) AS is_approvable,

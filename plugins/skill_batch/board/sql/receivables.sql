@@ -29,7 +29,7 @@ WITH listed AS (
 SELECT
     listed.invoice_id, listed.tenant_id,
     coalesce(tenant.tenant_code, invoice.tenant_code, listed.tenant_id) AS tenant_code,
-    invoice.kind, invoice.status, invoice.credited,
+    invoice.credited,
     listed.counterparty, listed.number, listed.period_start, listed.due_on, listed.currency, listed.total,
     listed.open_amount, reminder.days AS reminded_days, reminder.queued_on AS reminded_on,
     coalesce(stop.is_of_invoice, false) AS is_invoice_stopped, coalesce(stop.is_of_tenant, false) AS is_tenant_stopped,

@@ -1,0 +1,303 @@
+"""What an invoice is, and what it permits. Pure.
+
+``refusal`` is the only place that decides whether an act on an invoice is possible. The steps of a run ask it inside their locks, before
+the statements whose conditions and the guards of the database refuse the same in a race; the board asks it for its buttons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Self
+
+from include.skillreport.billing.errors import BillingError
+
+if TYPE_CHECKING:
+    from include.skillreport.billing.receivables.adjustment import AdjustmentKind
+
+_CREDIT_NOTE = "credit"
+
+
+class Act(StrEnum):
+    """What a person does with an invoice: the names of the operations."""
+
+    CORRECT = "correct"
+    CREDIT = "credit"
+    FEE_DIFFERENCE = "fee_difference"
+    PART_CREDIT = "part_credit"
+    RECORD_REFUND = "record_refund"
+    REISSUE = "reissue"
+    SEND_LETTER = "send_letter"
+    STOP_LETTER = "stop_letter"
+    TAKE_BACK_ADJUSTMENT = "take_back_adjustment"
+    VOID = "void"
+    WRITE_OFF = "write_off"
+
+
+@dataclass(frozen=True)
+class InvoiceState:
+    """What is true of an invoice or a credit note now. Amounts are in its currency, tax included.
+
+    ``status``: ``draft``, ``finalized`` or ``void``. ``credited``: in full; ``credited_total`` is the sum of its final credit notes.
+    ``fee_total`` and ``written_off_total`` are what its adjustments leave. ``open_amount`` is what is left to pay, negative if the customer
+    has paid too much. ``is_paid``: a payment is recorded, or the application itself marks it as paid. ``is_carried``: one-off lines carry a
+    difference of it into later months. ``is_stopped``: the newest decision about its letter is a stop or a correction. ``corrected_by``:
+    who has corrected it since a letter about it was last sent.
+    """
+
+    kind: str
+    status: str
+    number: str | None
+    total: Decimal
+    credited: bool
+    credited_total: Decimal
+    paid_total: Decimal
+    fee_total: Decimal
+    written_off_total: Decimal
+    open_amount: Decimal
+    is_paid: bool
+    is_carried: bool
+    is_stopped: bool
+    corrected_by: tuple[str, ...]
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any], prefix: str = "") -> Self:
+        """The state in a row with the columns of ``batch.invoice_state``, whose names have this prefix."""
+        values = {field.name: row[prefix + field.name] for field in fields(cls)}
+        return cls(**values | {"corrected_by": tuple(values["corrected_by"])})
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is the invoice of its month: neither a credit note, nor void, nor credited in full."""
+        return self.kind != _CREDIT_NOTE and self.status != "void" and not self.credited
+
+    @property
+    def is_adjusted(self) -> bool:
+        """Whether a fee or a write-off is recorded."""
+        return bool(self.fee_total or self.written_off_total)
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether an amount is left to pay: not if only the application marks it as paid."""
+        return self.open_amount > 0 and (bool(self.paid_total) or not self.is_paid)
+
+
+def refusal(act: Act, state: InvoiceState, person: str = "") -> BillingError | None:
+    """Why the act is not possible, with what to do instead; None if it is. ``person`` does it.
+
+    The values that the person enters (an amount, a day) are checked elsewhere: a credit note's by ``refusal_of_credit``.
+    """
+    if act is Act.SEND_LETTER and person in state.corrected_by and not _taken_back(state):
+        return _own_correction(state, person)
+    return next((error for rule in _RULES[act] if (error := rule(state))), None)
+
+
+def require(act: Act, state: InvoiceState, person: str = "") -> None:
+    """:raises BillingError: the act is refused."""
+    if error := refusal(act, state, person):
+        raise error
+
+
+def refusal_of_credit(state: InvoiceState, credited_total: Decimal) -> BillingError | None:
+    """Why the credit notes of a live invoice cannot come to this sum: fees, write-offs and carried differences leave no room for it, or
+    it is a part of an invoice whose letter is stopped.
+    """
+    is_whole = credited_total == state.total
+    if is_whole and state.is_carried:
+        return _carried(state)
+    # A credit note after a write-off would show as owed back, although nobody has paid it.
+    if state.written_off_total or credited_total + state.fee_total > state.total:
+        return _adjusted(state)
+    if not is_whole and state.is_stopped:
+        return BillingError(
+            "LETTER_STOPPED",
+            f"{invoice_label(state.number)}は発送を止めているため、一部の返還をしません。先に DAG operate_invoices の"
+            "「発送する」で送るか、「請求書の取消」か「取消して再発行」で直してください",
+        )
+    return None
+
+
+def refusal_of_take_back(state: InvoiceState, kind: AdjustmentKind) -> BillingError | None:
+    """Why nothing of this kind can be taken back from the invoice."""
+    if state.fee_total if kind == "fee" else state.written_off_total:
+        return None
+    return BillingError(
+        "NOTHING_TO_TAKE_BACK",
+        f"{invoice_label(state.number)}に{kind.label}はありません。対象月と種類を確認してください",
+    )
+
+
+def invoice_label(number: str | None) -> str:
+    """The name of an invoice in messages. None is the number of a draft and of an invoice whose total is 0."""
+    return f"請求書 {number} " if number else "番号のない請求（下書きか請求額 0）"
+
+
+def already_taken_back(number: str | None) -> BillingError:
+    """Another run was faster, and the statement has changed nothing."""
+    return BillingError(
+        "ALREADY_TAKEN_BACK",
+        f"{invoice_label(number)}は、同時に動いた別の実行がすでに取り消したか返還しました",
+    )
+
+
+# The rules. Each returns the refusal, or None.
+
+
+def _taken_back(state: InvoiceState) -> BillingError | None:
+    if state.status != "void" and not state.credited:
+        return None
+    was = "取消済み" if state.status == "void" else "返還済み"
+    return BillingError("ALREADY_TAKEN_BACK", f"{invoice_label(state.number)}は{was}です")
+
+
+def _credit_note(state: InvoiceState) -> BillingError | None:
+    if state.kind != _CREDIT_NOTE:
+        return None
+    return BillingError("IS_A_CREDIT", f"返還請求書 {state.number} は取り消せません")
+
+
+def _with_credits(state: InvoiceState) -> BillingError | None:
+    if not state.credited_total:
+        return None
+    return BillingError(
+        "HAS_CREDITS",
+        f"{invoice_label(state.number)}は一部返還済みのため取り消せません。残りを打ち消すには DAG operate_invoices の「返還請求書の発行」を"
+        "使ってください",
+    )
+
+
+def _carried(state: InvoiceState) -> BillingError | None:
+    """The replacement of such an invoice would bill the difference again."""
+    if not state.is_carried:
+        return None
+    return BillingError(
+        "DIFFERENCE_CARRIED",
+        f"{invoice_label(state.number)}の差額は後の月に繰り越し済みのため、取消、再発行、全額の返還はできません。先に "
+        "DAG operate_invoices の「個別明細の取り消し」で繰越しの明細を取り消してください。その明細も確定済みなら、"
+        "「一部の返還」か「個別明細の追加」で訂正します",
+    )
+
+
+def _adjusted(state: InvoiceState) -> BillingError | None:
+    if not state.is_adjusted:
+        return None
+    return BillingError(
+        "ADJUSTED",
+        f"{invoice_label(state.number)}に手数料差額か貸倒れの記録があります。先に DAG operate_invoices の"
+        "「手数料差額・貸倒れの取り消し」を実行してください",
+    )
+
+
+def _paid(state: InvoiceState) -> BillingError | None:
+    if not state.is_paid:
+        return None
+    return BillingError(
+        "ALREADY_PAID",
+        f"{invoice_label(state.number)}は入金済みのため取り消せません。訂正するには DAG operate_invoices の「返還請求書の発行」を"
+        "使ってください",
+    )
+
+
+def _not_creditable(state: InvoiceState) -> BillingError | None:
+    if _is_numbered_invoice(state):
+        return None
+    return BillingError(
+        "NOT_CREDITABLE",
+        f"{invoice_label(state.number)}は返還できません。返還請求書は番号のある請求書にだけ発行できます",
+    )
+
+
+def _not_correctable(state: InvoiceState) -> BillingError | None:
+    if _is_numbered_invoice(state):
+        return None
+    return BillingError(
+        "NOT_CORRECTABLE",
+        f"{invoice_label(state.number)}は訂正できません。訂正できるのは、番号のある請求書です",
+    )
+
+
+def _not_adjustable(state: InvoiceState) -> BillingError | None:
+    if _is_numbered_invoice(state):
+        return None
+    return BillingError(
+        "NOT_ADJUSTABLE",
+        f"{invoice_label(state.number)}には記録できません。確定した請求書の月を指定してください",
+    )
+
+
+def _nothing_open(state: InvoiceState) -> BillingError | None:
+    if state.is_owed:
+        return None
+    return BillingError(
+        "NOTHING_OPEN",
+        f"{invoice_label(state.number)}に未入金の額はありません。対象月を確認してください",
+    )
+
+
+def _without_payment(state: InvoiceState) -> BillingError | None:
+    if state.paid_total > 0:
+        return None
+    return BillingError(
+        "NOT_PAID",
+        f"{invoice_label(state.number)}に入金がありません。先に「入金の記録」で、入金された額を記録してください",
+    )
+
+
+def _without_adjustment(state: InvoiceState) -> BillingError | None:
+    if state.is_adjusted:
+        return None
+    return BillingError(
+        "NOTHING_TO_TAKE_BACK",
+        f"{invoice_label(state.number)}に手数料差額も貸倒れもありません。対象月を確認してください",
+    )
+
+
+def _not_overpaid(state: InvoiceState) -> BillingError | None:
+    if state.number is not None and state.kind != _CREDIT_NOTE and state.open_amount < 0:
+        return None
+    return BillingError(
+        "NOT_OVERPAID", f"{invoice_label(state.number)}に過入金はありません。対象月を確認してください"
+    )
+
+
+def _whole_credit(state: InvoiceState) -> BillingError | None:
+    return refusal_of_credit(state, state.total)
+
+
+def _part_credit(state: InvoiceState) -> BillingError | None:
+    """Whether a part is possible at all: the room for it depends on its amount."""
+    return refusal_of_credit(state, state.credited_total)
+
+
+def _own_correction(state: InvoiceState, person: str) -> BillingError:
+    return BillingError(
+        "OWN_CORRECTION",
+        f"{invoice_label(state.number)}は {'、'.join(sorted(state.corrected_by))} が訂正したため、{person} は発送できません。"
+        "訂正していない人が内容を確認し、「発送する」を使ってください",
+    )
+
+
+def _is_numbered_invoice(state: InvoiceState) -> bool:
+    return state.kind != _CREDIT_NOTE and state.number is not None
+
+
+_Rule = Callable[[InvoiceState], BillingError | None]
+
+_VOID: Sequence[_Rule] = (_taken_back, _credit_note, _with_credits, _carried, _adjusted, _paid)
+
+# In the order in which a person learns of them.
+_RULES: Mapping[Act, Sequence[_Rule]] = {
+    Act.CORRECT: (_taken_back, _not_correctable),
+    Act.CREDIT: (_taken_back, _not_creditable, _whole_credit),
+    Act.FEE_DIFFERENCE: (_taken_back, _not_adjustable, _nothing_open, _without_payment),
+    Act.PART_CREDIT: (_taken_back, _not_creditable, _part_credit),
+    Act.RECORD_REFUND: (_not_overpaid,),
+    Act.REISSUE: _VOID,
+    Act.SEND_LETTER: (_taken_back,),
+    Act.STOP_LETTER: (_taken_back,),
+    Act.TAKE_BACK_ADJUSTMENT: (_taken_back, _not_adjustable, _without_adjustment),
+    Act.VOID: _VOID,
+    Act.WRITE_OFF: (_taken_back, _not_adjustable, _nothing_open),
+}
