@@ -17,8 +17,8 @@ from skill_batch.forms import field_param, tenants_param
 from skill_batch.notifiers.approval_links import is_dag_paused, name_of
 from skill_batch.notifiers.failure_alert import attempt_of
 from include.skillreport.approvals import APPROVE, DISCARD_ALL, HOLD, NEW_HOURS, SEND_ALL, SEND_NEW
+from include.skillreport.core.form import Field
 from include.skillreport.core.run_plan import ASK, LIST_HELD, RECORD_ANSWER
-from include.skillreport.operations.form import Field
 
 if TYPE_CHECKING:
     import psycopg

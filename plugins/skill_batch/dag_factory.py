@@ -21,6 +21,7 @@ from skill_batch.wheel import refuse_mixed_versions, refuse_other_dag_file
 from include.skillreport.core.catalog import FAMILY_BATCHES
 from include.skillreport.core.docstrings import docstring_of
 from include.skillreport.core.failure_kinds import runbook_of
+from include.skillreport.core.form import Day, Flag
 from include.skillreport.core.run_plan import CLOSE_RUN
 from include.skillreport.core.run_spec import (
     BatchFamily,
@@ -30,10 +31,9 @@ from include.skillreport.core.run_spec import (
     Severity,
     WorksOn,
 )
-from include.skillreport.operations.form import Day, Flag
 
 if TYPE_CHECKING:
-    from include.skillreport.operations.form import OperationForm
+    from include.skillreport.core.form import OperationForm
 
 # Raised here, the error becomes an import error of every DAG, which operators see in the UI.
 refuse_mixed_versions(Path(conf.get("core", "plugins_folder")))

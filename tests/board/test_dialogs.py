@@ -10,7 +10,7 @@ import pytest
 
 from skill_batch.board.actions import Action, find_action
 from include.skillreport.core.catalog import BATCHES
-from include.skillreport.operations.form import NOTHING_YET
+from include.skillreport.core.form import NOTHING_YET
 from include.skillreport.operations.forms import FORMS
 from tests.batches.tenant_management.billing_rows import customer, run_billing
 from tests.board.conftest import Board, shown_in

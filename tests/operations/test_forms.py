@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.form import Operation, OperationForm
 from include.skillreport.core.operation_catalog import (
     APPROVALS,
     OPERATIONS,
 )
-from include.skillreport.operations.form import Operation, OperationForm
 from include.skillreport.operations.forms import FORMS
 
 INVOICES = FORMS["operate_invoices"]

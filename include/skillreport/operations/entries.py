@@ -11,7 +11,7 @@ from include.skillreport.billing.ledger.entered_values import take_values
 from include.skillreport.core.entered import SHOWN
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Request, Work
-from include.skillreport.operations.form import ENTRY, Operation, OperationForm, is_empty, refusal
+from include.skillreport.core.form import ENTRY, Operation, OperationForm, is_empty, refusal
 
 # What the conf of such a run has itself.
 IN_CONF = ("operation", "tenants", "business_date", "dry_run", SHOWN)

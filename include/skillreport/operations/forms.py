@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from include.skillreport.operations.form import OperationForm
+from include.skillreport.core.form import OperationForm
 from include.skillreport.operations.import_payments.form import FORM as PAYMENTS
 from include.skillreport.operations.offboard_tenant.form import FORM as OFFBOARDING
 from include.skillreport.operations.operate_contracts.form import FORM as CONTRACTS

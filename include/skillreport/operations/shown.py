@@ -16,7 +16,7 @@ from include.skillreport.core.database import Statements
 from include.skillreport.core.entered import SHOWN
 from include.skillreport.core.execution.batch import Batch, Work
 from include.skillreport.core.execution.digest import listed
-from include.skillreport.operations.form import OperationForm, Shows
+from include.skillreport.core.form import OperationForm, Shows
 
 _SQL = Statements(Path(__file__).parent)
 

@@ -21,8 +21,7 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN, period_of, require_past
 from include.skillreport.core.execution.digest import one_line
 from include.skillreport.core.execution.parameters import parse_parameters
-from include.skillreport.core.run_spec import BatchSpec, RunSpec, WorksOn
-from include.skillreport.operations.form import (
+from include.skillreport.core.form import (
     Day,
     Field,
     Flag,
@@ -32,6 +31,7 @@ from include.skillreport.operations.form import (
     Shows,
     is_empty,
 )
+from include.skillreport.core.run_spec import BatchSpec, RunSpec, WorksOn
 from include.skillreport.operations.forms import FORMS
 
 # The maximum number of characters of a value, and of lines of a list.

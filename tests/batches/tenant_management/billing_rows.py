@@ -26,9 +26,9 @@ from include.skillreport.core.execution.object_store import ObjectStore, full_di
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import ShardReport
+from include.skillreport.core.form import ENTRY
 from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from include.skillreport.core.run_spec import RunSpec
-from include.skillreport.operations.form import ENTRY
 from include.skillreport.operations.operate_invoices import create_batch as invoice_operations
 from include.skillreport.operations.operate_invoices.form import FORM
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch

@@ -53,7 +53,7 @@ from include.skillreport.core.execution.batch import (
 )
 from include.skillreport.core.execution.digest import Digest
 from include.skillreport.core.execution.sharding import Tenant
-from include.skillreport.operations.form import Operation
+from include.skillreport.core.form import Operation
 from include.skillreport.operations.import_payments import form
 from include.skillreport.operations.import_payments.confirming import confirmed_parts, same_parts
 from include.skillreport.operations.import_payments.form import FORM

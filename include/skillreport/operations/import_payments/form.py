@@ -7,8 +7,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import PlainSerializer
 
 from include.skillreport.core.entered import plain
-from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
-from include.skillreport.operations.form import (
+from include.skillreport.core.form import (
     NOTHING_YET,
     Codes,
     Flag,
@@ -18,6 +17,7 @@ from include.skillreport.operations.form import (
     ReasonField,
     Shows,
 )
+from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 
 FORM = OperationForm(IMPORT_PAYMENTS)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, ClassVar
 
-from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
-from include.skillreport.operations.form import (
+from include.skillreport.core.form import (
     Code,
     Codes,
     Flag,
@@ -16,6 +15,7 @@ from include.skillreport.operations.form import (
     Shows,
     refusal,
 )
+from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
 
 FORM = OperationForm(OFFBOARD_TENANT)
 

@@ -36,8 +36,8 @@ from include.skillreport.core.execution.batch import (
     Work,
 )
 from include.skillreport.core.execution.run_log import tenants_of_run
+from include.skillreport.core.form import Operation
 from include.skillreport.operations.entries import entry_options, take_entered
-from include.skillreport.operations.form import Operation
 from include.skillreport.operations.operate_contracts import form, rows
 from include.skillreport.operations.operate_contracts.form import FORM
 from include.skillreport.operations.shown import ChecksShown

@@ -7,7 +7,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any
 
-from include.skillreport.operations.form import Choice, Code, Codes, Day, Field, Lines, Number, ReasonField
+from include.skillreport.core.form import Choice, Code, Codes, Day, Field, Lines, Number, ReasonField
 from include.skillreport.operations.operate_invoices.fields import TAX_CATEGORIES
 
 # The folder of the files to import, and that of the exported ones.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
+from include.skillreport.core.form import NOTHING_YET, Operation, OperationForm, Shows, refusal
 from include.skillreport.core.operation_catalog import OPERATE_CONTRACTS
-from include.skillreport.operations.form import NOTHING_YET, Operation, OperationForm, Shows, refusal
 from include.skillreport.operations.operate_contracts import fields
 
 FORM = OperationForm(OPERATE_CONTRACTS)

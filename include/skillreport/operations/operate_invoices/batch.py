@@ -26,8 +26,8 @@ from include.skillreport.core.execution.batch import (
     Work,
 )
 from include.skillreport.core.execution.sharding import Tenant
+from include.skillreport.core.form import Operation
 from include.skillreport.operations.entries import entry_options
-from include.skillreport.operations.form import Operation
 from include.skillreport.operations.operate_invoices import (
     accounting_month,
     adjustments,

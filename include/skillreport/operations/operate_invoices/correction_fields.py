@@ -8,7 +8,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import PlainSerializer
 
-from include.skillreport.operations.form import Day, Field, Lines
+from include.skillreport.core.form import Day, Field, Lines
 
 # The text of a line: 2=text.
 _LINE_TEXT = re.compile(r"([0-9０-９]{1,6})\s*[=＝]\s*(\S.*)")

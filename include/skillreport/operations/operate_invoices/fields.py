@@ -10,7 +10,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import PlainSerializer
 
 from include.skillreport.core.entered import plain
-from include.skillreport.operations.form import (
+from include.skillreport.core.form import (
     Choice,
     Code,
     Day,

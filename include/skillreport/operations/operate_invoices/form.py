@@ -7,14 +7,14 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import ClassVar
 
-from include.skillreport.core.operation_catalog import OPERATE_INVOICES
-from include.skillreport.operations.form import (
+from include.skillreport.core.form import (
     NOTHING_YET,
     Operation,
     OperationForm,
     Shows,
     refusal,
 )
+from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from include.skillreport.operations.operate_invoices import correction_fields
 from include.skillreport.operations.operate_invoices.fields import (
     AcceptChange,

@@ -33,7 +33,7 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Outcome, Request, UnitFailure, UnitResult, Work
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.sharding import Tenant
-from include.skillreport.operations.form import Operation
+from include.skillreport.core.form import Operation
 from include.skillreport.operations.operate_invoices import form
 from include.skillreport.operations.operate_invoices.fields import PAYMENTS
 

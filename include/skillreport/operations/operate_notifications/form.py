@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
-from include.skillreport.operations.form import (
+from include.skillreport.core.form import (
     Codes,
     Flag,
     Lines,
@@ -15,6 +14,7 @@ from include.skillreport.operations.form import (
     ReasonField,
     Shows,
 )
+from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
 
 FORM = OperationForm(OPERATE_NOTIFICATIONS)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated
 
-from include.skillreport.core.operation_catalog import RESTORE_BACKUP
-from include.skillreport.operations.form import (
+from include.skillreport.core.form import (
     Code,
     Field,
     Flag,
@@ -17,6 +16,7 @@ from include.skillreport.operations.form import (
     Shows,
     refusal,
 )
+from include.skillreport.core.operation_catalog import RESTORE_BACKUP
 
 FORM = OperationForm(RESTORE_BACKUP)
 

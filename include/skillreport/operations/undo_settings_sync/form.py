@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from include.skillreport.core.form import Code, Lines, Operation, OperationForm, ReasonField, Shows
 from include.skillreport.core.operation_catalog import UNDO_SETTINGS_SYNC
-from include.skillreport.operations.form import Code, Lines, Operation, OperationForm, ReasonField, Shows
 
 FORM = OperationForm(UNDO_SETTINGS_SYNC)
 
