@@ -132,7 +132,10 @@ def family_dag(family: BatchFamily, *, file: str, params: Mapping[str, Param] | 
 
 def operation_dag(form: OperationForm, *, file: str) -> DAG:
     """The DAG of a form. In its page, the docstring of its file, a table of the operations replaces ``{operations}``."""
-    params = {name: field_param(each, form.section(name)) for name, each in form.shown_fields.items()}
+    params = {
+        name: field_param(each, form.section(name), form.description(name))
+        for name, each in form.shown_fields.items()
+    }
     return _operation_dag(form.spec, file, _choice(form) | _month(form.spec) | params, form.table())
 
 

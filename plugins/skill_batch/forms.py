@@ -20,14 +20,18 @@ _SCHEMAS: dict[str, dict[str, Any]] = {
 _EMPTY: dict[str, Any] = {"lines": [], "flag": False}
 
 
-def field_param(field: Field, section: str | None = None) -> Param:
-    """The field, optionally below a heading."""
+def field_param(field: Field, section: str | None = None, description: str = "") -> Param:
+    """The field, optionally below a heading, and with another help than its own."""
     schema = _SCHEMAS[field.input]
     if field.choices:
         schema = {**schema, "enum": [None, *field.choices], "values_display": dict(field.choices)}
     heading: dict[str, Any] = {"section": section} if section else {}
     return Param(
-        _EMPTY.get(field.input), **schema, title=field.title, description=field.description, **heading
+        _EMPTY.get(field.input),
+        **schema,
+        title=field.title,
+        description=description or field.description,
+        **heading,
     )
 
 

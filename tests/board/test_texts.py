@@ -16,7 +16,7 @@ from include.skillreport.core.operation_catalog import RUN_SPECS
 from include.skillreport.operations.forms import FORMS
 from include.skillreport.operations.offboard_tenant.form import STAGES
 from include.skillreport.operations.operate_contracts.fields import DATED, KIND_TITLES
-from include.skillreport.operations.operate_invoices.fields import ADJUSTMENTS, BAD_DEBT_FACTS, TAX_CATEGORIES
+from include.skillreport.billing.actions.fields import ADJUSTMENTS, BAD_DEBT_FACTS, TAX_CATEGORIES
 from tests.board.conftest import Board
 
 _HERE = Path(rendering.__file__).parent

@@ -16,24 +16,24 @@ class BillingBatch(TenantBatch):
     """A batch or an operation on the invoices of a month. ``business_date`` is a day of that month."""
 
     def __init__(self, billing: Billing) -> None:
-        self._billing = billing
+        self.billing = billing
 
     def image_options(self, request: Request) -> dict[str, Any]:
         """The option ``images`` of a run that issues invoices: the issuer's logo and seal, checked and kept; empty if there are none.
 
         :raises SettingsError: one cannot be used.
         """
-        issuer = self._billing.terms.settings.issuer
+        issuer = self.billing.terms.settings.issuer
         if request.values.get("dry_run") or not (issuer.logo or issuer.seal):
             return {}
-        return {"images": self._billing.keep_images(request.files)}
+        return {"images": self.billing.keep_images(request.files)}
 
     def begin_billing(self, request: Request) -> None:
         """Before a run issues the first invoices of a schema: continue the invoices from before it.
 
         :raises ParameterError: the settings permit no month that is not billed yet.
         """
-        terms = self._billing.terms
+        terms = self.billing.terms
         if request.values.get("dry_run") or terms.samples:
             return
         try:
@@ -45,15 +45,19 @@ class BillingBatch(TenantBatch):
         """Finalise the month's invoices of the transaction's tenants, with the images of the run's ``image_options``."""
         run = work.run
         images = run.options.get("images", {})
-        return self._billing.settle(work.connection, run.business_date, instructions, images)
+        return self.billing.settle(work.connection, run.business_date, instructions, images)
 
     def write_files(self, work: Work, tenant_id: str) -> None:
         """Write the documents of the tenant's month that have no file."""
-        self._billing.write_documents(work.connection, tenant_id, work.run.business_date, work.files)
+        self.billing.write_documents(work.connection, tenant_id, work.run.business_date, work.files)
 
     def finish(self, work: Work) -> None:
+        """Write the files of all tenants."""
+        self.write_month(work)
+
+    def write_month(self, work: Work) -> None:
         """Write the index of the month's documents and the accountant's files, which contain all tenants."""
-        self._billing.write_accounting_files(
+        self.billing.write_accounting_files(
             work.connection,
             work.run.business_date,
             run_date=work.run.run_date,

@@ -17,7 +17,6 @@ from include.skillreport.billing.accounting.document_index import write_index
 from include.skillreport.billing.accounting.months import HandedOverMonth
 from include.skillreport.billing.accounting.readiness import NOTHING_ACCEPTED, Accepted
 from include.skillreport.billing.documents import archive
-from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts
 from include.skillreport.billing.documents.credit_note import CreditedPart
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.documents.issuer_images import keep_images
@@ -26,8 +25,7 @@ from include.skillreport.billing.inputs import ExtraCharge
 from include.skillreport.billing.ledger.booking import keep_open
 from include.skillreport.billing.ledger.correction import credit_invoice, void_invoice
 from include.skillreport.billing.ledger.entries import Entry, lock_entries
-from include.skillreport.billing.ledger.extra_charges import carry_difference, enter_line
-from include.skillreport.billing.ledger.revisions import correct_invoice
+from include.skillreport.billing.ledger.extra_charges import enter_line
 from include.skillreport.billing.ledger.settlement import (
     Instructions,
     TenantSettlement,
@@ -186,29 +184,6 @@ class Billing:
         keep_open(connection)
         lock_entries(connection)
 
-    def correct(
-        self,
-        connection: psycopg.Connection,
-        stored: StoredInvoice,
-        texts: CorrectedTexts,
-        what: str,
-        *,
-        corrected_on: date,
-        entered_by: str,
-        execution_id: str,
-    ) -> Invoice:
-        """Make a corrected document (訂正) of an invoice, with the same number and amounts."""
-        return correct_invoice(
-            connection,
-            self.terms,
-            stored,
-            texts,
-            what,
-            corrected_on=corrected_on,
-            entered_by=entered_by,
-            execution_id=execution_id,
-        )
-
     def enter_line(
         self,
         connection: psycopg.Connection,
@@ -219,26 +194,6 @@ class Billing:
         """Enter a one-off line for the invoice of the month of its date. Returns remarks, as ``extra_charges.enter_line``."""
         self.lock_entries(connection)
         return enter_line(connection, self.terms, tenant_id, line, entry)
-
-    def carry_difference(
-        self,
-        connection: psycopg.Connection,
-        tenant_id: str,
-        month: date,
-        *,
-        entered_by: str,
-        execution_id: str | None = None,
-    ) -> list[ExtraCharge]:
-        """Carry a difference of a final month into the next month that is not final."""
-        self.lock_entries(connection)
-        period = Period.month_of(month)
-        return carry_difference(
-            connection, self.terms, tenant_id, period, entered_by=entered_by, execution_id=execution_id
-        )
-
-    def currency_of(self, connection: psycopg.Connection, tenant_id: str) -> str:
-        """The currency of a tenant's invoices."""
-        return str(_SQL.row(connection, "currency_of", tenant_id=tenant_id)[0])
 
     def review(self, platform: psycopg.Connection, month: date, execution_id: str) -> list[Section]:
         """The accountant's findings after a run."""

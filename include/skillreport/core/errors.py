@@ -1,12 +1,10 @@
 """The errors of the batches. Each is either recoverable, so that a retry may help, or permanent.
 
 Only recoverable errors are retried (batch list, section 6.2, ``isRecoverable``). A message is one Japanese sentence for the operator:
-what is wrong, and what to do.
+what is wrong, and what to do. DAG files import this module, so it loads the database driver only to look at an error.
 """
 
 from __future__ import annotations
-
-import psycopg
 
 
 class BatchError(Exception):
@@ -76,6 +74,8 @@ _MEANINGS = {
 
 def is_recoverable(error: BaseException) -> bool:
     """Whether a retry may help. An unknown error is permanent, because it is probably a defect."""
+    import psycopg
+
     if isinstance(error, BatchError):
         return error.recoverable
     if isinstance(error, psycopg.Error):
@@ -87,6 +87,8 @@ def is_recoverable(error: BaseException) -> bool:
 
 def is_about_data(error: Exception) -> bool:
     """Whether one tenant's rows may have caused the error, so that the other tenants may succeed."""
+    import psycopg
+
     if isinstance(error, psycopg.Error):
         # A DataError of the driver has no SQLSTATE: Python cannot represent a value ('infinity', the year 12026).
         return (error.sqlstate or "").startswith(_DATA_SQLSTATES) or isinstance(error, psycopg.DataError)
@@ -95,6 +97,8 @@ def is_about_data(error: Exception) -> bool:
 
 def reason_of(error: BaseException) -> str:
     """The error in one line for the operator, without traceback and without the row values in PostgreSQL's details."""
+    import psycopg
+
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
         cause = f"{error.diag.message_primary}、SQLSTATE {error.sqlstate}"
         meaning = _MEANINGS.get(error.sqlstate or "") or _MEANINGS.get((error.sqlstate or "")[:2])
@@ -108,6 +112,8 @@ def reason_of(error: BaseException) -> str:
 
 def code_of(error: BaseException) -> str:
     """The SQLSTATE of a database error, the code of an error of the batches, otherwise the class's name. It selects the ``FailureKind``."""
+    import psycopg
+
     if isinstance(error, BatchError) and error.code:
         return error.code
     if isinstance(error, psycopg.Error) and error.sqlstate:

@@ -8,7 +8,7 @@ DAG files import this module, so it loads the database driver only to read value
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -21,9 +21,9 @@ from pydantic_core import CoreSchema, core_schema
 
 from include.skillreport.core.docstrings import docstring_of
 from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE, SHOWN, entered_day, plain
+from include.skillreport.core.errors import ParameterError
 
 if TYPE_CHECKING:
-    from include.skillreport.core.errors import ParameterError
     from include.skillreport.core.run_spec import OperationSpec
 
 
@@ -246,6 +246,27 @@ class Operation(BaseModel):
 OperationT = TypeVar("OperationT", bound=Operation)
 
 
+def described(
+    name: str, title: str, *, button: str = "", is_read_only: bool = False
+) -> Callable[[type[OperationT]], type[OperationT]]:
+    """Decorate the class of an operation with its texts. ``button`` is its title unless it is given."""
+
+    def describe(operation: type[OperationT]) -> type[OperationT]:
+        if not hasattr(operation, "shows"):
+            raise TypeError(f"{operation.__name__} does not declare what its dialog shows")
+        operation.name, operation.title, operation.button = name, title, button or title
+        operation.label = f"{title}（読み取りのみ）" if is_read_only else title
+        effect = operation.__doc__ or docstring_of(getfile(operation), operation.__name__)
+        operation.effect = "".join(line.strip() for line in effect.splitlines())
+        operation.is_read_only = is_read_only
+        return operation
+
+    return describe
+
+
+# The heading of fields that several groups of operations use.
+_SHARED = "共通"
+
 # The field of Airflow's form with the token of what a person has entered on the board.
 ENTRY = "entry"
 _ENTRY_FIELD = Field(
@@ -260,26 +281,26 @@ _SHOWN_FIELD = Lines(
 
 
 class OperationForm:
-    """The form of an operation's DAG: its operations. The first one is the default."""
+    """The form of an operation's DAG: its operations. The first one is the default.
 
-    def __init__(self, spec: OperationSpec) -> None:
-        self.spec = spec
-        self.operations: list[type[Operation]] = []
+    ``groups`` are its operations by what a person works on, for a form with many fields.
+    """
+
+    def __init__(
+        self, spec: OperationSpec, groups: Mapping[str, Sequence[type[Operation]]] = MappingProxyType({})
+    ) -> None:
+        self.spec, self._groups = spec, groups
+        self.operations = [operation for group in groups.values() for operation in group]
 
     def add(
         self, name: str, title: str, *, button: str = "", is_read_only: bool = False
     ) -> Callable[[type[OperationT]], type[OperationT]]:
-        """Decorate the class of an operation: it is the next choice of the form. ``button`` is its title unless it is given."""
+        """Decorate the class of an operation as ``described``: it is the next choice of the form."""
 
         def added(operation: type[OperationT]) -> type[OperationT]:
-            if not hasattr(operation, "shows"):
-                raise TypeError(f"{operation.__name__} does not declare what its dialog shows")
-            operation.name, operation.title, operation.button = name, title, button or title
-            operation.label = f"{title}（読み取りのみ）" if is_read_only else title
-            effect = operation.__doc__ or docstring_of(getfile(operation), operation.__name__)
-            operation.effect = "".join(line.strip() for line in effect.splitlines())
-            operation.is_read_only = is_read_only
-            self.operations.append(operation)
+            self.operations.append(
+                described(name, title, button=button, is_read_only=is_read_only)(operation)
+            )
             return operation
 
         return added
@@ -310,7 +331,23 @@ class OperationForm:
         return [each for each in self.operations if name == SHOWN or name in each.fields()]
 
     def section(self, name: str) -> str | None:
-        """The heading of a field in the form: the operations that use it. None: all do."""
+        """The heading of a field in the form: the group of operations that use it, or these operations. None: all or most do."""
+        if not self._groups:
+            return self._users_text(name)
+        users = self.users(name)
+        if len(users) * 4 > 3 * len(self.operations):
+            return None
+        groups = [group for group, operations in self._groups.items() if not {*users}.isdisjoint(operations)]
+        return groups[0] if len(groups) == 1 else _SHARED
+
+    def description(self, name: str) -> str:
+        """The help of a field. In a form with groups, it names the operations that use it."""
+        text = self.shown_fields[name].description
+        users = self._users_text(name) if self._groups else None
+        return f"{text}［{users}］" if users else text
+
+    def _users_text(self, name: str) -> str | None:
+        """The titles of the operations that use the field, or of those that do not. None: all do."""
         if name == ENTRY:
             return "・".join(each.title for each in self.operations if each.is_personal())
         users = self.users(name)
@@ -380,8 +417,6 @@ def is_empty(value: object) -> bool:
 
 def refusal(text: str) -> ParameterError:
     """The error of a value that cannot be used."""
-    from include.skillreport.core.errors import ParameterError
-
     return ParameterError(text)
 
 

@@ -11,9 +11,9 @@ from typing_extensions import override
 
 from skill_batch.batch_flow import failure_alert, run_of, task_arguments
 from skill_batch.forms import field_param
+from include.skillreport.billing.actions.settle import Approve
 from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.run_plan import WAIT_FOR_USAGE
-from include.skillreport.operations.operate_invoices.form import Approve
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from include.skillreport.billing.actions.fields import TAX_CATEGORIES
 from include.skillreport.operations.operate_contracts.fields import (
     DELIVERIES,
     DISCOUNT_KINDS,
     LANGUAGES,
     METRICS,
 )
-from include.skillreport.operations.operate_invoices.fields import TAX_CATEGORIES
 
 WORDS: Mapping[str, Mapping[str, str]] = {
     "kind": DISCOUNT_KINDS,

@@ -13,8 +13,8 @@ from skill_batch.board.actions import Action
 from skill_batch.board.choosing import tenant_ids_of
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.billing.actions.entered import IN_CONF
 from include.skillreport.core.form import ENTRY
-from include.skillreport.operations.entries import IN_CONF
 from include.skillreport.operations.operate_contracts.form import SetProfile
 
 

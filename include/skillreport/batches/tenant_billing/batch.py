@@ -36,14 +36,14 @@ class TenantBillingBatch(BillingBatch):
 
     def _require_billed_month(self, request: Request) -> None:
         try:
-            self._billing.terms.require_billed_month(request.business_date.replace(day=1))
+            self.billing.terms.require_billed_month(request.business_date.replace(day=1))
         except BillingError as error:
             is_missed_tick = error.code == "BEFORE_FIRST_MONTH" and not request.values.get("business_date")
             raise (NotDueError if is_missed_tick else ParameterError)(str(error)) from None
 
     def further_tenants(self, request: Request) -> Collection[str]:
         """Tenants that left during the month or later, and must still be billed for it."""
-        return self._billing.former_tenants(request.platform, request.business_date)
+        return self.billing.former_tenants(request.platform, request.business_date)
 
     def process(self, work: Work) -> list[Outcome]:
         """Price the tenants' month, finalise invoices that need no approval, write the host's rows, queue the notifications.
@@ -52,14 +52,14 @@ class TenantBillingBatch(BillingBatch):
         """
         run = work.run
         instructions = Instructions(
-            issued_on=self._billing.issue_date(run.business_date, run.run_date),
+            issued_on=self.billing.issue_date(run.business_date, run.run_date),
             actor=run.execution_id,
             resumable=True,
             allow_incomplete=run.options["allow_incomplete"],
             hold_reason=run.hold_reason,
         )
         settled = (
-            self._billing.price(work.connection, run.business_date, instructions)
+            self.billing.price(work.connection, run.business_date, instructions)
             if run.dry_run
             else self.settle(work, instructions)
         )
@@ -67,11 +67,11 @@ class TenantBillingBatch(BillingBatch):
 
     def announces(self, run: Run) -> bool:
         """Whether invoices are final: not with samples, nor in the first run after a pause, which keeps drafts."""
-        return not self._billing.terms.samples and run.hold_reason is None
+        return not self.billing.terms.samples and run.hold_reason is None
 
     def digest(self, work: Work) -> Digest:
         """The accountant's findings. With a sample price list or issuer, the note that nothing is finalised."""
-        samples = self._billing.terms.samples
+        samples = self.billing.terms.samples
         if not samples:
             return self._review(work)
         row = _SQL.row(
@@ -88,7 +88,7 @@ class TenantBillingBatch(BillingBatch):
 
     def _review(self, work: Work) -> Digest:
         run = work.run
-        sections = self._billing.review(work.connection, run.business_date, run.execution_id)
+        sections = self.billing.review(work.connection, run.business_date, run.execution_id)
         if not sections:
             return Digest()
         lines = [line for section in sections for line in section.lines()]

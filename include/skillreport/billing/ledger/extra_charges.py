@@ -207,6 +207,11 @@ def carry_difference(
     return lines
 
 
+def currency_of(connection: psycopg.Connection, tenant_id: str) -> str:
+    """The currency of a tenant's invoices."""
+    return str(_SQL.row(connection, "currency_of", tenant_id=tenant_id)[0])
+
+
 def _require_carriable(difference: Difference) -> None:
     number = invoice_label(difference.before.number).strip()
     if difference.problem:

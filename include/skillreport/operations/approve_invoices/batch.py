@@ -36,7 +36,7 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         """Finalise each tenant's invoice. If an invoice has changed since the request, it is not finalised, and its tenant fails."""
         outcomes = []
         # Before the locks of the drafts: no line that is approved here is removed meanwhile.
-        self._billing.lock_entries(work.connection)
+        self.billing.lock_entries(work.connection)
         for tenant_id in work.tenant_ids:
             with tenant_transaction(work.connection, [tenant_id]):
                 outcomes.append(self._approve(work, tenant_id))
@@ -78,7 +78,7 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         """The settlement of the context's only tenant. If the month would get another invoice: None, and nothing is written."""
         run = work.run
         instructions = Instructions(
-            issued_on=self._billing.issue_date(run.business_date, run.run_date),
+            issued_on=self.billing.issue_date(run.business_date, run.run_date),
             actor=run.execution_id,
             resumable=True,
             allow_incomplete=bool(item.figures["allow_incomplete"]),

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 
+from include.skillreport.billing.actions.entered import entry_options, take_entered
 from include.skillreport.billing.ledger.contract_changes import (
     Author,
     change_contracts,
@@ -37,7 +38,6 @@ from include.skillreport.core.execution.batch import (
 )
 from include.skillreport.core.execution.run_log import tenants_of_run
 from include.skillreport.core.form import Operation
-from include.skillreport.operations.entries import entry_options, take_entered
 from include.skillreport.operations.operate_contracts import form, rows
 from include.skillreport.operations.operate_contracts.form import FORM
 from include.skillreport.operations.shown import ChecksShown

@@ -7,8 +7,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any
 
+from include.skillreport.billing.actions.fields import TAX_CATEGORIES
 from include.skillreport.core.form import Choice, Code, Codes, Day, Field, Lines, Number, ReasonField
-from include.skillreport.operations.operate_invoices.fields import TAX_CATEGORIES
 
 # The folder of the files to import, and that of the exported ones.
 INCOMING = "contracts/incoming"

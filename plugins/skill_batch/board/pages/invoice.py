@@ -25,6 +25,7 @@ from skill_batch.board.pages.invoices import ACTIONS, possible_actions
 from skill_batch.board.rendering import HEADERS, language_of, render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.approvals.requests import HOLDS
+from include.skillreport.billing.actions.fields import BAD_DEBT_FACTS, TAX_CATEGORIES
 from include.skillreport.billing.documents.invoice import Invoice, revision_suffix
 from include.skillreport.billing.inputs import BillingInputs
 from include.skillreport.billing.ledger.stored_invoice import letter_id, stored_document
@@ -39,7 +40,6 @@ from include.skillreport.core.operation_catalog import (
     APPROVE_INVOICES,
     OPERATE_INVOICES,
 )
-from include.skillreport.operations.operate_invoices.fields import BAD_DEBT_FACTS, TAX_CATEGORIES
 
 router = APIRouter()
 

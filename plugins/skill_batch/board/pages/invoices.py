@@ -19,6 +19,7 @@ from skill_batch.board.invoice_words import STATES
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.approvals.requests import HOLDS, Kind
+from include.skillreport.billing.actions.fields import TAX_CATEGORIES
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.state import Act, InvoiceState, refusal
 from include.skillreport.core.catalog import TENANT_BILLING
@@ -27,7 +28,6 @@ from include.skillreport.core.operation_catalog import (
     APPROVE_INVOICES,
     OPERATE_INVOICES,
 )
-from include.skillreport.operations.operate_invoices.fields import TAX_CATEGORIES
 from include.skillreport.operations.operate_invoices.form import FORM
 
 router = APIRouter()

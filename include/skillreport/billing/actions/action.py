@@ -1,0 +1,149 @@
+"""What the accountant's actions have in common. DAG files import this module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from include.skillreport.billing.actions.fields import Tenants
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.core.errors import ParameterError, code_of
+from include.skillreport.core.form import Operation, Shows, refusal
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from include.skillreport.billing.billing_batch import BillingBatch
+    from include.skillreport.billing.ledger.stored_invoice import StoredInvoice
+    from include.skillreport.billing.periods import Period
+    from include.skillreport.billing.service import Billing
+    from include.skillreport.core.errors import BatchError
+    from include.skillreport.core.execution.batch import Outcome, Request, Run, UnitFailure, UnitResult, Work
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What an action works with: a step of its run. ``take`` takes what a person has entered on the board; None: it was used before."""
+
+    batch: BillingBatch
+    work: Work
+    take: Callable[[], Operation | None]
+
+    @property
+    def billing(self) -> Billing:
+        """Billing with the installation's terms."""
+        return self.batch.billing
+
+    @property
+    def connection(self) -> psycopg.Connection:
+        """The transaction of the tenants, or of the whole run."""
+        return self.work.connection
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        return self.work.run
+
+    @property
+    def period(self) -> Period:
+        """The month of the run."""
+        from include.skillreport.billing.periods import Period
+
+        return Period.month_of(self.run.business_date)
+
+    @property
+    def issued_on(self) -> date:
+        """The date of documents that the run issues."""
+        return self.billing.issue_date(self.run.business_date, self.run.run_date)
+
+    def invoice(self, tenant_id: str) -> StoredInvoice:
+        """The tenant's live invoice of the month. :raises BillingError: there is none."""
+        from include.skillreport.billing.ledger.stored_invoice import invoice_of_month
+
+        return invoice_of_month(self.connection, tenant_id, self.period)
+
+    def remark(self, tenant_id: str) -> str | None:
+        """Why the tenant's contact receives no letter; None: they do."""
+        from include.skillreport.billing.ledger.contacts import load_contacts
+
+        return load_contacts(self.connection)[tenant_id].remark
+
+
+class Action(Operation):
+    """An action of the accountant.
+
+    ``issues``: it issues invoices of the month, so the run begins as one of BATCH-018-02. ``needs_nobody``: it works on no tenant.
+    ``reads_files``: it reads a file of the store. ``writes_documents``: it may leave a document of a tenant without its files.
+    """
+
+    issues: ClassVar[bool] = False
+    needs_nobody: ClassVar[bool] = False
+    reads_files: ClassVar[bool] = False
+    writes_documents: ClassVar[bool] = True
+
+    def options(self, _: Request, /) -> dict[str, Any]:
+        """What the run keeps of the form, before it is opened. :raises ParameterError: a value is of no use."""
+        return self.values()
+
+    def found_tenants(self, _: Billing, __: Request, /) -> Collection[str] | None:
+        """The tenants that the values select; None: those that are named."""
+        return None
+
+    def do(self, desk: Desk, tenant_id: str) -> UnitResult:
+        """Do it for one tenant, in the tenants' transaction. A later attempt finds it done, and does not change another invoice.
+
+        :raises BillingError: the tenant's invoice does not allow it. :raises ParameterError: the values do not.
+        """
+        raise NotImplementedError
+
+    def do_all(self, desk: Desk) -> list[Outcome]:
+        """Do it for the tenants of the shard. If an invoice does not allow it, this tenant fails."""
+        return [self._attempt(desk, tenant_id) for tenant_id in desk.work.tenant_ids]
+
+    def finish(self, desk: Desk) -> None:
+        """Write the files of all tenants, which the action may have changed. As ``batch_platform``."""
+        desk.batch.write_month(desk.work)
+
+    def _attempt(self, desk: Desk, tenant_id: str) -> Outcome:
+
+        try:
+            return self.do(desk, tenant_id)
+        except (BillingError, ParameterError) as error:
+            return failure(tenant_id, error)
+
+
+class TenantAction(Action):
+    """An action on the month's invoices of the tenants. If it has a reason ``because``, it works on exactly one tenant."""
+
+    because: ClassVar[str] = ""
+    shows = Shows("invoices")
+
+    tenants: Tenants
+
+    def check(self, _: date, /) -> None:
+        self.require_few(self.tenants)
+
+    @classmethod
+    def require_few(cls, tenants: Collection[str]) -> None:
+        """:raises ParameterError: the action is for one tenant, and ``tenants`` (codes, or ids) are none or several."""
+        if cls.because and len(set(tenants)) != 1:
+            raise refusal(
+                f"操作「{cls.title}」では「テナントコード」（tenants）に 1 件だけ指定してください。{cls.because}"
+            )
+
+
+def failure(tenant_id: str, error: BatchError) -> UnitFailure:
+    """The outcome of a tenant whose invoice does not allow the action."""
+    from include.skillreport.core.execution.batch import UnitFailure
+
+    return UnitFailure(tenant_id, code_of(error), str(error), recoverable=False)
+
+
+def document_result(desk: Desk, tenant_id: str, verb: str, number: str | None) -> UnitResult:
+    """The result about a numbered document. Its note says why the customer receives no letter about it."""
+    from include.skillreport.core.execution.batch import UnitResult
+
+    remark = desk.remark(tenant_id)
+    return UnitResult(tenant_id, {verb: number}, 0, notes=(remark,) if remark and number else ())

@@ -1,0 +1,121 @@
+"""The receivable of an invoice without money: the fee of the payer's bank, a write-off, and taking either back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from include.skillreport.billing.actions.action import Desk
+from include.skillreport.billing.actions.fields import (
+    AdjustmentName,
+    Evidence,
+    Fact,
+    FeeAmount,
+    FeeOn,
+    Reason,
+    WrittenOffAmount,
+    WrittenOffOn,
+)
+from include.skillreport.billing.actions.payments import PaymentAction
+from include.skillreport.core.form import described
+
+if TYPE_CHECKING:
+    from include.skillreport.billing.ledger.stored_invoice import StoredInvoice
+    from include.skillreport.billing.receivables.adjustment import Adjustment
+    from include.skillreport.core.execution.batch import UnitResult
+
+
+@described("fee_difference", "手数料差額")
+class FeeDifference(PaymentAction):
+    """入金から引かれた振込手数料を、売上の返還（設定によっては支払手数料）として記録します。書類は発行しません。1 万円未満だけです。"""
+
+    because = "手数料は請求書 1 件ずつ記録します。"
+
+    fee_on: FeeOn
+    fee_amount: FeeAmount | None = None
+
+    def do(self, desk: Desk, tenant_id: str) -> UnitResult:
+        """Record the fee that the payer's bank has kept. A second attempt of the run changes nothing."""
+        from include.skillreport.billing.ledger.adjustments import record_fee
+        from include.skillreport.billing.ledger.recoveries import Entered
+        from include.skillreport.billing.receivables.adjustment import Contra
+
+        stored, run = desk.invoice(tenant_id), desk.run
+        recorded = record_fee(
+            desk.connection,
+            desk.billing.terms,
+            stored,
+            self.fee_amount,
+            Entered(self.fee_on, "振込手数料", run.person, run.execution_id),
+            today=run.run_date,
+        )
+        notes = (
+            ("仕入税額控除には、手数料の適格請求書（立替金精算書と、銀行の請求書の写し）が必要です",)
+            if recorded.contra is Contra.PURCHASE
+            else ()
+        )
+        return _result(tenant_id, stored, recorded, notes=notes)
+
+
+@described("write_off", "貸倒れ")
+class WriteOff(PaymentAction):
+    """請求書の残り（または一部）を貸倒れにします。その額は督促と年齢表から外れます。後で入金を記録すると、回収になります。"""
+
+    because = "貸倒れは請求書 1 件ずつ記録します。"
+
+    written_off_on: WrittenOffOn
+    fact: Fact
+    evidence: Evidence
+    written_off_amount: WrittenOffAmount | None = None
+
+    def do(self, desk: Desk, tenant_id: str) -> UnitResult:
+        """Write off what is open of the invoice, or a part of it. A second attempt of the run changes nothing."""
+        from include.skillreport.billing.ledger.adjustments import record_write_off
+        from include.skillreport.billing.ledger.recoveries import Entered
+
+        stored, run = desk.invoice(tenant_id), desk.run
+        fact = None if self.fact == "none" else self.fact
+        entered = Entered(self.written_off_on, self.evidence, run.person, run.execution_id, fact=fact)
+        recorded = record_write_off(
+            desk.connection, stored, self.written_off_amount, entered, today=run.run_date
+        )
+        notes = () if fact else ("消費税は控除しません",)
+        return _result(tenant_id, stored, recorded, notes=notes)
+
+
+@described("take_back_adjustment", "手数料差額・貸倒れの取り消し")
+class TakeBackAdjustment(PaymentAction):
+    """誤って記録した手数料差額か貸倒れを、今日の日付で取り消します。行は残ります。"""
+
+    because = "請求書 1 件ずつ取り消します。"
+
+    adjustment: AdjustmentName
+    reason: Reason
+
+    def do(self, desk: Desk, tenant_id: str) -> UnitResult:
+        """Take back the invoice's fees or its write-off, on the day of the run. A second attempt of the run changes nothing."""
+        from include.skillreport.billing.ledger.adjustments import take_back
+        from include.skillreport.billing.ledger.recoveries import Entered
+        from include.skillreport.billing.receivables.adjustment import AdjustmentKind
+
+        stored, run = desk.invoice(tenant_id), desk.run
+        recorded = take_back(
+            desk.connection,
+            stored,
+            AdjustmentKind(self.adjustment),
+            Entered(run.run_date, self.reason, run.person, run.execution_id),
+            today=run.run_date,
+        )
+        return _result(tenant_id, stored, *recorded)
+
+
+def _result(
+    tenant_id: str, stored: StoredInvoice, *recorded: Adjustment, notes: tuple[str, ...] = ()
+) -> UnitResult:
+    from include.skillreport.core.execution.batch import UnitResult
+
+    invoice = stored.invoice
+    named = [
+        f"請求書 {invoice.number} の{each.label} {abs(each.amount):,f} {invoice.currency} を記録しました"
+        for each in recorded
+    ]
+    return UnitResult(tenant_id, {"adjusted": invoice.number}, len(recorded), notes=(*named, *notes))

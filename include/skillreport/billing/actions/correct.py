@@ -1,0 +1,176 @@
+"""Correct the texts of an issued invoice (訂正): its number and its amounts stay."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+from pydantic import PlainSerializer
+
+from include.skillreport.billing.actions.action import Desk, TenantAction, document_result
+from include.skillreport.core.form import Day, Field, Lines, described, refusal
+
+if TYPE_CHECKING:
+    from include.skillreport.core.execution.batch import UnitResult
+
+# If the day is further away, it is a typing error.
+_LONGEST_AHEAD = timedelta(days=365)
+
+_WAITS = "訂正は確認待ちです。ほかの人が「発送する」を使うまで、訂正の通知も督促も送りません"
+
+# The text of a line: 2=text.
+_LINE_TEXT = re.compile(r"([0-9０-９]{1,6})\s*[=＝]\s*(\S.*)")
+
+
+class LineDescription(NamedTuple):
+    """The new text of an invoice's line. ``position`` is the line's number on paper."""
+
+    position: int
+    text: str
+
+    def entered(self) -> str:
+        """The line as it is entered."""
+        return f"{self.position}={self.text}"
+
+
+class _LineTexts(Lines):
+    example = ("2=追加利用者（10 月分）",)
+
+    def read(self, value: Any) -> tuple[Any, ...]:
+        lines = super().read(value)
+        if len({line.position for line in lines}) < len(lines):
+            raise ValueError("に同じ行番号が 2 回あります。1 行に 1 回だけ書いてください。")
+        return lines
+
+    def read_line(self, line: Any) -> LineDescription:
+        match = _LINE_TEXT.fullmatch(super().read_line(line))
+        if match is None:
+            raise ValueError(
+                f"の {str(line)[:40]!r} が読めません。「行番号=内容」（例 2=追加利用者）で、1 行に 1 件書いてください。"
+            )
+        return LineDescription(int(match[1]), match[2])
+
+
+CorrectedWhat = Annotated[
+    str,
+    Field(
+        "訂正の内容",
+        "必須です。何をどう訂正したか。訂正した請求書とメールに書かれ、客先に見えます。英語の請求書では英語で書きます。",
+        example="宛名を「青葉商事株式会社」に訂正",
+        is_personal=True,
+    ),
+]
+RecipientName = Annotated[
+    str, Field("宛名", "訂正するときだけ。", example="青葉商事株式会社", is_personal=True)
+]
+RecipientDepartment = Annotated[
+    str, Field("宛先の部署", "訂正するときだけ。「-」なら消します。", example="経理部", is_personal=True)
+]
+RecipientPostalCode = Annotated[
+    str,
+    Field("宛先の郵便番号", "訂正するときだけ。「-」なら消します。", example="100-0001", is_personal=True),
+]
+RecipientAddress = Annotated[
+    str,
+    Field(
+        "宛先の住所",
+        "訂正するときだけ。「-」なら消します。",
+        example="東京都千代田区千代田1-1",
+        is_personal=True,
+    ),
+]
+LineTexts = Annotated[
+    tuple[Annotated[LineDescription, PlainSerializer(LineDescription.entered)], ...],
+    _LineTexts(
+        "明細の内容",
+        "訂正する行だけ。1 行に 1 件、「行番号=内容」（例 2=追加利用者）。英語の請求書では英語で書きます。金額は変わりません。",
+        is_personal=True,
+    ),
+]
+DocumentNote = Annotated[
+    str,
+    Field(
+        "備考",
+        "書類に印刷します（英語の請求書では英語で）。例: 客先の注文番号。「-」なら消します。",
+        example="ご注文番号 PO-2026-118",
+        is_personal=True,
+    ),
+]
+DueOn = Annotated[
+    date,
+    Day(
+        "支払期限",
+        "新しい期限にするときだけ（日本時間、YYYY-MM-DD。今日から 1 年先まで）。",
+        example="2027-01-04",
+    ),
+]
+
+
+@described("correct", "訂正")
+class Correct(TenantAction):
+    """番号と金額を変えずに、宛名、明細の内容、備考、支払期限を訂正した請求書を作ります。客先には、ほかの人が「発送する」を使うと
+    送ります。入金の前でも後でも使えます。前の書類も残ります。テナントは 1 件だけ指定します。"""
+
+    because = "訂正の内容は請求書ごとに違います。"
+    takes_former = True
+
+    correction: CorrectedWhat
+    recipient_name: RecipientName = ""
+    recipient_department: RecipientDepartment = ""
+    recipient_postal_code: RecipientPostalCode = ""
+    recipient_address: RecipientAddress = ""
+    line_texts: LineTexts = ()
+    note: DocumentNote = ""
+    due_on: DueOn | None = None
+
+    def check(self, today: date, /) -> None:
+        super().check(today)
+        optional = self.fields(required=False)
+        if not any(getattr(self, name) for name in optional):
+            titles = "、".join(f"「{field.title}」" for field in optional.values())
+            raise refusal(f"操作「{self.title}」では {titles} のどれかに、新しい内容を書いてください。")
+        if self.due_on and not today <= self.due_on <= today + _LONGEST_AHEAD:
+            raise refusal(
+                f"「支払期限」（due_on）の {self.due_on} は使えません。{today} から {today + _LONGEST_AHEAD} までの日を"
+                "指定してください。"
+            )
+
+    def do(self, desk: Desk, tenant_id: str) -> UnitResult:
+        """Take what the person has entered, and make a corrected document. A second attempt of the run changes nothing.
+
+        This instance has no values before they are taken.
+        """
+        from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts
+        from include.skillreport.billing.ledger.revisions import already_corrected, correct_invoice
+
+        run = desk.run
+        done = already_corrected(desk.connection, tenant_id, desk.period, run.execution_id)
+        if not done:
+            # A correction that is refused leaves the values for another attempt, as long as they are usable.
+            with desk.connection.transaction():
+                entered = desk.take()
+                assert isinstance(entered, Correct), "a run that has used its values has made a correction"
+                stored = desk.invoice(tenant_id)
+                correct_invoice(
+                    desk.connection,
+                    desk.billing.terms,
+                    stored,
+                    CorrectedTexts(
+                        name=entered.recipient_name,
+                        department=entered.recipient_department,
+                        postal_code=entered.recipient_postal_code,
+                        address=entered.recipient_address,
+                        lines={line.position: line.text for line in entered.line_texts},
+                        note=entered.note,
+                        due_on=entered.due_on,
+                    ),
+                    entered.correction,
+                    corrected_on=run.run_date,
+                    entered_by=run.person,
+                    execution_id=run.execution_id,
+                )
+            done = [str(stored.invoice.number)]
+        result = document_result(desk, tenant_id, "corrected", done[0])
+        return replace(result, notes=(*result.notes, _WAITS))

@@ -1,0 +1,105 @@
+"""Credit an invoice, in full or in part, and drop credit notes that wait for an approval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from include.skillreport.billing.actions.action import Desk, TenantAction, document_result
+from include.skillreport.billing.actions.fields import AgainSame, CreditedLines, CreditLine, Reason
+from include.skillreport.core.form import Shows, described
+
+if TYPE_CHECKING:
+    from include.skillreport.billing.documents.credit_note import CreditedPart
+    from include.skillreport.core.execution.batch import UnitResult
+
+
+@described("credit", "返還請求書の発行", button="返還")
+class Credit(TenantAction):
+    """請求書の残り全部を打ち消す返還請求書を発行します。その月は閉じ、「もう一度請求」だけが請求し直します。"""
+
+    takes_former = True
+
+    reason: Reason
+
+    def do(self, desk: Desk, tenant_id: str) -> UnitResult:
+        """Issue a credit note about all that is left of the invoice, or let it wait."""
+        return _credit(desk, tenant_id, self.reason, None, again_same=False)
+
+
+@described("part_credit", "一部の返還")
+class PartCredit(TenantAction):
+    """指定した明細の一部だけの返還請求書を発行します。請求書は有効なままです。テナントは 1 件だけ指定します。"""
+
+    because = "明細の番号は請求書ごとに違います。"
+    takes_former = True
+
+    reason: Reason
+    credit_lines: CreditedLines
+    again_same: AgainSame = False
+
+    def do(self, desk: Desk, tenant_id: str) -> UnitResult:
+        """Issue a credit note about parts of the invoice, or let it wait."""
+        parts = [_part(line) for line in self.credit_lines]
+        return _credit(desk, tenant_id, self.reason, parts, again_same=self.again_same)
+
+
+@described("drop_credit", "承認待ちの返還の取り下げ", button="返還の取り下げ")
+class DropCredit(TenantAction):
+    """対象月の請求書の、承認待ちの返還をすべて取り下げます。請求書と残額は変わりません。"""
+
+    shows = Shows("invoices", also="waiting_credits")
+    takes_former = True
+
+    reason: Reason
+
+    def do(self, desk: Desk, tenant_id: str) -> UnitResult:
+        """Drop the waiting credit notes about the month's invoice. A second attempt of the run changes nothing."""
+        from include.skillreport.billing.ledger.entries import credit_text
+        from include.skillreport.billing.ledger.waiting_credits import credits_of_run, drop_credits
+        from include.skillreport.core.execution.batch import UnitResult
+
+        actor = desk.run.execution_id
+        done = credits_of_run(desk.connection, tenant_id, desk.period, actor)
+        dropped = [credit_text(row) for row in done] or drop_credits(
+            desk.connection, desk.invoice(tenant_id), self.reason, actor=actor
+        )
+        notes = tuple(f"承認待ちの返還{text}を取り下げました" for text in dropped)
+        return UnitResult(tenant_id, {"dropped": len(dropped)}, len(dropped), notes=notes)
+
+
+def _credit(
+    desk: Desk, tenant_id: str, reason: str, parts: Sequence[CreditedPart] | None, *, again_same: bool
+) -> UnitResult:
+    """A second attempt of the run changes nothing."""
+    from include.skillreport.billing.ledger.waiting_credits import entered_credit
+    from include.skillreport.core.execution.batch import UnitResult
+
+    run = desk.run
+    desk.billing.lock_entries(desk.connection)
+    if entered_credit(desk.connection, tenant_id, desk.period, run.execution_id) is None:
+        desk.billing.credit(
+            desk.connection,
+            desk.invoice(tenant_id),
+            reason,
+            issued_on=desk.issued_on,
+            actor=run.execution_id,
+            entered_by=run.person,
+            parts=parts,
+            again_same=again_same,
+        )
+    done = entered_credit(desk.connection, tenant_id, desk.period, run.execution_id)
+    assert done is not None, "the credit was entered in this transaction"
+    if done.status == "draft":
+        return UnitResult(tenant_id, {"waits": "credit"}, 1, notes=(str(done.hold_reason),))
+    if done.status == "void":
+        return UnitResult(tenant_id, {"credited": None}, 0, notes=("承認待ちの返還は、取り下げ済みです",))
+    return document_result(desk, tenant_id, "credited", done.number)
+
+
+def _part(line: CreditLine) -> CreditedPart:
+    from include.skillreport.billing.documents.credit_note import CreditedPart
+
+    if line.is_quantity:
+        return CreditedPart(line.position, quantity=line.number)
+    return CreditedPart(line.position, amount=line.number)

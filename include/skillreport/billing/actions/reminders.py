@@ -1,0 +1,65 @@
+"""The stop list of the reminders."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from include.skillreport.billing.actions.action import Desk, TenantAction
+from include.skillreport.billing.actions.fields import EveryMonth, Reason
+from include.skillreport.billing.state import invoice_label
+from include.skillreport.core.form import Shows, described
+
+if TYPE_CHECKING:
+    from include.skillreport.core.execution.batch import UnitResult
+
+
+class ReminderAction(TenantAction):
+    """An action on the stop list of the reminders."""
+
+    shows = Shows("invoices", unless="every_month")
+    takes_former = True
+
+    every_month: EveryMonth = False
+
+    def stopped(self, desk: Desk, tenant_id: str) -> tuple[str | None, str]:
+        """The id of the invoice, or None for the whole tenant, and its name in messages."""
+        if self.every_month:
+            return None, "テナントのすべての請求書"
+        stored = desk.invoice(tenant_id)
+        return stored.invoice_id, invoice_label(stored.invoice.number)
+
+
+@described("stop_reminders", "督促の停止")
+class StopReminders(ReminderAction):
+    """対象月の請求書（または、すべての請求書）の督促を送りません。"""
+
+    reason: Reason
+
+    def do(self, desk: Desk, tenant_id: str) -> UnitResult:
+        """Put the month's invoice, or the tenant, on the stop list."""
+        from include.skillreport.billing.ledger.overdue_letters import stop_reminders
+        from include.skillreport.core.execution.batch import UnitResult
+
+        invoice_id, name = self.stopped(desk, tenant_id)
+        is_new = stop_reminders(desk.connection, tenant_id, invoice_id, self.reason, desk.run.person)
+        notes = () if is_new else (f"{name}の督促はすでに止めています。理由は前のままです",)
+        return UnitResult(tenant_id, {"reminders_stopped": name}, int(is_new), notes=notes)
+
+
+@described("allow_reminders", "督促の再開")
+class AllowReminders(ReminderAction):
+    """督促の停止を取り消します。"""
+
+    def do(self, desk: Desk, tenant_id: str) -> UnitResult:
+        """Take the month's invoice, or the tenant, off the stop list."""
+        from include.skillreport.billing.ledger.overdue_letters import allow_reminders
+        from include.skillreport.core.execution.batch import UnitResult
+
+        invoice_id, name = self.stopped(desk, tenant_id)
+        was_stopped = allow_reminders(desk.connection, tenant_id, invoice_id)
+        notes = (
+            ()
+            if was_stopped
+            else (f"{name}の督促は止めていません。対象月と「すべての月」を確認してください",)
+        )
+        return UnitResult(tenant_id, {"reminders_allowed": name}, int(was_stopped), notes=notes)

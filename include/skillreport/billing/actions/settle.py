@@ -1,0 +1,191 @@
+"""Finalise a month's invoices: approve what is held, issue an invoice again, and bill a closed month again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from include.skillreport.billing.actions.action import Desk, TenantAction, failure
+from include.skillreport.billing.actions.fields import AcceptChange, AllowIncomplete, Reason
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.core.form import Shows, described
+
+if TYPE_CHECKING:
+    from include.skillreport.billing.ledger.settlement import Instructions
+    from include.skillreport.core.execution.batch import Outcome, UnitResult
+
+
+class Settling(TenantAction):
+    """An action that prices the month and finalises it."""
+
+    issues = True
+
+    allow_incomplete: AllowIncomplete = False
+
+    def do_all(self, desk: Desk) -> list[Outcome]:
+        """Settle the tenants of the shard, with the instructions of the action."""
+        from include.skillreport.billing.outcomes import outcome_of
+
+        instructions = self.instructions(desk)
+        if instructions.approved:
+            # Before the locks of the drafts.
+            desk.billing.lock_entries(desk.connection)
+        # A dry run of a reissue does the work and rolls it back, so it also shows what prevents it.
+        if desk.run.dry_run and not instructions.recalculate:
+            priced = desk.billing.price(desk.connection, desk.run.business_date, instructions)
+        else:
+            priced = desk.batch.settle(desk.work, instructions)
+        return [outcome_of(each) for each in priced]
+
+    def instructions(self, desk: Desk, **options: Any) -> Instructions:
+        """How the month is settled: ``options`` are those of the action."""
+        from include.skillreport.billing.ledger.entries import first_opened
+        from include.skillreport.billing.ledger.settlement import Instructions
+
+        return Instructions(
+            issued_on=desk.issued_on,
+            actor=desk.run.execution_id,
+            resumable=True,
+            allow_incomplete=self.allow_incomplete,
+            approved_by=desk.run.person,
+            entered_before=first_opened(desk.connection, desk.run.execution_id),
+            **options,
+        )
+
+
+@described("approve", "保留中の請求の承認", button="承認")
+class Approve(Settling):
+    """保留中の請求を確定して番号を付け、請求書を発行します。未計算のテナントは計算して確定します。承認待ちの返還は、返還請求書を発行します。自分が登録して承認待ちになったものは、承認できません。客先への通知も登録されます。"""
+
+    shows = Shows("invoices", also="waiting_credits")
+    takes_former = True
+
+    def instructions(self, desk: Desk, **options: Any) -> Instructions:
+        """Approve the held drafts of the tenants."""
+        return super().instructions(desk, **options, approved=desk.work.tenant_ids)
+
+    def do_all(self, desk: Desk) -> list[Outcome]:
+        """Settle the tenants, and issue their waiting credit notes."""
+        settled = super().do_all(desk)
+        if not desk.run.dry_run:
+            settled = self._with_others_lines(desk, settled)
+        return self._with_credits(desk, settled)
+
+    def _with_others_lines(self, desk: Desk, settled: Sequence[Outcome]) -> list[Outcome]:
+        """The outcomes of an approval. Where a line of the person's own prevents it, the lines of others are approved all the same.
+
+        Otherwise, two people who both have waiting lines of the month could never approve it.
+        """
+        from include.skillreport.billing.ledger.drafts import renew_hold_reasons
+        from include.skillreport.billing.ledger.extra_charges import approve_others_lines
+        from include.skillreport.core.execution.batch import UnitFailure
+
+        instructions = self.instructions(desk)
+        remarks = {
+            outcome.unit_id: approve_others_lines(
+                desk.connection,
+                outcome.unit_id,
+                desk.period,
+                approver=instructions.approver,
+                entered_before=instructions.entered_before,
+            )
+            for outcome in settled
+            if isinstance(outcome, UnitFailure) and outcome.code == "OWN_ENTRY"
+        }
+        approved = [tenant_id for tenant_id, each in remarks.items() if each]
+        if approved:
+            renew_hold_reasons(
+                desk.connection,
+                desk.period,
+                desk.billing.terms,
+                approved,
+                allow_incomplete=self.allow_incomplete,
+            )
+        return [
+            replace(outcome, notes=(*outcome.notes, *remarks.get(outcome.unit_id, ()))) for outcome in settled
+        ]
+
+    def _with_credits(self, desk: Desk, settled: Sequence[Outcome]) -> list[Outcome]:
+        """The outcomes of an approval. A final invoice may have waiting credit notes, which are issued."""
+
+        outcomes = {outcome.unit_id: outcome for outcome in settled}
+        for tenant_id in desk.work.tenant_ids:
+            try:
+                issued = approve_credits(desk, tenant_id)
+                if issued is None and tenant_id not in outcomes:
+                    raise BillingError(
+                        "NOTHING_TO_APPROVE",
+                        "アプリケーションから消えたテナントに、承認待ちの返還はありません。対象月を確認してください",
+                    )
+            except BillingError as error:
+                outcomes[tenant_id] = failure(tenant_id, error)
+            else:
+                outcomes |= {tenant_id: issued} if issued else {}
+        return [outcomes[tenant_id] for tenant_id in sorted(outcomes)]
+
+
+@described("reissue", "取消して再発行（入金前のみ）", button="再発行")
+class Reissue(Settling):
+    """入金前の請求書を取り消し、計算し直して新しい番号で発行します。"""
+
+    reason: Reason
+    accept_change: AcceptChange = False
+
+    def instructions(self, desk: Desk, **options: Any) -> Instructions:
+        """Void the unpaid invoices, and issue new ones."""
+        approved = desk.work.tenant_ids if self.accept_change else ()
+        return super().instructions(desk, **options, recalculate=True, reason=self.reason, approved=approved)
+
+
+@described("bill_again", "もう一度請求")
+class BillAgain(Settling):
+    """取消か全額返還をした月を、計算し直して新しい番号で請求します。"""
+
+    shows = Shows("invoices", also="closed")
+
+    reason: Reason
+
+    def instructions(self, desk: Desk, **options: Any) -> Instructions:
+        """Open the closed months."""
+        return super().instructions(desk, **options, bills_again=True, reason=self.reason)
+
+
+def approve_credits(desk: Desk, tenant_id: str) -> UnitResult | None:
+    """Issue the waiting credit notes about the month's invoice. None: there is none, and an earlier attempt has issued none.
+
+    :raises BillingError: this person has entered them, somebody has entered one after this run was opened, or the invoice has changed.
+    """
+    from include.skillreport.billing.ledger.waiting_credits import waiting_people
+    from include.skillreport.core.execution.batch import UnitResult
+
+    try:
+        stored = desk.invoice(tenant_id)
+    except BillingError:  # an earlier attempt may have issued the credit note that has closed the month
+        stored = None
+    issued = _approved_credits(desk, tenant_id)
+    # What an earlier attempt has issued is all that the person saw.
+    if stored and not issued and waiting_people(desk.connection, stored):
+        desk.billing.approve_credits(
+            desk.connection,
+            stored,
+            issued_on=desk.issued_on,
+            approver=desk.run.person,
+            execution_id=desk.run.execution_id,
+        )
+        issued = _approved_credits(desk, tenant_id)
+    if not issued:
+        return None
+    waiting = "、".join(waiting_people(desk.connection, stored)) if stored else ""
+    notes = (f"{waiting} が登録した返還は、ほかの人の承認を待っています",) if waiting else ()
+    remark = desk.remark(tenant_id)
+    return UnitResult(
+        tenant_id, {"credited": "、".join(issued)}, 0, notes=(*notes, *((remark,) if remark else ()))
+    )
+
+
+def _approved_credits(desk: Desk, tenant_id: str) -> list[str]:
+    from include.skillreport.billing.ledger.waiting_credits import credits_of_run
+
+    found = credits_of_run(desk.connection, tenant_id, desk.period, desk.run.execution_id)
+    return [row["number"] for row in found if row["number"]]

@@ -1,0 +1,47 @@
+"""Explain an invoice, and void it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from include.skillreport.billing.actions.action import Desk, TenantAction, document_result
+from include.skillreport.billing.actions.fields import Reason
+from include.skillreport.core.form import described
+
+if TYPE_CHECKING:
+    from include.skillreport.core.execution.batch import UnitResult
+
+
+@described("explain", "内訳の表示", button="内訳", is_read_only=True)
+class Explain(TenantAction):
+    """何も変わりません。実行のログに、請求の内訳が 1 日単位で出ます。"""
+
+    def do(self, desk: Desk, tenant_id: str) -> UnitResult:
+        """Log the calculation of the invoice."""
+        from include.skillreport.billing.pricing import explanation
+        from include.skillreport.core.execution.batch import UnitResult
+
+        stored = desk.invoice(tenant_id)
+        report = tuple(explanation.explain(stored.invoice, stored.inputs))
+        return UnitResult(tenant_id, {"invoice_number": stored.invoice.number}, 0, report=report)
+
+
+@described("void", "請求書の取消（入金前のみ）", button="取消")
+class Void(TenantAction):
+    """入金前の請求書を取り消します。確定済みなら番号は残り、その月は閉じ、「もう一度請求」だけが請求し直します。請求書を送った後なら、客先に取消の通知が送られます。下書きは次の実行で作り直されます。"""
+
+    takes_former = True
+
+    reason: Reason
+
+    def do(self, desk: Desk, tenant_id: str) -> UnitResult:
+        """Void the unpaid invoice. A second attempt of the run changes nothing."""
+        from include.skillreport.billing.ledger.correction import already_voided
+
+        actor = desk.run.execution_id
+        done = already_voided(desk.connection, tenant_id, desk.period, actor)
+        if not done:
+            stored = desk.invoice(tenant_id)
+            desk.billing.void(desk.connection, stored, self.reason, actor=actor)
+            done = [stored.invoice.number]
+        return document_result(desk, tenant_id, "voided", done[0])
