@@ -6,8 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from include.skillreport.billing.actions.action import Action, Desk
-from include.skillreport.billing.actions.correct import Correct
+from include.skillreport.billing.actions.action import Action, Desk, TenantAction
 from include.skillreport.billing.actions.entered import entry_options, take_entered
 from include.skillreport.billing.billing_batch import BillingBatch
 from include.skillreport.billing.ledger.contract_changes import named_tenants
@@ -28,9 +27,10 @@ class InvoiceOperations(ChecksShown, BillingBatch):
         """The action and its values, or the token of what was entered on the board; and what the action adds."""
         action = _chosen(request.values)
         if action.is_personal():
-            options = entry_options(action, request, "ボードの請求書のページの「訂正」")
+            assert issubclass(action, TenantAction), "personal values are about a tenant"
+            options = entry_options(action, request, f"ボードの請求書のページの「{action.title}」")
             for named in (request.codes, request.tenant_ids):
-                Correct.require_few(named)
+                action.require_few(named)
             return options
         entered = _entered(request.values, request)
         if not action.issues:
