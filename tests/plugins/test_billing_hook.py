@@ -180,7 +180,7 @@ def test_an_invoice_is_credited_in_part_voided_and_issued_again(
     )
     assert (again["status"], again["execution_id"]) == ("finalized", "the billing DAG")
     assert (note.number, note.total) == ("CRN-2026-10-001", Decimal(-1100))
-    assert (credited.credited, credited.credited_total) == (False, Decimal(1100))
+    assert (credited.state.credited, credited.state.credited_total) == (False, Decimal(1100))
 
 
 def test_with_a_sample_nothing_is_finalised_and_nothing_finalised_is_touched(
