@@ -162,7 +162,7 @@ def _watched(
     return watch
 
 
-def test_what_the_database_refuses_the_state_refuses_first(
+def test_the_state_refuses_first_what_the_database_refuses(
     database: Database,
     host: psycopg.Connection,
     platform: psycopg.Connection,
@@ -177,7 +177,7 @@ def test_what_the_database_refuses_the_state_refuses_first(
 
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(2000, 2060))
-def test_in_many_states_the_state_refuses_what_the_database_refuses(
+def test_in_many_states_the_database_refuses_nothing_else(
     seed: int,
     database: Database,
     host: psycopg.Connection,

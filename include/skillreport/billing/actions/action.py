@@ -88,7 +88,7 @@ class Action(Operation):
         return self.values()
 
     def found_tenants(self, _: Billing, __: Request, /) -> Collection[str] | None:
-        """The tenants that the values select; None: those that are named."""
+        """The tenants that the file of an action selects; None: those that are named."""
         return None
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:

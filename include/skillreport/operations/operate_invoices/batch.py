@@ -62,9 +62,10 @@ class InvoiceOperations(ChecksShown, BillingBatch):
         return leaving
 
     def found_tenants(self, request: Request) -> Collection[str] | None:
-        """The tenants that the values of the action select."""
-        action = _chosen(request.values)
-        return None if action.is_personal() else _entered(request.values).found_tenants(self.billing, request)
+        """The tenants that the file of the action selects."""
+        if not _chosen(request.values).reads_files:
+            return None
+        return _entered(request.values).found_tenants(self.billing, request)
 
     def vanished_tenants(self, request: Request) -> Sequence[Tenant]:
         """For work on an issued invoice, the tenants that the application has deleted and that may still pay an invoice."""
