@@ -20,9 +20,11 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.failure_kinds import kind_of
 from include.skillreport.core.run_spec import BatchSpec
+from tests.batches.tenant_management.billing_rows import customer, operate, run_billing
 from tests.board.conftest import Board
 from tests.board.night_rows import run
 from tests.board.test_messages import close_channel, suppress
+from tests.conftest import Database
 from tests.host_rows import tenant
 
 pytestmark = pytest.mark.tenants("A", "B", "C", tenant_code="CODE-{}", tenant_name="会社 {}")
@@ -253,3 +255,27 @@ def test_a_run_that_was_not_opened_has_the_advice_of_its_alert(
     assert "DAG を開いて実行" in page
     assert "/clear" not in page
     board.api("DELETE", f"/dags/{dag_id}/dagRuns/{run_id}")
+
+
+def test_the_first_page_counts_what_waits_for_another_person(
+    board: Board, database: Database, host: psycopg.Connection
+) -> None:
+    assert "ほかの人の承認を待つ登録" not in board.get("/").text
+    customer(host, "D", tenant_code="CODE-D")
+    line = {"line_date": "2026-10-15", "line_text": "特別対応費", "line_price": "9000000"}
+    operate(database, "extra_line", "CODE-D", values=line, triggered_by="suzuki")
+    run_billing(database, codes=["CODE-D"])
+    host.execute(
+        """
+        INSERT INTO batch.contract_change (change_id, tenant_id, kind, changed, reason, entered_by, execution_id, status)
+        VALUES ('C-1', 'D', 'profile', '{recipient_name}', '宛名', 'suzuki', 'E-1', 'waiting')
+        """
+    )
+
+    text = board.get("/").text
+    waiting = text[text.index("ほかの人の承認を待つ登録") :]
+    waiting = waiting[: waiting.index("</p>")]
+    assert [kind in waiting for kind in ("個別明細 1 件", "保留中の請求書 1 件", "契約の変更 1 件")] == [
+        True
+    ] * 3
+    assert "特別対応費" not in waiting

@@ -10,13 +10,14 @@ from skill_batch.board import actions, choosing, contract_words, invoice_words, 
 from skill_batch.board.pages import documents, durations, invoice, receivables, tenants, transfers
 from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS
+from include.skillreport.billing.actions.fields import ADJUSTMENTS, BAD_DEBT_FACTS, TAX_CATEGORIES
 from include.skillreport.billing.contract_kinds import KINDS
+from include.skillreport.billing.second_person import WAITING_KINDS
 from include.skillreport.core.failure_kinds import CLEAR_FAILED, CLEAR_TASK, failure_kinds, kind_of
 from include.skillreport.core.operation_catalog import RUN_SPECS
 from include.skillreport.operations.forms import FORMS
 from include.skillreport.operations.offboard_tenant.form import STAGES
 from include.skillreport.operations.operate_contracts.fields import DATED, KIND_TITLES
-from include.skillreport.billing.actions.fields import ADJUSTMENTS, BAD_DEBT_FACTS, TAX_CATEGORIES
 from tests.board.conftest import Board
 
 _HERE = Path(rendering.__file__).parent
@@ -65,7 +66,11 @@ def _texts_of_pages() -> set[str]:
 
 
 def _texts_of_actions() -> set[str]:
-    found: set[str] = {*TAX_CATEGORIES.values(), *BAD_DEBT_FACTS.values(), *ADJUSTMENTS.values()}
+    found: set[str] = {
+        text
+        for texts in (TAX_CATEGORIES, BAD_DEBT_FACTS, ADJUSTMENTS, WAITING_KINDS)
+        for text in texts.values()
+    }
     for dag_id, form in FORMS.items():
         for operation in form.operations:
             action = actions.find_action(dag_id, operation.name)

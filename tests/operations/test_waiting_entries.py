@@ -630,7 +630,7 @@ def test_an_old_approval_covers_no_later_credit(database: Database, host: psycop
     (failure,) = process(database, run).failures
 
     assert failure.code == "ENTERED_LATER"
-    assert "この承認の後に登録された返還「障害のため」です" in failure.message
+    assert "この承認の後に登録された承認待ちの返還「障害のため」です" in failure.message
     assert invoices(host, "A")[1]["status"] == "draft"
 
 

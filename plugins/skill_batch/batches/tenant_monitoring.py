@@ -26,6 +26,7 @@ from skill_batch.notifiers.failure_alert import failure_key
 from skill_batch.notifiers.run_links import run_links
 from skill_batch.notifiers.triggering_user import TriggeringUser, address_to, severity_for, triggering_user
 from skill_batch.resumption_alerts import resumption_alerts
+from skill_batch.waiting_alerts import waiting_alerts
 from include.skillreport.core.catalog import TENANT_MONITORING
 from include.skillreport.core.failure_kinds import RUN_LOST, RUN_UNCLOSED
 from include.skillreport.core.run_plan import WATCH_RUNS
@@ -74,6 +75,7 @@ def _watch_runs(run_xcom: dict[str, Any], ti: RuntimeTaskInstance) -> None:
         alerts += _unclosed_alerts(platform, ti, now)
         alerts += lost_request_alerts(platform, ti, now, dry_run=run.dry_run)
         alerts += resumption_alerts(platform, ti, now)
+        alerts += waiting_alerts(platform, now)
     alerts += _not_started_alerts(ti, now)
     channels = Channels(None, None, None) if run.dry_run else load_channels()
     for key, alert in alerts:

@@ -69,4 +69,10 @@ LOST_REQUEST = AlertKind(
     _OF_THE_BATCH,
     "「承認の画面を開く」で答える。消えたのなら、管理者が Airflow の掃除（airflow db clean）から承認の DAG を外す",
 )
-ALERT_KINDS = (FAILED_RUN, LATE_RUN, SLOW_RUN, MISSED_RUN, RESUMPTION, LOST_REQUEST)
+OLD_ENTRY = AlertKind(
+    "承認を待つ登録",
+    "ほかの人の承認を 30 日より長く待つ登録がある（BATCH-018-03 が週に 1 通送る）",
+    _OF_THE_BATCH,
+    "登録した人以外が、ボードの「請求」で承認するか、取り下げる",
+)
+ALERT_KINDS = (FAILED_RUN, LATE_RUN, SLOW_RUN, MISSED_RUN, RESUMPTION, LOST_REQUEST, OLD_ENTRY)

@@ -26,10 +26,10 @@ from include.skillreport.billing.documents.qualified_invoice import require_qual
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs, digest_of
-from include.skillreport.billing.ledger.entries import late_entry_error, own_entry_error
 from include.skillreport.billing.money import EXACT, YEN, round_to_minor_unit
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.calculation import no_exchange_rate, price
+from include.skillreport.billing.second_person import WaitingEntry, refusal
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 
@@ -152,11 +152,13 @@ def _require_other_approver(account: BillingAccount, approver: str, entered_befo
     for row in account.extra_charges:
         if not row["waits"] or row["approved_by"] is not None:
             continue
-        line = f"{row['charged_on']} の個別明細「{row['description']}」"
-        if row["entered_by"] == approver:
-            raise own_entry_error(line, approver)
-        if entered_before and datetime.fromisoformat(row["entered_at"]) > entered_before:
-            raise late_entry_error(line)
+        entry = WaitingEntry(
+            f"{row['charged_on']} の個別明細「{row['description']}」",
+            [row["entered_by"]],
+            datetime.fromisoformat(row["entered_at"]),
+        )
+        if error := refusal(entry, approver, entered_before):
+            raise error
 
 
 def save_drafts(

@@ -141,14 +141,6 @@ def credit_text(row: Mapping[str, Any]) -> str:
     return f"「{row['credit_reason']}」{-row['total']:,f} {row['currency']}（登録者 {row['entered_by']}）"
 
 
-def own_entry_error(what: str, person: str) -> BillingError:
-    """Nobody approves what they have entered themselves, if it is above the limit."""
-    return BillingError(
-        "OWN_ENTRY",
-        f"{what}は {person} が登録し、1 人で登録できる額を超えているため、{person} は承認できません。ほかの人が承認してください",
-    )
-
-
 def first_opened(connection: psycopg.Connection, execution_id: str) -> datetime | None:
     """When a run was first opened, however often it was cleared. None: there is no such run.
 
@@ -156,13 +148,6 @@ def first_opened(connection: psycopg.Connection, execution_id: str) -> datetime 
     """
     opened: datetime | None = _SQL.row(connection, "first_opened", execution_id=execution_id)[0]
     return opened
-
-
-def late_entry_error(what: str) -> BillingError:
-    """An approval does not cover what was entered after its run was first opened."""
-    return BillingError(
-        "ENTERED_LATER", f"この承認の後に登録された{what}です。内容を確認し、操作をもう一度実行してください"
-    )
 
 
 def _limit(connection: psycopg.Connection, terms: Terms, tenant_id: str) -> int:

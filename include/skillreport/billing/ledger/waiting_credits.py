@@ -19,14 +19,10 @@ from include.skillreport.billing.documents.invoice import Invoice, InvoiceLine
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import issue_credit, require_fitting, require_reason
-from include.skillreport.billing.ledger.entries import (
-    drop_waiting_credits,
-    first_opened,
-    late_entry_error,
-    own_entry_error,
-)
+from include.skillreport.billing.ledger.entries import drop_waiting_credits, first_opened
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, load_credits, lock_invoice
 from include.skillreport.billing.periods import Period
+from include.skillreport.billing.second_person import WaitingEntry, refusal
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 
@@ -95,12 +91,14 @@ def approve_credits(
     stored = lock_invoice(connection, stored)
     waiting = _SQL.rows(connection, "waiting_credits", invoice_id=stored.invoice_id)
     others = [row for row in waiting if row["entered_by"] != approver]
-    if waiting and not others:
-        raise own_entry_error(f"承認待ちの返還「{waiting[0]['credit_reason']}」", approver)
     opened_at = first_opened(connection, execution_id)
-    for row in others:
-        if opened_at and row["created_at"] > opened_at:
-            raise late_entry_error(f"返還「{row['credit_reason']}」")
+    # The person's own ones wait on, unless there are no others.
+    for row in others or waiting:
+        entry = WaitingEntry(
+            f"承認待ちの返還「{row['credit_reason']}」", [row["entered_by"]], row["created_at"]
+        )
+        if error := refusal(entry, approver, opened_at):
+            raise error
     issued: list[Invoice] = []
     for row in others:
         # The last one has changed what is left of the invoice.

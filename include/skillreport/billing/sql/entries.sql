@@ -153,3 +153,10 @@ WHERE
         OR (status = 'void' AND voided_by = %(execution_id)s)
     )
 ORDER BY finalized_at, length(number), number, invoice_id;
+
+-- name: old_entries
+SELECT kind, count(*) AS entries, min(entered_at) AS oldest
+FROM batch.all_waiting_entry
+WHERE entered_at < %(before)s
+GROUP BY kind
+ORDER BY oldest;

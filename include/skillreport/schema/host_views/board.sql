@@ -191,22 +191,9 @@ CREATE VIEW batch.board_extra_charge AS
 SELECT extra_charge_id, tenant_id, charged_on, description, quantity * unit_amount AS amount, currency
 FROM batch.extra_charge;
 
--- What one person has entered above the limit and nobody else has approved: one-off lines and credit notes. amount: a credit
--- note's is below 0.
 CREATE VIEW batch.board_waiting_entry AS
-SELECT
-    extra.tenant_id, 'line' AS kind, extra.extra_charge_id AS entry_id,
-    date_trunc('month', extra.charged_on::timestamp)::date AS period_start, extra.description AS entry_text,
-    extra.quantity * extra.unit_amount AS amount, extra.currency, extra.entered_by, extra.entered_at
-FROM batch.extra_charge AS extra
-WHERE extra.waits AND extra.approved_by IS null
-UNION ALL
-SELECT
-    credit.tenant_id, 'credit' AS kind, credit.invoice_id AS entry_id, credit.period_start,
-    credit.credit_reason AS entry_text, credit.total AS amount, credit.currency, credit.entered_by,
-    credit.created_at AS entered_at
-FROM batch.invoice AS credit
-WHERE credit.kind = 'credit' AND credit.status = 'draft';
+SELECT tenant_id, kind, entry_id, period_start, entry_text, amount, currency, entered_by, entered_at
+FROM batch.all_waiting_entry;
 
 CREATE VIEW batch.board_document AS
 SELECT invoice_id, tenant_id, revision, format, location, sha256, bytes, written_at

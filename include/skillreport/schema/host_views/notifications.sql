@@ -40,6 +40,37 @@ WHERE
     );
 GRANT SELECT ON batch.letter_stop TO batch_platform;
 
+-- What a person has entered, or a run has calculated, and another person must approve. amount: a credit note's is below 0.
+CREATE VIEW batch.all_waiting_entry AS
+SELECT
+    extra.tenant_id, 'line' AS kind, extra.extra_charge_id AS entry_id,
+    date_trunc('month', extra.charged_on::timestamp)::date AS period_start, extra.description AS entry_text,
+    extra.quantity * extra.unit_amount AS amount, extra.currency, extra.entered_by, extra.entered_at
+FROM batch.extra_charge AS extra
+WHERE extra.waits AND extra.approved_by IS null
+UNION ALL
+SELECT
+    draft.tenant_id, CASE draft.kind WHEN 'credit' THEN 'credit' ELSE 'draft' END AS kind, draft.invoice_id AS entry_id,
+    draft.period_start, coalesce(draft.credit_reason, draft.hold_reason) AS entry_text, draft.total AS amount, draft.currency,
+    coalesce(draft.entered_by, draft.execution_id) AS entered_by, draft.created_at AS entered_at
+FROM batch.invoice AS draft
+WHERE draft.status = 'draft' AND (draft.kind = 'credit' OR draft.hold_reason IS NOT null)
+UNION ALL
+SELECT
+    stop.tenant_id, 'correction' AS kind, stop.invoice_id AS entry_id, invoice.period_start, stop.reason AS entry_text,
+    null AS amount, null AS currency, array_to_string(stop.corrected_by, '、') AS entered_by, stop.entered_at
+FROM batch.letter_stop AS stop
+INNER JOIN batch.invoice ON stop.invoice_id = invoice.invoice_id
+WHERE stop.corrected_by <> '{}'
+UNION ALL
+SELECT
+    change.tenant_id, 'contract' AS kind, change.change_id AS entry_id, null AS period_start, change.kind AS entry_text,
+    null AS amount, null AS currency, change.entered_by, change.entered_at
+FROM batch.contract_change AS change
+WHERE change.status = 'waiting';
+GRANT SELECT ON batch.all_waiting_entry TO batch_platform;
+COMMENT ON VIEW batch.all_waiting_entry IS 'What waits for somebody else''s approval, of all tenants';
+
 -- Notifications in a final state: sent, given up, or withdrawn by the application.
 CREATE VIEW batch.all_finished_notification AS
 SELECT

@@ -27,15 +27,18 @@ from skill_batch.board.runs import (
     next_start,
 )
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.billing.second_person import WAITING_KINDS
 from include.skillreport.core.catalog import (
     BATCHES,
     FAMILIES,
     NOTIFICATION_RETRY,
+    TENANT_BILLING,
     TENANT_MONITORING,
 )
 from include.skillreport.core.failure_kinds import FailureKind
 from include.skillreport.core.operation_catalog import (
     APPROVE_RESUMPTION,
+    OPERATE_CONTRACTS,
     OPERATIONS,
     RUN_SPECS,
 )
@@ -116,6 +119,7 @@ class Overview:
     incidents: Mapping[str, Any] | None
     undecided: Mapping[str, Any] | None
     resumptions: Sequence[Mapping[str, Any]]
+    waiting: Sequence[Mapping[str, Any]]
 
     @property
     def due_next(self) -> list[BatchRow]:
@@ -170,7 +174,17 @@ def load_overview(
         _SQL.rows(connection, "open_incidents")[0] if TENANT_MONITORING in specs else None,
         _undecided(connection) if NOTIFICATION_RETRY in specs else None,
         _SQL.rows(connection, "open_resumptions") if APPROVE_RESUMPTION in operations else (),
+        _SQL.rows(connection, "waiting_of_kinds", kinds=_waiting_kinds(specs, operations)),
     )
+
+
+def _waiting_kinds(specs: Sequence[BatchSpec], operations: Sequence[OperationSpec]) -> list[str]:
+    """The kinds of waiting entries that the reader may see: contracts have viewers of their own."""
+    return [
+        kind
+        for kind in WAITING_KINDS
+        if (OPERATE_CONTRACTS in operations if kind == "contract" else TENANT_BILLING in specs)
+    ]
 
 
 def _not_begun(
@@ -263,6 +277,7 @@ def overview_page(request: Request, rights: RightsDep) -> Response:
         overview=overview,
         runs=runs,
         note_of=note_of,
+        waiting_kinds=WAITING_KINDS,
         queued=[(run, datetime.fromisoformat(run["run_after"])) for run in queued],
         paused={dag_id for dag_id in {run["dag_id"] for run in queued} if api.is_paused(dag_id)},
         failures=sorted(overview.failures, key=lambda each: _is_handled(runs[each.key])),

@@ -289,3 +289,11 @@ SELECT
     ) AS platform
 FROM batch.board_incident
 WHERE closed_at IS null;
+
+-- name: waiting_of_kinds
+-- What waits for somebody else's approval, by kind, and since when the oldest one does.
+SELECT kind, count(*) AS entries, min(entered_at) AS oldest
+FROM batch.board_waiting_entry
+WHERE kind = any(%(kinds)s)
+GROUP BY kind
+ORDER BY oldest;

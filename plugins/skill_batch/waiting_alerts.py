@@ -1,0 +1,34 @@
+"""The alert about what waits too long for another person's approval, once a week."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from skill_batch.notifiers.alert import JAPAN, Alert
+from skill_batch.notifiers.alert_kinds import OLD_ENTRY
+from skill_batch.resumption_alerts import alert_day
+
+if TYPE_CHECKING:
+    import psycopg
+
+# A change of a contract expires then instead.
+_LONGEST = timedelta(days=30)
+
+
+def waiting_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[str, Alert]]:
+    """The key and the alert about entries that wait for more than 30 days. ``now`` is aware. A key is the same from Monday at nine on."""
+    from include.skillreport.billing.second_person import WAITING_KINDS, old_entries
+    from include.skillreport.core.catalog import TENANT_BILLING
+
+    found = old_entries(platform, now - _LONGEST)
+    if not found:
+        return []
+    year, week, _ = alert_day(now).isocalendar()
+    lines = tuple(
+        f"{WAITING_KINDS[each.kind]} {each.entries:,} 件（最も古いものは {each.oldest.astimezone(JAPAN):%Y-%m-%d} から）"
+        for each in found
+    )
+    severity = TENANT_BILLING.run_severity.name
+    alert = Alert(OLD_ENTRY.title(TENANT_BILLING.id), lines, actions=(OLD_ENTRY.action,), severity=severity)
+    return [(f"waiting:{year}-W{week:02}", alert)]
