@@ -3,7 +3,7 @@
 The tables of this module list tables, columns, files and alerts that are not compared. In texts, these are replaced:
 
 * The ids of runs, messages and invoices become names of what they stand for, so references to them are compared. All other ids that look
-  like a UUID or like an execution id become ``<id>``: references to them are not compared.
+  like a UUID, like an execution id or like the id of a contract's change become ``<id>``: references to them are not compared.
 * A time at or after the start of the run becomes ``<now>``. The number of a task's attempt, and the seconds of a result, are replaced too.
 
 ``end_state.py`` applies these rules:
@@ -99,6 +99,7 @@ TABLES_OF_RUNS = ("batch.execution_log", "batch.tenant_outcome")
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?: ?(?:Z|[+-]\d\d(?::?\d\d)?))?")
 _UUID = r"(?<![0-9a-f])[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}(?![0-9a-f])"
+_CHANGE_ID = r"\bC-[0-9a-f]{20}\b"
 _EXECUTION_ID = r"\b[A-Z]+(?:-[A-Z0-9]+)+_\d{8}_[0-9a-f]{8}\b"
 # Files of which only the name is compared, with the reason.
 UNCOMPARED_FILES: dict[re.Pattern[str], str] = {
@@ -128,7 +129,7 @@ _SECONDS = re.compile(r'("seconds": ?)[\d.e-]+')
 
 _NUMBER = r"\b(?:INV|CRN)-\d{4}-\d\d-\d{3,}"
 _SHA256 = r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])"
-_ID = re.compile(f"{_UUID}|{_EXECUTION_ID}")
+_ID = re.compile(f"{_UUID}|{_EXECUTION_ID}|{_CHANGE_ID}")
 _NUMBER_OR_SHA256 = re.compile(f"{_NUMBER}|{_SHA256}")
 
 # Lists that are sorted by number. The value is the column of the entry's position in the file, which so depends on the number too.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from psycopg import sql
 
 from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.core.run_spec import OperationSpec, RunSpec
-from local_stack.batch_runs import LocalInstallation, request_of
+from include.skillreport.core.run_spec import RunSpec
+from local_stack.batch_runs import LocalInstallation
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.messaging import outbox_rows
@@ -82,13 +82,22 @@ class Case:
 
 
 def refusing(table: str) -> Callable[[World], Callable[[], object]]:
-    """The database refuses new rows of tenant B in this table, as ``schema.name``."""
+    """The database refuses all writes of tenant B in this table, as ``schema.name``."""
 
     def break_tenant(world: World) -> Callable[[], object]:
-        altered = sql.SQL("ALTER TABLE {} ").format(sql.Identifier(*table.split(".")))
         world.host.execute(
-            altered + sql.SQL("ADD CONSTRAINT refusing CHECK (tenant_id <> {}) NOT VALID").format(B)
+            sql.SQL(
+                """
+                CREATE FUNCTION batch.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+                DECLARE written record := CASE WHEN tg_op = 'DELETE' THEN old ELSE new END;
+                BEGIN
+                    IF written.tenant_id = {} THEN RAISE check_violation; END IF;
+                    RETURN written;
+                END $$;
+                CREATE TRIGGER refuse BEFORE INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION batch.refuse()
+                """
+            ).format(B, sql.Identifier(*table.split(".")))
         )
-        return lambda: world.host.execute(altered + sql.SQL("DROP CONSTRAINT refusing"))
+        return lambda: world.host.execute("DROP FUNCTION batch.refuse CASCADE")
 
     return break_tenant

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum, auto
 
+from include.skillreport.operations.operate_contracts.form import FORM, ExportFiles
+
 
 class Promise(Enum):
     """A promise that has exceptions.
@@ -25,10 +27,27 @@ class Promise(Enum):
 
 _NEW_LETTER = "a letter that nobody has tried to send is replaced by one with the new figures"
 
+_NEW_DECISION = "the newest decision about a letter counts, with its person and reason"
+
+# The operations on invoices that count what they have changed.
+_COUNTING = (
+    "send_letter",
+    "stop_reminders",
+    "allow_reminders",
+    "record_payment",
+    "record_refund",
+    "import_payments",
+)
+
 # By the names of the cases.
 EXCEPTIONS: Mapping[Promise, Mapping[str, str]] = {
-    Promise.DRY: {},
-    Promise.AGAIN: {"monthly_report": _NEW_LETTER},
+    Promise.DRY: {"approve_contracts": "in a dry run, list_held asks nobody, and nothing is applied"},
+    Promise.AGAIN: {
+        "monthly_report": _NEW_LETTER,
+        "operate_invoices-reissue": "it replaces the invoice, whoever has issued it",
+        "operate_invoices-stop_letter": _NEW_DECISION,
+        "operate_invoices-send_letter": _NEW_DECISION,
+    },
     Promise.CLEAR: {"monthly_report": _NEW_LETTER},
     Promise.KILL: {},
     Promise.COUNT: dict.fromkeys(
@@ -36,8 +55,12 @@ EXCEPTIONS: Mapping[Promise, Mapping[str, str]] = {
             "settings_sync",
             "undo_settings_sync-undo",
             "tenant_monitoring",
+            "approve_contracts",
+            "import_payments-import",
+            *(f"operate_contracts-{each.name}" for each in FORM.operations if each is not ExportFiles),
+            *(f"operate_invoices-{name}" for name in _COUNTING),
         ),
         "an attempt counts what it has changed itself, and the one after a kill finds the work done",
     ),
-    Promise.BROKEN: {},
+    Promise.BROKEN: {"import_payments-import": "not a clear, but the next run records what failed"},
 }

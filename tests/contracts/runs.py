@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ from local_stack.local_run import KilledError, LocalRun
 from tests.chaos.end_state import EndState, InFlight, differences, end_leases, end_state_of
 from tests.contracts.case import Case, Form, World
 from tests.contracts.kills import MortalDatabase, Process
-from tests.contracts.state import MESSAGES, OF_RUNS
+from tests.contracts.state import MESSAGES, OF_ALL_TENANTS, OF_RUNS
 from tests.failures.flow_run import FlowRun
 
 FIRST = "first"
@@ -86,13 +86,16 @@ class Trial:
             return self.end_state()
         at = self._request().run_at + timedelta(hours=1)
         later = FlowRun(
-            *(self.world.database, NOTIFICATION_RETRY, at.astimezone(JAPAN).date(), self.world.installation()),
+            *(
+                self.world.database,
+                NOTIFICATION_RETRY,
+                at.astimezone(JAPAN).date(),
+                self.world.installation(),
+            ),
             run_at=at,
             run_id="later",
         )
-        return replace(
-            self.end_state(in_flight), alerts=[f"alert: {alert.title}" for alert in later.alerts]
-        )
+        return replace(self.end_state(in_flight), alerts=[f"alert: {alert.title}" for alert in later.alerts])
 
     def end_state(self, in_flight: Sequence[InFlight] = ()) -> EndState:
         """The state now. Ids of runs and times since the begin of the trial are replaced.
@@ -136,9 +139,7 @@ class Trial:
             with database.connect(role) as connection:
                 yield connection
 
-        installation = replace(
-            case.installation(self.world), connect=connect, moment=request.run_at
-        )
+        installation = replace(case.installation(self.world), connect=connect, moment=request.run_at)
         batch = case.create_batch(self.world) if case.create_batch else None
         run = LocalRun(case.spec, request, installation, batch)
         for task in run.tasks():
@@ -161,18 +162,23 @@ def difference_of(reference: EndState, trial: EndState) -> str:
     return "\n".join(differences(reference, trial))
 
 
-def without_runs(state: EndState) -> EndState:
-    """The state without the rows of runs."""
-    return replace(state, rows={table: rows for table, rows in state.rows.items() if table not in OF_RUNS})
+def without_runs(state: EndState, tables: Collection[str] = OF_RUNS) -> EndState:
+    """The state without the rows of runs, or of these tables."""
+    return replace(state, rows={table: rows for table, rows in state.rows.items() if table not in tables})
 
 
 def rows_of_others(state: EndState, tenant_id: str) -> EndState:
-    """The rows of all but this tenant, without those of runs."""
+    """The rows of all but this tenant, without those of runs and those that say something about all tenants together."""
     rows = {
         table: Counter(
             {text: count for text, count in found.items() if f'"tenant_id": "{tenant_id}"' not in text}
         )
         for table, found in state.rows.items()
-        if table not in OF_RUNS
+        if table not in OF_RUNS and table not in OF_ALL_TENANTS
     }
     return EndState(rows)
+
+
+def sizes(state: EndState) -> dict[str, int]:
+    """The number of rows of each table, without those of runs."""
+    return {table: sum(found.values()) for table, found in state.rows.items() if table not in OF_RUNS}

@@ -39,6 +39,14 @@ OF_RUNS: Mapping[str, str] = {
 }
 
 
+# Their rows name no tenant and depend on several.
+OF_ALL_TENANTS: Mapping[str, str] = {
+    "batch.invoice_counter": "the numbers of all tenants' invoices",
+    "batch.bank_transfer": "a transfer may be for several tenants",
+    "batch.waiting_amount": "the amounts of all waiting transfers",
+}
+
+
 @dataclass(frozen=True)
 class State:
     """``rows`` are those of each table as JSON, sorted; ``files`` by their paths; ``messages`` in the order in which they arrived."""
@@ -59,9 +67,7 @@ class State:
             table: [row for row in found if json.loads(row).get("tenant_id") == tenant_id]
             for table, found in self.rows.items()
         }
-        files = {
-            path: content for path, content in self.files.items() if tenant_id in Path(path).parts
-        }
+        files = {path: content for path, content in self.files.items() if tenant_id in Path(path).parts}
         return State(rows, files, ())
 
 
