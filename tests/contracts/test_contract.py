@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
+from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.operation_catalog import RUN_SPECS
+from include.skillreport.core.run_plan import REQUEST_APPROVAL
 from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.operations.forms import FORMS
 from tests.contracts.case import UNTOUCHED, B, Case
@@ -14,6 +16,9 @@ from tests.contracts.cases import CASES
 from tests.contracts.exceptions import EXCEPTIONS, Promise
 from tests.contracts.runs import Trial, difference_of, rows_of_others, sizes, without_runs
 from tests.contracts.state import read_state
+
+# Tenants A and B are worked on by one task instance.
+TOGETHER = ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=2)
 
 each_case = pytest.mark.parametrize("case", CASES, ids=str)
 
@@ -66,10 +71,12 @@ def test_a_new_run_changes_nothing(case: Case, trial: Trial) -> None:
 def test_a_clear_of_any_step_changes_nothing(case: Case, trial: Trial) -> None:
     run = trial.run()
     before = read_state(trial.world)
-    for task in run.tasks:
+    # From the last to the first: after a failed step, those behind it do not run.
+    for task in reversed(run.tasks):
         run.clear(task)
         assert run.has_failed == bool(case.person), task
         if case.person:
+            assert task in {*run.failed, REQUEST_APPROVAL.id}
             assert run.kinds == ("operation_cleared",), task
         assert read_state(trial.world).changed_since(before) == set(), task
 
@@ -91,13 +98,13 @@ def test_a_tenant_of_every_batch_can_fail() -> None:
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.break_tenant], ids=str)
 def test_a_tenant_that_fails_stops_no_other(case: Case, trial: Trial) -> None:
-    trial.run()
+    trial.run(sharding=TOGETHER)
     expected = trial.end_state()
     trial.again()
     assert case.break_tenant is not None
     mend = case.break_tenant(trial.world)
     try:
-        run = trial.run()
+        run = trial.run(sharding=TOGETHER)
         assert difference_of(rows_of_others(expected, B), rows_of_others(trial.end_state(), B)) == ""
     finally:
         mend()

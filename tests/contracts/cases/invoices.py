@@ -70,6 +70,12 @@ def billed(world: World) -> None:
     planted_once("billed", world.database, plant, world.store)
 
 
+def without_files(world: World) -> None:
+    """October is invoiced, and no file is written."""
+    unbilled(world)
+    run_billing(world.database)
+
+
 def operate(
     world: World, name: str, values: Values | Callable[[str], Values], at: datetime | None = None
 ) -> None:
@@ -172,7 +178,7 @@ CASES = (
         break_tenant=refusing(INVOICE),
         set_up=LIMITED,
     ),
-    on_invoice("explain", breaks=""),
+    on_invoice("explain", begin=without_files, breaks=""),
     on_invoice("approve", *ISSUED, CHARGE, begin=held, set_up=LIMITED),
     on_invoice("void", INVOICE, LETTER, HOST, FILES, **REASON),
     on_invoice("credit", *ISSUED, **REASON),
