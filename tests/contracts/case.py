@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -54,7 +55,8 @@ class Case:
 
     ``changes`` are all tables that the run changes, besides those of runs (``state.OF_RUNS``), and ``files`` and ``messages``. ``set_up``
     sets what is neither a row nor a file; it is called before each planting. ``person`` triggers the run; empty: nobody does. ``break_tenant``
-    makes the work on tenant B fail, and returns what mends it.
+    makes the work on tenant B fail, and returns what mends it. ``prepare`` prepares what all cases share and no row describes, such as a
+    service's directory; it is called before each planting.
     """
 
     spec: RunSpec
@@ -67,6 +69,7 @@ class Case:
     installation: Callable[[World], LocalInstallation] = World.installation
     create_batch: Callable[[World], Callable[[], Batch]] | None = None
     break_tenant: Callable[[World], Callable[[], object]] | None = None
+    prepare: Callable[[World], None] = lambda world: None  # noqa: ARG005
     set_up: Callable[[pytest.MonkeyPatch, Path], None] = lambda environment, folder: None  # noqa: ARG005
 
     def __str__(self) -> str:
@@ -76,3 +79,16 @@ class Case:
     def operation(self) -> str:
         """The operation that the form names; empty for a batch."""
         return self.name
+
+
+def refusing(table: str) -> Callable[[World], Callable[[], object]]:
+    """The database refuses new rows of tenant B in this table, as ``schema.name``."""
+
+    def break_tenant(world: World) -> Callable[[], object]:
+        altered = sql.SQL("ALTER TABLE {} ").format(sql.Identifier(*table.split(".")))
+        world.host.execute(
+            altered + sql.SQL("ADD CONSTRAINT refusing CHECK (tenant_id <> {}) NOT VALID").format(B)
+        )
+        return lambda: world.host.execute(altered + sql.SQL("DROP CONSTRAINT refusing"))
+
+    return break_tenant

@@ -145,6 +145,11 @@ def difference_of(reference: EndState, trial: EndState) -> str:
     return "\n".join(differences(reference, trial))
 
 
+def without_runs(state: EndState) -> EndState:
+    """The state without the rows of runs."""
+    return replace(state, rows={table: rows for table, rows in state.rows.items() if table not in OF_RUNS})
+
+
 def rows_of_others(state: EndState, tenant_id: str) -> EndState:
     """The rows of all but this tenant, without those of runs."""
     rows = {

@@ -32,6 +32,10 @@ OF_RUNS: Mapping[str, str] = {
     "batch.host_index": "which indexes the application has",
     "batch.person_key": "whom the application's rows name",
     "batch.people_state": "how far its people were read",
+    "batch.activity_reading": "which hours of its logs were read",
+    "batch.activity_hour": "what they contain, for all tenants and the next readers",
+    "batch.last_action": "each person's last action in them",
+    "batch.last_action_state": "how far they were read for this",
 }
 
 
