@@ -23,11 +23,13 @@ class Promise(Enum):
     BROKEN = auto()
 
 
+_NEW_LETTER = "a letter that nobody has tried to send is replaced by one with the new figures"
+
 # By the names of the cases.
 EXCEPTIONS: Mapping[Promise, Mapping[str, str]] = {
     Promise.DRY: {},
-    Promise.AGAIN: {},
-    Promise.CLEAR: {},
+    Promise.AGAIN: {"monthly_report": _NEW_LETTER},
+    Promise.CLEAR: {"monthly_report": _NEW_LETTER},
     Promise.KILL: {},
     Promise.COUNT: dict.fromkeys(
         (

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.contracts.cases import invoices, tenants
+from tests.contracts.cases import invoices, nightly, tenants
 
-CASES = (*tenants.CASES, *invoices.CASES)
+CASES = (*tenants.CASES, *nightly.CASES, *invoices.CASES)
