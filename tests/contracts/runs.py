@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,7 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.flow import RunRequest
 from local_stack.batch_runs import request_of
 from local_stack.local_run import KilledError, LocalRun
-from tests.chaos.end_state import EndState, differences, end_leases, end_state_of
+from tests.chaos.end_state import EndState, InFlight, differences, end_leases, end_state_of
 from tests.contracts.case import Case, Form, World
 from tests.contracts.kills import MortalDatabase, Process
 from tests.contracts.state import MESSAGES, OF_RUNS
@@ -68,31 +69,44 @@ class Trial:
         return self._finish(self._process(None))
 
     def killed(self, at: int) -> list[str]:
-        """A run whose process is killed before this act, and Airflow's next try of its task. Returns the acts of the killed process."""
-        return self._finish(self._process(at))
+        """A run whose process is killed before this act, and Airflow's next try of its task. Returns the acts of the killed process.
 
-    def end_state(self) -> EndState:
+        A killed sender still counts for 90 seconds; these have passed.
+        """
+        acts = self._finish(self._process(at))
+        self.world.host.execute("DELETE FROM batch.limit_sender")
+        return acts
+
+    def end_later(self) -> EndState:
+        """The state after the next hourly run of BATCH-019-02, if the run sends: it ends what a killed sender had in its hands, or alerts
+        about what is in doubt.
+        """
+        in_flight = end_leases(self.world.host)
+        if MESSAGES not in self.case.changes:
+            return self.end_state()
+        at = self._request().run_at + timedelta(hours=1)
+        later = FlowRun(
+            *(self.world.database, NOTIFICATION_RETRY, at.astimezone(JAPAN).date(), self.world.installation()),
+            run_at=at,
+            run_id="later",
+        )
+        return replace(
+            self.end_state(in_flight), alerts=[f"alert: {alert.title}" for alert in later.alerts]
+        )
+
+    def end_state(self, in_flight: Sequence[InFlight] = ()) -> EndState:
         """The state now. Ids of runs and times since the begin of the trial are replaced.
 
         What a killed writer leaves of a file is not part of it: the store deletes it an hour later (``ObjectStore.delete_unfinished``).
-        If the run sends, the next hourly run of BATCH-019-02 has ended what a killed sender had in its hands.
         """
         world = self.world
         for unfinished in world.folder.rglob(".*.part"):
             unfinished.unlink()
-        in_flight = end_leases(world.host)
-        if MESSAGES in self.case.changes:
-            at = self._request().run_at + timedelta(hours=1)
-            day = at.astimezone(JAPAN).date()
-            FlowRun(
-                world.database, NOTIFICATION_RETRY, day, world.installation(), run_at=at, run_id="later"
-            )
-        messages = world.services.messages[self.messages :]
         return end_state_of(
             world.host,
             {"files": world.folder},
             world.folder / "none",
-            messages,
+            world.services.messages[self.messages :],
             self.started_at,
             in_flight=in_flight,
         )
@@ -132,7 +146,9 @@ class Trial:
                 with process.living():
                     run.do(task)
                     process.act(f"end of {task.step}")
-            except KilledError:
+            except (KilledError, CancelledError):
+                # A loop cancels what waits for a killed thread.
+                assert process.is_dead
                 run.do(task)
         assert run.closed is not None
         assert run.closed.failure is None, run.closed.failure

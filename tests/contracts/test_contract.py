@@ -120,9 +120,9 @@ def test_a_run_that_is_killed_anywhere_ends_as_an_undisturbed_one(case: Case, tr
 
 def _kill(trial: Trial, acts: Sequence[str], moments: Iterable[int]) -> None:
     compared = without_runs if str(trial.case) in EXCEPTIONS[Promise.COUNT] else lambda state: state
-    expected = compared(trial.end_state())
+    expected = compared(trial.end_later())
     for moment in moments:
         trial.again()
         trial.killed(moment)
-        difference = difference_of(expected, compared(trial.end_state()))
+        difference = difference_of(expected, compared(trial.end_later()))
         assert not difference, f"killed before act {moment} of {acts}:\n{difference}"
