@@ -25,17 +25,32 @@ class Promise(Enum):
 
 _NEW_LETTER = "a letter that nobody has tried to send is replaced by one with the new figures"
 
+_CHECKED = "the application shows when the settings of a channel were checked last"
+
 # By the names of the cases.
 EXCEPTIONS: Mapping[Promise, Mapping[str, str]] = {
     Promise.DRY: {},
-    Promise.AGAIN: {"monthly_report": _NEW_LETTER},
-    Promise.CLEAR: {"monthly_report": _NEW_LETTER},
+    Promise.AGAIN: {
+        "monthly_report": _NEW_LETTER,
+        "notification_settings_check": _CHECKED,
+        "operate_notifications-stop": "a new stop replaces the reason and the person",
+    },
+    Promise.CLEAR: {"monthly_report": _NEW_LETTER, "notification_settings_check": _CHECKED},
     Promise.KILL: {},
     Promise.COUNT: dict.fromkeys(
         (
             "settings_sync",
             "undo_settings_sync-undo",
             "tenant_monitoring",
+            "log_cleanup",
+            "scheduled_notifications",
+            "notification_retry",
+            "notification_settings_check",
+            "approve_resumption",
+            *(
+                f"operate_notifications-{name}"
+                for name in ("resend", "discard", "mark_sent", "reopen", "lift", "resume")
+            ),
         ),
         "an attempt counts what it has changed itself, and the one after a kill finds the work done",
     ),

@@ -36,10 +36,10 @@ class ResumptionApproval(UnitBatch):
         return [Unit(item.item_id, item.tenant_code, item.tenant_name) for item in items]
 
     def process_unit(self, work: Work, unit_id: str) -> Outcome:
-        """Release or discard the messages of one batch, in one transaction. A repeated attempt changes nothing."""
+        """Release or discard the messages of one batch, in one transaction. A repeated attempt changes nothing, nor does a dry run."""
         run, request_id = work.run, work.run.options["request"]
         assert run.run_at is not None, "the run has the time of the answer"
-        with work.connection.transaction():
+        with work.connection.transaction(force_rollback=run.dry_run):
             item = lock_item(work.connection, request_id, unit_id, unit_id)
             assert item is not None, "the units are the items of the request"
             if item.result == Result.APPROVED:
