@@ -27,15 +27,22 @@ _NEW_LETTER = "a letter that nobody has tried to send is replaced by one with th
 
 _CHECKED = "the application shows when the settings of a channel were checked last"
 
+_READ = "a directory names the run that has read it last"
+
 # By the names of the cases.
 EXCEPTIONS: Mapping[Promise, Mapping[str, str]] = {
     Promise.DRY: {},
     Promise.AGAIN: {
         "monthly_report": _NEW_LETTER,
         "notification_settings_check": _CHECKED,
+        "external_sync": _READ,
         "operate_notifications-stop": "a new stop replaces the reason and the person",
     },
-    Promise.CLEAR: {"monthly_report": _NEW_LETTER, "notification_settings_check": _CHECKED},
+    Promise.CLEAR: {
+        "monthly_report": _NEW_LETTER,
+        "notification_settings_check": _CHECKED,
+        "external_sync": _READ,
+    },
     Promise.KILL: {},
     Promise.COUNT: dict.fromkeys(
         (

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.contracts.cases import invoices, messages, nightly, tenants
+from tests.contracts.cases import directories, invoices, messages, nightly, tenants
 
-CASES = (*tenants.CASES, *nightly.CASES, *messages.CASES, *invoices.CASES)
+CASES = (*tenants.CASES, *nightly.CASES, *messages.CASES, *directories.CASES, *invoices.CASES)
