@@ -37,6 +37,7 @@ EXCEPTIONS: Mapping[Promise, Mapping[str, str]] = {
         "notification_settings_check": _CHECKED,
         "external_sync": _READ,
         "operate_notifications-stop": "a new stop replaces the reason and the person",
+        "offboard_tenant-dispute": "a new dispute is a new question",
     },
     Promise.CLEAR: {
         "monthly_report": _NEW_LETTER,
@@ -54,6 +55,7 @@ EXCEPTIONS: Mapping[Promise, Mapping[str, str]] = {
             "notification_retry",
             "notification_settings_check",
             "approve_resumption",
+            "restore_backup-restore_deleted_rows",
             *(
                 f"operate_notifications-{name}"
                 for name in ("resend", "discard", "mark_sent", "reopen", "lift", "resume")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from include.skillreport.core.operation_catalog import RUN_SPECS
 from include.skillreport.core.run_spec import BatchSpec
@@ -15,14 +16,19 @@ from tests.contracts.exceptions import EXCEPTIONS, Promise
 from tests.contracts.runs import Trial, difference_of, rows_of_others, without_runs
 from tests.contracts.state import read_state
 
-each_case = pytest.mark.parametrize("case", CASES, ids=str)
+
+def _marked(case: Case, *marks: pytest.MarkDecorator) -> ParameterSet:
+    return pytest.param(case, marks=[*marks, *([pytest.mark.long] if case.is_long else [])])
+
+
+each_case = pytest.mark.parametrize("case", map(_marked, CASES), ids=str)
 
 
 def promised(promise: Promise) -> pytest.MarkDecorator:
     """Each case. One that has an exception from the promise must break it."""
     exceptions = EXCEPTIONS[promise]
     broken = {name: pytest.mark.xfail(reason=reason, strict=True) for name, reason in exceptions.items()}
-    cases = [pytest.param(case, marks=broken.get(str(case), ())) for case in CASES]
+    cases = [_marked(case, *([broken[str(case)]] if str(case) in broken else [])) for case in CASES]
     return pytest.mark.parametrize("case", cases, ids=str)
 
 
@@ -56,7 +62,7 @@ def test_a_dry_run_writes_nothing(case: Case, trial: Trial) -> None:
 
 @promised(Promise.AGAIN)
 def test_a_new_run_changes_nothing(case: Case, trial: Trial) -> None:
-    trial.run()
+    assert not trial.run().has_failed
     before = read_state(trial.world)
     trial.run("again")
     assert read_state(trial.world).changed_since(before) == set()
@@ -65,6 +71,7 @@ def test_a_new_run_changes_nothing(case: Case, trial: Trial) -> None:
 @promised(Promise.CLEAR)
 def test_a_clear_of_any_step_changes_nothing(case: Case, trial: Trial) -> None:
     run = trial.run()
+    assert not run.has_failed
     before = read_state(trial.world)
     for task in run.tasks:
         run.clear(task)
@@ -89,7 +96,7 @@ def test_a_tenant_of_every_batch_can_fail() -> None:
     assert cases == EXCEPTIONS[Promise.BROKEN].keys()
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.break_tenant], ids=str)
+@pytest.mark.parametrize("case", [_marked(case) for case in CASES if case.break_tenant], ids=str)
 def test_a_tenant_that_fails_stops_no_other(case: Case, trial: Trial) -> None:
     trial.run()
     expected = trial.end_state()

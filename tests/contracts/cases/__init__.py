@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
-from tests.contracts.cases import directories, invoices, messages, nightly, tenants
+from tests.contracts.cases import backups, directories, invoices, leaving, messages, nightly, tenants
 
-CASES = (*tenants.CASES, *nightly.CASES, *messages.CASES, *directories.CASES, *invoices.CASES)
+CASES = (
+    *tenants.CASES,
+    *nightly.CASES,
+    *messages.CASES,
+    *directories.CASES,
+    *backups.CASES,
+    *leaving.CASES,
+    *invoices.CASES,
+)

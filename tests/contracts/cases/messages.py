@@ -21,7 +21,7 @@ from include.skillreport.messaging import suppression
 from include.skillreport.operations.operate_notifications.form import FORM
 from tests import host_rows
 from tests.batches.notification import test_log_cleanup
-from tests.contracts.case import PERSON, Case, Form, World, refusing
+from tests.contracts.case import PERSON, Case, Form, World, entered, refusing
 from tests.contracts.cases.tenants import NAMED, break_settings
 from tests.messaging import outbox_rows
 from tests.messaging.outbox_rows import TODAY
@@ -141,15 +141,12 @@ def _operation(
     name: str,
     plant: Callable[[World], Form],
     *changes: str,
-    reason: str = "宛先を直したため",
     refuses: str = "",
 ) -> Case:
     """``refuses``: the table that refuses rows of tenant B. Without it, the operation is on A alone."""
 
     def planted(world: World) -> Form:
-        form = {"operation": name, **plant(world), **({"reason": reason} if reason else {})}
-        fields = {"operation", *FORM.chosen(form).fields()}
-        return {key: value for key, value in form.items() if key in fields}
+        return entered(FORM, name, {"reason": "宛先を直したため", **plant(world)})
 
     return Case(
         OPERATE_NOTIFICATIONS,
@@ -214,12 +211,12 @@ CASES = (
         frozenset({"batch.outbox", "batch.setting_finding", "public.SYS_IntegrationConfig"}),
         break_tenant=refusing("batch.setting_finding"),
     ),
-    _operation("list", in_doubt, reason=""),
+    _operation("list", in_doubt),
     _operation("resend", in_doubt, *_SENDING),
     _operation("discard", in_doubt, "batch.outbox", "public.HIS_NotificationLog"),
     _operation("mark_sent", in_doubt, "batch.outbox", "public.HIS_NotificationLog"),
     _operation("reopen", closed_channels, "batch.channel_circuit", *_SENDING, refuses="batch.outbox"),
-    _operation("list_suppressed", suppressed, reason=""),
+    _operation("list_suppressed", suppressed),
     _operation("lift", suppressed, "batch.suppressed_address"),
     _operation("stop", waiting, "batch.message_stop", refuses="batch.message_stop"),
     _operation("resume", stopped, "batch.message_stop", *_THROUGH_LIMITS, refuses="batch.outbox"),
