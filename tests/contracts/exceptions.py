@@ -29,6 +29,8 @@ _CHECKED = "the application shows when the settings of a channel were checked la
 
 _READ = "a directory names the run that has read it last"
 
+_SECOND = "another run takes another backup, and so does a clear of open_run"
+
 # By the names of the cases.
 EXCEPTIONS: Mapping[Promise, Mapping[str, str]] = {
     Promise.DRY: {},
@@ -37,12 +39,16 @@ EXCEPTIONS: Mapping[Promise, Mapping[str, str]] = {
         "notification_settings_check": _CHECKED,
         "external_sync": _READ,
         "operate_notifications-stop": "a new stop replaces the reason and the person",
+        "data_backup": _SECOND,
+        "offboard_tenant-export": "a new export replaces the earlier one, for example for another key",
+        "offboard_tenant-ask": "a new question counts the rows again",
         "offboard_tenant-dispute": "a new dispute is a new question",
     },
     Promise.CLEAR: {
         "monthly_report": _NEW_LETTER,
         "notification_settings_check": _CHECKED,
         "external_sync": _READ,
+        "data_backup": _SECOND,
     },
     Promise.KILL: {},
     Promise.COUNT: dict.fromkeys(
@@ -55,7 +61,7 @@ EXCEPTIONS: Mapping[Promise, Mapping[str, str]] = {
             "notification_retry",
             "notification_settings_check",
             "approve_resumption",
-            "restore_backup-restore_deleted_rows",
+            *(f"restore_backup-{name}" for name in ("restore_deleted_rows", "merge", "new_database")),
             *(
                 f"operate_notifications-{name}"
                 for name in ("resend", "discard", "mark_sent", "reopen", "lift", "resume")
@@ -63,5 +69,5 @@ EXCEPTIONS: Mapping[Promise, Mapping[str, str]] = {
         ),
         "an attempt counts what it has changed itself, and the one after a kill finds the work done",
     ),
-    Promise.BROKEN: {},
+    Promise.BROKEN: {"data_backup": "no row breaks an export; test_backup_schema_changes makes one fail by its table"},
 }

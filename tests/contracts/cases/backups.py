@@ -17,7 +17,7 @@ from local_stack.batch_runs import LocalInstallation
 from tests import host_rows
 from tests.batches.data_management import test_marked_rows
 from tests.batches.data_management.backups import TODAY, Backups
-from tests.contracts.case import PERSON, Case, Form, World, entered, refusing
+from tests.contracts.case import PERSON, Case, Form, World, entered
 
 _TARGET = "restored_by_the_contract"
 
@@ -96,7 +96,6 @@ CASES = (
         people,
         frozenset({"batch.backup", "public.SYS_BackupHistory", "files"}),
         installation=installation,
-        break_tenant=refusing("batch.tenant_outcome"),
         is_long=True,
     ),
     _restore("list_deleted_rows", archived),
