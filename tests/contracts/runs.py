@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import CancelledError
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -163,9 +163,9 @@ def difference_of(reference: EndState, trial: EndState) -> str:
     return "\n".join(differences(reference, replace(trial, left=left)))
 
 
-def without_runs(state: EndState) -> EndState:
-    """The state without the rows of runs."""
-    return replace(state, rows={table: rows for table, rows in state.rows.items() if table not in OF_RUNS})
+def without(state: EndState, tables: Collection[str]) -> EndState:
+    """The state without the rows of these tables."""
+    return replace(state, rows={table: rows for table, rows in state.rows.items() if table not in tables})
 
 
 def rows_of_others(state: EndState, tenant_id: str) -> EndState:

@@ -13,8 +13,8 @@ from include.skillreport.operations.forms import FORMS
 from tests.contracts.case import UNTOUCHED, B, Case
 from tests.contracts.cases import CASES
 from tests.contracts.exceptions import EXCEPTIONS, Promise
-from tests.contracts.runs import Trial, difference_of, rows_of_others, without_runs
-from tests.contracts.state import read_state
+from tests.contracts.runs import Trial, difference_of, rows_of_others, without
+from tests.contracts.state import OF_RUNS, read_state
 
 
 def _marked(case: Case, *marks: pytest.MarkDecorator) -> ParameterSet:
@@ -115,7 +115,9 @@ def test_a_tenant_that_fails_stops_no_other(case: Case, trial: Trial) -> None:
         assert not run.has_failed
     else:
         run.clear()
-        assert difference_of(expected, trial.end_state()) == ""
+        # The failed attempt has read the broken row.
+        expected, found = (without(state, ["batch.rows_scanned"]) for state in (expected, trial.end_state()))
+        assert difference_of(expected, found) == ""
 
 
 @pytest.mark.long
@@ -133,10 +135,10 @@ def _edges(acts: Sequence[str]) -> list[int]:
 
 
 def _kill(trial: Trial, acts: Sequence[str], moments: Iterable[int]) -> None:
-    compared = without_runs if str(trial.case) in EXCEPTIONS[Promise.COUNT] else lambda state: state
-    expected = compared(trial.end_later())
+    uncompared = OF_RUNS if str(trial.case) in EXCEPTIONS[Promise.COUNT] else ()
+    expected = without(trial.end_later(), uncompared)
     for moment in moments:
         trial.again()
         trial.killed(moment)
-        difference = difference_of(expected, compared(trial.end_later()))
+        difference = difference_of(expected, without(trial.end_later(), uncompared))
         assert not difference, f"killed before act {moment} of {acts}:\n{difference}"
