@@ -87,6 +87,8 @@ IGNORED_COLUMNS: dict[str, dict[str, str]] = {
         "dump_sha256": "the digest of the dump's files",
         "manifest_sha256": "the manifest has the digest of the dump",
     },
+    "batch.offboarding": {"export_bytes": "as dump_bytes", "manifest_sha256": "as in batch.backup"},
+    "batch.deleted_tenant": {"export_bytes": "as dump_bytes"},
     "public.SYS_BackupHistory": {
         "checksum": "as manifest_sha256",
         "backup_file_size": "as dump_bytes",
@@ -107,7 +109,10 @@ UNCOMPARED_FILES: dict[re.Pattern[str], str] = {
         r"/backups/[^/]+/dump"
     ): "pg_dump writes its time, and the rows of the running batch are in it. The batch restores the dump "
     "and counts its rows before it says `verified`, and this status is compared.",
-    re.compile(r"/backups/.*manifest\.json$"): "sizes and digests of the dump",
+    re.compile(r"/backups/.*manifest\.json(?:\.mac)?$"): "sizes and digests of the dump",
+    re.compile(r"/(?:offboarding|deleted_tenants)/.*manifest"): "as that of a backup",
+    re.compile(r"/customer\.zip\.age$"): "encryption is random",
+    re.compile(r"/deleted_tenants/.*\.pdf$"): "the certificate has the digest of the manifest",
 }
 
 # Alerts that are not compared, by the beginning of their title.

@@ -15,6 +15,7 @@ from psycopg import sql
 from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.run_spec import RunSpec
+from include.skillreport.operations.form import OperationForm
 from local_stack.batch_runs import LocalInstallation
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
@@ -56,7 +57,8 @@ class Case:
     ``changes`` are all tables that the run changes, besides those of runs (``state.OF_RUNS``), and ``files`` and ``messages``. ``set_up``
     sets what is neither a row nor a file; it is called before each planting. ``person`` triggers the run; empty: nobody does. ``break_tenant``
     makes the work on tenant B fail, and returns what mends it. ``prepare`` prepares what all cases share and no row describes, such as a
-    service's directory; it is called before each planting.
+    service's directory; it is called before each planting. ``is_long``: it dumps, restores or deletes, which takes long and has a database
+    of its own.
     """
 
     spec: RunSpec
@@ -70,6 +72,7 @@ class Case:
     create_batch: Callable[[World], Callable[[], Batch]] | None = None
     break_tenant: Callable[[World], Callable[[], object]] | None = None
     prepare: Callable[[World], None] = lambda world: None  # noqa: ARG005
+    is_long: bool = False
     set_up: Callable[[pytest.MonkeyPatch, Path], None] = lambda environment, folder: None  # noqa: ARG005
 
     def __str__(self) -> str:
@@ -79,6 +82,13 @@ class Case:
     def operation(self) -> str:
         """The operation that the form names; empty for a batch."""
         return self.name
+
+
+def entered(form: OperationForm, name: str, values: Form) -> Form:
+    """The values that the operation has fields for, with its name."""
+    values = {"operation": name, **values}
+    fields = {"operation", *form.chosen(values).fields()}
+    return {field: value for field, value in values.items() if field in fields}
 
 
 def refusing(table: str) -> Callable[[World], Callable[[], object]]:

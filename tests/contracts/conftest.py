@@ -17,9 +17,9 @@ from tests.contracts.case import Case, Form, World
 from tests.contracts.runs import Trial
 from tests.kept_rows import planted_once
 from tests.messaging.sending import key_pair
-from tests.shared_database import database, delete_rows, host_database, shareable_copy, shared_database
+from tests.shared_database import delete_rows, lending_copy, shareable_copy, shared_database
 
-__all__ = ["database", "host_database", "shared_database"]
+__all__ = ["shared_database"]
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +28,24 @@ def shared_copy(deletable_templates: dict[HostVariant, Database]) -> Iterator[Da
     template = deletable_templates[HostVariant.MULTI_TENANT]
     with shareable_copy(template.server, template.name) as copy:
         yield copy
+
+
+@pytest.fixture
+def database(
+    case: Case, request: pytest.FixtureRequest, deletable_templates: dict[HostVariant, Database]
+) -> Iterator[Database]:
+    """The shared database, or the case's own."""
+    if not case.is_long:
+        yield request.getfixturevalue("shared_database")
+        return
+    with lending_copy(deletable_templates[HostVariant.MULTI_TENANT], str(case)) as copy:
+        yield copy
+
+
+@pytest.fixture
+def host_database(database: Database) -> Database:
+    """The same."""
+    return database
 
 
 @pytest.fixture(scope="session")

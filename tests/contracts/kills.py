@@ -48,7 +48,7 @@ class Process:
     @contextmanager
     def living(self) -> Iterator[Self]:
         """In the block, this process does what the test's process does."""
-        global _living  # noqa: PLW0603  # an audit hook is one for all, and stays
+        global _living  # an audit hook is one for all, and stays
         if not _hooked:
             sys.addaudithook(_audit)
             _hooked.append(True)

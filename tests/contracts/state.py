@@ -25,6 +25,7 @@ OF_RUNS: Mapping[str, str] = {
     "batch.task_metric": "the time and memory of its tasks",
     "batch.rows_scanned": "what it has read",
     "batch.run_remark": "its remarks",
+    "batch.sync_plan": "its plans",
     "batch.reconciliation": "what it has counted",
     "batch.operator_alert": "its alerts",
     "batch.known_key": "the key of the installation's secrets, by the first run",
@@ -67,7 +68,9 @@ class State:
             table: [row for row in found if json.loads(row).get("tenant_id") == tenant_id]
             for table, found in self.rows.items()
         }
-        files = {path: content for path, content in self.files.items() if tenant_id in Path(path).parts}
+        files = {
+            path: content for path, content in self.files.items() if tenant_id in Path(path).parts
+        }
         return State(rows, files, ())
 
 

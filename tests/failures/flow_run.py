@@ -77,6 +77,10 @@ class FlowRun:
         """The names of its task instances, in order."""
         return [name_of(task) for task in self._local.tasks()]
 
+    def has(self, method: Any) -> bool:
+        """Whether its batch does the step ``Batch.…``."""
+        return (self.create_batch or self._local._batch)().has(method)
+
     @property
     def failed(self) -> Collection[str]:
         """The names of the task instances that have failed."""

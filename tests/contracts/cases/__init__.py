@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from tests.contracts.cases import contracts, invoices, messages, nightly, payments, tenants
+from tests.contracts.cases import (
+    backups,
+    contracts,
+    directories,
+    invoices,
+    leaving,
+    messages,
+    nightly,
+    payments,
+    tenants,
+)
 
 CASES = (
     *tenants.CASES,
     *nightly.CASES,
     *messages.CASES,
+    *directories.CASES,
+    *backups.CASES,
+    *leaving.CASES,
     *invoices.CASES,
     *payments.CASES,
     *contracts.CASES,

@@ -15,19 +15,24 @@ from tests.batches.data_management import statistics_rows, test_marked_rows, tes
 from tests.batches.data_management.test_log_cleanup_batch import log_file
 from tests.batches.data_management.test_marked_rows import SUNDAY
 from tests.batches.data_management.test_statistics import DAY, NOON, skill
+from tests.batches.data_management.test_statistics import run as run_statistics
 from tests.contracts.case import Case, Form, World, refusing
 from tests.contracts.cases.tenants import NAMED, break_settings
 from tests.own_settings import change_settings
 
 
 def people_with_skills(world: World) -> Form:
-    """Six people each, which is enough for a group, in a department each."""
+    """Six people each, which is enough for a group. After a first run, somebody got another skill."""
     for tenant_id in "ABC":
         host_rows.tenant(world.host, tenant_id)
         for number in range(6):
             person = host_rows.user(world.host, tenant_id, f"{tenant_id}{number}")
             skill(world.host, f"emp_{person}", "item", 3, "category", tenant_id)
         host_rows.request(world.host, f"{tenant_id}0", NOON)
+    run_statistics(world.database)
+    for tenant_id in "ABC":
+        skill(world.host, f"emp_{tenant_id}0", "another", 3, "category", tenant_id)
+        world.host.execute('UPDATE "MST_UserAuth" SET last_login_at = %s', [NOON])
     return NAMED
 
 
@@ -76,7 +81,7 @@ CASES = (
         "",
         DAY,
         people_with_skills,
-        frozenset({"batch.statistics_day", "batch.statistics_group"}),
+        frozenset({"batch.login_day", "batch.statistics_day", "batch.statistics_group"}),
         break_tenant=break_settings,
     ),
     Case(
