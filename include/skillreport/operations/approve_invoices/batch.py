@@ -79,7 +79,7 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         return outcome_of(settlement)
 
     def _settle(self, work: Work, item: LockedItem, actor: str) -> TenantSettlement | None:
-        """The settlement of the context's only tenant by the run ``actor``. If the month would get another invoice: None, and nothing is written."""
+        """The settlement of the only tenant by the run ``actor``. None: the month would get another invoice; nothing is written."""
         run = work.run
         instructions = Instructions(
             issued_on=self._billing.issue_date(run.business_date, run.run_date),
