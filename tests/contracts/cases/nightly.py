@@ -47,17 +47,17 @@ def month_of_statistics(world: World) -> Form:
 
 
 def old_logs_and_rows(world: World) -> Form:
-    """Old files of two classes, an old request, and an old marked row of A and of B. Those of C are not old."""
+    """Old files, an old request, and an old marked row of A and of B. Those of C are not old."""
     host = world.host
     for tenant_id, age in (("A", 400), ("B", 400), ("C", 1)):
         host_rows.tenant(host, tenant_id)
-        person = host_rows.user(host, tenant_id, f"{tenant_id.lower()}1")
+        person = host_rows.user(host, tenant_id, f"{tenant_id}1")
         at = datetime(SUNDAY.year, SUNDAY.month, SUNDAY.day) - timedelta(days=age)
         host_rows.request(host, person, at)
         test_marked_rows.planted(host, person, at)
         for name in ("app", "error"):
             log_file(world.folder / "logs", f"{name}/{tenant_id}.log", age)
-        log_file(world.folder / "logs", f"app/{tenant_id}.log.1", 10)
+        log_file(world.folder / "logs", f"app/{tenant_id}.log.1", min(age, 10))
     test_marked_rows.close_month(host, at.date().replace(month=9, day=1))
     return {}
 
