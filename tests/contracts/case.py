@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from psycopg import sql
 
 from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.core.run_spec import OperationSpec, RunSpec
+from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.operations.form import OperationForm
-from local_stack.batch_runs import LocalInstallation, request_of
+from local_stack.batch_runs import LocalInstallation
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.messaging import outbox_rows
@@ -54,11 +54,11 @@ Form = Mapping[str, Any]
 class Case:
     """One case. ``plant`` plants its rows and files, and returns the values of the form.
 
-    ``changes`` are all tables that the run changes, besides those of runs (``state.OF_RUNS``), and ``files`` and ``messages``. ``set_up``
-    sets what is neither a row nor a file; it is called before each planting. ``person`` triggers the run; empty: nobody does. ``break_tenant``
-    makes the work on tenant B fail, and returns what mends it. ``prepare`` prepares what all cases share and no row describes, such as a
-    service's directory; it is called before each planting. ``is_long``: it dumps, restores or deletes, which takes long and has a database
-    of its own.
+    ``changes`` are all tables that the run changes, besides those of runs (``state.OF_RUNS``), "files" and "messages". ``set_up``
+    sets what is neither a row nor a file; it is called before each planting. ``person`` triggers the run; empty: nobody does.
+    ``break_tenant`` makes the work on tenant B fail, and returns what mends it. ``prepare`` prepares what all cases share and no row
+    describes, such as a service's directory; it is called before each planting. ``is_long``: it dumps, restores or deletes, which
+    takes long and has a database of its own.
     """
 
     spec: RunSpec

@@ -100,5 +100,7 @@ EXCEPTIONS: Mapping[Promise, Mapping[str, str | Changes]] = {
         ),
         "an attempt counts what it has changed itself, and the one after a kill finds the work done",
     ),
-    Promise.BROKEN: {"data_backup": "no row breaks an export; test_backup_schema_changes makes one fail by its table"},
+    Promise.BROKEN: {
+        "data_backup": "no row breaks an export; test_backup_schema_changes makes one fail by its table"
+    },
 }

@@ -62,7 +62,7 @@ def test_a_run_changes_what_it_says_and_no_other_tenant(case: Case, trial: Trial
 
 
 @promised(Promise.DRY)
-def test_a_dry_run_writes_nothing(case: Case, trial: Trial) -> None:
+def test_a_dry_run_writes_nothing(trial: Trial) -> None:
     before = read_state(trial.world)
     run = trial.run(parameters={"dry_run": True})
     assert not run.has_failed, run.kinds
@@ -94,7 +94,7 @@ def test_a_clear_of_any_step_changes_nothing(case: Case, trial: Trial) -> None:
 
 
 @promised(Promise.KILL)
-def test_a_killed_run_ends_as_an_undisturbed_one(case: Case, trial: Trial) -> None:
+def test_a_killed_run_ends_as_an_undisturbed_one(trial: Trial) -> None:
     acts = trial.acts()
     _kill(trial, acts, sorted({len(acts) // 3, 2 * len(acts) // 3}))
 

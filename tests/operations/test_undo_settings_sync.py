@@ -18,7 +18,6 @@ from include.skillreport.core.operation_catalog import UNDO_SETTINGS_SYNC
 from include.skillreport.operations.undo_settings_sync import create_batch as settings_sync_undo
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from tests.batches.tenant_management.settings_rows import (
-    BASIC,
     DAY,
     STANDARD,
     change,
@@ -138,19 +137,6 @@ def test_settings_changed_since_are_reported_and_not_restored(
     assert values(host) == {"limits.max_users": "33", "features.report_pdf": "true"}
     assert counts(host, "undone", "undoConflicts") == (3, 3)
     assert "limits.max_users: その後に変更されているため、元に戻しません" in notes(host)
-
-
-def test_undo_of_some_tenants_and_as_a_dry_run(database: Database, host: psycopg.Connection) -> None:
-    tenant(host)
-    tenant(host, "B")
-    done = run(database)
-    before = everything_written(host)
-    undo(database, done.execution_id, dry_run=True)
-    assert everything_written(host) == before
-
-    undo(database, done.execution_id, codes=("B",))
-
-    assert (values(host), values(host, "B")) == (BASIC, {})
 
 
 @pytest.mark.parametrize(

@@ -93,8 +93,10 @@ CASES = (
         ),
         at=_AT,
         prepare=lambda world: show(world, [9]),
-        create_batch=lambda world: lambda: DirectoryApproval(  # noqa: ARG005
-            ExternalSyncSettings.load(), NotificationSettings.load(), HASTY
+        create_batch=lambda world: (
+            lambda: DirectoryApproval(  # noqa: ARG005
+                ExternalSyncSettings.load(), NotificationSettings.load(), HASTY
+            )
         ),
         break_tenant=refusing("batch.directory_account"),
     ),

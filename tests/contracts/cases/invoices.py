@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from include.skillreport.core.catalog import TENANT_BILLING
@@ -31,7 +30,12 @@ def _on_invoice(name: str, *changes: str, **form: Any) -> Case:
 
 
 CASES = (
-    Case(TENANT_BILLING, "", MONTH, customers, frozenset(
+    Case(
+        TENANT_BILLING,
+        "",
+        MONTH,
+        customers,
+        frozenset(
             {
                 "batch.invoice",
                 "batch.invoice_counter",
@@ -41,7 +45,15 @@ CASES = (
                 "public.HIS_TenantBilling",
                 "files",
             }
-        )),
+        ),
+    ),
     _on_invoice("explain"),
-    _on_invoice("void", "batch.invoice", "public.HIS_NotificationLog", "public.HIS_TenantBilling", "files", reason="誤り"),
+    _on_invoice(
+        "void",
+        "batch.invoice",
+        "public.HIS_NotificationLog",
+        "public.HIS_TenantBilling",
+        "files",
+        reason="誤り",
+    ),
 )

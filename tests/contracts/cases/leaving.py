@@ -20,7 +20,15 @@ from tests.contracts.case import PERSON, Case, Form, World, entered
 from tests.contracts.cases.backups import installation
 from tests.contracts.state import OF_RUNS
 from tests.operations.leaving_stages import unproved
-from tests.operations.leaving_tenants import ACCEPTED, AFTER_WAIT, APPROVER, DAY, Leaving, plant_own, plant_tenant
+from tests.operations.leaving_tenants import (
+    ACCEPTED,
+    AFTER_WAIT,
+    APPROVER,
+    DAY,
+    Leaving,
+    plant_own,
+    plant_tenant,
+)
 
 _KEY = str(pyrage.x25519.Identity.generate().to_public())
 # The tables whose rows go with a tenant, or lose their values. The planted rows of two tables have none.

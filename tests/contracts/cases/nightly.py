@@ -40,9 +40,7 @@ def month_of_statistics(world: World) -> Form:
     for tenant_id in "ABC":
         test_monthly_report.tenant(world.host, tenant_id)
         test_monthly_report.employee(world.host, tenant_id, "one")
-        statistics_rows.days(
-            world.host, tenant_id, test_monthly_report.MONTH, test_monthly_report.LAST_DAY
-        )
+        statistics_rows.days(world.host, tenant_id, test_monthly_report.MONTH, test_monthly_report.LAST_DAY)
     return NAMED
 
 
@@ -70,9 +68,7 @@ def delete_marked_rows(environment: pytest.MonkeyPatch, folder: Path) -> None:
 
 def with_logs(world: World) -> LocalInstallation:
     """An installation that knows where the logs are."""
-    return LocalInstallation(
-        object_store=world.store, variables={ROOTS_VARIABLE: str(world.folder / "logs")}
-    )
+    return LocalInstallation(object_store=world.store, variables={ROOTS_VARIABLE: str(world.folder / "logs")})
 
 
 CASES = (
