@@ -18,6 +18,7 @@ from include.skillreport.core.operation_catalog import UNDO_SETTINGS_SYNC
 from include.skillreport.operations.undo_settings_sync import create_batch as settings_sync_undo
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from tests.batches.tenant_management.settings_rows import (
+    BASIC,
     DAY,
     STANDARD,
     change,
