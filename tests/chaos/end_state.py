@@ -359,7 +359,11 @@ def _rows(host: psycopg.Connection, tables: Sequence[str]) -> dict[str, list[str
     part = sql.SQL("SELECT {}, to_jsonb(found)::text FROM {} AS found")
     query = sql.SQL(" UNION ALL ").join(
         part.format(table, sql.Identifier(*table.split(".")))
-        + (sql.SQL(" WHERE execution_id <> ALL({})").format(superseded) if table in TABLES_OF_RUNS else sql.SQL(""))
+        + (
+            sql.SQL(" WHERE execution_id <> ALL({})").format(superseded)
+            if table in TABLES_OF_RUNS
+            else sql.SQL("")
+        )
         for superseded in [list(superseded_runs(host))]
         for table in tables
     )

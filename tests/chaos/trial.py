@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote
 
 import psycopg
-from psycopg.rows import dict_row
 
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from local_stack.demo.runs import DEMO_DATE
@@ -24,8 +23,8 @@ from tests.chaos.end_state import (
     LATER_RUN,
     EndState,
     InFlight,
-    end_leases,
     digests,
+    end_leases,
     has_waiting_alerts,
     read_end_state,
     with_later_alerts,

@@ -54,11 +54,11 @@ Form = Mapping[str, Any]
 class Case:
     """One case. ``plant`` plants its rows and files, and returns the values of the form.
 
-    ``changes`` are all tables that the run changes, besides those of runs (``state.OF_RUNS``), and ``files`` and ``messages``. ``set_up``
+    ``changes`` are all tables that the run changes, besides those of runs (``state.OF_RUNS``), "files" and "messages". ``set_up``
     sets what is neither a row nor a file; it is called before each planting. ``person`` triggers the run; empty: nobody does.
     ``break_tenant`` makes the work on tenant B fail, and returns what mends it. ``prepare`` prepares what all cases share and no row
-    describes, such as a service's directory; it is called before each planting. ``is_long``: it dumps, restores or deletes, which takes
-    long and has a database of its own.
+    describes, such as a service's directory; it is called before each planting. ``is_long``: it dumps, restores or deletes, which
+    takes long and has a database of its own.
     """
 
     spec: RunSpec

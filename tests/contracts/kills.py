@@ -18,10 +18,18 @@ from typing_extensions import override
 from local_stack.local_run import KilledError
 from tests.shared_database import SharedDatabase
 
-_WRITES = re.compile(r"\b(?:INSERT|UPDATE|DELETE|TRUNCATE|MERGE|CREATE|DROP|ALTER|CALL)\b|\bSELECT\s+batch\.", re.I)
+_WRITES = re.compile(
+    r"\b(?:INSERT|UPDATE|DELETE|TRUNCATE|MERGE|CREATE|DROP|ALTER|CALL)\b|\bSELECT\s+batch\.", re.I
+)
 
 # Events of sys.audit that change a folder, with the positions of their paths.
-_FILE_EVENTS = {"os.rename": (0, 1), "os.remove": (0,), "os.rmdir": (0,), "os.link": (1,), "shutil.rmtree": (0,)}
+_FILE_EVENTS = {
+    "os.rename": (0, 1),
+    "os.remove": (0,),
+    "os.rmdir": (0,),
+    "os.link": (1,),
+    "shutil.rmtree": (0,),
+}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 

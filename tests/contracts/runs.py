@@ -86,7 +86,12 @@ class Trial:
             return self.end_state()
         at = self._request().run_at + timedelta(hours=1)
         later = FlowRun(
-            *(self.world.database, NOTIFICATION_RETRY, at.astimezone(JAPAN).date(), self.world.installation()),
+            *(
+                self.world.database,
+                NOTIFICATION_RETRY,
+                at.astimezone(JAPAN).date(),
+                self.world.installation(),
+            ),
             run_at=at,
             run_id="later",
         )
@@ -135,9 +140,7 @@ class Trial:
             with database.connect(role) as connection:
                 yield connection
 
-        installation = replace(
-            case.installation(self.world), connect=connect, moment=request.run_at
-        )
+        installation = replace(case.installation(self.world), connect=connect, moment=request.run_at)
         batch = case.create_batch(self.world) if case.create_batch else None
         run = LocalRun(case.spec, request, installation, batch)
         for task in run.tasks():

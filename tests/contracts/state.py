@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -63,14 +62,10 @@ class State:
         return tables | {name for name, is_same in others.items() if not is_same}
 
     def of_tenant(self, tenant_id: str) -> State:
-        """The rows and files of one tenant."""
-        rows = {
-            table: [row for row in found if json.loads(row).get("tenant_id") == tenant_id]
-            for table, found in self.rows.items()
-        }
-        files = {
-            path: content for path, content in self.files.items() if tenant_id in Path(path).parts
-        }
+        """The rows and files of one tenant. The keys of its people, and the names of its files, begin or end with the tenant's id."""
+        named = re.compile(rf"(?<![A-Za-z]){tenant_id}(?![A-Za-z]|-[0-9a-f]{{20}})")
+        rows = {table: [row for row in found if named.search(row)] for table, found in self.rows.items()}
+        files = {path: content for path, content in self.files.items() if named.search(path)}
         return State(rows, files, ())
 
 

@@ -68,9 +68,7 @@ def drop(world: World) -> None:
     world.host.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(_TARGET)))
 
 
-def _restore(
-    name: str, plant: Callable[[World], Form], *changes: str, is_long: bool = False
-) -> Case:
+def _restore(name: str, plant: Callable[[World], Form], *changes: str, is_long: bool = False) -> Case:
     def planted(world: World) -> Form:
         values = {"tenants": ["A"], "reason": "誤って消した行を戻すため", "target": _TARGET, **plant(world)}
         return entered(FORM, name, values)
@@ -101,8 +99,6 @@ CASES = (
     _restore("list_deleted_rows", archived),
     _restore("restore_deleted_rows", archived, "public.TRN_SkillRecord"),
     _restore("compare", changed_since, is_long=True),
-    _restore(
-        "merge", changed_since, "public.MST_Employee", "public.MST_UserAuth", is_long=True
-    ),
+    _restore("merge", changed_since, "public.MST_Employee", "public.MST_UserAuth", is_long=True),
     _restore("new_database", changed_since, is_long=True),
 )

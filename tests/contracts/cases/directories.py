@@ -59,6 +59,10 @@ def vanished(world: World) -> Form:
     return {"request": request.request_id, "answer": APPROVE, "note": "", **NAMED}
 
 
+def _approval() -> DirectoryApproval:
+    return DirectoryApproval(ExternalSyncSettings.load(), NotificationSettings.load(), HASTY)
+
+
 CASES = (
     Case(
         EXTERNAL_SYNC,
@@ -93,9 +97,7 @@ CASES = (
         ),
         at=_AT,
         prepare=lambda world: show(world, [9]),
-        create_batch=lambda world: lambda: DirectoryApproval(  # noqa: ARG005
-            ExternalSyncSettings.load(), NotificationSettings.load(), HASTY
-        ),
+        create_batch=lambda world: _approval,  # noqa: ARG005
         break_tenant=refusing("batch.directory_account"),
     ),
 )

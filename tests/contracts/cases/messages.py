@@ -78,13 +78,14 @@ def old_messages(world: World) -> Form:
 
 
 def revoked_tokens(world: World) -> Form:
-    """Slack knows the tenants' tokens no more."""
+    """Slack knows the tenants' tokens no more, and LINE WORKS has no settings."""
     for tenant_id in "ABC":
         host_rows.tenant(world.host, tenant_id, admin_email=f"admin@{tenant_id}.example.jp")
         integration = {"base_url": world.services.slack_base_url}
         outbox_rows.integration(
             world.host, tenant_id, "slack", auth={"bot_token": "revoked"}, connection=integration
         )
+        outbox_rows.integration(world.host, tenant_id, "line_works", auth={})
     return NAMED
 
 
@@ -218,5 +219,7 @@ CASES = (
     _operation("lift", suppressed, "batch.suppressed_address"),
     _operation("stop", waiting, "batch.message_stop", refuses="batch.message_stop"),
     _operation("resume", stopped, "batch.message_stop", *_THROUGH_LIMITS, refuses="batch.outbox"),
-    Case(APPROVE_RESUMPTION, "", TODAY, held, frozenset({"batch.approval_item", "batch.outbox"}), at=_ANSWERED),
+    Case(
+        APPROVE_RESUMPTION, "", TODAY, held, frozenset({"batch.approval_item", "batch.outbox"}), at=_ANSWERED
+    ),
 )

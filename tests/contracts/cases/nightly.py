@@ -40,24 +40,22 @@ def month_of_statistics(world: World) -> Form:
     for tenant_id in "ABC":
         test_monthly_report.tenant(world.host, tenant_id)
         test_monthly_report.employee(world.host, tenant_id, "one")
-        statistics_rows.days(
-            world.host, tenant_id, test_monthly_report.MONTH, test_monthly_report.LAST_DAY
-        )
+        statistics_rows.days(world.host, tenant_id, test_monthly_report.MONTH, test_monthly_report.LAST_DAY)
     return NAMED
 
 
 def old_logs_and_rows(world: World) -> Form:
-    """Old files of two classes, an old request, and an old marked row of A and of B. Those of C are not old."""
+    """Old files, an old request, and an old marked row of A and of B. Those of C are not old."""
     host = world.host
     for tenant_id, age in (("A", 400), ("B", 400), ("C", 1)):
         host_rows.tenant(host, tenant_id)
-        person = host_rows.user(host, tenant_id, f"{tenant_id.lower()}1")
+        person = host_rows.user(host, tenant_id, f"{tenant_id}1")
         at = datetime(SUNDAY.year, SUNDAY.month, SUNDAY.day) - timedelta(days=age)
         host_rows.request(host, person, at)
         test_marked_rows.planted(host, person, at)
         for name in ("app", "error"):
             log_file(world.folder / "logs", f"{name}/{tenant_id}.log", age)
-        log_file(world.folder / "logs", f"app/{tenant_id}.log.1", 10)
+        log_file(world.folder / "logs", f"app/{tenant_id}.log.1", min(age, 10))
     test_marked_rows.close_month(host, at.date().replace(month=9, day=1))
     return {}
 
@@ -70,9 +68,7 @@ def delete_marked_rows(environment: pytest.MonkeyPatch, folder: Path) -> None:
 
 def with_logs(world: World) -> LocalInstallation:
     """An installation that knows where the logs are."""
-    return LocalInstallation(
-        object_store=world.store, variables={ROOTS_VARIABLE: str(world.folder / "logs")}
-    )
+    return LocalInstallation(object_store=world.store, variables={ROOTS_VARIABLE: str(world.folder / "logs")})
 
 
 CASES = (

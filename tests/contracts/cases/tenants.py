@@ -21,9 +21,7 @@ NAMED = {"tenants": ["A", "B"]}
 def usage(world: World) -> Form:
     """Each tenant uses almost all of its space."""
     for tenant_id in "ABC":
-        host_rows.tenant(
-            world.host, tenant_id, max_storage_gb=1, admin_email=f"admin@{tenant_id}.example.jp"
-        )
+        host_rows.tenant(world.host, tenant_id, max_storage_gb=1, admin_email=f"admin@{tenant_id}.example.jp")
         person = host_rows.user(world.host, tenant_id, f"user of {tenant_id}")
         host_rows.request(world.host, person, datetime(2026, 10, 31, 3))
         host_rows.report(world.host, tenant_id, datetime(2026, 10, 31, 3), file_size=1_048_576_000)
