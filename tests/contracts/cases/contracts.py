@@ -16,15 +16,15 @@ from tests.operations.contract_entries import AT, SECOND, TODAY
 
 CHANGE, PROFILE, ENTERED = "batch.contract_change", "batch.billing_profile", "batch.entered_values"
 
-DISCOUNT = {
+DISCOUNT: dict[str, Any] = {
     "discount_name": "年間割引",
     "discount_kind": "percentage",
     "value": "10",
     "valid_from": "2026-10-01",
 }
-COMMITMENT = {"amount": "50000", "currency": "JPY", "valid_from": "2026-10-01"}
-NUMBER = {"order_number": "PO-1", "valid_from": "2026-10-01"}
-RATE = {"currency": "USD", "rate_date": "2026-10-31", "yen_per_unit": "155.32"}
+COMMITMENT: dict[str, Any] = {"amount": "50000", "currency": "JPY", "valid_from": "2026-10-01"}
+NUMBER: dict[str, Any] = {"order_number": "PO-1", "valid_from": "2026-10-01"}
+RATE: dict[str, Any] = {"currency": "USD", "rate_date": "2026-10-31", "yen_per_unit": "155.32"}
 
 
 def _on_contract(

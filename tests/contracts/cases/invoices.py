@@ -95,7 +95,7 @@ def on_invoice(
     before: Sequence[Before] = (),
     at: datetime | None = None,
     breaks: str = INVOICE,
-    set_up: SetUp | None = None,
+    set_up: SetUp = lambda environment, folder: None,  # noqa: ARG005
     **form: Any,
 ) -> Case:
     """A case of an operation, with its values. Writes of tenant B to the table ``breaks`` can fail, if it takes several tenants."""
@@ -116,7 +116,7 @@ def on_invoice(
         at,
         person=PERSON,
         break_tenant=refusing(breaks) if breaks and B in tenants else None,
-        **({"set_up": set_up} if set_up else {}),
+        set_up=set_up,
     )
 
 
@@ -132,7 +132,7 @@ def customers(world: World) -> Form:
     return {"tenants": [*TWO]}
 
 
-LINE = {"line_date": "2026-10-15", "line_text": "作業費", "line_price": "9000"}
+LINE: dict[str, Any] = {"line_date": "2026-10-15", "line_text": "作業費", "line_price": "9000"}
 
 
 def held(world: World) -> None:
@@ -164,7 +164,7 @@ def closed_again(world: World) -> None:
 
 
 LIMITED = settings(operation_limit=1000)
-REASON = {"reason": "誤り"}
+REASON: dict[str, Any] = {"reason": "誤り"}
 
 CASES = (
     Case(TENANT_BILLING, "", MONTH, customers, frozenset(ISSUED), break_tenant=refusing(INVOICE)),

@@ -35,8 +35,10 @@ PAYMENT, ADJUSTMENT = "batch.payment", "batch.adjustment"
 STOP = "batch.reminder_stop"
 ADJUSTED = (ADJUSTMENT, INVOICE, HOST, FILES)
 RECORDED = (PAYMENT, INVOICE, HOST, FILES)
-FEE = {"fee_on": "2026-11-27", "fee_amount": "660"}
-PAID, PART, OVERPAID = payment_values(), payment_values("10340"), payment_values("12000")
+FEE: dict[str, Any] = {"fee_on": "2026-11-27", "fee_amount": "660"}
+PAID: dict[str, Any] = payment_values()
+PART, OVERPAID = payment_values("10340"), payment_values("12000")
+REFUND: dict[str, Any] = payment_values("1000", reference="R-1", paid_on="2026-12-08")
 
 
 def _on_payment(name: str, *changes: str, **options: Any) -> Case:
@@ -173,7 +175,7 @@ CASES = (
         "record_refund",
         *RECORDED,
         before=[("record_payment", OVERPAID)],
-        **payment_values("1000", reference="R-1", paid_on="2026-12-08"),
+        **REFUND,
         **REASON,
     ),
     _on_payment("fee_difference", *ADJUSTED, before=[("record_payment", PART)], **FEE),

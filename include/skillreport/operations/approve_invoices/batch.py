@@ -66,8 +66,8 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         if problem:
             return _out_of_date(tenant_id, problem)
         # What an earlier attempt has issued is not issued again.
-        is_done = live is not None and item.result == Result.APPROVED
-        settlement = self._settle(work, item, live.execution_id if is_done else work.run.execution_id)
+        actor = live.execution_id if live and item.result == Result.APPROVED else work.run.execution_id
+        settlement = self._settle(work, item, actor)
         if settlement is None or settlement.settlement in (
             Settlement.HELD,
             Settlement.ALREADY_FINALIZED,
