@@ -26,6 +26,7 @@ from include.skillreport.core.network import MailboxConfig, Network
 from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.messaging.service import Notifications
 from include.skillreport.schema.deletion import require_deletion
+from include.skillreport.schema.deploy import CLEANUP
 from include.skillreport.schema.deployment_check import check_deployment
 from local_stack.local_run import LocalRun
 
@@ -60,12 +61,13 @@ class LocalInstallation:
 
     @contextmanager
     def cleanup(self, time_limit: timedelta) -> Iterator[psycopg.Connection]:
-        """The connection that acts as ``batch_cleanup``; it stays open."""
+        """A connection that acts as ``batch_cleanup``."""
         with self.platform(time_limit) as platform:
             require_deletion(platform)
-        if self.cleanup_connection is None:
+        if self.cleanup_connection is None and self.connect is None:
             raise ConnectionMissingError("Airflow の接続 'skill_batch_cleanup_db' が定義されていません。")
-        yield self.cleanup_connection
+        with self._connected(CLEANUP, self.cleanup_connection, time_limit) as connection:
+            yield connection
 
     def check_logins(self, *, with_tenants: bool) -> None:
         """The connections act as their roles already."""

@@ -134,6 +134,7 @@ def break_settings_of(connection: psycopg.Connection, tenant_id: str) -> str:
         ("usage", "quota_warning_percent", "80"),
         ("monitoring", "min_calls", "20"),
         ("inactivity", "warning_days", "60"),
+        ("notification", "retention_days", "90"),
     ):
         insert(
             connection,

@@ -14,10 +14,15 @@ from local_stack.stack import DEMO_SETTINGS
 
 def change_billing(monkeypatch: pytest.MonkeyPatch, folder: Path, **billing: Any) -> None:
     """Use the demo's settings with these of ``billing``. A relative price list starts at the folder; None removes a setting."""
+    change_settings(monkeypatch, folder, "billing", **billing)
+
+
+def change_settings(monkeypatch: pytest.MonkeyPatch, folder: Path, section: str, **values: Any) -> None:
+    """The same for these of a section."""
     own: dict[str, Any] = yaml.safe_load(DEMO_SETTINGS.read_text(encoding="utf-8"))
-    prices = str(DEMO_SETTINGS.parent / own["billing"]["price_list"])
-    changed = own["billing"] | {"price_list": prices} | billing
-    own["billing"] = {name: value for name, value in changed.items() if value is not None}
+    own["billing"]["price_list"] = str(DEMO_SETTINGS.parent / own["billing"]["price_list"])
+    changed = own.get(section, {}) | values
+    own[section] = {name: value for name, value in changed.items() if value is not None}
     file = folder / "own.yaml"
     file.write_text(yaml.safe_dump(own, allow_unicode=True), encoding="utf-8")
     monkeypatch.setenv(SETTINGS_VARIABLE, str(file))

@@ -3,7 +3,7 @@
 The tables of this module list tables, columns, files and alerts that are not compared. In texts, these are replaced:
 
 * The ids of runs, messages and invoices become names of what they stand for, so references to them are compared. All other ids that look
-  like a UUID or like an execution id become ``<id>``: references to them are not compared.
+  like a UUID, like an execution id or like the id of a contract's change become ``<id>``: references to them are not compared.
 * A time at or after the start of the run becomes ``<now>``. The number of a task's attempt, and the seconds of a result, are replaced too.
 
 ``end_state.py`` applies these rules:
@@ -87,6 +87,8 @@ IGNORED_COLUMNS: dict[str, dict[str, str]] = {
         "dump_sha256": "the digest of the dump's files",
         "manifest_sha256": "the manifest has the digest of the dump",
     },
+    "batch.offboarding": {"export_bytes": "as dump_bytes", "manifest_sha256": "as in batch.backup"},
+    "batch.deleted_tenant": {"export_bytes": "as dump_bytes"},
     "public.SYS_BackupHistory": {
         "checksum": "as manifest_sha256",
         "backup_file_size": "as dump_bytes",
@@ -99,6 +101,7 @@ TABLES_OF_RUNS = ("batch.execution_log", "batch.tenant_outcome")
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?: ?(?:Z|[+-]\d\d(?::?\d\d)?))?")
 _UUID = r"(?<![0-9a-f])[0-9a-f]{8}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{4}-?[0-9a-f]{12}(?![0-9a-f])"
+_CHANGE_ID = r"\bC-[0-9a-f]{20}\b"
 _EXECUTION_ID = r"\b[A-Z]+(?:-[A-Z0-9]+)+_\d{8}_[0-9a-f]{8}\b"
 # Files of which only the name is compared, with the reason.
 UNCOMPARED_FILES: dict[re.Pattern[str], str] = {
@@ -106,7 +109,10 @@ UNCOMPARED_FILES: dict[re.Pattern[str], str] = {
         r"/backups/[^/]+/dump"
     ): "pg_dump writes its time, and the rows of the running batch are in it. The batch restores the dump "
     "and counts its rows before it says `verified`, and this status is compared.",
-    re.compile(r"/backups/.*manifest\.json$"): "sizes and digests of the dump",
+    re.compile(r"/backups/.*manifest\.json(?:\.mac)?$"): "sizes and digests of the dump",
+    re.compile(r"/(?:offboarding|deleted_tenants)/.*manifest"): "as that of a backup",
+    re.compile(r"/customer\.zip\.age$"): "encryption is random",
+    re.compile(r"/deleted_tenants/.*\.pdf$"): "the certificate has the digest of the manifest",
 }
 
 # Alerts that are not compared, by the beginning of their title.
@@ -128,7 +134,7 @@ _SECONDS = re.compile(r'("seconds": ?)[\d.e-]+')
 
 _NUMBER = r"\b(?:INV|CRN)-\d{4}-\d\d-\d{3,}"
 _SHA256 = r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])"
-_ID = re.compile(f"{_UUID}|{_EXECUTION_ID}")
+_ID = re.compile(f"{_UUID}|{_EXECUTION_ID}|{_CHANGE_ID}")
 _NUMBER_OR_SHA256 = re.compile(f"{_NUMBER}|{_SHA256}")
 
 # Lists that are sorted by number. The value is the column of the entry's position in the file, which so depends on the number too.

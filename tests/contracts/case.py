@@ -10,9 +10,11 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.form import OperationForm
 from include.skillreport.core.run_spec import RunSpec
 from local_stack.batch_runs import LocalInstallation
 from local_stack.stand_ins import StandIns
@@ -52,9 +54,11 @@ Form = Mapping[str, Any]
 class Case:
     """One case. ``plant`` plants its rows and files, and returns the values of the form.
 
-    ``changes`` are all tables that the run changes, besides those of runs (``state.OF_RUNS``), and ``files`` and ``messages``. ``set_up``
-    sets what is neither a row nor a file; it is called before each planting. ``person`` triggers the run; empty: nobody does. ``break_tenant``
-    makes the work on tenant B fail, and returns what mends it.
+    ``changes`` are all tables that the run changes, besides those of runs (``state.OF_RUNS``), "files" and "messages". ``set_up``
+    sets what is neither a row nor a file; it is called before each planting. ``person`` triggers the run; empty: nobody does.
+    ``break_tenant`` makes the work on tenant B fail, and returns what mends it. ``prepare`` prepares what all cases share and no row
+    describes, such as a service's directory; it is called before each planting. ``is_long``: it dumps, restores or deletes, which
+    takes long and has a database of its own.
     """
 
     spec: RunSpec
@@ -67,6 +71,8 @@ class Case:
     installation: Callable[[World], LocalInstallation] = World.installation
     create_batch: Callable[[World], Callable[[], Batch]] | None = None
     break_tenant: Callable[[World], Callable[[], object]] | None = None
+    prepare: Callable[[World], None] = lambda world: None  # noqa: ARG005
+    is_long: bool = False
     set_up: Callable[[pytest.MonkeyPatch, Path], None] = lambda environment, folder: None  # noqa: ARG005
 
     def __str__(self) -> str:
@@ -76,3 +82,32 @@ class Case:
     def operation(self) -> str:
         """The operation that the form names; empty for a batch."""
         return self.name
+
+
+def entered(form: OperationForm, name: str, values: Form) -> Form:
+    """The values that the operation has fields for, with its name."""
+    values = {"operation": name, **values}
+    fields = {"operation", *form.chosen(values).fields()}
+    return {field: value for field, value in values.items() if field in fields}
+
+
+def refusing(table: str) -> Callable[[World], Callable[[], object]]:
+    """The database refuses all writes of tenant B in this table, as ``schema.name``."""
+
+    def break_tenant(world: World) -> Callable[[], object]:
+        world.host.execute(
+            sql.SQL(
+                """
+                CREATE FUNCTION batch.refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+                DECLARE written record := CASE WHEN tg_op = 'DELETE' THEN old ELSE new END;
+                BEGIN
+                    IF written.tenant_id = {} THEN RAISE check_violation; END IF;
+                    RETURN written;
+                END $$;
+                CREATE TRIGGER refuse BEFORE INSERT OR UPDATE OR DELETE ON {} FOR EACH ROW EXECUTE FUNCTION batch.refuse()
+                """
+            ).format(B, sql.Identifier(*table.split(".")))
+        )
+        return lambda: world.host.execute("DROP FUNCTION batch.refuse CASCADE")
+
+    return break_tenant

@@ -10,20 +10,48 @@ import psycopg
 import pytest
 
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.schema.host_contract import HostVariant
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.contracts.case import Case, Form, World
 from tests.contracts.runs import Trial
 from tests.kept_rows import planted_once
-from tests.shared_database import database, delete_rows, host_database, shared_copy, shared_database
+from tests.messaging.sending import key_pair
+from tests.shared_database import delete_rows, lending_copy, shareable_copy, shared_database
 
-__all__ = ["database", "host_database", "shared_copy", "shared_database"]
+__all__ = ["shared_database"]
+
+
+@pytest.fixture(scope="session")
+def shared_copy(deletable_templates: dict[HostVariant, Database]) -> Iterator[Database]:
+    """The multi-tenant host, with the permission to delete."""
+    template = deletable_templates[HostVariant.MULTI_TENANT]
+    with shareable_copy(template.server, template.name) as copy:
+        yield copy
+
+
+@pytest.fixture
+def database(
+    case: Case, request: pytest.FixtureRequest, deletable_templates: dict[HostVariant, Database]
+) -> Iterator[Database]:
+    """The shared database, or the case's own."""
+    if not case.is_long:
+        yield request.getfixturevalue("shared_database")
+        return
+    with lending_copy(deletable_templates[HostVariant.MULTI_TENANT], str(case)) as copy:
+        yield copy
+
+
+@pytest.fixture
+def host_database(database: Database) -> Database:
+    """The same."""
+    return database
 
 
 @pytest.fixture(scope="session")
 def services() -> Iterator[StandIns]:
     """All services."""
-    with StandIns() as stand_ins:
+    with StandIns(line_works_public_key=key_pair()[1]) as stand_ins:
         yield stand_ins
 
 
@@ -41,6 +69,7 @@ def trial(
 
     def plant() -> Form:
         world.folder.mkdir()
+        case.prepare(world)
         case.set_up(monkeypatch, world.folder)
         return planted_once(str(case), database, lambda: case.plant(world), ObjectStore(world.folder))
 

@@ -3,29 +3,130 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import Enum, auto
+
+from include.skillreport.operations.operate_contracts.form import FORM, ExportFiles
 
 
 class Promise(Enum):
     """A promise that has exceptions.
 
     DRY: a dry run writes nothing. AGAIN: a new run with the same form changes nothing, or is refused. CLEAR: the clear of any step changes
-    nothing; that of a person's operation is refused. KILL: a run that is killed before any act ends as an undisturbed one. BROKEN: a
-    tenant that fails stops no other, and is in exactly one alert; after it is mended, a clear ends the work.
+    nothing; that of a person's operation is refused. KILL: a run that is killed before any act ends as an undisturbed one. COUNT: the
+    execution log and the outcomes of such a run say the same, too. BROKEN: a tenant that fails stops no other, and is in exactly one
+    alert; after it is mended, a clear ends the work.
     """
 
     DRY = auto()
     AGAIN = auto()
     CLEAR = auto()
     KILL = auto()
+    COUNT = auto()
     BROKEN = auto()
 
 
-# By the names of the cases.
-EXCEPTIONS: Mapping[Promise, Mapping[str, str]] = {
-    Promise.DRY: {},
-    Promise.AGAIN: {},
-    Promise.CLEAR: {},
+@dataclass(frozen=True)
+class Changes:
+    """These tables, "files" or "messages" change nevertheless, and nothing else."""
+
+    reason: str
+    names: frozenset[str]
+
+
+def _changes(reason: str, *names: str) -> Changes:
+    return Changes(reason, frozenset(names))
+
+
+_NEW_LETTER = _changes(
+    "a letter that nobody has tried to send is replaced by one with the new figures", "batch.outbox"
+)
+
+_CHECKED = _changes(
+    "the application shows when the settings of a channel were checked last", "public.SYS_IntegrationConfig"
+)
+
+_READ = _changes("a directory names the run that has read it last", "batch.directory_sync")
+
+_SECOND = _changes(
+    "another run takes another backup, and so does a clear of open_run",
+    "batch.backup",
+    "public.SYS_BackupHistory",
+    "files",
+)
+
+_NEW_DECISION = _changes(
+    "the newest decision about a letter counts, with its person and reason",
+    "batch.letter_decision",
+    "public.HIS_NotificationLog",
+)
+
+# The operations on invoices that count what they have changed.
+_COUNTING = (
+    "send_letter",
+    "stop_reminders",
+    "allow_reminders",
+    "record_payment",
+    "record_refund",
+    "import_payments",
+)
+
+# By the names of the cases, with the reason. What is excepted must be so: a case with a text breaks the promise.
+EXCEPTIONS: Mapping[Promise, Mapping[str, str | Changes]] = {
+    Promise.DRY: {"approve_contracts": "in a dry run, list_held asks nobody, and nothing is applied"},
+    Promise.AGAIN: {
+        "monthly_report": _NEW_LETTER,
+        "notification_settings_check": _CHECKED,
+        "external_sync": _READ,
+        "operate_notifications-stop": _changes(
+            "a new stop replaces the reason and the person", "batch.message_stop"
+        ),
+        "data_backup": _SECOND,
+        "offboard_tenant-export": _changes(
+            "a new export replaces the earlier one, for example for another key",
+            "batch.offboarding",
+            "batch.offboarding_table",
+            "files",
+        ),
+        "offboard_tenant-ask": _changes(
+            "a new question counts the rows again", "batch.offboarding", "batch.offboarding_table"
+        ),
+        "offboard_tenant-dispute": _changes("a new dispute is a new question", "batch.disputed_entry"),
+        "operate_invoices-reissue": "it replaces the invoice, whoever has issued it",
+        "operate_invoices-stop_letter": _NEW_DECISION,
+        "operate_invoices-send_letter": _NEW_DECISION,
+    },
+    Promise.CLEAR: {
+        "monthly_report": _NEW_LETTER,
+        "notification_settings_check": _CHECKED,
+        "external_sync": _READ,
+        "data_backup": _SECOND,
+    },
     Promise.KILL: {},
-    Promise.BROKEN: {},
+    Promise.COUNT: dict.fromkeys(
+        (
+            "settings_sync",
+            "undo_settings_sync-undo",
+            "tenant_monitoring",
+            "log_cleanup",
+            "scheduled_notifications",
+            "notification_retry",
+            "notification_settings_check",
+            "approve_resumption",
+            "approve_contracts",
+            "import_payments-import",
+            *(f"operate_contracts-{each.name}" for each in FORM.operations if each is not ExportFiles),
+            *(f"operate_invoices-{name}" for name in _COUNTING),
+            *(f"restore_backup-{name}" for name in ("restore_deleted_rows", "merge", "new_database")),
+            *(
+                f"operate_notifications-{name}"
+                for name in ("resend", "discard", "mark_sent", "reopen", "lift", "resume")
+            ),
+        ),
+        "an attempt counts what it has changed itself, and the one after a kill finds the work done",
+    ),
+    Promise.BROKEN: {
+        "data_backup": "no row breaks an export; test_backup_schema_changes makes one fail by its table",
+        "import_payments-import": "not a clear, but the next run records what failed",
+    },
 }

@@ -129,7 +129,9 @@ def _make_mortal(connection: psycopg.Connection, process: Process) -> None:
 
 
 def _has_written(connection: psycopg.Connection, execute: Callable[..., Any]) -> Any:
-    """Whether the transaction has written: only then its commit is seen."""
+    """Whether the transaction has written: only then its commit is seen. A pipeline cannot be asked."""
+    if connection._pipeline:
+        return True
     if connection.pgconn.transaction_status != pq.TransactionStatus.INTRANS:
         return False
     result = yield from execute(b"SELECT pg_current_xact_id_if_assigned() IS NOT NULL")

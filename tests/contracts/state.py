@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -25,6 +24,7 @@ OF_RUNS: Mapping[str, str] = {
     "batch.task_metric": "the time and memory of its tasks",
     "batch.rows_scanned": "what it has read",
     "batch.run_remark": "its remarks",
+    "batch.sync_plan": "its plans",
     "batch.reconciliation": "what it has counted",
     "batch.operator_alert": "its alerts",
     "batch.known_key": "the key of the installation's secrets, by the first run",
@@ -32,6 +32,18 @@ OF_RUNS: Mapping[str, str] = {
     "batch.host_index": "which indexes the application has",
     "batch.person_key": "whom the application's rows name",
     "batch.people_state": "how far its people were read",
+    "batch.activity_reading": "which hours of its logs were read",
+    "batch.activity_hour": "what they contain, for all tenants and the next readers",
+    "batch.last_action": "each person's last action in them",
+    "batch.last_action_state": "how far they were read for this",
+}
+
+
+# Their rows name no tenant and depend on several.
+OF_ALL_TENANTS: Mapping[str, str] = {
+    "batch.invoice_counter": "the numbers of all tenants' invoices",
+    "batch.bank_transfer": "a transfer may be for several tenants",
+    "batch.waiting_amount": "the amounts of all waiting transfers",
 }
 
 
@@ -50,12 +62,10 @@ class State:
         return tables | {name for name, is_same in others.items() if not is_same}
 
     def of_tenant(self, tenant_id: str) -> State:
-        """The rows and files of one tenant."""
-        rows = {
-            table: [row for row in found if json.loads(row).get("tenant_id") == tenant_id]
-            for table, found in self.rows.items()
-        }
-        files = {path: content for path, content in self.files.items() if tenant_id in Path(path).parts}
+        """The rows and files of one tenant. The keys of its people, and the names of its files, begin or end with the tenant's id."""
+        named = re.compile(rf"(?<![A-Za-z]){tenant_id}(?![A-Za-z]|-[0-9a-f]{{20}})")
+        rows = {table: [row for row in found if named.search(row)] for table, found in self.rows.items()}
+        files = {path: content for path, content in self.files.items() if named.search(path)}
         return State(rows, files, ())
 
 

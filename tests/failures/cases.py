@@ -13,8 +13,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from include.skillreport.approvals import APPROVE
-from include.skillreport.approvals.requests import Answer, ApprovalRequest, items_of, record_answer
+from include.skillreport.approvals.requests import ApprovalRequest
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.batch import DataBackupBatch
 from include.skillreport.batches.data_backup.deleted_tenants import Entry, delete_entry, write_entry
@@ -42,7 +41,6 @@ from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.messaging.contract_letters import USAGE_WARNING
 from include.skillreport.messaging.settings import NotificationSettings
-from include.skillreport.operations.answers import approved_tenants
 from include.skillreport.operations.approve_directory_changes.batch import DirectoryApproval
 from local_stack.batch_runs import LocalInstallation
 from local_stack.stand_ins import StandIns
@@ -59,7 +57,7 @@ from tests.failures.flow_run import FlowRun, kill
 from tests.messaging import outbox_rows
 from tests.messaging.test_feedback import installation as with_mailbox
 from tests.operations import bank_files, contract_entries
-from tests.operations.approval_rows import ACCOUNTANT, NOW, asked_about
+from tests.operations.approval_rows import ACCOUNTANT, NOW, asked_about, record
 from tests.own_settings import change_billing
 
 DAY = date(2026, 10, 31)
@@ -332,10 +330,7 @@ def _answered(
     **options: Any,
 ) -> FlowRun:
     """The run that applies the person's answer "approve"."""
-    with scene.database.connect("batch_platform") as platform:
-        approved = approved_tenants(items_of(platform, request.request_id), APPROVE, [])
-        record_answer(platform, request.request_id, Answer(person, at, approved, ""))
-    form = {"request": request.request_id, "answer": APPROVE, "note": ""}
+    form = record(scene.database, request, person=person, at=at)
     return FlowRun(scene.database, spec, day, parameters=form, run_at=at, **options)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -18,6 +18,7 @@ from skill_batch.board.pages.run import load_executions
 from skill_batch.notifiers.alert import Alert
 from include.skillreport.core.execution.batch import Batch, Run
 from include.skillreport.core.execution.run_log import EarlierStepFailedError
+from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.failure_kinds import FAILED
 from include.skillreport.core.run_spec import RunSpec
 from local_stack.batch_runs import LocalInstallation, request_of
@@ -46,6 +47,7 @@ class FlowRun:
     person: str | None = None
     create_batch: Callable[[], Batch] | None = None
     run_id: str = ""
+    sharding: ExecutionSettings | None = None
     alerts: list[Alert] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -59,7 +61,7 @@ class FlowRun:
             triggered_by=self.person,
         )
         self._local = LocalRun(
-            *(self.spec, request, self.installation, self.create_batch),
+            *(self.spec, request, self.installation, self.create_batch, self.sharding),
             alert=self._alert,
             failures=(Exception, AirflowTaskTimeout),
         )
@@ -75,10 +77,19 @@ class FlowRun:
         """The names of its task instances, in order."""
         return [name_of(task) for task in self._local.tasks()]
 
+    def has(self, method: Any) -> bool:
+        """Whether its batch does the step ``Batch.…``."""
+        return (self.create_batch or self._local._batch)().has(method)
+
+    @property
+    def failed(self) -> Collection[str]:
+        """The names of the task instances that have failed."""
+        return self._local.failed.keys()
+
     @property
     def has_failed(self) -> bool:
         """Whether the run is red."""
-        return bool(self._local.failed)
+        return bool(self.failed)
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -104,18 +104,6 @@ def test_a_message_that_waited_more_than_a_day_expires(
     assert shown(host, blank) == ("FAILED", 0, "no_text")
 
 
-def test_a_dry_run_puts_nothing_into_the_outbox_and_sends_nothing(
-    database: Database, host: psycopg.Connection, services: StandIns
-) -> None:
-    host_rows.tenant(host, "A")
-    log_id = waiting(host, "A")
-
-    assert run_notifications(database, services, dry_run=True).status == "completed"
-
-    assert (services.messages, statuses(host)) == ([], {})
-    assert shown(host, log_id) == ("PENDING", 0, None)
-
-
 def test_an_uncertain_post_is_reported_once_and_decided_by_an_operator(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:

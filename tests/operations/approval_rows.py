@@ -66,21 +66,35 @@ def answer(
     network: Network | None = None,
 ) -> RunResult:
     """A person's answer: the task ``record_answer`` and a whole run that applies it, as of that time."""
+    form = record(database, request, option, *codes, person=person, note=note, at=at)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        approved = approved_tenants(items_of(platform, request.request_id), option, codes)
-        record_answer(platform, request.request_id, Answer(person, at, approved, note))
         return run_batch(
             platform,
             connection,
             spec,
             batch,
             request.business_date,
-            codes=codes,
-            parameters={"request": request.request_id, "answer": option, "note": note},
+            parameters=form,
             run_at=at,
             store=store,
             network=network,
         )
+
+
+def record(
+    database: Database,
+    request: ApprovalRequest,
+    option: str = APPROVE,
+    *codes: str,
+    person: str = ACCOUNTANT,
+    note: str = "",
+    at: datetime = NOW,
+) -> dict[str, Any]:
+    """A person's answer: the task ``record_answer``. Returns the form of the run that applies it."""
+    with database.connect("batch_platform") as platform:
+        approved = approved_tenants(items_of(platform, request.request_id), option, codes)
+        record_answer(platform, request.request_id, Answer(person, at, approved, note))
+    return {"request": request.request_id, "answer": option, "note": note, "tenants": list(codes)}
 
 
 def text_of(database: Database, request: ApprovalRequest) -> tuple[str, str]:

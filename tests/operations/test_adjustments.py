@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -29,14 +28,12 @@ from tests.batches.tenant_management.billing_rows import (
     host_billing,
     invoice,
     invoices,
-    open_operation,
     outcomes,
-    process,
     reasons,
     run_billing,
 )
 from tests.conftest import Database
-from tests.operations.payment_rows import NUMBER, TODAY, operate, pay
+from tests.operations.payment_rows import NUMBER, operate, pay
 from tests.own_settings import change_billing
 
 # The columns of the list that show an adjustment.
@@ -232,17 +229,6 @@ def test_a_fee_of_a_closed_month_falls_on_the_first_open_day(
 
     ((_, kind, day, *_, remark),) = of_month(platform, store, date(2026, 12, 1))
     assert (kind, day, remark) == ("手数料差額", "2026-12-01", "2026-11 は引き渡し済みのため")
-
-
-def test_a_cleared_run_records_its_fee_once(database: Database, host: psycopg.Connection) -> None:
-    pay(database, "10340")
-    values = {"fee_on": "2026-11-27", "fee_amount": "660"}
-    run = replace(open_operation(database, "fee_difference", "A", values=values), run_date=TODAY)
-    first, second = process(database, run), process(database, run)
-
-    assert first.failures == second.failures == []
-    assert len(adjustments(host)) == 1
-    assert invoice(host, "A")["open_amount"] == 0
 
 
 def test_a_rest_that_may_be_a_fee_has_no_reminder(

@@ -12,12 +12,11 @@ import pytest
 from include.skillreport.approvals.requests import ApprovalRequest, Kind, ask_by_hand, find_held, is_outdated
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.operation_catalog import APPROVE_INVOICES
 from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
-from local_stack.batch_runs import LOCAL, process_tenants
+from local_stack.batch_runs import LOCAL
 from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.billing_rows import (
     MONTH,
@@ -239,23 +238,6 @@ def test_an_invoice_that_another_operation_approved_or_voided_is_not_changed(
     assert "すでに確定しています" in reasons(result)["HD001"]
     assert "取り消されています" in reasons(result)["B"]
     assert billing_rows.everything_written(host) == rows
-
-
-def test_an_answer_that_is_applied_twice_issues_one_invoice(
-    database: Database, host: psycopg.Connection, request_: ApprovalRequest
-) -> None:
-    first = approve(database, request_)
-    numbers = billing_rows.numbers(host)
-    rows = billing_rows.everything_written(host)
-
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        run = Run(first.execution_id, MONTH, NOW.date(), options={"request": request_.request_id, "note": ""})
-        report = process_tenants(connection, platform, invoice_approval(LOCAL), run, ["A", "B"])
-
-    assert report.failures == []
-    assert billing_rows.numbers(host) == numbers
-    assert billing_rows.everything_written(host) == rows
-    assert {kept["result"] for kept in items(host, request_).values()} == {"approved"}
 
 
 def test_a_request_names_only_the_tenants_that_it_lists(

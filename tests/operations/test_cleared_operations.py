@@ -36,23 +36,6 @@ def operated(database: Database, operation: str, **options: Any) -> FlowRun:
 
 
 @pytest.mark.parametrize("task", ["open_run", INSTANCE])
-def test_a_clear_does_not_enter_a_withdrawn_line_again(
-    database: Database, host: psycopg.Connection, task: str
-) -> None:
-    run = operated(database, "extra_line")
-    assert not run.has_failed
-    assert not operated(database, "remove_line").has_failed
-    before = host.execute("SELECT * FROM batch.extra_charge").fetchall()
-
-    run.clear(task)
-
-    assert run.has_failed
-    assert host.execute("SELECT * FROM batch.extra_charge").fetchall() == before
-    if task == "open_run":
-        assert run.kinds == ("operation_cleared",)
-
-
-@pytest.mark.parametrize("task", ["open_run", INSTANCE])
 def test_a_failed_operation_is_started_again_and_not_cleared(
     database: Database, host: psycopg.Connection, task: str
 ) -> None:

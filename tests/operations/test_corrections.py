@@ -28,7 +28,6 @@ from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.billing_rows import (
-    FullStore,
     billing_profile,
     customer,
     everything_written,
@@ -39,7 +38,6 @@ from tests.batches.tenant_management.billing_rows import (
     open_operation,
     operate,
     outcomes,
-    process,
     reasons,
     run_billing,
 )
@@ -447,23 +445,6 @@ def test_an_invoice_of_a_deleted_tenant_is_corrected(
 
 
 # Retries and races -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_cleared_run_finds_its_correction_and_writes_missing_files(
-    database: Database, host: psycopg.Connection, store: ObjectStore
-) -> None:
-    values = {"correction": WHAT, "recipient_name": "青葉商事"}
-    run = open_operation(database, "correct", values=values)
-    (failure,) = process(database, run, store=FullStore()).failures
-    assert failure.code == "NoSpaceError"
-    rows = revisions(host)
-    assert len(rows) == 1
-    assert SECOND not in files(store)
-
-    process(database, run, store=store)
-
-    assert revisions(host) == rows
-    assert SECOND in files(store)
 
 
 def test_two_corrections_at_once_make_two_revisions(database: Database, host: psycopg.Connection) -> None:

@@ -13,11 +13,7 @@ from include.skillreport.batches.tenant_monitoring import create_batch as monito
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.core.catalog import TENANT_MONITORING
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.execution import flow
-from include.skillreport.core.execution.flow import TaskKey
-from include.skillreport.core.operation_catalog import OPERATE_CONTRACTS
-from include.skillreport.operations.operate_contracts import create_batch
-from local_stack.batch_runs import LOCAL, LocalInstallation, open_run, run_batch
+from local_stack.batch_runs import LOCAL, run_batch
 from tests.batches.tenant_management.billing_rows import (
     customer,
     insert,
@@ -318,36 +314,6 @@ def test_airflows_form_takes_no_personal_values(database: Database, host: psycop
     with pytest.raises(ParameterError, match="Airflow のフォームでは入力できません"):
         run(database, "set_profile", tenants=["A"], entry=token, email=NEW)
     assert changes(host) == []
-
-
-@pytest.mark.usefixtures("tenants")
-def test_a_dry_run_changes_nothing_and_leaves_the_values(
-    database: Database, host: psycopg.Connection
-) -> None:
-    token = enter(database, "set_profile", {"department": "経理部", "reason": "契約書"})
-    run(database, "set_profile", tenants=["A"], entry=token, dry_run=True)
-    assert (changes(host), profile(host)) == ([], {})
-
-    run(database, "set_profile", tenants=["A"], entry=token)
-    assert profile(host) == {"tenant_id": "A", "department": "経理部"}
-
-
-@pytest.mark.usefixtures("tenants")
-def test_a_cleared_run_keeps_its_outcome(database: Database, host: psycopg.Connection) -> None:
-    token = enter(database, "set_profile", {"department": "経理部", "reason": "契約書"})
-    with database.connect("batch_platform") as platform:
-        batch = create_batch(LOCAL)
-        parameters = {"operation": "set_profile", "entry": token}
-        opened, _ = open_run(
-            platform, OPERATE_CONTRACTS, batch, AT.date(), codes=["A"], parameters=parameters, run_at=AT
-        )
-        platform.execute("UPDATE batch.entered_values SET entered_by = %s", [opened.person])
-        for _ in range(2):
-            key = TaskKey("change_contracts")
-            flow.run_step(OPERATE_CONTRACTS, batch, opened, LocalInstallation(platform), key)
-
-    assert len(changes(host)) == 1
-    assert profile(host) == {"tenant_id": "A", "department": "経理部"}
 
 
 @pytest.mark.usefixtures("tenants")

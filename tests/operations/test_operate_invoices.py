@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,7 +19,6 @@ from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.billing_rows import (
     FIRST_OF_NOVEMBER,
     MONTH,
-    FullStore,
     customer,
     details,
     everything_written,
@@ -87,20 +85,6 @@ def test_an_explanation_numbers_lines_like_the_paper_and_shows_zero_lines(
     ]
     assert "–. 追加利用者: 0（端数処理前 0）" in shown
     assert shown.index("–. 追加利用者: 0（端数処理前 0）") == 1
-
-
-def test_an_explanation_writes_no_file_not_even_one_that_is_missing(
-    database: Database, host: psycopg.Connection, store: ObjectStore
-) -> None:
-    customer(host, "A")
-    run_billing(database)
-    rows = everything_written(host)
-
-    result = operate(database, "explain", store=store)
-
-    assert result.status == "completed"
-    assert files(store) == {}
-    assert everything_written(host) == rows
 
 
 # Approving -------------------------------------------------------------------------------------------------------------
@@ -564,18 +548,6 @@ def test_one_tenant_that_cannot_be_operated_on_fails_alone(
     assert {row["status"] for row in invoices(host)} == {"void"}
 
 
-def test_a_dry_run_voids_credits_and_reissues_nothing(database: Database, host: psycopg.Connection) -> None:
-    customer(host, "A")
-    run_billing(database)
-    rows = everything_written(host)
-
-    for operation in ("void", "credit", "reissue"):
-        assert operate(database, operation, reason="訂正", dry_run=True).status == "completed"
-    assert operate(database, "approve", dry_run=True).status == "completed"
-
-    assert everything_written(host) == rows
-
-
 @pytest.mark.parametrize(("send_status", "withdrawn"), [("PENDING", True), ("SENT", False)])
 def test_a_credit_withdraws_the_letter_of_its_original_unless_sent(
     database: Database, host: psycopg.Connection, send_status: str, withdrawn: bool
@@ -597,31 +569,6 @@ def test_a_credit_withdraws_the_letter_of_its_original_unless_sent(
 
 
 # The same run again ----------------------------------------------------------------------------------------------------
-
-
-def test_a_reissue_that_is_retried_voids_and_issues_once(
-    database: Database, host: psycopg.Connection, store: ObjectStore
-) -> None:
-    customer(host, "A", contact_email="a@example.jp")
-    run_billing(database)
-    host.execute("UPDATE batch.usage_day SET active_users = 22, revision = 2")
-    run = open_operation(database, "reissue", reason="訂正")
-    assert [failure.code for failure in process(database, run, store=FullStore()).failures] == [
-        "NoSpaceError"
-    ]
-
-    said = details(process(database, run, store=store))
-
-    assert (said["settlement"], said["invoice_number"], said["totalAmountJPY"]) == (
-        "finalized",
-        "INV-2026-10-002",
-        12_100,
-    )
-    assert states(host) == [("void", "INV-2026-10-001"), ("finalized", "INV-2026-10-002")]
-    assert [row["voided_by"] for row in invoices(host, "A")] == [run.execution_id, None]
-    assert [Path(key).name for key in files(store)] == ["INV-2026-10-002.json", "INV-2026-10-002.pdf"]
-    assert details(process(database, run, store=store)) == said
-    assert len(states(host)) == 2
 
 
 def test_a_void_that_is_retried_does_not_turn_to_the_next_invoice(
@@ -668,22 +615,6 @@ def test_a_void_of_a_held_draft_repeats_its_result_when_retried(
 
     assert details(process(database, run)) == first
     assert everything_written(host) == rows
-
-
-def test_a_retried_credit_is_the_same_and_writes_its_files(
-    database: Database, host: psycopg.Connection, store: ObjectStore
-) -> None:
-    customer(host, "A")
-    run_billing(database, store=store)
-    run = open_operation(database, "credit", reason="訂正")
-    (failure,) = process(database, run, store=FullStore()).failures
-    assert (failure.code, states(host)[1:]) == ("NoSpaceError", [("finalized", "CRN-2026-10-001")])
-
-    said = details(process(database, run, store=store))
-
-    assert said == {"credited": "CRN-2026-10-001"}
-    assert states(host) == [("finalized", "INV-2026-10-001"), ("finalized", "CRN-2026-10-001")]
-    assert {"CRN-2026-10-001.json", "CRN-2026-10-001.pdf"} < {Path(key).name for key in files(store)}
 
 
 def test_a_credit_that_is_retried_does_not_turn_to_the_next_invoice(

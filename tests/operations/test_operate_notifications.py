@@ -198,17 +198,6 @@ def test_reopening_sends_what_waited_for_the_channel(
     assert statuses(host) == {("slack", "sent"): 1, ("slack", "retry"): 1}
 
 
-@pytest.mark.parametrize("operation", ["resend", "discard", "mark_sent"])
-def test_a_dry_run_decides_and_sends_nothing(
-    database: Database, host: psycopg.Connection, services: StandIns, parked: str, operation: str
-) -> None:
-    before = (statuses(host), shown(host))
-
-    assert operate(database, services, operation, parked, dry_run=True).status == "completed"
-
-    assert (services.messages, statuses(host), shown(host)) == ([], *before)
-
-
 def test_a_run_that_is_cleared_decides_nothing_anew(
     database: Database, host: psycopg.Connection, services: StandIns, parked: str
 ) -> None:

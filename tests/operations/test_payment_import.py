@@ -17,7 +17,6 @@ from include.skillreport.operations.operate_invoices import create_batch as invo
 from local_stack.batch_runs import LOCAL, LocalInstallation
 from tests.batches.tenant_management.billing_rows import (
     billed_once,
-    everything_written,
     host_billing,
     invoice,
     invoices,
@@ -78,23 +77,6 @@ def test_a_file_is_recorded_for_the_tenants_of_its_invoices(
     assert sorted(outcomes(host, result)) == ["A", "C"]
     assert paid(host) == {"A": 11000, "B": 0, "C": 11000}
     assert statuses(host) == ["PAID", "INVOICED", "PAID"]
-
-
-def test_importing_a_file_again_changes_nothing(
-    database: Database, host: psycopg.Connection, store: ObjectStore
-) -> None:
-    put(store, row(1), row(2))
-    import_file(database, store)
-    rows = everything_written(host)
-    payments = host.execute("TABLE batch.payment").fetchall()
-
-    result = import_file(database, store)
-
-    assert result.status == "completed"
-    assert host.execute("TABLE batch.payment").fetchall() == payments
-    written = everything_written(host)
-    assert written == rows
-    assert "記録済みのため、そのままです" in outcomes(host, result)["A"]["notes"][0]
 
 
 def test_a_longer_version_of_the_file_adds_only_what_is_new(

@@ -128,20 +128,6 @@ def test_a_payment_of_a_credited_invoice_moves_to_its_replacement(
     assert files(store)["accounting/receivables.csv"].count(b"\r\n") == 1
 
 
-def test_a_move_that_is_retried_moves_once(database: Database, host: psycopg.Connection) -> None:
-    operate(database, "record_payment", values=PAID)
-    replace_first(database)
-    run = open_operation(database, "move_payment", reason="訂正", values=move())
-
-    for _ in range(2):
-        assert process(database, run).failures == []
-
-    assert paid(host) == {FIRST: 0, SECOND: 11000}
-    assert (
-        f"すでに請求書 {SECOND} にあります" in reasons(operate(database, "move_payment", values=move()))["A"]
-    )
-
-
 def test_a_payment_is_moved_to_a_later_month_with_its_day(
     database: Database, host: psycopg.Connection
 ) -> None:

@@ -123,16 +123,6 @@ def test_the_same_payment_again_changes_nothing(database: Database, host: psycop
     assert invoice(host, "A")["paid_total"] == 5000
 
 
-def test_a_cleared_task_records_the_payment_once(database: Database, host: psycopg.Connection) -> None:
-    values = {"paid_on": "2026-11-01", "paid_amount": "11000", "paid_method": "振込", "paid_reference": "F"}
-    run = open_operation(database, "record_payment", values=values)
-
-    for _ in range(2):
-        assert process(database, run).failures == []
-
-    assert len(payments(host)) == 1
-
-
 def test_a_reference_that_means_another_payment_is_refused(
     database: Database, host: psycopg.Connection
 ) -> None:

@@ -16,9 +16,7 @@ from tests.batches.tenant_management.billing_rows import (
     close_month,
     customer,
     invoices,
-    open_operation,
     operate,
-    process,
     reasons,
     run_billing,
 )
@@ -158,30 +156,6 @@ def test_a_part_credit_that_is_meant_or_differs_is_issued(
     assert credit(database, **changes).status == "completed"
 
     assert credits(host) == 2
-
-
-@pytest.mark.usefixtures("billed")
-@pytest.mark.parametrize(
-    ("operation", "values", "count"),
-    [
-        ("extra_line", LINE | {"line_date": "2026-11-15"}, lines),
-        ("part_credit", {"credit_lines": ["1=1000"]}, credits),
-    ],
-)
-def test_a_cleared_run_finds_its_own_entry(
-    database: Database,
-    host: psycopg.Connection,
-    operation: str,
-    values: dict[str, Any],
-    count: Callable[[psycopg.Connection], int],
-) -> None:
-    reason = "障害のため" if operation == "part_credit" else ""
-    run = open_operation(database, operation, reason=reason, values=values)
-
-    for _ in range(2):
-        assert process(database, run).failures == []
-
-    assert count(host) == 1
 
 
 @pytest.mark.usefixtures("billed")

@@ -141,12 +141,6 @@ def test_resuming_what_is_not_stopped_changes_nothing_and_says_so(
     assert notes(database, result.execution_id) == ["通知は止めていません"]
 
 
-def test_a_dry_run_stops_nothing(database: Database, host: psycopg.Connection, services: StandIns) -> None:
-    stop(database, services, dry_run=True)
-
-    assert host.execute("SELECT count(*) FROM batch.message_stop").fetchone() == (0,)
-
-
 @pytest.mark.parametrize(
     ("codes", "values", "missing"),
     [(["A"], {"reason": " "}, "「理由」"), ([], {"reason": "移行中"}, "「テナントコード」")],

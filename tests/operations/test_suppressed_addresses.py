@@ -111,12 +111,3 @@ def test_an_address_that_cannot_be_lifted_is_refused_without_showing_it(
 
     assert not any(address in str(refused.value) for address in addresses)
     assert left(host) == before
-
-
-@pytest.mark.usefixtures("suppressed")
-def test_a_dry_run_lifts_nothing(database: Database, host: psycopg.Connection, services: StandIns) -> None:
-    before = left(host)
-
-    operate(database, services, "lift", codes=["A"], addresses=["taro@example.jp"], dry_run=True)
-
-    assert left(host) == before

@@ -140,19 +140,6 @@ def test_settings_changed_since_are_reported_and_not_restored(
     assert "limits.max_users: その後に変更されているため、元に戻しません" in notes(host)
 
 
-def test_undo_of_some_tenants_and_as_a_dry_run(database: Database, host: psycopg.Connection) -> None:
-    tenant(host)
-    tenant(host, "B")
-    done = run(database)
-    before = everything_written(host)
-    undo(database, done.execution_id, dry_run=True)
-    assert everything_written(host) == before
-
-    undo(database, done.execution_id, codes=("B",))
-
-    assert (values(host), values(host, "B")) == (BASIC, {})
-
-
 @pytest.mark.parametrize(
     ("execution", "reason"),
     [

@@ -335,20 +335,6 @@ def test_the_rest_of_a_transfer_can_be_set_aside(
     assert run(database, store, "set_aside", values=values).status == "completed"
 
 
-def test_close_run_of_set_aside_is_cleared_without_effect(
-    database: Database, host: psycopg.Connection, store: ObjectStore
-) -> None:
-    put(store, transfer(12))
-    run(database, store)
-    batch = create_batch(LOCAL)
-    values = {"operation": "set_aside", "transfer_ids": [only(host)], "reason": "利息"}
-    with database.connect("batch_platform") as platform:
-        opened, _ = open_run(platform, IMPORT_PAYMENTS, batch, TODAY, parameters=values)
-        first = close_run(platform, IMPORT_PAYMENTS, batch, opened, store=store)
-        again = close_run(platform, IMPORT_PAYMENTS, batch, opened, store=store)
-    assert (first.result.status, again.result.status) == ("completed", "completed")
-
-
 def test_no_invoice_of_an_amount_that_waits_is_reminded(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:

@@ -14,6 +14,9 @@ from include.skillreport.core.execution.sharding import Tenant
 # Why a request is out of date, and how to get a new one.
 SUPERSEDED = "この確認より新しい確認（Required Actions）があります。新しい方に答えてください"
 
+# Of an item whose answer an earlier attempt or run has applied.
+APPLIED = "この答えは、もう反映しています"
+
 # A year.
 _MOST_HOURS = 8_784
 

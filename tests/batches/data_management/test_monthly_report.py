@@ -860,42 +860,6 @@ def test_a_pdf_of_older_figures_is_not_linked_beside_a_new_workbook(
     assert_recorded_as_it_lies(host, tmp_path)
 
 
-def _die_after_the_workbook(database: Database, a_run: Run, root: Path) -> None:
-    def die(_: str) -> None:
-        os._exit(137)
-
-    work_on(database, a_run, WatchedStore(root, die), "T1", "T2")
-
-
-def test_a_retry_completes_the_report_of_a_worker_that_died(
-    shared_database: Database, host: psycopg.Connection, tmp_path: Path
-) -> None:
-    for tenant_id in ("T1", "T2"):
-        tenant(host, tenant_id)
-        employee(host, tenant_id, "佐藤")
-        statistics_rows.days(host, tenant_id, MONTH, LAST_DAY, {"users_total": 1})
-    a_run = opened(shared_database)
-    worker = multiprocessing.get_context("spawn").Process(
-        target=_die_after_the_workbook, args=(shared_database, a_run, tmp_path)
-    )
-    worker.start()
-    worker.join(LIMIT_SECONDS)
-    assert worker.exitcode == 137
-    assert list(files(tmp_path)) == [".xlsx"]
-    for table in ("batch.monthly_report_file", "batch.outbox", '"HIS_ReportGeneration"'):
-        assert host.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
-
-    # The outcome was pending; nothing of the figures is lost, nor are the people, who were read once.
-    report = work_on(shared_database, a_run, ObjectStore(tmp_path), "T1", "T2")
-    assert ([result.unit_id for result in report.results], report.failures) == (["T1", "T2"], [])
-    assert closed(shared_database, a_run).status == "completed"
-    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 4
-    for path in tmp_path.rglob("*.xlsx"):
-        assert any(row[1] == "佐藤" for row in cells(book_of(path), "ユーザー統計"))
-    assert len(letters(host)) == 2
-    assert_recorded_as_it_lies(host, tmp_path)
-
-
 def test_the_next_run_deletes_what_a_killed_writer_has_left(
     shared_database: Database, host: psycopg.Connection, tmp_path: Path
 ) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +22,7 @@ from include.skillreport.core.catalog import (
     TENANT_USAGE,
 )
 from include.skillreport.core.execution.batch import Run, UnitResult, Work
-from include.skillreport.core.execution.run_log import RunResult, close_execution
+from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.shard_work import prepare
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
@@ -458,36 +456,6 @@ def test_the_saved_groups_never_reveal_fewer_than_five_people(
     assert met == {"not broken down", "with a rest", "all apart"}
 
 
-def test_a_tenants_broken_rows_fail_alone_and_a_dry_run_writes_nothing(
-    shared_database: Database, host: psycopg.Connection
-) -> None:
-    for tenant_id in ("T1", "T2", "T3"):
-        host_rows.tenant(host, tenant_id)
-        employee(host, f"{tenant_id} e", tenant_id)
-        transaction(
-            host,
-            "TRN_SkillRecord",
-            f"{tenant_id} s",
-            f"{tenant_id} e",
-            tenant_id,
-            skill_item_id="S1",
-            skill_level=3,
-        )
-    run(shared_database, dry_run=True)
-    assert host.execute("SELECT count(*) FROM batch.statistics_day").fetchone() == (0,)
-    assert host.execute("SELECT count(*) FROM batch.login_day").fetchone() == (0,)
-
-    mend = host_rows.break_settings_of(host, "T2")
-    try:
-        result = run(shared_database)
-    finally:
-        host.execute(mend)
-    assert (result.status, [failed.code for failed in result.failed_tenants]) == ("partial", ["T2"])
-    assert [len(days(host, tenant_id)) for tenant_id in ("T1", "T2", "T3")] == [1, 0, 1]
-    assert run(shared_database).status == "completed"
-    assert len(days(host, "T2")) == 1
-
-
 def test_tenants_are_counted_apart(shared_database: Database, host: psycopg.Connection) -> None:
     for tenant_id, level in (("../../etc", 2), ("T2", 4)):
         host_rows.tenant(host, tenant_id)
@@ -526,41 +494,6 @@ def test_tenants_are_counted_apart(shared_database: Database, host: psycopg.Conn
     run(shared_database, codes=["T2"])
     assert [len(groups(host, "category", tenant_id)) for tenant_id in ("../../etc", "T2")] == [1, 0]
     assert [days(host, tenant_id)[0]["revision"] for tenant_id in ("../../etc", "T2")] == [1, 2]
-
-
-class _DiesBeforeItsCommit(StatisticsBatch):
-    def process(self, work: Work) -> list[UnitResult]:
-        super().process(work)
-        os._exit(137)
-
-
-def _die(database: Database, a_run: Run) -> None:
-    work_on(database, a_run, "T1", batch=_DiesBeforeItsCommit())
-
-
-def test_a_retry_completes_the_day_of_a_worker_that_died(
-    shared_database: Database, host: psycopg.Connection
-) -> None:
-    host_rows.tenant(host, "T1")
-    for number in range(5):
-        skill(host, employee(host, f"e{number}", department_id="D"), "S1", 3)
-    run(shared_database)
-    before = days(host), groups(host, "department")
-    skill(host, "e0", "S2", 3)
-    with shared_database.connect("batch_platform") as platform:
-        a_run, _ = open_run(platform, STATISTICS, create_batch(LOCAL), DAY)
-
-    worker = multiprocessing.get_context("spawn").Process(target=_die, args=(shared_database, a_run))
-    worker.start()
-    worker.join(60)
-    assert worker.exitcode == 137
-    assert (days(host), groups(host, "department")) == before
-
-    work_on(shared_database, a_run, "T1")
-    with shared_database.connect("batch_platform") as platform:
-        assert close_execution(platform, a_run).status == "completed"
-    assert [(row["skill_records"], row["revision"]) for row in days(host)] == [(6, 2)]
-    assert groups(host, "department") == [("D", 5, 6)]
 
 
 def test_two_concurrent_runs_of_a_day_keep_all_rows_and_logins(

@@ -839,23 +839,6 @@ def test_a_kill_loses_nothing_and_the_next_try_does_the_rest(
         }
 
 
-def test_a_retry_after_a_kill_writes_the_same_files(
-    database: Database, host: psycopg.Connection, store: ObjectStore
-) -> None:
-    many(host, 10)
-    run = opened(database)
-
-    def kill(key: str) -> None:
-        if key.endswith(".manifest.json"):
-            raise KilledError
-
-    with pytest.raises(KilledError):
-        process(database, run, FaultyStore(store, on_write=kill))
-    process(database, run, store)
-
-    assert len(files(store)) == 4
-
-
 def test_a_second_run_and_a_cleared_instance_find_nothing_and_forget_nothing(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:

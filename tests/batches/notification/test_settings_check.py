@@ -766,32 +766,6 @@ def test_the_row_that_messages_use_is_checked(
     assert health(host) == [("slack", status, True), ("slack_2", "UNHEALTHY", True)]
 
 
-def test_a_dry_run_calls_no_service_and_writes_nothing(
-    database: Database, host: psycopg.Connection, services: StandIns
-) -> None:
-    integration(host, "A", "slack", auth={})
-
-    assert check(database, services, dry_run=True).status == "completed"
-
-    assert (found(host), letters(host), health(host)) == ([], [], [("slack", None, True)])
-
-
-def test_another_tenants_settings_stay_out(
-    database: Database, host: psycopg.Connection, services: StandIns
-) -> None:
-    host_rows.tenant(host, "B", admin_email="b@example.jp")
-    slack(host, "B", services)
-    integration(host, "A", "slack", auth={})
-
-    check(database, services, codes=["A"])
-
-    assert found(host, "B") == []
-    assert host.execute(
-        """SELECT health_status FROM "SYS_IntegrationConfig" WHERE tenant_id = 'B'"""
-    ).fetchall() == [(None,)]
-    assert host.execute("SELECT DISTINCT tenant_id FROM batch.outbox").fetchall() == [("A",)]
-
-
 def test_looking_at_the_url_does_not_reopen_a_closed_webhook(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:

@@ -2,53 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import psycopg
 import pytest
 
-from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.core.execution.run_log import close_execution
 from tests.batches.tenant_management import billing_rows
 from tests.batches.tenant_management.billing_rows import (
-    FullStore,
     customer,
     details,
     everything_written,
-    files,
-    invoice,
     open_billing,
     open_operation,
     process,
     states,
 )
 from tests.conftest import Database
-
-
-def test_a_retried_run_repeats_its_report_and_keeps_its_totals(
-    database: Database, host: psycopg.Connection, store: ObjectStore
-) -> None:
-    customer(host, "A", contact_email="a@example.jp")
-    run = open_billing(database)
-    (failure,) = process(database, run, store=FullStore()).failures
-    assert (failure.code, invoice(host, "A")["number"]) == ("NoSpaceError", "INV-2026-10-001")
-    rows = everything_written(host)
-
-    said = details(process(database, run, store=store))
-
-    assert said == {
-        "settlement": "finalized",
-        "invoice_number": "INV-2026-10-001",
-        "generatedInvoices": 1,
-        "totalAmountJPY": 11_000,
-    }
-    assert everything_written(host) == rows | {"document": everything_written(host)["document"]}
-    assert [Path(key).name for key in files(store)] == ["INV-2026-10-001.json", "INV-2026-10-001.pdf"]
-    with database.connect("batch_platform") as platform:
-        assert close_execution(platform, run).status == "completed"
-    assert host.execute("SELECT result -> 'totals' FROM batch.execution_log").fetchone() == (
-        {"generatedInvoices": 1, "totalAmountJPY": 11_000},
-    )
 
 
 @pytest.mark.parametrize("percent_off", [0, 100])

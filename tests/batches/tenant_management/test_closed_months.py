@@ -249,18 +249,6 @@ def test_a_month_closed_after_the_run_read_it_is_not_billed(
     assert states(host) == [("void", ISSUED)]
 
 
-def test_another_tenants_month_stays_closed(database: Database, host: psycopg.Connection) -> None:
-    customer(host, "A")
-    customer(host, "B")
-    run_billing(database)
-    operate(database, "void", "A", "B", reason="解約")
-
-    operate(database, "bill_again", "B", reason="契約が続いていた", month=date(MONTH.year, MONTH.month, 20))
-
-    assert states(host, "A") == [("void", ISSUED)]
-    assert states(host, "B")[-1] == ("finalized", "INV-2026-10-003")
-
-
 def test_a_voided_invoice_of_zero_closes_its_month_too(database: Database, host: psycopg.Connection) -> None:
     customer(host, "A")
     billing_rows.discount(host, "A")

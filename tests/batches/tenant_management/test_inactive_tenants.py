@@ -529,21 +529,6 @@ def test_after_a_long_outage_a_stage_of_a_new_period_is_notified(
     assert details(host, "A")["newStage"] == 1
 
 
-def test_a_second_run_of_a_day_changes_and_reports_the_same(
-    database: Database, host: psycopg.Connection
-) -> None:
-    for days in (10, 30, 60, 90):
-        tenant(host, f"T{days}", days)
-    run(database)
-    before, said = everything_written(host), [details(host, f"T{days}") for days in (10, 30, 60, 90)]
-
-    run(database)
-
-    assert everything_written(host) == before
-    assert [details(host, f"T{days}") for days in (10, 30, 60, 90)] == said
-    assert len(letters(host)) == 2
-
-
 def test_a_run_for_an_older_day_changes_nothing_and_sends_no_notification(
     database: Database, host: psycopg.Connection
 ) -> None:

@@ -94,19 +94,6 @@ def test_settings_that_are_missing_are_added_with_old_new_reason_and_actor(
     assert row == ("FEATURES", "PDF 帳票", "BOOLEAN", f"batch:{result.execution_id}", False)
 
 
-def test_the_second_run_changes_nothing(database: Database, host: psycopg.Connection) -> None:
-    tenant(host)
-    tenant(host, "B", "PREMIUM", max_users=700)
-    setting(host, "limits.storage_gb", "999", "B")
-    run(database)
-    before = everything_written(host)
-
-    assert run(database).status == "completed"
-    assert run(database, DAY + timedelta(days=1)).status == "completed"
-
-    assert everything_written(host) == before
-
-
 def test_a_plan_change_moves_what_is_still_as_applied(database: Database, host: psycopg.Connection) -> None:
     tenant(host)
     run(database)
@@ -548,21 +535,6 @@ def test_a_tenant_id_that_looks_like_a_path_is_only_an_id(
         tenant(host, tenant_id)
     assert run(database, shards=3).status == "completed"
     assert values(host, "../../etc") == values(host, "it's") == values(host, "%s {x}") == BASIC
-
-
-def test_one_broken_tenant_does_not_stop_the_others(database: Database, host: psycopg.Connection) -> None:
-    for tenant_id in ("A", "B", "C"):
-        tenant(host, tenant_id)
-    mend = host_rows.break_view(host, "all_tenant", "max_users", "(1 / (max_users - max_users))", "B")
-    host.execute("""UPDATE "MST_Tenant" SET max_users = 5""")
-    try:
-        result = run(database)
-    finally:
-        host.execute(mend)
-
-    assert (result.status, result.error_count) == ("partial", 1)
-    assert values(host, "A") == values(host, "C") == BASIC | {"limits.max_users": "5"}
-    assert values(host, "B") == {}
 
 
 def test_two_runs_at_once_do_everything_once(database: Database, host: psycopg.Connection) -> None:

@@ -913,25 +913,6 @@ def test_a_tenants_thresholds_apply_to_it_and_invalid_ones_are_named(
     assert note.endswith("（既定値を使いました）")
 
 
-def test_one_tenant_whose_rows_break_the_pass_fails_alone(
-    database: Database, host: psycopg.Connection
-) -> None:
-    for tenant_id in ("T001", "T002"):
-        tenant(host, tenant_id)
-        host_rows.report(host, tenant_id, utc(TEN - HOUR))
-    mended = host_rows.break_settings_of(host, "T002")
-    try:
-        with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-            batch = create_batch(LOCAL)
-            run, tenant_ids = open_check(platform, TEN)
-            assert list(prepare(batch, Work(run, platform, tenant_ids))) == ["T002"]
-            report = process_tenants(connection, platform, batch, run, tenant_ids)
-    finally:
-        host.execute(mended)
-    assert [result.unit_id for result in report.results] == ["T001"]
-    assert [failure.unit_id for failure in report.failures] == ["T002"]
-
-
 # Orphans ----------------------------------------------------------------------------------------------------------------
 
 

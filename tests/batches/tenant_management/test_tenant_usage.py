@@ -17,7 +17,6 @@ from include.skillreport.batches.tenant_usage import create_batch
 from include.skillreport.core.catalog import TENANT_USAGE
 from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.settings import ExecutionSettings
@@ -25,7 +24,7 @@ from include.skillreport.core.execution.shard_work import prepare
 from include.skillreport.core.setting_types import LONGEST_DAYS
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.messaging.notices import NOBODY_TO_TELL
-from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
+from local_stack.batch_runs import LOCAL, open_run, run_batch
 from tests import host_rows
 from tests.batches.tenant_management import billing_rows
 from tests.conftest import Database
@@ -434,20 +433,6 @@ def test_the_base_host_gives_everybody_to_its_one_tenant(base_database: Database
         assert host_usage(host, "only")["api_requests"] == 1
 
 
-def test_the_same_day_twice_changes_not_a_single_value(database: Database, host: psycopg.Connection) -> None:
-    host_rows.tenant(host, "A", subscription_plan="FREE", max_storage_gb=1)
-    host_rows.user(host, "A", "user", last_login_at=NOON)
-    host_rows.request(host, "user", NOON)
-    host_rows.report(host, "A", NOON, file_size=1_000_000_000)
-    run_usage(database)
-    before = everything_written(host)
-
-    run_usage(database)
-
-    assert everything_written(host) == before
-    assert host.execute("SELECT count(*) FROM batch.usage_warning").fetchone() == (1,)
-
-
 def test_a_late_log_line_raises_the_revision_of_the_closed_day(
     database: Database, host: psycopg.Connection
 ) -> None:
@@ -614,28 +599,6 @@ def test_one_broken_tenant_fails_alone_with_its_reason(database: Database, host:
     assert "out of range" in failed.reason
     written = {tenant_id for (tenant_id,) in host.execute('SELECT tenant_id FROM "SYS_TenantUsage"')}
     assert written == {f"T{number}" for number in range(9)} - {"T4"}
-
-
-def test_a_mended_tenant_succeeds_when_its_instance_is_cleared(
-    database: Database, host: psycopg.Connection
-) -> None:
-    for tenant_id in ("A", "B"):
-        host_rows.tenant(host, tenant_id)
-        host_rows.report(host, tenant_id, NOON, file_size=7)
-    healthy = host_rows.break_settings_of(host, "B")
-    batch = create_batch(LOCAL)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
-        run, _ = open_run(platform, TENANT_USAGE, batch, DAY)
-        assert set(prepare(batch, Work(run, platform, ["A", "B"]))) == {"B"}
-        assert not process_tenants(connection, platform, batch, run, ["A"]).failures
-        assert process_tenants(connection, platform, batch, run, ["B"]).failures
-        assert run_log.close_execution(platform, run).status == "partial"
-
-        host.execute(healthy.encode())
-        assert not process_tenants(connection, platform, batch, run, ["B"]).failures
-
-        assert run_log.close_execution(platform, run).status == "completed"
-    assert closed_day(host, "B")["storage_bytes"] == 7
 
 
 def test_preparing_again_reads_the_logs_no_second_time(database: Database, host: psycopg.Connection) -> None:

@@ -125,7 +125,7 @@ class ExternalSyncBatch(TenantBatch):
         for tenant_id in tenant_ids:
             config = found.get(tenant_id, "外部連携が無効になったため対象外です")
             if isinstance(config, str):
-                skip_directory(connection, _unit(run, tenant_id), config)
+                skip_directory(connection, unit_of(run, tenant_id), config)
             else:
                 configs[tenant_id] = config
         return configs
@@ -170,7 +170,7 @@ class ExternalSyncBatch(TenantBatch):
         session: aiohttp.ClientSession,
         network: Network,
     ) -> None:
-        unit = _unit(run, tenant_id)
+        unit = unit_of(run, tenant_id)
         service = unit.provider.directory
         with tenant_transaction(connection, [tenant_id]):
             plan = load_plan(connection, unit)
@@ -190,7 +190,7 @@ class ExternalSyncBatch(TenantBatch):
     def _apply(self, connection: psycopg.Connection, run: Run, tenant_id: str) -> UnitResult | UnitFailure:
         if not run.part:
             return UnitResult(tenant_id, {"directories": 0}, records=0)
-        unit = _unit(run, tenant_id)
+        unit = unit_of(run, tenant_id)
         plan = load_plan(connection, unit)
         if plan is None:
             return UnitFailure(tenant_id, "NO_PLAN", "名簿を読む段階が実行されていません", recoverable=True)
@@ -204,7 +204,8 @@ class ExternalSyncBatch(TenantBatch):
         return _result(run, tenant_id, plan)
 
 
-def _unit(run: Run, tenant_id: str) -> Unit:
+def unit_of(run: Run, tenant_id: str) -> Unit:
+    """The tenant's directory in this run's part."""
     return Unit(tenant_id, CHANNELS[run.part], run.execution_id, run.run_date)
 
 

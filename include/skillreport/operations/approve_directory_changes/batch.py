@@ -9,6 +9,7 @@ import psycopg
 
 from include.skillreport.approvals.requests import (
     OUT_OF_DATE,
+    LockedItem,
     Result,
     absent_links,
     items_of,
@@ -16,7 +17,7 @@ from include.skillreport.approvals.requests import (
     plan_fingerprint,
     record_result,
 )
-from include.skillreport.batches.external_sync.batch import ExternalSyncBatch
+from include.skillreport.batches.external_sync.batch import ExternalSyncBatch, unit_of
 from include.skillreport.batches.external_sync.listing import Unit
 from include.skillreport.batches.external_sync.plan import EntryKind
 from include.skillreport.batches.external_sync.safety_limits import Limit, limits_of
@@ -31,8 +32,7 @@ from include.skillreport.batches.external_sync.sync import (
 )
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.batch import Request, Run, UnitFailure, UnitResult, Work
-from include.skillreport.messaging.channels import CHANNELS
-from include.skillreport.operations.answers import SUPERSEDED, AppliesAnswer
+from include.skillreport.operations.answers import APPLIED, SUPERSEDED, AppliesAnswer
 
 
 class _Ending(NamedTuple):
@@ -69,9 +69,10 @@ class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
     def plan_unit(self, connection: psycopg.Connection, unit: Unit, run: Run) -> None:
         """Plan with all limits first. If that plan is held and equals the requested plan, plan again without the limits of the request."""
         with tenant_transaction(connection, [unit.tenant_id]):
-            item = lock_item(connection, run.options["request"], unit.tenant_id, unit.provider)
+            item = _locked_item(connection, run, unit.tenant_id)
             known = absent_links(connection, unit.tenant_id, unit.provider)
-        assert item is not None, "the parts of a run are its items"
+        if item.result == Result.APPROVED:
+            return
         plan = plan_directory(connection, unit, self._settings)
         if item.superseded_by:
             skip_directory(connection, unit, SUPERSEDED)
@@ -84,7 +85,15 @@ class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
         """Apply each tenant's plan, and record the result of the answer."""
         outcomes: list[UnitResult | UnitFailure] = []
         for tenant_id in work.tenant_ids:
-            outcome = self._decide(work, tenant_id)
+            item = _locked_item(work.connection, work.run, tenant_id)
+            plan = load_plan(work.connection, unit_of(work.run, tenant_id))
+            if plan is None and item.result == Result.APPROVED:
+                outcomes.append(UnitResult(tenant_id, {}, 0, notes=(APPLIED,)))
+                continue
+            outcome = self._decide(work, tenant_id, item, plan)
+            outcomes.append(outcome)
+            if item.result == Result.APPROVED:
+                continue  # before the run was cleared
             result = Result.APPROVED
             if isinstance(outcome, UnitFailure):
                 result = Result.OUT_OF_DATE if outcome.code == OUT_OF_DATE else Result.FAILED
@@ -97,27 +106,31 @@ class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
                 outcome.message if isinstance(outcome, UnitFailure) else None,
                 work.run.execution_id,
             )
-            outcomes.append(outcome)
         return outcomes
 
-    def _decide(self, work: Work, tenant_id: str) -> UnitResult | UnitFailure:
-        unit = Unit(tenant_id, CHANNELS[work.run.part], work.run.execution_id, work.run.run_date)
-        plan = load_plan(work.connection, unit)
+    def _decide(
+        self, work: Work, tenant_id: str, item: LockedItem, plan: SavedPlan | None
+    ) -> UnitResult | UnitFailure:
         if plan is not None and plan.status == SKIPPED:
             return UnitFailure(tenant_id, OUT_OF_DATE, f"承認できません: {plan.reason}", recoverable=False)
-        if plan is not None and plan.status == PLANNED and (reason := _too_early(work, tenant_id, plan)):
+        if plan is not None and plan.status == PLANNED and (reason := _too_early(item, plan)):
             return UnitFailure(tenant_id, "TOO_EARLY", reason, recoverable=False)
         return self._apply(work.connection, work.run, tenant_id)
 
 
-def _too_early(work: Work, tenant_id: str, plan: SavedPlan) -> str:
+def _too_early(item: LockedItem, plan: SavedPlan) -> str:
     """Why the plan does not do what was approved: all those accounts, or all those channels, were present until today. Empty if it does."""
-    item = lock_item(work.connection, work.run.options["request"], tenant_id, work.run.part)
-    assert item is not None, "the parts of a run are its items"
     approved, done = limits_of(item.reason), {entry.kind for entry in plan.entries}
     return "。".join(
         _ENDINGS[limit].rule for limit in Limit if limit in approved and _ENDINGS[limit].kind not in done
     )
+
+
+def _locked_item(connection: psycopg.Connection, run: Run, tenant_id: str) -> LockedItem:
+    """Inside the caller's transaction: the item of the run's directory, locked."""
+    item = lock_item(connection, run.options["request"], tenant_id, run.part)
+    assert item is not None, "the parts of a run are its items"
+    return item
 
 
 def _fingerprint(plan: SavedPlan, known: set[str]) -> str:

@@ -50,6 +50,8 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         item = lock_item(work.connection, request_id, tenant_id, item_id)
         assert item is not None, "the item was listed in this transaction"
         outcome = self._outcome(work, tenant_id, item)
+        if item.result == Result.APPROVED:
+            return outcome  # before the run was cleared
         if isinstance(outcome, UnitResult):
             result, text = Result.APPROVED, None
         else:
@@ -60,10 +62,12 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
 
     def _outcome(self, work: Work, tenant_id: str, item: LockedItem) -> Outcome:
         live = lock_invoice(work.connection, item.item_id)
-        problem = _change(item, live, work.run.execution_id)
+        problem = _change(item, live)
         if problem:
             return _out_of_date(tenant_id, problem)
-        settlement = self._settle(work, item)
+        # What an earlier attempt has issued is not issued again.
+        actor = live.execution_id if live and item.result == Result.APPROVED else work.run.execution_id
+        settlement = self._settle(work, item, actor)
         if settlement is None or settlement.settlement in (
             Settlement.HELD,
             Settlement.ALREADY_FINALIZED,
@@ -74,12 +78,12 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
             )
         return outcome_of(settlement)
 
-    def _settle(self, work: Work, item: LockedItem) -> TenantSettlement | None:
-        """The settlement of the context's only tenant. If the month would get another invoice: None, and nothing is written."""
+    def _settle(self, work: Work, item: LockedItem, actor: str) -> TenantSettlement | None:
+        """The settlement of the only tenant by the run ``actor``. None: the month would get another invoice; nothing is written."""
         run = work.run
         instructions = Instructions(
             issued_on=self.billing.issue_date(run.business_date, run.run_date),
-            actor=run.execution_id,
+            actor=actor,
             resumable=True,
             allow_incomplete=bool(item.figures["allow_incomplete"]),
             approved=work.tenant_ids,
@@ -96,15 +100,15 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         return settled[0] if settled else None
 
 
-def _change(item: LockedItem, live: LiveInvoice | None, execution_id: str) -> str | None:
+def _change(item: LockedItem, live: LiveInvoice | None) -> str | None:
     """Why the answer does not apply to the live invoice; None if it does."""
     if item.superseded_by:
         return SUPERSEDED
     if live is None or live.status == "void":
         return "この請求書は取り消されています"
     if live.status != "draft":
-        # An earlier attempt of this run may have finalised it.
-        return None if live.execution_id == execution_id else "この請求書はすでに確定しています"
+        # An earlier attempt may have finalised it.
+        return None if item.result == Result.APPROVED else "この請求書はすでに確定しています"
     if not _is_as_shown(item, live):
         return "この確認を出した後に、請求が計算し直されています"
     return None

@@ -11,7 +11,7 @@ from include.skillreport.approvals.requests import Result, items_of, lock_item, 
 from include.skillreport.core.execution.batch import Outcome, Request, Run, UnitBatch, UnitResult, Work
 from include.skillreport.core.execution.sharding import Unit
 from include.skillreport.messaging.resumption import ALWAYS, NEVER, answer
-from include.skillreport.operations.answers import SUPERSEDED, require_resumption_answer
+from include.skillreport.operations.answers import APPLIED, SUPERSEDED, require_resumption_answer
 
 
 class ResumptionApproval(UnitBatch):
@@ -36,14 +36,14 @@ class ResumptionApproval(UnitBatch):
         return [Unit(item.item_id, item.tenant_code, item.tenant_name) for item in items]
 
     def process_unit(self, work: Work, unit_id: str) -> Outcome:
-        """Release or discard the messages of one batch, in one transaction. A repeated attempt changes nothing."""
+        """Release or discard the messages of one batch, in one transaction. A repeated attempt changes nothing, nor does a dry run."""
         run, request_id = work.run, work.run.options["request"]
         assert run.run_at is not None, "the run has the time of the answer"
-        with work.connection.transaction():
+        with work.connection.transaction(force_rollback=run.dry_run):
             item = lock_item(work.connection, request_id, unit_id, unit_id)
             assert item is not None, "the units are the items of the request"
             if item.result == Result.APPROVED:
-                return UnitResult(unit_id, {}, 0, notes=("この答えは、もう反映しています",))
+                return UnitResult(unit_id, {}, 0, notes=(APPLIED,))
             named = (request_id, unit_id, unit_id)
             if item.superseded_by:
                 text = f"{SUPERSEDED}。"
