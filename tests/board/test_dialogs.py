@@ -11,7 +11,7 @@ import pytest
 from skill_batch.board.actions import Action, find_action
 from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.form import NOTHING_YET
-from include.skillreport.core.forms import FORMS
+from include.skillreport.operations.forms import FORMS
 from tests.batches.tenant_management.billing_rows import customer, run_billing
 from tests.board.conftest import Board, shown_in
 from tests.board.test_messages import message

@@ -16,8 +16,8 @@ from include.skillreport.core.catalog import (
     SCHEDULED_NOTIFICATIONS,
 )
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.forms import FORMS
 from include.skillreport.core.operation_catalog import OPERATIONS
+from include.skillreport.operations.forms import FORMS
 from tests.airflow_installation import connect_metadata
 from tests.batches.tenant_management.billing_rows import customer, operate, run_billing
 from tests.board.conftest import Board

@@ -14,8 +14,8 @@ from include.skillreport.billing.actions.fields import ADJUSTMENTS, BAD_DEBT_FAC
 from include.skillreport.billing.contract_kinds import KINDS
 from include.skillreport.billing.second_person import WAITING_KINDS
 from include.skillreport.core.failure_kinds import CLEAR_FAILED, CLEAR_TASK, failure_kinds, kind_of
-from include.skillreport.core.forms import FORMS
 from include.skillreport.core.operation_catalog import RUN_SPECS
+from include.skillreport.operations.forms import FORMS
 from include.skillreport.operations.offboard_tenant.form import STAGES
 from include.skillreport.operations.operate_contracts.fields import DATED, KIND_TITLES
 from tests.board.conftest import Board

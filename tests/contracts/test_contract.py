@@ -9,10 +9,10 @@ from _pytest.mark import ParameterSet
 
 from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.settings import ExecutionSettings
-from include.skillreport.core.forms import FORMS
 from include.skillreport.core.operation_catalog import RUN_SPECS
 from include.skillreport.core.run_plan import CLOSE_RUN, OPEN_RUN, REQUEST_APPROVAL
 from include.skillreport.core.run_spec import BatchSpec
+from include.skillreport.operations.forms import FORMS
 from tests.contracts.case import UNTOUCHED, B, Case
 from tests.contracts.cases import CASES
 from tests.contracts.exceptions import EXCEPTIONS, Changes, Promise

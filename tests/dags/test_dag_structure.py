@@ -28,7 +28,6 @@ from include.skillreport.core.catalog import (
     FAMILY_BATCHES,
 )
 from include.skillreport.core.docstrings import docstring_of
-from include.skillreport.core.forms import FORMS
 from include.skillreport.core.operation_catalog import (
     APPROVALS,
     APPROVE_RESUMPTION,
@@ -39,6 +38,7 @@ from include.skillreport.core.operation_catalog import (
 from include.skillreport.core.run_plan import plan_of
 from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.core.worker_slots import CONCURRENCY
+from include.skillreport.operations.forms import FORMS
 from tests.airflow_installation import PROJECT
 
 SNAPSHOTS = Path(__file__).with_name("snapshots")

@@ -23,7 +23,6 @@ from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.billing.pricing.charge_models import CHARGE_MODELS
 from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.failure_kinds import failure_kinds
-from include.skillreport.core.forms import FORMS
 from include.skillreport.core.network import EmailConfig
 from include.skillreport.core.operation_catalog import OPERATIONS
 from include.skillreport.core.run_spec import BatchSpec, OperationSpec, WorksOn
@@ -32,6 +31,7 @@ from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.messaging.channels.email.letter import letter_of
 from include.skillreport.messaging.contract_letters import BILLING_LETTERS
 from include.skillreport.messaging.message import Message
+from include.skillreport.operations.forms import FORMS
 from tests.airflow_installation import PROJECT
 from tests.batches.data_management.test_row_retention import BOUNDED, KEPT_FOR_YEARS
 from tests.messaging.every_letter import arrived_text, every_letter

@@ -10,7 +10,7 @@ import pytest
 
 from include.skillreport.billing.actions.fields import CreditLine
 from include.skillreport.core.errors import ParameterError
-from include.skillreport.core.forms import FORMS
+from include.skillreport.operations.forms import FORMS
 from include.skillreport.operations.operate_invoices.form import FORM
 
 TODAY = date(2026, 12, 1)

@@ -9,11 +9,11 @@ import pytest
 
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.form import Operation, OperationForm
-from include.skillreport.core.forms import FORMS
 from include.skillreport.core.operation_catalog import (
     APPROVALS,
     OPERATIONS,
 )
+from include.skillreport.operations.forms import FORMS
 
 INVOICES = FORMS["operate_invoices"]
 

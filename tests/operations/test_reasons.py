@@ -14,7 +14,6 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.form import ReasonField
-from include.skillreport.core.forms import FORMS
 from include.skillreport.core.operation_catalog import (
     OPERATE_NOTIFICATIONS,
     RESTORE_BACKUP,
@@ -23,6 +22,7 @@ from include.skillreport.core.operation_catalog import (
 from include.skillreport.core.run_spec import OperationSpec
 from include.skillreport.messaging import suppression
 from include.skillreport.messaging.suppression import Reason
+from include.skillreport.operations.forms import FORMS
 from include.skillreport.operations.operate_notifications import create_batch as notification_operations
 from include.skillreport.operations.restore_backup.batch import BackupRestore
 from include.skillreport.operations.undo_settings_sync import create_batch as settings_sync_undo

@@ -16,8 +16,8 @@ from include.skillreport.core.entered import SHOWN
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Run, UnitBatch, Work, create_batch
 from include.skillreport.core.form import NOTHING_YET, Operation, OperationForm
-from include.skillreport.core.forms import FORMS
 from include.skillreport.core.operation_catalog import OPERATE_INVOICES
+from include.skillreport.operations.forms import FORMS
 from include.skillreport.operations.shown import ChecksShown
 from local_stack.batch_runs import LOCAL
 from tests.batches.tenant_management.billing_rows import (
