@@ -106,7 +106,7 @@ test: $(STAMP) ## run all tests except the long ones, in several processes
 	@$(PYTEST) -m "not long"
 
 LONG := $(BIN)/python -m pytest --ignore tests/messaging/test_kills.py --ignore tests/cluster --ignore tests/packaging \
-    --ignore tests/servers --ignore tests/mail_servers --ignore tests/services --ignore tests/recipes -m
+    --ignore tests/servers --ignore tests/mail_servers --ignore tests/services --ignore tests/recipes --ignore tests/contracts -m
 
 # The tests that start Airflow mostly wait, so the others run beside them.
 .PHONY: test-long test-long-airflow test-long-others
@@ -124,8 +124,8 @@ test-recipes: $(STAMP) ## follow the recipes of docs/developing.md in a copy, th
 	@$(BIN)/python -m pytest tests/recipes
 
 .PHONY: test-kills
-test-kills: $(STAMP) ## kill a sending worker at each of its statements (about ten minutes)
-	@$(BIN)/python -m pytest -m long tests/messaging/test_kills.py
+test-kills: $(STAMP) ## kill a sending worker at each of its statements, and every run at each commit, file and connection (a quarter of an hour)
+	@$(BIN)/python -m pytest -m long tests/messaging/test_kills.py tests/contracts
 
 .PHONY: layouts
 layouts: $(STAMP) ## test what platforms install: the packages of production with the folders, with include in dags, with the wheel

@@ -13,7 +13,7 @@ from tests.conftest import Database
 LINE = {"line_date": "2026-10-15", "line_text": "特別対応費", "line_price": "9000000"}
 
 
-def test_what_waits_for_more_than_30_days_alerts_once_a_week(
+def test_entries_that_wait_for_30_days_alert_once_a_week(
     database: Database, host: psycopg.Connection
 ) -> None:
     for tenant_id in ("A", "B"):
