@@ -168,13 +168,21 @@ def test_attempts_grow_apart_and_end_after_three_days(
     assert send_waiting_alerts(load_channels()) == 0
 
 
+@pytest.mark.parametrize("has_waited", [False, True])
 def test_a_sender_that_was_killed_leaves_its_alert_to_the_next(
-    services: StandIns, platform: psycopg.Connection[dict[str, Any]]
+    services: StandIns, platform: psycopg.Connection[dict[str, Any]], has_waited: bool
 ) -> None:
+    if has_waited:
+        services.fail_next("slack", "channel_not_found")
+        send_alert(alert(), "a", load_channels())
+        make_due(platform)
     with services.held("slack"):
         pid = os.fork()
         if pid == 0:  # pragma: no cover - is killed while Slack does not answer
-            send_alert(alert(), "a", load_channels())
+            if has_waited:
+                send_waiting_alerts(load_channels())
+            else:
+                send_alert(alert(), "a", load_channels())
             os._exit(0)
         wait_until(lambda: bool(services.messages), "the first alert arrives")
         os.kill(pid, 9)
