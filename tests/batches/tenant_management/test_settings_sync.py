@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -16,7 +16,6 @@ from include.skillreport.core.catalog import SETTINGS_SYNC
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
-from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_log import RunResult
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests import host_rows
@@ -543,9 +542,13 @@ def test_a_clear_after_midnight_in_japan_works_on_that_day(
     database: Database, host: psycopg.Connection
 ) -> None:
     tenant(host)
-    noon = datetime(2026, 10, 31, 12, tzinfo=JAPAN)
-    killed = {"sync_settings[0]": kill}
-    cleared = FlowRun(database, SETTINGS_SYNC, DAY, run_at=noon, create_batch=create_batch, before=killed)
+    noon = datetime(2026, 10, 31, 3, tzinfo=UTC)
+    cleared = FlowRun(
+        *(database, SETTINGS_SYNC, DAY),
+        run_at=noon,
+        create_batch=create_batch,
+        before={"sync_settings[0]": kill},
+    )
 
     cleared.later = timedelta(hours=13)
     cleared.clear()

@@ -32,7 +32,6 @@ from include.skillreport.batches.external_sync.sync import (
 )
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.batch import Request, Run, UnitFailure, UnitResult, Work
-from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.operations.answers import APPLIED, SUPERSEDED, AppliesAnswer
 
 
