@@ -196,6 +196,25 @@ def test_a_sender_that_was_killed_leaves_its_alert_to_the_next(
     assert services.messages[-1].text.startswith("（再送）バッチ実行失敗")
 
 
+def test_the_lease_of_the_next_channel_begins_when_it_is_used(
+    services: StandIns, platform: psycopg.Connection[dict[str, Any]]
+) -> None:
+    with services.held("slack") as answer, services.held("email"):
+        arguments = (alert("CRITICAL"), "a", load_channels())
+        sender = threading.Thread(target=send_alert, args=arguments)
+        sender.start()
+        wait_until(lambda: len(services.messages) == 1, "the alert arrives at Slack")
+        # Slack has not answered for as long as the lease.
+        platform.execute("UPDATE batch.operator_alert SET due_at = now() WHERE channel = 'email'")
+        answer()
+        wait_until(lambda: len(services.messages) == 2, "the alert arrives by mail")
+        row = platform.execute(
+            "SELECT due_at > clock_timestamp() AS is_leased FROM batch.operator_alert WHERE channel = 'email'"
+        ).fetchone()
+    sender.join()
+    assert row == {"is_leased": True}
+
+
 def test_an_alert_without_an_answer_is_repeated_once_and_says_so(
     services: StandIns, platform: psycopg.Connection[dict[str, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
