@@ -254,6 +254,8 @@ def test_no_suppression_is_lifted_without_a_reason(board: Board, host: psycopg.C
         assert problem in answer.text
         # The dialog keeps what was written.
         assert f'name="reason" value="{values.get("reason", "")}" required' in answer.text
+    refused = board.as_role("viewer").post(f"/suppressions/{link}", {})
+    assert (refused.status_code, ADDRESS in refused.text) == (403, False)
     assert runs_of(board) == before
 
 

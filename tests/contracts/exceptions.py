@@ -13,15 +13,18 @@ class Promise(Enum):
     """A promise that has exceptions.
 
     DRY: a dry run writes nothing. AGAIN: a new run with the same form changes nothing, or is refused. CLEAR: the clear of any step changes
-    nothing; that of a person's operation is refused. KILL: a run that is killed before any act ends as an undisturbed one. COUNT: the
-    execution log and the outcomes of such a run say the same, too. BROKEN: a tenant that fails stops no other, and is in exactly one
-    alert; after it is mended, a clear ends the work.
+    nothing; that of a person's operation is refused. KILL: a run that is killed before two of its acts ends as an undisturbed one.
+    ANYWHERE: so does one that is killed before any act, and (OPEN) in ``open_run``. COUNT: the execution log and the outcomes of such a
+    run say the same, too. BROKEN: a tenant that fails stops no other, and is in exactly one alert; after it is mended, a clear ends the
+    work.
     """
 
     DRY = auto()
     AGAIN = auto()
     CLEAR = auto()
     KILL = auto()
+    ANYWHERE = auto()
+    OPEN = auto()
     COUNT = auto()
     BROKEN = auto()
 
@@ -103,6 +106,14 @@ EXCEPTIONS: Mapping[Promise, Mapping[str, str | Changes]] = {
         "data_backup": _SECOND,
     },
     Promise.KILL: {},
+    Promise.ANYWHERE: dict.fromkeys(
+        ("offboard_tenant-export", "approve_offboarding"),
+        "the next attempt exports again, with what the killed one has recorded about the export",
+    ),
+    Promise.OPEN: dict.fromkeys(
+        ("offboard_tenant-export", "offboard_tenant-ask", "approve_offboarding", "data_backup"),
+        "the row of a killed attempt of open_run is one of the tenant's rows, which are counted and exported",
+    ),
     Promise.COUNT: dict.fromkeys(
         (
             "settings_sync",
@@ -115,9 +126,13 @@ EXCEPTIONS: Mapping[Promise, Mapping[str, str | Changes]] = {
             "approve_resumption",
             "approve_contracts",
             "import_payments-import",
+            "offboard_tenant-cancel",
             *(f"operate_contracts-{each.name}" for each in FORM.operations if each is not ExportFiles),
             *(f"operate_invoices-{name}" for name in _COUNTING),
-            *(f"restore_backup-{name}" for name in ("restore_deleted_rows", "merge", "new_database")),
+            *(
+                f"restore_backup-{name}"
+                for name in ("compare", "restore_deleted_rows", "merge", "new_database")
+            ),
             *(
                 f"operate_notifications-{name}"
                 for name in ("resend", "discard", "mark_sent", "reopen", "lift", "resume")

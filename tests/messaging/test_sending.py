@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 import psycopg
@@ -12,7 +13,15 @@ from include.skillreport.messaging import throttle
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import make_due, operate, run_notifications, slack, statuses, waiting
+from tests.messaging.outbox_rows import (
+    make_due,
+    network,
+    operate,
+    run_notifications,
+    slack,
+    statuses,
+    waiting,
+)
 from tests.virtual_time import VirtualTime
 
 
@@ -102,6 +111,20 @@ def test_a_message_that_waited_more_than_a_day_expires(
     assert shown(host, late) == ("FAILED", 0, "expired")
     assert shown(host, odd) == ("FAILED", 0, "unknown_channel")
     assert shown(host, blank) == ("FAILED", 0, "no_text")
+
+
+def test_the_tokens_of_all_sending_tenants_are_masked(
+    database: Database, host: psycopg.Connection, services: StandIns
+) -> None:
+    for tenant_id in ("A", "B"):
+        host_rows.tenant(host, tenant_id)
+        slack(host, tenant_id, services)
+        waiting(host, tenant_id, "SLACK", recipient_address="C1")
+    masked = set[str]()
+
+    run_notifications(database, services, through=replace(network(services), mask=masked.update))
+
+    assert {"xoxb-A", "xoxb-B"} <= masked
 
 
 def test_an_uncertain_post_is_reported_once_and_decided_by_an_operator(

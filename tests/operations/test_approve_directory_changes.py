@@ -169,6 +169,29 @@ def test_the_same_hold_on_the_next_day_is_not_asked_about_twice(
     assert requests(host) == [(request_.request_id, None)]
 
 
+def test_a_request_about_one_tenant_leaves_that_of_another_open(
+    database: Database,
+    host: psycopg.Connection,
+    services: StandIns,
+    directory: StandInDirectory,
+    request_: ApprovalRequest,
+) -> None:
+    assert directory.pages
+    host_rows.tenant(host, "B", tenant_code="HD002")
+    others = range(11, 16)
+    employees(host, others, "B")
+    of_b = slack(host, services, "B", "xoxb-other")
+    of_b.fill([member(number, "B") for number in others], 200)
+    run_sync(database, services, codes=["HD002"])
+    of_b.fill([member(19, "B")], 200)
+
+    newer = asked(database, run_sync(database, services, NEXT, codes=["HD002"]))
+
+    assert list(items(host, newer)) == ["B"]
+    assert kept(host, request_)["superseded_by"] is None
+    assert requests(host) == [(request_.request_id, None), (newer.request_id, None)]
+
+
 def test_a_held_directory_that_cannot_be_allowed_is_in_no_request(
     database: Database, services: StandIns, directory: StandInDirectory
 ) -> None:

@@ -17,7 +17,7 @@ from include.skillreport.operations.approve_offboarding.batch import Offboarding
 from include.skillreport.operations.offboard_tenant import deletion, freezing
 from include.skillreport.operations.offboard_tenant.deletion import TenantDeletion
 from include.skillreport.operations.offboard_tenant.ledger import find_open
-from include.skillreport.schema.deletion import Rule, deletion_list
+from include.skillreport.schema.deletion import ListedTable, Rule, deletion_list
 from include.skillreport.schema.deploy import CLEANUP
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.local_run import KilledError
@@ -114,6 +114,24 @@ def test_a_row_that_moved_to_another_tenant_stops_the_deletion(frozen: Leaving) 
             "SELECT employee_id FROM \"TRN_SkillRecord\" WHERE id LIKE '«T»%'"
         ).fetchall()
     assert moved == [("emp-U",)]
+
+
+@pytest.mark.usefixtures("unproved")
+def test_a_row_that_comes_after_its_table_was_worked_off_stops_the_deletion(
+    frozen: Leaving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work_off = TenantDeletion._work_off
+
+    def work_off_before_a_row_comes(deletion: TenantDeletion, table: ListedTable) -> None:
+        work_off(deletion, table)
+        if table.name == "MST_Employee":
+            with frozen.database.connect() as connection:
+                employee_of_t(connection)
+
+    monkeypatch.setattr(TenantDeletion, "_work_off", work_off_before_a_row_comes)
+    (problem,) = frozen.problems(frozen.answer(frozen.request))
+    assert problem.startswith("承認の後に、表 MST_Employee に行が増えたか")
+    assert frozen.offboarding("stage") == "frozen"
 
 
 @pytest.mark.usefixtures("unproved")

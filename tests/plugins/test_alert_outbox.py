@@ -168,13 +168,21 @@ def test_attempts_grow_apart_and_end_after_three_days(
     assert send_waiting_alerts(load_channels()) == 0
 
 
+@pytest.mark.parametrize("has_waited", [False, True])
 def test_a_sender_that_was_killed_leaves_its_alert_to_the_next(
-    services: StandIns, platform: psycopg.Connection[dict[str, Any]]
+    services: StandIns, platform: psycopg.Connection[dict[str, Any]], has_waited: bool
 ) -> None:
+    if has_waited:
+        services.fail_next("slack", "channel_not_found")
+        send_alert(alert(), "a", load_channels())
+        make_due(platform)
     with services.held("slack"):
         pid = os.fork()
         if pid == 0:  # pragma: no cover - is killed while Slack does not answer
-            send_alert(alert(), "a", load_channels())
+            if has_waited:
+                send_waiting_alerts(load_channels())
+            else:
+                send_alert(alert(), "a", load_channels())
             os._exit(0)
         wait_until(lambda: bool(services.messages), "the first alert arrives")
         os.kill(pid, 9)
@@ -186,6 +194,25 @@ def test_a_sender_that_was_killed_leaves_its_alert_to_the_next(
     assert [row["delivered_at"] is not None for row in rows(platform)] == [True]
     # It is unknown whether the first one arrived.
     assert services.messages[-1].text.startswith("（再送）バッチ実行失敗")
+
+
+def test_the_lease_of_the_next_channel_begins_when_it_is_used(
+    services: StandIns, platform: psycopg.Connection[dict[str, Any]]
+) -> None:
+    with services.held("slack") as answer, services.held("email"):
+        arguments = (alert("CRITICAL"), "a", load_channels())
+        sender = threading.Thread(target=send_alert, args=arguments)
+        sender.start()
+        wait_until(lambda: len(services.messages) == 1, "the alert arrives at Slack")
+        # Slack has not answered for as long as the lease.
+        platform.execute("UPDATE batch.operator_alert SET due_at = now() WHERE channel = 'email'")
+        answer()
+        wait_until(lambda: len(services.messages) == 2, "the alert arrives by mail")
+        row = platform.execute(
+            "SELECT due_at > clock_timestamp() AS is_leased FROM batch.operator_alert WHERE channel = 'email'"
+        ).fetchone()
+    sender.join()
+    assert row == {"is_leased": True}
 
 
 def test_an_alert_without_an_answer_is_repeated_once_and_says_so(

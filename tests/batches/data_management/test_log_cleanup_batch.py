@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from typing_extensions import override
 
 from include.skillreport.batches.log_cleanup.batch import ROOTS_VARIABLE, LogCleanupBatch
 from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
@@ -230,6 +231,27 @@ def test_a_file_that_cannot_be_treated_keeps_no_other_from_its_turn(
     (line,) = (line for line in digest if line.startswith("files/app"))
     assert "削除 2 件、圧縮 1 件" in line
     assert line.endswith("処理できず 1 件、失敗しました")
+
+
+class ForgetfulStore(ObjectStore):
+    """Has other bytes than were written once they are on the disk."""
+
+    @override
+    def sync(self, key: str) -> None:
+        super().sync(key)
+        Path(self.location(key)).write_bytes(gzip.compress(b"other"))
+
+
+def test_a_log_whose_archive_is_read_back_with_other_bytes_stays(
+    shared_database: Database, logs: Path, tmp_path: Path
+) -> None:
+    log_file(logs, "error/old.log", 400)
+
+    _, report, _, _, _ = clean(shared_database, logs, ForgetfulStore(tmp_path / "store"))
+
+    assert names(logs) == ["error/old.log"]
+    (failure,) = report.failures
+    assert "に書いた内容が一致しません" in failure.message
 
 
 def test_a_hostile_file_or_folder_fails_alone(

@@ -33,6 +33,7 @@ from include.skillreport.core.execution.object_store import ObjectStore, tenant_
 from include.skillreport.core.execution.run_log import RunResult, close_execution
 from include.skillreport.core.execution.shard_work import ShardReport
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
+from local_stack.local_run import KilledError
 from tests import host_rows
 from tests.batches.data_management import statistics_rows
 from tests.batches.data_management.test_monthly_report_rules import NO_RECORDS
@@ -858,6 +859,22 @@ def test_a_pdf_of_older_figures_is_not_linked_beside_a_new_workbook(
     assert host.execute("SELECT revision FROM batch.monthly_report").fetchall() == [(2,)]
     assert len(letters(host)) == 1
     assert_recorded_as_it_lies(host, tmp_path)
+
+
+def test_an_outcome_is_no_success_before_its_files_are_written(
+    shared_database: Database, host: psycopg.Connection, tmp_path: Path
+) -> None:
+    tenant(host)
+    statistics_rows.days(host, "T1", MONTH, LAST_DAY)
+    a_run = opened(shared_database)
+
+    def die(_: str) -> None:
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        work_on(shared_database, a_run, WatchedStore(tmp_path, die), "T1")
+
+    assert closed(shared_database, a_run).status == "failed"
 
 
 def test_the_next_run_deletes_what_a_killed_writer_has_left(

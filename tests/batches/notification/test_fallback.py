@@ -178,18 +178,32 @@ def test_messages_that_an_operator_has_stopped_do_not_fall_back(
     assert "本文" in letter.text
 
 
-def test_a_message_that_an_operator_discards_meanwhile_is_not_mailed(
-    database: Database, host: psycopg.Connection, services: StandIns
+@pytest.mark.parametrize("status", ["discarded", "sending"])
+def test_a_message_that_somebody_takes_meanwhile_is_not_mailed(
+    database: Database, host: psycopg.Connection, services: StandIns, status: str
 ) -> None:
+    """An operator discards it, or a sender sends it."""
     closed_channel(database, host, services, "本文")
     close_for(host, "3 hours")
     with database.connect() as operator, ThreadPoolExecutor(1) as pool:
         with operator.transaction():
-            operator.execute("UPDATE batch.outbox SET status = 'discarded', finished_at = now()")
+            operator.execute(
+                """
+                UPDATE batch.outbox SET
+                    status = %(status)s,
+                    finished_at = CASE WHEN %(status)s = 'discarded' THEN now() END,
+                    lease_owner = CASE WHEN %(status)s = 'sending' THEN 'sender' END,
+                    lease_until = CASE WHEN %(status)s = 'sending' THEN now() + interval '1 hour' END
+                """,
+                {"status": status},
+            )
             sent = pool.submit(retry, database, services)
             wait_for_blocked_statement(database)
         assert sent.result(60) == []
-    assert statuses(host) == {("slack", "discarded"): 1}
+    assert statuses(host) == {("slack", status): 1}
+    # Nor does the statement fail: a message that is being sent has a lease.
+    codes = host.execute("SELECT DISTINCT error_code FROM batch.tenant_outcome WHERE error_code IS NOT null")
+    assert codes.fetchall() == [("CHANNEL_CLOSED",)]
 
 
 def test_messages_that_the_tenant_switched_off_are_not_sent(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -41,6 +41,7 @@ from tests.batches.tenant_management.settings_rows import (
 from tests.batches.tenant_management.test_settings_sync_rules import protected_spellings
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.digests import take_digest
+from tests.failures.flow_run import FlowRun, kill
 
 
 def tell(
@@ -535,6 +536,25 @@ def test_a_tenant_id_that_looks_like_a_path_is_only_an_id(
         tenant(host, tenant_id)
     assert run(database, shards=3).status == "completed"
     assert values(host, "../../etc") == values(host, "it's") == values(host, "%s {x}") == BASIC
+
+
+def test_a_clear_after_midnight_in_japan_works_on_that_day(
+    database: Database, host: psycopg.Connection
+) -> None:
+    tenant(host)
+    noon = datetime(2026, 10, 31, 3, tzinfo=UTC)
+    cleared = FlowRun(
+        *(database, SETTINGS_SYNC, DAY),
+        run_at=noon,
+        create_batch=create_batch,
+        before={"sync_settings[0]": kill},
+    )
+
+    cleared.later = timedelta(hours=13)
+    cleared.clear()
+
+    applied = host.execute("SELECT DISTINCT applied_on FROM batch.applied_setting").fetchall()
+    assert applied == [(date(2026, 11, 1),)]
 
 
 def test_two_runs_at_once_do_everything_once(database: Database, host: psycopg.Connection) -> None:

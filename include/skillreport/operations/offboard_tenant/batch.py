@@ -90,6 +90,8 @@ class TenantOffboarding(ChecksShown, UnitBatch):
         with tenant_turn(work.connection, TURN, unit_id):
             if isinstance(entered, form.Dispute):
                 return self._dispute(work, unit_id, entered)
+            if isinstance(entered, form.Cancel) and _is_cancelled_by(work, unit_id):
+                return UnitResult(unit_id, {}, 0, notes=("この実行の前の試行で、退会を取りやめました",))
             with work.connection.transaction():
                 offboarding = require_open(work.connection, unit_id)
             if isinstance(entered, form.Cancel):
@@ -248,6 +250,7 @@ class TenantOffboarding(ChecksShown, UnitBatch):
                 offboarding_id=offboarding.offboarding_id,
                 person=work.run.person,
                 now=self._access.installation.now(),
+                execution_id=work.run.execution_id,
                 reason=entered.reason,
             ).fetchone()
             if cancelled is None:
@@ -257,6 +260,13 @@ class TenantOffboarding(ChecksShown, UnitBatch):
             remains = erase(self._access.store(), [offboarding.folder])
         done = "退会を取りやめました" if remains else "退会を取りやめ、書き出したファイルを消しました"
         return UnitResult(tenant_id, {}, 0, notes=(done, *unerased(remains)))
+
+
+def _is_cancelled_by(work: Work, tenant_id: str) -> bool:
+    (is_done,) = _SQL.row(
+        work.connection, "is_cancelled_by", tenant_id=tenant_id, execution_id=work.run.execution_id
+    )
+    return bool(is_done)
 
 
 def export_packer(access: BackupAccess, offboarding: Offboarding, name: str) -> Packer:

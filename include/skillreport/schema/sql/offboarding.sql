@@ -30,6 +30,7 @@ CREATE TABLE batch.offboarding (
     deleted_at timestamptz,
     remains jsonb NOT NULL DEFAULT '[]',
     cancelled_by text,
+    cancelled_in text,
     cancelled_at timestamptz,
     CHECK ((stage = 'cancelled') = (cancelled_at IS NOT null)),
     CHECK ((stage = 'deleted') = (deleted_at IS NOT null)),

@@ -82,9 +82,20 @@ WHERE offboarding_id = %(offboarding_id)s;
 
 -- name: cancel
 UPDATE batch.offboarding
-SET stage = 'cancelled', cancelled_by = %(person)s, cancelled_at = %(now)s, reason = reason || ' / 取りやめ: ' || %(reason)s
+SET
+    stage = 'cancelled',
+    cancelled_by = %(person)s,
+    cancelled_at = %(now)s,
+    cancelled_in = %(execution_id)s,
+    reason = reason || ' / 取りやめ: ' || %(reason)s
 WHERE offboarding_id = %(offboarding_id)s AND deleting_since IS null
 RETURNING offboarding_id;
+
+-- name: is_cancelled_by
+-- Whether an earlier attempt of the run has cancelled the offboarding.
+SELECT count(*) > 0 AS is_done
+FROM batch.offboarding
+WHERE tenant_id = %(tenant_id)s AND cancelled_in = %(execution_id)s;
 
 -- name: drop_chunks
 DELETE FROM batch.frozen_chunk
