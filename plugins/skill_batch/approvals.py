@@ -261,7 +261,7 @@ def request_approval(spec: RunSpec, context: Context, run_xcom: dict[str, Any] |
         "problem": asked.problem,
         "is_paused": is_paused,
     }
-    if run.hold_reason:
+    if run.deferral_reason:
         _alert_about_pause(spec, run, context, shown)
     return shown
 
@@ -276,7 +276,9 @@ def _alert_about_pause(spec: RunSpec, run: Run, context: Context, shown: dict[st
     with PlatformDbHook(statement_timeout=spec.time_limit).connect() as platform:
         alerts = resumption_alerts(platform, context["ti"], datetime.now(UTC))
     if shown["problem"]:
-        alerts.append((f"resumption:{run.execution_id}:refused", refused_alert(spec, run.hold_reason, shown)))
+        alerts.append(
+            (f"resumption:{run.execution_id}:refused", refused_alert(spec, run.deferral_reason, shown))
+        )
     channels = load_channels()
     for key, alert in alerts:
         send_alert(alert, key, channels)

@@ -156,9 +156,11 @@ def test_a_quota_of_the_day_shows_when_it_ends(board: Board, host: psycopg.Conne
 def test_messages_that_wait_after_a_pause_link_to_their_request(
     board: Board, host: psycopg.Connection
 ) -> None:
-    for number, held_for in enumerate(["BATCH-019-01", "BATCH-019-01", None]):
+    for number, deferred_for in enumerate(["BATCH-019-01", "BATCH-019-01", None]):
         message(host, f"m{number}", "pending")
-        host.execute("UPDATE batch.outbox SET held_for = %s WHERE message_id = %s", [held_for, f"m{number}"])
+        host.execute(
+            "UPDATE batch.outbox SET deferred_for = %s WHERE message_id = %s", [deferred_for, f"m{number}"]
+        )
     open_resumption(host)
     with board.living_run("approve_resumption", "run+1"):
         text = words_of(board.as_role("viewer").get("/messages").text)

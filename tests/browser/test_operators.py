@@ -110,7 +110,7 @@ def test_after_two_weeks_of_pause_a_person_sends_what_waits(site: Site, host: ps
         page.goto(f"{site.url}/skill-batch-board/")
         expect(waits).to_have_count(0)
     assert host.execute("SELECT answered_by FROM batch.approval_item").fetchall() == [("operator",)]
-    assert host.execute("SELECT held_for, status FROM batch.outbox").fetchall() == [(None, "pending")]
+    assert host.execute("SELECT deferred_for, status FROM batch.outbox").fetchall() == [(None, "pending")]
 
 
 def test_a_tenant_is_restored_into_a_new_database_and_compared(

@@ -15,7 +15,7 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.flow import RunRequest
-from include.skillreport.core.execution.resumption import decide_hold, pause_before
+from include.skillreport.core.execution.resumption import decide_deferral, pause_before
 from include.skillreport.core.run_spec import RunSpec
 
 PROMPTLY = timedelta(seconds=5)
@@ -68,7 +68,7 @@ def decide(
     request = RunRequest(
         spec.dag_id, f"scheduled__{ticked_at.isoformat()}", ticked_at, {}, ticked_at=ticked_at
     )
-    return decide_hold(platform, spec, request, ticked_at + after) is not None
+    return decide_deferral(platform, spec, request, ticked_at + after) is not None
 
 
 def test_only_the_first_run_of_a_new_schedule_waits(platform: psycopg.Connection) -> None:
@@ -115,7 +115,7 @@ def test_the_ticks_are_bounded(platform: psycopg.Connection) -> None:
     for number in range(400):
         decide(platform, DAY + timedelta(days=number))
     kept = platform.execute(
-        "SELECT ticked_at, hold_reason IS null FROM batch.started_tick ORDER BY 1"
+        "SELECT ticked_at, deferral_reason IS null FROM batch.started_tick ORDER BY 1"
     ).fetchall()
     assert kept == [(DAY + timedelta(days=399), True)]
 
@@ -125,11 +125,11 @@ def test_later_runs_join_what_nobody_has_confirmed(platform: psycopg.Connection)
     platform.execute(
         """
         INSERT INTO batch.outbox (
-            message_id, tenant_id, dedupe_key, channel, destination, subject, body, due_at, next_attempt_at, created_by, held_for
+            message_id, tenant_id, dedupe_key, channel, destination, subject, body, due_at, next_attempt_at, created_by, deferred_for
         ) VALUES ('held', 'A', 'key', 'email', 'a@example.jp', '', '', now(), now(), 'test', %s)
         """,
         [SCHEDULED_NOTIFICATIONS.id],
     )
     assert decide(platform, DAY + timedelta(days=1))
-    platform.execute("UPDATE batch.outbox SET held_for = null")
+    platform.execute("UPDATE batch.outbox SET deferred_for = null")
     assert not decide(platform, DAY + timedelta(days=2))

@@ -142,8 +142,8 @@ def test_a_billed_month_announces_invoices_and_files_with_the_month(
 @pytest.mark.usefixtures("tenants")
 def test_drafts_are_not_announced(runs: DagRuns, database: Database, tmp_path: Path) -> None:
     """With a sample price list, and in the first run after a pause."""
-    held = Run("e", date(2026, 10, 1), date(2026, 11, 1), hold_reason="止まっていました")
-    assert [create_billing(LOCAL).announces(run) for run in (held, replace(held, hold_reason=None))] == [
+    held = Run("e", date(2026, 10, 1), date(2026, 11, 1), deferral_reason="止まっていました")
+    assert [create_billing(LOCAL).announces(run) for run in (held, replace(held, deferral_reason=None))] == [
         False,
         True,
     ]

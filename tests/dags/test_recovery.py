@@ -288,7 +288,7 @@ def _the_past_sends_no_letter(api: Api, database: Database, slack: StandIns) -> 
     assert _run(api, [*command, "--from-date", times[0], "--to-date", times[1]]).returncode == 0
     _wait_for_backfill(api, 1)
     with database.connect() as host:
-        held = host.execute("SELECT tenant_id, held_for FROM batch.outbox").fetchall()
+        held = host.execute("SELECT tenant_id, deferred_for FROM batch.outbox").fetchall()
     assert held == [("SILENT", INACTIVE_TENANTS.id)]
     assert [each for each in slack.messages if each.channel == "email"] == mails
 

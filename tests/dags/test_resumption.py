@@ -52,7 +52,7 @@ def test_a_lost_resumption_starts_again_and_is_reported_once_a_day(
                 request_id, tenant_id, item_id, tenant_code, tenant_name, held_by, fingerprint, figures, reason
             ) VALUES ('r', 'BATCH-019-01', 'BATCH-019-01', 'BATCH-019-01', '', 'run', 'f', '{}', '止まっていました');
             INSERT INTO batch.outbox (
-                message_id, tenant_id, dedupe_key, channel, destination, subject, body, due_at, next_attempt_at, created_by, held_for
+                message_id, tenant_id, dedupe_key, channel, destination, subject, body, due_at, next_attempt_at, created_by, deferred_for
             ) VALUES ('m', 'A', 'k', 'email', 'a@example.jp', '', '', now(), now(), 'run', 'BATCH-019-01')
             """
         )

@@ -124,7 +124,7 @@ class TestABounce:
         self, database: Database, host: psycopg.Connection, services: StandIns, sent: str
     ) -> None:
         host.execute(
-            "UPDATE batch.outbox SET status = 'retry', finished_at = null, held_for = 'BATCH-019-02' WHERE message_id = %s",
+            "UPDATE batch.outbox SET status = 'retry', finished_at = null, deferred_for = 'BATCH-019-02' WHERE message_id = %s",
             [sent],
         )
         services.mailbox.deliver(dsn(ADDRESS, to=BOUNCES.replace("{token}", sent)))

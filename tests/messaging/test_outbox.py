@@ -321,12 +321,12 @@ def test_an_arrival_of_a_message_that_is_held_since_is_recorded(
     slow = claim(connection, letter)
     lose_senders(host)
     park(another, NOW + LEASE + timedelta(seconds=1))
-    host.execute("UPDATE batch.outbox SET held_for = 'BATCH-019-02'")
+    host.execute("UPDATE batch.outbox SET deferred_for = 'BATCH-019-02'")
 
     record(connection, slow, lane=letter)
 
     assert state(host, "letter") == ("sent", 1, None, None)
-    assert host.execute("SELECT FROM batch.outbox WHERE held_for IS NOT null").rowcount == 0
+    assert host.execute("SELECT FROM batch.outbox WHERE deferred_for IS NOT null").rowcount == 0
 
 
 def test_a_result_recorded_twice_counts_once(

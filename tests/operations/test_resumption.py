@@ -105,7 +105,9 @@ def decide(
 
 def held(host: psycopg.Connection) -> Counter[tuple[str, str]]:
     """How many messages of each tenant wait for which batch."""
-    rows = host.execute("SELECT tenant_id, held_for FROM batch.outbox WHERE held_for IS NOT null").fetchall()
+    rows = host.execute(
+        "SELECT tenant_id, deferred_for FROM batch.outbox WHERE deferred_for IS NOT null"
+    ).fetchall()
     return Counter((tenant_id, batch_id) for tenant_id, batch_id in rows)
 
 
@@ -162,10 +164,12 @@ def test_contract_letters_and_decided_messages_leave(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     scheduled(database, services)
-    host.execute("UPDATE batch.outbox SET template_key = 'invoice', held_for = null WHERE tenant_id = 'B'")
+    host.execute(
+        "UPDATE batch.outbox SET template_key = 'invoice', deferred_for = null WHERE tenant_id = 'B'"
+    )
     host.execute(
         """
-        UPDATE batch.outbox SET decided_by = 'operator', held_for = null
+        UPDATE batch.outbox SET decided_by = 'operator', deferred_for = null
         WHERE message_id = (SELECT min(message_id) FROM batch.outbox WHERE tenant_id = 'A')
         """
     )
@@ -221,7 +225,9 @@ def test_the_answer_to_send_releases_everything_at_once(
     assert (result.status, sent.status, len(services.messages)) == ("completed", "completed", 3)
     assert items(host, request)["BATCH-019-01"]["result_text"] == "送る通知 3 件、破棄した通知 0 件"
     # A clear of the answer has no effect on what is held later.
-    host.execute("UPDATE batch.outbox SET status = 'pending', finished_at = null, held_for = 'BATCH-019-01'")
+    host.execute(
+        "UPDATE batch.outbox SET status = 'pending', finished_at = null, deferred_for = 'BATCH-019-01'"
+    )
     decide(database, request, DISCARD_ALL)
     assert statuses(host) == {("slack", "pending"): 3}
 
@@ -273,7 +279,7 @@ def test_each_batch_has_its_own_request(
     integration(host, "C", "slack", auth={"bot_token": "x"}, connection={})
     host.execute(
         """
-        UPDATE batch.outbox SET held_for = null, status = 'retry', attempts = 1 WHERE tenant_id = 'B'
+        UPDATE batch.outbox SET deferred_for = null, status = 'retry', attempts = 1 WHERE tenant_id = 'B'
         """
     )
 

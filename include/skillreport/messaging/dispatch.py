@@ -110,15 +110,15 @@ def dispatch_due(
         known = load_preferences(connection, settings, now) if preferences is None else preferences
         integrations = load_channel_rows(connection, with_own_mail_server(known))
 
-    def hold_back(current: psycopg.Connection) -> None:
+    def postpone(current: psycopg.Connection) -> None:
         with tenant_transaction(current, tenant_ids):
-            _hold_back(current, known, clock())
+            _postpone(current, known, clock())
 
     configs = configs_of(integrations)
     sharing = [each for each in tenant_ids if Lane(each, EMAIL) not in configs]
     if network.email is not None and sharing:
         outbox.revive_doubted(connection, sharing, limit_of(network.email).key, now)
-    hold_back(connection)
+    postpone(connection)
     lanes = outbox.due_lanes(connection, tenant_ids, statuses, now)
     mask_secrets([config for lane in lanes if (config := configs.get(lane))], network)
     of_lane = {lane: sending_config(lane, configs, network) for lane in lanes}
@@ -137,7 +137,7 @@ def dispatch_due(
                 started_at=now,
                 statuses=statuses,
                 stop_at=stop_at,
-                hold_back=hold_back,
+                postpone=postpone,
                 store=store,
             )
 
@@ -156,9 +156,9 @@ def _by_tenant(lane_reports: Sequence[LaneReport]) -> dict[str, DispatchReport]:
     return reports
 
 
-def _hold_back(connection: psycopg.Connection, preferences: Mapping[str, Preferences], now: datetime) -> None:
+def _postpone(connection: psycopg.Connection, preferences: Mapping[str, Preferences], now: datetime) -> None:
     """Postpone messages that the tenants have switched off, and in quiet hours messages that are not urgent."""
-    outbox.hold_switched_off(connection, load_switched_off(connection, now).entries(), now)
+    outbox.postpone_switched_off(connection, load_switched_off(connection, now).entries(), now)
     ends_at = {
         tenant_id: end
         for tenant_id, each in preferences.items()

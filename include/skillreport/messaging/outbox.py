@@ -254,18 +254,18 @@ def revive_doubted(
         mirror_to_host(connection, [message_id for (message_id,) in rows.fetchall()])
 
 
-def hold_switched_off(
+def postpone_switched_off(
     connection: psycopg.Connection, switched_off: Sequence[Mapping[str, str | None]], now: datetime
 ) -> None:
     """Hold messages that the tenant has switched off for another hour, and release all others that were held.
 
     Runs inside the caller's transaction. Each entry has ``tenant_id``, ``reason``, and either ``channel`` or ``template_key``.
     """
-    _SQL.execute(connection, "release_held", now=now)
+    _SQL.execute(connection, "release_switched_on", now=now)
     if switched_off:
         _SQL.execute(
             connection,
-            "hold_switched_off",
+            "postpone_switched_off",
             switched_off=Jsonb(switched_off),
             never_switched_off=list(NEVER_SWITCHED_OFF),
             now=now,

@@ -1,4 +1,4 @@
-"""What a run holds that is the first one after a pause, and what people decide about it (「再開の確認」)."""
+"""What a run defers that is the first one after a pause, and what people decide about it (「再開の確認」)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SQL = Statements(Path(__file__).parent)
 ALWAYS, NEVER = "-infinity", "infinity"
 
 
-def hold(
+def defer(
     connection: psycopg.Connection,
     run: Run,
     spec: RunSpec,
@@ -31,23 +31,23 @@ def hold(
     statuses: Collection[Status] = (Status.PENDING,),
     kinds: Collection[str] | None = None,
 ) -> list[UnitResult]:
-    """If the run is the first one after a pause, hold the messages of the transaction's tenants that the batch would send.
+    """If the run is the first one after a pause, defer the messages of the transaction's tenants that the batch would send.
 
     ``kinds`` are the template keys of these messages; None: all, but no contract letters. Messages that a person has decided about are not
-    held. Returns the results with the numbers of held messages.
+    deferred. Returns the results with the numbers of deferred messages.
     """
-    if not run.hold_reason:
+    if not run.deferral_reason:
         return list(results)
     rows = _SQL.column(
         connection,
-        "hold",
+        "defer",
         batch_id=spec.id,
         statuses=list(statuses),
         kinds=kinds and list(kinds),
         contract_letters=list(CONTRACT_LETTERS),
     )
-    held = Counter(rows)
-    return [_with_held(result, held[result.unit_id]) for result in results]
+    deferred = Counter(rows)
+    return [_with_deferred(result, deferred[result.unit_id]) for result in results]
 
 
 def answer(
@@ -58,7 +58,7 @@ def answer(
     execution_id: str,
     now: datetime,
 ) -> tuple[int, int]:
-    """Release the messages that are held for the batch and due after ``send_after`` (aware, or ALWAYS or NEVER), and discard the others.
+    """Release the messages deferred for the batch that are due after ``send_after`` (aware, or ALWAYS or NEVER); discard the others.
 
     Returns both numbers. ``now`` is the time of the answer.
     """
@@ -74,7 +74,7 @@ def answer(
     return len(rows) - discarded, discarded
 
 
-def _with_held(result: UnitResult, messages: int) -> UnitResult:
+def _with_deferred(result: UnitResult, messages: int) -> UnitResult:
     if not messages:
         return result
     note = f"通知 {messages} 件は、停止後の「再開の確認」を待っています"

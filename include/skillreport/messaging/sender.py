@@ -94,7 +94,7 @@ class Sender:
 
     After ``stop_at`` no more messages are claimed; None: the sender waits for throttled services as long as they ask. ``started_at`` is
     before the channels' settings were read: messages for that time and before are sent, and a channel is closed as of then. ``clock``
-    returns aware datetimes. ``hold_back`` is called every few seconds, and postpones messages that may not be sent at present. ``store``
+    returns aware datetimes. ``postpone`` is called every few seconds, and postpones messages that may not be sent at present. ``store``
     contains the files of letters; without it a letter with a file waits.
     """
 
@@ -109,7 +109,7 @@ class Sender:
         started_at: datetime,
         statuses: Collection[Status] = (Status.PENDING, Status.RETRY),
         stop_at: datetime | None = None,
-        hold_back: Callable[[psycopg.Connection], object] = lambda _: None,
+        postpone: Callable[[psycopg.Connection], object] = lambda _: None,
         store: ObjectStore | None = None,
     ) -> None:
         self._database = database
@@ -118,7 +118,7 @@ class Sender:
         self._owner = owner
         self._clock = clock
         self._statuses = statuses
-        self._hold_back = hold_back
+        self._postpone = postpone
         self._store = store
         self._started_at = started_at
         seconds = math.inf if stop_at is None else (stop_at - clock()).total_seconds()
@@ -165,7 +165,7 @@ class Sender:
 
     def _renew(self, connection: psycopg.Connection, throttles: Sequence[Throttle]) -> None:
         renew_limits(connection, throttles, self._owner)
-        self._hold_back(connection)
+        self._postpone(connection)
 
     async def _drain_lane(self, lane: Lane, pace: LanePace) -> LaneReport:
         report = LaneReport(lane)

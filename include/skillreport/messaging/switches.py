@@ -37,7 +37,7 @@ class SwitchedOff:
     reminders: set[tuple[str, str]] = field(default_factory=set)
 
     def entries(self) -> list[dict[str, str | None]]:
-        """For ``outbox.hold_switched_off``."""
+        """For ``outbox.postpone_switched_off``."""
         return [
             *(
                 {

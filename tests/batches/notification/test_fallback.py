@@ -148,7 +148,7 @@ def test_a_message_held_after_a_pause_waits_while_others_fall_back(
 ) -> None:
     held, _ = closed_channel(database, host, services, "確認を待つ本文", "次の本文")
     close_for(host, "3 hours")
-    host.execute("UPDATE batch.outbox SET held_for = 'BATCH-019-02' WHERE host_log_id = %s", [held])
+    host.execute("UPDATE batch.outbox SET deferred_for = 'BATCH-019-02' WHERE host_log_id = %s", [held])
 
     (letter,) = retry(database, services)
 

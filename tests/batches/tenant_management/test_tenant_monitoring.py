@@ -854,8 +854,8 @@ def test_held_and_stopped_messages_are_not_stuck(database: Database, host: psyco
     tenant(host)
     tenant(host, "T002")
     due = TEN - 20 * HOUR
-    for number, held_for in enumerate([None, None, "BATCH-019-01"]):
-        message(host, f"m{number}", due, held_for=held_for)
+    for number, deferred_for in enumerate([None, None, "BATCH-019-01"]):
+        message(host, f"m{number}", due, deferred_for=deferred_for)
     # Its letters still leave.
     insert(host, "message_stop", tenant_id="T002", still_sent=["invoice"], reason="移行中", entered_by="sato")
     for kind in ("invoice", "reminder"):

@@ -165,7 +165,7 @@ def held(world: World) -> Form:
         outbox_rows.slack(world.host, tenant_id, world.services)
         outbox_rows.waiting(world.host, tenant_id, "SLACK", recipient_address=f"C{tenant_id}")
     result = test_resumption.scheduled(world.database, world.services, after=timedelta(hours=25))
-    world.host.execute("UPDATE batch.outbox SET held_for = 'BATCH-018-04' WHERE tenant_id = 'C'")
+    world.host.execute("UPDATE batch.outbox SET deferred_for = 'BATCH-018-04' WHERE tenant_id = 'C'")
     request = test_resumption.asked(world.database, result)
     with world.database.connect("batch_platform") as platform:
         record_answer(platform, request.request_id, Answer(ACCOUNTANT, _ANSWERED, {"BATCH-019-01"}))

@@ -111,14 +111,14 @@ ORDER BY tenant_code, change.tenant_id, change.change_id;
 -- Runs across tenants, as batch_platform. The messages that batches hold after a pause, by kind and age: up to 1, 3 and 7 days,
 -- and older. Those of all batches, or of the batch of an execution.
 SELECT
-    kind.held_for AS tenant_id,
-    kind.held_for AS item_id,
-    kind.held_for AS tenant_code,
-    kind.held_for AS fingerprint,
+    kind.deferred_for AS tenant_id,
+    kind.deferred_for AS item_id,
+    kind.deferred_for AS tenant_code,
+    kind.deferred_for AS fingerprint,
     coalesce(%(execution_id)s::text, '') AS held_by,
     coalesce((
-        SELECT tick.hold_reason FROM batch.started_tick AS tick
-        WHERE tick.batch_id = kind.held_for AND tick.hold_reason IS NOT null
+        SELECT tick.deferral_reason FROM batch.started_tick AS tick
+        WHERE tick.batch_id = kind.deferred_for AND tick.deferral_reason IS NOT null
         ORDER BY tick.ticked_at DESC
         LIMIT 1
     ), '') AS reason,
@@ -131,7 +131,7 @@ SELECT
     ) AS figures
 FROM (
     SELECT
-        held_for,
+        deferred_for,
         coalesce(template_key, CASE WHEN host_log_id IS null THEN 'other' ELSE 'application' END) AS kind,
         count(*) AS messages,
         count(DISTINCT tenant_id) AS tenants,
@@ -142,22 +142,22 @@ FROM (
             count(*) FILTER (WHERE age > interval '7 days')
         ) AS by_age
     FROM (
-        SELECT held_for, template_key, host_log_id, tenant_id, now() - due_at AS age
+        SELECT deferred_for, template_key, host_log_id, tenant_id, now() - due_at AS age
         FROM batch.outbox
         WHERE
-            held_for IS NOT null
+            deferred_for IS NOT null
             AND (
                 %(execution_id)s::text IS null
-                OR held_for = (
+                OR deferred_for = (
                     SELECT log.batch_id FROM batch.execution_log AS log
                     WHERE log.execution_id = %(execution_id)s
                 )
             )
     ) AS message
-    GROUP BY held_for, kind
+    GROUP BY deferred_for, kind
 ) AS kind
-GROUP BY kind.held_for
-ORDER BY kind.held_for;
+GROUP BY kind.deferred_for
+ORDER BY kind.deferred_for;
 
 -- name: leaving_tenants
 -- Runs across tenants, as batch_platform. The tenants whose deletion waits for a second person, with the rows of each table, and

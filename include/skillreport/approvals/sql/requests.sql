@@ -146,7 +146,7 @@ SELECT
         WHEN 'resumption'
             THEN (
                 SELECT count(*) FROM batch.outbox AS message
-                WHERE message.held_for = any(array_agg(item.item_id))
+                WHERE message.deferred_for = any(array_agg(item.item_id))
             )
         ELSE count(*)
     END AS waiting
@@ -160,7 +160,7 @@ WHERE
             request.kind = 'invoices' AND EXISTS (
                 SELECT FROM batch.execution_log AS log
                 INNER JOIN batch.started_tick AS tick ON log.batch_id = tick.batch_id AND log.run_id = tick.run_id
-                WHERE log.execution_id = request.asked_by AND tick.hold_reason IS NOT null
+                WHERE log.execution_id = request.asked_by AND tick.deferral_reason IS NOT null
             )
         )
     )

@@ -47,7 +47,7 @@ from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.notices import NOBODY_TO_TELL
 from include.skillreport.messaging.preferences import load_preferences
-from include.skillreport.messaging.resumption import hold
+from include.skillreport.messaging.resumption import defer
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.template_store import load_templates
 
@@ -136,7 +136,7 @@ class InactiveTenantsBatch(StagingBatch):
         unreachable = self._notify(work.connection, work.run, to_notify) if to_notify else set()
         self.discard(work)
         results = [_result(judgement, judgement.tenant_id in unreachable) for judgement in judgements]
-        return hold(work.connection, work.run, INACTIVE_TENANTS, results, kinds=list(TEMPLATE_OF.values()))
+        return defer(work.connection, work.run, INACTIVE_TENANTS, results, kinds=list(TEMPLATE_OF.values()))
 
     def digest(self, work: Work) -> Digest:
         """What was not reported to the operators yet: the stages, the waits of leaving tenants that end, and deleted tenants that no backup

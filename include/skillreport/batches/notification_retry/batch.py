@@ -29,7 +29,7 @@ from include.skillreport.messaging import outbox, suppression
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 from include.skillreport.messaging.feedback.reading import read_feedback
 from include.skillreport.messaging.preferences import Preferences, load_preferences
-from include.skillreport.messaging.resumption import hold
+from include.skillreport.messaging.resumption import defer
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
 from include.skillreport.messaging.shared_limits import service_remarks
@@ -92,7 +92,7 @@ class NotificationRetryBatch(TenantBatch):
         outbox.mirror_rest(work.connection)
         outbox.park_crashed(work.connection, now)
         suppression.forget_ended(work.connection, now)
-        results = hold(
+        results = defer(
             work.connection,
             work.run,
             NOTIFICATION_RETRY,

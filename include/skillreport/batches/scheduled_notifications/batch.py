@@ -39,7 +39,7 @@ from include.skillreport.messaging.notices import sending_time
 from include.skillreport.messaging.outbox import Draft, Lane
 from include.skillreport.messaging.preferences import Preferences, load_preferences
 from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE, KEYS
-from include.skillreport.messaging.resumption import hold
+from include.skillreport.messaging.resumption import defer
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
 from include.skillreport.messaging.settings import (
@@ -112,7 +112,7 @@ class ScheduledNotificationsBatch(StagingBatch):
             )
             for signal in sorted(signals, key=lambda row: str(row["tenant_id"]))
         ]
-        return hold(work.connection, work.run, SCHEDULED_NOTIFICATIONS, results)
+        return defer(work.connection, work.run, SCHEDULED_NOTIFICATIONS, results)
 
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[UnitResult | UnitFailure]:
         """Send all due messages of these tenants. The outcomes contain the tenant's counts, including messages that another sender has
@@ -211,7 +211,7 @@ def _is_held(tenant_id: str, row: Mapping[str, Any], switched_off: SwitchedOff) 
     """Whether a setting holds a notification of the application. Letters about invoices have no such setting."""
     if row["is_letter"]:
         return False
-    return row["is_held"] or Lane(tenant_id, CHANNELS[row["channel"]]) in switched_off.channels
+    return row["is_switched_off"] or Lane(tenant_id, CHANNELS[row["channel"]]) in switched_off.channels
 
 
 def _load_routes(

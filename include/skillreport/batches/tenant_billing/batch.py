@@ -56,18 +56,18 @@ class TenantBillingBatch(BillingBatch):
             actor=run.execution_id,
             resumable=True,
             allow_incomplete=run.options["allow_incomplete"],
-            hold_reason=run.hold_reason,
+            hold_reason=run.deferral_reason,
         )
         settled = (
             self.billing.price(work.connection, run.business_date, instructions)
             if run.dry_run
             else self.settle(work, instructions)
         )
-        return [outcome_of(each, holds_all=run.hold_reason is not None) for each in settled]
+        return [outcome_of(each, holds_all=run.deferral_reason is not None) for each in settled]
 
     def announces(self, run: Run) -> bool:
         """Whether invoices are final: not with samples, nor in the first run after a pause, which keeps drafts."""
-        return not self.billing.terms.samples and run.hold_reason is None
+        return not self.billing.terms.samples and run.deferral_reason is None
 
     def digest(self, work: Work) -> Digest:
         """The accountant's findings. With a sample price list or issuer, the note that nothing is finalised."""

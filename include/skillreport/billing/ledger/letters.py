@@ -303,7 +303,7 @@ def _release(
     return _SQL.column(connection, "release_letters", **letters, scheduled_at=naive_utc(sending_time(today)))
 
 
-def hold_letter(
+def stop_corrected_letter(
     connection: psycopg.Connection, stored: StoredInvoice, revision: int, decision: Decision
 ) -> None:
     """Stop the queued letter of a correction until somebody else sends it (``send_letter``), and reminders, also if it has no letter."""

@@ -36,7 +36,7 @@ class Run:
     parameters, checked (JSON values). A shard starts no more sends, and reads no more of a directory, after ``send_seconds``. ``part`` is
     the part of the tenants' work that a shard does, see ``Batch.parts``. ``run_at`` (aware) is the run's logical date. ``triggered_by`` is
     the user who triggered the run manually. ``attempt`` is the number of times that the run was cleared before the step began.
-    ``hold_reason``: the run of the schedule is the first one after a pause, so people confirm what they would receive; None: it is not.
+    ``deferral_reason``: the run of the schedule is the first one after a pause, so people confirm what they would receive; None: it is not.
     """
 
     execution_id: str
@@ -49,7 +49,7 @@ class Run:
     run_at: datetime | None = None
     triggered_by: str | None = None
     attempt: int = 0
-    hold_reason: str | None = None
+    deferral_reason: str | None = None
 
     @property
     def person(self) -> str:

@@ -46,7 +46,7 @@ def pause_before(
     return None
 
 
-def decide_hold(
+def decide_deferral(
     platform: psycopg.Connection, spec: RunSpec, request: RunRequest, started_at: datetime
 ) -> str | None:
     """Why a run of the schedule holds what people would receive; None if it does not. A cleared run keeps its first decision.
@@ -66,16 +66,16 @@ def decide_hold(
     with platform.transaction():
         is_decided, decided, last_tick, is_repeated, is_unconfirmed = _SQL.row(platform, "find_tick", **about)
         if request.is_backfill:
-            hold_reason: str | None = f"過ぎた予定（{_minute(request.ticked_at)}）の過去分再実行です"
+            deferral_reason: str | None = f"過ぎた予定（{_minute(request.ticked_at)}）の過去分再実行です"
         elif is_decided or is_repeated:
             return decided
         else:
-            hold_reason = pause_before(spec.cron, request.ticked_at, started_at, last_tick)
-            hold_reason = hold_reason or (_UNCONFIRMED if is_unconfirmed else None)
-        _SQL.execute(platform, "record_tick", **about, hold_reason=hold_reason)
-    if hold_reason:
-        log.warning("What people would receive is held until somebody confirms it: %s", hold_reason)
-    return hold_reason
+            deferral_reason = pause_before(spec.cron, request.ticked_at, started_at, last_tick)
+            deferral_reason = deferral_reason or (_UNCONFIRMED if is_unconfirmed else None)
+        _SQL.execute(platform, "record_tick", **about, deferral_reason=deferral_reason)
+    if deferral_reason:
+        log.warning("What people would receive is held until somebody confirms it: %s", deferral_reason)
+    return deferral_reason
 
 
 def _minute(moment: datetime) -> str:

@@ -34,7 +34,7 @@ WHERE dedupe_key = any(%(dedupe_keys)s);
 SELECT DISTINCT message.tenant_id, message.channel
 FROM batch.outbox AS message
 WHERE
-    message.status = any(%(statuses)s) AND message.next_attempt_at <= %(now)s AND message.held_for IS null
+    message.status = any(%(statuses)s) AND message.next_attempt_at <= %(now)s AND message.deferred_for IS null
     AND NOT EXISTS (
         SELECT FROM batch.message_stop AS stop
         WHERE stop.tenant_id = message.tenant_id AND coalesce(message.template_key <> all(stop.still_sent), true)
@@ -48,7 +48,7 @@ ORDER BY message.tenant_id, message.channel;
 -- name: claim
 -- Claim due messages. If a message has a row of the application, its present state decides about the message. The claim is
 -- committed before anything is sent. Two senders never get the same row: each skips rows that the other has locked, and a claimed
--- row is no longer due. held_for: people have not confirmed that the batch goes on. message_stop: an
+-- row is no longer due. deferred_for: people have not confirmed that the batch goes on. message_stop: an
 -- operator has stopped the tenant's messages. The lease uses the database's clock, because
 -- those of the workers may differ. apart: one message for each destination that is not busy. A letter waits until its file is
 -- written.
@@ -58,7 +58,7 @@ WITH next_of_each AS (
     WHERE
         %(apart)s
         AND tenant_id = %(tenant_id)s AND channel = %(channel)s AND status = any(%(statuses)s)
-        AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s AND held_for IS null
+        AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s AND deferred_for IS null
         AND destination <> all(%(busy)s)
         AND NOT EXISTS (
             SELECT FROM batch.message_stop AS stop
@@ -72,7 +72,7 @@ due AS (
     FROM batch.outbox
     WHERE
         tenant_id = %(tenant_id)s AND channel = %(channel)s AND status = any(%(statuses)s)
-        AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s AND held_for IS null
+        AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s AND deferred_for IS null
         AND NOT EXISTS (
             SELECT FROM batch.message_stop AS stop
             WHERE stop.tenant_id = outbox.tenant_id AND coalesce(outbox.template_key <> all(stop.still_sent), true)
@@ -124,7 +124,7 @@ judged AS (
             WHEN due.host_log_id IS null THEN 'send'
             WHEN shown.id IS null OR shown.is_withdrawn THEN 'withdraw'
             WHEN shown.id <> all(array(SELECT unchanged.id FROM unchanged)) THEN 'locked'
-            WHEN shown.is_held THEN 'hold'
+            WHEN shown.is_switched_off THEN 'postpone'
             WHEN shown.scheduled_at_utc AT TIME ZONE 'UTC' > %(now)s THEN 'postpone'
             WHEN shown.channel IS null THEN 'withdraw'
             WHEN shown.channel <> due.channel THEN 'move'
@@ -153,20 +153,20 @@ claimed AS (
         due_at = CASE WHEN judged.verdict = 'postpone' THEN judged.scheduled_at ELSE message.due_at END,
         next_attempt_at = CASE judged.verdict
             WHEN 'postpone' THEN judged.scheduled_at
-            WHEN 'hold' THEN %(now)s + interval '1 hour'
+            WHEN 'postpone' THEN %(now)s + interval '1 hour'
             WHEN 'wait' THEN %(now)s + interval '10 minutes'
             WHEN 'locked' THEN %(now)s + interval '1 minute'
             ELSE message.next_attempt_at
         END,
         error_code = CASE judged.verdict
             WHEN 'withdraw' THEN 'withdrawn'
-            WHEN 'hold' THEN 'held'
+            WHEN 'postpone' THEN 'switched_off'
             WHEN 'wait' THEN 'file_unwritten'
             ELSE message.error_code
         END,
         error_detail = CASE judged.verdict
             WHEN 'withdraw' THEN 'アプリケーションが取り消したか、種類（notification_type）が分かりません'
-            WHEN 'hold' THEN '通知設定（MST_NotificationSettings）が無効です'
+            WHEN 'postpone' THEN '通知設定（MST_NotificationSettings）が無効です'
             WHEN 'wait' THEN '添付する書類がまだ書き込まれていません。BATCH-018-02 か operate_invoices のタスクを再実行してください'
             ELSE message.error_detail
         END
@@ -197,7 +197,7 @@ SELECT
         SELECT FROM batch.outbox
         WHERE
             tenant_id = %(tenant_id)s AND channel = %(channel)s AND status = any(%(statuses)s)
-            AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s AND held_for IS null
+            AND next_attempt_at <= %(now)s AND due_at <= %(due_before)s AND deferred_for IS null
             AND NOT EXISTS (
                 SELECT FROM batch.message_stop AS stop
                 WHERE stop.tenant_id = outbox.tenant_id AND coalesce(outbox.template_key <> all(stop.still_sent), true)
@@ -240,19 +240,19 @@ WHERE
     AND message.finished_at BETWEEN service.doubted_from - interval '1 minute' AND service.doubted_until
 RETURNING message.message_id;
 
--- name: release_held
+-- name: release_switched_on
 -- Messages whose hour is over. Messages that are still switched off are held again.
 UPDATE batch.outbox
 SET error_code = null, error_detail = null
-WHERE status IN ('pending', 'retry') AND error_code = 'held' AND next_attempt_at <= %(now)s;
+WHERE status IN ('pending', 'retry') AND error_code = 'switched_off' AND next_attempt_at <= %(now)s;
 
--- name: hold_switched_off
+-- name: postpone_switched_off
 -- Messages of a channel or a kind of reminder that the tenant has switched off: reminders and the application's messages.
 -- Contract letters and other letters to its administrators are still sent.
 UPDATE batch.outbox AS message
 SET
     next_attempt_at = %(now)s + interval '1 hour',
-    error_code = 'held',
+    error_code = 'switched_off',
     error_detail = switched_off.reason
 FROM
     jsonb_to_recordset(%(switched_off)s) AS switched_off (
@@ -332,7 +332,7 @@ SET
     reported_by = CASE WHEN result.status NOT IN ('dead', 'ambiguous') THEN message.reported_by END,
     finished_at = CASE WHEN result.status IN ('sent', 'dead') THEN %(now)s::timestamptz END,
     -- A message that was parked as lost may have been held since.
-    held_for = CASE WHEN result.status <> 'sent' THEN message.held_for END
+    deferred_for = CASE WHEN result.status <> 'sent' THEN message.deferred_for END
 FROM
     jsonb_to_recordset(%(results)s) AS result (
         message_id text, status text, attempts integer, next_attempt_at timestamptz, provider_message_id text,

@@ -1,12 +1,12 @@
--- name: hold
+-- name: defer
 -- The waiting messages of the transaction's tenants: those of some kinds, otherwise all but the contract letters. What a person
 -- has decided about is sent.
 UPDATE batch.outbox
 SET
-    held_for = %(batch_id)s,
+    deferred_for = %(batch_id)s,
     error_detail = '停止後の「再開の確認」を待っています'
 WHERE
-    status = any(%(statuses)s) AND held_for IS null AND decided_by IS null
+    status = any(%(statuses)s) AND deferred_for IS null AND decided_by IS null
     AND CASE
         WHEN %(kinds)s::text[] IS null THEN coalesce(template_key <> all(%(contract_letters)s), true)
         ELSE template_key = any(%(kinds)s)
@@ -19,13 +19,13 @@ RETURNING tenant_id;
 WITH judged AS (
     SELECT message_id, due_at > %(send_after)s::timestamptz AS is_sent
     FROM batch.outbox
-    WHERE held_for = %(batch_id)s
+    WHERE deferred_for = %(batch_id)s
     FOR UPDATE
 )
 
 UPDATE batch.outbox AS message
 SET
-    held_for = null,
+    deferred_for = null,
     decided_by = %(execution_id)s,
     error_detail = null,
     status = CASE WHEN judged.is_sent THEN message.status ELSE 'discarded' END,

@@ -418,7 +418,7 @@ SELECT
     CASE channel WHEN 'email' THEN left(destination, 1) || '***@' || split_part(destination, '@', -1) END AS recipient,
     error_code, error_class,
     regexp_replace(error_detail, '[^[:space:]<>"'',;:()]+@[^[:space:]<>"'',;:()]+', '***', 'g') AS error_detail,
-    decided_by, created_by, created_at, finished_at, held_for,
+    decided_by, created_by, created_at, finished_at, deferred_for,
     coalesce(error_code = 'suppressed', false)
     AND EXISTS (
         SELECT FROM batch.suppressed_address AS known
@@ -492,7 +492,7 @@ SELECT
             THEN
                 EXISTS (
                     SELECT FROM batch.outbox AS message
-                    WHERE message.held_for = item.item_id
+                    WHERE message.deferred_for = item.item_id
                 )
         ELSE coalesce((
             SELECT plan.status = 'held' AND plan.reason = item.reason

@@ -88,7 +88,7 @@ WHERE
     );
 
 -- The present state of the application's notifications. The type is the channel, spelled in several ways; an unknown one is null.
--- is_withdrawn: the application took it back, or it is a reminder of an invoice that was paid in the meantime. is_held: its
+-- is_withdrawn: the application took it back, or it is a reminder of an invoice that was paid in the meantime. is_switched_off: its
 -- notification setting is switched off. is_letter: it is about an invoice, written by BATCH-018-02; a tenant's switches do not
 -- apply to it.
 CREATE VIEW batch.all_notification AS
@@ -135,14 +135,14 @@ SELECT
             notification.recipient_type IS DISTINCT FROM 'BILLING_CONTACT'
             AND setting.id = notification.setting_id AND setting.tenant_id = notification.tenant_id
             AND (setting.is_deleted OR NOT setting.is_enabled)
-    ) AS is_held,
+    ) AS is_switched_off,
     coalesce(notification.recipient_type = 'BILLING_CONTACT', false) AS is_letter
 FROM "HIS_NotificationLog" AS notification;
 
 -- The same for the transaction's tenants. Read only.
 CREATE VIEW batch.tenant_notification_now WITH (security_barrier) AS
 SELECT
-    id, tenant_id, channel, destination, subject, body, is_html, scheduled_at_utc, most_attempts, is_withdrawn, is_held
+    id, tenant_id, channel, destination, subject, body, is_html, scheduled_at_utc, most_attempts, is_withdrawn, is_switched_off
 FROM batch.all_notification
 WHERE tenant_id = any((SELECT batch.current_tenants())::text[])
 WITH CASCADED CHECK OPTION;
@@ -153,7 +153,7 @@ GRANT SELECT ON batch.tenant_notification_now TO batch_tenant;
 -- application's table on its column finds it.
 CREATE VIEW batch.all_waiting_notification AS
 SELECT
-    id, tenant_id, channel, destination, subject, body, is_html, priority, scheduled_at_utc, most_attempts, is_held, is_letter
+    id, tenant_id, channel, destination, subject, body, is_html, priority, scheduled_at_utc, most_attempts, is_switched_off, is_letter
 FROM batch.all_notification
 WHERE
     send_status = any(batch.spellings('PENDING')) AND NOT is_withdrawn AND scheduled_at_utc IS NOT null AND tenant_id IS NOT null;

@@ -45,11 +45,11 @@ CREATE TABLE batch.outbox (
     created_at timestamptz NOT NULL DEFAULT now(),
     dedupe_until timestamptz NOT NULL DEFAULT now() + interval '90 days',
     finished_at timestamptz,
-    held_for text,
+    deferred_for text,
     UNIQUE (tenant_id, dedupe_key),
     CHECK ((status = 'sending') = (lease_owner IS NOT null AND lease_until IS NOT null)),
     CHECK ((status IN ('pending', 'sending', 'retry', 'ambiguous')) = (finished_at IS null)),
-    CHECK (held_for IS null OR status IN ('pending', 'retry'))
+    CHECK (deferred_for IS null OR status IN ('pending', 'retry'))
 );
 CREATE INDEX outbox_due ON batch.outbox (tenant_id, channel, priority, next_attempt_at) WHERE status IN ('pending', 'retry');
 CREATE INDEX outbox_leased ON batch.outbox (lease_until) WHERE status = 'sending';
@@ -58,7 +58,7 @@ CREATE INDEX outbox_not_mirrored ON batch.outbox (tenant_id) WHERE host_log_id I
 CREATE INDEX outbox_undelivered ON batch.outbox (tenant_id) WHERE status IN ('dead', 'expired', 'ambiguous');
 -- Messages that were sent, and of which a report says that somebody did not get them.
 CREATE INDEX outbox_sent_with_report ON batch.outbox (tenant_id) WHERE status = 'sent' AND error_code IS NOT null;
-CREATE INDEX outbox_held ON batch.outbox (held_for) WHERE held_for IS NOT null;
+CREATE INDEX outbox_deferred ON batch.outbox (deferred_for) WHERE deferred_for IS NOT null;
 -- The newest messages of a tenant, and those that ended.
 CREATE INDEX outbox_by_tenant ON batch.outbox (tenant_id, created_at DESC);
 -- The messages that did not arrive, and those that still wait, of all tenants together.
@@ -79,8 +79,8 @@ COMMENT ON COLUMN batch.outbox.most_attempts IS
 'The message''s own limit of attempts, from the application''s max_retry_count; null: the channel''s';
 COMMENT ON COLUMN batch.outbox.decided_by IS 'The operator who requeued, discarded or resolved it';
 COMMENT ON COLUMN batch.outbox.reported_by IS 'The run that told the operators that nothing happens to it any more';
-COMMENT ON COLUMN batch.outbox.held_for IS
-'The batch that was paused: nobody sends the message until people have confirmed that the batch goes on; null: it is not held';
+COMMENT ON COLUMN batch.outbox.deferred_for IS
+'The batch that was paused: nobody sends the message until people have confirmed that the batch goes on; null: it is not deferred';
 COMMENT ON COLUMN batch.outbox.dedupe_until IS
 'Until then the row keeps its occasion from being told again, however long ago it was sent';
 

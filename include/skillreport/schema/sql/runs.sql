@@ -170,14 +170,14 @@ CREATE TABLE batch.started_tick (
     batch_id text NOT NULL,
     ticked_at timestamptz NOT NULL,
     run_id text NOT NULL,
-    hold_reason text,
+    deferral_reason text,
     PRIMARY KEY (batch_id, ticked_at)
 );
 CALL batch.make_platform_table('batch.started_tick');
 COMMENT ON TABLE batch.started_tick IS
 'The last time of the schedule that started a run of a batch, and those whose runs hold what people would receive. BATCH-002 '
 'deletes the log of executions, and keeps these rows.';
-COMMENT ON COLUMN batch.started_tick.hold_reason IS
+COMMENT ON COLUMN batch.started_tick.deferral_reason IS
 'Why the run holds it until people confirm that the batch goes on (docs/operating.md); null: it sends';
 
 CREATE TABLE batch.orphan_notice (

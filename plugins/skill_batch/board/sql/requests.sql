@@ -17,7 +17,7 @@ SELECT
     request.dag_id, request.run_id, request.asked_at, item.item_id AS batch_id, item.reason,
     (
         SELECT count(*) FROM batch.board_message AS message
-        WHERE message.held_for = item.item_id
+        WHERE message.deferred_for = item.item_id
     ) AS messages
 FROM batch.board_approval_request AS request
 INNER JOIN batch.board_approval_item AS item ON request.request_id = item.request_id

@@ -37,9 +37,9 @@ ORDER BY tenant.tenant_id;
 -- expires, nor does a message that waits for the confirmation after a pause or that an operator has stopped.
 UPDATE batch.outbox AS message
 SET
-    status = CASE WHEN message.error_code = 'held' THEN 'withdrawn' ELSE 'expired' END,
+    status = CASE WHEN message.error_code = 'switched_off' THEN 'withdrawn' ELSE 'expired' END,
     finished_at = %(now)s,
-    error_code = CASE WHEN message.error_code = 'held' THEN 'held' ELSE 'expired' END,
+    error_code = CASE WHEN message.error_code = 'switched_off' THEN 'switched_off' ELSE 'expired' END,
     error_detail = concat(
         '予定から ', tenant.give_up_hours::text, ' 時間を過ぎたため送信をやめました', '（' || message.error_detail || '）'
     )
@@ -47,7 +47,7 @@ FROM unnest(%(tenant_ids)s::text[], %(give_up_hours)s::integer[]) AS tenant (ten
 WHERE
     message.tenant_id = tenant.tenant_id AND message.status IN ('pending', 'retry')
     AND message.due_at < %(until)s::timestamptz - tenant.give_up_hours * interval '1 hour'
-    AND coalesce(message.template_key <> all(%(contract_letters)s), true) AND message.held_for IS null
+    AND coalesce(message.template_key <> all(%(contract_letters)s), true) AND message.deferred_for IS null
     AND NOT EXISTS (
         SELECT FROM batch.message_stop AS stop
         WHERE stop.tenant_id = message.tenant_id AND coalesce(message.template_key <> all(stop.still_sent), true)
@@ -63,7 +63,7 @@ WITH taken AS (
     FROM unnest(%(tenant_ids)s::text[], %(give_up_hours)s::integer[]) AS tenant (tenant_id, give_up_hours)
     WHERE
         message.tenant_id = tenant.tenant_id AND message.status IN ('pending', 'retry')
-        AND message.template_key = any(%(contract_letters)s) AND message.held_for IS null
+        AND message.template_key = any(%(contract_letters)s) AND message.deferred_for IS null
         AND NOT EXISTS (
             SELECT FROM batch.message_stop AS stop
             WHERE stop.tenant_id = message.tenant_id AND coalesce(message.template_key <> all(stop.still_sent), true)
@@ -178,7 +178,7 @@ ORDER BY taken.tenant_id, taken.channel;
 
 -- name: take_behind_closed_channels
 -- Take the messages whose channel has been closed so long that they are sent by e-mail instead. Messages that an open channel
--- would not send either stay (see claim, hold_switched_off and resumption.sql).
+-- would not send either stay (see claim, postpone_switched_off and resumption.sql).
 WITH waiting AS (
     SELECT message.message_id, message.channel, message.host_log_id, message.template_key, message.tenant_id
     FROM unnest(%(tenant_ids)s::text[], %(hours)s::integer[]) AS wanted (tenant_id, hours)
@@ -189,7 +189,7 @@ WITH waiting AS (
     INNER JOIN batch.outbox AS message
         ON circuit.tenant_id = message.tenant_id AND circuit.channel = message.channel
     WHERE
-        message.channel <> 'email' AND message.status IN ('pending', 'retry') AND message.held_for IS null
+        message.channel <> 'email' AND message.status IN ('pending', 'retry') AND message.deferred_for IS null
         AND NOT EXISTS (
             SELECT FROM batch.message_stop AS stop
             WHERE stop.tenant_id = message.tenant_id AND coalesce(message.template_key <> all(stop.still_sent), true)
@@ -233,11 +233,11 @@ LEFT JOIN batch.letter_file AS file
 WHERE
     message.message_id = waiting.message_id
     -- Again, for a message that another transaction has changed meanwhile: a second run, a sender, an operator.
-    AND message.status IN ('pending', 'retry') AND message.held_for IS null
+    AND message.status IN ('pending', 'retry') AND message.deferred_for IS null
     AND (
         waiting.host_log_id IS null
         OR (
-            NOT shown.is_withdrawn AND NOT shown.is_held AND shown.channel = waiting.channel
+            NOT shown.is_withdrawn AND NOT shown.is_switched_off AND shown.channel = waiting.channel
             AND shown.scheduled_at_utc AT TIME ZONE 'UTC' <= %(now)s
         )
     )

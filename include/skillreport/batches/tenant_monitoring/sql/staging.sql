@@ -264,7 +264,7 @@ waiting AS (
             FROM batch.outbox
             -- A daily alert reports what waits for the confirmation after a pause. The board shows what an operator has stopped.
             WHERE
-                tenant_id = any(%(tenant_ids)s::text[]) AND finished_at IS null AND held_for IS null
+                tenant_id = any(%(tenant_ids)s::text[]) AND finished_at IS null AND deferred_for IS null
                 AND NOT EXISTS (
                     SELECT FROM batch.message_stop AS stop
                     WHERE stop.tenant_id = outbox.tenant_id AND coalesce(outbox.template_key <> all(stop.still_sent), true)

@@ -3,7 +3,7 @@
 -- row has replaced that of this one. is_unconfirmed: an earlier run has held messages, and nobody has confirmed them.
 SELECT
     coalesce(bool_or(ticked_at = %(ticked_at)s), false) AS is_decided,
-    max(CASE WHEN ticked_at = %(ticked_at)s THEN hold_reason END) AS hold_reason,
+    max(CASE WHEN ticked_at = %(ticked_at)s THEN deferral_reason END) AS deferral_reason,
     max(CASE WHEN ticked_at < %(ticked_at)s THEN ticked_at END) AS last_tick,
     coalesce(bool_or(ticked_at > %(ticked_at)s), false) OR EXISTS (
         SELECT FROM batch.execution_log
@@ -11,7 +11,7 @@ SELECT
     ) AS is_repeated,
     exists(
         SELECT FROM batch.outbox
-        WHERE held_for = %(batch_id)s
+        WHERE deferred_for = %(batch_id)s
     ) AS is_unconfirmed
 FROM batch.started_tick
 WHERE batch_id = %(batch_id)s;
@@ -22,9 +22,9 @@ WITH outdated AS (
     DELETE FROM batch.started_tick
     WHERE
         batch_id = %(batch_id)s AND ticked_at < %(ticked_at)s
-        AND (hold_reason IS null OR ticked_at < %(ticked_at)s::timestamptz - interval '1 year')
+        AND (deferral_reason IS null OR ticked_at < %(ticked_at)s::timestamptz - interval '1 year')
 )
 
-INSERT INTO batch.started_tick (batch_id, ticked_at, run_id, hold_reason)
-VALUES (%(batch_id)s, %(ticked_at)s, %(run_id)s, %(hold_reason)s)
+INSERT INTO batch.started_tick (batch_id, ticked_at, run_id, deferral_reason)
+VALUES (%(batch_id)s, %(ticked_at)s, %(run_id)s, %(deferral_reason)s)
 ON CONFLICT DO NOTHING;

@@ -13,7 +13,7 @@ SET
     error_code = %(error_code)s,
     error_class = %(error_class)s,
     error_detail = %(error_detail)s,
-    held_for = null,
+    deferred_for = null,
     reported_by = null
 WHERE message_id = %(message_id)s AND channel = 'email' AND status IN ('sent', 'retry', 'ambiguous');
 

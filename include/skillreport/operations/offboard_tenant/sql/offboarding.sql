@@ -193,7 +193,7 @@ SET
     decided_by = %(person)s,
     lease_owner = null,
     lease_until = null,
-    held_for = null
+    deferred_for = null
 WHERE tenant_id = %(tenant_id)s AND finished_at IS null;
 
 -- name: record_problem

@@ -50,7 +50,7 @@ WITH decided AS (
         error_code = CASE WHEN %(status)s <> 'sent' THEN error_code END,
         error_class = CASE WHEN %(status)s <> 'sent' THEN error_class END,
         error_detail = CASE WHEN %(status)s <> 'sent' THEN error_detail END,
-        held_for = null,
+        deferred_for = null,
         decided_by = %(execution_id)s
     -- A repeated run does not decide about the same message again.
     WHERE
