@@ -367,7 +367,7 @@ RowMaker: TypeAlias = Callable[[World], Iterator[Row]]
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class HostTable:
     """A host table and the function that generates its rows."""
 
     name: str
@@ -385,7 +385,7 @@ class Table:
         return not (shape.empty_logs and self.name in NEVER_WRITTEN)
 
 
-TABLES: Final[list[Table]] = []
+TABLES: Final[list[HostTable]] = []
 """In the order of loading, as the functions below."""
 
 
@@ -393,7 +393,7 @@ def host_table(name: str, columns: str, *, gained_tenant_id: bool = False) -> Ca
     """Declare the table and the columns for which the decorated function generates rows."""
 
     def declare(rows: RowMaker) -> RowMaker:
-        TABLES.append(Table(name, tuple(columns.split()), rows, gained_tenant_id))
+        TABLES.append(HostTable(name, tuple(columns.split()), rows, gained_tenant_id))
         return rows
 
     return declare

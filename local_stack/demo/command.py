@@ -40,7 +40,7 @@ _WHAT_TO_OPEN = """
              同じシェルでバッチを 1 つ実行"""
 
 
-class RunFailedError(Exception):
+class UnexpectedRunError(Exception):
     """A run did not end as expected. The message names its log."""
 
 
@@ -154,7 +154,7 @@ class Demo:
         if not ended.ended_well:
             log = self.log(ended.run.name)
             self._show_end(log)
-            raise RunFailedError(
+            raise UnexpectedRunError(
                 f"`{shlex.join(command_of(ended.run))}` ended with exit code {ended.exit_code}; its log is {log}"
             )
         assert ended.result
@@ -210,6 +210,6 @@ def demo(stack: LocalStack) -> int:
     except KeyboardInterrupt:
         print("» The demo was interrupted. Its processes have ended.", file=sys.stderr)
         return _EXIT_CODE_OF_INTERRUPT
-    except (RunFailedError, WorkerEndedError) as error:
+    except (UnexpectedRunError, WorkerEndedError) as error:
         print(f"» {error}", file=sys.stderr)
         return 1

@@ -22,7 +22,7 @@ Rows = Sequence[Sequence[Any]]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RecordedOutcome:
     """What a run has recorded of a tenant (or of a part of it, or of another unit). ``error``: it failed for this reason."""
 
     unit: str
@@ -34,7 +34,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class RunResult:
+class RecordedRun:
     """A run as the execution log has it. ``facts`` are the numbers that the run has added up, by their recorded names."""
 
     spec: RunSpec
@@ -48,7 +48,7 @@ class RunResult:
     seconds: float
     peak_memory_mb: int
     facts: Mapping[str, Any]
-    outcomes: Sequence[Outcome] = ()
+    outcomes: Sequence[RecordedOutcome] = ()
     digest: Sequence[str] = ()
 
     @property
@@ -57,7 +57,7 @@ class RunResult:
         return "テナント" if self.spec.per_tenant else "件"
 
     @property
-    def errors(self) -> Sequence[Outcome]:
+    def errors(self) -> Sequence[RecordedOutcome]:
         """The outcomes that failed."""
         return [outcome for outcome in self.outcomes if outcome.error]
 
@@ -100,7 +100,7 @@ class RunResult:
 
 def read_result(
     connection: psycopg.Connection[Any], spec: RunSpec, *, since: datetime | None = None
-) -> RunResult | None:
+) -> RecordedRun | None:
     """The last run of a batch, or None: it has not run. A run that started before ``since`` (the database's clock) does not count."""
     cursor = connection.cursor(row_factory=dict_row)
     run = _SQL.execute(cursor, "run", batch_id=spec.id, since=since).fetchone()
@@ -108,9 +108,9 @@ def read_result(
         return None
     outcomes = _SQL.execute(cursor, "outcomes", execution_id=run["execution_id"]).fetchall()
     digest = _SQL.execute(cursor, "digest", execution_id=run["execution_id"]).fetchall()
-    return RunResult(
+    return RecordedRun(
         spec=spec,
-        outcomes=[Outcome(**row) for row in outcomes],
+        outcomes=[RecordedOutcome(**row) for row in outcomes],
         digest=[row["line"] for row in digest],
         **run,
     )

@@ -18,7 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from include.skillreport.core.execution.business_date import JAPAN
 from local_stack.demo.summary import EndedRun
 from local_stack.stack import PROJECT
-from local_stack.stand_ins.recorder import Arrived, Recorder
+from local_stack.stand_ins.recorder import Arrived, MessageLog
 
 _HERE = Path(__file__).parent
 _BOARD_STYLE = PROJECT / "plugins" / "skill_batch" / "board" / "static" / "board.css"
@@ -42,7 +42,7 @@ _KILOBYTE = 1_024
 
 
 @dataclass(frozen=True)
-class Link:
+class FileLink:
     """A file and the address that leads to it from the page."""
 
     href: str
@@ -51,15 +51,15 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class FirstPage:
     """The first page of a PDF as a picture."""
 
     source: str
-    link: Link
+    link: FileLink
 
 
 @dataclass(frozen=True)
-class Alert:
+class ShownAlert:
     """A message in the operators' Slack: its heading, sections, and the line below."""
 
     channel: str
@@ -83,17 +83,17 @@ class PageContent:
     """What the page shows. None: the demo has not made it."""
 
     board: str
-    invoice: Sheet | None
-    report: Sheet | None
-    alert: Alert | None
+    invoice: FirstPage | None
+    report: FirstPage | None
+    alert: ShownAlert | None
     mail: Mail | None
-    files: Mapping[str, Sequence[Link]]
+    files: Mapping[str, Sequence[FileLink]]
     runs: Sequence[EndedRun] = field(default_factory=list)
 
 
 def write_page(folder: Path, storage: Path, arrived: Path, board: Path, runs: Sequence[EndedRun]) -> Path:
     """Write ``index.html`` into the folder, and return its path. ``board`` is the HTML of the operators' board."""
-    messages = Recorder(arrived).messages
+    messages = MessageLog(arrived).messages
     invoice = _largest(storage / "invoices", "*.pdf")
     content = PageContent(
         board=standalone_board(board.read_text(encoding="utf-8")),
@@ -127,7 +127,7 @@ def standalone_board(html: str) -> str:
     return _HREF.sub("", _LINKED_FILE.sub("", html)).replace("</head>", f"{style}</head>", 1)
 
 
-def find_alert(messages: Sequence[Arrived]) -> Alert | None:
+def find_alert(messages: Sequence[Arrived]) -> ShownAlert | None:
     """The newest alert about a failed run in Slack."""
     for message in reversed(messages):
         if message.channel == "slack" and message.text.startswith(_FAILED_RUN) and message.rich:
@@ -135,13 +135,13 @@ def find_alert(messages: Sequence[Arrived]) -> Alert | None:
     return None
 
 
-def _alert(message: Arrived) -> Alert:
+def _alert(message: Arrived) -> ShownAlert:
     texts: dict[str, list[str]] = {"header": [], "section": [], "context": []}
     for block in message.rich:
         for element in block.get("elements") or [block.get("text")]:
             if element and block["type"] in texts:
                 texts[block["type"]].append(_SLACK_LINK.sub(r"[\1]", element["text"]))
-    return Alert(
+    return ShownAlert(
         message.destination,
         f"{message.arrived_at.astimezone(JAPAN):%Y-%m-%d %H:%M:%S}",
         " ".join(texts["header"]),
@@ -172,7 +172,7 @@ def _mail(message: Arrived) -> Mail:
     )
 
 
-def _files(folder: Path, storage: Path, arrived: Path) -> Mapping[str, Sequence[Link]]:
+def _files(folder: Path, storage: Path, arrived: Path) -> Mapping[str, Sequence[FileLink]]:
     """The files that the demo has made, under their headings."""
     found = {
         "請求書（PDF、JSON、一覧）": _below(storage / "invoices", "*"),
@@ -199,15 +199,15 @@ def _largest(folder: Path, pattern: str) -> Path | None:
     return max(_below(folder, pattern), key=lambda path: path.stat().st_size, default=None)
 
 
-def _link(folder: Path, file: Path) -> Link:
-    return Link(quote(os.path.relpath(file, folder)), file.name, _size(file.stat().st_size))
+def _link(folder: Path, file: Path) -> FileLink:
+    return FileLink(quote(os.path.relpath(file, folder)), file.name, _size(file.stat().st_size))
 
 
 def _size(size: int) -> str:
     return f"{size / _KILOBYTE:,.0f} KB" if size >= _KILOBYTE else f"{size} B"
 
 
-def _sheet(folder: Path, pdf: Path | None) -> Sheet | None:
+def _sheet(folder: Path, pdf: Path | None) -> FirstPage | None:
     if pdf is None:
         return None
     document = pypdfium2.PdfDocument(pdf)  # type: ignore[no-untyped-call]
@@ -218,4 +218,6 @@ def _sheet(folder: Path, pdf: Path | None) -> Sheet | None:
         document.close()  # type: ignore[no-untyped-call]
     drawn = BytesIO()
     image.quantize().save(drawn, "PNG", optimize=True)
-    return Sheet(f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}", _link(folder, pdf))
+    return FirstPage(
+        f"data:image/png;base64,{base64.b64encode(drawn.getvalue()).decode()}", _link(folder, pdf)
+    )

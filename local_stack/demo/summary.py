@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from local_stack.demo.details import RunResult, padded, text_table, width_of
+from local_stack.demo.details import RecordedRun, padded, text_table, width_of
 from local_stack.demo.runs import DemoRun
 
 # The longest name of a batch, with its id.
@@ -22,7 +22,7 @@ class EndedRun:
     run: DemoRun
     exit_code: int
     seconds: float
-    result: RunResult | None
+    result: RecordedRun | None
 
     @property
     def ended_well(self) -> bool:

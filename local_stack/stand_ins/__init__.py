@@ -18,7 +18,7 @@ from local_stack.stand_ins.directories import MISSING, StandInDirectory
 from local_stack.stand_ins.faults import HANG_UP, Fault, Faults, PausingLimit, RateLimit
 from local_stack.stand_ins.http_services import WORKFLOW_ID, WORKFLOW_SIGNATURE, HttpServices
 from local_stack.stand_ins.imap import ImapService
-from local_stack.stand_ins.recorder import Arrived, Recorder
+from local_stack.stand_ins.recorder import Arrived, MessageLog
 from local_stack.stand_ins.smtp import SmtpService
 
 __all__ = ["MISSING", "Arrived", "StandInDirectory", "StandIns", "teams_webhook_url"]
@@ -63,7 +63,7 @@ class StandIns:
     ) -> None:
         self.http_port = http_port
         self.smtp_port = smtp_port
-        self._recorder = Recorder(record)
+        self._recorder = MessageLog(record)
         self._faults = Faults()
         self._http = HttpServices(
             self._recorder,

@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from local_stack.stand_ins.faults import HANG_UP, Fault, Faults, Limits
-from local_stack.stand_ins.recorder import Arrived, Recorder
+from local_stack.stand_ins.recorder import Arrived, MessageLog
 
 Refusal = Callable[[str | int, str | int | None], web.Response]
 
@@ -20,7 +20,7 @@ _STATUS_AND_CODE = re.compile(r"([1-5]\d\d) (\w+)")
 class ChatService:
     """The base of a service."""
 
-    def __init__(self, recorder: Recorder, faults: Faults, limits: Limits) -> None:
+    def __init__(self, recorder: MessageLog, faults: Faults, limits: Limits) -> None:
         self.recorder = recorder
         self.faults = faults
         self.limits = limits

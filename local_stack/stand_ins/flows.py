@@ -6,7 +6,7 @@ import asyncio
 import json
 
 from local_stack.stand_ins.faults import RateLimit
-from local_stack.stand_ins.recorder import Arrived, Recorder
+from local_stack.stand_ins.recorder import Arrived, MessageLog
 
 # The properties of a message in Teams, which contain the card as JSON text.
 _SIZE_LIMIT = 28_672
@@ -18,7 +18,7 @@ _CARD = "application/vnd.microsoft.card.adaptive"
 class Flows:
     """The runs of the flows. ``failed`` counts those that did not post their message. Use it in one event loop."""
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: MessageLog) -> None:
         self.failed = 0
         self._recorder = recorder
         self._waiting: set[asyncio.Task[None]] = set()

@@ -25,7 +25,7 @@ from local_stack.stand_ins.faults import Faults, Limits, RateLimit
 from local_stack.stand_ins.flows import Flows
 from local_stack.stand_ins.mail_tokens import MailTokens
 from local_stack.stand_ins.page import listing
-from local_stack.stand_ins.recorder import Arrived, Recorder, shown_headers
+from local_stack.stand_ins.recorder import Arrived, MessageLog, shown_headers
 from local_stack.stand_ins.slack import Slack
 
 _WORKFLOWS = "/powerautomate/automations/direct/workflows"
@@ -56,7 +56,7 @@ class HttpServices(ChatService):
     """One server for all services, and for the pages with the received messages. Use it in one event loop."""
 
     def __init__(
-        self, recorder: Recorder, faults: Faults, *, rate_limits: bool, line_works_public_key: str = ""
+        self, recorder: MessageLog, faults: Faults, *, rate_limits: bool, line_works_public_key: str = ""
     ) -> None:
         super().__init__(recorder, faults, Limits())
         # The lifetime of LINE WORKS' tokens, in seconds.

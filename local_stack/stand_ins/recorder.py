@@ -42,7 +42,7 @@ class Arrived:
         return cls(**{**value, "arrived_at": datetime.fromisoformat(value["arrived_at"])})
 
 
-class Recorder:
+class MessageLog:
     """A thread-safe list of messages, and optionally a file of JSON lines. Messages of an existing file come first."""
 
     def __init__(self, file: Path | None = None) -> None:

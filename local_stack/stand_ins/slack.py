@@ -24,7 +24,7 @@ from local_stack.stand_ins.chat_service import (
 from local_stack.stand_ins.directories import Directories
 from local_stack.stand_ins.facts import statuses
 from local_stack.stand_ins.faults import Faults, Limits
-from local_stack.stand_ins.recorder import Arrived, Recorder, shown_headers
+from local_stack.stand_ins.recorder import Arrived, MessageLog, shown_headers
 
 _LONGEST_TEXT = 40_000
 _MOST_BLOCKS = 50
@@ -66,7 +66,9 @@ class InvalidBlocksError(ValueError):
 class Slack(ChatService):
     """The service for all workspaces. ``scopes`` are those of every bot, separated by commas."""
 
-    def __init__(self, recorder: Recorder, faults: Faults, limits: Limits, directories: Directories) -> None:
+    def __init__(
+        self, recorder: MessageLog, faults: Faults, limits: Limits, directories: Directories
+    ) -> None:
         super().__init__(recorder, faults, limits)
         self.scopes = "chat:write,channels:read,groups:read,users:read,users:read.email"
         self._directories = directories

@@ -20,7 +20,7 @@ from local_stack.stand_ins.bounces import bounce_of
 from local_stack.stand_ins.faults import HANG_UP, Fault, Faults, RateLimit
 from local_stack.stand_ins.imap import ImapService
 from local_stack.stand_ins.mail_tokens import MailTokens
-from local_stack.stand_ins.recorder import Arrived, Recorder
+from local_stack.stand_ins.recorder import Arrived, MessageLog
 
 # The reply for a code of the error table. Any other code is used as the reply.
 _REPLIES = {
@@ -84,7 +84,7 @@ class SmtpService:
 
     def __init__(
         self,
-        recorder: Recorder,
+        recorder: MessageLog,
         faults: Faults,
         tokens: MailTokens,
         mailbox: ImapService,

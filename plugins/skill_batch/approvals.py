@@ -181,7 +181,12 @@ class ApprovalFlow(BatchFlow):
         :raises AnswerError: the answer names a tenant that the request does not list, or Airflow does not name the user who responded.
         :raises RecordsDeletedError: Airflow has the response no more.
         """
-        from include.skillreport.approvals.requests import Answer, find_request, items_of, record_answer
+        from include.skillreport.approvals.requests import (
+            ApprovalAnswer,
+            find_request,
+            items_of,
+            record_answer,
+        )
         from include.skillreport.core.errors import AnswerError
         from include.skillreport.core.execution.run_log import RecordsDeletedError
 
@@ -201,7 +206,7 @@ class ApprovalFlow(BatchFlow):
             request = find_request(platform, listed["request"])
             answer = response["chosen_options"][0]
             approved, values = self.read_answer(items_of(platform, request.request_id), answer, entered)
-            record_answer(platform, request.request_id, Answer(person, answered_at, approved, note))
+            record_answer(platform, request.request_id, ApprovalAnswer(person, answered_at, approved, note))
         log.info("%s: %s (%d items)", person, answer, len(approved))
         return {
             "request": request.request_id,

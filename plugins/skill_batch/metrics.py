@@ -18,7 +18,7 @@ PREFIX = "skill_batch"
 
 
 @dataclass(frozen=True)
-class Metric:
+class RunMetric:
     """A metric of a run: its name without prefixes, its kind, its unit, and its value.
 
     A value of None: the run does not report this metric.
@@ -31,8 +31,8 @@ class Metric:
     value: Callable[[RunResult], float | None]
 
 
-def _runs(status: str, meaning: str) -> Metric:
-    return Metric(
+def _runs(status: str, meaning: str) -> RunMetric:
+    return RunMetric(
         f"runs.{status}", "counter", "runs", meaning, lambda result: 1 if result.status == status else None
     )
 
@@ -41,22 +41,24 @@ METRICS = (
     _runs("completed", "all tenants succeeded, and few rows belong to nobody"),
     _runs("partial", "some tenants failed, or too many rows belong to nobody"),
     _runs("failed", "no tenant succeeded, or a step of the run failed"),
-    Metric(
+    RunMetric(
         "tenants.succeeded",
         "counter",
         "tenants",
         "tenants that succeeded",
         lambda result: result.success_count,
     ),
-    Metric("tenants.failed", "counter", "tenants", "tenants that failed", lambda result: result.error_count),
-    Metric(
+    RunMetric(
+        "tenants.failed", "counter", "tenants", "tenants that failed", lambda result: result.error_count
+    ),
+    RunMetric(
         "records",
         "counter",
         "records",
         "records that the batch counts as read or written",
         lambda result: result.records,
     ),
-    Metric(
+    RunMetric(
         "run.duration",
         "timer",
         "ms",

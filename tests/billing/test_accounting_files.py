@@ -15,9 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.skillreport.billing.accounting import freee, journal, moneyforward
-from include.skillreport.billing.accounting.csv_form import CsvForm, Tally, write_forms
+from include.skillreport.billing.accounting.csv_form import CsvForm, FileTally, write_forms
 from include.skillreport.billing.accounting.detailed_list import COLUMNS, detailed_list
-from include.skillreport.billing.accounting.entries import Booking, CreditedInvoice, Entry, Receipt, postings
+from include.skillreport.billing.accounting.entries import (
+    BookEntry,
+    Booking,
+    CreditedInvoice,
+    Receipt,
+    postings,
+)
 from include.skillreport.billing.accounting.files import forms_of
 from include.skillreport.billing.documents.credit_note import CreditedPart, credit_note
 from include.skillreport.billing.documents.invoice import Invoice
@@ -65,7 +71,7 @@ def entry(
     yen_per_unit: str | None = None,
     partner_code: str = "0042",
     accrued_on: date | None = None,
-) -> Entry:
+) -> BookEntry:
     day = date(2026, 12, 3) if booking is Booking.REVERSAL else BOOKED_ON
     rate = (
         ExchangeRate(yen_per_unit=Decimal(yen_per_unit), rate_date=date(2026, 10, 30))
@@ -73,10 +79,10 @@ def entry(
         else None
     )
     status = status if booking is Booking.DOCUMENT else "void"
-    return Entry(booking, status, accrued_on or day, day, BOOKED_ON, invoice, partner_code, rate)
+    return BookEntry(booking, status, accrued_on or day, day, BOOKED_ON, invoice, partner_code, rate)
 
 
-def written(form: CsvForm, *entries: Entry) -> bytes:
+def written(form: CsvForm, *entries: BookEntry) -> bytes:
     stream = BytesIO()
     (tally,) = write_forms([(form, stream)], entries)
     content = stream.getvalue()
@@ -84,7 +90,7 @@ def written(form: CsvForm, *entries: Entry) -> bytes:
     return content
 
 
-def rows(form: CsvForm, *entries: Entry) -> list[dict[str, str]]:
+def rows(form: CsvForm, *entries: BookEntry) -> list[dict[str, str]]:
     return _parsed(form, written(form, *entries))
 
 
@@ -92,7 +98,7 @@ def _parsed(form: CsvForm, content: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(content.decode(form.encoding).split(form.line_end)))
 
 
-def listed(*entries: Entry) -> list[dict[str, str]]:
+def listed(*entries: BookEntry) -> list[dict[str, str]]:
     return rows(detailed_list(), *entries)
 
 
@@ -292,7 +298,7 @@ def test_the_journal_debits_the_receivable_for_sales_and_tax_of_each_rate() -> N
         (entry(samples.mixed_rates(), Booking.REVERSAL), "2026/12/03"),
     ],
 )
-def test_credit_notes_and_reversals_exchange_the_sides_of_the_journal(booked: Entry, day: str) -> None:
+def test_credit_notes_and_reversals_exchange_the_sides_of_the_journal(booked: BookEntry, day: str) -> None:
     original = rows(journal.journal(SETTINGS), entry(samples.mixed_rates()))
     taken_back = rows(journal.journal(SETTINGS), booked)
     sides = ("勘定科目", "補助科目", "部門", "税区分", "金額")
@@ -424,7 +430,7 @@ def received(
     method: str = "銀行振込",
     reference: str = "F-1",
     invoice: Invoice | None = None,
-) -> Entry:
+) -> BookEntry:
     """A payment, or with a positive amount a refund."""
     receipt = Receipt(Decimal(amount), Decimal(yen or amount), method, reference)
     return replace(entry(invoice or samples.ordinary()), booking=booking, receipt=receipt)
@@ -440,7 +446,7 @@ def received(
     ],
 )
 def test_a_receipt_is_one_row_between_bank_and_receivable(
-    booked: Entry, label: str, debit: str, credit: str, yen: int
+    booked: BookEntry, label: str, debit: str, credit: str, yen: int
 ) -> None:
     amount, text = str(abs(yen)), f"{label} INV-2026-000123 株式会社青葉商事 銀行振込 F-1"
     (own,) = rows(journal.journal(SETTINGS), booked)
@@ -457,7 +463,7 @@ def test_a_receipt_is_one_row_between_bank_and_receivable(
         (label, "対象外", "0", str(yen), "", "銀行振込 F-1")
     ]
     tallies = write_forms([(form, BytesIO()) for form in forms_of(SETTINGS)], [booked])
-    assert tallies == [Tally(1, yen)] * 4
+    assert tallies == [FileTally(1, yen)] * 4
 
 
 @pytest.mark.parametrize(
@@ -469,7 +475,7 @@ def test_a_receipt_is_one_row_between_bank_and_receivable(
         (received("145700", Booking.REVERSAL), "収入"),
     ],
 )
-def test_freee_gets_a_settled_income_or_expense_on_the_receivable(booked: Entry, kind: str) -> None:
+def test_freee_gets_a_settled_income_or_expense_on_the_receivable(booked: BookEntry, kind: str) -> None:
     settings = _with("freee", wallet="みずほ銀行（法人）")
     receivable = settings.receivable.model_copy(update={"sub_account": "SaaS", "department": "事業部"})
     content = written(freee.freee(settings.model_copy(update={"receivable": receivable})), booked)
@@ -667,13 +673,13 @@ def test_all_files_are_written_in_one_pass_over_the_documents() -> None:
     forms = [(form, BytesIO()) for form in forms_of(SETTINGS)]
     positions: list[list[int]] = []
 
-    def entries() -> Iterator[Entry]:
+    def entries() -> Iterator[BookEntry]:
         for _ in range(1000):
             positions.append([stream.tell() for _, stream in forms])
             yield entry(samples.ordinary())
 
     assert write_forms(forms, entries()) == [
-        Tally(row_count, 145_700_000) for row_count in (1000, 2000, 1000, 1000)
+        FileTally(row_count, 145_700_000) for row_count in (1000, 2000, 1000, 1000)
     ]
     for first, middle, last, (_, stream) in zip(
         positions[0], positions[500], positions[-1], forms, strict=True

@@ -15,9 +15,9 @@ from include.skillreport.billing.receivables.matching import (
     EnteredPayment,
     KnownPayer,
     Match,
+    MatchedPart,
     Matcher,
     OpenTransfer,
-    Part,
     Unpaid,
     oldest_first,
 )
@@ -201,7 +201,7 @@ def test_a_payment_that_was_entered_by_hand_is_proposed_as_the_same(payer: str) 
     entered = EnteredPayment("p", "A", "1", PAID + timedelta(days=3), Decimal(11_000))
     found = match(transfer(11_000, payer), unpaid("2", 11_000), entered=(entered,))
     assert found.doubt is Doubt.ALREADY_ENTERED
-    assert found.choices == ((Part("A", "1", Decimal(11_000), payment_id="p"),),)
+    assert found.choices == ((MatchedPart("A", "1", Decimal(11_000), payment_id="p"),),)
     later = EnteredPayment("p", "A", "1", PAID - timedelta(days=15), Decimal(11_000))
     assert match(transfer(11_000), unpaid("2", 11_000), entered=(later,)).doubt is None
 

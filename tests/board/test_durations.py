@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 import pytest
 
-from skill_batch.board.pages.durations import Period, load_durations
+from skill_batch.board.pages.durations import DaySpan, load_durations
 from include.skillreport.core.catalog import (
     DATA_BACKUP,
     TENANT_BILLING,
@@ -24,7 +24,7 @@ from tests.conftest import Database
 pytestmark = pytest.mark.tenants("A", "B", tenant_code="CODE-{}")
 
 TODAY = datetime.now(UTC).astimezone(JAPAN).date()
-WEEK = Period(TODAY - timedelta(days=6), TODAY)
+WEEK = DaySpan(TODAY - timedelta(days=6), TODAY)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 from include.skillreport.approvals.requests import ApprovalRequest
 from include.skillreport.batches.data_backup.access import BackupAccess
 from include.skillreport.batches.data_backup.batch import DataBackupBatch
-from include.skillreport.batches.data_backup.deleted_tenants import Entry, delete_entry, write_entry
+from include.skillreport.batches.data_backup.deleted_tenants import RegisterEntry, delete_entry, write_entry
 from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.core.catalog import (
@@ -511,7 +511,7 @@ def dump_damaged(scene: Scene) -> Failure:
 
 def entry_unproved(scene: Scene) -> Failure:
     """Somebody writes an entry of a deleted tenant into the store."""
-    entry = Entry("A", "x", datetime(2026, 10, 1, tzinfo=UTC))
+    entry = RegisterEntry("A", "x", datetime(2026, 10, 1, tzinfo=UTC))
     write_entry(ObjectStore(scene.folder), MacKeys(), entry)
     _, run = _backups(scene)
 

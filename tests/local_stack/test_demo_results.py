@@ -18,12 +18,12 @@ from include.skillreport.core.catalog import (
     TENANT_USAGE,
 )
 from local_stack.batch_runs import LOCAL, run_batch
-from local_stack.demo.details import Outcome, RunResult, read_result, width_of
+from local_stack.demo.details import RecordedOutcome, RecordedRun, read_result, width_of
 from local_stack.demo.page import find_mail, standalone_board, write_page
 from local_stack.demo.runs import DEMO_RUNS, runs_of
 from local_stack.demo.summary import EndedRun, progress_line, step_line, summary
 from local_stack.stand_ins import Arrived
-from local_stack.stand_ins.recorder import Recorder
+from local_stack.stand_ins.recorder import MessageLog
 from tests import host_rows
 from tests.conftest import Database
 
@@ -36,7 +36,7 @@ BOARD = """<!DOCTYPE html><html><head><link rel="stylesheet" href="/skill-batch-
 
 
 @pytest.fixture
-def results(database: Database) -> dict[str, RunResult]:
+def results(database: Database) -> dict[str, RecordedRun]:
     """Two batches that have run for a tenant with a hostile name."""
     with database.connect() as host:
         host_rows.tenant(host, "T1", tenant_name=HOSTILE)
@@ -50,7 +50,7 @@ def results(database: Database) -> dict[str, RunResult]:
 
 
 @pytest.fixture
-def ended(results: dict[str, RunResult]) -> list[EndedRun]:
+def ended(results: dict[str, RecordedRun]) -> list[EndedRun]:
     (run,) = runs_of(TENANT_USAGE)
     return [EndedRun(run, 0, 3.21, results[TENANT_USAGE.id])]
 
@@ -73,7 +73,7 @@ def installation(tmp_path: Path) -> Path:
         document.add_blank_page(595, 842)
         document.write(file)
     (tmp_path / "demo" / "board.html").write_text(BOARD)
-    recorder = Recorder(tmp_path / "arrived.jsonl")
+    recorder = MessageLog(tmp_path / "arrived.jsonl")
     recorder.add(alert(f"• T1 {HOSTILE}: 失敗"))
     recorder.add(mail("contact@t1.example", "INV-1.pdf"))
     return tmp_path
@@ -104,7 +104,7 @@ def shown(installation: Path, ended: list[EndedRun]) -> str:
     return page.read_text(encoding="utf-8")
 
 
-def test_the_summary_of_all_runs_fits_on_a_screen(results: dict[str, RunResult]) -> None:
+def test_the_summary_of_all_runs_fits_on_a_screen(results: dict[str, RecordedRun]) -> None:
     widest = replace(
         results[TENANT_USAGE.id],
         status="partial",
@@ -112,7 +112,7 @@ def test_the_summary_of_all_runs_fits_on_a_screen(results: dict[str, RunResult])
         succeeded=9_999,
         failed=9_999,
         records=999_999_999,
-        outcomes=[Outcome("T1", None, "", None, "壊れています" * 20, ())] * 4,
+        outcomes=[RecordedOutcome("T1", None, "", None, "壊れています" * 20, ())] * 4,
     )
     ended = [EndedRun(run, int(run.must_fail), 123.45, widest) for run in DEMO_RUNS]
 
@@ -123,13 +123,14 @@ def test_the_summary_of_all_runs_fits_on_a_screen(results: dict[str, RunResult])
     assert [line for line in lines if width_of(line) > MOST_COLUMNS] == []
 
 
-def test_the_summary_tells_expected_failures_from_others(results: dict[str, RunResult]) -> None:
+def test_the_summary_tells_expected_failures_from_others(results: dict[str, RecordedRun]) -> None:
     on_purpose = next(run for run in DEMO_RUNS if run.must_fail)
     (usage,) = runs_of(TENANT_USAGE)
     result = results[TENANT_USAGE.id]
 
     errors = [
-        Outcome(unit, None, "", None, f"{unit} のトークンが使えません", ()) for unit in ("T1", "T2", "T3")
+        RecordedOutcome(unit, None, "", None, f"{unit} のトークンが使えません", ())
+        for unit in ("T1", "T2", "T3")
     ]
     partial = replace(result, status="partial", outcomes=errors)
     expected, unexpected = EndedRun(on_purpose, 1, 1.0, partial), EndedRun(usage, 1, 1.0, partial)
@@ -142,7 +143,7 @@ def test_the_summary_tells_expected_failures_from_others(results: dict[str, RunR
     assert not EndedRun(usage, 0, 1.0, None).ended_well
 
 
-def test_a_run_of_an_earlier_demo_is_no_result(results: dict[str, RunResult], database: Database) -> None:
+def test_a_run_of_an_earlier_demo_is_no_result(results: dict[str, RecordedRun], database: Database) -> None:
     """Otherwise a run that must fail, but fails before it opens, would count as an expected failure."""
     with database.connect() as host:
         (now,) = host.execute("SELECT clock_timestamp()").fetchone() or ()
@@ -150,7 +151,7 @@ def test_a_run_of_an_earlier_demo_is_no_result(results: dict[str, RunResult], da
         assert read_result(host, TENANT_USAGE, since=now) is None
 
 
-def test_the_details_of_a_run_are_a_text(results: dict[str, RunResult]) -> None:
+def test_the_details_of_a_run_are_a_text(results: dict[str, RecordedRun]) -> None:
     text = results[TENANT_USAGE.id].text()
 
     assert text.startswith("BATCH-018-01 テナント使用量集計バッチ  業務日 2026-10-31")

@@ -22,7 +22,7 @@ from include.skillreport.core.network import EmailConfig
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.dispatch import dispatch_due
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stack import PROJECT
 from tests import host_rows
@@ -75,7 +75,7 @@ def enqueue(host: psycopg.Connection, connection: psycopg.Connection, letters: i
         host_rows.tenant(host, tenant_id)
     addresses = [f"{number}@{TENANTS[number % 4].lower()}.test" for number in range(letters)]
     drafts = [
-        Draft(TENANTS[number % 4], address, EMAIL, address, "件名", "本文", due_at)
+        MessageDraft(TENANTS[number % 4], address, EMAIL, address, "件名", "本文", due_at)
         for number, address in enumerate(addresses)
     ]
     with tenant_transaction(connection, TENANTS):

@@ -12,13 +12,13 @@ from email.policy import default as default_policy
 from typing import Literal
 
 from include.skillreport.batches.external_sync.letter import gone_letter
-from include.skillreport.batches.external_sync.listing import Unit
+from include.skillreport.batches.external_sync.listing import ListedDirectory
 from include.skillreport.batches.external_sync.plan import EntryKind, PlanEntry
 from include.skillreport.batches.inactive_tenants.letters import Contact, Silence, inactivity_letter
 from include.skillreport.batches.inactive_tenants.rules import Stage
 from include.skillreport.batches.monthly_report.figures import RULES, Figure
 from include.skillreport.batches.monthly_report.letter import report_letters
-from include.skillreport.batches.monthly_report.report import Day, MonthlyReport
+from include.skillreport.batches.monthly_report.report import DayFigures, MonthlyReport
 from include.skillreport.batches.notification_retry.fallback import fallback_letter
 from include.skillreport.batches.notification_settings_check.letter import settings_letter
 from include.skillreport.batches.notification_settings_check.rules import (
@@ -32,14 +32,14 @@ from include.skillreport.batches.tenant_usage.letters import usage_letter
 from include.skillreport.batches.tenant_usage.warnings import UsageWarning
 from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts, corrected_invoice
 from include.skillreport.billing.ledger.letter_texts import (
-    Letter,
+    LetterTexts,
     document_letter,
     recipient_letter,
     reminder_letter,
     void_letter,
 )
 from include.skillreport.messaging.channels import EMAIL
-from include.skillreport.messaging.channels.channel import Finding
+from include.skillreport.messaging.channels.channel import ChannelFinding
 from include.skillreport.messaging.channels.email.letter import Letter as EMailLetter
 from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.contract_letters import (
@@ -58,7 +58,7 @@ from include.skillreport.messaging.contract_letters import (
     USAGE_WARNING,
 )
 from include.skillreport.messaging.message import Message, MessageFile
-from include.skillreport.messaging.outbox import Draft, Lane
+from include.skillreport.messaging.outbox import Lane, MessageDraft
 from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE
 from include.skillreport.messaging.settings import ServiceSettings
 from include.skillreport.messaging.template_store import default_template
@@ -100,7 +100,7 @@ def every_letter(language: Language) -> list[SampleLetter]:
     return [*notices, *(_billing_letter(*each) for each in _billing(language))]
 
 
-def _message(draft: Draft) -> Message:
+def _message(draft: MessageDraft) -> Message:
     kind = draft.template_key or GENERAL
     assert kind not in BILLING_LETTERS
     return Message(
@@ -116,7 +116,7 @@ def _message(draft: Draft) -> Message:
     )
 
 
-def _notices(language: Language) -> Iterator[tuple[str, Draft]]:
+def _notices(language: Language) -> Iterator[tuple[str, MessageDraft]]:
     yield "資格の期限の通知", _reminder(CERTIFICATE_EXPIRY, language)
     yield "目標の期限の通知", _reminder(GOAL_DUE, language)
     yield "複数の期限をまとめた通知", _digest(language)
@@ -150,7 +150,7 @@ def _template(key: str, language: Language) -> Template:
     return default_template(key, language)
 
 
-def _reminders(occasions: Sequence[Occasion], key: str, language: Language) -> list[Draft]:
+def _reminders(occasions: Sequence[Occasion], key: str, language: Language) -> list[MessageDraft]:
     return reminders(
         "T1",
         occasions,
@@ -178,18 +178,18 @@ def _occasion(key: str, language: Language) -> Occasion:
     return Occasion(key, "1", "hanako@aoba.example.jp", ends_on, {"full_name": PERSON[language], **named})
 
 
-def _reminder(key: str, language: Language) -> Draft:
+def _reminder(key: str, language: Language) -> MessageDraft:
     (draft,) = _reminders([_occasion(key, language)], key, language)
     return draft
 
 
-def _digest(language: Language) -> Draft:
+def _digest(language: Language) -> MessageDraft:
     drafts = _reminders([_occasion(GOAL_DUE, language)] * 2, GOAL_DUE, language)
     merged, *_ = digests(drafts, [GOAL_DUE])
     return merged
 
 
-def _notification(language: Language) -> Draft:
+def _notification(language: Language) -> MessageDraft:
     subject, body = {
         "ja": (
             "スキルが承認されました",
@@ -201,7 +201,7 @@ def _notification(language: Language) -> Draft:
         ),
     }[language]
     shown = literal(EMAIL, subject, body)
-    return Draft(
+    return MessageDraft(
         "T1",
         "host:1",
         EMAIL,
@@ -214,14 +214,14 @@ def _notification(language: Language) -> Draft:
     )
 
 
-def _inactivity(stage: Stage, days: int, last: date | None, language: Language) -> Draft:
+def _inactivity(stage: Stage, days: int, last: date | None, language: Language) -> MessageDraft:
     key = {Stage.WARNING: INACTIVITY_WARNING, Stage.CRITICAL: INACTIVITY_CRITICAL}[stage]
     silence = Silence(stage, days, last or date(2026, 8, 30), last, date(2026, 11, 28))
     contact = Contact(_ADDRESS, TENANT[language])
     return inactivity_letter("T1", silence, contact, {key: _template(key, language)}, run_date=TODAY)
 
 
-def _settings_letter(language: Language) -> Draft:
+def _settings_letter(language: Language) -> MessageDraft:
     row = {
         "template_key": "goal_due",
         "notification_type": "EMAIL",
@@ -245,13 +245,13 @@ def _settings_letter(language: Language) -> Draft:
         settings=[setting],
         refused_preferences={"quiet_hours": "22-7", "timezone": "JST-9"},
     )
-    refused = service_finding("接続先 Slack", SLACK, Finding(SLACK.errors["invalid_auth"]))
+    refused = service_finding("接続先 Slack", SLACK, ChannelFinding(SLACK.errors["invalid_auth"]))
     findings = [(each.subject, each.detail, each.english) for each in (*findings_in(tenant), refused)]
     template = _template(SETTINGS_BROKEN, language)
     return settings_letter("T1", findings, template, _ADDRESS, execution_id="1", run_date=TODAY)
 
 
-def _channels_gone(language: Language) -> Draft:
+def _channels_gone(language: Language) -> MessageDraft:
     entries = [
         PlanEntry(kind, "1", "", before={"setting_key": key, "channels": channels})
         for kind, key, channels in (
@@ -259,11 +259,11 @@ def _channels_gone(language: Language) -> Draft:
             (EntryKind.SETTING_AFFECTED, "skill_expiry", ["team-a", "team-b"]),
         )
     ]
-    unit = Unit("T1", SLACK, "1", TODAY)
+    unit = ListedDirectory("T1", SLACK, "1", TODAY)
     return gone_letter(unit, entries, _template(CHANNELS_GONE, language), _ADDRESS)
 
 
-def _monthly_report(language: Language) -> Draft:
+def _monthly_report(language: Language) -> MessageDraft:
     report = MonthlyReport(
         tenant_code="aoba",
         tenant_name=TENANT[language],
@@ -287,7 +287,7 @@ def _monthly_report(language: Language) -> Draft:
             )
             for rule in RULES
         ),
-        days=tuple(Day(date=date(2026, 10, day), is_missing=day == 12) for day in range(1, 32)),
+        days=tuple(DayFigures(date=date(2026, 10, day), is_missing=day == 12) for day in range(1, 32)),
         previous_missing_days=(),
         months=(),
         categories=(),
@@ -312,7 +312,7 @@ def _behind_slack(language: Language) -> dict[str, object]:
     }
 
 
-def _billing(language: Language) -> Iterator[tuple[str, str, Letter, bool]]:
+def _billing(language: Language) -> Iterator[tuple[str, str, LetterTexts, bool]]:
     """Name, kind, letter, and whether its file is attached."""
     invoice = samples.ordinary() if language == "ja" else samples.english()
     reason = {"ja": "二重に請求したため", "en": "Charged twice"}[language]
@@ -342,7 +342,7 @@ def _billing(language: Language) -> Iterator[tuple[str, str, Letter, bool]]:
     yield "送付先の変更", RECIPIENT_CHANGED, letter, False
 
 
-def _billing_letter(name: str, kind: str, letter: Letter, is_attached: bool) -> SampleLetter:
+def _billing_letter(name: str, kind: str, letter: LetterTexts, is_attached: bool) -> SampleLetter:
     shown = literal(EMAIL, letter.subject, letter.body)
     file = None
     if letter.attached_text is not None and letter.unattached_text is not None:

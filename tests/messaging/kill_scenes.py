@@ -16,7 +16,7 @@ from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.channels.slack import SLACK
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from local_stack.batch_runs import close_run, open_run
 from local_stack.stand_ins import StandIns
 from local_stack.stand_ins.http_services import WORKFLOW_ID
@@ -139,7 +139,7 @@ class Scene:
     def cancel(self) -> None:
         """Put a message into the outbox that the application has cancelled since."""
         log_id = waiting(self.host, KILLED, "SLACK", recipient_address="C-cancelled", send_status="CANCELLED")
-        draft = Draft(
+        draft = MessageDraft(
             KILLED,
             f"host:{log_id}",
             SLACK,

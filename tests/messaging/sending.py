@@ -16,7 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from include.skillreport.core.network import EmailConfig, OAuthConfig
 from include.skillreport.messaging.address_guard import guarded_session
 from include.skillreport.messaging.channels import channel_of_config
-from include.skillreport.messaging.channels.channel import Channel, ChannelClient, ChannelConfig, Finding
+from include.skillreport.messaging.channels.channel import (
+    Channel,
+    ChannelClient,
+    ChannelConfig,
+    ChannelFinding,
+)
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.email.client import Client as EmailClient
 from include.skillreport.messaging.channels.line_works import LINE_WORKS, LineWorksConfig
@@ -202,6 +207,6 @@ class Tenant:
 
         return self.using(config, checked)
 
-    def validate(self, config: ChannelConfig, *destinations: str) -> list[Finding]:
+    def validate(self, config: ChannelConfig, *destinations: str) -> list[ChannelFinding]:
         """The daily check."""
         return self.using(config, lambda client: client.validate(destinations))

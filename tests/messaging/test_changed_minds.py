@@ -192,7 +192,7 @@ def test_a_disabled_setting_holds_its_notifications(
 
     retry(database, services)
     assert services.messages == []
-    assert host.execute("SELECT error_code FROM batch.outbox").fetchall() == [("held",)]
+    assert host.execute("SELECT error_code FROM batch.outbox").fetchall() == [("switched_off",)]
     host.execute('UPDATE "MST_NotificationSettings" SET is_enabled = true, is_deleted = false')
     make_due(host)
     retry(database, services)
@@ -243,7 +243,7 @@ def test_a_channel_that_the_tenant_switched_off_is_not_used(
 
     assert [arrived.channel for arrived in services.messages] == ["slack"]
     assert host.execute("SELECT error_code FROM batch.outbox WHERE channel = 'email'").fetchall() == [
-        ("held",)
+        ("switched_off",)
     ]
 
 
@@ -363,7 +363,7 @@ def test_a_notification_whose_type_became_unknown_is_not_sent(
 
 def held(host: psycopg.Connection) -> int:
     """How many messages are held."""
-    return count_of(host, "SELECT count(*) FROM batch.outbox WHERE error_code = 'held'")
+    return count_of(host, "SELECT count(*) FROM batch.outbox WHERE error_code = 'switched_off'")
 
 
 @pytest.mark.parametrize("value", ["true", "", "1"])

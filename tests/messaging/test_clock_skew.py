@@ -18,7 +18,7 @@ from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.dispatch import dispatch_due
 from include.skillreport.messaging.integrations import reopen_channels
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
@@ -41,7 +41,7 @@ def due(shared_database: Database, host: psycopg.Connection, services: StandIns)
     """Letters and posts of each tenant that are due."""
     due_at = datetime.now(UTC) - timedelta(hours=1)
     drafts = [
-        Draft(
+        MessageDraft(
             tenant_id,
             f"{channel}:{number}",
             channel,

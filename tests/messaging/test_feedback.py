@@ -22,7 +22,7 @@ from include.skillreport.messaging import outbox
 from include.skillreport.messaging.feedback.mailbox import LONGEST_MAIL, MailboxError, open_mailbox
 from include.skillreport.messaging.feedback.reading import Reading, read_feedback
 from include.skillreport.messaging.feedback.record import Effect, record_report
-from include.skillreport.messaging.feedback.reports import Failure, Report, ReportKind
+from include.skillreport.messaging.feedback.reports import FailedRecipient, FeedbackReport, ReportKind
 from local_stack.batch_runs import LocalInstallation, request_of
 from local_stack.local_run import LocalRun
 from local_stack.stand_ins import StandIns
@@ -266,7 +266,7 @@ class TestABounce:
     def test_is_recorded_once_by_two_runs_at_the_same_time(
         self, database: Database, host: psycopg.Connection, sent: str
     ) -> None:
-        report = Report(ReportKind.BOUNCE, sent, (Failure(frozenset({ADDRESS}), "5.1.1"),))
+        report = FeedbackReport(ReportKind.BOUNCE, sent, (FailedRecipient(frozenset({ADDRESS}), "5.1.1"),))
 
         def record(_: int) -> Effect:
             with database.connect("batch_platform") as platform, database.connect("batch_tenant") as tenant:

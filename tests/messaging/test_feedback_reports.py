@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from include.skillreport.messaging.feedback.record import error_of
 from include.skillreport.messaging.feedback.reports import (
     Addresses,
-    Failure,
-    Report,
+    FailedRecipient,
+    FeedbackReport,
     ReportKind,
     UnreadableMailError,
     report_in,
@@ -40,8 +40,8 @@ def addresses(*texts: str) -> frozenset[str]:
 
 
 def test_a_bounce_is_known_by_the_message_id_of_the_returned_headers() -> None:
-    assert report_in(dsn(), ADDRESSES) == Report(
-        ReportKind.BOUNCE, ID, (Failure(addresses("taro@example.jp"), "5.1.1"),)
+    assert report_in(dsn(), ADDRESSES) == FeedbackReport(
+        ReportKind.BOUNCE, ID, (FailedRecipient(addresses("taro@example.jp"), "5.1.1"),)
     )
 
 
@@ -76,7 +76,7 @@ def test_the_original_recipient_is_read_in_all_its_forms(original: str, named: s
 
 def test_an_internationalised_notification_is_read_too() -> None:
     assert report_in(dsn(kind="global-delivery-status"), ADDRESSES).failures == (
-        Failure(addresses("taro@example.jp"), "5.1.1"),
+        FailedRecipient(addresses("taro@example.jp"), "5.1.1"),
     )
 
 
@@ -122,7 +122,7 @@ def test_a_truncated_bounce_is_read_as_far_as_possible() -> None:
 )
 def test_a_bounce_without_a_notification_is_known_by_its_token(mail: bytes, status: str) -> None:
     """As qmail and older versions of Exim write them. The copy of the letter says 4.2.2, the address of the server 5.2.1."""
-    expected = Report(ReportKind.BOUNCE, ID, (Failure(addresses("taro@example.jp"), status),))
+    expected = FeedbackReport(ReportKind.BOUNCE, ID, (FailedRecipient(addresses("taro@example.jp"), status),))
 
     assert report_in(mail, ADDRESSES) == expected
     # The words of such a mail may be anybody's, so the address that they name must be the letter's.
@@ -132,7 +132,7 @@ def test_a_bounce_without_a_notification_is_known_by_its_token(mail: bytes, stat
 def test_a_warning_of_exim_about_a_delay_is_no_bounce() -> None:
     report = report_in(exim_bounce(to=ENVELOPE_SENDER, is_delayed=True), ADDRESSES)
 
-    assert report == Report(ReportKind.DELIVERY, ID)
+    assert report == FeedbackReport(ReportKind.DELIVERY, ID)
 
 
 @pytest.mark.parametrize("to", ["bounce@example.jp", f"other+{ID}@example.jp", "bounce+short@example.jp"])
@@ -140,7 +140,7 @@ def test_a_warning_of_exim_about_a_delay_is_no_bounce() -> None:
 def test_a_bounce_without_a_notification_and_a_token_is_any_other_mail(
     bounce: Callable[..., bytes], to: str
 ) -> None:
-    assert report_in(bounce(to=to), ADDRESSES) == Report(ReportKind.OTHER)
+    assert report_in(bounce(to=to), ADDRESSES) == FeedbackReport(ReportKind.OTHER)
 
 
 def test_an_absence_is_no_bounce() -> None:
@@ -152,7 +152,7 @@ Subject: Out of office
 
 Your message to <taro@example.jp> has arrived. I am back on 5.1.1.
 """
-    assert report_in(away.encode(), ADDRESSES) == Report(ReportKind.OTHER)
+    assert report_in(away.encode(), ADDRESSES) == FeedbackReport(ReportKind.OTHER)
 
 
 def test_a_bounce_to_an_address_for_both_is_no_unsubscription() -> None:
@@ -164,7 +164,7 @@ def test_a_bounce_to_an_address_for_both_is_no_unsubscription() -> None:
 
 
 def test_a_complaint_is_known_by_the_returned_letter_or_the_envelope_sender() -> None:
-    assert report_in(arf(), ADDRESSES) == Report(ReportKind.COMPLAINT, ID)
+    assert report_in(arf(), ADDRESSES) == FeedbackReport(ReportKind.COMPLAINT, ID)
     assert report_in(arf(mail_from=f"bounce+{ANOTHER}@example.jp"), ADDRESSES).message_id == ANOTHER
     assert report_in(arf(rcpt_to="<Taro@example.jp>"), ADDRESSES).recipients == {"taro@example.jp"}
 
@@ -175,7 +175,7 @@ def test_other_feedback_is_no_complaint(kind: str) -> None:
 
 
 def test_an_unsubscription_is_known_by_its_recipient() -> None:
-    assert report_in(unsubscription(), ADDRESSES) == Report(ReportKind.UNSUBSCRIBE, ID)
+    assert report_in(unsubscription(), ADDRESSES) == FeedbackReport(ReportKind.UNSUBSCRIBE, ID)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_an_unsubscription_is_known_by_its_recipient() -> None:
     ],
 )
 def test_any_other_mail_is_none_of_these(mail: bytes) -> None:
-    assert report_in(mail, ADDRESSES) == Report(ReportKind.OTHER)
+    assert report_in(mail, ADDRESSES) == FeedbackReport(ReportKind.OTHER)
 
 
 def test_settings_without_a_token_know_no_address() -> None:

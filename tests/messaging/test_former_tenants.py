@@ -12,7 +12,7 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.channels.email import EMAIL
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from local_stack.stand_ins import StandIns
 from tests import host_rows
 from tests.conftest import Database
@@ -116,7 +116,7 @@ def test_other_messages_of_a_tenant_that_has_left_are_not_sent(
     database: Database, host: psycopg.Connection, services: StandIns
 ) -> None:
     drafts = [
-        Draft(
+        MessageDraft(
             "L",
             f"{kind}",
             EMAIL,

@@ -18,7 +18,7 @@ import pytest
 from include.skillreport.batches.notification_settings_check.rules import TenantSettings, findings_in
 from include.skillreport.batches.scheduled_notifications.digests import digests
 from include.skillreport.batches.settings_sync.protected_keys import squeezed
-from include.skillreport.batches.settings_sync.validation import Problem, Setting, problems_of
+from include.skillreport.batches.settings_sync.validation import Setting, SettingProblem, problems_of
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.network import EmailConfig
 from include.skillreport.messaging.address_guard import check_url
@@ -108,7 +108,7 @@ def template(body: str, channel: Channel = EMAIL, *, is_html: bool = False, **va
     render(Template("goal_due", channel, "ja", "件名", body, is_html), {"a": "x", **variables})
 
 
-def setting(value: str = "a", **values: Any) -> list[Problem]:
+def setting(value: str = "a", **values: Any) -> list[SettingProblem]:
     return problems_of([Setting("1", "feature.x", value, **values)])
 
 

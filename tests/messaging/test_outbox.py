@@ -17,7 +17,15 @@ from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.channels.teams import TEAMS
 from include.skillreport.messaging.dispatch import dispatch_due
-from include.skillreport.messaging.outbox import LEASE, Claimed, Claims, Draft, Exchange, Lane, SendAttempt
+from include.skillreport.messaging.outbox import (
+    LEASE,
+    Claimed,
+    Claims,
+    Exchange,
+    Lane,
+    MessageDraft,
+    SendAttempt,
+)
 from include.skillreport.messaging.outcome import Outcome, SendResult, failed
 from include.skillreport.messaging.retry import Status, transition
 from include.skillreport.messaging.settings import NotificationSettings
@@ -52,7 +60,7 @@ def another(database: Database) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def draft(key: str, lane: Lane = A, **values: Any) -> Draft:
+def draft(key: str, lane: Lane = A, **values: Any) -> MessageDraft:
     """A message that has been due for an hour."""
     usual: dict[str, Any] = {
         "destination": "member@example.jp" if lane.channel is EMAIL else "C1",
@@ -60,10 +68,10 @@ def draft(key: str, lane: Lane = A, **values: Any) -> Draft:
         "body": "本文",
         "due_at": NOW - timedelta(hours=1),
     }
-    return Draft(tenant_id=lane.tenant_id, dedupe_key=key, channel=lane.channel, **usual | values)
+    return MessageDraft(tenant_id=lane.tenant_id, dedupe_key=key, channel=lane.channel, **usual | values)
 
 
-def put(connection: psycopg.Connection, *drafts: Draft, tenant_ids: Sequence[str] = ("A", "B")) -> int:
+def put(connection: psycopg.Connection, *drafts: MessageDraft, tenant_ids: Sequence[str] = ("A", "B")) -> int:
     """Into the outbox, in one transaction for some tenants; returns how many were new."""
     with tenant_transaction(connection, tenant_ids):
         return outbox.enqueue(connection, drafts, created_by="test")

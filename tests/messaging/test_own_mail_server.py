@@ -32,7 +32,7 @@ from include.skillreport.messaging.address_guard import guarded_session
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.dispatch import dispatch_due
 from include.skillreport.messaging.integrations import config_of
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.outcome import Outcome, SendResult
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
@@ -384,9 +384,9 @@ def test_many_slow_servers_delay_no_other_tenant(
     assert (len(services.messages), len(own.messages)) == (1, len(tenants))
 
 
-def letter_to(tenant_id: str) -> Draft:
+def letter_to(tenant_id: str) -> MessageDraft:
     """A letter that is due."""
-    return Draft(tenant_id, "letter", EMAIL, f"{tenant_id}@example.jp", "件名", "本文", NOW)
+    return MessageDraft(tenant_id, "letter", EMAIL, f"{tenant_id}@example.jp", "件名", "本文", NOW)
 
 
 def copy_to(host: psycopg.Connection, table: str, tenant_ids: list[str]) -> None:

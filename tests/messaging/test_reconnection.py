@@ -23,7 +23,7 @@ from include.skillreport.core.lasting_connection import LastingConnection, lasti
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.dispatch import DispatchReport, dispatch_due
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.schema.deploy import upgrade
@@ -62,7 +62,8 @@ def messages(host: psycopg.Connection, connection: psycopg.Connection, services:
     slack(host, "A", services)
     due_at = datetime.now(UTC) - timedelta(hours=1)
     drafts = [
-        Draft("A", f"k{number}", SLACK, f"C{number}", "件名", "本文", due_at) for number in range(MESSAGES)
+        MessageDraft("A", f"k{number}", SLACK, f"C{number}", "件名", "本文", due_at)
+        for number in range(MESSAGES)
     ]
     with tenant_transaction(connection, ["A"]):
         outbox.enqueue(connection, drafts, created_by="test")
@@ -202,7 +203,7 @@ def test_a_lost_server_with_200_messages_in_flight_leaves_no_doubt(
             host_rows.tenant(host, tenant_id)
             slack(host, tenant_id, services)
         drafts = [
-            Draft(tenant_id, f"k{number}", SLACK, f"{tenant_id}-{number}", "件名", "本文", due_at)
+            MessageDraft(tenant_id, f"k{number}", SLACK, f"{tenant_id}-{number}", "件名", "本文", due_at)
             for tenant_id in tenants
             for number in range(each)
         ]

@@ -29,7 +29,7 @@ from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.email.client import Client as EmailClient
 from include.skillreport.messaging.channels.slack import SLACK, SlackConfig
 from include.skillreport.messaging.dispatch import DispatchReport, dispatch_due
-from include.skillreport.messaging.outbox import Draft, Lane
+from include.skillreport.messaging.outbox import Lane, MessageDraft
 from include.skillreport.messaging.pacing import Paces
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.sender import LaneReport, Sender
@@ -87,7 +87,7 @@ def put(connection: psycopg.Connection, tenant_id: str) -> None:
     """Posts and letters that are due."""
     due_at = datetime.now(UTC) - timedelta(hours=1)
     drafts = [
-        Draft(
+        MessageDraft(
             tenant_id=tenant_id,
             dedupe_key=f"{channel}:{number}",
             channel=channel,

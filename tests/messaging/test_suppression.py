@@ -11,10 +11,10 @@ import pytest
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.messaging import outbox, suppression
 from include.skillreport.messaging.channels.email import EMAIL
-from include.skillreport.messaging.outbox import Draft, Lane, SendAttempt
+from include.skillreport.messaging.outbox import Lane, MessageDraft, SendAttempt
 from include.skillreport.messaging.outcome import Outcome, SendResult, failed
 from include.skillreport.messaging.retry import Status, transition
-from include.skillreport.messaging.suppression import Reason, masked
+from include.skillreport.messaging.suppression import SuppressionReason, masked
 from tests import host_rows
 from tests.messaging.outbox_rows import claim_due, record_sent
 
@@ -37,7 +37,7 @@ class Letters:
         drafts = []
         for _ in range(count):
             self._sent += 1
-            drafts.append(Draft("A", f"k{self._sent}", EMAIL, "Taro@Example.jp", "件名", "本文", now))
+            drafts.append(MessageDraft("A", f"k{self._sent}", EMAIL, "Taro@Example.jp", "件名", "本文", now))
         with tenant_transaction(self._connection, ["A"]):
             outbox.enqueue(self._connection, drafts, created_by="test")
         return claim_due(
@@ -169,12 +169,16 @@ def test_a_complaint_suppresses_for_good_and_is_recorded_once(
     with tenant_transaction(connection, ["A"]):
         changes = [
             suppression.suppress_for_good(connection, "A", "Taro@example.jp", reason, NOW + DAY)
-            for reason in (Reason.COMPLAINT, Reason.COMPLAINT, Reason.UNSUBSCRIBE)
+            for reason in (
+                SuppressionReason.COMPLAINT,
+                SuppressionReason.COMPLAINT,
+                SuppressionReason.UNSUBSCRIBE,
+            )
         ]
         (listed,), numbers = suppression.list_suppressed(connection, (), NOW + DAY, most=10)
 
     assert changes == [True, False, False]
-    assert (listed.reason, listed.since, listed.until) == (Reason.COMPLAINT, NOW + DAY, None)
+    assert (listed.reason, listed.since, listed.until) == (SuppressionReason.COMPLAINT, NOW + DAY, None)
     assert numbers == {"A": 1}
     # A letter under way that bounces or is accepted changes nothing.
     letters.send(BOUNCED, NOW + 2 * DAY)
@@ -204,7 +208,7 @@ def test_a_masked_address_shows_its_domain(address: str, shown: str) -> None:
 def unsubscribe(connection: psycopg.Connection, now: datetime) -> None:
     """A.'s recipient sends an unsubscription."""
     with tenant_transaction(connection, ["A"]):
-        suppression.suppress_for_good(connection, "A", ADDRESS, Reason.UNSUBSCRIBE, now)
+        suppression.suppress_for_good(connection, "A", ADDRESS, SuppressionReason.UNSUBSCRIBE, now)
 
 
 def test_a_bounce_beside_an_unsubscription_stops_contract_letters_for_a_time(
@@ -218,8 +222,8 @@ def test_a_bounce_beside_an_unsubscription_stops_contract_letters_for_a_time(
         for later in (now + DAY, now + 30 * DAY):
             reasons.append(outbox.suppressed_addresses(connection, "A", later)[ADDRESS])
 
-    for_a_time = [Reason.BOUNCE, Reason.UNSUBSCRIBE]
-    assert reasons == [*for_a_time, *for_a_time, Reason.BOUNCE, Reason.BOUNCE]
+    for_a_time = [SuppressionReason.BOUNCE, SuppressionReason.UNSUBSCRIBE]
+    assert reasons == [*for_a_time, *for_a_time, SuppressionReason.BOUNCE, SuppressionReason.BOUNCE]
 
 
 def test_an_unsubscription_does_not_end_a_bounce(letters: Letters, connection: psycopg.Connection) -> None:
@@ -228,7 +232,7 @@ def test_an_unsubscription_does_not_end_a_bounce(letters: Letters, connection: p
 
     at = [NOW + 2 * DAY, NOW + 30 * DAY]
     found = [outbox.suppressed_addresses(connection, "A", each)[ADDRESS] for each in at]
-    assert found == [Reason.BOUNCE, Reason.UNSUBSCRIBE]
+    assert found == [SuppressionReason.BOUNCE, SuppressionReason.UNSUBSCRIBE]
 
 
 def test_an_accepted_contract_letter_ends_the_bounces_and_not_the_unsubscription(
@@ -241,4 +245,4 @@ def test_an_accepted_contract_letter_ends_the_bounces_and_not_the_unsubscription
         suppression.forget_ended(connection, NOW + 60 * DAY)
         (listed,), _ = suppression.list_suppressed(connection, (), NOW + 60 * DAY, most=10)
 
-    assert (listed.reason, listed.bounces, listed.bounced_until) == (Reason.UNSUBSCRIBE, 0, None)
+    assert (listed.reason, listed.bounces, listed.bounced_until) == (SuppressionReason.UNSUBSCRIBE, 0, None)

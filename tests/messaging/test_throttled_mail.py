@@ -15,7 +15,7 @@ from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.messaging import outbox, throttle
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.dispatch import dispatch_due
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.pacing import limit_of
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
@@ -37,7 +37,7 @@ def letters(host: psycopg.Connection, connection: psycopg.Connection) -> None:
     for tenant_id in TENANTS:
         host_rows.tenant(host, tenant_id)
     drafts = [
-        Draft(address.partition("-")[0], address, EMAIL, address, "件名", "本文", due_at)
+        MessageDraft(address.partition("-")[0], address, EMAIL, address, "件名", "本文", due_at)
         for address in EACH_ONCE
     ]
     with tenant_transaction(connection, TENANTS):

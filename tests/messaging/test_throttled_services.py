@@ -16,7 +16,7 @@ from include.skillreport.messaging.channels.channel import Channel
 from include.skillreport.messaging.channels.line_works import LINE_WORKS
 from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.dispatch import DispatchReport, dispatch_due
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
@@ -37,7 +37,7 @@ def put(
     """A message that is due to each of these destinations."""
     due_at = datetime.now(UTC) - timedelta(hours=1)
     drafts = [
-        Draft(tenant_id, f"{channel}:{number}", channel, destination, "件名", f"本文 {number}", due_at)
+        MessageDraft(tenant_id, f"{channel}:{number}", channel, destination, "件名", f"本文 {number}", due_at)
         for number, destination in enumerate(destinations)
     ]
     with tenant_transaction(connection, [tenant_id]):

@@ -19,7 +19,7 @@ from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.dispatch import dispatch_due
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests import host_rows
@@ -315,7 +315,9 @@ def test_a_decision_waits_for_the_letters_that_are_under_way(
     # So the refusals come first: the server answers them at once, and a letter that it takes after its content.
     services.latency("email", 0.2)
     drafts = [
-        Draft(tenant_id, f"{tenant_id} {address}", EMAIL, address, "件名", "本文", DUE.replace(tzinfo=UTC))
+        MessageDraft(
+            tenant_id, f"{tenant_id} {address}", EMAIL, address, "件名", "本文", DUE.replace(tzinfo=UTC)
+        )
         for tenant_id, addresses in (bad | good).items()
         for address in addresses
     ]

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from include.skillreport.approvals import APPROVE, HOLD
 from include.skillreport.approvals.asking import Asked, ask_for_approval
-from include.skillreport.approvals.requests import Answer, ApprovalRequest, items_of, record_answer
+from include.skillreport.approvals.requests import ApprovalAnswer, ApprovalRequest, items_of, record_answer
 from include.skillreport.approvals.wording import body_of, subject_of
 from include.skillreport.core.execution.batch import Batch, Run
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -93,7 +93,7 @@ def record(
     """A person's answer: the task ``record_answer``. Returns the form of the run that applies it."""
     with database.connect("batch_platform") as platform:
         approved = approved_tenants(items_of(platform, request.request_id), option, codes)
-        record_answer(platform, request.request_id, Answer(person, at, approved, note))
+        record_answer(platform, request.request_id, ApprovalAnswer(person, at, approved, note))
     return {"request": request.request_id, "answer": option, "note": note, "tenants": list(codes)}
 
 

@@ -7,12 +7,12 @@ from datetime import date
 import pytest
 
 from include.skillreport.approvals import APPROVE
-from include.skillreport.approvals.requests import LISTED, ApprovalRequest, HeldItem, Kind
+from include.skillreport.approvals.requests import LISTED, ApprovalRequest, HeldItem, RequestKind
 from include.skillreport.approvals.wording import body_of
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.operations.answers import approved_tenants
 
-REQUEST = ApprovalRequest("r", Kind.INVOICES, date(2026, 10, 1), "run", "approve_invoices", "r")
+REQUEST = ApprovalRequest("r", RequestKind.INVOICES, date(2026, 10, 1), "run", "approve_invoices", "r")
 
 
 def item(number: int, item_id: str = "", tenant: int | None = None) -> HeldItem:

@@ -9,7 +9,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include.skillreport.approvals.requests import ApprovalRequest, Kind, ask_by_hand, find_held, is_outdated
+from include.skillreport.approvals.requests import (
+    ApprovalRequest,
+    RequestKind,
+    ask_by_hand,
+    find_held,
+    is_outdated,
+)
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -349,7 +355,7 @@ def test_a_request_is_outdated_once_nothing_of_it_is_held(
 
     # A newer request replaces only what is still held.
     with database.connect("batch_platform") as platform:
-        held = find_held(platform, Kind.INVOICES, MONTH)
+        held = find_held(platform, RequestKind.INVOICES, MONTH)
         ask_by_hand(platform, APPROVE_INVOICES, MONTH, held, run_id="manual__1", person=ACCOUNTANT)
     assert [item.tenant_code for item in held] == ["B"]
     assert outdated()
@@ -359,7 +365,7 @@ def test_a_person_asks_for_what_is_held_now(
     database: Database, host: psycopg.Connection, request_: ApprovalRequest
 ) -> None:
     with database.connect("batch_platform") as platform:
-        held = find_held(platform, Kind.INVOICES, MONTH, codes=["B"])
+        held = find_held(platform, RequestKind.INVOICES, MONTH, codes=["B"])
         newer = ask_by_hand(platform, APPROVE_INVOICES, MONTH, held, run_id="manual__1", person=ACCOUNTANT)
 
     assert [item.tenant_code for item in held] == ["B"]

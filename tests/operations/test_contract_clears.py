@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from include.skillreport.approvals.requests import (
-    Answer,
-    Kind,
+    ApprovalAnswer,
+    RequestKind,
     ask_by_hand,
     find_held,
     items_of,
@@ -99,7 +99,7 @@ def test_a_cleared_approval_keeps_its_result_and_tells_the_former(
     request = asked(database, set_profile(database, email=NEW))
     with database.connect("batch_platform") as platform:
         listed = {each.tenant_id for each in items_of(platform, request.request_id)}
-        record_answer(platform, request.request_id, Answer(SECOND, AT, listed))
+        record_answer(platform, request.request_id, ApprovalAnswer(SECOND, AT, listed))
     values: dict[str, Any] = {"request": request.request_id, "answer": APPROVE, "note": "", "tenants": []}
     # The worker was lost after the step, and somebody clears the whole run.
     cleared(database, APPROVE_CONTRACTS, approval(LOCAL), "asked", steps=1, person=SECOND, **values)
@@ -118,7 +118,7 @@ def test_a_cleared_entry_still_asks_for_the_second_person(database: Database) ->
     execution_id = cleared(database, OPERATE_CONTRACTS, create_batch(LOCAL), "lost", **conf)
 
     with database.connect("batch_platform") as platform:
-        assert len(find_held(platform, Kind.CONTRACTS, AT.date(), execution_id=execution_id)) == 1
+        assert len(find_held(platform, RequestKind.CONTRACTS, AT.date(), execution_id=execution_id)) == 1
 
 
 @pytest.mark.usefixtures("tenants")
@@ -129,7 +129,7 @@ def test_a_file_named_like_a_tenant_is_not_approved_with_it(
     load(database, store, "profile", PROFILES + line, name="A")
     set_profile(database, email=NEW)
     with database.connect("batch_platform") as platform:
-        held = find_held(platform, Kind.CONTRACTS, AT.date())
+        held = find_held(platform, RequestKind.CONTRACTS, AT.date())
         request = ask_by_hand(platform, APPROVE_CONTRACTS, AT.date(), held, run_id="by hand", person=SECOND)
     decide(database, request, APPROVE, "A")
 

@@ -17,7 +17,7 @@ from include.skillreport.approvals.requests import ApprovalRequest
 from include.skillreport.batches.data_backup import restore
 from include.skillreport.batches.data_backup.deleted_tenants import (
     ENTRY,
-    Entry,
+    RegisterEntry,
     delete_entry,
     hold_off_deletion,
     read_entry,
@@ -212,7 +212,9 @@ def test_a_backup_finds_that_others_have_restored_the_database(backups: Backups)
 
 def test_two_persons_withdraw_an_entry_that_is_wrong(leaving: Leaving) -> None:
     backups = Backups(leaving.database, leaving.root)
-    write_entry(leaving.store, backups.mac_keys, Entry("U", "wrong", datetime(2026, 10, 1, tzinfo=UTC)))
+    write_entry(
+        leaving.store, backups.mac_keys, RegisterEntry("U", "wrong", datetime(2026, 10, 1, tzinfo=UTC))
+    )
     with pytest.raises(BackupError, match=r"退会して削除済みのテナント U .*「退会の記録の取り消し」"):
         backups.open()
     with leaving.database.connect() as connection:
@@ -247,7 +249,9 @@ def test_two_persons_withdraw_an_entry_that_is_wrong(leaving: Leaving) -> None:
 
     assert not leaving.store.exists(f"{register_folder('U')}/{ENTRY}")
     # Somebody brings it back.
-    write_entry(leaving.store, backups.mac_keys, Entry("U", "wrong", datetime(2026, 10, 1, tzinfo=UTC)))
+    write_entry(
+        leaving.store, backups.mac_keys, RegisterEntry("U", "wrong", datetime(2026, 10, 1, tzinfo=UTC))
+    )
     run, _ = backups.open()
     with leaving.database.connect("batch_platform") as platform:
         require_deletions_repeated(platform, STATISTICS)
@@ -273,7 +277,7 @@ def test_only_the_disputed_entry_is_deleted(
     tmp_path: Path, offboarding_id: str, keys: MacKeys, *, is_kept: bool
 ) -> None:
     store = ObjectStore(tmp_path)
-    write_entry(store, keys, Entry("U", offboarding_id, datetime(2026, 10, 1, tzinfo=UTC)))
+    write_entry(store, keys, RegisterEntry("U", offboarding_id, datetime(2026, 10, 1, tzinfo=UTC)))
 
     assert delete_entry(store, MacKeys((MAC_KEY,)), "U", "wrong") is None
 

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from include.skillreport.billing.inputs import ExtraCharge
-from include.skillreport.billing.ledger.entries import Entry, lock_entries
+from include.skillreport.billing.ledger.entries import EntryAuthor, lock_entries
 from include.skillreport.billing.ledger.settlement import Instructions
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.billing.service import Billing
@@ -95,7 +95,7 @@ def test_a_run_waits_for_a_line_and_bills_it(
         tax_category=TaxCategory.STANDARD,
     )
     with tenant_transaction(connection, ["A"]):
-        Billing().enter_line(connection, "A", line, Entry("佐藤", None, FIRST_OF_NOVEMBER))
+        Billing().enter_line(connection, "A", line, EntryAuthor("佐藤", None, FIRST_OF_NOVEMBER))
         billing = started(lambda: run_billing(database))
 
     assert billing.result(_LONGEST).status == "completed"

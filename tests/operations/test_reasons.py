@@ -21,7 +21,7 @@ from include.skillreport.core.operation_catalog import (
 )
 from include.skillreport.core.run_spec import OperationSpec
 from include.skillreport.messaging import suppression
-from include.skillreport.messaging.suppression import Reason
+from include.skillreport.messaging.suppression import SuppressionReason
 from include.skillreport.operations.forms import FORMS
 from include.skillreport.operations.operate_notifications import create_batch as notification_operations
 from include.skillreport.operations.restore_backup.batch import BackupRestore
@@ -115,7 +115,9 @@ def test_the_log_keeps_why_a_person_decided_about_messages(
 ) -> None:
     parked = outbox_rows.ambiguous(database, host, services)
     with tenant_transaction(connection, ["A"]):
-        suppression.suppress_for_good(connection, "A", ADDRESS, Reason.COMPLAINT, datetime.now(UTC))
+        suppression.suppress_for_good(
+            connection, "A", ADDRESS, SuppressionReason.COMPLAINT, datetime.now(UTC)
+        )
     messages = [parked] if name in ("resend", "discard", "mark_sent") else []
     addresses = [ADDRESS] if name == "lift" else []
 

@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.adjustments import record_write_off
 from include.skillreport.billing.ledger.payments import record_payments
-from include.skillreport.billing.ledger.recoveries import Entered
+from include.skillreport.billing.ledger.recoveries import AdjustmentAuthor
 from include.skillreport.billing.ledger.stored_invoice import find_invoice
 from include.skillreport.billing.receivables.payment import Payment
 from include.skillreport.billing.service import Billing
@@ -449,7 +449,7 @@ def _in_a_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[Bas
 
 
 def _write_off(connection: psycopg.Connection, number: str = NUMBER) -> None:
-    entered = Entered(TODAY, "書庫 12", "somebody", "x")
+    entered = AdjustmentAuthor(TODAY, "書庫 12", "somebody", "x")
     record_write_off(connection, find_invoice(connection, number), None, entered, today=TODAY)
 
 

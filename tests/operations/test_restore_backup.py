@@ -11,7 +11,7 @@ import pytest
 from include.skillreport.batches.data_backup import deleted_tenants
 from include.skillreport.batches.data_backup.deleted_tenants import (
     TURN,
-    Entry,
+    RegisterEntry,
     hold_off_deletion,
     write_entry,
 )
@@ -249,7 +249,7 @@ def test_a_restore_waits_for_a_deletion_and_is_refused(taken: Backups) -> None:
         with tenant_turn(platform, TURN, "A"):
             restoring = pool.submit(taken.restore, "merge", "A")
             wait_for_blocked_statement(taken.database)
-            write_entry(taken.store, taken.mac_keys, Entry("A", "x", datetime.now(UTC)))
+            write_entry(taken.store, taken.mac_keys, RegisterEntry("A", "x", datetime.now(UTC)))
         result, _ = restoring.result(60)
 
     assert "テナント A は退会して削除済みです。" in reasons(result)["A"]

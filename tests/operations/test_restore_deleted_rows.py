@@ -13,7 +13,7 @@ import pytest
 from psycopg import sql
 
 from include.skillreport.batches.data_backup.access import BackupAccess
-from include.skillreport.batches.data_backup.deleted_tenants import TURN, Entry, write_entry
+from include.skillreport.batches.data_backup.deleted_tenants import TURN, RegisterEntry, write_entry
 from include.skillreport.batches.data_backup.settings import BackupSettings
 from include.skillreport.batches.log_cleanup.marked import folder_of
 from include.skillreport.core.database import tenant_turn
@@ -306,7 +306,7 @@ def test_rows_of_nobody_come_back(backups: Backups, rows: psycopg.Connection) ->
 def test_no_row_comes_back_to_a_deleted_tenant(backups: Backups, rows: psycopg.Connection) -> None:
     planted(rows)
     clean(backups.database, backups.store)
-    write_entry(backups.store, backups.mac_keys, Entry("A", "x", datetime.now(UTC)))
+    write_entry(backups.store, backups.mac_keys, RegisterEntry("A", "x", datetime.now(UTC)))
 
     result, _ = backups.restore("restore_deleted_rows", "A", archive=archive_of(backups))
 
@@ -322,7 +322,7 @@ def test_rows_wait_for_a_deletion_and_do_not_come_back(backups: Backups, rows: p
         with tenant_turn(platform, TURN, "A"):
             restoring = pool.submit(backups.restore, "restore_deleted_rows", "A", archive=archive)
             wait_for_blocked_statement(backups.database)
-            write_entry(backups.store, backups.mac_keys, Entry("A", "x", datetime.now(UTC)))
+            write_entry(backups.store, backups.mac_keys, RegisterEntry("A", "x", datetime.now(UTC)))
         result, _ = restoring.result(60)
 
     assert "テナント A は退会して削除済みです。" in reasons(result)["A"]

@@ -12,7 +12,7 @@ import pytest
 
 from include.skillreport.approvals import DISCARD_ALL, SEND_ALL, SEND_NEW
 from include.skillreport.approvals.asking import Asked
-from include.skillreport.approvals.requests import Answer, ApprovalRequest, items_of, record_answer
+from include.skillreport.approvals.requests import ApprovalAnswer, ApprovalRequest, items_of, record_answer
 from include.skillreport.core.catalog import (
     INACTIVE_TENANTS,
     NOTIFICATION_RETRY,
@@ -91,7 +91,7 @@ def decide(
     at = at or datetime.now(UTC)
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         held = {item.tenant_id for item in items_of(platform, request.request_id)}
-        record_answer(platform, request.request_id, Answer(OPERATOR, at, held))
+        record_answer(platform, request.request_id, ApprovalAnswer(OPERATOR, at, held))
         return run_batch(
             platform,
             connection,

@@ -19,8 +19,8 @@ from include.skillreport.billing.documents.corrected_invoice import CorrectedTex
 from include.skillreport.billing.documents.credit_note import CreditedPart
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger import adjustments, correction
-from include.skillreport.billing.ledger.entries import Entry
-from include.skillreport.billing.ledger.recoveries import Entered
+from include.skillreport.billing.ledger.entries import EntryAuthor
+from include.skillreport.billing.ledger.recoveries import AdjustmentAuthor
 from include.skillreport.billing.ledger.revisions import correct_invoice
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, find_by_id
 from include.skillreport.billing.receivables.adjustment import AdjustmentKind
@@ -33,7 +33,7 @@ from tests.conftest import Database
 from tests.operations.test_random_sequences import TENANTS, Office
 
 DAY = date(2027, 3, 31)
-ENTRY = Entered(DAY, "記録", "佐藤", "another run")
+ENTRY = AdjustmentAuthor(DAY, "記録", "佐藤", "another run")
 
 Try = Callable[[psycopg.Connection, Terms, StoredInvoice], object]
 
@@ -49,14 +49,14 @@ TRIES: Mapping[Act, Try] = {
         connection, terms, stored, "誤り", actor="another run"
     ),
     Act.CREDIT: lambda connection, terms, stored: correction.credit_invoice(
-        connection, terms, stored, "誤り", Entry("佐藤", "another run", DAY)
+        connection, terms, stored, "誤り", EntryAuthor("佐藤", "another run", DAY)
     ),
     Act.PART_CREDIT: lambda connection, terms, stored: correction.credit_invoice(
         connection,
         terms,
         stored,
         "誤り",
-        Entry("佐藤", "another run", DAY),
+        EntryAuthor("佐藤", "another run", DAY),
         parts=[CreditedPart(1, amount=Decimal(1))],
     ),
     Act.CORRECT: lambda connection, terms, stored: correct_invoice(

@@ -11,7 +11,7 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
 from include.skillreport.messaging import suppression
-from include.skillreport.messaging.suppression import Reason
+from include.skillreport.messaging.suppression import SuppressionReason
 from include.skillreport.operations.operate_notifications import create_batch as notification_operations
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from local_stack.stand_ins import StandIns
@@ -31,7 +31,9 @@ def suppressed(host: psycopg.Connection, connection: psycopg.Connection) -> date
                 connection, tenant_id, "taro@example.jp", message_id="1", error_code="5.1.1", now=now
             )
     with tenant_transaction(connection, ["A"]):
-        suppression.suppress_for_good(connection, "A", "hanako@example.jp", Reason.UNSUBSCRIBE, now)
+        suppression.suppress_for_good(
+            connection, "A", "hanako@example.jp", SuppressionReason.UNSUBSCRIBE, now
+        )
     return now
 
 

@@ -11,11 +11,11 @@ from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import ErrorResponse, OKResponse, TriggerDagRun
 
 from skill_batch.approvals import start_run
-from include.skillreport.approvals.requests import ApprovalRequest, Kind
+from include.skillreport.approvals.requests import ApprovalRequest, RequestKind
 
 REQUEST = ApprovalRequest(
     "BATCH-018-02_1_1",
-    Kind.INVOICES,
+    RequestKind.INVOICES,
     date(2026, 10, 1),
     "BATCH-018-02_1",
     "approve_invoices",

@@ -12,7 +12,7 @@ from skill_batch.hooks.notification import NotificationHook
 from include.skillreport.messaging.channels.channel import Channel
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.slack import SLACK
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.retry import Status
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
@@ -66,8 +66,8 @@ def test_a_message_is_sent_now_and_its_event_once(hook: NotificationHook, servic
 
 @pytest.mark.usefixtures("workspace")
 def test_many_are_sent_together_and_each_says_where_it_is(hook: NotificationHook, services: StandIns) -> None:
-    def draft(tenant_id: str, channel: Channel, destination: str) -> Draft:
-        return Draft(
+    def draft(tenant_id: str, channel: Channel, destination: str) -> MessageDraft:
+        return MessageDraft(
             tenant_id, f"{channel}:{destination}", channel, destination, "件名", "本文", datetime.now(UTC)
         )
 

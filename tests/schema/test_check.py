@@ -21,8 +21,8 @@ from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.core.errors import SchemaError, SettingsError
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.schema.checks import server as server_check
-from include.skillreport.schema.checks.findings import Severity
-from include.skillreport.schema.checks.report import Report, check_database
+from include.skillreport.schema.checks.findings import FindingSeverity
+from include.skillreport.schema.checks.report import CheckReport, check_database
 from include.skillreport.schema.checks.sessions import connect, find_pooler_name
 from include.skillreport.schema.deploy import BOARD, PLATFORM, TENANT, attach, detach, upgrade
 from include.skillreport.schema.host_contract import HostVariant, load_contract
@@ -42,7 +42,7 @@ AT = datetime(2026, 10, 31)
 BIN = postgres_programs()
 
 
-def check(dsn: str, bin_dir: str = BIN, **options: Any) -> Report:
+def check(dsn: str, bin_dir: str = BIN, **options: Any) -> CheckReport:
     """The report without the findings of every empty or unfit host; with a pg_dump that is new enough."""
     report = check_database(dsn, bin_dir=bin_dir, **options)
     findings = [each for each in report.findings if each.code not in ("no-source", "people-unchecked")]
@@ -54,7 +54,7 @@ def texts(dsn: str, code: str) -> list[str]:
     return [each.text for each in check_database(dsn, bin_dir=BIN).findings if each.code == code]
 
 
-def codes(report: Report) -> list[tuple[str, str]]:
+def codes(report: CheckReport) -> list[tuple[str, str]]:
     """Code and subject of each finding."""
     return [(finding.code, finding.subject) for finding in report.findings]
 
@@ -71,7 +71,7 @@ def test_a_host_before_and_after_the_deployment_fits(make_host: MakeHost, varian
 
     upgrade(host.dsn)
 
-    assert check(host.dsn) == Report(variant, ())
+    assert check(host.dsn) == CheckReport(variant, ())
 
 
 def test_letters_without_a_signature_are_a_remark(
@@ -116,7 +116,7 @@ def test_new_columns_and_tables_of_the_host_break_nothing(database: Database) ->
 
         upgrade(database.dsn)
 
-        assert check(database.dsn) == Report(HostVariant.MULTI_TENANT, ())
+        assert check(database.dsn) == CheckReport(HostVariant.MULTI_TENANT, ())
         for view in relations(connection, "v"):
             rows_of(connection, view)
 
@@ -540,7 +540,7 @@ def test_a_session_pooler_suits_batches_but_not_deployment_or_backup(
         logins = {
             role: make_conninfo(database.airflow_connection(role), port=port) for role in (TENANT, PLATFORM)
         }
-        assert check(database.dsn, logins=logins) == Report(HostVariant.MULTI_TENANT, ())
+        assert check(database.dsn, logins=logins) == CheckReport(HostVariant.MULTI_TENANT, ())
 
         through_pooler = make_conninfo(login, port=port)
         assert ("pooler", "127.0.0.1") in codes(check(through_pooler))
@@ -577,7 +577,11 @@ def test_a_login_whose_transactions_cannot_write_is_named_with_the_statement(
 
     (finding,) = check(database.dsn, logins={PLATFORM: login, BOARD: login}).findings
 
-    assert (finding.severity, finding.code, finding.subject) == (Severity.ERROR, "login-read-only", name)
+    assert (finding.severity, finding.code, finding.subject) == (
+        FindingSeverity.ERROR,
+        "login-read-only",
+        name,
+    )
     assert ("login-read-only", name) in codes(check(login))
     with pytest.raises(SchemaError, match="default_transaction_read_only"):
         upgrade(login)
@@ -637,13 +641,13 @@ def test_detached_or_outdated_views_are_remarks_with_the_command(
 ) -> None:
     detach(database.dsn)
     (finding,) = check(database.dsn).findings
-    assert (finding.severity, finding.code) == (Severity.REMARK, "detached")
+    assert (finding.severity, finding.code) == (FindingSeverity.REMARK, "detached")
     assert "include.skillreport attach" in finding.text
 
     with base_database.connect() as connection:
         connection.execute("UPDATE batch.deployment SET host_variant = 'multi_tenant'")
     (finding,) = check(base_database.dsn).findings
-    assert (finding.severity, finding.code) == (Severity.REMARK, "outdated")
+    assert (finding.severity, finding.code) == (FindingSeverity.REMARK, "outdated")
     assert "multi_tenant 版" in finding.text
     assert "include.skillreport upgrade" in finding.text
 

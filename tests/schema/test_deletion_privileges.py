@@ -14,7 +14,7 @@ from psycopg import errors, sql
 from include.skillreport.__main__ import main
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ConnectionMissingError, SchemaError
-from include.skillreport.schema.checks.report import Report, check_database
+from include.skillreport.schema.checks.report import CheckReport, check_database
 from include.skillreport.schema.deletion import Rule, deletion_list, is_with_deletion, require_deletion
 from include.skillreport.schema.deploy import CLEANUP, PLATFORM, attach, detach, upgrade
 from include.skillreport.schema.deployment_check import check_deployment
@@ -263,11 +263,11 @@ def test_a_column_that_a_view_names_changes_between_detach_and_attach(deletable:
 # What check says -----------------------------------------------------------------------------------------------------------
 
 
-def check(dsn: str) -> Report:
+def check(dsn: str) -> CheckReport:
     return check_database(dsn, with_passwords=PASSWORDS)
 
 
-def codes(report: Report) -> set[tuple[str, str]]:
+def codes(report: CheckReport) -> set[tuple[str, str]]:
     return {(finding.code, finding.subject) for finding in report.findings}
 
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from include.skillreport.core.errors import SchemaError
-from include.skillreport.schema.checks.findings import Severity
+from include.skillreport.schema.checks.findings import FindingSeverity
 from include.skillreport.schema.checks.host import find_several_tenants
 from include.skillreport.schema.deploy import upgrade
 from include.skillreport.schema.host_contract import HostVariant, check_host, load_contract
@@ -133,7 +133,7 @@ def test_one_tenant_needs_no_tenant_column(tenants: int, variant: HostVariant) -
 
 def test_several_tenants_without_a_tenant_column_are_refused_by_number_and_column() -> None:
     (finding,) = find_several_tenants(2, HostVariant.BASE)
-    assert finding.severity is Severity.ERROR
+    assert finding.severity is FindingSeverity.ERROR
     assert finding.text.startswith("ホストに 2 テナントありますが")
     assert '"MST_Employee"."tenant_id" がありません' in finding.text
 

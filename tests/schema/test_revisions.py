@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 
 from include.skillreport.core.errors import SchemaError
 from include.skillreport.schema import deploy, revisions
-from include.skillreport.schema.checks.findings import Severity
+from include.skillreport.schema.checks.findings import FindingSeverity
 from include.skillreport.schema.checks.report import check_database
 from include.skillreport.schema.deploy import PLATFORM, attach, upgrade
 from include.skillreport.schema.deployment_check import check_deployment
@@ -46,7 +46,7 @@ def test_a_database_with_rows_is_upgraded_once(database: Database, tmp_path: Pat
             ):
                 check_deployment(platform)
             (finding,) = check_database(database.dsn).findings[:1]
-            assert (finding.severity, finding.code) == (Severity.REMARK, "outdated")
+            assert (finding.severity, finding.code) == (FindingSeverity.REMARK, "outdated")
 
             upgrade(database.dsn)
 
@@ -213,7 +213,7 @@ def _assert_refused_everywhere(database: Database, sentence: str) -> None:
     report = check_database(database.dsn)
     assert not report.fits
     finding = report.findings[0]
-    assert (finding.severity, finding.code) == (Severity.ERROR, "other-revision")
+    assert (finding.severity, finding.code) == (FindingSeverity.ERROR, "other-revision")
     assert re.search(sentence, finding.text)
 
 

@@ -29,7 +29,7 @@ from include.skillreport.core.catalog import (
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import DatabaseUnavailableError, SchemaError, SettingsError
 from include.skillreport.core.execution.flow import RunRequest, open_run
-from include.skillreport.schema.checks.findings import Severity
+from include.skillreport.schema.checks.findings import FindingSeverity
 from include.skillreport.schema.checks.report import check_database
 from include.skillreport.schema.deploy import upgrade
 from local_stack.batch_runs import LOCAL
@@ -123,7 +123,7 @@ def test_a_full_pool_in_session_mode_is_not_called_transaction_mode(
         database, "session", monkeypatch, TWO_LOGINS, default_pool_size=1, query_wait_timeout=1
     ) as strings:
         report = check_database(database.dsn, logins=strings)
-        errors = [each for each in report.findings if each.severity is Severity.ERROR]
+        errors = [each for each in report.findings if each.severity is FindingSeverity.ERROR]
         assert [each.code for each in errors] == ["no-connection", "no-connection"]
         assert "接続プーラーに空きがありません" in errors[0].text
         with pytest.raises(DatabaseUnavailableError, match="接続プーラーに空きがありません"):

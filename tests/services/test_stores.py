@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from include.skillreport.core.execution.object_store import Entry, ObjectStore
+from include.skillreport.core.execution.object_store import ObjectStore, StoreEntry
 from tests.core.test_object_store import write_half
 from tests.s3_server import BUCKET
 from tests.services.stores import EMULATORS, Bucket
@@ -102,7 +102,7 @@ def test_objects_can_be_listed(store: ObjectStore) -> None:
         store.write(name, name.encode())
     assert store.names("a") == ["b", "one", "仕訳-未確定.csv"]
     folder, one, _ = store.entries("a")
-    assert folder == Entry("b", is_file=False, size=0, modified=None)
+    assert folder == StoreEntry("b", is_file=False, size=0, modified=None)
     assert (one.name, one.is_file, one.size) == ("one", True, 5)
     assert one.modified
     assert abs(one.modified - datetime.now(UTC)) < timedelta(minutes=1)

@@ -46,7 +46,7 @@ LISTED = 200
 HOLDS = ["APPROVAL_NEEDED", OUT_OF_DATE]
 
 
-class Kind(StrEnum):
+class RequestKind(StrEnum):
     """The subject of a request."""
 
     INVOICES = "invoices"
@@ -57,15 +57,15 @@ class Kind(StrEnum):
 
 
 _KINDS = {
-    TENANT_BILLING.id: Kind.INVOICES,
-    APPROVE_INVOICES.id: Kind.INVOICES,
-    EXTERNAL_SYNC.id: Kind.DIRECTORY_CHANGES,
-    APPROVE_DIRECTORY_CHANGES.id: Kind.DIRECTORY_CHANGES,
-    OPERATE_CONTRACTS.id: Kind.CONTRACTS,
-    APPROVE_CONTRACTS.id: Kind.CONTRACTS,
-    APPROVE_RESUMPTION.id: Kind.RESUMPTION,
-    OFFBOARD_TENANT.id: Kind.OFFBOARDING,
-    APPROVE_OFFBOARDING.id: Kind.OFFBOARDING,
+    TENANT_BILLING.id: RequestKind.INVOICES,
+    APPROVE_INVOICES.id: RequestKind.INVOICES,
+    EXTERNAL_SYNC.id: RequestKind.DIRECTORY_CHANGES,
+    APPROVE_DIRECTORY_CHANGES.id: RequestKind.DIRECTORY_CHANGES,
+    OPERATE_CONTRACTS.id: RequestKind.CONTRACTS,
+    APPROVE_CONTRACTS.id: RequestKind.CONTRACTS,
+    APPROVE_RESUMPTION.id: RequestKind.RESUMPTION,
+    OFFBOARD_TENANT.id: RequestKind.OFFBOARDING,
+    APPROVE_OFFBOARDING.id: RequestKind.OFFBOARDING,
 }
 
 
@@ -112,7 +112,7 @@ class ApprovalRequest:
     """
 
     request_id: str
-    kind: Kind
+    kind: RequestKind
     business_date: date
     asked_by: str
     dag_id: str
@@ -150,7 +150,7 @@ class LockedItem:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApprovalAnswer:
     """The answer of a user. ``approved`` are the ids of the approved tenants. ``answered_at`` is aware."""
 
     answered_by: str
@@ -160,7 +160,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class LiveInvoice:
+class LockedInvoice:
     """The present state of a listed invoice."""
 
     status: str
@@ -169,14 +169,14 @@ class LiveInvoice:
     execution_id: str
 
 
-def kind_of(spec: RunSpec) -> Kind:
+def kind_of(spec: RunSpec) -> RequestKind:
     """What a batch, or the operation for its approvals, holds. :raises LookupError: the batch holds nothing."""
     return _KINDS[spec.id]
 
 
 def find_held(
     platform: psycopg.Connection,
-    kind: Kind,
+    kind: RequestKind,
     business_date: date,
     *,
     execution_id: str | None = None,
@@ -186,7 +186,7 @@ def find_held(
 
     Invoices are those of the month of ``business_date``.
     """
-    if kind is Kind.INVOICES:
+    if kind is RequestKind.INVOICES:
         rows = _SQL.rows(
             platform,
             "held_invoices",
@@ -196,11 +196,11 @@ def find_held(
             codes_of_holds=HOLDS,
         )
         return [HeldItem(**row) for row in rows]
-    if kind in (Kind.CONTRACTS, Kind.OFFBOARDING):
-        query = "waiting_changes" if kind is Kind.CONTRACTS else "leaving_tenants"
+    if kind in (RequestKind.CONTRACTS, RequestKind.OFFBOARDING):
+        query = "waiting_changes" if kind is RequestKind.CONTRACTS else "leaving_tenants"
         rows = _SQL.rows(platform, query, execution_id=execution_id, codes=list(codes))
         return [HeldItem(**row) for row in rows]
-    if kind is Kind.RESUMPTION:
+    if kind is RequestKind.RESUMPTION:
         rows = _SQL.rows(platform, "held_messages", execution_id=execution_id)
         return [HeldItem(tenant_name=RUN_SPECS[row["item_id"]].name, **row) for row in rows]
     rows = _SQL.rows(platform, "held_plans", execution_id=execution_id, codes=list(codes))
@@ -303,19 +303,19 @@ def find_request(
         raise ParameterError(
             f"確認 '{request_id}' はありません。「確認のID」（request）を空欄にして実行すると、今保留中のものを確認できます。"
         )
-    return ApprovalRequest(**{**found[0], "kind": Kind(found[0]["kind"])})
+    return ApprovalRequest(**{**found[0], "kind": RequestKind(found[0]["kind"])})
 
 
 def request_of_run(platform: psycopg.Connection, dag_id: str, run_id: str) -> ApprovalRequest | None:
     """The request that this run shows, or None if it has none yet."""
     found = _SQL.rows(platform, "find_request", request_id=None, dag_id=dag_id, run_id=run_id)
-    return ApprovalRequest(**{**found[0], "kind": Kind(found[0]["kind"])}) if found else None
+    return ApprovalRequest(**{**found[0], "kind": RequestKind(found[0]["kind"])}) if found else None
 
 
 def open_requests(platform: psycopg.Connection, asked_before: datetime) -> list[ApprovalRequest]:
     """The requests without an answer that were made before ``asked_before`` (aware), the oldest first."""
     found = _SQL.rows(platform, "open_requests", asked_before=asked_before)
-    return [ApprovalRequest(**{**row, "kind": Kind(row["kind"])}) for row in found]
+    return [ApprovalRequest(**{**row, "kind": RequestKind(row["kind"])}) for row in found]
 
 
 def move_to_run(platform: psycopg.Connection, request: ApprovalRequest) -> None:
@@ -343,7 +343,7 @@ def listed_items(items: Sequence[HeldItem]) -> list[HeldItem]:
     return [item for item in ordered[:LISTED] if item.tenant_id not in further]
 
 
-def record_answer(platform: psycopg.Connection, request_id: str, answer: Answer) -> None:
+def record_answer(platform: psycopg.Connection, request_id: str, answer: ApprovalAnswer) -> None:
     """Save the answer with every item, and close the request. A retry changes nothing."""
     with platform.transaction():
         _SQL.execute(
@@ -393,10 +393,10 @@ def record_result(
     )
 
 
-def lock_invoice(connection: psycopg.Connection, invoice_id: str) -> LiveInvoice | None:
+def lock_invoice(connection: psycopg.Connection, invoice_id: str) -> LockedInvoice | None:
     """Inside the tenant's transaction: the invoice's present state, locked; None if its draft was deleted."""
     rows = _SQL.rows(connection, "lock_invoice", invoice_id=invoice_id)
-    return LiveInvoice(**rows[0]) if rows else None
+    return LockedInvoice(**rows[0]) if rows else None
 
 
 def _record(platform: psycopg.Connection, request: ApprovalRequest, items: Sequence[HeldItem]) -> None:

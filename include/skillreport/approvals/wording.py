@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from include.skillreport.approvals.requests import ApprovalRequest, HeldItem, Kind, listed_items
+from include.skillreport.approvals.requests import ApprovalRequest, HeldItem, RequestKind, listed_items
 from include.skillreport.billing.contract_kinds import KINDS
 from include.skillreport.billing.ledger.contract_changes import WAITS
 from include.skillreport.core.execution.digest import one_line
@@ -22,12 +22,12 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]<>()#+!|~&-])")
 _OF_SOME = "一部だけを承認するには、「テナントコード」にそのコードを 1 行に 1 件書いてください。ほかは保留のままです。"
 
 _HEADS = {
-    Kind.INVOICES: "| テナント | 名前 | 月 | 保留中の金額 | 前月の金額 | 理由 |\n|---|---|---|---:|---:|---|",
-    Kind.DIRECTORY_CHANGES: "| テナント | 名前 | サービス | 連携の数 | 解除する連携 | 理由 |\n|---|---|---|---:|---:|---|",
-    Kind.CONTRACTS: "| テナント | 名前 | 変える項目 | 件数 | 入力した人 | 変更の ID |\n|---|---|---|---:|---|---|",
-    Kind.RESUMPTION: "| バッチ | 通知の種類 | テナント | 24 時間以内 | 3 日以内 | 7 日以内 | それより前 |\n"
+    RequestKind.INVOICES: "| テナント | 名前 | 月 | 保留中の金額 | 前月の金額 | 理由 |\n|---|---|---|---:|---:|---|",
+    RequestKind.DIRECTORY_CHANGES: "| テナント | 名前 | サービス | 連携の数 | 解除する連携 | 理由 |\n|---|---|---|---:|---:|---|",
+    RequestKind.CONTRACTS: "| テナント | 名前 | 変える項目 | 件数 | 入力した人 | 変更の ID |\n|---|---|---|---:|---|---|",
+    RequestKind.RESUMPTION: "| バッチ | 通知の種類 | テナント | 24 時間以内 | 3 日以内 | 7 日以内 | それより前 |\n"
     "|---|---|---:|---:|---:|---:|---:|",
-    Kind.OFFBOARDING: "| テナント | 名前 | 表 | 行数 | すること | 内容と理由 |\n|---|---|---|---:|---|---|",
+    RequestKind.OFFBOARDING: "| テナント | 名前 | 表 | 行数 | すること | 内容と理由 |\n|---|---|---|---:|---|---|",
 }
 
 _RULES = {Rule.DELETE: "削除する", Rule.BLANK: "値を消す", Rule.KEEP: "残す"}
@@ -42,17 +42,20 @@ _KIND_NAMES = {
 }
 
 _CONSEQUENCES = {
-    Kind.INVOICES: "承認すると、下の金額で請求書を確定し、請求先に送ります。"
+    RequestKind.INVOICES: "承認すると、下の金額で請求書を確定し、請求先に送ります。"
     "この確認を出した後に金額の根拠が変わった請求書は、承認しても確定しません。",
-    Kind.DIRECTORY_CHANGES: "承認すると、名簿をもう一度読み、理由が下と同じなら適用します（連携の解除、宛先のない通知設定の無効化）。"
+    RequestKind.DIRECTORY_CHANGES: "承認すると、名簿をもう一度読み、理由が下と同じなら適用します"
+    "（連携の解除、宛先のない通知設定の無効化）。"
     "アカウントかチャンネルが消えたその日には適用できないので、翌日以降に答えてください。"
     "この確認を出した後に名簿が変わったテナントには、承認しても適用しません。",
-    Kind.CONTRACTS: "承認すると、契約を変えます。入力した本人は承認できません。新しい値は個人の情報なので、ここにはありません。"
+    RequestKind.CONTRACTS: "承認すると、契約を変えます。入力した本人は承認できません。新しい値は個人の情報なので、ここにはありません。"
     f"ボードの「請求」の「契約の変更」で確かめてから答えてください。入力から {WAITS.days} 日たつと期限が切れ、承認しても変わりません。",
-    Kind.RESUMPTION: "停止していたバッチが動きましたが、次の通知はまだ送っていません。答えると、BATCH-019-02（毎時 30 分）が送ります。"
+    RequestKind.RESUMPTION: "停止していたバッチが動きましたが、次の通知はまだ送っていません。"
+    "答えると、BATCH-019-02（毎時 30 分）が送ります。"
     "「新しいものだけ送る」は、予定からの時間が下の欄より短いものを送り、ほかを破棄します。破棄した通知は戻せません。\n\n"
     "請求書など契約の通知は、待たずに送っています。表は、この確認を出した時のものです。答えるまでの次の実行の通知も加わり、同じ答えになります。",
-    Kind.OFFBOARDING: "**承認すると、下のテナントの行を削除します。元に戻せません。** 退会を始めた人と、承認を依頼した人は承認できません。"
+    RequestKind.OFFBOARDING: "**承認すると、下のテナントの行を削除します。元に戻せません。** "
+    "退会を始めた人と、承認を依頼した人は承認できません。"
     "削除の前に、もう一度すべてを書き出して照合します。",
 }
 
@@ -65,14 +68,14 @@ _ABOUT_ENTRY = (
 
 def subject_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
     """The headline."""
-    if request.kind is Kind.INVOICES:
+    if request.kind is RequestKind.INVOICES:
         return f"保留中の請求書 {len(items)} 件の承認（{request.business_date:%Y-%m} 分）"
-    if request.kind is Kind.CONTRACTS:
+    if request.kind is RequestKind.CONTRACTS:
         return f"契約の変更 {len(items)} 件の承認"
-    if request.kind is Kind.OFFBOARDING:
+    if request.kind is RequestKind.OFFBOARDING:
         what = "退会の記録の取り消し" if all(map(_is_about_entry, items)) else "退会したテナントの削除"
         return f"{what}の承認: {'、'.join(one_line(item.tenant_code) for item in items)}"
-    if request.kind is Kind.RESUMPTION:
+    if request.kind is RequestKind.RESUMPTION:
         batches = "、".join(item.item_id for item in items)
         return f"再開の確認: {batches}（通知 {sum(item.figures['messages'] for item in items):,} 件）"
     return f"保留中の名簿の変更 {len(items)} 件の承認（{request.business_date:%Y-%m-%d}）"
@@ -87,12 +90,16 @@ def body_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
     lines = [
         *([] if is_only_entries else [_CONSEQUENCES[request.kind], ""]),
         *([_ABOUT_ENTRY, ""] if any(map(_is_about_entry, listed)) else []),
-        *([_OF_SOME, ""] if request.kind is not Kind.RESUMPTION else []),
+        *([_OF_SOME, ""] if request.kind is not RequestKind.RESUMPTION else []),
         _HEADS[request.kind],
         *(row(item) for item in listed),
         *([_about_further(request, further)] if further else []),
         "",
-        *(f"{item.item_id}: {_plain(item.reason)}" for item in items if request.kind is Kind.RESUMPTION),
+        *(
+            f"{item.item_id}: {_plain(item.reason)}"
+            for item in items
+            if request.kind is RequestKind.RESUMPTION
+        ),
         f"確認の ID: {_plain(request.request_id)}",
     ]
     return "\n".join(lines)
@@ -191,12 +198,12 @@ def _offboarding_rows(item: HeldItem) -> str:
     return "\n".join([head, *tables])
 
 
-_ROWS: Mapping[Kind, Callable[[HeldItem], str]] = {
-    Kind.INVOICES: _invoice_row,
-    Kind.DIRECTORY_CHANGES: _directory_row,
-    Kind.CONTRACTS: _contract_row,
-    Kind.RESUMPTION: _resumption_rows,
-    Kind.OFFBOARDING: _offboarding_rows,
+_ROWS: Mapping[RequestKind, Callable[[HeldItem], str]] = {
+    RequestKind.INVOICES: _invoice_row,
+    RequestKind.DIRECTORY_CHANGES: _directory_row,
+    RequestKind.CONTRACTS: _contract_row,
+    RequestKind.RESUMPTION: _resumption_rows,
+    RequestKind.OFFBOARDING: _offboarding_rows,
 }
 
 

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 
 from include.skillreport.billing.receivables.bank_file import MOST_BYTES
 from include.skillreport.core.database import has_control_characters, storable
-from include.skillreport.core.execution.object_store import Entry, ObjectStore
+from include.skillreport.core.execution.object_store import ObjectStore, StoreEntry
 
 INCOMING = "bank-files/incoming"
 IMPORTED = "bank-files/imported"
@@ -78,7 +78,7 @@ def keep(store: ObjectStore, name: str, content: bytes, sha256: str, day: date) 
     return key
 
 
-def _reason_against(entry: Entry, now: datetime) -> str:
+def _reason_against(entry: StoreEntry, now: datetime) -> str:
     if not entry.is_file:
         return "ファイルではありません。フォルダーやリンクではなく、ファイルを置いてください"
     if "\\" in entry.name or has_control_characters(entry.name):

@@ -153,13 +153,13 @@ class RowChange:
 
 
 @dataclass(frozen=True)
-class Recipient:
+class BillingContact:
     """The name on a tenant's documents and the addresses of its letters, including what the application says where nothing is entered."""
 
     name: str
     addresses: frozenset[str]
 
-    def missing_in(self, other: Recipient) -> list[str]:
+    def missing_in(self, other: BillingContact) -> list[str]:
         """The addresses that ``other`` does not have, in order. Capitals make no difference: providers deliver both to one mailbox."""
         known = {each.lower() for each in other.addresses}
         return sorted(each for each in self.addresses if each.lower() not in known)
@@ -192,7 +192,9 @@ def row_change(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> RowChange |
     return change
 
 
-def needs_second_person(change: RowChange, before: Recipient | None, after: Recipient | None) -> bool:
+def needs_second_person(
+    change: RowChange, before: BillingContact | None, after: BillingContact | None
+) -> bool:
     """Whether somebody else must approve: a new payer, another name on the documents, or an address that got no letters before."""
     if change.kind is PAYER:
         return change.after is not None

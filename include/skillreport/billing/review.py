@@ -21,7 +21,7 @@ _SQL = Statements(Path(__file__).parent)
 
 
 @dataclass(frozen=True)
-class Section:
+class ReviewSection:
     """Findings of one kind, and the action. ``findings`` name the tenant."""
 
     title: str
@@ -35,20 +35,22 @@ class Section:
         yield f"→ {self.advice}"
 
 
-def review(platform: psycopg.Connection, terms: Terms, period: Period, execution_id: str) -> list[Section]:
+def review(
+    platform: psycopg.Connection, terms: Terms, period: Period, execution_id: str
+) -> list[ReviewSection]:
     """The findings of a run that billed the month, section by section. A section without findings is omitted. As ``batch_platform``."""
     month = {"period_start": period.start, "period_end": period.end}
     since = first_month(period)
     if terms.settings.first_month:
         since = max(since, terms.settings.first_month)
     sections = (
-        Section(
+        ReviewSection(
             "確定後に使用量が変わった請求",
             tuple(difference.sentence() for difference in find_differences(platform, since)),
             "DAG operate_invoices を対象月とテナントを指定して、操作「差額の翌月への繰越し」、または入金前なら「取消して再発行」、"
             "入金後なら「返還請求書の発行」の後に「もう一度請求」を実行してください",
         ),
-        Section(
+        ReviewSection(
             "確認が必要なテナント",
             tuple(
                 f"{code}: {text}"
@@ -56,17 +58,17 @@ def review(platform: psycopg.Connection, terms: Terms, period: Period, execution
             ),
             "それぞれの文のとおりに登録を確認してください",
         ),
-        Section(
+        ReviewSection(
             "状態が稼働中でなく、契約が続いていて、請求していないテナント",
             tuple(_idle_contracts(platform, terms, month)),
             "契約が終わったなら MST_Tenant の契約終了日を登録し、続くなら状態を直して、この DAG を同じ業務日で実行してください",
         ),
-        Section(
+        ReviewSection(
             "アプリケーションから消えたテナントの、請求していない使用量",
             tuple(_vanished_tenants(platform, since, period)),
             "請求するなら MST_Tenant に行を戻し、この DAG を対象月の業務日で実行してください",
         ),
-        Section(
+        ReviewSection(
             "前の月から保留か未確定のままの請求",
             tuple(
                 f"{row['tenant_code']} の {row['period_start']:%Y-%m} 分 {row['total']:,f} {row['currency']}"
@@ -76,7 +78,7 @@ def review(platform: psycopg.Connection, terms: Terms, period: Period, execution
             "DAG operate_invoices を対象月とテナントを指定して、操作「保留中の請求の承認」か「請求書の取消」で実行してください",
         ),
         _waiting_credits(platform, since, period),
-        Section(
+        ReviewSection(
             "使用量が締まっているのに、請求を実行していない月",
             tuple(
                 f"{row['month_start']:%Y-%m}"
@@ -89,8 +91,8 @@ def review(platform: psycopg.Connection, terms: Terms, period: Period, execution
     return [section for section in sections if section.findings]
 
 
-def _forgotten_lines(platform: psycopg.Connection, period: Period) -> Section:
-    return Section(
+def _forgotten_lines(platform: psycopg.Connection, period: Period) -> ReviewSection:
+    return ReviewSection(
         "どの請求書にも載っていない個別明細",
         tuple(
             f"{row['tenant_code']} {row['charged_on']}「{row['description']}」{row['amount']:,f} {row['currency']}"
@@ -102,9 +104,9 @@ def _forgotten_lines(platform: psycopg.Connection, period: Period) -> Section:
     )
 
 
-def _waiting_credits(platform: psycopg.Connection, since: date, period: Period) -> Section:
+def _waiting_credits(platform: psycopg.Connection, since: date, period: Period) -> ReviewSection:
     rows = _SQL.rows(platform, "credits_to_approve", since=since, period_start=period.start)
-    return Section(
+    return ReviewSection(
         "他の人の承認を待つ返還",
         tuple(f"{row['tenant_code']} の {row['period_start']:%Y-%m} 分{credit_text(row)}" for row in rows),
         "登録した人以外が、DAG operate_invoices を対象月とテナントを指定して、操作「保留中の請求の承認」か"

@@ -24,7 +24,7 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExtraCharge
 from include.skillreport.billing.ledger.booking import keep_open
 from include.skillreport.billing.ledger.correction import credit_invoice, void_invoice
-from include.skillreport.billing.ledger.entries import Entry, lock_entries
+from include.skillreport.billing.ledger.entries import EntryAuthor, lock_entries
 from include.skillreport.billing.ledger.extra_charges import enter_line
 from include.skillreport.billing.ledger.settlement import (
     Instructions,
@@ -36,7 +36,7 @@ from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, fin
 from include.skillreport.billing.ledger.waiting_credits import approve_credits
 from include.skillreport.billing.outcomes import issue_date
 from include.skillreport.billing.periods import Period
-from include.skillreport.billing.review import Section, review
+from include.skillreport.billing.review import ReviewSection, review
 from include.skillreport.billing.terms import NO_IMAGES, Terms, load_terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -155,7 +155,7 @@ class Billing:
         ``again_same``: an identical credit that another run has entered is no mistake.
         """
         self.lock_entries(connection)
-        entry = Entry(entered_by or actor, actor, issued_on, again_same)
+        entry = EntryAuthor(entered_by or actor, actor, issued_on, again_same)
         return credit_invoice(connection, self.terms, stored, reason, entry, parts=parts)
 
     def approve_credits(
@@ -189,13 +189,13 @@ class Billing:
         connection: psycopg.Connection,
         tenant_id: str,
         line: ExtraCharge,
-        entry: Entry,
+        entry: EntryAuthor,
     ) -> tuple[str, ...]:
         """Enter a one-off line for the invoice of the month of its date. Returns remarks, as ``extra_charges.enter_line``."""
         self.lock_entries(connection)
         return enter_line(connection, self.terms, tenant_id, line, entry)
 
-    def review(self, platform: psycopg.Connection, month: date, execution_id: str) -> list[Section]:
+    def review(self, platform: psycopg.Connection, month: date, execution_id: str) -> list[ReviewSection]:
         """The accountant's findings after a run."""
         return review(platform, self.terms, Period.month_of(month), execution_id)
 

@@ -11,7 +11,7 @@ import psycopg
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging.channels.email import EMAIL
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.settings import ServiceSettings
 from include.skillreport.messaging.template_store import default_template
 from include.skillreport.messaging.templates import Template, TemplateRefusedError, render
@@ -44,7 +44,7 @@ def notice(
     dedupe_key: str,
     due_at: datetime,
     dedupe_until: datetime | None = None,
-) -> Draft:
+) -> MessageDraft:
     """The e-mail for an event. If the tenant's template cannot be rendered, the built-in template is used.
 
     A template has the variables of the event and those of the service (``ServiceSettings.values``).
@@ -54,7 +54,7 @@ def notice(
         rendered = render(template, variables)
     except TemplateRefusedError:
         rendered = render(default_template(template.key, template.language), variables)
-    return Draft(
+    return MessageDraft(
         tenant_id=tenant_id,
         dedupe_key=dedupe_key,
         channel=EMAIL,

@@ -47,7 +47,7 @@ _DEDUPE = timedelta(days=90)
 
 
 @dataclass(frozen=True)
-class Draft:
+class MessageDraft:
     """A message to add to the outbox. ``dedupe_key`` names the event: a second message with the same key is not added.
 
     ``priority`` is 1 (HIGH) to 3 (LOW). ``host_log_id`` is the message's row of the application (HIS_NotificationLog). ``template_key`` is
@@ -125,7 +125,7 @@ class Exchange:
     busy: Collection[str] | None = None
 
 
-def enqueue(connection: psycopg.Connection, drafts: Sequence[Draft], *, created_by: str) -> int:
+def enqueue(connection: psycopg.Connection, drafts: Sequence[MessageDraft], *, created_by: str) -> int:
     """Add messages inside the caller's transaction; returns the number of new messages."""
     return sum(
         _SQL.execute(
@@ -280,7 +280,7 @@ def postpone_quiet(connection: psycopg.Connection, ends_at: Mapping[str, datetim
 
 def suppressed_addresses(
     connection: psycopg.Connection, tenant_id: str, now: datetime | None = None
-) -> dict[str, suppression.Reason]:
+) -> dict[str, suppression.SuppressionReason]:
     """The addresses in lower case to which the tenant sends no e-mail at a time, with the reason; default: the database's time."""
     with tenant_transaction(connection, [tenant_id]):
         return suppression.suppressed_addresses(connection, now)
@@ -317,7 +317,7 @@ def mirror_to_host(connection: psycopg.Connection, message_ids: Sequence[str]) -
         _SQL.execute(connection, "mirror_to_host", message_ids=list(message_ids))
 
 
-def _message_row(draft: Draft) -> dict[str, Any]:
+def _message_row(draft: MessageDraft) -> dict[str, Any]:
     row = asdict(draft) | {
         "due_at": draft.due_at.isoformat(),
         "dedupe_until": (draft.dedupe_until or draft.due_at + _DEDUPE).isoformat(),

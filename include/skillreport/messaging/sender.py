@@ -43,7 +43,7 @@ from include.skillreport.messaging.shared_limits import (
     renew_limits,
     renew_until,
 )
-from include.skillreport.messaging.suppression import Reason
+from include.skillreport.messaging.suppression import SuppressionReason
 from include.skillreport.messaging.throttle import Throttle
 
 T = TypeVar("T")
@@ -247,11 +247,15 @@ class Sender:
         return True
 
     async def _send(
-        self, client: ChannelClient, pace: LanePace, claimed: Claimed, suppressed: Mapping[str, Reason]
+        self,
+        client: ChannelClient,
+        pace: LanePace,
+        claimed: Claimed,
+        suppressed: Mapping[str, SuppressionReason],
     ) -> SendAttempt:
         message = claimed.message
         reason = suppressed.get(message.destination.lower())
-        if reason and not (message.belongs_to_contract and reason is Reason.UNSUBSCRIBE):
+        if reason and not (message.belongs_to_contract and reason is SuppressionReason.UNSUBSCRIBE):
             result: SendResult | None = failed(message.channel, "suppressed")
         else:
             result = client.check(message)
@@ -300,7 +304,7 @@ class Sender:
             evidence = await self._query(partial(record_refusal, throttle=pace.throttle, refusal=refusal))
         return pace.doubts.judged(message, result, evidence)
 
-    async def _suppressed(self, lane: Lane) -> Mapping[str, Reason]:
+    async def _suppressed(self, lane: Lane) -> Mapping[str, SuppressionReason]:
         if lane.channel != EMAIL:
             return {}
         return await self._query(

@@ -25,7 +25,7 @@ from include.skillreport.messaging.dispatch import (
     with_closed_server,
 )
 from include.skillreport.messaging.leases import load_leases, with_leases
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.preferences import Preferences, load_preferences
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.settings import NotificationSettings
@@ -44,7 +44,9 @@ class Notifications:
         """The settings, which are read once. :raises SettingsError: they are invalid."""
         return NotificationSettings.load()
 
-    def enqueue(self, connection: psycopg.Connection, drafts: Sequence[Draft], *, created_by: str) -> int:
+    def enqueue(
+        self, connection: psycopg.Connection, drafts: Sequence[MessageDraft], *, created_by: str
+    ) -> int:
         """Add messages in the caller's transaction, each ``dedupe_key`` once per tenant; returns the number of new messages."""
         return outbox.enqueue(connection, drafts, created_by=created_by)
 

@@ -32,7 +32,7 @@ _LATEST_BOUNCE = timedelta(days=7)
 _NO_BOUNCES = frozenset({"suppressed", "invalid_address"})
 
 
-class Reason(StrEnum):
+class SuppressionReason(StrEnum):
     """Why an address is suppressed."""
 
     BOUNCE = "bounce"
@@ -49,7 +49,7 @@ class Suppression:
 
     tenant_id: str
     address: str = field(repr=False)
-    reason: Reason
+    reason: SuppressionReason
     error_code: str
     bounces: int
     since: datetime
@@ -57,10 +57,12 @@ class Suppression:
     bounced_until: datetime | None
 
 
-def suppressed_addresses(connection: psycopg.Connection, now: datetime | None = None) -> dict[str, Reason]:
+def suppressed_addresses(
+    connection: psycopg.Connection, now: datetime | None = None
+) -> dict[str, SuppressionReason]:
     """The addresses (lower case) that the transaction's tenants have suppressed at a time (default: the database's), with the reason."""
     rows = _SQL.execute(connection, "suppressed_addresses", now=now)
-    return {address: Reason(reason) for address, reason in rows}
+    return {address: SuppressionReason(reason) for address, reason in rows}
 
 
 def record_bounce(
@@ -112,7 +114,7 @@ def forget_ended(connection: psycopg.Connection, now: datetime) -> None:
 
 
 def suppress_for_good(
-    connection: psycopg.Connection, tenant_id: str, address: str, reason: Reason, now: datetime
+    connection: psycopg.Connection, tenant_id: str, address: str, reason: SuppressionReason, now: datetime
 ) -> bool:
     """Suppress an address because of a complaint or an unsubscription; returns whether this is new."""
     changed = _SQL.execute(
@@ -138,7 +140,7 @@ def list_suppressed(
         Suppression(
             row["tenant_id"],
             row["address"],
-            Reason(row["reason"]),
+            SuppressionReason(row["reason"]),
             row["error_code"],
             row["bounces"],
             row["suppressed_at"],

@@ -14,7 +14,7 @@ from include.skillreport.core.database import has_control_characters
 
 
 @dataclass(frozen=True)
-class Reason:
+class AccessRefusal:
     """Why a request is refused: a Japanese text of the board, and the values in it."""
 
     text: str
@@ -27,7 +27,7 @@ class Reason:
 
 def refusal(status_code: int, text: str, **values: Any) -> HTTPException:
     """A refusal with a reason for the reader. Named values replace ``{name}`` in the text."""
-    return HTTPException(status_code, Reason(text, values))
+    return HTTPException(status_code, AccessRefusal(text, values))
 
 
 class Rights:

@@ -15,7 +15,7 @@ from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Receive, Scope, Send
 
-from skill_batch.board.access import Reason, Rights, signed_in
+from skill_batch.board.access import AccessRefusal, Rights, signed_in
 from skill_batch.board.airflow_api import AIRFLOW_APP, AirflowRefusedError
 from skill_batch.board.archived_files import ArchivedFileError
 from skill_batch.board.at_once import RequestsAtOnce
@@ -163,7 +163,7 @@ def _failed(request: Request, error: Exception) -> Response:
     assert isinstance(error, StarletteHTTPException)
     titles = {401: "ログインしてください", 403: "権限がありません", 404: "見つかりません"}
     title, detail = titles.get(error.status_code, "処理できません"), error.detail
-    if isinstance(detail, Reason):
+    if isinstance(detail, AccessRefusal):
         detail = detail.shown(translator(language_of(request)))
     elif error.status_code == status.HTTP_404_NOT_FOUND:
         detail = ""

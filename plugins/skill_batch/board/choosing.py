@@ -12,7 +12,7 @@ from skill_batch.board.statements import SQL as _SQL
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenTenant:
     """A tenant as an operation selects it. ``chosen_as`` is the text in a form's field "tenants" that selects only this tenant.
 
     ``refusal`` says why an operation cannot work on the tenant; empty: it can, also if the tenant is no longer active.
@@ -33,17 +33,19 @@ _VANISHED = "アプリにないテナントのため、操作できません"
 REFUSALS = (_SAME_CODE, _VANISHED)
 
 
-def choices(connection: psycopg.Connection[Any], tenant_ids: Sequence[str]) -> Mapping[str, Choice]:
+def choices(connection: psycopg.Connection[Any], tenant_ids: Sequence[str]) -> Mapping[str, ChosenTenant]:
     """The choice of each of these tenants, by id."""
     wanted = sorted(set(tenant_ids))
     found = {
         row["tenant_id"]: _choice(row["chosen_as"])
         for row in _SQL.rows(connection, "chosen_tenants", tenant_ids=wanted)
     }
-    return {tenant_id: found.get(tenant_id, Choice(None, _VANISHED)) for tenant_id in wanted}
+    return {tenant_id: found.get(tenant_id, ChosenTenant(None, _VANISHED)) for tenant_id in wanted}
 
 
-def customer_choices(connection: psycopg.Connection[Any], tenant_ids: Sequence[str]) -> Mapping[str, Choice]:
+def customer_choices(
+    connection: psycopg.Connection[Any], tenant_ids: Sequence[str]
+) -> Mapping[str, ChosenTenant]:
     """The choice of each of these tenants in an operation on invoices, by id. It also works on tenants that the application has deleted."""
     wanted = sorted(set(tenant_ids))
     rows = _SQL.rows(connection, "chosen_customers", tenant_ids=wanted) if wanted else ()
@@ -58,8 +60,8 @@ def with_choices(
     return [{**row, **asdict(chosen[row["tenant_id"]])} for row in rows]
 
 
-def _choice(chosen_as: str | None) -> Choice:
-    return Choice(chosen_as, "" if chosen_as else _SAME_CODE)
+def _choice(chosen_as: str | None) -> ChosenTenant:
+    return ChosenTenant(chosen_as, "" if chosen_as else _SAME_CODE)
 
 
 def tenant_ids_of(connection: psycopg.Connection[Any], names: Sequence[str]) -> list[str]:

@@ -19,7 +19,7 @@ _NO_RESULT = "結果を残さずに止まりました（強制終了、メモリ
 
 
 @dataclass(frozen=True)
-class FailedTenant:
+class FailedUnit:
     """A tenant, or another unit of a run, that failed. ``part`` is the part of its work, usually empty."""
 
     tenant_id: str
@@ -41,7 +41,7 @@ class FailureGroup:
 
     error_code: str
     reason: str
-    tenants: Sequence[FailedTenant]
+    tenants: Sequence[FailedUnit]
     count: int
 
     @property
@@ -91,8 +91,8 @@ def kinds_of_run(
     return list({kind.name: kind for kind in kinds}.values())
 
 
-def _tenant(row: Mapping[str, Any]) -> FailedTenant:
-    return FailedTenant(
+def _tenant(row: Mapping[str, Any]) -> FailedUnit:
+    return FailedUnit(
         tenant_id=row["tenant_id"],
         code=row["tenant_code"],
         name=row["tenant_name"],

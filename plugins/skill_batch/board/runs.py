@@ -51,7 +51,7 @@ class RunCell:
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """A run that has not ended: its progress, and its expected end at the present speed."""
 
     spec: RunSpec
@@ -89,7 +89,7 @@ def load_usual_seconds(connection: psycopg.Connection[Any], batch_ids: Collectio
 
 def load_progress(
     connection: psycopg.Connection[Any], active: Sequence[tuple[RunSpec, RunCell]]
-) -> list[Progress]:
+) -> list[RunProgress]:
     """The progress of these runs."""
     execution_ids = [cell.row["execution_id"] for _, cell in active]
     counts = {
@@ -97,7 +97,7 @@ def load_progress(
     }
     nothing = {"done": 0, "failed": 0}
     return [
-        Progress(spec, cell, count["done"], count.get("total", cell.row["total_tenants"]), count["failed"])
+        RunProgress(spec, cell, count["done"], count.get("total", cell.row["total_tenants"]), count["failed"])
         for spec, cell in active
         for count in [counts.get(cell.row["execution_id"], nothing)]
     ]

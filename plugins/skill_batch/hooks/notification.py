@@ -19,10 +19,15 @@ from include.skillreport.core.errors import BatchError, ParameterError, reason_o
 from include.skillreport.core.network import Network
 from include.skillreport.messaging.address_guard import guarded_session
 from include.skillreport.messaging.channels import CHANNELS, EMAIL
-from include.skillreport.messaging.channels.channel import Channel, ChannelConfig, Finding, NotConfigured
+from include.skillreport.messaging.channels.channel import (
+    Channel,
+    ChannelConfig,
+    ChannelFinding,
+    NotConfigured,
+)
 from include.skillreport.messaging.integrations import load_configs, sending_config
 from include.skillreport.messaging.message import mask_secrets
-from include.skillreport.messaging.outbox import Draft, Lane
+from include.skillreport.messaging.outbox import Lane, MessageDraft
 from include.skillreport.messaging.preferences import load_preferences, with_own_mail_server
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
@@ -103,7 +108,7 @@ class NotificationHook(BaseHook, Notifications):
         :raises ParameterError: there is no such channel.
         """
         shown = literal(_channel(channel), subject, text)
-        draft = Draft(
+        draft = MessageDraft(
             tenant_id=tenant_id,
             dedupe_key=dedupe_key,
             channel=_channel(channel),
@@ -117,7 +122,7 @@ class NotificationHook(BaseHook, Notifications):
         )
         return self.send_many([draft])[0]
 
-    def send_many(self, drafts: Sequence[Draft]) -> list[Status]:
+    def send_many(self, drafts: Sequence[MessageDraft]) -> list[Status]:
         """Queue messages and send the due messages of their tenants; returns the statuses of ``drafts``, in order.
 
         :param drafts: messages of any tenants and channels.
@@ -142,7 +147,9 @@ class NotificationHook(BaseHook, Notifications):
                 found = self.statuses(connection, [draft.dedupe_key for draft in drafts])
         return [found[draft.tenant_id, draft.dedupe_key] for draft in drafts]
 
-    def validate(self, tenant_id: str, channel: str, destinations: Collection[str] = ()) -> list[Finding]:
+    def validate(
+        self, tenant_id: str, channel: str, destinations: Collection[str] = ()
+    ) -> list[ChannelFinding]:
         """The problems of a tenant's channel; empty if there are none. Asks the service, and sends no message.
 
         E-mail is checked on the server that sends for the tenant: its own, if the settings allow one, or the installation's.
@@ -172,7 +179,7 @@ def _channel(name: str) -> Channel:
 
 async def validate_channel(
     config: ChannelConfig | None, channel: Channel, destinations: Collection[str], services: Network
-) -> list[Finding]:
+) -> list[ChannelFinding]:
     """The problems of a channel with these settings. Asks the service, and sends no message."""
     if config is None:
         return await NotConfigured(channel).validate()

@@ -12,7 +12,12 @@ import pytest
 
 from include.skillreport.__main__ import main
 from include.skillreport.batches.data_backup.access import BackupAccess
-from include.skillreport.batches.data_backup.deleted_tenants import ENTRY, REGISTER, Entry, write_entry
+from include.skillreport.batches.data_backup.deleted_tenants import (
+    ENTRY,
+    REGISTER,
+    RegisterEntry,
+    write_entry,
+)
 from include.skillreport.batches.data_backup.files import DUMP_MANIFEST, MANIFEST, BackupDamagedError
 from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.data_backup.settings import RetentionSettings
@@ -167,7 +172,7 @@ def test_no_entry_of_others_stops_a_batch(backups: Backups) -> None:
         key = f"{REGISTER}/{folder}/{ENTRY}"
         backups.mac_keys.write(backups.store, key, content)
         backups.store.write(key, content)
-    write_entry(backups.store, MacKeys(), Entry("A", "x", datetime(2026, 10, 1, tzinfo=UTC)))
+    write_entry(backups.store, MacKeys(), RegisterEntry("A", "x", datetime(2026, 10, 1, tzinfo=UTC)))
     strange = ["back\\slash", tenant_folder("folder")]
     for name in strange:
         (backups.root / REGISTER / name / ENTRY).mkdir(parents=True)

@@ -19,7 +19,7 @@ from include.skillreport.messaging import outbox
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS, MONTHLY_REPORT, USAGE_WARNING
 from include.skillreport.messaging.notices import notice
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.template_store import default_template
 from local_stack.stand_ins import StandIns
 from tests import host_rows
@@ -72,13 +72,13 @@ def suppress(host: psycopg.Connection, reason: str) -> None:
     )
 
 
-def queue(database: Database, *drafts: Draft) -> None:
+def queue(database: Database, *drafts: MessageDraft) -> None:
     with database.connect("batch_tenant") as connection, tenant_transaction(connection, ["A"]):
         outbox.enqueue(connection, drafts, created_by="test")
 
 
-def draft(template_key: str | None, due_at: datetime, key: str = "k") -> Draft:
-    return Draft("A", key, EMAIL, PAYER, "件名", "本文", due_at, template_key=template_key)
+def draft(template_key: str | None, due_at: datetime, key: str = "k") -> MessageDraft:
+    return MessageDraft("A", key, EMAIL, PAYER, "件名", "本文", due_at, template_key=template_key)
 
 
 def rows(host: psycopg.Connection, columns: str = "status, error_code") -> list[tuple[Any, ...]]:
@@ -221,7 +221,7 @@ def test_a_tenant_cannot_switch_its_letters_off(
     assert rows(host, "template_key, status, error_code") == [
         ("invoice", "sent", None),
         (USAGE_WARNING, "sent", None),
-        ("goal_due", "pending", "held"),
+        ("goal_due", "pending", "switched_off"),
         (MONTHLY_REPORT, "sent", None),
     ]
 

@@ -24,7 +24,7 @@ from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.channels.slack.blocks import LONGEST_TEXT as LONGEST_SLACK_TEXT
 from include.skillreport.messaging.channels.slack.blocks import fit
 from include.skillreport.messaging.channels.teams import TEAMS, card_of, is_small_enough
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE
 from include.skillreport.messaging.templates import literal
 from local_stack.batch_runs import LOCAL, run_batch
@@ -39,10 +39,10 @@ BOTH = (CERTIFICATE_EXPIRY, GOAL_DUE)
 _ids = count(1)
 
 
-def draft(number: int, channel: Channel = EMAIL, body: str = "", **changes: Any) -> Draft:
+def draft(number: int, channel: Channel = EMAIL, body: str = "", **changes: Any) -> MessageDraft:
     """A reminder of a goal."""
     shown = literal(channel, f"件名{number}", body or f"本文{number}")
-    reminder = Draft(
+    reminder = MessageDraft(
         "A",
         f"goal_due:{number}",
         channel,
@@ -57,7 +57,7 @@ def draft(number: int, channel: Channel = EMAIL, body: str = "", **changes: Any)
     return replace(reminder, **changes)
 
 
-def sent(drafts: Sequence[Draft]) -> list[Draft]:
+def sent(drafts: Sequence[MessageDraft]) -> list[MessageDraft]:
     """The messages that are sent."""
     return [each for each in digests(drafts, BOTH) if not each.is_merged]
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from include.skillreport.batches.external_sync.listing import Unit
+from include.skillreport.batches.external_sync.listing import ListedDirectory
 from include.skillreport.batches.external_sync.sync import apply_plan, load_plan
 from include.skillreport.core.catalog import EXTERNAL_SYNC
 from include.skillreport.core.database import tenant_transaction
@@ -534,7 +534,7 @@ def test_applying_twice_changes_nothing_and_a_plan_of_another_world_is_refused(
     slack(host, services).pages = [[member(1), member(2)]]
     with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
         run = replace(open_run(platform, EXTERNAL_SYNC, batch(), DAY)[0], part="slack")
-        unit = Unit("A", SLACK, run.execution_id, DAY)
+        unit = ListedDirectory("A", SLACK, run.execution_id, DAY)
         network = Network(allowed_hosts=services.allowed_hosts)
         assert batch().fetch(Work(run, connection, ["A"], network=network)) == {}
 
@@ -611,7 +611,7 @@ def test_a_setting_that_changes_while_its_plan_is_applied_stays_enabled(
         network = Network(allowed_hosts=services.allowed_hosts)
         assert batch().fetch(Work(run, connection, ["A"], network=network)) == {}
         with tenant_transaction(connection, ["A"]):
-            plan = load_plan(connection, Unit("A", SLACK, run.execution_id, NEXT))
+            plan = load_plan(connection, ListedDirectory("A", SLACK, run.execution_id, NEXT))
         assert plan is not None
         assert "disable_setting" in [entry.kind for entry in plan.entries]
 

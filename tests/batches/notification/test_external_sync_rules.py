@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from include.skillreport.batches.external_sync.plan import (
     MARKS,
+    AccountLink,
     Employee,
     EntryKind,
     KnownChannel,
-    Link,
     MappedSetting,
+    PlanInputs,
     SyncPlan,
-    World,
 )
 from include.skillreport.batches.external_sync.rules import plan_sync
-from include.skillreport.batches.external_sync.safety_limits import Limit, limits_of
+from include.skillreport.batches.external_sync.safety_limits import EndingLimit, limits_of
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.messaging.channels.directory import (
     Account,
@@ -52,8 +52,8 @@ def employee(number: int, email: str | None = "") -> Employee:
     return Employee(f"E{number}", f"{number:06}", f"e{number}@example.jp" if email == "" else email)
 
 
-def world(accounts: list[Account], employees: list[Employee], **values: object) -> World:
-    return replace(World(SLACK, TODAY, accounts, employees), **values)  # type: ignore[arg-type]
+def world(accounts: list[Account], employees: list[Employee], **values: object) -> PlanInputs:
+    return replace(PlanInputs(SLACK, TODAY, accounts, employees), **values)  # type: ignore[arg-type]
 
 
 def made(plan: SyncPlan, *kinds: EntryKind) -> list[tuple[str, str | None]]:
@@ -71,7 +71,7 @@ def test_the_employee_code_comes_before_the_address_and_the_link_before_both() -
         account(2, employee_code="000003"),
         account(3, employee_code=None),
     ]
-    known = Link("U1", "E9", account=accounts[0])
+    known = AccountLink("U1", "E9", account=accounts[0])
 
     plan = plan_sync(world(accounts, [employee(n) for n in (1, 2, 3, 9)], links=[known]), LIMITS)
 
@@ -123,7 +123,7 @@ def test_an_address_whatever_its_case_is_the_same() -> None:
 
 
 def test_a_recreated_account_waits_until_the_old_one_is_gone() -> None:
-    old = Link("OLD", "E1", absent_on=YESTERDAY, account=account(1, external_id="OLD"))
+    old = AccountLink("OLD", "E1", absent_on=YESTERDAY, account=account(1, external_id="OLD"))
     fresh = [account(1)]
 
     first = plan_sync(world(fresh, [employee(1)], links=[replace(old, absent_on=None)]), LIMITS)
@@ -134,8 +134,8 @@ def test_a_recreated_account_waits_until_the_old_one_is_gone() -> None:
 
 
 def test_employees_who_left_are_not_linked_again_and_their_links_are_counted() -> None:
-    former = Link("U1", "E1", is_active=False)
-    left = Link("U2", "E2", account=account(2))
+    former = AccountLink("U1", "E1", is_active=False)
+    left = AccountLink("U2", "E2", account=account(2))
 
     plan = plan_sync(world([account(1), account(2)], [employee(3)], links=[former, left]), LIMITS)
 
@@ -158,7 +158,7 @@ def test_employees_who_left_are_not_linked_again_and_their_links_are_counted() -
     ],
 )
 def test_the_limits_are_strict(active: int, absent: int, held: bool) -> None:
-    links = [Link(f"U{number}", f"E{number}", absent_on=YESTERDAY) for number in range(active)]
+    links = [AccountLink(f"U{number}", f"E{number}", absent_on=YESTERDAY) for number in range(active)]
     listed = [account(number) for number in range(absent, active)]
     here = world(listed, [employee(number) for number in range(active)], links=links)
 
@@ -166,7 +166,7 @@ def test_the_limits_are_strict(active: int, absent: int, held: bool) -> None:
 
     assert bool(plan.held) is held
     assert len(made(plan, EntryKind.DEACTIVATE)) == (0 if held else absent)
-    assert len(made(plan_sync(here, LIMITS, lifted=frozenset(Limit)), EntryKind.DEACTIVATE)) == absent
+    assert len(made(plan_sync(here, LIMITS, lifted=frozenset(EndingLimit)), EntryKind.DEACTIVATE)) == absent
     if held:
         assert {entry.kind for entry in plan.entries} <= MARKS
         assert f"連携 {active:,} 件のうち {absent:,} 件" in plan.held
@@ -174,7 +174,7 @@ def test_the_limits_are_strict(active: int, absent: int, held: bool) -> None:
 
 @pytest.mark.parametrize(("active", "held"), [(25, True), (3, True), (2, False)])
 def test_everybody_at_once_is_the_directory_of_another_company(active: int, held: bool) -> None:
-    links = [Link(f"U{number}", f"E{number}", absent_on=YESTERDAY) for number in range(active)]
+    links = [AccountLink(f"U{number}", f"E{number}", absent_on=YESTERDAY) for number in range(active)]
 
     plan = plan_sync(world([account(99)], [], links=links), LIMITS)
 
@@ -183,7 +183,7 @@ def test_everybody_at_once_is_the_directory_of_another_company(active: int, held
 
 
 def test_two_listings_of_one_day_may_have_seen_one_outage() -> None:
-    gone, other = Link("U1", "E1", absent_on=TODAY), Link("U2", "E2")
+    gone, other = AccountLink("U1", "E1", absent_on=TODAY), AccountLink("U2", "E2")
 
     plan = plan_sync(world([account(2)], [], links=[gone, other]), LIMITS)
 
@@ -195,7 +195,7 @@ def test_two_listings_of_one_day_may_have_seen_one_outage() -> None:
 
 
 def test_a_held_listing_counts_as_first_absence_for_an_operator_only() -> None:
-    everybody = [Link(f"U{number}", f"E{number}") for number in range(100)]
+    everybody = [AccountLink(f"U{number}", f"E{number}") for number in range(100)]
     listed = [account(number) for number in range(80)]
     held = plan_sync(world([account(99)], [], links=everybody), LIMITS)
     doubtful = applied(world([], [], links=everybody), held).links
@@ -207,7 +207,7 @@ def test_a_held_listing_counts_as_first_absence_for_an_operator_only() -> None:
     assert (second.held, made(second, EntryKind.DEACTIVATE)) == ("", [])
     assert len(made(second, EntryKind.ABSENT)) == 20
     assert (
-        len(made(plan_sync(next_day, LIMITS, lifted=frozenset(Limit)), EntryKind.DEACTIVATE)) == 19
+        len(made(plan_sync(next_day, LIMITS, lifted=frozenset(EndingLimit)), EntryKind.DEACTIVATE)) == 19
     )  # all but U99, which was there
     third = replace(applied(next_day, second), run_date=TODAY + timedelta(days=2))
     assert len(made(plan_sync(third, LIMITS), EntryKind.DEACTIVATE)) == 20
@@ -242,7 +242,7 @@ def test_an_empty_or_poor_list_of_channels_is_not_believed(known: int, listed: i
 
     assert bool(plan.held) is held
     assert len(made(plan, EntryKind.DISABLE_SETTING)) == (0 if held else known - listed)
-    allowed = plan_sync(here, LIMITS, lifted=frozenset(Limit))
+    allowed = plan_sync(here, LIMITS, lifted=frozenset(EndingLimit))
     assert len(made(allowed, EntryKind.DISABLE_SETTING)) == known - listed
 
 
@@ -263,7 +263,7 @@ def test_a_held_list_of_channels_counts_for_an_operator_only() -> None:
     assert made(held, EntryKind.CHANNEL_ABSENT) == [(f"C{number}", None) for number in range(4)]
     assert made(plan_sync(replace(second, channels=[]), LIMITS), EntryKind.CHANNEL_ABSENT) == []
     assert (plausible.held, made(plausible, *ENDED_CHANNELS)) == ("", [])
-    assert made(plan_sync(second, LIMITS, lifted=frozenset(Limit)), *ENDED_CHANNELS) == [
+    assert made(plan_sync(second, LIMITS, lifted=frozenset(EndingLimit)), *ENDED_CHANNELS) == [
         ("C0", None),
         ("s0", None),
     ]
@@ -277,7 +277,7 @@ def test_a_channel_in_a_held_listing_is_not_absent_on_two_days(listed: int, link
     here = world(
         [account(9)],
         [],
-        links=[Link(f"U{number}", f"E{number}") for number in range(links)],
+        links=[AccountLink(f"U{number}", f"E{number}") for number in range(links)],
         channels=[each.channel for each in known[:listed]],
         known_channels=[replace(known[0], absent_on=YESTERDAY), *known[1:]],
         settings=[MappedSetting(f"s{number}", "s", (f"C{number}",)) for number in range(40)],
@@ -296,7 +296,7 @@ def test_a_hold_names_each_exceeded_limit() -> None:
     here = world(
         [account(9)],
         [],
-        links=[Link(f"U{number}", f"E{number}", absent_on=YESTERDAY) for number in range(3)],
+        links=[AccountLink(f"U{number}", f"E{number}", absent_on=YESTERDAY) for number in range(3)],
         known_channels=known,
         settings=[MappedSetting(f"s{number}", "s", (f"C{number}",)) for number in range(2)],
     )
@@ -307,8 +307,8 @@ def test_a_hold_names_each_exceeded_limit() -> None:
         "連携 3 件のうち 3 件のアカウントが名簿から消えています（上限 25 件）。"
         "通知設定の宛先のチャンネル 2 件のうち 2 件が一覧から消えています（上限 25 件）。サービスの"
     )
-    assert limits_of(held.held) == frozenset(Limit)
-    for limit in Limit:
+    assert limits_of(held.held) == frozenset(EndingLimit)
+    for limit in EndingLimit:
         assert plan_sync(here, LIMITS, lifted={limit}).held == held.held
     allowed = plan_sync(here, LIMITS, lifted=limits_of(held.held))
     assert len(made(allowed, EntryKind.DEACTIVATE)) == 3
@@ -320,7 +320,7 @@ def test_a_permission_for_links_does_not_believe_a_held_list_of_channels() -> No
     here = world(
         [account(9)],
         [],
-        links=[Link(f"U{number}", f"E{number}", absent_on=YESTERDAY) for number in range(3)],
+        links=[AccountLink(f"U{number}", f"E{number}", absent_on=YESTERDAY) for number in range(3)],
         channels=[each.channel for each in known[1:]],
         known_channels=[replace(known[0], is_absence_doubtful=True), *known[1:]],
         settings=[MappedSetting("s0", "s", ("C0",))],
@@ -329,7 +329,7 @@ def test_a_permission_for_links_does_not_believe_a_held_list_of_channels() -> No
 
     plan = plan_sync(here, LIMITS, lifted=limits_of(reason))
 
-    assert limits_of(reason) == {Limit.LINKS}
+    assert limits_of(reason) == {EndingLimit.LINKS}
     assert len(made(plan, EntryKind.DEACTIVATE)) == 3
     assert made(plan, *ENDED_CHANNELS) == []
     assert made(plan, EntryKind.CHANNEL_ABSENT) == [("C0", None)]
@@ -363,7 +363,9 @@ def test_a_setting_by_channel_name_stays_when_another_channel_has_it(is_archived
 
 
 def test_no_override_makes_an_empty_listing_believable() -> None:
-    plan = plan_sync(world([], [employee(1)], links=[Link("U1", "E1")]), LIMITS, lifted=frozenset(Limit))
+    plan = plan_sync(
+        world([], [employee(1)], links=[AccountLink("U1", "E1")]), LIMITS, lifted=frozenset(EndingLimit)
+    )
 
     assert (plan.entries, bool(plan.held)) == ([], True)
 
@@ -442,14 +444,14 @@ EMPLOYEES = st.lists(
 )
 
 
-def applied(before: World, plan: SyncPlan) -> World:
+def applied(before: PlanInputs, plan: SyncPlan) -> PlanInputs:
     """The world after the plan, the same listing still there."""
     links = {link.external_id: link for link in before.links}
     for entry in plan.entries:
         match entry.kind:
             case EntryKind.LINK | EntryKind.RELINK:
                 assert entry.employee_id is not None
-                links[entry.subject_id] = Link(entry.subject_id, entry.employee_id)
+                links[entry.subject_id] = AccountLink(entry.subject_id, entry.employee_id)
             case EntryKind.DEACTIVATE:
                 links[entry.subject_id] = replace(
                     links[entry.subject_id], is_active=False, absent_on=None, is_absence_doubtful=False
@@ -468,7 +470,7 @@ def applied(before: World, plan: SyncPlan) -> World:
     return replace(before, links=list(links.values()), known_channels=_channels_after(before, plan))
 
 
-def _channels_after(before: World, plan: SyncPlan) -> list[KnownChannel]:
+def _channels_after(before: PlanInputs, plan: SyncPlan) -> list[KnownChannel]:
     channels = {each.channel.external_id: each for each in before.known_channels}
     if not plan.held:
         channels |= {each.external_id: KnownChannel(each) for each in before.channels}
@@ -492,7 +494,7 @@ def _channels_after(before: World, plan: SyncPlan) -> list[KnownChannel]:
 def test_a_sync_is_idempotent_and_comes_to_rest(
     listings: list[list[Account]], employees: list[Employee]
 ) -> None:
-    here = World(SLACK, TODAY, [], employees)
+    here = PlanInputs(SLACK, TODAY, [], employees)
     for number, listing in enumerate([*listings, *[listings[-1]] * 3]):
         here = replace(here, run_date=TODAY + timedelta(days=number), accounts=listing)
         plan = plan_sync(here, LIMITS)

@@ -11,7 +11,7 @@ import pytest
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.messaging.channels.slack import SLACK
-from include.skillreport.messaging.outbox import Draft, enqueue
+from include.skillreport.messaging.outbox import MessageDraft, enqueue
 from local_stack.stand_ins import Arrived, StandIns
 from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
@@ -210,7 +210,7 @@ def test_messages_that_the_tenant_switched_off_are_not_sent(
     database: Database, host: psycopg.Connection, connection: psycopg.Connection, services: StandIns
 ) -> None:
     closed_channel(database, host, services, "本文")
-    reminder = Draft(
+    reminder = MessageDraft(
         "A", "goal_due:1", SLACK, "C1", "件名", "目標", DUE.astimezone(), template_key="goal_due"
     )
     with tenant_transaction(connection, ["A"]):

@@ -17,7 +17,7 @@ from include.skillreport.core.execution.schedule import next_firing
 from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.channels.slack import SLACK
-from include.skillreport.messaging.outbox import Draft, Lane
+from include.skillreport.messaging.outbox import Lane, MessageDraft
 from include.skillreport.messaging.retry import Status
 from local_stack.stand_ins import StandIns
 from tests import host_rows
@@ -32,7 +32,7 @@ def interrupted(database: Database, host: psycopg.Connection, services: StandIns
         host_rows.tenant(host, tenant_id)
         slack(host, tenant_id, services)
     now = datetime.now(UTC)
-    drafts = [Draft("A", f"m:{number}", SLACK, f"C{number}", "", "本文", now) for number in range(2)]
+    drafts = [MessageDraft("A", f"m:{number}", SLACK, f"C{number}", "", "本文", now) for number in range(2)]
     with database.connect("batch_tenant") as connection:
         with tenant_transaction(connection, ["A"]):
             outbox.enqueue(connection, drafts, created_by="earlier")

@@ -12,7 +12,7 @@ from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging.channels.email import EMAIL
-from include.skillreport.messaging.outbox import Draft, enqueue
+from include.skillreport.messaging.outbox import MessageDraft, enqueue
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from local_stack.stand_ins import StandIns
 from tests import host_rows
@@ -237,7 +237,7 @@ def test_a_letter_is_not_given_up_before_its_time(
         updated_at=datetime(2026, 10, 1),
     )
     soon = datetime.now(UTC) + timedelta(minutes=30)
-    draft = Draft("A", "soon", EMAIL, "a@example.jp", "件名", "本文", soon)
+    draft = MessageDraft("A", "soon", EMAIL, "a@example.jp", "件名", "本文", soon)
     with database.connect("batch_tenant") as connection, tenant_transaction(connection, ["A"]):
         enqueue(connection, [draft], created_by="test")
 

@@ -11,7 +11,7 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.dispatch import dispatch_due
-from include.skillreport.messaging.outbox import Draft, enqueue
+from include.skillreport.messaging.outbox import MessageDraft, enqueue
 from include.skillreport.messaging.preferences import preferences_of, quiet_until
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
@@ -31,7 +31,7 @@ def test_each_tenant_has_the_quiet_hours_of_its_own_clock(
     for tenant_id, zone in ZONES.items():
         host_rows.tenant(host, tenant_id, timezone=zone)
     drafts = [
-        Draft(
+        MessageDraft(
             tenant_id,
             key,
             EMAIL,

@@ -29,7 +29,7 @@ from include.skillreport.messaging.channels.line_works import LINE_WORKS
 from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.channels.teams import TEAMS
 from include.skillreport.messaging.destinations import destinations_for
-from include.skillreport.messaging.outbox import Draft, enqueue
+from include.skillreport.messaging.outbox import MessageDraft, enqueue
 from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE
 from include.skillreport.messaging.settings import ServiceSettings
 from include.skillreport.messaging.template_store import default_template
@@ -375,7 +375,7 @@ def test_without_events_no_message_is_written() -> None:
     assert written() == Reminders([], [])
 
 
-def put(connection: psycopg.Connection, drafts: list[Draft]) -> int:
+def put(connection: psycopg.Connection, drafts: list[MessageDraft]) -> int:
     """Into the outbox."""
     with tenant_transaction(connection, ["T1"]):
         return enqueue(connection, drafts, created_by="test")

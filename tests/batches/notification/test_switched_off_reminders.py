@@ -74,7 +74,7 @@ def test_they_wait_until_they_are_switched_on_again(
     assert host.execute(
         "SELECT error_code, error_detail, next_attempt_at > now() + interval '50 minutes' FROM batch.outbox"
         " WHERE tenant_id = 'A'"
-    ).fetchall() == [("held", HELD, True)]
+    ).fetchall() == [("switched_off", HELD, True)]
     # The next day's run queues no second one.
     run_notifications(database, services)
     assert len(services.messages) == 1

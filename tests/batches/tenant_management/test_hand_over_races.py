@@ -8,7 +8,7 @@ from collections.abc import Callable
 import psycopg
 from psycopg.types.json import Jsonb
 
-from include.skillreport.billing.accounting.list_changes import Change
+from include.skillreport.billing.accounting.list_changes import DocumentChange
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import void_invoice
 from include.skillreport.billing.ledger.settlement import Instructions, settle_tenants
@@ -88,7 +88,7 @@ def test_a_hand_over_waits_for_a_void_and_counts_it(
     reversals = host.execute("SELECT FROM batch.accounting_entry WHERE booking = 'reversal'")
     assert reversals.fetchall() == []
     changes = host.execute("SELECT changes FROM batch.accounting_month").fetchall()
-    assert changes == [([Change("INV-2026-10-001", "請求", "11,000 JPY", "0 JPY").as_json()],)]
+    assert changes == [([DocumentChange("INV-2026-10-001", "請求", "11,000 JPY", "0 JPY").as_json()],)]
 
 
 def test_documents_that_wait_for_a_hand_over_are_booked_after_it(

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from typing_extensions import override
 
-from include.skillreport.billing.accounting.list_changes import Change
+from include.skillreport.billing.accounting.list_changes import DocumentChange
 from include.skillreport.billing.accounting.months import first_open_day
 from include.skillreport.billing.accounting.readiness import Accepted
 from include.skillreport.billing.errors import BillingError
@@ -91,9 +91,9 @@ def test_the_hand_over_names_what_changed_since_the_provisional_files(
     month = hand_over(platform, store)
 
     assert month.changes == (
-        Change("INV-2026-10-001", "請求", "11,000 JPY", "0 JPY"),
-        Change("INV-2026-10-002", "請求", "11,000 JPY", None),
-        Change("INV-2026-10-003", "請求", None, "11,000 JPY"),
+        DocumentChange("INV-2026-10-001", "請求", "11,000 JPY", "0 JPY"),
+        DocumentChange("INV-2026-10-002", "請求", "11,000 JPY", None),
+        DocumentChange("INV-2026-10-003", "請求", None, "11,000 JPY"),
     )
 
 
@@ -136,7 +136,7 @@ def test_a_month_in_an_object_store_is_handed_over_too(
 
     names = [name for name in s3.names() if name.startswith("batch/accounting/2")]
     assert names == [f"batch/{key}" for key in keys("2026-10", is_final=True)]
-    assert month.changes == (Change("INV-2026-10-001", "請求", "11,000 JPY", "0 JPY"),)
+    assert month.changes == (DocumentChange("INV-2026-10-001", "請求", "11,000 JPY", "0 JPY"),)
 
 
 class _DyingStore(ObjectStore):

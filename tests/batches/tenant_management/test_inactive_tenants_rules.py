@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from include.skillreport.batches.inactive_tenants.digest import InactiveTenant, digest_lines
 from include.skillreport.batches.inactive_tenants.rules import (
-    Change,
-    Reason,
     Stage,
+    StageChange,
+    StageReason,
     changes,
     counted_from,
     days_since,
@@ -118,23 +118,26 @@ def test_days_are_counted_from_the_last_activity_or_the_beginning(
     ("before", "now", "was_active_since", "is_excluded", "expected"),
     [
         (NONE, NONE, True, False, ()),
-        (NONE, ATTENTION, False, False, (Change(NONE, ATTENTION, Reason.INACTIVITY),)),
-        (NONE, CRITICAL, False, False, (Change(NONE, CRITICAL, Reason.INACTIVITY),)),
+        (NONE, ATTENTION, False, False, (StageChange(NONE, ATTENTION, StageReason.INACTIVITY),)),
+        (NONE, CRITICAL, False, False, (StageChange(NONE, CRITICAL, StageReason.INACTIVITY),)),
         (WARNING, WARNING, False, False, ()),
-        (CRITICAL, NONE, True, False, (Change(CRITICAL, NONE, Reason.ACTIVITY),)),
-        (CRITICAL, WARNING, False, False, (Change(CRITICAL, WARNING, Reason.SETTINGS),)),
-        (CRITICAL, NONE, False, True, (Change(CRITICAL, NONE, Reason.EXCLUDED),)),
+        (CRITICAL, NONE, True, False, (StageChange(CRITICAL, NONE, StageReason.ACTIVITY),)),
+        (CRITICAL, WARNING, False, False, (StageChange(CRITICAL, WARNING, StageReason.SETTINGS),)),
+        (CRITICAL, NONE, False, True, (StageChange(CRITICAL, NONE, StageReason.EXCLUDED),)),
         (
             WARNING,
             WARNING,
             True,
             False,
-            (Change(WARNING, NONE, Reason.ACTIVITY), Change(NONE, WARNING, Reason.INACTIVITY)),
+            (
+                StageChange(WARNING, NONE, StageReason.ACTIVITY),
+                StageChange(NONE, WARNING, StageReason.INACTIVITY),
+            ),
         ),
     ],
 )
 def test_the_steps_between_two_judgements(
-    before: Stage, now: Stage, was_active_since: bool, is_excluded: bool, expected: tuple[Change, ...]
+    before: Stage, now: Stage, was_active_since: bool, is_excluded: bool, expected: tuple[StageChange, ...]
 ) -> None:
     assert changes(before, now, was_active_since=was_active_since, is_excluded=is_excluded) == expected
 
@@ -146,7 +149,7 @@ def test_steps_lead_between_stages_and_only_inactivity_raises_one(
     stage = before
     for step in changes(before, now, was_active_since=was_active_since, is_excluded=is_excluded):
         assert step.from_stage is stage
-        assert (step.reason is Reason.INACTIVITY) == (step.to_stage.rank > step.from_stage.rank)
+        assert (step.reason is StageReason.INACTIVITY) == (step.to_stage.rank > step.from_stage.rank)
         stage = step.to_stage
     assert stage is now
 

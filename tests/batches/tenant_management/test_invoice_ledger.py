@@ -24,7 +24,7 @@ from include.skillreport.billing.documents.credit_note import CreditedPart
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import credit_invoice, void_invoice
-from include.skillreport.billing.ledger.entries import Entry
+from include.skillreport.billing.ledger.entries import EntryAuthor
 from include.skillreport.billing.ledger.finalization import FinalDocument, finalize
 from include.skillreport.billing.ledger.settlement import (
     Instructions,
@@ -61,7 +61,7 @@ from tests.noted_statements import note_statements
 from tests.waiting import LIMIT_SECONDS, wait_until
 
 TERMS = load_terms()
-BY_TEST = Entry("test", "test", FIRST_OF_NOVEMBER)
+BY_TEST = EntryAuthor("test", "test", FIRST_OF_NOVEMBER)
 
 _runs = count(1)
 
@@ -318,7 +318,7 @@ def test_two_concurrent_operators_void_or_credit_an_invoice_once(
         if action == "void":
             void_invoice(on, TERMS, stored, "訂正", actor=f"to {action}")
         else:
-            credit_invoice(on, TERMS, stored, "訂正", Entry("test", f"to {action}", FIRST_OF_NOVEMBER))
+            credit_invoice(on, TERMS, stored, "訂正", EntryAuthor("test", f"to {action}", FIRST_OF_NOVEMBER))
 
     def act_late() -> None:
         with database.connect("batch_tenant") as other, tenant_transaction(other, ["A"]):

@@ -18,7 +18,7 @@ from include.skillreport.batches.tenant_billing import create_batch
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import credit_invoice, void_invoice
-from include.skillreport.billing.ledger.entries import Entry
+from include.skillreport.billing.ledger.entries import EntryAuthor
 from include.skillreport.billing.ledger.settlement import Instructions, Settlement, settle_tenants
 from include.skillreport.billing.ledger.stored_invoice import find_invoice, invoice_of_month
 from include.skillreport.billing.service import OffersBilling
@@ -240,7 +240,7 @@ def test_the_ledger_itself_refuses_every_caller(
     with database.connect("batch_tenant") as connection, tenant_transaction(connection, ["A", "B"]):
         issued = find_invoice(connection, "INV-2026-10-001")
         with pytest.raises(BillingError, match="返還はできません"):
-            credit_invoice(connection, terms, issued, "訂正", Entry("test", "test", FIRST_OF_NOVEMBER))
+            credit_invoice(connection, terms, issued, "訂正", EntryAuthor("test", "test", FIRST_OF_NOVEMBER))
         with pytest.raises(BillingError, match="取消"):
             void_invoice(connection, terms, issued, "訂正", actor="test")
         instructions = Instructions(FIRST_OF_NOVEMBER, "test", approved=("A", "B"))

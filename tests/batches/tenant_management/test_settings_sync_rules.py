@@ -21,9 +21,9 @@ from include.skillreport.batches.settings_sync.plan_settings import (
 from include.skillreport.batches.settings_sync.protected_keys import is_protected
 from include.skillreport.batches.settings_sync.validation import (
     DataType,
-    Problem,
+    ProblemSeverity,
     Setting,
-    Severity,
+    SettingProblem,
     is_person,
     problems_of,
     same_value,
@@ -76,9 +76,9 @@ def test_the_contract_overrides_the_plan() -> None:
     assert desired["features.report_pdf"].value == "true"
 
 
-@pytest.mark.parametrize(("limit", "severity"), [(0, Severity.LOW), (-5, Severity.MEDIUM)])
+@pytest.mark.parametrize(("limit", "severity"), [(0, ProblemSeverity.LOW), (-5, ProblemSeverity.MEDIUM)])
 def test_a_contract_that_limits_nothing_leaves_the_plans_value_and_says_so(
-    limit: int, severity: Severity
+    limit: int, severity: ProblemSeverity
 ) -> None:
     plans = load_plan_settings()
     contract = {"max_users": limit, "max_storage_gb": 70}
@@ -189,8 +189,8 @@ def test_a_plans_value_has_the_settings_type() -> None:
 # The operators' digest -------------------------------------------------------------------------------------------------
 
 
-def _problem(key: str, severity: Severity = Severity.HIGH) -> Problem:
-    return Problem(severity, key, "値がありません")
+def _problem(key: str, severity: ProblemSeverity = ProblemSeverity.HIGH) -> SettingProblem:
+    return SettingProblem(severity, key, "値がありません")
 
 
 @given(st.integers(0, 40))
@@ -212,7 +212,9 @@ def test_the_digest_has_the_worst_first_and_each_tenant_in_one_line() -> None:
         [
             TenantProblems("A", "社", problems),
             TenantProblems(
-                "B", "改行\nの" + "長" * 100, [*problems[:1], _problem("pass\nword", Severity.CRITICAL)]
+                "B",
+                "改行\nの" + "長" * 100,
+                [*problems[:1], _problem("pass\nword", ProblemSeverity.CRITICAL)],
             ),
         ],
     )
@@ -228,7 +230,7 @@ def test_the_digest_has_the_worst_first_and_each_tenant_in_one_line() -> None:
 # Validation ------------------------------------------------------------------------------------------------------------
 
 
-def _severities(value: str | None, key: str = "ui.theme", **values: Any) -> list[Severity]:
+def _severities(value: str | None, key: str = "ui.theme", **values: Any) -> list[ProblemSeverity]:
     return [problem.severity for problem in problems_of([Setting("id", key, value, **values)])]
 
 
@@ -236,22 +238,22 @@ def _severities(value: str | None, key: str = "ui.theme", **values: Any) -> list
     ("value", "data_type", "severity"),
     [
         ("10", "INTEGER", None),
-        ("ten", "integer", Severity.HIGH),
-        ("１０", "INTEGER", Severity.HIGH),
-        ("9" * 5_000, "INTEGER", Severity.HIGH),
+        ("ten", "integer", ProblemSeverity.HIGH),
+        ("１０", "INTEGER", ProblemSeverity.HIGH),
+        ("9" * 5_000, "INTEGER", ProblemSeverity.HIGH),
         ("1.5", "NUMBER", None),
-        ("NaN", "number", Severity.HIGH),
+        ("NaN", "number", ProblemSeverity.HIGH),
         ("TRUE", "boolean", None),
-        ("yes", "BOOLEAN", Severity.HIGH),
+        ("yes", "BOOLEAN", ProblemSeverity.HIGH),
         ('{"a": 1}', "JSON", None),
-        ("[" * 100_000, "JSON", Severity.HIGH),
-        ("x", "COLOUR", Severity.LOW),
+        ("[" * 100_000, "JSON", ProblemSeverity.HIGH),
+        ("x", "COLOUR", ProblemSeverity.LOW),
         ("x", None, None),
         (None, "INTEGER", None),
     ],
 )
 def test_values_have_the_type_that_the_row_says(
-    value: str | None, data_type: str | None, severity: Severity | None
+    value: str | None, data_type: str | None, severity: ProblemSeverity | None
 ) -> None:
     assert _severities(value, data_type=data_type) == ([severity] if severity else [])
 
@@ -260,36 +262,36 @@ def test_values_have_the_type_that_the_row_says(
     ("value", "rules", "severity"),
     [
         ("5", '{"min": 1, "max": 10}', None),
-        ("0", '{"min": 1}', Severity.HIGH),
-        ("11", '{"maximum": 10.5}', Severity.HIGH),
-        ("abc", '{"maxLength": 2}', Severity.HIGH),
+        ("0", '{"min": 1}', ProblemSeverity.HIGH),
+        ("11", '{"maximum": 10.5}', ProblemSeverity.HIGH),
+        ("abc", '{"maxLength": 2}', ProblemSeverity.HIGH),
         ("abc", '{"min_length": 3}', None),
         ("ja", '{"enum": ["ja", "en"]}', None),
-        ("fr", '{"options": ["ja", "en"]}', Severity.HIGH),
+        ("fr", '{"options": ["ja", "en"]}', ProblemSeverity.HIGH),
         ("2", '{"enum": [1, 2]}', None),
         ("12-34", '{"pattern": "^[0-9]+-[0-9]+$"}', None),
-        ("12", '{"pattern": "^[0-9]+-[0-9]+$"}', Severity.HIGH),
+        ("12", '{"pattern": "^[0-9]+-[0-9]+$"}', ProblemSeverity.HIGH),
         ("12.5", r'{"pattern": "^-?\\d+(\\.\\d+)?$"}', None),
-        ("12.", r'{"pattern": "^-?\\d+(\\.\\d+)?$"}', Severity.HIGH),
+        ("12.", r'{"pattern": "^-?\\d+(\\.\\d+)?$"}', ProblemSeverity.HIGH),
         ("09:30", r'{"pattern": "^([01]\\d|2[0-3]):([0-5]\\d)$"}', None),
-        ("24:00", r'{"pattern": "^([01]\\d|2[0-3]):([0-5]\\d)$"}', Severity.HIGH),
+        ("24:00", r'{"pattern": "^([01]\\d|2[0-3]):([0-5]\\d)$"}', ProblemSeverity.HIGH),
         ("taro@example.jp", '{"pattern": "^.+?@.+?$"}', None),
-        ("sat", '{"pattern": "^(mon|tue|wed|thu|fri)$"}', Severity.HIGH),
-        ("x", '{"pattern": "("}', Severity.MEDIUM),
-        ("x", '{"pattern": 5}', Severity.MEDIUM),
-        ("x", '{"min": "one"}', Severity.MEDIUM),
-        ("x", '{"enum": 5}', Severity.MEDIUM),
-        ("x", '{"colour": "\\u0000\\ud800"}', Severity.LOW),
-        ("x", '{"min": NaN}', Severity.MEDIUM),
-        ("x", "{broken", Severity.MEDIUM),
-        ("x", "[1]", Severity.MEDIUM),
-        ("x", "[" * 100_000, Severity.MEDIUM),
-        ("x", '{"min": 1e9999999999999999999999}', Severity.MEDIUM),
-        ("", '{"required": true}', Severity.HIGH),
+        ("sat", '{"pattern": "^(mon|tue|wed|thu|fri)$"}', ProblemSeverity.HIGH),
+        ("x", '{"pattern": "("}', ProblemSeverity.MEDIUM),
+        ("x", '{"pattern": 5}', ProblemSeverity.MEDIUM),
+        ("x", '{"min": "one"}', ProblemSeverity.MEDIUM),
+        ("x", '{"enum": 5}', ProblemSeverity.MEDIUM),
+        ("x", '{"colour": "\\u0000\\ud800"}', ProblemSeverity.LOW),
+        ("x", '{"min": NaN}', ProblemSeverity.MEDIUM),
+        ("x", "{broken", ProblemSeverity.MEDIUM),
+        ("x", "[1]", ProblemSeverity.MEDIUM),
+        ("x", "[" * 100_000, ProblemSeverity.MEDIUM),
+        ("x", '{"min": 1e9999999999999999999999}', ProblemSeverity.MEDIUM),
+        ("", '{"required": true}', ProblemSeverity.HIGH),
     ],
 )
 def test_values_keep_the_rules_and_rules_that_are_broken_are_reported(
-    value: str, rules: str, severity: Severity | None
+    value: str, rules: str, severity: ProblemSeverity | None
 ) -> None:
     assert _severities(value, validation_rules=rules) == ([severity] if severity else [])
 
@@ -308,7 +310,9 @@ def test_values_keep_the_rules_and_rules_that_are_broken_are_reported(
     ],
 )
 def test_a_pattern_that_would_take_for_ever_is_not_tried(pattern: str) -> None:
-    assert _severities("a" * 200 + "!", validation_rules=f'{{"pattern": "{pattern}"}}') == [Severity.LOW]
+    assert _severities("a" * 200 + "!", validation_rules=f'{{"pattern": "{pattern}"}}') == [
+        ProblemSeverity.LOW
+    ]
 
 
 @pytest.mark.parametrize(
@@ -318,18 +322,20 @@ def test_the_patterns_of_a_tenant_together_take_a_bounded_time(pattern: str, len
     rules = json.dumps({"pattern": pattern})
     rows = [Setting(str(number), "x", "a" * length, validation_rules=rules) for number in range(2_000)]
     found = [problem.severity for problem in problems_of(rows)]
-    tried = found.count(Severity.HIGH)
+    tried = found.count(ProblemSeverity.HIGH)
     assert 0 < tried < 2_000
     # Whether a row is tried does not depend on the machine: the problems of two nights are the same.
-    assert found == [Severity.HIGH] * tried + [Severity.LOW] * (2_000 - tried)
+    assert found == [ProblemSeverity.HIGH] * tried + [ProblemSeverity.LOW] * (2_000 - tried)
 
 
 def test_required_periods_and_system_managed_settings() -> None:
-    assert _severities(" ", is_required=True) == [Severity.HIGH]
-    assert _severities("x", is_reversed=True) == [Severity.MEDIUM]
-    assert _severities("x", is_system_managed=True, last_modified_by="user-1") == [Severity.HIGH]
+    assert _severities(" ", is_required=True) == [ProblemSeverity.HIGH]
+    assert _severities("x", is_reversed=True) == [ProblemSeverity.MEDIUM]
+    assert _severities("x", is_system_managed=True, last_modified_by="user-1") == [ProblemSeverity.HIGH]
     assert _severities("x", is_system_managed=True, last_modified_by="batch:BATCH-018-05_1") == []
-    assert _severities("x", "security.x", is_system_managed=True, last_modified_by="u") == [Severity.CRITICAL]
+    assert _severities("x", "security.x", is_system_managed=True, last_modified_by="u") == [
+        ProblemSeverity.CRITICAL
+    ]
     assert _severities("encrypted", data_type="INTEGER", is_encrypted=True) == []
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import void_invoice
-from include.skillreport.billing.ledger.letters import Decision, send_letter
+from include.skillreport.billing.ledger.letters import LetterDecision, send_letter
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, find_invoice
 from include.skillreport.billing.terms import load_terms
 from include.skillreport.core.catalog import (
@@ -24,7 +24,7 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.messaging.channels import EMAIL
-from include.skillreport.messaging.outbox import Draft, Exchange, Lane, enqueue, exchange
+from include.skillreport.messaging.outbox import Exchange, Lane, MessageDraft, enqueue, exchange
 from include.skillreport.messaging.retry import Status
 from tests.batches.tenant_management.billing_rows import (
     billing_profile,
@@ -238,7 +238,7 @@ def test_a_release_at_the_same_time_as_a_void_is_refused(database: Database, arr
                     other,
                     load_terms(),
                     stored,
-                    Decision("a person", "another run", "確認済み"),
+                    LetterDecision("a person", "another run", "確認済み"),
                     today=SUNDAY,
                     accepts_near_due=False,
                 )
@@ -262,7 +262,7 @@ def test_a_letter_withdrawn_while_a_sender_claims_it_stays(
 ) -> None:
     invoice_letter = f"invoice-{invoice(host, 'A')['invoice_id']}"
     at = datetime(2026, 11, 2, 9, tzinfo=JAPAN)
-    draft = Draft(
+    draft = MessageDraft(
         "A",
         f"host:{invoice_letter}",
         EMAIL,

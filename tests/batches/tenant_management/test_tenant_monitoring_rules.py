@@ -31,7 +31,13 @@ from include.skillreport.batches.tenant_monitoring.digest import (
     What,
     digest_lines,
 )
-from include.skillreport.batches.tenant_monitoring.incidents import Breach, Incident, Recent, Severity, step
+from include.skillreport.batches.tenant_monitoring.incidents import (
+    Breach,
+    BreachSeverity,
+    Incident,
+    Recent,
+    step,
+)
 from include.skillreport.batches.tenant_monitoring.settings import MonitoringSettings
 from include.skillreport.billing.settings import UsageSettings
 from include.skillreport.core.errors import SettingsError
@@ -157,14 +163,14 @@ def test_weeks_are_counted_back_from_the_hour() -> None:
     ("errors", "calls", "severity"),
     [
         (4, 100, None),
-        (5, 100, Severity.WARNING),
-        (9, 100, Severity.WARNING),
-        (10, 100, Severity.CRITICAL),
-        (31, 250, Severity.CRITICAL),
+        (5, 100, BreachSeverity.WARNING),
+        (9, 100, BreachSeverity.WARNING),
+        (10, 100, BreachSeverity.CRITICAL),
+        (31, 250, BreachSeverity.CRITICAL),
     ],
 )
 def test_an_error_rate_warns_at_5_and_is_critical_at_10(
-    errors: int, calls: int, severity: Severity | None
+    errors: int, calls: int, severity: BreachSeverity | None
 ) -> None:
     found = breach(Check.ERROR_RATE, figures(measure(calls, errors)))
     assert (found and found.severity) == severity
@@ -172,11 +178,13 @@ def test_an_error_rate_warns_at_5_and_is_critical_at_10(
 
 def test_a_breach_carries_its_arithmetic() -> None:
     found = breach(Check.ERROR_RATE, figures(measure(250, 31)))
-    assert found == Breach(Severity.CRITICAL, "エラー率 12.4 % = 31 / 250 件（警戒 5 %、重大 10 %）")
+    assert found == Breach(BreachSeverity.CRITICAL, "エラー率 12.4 % = 31 / 250 件（警戒 5 %、重大 10 %）")
     slow = breach(Check.RESPONSE_TIME, figures(measure(250, mean_ms=3_400)))
-    assert slow == Breach(Severity.WARNING, "平均応答 3.4 秒 = 850 秒 / 250 件（警戒 3 秒、重大 10 秒）")
+    assert slow == Breach(
+        BreachSeverity.WARNING, "平均応答 3.4 秒 = 850 秒 / 250 件（警戒 3 秒、重大 10 秒）"
+    )
     many = breach(Check.FAILED_LOGINS, figures(replace(QUIET, failed_logins=120)))
-    assert many == Breach(Severity.CRITICAL, "ログイン失敗 120 件（警戒 20 件、重大 100 件）")
+    assert many == Breach(BreachSeverity.CRITICAL, "ログイン失敗 120 件（警戒 20 件、重大 100 件）")
 
 
 @pytest.mark.parametrize(("mean_ms", "severity"), [(2_999, None), (3_000, "warning"), (10_000, "critical")])
@@ -238,7 +246,7 @@ def test_a_number_of_calls_far_from_the_usual_is_an_anomaly(
 ) -> None:
     weeks = {HOUR - timedelta(weeks=ago): measure(count) for ago, count in enumerate(past, start=1)}
     found = breach(Check.API_CALLS, figures(measure(calls), past=weeks))
-    assert found == Breach(Severity.WARNING, evidence)
+    assert found == Breach(BreachSeverity.WARNING, evidence)
 
 
 @pytest.mark.parametrize(
@@ -265,7 +273,7 @@ def test_a_rate_far_above_usual_warns_below_the_fixed_limit() -> None:
     past = [measure(1_000, errors) for errors in (5, 6, 5, 4)]
     found = breach(Check.ERROR_RATE, figures(measure(1_000, 45), past))
     assert found is not None
-    assert found.severity is Severity.WARNING
+    assert found.severity is BreachSeverity.WARNING
     assert "中央値 0.5、MAD 0.05" in found.evidence
 
 
@@ -283,7 +291,7 @@ def test_hours_with_too_few_calls_are_no_usual_rate() -> None:
 def test_a_limit_and_an_anomaly_together_are_one_breach() -> None:
     past = [measure(1_000, errors) for errors in (5, 6, 5, 4)]
     found = breach(Check.ERROR_RATE, figures(measure(1_000, 124), past))
-    assert found == Breach(Severity.CRITICAL, "エラー率 12.4 % = 124 / 1,000 件（警戒 5 %、重大 10 %）")
+    assert found == Breach(BreachSeverity.CRITICAL, "エラー率 12.4 % = 124 / 1,000 件（警戒 5 %、重大 10 %）")
 
 
 @pytest.mark.parametrize(("gigabytes", "severity"), [(15, None), (16, "warning"), (19, "critical")])
@@ -316,7 +324,7 @@ def test_failing_batches_are_named_with_their_reasons() -> None:
     ]
     found = breach(Check.FAILING_BATCHES, figures(failing=failing))
     assert found == Breach(
-        Severity.CRITICAL,
+        BreachSeverity.CRITICAL,
         "失敗中のバッチ 3 件: BATCH-018-01（業務日 11-24）: 0 で 割ろうとしました、"
         "BATCH-018-02（業務日 11-24）: 0 で 割ろうとしました、ほか 1 件（警戒 1 件、重大 3 件）",
     )
@@ -397,8 +405,8 @@ def test_numbers_are_rounded_half_up_and_have_no_zeros_behind_the_point(
 
 # Incidents --------------------------------------------------------------------------------------------------------------
 
-WARNING = Breach(Severity.WARNING, "5 %")
-CRITICAL = Breach(Severity.CRITICAL, "12 %")
+WARNING = Breach(BreachSeverity.WARNING, "5 %")
+CRITICAL = Breach(BreachSeverity.CRITICAL, "12 %")
 
 
 def play(results: str, start: datetime = HOUR) -> list[tuple[int, Incident | None]]:
@@ -485,8 +493,8 @@ def test_a_breach_soon_after_closing_reopens_the_same_incident() -> None:
 
 def test_the_severity_rises_and_never_falls_while_it_is_open() -> None:
     assert [incident and incident.severity for _, incident in play("wwcw--")][1:] == [
-        *(Severity.WARNING, Severity.CRITICAL),
-        *[Severity.CRITICAL] * 3,
+        *(BreachSeverity.WARNING, BreachSeverity.CRITICAL),
+        *[BreachSeverity.CRITICAL] * 3,
     ]
 
 
@@ -512,7 +520,7 @@ def news(
     what: What = What.OPENED, check: Check = Check.ERROR_RATE, code: str = "T001", **values: Any
 ) -> IncidentNews:
     defaults: dict[str, Any] = {
-        "severity": Severity.CRITICAL,
+        "severity": BreachSeverity.CRITICAL,
         "tenant_name": "㈱髙橋",
         "evidence": "エラー率 12.4 % = 31 / 250 件（警戒 5 %、重大 10 %）",
         "opened_at": AT - timedelta(hours=5),
@@ -536,7 +544,7 @@ def test_the_digest_says_what_for_whom_and_what_to_do() -> None:
 
 def test_the_worst_come_first_ten_are_named_and_the_rest_is_counted() -> None:
     warnings = [
-        news(code=f"T{number:03}", severity=Severity.WARNING, check=Check.STORAGE_QUOTA)
+        news(code=f"T{number:03}", severity=BreachSeverity.WARNING, check=Check.STORAGE_QUOTA)
         for number in range(12)
     ]
     lines = digest_lines(News(AT, [], [*warnings, news(code="T999"), news(What.REMINDER, code="T500")], []))
@@ -582,7 +590,7 @@ def test_worse_reopened_closed_and_continuing_incidents_are_marked() -> None:
             [],
             [
                 news(What.WORSE, code="T001"),
-                news(What.REOPENED, code="T002", severity=Severity.WARNING),
+                news(What.REOPENED, code="T002", severity=BreachSeverity.WARNING),
                 news(What.CLOSED, code="T003"),
                 news(What.CLOSED, code="T004", is_recovered=False),
                 news(What.REMINDER, code="T005", check=Check.CONTRACT_END, evidence="契約終了まで 3 日"),
@@ -631,7 +639,7 @@ def test_begun_and_ended_incidents_are_critical_and_continuing_ones_not() -> Non
         What.CLOSED: True,
         What.REMINDER: False,
     }
-    warnings = [news(what, severity=Severity.WARNING) for what in What]
+    warnings = [news(what, severity=BreachSeverity.WARNING) for what in What]
     assert not News(AT, [goes_on], [news(What.REMINDER), *warnings], ["【孤立した実行】…"]).is_critical
 
 

@@ -13,7 +13,7 @@ from skill_batch.board.choosing import REFUSALS
 from skill_batch.board.pages.documents import Criteria, find_documents
 from skill_batch.board.pages.invoice import InvoicePage, load_invoice
 from skill_batch.board.pages.invoices import load_month, possible_actions
-from skill_batch.board.pages.receivables import Filters, load_receivables
+from skill_batch.board.pages.receivables import ReceivableFilters, load_receivables
 from skill_batch.board.pages.tenant import load_tenant
 from tests.batches.tenant_management.billing_rows import FIRST_OF_NOVEMBER, MONTH, insert
 from tests.board.conftest import Board
@@ -50,7 +50,7 @@ def test_the_month_says_as_much_unpaid_as_the_receivables(
     )
     reader = as_board(changed)
     states = load_month(reader, MONTH).states
-    rows, _ = zip(*load_receivables(reader, Filters(), MONTH).listed, strict=True)
+    rows, _ = zip(*load_receivables(reader, ReceivableFilters(), MONTH).listed, strict=True)
     for currency in ("JPY", "USD"):
         amounts = [
             row["open_amount"] for row in rows if row["currency"] == currency and row["period_start"] == MONTH
@@ -262,7 +262,7 @@ def test_a_tenant_that_is_gone_keeps_its_code_and_is_not_priced(
         "write_off",
     ]
     (found,) = find_documents(reader, Criteria(counterparty="PARTLY")).documents
-    ((owed, _),) = load_receivables(reader, Filters(counterparty="PARTLY"), MONTH).listed
+    ((owed, _),) = load_receivables(reader, ReceivableFilters(counterparty="PARTLY"), MONTH).listed
     for row in (listed, found, owed):
         assert row["tenant_code"] == "PARTLY"
     assert owed["chosen_as"] == "gone-id"

@@ -8,7 +8,7 @@ from decimal import Decimal
 import psycopg
 import pytest
 
-from skill_batch.board.pages.receivables import AgeName, Filters, load_receivables
+from skill_batch.board.pages.receivables import AgeName, ReceivableFilters, load_receivables
 from include.skillreport.billing.receivables.ageing import Age
 from tests.batches.tenant_management.billing_rows import insert
 from tests.board.conftest import Board
@@ -32,18 +32,18 @@ def test_an_invoice_is_as_old_as_in_the_accountants_table(
     reader: psycopg.Connection, days: int, age: AgeName
 ) -> None:
     as_of = DUE + timedelta(days=days)
-    page = load_receivables(reader, Filters(age, "PARTLY"), as_of)
+    page = load_receivables(reader, ReceivableFilters(age, "PARTLY"), as_of)
     ((row, shown),) = page.listed
     assert shown is Age[age.upper()]
     assert (row["open_amount"], page.total) == (Decimal(10_000), 1)
     for aged in page.currencies:
         assert sum(aged.amounts.values()) == aged.total
     other: AgeName = "not_due" if days else "over_90_days"
-    assert load_receivables(reader, Filters(other, "PARTLY"), as_of).listed == []
+    assert load_receivables(reader, ReceivableFilters(other, "PARTLY"), as_of).listed == []
 
 
 def test_the_sums_are_those_of_the_open_invoices(reader: psycopg.Connection) -> None:
-    page = load_receivables(reader, Filters(), DUE)
+    page = load_receivables(reader, ReceivableFilters(), DUE)
     assert {aged.currency for aged in page.currencies} == {"JPY", "USD"}
     for aged in page.currencies:
         open_amounts = [row["open_amount"] for row, _ in page.listed if row["currency"] == aged.currency]
@@ -57,7 +57,7 @@ def test_the_number_is_that_of_the_listed_invoices(reader: psycopg.Connection) -
     ages: tuple[AgeName, ...] = ("", "not_due", "days_1_to_30", "owed_back")
     for age in ages:
         for counterparty in ("", "PART", "nobody"):
-            page = load_receivables(reader, Filters(age, counterparty), DUE)
+            page = load_receivables(reader, ReceivableFilters(age, counterparty), DUE)
             assert page.total == len(page.listed), (age, counterparty)
 
 
@@ -65,9 +65,9 @@ def test_credit_balances_are_listed_apart(host: psycopg.Connection, reader: psyc
     with host.transaction(force_rollback=True):
         host.execute("UPDATE batch.invoice SET paid_total = 20000 WHERE tenant_id = 'EVIL'")
         host.execute("SET LOCAL ROLE batch_board")
-        ((row, age),) = load_receivables(host, Filters("owed_back"), DUE).listed
+        ((row, age),) = load_receivables(host, ReceivableFilters("owed_back"), DUE).listed
         assert (row["tenant_id"], row["open_amount"], age) == ("EVIL", Decimal(-9_000), Age.OWED_BACK)
-    assert load_receivables(reader, Filters("owed_back"), DUE).listed == []
+    assert load_receivables(reader, ReceivableFilters("owed_back"), DUE).listed == []
 
 
 def test_reminders_are_stopped_or_allowed_again_from_the_list(board: Board, host: psycopg.Connection) -> None:
@@ -92,7 +92,7 @@ def test_the_list_has_pages_and_refuses_unknown_ages(
 ) -> None:
     monkeypatch.setattr("skill_batch.board.pages.receivables._PAGE", 5)
     seen: list[str] = []
-    filters: Filters | None = Filters()
+    filters: ReceivableFilters | None = ReceivableFilters()
     while filters:
         page = load_receivables(reader, filters, DUE)
         seen += [row["invoice_id"] for row, _ in page.listed]

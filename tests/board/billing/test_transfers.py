@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from skill_batch.board.pages.transfers import Filters, load_transfers
+from skill_batch.board.pages.transfers import TransferFilters, load_transfers
 from tests.board.billing.conftest import EVIL, number_of
 from tests.board.conftest import Board
 
@@ -58,7 +58,7 @@ def transfers(host: psycopg.Connection, ids: dict[str, str]) -> Iterator[dict[st
 def test_the_page_has_each_candidate_as_a_line_of_the_form(
     reader: psycopg.Connection, transfers: dict[str, str]
 ) -> None:
-    page = load_transfers(reader, Filters())
+    page = load_transfers(reader, TransferFilters())
     assert [row["transfer_id"] for row in page.waiting] == [RIGHT, "T261127-000000000002"]
     assert [choice.line for choice in page.choices[RIGHT]] == [
         f"{RIGHT}={transfers['PARTLY']}",
@@ -73,9 +73,9 @@ def test_the_page_has_each_candidate_as_a_line_of_the_form(
 
 
 def test_the_filters_of_doubt_and_payer(reader: psycopg.Connection) -> None:
-    assert len(load_transfers(reader, Filters(doubt="unknown_payer")).waiting) == 1
-    assert len(load_transfers(reader, Filters(payer="PARTLY")).payers) == 1
-    assert load_transfers(reader, Filters(payer="nobody")).payers == []
+    assert len(load_transfers(reader, TransferFilters(doubt="unknown_payer")).waiting) == 1
+    assert len(load_transfers(reader, TransferFilters(payer="PARTLY")).payers) == 1
+    assert load_transfers(reader, TransferFilters(payer="nobody")).payers == []
 
 
 @pytest.mark.parametrize(("role", "status"), [("viewer", 403), ("user", 200), ("admin", 200), (None, 401)])

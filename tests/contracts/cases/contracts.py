@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from include.skillreport.approvals.requests import Kind, ask_by_hand, find_held
+from include.skillreport.approvals.requests import RequestKind, ask_by_hand, find_held
 from include.skillreport.core.operation_catalog import APPROVE_CONTRACTS, OPERATE_CONTRACTS
 from include.skillreport.operations.operate_contracts.form import FORM
 from tests.contracts.case import PERSON, Case, Form, World
@@ -68,7 +68,7 @@ def asked(world: World) -> Form:
     billed(world)
     waiting(world)
     with world.database.connect("batch_platform") as platform:
-        held = find_held(platform, Kind.CONTRACTS, TODAY)
+        held = find_held(platform, RequestKind.CONTRACTS, TODAY)
         request = ask_by_hand(platform, APPROVE_CONTRACTS, TODAY, held, run_id="by hand", person=SECOND)
     return record(world.database, request, APPROVE, *TWO, person=SECOND, at=AT)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, time, timedelta
 
 from include.skillreport.approvals import APPROVE
-from include.skillreport.approvals.requests import Answer, items_of, record_answer
+from include.skillreport.approvals.requests import ApprovalAnswer, items_of, record_answer
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.core.catalog import EXTERNAL_SYNC
 from include.skillreport.core.execution.business_date import JAPAN
@@ -55,7 +55,7 @@ def vanished(world: World) -> Form:
     request = asked(world.database, directory_rows.run_sync(world.database, world.services, NEXT))
     with world.database.connect("batch_platform") as platform:
         approved = approved_tenants(items_of(platform, request.request_id), APPROVE, ["A", "B"])
-        record_answer(platform, request.request_id, Answer(ACCOUNTANT, _AT, approved, ""))
+        record_answer(platform, request.request_id, ApprovalAnswer(ACCOUNTANT, _AT, approved, ""))
     return {"request": request.request_id, "answer": APPROVE, "note": "", **NAMED}
 
 

@@ -9,8 +9,12 @@ from typing import Any
 import pyrage  # type: ignore[import-untyped]
 
 from include.skillreport.approvals import APPROVE
-from include.skillreport.approvals.requests import Answer, record_answer
-from include.skillreport.batches.data_backup.deleted_tenants import Entry, mark_deleted_tenants, write_entry
+from include.skillreport.approvals.requests import ApprovalAnswer, record_answer
+from include.skillreport.batches.data_backup.deleted_tenants import (
+    RegisterEntry,
+    mark_deleted_tenants,
+    write_entry,
+)
 from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.core.operation_catalog import APPROVE_OFFBOARDING, OFFBOARD_TENANT
 from include.skillreport.operations.offboard_tenant.form import FORM
@@ -78,7 +82,7 @@ def asked(world: World) -> Form:
     exported(world)
     request = leaving(world).asked("A")
     with world.database.connect("batch_platform") as platform:
-        record_answer(platform, request.request_id, Answer(APPROVER, _ANSWERED, {"A"}))
+        record_answer(platform, request.request_id, ApprovalAnswer(APPROVER, _ANSWERED, {"A"}))
     return {"request": request.request_id, "answer": APPROVE, "note": ""}
 
 
@@ -93,7 +97,7 @@ def recorded_by_mistake(world: World) -> Form:
     """The store says of each tenant that it was deleted."""
     left(world)
     for tenant_id in "ABC":
-        entry = Entry(tenant_id, "x", datetime(2026, 10, 1, tzinfo=UTC))
+        entry = RegisterEntry(tenant_id, "x", datetime(2026, 10, 1, tzinfo=UTC))
         write_entry(world.store, MacKeys((MAC_KEY,)), entry)
     with world.database.connect("batch_platform") as platform:
         mark_deleted_tenants(platform, world.store, MacKeys((MAC_KEY,)))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from include.skillreport.approvals import SEND_ALL
-from include.skillreport.approvals.requests import Answer, record_answer
+from include.skillreport.approvals.requests import ApprovalAnswer, record_answer
 from include.skillreport.core.catalog import (
     NOTIFICATION_LOG_CLEANUP,
     NOTIFICATION_RETRY,
@@ -168,7 +168,7 @@ def held(world: World) -> Form:
     world.host.execute("UPDATE batch.outbox SET deferred_for = 'BATCH-018-04' WHERE tenant_id = 'C'")
     request = test_resumption.asked(world.database, result)
     with world.database.connect("batch_platform") as platform:
-        record_answer(platform, request.request_id, Answer(ACCOUNTANT, _ANSWERED, {"BATCH-019-01"}))
+        record_answer(platform, request.request_id, ApprovalAnswer(ACCOUNTANT, _ANSWERED, {"BATCH-019-01"}))
     return {"request": request.request_id, "answer": SEND_ALL, "hours": None}
 
 

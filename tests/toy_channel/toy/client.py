@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 from typing_extensions import override
 
-from include.skillreport.messaging.channels.channel import ChannelClient, Finding, finding
+from include.skillreport.messaging.channels.channel import ChannelClient, ChannelFinding, finding
 from include.skillreport.messaging.channels.exchange import (
     UNANSWERED,
     Answer,
@@ -50,7 +50,7 @@ class Client(ChannelClient):
         return SendResult(Outcome.SENT, provider_message_id=str(answer.fields["id"]))
 
     @override
-    async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
+    async def validate(self, destinations: Collection[str] = ()) -> list[ChannelFinding]:
         answer = await self._call("GET", "/bot")
         return finding(answer) if isinstance(answer, SendResult) else []
 

@@ -23,7 +23,7 @@ _NAMED = 50
 
 
 @dataclass(frozen=True)
-class Entry:
+class ArchiveEntry:
     """An entry: its number, the catalogue and the number of its object, and its kind, schema, name and owner."""
 
     entry_id: int
@@ -33,19 +33,21 @@ class Entry:
     depends_on: frozenset[int] = frozenset()
 
 
-def parse_entries(listing: str) -> list[Entry]:
+def parse_entries(listing: str) -> list[ArchiveEntry]:
     """The entries of the list, in its order."""
-    entries: list[Entry] = []
+    entries: list[ArchiveEntry] = []
     for line in listing.splitlines():
         if found := _ENTRY.match(line):
-            entries.append(Entry(int(found[1]), int(found[2]), int(found[3]), found[4]))
+            entries.append(ArchiveEntry(int(found[1]), int(found[2]), int(found[3]), found[4]))
         elif line.startswith(_DEPENDS) and entries:
             depends_on = frozenset(map(int, line.removeprefix(_DEPENDS).split()))
             entries[-1] = replace(entries[-1], depends_on=depends_on)
     return entries
 
 
-def entries_of_superuser(entries: Sequence[Entry], objects: Iterable[SuperuserObject]) -> list[Entry]:
+def entries_of_superuser(
+    entries: Sequence[ArchiveEntry], objects: Iterable[SuperuserObject]
+) -> list[ArchiveEntry]:
     """The entries of these objects, and all entries that depend on them."""
     roots = {(each.class_id, each.object_id) for each in objects}
     found = {
@@ -60,7 +62,7 @@ def entries_of_superuser(entries: Sequence[Entry], objects: Iterable[SuperuserOb
     return [each for each in entries if each.entry_id in found]
 
 
-def about_superuser(left_out: Sequence[Entry], tables: Collection[tuple[str, str]]) -> dict[str, Any]:
+def about_superuser(left_out: Sequence[ArchiveEntry], tables: Collection[tuple[str, str]]) -> dict[str, Any]:
     """For the manifest: the numbers of these entries, the names of the first objects, and the tables among them, by schema and name."""
     texts = [each.text for each in left_out]
     objects = [text.rpartition(" ")[0].replace(" - ", " ") for text in texts if not text.startswith(_PARTS)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import IO, cast
 
-from include.skillreport.batches.data_backup.archive import Entry, entries_left_out
+from include.skillreport.batches.data_backup.archive import ArchiveEntry, entries_left_out
 from include.skillreport.batches.data_backup.files import (
     BackupDamagedError,
     CopyStream,
@@ -55,7 +55,7 @@ def store_dump(
 
 def entries_of_superuser(
     server: DatabaseServer, packer: Packer, files: Sequence[StoredFile], folder: Path
-) -> list[Entry]:
+) -> list[ArchiveEntry]:
     """The entries of this stored dump that only a superuser can restore. ``folder`` is created for the table of contents."""
     folder.mkdir()
     write_out(packer, _local_names(files)[_CONTENTS], folder / _CONTENTS)

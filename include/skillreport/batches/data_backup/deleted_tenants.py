@@ -47,7 +47,7 @@ _NAMED, _NAMED_CHARACTERS = 5, 60
 
 
 @dataclass(frozen=True)
-class Entry:
+class RegisterEntry:
     """What the register says about a tenant. ``deleted_at`` is aware."""
 
     tenant_id: str
@@ -84,7 +84,7 @@ def record_folder(tenant_id: str, offboarding_id: str) -> str:
     return f"{register_folder(tenant_id)}/{offboarding_id}"
 
 
-def write_entry(store: ObjectStore, keys: MacKeys, entry: Entry) -> None:
+def write_entry(store: ObjectStore, keys: MacKeys, entry: RegisterEntry) -> None:
     """Write the entry with its MAC."""
     content = json.dumps(
         asdict(entry) | {"deleted_at": entry.deleted_at.isoformat()}, ensure_ascii=False, indent=1
@@ -114,7 +114,7 @@ def delete_entry(store: ObjectStore, keys: MacKeys, tenant_id: str, offboarding_
     return None
 
 
-def read_entry(store: ObjectStore, keys: MacKeys, folder: str) -> Entry | None:
+def read_entry(store: ObjectStore, keys: MacKeys, folder: str) -> RegisterEntry | None:
     """The entry of this folder of the register; None if it does not count, whatever it holds."""
     key = f"{REGISTER}/{folder}/{ENTRY}"
     try:
@@ -122,7 +122,7 @@ def read_entry(store: ObjectStore, keys: MacKeys, folder: str) -> Entry | None:
         if not keys.verify(store, key, content):
             return None
         parts = json.loads(content)
-        entry = Entry(
+        entry = RegisterEntry(
             str(parts["tenant_id"]),
             str(parts["offboarding_id"]),
             datetime.fromisoformat(parts["deleted_at"]),
@@ -140,7 +140,7 @@ def correct_entries(platform: psycopg.Connection, store: ObjectStore, keys: MacK
     """
     present = MacKeys(keys.keys[:1])
     for row in _SQL.rows(platform, "own_register") if present.keys else ():
-        entry = Entry(**row)
+        entry = RegisterEntry(**row)
         if read_entry(store, present, tenant_folder(entry.tenant_id)) is None:
             write_entry(store, keys, entry)
     for void in _SQL.rows(platform, "void_entries"):

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from include.skillreport.batches.data_backup.archive import Entry, entries_of_superuser, parse_entries
+from include.skillreport.batches.data_backup.archive import ArchiveEntry, entries_of_superuser, parse_entries
 from include.skillreport.batches.data_backup.database_properties import create_database, refused_if_it_exists
 from include.skillreport.batches.data_backup.files import TableContent
 from include.skillreport.batches.data_backup.postgres_tools import (
@@ -28,7 +28,7 @@ from include.skillreport.batches.data_backup.spool import DatabaseSize, TableSiz
 from include.skillreport.core.database import Statements, read_conninfo
 from include.skillreport.core.errors import DatabaseUnavailableError, SettingsError, reason_of
 from include.skillreport.core.postgres_programs import find_programs
-from include.skillreport.schema.checks.findings import Finding, Severity
+from include.skillreport.schema.checks.findings import Finding, FindingSeverity
 from include.skillreport.schema.checks.privileges import find_backup_problems
 from include.skillreport.schema.checks.sessions import connect
 from include.skillreport.schema.checks.superuser_objects import (
@@ -261,14 +261,14 @@ class DatabaseServer:
             self.drop(database)
             raise
 
-    def entries(self, folder: Path, section: str = "") -> list[Entry]:
+    def entries(self, folder: Path, section: str = "") -> list[ArchiveEntry]:
         """The entries of a section of a dump, or of all sections with their dependencies; only the table of contents needs to be local.
 
         :raises BackupError: the programs that fit this server cannot read the dump, because it is of a newer version.
         """
         return parse_entries(self._listing(folder, f"--section={section}" if section else "--verbose"))
 
-    def entries_of_superuser(self, folder: Path) -> list[Entry]:
+    def entries_of_superuser(self, folder: Path) -> list[ArchiveEntry]:
         """The entries of a dump of this database that only a superuser can restore, with those that depend on them."""
         with self.connect() as connection:
             return entries_of_superuser(self.entries(folder), superuser_objects(connection))
@@ -365,7 +365,7 @@ class DatabaseServer:
 def _refuse(findings: Sequence[Finding]) -> None:
     """:raises SettingsError: a finding is an error."""
     for finding in findings:
-        if finding.severity is Severity.ERROR:
+        if finding.severity is FindingSeverity.ERROR:
             raise SettingsError(f"接続 '{CONNECTION}': {finding.text}")
 
 

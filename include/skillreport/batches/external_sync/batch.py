@@ -10,8 +10,8 @@ from typing import Any
 import aiohttp
 import psycopg
 
-from include.skillreport.batches.external_sync.listing import Unit, read_listing
-from include.skillreport.batches.external_sync.safety_limits import Limit
+from include.skillreport.batches.external_sync.listing import ListedDirectory, read_listing
+from include.skillreport.batches.external_sync.safety_limits import EndingLimit
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.batches.external_sync.sync import (
     APPLIED,
@@ -182,9 +182,9 @@ class ExternalSyncBatch(TenantBatch):
         await read_listing(connection, unit, service(config, access))
         self.plan_unit(connection, unit, run)
 
-    def plan_unit(self, connection: psycopg.Connection, unit: Unit, run: Run) -> None:
+    def plan_unit(self, connection: psycopg.Connection, unit: ListedDirectory, run: Run) -> None:
         """Save the plan for the unit's complete listing, in its own transaction."""
-        lifted = frozenset(Limit) if run.options["allow_many"] else frozenset()
+        lifted = frozenset(EndingLimit) if run.options["allow_many"] else frozenset()
         plan_directory(connection, unit, self._settings, lifted=lifted)
 
     def _apply(self, connection: psycopg.Connection, run: Run, tenant_id: str) -> UnitResult | UnitFailure:
@@ -204,9 +204,9 @@ class ExternalSyncBatch(TenantBatch):
         return _result(run, tenant_id, plan)
 
 
-def unit_of(run: Run, tenant_id: str) -> Unit:
+def unit_of(run: Run, tenant_id: str) -> ListedDirectory:
     """The tenant's directory in this run's part."""
-    return Unit(tenant_id, CHANNELS[run.part], run.execution_id, run.run_date)
+    return ListedDirectory(tenant_id, CHANNELS[run.part], run.execution_id, run.run_date)
 
 
 def directory_config_of(provider: Channel, row: Mapping[str, Any]) -> ChannelConfig | str:
@@ -219,12 +219,12 @@ def directory_config_of(provider: Channel, row: Mapping[str, Any]) -> ChannelCon
     return provider.directory.config_of(integration) or missing
 
 
-def _load_delta_link(connection: psycopg.Connection, unit: Unit) -> str:
+def _load_delta_link(connection: psycopg.Connection, unit: ListedDirectory) -> str:
     row = _SQL.execute(connection, "load_delta_link", **unit.key).fetchone()
     return str(row[0]) if row else ""
 
 
-def _load_rooms(connection: psycopg.Connection, unit: Unit, prefix: str) -> Collection[str]:
+def _load_rooms(connection: psycopg.Connection, unit: ListedDirectory, prefix: str) -> Collection[str]:
     """The known talk rooms: those in notification settings, and those of the last applied listing."""
     settings = _SQL.rows(connection, "load_settings", **unit.key)
     known = _SQL.rows(connection, "load_known_channels", **unit.key)

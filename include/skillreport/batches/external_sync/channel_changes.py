@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from include.skillreport.batches.external_sync.plan import EntryKind, KnownChannel, PlanEntry, World
+from include.skillreport.batches.external_sync.plan import EntryKind, KnownChannel, PlanEntry, PlanInputs
 
 
-def _vanished(world: World, *, count_doubtful: bool) -> Iterator[KnownChannel]:
+def _vanished(world: PlanInputs, *, count_doubtful: bool) -> Iterator[KnownChannel]:
     listed = {channel.external_id for channel in world.channels}
     for known in () if world.started_over else world.known_channels:
         if known.channel.external_id in listed or (known.is_absence_doubtful and not count_doubtful):
@@ -17,7 +17,7 @@ def _vanished(world: World, *, count_doubtful: bool) -> Iterator[KnownChannel]:
             yield known
 
 
-def channel_absences(world: World, *, is_held: bool) -> Iterator[PlanEntry]:
+def channel_absences(world: PlanInputs, *, is_held: bool) -> Iterator[PlanEntry]:
     """The first absence of each channel. An absence of a plausible listing replaces that of a held one."""
     listed = {channel.external_id for channel in world.channels}
     for each in world.known_channels:
@@ -31,7 +31,7 @@ def channel_absences(world: World, *, is_held: bool) -> Iterator[PlanEntry]:
             )
 
 
-def channel_returns(world: World) -> Iterator[PlanEntry]:
+def channel_returns(world: PlanInputs) -> Iterator[PlanEntry]:
     """The channels that are listed again."""
     listed = {channel.external_id for channel in world.channels}
     for each in world.known_channels:
@@ -44,7 +44,7 @@ def channel_returns(world: World) -> Iterator[PlanEntry]:
             )
 
 
-def channel_changes(world: World, *, count_doubtful: bool) -> Iterator[PlanEntry]:
+def channel_changes(world: PlanInputs, *, count_doubtful: bool) -> Iterator[PlanEntry]:
     """Channels that were renamed, archived or reopened, or are absent for the second day.
 
     ``count_doubtful``: an operator has confirmed that any number may vanish, so that the absences of held listings count, too.
@@ -77,7 +77,7 @@ def channel_changes(world: World, *, count_doubtful: bool) -> Iterator[PlanEntry
         )
 
 
-def setting_changes(world: World, *, count_doubtful: bool) -> Iterator[PlanEntry]:
+def setting_changes(world: PlanInputs, *, count_doubtful: bool) -> Iterator[PlanEntry]:
     """Settings whose destinations are archived, or absent from complete listings on two consecutive days.
 
     ``count_doubtful``: see ``channel_changes``.

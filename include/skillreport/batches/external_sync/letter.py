@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from include.skillreport.batches.external_sync.listing import Unit
+from include.skillreport.batches.external_sync.listing import ListedDirectory
 from include.skillreport.batches.external_sync.plan import EntryKind, PlanEntry
 from include.skillreport.messaging.contract_letters import CHANNELS_GONE
 from include.skillreport.messaging.notices import notice, sending_time
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.reminder_names import titles_of
 from include.skillreport.messaging.templates import Template
 
 
-def gone_letter(unit: Unit, entries: Sequence[PlanEntry], template: Template, address: str) -> Draft:
+def gone_letter(
+    unit: ListedDirectory, entries: Sequence[PlanEntry], template: Template, address: str
+) -> MessageDraft:
     """One e-mail about these settings, due at nine on the run's day. If all still have a destination, it is sent once."""
     is_changed = any(entry.kind is EntryKind.DISABLE_SETTING for entry in entries)
     occasion = hashlib.sha256(repr([(entry.kind, entry.reason) for entry in entries]).encode()).hexdigest()

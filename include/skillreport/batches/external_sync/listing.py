@@ -32,7 +32,7 @@ _MOST_PAGES = 10_000
 
 
 @dataclass(frozen=True)
-class Unit:
+class ListedDirectory:
     """One tenant's directory at one provider, in one run. ``run_date`` is the day of the run (Asia/Tokyo)."""
 
     tenant_id: str
@@ -52,7 +52,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Progress:
+class ListingProgress:
     """The state of a listing; it is complete when nothing is ``due``."""
 
     due: Position | None
@@ -61,7 +61,9 @@ class Progress:
     started_over: str = ""
 
 
-async def read_listing(connection: psycopg.Connection, unit: Unit, directory: ServiceDirectory) -> None:
+async def read_listing(
+    connection: psycopg.Connection, unit: ListedDirectory, directory: ServiceDirectory
+) -> None:
     """Read the missing pages of the unit's listing; each page is saved with the progress in one transaction.
 
     :raises ListingError: the listing is not complete. The pages that were read stay for another attempt of the same run.
@@ -88,19 +90,23 @@ async def read_listing(connection: psycopg.Connection, unit: Unit, directory: Se
             progress = _store(connection, unit, progress, page)
 
 
-def load_progress(connection: psycopg.Connection, unit: Unit) -> Progress | None:
+def load_progress(connection: psycopg.Connection, unit: ListedDirectory) -> ListingProgress | None:
     """The state of the unit's listing; None: it has not begun."""
     with tenant_transaction(connection, [unit.tenant_id]):
         row = _SQL.execute(connection.cursor(row_factory=dict_row), "load_progress", **unit.key).fetchone()
     if row is None:
         return None
     due = Position(row["step"], row["cursor"]) if row["step"] is not None else None
-    return Progress(due, row["pages"], row["delta_link"], row["started_over"])
+    return ListingProgress(due, row["pages"], row["delta_link"], row["started_over"])
 
 
 def _begin(
-    connection: psycopg.Connection, unit: Unit, start: Position, beginning: Position, started_over: str = ""
-) -> Progress:
+    connection: psycopg.Connection,
+    unit: ListedDirectory,
+    start: Position,
+    beginning: Position,
+    started_over: str = "",
+) -> ListingProgress:
     with tenant_transaction(connection, [unit.tenant_id]):
         _SQL.execute(
             connection,
@@ -112,10 +118,12 @@ def _begin(
         )
         if start != beginning:
             _SQL.execute(connection, "seed_accounts", **unit.key)
-    return Progress(start, started_over=started_over)
+    return ListingProgress(start, started_over=started_over)
 
 
-def _store(connection: psycopg.Connection, unit: Unit, progress: Progress, page: Page) -> Progress:
+def _store(
+    connection: psycopg.Connection, unit: ListedDirectory, progress: ListingProgress, page: Page
+) -> ListingProgress:
     after = page.next
     with tenant_transaction(connection, [unit.tenant_id]):
         if page.accounts:
@@ -133,7 +141,9 @@ def _store(connection: psycopg.Connection, unit: Unit, progress: Progress, page:
             cursor=after.cursor if after else "",
             delta_link=page.delta_link,
         )
-    return Progress(after, progress.pages + 1, page.delta_link or progress.delta_link, progress.started_over)
+    return ListingProgress(
+        after, progress.pages + 1, page.delta_link or progress.delta_link, progress.started_over
+    )
 
 
 def _rows(entries: Sequence[Account | ListedChannel]) -> Jsonb:

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-from include.skillreport.batches.external_sync.plan import Employee, EntryKind, Link, PlanEntry, World
+from include.skillreport.batches.external_sync.plan import (
+    AccountLink,
+    Employee,
+    EntryKind,
+    PlanEntry,
+    PlanInputs,
+)
 from include.skillreport.messaging.channels.directory import Account, AccountKind, AccountState
 
 # Only accounts in these states are linked.
@@ -20,7 +26,7 @@ _MATCHED_BY = {_BY_CODE: "employee_code", _BY_EMAIL: "email"}
 
 
 def new_links(
-    world: World, present: Sequence[Account], active: Sequence[Link], problems: list[str]
+    world: PlanInputs, present: Sequence[Account], active: Sequence[AccountLink], problems: list[str]
 ) -> Iterator[PlanEntry]:
     """New links: former links first, then matches by employee code, then by e-mail. Ambiguous matches are added to ``problems``."""
     linked = {link.employee_id: link.external_id for link in active}

@@ -59,7 +59,7 @@ class Employee:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class AccountLink:
     """An account that belongs to an employee. ``account`` is its state in the last applied listing, None if no listing had it.
 
     ``absent_on`` is the day (Asia/Tokyo) of the first complete listing without it. ``is_absence_doubtful``: that listing was held.
@@ -95,7 +95,7 @@ class MappedSetting:
 
 
 @dataclass(frozen=True)
-class World:
+class PlanInputs:
     """All inputs of a plan, on ``run_date`` (Asia/Tokyo).
 
     ``contradictory`` are the ids of accounts that the listing contains several times with different values. They count as present, with
@@ -106,7 +106,7 @@ class World:
     run_date: date
     accounts: Sequence[Account]
     employees: Sequence[Employee]
-    links: Sequence[Link] = ()
+    links: Sequence[AccountLink] = ()
     channels: Sequence[ListedChannel] = ()
     known_channels: Sequence[KnownChannel] = ()
     settings: Sequence[MappedSetting] = ()

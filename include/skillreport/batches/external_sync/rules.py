@@ -17,9 +17,15 @@ from include.skillreport.batches.external_sync.channel_changes import (
     setting_changes,
 )
 from include.skillreport.batches.external_sync.matching import new_links
-from include.skillreport.batches.external_sync.plan import EntryKind, Link, PlanEntry, SyncPlan, World
+from include.skillreport.batches.external_sync.plan import (
+    AccountLink,
+    EntryKind,
+    PlanEntry,
+    PlanInputs,
+    SyncPlan,
+)
 from include.skillreport.batches.external_sync.safety_limits import (
-    Limit,
+    EndingLimit,
     exceeded_limits,
     implausible,
     reason_to_hold,
@@ -46,7 +52,7 @@ _CHANNEL_CHANGES = (
 
 
 def plan_sync(
-    world: World, settings: ExternalSyncSettings, *, lifted: Collection[Limit] = frozenset()
+    world: PlanInputs, settings: ExternalSyncSettings, *, lifted: Collection[EndingLimit] = frozenset()
 ) -> SyncPlan:
     """The plan for one directory. ``lifted``: an operator has confirmed that any number of these may end in this run."""
     present = [account for account in world.accounts if account.state is not AccountState.DELETED]
@@ -61,8 +67,8 @@ def plan_sync(
     exceeded = exceeded_limits(world, len(absent), len(active), settings)
     if not set(exceeded) <= set(lifted):
         held_absences = {
-            Limit.LINKS: _absences(world, absent, is_held=True),
-            Limit.CHANNELS: channel_absences(world, is_held=True),
+            EndingLimit.LINKS: _absences(world, absent, is_held=True),
+            EndingLimit.CHANNELS: channel_absences(world, is_held=True),
         }
         marks = [*returned, *(entry for limit in exceeded for entry in held_absences[limit])]
         # Only a plan that an operator may allow has this figure.
@@ -73,7 +79,7 @@ def plan_sync(
         for external_id in sorted(world.contradictory)
     ]
     remembered = [*_absences(world, absent, is_held=False), *returned]
-    endings = list(_endings(world, absent, count_doubtful=Limit.LINKS in lifted))
+    endings = list(_endings(world, absent, count_doubtful=EndingLimit.LINKS in lifted))
     # An employee whose link ends can get a new link in the same plan.
     ended = {entry.subject_id for entry in endings}
     continuing = [link for link in active if link.external_id not in ended]
@@ -83,8 +89,8 @@ def plan_sync(
         *_updates(world, active),
         *new_links(world, present, continuing, problems),
         *channel_absences(world, is_held=False),
-        *channel_changes(world, count_doubtful=Limit.CHANNELS in lifted),
-        *setting_changes(world, count_doubtful=Limit.CHANNELS in lifted),
+        *channel_changes(world, count_doubtful=EndingLimit.CHANNELS in lifted),
+        *setting_changes(world, count_doubtful=EndingLimit.CHANNELS in lifted),
     ]
     done = Counter(entry.kind for entry in entries)
     employed = {employee.employee_id for employee in world.employees}
@@ -107,7 +113,7 @@ def _ordered(entries: Iterable[PlanEntry]) -> list[PlanEntry]:
     return sorted(entries, key=lambda entry: (list(EntryKind).index(entry.kind), entry.subject_id))
 
 
-def _counts(world: World, people: Sequence[Account], active: Sequence[Link]) -> dict[str, int]:
+def _counts(world: PlanInputs, people: Sequence[Account], active: Sequence[AccountLink]) -> dict[str, int]:
     kinds = Counter(account.kind for account in world.accounts)
     states = Counter(account.state for account in people)
     return {
@@ -122,7 +128,7 @@ def _counts(world: World, people: Sequence[Account], active: Sequence[Link]) -> 
     }
 
 
-def _absences(world: World, absent: Sequence[Link], *, is_held: bool) -> Iterator[PlanEntry]:
+def _absences(world: PlanInputs, absent: Sequence[AccountLink], *, is_held: bool) -> Iterator[PlanEntry]:
     """The first absence of each link. An absence of a plausible listing replaces that of a held one."""
     for link in absent:
         if link.absent_on is None or (link.is_absence_doubtful and not is_held):
@@ -135,7 +141,7 @@ def _absences(world: World, absent: Sequence[Link], *, is_held: bool) -> Iterato
             )
 
 
-def _returns(active: Sequence[Link], present_ids: Collection[str]) -> Iterator[PlanEntry]:
+def _returns(active: Sequence[AccountLink], present_ids: Collection[str]) -> Iterator[PlanEntry]:
     for link in active:
         if link.absent_on is not None and link.external_id in present_ids:
             yield PlanEntry(
@@ -147,7 +153,9 @@ def _returns(active: Sequence[Link], present_ids: Collection[str]) -> Iterator[P
             )
 
 
-def _endings(world: World, absent: Sequence[Link], *, count_doubtful: bool) -> Iterator[PlanEntry]:
+def _endings(
+    world: PlanInputs, absent: Sequence[AccountLink], *, count_doubtful: bool
+) -> Iterator[PlanEntry]:
     for link in absent:
         # Two listings of the same day may be caused by the same outage.
         is_first = link.absent_on is None or link.absent_on >= world.run_date
@@ -163,7 +171,7 @@ def _endings(world: World, absent: Sequence[Link], *, count_doubtful: bool) -> I
         )
 
 
-def _updates(world: World, active: Sequence[Link]) -> Iterator[PlanEntry]:
+def _updates(world: PlanInputs, active: Sequence[AccountLink]) -> Iterator[PlanEntry]:
     seen = {link.external_id: link for link in active if link.account is not None}
     for account in world.accounts:
         link = seen.get(account.external_id)

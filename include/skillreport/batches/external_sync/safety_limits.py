@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from include.skillreport.batches.external_sync.plan import World
+from include.skillreport.batches.external_sync.plan import PlanInputs
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.messaging.channels.directory import Account
 
@@ -20,7 +20,7 @@ def implausible(people: Sequence[Account]) -> str:
     return ""
 
 
-class Limit(StrEnum):
+class EndingLimit(StrEnum):
     """What may end only in small numbers. The value is its name in the reason of a held plan."""
 
     LINKS = "連携"
@@ -36,33 +36,33 @@ class _Words:
 
 
 # A link returns with its account. A disabled notification setting stays disabled, so its limit is stricter.
-_WORDS = {Limit.LINKS: _Words("のアカウントが名簿", 3), Limit.CHANNELS: _Words("が一覧", 1)}
+_WORDS = {EndingLimit.LINKS: _Words("のアカウントが名簿", 3), EndingLimit.CHANNELS: _Words("が一覧", 1)}
 
 _ADVICE = "サービスの管理画面と、トークンの接続先・権限を確認し、正しければ、このテナントを指定して「大量の解除を許可」で実行してください"
 
 
-def reason_to_hold(exceeded: Mapping[Limit, str]) -> str:
+def reason_to_hold(exceeded: Mapping[EndingLimit, str]) -> str:
     """The reason of a plan that is held because of these limits, and what to do."""
     return f"{''.join(exceeded.values())}{_ADVICE}"
 
 
-def limits_of(reason: str) -> frozenset[Limit]:
+def limits_of(reason: str) -> frozenset[EndingLimit]:
     """The limits in the reason of a held plan, as ``reason_to_hold`` returns it."""
-    return frozenset(limit for limit in Limit if f"{limit} " in reason)
+    return frozenset(limit for limit in EndingLimit if f"{limit} " in reason)
 
 
 def exceeded_limits(
-    world: World, absent: int, active: int, settings: ExternalSyncSettings
-) -> dict[Limit, str]:
+    world: PlanInputs, absent: int, active: int, settings: ExternalSyncSettings
+) -> dict[EndingLimit, str]:
     """The exceeded limits, and a sentence about each. ``absent`` of ``active`` links have no account in the listing."""
     sentences = {
-        Limit.LINKS: _too_many(Limit.LINKS, absent, active, settings),
-        Limit.CHANNELS: _too_many_channels(world, settings),
+        EndingLimit.LINKS: _too_many(EndingLimit.LINKS, absent, active, settings),
+        EndingLimit.CHANNELS: _too_many_channels(world, settings),
     }
     return {limit: sentence for limit, sentence in sentences.items() if sentence}
 
 
-def _too_many_channels(world: World, settings: ExternalSyncSettings) -> str:
+def _too_many_channels(world: PlanInputs, settings: ExternalSyncSettings) -> str:
     """Why the list of channels is implausible. A wrong bot, or a bot without permissions, sees few channels or none.
 
     Only channels that notification settings name are counted.
@@ -79,10 +79,10 @@ def _too_many_channels(world: World, settings: ExternalSyncSettings) -> str:
     # A single channel can vanish if other channels are listed.
     if absent == len(at_stake) == 1 and listed:
         return ""
-    return _too_many(Limit.CHANNELS, absent, len(at_stake), settings)
+    return _too_many(EndingLimit.CHANNELS, absent, len(at_stake), settings)
 
 
-def _too_many(limit: Limit, absent: int, active: int, settings: ExternalSyncSettings) -> str:
+def _too_many(limit: EndingLimit, absent: int, active: int, settings: ExternalSyncSettings) -> str:
     """Why so many are implausible. If all are absent, the token probably belongs to another workspace."""
     if active >= settings.small_directory_links:
         is_many = absent * 100 > active * settings.most_ending_percent

@@ -12,20 +12,20 @@ from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
 from include.skillreport.batches.external_sync.letter import gone_letter
-from include.skillreport.batches.external_sync.listing import Unit, load_progress
+from include.skillreport.batches.external_sync.listing import ListedDirectory, load_progress
 from include.skillreport.batches.external_sync.plan import (
     MARKS,
+    AccountLink,
     Employee,
     EntryKind,
     KnownChannel,
-    Link,
     MappedSetting,
     PlanEntry,
+    PlanInputs,
     SyncPlan,
-    World,
 )
 from include.skillreport.batches.external_sync.rules import plan_sync
-from include.skillreport.batches.external_sync.safety_limits import Limit
+from include.skillreport.batches.external_sync.safety_limits import EndingLimit
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.messaging import outbox
@@ -64,10 +64,10 @@ class SavedPlan:
 
 def plan_directory(
     connection: psycopg.Connection,
-    unit: Unit,
+    unit: ListedDirectory,
     settings: ExternalSyncSettings,
     *,
-    lifted: Collection[Limit] = frozenset(),
+    lifted: Collection[EndingLimit] = frozenset(),
 ) -> SavedPlan:
     """Make and save the plan for the unit's complete listing, in its own transaction. ``lifted``: see ``plan_sync``."""
     progress = load_progress(connection, unit)
@@ -82,13 +82,13 @@ def plan_directory(
         return _save(connection, unit, plan, world_hash)
 
 
-def skip_directory(connection: psycopg.Connection, unit: Unit, reason: str) -> None:
+def skip_directory(connection: psycopg.Connection, unit: ListedDirectory, reason: str) -> None:
     """Save the reason why the unit has nothing to do, in its own transaction."""
     with tenant_transaction(connection, [unit.tenant_id]):
         _write_plan(connection, unit, SavedPlan(SKIPPED, "", "", (), (), {}, reason))
 
 
-def load_plan(connection: psycopg.Connection, unit: Unit) -> SavedPlan | None:
+def load_plan(connection: psycopg.Connection, unit: ListedDirectory) -> SavedPlan | None:
     """Inside the caller's transaction: the unit's plan, locked; None if there is no plan."""
     row = _SQL.execute(connection.cursor(row_factory=dict_row), "load_plan", **unit.key).fetchone()
     if row is None:
@@ -98,7 +98,10 @@ def load_plan(connection: psycopg.Connection, unit: Unit) -> SavedPlan | None:
 
 
 def apply_plan(
-    connection: psycopg.Connection, unit: Unit, plan: SavedPlan, notifications: NotificationSettings
+    connection: psycopg.Connection,
+    unit: ListedDirectory,
+    plan: SavedPlan,
+    notifications: NotificationSettings,
 ) -> bool:
     """Inside the caller's transaction: apply a plan. A plan that was applied before changes nothing.
 
@@ -149,22 +152,22 @@ def _expect_many_rows(connection: psycopg.Connection) -> None:
     connection.execute("SET LOCAL enable_nestloop = off")
 
 
-def _world_hash(connection: psycopg.Connection, unit: Unit) -> str:
+def _world_hash(connection: psycopg.Connection, unit: ListedDirectory) -> str:
     return str(_SQL.row(connection, "world_hash", **unit.key)[0])
 
 
-def _load_world(connection: psycopg.Connection, unit: Unit, started_over: str) -> World:
+def _load_world(connection: psycopg.Connection, unit: ListedDirectory, started_over: str) -> PlanInputs:
     def rows(statement: str) -> list[dict[str, Any]]:
         return _SQL.rows(connection, statement, **unit.key)
 
     listed = rows("load_accounts")
-    return World(
+    return PlanInputs(
         unit.provider,
         unit.run_date,
         accounts=[_account(row) for row in listed],
         employees=[Employee(**row) for row in rows("load_employees")],
         links=[
-            Link(
+            AccountLink(
                 row["external_id"],
                 row["employee_id"],
                 row["is_active"],
@@ -210,7 +213,9 @@ def _account(row: Mapping[str, Any]) -> Account:
     )
 
 
-def _save(connection: psycopg.Connection, unit: Unit, plan: SyncPlan, world_hash: str) -> SavedPlan:
+def _save(
+    connection: psycopg.Connection, unit: ListedDirectory, plan: SyncPlan, world_hash: str
+) -> SavedPlan:
     saved = SavedPlan(
         HELD if plan.held else PLANNED,
         plan.digest(world_hash),
@@ -224,7 +229,7 @@ def _save(connection: psycopg.Connection, unit: Unit, plan: SyncPlan, world_hash
     return saved
 
 
-def _write_plan(connection: psycopg.Connection, unit: Unit, plan: SavedPlan) -> None:
+def _write_plan(connection: psycopg.Connection, unit: ListedDirectory, plan: SavedPlan) -> None:
     _SQL.execute(
         connection,
         "save_plan",
@@ -239,13 +244,16 @@ def _write_plan(connection: psycopg.Connection, unit: Unit, plan: SavedPlan) -> 
     )
 
 
-def _delta_link(connection: psycopg.Connection, unit: Unit) -> str:
+def _delta_link(connection: psycopg.Connection, unit: ListedDirectory) -> str:
     """The link at which the last applied listing ended."""
     return str(_SQL.row(connection, "load_progress", **unit.key)[3])
 
 
 def _notify_administrator(
-    connection: psycopg.Connection, unit: Unit, plan: SavedPlan, notifications: NotificationSettings
+    connection: psycopg.Connection,
+    unit: ListedDirectory,
+    plan: SavedPlan,
+    notifications: NotificationSettings,
 ) -> None:
     """One e-mail about the notification settings whose channels are gone. A setting that still has a destination is sent once."""
     disabled = [entry for entry in plan.entries if entry.kind is EntryKind.DISABLE_SETTING]

@@ -26,9 +26,9 @@ from include.skillreport.batches.inactive_tenants.letters import (
     inactivity_letter,
 )
 from include.skillreport.batches.inactive_tenants.rules import (
-    Change,
-    Reason,
     Stage,
+    StageChange,
+    StageReason,
     changes,
     counted_from,
     days_since,
@@ -68,7 +68,7 @@ class _Judgement:
 
     tenant_id: str
     silence: Silence
-    changes: tuple[Change, ...]
+    changes: tuple[StageChange, ...]
     is_new: bool
     is_saved: bool
     is_excluded: bool
@@ -165,7 +165,7 @@ class InactiveTenantsBatch(StagingBatch):
         days = days_since(since, run.business_date)
         stage = Stage.NONE if is_excluded else stage_of(days, settings)
         is_saved = row["judged_on"] <= run.business_date
-        steps: tuple[Change, ...] = ()
+        steps: tuple[StageChange, ...] = ()
         if is_saved:
             steps = changes(
                 before,
@@ -174,7 +174,7 @@ class InactiveTenantsBatch(StagingBatch):
                 and (known_activity_on is None or last_activity_on > known_activity_on),
                 is_excluded=is_excluded,
             )
-        reached = {step.to_stage for step in steps if step.reason is Reason.INACTIVITY}
+        reached = {step.to_stage for step in steps if step.reason is StageReason.INACTIVITY}
         return _Judgement(
             row["tenant_id"],
             Silence(stage, days, since, last_activity_on, run.business_date),
@@ -222,7 +222,7 @@ def _counted_until(run: Run) -> datetime:
 
 def _has_letter(judgement: _Judgement) -> bool:
     return judgement.silence.stage in TEMPLATE_OF and any(
-        step.reason is Reason.INACTIVITY for step in judgement.changes
+        step.reason is StageReason.INACTIVITY for step in judgement.changes
     )
 
 

@@ -10,7 +10,7 @@ from include.skillreport.batches.inactive_tenants.rules import Stage
 from include.skillreport.core.written_dates import day_in_words
 from include.skillreport.messaging.contract_letters import INACTIVITY_CRITICAL, INACTIVITY_WARNING
 from include.skillreport.messaging.notices import notice, sending_time
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.templates import Template
 
 # If a stage ends and begins again within one period of inactivity (settings, a trial), it is not sent again for this long.
@@ -42,7 +42,7 @@ class Silence:
 
 def inactivity_letter(
     tenant_id: str, silence: Silence, contact: Contact, templates: Mapping[str, Template], *, run_date: date
-) -> Draft:
+) -> MessageDraft:
     """The e-mail about a stage that has a template, due at nine on the run's day; one per stage and period of inactivity."""
     key = TEMPLATE_OF[silence.stage]
     template = templates[key]

@@ -25,7 +25,7 @@ class Stage(StrEnum):
         return list(Stage).index(self)
 
 
-class Reason(StrEnum):
+class StageReason(StrEnum):
     """Why a stage changed. Only inactivity raises a stage, and only this change is notified."""
 
     INACTIVITY = "inactivity"
@@ -35,12 +35,12 @@ class Reason(StrEnum):
 
 
 @dataclass(frozen=True)
-class Change:
+class StageChange:
     """One step from a stage to another."""
 
     from_stage: Stage
     to_stage: Stage
-    reason: Reason
+    reason: StageReason
 
 
 def days_since(since: date, business_date: date) -> int:
@@ -79,16 +79,16 @@ def counted_from(
 
 def changes(
     before: Stage, now: Stage, *, was_active_since: bool, is_excluded: bool = False
-) -> tuple[Change, ...]:
+) -> tuple[StageChange, ...]:
     """The changes between two judgements: more than one only if a user ``was_active_since`` the earlier judgement.
 
     Activity ends a period of inactivity: the stage of that period ends first, and a stage that is reached afterwards is new.
     """
     if was_active_since and before is not Stage.NONE:
-        reset = Change(before, Stage.NONE, Reason.ACTIVITY)
+        reset = StageChange(before, Stage.NONE, StageReason.ACTIVITY)
         return reset, *changes(Stage.NONE, now, was_active_since=False)
     if now is before:
         return ()
     if now.rank > before.rank:
-        return (Change(before, now, Reason.INACTIVITY),)
-    return (Change(before, now, Reason.EXCLUDED if is_excluded else Reason.SETTINGS),)
+        return (StageChange(before, now, StageReason.INACTIVITY),)
+    return (StageChange(before, now, StageReason.EXCLUDED if is_excluded else StageReason.SETTINGS),)

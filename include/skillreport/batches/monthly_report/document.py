@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from include.skillreport.batches.monthly_report.figures import Figure, Shown, Unit
+from include.skillreport.batches.monthly_report.figures import Figure, FigureUnit, Shown
 from include.skillreport.batches.monthly_report.report import (
     MONTH_UNITS,
     MonthlyReport,
@@ -202,16 +202,16 @@ def _figure_row(figure: Figure, language: str) -> dict[str, str]:
 def _group_row(group: SkillGroup, dimension: str, language: str) -> dict[str, Any]:
     return {
         "name": group_name(group, dimension, language),
-        "people": value_text(group.people, Unit.COUNT, language),
-        "records": value_text(group.records, Unit.COUNT, language),
-        "mean": value_text(group.mean_level, Unit.LEVEL, language),
+        "people": value_text(group.people, FigureUnit.COUNT, language),
+        "records": value_text(group.records, FigureUnit.COUNT, language),
+        "mean": value_text(group.mean_level, FigureUnit.LEVEL, language),
         "levels": list(group.levels),
     }
 
 
 def _bars(rows: Sequence[tuple[str, Shown | int]], language: str) -> list[dict[str, Any]]:
     return [
-        {"name": name, "value": _number(count) or 0, "text": value_text(count, Unit.COUNT, language)}
+        {"name": name, "value": _number(count) or 0, "text": value_text(count, FigureUnit.COUNT, language)}
         for name, count in rows
     ]
 

@@ -20,7 +20,7 @@ DayRow = Mapping[str, Any]
 FiscalKind = Literal["total", "mean", "most", "rate"]
 
 
-class Unit(StrEnum):
+class FigureUnit(StrEnum):
     """The unit of a figure. LEVEL is 1 to 5; MEGABYTES have 1,048,576 bytes."""
 
     COUNT = "count"
@@ -63,8 +63,8 @@ class Figure(ReportValue):
     """
 
     key: str
-    unit: Unit
-    fiscal_unit: Unit
+    unit: FigureUnit
+    fiscal_unit: FigureUnit
     fiscal_kind: FiscalKind
     rise_is: Literal["good", "bad", "neutral"]
     is_comparable: bool
@@ -87,7 +87,11 @@ class Figure(ReportValue):
 
         None for rates and levels, if the months are not comparable, or if the previous value is 0.
         """
-        if self.unit in (Unit.PERCENT, Unit.LEVEL) or not self.is_comparable or self.difference is None:
+        if (
+            self.unit in (FigureUnit.PERCENT, FigureUnit.LEVEL)
+            or not self.is_comparable
+            or self.difference is None
+        ):
             return None
         assert isinstance(self.previous, Decimal)
         return rounded(self.difference * 100 / self.previous, 1) if self.previous else None
@@ -102,7 +106,7 @@ class FigureRule:
     """
 
     key: str
-    unit: Unit
+    unit: FigureUnit
     value: Callable[[Sequence[DayRow]], Decimal | None]
     is_state: bool = False
     rise_is: Literal["good", "bad", "neutral"] = "neutral"
@@ -167,36 +171,44 @@ GOALS = ("goals_completed", "goals_in_progress", "goals_not_started", "goals_oth
 
 # In the order of the report.
 RULES = (
-    FigureRule("users_total", Unit.COUNT, _last_of("users_total"), is_state=True, rise_is="good"),
-    FigureRule("users_active", Unit.MEAN, _mean_of("users_active"), rise_is="good", fiscal_kind="mean"),
-    FigureRule("users_active_most", Unit.COUNT, _most_of("users_active"), rise_is="good", fiscal_kind="most"),
-    FigureRule("users_new", Unit.COUNT, _sum_of("users_new"), rise_is="good"),
-    FigureRule("logins", Unit.COUNT, _sum_of("logins"), rise_is="good"),
-    FigureRule("api_calls", Unit.COUNT, _sum_of("api_calls"), record="api_calls"),
-    FigureRule("api_errors", Unit.COUNT, _sum_of("api_errors"), rise_is="bad", record="api_errors"),
+    FigureRule("users_total", FigureUnit.COUNT, _last_of("users_total"), is_state=True, rise_is="good"),
+    FigureRule("users_active", FigureUnit.MEAN, _mean_of("users_active"), rise_is="good", fiscal_kind="mean"),
+    FigureRule(
+        "users_active_most", FigureUnit.COUNT, _most_of("users_active"), rise_is="good", fiscal_kind="most"
+    ),
+    FigureRule("users_new", FigureUnit.COUNT, _sum_of("users_new"), rise_is="good"),
+    FigureRule("logins", FigureUnit.COUNT, _sum_of("logins"), rise_is="good"),
+    FigureRule("api_calls", FigureUnit.COUNT, _sum_of("api_calls"), record="api_calls"),
+    FigureRule("api_errors", FigureUnit.COUNT, _sum_of("api_errors"), rise_is="bad", record="api_errors"),
     FigureRule(
         "error_rate",
-        Unit.PERCENT,
+        FigureUnit.PERCENT,
         _rate("api_errors", "api_calls"),
         rise_is="bad",
         fiscal_kind="rate",
         record="api_calls",
     ),
-    FigureRule("reports_generated", Unit.COUNT, _sum_of("reports_generated"), record="reports_generated"),
-    FigureRule("notifications_sent", Unit.COUNT, _sum_of("notifications_sent"), record="notifications_sent"),
-    FigureRule("skill_assessments", Unit.COUNT, _sum_of("skill_assessments"), record="skill_assessments"),
+    FigureRule(
+        "reports_generated", FigureUnit.COUNT, _sum_of("reports_generated"), record="reports_generated"
+    ),
+    FigureRule(
+        "notifications_sent", FigureUnit.COUNT, _sum_of("notifications_sent"), record="notifications_sent"
+    ),
+    FigureRule(
+        "skill_assessments", FigureUnit.COUNT, _sum_of("skill_assessments"), record="skill_assessments"
+    ),
     FigureRule(
         "storage",
-        Unit.MEGABYTES,
+        FigureUnit.MEGABYTES,
         _last_of("storage_bytes", 1024 * 1024),
         is_state=True,
         record="storage_bytes",
     ),
-    FigureRule("employees", Unit.COUNT, _last_of("employees"), is_state=True),
-    FigureRule("skill_records", Unit.COUNT, _last_of("skill_records"), is_state=True, rise_is="good"),
+    FigureRule("employees", FigureUnit.COUNT, _last_of("employees"), is_state=True),
+    FigureRule("skill_records", FigureUnit.COUNT, _last_of("skill_records"), is_state=True, rise_is="good"),
     FigureRule(
         "mean_level",
-        Unit.LEVEL,
+        FigureUnit.LEVEL,
         _last_share("level_sum", ["rated_records"], times=1),
         is_state=True,
         rise_is="good",
@@ -204,26 +216,40 @@ RULES = (
     ),
     FigureRule(
         "coverage_rate",
-        Unit.PERCENT,
+        FigureUnit.PERCENT,
         _last_share("coverage_met", ["coverage_target"]),
         is_state=True,
         rise_is="good",
         people="required_people",
     ),
     FigureRule(
-        "goal_rate", Unit.PERCENT, _last_share("goals_completed", GOALS), is_state=True, rise_is="good"
-    ),
-    FigureRule("certificates_held", Unit.COUNT, _last_of("certificates_held"), is_state=True, rise_is="good"),
-    FigureRule(
-        "certificates_expiring", Unit.COUNT, _last_of("certificates_expiring"), is_state=True, rise_is="bad"
+        "goal_rate", FigureUnit.PERCENT, _last_share("goals_completed", GOALS), is_state=True, rise_is="good"
     ),
     FigureRule(
-        "certificates_expired", Unit.COUNT, _last_of("certificates_expired"), is_state=True, rise_is="bad"
+        "certificates_held", FigureUnit.COUNT, _last_of("certificates_held"), is_state=True, rise_is="good"
     ),
     FigureRule(
-        "trainings_completed", Unit.COUNT, _last_of("trainings_completed"), is_state=True, rise_is="good"
+        "certificates_expiring",
+        FigureUnit.COUNT,
+        _last_of("certificates_expiring"),
+        is_state=True,
+        rise_is="bad",
     ),
-    FigureRule("training_hours", Unit.HOURS, _last_of("training_hours"), is_state=True, rise_is="good"),
+    FigureRule(
+        "certificates_expired",
+        FigureUnit.COUNT,
+        _last_of("certificates_expired"),
+        is_state=True,
+        rise_is="bad",
+    ),
+    FigureRule(
+        "trainings_completed",
+        FigureUnit.COUNT,
+        _last_of("trainings_completed"),
+        is_state=True,
+        rise_is="good",
+    ),
+    FigureRule("training_hours", FigureUnit.HOURS, _last_of("training_hours"), is_state=True, rise_is="good"),
 )
 
 
@@ -246,7 +272,7 @@ def make_figure(
     fiscal_unit = rule.unit
     if rule.is_state:
         fiscal_value = _mean_of_ends([rule.shown(days) for days in months])
-        fiscal_unit = Unit.MEAN if rule.unit is Unit.COUNT else rule.unit
+        fiscal_unit = FigureUnit.MEAN if rule.unit is FigureUnit.COUNT else rule.unit
     else:
         fiscal_value = rule.shown(fiscal)
     is_total = not rule.is_state and rule.fiscal_kind == "total"
@@ -273,7 +299,7 @@ def _mean_of_ends(ends: Sequence[Shown]) -> Shown:
     return next((end for end in ends if end is not None), None)
 
 
-def in_unit(value: Shown, unit: Unit) -> Shown:
+def in_unit(value: Shown, unit: FigureUnit) -> Shown:
     return rounded(value, unit.decimals) if isinstance(value, Decimal) else value
 
 

@@ -17,7 +17,7 @@ from include.skillreport.core.written_dates import month_in_words
 from include.skillreport.messaging.channels import EMAIL
 from include.skillreport.messaging.contract_letters import MONTHLY_REPORT
 from include.skillreport.messaging.notices import notice, sending_time
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.outcome import Outcome
 from include.skillreport.messaging.templates import Template
 
@@ -66,7 +66,7 @@ def report_letters(
     *,
     formats: Sequence[str],
     run_date: date,
-) -> list[Draft]:
+) -> list[MessageDraft]:
     """One e-mail per address, due at nine on the run's day. The same month and address give the same key."""
     due_at = sending_time(run_date)
     text = words(report.language)

@@ -16,17 +16,17 @@ from include.skillreport.batches.monthly_report.figures import (
     RULES,
     DayRow,
     Figure,
+    FigureUnit,
     NotShown,
     ReportValue,
     Shown,
-    Unit,
     in_unit,
     make_figure,
     rounded,
 )
 
 
-class Day(ReportValue):
+class DayFigures(ReportValue):
     """A day of the month. A missing day has no figures. A figure is None if the host has no record of it on a day with data."""
 
     date: date
@@ -43,7 +43,7 @@ class Day(ReportValue):
     notifications_sent: int | None = None
 
 
-class Month(ReportValue):
+class MonthFigures(ReportValue):
     """A month of the fiscal year, up to the reported month. ``days`` have data; a month without any has no figures."""
 
     month: date
@@ -93,9 +93,9 @@ class MonthlyReport(ReportValue):
     fiscal_start: date
     fiscal_data_from: date | None
     figures: tuple[Figure, ...]
-    days: tuple[Day, ...]
+    days: tuple[DayFigures, ...]
     previous_missing_days: tuple[date, ...]
-    months: tuple[Month, ...]
+    months: tuple[MonthFigures, ...]
     categories: tuple[SkillGroup, ...]
     departments: tuple[SkillGroup, ...]
     goals: tuple[tuple[str, int | None], ...]
@@ -141,7 +141,7 @@ class MonthlyReport(ReportValue):
 
 
 # The unit of each figure of ``Month``, in the order of its fields.
-MONTH_UNITS = {name: rule.unit for name in Month.model_fields for rule in RULES if rule.key == name}
+MONTH_UNITS = {name: rule.unit for name in MonthFigures.model_fields for rule in RULES if rule.key == name}
 
 
 def first_needed_day(month: date, fiscal_start_month: int) -> date:
@@ -216,20 +216,22 @@ def make_report(
     )
 
 
-def _day(day: date, row: DayRow | None) -> Day:
+def _day(day: date, row: DayRow | None) -> DayFigures:
     if row is None:
-        return Day(date=day, is_missing=True)
-    counts = {name: row[name] for name in Day.model_fields.keys() & row.keys()}
+        return DayFigures(date=day, is_missing=True)
+    counts = {name: row[name] for name in DayFigures.model_fields.keys() & row.keys()}
     rate = row["api_error_rate"]
-    error_rate = None if rate is None else rounded(rate, Unit.PERCENT.decimals)
-    return Day(date=day, is_missing=False, error_rate=error_rate, **counts)
+    error_rate = None if rate is None else rounded(rate, FigureUnit.PERCENT.decimals)
+    return DayFigures(date=day, is_missing=False, error_rate=error_rate, **counts)
 
 
-def _month(month: date, days: Sequence[DayRow]) -> Month:
+def _month(month: date, days: Sequence[DayRow]) -> MonthFigures:
     values = {
-        rule.key: in_unit(rule.shown(days), rule.unit) for rule in RULES if rule.key in Month.model_fields
+        rule.key: in_unit(rule.shown(days), rule.unit)
+        for rule in RULES
+        if rule.key in MonthFigures.model_fields
     }
-    return Month(month=month, days=len(days), **values)
+    return MonthFigures(month=month, days=len(days), **values)
 
 
 def _missing_days(rows: Sequence[DayRow], month: date) -> tuple[date, ...]:
@@ -248,7 +250,7 @@ def _groups(rows: Sequence[Mapping[str, Any]], dimension: str) -> tuple[SkillGro
             is_rest=row["is_rest"],
             people=row["people"],
             records=row["records"],
-            mean_level=rounded(Decimal(row["level_sum"]) / row["records"], Unit.LEVEL.decimals),
+            mean_level=rounded(Decimal(row["level_sum"]) / row["records"], FigureUnit.LEVEL.decimals),
             levels=(row["level_1"], row["level_2"], row["level_3"], row["level_4"], row["level_5"]),
         )
         for row in chosen

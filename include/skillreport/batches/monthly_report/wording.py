@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from include.skillreport.batches.monthly_report.figures import Figure, NotShown, Shown, Unit
+from include.skillreport.batches.monthly_report.figures import Figure, FigureUnit, NotShown, Shown
 from include.skillreport.batches.monthly_report.report import MonthlyReport, SkillGroup
 from include.skillreport.core.written_dates import day_in_words, month_in_words
 from include.skillreport.core.yaml_files import load_yaml
@@ -30,13 +30,13 @@ def words(language: str) -> dict[str, Any]:
     return by_language[language]
 
 
-def value_text(value: Shown | int, unit: Unit, language: str) -> str:
+def value_text(value: Shown | int, unit: FigureUnit, language: str) -> str:
     """``1,234`` or ``12.3 %``, or the reason why no value is shown."""
     if value is None:
         return NONE
     if isinstance(value, NotShown):
         return str(words(language)["not_shown"][value])
-    suffix = {Unit.PERCENT: " %", Unit.MEGABYTES: " MB", Unit.HOURS: " h"}.get(unit, "")
+    suffix = {FigureUnit.PERCENT: " %", FigureUnit.MEGABYTES: " MB", FigureUnit.HOURS: " h"}.get(unit, "")
     return f"{value:,.{unit.decimals}f}{suffix}"
 
 
@@ -47,7 +47,9 @@ def difference_text(figure: Figure) -> str:
         return NONE
     if not difference:
         return "±0"
-    suffix = {Unit.PERCENT: " pt", Unit.MEGABYTES: " MB", Unit.HOURS: " h"}.get(figure.unit, "")
+    suffix = {FigureUnit.PERCENT: " pt", FigureUnit.MEGABYTES: " MB", FigureUnit.HOURS: " h"}.get(
+        figure.unit, ""
+    )
     return f"{'+' if difference > 0 else '−'}{abs(difference):,.{figure.unit.decimals}f}{suffix}"
 
 

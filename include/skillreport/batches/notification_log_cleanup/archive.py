@@ -26,7 +26,7 @@ CHUNK_ROWS = 1_000
 
 
 @dataclass(frozen=True)
-class Source:
+class ArchivedTable:
     """A table to archive. ``name`` is part of the names of its files and of its statements."""
 
     name: str
@@ -38,8 +38,8 @@ class Source:
         return execution_id if self is NOTIFICATIONS else f"{execution_id}:{self.name}"
 
 
-NOTIFICATIONS = Source("notifications", "HIS_NotificationLog", "id")
-MESSAGES = Source("messages", "batch.outbox", "message_id")
+NOTIFICATIONS = ArchivedTable("notifications", "HIS_NotificationLog", "id")
+MESSAGES = ArchivedTable("messages", "batch.outbox", "message_id")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Job:
         return f"notification_log/{tenant_folder(self.tenant_id)}"
 
 
-def archive(connection: psycopg.Connection, source: Source, job: Job, store: ObjectStore) -> int:
+def archive(connection: psycopg.Connection, source: ArchivedTable, job: Job, store: ObjectStore) -> int:
     """Archive and delete the tenant's staged rows of a table that still qualify; returns the number of deleted rows.
 
     ``connection`` is in autocommit mode: no locks are held while files are written.
@@ -85,7 +85,7 @@ def archive(connection: psycopg.Connection, source: Source, job: Job, store: Obj
     return sum(_delete(connection, source, job, lines) for lines in archived_chunks(store, files, CHUNK_ROWS))
 
 
-def _rows(connection: psycopg.Connection, source: Source, job: Job) -> Iterator[ArchivedRow]:
+def _rows(connection: psycopg.Connection, source: ArchivedTable, job: Job) -> Iterator[ArchivedRow]:
     """The staged rows to archive, in the order of their ids. No transaction is open between two chunks."""
     last_id = ""
     while True:
@@ -106,7 +106,7 @@ def _rows(connection: psycopg.Connection, source: Source, job: Job) -> Iterator[
             yield ArchivedRow(row_id, finished_at, line.encode() + b"\n")
 
 
-def _delete(connection: psycopg.Connection, source: Source, job: Job, lines: list[bytes]) -> int:
+def _delete(connection: psycopg.Connection, source: ArchivedTable, job: Job, lines: list[bytes]) -> int:
     """Delete these archived rows, except rows that have changed since or are locked."""
     copies = copies_of(lines, source.id_column)
     with tenant_transaction(connection, [job.tenant_id]):

@@ -16,7 +16,7 @@ from include.skillreport.messaging.channels import CHANNELS, EMAIL
 from include.skillreport.messaging.channels.channel import Channel
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 from include.skillreport.messaging.notices import load_administrators
-from include.skillreport.messaging.outbox import Draft, Lane
+from include.skillreport.messaging.outbox import Lane, MessageDraft
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.switches import load_switched_off
 from include.skillreport.messaging.templates import literal
@@ -89,14 +89,14 @@ def fall_back_to_mail(
 
 def fallback_letter(
     lane: Lane, rows: Sequence[Mapping[str, Any]], administrator: str, now: datetime, language: str
-) -> Draft:
+) -> MessageDraft:
     """One e-mail with the texts of these messages."""
     values = {"service": lane.channel.service, "count": len(rows)}
     values["messages"] = "message" if len(rows) == 1 else "messages"
     subject, introduction = (text.format(**values) for text in _TEXTS[language])
     texts = [_text(lane.channel, row) for row in rows]
     shown = literal(EMAIL, subject, "\n\n".join([introduction, _RULE.join(texts)]))
-    return Draft(
+    return MessageDraft(
         tenant_id=lane.tenant_id,
         dedupe_key=f"fallback:{min(row['message_id'] for row in rows)}",
         channel=EMAIL,

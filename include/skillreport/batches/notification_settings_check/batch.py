@@ -31,7 +31,12 @@ from include.skillreport.core.network import Network
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.address_guard import guarded_session
 from include.skillreport.messaging.channels import EMAIL, channel_of
-from include.skillreport.messaging.channels.channel import Channel, ChannelConfig, Finding, NotConfigured
+from include.skillreport.messaging.channels.channel import (
+    Channel,
+    ChannelConfig,
+    ChannelFinding,
+    NotConfigured,
+)
 from include.skillreport.messaging.contract_letters import SETTINGS_BROKEN
 from include.skillreport.messaging.destinations import destinations_of
 from include.skillreport.messaging.integrations import config_of, load_channel_rows, used_rows
@@ -77,9 +82,9 @@ class _Answer:
     """The answer of a channel's service: the problems and warnings, or why the service did not answer."""
 
     channel: _Channel
-    broken: tuple[Finding, ...] = ()
-    warnings: tuple[Finding, ...] = ()
-    unasked: tuple[Finding, ...] = ()
+    broken: tuple[ChannelFinding, ...] = ()
+    warnings: tuple[ChannelFinding, ...] = ()
+    unasked: tuple[ChannelFinding, ...] = ()
 
     @property
     def health(self) -> str:
@@ -300,14 +305,14 @@ class NotificationSettingsCheckBatch(StagingBatch):
         return len(rows)
 
 
-async def _ask(channels: Sequence[_Channel], network: Network) -> tuple[list[_Answer], list[Finding]]:
+async def _ask(channels: Sequence[_Channel], network: Network) -> tuple[list[_Answer], list[ChannelFinding]]:
     """The answers of the channels' services, and the mail server's findings."""
     at_once = asyncio.Semaphore(_CONCURRENT_CHECKS)
     async with guarded_session(network.allowed_hosts) as session:
 
         async def ask(
             config: ChannelConfig | None, channel: Channel, named: Collection[str]
-        ) -> list[Finding]:
+        ) -> list[ChannelFinding]:
             if config is None:
                 return []
             async with at_once:
@@ -335,7 +340,7 @@ async def _validate(
     destinations: Collection[str],
     session: aiohttp.ClientSession,
     network: Network,
-) -> list[Finding]:
+) -> list[ChannelFinding]:
     try:
         async with (
             asyncio.timeout(_TIME_TO_ANSWER + _TIME_FOR_DESTINATION * len(destinations)),
@@ -347,7 +352,7 @@ async def _validate(
         code = "timeout" if isinstance(problem, TimeoutError) else "connection_lost"
         error = failed(channel, code).error
         assert error is not None
-        return [Finding(error, type(problem).__name__)]
+        return [ChannelFinding(error, type(problem).__name__)]
 
 
 def _load_channels(connection: psycopg.Connection, own_mail_server: Collection[str]) -> list[_Channel]:
@@ -404,7 +409,7 @@ def _subject(channel: _Channel) -> str:
     return f"{_SERVICE_PREFIX}{channel.lane.channel.label}"
 
 
-def _is_broken(finding: Finding) -> bool:
+def _is_broken(finding: ChannelFinding) -> bool:
     """Whether messages fail until a person fixes it. Otherwise the service did not answer."""
     error = finding.error
     return error.error_class is ErrorClass.ACCESS or (
@@ -412,7 +417,7 @@ def _is_broken(finding: Finding) -> bool:
     )
 
 
-def _mail_failure(tenant_id: str, finding: Finding) -> UnitFailure:
+def _mail_failure(tenant_id: str, finding: ChannelFinding) -> UnitFailure:
     return UnitFailure(
         tenant_id,
         "MAIL_SERVER",
@@ -423,7 +428,7 @@ def _mail_failure(tenant_id: str, finding: Finding) -> UnitFailure:
 
 
 def _with_mail_warnings(
-    outcome: UnitResult | UnitFailure, mail: Sequence[Finding]
+    outcome: UnitResult | UnitFailure, mail: Sequence[ChannelFinding]
 ) -> UnitResult | UnitFailure:
     """The outcome with the warnings of the installation's mail server, which the digest reads from all shards."""
     codes = [each.error.code for each in mail if each.is_warning]

@@ -8,7 +8,7 @@ from datetime import date
 
 from include.skillreport.messaging.contract_letters import SETTINGS_BROKEN
 from include.skillreport.messaging.notices import notice, sending_time
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.templates import Template
 
 
@@ -20,7 +20,7 @@ def settings_letter(
     *,
     execution_id: str,
     run_date: date,
-) -> Draft:
+) -> MessageDraft:
     """One e-mail about all these findings (subject, detail and English of ``SettingFinding``), due at nine on the run's day."""
     told = sorted(findings)
     digest = hashlib.sha256(repr(told).encode()).hexdigest()[:12]

@@ -11,7 +11,7 @@ from typing import Any
 
 from include.skillreport.core.yaml_files import load_yaml
 from include.skillreport.messaging.channels import CHANNELS, EMAIL, channel_of, notification_channel
-from include.skillreport.messaging.channels.channel import Channel, Finding, json_object
+from include.skillreport.messaging.channels.channel import Channel, ChannelFinding, json_object
 from include.skillreport.messaging.channels.email.letter import is_address
 from include.skillreport.messaging.destinations import destinations_of, is_of_reminder
 from include.skillreport.messaging.integrations import config_of
@@ -91,7 +91,7 @@ def findings_in(tenant: TenantSettings) -> list[SettingFinding]:
     return sorted(set(found))
 
 
-def service_finding(subject: str, channel: Channel, finding: Finding) -> SettingFinding:
+def service_finding(subject: str, channel: Channel, finding: ChannelFinding) -> SettingFinding:
     """What a channel's service says about its settings, or about one of the destinations."""
     error = finding.error
     to_do, answer = _WARNING if finding.is_warning else _SERVICE_ANSWERS[error.error_class]

@@ -36,7 +36,7 @@ from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.contract_letters import PAYMENT_REMINDER
 from include.skillreport.messaging.destinations import destinations_for
 from include.skillreport.messaging.notices import sending_time
-from include.skillreport.messaging.outbox import Draft, Lane
+from include.skillreport.messaging.outbox import Lane, MessageDraft
 from include.skillreport.messaging.preferences import Preferences, load_preferences
 from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE, KEYS
 from include.skillreport.messaging.resumption import defer
@@ -194,7 +194,7 @@ class ScheduledNotificationsBatch(StagingBatch):
     def _queue(
         self,
         connection: psycopg.Connection,
-        drafts: Sequence[Draft],
+        drafts: Sequence[MessageDraft],
         settings: NotificationSettings,
         execution_id: str,
     ) -> int:
@@ -256,10 +256,10 @@ def _draft(
     scheduled_at: datetime,
     template_key: str | None,
     language: str = "ja",
-) -> Draft:
+) -> MessageDraft:
     channel = CHANNELS[row["channel"]]
     shown = literal(channel, row["subject"], row["body"], is_html=row["is_html"])
-    return Draft(
+    return MessageDraft(
         tenant_id=tenant_id,
         dedupe_key=f"host:{row['id']}",
         channel=channel,
@@ -275,7 +275,7 @@ def _draft(
     )
 
 
-def _letters(reminder: Reminder, due_at: datetime) -> list[Draft]:
+def _letters(reminder: Reminder, due_at: datetime) -> list[MessageDraft]:
     row = {
         "channel": EMAIL,
         "subject": reminder.subject,

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from include.skillreport.messaging.channels.channel import Channel
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 
 # The maximum number of reminders in one message, so that it can still be read.
 _MOST = 10
@@ -17,12 +17,12 @@ _RULE = "\n\n――――――――\n\n"
 _MORE = {"ja": "（ほか {} 件）", "en": " (and {} more)"}
 
 
-def digests(drafts: Iterable[Draft], kinds: Collection[str]) -> list[Draft]:
+def digests(drafts: Iterable[MessageDraft], kinds: Collection[str]) -> list[MessageDraft]:
     """The drafts. Drafts of one kind for one recipient are merged into one message. ``kinds`` are the template keys to merge.
 
     The single drafts stay as merged ones, so each event keeps its key and is never sent twice.
     """
-    groups: dict[tuple[str | None, Channel, str], list[Draft]] = {}
+    groups: dict[tuple[str | None, Channel, str], list[MessageDraft]] = {}
     result = []
     for draft in drafts:
         if draft.template_key in kinds:
@@ -39,9 +39,9 @@ def digests(drafts: Iterable[Draft], kinds: Collection[str]) -> list[Draft]:
     return result
 
 
-def _parts(group: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
+def _parts(group: Sequence[MessageDraft]) -> Iterator[Sequence[MessageDraft]]:
     """The group in parts that fit into one message. A reminder that is too long by itself is not merged."""
-    part = list[Draft]()
+    part = list[MessageDraft]()
     for draft in group:
         if part and (len(part) == _MOST or not _fits([*part, draft])):
             yield part
@@ -50,12 +50,12 @@ def _parts(group: Sequence[Draft]) -> Iterator[Sequence[Draft]]:
     yield part
 
 
-def _fits(part: Sequence[Draft]) -> bool:
+def _fits(part: Sequence[MessageDraft]) -> bool:
     """Whether the channel accepts these reminders as one message."""
     return part[0].channel.fits(_text(part), _riches(part))
 
 
-def _digest(part: Sequence[Draft]) -> Draft:
+def _digest(part: Sequence[MessageDraft]) -> MessageDraft:
     first, riches = part[0], _riches(part)
     keys = "\n".join(sorted(draft.dedupe_key for draft in part))
     more = _MORE[first.language].format(len(part) - 1)
@@ -70,11 +70,11 @@ def _digest(part: Sequence[Draft]) -> Draft:
     )
 
 
-def _text(part: Sequence[Draft]) -> str:
+def _text(part: Sequence[MessageDraft]) -> str:
     return _RULE.join(draft.body for draft in part)
 
 
-def _riches(part: Sequence[Draft]) -> list[Any] | None:
+def _riches(part: Sequence[MessageDraft]) -> list[Any] | None:
     """The messages in the channel's own format. None if one of them has none."""
     riches = [draft.rich for draft in part]
     return None if any(rich is None for rich in riches) else riches

@@ -9,7 +9,7 @@ from datetime import date, datetime, timedelta
 
 from include.skillreport.core.written_dates import day_in_words, days_in_words
 from include.skillreport.messaging.channels.email import EMAIL
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.reminder_names import with_all_names
 from include.skillreport.messaging.settings import ServiceSettings
 from include.skillreport.messaging.templates import Template, TemplateRefusedError, render
@@ -41,7 +41,7 @@ class Occasion:
 class Reminders:
     """The messages of a tenant, and notes for its outcome about messages that could not be written."""
 
-    drafts: list[Draft]
+    drafts: list[MessageDraft]
     notes: list[str]
 
 
@@ -60,7 +60,7 @@ def reminders(
     ``days_before`` are the thresholds and ``routes`` the routes by template key. Employees without an address get no e-mail; a note counts
     them. ``service`` gives the variables ``service_name`` and others.
     """
-    drafts: list[Draft] = []
+    drafts: list[MessageDraft] = []
     refused: dict[str, str] = {}
     unreachable = 0
     for occasion in occasions:
@@ -81,7 +81,7 @@ def reminders(
                 refused[route.template.key] = str(error)
                 continue
             drafts.append(
-                Draft(
+                MessageDraft(
                     tenant_id=tenant_id,
                     dedupe_key=_dedupe_key(occasion, threshold, route),
                     channel=route.template.channel,

@@ -21,9 +21,15 @@ from include.skillreport.batches.settings_sync.digest import (
 )
 from include.skillreport.batches.settings_sync.plan_settings import TRIAL, Desired, PlanSettings, Source
 from include.skillreport.batches.settings_sync.protected_keys import is_protected
-from include.skillreport.batches.settings_sync.rules import Change, PlanStep, SyncPlan, plan_sync, shown
+from include.skillreport.batches.settings_sync.rules import (
+    PlanStep,
+    SettingChange,
+    SettingsPlan,
+    plan_sync,
+    shown,
+)
 from include.skillreport.batches.settings_sync.undo import actor_of
-from include.skillreport.batches.settings_sync.validation import Problem, Setting, Severity
+from include.skillreport.batches.settings_sync.validation import ProblemSeverity, Setting, SettingProblem
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.batch import Run, TenantBatch, UnitResult, Work
 from include.skillreport.core.execution.business_date import utc_bounds
@@ -55,7 +61,7 @@ class SettingsSyncBatch(TenantBatch):
         _SQL.execute(work.connection, "lock_settings", setting_keys=self._keys)
         connection, run = work.connection, work.run
         settings, applied, undone = _load_settings(connection, run, self._keys)
-        plans: dict[str, SyncPlan] = {}
+        plans: dict[str, SettingsPlan] = {}
         steps: dict[str, PlanStep] = {}
         reported_before: dict[str, list[Any] | None] = {}
         for row in _SQL.rows(connection, "load_plans", execution_id=run.execution_id):
@@ -116,7 +122,7 @@ class SettingsSyncBatch(TenantBatch):
         self,
         connection: psycopg.Connection,
         run: Run,
-        plans: Mapping[str, SyncPlan],
+        plans: Mapping[str, SettingsPlan],
         applied: Mapping[str, Mapping[str, Desired]],
     ) -> None:
         """Write the settings, then the history of the rows that were actually written, then the values that count as applied."""
@@ -139,7 +145,9 @@ class SettingsSyncBatch(TenantBatch):
             for change in lost:
                 plan.changes.remove(change)
                 plan.differences.append(
-                    Problem(Severity.MEDIUM, change.key, "同時に登録されたため、書き込みませんでした")
+                    SettingProblem(
+                        ProblemSeverity.MEDIUM, change.key, "同時に登録されたため、書き込みませんでした"
+                    )
                 )
         known = [
             {"tenant_id": tenant_id, "setting_key": key, "value": to.value, "source": to.source}
@@ -155,7 +163,7 @@ class SettingsSyncBatch(TenantBatch):
                 actor=actor_of(run.execution_id),
             )
 
-    def _change_row(self, tenant_id: str, change: Change, applied: Desired | None) -> dict[str, Any]:
+    def _change_row(self, tenant_id: str, change: SettingChange, applied: Desired | None) -> dict[str, Any]:
         definition = self._plans.settings[change.key]
         # The loader of the file already rejects such a key. This is the last check before the write.
         assert not is_protected(change.key)
@@ -180,7 +188,7 @@ class SettingsSyncBatch(TenantBatch):
         run: Run,
         tenant_id: str,
         step: PlanStep | None,
-        plan: SyncPlan,
+        plan: SettingsPlan,
         settings: int,
         reported_before: list[Any] | None,
     ) -> UnitResult:
@@ -190,7 +198,7 @@ class SettingsSyncBatch(TenantBatch):
         serious = [
             problem
             for problem in (plan.problems if self._plans.sample else reported)
-            if problem.severity >= Severity.HIGH
+            if problem.severity >= ProblemSeverity.HIGH
         ]
         severities = Counter(problem.severity for problem in reported)
         lines = [
@@ -206,9 +214,9 @@ class SettingsSyncBatch(TenantBatch):
         lines += [
             f"{tenant_id}: {sentence(problem)}"
             for problem in reported[: 2 * _LISTED]
-            if problem.severity is Severity.LOW
+            if problem.severity is ProblemSeverity.LOW
         ]
-        noted = [problem for problem in reported if problem.severity > Severity.LOW]
+        noted = [problem for problem in reported if problem.severity > ProblemSeverity.LOW]
         notes = list(listed(noted, sentence, "ほか {} 件", _LISTED))
         if plan.changes and self._plans.sample:
             notes.append(_SAMPLE_NOTE)
@@ -219,7 +227,7 @@ class SettingsSyncBatch(TenantBatch):
             "fixed": 0 if self._plans.sample else len(plan.changes),
             "planned": len(plan.changes),
             "reported": len(reported),
-            **{severity.name.lower(): severities[severity] for severity in reversed(Severity)},
+            **{severity.name.lower(): severities[severity] for severity in reversed(ProblemSeverity)},
             "protectedSettings": plan.protected,
             "seriousProblems": [asdict(problem) for problem in serious],
             **({} if reported_before is None else {"toldProblems": reported_before}),
@@ -257,9 +265,9 @@ def _plan_of(row: Mapping[str, Any]) -> str:
     return row["subscription_plan"] or (TRIAL if row["status"] == "TRIAL" else "")
 
 
-def _unknown_plan(name: str) -> Problem:
+def _unknown_plan(name: str) -> SettingProblem:
     text = f"プラン {shown(name)} は plan_settings.yaml にありません" if name else "プランがありません"
-    return Problem(Severity.HIGH, "", f"{text}（設定は変更しません）")
+    return SettingProblem(ProblemSeverity.HIGH, "", f"{text}（設定は変更しません）")
 
 
 def _save_plans(connection: psycopg.Connection, run: Run, steps: Mapping[str, PlanStep]) -> None:
@@ -274,8 +282,8 @@ def _save_plans(connection: psycopg.Connection, run: Run, steps: Mapping[str, Pl
         )
 
 
-def _problem(row: Mapping[str, Any]) -> Problem:
-    return Problem(Severity(row["severity"]), row["key"], row["text"])
+def _problem(row: Mapping[str, Any]) -> SettingProblem:
+    return SettingProblem(ProblemSeverity(row["severity"]), row["key"], row["text"])
 
 
 def _now() -> datetime:

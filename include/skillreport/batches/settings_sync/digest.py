@@ -8,10 +8,15 @@ from dataclasses import dataclass
 from datetime import date
 
 from include.skillreport.batches.settings_sync.rules import shown
-from include.skillreport.batches.settings_sync.validation import Problem, Severity
+from include.skillreport.batches.settings_sync.validation import ProblemSeverity, SettingProblem
 from include.skillreport.core.execution.digest import listed, one_line
 
-SEVERITY_NAMES = {Severity.LOW: "低", Severity.MEDIUM: "中", Severity.HIGH: "高", Severity.CRITICAL: "重大"}
+SEVERITY_NAMES = {
+    ProblemSeverity.LOW: "低",
+    ProblemSeverity.MEDIUM: "中",
+    ProblemSeverity.HIGH: "高",
+    ProblemSeverity.CRITICAL: "重大",
+}
 
 # The number of a tenant's problems that are listed in full. The others are counted.
 _LISTED_OF_TENANT = 3
@@ -23,10 +28,10 @@ class TenantProblems:
 
     tenant_code: str
     tenant_name: str
-    problems: Sequence[Problem]
+    problems: Sequence[SettingProblem]
 
     @property
-    def worst_first(self) -> list[Problem]:
+    def worst_first(self) -> list[SettingProblem]:
         return sorted(self.problems, key=lambda problem: (-problem.severity, problem.key, problem.text))
 
 
@@ -48,10 +53,12 @@ def digest_lines(business_date: date, tenants: Sequence[TenantProblems]) -> list
 
 def is_critical(tenants: Sequence[TenantProblems]) -> bool:
     """Whether any of the problems is critical."""
-    return any(problem.severity is Severity.CRITICAL for tenant in tenants for problem in tenant.problems)
+    return any(
+        problem.severity is ProblemSeverity.CRITICAL for tenant in tenants for problem in tenant.problems
+    )
 
 
-def sentence(problem: Problem) -> str:
+def sentence(problem: SettingProblem) -> str:
     """A problem in one line."""
     place = f"{shown(problem.key)}: " if problem.key else ""
     return f"【{SEVERITY_NAMES[problem.severity]}】{place}{problem.text}"

@@ -14,7 +14,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from include.skillreport.batches.settings_sync.protected_keys import is_protected, squeezed
-from include.skillreport.batches.settings_sync.validation import DataType, Problem, Severity, has_type
+from include.skillreport.batches.settings_sync.validation import (
+    DataType,
+    ProblemSeverity,
+    SettingProblem,
+    has_type,
+)
 from include.skillreport.core.setting_problems import validated
 from include.skillreport.core.setting_types import MOST, Flag, refused
 from include.skillreport.core.yaml_files import read_text, read_yaml
@@ -142,14 +147,14 @@ class PlanSettings(_Entry):
                 found[key] = Desired(str(negotiated), Source.CONTRACT)
         return found
 
-    def not_negotiated(self, contract: Mapping[str, int | None]) -> list[Problem]:
+    def not_negotiated(self, contract: Mapping[str, int | None]) -> list[SettingProblem]:
         """Problems with contract columns that have a value but set no limit. A value below 0 is a mistake."""
         columns = {
             key: definition.contract for key, definition in self.settings.items() if definition.contract
         }
         return [
-            Problem(
-                Severity.MEDIUM if limit < 0 else Severity.LOW,
+            SettingProblem(
+                ProblemSeverity.MEDIUM if limit < 0 else ProblemSeverity.LOW,
                 key,
                 f"契約の {column} が {limit} のため、プランの値を使います。"
                 "上限を決めたなら MST_Tenant に 1 以上の値を、決めていないなら空にしてください",

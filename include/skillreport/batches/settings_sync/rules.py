@@ -9,9 +9,9 @@ from enum import StrEnum
 from include.skillreport.batches.settings_sync.plan_settings import Desired, SettingDefinition, Source
 from include.skillreport.batches.settings_sync.protected_keys import squeezed
 from include.skillreport.batches.settings_sync.validation import (
-    Problem,
+    ProblemSeverity,
     Setting,
-    Severity,
+    SettingProblem,
     has_type,
     problems_of,
     same_value,
@@ -20,7 +20,7 @@ from include.skillreport.batches.settings_sync.validation import (
 _SHOWN = 60
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """The kinds of a change to a setting's row."""
 
     INSERTED = "inserted"
@@ -29,34 +29,34 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Change:
+class SettingChange:
     """A change of one setting. ``before`` is its row, if there is one (for a revived setting, the deleted row)."""
 
     key: str
-    kind: Kind
+    kind: ChangeKind
     before: Setting | None
     to: Desired
     reason: str
 
 
 @dataclass
-class SyncPlan:
+class SettingsPlan:
     """The changes for one tenant. ``adopted``: settings that are already right and count as applied from now on.
 
     ``problems`` are about the settings themselves. ``differences`` are between the settings and the plan or contract, so they are only
     valid if the plans' file is right.
     """
 
-    changes: list[Change] = field(default_factory=list)
+    changes: list[SettingChange] = field(default_factory=list)
     adopted: dict[str, Desired] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    differences: list[Problem] = field(default_factory=list)
+    problems: list[SettingProblem] = field(default_factory=list)
+    differences: list[SettingProblem] = field(default_factory=list)
     missing: int = 0
     drifted: int = 0
     protected: int = 0
 
     @property
-    def reported(self) -> list[Problem]:
+    def reported(self) -> list[SettingProblem]:
         """All problems that a person should check, worst first."""
         return sorted(
             [*self.problems, *self.differences], key=lambda problem: (-problem.severity, problem.key)
@@ -78,13 +78,13 @@ def plan_sync(
     applied: Mapping[str, Desired],
     undone: Mapping[str, str],
     step: PlanStep | None,
-) -> SyncPlan:
+) -> SettingsPlan:
     """Compare three ways. A value is replaced only if it is still the last applied value and was not negotiated.
 
     ``undone`` has the values that an operator has undone. Such a value is not applied again until another value is desired. Without a
     ``step`` the plan is unknown, and ``desired`` is empty.
     """
-    plan = SyncPlan()
+    plan = SettingsPlan()
     alive = [setting for setting in settings if not setting.is_deleted]
     plan.protected = sum(setting.is_protected for setting in alive)
     plan.problems = problems_of(alive)
@@ -95,7 +95,9 @@ def plan_sync(
         before = rows.get(key)
         if before is not None and before.is_protected:
             plan.differences.append(
-                Problem(Severity.HIGH, key, "保護された区分か暗号化された設定のため、同期しません")
+                SettingProblem(
+                    ProblemSeverity.HIGH, key, "保護された区分か暗号化された設定のため、同期しません"
+                )
             )
         elif before is None or before.is_deleted:
             _plan_missing(plan, key, before, to, undone.get(key), spellings.get(squeezed(key)), step)
@@ -105,7 +107,7 @@ def plan_sync(
 
 
 def _plan_missing(
-    plan: SyncPlan,
+    plan: SettingsPlan,
     key: str,
     deleted: Setting | None,
     to: Desired,
@@ -116,18 +118,20 @@ def _plan_missing(
     plan.missing += 1
     if twin is not None:
         plan.differences.append(
-            Problem(Severity.MEDIUM, key, f"別の綴り（{shown(twin)}）で登録されているため、追加しません")
+            SettingProblem(
+                ProblemSeverity.MEDIUM, key, f"別の綴り（{shown(twin)}）で登録されているため、追加しません"
+            )
         )
     elif undone == to.value:
         plan.differences.append(_taken_back(key))
     else:
-        kind = Kind.REVIVED if deleted else Kind.INSERTED
+        kind = ChangeKind.REVIVED if deleted else ChangeKind.INSERTED
         origin = "契約" if to.source is Source.CONTRACT else f"プラン {step.now}"
-        plan.changes.append(Change(key, kind, deleted, to, f"{origin} の設定がない"))
+        plan.changes.append(SettingChange(key, kind, deleted, to, f"{origin} の設定がない"))
 
 
 def _plan_present(
-    plan: SyncPlan,
+    plan: SettingsPlan,
     setting: Setting,
     definition: SettingDefinition,
     to: Desired,
@@ -137,14 +141,16 @@ def _plan_present(
 ) -> None:
     key, data_type = setting.key, definition.data_type
     if not setting.is_in_effect:
-        plan.differences.append(Problem(Severity.MEDIUM, key, "有効期間の外です"))
+        plan.differences.append(SettingProblem(ProblemSeverity.MEDIUM, key, "有効期間の外です"))
     if same_value(setting.value, to.value, data_type):
         if applied is None or applied != to:
             plan.adopted[key] = to
         return
     plan.drifted += 1
     if not setting.data_type and setting.value is not None and not has_type(setting.value, data_type):
-        plan.differences.append(Problem(Severity.HIGH, key, f"値が {data_type} の形ではありません"))
+        plan.differences.append(
+            SettingProblem(ProblemSeverity.HIGH, key, f"値が {data_type} の形ではありません")
+        )
     difference = f"現在 {shown(setting.value)}、あるべき値 {to.value}"
     if Source.CONTRACT in (to.source, applied.source if applied else None):
         text = f"契約で決めた上限です（{difference}）。上書きしません"
@@ -158,13 +164,13 @@ def _plan_present(
         reason = (
             f"プラン変更 {step.before} → {step.now}" if is_other_plan else f"プラン {step.now} の既定値の変更"
         )
-        plan.changes.append(Change(key, Kind.UPDATED, setting, to, reason))
+        plan.changes.append(SettingChange(key, ChangeKind.UPDATED, setting, to, reason))
         return
-    plan.differences.append(Problem(Severity.MEDIUM, key, text))
+    plan.differences.append(SettingProblem(ProblemSeverity.MEDIUM, key, text))
 
 
-def _taken_back(key: str) -> Problem:
-    return Problem(Severity.LOW, key, "取り消された変更のため、適用しません")
+def _taken_back(key: str) -> SettingProblem:
+    return SettingProblem(ProblemSeverity.LOW, key, "取り消された変更のため、適用しません")
 
 
 def shown(text: str | None) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from include.skillreport.batches.settings_sync.rules import Kind
+from include.skillreport.batches.settings_sync.rules import ChangeKind
 
 ACTOR_PREFIX = "batch:"
 
@@ -56,8 +56,8 @@ def plan_undo(changes: Iterable[Mapping[str, Any]], execution_id: str, undone_by
             ):
                 plan.conflicts.append((tenant_id, key))
                 break
-            is_deleted = change["kind"] != Kind.UPDATED
-            if change["kind"] == Kind.INSERTED:
+            is_deleted = change["kind"] != ChangeKind.UPDATED
+            if change["kind"] == ChangeKind.INSERTED:
                 modified_by = actor_of(undone_by)
             else:
                 value, modified_by = change["old_value"], change["old_modified_by"]

@@ -23,7 +23,7 @@ class DataType(StrEnum):
     JSON = "JSON"
 
 
-class Severity(IntEnum):
+class ProblemSeverity(IntEnum):
     """The urgency of a problem; ordered."""
 
     LOW = 1
@@ -33,10 +33,10 @@ class Severity(IntEnum):
 
 
 @dataclass(frozen=True)
-class Problem:
+class SettingProblem:
     """A problem that a person should check: a sentence about a setting, or about the tenant if the key is empty."""
 
-    severity: Severity
+    severity: ProblemSeverity
     key: str
     text: str
 
@@ -173,7 +173,7 @@ class _Steps:
         return True
 
 
-def problems_of(settings: Iterable[Setting]) -> list[Problem]:
+def problems_of(settings: Iterable[Setting]) -> list[SettingProblem]:
     """The problems of a tenant's rows, of each row worst first. A problem of a protected setting is more severe.
 
     The patterns of all rows together take about a CPU second at most. Further patterns are not tried, which is a problem of its own.
@@ -182,58 +182,62 @@ def problems_of(settings: Iterable[Setting]) -> list[Problem]:
     return [problem for setting in settings for problem in _problems_of(setting, steps)]
 
 
-def _problems_of(setting: Setting, steps: _Steps) -> list[Problem]:
-    found: list[tuple[Severity, str]] = []
+def _problems_of(setting: Setting, steps: _Steps) -> list[SettingProblem]:
+    found: list[tuple[ProblemSeverity, str]] = []
     if setting.is_system_managed and is_person(setting.last_modified_by):
-        found.append((Severity.HIGH, "システム管理の設定が利用者に変更されています"))
+        found.append((ProblemSeverity.HIGH, "システム管理の設定が利用者に変更されています"))
     if setting.is_reversed:
-        found.append((Severity.MEDIUM, "有効期間の終わりが始まりより前です"))
+        found.append((ProblemSeverity.MEDIUM, "有効期間の終わりが始まりより前です"))
     is_empty = setting.value is None or not setting.value.strip()
     if setting.is_required and is_empty:
-        found.append((Severity.HIGH, "必須の設定に値がありません"))
+        found.append((ProblemSeverity.HIGH, "必須の設定に値がありません"))
     if not setting.is_encrypted:  # an encrypted text is not the value
         found += _value_problems(setting, is_empty, steps)
     worse = setting.is_protected
     return sorted(
         (
-            Problem(Severity.CRITICAL if worse and severity >= Severity.HIGH else severity, setting.key, text)
+            SettingProblem(
+                ProblemSeverity.CRITICAL if worse and severity >= ProblemSeverity.HIGH else severity,
+                setting.key,
+                text,
+            )
             for severity, text in found
         ),
         key=lambda problem: -problem.severity,
     )
 
 
-def _value_problems(setting: Setting, is_empty: bool, steps: _Steps) -> list[tuple[Severity, str]]:
-    found: list[tuple[Severity, str]] = []
+def _value_problems(setting: Setting, is_empty: bool, steps: _Steps) -> list[tuple[ProblemSeverity, str]]:
+    found: list[tuple[ProblemSeverity, str]] = []
     data_type = None
     if setting.data_type and setting.data_type.strip():
         data_type = _TYPES.get(setting.data_type.strip().upper())
         if data_type is None:
-            found.append((Severity.LOW, "data_type が知られていない型です"))
+            found.append((ProblemSeverity.LOW, "data_type が知られていない型です"))
         elif not is_empty and not has_type(setting.value or "", data_type):
-            found.append((Severity.HIGH, f"値が data_type（{data_type}）の形ではありません"))
+            found.append((ProblemSeverity.HIGH, f"値が data_type（{data_type}）の形ではありません"))
             return found
     if setting.validation_rules and setting.validation_rules.strip():
         try:
             rules = json.loads(setting.validation_rules, parse_int=Decimal, parse_float=Decimal)
         except (ValueError, RecursionError, ArithmeticError):
-            found.append((Severity.MEDIUM, "validation_rules が JSON ではありません"))
+            found.append((ProblemSeverity.MEDIUM, "validation_rules が JSON ではありません"))
             return found
         if not isinstance(rules, dict):
-            found.append((Severity.MEDIUM, "validation_rules が JSON のオブジェクトではありません"))
+            found.append((ProblemSeverity.MEDIUM, "validation_rules が JSON のオブジェクトではありません"))
             return found
         if rules.get("required") is True and is_empty and not setting.is_required:
-            found.append((Severity.HIGH, "必須の設定に値がありません"))
+            found.append((ProblemSeverity.HIGH, "必須の設定に値がありません"))
         found += _rule_problems(setting.value or "", rules, is_empty, steps)
     return found
 
 
 def _rule_problems(
     value: str, rules: dict[str, Any], is_empty: bool, steps: _Steps
-) -> list[tuple[Severity, str]]:
-    found: list[tuple[Severity, str]] = []
+) -> list[tuple[ProblemSeverity, str]]:
+    found: list[tuple[ProblemSeverity, str]] = []
     if not rules.keys() <= _KNOWN_RULES:
-        found.append((Severity.LOW, "validation_rules に検査できない規則があります"))
+        found.append((ProblemSeverity.LOW, "validation_rules に検査できない規則があります"))
     stripped = value.strip().lower()
     number = Decimal(stripped) if _DECIMAL.fullmatch(stripped) else None
     for names, measured, is_below in (
@@ -245,15 +249,15 @@ def _rule_problems(
         for name in rules.keys() & set(names):
             bound = rules[name]
             if not isinstance(bound, Decimal) or not bound.is_finite():
-                found.append((Severity.MEDIUM, f"validation_rules の {name} が数ではありません"))
+                found.append((ProblemSeverity.MEDIUM, f"validation_rules の {name} が数ではありません"))
             elif not is_empty and (measured is None or (measured < bound if is_below else measured > bound)):
-                found.append((Severity.HIGH, f"値が validation_rules の {name} に反しています"))
+                found.append((ProblemSeverity.HIGH, f"値が validation_rules の {name} に反しています"))
     for name in rules.keys() & set(_ALLOWED):
         allowed = rules[name]
         if not isinstance(allowed, list):
-            found.append((Severity.MEDIUM, f"validation_rules の {name} が一覧ではありません"))
+            found.append((ProblemSeverity.MEDIUM, f"validation_rules の {name} が一覧ではありません"))
         elif not is_empty and not any(_is_allowed(value, stripped, number, item) for item in allowed):
-            found.append((Severity.HIGH, f"値が validation_rules の {name} にありません"))
+            found.append((ProblemSeverity.HIGH, f"値が validation_rules の {name} にありません"))
     for name in rules.keys() & set(_PATTERN):
         found += _pattern_problems(value, name, rules[name], is_empty, steps)
     return found
@@ -267,14 +271,14 @@ def _is_allowed(value: str, stripped: str, number: Decimal | None, item: Any) ->
 
 def _pattern_problems(
     value: str, name: str, pattern: Any, is_empty: bool, steps: _Steps
-) -> list[tuple[Severity, str]]:
+) -> list[tuple[ProblemSeverity, str]]:
     is_pattern = isinstance(pattern, str) and len(pattern) <= _MAX_PATTERN
     if is_pattern and not steps.allow(pattern, "" if is_empty else value):
-        return [(Severity.LOW, f"validation_rules の {name} は複雑なため検査しません")]
+        return [(ProblemSeverity.LOW, f"validation_rules の {name} は複雑なため検査しません")]
     try:
         compiled = re.compile(pattern if is_pattern else "(")
     except (re.error, RecursionError, OverflowError):
-        return [(Severity.MEDIUM, f"validation_rules の {name} が正規表現ではありません")]
+        return [(ProblemSeverity.MEDIUM, f"validation_rules の {name} が正規表現ではありません")]
     # Like JavaScript: a match anywhere, unless the pattern has anchors.
     is_valid = is_empty or compiled.search(value)
-    return [] if is_valid else [(Severity.HIGH, f"値が validation_rules の {name} に合いません")]
+    return [] if is_valid else [(ProblemSeverity.HIGH, f"値が validation_rules の {name} に合いません")]

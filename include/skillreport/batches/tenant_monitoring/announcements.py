@@ -15,7 +15,13 @@ from psycopg.rows import dict_row
 from include.skillreport.batches.tenant_monitoring.anomalies import MEASURES_KEPT
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS, Check, number
 from include.skillreport.batches.tenant_monitoring.digest import IncidentNews, News, PlatformNews, What
-from include.skillreport.batches.tenant_monitoring.incidents import Breach, Incident, Recent, Severity, step
+from include.skillreport.batches.tenant_monitoring.incidents import (
+    Breach,
+    BreachSeverity,
+    Incident,
+    Recent,
+    step,
+)
 from include.skillreport.batches.tenant_monitoring.settings import MonitoringSettings
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import JAPAN
@@ -61,7 +67,8 @@ def take_news(
         check_at,
         platform=[PlatformNews(**_in_words(row)) for row in platform_rows],
         incidents=[
-            IncidentNews(**{**_in_words(row), "severity": Severity(row["severity"])}) for row in incident_rows
+            IncidentNews(**{**_in_words(row), "severity": BreachSeverity(row["severity"])})
+            for row in incident_rows
         ],
         notices=[row["detail"] for row in notices],
     )
@@ -109,7 +116,7 @@ def _platform_breach(count: Mapping[str, Any], settings: MonitoringSettings) -> 
     share = number(Decimal(breaching) * 100 / judged, 1)
     more = " ほか" if breaching > len(count["examples"]) else ""
     return Breach(
-        Severity.CRITICAL,
+        BreachSeverity.CRITICAL,
         f"{TEXTS[Check(count['check_name'])].name}: {share} % = {breaching:,} / {judged:,} テナント"
         f"（{number(settings.platform_percent)} % 超で全体障害。{'、'.join(count['examples'])}{more}）",
     )
@@ -120,7 +127,7 @@ def _incident(row: Mapping[str, Any]) -> Incident | None:
     if row["opened_at"] is None:
         return None
     fields = ("opened_at", "evidence", "breached_at", "reopened", "closed_at")
-    return Incident(severity=Severity.CRITICAL, **{name: row[name] for name in fields})
+    return Incident(severity=BreachSeverity.CRITICAL, **{name: row[name] for name in fields})
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, Any]:

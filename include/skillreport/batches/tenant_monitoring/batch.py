@@ -33,9 +33,9 @@ from include.skillreport.batches.tenant_monitoring.checks import (
 from include.skillreport.batches.tenant_monitoring.digest import digest_lines
 from include.skillreport.batches.tenant_monitoring.incidents import (
     REOPEN_WITHIN,
+    BreachSeverity,
     Incident,
     Recent,
-    Severity,
     step,
 )
 from include.skillreport.batches.tenant_monitoring.settings import MonitoringSettings
@@ -277,7 +277,7 @@ def _incidents(rows: Iterable[dict[str, Any]]) -> _Incidents:
     incidents = {}
     for row in rows:
         key = row.pop("tenant_id"), row.pop("check_name")
-        incidents[key] = Incident(**{**row, "severity": Severity(row["severity"])})
+        incidents[key] = Incident(**{**row, "severity": BreachSeverity(row["severity"])})
     return incidents
 
 

@@ -15,7 +15,7 @@ from statistics import median
 from typing import TypeAlias
 
 from include.skillreport.batches.tenant_monitoring.anomalies import LEAST_WEEKS, Score, score, weeks_of
-from include.skillreport.batches.tenant_monitoring.incidents import Breach, Severity
+from include.skillreport.batches.tenant_monitoring.incidents import Breach, BreachSeverity
 from include.skillreport.batches.tenant_monitoring.settings import MonitoringSettings
 from include.skillreport.billing.pricing.usage import BYTES_PER_GB
 from include.skillreport.billing.settings import UsageSettings
@@ -286,7 +286,7 @@ def _anomaly(
         return None
     if abs(change) * 100 < settings.anomaly_min_change_percent * found.median:
         return None
-    return Breach(Severity.WARNING, f"{arithmetic}。{_in_words(found)}\n{_arithmetic(found)}")
+    return Breach(BreachSeverity.WARNING, f"{arithmetic}。{_in_words(found)}\n{_arithmetic(found)}")
 
 
 def _in_words(found: Score) -> str:
@@ -313,7 +313,7 @@ def _arithmetic(found: Score) -> str:
 def _limit(value: Decimal, limits: Limits, arithmetic: str) -> Breach | None:
     if value < limits.warning:
         return None
-    severity = Severity.CRITICAL if value >= limits.critical else Severity.WARNING
+    severity = BreachSeverity.CRITICAL if value >= limits.critical else BreachSeverity.WARNING
     return Breach(severity, f"{arithmetic}（{limits.in_words()}）")
 
 
@@ -368,13 +368,13 @@ def _contract_end(contract_end: date | None, today: date, settings: MonitoringSe
     days = (contract_end - today).days
     if days < 0:
         return Breach(
-            Severity.CRITICAL,
+            BreachSeverity.CRITICAL,
             f"契約は {contract_end:%Y-%m-%d} に終了（{-days} 日経過）。テナントは稼働中のまま",
         )
     if days > settings.contract_end_days:
         return None
     return Breach(
-        Severity.WARNING,
+        BreachSeverity.WARNING,
         f"契約終了まで {days} 日 = {contract_end:%Y-%m-%d} − {today:%Y-%m-%d}（警戒 {settings.contract_end_days} 日以内）",
     )
 

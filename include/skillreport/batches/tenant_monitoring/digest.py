@@ -10,12 +10,12 @@ from datetime import datetime
 from enum import StrEnum
 
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS, Check
-from include.skillreport.batches.tenant_monitoring.incidents import Severity
+from include.skillreport.batches.tenant_monitoring.incidents import BreachSeverity
 from include.skillreport.core.execution.digest import LISTED, listed, one_line
 
 _NAME_LIMIT = 30
 
-_SEVERITY_NAMES = {Severity.WARNING: "警戒", Severity.CRITICAL: "重大"}
+_SEVERITY_NAMES = {BreachSeverity.WARNING: "警戒", BreachSeverity.CRITICAL: "重大"}
 
 
 class What(StrEnum):
@@ -39,7 +39,7 @@ class IncidentNews:
 
     what: What
     check: Check
-    severity: Severity
+    severity: BreachSeverity
     tenant_code: str
     tenant_name: str
     evidence: str
@@ -71,7 +71,7 @@ class News:
     @property
     def is_critical(self) -> bool:
         """Whether a critical incident has begun or ended. The end is sent over the same channel as the beginning."""
-        critical = (each.what for each in self.incidents if each.severity is Severity.CRITICAL)
+        critical = (each.what for each in self.incidents if each.severity is BreachSeverity.CRITICAL)
         return any(what is not What.REMINDER for what in (*critical, *(each.what for each in self.platform)))
 
 
@@ -107,7 +107,7 @@ def _figures(
     by_what = Counter(each.what for each in alarms)
     for what, name in _ALARM_NAMES.items():
         if by_what[what]:
-            critical = sum(each.what is what and each.severity is Severity.CRITICAL for each in alarms)
+            critical = sum(each.what is what and each.severity is BreachSeverity.CRITICAL for each in alarms)
             yield f"{name} {by_what[what]}" + (f"（重大 {critical}）" if critical else "")
     for name, count in (("回復", len(closed)), ("継続", len(reminders)), ("バッチ", len(news.notices))):
         if count:
@@ -163,7 +163,7 @@ def _closed(news: IncidentNews) -> str:
 
 
 def _worst_first(news: IncidentNews) -> tuple[bool, int, str]:
-    return news.severity is not Severity.CRITICAL, list(Check).index(news.check), news.tenant_code
+    return news.severity is not BreachSeverity.CRITICAL, list(Check).index(news.check), news.tenant_code
 
 
 def _tenant(news: IncidentNews) -> str:

@@ -22,23 +22,23 @@ REOPEN_WITHIN = timedelta(hours=6)
 BREACHED, CLEAN = "x", "-"
 
 
-class Severity(StrEnum):
+class BreachSeverity(StrEnum):
     """The severity of a breach."""
 
     WARNING = "warning"
     CRITICAL = "critical"
 
 
-def worse(one: Severity, other: Severity) -> Severity:
+def worse(one: BreachSeverity, other: BreachSeverity) -> BreachSeverity:
     """The worse severity of the two."""
-    return Severity.CRITICAL if Severity.CRITICAL in (one, other) else Severity.WARNING
+    return BreachSeverity.CRITICAL if BreachSeverity.CRITICAL in (one, other) else BreachSeverity.WARNING
 
 
 @dataclass(frozen=True)
 class Breach:
     """A failed check; ``evidence`` explains it to the operators in words, in a second line with the calculation of an anomaly."""
 
-    severity: Severity
+    severity: BreachSeverity
     evidence: str
 
 
@@ -73,7 +73,7 @@ class Incident:
     """
 
     opened_at: datetime
-    severity: Severity
+    severity: BreachSeverity
     evidence: str
     breached_at: datetime
     reopened: int = 0

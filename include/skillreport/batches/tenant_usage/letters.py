@@ -11,7 +11,7 @@ from include.skillreport.billing.pricing.usage import BYTES_PER_GB
 from include.skillreport.core.written_dates import month_in_words
 from include.skillreport.messaging.contract_letters import USAGE_WARNING
 from include.skillreport.messaging.notices import notice, sending_time
-from include.skillreport.messaging.outbox import Draft
+from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.templates import Template
 
 _METRICS = {
@@ -22,7 +22,7 @@ _METRICS = {
 
 def usage_letter(
     tenant_id: str, warning: UsageWarning, address: str, templates: Mapping[str, Template], *, run_date: date
-) -> Draft:
+) -> MessageDraft:
     """The e-mail for a quota's warning, due at nine on the run's day; one per threshold and month."""
     template = templates[USAGE_WARNING]
     month_end = (warning.window_start + timedelta(days=32)).replace(day=1)

@@ -13,7 +13,7 @@ from decimal import Decimal
 from io import TextIOWrapper
 from typing import IO, NamedTuple
 
-from include.skillreport.billing.accounting.entries import Entry
+from include.skillreport.billing.accounting.entries import BookEntry
 from include.skillreport.billing.money import YEN
 
 # A spreadsheet program reads a cell that begins with one of these as a formula. Japanese programs accept the full-width signs too.
@@ -42,19 +42,19 @@ class CsvForm:
     columns: tuple[str, ...]
     encoding: str
     line_end: str
-    rows: Callable[[Entry, int], Iterable[Sequence[str]]]
+    rows: Callable[[BookEntry, int], Iterable[Sequence[str]]]
     yen: Callable[[Mapping[str, str]], int]
     lists_all: bool = False
 
 
-class Tally(NamedTuple):
+class FileTally(NamedTuple):
     """The rows of a file without its header, and the sum of the receivables in yen."""
 
     rows: int
     yen: int
 
 
-def write_forms(forms: Sequence[tuple[CsvForm, IO[bytes]]], entries: Iterable[Entry]) -> list[Tally]:
+def write_forms(forms: Sequence[tuple[CsvForm, IO[bytes]]], entries: Iterable[BookEntry]) -> list[FileTally]:
     """Write the entries in all forms; returns the rows and the yen of each.
 
     The entries are read once, one by one, and the streams stay open.
@@ -72,20 +72,20 @@ def write_forms(forms: Sequence[tuple[CsvForm, IO[bytes]]], entries: Iterable[En
 class _Output:
     def __init__(self, form: CsvForm, stream: IO[bytes]) -> None:
         self.form = form
-        self.tally = Tally(0, 0)
+        self.tally = FileTally(0, 0)
         self._entries = 0
         self._text = TextIOWrapper(stream, encoding=form.encoding, errors="geta", newline="")
         self._writer = csv.writer(self._text, lineterminator=form.line_end)
         self._writer.writerow(form.columns)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: BookEntry) -> None:
         if not (entry.is_booked or self.form.lists_all):
             return
         self._entries += 1
         for row in self.form.rows(entry, self._entries):
             self._writer.writerow(map(_guarded, row))
             yen = self.form.yen(dict(zip(self.form.columns, row, strict=True)))
-            self.tally = Tally(self.tally.rows + 1, self.tally.yen + yen)
+            self.tally = FileTally(self.tally.rows + 1, self.tally.yen + yen)
 
     def detach(self) -> None:
         self._text.detach()
@@ -117,7 +117,7 @@ def yen(amount: Decimal) -> str:
     return f"{amount:.0f}"
 
 
-def summary(entry: Entry) -> str:
+def summary(entry: BookEntry) -> str:
     """摘要: number, customer and month, or of a receipt its method and reference. For a foreign entry also amount, currency, rate and its
     date. Last the entry's remark.
     """
@@ -137,7 +137,7 @@ def summary(entry: Entry) -> str:
     return " ".join(part for part in parts if part)
 
 
-def receipt_text(entry: Entry) -> str:
+def receipt_text(entry: BookEntry) -> str:
     """Method and reference of a receipt; empty for another entry."""
     receipt = entry.receipt
     return f"{code_cell(receipt.method)} {code_cell(receipt.reference)}" if receipt else ""

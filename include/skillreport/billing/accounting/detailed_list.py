@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 
 from include.skillreport.billing.accounting.csv_form import CsvForm, code_cell, receipt_text, text_cell
-from include.skillreport.billing.accounting.entries import Booking, Entry, postings, signed
+from include.skillreport.billing.accounting.entries import BookEntry, Booking, postings, signed
 from include.skillreport.billing.documents.invoice import InvoiceKind
 from include.skillreport.billing.money import YEN, minor_unit
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory, TaxTotal
@@ -68,7 +68,7 @@ def plain_amount(amount: Decimal, currency: str) -> str:
     return f"{amount:.{-int(minor_unit(currency).adjusted())}f}"
 
 
-def _rows(entry: Entry, _position: int) -> Iterator[list[str]]:
+def _rows(entry: BookEntry, _position: int) -> Iterator[list[str]]:
     """The rows of an entry. What is no document names its own document as 元請求書番号.
 
     :raises KeyError: an unknown status.
@@ -116,7 +116,7 @@ def _rows(entry: Entry, _position: int) -> Iterator[list[str]]:
         yield [row[column] for column in COLUMNS]
 
 
-def _net_totals(entry: Entry) -> list[TaxTotal]:
+def _net_totals(entry: BookEntry) -> list[TaxTotal]:
     """The entry's totals without tax; one of 0 for a document without lines."""
     invoice = entry.invoice
     if entry.receipt:

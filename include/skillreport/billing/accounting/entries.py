@@ -57,7 +57,7 @@ class Receipt:
 
 
 @dataclass(frozen=True)
-class Entry:
+class BookEntry:
     """A document in a month's books, or an ``adjustment`` or a ``receipt`` of the invoice.
 
     ``accrued_on`` (Asia/Tokyo) is the day to which it belongs: that of its row, or of a reversal the day of the void.
@@ -145,14 +145,14 @@ class Posting:
         return self.net + self.tax
 
 
-def signed(entry: Entry, amount: Decimal) -> Decimal:
+def signed(entry: BookEntry, amount: Decimal) -> Decimal:
     """The amount in the month's books: 0 for what is void, the opposite for a reversal."""
     if entry.booking is Booking.VOID:
         return Decimal(0)
     return -amount if entry.booking is Booking.REVERSAL else amount
 
 
-def postings(entry: Entry) -> tuple[Posting, ...]:
+def postings(entry: BookEntry) -> tuple[Posting, ...]:
     """The entry's amounts per tax category. Categories without amounts are left out.
 
     A foreign total is converted once and rounded half up. The tax in yen is that of the document. The sales of the category with the

@@ -19,9 +19,9 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from include.skillreport.billing.accounting.csv_form import CsvForm, Tally, write_forms
+from include.skillreport.billing.accounting.csv_form import CsvForm, FileTally, write_forms
 from include.skillreport.billing.accounting.detailed_list import detailed_list
-from include.skillreport.billing.accounting.entries import Booking, CreditedInvoice, Entry, Receipt
+from include.skillreport.billing.accounting.entries import BookEntry, Booking, CreditedInvoice, Receipt
 from include.skillreport.billing.accounting.freee import freee
 from include.skillreport.billing.accounting.journal import journal
 from include.skillreport.billing.accounting.moneyforward import moneyforward
@@ -139,13 +139,13 @@ def _folder(month: date) -> str:
     return f"{_ROOT}/{month:%Y-%m}"
 
 
-def _written(store: ObjectStore, key: str, tally: Tally) -> WrittenFile:
+def _written(store: ObjectStore, key: str, tally: FileTally) -> WrittenFile:
     with store.reader(key) as file:
         digest = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
         return WrittenFile(key, store.location(key), digest.hexdigest(), file.tell(), tally.rows, tally.yen)
 
 
-def _entries(platform: psycopg.Connection, month: date, *, with_receipts: bool) -> Iterator[Entry]:
+def _entries(platform: psycopg.Connection, month: date, *, with_receipts: bool) -> Iterator[BookEntry]:
     period = Period.month_of(month)
     with platform.cursor(name="month_entries", row_factory=dict_row) as cursor:
         cursor.itersize = _STREAM_ROWS
@@ -157,7 +157,7 @@ def _entries(platform: psycopg.Connection, month: date, *, with_receipts: bool) 
             with_receipts=with_receipts,
         )
         for row in cursor:
-            yield Entry(
+            yield BookEntry(
                 Booking(row["booking"]),
                 row["status"],
                 row["accrued_on"],

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from include.skillreport.billing.accounting.csv_form import CsvForm, code_cell, slashed, summary, yen
-from include.skillreport.billing.accounting.entries import Booking, Entry, postings
+from include.skillreport.billing.accounting.entries import BookEntry, Booking, postings
 from include.skillreport.billing.accounting.journal import accounts, partner_cells, tax_code
 from include.skillreport.billing.settings import AccountingSettings
 
@@ -50,13 +50,13 @@ COLUMNS = (
 def freee(settings: AccountingSettings) -> CsvForm:
     """The form, with CRLF and the encoding of the settings (the template has UTF-8 with BOM)."""
 
-    def rows(entry: Entry, _position: int) -> Iterator[list[str]]:
+    def rows(entry: BookEntry, _position: int) -> Iterator[list[str]]:
         return (_settled if entry.receipt else _unsettled)(settings, entry)
 
     return CsvForm("freee", COLUMNS, settings.freee.encoding, "\r\n", rows, _to_receivable)
 
 
-def _unsettled(settings: AccountingSettings, entry: Entry) -> Iterator[list[str]]:
+def _unsettled(settings: AccountingSettings, entry: BookEntry) -> Iterator[list[str]]:
     due_on = entry.invoice.due_on if entry.booking is Booking.DOCUMENT else None
     head = [
         "収入",
@@ -83,7 +83,7 @@ def _unsettled(settings: AccountingSettings, entry: Entry) -> Iterator[list[str]
         head = [""] * len(head)
 
 
-def _settled(settings: AccountingSettings, entry: Entry) -> Iterator[list[str]]:
+def _settled(settings: AccountingSettings, entry: BookEntry) -> Iterator[list[str]]:
     day, receivable = slashed(entry.booked_on), settings.receivable
     for posting in postings(entry):
         amount = yen(abs(posting.gross))

@@ -16,7 +16,7 @@ from include.skillreport.billing.accounting.csv_form import (
     text_cell,
     yen,
 )
-from include.skillreport.billing.accounting.entries import Entry, Posting, postings
+from include.skillreport.billing.accounting.entries import BookEntry, Posting, postings
 from include.skillreport.billing.receivables.adjustment import Contra
 from include.skillreport.billing.settings import AccountingFormatSettings, AccountingSettings, AccountSettings
 
@@ -43,7 +43,7 @@ COLUMNS = (
 def journal(settings: AccountingSettings) -> CsvForm:
     """The form, with CRLF and the encoding of the settings."""
 
-    def rows(entry: Entry, _position: int) -> Iterator[list[str]]:
+    def rows(entry: BookEntry, _position: int) -> Iterator[list[str]]:
         form = settings.journal
         number = 0
         for posting in postings(entry):
@@ -110,7 +110,7 @@ def tax_code(form: AccountingFormatSettings, posting: Posting) -> str:
     return str(getattr(codes, posting.category))
 
 
-def partner_cells(form: AccountingFormatSettings, entry: Entry) -> tuple[str, str]:
+def partner_cells(form: AccountingFormatSettings, entry: BookEntry) -> tuple[str, str]:
     """The customer's code and name, depending on the settings."""
     return (
         code_cell(entry.partner_code) if form.partner in ("code", "both") else "",

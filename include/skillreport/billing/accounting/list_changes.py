@@ -16,7 +16,7 @@ _COLUMNS = ("請求書番号", "種別", "通貨", "税込金額", "税込金額
 
 
 @dataclass(frozen=True)
-class Change:
+class DocumentChange:
     """A document that differs. ``before`` and ``after`` are its amounts as text; None: it is not in the list."""
 
     number: str
@@ -38,7 +38,7 @@ class Change:
         return asdict(self)
 
 
-def changes_between(store: ObjectStore, earlier: str, later: str) -> tuple[Change, ...] | None:
+def changes_between(store: ObjectStore, earlier: str, later: str) -> tuple[DocumentChange, ...] | None:
     """The changes from the list with the key ``earlier`` to the one with the key ``later``; None: there is no earlier list.
 
     Both lists are in memory, with a few values per document.
@@ -47,7 +47,7 @@ def changes_between(store: ObjectStore, earlier: str, later: str) -> tuple[Chang
     if before is None or after is None:
         return None
     return tuple(
-        Change(*document, before.get(document), after.get(document))
+        DocumentChange(*document, before.get(document), after.get(document))
         for document in dict.fromkeys((*before, *after))
         if before.get(document) != after.get(document)
     )

@@ -18,7 +18,7 @@ from include.skillreport.billing.accounting.csv_form import (
     text_cell,
     yen,
 )
-from include.skillreport.billing.accounting.entries import Entry, Posting, postings
+from include.skillreport.billing.accounting.entries import BookEntry, Posting, postings
 from include.skillreport.billing.accounting.journal import accounts, tax_code, to_receivable
 from include.skillreport.billing.settings import AccountingSettings, AccountSettings
 
@@ -64,7 +64,7 @@ _SUMMARY_CHARACTERS = 200
 def moneyforward(settings: AccountingSettings) -> CsvForm:
     """The form, with the line ends of the template (LF) and the encoding of the settings."""
 
-    def rows(entry: Entry, position: int) -> Iterator[list[str]]:
+    def rows(entry: BookEntry, position: int) -> Iterator[list[str]]:
         partner = _partner(settings, entry)
         for posting in postings(entry):
             code = tax_code(settings.moneyforward, posting)
@@ -103,7 +103,7 @@ def _side(account: AccountSettings, partner: str, code: str, posting: Posting, *
     ]
 
 
-def _partner(settings: AccountingSettings, entry: Entry) -> str:
+def _partner(settings: AccountingSettings, entry: BookEntry) -> str:
     if settings.moneyforward.partner == "none":
         return ""
     if settings.moneyforward.partner == "code":

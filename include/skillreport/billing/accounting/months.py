@@ -24,7 +24,7 @@ from include.skillreport.billing.accounting.files import (
     lock_month,
     write_files,
 )
-from include.skillreport.billing.accounting.list_changes import Change, changes_between
+from include.skillreport.billing.accounting.list_changes import DocumentChange, changes_between
 from include.skillreport.billing.accounting.readiness import Accepted, require_billed, require_earlier_billed
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.booking import HAND_OVER_LOCK, keep_open
@@ -53,7 +53,7 @@ class HandedOverMonth:
     handed_over_at: datetime
     handed_over_by: str
     files: tuple[WrittenFile, ...]
-    changes: tuple[Change, ...] | None
+    changes: tuple[DocumentChange, ...] | None
     earlier: tuple[HandedOverMonth, ...] = ()
 
 
@@ -216,5 +216,5 @@ def _handed_over(row: dict[str, Any]) -> HandedOverMonth:
         row["handed_over_at"],
         row["handed_over_by"],
         tuple(WrittenFile(**file) for file in row["files"]),
-        None if row["changes"] is None else tuple(Change(**change) for change in row["changes"]),
+        None if row["changes"] is None else tuple(DocumentChange(**change) for change in row["changes"]),
     )

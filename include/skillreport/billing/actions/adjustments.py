@@ -36,7 +36,7 @@ class FeeDifference(PaymentAction):
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Record the fee that the payer's bank has kept. A second attempt of the run changes nothing."""
         from include.skillreport.billing.ledger.adjustments import record_fee
-        from include.skillreport.billing.ledger.recoveries import Entered
+        from include.skillreport.billing.ledger.recoveries import AdjustmentAuthor
         from include.skillreport.billing.receivables.adjustment import Contra
 
         stored, run = desk.invoice(tenant_id), desk.run
@@ -45,7 +45,7 @@ class FeeDifference(PaymentAction):
             desk.billing.terms,
             stored,
             self.fee_amount,
-            Entered(self.fee_on, "振込手数料", run.person, run.execution_id),
+            AdjustmentAuthor(self.fee_on, "振込手数料", run.person, run.execution_id),
             today=run.run_date,
         )
         notes = (
@@ -70,11 +70,13 @@ class WriteOff(PaymentAction):
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Write off what is open of the invoice, or a part of it. A second attempt of the run changes nothing."""
         from include.skillreport.billing.ledger.adjustments import record_write_off
-        from include.skillreport.billing.ledger.recoveries import Entered
+        from include.skillreport.billing.ledger.recoveries import AdjustmentAuthor
 
         stored, run = desk.invoice(tenant_id), desk.run
         fact = None if self.fact == "none" else self.fact
-        entered = Entered(self.written_off_on, self.evidence, run.person, run.execution_id, fact=fact)
+        entered = AdjustmentAuthor(
+            self.written_off_on, self.evidence, run.person, run.execution_id, fact=fact
+        )
         recorded = record_write_off(
             desk.connection, stored, self.written_off_amount, entered, today=run.run_date
         )
@@ -94,7 +96,7 @@ class TakeBackAdjustment(PaymentAction):
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Take back the invoice's fees or its write-off, on the day of the run. A second attempt of the run changes nothing."""
         from include.skillreport.billing.ledger.adjustments import take_back
-        from include.skillreport.billing.ledger.recoveries import Entered
+        from include.skillreport.billing.ledger.recoveries import AdjustmentAuthor
         from include.skillreport.billing.receivables.adjustment import AdjustmentKind
 
         stored, run = desk.invoice(tenant_id), desk.run
@@ -102,7 +104,7 @@ class TakeBackAdjustment(PaymentAction):
             desk.connection,
             stored,
             AdjustmentKind(self.adjustment),
-            Entered(run.run_date, self.reason, run.person, run.execution_id),
+            AdjustmentAuthor(run.run_date, self.reason, run.person, run.execution_id),
             today=run.run_date,
         )
         return _result(tenant_id, stored, *recorded)

@@ -26,14 +26,16 @@ class StopLetter(LetterAction):
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Stop the letter. A second attempt of the run changes nothing, also if the letter was released since."""
-        from include.skillreport.billing.ledger.letters import Decision, already_decided, stop_letter
+        from include.skillreport.billing.ledger.letters import LetterDecision, already_decided, stop_letter
         from include.skillreport.core.execution.batch import UnitResult
 
         run = desk.run
         if done := already_decided(desk.connection, tenant_id, desk.period, run.execution_id):
             return UnitResult(tenant_id, {"letter_stopped": done[0]}, 1)
         stored = desk.invoice(tenant_id)
-        notes = stop_letter(desk.connection, stored, Decision(run.person, run.execution_id, self.reason))
+        notes = stop_letter(
+            desk.connection, stored, LetterDecision(run.person, run.execution_id, self.reason)
+        )
         return UnitResult(tenant_id, {"letter_stopped": stored.invoice.number}, 1, notes=notes)
 
 
@@ -45,7 +47,7 @@ class SendLetter(LetterAction):
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Let the letter leave with the next run of BATCH-019-01. A second attempt changes nothing, also if it was stopped since."""
-        from include.skillreport.billing.ledger.letters import Decision, already_decided, send_letter
+        from include.skillreport.billing.ledger.letters import LetterDecision, already_decided, send_letter
         from include.skillreport.core.execution.batch import UnitResult
 
         run = desk.run
@@ -56,7 +58,7 @@ class SendLetter(LetterAction):
             desk.connection,
             desk.billing.terms,
             stored,
-            Decision(run.person, run.execution_id, self.reason),
+            LetterDecision(run.person, run.execution_id, self.reason),
             today=run.run_date,
             accepts_near_due=self.accept_near_due,
         )

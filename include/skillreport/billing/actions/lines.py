@@ -49,7 +49,7 @@ class ExtraLine(TenantAction):
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Enter the line in the tenant's currency."""
         from include.skillreport.billing.inputs import ExtraCharge
-        from include.skillreport.billing.ledger.entries import Entry
+        from include.skillreport.billing.ledger.entries import EntryAuthor
         from include.skillreport.billing.ledger.extra_charges import REMOVED, currency_of
         from include.skillreport.billing.pricing.consumption_tax import TaxCategory
         from include.skillreport.core.execution.batch import UnitResult
@@ -63,7 +63,7 @@ class ExtraLine(TenantAction):
             currency=currency_of(desk.connection, tenant_id),
             tax_category=TaxCategory(self.line_tax),
         )
-        entry = Entry(desk.run.person, desk.run.execution_id, desk.run.run_date, self.again_same)
+        entry = EntryAuthor(desk.run.person, desk.run.execution_id, desk.run.run_date, self.again_same)
         remarks = desk.billing.enter_line(desk.connection, tenant_id, line, entry)
         if remarks == (REMOVED,):
             return UnitResult(tenant_id, {"entered": None}, 0, notes=remarks)

@@ -14,7 +14,11 @@ import psycopg
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.booking import keep_open, open_yen
-from include.skillreport.billing.ledger.recoveries import Entered, insert_adjustment, load_adjustments
+from include.skillreport.billing.ledger.recoveries import (
+    AdjustmentAuthor,
+    insert_adjustment,
+    load_adjustments,
+)
 from include.skillreport.billing.ledger.shown_payments import show_payments
 from include.skillreport.billing.ledger.stored_invoice import (
     StoredInvoice,
@@ -49,7 +53,7 @@ def record_fee(
     terms: Terms,
     stored: StoredInvoice,
     amount: Decimal | None,
-    entered: Entered,
+    entered: AdjustmentAuthor,
     *,
     today: date,
 ) -> Adjustment:
@@ -90,7 +94,7 @@ def record_write_off(
     connection: psycopg.Connection,
     stored: StoredInvoice,
     amount: Decimal | None,
-    entered: Entered,
+    entered: AdjustmentAuthor,
     *,
     today: date,
 ) -> Adjustment:
@@ -126,7 +130,7 @@ def take_back(
     connection: psycopg.Connection,
     stored: StoredInvoice,
     kind: AdjustmentKind,
-    entered: Entered,
+    entered: AdjustmentAuthor,
     *,
     today: date,
 ) -> list[Adjustment]:
@@ -195,7 +199,7 @@ def _locked(
 
 
 def _record(
-    connection: psycopg.Connection, stored: StoredInvoice, adjustment: Adjustment, entered: Entered
+    connection: psycopg.Connection, stored: StoredInvoice, adjustment: Adjustment, entered: AdjustmentAuthor
 ) -> Adjustment:
     insert_adjustment(connection, stored.invoice_id, adjustment, entered)
     show_payments(connection, stored.invoice_id)

@@ -21,8 +21,8 @@ from include.skillreport.billing.contract_kinds import (
     PAYER,
     PLAN,
     PROFILE,
+    BillingContact,
     ContractKind,
-    Recipient,
     RowChange,
     Wanted,
     as_json,
@@ -31,7 +31,7 @@ from include.skillreport.billing.contract_kinds import (
 )
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.entered_values import USABLE
-from include.skillreport.billing.receivables.file_cells import Problem, refusal
+from include.skillreport.billing.receivables.file_cells import CellProblem, refusal
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
 
@@ -115,7 +115,7 @@ def change_contracts(platform: psycopg.Connection, wanted: Sequence[Wanted], aut
             raise file_refusal(
                 str(author.file),
                 [
-                    Problem(
+                    CellProblem(
                         each.line or 0,
                         each.kind.title,
                         f"{codes.get(each.owner, each.owner)} の{str(error).rstrip('。')}",
@@ -147,7 +147,7 @@ def file_label(name: str) -> str:
     return f"契約のファイル '{name}'"
 
 
-def file_refusal(name: str, problems: Sequence[Problem]) -> ParameterError:
+def file_refusal(name: str, problems: Sequence[CellProblem]) -> ParameterError:
     """The error that names the problems of a file of contracts."""
     return refusal(file_label(name), problems, most=_LISTED)
 
@@ -345,16 +345,20 @@ def _insert(
     )
 
 
-def _recipients(platform: psycopg.Connection, changes: Iterable[Wanted | RowChange]) -> dict[str, Recipient]:
+def _recipients(
+    platform: psycopg.Connection, changes: Iterable[Wanted | RowChange]
+) -> dict[str, BillingContact]:
     """The present recipients of the tenants whose profile changes, by tenant id."""
     tenant_ids = sorted({each.owner for each in changes if each.kind is PROFILE})
     return {
-        row["tenant_id"]: Recipient(row["name"], frozenset(row["addresses"] or ()))
+        row["tenant_id"]: BillingContact(row["name"], frozenset(row["addresses"] or ()))
         for row in _SQL.rows(platform, "present_recipients", tenant_ids=tenant_ids)
     }
 
 
-def _former(change: RowChange, before: Mapping[str, Recipient], after: Mapping[str, Recipient]) -> list[str]:
+def _former(
+    change: RowChange, before: Mapping[str, BillingContact], after: Mapping[str, BillingContact]
+) -> list[str]:
     """The addresses that get no letters of the change's tenant any more."""
     if change.kind is not PROFILE or change.owner not in before:
         return []

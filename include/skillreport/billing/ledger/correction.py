@@ -17,7 +17,7 @@ from include.skillreport.billing.documents.written_language import require_reada
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.contacts import BillingContact, load_contacts
 from include.skillreport.billing.ledger.entries import (
-    Entry,
+    EntryAuthor,
     drop_waiting_credits,
     excess,
     require_new_credit,
@@ -81,7 +81,7 @@ def credit_invoice(
     terms: Terms,
     stored: StoredInvoice,
     reason: str,
-    entry: Entry,
+    entry: EntryAuthor,
     *,
     parts: Sequence[CreditedPart] | None = None,
 ) -> Invoice:
@@ -176,7 +176,7 @@ def issue_credit(
 
 
 def _store_credit(
-    connection: psycopg.Connection, stored: StoredInvoice, credit: Invoice, reason: str, entry: Entry
+    connection: psycopg.Connection, stored: StoredInvoice, credit: Invoice, reason: str, entry: EntryAuthor
 ) -> str:
     """Insert the credit note as a draft; returns its id."""
     row = _SQL.row(

@@ -37,7 +37,7 @@ _SQL = Statements(Path(__file__).parents[1])
 
 
 @dataclass(frozen=True)
-class Draft:
+class InvoiceDraft:
     """A priced month. ``hold`` says why it waits for an approval, ``refusal`` why it cannot be finalised unchanged."""
 
     account: BillingAccount
@@ -75,7 +75,7 @@ def make_draft(
     approver: str,
     entered_before: datetime | None = None,
     hold_reason: str | None = None,
-) -> Draft | None:
+) -> InvoiceDraft | None:
     """The tenant's draft, or None if nothing is billable. ``approved`` are codes or ids of tenants, ``approver`` is who approves them.
     They approve waiting lines that were ``entered_before``; None: all. ``hold_reason``: why the run holds every draft.
 
@@ -100,7 +100,7 @@ def make_draft(
         is_approved, hold = False, f"保留中の下書きから計算が変わりました。{hold}"
     if is_approved:
         _require_other_approver(account, approver, entered_before)
-    return Draft(
+    return InvoiceDraft(
         account,
         inputs,
         invoice.with_images(terms.images),
@@ -164,7 +164,7 @@ def _require_other_approver(account: BillingAccount, approver: str, entered_befo
 def save_drafts(
     connection: psycopg.Connection,
     period: Period,
-    drafts: Sequence[Draft],
+    drafts: Sequence[InvoiceDraft],
     execution_id: str,
     *,
     again_reason: str | None,
@@ -188,7 +188,7 @@ def save_drafts(
     return dict(rows.fetchall())
 
 
-def _draft_row(draft: Draft) -> dict[str, str | None]:
+def _draft_row(draft: InvoiceDraft) -> dict[str, str | None]:
     inputs = draft.inputs.canonical_json()
     return {
         "tenant_id": draft.account.tenant_id,

@@ -19,7 +19,7 @@ USABLE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
-class Entered:
+class EnteredValues:
     """What a person has entered on the board. ``values``: None if the run has used them already, also before it was cleared."""
 
     values: Mapping[str, Any] | None
@@ -27,7 +27,7 @@ class Entered:
 
 def take_values(
     connection: psycopg.Connection, token: str, *, dag_id: str, operation: str, person: str, execution_id: str
-) -> Entered | None:
+) -> EnteredValues | None:
     """What the person has entered for this operation; None: it is expired, used by another run, or somebody else's.
 
     The transaction deletes the values. ``connection`` acts as ``batch_platform`` or ``batch_tenant``.
@@ -42,4 +42,4 @@ def take_values(
         execution_id=execution_id,
         usable=USABLE,
     )
-    return Entered(found[0]) if found else None
+    return EnteredValues(found[0]) if found else None

@@ -34,7 +34,7 @@ _SAME_WITHIN = timedelta(days=90)
 
 
 @dataclass(frozen=True)
-class Entry:
+class EntryAuthor:
     """Who enters something, with which run, on which day (Asia/Tokyo). ``again_same``: an identical earlier entry is no mistake."""
 
     person: str
@@ -51,7 +51,9 @@ def lock_entries(connection: psycopg.Connection, *, is_shared: bool = False) -> 
     _SQL.execute(connection, "lock_entries", lock=_ENTRIES_LOCK, is_shared=is_shared)
 
 
-def require_new_line(connection: psycopg.Connection, tenant_id: str, line: ExtraCharge, entry: Entry) -> None:
+def require_new_line(
+    connection: psycopg.Connection, tenant_id: str, line: ExtraCharge, entry: EntryAuthor
+) -> None:
     """:raises BillingError: another run has entered the same line (month, text and amount) within 90 days."""
     if entry.again_same:
         return
@@ -77,7 +79,7 @@ def require_new_line(connection: psycopg.Connection, tenant_id: str, line: Extra
 
 
 def require_new_credit(
-    connection: psycopg.Connection, tenant_id: str, credit: Invoice, reason: str, entry: Entry
+    connection: psycopg.Connection, tenant_id: str, credit: Invoice, reason: str, entry: EntryAuthor
 ) -> None:
     """:raises BillingError: another run has entered the same credit (month, reason and total) within 90 days."""
     if entry.again_same:

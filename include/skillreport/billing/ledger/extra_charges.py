@@ -17,7 +17,7 @@ from include.skillreport.billing.documents.invoice import Language
 from include.skillreport.billing.documents.written_language import require_readable
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExtraCharge
-from include.skillreport.billing.ledger.entries import Entry, excess, require_new_line, wait_reason
+from include.skillreport.billing.ledger.entries import EntryAuthor, excess, require_new_line, wait_reason
 from include.skillreport.billing.money import EXACT, RoundingMode, round_to_minor_unit
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
@@ -36,7 +36,7 @@ def enter_line(
     terms: Terms,
     tenant_id: str,
     line: ExtraCharge,
-    entry: Entry,
+    entry: EntryAuthor,
 ) -> tuple[str, ...]:
     """Enter a line for the month of its date. Returns remarks: it waits for somebody else's approval, its month is closed,
     or (``REMOVED``) it is not entered again.

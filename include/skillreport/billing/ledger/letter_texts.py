@@ -16,7 +16,7 @@ PdfDelivery = Literal["attachment", "link", "none"]
 
 
 @dataclass(frozen=True)
-class Letter:
+class LetterTexts:
     """A letter. If it has a file, it ends with one of the last two texts, depending on whether the file is small enough to be attached.
 
     These texts then have the signature, so that it comes last.
@@ -36,7 +36,7 @@ def document_letter(
     is_original_unsent: bool = False,
     open_amount: Decimal | None = None,
     original_due_on: date | None = None,
-) -> Letter:
+) -> LetterTexts:
     """The letter about an invoice or a credit note. ``link`` is the setting ``billing.invoice_link``; it may be empty.
 
     ``is_original_unsent``: the customer has received no letter about the invoice that the document cancels or replaces.
@@ -69,25 +69,25 @@ def document_letter(
     return _with_file(document, kind, values, parts, delivery, link)
 
 
-def void_letter(invoice: Invoice, reason: str) -> Letter:
+def void_letter(invoice: Invoice, reason: str) -> LetterTexts:
     """The letter about a void invoice that no other invoice has replaced yet."""
     texts = _TEXTS[invoice.language]
     values = _values(invoice) | {"reason": reason}
     body = "\n".join([texts["void_body"].format(**values), texts["signature"].format(**values)])
-    return Letter(texts["void_subject"].format(**values), body)
+    return LetterTexts(texts["void_subject"].format(**values), body)
 
 
-def recipient_letter(issuer: Issuer, language: Language, name: str) -> Letter:
+def recipient_letter(issuer: Issuer, language: Language, name: str) -> LetterTexts:
     """The letter to an address that gets no more letters of the customer ``name``. It does not say who gets them now."""
     texts = _TEXTS[language]
     values = _issuer_values(issuer) | {"recipient": name}
     body = "\n".join([texts["recipient_body"].format(**values), texts["signature"].format(**values)])
-    return Letter(texts["recipient_subject"].format(**values), body)
+    return LetterTexts(texts["recipient_subject"].format(**values), body)
 
 
 def reminder_letter(
     invoice: Invoice, open_amount: Decimal, delivery: PdfDelivery, link: str, *, is_repeated: bool
-) -> Letter:
+) -> LetterTexts:
     """The letter about an invoice that is overdue. ``open_amount`` is what is left to pay, in the invoice's currency.
 
     ``is_repeated``: an earlier reminder had no effect. The others are as in ``document_letter``.
@@ -119,20 +119,20 @@ def _with_file(
     parts: Sequence[str],
     delivery: PdfDelivery,
     link: str,
-) -> Letter:
+) -> LetterTexts:
     """The letter with these parts, and with the text about its PDF."""
     texts = _TEXTS[document.language]
     elsewhere = texts["link" if link else "on_request"].format(link=_link(document, link))
     subject, signature = texts[f"{kind}_subject"].format(**values), texts["signature"].format(**values)
     if delivery == "attachment":
-        return Letter(
+        return LetterTexts(
             subject,
             "\n".join(parts),
             attached_text="\n".join([texts["attached"], signature]),
             unattached_text="\n".join([elsewhere, signature]),
         )
     ending = elsewhere if delivery == "link" else texts["on_request"]
-    return Letter(subject, "\n".join([*parts, ending, signature]))
+    return LetterTexts(subject, "\n".join([*parts, ending, signature]))
 
 
 def _values(document: Invoice) -> dict[str, str]:

@@ -21,7 +21,7 @@ from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind, 
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.contacts import BillingContact, load_contacts
 from include.skillreport.billing.ledger.entries import first_opened
-from include.skillreport.billing.ledger.letter_texts import Letter, document_letter, void_letter
+from include.skillreport.billing.ledger.letter_texts import LetterTexts, document_letter, void_letter
 from include.skillreport.billing.ledger.stored_invoice import (
     StoredInvoice,
     letter_id,
@@ -170,7 +170,7 @@ def withdraw(connection: psycopg.Connection, letter_ids: Iterable[str]) -> dict[
 
 
 @dataclass(frozen=True)
-class Decision:
+class LetterDecision:
     """Who decides with which run, and why, to stop a letter, to correct it or to send it."""
 
     person: str
@@ -191,7 +191,9 @@ def already_decided(
     )
 
 
-def stop_letter(connection: psycopg.Connection, stored: StoredInvoice, decision: Decision) -> tuple[str, ...]:
+def stop_letter(
+    connection: psycopg.Connection, stored: StoredInvoice, decision: LetterDecision
+) -> tuple[str, ...]:
     """Stop the letter of an invoice before it leaves; returns remarks. A void then leaves no trace at the customer.
 
     :raises BillingError: the invoice has no letter, is void or credited, or its letter has left.
@@ -221,7 +223,7 @@ def send_letter(
     connection: psycopg.Connection,
     terms: Terms,
     stored: StoredInvoice,
-    decision: Decision,
+    decision: LetterDecision,
     *,
     today: date,
     accepts_near_due: bool,
@@ -262,7 +264,7 @@ def send_letter(
     return True
 
 
-def _waits_for(connection: psycopg.Connection, stored: StoredInvoice, decision: Decision) -> bool:
+def _waits_for(connection: psycopg.Connection, stored: StoredInvoice, decision: LetterDecision) -> bool:
     """Whether corrections wait, which the person has seen.
 
     :raises BillingError: somebody has made one since the run was first opened. A run that is cleared has the person of its first opening.
@@ -304,14 +306,16 @@ def _release(
 
 
 def stop_corrected_letter(
-    connection: psycopg.Connection, stored: StoredInvoice, revision: int, decision: Decision
+    connection: psycopg.Connection, stored: StoredInvoice, revision: int, decision: LetterDecision
 ) -> None:
     """Stop the queued letter of a correction until somebody else sends it (``send_letter``), and reminders, also if it has no letter."""
     withdraw(connection, [letter_id(stored.invoice_id, revision)])
     _decide(connection, stored, "wait", decision)
 
 
-def _decide(connection: psycopg.Connection, stored: StoredInvoice, kind: str, decision: Decision) -> None:
+def _decide(
+    connection: psycopg.Connection, stored: StoredInvoice, kind: str, decision: LetterDecision
+) -> None:
     _SQL.execute(
         connection,
         "insert_letter_decision",
@@ -355,7 +359,7 @@ def letter_rows(
     notification_id: str,
     document: Invoice,
     contact: BillingContact,
-    letter: Letter,
+    letter: LetterTexts,
     *,
     sha256: str | None = None,
     size: int | None = None,
@@ -400,7 +404,9 @@ def _addressed(letter: str, contact: BillingContact, sent: Mapping[str, int] = {
     return rows
 
 
-def plain_letter_row(notification_id: str, tenant_id: str, address: str, letter: Letter) -> dict[str, Any]:
+def plain_letter_row(
+    notification_id: str, tenant_id: str, address: str, letter: LetterTexts
+) -> dict[str, Any]:
     """A letter without a file for ``insert_letters``, to one address."""
     return {
         "notification_id": notification_id,

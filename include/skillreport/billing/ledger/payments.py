@@ -17,7 +17,11 @@ from psycopg.types.json import Jsonb
 
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.booking import keep_open, open_yen, yen_of_payment
-from include.skillreport.billing.ledger.recoveries import Entered, book_recovery, take_back_adjustments
+from include.skillreport.billing.ledger.recoveries import (
+    AdjustmentAuthor,
+    book_recovery,
+    take_back_adjustments,
+)
 from include.skillreport.billing.ledger.shown_payments import show_payments
 from include.skillreport.billing.ledger.stored_invoice import find_by_id
 from include.skillreport.billing.periods import Period
@@ -100,7 +104,7 @@ def record_payments(
     are_new = _insert(
         connection,
         list(zip(accepted, payments, strict=True)),
-        _Entry(source, None, entered_by, execution_id),
+        _PaymentOrigin(source, None, entered_by, execution_id),
     )
     entered = [
         (payment, is_new, not is_new and _is_reversed(connection, payment))
@@ -139,7 +143,7 @@ def record_refund(
             refund.number, refund.currency, payable.open_amount, False, is_reversed, refund.noun
         )
     require_refundable(refund, payable)
-    _insert(connection, [(payable, refund)], _Entry("operation", reason, entered_by, execution_id))
+    _insert(connection, [(payable, refund)], _PaymentOrigin("operation", reason, entered_by, execution_id))
     show_payments(connection, payable.invoice_id)
     return RecordedPayment(refund.number, refund.currency, payable.open_amount + refund.amount, is_new=True)
 
@@ -236,7 +240,7 @@ def move_payment(
                 "入金を取り消し、別の参照番号で記録してください",
             )
         take_back_payment(connection, row, reason, moved_by, execution_id)
-        _insert(connection, [(payable, payment)], _Entry("operation", reason, moved_by, execution_id))
+        _insert(connection, [(payable, payment)], _PaymentOrigin("operation", reason, moved_by, execution_id))
         show_payments(connection, payable.invoice_id)
     after = find_payables(connection, [row["number"], target])
     source, moved = (
@@ -371,7 +375,7 @@ def _require_unpaid_in_application(connection: psycopg.Connection, payments: Seq
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _PaymentOrigin:
     """The origin of a payment's entry."""
 
     source: Literal["operation", "file", "bank"]
@@ -381,7 +385,7 @@ class _Entry:
 
 
 def _insert(
-    connection: psycopg.Connection, payments: Sequence[tuple[Payable, Payment]], entry: _Entry
+    connection: psycopg.Connection, payments: Sequence[tuple[Payable, Payment]], entry: _PaymentOrigin
 ) -> list[bool]:
     """Insert payments, and the recoveries of write-offs by them; returns of each whether it is new. The caller has locked the invoices."""
     are_new = [False] * len(payments)
@@ -405,9 +409,9 @@ def _row(connection: psycopg.Connection, invoice_id: str, payment: Payment) -> d
 
 
 def _recover(
-    connection: psycopg.Connection, payable: Payable, payment: Payment, entry: _Entry, payment_id: str
+    connection: psycopg.Connection, payable: Payable, payment: Payment, entry: _PaymentOrigin, payment_id: str
 ) -> None:
-    recovered = Entered(
+    recovered = AdjustmentAuthor(
         payment.paid_on,
         f"入金 {payment.reference}",
         entry.entered_by,

@@ -20,7 +20,7 @@ _SQL = Statements(Path(__file__).parents[1])
 
 
 @dataclass(frozen=True)
-class Entered:
+class AdjustmentAuthor:
     """Who adjusts an invoice by which run, on which day (Asia/Tokyo), and why. ``fact`` is one of 施行令第59条, of a write-off.
 
     ``payment_id`` is the payment of a recovery.
@@ -35,7 +35,7 @@ class Entered:
 
 
 def insert_adjustment(
-    connection: psycopg.Connection, invoice_id: str, adjustment: Adjustment, entered: Entered
+    connection: psycopg.Connection, invoice_id: str, adjustment: Adjustment, entered: AdjustmentAuthor
 ) -> None:
     """Insert an adjustment, and update the sums on its invoice."""
     _SQL.execute(
@@ -62,7 +62,9 @@ def load_adjustments(
     return [Adjustment.model_validate(row["content"]) for row in rows]
 
 
-def book_recovery(connection: psycopg.Connection, invoice_id: str, currency: str, entered: Entered) -> None:
+def book_recovery(
+    connection: psycopg.Connection, invoice_id: str, currency: str, entered: AdjustmentAuthor
+) -> None:
     """Give back what a recorded payment has recovered of the invoice's write-off: the amount that is now overpaid, or all of it.
 
     It is booked on the day of the payment, but not before the write-off.
@@ -92,7 +94,9 @@ def take_back_adjustments(
     """
     rows = _SQL.rows(connection, "adjustments_of_payment", payment_id=payment_id)
     if sum((row["amount"] for row in rows), Decimal(0)):
-        entered = Entered(rows[-1]["taken_back_on"], reason, entered_by, execution_id, payment_id=payment_id)
+        entered = AdjustmentAuthor(
+            rows[-1]["taken_back_on"], reason, entered_by, execution_id, payment_id=payment_id
+        )
         adjustment = Adjustment.model_validate(rows[-1]["content"])
         if adjustment.kind is AdjustmentKind.RECOVERY or rows[-1]["fee_total"] >= adjustment.amount:
             insert_adjustment(connection, invoice_id, adjustment.negated(), entered)

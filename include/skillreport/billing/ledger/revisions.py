@@ -18,7 +18,7 @@ from include.skillreport.billing.ledger.contacts import load_contacts
 from include.skillreport.billing.ledger.correction import require_reason
 from include.skillreport.billing.ledger.finalization import write_host_rows
 from include.skillreport.billing.ledger.letters import (
-    Decision,
+    LetterDecision,
     queue_letters,
     stop_corrected_letter,
     withdraw_letters,
@@ -87,7 +87,9 @@ def correct_invoice(
         withdraw_reminders(connection, [stored.invoice_id])
     documents = {stored.invoice_id: document}
     queue_letters(connection, terms, documents, contacts, leaves_on, open_amount=stored.state.open_amount)
-    stop_corrected_letter(connection, stored, document.revision, Decision(entered_by, execution_id, what))
+    stop_corrected_letter(
+        connection, stored, document.revision, LetterDecision(entered_by, execution_id, what)
+    )
     write_host_rows(connection, [stored.invoice_id])
     return document
 

@@ -33,7 +33,7 @@ from include.skillreport.billing.ledger.correction import (
     stays_closed_error,
     void_invoices,
 )
-from include.skillreport.billing.ledger.drafts import Draft, make_draft, save_drafts
+from include.skillreport.billing.ledger.drafts import InvoiceDraft, make_draft, save_drafts
 from include.skillreport.billing.ledger.extra_charges import approve_lines
 from include.skillreport.billing.ledger.finalization import FinalDocument, finalize, write_host_rows
 from include.skillreport.billing.ledger.letters import queue_letters, withdraw_letters
@@ -122,7 +122,7 @@ def price_tenants(
     priced = []
     for account in load_accounts(connection, period):
         outcome = _closed(account, instructions) or _draft(account, period, terms, instructions)
-        if isinstance(outcome, Draft):
+        if isinstance(outcome, InvoiceDraft):
             outcome = TenantSettlement(
                 account.tenant_id,
                 Settlement.PRICED,
@@ -153,11 +153,11 @@ def settle_tenants(
         require_reason(instructions.reason)
     settlements: dict[str, TenantSettlement] = {}
     contacts = load_contacts(connection)
-    drafts: list[Draft] = []
+    drafts: list[InvoiceDraft] = []
     obsolete: list[str] = []
     for account in load_accounts(connection, period):
         outcome = _outcome(account, period, terms, instructions)
-        if isinstance(outcome, Draft):
+        if isinstance(outcome, InvoiceDraft):
             drafts.append(outcome)
             continue
         settlements[account.tenant_id] = outcome
@@ -185,7 +185,7 @@ def _settle_drafts(
     connection: psycopg.Connection,
     period: Period,
     terms: Terms,
-    drafts: Sequence[Draft],
+    drafts: Sequence[InvoiceDraft],
     contacts: Mapping[str, BillingContact],
     instructions: Instructions,
 ) -> tuple[dict[str, TenantSettlement], list[str]]:
@@ -244,7 +244,7 @@ def _with_letter_problem(
 
 def _outcome(
     account: BillingAccount, period: Period, terms: Terms, instructions: Instructions
-) -> Draft | TenantSettlement:
+) -> InvoiceDraft | TenantSettlement:
     """The draft to save and finalise, or the settlement of a month that needs no draft."""
     outcome = (
         _already_settled(account, terms, instructions)
@@ -253,7 +253,7 @@ def _outcome(
     )
     if account.issued is None:
         return outcome
-    if isinstance(outcome, Draft):
+    if isinstance(outcome, InvoiceDraft):
         # An issued invoice is not voided unless the new one can be issued.
         return _obstacle(outcome, period) or outcome
     if outcome.settlement is Settlement.NOT_BILLABLE:
@@ -263,7 +263,7 @@ def _outcome(
 
 def _void_replaced(
     connection: psycopg.Connection,
-    drafts: Sequence[Draft],
+    drafts: Sequence[InvoiceDraft],
     contacts: Mapping[str, BillingContact],
     instructions: Instructions,
 ) -> tuple[set[str], dict[str, TenantSettlement]]:
@@ -355,7 +355,7 @@ def _closed(account: BillingAccount, instructions: Instructions) -> TenantSettle
 
 def _draft(
     account: BillingAccount, period: Period, terms: Terms, instructions: Instructions
-) -> Draft | TenantSettlement:
+) -> InvoiceDraft | TenantSettlement:
     """The tenant's draft, or the settlement that says why there is none."""
     try:
         if account.issued is None and not instructions.is_trial:
@@ -383,7 +383,7 @@ def _draft(
     )
 
 
-def _obstacle(draft: Draft, period: Period) -> TenantSettlement | None:
+def _obstacle(draft: InvoiceDraft, period: Period) -> TenantSettlement | None:
     """The settlement of a draft that cannot be finalised now: it is a sample, refused, or waits for an approval."""
     account = draft.account
     if draft.sample_notes:
@@ -415,7 +415,7 @@ def _obstacle(draft: Draft, period: Period) -> TenantSettlement | None:
 
 
 def _settlement_of(
-    draft: Draft, period: Period, invoice_id: str | None, numbers: Mapping[str, str | None]
+    draft: InvoiceDraft, period: Period, invoice_id: str | None, numbers: Mapping[str, str | None]
 ) -> TenantSettlement:
     tenant_id = draft.account.tenant_id
     if invoice_id is None:

@@ -21,7 +21,7 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.adjustments import record_fee
 from include.skillreport.billing.ledger.booking import keep_open
 from include.skillreport.billing.ledger.payments import find_payables, record_payments, take_back_payment
-from include.skillreport.billing.ledger.recoveries import Entered
+from include.skillreport.billing.ledger.recoveries import AdjustmentAuthor
 from include.skillreport.billing.ledger.stored_invoice import find_invoice
 from include.skillreport.billing.ledger.transfers import LOCK
 from include.skillreport.billing.money import YEN
@@ -185,7 +185,7 @@ def _record_fees(connection: psycopg.Connection, parts: Sequence[TransferPart], 
     }
     for part in parts:
         stored = find_invoice(connection, part.number)
-        entered = Entered(
+        entered = AdjustmentAuthor(
             max(part.paid_on, stored.invoice.issued_on or part.paid_on),
             f"振込 {part.transfer_id} の振込手数料",
             recorder.person,

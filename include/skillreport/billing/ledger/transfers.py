@@ -23,9 +23,9 @@ from include.skillreport.billing.receivables.matching import (
     EnteredPayment,
     KnownPayer,
     Match,
+    MatchedPart,
     Matcher,
     OpenTransfer,
-    Part,
     Unpaid,
 )
 from include.skillreport.billing.receivables.transfer import BankFile, code_key, identified, payer_key
@@ -182,9 +182,9 @@ def find_transfers(platform: psycopg.Connection, transfer_ids: Iterable[str]) ->
 
 def load_choices(platform: psycopg.Connection, transfer_ids: Iterable[str]) -> dict[str, list[Choice]]:
     """The choices of these transfers by the last matching."""
-    choices: dict[str, dict[int, list[Part]]] = {}
+    choices: dict[str, dict[int, list[MatchedPart]]] = {}
     for row in _SQL.rows(platform, "load_choices", transfer_ids=list(transfer_ids)):
-        part = Part(row["tenant_id"], row["number"], row["amount"], row["fee"], row["payment_id"])
+        part = MatchedPart(row["tenant_id"], row["number"], row["amount"], row["fee"], row["payment_id"])
         choices.setdefault(row["transfer_id"], {}).setdefault(row["choice"], []).append(part)
     return {each: [tuple(parts) for parts in of_each.values()] for each, of_each in choices.items()}
 

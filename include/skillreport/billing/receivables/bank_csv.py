@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from itertools import islice
 
 from include.skillreport.billing.receivables.file_cells import (
-    Problem,
+    CellProblem,
     csv_rows,
     day_in,
     refusal,
@@ -99,7 +99,7 @@ class _Reader:
             column: header.index(column) if form.header else int(column) - 1 for column in form.columns
         }
         self._rows = table[form.lines_before + form.header :]
-        self._problems: list[Problem] = []
+        self._problems: list[CellProblem] = []
 
     def transfers(self) -> tuple[list[Transfer], int]:
         """The transfers, and the number of other rows. :raises ParameterError: names all problems."""
@@ -109,7 +109,7 @@ class _Reader:
                 continue
             if self._width and len(cells) != self._width:
                 text = f"列が {len(cells)} 個です（{self._width} 個のはずです）。{_AGAIN}"
-                self._problems.append(Problem(line, "列", text))
+                self._problems.append(CellProblem(line, "列", text))
                 continue
             row = {
                 column: cells[place] if place < len(cells) else "" for column, place in self._places.items()
@@ -195,7 +195,7 @@ class _Reader:
         return account
 
     def _refuse(self, line: int, column: str, text: str) -> None:
-        self._problems.append(Problem(line, column, text))
+        self._problems.append(CellProblem(line, column, text))
 
 
 def _has(row: Mapping[str, str], wanted: Mapping[str, Sequence[str]]) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from include.skillreport.billing.receivables.bank_csv import parse_bank_csv
-from include.skillreport.billing.receivables.file_cells import Problem, refusal
+from include.skillreport.billing.receivables.file_cells import CellProblem, refusal
 from include.skillreport.billing.receivables.transfer import BankFile
 from include.skillreport.billing.receivables.zengin import RECORD, is_zengin, parse_zengin
 from include.skillreport.billing.settings import BillingSettings
@@ -41,10 +41,10 @@ def read_bank_file(content: bytes, name: str, settings: BillingSettings, today: 
             text = (
                 f"{transfer.account} は設定 billing.own_accounts にありません。自社の口座なら加えてください"
             )
-            problems.append(Problem(transfer.line, "口座", text, unit))
+            problems.append(CellProblem(transfer.line, "口座", text, unit))
         if not 0 <= (today - transfer.booked_on).days <= _OLDEST_DAYS:
             text = f"{transfer.booked_on} は今日（{today}）より後か、{_OLDEST_DAYS} 日より前です。ファイルを確認してください"
-            problems.append(Problem(transfer.line, "日付", text, unit))
+            problems.append(CellProblem(transfer.line, "日付", text, unit))
     if problems:
         raise refusal(file, problems)
     return bank_file

@@ -27,7 +27,7 @@ _YEN_SIGN = re.compile(r"^[¥\\] ?| ?円$")
 
 
 @dataclass(frozen=True)
-class Problem:
+class CellProblem:
     """A value that cannot be used. ``unit`` says what ``line`` counts, from 1."""
 
     line: int
@@ -39,7 +39,7 @@ class Problem:
         return f"{self.line} {self.unit}「{self.column}」: {self.text}"
 
 
-def refusal(file: str, problems: Sequence[Problem], most: int = _LISTED) -> ParameterError:
+def refusal(file: str, problems: Sequence[CellProblem], most: int = _LISTED) -> ParameterError:
     """The error that names ``most`` of the problems of ``file``: its kind and its name in quotation marks."""
     listed = "。".join(map(str, problems[:most]))
     more = len(problems) - most

@@ -136,7 +136,7 @@ class EnteredPayment:
 
 
 @dataclass(frozen=True)
-class Part:
+class MatchedPart:
     """What of a transfer is for one invoice; ``fee`` is what the payer's bank has kept. ``payment_id``: it is this entered payment."""
 
     tenant_id: str
@@ -146,7 +146,7 @@ class Part:
     payment_id: str | None = None
 
 
-Choice = tuple[Part, ...]
+Choice = tuple[MatchedPart, ...]
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class Matcher:
         """The entered payments that may be this transfer: of a payer that is not known, those of any tenant."""
         return tuple(
             tuple(
-                Part(each.tenant_id, each.number, each.amount, payment_id=each.payment_id)
+                MatchedPart(each.tenant_id, each.number, each.amount, payment_id=each.payment_id)
                 for each in payments
             )
             for payments in self._entered.get(transfer.amount, ())
@@ -245,7 +245,7 @@ class Matcher:
         readings = []
         for invoices in found:
             fee = sum((each.open_amount for each in invoices), _ZERO) - transfer.amount
-            parts = [Part(each.tenant_id, each.number, each.open_amount) for each in invoices]
+            parts = [MatchedPart(each.tenant_id, each.number, each.open_amount) for each in invoices]
             # A small rest of another invoice makes no second reading of an amount that fits.
             if fee < min(parts[-1].amount, transfer.amount) and not any(
                 set(other) < set(invoices) for other in found
@@ -277,7 +277,7 @@ class Matcher:
         if not tenants:
             for invoice in self._by_amount.get(transfer.amount, ()):
                 if invoice in self._open[invoice.tenant_id]:
-                    yield (Part(invoice.tenant_id, invoice.number, invoice.open_amount),)
+                    yield (MatchedPart(invoice.tenant_id, invoice.number, invoice.open_amount),)
 
     def _take(self, choice: Choice) -> None:
         paid = {part.number for part in choice}
@@ -287,20 +287,20 @@ class Matcher:
 
 def oldest_first(amount: Decimal, invoices: Sequence[Unpaid]) -> Choice:
     """The amount for these invoices in their order, each up to what is open. The last one takes the rest, so that it is overpaid."""
-    parts: list[Part] = []
+    parts: list[MatchedPart] = []
     for invoice in invoices:
         if amount <= 0:
             break
         paid = min(amount, max(invoice.open_amount, _ZERO))
         if paid:
-            parts.append(Part(invoice.tenant_id, invoice.number, paid))
+            parts.append(MatchedPart(invoice.tenant_id, invoice.number, paid))
         amount -= paid
     if amount > 0 and invoices:
         last = invoices[-1]
         if parts and parts[-1].number == last.number:
             parts[-1] = replace(parts[-1], amount=parts[-1].amount + amount)
         else:
-            parts.append(Part(last.tenant_id, last.number, amount))
+            parts.append(MatchedPart(last.tenant_id, last.number, amount))
     return tuple(parts)
 
 

@@ -13,7 +13,7 @@ from datetime import date
 
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.money import YEN, entered_number
-from include.skillreport.billing.receivables.file_cells import Problem, csv_rows, day_in, refusal, yen_in
+from include.skillreport.billing.receivables.file_cells import CellProblem, csv_rows, day_in, refusal, yen_in
 from include.skillreport.billing.receivables.payment import (
     Payable,
     Payment,
@@ -57,7 +57,7 @@ def parse_payments(content: bytes, name: str) -> list[FileRow]:
     file = f"入金ファイル '{name}'"
     table = csv_rows(content, file)
     rows: list[FileRow] = []
-    problems: list[Problem] = []
+    problems: list[CellProblem] = []
     seen: dict[tuple[str, str], int] = {}
     _, header = next(table, (1, []))
     if tuple(header) != PAYMENT_COLUMNS:
@@ -71,7 +71,7 @@ def parse_payments(content: bytes, name: str) -> list[FileRow]:
         key = (row.payment.number, row.payment.reference)
         if key in seen:
             text = f"請求書 {key[0]} の '{key[1]}' は {seen[key]} 行目にもあります。入金ごとに別の参照番号にしてください"
-            problems.append(Problem(row.line, "参照番号", text))
+            problems.append(CellProblem(row.line, "参照番号", text))
         seen[key] = row.line
         rows.append(row)
     if problems:
@@ -106,23 +106,23 @@ def require_recordable(
             else:
                 require_unpaid_in_application(payment, paid_in_application)
         except BillingError as error:
-            problems.append(Problem(row.line, _COLUMN_OF[error.code], str(error).removesuffix("。")))
+            problems.append(CellProblem(row.line, _COLUMN_OF[error.code], str(error).removesuffix("。")))
     if problems:
         raise refusal(f"入金ファイル '{name}'", problems)
 
 
-def _row(line: int, cells: Sequence[str], problems: list[Problem]) -> FileRow | None:
+def _row(line: int, cells: Sequence[str], problems: list[CellProblem]) -> FileRow | None:
     """The row, or None after its problems are added."""
     if len(cells) != len(PAYMENT_COLUMNS):
         problems.append(
-            Problem(
+            CellProblem(
                 line, PAYMENT_COLUMNS[0], f"列が {len(cells)} 個です。{len(PAYMENT_COLUMNS)} 個にしてください"
             )
         )
         return None
     empty = [column for column, cell in zip(PAYMENT_COLUMNS, cells, strict=True) if not cell]
     if empty:
-        problems += [Problem(line, column, "空欄です。値を書いてください") for column in empty]
+        problems += [CellProblem(line, column, "空欄です。値を書いてください") for column in empty]
         return None
     unreadable = [
         column
@@ -131,7 +131,7 @@ def _row(line: int, cells: Sequence[str], problems: list[Problem]) -> FileRow | 
     ]
     if unreadable:
         problems += [
-            Problem(line, column, "制御文字か、見えない文字があります。消してください")
+            CellProblem(line, column, "制御文字か、見えない文字があります。消してください")
             for column in unreadable
         ]
         return None
@@ -140,12 +140,12 @@ def _row(line: int, cells: Sequence[str], problems: list[Problem]) -> FileRow | 
     paid_on = day_in(plain(day))
     if paid_on is None:
         problems.append(
-            Problem(line, "入金日", f"'{day}' は日付ではありません。2026-11-30 のように書いてください")
+            CellProblem(line, "入金日", f"'{day}' は日付ではありません。2026-11-30 のように書いてください")
         )
     paid = yen_in(plain(amount)) if currency == YEN else entered_number(plain(amount))
     if paid is None or paid < 0:
         problems.append(
-            Problem(line, "金額", f"'{amount}' は金額ではありません。11000 のように書いてください")
+            CellProblem(line, "金額", f"'{amount}' は金額ではありません。11000 のように書いてください")
         )
         paid = None
     if paid_on is None or paid is None:

@@ -15,7 +15,7 @@ from datetime import date
 from decimal import Decimal
 from itertools import accumulate, pairwise
 
-from include.skillreport.billing.receivables.file_cells import Problem, refusal, reiwa_day_in
+from include.skillreport.billing.receivables.file_cells import CellProblem, refusal, reiwa_day_in
 from include.skillreport.billing.receivables.transfer import BankFile, Transfer
 from include.skillreport.core.errors import ParameterError
 
@@ -83,14 +83,16 @@ class _Group:
 class _Record:
     """A record's fields, with the problems of those that cannot be used."""
 
-    def __init__(self, number: int, text: str, layout: Mapping[str, slice], problems: list[Problem]) -> None:
+    def __init__(
+        self, number: int, text: str, layout: Mapping[str, slice], problems: list[CellProblem]
+    ) -> None:
         self.line = number
         self._problems = problems
         self._fields = {name: text[place] for name, place in layout.items()}
 
     def refuse(self, name: str, text: str) -> None:
         """Add a problem of the field."""
-        self._problems.append(Problem(self.line, name, text, RECORD))
+        self._problems.append(CellProblem(self.line, name, text, RECORD))
 
     def text(self, name: str) -> str:
         """The field without blanks around it; empty if the layout has no such field."""
@@ -131,7 +133,7 @@ def parse_zengin(content: bytes, name: str) -> BankFile:
     """
     file = f"銀行のファイル '{name}'"
     _require_transfers(content, file)
-    problems: list[Problem] = []
+    problems: list[CellProblem] = []
     records = [_text(*each, problems) for each in enumerate(_records(content, file), 1)]
     _require_order([record[0] for record in records], problems)
     if problems:
@@ -185,22 +187,22 @@ def _records(content: bytes, file: str) -> Sequence[bytes]:
     return lines
 
 
-def _text(number: int, record: bytes, problems: list[Problem]) -> str:
+def _text(number: int, record: bytes, problems: list[CellProblem]) -> str:
     """The record as text of 200 characters."""
     wrong = _NOT_JIS_X_0201.search(record)
     if wrong:
         text = f"{wrong.start() + 1} バイト目（{record[wrong.start()]:02X}）は JIS X 0201 の文字ではありません。{_AGAIN}"
-        problems.append(Problem(number, "文字", text, RECORD))
+        problems.append(CellProblem(number, "文字", text, RECORD))
     return record.decode("cp932", "replace")
 
 
-def _require_order(kinds: Sequence[str], problems: list[Problem]) -> None:
+def _require_order(kinds: Sequence[str], problems: list[CellProblem]) -> None:
     for number, (before, kind) in enumerate(pairwise(["", *kinds, ""]), 1):
         if kind not in _NEXT[before]:
             found = f"'{kind}' です" if kind else "ファイルが途中で終わっています"
             wanted = " か ".join(_NEXT[before]).strip() or "ファイルの終わり"
             text = f"{found}（{wanted} のはずです）。銀行から取得し直し、ファイルを 1 つずつ置いてください"
-            problems.append(Problem(number, "データ区分", text, RECORD))
+            problems.append(CellProblem(number, "データ区分", text, RECORD))
             return
 
 

@@ -31,7 +31,7 @@ _ABANDONED_SECONDS = 3600
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoreEntry:
     """What is in a folder: a file, or else a folder, a link or a device. ``modified`` is in UTC; a folder of an object store has none."""
 
     name: str
@@ -154,7 +154,7 @@ class ObjectStore:
         with _client_errors_named(self._root):
             return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
-    def entries(self, key: str) -> list[Entry]:
+    def entries(self, key: str) -> list[StoreEntry]:
         """What is in the folder, sorted by name; empty if there is no such folder."""
         found = []
         for name in self.names(key):
@@ -230,17 +230,17 @@ def tenant_folder(tenant_id: str) -> str:
     return f"{readable}-{hashlib.sha256(tenant_id.encode()).hexdigest()[:16]}"
 
 
-def _local_entry(path: Path) -> Entry:
+def _local_entry(path: Path) -> StoreEntry:
     found = Path(getattr(path, "path", path)).lstat()
     modified = datetime.fromtimestamp(found.st_mtime, UTC)
-    return Entry(path.name, stat.S_ISREG(found.st_mode), found.st_size, modified)
+    return StoreEntry(path.name, stat.S_ISREG(found.st_mode), found.st_size, modified)
 
 
-def _object_entry(path: Path) -> Entry:
+def _object_entry(path: Path) -> StoreEntry:
     files, key = _filesystem(path), _key(path)
     found = files.info(key)
     is_file = found["type"] == "file"
-    return Entry(path.name, is_file, found["size"] or 0, files.modified(key) if is_file else None)
+    return StoreEntry(path.name, is_file, found["size"] or 0, files.modified(key) if is_file else None)
 
 
 @contextmanager

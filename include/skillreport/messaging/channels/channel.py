@@ -94,7 +94,7 @@ class Integration:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ChannelFinding:
     """A problem that the daily check of a channel's settings found.
 
     A transient ``error`` means that the service did not answer. ``sent`` is a warning: messages still arrive, but will not for long. With
@@ -121,7 +121,7 @@ class ChannelClient(Protocol):
     async def send(self, message: Message) -> SendResult:
         """Check and send one message. A request that may have arrived is not repeated."""
 
-    async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
+    async def validate(self, destinations: Collection[str] = ()) -> list[ChannelFinding]:
         """Check the settings and these destinations, without sending a message."""
 
     async def aclose(self) -> None:
@@ -249,15 +249,15 @@ class NotConfigured(ChannelClient):
         return self.check(message)
 
     @override
-    async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
+    async def validate(self, destinations: Collection[str] = ()) -> list[ChannelFinding]:
         return finding(failed(self._channel, "not_configured"))
 
 
-def finding(result: SendResult | None, destination: str = "") -> list[Finding]:
+def finding(result: SendResult | None, destination: str = "") -> list[ChannelFinding]:
     """The finding for a result, in a list; empty for a success."""
     if result is None or result.error is None:
         return []
-    return [Finding(result.error, result.detail, destination)]
+    return [ChannelFinding(result.error, result.detail, destination)]
 
 
 def json_object(text: str | None) -> dict[str, Any] | None:

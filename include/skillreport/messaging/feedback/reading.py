@@ -15,7 +15,7 @@ from include.skillreport.core.errors import is_about_data
 from include.skillreport.core.network import Network
 from include.skillreport.messaging.feedback.mailbox import Mailbox, MailboxError, open_mailbox
 from include.skillreport.messaging.feedback.record import Effect, record_report
-from include.skillreport.messaging.feedback.reports import Addresses, Report, ReportKind, report_in
+from include.skillreport.messaging.feedback.reports import Addresses, FeedbackReport, ReportKind, report_in
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def _read_one(
         mailbox.done(uid)
 
 
-def _report_in(content: bytes, addresses: Addresses, uid: str) -> Report | None:
+def _report_in(content: bytes, addresses: Addresses, uid: str) -> FeedbackReport | None:
     try:
         return report_in(content, addresses)
     except Exception as error:
@@ -101,7 +101,11 @@ def _report_in(content: bytes, addresses: Addresses, uid: str) -> Report | None:
 
 
 def _recorded(
-    platform: psycopg.Connection, connection: psycopg.Connection, report: Report, uid: str, now: datetime
+    platform: psycopg.Connection,
+    connection: psycopg.Connection,
+    report: FeedbackReport,
+    uid: str,
+    now: datetime,
 ) -> Effect | None:
     try:
         return record_report(platform, connection, report, now)

@@ -17,14 +17,17 @@ from include.skillreport.core.database import Statements, tenant_transaction
 from include.skillreport.messaging import outbox, suppression
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.email.letter import address_of
-from include.skillreport.messaging.feedback.reports import Failure, Report, ReportKind
+from include.skillreport.messaging.feedback.reports import FailedRecipient, FeedbackReport, ReportKind
 from include.skillreport.messaging.outcome import ErrorClass, ErrorCode
 from include.skillreport.messaging.retry import Status
-from include.skillreport.messaging.suppression import Reason, masked
+from include.skillreport.messaging.suppression import SuppressionReason, masked
 
 _SQL = Statements(Path(__file__).parent)
 
-_REASONS = {ReportKind.COMPLAINT: Reason.COMPLAINT, ReportKind.UNSUBSCRIBE: Reason.UNSUBSCRIBE}
+_REASONS = {
+    ReportKind.COMPLAINT: SuppressionReason.COMPLAINT,
+    ReportKind.UNSUBSCRIBE: SuppressionReason.UNSUBSCRIBE,
+}
 
 
 class Effect(StrEnum):
@@ -65,7 +68,7 @@ class _Sent:
 
 
 def record_report(
-    platform: psycopg.Connection, connection: psycopg.Connection, report: Report, now: datetime
+    platform: psycopg.Connection, connection: psycopg.Connection, report: FeedbackReport, now: datetime
 ) -> Effect:
     """Record a report. ``platform`` finds the message's tenant. ``connection`` writes, as ``batch_tenant`` in a transaction of this tenant.
 
@@ -142,7 +145,7 @@ def _record_failure(connection: psycopg.Connection, sent: _Sent, status: str, no
     return Effect.BOUNCED
 
 
-def _record_passed_on(connection: psycopg.Connection, sent: _Sent, failure: Failure) -> Effect:
+def _record_passed_on(connection: psycopg.Connection, sent: _Sent, failure: FailedRecipient) -> Effect:
     """The failure of somebody behind the address: of a group, or of a forwarding. The letter has arrived, and the address stays open."""
     error = EMAIL.errors["passed_on"]
     somebody = masked(min(failure.passed_on_to or failure.addresses, default=""))

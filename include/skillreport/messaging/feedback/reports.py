@@ -69,7 +69,7 @@ class UnreadableMailError(BatchError):
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedRecipient:
     """A recipient that a DSN reports as failed: its addresses as they are sent, in lower case, and the status code (``5.1.1``).
 
     ``passed_on_to`` is the Final-Recipient if it is another one than the Original-Recipient: an alias, a list or a forwarding.
@@ -81,16 +81,16 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Report:
+class FeedbackReport:
     """A report about one letter. ``message_id`` is the id in the outbox; empty: the mail does not say which letter.
 
-    ``recipients`` are the addresses that a complaint names, as in ``Failure``. ``is_by_token``: the envelope sender of the letter names the
-    message (VERP), whatever the report calls the recipient.
+    ``recipients`` are the addresses that a complaint names, as in ``FailedRecipient``. ``is_by_token``: the envelope sender of the letter
+    names the message (VERP), whatever the report calls the recipient.
     """
 
     kind: ReportKind
     message_id: str = ""
-    failures: tuple[Failure, ...] = ()
+    failures: tuple[FailedRecipient, ...] = ()
     recipients: frozenset[str] = field(default=frozenset(), repr=False)
     is_by_token: bool = field(default=False, compare=False)
 
@@ -111,7 +111,7 @@ class Addresses:
         return _first(self._unsubscribe, texts)
 
 
-def report_in(content: bytes, addresses: Addresses) -> Report:
+def report_in(content: bytes, addresses: Addresses) -> FeedbackReport:
     """The report in a mail, which may be cut off.
 
     :raises UnreadableMailError: the mail is too complex. Hostile mails may raise other errors, which the caller catches.
@@ -131,8 +131,8 @@ def report_in(content: bytes, addresses: Addresses) -> Report:
     is_automatic = _field(mail, "Auto-Submitted").lower() not in ("", "no")
     token = addresses.unsubscribed(recipients)
     if token and not is_automatic:
-        return Report(ReportKind.UNSUBSCRIBE, token)
-    return Report(ReportKind.OTHER)
+        return FeedbackReport(ReportKind.UNSUBSCRIBE, token)
+    return FeedbackReport(ReportKind.OTHER)
 
 
 def _parsed(content: bytes) -> Mail:
@@ -144,7 +144,7 @@ def _parsed(content: bytes) -> Mail:
     return message_from_bytes(content, policy=compat32)
 
 
-def _bounce(mail: Mail, token: str) -> Report:
+def _bounce(mail: Mail, token: str) -> FeedbackReport:
     failures = []
     for group in islice(_groups(mail), _MOST_GROUPS):
         if _field(group, "Action").lower() != "failed":
@@ -154,12 +154,12 @@ def _bounce(mail: Mail, token: str) -> Report:
             _typed_addresses(_field(group, name)) for name in ("Original-Recipient", "Final-Recipient")
         )
         passed_on_to = final if original and original.isdisjoint(final) else frozenset[str]()
-        failures.append(Failure(original | final, status[1] if status else "", passed_on_to))
+        failures.append(FailedRecipient(original | final, status[1] if status else "", passed_on_to))
     kind = ReportKind.BOUNCE if failures else ReportKind.DELIVERY
-    return Report(kind, token or _returned_id(mail), tuple(failures), is_by_token=bool(token))
+    return FeedbackReport(kind, token or _returned_id(mail), tuple(failures), is_by_token=bool(token))
 
 
-def _in_own_words(content: bytes, token: str) -> Report | None:
+def _in_own_words(content: bytes, token: str) -> FeedbackReport | None:
     """The bounce that a server describes in its own words; None: the mail is no such bounce.
 
     Not by the token alone: any mail may contain these words, so the caller accepts only the address of the letter.
@@ -168,12 +168,12 @@ def _in_own_words(content: bytes, token: str) -> Report | None:
     mail = _parsed(b"\n".join(line[:_LONGEST_LINE] for line in lines))
     warned, failed = all_failures(mail)
     if not failed:
-        return Report(ReportKind.DELIVERY, token) if warned else None
+        return FeedbackReport(ReportKind.DELIVERY, token) if warned else None
     named = (_plain_address(address.decode("ascii", "replace")) for address in islice(failed, _MOST_GROUPS))
     words = _COPY.split(_text(mail), maxsplit=1)[0]
     status = min(_REFUSAL.findall(words), key=lambda code: not code.startswith("5"), default="")
-    failure = Failure(frozenset(filter(None, named)), status)
-    return Report(ReportKind.BOUNCE, token, (failure,))
+    failure = FailedRecipient(frozenset(filter(None, named)), status)
+    return FeedbackReport(ReportKind.BOUNCE, token, (failure,))
 
 
 def _text(mail: Mail) -> str:
@@ -183,15 +183,15 @@ def _text(mail: Mail) -> str:
     return payload.decode("ascii", "replace") if isinstance(payload, bytes) else ""
 
 
-def _complaint(mail: Mail, addresses: Addresses) -> Report:
+def _complaint(mail: Mail, addresses: Addresses) -> FeedbackReport:
     parts = (part for part in _submessages(mail) if part.get_content_type() == "message/feedback-report")
     fields = next((each for part in parts for each in _submessages(part)), None)
     if fields is None or _field(fields, "Feedback-Type").lower() not in _COMPLAINTS:
-        return Report(ReportKind.OTHER)
+        return FeedbackReport(ReportKind.OTHER)
     token = addresses.bounced(_fields(fields, "Original-Mail-From"))
     # Many providers replace the recipient in the returned letter, so only the report's own field counts.
     named = [_plain_address(text) for text in _fields(fields, "Original-Rcpt-To")]
-    return Report(
+    return FeedbackReport(
         ReportKind.COMPLAINT, token or _returned_id(mail), recipients=frozenset(filter(None, named))
     )
 

@@ -18,9 +18,9 @@ from include.skillreport.approvals.requests import (
     record_result,
 )
 from include.skillreport.batches.external_sync.batch import ExternalSyncBatch, unit_of
-from include.skillreport.batches.external_sync.listing import Unit
+from include.skillreport.batches.external_sync.listing import ListedDirectory
 from include.skillreport.batches.external_sync.plan import EntryKind
-from include.skillreport.batches.external_sync.safety_limits import Limit, limits_of
+from include.skillreport.batches.external_sync.safety_limits import EndingLimit, limits_of
 from include.skillreport.batches.external_sync.sync import (
     HELD,
     PLANNED,
@@ -43,8 +43,10 @@ class _Ending(NamedTuple):
 
 
 _ENDINGS = {
-    Limit.LINKS: _Ending(EntryKind.DEACTIVATE, "連携を解除するのは、2 日続けて名簿にないアカウントだけです"),
-    Limit.CHANNELS: _Ending(
+    EndingLimit.LINKS: _Ending(
+        EntryKind.DEACTIVATE, "連携を解除するのは、2 日続けて名簿にないアカウントだけです"
+    ),
+    EndingLimit.CHANNELS: _Ending(
         EntryKind.CHANNEL_VANISHED, "通知設定を無効にするのは、2 日続けて一覧にないチャンネルだけです"
     ),
 }
@@ -66,7 +68,7 @@ class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):
             parts.setdefault(item.tenant_id, []).append(item.item_id)
         return parts
 
-    def plan_unit(self, connection: psycopg.Connection, unit: Unit, run: Run) -> None:
+    def plan_unit(self, connection: psycopg.Connection, unit: ListedDirectory, run: Run) -> None:
         """Plan with all limits first. If that plan is held and equals the requested plan, plan again without the limits of the request."""
         with tenant_transaction(connection, [unit.tenant_id]):
             item = _locked_item(connection, run, unit.tenant_id)
@@ -122,7 +124,9 @@ def _too_early(item: LockedItem, plan: SavedPlan) -> str:
     """Why the plan does not do what was approved: all those accounts, or all those channels, were present until today. Empty if it does."""
     approved, done = limits_of(item.reason), {entry.kind for entry in plan.entries}
     return "。".join(
-        _ENDINGS[limit].rule for limit in Limit if limit in approved and _ENDINGS[limit].kind not in done
+        _ENDINGS[limit].rule
+        for limit in EndingLimit
+        if limit in approved and _ENDINGS[limit].kind not in done
     )
 
 

@@ -9,7 +9,7 @@ import psycopg
 
 from include.skillreport.approvals.requests import (
     OUT_OF_DATE,
-    LiveInvoice,
+    LockedInvoice,
     LockedItem,
     Result,
     item_ids,
@@ -100,7 +100,7 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         return settled[0] if settled else None
 
 
-def _change(item: LockedItem, live: LiveInvoice | None) -> str | None:
+def _change(item: LockedItem, live: LockedInvoice | None) -> str | None:
     """Why the answer does not apply to the live invoice; None if it does."""
     if item.superseded_by:
         return SUPERSEDED
@@ -114,7 +114,7 @@ def _change(item: LockedItem, live: LiveInvoice | None) -> str | None:
     return None
 
 
-def _is_as_shown(item: LockedItem, live: LiveInvoice) -> bool:
+def _is_as_shown(item: LockedItem, live: LockedInvoice) -> bool:
     return live.input_hash == item.fingerprint and live.total == Decimal(item.figures["total"])
 
 

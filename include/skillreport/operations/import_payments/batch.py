@@ -102,7 +102,7 @@ class PaymentImport(ChecksShown, TenantBatch):
 
     def needs_nobody(self, request: Request) -> bool:
         """Whether the operation is about transfers or payers, and about no invoice."""
-        return FORM.chosen(request.values) in (form.SetAside, form.Reopen, form.ForgetPayers)
+        return FORM.chosen(request.values) in (form.SetAside, form.ReopenTransfer, form.ForgetPayers)
 
     def found_tenants(self, request: Request) -> Collection[str]:
         """The tenants that may get a payment, or lose one. :raises NotDueError: payments are not recorded by the batches."""
@@ -161,7 +161,7 @@ class PaymentImport(ChecksShown, TenantBatch):
         """Do what concerns no tenant, remember payers, match what is left, and write the accountant's files."""
         run, platform = work.run, work.connection
         entered = FORM.entered(run.options)
-        if isinstance(entered, form.SetAside | form.Reopen):
+        if isinstance(entered, form.SetAside | form.ReopenTransfer):
             _require_all(entered, _change(platform, entered, run))
         elif isinstance(entered, form.ForgetPayers):
             forget_payers(platform, entered.payers)
@@ -265,13 +265,15 @@ class PaymentImport(ChecksShown, TenantBatch):
         return UnitResult(tenant_id, {"transfers": len(results)}, records, notes)
 
 
-def _change(platform: psycopg.Connection, entered: form.SetAside | form.Reopen, run: Run) -> list[str]:
+def _change(
+    platform: psycopg.Connection, entered: form.SetAside | form.ReopenTransfer, run: Run
+) -> list[str]:
     if isinstance(entered, form.SetAside):
         return set_aside(platform, entered.transfer_ids, entered.reason, run.person)
     return reopen(platform, entered.transfer_ids)
 
 
-def _require_all(entered: form.SetAside | form.Reopen, left: Sequence[str]) -> None:
+def _require_all(entered: form.SetAside | form.ReopenTransfer, left: Sequence[str]) -> None:
     """:raises ParameterError: names the transfers for which the operation is impossible. The others are changed."""
     if left:
         named = "、".join(each[:40] for each in left[:5])

@@ -13,7 +13,7 @@ from include.skillreport.billing.ledger.payments import find_payables
 from include.skillreport.billing.ledger.transfer_payments import METHOD, TransferPart
 from include.skillreport.billing.ledger.transfers import FoundTransfer, find_transfers, load_choices
 from include.skillreport.billing.money import YEN
-from include.skillreport.billing.receivables.matching import Part, Unpaid, oldest_first
+from include.skillreport.billing.receivables.matching import MatchedPart, Unpaid, oldest_first
 from include.skillreport.billing.receivables.payment import Payable, Payment, require_payable
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.operations.import_payments.form import FEE, ConfirmedTransfer
@@ -123,8 +123,8 @@ def _payable(transfer: FoundTransfer, number: str, payable: Payable | None) -> P
 
 
 def _with_fee(
-    transfer: FoundTransfer, share: Part, open_amounts: dict[str, Decimal], fee_tolerance: int
-) -> Part:
+    transfer: FoundTransfer, share: MatchedPart, open_amounts: dict[str, Decimal], fee_tolerance: int
+) -> MatchedPart:
     fee = open_amounts[share.number]
     if not 0 < fee <= fee_tolerance:
         raise ParameterError(
@@ -135,7 +135,7 @@ def _with_fee(
     return replace(share, fee=fee)
 
 
-def _part(transfer: FoundTransfer, part: Part) -> TransferPart:
+def _part(transfer: FoundTransfer, part: MatchedPart) -> TransferPart:
     return TransferPart(
         transfer.transfer_id,
         part.tenant_id,

@@ -130,7 +130,7 @@ class SetAside(Operation):
 
 
 @FORM.add("reopen", "対象外の取り消し", button="対象に戻す")
-class Reopen(Operation):
+class ReopenTransfer(Operation):
     """対象外にした振込を、確認待ちに戻します。"""
 
     shows = Shows(ids=("transfer_ids",), tenants=False)

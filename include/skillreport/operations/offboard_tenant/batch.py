@@ -88,7 +88,7 @@ class TenantOffboarding(ChecksShown, UnitBatch):
             return self._supplement(work, unit_id)
         # A deletion in progress ends first.
         with tenant_turn(work.connection, TURN, unit_id):
-            if isinstance(entered, form.Dispute):
+            if isinstance(entered, form.DisputeEntry):
                 return self._dispute(work, unit_id, entered)
             if isinstance(entered, form.Cancel) and _is_cancelled_by(work, unit_id):
                 return UnitResult(unit_id, {}, 0, notes=("この実行の前の試行で、退会を取りやめました",))
@@ -197,7 +197,7 @@ class TenantOffboarding(ChecksShown, UnitBatch):
         rows = sum(rows for *_, rows in counts)
         return UnitResult(tenant_id, {"rows": rows}, rows, notes=("削除の承認を、ほかの人に依頼しました",))
 
-    def _dispute(self, work: Work, tenant_id: str, entered: form.Dispute) -> Outcome:
+    def _dispute(self, work: Work, tenant_id: str, entered: form.DisputeEntry) -> Outcome:
         """:raises OffboardingError: there is no such entry, or the tenant's deletion is being repeated."""
         run, platform = work.run, work.connection
         if find_open(platform, tenant_id):

@@ -66,7 +66,7 @@ AgeKey = Annotated[
 ]
 
 
-class Stage(Operation):
+class OffboardingStage(Operation):
     """A stage of one tenant."""
 
     takes_former: ClassVar[bool] = True
@@ -81,7 +81,7 @@ class Stage(Operation):
 
 
 @FORM.add("begin", "退会の開始")
-class Begin(Stage):
+class Begin(OffboardingStage):
     """退会の手続きを始めます。契約が終わったテナントだけです。片付いていないものがあれば一覧を出して止まります。承知したものを選んで、もう一度始めます。"""
 
     reason: Reason
@@ -101,26 +101,26 @@ class Begin(Stage):
 
 
 @FORM.add("export", "退会の書き出し")
-class Export(Stage):
+class Export(OffboardingStage):
     """テナントの全行を書き出し、別のデータベースに復元して照合します。お客さまに渡すファイルも作ります。待機の日数は、初めての書き出しから数えます。"""
 
     age_key: AgeKey
 
 
 @FORM.add("ask", "削除の承認の依頼", button="削除の承認を依頼")
-class Ask(Stage):
+class Ask(OffboardingStage):
     """待機が終わったテナントの、表ごとの件数を数え、ほかの人に削除の承認を依頼します。止まった削除を続けるときも使います（もう一度承認）。"""
 
 
 @FORM.add("cancel", "退会の取りやめ")
-class Cancel(Stage):
+class Cancel(OffboardingStage):
     """退会の手続きを取りやめ、書き出したファイルを消します。削除が始まると取りやめられません。"""
 
     reason: Reason
 
 
 @FORM.add("dispute", "退会の記録の取り消し")
-class Dispute(Stage):
+class DisputeEntry(OffboardingStage):
     """保存先の退会の記録（deleted_tenants/）が誤りで、退会していないテナントの削除を求めるときに使います。ほかの人が承認すると、
     記録を取り消し、バッチがまた動きます。テナントの行は変わりません。
     """
@@ -129,5 +129,5 @@ class Dispute(Stage):
 
 
 @FORM.add("supplement", "証明書の追補")
-class Supplement(Stage):
+class Supplement(OffboardingStage):
     """削除したテナントを含む検証済みのバックアップがなくなったら、そのことを書いた証明書（日本語、英語）を保存先に作ります。"""

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from psycopg import sql
 
-from include.skillreport.batches.data_backup.deleted_tenants import Entry, record_folder, write_entry
+from include.skillreport.batches.data_backup.deleted_tenants import RegisterEntry, record_folder, write_entry
 from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.tenant_export import restored_schema
@@ -31,7 +31,7 @@ def write_register(
     """Record the tenant in the store, with the manifests of its exports by their names."""
     for name, content in manifests.items():
         store.write(f"{record_folder(offboarding.tenant_id, offboarding.offboarding_id)}/{name}", content)
-    write_entry(store, keys, Entry(offboarding.tenant_id, offboarding.offboarding_id, now))
+    write_entry(store, keys, RegisterEntry(offboarding.tenant_id, offboarding.offboarding_id, now))
 
 
 def files_of(offboarding: Offboarding) -> list[str]:

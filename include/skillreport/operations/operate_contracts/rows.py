@@ -33,7 +33,7 @@ from include.skillreport.billing.ledger.contract_changes import (
     present_rows,
     tenants_by_code,
 )
-from include.skillreport.billing.receivables.file_cells import Problem, csv_rows, day_in
+from include.skillreport.billing.receivables.file_cells import CellProblem, csv_rows, day_in
 from include.skillreport.billing.receivables.transfer import code_key, payer_key
 from include.skillreport.core.entered import plain
 from include.skillreport.core.errors import ParameterError
@@ -174,7 +174,7 @@ def rows_of_file(
         )
     tenants = tenants_by_code(platform) if kind.owner == "tenant_id" else {}
     wanted: list[Wanted] = []
-    problems: list[Problem] = []
+    problems: list[CellProblem] = []
     seen: dict[tuple[Any, ...], int] = {}
     for number, cells in rows:
         try:
@@ -191,7 +191,7 @@ def rows_of_file(
             seen[key] = number
             wanted.append(found)
         except ParameterError as error:
-            problems.append(Problem(number, kind.title, str(error).rstrip("。")))
+            problems.append(CellProblem(number, kind.title, str(error).rstrip("。")))
     if problems:
         raise file_refusal(entered.imported_file, problems)
     return wanted

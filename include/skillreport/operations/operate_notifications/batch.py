@@ -22,7 +22,7 @@ from include.skillreport.messaging import outbox, suppression
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.service import Notifications
-from include.skillreport.messaging.suppression import Reason, masked
+from include.skillreport.messaging.suppression import SuppressionReason, masked
 from include.skillreport.operations.operate_notifications import form
 from include.skillreport.operations.operate_notifications.form import FORM
 from include.skillreport.operations.shown import ChecksShown
@@ -38,7 +38,11 @@ _MORE = "ほか {:,} 件"
 
 _STOPPED = "通知 {} 件が待っています。再開するまで送りません"
 
-_REASONS = {Reason.BOUNCE: "不達", Reason.COMPLAINT: "苦情", Reason.UNSUBSCRIBE: "配信停止の依頼"}
+_REASONS = {
+    SuppressionReason.BOUNCE: "不達",
+    SuppressionReason.COMPLAINT: "苦情",
+    SuppressionReason.UNSUBSCRIBE: "配信停止の依頼",
+}
 
 _DECISIONS = {form.Resend: Status.PENDING, form.Discard: Status.DISCARDED, form.MarkSent: Status.SENT}
 
@@ -63,7 +67,7 @@ class NotificationOperations(ChecksShown, TenantBatch):
         entered = FORM.entered(request.values, request.run_date)
         if isinstance(entered, form.Lift):
             _require_suppressed(request, entered.addresses)
-        if isinstance(entered, form.Decision):
+        if isinstance(entered, form.MessageDecision):
             about = {"message_ids": list(entered.messages), "tenant_ids": request.tenant_ids}
             rows = _SQL.execute(request.platform, "undecidable", **about).fetchall()
             if rows:
@@ -86,7 +90,7 @@ class NotificationOperations(ChecksShown, TenantBatch):
             return _stopped(work, entered)
         if isinstance(entered, form.Resume):
             return _resumed(work)
-        if not isinstance(entered, form.Decision):
+        if not isinstance(entered, form.MessageDecision):
             opened = _SQL.execute(work.connection, "reopen_channels").fetchall()
             return _counted(work.tenant_ids, "reopened", opened)
         decided = _SQL.execute(
@@ -103,9 +107,9 @@ class NotificationOperations(ChecksShown, TenantBatch):
     def send(self, work: Work, results: Sequence[UnitResult]) -> Sequence[Outcome]:
         """After ``resend``, ``reopen`` or ``resume``, send the messages that are due, as BATCH-019-02 does."""
         operation = FORM.chosen(work.run.options)
-        if operation not in (form.Resend, form.Reopen, form.Resume):
+        if operation not in (form.Resend, form.ReopenChannels, form.Resume):
             return results
-        return self._retry.send_decided(work, results, reopened_all=operation is form.Reopen)
+        return self._retry.send_decided(work, results, reopened_all=operation is form.ReopenChannels)
 
 
 def _stopped(work: Work, entered: form.Stop) -> list[UnitResult]:
@@ -200,7 +204,7 @@ def _suppressions(connection: psycopg.Connection, addresses: Sequence[str]) -> d
     for each in found:
         shown = each.address if each.address in named else masked(each.address)
         reason = _REASONS[each.reason]
-        if each.reason is Reason.BOUNCE:
+        if each.reason is SuppressionReason.BOUNCE:
             reason = f"{reason} {each.error_code}、続けて {each.bounces} 回"
         until = f"{_in_japan(each.until)} まで" if each.until else "期限なし"
         if each.bounced_until and each.bounced_until > now:

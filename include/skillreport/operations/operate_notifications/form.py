@@ -76,7 +76,7 @@ class List(Operation):
     tenants: Tenants = ()
 
 
-class Decision(Operation):
+class MessageDecision(Operation):
     """What becomes of the selected messages."""
 
     shows = Shows(ids=("messages",), tenants=False)
@@ -87,22 +87,22 @@ class Decision(Operation):
 
 
 @FORM.add("resend", "選んだ通知の再送")
-class Resend(Decision):
+class Resend(MessageDecision):
     """送信待ちに戻して送信します。停止中のチャネルも再開します。"""
 
 
 @FORM.add("discard", "選んだ通知の破棄")
-class Discard(Decision):
+class Discard(MessageDecision):
     """この通知はもう送信しません。"""
 
 
 @FORM.add("mark_sent", "選んだ通知を送信済みにする")
-class MarkSent(Decision):
+class MarkSent(MessageDecision):
     """届いたものとして記録し、もう送信しません。"""
 
 
 @FORM.add("reopen", "停止中のチャネルの再開")
-class Reopen(Operation):
+class ReopenChannels(Operation):
     """停止中のチャネルをすべて再開し、待機中の通知を送信します。"""
 
     shows = Shows("channels")

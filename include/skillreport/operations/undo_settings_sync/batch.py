@@ -13,7 +13,7 @@ from include.skillreport.batches.settings_sync.batch import lock_tenants
 from include.skillreport.batches.settings_sync.digest import SEVERITY_NAMES
 from include.skillreport.batches.settings_sync.rules import shown
 from include.skillreport.batches.settings_sync.undo import UndoPlan, actor_of, plan_undo
-from include.skillreport.batches.settings_sync.validation import Severity
+from include.skillreport.batches.settings_sync.validation import ProblemSeverity
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Request, Run, TenantBatch, UnitResult, Work
@@ -76,7 +76,7 @@ def _undo_result(run: Run, tenant_id: str, plan: UndoPlan) -> UnitResult:
         {"undone": len(restored), "undoConflicts": len(conflicts)},
         records=len(restored),
         notes=tuple(
-            f"【{SEVERITY_NAMES[Severity.MEDIUM]}】{key}: その後に変更されているため、元に戻しません"
+            f"【{SEVERITY_NAMES[ProblemSeverity.MEDIUM]}】{key}: その後に変更されているため、元に戻しません"
             for key in conflicts
         ),
         report=tuple(

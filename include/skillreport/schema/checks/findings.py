@@ -9,7 +9,7 @@ from enum import StrEnum
 from include.skillreport.core.errors import SchemaError
 
 
-class Severity(StrEnum):
+class FindingSeverity(StrEnum):
     """An error prevents runs or the deployment. A remark does not."""
 
     ERROR = "error"
@@ -23,7 +23,7 @@ class Finding:
     ``code`` is stable, for programs. ``subject`` is the table, column, role or host of the finding.
     """
 
-    severity: Severity
+    severity: FindingSeverity
     code: str
     problem: str
     remedy: str
@@ -37,22 +37,22 @@ class Finding:
 
 def error(code: str, problem: str, remedy: str, subject: str = "") -> Finding:
     """A finding that prevents runs or the deployment."""
-    return Finding(Severity.ERROR, code, problem, remedy, subject)
+    return Finding(FindingSeverity.ERROR, code, problem, remedy, subject)
 
 
 def remark(code: str, problem: str, remedy: str, subject: str = "") -> Finding:
     """A finding that does not prevent runs or the deployment."""
-    return Finding(Severity.REMARK, code, problem, remedy, subject)
+    return Finding(FindingSeverity.REMARK, code, problem, remedy, subject)
 
 
 def is_fit(findings: Iterable[Finding]) -> bool:
     """Whether no finding is an error."""
-    return all(finding.severity is not Severity.ERROR for finding in findings)
+    return all(finding.severity is not FindingSeverity.ERROR for finding in findings)
 
 
 def refuse(findings: Iterable[Finding]) -> None:
     """:raises SchemaError: has the problems of all errors, and each remedy once."""
-    errors = [finding for finding in findings if finding.severity is Severity.ERROR]
+    errors = [finding for finding in findings if finding.severity is FindingSeverity.ERROR]
     if errors:
         remedies = dict.fromkeys(finding.remedy for finding in errors)
         raise SchemaError("".join([*(finding.problem for finding in errors), *remedies]))

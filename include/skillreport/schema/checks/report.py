@@ -13,7 +13,7 @@ from include.skillreport.core.database import read_conninfo
 from include.skillreport.core.errors import SettingsError, reason_of
 from include.skillreport.core.execution.settings import IdentitySettings
 from include.skillreport.messaging.settings import ServiceSettings
-from include.skillreport.schema.checks.findings import Finding, Severity, error, is_fit, remark
+from include.skillreport.schema.checks.findings import Finding, FindingSeverity, error, is_fit, remark
 from include.skillreport.schema.checks.host import (
     count_tenants,
     find_hidden_rows,
@@ -37,11 +37,11 @@ from include.skillreport.schema.deletion import is_with_deletion, tables_to_dele
 from include.skillreport.schema.deployment_check import find_other_deployment, missing_part
 from include.skillreport.schema.host_contract import HostVariant, compare_host
 
-_LABELS = {Severity.ERROR: "不適合", Severity.REMARK: "注意"}
+_LABELS = {FindingSeverity.ERROR: "不適合", FindingSeverity.REMARK: "注意"}
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """The findings about a database. ``variant`` is None if there is no connection.
 
     ``with_deletion``: whether the batches may delete rows of the application.
@@ -94,7 +94,7 @@ def check_database(
     backup: str = "",
     with_passwords: Collection[str] = (),
     bin_dir: str = "",
-) -> Report:
+) -> CheckReport:
     """Check the database of ``dsn`` as the deploying login.
 
     ``logins`` has the connection string of each batch role's login, ``backup`` is that of BATCH-001 and of restores, ``with_passwords``
@@ -104,7 +104,7 @@ def check_database(
     try:
         connection, findings = connect(dsn)
     except psycopg.Error as refusal:
-        return Report(None, (_no_connection("デプロイ用", refusal),))
+        return CheckReport(None, (_no_connection("デプロイ用", refusal),))
     with connection:
         connection.read_only = True
         variant, differences = compare_host(connection)
@@ -123,8 +123,8 @@ def check_database(
     for role, login in (logins or {}).items():
         findings += _check_login(role, login)
     findings += _check_backup_login(backup) if backup else []
-    ordered = sorted(findings, key=lambda finding: finding.severity is Severity.REMARK)
-    return Report(variant, tuple(ordered), deletes)
+    ordered = sorted(findings, key=lambda finding: finding.severity is FindingSeverity.REMARK)
+    return CheckReport(variant, tuple(ordered), deletes)
 
 
 def _is_with_deletion(connection: psycopg.Connection) -> bool:

@@ -12,7 +12,7 @@ from psycopg import errors
 from psycopg.conninfo import make_conninfo
 
 from include.skillreport.core.database import read_conninfo, set_up_session
-from include.skillreport.schema.checks.findings import Finding, Severity, error, refuse, remark
+from include.skillreport.schema.checks.findings import Finding, FindingSeverity, error, refuse, remark
 from include.skillreport.schema.checks.server import find_server_problems
 
 # Several providers (Supabase) use this port for such a pooler.
@@ -60,7 +60,7 @@ def connect(dsn: str, *, autocommit: bool = False) -> tuple[psycopg.Connection, 
     # A limit for the application's own statements would end the check of a large table, and with it the whole report.
     set_up_session(connection, statement_timeout="0")
     connection.autocommit = autocommit
-    if not is_direct and all(finding.severity is not Severity.ERROR for finding in findings):
+    if not is_direct and all(finding.severity is not FindingSeverity.ERROR for finding in findings):
         host = connection.info.host
         problem = f'ホスト "{host}" では接続プーラー（PgBouncer など）が応答しています。'
         findings.append(error("pooler", problem, _NEEDS_DIRECT_HOST, host))

@@ -11,7 +11,7 @@ import psycopg
 from fastapi import APIRouter, HTTPException, Request, Response, status
 
 from skill_batch.board.access import RightsDep
-from skill_batch.board.choosing import Choice, choices
+from skill_batch.board.choosing import ChosenTenant, choices
 from skill_batch.board.contract_words import RESULTS, STATES
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.rendering import render
@@ -51,7 +51,7 @@ class Contract:
 
     tenant_id: str
     tenant: Row | None
-    choice: Choice
+    choice: ChosenTenant
     profile: Row | None
     addresses: Sequence[Row]
     terms: Sequence[Row]

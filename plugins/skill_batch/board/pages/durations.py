@@ -37,7 +37,7 @@ _WEEK = timedelta(days=6)
 
 
 @dataclass(frozen=True)
-class Period:
+class DaySpan:
     """The days, in Asia/Tokyo, on which the runs started, both included."""
 
     first_day: date
@@ -70,7 +70,7 @@ _KEYS: Mapping[Sort, Callable[[Row], Any]] = {
 
 
 def load_durations(
-    connection: psycopg.Connection[Any], period: Period, sort: Sort, batch_ids: Sequence[str]
+    connection: psycopg.Connection[Any], period: DaySpan, sort: Sort, batch_ids: Sequence[str]
 ) -> list[Row]:
     """The batches and operations of these ids that ran in the period, in the order."""
     rows = _SQL.rows(
@@ -84,16 +84,16 @@ def load_durations(
     return sorted(rows, key=_KEYS[sort], reverse=True)
 
 
-def _period(date_from: Day = None, date_to: Day = None) -> Period:
+def _period(date_from: Day = None, date_to: Day = None) -> DaySpan:
     today = datetime.now(UTC).astimezone(JAPAN).date()
     last_day = min(date_to or today, today)
     first_day = max(date_from or last_day - _WEEK, EARLIEST_BUSINESS_DATE)
-    return Period(*ordered_days(first_day, last_day))
+    return DaySpan(*ordered_days(first_day, last_day))
 
 
 @router.get("/durations")
 def durations_page(
-    request: Request, rights: RightsDep, period: Annotated[Period, Depends(_period)], sort: Sort = "total"
+    request: Request, rights: RightsDep, period: Annotated[DaySpan, Depends(_period)], sort: Sort = "total"
 ) -> Response:
     """The page of the batches whose runs the reader may see."""
     database: BoardDatabase = request.app.state.database

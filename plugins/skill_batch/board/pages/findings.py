@@ -15,7 +15,7 @@ from skill_batch.board.database import BoardDatabase
 from skill_batch.board.message_words import channel_labels
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
-from include.skillreport.approvals.requests import Kind
+from include.skillreport.approvals.requests import RequestKind
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS as CHECK_TEXTS
 from include.skillreport.core.catalog import (
     DATA_BACKUP,
@@ -100,7 +100,7 @@ def load_findings(connection: psycopg.Connection[Any], sections: frozenset[str],
         platform=rows("incidents", "platform_incidents", since=since),
         orphans=rows("incidents", "orphans", since=since),
         directories=rows("directories", "directory_plans", since=since),
-        requests=rows("directories", "open_requests", kind=Kind.DIRECTORY_CHANGES),
+        requests=rows("directories", "open_requests", kind=RequestKind.DIRECTORY_CHANGES),
         findings=rows("findings", "setting_findings"),
         inactive=rows("inactive", "inactive_tenants"),
         settings=rows("settings", "setting_changes"),

@@ -18,7 +18,7 @@ from skill_batch.board.database import BoardDatabase
 from skill_batch.board.invoice_words import STATES
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
-from include.skillreport.approvals.requests import HOLDS, Kind
+from include.skillreport.approvals.requests import HOLDS, RequestKind
 from include.skillreport.billing.actions.fields import TAX_CATEGORIES
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.state import Act, InvoiceState, refusal
@@ -135,7 +135,7 @@ def load_month(
         _SQL.rows(connection, "month_taxes", month=month),
         [HeldInvoice(row) for row in with_choices(connection, held)],
         _count(states, "held"),
-        _SQL.rows(connection, "open_requests", kind=Kind.INVOICES, most=_MOST_REQUESTS),
+        _SQL.rows(connection, "open_requests", kind=RequestKind.INVOICES, most=_MOST_REQUESTS),
         with_choices(connection, _SQL.rows(connection, "stopped_letters", most=_MOST_STOPPED)),
         with_choices(connection, _SQL.rows(connection, "waiting_entries", most=_MOST_WAITING)),
         with_choices(connection, documents),

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response,
 from skill_batch.board.access import Rights, RightsDep, from_this_page, refusal
 from skill_batch.board.actions import Action, find_action
 from skill_batch.board.airflow_api import AirflowApi
-from skill_batch.board.choosing import Choice, choices, tenant_ids_of
+from skill_batch.board.choosing import ChosenTenant, choices, tenant_ids_of
 from skill_batch.board.contents import MessageContent, load_content, load_suppressed_address
 from skill_batch.board.database import BoardDatabase, BoardUnavailableError
 from skill_batch.board.message_words import ALL_STATES, FILTERS, STATES, WAITING, channel_labels
@@ -47,7 +47,7 @@ State = Literal["", "ambiguous", "dead", "expired", "retry", "pending", "sending
 
 
 @dataclass(frozen=True)
-class Filters:
+class MessageFilters:
     """The filters of the list. Empty values do not filter; an empty ``state`` selects the messages that need an operator.
 
     ``tenant`` is a code, or an id that no tenant has as its code. ``tenant_id`` selects exactly one tenant, for links from other pages.
@@ -86,7 +86,7 @@ class Filters:
 class Messages:
     """The content of the page. ``total`` stops at 10,000. ``choices`` has every tenant of the lists, by id."""
 
-    filters: Filters
+    filters: MessageFilters
     queues: Sequence[Mapping[str, Any]]
     closed: Sequence[Mapping[str, Any]]
     stops: Sequence[Mapping[str, Any]]
@@ -95,11 +95,11 @@ class Messages:
     suppressed: Sequence[Mapping[str, Any]]
     listed: Sequence[Mapping[str, Any]]
     total: int
-    next_page: Filters | None
-    choices: Mapping[str, Choice]
+    next_page: MessageFilters | None
+    choices: Mapping[str, ChosenTenant]
 
 
-def load_messages(connection: psycopg.Connection[Any], filters: Filters, now: datetime) -> Messages:
+def load_messages(connection: psycopg.Connection[Any], filters: MessageFilters, now: datetime) -> Messages:
     """The page at ``now`` (aware)."""
     tenant_ids = [filters.tenant_id] if filters.tenant_id else None
     if filters.tenant:
@@ -151,21 +151,21 @@ def _filters(
     after_at: datetime | None = None,
     after_id: Annotated[str, Query(max_length=100)] = "",
     tenant_id: Annotated[str, Query(max_length=100)] = "",
-) -> Filters:
+) -> MessageFilters:
     if channel and channel not in CHANNELS:
         raise HTTPException(status.HTTP_400_BAD_REQUEST)
     tenant = tenant.strip()
     if after_at is not None and after_at.tzinfo is None:
         after_at = after_at.replace(tzinfo=UTC)
     # A tenant that the reader has entered replaces the one of the link.
-    return Filters(
+    return MessageFilters(
         tenant, channel, state, error.strip(), after_at, after_id, "" if tenant else tenant_id.strip()
     )
 
 
 @router.get("/messages")
 def messages_page(
-    request: Request, rights: RightsDep, filters: Annotated[Filters, Depends(_filters)]
+    request: Request, rights: RightsDep, filters: Annotated[MessageFilters, Depends(_filters)]
 ) -> Response:
     """The page of the queues, and one page of messages."""
     rights.require_read(NOTIFICATION_RETRY.dag_id)
@@ -249,7 +249,7 @@ def _lift_dialog(
     request: Request,
     rights: Rights,
     suppression_id: str,
-    choice: Choice,
+    choice: ChosenTenant,
     address: str,
     given: Sequence[str] = (),
     problem: str = "",
@@ -275,7 +275,7 @@ def _lifting() -> Action:
     return action
 
 
-def _suppressed(request: Request, suppression_id: str) -> tuple[Choice, str]:
+def _suppressed(request: Request, suppression_id: str) -> tuple[ChosenTenant, str]:
     """The tenant and the address.
 
     :raises HTTPException: 404, no suppression has this id; 409, the operation cannot work on the tenant.

@@ -19,8 +19,8 @@ from skill_batch.board.database import BoardDatabase
 from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
 from skill_batch.board.rendering import render
 from skill_batch.board.runs import (
-    Progress,
     RunCell,
+    RunProgress,
     load_progress,
     load_usual_seconds,
     missed_start,
@@ -69,7 +69,7 @@ class BatchRow:
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedRun:
     """A run that did not succeed, and the groups of its tenants that no later run has processed successfully."""
 
     spec: BatchSpec
@@ -110,8 +110,8 @@ class Overview:
     """The content of the page."""
 
     now: datetime
-    failures: Sequence[Failure]
-    running: Sequence[Progress]
+    failures: Sequence[FailedRun]
+    running: Sequence[RunProgress]
     batches: Sequence[BatchRow]
     failed_runs: FailedRuns
     alerts: Alerts
@@ -223,13 +223,13 @@ def _failures(
     specs: Sequence[BatchSpec],
     usual: Mapping[str, Decimal],
     now: datetime,
-) -> list[Failure]:
+) -> list[FailedRun]:
     """The failures that are still open, the most severe batch first."""
     by_id = {spec.id: spec for spec in specs}
     rows = _SQL.rows(connection, "open_runs", batch_ids=list(by_id), most=_MOST_FAILURES)
     groups = load_failures(connection, [row["execution_id"] for row in rows], only_open=True)
     found = [
-        Failure(
+        FailedRun(
             by_id[row["batch_id"]], RunCell(row, usual.get(row["batch_id"]), now), groups[row["execution_id"]]
         )
         for row in rows
@@ -246,7 +246,7 @@ def _running(
     specs: Sequence[RunSpec],
     usual: Mapping[str, Decimal],
     now: datetime,
-) -> list[Progress]:
+) -> list[RunProgress]:
     by_id = {spec.id: spec for spec in specs}
     rows = _SQL.rows(connection, "active_runs", batch_ids=list(by_id), most=_LISTED)
     return load_progress(

@@ -38,7 +38,7 @@ AgeName = Literal[
 
 
 @dataclass(frozen=True)
-class Filters:
+class ReceivableFilters:
     """The filters of the list; empty values do not filter. ``counterparty`` is the beginning of a name, ``page`` is numbered from 1."""
 
     age: AgeName = ""
@@ -75,20 +75,22 @@ class Receivables:
     """
 
     as_of: date
-    filters: Filters
+    filters: ReceivableFilters
     currencies: Sequence[AgedCurrency]
     listed: Sequence[tuple[Mapping[str, Any], Age]]
     total: int
     transfers: Sequence[Mapping[str, Any]]
 
     @property
-    def next_page(self) -> Filters | None:
+    def next_page(self) -> ReceivableFilters | None:
         """The filters of the next page."""
         page = self.filters.page
         return replace(self.filters, page=page + 1) if self.total > page * _PAGE else None
 
 
-def load_receivables(connection: psycopg.Connection[Any], filters: Filters, as_of: date) -> Receivables:
+def load_receivables(
+    connection: psycopg.Connection[Any], filters: ReceivableFilters, as_of: date
+) -> Receivables:
     """The page as of a day (Asia/Tokyo)."""
     currencies: dict[str, AgedCurrency] = {}
     days: list[date | None] = []
@@ -128,13 +130,13 @@ def _filters(
     age: AgeName = "",
     counterparty: Annotated[str, Query(max_length=200)] = "",
     page: Annotated[int, Query(ge=1, le=10_000)] = 1,
-) -> Filters:
-    return Filters(age, counterparty.strip(), page)
+) -> ReceivableFilters:
+    return ReceivableFilters(age, counterparty.strip(), page)
 
 
 @router.get("/receivables")
 def receivables_page(
-    request: Request, rights: RightsDep, filters: Annotated[Filters, Depends(_filters)]
+    request: Request, rights: RightsDep, filters: Annotated[ReceivableFilters, Depends(_filters)]
 ) -> Response:
     """The page as of today (Asia/Tokyo)."""
     rights.require_read(TENANT_BILLING.dag_id)

@@ -13,7 +13,7 @@ from fastapi import APIRouter, HTTPException, Request, Response, status
 
 from skill_batch.board.access import RightsDep
 from skill_batch.board.charts import Series, translated
-from skill_batch.board.choosing import Choice, customer_choices
+from skill_batch.board.choosing import ChosenTenant, customer_choices
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.message_words import ALL_STATES, channel_labels
 from skill_batch.board.rendering import language_of, render, translator
@@ -110,7 +110,7 @@ class TenantPage:
 
     tenant_id: str
     tenant: Mapping[str, Any] | None
-    customer: Choice
+    customer: ChosenTenant
     charts: Sequence[Series]
     sections: Mapping[str, Sequence[Mapping[str, Any]]]
     outcomes: Sequence[LastOutcome]

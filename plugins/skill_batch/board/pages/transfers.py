@@ -51,7 +51,7 @@ class OfferedChoice:
 
 
 @dataclass(frozen=True)
-class Filters:
+class TransferFilters:
     """The filters of the page; empty values do not filter. ``payer``: the beginning of a tenant's code or name, or of a payer's name."""
 
     doubt: str = ""
@@ -67,7 +67,7 @@ class Filters:
 class Transfers:
     """The content of the page. ``choices`` are by transfer; ``sums`` by doubt (None: the next run records these)."""
 
-    filters: Filters
+    filters: TransferFilters
     sums: Sequence[Row]
     waiting: Sequence[Row]
     choices: Mapping[str, Sequence[OfferedChoice]]
@@ -76,14 +76,14 @@ class Transfers:
     files: Sequence[Row]
 
     @property
-    def next_page(self) -> Filters | None:
+    def next_page(self) -> TransferFilters | None:
         """The filters of the next page."""
         page = self.filters.page
         more = self.waiting and self.waiting[0]["hits"] > page * _PAGE
-        return Filters(self.filters.doubt, self.filters.payer, page + 1) if more else None
+        return TransferFilters(self.filters.doubt, self.filters.payer, page + 1) if more else None
 
 
-def load_transfers(connection: psycopg.Connection[Any], filters: Filters) -> Transfers:
+def load_transfers(connection: psycopg.Connection[Any], filters: TransferFilters) -> Transfers:
     """The page."""
     skipped = (filters.page - 1) * _PAGE
     waiting = _SQL.rows(connection, "waiting_transfers", doubt=filters.doubt, most=_PAGE, skipped=skipped)
@@ -112,13 +112,13 @@ def _filters(
     doubt: Annotated[str, Query(pattern=f"^({'|'.join(DOUBTS)})?$")] = "",
     payer: Annotated[str, Query(max_length=200)] = "",
     page: Annotated[int, Query(ge=1, le=10_000)] = 1,
-) -> Filters:
-    return Filters(doubt, payer.strip(), page)
+) -> TransferFilters:
+    return TransferFilters(doubt, payer.strip(), page)
 
 
 @router.get("/transfers")
 def transfers_page(
-    request: Request, rights: RightsDep, filters: Annotated[Filters, Depends(_filters)]
+    request: Request, rights: RightsDep, filters: Annotated[TransferFilters, Depends(_filters)]
 ) -> Response:
     """The page, only for those who may confirm transfers: a transfer belongs to no tenant yet."""
     rights.require_start(IMPORT_PAYMENTS.dag_id)

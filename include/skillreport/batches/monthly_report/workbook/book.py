@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from include.skillreport.batches.monthly_report.figures import NotShown, Shown, Unit
+from include.skillreport.batches.monthly_report.figures import FigureUnit, NotShown, Shown
 from include.skillreport.batches.monthly_report.report import MonthlyReport
 from include.skillreport.batches.monthly_report.wording import value_text, words
 from include.skillreport.batches.monthly_report.workbook.styles import (
@@ -50,7 +50,7 @@ class Book:
             self._styles[key] = self.workbook.add_format(properties)
         return self._styles[key]
 
-    def number(self, value: Shown | int, unit: Unit, **style: Any) -> tuple[Any, Any]:
+    def number(self, value: Shown | int, unit: FigureUnit, **style: Any) -> tuple[Any, Any]:
         """A cell with the number, or with the reason why none is shown."""
         if value is None or isinstance(value, NotShown):
             size = 8 if value is NotShown.FEW_PEOPLE else 10
@@ -58,7 +58,7 @@ class Book:
             return text, self.style("cell", size=size, align="right", colour=MUTED)
         return value, self.style("cell", number=NUMBER_FORMATS[unit], **style)
 
-    def plotted(self, value: Shown | int, unit: Unit) -> tuple[Any, Any]:
+    def plotted(self, value: Shown | int, unit: FigureUnit) -> tuple[Any, Any]:
         """A cell that a chart plots. Without a number it is empty, because a chart plots a text as 0."""
         is_shown = isinstance(value, Decimal | int)
         return self.number(value, unit) if is_shown else (None, self.style("gap"))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
-from include.skillreport.batches.monthly_report.figures import Unit
+from include.skillreport.batches.monthly_report.figures import FigureUnit
 from include.skillreport.batches.monthly_report.wording import NONE
 from include.skillreport.batches.monthly_report.workbook.book import Book
 from include.skillreport.batches.monthly_report.workbook.charts import daily_first_row, day_chart
@@ -42,7 +42,7 @@ def write_users(book: Book, people: Iterable[Person]) -> None:
     assert sheet.row == daily_first_row(report, "users")
     for day in report.days:
         counts = (day.users_total, day.users_active, day.users_new, day.logins)
-        sheet.write([book.day_cell(day.date), *(book.plotted(count, Unit.COUNT) for count in counts)])
+        sheet.write([book.day_cell(day.date), *(book.plotted(count, FigureUnit.COUNT) for count in counts)])
     sheet.row += 1
     _write_people(sheet, people)
     sheet.end()
@@ -81,12 +81,12 @@ def write_features(book: Book) -> None:
     day_chart(sheet, "api", "api_calls", "column", "calls", 740)
     day_chart(sheet, "error_rate", "error_rate", "line", "percent", 740)
     units = {
-        "api_calls": Unit.COUNT,
-        "api_errors": Unit.COUNT,
-        "error_rate": Unit.PERCENT,
-        "reports_generated": Unit.COUNT,
-        "notifications_sent": Unit.COUNT,
-        "skill_assessments": Unit.COUNT,
+        "api_calls": FigureUnit.COUNT,
+        "api_errors": FigureUnit.COUNT,
+        "error_rate": FigureUnit.PERCENT,
+        "reports_generated": FigureUnit.COUNT,
+        "notifications_sent": FigureUnit.COUNT,
+        "skill_assessments": FigureUnit.COUNT,
     }
     head = sheet.head([text["date"], *(text["figures"][key] for key in units)])
     sheet.worksheet.set_row(head, 32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.skillreport.batches.monthly_report.figures import NotShown, Shown, Unit
+from include.skillreport.batches.monthly_report.figures import FigureUnit, NotShown, Shown
 from include.skillreport.batches.monthly_report.report import MONTH_UNITS
 from include.skillreport.batches.monthly_report.workbook.book import Book
 from include.skillreport.batches.monthly_report.workbook.charts import insert, series, time_chart
@@ -46,7 +46,7 @@ def write_fiscal_year(book: Book) -> None:
         sheet.write(
             [
                 (month.month, month_style),
-                book.number(month.days, Unit.COUNT),
+                book.number(month.days, FigureUnit.COUNT),
                 *(_cell(book, getattr(month, key), unit) for key, unit in MONTH_UNITS.items()),
             ]
         )
@@ -68,6 +68,6 @@ def write_fiscal_year(book: Book) -> None:
     sheet.end()
 
 
-def _cell(book: Book, value: Shown, unit: Unit) -> tuple[Any, Any]:
+def _cell(book: Book, value: Shown, unit: FigureUnit) -> tuple[Any, Any]:
     # No chart plots a figure that may have no record, so its cell may have a text.
     return book.number(value, unit) if value is NotShown.NO_RECORD else book.plotted(value, unit)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from math import ceil
 from typing import Any
 
-from include.skillreport.batches.monthly_report.figures import Unit
+from include.skillreport.batches.monthly_report.figures import FigureUnit
 from include.skillreport.batches.monthly_report.report import SkillGroup
 from include.skillreport.batches.monthly_report.wording import group_name
 from include.skillreport.batches.monthly_report.workbook.book import Book
@@ -61,10 +61,10 @@ def _write_groups(sheet: Sheet, dimension: str, title_key: str, groups: Sequence
         sheet.write(
             [
                 (group_name(group, dimension, book.report.language), book.style("cell")),
-                book.number(group.people, Unit.COUNT),
-                book.number(group.records, Unit.COUNT),
-                book.number(group.mean_level, Unit.LEVEL),
-                *(book.number(count, Unit.COUNT) for count in group.levels),
+                book.number(group.people, FigureUnit.COUNT),
+                book.number(group.records, FigureUnit.COUNT),
+                book.number(group.mean_level, FigureUnit.LEVEL),
+                *(book.number(count, FigureUnit.COUNT) for count in group.levels),
             ]
         )
     data_bar = {"type": "data_bar", "bar_color": BAR, "bar_solid": True, "min_type": "num", "min_value": 0}
@@ -88,7 +88,7 @@ def _write_statuses(sheet: Sheet, title_key: str, rows: Sequence[tuple[str, Any]
     sheet.heading(title)
     first = sheet.row
     for name, count in rows:
-        sheet.write([(name, book.style("cell")), book.number(count, Unit.COUNT)])
+        sheet.write([(name, book.style("cell")), book.number(count, FigureUnit.COUNT)])
     chart = status_chart(sheet, (first, sheet.row - 1), title)
     sheet.row += 1
     insert(sheet, sheet.reserve_rows(height), 0, chart, _STATUS_CHART_SIZE)

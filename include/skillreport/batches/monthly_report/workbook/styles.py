@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from include.skillreport.batches.monthly_report.figures import Unit
+from include.skillreport.batches.monthly_report.figures import FigureUnit
 
 LATIN_FONT, JAPANESE_FONT = "Calibri", "Yu Gothic"
 # The width of a font's digit in pixels. Column widths are measured in digits.
@@ -18,12 +18,12 @@ BAR = "#9FB3CC"
 LEVEL_COLOURS = ("#C9D3E0", BAR, "#6F8DB3", "#41689A", "#1F4273")
 
 NUMBER_FORMATS = {
-    Unit.COUNT: "#,##0",
-    Unit.MEAN: "#,##0.0",
-    Unit.LEVEL: "0.00",
-    Unit.PERCENT: '0.0" %"',
-    Unit.HOURS: '#,##0.0" h"',
-    Unit.MEGABYTES: '#,##0.0" MB"',
+    FigureUnit.COUNT: "#,##0",
+    FigureUnit.MEAN: "#,##0.0",
+    FigureUnit.LEVEL: "0.00",
+    FigureUnit.PERCENT: '0.0" %"',
+    FigureUnit.HOURS: '#,##0.0" h"',
+    FigureUnit.MEGABYTES: '#,##0.0" MB"',
 }
 
 _UNDERLINED = {"bottom": 1, "bottom_color": LINE}

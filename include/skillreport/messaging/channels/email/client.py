@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from include.skillreport.core.network import EmailConfig
 from include.skillreport.messaging.address_guard import guarded_socket
-from include.skillreport.messaging.channels.channel import ChannelClient, Finding, finding
+from include.skillreport.messaging.channels.channel import ChannelClient, ChannelFinding, finding
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.email.answers import (
     CLOSING,
@@ -102,7 +102,7 @@ class Client(ChannelClient):
         return result
 
     @override
-    async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
+    async def validate(self, destinations: Collection[str] = ()) -> list[ChannelFinding]:
         """Logs in, and asks the server to accept a letter from the sender to the sender. Only the syntax of destinations is checked."""
         if refusal := self._check_settings():
             return finding(refusal)

@@ -20,7 +20,7 @@ from yarl import URL
 
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging.channels.access_token import AccessToken, TokenFailedError, token_refused
-from include.skillreport.messaging.channels.channel import ChannelClient, Finding, finding
+from include.skillreport.messaging.channels.channel import ChannelClient, ChannelFinding, finding
 from include.skillreport.messaging.channels.exchange import (
     LONGEST_WAIT,
     UNANSWERED,
@@ -79,7 +79,7 @@ class Client(ChannelClient):
         return SendResult(Outcome.SENT, per_minute=stated_limit(answer))
 
     @override
-    async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
+    async def validate(self, destinations: Collection[str] = ()) -> list[ChannelFinding]:
         """Gets a token and reads the bot. Only the syntax of destinations is checked."""
         if refusal := self._check_settings():
             return finding(refusal)
@@ -96,7 +96,7 @@ class Client(ChannelClient):
             return finding(answer)
         return self._malformed(destinations)
 
-    def _malformed(self, destinations: Collection[str]) -> list[Finding]:
+    def _malformed(self, destinations: Collection[str]) -> list[ChannelFinding]:
         malformed = failed(LINE_WORKS, "NOT_FOUND", "neither users/ID nor channels/ID")
         return [
             problem

@@ -13,7 +13,7 @@ import aiohttp
 from typing_extensions import override
 from yarl import URL
 
-from include.skillreport.messaging.channels.channel import ChannelClient, Finding, finding
+from include.skillreport.messaging.channels.channel import ChannelClient, ChannelFinding, finding
 from include.skillreport.messaging.channels.directory import Pace
 from include.skillreport.messaging.channels.exchange import (
     LONGEST_ANSWER,
@@ -78,7 +78,7 @@ class Client(ChannelClient):
         return SendResult(Outcome.SENT, provider_message_id=_timestamp(answer.fields.get("ts")))
 
     @override
-    async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
+    async def validate(self, destinations: Collection[str] = ()) -> list[ChannelFinding]:
         """Any request to a webhook posts a message, so only its URL is checked."""
         if refusal := self._check_settings():
             return finding(refusal)
@@ -90,7 +90,7 @@ class Client(ChannelClient):
         scopes = {name.strip() for name in str(answer.headers.get("x-oauth-scopes", "")).split(",")} - {""}
         if scopes and "chat:write" not in scopes:
             return finding(failed(SLACK, "missing_scope", "chat:write"))
-        findings: list[Finding] = []
+        findings: list[ChannelFinding] = []
         pace = Pace(_LOOKUPS_PER_MINUTE)
         # Users and direct messages need no check of a channel.
         for destination in (each for each in destinations if each.startswith(("C", "G"))):

@@ -10,7 +10,7 @@ from typing_extensions import override
 from yarl import URL
 
 from include.skillreport.messaging.address_guard import is_allowed
-from include.skillreport.messaging.channels.channel import ChannelClient, Finding, finding
+from include.skillreport.messaging.channels.channel import ChannelClient, ChannelFinding, finding
 from include.skillreport.messaging.channels.exchange import (
     UNANSWERED,
     refused,
@@ -74,7 +74,7 @@ class Client(ChannelClient):
         return refused(TEAMS, answer.status, code, retry_after=retry_after(answer.headers))
 
     @override
-    async def validate(self, destinations: Collection[str] = ()) -> list[Finding]:
+    async def validate(self, destinations: Collection[str] = ()) -> list[ChannelFinding]:
         """Any request to a webhook posts a message, so only its URL is checked."""
         if refusal := self._check_settings():
             return finding(refusal)
