@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from include.skillreport.operations.offboard_tenant import deletion
 from tests.conftest import Database, Server
-from tests.operations.leaving_tenants import Leaving
+from tests.worlds.leaving_tenants import Leaving
 
 
 def begin(folder: str, tenant: str, dsn: str, _: date) -> None:

@@ -28,8 +28,8 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from local_stack.batch_runs import request_of
-from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
-from tests.own_settings import change_billing
+from tests.worlds.own_settings import change_billing
+from tests.worlds.zengin_files import OWN_ACCOUNT, zengin_file
 
 PROCESSES = 2
 ALLOWED_SECONDS, ALLOWED_MATCHING_SECONDS = 60, 20

@@ -31,8 +31,8 @@ from local_stack.cluster_roles import BATCH_ROLES, claim_roles
 from local_stack.host_fixture import create_host_schema
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import DEMO_SETTINGS, EXTERNAL_DATABASE, PROJECT
-from tests import host_rows
 from tests.api_app import api_app, loop
+from tests.worlds import host_rows
 
 if TYPE_CHECKING:
     from tests.s3_server import S3Server
@@ -263,7 +263,7 @@ def own_database(
 
 @pytest.fixture
 def database(own_database: Database) -> Database:
-    """The database of the test. In a folder whose tests share one (``tests.shared_database``), it is that one."""
+    """The database of the test. In a folder whose tests share one (``tests.worlds.shared_database``), it is that one."""
     return own_database
 
 

@@ -22,9 +22,9 @@ from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.run_spec import BatchSpec
 from local_stack.batch_runs import LOCAL, run_batch
-from tests import host_rows
 from tests.conftest import Database
 from tests.waiting import wait_until
+from tests.worlds import host_rows
 
 pytestmark = pytest.mark.tenants("A", "B")
 

@@ -19,12 +19,12 @@ import pytest
 
 from local_stack.stack import PROJECT
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.airflow_installation import AirflowInstallation, environment_of
 from tests.conftest import Database
 from tests.dags.running_airflow import NO_SCHEDULE, Api, running_airflow
 from tests.fab_installation import PASSWORD, commands_of, fab_installation
 from tests.needs import need
+from tests.worlds import host_rows
 
 PAGE = PROJECT / "docs" / "api.md"
 EXAMPLES = PROJECT / "docs" / "examples"

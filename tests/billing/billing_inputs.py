@@ -21,7 +21,7 @@ from include.skillreport.billing.periods import Period, PlanPart
 from include.skillreport.billing.pricing.commitments import Commitment
 from include.skillreport.billing.pricing.price_list import Plan
 from include.skillreport.billing.pricing.usage import BYTES_PER_GB, UsageDay
-from tests.billing.sample_invoices import ISSUER, RECIPIENT
+from tests.worlds.sample_invoices import ISSUER, RECIPIENT
 
 OCTOBER = Period(start=date(2026, 10, 1), end=date(2026, 10, 31))
 

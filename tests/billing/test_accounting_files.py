@@ -32,7 +32,7 @@ from include.skillreport.billing.inputs import ExchangeRate
 from include.skillreport.billing.money import RoundingMode
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.billing.settings import AccountingSettings, BillingSettings
-from tests.billing import sample_invoices as samples
+from tests.worlds import sample_invoices as samples
 
 SETTINGS = BillingSettings.load().accounting
 

@@ -20,7 +20,7 @@ from include.skillreport.billing.approval import (
 )
 from include.skillreport.billing.documents.invoice import LineKind
 from include.skillreport.core.execution.settings import IdentitySettings
-from tests.billing import sample_invoices as samples
+from tests.worlds import sample_invoices as samples
 
 
 def held(

@@ -18,7 +18,7 @@ from include.skillreport.billing.receivables.transfer import Transfer, identifie
 from include.skillreport.billing.settings import BillingSettings, PaymentFormatSettings
 from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.settings import parse_settings
-from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
+from tests.worlds.zengin_files import OWN_ACCOUNT, zengin_file
 
 TODAY = date(2026, 11, 28)
 

@@ -15,7 +15,7 @@ from include.skillreport.billing.documents.rendering import render_json, render_
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.letter_texts import document_letter
 from include.skillreport.billing.money import RoundingMode
-from tests.billing import sample_invoices as samples
+from tests.worlds import sample_invoices as samples
 
 DAY = date(2026, 11, 10)
 

@@ -16,8 +16,8 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs
 from include.skillreport.billing.money import RoundingMode, round_to_minor_unit
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
-from tests.billing import sample_invoices as samples
 from tests.billing.random_months import months, priced
+from tests.worlds import sample_invoices as samples
 
 FLOOR = RoundingMode.FLOOR
 

@@ -21,7 +21,7 @@ from include.skillreport.billing.documents.invoice import Invoice, Language
 from include.skillreport.billing.documents.rendering import render_json, render_pdf, require_printable
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
-from tests.billing import sample_invoices as samples
+from tests.worlds import sample_invoices as samples
 
 ROOT = Path(__file__).parents[2]
 
@@ -383,7 +383,7 @@ def test_the_same_invoice_gives_the_same_bytes_again_and_in_another_process() ->
     program = (
         "import hashlib\n"
         "from include.skillreport.billing.documents.rendering import render_pdf\n"
-        "from tests.billing.sample_invoices import mixed_rates\n"
+        "from tests.worlds.sample_invoices import mixed_rates\n"
         "print(hashlib.sha256(render_pdf(mixed_rates())).hexdigest())"
     )
     first = render_pdf(samples.mixed_rates())

@@ -19,7 +19,6 @@ from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.billing.pricing.explanation import explain
 from include.skillreport.billing.pricing.price_list import load_price_list
 from include.skillreport.billing.pricing.usage import BYTES_PER_GB
-from tests.billing import sample_invoices as samples
 from tests.billing.billing_inputs import (
     OCTOBER,
     amount_off,
@@ -34,6 +33,7 @@ from tests.billing.billing_inputs import (
     with_fixed_discounts,
     yen,
 )
+from tests.worlds import sample_invoices as samples
 
 BASE, USAGE, PERCENT, FIXED, COMMITMENT, EXTRA = LineKind
 STANDARD, REDUCED, EXEMPT = TaxCategory.STANDARD, TaxCategory.REDUCED, TaxCategory.EXEMPT

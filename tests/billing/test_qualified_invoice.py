@@ -11,7 +11,7 @@ import pytest
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.documents.qualified_invoice import require_qualified
 from include.skillreport.billing.errors import BillingError
-from tests.billing import sample_invoices as samples
+from tests.worlds import sample_invoices as samples
 
 WHOLE = samples.mixed_rates()
 VALID_NUMBER = "T7000012050002"

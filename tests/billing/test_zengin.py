@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from include.skillreport.billing.receivables.transfer import Transfer
 from include.skillreport.billing.receivables.zengin import is_zengin, parse_zengin
 from include.skillreport.core.errors import ParameterError
-from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
+from tests.worlds.zengin_files import OWN_ACCOUNT, zengin_file
 
 OTHER_ACCOUNT = "0009-001-2-0000042"
 FIRST = Transfer(

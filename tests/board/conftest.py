@@ -18,7 +18,7 @@ from anyio.from_thread import BlockingPortal
 from fastapi import FastAPI
 
 from tests.conftest import Database
-from tests.shared_database import database, shared_copy, shared_database
+from tests.worlds.shared_database import database, shared_copy, shared_database
 
 __all__ = ["board", "database", "shared_copy", "shared_database"]
 

@@ -22,7 +22,7 @@ from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
 from include.skillreport.core.run_spec import RunSpec
 from tests.airflow_installation import connect_metadata
 from tests.board.conftest import Board
-from tests.board.night_rows import run
+from tests.worlds.night_rows import run
 
 pytestmark = pytest.mark.tenants("A", "B", tenant_code="CODE-{}", tenant_name="会社 {}")
 

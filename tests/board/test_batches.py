@@ -23,10 +23,10 @@ from include.skillreport.core.operation_catalog import (
     RUN_SPECS,
 )
 from include.skillreport.core.version import VERSION
-from tests.batches.tenant_management.billing_rows import insert
 from tests.board.conftest import Board
-from tests.board.night_rows import outcome, run
 from tests.conftest import Database
+from tests.worlds.billing_rows import insert
+from tests.worlds.night_rows import outcome, run
 
 pytestmark = pytest.mark.tenants("A", "B", "C", tenant_code="CODE-{}", tenant_name="会社 {}")
 

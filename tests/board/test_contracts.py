@@ -17,10 +17,10 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.schema.deploy import BOARD
-from tests.batches.tenant_management.billing_rows import billing_profile, customer, insert
 from tests.board.conftest import Board
 from tests.conftest import Database
-from tests.operations.contract_entries import (
+from tests.worlds.billing_rows import billing_profile, customer, insert
+from tests.worlds.contract_entries import (
     AT,
     AUTHOR,
     SECOND,

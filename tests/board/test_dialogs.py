@@ -12,12 +12,12 @@ from skill_batch.board.actions import Action, find_action
 from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.form import NOTHING_YET
 from include.skillreport.operations.forms import FORMS
-from tests.batches.tenant_management.billing_rows import customer, run_billing
 from tests.board.conftest import Board, shown_in
 from tests.board.test_messages import message
 from tests.board.test_operations import example_texts
 from tests.conftest import Database
-from tests.host_rows import tenant
+from tests.worlds.billing_rows import customer, run_billing
+from tests.worlds.host_rows import tenant
 
 MONTH = "2026-10-01"
 FORGED = "テナント Z: INV-2026-10-999 1 JPY"

@@ -16,10 +16,10 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.operation_catalog import OPERATE_INVOICES
-from tests.batches.tenant_management.billing_rows import insert
 from tests.board.conftest import Board
-from tests.board.night_rows import outcome, run
 from tests.conftest import Database
+from tests.worlds.billing_rows import insert
+from tests.worlds.night_rows import outcome, run
 
 pytestmark = pytest.mark.tenants("A", "B", tenant_code="CODE-{}")
 

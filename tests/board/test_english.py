@@ -17,8 +17,8 @@ from include.skillreport.core.operation_catalog import (
 from include.skillreport.core.run_spec import BatchSpec
 from tests.board.conftest import Board
 from tests.board.crawler import japanese_outside_data, pages
-from tests.board.night_rows import outcome, run
-from tests.board.tenant_rows import everything_of
+from tests.worlds.night_rows import outcome, run
+from tests.worlds.tenant_rows import everything_of
 
 pytestmark = pytest.mark.tenants("A", "B", tenant_code="CODE-{}", tenant_name="会社 {}")
 

@@ -17,8 +17,8 @@ from include.skillreport.core.catalog import (
     TENANT_USAGE,
 )
 from tests.board.conftest import Board
-from tests.board.night_rows import outcome, performance, run
 from tests.conftest import Database
+from tests.worlds.night_rows import outcome, performance, run
 
 pytestmark = pytest.mark.tenants("A", "B", "C", tenant_code="CODE-{}")
 

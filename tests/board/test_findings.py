@@ -12,8 +12,8 @@ from skill_batch.board.pages import findings
 from skill_batch.board.rendering import told
 from include.skillreport.core.catalog import SETTINGS_SYNC
 from tests.board.conftest import Board
-from tests.board.night_rows import run
-from tests.host_rows import tenant
+from tests.worlds.host_rows import tenant
+from tests.worlds.night_rows import run
 
 pytestmark = pytest.mark.tenants("A", tenant_code="CODE-{}", tenant_name="会社 {}")
 

@@ -13,7 +13,7 @@ import pytest
 from include.skillreport.schema.host_contract import HostVariant
 from tests.board.conftest import Board
 from tests.conftest import Database, Server
-from tests.operations.former_customer import (
+from tests.worlds.former_customer import (
     CODE,
     CREDIT_NOTE,
     DOMAIN,

@@ -12,9 +12,9 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from skill_batch.board import contents
-from tests.batches.tenant_management.billing_rows import insert
 from tests.board.conftest import Board
-from tests.host_rows import tenant
+from tests.worlds.billing_rows import insert
+from tests.worlds.host_rows import tenant
 
 pytestmark = pytest.mark.tenants("A", "B", tenant_code="CODE-{}")
 

@@ -19,11 +19,11 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.operation_catalog import OPERATIONS
 from include.skillreport.operations.forms import FORMS
 from tests.airflow_installation import connect_metadata
-from tests.batches.tenant_management.billing_rows import customer, operate, run_billing
 from tests.board.conftest import Board
 from tests.conftest import Database
-from tests.host_rows import tenant
-from tests.own_settings import change_billing
+from tests.worlds.billing_rows import customer, operate, run_billing
+from tests.worlds.host_rows import tenant
+from tests.worlds.own_settings import change_billing
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 

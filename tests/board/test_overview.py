@@ -20,12 +20,12 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.failure_kinds import kind_of
 from include.skillreport.core.run_spec import BatchSpec
-from tests.batches.tenant_management.billing_rows import customer, operate, run_billing
 from tests.board.conftest import Board
-from tests.board.night_rows import run
 from tests.board.test_messages import close_channel, suppress
 from tests.conftest import Database
-from tests.host_rows import tenant
+from tests.worlds.billing_rows import customer, operate, run_billing
+from tests.worlds.host_rows import tenant
+from tests.worlds.night_rows import run
 
 pytestmark = pytest.mark.tenants("A", "B", "C", tenant_code="CODE-{}", tenant_name="会社 {}")
 

@@ -20,12 +20,12 @@ from include.skillreport.core.catalog import (
     TENANT_USAGE,
 )
 from include.skillreport.core.execution.business_date import JAPAN
-from tests.batches.tenant_management.billing_rows import insert
 from tests.board.conftest import Board
-from tests.board.night_rows import outcome, run
-from tests.board.tenant_rows import everything_of
 from tests.conftest import Database
-from tests.host_rows import tenant
+from tests.worlds.billing_rows import insert
+from tests.worlds.host_rows import tenant
+from tests.worlds.night_rows import outcome, run
+from tests.worlds.tenant_rows import everything_of
 
 pytestmark = pytest.mark.tenants("A", "B", tenant_code="CODE-{}", tenant_name="会社 {}")
 

@@ -21,12 +21,12 @@ from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.stack import PROJECT
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation
-from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.conftest import Database
 from tests.dags.running_airflow import Api, forget_runs, running_airflow, unpause_all
 from tests.fab_installation import PASSWORD, commands_of, fab_installation
 from tests.needs import need
-from tests.own_settings import change_billing
+from tests.worlds.own_settings import change_billing
+from tests.worlds.zengin_files import OWN_ACCOUNT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 

@@ -24,12 +24,12 @@ from include.skillreport.core.catalog import (
 from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
 from local_stack.stand_ins import Arrived
 from local_stack.stand_ins.page import listing
-from tests.batches.tenant_management.billing_rows import customer, run_billing
 from tests.board.conftest import Board, board
 from tests.board.crawler import pages
-from tests.board.night_rows import run
-from tests.board.tenant_rows import everything_of
 from tests.conftest import Database
+from tests.worlds.billing_rows import customer, run_billing
+from tests.worlds.night_rows import run
+from tests.worlds.tenant_rows import everything_of
 
 __all__ = ["board"]  # the fixture of the tests of pages
 

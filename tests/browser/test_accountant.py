@@ -20,10 +20,10 @@ from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.operation_catalog import APPROVE_CONTRACTS
 from include.skillreport.operations.operate_contracts.form import SetProfile
-from tests.batches.tenant_management.billing_rows import customer, invoices, jump, run_billing
-from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
 from tests.browser.conftest import RUN_MS, Site
 from tests.conftest import Database
+from tests.worlds.billing_rows import customer, invoices, jump, run_billing
+from tests.worlds.zengin_files import OWN_ACCOUNT, zengin_file
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.exclusive]
 

@@ -13,9 +13,9 @@ from include.skillreport.core.catalog import (
     TENANT_BILLING,
     TENANT_USAGE,
 )
-from tests import host_rows
-from tests.board.night_rows import run
 from tests.browser.conftest import RUN_MS, Site
+from tests.worlds import host_rows
+from tests.worlds.night_rows import run
 
 CODES = ("T001", "T002", "T003")
 

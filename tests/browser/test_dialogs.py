@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import expect
 
-from tests.batches.tenant_management.billing_rows import customer, invoices, operate, run_billing
 from tests.browser.conftest import RUN_MS, Site
 from tests.conftest import Database
+from tests.worlds.billing_rows import customer, invoices, operate, run_billing
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.exclusive]
 

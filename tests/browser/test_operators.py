@@ -20,11 +20,11 @@ from include.skillreport.core.execution.schedule import firings_before
 from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION
 from local_stack.data_management import create_backup_login
 from local_stack.stack import postgres_programs
-from tests import host_rows
-from tests.batches.tenant_management.billing_rows import customer, run_billing
 from tests.browser.conftest import Site
 from tests.conftest import Database
-from tests.messaging.outbox_rows import slack, statuses, waiting
+from tests.worlds import host_rows
+from tests.worlds.billing_rows import customer, run_billing
+from tests.worlds.outbox_rows import slack, statuses, waiting
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.exclusive, pytest.mark.tenants()]
 

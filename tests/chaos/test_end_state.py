@@ -25,13 +25,13 @@ from include.skillreport.messaging.channels.teams import TEAMS
 from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.templates import literal
 from local_stack.stand_ins import Arrived, StandIns
-from tests import host_rows
 from tests.chaos.__main__ import exit_code
 from tests.chaos.end_state import LATER_RUN, EndState, InFlight, differences, end_state_of, with_later_alerts
 from tests.chaos.normalisation import IGNORED_COLUMNS, Names
 from tests.conftest import Database
 from tests.messaging.sending import DESTINATIONS, Tenant, key_pair
-from tests.shared_database import database, shared_copy, shared_database
+from tests.worlds import host_rows
+from tests.worlds.shared_database import database, shared_copy, shared_database
 
 __all__ = ["database", "shared_copy", "shared_database"]
 

@@ -19,7 +19,7 @@ from include.skillreport.core.run_spec import RunSpec
 from local_stack.batch_runs import LocalInstallation
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
-from tests.messaging import outbox_rows
+from tests.worlds import outbox_rows
 
 # The tenants of a world: the run works on the first two, or on A alone; nobody names the third one.
 A, B, UNTOUCHED = "A", "B", "C"

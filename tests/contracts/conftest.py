@@ -15,9 +15,9 @@ from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.contracts.case import Case, Form, World
 from tests.contracts.runs import Trial
-from tests.kept_rows import planted_once
 from tests.messaging.sending import key_pair
-from tests.shared_database import delete_rows, lending_copy, shareable_copy, shared_database
+from tests.worlds.kept_rows import planted_once
+from tests.worlds.shared_database import delete_rows, lending_copy, shareable_copy, shared_database
 
 __all__ = ["shared_database"]
 

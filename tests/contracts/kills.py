@@ -16,7 +16,7 @@ from psycopg import pq
 from typing_extensions import override
 
 from local_stack.local_run import KilledError
-from tests.shared_database import SharedDatabase
+from tests.worlds.shared_database import SharedDatabase
 
 _WRITES = re.compile(
     r"\b(?:INSERT|UPDATE|DELETE|TRUNCATE|MERGE|CREATE|DROP|ALTER|CALL)\b|\bSELECT\s+batch\.", re.I

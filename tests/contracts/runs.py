@@ -21,7 +21,7 @@ from tests.chaos.end_state import EndState, InFlight, differences, end_leases, e
 from tests.contracts.case import Case, Form, World
 from tests.contracts.kills import MortalDatabase, Process
 from tests.contracts.state import MESSAGES, OF_ALL_TENANTS, OF_RUNS
-from tests.failures.flow_run import FlowRun
+from tests.worlds.flow_run import FlowRun
 
 FIRST = "first"
 

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from local_stack.stand_ins import Arrived
 from tests.contracts.case import World
-from tests.shared_database import TABLES
+from tests.worlds.shared_database import TABLES
 
 FILES, MESSAGES = "files", "messages"
 

@@ -20,7 +20,7 @@ from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.version import VERSION
 from local_stack.batch_runs import LocalInstallation
-from tests import host_rows
+from tests.worlds import host_rows
 
 NIGHT = datetime(2026, 11, 1, 1, 30, tzinfo=UTC)
 

@@ -46,7 +46,7 @@ from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION, IMPOR
 from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.core.version import VERSION
 from local_stack.batch_runs import LocalInstallation
-from tests import host_rows
+from tests.worlds import host_rows
 
 NIGHT = datetime(2026, 11, 1, 1, 30, tzinfo=UTC)
 

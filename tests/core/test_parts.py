@@ -17,7 +17,7 @@ from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.sharding import Shard, Tenant, shard_tenants
 from include.skillreport.core.network import Network
 from local_stack.batch_runs import process_tenants
-from tests import host_rows
+from tests.worlds import host_rows
 
 DAY = date(2026, 11, 1)
 T1, T2 = Tenant("T1", "T1", "T1"), Tenant("T2", "T2", "T2")

@@ -26,9 +26,9 @@ from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.run_spec import BatchSpec
 from local_stack.batch_runs import LOCAL, close_run, open_run, process_tenants, run_batch
-from tests import host_rows
 from tests.conftest import Database
-from tests.shared_database import database
+from tests.worlds import host_rows
+from tests.worlds.shared_database import database
 
 __all__ = ["database"]
 

@@ -36,7 +36,7 @@ from include.skillreport.core.execution.run_log import (
 from include.skillreport.core.execution.sharding import Shard, Tenant
 from include.skillreport.core.execution.tenant_selection import select_tenants
 from include.skillreport.core.run_spec import BatchSpec
-from tests import host_rows
+from tests.worlds import host_rows
 
 DAY = date(2026, 10, 31)
 RUN_DATE = date(2026, 11, 1)

@@ -21,9 +21,9 @@ from include.skillreport.core.execution.batch import Run, StagingBatch, UnitFail
 from include.skillreport.core.execution.shard_work import ShardReport, UnitsFailedError, prepare
 from include.skillreport.core.execution.sharding import Shard
 from local_stack.batch_runs import process_tenants
-from tests import host_rows
 from tests.conftest import Database
 from tests.waiting import LIMIT_SECONDS
+from tests.worlds import host_rows
 
 DAY = date(2026, 10, 31)
 DIVISION = "0 で割ろうとしました（division by zero、SQLSTATE 22012）"

@@ -16,8 +16,8 @@ from include.skillreport.core.catalog import (
     TENANT_USAGE,
 )
 from local_stack.batch_runs import LOCAL, run_batch
-from tests import host_rows
 from tests.conftest import Database
+from tests.worlds import host_rows
 
 DAY = date(2026, 10, 31)
 MORNING = datetime(2026, 10, 31, 0, 0)  # UTC

@@ -16,7 +16,7 @@ from tests.airflow_installation import PROJECT, AirflowInstallation, connect_met
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
 from tests.dags.running_airflow import Api, StartAirflow, forget_runs, running_airflow
-from tests.shared_database import database, shared_copy, shared_database
+from tests.worlds.shared_database import database, shared_copy, shared_database
 
 __all__ = ["database", "shared_copy", "shared_database"]
 

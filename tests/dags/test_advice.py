@@ -23,13 +23,11 @@ from include.skillreport.core.operation_catalog import (
 )
 from include.skillreport.core.run_spec import RunSpec
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.airflow_installation import AirflowInstallation, folder_of_dags
-from tests.batches.tenant_management import billing_rows
 from tests.conftest import Database
 from tests.dags.running_airflow import NO_SCHEDULE, Api, StartAirflow
 from tests.dags.test_approvals import answer_request, open_request
-from tests.messaging import outbox_rows
+from tests.worlds import billing_rows, host_rows, outbox_rows
 
 pytestmark = [pytest.mark.long, pytest.mark.exclusive]
 

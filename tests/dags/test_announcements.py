@@ -26,10 +26,10 @@ from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.batch_runs import LOCAL
 from local_stack.stand_ins import StandIns
-from tests import host_rows
-from tests.batches.tenant_management.billing_rows import close_month
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRun, DagRuns
+from tests.worlds import host_rows
+from tests.worlds.billing_rows import close_month
 
 USAGE, BILLING = TENANT_USAGE.dag_id, TENANT_BILLING.dag_id
 FAMILY = TENANT_USAGE.family.dag_id

@@ -14,10 +14,10 @@ import pytest
 
 from include.skillreport.approvals import APPROVE, HOLD
 from local_stack.stand_ins import StandIns
-from tests.batches.tenant_management import billing_rows
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
 from tests.dags.running_airflow import NO_SCHEDULE, RUN_SECONDS, Api, StartAirflow
+from tests.worlds import billing_rows
 
 BILLING, APPROVAL = "batch_018_02_tenant_billing", "approve_invoices"
 # The user as whom the simple auth manager lets every visitor in.

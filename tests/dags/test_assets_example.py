@@ -14,11 +14,11 @@ import pytest
 
 from include.skillreport.core.assets import USAGE_DAY
 from include.skillreport.core.catalog import TENANT_USAGE
-from tests import host_rows
 from tests.airflow_installation import PROJECT, folder_of_dags
 from tests.conftest import Database
 from tests.dags.running_airflow import Api, StartAirflow, forget_runs
 from tests.waiting import wait_until
+from tests.worlds import host_rows
 
 FOLLOWER, PLAIN = "usage_follower", "plain_follower"
 DAY = "2026-10-31"

@@ -12,10 +12,10 @@ import pytest
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.stand_ins import StandIns
-from tests import host_rows
-from tests.batches.tenant_management.billing_rows import close_month
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
+from tests.worlds import host_rows
+from tests.worlds.billing_rows import close_month
 
 DAG_ID = "batch_018_02_tenant_billing"
 FAMILY_DAG_ID = "batch_018_tenant_management"

@@ -16,12 +16,12 @@ from include.skillreport.core.operation_catalog import (
 )
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import connect_metadata
-from tests.batches.tenant_management.billing_rows import customer
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
 from tests.dags.running_airflow import NO_SCHEDULE, Api, StartAirflow
 from tests.dags.test_approvals import ADMIN, answer_request, open_request
-from tests.operations.contract_entries import changes, enter, profile
+from tests.worlds.billing_rows import customer
+from tests.worlds.contract_entries import changes, enter, profile
 
 SECRETS = ("himitsu@kyaku.example", "株式会社ヒミツ", "ﾋﾐﾂ")
 

@@ -10,9 +10,9 @@ import pytest
 
 from local_stack.airflow_processes import AirflowProcesses
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.airflow_installation import AirflowInstallation, folder_of_dags
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.worlds import host_rows
 
 DAG_ID = "batch_018_01_tenant_usage"
 FAMILY_DAG_ID = "batch_018_tenant_management"

@@ -16,11 +16,11 @@ import pytest
 from local_stack.data_management import create_backup_login
 from local_stack.stack import postgres_programs
 from local_stack.stand_ins import StandIns
-from tests import host_rows
-from tests.batches.data_management.untrusted_stores import Attacker
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
-from tests.operations.leaving_tenants import backup_login
+from tests.worlds import host_rows
+from tests.worlds.leaving_tenants import backup_login
+from tests.worlds.untrusted_stores import Attacker
 
 
 def test_a_backup_is_taken_and_restored_and_logs_are_cleaned_up(

@@ -19,10 +19,10 @@ import pytest
 from include.skillreport.core.execution.business_date import JAPAN
 from local_stack.stand_ins import StandIns
 from local_stack.stand_ins.recorder import Arrived
-from tests import host_rows
 from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database, Server, administer, wait_for_blocked_statement
 from tests.dags.running_airflow import Api, copy_run, forget_runs, running_airflow
+from tests.worlds import host_rows
 
 USAGE = "batch_018_01_tenant_usage"
 CONF = {"business_date": "2026-10-31"}

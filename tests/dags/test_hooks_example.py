@@ -8,10 +8,10 @@ import pytest
 
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import PROJECT, smtp_connection
-from tests.batches.tenant_management.billing_rows import close_month, customer, everything_written
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
-from tests.messaging.outbox_rows import unsigned
+from tests.worlds.billing_rows import close_month, customer, everything_written
+from tests.worlds.outbox_rows import unsigned
 
 DAG_ID = "billing_preview"
 EXAMPLES = PROJECT / "docs" / "examples"

@@ -12,12 +12,12 @@ import pytest
 
 from local_stack.data_management import create_backup_login
 from local_stack.stand_ins import StandIns
-from tests import host_rows
-from tests.batches.data_management.backups import BIN, Backups
 from tests.conftest import Database
 from tests.dags.running_airflow import NO_SCHEDULE, StartAirflow
 from tests.dags.test_outages import TRIES
 from tests.waiting import wait_until
+from tests.worlds import host_rows
+from tests.worlds.backups import BIN, Backups
 
 pytestmark = [pytest.mark.long, pytest.mark.exclusive]
 

@@ -10,12 +10,10 @@ import pytest
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.failure_kinds import kind_of
 from local_stack.stand_ins import StandInDirectory, StandIns
-from tests import host_rows
 from tests.airflow_installation import smtp_connection
-from tests.batches.notification import directory_rows
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
-from tests.messaging import outbox_rows
+from tests.worlds import directory_rows, host_rows, outbox_rows
 
 RUN_DATE = "2026-11-01"
 

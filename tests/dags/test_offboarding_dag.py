@@ -10,10 +10,10 @@ import pytest
 from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
 from include.skillreport.schema.deploy import upgrade
 from local_stack.stack import postgres_programs
-from tests import host_rows
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
-from tests.operations.leaving_tenants import backup_login
+from tests.worlds import host_rows
+from tests.worlds.leaving_tenants import backup_login
 
 
 @pytest.mark.own_database

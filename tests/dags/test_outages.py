@@ -19,7 +19,6 @@ from include.skillreport.schema.deploy import upgrade
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.host_fixture import create_host_schema
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.airflow_installation import AirflowInstallation
 from tests.conftest import PASSWORDS, Database, Server, wait_for_blocked_statement
 from tests.dags.running_airflow import (
@@ -32,6 +31,7 @@ from tests.dags.running_airflow import (
 )
 from tests.dags.test_deadlines import wait_until
 from tests.failover_server import demote, promote, replicating_server
+from tests.worlds import host_rows
 
 USAGE = "batch_018_01_tenant_usage"
 CONF = {"business_date": "2026-10-31"}

@@ -30,11 +30,11 @@ from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION
 from include.skillreport.core.run_spec import BatchSpec
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.airflow_installation import PROJECT, AirflowInstallation, folder_of_dags
 from tests.conftest import Database, Server, copied_database
 from tests.dags.running_airflow import Api, StartAirflow, copy_run, forget_runs
 from tests.fab_installation import commands_of
+from tests.worlds import host_rows
 
 pytestmark = [pytest.mark.long, pytest.mark.exclusive]
 

@@ -21,15 +21,15 @@ from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION
 from include.skillreport.schema.checks.airflow_dags import ALERT_CONNECTION, MAC_CONNECTION, check_airflow
 from local_stack.stand_ins import StandIns
 from local_stack.stand_ins.alert_receiver import RECEIVER_KEY
-from tests import host_rows
 from tests.airflow_installation import AirflowInstallation, folder_of_dags
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
 from tests.dags.running_airflow import Api, StartAirflow
 from tests.dags.test_approvals import answer_request, open_request
-from tests.messaging.outbox_rows import slack as slack_of
-from tests.messaging.outbox_rows import statuses, waiting
 from tests.waiting import wait_until
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import slack as slack_of
+from tests.worlds.outbox_rows import statuses, waiting
 
 SENDING, RETRY, APPROVAL = (
     spec.dag_id for spec in (SCHEDULED_NOTIFICATIONS, NOTIFICATION_RETRY, APPROVE_RESUMPTION)

@@ -16,13 +16,13 @@ import pytest
 
 from include.skillreport.core.execution.business_date import JAPAN
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.airflow_installation import folder_of_dags
-from tests.batches.tenant_management.billing_rows import close_month
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.dags.running_airflow import NO_SCHEDULE, Api, StartAirflow, kill_tasks_of
-from tests.messaging.outbox_rows import slack as slack_of
-from tests.messaging.outbox_rows import statuses, wait_for, waiting
+from tests.worlds import host_rows
+from tests.worlds.billing_rows import close_month
+from tests.worlds.outbox_rows import slack as slack_of
+from tests.worlds.outbox_rows import statuses, wait_for, waiting
 
 USAGE, BILLING = "batch_018_01_tenant_usage", "batch_018_02_tenant_billing"
 SENDING, RETRY = "batch_019_01_scheduled_notifications", "batch_019_02_notification_retry"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
+from tests.worlds import host_rows
 
 DAG_ID = "batch_018_05_settings_sync"
 

@@ -20,12 +20,12 @@ from include.skillreport.core.execution.schedule import GRACE, firings_before
 from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from local_stack.stand_ins import StandIns
 from local_stack.stand_ins.recorder import Arrived
-from tests import host_rows
 from tests.airflow_installation import email_connection
-from tests.batches.tenant_management.billing_rows import insert
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
 from tests.dags.running_airflow import copy_run
+from tests.worlds import host_rows
+from tests.worlds.billing_rows import insert
 
 # Full hours, in UTC.
 CHECKS = (datetime(2026, 11, 4, 1), datetime(2026, 11, 4, 2))

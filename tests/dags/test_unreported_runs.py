@@ -15,11 +15,11 @@ import psycopg
 import pytest
 
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.dags.running_airflow import NO_SCHEDULE, Api, StartAirflow, kill_tasks_of
 from tests.dags.test_outages import CONF, TRIES, USAGE, end_waiting_statements
 from tests.waiting import wait_until
+from tests.worlds import host_rows
 
 pytestmark = [pytest.mark.long, pytest.mark.exclusive]
 

@@ -13,9 +13,9 @@ from include.skillreport.batches.tenant_usage.batch import TenantUsageBatch
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.schema.deploy import detach
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
+from tests.worlds import host_rows
 
 DAG_ID = "batch_018_01_tenant_usage"
 FAMILY_DAG_ID = "batch_018_tenant_management"

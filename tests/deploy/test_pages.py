@@ -16,7 +16,7 @@ from airflow.sdk import Connection
 from include.skillreport.core.postgres_programs import UnsuitableProgramsError, find_programs
 from local_stack.airflow_settings import load_airflow_settings
 from tests.airflow_installation import PROJECT
-from tests.batches.data_management.backups import programs
+from tests.worlds.backups import programs
 
 PAGES = {
     path.stem: path.read_text(encoding="utf-8") for path in sorted((PROJECT / "docs/deploy").glob("*.md"))

@@ -1,5 +1,5 @@
 """These tests change rows only: they share one database."""
 
-from tests.shared_database import database, shared_copy, shared_database
+from tests.worlds.shared_database import database, shared_copy, shared_database
 
 __all__ = ["database", "shared_copy", "shared_database"]

@@ -7,8 +7,8 @@ import os
 import psycopg
 
 from local_stack.data_management import create_backup_login
-from tests.batches.data_management.backups import login
 from tests.conftest import Database
+from tests.worlds.backups import login
 
 
 def test_the_login_can_be_made_again_with_another_password(database: Database) -> None:

@@ -9,8 +9,8 @@ from local_stack.generator import DataShape, load_demo_data
 from local_stack.notifications import plant_notifications
 from local_stack.stand_ins import StandIns
 from local_stack.tenants import DEMO_TENANTS
-from tests.batches.notification.directory_rows import run_sync
 from tests.conftest import Database
+from tests.worlds.directory_rows import run_sync
 
 SHAPE = DataShape(
     tenants=len(DEMO_TENANTS),

@@ -14,9 +14,9 @@ from local_stack.generator import DataShape, load_demo_data
 from local_stack.stand_ins import StandIns
 from local_stack.tenants import DEMO_TENANTS
 from tests.airflow_installation import PROJECT
-from tests.batches.tenant_management.billing_rows import close_month, run_billing
 from tests.conftest import Database
-from tests.messaging.outbox_rows import run_notifications
+from tests.worlds.billing_rows import close_month, run_billing
+from tests.worlds.outbox_rows import run_notifications
 
 SHAPE = DataShape(
     tenants=len(DEMO_TENANTS),

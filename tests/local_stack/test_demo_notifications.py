@@ -10,7 +10,7 @@ from local_stack.notifications import REFUSED_BY_STAND_INS, plant_notifications
 from local_stack.stand_ins import StandIns
 from local_stack.tenants import DEMO_TENANTS
 from tests.conftest import Database
-from tests.messaging.outbox_rows import run_notifications
+from tests.worlds.outbox_rows import run_notifications
 
 SHAPE = DataShape(
     tenants=len(DEMO_TENANTS),

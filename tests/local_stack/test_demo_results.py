@@ -24,8 +24,8 @@ from local_stack.demo.runs import DEMO_RUNS, runs_of
 from local_stack.demo.summary import EndedRun, progress_line, step_line, summary
 from local_stack.stand_ins import Arrived
 from local_stack.stand_ins.recorder import MessageLog
-from tests import host_rows
 from tests.conftest import Database
+from tests.worlds import host_rows
 
 HOSTILE = "</td><script>alert('x')</script>\"&㈱"
 MOST_COLUMNS, MOST_LINES = 100, 40

@@ -13,8 +13,8 @@ import pytest
 from include.skillreport.core.catalog import TENANT_BILLING
 from local_stack.batch_runs import LocalInstallation, request_of
 from local_stack.local_run import KilledError, LocalRun, name_of
-from tests.batches.tenant_management.billing_rows import MONTH, customer
 from tests.conftest import Database
+from tests.worlds.billing_rows import MONTH, customer
 
 STEPS = ["open_run", "wait_for_usage", "bill_tenant[0]", "request_approval", "close_run", "announce"]
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.mail_servers.programs import missing
 from tests.needs import need
-from tests.shared_database import connection, database, shared_copy, shared_database
+from tests.worlds.shared_database import connection, database, shared_copy, shared_database
 
 __all__ = ["connection", "database", "shared_copy", "shared_database"]
 

@@ -14,11 +14,11 @@ from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import EmailConfig, MailboxConfig, Network
 from include.skillreport.core.run_spec import BatchSpec
 from local_stack.batch_runs import LOCAL, run_batch
-from tests import host_rows
 from tests.conftest import Database
 from tests.mail_servers.dovecot import PASSWORD, Dovecot
 from tests.mail_servers.postfix import Postfix
-from tests.messaging.outbox_rows import TODAY, make_due, waiting
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import TODAY, make_due, waiting
 
 DOMAIN = "example.test"
 # Addresses at it are the batches' own: bounces come back to them.

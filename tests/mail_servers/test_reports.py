@@ -21,9 +21,9 @@ from tests.conftest import Database
 from tests.mail_servers.dovecot import Dovecot, dovecot
 from tests.mail_servers.postfix import Postfix, postfix, table
 from tests.mail_servers.scene import DOMAIN, OPEN, RELAYS, installation, letters, made, run
-from tests.messaging.feedback_mails import arf
 from tests.messaging.test_email import make_certificate
 from tests.waiting import wait_until
+from tests.worlds.feedback_mails import arf
 
 pytestmark = pytest.mark.long
 

@@ -9,8 +9,8 @@ import pytest
 from include.skillreport.messaging import pacing, sender, throttle
 from local_stack.stand_ins import StandIns, faults
 from tests.messaging.sending import Tenant, key_pair
-from tests.shared_database import connection, database, shared_copy, shared_database
 from tests.virtual_time import VirtualTime
+from tests.worlds.shared_database import connection, database, shared_copy, shared_database
 
 __all__ = ["connection", "database", "shared_copy", "shared_database"]
 

@@ -63,7 +63,7 @@ from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOA
 from include.skillreport.messaging.settings import ServiceSettings
 from include.skillreport.messaging.template_store import default_template
 from include.skillreport.messaging.templates import Template, literal
-from tests.billing import sample_invoices as samples
+from tests.worlds import sample_invoices as samples
 
 Language = Literal["ja", "en"]
 

@@ -20,10 +20,12 @@ from include.skillreport.messaging.outbox import MessageDraft
 from local_stack.batch_runs import close_run, open_run
 from local_stack.stand_ins import StandIns
 from local_stack.stand_ins.http_services import WORKFLOW_ID
-from tests import host_rows
 from tests.conftest import Database
 from tests.messaging.killed_worker import APPLICATION, batch_of, start
-from tests.messaging.outbox_rows import (
+from tests.messaging.statement_proxy import StatementProxy
+from tests.waiting import wait_until
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import (
     TODAY,
     integration,
     line_works,
@@ -34,8 +36,6 @@ from tests.messaging.outbox_rows import (
     slack,
     waiting,
 )
-from tests.messaging.statement_proxy import StatementProxy
-from tests.waiting import wait_until
 
 # The tenant whose shard is killed, and its neighbour.
 KILLED, NEIGHBOUR = "A", "B"

@@ -18,9 +18,9 @@ from include.skillreport.core.catalog import (
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.run_spec import BatchSpec
 from local_stack.stand_ins import Arrived, StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import make_due, run_notifications, slack, unsigned, waiting
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import make_due, run_notifications, slack, unsigned, waiting
 
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 8
 

@@ -14,10 +14,10 @@ from include.skillreport.core.database import count_of
 from include.skillreport.messaging import shared_limits
 from include.skillreport.messaging.retry import Status
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import DUE, make_due, run_notifications, slack, statuses, unsigned, waiting
 from tests.waiting import wait_until
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import DUE, make_due, run_notifications, slack, statuses, unsigned, waiting
 
 SHOWN = 'SELECT send_status, send_attempts, response_code FROM "HIS_NotificationLog" WHERE id = %s'
 

@@ -22,8 +22,8 @@ from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
-from tests.messaging.outbox_rows import lose_senders, make_due, network, slack, statuses, wait_for
 from tests.waiting import wait_until
+from tests.worlds.outbox_rows import lose_senders, make_due, network, slack, statuses, wait_for
 
 TENANTS = ["A", "B", "C", "D"]
 # Messages of each tenant over each channel.

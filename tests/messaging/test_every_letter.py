@@ -21,8 +21,8 @@ from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.reminder_names import KEYS, sample_of
 from include.skillreport.messaging.template_store import default_template
 from include.skillreport.messaging.templates import Template, render
-from tests.billing.sample_invoices import ENGLISH_ISSUER, ISSUER
 from tests.messaging.every_letter import PERSON, TENANT, Language, arrived_text, every_letter
+from tests.worlds.sample_invoices import ENGLISH_ISSUER, ISSUER
 
 CONFIG = EmailConfig(
     "mail.example.jp",

@@ -18,8 +18,8 @@ from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.messaging.killed_worker import CONTEXT
-from tests.messaging.outbox_rows import network, slack, wait_for
 from tests.waiting import LIMIT_SECONDS
+from tests.worlds.outbox_rows import network, slack, wait_for
 
 TENANTS = [f"T{number:03}" for number in range(40)]
 MESSAGES = 800

@@ -26,9 +26,11 @@ from include.skillreport.messaging.feedback.reports import FailedRecipient, Feed
 from local_stack.batch_runs import LocalInstallation, request_of
 from local_stack.local_run import LocalRun
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.feedback_mails import (
+from tests.messaging.raw_server import answering
+from tests.messaging.test_email import encrypted_mailbox
+from tests.worlds import host_rows
+from tests.worlds.feedback_mails import (
     BOUNCES,
     UNSUBSCRIBES,
     arf,
@@ -37,9 +39,7 @@ from tests.messaging.feedback_mails import (
     qmail_bounce,
     unsubscription,
 )
-from tests.messaging.outbox_rows import network, run_notifications, statuses, waiting
-from tests.messaging.raw_server import answering
-from tests.messaging.test_email import encrypted_mailbox
+from tests.worlds.outbox_rows import network, run_notifications, statuses, waiting
 
 NOW = datetime(2026, 11, 2, tzinfo=UTC)
 ADDRESS = "taro@example.jp"

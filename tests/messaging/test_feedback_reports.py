@@ -19,7 +19,7 @@ from include.skillreport.messaging.feedback.reports import (
     UnreadableMailError,
     report_in,
 )
-from tests.messaging.feedback_mails import (
+from tests.worlds.feedback_mails import (
     BOUNCES,
     ID,
     UNSUBSCRIBES,

@@ -14,9 +14,9 @@ from include.skillreport.messaging import outbox
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.outbox import MessageDraft
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import (
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import (
     lose_senders,
     make_due,
     operate,

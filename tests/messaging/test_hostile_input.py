@@ -21,7 +21,11 @@ from include.skillreport.messaging.templates import TemplateRefusedError, litera
 from local_stack.local_run import KilledError
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
-from tests.messaging.outbox_rows import (
+from tests.messaging.sending import Tenant, key_pair, message
+from tests.messaging.test_integrations import row
+from tests.messaging.test_outbox import NOW, claim, draft, park, put, state
+from tests.messaging.test_templates import sections, written
+from tests.worlds.outbox_rows import (
     integration,
     lose_senders,
     make_due,
@@ -30,10 +34,6 @@ from tests.messaging.outbox_rows import (
     statuses,
     waiting,
 )
-from tests.messaging.sending import Tenant, key_pair, message
-from tests.messaging.test_integrations import row
-from tests.messaging.test_outbox import NOW, claim, draft, park, put, state
-from tests.messaging.test_templates import sections, written
 
 pytestmark = pytest.mark.tenants("A", "B")
 
@@ -178,7 +178,7 @@ def test_a_channel_that_only_the_type_names_opens_again(
             " updated_at = now() AT TIME ZONE 'UTC' + interval '1 minute'"
         )
         from include.skillreport.core.catalog import NOTIFICATION_RETRY
-        from tests.messaging.outbox_rows import make_due
+        from tests.worlds.outbox_rows import make_due
 
         make_due(host)
         run_notifications(shared_database, services, spec=NOTIFICATION_RETRY)
@@ -192,7 +192,7 @@ def test_messages_waiting_in_the_outbox_are_not_shown_as_expired(
         for number in range(8):
             waiting(host, "A", "SLACK", recipient_address=f"C{number}")
         run_notifications(shared_database, services)
-        monkeypatch.setattr("tests.messaging.outbox_rows.TODAY", datetime(2026, 11, 3).date())
+        monkeypatch.setattr("tests.worlds.outbox_rows.TODAY", datetime(2026, 11, 3).date())
         run_notifications(shared_database, services)
     shown = host.execute('SELECT DISTINCT send_status FROM "HIS_NotificationLog" ORDER BY 1').fetchall()
     assert shown == [("PENDING",), ("RETRY",)]

@@ -26,7 +26,7 @@ from include.skillreport.messaging.integrations import (
     rate_limits_of,
 )
 from include.skillreport.messaging.outbox import Lane
-from tests import host_rows
+from tests.worlds import host_rows
 
 pytestmark = pytest.mark.tenants("A", "B")
 

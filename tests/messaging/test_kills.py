@@ -20,9 +20,9 @@ from include.skillreport.core.run_spec import BatchSpec
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.messaging.kill_scenes import KILLED, Kill, Scene
-from tests.messaging.outbox_rows import make_due, run_notifications
 from tests.messaging.sending import key_pair
-from tests.shared_database import delete_rows
+from tests.worlds.outbox_rows import make_due, run_notifications
+from tests.worlds.shared_database import delete_rows
 
 # Seconds from a message to its answer, so that a worker can be killed in between.
 LATENCY = 0.03

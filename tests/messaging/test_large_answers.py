@@ -13,9 +13,9 @@ from include.skillreport.messaging.channels.directory import ListingError
 from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.channels.teams import TEAMS
 from include.skillreport.messaging.outcome import Outcome
-from tests.batches.notification.directory_rows import HASTY, open_directory
 from tests.messaging.raw_server import ENDLESS, MEBIBYTE, answering, bomb, http, memory_within
 from tests.messaging.sending import Tenant, code_of, message
+from tests.worlds.directory_rows import HASTY, open_directory
 
 # Small answers that grow when they are decompressed, and answers without end.
 OVERSIZED = pytest.mark.parametrize("answer", ["bomb", "endless"])

@@ -25,12 +25,12 @@ from include.skillreport.messaging.channels.channel import ChannelClient
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.outcome import SendResult
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import make_due, network, run_notifications, statuses, waiting
 from tests.messaging.sending import Tenant, code_of, message
 from tests.messaging.test_email import make_certificate
 from tests.waiting import wait_until
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import make_due, network, run_notifications, statuses, waiting
 
 HOURS = 6
 TENANTS = ("A", "B", "C")

@@ -31,7 +31,8 @@ from include.skillreport.messaging.retry import Status, transition
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.messaging.outbox_rows import (
+from tests.noted_statements import note_statements
+from tests.worlds.outbox_rows import (
     claim_due,
     integration,
     lose_senders,
@@ -42,7 +43,6 @@ from tests.messaging.outbox_rows import (
     statuses,
     waiting,
 )
-from tests.noted_statements import note_statements
 
 pytestmark = pytest.mark.tenants("A", "B")
 

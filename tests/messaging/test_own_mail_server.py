@@ -36,12 +36,12 @@ from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.outcome import Outcome, SendResult
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import make_due, network, run_notifications, waiting
 from tests.messaging.sending import code_of, message
 from tests.messaging.test_email import encrypted, make_certificate
 from tests.waiting import wait_until
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import make_due, network, run_notifications, waiting
 
 pytestmark = pytest.mark.tenants("A", "B", admin_email="admin@example.jp")
 

@@ -12,7 +12,7 @@ import pytest
 from include.skillreport import messaging
 from include.skillreport.batches import scheduled_notifications
 from include.skillreport.core.database import Statements, tenant_transaction
-from tests import host_rows
+from tests.worlds import host_rows
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 SENDER = Statements(Path(str(messaging.__file__)).parent)

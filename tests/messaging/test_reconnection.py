@@ -30,10 +30,12 @@ from include.skillreport.schema.deploy import upgrade
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.host_fixture import create_host_schema
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import PASSWORDS, Database, Server, wait_for_blocked_statement
 from tests.failover_server import promote, replicating_server, standby_of, wait_for_replay
-from tests.messaging.outbox_rows import (
+from tests.messaging.statement_proxy import StatementProxy
+from tests.waiting import wait_until
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import (
     claim_due,
     make_due,
     network,
@@ -43,8 +45,6 @@ from tests.messaging.outbox_rows import (
     wait_for,
     waiting,
 )
-from tests.messaging.statement_proxy import StatementProxy
-from tests.waiting import wait_until
 
 MESSAGES = 60
 

@@ -11,9 +11,10 @@ import pytest
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.messaging import throttle
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import (
+from tests.virtual_time import VirtualTime
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import (
     make_due,
     network,
     operate,
@@ -22,7 +23,6 @@ from tests.messaging.outbox_rows import (
     statuses,
     waiting,
 )
-from tests.virtual_time import VirtualTime
 
 
 def shown(host: psycopg.Connection, log_id: str) -> tuple[str, int, str | None]:

@@ -35,9 +35,9 @@ from include.skillreport.messaging.retry import Status
 from include.skillreport.messaging.sender import LaneReport, Sender
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
-from tests.messaging.outbox_rows import integration, network, slack, unsigned
 from tests.messaging.sending import client_of
 from tests.waiting import LIMIT_SECONDS, wait_until
+from tests.worlds.outbox_rows import integration, network, slack, unsigned
 
 T = TypeVar("T")
 

@@ -15,8 +15,8 @@ from include.skillreport.messaging.outbox import Lane, MessageDraft, SendAttempt
 from include.skillreport.messaging.outcome import Outcome, SendResult, failed
 from include.skillreport.messaging.retry import Status, transition
 from include.skillreport.messaging.suppression import SuppressionReason, masked
-from tests import host_rows
-from tests.messaging.outbox_rows import claim_due, record_sent
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import claim_due, record_sent
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

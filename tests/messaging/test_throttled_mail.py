@@ -19,10 +19,10 @@ from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.pacing import limit_of
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import make_due, network, run_notifications, statuses, waiting
 from tests.waiting import wait_until
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import make_due, network, run_notifications, statuses, waiting
 
 TENANTS = [f"T{number}" for number in range(6)]
 LETTERS_EACH = 10

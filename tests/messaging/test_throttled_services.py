@@ -19,9 +19,9 @@ from include.skillreport.messaging.dispatch import DispatchReport, dispatch_due
 from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
-from tests import host_rows
-from tests.messaging.outbox_rows import integration, line_works, network, slack, statuses
 from tests.virtual_time import VirtualTime
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import integration, line_works, network, slack, statuses
 
 
 @pytest.fixture(autouse=True)

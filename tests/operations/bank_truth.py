@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from include.skillreport.billing.receivables.transfer import Transfer
-from tests.billing.zengin_files import OWN_ACCOUNT
+from tests.worlds.zengin_files import OWN_ACCOUNT
 
 # What banks keep of a transfer.
 FEES = (110, 165, 220, 330, 440, 550, 605, 660, 770, 880)

@@ -1,11 +1,11 @@
 """The tests of the operations share one database, except those that restore into it, which have ``own_database``."""
 
-from tests.batches.data_management.backup_stages import planted_backups, taken_backups
 from tests.batches.tenant_management.conftest import arrived, store
 from tests.conftest import database as own_database
 from tests.messaging.conftest import services
-from tests.operations.leaving_stages import asked_stage, exported_stage, frozen_stage, planted_stage
-from tests.shared_database import connection, database, platform, shared_copy, shared_database
+from tests.worlds.backup_stages import planted_backups, taken_backups
+from tests.worlds.leaving_stages import asked_stage, exported_stage, frozen_stage, planted_stage
+from tests.worlds.shared_database import connection, database, platform, shared_copy, shared_database
 
 __all__ = [
     "arrived",

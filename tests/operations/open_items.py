@@ -8,9 +8,8 @@ from typing import Any
 import psycopg
 
 from include.skillreport.billing.periods import Period
-from tests import host_rows
-from tests.operations.leaving_tenants import AT, DAY
-from tests.schema import planted_rows
+from tests.worlds import host_rows, planted_rows
+from tests.worlds.leaving_tenants import AT, DAY
 
 
 def settle(connection: psycopg.Connection) -> None:

@@ -19,9 +19,10 @@ from include.skillreport.billing.terms import load_terms
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management import accounting_rows, billing_rows
-from tests.batches.tenant_management.accounting_rows import hand_over
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds import accounting_rows, billing_rows
+from tests.worlds.accounting_rows import hand_over
+from tests.worlds.billing_rows import (
     MONTH,
     billed_once,
     customer,
@@ -32,9 +33,8 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.conftest import Database
-from tests.operations.payment_rows import NUMBER, operate, pay
-from tests.own_settings import change_billing
+from tests.worlds.own_settings import change_billing
+from tests.worlds.payment_rows import NUMBER, operate, pay
 
 # The columns of the list that show an adjustment.
 _LISTED = (

@@ -12,16 +12,16 @@ import pytest
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds.billing_rows import (
     billed_once,
     close_month,
     invoices,
     reasons,
     run_billing,
 )
-from tests.conftest import Database
-from tests.operations.payment_rows import NUMBER, operate, pay
-from tests.own_settings import change_billing
+from tests.worlds.own_settings import change_billing
+from tests.worlds.payment_rows import NUMBER, operate, pay
 
 NOVEMBER = date(2026, 11, 1)
 HOST = "HIS_TenantBilling"

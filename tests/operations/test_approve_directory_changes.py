@@ -17,20 +17,9 @@ from include.skillreport.core.operation_catalog import APPROVE_DIRECTORY_CHANGES
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.operations.approve_directory_changes.batch import DirectoryApproval
 from local_stack.stand_ins import StandInDirectory, StandIns
-from tests import host_rows
-from tests.batches.notification.directory_rows import (
-    DAY,
-    HASTY,
-    employees,
-    links,
-    member,
-    run_sync,
-    setting,
-    slack,
-)
-from tests.batches.tenant_management.billing_rows import outcomes, reasons
 from tests.conftest import Database
-from tests.operations.approval_rows import (
+from tests.worlds import host_rows
+from tests.worlds.approval_rows import (
     ACCOUNTANT,
     APPROVE,
     HOLD,
@@ -39,6 +28,17 @@ from tests.operations.approval_rows import (
     items,
     requests,
     text_of,
+)
+from tests.worlds.billing_rows import outcomes, reasons
+from tests.worlds.directory_rows import (
+    DAY,
+    HASTY,
+    employees,
+    links,
+    member,
+    run_sync,
+    setting,
+    slack,
 )
 
 NEXT = DAY + timedelta(days=1)

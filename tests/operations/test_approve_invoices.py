@@ -23,21 +23,10 @@ from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.operation_catalog import APPROVE_INVOICES
 from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
 from local_stack.batch_runs import LOCAL
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import (
-    MONTH,
-    files,
-    invoice,
-    operate,
-    outcomes,
-    reasons,
-    run_billing,
-    states,
-)
 from tests.batches.tenant_management.test_issuer_images import name_of, picture
 from tests.conftest import Database
-from tests.kept_rows import planted_once
-from tests.operations.approval_rows import (
+from tests.worlds import billing_rows
+from tests.worlds.approval_rows import (
     ACCOUNTANT,
     APPROVE,
     HOLD,
@@ -48,7 +37,18 @@ from tests.operations.approval_rows import (
     requests,
     text_of,
 )
-from tests.own_settings import change_billing, demo_issuer
+from tests.worlds.billing_rows import (
+    MONTH,
+    files,
+    invoice,
+    operate,
+    outcomes,
+    reasons,
+    run_billing,
+    states,
+)
+from tests.worlds.kept_rows import planted_once
+from tests.worlds.own_settings import change_billing, demo_issuer
 
 HELD = ["A", "B"]
 

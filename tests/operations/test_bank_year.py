@@ -21,13 +21,12 @@ from include.skillreport.billing.receivables.transfer import Transfer
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.settings import ExecutionSettings
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import close_month, customer, run_billing
-from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
 from tests.conftest import Database
-from tests.operations import bank_files
 from tests.operations.bank_truth import Fact, Truth, customers, key_of
-from tests.own_settings import change_billing
+from tests.worlds import bank_files, billing_rows
+from tests.worlds.billing_rows import close_month, customer, run_billing
+from tests.worlds.own_settings import change_billing
+from tests.worlds.zengin_files import OWN_ACCOUNT, zengin_file
 
 FIRST_MONTH = date(2026, 4, 1)
 RENAMED_IN = 4

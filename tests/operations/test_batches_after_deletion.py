@@ -21,7 +21,7 @@ from local_stack.generator import DataShape, load_demo_data
 from local_stack.stand_ins import Arrived, StandIns
 from tests.chaos.normalisation import Names
 from tests.conftest import Server, copied_database
-from tests.operations.batch_nights import (
+from tests.worlds.batch_nights import (
     Nights,
     connect_slack,
     differences,
@@ -30,7 +30,7 @@ from tests.operations.batch_nights import (
     rows_of,
     tables_with,
 )
-from tests.operations.leaving_tenants import Leaving
+from tests.worlds.leaving_tenants import Leaving
 
 FIRST, SECOND = date(2026, 10, 1), date(2026, 11, 1)
 COMPLETED = dict.fromkeys((spec.id for spec in BATCHES), "completed")

@@ -13,10 +13,10 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from local_stack.batch_runs import LocalInstallation
-from tests.batches.tenant_management.billing_rows import MONTH, close_month, customer, run_billing
 from tests.conftest import Database
-from tests.failures.flow_run import FlowRun, kill, time_out
 from tests.operations.test_extra_lines import entered
+from tests.worlds.billing_rows import MONTH, close_month, customer, run_billing
+from tests.worlds.flow_run import FlowRun, kill, time_out
 
 LINE = {"line_date": "2026-10-15", "line_text": "特別対応費", "line_price": "9000000", "tenants": ["A"]}
 CLOSE, INSTANCE = "close_run", "operate_invoice[0]"

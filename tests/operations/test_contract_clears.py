@@ -29,10 +29,12 @@ from include.skillreport.operations.approve_contracts import create_batch as app
 from include.skillreport.operations.operate_contracts import create_batch
 from local_stack.batch_runs import LOCAL, LocalInstallation
 from local_stack.local_run import LocalRun
-from tests.batches.tenant_management.billing_rows import customer
 from tests.conftest import Database
-from tests.operations.approval_rows import APPROVE, items
-from tests.operations.contract_entries import (
+from tests.operations.test_contract_files import PROFILES, load
+from tests.operations.test_operate_contracts import FORMER, NEW, discounts
+from tests.worlds.approval_rows import APPROVE, items
+from tests.worlds.billing_rows import customer
+from tests.worlds.contract_entries import (
     AT,
     AUTHOR,
     SECOND,
@@ -42,8 +44,6 @@ from tests.operations.contract_entries import (
     profile,
     set_profile,
 )
-from tests.operations.test_contract_files import PROFILES, load
-from tests.operations.test_operate_contracts import FORMER, NEW, discounts
 
 
 @pytest.fixture

@@ -10,16 +10,16 @@ import psycopg
 import pytest
 
 from include.skillreport.operations.operate_invoices.form import FORM as INVOICE_FORM
-from tests.batches.tenant_management.billing_rows import customer, insert, operate, outcomes, run_billing
 from tests.conftest import Database
-from tests.operations.contract_entries import (
+from tests.operations.test_operate_contracts import discounts
+from tests.worlds.billing_rows import customer, insert, operate, outcomes, run_billing
+from tests.worlds.contract_entries import (
     AUTHOR,
     run,
     set_discount,
     set_profile,
 )
-from tests.operations.test_operate_contracts import discounts
-from tests.own_settings import change_billing, demo_issuer
+from tests.worlds.own_settings import change_billing, demo_issuer
 
 
 @pytest.fixture

@@ -15,10 +15,11 @@ from include.skillreport.core.operation_catalog import OPERATE_CONTRACTS
 from include.skillreport.operations.operate_contracts import create_batch
 from include.skillreport.operations.operate_contracts.fields import KIND_TITLES
 from local_stack.batch_runs import LOCAL, LocalInstallation
-from tests import host_rows
-from tests.batches.tenant_management.billing_rows import customer, insert
 from tests.conftest import Database
-from tests.operations.contract_entries import (
+from tests.operations.test_operate_contracts import discounts
+from tests.worlds import host_rows
+from tests.worlds.billing_rows import customer, insert
+from tests.worlds.contract_entries import (
     AT,
     AUTHOR,
     SECOND,
@@ -29,7 +30,6 @@ from tests.operations.contract_entries import (
     run,
     set_discount,
 )
-from tests.operations.test_operate_contracts import discounts
 
 DISCOUNTS = "tenant,discount_name,discount_kind,value,currency,metric,valid_from,valid_to\r\n"
 PROFILES = (

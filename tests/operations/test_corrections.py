@@ -26,8 +26,9 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.settings import SETTINGS_VARIABLE
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import (
     billing_profile,
     customer,
     everything_written,
@@ -41,9 +42,8 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.conftest import Database, wait_for_blocked_statement
-from tests.kept_rows import planted_once
-from tests.own_settings import change_billing
+from tests.worlds.kept_rows import planted_once
+from tests.worlds.own_settings import change_billing
 
 NUMBER = "INV-2026-10-001"
 FIRST = f"invoices/2026-10/{NUMBER}.pdf"

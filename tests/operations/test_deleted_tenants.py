@@ -36,11 +36,11 @@ from include.skillreport.core.execution.run_log import RunResult, require_deleti
 from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
 from include.skillreport.operations.offboard_tenant.deletion import TenantDeletion
 from local_stack.local_run import KilledError
-from tests.batches.data_management.backups import MAC_KEY, TODAY, Backups
 from tests.conftest import Database, administer, wait_for_blocked_statement
-from tests.operations.approval_rows import asked_about, text_of
-from tests.operations.leaving_stages import killed, unproved
-from tests.operations.leaving_tenants import ASKER, Leaving, marked, whole
+from tests.worlds.approval_rows import asked_about, text_of
+from tests.worlds.backups import MAC_KEY, TODAY, Backups
+from tests.worlds.leaving_stages import killed, unproved
+from tests.worlds.leaving_tenants import ASKER, Leaving, marked, whole
 
 RESTORED = "restored_with_deleted_tenant"
 

@@ -21,11 +21,12 @@ from include.skillreport.schema.deletion import ListedTable, Rule, deletion_list
 from include.skillreport.schema.deploy import CLEANUP
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.local_run import KilledError
-from tests import host_rows
-from tests.batches.tenant_management.billing_rows import insert
 from tests.conftest import Database, Server, copied_database
-from tests.operations.leaving_stages import asked, freeze, frozen, killed, leaving, unproved_exports
-from tests.operations.leaving_tenants import (
+from tests.schema.test_host_plans import reads
+from tests.worlds import host_rows
+from tests.worlds.billing_rows import insert
+from tests.worlds.leaving_stages import asked, freeze, frozen, killed, leaving, unproved_exports
+from tests.worlds.leaving_tenants import (
     AFTER_WAIT,
     AT,
     Leaving,
@@ -33,7 +34,6 @@ from tests.operations.leaving_tenants import (
     plant_tenant,
     whole,
 )
-from tests.schema.test_host_plans import reads
 
 __all__ = ["asked", "frozen", "leaving", "unproved_exports"]
 

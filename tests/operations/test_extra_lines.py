@@ -11,8 +11,9 @@ import pytest
 
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.run_log import RunResult
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import (
     close_month,
     customer,
     everything_written,
@@ -24,7 +25,6 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.conftest import Database, wait_for_blocked_statement
 
 NOVEMBER = date(2026, 11, 1)
 LINE = {"line_date": "2026-10-15", "line_text": "初期設定の作業費", "line_price": "50000"}

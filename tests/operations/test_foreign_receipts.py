@@ -12,12 +12,12 @@ import pytest
 
 from include.skillreport.billing.service import Billing
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management import accounting_rows, billing_rows
-from tests.batches.tenant_management.accounting_rows import rows
-from tests.batches.tenant_management.billing_rows import customer, invoice, reasons, run_billing
 from tests.conftest import Database
-from tests.operations.payment_rows import operate
-from tests.own_settings import change_billing
+from tests.worlds import accounting_rows, billing_rows
+from tests.worlds.accounting_rows import rows
+from tests.worlds.billing_rows import customer, invoice, reasons, run_billing
+from tests.worlds.own_settings import change_billing
+from tests.worlds.payment_rows import operate
 
 MONTHS = (date(2026, 10, 1), date(2026, 11, 1), date(2026, 12, 1))
 

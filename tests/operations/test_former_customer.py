@@ -18,9 +18,11 @@ from include.skillreport.operations.approve_invoices import create_batch as appr
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.batch_runs import LOCAL
 from local_stack.stand_ins import StandIns
-from tests import host_rows
-from tests.batches.tenant_management.accounting_rows import NAMES, rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database, Server
+from tests.worlds import bank_files, host_rows
+from tests.worlds.accounting_rows import NAMES, rows
+from tests.worlds.approval_rows import answer
+from tests.worlds.billing_rows import (
     files,
     invoice,
     invoices,
@@ -29,11 +31,7 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.conftest import Database, Server
-from tests.messaging.outbox_rows import run_notifications
-from tests.operations import bank_files
-from tests.operations.approval_rows import answer
-from tests.operations.former_customer import (
+from tests.worlds.former_customer import (
     AUGUST,
     CODE,
     CREDIT_NOTE,
@@ -49,8 +47,9 @@ from tests.operations.former_customer import (
     former_customer,
     with_bank,
 )
-from tests.operations.leaving_tenants import Leaving
-from tests.shared_database import TABLES
+from tests.worlds.leaving_tenants import Leaving
+from tests.worlds.outbox_rows import run_notifications
+from tests.worlds.shared_database import TABLES
 
 DUE = date(2026, 7, 31)
 PAYMENT = {

@@ -18,8 +18,9 @@ from include.skillreport.core.catalog import MONTHLY_REPORT
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.operations.operate_contracts.rows import export
 from local_stack.batch_runs import LOCAL, run_batch
-from tests import host_rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds import host_rows
+from tests.worlds.billing_rows import (
     billing_profile,
     customer,
     discount,
@@ -27,8 +28,7 @@ from tests.batches.tenant_management.billing_rows import (
     operate,
     run_billing,
 )
-from tests.conftest import Database
-from tests.own_settings import change_billing
+from tests.worlds.own_settings import change_billing
 
 HOSTILE = "=1+1|x"
 # Amounts and codes that are numbers stay as they are.

@@ -14,8 +14,9 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
-from tests.batches.tenant_management.accounting_rows import keys, written
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds.accounting_rows import keys, written
+from tests.worlds.billing_rows import (
     billed_once,
     customer,
     files,
@@ -23,7 +24,6 @@ from tests.batches.tenant_management.billing_rows import (
     outcomes,
     run_billing,
 )
-from tests.conftest import Database
 
 NOVEMBER = date(2026, 11, 1)
 OCTOBERS_LIST = "accounting/2026-10/accounting-2026-10.csv"

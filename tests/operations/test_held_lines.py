@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from include.skillreport.core.execution.run_log import RunResult
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import (
     close_month,
     customer,
     invoice,
@@ -19,8 +20,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
     states,
 )
-from tests.conftest import Database
-from tests.own_settings import change_billing
+from tests.worlds.own_settings import change_billing
 
 LINE = {"line_date": "2026-10-15", "line_text": "初期設定の作業費", "line_price": "50000000"}
 

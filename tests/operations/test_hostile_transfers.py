@@ -14,16 +14,16 @@ import pytest
 
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management.billing_rows import (
+from tests.billing.test_bank_csv import BIZSTATION
+from tests.conftest import Database
+from tests.worlds.bank_files import confirm, open_amounts, payments, put, remark, run, transfer, waiting
+from tests.worlds.billing_rows import (
     billed_once,
     everything_written,
     files,
 )
-from tests.billing.test_bank_csv import BIZSTATION
-from tests.billing.zengin_files import OWN_ACCOUNT
-from tests.conftest import Database
-from tests.operations.bank_files import confirm, open_amounts, payments, put, remark, run, transfer, waiting
-from tests.own_settings import change_billing
+from tests.worlds.own_settings import change_billing
+from tests.worlds.zengin_files import OWN_ACCOUNT
 
 A1 = "INV-2026-10-001"
 

@@ -21,13 +21,13 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.operations.import_payments import create_batch
 from local_stack.batch_runs import LOCAL, open_run
-from tests.batches.tenant_management.billing_rows import customer, files, run_billing
-from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
 from tests.conftest import Database
-from tests.operations.bank_files import TODAY, put, run, transfer
 from tests.operations.killed_import import Kill, Worked, steps, work
-from tests.own_settings import change_billing
-from tests.shared_database import delete_rows
+from tests.worlds.bank_files import TODAY, put, run, transfer
+from tests.worlds.billing_rows import customer, files, run_billing
+from tests.worlds.own_settings import change_billing
+from tests.worlds.shared_database import delete_rows
+from tests.worlds.zengin_files import OWN_ACCOUNT, zengin_file
 
 A1, B1, C1, D1 = (f"INV-2026-10-{number:03}" for number in range(1, 5))
 NAMES = {"A": "ｶ)ｱｵﾊﾞ", "B": "ﾕ)ﾐﾄﾞﾘ", "C": "ｼﾞﾛｳ", "D": "ﾊﾅｺ"}

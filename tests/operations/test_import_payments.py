@@ -17,20 +17,11 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import NotDueError
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management.accounting_rows import DECEMBER, NOVEMBER, OCTOBER, hand_over
-from tests.batches.tenant_management.billing_rows import (
-    billed_once,
-    everything_written,
-    host_billing,
-    invoices,
-    outcomes,
-    run_billing,
-)
-from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
 from tests.conftest import Database
-from tests.operations import contract_entries as contracts
-from tests.operations import payment_rows
-from tests.operations.bank_files import (
+from tests.worlds import contract_entries as contracts
+from tests.worlds import payment_rows
+from tests.worlds.accounting_rows import DECEMBER, NOVEMBER, OCTOBER, hand_over
+from tests.worlds.bank_files import (
     PAID_ON,
     TODAY,
     confirm,
@@ -42,8 +33,17 @@ from tests.operations.bank_files import (
     transfer,
     waiting,
 )
-from tests.operations.contract_entries import asked, decide, enter
-from tests.own_settings import change_billing
+from tests.worlds.billing_rows import (
+    billed_once,
+    everything_written,
+    host_billing,
+    invoices,
+    outcomes,
+    run_billing,
+)
+from tests.worlds.contract_entries import asked, decide, enter
+from tests.worlds.own_settings import change_billing
+from tests.worlds.zengin_files import OWN_ACCOUNT, zengin_file
 
 A1, B1, C1 = "INV-2026-10-001", "INV-2026-10-002", "INV-2026-10-003"
 

@@ -24,13 +24,13 @@ from include.skillreport.core.execution.shard_work import ShardReport
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.operations.import_payments import create_batch
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
-from tests.batches.tenant_management.billing_rows import customer, run_billing
-from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.kept_rows import planted_once
-from tests.operations import payment_rows
-from tests.operations.bank_files import TODAY, confirm, open_amounts, payments, put, run, transfer, waiting
-from tests.own_settings import change_billing
+from tests.worlds import payment_rows
+from tests.worlds.bank_files import TODAY, confirm, open_amounts, payments, put, run, transfer, waiting
+from tests.worlds.billing_rows import customer, run_billing
+from tests.worlds.kept_rows import planted_once
+from tests.worlds.own_settings import change_billing
+from tests.worlds.zengin_files import OWN_ACCOUNT, zengin_file
 
 A1, B1, C1 = "INV-2026-10-001", "INV-2026-10-002", "INV-2026-10-003"
 

@@ -8,9 +8,9 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from include.skillreport.schema.deletion import TENANT_COLUMN, Rule, deletion_list
-from tests.operations.leaving_stages import leaving, unproved_exports
-from tests.operations.leaving_tenants import Leaving, mark
-from tests.schema.planted_rows import insert, row_of
+from tests.worlds.leaving_stages import leaving, unproved_exports
+from tests.worlds.leaving_tenants import Leaving, mark
+from tests.worlds.planted_rows import insert, row_of
 
 __all__ = ["leaving", "unproved_exports"]
 

@@ -23,12 +23,14 @@ from include.skillreport.operations.answers import approved_tenants
 from include.skillreport.operations.offboard_tenant.form import OPEN_ITEMS
 from include.skillreport.schema.deletion import Rule, deletion_list
 from include.skillreport.schema.host_contract import HostVariant
-from tests import host_rows
-from tests.batches.data_management.backups import login
 from tests.conftest import Database, Server, copied_database
-from tests.operations.approval_rows import text_of
-from tests.operations.leaving_stages import asked, exported, leaving
-from tests.operations.leaving_tenants import (
+from tests.operations.open_items import leave_open, settle
+from tests.s3_server import BUCKET, S3Server, nothing
+from tests.worlds import host_rows
+from tests.worlds.approval_rows import text_of
+from tests.worlds.backups import login
+from tests.worlds.leaving_stages import asked, exported, leaving
+from tests.worlds.leaving_tenants import (
     ACCEPTED,
     AFTER_WAIT,
     APPROVER,
@@ -41,8 +43,6 @@ from tests.operations.leaving_tenants import (
     marked,
     whole,
 )
-from tests.operations.open_items import leave_open, settle
-from tests.s3_server import BUCKET, S3Server, nothing
 
 __all__ = ["asked", "exported", "leaving"]
 

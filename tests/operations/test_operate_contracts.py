@@ -14,16 +14,16 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.core.catalog import TENANT_MONITORING
 from include.skillreport.core.errors import ParameterError
 from local_stack.batch_runs import LOCAL, run_batch
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds.approval_rows import HOLD, items, text_of
+from tests.worlds.billing_rows import (
     customer,
     insert,
     invoice,
     outcomes,
     run_billing,
 )
-from tests.conftest import Database
-from tests.operations.approval_rows import HOLD, items, text_of
-from tests.operations.contract_entries import (
+from tests.worlds.contract_entries import (
     AT,
     AUTHOR,
     SECOND,

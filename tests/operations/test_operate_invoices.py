@@ -15,8 +15,9 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from include.skillreport.operations.operate_invoices import create_batch as invoice_operations
 from local_stack.batch_runs import LOCAL, open_run
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import (
     FIRST_OF_NOVEMBER,
     MONTH,
     customer,
@@ -35,7 +36,6 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
     states,
 )
-from tests.conftest import Database
 
 SEPTEMBER = date(2026, 9, 1)
 

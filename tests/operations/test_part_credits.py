@@ -12,9 +12,10 @@ import pytest
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.accounting_rows import rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds import billing_rows
+from tests.worlds.accounting_rows import rows
+from tests.worlds.billing_rows import (
     customer,
     everything_written,
     files,
@@ -26,8 +27,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
     states,
 )
-from tests.conftest import Database
-from tests.kept_rows import planted_once
+from tests.worlds.kept_rows import planted_once
 
 
 @pytest.fixture(autouse=True)

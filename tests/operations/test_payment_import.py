@@ -15,7 +15,8 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from include.skillreport.operations.operate_invoices import create_batch as invoice_operations
 from local_stack.batch_runs import LOCAL, LocalInstallation
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds.billing_rows import (
     billed_once,
     host_billing,
     invoice,
@@ -24,7 +25,6 @@ from tests.batches.tenant_management.billing_rows import (
     outcomes,
     process,
 )
-from tests.conftest import Database
 
 HEADER = "請求書番号,入金日,金額,通貨,方法,参照番号"
 RUN_AT = datetime(2026, 12, 10, 10, tzinfo=JAPAN)

@@ -13,8 +13,9 @@ import pytest
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import (
     billed_once,
     close_month,
     customer,
@@ -27,7 +28,6 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.conftest import Database
 
 FIRST, SECOND = "INV-2026-10-001", "INV-2026-10-002"
 NOVEMBER = date(2026, 11, 1)

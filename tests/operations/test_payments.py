@@ -26,7 +26,8 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from local_stack.batch_runs import LOCAL, close_run
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.worlds.billing_rows import (
     billed_once,
     customer,
     host_billing,
@@ -40,8 +41,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
     states,
 )
-from tests.conftest import Database, wait_for_blocked_statement
-from tests.operations.payment_rows import NUMBER, TODAY, operate, pay
+from tests.worlds.payment_rows import NUMBER, TODAY, operate, pay
 
 
 @pytest.fixture(autouse=True)

@@ -26,11 +26,11 @@ from include.skillreport.billing.service import Billing
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.operations.operate_invoices.form import FORM
-from tests.batches.tenant_management import accounting_rows, billing_rows
-from tests.batches.tenant_management.billing_rows import customer, files, run_billing
 from tests.conftest import Database
 from tests.operations.own_ledger import yen, yen_per_month
-from tests.own_settings import change_billing
+from tests.worlds import accounting_rows, billing_rows
+from tests.worlds.billing_rows import customer, files, run_billing
+from tests.worlds.own_settings import change_billing
 
 OCTOBER, NOVEMBER = date(2026, 10, 1), date(2026, 11, 1)
 TENANTS = ("A", "B", "U")

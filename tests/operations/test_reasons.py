@@ -28,9 +28,8 @@ from include.skillreport.operations.restore_backup.batch import BackupRestore
 from include.skillreport.operations.undo_settings_sync import create_batch as settings_sync_undo
 from local_stack.batch_runs import LOCAL, open_run
 from local_stack.stand_ins import StandIns
-from tests.batches.tenant_management import settings_rows
 from tests.conftest import Database
-from tests.messaging import outbox_rows
+from tests.worlds import outbox_rows, settings_rows
 
 ADDRESS = "taro@example.jp"
 

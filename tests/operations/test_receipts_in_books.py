@@ -26,9 +26,11 @@ from include.skillreport.billing.service import Billing
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management import accounting_rows, billing_rows
-from tests.batches.tenant_management.accounting_rows import hand_over, rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.waiting import LIMIT_SECONDS
+from tests.worlds import accounting_rows, bank_files, billing_rows
+from tests.worlds.accounting_rows import hand_over, rows
+from tests.worlds.billing_rows import (
     billed_once,
     customer,
     files,
@@ -38,12 +40,9 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.billing.zengin_files import OWN_ACCOUNT
-from tests.conftest import Database, wait_for_blocked_statement
-from tests.operations import bank_files
-from tests.operations.payment_rows import NUMBER, TODAY, operate, pay, payment_values
-from tests.own_settings import change_billing
-from tests.waiting import LIMIT_SECONDS
+from tests.worlds.own_settings import change_billing
+from tests.worlds.payment_rows import NUMBER, TODAY, operate, pay, payment_values
+from tests.worlds.zengin_files import OWN_ACCOUNT
 
 OCTOBER, NOVEMBER, DECEMBER = date(2026, 10, 1), date(2026, 11, 1), date(2026, 12, 1)
 MONTHS = (OCTOBER, NOVEMBER, DECEMBER)

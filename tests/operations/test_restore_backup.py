@@ -21,9 +21,10 @@ from include.skillreport.core.database import tenant_turn
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.run_log import RunResult
 from local_stack.local_run import KilledError
-from tests import host_rows
-from tests.batches.data_management.backup_stages import backups, taken
-from tests.batches.data_management.backups import (
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.worlds import host_rows
+from tests.worlds.backup_stages import backups, taken
+from tests.worlds.backups import (
     HOSTILE,
     TODAY,
     Backups,
@@ -32,8 +33,7 @@ from tests.batches.data_management.backups import (
     of_restored,
     of_tenant,
 )
-from tests.batches.tenant_management.billing_rows import reasons
-from tests.conftest import Database, wait_for_blocked_statement
+from tests.worlds.billing_rows import reasons
 
 __all__ = ["backups", "taken"]
 

@@ -23,8 +23,6 @@ from include.skillreport.core.operation_catalog import RESTORE_BACKUP
 from include.skillreport.operations.restore_backup.batch import BackupRestore
 from include.skillreport.schema.deletion import tables_with_marked_rows
 from local_stack.batch_runs import LocalInstallation, open_run
-from tests import host_rows
-from tests.batches.data_management.backups import Backups, flip
 from tests.batches.data_management.test_marked_rows import (
     SKILLS,
     SUNDAY,
@@ -36,8 +34,10 @@ from tests.batches.data_management.test_marked_rows import (
     rows,
     with_deletion,
 )
-from tests.batches.tenant_management.billing_rows import reasons
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.worlds import host_rows
+from tests.worlds.backups import Backups, flip
+from tests.worlds.billing_rows import reasons
 
 __all__ = ["deletable", "rows", "with_deletion"]
 

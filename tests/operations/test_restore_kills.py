@@ -21,11 +21,11 @@ from include.skillreport.core.execution.sharding import Shard
 from include.skillreport.core.operation_catalog import RESTORE_BACKUP
 from include.skillreport.operations.restore_backup.batch import BackupRestore
 from local_stack.batch_runs import open_run
-from tests.batches.data_management.backup_stages import taken
-from tests.batches.data_management.backups import TODAY, Backups, of_tenant
 from tests.conftest import Database
 from tests.messaging.statement_proxy import StatementProxy
 from tests.waiting import wait_until
+from tests.worlds.backup_stages import taken
+from tests.worlds.backups import TODAY, Backups, of_tenant
 
 __all__ = ["taken"]
 

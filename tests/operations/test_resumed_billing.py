@@ -15,7 +15,9 @@ from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.operation_catalog import APPROVE_INVOICES
 from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
 from local_stack.batch_runs import LOCAL
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds.approval_rows import ACCOUNTANT, answer, asked_about, text_of
+from tests.worlds.billing_rows import (
     MONTH,
     close_month,
     customer,
@@ -25,8 +27,6 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.conftest import Database
-from tests.operations.approval_rows import ACCOUNTANT, answer, asked_about, text_of
 
 TICK = datetime(2026, 11, 1, 2, tzinfo=JAPAN)
 LATE = TICK + timedelta(days=14)

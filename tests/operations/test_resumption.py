@@ -28,10 +28,10 @@ from include.skillreport.operations.answers import require_resumption_answer
 from include.skillreport.operations.approve_resumption.batch import ResumptionApproval
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import TODAY, integration, network, slack, statuses, waiting
-from tests.operations.approval_rows import ACCOUNTANT, asked_about, items, requests, text_of
+from tests.worlds import host_rows
+from tests.worlds.approval_rows import ACCOUNTANT, asked_about, items, requests, text_of
+from tests.worlds.outbox_rows import TODAY, integration, network, slack, statuses, waiting
 
 TICK = datetime(2026, 11, 1, 9, tzinfo=JAPAN)
 OPERATOR = ACCOUNTANT

@@ -12,7 +12,8 @@ import pytest
 
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_log import RunResult
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.worlds.billing_rows import (
     close_month,
     customer,
     invoices,
@@ -20,8 +21,7 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.conftest import Database, wait_for_blocked_statement
-from tests.kept_rows import planted_once
+from tests.worlds.kept_rows import planted_once
 
 LINE = {"line_date": "2026-10-15", "line_text": "初期設定 の作業費", "line_price": "5000"}
 TODAY = datetime.now(JAPAN).date()

@@ -20,7 +20,9 @@ from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from include.skillreport.operations.forms import FORMS
 from include.skillreport.operations.shown import ChecksShown
 from local_stack.batch_runs import LOCAL
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.operations.test_forms import values
+from tests.worlds.billing_rows import (
     MONTH,
     customer,
     open_operation,
@@ -28,8 +30,6 @@ from tests.batches.tenant_management.billing_rows import (
     process,
     run_billing,
 )
-from tests.conftest import Database
-from tests.operations.test_forms import values
 
 FIRST = "テナント A: INV-2026-10-001 11,000 JPY"
 SECOND = "テナント A: INV-2026-10-002 11,000 JPY"

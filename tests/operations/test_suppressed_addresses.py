@@ -15,9 +15,9 @@ from include.skillreport.messaging.suppression import SuppressionReason
 from include.skillreport.operations.operate_notifications import create_batch as notification_operations
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import TODAY, operate, run_notifications, waiting
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import TODAY, operate, run_notifications, waiting
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.operation_catalog import UNDO_SETTINGS_SYNC
 from include.skillreport.operations.undo_settings_sync import create_batch as settings_sync_undo
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
-from tests.batches.tenant_management.settings_rows import (
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.worlds.settings_rows import (
     BASIC,
     DAY,
     STANDARD,
@@ -33,7 +34,6 @@ from tests.batches.tenant_management.settings_rows import (
     undo,
     values,
 )
-from tests.conftest import Database, wait_for_blocked_statement
 
 # By tenant and key: the setting's value, whether it is deleted, and its last author; the value and source that count as applied.
 States = dict[tuple[str, str], tuple[Any, ...]]

@@ -19,18 +19,10 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.operations.import_payments import create_batch
 from local_stack.batch_runs import LOCAL, close_run, open_run, process_tenants
-from tests.batches.tenant_management.billing_rows import (
-    billed_once,
-    close_month,
-    customer,
-    invoice,
-    outcomes,
-    run_billing,
-)
-from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.conftest import Database
-from tests.operations import payment_rows
-from tests.operations.bank_files import (
+from tests.operations.test_import_payments import A1, B1, C1, know, only
+from tests.worlds import payment_rows
+from tests.worlds.bank_files import (
     TODAY,
     confirm,
     open_amounts,
@@ -40,8 +32,16 @@ from tests.operations.bank_files import (
     transfer,
     waiting,
 )
-from tests.operations.test_import_payments import A1, B1, C1, know, only
-from tests.own_settings import change_billing
+from tests.worlds.billing_rows import (
+    billed_once,
+    close_month,
+    customer,
+    invoice,
+    outcomes,
+    run_billing,
+)
+from tests.worlds.own_settings import change_billing
+from tests.worlds.zengin_files import OWN_ACCOUNT
 
 OTHER_ACCOUNT = "0009-001-1-0000042"
 

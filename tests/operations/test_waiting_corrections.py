@@ -20,8 +20,9 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from local_stack.batch_runs import LOCAL, run_batch
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import (
     customer,
     invoice,
     open_operation,
@@ -31,10 +32,9 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.conftest import Database
-from tests.kept_rows import planted_once
-from tests.operations.board_entries import enter
-from tests.own_settings import change_billing
+from tests.worlds.board_entries import enter
+from tests.worlds.kept_rows import planted_once
+from tests.worlds.own_settings import change_billing
 
 NUMBER = "INV-2026-10-001"
 SATO, SUZUKI, TANAKA = "佐藤", "鈴木", "田中"

@@ -20,8 +20,10 @@ from include.skillreport.core.operation_catalog import APPROVE_INVOICES
 from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
 from include.skillreport.schema.deploy import BOARD
 from local_stack.batch_runs import LOCAL
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.worlds import billing_rows
+from tests.worlds.approval_rows import answer, asked_about
+from tests.worlds.billing_rows import (
     close_month,
     customer,
     everything_written,
@@ -36,10 +38,8 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
     states,
 )
-from tests.conftest import Database, wait_for_blocked_statement
-from tests.kept_rows import planted_once
-from tests.operations.approval_rows import answer, asked_about
-from tests.own_settings import change_billing
+from tests.worlds.kept_rows import planted_once
+from tests.worlds.own_settings import change_billing
 
 SATO, SUZUKI = "佐藤", "鈴木"
 LINE = {"line_date": "2026-10-15", "line_text": "初期設定の作業費", "line_price": "40000"}

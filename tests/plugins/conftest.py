@@ -1,5 +1,5 @@
 """Tests that change rows only share one database."""
 
-from tests.shared_database import database, shared_copy, shared_database
+from tests.worlds.shared_database import database, shared_copy, shared_database
 
 __all__ = ["database", "shared_copy", "shared_database"]

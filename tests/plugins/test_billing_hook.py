@@ -19,7 +19,8 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.settlement import Instructions, Settlement
 from include.skillreport.core.execution.sharding import Tenant
 from include.skillreport.core.settings import SETTINGS_VARIABLE
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds.billing_rows import (
     FIRST_OF_NOVEMBER,
     MONTH,
     customer,
@@ -27,8 +28,7 @@ from tests.batches.tenant_management.billing_rows import (
     invoice,
     invoices,
 )
-from tests.conftest import Database
-from tests.shared_database import host_database
+from tests.worlds.shared_database import host_database
 
 __all__ = ["host_database"]
 

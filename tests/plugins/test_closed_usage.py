@@ -13,8 +13,8 @@ from skill_batch.batches.tenant_billing import ClosedUsageSensor
 from include.skillreport.batches.tenant_billing import create_batch
 from include.skillreport.core.catalog import TENANT_BILLING
 from local_stack.batch_runs import LOCAL, open_run
-from tests.batches.tenant_management.billing_rows import close_month
 from tests.conftest import Database
+from tests.worlds.billing_rows import close_month
 
 pytestmark = pytest.mark.tenants("T001", subscription_plan="BASIC")
 

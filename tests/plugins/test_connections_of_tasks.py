@@ -35,11 +35,11 @@ from include.skillreport.schema.checks.sessions import find_lost_sessions
 from local_stack.batch_runs import LOCAL, request_of
 from local_stack.local_run import LocalRun
 from local_stack.stand_ins import StandIns
-from tests import host_rows
-from tests.batches.data_management.backups import Backups
 from tests.conftest import PASSWORDS, Database
-from tests.messaging.outbox_rows import network
 from tests.waiting import wait_until
+from tests.worlds import host_rows
+from tests.worlds.backups import Backups
+from tests.worlds.outbox_rows import network
 
 # The idle backends of a shared database would count.
 pytestmark = pytest.mark.own_database

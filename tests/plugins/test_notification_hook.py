@@ -16,9 +16,9 @@ from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.retry import Status
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
-from tests.messaging.outbox_rows import slack
 from tests.messaging.test_own_mail_server import own_server
-from tests.shared_database import host_database
+from tests.worlds.outbox_rows import slack
+from tests.worlds.shared_database import host_database
 
 __all__ = ["host_database"]
 

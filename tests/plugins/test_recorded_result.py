@@ -22,8 +22,8 @@ from include.skillreport.core.execution.run_log import (
     open_execution,
 )
 from include.skillreport.core.execution.sharding import Shard
-from tests import host_rows
 from tests.conftest import Database
+from tests.worlds import host_rows
 
 TENANTS = ("T001", "T002", "T003")
 KILLED = "close_run: 強制終了"

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 
 from skill_batch.waiting_alerts import waiting_alerts
-from tests.batches.tenant_management.billing_rows import customer, operate, run_billing
 from tests.conftest import Database
+from tests.worlds.billing_rows import customer, operate, run_billing
 
 LINE = {"line_date": "2026-10-15", "line_text": "特別対応費", "line_price": "9000000"}
 

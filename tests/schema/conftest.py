@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.host_fixture import create_host_schema
 from tests.conftest import Database, Server, copy_template
-from tests.shared_database import shared_copy, shared_database
+from tests.worlds.shared_database import shared_copy, shared_database
 
 __all__ = ["MakeHost", "as_deployer", "create_deployer", "shared_copy", "shared_database"]
 

@@ -28,12 +28,12 @@ from include.skillreport.schema.deploy import BOARD, PLATFORM, TENANT, attach, d
 from include.skillreport.schema.host_contract import HostVariant, load_contract
 from include.skillreport.schema.host_indexes.creation import list_indexes
 from local_stack.stack import EXTERNAL_DATABASE, postgres_programs
-from tests import host_rows
 from tests.conftest import PASSWORDS, Database, Server, administer
 from tests.schema.catalogue import relations, rows_of, snapshot
 from tests.schema.conftest import MakeHost, as_deployer
 from tests.schema.session_pooler import session_pooler
 from tests.schema.transaction_pooler import transaction_pooler
+from tests.worlds import host_rows
 
 # The batch roles exist and belong to another role (the superuser), unless a test says otherwise.
 pytestmark = pytest.mark.usefixtures("templates")

@@ -19,7 +19,7 @@ from include.skillreport.schema.deploy import upgrade
 from include.skillreport.schema.host_contract import HostVariant
 from tests.conftest import Database, Server
 from tests.schema.catalogue import relations, rows_of, snapshot
-from tests.schema.planted_rows import plant
+from tests.worlds.planted_rows import plant
 
 # Exists only if the application uses Prisma's migrations.
 MAY_BE_ABSENT = {"public._prisma_migrations"}

@@ -28,12 +28,12 @@ from include.skillreport.schema.revisions import head_revision
 from local_stack.host_fixture import create_host_schema, migrate_to_multi_tenant
 from local_stack.postgres_server import EmbeddedPostgres
 from local_stack.stack import EXTERNAL_DATABASE, PROJECT
-from tests import host_rows
 from tests.conftest import PASSWORDS, Database, Server, wait_for_blocked_statement
 from tests.schema.catalogue import relations, rows_of, snapshot
 from tests.schema.conftest import MakeHost, as_deployer, create_deployer
-from tests.schema.planted_rows import plant
 from tests.waiting import LIMIT_SECONDS
+from tests.worlds import host_rows
+from tests.worlds.planted_rows import plant
 
 UPGRADE_COMMAND = "python -m include.skillreport upgrade"
 

@@ -12,9 +12,9 @@ from include.skillreport.schema import deploy
 from include.skillreport.schema.deploy import PLATFORM, attach, detach, upgrade
 from include.skillreport.schema.deployment_check import check_deployment
 from include.skillreport.schema.host_contract import HostVariant
-from tests import host_rows
 from tests.conftest import Database
 from tests.schema.catalogue import relations, snapshot
+from tests.worlds import host_rows
 
 # The statement that `prisma db push` sends when a field's type changes.
 ALTER_COLUMN = 'ALTER TABLE "MST_Tenant" ALTER COLUMN tenant_name SET DATA TYPE varchar(200)'

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from include.skillreport.schema.host_contract import HostVariant
-from tests import host_rows
 from tests.conftest import Server, copied_database
+from tests.worlds import host_rows
 
 # A space, a tab, ends of lines, and the full-width and the no-break space.
 BLANKS = (" ", "\t", "\r\n", "\u3000", "\u00a0", " \u3000\n")

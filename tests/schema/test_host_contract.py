@@ -10,9 +10,9 @@ from include.skillreport.schema.checks.findings import FindingSeverity
 from include.skillreport.schema.checks.host import find_several_tenants
 from include.skillreport.schema.deploy import upgrade
 from include.skillreport.schema.host_contract import HostVariant, check_host, load_contract
-from tests import host_rows
 from tests.conftest import Database
 from tests.schema.conftest import MakeHost
+from tests.worlds import host_rows
 
 
 @pytest.mark.parametrize("variant", HostVariant)

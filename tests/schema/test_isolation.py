@@ -15,7 +15,7 @@ from psycopg import errors, sql
 from include.skillreport.core.database import tenant_transaction
 from tests.conftest import Database
 from tests.schema.catalogue import relations
-from tests.schema.planted_rows import foreign_keys, insert, plant, plant_parents, row_of
+from tests.worlds.planted_rows import foreign_keys, insert, plant, plant_parents, row_of
 
 A, B = "tenant-a", "tenant-b"
 

@@ -24,10 +24,10 @@ from include.skillreport.schema.leaving import view_of
 from local_stack import generator
 from local_stack.generator import DataShape, load_demo_data
 from local_stack.tenants import DEMO_TENANTS
-from tests import host_rows
 from tests.conftest import Database, Server, copied_database
 from tests.schema.catalogue import relations
 from tests.schema.test_host_plans import reads
+from tests.worlds import host_rows
 
 AT = datetime(2026, 10, 31)
 REACHED = tuple(table for table in deletion_list() if table.is_host and table.rule is not Rule.KEEP)

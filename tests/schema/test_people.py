@@ -9,9 +9,9 @@ import pytest
 
 from include.skillreport.core.execution.people import keep_known_keys, keep_people
 from include.skillreport.core.execution.settings import IdentitySettings
-from tests import host_rows
 from tests.conftest import Database
-from tests.shared_database import database
+from tests.worlds import host_rows
+from tests.worlds.shared_database import database
 
 __all__ = ["database"]
 

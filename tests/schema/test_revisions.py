@@ -25,7 +25,7 @@ from include.skillreport.schema.host_contract import HostVariant
 from include.skillreport.schema.revisions import BASELINE, SCRIPTS, baseline_revision, head_revision
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.schema.catalogue import relations, rows_of, snapshot
-from tests.schema.planted_rows import plant
+from tests.worlds.planted_rows import plant
 
 NEXT = "0002_notes"
 _NEXT_SQL = """

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 
 from local_stack.stack import PROJECT
-from tests.batches.data_management.backup_stages import planted_backups, taken_backups
-from tests.batches.data_management.backups import Backups, of_tenant
 from tests.conftest import Database, Server
 from tests.servers.debian_server import debian_server, programs_of
+from tests.worlds.backup_stages import planted_backups, taken_backups
+from tests.worlds.backups import Backups, of_tenant
 
 __all__ = ["planted_backups", "taken_backups"]
 

@@ -11,9 +11,9 @@ from include.skillreport.schema.deploy import upgrade
 from include.skillreport.schema.host_contract import HostVariant
 from tests.board.conftest import board
 from tests.conftest import PASSWORDS, Database, Server
-from tests.shared_database import database, shareable_copy, shared_database
 from tests.toy_channel.service import ToyService, toy_service
 from tests.toy_channel.toy import TOY
+from tests.worlds.shared_database import database, shareable_copy, shared_database
 
 __all__ = ["board", "database", "shared_database"]
 

@@ -22,13 +22,13 @@ from include.skillreport.schema.checks.report import check_database
 from include.skillreport.schema.deploy import upgrade
 from include.skillreport.schema.deployment_check import check_deployment
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.board.conftest import Board
 from tests.conftest import PASSWORDS, Database
-from tests.messaging.outbox_rows import make_due, run_notifications, statuses, waiting
 from tests.recipes.recipe import recipes
 from tests.toy_channel import toy as toy_package
 from tests.toy_channel.service import KEY, ToyService
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import make_due, run_notifications, statuses, waiting
 
 pytestmark = pytest.mark.tenants("A", admin_email="admin@example.jp")
 

@@ -43,9 +43,11 @@ from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.postgres_programs import UnsuitableProgramsError
-from tests import host_rows
-from tests.batches.data_management.backup_stages import backups, taken
-from tests.batches.data_management.backups import (
+from tests.conftest import Database
+from tests.s3_server import BUCKET, S3Server, nothing
+from tests.worlds import host_rows
+from tests.worlds.backup_stages import backups, taken
+from tests.worlds.backups import (
     BIN,
     HOSTILE,
     MAC_KEY,
@@ -58,9 +60,7 @@ from tests.batches.data_management.backups import (
     of_tenant,
     programs,
 )
-from tests.batches.tenant_management.billing_rows import reasons
-from tests.conftest import Database
-from tests.s3_server import BUCKET, S3Server, nothing
+from tests.worlds.billing_rows import reasons
 
 __all__ = ["backups", "taken"]
 

@@ -16,8 +16,8 @@ from include.skillreport.batches.data_backup import comparison as comparison_mod
 from include.skillreport.batches.data_backup.comparison import ALWAYS_BYTES, plan_comparison
 from include.skillreport.batches.data_backup.files import Manifest, TableContent, differences
 from include.skillreport.batches.data_backup.spool import TableSize
-from tests.batches.data_management.backups import BIN, TODAY, planted
 from tests.conftest import Database
+from tests.worlds.backups import BIN, TODAY, planted
 
 DAY = st.dates(date(2024, 1, 1), date(2040, 12, 31))
 SIZES = st.lists(st.integers(0, 4 * ALWAYS_BYTES), min_size=1, max_size=30).map(

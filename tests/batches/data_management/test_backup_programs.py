@@ -17,8 +17,8 @@ from include.skillreport.batches.data_backup.snapshot import exported_snapshot
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.postgres_programs import UnsuitableProgramsError, find_programs
 from include.skillreport.schema.checks.report import check_database
-from tests.batches.data_management.backups import BIN, Backups, files, programs
 from tests.conftest import Database
+from tests.worlds.backups import BIN, Backups, files, programs
 
 
 def install(parent: Path, *versions: int, layout: str = "{}/bin") -> str:

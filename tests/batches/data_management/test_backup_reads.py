@@ -20,9 +20,9 @@ from include.skillreport.batches.data_backup.restore import restore_one_tenant
 from include.skillreport.batches.data_backup.tenant_export import manifest_path
 from include.skillreport.core.database import count_of
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests import host_rows
-from tests.batches.data_management.backup_stages import backups, taken
-from tests.batches.data_management.backups import HOSTILE, Backups
+from tests.worlds import host_rows
+from tests.worlds.backup_stages import backups, taken
+from tests.worlds.backups import HOSTILE, Backups
 
 OLD = datetime(2026, 9, 1)
 

@@ -25,10 +25,10 @@ from include.skillreport.core.errors import is_recoverable
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.object_store import ObjectStore
 from local_stack.data_management import create_backup_login
-from tests.batches.data_management.backup_stages import backups
-from tests.batches.data_management.backups import BIN, Backups, login
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.waiting import wait_until
+from tests.worlds.backup_stages import backups
+from tests.worlds.backups import BIN, Backups, login
 
 ADD_COLUMN = 'ALTER TABLE "MST_Employee" ADD COLUMN nickname text'
 

@@ -27,9 +27,9 @@ from include.skillreport.batches.data_backup.snapshot import exported_snapshot
 from include.skillreport.batches.data_backup.spool import spool_folder
 from include.skillreport.core.database import count_of
 from include.skillreport.core.execution.object_store import NoSpaceError, ObjectStore
-from tests.batches.data_management.backups import BIN, programs
 from tests.conftest import Database
 from tests.waiting import wait_until
+from tests.worlds.backups import BIN, programs
 
 TABLES, TABLE_BYTES = 16, 400_000
 BOUND = 2 * TABLE_BYTES

@@ -14,7 +14,7 @@ from include.skillreport.batches.data_backup.files import DUMP_MANIFEST
 from include.skillreport.batches.data_backup.server import list_tables
 from include.skillreport.schema.checks.report import check_database
 from local_stack.data_management import create_backup_login
-from tests.batches.data_management.backups import Backups, login
+from tests.worlds.backups import Backups, login
 
 PASSWORD = "test-backup"
 ICU = "ICU collation"

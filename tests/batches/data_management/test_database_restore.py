@@ -30,8 +30,8 @@ from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.snapshot import exported_snapshot
 from include.skillreport.core.errors import BatchError
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.data_management.backups import BIN
 from tests.conftest import Database, Server, copied_database
+from tests.worlds.backups import BIN
 
 JOBS = 2
 

@@ -18,9 +18,9 @@ from include.skillreport.batches.data_backup.server import list_tables
 from include.skillreport.batches.data_backup.tenant_export import manifest_path, restored_schema
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.generator import DataShape, load_demo_data
-from tests import host_rows
-from tests.batches.data_management.backups import Backups
 from tests.conftest import Server, copied_database
+from tests.worlds import host_rows
+from tests.worlds.backups import Backups
 
 LAST_DAY = date(2026, 10, 31)
 

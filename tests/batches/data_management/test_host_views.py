@@ -6,9 +6,9 @@ from datetime import datetime
 
 import pytest
 
-from tests import host_rows
 from tests.conftest import Database
-from tests.shared_database import database
+from tests.worlds import host_rows
+from tests.worlds.shared_database import database
 
 __all__ = ["database"]
 

@@ -29,9 +29,9 @@ from include.skillreport.core.execution.shard_work import ShardReport, work_on_u
 from include.skillreport.core.execution.sharding import shard_tenants
 from local_stack.batch_runs import LocalInstallation
 from local_stack.data_management import plant_log_files, plant_old_rows
-from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.waiting import LIMIT_SECONDS
+from tests.worlds import host_rows
 
 SUNDAY = date(2026, 11, 22)
 

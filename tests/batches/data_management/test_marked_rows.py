@@ -31,10 +31,10 @@ from include.skillreport.schema.deploy import CLEANUP, PLATFORM, upgrade
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.batch_runs import LocalInstallation, open_run, run_batch
 from local_stack.local_run import KilledError
-from tests import host_rows
 from tests.batches.notification.test_log_cleanup import FaultyStore, files, flip
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.shared_database import delete_rows, shareable_copy
+from tests.worlds import host_rows
+from tests.worlds.shared_database import delete_rows, shareable_copy
 
 SUNDAY = date(2026, 11, 22)
 # 90 days before the Sunday is 24 August, which begins in Japan at 15:00 UTC of the 23rd.

@@ -34,12 +34,10 @@ from include.skillreport.core.execution.run_log import RunResult, close_executio
 from include.skillreport.core.execution.shard_work import ShardReport
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from local_stack.local_run import KilledError
-from tests import host_rows
-from tests.batches.data_management import statistics_rows
 from tests.batches.data_management.test_monthly_report_rules import NO_RECORDS
-from tests.batches.tenant_management import billing_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.waiting import LIMIT_SECONDS, wait_until
+from tests.worlds import billing_rows, host_rows, statistics_rows
 
 MONTH, LAST_DAY = date(2026, 10, 1), date(2026, 10, 31)
 # openpyxl cannot show data bars.

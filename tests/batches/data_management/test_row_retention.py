@@ -16,10 +16,10 @@ from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.setting_types import LONGEST_DAYS
 from include.skillreport.core.settings import parse_settings
-from tests import host_rows
 from tests.conftest import Database
 from tests.schema.catalogue import relations
-from tests.schema.planted_rows import insert, plant, row_of
+from tests.worlds import host_rows
+from tests.worlds.planted_rows import insert, plant, row_of
 
 TODAY = date(2026, 11, 22)
 LONG_AGO = date(2020, 1, 1)

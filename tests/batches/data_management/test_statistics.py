@@ -25,8 +25,8 @@ from include.skillreport.core.execution.batch import Run, UnitResult, Work
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.shard_work import prepare
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
-from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.worlds import host_rows
 
 DAY = date(2026, 10, 31)
 NOON = datetime(2026, 10, 31, 3, 0)

@@ -27,9 +27,9 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Run, Work
 from include.skillreport.core.execution.object_store import tenant_folder
 from include.skillreport.core.execution.run_log import require_deletions_repeated
-from tests.batches.data_management.backup_stages import backups, taken
-from tests.batches.data_management.backups import BIN, HOSTILE, MAC_KEY, TODAY, Backups
-from tests.batches.data_management.untrusted_stores import Attacker, forged, rehash
+from tests.worlds.backup_stages import backups, taken
+from tests.worlds.backups import BIN, HOSTILE, MAC_KEY, TODAY, Backups
+from tests.worlds.untrusted_stores import Attacker, forged, rehash
 
 __all__ = ["backups", "taken"]
 

@@ -22,12 +22,11 @@ from include.skillreport.messaging.notices import notice
 from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.template_store import default_template
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.batches.notification.test_overdue_reminders import JUNE, SEVENTH, settings
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import customer, run_billing
 from tests.conftest import Database
-from tests.messaging.outbox_rows import make_due, network, run_notifications, waiting
+from tests.worlds import billing_rows, host_rows
+from tests.worlds.billing_rows import customer, run_billing
+from tests.worlds.outbox_rows import make_due, network, run_notifications, waiting
 
 __all__ = ["settings"]
 

@@ -29,9 +29,9 @@ from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOA
 from include.skillreport.messaging.templates import literal
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.stand_ins import Arrived, StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import TODAY, line_works, network, slack
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import TODAY, line_works, network, slack
 
 DUE_AT = datetime(2026, 11, 1, tzinfo=UTC)
 BOTH = (CERTIFICATE_EXPIRY, GOAL_DUE)

@@ -24,8 +24,9 @@ from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.batch_runs import open_run, process_tenants
 from local_stack.stand_ins import MISSING, StandInDirectory, StandIns
-from tests import host_rows
-from tests.batches.notification.directory_rows import (
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.worlds import host_rows
+from tests.worlds.directory_rows import (
     DAY,
     batch,
     changes,
@@ -42,8 +43,7 @@ from tests.batches.notification.directory_rows import (
     slack,
     teams,
 )
-from tests.conftest import Database, wait_for_blocked_statement
-from tests.messaging.outbox_rows import integration
+from tests.worlds.outbox_rows import integration
 
 pytestmark = pytest.mark.tenants("A", admin_email="admin@a.example.jp")
 

@@ -25,16 +25,16 @@ from include.skillreport.messaging.channels.directory import (
 )
 from include.skillreport.messaging.channels.teams.directory import GraphConfig
 from local_stack.stand_ins import StandInDirectory, StandIns
-from tests.batches.notification.directory_rows import (
+from tests.messaging.sending import Tenant
+from tests.virtual_time import VirtualTime
+from tests.waiting import LIMIT_SECONDS
+from tests.worlds.directory_rows import (
     HASTY,
     graph_user,
     line_works_user,
     member,
     open_directory,
 )
-from tests.messaging.sending import Tenant
-from tests.virtual_time import VirtualTime
-from tests.waiting import LIMIT_SECONDS
 
 
 def graph_config(services: StandIns) -> GraphConfig:

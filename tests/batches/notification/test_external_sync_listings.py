@@ -11,7 +11,8 @@ import psycopg
 import pytest
 
 from local_stack.stand_ins import StandInDirectory, StandIns
-from tests.batches.notification.directory_rows import (
+from tests.conftest import Database
+from tests.worlds.directory_rows import (
     DAY,
     employees,
     graph_user,
@@ -24,7 +25,6 @@ from tests.batches.notification.directory_rows import (
     slack,
     teams,
 )
-from tests.conftest import Database
 
 pytestmark = pytest.mark.tenants("A", admin_email="admin@a.example.jp")
 

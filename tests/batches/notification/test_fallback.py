@@ -13,9 +13,9 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.outbox import MessageDraft, enqueue
 from local_stack.stand_ins import Arrived, StandIns
-from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.messaging.outbox_rows import DUE, make_due, run_notifications, slack, statuses, waiting
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import DUE, make_due, run_notifications, slack, statuses, waiting
 
 SHOWN = 'SELECT send_status, response_code, error_details FROM "HIS_NotificationLog" WHERE id = %s'
 

@@ -20,9 +20,9 @@ from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.outbox import Lane, MessageDraft
 from include.skillreport.messaging.retry import Status
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import claim_due, lose_senders, run_notifications, slack, statuses, waiting
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import claim_due, lose_senders, run_notifications, slack, statuses, waiting
 
 
 @pytest.fixture

@@ -28,8 +28,8 @@ from include.skillreport.core.execution.run_log import RunResult, close_executio
 from include.skillreport.core.execution.shard_work import ShardReport, prepare
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from local_stack.local_run import KilledError
-from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.worlds import host_rows
 
 TODAY = date(2026, 11, 1)
 # Of the 90th day before it, in Japan: what finished then stays.

@@ -15,9 +15,9 @@ from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.outbox import MessageDraft, enqueue
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import (
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import (
     TODAY,
     ambiguous,
     make_due,

@@ -25,11 +25,11 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.stack import DEMO_SETTINGS
 from local_stack.stand_ins import StandIns
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import customer, invoice, outcomes, run_billing
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.kept_rows import planted_once
-from tests.messaging.outbox_rows import make_due, run_notifications, statuses, waiting
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import customer, invoice, outcomes, run_billing
+from tests.worlds.kept_rows import planted_once
+from tests.worlds.outbox_rows import make_due, run_notifications, statuses, waiting
 
 NUMBER = "INV-2026-06-001"
 JUNE = date(2026, 6, 1)

@@ -15,9 +15,9 @@ from include.skillreport.messaging.outbox import MessageDraft, enqueue
 from include.skillreport.messaging.preferences import preferences_of, quiet_until
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import network, run_notifications, statuses
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import network, run_notifications, statuses
 
 SETTINGS = NotificationSettings.load()
 # 23:00 in Japan, 15:00 in Paris, 09:00 in New York.

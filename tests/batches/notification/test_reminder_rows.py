@@ -16,9 +16,9 @@ from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
 from include.skillreport.core.execution.reconciliation import load_reconciliation
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import TODAY, integration, network, run_notifications, unsigned, waiting
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import TODAY, integration, network, run_notifications, unsigned, waiting
 
 pytestmark = pytest.mark.tenants("A", admin_email="admin@example.jp")
 

@@ -34,8 +34,8 @@ from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOA
 from include.skillreport.messaging.settings import ServiceSettings
 from include.skillreport.messaging.template_store import default_template
 from include.skillreport.messaging.templates import Template
-from tests import host_rows
 from tests.conftest import Database
+from tests.worlds import host_rows
 
 ENDS_ON = date(2026, 12, 1)
 DUE_AT = datetime(2026, 11, 1, tzinfo=UTC)

@@ -22,9 +22,10 @@ from include.skillreport.messaging.channels import CHANNELS
 from include.skillreport.messaging.notices import NOBODY_TO_TELL
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import (
+from tests.messaging.sending import key_pair
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import (
     integration,
     make_due,
     network,
@@ -33,7 +34,6 @@ from tests.messaging.outbox_rows import (
     statuses,
     waiting,
 )
-from tests.messaging.sending import key_pair
 
 pytestmark = pytest.mark.tenants("A", admin_email="admin@example.jp")
 

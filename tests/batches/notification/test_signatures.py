@@ -11,9 +11,9 @@ from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.settings import SETTINGS_VARIABLE, parse_settings
 from include.skillreport.messaging.settings import ServiceSettings
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import run_notifications, slack, waiting
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import run_notifications, slack, waiting
 
 JAPANESE = (
     "\n\n-- \n"

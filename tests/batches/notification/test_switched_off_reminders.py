@@ -10,9 +10,9 @@ import pytest
 
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import DUE, make_due, run_notifications, statuses
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import DUE, make_due, run_notifications, statuses
 
 HELD = "通知設定（MST_NotificationSettings）が無効です"
 

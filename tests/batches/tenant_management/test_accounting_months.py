@@ -14,8 +14,9 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.service import Billing
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.accounting_rows import (
+from tests.conftest import Database
+from tests.worlds import billing_rows
+from tests.worlds.accounting_rows import (
     DECEMBER,
     NOVEMBER,
     OCTOBER,
@@ -27,7 +28,7 @@ from tests.batches.tenant_management.accounting_rows import (
     stamp,
     written,
 )
-from tests.batches.tenant_management.billing_rows import (
+from tests.worlds.billing_rows import (
     FIRST_OF_NOVEMBER,
     customer,
     invoice,
@@ -35,8 +36,7 @@ from tests.batches.tenant_management.billing_rows import (
     operate,
     run_billing,
 )
-from tests.conftest import Database
-from tests.own_settings import change_billing
+from tests.worlds.own_settings import change_billing
 
 A_MONTH_LATER = datetime(2026, 12, 5, 9, tzinfo=JAPAN)
 

@@ -8,8 +8,9 @@ import psycopg
 import pytest
 
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import (
     billed_once,
     close_month,
     customer,
@@ -22,7 +23,6 @@ from tests.batches.tenant_management.billing_rows import (
     process,
     run_billing,
 )
-from tests.conftest import Database
 
 
 def letters(host: psycopg.Connection, tenant_id: str = "A") -> list[tuple[str, bool]]:

@@ -14,10 +14,10 @@ from pypdf import PdfReader
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.execution.object_store import ObjectStore
 from local_stack.stand_ins import Arrived, StandIns
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import close_month, customer, operate, run_billing
 from tests.conftest import Database
-from tests.messaging.outbox_rows import run_notifications
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import close_month, customer, operate, run_billing
+from tests.worlds.outbox_rows import run_notifications
 
 
 @pytest.fixture

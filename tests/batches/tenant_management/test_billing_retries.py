@@ -5,8 +5,9 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import (
     customer,
     details,
     everything_written,
@@ -15,7 +16,6 @@ from tests.batches.tenant_management.billing_rows import (
     process,
     states,
 )
-from tests.conftest import Database
 
 
 @pytest.mark.parametrize("percent_off", [0, 100])

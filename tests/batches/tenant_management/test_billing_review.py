@@ -14,8 +14,9 @@ from include.skillreport.batches.tenant_billing import create_batch
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import NotDueError, Request
 from local_stack.batch_runs import LOCAL
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import (
     close_month,
     customer,
     insert,
@@ -26,8 +27,7 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.conftest import Database
-from tests.own_settings import change_billing
+from tests.worlds.own_settings import change_billing
 
 NOVEMBER = date(2026, 11, 1)
 

@@ -16,8 +16,9 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger import settlement
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import (
     MONTH,
     customer,
     everything_written,
@@ -31,8 +32,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
     states,
 )
-from tests.conftest import Database
-from tests.kept_rows import planted_once
+from tests.worlds.kept_rows import planted_once
 
 ISSUED = "INV-2026-10-001"
 CLOSED = f"請求書 {ISSUED} を取消か全額返還したため、この月は請求していません"

@@ -12,15 +12,15 @@ import pytest
 
 from include.skillreport.billing.accounting.document_index import INDEX_COLUMNS
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import (
     FIRST_OF_NOVEMBER,
     customer,
     files,
     operate,
     run_billing,
 )
-from tests.conftest import Database
 
 
 def test_documents_are_found_by_date_amount_and_counterparty_with_void_ones(

@@ -7,8 +7,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.batches.tenant_management.test_billing_letters import body, sent
+from tests.conftest import Database
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import (
     customer,
     invoices,
     operate,
@@ -16,8 +18,6 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
     states,
 )
-from tests.batches.tenant_management.test_billing_letters import body, sent
-from tests.conftest import Database
 
 LINE = {"line_date": "2026-11-10", "line_text": "Set-up", "line_price": "5000"}
 

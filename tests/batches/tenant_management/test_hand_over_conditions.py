@@ -14,15 +14,16 @@ from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import EarlierStepFailedError
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.accounting_rows import (
+from tests.conftest import Database
+from tests.worlds import billing_rows
+from tests.worlds.accounting_rows import (
     DECEMBER,
     NOVEMBER,
     OCTOBER,
     hand_over,
     listed,
 )
-from tests.batches.tenant_management.billing_rows import (
+from tests.worlds.billing_rows import (
     customer,
     jump,
     open_billing,
@@ -30,8 +31,7 @@ from tests.batches.tenant_management.billing_rows import (
     run_billing,
     states,
 )
-from tests.conftest import Database
-from tests.own_settings import change_billing
+from tests.worlds.own_settings import change_billing
 
 
 def refused(platform: psycopg.Connection, store: ObjectStore, code: str, month: date = OCTOBER) -> str:

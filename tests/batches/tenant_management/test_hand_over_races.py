@@ -17,21 +17,21 @@ from include.skillreport.billing.service import Billing
 from include.skillreport.billing.terms import load_terms
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.accounting_rows import (
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.worlds import billing_rows
+from tests.worlds.accounting_rows import (
     NOVEMBER,
     OCTOBER,
     hand_over,
     listed,
 )
-from tests.batches.tenant_management.billing_rows import (
+from tests.worlds.billing_rows import (
     FIRST_OF_NOVEMBER,
     customer,
     invoice,
     invoices,
     run_billing,
 )
-from tests.conftest import Database, wait_for_blocked_statement
 
 
 def _in_a_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[BaseException]]:

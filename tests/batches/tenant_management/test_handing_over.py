@@ -17,8 +17,10 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from local_stack.local_run import KilledError
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.accounting_rows import (
+from tests.conftest import Database
+from tests.s3_server import S3Server
+from tests.worlds import billing_rows
+from tests.worlds.accounting_rows import (
     DECEMBER,
     NOVEMBER,
     OCTOBER,
@@ -28,14 +30,12 @@ from tests.batches.tenant_management.accounting_rows import (
     stamp,
     written,
 )
-from tests.batches.tenant_management.billing_rows import (
+from tests.worlds.billing_rows import (
     customer,
     files,
     operate,
     run_billing,
 )
-from tests.conftest import Database
-from tests.s3_server import S3Server
 
 JANUARY = date(2027, 1, 1)
 

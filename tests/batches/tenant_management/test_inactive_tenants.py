@@ -22,10 +22,10 @@ from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import prepare
 from local_stack.batch_runs import LOCAL, LocalInstallation, open_run, process_tenants, run_batch
-from tests import host_rows
-from tests.batches.tenant_management.billing_rows import insert
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.digests import take_digest
+from tests.worlds import host_rows
+from tests.worlds.billing_rows import insert
+from tests.worlds.digests import take_digest
 
 DAY = date(2026, 10, 31)
 # The end of the Japanese day in UTC, as the host stores it.

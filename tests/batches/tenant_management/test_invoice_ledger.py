@@ -42,9 +42,11 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.batch import Run, UnitFailure, UnitResult, Work
 from include.skillreport.core.execution.run_log import RunResult
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
-from tests import host_rows
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.noted_statements import note_statements
+from tests.waiting import LIMIT_SECONDS, wait_until
+from tests.worlds import billing_rows, host_rows
+from tests.worlds.billing_rows import (
     FIRST_OF_NOVEMBER,
     MONTH,
     OCTOBER,
@@ -56,9 +58,6 @@ from tests.batches.tenant_management.billing_rows import (
     numbers,
     run_billing,
 )
-from tests.conftest import Database, wait_for_blocked_statement
-from tests.noted_statements import note_statements
-from tests.waiting import LIMIT_SECONDS, wait_until
 
 TERMS = load_terms()
 BY_TEST = EntryAuthor("test", "test", FIRST_OF_NOVEMBER)

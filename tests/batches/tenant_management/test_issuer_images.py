@@ -19,7 +19,8 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.settings import parse_settings
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds.billing_rows import (
     customer,
     invoice,
     invoices,
@@ -27,8 +28,7 @@ from tests.batches.tenant_management.billing_rows import (
     operate,
     run_billing,
 )
-from tests.conftest import Database
-from tests.own_settings import change_billing, demo_issuer
+from tests.worlds.own_settings import change_billing, demo_issuer
 
 LOGO, SEAL = "issuer/logo.png", "issuer/seal"
 NUMBER = "INV-2026-10-001"

@@ -16,7 +16,8 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.schema.deploy import BOARD
 from local_stack.stand_ins import StandIns
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds.billing_rows import (
     billing_profile,
     customer,
     invoice,
@@ -24,9 +25,8 @@ from tests.batches.tenant_management.billing_rows import (
     outcomes,
     run_billing,
 )
-from tests.conftest import Database
-from tests.messaging.outbox_rows import make_due
-from tests.own_settings import change_billing
+from tests.worlds.outbox_rows import make_due
+from tests.worlds.own_settings import change_billing
 
 SUNDAY, MONDAY, FOURTH = date(2026, 11, 1), date(2026, 11, 2), date(2026, 11, 4)
 FURTHER, CC = ["buyer@a.example", "boss@a.example"], ["audit@a.example"]

@@ -15,7 +15,8 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.schema.deploy import BOARD
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds.billing_rows import (
     MONTH,
     customer,
     invoices,
@@ -23,9 +24,8 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.conftest import Database
-from tests.kept_rows import planted_once
-from tests.own_settings import change_billing
+from tests.worlds.kept_rows import planted_once
+from tests.worlds.own_settings import change_billing
 
 # October's invoices are issued on a Sunday, and their letters leave on the Monday after it.
 SUNDAY, MONDAY, TUESDAY = date(2026, 11, 1), date(2026, 11, 2), date(2026, 11, 3)

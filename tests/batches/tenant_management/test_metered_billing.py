@@ -14,7 +14,8 @@ from psycopg import errors
 from include.skillreport.billing.differences import find_differences
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds.billing_rows import (
     MONTH,
     billing_profile,
     customer,
@@ -27,8 +28,7 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.conftest import Database
-from tests.own_settings import change_billing
+from tests.worlds.own_settings import change_billing
 
 FEE = {
     "name": "決済手数料",

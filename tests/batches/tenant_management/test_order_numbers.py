@@ -12,9 +12,9 @@ import pytest
 from pypdf import PdfReader
 
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import customer, insert, invoices, operate, run_billing
 from tests.conftest import Database
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import customer, insert, invoices, operate, run_billing
 
 
 @pytest.fixture(autouse=True)

@@ -10,9 +10,8 @@ import pytest
 
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_log import RunResult
-from tests import host_rows
-from tests.batches.tenant_management import billing_rows
 from tests.conftest import Database
+from tests.worlds import billing_rows, host_rows
 
 DAY = date(2026, 10, 31)
 NEXT_DAY = date(2026, 11, 1)

@@ -8,10 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import customer, invoice, reasons, run_billing
 from tests.conftest import Database
-from tests.own_settings import change_billing, demo_issuer
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import customer, invoice, reasons, run_billing
+from tests.worlds.own_settings import change_billing, demo_issuer
 
 
 def tax(host: psycopg.Connection, tenant_id: str = "A") -> list[tuple[str, str, str]]:

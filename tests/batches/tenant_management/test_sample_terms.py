@@ -32,8 +32,9 @@ from include.skillreport.operations.approve_invoices import create_batch as invo
 from include.skillreport.operations.operate_invoices import create_batch as invoice_operations
 from local_stack.batch_runs import LOCAL, open_run
 from local_stack.stack import DEMO_SETTINGS
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import (
     FIRST_OF_NOVEMBER,
     MONTH,
     OCTOBER,
@@ -49,8 +50,7 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.conftest import Database
-from tests.digests import take_digest
+from tests.worlds.digests import take_digest
 
 BOTH = "料金表と発行者"
 

@@ -11,7 +11,8 @@ import pytest
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.schema.deploy import upgrade
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds.billing_rows import (
     MONTH,
     close_month,
     customer,
@@ -20,8 +21,7 @@ from tests.batches.tenant_management.billing_rows import (
     operate,
     run_billing,
 )
-from tests.conftest import Database
-from tests.own_settings import change_billing
+from tests.worlds.own_settings import change_billing
 
 NOVEMBER = date(2026, 11, 1)
 

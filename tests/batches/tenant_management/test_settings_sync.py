@@ -18,8 +18,12 @@ from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.run_log import RunResult
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
-from tests import host_rows
-from tests.batches.tenant_management.settings_rows import (
+from tests.batches.tenant_management.test_settings_sync_rules import protected_spellings
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.worlds import host_rows
+from tests.worlds.digests import take_digest
+from tests.worlds.flow_run import FlowRun, kill
+from tests.worlds.settings_rows import (
     BASIC,
     DAY,
     NOON,
@@ -38,10 +42,6 @@ from tests.batches.tenant_management.settings_rows import (
     tenant,
     values,
 )
-from tests.batches.tenant_management.test_settings_sync_rules import protected_spellings
-from tests.conftest import Database, wait_for_blocked_statement
-from tests.digests import take_digest
-from tests.failures.flow_run import FlowRun, kill
 
 
 def tell(

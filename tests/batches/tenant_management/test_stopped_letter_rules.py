@@ -12,7 +12,8 @@ import pytest
 from include.skillreport.core.catalog import NOTIFICATION_LOG_CLEANUP
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds.billing_rows import (
     customer,
     invoices,
     operate,
@@ -20,8 +21,7 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.conftest import Database
-from tests.own_settings import change_billing
+from tests.worlds.own_settings import change_billing
 
 # July 1, on which the run of June's invoices works, is a Wednesday. The invoice is due on July 31.
 JUNE, STOPPED_ON, RELEASED_ON = date(2026, 6, 1), date(2026, 7, 1), date(2026, 8, 12)

@@ -26,7 +26,8 @@ from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.messaging.channels import EMAIL
 from include.skillreport.messaging.outbox import Exchange, Lane, MessageDraft, enqueue, exchange
 from include.skillreport.messaging.retry import Status
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database, wait_for_blocked_statement
+from tests.worlds.billing_rows import (
     billing_profile,
     customer,
     invoice,
@@ -38,9 +39,8 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.conftest import Database, wait_for_blocked_statement
-from tests.kept_rows import planted_once
-from tests.own_settings import change_billing
+from tests.worlds.kept_rows import planted_once
+from tests.worlds.own_settings import change_billing
 
 # A Sunday, on which the run of October's invoices works, and the Monday after it.
 SUNDAY, MONDAY = date(2026, 11, 1), date(2026, 11, 2)

@@ -20,10 +20,10 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import UnitFailure
 from include.skillreport.core.execution.object_store import ObjectStore
 from local_stack.local_run import KilledError
-from tests import host_rows
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.accounting_rows import keys, listed
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database
+from tests.worlds import billing_rows, host_rows
+from tests.worlds.accounting_rows import keys, listed
+from tests.worlds.billing_rows import (
     FIRST_OF_NOVEMBER,
     MONTH,
     OCTOBER,
@@ -40,7 +40,6 @@ from tests.batches.tenant_management.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.conftest import Database
 
 SEPTEMBER, NOVEMBER = date(2026, 9, 1), date(2026, 11, 1)
 

@@ -30,9 +30,9 @@ from include.skillreport.core.execution.batch import Run, Work
 from include.skillreport.core.execution.shard_work import prepare
 from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
-from tests import host_rows
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.digests import take_digest
+from tests.worlds import host_rows
+from tests.worlds.digests import take_digest
 
 TOKYO = ZoneInfo("Asia/Tokyo")
 # A Wednesday; the four before it are no holidays.

@@ -25,9 +25,8 @@ from include.skillreport.core.setting_types import LONGEST_DAYS
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.messaging.notices import NOBODY_TO_TELL
 from local_stack.batch_runs import LOCAL, open_run, run_batch
-from tests import host_rows
-from tests.batches.tenant_management import billing_rows
 from tests.conftest import Database
+from tests.worlds import billing_rows, host_rows
 
 DAY = date(2026, 10, 31)
 # The Japanese day in UTC, as the host stores it.

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 
 from include.skillreport.core.execution.business_date import JAPAN
-from tests import host_rows
-from tests.batches.tenant_management.billing_rows import run_usage
 from tests.conftest import Database
+from tests.worlds import host_rows
+from tests.worlds.billing_rows import run_usage
 
 DAY = date(2026, 10, 31)
 GIGABYTE_IN_KB = 1024**2

@@ -16,10 +16,9 @@ from include.skillreport.core.catalog import (
     TENANT_USAGE,
 )
 from local_stack.batch_runs import LOCAL, open_run, run_batch
-from tests import host_rows
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import MONTH, OCTOBER
 from tests.conftest import Database
+from tests.worlds import billing_rows, host_rows
+from tests.worlds.billing_rows import MONTH, OCTOBER
 
 LAST_DAY = OCTOBER.end
 # 02:00 on November 1 in Japan, when the schedule opens the run.

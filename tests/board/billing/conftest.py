@@ -14,10 +14,10 @@ from skill_batch.board import archived_files
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.schema.deploy import BOARD
 from include.skillreport.schema.host_contract import HostVariant
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import MONTH, customer, invoice, operate, run_billing
 from tests.conftest import Database, Server, copied_database
-from tests.operations.approval_rows import asked_about
+from tests.worlds import billing_rows
+from tests.worlds.approval_rows import asked_about
+from tests.worlds.billing_rows import MONTH, customer, invoice, operate, run_billing
 
 EVIL = "<script>alert(1)</script>社"
 ACCOUNTANT = "経理 花子"

@@ -15,8 +15,8 @@ from skill_batch.board.pages.invoice import InvoicePage, load_invoice
 from skill_batch.board.pages.invoices import load_month, possible_actions
 from skill_batch.board.pages.receivables import ReceivableFilters, load_receivables
 from skill_batch.board.pages.tenant import load_tenant
-from tests.batches.tenant_management.billing_rows import FIRST_OF_NOVEMBER, MONTH, insert
 from tests.board.conftest import Board
+from tests.worlds.billing_rows import FIRST_OF_NOVEMBER, MONTH, insert
 
 REASON = "印刷できない文字があります"
 

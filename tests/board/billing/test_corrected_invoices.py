@@ -17,15 +17,15 @@ from skill_batch.board.pages.invoices import load_month
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.schema.host_contract import HostVariant
-from tests.batches.tenant_management.billing_rows import (
+from tests.board.conftest import Board
+from tests.conftest import Database, Server, copied_database
+from tests.worlds.billing_rows import (
     FIRST_OF_NOVEMBER,
     MONTH,
     customer,
     operate,
     run_billing,
 )
-from tests.board.conftest import Board
-from tests.conftest import Database, Server, copied_database
 
 WHAT = "宛名を「青葉商事」に訂正"
 

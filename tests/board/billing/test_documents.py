@@ -12,8 +12,8 @@ import pytest
 from skill_batch.board.pages.documents import Criteria, find_documents
 from include.skillreport.billing.accounting.document_index import INDEX_COLUMNS, index_key
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management.billing_rows import FIRST_OF_NOVEMBER, MONTH, files
 from tests.board.conftest import Board
+from tests.worlds.billing_rows import FIRST_OF_NOVEMBER, MONTH, files
 
 # Numbered documents: September's three, October's 12 invoices and two credit notes.
 ALL = 3 + 12 + 2

@@ -14,10 +14,10 @@ from skill_batch.board.pages.invoices import load_month, possible_actions
 from skill_batch.board.rendering import told
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management.accounting_rows import rows
-from tests.batches.tenant_management.billing_rows import FIRST_OF_NOVEMBER, MONTH, insert
 from tests.board.billing.conftest import ACCOUNTANT, ADDRESS, number_of
 from tests.board.conftest import Board
+from tests.worlds.accounting_rows import rows
+from tests.worlds.billing_rows import FIRST_OF_NOVEMBER, MONTH, insert
 
 OCTOBER = "/invoices?month=2026-10"
 

@@ -10,8 +10,8 @@ import pytest
 
 from skill_batch.board.pages.receivables import AgeName, ReceivableFilters, load_receivables
 from include.skillreport.billing.receivables.ageing import Age
-from tests.batches.tenant_management.billing_rows import insert
 from tests.board.conftest import Board
+from tests.worlds.billing_rows import insert
 
 # October's due date.
 DUE = date(2026, 11, 30)

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 import pytest
 
 from include.skillreport.schema.host_contract import HostVariant
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import customer, insert, operate, run_billing
 from tests.board.conftest import Board
 from tests.conftest import Database, Server, copied_database
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import customer, insert, operate, run_billing
 
 OCTOBER = "/invoices?month=2026-10"
 # Above what one person may enter.

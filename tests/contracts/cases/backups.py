@@ -14,10 +14,10 @@ from include.skillreport.core.execution.row_archive import archive_names
 from include.skillreport.core.operation_catalog import RESTORE_BACKUP
 from include.skillreport.operations.restore_backup.form import FORM
 from local_stack.batch_runs import LocalInstallation
-from tests import host_rows
 from tests.batches.data_management import test_marked_rows
-from tests.batches.data_management.backups import TODAY, Backups
 from tests.contracts.case import PERSON, Case, Form, World, entered
+from tests.worlds import host_rows
+from tests.worlds.backups import TODAY, Backups
 
 _TARGET = "restored_by_the_contract"
 

@@ -10,9 +10,9 @@ from include.skillreport.core.operation_catalog import APPROVE_CONTRACTS, OPERAT
 from include.skillreport.operations.operate_contracts.form import FORM
 from tests.contracts.case import PERSON, Case, Form, World
 from tests.contracts.cases.invoices import ITEM, LETTER, REASON, TWO, billed, on_board
-from tests.operations import contract_entries
-from tests.operations.approval_rows import APPROVE, record
-from tests.operations.contract_entries import AT, SECOND, TODAY
+from tests.worlds import contract_entries
+from tests.worlds.approval_rows import APPROVE, record
+from tests.worlds.contract_entries import AT, SECOND, TODAY
 
 CHANGE, PROFILE, ENTERED = "batch.contract_change", "batch.billing_profile", "batch.entered_values"
 

@@ -14,13 +14,13 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.form import ENTRY
 from include.skillreport.core.operation_catalog import APPROVE_INVOICES, OPERATE_INVOICES
 from include.skillreport.core.run_spec import OperationSpec
-from tests.batches.tenant_management import billing_rows
-from tests.batches.tenant_management.billing_rows import MONTH, close_month, customer, run_billing
 from tests.contracts.case import PERSON, B, Case, Form, World, refusing
-from tests.kept_rows import planted_once
-from tests.operations.approval_rows import APPROVE, NOW, asked_about, record
-from tests.operations.board_entries import enter
-from tests.own_settings import change_billing
+from tests.worlds import billing_rows
+from tests.worlds.approval_rows import APPROVE, NOW, asked_about, record
+from tests.worlds.billing_rows import MONTH, close_month, customer, run_billing
+from tests.worlds.board_entries import enter
+from tests.worlds.kept_rows import planted_once
+from tests.worlds.own_settings import change_billing
 
 TENANTS, TWO = "ABC", ("A", "B")
 

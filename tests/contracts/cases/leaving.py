@@ -19,12 +19,12 @@ from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.core.operation_catalog import APPROVE_OFFBOARDING, OFFBOARD_TENANT
 from include.skillreport.operations.offboard_tenant.form import FORM
 from include.skillreport.schema.deletion import Rule, deletion_list
-from tests.batches.data_management.backups import MAC_KEY
 from tests.contracts.case import PERSON, Case, Form, World, entered
 from tests.contracts.cases.backups import installation
 from tests.contracts.state import OF_RUNS
-from tests.operations.leaving_stages import unproved
-from tests.operations.leaving_tenants import (
+from tests.worlds.backups import MAC_KEY
+from tests.worlds.leaving_stages import unproved
+from tests.worlds.leaving_tenants import (
     ACCEPTED,
     AFTER_WAIT,
     APPROVER,

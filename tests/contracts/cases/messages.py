@@ -17,14 +17,13 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION, OPERATE_NOTIFICATIONS
 from include.skillreport.messaging import suppression
 from include.skillreport.operations.operate_notifications.form import FORM
-from tests import host_rows
 from tests.batches.notification import test_log_cleanup
 from tests.contracts.case import PERSON, Case, Form, World, entered, refusing
 from tests.contracts.cases.tenants import NAMED, break_settings
-from tests.messaging import outbox_rows
-from tests.messaging.outbox_rows import TODAY
 from tests.operations import test_resumption
-from tests.operations.approval_rows import ACCOUNTANT
+from tests.worlds import host_rows, outbox_rows
+from tests.worlds.approval_rows import ACCOUNTANT
+from tests.worlds.outbox_rows import TODAY
 
 
 def goal(world: World, tenant_id: str) -> None:

@@ -10,15 +10,15 @@ import pytest
 from include.skillreport.batches.log_cleanup.batch import ROOTS_VARIABLE
 from include.skillreport.core.catalog import LOG_CLEANUP, MONTHLY_REPORT, STATISTICS
 from local_stack.batch_runs import LocalInstallation
-from tests import host_rows
-from tests.batches.data_management import statistics_rows, test_marked_rows, test_monthly_report
+from tests.batches.data_management import test_marked_rows, test_monthly_report
 from tests.batches.data_management.test_log_cleanup_batch import log_file
 from tests.batches.data_management.test_marked_rows import SUNDAY
 from tests.batches.data_management.test_statistics import DAY, NOON, skill
 from tests.batches.data_management.test_statistics import run as run_statistics
 from tests.contracts.case import Case, Form, World, refusing
 from tests.contracts.cases.tenants import NAMED, break_settings
-from tests.own_settings import change_settings
+from tests.worlds import host_rows, statistics_rows
+from tests.worlds.own_settings import change_settings
 
 
 def people_with_skills(world: World) -> Form:

@@ -8,8 +8,6 @@ from typing import Any
 
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
-from tests.batches.tenant_management.billing_rows import MONTH, insert, run_billing
-from tests.billing.zengin_files import OWN_ACCOUNT
 from tests.contracts.case import PERSON, Case, Form, World, refusing
 from tests.contracts.cases.invoices import (
     FILES,
@@ -25,8 +23,10 @@ from tests.contracts.cases.invoices import (
     settings,
     unbilled,
 )
-from tests.operations import bank_files
-from tests.operations.payment_rows import payment_values
+from tests.worlds import bank_files
+from tests.worlds.billing_rows import MONTH, insert, run_billing
+from tests.worlds.payment_rows import payment_values
+from tests.worlds.zengin_files import OWN_ACCOUNT
 
 AT = datetime(2026, 12, 10, 10, tzinfo=JAPAN)
 PAYER, AMOUNTS = "batch.payer", "batch.waiting_amount"

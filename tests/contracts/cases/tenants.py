@@ -7,10 +7,10 @@ from datetime import date, datetime, timedelta
 
 from include.skillreport.core.catalog import INACTIVE_TENANTS, SETTINGS_SYNC, TENANT_MONITORING, TENANT_USAGE
 from include.skillreport.core.operation_catalog import UNDO_SETTINGS_SYNC
-from tests import host_rows
-from tests.batches.tenant_management import settings_rows, test_inactive_tenants, test_tenant_monitoring
+from tests.batches.tenant_management import test_inactive_tenants, test_tenant_monitoring
 from tests.batches.tenant_management.test_tenant_monitoring import HOUR, TEN
 from tests.contracts.case import PERSON, B, Case, Form, World, refusing
+from tests.worlds import host_rows, settings_rows
 
 DAY = date(2026, 10, 31)
 

@@ -8,7 +8,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from include.skillreport.core.execution.business_date import JAPAN
-from tests.batches.tenant_management.billing_rows import insert
+from tests.worlds.billing_rows import insert
 
 NOW = datetime.now(UTC)
 TODAY = NOW.astimezone(JAPAN).date()

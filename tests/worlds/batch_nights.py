@@ -25,10 +25,10 @@ from include.skillreport.core.run_spec import WorksOn
 from include.skillreport.schema.deletion import HOST_SCHEMA, TENANT_COLUMN
 from local_stack.batch_runs import LocalInstallation, run_batch
 from local_stack.stand_ins import StandInDirectory, StandIns
-from tests.batches.data_management.backups import Backups
 from tests.chaos.normalisation import IGNORED_TABLES, Names, normalised_row
 from tests.conftest import Database
-from tests.messaging.outbox_rows import network, slack
+from tests.worlds.backups import Backups
+from tests.worlds.outbox_rows import network, slack
 
 if sys.version_info >= (3, 14):
     from compression import zstd

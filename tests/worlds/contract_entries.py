@@ -20,8 +20,8 @@ from include.skillreport.operations.approve_contracts import create_batch as app
 from include.skillreport.operations.operate_contracts import create_batch
 from local_stack.batch_runs import LOCAL, run_batch
 from tests.conftest import Database
-from tests.operations import board_entries
-from tests.operations.approval_rows import APPROVE, answer, asked_about
+from tests.worlds import board_entries
+from tests.worlds.approval_rows import APPROVE, answer, asked_about
 
 TODAY = date(2026, 11, 10)
 AT = datetime(2026, 11, 10, 10, 0, tzinfo=JAPAN)

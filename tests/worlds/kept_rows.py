@@ -17,7 +17,7 @@ from psycopg import sql
 
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.conftest import Database
-from tests.shared_database import TABLES
+from tests.worlds.shared_database import TABLES
 
 ResultT = TypeVar("ResultT")
 

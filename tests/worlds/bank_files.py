@@ -18,8 +18,8 @@ from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.operations.import_payments import create_batch
 from local_stack.batch_runs import LOCAL, run_batch
-from tests.billing.zengin_files import OWN_ACCOUNT, zengin_file
 from tests.conftest import Database
+from tests.worlds.zengin_files import OWN_ACCOUNT, zengin_file
 
 TODAY = date(2026, 12, 10)
 PAID_ON = date(2026, 11, 27)

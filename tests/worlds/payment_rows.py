@@ -6,8 +6,8 @@ from datetime import date, datetime
 from typing import Any
 
 from include.skillreport.core.execution.business_date import JAPAN
-from tests.batches.tenant_management import billing_rows
 from tests.conftest import Database
+from tests.worlds import billing_rows
 
 NUMBER = "INV-2026-10-001"
 TODAY = date(2026, 12, 10)

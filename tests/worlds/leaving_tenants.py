@@ -38,13 +38,13 @@ from include.skillreport.schema.deletion import TENANT_COLUMN, Rule, deletion_li
 from include.skillreport.schema.deploy import CLEANUP
 from local_stack.batch_runs import LocalInstallation, run_batch
 from local_stack.data_management import create_backup_login
-from tests import host_rows
-from tests.batches.data_management.backups import BIN, MAC_KEY
 from tests.conftest import Database
-from tests.operations.approval_rows import answer, asked_about
 from tests.schema.catalogue import relations
-from tests.schema.planted_rows import plant
-from tests.shared_database import lending_copy
+from tests.worlds import host_rows
+from tests.worlds.approval_rows import answer, asked_about
+from tests.worlds.backups import BIN, MAC_KEY
+from tests.worlds.planted_rows import plant
+from tests.worlds.shared_database import lending_copy
 
 DAY = date(2026, 11, 1)
 AFTER_WAIT = DAY + timedelta(days=90)

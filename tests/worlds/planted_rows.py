@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from tests import host_rows
+from tests.worlds import host_rows
 
 # The values for check constraints that a value generated from the type would not satisfy.
 _CHECKED: dict[tuple[str, str], Any] = {

@@ -17,9 +17,9 @@ from include.skillreport.operations.approve_offboarding import batch as answerin
 from include.skillreport.operations.offboard_tenant import batch as asking
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.local_run import KilledError
-from tests import host_rows
 from tests.conftest import Database, Server, copied_database
-from tests.operations.leaving_tenants import AT, Leaving, plant_own, plant_tenant
+from tests.worlds import host_rows
+from tests.worlds.leaving_tenants import AT, Leaving, plant_own, plant_tenant
 
 
 def killed(*_: Any) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from include.skillreport.schema.host_contract import HostVariant
-from tests.batches.data_management.backups import Backups, planted
 from tests.conftest import Server, copied_database
+from tests.worlds.backups import Backups, planted
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import psycopg
 
 from include.skillreport.batches.data_backup.files import DUMP_MANIFEST, MANIFEST, StoredFile
 from include.skillreport.batches.data_backup.mac import MacKeys
-from tests.batches.data_management.backups import Backups
+from tests.worlds.backups import Backups
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -23,10 +23,10 @@ from include.skillreport.messaging.retry import Status
 from include.skillreport.operations.operate_notifications import create_batch as notification_operations
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.stand_ins import StandIns
-from tests import host_rows
 from tests.conftest import Database
 from tests.messaging.sending import key_pair
 from tests.waiting import wait_until
+from tests.worlds import host_rows
 
 TODAY = date(2026, 11, 1)
 # 08:30 in Japan on the run's day.

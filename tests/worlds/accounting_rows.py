@@ -13,7 +13,7 @@ from include.skillreport.billing.accounting.months import HandedOverMonth
 from include.skillreport.billing.service import Billing
 from include.skillreport.billing.terms import load_terms
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.batches.tenant_management.billing_rows import FIRST_OF_NOVEMBER, MONTH, files
+from tests.worlds.billing_rows import FIRST_OF_NOVEMBER, MONTH, files
 
 OCTOBER, NOVEMBER, DECEMBER = MONTH, FIRST_OF_NOVEMBER, date(2026, 12, 1)
 

@@ -16,8 +16,8 @@ from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.operation_catalog import UNDO_SETTINGS_SYNC
 from include.skillreport.operations.undo_settings_sync import create_batch as settings_sync_undo
 from local_stack.batch_runs import LOCAL, run_batch
-from tests import host_rows
 from tests.conftest import Database
+from tests.worlds import host_rows
 
 DAY = date(2026, 10, 31)
 

@@ -14,19 +14,19 @@ import pytest
 from include.skillreport.approvals.requests import ApprovalRequest
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.schema.host_contract import HostVariant
-from tests.batches.tenant_management.billing_rows import (
+from tests.conftest import Database, Server, copied_database
+from tests.worlds.approval_rows import asked_about
+from tests.worlds.billing_rows import (
     billing_profile,
     close_month,
     customer,
     operate,
     run_billing,
 )
-from tests.billing.zengin_files import OWN_ACCOUNT
-from tests.conftest import Database, Server, copied_database
-from tests.operations.approval_rows import asked_about
-from tests.operations.leaving_stages import unproved
-from tests.operations.leaving_tenants import Leaving
-from tests.own_settings import change_billing
+from tests.worlds.leaving_stages import unproved
+from tests.worlds.leaving_tenants import Leaving
+from tests.worlds.own_settings import change_billing
+from tests.worlds.zengin_files import OWN_ACCOUNT
 
 MAY, JUNE, JULY, AUGUST = (date(2026, month, 1) for month in range(5, 9))
 

@@ -38,9 +38,9 @@ from include.skillreport.core.postgres_programs import BIN_VARIABLE, find_progra
 from include.skillreport.operations.restore_backup.batch import BackupRestore
 from local_stack.batch_runs import LocalInstallation, open_run, process_tenants, run_batch
 from local_stack.stack import EXTERNAL_DATABASE, postgres_programs
-from tests import host_rows
 from tests.conftest import Database
-from tests.shared_database import lending_copy
+from tests.worlds import host_rows
+from tests.worlds.shared_database import lending_copy
 
 TODAY = date(2026, 11, 1)
 HOSTILE = "../../etc"

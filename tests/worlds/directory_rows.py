@@ -23,10 +23,10 @@ from include.skillreport.messaging.channels.teams.directory import GraphConfig
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.batch_runs import run_batch
 from local_stack.stand_ins import StandInDirectory, StandIns
-from tests import host_rows
 from tests.conftest import Database
-from tests.messaging.outbox_rows import integration
 from tests.messaging.sending import key_pair
+from tests.worlds import host_rows
+from tests.worlds.outbox_rows import integration
 
 DAY = date(2026, 11, 1)
 

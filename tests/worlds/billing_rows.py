@@ -32,10 +32,10 @@ from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.operations.operate_invoices import create_batch as invoice_operations
 from include.skillreport.operations.operate_invoices.form import FORM
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
-from tests import host_rows
 from tests.conftest import Database
-from tests.kept_rows import planted_once
-from tests.operations.board_entries import enter
+from tests.worlds import host_rows
+from tests.worlds.board_entries import enter
+from tests.worlds.kept_rows import planted_once
 
 MONTH = date(2026, 10, 1)
 OCTOBER = Period.month_of(MONTH)
