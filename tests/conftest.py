@@ -108,6 +108,12 @@ class Database:
             connection.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
         return connection
 
+    @contextmanager
+    def working(self) -> Iterator[tuple[psycopg.Connection, psycopg.Connection]]:
+        """The connections of a run: as ``batch_platform``, and as ``batch_tenant``."""
+        with self.connect("batch_platform") as platform, self.connect("batch_tenant") as tenants:
+            yield platform, tenants
+
     def airflow_connection(self, role: str) -> str:
         """The value of AIRFLOW_CONN_... for this role."""
         return f"postgres://{role}:{PASSWORDS[role]}@{self.server.host}:{self.server.port}/{self.name}?connect_timeout=10"

@@ -74,7 +74,7 @@ def test_usage_statistics_inactivity_report_and_billing_count_no_failed_login(
     database: Database, host: psycopg.Connection, tmp_path: Path, is_counted_by_hours: bool
 ) -> None:
     def run(spec: BatchSpec, day: date, **options: Any) -> None:
-        with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        with database.working() as (platform, connection):
             run_batch(platform, connection, spec, BATCHES[spec], day, **options)
 
     if is_counted_by_hours:

@@ -77,13 +77,13 @@ def day(host: psycopg.Connection) -> None:
 
 
 def run(database: Database, spec: BatchSpec, run_at: datetime = ONE, **options: Any) -> RunResult:
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(platform, connection, spec, BATCHES[spec], DAY, run_at=run_at, **options)
 
 
 def check(database: Database, check_at: datetime) -> None:
     """The hourly pass at this time. The first one reads four weeks."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         batch = BATCHES[TENANT_MONITORING]
         day = check_at.astimezone(TOKYO).date()
         run_batch(platform, connection, TENANT_MONITORING, batch, day, run_at=check_at)
@@ -331,7 +331,7 @@ def test_an_action_counts_when_its_person_is_known_later(
 
     empty_logs(host)
     host_rows.audit(host, "user of B3", NOON)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         for days in (0, 1, 2):
             if days == 2:
                 host_rows.user(host, "B", "user of B3")
@@ -345,7 +345,7 @@ def test_activity_before_the_last_judgement_is_remembered_and_not_read_again(
 ) -> None:
     run(database, INACTIVE_TENANTS)
     empty_logs(host)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         next_day = DAY + timedelta(days=1)
         run_batch(platform, connection, INACTIVE_TENANTS, BATCHES[INACTIVE_TENANTS], next_day)
     assert host.execute(
@@ -358,7 +358,7 @@ def test_the_scheduled_judgement_of_the_present_day_reads_no_log(
 ) -> None:
     def judge(day: date) -> RunResult:
         run_at = datetime.combine(day, time(4), TOKYO)
-        with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        with database.working() as (platform, connection):
             batch = BATCHES[INACTIVE_TENANTS]
             return run_batch(platform, connection, INACTIVE_TENANTS, batch, day, run_at=run_at)
 

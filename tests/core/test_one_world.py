@@ -58,7 +58,7 @@ def run_everything(database: Database) -> None:
         (INACTIVE_TENANTS, inactive_tenants.create_batch(LOCAL)),
         (TENANT_MONITORING, tenant_monitoring.create_batch(LOCAL)),
     ]
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         for spec, batch in batches:
             evening = datetime(2026, 10, 31, 18, tzinfo=JAPAN) if spec is TENANT_MONITORING else None
             result = run_batch(platform, connection, spec, batch, LAST_DAY, run_at=evening)

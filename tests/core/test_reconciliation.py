@@ -53,7 +53,7 @@ def people(host: psycopg.Connection) -> None:
 
 
 def run(database: Database, spec: BatchSpec = TENANT_USAGE) -> RunResult:
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(
             platform, connection, spec, BATCHES.get(spec) or scheduled_notifications.create_batch(LOCAL), DAY
         )
@@ -170,7 +170,7 @@ def test_a_cleared_run_counts_anew_and_a_mended_account_completes_it(
             updated_at=NOON,
         )
     batch = tenant_usage.create_batch(LOCAL)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         opened, tenant_ids = open_run(platform, TENANT_USAGE, batch, DAY)
         process_tenants(connection, platform, batch, opened, tenant_ids)
         assert close_run(platform, TENANT_USAGE, batch, opened).result.status == "partial"

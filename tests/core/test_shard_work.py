@@ -258,8 +258,7 @@ def test_two_concurrent_tries_of_a_shard_leave_one_set_of_rows(
     def one_try() -> ShardReport:
         batch = SeatBatch(before_work=lambda _: together.wait())
         with (
-            shared_database.connect("batch_platform") as own_platform,
-            shared_database.connect("batch_tenant") as own_connection,
+            shared_database.working() as (own_platform, own_connection),
         ):
             return process_tenants(own_connection, own_platform, batch, run, ids)
 

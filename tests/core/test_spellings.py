@@ -114,7 +114,7 @@ def plant(host: psycopg.Connection, number: int, action: Action) -> None:
 
 def counted(database: Database, host: psycopg.Connection) -> dict[str, tuple[int, ...]]:
     """Active users, calls, reports, goals and certificates of each tenant."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         for spec, batch in (
             (TENANT_USAGE, tenant_usage.create_batch(LOCAL)),
             (STATISTICS, statistics.create_batch(LOCAL)),

@@ -91,7 +91,7 @@ def world(database: Database) -> dict[BatchSpec, list[datetime]]:
 
 def run_days(database: Database, ticks: dict[BatchSpec, list[datetime]], chosen: slice) -> None:
     """The runs of these firings, oldest first, each on its day."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as tenants:
+    with database.working() as (platform, tenants):
         for spec, create_batch in REPAIRED.items():
             for tick in reversed(ticks[spec][chosen]):
                 day = business_date_of(tick, spec.works_on)

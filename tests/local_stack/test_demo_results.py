@@ -40,7 +40,7 @@ def results(database: Database) -> dict[str, RecordedRun]:
     """Two batches that have run for a tenant with a hostile name."""
     with database.connect() as host:
         host_rows.tenant(host, "T1", tenant_name=HOSTILE)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         day = date(2026, 10, 31)
         run_batch(platform, connection, STATISTICS, statistics.create_batch(LOCAL), day)
         run_batch(platform, connection, TENANT_USAGE, tenant_usage.create_batch(LOCAL), day)

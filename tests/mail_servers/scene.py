@@ -61,7 +61,7 @@ def letters(host: psycopg.Connection, addresses: dict[str, list[str]]) -> None:
 def run(database: Database, through: Network, spec: BatchSpec = NOTIFICATION_RETRY) -> RunResult:
     """One whole run of a batch that sends or asks."""
     batch = create_batch(spec, LOCAL)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(platform, connection, spec, batch, TODAY, codes=(), parameters={}, network=through)
 
 

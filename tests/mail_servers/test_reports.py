@@ -98,7 +98,7 @@ def servers(folder: Path, **settings: str) -> Iterator[tuple[Network, Postfix, D
 
 def read(database: Database, through: Network) -> Counter[str]:
     """The counts of what the run finds in the mailbox."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         reading = read_feedback(platform, connection, through, lambda: datetime.now(UTC))
     assert reading.problem is None, reading.problem
     return reading.counts

@@ -73,7 +73,7 @@ def sent(database: Database, host: psycopg.Connection, services: StandIns) -> st
 
 
 def read(database: Database, services: StandIns, **changes: Any) -> Reading:
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return read_feedback(platform, connection, installation(services, **changes), lambda: NOW)
 
 
@@ -269,7 +269,7 @@ class TestABounce:
         report = FeedbackReport(ReportKind.BOUNCE, sent, (FailedRecipient(frozenset({ADDRESS}), "5.1.1"),))
 
         def record(_: int) -> Effect:
-            with database.connect("batch_platform") as platform, database.connect("batch_tenant") as tenant:
+            with database.working() as (platform, tenant):
                 return record_report(platform, tenant, report, NOW)
 
         with ThreadPoolExecutor() as threads:
@@ -556,7 +556,7 @@ class TestTheMailbox:
                 raise ConnectionInvalidError("Airflow の接続 'skill_batch_mailbox' の host がありません。")
 
         request = request_of(NOTIFICATION_RETRY, NOW.date())
-        with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        with database.working() as (platform, connection):
             run = LocalRun(NOTIFICATION_RETRY, request, Unusable(platform, connection))
             run.execute()
 

@@ -62,7 +62,7 @@ def cleared(
     **values: Any,
 ) -> str:
     """A run of Airflow with this id; a second call is a clear of the whole run. ``is_lost``: it ends before the mapped task."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         local = LocalInstallation(platform, connection, moment=AT)
         request = RunRequest(spec.dag_id, run_id, AT, {"dry_run": False, **values}, triggered_by=person)
         run = LocalRun(spec, request, local, lambda: batch)

@@ -265,7 +265,7 @@ def test_a_file_replaced_during_its_run_changes_nothing(
         "imported_file": "x.csv",
         "reason": "登録",
     }
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         batch, local = create_batch(LOCAL), LocalInstallation(platform, connection, store, moment=AT)
         request = RunRequest(OPERATE_CONTRACTS.dag_id, "swapped", AT, conf, triggered_by=AUTHOR)
         opened, _ = flow.open_run(OPERATE_CONTRACTS, batch, request, local)

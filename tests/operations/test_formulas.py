@@ -66,7 +66,7 @@ def test_no_cell_of_any_file_starts_a_formula(
     paid = {"paid_on": "2026-11-01", "paid_amount": "100", "paid_method": "=振込", "paid_reference": "@1"}
     operate(database, "record_payment", HOSTILE, values=paid, store=store)
     operate(database, "credit", HOSTILE, reason="＋値引き", store=store)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         export(platform, store)
         batch = monthly_report.create_batch(LOCAL)
         run_batch(platform, connection, MONTHLY_REPORT, batch, date(2026, 10, 1), store=store)

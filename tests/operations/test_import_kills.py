@@ -150,8 +150,7 @@ def killed(scene: Scene, begin: Begin, kill: Kill, *, by_another_run: bool) -> t
     worked = work(scene.database, scene.folder, opened, 4, kill)
     if worked.was_killed and not by_another_run:
         with (
-            scene.database.connect("batch_platform") as platform,
-            scene.database.connect("batch_tenant") as connection,
+            scene.database.working() as (platform, connection),
         ):
             steps(platform, connection, scene.folder, opened, 4)
     for _ in range(2):

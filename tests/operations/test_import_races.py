@@ -71,7 +71,7 @@ def opened(database: Database, operation: str = "import", **values: Any) -> Run:
 
 def process(database: Database, run: Run, *tenant_ids: str) -> ShardReport:
     """The tenants' step of an opened run."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return process_tenants(connection, platform, create_batch(LOCAL), run, tenant_ids)
 
 

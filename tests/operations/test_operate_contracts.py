@@ -263,7 +263,7 @@ def test_the_hourly_batch_ends_what_nobody_used(database: Database, host: psycop
     set_profile(database, email=NEW)
     host.execute("UPDATE batch.contract_change SET entered_at = entered_at - interval '31 days'")
     enter(database, "set_profile", {"email": NEW}, person="waiting")
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         run_batch(
             platform, connection, TENANT_MONITORING, monitoring(LOCAL), AT.date(), run_at=AT, codes=["A"]
         )

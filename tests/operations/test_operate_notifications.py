@@ -35,7 +35,7 @@ def parked(database: Database, host: psycopg.Connection, services: StandIns) -> 
 def listing(database: Database, tenant_id: str = "A") -> list[str]:
     """The lines that the task's log shows."""
     batch = notification_operations(LOCAL)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         run, _ = open_run(platform, OPERATE_NOTIFICATIONS, batch, TODAY, codes=[tenant_id])
         report = process_tenants(connection, platform, batch, run, [tenant_id])
     (result,) = report.results
@@ -203,7 +203,7 @@ def test_a_run_that_is_cleared_decides_nothing_anew(
 ) -> None:
     batch = notification_operations(LOCAL)
     services.fail_next("slack", "internal_error")
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         run, _ = open_run(
             platform,
             OPERATE_NOTIFICATIONS,

@@ -59,7 +59,7 @@ def scheduled(
 ) -> RunResult:
     """A whole run that the schedule has started at this tick; None: that a person has started."""
     batch = create_batch(spec, LOCAL)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(
             platform,
             connection,
@@ -89,7 +89,7 @@ def decide(
 ) -> RunResult:
     """A person's answer, and the whole run that applies it."""
     at = at or datetime.now(UTC)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         held = {item.tenant_id for item in items_of(platform, request.request_id)}
         record_answer(platform, request.request_id, ApprovalAnswer(OPERATOR, at, held))
         return run_batch(

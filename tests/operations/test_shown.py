@@ -77,8 +77,7 @@ def changed(
 def test_every_operation_compares_what_it_works_on_with_what_the_board_shows(database: Database) -> None:
     with (
         database.connect("batch_board") as board,
-        database.connect("batch_platform") as platform,
-        database.connect("batch_tenant") as tenants,
+        database.working() as (platform, tenants),
     ):
         every = [(form, operation) for form in FORMS.values() for operation in form.operations]
         for form, operation in every:

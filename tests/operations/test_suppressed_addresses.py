@@ -41,7 +41,7 @@ def listing(database: Database, *addresses: str) -> list[str]:
     """The lines of tenant A that the task's log shows."""
     batch = notification_operations(LOCAL)
     parameters = {"operation": "list_suppressed", "addresses": list(addresses)}
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         run, _ = open_run(platform, OPERATE_NOTIFICATIONS, batch, TODAY, codes=["A"], parameters=parameters)
         (result,) = process_tenants(connection, platform, batch, run, ["A"]).results
     return list(result.report)

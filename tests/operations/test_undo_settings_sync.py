@@ -199,7 +199,7 @@ def test_an_undo_that_is_retried_changes_nothing_more(database: Database, host: 
     tenant(host)
     done = run(database)
     batch = settings_sync_undo(LOCAL)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         parameters = {"execution": done.execution_id, "reason": "誤った一覧"}
         opened, _ = open_run(platform, UNDO_SETTINGS_SYNC, batch, DAY, parameters=parameters)
         process_tenants(connection, platform, batch, opened, ["A"])
@@ -216,7 +216,7 @@ def test_another_tenants_settings_stay_as_they_are(database: Database, host: psy
     tenant(host, "B")
     both = run(database)
     batch = settings_sync_undo(LOCAL)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         parameters = {"execution": both.execution_id, "reason": "誤った一覧"}
         opened, _ = open_run(platform, UNDO_SETTINGS_SYNC, batch, DAY, parameters=parameters)
         with tenant_transaction(connection, ["A"]):
@@ -233,7 +233,7 @@ def test_an_undo_waits_for_the_run_that_writes_the_tenants_settings(
     move(host, "STANDARD")
     batch, results = create_batch(), list[RunResult]()
     later = threading.Thread(target=lambda: results.append(undo(database, done.execution_id)))
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY)
         with tenant_transaction(connection, ["A"]):
             batch.process(Work(opened, connection, ["A"]))

@@ -306,7 +306,7 @@ def test_a_payer_of_two_tenants_is_not_remembered_after_a_failure(
     put(store, transfer(22_000))
     run(database, store)
     batch = create_batch(LOCAL)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         opened, tenants = open_run(
             platform,
             IMPORT_PAYMENTS,

@@ -399,7 +399,7 @@ def test_the_hourly_batch_deletes_the_values_of_a_run_that_failed(
     database: Database, host: psycopg.Connection
 ) -> None:
     enter(database, OPERATE_INVOICES.dag_id, "correct", VALUES, person=SATO, minutes_ago=16)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         run_batch(
             platform, connection, TENANT_MONITORING, monitoring(LOCAL), FIRST, run_at=at(FIRST), codes=["A"]
         )

@@ -67,7 +67,7 @@ def answer(
 ) -> RunResult:
     """A person's answer: the task ``record_answer`` and a whole run that applies it, as of that time."""
     form = record(database, request, option, *codes, person=person, note=note, at=at)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(
             platform,
             connection,

@@ -163,8 +163,7 @@ class Backups:
 
     def tenants_step(self, run: Run, tenant_ids: list[str]) -> Any:
         with (
-            self.database.connect("batch_platform") as platform,
-            self.database.connect("batch_tenant") as connection,
+            self.database.working() as (platform, connection),
         ):
             return process_tenants(connection, platform, self.batch(), run, tenant_ids, self.store)
 

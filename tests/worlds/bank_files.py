@@ -50,7 +50,7 @@ def run(
 ) -> RunResult:
     """One whole run on a day at 8:30."""
     at = datetime(on.year, on.month, on.day, 8, 30, tzinfo=JAPAN)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(
             platform,
             connection,

@@ -55,8 +55,7 @@ class Nights:
     def run(self, day: date) -> dict[str, str]:
         """All batches on a day at nine, for the periods of that day; returns their statuses by id."""
         with (
-            self.database.connect("batch_platform") as platform,
-            self.database.connect("batch_tenant") as tenants,
+            self.database.working() as (platform, tenants),
         ):
             installation = LocalInstallation(
                 platform, tenants, ObjectStore(self.root), variables={ROOTS_VARIABLE: str(self.logs)}

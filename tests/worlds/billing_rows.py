@@ -256,7 +256,7 @@ def explain(database: Database, tenant_id: str = "A") -> tuple[str, ...]:
 
 def run_usage(database: Database, day: date, **fields: Any) -> RunResult:
     """One whole run of BATCH-018-01, the night after the day."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(platform, connection, TENANT_USAGE, create_usage_batch(LOCAL), day, **fields)
 
 
@@ -304,7 +304,7 @@ def process(
 ) -> ShardReport:
     """The tenants' step of an opened run: the first time, or again after its task is cleared."""
     batch = invoice_operations(LOCAL) if "operation" in run.options else create_batch(LOCAL)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return process_tenants(connection, platform, batch, run, tenant_ids, store)
 
 
@@ -314,7 +314,7 @@ def _run(
     sharding = ExecutionSettings.load()
     if shards:
         sharding = ExecutionSettings(max_mapped_tenants=1, shards=shards, tenants_per_shard=1000)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(platform, connection, spec, batch, month, sharding=sharding, **options)
 
 

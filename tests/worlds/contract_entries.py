@@ -54,7 +54,7 @@ def run(
     **values: Any,
 ) -> RunResult:
     """One whole run of the operation by a person."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(
             platform,
             connection,

@@ -68,7 +68,7 @@ def run_sync(
     **parameters: Any,
 ) -> RunResult:
     """One whole run."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(
             platform,
             connection,

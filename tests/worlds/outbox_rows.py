@@ -129,7 +129,7 @@ def run_notifications(
 ) -> RunResult:
     """One whole run of a batch that sends or asks."""
     batch = create_batch(spec, LOCAL)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         # For tests that end this connection.
         connection.execute("SET application_name = 'sender'")
         return run_batch(
@@ -160,7 +160,7 @@ def operate(
     as another reason.
     """
     reason = {} if operation in ("list", "list_suppressed") else {"reason": "宛先を直したため"}
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(
             platform,
             connection,

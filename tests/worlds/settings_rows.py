@@ -56,7 +56,7 @@ def run(
 ) -> RunResult:
     """One whole run of BATCH-018-05, its tenants in this many shards."""
     sharding = ExecutionSettings(max_mapped_tenants=1, shards=shards, tenants_per_shard=1000)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(
             platform,
             connection,
@@ -79,7 +79,7 @@ def undo(
 ) -> RunResult:
     """One whole run that takes the changes of another one back, its tenants in one shard."""
     sharding = ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=1000)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(
             platform,
             connection,

@@ -48,7 +48,7 @@ HOSTILE = '=HYPERLINK("https://evil.example","x")'
 
 
 def run(database: Database, store: Path, *, codes: Sequence[str] = (), dry_run: bool = False) -> RunResult:
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(
             platform,
             connection,
@@ -69,7 +69,7 @@ def opened(database: Database, *codes: str) -> Run:
 
 def work_on(database: Database, a_run: Run, store: ObjectStore, *tenant_ids: str) -> ShardReport:
     """A shard's try, as a worker does it."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return process_tenants(connection, platform, create_batch(LOCAL), a_run, tenant_ids, store)
 
 

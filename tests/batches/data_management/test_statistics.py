@@ -38,7 +38,7 @@ LONG_AGO = datetime(2026, 4, 1)
 def run(
     database: Database, day: date = DAY, *, dry_run: bool = False, codes: Sequence[str] = ()
 ) -> RunResult:
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(
             platform, connection, STATISTICS, create_batch(LOCAL), day, dry_run=dry_run, codes=codes
         )
@@ -46,7 +46,7 @@ def run(
 
 def work_on(database: Database, a_run: Run, *tenant_ids: str, batch: StatisticsBatch | None = None) -> None:
     """A shard's try, as a worker does it."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         report = process_tenants(connection, platform, batch or create_batch(LOCAL), a_run, tenant_ids)
     assert report.failures == []
 
@@ -174,8 +174,7 @@ def test_a_day_counts_each_row_once_and_agrees_with_its_usage(
     # The application overwrites the last login before BATCH-018-01 counts the day half an hour later.
     host.execute("""UPDATE "MST_UserAuth" SET last_login_at = '2026-11-01 00:00' WHERE user_id = 'old'""")
     with (
-        shared_database.connect("batch_platform") as platform,
-        shared_database.connect("batch_tenant") as tenant,
+        shared_database.working() as (platform, tenant),
     ):
         run_batch(platform, tenant, TENANT_USAGE, tenant_usage.create_batch(LOCAL), DAY)
     assert (

@@ -203,7 +203,7 @@ def goals(host: psycopg.Connection) -> None:
 def run(database: Database, services: StandIns, day: date = TODAY) -> list[Arrived]:
     """The messages that a run on this day sends."""
     before = len(services.messages)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         result = run_batch(
             platform,
             connection,

@@ -356,7 +356,7 @@ def test_a_run_that_is_repeated_has_seen_one_listing_and_not_two(
     directory.pages = [[member(1), member(2)]]
     run_sync(database, services)
     directory.pages = [[member(1)]]
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         run = replace(open_run(platform, EXTERNAL_SYNC, batch(), NEXT)[0], part="slack")
         network = Network(allowed_hosts=services.allowed_hosts)
         for _ in range(2):
@@ -532,7 +532,7 @@ def test_applying_twice_changes_nothing_and_a_plan_of_another_world_is_refused(
 ) -> None:
     employees(host, [1, 2])
     slack(host, services).pages = [[member(1), member(2)]]
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         run = replace(open_run(platform, EXTERNAL_SYNC, batch(), DAY)[0], part="slack")
         unit = ListedDirectory("A", SLACK, run.execution_id, DAY)
         network = Network(allowed_hosts=services.allowed_hosts)
@@ -572,8 +572,7 @@ def test_of_two_runs_at_once_one_applies_and_the_other_is_refused(
     network = Network(allowed_hosts=services.allowed_hosts)
     outcomes: list[UnitResult | UnitFailure] = []
     with (
-        database.connect("batch_platform") as platform,
-        database.connect("batch_tenant") as one,
+        database.working() as (platform, one),
         database.connect("batch_tenant") as other,
     ):
         runs = [replace(open_run(platform, EXTERNAL_SYNC, batch(), DAY)[0], part="slack") for _ in range(2)]
@@ -606,7 +605,7 @@ def test_a_setting_that_changes_while_its_plan_is_applied_stays_enabled(
     run_sync(database, services)
     directory.channels[0]["is_archived"] = True
     outcomes: list[UnitResult | UnitFailure] = []
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         run = replace(open_run(platform, EXTERNAL_SYNC, batch(), NEXT)[0], part="slack")
         network = Network(allowed_hosts=services.allowed_hosts)
         assert batch().fetch(Work(run, connection, ["A"], network=network)) == {}
@@ -639,7 +638,7 @@ def test_a_killed_listing_goes_on_where_it_was(
     directory.fill([member(number) for number in range(6)], 2)
     directory.failing = {3: 500}
     network = Network(allowed_hosts=services.allowed_hosts)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         run = replace(open_run(platform, EXTERNAL_SYNC, batch(), DAY)[0], part="slack")
         report = process_tenants(connection, platform, batch(), run, ["A"], network=network)
         assert [failure.recoverable for failure in report.failures] == [True]
@@ -690,7 +689,7 @@ def test_a_listing_starts_again_when_the_service_has_forgotten_its_cursor(
     directory = slack(host, services)
     directory.pages, directory.failing = [[member(1)], [member(2)]], {2: 500}
     network = Network(allowed_hosts=services.allowed_hosts)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         run = replace(open_run(platform, EXTERNAL_SYNC, batch(), DAY)[0], part="slack")
         process_tenants(connection, platform, batch(), run, ["A"], network=network)
         host.execute("UPDATE batch.directory_listing SET cursor = 'forgotten'")
@@ -778,7 +777,7 @@ def test_a_run_reports_no_address_no_name_and_no_secret(
     employees(host, [3], email="E1@a.example.jp")
     slack(host, services).pages = [[member(1), member(2)]]
     network = Network(allowed_hosts=services.allowed_hosts)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         run = replace(open_run(platform, EXTERNAL_SYNC, batch(), DAY)[0], part="slack")
         report = process_tenants(connection, platform, batch(), run, ["A"], network=network)
 
@@ -793,7 +792,7 @@ def test_the_operators_read_what_was_held_back_and_what_to_do(
     host_rows.tenant(host, "B", tenant_name="B\n<!channel> 社")
     slack(host, services, "B", "xoxb-b").pages = [[]]
     network = Network(allowed_hosts=services.allowed_hosts)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         run = open_run(platform, EXTERNAL_SYNC, batch(), DAY)[0]
         assert not batch().digest(Work(run, platform)).lines
         process_tenants(connection, platform, batch(), replace(run, part="slack"), ["B"], network=network)

@@ -126,7 +126,7 @@ def setting(
 
 def clean(database: Database, store: ObjectStore, *, dry_run: bool = False, day: date = TODAY) -> RunResult:
     """One whole run."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(
             platform,
             connection,
@@ -148,7 +148,7 @@ def process(
     database: Database, run: Run, store: ObjectStore, tenant_ids: tuple[str, ...] = ("A",)
 ) -> ShardReport:
     """The tenants' step of the run: first, or once more after its task was retried or cleared."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return process_tenants(connection, platform, create_batch(LOCAL), run, tenant_ids, store)
 
 

@@ -63,7 +63,7 @@ def test_a_report_cut_off_is_repeated_by_the_same_run_only(
     database: Database, services: StandIns, parked: str
 ) -> None:
     batch = create_batch(LOCAL)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         run, _ = open_run(platform, NOTIFICATION_RETRY, batch, TODAY)
         reports = [
             process_tenants(connection, platform, batch, run, ["A", "B"], None, network(services))

@@ -194,7 +194,7 @@ def test_a_retry_of_a_killed_task_keeps_the_counts_of_rows(
 ) -> None:
     waiting(host, "A")
     batch = create_batch(LOCAL)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         run, tenants = open_run(platform, SCHEDULED_NOTIFICATIONS, batch, TODAY)
         process_tenants(connection, platform, batch, run, tenants, network=network(services))
         counted = load_reconciliation(platform, run.execution_id).as_json()

@@ -42,7 +42,7 @@ def run(
     shards: int = 1,
 ) -> RunResult:
     """One whole run, its tenants in this many shards."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(
             platform,
             connection,
@@ -60,7 +60,7 @@ def tell(
 ) -> list[str]:
     """One whole run that closes like ``close_run``; returns the operators' digest, delivered or not."""
     batch = create_batch(LOCAL)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         opened, tenants = open_run(platform, INACTIVE_TENANTS, batch, day, codes=codes)
         process_tenants(connection, platform, batch, opened, tenants)
         run_log.close_execution(platform, opened)
@@ -583,7 +583,7 @@ def test_logs_that_are_read_days_later_show_who_is_active_again(
     host_rows.audit(host, tenant(host, "A", 90), NOON + timedelta(days=3))
     tenant(host, "B", 90)
     batch, cleared_at = create_batch(LOCAL), datetime.combine(DAY, time(4), JAPAN) + timedelta(days=5)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         opened, tenants = open_run(platform, INACTIVE_TENANTS, batch, DAY, is_backfill=is_backfill)
         later = LocalInstallation(platform, connection, moment=cleared_at)
         run_step(INACTIVE_TENANTS, batch, opened, later, TaskKey("read_logs"))
@@ -645,7 +645,7 @@ def test_a_run_that_meets_another_goes_on_from_where_that_one_ends(
     run(database)
     batch, results = create_batch(LOCAL), list[RunResult]()
     next_day = threading.Thread(target=lambda: results.append(run(database, DAY + timedelta(days=2))))
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         opened, _ = open_run(platform, INACTIVE_TENANTS, batch, DAY + timedelta(days=1))
         prepare(batch, Work(opened, platform, ["A"]))
         with tenant_transaction(connection, ["A"]):
@@ -846,7 +846,7 @@ def test_the_work_on_one_tenant_reaches_no_other(database: Database, host: psyco
     for tenant_id in ("A", "B"):
         tenant(host, tenant_id, 90)
     batch = create_batch(LOCAL)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         opened, _ = open_run(platform, INACTIVE_TENANTS, batch, DAY)
         prepare(batch, Work(opened, platform, ["A", "B"]))
         process_tenants(connection, platform, batch, opened, ["A"])
@@ -881,7 +881,7 @@ def test_a_tenant_that_breaks_a_view_fails_alone_until_mended(
     healthy = host_rows.break_view(host, view, column, broken, "C")
     batch, tenant_ids = create_batch(LOCAL), ["A", "B", "C", "D"]
     try:
-        with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+        with database.working() as (platform, connection):
             opened, _ = open_run(platform, INACTIVE_TENANTS, batch, DAY)
             assert set(prepare(batch, Work(opened, platform, tenant_ids))) == {"C"}
             assert [

@@ -136,7 +136,7 @@ def bill_shards(
 ) -> None:
     """One process of a run: it processes its shards, one after the other. Runs in a separate process."""
     batch = create_batch(LOCAL) if stuck_at is None else StuckBatch(stuck_at, finalized)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         for tenant_ids in shards:
             process_tenants(connection, platform, batch, run, tenant_ids)
 

@@ -55,7 +55,7 @@ def tell(
 ) -> list[str]:
     """One whole run that closes like ``close_run``; returns the operators' digest, delivered or not."""
     batch = create_batch(sample=sample)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         opened, tenants = open_run(platform, SETTINGS_SYNC, batch, day, codes=codes)
 
         def finish() -> list[str]:
@@ -389,7 +389,7 @@ def test_critical_problems_make_the_digest_critical(
     tenant(host)
     broken(host, key)
     batch = create_batch()
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY)
         process_tenants(connection, platform, batch, opened, ["A"])
         assert batch.digest(Work(opened, platform)).is_critical is is_critical
@@ -474,7 +474,7 @@ def test_of_two_digests_at_once_one_tells(database: Database, host: psycopg.Conn
     broken(host, "ui.first")
     batch, digests = create_batch(), list[list[str]]()
     later = threading.Thread(target=lambda: digests.append(tell(database)))
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY)
         process_tenants(connection, platform, batch, opened, ["A"])
         run_log.close_execution(platform, opened)
@@ -493,7 +493,7 @@ def test_of_two_digests_at_once_one_tells(database: Database, host: psycopg.Conn
 def test_a_dry_run_shows_the_plan_and_writes_nothing(database: Database, host: psycopg.Connection) -> None:
     tenant(host)
     batch = create_batch()
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY, dry_run=True)
         report = process_tenants(connection, platform, batch, opened, ["A"])
 
@@ -513,7 +513,7 @@ def test_another_tenants_rows_stay_out(database: Database, host: psycopg.Connect
     tenant(host, "B")
     run(database, codes=("B",))
     move(host, "STANDARD", "B")
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         batch = create_batch()
         opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY)
         with tenant_transaction(connection, ["A"]):
@@ -580,7 +580,7 @@ def test_a_run_that_meets_another_goes_on_from_where_that_one_ends(
     host.execute('DELETE FROM "MST_TenantSettings"')
     batch, results = create_batch(), list[RunResult]()
     later = threading.Thread(target=lambda: results.append(run(database)))
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY)
         with tenant_transaction(connection, ["A"]):
             batch.process(Work(opened, connection, ["A"]))
@@ -613,7 +613,7 @@ def test_a_row_that_the_application_adds_meanwhile_is_its_own(
 
 def test_a_sample_of_plans_is_never_applied(database: Database, host: psycopg.Connection) -> None:
     host_rows.tenant(host, "A", subscription_plan="BASIC")
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         result = run_batch(
             platform, connection, SETTINGS_SYNC, settings_sync.create_batch(LOCAL), date(2026, 11, 1)
         )

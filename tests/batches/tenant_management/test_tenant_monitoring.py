@@ -143,7 +143,7 @@ def check(
     is_delivered: bool = True,
 ) -> list[str]:
     """A whole run; returns the operators' digest. With ``is_delivered`` false the worker is killed before the digest is sent."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         batch = create_batch(LOCAL)
         run, tenant_ids = open_check(platform, check_at, codes=codes, dry_run=dry_run)
         assert prepare(batch, Work(run, platform, tenant_ids)) == {}
@@ -521,7 +521,7 @@ def test_a_dry_run_shows_and_writes_nothing(database: Database, host: psycopg.Co
     traffic(host, TEN + HOUR, 250, 31)
     check(database)
     before = everything_written(host)
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         run, tenant_ids = open_check(platform, TEN + HOUR, dry_run=True)
         report = process_tenants(connection, platform, create_batch(LOCAL), run, tenant_ids)
         close_check(platform, run)
@@ -543,8 +543,7 @@ def test_two_concurrent_runs_open_one_incident_and_report_it_once(
     digests: list[list[str]] = []
     with (
         database.connect("batch_platform") as platform,
-        database.connect("batch_platform") as other_platform,
-        database.connect("batch_tenant") as connection,
+        database.working() as (other_platform, connection),
         database.connect("batch_tenant") as other_connection,
     ):
         first, tenant_ids = open_check(platform, TEN + HOUR)

@@ -44,7 +44,7 @@ def run_usage(
     shards: int = 1,
 ) -> RunResult:
     """One whole run, its tenants in this many shards."""
-    with database.connect("batch_platform") as platform, database.connect("batch_tenant") as connection:
+    with database.working() as (platform, connection):
         return run_batch(
             platform,
             connection,
