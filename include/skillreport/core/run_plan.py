@@ -13,7 +13,7 @@ others. Airflow creates the tasks in this order.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Flag, auto
 
 from include.skillreport.core.operation_catalog import APPROVALS
@@ -88,9 +88,14 @@ def plan_of(spec: RunSpec) -> tuple[Step, ...]:
     return (
         *((LIST_HELD, ASK, RECORD_ANSWER) if spec in APPROVALS.values() else ()),
         OPEN_RUN,
-        *(_OWN[task_id] for task_id in spec.steps),
+        *(_own_step(spec, task_id) for task_id in spec.steps),
         Step(spec.mapped_task, spec.mapped_task_name, Needs.RUN | Needs.SHARD),
         *((REQUEST_APPROVAL,) if spec.id in APPROVALS else ()),
         CLOSE_RUN,
         *((ANNOUNCE,) if makes else ()),
     )
+
+
+def _own_step(spec: RunSpec, task_id: str) -> Step:
+    step = _OWN[task_id]
+    return replace(step, title=spec.read_name) if step == READ_LOGS else step

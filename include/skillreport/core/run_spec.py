@@ -46,8 +46,9 @@ class RunSpec:
     ``mapped_task_name`` its name in the UI. ``per_tenant`` is false for a batch that works on other units than tenants. ``takes_tenants``
     is false if every run works on all, so that no tenants can be named. ``can_wait`` tells operators whether a failure can wait until the
     morning. ``cron`` is the schedule; empty: people start each run. ``steps`` are the ids of its own tasks before the mapped task, in
-    order; ``run_plan`` has the whole order. ``confirms_resumption``: after a pause, a run of the schedule holds what people would receive
-    until somebody confirms it. ``backfills``: Airflow may run missed days later (``airflow backfill``).
+    order; ``run_plan`` has the whole order. ``read_name`` is the name of the step ``read_logs`` in the UI, by what it reads; its id is the
+    same everywhere, because a clear of an open run needs it. ``confirms_resumption``: after a pause, a run of the schedule defers what
+    people would receive until somebody confirms it. ``backfills``: Airflow may run missed days later (``airflow backfill``).
     """
 
     id: str
@@ -64,6 +65,7 @@ class RunSpec:
     can_wait: str = "待てます。次の実行が続きをします。"
     cron: str = ""
     steps: tuple[str, ...] = ()
+    read_name: str = "ログ読込"
     confirms_resumption: bool = False
     backfills: bool = False
     _folder: ClassVar[str]
