@@ -20,12 +20,13 @@ from include.skillreport.billing.documents.invoice import (
     Recipient,
     is_default,
 )
-from include.skillreport.billing.money import EXACT, RoundingMode, is_enterable
+from include.skillreport.billing.money import EXACT, RoundingMode
 from include.skillreport.billing.periods import Period, PlanPart
 from include.skillreport.billing.pricing.commitments import Commitment
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from include.skillreport.billing.pricing.price_list import Plan
 from include.skillreport.billing.pricing.usage import Metric, UsageDay
+from include.skillreport.core.entered import is_enterable
 
 
 class DiscountKind(StrEnum):

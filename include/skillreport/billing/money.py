@@ -5,7 +5,6 @@ ISO 4217 defines the decimals: none for JPY, two for USD, three for KWD.
 
 from __future__ import annotations
 
-import re
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Context, Decimal
 from enum import StrEnum
 from functools import cache
@@ -19,12 +18,6 @@ YEN = "JPY"
 # The precision of divisions. Each line has at most one division. A quotient of a whole or half number of minor units is exact. Any other
 # quotient is far enough from those to be rounded correctly.
 EXACT = Context(prec=60)
-
-# The limits of entered numbers: 15 digits before the decimal point and 6 after it.
-_WHOLE_DIGITS = 15
-_DECIMALS = 6
-
-_ENTERED = re.compile(r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
 
 
 class RoundingMode(StrEnum):
@@ -74,21 +67,6 @@ def in_yen(amount: Decimal, yen_per_unit: Decimal) -> Decimal:
 def has_minor_units(amount: Decimal, currency: str) -> bool:
     """Whether the amount is a whole number of minor units."""
     return amount == amount.quantize(minor_unit(currency), context=EXACT)
-
-
-def is_enterable(number: Decimal) -> bool:
-    """Whether the number is finite, and has at most 15 digits before the decimal point and 6 after it."""
-    if not number.is_finite() or abs(number) >= Decimal(1).scaleb(_WHOLE_DIGITS):
-        return False
-    return number == number.quantize(Decimal(1).scaleb(-_DECIMALS), context=EXACT)
-
-
-def entered_number(text: str) -> Decimal | None:
-    """The number in a text that a user entered, or None: ASCII digits, a sign, commas in groups of three, and a decimal point."""
-    if _ENTERED.fullmatch(text) is None:
-        return None
-    number = Decimal(text.replace(",", ""))
-    return number if is_enterable(number) else None
 
 
 def storable(exact: Decimal) -> Decimal:

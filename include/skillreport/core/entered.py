@@ -1,15 +1,24 @@
-"""Texts and days that people enter. DAG files load this module."""
+"""Texts, numbers and days that people enter. DAG files load this module."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import date
+from decimal import Context, Decimal
 
 # No data exists before this date, and a year such as 0001 is a typing error.
 EARLIEST_BUSINESS_DATE = date(2000, 1, 1)
 
 # The field of a form, and the option of a run, with what the board's dialog has shown of the things to work on.
 SHOWN = "shown"
+
+# The limits of entered numbers: 15 digits before the decimal point and 6 after it.
+_WHOLE_DIGITS = 15
+_DECIMALS = 6
+_EXACT = Context(prec=60)
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.[0-9]+)?")
 
 # Characters that nobody sees: the zero-width space, and those that turn the direction of the text after them, so that it reads as another
 # one.
@@ -41,3 +50,18 @@ def entered_day(value: object) -> date | None:
         return None
     # date.fromisoformat() also accepts 20261031 and 2026-W44-6.
     return day if day.isoformat() == value and day >= EARLIEST_BUSINESS_DATE else None
+
+
+def is_enterable(number: Decimal) -> bool:
+    """Whether the number is finite, and has at most 15 digits before the decimal point and 6 after it."""
+    if not number.is_finite() or abs(number) >= Decimal(1).scaleb(_WHOLE_DIGITS):
+        return False
+    return number == number.quantize(Decimal(1).scaleb(-_DECIMALS), context=_EXACT)
+
+
+def entered_number(text: str) -> Decimal | None:
+    """The number in a text that a user entered, or None: ASCII digits, a sign, commas in groups of three, and a decimal point."""
+    if _NUMBER.fullmatch(text) is None:
+        return None
+    number = Decimal(text.replace(",", ""))
+    return number if is_enterable(number) else None

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationErro
 from pydantic_core import CoreSchema, core_schema
 
 from include.skillreport.core.docstrings import docstring_of
-from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE, SHOWN, entered_day, plain
+from include.skillreport.core.entered import EARLIEST_BUSINESS_DATE, SHOWN, entered_day, entered_number, plain
 from include.skillreport.core.errors import ParameterError
 
 if TYPE_CHECKING:
@@ -91,8 +91,6 @@ class Number(Field):
     example = "11000"
 
     def read(self, value: Any) -> Decimal:
-        from include.skillreport.billing.money import entered_number
-
         number = entered_number(plain(str(value)))
         if number is None:
             raise ValueError(

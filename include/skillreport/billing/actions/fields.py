@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import PlainSerializer
 
-from include.skillreport.core.entered import plain
+from include.skillreport.core.entered import entered_number, plain
 from include.skillreport.core.form import (
     Choice,
     Code,
@@ -71,8 +71,6 @@ class _CreditLines(Lines):
     example = ("2=1500",)
 
     def read_line(self, line: Any) -> CreditLine:
-        from include.skillreport.billing.money import entered_number
-
         match = _CREDITED.fullmatch(plain(str(line)))
         number = entered_number(match[2]) if match else None
         if match is None or number is None:

@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal
 from io import StringIO
 
-from include.skillreport.billing.money import entered_number
+from include.skillreport.core.entered import entered_number
 from include.skillreport.core.errors import ParameterError
 
 # A message names this many problems, unless its caller wants more, and counts the others.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.money import YEN, entered_number
+from include.skillreport.billing.money import YEN
 from include.skillreport.billing.receivables.file_cells import CellProblem, csv_rows, day_in, refusal, yen_in
 from include.skillreport.billing.receivables.payment import (
     Payable,
@@ -22,7 +22,7 @@ from include.skillreport.billing.receivables.payment import (
     require_unpaid_in_application,
 )
 from include.skillreport.core.database import has_control_characters
-from include.skillreport.core.entered import plain
+from include.skillreport.core.entered import entered_number, plain
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.digest import one_line
 

@@ -20,9 +20,8 @@ from skill_batch.board.patterns import beginning_with
 from skill_batch.board.rendering import HEADERS, render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.billing.accounting.document_index import INDEX_COLUMNS, index_cells
-from include.skillreport.billing.money import entered_number
 from include.skillreport.core.catalog import TENANT_BILLING
-from include.skillreport.core.entered import plain
+from include.skillreport.core.entered import entered_number, plain
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 
