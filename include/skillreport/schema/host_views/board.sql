@@ -154,8 +154,8 @@ SELECT
     jsonb_array_length(invoice.inputs -> 'parts') > 0 AS is_of_plan,
     invoice.input_hash, invoice.hold_reason, invoice.approved_by,
     invoice.credits_invoice_id, invoice.credit_reason, invoice.credited, invoice.credited_total, invoice.paid_total,
-    invoice.fee_total, invoice.written_off_total, invoice.open_amount, invoice.marked_paid, invoice.execution_id, invoice.created_at,
-    invoice.finalized_at, invoice.voided_at, invoice.void_reason, invoice.voided_by,
+    invoice.fee_total, invoice.written_off_total, invoice.open_amount, invoice.marked_paid, invoice.execution_id,
+    invoice.created_at, invoice.finalized_at, invoice.voided_at, invoice.void_reason, invoice.voided_by,
     invoice.paid_total > 0 OR EXISTS (
         SELECT FROM batch.all_paid_billing AS paid
         WHERE paid.id = invoice.invoice_id
@@ -164,7 +164,7 @@ SELECT
         SELECT FROM batch.extra_charge AS carried
         WHERE carried.carries_invoice_id = invoice.invoice_id
     ) AS is_carried,
-    EXISTS (
+    exists(
         SELECT FROM batch.letter_stop AS stop
         WHERE stop.invoice_id = invoice.invoice_id
     ) AS is_stopped,

@@ -88,8 +88,8 @@ WHERE
     );
 
 -- The present state of the application's notifications. The type is the channel, spelled in several ways; an unknown one is null.
--- is_withdrawn: the application took it back, or it is a reminder of an invoice that was paid in the meantime. is_switched_off: its
--- notification setting is switched off. is_letter: it is about an invoice, written by BATCH-018-02; a tenant's switches do not
+-- is_withdrawn: the application took it back, or it is a reminder of an invoice that was paid in the meantime. is_switched_off:
+-- its notification setting is switched off. is_letter: it is about an invoice, written by BATCH-018-02; a tenant's switches do not
 -- apply to it.
 CREATE VIEW batch.all_notification AS
 SELECT
@@ -153,7 +153,8 @@ GRANT SELECT ON batch.tenant_notification_now TO batch_tenant;
 -- application's table on its column finds it.
 CREATE VIEW batch.all_waiting_notification AS
 SELECT
-    id, tenant_id, channel, destination, subject, body, is_html, priority, scheduled_at_utc, most_attempts, is_switched_off, is_letter
+    id, tenant_id, channel, destination, subject, body, is_html, priority, scheduled_at_utc, most_attempts, is_switched_off,
+    is_letter
 FROM batch.all_notification
 WHERE
     send_status = any(batch.spellings('PENDING')) AND NOT is_withdrawn AND scheduled_at_utc IS NOT null AND tenant_id IS NOT null;

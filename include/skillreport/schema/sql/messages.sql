@@ -80,7 +80,7 @@ COMMENT ON COLUMN batch.outbox.most_attempts IS
 COMMENT ON COLUMN batch.outbox.decided_by IS 'The operator who requeued, discarded or resolved it';
 COMMENT ON COLUMN batch.outbox.reported_by IS 'The run that told the operators that nothing happens to it any more';
 COMMENT ON COLUMN batch.outbox.deferred_for IS
-'The batch that was paused: nobody sends the message until people have confirmed that the batch goes on; null: it is not deferred';
+'The batch that was paused: nobody sends the message until people have confirmed that it goes on; null: it is not deferred';
 COMMENT ON COLUMN batch.outbox.dedupe_until IS
 'Until then the row keeps its occasion from being told again, however long ago it was sent';
 
