@@ -89,8 +89,8 @@ WHERE
 
 -- The present state of the application's notifications. The type is the channel, spelled in several ways; an unknown one is null.
 -- is_withdrawn: the application took it back, or it is a reminder of an invoice that was paid in the meantime. is_switched_off:
--- its notification setting is switched off. is_letter: it is about an invoice, written by BATCH-018-02; a tenant's switches do not
--- apply to it.
+-- its notification setting is switched off. is_letter: it is about an invoice, written by BATCH-018-02; a tenant's switches
+-- do not apply to it.
 CREATE VIEW batch.all_notification AS
 SELECT
     notification.id,
