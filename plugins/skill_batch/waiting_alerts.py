@@ -12,12 +12,15 @@ from skill_batch.resumption_alerts import alert_day
 if TYPE_CHECKING:
     import psycopg
 
-# A change of a contract expires then instead.
+# A change of a contract expires after the same 30 days (contract_changes.WAITS), so it is never in this alert.
 _LONGEST = timedelta(days=30)
 
 
 def waiting_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[str, Alert]]:
-    """The key and the alert about entries that wait for more than 30 days. ``now`` is aware. A key is the same from Monday at nine on."""
+    """The key and the alert about entries that wait for more than 30 days. ``now`` is aware.
+
+    The key changes on Monday at nine (Asia/Tokyo), so the alert is sent once a week.
+    """
     from include.skillreport.billing.second_person import WAITING_KINDS, old_entries
     from include.skillreport.core.catalog import TENANT_BILLING
 

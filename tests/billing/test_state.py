@@ -102,14 +102,13 @@ def test_an_act_is_refused_by_what_the_document_is(state: InvoiceState, refused:
         (WRITTEN_OFF, Act.VOID, "ADJUSTED"),
         (PART_PAID, Act.VOID, "ALREADY_PAID"),
         (PAID_IN_APPLICATION, Act.VOID, "ALREADY_PAID"),
-        # A reissue learns at once what only the database said before: a fee is recorded.
         (WITH_FEE, Act.REISSUE, "ADJUSTED"),
         (CARRIED, Act.CREDIT, "DIFFERENCE_CARRIED"),
         (CARRIED, Act.PART_CREDIT, None),
         (WITH_FEE, Act.CREDIT, "ADJUSTED"),
         (WITH_FEE, Act.PART_CREDIT, None),
         (WRITTEN_OFF, Act.PART_CREDIT, "ADJUSTED"),
-        (STOPPED, Act.PART_CREDIT, "LETTER_STOPPED"),
+        (STOPPED, Act.PART_CREDIT, None),
         (STOPPED, Act.CREDIT, None),
         (PART_PAID, Act.FEE_DIFFERENCE, None),
         (PAID_IN_APPLICATION, Act.WRITE_OFF, "NOTHING_OPEN"),
@@ -137,6 +136,11 @@ def test_who_has_corrected_an_invoice_does_not_send_it() -> None:
 def test_a_fee_leaves_room_for_credit_notes_up_to_the_rest(credited_total: int, code: str | None) -> None:
     error = refusal_of_credit(WITH_FEE, Decimal(credited_total))
     assert (error and error.code) == code
+
+
+def test_all_that_is_left_of_a_stopped_invoice_may_be_credited() -> None:
+    parts = [refusal_of_credit(STOPPED, Decimal(total)) for total in (10_999, 11_000)]
+    assert [error and error.code for error in parts] == ["LETTER_STOPPED", None]
 
 
 @pytest.mark.parametrize(

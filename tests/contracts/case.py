@@ -52,13 +52,13 @@ Form = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Case:
-    """One case. ``plant`` plants its rows and files, and returns the values of the form.
+    """One case.
 
-    ``changes`` are all tables that the run changes, besides those of runs (``state.OF_RUNS``), "files" and "messages". ``set_up``
-    sets what is neither a row nor a file; it is called before each planting. ``person`` triggers the run; empty: nobody does.
-    ``break_tenant`` makes the work on tenant B fail, and returns what mends it. ``prepare`` prepares what all cases share and no row
-    describes, such as a service's directory; it is called before each planting. ``is_long``: it dumps, restores or deletes, which
-    takes long and has a database of its own.
+    ``name``: the operation that the form names; empty for a batch. ``at`` is the time of the run. ``plant`` plants its rows and files, and
+    returns the values of the form. ``changes`` are all tables that the run changes, besides those of runs (``state.OF_RUNS``), "files" and
+    "messages". ``set_up`` changes environment variables and settings, and ``prepare`` the stand-ins; both run before each planting.
+    ``person`` triggers the run; empty: nobody does. ``break_tenant`` makes the work on tenant B fail, and returns what repairs it.
+    ``is_long``: it dumps, restores or deletes, which takes long and has a database of its own.
     """
 
     spec: RunSpec
@@ -77,11 +77,6 @@ class Case:
 
     def __str__(self) -> str:
         return f"{self.spec.slug}-{self.name}" if self.name else self.spec.slug
-
-    @property
-    def operation(self) -> str:
-        """The operation that the form names; empty for a batch."""
-        return self.name
 
 
 def entered(form: OperationForm, name: str, values: Form) -> Form:

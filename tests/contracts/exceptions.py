@@ -15,7 +15,7 @@ class Promise(Enum):
     DRY: a dry run writes nothing. AGAIN: a new run with the same form changes nothing, or is refused. CLEAR: the clear of any step changes
     nothing; that of a person's operation is refused. KILL: a run that is killed before two of its acts ends as an undisturbed one.
     ANYWHERE: so does one that is killed before any act, and (OPEN) in ``open_run``. COUNT: the execution log and the outcomes of such a
-    run say the same, too. BROKEN: a tenant that fails stops no other, and is in exactly one alert; after it is mended, a clear ends the
+    run say the same, too. BROKEN: a tenant that fails stops no other, and is in exactly one alert; after it is repaired, a clear ends the
     work.
     """
 

@@ -56,7 +56,7 @@ class State:
     messages: Sequence[Arrived]
 
     def changed_since(self, before: State) -> set[str]:
-        """The tables that differ, without those of runs; and FILES and MESSAGES if they differ."""
+        """The tables that differ, without those of runs; FILES if they differ, and MESSAGES if new ones arrived."""
         tables = {table for table in self.rows if self.rows[table] != before.rows[table]} - OF_RUNS.keys()
         others = {FILES: self.files == before.files, MESSAGES: len(self.messages) == len(before.messages)}
         return tables | {name for name, is_same in others.items() if not is_same}

@@ -1,4 +1,6 @@
-"""What a person enters and another person approves: one rule for all kinds.
+"""What a person enters and another person approves: the kinds, and the rule for lines and credit notes.
+
+The rule for a correction is in ``ledger/letters.py``, that for a contract in ``ledger/contract_changes.py``.
 
 ``batch.all_waiting_entry`` lists what waits. The tables of the kinds have their values, and the database refuses an approval by the author.
 """
@@ -38,11 +40,11 @@ class WaitingEntry:
     entered_at: datetime
 
 
-def refusal(entry: WaitingEntry, person: str, opened_at: datetime | None) -> BillingError | None:
-    """Why the person does not approve the entry; None if they may.
+def approval_refusal(entry: WaitingEntry, person: str, opened_at: datetime | None) -> BillingError | None:
+    """Why this person must not approve the entry, or None.
 
-    ``opened_at`` (aware): when the run of the approval was first opened; None: everything is covered. A person approves only what was
-    there: who clears a run later is not known.
+    An approval covers only what was entered before its run was first opened (``opened_at``, aware), because the person who clears a run is
+    unknown. None: no limit.
     """
     if person in entry.authors:
         return BillingError(

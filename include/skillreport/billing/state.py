@@ -1,13 +1,14 @@
-"""What an invoice is, and what it permits. Pure.
+"""What an invoice is, and what its state permits. Pure.
 
-``refusal`` is the only place that decides whether an act on an invoice is possible. The steps of a run ask it inside their locks, before
-the statements whose conditions and the guards of the database refuse the same in a race; the board asks it for its buttons.
+``refusal`` decides it alone. The steps of a run ask it inside their locks, before the statements whose conditions, and the guards of the
+database, refuse the same in a race. The board asks it for its buttons. The rules about the values of payments are in
+``receivables/payment.py``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
@@ -21,7 +22,7 @@ _CREDIT_NOTE = "credit"
 
 
 class Act(StrEnum):
-    """What a person does with an invoice: the names of the operations."""
+    """The operations that the state of an invoice can refuse. The values are their names."""
 
     CORRECT = "correct"
     CREDIT = "credit"
@@ -101,8 +102,8 @@ def require(act: Act, state: InvoiceState, person: str = "") -> None:
 
 
 def refusal_of_credit(state: InvoiceState, credited_total: Decimal) -> BillingError | None:
-    """Why the credit notes of a live invoice cannot come to this sum: fees, write-offs and carried differences leave no room for it, or
-    it is a part of an invoice whose letter is stopped.
+    """Why the credit notes of a live invoice cannot come to this sum; None if they can. Fees, write-offs and carried differences leave no
+    room for it, or something is left of an invoice whose letter is stopped.
     """
     is_whole = credited_total == state.total
     if is_whole and state.is_carried:
@@ -120,7 +121,7 @@ def refusal_of_credit(state: InvoiceState, credited_total: Decimal) -> BillingEr
 
 
 def refusal_of_take_back(state: InvoiceState, kind: AdjustmentKind) -> BillingError | None:
-    """Why nothing of this kind can be taken back from the invoice."""
+    """Why nothing of this kind can be taken back from the invoice; None if something can."""
     if state.fee_total if kind == "fee" else state.written_off_total:
         return None
     return BillingError(
@@ -267,8 +268,8 @@ def _whole_credit(state: InvoiceState) -> BillingError | None:
 
 
 def _part_credit(state: InvoiceState) -> BillingError | None:
-    """Whether a part is possible at all: the room for it depends on its amount."""
-    return refusal_of_credit(state, state.credited_total)
+    """The refusal of every part. The room for a part, and whether it is all that is left, depend on its amount (``refusal_of_credit``)."""
+    return refusal_of_credit(replace(state, is_stopped=False), state.credited_total)
 
 
 def _own_correction(state: InvoiceState, person: str) -> BillingError:
@@ -287,7 +288,7 @@ _Rule = Callable[[InvoiceState], BillingError | None]
 
 _VOID: Sequence[_Rule] = (_taken_back, _credit_note, _with_credits, _carried, _adjusted, _paid)
 
-# In the order in which a person learns of them.
+# The first refusal is shown.
 _RULES: Mapping[Act, Sequence[_Rule]] = {
     Act.CORRECT: (_taken_back, _not_correctable),
     Act.CREDIT: (_taken_back, _not_creditable, _whole_credit),

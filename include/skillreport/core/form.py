@@ -329,11 +329,13 @@ class OperationForm:
         return [each for each in self.operations if name == SHOWN or name in each.fields()]
 
     def section(self, name: str) -> str | None:
-        """The heading of a field in the form: the group of operations that use it, or these operations. None: all or most do."""
+        """The heading of a field in the form. With groups: the group of its users, or 共通; None: more than three quarters of the
+        operations use it. Without groups: the titles of its users; None: all operations use it.
+        """
         if not self._groups:
             return self._users_text(name)
         users = self.users(name)
-        if len(users) * 4 > 3 * len(self.operations):
+        if self._is_of_most(users):
             return None
         groups = [group for group, operations in self._groups.items() if not {*users}.isdisjoint(operations)]
         return groups[0] if len(groups) == 1 else _SHARED
@@ -350,9 +352,12 @@ class OperationForm:
             return "・".join(each.title for each in self.operations if each.is_personal())
         users = self.users(name)
         others = [each.title for each in self.operations if each not in users]
-        if len(others) * 4 < len(self.operations):
+        if self._is_of_most(users):
             return f"{'・'.join(others)} 以外のすべて" if others else None
         return "・".join(each.title for each in users)
+
+    def _is_of_most(self, users: Sequence[type[Operation]]) -> bool:
+        return len(users) * 4 > 3 * len(self.operations)
 
     def chosen(self, values: Mapping[str, Any]) -> type[Operation]:
         """The operation that the form's values select. :raises ParameterError: it is unknown."""

@@ -73,6 +73,7 @@ OLD_ENTRY = AlertKind(
     "承認を待つ登録",
     "ほかの人の承認を 30 日より長く待つ登録がある（BATCH-018-03 が週に 1 通送る）",
     _OF_THE_BATCH,
-    "登録した人以外が、ボードの「請求」で承認するか、取り下げる",
+    "ボードの「請求」で、対象月の保留中の請求、個別明細、返還を承認するか取り下げ、訂正は「発送する」で送る。"
+    "自分が登録したものは、ほかの人に頼む",
 )
 ALERT_KINDS = (FAILED_RUN, LATE_RUN, SLOW_RUN, MISSED_RUN, RESUMPTION, LOST_REQUEST, OLD_ENTRY)

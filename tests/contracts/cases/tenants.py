@@ -66,11 +66,11 @@ def break_settings(world: World) -> Callable[[], object]:
     """A setting of tenant B overflows."""
     healthy = host_rows.break_settings_of(world.host, B)
 
-    def mend() -> None:
+    def repair() -> None:
         world.host.execute(healthy.encode())
         world.host.execute('DELETE FROM "MST_TenantSettings" WHERE tenant_id = %s', [B])
 
-    return mend
+    return repair
 
 
 CASES = (

@@ -85,7 +85,7 @@ class RemoveLine(TenantAction):
         from include.skillreport.billing.ledger.extra_charges import remove_line
         from include.skillreport.core.execution.batch import UnitResult
 
-        # An approval that has read the line is over before the line goes.
+        # An approval that has read the line ends first.
         desk.billing.lock_entries(desk.connection)
         line = remove_line(
             desk.connection,

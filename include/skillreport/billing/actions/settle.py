@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from include.skillreport.core.execution.batch import Outcome, UnitResult
 
 
-class Settling(TenantAction):
+class SettleAction(TenantAction):
     """An action that prices the month and finalises it."""
 
     issues = True
@@ -29,7 +29,7 @@ class Settling(TenantAction):
 
         instructions = self.instructions(desk)
         if instructions.approved:
-            # Before the locks of the drafts.
+            # Lock order: take this lock before the lock of any draft.
             desk.billing.lock_entries(desk.connection)
         # A dry run of a reissue does the work and rolls it back, so it also shows what prevents it.
         if desk.run.dry_run and not instructions.recalculate:
@@ -55,7 +55,7 @@ class Settling(TenantAction):
 
 
 @described("approve", "保留中の請求の承認", button="承認")
-class Approve(Settling):
+class Approve(SettleAction):
     """保留中の請求を確定して番号を付け、請求書を発行します。未計算のテナントは計算して確定します。承認待ちの返還は、返還請求書を発行します。自分が登録して承認待ちになったものは、承認できません。客先への通知も登録されます。"""
 
     shows = Shows("invoices", also="waiting_credits")
@@ -73,9 +73,9 @@ class Approve(Settling):
         return self._with_credits(desk, settled)
 
     def _with_others_lines(self, desk: Desk, settled: Sequence[Outcome]) -> list[Outcome]:
-        """The outcomes of an approval. Where a line of the person's own prevents it, the lines of others are approved all the same.
+        """The outcomes of an approval. If the person's own line prevents it, approves the lines of others.
 
-        Otherwise, two people who both have waiting lines of the month could never approve it.
+        Otherwise two people with waiting lines could never approve the month.
         """
         from include.skillreport.billing.ledger.drafts import renew_hold_reasons
         from include.skillreport.billing.ledger.extra_charges import approve_others_lines
@@ -126,7 +126,7 @@ class Approve(Settling):
 
 
 @described("reissue", "取消して再発行（入金前のみ）", button="再発行")
-class Reissue(Settling):
+class Reissue(SettleAction):
     """入金前の請求書を取り消し、計算し直して新しい番号で発行します。"""
 
     reason: Reason
@@ -139,7 +139,7 @@ class Reissue(Settling):
 
 
 @described("bill_again", "もう一度請求")
-class BillAgain(Settling):
+class BillAgain(SettleAction):
     """取消か全額返還をした月を、計算し直して新しい番号で請求します。"""
 
     shows = Shows("invoices", also="closed")

@@ -97,7 +97,7 @@ def credit_invoice(
     require_reason(reason)
     require_customers_reason(stored.invoice, reason)
     stored = lock_invoice(connection, stored)
-    require(Act.PART_CREDIT if parts else Act.CREDIT, stored.state)
+    require(Act.CREDIT if parts is None else Act.PART_CREDIT, stored.state)
     original = stored.invoice
     credit = credit_note(
         original,

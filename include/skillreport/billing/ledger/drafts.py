@@ -29,7 +29,7 @@ from include.skillreport.billing.inputs import BillingInputs, digest_of
 from include.skillreport.billing.money import EXACT, YEN, round_to_minor_unit
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.calculation import no_exchange_rate, price
-from include.skillreport.billing.second_person import WaitingEntry, refusal
+from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 
@@ -157,7 +157,7 @@ def _require_other_approver(account: BillingAccount, approver: str, entered_befo
             [row["entered_by"]],
             datetime.fromisoformat(row["entered_at"]),
         )
-        if error := refusal(entry, approver, entered_before):
+        if error := approval_refusal(entry, approver, entered_before):
             raise error
 
 

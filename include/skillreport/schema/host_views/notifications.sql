@@ -14,24 +14,26 @@ GRANT SELECT, INSERT, DELETE, UPDATE (
 ) ON batch.tenant_notification TO batch_tenant;
 
 -- The invoices whose letter is stopped now: the newest decision is a stop or a correction, and the invoice is neither void nor
--- credited in full. corrected_by: who has corrected it since a letter was last sent; somebody else sends the letter. It repeats
--- batch.waiting_corrections, which reads with the rights of the reader: the board has none on the table.
+-- credited in full. corrected_by: who has corrected it since a letter was last sent, for the first time at corrected_at; somebody
+-- else sends the letter. It repeats batch.waiting_corrections, which reads with the rights of the reader: the board has none on
+-- the table.
 CREATE VIEW batch.letter_stop AS
 SELECT
     stopped.invoice_id, stopped.tenant_id, stopped.reason, stopped.entered_by, stopped.entered_at,
-    array(
-        SELECT DISTINCT waiting.entered_by
-        FROM batch.letter_decision AS waiting
-        WHERE
-            waiting.invoice_id = stopped.invoice_id AND waiting.kind = 'wait'
-            AND NOT EXISTS (
-                SELECT FROM batch.letter_decision AS sent
-                WHERE sent.invoice_id = waiting.invoice_id AND sent.kind = 'send' AND sent.entered_at > waiting.entered_at
-            )
-        ORDER BY waiting.entered_by
-    ) AS corrected_by
+    coalesce(correction.people, '{}') AS corrected_by, correction.first_at AS corrected_at
 FROM batch.letter_decision AS stopped
 INNER JOIN batch.invoice ON stopped.invoice_id = invoice.invoice_id
+LEFT JOIN LATERAL (
+    SELECT
+        array_agg(DISTINCT waiting.entered_by ORDER BY waiting.entered_by) AS people, min(waiting.entered_at) AS first_at
+    FROM batch.letter_decision AS waiting
+    WHERE
+        waiting.invoice_id = stopped.invoice_id AND waiting.kind = 'wait'
+        AND NOT EXISTS (
+            SELECT FROM batch.letter_decision AS sent
+            WHERE sent.invoice_id = waiting.invoice_id AND sent.kind = 'send' AND sent.entered_at > waiting.entered_at
+        )
+) AS correction ON true
 WHERE
     stopped.kind IN ('stop', 'wait') AND invoice.status = 'finalized' AND NOT invoice.credited
     AND NOT EXISTS (
@@ -40,7 +42,8 @@ WHERE
     );
 GRANT SELECT ON batch.letter_stop TO batch_platform;
 
--- What a person has entered, or a run has calculated, and another person must approve. amount: a credit note's is below 0.
+-- What a person must approve: what another person has entered, and held drafts. A draft that only waits for a line is the line.
+-- amount: a credit note's is below 0. entered_at: since when it waits.
 CREATE VIEW batch.all_waiting_entry AS
 SELECT
     extra.tenant_id, 'line' AS kind, extra.extra_charge_id AS entry_id,
@@ -54,11 +57,24 @@ SELECT
     draft.period_start, coalesce(draft.credit_reason, draft.hold_reason) AS entry_text, draft.total AS amount, draft.currency,
     coalesce(draft.entered_by, draft.execution_id) AS entered_by, draft.created_at AS entered_at
 FROM batch.invoice AS draft
-WHERE draft.status = 'draft' AND (draft.kind = 'credit' OR draft.hold_reason IS NOT null)
+WHERE
+    draft.status = 'draft'
+    AND (
+        draft.kind = 'credit'
+        OR (
+            draft.hold_reason IS NOT null
+            AND NOT EXISTS (
+                SELECT FROM batch.extra_charge AS line
+                WHERE
+                    line.tenant_id = draft.tenant_id AND line.charged_on BETWEEN draft.period_start AND draft.period_end
+                    AND line.waits AND line.approved_by IS null
+            )
+        )
+    )
 UNION ALL
 SELECT
     stop.tenant_id, 'correction' AS kind, stop.invoice_id AS entry_id, invoice.period_start, stop.reason AS entry_text,
-    null AS amount, null AS currency, array_to_string(stop.corrected_by, '、') AS entered_by, stop.entered_at
+    null AS amount, null AS currency, array_to_string(stop.corrected_by, '、') AS entered_by, stop.corrected_at AS entered_at
 FROM batch.letter_stop AS stop
 INNER JOIN batch.invoice ON stop.invoice_id = invoice.invoice_id
 WHERE stop.corrected_by <> '{}'

@@ -34,7 +34,6 @@ GRANT SELECT, INSERT, UPDATE (
     invoice_date, due_date, paid_date, payment_method, notes, updated_at
 ) ON batch.tenant_billing TO batch_tenant;
 
--- Paid invoices, marked by the application or by a recorded payment.
 -- What is true of an invoice or a credit note now (billing/state.py), for its tenant's runs. batch.board_invoice has the same
 -- columns for the board.
 CREATE VIEW batch.invoice_state WITH (security_invoker) AS
@@ -49,7 +48,7 @@ SELECT
         SELECT FROM batch.extra_charge AS carried
         WHERE carried.carries_invoice_id = invoice.invoice_id
     ) AS is_carried,
-    coalesce((
+    invoice.status = 'finalized' AND NOT invoice.credited AND coalesce((
         SELECT decision.kind IN ('stop', 'wait') FROM batch.letter_decision AS decision
         WHERE decision.invoice_id = invoice.invoice_id
         ORDER BY decision.entered_at DESC
@@ -57,11 +56,13 @@ SELECT
     ), false) AS is_stopped,
     array(
         SELECT DISTINCT waiting.entered_by FROM batch.waiting_corrections(invoice.invoice_id) AS waiting
+        WHERE invoice.status = 'finalized' AND NOT invoice.credited
         ORDER BY waiting.entered_by
     ) AS corrected_by
 FROM batch.invoice;
 GRANT SELECT ON batch.invoice_state TO batch_tenant;
 
+-- Paid invoices, marked by the application or by a recorded payment.
 CREATE VIEW batch.all_paid_billing AS
 SELECT id
 FROM "HIS_TenantBilling"

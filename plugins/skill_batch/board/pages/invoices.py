@@ -155,10 +155,11 @@ def possible_actions(invoice: Row, person: str = "") -> list[str]:
     has_use = {
         "explain": is_open,
         "approve": is_open and invoice["state"] == "held" and invoice["is_approvable"],
+        # A run also records a payment too many.
         "record_payment": state.is_live and is_numbered and state.is_owed,
         "record_refund": True,
         "correct": True,
-        "part_credit": True,
+        "part_credit": not state.is_stopped,
         "credit": True,
         "reissue": is_open and state.status == "finalized",
         "void": is_numbered or is_open,

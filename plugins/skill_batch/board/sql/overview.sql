@@ -291,8 +291,8 @@ FROM batch.board_incident
 WHERE closed_at IS null;
 
 -- name: waiting_of_kinds
--- What waits for somebody else's approval, by kind, and since when the oldest one does.
-SELECT kind, count(*) AS entries, min(entered_at) AS oldest
+-- What waits for an approval, by kind, and since when the oldest one does; the earliest month of the invoices.
+SELECT kind, count(*) AS entries, min(entered_at) AS oldest, min(period_start) AS month
 FROM batch.board_waiting_entry
 WHERE kind = any(%(kinds)s)
 GROUP BY kind
