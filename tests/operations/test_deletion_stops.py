@@ -117,7 +117,7 @@ def test_a_row_that_moved_to_another_tenant_stops_the_deletion(frozen: Leaving) 
 
 
 @pytest.mark.usefixtures("unproved")
-def test_a_row_that_comes_after_its_table_was_worked_off_stops_the_deletion(
+def test_a_row_after_its_table_was_worked_off_stops_the_deletion(
     frozen: Leaving, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work_off = TenantDeletion._work_off

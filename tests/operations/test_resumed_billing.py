@@ -156,5 +156,5 @@ def test_the_request_of_a_late_run_alone_is_alerted_about(
             ["BATCH-018-02"],
             2,
         )
-        host.execute("UPDATE batch.started_tick SET hold_reason = null")
+        host.execute("UPDATE batch.started_tick SET deferral_reason = null")
         assert unconfirmed(platform) == []

@@ -146,7 +146,7 @@ def open_run(
         installation.check_deployment(platform)
         run_log.require_deletions_repeated(platform, spec)
         require_own_act(platform, spec, request, dry_run=parameters.dry_run)
-        deferral_reason = None if parameters.dry_run else decide_deferral(platform, spec, request, now)
+        deferral = None if parameters.dry_run else decide_deferral(platform, spec, request, now)
         keep_known_keys(platform, IdentitySettings.load())
         asked = _asked(request, parameters.tenants, business_date, platform, installation)
         selection = _select(batch, asked)
@@ -178,9 +178,7 @@ def open_run(
         " (dry run)" if run.dry_run else "",
         VERSION,
     )
-    return replace(run, send_seconds=_send_seconds(spec, len(shards)), deferral_reason=deferral_reason), list(
-        shards
-    )
+    return replace(run, send_seconds=_send_seconds(spec, len(shards)), deferral_reason=deferral), list(shards)
 
 
 def run_step(spec: RunSpec, batch: Batch, run: Run, installation: Installation, task: TaskKey) -> None:

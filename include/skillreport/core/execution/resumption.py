@@ -74,7 +74,7 @@ def decide_deferral(
             deferral_reason = deferral_reason or (_UNCONFIRMED if is_unconfirmed else None)
         _SQL.execute(platform, "record_tick", **about, deferral_reason=deferral_reason)
     if deferral_reason:
-        log.warning("What people would receive is held until somebody confirms it: %s", deferral_reason)
+        log.warning("What people would receive is deferred until somebody confirms it: %s", deferral_reason)
     return deferral_reason
 
 

@@ -124,7 +124,7 @@ judged AS (
             WHEN due.host_log_id IS null THEN 'send'
             WHEN shown.id IS null OR shown.is_withdrawn THEN 'withdraw'
             WHEN shown.id <> all(array(SELECT unchanged.id FROM unchanged)) THEN 'locked'
-            WHEN shown.is_switched_off THEN 'postpone'
+            WHEN shown.is_switched_off THEN 'switched_off'
             WHEN shown.scheduled_at_utc AT TIME ZONE 'UTC' > %(now)s THEN 'postpone'
             WHEN shown.channel IS null THEN 'withdraw'
             WHEN shown.channel <> due.channel THEN 'move'
@@ -153,20 +153,20 @@ claimed AS (
         due_at = CASE WHEN judged.verdict = 'postpone' THEN judged.scheduled_at ELSE message.due_at END,
         next_attempt_at = CASE judged.verdict
             WHEN 'postpone' THEN judged.scheduled_at
-            WHEN 'postpone' THEN %(now)s + interval '1 hour'
+            WHEN 'switched_off' THEN %(now)s + interval '1 hour'
             WHEN 'wait' THEN %(now)s + interval '10 minutes'
             WHEN 'locked' THEN %(now)s + interval '1 minute'
             ELSE message.next_attempt_at
         END,
         error_code = CASE judged.verdict
             WHEN 'withdraw' THEN 'withdrawn'
-            WHEN 'postpone' THEN 'switched_off'
+            WHEN 'switched_off' THEN 'switched_off'
             WHEN 'wait' THEN 'file_unwritten'
             ELSE message.error_code
         END,
         error_detail = CASE judged.verdict
             WHEN 'withdraw' THEN 'アプリケーションが取り消したか、種類（notification_type）が分かりません'
-            WHEN 'postpone' THEN '通知設定（MST_NotificationSettings）が無効です'
+            WHEN 'switched_off' THEN '通知設定（MST_NotificationSettings）が無効です'
             WHEN 'wait' THEN '添付する書類がまだ書き込まれていません。BATCH-018-02 か operate_invoices のタスクを再実行してください'
             ELSE message.error_detail
         END
