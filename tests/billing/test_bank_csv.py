@@ -110,12 +110,65 @@ def test_a_download_is_read_in_each_encoding(encoding: str) -> None:
     assert read(csv(BIZSTATION, biz_row(), encoding=encoding)) == (TRANSFER,)
 
 
-def test_rows_that_are_no_transfers_are_counted() -> None:
-    content = csv(BIZSTATION, biz_row(flow="2,14"), "", biz_row(), biz_row(flow="1,10"))
+def test_deposits_that_are_no_transfers_are_summed_up() -> None:
+    others = [biz_row(flow=f"1,{kind}", amount="000000000100") for kind in ("10", "14", "10")]
+    content = csv(BIZSTATION, biz_row(flow="2,14"), "", biz_row(), *others)
     found = parse_bank_csv(content, "b.csv", formats())
 
-    assert (found.form, found.skipped) == ("mufg_bizstation", 2)
+    assert found.form == "mufg_bizstation"
+    assert list(map(str, found.left_out)) == ["取引区分「10」: 2 件 200 円", "取引区分「14」: 1 件 100 円"]
     assert found.transfers == (replace(TRANSFER, line=4),)
+
+
+def test_the_reasons_of_a_file_are_limited() -> None:
+    content = csv(BIZSTATION, biz_row(), *(biz_row(flow=f"1,{kind}") for kind in range(20, 35)))
+    *_, last = parse_bank_csv(content, "b.csv", formats()).left_out
+
+    assert str(last) == "ほかの理由: 5 件 550,000 円"
+
+
+def test_a_file_whose_deposits_are_no_transfers_is_refused() -> None:
+    message = refusal(csv(BIZSTATION, biz_row(flow="1,14"), biz_row(flow="1,10"), biz_row(flow="2,11")))
+
+    assert "取引区分「10」: 1 件 110,000 円、取引区分「14」: 1 件 110,000 円" in message
+    assert "設定 billing.payment_formats.mufg_bizstation の receipts" in message
+    assert read(csv(BIZSTATION, biz_row(flow="2,11"))) == ()
+
+
+def test_values_of_a_format_have_any_width() -> None:
+    form = formats()["mufg_bizstation"]
+    wide = PaymentFormatSettings(
+        **form.model_dump() | {"receipts": {"摘要": ("ﾌﾘｺﾐ",), "取引区分": ("１１",)}}
+    )
+
+    assert parse_bank_csv(csv(BIZSTATION, biz_row()), "b.csv", {"own": wide}).transfers == (TRANSFER,)
+
+
+def test_a_signed_file_with_totals_has_payments_out() -> None:
+    signed = {
+        "files": "signed*.csv",
+        "lines_after": 2,
+        "day": ("日付",),
+        "amount": "金額",
+        "signed": True,
+        "payer": "摘要",
+        "account": OWN_ACCOUNT,
+        "receipts": {"種類": ("振込",)},
+    }
+    lines = [
+        "日付,種類,摘要,金額",
+        '2026.11.27,振込,ｶ)ｱｵﾊﾞ,"110,000"',
+        "2026.11.28,振込,ｶ)ｼｲﾚ,-5000",
+        "",
+        "件数,,,2",
+        "合計,,,105000",
+    ]
+    found = parse_bank_csv(csv(*lines), "signed.csv", formats(signed=signed))
+
+    assert [(each.booked_on, each.amount) for each in found.transfers] == [
+        (date(2026, 11, 27), Decimal(110_000))
+    ]
+    assert found.left_out == ()
 
 
 def test_a_correction_by_the_bank_is_a_cancellation() -> None:
@@ -135,7 +188,8 @@ def test_the_payer_follows_the_prefix() -> None:
 
     first = Transfer("0009-001-2-0000042", date(2026, 11, 27), Decimal(33_000), "ﾕ)ﾐﾄﾞﾘ", line=2)
     assert found.transfers == (first, replace(first, amount=Decimal(5), payer_name="", line=6))
-    assert found.skipped == 3
+    reason = "お取り扱い内容が「振込」で始まらない"
+    assert [(each.reason, each.rows, each.total) for each in found.left_out] == [(reason, 2, Decimal(830))]
 
 
 def test_a_day_may_be_in_three_columns() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from include.skillreport.billing.service import Billing
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import NotDueError
+from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.conftest import Database
 from tests.worlds import contract_entries as contracts
@@ -432,16 +433,25 @@ def test_a_bad_file_stays_and_the_others_are_imported(
     put(store, transfer(11_000), name="good.txt")
     put(store, transfer(700, account="0009-001-1-7654321"), name="foreign.txt")
     put(store, name="cut.txt", content=zengin_file([transfer(900)])[:-202])
+    header = (
+        "金融機関コード,支店コード,科目,口座番号,取引日,入払区分,取引区分,取引金額,振込依頼人番号,振込依頼人名,"
+        "摘要,EDI情報,仕向金融機関名,仕向支店名"
+    )
+    content = f"{header}\n0005,123,1,1234567,081127,1,14,500,,ｶ)ｱｵﾊﾞ,,,,\n".encode()
+    put(store, name="none.csv", content=content)
+    put(store, name="some.csv", content=content + content.splitlines()[1].replace(b",14,500", b",11,700"))
 
     result = run(database, store)
 
     assert result.status == "partial"
     assert [row[:3] for row in payments(host)] == [("A", A1, 11_000)]
-    assert store.names("bank-files/incoming") == ["cut.txt", "foreign.txt"]
-    problem = remark(host, result)["problem"]
-    assert "0009-001-1-7654321" in problem
-    assert "cut.txt" in problem
-    assert waiting(host) == {}
+    assert store.names("bank-files/incoming") == ["cut.txt", "foreign.txt", "none.csv"]
+    found = remark(host, result)
+    assert "0009-001-1-7654321" in found["problem"]
+    assert "cut.txt" in found["problem"]
+    assert "none.csv" in found["problem"]
+    assert found["leftOut"] == ["some.csv: 取引区分「14」: 1 件 500 円"]
+    assert list(waiting(host).values()) == ["nothing_open"]
     # Reported in each run, until somebody acts.
     assert run(database, store).status == "partial"
 
@@ -466,7 +476,9 @@ def test_nothing_is_imported_unless_payments_are_recorded_here(
     change_billing(monkeypatch, folder, payment_source="host", own_accounts=[OWN_ACCOUNT])
     put(store, transfer(11_000))
     with pytest.raises(NotDueError, match="payment_source"):
-        run(database, store)
+        run(database, store, ticked_at=datetime(2026, 12, 10, 8, 30, tzinfo=JAPAN))
+    with pytest.raises(ParameterError, match="payment_source"):
+        run(database, store, triggered_by="keiri")
     assert store.names("bank-files/incoming") == ["20261127.txt"]
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from include.skillreport.core.entered import plain
 from include.skillreport.core.setting_types import (
     MOST,
     BankAccount,
@@ -158,6 +159,14 @@ def _one_or_three(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _compared_values(cells: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return {column: tuple(map(plain, values)) for column, values in cells.items()}
+
+
+# The values that a row may have in each of these columns.
+CellValues = Annotated[dict[str, tuple[str, ...]], AfterValidator(_compared_values)]
+
+
 class PaymentFormatSettings(Part):
     """A bank's CSV file with the movements of accounts. Columns have the names of its header, or without one their numbers from "1".
 
@@ -166,15 +175,20 @@ class PaymentFormatSettings(Part):
     ``account_columns`` are those of bank, branch, kind (1, 2, 4 or 普通, 当座, 貯蓄) and number.
 
     A row is a transfer if each column of ``receipts`` has one of the values, and the payer begins with ``payer_prefix`` and a blank. It is
-    the cancellation of one if the columns of ``cancellations`` have such values.
+    the cancellation of one if the columns of ``cancellations`` have such values. Cells and values are compared without regard to width.
+
+    A row is a deposit if it has an amount and the columns of ``deposits`` have such values; with ``signed``, a negative amount is a payment
+    out. Deposits that are no transfers are reported. ``lines_before`` and ``lines_after`` (totals) are the lines around header and rows.
     """
 
     files: str = "*"
     lines_before: Annotated[int, Range(0, 100)] = 0
+    lines_after: Annotated[int, Range(0, 100)] = 0
     header: Flag = True
     calendar: Literal["western", "japanese"] = "western"
     day: Annotated[tuple[str, ...], AfterValidator(_one_or_three)]
     amount: str
+    signed: Flag = False
     payer: str
     payer_prefix: str = ""
     payer_code: str = ""
@@ -182,14 +196,16 @@ class PaymentFormatSettings(Part):
     details: tuple[str, ...] = ()
     account: BankAccount | None = None
     account_columns: tuple[str, str, str, str] | None = None
-    receipts: dict[str, tuple[str, ...]]
-    cancellations: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    receipts: CellValues
+    cancellations: CellValues = Field(default_factory=dict)
+    deposits: CellValues = Field(default_factory=dict)
 
     @property
     def columns(self) -> frozenset[str]:
         """All columns that are read."""
         named = {*self.day, self.amount, self.payer, self.payer_code, self.reference, *self.details}
-        return frozenset(named | {*(self.account_columns or ()), *self.receipts, *self.cancellations}) - {""}
+        compared = {*self.receipts, *self.cancellations, *self.deposits}
+        return frozenset(named | compared | {*(self.account_columns or ())}) - {""}
 
     @model_validator(mode="after")
     def _numbers_of_columns_need_a_name(self) -> Self:
@@ -242,6 +258,11 @@ class BillingSettings(Section):
     reminder_days: Annotated[tuple[Annotated[int, Range(1, 365)], ...], AfterValidator(_ascending)]
     accounting: AccountingSettings
     issuer: IssuerSettings
+
+    @property
+    def imports_payments(self) -> bool:
+        """Whether payments come from the banks' files and from people."""
+        return self.payment_source == "operations"
 
     @property
     def sends_reminders(self) -> bool:

@@ -6,20 +6,26 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar
 
 import pypdfium2
 
 from skill_batch.object_storage import object_store
+from include.skillreport.billing import bank_inbox
+from include.skillreport.billing.bank_inbox import Incoming
 from include.skillreport.billing.documents.invoice import file_key
 from include.skillreport.core.errors import SettingsError
+from include.skillreport.core.execution.object_store import ObjectStore
 
 log = logging.getLogger(__name__)
+
+Found = TypeVar("Found")
 
 # A larger file is not opened. An invoice with a hundred lines has less than 1 MB.
 MOST_BYTES = 20 * 1024 * 1024
@@ -86,7 +92,7 @@ def read_archived(row: Mapping[str, Any]) -> bytes:
     kept = _kept
     if kept and kept.sha256 == row["sha256"] and time.monotonic() - kept.read_at < KEPT_SECONDS:
         return kept.content
-    content = _read_in_time(key)
+    content = _in_time(key, lambda store: _read(store, key))
     if hashlib.sha256(content).hexdigest() != row["sha256"]:
         raise ArchivedFileError(
             f"{key} の内容が記録と違います（SHA-256 が一致しません）。改ざんか破損の可能性があるため表示しません。"
@@ -96,24 +102,29 @@ def read_archived(row: Mapping[str, Any]) -> bytes:
     return content
 
 
-def _read_in_time(key: str) -> bytes:
-    """The content, read in a separate thread. :raises ArchivedFileError: as ``_read``; the store is busy or does not answer."""
+def list_incoming() -> Incoming:
+    """The banks' files that are not imported. :raises ArchivedFileError: the store cannot be read or hangs."""
+    return _in_time(bank_inbox.INCOMING, lambda store: bank_inbox.incoming(store, datetime.now(UTC)))
+
+
+def _in_time(key: str, read: Callable[[ObjectStore], Found]) -> Found:
+    """What ``read`` finds in the store, in a separate thread. :raises ArchivedFileError: the store is busy, hangs or fails."""
     if not _READS.acquire(timeout=WAIT_SECONDS):
         raise ArchiveBusyError(
             f"保存先の読み取りが混み合っています（同時に {MOST_READS} 件まで）。少し待ってから開き直してください。"
         )
-    answer: Future[bytes] = Future()
+    answer: Future[Found] = Future()
 
-    def read() -> None:
+    def work() -> None:
         try:
-            answer.set_result(_read(key))
+            answer.set_result(_from_store(key, read))
         except BaseException as error:
             answer.set_exception(error)
         finally:
             _READS.release()
 
     # A daemon thread, so a store that hangs does not prevent the API server from ending.
-    threading.Thread(target=read, name="skill-batch-board-archive", daemon=True).start()
+    threading.Thread(target=work, name="skill-batch-board-archive", daemon=True).start()
     try:
         return answer.result(READ_SECONDS)
     except TimeoutError:
@@ -122,10 +133,14 @@ def _read_in_time(key: str) -> bytes:
         ) from None
 
 
-def _read(key: str) -> bytes:
+def _read(store: ObjectStore, key: str) -> bytes:
+    with store.reader(key) as file:
+        return file.read(MOST_BYTES + 1)
+
+
+def _from_store(key: str, read: Callable[[ObjectStore], Found]) -> Found:
     try:
-        with object_store().reader(key) as file:
-            return file.read(MOST_BYTES + 1)
+        return read(object_store())
     except FileNotFoundError:
         raise ArchivedFileError(
             f"{key} が保存先にありません。バックアップか保存先の版の履歴から戻してください。"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
 from skill_batch.board.pages.transfers import TransferFilters, load_transfers
+from skill_batch.object_storage import object_store
+from include.skillreport.billing import bank_inbox
 from tests.board.billing.conftest import EVIL, number_of
 from tests.board.conftest import Board
+from tests.worlds.own_settings import change_billing
 
 RIGHT = "T261127-000000000001"
 
@@ -93,6 +97,27 @@ def test_hostile_names_are_text_and_viewers_see_no_link(board: Board, transfers:
     receivables = board.get("/receivables").text
     assert "まだ入金になっていない振込が 2 件" in receivables
     assert "振込の確認待ち" in receivables
+
+
+def test_the_folder_is_listed_and_read_only_if_payments_are_recorded_here(
+    board: Board, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    store = object_store()
+    store.write(f"{bank_inbox.INCOMING}/<b>.csv", b"")
+    button = "operations/import_payments/import"
+    without = board.get("/transfers").text
+    change_billing(monkeypatch, tmp_path, payment_source="operations")
+    text = board.get("/transfers").text
+    monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", "s3://")
+    broken = board.get("/transfers").text
+    store.delete(f"{bank_inbox.INCOMING}/<b>.csv")
+
+    assert "operations のときだけ" in without
+    assert button not in without
+    assert button in text
+    assert "取り込んでいないファイルが 1 件あります。" in text
+    assert "&lt;b&gt;.csv" in text
+    assert "skill_batch_storage_url" in broken
 
 
 def test_the_dialog_of_a_confirmation_has_the_selected_lines(board: Board, transfers: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
@@ -18,7 +19,7 @@ from include.skillreport.billing.receivables.file_cells import (
     yen_in,
 )
 from include.skillreport.billing.receivables.payment_file import PAYMENT_COLUMNS
-from include.skillreport.billing.receivables.transfer import BankFile, Transfer
+from include.skillreport.billing.receivables.transfer import BankFile, LeftOut, Transfer
 from include.skillreport.billing.settings import PaymentFormatSettings
 from include.skillreport.core.database import has_control_characters
 from include.skillreport.core.entered import plain
@@ -30,6 +31,10 @@ _MOST_ROWS = 100_000
 # An index has the payer's name, and takes no longer one. Banks write 48 characters.
 _LONGEST_CELL = 200
 
+# The reasons of a file that are listed, and the characters of a cell that a reason shows.
+_MOST_REASONS = 10
+_LONGEST_REASON = 20
+
 _AGAIN = "銀行から取得し直してください"
 
 _KINDS = {"普通": "1", "当座": "2", "貯蓄": "4"}
@@ -38,9 +43,9 @@ _EIGHT_DIGITS = re.compile("([0-9]{4})([0-9]{2})([0-9]{2})")
 
 
 def parse_bank_csv(content: bytes, name: str, formats: Mapping[str, PaymentFormatSettings]) -> BankFile:
-    """The transfers of the file ``name``, in order; ``line`` is the last line of the row. Other rows are counted.
+    """The transfers of the file ``name``, in order; ``line`` is the last line of the row. Other deposits are summed up by their reason.
 
-    :raises ParameterError: no format or several match, or names all lines and columns that cannot be read.
+    :raises ParameterError: no format or several match, names all lines and columns that cannot be read, or no deposit is a transfer.
     """
     file = f"銀行のファイル '{name}'"
     table = list(islice(csv_rows(content, file), _MOST_ROWS + 1))
@@ -52,8 +57,14 @@ def parse_bank_csv(content: bytes, name: str, formats: Mapping[str, PaymentForma
         )
     form = _format(table, name, formats, file)
     reader = _Reader(formats[form], table, f"billing.payment_formats.{form}", file)
-    transfers, skipped = reader.transfers()
-    return BankFile(form, tuple(transfers), skipped)
+    transfers = reader.transfers()
+    left_out = reader.left_out()
+    if left_out and not transfers:
+        raise ParameterError(
+            f"{file} の入金に振込がありません（{'、'.join(map(str, left_out))}）。設定 billing.payment_formats.{form} の receipts を"
+            "確認してください。振込のないファイルなら、フォルダーから取り除いてください。"
+        )
+    return BankFile(form, tuple(transfers), left_out)
 
 
 def _format(
@@ -98,15 +109,15 @@ class _Reader:
         self._places = {
             column: header.index(column) if form.header else int(column) - 1 for column in form.columns
         }
-        self._rows = table[form.lines_before + form.header :]
+        rows = [(line, cells) for line, cells in table[form.lines_before + form.header :] if any(cells)]
+        self._rows = rows[: len(rows) - form.lines_after] if form.lines_after else rows
         self._problems: list[CellProblem] = []
+        self._left_out: defaultdict[str, list[Decimal]] = defaultdict(list)
 
-    def transfers(self) -> tuple[list[Transfer], int]:
-        """The transfers, and the number of other rows. :raises ParameterError: names all problems."""
-        found, skipped = [], 0
+    def transfers(self) -> list[Transfer]:
+        """The transfers. :raises ParameterError: names all problems."""
+        found = []
         for line, cells in self._rows:
-            if not any(cells):
-                continue
             if self._width and len(cells) != self._width:
                 text = f"列が {len(cells)} 個です（{self._width} 個のはずです）。{_AGAIN}"
                 self._problems.append(CellProblem(line, "列", text))
@@ -114,29 +125,49 @@ class _Reader:
             row = {
                 column: cells[place] if place < len(cells) else "" for column, place in self._places.items()
             }
-            payer = self._payer(row)
-            if payer is None:
-                skipped += 1
-            elif transfer := self._transfer(line, row, payer):
+            amount = yen_in(plain(row[self._form.amount]))
+            if self._form.signed and amount is not None and amount < 0:
+                continue
+            payer, reason = self._payer(row)
+            if reason:
+                self._leave_out(row, amount, reason)
+            elif transfer := self._transfer(line, row, payer, amount):
                 found.append(transfer)
         if self._problems:
             raise refusal(self._file, self._problems)
-        return found, skipped
+        return found
 
-    def _payer(self, row: Mapping[str, str]) -> str | None:
-        """The payer's name, None if the row is no transfer."""
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """The other deposits that were read, the largest sum first; the smallest ones as one reason."""
+        found = [LeftOut(reason, len(each), sum(each, Decimal(0))) for reason, each in self._left_out.items()]
+        found.sort(key=lambda each: (-each.total, each.reason))
+        rest = found[_MOST_REASONS:]
+        others = LeftOut(
+            "ほかの理由", sum(each.rows for each in rest), sum((each.total for each in rest), Decimal(0))
+        )
+        return (*found[:_MOST_REASONS], *([others] if rest else []))
+
+    def _leave_out(self, row: Mapping[str, str], amount: Decimal | None, reason: str) -> None:
+        if amount is not None and amount > 0 and not _differing(row, self._form.deposits):
+            self._left_out[reason].append(amount)
+
+    def _payer(self, row: Mapping[str, str]) -> tuple[str, str]:
+        """The payer's name, and why the row is no transfer."""
         form = self._form
-        if not (_has(row, form.receipts) or self._is_cancellation(row)):
-            return None
+        other = _differing(row, form.receipts)
+        if other and not self._is_cancellation(row):
+            return "", f"{other}「{one_line(plain(row[other]))[:_LONGEST_REASON]}」"
         if not form.payer_prefix:
-            return row[form.payer]
+            return row[form.payer], ""
         match = re.fullmatch(rf"{re.escape(form.payer_prefix)}(?:\s+(.*))?", row[form.payer])
-        return match[1] or "" if match else None
+        return (match[1] or "", "") if match else ("", f"{form.payer}が「{form.payer_prefix}」で始まらない")
 
     def _is_cancellation(self, row: Mapping[str, str]) -> bool:
-        return bool(self._form.cancellations) and _has(row, self._form.cancellations)
+        return bool(self._form.cancellations) and not _differing(row, self._form.cancellations)
 
-    def _transfer(self, line: int, row: Mapping[str, str], payer: str) -> Transfer | None:
+    def _transfer(
+        self, line: int, row: Mapping[str, str], payer: str, amount: Decimal | None
+    ) -> Transfer | None:
         """The row's transfer, or None after its problems are added."""
         form = self._form
         before = len(self._problems)
@@ -148,7 +179,6 @@ class _Reader:
                     line, column, f"{len(cell):,} 文字あります（{_LONGEST_CELL} 文字まで）。{_AGAIN}"
                 )
         day = self._day(line, row)
-        amount = yen_in(plain(row[form.amount]))
         if amount is None or amount <= 0 or amount % 1:
             self._refuse(
                 line,
@@ -198,9 +228,9 @@ class _Reader:
         self._problems.append(CellProblem(line, column, text))
 
 
-def _has(row: Mapping[str, str], wanted: Mapping[str, Sequence[str]]) -> bool:
-    """Whether each of these columns has one of its values."""
-    return all(plain(row[column]) in values for column, values in wanted.items())
+def _differing(row: Mapping[str, str], wanted: Mapping[str, Sequence[str]]) -> str | None:
+    """The first of these columns that has none of its values."""
+    return next((column for column, values in wanted.items() if plain(row[column]) not in values), None)
 
 
 def _unless_zero(text: str) -> str:

@@ -17,7 +17,7 @@ from include.skillreport.core.errors import ParameterError
 # A message names this many problems, unless its caller wants more, and counts the others.
 _LISTED = 10
 
-_DAY = re.compile(r"([0-9]{4})[-/年]([0-9]{1,2})[-/月]([0-9]{1,2})日?")
+_DAY = re.compile(r"([0-9]{4})[-/.年]([0-9]{1,2})[-/.月]([0-9]{1,2})日?")
 
 _SIX_DIGITS = re.compile("[0-9]{6}")
 _REIWA = 2018  # the year before 令和 1
@@ -75,7 +75,7 @@ def yen_in(text: str) -> Decimal | None:
 
 
 def day_in(text: str) -> date | None:
-    """The day in a text such as 2026-11-30, 2026/11/30 or 2026年11月30日, or None."""
+    """The day in a text such as 2026-11-30, 2026/11/30, 2026.11.30 or 2026年11月30日, or None."""
     match = _DAY.fullmatch(text)
     try:
         return date(*map(int, match.groups())) if match else None

@@ -85,15 +85,27 @@ class Transfer:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Deposits that are not taken for one reason. ``total`` is in yen."""
+
+    reason: str
+    rows: int
+    total: Decimal
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.rows:,} 件 {self.total:,f} 円"
+
+
+@dataclass(frozen=True)
 class BankFile:
     """A bank's file that was read. ``form`` names its format: ``zengin``, or the name of one of ``payment_formats``.
 
-    ``skipped`` is the number of other rows of a CSV file, for example of withdrawals.
+    ``left_out`` are a CSV file's deposits that are no transfers. Withdrawals are counted nowhere.
     """
 
     form: str
     transfers: tuple[Transfer, ...]
-    skipped: int = 0
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def identified(transfers: Iterable[Transfer]) -> list[tuple[str, Transfer]]:

@@ -167,6 +167,7 @@ class Request:
 
     ``values`` are the form's values, ``codes`` the tenant codes among them (none: all tenants), and ``tenants`` the tenants with these
     codes. ``platform`` acts as ``batch_platform``. ``run_date`` is that of the run. ``open_store`` opens the object store.
+    ``is_scheduled``: the schedule has started the run, not a person.
     """
 
     values: Mapping[str, Any]
@@ -176,6 +177,7 @@ class Request:
     tenants: Sequence[Unit] = ()
     run_date: date | None = None
     open_store: Callable[[], ObjectStore | None] = lambda: None
+    is_scheduled: bool = False
 
     @property
     def files(self) -> ObjectStore:

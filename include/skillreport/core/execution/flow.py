@@ -301,6 +301,7 @@ def _asked(
         platform,
         run_date=request.run_at.astimezone(JAPAN).date(),
         open_store=installation.store,
+        is_scheduled=request.ticked_at is not None,
     )
 
 

@@ -64,13 +64,16 @@ FILE_REFUSED = "BANK_FILE_REFUSED"
 
 @dataclass
 class _Import:
-    """What became of the files in the folder. ``refused`` are sentences, each about one file."""
+    """What became of the files in the folder. ``refused`` are sentences, each about one file.
+
+    ``left_out`` are the deposits that are no transfers, by file and reason."""
 
     files: int = 0
     known_files: int = 0
     transfers: int = 0
     waiting: Sequence[str] = ()
     refused: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
 
     def remark(self, report: MatchReport) -> RunRemark:
         """The figures of the run, and the files that somebody must look at."""
@@ -82,6 +85,7 @@ class _Import:
             "toConfirm": report.waiting,
             "cancelledByBank": report.cancelled,
             "stillGrowing": len(self.waiting),
+            "leftOut": self.left_out,
         }
         return RunRemark(details, "".join(self.refused) or None, FILE_REFUSED, in_each_run=True)
 
@@ -105,10 +109,14 @@ class PaymentImport(ChecksShown, TenantBatch):
         return FORM.chosen(request.values) in (form.SetAside, form.ReopenTransfer, form.ForgetPayers)
 
     def found_tenants(self, request: Request) -> Collection[str]:
-        """The tenants that may get a payment, or lose one. :raises NotDueError: payments are not recorded by the batches."""
-        if self._billing.terms.settings.payment_source != "operations":
-            raise NotDueError(
-                "設定 billing.payment_source が operations ではないため、銀行の入金を取り込みません"
+        """The tenants that may get a payment, or lose one.
+
+        :raises NotDueError: the schedule has started the run, and payments are not recorded here. :raises ParameterError: a person has.
+        """
+        if not self._billing.terms.settings.imports_payments:
+            raise (NotDueError if request.is_scheduled else ParameterError)(
+                "設定 billing.payment_source が operations ではないため、銀行の入金を取り込みません。"
+                "取り込むなら、設定を operations にしてください。"
             )
         entered = FORM.entered(request.values, request.run_date)
         if isinstance(entered, form.ImportFiles):
@@ -224,6 +232,7 @@ class PaymentImport(ChecksShown, TenantBatch):
                 execution_id=run.execution_id,
             )
             result.files += 1
+            result.left_out += [f"{name}: {each}" for each in file.left_out]
         if not run.dry_run:
             bank_inbox.keep(store, name, content, sha256, day or run.run_date)
 

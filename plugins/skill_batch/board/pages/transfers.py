@@ -11,12 +11,15 @@ import psycopg
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from skill_batch.board.access import Rights, RightsDep
+from skill_batch.board.archived_files import ArchivedFileError, list_incoming
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.patterns import beginning_with
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.billing.receivables.matching import Doubt
 from include.skillreport.billing.receivables.transfer import payer_key
+from include.skillreport.billing.settings import BillingSettings
+from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.operations.import_payments.form import ConfirmedTransfer
 
@@ -64,6 +67,18 @@ class TransferFilters:
 
 
 @dataclass(frozen=True)
+class IncomingFiles:
+    """The names of the banks' files that are not imported. ``are_read``: a run imports them. ``problem``: why there is no list."""
+
+    names: Sequence[str] = ()
+    are_read: bool = True
+    problem: str = ""
+
+
+NO_FILES = IncomingFiles()
+
+
+@dataclass(frozen=True)
 class Transfers:
     """The content of the page. ``choices`` are by transfer; ``sums`` by doubt (None: the next run records these)."""
 
@@ -74,6 +89,7 @@ class Transfers:
     set_aside: Sequence[Row]
     payers: Sequence[Row]
     files: Sequence[Row]
+    incoming: IncomingFiles
 
     @property
     def next_page(self) -> TransferFilters | None:
@@ -83,7 +99,9 @@ class Transfers:
         return TransferFilters(self.filters.doubt, self.filters.payer, page + 1) if more else None
 
 
-def load_transfers(connection: psycopg.Connection[Any], filters: TransferFilters) -> Transfers:
+def load_transfers(
+    connection: psycopg.Connection[Any], filters: TransferFilters, incoming: IncomingFiles = NO_FILES
+) -> Transfers:
     """The page."""
     skipped = (filters.page - 1) * _PAGE
     waiting = _SQL.rows(connection, "waiting_transfers", doubt=filters.doubt, most=_PAGE, skipped=skipped)
@@ -105,7 +123,18 @@ def load_transfers(connection: psycopg.Connection[Any], filters: TransferFilters
             most=_PAGE,
         ),
         _SQL.rows(connection, "bank_files", most=_MOST_LISTED),
+        incoming,
     )
+
+
+def load_incoming() -> IncomingFiles:
+    """The files in the folder. Call it without a connection of the database: the store may be slow."""
+    try:
+        are_read = BillingSettings.load().imports_payments
+        found = list_incoming()
+    except (SettingsError, ArchivedFileError) as error:
+        return IncomingFiles(problem=str(error))
+    return IncomingFiles((*found.files, *found.waiting, *found.refused), are_read)
 
 
 def _filters(
@@ -123,8 +152,9 @@ def transfers_page(
     """The page, only for those who may confirm transfers: a transfer belongs to no tenant yet."""
     rights.require_start(IMPORT_PAYMENTS.dag_id)
     database: BoardDatabase = request.app.state.database
+    incoming = load_incoming()
     with database.read() as connection:
-        page = load_transfers(connection, filters)
+        page = load_transfers(connection, filters, incoming)
     return render_transfers(request, rights, page)
 
 
