@@ -183,6 +183,47 @@ def test_a_confirmed_payer_is_remembered_and_can_be_forgotten(
     assert list(waiting(host).values()) == ["unknown_payer"]
 
 
+def test_a_virtual_account_is_its_tenant_whoever_pays(
+    database: Database,
+    host: psycopg.Connection,
+    store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    virtual = "0005-900-1-0000001"
+    folder = tmp_path / "virtual"
+    folder.mkdir()
+    change_billing(
+        monkeypatch,
+        folder,
+        payment_source="operations",
+        own_accounts=[OWN_ACCOUNT],
+        virtual_accounts=[virtual],
+    )
+    put(store, transfer(4_000, account=virtual), transfer(11_000, f"account:{virtual}"))
+    run(database, store)
+    assert list(waiting(host).values()) == ["unknown_payer", "unknown_payer"]
+
+    first = min(waiting(host), key=lambda each: amount_of(host, each))
+    confirm(database, store, f"{first}={A1}")
+    put(store, transfer(7_000, "ﾍﾞﾂﾉﾅﾏｴ", account=virtual, payer_code="0000000099"), name="next.txt")
+    run(database, store)
+
+    assert [row[:3] for row in payments(host)] == [("A", A1, 4_000), ("A", A1, 7_000)]
+    assert host.execute("SELECT tenant_id, payer_name FROM batch.payer").fetchall() == [("A", virtual)]
+    # A name that is written like the account is another payer.
+    assert list(waiting(host).values()) == ["unknown_payer"]
+
+
+def amount_of(host: psycopg.Connection, transfer_id: str) -> Decimal:
+    """The yen of a transfer."""
+    row = host.execute(
+        "SELECT amount FROM batch.bank_transfer WHERE transfer_id = %s", [transfer_id]
+    ).fetchone()
+    assert row
+    return Decimal(row[0])
+
+
 def test_a_payer_that_paid_only_once_is_not_remembered(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:

@@ -224,7 +224,8 @@ class BillingSettings(Section):
     ``first_month`` (its first day) is the first month that is billed; without it no month is billed. ``bill_again_until`` is explained in
     ``ledger.earlier_invoices``. ``invoice_link`` is the web address of a document with ``{number}`` and ``{tenant_code}``;
     ``pdf_delivery: link`` needs it. ``payment_source`` says where payments are recorded; with ``none`` the batch sends no reminder.
-    Transfers in a bank's file are to ``own_accounts`` (``0001-001-1-1234567``), and ``payment_formats`` describes the CSV files.
+    Transfers in a bank's file are to ``own_accounts`` (``0001-001-1-1234567``) or ``virtual_accounts``, each of which one customer has; and
+    ``payment_formats`` describes the CSV files.
     ``reminder_days`` are the reminders' days after the due date. ``fee_tolerance`` is in yen: if a payment has left at most this, it may
     be the bank's fee, and no reminder is sent.
     """
@@ -253,6 +254,7 @@ class BillingSettings(Section):
     invoice_link: str
     payment_source: Literal["none", "operations", "host"]
     own_accounts: tuple[BankAccount, ...]
+    virtual_accounts: tuple[BankAccount, ...]
     payment_formats: dict[str, PaymentFormatSettings]
     fee_tolerance: Annotated[int, Range(0, 9_999)]
     reminder_days: Annotated[tuple[Annotated[int, Range(1, 365)], ...], AfterValidator(_ascending)]

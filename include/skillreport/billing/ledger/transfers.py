@@ -28,7 +28,14 @@ from include.skillreport.billing.receivables.matching import (
     OpenTransfer,
     Unpaid,
 )
-from include.skillreport.billing.receivables.transfer import BankFile, code_key, identified, payer_key
+from include.skillreport.billing.receivables.transfer import (
+    BankFile,
+    Transfer,
+    account_key,
+    code_key,
+    identified,
+    payer_key,
+)
 from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
@@ -81,13 +88,15 @@ def store_file(
     sha256: str,
     file: BankFile,
     *,
+    virtual_accounts: Collection[str],
     run_on: date,
     entered_by: str,
     execution_id: str,
 ) -> int:
     """Store a file and its transfers in one transaction; returns the number of transfers that no earlier file has.
 
-    ``run_on`` is the day of the run (Asia/Tokyo). A file that another run has just stored changes nothing.
+    Who pays to one of ``virtual_accounts`` is known by this account, not by the name. ``run_on`` is the day of the run (Asia/Tokyo). A file
+    that another run has just stored changes nothing.
     """
     transfers = identified(file.transfers)
     days = [transfer.booked_on for _, transfer in transfers]
@@ -115,13 +124,18 @@ def store_file(
                 **asdict(transfer),
                 "booked_on": transfer.booked_on.isoformat(),
                 "amount": str(transfer.amount),
-                "payer_key": payer_key(transfer.payer_name),
-                "payer_code": code_key(transfer.payer_code),
+                **_payer(transfer, virtual_accounts),
                 "transfer_id": transfer_id,
             }
             for transfer_id, transfer in transfers
         ]
         return int(_SQL.row(platform, "insert_transfers", sha256=sha256, transfers=Jsonb(rows))[0])
+
+
+def _payer(transfer: Transfer, virtual_accounts: Collection[str]) -> dict[str, str]:
+    if transfer.account in virtual_accounts:
+        return {"payer_key": account_key(transfer.account), "payer_code": ""}
+    return {"payer_key": payer_key(transfer.payer_name), "payer_code": code_key(transfer.payer_code)}
 
 
 def match_transfers(

@@ -18,7 +18,7 @@ _OLDEST_DAYS = 400
 def read_bank_file(content: bytes, name: str, settings: BillingSettings, today: date) -> BankFile:
     """The transfers of the file ``name``, in its order. ``today`` is the day of the run in Asia/Tokyo.
 
-    A transfer is to one of the own accounts, and its day is not after ``today`` nor more than 400 days before it.
+    A transfer is to one of the own or virtual accounts, and its day is not after ``today`` nor more than 400 days before it.
 
     :raises ParameterError: names the file, its records or lines, and what to do. Nothing is read in part.
     """
@@ -34,7 +34,7 @@ def read_bank_file(content: bytes, name: str, settings: BillingSettings, today: 
     )
     unit = RECORD if bank_file.form == "zengin" else "行目"
     problems = []
-    known = set(settings.own_accounts)
+    known = {*settings.own_accounts, *settings.virtual_accounts}
     for transfer in bank_file.transfers:
         if transfer.account not in known:
             known.add(transfer.account)  # named once

@@ -139,6 +139,11 @@ def code_key(code: str) -> str:
     return code.lstrip("0")
 
 
+def account_key(account: str) -> str:
+    """The key of whoever pays to a virtual account. No name has it: the key of a name is in upper case."""
+    return f"account:{account}"
+
+
 def payer_key(name: str) -> str:
     """The name of a payer for comparisons: equal for each spelling that banks and people use for one name.
 

@@ -254,7 +254,9 @@ ORDER BY payment.entered_at, payment.payment_id;
 -- transfer whose other tenant has failed is left out: its payer would be sure for one of them.
 INSERT INTO batch.payer (tenant_id, payer_key, payer_code, payer_name, confirmed_by, execution_id)
 SELECT DISTINCT ON (payment.tenant_id, transfer.payer_key, transfer.payer_code)
-    payment.tenant_id, transfer.payer_key, transfer.payer_code, transfer.payer_name, %(person)s, %(execution_id)s
+    payment.tenant_id, transfer.payer_key, transfer.payer_code,
+    CASE WHEN starts_with(transfer.payer_key, 'account:') THEN transfer.account ELSE transfer.payer_name END,
+    %(person)s, %(execution_id)s
 FROM batch.bank_transfer AS transfer
 INNER JOIN batch.payment ON transfer.transfer_id = payment.transfer_id
 WHERE

@@ -221,12 +221,14 @@ class PaymentImport(ChecksShown, TenantBatch):
         if day:
             result.known_files += 1
         else:
-            file = read_bank_file(content, name, self._billing.terms.settings, run.run_date)
+            settings = self._billing.terms.settings
+            file = read_bank_file(content, name, settings, run.run_date)
             result.transfers += store_file(
                 work.connection,
                 name,
                 sha256,
                 file,
+                virtual_accounts=settings.virtual_accounts,
                 run_on=run.run_date,
                 entered_by=run.person,
                 execution_id=run.execution_id,
