@@ -80,7 +80,7 @@ def add_waiting(dsn: str, count: int, tenants: int) -> None:
         )
         for number in range(count)
     )
-    put = partial(store_file, run_on=TODAY, entered_by="b", execution_id="b")
+    put = partial(store_file, virtual_accounts=(), run_on=TODAY, entered_by="b", execution_id="b")
     with connected(dsn) as (platform, _):
         put(platform, "waiting", "0" * 64, BankFile("zengin", transfers))
     vacuum(dsn)

@@ -58,6 +58,7 @@ def test_nothing_but_the_base_fee_is_prorated_where_all_charges_say_so() -> None
     assert invoice.lines[1].explanation == (
         "利用者数の最大 103 人（19 日分）",
         "段階料金（各段階の数量に各段階の単価）",
+        "50 人 × 0 円、50 人 × 400 円、3 人 × 300 円",
     )
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
+from include.skillreport.billing.documents.notation import NOTATIONS
 from include.skillreport.billing.inputs import BillingInputs
 from include.skillreport.billing.pricing.calculation import calculate, price
 from include.skillreport.billing.pricing.explanation import explain
 from include.skillreport.billing.pricing.usage import Aggregation, Metric
-from include.skillreport.billing.pricing.wording import English, Japanese, Words
+from include.skillreport.billing.pricing.wording import English, Japanese, Words, words_in
 from tests.billing.billing_inputs import (
     amount_off,
     charge,
@@ -71,15 +73,15 @@ def test_a_charge_without_an_english_name_keeps_its_name() -> None:
     [
         (
             {"model": "graduated", "tiers": TIERS},
-            ("Graduated price (each tier's part at the tier's price)",),
+            ("Graduated price (each tier's part at the tier's price)", "10 calls × 2 JPY + 90 calls × 1 JPY"),
         ),
         (
             {"model": "volume", "tiers": TIERS},
-            ("Volume price (the whole quantity at the price of its tier)",),
+            ("Volume price (the whole quantity at the price of its tier)", "100 calls × 1 JPY"),
         ),
         (
             {"model": "package", "package_size": 7, "package_amount": 1},
-            ("Price per package (a package used in part counts in full)",),
+            ("Price per package (a package used in part counts in full)", "15 packages × 1 JPY"),
         ),
         ({"model": "percentage", "of": "base_fee", "rate": 5}, ("Percentage 10,000 JPY × 5%",)),
         (
@@ -103,6 +105,39 @@ def test_each_model_and_minimum_is_explained_in_english(
 ) -> None:
     _, line, _ = calculate(english(charge(**fields))).lines
     assert line.explanation[-len(steps) :] == steps
+
+
+@pytest.mark.parametrize(
+    ("fields", "step"),
+    [
+        ({"model": "package", "package_size": 7, "package_amount": 150}, "29 セット × 150 円"),
+        (
+            {
+                "model": "graduated",
+                "tiers": [
+                    {"up_to": 50, "unit_amount": 450},
+                    {"up_to": None, "unit_amount": 400, "flat_amount": 900},
+                ],
+            },
+            "50 回 × 450 円、150 回 × 400 円、定額 900 円",
+        ),
+        ({"model": "percentage", "of": "base_fee", "rate": 5, "fixed_amount": "0.5"}, "200 回 × 0.5 円"),
+    ],
+)
+def test_each_part_of_a_quantity_is_shown_with_its_price(fields: dict[str, Any], step: str) -> None:
+    japanese = english(charge(**fields)).model_copy(update={"language": "ja"})
+    priced = japanese.parts[0].model_copy(
+        update={"plan": japanese.parts[0].plan.model_copy(update={"included": {}})}
+    )
+    _, line, _ = calculate(japanese.model_copy(update={"parts": (priced,)})).lines
+    assert line.explanation[-1] == step
+
+
+def test_a_document_has_one_sign_and_one_day_is_no_range() -> None:
+    words, notation = words_in("ja", "JPY", 31), NOTATIONS["ja"]
+    day = date(2026, 10, 1)
+    assert words.one_off(Decimal(2), "式", Decimal(-500)) == f"2 式 × {notation.money(Decimal(-500), 'JPY')}"
+    assert (notation.span(day, day), notation.short_span(day, day)) == ("2026年10月1日", "2026/10/01")
 
 
 def test_levels_and_days_that_were_corrected_are_explained_in_english() -> None:

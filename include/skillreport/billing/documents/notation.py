@@ -79,10 +79,14 @@ class JapaneseNotation(Notation):
 
     @override
     def span(self, first: date, last: date) -> str:
+        if first == last:
+            return self.day(first)
         return f"{self.day(first)}〜{self.day(last).removeprefix(f'{first.year}年')}"
 
     @override
     def short_span(self, first: date, last: date) -> str:
+        if first == last:
+            return f"{first:%Y/%m/%d}"
         return f"{first:%Y/%m/%d}〜{f'{last:%Y/%m/%d}'.removeprefix(f'{first:%Y/}')}"
 
 

@@ -90,6 +90,8 @@ class ChargeLines:
         if isinstance(charge, PercentageCharge):
             model += f" {words.percent_of(basis, charge.rate)}"
         steps.append(model)
+        if charge.single_price is None and (priced := words.priced(metric, charge.parts(quantity))):
+            steps.append(priced)
         if is_prorated and amount:
             steps.append(words.prorated(amount, self._days))
         return ChargeLine(

@@ -6,6 +6,7 @@ Amounts are exact and in the price's currency; quantities are per month, in the 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, ClassVar, NamedTuple, Self
@@ -75,6 +76,20 @@ class NamedCharge(PriceListEntry, ABC):
         return None
 
 
+class PricedQuantity(NamedTuple):
+    """A part of a quantity with its price: so many units, or ``packages``, at ``unit_amount`` each, plus ``flat_amount``."""
+
+    quantity: Decimal
+    unit_amount: Decimal
+    flat_amount: Decimal = Decimal(0)
+    packages: bool = False
+
+    @property
+    def amount(self) -> Decimal:
+        """The exact amount."""
+        return self.quantity * self.unit_amount + self.flat_amount
+
+
 class MetricCharge(NamedCharge):
     """A charge on a metric: the metric and the aggregation of its days."""
 
@@ -107,8 +122,12 @@ class MetricCharge(NamedCharge):
         return Decimal(0)
 
     @abstractmethod
+    def parts(self, quantity: Decimal) -> Sequence[PricedQuantity]:
+        """The parts of a quantity without free units, each with its price. A fraction of a unit (storage) is charged as a fraction."""
+
     def amount(self, quantity: Decimal) -> Decimal:
-        """The exact amount for a quantity without free units. A fraction of a unit (storage) is charged as a fraction."""
+        """The exact amount of all parts."""
+        return sum((part.amount for part in self.parts(quantity)), Decimal(0))
 
     def share_of(self, basis: Decimal) -> Decimal:  # noqa: ARG002
         """The amount charged on other lines with the sum ``basis``."""

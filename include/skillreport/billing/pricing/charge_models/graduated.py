@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Literal
 
 from typing_extensions import override
 
-from include.skillreport.billing.pricing.charge_models.base import ModelName
+from include.skillreport.billing.pricing.charge_models.base import ModelName, PricedQuantity
 from include.skillreport.billing.pricing.charge_models.tiers import TieredCharge
 
 
@@ -26,12 +27,12 @@ class GraduatedCharge(TieredCharge):
     model: Literal["graduated"]
 
     @override
-    def amount(self, quantity: Decimal) -> Decimal:
-        amount = lower = Decimal(0)
+    def parts(self, quantity: Decimal) -> Sequence[PricedQuantity]:
+        parts, lower = [], Decimal(0)
         for tier in self.tiers:
             upper = quantity if tier.up_to is None else min(quantity, tier.up_to)
-            amount += (upper - lower) * tier.unit_amount + tier.flat_amount
+            parts.append(PricedQuantity(upper - lower, tier.unit_amount, tier.flat_amount))
             lower = upper
             if tier.holds(quantity):
                 break
-        return amount
+        return parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import ROUND_CEILING, Decimal
 from typing import Literal
 
@@ -13,6 +14,7 @@ from include.skillreport.billing.pricing.charge_models.base import (
     MetricCharge,
     ModelName,
     PositiveQuantity,
+    PricedQuantity,
 )
 from include.skillreport.core.setting_types import Quantity
 
@@ -36,6 +38,6 @@ class PackageCharge(MetricCharge):
         return self.free_units
 
     @override
-    def amount(self, quantity: Decimal) -> Decimal:
+    def parts(self, quantity: Decimal) -> Sequence[PricedQuantity]:
         packages = EXACT.divide(quantity, self.package_size).to_integral_value(ROUND_CEILING)
-        return packages * self.package_amount
+        return [PricedQuantity(packages, self.package_amount, packages=True)]

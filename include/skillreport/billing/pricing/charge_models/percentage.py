@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Literal
 
 from typing_extensions import override
 
-from include.skillreport.billing.pricing.charge_models.base import Amount, MetricCharge, ModelName
+from include.skillreport.billing.pricing.charge_models.base import (
+    Amount,
+    MetricCharge,
+    ModelName,
+    PricedQuantity,
+)
 from include.skillreport.core.setting_types import Quantity, Share
 
 
@@ -32,9 +38,9 @@ class PercentageCharge(MetricCharge):
         return self.free_events
 
     @override
-    def amount(self, quantity: Decimal) -> Decimal:
-        """The exact amount for the events, without the percentage."""
-        return quantity * self.fixed_amount
+    def parts(self, quantity: Decimal) -> Sequence[PricedQuantity]:
+        """The events at their price, without the percentage."""
+        return [PricedQuantity(quantity, self.fixed_amount)] if self.fixed_amount else []
 
     @override
     def share_of(self, basis: Decimal) -> Decimal:

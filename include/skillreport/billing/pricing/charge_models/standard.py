@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Literal
 
 from typing_extensions import override
 
-from include.skillreport.billing.pricing.charge_models.base import Amount, MetricCharge, ModelName
+from include.skillreport.billing.pricing.charge_models.base import (
+    Amount,
+    MetricCharge,
+    ModelName,
+    PricedQuantity,
+)
 from include.skillreport.core.setting_types import Quantity
 
 
@@ -27,8 +33,8 @@ class StandardCharge(MetricCharge):
         return self.included
 
     @override
-    def amount(self, quantity: Decimal) -> Decimal:
-        return quantity * self.unit_amount
+    def parts(self, quantity: Decimal) -> Sequence[PricedQuantity]:
+        return [PricedQuantity(quantity, self.unit_amount)]
 
     @property
     @override

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Literal
 
 from typing_extensions import override
 
-from include.skillreport.billing.pricing.charge_models.base import ModelName
+from include.skillreport.billing.pricing.charge_models.base import ModelName, PricedQuantity
 from include.skillreport.billing.pricing.charge_models.tiers import TieredCharge
 
 
@@ -23,6 +24,6 @@ class VolumeCharge(TieredCharge):
     model: Literal["volume"]
 
     @override
-    def amount(self, quantity: Decimal) -> Decimal:
+    def parts(self, quantity: Decimal) -> Sequence[PricedQuantity]:
         tier = next(tier for tier in self.tiers if tier.holds(quantity))
-        return quantity * tier.unit_amount + tier.flat_amount
+        return [PricedQuantity(quantity, tier.unit_amount, tier.flat_amount)]

@@ -8,15 +8,17 @@ from typing import ClassVar
 
 from typing_extensions import override
 
+from include.skillreport.billing.documents.notation import NOTATIONS
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.charge_models.base import NamedCharge
 from include.skillreport.billing.pricing.usage import Aggregation, Metric
-from include.skillreport.billing.pricing.wording.words import Named, Words, number
+from include.skillreport.billing.pricing.wording.words import Named, Words
 
 
 class English(Words):
     """English texts. Dates are in ISO 8601, which is unambiguous."""
 
+    notation = NOTATIONS["en"]
     metrics: ClassVar[Mapping[Metric, str]] = {
         Metric.ACTIVE_USERS: "active users",
         Metric.STORAGE_GB: "storage",
@@ -36,6 +38,7 @@ class English(Words):
         Aggregation.LATEST: "Last day's figure",
     }
     commitment = "Difference to the minimum commitment"
+    separator = " + "
 
     @override
     def model(self, charge: NamedCharge) -> str:
@@ -51,7 +54,7 @@ class English(Words):
 
     @override
     def percentage_discount(self, name: str, percent: Decimal) -> str:
-        return f"{name} ({number(percent)}%)"
+        return f"{name} ({self.number(percent)}%)"
 
     @override
     def monthly(self, amount: Decimal) -> str:
@@ -65,7 +68,7 @@ class English(Words):
     def used(self, metric: Metric, aggregation: Aggregation, quantity: Decimal, days: int) -> str:
         figure = f"{self.aggregations[aggregation]} of {self.metrics[metric]}"
         unit = f" {self.units[metric]}" if metric is Metric.STORAGE_GB else ""
-        return f"{figure}: {number(quantity)}{unit} ({_days(days)})"
+        return f"{figure}: {self.number(quantity)}{unit} ({_days(days)})"
 
     @override
     def days_without_record(self, days: int) -> str:
@@ -77,21 +80,31 @@ class English(Words):
 
     @override
     def free_quantity(self, metric: Metric, free: Decimal, charged: Decimal) -> str:
-        unit = self.units[metric]
-        return f"Less {number(free)} {unit} free: {number(charged)} {unit}"
+        return f"Less {self.counted(metric, free)} free: {self.counted(metric, charged)}"
 
     @override
     def metered(self, meter: str, amount: Decimal, events: Decimal, days: int) -> str:
-        return f"Total of {meter}: {self.money(amount)}, {_events(events)} ({_days(days)})"
+        return f"Total of {meter}: {self.money(amount)}, {self._events(events)} ({_days(days)})"
 
     @override
     def free_amount(self, free: tuple[Decimal, Decimal], charged: tuple[Decimal, Decimal]) -> str:
         (free_amount, free_events), (amount, events) = free, charged
-        return f"Less {self.money(free_amount)} and {_events(free_events)} free: {self.money(amount)}, {_events(events)}"
+        return f"Less {self.money(free_amount)} and {self._events(free_events)} free: {self.money(amount)}, {self._events(events)}"
 
     @override
     def per_event(self, events: Decimal, amount: Decimal) -> str:
-        return f"{_events(events)} × {self.money(amount)}"
+        return f"{self._events(events)} × {self.money(amount)}"
+
+    def _events(self, events: Decimal) -> str:
+        return f"{self.number(events)} event" if events == 1 else f"{self.number(events)} events"
+
+    @override
+    def packages(self, packages: Decimal) -> str:
+        return f"{self.number(packages)} package" if packages == 1 else f"{self.number(packages)} packages"
+
+    @override
+    def flat(self, amount: Decimal) -> str:
+        return f"flat amount of {self.money(amount)}"
 
     @override
     def charge_minimum(
@@ -142,9 +155,5 @@ def _days(days: int) -> str:
     return f"{days} day" if days == 1 else f"{days} days"
 
 
-def _events(events: Decimal) -> str:
-    return f"{number(events)} event" if events == 1 else f"{number(events)} events"
-
-
 def _span(days: Period) -> str:
-    return f"{days.start} to {days.end}"
+    return str(days.start) if days.days == 1 else f"{days.start} to {days.end}"

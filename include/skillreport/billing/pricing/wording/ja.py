@@ -12,12 +12,13 @@ from include.skillreport.billing.documents.notation import NOTATIONS
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.charge_models.base import NamedCharge
 from include.skillreport.billing.pricing.usage import Aggregation, Metric
-from include.skillreport.billing.pricing.wording.words import Named, Words, number
+from include.skillreport.billing.pricing.wording.words import Named, Words
 
 
 class Japanese(Words):
     """Japanese texts."""
 
+    notation = NOTATIONS["ja"]
     metrics: ClassVar[Mapping[Metric, str]] = {
         Metric.ACTIVE_USERS: "利用者数",
         Metric.STORAGE_GB: "ストレージ",
@@ -37,10 +38,7 @@ class Japanese(Words):
         Aggregation.LATEST: "末日",
     }
     commitment = "最低利用料金との差額"
-
-    @override
-    def money(self, amount: Decimal) -> str:
-        return f"{number(amount)} {NOTATIONS['ja'].currency(self.currency)}"
+    separator = "、"
 
     @override
     def model(self, charge: NamedCharge) -> str:
@@ -56,7 +54,7 @@ class Japanese(Words):
 
     @override
     def percentage_discount(self, name: str, percent: Decimal) -> str:
-        return f"{name}（{number(percent)}%）"
+        return f"{name}（{self.number(percent)}%）"
 
     @override
     def monthly(self, amount: Decimal) -> str:
@@ -68,8 +66,8 @@ class Japanese(Words):
 
     @override
     def used(self, metric: Metric, aggregation: Aggregation, quantity: Decimal, days: int) -> str:
-        label, unit = self.metrics[metric], self.units[metric]
-        return f"{label}の{self.aggregations[aggregation]} {number(quantity)} {unit}（{days} 日分）"
+        label, counted = self.metrics[metric], self.counted(metric, quantity)
+        return f"{label}の{self.aggregations[aggregation]} {counted}（{days} 日分）"
 
     @override
     def days_without_record(self, days: int) -> str:
@@ -81,21 +79,28 @@ class Japanese(Words):
 
     @override
     def free_quantity(self, metric: Metric, free: Decimal, charged: Decimal) -> str:
-        unit = self.units[metric]
-        return f"無料分 {number(free)} {unit} を差し引き {number(charged)} {unit}"
+        return f"無料分 {self.counted(metric, free)} を差し引き {self.counted(metric, charged)}"
 
     @override
     def metered(self, meter: str, amount: Decimal, events: Decimal, days: int) -> str:
-        return f"{self.meter(meter)}の合計 {self.money(amount)}、{number(events)} 件（{days} 日分）"
+        return f"{self.meter(meter)}の合計 {self.money(amount)}、{self.number(events)} 件（{days} 日分）"
 
     @override
     def free_amount(self, free: tuple[Decimal, Decimal], charged: tuple[Decimal, Decimal]) -> str:
         (free_amount, free_events), (amount, events) = free, charged
-        return f"無料分 {self.money(free_amount)}、{number(free_events)} 件 を差し引き {self.money(amount)}、{number(events)} 件"
+        return f"無料分 {self.money(free_amount)}、{self.number(free_events)} 件 を差し引き {self.money(amount)}、{self.number(events)} 件"
 
     @override
     def per_event(self, events: Decimal, amount: Decimal) -> str:
-        return f"{number(events)} 件 × {self.money(amount)}"
+        return f"{self.number(events)} 件 × {self.money(amount)}"
+
+    @override
+    def packages(self, packages: Decimal) -> str:
+        return f"{self.number(packages)} セット"
+
+    @override
+    def flat(self, amount: Decimal) -> str:
+        return f"定額 {self.money(amount)}"
 
     @override
     def charge_minimum(
@@ -143,4 +148,5 @@ class Japanese(Words):
 
 
 def _span(days: Period) -> str:
-    return f"{days.start:%-m/%-d}〜{days.end:%-m/%-d}"
+    first = f"{days.start:%-m/%-d}"
+    return first if days.days == 1 else f"{first}〜{days.end:%-m/%-d}"

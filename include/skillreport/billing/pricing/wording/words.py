@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar, Protocol
 
+from include.skillreport.billing.documents.notation import Notation
 from include.skillreport.billing.money import storable
 from include.skillreport.billing.periods import Period
-from include.skillreport.billing.pricing.charge_models.base import NamedCharge
+from include.skillreport.billing.pricing.charge_models.base import NamedCharge, PricedQuantity
 from include.skillreport.billing.pricing.usage import Aggregation, Metric
 
 
@@ -26,11 +27,6 @@ class Named(Protocol):
         """The English name, if the price list has one."""
 
 
-def number(value: Decimal) -> str:
-    """All digits of a number, with thousands separators."""
-    return f"{storable(value):,f}"
-
-
 @dataclass(frozen=True)
 class Words(ABC):
     """The texts of one invoice in one language. Amounts are in ``currency``; ``month_days`` is the number of days in the month."""
@@ -38,22 +34,32 @@ class Words(ABC):
     currency: str
     month_days: int
 
+    notation: ClassVar[Notation]
     metrics: ClassVar[Mapping[Metric, str]]
     units: ClassVar[Mapping[Metric, str]]
     aggregations: ClassVar[Mapping[Aggregation, str]]
     commitment: ClassVar[str]
+    separator: ClassVar[str]
+
+    def number(self, value: Decimal) -> str:
+        """All digits of a number, with thousands separators and the document's sign."""
+        return self.notation.number(storable(value))
 
     def money(self, amount: Decimal) -> str:
         """An amount with all its digits and the currency."""
-        return f"{number(amount)} {self.currency}"
+        return f"{self.number(amount)} {self.notation.currency(self.currency)}"
+
+    def counted(self, metric: Metric, quantity: Decimal) -> str:
+        """A quantity with the unit of its metric."""
+        return f"{self.number(quantity)} {self.units[metric]}"
 
     def percent_of(self, amount: Decimal, percent: Decimal) -> str:
         """A percentage of an amount."""
-        return f"{self.money(amount)} × {number(percent)}%"
+        return f"{self.money(amount)} × {self.number(percent)}%"
 
     def one_off(self, quantity: Decimal, unit: str | None, unit_amount: Decimal) -> str:
         """The quantity and the price of a one-off line."""
-        return f"{number(quantity)} {unit or ''}".rstrip() + f" × {self.money(unit_amount)}"
+        return f"{self.number(quantity)} {unit or ''}".rstrip() + f" × {self.money(unit_amount)}"
 
     # Descriptions of lines -----------------------------------------------------------------------------------------------
 
@@ -110,6 +116,27 @@ class Words(ABC):
     @abstractmethod
     def per_event(self, events: Decimal, amount: Decimal) -> str:
         """A fixed amount per event."""
+
+    def priced(self, metric: Metric, parts: Iterable[PricedQuantity]) -> str:
+        """The parts of a quantity, each with its price; empty if nothing is charged."""
+        texts = []
+        for part in parts:
+            if part.quantity:
+                counted = (
+                    self.packages(part.quantity) if part.packages else self.counted(metric, part.quantity)
+                )
+                texts.append(f"{counted} × {self.money(part.unit_amount)}")
+            if part.flat_amount:
+                texts.append(self.flat(part.flat_amount))
+        return self.separator.join(texts)
+
+    @abstractmethod
+    def packages(self, packages: Decimal) -> str:
+        """A number of packages."""
+
+    @abstractmethod
+    def flat(self, amount: Decimal) -> str:
+        """The flat amount of a tier."""
 
     @abstractmethod
     def charge_minimum(
