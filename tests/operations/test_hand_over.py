@@ -87,6 +87,7 @@ def test_the_run_reports_rows_totals_hashes_and_changes(
         "journal-2026-10.csv": f"0 行、売掛金の合計 0 円、SHA-256 {shas['journal-2026-10.csv']}",
         "freee-2026-10.csv": f"0 行、売掛金の合計 0 円、SHA-256 {shas['freee-2026-10.csv']}",
         "moneyforward-2026-10.csv": f"0 行、売掛金の合計 0 円、SHA-256 {shas['moneyforward-2026-10.csv']}",
+        "receivables-2026-10.csv": f"0 行、売掛金の合計 0 円、SHA-256 {shas['receivables-2026-10.csv']}",
         "最後の未確定ファイルから変わった書類": "1 件。INV-2026-10-001（請求） 11,000 JPY → 0 JPY",
     }
     assert all(f"{name}: {text}" in caplog.text for name, text in report.items())

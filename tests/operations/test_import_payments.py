@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 
 from include.skillreport.billing.accounting.readiness import Accepted
+from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.overdue_letters import queue_reminders
 from include.skillreport.billing.ledger.transfer_payments import Recorder, automatic_parts, record_automatic
 from include.skillreport.billing.service import Billing
@@ -181,6 +183,29 @@ def test_a_confirmed_payer_is_remembered_and_can_be_forgotten(
     put(store, transfer(6_000, reference="9"), name="3.txt")
     run(database, store)
     assert list(waiting(host).values()) == ["unknown_payer"]
+
+
+def test_a_hand_over_names_the_transfers_and_files_that_wait(
+    database: Database, platform: psycopg.Connection, store: ObjectStore
+) -> None:
+    hand_over(platform, store, OCTOBER, DECEMBER, "october", accepted=Accepted(failed_tenants=True))
+    run_billing(database, NOVEMBER)
+    put(store, transfer(500, "ｼﾗﾅｲ"), transfer(700, "ｼﾗﾅｲ", booked_on=date(2026, 12, 1)))
+    run(database, store)
+    put(store, name="later.csv", content=b"?")
+    accepted = Accepted(failed_tenants=True)
+
+    with pytest.raises(BillingError) as refused:
+        hand_over(platform, store, NOVEMBER, DECEMBER, "november", accepted=accepted)
+
+    assert (
+        "入金になっていない振込が 1 件（500 円）、取り込んでいない銀行のファイルが 1 件（later.csv）"
+        in str(refused.value)
+    )
+    accepted = replace(accepted, waiting_transfers=True)
+    hand_over(platform, store, NOVEMBER, DECEMBER, "november", accepted=accepted)
+    *_, last = store.read("accounting/2026-11/receivables-2026-11.csv").decode("utf-8-sig").splitlines()
+    assert last == "2026-11-30,,確認待ちの振込,JPY,0,0,0,0,0,-500,-500"
 
 
 def test_a_virtual_account_is_its_tenant_whoever_pays(

@@ -23,7 +23,10 @@ NAMES = ("accounting", "freee", "journal", "moneyforward")
 def keys(month: str, *, is_final: bool = False) -> list[str]:
     """The keys of a month's files, while the month is open or after its hand-over, in order."""
     end = "" if is_final else "-未確定"
-    return [f"accounting/{month}/{name}-{month}{end}.csv" for name in NAMES]
+    return [
+        f"accounting/{month}/{name}-{month}{end}.csv"
+        for name in (*NAMES, *(["receivables"] if is_final else []))
+    ]
 
 
 def written(store: ObjectStore) -> list[str]:

@@ -1,8 +1,9 @@
-"""The ageing table as a file, ``accounting/receivables.csv``: one row per tenant and currency with open amounts. UTF-8 with BOM.
+"""The ageing table as a file: one row per tenant and currency with open amounts. UTF-8 with BOM.
 
 The last row has the transfers that are no payment yet, as an amount that is owed back.
 
-Each run that may change an open amount replaces it. 基準日 is the day (Asia/Tokyo) of the run.
+Each run that may change an open amount replaces ``accounting/receivables.csv``. 基準日 is the day (Asia/Tokyo) of the run. The hand-over
+of a month writes ``accounting/2026-11/receivables-2026-11.csv`` with what was open at its end by the entries of the books.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from datetime import date
+from decimal import Decimal
 from io import TextIOWrapper
 from pathlib import Path
+from typing import IO
 
 import psycopg
 from psycopg.rows import dict_row
 
-from include.skillreport.billing.accounting.csv_form import text_cell
+from include.skillreport.billing.accounting.csv_form import FileTally, text_cell
 from include.skillreport.billing.accounting.detailed_list import plain_amount
 from include.skillreport.billing.money import YEN
 from include.skillreport.billing.receivables.ageing import Age, OpenInvoice, ageing
@@ -32,7 +35,8 @@ _AGEING_LOCK = 180203
 
 _TRANSFERS = "確認待ちの振込"
 
-AGEING_KEY = "accounting/receivables.csv"
+AGEING_NAME = "receivables"
+AGEING_KEY = f"accounting/{AGEING_NAME}.csv"
 AGEING_COLUMNS = ("基準日", "テナントコード", "取引先", "通貨", *Age, "合計")
 
 
@@ -41,31 +45,43 @@ def write_ageing(platform: psycopg.Connection, as_of: date, store: ObjectStore) 
     with platform.transaction():
         platform.execute("SELECT pg_advisory_xact_lock(%s, 0)", [_AGEING_LOCK])
         with store.writer(AGEING_KEY) as file:
-            text = TextIOWrapper(file, encoding="utf-8-sig", newline="")
-            try:
-                writer = csv.writer(text)
-                writer.writerow(AGEING_COLUMNS)
-                for aged in ageing(_open_invoices(platform), as_of):
-                    amounts = [aged.amounts[age] for age in Age]
-                    writer.writerow(
-                        [
-                            as_of.isoformat(),
-                            text_cell(aged.tenant_code),
-                            text_cell(aged.counterparty),
-                            aged.currency,
-                            *(plain_amount(amount, aged.currency) for amount in [*amounts, aged.total]),
-                        ]
-                    )
-            finally:
-                text.detach()
+            _write_table(file, _open_invoices(platform, "open_invoices", as_of), as_of)
 
 
-def _open_invoices(platform: psycopg.Connection) -> Iterator[OpenInvoice]:
+def write_month_end(platform: psycopg.Connection, stream: IO[bytes], last_day: date) -> FileTally:
+    """Write the table as of the last day of a month. ``yen`` is the sum of the receivables in yen."""
+    return _write_table(stream, _open_invoices(platform, "open_invoices_on", last_day), last_day)
+
+
+def _write_table(stream: IO[bytes], invoices: Iterator[OpenInvoice], as_of: date) -> FileTally:
+    rows, yen = 0, Decimal(0)
+    text = TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+    try:
+        writer = csv.writer(text)
+        writer.writerow(AGEING_COLUMNS)
+        for aged in ageing(invoices, as_of):
+            amounts = [aged.amounts[age] for age in Age]
+            writer.writerow(
+                [
+                    as_of.isoformat(),
+                    text_cell(aged.tenant_code),
+                    text_cell(aged.counterparty),
+                    aged.currency,
+                    *(plain_amount(amount, aged.currency) for amount in [*amounts, aged.total]),
+                ]
+            )
+            rows, yen = rows + 1, yen + (aged.total if aged.currency == YEN else 0)
+    finally:
+        text.detach()
+    return FileTally(rows, int(yen))
+
+
+def _open_invoices(platform: psycopg.Connection, statement: str, day: date) -> Iterator[OpenInvoice]:
     with platform.cursor(name="open_invoices", row_factory=dict_row) as cursor:
         cursor.itersize = _STREAM_ROWS
-        _SQL.execute(cursor, "open_invoices")
+        _SQL.execute(cursor, statement, day=day)
         for row in cursor:
             yield OpenInvoice(**row)
-    (transfers,) = _SQL.row(platform, "open_transfer_total")
-    if transfers:
-        yield OpenInvoice("", "", _TRANSFERS, YEN, None, -transfers)
+    _, yen = _SQL.row(platform, "open_transfers_on", day=day)
+    if yen:
+        yield OpenInvoice("", "", _TRANSFERS, YEN, None, -yen)

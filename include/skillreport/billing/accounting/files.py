@@ -19,6 +19,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
+from include.skillreport.billing.accounting.ageing_file import AGEING_NAME, write_month_end
 from include.skillreport.billing.accounting.csv_form import CsvForm, FileTally, write_forms
 from include.skillreport.billing.accounting.detailed_list import detailed_list
 from include.skillreport.billing.accounting.entries import BookEntry, Booking, CreditedInvoice, Receipt
@@ -96,6 +97,8 @@ def write_files(
 ) -> list[WrittenFile]:
     """Replace the files of the month, in the caller's transaction. If a document cannot be written, no file changes.
 
+    The final files include the ageing as of the month's end.
+
     :raises BillingError: a foreign document has no exchange rate.
     """
     forms = forms_of(settings)
@@ -104,14 +107,17 @@ def write_files(
         streams = [stack.enter_context(store.writer(key)) for key in keys]
         entries = _entries(platform, month, with_receipts=settings.receipts)
         tallies = write_forms(list(zip(forms, streams, strict=True)), entries)
+        if is_final:
+            keys.append(_ageing_key(month))
+            stream = stack.enter_context(store.writer(keys[-1]))
+            tallies.append(write_month_end(platform, stream, Period.month_of(month).end))
     return [_written(store, key, tally) for key, tally in zip(keys, tallies, strict=True)]
 
 
 def delete_unrecorded(month: date, forms: tuple[CsvForm, ...], store: ObjectStore) -> None:
     """Delete the final files of an open month: a hand-over was killed before it recorded them."""
     present = set(store.names(_folder(month)))
-    for form in forms:
-        key = file_key(form, month, is_final=True)
+    for key in (*(file_key(form, month, is_final=True) for form in forms), _ageing_key(month)):
         if key.rpartition("/")[2] in present:
             store.delete(key)
 
@@ -133,6 +139,10 @@ def delete_provisional(last_closed: date, store: ObjectStore, *, is_repair: bool
 def _provisional(month: date, store: ObjectStore) -> list[str]:
     folder = _folder(month)
     return [f"{folder}/{name}" for name in store.names(folder) if name.endswith(f"{PROVISIONAL}.csv")]
+
+
+def _ageing_key(month: date) -> str:
+    return f"{_folder(month)}/{AGEING_NAME}-{month:%Y-%m}.csv"
 
 
 def _folder(month: date) -> str:

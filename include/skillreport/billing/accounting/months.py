@@ -25,7 +25,12 @@ from include.skillreport.billing.accounting.files import (
     write_files,
 )
 from include.skillreport.billing.accounting.list_changes import DocumentChange, changes_between
-from include.skillreport.billing.accounting.readiness import Accepted, require_billed, require_earlier_billed
+from include.skillreport.billing.accounting.readiness import (
+    Accepted,
+    require_billed,
+    require_earlier_billed,
+    require_transfers_settled,
+)
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.booking import HAND_OVER_LOCK, keep_open
 from include.skillreport.billing.periods import Period
@@ -112,8 +117,8 @@ def hand_over(
 
     Documents that are finalised or voided at the same time wait, and belong to the next months. ``accepted.earlier_months``: the first
     hand-over also closes the months before, and writes the final files of those that have entries. Nobody can write them later.
-    :raises BillingError: the month is not over on ``run_date``, it is closed, an earlier open month has documents, or its invoices are not
-        complete.
+    :raises BillingError: the month is not over on ``run_date``, it is closed, an earlier open month has documents, its invoices are not
+        complete, or transfers wait.
     """
     settings = terms.settings.accounting
     with platform.transaction():
@@ -125,6 +130,7 @@ def hand_over(
             )
             require_earlier_billed(platform, month, terms, accepted, first_open_day(platform))
             require_billed(platform, month, terms, accepted)
+            require_transfers_settled(platform, month, terms, store, accepted)
             for each in (*earlier, month):
                 row = _close(platform, each, settings, store, actor, execution_id)
         assert row is not None

@@ -1,19 +1,21 @@
-"""Whether a month can be handed over: BATCH-018-02 has billed it, no tenant is left, and no draft is held."""
+"""Whether a month can be handed over: BATCH-018-02 has billed it, no tenant is left, no draft is held, and no transfer waits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import psycopg
 
+from include.skillreport.billing import bank_inbox
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.digest import listed, one_line
+from include.skillreport.core.execution.object_store import ObjectStore
 
 _SQL = Statements(Path(__file__).parents[1])
 
@@ -22,7 +24,7 @@ _LATER = "後で確定した請求は、引き渡していない最初の日に�
 
 @dataclass(frozen=True)
 class Accepted:
-    """What the person who hands a month over accepts: failed tenants and held drafts are left out.
+    """What the person who hands a month over accepts: failed tenants, held drafts and waiting transfers are left out.
 
     ``earlier_months``: the first hand-over closes earlier months, whose documents the accountant has from another system or version.
     """
@@ -30,6 +32,7 @@ class Accepted:
     earlier_months: bool = False
     failed_tenants: bool = False
     held_drafts: bool = False
+    waiting_transfers: bool = False
 
 
 NOTHING_ACCEPTED = Accepted()
@@ -72,6 +75,31 @@ def require_billed(platform: psycopg.Connection, month: date, terms: Terms, acce
             "MONTH_HAS_HELD_INVOICES",
             f"{name}保留中の請求が {len(held)} 件あります（{tenants}）。"
             f"承認するか取り消すか、「保留中の請求を残して引き渡す」を選んでください。{_LATER}",
+        )
+
+
+def require_transfers_settled(
+    platform: psycopg.Connection, month: date, terms: Terms, store: ObjectStore, accepted: Accepted
+) -> None:
+    """Check that no transfer that arrived until the month's end waits for a person, and that no bank's file is still to be read.
+
+    :raises BillingError: it names both with their number and yen, and says what to do.
+    """
+    if accepted.waiting_transfers or not terms.settings.imports_payments:
+        return
+    transfers, yen = _SQL.row(platform, "open_transfers_on", day=Period.month_of(month).end)
+    folder = bank_inbox.incoming(store, datetime.now(UTC))
+    files = [*folder.files, *folder.waiting, *folder.refused]
+    waiting = [f"入金になっていない振込が {transfers:,} 件（{yen:,f} 円）"] if transfers else []
+    if files:
+        names = "、".join(listed(files, one_line, "ほか {} 件"))
+        waiting.append(f"取り込んでいない銀行のファイルが {len(files):,} 件（{names}）")
+    if waiting:
+        raise BillingError(
+            "MONTH_HAS_WAITING_TRANSFERS",
+            f"会計月 {month:%Y-%m} は引き渡せません。{'、'.join(waiting)}あります。"
+            "ボードの「入金の照合」で取り込んで確認するか、「確認待ちの振込を残して引き渡す」を選んでください。"
+            "後で記録した入金は、引き渡していない最初の日に計上します",
         )
 
 

@@ -188,6 +188,13 @@ WithHeld = Annotated[
     bool,
     Flag("保留中の請求を残して引き渡す", "保留中の請求は、後で承認した日に開いている月に入ります。"),
 ]
+WithWaiting = Annotated[
+    bool,
+    Flag(
+        "確認待ちの振込を残して引き渡す",
+        "月末までの確認待ちの振込と、取り込んでいない銀行のファイルの入金は、後で記録した日に開いている月に入ります。",
+    ),
+]
 PaidOn = Annotated[date, Day("入金日", "口座に入金された日。返金なら返した日（日本時間、YYYY-MM-DD）。")]
 PaidAmount = Annotated[Decimal, Number("入金額", "請求書の通貨での額。一部でもかまいません。例: 11000")]
 PaidMethod = Annotated[

@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from include.skillreport.billing.actions.action import Action, Desk
-from include.skillreport.billing.actions.fields import AccountingMonth, EarlierMonths, WithHeld, WithoutFailed
+from include.skillreport.billing.actions.fields import (
+    AccountingMonth,
+    EarlierMonths,
+    WithHeld,
+    WithoutFailed,
+    WithWaiting,
+)
 from include.skillreport.core.form import NOTHING_YET, described
 
 if TYPE_CHECKING:
@@ -31,6 +37,7 @@ class HandOver(Action):
     earlier_months: EarlierMonths = False
     without_failed: WithoutFailed = False
     with_held: WithHeld = False
+    with_waiting: WithWaiting = False
 
     def finish(self, desk: Desk) -> None:
         """Hand the month over, and report its files and what changed since the last provisional ones."""
@@ -50,6 +57,7 @@ class HandOver(Action):
                 earlier_months=self.earlier_months,
                 failed_tenants=self.without_failed,
                 held_drafts=self.with_held,
+                waiting_transfers=self.with_waiting,
             ),
         )
         report = dict(_report(month))

@@ -202,6 +202,42 @@ LEFT JOIN batch.invoice_document AS json
 WHERE invoice.period_start = %(period_start)s AND invoice.number IS NOT null
 ORDER BY invoice.kind DESC, length(invoice.number) ASC, invoice.number ASC, document.revision ASC;
 
+-- name: open_invoices_on
+-- Runs across tenants, as batch_platform. What was open at the end of a day by the entries of the books, with receipts.
+SELECT
+    invoice.tenant_id, invoice.content ->> 'tenant_code' AS tenant_code, invoice.counterparty, invoice.currency, invoice.due_on,
+    booked.open_amount
+FROM (
+    SELECT
+        coalesce(document.credits_invoice_id, document.invoice_id) AS invoice_id,
+        sum(
+            CASE entry.booking WHEN 'reversal' THEN -1 ELSE 1 END
+            * CASE
+                WHEN entry.adjustment_id IS NOT null THEN -adjustment.amount
+                WHEN payment.kind = 'refund' THEN payment.amount
+                WHEN payment.kind = 'payment' THEN -payment.amount
+                ELSE document.total
+            END
+        ) AS open_amount
+    FROM batch.accounting_entry AS entry
+    INNER JOIN batch.invoice AS document ON entry.invoice_id = document.invoice_id
+    LEFT JOIN batch.adjustment ON entry.adjustment_id = adjustment.adjustment_id
+    LEFT JOIN batch.payment ON entry.payment_id = payment.payment_id
+    WHERE entry.booked_on <= %(day)s AND entry.booking <> 'void'
+    GROUP BY coalesce(document.credits_invoice_id, document.invoice_id)
+) AS booked
+INNER JOIN batch.invoice ON booked.invoice_id = invoice.invoice_id
+WHERE
+    booked.open_amount <> 0
+    AND (
+        booked.open_amount < 0 OR invoice.marked_paid
+        OR NOT EXISTS (
+            SELECT FROM batch.all_paid_billing AS paid
+            WHERE paid.id = invoice.invoice_id
+        )
+    )
+ORDER BY invoice.tenant_id, invoice.currency, invoice.due_on, invoice.number;
+
 -- name: open_invoices
 -- Runs across tenants, as batch_platform.
 SELECT tenant_id, tenant_code, counterparty, currency, due_on, open_amount

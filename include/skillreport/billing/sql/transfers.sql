@@ -298,8 +298,11 @@ INNER JOIN batch.tenant_outcome AS outcome ON choice.tenant_id = outcome.tenant_
 WHERE
     choice.is_automatic AND choice.payment_id IS null AND outcome.execution_id = %(execution_id)s AND outcome.status = 'failed';
 
--- name: open_transfer_total
--- Runs across tenants, as batch_platform. The yen of the transfers that are no payment yet.
-SELECT coalesce(sum(CASE WHEN is_cancellation THEN -1 ELSE 1 END * (amount - settled)), 0)
+-- name: open_transfers_on
+-- Runs across tenants, as batch_platform. Number and yen of the transfers that are no payment yet, of those that had arrived at
+-- the end of a day.
+SELECT
+    count(*) AS transfers,
+    coalesce(sum(CASE WHEN is_cancellation THEN -1 ELSE 1 END * (amount - settled)), 0) AS yen
 FROM batch.bank_transfer
-WHERE settled < amount AND cancelled_by IS null AND set_aside_at IS null;
+WHERE settled < amount AND cancelled_by IS null AND set_aside_at IS null AND booked_on <= %(day)s;

@@ -67,7 +67,8 @@ COMMENT ON COLUMN batch.bank_transfer.transfer_id IS
 COMMENT ON COLUMN batch.bank_transfer.account IS 'Bank, branch, kind and number: 0001-001-1-1234567';
 COMMENT ON COLUMN batch.bank_transfer.booked_on IS 'The day of the bank (勘定日, Asia/Tokyo)';
 COMMENT ON COLUMN batch.bank_transfer.amount IS 'Yen';
-COMMENT ON COLUMN batch.bank_transfer.payer_key IS 'payer_name normalised (include/skillreport/billing/receivables/transfer.py); of a virtual account, account: and its number';
+COMMENT ON COLUMN batch.bank_transfer.payer_key IS
+'payer_name normalised (include/skillreport/billing/receivables/transfer.py); of a virtual account, account: and its number';
 COMMENT ON COLUMN batch.bank_transfer.settled IS
 'Yen that are payments; of a cancellation its amount as soon as its transfer is found. The rest is open';
 COMMENT ON COLUMN batch.bank_transfer.was_taken_back IS
