@@ -152,6 +152,20 @@ def first_opened(connection: psycopg.Connection, execution_id: str) -> datetime 
     return opened
 
 
+@dataclass(frozen=True)
+class OldEntries:
+    """How many entries of a kind wait for long, and when the oldest one was entered (aware)."""
+
+    kind: str
+    entries: int
+    oldest: datetime
+
+
+def old_entries(platform: psycopg.Connection, before: datetime) -> list[OldEntries]:
+    """What was entered before this time (aware) and still waits, by kind, the oldest first. As ``batch_platform``."""
+    return [OldEntries(**row) for row in _SQL.rows(platform, "old_entries", before=before)]
+
+
 def _limit(connection: psycopg.Connection, terms: Terms, tenant_id: str) -> int:
     recurring = _SQL.column(connection, "recurring_yen", tenant_id=tenant_id, months=MONTHS)
     return entry_limit(terms.settings.operation_limit, recurring)

@@ -22,7 +22,7 @@ from include.skillreport.billing.ledger.correction import issue_credit, require_
 from include.skillreport.billing.ledger.entries import drop_waiting_credits, first_opened
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, load_credits, lock_invoice
 from include.skillreport.billing.periods import Period
-from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
+from include.skillreport.billing.second_person import WaitingEntry, approval_refusal, is_author
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 
@@ -90,12 +90,12 @@ def approve_credits(
     terms.require_no_sample()
     stored = lock_invoice(connection, stored)
     waiting = _SQL.rows(connection, "waiting_credits", invoice_id=stored.invoice_id)
-    others = [row for row in waiting if row["entered_by"] != approver]
+    others = [row for row in waiting if not is_author(approver, [row["entered_by"]])]
     opened_at = first_opened(connection, execution_id)
     # Skips the person's own credit notes, unless there are no others.
     for row in others or waiting:
         entry = WaitingEntry(
-            f"承認待ちの返還「{row['credit_reason']}」", [row["entered_by"]], row["created_at"]
+            "credit", f"承認待ちの返還「{row['credit_reason']}」", [row["entered_by"]], row["created_at"]
         )
         if error := approval_refusal(entry, approver, opened_at):
             raise error

@@ -96,15 +96,15 @@ WITH entry AS (
     FROM batch.extra_charge AS extra
     WHERE
         extra.tenant_id = %(tenant_id)s AND extra.charged_on BETWEEN %(period_start)s AND %(period_end)s
-        AND extra.entered_by = %(person)s AND extra.carries_invoice_id IS null
-        AND coalesce(extra.approved_by, extra.entered_by) = extra.entered_by
+        AND batch.person_key(extra.entered_by) = batch.person_key(%(person)s) AND extra.carries_invoice_id IS null
+        AND batch.person_key(coalesce(extra.approved_by, extra.entered_by)) = batch.person_key(extra.entered_by)
     UNION ALL
     SELECT abs(credit.yen_total) AS yen
     FROM batch.invoice AS credit
     WHERE
         credit.tenant_id = %(tenant_id)s AND credit.period_start = %(period_start)s AND credit.kind = 'credit'
-        AND credit.status <> 'void' AND credit.entered_by = %(person)s
-        AND coalesce(credit.approved_by, credit.entered_by) = credit.entered_by
+        AND credit.status <> 'void' AND batch.person_key(credit.entered_by) = batch.person_key(%(person)s)
+        AND batch.person_key(coalesce(credit.approved_by, credit.entered_by)) = batch.person_key(credit.entered_by)
 )
 
 SELECT coalesce(sum(entry.yen), 0) AS yen, coalesce(bool_or(entry.yen IS null), false) AS is_unknown

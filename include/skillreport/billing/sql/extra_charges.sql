@@ -92,7 +92,7 @@ UPDATE batch.extra_charge
 SET approved_by = %(approver)s, approved_at = now()
 WHERE
     tenant_id = %(tenant_id)s AND charged_on BETWEEN %(period_start)s AND %(period_end)s
-    AND waits AND approved_by IS null AND entered_by <> %(approver)s
+    AND waits AND approved_by IS null AND batch.person_key(entered_by) <> batch.person_key(%(approver)s)
     AND entered_at <= coalesce(%(entered_before)s::timestamptz, 'infinity')
 RETURNING charged_on, description, entered_by;
 

@@ -64,10 +64,6 @@ CREATE TABLE batch.invoice (
     CHECK (booked_on >= accrued_on),
     CHECK (status <> 'finalized' OR (number IS NOT null) = (total <> 0)),
     CHECK ((status = 'void') = (voided_at IS NOT null AND void_reason IS NOT null AND voided_by IS NOT null)),
-    CONSTRAINT invoice_other_approves CHECK (
-        kind = 'invoice' OR hold_reason IS null OR status IN ('draft', 'void')
-        OR coalesce(approved_by <> entered_by, false)
-    ),
     CONSTRAINT invoice_credits_within_total CHECK (abs(credited_total) + fee_total + written_off_total <= abs(total)),
     CONSTRAINT invoice_credited_not_void CHECK (status <> 'void' OR credited_total = 0),
     CONSTRAINT invoice_paid_not_void CHECK (status <> 'void' OR paid_total + fee_total + written_off_total = 0)
@@ -192,9 +188,6 @@ BEGIN
         RAISE restrict_violation USING
             MESSAGE = format('invoice %s is %s and is due as its newest revision says', OLD.number, OLD.status);
     END IF;
-    IF NEW.kind = 'credit' AND OLD.hold_reason IS NOT null AND NEW.hold_reason IS null THEN
-        RAISE restrict_violation USING MESSAGE = format('credit note %s waits for somebody else''s approval', OLD.invoice_id);
-    END IF;
     IF NEW.invoice_id <> OLD.invoice_id OR (OLD.credited AND NOT NEW.credited) OR (NEW.credited AND NEW.status = 'void') THEN
         RAISE restrict_violation USING MESSAGE = format('invoice %s is credited, and neither void nor another', OLD.number);
     END IF;
@@ -243,6 +236,12 @@ END;
 $$;
 REVOKE EXECUTE ON FUNCTION batch.guard_invoice() FROM public;
 CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON batch.invoice FOR EACH ROW EXECUTE FUNCTION batch.guard_invoice();
+CREATE TRIGGER second_person BEFORE UPDATE ON batch.invoice
+FOR EACH ROW WHEN (
+    old.kind = 'credit' AND coalesce(old.hold_reason, new.hold_reason) IS NOT null
+    AND (new.hold_reason IS null OR new.status = 'finalized')
+)
+EXECUTE FUNCTION batch.guard_second_person('approved_by');
 
 CREATE TABLE batch.extra_charge (
     extra_charge_id text PRIMARY KEY,
@@ -264,8 +263,7 @@ CREATE TABLE batch.extra_charge (
     approved_by text,
     approved_at timestamptz,
     UNIQUE (tenant_id, execution_id, description, tax_category),
-    CHECK ((approved_by IS null) = (approved_at IS null)),
-    CONSTRAINT extra_charge_other_approves CHECK (NOT waits OR approved_by <> entered_by)
+    CHECK ((approved_by IS null) = (approved_at IS null))
 );
 CREATE INDEX extra_charge_by_date ON batch.extra_charge (tenant_id, charged_on);
 CREATE INDEX extra_charge_waiting ON batch.extra_charge (charged_on) WHERE waits AND approved_by IS null;
@@ -273,8 +271,11 @@ CREATE INDEX extra_charge_carries ON batch.extra_charge (carries_invoice_id) WHE
 CALL batch.make_tenant_table('batch.extra_charge');
 CREATE POLICY board ON batch.extra_charge FOR SELECT TO batch_owner USING (true);
 -- What was approved does not change. A wrong line is removed.
-REVOKE UPDATE ON batch.extra_charge FROM batch_tenant, batch_platform;
-GRANT UPDATE (waits, approved_by, approved_at) ON batch.extra_charge TO batch_tenant;
+REVOKE INSERT, UPDATE ON batch.extra_charge FROM batch_tenant, batch_platform;
+GRANT INSERT (
+    extra_charge_id, tenant_id, charged_on, description, quantity, unit, unit_amount, currency, tax_category,
+    carries_invoice_id, entered_by, execution_id
+), UPDATE (waits, approved_by, approved_at) ON batch.extra_charge TO batch_tenant;
 COMMENT ON TABLE batch.extra_charge IS
 'One-off lines, entered by people: each is a line of the invoice of the month of charged_on, after discounts and the minimum.';
 COMMENT ON COLUMN batch.extra_charge.unit_amount IS 'In currency, before tax as the price list''s prices; negative: a deduction';
@@ -286,16 +287,9 @@ COMMENT ON COLUMN batch.extra_charge.approved_by IS 'Who approved the first held
 COMMENT ON COLUMN batch.extra_charge.execution_id IS
 'The run that entered it, which a retry finds; null: entered with SQL';
 
-CREATE FUNCTION batch.guard_waiting_line() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RAISE restrict_violation USING MESSAGE = format('line %s waits for somebody else''s approval', OLD.extra_charge_id);
-END;
-$$;
-REVOKE EXECUTE ON FUNCTION batch.guard_waiting_line() FROM public;
-CREATE TRIGGER guard BEFORE UPDATE OF waits ON batch.extra_charge
-FOR EACH ROW WHEN (old.waits AND NOT new.waits AND coalesce(new.approved_by = old.entered_by, true))
-EXECUTE FUNCTION batch.guard_waiting_line();
+CREATE TRIGGER second_person BEFORE UPDATE ON batch.extra_charge
+FOR EACH ROW WHEN ((old.waits OR new.waits) AND (new.approved_by IS NOT null OR NOT new.waits))
+EXECUTE FUNCTION batch.guard_second_person('approved_by');
 
 CREATE TABLE batch.extra_charge_removal (
     extra_charge_id text PRIMARY KEY,
