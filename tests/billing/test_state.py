@@ -126,7 +126,7 @@ def test_an_act_is_refused_by_what_has_happened(state: InvoiceState, act: Act, c
 def test_who_has_corrected_an_invoice_does_not_send_it() -> None:
     error = refusal(Act.SEND_LETTER, CORRECTED, "佐藤")
     assert error is not None
-    assert error.code == "OWN_CORRECTION"
+    assert error.code == "OWN_ENTRY"
     assert refusal(Act.SEND_LETTER, CORRECTED, "鈴木") is None
 
 

@@ -47,7 +47,7 @@ WAITING_KINDS: Mapping[str, WaitingKind] = {
 class WaitingEntry:
     """Something that waits. ``what`` names it in a sentence. ``authors`` have entered it, at last at ``entered_at`` (aware; None: unknown).
 
-    ``seen`` and ``present`` are fingerprints of what it changes: when it was entered, and now.
+    ``seen`` and ``present`` are fingerprints of what it changes: when it was entered, and now. ``difference`` says in words what differs.
     """
 
     kind: str
@@ -56,6 +56,7 @@ class WaitingEntry:
     entered_at: datetime | None = None
     seen: object = None
     present: object = None
+    difference: str = ""
 
 
 def person_key(name: str) -> str:
@@ -89,8 +90,10 @@ def approval_refusal(
             f"{entry.what}は、この操作を始めた後に {authors} が{kind.verb}しています。内容を確認し、操作を新しく実行してください",
         )
     if entry.seen != entry.present:
+        difference = f"（{entry.difference.rstrip('。')}）" if entry.difference else ""
         return BillingError(
             "ENTRY_CHANGED",
-            f"{entry.what}は、{kind.verb}した後に元の登録が変わったため、{kind.approval}できません。取り下げて、もう一度{kind.verb}してください",
+            f"{entry.what}は、{kind.verb}した後に元の内容が変わったため、{kind.approval}できません{difference}。"
+            f"取り下げて、もう一度{kind.verb}してください",
         )
     return None

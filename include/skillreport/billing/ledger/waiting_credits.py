@@ -6,7 +6,7 @@ A waiting credit note is a draft: it has no number and no letter, is in no file,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -94,10 +94,7 @@ def approve_credits(
     opened_at = first_opened(connection, execution_id)
     # Skips the person's own credit notes, unless there are no others.
     for row in others or waiting:
-        entry = WaitingEntry(
-            "credit", f"承認待ちの返還「{row['credit_reason']}」", [row["entered_by"]], row["created_at"]
-        )
-        if error := approval_refusal(entry, approver, opened_at):
+        if error := approval_refusal(_entry(row), approver, opened_at):
             raise error
     issued: list[Invoice] = []
     for row in others:
@@ -105,7 +102,7 @@ def approve_credits(
         stored = lock_invoice(connection, stored)
         if not stored.state.is_live:
             break
-        credit = _as_entered(connection, stored, row)
+        credit = _as_entered(connection, stored, row, approver)
         require_fitting(stored, credit)
         _SQL.execute(
             connection,
@@ -146,9 +143,12 @@ def drop_credits(
     return dropped
 
 
-def _as_entered(connection: psycopg.Connection, stored: StoredInvoice, row: Mapping[str, Any]) -> Invoice:
+def _as_entered(
+    connection: psycopg.Connection, stored: StoredInvoice, row: Mapping[str, Any], approver: str
+) -> Invoice:
     """The waiting credit note, calculated with the present credit notes of its invoice. Only what is left afterwards may differ."""
     entered = Invoice.model_validate(row["content"])
+    present: object
     try:
         credit = credit_note(
             stored.invoice,
@@ -158,13 +158,19 @@ def _as_entered(connection: psycopg.Connection, stored: StoredInvoice, row: Mapp
             rounding=stored.inputs.rounding,
         )
         require_printable(credit)
+        present = _money(credit)
+        difference = f"返還額が {-entered.total:,f} {entered.currency} から {-credit.total:,f} へ変わります"
     except BillingError as error:
-        raise _changed(row, str(error)) from error
-    if _money(credit) != _money(entered):
-        raise _changed(
-            row, f"返還額が {-entered.total:,f} {entered.currency} から {-credit.total:,f} へ変わります。"
-        )
+        credit, present, difference = entered, None, str(error)
+    entry = replace(_entry(row), seen=_money(entered), present=present, difference=difference)
+    if refused := approval_refusal(entry, approver):
+        raise refused
     return credit
+
+
+def _entry(row: Mapping[str, Any]) -> WaitingEntry:
+    what = f"承認待ちの返還「{row['credit_reason']}」"
+    return WaitingEntry("credit", what, [row["entered_by"]], row["created_at"])
 
 
 def _part(original: Invoice, line: InvoiceLine) -> CreditedPart:
@@ -178,11 +184,3 @@ def _part(original: Invoice, line: InvoiceLine) -> CreditedPart:
 
 def _money(credit: Invoice) -> tuple[object, ...]:
     return credit.total, credit.tax_totals, credit.yen_tax, [line.amount for line in credit.lines]
-
-
-def _changed(row: Mapping[str, Any], why: str) -> BillingError:
-    return BillingError(
-        "CREDIT_CHANGED",
-        f"承認待ちの返還「{row['credit_reason']}」は、登録した後に請求書が変わったため、登録したとおりに発行できません（{why.rstrip('。')}）。"
-        "DAG operate_invoices の「承認待ちの返還の取り下げ」の後に、登録し直してください",
-    )

@@ -146,8 +146,13 @@ VALUES (%(invoice_id)s, %(tenant_id)s, %(kind)s, %(reason)s, %(entered_by)s, %(e
 
 -- name: waiting_corrections
 SELECT entered_by, entered_at
-FROM batch.waiting_corrections(%(invoice_id)s)
+FROM batch.invoice_revision
+WHERE invoice_id = %(invoice_id)s AND approved_by IS null
 ORDER BY entered_at;
+
+-- name: approve_corrections
+UPDATE batch.invoice_revision SET approved_by = %(person)s, approved_at = now()
+WHERE invoice_id = %(invoice_id)s AND approved_by IS null;
 
 -- name: letters_decided_by
 -- The numbers of the invoices of a tenant's month about whose letter a run has decided.

@@ -318,15 +318,25 @@ CREATE TABLE batch.invoice_revision (
     entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     execution_id text NOT NULL,
     leaves_on date,
+    approved_by text,
+    approved_at timestamptz,
     PRIMARY KEY (invoice_id, revision),
-    UNIQUE (invoice_id, execution_id)
+    UNIQUE (invoice_id, execution_id),
+    CHECK ((approved_by IS null) = (approved_at IS null))
 );
+CREATE INDEX invoice_revision_waiting ON batch.invoice_revision (invoice_id) WHERE approved_by IS null;
 -- The search by counterparty finds an invoice by its corrected name too.
 CREATE INDEX invoice_revision_by_counterparty ON batch.invoice_revision (counterparty text_pattern_ops);
 CALL batch.make_tenant_table('batch.invoice_revision');
 CREATE POLICY board ON batch.invoice_revision FOR SELECT TO batch_owner USING (true);
 -- A revision never changes. Another correction makes the next one.
-REVOKE UPDATE, DELETE ON batch.invoice_revision FROM batch_tenant, batch_platform;
+REVOKE INSERT, UPDATE, DELETE ON batch.invoice_revision FROM batch_tenant, batch_platform;
+GRANT INSERT (
+    invoice_id, revision, tenant_id, content, due_on, earlier_due_on, corrected_on, reason, entered_by, execution_id, leaves_on
+), UPDATE (approved_by, approved_at) ON batch.invoice_revision TO batch_tenant;
+CREATE TRIGGER second_person BEFORE UPDATE ON batch.invoice_revision
+FOR EACH ROW WHEN (new.approved_by IS DISTINCT FROM old.approved_by)
+EXECUTE FUNCTION batch.guard_second_person('approved_by');
 COMMENT ON TABLE batch.invoice_revision IS
 'Corrected documents (修正した適格請求書) of invoices with the same number and amounts. The first document is content of batch.invoice.';
 COMMENT ON COLUMN batch.invoice_revision.content IS 'The whole corrected document';
@@ -335,6 +345,7 @@ COMMENT ON COLUMN batch.invoice_revision.corrected_on IS 'The day of the correct
 COMMENT ON COLUMN batch.invoice_revision.reason IS 'What was corrected, as printed on the document';
 COMMENT ON COLUMN batch.invoice_revision.leaves_on IS
 'The planned day on which its letter leaves (BATCH-019-01); null: no letter is sent';
+COMMENT ON COLUMN batch.invoice_revision.approved_by IS 'Who else has sent its letter; null: it waits, unless the invoice was taken back';
 
 CREATE TABLE batch.invoice_document (
     invoice_id text NOT NULL REFERENCES batch.invoice,
@@ -396,7 +407,7 @@ CREATE TABLE batch.letter_decision (
     invoice_id text NOT NULL REFERENCES batch.invoice,
     execution_id text NOT NULL,
     tenant_id text NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('stop', 'wait', 'send')),
+    kind text NOT NULL CHECK (kind IN ('stop', 'send')),
     reason text NOT NULL CHECK (btrim(reason) <> ''),
     entered_by text NOT NULL,
     entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -407,38 +418,9 @@ CREATE POLICY board ON batch.letter_decision FOR SELECT TO batch_owner USING (tr
 -- A decision stays. The newest one counts.
 REVOKE UPDATE, DELETE ON batch.letter_decision FROM batch_tenant, batch_platform;
 COMMENT ON TABLE batch.letter_decision IS
-'Each decision of a person to stop the letter of an invoice before it leaves, to correct it, or to send it';
+'Each decision of a person to stop the letter of an invoice before it leaves, or to send it';
 COMMENT ON COLUMN batch.letter_decision.kind IS
-'stop: the row of HIS_NotificationLog is withdrawn; wait: so is that of a correction (訂正), if any; send: it is released';
-
-CREATE FUNCTION batch.waiting_corrections(invoice text) RETURNS TABLE (entered_by text, entered_at timestamptz)
-LANGUAGE sql STABLE AS $$
-    SELECT waiting.entered_by, waiting.entered_at
-    FROM batch.letter_decision AS waiting
-    WHERE
-        waiting.invoice_id = waiting_corrections.invoice AND waiting.kind = 'wait'
-        AND NOT EXISTS (
-            SELECT FROM batch.letter_decision AS sent
-            WHERE sent.invoice_id = waiting.invoice_id AND sent.kind = 'send' AND sent.entered_at > waiting.entered_at
-        )
-$$;
-COMMENT ON FUNCTION batch.waiting_corrections(text) IS
-'Who has corrected the invoice since a letter about it was last sent, and when. None of them sends the letter.';
-
-CREATE FUNCTION batch.guard_letter() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF NEW.entered_by IN (SELECT waiting.entered_by FROM batch.waiting_corrections(NEW.invoice_id) AS waiting) THEN
-        RAISE check_violation USING
-            MESSAGE = format('invoice %s was corrected by %s, so somebody else sends it', NEW.invoice_id, NEW.entered_by),
-            CONSTRAINT = 'letter_other_sends';
-    END IF;
-    RETURN NEW;
-END;
-$$;
--- The database, too, lets nobody send a correction alone.
-CREATE TRIGGER guard BEFORE INSERT ON batch.letter_decision
-FOR EACH ROW WHEN (new.kind = 'send') EXECUTE FUNCTION batch.guard_letter();
+'stop: the row of HIS_NotificationLog is withdrawn; send: it is released';
 
 CREATE TABLE batch.accounting_month (
     month date PRIMARY KEY CHECK (extract(DAY FROM month) = 1),
