@@ -32,6 +32,7 @@ from include.skillreport.billing.contract_kinds import (
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.entered_values import USABLE
 from include.skillreport.billing.receivables.file_cells import CellProblem, refusal
+from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
 
@@ -163,13 +164,19 @@ def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) 
     row = found[0]
     if row["status"] != "waiting":
         return f"この変更は、{_ENDED[row['status']]}"
-    if row["entered_by"] == author.person:
-        return f"{author.person} が入力した変更です。ほかの人が承認してください"
     changes = [_stored(part) for part in (row["after"] if row["kind"] == IMPORT else [row])]
-    for change in changes:
-        present = present_rows(platform, change.kind, change.owner)
-        if as_json(_same_row(change, present)) != change.before:
-            return "この確認を出した後に、同じ登録が変わっています。もう一度入力してください"
+    entry = WaitingEntry(
+        "contract",
+        "この変更",
+        [row["entered_by"]],
+        seen=[change.before for change in changes],
+        present=[
+            as_json(_same_row(change, present_rows(platform, change.kind, change.owner)))
+            for change in changes
+        ],
+    )
+    if error := approval_refusal(entry, author.person):
+        return str(error)
     before = _recipients(platform, changes)
     entered_by = Author(row["entered_by"], author.execution_id, entered_at=row["entered_at"])
     for change in changes:
