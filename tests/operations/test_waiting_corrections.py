@@ -24,7 +24,6 @@ from tests.conftest import Database
 from tests.worlds import billing_rows
 from tests.worlds.billing_rows import (
     customer,
-    invoice,
     open_operation,
     operate,
     outcomes,

@@ -474,7 +474,10 @@ def test_a_waiting_credit_that_would_differ_is_refused(database: Database, host:
     refused = approve(database)
 
     assert outcomes(host, refused)["A"]["error_code"] == "ENTRY_CHANGED"
-    assert "承認待ちの返還「障害のため」は、登録した後に元の内容が変わったため、承認できません（" in reasons(refused)["A"]
+    assert (
+        "承認待ちの返還「障害のため」は、登録した後に元の内容が変わったため、承認できません（"
+        in reasons(refused)["A"]
+    )
     assert "残額 50,000 JPY 以下" in reasons(refused)["A"]
     assert everything_written(host) == rows
 

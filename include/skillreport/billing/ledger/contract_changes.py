@@ -184,16 +184,18 @@ def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) 
     after = _recipients(platform, changes)
     is_import = row["kind"] == IMPORT
     former = [] if is_import else _former(changes[0], before, after)
-    _decide(platform, change_id, author, "applied", former)
+    _SQL.execute(
+        platform,
+        "approve_change",
+        change_id=change_id,
+        person=author.person,
+        execution_id=author.execution_id,
+        former_emails=former,
+    )
     if is_import:
         for change in changes:
             _record(platform, change, entered_by, "applied", _former(change, before, after), author)
     return None
-
-
-def refuse(platform: psycopg.Connection, change_ids: Sequence[str], author: Author, reason: str) -> list[str]:
-    """Withdraw waiting changes, whose values are deleted. Returns the ids of which none waits. The reason is kept beside the former one."""
-    return [each for each in change_ids if not _decide(platform, each, author, "refused", reason=reason)]
 
 
 def codes_of_tenants(platform: psycopg.Connection) -> dict[str, str]:
@@ -258,28 +260,6 @@ def _write(platform: psycopg.Connection, change: RowChange, author: Author) -> N
             ),
             list(row.values()),
         )
-
-
-def _decide(
-    platform: psycopg.Connection,
-    change_id: str,
-    author: Author,
-    status: str,
-    former_emails: Sequence[str] = (),
-    reason: str | None = None,
-) -> bool:
-    """Decide about a waiting change; returns whether it was waiting."""
-    done = _SQL.execute(
-        platform,
-        "decide_change",
-        change_id=change_id,
-        person=author.person,
-        execution_id=author.execution_id,
-        status=status,
-        former_emails=list(former_emails),
-        reason=reason,
-    )
-    return done.rowcount > 0
 
 
 def _record(

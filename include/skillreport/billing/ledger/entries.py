@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 
@@ -128,13 +128,33 @@ def wait_reason(connection: psycopg.Connection, terms: Terms, tenant_id: str, pe
     return _waits(person, _limit(connection, terms, tenant_id))
 
 
+def withdraw(
+    connection: psycopg.Connection,
+    kind: Literal["line", "credit", "contract"],
+    entry_ids: Iterable[str],
+    reason: str,
+    *,
+    person: str,
+    execution_id: str,
+) -> list[dict[str, Any]]:
+    """Withdraw what waits (``second_person.WAITING_KINDS``), whoever has entered it; a credit note by the id of its invoice, a line also if
+    it does not wait. Returns what was withdrawn: the columns of the statement ``withdraw_<kind>``.
+    """
+    return _SQL.rows(
+        connection,
+        f"withdraw_{kind}",
+        entry_ids=sorted(entry_ids),
+        reason=reason,
+        person=person,
+        execution_id=execution_id,
+    )
+
+
 def drop_waiting_credits(
     connection: psycopg.Connection, invoice_ids: Iterable[str], reason: str, actor: str
 ) -> list[str]:
     """Void the waiting credit notes of these invoices. Returns a text about each. The transaction has locked the invoices."""
-    rows = _SQL.rows(
-        connection, "drop_credits", invoice_ids=sorted(invoice_ids), reason=reason, voided_by=actor
-    )
+    rows = withdraw(connection, "credit", invoice_ids, reason, person=actor, execution_id=actor)
     return [credit_text(row) for row in rows]
 
 

@@ -275,9 +275,7 @@ def _waits_for(connection: psycopg.Connection, stored: StoredInvoice, decision: 
         entry = WaitingEntry(
             "correction", invoice_label(stored.invoice.number), [row["entered_by"]], row["entered_at"]
         )
-        if error := approval_refusal(
-            entry, decision.person, first_opened(connection, decision.execution_id)
-        ):
+        if error := approval_refusal(entry, decision.person, first_opened(connection, decision.execution_id)):
             raise error
     return bool(waiting)
 
@@ -319,9 +317,7 @@ def _decide(
         execution_id=decision.execution_id,
     )
     if kind == "send":
-        _SQL.execute(
-            connection, "approve_corrections", invoice_id=stored.invoice_id, person=decision.person
-        )
+        _SQL.execute(connection, "approve_corrections", invoice_id=stored.invoice_id, person=decision.person)
 
 
 def _require_letter(stored: StoredInvoice) -> date:

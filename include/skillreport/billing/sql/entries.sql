@@ -130,9 +130,10 @@ ORDER BY created_at, invoice_id;
 UPDATE batch.invoice SET content = %(content)s, execution_id = %(execution_id)s
 WHERE invoice_id = %(invoice_id)s AND kind = 'credit' AND status = 'draft';
 
--- name: drop_credits
-UPDATE batch.invoice SET status = 'void', void_reason = %(reason)s, voided_by = %(voided_by)s
-WHERE credits_invoice_id = any(%(invoice_ids)s) AND kind = 'credit' AND status = 'draft'
+-- name: withdraw_credit
+-- The waiting credit notes of these invoices.
+UPDATE batch.invoice SET status = 'void', void_reason = %(reason)s, voided_by = %(execution_id)s
+WHERE credits_invoice_id = any(%(entry_ids)s) AND kind = 'credit' AND status = 'draft'
 RETURNING total, currency, credit_reason, entered_by;
 
 -- name: credit_entered_by_run

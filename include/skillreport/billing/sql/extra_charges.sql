@@ -32,10 +32,10 @@ WHERE
     AND extra.charged_on = coalesce(%(charged_on)s, extra.charged_on)
 ORDER BY extra.charged_on, extra.extra_charge_id;
 
--- name: remove_line
+-- name: withdraw_line
 WITH removed AS (
     DELETE FROM batch.extra_charge
-    WHERE extra_charge_id = %(extra_charge_id)s
+    WHERE extra_charge_id = any(%(entry_ids)s)
     RETURNING *
 )
 
@@ -44,7 +44,7 @@ SELECT
     removed.extra_charge_id,
     removed.tenant_id,
     to_jsonb(removed) AS content,
-    %(removed_by)s,
+    %(person)s,
     %(execution_id)s
 FROM removed
 RETURNING content;
