@@ -138,6 +138,11 @@ def invoice_label(number: str | None) -> str:
     return f"請求書 {number} " if number else "番号のない請求（下書きか請求額 0）"
 
 
+def not_overpaid(what: str) -> BillingError:
+    """Neither the invoice nor the month has too much money."""
+    return BillingError("NOT_OVERPAID", f"{what}に過入金はありません。対象月を確認してください")
+
+
 def already_taken_back(number: str | None) -> BillingError:
     """Another run was faster, and the statement has changed nothing."""
     return BillingError(
@@ -261,9 +266,7 @@ def _without_adjustment(state: InvoiceState) -> BillingError | None:
 def _not_overpaid(state: InvoiceState) -> BillingError | None:
     if state.number is not None and state.kind != _CREDIT_NOTE and state.open_amount < 0:
         return None
-    return BillingError(
-        "NOT_OVERPAID", f"{invoice_label(state.number)}に過入金はありません。対象月を確認してください"
-    )
+    return not_overpaid(invoice_label(state.number))
 
 
 def _whole_credit(state: InvoiceState) -> BillingError | None:

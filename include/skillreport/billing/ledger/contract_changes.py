@@ -31,7 +31,7 @@ from include.skillreport.billing.contract_kinds import (
 )
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.entered_values import USABLE
-from include.skillreport.billing.receivables.file_cells import CellProblem, refusal
+from include.skillreport.billing.receivables.file_cells import CellProblem, unusable_file
 from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
@@ -150,7 +150,7 @@ def file_label(name: str) -> str:
 
 def file_refusal(name: str, problems: Sequence[CellProblem]) -> ParameterError:
     """The error that names the problems of a file of contracts."""
-    return refusal(file_label(name), problems, most=_LISTED)
+    return unusable_file(file_label(name), problems, most=_LISTED)
 
 
 def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) -> str | None:
