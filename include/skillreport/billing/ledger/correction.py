@@ -15,6 +15,7 @@ from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.documents.written_language import require_readable_reason
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.booking import keep_open
 from include.skillreport.billing.ledger.contacts import BillingContact, load_contacts
 from include.skillreport.billing.ledger.entries import (
     EntryAuthor,
@@ -62,6 +63,7 @@ def void_invoice(
     :raises BillingError: its state refuses it (``state.refusal``), or no reason is given. Or it is finalised, and the terms are a
         sample, or the customer cannot read the reason.
     """
+    keep_open(connection)
     is_issued = stored.state.status != "draft"
     if is_issued:
         terms.require_no_sample()
