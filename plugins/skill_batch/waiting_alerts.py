@@ -30,7 +30,7 @@ def waiting_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[st
         return []
     year, week, _ = alert_day(now).isocalendar()
     lines = tuple(
-        f"{WAITING_KINDS[each.kind].label} {each.entries:,} 件（最も古いものは {each.oldest.astimezone(JAPAN):%Y-%m-%d} から）"
+        f"{WAITING_KINDS[each['kind']].label} {each['entries']:,} 件（最も古いものは {each['oldest'].astimezone(JAPAN):%Y-%m-%d} から）"
         for each in found
     )
     severity = TENANT_BILLING.run_severity.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from include.skillreport.billing.contract_kinds import (
 )
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.entered_values import USABLE
-from include.skillreport.billing.receivables.file_cells import CellProblem, unusable_file
+from include.skillreport.billing.receivables.file_cells import CellProblem, unusable
 from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
@@ -150,7 +150,7 @@ def file_label(name: str) -> str:
 
 def file_refusal(name: str, problems: Sequence[CellProblem]) -> ParameterError:
     """The error that names the problems of a file of contracts."""
-    return unusable_file(file_label(name), problems, most=_LISTED)
+    return unusable(file_label(name), problems, most=_LISTED)
 
 
 def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) -> str | None:
@@ -184,14 +184,7 @@ def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) 
     after = _recipients(platform, changes)
     is_import = row["kind"] == IMPORT
     former = [] if is_import else _former(changes[0], before, after)
-    _SQL.execute(
-        platform,
-        "approve_change",
-        change_id=change_id,
-        person=author.person,
-        execution_id=author.execution_id,
-        former_emails=former,
-    )
+    _SQL.execute(platform, "approve_change", change_id=change_id, former_emails=former, **asdict(author))
     if is_import:
         for change in changes:
             _record(platform, change, entered_by, "applied", _former(change, before, after), author)

@@ -128,34 +128,19 @@ def wait_reason(connection: psycopg.Connection, terms: Terms, tenant_id: str, pe
     return _waits(person, _limit(connection, terms, tenant_id))
 
 
-def withdraw(
+def withdraw_entries(
     connection: psycopg.Connection,
     kind: Literal["line", "credit", "contract"],
     entry_ids: Iterable[str],
     reason: str,
-    *,
-    person: str,
     execution_id: str,
+    person: str = "",
 ) -> list[dict[str, Any]]:
-    """Withdraw what waits (``second_person.WAITING_KINDS``), whoever has entered it; a credit note by the id of its invoice, a line also if
-    it does not wait. Returns what was withdrawn: the columns of the statement ``withdraw_<kind>``.
+    """Withdraw what waits (``second_person.WAITING_KINDS``), whoever has entered it: the credit notes of an invoice by its id, and a line
+    even if it does not wait. Returns the rows of the statement ``withdraw_<kind>``. The transaction has locked what the entries change.
     """
-    return _SQL.rows(
-        connection,
-        f"withdraw_{kind}",
-        entry_ids=sorted(entry_ids),
-        reason=reason,
-        person=person,
-        execution_id=execution_id,
-    )
-
-
-def drop_waiting_credits(
-    connection: psycopg.Connection, invoice_ids: Iterable[str], reason: str, actor: str
-) -> list[str]:
-    """Void the waiting credit notes of these invoices. Returns a text about each. The transaction has locked the invoices."""
-    rows = withdraw(connection, "credit", invoice_ids, reason, person=actor, execution_id=actor)
-    return [credit_text(row) for row in rows]
+    values = {"reason": reason, "execution_id": execution_id, "person": person}
+    return _SQL.rows(connection, f"withdraw_{kind}", entry_ids=sorted(entry_ids), **values)
 
 
 def credit_text(row: Mapping[str, Any]) -> str:
@@ -172,18 +157,9 @@ def first_opened(connection: psycopg.Connection, execution_id: str) -> datetime 
     return opened
 
 
-@dataclass(frozen=True)
-class OldEntries:
-    """How many entries of a kind wait for long, and when the oldest one was entered (aware)."""
-
-    kind: str
-    entries: int
-    oldest: datetime
-
-
-def old_entries(platform: psycopg.Connection, before: datetime) -> list[OldEntries]:
-    """What was entered before this time (aware) and still waits, by kind, the oldest first. As ``batch_platform``."""
-    return [OldEntries(**row) for row in _SQL.rows(platform, "old_entries", before=before)]
+def old_entries(platform: psycopg.Connection, before: datetime) -> list[dict[str, Any]]:
+    """How many entries of each kind were entered before this time (aware) and still wait, and the oldest time. As ``batch_platform``."""
+    return _SQL.rows(platform, "old_entries", before=before)
 
 
 def _limit(connection: psycopg.Connection, terms: Terms, tenant_id: str) -> int:

@@ -21,7 +21,7 @@ from include.skillreport.billing.ledger.entries import (
     excess,
     require_new_line,
     wait_reason,
-    withdraw,
+    withdraw_entries,
 )
 from include.skillreport.billing.money import EXACT, RoundingMode, round_to_minor_unit
 from include.skillreport.billing.periods import Period
@@ -123,7 +123,7 @@ def remove_line(
             f"個別明細「{named}」は {len(removable)} 件あります。「内容」（line_text）に ID を指定してください（{listed}）",
         )
     ids = [removable[0]["extra_charge_id"]]
-    (row,) = withdraw(connection, "line", ids, "", person=removed_by, execution_id=execution_id)
+    (row,) = withdraw_entries(connection, "line", ids, "", execution_id, removed_by)
     return _line(row["content"])
 
 

@@ -316,8 +316,6 @@ def _decide(
         entered_by=decision.person,
         execution_id=decision.execution_id,
     )
-    if kind == "send":
-        _SQL.execute(connection, "approve_corrections", invoice_id=stored.invoice_id, person=decision.person)
 
 
 def _require_letter(stored: StoredInvoice) -> date:

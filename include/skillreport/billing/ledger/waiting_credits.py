@@ -19,7 +19,7 @@ from include.skillreport.billing.documents.invoice import Invoice, InvoiceLine
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import issue_credit, require_fitting, require_reason
-from include.skillreport.billing.ledger.entries import drop_waiting_credits, first_opened
+from include.skillreport.billing.ledger.entries import credit_text, first_opened, withdraw_entries
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, load_credits, lock_invoice
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.second_person import WaitingEntry, approval_refusal, is_author
@@ -134,13 +134,14 @@ def drop_credits(
     :raises BillingError: none waits, or no reason is given.
     """
     require_reason(reason)
-    dropped = drop_waiting_credits(connection, [lock_invoice(connection, stored).invoice_id], reason, actor)
+    ids = [lock_invoice(connection, stored).invoice_id]
+    dropped = withdraw_entries(connection, "credit", ids, reason, actor)
     if not dropped:
         raise BillingError(
             "NO_WAITING_CREDIT",
             f"{stored.invoice.period_start:%Y-%m} の請求書に、承認待ちの返還はありません。対象月とテナントを確認してください",
         )
-    return dropped
+    return [credit_text(row) for row in dropped]
 
 
 def _as_entered(

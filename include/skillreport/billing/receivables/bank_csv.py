@@ -14,7 +14,7 @@ from include.skillreport.billing.receivables.file_cells import (
     csv_rows,
     day_in,
     reiwa_day_in,
-    unusable_file,
+    unusable,
     yen_in,
 )
 from include.skillreport.billing.receivables.payment_file import PAYMENT_COLUMNS
@@ -120,7 +120,7 @@ class _Reader:
             elif transfer := self._transfer(line, row, payer):
                 found.append(transfer)
         if self._problems:
-            raise unusable_file(self._file, self._problems)
+            raise unusable(self._file, self._problems)
         return found, skipped
 
     def _payer(self, row: Mapping[str, str]) -> str | None:

@@ -141,6 +141,12 @@ RETURNING
     ) AS may_have_arrived;
 
 -- name: insert_letter_decision
+-- Who sends the letter approves the corrections that wait.
+WITH approved AS (
+    UPDATE batch.invoice_revision SET approved_by = %(entered_by)s, approved_at = now()
+    WHERE invoice_id = %(invoice_id)s AND approved_by IS null AND %(kind)s = 'send'
+)
+
 INSERT INTO batch.letter_decision (invoice_id, tenant_id, kind, reason, entered_by, execution_id)
 VALUES (%(invoice_id)s, %(tenant_id)s, %(kind)s, %(reason)s, %(entered_by)s, %(execution_id)s);
 
@@ -149,10 +155,6 @@ SELECT entered_by, entered_at
 FROM batch.invoice_revision
 WHERE invoice_id = %(invoice_id)s AND approved_by IS null
 ORDER BY entered_at;
-
--- name: approve_corrections
-UPDATE batch.invoice_revision SET approved_by = %(person)s, approved_at = now()
-WHERE invoice_id = %(invoice_id)s AND approved_by IS null;
 
 -- name: letters_decided_by
 -- The numbers of the invoices of a tenant's month about whose letter a run has decided.

@@ -23,7 +23,7 @@ from include.skillreport.billing.ledger.contract_effects import (
     applied_changes,
     tell_former_recipients,
 )
-from include.skillreport.billing.ledger.entries import withdraw
+from include.skillreport.billing.ledger.entries import withdraw_entries
 from include.skillreport.billing.service import Billing
 from include.skillreport.core.entered import SHOWN
 from include.skillreport.core.errors import ParameterError
@@ -159,14 +159,8 @@ class ContractOperations(ChecksShown, ContractEffects):
         if isinstance(entered, form.ExportFiles):
             return {"exported": {} if work.run.dry_run else rows.export(platform, work.files)}
         if isinstance(entered, form.Withdraw):
-            withdrawn = withdraw(
-                platform,
-                "contract",
-                entered.changes,
-                entered.reason,
-                person=author.person,
-                execution_id=author.execution_id,
-            )
+            by = (author.execution_id, author.person)
+            withdrawn = withdraw_entries(platform, "contract", entered.changes, entered.reason, *by)
             if unknown := {*entered.changes} - {row["change_id"] for row in withdrawn}:
                 named = "、".join(each[:40] for each in sorted(unknown)[:5])
                 raise ParameterError(

@@ -14,7 +14,7 @@ GRANT SELECT, INSERT, DELETE, UPDATE (
 ) ON batch.tenant_notification TO batch_tenant;
 
 -- The invoices whose letter is stopped now: a correction waits, or the newest decision is a stop, and the invoice is neither void
--- nor credited in full. corrected_by: who has made the corrections that wait, the first one at corrected_at.
+-- nor credited in full. corrected_by: who has made the corrections that wait.
 CREATE VIEW batch.letter_stop AS
 SELECT DISTINCT ON (stopped.invoice_id)
     stopped.invoice_id, stopped.tenant_id, stopped.reason, stopped.entered_by, stopped.entered_at,
@@ -22,11 +22,7 @@ SELECT DISTINCT ON (stopped.invoice_id)
         SELECT DISTINCT waiting.entered_by FROM batch.invoice_revision AS waiting
         WHERE waiting.invoice_id = stopped.invoice_id AND waiting.approved_by IS null
         ORDER BY waiting.entered_by
-    ) AS corrected_by,
-    (
-        SELECT min(waiting.entered_at) FROM batch.invoice_revision AS waiting
-        WHERE waiting.invoice_id = stopped.invoice_id AND waiting.approved_by IS null
-    ) AS corrected_at
+    ) AS corrected_by
 FROM (
     SELECT invoice_id, tenant_id, reason, entered_by, entered_at
     FROM batch.letter_decision AS decision
@@ -76,11 +72,11 @@ WHERE
     )
 UNION ALL
 SELECT
-    stop.tenant_id, 'correction' AS kind, stop.invoice_id AS entry_id, invoice.period_start, stop.reason AS entry_text,
-    null AS amount, null AS currency, array_to_string(stop.corrected_by, '、') AS entered_by, stop.corrected_at AS entered_at
-FROM batch.letter_stop AS stop
-INNER JOIN batch.invoice ON stop.invoice_id = invoice.invoice_id
-WHERE stop.corrected_by <> '{}'
+    corrected.tenant_id, 'correction' AS kind, corrected.invoice_id AS entry_id, invoice.period_start,
+    corrected.reason AS entry_text, null AS amount, null AS currency, corrected.entered_by, corrected.entered_at
+FROM batch.invoice_revision AS corrected
+INNER JOIN batch.invoice ON corrected.invoice_id = invoice.invoice_id
+WHERE corrected.approved_by IS null AND invoice.status = 'finalized' AND NOT invoice.credited
 UNION ALL
 SELECT
     change.tenant_id, 'contract' AS kind, change.change_id AS entry_id, null AS period_start, change.kind AS entry_text,

@@ -345,7 +345,8 @@ COMMENT ON COLUMN batch.invoice_revision.corrected_on IS 'The day of the correct
 COMMENT ON COLUMN batch.invoice_revision.reason IS 'What was corrected, as printed on the document';
 COMMENT ON COLUMN batch.invoice_revision.leaves_on IS
 'The planned day on which its letter leaves (BATCH-019-01); null: no letter is sent';
-COMMENT ON COLUMN batch.invoice_revision.approved_by IS 'Who else has sent its letter; null: it waits, unless the invoice was taken back';
+COMMENT ON COLUMN batch.invoice_revision.approved_by IS
+'Who else has sent its letter; null: it waits, unless the invoice was taken back';
 
 CREATE TABLE batch.invoice_document (
     invoice_id text NOT NULL REFERENCES batch.invoice,
