@@ -21,7 +21,8 @@ def waiting_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[st
 
     The key changes on Monday at nine (Asia/Tokyo), so the alert is sent once a week.
     """
-    from include.skillreport.billing.second_person import WAITING_KINDS, old_entries
+    from include.skillreport.billing.ledger.entries import old_entries
+    from include.skillreport.billing.second_person import WAITING_KINDS
     from include.skillreport.core.catalog import TENANT_BILLING
 
     found = old_entries(platform, now - _LONGEST)
@@ -29,7 +30,7 @@ def waiting_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[st
         return []
     year, week, _ = alert_day(now).isocalendar()
     lines = tuple(
-        f"{WAITING_KINDS[each.kind]} {each.entries:,} 件（最も古いものは {each.oldest.astimezone(JAPAN):%Y-%m-%d} から）"
+        f"{WAITING_KINDS[each['kind']].label} {each['entries']:,} 件（最も古いものは {each['oldest'].astimezone(JAPAN):%Y-%m-%d} から）"
         for each in found
     )
     severity = TENANT_BILLING.run_severity.name

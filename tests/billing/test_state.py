@@ -126,7 +126,7 @@ def test_an_act_is_refused_by_what_has_happened(state: InvoiceState, act: Act, c
 def test_who_has_corrected_an_invoice_does_not_send_it() -> None:
     error = refusal(Act.SEND_LETTER, CORRECTED, "佐藤")
     assert error is not None
-    assert error.code == "OWN_CORRECTION"
+    assert error.code == "OWN_ENTRY"
     assert refusal(Act.SEND_LETTER, CORRECTED, "鈴木") is None
 
 
@@ -161,6 +161,18 @@ _OTHER_QUESTIONS = {
     ("billing/ledger/revisions.py", "is_paid"): "whether the due date may be near",
     ("billing/ledger/payments.py", "paid_total"): "whether the money of a payment was refunded",
     ("billing/ledger/recoveries.py", "fee_total"): "whether the fee was taken back before its payment",
+    ("billing/actions/payments.py", "open_amount"): "the words about what is left",
+    ("billing/ledger/overdue_letters.py", "open_amount"): "whether other money of the tenant covers it",
+    (
+        "billing/ledger/overdue_letters.py",
+        "is_stopped",
+    ): "no letter was sent of which a reminder could remind",
+    ("billing/ledger/transfer_payments.py", "open_amount"): "whether it is as when the transfer was matched",
+    ("billing/receivables/ageing.py", "open_amount"): "what is owed to the customer has no age",
+    ("billing/receivables/payment.py", "open_amount"): "the words about what is left",
+    ("plugins/skill_batch/board/pages/invoice.py", "open_amount"): "whether it is shown as overdue",
+    ("plugins/skill_batch/board/pages/invoices.py", "is_stopped"): "whether a button has a use",
+    ("plugins/skill_batch/board/pages/invoices.py", "corrected_by"): "whether a button has a use",
 }
 _MONEY = {
     "credited_total",
@@ -170,6 +182,9 @@ _MONEY = {
     "is_carried",
     "is_paid",
     "credited",
+    "open_amount",
+    "is_stopped",
+    "corrected_by",
 }
 
 

@@ -67,10 +67,8 @@ def _texts_of_pages() -> set[str]:
 
 def _texts_of_actions() -> set[str]:
     found: set[str] = {
-        text
-        for texts in (TAX_CATEGORIES, BAD_DEBT_FACTS, ADJUSTMENTS, WAITING_KINDS)
-        for text in texts.values()
-    }
+        text for texts in (TAX_CATEGORIES, BAD_DEBT_FACTS, ADJUSTMENTS) for text in texts.values()
+    } | {kind.label for kind in WAITING_KINDS.values()}
     for dag_id, form in FORMS.items():
         for operation in form.operations:
             action = actions.find_action(dag_id, operation.name)

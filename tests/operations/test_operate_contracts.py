@@ -179,9 +179,10 @@ def test_a_new_recipient_or_name_waits_for_somebody_else(
 
 
 @pytest.mark.usefixtures("tenants")
-def test_nobody_approves_the_own_change(database: Database, host: psycopg.Connection) -> None:
+@pytest.mark.parametrize("person", [AUTHOR, AUTHOR.upper()])
+def test_nobody_approves_the_own_change(database: Database, host: psycopg.Connection, person: str) -> None:
     request = asked(database, set_profile(database, email=NEW))
-    result = decide(database, request, person=AUTHOR)
+    result = decide(database, request, person=person)
 
     assert (result.status, [each.code for each in result.problems]) == (
         "partial",
@@ -192,10 +193,11 @@ def test_nobody_approves_the_own_change(database: Database, host: psycopg.Connec
     (item,) = items(host, request).values()
     assert item["result"] == "out_of_date"
     assert "ほかの人が承認してください" in item["result_text"]
-    with pytest.raises(psycopg.errors.CheckViolation):
-        host.execute(
-            "UPDATE batch.contract_change SET status = 'applied', decided_by = entered_by, decided_at = now()"
-        )
+    for decided_by in ("entered_by", "upper(entered_by)", "null"):
+        with pytest.raises(psycopg.errors.CheckViolation, match="has entered it"):
+            host.execute(
+                f"UPDATE batch.contract_change SET status = 'applied', decided_at = now(), decided_by = {decided_by}"
+            )
 
 
 @pytest.mark.usefixtures("tenants")
@@ -212,7 +214,7 @@ def test_an_approval_is_refused_after_another_change(database: Database, host: p
     set_profile(database, department="総務部")
     result = decide(database, request)
 
-    assert "同じ登録が変わっています" in str(items(host, request))
+    assert "入力した後に元の内容が変わったため" in str(items(host, request))
     assert result.status == "partial"
     assert profile(host) == {"tenant_id": "A", "department": "総務部"}
 

@@ -24,7 +24,6 @@ from tests.conftest import Database
 from tests.worlds import billing_rows
 from tests.worlds.billing_rows import (
     customer,
-    invoice,
     open_operation,
     operate,
     outcomes,
@@ -128,7 +127,7 @@ def test_nobody_prints_another_name_on_a_final_invoice_alone(
 
     refused = send(database, SATO)
 
-    assert code(host, refused) == "OWN_CORRECTION"
+    assert code(host, refused) == "OWN_ENTRY"
     assert reasons(refused)["A"] == (
         f"請求書 {NUMBER} は 佐藤 が訂正したため、佐藤 は発送できません。訂正していない人が内容を確認し、「発送する」を使ってください。"
     )
@@ -146,7 +145,7 @@ def test_a_correction_after_the_first_letter_has_left_waits_too(
     correct(database, store, correction=WHAT, due_on="2026-12-28")
 
     assert arrived(NEXT) == set()
-    assert code(host, send(database, SATO)) == "OWN_CORRECTION"
+    assert code(host, send(database, SATO)) == "OWN_ENTRY"
     send(database, SUZUKI, on=NEXT)
     assert arrived(date(2026, 11, 5)) == {"keiri@a.example"}
 
@@ -157,7 +156,7 @@ def test_the_stop_of_another_person_does_not_let_the_corrector_send(
     correct(database, store)
     assert stop(database, SUZUKI).status == "completed"
 
-    assert code(host, send(database, SATO)) == "OWN_CORRECTION"
+    assert code(host, send(database, SATO)) == "OWN_ENTRY"
     # Who has only stopped the letter may send it.
     assert send(database, SUZUKI).status == "completed"
 
@@ -171,7 +170,7 @@ def test_all_who_have_corrected_since_the_last_letter_wait_for_somebody_else(
     assert letters(host) == [("", True), ("-r2", True), ("-r3", True)]
     for person in (SATO, SUZUKI):
         refused = send(database, person)
-        assert code(host, refused) == "OWN_CORRECTION"
+        assert code(host, refused) == "OWN_ENTRY"
         assert "佐藤、鈴木 が訂正したため" in reasons(refused)["A"]
     assert send(database, TANAKA).status == "completed"
     assert letters(host) == [("", True), ("-r2", True), ("-r3", False)]
@@ -198,7 +197,7 @@ def test_an_earlier_run_of_another_person_sends_no_later_correction(
     # The corrector clears the task, or the whole run.
     for cleared in (run, again):
         (failure,) = process(database, cleared).failures
-        assert failure.code == "CORRECTED_LATER"
+        assert failure.code == "ENTERED_LATER"
         assert "この操作を始めた後に 佐藤 が訂正しています" in failure.message
     assert letters(host) == [("", True), ("-r2", True)]
     assert send(database, SUZUKI).status == "completed"
@@ -209,22 +208,23 @@ def test_a_later_correction_makes_an_earlier_look_too_old(database: Database, st
     run = opened_send(database, TANAKA)
     correct(database, store, SUZUKI, correction="備考を訂正", note="PO-1")
 
-    assert [each.code for each in process(database, run).failures] == ["CORRECTED_LATER"]
+    assert [each.code for each in process(database, run).failures] == ["ENTERED_LATER"]
 
 
 def test_the_database_refuses_the_letter_of_ones_own_correction(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
-    correct(database, store)
-    values = {"invoice_id": invoice(host, "A")["invoice_id"], "tenant_id": "A", "kind": "send", "reason": "x"}
+    correct(database, store, "sato")
+    approve = "UPDATE batch.invoice_revision SET approved_by = %s, approved_at = now()"
     with (
         database.connect("batch_tenant") as connection,
-        pytest.raises(psycopg.errors.CheckViolation, match="was corrected by 佐藤"),
+        pytest.raises(psycopg.errors.CheckViolation, match="sato has entered it"),
         tenant_transaction(connection, ["A"]),
     ):
-        billing_rows.insert(connection, "letter_decision", **values, entered_by=SATO, execution_id="x")
-    billing_rows.insert(host, "letter_decision", **values, entered_by=SUZUKI, execution_id="x")
-    billing_rows.insert(host, "letter_decision", **values, entered_by=SATO, execution_id="y")
+        connection.execute(approve, ["ＳＡＴＯ"])
+    assert code(host, send(database, "Sato")) == "OWN_ENTRY"
+    host.execute(approve, [SUZUKI])
+    assert send(database, "Sato").status == "completed"
 
 
 def test_a_waiting_correction_that_is_taken_back_leaves_no_trace(
@@ -272,7 +272,7 @@ def test_a_correction_without_a_letter_waits_too(
     assert "メール" in address
     assert waits.startswith("訂正は確認待ちです")
     host.execute("""UPDATE "MST_Tenant" SET contact_email = 'keiri@a.example'""")
-    assert code(host, send(database, SATO)) == "OWN_CORRECTION"
+    assert code(host, send(database, SATO)) == "OWN_ENTRY"
     assert host.execute("SELECT corrected_by FROM batch.letter_stop").fetchall() == [([SATO],)]
 
     seen = send(database, SUZUKI)

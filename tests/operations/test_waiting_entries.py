@@ -197,13 +197,23 @@ def test_an_entry_that_somebody_else_has_approved_does_not_count(
     assert waits(host) == [("作業費", False), ("追加の作業費", False)]
 
 
-def test_the_database_refuses_the_approval_of_ones_own_line(
-    database: Database, host: psycopg.Connection
+@pytest.mark.parametrize("spelling", ["KEIRI", "ｋｅｉＲＩ"])
+def test_nobody_is_a_second_person_by_another_spelling(
+    database: Database, host: psycopg.Connection, spelling: str
 ) -> None:
     customer(host, "A")
-    enter(database, 50_001)
-    with pytest.raises(psycopg.errors.CheckViolation, match="extra_charge_other_approves"):
-        host.execute("UPDATE batch.extra_charge SET approved_by = entered_by, approved_at = now()")
+    enter(database, 50_000, "keiri")
+    enter(database, 1, spelling, text="追加の作業費")
+    assert waits(host) == [("作業費", False), ("追加の作業費", True)]
+    run_billing(database)
+
+    refused = approve(database, "Keiri")
+
+    assert outcomes(host, refused)["A"]["error_code"] == "OWN_ENTRY"
+    with pytest.raises(psycopg.errors.CheckViolation, match=f"{spelling} has entered it"):
+        host.execute(
+            "UPDATE batch.extra_charge SET approved_by = 'ＫＥＩＲＩ', approved_at = now() WHERE waits"
+        )
 
 
 def test_an_old_approval_covers_no_later_line(database: Database, host: psycopg.Connection) -> None:
@@ -216,7 +226,8 @@ def test_an_old_approval_covers_no_later_line(database: Database, host: psycopg.
 
     assert (failure.code, failure.message.rstrip("。")) == (
         "ENTERED_LATER",
-        "この承認の後に登録された2026-10-15 の個別明細「作業費」です。内容を確認し、操作をもう一度実行してください",
+        "2026-10-15 の個別明細「作業費」は、この操作を始めた後に 佐藤 が登録しています。"
+        "内容を確認し、操作を新しく実行してください",
     )
     assert (states(host), waits(host)) == ([("draft", None)], [("作業費", True)])
     assert approve(database).status == "completed"
@@ -247,7 +258,7 @@ def test_a_line_that_waits_does_so_until_somebody_else_approves(
     customer(host, "A")
     enter(database, 50_001)
     for evasion in ("waits = false", "waits = false, approved_by = entered_by, approved_at = now()"):
-        with pytest.raises(psycopg.errors.RestrictViolation, match="waits for somebody else"):
+        with pytest.raises(psycopg.errors.CheckViolation, match="waits for somebody else"):
             host.execute(f"UPDATE batch.extra_charge SET {evasion}")
     host.execute("UPDATE batch.extra_charge SET waits = false, approved_by = '鈴木', approved_at = now()")
 
@@ -462,8 +473,11 @@ def test_a_waiting_credit_that_would_differ_is_refused(database: Database, host:
 
     refused = approve(database)
 
-    assert outcomes(host, refused)["A"]["error_code"] == "CREDIT_CHANGED"
-    assert "承認待ちの返還「障害のため」は、登録した後に請求書が変わったため" in reasons(refused)["A"]
+    assert outcomes(host, refused)["A"]["error_code"] == "ENTRY_CHANGED"
+    assert (
+        "承認待ちの返還「障害のため」は、登録した後に元の内容が変わったため、承認できません（"
+        in reasons(refused)["A"]
+    )
     assert "残額 50,000 JPY 以下" in reasons(refused)["A"]
     assert everything_written(host) == rows
 
@@ -605,7 +619,7 @@ def test_the_database_refuses_a_credit_that_its_person_has_approved(
     database: Database, host: psycopg.Connection
 ) -> None:
     credit(database)
-    with pytest.raises(psycopg.errors.CheckViolation, match="invoice_other_approves"):
+    with pytest.raises(psycopg.errors.CheckViolation, match="佐藤 has entered it"):
         host.execute(
             """
             UPDATE batch.invoice
@@ -618,7 +632,7 @@ def test_the_database_refuses_a_credit_that_its_person_has_approved(
 @pytest.mark.usefixtures("large")
 def test_a_credit_that_waits_keeps_its_reason(database: Database, host: psycopg.Connection) -> None:
     credit(database)
-    with pytest.raises(psycopg.errors.RestrictViolation, match="waits for somebody else"):
+    with pytest.raises(psycopg.errors.CheckViolation, match="waits for somebody else"):
         host.execute("UPDATE batch.invoice SET hold_reason = null WHERE kind = 'credit'")
 
 
@@ -630,7 +644,7 @@ def test_an_old_approval_covers_no_later_credit(database: Database, host: psycop
     (failure,) = process(database, run).failures
 
     assert failure.code == "ENTERED_LATER"
-    assert "この承認の後に登録された承認待ちの返還「障害のため」です" in failure.message
+    assert "承認待ちの返還「障害のため」は、この操作を始めた後に 佐藤 が登録しています" in failure.message
     assert invoices(host, "A")[1]["status"] == "draft"
 
 

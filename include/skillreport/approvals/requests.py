@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -157,16 +156,6 @@ class ApprovalAnswer:
     answered_at: datetime
     approved: Collection[str]
     note: str = ""
-
-
-@dataclass(frozen=True)
-class LockedInvoice:
-    """The present state of a listed invoice."""
-
-    status: str
-    input_hash: str
-    total: Decimal
-    execution_id: str
 
 
 def kind_of(spec: RunSpec) -> RequestKind:
@@ -391,12 +380,6 @@ def record_result(
         result_text=text,
         execution_id=execution_id,
     )
-
-
-def lock_invoice(connection: psycopg.Connection, invoice_id: str) -> LockedInvoice | None:
-    """Inside the tenant's transaction: the invoice's present state, locked; None if its draft was deleted."""
-    rows = _SQL.rows(connection, "lock_invoice", invoice_id=invoice_id)
-    return LockedInvoice(**rows[0]) if rows else None
 
 
 def _record(platform: psycopg.Connection, request: ApprovalRequest, items: Sequence[HeldItem]) -> None:

@@ -1,73 +1,99 @@
-"""What a person enters and another person approves: the kinds, and the rule for lines and credit notes.
+"""What a person enters and another person approves: the kinds, and the one rule for all of them. Pure.
 
-The rule for a correction is in ``ledger/letters.py``, that for a contract in ``ledger/contract_changes.py``.
-
-``batch.all_waiting_entry`` lists what waits. The tables of the kinds have their values, and the database refuses an approval by the author.
+The tables of the kinds have the values, and who has entered and approved them. ``batch.guard_second_person`` is the same rule in the
+database, and ``batch.all_waiting_entry`` lists what waits. To add a kind: docs/developing.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import unicodedata
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.core.database import Statements
 
-if TYPE_CHECKING:
-    import psycopg
 
-_SQL = Statements(Path(__file__).parent)
+@dataclass(frozen=True)
+class WaitingKind:
+    """A kind of ``batch.all_waiting_entry`` and its words: who has entered it with ``verb``, for which reason it waits, what the second
+    person does with it, and how.
+    """
 
-# The kinds in ``batch.all_waiting_entry``, by their names.
-WAITING_KINDS = {
-    "draft": "保留中の請求書",
-    "line": "個別明細",
-    "credit": "返還",
-    "correction": "訂正",
-    "contract": "契約の変更",
+    label: str
+    verb: str = "登録"
+    because: str = "した"
+    approval: str = "承認"
+    remedy: str = "ほかの人が承認してください"
+
+
+_ABOVE_LIMIT = "し、1 人で登録できる額を超えている"
+
+WAITING_KINDS: Mapping[str, WaitingKind] = {
+    "draft": WaitingKind("保留中の請求書"),
+    "line": WaitingKind("個別明細", because=_ABOVE_LIMIT),
+    "credit": WaitingKind("返還", because=_ABOVE_LIMIT),
+    "correction": WaitingKind(
+        "訂正",
+        verb="訂正",
+        approval="発送",
+        remedy="訂正していない人が内容を確認し、「発送する」を使ってください",
+    ),
+    "contract": WaitingKind("契約の変更", verb="入力"),
 }
 
 
 @dataclass(frozen=True)
 class WaitingEntry:
-    """Something that waits. ``what`` names it in a sentence. ``authors`` have entered it, at last at ``entered_at`` (aware)."""
+    """Something that waits. ``what`` names it in a sentence. ``authors`` have entered it, at last at ``entered_at`` (aware; None: unknown).
 
+    ``seen`` and ``present`` are fingerprints of what it changes: when it was entered, and now. ``difference`` says in words what differs.
+    """
+
+    kind: str
     what: str
     authors: Collection[str]
-    entered_at: datetime
+    entered_at: datetime | None = None
+    seen: object = None
+    present: object = None
+    difference: str = ""
 
 
-def approval_refusal(entry: WaitingEntry, person: str, opened_at: datetime | None) -> BillingError | None:
-    """Why this person must not approve the entry, or None.
+def person_key(name: str) -> str:
+    """What is equal for all spellings of a person's name: without regard to case and width. ``batch.person_key`` is the same."""
+    return unicodedata.normalize("NFKC", name).lower()
+
+
+def is_author(person: str, authors: Collection[str]) -> bool:
+    """Whether the person is one of the authors."""
+    return person_key(person) in map(person_key, authors)
+
+
+def approval_refusal(
+    entry: WaitingEntry, person: str, opened_at: datetime | None = None
+) -> BillingError | None:
+    """Why this person must not approve the entry, or None: its author never does, and nothing has changed since it was entered.
 
     An approval covers only what was entered before its run was first opened (``opened_at``, aware), because the person who clears a run is
     unknown. None: no limit.
     """
-    if person in entry.authors:
+    kind = WAITING_KINDS[entry.kind]
+    authors = "、".join(sorted(entry.authors))
+    if is_author(person, entry.authors):
         return BillingError(
             "OWN_ENTRY",
-            f"{entry.what}は {person} が登録し、1 人で登録できる額を超えているため、{person} は承認できません。ほかの人が承認してください",
+            f"{entry.what}は {authors} が{kind.verb}{kind.because}ため、{person} は{kind.approval}できません。{kind.remedy}",
         )
-    if opened_at and entry.entered_at > opened_at:
+    if opened_at and entry.entered_at and entry.entered_at > opened_at:
         return BillingError(
             "ENTERED_LATER",
-            f"この承認の後に登録された{entry.what}です。内容を確認し、操作をもう一度実行してください",
+            f"{entry.what}は、この操作を始めた後に {authors} が{kind.verb}しています。内容を確認し、操作を新しく実行してください",
+        )
+    if entry.seen != entry.present:
+        difference = f"（{entry.difference.rstrip('。')}）" if entry.difference else ""
+        return BillingError(
+            "ENTRY_CHANGED",
+            f"{entry.what}は、{kind.verb}した後に元の内容が変わったため、{kind.approval}できません{difference}。"
+            f"取り下げて、もう一度{kind.verb}してください",
         )
     return None
-
-
-@dataclass(frozen=True)
-class OldEntries:
-    """How many entries of a kind wait for long, and when the oldest one was entered (aware)."""
-
-    kind: str
-    entries: int
-    oldest: datetime
-
-
-def old_entries(platform: psycopg.Connection, before: datetime) -> list[OldEntries]:
-    """What was entered before this time (aware) and still waits, by kind, the oldest first. As ``batch_platform``."""
-    return [OldEntries(**row) for row in _SQL.rows(platform, "old_entries", before=before)]

@@ -134,7 +134,6 @@ class Billing:
 
     def void(self, connection: psycopg.Connection, stored: StoredInvoice, reason: str, *, actor: str) -> None:
         """Void an unpaid invoice; it keeps its number."""
-        keep_open(connection)
         void_invoice(connection, self.terms, stored, reason, actor=actor)
 
     def credit(

@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
 
 if TYPE_CHECKING:
     from include.skillreport.billing.receivables.adjustment import AdjustmentKind
@@ -44,8 +45,8 @@ class InvoiceState:
     ``status``: ``draft``, ``finalized`` or ``void``. ``credited``: in full; ``credited_total`` is the sum of its final credit notes.
     ``fee_total`` and ``written_off_total`` are what its adjustments leave. ``open_amount`` is what is left to pay, negative if the customer
     has paid too much. ``is_paid``: a payment is recorded, or the application itself marks it as paid. ``is_carried``: one-off lines carry a
-    difference of it into later months. ``is_stopped``: the newest decision about its letter is a stop or a correction. ``corrected_by``:
-    who has corrected it since a letter about it was last sent.
+    difference of it into later months. ``is_stopped``: its letter is stopped, or a correction waits. ``corrected_by``: who has
+    made the corrections that wait.
     """
 
     kind: str
@@ -90,9 +91,11 @@ def refusal(act: Act, state: InvoiceState, person: str = "") -> BillingError | N
 
     The values that the person enters (an amount, a day) are checked elsewhere: a credit note's by ``refusal_of_credit``.
     """
-    if act is Act.SEND_LETTER and person in state.corrected_by and not _taken_back(state):
-        return _own_correction(state, person)
-    return next((error for rule in _RULES[act] if (error := rule(state))), None)
+    error = next((error for rule in _RULES[act] if (error := rule(state))), None)
+    if error is None and act is Act.SEND_LETTER:
+        entry = WaitingEntry("correction", invoice_label(state.number), state.corrected_by)
+        error = approval_refusal(entry, person)
+    return error
 
 
 def require(act: Act, state: InvoiceState, person: str = "") -> None:
@@ -133,6 +136,11 @@ def refusal_of_take_back(state: InvoiceState, kind: AdjustmentKind) -> BillingEr
 def invoice_label(number: str | None) -> str:
     """The name of an invoice in messages. None is the number of a draft and of an invoice whose total is 0."""
     return f"請求書 {number} " if number else "番号のない請求（下書きか請求額 0）"
+
+
+def not_overpaid(what: str) -> BillingError:
+    """Neither the invoice nor the month has too much money."""
+    return BillingError("NOT_OVERPAID", f"{what}に過入金はありません。対象月を確認してください")
 
 
 def already_taken_back(number: str | None) -> BillingError:
@@ -258,9 +266,7 @@ def _without_adjustment(state: InvoiceState) -> BillingError | None:
 def _not_overpaid(state: InvoiceState) -> BillingError | None:
     if state.number is not None and state.kind != _CREDIT_NOTE and state.open_amount < 0:
         return None
-    return BillingError(
-        "NOT_OVERPAID", f"{invoice_label(state.number)}に過入金はありません。対象月を確認してください"
-    )
+    return not_overpaid(invoice_label(state.number))
 
 
 def _whole_credit(state: InvoiceState) -> BillingError | None:
@@ -270,14 +276,6 @@ def _whole_credit(state: InvoiceState) -> BillingError | None:
 def _part_credit(state: InvoiceState) -> BillingError | None:
     """The refusal of every part. The room for a part, and whether it is all that is left, depend on its amount (``refusal_of_credit``)."""
     return refusal_of_credit(replace(state, is_stopped=False), state.credited_total)
-
-
-def _own_correction(state: InvoiceState, person: str) -> BillingError:
-    return BillingError(
-        "OWN_CORRECTION",
-        f"{invoice_label(state.number)}は {'、'.join(sorted(state.corrected_by))} が訂正したため、{person} は発送できません。"
-        "訂正していない人が内容を確認し、「発送する」を使ってください",
-    )
 
 
 def _is_numbered_invoice(state: InvoiceState) -> bool:

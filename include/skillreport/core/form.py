@@ -366,7 +366,9 @@ class OperationForm:
             if operation.name == name:
                 return operation
         names = "、".join(operation.name for operation in self.operations)
-        raise refusal(f"「操作」（operation）{name!r} は使えません。{names} のどれかを指定してください。")
+        raise ParameterError(
+            f"「操作」（operation）{name!r} は使えません。{names} のどれかを指定してください。"
+        )
 
     def entered(
         self, values: Mapping[str, Any], today: date | None = None, *, on_board: bool = False
@@ -380,14 +382,14 @@ class OperationForm:
         fields = operation.fields()
         for name in (*operation.fields(required=True), *(operation.needed_on_board if on_board else ())):
             if is_empty(values.get(name)):
-                raise refusal(
+                raise ParameterError(
                     f"操作「{operation.title}」には「{fields[name].title}」（{name}）が必要です。指定してください。"
                 )
         given = {name: values[name] for name in self.fields if not is_empty(values.get(name))}
         for name in given:
             if name not in fields:
                 users = "・".join(f"「{user.title}」" for user in self.users(name))
-                raise refusal(
+                raise ParameterError(
                     f"「{self.fields[name].title}」（{name}）は操作「{operation.title}」では使いません。"
                     f"空欄にするか、「操作」を {users} のどれかにしてください。"
                 )
@@ -397,7 +399,7 @@ class OperationForm:
             found = error.errors()[0]
             name = str(found["loc"][0])
             problem = found.get("ctx", {}).get("error") or f"の {found['input']!r} は使えません。"
-            raise refusal(f"「{fields[name].title}」（{name}）{problem}") from None
+            raise ParameterError(f"「{fields[name].title}」（{name}）{problem}") from None
         if today:
             entered.check(today)
         return entered
@@ -416,11 +418,6 @@ def is_empty(value: object) -> bool:
     if isinstance(value, list | tuple):
         return not any(str(each).strip() for each in value)
     return value is None or value is False or not str(value).strip()
-
-
-def refusal(text: str) -> ParameterError:
-    """The error of a value that cannot be used."""
-    return ParameterError(text)
 
 
 def _field(info: Any) -> Field:

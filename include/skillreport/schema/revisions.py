@@ -30,6 +30,7 @@ BASELINE = (
     "monitoring",
     "plan_settings",
     "billing",
+    "second_person",
     "invoices",
     "transfers",
     "receivables",

@@ -25,6 +25,7 @@ from skill_batch.board.invoice_words import STATES as INVOICE_STATES
 from skill_batch.board.message_words import ALL_STATES as LETTER_STATES
 from skill_batch.notifiers.run_links import BOARD_PREFIX
 from include.skillreport.billing.contract_kinds import KINDS as CONTRACT_KINDS
+from include.skillreport.billing.second_person import is_author
 from include.skillreport.core.catalog import (
     NOTIFICATION_RETRY,
     TENANT_BILLING,
@@ -193,6 +194,7 @@ def _environment() -> Environment:
         "size": size,
         "name": name,
         "told": told,
+        "entered": is_author,
         # charts escapes the labels.
         "line_chart": lambda series: Markup(charts.line_chart(series)),  # noqa: S704
         "bar_chart": lambda series: Markup(charts.bar_chart(series)),  # noqa: S704

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from include.skillreport.billing.accounting.list_changes import DocumentChange
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.ledger.correction import void_invoice
+from include.skillreport.billing.ledger.correction import void_invoices
 from include.skillreport.billing.ledger.settlement import Instructions, settle_tenants
 from include.skillreport.billing.ledger.stored_invoice import find_invoice
 from include.skillreport.billing.service import Billing
@@ -108,7 +108,7 @@ def test_documents_that_wait_for_a_hand_over_are_booked_after_it(
     def void() -> None:
         with database.connect("batch_tenant") as own, tenant_transaction(own, ["B"]):
             stored = find_invoice(own, "INV-2026-10-001")
-            void_invoice(own, load_terms(), stored, "宛先の誤り", actor="somebody")
+            void_invoices(own, [stored.invoice_id], "宛先の誤り", "somebody")
 
     with platform.transaction():
         # As a hand-over does.

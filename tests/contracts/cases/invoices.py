@@ -197,7 +197,6 @@ CASES = (
         ENTERED,
         "batch.invoice_revision",
         DOCUMENT,
-        LETTER_DECISION,
         LETTER_FILE,
         LETTER,
         HOST,

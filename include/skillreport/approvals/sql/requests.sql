@@ -129,12 +129,6 @@ SET
     decided_at = clock_timestamp()
 WHERE request_id = %(request_id)s AND tenant_id = %(tenant_id)s AND item_id = %(item_id)s;
 
--- name: lock_invoice
-SELECT status, input_hash, total, execution_id
-FROM batch.invoice
-WHERE invoice_id = %(invoice_id)s
-FOR UPDATE;
-
 -- name: unconfirmed
 -- Runs across tenants, as batch_platform. The open requests of runs that were the first ones after a pause: about messages, with
 -- their present number, and about the drafts of a billing run.

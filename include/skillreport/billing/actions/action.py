@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from include.skillreport.billing.actions.fields import Tenants
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.core.errors import ParameterError, code_of
-from include.skillreport.core.form import Operation, Shows, refusal
+from include.skillreport.core.form import Operation, Shows
 
 if TYPE_CHECKING:
     import psycopg
@@ -129,7 +129,7 @@ class TenantAction(Action):
     def require_few(cls, tenants: Collection[str]) -> None:
         """:raises ParameterError: the action is for one tenant, and ``tenants`` (codes, or ids) are none or several."""
         if cls.because and len(set(tenants)) != 1:
-            raise refusal(
+            raise ParameterError(
                 f"操作「{cls.title}」では「テナントコード」（tenants）に 1 件だけ指定してください。{cls.because}"
             )
 

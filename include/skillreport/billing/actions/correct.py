@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from pydantic import PlainSerializer
 
 from include.skillreport.billing.actions.action import Desk, TenantAction, document_result
-from include.skillreport.core.form import Day, Field, Lines, described, refusal
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.form import Day, Field, Lines, described
 
 if TYPE_CHECKING:
     from include.skillreport.core.execution.batch import UnitResult
@@ -130,9 +131,11 @@ class Correct(TenantAction):
         optional = self.fields(required=False)
         if not any(getattr(self, name) for name in optional):
             titles = "、".join(f"「{field.title}」" for field in optional.values())
-            raise refusal(f"操作「{self.title}」では {titles} のどれかに、新しい内容を書いてください。")
+            raise ParameterError(
+                f"操作「{self.title}」では {titles} のどれかに、新しい内容を書いてください。"
+            )
         if self.due_on and not today <= self.due_on <= today + _LONGEST_AHEAD:
-            raise refusal(
+            raise ParameterError(
                 f"「支払期限」（due_on）の {self.due_on} は使えません。{today} から {today + _LONGEST_AHEAD} までの日を"
                 "指定してください。"
             )

@@ -11,7 +11,7 @@ from include.skillreport.billing.ledger.entered_values import take_values
 from include.skillreport.core.entered import SHOWN
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.batch import Request, Work
-from include.skillreport.core.form import ENTRY, Operation, OperationForm, is_empty, refusal
+from include.skillreport.core.form import ENTRY, Operation, OperationForm, is_empty
 
 # What the conf of such a run has itself.
 IN_CONF = ("operation", "tenants", "business_date", "dry_run", SHOWN)
@@ -25,12 +25,12 @@ def entry_options(operation: type[Operation], request: Request, where: str) -> d
     values = request.values
     named = [name for name in operation.fields() if name not in IN_CONF and not is_empty(values.get(name))]
     if is_empty(values.get(ENTRY)) or named:
-        raise refusal(
+        raise ParameterError(
             f"操作「{operation.title}」は個人の情報を含むので、Airflow のフォームでは入力できません。{where}から入力してください。"
         )
     if not request.codes:
         # Without this check, a form without a tenant would be for all of them.
-        raise refusal(
+        raise ParameterError(
             f"操作「{operation.title}」には「テナントコード」（tenants）が必要です。指定してください。"
         )
     return {"operation": operation.name, ENTRY: str(values[ENTRY]), "tenants": list(request.codes)}

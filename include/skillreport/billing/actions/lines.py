@@ -16,7 +16,8 @@ from include.skillreport.billing.actions.fields import (
     LineText,
     LineUnit,
 )
-from include.skillreport.core.form import Shows, described, refusal
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.form import Shows, described
 
 if TYPE_CHECKING:
     from include.skillreport.core.execution.batch import UnitResult
@@ -42,7 +43,7 @@ class ExtraLine(TenantAction):
     def check(self, today: date, /) -> None:
         latest = today + _LONGEST_AHEAD
         if self.line_date > latest:
-            raise refusal(
+            raise ParameterError(
                 f"「利用日」（line_date）の {self.line_date} は先すぎます。{latest} までの日を指定してください。"
             )
 

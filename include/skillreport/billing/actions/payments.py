@@ -19,7 +19,7 @@ from include.skillreport.billing.actions.fields import (
     Reason,
 )
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.state import invoice_label
+from include.skillreport.billing.state import invoice_label, not_overpaid
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.form import NOTHING_YET, described
 
@@ -187,10 +187,7 @@ class RecordRefund(RecordPayment):
             desk.connection, tenant_id, desk.period, self.paid_reference
         ) or overpaid_invoices(desk.connection, tenant_id, desk.period)
         if not numbers:
-            raise BillingError(
-                "NOT_OVERPAID",
-                f"{desk.period.start:%Y-%m} の請求書に過入金はありません。対象月を確認してください",
-            )
+            raise not_overpaid(f"{desk.period.start:%Y-%m} の請求書")
         if len(numbers) > 1:
             raise BillingError(
                 "SEVERAL_INVOICES",

@@ -36,12 +36,12 @@ class Void(TenantAction):
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Void the unpaid invoice. A second attempt of the run changes nothing."""
-        from include.skillreport.billing.ledger.correction import already_voided
+        from include.skillreport.billing.ledger.correction import already_voided, void_invoice
 
         actor = desk.run.execution_id
         done = already_voided(desk.connection, tenant_id, desk.period, actor)
         if not done:
             stored = desk.invoice(tenant_id)
-            desk.billing.void(desk.connection, stored, self.reason, actor=actor)
+            void_invoice(desk.connection, desk.billing.terms, stored, self.reason, actor=actor)
             done = [stored.invoice.number]
         return document_result(desk, tenant_id, "voided", done[0])

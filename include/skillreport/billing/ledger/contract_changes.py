@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ from include.skillreport.billing.contract_kinds import (
 )
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.entered_values import USABLE
-from include.skillreport.billing.receivables.file_cells import CellProblem, refusal
+from include.skillreport.billing.receivables.file_cells import CellProblem, unusable
+from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
 
@@ -149,7 +150,7 @@ def file_label(name: str) -> str:
 
 def file_refusal(name: str, problems: Sequence[CellProblem]) -> ParameterError:
     """The error that names the problems of a file of contracts."""
-    return refusal(file_label(name), problems, most=_LISTED)
+    return unusable(file_label(name), problems, most=_LISTED)
 
 
 def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) -> str | None:
@@ -163,13 +164,19 @@ def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) 
     row = found[0]
     if row["status"] != "waiting":
         return f"この変更は、{_ENDED[row['status']]}"
-    if row["entered_by"] == author.person:
-        return f"{author.person} が入力した変更です。ほかの人が承認してください"
     changes = [_stored(part) for part in (row["after"] if row["kind"] == IMPORT else [row])]
-    for change in changes:
-        present = present_rows(platform, change.kind, change.owner)
-        if as_json(_same_row(change, present)) != change.before:
-            return "この確認を出した後に、同じ登録が変わっています。もう一度入力してください"
+    entry = WaitingEntry(
+        "contract",
+        "この変更",
+        [row["entered_by"]],
+        seen=[change.before for change in changes],
+        present=[
+            as_json(_same_row(change, present_rows(platform, change.kind, change.owner)))
+            for change in changes
+        ],
+    )
+    if error := approval_refusal(entry, author.person):
+        return str(error)
     before = _recipients(platform, changes)
     entered_by = Author(row["entered_by"], author.execution_id, entered_at=row["entered_at"])
     for change in changes:
@@ -177,16 +184,11 @@ def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) 
     after = _recipients(platform, changes)
     is_import = row["kind"] == IMPORT
     former = [] if is_import else _former(changes[0], before, after)
-    _decide(platform, change_id, author, "applied", former)
+    _SQL.execute(platform, "approve_change", change_id=change_id, former_emails=former, **asdict(author))
     if is_import:
         for change in changes:
             _record(platform, change, entered_by, "applied", _former(change, before, after), author)
     return None
-
-
-def refuse(platform: psycopg.Connection, change_ids: Sequence[str], author: Author, reason: str) -> list[str]:
-    """Withdraw waiting changes, whose values are deleted. Returns the ids of which none waits. The reason is kept beside the former one."""
-    return [each for each in change_ids if not _decide(platform, each, author, "refused", reason=reason)]
 
 
 def codes_of_tenants(platform: psycopg.Connection) -> dict[str, str]:
@@ -251,28 +253,6 @@ def _write(platform: psycopg.Connection, change: RowChange, author: Author) -> N
             ),
             list(row.values()),
         )
-
-
-def _decide(
-    platform: psycopg.Connection,
-    change_id: str,
-    author: Author,
-    status: str,
-    former_emails: Sequence[str] = (),
-    reason: str | None = None,
-) -> bool:
-    """Decide about a waiting change; returns whether it was waiting."""
-    done = _SQL.execute(
-        platform,
-        "decide_change",
-        change_id=change_id,
-        person=author.person,
-        execution_id=author.execution_id,
-        status=status,
-        former_emails=list(former_emails),
-        reason=reason,
-    )
-    return done.rowcount > 0
 
 
 def _record(

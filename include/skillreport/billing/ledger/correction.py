@@ -15,12 +15,13 @@ from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.documents.written_language import require_readable_reason
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.booking import keep_open
 from include.skillreport.billing.ledger.contacts import BillingContact, load_contacts
 from include.skillreport.billing.ledger.entries import (
     EntryAuthor,
-    drop_waiting_credits,
     excess,
     require_new_credit,
+    withdraw_entries,
 )
 from include.skillreport.billing.ledger.finalization import FinalDocument, finalize, write_host_rows
 from include.skillreport.billing.ledger.letters import (
@@ -62,6 +63,7 @@ def void_invoice(
     :raises BillingError: its state refuses it (``state.refusal``), or no reason is given. Or it is finalised, and the terms are a
         sample, or the customer cannot read the reason.
     """
+    keep_open(connection)
     is_issued = stored.state.status != "draft"
     if is_issued:
         terms.require_no_sample()
@@ -161,7 +163,7 @@ def issue_credit(
     withdrawn: set[str] = set()
     if is_credited:
         withdrawn = withdraw_letters(connection, [stored.invoice_id])
-        drop_waiting_credits(connection, [stored.invoice_id], f"{number} で全額を返還したため", actor)
+        withdraw_entries(connection, "credit", [stored.invoice_id], f"{number} で全額を返還したため", actor)
     queue_letters(
         connection,
         terms,
@@ -222,7 +224,7 @@ def void_invoices(
     voided = {invoice_id for (invoice_id,) in rows}
     withdraw_reminders(connection, voided)
     if voided:
-        drop_waiting_credits(connection, voided, "請求書を取り消したため", actor)
+        withdraw_entries(connection, "credit", voided, "請求書を取り消したため", actor)
     return voided
 
 

@@ -153,6 +153,7 @@ def _require_other_approver(account: BillingAccount, approver: str, entered_befo
         if not row["waits"] or row["approved_by"] is not None:
             continue
         entry = WaitingEntry(
+            "line",
             f"{row['charged_on']} の個別明細「{row['description']}」",
             [row["entered_by"]],
             datetime.fromisoformat(row["entered_at"]),

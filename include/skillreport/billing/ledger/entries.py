@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 
@@ -128,14 +128,19 @@ def wait_reason(connection: psycopg.Connection, terms: Terms, tenant_id: str, pe
     return _waits(person, _limit(connection, terms, tenant_id))
 
 
-def drop_waiting_credits(
-    connection: psycopg.Connection, invoice_ids: Iterable[str], reason: str, actor: str
-) -> list[str]:
-    """Void the waiting credit notes of these invoices. Returns a text about each. The transaction has locked the invoices."""
-    rows = _SQL.rows(
-        connection, "drop_credits", invoice_ids=sorted(invoice_ids), reason=reason, voided_by=actor
-    )
-    return [credit_text(row) for row in rows]
+def withdraw_entries(
+    connection: psycopg.Connection,
+    kind: Literal["line", "credit", "contract"],
+    entry_ids: Iterable[str],
+    reason: str,
+    execution_id: str,
+    person: str = "",
+) -> list[dict[str, Any]]:
+    """Withdraw what waits (``second_person.WAITING_KINDS``), whoever has entered it: the credit notes of an invoice by its id, and a line
+    even if it does not wait. Returns the rows of the statement ``withdraw_<kind>``. The transaction has locked what the entries change.
+    """
+    values = {"reason": reason, "execution_id": execution_id, "person": person}
+    return _SQL.rows(connection, f"withdraw_{kind}", entry_ids=sorted(entry_ids), **values)
 
 
 def credit_text(row: Mapping[str, Any]) -> str:
@@ -150,6 +155,11 @@ def first_opened(connection: psycopg.Connection, execution_id: str) -> datetime 
     """
     opened: datetime | None = _SQL.row(connection, "first_opened", execution_id=execution_id)[0]
     return opened
+
+
+def old_entries(platform: psycopg.Connection, before: datetime) -> list[dict[str, Any]]:
+    """How many entries of each kind were entered before this time (aware) and still wait, and the oldest time. As ``batch_platform``."""
+    return _SQL.rows(platform, "old_entries", before=before)
 
 
 def _limit(connection: psycopg.Connection, terms: Terms, tenant_id: str) -> int:

@@ -10,14 +10,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg.rows import dict_row
 
 from include.skillreport.billing.differences import Difference, find_differences
 from include.skillreport.billing.documents.invoice import Language
 from include.skillreport.billing.documents.written_language import require_readable
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExtraCharge
-from include.skillreport.billing.ledger.entries import EntryAuthor, excess, require_new_line, wait_reason
+from include.skillreport.billing.ledger.entries import (
+    EntryAuthor,
+    excess,
+    require_new_line,
+    wait_reason,
+    withdraw_entries,
+)
 from include.skillreport.billing.money import EXACT, RoundingMode, round_to_minor_unit
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
@@ -117,13 +122,8 @@ def remove_line(
             "SEVERAL_LINES",
             f"個別明細「{named}」は {len(removable)} 件あります。「内容」（line_text）に ID を指定してください（{listed}）",
         )
-    row = _SQL.row(
-        connection.cursor(row_factory=dict_row),
-        "remove_line",
-        extra_charge_id=removable[0]["extra_charge_id"],
-        removed_by=removed_by,
-        execution_id=execution_id,
-    )
+    ids = [removable[0]["extra_charge_id"]]
+    (row,) = withdraw_entries(connection, "line", ids, "", execution_id, removed_by)
     return _line(row["content"])
 
 

@@ -28,6 +28,7 @@ from include.skillreport.billing.ledger.stored_invoice import (
     lock_invoice,
 )
 from include.skillreport.billing.periods import Period
+from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
 from include.skillreport.billing.state import Act, invoice_label, require
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
@@ -171,7 +172,7 @@ def withdraw(connection: psycopg.Connection, letter_ids: Iterable[str]) -> dict[
 
 @dataclass(frozen=True)
 class LetterDecision:
-    """Who decides with which run, and why, to stop a letter, to correct it or to send it."""
+    """Who decides with which run, and why, to stop a letter or to send it."""
 
     person: str
     execution_id: str
@@ -270,16 +271,13 @@ def _waits_for(connection: psycopg.Connection, stored: StoredInvoice, decision: 
     :raises BillingError: somebody has made one since the run was first opened. A run that is cleared has the person of its first opening.
     """
     waiting = _SQL.rows(connection, "waiting_corrections", invoice_id=stored.invoice_id)
-    if not waiting:
-        return False
-    opened_at = first_opened(connection, decision.execution_id)
-    if opened_at is None or opened_at < waiting[-1]["entered_at"]:
-        raise BillingError(
-            "CORRECTED_LATER",
-            f"{invoice_label(stored.invoice.number)}は、この操作を始めた後に {waiting[-1]['entered_by']} が訂正しています。"
-            "内容を確認し、「発送する」を新しく実行してください",
+    for row in waiting:
+        entry = WaitingEntry(
+            "correction", invoice_label(stored.invoice.number), [row["entered_by"]], row["entered_at"]
         )
-    return True
+        if error := approval_refusal(entry, decision.person, first_opened(connection, decision.execution_id)):
+            raise error
+    return bool(waiting)
 
 
 def _release(
@@ -303,14 +301,6 @@ def _release(
         columns = {f"{name}_list": [row[name] for row in rows] for name in ("place", "kind")}
         _SQL.execute(connection, "copy_letter", **letters, **columns, letter_id=letter)
     return _SQL.column(connection, "release_letters", **letters, scheduled_at=naive_utc(sending_time(today)))
-
-
-def stop_corrected_letter(
-    connection: psycopg.Connection, stored: StoredInvoice, revision: int, decision: LetterDecision
-) -> None:
-    """Stop the queued letter of a correction until somebody else sends it (``send_letter``), and reminders, also if it has no letter."""
-    withdraw(connection, [letter_id(stored.invoice_id, revision)])
-    _decide(connection, stored, "wait", decision)
 
 
 def _decide(

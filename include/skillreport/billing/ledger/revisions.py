@@ -17,14 +17,9 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.contacts import load_contacts
 from include.skillreport.billing.ledger.correction import require_reason
 from include.skillreport.billing.ledger.finalization import write_host_rows
-from include.skillreport.billing.ledger.letters import (
-    LetterDecision,
-    queue_letters,
-    stop_corrected_letter,
-    withdraw_letters,
-)
+from include.skillreport.billing.ledger.letters import queue_letters, withdraw, withdraw_letters
 from include.skillreport.billing.ledger.overdue_letters import withdraw_reminders
-from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, lock_invoice
+from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, letter_id, lock_invoice
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.due_dates import leaving_day
 from include.skillreport.billing.state import Act, invoice_label, require
@@ -87,9 +82,8 @@ def correct_invoice(
         withdraw_reminders(connection, [stored.invoice_id])
     documents = {stored.invoice_id: document}
     queue_letters(connection, terms, documents, contacts, leaves_on, open_amount=stored.state.open_amount)
-    stop_corrected_letter(
-        connection, stored, document.revision, LetterDecision(entered_by, execution_id, what)
-    )
+    # Somebody else sends it (letters.send_letter).
+    withdraw(connection, [letter_id(stored.invoice_id, document.revision)])
     write_host_rows(connection, [stored.invoice_id])
     return document
 

@@ -24,13 +24,14 @@ _SQL = Statements(Path(__file__).parents[1])
 class StoredInvoice:
     """An invoice or credit note of the database, with its newest document. ``inputs`` are the values from which the invoice was calculated.
 
-    ``leaves_on`` is the planned day of the newest document's letter; None: it has no letter.
+    ``leaves_on`` is the planned day of the newest document's letter; None: it has no letter. ``execution_id`` has calculated or issued it.
     """
 
     invoice_id: str
     tenant_id: str
     state: InvoiceState
     input_hash: str
+    execution_id: str
     leaves_on: date | None
     invoice: Invoice
     inputs: BillingInputs
@@ -78,6 +79,12 @@ def lock_invoice(connection: psycopg.Connection, stored: StoredInvoice) -> Store
     return find_by_id(connection, stored.invoice_id)
 
 
+def lock_by_id(connection: psycopg.Connection, invoice_id: str) -> StoredInvoice | None:
+    """As ``lock_invoice``; None if there is none: its draft was deleted."""
+    _SQL.execute(connection, "lock_by_id", invoice_ids=[invoice_id])
+    return _find(connection, invoice_id=invoice_id)
+
+
 def stored_document(row: dict[str, Any]) -> Invoice:
     """The document of an invoice row: its content with the number and the dates that finalising adds."""
     return Invoice.model_validate(row["content"]).finalized(row["number"], row["issued_on"], row["due_on"])
@@ -111,6 +118,7 @@ def _find(
         tenant_id=row["tenant_id"],
         state=InvoiceState.of(row),
         input_hash=row["input_hash"],
+        execution_id=row["execution_id"],
         leaves_on=row["leaves_on"],
         invoice=stored_document(row),
         inputs=BillingInputs.model_validate(row["inputs"]),

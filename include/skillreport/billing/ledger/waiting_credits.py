@@ -6,7 +6,7 @@ A waiting credit note is a draft: it has no number and no letter, is in no file,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ from include.skillreport.billing.documents.invoice import Invoice, InvoiceLine
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import issue_credit, require_fitting, require_reason
-from include.skillreport.billing.ledger.entries import drop_waiting_credits, first_opened
+from include.skillreport.billing.ledger.entries import credit_text, first_opened, withdraw_entries
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, load_credits, lock_invoice
 from include.skillreport.billing.periods import Period
-from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
+from include.skillreport.billing.second_person import WaitingEntry, approval_refusal, is_author
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 
@@ -90,14 +90,11 @@ def approve_credits(
     terms.require_no_sample()
     stored = lock_invoice(connection, stored)
     waiting = _SQL.rows(connection, "waiting_credits", invoice_id=stored.invoice_id)
-    others = [row for row in waiting if row["entered_by"] != approver]
+    others = [row for row in waiting if not is_author(approver, [row["entered_by"]])]
     opened_at = first_opened(connection, execution_id)
     # Skips the person's own credit notes, unless there are no others.
     for row in others or waiting:
-        entry = WaitingEntry(
-            f"承認待ちの返還「{row['credit_reason']}」", [row["entered_by"]], row["created_at"]
-        )
-        if error := approval_refusal(entry, approver, opened_at):
+        if error := approval_refusal(_entry(row), approver, opened_at):
             raise error
     issued: list[Invoice] = []
     for row in others:
@@ -105,7 +102,7 @@ def approve_credits(
         stored = lock_invoice(connection, stored)
         if not stored.state.is_live:
             break
-        credit = _as_entered(connection, stored, row)
+        credit = _as_entered(connection, stored, row, approver)
         require_fitting(stored, credit)
         _SQL.execute(
             connection,
@@ -137,18 +134,22 @@ def drop_credits(
     :raises BillingError: none waits, or no reason is given.
     """
     require_reason(reason)
-    dropped = drop_waiting_credits(connection, [lock_invoice(connection, stored).invoice_id], reason, actor)
+    ids = [lock_invoice(connection, stored).invoice_id]
+    dropped = withdraw_entries(connection, "credit", ids, reason, actor)
     if not dropped:
         raise BillingError(
             "NO_WAITING_CREDIT",
             f"{stored.invoice.period_start:%Y-%m} の請求書に、承認待ちの返還はありません。対象月とテナントを確認してください",
         )
-    return dropped
+    return [credit_text(row) for row in dropped]
 
 
-def _as_entered(connection: psycopg.Connection, stored: StoredInvoice, row: Mapping[str, Any]) -> Invoice:
+def _as_entered(
+    connection: psycopg.Connection, stored: StoredInvoice, row: Mapping[str, Any], approver: str
+) -> Invoice:
     """The waiting credit note, calculated with the present credit notes of its invoice. Only what is left afterwards may differ."""
     entered = Invoice.model_validate(row["content"])
+    present: object
     try:
         credit = credit_note(
             stored.invoice,
@@ -158,13 +159,19 @@ def _as_entered(connection: psycopg.Connection, stored: StoredInvoice, row: Mapp
             rounding=stored.inputs.rounding,
         )
         require_printable(credit)
+        present = _money(credit)
+        difference = f"返還額が {-entered.total:,f} {entered.currency} から {-credit.total:,f} へ変わります"
     except BillingError as error:
-        raise _changed(row, str(error)) from error
-    if _money(credit) != _money(entered):
-        raise _changed(
-            row, f"返還額が {-entered.total:,f} {entered.currency} から {-credit.total:,f} へ変わります。"
-        )
+        credit, present, difference = entered, None, str(error)
+    entry = replace(_entry(row), seen=_money(entered), present=present, difference=difference)
+    if refused := approval_refusal(entry, approver):
+        raise refused
     return credit
+
+
+def _entry(row: Mapping[str, Any]) -> WaitingEntry:
+    what = f"承認待ちの返還「{row['credit_reason']}」"
+    return WaitingEntry("credit", what, [row["entered_by"]], row["created_at"])
 
 
 def _part(original: Invoice, line: InvoiceLine) -> CreditedPart:
@@ -178,11 +185,3 @@ def _part(original: Invoice, line: InvoiceLine) -> CreditedPart:
 
 def _money(credit: Invoice) -> tuple[object, ...]:
     return credit.total, credit.tax_totals, credit.yen_tax, [line.amount for line in credit.lines]
-
-
-def _changed(row: Mapping[str, Any], why: str) -> BillingError:
-    return BillingError(
-        "CREDIT_CHANGED",
-        f"承認待ちの返還「{row['credit_reason']}」は、登録した後に請求書が変わったため、登録したとおりに発行できません（{why.rstrip('。')}）。"
-        "DAG operate_invoices の「承認待ちの返還の取り下げ」の後に、登録し直してください",
-    )

@@ -14,8 +14,8 @@ from include.skillreport.billing.receivables.file_cells import (
     CellProblem,
     csv_rows,
     day_in,
-    refusal,
     reiwa_day_in,
+    unusable,
     yen_in,
 )
 from include.skillreport.billing.receivables.payment_file import PAYMENT_COLUMNS
@@ -134,7 +134,7 @@ class _Reader:
             elif transfer := self._transfer(line, row, payer, amount):
                 found.append(transfer)
         if self._problems:
-            raise refusal(self._file, self._problems)
+            raise unusable(self._file, self._problems)
         return found
 
     def left_out(self) -> tuple[LeftOut, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from include.skillreport.billing.receivables.bank_csv import parse_bank_csv
-from include.skillreport.billing.receivables.file_cells import CellProblem, refusal
+from include.skillreport.billing.receivables.file_cells import CellProblem, unusable
 from include.skillreport.billing.receivables.transfer import BankFile
 from include.skillreport.billing.receivables.zengin import RECORD, is_zengin, parse_zengin
 from include.skillreport.billing.settings import BillingSettings
@@ -46,5 +46,5 @@ def read_bank_file(content: bytes, name: str, settings: BillingSettings, today: 
             text = f"{transfer.booked_on} は今日（{today}）より後か、{_OLDEST_DAYS} 日より前です。ファイルを確認してください"
             problems.append(CellProblem(transfer.line, "日付", text, unit))
     if problems:
-        raise refusal(file, problems)
+        raise unusable(file, problems)
     return bank_file

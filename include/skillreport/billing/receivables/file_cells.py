@@ -39,7 +39,7 @@ class CellProblem:
         return f"{self.line} {self.unit}「{self.column}」: {self.text}"
 
 
-def refusal(file: str, problems: Sequence[CellProblem], most: int = _LISTED) -> ParameterError:
+def unusable(file: str, problems: Sequence[CellProblem], most: int = _LISTED) -> ParameterError:
     """The error that names ``most`` of the problems of ``file``: its kind and its name in quotation marks."""
     listed = "。".join(map(str, problems[:most]))
     more = len(problems) - most

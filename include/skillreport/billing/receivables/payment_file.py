@@ -13,7 +13,7 @@ from datetime import date
 
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.money import YEN
-from include.skillreport.billing.receivables.file_cells import CellProblem, csv_rows, day_in, refusal, yen_in
+from include.skillreport.billing.receivables.file_cells import CellProblem, csv_rows, day_in, unusable, yen_in
 from include.skillreport.billing.receivables.payment import (
     Payable,
     Payment,
@@ -75,7 +75,7 @@ def parse_payments(content: bytes, name: str) -> list[FileRow]:
         seen[key] = row.line
         rows.append(row)
     if problems:
-        raise refusal(file, problems)
+        raise unusable(file, problems)
     if not rows:
         raise ParameterError(f"{file} に入金の行がありません。2 行目から入金を書いてください。")
     return rows
@@ -108,7 +108,7 @@ def require_recordable(
         except BillingError as error:
             problems.append(CellProblem(row.line, _COLUMN_OF[error.code], str(error).removesuffix("。")))
     if problems:
-        raise refusal(f"入金ファイル '{name}'", problems)
+        raise unusable(f"入金ファイル '{name}'", problems)
 
 
 def _row(line: int, cells: Sequence[str], problems: list[CellProblem]) -> FileRow | None:

@@ -15,7 +15,7 @@ from datetime import date
 from decimal import Decimal
 from itertools import accumulate, pairwise
 
-from include.skillreport.billing.receivables.file_cells import CellProblem, refusal, reiwa_day_in
+from include.skillreport.billing.receivables.file_cells import CellProblem, reiwa_day_in, unusable
 from include.skillreport.billing.receivables.transfer import BankFile, Transfer
 from include.skillreport.core.errors import ParameterError
 
@@ -137,7 +137,7 @@ def parse_zengin(content: bytes, name: str) -> BankFile:
     records = [_text(*each, problems) for each in enumerate(_records(content, file), 1)]
     _require_order([record[0] for record in records], problems)
     if problems:
-        raise refusal(file, problems)
+        raise unusable(file, problems)
     groups: list[_Group] = []
     for number, record in enumerate(records, 1):
         if record[0] == "1":
@@ -148,7 +148,7 @@ def parse_zengin(content: bytes, name: str) -> BankFile:
         elif record[0] == "8":
             _check_sums(_Record(number, record, _TRAILER, problems), groups[-1])
     if problems:
-        raise refusal(file, problems)
+        raise unusable(file, problems)
     return BankFile("zengin", tuple(transfer for group in groups for transfer in group.transfers))
 
 

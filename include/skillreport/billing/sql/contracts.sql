@@ -92,19 +92,31 @@ FROM batch.contract_change
 WHERE change_id = %(change_id)s
 FOR UPDATE;
 
--- name: decide_change
+-- name: approve_change
 UPDATE batch.contract_change
 SET
-    status = %(status)s,
+    status = 'applied',
     decided_by = %(person)s,
     decided_at = now(),
     decided_in = %(execution_id)s,
     former_emails = %(former_emails)s,
-    reason = concat_ws('／取り下げ: ', reason, %(reason)s::text),
-    before = CASE WHEN %(status)s::text = 'applied' THEN before END,
     -- The changes of an import have rows of their own.
-    after = CASE WHEN %(status)s::text = 'applied' AND kind <> 'import' THEN after END
-WHERE change_id = %(change_id)s AND status = 'waiting';
+    after = CASE WHEN kind <> 'import' THEN after END
+WHERE change_id = %(change_id)s;
+
+-- name: withdraw_contract
+-- The values are deleted, and the reason is kept beside the former one.
+UPDATE batch.contract_change
+SET
+    status = 'refused',
+    decided_by = %(person)s,
+    decided_at = now(),
+    decided_in = %(execution_id)s,
+    reason = concat_ws('／取り下げ: ', reason, %(reason)s::text),
+    before = null,
+    after = null
+WHERE change_id = any(%(entry_ids)s) AND status = 'waiting'
+RETURNING change_id;
 
 -- name: waiting_tenants
 -- The tenants of waiting changes with these ids, also those in an import.

@@ -96,15 +96,15 @@ WITH entry AS (
     FROM batch.extra_charge AS extra
     WHERE
         extra.tenant_id = %(tenant_id)s AND extra.charged_on BETWEEN %(period_start)s AND %(period_end)s
-        AND extra.entered_by = %(person)s AND extra.carries_invoice_id IS null
-        AND coalesce(extra.approved_by, extra.entered_by) = extra.entered_by
+        AND batch.person_key(extra.entered_by) = batch.person_key(%(person)s) AND extra.carries_invoice_id IS null
+        AND batch.person_key(coalesce(extra.approved_by, extra.entered_by)) = batch.person_key(extra.entered_by)
     UNION ALL
     SELECT abs(credit.yen_total) AS yen
     FROM batch.invoice AS credit
     WHERE
         credit.tenant_id = %(tenant_id)s AND credit.period_start = %(period_start)s AND credit.kind = 'credit'
-        AND credit.status <> 'void' AND credit.entered_by = %(person)s
-        AND coalesce(credit.approved_by, credit.entered_by) = credit.entered_by
+        AND credit.status <> 'void' AND batch.person_key(credit.entered_by) = batch.person_key(%(person)s)
+        AND batch.person_key(coalesce(credit.approved_by, credit.entered_by)) = batch.person_key(credit.entered_by)
 )
 
 SELECT coalesce(sum(entry.yen), 0) AS yen, coalesce(bool_or(entry.yen IS null), false) AS is_unknown
@@ -130,9 +130,10 @@ ORDER BY created_at, invoice_id;
 UPDATE batch.invoice SET content = %(content)s, execution_id = %(execution_id)s
 WHERE invoice_id = %(invoice_id)s AND kind = 'credit' AND status = 'draft';
 
--- name: drop_credits
-UPDATE batch.invoice SET status = 'void', void_reason = %(reason)s, voided_by = %(voided_by)s
-WHERE credits_invoice_id = any(%(invoice_ids)s) AND kind = 'credit' AND status = 'draft'
+-- name: withdraw_credit
+-- The waiting credit notes of these invoices.
+UPDATE batch.invoice SET status = 'void', void_reason = %(reason)s, voided_by = %(execution_id)s
+WHERE credits_invoice_id = any(%(entry_ids)s) AND kind = 'credit' AND status = 'draft'
 RETURNING total, currency, credit_reason, entered_by;
 
 -- name: credit_entered_by_run

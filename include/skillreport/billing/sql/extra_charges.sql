@@ -32,10 +32,10 @@ WHERE
     AND extra.charged_on = coalesce(%(charged_on)s, extra.charged_on)
 ORDER BY extra.charged_on, extra.extra_charge_id;
 
--- name: remove_line
+-- name: withdraw_line
 WITH removed AS (
     DELETE FROM batch.extra_charge
-    WHERE extra_charge_id = %(extra_charge_id)s
+    WHERE extra_charge_id = any(%(entry_ids)s)
     RETURNING *
 )
 
@@ -44,7 +44,7 @@ SELECT
     removed.extra_charge_id,
     removed.tenant_id,
     to_jsonb(removed) AS content,
-    %(removed_by)s,
+    %(person)s,
     %(execution_id)s
 FROM removed
 RETURNING content;
@@ -92,7 +92,7 @@ UPDATE batch.extra_charge
 SET approved_by = %(approver)s, approved_at = now()
 WHERE
     tenant_id = %(tenant_id)s AND charged_on BETWEEN %(period_start)s AND %(period_end)s
-    AND waits AND approved_by IS null AND entered_by <> %(approver)s
+    AND waits AND approved_by IS null AND batch.person_key(entered_by) <> batch.person_key(%(approver)s)
     AND entered_at <= coalesce(%(entered_before)s::timestamptz, 'infinity')
 RETURNING charged_on, description, entered_by;
 

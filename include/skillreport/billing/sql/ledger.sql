@@ -40,7 +40,7 @@ SELECT
     CASE WHEN newest.revision IS null THEN invoice.leaves_on ELSE newest.leaves_on END AS leaves_on,
     invoice.due_on,
     coalesce(newest.content, invoice.content) AS content,
-    invoice.inputs, invoice.input_hash,
+    invoice.inputs, invoice.input_hash, invoice.execution_id,
     state.kind, state.status, state.number, state.total, state.credited, state.credited_total, state.paid_total,
     state.fee_total, state.written_off_total, state.open_amount, state.is_paid, state.is_carried, state.is_stopped,
     state.corrected_by

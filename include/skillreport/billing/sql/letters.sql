@@ -141,12 +141,19 @@ RETURNING
     ) AS may_have_arrived;
 
 -- name: insert_letter_decision
+-- Who sends the letter approves the corrections that wait.
+WITH approved AS (
+    UPDATE batch.invoice_revision SET approved_by = %(entered_by)s, approved_at = now()
+    WHERE invoice_id = %(invoice_id)s AND approved_by IS null AND %(kind)s = 'send'
+)
+
 INSERT INTO batch.letter_decision (invoice_id, tenant_id, kind, reason, entered_by, execution_id)
 VALUES (%(invoice_id)s, %(tenant_id)s, %(kind)s, %(reason)s, %(entered_by)s, %(execution_id)s);
 
 -- name: waiting_corrections
 SELECT entered_by, entered_at
-FROM batch.waiting_corrections(%(invoice_id)s)
+FROM batch.invoice_revision
+WHERE invoice_id = %(invoice_id)s AND approved_by IS null
 ORDER BY entered_at;
 
 -- name: letters_decided_by

@@ -40,12 +40,7 @@ SELECT
     ) AS reminders,
     pdf.sha256,
     pdf.bytes,
-    coalesce((
-        SELECT decision.kind <> 'send' FROM batch.letter_decision AS decision
-        WHERE decision.invoice_id = invoice.invoice_id
-        ORDER BY decision.entered_at DESC
-        LIMIT 1
-    ), false) AS is_stopped,
+    state.is_stopped,
     -- A transfer of this amount has arrived, and nobody has confirmed it yet.
     (
         EXISTS (
@@ -60,6 +55,7 @@ SELECT
         )
     ) AS may_be_paid
 FROM batch.invoice
+INNER JOIN batch.invoice_state AS state ON invoice.invoice_id = state.invoice_id
 LEFT JOIN LATERAL (
     SELECT corrected.revision, corrected.content
     FROM batch.invoice_revision AS corrected

@@ -9,16 +9,15 @@ import psycopg
 
 from include.skillreport.approvals.requests import (
     OUT_OF_DATE,
-    LockedInvoice,
     LockedItem,
     Result,
     item_ids,
-    lock_invoice,
     lock_item,
     record_result,
 )
 from include.skillreport.billing.billing_batch import BillingBatch
 from include.skillreport.billing.ledger.settlement import Instructions, Settlement, TenantSettlement
+from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, lock_by_id
 from include.skillreport.billing.outcomes import outcome_of
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.batch import Outcome, Request, UnitFailure, UnitResult, Work
@@ -61,7 +60,7 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         return outcome
 
     def _outcome(self, work: Work, tenant_id: str, item: LockedItem) -> Outcome:
-        live = lock_invoice(work.connection, item.item_id)
+        live = lock_by_id(work.connection, item.item_id)
         problem = _change(item, live)
         if problem:
             return _out_of_date(tenant_id, problem)
@@ -92,21 +91,21 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         settled: list[TenantSettlement] = []
         with work.connection.transaction() as attempt:
             settled = self.settle(work, instructions)
-            issued = lock_invoice(work.connection, item.item_id)
+            issued = lock_by_id(work.connection, item.item_id)
             # Without a reason to hold it, an invoice with other figures would be finalised without an approval.
-            if issued is None or (issued.status != "draft" and not _is_as_shown(item, issued)):
+            if issued is None or (issued.state.status != "draft" and not _is_as_shown(item, issued)):
                 settled = []
                 raise psycopg.Rollback(attempt)
         return settled[0] if settled else None
 
 
-def _change(item: LockedItem, live: LockedInvoice | None) -> str | None:
+def _change(item: LockedItem, live: StoredInvoice | None) -> str | None:
     """Why the answer does not apply to the live invoice; None if it does."""
     if item.superseded_by:
         return SUPERSEDED
-    if live is None or live.status == "void":
+    if live is None or live.state.status == "void":
         return "この請求書は取り消されています"
-    if live.status != "draft":
+    if live.state.status != "draft":
         # An earlier attempt may have finalised it.
         return None if item.result == Result.APPROVED else "この請求書はすでに確定しています"
     if not _is_as_shown(item, live):
@@ -114,8 +113,8 @@ def _change(item: LockedItem, live: LockedInvoice | None) -> str | None:
     return None
 
 
-def _is_as_shown(item: LockedItem, live: LockedInvoice) -> bool:
-    return live.input_hash == item.fingerprint and live.total == Decimal(item.figures["total"])
+def _is_as_shown(item: LockedItem, live: StoredInvoice) -> bool:
+    return live.input_hash == item.fingerprint and live.state.total == Decimal(item.figures["total"])
 
 
 def _out_of_date(tenant_id: str, problem: str) -> UnitFailure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, ClassVar
 
+from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.form import (
     Code,
     Codes,
@@ -13,7 +14,6 @@ from include.skillreport.core.form import (
     OperationForm,
     ReasonField,
     Shows,
-    refusal,
 )
 from include.skillreport.core.operation_catalog import OFFBOARD_TENANT
 
@@ -77,7 +77,7 @@ class OffboardingStage(Operation):
 
     def check(self, _: date, /) -> None:
         if len(self.tenants) != 1:
-            raise refusal("「テナントコード」（tenants）に、1 つのテナントだけを指定してください。")
+            raise ParameterError("「テナントコード」（tenants）に、1 つのテナントだけを指定してください。")
 
 
 @FORM.add("begin", "退会の開始")

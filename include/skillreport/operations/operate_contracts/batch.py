@@ -17,13 +17,13 @@ from include.skillreport.billing.ledger.contract_changes import (
     has_done,
     lock_contracts,
     named_tenants,
-    refuse,
 )
 from include.skillreport.billing.ledger.contract_effects import (
     InvoiceComparison,
     applied_changes,
     tell_former_recipients,
 )
+from include.skillreport.billing.ledger.entries import withdraw_entries
 from include.skillreport.billing.service import Billing
 from include.skillreport.core.entered import SHOWN
 from include.skillreport.core.errors import ParameterError
@@ -159,10 +159,12 @@ class ContractOperations(ChecksShown, ContractEffects):
         if isinstance(entered, form.ExportFiles):
             return {"exported": {} if work.run.dry_run else rows.export(platform, work.files)}
         if isinstance(entered, form.Withdraw):
-            unknown = refuse(platform, entered.changes, author, entered.reason)
-            if unknown:
+            by = (author.execution_id, author.person)
+            withdrawn = withdraw_entries(platform, "contract", entered.changes, entered.reason, *by)
+            if unknown := {*entered.changes} - {row["change_id"] for row in withdrawn}:
+                named = "、".join(each[:40] for each in sorted(unknown)[:5])
                 raise ParameterError(
-                    f"変更 {'、'.join(each[:40] for each in unknown[:5])} は、承認を待っていません。ボードの履歴で確かめてください。"
+                    f"変更 {named} は、承認を待っていません。ボードの履歴で確かめてください。"
                 )
             return {"withdrawn": len(entered.changes)}
         if isinstance(entered, form.ImportFile):

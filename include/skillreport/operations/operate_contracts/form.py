@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
-from include.skillreport.core.form import NOTHING_YET, Operation, OperationForm, Shows, refusal
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.form import NOTHING_YET, Operation, OperationForm, Shows
 from include.skillreport.core.operation_catalog import OPERATE_CONTRACTS
 from include.skillreport.operations.operate_contracts import fields
 
@@ -39,11 +40,11 @@ class SetProfile(Operation):
     def check(self, _: date, /) -> None:
         require_one_tenant(self.tenants)
         if (self.due_months is None) != (self.due_day is None):
-            raise refusal(
+            raise ParameterError(
                 "「期限の月」（due_months）と「期限の日」（due_day）は、両方とも書くか、両方とも空欄にしてください。"
             )
         if sum(map(len, self.copies().values())) > _MOST_COPIES:
-            raise refusal(
+            raise ParameterError(
                 f"「追加の送付先」（further_emails）と「Cc」（cc_emails）は、合わせて {_MOST_COPIES} 件までです。減らしてください。"
             )
 
@@ -90,11 +91,11 @@ class SetDiscount(Operation):
     def check(self, _: date, /) -> None:
         _require_period(self.valid_from, self.valid_to)
         if self.discount_kind == "percentage" and self.value > 100:
-            raise refusal("「割引の値」（value）は、率なら 100 までです。")
+            raise ParameterError("「割引の値」（value）は、率なら 100 までです。")
         for name, given, kind in (("通貨", self.currency, "fixed"), ("指標", self.metric, "free_quantity")):
             if bool(given) != (self.discount_kind == kind):
                 needed = "必要です" if not given else "使いません"
-                raise refusal(
+                raise ParameterError(
                     f"「{name}」は、割引の種類「{fields.DISCOUNT_KINDS[self.discount_kind]}」では{needed}。"
                 )
 
@@ -147,7 +148,9 @@ class End(Operation):
 
     def check(self, _: date, /) -> None:
         if (self.ended == "discount") != bool(self.discount_name):
-            raise refusal("「割引の名前」（discount_name）は、割引を終わらせるときだけ、必ず書いてください。")
+            raise ParameterError(
+                "「割引の名前」（discount_name）は、割引を終わらせるときだけ、必ず書いてください。"
+            )
 
 
 @FORM.add("set_rate", "為替レートの登録・訂正")
@@ -163,9 +166,11 @@ class SetRate(Operation):
 
     def check(self, today: date, /) -> None:
         if self.currency == "JPY":
-            raise refusal("「通貨」（currency）の JPY にはレートがありません。外貨を指定してください。")
+            raise ParameterError(
+                "「通貨」（currency）の JPY にはレートがありません。外貨を指定してください。"
+            )
         if self.rate_date > today:
-            raise refusal(f"「レートの日」（rate_date）の {self.rate_date} は、まだ来ていません。")
+            raise ParameterError(f"「レートの日」（rate_date）の {self.rate_date} は、まだ来ていません。")
 
 
 @FORM.add("add_payer", "振込名義の登録")
@@ -215,7 +220,7 @@ _MOST_COPIES = 10
 def require_one_tenant(tenants: Sequence[object]) -> None:
     """:raises ParameterError: a profile is for none or several of ``tenants``, which are codes or tenants."""
     if len(tenants) != 1:
-        raise refusal(
+        raise ParameterError(
             "「テナントコード」（tenants）に、1 つのテナントだけを指定してください。請求先の全項目を置き換えます。"
         )
 
@@ -223,4 +228,4 @@ def require_one_tenant(tenants: Sequence[object]) -> None:
 def _require_period(first: date, last: date | None) -> None:
     """:raises ParameterError: the last day is before the first day."""
     if last is not None and last < first:
-        raise refusal(f"「末日」（valid_to）の {last} が「初日」（valid_from）の {first} より前です。")
+        raise ParameterError(f"「末日」（valid_to）の {last} が「初日」（valid_from）の {first} より前です。")

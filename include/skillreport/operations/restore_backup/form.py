@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated
 
+from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.form import (
     Code,
     Field,
@@ -14,7 +15,6 @@ from include.skillreport.core.form import (
     OperationForm,
     ReasonField,
     Shows,
-    refusal,
 )
 from include.skillreport.core.operation_catalog import RESTORE_BACKUP
 
@@ -84,7 +84,7 @@ class Restore(Operation):
     def check(self, _: date) -> None:
         """Nobody accepts a backup without its name."""
         if self.without_mac and not self.backup:
-            raise refusal(
+            raise ParameterError(
                 "「検証コードのないバックアップを認める」（without_mac）には「バックアップID」（backup）を指定してください。"
             )
 
@@ -128,4 +128,6 @@ class RestoreDeletedRows(Operation):
     def check(self, _: date) -> None:
         """An archive has the rows of one tenant."""
         if len(self.tenants) > 1:
-            raise refusal("「テナントコード」（tenants）は、書庫のテナントを 1 件だけ指定してください。")
+            raise ParameterError(
+                "「テナントコード」（tenants）は、書庫のテナントを 1 件だけ指定してください。"
+            )

@@ -242,7 +242,10 @@ FROM batch.letter_stop;
 
 CREATE VIEW batch.board_letter_decision AS
 SELECT tenant_id, invoice_id, kind, reason, entered_by, entered_at, execution_id
-FROM batch.letter_decision;
+FROM batch.letter_decision
+UNION ALL
+SELECT tenant_id, invoice_id, 'correct' AS kind, reason, entered_by, entered_at, execution_id
+FROM batch.invoice_revision;
 
 CREATE VIEW batch.board_payment AS
 SELECT

@@ -13,33 +13,32 @@ GRANT SELECT, INSERT, DELETE, UPDATE (
     recipient_address, send_status, send_attempts, scheduled_at, sent_at, response_code, error_details, is_deleted, updated_at
 ) ON batch.tenant_notification TO batch_tenant;
 
--- The invoices whose letter is stopped now: the newest decision is a stop or a correction, and the invoice is neither void nor
--- credited in full. corrected_by: who has corrected it since a letter was last sent, for the first time at corrected_at; somebody
--- else sends the letter. It repeats batch.waiting_corrections, which reads with the rights of the reader: the board has none on
--- the table.
+-- The invoices whose letter is stopped now: a correction waits, or the newest decision is a stop, and the invoice is neither void
+-- nor credited in full. corrected_by: who has made the corrections that wait.
 CREATE VIEW batch.letter_stop AS
-SELECT
+SELECT DISTINCT ON (stopped.invoice_id)
     stopped.invoice_id, stopped.tenant_id, stopped.reason, stopped.entered_by, stopped.entered_at,
-    coalesce(correction.people, '{}') AS corrected_by, correction.first_at AS corrected_at
-FROM batch.letter_decision AS stopped
-INNER JOIN batch.invoice ON stopped.invoice_id = invoice.invoice_id
-LEFT JOIN LATERAL (
-    SELECT
-        array_agg(DISTINCT waiting.entered_by ORDER BY waiting.entered_by) AS people, min(waiting.entered_at) AS first_at
-    FROM batch.letter_decision AS waiting
+    array(
+        SELECT DISTINCT waiting.entered_by FROM batch.invoice_revision AS waiting
+        WHERE waiting.invoice_id = stopped.invoice_id AND waiting.approved_by IS null
+        ORDER BY waiting.entered_by
+    ) AS corrected_by
+FROM (
+    SELECT invoice_id, tenant_id, reason, entered_by, entered_at
+    FROM batch.letter_decision AS decision
     WHERE
-        waiting.invoice_id = stopped.invoice_id AND waiting.kind = 'wait'
-        AND NOT EXISTS (
+        kind = 'stop' AND NOT EXISTS (
             SELECT FROM batch.letter_decision AS sent
-            WHERE sent.invoice_id = waiting.invoice_id AND sent.kind = 'send' AND sent.entered_at > waiting.entered_at
+            WHERE sent.invoice_id = decision.invoice_id AND sent.kind = 'send' AND sent.entered_at > decision.entered_at
         )
-) AS correction ON true
-WHERE
-    stopped.kind IN ('stop', 'wait') AND invoice.status = 'finalized' AND NOT invoice.credited
-    AND NOT EXISTS (
-        SELECT FROM batch.letter_decision AS later
-        WHERE later.invoice_id = stopped.invoice_id AND later.entered_at > stopped.entered_at
-    );
+    UNION ALL
+    SELECT invoice_id, tenant_id, reason, entered_by, entered_at
+    FROM batch.invoice_revision
+    WHERE approved_by IS null
+) AS stopped
+INNER JOIN batch.invoice ON stopped.invoice_id = invoice.invoice_id
+WHERE invoice.status = 'finalized' AND NOT invoice.credited
+ORDER BY stopped.invoice_id ASC, stopped.entered_at DESC;
 GRANT SELECT ON batch.letter_stop TO batch_platform;
 
 -- What a person must approve: what another person has entered, and held drafts. A draft that only waits for a line is the line.
@@ -73,11 +72,11 @@ WHERE
     )
 UNION ALL
 SELECT
-    stop.tenant_id, 'correction' AS kind, stop.invoice_id AS entry_id, invoice.period_start, stop.reason AS entry_text,
-    null AS amount, null AS currency, array_to_string(stop.corrected_by, '、') AS entered_by, stop.corrected_at AS entered_at
-FROM batch.letter_stop AS stop
-INNER JOIN batch.invoice ON stop.invoice_id = invoice.invoice_id
-WHERE stop.corrected_by <> '{}'
+    corrected.tenant_id, 'correction' AS kind, corrected.invoice_id AS entry_id, invoice.period_start,
+    corrected.reason AS entry_text, null AS amount, null AS currency, corrected.entered_by, corrected.entered_at
+FROM batch.invoice_revision AS corrected
+INNER JOIN batch.invoice ON corrected.invoice_id = invoice.invoice_id
+WHERE corrected.approved_by IS null AND invoice.status = 'finalized' AND NOT invoice.credited
 UNION ALL
 SELECT
     change.tenant_id, 'contract' AS kind, change.change_id AS entry_id, null AS period_start, change.kind AS entry_text,

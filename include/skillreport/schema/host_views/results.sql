@@ -48,15 +48,23 @@ SELECT
         SELECT FROM batch.extra_charge AS carried
         WHERE carried.carries_invoice_id = invoice.invoice_id
     ) AS is_carried,
-    invoice.status = 'finalized' AND NOT invoice.credited AND coalesce((
-        SELECT decision.kind IN ('stop', 'wait') FROM batch.letter_decision AS decision
-        WHERE decision.invoice_id = invoice.invoice_id
-        ORDER BY decision.entered_at DESC
-        LIMIT 1
-    ), false) AS is_stopped,
+    invoice.status = 'finalized' AND NOT invoice.credited AND (
+        EXISTS (
+            SELECT FROM batch.invoice_revision AS waiting
+            WHERE waiting.invoice_id = invoice.invoice_id AND waiting.approved_by IS null
+        )
+        OR coalesce((
+            SELECT decision.kind = 'stop' FROM batch.letter_decision AS decision
+            WHERE decision.invoice_id = invoice.invoice_id
+            ORDER BY decision.entered_at DESC
+            LIMIT 1
+        ), false)
+    ) AS is_stopped,
     array(
-        SELECT DISTINCT waiting.entered_by FROM batch.waiting_corrections(invoice.invoice_id) AS waiting
-        WHERE invoice.status = 'finalized' AND NOT invoice.credited
+        SELECT DISTINCT waiting.entered_by FROM batch.invoice_revision AS waiting
+        WHERE
+            waiting.invoice_id = invoice.invoice_id AND waiting.approved_by IS null
+            AND invoice.status = 'finalized' AND NOT invoice.credited
         ORDER BY waiting.entered_by
     ) AS corrected_by
 FROM batch.invoice;

@@ -68,8 +68,6 @@ CREATE TABLE batch.contract_change (
     decided_by text,
     decided_at timestamptz,
     decided_in text,
-    -- The database, too, lets nobody decide alone.
-    CHECK (status <> 'applied' OR decided_by IS null OR decided_by <> entered_by),
     CHECK ((status = 'waiting') <= (decided_at IS null)),
     CHECK (status NOT IN ('refused', 'expired') OR (before IS null AND after IS null))
 );
@@ -79,6 +77,13 @@ CREATE INDEX contract_change_by_decision ON batch.contract_change (decided_in) W
 CREATE INDEX contract_change_waiting ON batch.contract_change (entered_at) WHERE status = 'waiting';
 CALL batch.make_tenant_table('batch.contract_change');
 CREATE POLICY board ON batch.contract_change FOR SELECT TO batch_owner USING (true);
+CREATE TRIGGER second_person BEFORE UPDATE ON batch.contract_change
+FOR EACH ROW WHEN (old.status = 'waiting' AND new.status = 'applied')
+EXECUTE FUNCTION batch.guard_second_person('decided_by');
+-- The changes of an import that was approved.
+CREATE TRIGGER second_person_of_part BEFORE INSERT ON batch.contract_change
+FOR EACH ROW WHEN (new.status = 'applied' AND new.decided_by IS NOT null)
+EXECUTE FUNCTION batch.guard_second_person('decided_by');
 -- The work of a tenant reads what was changed, and changes no contract.
 REVOKE INSERT, UPDATE, DELETE ON batch.contract_change FROM batch_tenant;
 COMMENT ON TABLE batch.contract_change IS

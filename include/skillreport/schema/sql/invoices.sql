@@ -64,10 +64,6 @@ CREATE TABLE batch.invoice (
     CHECK (booked_on >= accrued_on),
     CHECK (status <> 'finalized' OR (number IS NOT null) = (total <> 0)),
     CHECK ((status = 'void') = (voided_at IS NOT null AND void_reason IS NOT null AND voided_by IS NOT null)),
-    CONSTRAINT invoice_other_approves CHECK (
-        kind = 'invoice' OR hold_reason IS null OR status IN ('draft', 'void')
-        OR coalesce(approved_by <> entered_by, false)
-    ),
     CONSTRAINT invoice_credits_within_total CHECK (abs(credited_total) + fee_total + written_off_total <= abs(total)),
     CONSTRAINT invoice_credited_not_void CHECK (status <> 'void' OR credited_total = 0),
     CONSTRAINT invoice_paid_not_void CHECK (status <> 'void' OR paid_total + fee_total + written_off_total = 0)
@@ -192,9 +188,6 @@ BEGIN
         RAISE restrict_violation USING
             MESSAGE = format('invoice %s is %s and is due as its newest revision says', OLD.number, OLD.status);
     END IF;
-    IF NEW.kind = 'credit' AND OLD.hold_reason IS NOT null AND NEW.hold_reason IS null THEN
-        RAISE restrict_violation USING MESSAGE = format('credit note %s waits for somebody else''s approval', OLD.invoice_id);
-    END IF;
     IF NEW.invoice_id <> OLD.invoice_id OR (OLD.credited AND NOT NEW.credited) OR (NEW.credited AND NEW.status = 'void') THEN
         RAISE restrict_violation USING MESSAGE = format('invoice %s is credited, and neither void nor another', OLD.number);
     END IF;
@@ -243,6 +236,12 @@ END;
 $$;
 REVOKE EXECUTE ON FUNCTION batch.guard_invoice() FROM public;
 CREATE TRIGGER guard BEFORE UPDATE OR DELETE ON batch.invoice FOR EACH ROW EXECUTE FUNCTION batch.guard_invoice();
+CREATE TRIGGER second_person BEFORE UPDATE ON batch.invoice
+FOR EACH ROW WHEN (
+    old.kind = 'credit' AND coalesce(old.hold_reason, new.hold_reason) IS NOT null
+    AND (new.hold_reason IS null OR new.status = 'finalized')
+)
+EXECUTE FUNCTION batch.guard_second_person('approved_by');
 
 CREATE TABLE batch.extra_charge (
     extra_charge_id text PRIMARY KEY,
@@ -264,8 +263,7 @@ CREATE TABLE batch.extra_charge (
     approved_by text,
     approved_at timestamptz,
     UNIQUE (tenant_id, execution_id, description, tax_category),
-    CHECK ((approved_by IS null) = (approved_at IS null)),
-    CONSTRAINT extra_charge_other_approves CHECK (NOT waits OR approved_by <> entered_by)
+    CHECK ((approved_by IS null) = (approved_at IS null))
 );
 CREATE INDEX extra_charge_by_date ON batch.extra_charge (tenant_id, charged_on);
 CREATE INDEX extra_charge_waiting ON batch.extra_charge (charged_on) WHERE waits AND approved_by IS null;
@@ -273,8 +271,11 @@ CREATE INDEX extra_charge_carries ON batch.extra_charge (carries_invoice_id) WHE
 CALL batch.make_tenant_table('batch.extra_charge');
 CREATE POLICY board ON batch.extra_charge FOR SELECT TO batch_owner USING (true);
 -- What was approved does not change. A wrong line is removed.
-REVOKE UPDATE ON batch.extra_charge FROM batch_tenant, batch_platform;
-GRANT UPDATE (waits, approved_by, approved_at) ON batch.extra_charge TO batch_tenant;
+REVOKE INSERT, UPDATE ON batch.extra_charge FROM batch_tenant, batch_platform;
+GRANT INSERT (
+    extra_charge_id, tenant_id, charged_on, description, quantity, unit, unit_amount, currency, tax_category,
+    carries_invoice_id, entered_by, execution_id
+), UPDATE (waits, approved_by, approved_at) ON batch.extra_charge TO batch_tenant;
 COMMENT ON TABLE batch.extra_charge IS
 'One-off lines, entered by people: each is a line of the invoice of the month of charged_on, after discounts and the minimum.';
 COMMENT ON COLUMN batch.extra_charge.unit_amount IS 'In currency, before tax as the price list''s prices; negative: a deduction';
@@ -286,16 +287,9 @@ COMMENT ON COLUMN batch.extra_charge.approved_by IS 'Who approved the first held
 COMMENT ON COLUMN batch.extra_charge.execution_id IS
 'The run that entered it, which a retry finds; null: entered with SQL';
 
-CREATE FUNCTION batch.guard_waiting_line() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    RAISE restrict_violation USING MESSAGE = format('line %s waits for somebody else''s approval', OLD.extra_charge_id);
-END;
-$$;
-REVOKE EXECUTE ON FUNCTION batch.guard_waiting_line() FROM public;
-CREATE TRIGGER guard BEFORE UPDATE OF waits ON batch.extra_charge
-FOR EACH ROW WHEN (old.waits AND NOT new.waits AND coalesce(new.approved_by = old.entered_by, true))
-EXECUTE FUNCTION batch.guard_waiting_line();
+CREATE TRIGGER second_person BEFORE UPDATE ON batch.extra_charge
+FOR EACH ROW WHEN ((old.waits OR new.waits) AND (new.approved_by IS NOT null OR NOT new.waits))
+EXECUTE FUNCTION batch.guard_second_person('approved_by');
 
 CREATE TABLE batch.extra_charge_removal (
     extra_charge_id text PRIMARY KEY,
@@ -324,15 +318,25 @@ CREATE TABLE batch.invoice_revision (
     entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     execution_id text NOT NULL,
     leaves_on date,
+    approved_by text,
+    approved_at timestamptz,
     PRIMARY KEY (invoice_id, revision),
-    UNIQUE (invoice_id, execution_id)
+    UNIQUE (invoice_id, execution_id),
+    CHECK ((approved_by IS null) = (approved_at IS null))
 );
+CREATE INDEX invoice_revision_waiting ON batch.invoice_revision (invoice_id) WHERE approved_by IS null;
 -- The search by counterparty finds an invoice by its corrected name too.
 CREATE INDEX invoice_revision_by_counterparty ON batch.invoice_revision (counterparty text_pattern_ops);
 CALL batch.make_tenant_table('batch.invoice_revision');
 CREATE POLICY board ON batch.invoice_revision FOR SELECT TO batch_owner USING (true);
 -- A revision never changes. Another correction makes the next one.
-REVOKE UPDATE, DELETE ON batch.invoice_revision FROM batch_tenant, batch_platform;
+REVOKE INSERT, UPDATE, DELETE ON batch.invoice_revision FROM batch_tenant, batch_platform;
+GRANT INSERT (
+    invoice_id, revision, tenant_id, content, due_on, earlier_due_on, corrected_on, reason, entered_by, execution_id, leaves_on
+), UPDATE (approved_by, approved_at) ON batch.invoice_revision TO batch_tenant;
+CREATE TRIGGER second_person BEFORE UPDATE ON batch.invoice_revision
+FOR EACH ROW WHEN (new.approved_by IS DISTINCT FROM old.approved_by)
+EXECUTE FUNCTION batch.guard_second_person('approved_by');
 COMMENT ON TABLE batch.invoice_revision IS
 'Corrected documents (修正した適格請求書) of invoices with the same number and amounts. The first document is content of batch.invoice.';
 COMMENT ON COLUMN batch.invoice_revision.content IS 'The whole corrected document';
@@ -341,6 +345,8 @@ COMMENT ON COLUMN batch.invoice_revision.corrected_on IS 'The day of the correct
 COMMENT ON COLUMN batch.invoice_revision.reason IS 'What was corrected, as printed on the document';
 COMMENT ON COLUMN batch.invoice_revision.leaves_on IS
 'The planned day on which its letter leaves (BATCH-019-01); null: no letter is sent';
+COMMENT ON COLUMN batch.invoice_revision.approved_by IS
+'Who else has sent its letter; null: it waits, unless the invoice was taken back';
 
 CREATE TABLE batch.invoice_document (
     invoice_id text NOT NULL REFERENCES batch.invoice,
@@ -402,7 +408,7 @@ CREATE TABLE batch.letter_decision (
     invoice_id text NOT NULL REFERENCES batch.invoice,
     execution_id text NOT NULL,
     tenant_id text NOT NULL,
-    kind text NOT NULL CHECK (kind IN ('stop', 'wait', 'send')),
+    kind text NOT NULL CHECK (kind IN ('stop', 'send')),
     reason text NOT NULL CHECK (btrim(reason) <> ''),
     entered_by text NOT NULL,
     entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -413,38 +419,9 @@ CREATE POLICY board ON batch.letter_decision FOR SELECT TO batch_owner USING (tr
 -- A decision stays. The newest one counts.
 REVOKE UPDATE, DELETE ON batch.letter_decision FROM batch_tenant, batch_platform;
 COMMENT ON TABLE batch.letter_decision IS
-'Each decision of a person to stop the letter of an invoice before it leaves, to correct it, or to send it';
+'Each decision of a person to stop the letter of an invoice before it leaves, or to send it';
 COMMENT ON COLUMN batch.letter_decision.kind IS
-'stop: the row of HIS_NotificationLog is withdrawn; wait: so is that of a correction (訂正), if any; send: it is released';
-
-CREATE FUNCTION batch.waiting_corrections(invoice text) RETURNS TABLE (entered_by text, entered_at timestamptz)
-LANGUAGE sql STABLE AS $$
-    SELECT waiting.entered_by, waiting.entered_at
-    FROM batch.letter_decision AS waiting
-    WHERE
-        waiting.invoice_id = waiting_corrections.invoice AND waiting.kind = 'wait'
-        AND NOT EXISTS (
-            SELECT FROM batch.letter_decision AS sent
-            WHERE sent.invoice_id = waiting.invoice_id AND sent.kind = 'send' AND sent.entered_at > waiting.entered_at
-        )
-$$;
-COMMENT ON FUNCTION batch.waiting_corrections(text) IS
-'Who has corrected the invoice since a letter about it was last sent, and when. None of them sends the letter.';
-
-CREATE FUNCTION batch.guard_letter() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    IF NEW.entered_by IN (SELECT waiting.entered_by FROM batch.waiting_corrections(NEW.invoice_id) AS waiting) THEN
-        RAISE check_violation USING
-            MESSAGE = format('invoice %s was corrected by %s, so somebody else sends it', NEW.invoice_id, NEW.entered_by),
-            CONSTRAINT = 'letter_other_sends';
-    END IF;
-    RETURN NEW;
-END;
-$$;
--- The database, too, lets nobody send a correction alone.
-CREATE TRIGGER guard BEFORE INSERT ON batch.letter_decision
-FOR EACH ROW WHEN (new.kind = 'send') EXECUTE FUNCTION batch.guard_letter();
+'stop: the row of HIS_NotificationLog is withdrawn; send: it is released';
 
 CREATE TABLE batch.accounting_month (
     month date PRIMARY KEY CHECK (extract(DAY FROM month) = 1),
