@@ -19,7 +19,7 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.schema.deploy import BOARD
 from tests.board.conftest import Board
 from tests.conftest import Database
-from tests.worlds.billing_rows import billing_profile, customer, insert
+from tests.worlds.billing_rows import billing_profile, customer, exchange_rate, insert
 from tests.worlds.contract_entries import (
     AT,
     AUTHOR,
@@ -455,7 +455,8 @@ def test_a_file_that_waits_is_shown_with_its_rows(
     assert [len(rows) for rows in load_waiting(reader).rows.values()] == [2]
 
 
-def test_rates_are_listed_and_corrected(board: Board, database: Database) -> None:
+def test_rates_are_listed_and_corrected(board: Board, database: Database, host: psycopg.Connection) -> None:
+    exchange_rate(host, date(2026, 10, 30), "155")
     run(database, "set_rate", currency="USD", rate_date="2026-10-31", yen_per_unit="155.32", reason="TTM")
     run(database, "set_rate", currency="USD", rate_date="2026-10-31", yen_per_unit="155.50", reason="誤記")
     text = board.get("/contracts").text

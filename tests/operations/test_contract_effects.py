@@ -15,6 +15,8 @@ from tests.operations.test_operate_contracts import discounts
 from tests.worlds.billing_rows import customer, insert, operate, outcomes, run_billing
 from tests.worlds.contract_entries import (
     AUTHOR,
+    asked,
+    decide,
     run,
     set_discount,
     set_profile,
@@ -46,9 +48,9 @@ def test_a_credited_amount_is_no_difference_any_more(database: Database, host: p
 
 @pytest.mark.usefixtures("tenants")
 def test_a_removed_tax_category_differs(database: Database, host: psycopg.Connection) -> None:
-    set_profile(database, tax_category="export")
+    decide(database, asked(database, set_profile(database, tax_category="export")))
     run_billing(database)
-    result = set_profile(database, department="")
+    result = decide(database, asked(database, set_profile(database, department="")))
 
     ((notes),) = (row["notes"] for row in outcomes(host, result).values())
     assert "今の契約なら 11,000" in str(notes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import psycopg
 import pytest
 
@@ -17,7 +19,7 @@ from include.skillreport.operations.operate_contracts.fields import KIND_TITLES
 from local_stack.batch_runs import LOCAL, LocalInstallation
 from tests.conftest import Database
 from tests.operations.test_operate_contracts import discounts
-from tests.worlds import host_rows
+from tests.worlds import billing_rows, host_rows
 from tests.worlds.billing_rows import customer, insert
 from tests.worlds.contract_entries import (
     AT,
@@ -157,6 +159,7 @@ def test_an_export_is_imported_without_effect(
     set_discount(database, discount_name='=HYPERLINK("x")')
     lines = ['A,,"経理部, 第1",100-0001,,JP,,x@kyaku.example;y@kyaku.example,,en,USD,export,@T1,link,0,31']
     decide(database, asked(database, load(database, store, "profile", PROFILES + lines[0])))
+    billing_rows.exchange_rate(host, date(2026, 10, 29), "155")
     run(database, "set_rate", currency="USD", rate_date="2026-10-30", yen_per_unit="155.320", reason="TTM")
     run(database, "set_plan", tenants=["A"], plan="basic", plan_from="2026-01-01", reason="契約書")
     run(database, "set_plan", tenants=["A"], plan_from="2027-01-01", reason="解約")
@@ -249,8 +252,9 @@ def test_days_as_excel_saves_them_are_read(
 def test_a_currency_in_full_width_is_the_usual_one(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
+    billing_rows.exchange_rate(host, date(2026, 10, 30), "155")
     load(database, store, "exchange_rate", "currency,rate_date,yen_per_unit\r\nＵＳｄ,2026/10/31,155\r\n")
-    assert host.execute("SELECT currency FROM batch.exchange_rate").fetchall() == [("USD",)]
+    assert host.execute("SELECT currency FROM batch.exchange_rate").fetchall() == [("USD",)] * 2
 
 
 @pytest.mark.usefixtures("tenants")

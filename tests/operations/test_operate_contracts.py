@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from threading import Thread
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.conftest import Database
 from tests.worlds.approval_rows import HOLD, items, text_of
 from tests.worlds.billing_rows import (
     customer,
+    exchange_rate,
     insert,
     invoice,
     outcomes,
@@ -139,13 +141,13 @@ def test_an_operation_without_a_tenant_is_never_for_all(database: Database, host
 
 
 def test_a_rate_belongs_to_no_tenant(database: Database, host: psycopg.Connection) -> None:
+    exchange_rate(host, date(2026, 10, 30), "155.10")
     rate: dict[str, Any] = {"currency": "usd", "rate_date": "2026-10-31", "reason": "TTM"}
     run(database, "set_rate", yen_per_unit="155.32", **rate)
     run(database, "set_rate", yen_per_unit="155.33", **rate)
 
-    assert host.execute("SELECT currency, yen_per_unit::text FROM batch.exchange_rate").fetchall() == [
-        ("USD", "155.33")
-    ]
+    rates = host.execute("SELECT currency, yen_per_unit::text FROM batch.exchange_rate ORDER BY rate_date")
+    assert rates.fetchall()[1:] == [("USD", "155.33")]
     assert [each[:3] for each in changes(host)] == [("", "exchange_rate", "applied")] * 2
     with pytest.raises(ParameterError, match="まだ来ていません"):
         run(database, "set_rate", currency="USD", rate_date="2026-11-11", yen_per_unit="1", reason="TTM")

@@ -131,7 +131,7 @@ def test_only_somebody_else_approves_a_waiting_line(database: Database, host: ps
     enter(database, 50_001)
     held = run_billing(database)
     assert (
-        "個別明細「作業費」（登録者 佐藤）は 1 人で登録できる額を超えるため、登録した人以外の承認が必要です"
+        "個別明細「作業費」（登録者 佐藤）は 1 人で登録できる額を超えるか、支払いに関わる語があるため、登録した人以外の承認が必要です"
         in reasons(held)["A"]
     )
 
@@ -139,7 +139,7 @@ def test_only_somebody_else_approves_a_waiting_line(database: Database, host: ps
 
     assert outcomes(host, refused)["A"]["error_code"] == "OWN_ENTRY"
     assert reasons(refused)["A"] == (
-        "2026-10-15 の個別明細「作業費」は 佐藤 が登録し、1 人で登録できる額を超えているため、佐藤 は承認できません。"
+        "2026-10-15 の個別明細「作業費」は 佐藤 が登録し、1 人で登録できる額を超えるか、支払いに関わる語があるため、佐藤 は承認できません。"
         "ほかの人が承認してください。"
     )
     assert states(host) == [("draft", None)]

@@ -87,6 +87,7 @@ class BillingAccount:
     discounts: list[dict[str, Any]]
     commitments: list[dict[str, Any]]
     exchange_rate: dict[str, Any] | None
+    waiting_rate_on: date | None
     order_number: str | None
     extra_charges: list[dict[str, Any]]
     usage_days: tuple[UsageDay, ...]
@@ -371,6 +372,7 @@ def _account(
         discounts=row["discounts"],
         commitments=row["commitments"],
         exchange_rate=row["exchange_rate"],
+        waiting_rate_on=row["waiting_rate_on"],
         order_number=" ".join(visible(row["order_number"] or "").split()) or None,
         extra_charges=row["extra_charges"],
         usage_days=tuple(UsageDay.model_validate(day) for day in days),
@@ -400,6 +402,7 @@ def _account(
             row["previous_currency"],
             row["previous_billed_days"],
             row["previous_month_days"],
+            row["previous_yen_per_unit"],
         ),
     )
 

@@ -23,7 +23,8 @@ _NAMED_LINES = 5
 class PreviousTotal:
     """The tenant's invoice for the previous month, less its credit notes, for ``billed_days`` of its ``month_days``.
 
-    ``amount`` is with tax. ``recurring`` is the subtotal without one-off lines, as ``recurring_subtotal``.
+    ``amount`` is with tax. ``recurring`` is the subtotal without one-off lines, as ``recurring_subtotal``. ``yen_per_unit`` is the rate of
+    a foreign invoice.
     """
 
     amount: Decimal
@@ -31,6 +32,7 @@ class PreviousTotal:
     currency: str
     billed_days: int = 1
     month_days: int = 1
+    yen_per_unit: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,19 @@ def change_reason(
     )
 
 
+def rate_reason(
+    yen_per_unit: Decimal | None, currency: str, previous: PreviousTotal | None, percent: Decimal
+) -> str | None:
+    """Why the exchange rate needs an approval, or None: it differs by more than ``percent`` from the previous month's."""
+    before = previous.yen_per_unit if previous and previous.currency == currency else None
+    if yen_per_unit is None or before is None or abs(yen_per_unit - before) * 100 <= percent * before:
+        return None
+    return (
+        f"円換算レートが前月の 1 {currency} = {before.normalize():f} 円から {yen_per_unit.normalize():f} 円へ、"
+        f"{percent.normalize():f} % を超えて変わりました"
+    )
+
+
 def one_off_reason(
     lines: Sequence[OneOffLine], recurring: Decimal, currency: str, percent: Decimal
 ) -> str | None:
@@ -127,7 +142,7 @@ def waiting_reason(lines: Sequence[OneOffLine]) -> str | None:
     waiting = [f"「{line.description}」（登録者 {line.entered_by}）" for line in lines if line.waits]
     if not waiting:
         return None
-    return f"個別明細{'、'.join(waiting)}は 1 人で登録できる額を超えるため、登録した人以外の承認が必要です"
+    return f"個別明細{'、'.join(waiting)}は 1 人で登録できる額を超えるか、支払いに関わる語があるため、登録した人以外の承認が必要です"
 
 
 def first_invoice_reason(

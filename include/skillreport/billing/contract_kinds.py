@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.payment_words import TextApproval, text_waits
 from include.skillreport.core.execution.digest import one_line
 
 
@@ -119,12 +120,37 @@ KINDS: Mapping[str, ContractKind] = {
 }
 
 
+# What is printed on documents, by kind, beside the name.
+_PRINTED: Mapping[str, Sequence[str]] = {
+    "profile": ("department", "address"),
+    "discount": ("name",),
+    "order_number": ("order_number",),
+}
+
+_LARGE_DISCOUNT = 30
+
+
+@dataclass(frozen=True)
+class ContractApproval:
+    """When a change of a contract waits for a second person. ``rate_tolerance_percent``: how much a rate may differ from the last one.
+
+    ``text_approval``: which new texts on documents wait (``payment_words.text_waits``).
+    """
+
+    rate_tolerance_percent: Decimal
+    text_approval: TextApproval
+
+    def is_odd(self, yen_per_unit: Decimal, former: Decimal | None) -> bool:
+        """Whether a rate waits: it is the currency's first one, or too far from the last one before its day."""
+        return former is None or abs(yen_per_unit - former) * 100 > self.rate_tolerance_percent * former
+
+
 @dataclass(frozen=True)
 class Wanted:
     """A row as a person wants it. ``owner`` is the tenant's id, or the currency of a rate. ``reason`` says why.
 
     ``is_end``: the row that ``values`` names ends on its ``valid_to``; if that is before its first day, it is removed. ``line``: its line
-    in a file, from 1.
+    in a file, from 1. ``is_checked``: the person knows that the currency is not the tenant's.
     """
 
     kind: ContractKind
@@ -133,17 +159,31 @@ class Wanted:
     reason: str
     is_end: bool = False
     line: int | None = None
+    is_checked: bool = False
+
+    def require_currency(self, currency: str) -> None:
+        """:raises BillingError: the row has another currency than the tenant, and nobody has said that this is meant."""
+        given = self.values.get("currency")
+        if self.kind in (DISCOUNT, COMMITMENT) and given not in (None, currency) and not self.is_checked:
+            raise BillingError(
+                "OTHER_CURRENCY",
+                f"通貨 {given} は、テナントの通貨 {currency} と違います。テナントの通貨を変えない限り、この期間の請求は失敗します。"
+                "それでよければ「確かめた」（is_checked）を選んでください",
+            )
 
 
 @dataclass(frozen=True)
 class RowChange:
-    """A row before and after. None: there is no row."""
+    """A row before and after. None: there is no row. ``former_rate``: of an exchange rate the yen of the last day before it; without one those
+    that it replaces.
+    """
 
     kind: ContractKind
     owner: str
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
     reason: str
+    former_rate: Decimal | None = None
 
     @property
     def changed(self) -> list[str]:
@@ -183,7 +223,7 @@ def row_change(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> RowChange |
         after = None if last < before["valid_from"] else {**before, "valid_to": last}
     if before is not None and after is not None:
         after = {name: _kept(before.get(name), value) for name, value in after.items()}
-    change = RowChange(kind, wanted.owner, before, after, wanted.reason)
+    change = RowChange(kind, wanted.owner, before, after, wanted.reason, _former_rate(wanted, rows))
     is_known_payer = kind is PAYER and before is not None
     if is_known_payer or not change.changed:
         return None
@@ -193,14 +233,47 @@ def row_change(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> RowChange |
 
 
 def needs_second_person(
-    change: RowChange, before: BillingContact | None, after: BillingContact | None
+    change: RowChange, terms: ContractApproval, before: BillingContact | None, after: BillingContact | None
 ) -> bool:
-    """Whether somebody else must approve: a new payer, another name on the documents, or an address that got no letters before."""
-    if change.kind is PAYER:
-        return change.after is not None
+    """Whether somebody else must approve: a new payer, an odd exchange rate, a large discount, another tax category, a text that may lead
+    payments elsewhere, another name on the documents, or an address that got no letters before.
+    """
+    row = change.after
+    if row is None:
+        return False
+    texts = [str(row[name] or "") for name in _PRINTED.get(change.kind.name, ()) if name in change.changed]
+    is_code = change.kind is ORDER_NUMBER
+    if change.kind is PAYER or any(text_waits(text, terms.text_approval, is_code=is_code) for text in texts):
+        return True
+    if change.kind is EXCHANGE_RATE:
+        return terms.is_odd(Decimal(row["yen_per_unit"]), change.former_rate)
+    if change.kind is DISCOUNT:
+        is_large = row["kind"] == "percentage" and Decimal(row["value"]) >= _LARGE_DISCOUNT
+        return is_large and not _is_shortened(change)
     if change.kind is not PROFILE or before is None or after is None:
         return False
-    return not _is_same(before.name, after.name) or bool(after.missing_in(before))
+    is_other = "tax_category" in change.changed or not _is_same(before.name, after.name)
+    return is_other or bool(after.missing_in(before))
+
+
+def _is_shortened(change: RowChange) -> bool:
+    """Whether the row only ends earlier."""
+    before, after = change.before, change.after
+    return (
+        change.changed == ["valid_to"]
+        and before is not None
+        and after is not None
+        and after["valid_to"] is not None
+        and (before["valid_to"] is None or after["valid_to"] < before["valid_to"])
+    )
+
+
+def _former_rate(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> Decimal | None:
+    if wanted.kind is not EXCHANGE_RATE:
+        return None
+    earlier = [row for row in rows if row["rate_date"] < wanted.values["rate_date"]]
+    earlier = earlier or [row for row in rows if row["rate_date"] == wanted.values["rate_date"]]
+    return max(earlier, key=lambda row: row["rate_date"])["yen_per_unit"] if earlier else None
 
 
 def as_json(row: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -27,7 +27,7 @@ class WaitingKind:
     remedy: str = "ほかの人が承認してください"
 
 
-_ABOVE_LIMIT = "し、1 人で登録できる額を超えている"
+_ABOVE_LIMIT = "し、1 人で登録できる額を超えるか、支払いに関わる語がある"
 
 WAITING_KINDS: Mapping[str, WaitingKind] = {
     "draft": WaitingKind("保留中の請求書"),

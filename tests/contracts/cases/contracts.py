@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 from include.skillreport.approvals.requests import RequestKind, ask_by_hand, find_held
@@ -10,7 +11,7 @@ from include.skillreport.core.operation_catalog import APPROVE_CONTRACTS, OPERAT
 from include.skillreport.operations.operate_contracts.form import FORM
 from tests.contracts.case import PERSON, Case, Form, World
 from tests.contracts.cases.invoices import ITEM, LETTER, REASON, TWO, billed, on_board
-from tests.worlds import contract_entries
+from tests.worlds import billing_rows, contract_entries
 from tests.worlds.approval_rows import APPROVE, record
 from tests.worlds.contract_entries import AT, SECOND, TODAY
 
@@ -56,6 +57,12 @@ def waiting(world: World) -> Form:
     return {"changes": [change for (change,) in changes]}
 
 
+def with_rate(world: World) -> Form:
+    """A first rate waits for a second person."""
+    billing_rows.exchange_rate(world.host, date(2026, 9, 30), "155")
+    return {}
+
+
 def with_file(world: World) -> Form:
     lines = [f"{tenant_id},年間割引,percentage,10,,,2026-10-01," for tenant_id in TWO]
     header = "tenant,discount_name,discount_kind,value,currency,metric,valid_from,valid_to"
@@ -92,7 +99,7 @@ CASES = (
         last_day="2026-11-30",
         **REASON,
     ),
-    _on_contract("set_rate", CHANGE, "batch.exchange_rate", tenants="", **RATE, **REASON),
+    _on_contract("set_rate", CHANGE, "batch.exchange_rate", tenants="", begin=with_rate, **RATE, **REASON),
     _on_contract("add_payer", CHANGE, ENTERED, payer_name="カ)アオバ", **REASON),
     _on_contract("withdraw", CHANGE, tenants="", begin=waiting, **REASON),
     _on_contract("import_file", CHANGE, "batch.discount", tenants="", begin=with_file, **REASON),

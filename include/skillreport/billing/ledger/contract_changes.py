@@ -22,6 +22,7 @@ from include.skillreport.billing.contract_kinds import (
     PLAN,
     PROFILE,
     BillingContact,
+    ContractApproval,
     ContractKind,
     RowChange,
     Wanted,
@@ -90,25 +91,34 @@ def lock_contracts(platform: psycopg.Connection) -> None:
     _SQL.execute(platform, "lock_contracts", lock=_CONTRACTS_LOCK)
 
 
-def change_contracts(platform: psycopg.Connection, wanted: Sequence[Wanted], author: Author) -> Recorded:
-    """Change the rows, all or none. If one of the changes needs a second person, all wait. A transaction has the contracts locked.
+def change_contracts(
+    platform: psycopg.Connection, wanted: Sequence[Wanted], terms: ContractApproval, author: Author
+) -> Recorded:
+    """Change the rows, all or none. If one of the changes needs a second person, all wait; of exchange rates only the odd ones. A
+    transaction has the contracts locked.
 
     :raises BillingError: a row cannot be changed as wanted. :raises ParameterError: rows of a file cannot; it names their lines.
     """
     changes: list[RowChange] = []
+    odd_rates: list[RowChange] = []
     refused: list[tuple[Wanted, BillingError]] = []
     waits = False
+    is_rates = any(each.kind is EXCHANGE_RATE for each in wanted)
     with platform.transaction() as attempt:
         before = _recipients(platform, wanted)
-        for each in wanted:
+        currencies = _currencies(platform, wanted)
+        for each in sorted(wanted, key=lambda each: each.values["rate_date"]) if is_rates else wanted:
             try:
+                each.require_currency(currencies.get(each.owner, ""))
                 change = row_change(each, present_rows(platform, each.kind, each.owner))
             except BillingError as error:
                 if each.line is None:
                     raise
                 refused.append((each, error))
                 continue
-            if change is not None:
+            if change is not None and is_rates and needs_second_person(change, terms, None, None):
+                odd_rates.append(change)
+            elif change is not None:
                 _write(platform, change, author)
                 changes.append(change)
         if refused:
@@ -126,21 +136,28 @@ def change_contracts(platform: psycopg.Connection, wanted: Sequence[Wanted], aut
             )
         after = _recipients(platform, wanted)
         waits = any(
-            needs_second_person(each, before.get(each.owner), after.get(each.owner)) for each in changes
+            needs_second_person(each, terms, before.get(each.owner), after.get(each.owner))
+            for each in changes
         )
         if waits:
             raise psycopg.Rollback(attempt)
     if author.file is not None and waits:
         # The page shows the first rows of a file: those that need the second person.
         changes.sort(
-            key=lambda each: not needs_second_person(each, before.get(each.owner), after.get(each.owner))
+            key=lambda each: (
+                not needs_second_person(each, terms, before.get(each.owner), after.get(each.owner))
+            )
         )
         _record_import(platform, changes, author)
         return Recorded(waiting=1)
+    if author.file is not None and odd_rates:
+        _record_import(platform, odd_rates, author)
+    elif odd_rates:
+        _record(platform, odd_rates[0], author, "waiting", [])
     for change in changes:
         former = [] if waits else _former(change, before, after)
         _record(platform, change, author, "waiting" if waits else "applied", former)
-    return Recorded(waiting=len(changes)) if waits else Recorded(applied=len(changes))
+    return Recorded(waiting=len(changes)) if waits else Recorded(len(changes), int(bool(odd_rates)))
 
 
 def file_label(name: str) -> str:
@@ -336,6 +353,12 @@ def _recipients(
     }
 
 
+def _currencies(platform: psycopg.Connection, wanted: Iterable[Wanted]) -> dict[str, str]:
+    """The present currencies of the tenants, by id."""
+    tenant_ids = sorted({each.owner for each in wanted if each.values.get("currency")})
+    return dict(_SQL.execute(platform, "present_currencies", tenant_ids=tenant_ids).fetchall())
+
+
 def _former(
     change: RowChange, before: Mapping[str, BillingContact], after: Mapping[str, BillingContact]
 ) -> list[str]:
@@ -347,8 +370,13 @@ def _former(
 
 def _stored(part: Mapping[str, Any]) -> RowChange:
     """A change as it was recorded. Its values are JSON values."""
-    owner = part["tenant_id"] if "tenant_id" in part else part["owner"]
-    return RowChange(KINDS[part["kind"]], owner, part["before"], part["after"], part["reason"])
+    kind = KINDS[part["kind"]]
+    owner = part.get("owner") or part["tenant_id"] or (part["after"] or part["before"])[kind.owner]
+    before, after = (
+        row and {name: value for name, value in row.items() if name in kind.columns}
+        for row in (part["before"], part["after"])
+    )
+    return RowChange(kind, owner, before, after, part["reason"])
 
 
 def _same_row(change: RowChange, rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

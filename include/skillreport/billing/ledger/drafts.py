@@ -17,6 +17,7 @@ from include.skillreport.billing.approval import (
     change_reason,
     first_invoice_reason,
     one_off_reason,
+    rate_reason,
     recurring_subtotal,
     unplaced_reason,
     waiting_reason,
@@ -79,7 +80,8 @@ def make_draft(
     """The tenant's draft, or None if nothing is billable. ``approved`` are codes or ids of tenants, ``approver`` is who approves them.
     They approve waiting lines that were ``entered_before``; None: all. ``hold_reason``: why the run holds every draft.
 
-    :raises BillingError: the month cannot be priced, or the approver has entered one of its waiting lines, or it is too late.
+    :raises BillingError: the month cannot be priced, its exchange rate waits for an approval, or the approver has entered one of its
+    waiting lines, or it is too late.
     """
     inputs = inputs_of(
         account,
@@ -90,6 +92,7 @@ def make_draft(
     )
     if inputs is None:
         return None
+    _require_no_waiting_rate(account, inputs)
     invoice = price(inputs)
     reasons = _reasons(account, inputs, invoice, terms)
     hold = "。".join((*([hold_reason] if hold_reason else []), *reasons)) or None
@@ -120,12 +123,28 @@ def _reasons(account: BillingAccount, inputs: BillingInputs, invoice: Invoice, t
     is_first = settings.approve_first and account.is_first and bool(inputs.parts)
     reasons = (
         change_reason(invoice.total, recurring, currency, previous, percent),
+        rate_reason(
+            inputs.exchange_rate.yen_per_unit if inputs.exchange_rate else None,
+            currency,
+            account.previous,
+            percent,
+        ),
         first_invoice_reason(recurring, base_fees(invoice), currency, percent) if is_first else None,
         one_off_reason(lines, recurring, currency, percent),
         waiting_reason(lines),
         unplaced_reason(account.unplaced, terms.identity),
     )
     return [reason for reason in reasons if reason]
+
+
+def _require_no_waiting_rate(account: BillingAccount, inputs: BillingInputs) -> None:
+    waits_on, rate = account.waiting_rate_on, inputs.exchange_rate
+    if waits_on and (rate is None or waits_on >= rate.rate_date):
+        raise BillingError(
+            "RATE_WAITS",
+            f"{inputs.currency} の {waits_on} の円換算レートが、ほかの人の承認を待っています。"
+            "ボードの「承認」で決めてから、この DAG を同じ業務日で実行してください",
+        )
 
 
 def _unapproved(account: BillingAccount, inputs: BillingInputs) -> list[OneOffLine]:

@@ -18,6 +18,7 @@ from include.skillreport.billing.entry_limits import MONTHS, entry_limit
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExtraCharge
 from include.skillreport.billing.money import EXACT
+from include.skillreport.billing.payment_words import text_waits
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
@@ -48,7 +49,7 @@ def lock_entries(connection: psycopg.Connection, *, is_shared: bool = False) -> 
 
     ``is_shared``: this one only reads the entries, so others may do so at the same time.
     """
-    _SQL.execute(connection, "lock_entries", lock=_ENTRIES_LOCK, is_shared=is_shared)
+    _SQL.execute(connection, "lock_tenants", lock=_ENTRIES_LOCK, is_shared=is_shared)
 
 
 def require_new_line(
@@ -103,12 +104,15 @@ def require_new_credit(
 
 
 def excess(
-    connection: psycopg.Connection, terms: Terms, tenant_id: str, month: Period, person: str
+    connection: psycopg.Connection, terms: Terms, tenant_id: str, month: Period, person: str, *texts: str
 ) -> str | None:
     """Why the newest entry of the person for the month waits, or None: all of them together are within the limit.
 
-    What somebody else has approved does not count. Without an exchange rate, the entry waits.
+    ``texts``: what the customer reads of the newest one. Words of payment wait, too (``payment_words.text_waits``). What somebody else has
+    approved does not count. Without an exchange rate, the entry waits.
     """
+    if text_reason := _text_waits(terms, person, texts):
+        return text_reason
     entered = _SQL.rows(
         connection,
         "entered_yen",
@@ -123,9 +127,11 @@ def excess(
     return _waits(person, limit)
 
 
-def wait_reason(connection: psycopg.Connection, terms: Terms, tenant_id: str, person: str) -> str:
-    """Why an entry of the person waits."""
-    return _waits(person, _limit(connection, terms, tenant_id))
+def wait_reason(
+    connection: psycopg.Connection, terms: Terms, tenant_id: str, person: str, *texts: str
+) -> str:
+    """Why an entry of the person waits. ``texts`` as ``excess``."""
+    return _text_waits(terms, person, texts) or _waits(person, _limit(connection, terms, tenant_id))
 
 
 def withdraw_entries(
@@ -170,8 +176,18 @@ def _limit(connection: psycopg.Connection, terms: Terms, tenant_id: str) -> int:
 def _waits(person: str, limit: int) -> str:
     return (
         f"{person} がこの月に登録した額が、1 人で登録できる {limit:,d} 円を超えるか、円に換算できないため、"
-        f"{person} 以外の人の承認（DAG operate_invoices の「保留中の請求の承認」）を待ちます"
+        f"{_by_another(person)}"
     )
+
+
+def _text_waits(terms: Terms, person: str, texts: Sequence[str]) -> str | None:
+    if not any(text_waits(text, terms.settings.text_approval) for text in texts):
+        return None
+    return f"客先が読む文に、支払いに関わる語があるか、設定 billing.text_approval が all のため、{_by_another(person)}"
+
+
+def _by_another(person: str) -> str:
+    return f"{person} 以外の人の承認（DAG operate_invoices の「保留中の請求の承認」）を待ちます"
 
 
 def _with_text(rows: Sequence[Mapping[str, Any]], text: str) -> Iterable[Mapping[str, Any]]:

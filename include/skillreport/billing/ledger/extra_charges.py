@@ -54,10 +54,11 @@ def enter_line(
     month = Period.month_of(line.charged_on)
     final = _final_months(connection, tenant_id, month.start)
     known = final.get(month.start)
+    texts = (line.description, line.unit or "")
     for waits in _SQL.column(
         connection, "entered_line", tenant_id=tenant_id, execution_id=entry.execution_id
     ):
-        reason = wait_reason(connection, terms, tenant_id, entry.person) if waits else None
+        reason = wait_reason(connection, terms, tenant_id, entry.person, *texts) if waits else None
         return _remarks(month, known, reason)
     if _SQL.rows(connection, "was_removed", tenant_id=tenant_id, execution_id=entry.execution_id):
         return (REMOVED,)
@@ -81,7 +82,7 @@ def enter_line(
     line_id = _enter(
         connection, tenant_id, line, None, entered_by=entry.person, execution_id=entry.execution_id
     )
-    reason = excess(connection, terms, tenant_id, month, entry.person)
+    reason = excess(connection, terms, tenant_id, month, entry.person, *texts)
     if reason:
         _SQL.execute(connection, "hold_line", extra_charge_id=line_id)
     return _remarks(month, known, reason)

@@ -62,6 +62,7 @@ SELECT
     previous.currency AS previous_currency,
     previous.billed_days AS previous_billed_days,
     previous.month_days AS previous_month_days,
+    previous.yen_per_unit AS previous_yen_per_unit,
     NOT EXISTS (
         SELECT FROM batch.invoice AS other
         WHERE
@@ -157,7 +158,14 @@ SELECT
             AND rate.rate_date BETWEEN %(period_start)s AND %(period_end)s
         ORDER BY rate.rate_date DESC
         LIMIT 1
-    ) AS exchange_rate
+    ) AS exchange_rate,
+    (
+        SELECT max(rate.rate_date)
+        FROM batch.waiting_rate AS rate
+        WHERE
+            rate.currency = coalesce(profile.currency, tenant.currency_code)
+            AND rate.rate_date BETWEEN %(period_start)s AND %(period_end)s
+    ) AS waiting_rate_on
 FROM batch.tenant
 LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id
 LEFT JOIN batch.invoice AS live
@@ -195,6 +203,7 @@ LEFT JOIN LATERAL (
             )
         END AS recurring,
         past.period_end - past.period_start + 1 AS month_days,
+        (past.inputs #>> '{exchange_rate,yen_per_unit}')::numeric AS yen_per_unit,
         (
             SELECT
                 sum(

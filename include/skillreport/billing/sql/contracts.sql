@@ -16,6 +16,13 @@ FROM batch.all_tenant AS tenant
 LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id
 WHERE tenant.tenant_id = any(%(tenant_ids)s);
 
+-- name: present_currencies
+-- Runs across tenants, as batch_platform.
+SELECT tenant.tenant_id, coalesce(profile.currency, tenant.currency_code) AS currency
+FROM batch.all_tenant AS tenant
+LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id
+WHERE tenant.tenant_id = any(%(tenant_ids)s);
+
 -- name: names_of_letters
 -- The name and the language of letters to former addresses of the transaction's tenants. The name is the application's, so that
 -- nobody who gets no more letters learns the name that was just entered.
@@ -124,7 +131,7 @@ SELECT DISTINCT coalesce(nullif(change.tenant_id, ''), part.value ->> 'owner') A
 FROM batch.contract_change AS change
 LEFT JOIN LATERAL jsonb_array_elements(CASE WHEN change.kind = 'import' THEN change.after END) AS part (value) ON true
 WHERE
-    change.change_id = any(%(change_ids)s)
+    change.change_id = any(%(change_ids)s) AND (part.value ->> 'kind') IS DISTINCT FROM 'exchange_rate'
     AND coalesce(nullif(change.tenant_id, ''), part.value ->> 'owner') IS NOT null;
 
 -- name: billed_months

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 
 from include.skillreport.billing.actions.entered import entry_options, take_entered
+from include.skillreport.billing.contract_kinds import ContractApproval
 from include.skillreport.billing.ledger.contract_changes import (
     Author,
     change_contracts,
@@ -179,7 +180,9 @@ class ContractOperations(ChecksShown, ContractEffects):
             wanted = rows.wanted_rows(entered, owners)
             for each in wanted:
                 rows.require_known_plan(each, self._plans())
-        recorded = change_contracts(platform, wanted, author)
+        settings = self._billing.terms.settings
+        terms = ContractApproval(settings.rate_tolerance_percent, settings.text_approval)
+        recorded = change_contracts(platform, wanted, terms, author)
         return {"applied": recorded.applied, "waiting": recorded.waiting}
 
     def _plans(self) -> set[str]:

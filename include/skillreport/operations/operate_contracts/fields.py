@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any
 
 from include.skillreport.billing.actions.fields import TAX_CATEGORIES
-from include.skillreport.core.form import Choice, Code, Codes, Day, Field, Lines, Number, ReasonField
+from include.skillreport.core.form import Choice, Code, Codes, Day, Field, Flag, Lines, Number, ReasonField
 
 # The folder of the files to import, and that of the exported ones.
 INCOMING = "contracts/incoming"
@@ -68,9 +69,21 @@ class _UpperCode(Code):
 
 
 def _currency_problem(currency: str) -> str:
+    from include.skillreport.billing.errors import BillingError
+    from include.skillreport.billing.money import minor_unit
+
     if _CURRENCY.fullmatch(currency):
-        return ""
+        with suppress(BillingError):
+            minor_unit(currency)
+            return ""
     return f"の {currency[:10]!r} は通貨ではありません。ISO 4217 の 3 文字（例 JPY、USD）で指定してください。"
+
+
+def _order_number_problem(text: str) -> str:
+    if len(text) > 60:
+        return "が長すぎます（60 文字まで）。"
+    usable = all(letter.isalnum() or letter in " -_/.#()（）第号・ー" for letter in text)
+    return "" if usable else "には、文字、数字、空白と - _ / . # ( ) ・ だけを書けます。"
 
 
 def _country_problem(country: str) -> str:
@@ -228,10 +241,20 @@ CommitmentAmount = Annotated[
     ),
 ]
 OrderNumber = Annotated[
-    str, Field("注文番号", "請求書に印刷されます。", example="PO-2026-0123", problem=_text_problem)
+    str,
+    Field(
+        "注文番号",
+        "請求書に印刷されます。60 文字まで。",
+        example="PO-2026-0123",
+        problem=_order_number_problem,
+    ),
 ]
 ValidFrom = Annotated[date, Day("初日", "この日から有効です（日本時間）。", is_target=True)]
 ValidTo = Annotated[date, Day("末日", "この日まで有効です。空欄なら期限なし。")]
+IsChecked = Annotated[
+    bool,
+    Flag("確かめた", "テナントと違う通貨、1 年より先の初日でも登録します。"),
+]
 Ended = Annotated[str, Choice("終わらせるもの", example="discount", choices=DATED, is_target=True)]
 LastDay = Annotated[date, Day("最後の日", "この日まで有効です。初日より前なら、登録そのものを取り消します。")]
 RateDate = Annotated[

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.form import NOTHING_YET, Operation, OperationForm, Shows
@@ -69,7 +69,11 @@ class SetPlan(Operation):
     tenants: fields.Tenants
     plan: fields.Plan = ""
     plan_from: fields.PlanFrom
+    is_checked: fields.IsChecked = False
     reason: fields.Reason
+
+    def check(self, today: date, /) -> None:
+        _require_near(self.plan_from, today, self.is_checked)
 
 
 @FORM.add("set_discount", "割引の登録・訂正")
@@ -86,10 +90,12 @@ class SetDiscount(Operation):
     metric: fields.MetricName = ""
     valid_from: fields.ValidFrom
     valid_to: fields.ValidTo | None = None
+    is_checked: fields.IsChecked = False
     reason: fields.Reason
 
-    def check(self, _: date, /) -> None:
+    def check(self, today: date, /) -> None:
         _require_period(self.valid_from, self.valid_to)
+        _require_near(self.valid_from, today, self.is_checked)
         if self.discount_kind == "percentage" and self.value > 100:
             raise ParameterError("「割引の値」（value）は、率なら 100 までです。")
         for name, given, kind in (("通貨", self.currency, "fixed"), ("指標", self.metric, "free_quantity")):
@@ -111,10 +117,12 @@ class SetCommitment(Operation):
     currency: fields.Currency
     valid_from: fields.ValidFrom
     valid_to: fields.ValidTo | None = None
+    is_checked: fields.IsChecked = False
     reason: fields.Reason
 
-    def check(self, _: date, /) -> None:
+    def check(self, today: date, /) -> None:
         _require_period(self.valid_from, self.valid_to)
+        _require_near(self.valid_from, today, self.is_checked)
 
 
 @FORM.add("set_order_number", "注文番号の登録・訂正")
@@ -127,10 +135,12 @@ class SetOrderNumber(Operation):
     order_number: fields.OrderNumber
     valid_from: fields.ValidFrom
     valid_to: fields.ValidTo | None = None
+    is_checked: fields.IsChecked = False
     reason: fields.Reason
 
-    def check(self, _: date, /) -> None:
+    def check(self, today: date, /) -> None:
         _require_period(self.valid_from, self.valid_to)
+        _require_near(self.valid_from, today, self.is_checked)
 
 
 @FORM.add("end", "契約の終了")
@@ -203,6 +213,7 @@ class ImportFile(Operation):
 
     imported_kind: fields.ImportedKind
     imported_file: fields.ImportedFile
+    is_checked: fields.IsChecked = False
     reason: fields.Reason
 
 
@@ -215,6 +226,8 @@ class ExportFiles(Operation):
 
 # An address list beyond this is a mailing list, which the customer keeps itself. The table has the same limit.
 _MOST_COPIES = 10
+
+_YEAR = timedelta(days=366)
 
 
 def require_one_tenant(tenants: Sequence[object]) -> None:
@@ -229,3 +242,11 @@ def _require_period(first: date, last: date | None) -> None:
     """:raises ParameterError: the last day is before the first day."""
     if last is not None and last < first:
         raise ParameterError(f"「末日」（valid_to）の {last} が「初日」（valid_from）の {first} より前です。")
+
+
+def _require_near(first: date, today: date, is_checked: bool) -> None:
+    """:raises ParameterError: the first day is more than a year ahead, which is often a mistyped year, and nobody has checked it."""
+    if first > today + _YEAR and not is_checked:
+        raise ParameterError(
+            f"初日の {first} は 1 年より先です。年を確かめて、正しければ「確かめた」（is_checked）を選んでください。"
+        )

@@ -58,7 +58,7 @@ _LINES: Mapping[str, type[Operation]] = {
 _COLUMNS = {"discount_name": "name", "discount_kind": "kind", "plan_from": "effective_from"}
 
 _TENANT = "tenant"
-_NOT_IN_FILES = ("tenants", "reason")
+_NOT_IN_FILES = ("tenants", "reason", "is_checked")
 
 _MOST_BYTES = 5_000_000
 _MOST_LINES = 20_000
@@ -77,7 +77,8 @@ def _same_columns(kind: ContractKind) -> Callable[[Any, str], Wanted]:
     def made(entered: Any, owner: str) -> Wanted:
         given = {_COLUMNS.get(name, name): value for name, value in entered.model_dump().items()}
         values = {name: given[name] if given[name] != "" else None for name in kind.columns}
-        return Wanted(kind, owner, values, entered.reason)
+        is_checked = getattr(entered, "is_checked", False)
+        return Wanted(kind, owner, values, entered.reason, is_checked=is_checked)
 
     return made
 
@@ -183,7 +184,7 @@ def rows_of_file(
                     f"列が {len(cells)} 個あります。1 行目と同じ {len(header)} 個にしてください。"
                 )
             texts = dict(zip(header, cells, strict=True))
-            found = replace(_row(operation, kind, texts, entered.reason, tenants, today), line=number)
+            found = replace(_row(operation, kind, texts, entered, tenants, today), line=number)
             require_known_plan(found, plans)
             key = (found.owner, *(found.values[name] for name in kind.key))
             if key in seen:
@@ -236,7 +237,7 @@ def _row(
     operation: type[Operation],
     kind: ContractKind,
     cells: Mapping[str, str],
-    reason: str,
+    of_file: form.ImportFile,
     tenants: Mapping[str, str],
     today: date,
 ) -> Wanted:
@@ -249,7 +250,9 @@ def _row(
         if code not in tenants:
             raise ParameterError(f"テナントコード {code[:40]!r} のテナントは、ないか、複数あります")
         given["tenants"] = [code]
-    entered = FORM.entered({"operation": operation.name, **given, "reason": reason}, today)
+    if "is_checked" in fields:
+        given["is_checked"] = of_file.is_checked
+    entered = FORM.entered({"operation": operation.name, **given, "reason": of_file.reason}, today)
     owner = tenants[code] if kind.owner == "tenant_id" else getattr(entered, kind.owner)
     return _MADE[operation](entered, owner)
 

@@ -1,0 +1,297 @@
+"""What one mistyped figure or one person cannot change alone: rates, texts that lead payments elsewhere, taxes and large discounts."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from include.skillreport.billing.payment_words import names_payment
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.object_store import ObjectStore
+from tests.conftest import Database
+from tests.worlds import billing_rows
+from tests.worlds.billing_rows import (
+    close_month,
+    customer,
+    invoice,
+    operate,
+    outcomes,
+    reasons,
+    run_billing,
+    states,
+)
+from tests.worlds.contract_entries import asked, changes, decide, run, set_discount, set_profile
+from tests.worlds.own_settings import change_billing
+
+NOVEMBER = date(2026, 11, 1)
+RATES = "currency,rate_date,yen_per_unit"
+ATTACK = "お振込先が変わりました：ニセ銀行 普通 1234567"
+
+
+@pytest.fixture
+def tenants(host: psycopg.Connection) -> None:
+    for tenant_id in ("A", "B"):
+        customer(host, tenant_id)
+
+
+def set_rate(database: Database, yen: str, day: str = "2026-10-31", **options: Any) -> Any:
+    return run(database, "set_rate", currency="USD", rate_date=day, yen_per_unit=yen, reason="TTM", **options)
+
+
+def rates(host: psycopg.Connection) -> list[str]:
+    rows = host.execute("SELECT rate_date, yen_per_unit FROM batch.exchange_rate ORDER BY rate_date")
+    return [f"{day:%m-%d} {yen.normalize():f}" for day, yen in rows]
+
+
+def waiting(host: psycopg.Connection) -> list[str]:
+    return [kind for _, kind, status, _, _ in changes(host) if status == "waiting"]
+
+
+def test_an_odd_rate_waits_and_holds_the_tenants_of_its_currency_only(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    customer(host, "B", "STANDARD", currency_code="USD")
+    billing_rows.exchange_rate(host, date(2026, 10, 30), "151")
+    result = set_rate(database, "15123.5")
+    assert (rates(host), waiting(host)) == (["10-30 151"], ["exchange_rate"])
+
+    billed = run_billing(database)
+
+    assert reasons(billed) == {
+        "B": "USD の 2026-10-31 の円換算レートが、ほかの人の承認を待っています。"
+        "ボードの「承認」で決めてから、この DAG を同じ業務日で実行してください。"
+    }
+    assert states(host, "A") == [("finalized", "INV-2026-10-001")]
+
+    decide(database, asked(database, result))
+    assert rates(host) == ["10-30 151", "10-31 15123.5"]
+    run_billing(database, codes=["B"])
+    assert invoice(host, "B")["number"] == "INV-2026-10-002"
+
+
+def test_a_first_rate_waits_and_one_within_the_tolerance_does_not(
+    database: Database, host: psycopg.Connection
+) -> None:
+    decide(database, asked(database, set_rate(database, "150", "2026-10-29")))
+
+    set_rate(database, "180", "2026-10-30")
+    set_rate(database, "119.9", "2026-10-31")
+
+    assert (rates(host), waiting(host)) == (["10-29 150", "10-30 180"], ["exchange_rate"])
+
+
+def test_only_the_odd_rates_of_a_file_wait(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    billing_rows.exchange_rate(host, date(2026, 10, 1), "150")
+    lines = ["USD,2026-10-31,151.5", "USD,2026-10-30,15100", "USD,2026-10-29,151"]
+    store.write("contracts/incoming/rates.csv", "\n".join([RATES, *lines, ""]).encode())
+
+    result = run(
+        database,
+        "import_file",
+        store=store,
+        imported_kind="exchange_rate",
+        imported_file="rates.csv",
+        reason="月次",
+    )
+
+    assert rates(host) == ["10-01 150", "10-29 151", "10-31 151.5"]
+    assert waiting(host) == ["import"]
+    decide(database, asked(database, result))
+    assert rates(host) == ["10-01 150", "10-29 151", "10-30 15100", "10-31 151.5"]
+
+
+def test_a_replaced_rate_that_waited_is_applied(database: Database, host: psycopg.Connection) -> None:
+    billing_rows.exchange_rate(host, date(2026, 10, 30), "150")
+    billing_rows.exchange_rate(host, date(2026, 10, 31), "151")
+
+    decide(database, asked(database, set_rate(database, "100")))
+
+    assert rates(host) == ["10-30 150", "10-31 100"]
+
+
+def test_a_month_with_quite_another_rate_is_held(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A", "STANDARD", currency_code="USD")
+    billing_rows.exchange_rate(host, date(2026, 10, 31), "151")
+    run_billing(database)
+    close_month(host, "A", NOVEMBER)
+    billing_rows.exchange_rate(host, date(2026, 11, 30), "15100")
+
+    result = run_billing(database, NOVEMBER)
+
+    assert "円換算レートが前月の 1 USD = 151 円から 15100 円へ" in str(
+        reasons(result) or outcomes(host, result)
+    )
+    assert invoice(host, "A", NOVEMBER)["status"] == "draft"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ATTACK,
+        "お振り込みは下記へ",
+        "口座変更",
+        "ｷﾞﾝｺｳ 銀 行",
+        "支 店",
+        "ＩＢＡＮ DE00",
+        "http://x.example",
+        "ＷＷＷ．x.example",
+        "pay＠x.example",
+        "１２３ ４５６７",
+    ],
+)
+def test_words_of_payment_are_found_in_any_width_and_with_blanks(text: str) -> None:
+    assert names_payment(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["初期設定の作業費", "2026 年 10 月分", "障害のため 12:30", "100-0001 東京都"]
+)
+def test_usual_texts_have_no_words_of_payment(text: str) -> None:
+    assert not names_payment(text)
+
+
+LINE = {"line_date": "2026-10-15", "line_text": "作業費", "line_price": "1", "line_unit": "式"}
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize(
+    ("values", "waits"),
+    [({}, False), ({"line_text": ATTACK}, True), ({"line_unit": "口座"}, True)],
+)
+def test_a_line_with_words_of_payment_waits(
+    database: Database, host: psycopg.Connection, values: dict[str, str], waits: bool
+) -> None:
+    operate(database, "extra_line", values=LINE | values, triggered_by="佐藤")
+
+    assert host.execute("SELECT waits FROM batch.extra_charge").fetchall() == [(waits,)]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_every_text_waits_if_the_setting_says_so(
+    database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    change_billing(monkeypatch, tmp_path, text_approval="all")
+
+    operate(database, "extra_line", values=LINE, triggered_by="佐藤")
+    set_discount(database)
+
+    assert host.execute("SELECT waits FROM batch.extra_charge").fetchall() == [(True,)]
+    assert waiting(host) == ["discount"]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_the_reason_of_a_credit_waits_and_that_of_a_void_is_refused(
+    database: Database, host: psycopg.Connection
+) -> None:
+    run_billing(database)
+
+    refused = operate(database, "void", "A", reason=ATTACK)
+    operate(database, "part_credit", "B", reason=ATTACK, values={"credit_lines": ["1=1"]})
+
+    assert "口座、銀行、振込" in reasons(refused)["A"]
+    assert states(host, "A") == [("finalized", "INV-2026-10-001")]
+    assert ("draft", None) in states(host, "B")
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize(
+    ("values", "waits"),
+    [
+        ({"value": "29.9"}, False),
+        ({"value": "30"}, True),
+        ({"value": "100"}, True),
+        ({"discount_name": ATTACK}, True),
+    ],
+)
+def test_a_large_discount_and_its_name_need_a_second_person(
+    database: Database, host: psycopg.Connection, values: dict[str, str], waits: bool
+) -> None:
+    set_discount(database, **values)
+
+    assert bool(waiting(host)) is waits
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_large_discount_may_end_earlier_but_not_later(database: Database, host: psycopg.Connection) -> None:
+    decide(database, asked(database, set_discount(database, value="50", valid_to="2027-03-31")))
+
+    set_discount(database, value="50", valid_to="2027-02-28")
+    assert waiting(host) == []
+    set_discount(database, value="50", valid_to="2027-12-31")
+    assert waiting(host) == ["discount"]
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize(
+    ("number", "waits"),
+    [("第 2026-10 号（契約書）", False), ("4500012345", False), ("振込先 1234567", True)],
+)
+def test_an_order_number_is_a_code_and_no_message(
+    database: Database, host: psycopg.Connection, number: str, waits: bool
+) -> None:
+    values = {"order_number": number, "valid_from": "2026-10-01", "reason": "契約書"}
+    run(database, "set_order_number", tenants=["A"], **values)
+
+    assert bool(waiting(host)) is waits
+
+
+@pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize("number", ["x" * 61, "PO：1、2", "PO!"])
+def test_an_order_number_of_a_sentence_is_refused(database: Database, number: str) -> None:
+    with pytest.raises(ParameterError, match="注文番号"):
+        run(
+            database,
+            "set_order_number",
+            tenants=["A"],
+            order_number=number,
+            valid_from="2026-10-01",
+            reason="x",
+        )
+
+
+@pytest.mark.usefixtures("tenants")
+def test_another_tax_category_needs_a_second_person(database: Database, host: psycopg.Connection) -> None:
+    set_profile(database, tax_category="export")
+
+    assert waiting(host) == ["profile"]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_an_unknown_currency_is_refused_and_another_one_needs_a_tick(
+    database: Database, host: psycopg.Connection
+) -> None:
+    values = {"amount": "50000", "valid_from": "2026-10-01", "reason": "契約書"}
+    with pytest.raises(ParameterError, match="通貨ではありません"):
+        run(database, "set_commitment", tenants=["A"], currency="UDS", **values)
+    with pytest.raises(Exception, match="テナントの通貨 JPY と違います"):
+        run(database, "set_commitment", tenants=["A"], currency="USD", **values)
+    assert changes(host) == []
+
+    run(database, "set_commitment", tenants=["A"], currency="USD", is_checked=True, **values)
+
+    assert host.execute("SELECT currency FROM batch.commitment").fetchall() == [("USD",)]
+
+
+@pytest.mark.usefixtures("tenants")
+def test_a_first_day_more_than_a_year_ahead_needs_a_tick(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    with pytest.raises(ParameterError, match="1 年より先"):
+        set_discount(database, valid_from="2072-10-01")
+    header = "tenant,discount_name,discount_kind,value,currency,metric,valid_from,valid_to"
+    lines = ["A,遠い,percentage,10,,,2072-10-01,", "B,外貨,fixed,10,USD,,2026-10-01,"]
+    store.write("contracts/incoming/d.csv", "\n".join([header, *lines, ""]).encode())
+    file = {"imported_kind": "discount", "imported_file": "d.csv", "reason": "x"}
+    with pytest.raises(ParameterError, match=r"2 行目.*1 年より先"):
+        run(database, "import_file", store=store, **file)
+
+    run(database, "import_file", store=store, is_checked=True, **file)
+
+    assert [row[1] for row in changes(host)] == ["discount", "discount"]
