@@ -180,7 +180,7 @@ def test_a_confirmed_payer_is_remembered_and_can_be_forgotten(
     payer = host.execute("SELECT payer_id, confirmed_by FROM batch.payer").fetchall()
     assert [confirmed_by for _, confirmed_by in payer] == ["keiri"]
     run(database, store, "forget_payers", values={"payers": [str(payer[0][0])]})
-    put(store, transfer(6_000, reference="9"), name="3.txt")
+    put(store, transfer(6_001), name="3.txt")
     run(database, store)
     assert list(waiting(host).values()) == ["unknown_payer"]
 

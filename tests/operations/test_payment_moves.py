@@ -134,7 +134,7 @@ def test_a_payment_is_moved_to_a_later_month_with_its_day(
     close_month(host, "A", NOVEMBER)
     run_billing(database, NOVEMBER)
     operate(database, "record_payment", values=PAID)
-    operate(database, "record_payment", values=PAID | {"paid_reference": "F-2"})
+    operate(database, "record_payment", values=PAID | {"paid_reference": "F-2", "is_other": True})
 
     operate(database, "move_payment", values=move("F-2", "INV-2026-11-001"))
 

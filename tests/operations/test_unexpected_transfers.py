@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from tests.conftest import Database
 from tests.operations.test_import_payments import A1, B1, C1, know, only
 from tests.worlds import payment_rows
 from tests.worlds.bank_files import (
+    PAID_ON,
     TODAY,
     confirm,
     open_amounts,
@@ -216,7 +217,7 @@ def test_two_payments_by_hand_are_two_transfers(
 ) -> None:
     know(host, "A")
     payment_rows.pay(database, "5500", reference="F-1")
-    payment_rows.pay(database, "5500", reference="F-2")
+    payment_rows.pay(database, "5500", reference="F-2", is_other=True)
     put(store, transfer(5_500), transfer(5_500, reference="2"))
     run(database, store)
     assert set(waiting(host).values()) == {"already_entered"}
@@ -265,7 +266,7 @@ def test_a_mistake_at_one_of_two_payers_makes_none_sure(
     mistake(database, host, store, "3")
     before = len(payments(host))
 
-    put(store, transfer(11_000, reference="4"), name="4.txt")
+    put(store, transfer(11_000, booked_on=PAID_ON + timedelta(1)), name="4.txt")
     run(database, store)
 
     assert "several_tenants" in waiting(host).values()

@@ -22,12 +22,13 @@ def operate(database: Database, operation: str, *codes: str, **options: Any) -> 
 def pay(database: Database, amount: str = "11000", *, reference: str = "F-1", **options: Any) -> Any:
     """A's payment by bank transfer on 27 November."""
     values = payment_values(amount, reference=reference, paid_on=options.pop("paid_on", "2026-11-27"))
+    values["is_other"] = options.pop("is_other", False)
     return operate(database, "record_payment", values=values, **options)
 
 
 def payment_values(
     amount: str = "11000", *, reference: str = "F-1", paid_on: str = "2026-11-27"
-) -> dict[str, str]:
+) -> dict[str, Any]:
     """The fields of the form for this payment."""
     return {
         "paid_on": paid_on,

@@ -81,6 +81,10 @@ class _CreditLines(Lines):
         return CreditLine(int(match[1]), number, bool(match[3]))
 
 
+def _positive(amount: Decimal) -> str:
+    return "" if amount > 0 else "は 0 より大きくしてください。"
+
+
 def _file_name_problem(name: str) -> str:
     if name.startswith(".") or ".." in name or any(part in name for part in ("/", "\\", "\0")):
         return f"の {name!r} は使えません。保存先の {PAYMENTS}/ にあるファイルの名前だけを、フォルダーなしで指定してください。"
@@ -210,12 +214,28 @@ PaidReference = Annotated[
         is_target=True,
     ),
 ]
+IsOther = Annotated[
+    bool,
+    Flag(
+        "記録済みの入金とは別",
+        "同じテナントに、同じ日の同じ額の入金が記録されていても、別の入金として記録します。",
+    ),
+]
 PaidTo = Annotated[
     str,
     Code(
         "付け替え先の請求書",
         "入金を受ける請求書の番号（同じテナント、同じ通貨）。例: INV-2026-11-001",
         example="INV-2026-11-001",
+    ),
+]
+MovedAmount = Annotated[
+    Decimal,
+    Number(
+        "付け替える額",
+        "請求書の通貨での額。空欄なら入金の全部。過入金の一部だけを移すときに書きます。例: 3000",
+        example="3000",
+        problem=_positive,
     ),
 ]
 PaidInvoice = Annotated[
@@ -243,7 +263,7 @@ FeeAmount = Annotated[
         "手数料の額",
         "請求書の通貨での額。円の請求書では、空欄なら残りの全部（設定 billing.fee_tolerance の額まで）。例: 660",
         example="660",
-        problem=lambda amount: "" if amount > 0 else "は 0 より大きくしてください。",
+        problem=_positive,
     ),
 ]
 WrittenOffOn = Annotated[
@@ -255,7 +275,7 @@ WrittenOffAmount = Annotated[
         "貸倒れの額",
         "請求書の通貨での額。空欄なら残りの全部。切り捨てられた額だけのとき、備忘価額を残すときに書きます。例: 8800",
         example="8800",
-        problem=lambda amount: "" if amount > 0 else "は 0 より大きくしてください。",
+        problem=_positive,
     ),
 ]
 Fact = Annotated[

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from include.skillreport.billing.actions.action import Action, Desk, TenantAction, failure
 from include.skillreport.billing.actions.fields import (
     PAYMENTS,
+    IsOther,
+    MovedAmount,
     PaidAmount,
     PaidInvoice,
     PaidMethod,
@@ -38,14 +41,27 @@ class PaymentAction(TenantAction):
     takes_former = True
 
 
-@described("record_payment", "入金の記録")
-class RecordPayment(PaymentAction):
-    """請求書の入金を記録します。全額ならアプリでも PAID になります。テナントは 1 件だけ指定します。"""
+class EnteredPayment(PaymentAction):
+    """A payment or a refund that a person enters."""
 
     paid_on: PaidOn
     paid_amount: PaidAmount
     paid_method: PaidMethod
     paid_reference: PaidReference
+
+    def payment(self, number: str, currency: str, kind: Literal["payment", "refund"]) -> Payment:
+        """The entered payment or refund of an invoice."""
+        from include.skillreport.billing.receivables.payment import Payment
+
+        values = (self.paid_on, self.paid_amount, currency, self.paid_method, self.paid_reference)
+        return Payment(number, *values, kind)
+
+
+@described("record_payment", "入金の記録")
+class RecordPayment(EnteredPayment):
+    """請求書の入金を記録します。全額ならアプリでも PAID になります。テナントは 1 件だけ指定します。"""
+
+    is_other: IsOther = False
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Record a payment of the month's invoice."""
@@ -59,7 +75,7 @@ class RecordPayment(PaymentAction):
             )
         (recorded,) = record_payments(
             desk.connection,
-            [self.payment(invoice.number, invoice.currency, "payment")],
+            [replace(self.payment(invoice.number, invoice.currency, "payment"), is_other=self.is_other)],
             source="operation",
             today=desk.run.run_date,
             entered_by=desk.run.person,
@@ -67,13 +83,6 @@ class RecordPayment(PaymentAction):
             application_pays=_application_pays(desk.billing),
         )
         return _result(tenant_id, "paid", [recorded])
-
-    def payment(self, number: str, currency: str, kind: Literal["payment", "refund"]) -> Payment:
-        """The entered payment or refund of an invoice."""
-        from include.skillreport.billing.receivables.payment import Payment
-
-        values = (self.paid_on, self.paid_amount, currency, self.paid_method, self.paid_reference)
-        return Payment(number, *values, kind)
 
 
 @described("reverse_payment", "入金の取り消し")
@@ -116,6 +125,7 @@ class MovePayment(PaymentAction):
     reason: Reason
     paid_reference: PaidReference
     paid_to: PaidTo
+    moved_amount: MovedAmount | None = None
     paid_invoice: PaidInvoice = ""
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
@@ -130,12 +140,14 @@ class MovePayment(PaymentAction):
             self.paid_reference,
             self.paid_to,
             self.reason,
+            amount=self.moved_amount,
             number=self.paid_invoice or None,
             moved_by=desk.run.person,
             execution_id=desk.run.execution_id,
             application_pays=_application_pays(desk.billing),
         )
-        notes = [f"請求書 {source.number} の入金を請求書 {target.number} へ付け替えました"]
+        part = f"のうち {self.moved_amount:,f} {source.currency} " if self.moved_amount else ""
+        notes = [f"請求書 {source.number} の入金{part}を請求書 {target.number} へ付け替えました"]
         if source.open_amount > 0:
             notes.append(f"請求書 {source.number} の未入金は {source.open_amount:,f} {source.currency} です")
         elif source.remark:
@@ -148,7 +160,7 @@ class MovePayment(PaymentAction):
 
 
 @described("record_refund", "返金の記録")
-class RecordRefund(RecordPayment):
+class RecordRefund(EnteredPayment):
     """過入金から客先へ返したお金を記録します。テナントは 1 件だけ指定します。"""
 
     reason: Reason
@@ -207,6 +219,7 @@ class ImportPayments(Action):
     writes_documents = False
 
     payment_file: PaymentFile
+    is_other: IsOther = False
 
     def options(self, request: Request) -> dict[str, Any]:
         """With the SHA-256 of the file's content, so that a shard detects changed content."""
@@ -217,11 +230,8 @@ class ImportPayments(Action):
 
         :raises ParameterError: the file cannot be read, or a line cannot be recorded.
         """
-        from include.skillreport.billing.ledger.payments import (
-            all_paid_in_application,
-            find_payables,
-            find_recorded,
-        )
+        from include.skillreport.billing.ledger.application_payments import all_paid_in_application
+        from include.skillreport.billing.ledger.payments import find_payables, find_recorded
         from include.skillreport.billing.receivables.payment_file import require_recordable
 
         rows, _ = _read(request.files, self.payment_file)
@@ -253,12 +263,15 @@ class ImportPayments(Action):
         for row in rows:
             payable = payables.get(row.payment.number)
             if payable:
-                of_tenant[payable.tenant_id].append(row.payment)
+                of_tenant[payable.tenant_id].append(replace(row.payment, is_other=self.is_other))
         return [_import_tenant(desk, tenant_id, each) for tenant_id, each in of_tenant.items()]
 
 
 def _import_tenant(desk: Desk, tenant_id: str, payments: list[Payment]) -> Outcome:
+    """Record the payments. Those that may be recorded already are left out, and fail the tenant after the others are recorded."""
     from include.skillreport.billing.ledger.payments import record_payments
+    from include.skillreport.billing.ledger.repeated_payments import RepeatedPaymentError
+    from include.skillreport.core.execution.batch import UnitFailure
 
     try:
         with desk.connection.transaction():
@@ -271,6 +284,11 @@ def _import_tenant(desk: Desk, tenant_id: str, payments: list[Payment]) -> Outco
                 execution_id=desk.run.execution_id,
                 application_pays=_application_pays(desk.billing),
             )
+    except RepeatedPaymentError as error:
+        outcome = _import_tenant(desk, tenant_id, [each for each in payments if each not in error.payments])
+        if isinstance(outcome, UnitFailure):
+            return outcome
+        return replace(failure(tenant_id, error), details=outcome.details, notes=outcome.notes)
     except BillingError as error:
         return failure(tenant_id, error)
     return _result(tenant_id, "paid", recorded)

@@ -15,6 +15,7 @@ from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.documents.written_language import require_readable_reason
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.application_payments import record_application_payment
 from include.skillreport.billing.ledger.booking import keep_open
 from include.skillreport.billing.ledger.contacts import BillingContact, load_contacts
 from include.skillreport.billing.ledger.entries import (
@@ -30,7 +31,6 @@ from include.skillreport.billing.ledger.letters import (
     withdraw_letters,
 )
 from include.skillreport.billing.ledger.overdue_letters import withdraw_reminders
-from include.skillreport.billing.ledger.payments import record_application_payment
 from include.skillreport.billing.ledger.shown_payments import show_payments
 from include.skillreport.billing.ledger.stored_invoice import (
     StoredInvoice,
@@ -39,6 +39,7 @@ from include.skillreport.billing.ledger.stored_invoice import (
     load_credits,
     lock_invoice,
 )
+from include.skillreport.billing.payment_words import names_payment
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.due_dates import leaving_day
 from include.skillreport.billing.state import (
@@ -69,7 +70,7 @@ def void_invoice(
         terms.require_no_sample()
     require_reason(reason)
     if is_issued:
-        require_customers_reason(stored.invoice, reason)
+        _require_reason_of_void(stored.invoice, reason)
     stored = lock_invoice(connection, stored)
     require(Act.VOID, stored.state)
     if stored.invoice_id not in void_invoices(connection, [stored.invoice_id], reason, actor):
@@ -114,7 +115,7 @@ def credit_invoice(
         require_new_credit(connection, stored.tenant_id, credit, reason, entry)
     credit_id = _store_credit(connection, stored, credit, reason, entry)
     month = Period.month_of(original.period_start)
-    hold_reason = excess(connection, terms, stored.tenant_id, month, entry.person)
+    hold_reason = excess(connection, terms, stored.tenant_id, month, entry.person, reason)
     if hold_reason:
         _SQL.execute(connection, "hold_credit", invoice_id=credit_id, hold_reason=hold_reason)
         return credit
@@ -288,6 +289,16 @@ def require_reason(reason: str) -> None:
         raise BillingError("NO_REASON", "理由が必要です。「理由」（reason）に書いてください")
 
 
+def _require_reason_of_void(invoice: Invoice, reason: str) -> None:
+    """:raises BillingError: the customer cannot read the reason, or it may lead payments elsewhere: nobody else looks at it."""
+    require_customers_reason(invoice, reason)
+    if names_payment(reason):
+        raise BillingError(
+            "REASON_NAMES_PAYMENT",
+            "「理由」（reason）は客先へのメールに書かれるため、口座、銀行、振込、アドレス、7 桁の番号は書けません。言い換えてください",
+        )
+
+
 def require_customers_reason(invoice: Invoice, reason: str) -> None:
     """:raises BillingError: the reason goes to the customer, but is not in the language of the invoice."""
     require_readable_reason(invoice.language, reason, invoice_label(invoice.number))
@@ -300,7 +311,7 @@ def reason_problems(
     problems = {}
     for tenant_id, invoice_id in issued.items():
         try:
-            require_customers_reason(find_by_id(connection, invoice_id).invoice, reason)
+            _require_reason_of_void(find_by_id(connection, invoice_id).invoice, reason)
         except BillingError as error:
             problems[tenant_id] = error
     return problems

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,14 +17,15 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.ledger.booking import keep_open, open_yen, yen_of_payment
+from include.skillreport.billing.ledger.booking import keep_open, yen_of_payment
 from include.skillreport.billing.ledger.recoveries import (
     AdjustmentAuthor,
     book_recovery,
     take_back_adjustments,
 )
+from include.skillreport.billing.ledger.repeated_payments import require_other
 from include.skillreport.billing.ledger.shown_payments import show_payments
-from include.skillreport.billing.ledger.stored_invoice import find_by_id
+from include.skillreport.billing.ledger.transfers import transfers_refused
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.payment import (
     Payable,
@@ -38,6 +40,10 @@ from include.skillreport.billing.receivables.payment import (
 from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
+
+# The first key of the advisory locks of tenants, unique among this product's locks. Taken after the lock of a hand-over and before those
+# of invoices.
+_PAYMENTS_LOCK = 180205
 
 
 def find_payables(connection: psycopg.Connection, numbers: Iterable[str]) -> dict[str, Payable]:
@@ -56,11 +62,6 @@ def find_recorded(
         connection, "find_payments", payment_references=references, tenant_id=None, period_start=None
     )
     return {(row["number"], row["reference"]): _payment(row) for row in rows}
-
-
-def all_paid_in_application(platform: psycopg.Connection, numbers: Iterable[str]) -> set[str]:
-    """Those of these invoices, by number, that the application itself marks as PAID. As ``batch_platform``."""
-    return set(_SQL.column(platform, "all_paid_in_application", numbers=list(numbers)))
 
 
 def former_invoiced_tenants(platform: psycopg.Connection, period: Period) -> list[str]:
@@ -86,12 +87,14 @@ def record_payments(
     """Record payments of the transaction's tenants, in order. If the reference is already recorded for the invoice, nothing changes.
 
     ``application_pays``: the application is the source of payments (``payment_source: host``).
-    :raises BillingError: a payment is impossible (``require_acceptable``), its reference belongs to another payment, or the application
-        has its own payment of the invoice.
+    :raises RepeatedPaymentError: the tenant has a payment of the same amount (``require_other``). :raises BillingError: a payment is
+        impossible (``require_acceptable``), its reference belongs to another payment, or the application has its own payment of the
+        invoice.
     """
     numbers = {payment.number for payment in payments}
-    _lock(connection, numbers)
+    _lock(connection, numbers, with_others=source == "bank")
     payables = find_payables(connection, numbers)
+    require_other(connection, payments)
     if application_pays:
         _require_unpaid_in_application(connection, payments)
     # The day of a transfer is the bank's, also before the invoice.
@@ -203,6 +206,7 @@ def move_payment(
     target: str,
     reason: str,
     *,
+    amount: Decimal | None = None,
     number: str | None = None,
     moved_by: str,
     execution_id: str,
@@ -210,7 +214,8 @@ def move_payment(
 ) -> tuple[RecordedPayment, RecordedPayment]:
     """Reverse a payment of the tenant's month, and record it for the invoice ``target``. Returns both invoices.
 
-    Day, amount, method and reference stay the same. A second attempt of the same run changes nothing. ``application_pays``: as
+    Of a part of it (``amount``) the rest is recorded again for its invoice, as ``reference-2``. Day, method and reference stay the same. A
+    second attempt of the same run changes nothing. ``application_pays``: as
     ``record_payments``.
     :raises BillingError: as ``reverse_payment``, or the other invoice cannot have the payment or has its reference already. The
         application's own payment may be moved.
@@ -224,11 +229,19 @@ def move_payment(
         raise BillingError(
             "SAME_INVOICE", f"入金はすでに請求書 {target} にあります。別の請求書の番号を指定してください"
         )
-    payment = replace(_payment(row), number=target)
-    payable = find_payables(connection, [target]).get(target)
+    whole = _payment(row)
+    payment = replace(whole, number=target, amount=amount or whole.amount)
+    payables = find_payables(connection, [whole.number, target])
+    payable = payables.get(target)
     if payable and payable.tenant_id != tenant_id:
         payable = None
     payable = require_payable(payment, payable)
+    if payment.amount > whole.amount:
+        raise BillingError(
+            "WRONG_AMOUNT",
+            f"請求書 {whole.number} の参照番号 '{reference}' の入金は {whole.amount:,f} {whole.currency} です。"
+            f"付け替える額 {payment.amount:,f} をそれまでにしてください",
+        )
     if row["reversed_at"] is None:
         # All checks come before the first change, because the caller's transaction continues after an error.
         if application_pays:
@@ -239,9 +252,14 @@ def move_payment(
                 f"請求書 {target} には参照番号 '{reference}' がすでにあるため、付け替えられません。"
                 "入金を取り消し、別の参照番号で記録してください",
             )
-        take_back_payment(connection, row, reason, moved_by, execution_id)
-        _insert(connection, [(payable, payment)], _PaymentOrigin("operation", reason, moved_by, execution_id))
-        show_payments(connection, payable.invoice_id)
+        origin = _PaymentOrigin("operation", reason, moved_by, execution_id)
+        with transfers_refused(), connection.transaction():
+            take_back_payment(connection, row, reason, moved_by, execution_id)
+            _insert(connection, [(payable, payment)], origin)
+            if payment.amount < whole.amount:
+                rest = _rest_of(connection, replace(whole, amount=whole.amount - payment.amount))
+                _insert(connection, [(payables[whole.number], rest)], origin)
+            show_payments(connection, payable.invoice_id, row["invoice_id"])
     after = find_payables(connection, [row["number"], target])
     source, moved = (
         RecordedPayment(each, payment.currency, after[each].open_amount, is_new=True)
@@ -250,27 +268,13 @@ def move_payment(
     return source, moved
 
 
-def record_application_payment(
-    connection: psycopg.Connection, invoice_id: str, *, today: date, execution_id: str
-) -> None:
-    """Record the payment of an invoice that the application itself marks as PAID, so that a credit note shows as owed back.
+def _lock(connection: psycopg.Connection, numbers: Iterable[str], *, with_others: bool = False) -> None:
+    """Lock the invoices, after the lock that a payment's booking takes, and let nobody enter a payment of the transaction's tenants.
 
-    It is what was open, on the application's ``paid_date`` as a day in Japan, otherwise on ``today``. The caller has locked the
-    invoice.
+    ``with_others``: others with this flag may record payments of other invoices meanwhile.
     """
-    _SQL.execute(
-        connection,
-        "record_application_payment",
-        invoice_id=invoice_id,
-        yen=open_yen(connection, find_by_id(connection, invoice_id)),
-        today=today,
-        execution_id=execution_id,
-    )
-
-
-def _lock(connection: psycopg.Connection, numbers: Iterable[str]) -> None:
-    """Lock the invoices, after the lock that a payment's booking takes."""
     keep_open(connection)
+    _SQL.execute(connection, "lock_tenants", lock=_PAYMENTS_LOCK, is_shared=with_others)
     _SQL.execute(connection, "lock_invoices", numbers=list(numbers))
 
 
@@ -338,6 +342,13 @@ def _payments_of_month(
         period_start=period.start,
     )
     return [row for row in rows if number in (None, row["number"])]
+
+
+def _rest_of(connection: psycopg.Connection, payment: Payment) -> Payment:
+    """The payment with the next reference that its invoice does not have: a reversed payment keeps its own."""
+    taken = _SQL.column(connection, "references_of", number=payment.number)
+    names = (f"{payment.reference}-{count}" for count in range(2, len(taken) + 3))
+    return replace(payment, reference=next(name for name in names if name not in taken))
 
 
 def take_back_payment(

@@ -1,14 +1,13 @@
 """Payments from transfers: those that need no person, those that a person has confirmed, and those that the bank has cancelled.
 
 Functions run in the caller's transaction, in the context of its tenants, which see no transfer that is not theirs. The trigger
-``settle_transfer`` of ``batch.payment`` refuses payments that exceed their transfer (``transfers_refused``).
+``settle_transfer`` of ``batch.payment`` refuses payments that exceed their transfer (``transfers.transfers_refused``).
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -42,6 +41,7 @@ class TransferPart:
     """What of a transfer is for one invoice: yen on the day of the bank (Asia/Tokyo), and what the payer's bank has kept as a fee.
 
     ``payment_id``: it is this payment, which a person has entered; of an automatic part, a payment that the bank's cancellation takes back.
+    ``is_other``: a person has seen the entered payments of the same amount, and it is none of them.
     """
 
     transfer_id: str
@@ -51,6 +51,7 @@ class TransferPart:
     amount: Decimal
     fee: Decimal = Decimal(0)
     payment_id: str | None = None
+    is_other: bool = False
 
 
 @dataclass(frozen=True)
@@ -124,18 +125,6 @@ def record_confirmed(
     return remarks
 
 
-@contextmanager
-def transfers_refused() -> Iterator[None]:
-    """:raises BillingError: the trigger has refused a payment, because its transfer was used, cancelled or set aside meanwhile."""
-    try:
-        yield
-    except psycopg.errors.CheckViolation as error:
-        if error.diag.constraint_name != "settle_transfer":
-            raise
-        advice = "ボードの「入金の照合」で確かめてください"
-        raise BillingError("TRANSFER_TAKEN", f"{error.diag.message_primary}。{advice}") from error
-
-
 def _hold(connection: psycopg.Connection) -> None:
     """The locks that come before those of invoices and transfers."""
     keep_open(connection)
@@ -161,6 +150,7 @@ def _record(
                 METHOD,
                 _reference(part, used[part.transfer_id, part.number]),
                 transfer_id=part.transfer_id,
+                is_other=part.is_other,
             )
             for part in parts
         ],

@@ -7,7 +7,8 @@ into payments, in the context of their tenants.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -17,6 +18,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.receivables.matching import (
     Choice,
     Doubt,
@@ -61,6 +63,7 @@ class FoundTransfer:
     is_cancellation: bool
     is_set_aside: bool
     is_cancelled: bool
+    doubt: str | None
 
 
 @dataclass(frozen=True)
@@ -270,3 +273,15 @@ def _taken_back(payments: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         part = {"choice": 1, "part": parts[payment["transfer_id"]], "fee": "0", "is_automatic": True}
         rows.append({**payment, **part, "amount": str(payment["amount"])})
     return rows
+
+
+@contextmanager
+def transfers_refused() -> Iterator[None]:
+    """:raises BillingError: the trigger has refused a payment, because its transfer was used, cancelled or set aside meanwhile."""
+    try:
+        yield
+    except psycopg.errors.CheckViolation as error:
+        if error.diag.constraint_name != "settle_transfer":
+            raise
+        advice = "ボードの「入金の照合」で確かめてください"
+        raise BillingError("TRANSFER_TAKEN", f"{error.diag.message_primary}。{advice}") from error

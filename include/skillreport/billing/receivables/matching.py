@@ -16,7 +16,7 @@ from enum import StrEnum
 from itertools import islice
 
 # A payment that a person entered may be this far from the day of the transfer, because people write the day of the bank's notice.
-_ENTERED_DAYS = timedelta(days=14)
+ENTERED_DAYS = timedelta(days=14)
 
 # The most choices of a proposal that are kept.
 _MOST_CHOICES = 5
@@ -34,6 +34,7 @@ class Doubt(StrEnum):
     SEVERAL_TENANTS = "several_tenants"
     NEW_CODE = "new_code"
     ALREADY_ENTERED = "already_entered"
+    REPEATED = "repeated"
     OTHER_AMOUNT = "other_amount"
     SEVERAL_INVOICES = "several_invoices"
     BEFORE_ISSUE = "before_issue"
@@ -58,6 +59,7 @@ _LABELS = {
     Doubt.SEVERAL_TENANTS: "同じ名義のテナントが複数あります",
     Doubt.NEW_CODE: "この名義と振込依頼人コードの組み合わせは初めてです",
     Doubt.ALREADY_ENTERED: "手で記録した入金と同じ額です",
+    Doubt.REPEATED: "前のファイルに、照会番号だけが違う同じ振込があります",
     Doubt.OTHER_AMOUNT: "未入金の請求書の額と合いません",
     Doubt.SEVERAL_INVOICES: "当てはまる請求書が複数あります",
     Doubt.BEFORE_ISSUE: "請求書の発行日より前の振込です",
@@ -72,6 +74,7 @@ _ADVICE = {
     Doubt.SEVERAL_TENANTS: "どのテナントかを選んで、「選んだ振込を確認」",
     Doubt.NEW_CODE: "同じ会社なら、「選んだ振込を確認」",
     Doubt.ALREADY_ENTERED: "同じ入金なら「同じ入金」、違えば「請求書を指定」で確認",
+    Doubt.REPEATED: "同じ振込なら「対象外」、別の振込なら「選んだ振込を確認」",
     Doubt.OTHER_AMOUNT: "一部入金、過入金、まとめ払いのどれかを確かめて、「請求書を指定」",
     Doubt.SEVERAL_INVOICES: "請求書を選んで、「選んだ振込を確認」",
     Doubt.BEFORE_ISSUE: "前払いなら、「選んだ振込を確認」",
@@ -86,7 +89,7 @@ _ADVICE = {
 class OpenTransfer:
     """A transfer that is no payment yet, or not wholly. ``amount`` is what is left of it.
 
-    ``was_taken_back``: a payment of it was reversed.
+    ``was_taken_back``: a payment of it was reversed. ``is_repeated``: an earlier file has one that differs in the reference only.
     """
 
     transfer_id: str
@@ -95,6 +98,7 @@ class OpenTransfer:
     payer_key: str
     payer_code: str
     was_taken_back: bool = False
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,8 @@ class Matcher:
         same = self._same(transfer, tenants, is_known=doubt is None)
         if same:
             return Match(transfer.transfer_id, same[:_MOST_CHOICES], Doubt.ALREADY_ENTERED)
+        if transfer.is_repeated:
+            doubt = Doubt.REPEATED
         if transfer.was_taken_back:
             doubt = Doubt.TAKEN_BACK
         choices = tuple(choice for each in sorted(tenants) for choice in self._readings(transfer, each))
@@ -230,7 +236,7 @@ class Matcher:
                 for each in payments
             )
             for payments in self._entered.get(transfer.amount, ())
-            if abs(payments[0].paid_on - transfer.booked_on) <= _ENTERED_DAYS
+            if abs(payments[0].paid_on - transfer.booked_on) <= ENTERED_DAYS
             and (payments[0].tenant_id in tenants or not is_known)
         )
 

@@ -16,7 +16,7 @@ class Payment:
     """Money received for one invoice, or a refund of money.
 
     ``reference`` identifies it, for example the bank's reference of the transfer. ``amount`` is positive. ``transfer_id`` is that of the
-    bank's transfer, if a file has it.
+    bank's transfer, if a file has it. ``is_other``: a person knows the recorded payments of the same amount, and it is another one.
     """
 
     number: str
@@ -27,6 +27,7 @@ class Payment:
     reference: str
     kind: Literal["payment", "refund"] = "payment"
     transfer_id: str | None = field(default=None, compare=False)
+    is_other: bool = field(default=False, compare=False)
 
     @property
     def noun(self) -> str:

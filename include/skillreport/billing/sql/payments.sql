@@ -43,6 +43,50 @@ WHERE number = any(%(numbers)s)
 ORDER BY invoice_id
 FOR UPDATE;
 
+-- name: equal_payments
+-- Recorded payments of the tenants that may be the same money as these new ones, of each the first. What a person has entered for
+-- several invoices on one day may be one transfer. Under one reference, several invoices are paid.
+WITH recorded AS (
+    SELECT
+        payment.tenant_id, payment.currency, payment.paid_on, payment.amount, invoice.number AS numbers,
+        payment.reference AS payment_references, payment.transfer_id IS null AND payment.source <> 'host' AS is_entered
+    FROM batch.payment
+    INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
+    WHERE payment.kind = 'payment' AND payment.reversed_at IS null AND payment.tenant_id = any((SELECT batch.current_tenants())::text[])
+),
+
+found AS (
+    SELECT * FROM recorded
+    UNION ALL
+    SELECT
+        tenant_id, currency, paid_on, sum(amount) AS amount, string_agg(numbers, '、' ORDER BY numbers) AS numbers,
+        string_agg(payment_references, '、' ORDER BY numbers) AS payment_references, true AS is_entered
+    FROM recorded
+    WHERE is_entered
+    GROUP BY tenant_id, currency, paid_on
+    HAVING count(*) > 1
+)
+
+SELECT DISTINCT ON (listed.place) listed.place, found.paid_on, found.numbers, found.payment_references
+FROM
+    jsonb_to_recordset(%(payments)s) AS listed (
+        place integer, number text, paid_on date, amount numeric, reference text, transfer_id text
+    )
+INNER JOIN batch.invoice AS paid ON listed.number = paid.number
+INNER JOIN found
+    ON
+        paid.tenant_id = found.tenant_id AND paid.currency = found.currency AND listed.amount = found.amount
+        AND CASE
+            WHEN listed.transfer_id IS null THEN listed.paid_on = found.paid_on AND listed.reference <> found.payment_references
+            ELSE found.is_entered AND abs(listed.paid_on - found.paid_on) <= %(days)s
+        END
+WHERE
+    NOT EXISTS (
+        SELECT FROM batch.payment AS own
+        WHERE own.invoice_id = paid.invoice_id AND own.reference = listed.reference
+    )
+ORDER BY listed.place, found.paid_on, found.numbers;
+
 -- name: insert_payments
 -- Insert payments of different invoices, and update the sums on these, which the transaction has locked. No row of a payment: its
 -- reference is already recorded.
@@ -182,6 +226,11 @@ WHERE
     AND (payment.tenant_id = %(tenant_id)s OR %(tenant_id)s::text IS null)
     AND (invoice.period_start = %(period_start)s OR %(period_start)s::date IS null)
 ORDER BY invoice.number, payment.entered_at;
+
+-- name: references_of
+SELECT payment.reference FROM batch.payment
+INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
+WHERE invoice.number = %(number)s;
 
 -- name: reverse_payment
 WITH taken_back AS (

@@ -80,11 +80,26 @@ WHERE cancellation.transfer_id = %(cancellation)s
 RETURNING cancelled.transfer_id;
 
 -- name: load_open_transfers
--- Runs across tenants, as batch_platform. In the order of their arrival.
-SELECT transfer_id, booked_on, amount - settled AS amount, payer_key, payer_code, was_taken_back
-FROM batch.bank_transfer
-WHERE settled < amount AND cancelled_by IS null AND set_aside_at IS null AND NOT is_cancellation
-ORDER BY booked_on, sha256, line, transfer_id;
+-- Runs across tenants, as batch_platform. In the order of their arrival. An earlier file may have the same transfer with another
+-- reference: the formats of a bank differ.
+SELECT
+    transfer.transfer_id, transfer.booked_on, transfer.amount - transfer.settled AS amount, transfer.payer_key,
+    transfer.payer_code, transfer.was_taken_back,
+    EXISTS (
+        SELECT FROM batch.bank_transfer AS earlier
+        INNER JOIN batch.bank_file AS its_file ON earlier.sha256 = its_file.sha256
+        WHERE
+            earlier.payer_key = transfer.payer_key AND earlier.amount = transfer.amount
+            AND earlier.payer_code = transfer.payer_code AND earlier.account = transfer.account
+            AND earlier.booked_on = transfer.booked_on AND its_file.imported_at < file.imported_at
+            AND earlier.cancelled_by IS null AND NOT earlier.is_cancellation
+    ) AS is_repeated
+FROM batch.bank_transfer AS transfer
+INNER JOIN batch.bank_file AS file ON transfer.sha256 = file.sha256
+WHERE
+    transfer.settled < transfer.amount AND transfer.cancelled_by IS null AND transfer.set_aside_at IS null
+    AND NOT transfer.is_cancellation
+ORDER BY transfer.booked_on, transfer.sha256, transfer.line, transfer.transfer_id;
 
 -- name: payments_of_cancelled
 -- Runs across tenants, as batch_platform. The payments of transfers that the bank has cancelled.
@@ -210,7 +225,7 @@ WHERE transfer_id = any(%(transfer_ids)s);
 -- Runs across tenants, as batch_platform.
 SELECT
     transfer_id, booked_on, amount, amount - settled AS rest, payer_name, payer_key, payer_code, is_cancellation,
-    set_aside_at IS NOT null AS is_set_aside, cancelled_by IS NOT null AS is_cancelled
+    set_aside_at IS NOT null AS is_set_aside, cancelled_by IS NOT null AS is_cancelled, doubt
 FROM batch.bank_transfer
 WHERE transfer_id = any(%(transfer_ids)s);
 

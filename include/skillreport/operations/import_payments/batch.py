@@ -22,7 +22,6 @@ from include.skillreport.billing.ledger.transfer_payments import (
     automatic_parts,
     record_automatic,
     record_confirmed,
-    transfers_refused,
 )
 from include.skillreport.billing.ledger.transfers import (
     MatchReport,
@@ -34,6 +33,7 @@ from include.skillreport.billing.ledger.transfers import (
     store_file,
     stored_on,
     tenants_to_pay,
+    transfers_refused,
     unrecorded_transfers,
     waiting_transfers,
 )

@@ -13,7 +13,7 @@ from include.skillreport.billing.ledger.payments import find_payables
 from include.skillreport.billing.ledger.transfer_payments import METHOD, TransferPart
 from include.skillreport.billing.ledger.transfers import FoundTransfer, find_transfers, load_choices
 from include.skillreport.billing.money import YEN
-from include.skillreport.billing.receivables.matching import MatchedPart, Unpaid, oldest_first
+from include.skillreport.billing.receivables.matching import Doubt, MatchedPart, Unpaid, oldest_first
 from include.skillreport.billing.receivables.payment import Payable, Payment, require_payable
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.operations.import_payments.form import FEE, ConfirmedTransfer
@@ -144,4 +144,5 @@ def _part(transfer: FoundTransfer, part: MatchedPart) -> TransferPart:
         part.amount,
         part.fee,
         part.payment_id,
+        is_other=transfer.doubt == Doubt.ALREADY_ENTERED,
     )

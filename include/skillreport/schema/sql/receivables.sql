@@ -63,6 +63,11 @@ COMMENT ON COLUMN batch.payment.reason IS 'Why money was paid back, or why the p
 CREATE FUNCTION batch.settle_transfer() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' AND (OLD.reversed_at IS NOT null OR OLD.transfer_id <> NEW.transfer_id) THEN
+        RAISE check_violation USING
+            MESSAGE = format('入金 %s は取り消し済みか、別の振込に結び付いています', OLD.payment_id),
+            CONSTRAINT = 'settle_transfer';
+    END IF;
     IF NEW.reversed_at IS NOT null THEN
         UPDATE batch.bank_transfer
         SET settled = settled - NEW.amount, was_taken_back = true
