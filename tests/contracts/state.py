@@ -43,7 +43,6 @@ OF_RUNS: Mapping[str, str] = {
 OF_ALL_TENANTS: Mapping[str, str] = {
     "batch.invoice_counter": "the numbers of all tenants' invoices",
     "batch.bank_transfer": "a transfer may be for several tenants",
-    "batch.waiting_amount": "the amounts of all waiting transfers",
 }
 
 

@@ -38,6 +38,7 @@ from tests.worlds.bank_files import (
 )
 from tests.worlds.billing_rows import (
     billed_once,
+    close_month,
     everything_written,
     host_billing,
     invoices,
@@ -575,10 +576,54 @@ def test_an_invoice_that_changed_since_the_matching_is_matched_again(
     assert host.execute("SELECT count(*) FROM batch.transfer_choice").fetchall() == [(0,)]
 
 
-def test_an_invoice_whose_transfer_waits_is_not_reminded(database: Database, store: ObjectStore) -> None:
-    put(store, transfer(11_000))
-    run(database, store)
-    with database.connect("batch_tenant") as connection, tenant_transaction(connection, ["A", "B"]):
-        reminders = queue_reminders(connection, Billing().terms, date(2026, 12, 7), "reminding run")
-    problems = {reminder.tenant_id: reminder.problem for reminder in reminders}
-    assert "同じ額の振込が確認待ちです" in str(problems["A"])
+@pytest.mark.parametrize(
+    ("amounts", "payer", "held"),
+    [
+        ([11_000], "", ["A", "B", "C"]),
+        ([10_340], "", ["A", "B", "C"]),
+        ([5_500, 5_500], "", ["A", "B", "C"]),
+        ([10_119], "", []),
+        ([4_000], "", []),
+        ([4_000], "B", ["B"]),
+    ],
+    ids=["amount", "fee", "two parts", "no fee", "part", "known payer"],
+)
+def test_a_reminder_waits_for_a_transfer_that_may_have_paid_the_invoice(
+    database: Database,
+    host: psycopg.Connection,
+    store: ObjectStore,
+    amounts: list[int],
+    payer: str,
+    held: list[str],
+) -> None:
+    if payer:
+        know(host, payer)
+    put(store, *(transfer(amount, reference=str(place)) for place, amount in enumerate(amounts)))
+    # Thursday 3 December.
+    run(database, store, on=date(2026, 12, 3))
+
+    assert held_reminders(database, date(2026, 12, 8)) == held
+    assert held_reminders(database, date(2026, 12, 9)) == []
+
+
+def test_a_transfer_for_two_invoices_and_one_before_the_issue(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    close_month(host, "A", NOVEMBER)
+    run_billing(database, NOVEMBER)
+    put(
+        store,
+        transfer(21_340, booked_on=date(2026, 12, 2)),
+        transfer(11_000, "ﾌﾙｲ", booked_on=date(2026, 10, 30)),
+    )
+    run(database, store, on=date(2026, 12, 3))
+
+    assert held_reminders(database, date(2026, 12, 7)) == ["A"]
+
+
+def held_reminders(database: Database, today: date) -> list[str]:
+    """The tenants whose reminder waits. Nothing is queued."""
+    with database.connect("batch_tenant") as connection, tenant_transaction(connection, ["A", "B", "C"]):
+        reminders = queue_reminders(connection, Billing().terms, today, "reminding run")
+        connection.execute("DELETE FROM batch.overdue_reminder")
+    return [each.tenant_id for each in reminders if "の入金かもしれません" in str(each.problem)]

@@ -174,8 +174,8 @@ class Wanted:
 
 @dataclass(frozen=True)
 class RowChange:
-    """A row before and after. None: there is no row. ``former_rate``: of an exchange rate the yen of the last day before it; without one those
-    that it replaces.
+    """A row before and after. None: there is no row. ``former_rate``: of an exchange rate the yen of the last day before it; without one
+    those that it replaces.
     """
 
     kind: ContractKind

@@ -113,11 +113,11 @@ BOUNDED = (
             "people_state",
             "person_key",
             "platform_check",
+            "reminder_hold",
             "setting_finding",
             "setting_plan",
             "tenant_inactivity",
             "transfer_choice",
-            "waiting_amount",
         ),
         _STATE,
     )

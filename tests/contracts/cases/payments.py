@@ -29,7 +29,7 @@ from tests.worlds.payment_rows import payment_values
 from tests.worlds.zengin_files import OWN_ACCOUNT
 
 AT = datetime(2026, 12, 10, 10, tzinfo=JAPAN)
-PAYER, AMOUNTS = "batch.payer", "batch.waiting_amount"
+PAYER, HOLD = "batch.payer", "batch.reminder_hold"
 TRANSFER, CHOICE = "batch.bank_transfer", "batch.transfer_choice"
 PAYMENT, ADJUSTMENT = "batch.payment", "batch.adjustment"
 STOP = "batch.reminder_stop"
@@ -203,14 +203,13 @@ CASES = (
         breaks=STOP,
     ),
     _on_transfers("import", with_transfers, *RECORDED, TRANSFER, "batch.bank_file", breaks=PAYMENT),
-    _on_transfers("confirm", _confirmed, *RECORDED, TRANSFER, CHOICE, PAYER, AMOUNTS, breaks=PAYMENT),
+    _on_transfers("confirm", _confirmed, *RECORDED, TRANSFER, CHOICE, PAYER, HOLD, breaks=PAYMENT),
     _on_transfers(
         "same_payment",
         _paid_before,
         PAYMENT,
         TRANSFER,
         CHOICE,
-        AMOUNTS,
         PAYER,
         FILES,
     ),
@@ -219,9 +218,9 @@ CASES = (
         lambda world: {"transfer_ids": imported(world), **REASON},
         TRANSFER,
         CHOICE,
-        AMOUNTS,
+        HOLD,
         FILES,
     ),
-    _on_transfers("reopen", _set_aside, TRANSFER, CHOICE, AMOUNTS, FILES),
+    _on_transfers("reopen", _set_aside, TRANSFER, CHOICE, HOLD, FILES),
     _on_transfers("forget_payers", _forgotten, PAYER, FILES),
 )

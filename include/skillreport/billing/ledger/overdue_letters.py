@@ -55,8 +55,8 @@ def queue_reminders(
     """Queue the reminders of the transaction's tenants that are due today, each once. Returns them, and the reminders without an address.
     A rest that may be the fee of the payer's bank (``fee_tolerance``) has none.
 
-    If the tenant's overpaid invoices of the same currency cover an invoice, if its letter is stopped, or if a transfer of its amount waits
-    for a confirmation, it gets a problem instead of a reminder.
+    If the tenant's overpaid invoices of the same currency cover an invoice, if its letter is stopped, or if a transfer that waits for a
+    confirmation may have paid it (``reminder_holds``), it gets a problem instead of a reminder.
 
     With sample terms, and without a configured payment source, no reminder is queued. The invoices stay locked until the transaction ends,
     so that a concurrent payment either prevents its reminder or withdraws it.
@@ -77,7 +77,7 @@ def queue_reminders(
     balances = {(row["tenant_id"], row["currency"]): row for row in _SQL.rows(connection, "credit_balances")}
     reminders = []
     # Read after the lock, to include concurrent changes of other transactions.
-    for row in _SQL.rows(connection, "load_overdue", invoice_ids=overdue):
+    for row in _SQL.rows(connection, "load_overdue", invoice_ids=overdue, today=today):
         days = due_reminder(row["due_on"], today, terms.settings.reminder_days, row["queued_days"])
         balance = balances.get((row["tenant_id"], row["currency"]))
         is_covered = balance is not None and balance["amount"] >= row["open_amount"]
@@ -89,8 +89,8 @@ def queue_reminders(
             continue
         if row["is_stopped"]:
             problem = _stopped(row["number"])
-        if row["may_be_paid"]:
-            problem = _may_be_paid(row["number"])
+        if row["held_by"]:
+            problem = _may_be_paid(row["number"], row["held_by"])
         notification_id = f"reminder-{row['invoice_id']}-{days}{revision_suffix(row['revision'])}"
         if problem:
             reminders.append(Reminder(row["tenant_id"], problem=problem))
@@ -151,8 +151,11 @@ def _stopped(number: str) -> str:
     )
 
 
-def _may_be_paid(number: str) -> str:
-    return f"請求書 {number} の督促を今日は送りません。同じ額の振込が確認待ちです。ボードの「入金の照合」で確認してください"
+def _may_be_paid(number: str, transfers: str) -> str:
+    return (
+        f"請求書 {number} の督促を今日は送りません。確認待ちの振込 {transfers} の入金かもしれません。"
+        "ボードの「入金の照合」で確認してください"
+    )
 
 
 def _queue(

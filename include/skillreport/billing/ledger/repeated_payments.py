@@ -47,7 +47,12 @@ def require_other(connection: psycopg.Connection, payments: Sequence[Payment]) -
         {**asdict(payment), "place": place, "paid_on": f"{payment.paid_on}", "amount": f"{payment.amount}"}
         for place, payment in enumerate([*new, *sums])
     ]
-    found = _SQL.rows(connection, "equal_payments", payments=Jsonb(compared), days=ENTERED_DAYS.days)
+    if not new:
+        return
+    since = min(payment.paid_on for payment in new) - ENTERED_DAYS
+    found = _SQL.rows(
+        connection, "equal_payments", payments=Jsonb(compared), days=ENTERED_DAYS.days, since=since
+    )
     if found:
         repeated = [[*new, *sums][row["place"]] for row in found]
         named = [

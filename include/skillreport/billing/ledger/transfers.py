@@ -30,6 +30,7 @@ from include.skillreport.billing.receivables.matching import (
     OpenTransfer,
     Unpaid,
 )
+from include.skillreport.billing.receivables.reminder_holds import reminder_holds
 from include.skillreport.billing.receivables.transfer import (
     BankFile,
     Transfer,
@@ -144,7 +145,9 @@ def _payer(transfer: Transfer, virtual_accounts: Collection[str]) -> dict[str, s
 def match_transfers(
     platform: psycopg.Connection, *, fee_tolerance: int, today: date, failed: Collection[str] = ()
 ) -> MatchReport:
-    """Find what the open transfers may pay, and replace the choices, in one transaction. ``today`` is in Asia/Tokyo.
+    """Find what the open transfers may pay, and replace the choices and the holds of reminders, in one transaction.
+
+    ``today`` is in Asia/Tokyo.
 
     ``failed`` are the ids of transfers that needed no person and could not be recorded. They are shown to a person until the next run.
     """
@@ -158,16 +161,18 @@ def match_transfers(
             else:
                 doubts[transfer_id] = Doubt.NO_ORIGINAL
         since = today - _REMEMBERED
+        unpaid = [Unpaid(**row) for row in _SQL.rows(platform, "load_unpaid")]
+        payers = [KnownPayer(**row) for row in _SQL.rows(platform, "load_payers")]
+        transfers = [OpenTransfer(**row) for row in _SQL.rows(platform, "load_open_transfers")]
         matcher = Matcher(
-            (Unpaid(**row) for row in _SQL.rows(platform, "load_unpaid")),
-            (KnownPayer(**row) for row in _SQL.rows(platform, "load_payers")),
+            unpaid,
+            payers,
             (EnteredPayment(**row) for row in _SQL.rows(platform, "load_entered_payments", since=since)),
             fee_tolerance,
         )
         matches = [
             replace(match, doubt=match.doubt or (Doubt.NOT_RECORDED if match.transfer_id in failed else None))
-            for row in _SQL.rows(platform, "load_open_transfers")
-            for match in [matcher.match(OpenTransfer(**row))]
+            for match in map(matcher.match, transfers)
         ]
         doubts |= {match.transfer_id: match.doubt for match in matches if match.doubt}
         _SQL.execute(platform, "delete_all_choices")
@@ -181,8 +186,13 @@ def match_transfers(
             transfer_ids=[*doubts, *matched],
             doubts=[*doubts.values(), *[None] * len(matched)],
         )
-        _SQL.execute(platform, "delete_waiting_amounts")
-        _SQL.execute(platform, "insert_waiting_amounts")
+        holds = reminder_holds(transfers, matches, unpaid, payers, fee_tolerance)
+        _SQL.execute(platform, "delete_reminder_holds")
+        _SQL.execute(
+            platform,
+            "insert_reminder_holds",
+            holds=Jsonb([{**asdict(hold), "held_until": f"{hold.held_until}"} for hold in holds]),
+        )
     return MatchReport(len(matched), Counter(doubts.values()), cancelled)
 
 

@@ -33,11 +33,11 @@ class PaymentTerms:
 
 def leaving_day(settings: BillingSettings, issued_on: date) -> date:
     """The day on which the letter of a document leaves: the ``review_days``-th business day after its issue, or the day of its issue."""
-    day = issued_on
-    if settings.letters_on == "bank_day":
-        for _ in range(settings.review_days):
-            day = _business_day(day + ONE_DAY, ONE_DAY)
-    return day
+    return (
+        business_days_after(issued_on, settings.review_days)
+        if settings.letters_on == "bank_day"
+        else issued_on
+    )
 
 
 def due_date(settings: BillingSettings, terms: PaymentTerms, period: Period, leaves_on: date) -> date:
@@ -57,6 +57,13 @@ def due_date(settings: BillingSettings, terms: PaymentTerms, period: Period, lea
     while (due_on := _moved(settings, _day_of(month, terms.day))) < earliest:
         month = Period.month_of(month).next_day
     return due_on
+
+
+def business_days_after(day: date, count: int) -> date:
+    """The ``count``-th business day after ``day``."""
+    for _ in range(count):
+        day = _business_day(day + ONE_DAY, ONE_DAY)
+    return day
 
 
 def is_business_day(day: date) -> bool:

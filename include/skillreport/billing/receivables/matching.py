@@ -90,6 +90,7 @@ class OpenTransfer:
     """A transfer that is no payment yet, or not wholly. ``amount`` is what is left of it.
 
     ``was_taken_back``: a payment of it was reversed. ``is_repeated``: an earlier file has one that differs in the reference only.
+    ``imported_on``: the day of the run that has read its file.
     """
 
     transfer_id: str
@@ -99,6 +100,7 @@ class OpenTransfer:
     payer_code: str
     was_taken_back: bool = False
     is_repeated: bool = False
+    imported_on: date = date.min
 
 
 @dataclass(frozen=True)

@@ -159,13 +159,10 @@ SELECT
         ORDER BY rate.rate_date DESC
         LIMIT 1
     ) AS exchange_rate,
-    (
-        SELECT max(rate.rate_date)
-        FROM batch.waiting_rate AS rate
-        WHERE
-            rate.currency = coalesce(profile.currency, tenant.currency_code)
-            AND rate.rate_date BETWEEN %(period_start)s AND %(period_end)s
-    ) AS waiting_rate_on
+    CASE
+        WHEN coalesce(profile.currency, tenant.currency_code) <> 'JPY'
+            THEN batch.waiting_rate_on(coalesce(profile.currency, tenant.currency_code), %(period_start)s, %(period_end)s)
+    END AS waiting_rate_on
 FROM batch.tenant
 LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id
 LEFT JOIN batch.invoice AS live

@@ -1,7 +1,7 @@
 -- name: lock_tenants
--- Others that take this lock for the transaction's tenants wait. Each tenant has one of 64 locks, because PostgreSQL's table of locks has room for
--- 64 per connection (max_locks_per_transaction), however large a shard is. In the order of the locks, so that two transactions
--- cannot deadlock.
+-- Others that take this lock for the transaction's tenants wait. Each tenant has one of 64 locks, because PostgreSQL's table of
+-- locks has room for 64 per connection (max_locks_per_transaction), however large a shard is. In the order of the locks, so that
+-- two transactions cannot deadlock.
 SELECT
     CASE
         WHEN %(is_shared)s THEN pg_advisory_xact_lock_shared(%(lock)s, listed.number)

@@ -41,19 +41,10 @@ SELECT
     pdf.sha256,
     pdf.bytes,
     state.is_stopped,
-    -- A transfer of this amount has arrived, and nobody has confirmed it yet.
     (
-        EXISTS (
-            SELECT FROM batch.transfer_choice AS choice
-            WHERE
-                choice.number = invoice.number AND choice.payment_id IS null
-                AND choice.amount + choice.fee = invoice.open_amount
-        )
-        OR EXISTS (
-            SELECT FROM batch.waiting_amount AS waiting
-            WHERE waiting.amount = invoice.open_amount AND invoice.currency = 'JPY'
-        )
-    ) AS may_be_paid
+        SELECT array_to_string(hold.transfers, '、') FROM batch.reminder_hold AS hold
+        WHERE hold.number = invoice.number AND hold.tenant_id = invoice.tenant_id AND hold.held_until >= %(today)s
+    ) AS held_by
 FROM batch.invoice
 INNER JOIN batch.invoice_state AS state ON invoice.invoice_id = state.invoice_id
 LEFT JOIN LATERAL (

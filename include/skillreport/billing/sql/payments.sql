@@ -52,7 +52,10 @@ WITH recorded AS (
         payment.reference AS payment_references, payment.transfer_id IS null AND payment.source <> 'host' AS is_entered
     FROM batch.payment
     INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
-    WHERE payment.kind = 'payment' AND payment.reversed_at IS null AND payment.tenant_id = any((SELECT batch.current_tenants())::text[])
+    WHERE
+        payment.kind = 'payment' AND payment.reversed_at IS null
+        AND payment.tenant_id = any((SELECT batch.current_tenants())::text[])
+        AND payment.paid_on >= %(since)s
 ),
 
 found AS (

@@ -84,8 +84,8 @@ RETURNING cancelled.transfer_id;
 -- reference: the formats of a bank differ.
 SELECT
     transfer.transfer_id, transfer.booked_on, transfer.amount - transfer.settled AS amount, transfer.payer_key,
-    transfer.payer_code, transfer.was_taken_back,
-    EXISTS (
+    transfer.payer_code, transfer.was_taken_back, file.run_on AS imported_on,
+    exists(
         SELECT FROM batch.bank_transfer AS earlier
         INNER JOIN batch.bank_file AS its_file ON earlier.sha256 = its_file.sha256
         WHERE
@@ -198,17 +198,16 @@ SET doubt = listed.doubt
 FROM unnest(%(transfer_ids)s::text[], %(doubts)s::text[]) AS listed (transfer_id, doubt)
 WHERE transfer.transfer_id = listed.transfer_id AND transfer.doubt IS DISTINCT FROM listed.doubt;
 
--- name: delete_waiting_amounts
+-- name: delete_reminder_holds
 -- Runs across tenants, as batch_platform.
-DELETE FROM batch.waiting_amount;
+DELETE FROM batch.reminder_hold;
 
--- name: insert_waiting_amounts
--- Runs across tenants, as batch_platform. Of the transfers whose payer is not known, or that may have been entered by hand.
-INSERT INTO batch.waiting_amount (amount)
-SELECT DISTINCT amount - settled AS amount FROM batch.bank_transfer
-WHERE
-    settled < amount AND cancelled_by IS null AND set_aside_at IS null
-    AND doubt IN ('unknown_payer', 'already_entered');
+-- name: insert_reminder_holds
+-- Runs across tenants, as batch_platform.
+INSERT INTO batch.reminder_hold (number, tenant_id, held_until, transfers)
+SELECT listed.number, listed.tenant_id, listed.held_until, listed.transfers
+FROM
+    jsonb_to_recordset(%(holds)s) AS listed (number text, tenant_id text, held_until date, transfers text[]);
 
 -- name: automatic_choices
 -- What the transaction's tenants are paid without a person. With payment_id: the bank has cancelled the payment's transfer.

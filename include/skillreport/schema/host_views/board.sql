@@ -258,11 +258,23 @@ CREATE VIEW batch.board_bank_file AS
 SELECT sha256, name, form, transfers, new_transfers, first_day, last_day, total, imported_at, imported_by
 FROM batch.bank_file;
 
+-- first_due_on: the earliest due date of the invoices that a waiting transfer may have paid.
 CREATE VIEW batch.board_transfer AS
 SELECT
     transfer_id, sha256, line, account, booked_on, amount, amount - settled AS rest, payer_name, payer_code, reference, details,
     is_cancellation, doubt, set_aside_reason, set_aside_by, set_aside_at,
-    settled < amount AND cancelled_by IS null AND set_aside_at IS null AS is_open
+    settled < amount AND cancelled_by IS null AND set_aside_at IS null AS is_open,
+    (
+        SELECT min(invoice.due_on) FROM batch.invoice
+        WHERE
+            invoice.number IN (
+                SELECT choice.number FROM batch.transfer_choice AS choice
+                WHERE choice.transfer_id = bank_transfer.transfer_id
+                UNION ALL
+                SELECT hold.number FROM batch.reminder_hold AS hold
+                WHERE hold.transfers @> ARRAY[bank_transfer.transfer_id]
+            )
+    ) AS first_due_on
 FROM batch.bank_transfer;
 
 CREATE VIEW batch.board_transfer_choice AS

@@ -84,16 +84,27 @@ EXECUTE FUNCTION batch.guard_second_person('decided_by');
 CREATE TRIGGER second_person_of_part BEFORE INSERT ON batch.contract_change
 FOR EACH ROW WHEN (new.status = 'applied' AND new.decided_by IS NOT null)
 EXECUTE FUNCTION batch.guard_second_person('decided_by');
--- Without the values of a change, so that the work of a tenant may read it.
-CREATE VIEW batch.waiting_rate AS
-SELECT
-    coalesce(part.value ->> 'owner', change.after ->> 'currency') AS currency,
-    (coalesce(part.value -> 'after', change.after) ->> 'rate_date')::date AS rate_date
-FROM batch.contract_change AS change
-LEFT JOIN LATERAL jsonb_array_elements(CASE WHEN change.kind = 'import' THEN change.after END) AS part (value) ON true
-WHERE change.status = 'waiting' AND (change.kind = 'exchange_rate' OR part.value ->> 'kind' = 'exchange_rate');
-GRANT SELECT ON batch.waiting_rate TO batch_tenant, batch_platform;
-COMMENT ON VIEW batch.waiting_rate IS 'The days of exchange rates that wait for somebody else''s approval.';
+-- For the work of a tenant, which sees no change of a rate.
+CREATE FUNCTION batch.waiting_rate_on(wanted text, first_day date, last_day date) RETURNS date
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT max(waiting.rate_date)
+    FROM (
+        SELECT
+            coalesce(part.value ->> 'owner', change.after ->> 'currency') AS currency,
+            (coalesce(part.value -> 'after', change.after) ->> 'rate_date')::date AS rate_date
+        FROM batch.contract_change AS change
+        LEFT JOIN LATERAL jsonb_array_elements(CASE WHEN change.kind = 'import' THEN change.after END) AS part (value) ON true
+        WHERE
+            change.status = 'waiting' AND (change.kind = 'exchange_rate' OR part.value ->> 'kind' = 'exchange_rate')
+    ) AS waiting
+    WHERE
+        waiting.currency = waiting_rate_on.wanted
+        AND waiting.rate_date BETWEEN waiting_rate_on.first_day AND waiting_rate_on.last_day
+$$;
+REVOKE EXECUTE ON FUNCTION batch.waiting_rate_on(text, date, date) FROM public;
+GRANT EXECUTE ON FUNCTION batch.waiting_rate_on(text, date, date) TO batch_tenant, batch_platform;
+COMMENT ON FUNCTION batch.waiting_rate_on(text, date, date) IS
+'The last day of a period with an exchange rate of a currency that waits for somebody else''s approval; null: there is none.';
 -- The work of a tenant reads what was changed, and changes no contract.
 REVOKE INSERT, UPDATE, DELETE ON batch.contract_change FROM batch_tenant;
 COMMENT ON TABLE batch.contract_change IS

@@ -78,12 +78,21 @@ COMMENT ON COLUMN batch.bank_transfer.doubt IS
 'Why the last matching left it to a person; null: it is a payment by itself, or was not matched yet';
 COMMENT ON COLUMN batch.bank_transfer.set_aside_reason IS 'Why a person has said that it is no customer''s payment';
 
-CREATE TABLE batch.waiting_amount (
-    amount numeric PRIMARY KEY
+CREATE TABLE batch.reminder_hold (
+    number text PRIMARY KEY,
+    tenant_id text NOT NULL,
+    held_until date NOT NULL,
+    transfers text[] NOT NULL
 );
-CALL batch.make_reference_table('batch.waiting_amount');
-COMMENT ON TABLE batch.waiting_amount IS
-'The yen of the transfers that may be for any tenant and wait for a person. An invoice of this amount is not reminded.';
+CREATE INDEX reminder_hold_by_tenant ON batch.reminder_hold (tenant_id);
+CREATE INDEX reminder_hold_by_transfer ON batch.reminder_hold USING gin (transfers);
+CALL batch.make_tenant_table('batch.reminder_hold');
+CREATE POLICY board ON batch.reminder_hold FOR SELECT TO batch_owner USING (true);
+REVOKE INSERT, UPDATE, DELETE ON batch.reminder_hold FROM batch_tenant;
+COMMENT ON TABLE batch.reminder_hold IS
+'The invoices that waiting transfers may have paid: each matching replaces all rows. Their reminders wait.';
+COMMENT ON COLUMN batch.reminder_hold.transfers IS 'The ids of the newest of these transfers';
+COMMENT ON COLUMN batch.reminder_hold.held_until IS 'The last day (Asia/Tokyo) without a reminder';
 
 CREATE TABLE batch.payer (
     payer_id text PRIMARY KEY DEFAULT gen_random_uuid()::text,

@@ -1,11 +1,12 @@
 -- name: waiting_transfers
--- One page of the transfers that are no payment yet, the oldest first, without those that the next run records by itself.
+-- One page of the transfers that are no payment yet, without those that the next run records by itself. First those that may have
+-- paid an invoice, by its due date; then the oldest.
 SELECT
     transfer_id, booked_on, rest, account, payer_name, payer_code, reference, details, is_cancellation, doubt,
     count(*) OVER () AS hits
 FROM batch.board_transfer
 WHERE is_open AND doubt IS NOT null AND (%(doubt)s = '' OR doubt = %(doubt)s)
-ORDER BY booked_on, transfer_id
+ORDER BY first_due_on NULLS LAST, booked_on, transfer_id
 LIMIT %(most)s OFFSET %(skipped)s;
 
 -- name: waiting_sums

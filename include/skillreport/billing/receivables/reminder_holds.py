@@ -1,0 +1,119 @@
+"""Which reminders wait, because a transfer that nobody has confirmed may have paid the invoice. Pure; days are Asia/Tokyo dates."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+
+from include.skillreport.billing.receivables.due_dates import business_days_after
+from include.skillreport.billing.receivables.matching import KnownPayer, Match, OpenTransfer, Unpaid
+
+# A person has this many business days of banks after the import to confirm a transfer. Then the reminder goes.
+_DAYS = 3
+
+# A hold names the newest of its transfers: thousands may have the same amount.
+_MOST_NAMED = 3
+
+
+@dataclass(frozen=True)
+class ReminderHold:
+    """The reminders of an invoice wait until the end of ``held_until``, because of ``transfers`` (ids, the newest ones)."""
+
+    number: str
+    tenant_id: str
+    held_until: date
+    transfers: tuple[str, ...]
+
+
+def reminder_holds(
+    transfers: Iterable[OpenTransfer],
+    matches: Iterable[Match],
+    unpaid: Sequence[Unpaid],
+    payers: Iterable[KnownPayer],
+    fee_tolerance: int,
+) -> Iterator[ReminderHold]:
+    """The invoices that a transfer which needs a person, and arrived after their issue, may have paid.
+
+    They are its choices; those of a tenant whose payer it is, from the oldest one on as far as the amount goes; and those of any tenant if
+    the amount is that of the invoice, or of all open invoices of the tenant, less at most ``fee_tolerance`` yen. Transfers of one payer
+    count together, too: somebody may pay in two parts.
+    """
+    of_tenant: dict[str, list[Unpaid]] = defaultdict(list)
+    for invoice in sorted(unpaid, key=lambda each: (each.due_on or each.earliest, each.number)):
+        of_tenant[invoice.tenant_id].append(invoice)
+    doubtful = {match.transfer_id: match for match in matches if match.doubt}
+    waiting = [each for each in transfers if each.transfer_id in doubtful]
+    amounts = _Amounts(_with_sums(waiting), Decimal(fee_tolerance))
+    holding: dict[str, set[OpenTransfer]] = defaultdict(set)
+    for transfer in waiting:
+        for choice in doubtful[transfer.transfer_id].choices:
+            for part in choice:
+                if part.payment_id is None:
+                    holding[part.number].add(transfer)
+    tenants = defaultdict(set)
+    for payer in payers:
+        tenants[payer.payer_key].add(payer.tenant_id)
+    for transfer in _with_sums(waiting):
+        for tenant_id in tenants.get(transfer.payer_key, ()):
+            for invoice in _covered(of_tenant[tenant_id], transfer.amount):
+                holding[invoice.number].add(transfer)
+    for invoices in of_tenant.values():
+        total = sum((invoice.open_amount for invoice in invoices), Decimal(0))
+        for invoice in invoices:
+            found = [each for each in holding[invoice.number] if each.booked_on >= invoice.earliest]
+            for amount in {invoice.open_amount, total}:
+                found += amounts.newest(amount, invoice.earliest)
+            if found:
+                newest = _newest(found)
+                until = business_days_after(newest[0].imported_on, _DAYS)
+                ids = tuple(dict.fromkeys(each.transfer_id for each in newest))[:_MOST_NAMED]
+                yield ReminderHold(invoice.number, invoice.tenant_id, until, ids)
+
+
+class _Amounts:
+    """Transfers by their amounts."""
+
+    def __init__(self, transfers: Iterable[OpenTransfer], tolerance: Decimal) -> None:
+        self._transfers = sorted(transfers, key=lambda each: each.amount)
+        self._tolerance = tolerance
+        self._known: dict[tuple[Decimal, date], Sequence[OpenTransfer]] = {}
+
+    def newest(self, amount: Decimal, since: date) -> Sequence[OpenTransfer]:
+        """The newest transfers booked since a day that leave nothing of the amount, or a possible fee."""
+        found = self._known.get((amount, since))
+        if found is None:
+            first = bisect_left(self._transfers, amount - self._tolerance, key=lambda each: each.amount)
+            last = bisect_right(self._transfers, amount, key=lambda each: each.amount)
+            found = _newest(each for each in self._transfers[first:last] if each.booked_on >= since)
+            self._known[amount, since] = found
+        return found
+
+
+def _newest(transfers: Iterable[OpenTransfer]) -> Sequence[OpenTransfer]:
+    newest = sorted(transfers, key=lambda each: (each.imported_on, each.transfer_id), reverse=True)
+    return newest[: _MOST_NAMED + 1]
+
+
+def _with_sums(transfers: Sequence[OpenTransfer]) -> Iterator[OpenTransfer]:
+    """The transfers, and each with the amount of all of its payer, if that is another one."""
+    sums: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for transfer in transfers:
+        sums[transfer.payer_key, transfer.payer_code] += transfer.amount
+    for transfer in transfers:
+        yield transfer
+        total = sums[transfer.payer_key, transfer.payer_code]
+        if transfer.payer_key and total != transfer.amount:
+            yield replace(transfer, amount=total)
+
+
+def _covered(invoices: Iterable[Unpaid], paid: Decimal) -> Iterator[Unpaid]:
+    """The oldest invoices, as far as the amount goes; the last one perhaps in part."""
+    for invoice in invoices:
+        if paid <= 0:
+            return
+        yield invoice
+        paid -= invoice.open_amount
