@@ -12,13 +12,14 @@ from include.skillreport.operations.operate_contracts.form import FORM, ExportFi
 class Promise(Enum):
     """A promise that has exceptions.
 
-    DRY: a dry run writes nothing. AGAIN: a new run with the same form changes nothing, or is refused. CLEAR: the clear of any step changes
-    nothing; that of a person's operation is refused. KILL: a run that is killed before two of its acts ends as an undisturbed one.
-    ANYWHERE: so does one that is killed before any act, and (OPEN) in ``open_run``. COUNT: the execution log and the outcomes of such a
-    run say the same, too. BREAKABLE: a tenant can fail. It stops no other, and is in exactly one alert; REPAIRED: after its repair, a clear
-    ends the work.
+    OTHERS: a run changes nothing of a tenant that is not its matter. DRY: a dry run writes nothing. AGAIN: a new run with the same form
+    changes nothing, or is refused. CLEAR: the clear of any step changes nothing; that of a person's operation is refused. KILL: a run that
+    is killed before two of its acts ends as an undisturbed one. ANYWHERE: so does one that is killed before any act, and (OPEN) in
+    ``open_run``. COUNT: the execution log and the outcomes of such a run say the same, too. BREAKABLE: a tenant can fail. It stops no
+    other, and is in exactly one alert; REPAIRED: after its repair, a clear ends the work.
     """
 
+    OTHERS = auto()
     DRY = auto()
     AGAIN = auto()
     CLEAR = auto()
@@ -32,14 +33,15 @@ class Promise(Enum):
 
 @dataclass(frozen=True)
 class Changes:
-    """These tables, "files" or "messages" change nevertheless, and nothing else."""
+    """These tables, "files" or "messages" change nevertheless, and nothing else. ``may_fail``: a cleared step may also refuse."""
 
     reason: str
     names: frozenset[str]
+    may_fail: bool = False
 
 
-def _changes(reason: str, *names: str) -> Changes:
-    return Changes(reason, frozenset(names))
+def _changes(reason: str, *names: str, may_fail: bool = False) -> Changes:
+    return Changes(reason, frozenset(names), may_fail)
 
 
 _NEW_LETTER = _changes(
@@ -53,10 +55,16 @@ _CHECKED = _changes(
 _READ = _changes("a directory names the run that has read it last", "batch.directory_sync")
 
 _SECOND = _changes(
-    "another run takes another backup, and so does a clear of open_run",
+    "another run takes another backup, and so does a clear of open_run; the other steps refuse to change a complete one",
     "batch.backup",
     "public.SYS_BackupHistory",
     "files",
+    may_fail=True,
+)
+
+_EXPORTED_AGAIN = dict.fromkeys(
+    ("offboard_tenant-export", "approve_offboarding"),
+    "the next attempt exports again, with what the killed one has recorded about the export",
 )
 
 _NEW_DECISION = _changes(
@@ -77,6 +85,7 @@ _COUNTING = (
 
 # By the names of the cases, with the reason. What is excepted must be so: a case with a text breaks the promise.
 EXCEPTIONS: Mapping[Promise, Mapping[str, str | Changes]] = {
+    Promise.OTHERS: {"data_backup": _changes("a backup exports each tenant", "files")},
     Promise.DRY: {"approve_contracts": "in a dry run, list_held asks nobody, and nothing is applied"},
     Promise.AGAIN: {
         "monthly_report": _NEW_LETTER,
@@ -106,11 +115,8 @@ EXCEPTIONS: Mapping[Promise, Mapping[str, str | Changes]] = {
         "external_sync": _READ,
         "data_backup": _SECOND,
     },
-    Promise.KILL: {},
-    Promise.ANYWHERE: dict.fromkeys(
-        ("offboard_tenant-export", "approve_offboarding"),
-        "the next attempt exports again, with what the killed one has recorded about the export",
-    ),
+    Promise.KILL: _EXPORTED_AGAIN,
+    Promise.ANYWHERE: _EXPORTED_AGAIN,
     Promise.OPEN: dict.fromkeys(
         ("offboard_tenant-export", "offboard_tenant-ask", "approve_offboarding", "data_backup"),
         "the row of a killed attempt of open_run is one of the tenant's rows, which are counted and exported",

@@ -61,14 +61,15 @@ def test_everything_that_runs_has_a_case() -> None:
     assert {name for exceptions in EXCEPTIONS.values() for name in exceptions} <= set(map(str, CASES))
 
 
-@each_case
+@promised(Promise.OTHERS)
 def test_a_run_changes_what_it_says_and_no_other_tenant(case: Case, trial: Trial) -> None:
     before = read_state(trial.world)
     run = trial.run()
     assert not run.has_failed, run.kinds
     after = read_state(trial.world)
     assert after.changed_since(before) == set(case.changes)
-    assert after.of_tenant(UNTOUCHED).changed_since(before.of_tenant(UNTOUCHED)) == set()
+    changed = after.of_tenant(UNTOUCHED).changed_since(before.of_tenant(UNTOUCHED))
+    assert changed == changed_nevertheless(Promise.OTHERS, case)
 
 
 @promised(Promise.DRY)
@@ -94,11 +95,13 @@ def test_a_clear_of_any_step_changes_nothing(case: Case, trial: Trial) -> None:
     assert not run.has_failed
     before = read_state(trial.world)
     changed = set[str]()
+    exception = EXCEPTIONS[Promise.CLEAR].get(str(case))
+    may_fail = isinstance(exception, Changes) and exception.may_fail
     # From the last to the first: after a step that failed, those behind it do not run.
     for task in reversed(run.tasks):
         run.clear(task)
         is_refused = bool(case.person) and (task not in REPEATED or run.has(Batch.finish))
-        assert run.has_failed == is_refused, task
+        assert may_fail or run.has_failed == is_refused, task
         if is_refused:
             # Airflow tells close_run which instances have failed.
             assert not run.alerts or run.kinds == ("operation_cleared",), task
