@@ -156,9 +156,6 @@ def test_only_what_is_recorded_is_taken_back(state: InvoiceState, kind: Adjustme
 _OTHER_QUESTIONS = {
     ("billing/accounting/document_index.py", "credited"): "the word for its state in the index",
     ("billing/ledger/contract_effects.py", "credited_total"): "the words about what was credited",
-    ("billing/ledger/extra_charges.py", "credited"): "the categories of a difference, which is no invoice",
-    ("billing/ledger/letters.py", "is_paid"): "whether the due date may be near",
-    ("billing/ledger/revisions.py", "is_paid"): "whether the due date may be near",
     ("billing/ledger/payments.py", "paid_total"): "whether the money of a payment was refunded",
     ("billing/ledger/recoveries.py", "fee_total"): "whether the fee was taken back before its payment",
     ("billing/actions/payments.py", "open_amount"): "the words about what is left",

@@ -29,7 +29,7 @@ from include.skillreport.billing.ledger.stored_invoice import (
 )
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
-from include.skillreport.billing.state import Act, invoice_label, require
+from include.skillreport.billing.state import Act, invoice_label, is_due_too_near, require
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import naive_utc
@@ -245,7 +245,7 @@ def send_letter(
     leaves_on, due_on = _require_letter(stored), stored.invoice.due_on
     assert due_on is not None, "a final invoice is due"
     left, planned = (due_on - today).days, (due_on - leaves_on).days
-    if left < min(terms.settings.due_least_days, planned) and not (accepts_near_due or stored.state.is_paid):
+    if not accepts_near_due and is_due_too_near(stored.state, left, planned, terms.settings.due_least_days):
         raise BillingError(
             "DUE_TOO_NEAR",
             f"{invoice_label(stored.invoice.number)}の支払期限 {due_on} まで {left} 日です。「訂正」で新しい支払期限にするか、"
