@@ -27,7 +27,6 @@ from include.skillreport.billing.ledger.stored_invoice import (
     letter_id,
     lock_invoice,
 )
-from include.skillreport.billing.periods import Period
 from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
 from include.skillreport.billing.state import Act, invoice_label, is_due_too_near, require
 from include.skillreport.billing.terms import Terms
@@ -177,19 +176,6 @@ class LetterDecision:
     person: str
     execution_id: str
     reason: str
-
-
-def already_decided(
-    connection: psycopg.Connection, tenant_id: str, period: Period, execution_id: str
-) -> list[str]:
-    """The number of the month's invoice about whose letter this run has decided. A retry uses it, because others may have decided since."""
-    return _SQL.column(
-        connection,
-        "letters_decided_by",
-        tenant_id=tenant_id,
-        period_start=period.start,
-        execution_id=execution_id,
-    )
 
 
 def stop_letter(

@@ -20,7 +20,6 @@ from include.skillreport.billing.ledger.finalization import write_host_rows
 from include.skillreport.billing.ledger.letters import queue_letters, withdraw, withdraw_letters
 from include.skillreport.billing.ledger.overdue_letters import withdraw_reminders
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, letter_id, lock_invoice
-from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.due_dates import leaving_day
 from include.skillreport.billing.state import Act, invoice_label, is_due_too_near, require
 from include.skillreport.billing.terms import Terms
@@ -86,19 +85,6 @@ def correct_invoice(
     withdraw(connection, [letter_id(stored.invoice_id, document.revision)])
     write_host_rows(connection, [stored.invoice_id])
     return document
-
-
-def already_corrected(
-    connection: psycopg.Connection, tenant_id: str, period: Period, execution_id: str
-) -> list[str]:
-    """The number of the invoice of the tenant's month that this run has corrected, also before it was cleared; empty: none."""
-    return _SQL.column(
-        connection,
-        "find_revision_by_execution",
-        tenant_id=tenant_id,
-        period_start=period.start,
-        execution_id=execution_id,
-    )
 
 
 def _require_readable(invoice: Invoice, texts: CorrectedTexts, what: str) -> None:
