@@ -156,12 +156,8 @@ def test_only_what_is_recorded_is_taken_back(state: InvoiceState, kind: Adjustme
 _OTHER_QUESTIONS = {
     ("billing/accounting/document_index.py", "credited"): "the word for its state in the index",
     ("billing/ledger/contract_effects.py", "credited_total"): "the words about what was credited",
-    ("billing/ledger/extra_charges.py", "credited"): "the categories of a difference, which is no invoice",
-    ("billing/ledger/letters.py", "is_paid"): "whether the due date may be near",
-    ("billing/ledger/revisions.py", "is_paid"): "whether the due date may be near",
     ("billing/ledger/payments.py", "paid_total"): "whether the money of a payment was refunded",
     ("billing/ledger/recoveries.py", "fee_total"): "whether the fee was taken back before its payment",
-    ("billing/actions/payments.py", "open_amount"): "the words about what is left",
     ("billing/ledger/overdue_letters.py", "open_amount"): "whether other money of the tenant covers it",
     (
         "billing/ledger/overdue_letters.py",
@@ -169,8 +165,6 @@ _OTHER_QUESTIONS = {
     ): "no letter was sent of which a reminder could remind",
     ("billing/ledger/transfer_payments.py", "open_amount"): "whether it is as when the transfer was matched",
     ("billing/receivables/ageing.py", "open_amount"): "what is owed to the customer has no age",
-    ("billing/receivables/payment.py", "open_amount"): "the words about what is left",
-    ("plugins/skill_batch/board/pages/invoice.py", "open_amount"): "whether it is shown as overdue",
     ("plugins/skill_batch/board/pages/invoices.py", "is_stopped"): "whether a button has a use",
     ("plugins/skill_batch/board/pages/invoices.py", "corrected_by"): "whether a button has a use",
 }

@@ -100,7 +100,7 @@ def _texts_of_refusals() -> set[str]:
         text
         for path in _HERE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "refusal"
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "http_error"
         for text in (str(each.value) for each in node.args if isinstance(each, ast.Constant))
     }
 

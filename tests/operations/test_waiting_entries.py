@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import replace
 from datetime import date, datetime
@@ -12,6 +13,7 @@ import psycopg
 import pytest
 
 from skill_batch.board.pages.invoices import load_month, possible_actions
+from include.skillreport.billing.second_person import WAITING_KINDS
 from include.skillreport.billing.service import Billing
 from include.skillreport.core.execution.batch import Run
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -84,6 +86,12 @@ def large(database: Database, host: psycopg.Connection) -> None:
         assert states(host) == [("finalized", "INV-2026-10-001")]
 
     planted_once(__name__, database, plant)
+
+
+def test_every_kind_that_waits_has_its_words(host: psycopg.Connection) -> None:
+    (view,) = host.execute("SELECT pg_get_viewdef('batch.all_waiting_entry')").fetchone() or ("",)
+    kinds = re.findall(r"(?:(?:THEN|ELSE) '(\w+)'::text)|(?:'(\w+)'::text AS kind)", view)
+    assert {first or second for first, second in kinds} == WAITING_KINDS.keys()
 
 
 # One-off lines -----------------------------------------------------------------------------------------------------------

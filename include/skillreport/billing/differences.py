@@ -35,7 +35,7 @@ MONTHS = 12
 class Difference:
     """A final invoice, and the invoice that its month would have now. All inputs except the usage are the stored ones.
 
-    ``days`` are the days with changed figures. ``carried`` is what one-off lines already carry into later months, and ``credited`` what
+    ``days`` are the days with changed figures. ``carried`` is what one-off lines already carry into later months, and ``returned`` what
     credit notes have taken (numbers below 0), both per category. ``after`` is None if the month cannot be priced any more; ``problem`` says
     why.
     """
@@ -45,7 +45,7 @@ class Difference:
     before: Invoice
     after: Invoice | None
     carried: Mapping[TaxCategory, Decimal]
-    credited: Mapping[TaxCategory, Decimal]
+    returned: Mapping[TaxCategory, Decimal]
     problem: str = ""
 
     @property
@@ -62,7 +62,7 @@ class Difference:
     def is_open(self) -> bool:
         """Whether the accountant must check it: carried lines and credit notes do not cover the difference."""
         uncredited = dict(self.uncarried)
-        _add(uncredited, ((category, -amount) for category, amount in self.credited.items()))
+        _add(uncredited, ((category, -amount) for category, amount in self.returned.items()))
         return bool(self.problem) or (bool(self.uncarried) and any(uncredited.values()))
 
     def sentence(self) -> str:
@@ -78,7 +78,7 @@ class Difference:
             return f"{name}今の使用量では計算できません（{self.problem.rstrip('。')}）"
         currency = before.currency
         details = [f"差額 {after.total - before.total:+,f} {currency}"]
-        for label, amounts in (("繰越し済み", self.carried), ("返還済み", self.credited)):
+        for label, amounts in (("繰越し済み", self.carried), ("返還済み", self.returned)):
             if amounts:
                 details.append(f"{label} {sum(amounts.values(), Decimal(0)):+,f} {currency}")
         return (

@@ -17,7 +17,7 @@ from include.skillreport.billing.errors import BillingError
 @dataclass(frozen=True)
 class WaitingKind:
     """A kind of ``batch.all_waiting_entry`` and its words: who has entered it with ``verb``, for which reason it waits, what the second
-    person does with it, and how.
+    person does with it, and how. ``page`` of the board lists it.
     """
 
     label: str
@@ -25,6 +25,7 @@ class WaitingKind:
     because: str = "した"
     approval: str = "承認"
     remedy: str = "ほかの人が承認してください"
+    page: str = "invoices"
 
 
 _ABOVE_LIMIT = "し、1 人で登録できる額を超えるか、支払いに関わる語がある"
@@ -39,7 +40,7 @@ WAITING_KINDS: Mapping[str, WaitingKind] = {
         approval="発送",
         remedy="訂正していない人が内容を確認し、「発送する」を使ってください",
     ),
-    "contract": WaitingKind("契約の変更", verb="入力"),
+    "contract": WaitingKind("契約の変更", verb="入力", page="contracts"),
 }
 
 

@@ -133,6 +133,11 @@ def refusal_of_take_back(state: InvoiceState, kind: AdjustmentKind) -> BillingEr
     )
 
 
+def is_due_too_near(state: InvoiceState, days: int, planned: int, least: int) -> bool:
+    """Whether an unpaid invoice would leave too late: ``days`` before it is due, fewer than ``least`` and than ``planned``."""
+    return not state.is_paid and days < min(planned, least)
+
+
 def invoice_label(number: str | None) -> str:
     """The name of an invoice in messages. None is the number of a draft and of an invoice whose total is 0."""
     return f"請求書 {number} " if number else "番号のない請求（下書きか請求額 0）"

@@ -25,7 +25,7 @@ class AccessRefusal:
         return translate(self.text, **self.values)
 
 
-def refusal(status_code: int, text: str, **values: Any) -> HTTPException:
+def http_error(status_code: int, text: str, **values: Any) -> HTTPException:
     """A refusal with a reason for the reader. Named values replace ``{name}`` in the text."""
     return HTTPException(status_code, AccessRefusal(text, values))
 
@@ -61,24 +61,24 @@ class Rights:
     def require_read(self, dag_id: str) -> None:
         """:raises HTTPException: 403, the user may not see the runs of the DAG."""
         if not self.may_read(dag_id):
-            raise refusal(status.HTTP_403_FORBIDDEN, "DAG {dag} を見る権限がありません", dag=dag_id)
+            raise http_error(status.HTTP_403_FORBIDDEN, "DAG {dag} を見る権限がありません", dag=dag_id)
 
     def require_start(self, dag_id: str) -> None:
         """:raises HTTPException: 403, the user may not trigger the DAG."""
         if not self.may_start(dag_id):
-            raise refusal(status.HTTP_403_FORBIDDEN, "DAG {dag} を実行する権限がありません", dag=dag_id)
+            raise http_error(status.HTTP_403_FORBIDDEN, "DAG {dag} を実行する権限がありません", dag=dag_id)
 
     def require_clear(self, dag_id: str) -> None:
         """:raises HTTPException: 403, the user may not clear the DAG's tasks."""
         if not self.may_clear(dag_id):
-            raise refusal(
+            raise http_error(
                 status.HTTP_403_FORBIDDEN, "DAG {dag} のタスクを消去する権限がありません", dag=dag_id
             )
 
     def require_note(self, dag_id: str) -> None:
         """:raises HTTPException: 403, the user may not change runs of the DAG."""
         if not self.may_note(dag_id):
-            raise refusal(
+            raise http_error(
                 status.HTTP_403_FORBIDDEN, "DAG {dag} の実行にメモを書く権限がありません", dag=dag_id
             )
 
@@ -94,9 +94,9 @@ def signed_in(request: Request, user: SignedInUser) -> Rights:
     address with control characters, which PostgreSQL refuses.
     """
     if not may_see_pages(user):
-        raise refusal(status.HTTP_403_FORBIDDEN, "Airflow の画面を見る権限がありません")
+        raise http_error(status.HTTP_403_FORBIDDEN, "Airflow の画面を見る権限がありません")
     if has_control_characters(request.scope["path"]) or has_control_characters(unquote(request.url.query)):
-        raise refusal(status.HTTP_400_BAD_REQUEST, "アドレスに使えない文字があります")
+        raise http_error(status.HTTP_400_BAD_REQUEST, "アドレスに使えない文字があります")
     rights = Rights(user)
     request.state.board_rights = rights
     return rights
@@ -120,4 +120,4 @@ def from_this_page(request: Request) -> None:
         else origin is None or urlsplit(origin).netloc == request.headers.get("Host")
     )
     if request.headers.get("HX-Request") != "true" or not is_own:
-        raise refusal(status.HTTP_403_FORBIDDEN, "この操作はボードの画面からだけ行えます")
+        raise http_error(status.HTTP_403_FORBIDDEN, "この操作はボードの画面からだけ行えます")

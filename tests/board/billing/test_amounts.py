@@ -74,7 +74,7 @@ def test_an_invoice_that_is_paid_in_the_application_is_not_open(
     )
     reader = as_board(changed)
     page = page_of(reader, ids["STOPPED"])
-    assert page.open_amount == 0
+    assert page.receivable == 0
     assert page.row["is_paid"]
     assert "record_payment" not in possible_actions(page.row)
     (listed,) = [row for row in load_month(reader, MONTH).documents if row["tenant_id"] == "STOPPED"]

@@ -232,7 +232,7 @@ def test_replaced_and_credited_documents_lead_to_each_other(
     note = load_invoice(reader, credit["invoice_id"], FIRST_OF_NOVEMBER)
     assert note is not None
     assert note.row["original_number"] == number_of(host, ids["PART"])
-    assert part.open_amount == part.row["total"] + credit["total"]
+    assert part.receivable == part.row["total"] + credit["total"]
 
 
 def test_letters_and_reminders_are_shown_without_addresses(

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from include.skillreport.billing.billing_batch import BillingBatch
-    from include.skillreport.billing.ledger.stored_invoice import StoredInvoice
+    from include.skillreport.billing.ledger.stored_invoice import DoneByRun, StoredInvoice
     from include.skillreport.billing.periods import Period
     from include.skillreport.billing.service import Billing
     from include.skillreport.core.errors import BatchError
@@ -63,6 +63,12 @@ class Desk:
         from include.skillreport.billing.ledger.stored_invoice import invoice_of_month
 
         return invoice_of_month(self.connection, tenant_id, self.period)
+
+    def done(self, what: DoneByRun, tenant_id: str) -> list[dict[str, Any]]:
+        """What the run has done already in the tenant's month (``done_by_run``). A second attempt changes nothing."""
+        from include.skillreport.billing.ledger.stored_invoice import done_by_run
+
+        return done_by_run(self.connection, what, tenant_id, self.period, self.run.execution_id)
 
     def remark(self, tenant_id: str) -> str | None:
         """Why the tenant's contact receives no letter; None: they do."""

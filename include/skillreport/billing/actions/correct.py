@@ -146,11 +146,12 @@ class Correct(TenantAction):
         This instance has no values before they are taken.
         """
         from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts
-        from include.skillreport.billing.ledger.revisions import already_corrected, correct_invoice
+        from include.skillreport.billing.ledger.revisions import correct_invoice
 
         run = desk.run
-        done = already_corrected(desk.connection, tenant_id, desk.period, run.execution_id)
-        if not done:
+        if done := desk.done("corrected", tenant_id):
+            number = done[0]["number"]
+        else:
             # A correction that is refused leaves the values for another attempt, as long as they are usable.
             with desk.connection.transaction():
                 entered = desk.take()
@@ -174,6 +175,6 @@ class Correct(TenantAction):
                     entered_by=run.person,
                     execution_id=run.execution_id,
                 )
-            done = [str(stored.invoice.number)]
-        result = document_result(desk, tenant_id, "corrected", done[0])
+            number = stored.invoice.number
+        result = document_result(desk, tenant_id, "corrected", number)
         return replace(result, notes=(*result.notes, _WAITS))

@@ -56,13 +56,12 @@ class DropCredit(TenantAction):
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Drop the waiting credit notes about the month's invoice. A second attempt of the run changes nothing."""
         from include.skillreport.billing.ledger.entries import credit_text
-        from include.skillreport.billing.ledger.waiting_credits import credits_of_run, drop_credits
+        from include.skillreport.billing.ledger.waiting_credits import drop_credits
         from include.skillreport.core.execution.batch import UnitResult
 
-        actor = desk.run.execution_id
-        done = credits_of_run(desk.connection, tenant_id, desk.period, actor)
+        done = desk.done("credits_decided", tenant_id)
         dropped = [credit_text(row) for row in done] or drop_credits(
-            desk.connection, desk.invoice(tenant_id), self.reason, actor=actor
+            desk.connection, desk.invoice(tenant_id), self.reason, actor=desk.run.execution_id
         )
         notes = tuple(f"承認待ちの返還{text}を取り下げました" for text in dropped)
         return UnitResult(tenant_id, {"dropped": len(dropped)}, len(dropped), notes=notes)
@@ -72,12 +71,11 @@ def _credit(
     desk: Desk, tenant_id: str, reason: str, parts: Sequence[CreditedPart] | None, *, again_same: bool
 ) -> UnitResult:
     """A second attempt of the run changes nothing."""
-    from include.skillreport.billing.ledger.waiting_credits import entered_credit
     from include.skillreport.core.execution.batch import UnitResult
 
     run = desk.run
     desk.billing.lock_entries(desk.connection)
-    if entered_credit(desk.connection, tenant_id, desk.period, run.execution_id) is None:
+    if not desk.done("credit_entered", tenant_id):
         desk.billing.credit(
             desk.connection,
             desk.invoice(tenant_id),
@@ -88,13 +86,12 @@ def _credit(
             parts=parts,
             again_same=again_same,
         )
-    done = entered_credit(desk.connection, tenant_id, desk.period, run.execution_id)
-    assert done is not None, "the credit was entered in this transaction"
-    if done.status == "draft":
-        return UnitResult(tenant_id, {"waits": "credit"}, 1, notes=(str(done.hold_reason),))
-    if done.status == "void":
+    (done,) = desk.done("credit_entered", tenant_id)
+    if done["status"] == "draft":
+        return UnitResult(tenant_id, {"waits": "credit"}, 1, notes=(done["hold_reason"],))
+    if done["status"] == "void":
         return UnitResult(tenant_id, {"credited": None}, 0, notes=("承認待ちの返還は、取り下げ済みです",))
-    return document_result(desk, tenant_id, "credited", done.number)
+    return document_result(desk, tenant_id, "credited", done["number"])
 
 
 def _part(line: CreditLine) -> CreditedPart:

@@ -24,13 +24,12 @@ class LetterAction(TenantAction):
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Decide. A second attempt of the run changes nothing, also if somebody has decided otherwise since."""
-        from include.skillreport.billing.ledger.letters import LetterDecision, already_decided
+        from include.skillreport.billing.ledger.letters import LetterDecision
         from include.skillreport.core.execution.batch import UnitResult
 
-        run = desk.run
-        if done := already_decided(desk.connection, tenant_id, desk.period, run.execution_id):
-            return UnitResult(tenant_id, {self.outcome: done[0]}, 1)
-        stored = desk.invoice(tenant_id)
+        if done := desk.done("letter_decided", tenant_id):
+            return UnitResult(tenant_id, {self.outcome: done[0]["number"]}, 1)
+        stored, run = desk.invoice(tenant_id), desk.run
         notes = self.decide(desk, stored, LetterDecision(run.person, run.execution_id, self.reason))
         return UnitResult(tenant_id, {self.outcome: stored.invoice.number}, 1, notes=notes)
 

@@ -110,10 +110,10 @@ class ReversePayment(TenantAction):
             reversed_by=desk.run.person,
             execution_id=desk.run.execution_id,
         )
-        state = "過入金" if taken_back.open_amount < 0 else "未入金"
+        state = "過入金" if taken_back.rest < 0 else "未入金"
         note = (
             f"請求書 {taken_back.number} の{taken_back.noun}を取り消しました。"
-            f"{state}は {abs(taken_back.open_amount):,f} {taken_back.currency} です"
+            f"{state}は {abs(taken_back.rest):,f} {taken_back.currency} です"
         )
         return UnitResult(tenant_id, {"reversed": [taken_back.number]}, 1, notes=(note,))
 
@@ -148,8 +148,8 @@ class MovePayment(PaymentAction):
         )
         part = f"のうち {self.moved_amount:,f} {source.currency} " if self.moved_amount else ""
         notes = [f"請求書 {source.number} の入金{part}を請求書 {target.number} へ付け替えました"]
-        if source.open_amount > 0:
-            notes.append(f"請求書 {source.number} の未入金は {source.open_amount:,f} {source.currency} です")
+        if source.rest > 0:
+            notes.append(f"請求書 {source.number} の未入金は {source.rest:,f} {source.currency} です")
         elif source.remark:
             notes.append(source.remark)
         if target.remark:

@@ -185,7 +185,4 @@ def approve_credits(desk: Desk, tenant_id: str) -> UnitResult | None:
 
 
 def _approved_credits(desk: Desk, tenant_id: str) -> list[str]:
-    from include.skillreport.billing.ledger.waiting_credits import credits_of_run
-
-    found = credits_of_run(desk.connection, tenant_id, desk.period, desk.run.execution_id)
-    return [row["number"] for row in found if row["number"]]
+    return [row["number"] for row in desk.done("credits_decided", tenant_id) if row["number"]]

@@ -36,12 +36,10 @@ class Void(TenantAction):
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Void the unpaid invoice. A second attempt of the run changes nothing."""
-        from include.skillreport.billing.ledger.correction import already_voided, void_invoice
+        from include.skillreport.billing.ledger.correction import void_invoice
 
-        actor = desk.run.execution_id
-        done = already_voided(desk.connection, tenant_id, desk.period, actor)
-        if not done:
-            stored = desk.invoice(tenant_id)
-            void_invoice(desk.connection, desk.billing.terms, stored, self.reason, actor=actor)
-            done = [stored.invoice.number]
-        return document_result(desk, tenant_id, "voided", done[0])
+        if done := desk.done("voided", tenant_id):
+            return document_result(desk, tenant_id, "voided", done[0]["number"])
+        stored, actor = desk.invoice(tenant_id), desk.run.execution_id
+        void_invoice(desk.connection, desk.billing.terms, stored, self.reason, actor=actor)
+        return document_result(desk, tenant_id, "voided", stored.invoice.number)

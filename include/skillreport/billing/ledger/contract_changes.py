@@ -123,7 +123,7 @@ def change_contracts(
                 changes.append(change)
         if refused:
             codes = codes_of_tenants(platform)
-            raise file_refusal(
+            raise unusable_contracts(
                 str(author.file),
                 [
                     CellProblem(
@@ -165,7 +165,7 @@ def file_label(name: str) -> str:
     return f"契約のファイル '{name}'"
 
 
-def file_refusal(name: str, problems: Sequence[CellProblem]) -> ParameterError:
+def unusable_contracts(name: str, problems: Sequence[CellProblem]) -> ParameterError:
     """The error that names the problems of a file of contracts."""
     return unusable(file_label(name), problems, most=_LISTED)
 

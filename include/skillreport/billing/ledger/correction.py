@@ -195,22 +195,6 @@ def _store_credit(
     return str(row[0])
 
 
-def already_voided(
-    connection: psycopg.Connection, tenant_id: str, period: Period, actor: str
-) -> list[str | None]:
-    """The number of the invoice that this actor has voided in the tenant's month; a retry uses it to avoid a second void.
-
-    The list is empty if there is none; a voided draft has the number None.
-    """
-    return _SQL.column(
-        connection,
-        "find_voided_by",
-        tenant_id=tenant_id,
-        period_start=period.start,
-        execution_id=actor,
-    )
-
-
 def void_invoices(
     connection: psycopg.Connection, invoice_ids: Sequence[str], reason: str, actor: str
 ) -> set[str]:

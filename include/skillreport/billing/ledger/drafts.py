@@ -109,7 +109,7 @@ def make_draft(
         invoice.with_images(terms.images),
         hold=hold,
         approved=is_approved,
-        refusal=_refusal(inputs, invoice, terms.settings.issuer.corporate),
+        refusal=_problem(inputs, invoice, terms.settings.issuer.corporate),
         sample_notes=terms.sample_notes,
     )
 
@@ -247,7 +247,7 @@ def renew_hold_reasons(
             )
 
 
-def _refusal(inputs: BillingInputs, invoice: Invoice, corporate_issuer: bool) -> BillingError | None:
+def _problem(inputs: BillingInputs, invoice: Invoice, corporate_issuer: bool) -> BillingError | None:
     """Why the invoice cannot be finalised. An invoice with a total of 0 is not sent and need not be qualified.
 
     Without an exchange rate, an invoice in another currency cannot be booked, even without tax.

@@ -219,7 +219,7 @@ def _require_carriable(difference: Difference) -> None:
         raise BillingError(
             "NOT_PRICEABLE", f"{number}の月を計算し直せません。{difference.problem.rstrip('。')}"
         )
-    if difference.credited:
+    if difference.returned:
         # Only the accountant knows whether a credit note was for this difference or for something else.
         raise BillingError(
             "HAS_CREDITS",

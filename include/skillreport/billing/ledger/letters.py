@@ -27,9 +27,8 @@ from include.skillreport.billing.ledger.stored_invoice import (
     letter_id,
     lock_invoice,
 )
-from include.skillreport.billing.periods import Period
 from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
-from include.skillreport.billing.state import Act, invoice_label, require
+from include.skillreport.billing.state import Act, invoice_label, is_due_too_near, require
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.business_date import naive_utc
@@ -179,19 +178,6 @@ class LetterDecision:
     reason: str
 
 
-def already_decided(
-    connection: psycopg.Connection, tenant_id: str, period: Period, execution_id: str
-) -> list[str]:
-    """The number of the month's invoice about whose letter this run has decided. A retry uses it, because others may have decided since."""
-    return _SQL.column(
-        connection,
-        "letters_decided_by",
-        tenant_id=tenant_id,
-        period_start=period.start,
-        execution_id=execution_id,
-    )
-
-
 def stop_letter(
     connection: psycopg.Connection, stored: StoredInvoice, decision: LetterDecision
 ) -> tuple[str, ...]:
@@ -245,7 +231,7 @@ def send_letter(
     leaves_on, due_on = _require_letter(stored), stored.invoice.due_on
     assert due_on is not None, "a final invoice is due"
     left, planned = (due_on - today).days, (due_on - leaves_on).days
-    if left < min(terms.settings.due_least_days, planned) and not (accepts_near_due or stored.state.is_paid):
+    if not accepts_near_due and is_due_too_near(stored.state, left, planned, terms.settings.due_least_days):
         raise BillingError(
             "DUE_TOO_NEAR",
             f"{invoice_label(stored.invoice.number)}の支払期限 {due_on} まで {left} 日です。「訂正」で新しい支払期限にするか、"

@@ -20,9 +20,8 @@ from include.skillreport.billing.ledger.finalization import write_host_rows
 from include.skillreport.billing.ledger.letters import queue_letters, withdraw, withdraw_letters
 from include.skillreport.billing.ledger.overdue_letters import withdraw_reminders
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, letter_id, lock_invoice
-from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.due_dates import leaving_day
-from include.skillreport.billing.state import Act, invoice_label, require
+from include.skillreport.billing.state import Act, invoice_label, is_due_too_near, require
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 
@@ -88,19 +87,6 @@ def correct_invoice(
     return document
 
 
-def already_corrected(
-    connection: psycopg.Connection, tenant_id: str, period: Period, execution_id: str
-) -> list[str]:
-    """The number of the invoice of the tenant's month that this run has corrected, also before it was cleared; empty: none."""
-    return _SQL.column(
-        connection,
-        "find_revision_by_execution",
-        tenant_id=tenant_id,
-        period_start=period.start,
-        execution_id=execution_id,
-    )
-
-
 def _require_readable(invoice: Invoice, texts: CorrectedTexts, what: str) -> None:
     """:raises BillingError: a text is not in the language of the invoice."""
     fields = {
@@ -129,12 +115,8 @@ def _require_time_to_pay(
             "DUE_BEFORE_LETTER",
             f"{name}の新しい支払期限 {due_on} が、訂正の通知を送る {leaves_on} より前です。{leaves_on} 以降にしてください",
         )
-    planned = (due_on - (stored.leaves_on or leaves_on)).days
-    if (
-        is_first_letter
-        and not (texts.due_on or stored.state.is_paid)
-        and days < min(terms.settings.due_least_days, planned)
-    ):
+    planned, least = (due_on - (stored.leaves_on or leaves_on)).days, terms.settings.due_least_days
+    if is_first_letter and not texts.due_on and is_due_too_near(stored.state, days, planned, least):
         raise BillingError(
             "DUE_TOO_NEAR",
             f"{name}はまだ送っていません。訂正の通知を送る {leaves_on} から支払期限 {due_on} まで {days} 日です。"

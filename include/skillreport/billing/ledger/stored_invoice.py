@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 from psycopg.rows import dict_row
@@ -18,6 +18,8 @@ from include.skillreport.billing.state import InvoiceState
 from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
+
+DoneByRun = Literal["voided", "corrected", "letter_decided", "credit_entered", "credits_decided"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,14 @@ def lock_by_id(connection: psycopg.Connection, invoice_id: str) -> StoredInvoice
     """As ``lock_invoice``; None if there is none: its draft was deleted."""
     _SQL.execute(connection, "lock_by_id", invoice_ids=[invoice_id])
     return _find(connection, invoice_id=invoice_id)
+
+
+def done_by_run(
+    connection: psycopg.Connection, what: DoneByRun, tenant_id: str, period: Period, execution_id: str
+) -> list[dict[str, Any]]:
+    """What a run has done in the tenant's month, however others have changed it since: the rows of the statement ``<what>_by_run``."""
+    month = {"tenant_id": tenant_id, "period_start": period.start}
+    return _SQL.rows(connection, f"{what}_by_run", **month, execution_id=execution_id)
 
 
 def stored_document(row: dict[str, Any]) -> Invoice:

@@ -6,7 +6,7 @@ A waiting credit note is a draft: it has no number and no letter, is in no file,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import issue_credit, require_fitting, require_reason
 from include.skillreport.billing.ledger.entries import credit_text, first_opened, withdraw_entries
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, load_credits, lock_invoice
-from include.skillreport.billing.periods import Period
 from include.skillreport.billing.second_person import WaitingEntry, approval_refusal, is_author
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
@@ -29,47 +28,10 @@ from include.skillreport.core.database import Statements
 _SQL = Statements(Path(__file__).parents[1])
 
 
-@dataclass(frozen=True)
-class EnteredCredit:
-    """A credit note as its run has entered it. ``hold_reason``: why it waits, or waited; None: it was issued at once."""
-
-    number: str | None
-    status: str
-    hold_reason: str | None
-    entered_by: str
-
-
-def entered_credit(
-    connection: psycopg.Connection, tenant_id: str, period: Period, execution_id: str
-) -> EnteredCredit | None:
-    """The credit note of the tenant's month that a run has entered; a retry uses it to avoid a second one."""
-    rows = _SQL.rows(
-        connection,
-        "credit_entered_by_run",
-        tenant_id=tenant_id,
-        period_start=period.start,
-        execution_id=execution_id,
-    )
-    return EnteredCredit(**rows[0]) if rows else None
-
-
 def waiting_people(connection: psycopg.Connection, stored: StoredInvoice) -> list[str]:
     """Who has entered the credit notes of the invoice that wait for an approval."""
     return sorted(
         {row["entered_by"] for row in _SQL.rows(connection, "waiting_credits", invoice_id=stored.invoice_id)}
-    )
-
-
-def credits_of_run(
-    connection: psycopg.Connection, tenant_id: str, period: Period, execution_id: str
-) -> list[dict[str, Any]]:
-    """The waiting credit notes of the tenant's month that a run has approved or dropped, for its retry."""
-    return _SQL.rows(
-        connection,
-        "credits_of_run",
-        tenant_id=tenant_id,
-        period_start=period.start,
-        execution_id=execution_id,
     )
 
 

@@ -57,11 +57,11 @@ class Payable:
 
 @dataclass(frozen=True)
 class RecordedPayment:
-    """The result of recording a payment. ``is_new``: it was not recorded before. ``open_amount`` is the amount left to pay afterwards."""
+    """The result of recording a payment. ``is_new``: it was not recorded before. ``rest`` is left to pay, negative if overpaid."""
 
     number: str
     currency: str
-    open_amount: Decimal
+    rest: Decimal
     is_new: bool
     is_reversed: bool = False
     noun: str = "入金"
@@ -76,11 +76,11 @@ class RecordedPayment:
             )
         if not self.is_new:
             return f"請求書 {self.number} のこの{self.noun}は記録済みのため、そのままです"
-        if self.open_amount > 0:
-            return f"請求書 {self.number} は一部入金です。残り {self.open_amount:,f} {self.currency}"
-        if self.open_amount < 0:
+        if self.rest > 0:
+            return f"請求書 {self.number} は一部入金です。残り {self.rest:,f} {self.currency}"
+        if self.rest < 0:
             return (
-                f"請求書 {self.number} は {-self.open_amount:,f} {self.currency} の過入金です。"
+                f"請求書 {self.number} は {-self.rest:,f} {self.currency} の過入金です。"
                 "返金を記録するか、別の請求書へ付け替えてください"
             )
         return None

@@ -137,15 +137,15 @@ WHERE credits_invoice_id = any(%(entry_ids)s) AND kind = 'credit' AND status = '
 RETURNING total, currency, credit_reason, entered_by;
 
 -- name: credit_entered_by_run
-SELECT number, status, hold_reason, entered_by
+SELECT number, status, hold_reason
 FROM batch.invoice
 WHERE
     tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'credit'
     AND entry_execution_id = %(execution_id)s;
 
--- name: credits_of_run
+-- name: credits_decided_by_run
 -- The credit notes of the tenant's month that a run has approved, or dropped.
-SELECT number, status, total, currency, credit_reason, entered_by
+SELECT number, total, currency, credit_reason, entered_by
 FROM batch.invoice
 WHERE
     tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'credit'

@@ -61,7 +61,7 @@ WHERE
         AND invoice.status <> 'void' AND NOT invoice.credited
     );
 
--- name: find_voided_by
+-- name: voided_by_run
 -- The number of the invoice of a tenant's month that a run has voided.
 SELECT number
 FROM batch.invoice
@@ -237,7 +237,7 @@ RETURNING invoice_id;
 UPDATE batch.invoice SET credited_total = %(credited_total)s, credited = %(is_credited)s
 WHERE invoice_id = %(invoice_id)s AND NOT credited;
 
--- name: find_revision_by_execution
+-- name: corrected_by_run
 -- The number of the invoice of a tenant's month that a run has corrected, also before it was cleared and opened again.
 SELECT invoice.number
 FROM batch.invoice

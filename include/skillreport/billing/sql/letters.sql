@@ -156,7 +156,7 @@ FROM batch.invoice_revision
 WHERE invoice_id = %(invoice_id)s AND approved_by IS null
 ORDER BY entered_at;
 
--- name: letters_decided_by
+-- name: letter_decided_by_run
 -- The numbers of the invoices of a tenant's month about whose letter a run has decided.
 SELECT invoice.number
 FROM batch.letter_decision AS decision

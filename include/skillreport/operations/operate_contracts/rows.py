@@ -29,9 +29,9 @@ from include.skillreport.billing.contract_kinds import (
 from include.skillreport.billing.ledger.contract_changes import (
     codes_of_tenants,
     file_label,
-    file_refusal,
     present_rows,
     tenants_by_code,
+    unusable_contracts,
 )
 from include.skillreport.billing.receivables.file_cells import CellProblem, csv_rows, day_in
 from include.skillreport.billing.receivables.transfer import code_key, payer_key
@@ -194,7 +194,7 @@ def rows_of_file(
         except ParameterError as error:
             problems.append(CellProblem(number, kind.title, str(error).rstrip("。")))
     if problems:
-        raise file_refusal(entered.imported_file, problems)
+        raise unusable_contracts(entered.imported_file, problems)
     return wanted
 
 

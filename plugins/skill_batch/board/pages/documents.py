@@ -14,7 +14,7 @@ import psycopg
 from fastapi import APIRouter, Depends, Query, Request, Response, status
 from pydantic import BeforeValidator
 
-from skill_batch.board.access import Rights, RightsDep, refusal
+from skill_batch.board.access import Rights, RightsDep, http_error
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.patterns import beginning_with
 from skill_batch.board.rendering import HEADERS, render
@@ -142,7 +142,7 @@ def documents_file(connection: psycopg.Connection[Any], criteria: Criteria) -> b
 def ordered_days(first_day: date, last_day: date) -> tuple[date, date]:
     """The days of a period. :raises HTTPException: 400, they are in the wrong order."""
     if first_day > last_day:
-        raise refusal(
+        raise http_error(
             status.HTTP_400_BAD_REQUEST,
             "日付の範囲が逆です（{first} から {last} まで）",
             first=first_day,
@@ -164,7 +164,7 @@ def _criteria(
     if date_from and date_to:
         ordered_days(date_from, date_to)
     if amount_from is not None and amount_to is not None and amount_from > amount_to:
-        raise refusal(
+        raise http_error(
             status.HTTP_400_BAD_REQUEST,
             "円の金額の範囲が逆です（{first} から {last} まで）",
             first=f"{amount_from:,f}",
@@ -210,7 +210,7 @@ def documents_csv(request: Request, rights: RightsDep, criteria: CriteriaDep) ->
     with database.read() as connection:
         content = documents_file(connection, criteria)
     if content is None:
-        raise refusal(
+        raise http_error(
             status.HTTP_400_BAD_REQUEST,
             "{most} 件を超えるため CSV にできません。条件を絞ってください",
             most=f"{MOST:,}",

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from fastapi import APIRouter, Request, Response, status
 
-from skill_batch.board.access import RightsDep, refusal
+from skill_batch.board.access import RightsDep, http_error
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.message_words import channel_labels
 from skill_batch.board.rendering import render
@@ -113,7 +113,7 @@ def findings_page(request: Request, rights: RightsDep) -> Response:
     """The sections that the user may see."""
     sections = frozenset(name for name, spec in _SECTIONS if rights.may_read(spec.dag_id))
     if not sections:
-        raise refusal(status.HTTP_403_FORBIDDEN, "このページの DAG を見る権限がありません")
+        raise http_error(status.HTTP_403_FORBIDDEN, "このページの DAG を見る権限がありません")
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
         page = load_findings(connection, sections, datetime.now(UTC))

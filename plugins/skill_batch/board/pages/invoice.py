@@ -80,7 +80,7 @@ class InvoicePage:
     today: date
 
     @property
-    def open_amount(self) -> Decimal | None:
+    def receivable(self) -> Decimal | None:
         """The amount left to pay, as on the page of receivables; negative if overpaid. None: no payment is expected for the document."""
         if self.row["kind"] != "invoice" or self.row["state"] not in ("finalized", "zero", "credited"):
             return None
@@ -95,7 +95,7 @@ class InvoicePage:
     def is_overdue(self) -> bool:
         """Whether an amount is open after the due date."""
         due_on: date | None = self.row["due_on"]
-        return bool(due_on and due_on < self.today and (self.open_amount or 0) > 0)
+        return bool(due_on and due_on < self.today and (self.receivable or 0) > 0)
 
     @property
     def replacing(self) -> Sequence[Row]:

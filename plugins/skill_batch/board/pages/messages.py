@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import psycopg
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response, status
 
-from skill_batch.board.access import Rights, RightsDep, from_this_page, refusal
+from skill_batch.board.access import Rights, RightsDep, from_this_page, http_error
 from skill_batch.board.actions import Action, find_action
 from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.choosing import ChosenTenant, choices, tenant_ids_of
@@ -287,7 +287,7 @@ def _suppressed(request: Request, suppression_id: str) -> tuple[ChosenTenant, st
     with database.read() as connection:
         choice = choices(connection, [found[0]])[found[0]]
     if choice.refusal:
-        raise refusal(status.HTTP_409_CONFLICT, choice.refusal)
+        raise http_error(status.HTTP_409_CONFLICT, choice.refusal)
     return choice, found[1]
 
 

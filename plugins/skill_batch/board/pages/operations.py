@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Request, Response, status
 from starlette.datastructures import FormData
 
-from skill_batch.board.access import Rights, RightsDep, from_this_page, refusal
+from skill_batch.board.access import Rights, RightsDep, from_this_page, http_error
 from skill_batch.board.actions import Action, entered, find_action, known_tenants, unknown_messages
 from skill_batch.board.airflow_api import MOST_INSTANCES, AirflowApi, note_of
 from skill_batch.board.database import BoardDatabase
@@ -57,9 +57,9 @@ async def _form(request: Request) -> FormData:
     """The fields of the dialog. :raises HTTPException: 411 without a length, 413 for a body that is too large."""
     length = request.headers.get("Content-Length", "")
     if not length.isdecimal():
-        raise refusal(status.HTTP_411_LENGTH_REQUIRED, "入力の長さがありません")
+        raise http_error(status.HTTP_411_LENGTH_REQUIRED, "入力の長さがありません")
     if int(length) > _MOST_BODY_BYTES:
-        raise refusal(status.HTTP_413_CONTENT_TOO_LARGE, "入力が大きすぎます")
+        raise http_error(status.HTTP_413_CONTENT_TOO_LARGE, "入力が大きすぎます")
     return await request.form(max_files=0, max_fields=_MOST_FIELDS)
 
 

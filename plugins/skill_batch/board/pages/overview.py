@@ -182,8 +182,8 @@ def _waiting_kinds(specs: Sequence[BatchSpec], operations: Sequence[OperationSpe
     """The kinds of waiting entries that the reader may see: contracts have viewers of their own."""
     return [
         kind
-        for kind in WAITING_KINDS
-        if (OPERATE_CONTRACTS in operations if kind == "contract" else TENANT_BILLING in specs)
+        for kind, words in WAITING_KINDS.items()
+        if (OPERATE_CONTRACTS in operations if words.page == "contracts" else TENANT_BILLING in specs)
     ]
 
 
