@@ -70,6 +70,16 @@ def test_the_pdf_shows_all_six_items_of_a_qualified_invoice() -> None:
     assert "株式会社青葉商事御中" in text
 
 
+@pytest.mark.parametrize(("honorific", "department"), [("様", None), ("様", "山田太郎"), ("", None)])
+def test_the_pdf_shows_the_customers_honorific(honorific: str, department: str | None) -> None:
+    recipient = samples.ordinary().recipient.model_copy(
+        update={"honorific": honorific, "department": department}
+    )
+    text = shown(samples.ordinary().model_copy(update={"recipient": recipient}))
+    assert squeezed(f"{department or recipient.name}{honorific}") in text
+    assert "御中" not in text
+
+
 def test_the_pdf_and_the_json_show_the_remarks_below_the_lines() -> None:
     remark = "API 呼び出しの記録がないため、「API 呼び出し」は請求していません"
     invoice = samples.ordinary().model_copy(update={"remarks": (remark,)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date
 from threading import Thread
 from typing import Any
@@ -386,6 +387,19 @@ def test_an_earlier_plan_is_compared_with_the_final_invoice(
     assert "今の契約なら 0（差額 -11,000）" in note
     with pytest.raises(ParameterError, match="プラン GOLD は料金表にありません"):
         run(database, "set_plan", tenants=["A"], plan="gold", plan_from="2026-10-01", reason="誤り")
+
+
+@pytest.mark.usefixtures("tenants")
+def test_the_honorific_is_on_the_document_and_in_the_letter(
+    database: Database, host: psycopg.Connection
+) -> None:
+    set_profile(database, honorific="sama")
+    run_billing(database)
+
+    contents = host.execute("SELECT content -> 'recipient' -> 'honorific' FROM batch.invoice ORDER BY number")
+    assert contents.fetchall() == [("様",), (None,)]
+    bodies = host.execute('SELECT message_body FROM "HIS_NotificationLog" ORDER BY tenant_id').fetchall()
+    assert [re.split(r"[ \n]", body)[1] for (body,) in bodies] == ["様", "御中"]
 
 
 @pytest.mark.usefixtures("tenants")

@@ -45,6 +45,7 @@ PROFILE = ContractKind(
     {
         "recipient_name": "宛名",
         "department": "部署",
+        "honorific": "敬称",
         "postal_code": "郵便番号",
         "address": "住所",
         "country": "国",

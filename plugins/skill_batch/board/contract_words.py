@@ -8,6 +8,7 @@ from include.skillreport.billing.actions.fields import TAX_CATEGORIES
 from include.skillreport.operations.operate_contracts.fields import (
     DELIVERIES,
     DISCOUNT_KINDS,
+    HONORIFICS,
     LANGUAGES,
     METRICS,
 )
@@ -18,6 +19,7 @@ WORDS: Mapping[str, Mapping[str, str]] = {
     "language": LANGUAGES,
     "tax_category": TAX_CATEGORIES,
     "pdf_delivery": DELIVERIES,
+    "honorific": HONORIFICS,
 }
 
 # When a row holds.

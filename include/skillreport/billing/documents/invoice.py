@@ -80,6 +80,11 @@ class Recipient(Document):
     postal_code: str | None
     address: str | None
     country: Annotated[str | None, Field(exclude_if=is_default)] = None
+    honorific: Annotated[Literal["御中", "様", ""], Field(exclude_if=lambda value: value == "御中")] = "御中"
+
+    def addressed(self, language: Language) -> str:
+        """The name as a letter begins, in Japanese with the honorific."""
+        return f"{self.name} {self.honorific}".rstrip() if language == "ja" else self.name
 
 
 class InvoiceLine(Document):

@@ -37,7 +37,9 @@ from include.skillreport.core.database import Statements
 _SQL = Statements(Path(__file__).parents[1])
 
 # The columns of a profile that are printed on documents.
-_PRINTED = frozenset({"recipient_name", "department", "postal_code", "address", "country", "language"})
+_PRINTED = frozenset(
+    {"recipient_name", "department", "honorific", "postal_code", "address", "country", "language"}
+)
 
 
 def applied_changes(connection: psycopg.Connection, execution_id: str) -> dict[str, list[dict[str, Any]]]:

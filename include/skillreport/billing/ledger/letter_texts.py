@@ -80,7 +80,7 @@ def void_letter(invoice: Invoice, reason: str) -> LetterTexts:
 def recipient_letter(issuer: Issuer, language: Language, name: str) -> LetterTexts:
     """The letter to an address that gets no more letters of the customer ``name``. It does not say who gets them now."""
     texts = _TEXTS[language]
-    values = _issuer_values(issuer) | {"recipient": name}
+    values = _issuer_values(issuer) | {"recipient": f"{name} 御中" if language == "ja" else name}
     body = "\n".join([texts["recipient_body"].format(**values), texts["signature"].format(**values)])
     return LetterTexts(texts["recipient_subject"].format(**values), body)
 
@@ -142,7 +142,7 @@ def _values(document: Invoice) -> dict[str, str]:
         return notation.day(date) if date else ""
 
     return _issuer_values(document.issuer) | {
-        "recipient": document.recipient.name,
+        "recipient": document.recipient.addressed(document.language),
         "month": month_in_words(document.period_start, document.language),
         "number": str(document.number),
         "total": notation.money(abs(document.total), document.currency),
@@ -175,13 +175,13 @@ _TEXTS = {
     "ja": {
         "order": "注文番号: {number}\n",
         "invoice_subject": "【{issuer}】{month}分 ご請求書 {number}",
-        "invoice_body": "{recipient} 御中\n\n"
+        "invoice_body": "{recipient}\n\n"
         "{month}分のご請求書を発行しました。\n\n"
         "請求書番号: {number}\n{order}"
         "ご請求金額（税込）: {total}\n"
         "お支払期限: {due}\n",
         "corrected_subject": "【{issuer}】【訂正】{month}分 ご請求書 {number}",
-        "corrected_body": "{recipient} 御中\n\n"
+        "corrected_body": "{recipient}\n\n"
         "{month}分の請求書（{issued} 発行）を訂正しました。番号と金額は変わりません。\n\n"
         "請求書番号: {number}\n{order}"
         "訂正日: {corrected_on}\n"
@@ -192,7 +192,7 @@ _TEXTS = {
         "お支払いがお済みの場合、あらためてのお支払いは不要です。\n",
         "left_to_pay": "{corrected_on}の時点で、返還やご入金などを差し引いた残額は {open}（税込）です。\n",
         "credit_subject": "【{issuer}】返還請求書 {number}（請求書 {original}）",
-        "credit_body": "{recipient} 御中\n\n"
+        "credit_body": "{recipient}\n\n"
         "{month}分のご請求について、返還請求書を発行しました。\n\n"
         "返還請求書番号: {number}\n"
         "対象の請求書: {original}（{original_issued} 発行）\n{order}"
@@ -203,17 +203,17 @@ _TEXTS = {
         "cancelled": "請求書 {original} のお支払いは不要です。"
         "お支払いがお済みの場合は、返還の方法を下記からご連絡します。\n",
         "void_subject": "【{issuer}】請求書 {number} 取消のお知らせ",
-        "void_body": "{recipient} 御中\n\n"
+        "void_body": "{recipient}\n\n"
         "次の請求書を取り消しました。お支払いは不要です。\n\n"
         "請求書番号: {number}（{issued} 発行、{month}分）\n{order}"
         "ご請求金額（税込）: {total}\n"
         "理由: {reason}\n",
         "recipient_subject": "【{issuer}】請求書の送付先の変更のお知らせ",
-        "recipient_body": "{recipient} 御中\n\n"
+        "recipient_body": "{recipient}\n\n"
         "請求書などの送付先が変わりました。このメールアドレスには、今後お送りしません。\n"
         "お心当たりがない場合は、下記までお知らせください。\n",
         "reminder_subject": "【{issuer}】お支払いのご確認のお願い 請求書 {number}",
-        "reminder_body": "{recipient} 御中\n\n"
+        "reminder_body": "{recipient}\n\n"
         "次の請求書のお支払いを、まだ確認できておりません。ご確認のうえ、お支払いくださいますようお願いいたします。\n\n"
         "請求書番号: {number}（{issued} 発行、{month}分）\n{order}"
         "お支払期限: {due}\n"
@@ -221,7 +221,7 @@ _TEXTS = {
         "お振込先:\n{account}\n\n"
         "行き違いの場合はご容赦ください。\n",
         "second_reminder_subject": "【{issuer}】【再度のお願い】お支払いのご確認 請求書 {number}",
-        "second_reminder_body": "{recipient} 御中\n\n"
+        "second_reminder_body": "{recipient}\n\n"
         "先日もご連絡しましたが、次の請求書のお支払いを、まだ確認できておりません。"
         "至急お支払いくださいますようお願いいたします。お支払いの予定日がお決まりでしたら、下記までお知らせください。\n\n"
         "請求書番号: {number}（{issued} 発行、{month}分）\n{order}"

@@ -22,6 +22,7 @@ SELECT
             change.tenant_id = tenant.tenant_id AND change.plan IS null AND change.effective_from > %(period_end)s
     )) AS contract_end,
     profile.department,
+    profile.honorific,
     coalesce(
         profile.recipient_name, CASE WHEN profile.language = 'en' THEN tenant.tenant_name_en END, tenant.tenant_name
     ) AS recipient_name,

@@ -34,6 +34,7 @@ METRICS = {
     "reports_generated": "レポート",
 }
 LANGUAGES = {"ja": "日本語", "en": "英語"}
+HONORIFICS = {"onchu": "御中", "sama": "様", "none": "なし"}
 DELIVERIES = {"attachment": "添付", "link": "リンク", "none": "付けない"}
 
 _CURRENCY = re.compile("[A-Z]{3}")
@@ -139,6 +140,9 @@ RecipientName = Annotated[
 ]
 Department = Annotated[
     str, Field("部署", "例: 経理部", example="経理部", problem=_text_problem, is_personal=True)
+]
+Honorific = Annotated[
+    str, Choice("敬称", "宛名か部署の後に付けます。空欄なら御中。", example="sama", choices=HONORIFICS)
 ]
 PostalCode = Annotated[
     str, Code("郵便番号", "例: 100-0001", example="100-0001", problem=_text_problem, is_personal=True)

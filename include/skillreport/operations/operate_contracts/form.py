@@ -22,6 +22,7 @@ class SetProfile(Operation):
     tenants: fields.Tenants
     recipient_name: fields.RecipientName = ""
     department: fields.Department = ""
+    honorific: fields.Honorific = ""
     postal_code: fields.PostalCode = ""
     address: fields.Address = ""
     country: fields.Country = ""

@@ -61,6 +61,7 @@ CREATE TABLE batch.billing_profile (
     tenant_id text PRIMARY KEY,
     recipient_name text,
     department text,
+    honorific text CHECK (honorific IN ('onchu', 'sama', 'none')),
     postal_code text,
     address text,
     country text,
@@ -86,6 +87,7 @@ CALL batch.make_tenant_table('batch.billing_profile');
 CREATE POLICY board ON batch.billing_profile FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.billing_profile IS
 'The billing address and options of a tenant. A null column takes the value of MST_Tenant or of the settings.';
+COMMENT ON COLUMN batch.billing_profile.honorific IS '敬称 after the name or the department: 御中 (null, too), 様 or none';
 COMMENT ON COLUMN batch.billing_profile.country IS
 'ISO 3166-1 alpha-2, of the recipient''s address; it decides where the service is placed for consumption tax';
 COMMENT ON COLUMN batch.billing_profile.further_emails IS
