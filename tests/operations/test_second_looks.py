@@ -107,6 +107,24 @@ def test_only_the_odd_rates_of_a_file_wait(
     assert rates(host) == ["10-01 150", "10-29 151", "10-30 15100", "10-31 151.5"]
 
 
+def test_a_replaced_rate_names_the_final_invoices_that_have_the_former_one(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", "STANDARD", currency_code="USD")
+    customer(host, "B")
+    billing_rows.exchange_rate(host, date(2026, 10, 31), "151")
+    run_billing(database)
+    final = invoice(host, "A")
+
+    result = set_rate(database, "152")
+
+    (details,) = host.execute(
+        "SELECT details -> 'invoicesWithFormerRate' FROM batch.run_remark WHERE execution_id = %s",
+        [result.execution_id],
+    ).fetchone() or (None,)
+    assert details == [f"{final['number']}: +{round(final['total'])} 円"]
+
+
 def test_a_replaced_rate_that_waited_is_applied(database: Database, host: psycopg.Connection) -> None:
     billing_rows.exchange_rate(host, date(2026, 10, 30), "150")
     billing_rows.exchange_rate(host, date(2026, 10, 31), "151")

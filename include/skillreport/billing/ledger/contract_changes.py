@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from include.skillreport.billing.contract_kinds import (
 )
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.entered_values import USABLE
+from include.skillreport.billing.money import in_yen
 from include.skillreport.billing.receivables.file_cells import CellProblem, unusable
 from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
 from include.skillreport.core.database import Statements
@@ -70,10 +72,14 @@ class Author:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The numbers of the changes that are applied, and of those that wait for a second person. An import that waits is one."""
+    """The numbers of the changes that are applied, and of those that wait for a second person. An import that waits is one.
+
+    ``invoices`` are final ones that have the former value of a replaced exchange rate, with the difference in yen.
+    """
 
     applied: int = 0
     waiting: int = 0
+    invoices: Sequence[str] = ()
 
 
 def expire(platform: psycopg.Connection) -> None:
@@ -157,7 +163,10 @@ def change_contracts(
     for change in changes:
         former = [] if waits else _former(change, before, after)
         _record(platform, change, author, "waiting" if waits else "applied", former)
-    return Recorded(waiting=len(changes)) if waits else Recorded(len(changes), int(bool(odd_rates)))
+    if waits:
+        return Recorded(waiting=len(changes))
+    invoices = _with_former_rates(platform, changes) if is_rates else ()
+    return Recorded(len(changes), int(bool(odd_rates)), invoices)
 
 
 def file_label(name: str) -> str:
@@ -351,6 +360,20 @@ def _recipients(
         row["tenant_id"]: BillingContact(row["name"], frozenset(row["addresses"] or ()))
         for row in _SQL.rows(platform, "present_recipients", tenant_ids=tenant_ids)
     }
+
+
+def _with_former_rates(platform: psycopg.Connection, changes: Iterable[RowChange]) -> list[str]:
+    """The final invoices that have a replaced rate: their numbers, and what their total is more in yen at the new one."""
+    found = []
+    for change in changes:
+        if change.before is None or change.after is None:
+            continue
+        day, yen_per_unit = change.after["rate_date"], Decimal(change.after["yen_per_unit"])
+        for row in _SQL.rows(platform, "invoices_with_rate", currency=change.owner, rate_date=day):
+            difference = in_yen(row["total"], yen_per_unit) - in_yen(row["total"], row["yen_per_unit"])
+            if difference:
+                found.append(f"{row['number']}: {difference:+,f} 円")
+    return found
 
 
 def _currencies(platform: psycopg.Connection, wanted: Iterable[Wanted]) -> dict[str, str]:

@@ -23,6 +23,16 @@ FROM batch.all_tenant AS tenant
 LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id
 WHERE tenant.tenant_id = any(%(tenant_ids)s);
 
+-- name: invoices_with_rate
+-- Runs across tenants, as batch_platform. The final documents whose yen are those of this day's rate.
+SELECT
+    number, total, (inputs #>> '{exchange_rate,yen_per_unit}')::numeric AS yen_per_unit
+FROM batch.invoice
+WHERE
+    kind = 'invoice' AND status = 'finalized' AND NOT credited AND currency = %(currency)s
+    AND inputs #>> '{exchange_rate,rate_date}' = %(rate_date)s::text
+ORDER BY number;
+
 -- name: names_of_letters
 -- The name and the language of letters to former addresses of the transaction's tenants. The name is the application's, so that
 -- nobody who gets no more letters learns the name that was just entered.

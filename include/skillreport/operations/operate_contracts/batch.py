@@ -183,7 +183,8 @@ class ContractOperations(ChecksShown, ContractEffects):
         settings = self._billing.terms.settings
         terms = ContractApproval(settings.rate_tolerance_percent, settings.text_approval)
         recorded = change_contracts(platform, wanted, terms, author)
-        return {"applied": recorded.applied, "waiting": recorded.waiting}
+        kept = {"invoicesWithFormerRate": list(recorded.invoices)} if recorded.invoices else {}
+        return {"applied": recorded.applied, "waiting": recorded.waiting, **kept}
 
     def _plans(self) -> set[str]:
         """The plans of all versions of the price list."""
