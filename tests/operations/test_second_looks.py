@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from include.skillreport.billing.payment_words import names_payment
 from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.conftest import Database
 from tests.worlds import billing_rows
@@ -254,7 +255,7 @@ def test_a_large_discount_may_end_earlier_but_not_later(database: Database, host
 def test_an_order_number_is_a_code_and_no_message(
     database: Database, host: psycopg.Connection, number: str, waits: bool
 ) -> None:
-    values = {"order_number": number, "valid_from": "2026-10-01", "reason": "契約書"}
+    values: dict[str, Any] = {"order_number": number, "valid_from": "2026-10-01", "reason": "契約書"}
     run(database, "set_order_number", tenants=["A"], **values)
 
     assert bool(waiting(host)) is waits
@@ -285,7 +286,7 @@ def test_another_tax_category_needs_a_second_person(database: Database, host: ps
 def test_an_unknown_currency_is_refused_and_another_one_needs_a_tick(
     database: Database, host: psycopg.Connection
 ) -> None:
-    values = {"amount": "50000", "valid_from": "2026-10-01", "reason": "契約書"}
+    values: dict[str, Any] = {"amount": "50000", "valid_from": "2026-10-01", "reason": "契約書"}
     with pytest.raises(ParameterError, match="通貨ではありません"):
         run(database, "set_commitment", tenants=["A"], currency="UDS", **values)
     with pytest.raises(Exception, match="テナントの通貨 JPY と違います"):
@@ -306,10 +307,96 @@ def test_a_first_day_more_than_a_year_ahead_needs_a_tick(
     header = "tenant,discount_name,discount_kind,value,currency,metric,valid_from,valid_to"
     lines = ["A,遠い,percentage,10,,,2072-10-01,", "B,外貨,fixed,10,USD,,2026-10-01,"]
     store.write("contracts/incoming/d.csv", "\n".join([header, *lines, ""]).encode())
-    file = {"imported_kind": "discount", "imported_file": "d.csv", "reason": "x"}
+    file: dict[str, Any] = {"imported_kind": "discount", "imported_file": "d.csv", "reason": "x"}
     with pytest.raises(ParameterError, match=r"2 行目.*1 年より先"):
         run(database, "import_file", store=store, **file)
 
     run(database, "import_file", store=store, is_checked=True, **file)
 
     assert [row[1] for row in changes(host)] == ["discount", "discount"]
+
+
+LOSS = {"written_off_on": "2026-12-05", "fact": "none", "evidence": "破産の通知（総務の書庫）"}
+
+
+@pytest.fixture
+def large_invoice(database: Database, host: psycopg.Connection) -> None:
+    """A's October with ¥100,000 of lines, which somebody else has approved."""
+    customer(host, "A")
+    operate(database, "extra_line", values=LINE | {"line_price": "100000"}, triggered_by="佐藤")
+    operate(database, "approve", triggered_by="鈴木")
+
+
+def settle_loss(database: Database, operation: str, person: str, **values: Any) -> Any:
+    run_at = datetime(2026, 12, 10, 10, tzinfo=JAPAN)
+    reason = "誤り" if operation == "take_back_adjustment" else ""
+    return operate(database, operation, reason=reason, values=values, triggered_by=person, run_at=run_at)
+
+
+def written_off(host: psycopg.Connection) -> tuple[int, list[str]]:
+    """What is written off of the invoice, and the kinds of what waits."""
+    waiting_kinds = host.execute("SELECT kind FROM batch.all_waiting_entry").fetchall()
+    return int(invoice(host, "A")["written_off_total"]), [kind for (kind,) in waiting_kinds]
+
+
+@pytest.mark.usefixtures("large_invoice")
+def test_a_large_write_off_waits_until_somebody_else_approves_it(
+    database: Database, host: psycopg.Connection
+) -> None:
+    result = settle_loss(database, "write_off", "佐藤", **LOSS)
+
+    assert written_off(host) == (0, ["write_off"])
+    assert "佐藤 以外の人の承認" in str(outcomes(host, result)["A"]["notes"])
+    own = settle_loss(database, "approve", "佐藤")
+    assert "佐藤 が登録し、1 人で登録できる額を超える" in reasons(own)["A"]
+    again = settle_loss(database, "write_off", "田中", **LOSS)
+    assert "承認待ちの貸倒れ" in reasons(again)["A"]
+    assert written_off(host) == (0, ["write_off"])
+
+    settle_loss(database, "approve", "鈴木")
+
+    assert written_off(host) == (121_000, [])
+    rows = host.execute("SELECT entered_by, reason, accrued_on FROM batch.adjustment").fetchall()
+    assert rows == [("佐藤", LOSS["evidence"], date(2026, 12, 5))]
+
+
+@pytest.mark.usefixtures("large_invoice")
+def test_small_write_offs_add_up_to_the_limit(database: Database, host: psycopg.Connection) -> None:
+    settle_loss(database, "write_off", "佐藤", **LOSS, written_off_amount="30000")
+    settle_loss(database, "write_off", "佐藤", **LOSS, written_off_amount="30001")
+
+    assert written_off(host) == (30_000, ["write_off"])
+
+
+@pytest.mark.usefixtures("large_invoice")
+def test_a_waiting_write_off_is_withdrawn_or_refused_after_a_change(
+    database: Database, host: psycopg.Connection
+) -> None:
+    settle_loss(database, "write_off", "佐藤", **LOSS)
+    payment = {"paid_on": "2026-12-04", "paid_amount": "1000", "paid_method": "振込", "paid_reference": "F-1"}
+    settle_loss(database, "record_payment", "佐藤", **payment)
+
+    changed = settle_loss(database, "approve", "鈴木")
+    assert "残りが 121,000 JPY から 120,000 へ変わりました" in reasons(changed)["A"]
+    settle_loss(database, "take_back_adjustment", "佐藤", adjustment="write_off")
+
+    assert written_off(host) == (0, [])
+
+
+@pytest.mark.usefixtures("large_invoice")
+def test_a_void_withdraws_the_waiting_write_off(database: Database, host: psycopg.Connection) -> None:
+    settle_loss(database, "write_off", "佐藤", **LOSS)
+
+    operate(database, "void", reason="訂正")
+
+    assert host.execute("SELECT kind FROM batch.all_waiting_entry").fetchall() == []
+
+
+@pytest.mark.usefixtures("large_invoice")
+def test_the_database_lets_no_author_approve_a_write_off(
+    database: Database, host: psycopg.Connection
+) -> None:
+    settle_loss(database, "write_off", "KEIRI", **LOSS)
+
+    with pytest.raises(psycopg.errors.CheckViolation, match="somebody else"):
+        host.execute("UPDATE batch.waiting_write_off SET approved_by = 'ｋｅｉｒｉ', decided_in = 'run'")

@@ -34,6 +34,7 @@ WAITING_KINDS: Mapping[str, WaitingKind] = {
     "draft": WaitingKind("保留中の請求書"),
     "line": WaitingKind("個別明細", because=_ABOVE_LIMIT),
     "credit": WaitingKind("返還", because=_ABOVE_LIMIT),
+    "write_off": WaitingKind("貸倒れ", because=_ABOVE_LIMIT),
     "correction": WaitingKind(
         "訂正",
         verb="訂正",

@@ -46,6 +46,7 @@ KEPT_FOR_YEARS = frozenset(
         "overdue_reminder",
         "payment",
         "reminder_stop",
+        "waiting_write_off",
         # The inputs of their calculation.
         "billing_profile",
         "commitment",

@@ -16,6 +16,7 @@ from include.skillreport.billing.actions.fields import (
     WrittenOffOn,
 )
 from include.skillreport.billing.actions.payments import PaymentAction
+from include.skillreport.billing.errors import BillingError
 from include.skillreport.core.form import described
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class FeeDifference(PaymentAction):
 
 @described("write_off", "貸倒れ")
 class WriteOff(PaymentAction):
-    """請求書の残り（または一部）を貸倒れにします。その額は督促と年齢表から外れます。後で入金を記録すると、回収になります。"""
+    """請求書の残り（か一部）を貸倒れにします。後の入金は回収になります。1 人で登録できる額を超えると、ほかの人の承認を待ちます。"""
 
     because = "貸倒れは請求書 1 件ずつ記録します。"
 
@@ -68,25 +69,34 @@ class WriteOff(PaymentAction):
     written_off_amount: WrittenOffAmount | None = None
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
-        """Write off what is open of the invoice, or a part of it. A second attempt of the run changes nothing."""
-        from include.skillreport.billing.ledger.adjustments import record_write_off
+        """Write off what is open of the invoice, or a part of it, or let it wait. A second attempt of the run changes nothing."""
         from include.skillreport.billing.ledger.recoveries import AdjustmentAuthor
+        from include.skillreport.billing.ledger.waiting_write_offs import write_off_or_wait
+        from include.skillreport.core.execution.batch import UnitResult
 
+        desk.billing.lock_entries(desk.connection)
         stored, run = desk.invoice(tenant_id), desk.run
         fact = None if self.fact == "none" else self.fact
         entered = AdjustmentAuthor(
             self.written_off_on, self.evidence, run.person, run.execution_id, fact=fact
         )
-        recorded = record_write_off(
-            desk.connection, stored, self.written_off_amount, entered, today=run.run_date
+        recorded = write_off_or_wait(
+            desk.connection,
+            desk.billing.terms,
+            stored,
+            self.written_off_amount,
+            entered,
+            today=run.run_date,
         )
+        if isinstance(recorded, str):
+            return UnitResult(tenant_id, {"waits": "write_off"}, 1, notes=(recorded,))
         notes = () if fact else ("消費税は控除しません",)
         return _result(tenant_id, stored, recorded, notes=notes)
 
 
 @described("take_back_adjustment", "手数料差額・貸倒れの取り消し")
 class TakeBackAdjustment(PaymentAction):
-    """誤って記録した手数料差額か貸倒れを、今日の日付で取り消します。行は残ります。"""
+    """誤って記録した手数料差額か貸倒れを、今日の日付で取り消します。行は残ります。承認待ちの貸倒れは取り下げます。"""
 
     because = "請求書 1 件ずつ取り消します。"
 
@@ -97,9 +107,17 @@ class TakeBackAdjustment(PaymentAction):
         """Take back the invoice's fees or its write-off, on the day of the run. A second attempt of the run changes nothing."""
         from include.skillreport.billing.ledger.adjustments import take_back
         from include.skillreport.billing.ledger.recoveries import AdjustmentAuthor
+        from include.skillreport.billing.ledger.waiting_write_offs import withdraw_write_off
         from include.skillreport.billing.receivables.adjustment import AdjustmentKind
+        from include.skillreport.core.execution.batch import UnitResult
 
         stored, run = desk.invoice(tenant_id), desk.run
+        by = {"person": run.person, "execution_id": run.execution_id}
+        if self.adjustment == AdjustmentKind.WRITE_OFF and withdraw_write_off(
+            desk.connection, stored, self.reason, **by
+        ):
+            note = f"請求書 {stored.invoice.number} の承認待ちの貸倒れを取り下げました"
+            return UnitResult(tenant_id, {"adjusted": stored.invoice.number}, 1, notes=(note,))
         recorded = take_back(
             desk.connection,
             stored,
@@ -108,6 +126,24 @@ class TakeBackAdjustment(PaymentAction):
             today=run.run_date,
         )
         return _result(tenant_id, stored, *recorded)
+
+
+def approve_write_off(desk: Desk, tenant_id: str) -> UnitResult | None:
+    """Record the waiting write-off of the month's invoice. None: there is none.
+
+    :raises BillingError: this person has entered it, it was entered after this run was opened, or the invoice has changed.
+    """
+    from include.skillreport.billing.ledger.waiting_write_offs import approve_write_off as approve
+
+    try:
+        stored = desk.invoice(tenant_id)
+    except BillingError:  # a waiting write-off has a live invoice
+        return None
+    run = desk.run
+    recorded = approve(
+        desk.connection, stored, approver=run.person, execution_id=run.execution_id, today=run.run_date
+    )
+    return _result(tenant_id, stored, recorded) if recorded else None
 
 
 def _result(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from include.skillreport.billing.actions.action import Desk, TenantAction, failure
+from include.skillreport.billing.actions.adjustments import approve_write_off
 from include.skillreport.billing.actions.fields import AcceptChange, AllowIncomplete, Reason
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.core.form import Shows, described
@@ -56,7 +57,7 @@ class SettleAction(TenantAction):
 
 @described("approve", "保留中の請求の承認", button="承認")
 class Approve(SettleAction):
-    """保留中の請求を確定して番号を付け、請求書を発行します。未計算のテナントは計算して確定します。承認待ちの返還は、返還請求書を発行します。自分が登録して承認待ちになったものは、承認できません。客先への通知も登録されます。"""
+    """保留中の請求を確定して番号を付け、請求書を発行します。未計算のテナントは計算して確定します。承認待ちの返還は、返還請求書を発行し、承認待ちの貸倒れは記録します。自分が登録して承認待ちになったものは、承認できません。客先への通知も登録されます。"""
 
     shows = Shows("invoices", also="waiting_credits")
     takes_former = True
@@ -107,16 +108,19 @@ class Approve(SettleAction):
         ]
 
     def _with_credits(self, desk: Desk, settled: Sequence[Outcome]) -> list[Outcome]:
-        """The outcomes of an approval. A final invoice may have waiting credit notes, which are issued."""
-
+        """The outcomes of an approval. A final invoice may have waiting credit notes and a write-off, which are issued."""
         outcomes = {outcome.unit_id: outcome for outcome in settled}
         for tenant_id in desk.work.tenant_ids:
             try:
                 issued = approve_credits(desk, tenant_id)
+                written_off = approve_write_off(desk, tenant_id)
+                if issued and written_off:
+                    written_off = replace(written_off, notes=(*issued.notes, *written_off.notes))
+                issued = written_off or issued
                 if issued is None and tenant_id not in outcomes:
                     raise BillingError(
                         "NOTHING_TO_APPROVE",
-                        "アプリケーションから消えたテナントに、承認待ちの返還はありません。対象月を確認してください",
+                        "アプリケーションから消えたテナントに、承認待ちの返還も貸倒れもありません。対象月を確認してください",
                     )
             except BillingError as error:
                 outcomes[tenant_id] = failure(tenant_id, error)

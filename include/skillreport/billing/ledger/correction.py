@@ -165,6 +165,9 @@ def issue_credit(
     if is_credited:
         withdrawn = withdraw_letters(connection, [stored.invoice_id])
         withdraw_entries(connection, "credit", [stored.invoice_id], f"{number} で全額を返還したため", actor)
+        withdraw_entries(
+            connection, "write_off", [stored.invoice_id], f"{number} で全額を返還したため", actor
+        )
     queue_letters(
         connection,
         terms,
@@ -210,6 +213,7 @@ def void_invoices(
     withdraw_reminders(connection, voided)
     if voided:
         withdraw_entries(connection, "credit", voided, "請求書を取り消したため", actor)
+        withdraw_entries(connection, "write_off", voided, "請求書を取り消したため", actor)
     return voided
 
 

@@ -136,13 +136,14 @@ def wait_reason(
 
 def withdraw_entries(
     connection: psycopg.Connection,
-    kind: Literal["line", "credit", "contract"],
+    kind: Literal["line", "credit", "write_off", "contract"],
     entry_ids: Iterable[str],
     reason: str,
     execution_id: str,
     person: str = "",
 ) -> list[dict[str, Any]]:
-    """Withdraw what waits (``second_person.WAITING_KINDS``), whoever has entered it: the credit notes of an invoice by its id, and a line
+    """Withdraw what waits (``second_person.WAITING_KINDS``), whoever has entered it: credit notes and write-offs by the id of the
+    invoice, and a line
     even if it does not wait. Returns the rows of the statement ``withdraw_<kind>``. The transaction has locked what the entries change.
     """
     values = {"reason": reason, "execution_id": execution_id, "person": person}

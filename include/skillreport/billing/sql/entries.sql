@@ -81,7 +81,7 @@ LIMIT %(months)s;
 
 -- name: entered_yen
 -- What a person has entered for a tenant's month and nobody else has approved: typed lines at the newest rate, and credit notes
--- at the rate of their invoice. Without a rate, the amount in yen is unknown.
+-- and write-offs at the rate of their invoice. Without a rate, the amount in yen is unknown.
 WITH entry AS (
     SELECT
         abs(extra.quantity * extra.unit_amount) * CASE extra.currency
@@ -105,6 +105,20 @@ WITH entry AS (
         credit.tenant_id = %(tenant_id)s AND credit.period_start = %(period_start)s AND credit.kind = 'credit'
         AND credit.status <> 'void' AND batch.person_key(credit.entered_by) = batch.person_key(%(person)s)
         AND batch.person_key(coalesce(credit.approved_by, credit.entered_by)) = batch.person_key(credit.entered_by)
+    UNION ALL
+    SELECT (SELECT sum((parts.part ->> 'yen')::numeric) FROM jsonb_array_elements(written.content -> 'parts') AS parts (part))
+    FROM batch.adjustment AS written
+    INNER JOIN batch.invoice ON written.invoice_id = invoice.invoice_id
+    WHERE
+        invoice.tenant_id = %(tenant_id)s AND invoice.period_start = %(period_start)s
+        AND written.kind = 'write_off' AND written.amount > 0
+        AND batch.person_key(written.entered_by) = batch.person_key(%(person)s)
+        AND NOT EXISTS (
+            SELECT FROM batch.waiting_write_off AS approved
+            WHERE
+                approved.invoice_id = written.invoice_id AND approved.decided_in = written.execution_id
+                AND approved.approved_by IS NOT null
+        )
 )
 
 SELECT coalesce(sum(entry.yen), 0) AS yen, coalesce(bool_or(entry.yen IS null), false) AS is_unknown
@@ -135,6 +149,39 @@ WHERE invoice_id = %(invoice_id)s AND kind = 'credit' AND status = 'draft';
 UPDATE batch.invoice SET status = 'void', void_reason = %(reason)s, voided_by = %(execution_id)s
 WHERE credits_invoice_id = any(%(entry_ids)s) AND kind = 'credit' AND status = 'draft'
 RETURNING total, currency, credit_reason, entered_by;
+
+-- name: withdraw_write_off
+-- The waiting write-offs of these invoices.
+UPDATE batch.waiting_write_off
+SET
+    withdrawn_by = coalesce(nullif(%(person)s, ''), %(execution_id)s), decided_in = %(execution_id)s,
+    withdrawal_reason = %(reason)s
+WHERE invoice_id = any(%(entry_ids)s) AND decided_in IS null
+RETURNING amount, entered_by;
+
+-- name: waiting_write_off
+-- The write-off of an invoice that waits, or that this run has entered or decided.
+SELECT
+    write_off_id, accrued_on, amount, fact, evidence, open_amount, entered_by, entered_at, execution_id, approved_by, decided_in
+FROM batch.waiting_write_off
+WHERE
+    invoice_id = %(invoice_id)s
+    AND (decided_in IS null OR %(execution_id)s IN (execution_id, decided_in));
+
+-- name: insert_write_off
+INSERT INTO batch.waiting_write_off (
+    write_off_id, tenant_id, invoice_id, accrued_on, amount, fact, evidence, open_amount, entered_by, execution_id
+)
+SELECT
+    gen_random_uuid()::text AS write_off_id, invoice.tenant_id, invoice.invoice_id,
+    %(accrued_on)s, %(amount)s, %(fact)s, %(evidence)s, invoice.open_amount,
+    %(entered_by)s, %(execution_id)s
+FROM batch.invoice
+WHERE invoice.invoice_id = %(invoice_id)s;
+
+-- name: approve_write_off
+UPDATE batch.waiting_write_off SET approved_by = %(approver)s, decided_in = %(execution_id)s
+WHERE write_off_id = %(write_off_id)s;
 
 -- name: credit_entered_by_run
 SELECT number, status, hold_reason

@@ -79,6 +79,14 @@ INNER JOIN batch.invoice ON corrected.invoice_id = invoice.invoice_id
 WHERE corrected.approved_by IS null AND invoice.status = 'finalized' AND NOT invoice.credited
 UNION ALL
 SELECT
+    written.tenant_id, 'write_off' AS kind, written.write_off_id AS entry_id, invoice.period_start,
+    concat_ws(' ', invoice.number, written.evidence) AS entry_text, written.amount, invoice.currency, written.entered_by,
+    written.entered_at
+FROM batch.waiting_write_off AS written
+INNER JOIN batch.invoice ON written.invoice_id = invoice.invoice_id
+WHERE written.decided_in IS null
+UNION ALL
+SELECT
     change.tenant_id, 'contract' AS kind, change.change_id AS entry_id, null AS period_start, change.kind AS entry_text,
     null AS amount, null AS currency, change.entered_by, change.entered_at
 FROM batch.contract_change AS change

@@ -182,6 +182,40 @@ COMMENT ON COLUMN batch.adjustment.payment_id IS
 'Of a recovery, and of the fee of a bank''s transfer: its payment. If that is reversed, the adjustment is taken back';
 COMMENT ON COLUMN batch.adjustment.reason IS 'Why; of a write-off also where the evidence is kept';
 
+CREATE TABLE batch.waiting_write_off (
+    write_off_id text PRIMARY KEY,
+    tenant_id text NOT NULL,
+    invoice_id text NOT NULL REFERENCES batch.invoice,
+    accrued_on date NOT NULL,
+    amount numeric NOT NULL CHECK (amount > 0),
+    fact text,
+    evidence text NOT NULL CHECK (btrim(evidence) <> ''),
+    open_amount numeric NOT NULL,
+    entered_by text NOT NULL,
+    entered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    execution_id text NOT NULL,
+    approved_by text,
+    withdrawn_by text,
+    decided_in text,
+    withdrawal_reason text,
+    CHECK (num_nulls(approved_by, withdrawn_by) >= 1),
+    CHECK ((decided_in IS null) = (num_nulls(approved_by, withdrawn_by) = 2))
+);
+CREATE UNIQUE INDEX waiting_write_off_by_invoice ON batch.waiting_write_off (tenant_id, invoice_id)
+WHERE decided_in IS null;
+CREATE INDEX waiting_write_off_by_invoice_id ON batch.waiting_write_off (invoice_id);
+CREATE INDEX waiting_write_off_by_execution ON batch.waiting_write_off (execution_id);
+CALL batch.make_tenant_table('batch.waiting_write_off');
+CREATE POLICY board ON batch.waiting_write_off FOR SELECT TO batch_owner USING (true);
+CREATE TRIGGER second_person BEFORE UPDATE ON batch.waiting_write_off
+FOR EACH ROW WHEN (new.approved_by IS NOT null)
+EXECUTE FUNCTION batch.guard_second_person('approved_by');
+REVOKE UPDATE, DELETE ON batch.waiting_write_off FROM batch_tenant, batch_platform;
+GRANT UPDATE (approved_by, withdrawn_by, decided_in, withdrawal_reason) ON batch.waiting_write_off TO batch_tenant;
+COMMENT ON TABLE batch.waiting_write_off IS
+'Write-offs (貸倒れ) above the limit of one person: as entered, and who has approved or withdrawn them.';
+COMMENT ON COLUMN batch.waiting_write_off.open_amount IS 'What was open of the invoice when it was entered, in its currency';
+
 CREATE FUNCTION batch.book_adjustment() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

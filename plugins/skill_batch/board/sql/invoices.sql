@@ -140,14 +140,14 @@ ORDER BY stop.entered_at
 LIMIT %(most)s;
 
 -- name: waiting_entries
--- The lines and credit notes of all months that wait for somebody else's approval.
+-- The lines, credit notes and write-offs of all months that wait for somebody else's approval.
 SELECT
     entry.kind, entry.entry_id, entry.tenant_id, entry.period_start, entry.entry_text, entry.amount, entry.currency,
     entry.entered_by, entry.entered_at, coalesce(tenant.tenant_code, entry.tenant_id) AS tenant_code,
     count(*) OVER () AS hits
 FROM batch.board_waiting_entry AS entry
 LEFT JOIN batch.board_tenant AS tenant ON entry.tenant_id = tenant.tenant_id
-WHERE entry.kind IN ('line', 'credit')
+WHERE entry.kind IN ('line', 'credit', 'write_off')
 ORDER BY entry.entered_at, entry.entry_id
 LIMIT %(most)s;
 
