@@ -295,7 +295,7 @@ def test_the_button_of_a_term_opens_its_filled_dialog(
 def test_hostile_texts_are_text(board: Board, database: Database, host: psycopg.Connection) -> None:
     billing_profile(host, "A", recipient_name=EVIL, address=EVIL)
     set_discount(database, discount_name=EVIL, reason=EVIL)
-    run(database, "set_order_number", tenants=["A"], order_number=EVIL, valid_from="2026-11-01", reason=EVIL)
+    insert(host, "order_number", tenant_id="A", order_number=EVIL, valid_from=date(2026, 11, 1))
     token = enter(database, "add_payer", {"payer_name": EVIL, "reason": EVIL})
     run(database, "add_payer", tenants=["A"], entry=token)
     insert(

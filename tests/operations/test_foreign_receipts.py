@@ -34,13 +34,16 @@ def dollars(database: Database, host: psycopg.Connection) -> Decimal:
 def pay_dollars(
     database: Database, amount: Decimal, reference: str, operation: str = "record_payment"
 ) -> Any:
-    values = {
+    values: dict[str, Any] = {
         "paid_on": "2026-11-27",
         "paid_amount": f"{amount}",
         "paid_method": "SWIFT",
         "paid_reference": reference,
     }
-    reason = "" if operation == "record_payment" else "過入金"
+    reason = "過入金"
+    if operation == "record_payment":
+        # Equal parts of one day are meant.
+        reason, values = "", {**values, "is_other": True}
     return operate(database, operation, "U", values=values, reason=reason)
 
 

@@ -60,4 +60,9 @@ def require_other(connection: psycopg.Connection, payments: Sequence[Payment]) -
             f"{row['paid_on']} の請求書 {row['numbers']} の入金 '{row['payment_references']}'"
             for payment, row in zip(repeated, found, strict=True)
         ]
-        raise RepeatedPaymentError(repeated, f"記録済みの入金と同じ額です。{'。'.join(named)}")
+        advice = (
+            "ボードの「入金の照合」で、同じ入金なら「同じ入金」を、違えばもう一度「確認」を選んでください"
+            if of_transfers
+            else "別の入金なら「記録済みの入金とは別」（is_other）を選んでください"
+        )
+        raise RepeatedPaymentError(repeated, f"記録済みの入金と同じ額です。{'。'.join(named)}。{advice}")
