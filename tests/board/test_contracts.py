@@ -427,9 +427,9 @@ def test_a_file_that_waits_is_shown_with_its_rows(
     store.write(
         "contracts/incoming/初回.csv",
         (
-            "tenant,recipient_name,department,postal_code,address,country,email,further_emails,cc_emails,language,currency,"
+            "tenant,recipient_name,department,honorific,postal_code,address,country,email,further_emails,cc_emails,language,currency,"
             "tax_category,partner_code,pdf_delivery,due_months,due_day\r\n"
-            f"CODE-A,,経理部,,,,{NEW},,,,,,,,,\r\nCODE-B,株式会社ビー,,,,,b@b.example,,,,,,,,,\r\n"
+            f"CODE-A,,経理部,,,,,{NEW},,,,,,,,,\r\nCODE-B,株式会社ビー,,,,,,b@b.example,,,,,,,,,\r\n"
         ).encode(),
     )
     result = run(
@@ -506,9 +506,9 @@ def test_the_rows_of_a_file_that_need_the_approval_come_first(
     codes = [f"T{number:03}" for number in range(201)]
     for each in codes:
         customer(host, each, months=())
-    columns = "recipient_name,department,postal_code,address,country,email,further_emails,cc_emails,language,currency"
+    columns = "recipient_name,department,honorific,postal_code,address,country,email,further_emails,cc_emails,language,currency"
     further = "tax_category,partner_code,pdf_delivery,due_months,due_day"
-    lines = [f"{each},,経理部,,,,,,,,,,,,," for each in codes[:-1]] + [f"{codes[-1]},,,,,,{NEW},,,,,,,,,"]
+    lines = [f"{each},,経理部,,,,,,,,,,,,,," for each in codes[:-1]] + [f"{codes[-1]},,,,,,,{NEW},,,,,,,,,"]
     text = "\r\n".join([f"tenant,{columns},{further}", *lines])
     store.write("contracts/incoming/profile.csv", text.encode())
     run(

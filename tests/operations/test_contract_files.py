@@ -36,7 +36,7 @@ from tests.worlds.contract_entries import (
 DISCOUNTS = "tenant,discount_name,discount_kind,value,currency,metric,valid_from,valid_to\r\n"
 PROFILES = (
     "tenant,recipient_name,department,postal_code,address,country,email,further_emails,cc_emails,language,currency,"
-    "tax_category,partner_code,pdf_delivery,due_months,due_day\r\n"
+    "tax_category,partner_code,pdf_delivery,due_months,due_day,honorific\r\n"
 )
 
 
@@ -133,7 +133,7 @@ def test_an_overlap_in_a_file_takes_all_rows_back(
 def test_new_recipients_in_a_file_wait_as_a_whole(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
-    lines = ["A,,経理部,,,,a@kyaku.example,,,,,,,,,", "B,,総務部,,,,,,,,,,,,1,31"]
+    lines = ["A,,経理部,,,,a@kyaku.example,,,,,,,,,,", "B,,総務部,,,,,,,,,,,,1,31,"]
     result = load(database, store, "profile", PROFILES + "\r\n".join(lines))
     assert profile(host, "A") == profile(host, "B") == {}
     assert changes(host) == [("", "import", "waiting", AUTHOR, None)]
@@ -157,7 +157,7 @@ def test_an_export_is_imported_without_effect(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     set_discount(database, discount_name='=HYPERLINK("x")')
-    lines = ['A,,"経理部, 第1",100-0001,,JP,,x@kyaku.example;y@kyaku.example,,en,USD,export,@T1,link,0,31']
+    lines = ['A,,"経理部, 第1",100-0001,,JP,,x@kyaku.example;y@kyaku.example,,en,USD,export,@T1,link,0,31,']
     decide(database, asked(database, load(database, store, "profile", PROFILES + lines[0])))
     billing_rows.exchange_rate(host, date(2026, 10, 29), "155")
     run(database, "set_rate", currency="USD", rate_date="2026-10-30", yen_per_unit="155.320", reason="TTM")
@@ -219,7 +219,7 @@ def test_a_wrong_address_in_a_file_is_not_quoted(database: Database, store: Obje
     with pytest.raises(
         ParameterError, match="2 行目「請求先」: 「送付先」（email）に、メールアドレスではない"
     ) as refused:
-        load(database, store, "profile", PROFILES + "A,,,,,,himitsu@@kyaku.example,,,,,,,,,")
+        load(database, store, "profile", PROFILES + "A,,,,,,himitsu@@kyaku.example,,,,,,,,,,")
     assert "himitsu" not in str(refused.value)
 
 
@@ -262,7 +262,7 @@ def test_a_file_replaced_during_its_run_changes_nothing(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     path = "contracts/incoming/x.csv"
-    store.write(path, (PROFILES + "A,,経理部,,,,,,,,,,,,,").encode())
+    store.write(path, (PROFILES + "A,,経理部,,,,,,,,,,,,,,").encode())
     conf = {
         "operation": "import_file",
         "imported_kind": "profile",
@@ -273,7 +273,7 @@ def test_a_file_replaced_during_its_run_changes_nothing(
         batch, local = create_batch(LOCAL), LocalInstallation(platform, connection, store, moment=AT)
         request = RunRequest(OPERATE_CONTRACTS.dag_id, "swapped", AT, conf, triggered_by=AUTHOR)
         opened, _ = flow.open_run(OPERATE_CONTRACTS, batch, request, local)
-        store.write(path, (PROFILES + "B,,総務部,,,,,,,,,,,,,").encode())
+        store.write(path, (PROFILES + "B,,総務部,,,,,,,,,,,,,,").encode())
         key = TaskKey("change_contracts")
         with pytest.raises(ParameterError, match="置き直したなら、新しく実行してください"):
             flow.run_step(OPERATE_CONTRACTS, batch, opened, local, key)
@@ -299,7 +299,7 @@ def test_stored_rows_that_overlap_are_imported_without_effect(
 def test_a_row_of_a_file_keeps_when_it_was_entered(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
-    result = load(database, store, "profile", PROFILES + "A,,,,,,a@kyaku.example,,,,,,,,,")
+    result = load(database, store, "profile", PROFILES + "A,,,,,,a@kyaku.example,,,,,,,,,,")
     host.execute("UPDATE batch.contract_change SET entered_at = entered_at - interval '3 days'")
     decide(database, asked(database, result))
 
