@@ -1,6 +1,6 @@
 """The tests of the operations share one database, except those that restore into it, which have ``own_database``."""
 
-from tests.batches.tenant_management.conftest import arrived, store
+from tests.batches.tenant_management.conftest import arrived
 from tests.conftest import database as own_database
 from tests.messaging.conftest import services
 from tests.worlds.backup_stages import planted_backups, taken_backups
@@ -21,6 +21,5 @@ __all__ = [
     "services",
     "shared_copy",
     "shared_database",
-    "store",
     "taken_backups",
 ]

@@ -11,10 +11,10 @@ import pytest
 
 from include.skillreport.operations.operate_invoices.form import FORM as INVOICE_FORM
 from tests.conftest import Database
-from tests.operations.test_operate_contracts import discounts
 from tests.worlds.billing_rows import customer, insert, operate, outcomes, run_billing
 from tests.worlds.contract_entries import (
     AUTHOR,
+    discounts,
     run,
     set_discount,
     set_profile,

@@ -14,9 +14,18 @@ import pytest
 
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.billing.test_bank_csv import BIZSTATION
 from tests.conftest import Database
-from tests.worlds.bank_files import confirm, open_amounts, payments, put, remark, run, transfer, waiting
+from tests.worlds.bank_files import (
+    BIZSTATION,
+    confirm,
+    open_amounts,
+    payments,
+    put,
+    remark,
+    run,
+    transfer,
+    waiting,
+)
 from tests.worlds.billing_rows import (
     billed_once,
     everything_written,

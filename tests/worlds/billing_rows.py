@@ -415,3 +415,13 @@ def files(store: ObjectStore) -> dict[str, bytes]:
     return {
         str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
     }
+
+
+def entered_lines(host: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return host.execute(
+        """
+        SELECT tenant_id, charged_on, description, quantity, unit, unit_amount, currency, tax_category
+        FROM batch.extra_charge
+        ORDER BY tenant_id, entered_at
+        """
+    ).fetchall()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,9 @@ import yaml
 
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.stack import DEMO_SETTINGS
+
+# What is read from a file is kept.
+_numbers = count(1)
 
 
 def change_billing(monkeypatch: pytest.MonkeyPatch, folder: Path, **billing: Any) -> None:
@@ -23,7 +29,7 @@ def change_settings(monkeypatch: pytest.MonkeyPatch, folder: Path, section: str,
     own["billing"]["price_list"] = str(DEMO_SETTINGS.parent / own["billing"]["price_list"])
     changed = own.get(section, {}) | values
     own[section] = {name: value for name, value in changed.items() if value is not None}
-    file = folder / "own.yaml"
+    file = folder / f"own{next(_numbers)}.yaml"
     file.write_text(yaml.safe_dump(own, allow_unicode=True), encoding="utf-8")
     monkeypatch.setenv(SETTINGS_VARIABLE, str(file))
 
@@ -32,3 +38,9 @@ def demo_issuer(**changes: Any) -> dict[str, Any]:
     """The demo's issuer with these changes; None removes an entry."""
     issuer = yaml.safe_load(DEMO_SETTINGS.read_text(encoding="utf-8"))["billing"]["issuer"] | changes
     return {name: value for name, value in issuer.items() if value is not None}
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Changes settings of billing."""
+    return partial(change_billing, monkeypatch, tmp_path)

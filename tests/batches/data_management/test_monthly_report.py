@@ -34,12 +34,11 @@ from include.skillreport.core.execution.run_log import RunResult, close_executio
 from include.skillreport.core.execution.shard_work import ShardReport
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from local_stack.local_run import KilledError
-from tests.batches.data_management.test_monthly_report_rules import NO_RECORDS
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.waiting import LIMIT_SECONDS, wait_until
 from tests.worlds import billing_rows, host_rows, statistics_rows
+from tests.worlds.monthly_rows import LAST_DAY, MONTH, NO_RECORDS, book_of, cells, charts_of, employee, tenant
 
-MONTH, LAST_DAY = date(2026, 10, 1), date(2026, 10, 31)
 # openpyxl cannot show data bars.
 pytestmark = pytest.mark.filterwarnings("ignore:.*xtension is not supported:UserWarning")
 
@@ -91,18 +90,6 @@ class WatchedStore(ObjectStore):
         return location
 
 
-def employee(host: psycopg.Connection, tenant_id: str, name: str) -> None:
-    host_rows.insert(
-        host,
-        "MST_Employee",
-        id=f"{tenant_id} {name}",
-        employee_code=f"{tenant_id} {name}",
-        full_name=name,
-        tenant_id=tenant_id,
-        updated_at=host_rows.UPDATED_AT,
-    )
-
-
 def assert_recorded_as_it_lies(host: psycopg.Connection, store: Path) -> None:
     """Every file is recorded and known to the application, with its present content."""
     recorded = host.execute(
@@ -118,12 +105,6 @@ def assert_recorded_as_it_lies(host: psycopg.Connection, store: Path) -> None:
     assert sorted(recorded) == sorted(
         (location, hashlib.sha256(content).hexdigest(), len(content), len(content), "COMPLETED")
         for location, content in contents.items()
-    )
-
-
-def tenant(host: psycopg.Connection, tenant_id: str = "T1", **values: Any) -> str:
-    return host_rows.tenant(
-        host, tenant_id, **({"admin_email": f"admin@{len(tenant_id)}.example.jp"} | values)
     )
 
 
@@ -144,26 +125,13 @@ def files(store: Path) -> dict[str, Path]:
     return {path.suffix: path for path in sorted(store.rglob("*")) if path.is_file()}
 
 
-def book_of(path: Path) -> Workbook:
-    return openpyxl.load_workbook(BytesIO(path.read_bytes()))
-
-
 def pages(path: Path) -> list[str]:
     return [page.extract_text() for page in pypdf.PdfReader(path).pages]
-
-
-def cells(book: Workbook, sheet: str) -> list[list[Any]]:
-    return [[cell.value for cell in row] for row in book[sheet].iter_rows()]
 
 
 def row_of(book: Workbook, sheet: str, name: str) -> list[Any]:
     """The row that begins with the name."""
     return next(row for row in cells(book, sheet) if row[0] == name)
-
-
-def charts_of(sheet: Any) -> list[Any]:
-    """A sheet's charts; openpyxl has no public name for them."""
-    return list(sheet._charts)
 
 
 def letters(host: psycopg.Connection) -> list[tuple[str, str, str, str]]:

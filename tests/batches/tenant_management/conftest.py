@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,12 +15,6 @@ from tests.worlds.outbox_rows import run_notifications
 from tests.worlds.shared_database import connection, database, platform, shared_copy, shared_database
 
 __all__ = ["connection", "database", "platform", "shared_copy", "shared_database"]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    """An empty directory for files."""
-    return ObjectStore(tmp_path / "store")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.conftest import Database
 from tests.worlds import billing_rows
+from tests.worlds.billing_letters import body, sent
 from tests.worlds.billing_rows import (
     billed_once,
     close_month,
@@ -38,23 +39,10 @@ def letters(host: psycopg.Connection, tenant_id: str = "A") -> list[tuple[str, b
     return [(subject.partition("】")[2] or subject, withdrawn) for subject, withdrawn in rows]
 
 
-def body(host: psycopg.Connection, subject: str) -> str:
-    row = host.execute(
-        'SELECT message_body FROM "HIS_NotificationLog" WHERE subject LIKE %s', [f"%{subject}%"]
-    ).fetchone()
-    assert row is not None
-    return str(row[0])
-
-
 def letter_files(host: psycopg.Connection) -> list[tuple[Any, ...]]:
     return host.execute(
         "SELECT file_name, object_key, is_attached FROM batch.letter_file ORDER BY object_key"
     ).fetchall()
-
-
-def sent(host: psycopg.Connection) -> None:
-    """All letters so far have arrived."""
-    host.execute("""UPDATE "HIS_NotificationLog" SET send_status = 'SENT'""")
 
 
 @pytest.fixture(autouse=True)

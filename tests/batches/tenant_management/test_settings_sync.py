@@ -18,7 +18,6 @@ from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.run_log import RunResult
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
-from tests.batches.tenant_management.test_settings_sync_rules import protected_spellings
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.worlds import host_rows
 from tests.worlds.digests import take_digest
@@ -37,6 +36,7 @@ from tests.worlds.settings_rows import (
     move,
     notes,
     outcome,
+    protected_spellings,
     run,
     setting,
     tenant,
