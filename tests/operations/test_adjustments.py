@@ -24,7 +24,6 @@ from tests.worlds import accounting_rows, billing_rows
 from tests.worlds.accounting_rows import hand_over
 from tests.worlds.billing_rows import (
     MONTH,
-    billed_once,
     customer,
     host_billing,
     invoice,
@@ -35,6 +34,8 @@ from tests.worlds.billing_rows import (
 )
 from tests.worlds.own_settings import change_billing
 from tests.worlds.payment_rows import NUMBER, operate, pay
+
+pytestmark = pytest.mark.usefixtures("billed")
 
 # The columns of the list that show an adjustment.
 _LISTED = (
@@ -48,12 +49,6 @@ _LISTED = (
     "元請求書番号",
     "備考",
 )
-
-
-@pytest.fixture(autouse=True)
-def billed(database: Database, host: psycopg.Connection) -> None:
-    """A's October, ¥11,000, issued on 1 November and due on 30 November."""
-    billed_once(__name__, database, host, "A")
 
 
 def record_fee(database: Database, amount: str = "", day: str = "2026-11-27", **options: Any) -> Any:

@@ -48,12 +48,6 @@ from tests.worlds.contract_entries import (
 )
 
 
-@pytest.fixture
-def tenants(host: psycopg.Connection) -> None:
-    for tenant_id in "ABC":
-        customer(host, tenant_id)
-
-
 def cleared(
     database: Database,
     spec: RunSpec,

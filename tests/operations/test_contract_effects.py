@@ -11,7 +11,7 @@ import pytest
 
 from include.skillreport.operations.operate_invoices.form import FORM as INVOICE_FORM
 from tests.conftest import Database
-from tests.worlds.billing_rows import customer, insert, operate, outcomes, run_billing
+from tests.worlds.billing_rows import insert, operate, outcomes, run_billing
 from tests.worlds.contract_entries import (
     AUTHOR,
     discounts,
@@ -20,12 +20,6 @@ from tests.worlds.contract_entries import (
     set_profile,
 )
 from tests.worlds.own_settings import change_billing, demo_issuer
-
-
-@pytest.fixture
-def tenants(host: psycopg.Connection) -> None:
-    for tenant_id in "ABC":
-        customer(host, tenant_id)
 
 
 @pytest.mark.usefixtures("tenants")

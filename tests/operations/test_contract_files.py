@@ -17,7 +17,7 @@ from local_stack.batch_runs import LOCAL, LocalInstallation
 from tests.conftest import Database
 from tests.worlds import host_rows
 from tests.worlds.approval_rows import asked
-from tests.worlds.billing_rows import customer, insert
+from tests.worlds.billing_rows import insert
 from tests.worlds.contract_entries import (
     AT,
     AUTHOR,
@@ -33,12 +33,6 @@ from tests.worlds.contract_entries import (
 )
 
 DISCOUNTS = "tenant,discount_name,discount_kind,value,currency,metric,valid_from,valid_to\r\n"
-
-
-@pytest.fixture
-def tenants(host: psycopg.Connection) -> None:
-    for tenant_id in "ABC":
-        customer(host, tenant_id)
 
 
 def test_the_form_and_the_tables_name_the_kinds_alike() -> None:

@@ -6,7 +6,6 @@ import csv
 import random
 from decimal import Decimal
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -27,12 +26,15 @@ from tests.worlds.bank_files import (
     waiting,
 )
 from tests.worlds.billing_rows import (
-    billed_once,
     everything_written,
     files,
 )
-from tests.worlds.own_settings import change_billing
 from tests.worlds.zengin_files import OWN_ACCOUNT
+
+pytestmark = [
+    pytest.mark.usefixtures("billed"),
+    pytest.mark.billed(payment_source="operations", own_accounts=[OWN_ACCOUNT]),
+]
 
 A1 = "INV-2026-10-001"
 
@@ -58,15 +60,6 @@ HOSTILE_IDS = [
     "x" * 100_000,
     "Ｔ２６",
 ]
-
-
-@pytest.fixture(autouse=True)
-def billed(
-    database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A's October, ¥11,000."""
-    change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
-    billed_once(__name__, database, host, "A")
 
 
 def csv_file(*names: str, code: str = "") -> bytes:

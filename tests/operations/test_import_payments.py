@@ -39,7 +39,6 @@ from tests.worlds.bank_files import (
     waiting,
 )
 from tests.worlds.billing_rows import (
-    billed_once,
     everything_written,
     host_billing,
     invoices,
@@ -50,14 +49,10 @@ from tests.worlds.contract_entries import decide, enter
 from tests.worlds.own_settings import change_billing
 from tests.worlds.zengin_files import OWN_ACCOUNT, zengin_file
 
-
-@pytest.fixture(autouse=True)
-def billed(
-    database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """October of A, B and C, ¥11,000 each, with the numbers 001, 002 and 003."""
-    change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
-    billed_once(__name__, database, host, "A", "B", "C")
+pytestmark = [
+    pytest.mark.usefixtures("billed"),
+    pytest.mark.billed("A", "B", "C", payment_source="operations", own_accounts=[OWN_ACCOUNT]),
+]
 
 
 def test_a_transfer_of_a_known_payer_is_a_payment(

@@ -40,13 +40,6 @@ from tests.worlds.contract_entries import (
 )
 
 
-@pytest.fixture
-def tenants(host: psycopg.Connection) -> None:
-    """A and B, both with October closed."""
-    customer(host, "A")
-    customer(host, "B")
-
-
 @pytest.mark.usefixtures("tenants")
 def test_a_discount_counts_on_the_next_invoice_of_its_tenant(
     database: Database, host: psycopg.Connection

@@ -17,7 +17,6 @@ from include.skillreport.operations.operate_invoices import create_batch as invo
 from local_stack.batch_runs import LOCAL, LocalInstallation
 from tests.conftest import Database
 from tests.worlds.billing_rows import (
-    billed_once,
     host_billing,
     invoice,
     invoices,
@@ -26,14 +25,10 @@ from tests.worlds.billing_rows import (
     process,
 )
 
+pytestmark = [pytest.mark.usefixtures("billed"), pytest.mark.billed("A", "B", "C")]
+
 HEADER = "請求書番号,入金日,金額,通貨,方法,参照番号"
 RUN_AT = datetime(2026, 12, 10, 10, tzinfo=JAPAN)
-
-
-@pytest.fixture(autouse=True)
-def billed(database: Database, host: psycopg.Connection) -> None:
-    """October of A, B and C, ¥11,000 each, with the numbers 001, 002 and 003."""
-    billed_once(__name__, database, host, "A", "B", "C")
 
 
 def row(number: int, amount: str = "11000", reference: str = "", **values: str) -> str:

@@ -28,7 +28,6 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from local_stack.batch_runs import LOCAL, close_run
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.worlds.billing_rows import (
-    billed_once,
     customer,
     host_billing,
     invoice,
@@ -43,11 +42,7 @@ from tests.worlds.billing_rows import (
 )
 from tests.worlds.payment_rows import NUMBER, TODAY, operate, pay
 
-
-@pytest.fixture(autouse=True)
-def billed(database: Database, host: psycopg.Connection) -> None:
-    """A's October, ¥11,000, issued on 1 November and due on 30 November."""
-    billed_once(__name__, database, host, "A")
+pytestmark = pytest.mark.usefixtures("billed")
 
 
 def take_back(database: Database, reference: str = "F-1") -> Any:

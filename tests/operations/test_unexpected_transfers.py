@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -37,28 +36,20 @@ from tests.worlds.bank_files import (
     waiting,
 )
 from tests.worlds.billing_rows import (
-    billed_once,
     close_month,
     customer,
     invoice,
     outcomes,
     run_billing,
 )
-from tests.worlds.own_settings import change_billing
 from tests.worlds.zengin_files import OWN_ACCOUNT
 
 OTHER_ACCOUNT = "0009-001-1-0000042"
 
-
-@pytest.fixture(autouse=True)
-def billed(
-    database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """October of A, B and C, ¥11,000 each, with the numbers 001, 002 and 003."""
-    change_billing(
-        monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT, OTHER_ACCOUNT]
-    )
-    billed_once(__name__, database, host, "A", "B", "C")
+pytestmark = [
+    pytest.mark.usefixtures("billed"),
+    pytest.mark.billed("A", "B", "C", payment_source="operations", own_accounts=[OWN_ACCOUNT, OTHER_ACCOUNT]),
+]
 
 
 def payers(host: psycopg.Connection) -> list[str]:

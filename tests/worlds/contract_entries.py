@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 import psycopg
+import pytest
 
 from include.skillreport.approvals.requests import ApprovalRequest
 from include.skillreport.core.execution.business_date import JAPAN
@@ -22,6 +23,7 @@ from local_stack.batch_runs import LOCAL, run_batch
 from tests.conftest import Database
 from tests.worlds import board_entries
 from tests.worlds.approval_rows import APPROVE, answer
+from tests.worlds.billing_rows import customer
 
 TODAY = date(2026, 11, 10)
 AT = datetime(2026, 11, 10, 10, 0, tzinfo=JAPAN)
@@ -35,6 +37,13 @@ PROFILES = (
 NEW = "shin-keiri@customer.example"
 
 FORMER = "keiri@customer.example"
+
+
+@pytest.fixture
+def tenants(host: psycopg.Connection) -> None:
+    """A, B and C, all with October closed."""
+    for tenant_id in "ABC":
+        customer(host, tenant_id)
 
 
 def enter(

@@ -12,7 +12,6 @@ from tests.conftest import Database
 from tests.worlds import billing_rows
 from tests.worlds.billing_letters import body, sent
 from tests.worlds.billing_rows import (
-    billed_once,
     close_month,
     customer,
     details,
@@ -24,6 +23,8 @@ from tests.worlds.billing_rows import (
     process,
     run_billing,
 )
+
+pytestmark = pytest.mark.usefixtures("billed")
 
 
 def letters(host: psycopg.Connection, tenant_id: str = "A") -> list[tuple[str, bool]]:
@@ -43,12 +44,6 @@ def letter_files(host: psycopg.Connection) -> list[tuple[Any, ...]]:
     return host.execute(
         "SELECT file_name, object_key, is_attached FROM batch.letter_file ORDER BY object_key"
     ).fetchall()
-
-
-@pytest.fixture(autouse=True)
-def billed(database: Database, host: psycopg.Connection, store: ObjectStore) -> None:
-    """A's October, ¥11,000."""
-    billed_once(__name__, database, host, "A", store=store)
 
 
 INVOICE = "2026年10月分 ご請求書 INV-2026-10-001"
