@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from datetime import date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -543,16 +542,6 @@ def test_two_fees_at_once_never_exceed_the_rest(database: Database, host: psycop
 
     assert sorted(result.status for result in results) == ["completed", "failed"]
     assert invoice(host, "A")["fee_total"] == 660
-
-
-def test_another_tenants_invoice_stays_out(database: Database, host: psycopg.Connection) -> None:
-    customer(host, "B")
-    run_billing(database, codes=["B"])
-    write_off(database)
-
-    assert invoice(host, "B")["open_amount"] == Decimal(11000)
-    with database.connect("batch_tenant") as connection, tenant_transaction(connection, ["B"]):
-        assert connection.execute("SELECT count(*) FROM batch.adjustment").fetchone() == (0,)
 
 
 # The application's own payments ------------------------------------------------------------------------------------------

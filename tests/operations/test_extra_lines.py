@@ -75,16 +75,6 @@ def test_each_tenant_gets_the_line_in_its_own_currency(database: Database, host:
     assert [(row[0], row[6]) for row in entered_lines(host)] == [("A", "JPY"), ("B", "USD"), ("C", "EUR")]
 
 
-def test_a_line_that_is_retried_is_entered_once(database: Database, host: psycopg.Connection) -> None:
-    customer(host, "A")
-    run = open_operation(database, "extra_line", values=LINE)
-
-    process(database, run)
-    process(database, run)
-
-    assert len(entered_lines(host)) == 1
-
-
 def test_a_line_of_a_final_month_is_refused_with_the_open_month(
     database: Database, host: psycopg.Connection
 ) -> None:

@@ -141,17 +141,6 @@ def test_a_tenant_that_has_left_is_paid_too(
     assert paid(host)["A"] == 11000
 
 
-def test_a_dry_run_reads_the_file_and_records_nothing(
-    database: Database, host: psycopg.Connection, store: ObjectStore
-) -> None:
-    put(store, row(1, "5000"))
-
-    result = import_file(database, store, dry_run=True)
-
-    assert outcomes(host, result)["A"]["notes"] == ["請求書 INV-2026-10-001 は一部入金です。残り 6,000 JPY"]
-    assert paid(host)["A"] == 0
-
-
 def test_a_number_belongs_to_its_own_tenant_only(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:

@@ -326,28 +326,6 @@ def test_a_refused_correction_leaves_its_values_to_a_retry(
     assert (revisions(host), entered(host)) == (1, [None])
 
 
-def test_a_run_that_is_cleared_finds_its_correction(
-    database: Database, host: psycopg.Connection, store: ObjectStore
-) -> None:
-    token = enter(database, OPERATE_INVOICES.dag_id, "correct", VALUES, person=SATO)
-    options: dict[str, Any] = {"values": {"entry": token}, "triggered_by": SATO, "run_at": at(FIRST)}
-    run = open_operation(database, "correct", **options)
-    again = open_operation(database, "correct", **options)
-    host.execute(
-        """
-        UPDATE batch.execution_log AS log SET dag_id = old.dag_id, run_id = old.run_id
-        FROM batch.execution_log AS old
-        WHERE log.execution_id = %s AND old.execution_id = %s
-        """,
-        [again.execution_id, run.execution_id],
-    )
-
-    for cleared in (run, run, again):
-        (result,) = process(database, cleared, store=store).results
-        assert result.details == {"corrected": NUMBER}
-    assert revisions(host) == 1
-
-
 def test_values_are_used_once_by_their_author_within_minutes(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:

@@ -581,15 +581,6 @@ def test_logs_that_are_read_days_later_show_who_is_active_again(
     assert [tenant_id for tenant_id, _ in letters(host)] == ["B"]
 
 
-def test_a_dry_run_computes_and_writes_nothing(database: Database, host: psycopg.Connection) -> None:
-    tenant(host, "A", 90)
-
-    assert run(database, dry_run=True).status == "completed"
-
-    assert everything_written(host) == [[]] * 4
-    assert (details(host, "A")["stage"], details(host, "A")["newStage"]) == ("critical", 1)
-
-
 def test_two_runs_at_once_end_with_one_set_of_rows(database: Database, host: psycopg.Connection) -> None:
     for number in range(30):
         tenant(host, f"T{number:02}", 60 + number)
