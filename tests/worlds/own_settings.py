@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,6 @@ import yaml
 
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.stack import DEMO_SETTINGS
-
-# What is read from a file is kept.
-_numbers = count(1)
 
 
 def change_billing(monkeypatch: pytest.MonkeyPatch, folder: Path, **billing: Any) -> None:
@@ -29,8 +26,10 @@ def change_settings(monkeypatch: pytest.MonkeyPatch, folder: Path, section: str,
     own["billing"]["price_list"] = str(DEMO_SETTINGS.parent / own["billing"]["price_list"])
     changed = own.get(section, {}) | values
     own[section] = {name: value for name, value in changed.items() if value is not None}
-    file = folder / f"own{next(_numbers)}.yaml"
-    file.write_text(yaml.safe_dump(own, allow_unicode=True), encoding="utf-8")
+    content = yaml.safe_dump(own, allow_unicode=True).encode()
+    # What is read from a file is kept, so other settings are in another file.
+    file = folder / f"own-{hashlib.sha256(content).hexdigest()[:8]}.yaml"
+    file.write_bytes(content)
     monkeypatch.setenv(SETTINGS_VARIABLE, str(file))
 
 
