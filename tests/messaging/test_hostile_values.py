@@ -175,9 +175,9 @@ PARSES: Mapping[str, Callable[[str], object]] = {
 
 
 @pytest.mark.parametrize("parse", PARSES.values(), ids=PARSES)
-def test_a_parse_of_a_tenants_value_takes_less_than_half_a_second(parse: Callable[[str], object]) -> None:
+def test_a_parse_of_a_tenants_value_takes_less_than_a_second(parse: Callable[[str], object]) -> None:
     for text in TEXTS:
         began = time.process_time()
         with suppress(BatchError):
             parse(text)
-        assert time.process_time() - began < 0.5, text[:20]
+        assert time.process_time() - began < 1, text[:20]
