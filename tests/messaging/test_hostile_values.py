@@ -40,7 +40,7 @@ from include.skillreport.messaging.templates import MAX_TEMPLATE, Template, lite
 from tests.messaging.sending import message
 from tests.worlds.queued_letters import reminder_of_goal
 
-LENGTH = 200_000
+LENGTH = 100_000
 REPEATED = (
     "<head>",
     "<!--",
