@@ -33,8 +33,10 @@ from local_stack.stand_ins.alert_receiver import RECEIVER_KEY
 from tests.airflow_installation import PROJECT, http_connection
 from tests.conftest import Database
 from tests.waiting import wait_until
-from tests.worlds.alerts import AROSE_AT, alert, report
+from tests.worlds.alerts import AROSE_AT, alert, report, services
 from tests.worlds.encrypted_servers import make_certificate
+
+__all__ = ["services"]
 
 OTHER_KEY = "whsec_" + base64.b64encode(b"another key of the receiver").decode()
 KEY = "failure:batch_018_02:manual__2026-11-02:BATCH-018-02:0"

@@ -37,11 +37,16 @@ from tests.worlds.marked_rows import (
     SUNDAY,
     clean,
     close_month,
+    deletable,
     ids,
     many,
     planted,
+    rows,
     switched_on,
+    with_deletion,
 )
+
+__all__ = ["deletable", "rows", "with_deletion"]
 
 # 90 days before the Sunday is 24 August, which begins in Japan at 15:00 UTC of the 23rd.
 FIRST_KEPT = datetime(2026, 8, 23, 15)

@@ -23,10 +23,7 @@ from tests.worlds import billing_rows, host_rows
 from tests.worlds.billing_letters import JUNE, SEVENTH
 from tests.worlds.billing_rows import customer, run_billing
 from tests.worlds.outbox_rows import make_due, network, run_notifications, waiting
-from tests.worlds.own_settings import settings
 from tests.worlds.queued_letters import PAYER, TOO_OLD, draft, queue
-
-__all__ = ["settings"]
 
 # What the built-in templates name.
 VARIABLES = dict.fromkeys(
