@@ -13,7 +13,6 @@ import psycopg
 import pytest
 
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
-from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ConnectionInvalidError
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import MailboxConfig, OAuthConfig
@@ -560,14 +559,3 @@ class TestTheMailbox:
 
         assert flags(services) == [set()]
         assert services.mailbox.logins == []
-
-
-def test_a_tenants_connection_cannot_end_another_tenants_message(
-    connection: psycopg.Connection, host: psycopg.Connection, sent: str
-) -> None:
-    with tenant_transaction(connection, ["B"]):
-        changed = connection.execute(
-            "UPDATE batch.outbox SET status = 'dead' WHERE message_id = %s", [sent]
-        ).rowcount
-
-    assert (changed, messages(host)["A"]) == (0, ("sent", None))

@@ -508,27 +508,6 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(database: Database, host: p
 # Others ----------------------------------------------------------------------------------------------------------------
 
 
-def test_another_tenants_rows_stay_out(database: Database, host: psycopg.Connection) -> None:
-    tenant(host)
-    tenant(host, "B")
-    run(database, codes=("B",))
-    move(host, "STANDARD", "B")
-    with database.working() as (platform, connection):
-        batch = create_batch()
-        opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY)
-        with tenant_transaction(connection, ["A"]):
-            results = batch.process(Work(opened, connection, ["A", "B"]))
-        assert [result.unit_id for result in results] == ["A"]
-        with tenant_transaction(connection, ["A"]):
-            assert connection.execute("SELECT DISTINCT tenant_id FROM batch.setting_change").fetchall() == [
-                ("A",)
-            ]
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                connection.execute('SELECT FROM "MST_TenantSettings"')
-
-    assert (values(host), values(host, "B")) == (BASIC, BASIC)
-
-
 def test_a_tenant_id_that_looks_like_a_path_is_only_an_id(
     database: Database, host: psycopg.Connection
 ) -> None:
