@@ -24,6 +24,7 @@ import pytest
 from hypothesis import settings as property_settings
 from psycopg import sql
 
+from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.schema.deploy import BOARD, CLEANUP, PLATFORM, TENANT, upgrade
 from include.skillreport.schema.host_contract import HostVariant
@@ -334,6 +335,12 @@ def migrated_metadata(airflow_metadata: str) -> Iterator[str]:
     initdb()
     yield airflow_metadata
     settings.dispose_orm()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    """An empty folder for files."""
+    return ObjectStore(tmp_path / "store")
 
 
 @pytest.fixture

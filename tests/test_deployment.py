@@ -178,6 +178,19 @@ def test_names_of_tests_are_short_and_do_not_begin_with_what() -> None:
     assert {name for name in names if name.partition(": ")[2].count("_") > MOST_WORDS_OF_A_TEST} == set()
 
 
+def test_no_module_imports_from_a_module_of_tests() -> None:
+    found = {
+        f"{path.relative_to(PROJECT)}: {name}"
+        for folder in ("tests", "benchmarks", "local_stack")
+        for path in (PROJECT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests.")
+        for name in (f"{node.module}.{each.name}" for each in node.names)
+        if re.search(r"\.test_\w+", name)
+    }
+    assert found == set(), "what several modules need is in tests/worlds or in a conftest.py"
+
+
 def product_files() -> Iterator[tuple[str, str]]:
     """Path and text of each Python file of the product."""
     for folder in ("include", "plugins"):

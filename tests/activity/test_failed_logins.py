@@ -28,10 +28,10 @@ from include.skillreport.core.execution.batch import Batch
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.run_spec import BatchSpec
 from local_stack.batch_runs import LOCAL, run_batch
-from tests.batches.data_management.test_monthly_report import book_of, cells
 from tests.conftest import Database
 from tests.worlds import host_rows
 from tests.worlds.billing_rows import close_month, customer, reasons, run_billing
+from tests.worlds.monthly_rows import book_of, cells
 
 # openpyxl cannot show data bars.
 pytestmark = pytest.mark.filterwarnings("ignore:.*xtension is not supported:UserWarning")

@@ -376,15 +376,6 @@ def test_the_scheduled_judgement_of_the_present_day_reads_no_log(
     assert days == [(DAY,), (DAY + timedelta(days=1),)]
 
 
-def test_another_tenant_cannot_read_the_hours(database: Database, host: psycopg.Connection) -> None:
-    check(database, ONE)
-    with database.connect("batch_tenant") as connection:
-        for table in ("activity_hour", "activity_reading", "rows_scanned"):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                connection.execute(f"SELECT FROM batch.{table}")
-    assert host.execute("SELECT count(*) > 0 FROM batch.activity_hour").fetchone() == (True,)
-
-
 @pytest.mark.parametrize("spec", [TENANT_USAGE, STATISTICS], ids=lambda spec: spec.id)
 def test_a_login_counts_although_the_next_one_has_overwritten_it(
     database: Database, host: psycopg.Connection, spec: BatchSpec

@@ -23,8 +23,7 @@ from local_stack.stack import PROJECT
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation, connect_metadata, folder_of_dags
 from tests.conftest import Database, Server, metadata_database
-from tests.dags.running_airflow import NO_SCHEDULE, Api, running_airflow
-from tests.dags.test_approvals import answer_request, open_request
+from tests.dags.running_airflow import NO_SCHEDULE, Api, answer_request, open_request, running_airflow
 from tests.deploy.cleanup import cleanup_command
 from tests.fab_installation import PASSWORD, commands_of, fab_installation, run_command
 from tests.worlds import billing_rows

@@ -18,15 +18,10 @@ from include.skillreport.billing.receivables.transfer import Transfer, identifie
 from include.skillreport.billing.settings import BillingSettings, PaymentFormatSettings
 from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.settings import parse_settings
+from tests.worlds.bank_files import BIZSTATION
 from tests.worlds.zengin_files import OWN_ACCOUNT, zengin_file
 
 TODAY = date(2026, 11, 28)
-
-# 三菱UFJ銀行 BizSTATION, 入出金明細.
-BIZSTATION = (
-    "金融機関コード,金融機関名,支店コード,支店名,科目,口座番号,口座名,取引日,入払区分,取引区分,取引金額,内他店券金額,"
-    "手形・小切手区分,手形・小切手番号,振込依頼人番号,振込依頼人名,仕向金融機関名,仕向支店名,摘要,EDI情報"
-)
 
 
 def biz_row(

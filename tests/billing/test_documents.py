@@ -22,6 +22,7 @@ from include.skillreport.billing.documents.rendering import render_json, render_
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
 from tests.worlds import sample_invoices as samples
+from tests.worlds.documents import pages_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +45,7 @@ EVERY_SORT = [
 
 def pages(invoice: Invoice) -> list[str]:
     """Each page's text, one line of it per line on the paper."""
-    return [page.extract_text() for page in PdfReader(BytesIO(render_pdf(invoice))).pages]
+    return pages_of(render_pdf(invoice))
 
 
 def squeezed(text: str) -> str:
@@ -116,7 +117,7 @@ def test_the_total_is_shown_the_same_above_and_below(invoice: Invoice) -> None:
 
 @pytest.mark.parametrize("invoice", [samples.draft(), samples.many_lines(), samples.credit()])
 def test_a_sample_is_marked_on_each_page_and_is_no_invoice(invoice: Invoice) -> None:
-    texts = [page.extract_text() for page in PdfReader(BytesIO(render_pdf(invoice, sample=True))).pages]
+    texts = pages_of(render_pdf(invoice, sample=True))
     assert len(texts) == len(pages(invoice))
     for text in map(squeezed, texts):
         assert re.search(r"見本(?!（)", text)  # across the page
@@ -325,7 +326,7 @@ def test_legal_names_of_the_world_are_printed_and_checked_without_rendering(
     # PDF/A: a missing glyph is an error.
     pdf = render_pdf(invoice)
 
-    text = squeezed(PdfReader(BytesIO(pdf)).pages[0].extract_text())
+    text = squeezed(pages_of(pdf)[0])
     for word in re.findall(r"\w+", samples.NAMES[script]):
         # pypdf reads the glyphs of Thai vowels as several characters.
         assert script == "Thai" or word in text

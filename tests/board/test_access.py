@@ -21,7 +21,7 @@ from include.skillreport.core.catalog import (
 from include.skillreport.core.operation_catalog import OPERATE_INVOICES, OPERATIONS
 from local_stack.stack import PROJECT
 from tests.board.conftest import Board
-from tests.board.test_messages import message, open_resumption
+from tests.worlds.board_messages import message, open_resumption
 from tests.worlds.night_rows import run
 from tests.worlds.tenant_rows import everything_of
 

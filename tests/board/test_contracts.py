@@ -19,12 +19,12 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.schema.deploy import BOARD
 from tests.board.conftest import Board
 from tests.conftest import Database
+from tests.worlds.approval_rows import asked
 from tests.worlds.billing_rows import billing_profile, customer, exchange_rate, insert
 from tests.worlds.contract_entries import (
     AT,
     AUTHOR,
     SECOND,
-    asked,
     changes,
     decide,
     enter,

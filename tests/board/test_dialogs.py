@@ -13,10 +13,10 @@ from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.form import NOTHING_YET
 from include.skillreport.operations.forms import FORMS
 from tests.board.conftest import Board, shown_in
-from tests.board.test_messages import message
-from tests.board.test_operations import example_texts
 from tests.conftest import Database
 from tests.worlds.billing_rows import customer, run_billing
+from tests.worlds.board_entries import example_texts
+from tests.worlds.board_messages import message
 from tests.worlds.host_rows import tenant
 
 MONTH = "2026-10-01"

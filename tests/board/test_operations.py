@@ -22,6 +22,7 @@ from tests.airflow_installation import connect_metadata
 from tests.board.conftest import Board
 from tests.conftest import Database
 from tests.worlds.billing_rows import customer, operate, run_billing
+from tests.worlds.board_entries import example_texts
 from tests.worlds.host_rows import tenant
 from tests.worlds.own_settings import change_billing
 
@@ -170,24 +171,6 @@ def test_a_value_that_the_run_would_refuse_starts_no_run(
     assert answer.status_code == 422, answer.text
     assert problem in answer.text
     assert len(_runs(board, "operate_invoices")) == before
-
-
-# Where the field's example does not go with the other examples: a percentage has no currency and no metric, and yen have no rate.
-OTHER_EXAMPLES = {
-    ("set_discount", "currency"): "",
-    ("set_discount", "metric"): "",
-    ("set_rate", "currency"): "USD",
-}
-
-
-def example_texts(action: Action) -> dict[str, list[str]]:
-    """The texts of a dialog with the example of each field."""
-    return {
-        name: ["on" if field.input == "flag" else "\n".join(field.example)]
-        if field.input in ("flag", "lines")
-        else [OTHER_EXAMPLES.get((action.name, name), field.example)]
-        for name, field in action.fields.items()
-    }
 
 
 @pytest.mark.parametrize("dag_id", FORMS)

@@ -21,9 +21,9 @@ from include.skillreport.core.catalog import (
 from include.skillreport.core.failure_kinds import kind_of
 from include.skillreport.core.run_spec import BatchSpec
 from tests.board.conftest import Board
-from tests.board.test_messages import close_channel, suppress
 from tests.conftest import Database
 from tests.worlds.billing_rows import customer, operate, run_billing
+from tests.worlds.board_messages import close_channel, suppress
 from tests.worlds.host_rows import tenant
 from tests.worlds.night_rows import run
 

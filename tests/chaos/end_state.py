@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -356,21 +357,27 @@ def _tables(host: psycopg.Connection) -> list[str]:
 
 def _rows(host: psycopg.Connection, tables: Sequence[str]) -> dict[str, list[str]]:
     """The rows of these tables as JSON, without those of attempts of ``open_run`` that were killed. It is one statement."""
-    part = sql.SQL("SELECT {}, to_jsonb(found)::text FROM {} AS found")
-    query = sql.SQL(" UNION ALL ").join(
-        part.format(table, sql.Identifier(*table.split(".")))
-        + (
-            sql.SQL(" WHERE execution_id <> ALL({})").format(superseded)
-            if table in TABLES_OF_RUNS
-            else sql.SQL("")
-        )
-        for superseded in [list(superseded_runs(host))]
-        for table in tables
-    )
     rows: dict[str, list[str]] = {table: [] for table in tables}
-    for table, row in host.execute(query) if tables else ():
-        rows[table].append(row)
+    if tables:
+        for table, row in host.execute(_query(tuple(tables)), {"superseded": list(superseded_runs(host))}):
+            rows[table].append(row)
     return rows
+
+
+# The many trials of a test read the same tables.
+@lru_cache(maxsize=8)
+def _query(tables: Sequence[str]) -> bytes:
+    part = sql.SQL("SELECT {}, to_jsonb(found)::text FROM {} AS found")
+    without_superseded = sql.SQL(" WHERE execution_id <> ALL(%(superseded)s)")
+    return (
+        sql.SQL(" UNION ALL ")
+        .join(
+            part.format(table, sql.Identifier(*table.split(".")))
+            + (without_superseded if table in TABLES_OF_RUNS else sql.SQL(""))
+            for table in tables
+        )
+        .as_bytes()
+    )
 
 
 def _numbers(host: psycopg.Connection) -> Counter[str]:

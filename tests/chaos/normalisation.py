@@ -54,6 +54,7 @@ from pypdf import PdfReader
 from pypdf.errors import PyPdfError
 
 from local_stack.stand_ins import Arrived
+from tests.worlds.documents import pages_of
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -285,7 +286,7 @@ def _text(name: str, content: bytes) -> str | None:
     try:
         if name.endswith(_PDF):
             document = PdfReader(io.BytesIO(content))
-            return "\f".join([str(document.metadata), *(page.extract_text() for page in document.pages)])
+            return "\f".join([str(document.metadata), *pages_of(content)])
         if name.endswith(".zst"):
             content = zstd.decompress(content)
         elif name.endswith(".gz"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -14,8 +15,10 @@ from include.skillreport.schema.host_contract import HostVariant
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.contracts.case import Case, Form, World
-from tests.contracts.runs import Trial
+from tests.contracts.runs import Finished, Trial
+from tests.contracts.state import State, read_state
 from tests.messaging.sending import key_pair
+from tests.worlds.flow_run import FlowRun
 from tests.worlds.kept_rows import planted_once
 from tests.worlds.shared_database import delete_rows, lending_copy, shareable_copy, shared_database
 
@@ -56,26 +59,54 @@ def services() -> Iterator[StandIns]:
 
 
 @pytest.fixture
-def trial(
+def world(
     case: Case,
     database: Database,
     host: psycopg.Connection,
     services: StandIns,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Trial:
-    """The case in its world, in which nothing has run."""
+) -> World:
+    """The case's world without rows and files."""
     world = World(database, host, tmp_path / "files", services)
+    _set_up(case, world, monkeypatch)
+    return world
 
-    def plant() -> Form:
-        world.folder.mkdir()
-        case.prepare(world)
-        case.set_up(monkeypatch, world.folder)
-        return planted_once(str(case), database, lambda: case.plant(world), ObjectStore(world.folder))
+
+@pytest.fixture
+def trial(case: Case, world: World, monkeypatch: pytest.MonkeyPatch) -> Trial:
+    """The case in its world, in which nothing has run."""
 
     def restore() -> None:
-        delete_rows(database)
+        delete_rows(world.database)
         shutil.rmtree(world.folder)
-        plant()
+        _set_up(case, world, monkeypatch)
+        _plant(case, world)
 
-    return Trial(case, world, plant(), restore)
+    return Trial(case, world, _plant(case, world), restore)
+
+
+@pytest.fixture
+def finished(case: Case, world: World) -> Finished:
+    """The case after an undisturbed run. The first test of a process does it, and the others copy what it has left."""
+
+    def finish() -> tuple[Trial, State, FlowRun]:
+        trial = Trial(case, world, _plant(case, world))
+        before, run = read_state(world), trial.run()
+        assert not run.has_failed, run.kinds
+        return trial, before, run
+
+    key = (str(case), "finished")
+    trial, before, run = planted_once(key, world.database, finish, ObjectStore(world.folder))
+    run.move(world.database, case.installation(world), case.create_batch and case.create_batch(world))
+    return Finished(replace(trial, world=world), run, before, read_state(world))
+
+
+def _set_up(case: Case, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.folder.mkdir()
+    case.prepare(world)
+    case.set_up(monkeypatch, world.folder)
+
+
+def _plant(case: Case, world: World) -> Form:
+    return planted_once(str(case), world.database, lambda: case.plant(world), ObjectStore(world.folder))

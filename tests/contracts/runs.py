@@ -20,7 +20,7 @@ from local_stack.local_run import KilledError, LocalRun
 from tests.chaos.end_state import EndState, InFlight, differences, end_leases, end_state_of
 from tests.contracts.case import Case, Form, World
 from tests.contracts.kills import MortalDatabase, Process
-from tests.contracts.state import MESSAGES, OF_ALL_TENANTS, OF_RUNS
+from tests.contracts.state import MESSAGES, OF_ALL_TENANTS, OF_RUNS, State
 from tests.worlds.flow_run import FlowRun
 
 FIRST = "first"
@@ -32,12 +32,12 @@ _SHARED_COMMITS = 5
 
 @dataclass
 class Trial:
-    """The runs of a case in its world, which is planted. ``form`` are the values of its form; ``restore`` plants the world anew."""
+    """The runs of a case in its world, which is planted. ``form`` are the values of its form; ``restore`` plants the world again."""
 
     case: Case
     world: World
     form: Form
-    restore: Callable[[], None]
+    restore: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
         self._begin()
@@ -161,6 +161,16 @@ class Trial:
         fewer = _SHARED_COMMITS if MESSAGES in case.changes else 0
         assert process.is_dead or (process.dies_at or 0) < len(process.acts) + fewer, process.acts
         return process.acts
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The world of a trial after an undisturbed run, and its states before and after. One test may clear the run."""
+
+    trial: Trial
+    run: FlowRun
+    before: State
+    after: State
 
 
 def difference_of(reference: EndState, trial: EndState) -> str:

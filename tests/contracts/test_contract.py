@@ -16,7 +16,7 @@ from include.skillreport.operations.forms import FORMS
 from tests.contracts.case import UNTOUCHED, B, Case
 from tests.contracts.cases import CASES
 from tests.contracts.exceptions import EXCEPTIONS, Changes, Promise
-from tests.contracts.runs import Trial, difference_of, rows_of_others, sizes, without
+from tests.contracts.runs import Finished, Trial, difference_of, rows_of_others, sizes, without
 from tests.contracts.state import OF_RUNS, read_state
 
 # Tenants A and B are worked on by one task instance.
@@ -30,7 +30,7 @@ def _marked(case: Case, *marks: pytest.MarkDecorator) -> ParameterSet:
     return pytest.param(case, marks=[*marks, *([pytest.mark.long] if case.is_long else [])])
 
 
-each_case = pytest.mark.parametrize("case", map(_marked, CASES), ids=str)
+each_case = pytest.mark.parametrize("case", map(_marked, CASES), ids=str, scope="module")
 
 
 def promised(promise: Promise) -> pytest.MarkDecorator:
@@ -41,7 +41,7 @@ def promised(promise: Promise) -> pytest.MarkDecorator:
         if isinstance(exception, str)
     }
     cases = [_marked(case, *([broken[str(case)]] if str(case) in broken else [])) for case in CASES]
-    return pytest.mark.parametrize("case", cases, ids=str)
+    return pytest.mark.parametrize("case", cases, ids=str, scope="module")
 
 
 def changed_nevertheless(promise: Promise, case: Case) -> frozenset[str]:
@@ -62,11 +62,8 @@ def test_everything_that_runs_has_a_case() -> None:
 
 
 @promised(Promise.OTHERS)
-def test_a_run_changes_what_it_says_and_no_other_tenant(case: Case, trial: Trial) -> None:
-    before = read_state(trial.world)
-    run = trial.run()
-    assert not run.has_failed, run.kinds
-    after = read_state(trial.world)
+def test_a_run_changes_what_it_says_and_no_other_tenant(case: Case, finished: Finished) -> None:
+    before, after = finished.before, finished.after
     assert after.changed_since(before) == set(case.changes)
     changed = after.of_tenant(UNTOUCHED).changed_since(before.of_tenant(UNTOUCHED))
     assert changed == changed_nevertheless(Promise.OTHERS, case)
@@ -81,19 +78,17 @@ def test_a_dry_run_writes_nothing(trial: Trial) -> None:
 
 
 @promised(Promise.AGAIN)
-def test_a_new_run_changes_nothing(case: Case, trial: Trial) -> None:
-    assert not trial.run().has_failed
-    before = read_state(trial.world)
-    again = trial.run("again")
+def test_a_new_run_changes_nothing(case: Case, finished: Finished) -> None:
+    again = finished.trial.run("again")
     assert case.person or not again.has_failed, again.kinds
-    assert read_state(trial.world).changed_since(before) == changed_nevertheless(Promise.AGAIN, case)
+    assert read_state(finished.trial.world).changed_since(finished.after) == changed_nevertheless(
+        Promise.AGAIN, case
+    )
 
 
 @promised(Promise.CLEAR)
-def test_a_clear_of_any_step_changes_nothing(case: Case, trial: Trial) -> None:
-    run = trial.run()
-    assert not run.has_failed
-    before = read_state(trial.world)
+def test_a_clear_of_any_step_changes_nothing(case: Case, finished: Finished) -> None:
+    run = finished.run
     changed = set[str]()
     exception = EXCEPTIONS[Promise.CLEAR].get(str(case))
     may_fail = isinstance(exception, Changes) and exception.may_fail
@@ -106,7 +101,7 @@ def test_a_clear_of_any_step_changes_nothing(case: Case, trial: Trial) -> None:
             # Airflow tells close_run which instances have failed.
             assert not run.alerts or run.kinds == ("operation_cleared",), task
             assert task in {*run.failed, *REPEATED}
-        changed |= read_state(trial.world).changed_since(before)
+        changed |= read_state(finished.trial.world).changed_since(finished.after)
     assert changed == changed_nevertheless(Promise.CLEAR, case)
 
 

@@ -11,6 +11,7 @@ import pytest
 from include.skillreport.core.errors import is_recoverable
 from include.skillreport.core.execution.object_store import NoSpaceError, ObjectStore
 from tests.s3_server import BUCKET, S3Server
+from tests.worlds.faulty_stores import write_half
 
 KEY = "invoices/2026-10/INV-2026-10-001.pdf"
 
@@ -29,13 +30,6 @@ def store(root: Path) -> ObjectStore:
 def files(root: Path) -> list[str]:
     """Whatever is below the root."""
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir())
-
-
-def write_half(store: ObjectStore, key: str, error: type[BaseException]) -> None:
-    """Begin to write, and fail."""
-    with store.writer(key) as file:
-        file.write(b"half of the wo")
-        raise error
 
 
 @pytest.mark.parametrize(

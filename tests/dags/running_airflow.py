@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 import urllib.error
@@ -30,6 +31,18 @@ RUN_SECONDS = 300
 
 # Only the runs that the test starts: the schedule must start none in between.
 NO_SCHEDULE = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}
+
+# The user as whom the simple auth manager lets every visitor in.
+ADMIN = "Anonymous"
+
+ALERT_SECONDS = 60
+
+USAGE = "batch_018_01_tenant_usage"
+
+CONF = {"business_date": "2026-10-31"}
+
+# One try and two retries.
+TRIES = 3
 
 
 @dataclass
@@ -320,3 +333,46 @@ def wait_for_api(url: str, log: Path, login: tuple[str, str] | None = None) -> A
         except (urllib.error.URLError, OSError, ValueError):
             time.sleep(1)
     raise AssertionError(f"Airflow did not come up: {log.read_text()[-3000:]}")
+
+
+def open_request(api: Api, run_id: str, attempt: int = 1) -> dict[str, Any]:
+    """The open request of the run, once its task waits and the scheduler has recorded this.
+
+    If a task is resumed earlier, within a second, Airflow treats it as killed and runs it again.
+    """
+    path = f"/api/v2/dags/{api.dag_id}/dagRuns/{quote(run_id)}/hitlDetails?response_received=false"
+    parked = re.compile(
+        rf"TaskInstance Finished: .*task_id=ask, run_id={re.escape(run_id)}, .*try_number={attempt}, "
+    )
+    deadline = time.monotonic() + RUN_SECONDS
+    while time.monotonic() < deadline:
+        found = api.call("GET", path)["hitl_details"]
+        if found and parked.search(api.printed()):
+            return dict(found[0])
+        time.sleep(0.3)
+    raise AssertionError(f"{run_id} asks nobody")
+
+
+def answer_request(api: Api, run_id: str, option: str, **fields: Any) -> None:
+    path = f"/api/v2/dags/{api.dag_id}/dagRuns/{quote(run_id)}/taskInstances/ask/-1/hitlDetails"
+    # Airflow accepts only the fields of the request.
+    entered = ({} if "hours" in fields else {"tenants": []}) | {"note": ""} | fields
+    api.call("PATCH", path, {"chosen_options": [option], "params_input": entered})
+
+
+def wait_until(happened: Callable[[], object], seconds: float = ALERT_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, f"nothing within {seconds} s"
+        time.sleep(0.5)
+
+
+def end_waiting_statements(database: Database) -> None:
+    """Those whose client is gone: a backend that waits for a lock does not notice."""
+    with database.connect() as connection:
+        connection.execute(
+            """
+            SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+            WHERE datname = current_database() AND wait_event_type = 'Lock'
+            """
+        )

@@ -25,8 +25,7 @@ from include.skillreport.core.run_spec import RunSpec
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation, folder_of_dags
 from tests.conftest import Database
-from tests.dags.running_airflow import NO_SCHEDULE, Api, StartAirflow
-from tests.dags.test_approvals import answer_request, open_request
+from tests.dags.running_airflow import NO_SCHEDULE, Api, StartAirflow, answer_request, open_request
 from tests.worlds import billing_rows, host_rows, outbox_rows
 
 pytestmark = [pytest.mark.long, pytest.mark.exclusive]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -16,12 +13,17 @@ from include.skillreport.approvals import APPROVE, HOLD
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
-from tests.dags.running_airflow import NO_SCHEDULE, RUN_SECONDS, Api, StartAirflow
+from tests.dags.running_airflow import (
+    ADMIN,
+    NO_SCHEDULE,
+    Api,
+    StartAirflow,
+    answer_request,
+    open_request,
+)
 from tests.worlds import billing_rows
 
 BILLING, APPROVAL = "batch_018_02_tenant_billing", "approve_invoices"
-# The user as whom the simple auth manager lets every visitor in.
-ADMIN = "Anonymous"
 
 
 @pytest.fixture
@@ -137,28 +139,3 @@ def test_a_person_approves_what_a_run_has_held(api: Api, database: Database, sla
     by_hand = approval.trigger(business_date="2026-10-31", tenants=["HD001"])
     assert approval.wait(by_hand) == "success"
     assert set(approval.states(by_hand).values()) == {"skipped"}
-
-
-def open_request(api: Api, run_id: str, attempt: int = 1) -> dict[str, Any]:
-    """The open request of the run, once its task waits and the scheduler has recorded this.
-
-    If a task is resumed earlier, within a second, Airflow treats it as killed and runs it again.
-    """
-    path = f"/api/v2/dags/{api.dag_id}/dagRuns/{quote(run_id)}/hitlDetails?response_received=false"
-    parked = re.compile(
-        rf"TaskInstance Finished: .*task_id=ask, run_id={re.escape(run_id)}, .*try_number={attempt}, "
-    )
-    deadline = time.monotonic() + RUN_SECONDS
-    while time.monotonic() < deadline:
-        found = api.call("GET", path)["hitl_details"]
-        if found and parked.search(api.printed()):
-            return dict(found[0])
-        time.sleep(0.3)
-    raise AssertionError(f"{run_id} asks nobody")
-
-
-def answer_request(api: Api, run_id: str, option: str, **fields: Any) -> None:
-    path = f"/api/v2/dags/{api.dag_id}/dagRuns/{quote(run_id)}/taskInstances/ask/-1/hitlDetails"
-    # Airflow accepts only the fields of the request.
-    entered = ({} if "hours" in fields else {"tenants": []}) | {"note": ""} | fields
-    api.call("PATCH", path, {"chosen_options": [option], "params_input": entered})

@@ -18,8 +18,7 @@ from local_stack.stand_ins import StandIns
 from tests.airflow_installation import connect_metadata
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
-from tests.dags.running_airflow import NO_SCHEDULE, Api, StartAirflow
-from tests.dags.test_approvals import ADMIN, answer_request, open_request
+from tests.dags.running_airflow import ADMIN, NO_SCHEDULE, Api, StartAirflow, answer_request, open_request
 from tests.worlds.billing_rows import customer
 from tests.worlds.contract_entries import changes, enter, profile
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,7 +21,7 @@ from local_stack.stand_ins import StandIns
 from local_stack.stand_ins.recorder import Arrived
 from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database, Server, administer, wait_for_blocked_statement
-from tests.dags.running_airflow import Api, copy_run, forget_runs, running_airflow
+from tests.dags.running_airflow import ALERT_SECONDS, Api, copy_run, forget_runs, running_airflow, wait_until
 from tests.worlds import host_rows
 
 USAGE = "batch_018_01_tenant_usage"
@@ -31,7 +31,6 @@ DEADLINE_SECONDS = 15
 DISTANT_SECONDS = 60
 USUAL_SECONDS = 22
 SLOW_SECONDS = 1.5 * USUAL_SECONDS
-ALERT_SECONDS = 60
 LATE, SLOW = "バッチ制限時間超過: BATCH-018-01", "バッチ性能低下: BATCH-018-01"
 
 # The batch's own DAG; its deadline is shortened once it has run. The tasks keep their time limit, so that a late run goes on.
@@ -103,13 +102,6 @@ def wait_until_blocked(api: Api, run_id: str, database: Database) -> None:
 
 def told(slack: StandIns, title: str) -> list[Arrived]:
     return [message for message in slack.messages if message.text.startswith(title)]
-
-
-def wait_until(happened: Callable[[], object], seconds: float = ALERT_SECONDS) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, f"nothing within {seconds} s"
-        time.sleep(0.5)
 
 
 def remember_runs(metadata: str, database: Database, seconds: int) -> None:

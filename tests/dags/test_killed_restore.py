@@ -13,8 +13,7 @@ import pytest
 from local_stack.data_management import create_backup_login
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
-from tests.dags.running_airflow import NO_SCHEDULE, StartAirflow
-from tests.dags.test_outages import TRIES
+from tests.dags.running_airflow import NO_SCHEDULE, TRIES, StartAirflow
 from tests.waiting import wait_until
 from tests.worlds import host_rows
 from tests.worlds.backups import BIN, Backups

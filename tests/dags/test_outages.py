@@ -22,27 +22,27 @@ from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation
 from tests.conftest import PASSWORDS, Database, Server, wait_for_blocked_statement
 from tests.dags.running_airflow import (
+    CONF,
     NO_SCHEDULE,
+    TRIES,
+    USAGE,
     StartAirflow,
+    end_waiting_statements,
     forget_connections,
     forget_runs,
     kill_tasks_of,
     running_airflow,
+    wait_until,
 )
-from tests.dags.test_deadlines import wait_until
 from tests.failover_server import demote, promote, replicating_server
 from tests.worlds import host_rows
 
-USAGE = "batch_018_01_tenant_usage"
-CONF = {"business_date": "2026-10-31"}
 # The supervisor's log line if it could not reach the API server.
 UNANSWERED = "Unhandled exception while handling task request"
 
 # The line of a task that waits for its database.
 WAITING = "The database is not available yet"
 
-# One try and two retries.
-TRIES = 3
 
 # As by default: the scheduler gives a task up after five minutes without a heartbeat, and not while the API server is away.
 PATIENT = {**NO_SCHEDULE, "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300"}
@@ -203,14 +203,3 @@ def test_a_step_killed_on_its_last_try_is_reported_by_close_run(
         assert host.execute("SELECT alert_key FROM batch.operator_alert ORDER BY 1").fetchall() == [
             (f"failure:{USAGE}:{run_id}:BATCH-018-01:{attempt}",) for attempt in (0, 1)
         ]
-
-
-def end_waiting_statements(database: Database) -> None:
-    """Those whose client is gone: a backend that waits for a lock does not notice."""
-    with database.connect() as connection:
-        connection.execute(
-            """
-            SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock'
-            """
-        )

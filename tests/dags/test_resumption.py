@@ -24,8 +24,7 @@ from local_stack.stand_ins.alert_receiver import RECEIVER_KEY
 from tests.airflow_installation import AirflowInstallation, folder_of_dags
 from tests.conftest import Database
 from tests.dags.dag_runs import DagRuns
-from tests.dags.running_airflow import Api, StartAirflow
-from tests.dags.test_approvals import answer_request, open_request
+from tests.dags.running_airflow import Api, StartAirflow, answer_request, open_request
 from tests.waiting import wait_until
 from tests.worlds import host_rows
 from tests.worlds.outbox_rows import slack as slack_of

@@ -16,8 +16,16 @@ import pytest
 
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.dags.running_airflow import NO_SCHEDULE, Api, StartAirflow, kill_tasks_of
-from tests.dags.test_outages import CONF, TRIES, USAGE, end_waiting_statements
+from tests.dags.running_airflow import (
+    CONF,
+    NO_SCHEDULE,
+    TRIES,
+    USAGE,
+    Api,
+    StartAirflow,
+    end_waiting_statements,
+    kill_tasks_of,
+)
 from tests.waiting import wait_until
 from tests.worlds import host_rows
 

@@ -33,8 +33,8 @@ from include.skillreport.messaging.contract_letters import BILLING_LETTERS
 from include.skillreport.messaging.message import Message
 from include.skillreport.operations.forms import FORMS
 from tests.airflow_installation import PROJECT
-from tests.batches.data_management.test_row_retention import BOUNDED, KEPT_FOR_YEARS
 from tests.messaging.every_letter import arrived_text, every_letter
+from tests.worlds.retained_tables import BOUNDED, KEPT_FOR_YEARS
 
 DOCS = PROJECT / "docs"
 PAGES = (PROJECT / "README.md", *sorted(DOCS.rglob("*.md")))

@@ -44,16 +44,15 @@ from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.operations.approve_directory_changes.batch import DirectoryApproval
 from local_stack.batch_runs import LocalInstallation
 from local_stack.stand_ins import StandIns
-from tests.batches.data_management.test_backup_schema_changes import migration_after_pg_dump
-from tests.batches.notification.test_contract_letters import TOO_OLD, draft, queue
 from tests.conftest import Database
-from tests.messaging.test_feedback import installation as with_mailbox
 from tests.worlds import bank_files, billing_rows, contract_entries, directory_rows, host_rows, outbox_rows
 from tests.worlds.approval_rows import ACCOUNTANT, NOW, asked_about, record
-from tests.worlds.backups import Backups
+from tests.worlds.backups import Backups, migration_after_pg_dump
 from tests.worlds.billing_rows import MONTH, FullStore
+from tests.worlds.feedback_mails import with_mailbox
 from tests.worlds.flow_run import FlowRun, kill
 from tests.worlds.own_settings import change_billing
+from tests.worlds.queued_letters import TOO_OLD, draft, queue
 from tests.worlds.zengin_files import OWN_ACCOUNT
 
 DAY = date(2026, 10, 31)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +17,11 @@ from include.skillreport.core.network import EmailConfig, MailboxConfig, Network
 from include.skillreport.core.run_spec import BatchSpec
 from local_stack.batch_runs import LOCAL, run_batch
 from tests.conftest import Database
-from tests.mail_servers.dovecot import PASSWORD, Dovecot
-from tests.mail_servers.postfix import Postfix
+from tests.mail_servers.dovecot import PASSWORD, Dovecot, dovecot
+from tests.mail_servers.postfix import Postfix, postfix
+from tests.waiting import wait_until
 from tests.worlds import host_rows
+from tests.worlds.encrypted_servers import make_certificate
 from tests.worlds.outbox_rows import TODAY, make_due, waiting
 
 DOMAIN = "example.test"
@@ -29,6 +33,8 @@ RELAYS = {
     "mynetworks": "127.0.0.0/8",
     "smtpd_relay_restrictions": "permit_mynetworks,defer_unauth_destination",
 }
+# As Debian's, but for clients that have logged in.
+LOGINS_RELAY = "permit_sasl_authenticated,defer_unauth_destination"
 # It takes everything, and throws it away.
 OPEN = RELAYS | {"transport_maps": "static:discard:"}
 
@@ -94,3 +100,29 @@ def made(folder: Path, *names: str) -> list[Path]:
     for path in paths:
         path.mkdir()
     return paths
+
+
+@contextmanager
+def with_logins(folder: Path, **settings: str) -> Iterator[tuple[Postfix, Dovecot]]:
+    """A Postfix that takes letters after a login, with the logins of a Dovecot."""
+    of_postfix, of_dovecot = made(folder, "postfix", "dovecot")
+    logins = {
+        "smtpd_sasl_auth_enable": "yes",
+        "smtpd_sasl_type": "dovecot",
+        "transport_maps": "static:discard:",
+    }
+    with dovecot(of_dovecot, make_certificate(folder), {"batch": "", "bounce": ""}) as mailboxes:
+        usual = logins | {"smtpd_sasl_path": mailboxes.auth, "smtpd_relay_restrictions": LOGINS_RELAY}
+        with postfix(of_postfix, **(usual | settings)) as server:
+            yield server, mailboxes
+
+
+def delivered(server: Postfix) -> list[str]:
+    """The recipients of the letters that Postfix has passed on, each as often as it got one."""
+    return sorted(
+        line.split("to=<")[1].split(">")[0] for line in server.log.splitlines() if "status=sent" in line
+    )
+
+
+def wait_for(server: Postfix, letters: int) -> None:
+    wait_until(lambda: len(delivered(server)) >= letters, f"{letters} letters are passed on")

@@ -26,8 +26,7 @@ from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stack import PROJECT
 from tests.mail_servers.postfix import Postfix, postfix
-from tests.mail_servers.scene import OPEN, installation, later, statuses
-from tests.mail_servers.test_refusals import delivered, wait_for, with_logins
+from tests.mail_servers.scene import OPEN, delivered, installation, later, statuses, wait_for, with_logins
 from tests.worlds import host_rows
 
 pytestmark = pytest.mark.long

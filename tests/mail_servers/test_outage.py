@@ -13,7 +13,7 @@ from include.skillreport.core.execution.business_date import JAPAN
 from tests.conftest import Database
 from tests.mail_servers.postfix import postfix
 from tests.mail_servers.scene import OPEN, installation, later, letters, run, states, statuses
-from tests.messaging.test_email import make_certificate
+from tests.worlds.encrypted_servers import make_certificate
 
 pytestmark = pytest.mark.long
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing
 from pathlib import Path
 
 import psycopg
@@ -18,56 +17,27 @@ from include.skillreport.core.catalog import (
 from include.skillreport.core.network import Network
 from include.skillreport.messaging.channels.email.client import Client
 from tests.conftest import Database
-from tests.mail_servers.dovecot import Dovecot, dovecot
-from tests.mail_servers.postfix import Postfix, postfix, table
+from tests.mail_servers.postfix import postfix, table
 from tests.mail_servers.scene import (
     OPEN,
     closings,
+    delivered,
     installation,
     later,
     letters,
-    made,
     run,
     states,
     statuses,
+    wait_for,
+    with_logins,
 )
-from tests.messaging.test_email import make_certificate
-from tests.waiting import wait_until
+from tests.worlds.encrypted_servers import make_certificate
 
 pytestmark = pytest.mark.long
 
 # Three domains in two tenants.
 ADDRESSES = {"A": ["1@one.test", "2@two.test"], "B": ["3@three.test", "4@one.test"]}
 ALL = sorted(address for each in ADDRESSES.values() for address in each)
-
-# As Debian's, but for clients that have logged in.
-LOGINS_RELAY = "permit_sasl_authenticated,defer_unauth_destination"
-
-
-@contextmanager
-def with_logins(folder: Path, **settings: str) -> Iterator[tuple[Postfix, Dovecot]]:
-    """A Postfix that takes letters after a login, with the logins of a Dovecot."""
-    of_postfix, of_dovecot = made(folder, "postfix", "dovecot")
-    logins = {
-        "smtpd_sasl_auth_enable": "yes",
-        "smtpd_sasl_type": "dovecot",
-        "transport_maps": "static:discard:",
-    }
-    with dovecot(of_dovecot, make_certificate(folder), {"batch": "", "bounce": ""}) as mailboxes:
-        usual = logins | {"smtpd_sasl_path": mailboxes.auth, "smtpd_relay_restrictions": LOGINS_RELAY}
-        with postfix(of_postfix, **(usual | settings)) as server:
-            yield server, mailboxes
-
-
-def delivered(server: Postfix) -> list[str]:
-    """The recipients of the letters that Postfix has passed on, each as often as it got one."""
-    return sorted(
-        line.split("to=<")[1].split(">")[0] for line in server.log.splitlines() if "status=sent" in line
-    )
-
-
-def wait_for(server: Postfix, letters: int) -> None:
-    wait_until(lambda: len(delivered(server)) >= letters, f"{letters} letters are passed on")
 
 
 def findings(through: Network) -> list[str]:

@@ -21,8 +21,8 @@ from tests.conftest import Database
 from tests.mail_servers.dovecot import Dovecot, dovecot
 from tests.mail_servers.postfix import Postfix, postfix, table
 from tests.mail_servers.scene import DOMAIN, OPEN, RELAYS, installation, letters, made, run
-from tests.messaging.test_email import make_certificate
 from tests.waiting import wait_until
+from tests.worlds.encrypted_servers import make_certificate
 from tests.worlds.feedback_mails import arf
 
 pytestmark = pytest.mark.long

@@ -18,8 +18,8 @@ from tests.mail_servers.dovecot import dovecot
 from tests.mail_servers.postfix import postfix
 from tests.mail_servers.programs import program, running
 from tests.mail_servers.scene import DOMAIN, RELAYS, installation, letters, made, run
-from tests.messaging.test_email import make_certificate
 from tests.waiting import wait_until
+from tests.worlds.encrypted_servers import make_certificate
 
 pytestmark = pytest.mark.long
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from include.skillreport.messaging.channels.channel import (
     ChannelClient,
     ChannelConfig,
     ChannelFinding,
+    Rendered,
 )
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.email.client import Client as EmailClient
@@ -29,6 +31,7 @@ from include.skillreport.messaging.channels.slack import SLACK, SlackConfig
 from include.skillreport.messaging.channels.teams import TEAMS, TeamsConfig
 from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.outcome import SendResult
+from include.skillreport.messaging.templates import Template, render
 from local_stack.stand_ins import StandIns
 from tests.waiting import LIMIT_SECONDS
 
@@ -42,6 +45,40 @@ DESTINATIONS = {
     SLACK: "C0123456789",
     TEAMS: "",
     LINE_WORKS: "users/taro@example",
+}
+
+# As the administrator enters it: the display name and the address.
+SENDERS = {
+    "no-reply@example.jp": ("", "no-reply@example.jp"),
+    "<no-reply@example.jp>": ("", "no-reply@example.jp"),
+    "a..b@docomo.ne.jp": ("", "a..b@docomo.ne.jp"),
+    "通知 <no-reply@例え.jp>": ("通知", "no-reply@xn--r8jz45g.jp"),
+    "Acme, Inc. <a@example.jp>": ("Acme, Inc.", "a@example.jp"),
+    '"Acme, Inc." <a@example.jp>': ("Acme, Inc.", "a@example.jp"),
+    '"Acme \\"K.K.\\"" <a@example.jp>': ('Acme "K.K."', "a@example.jp"),
+    '"A" and "B" <a@example.jp>': ('"A" and "B"', "a@example.jp"),
+    "営業部: 総務 <a@example.jp>": ("営業部: 総務", "a@example.jp"),
+    "通知: 本社, 総務; (東京) <a@example.jp>": ("通知: 本社, 総務; (東京)", "a@example.jp"),
+    "<重要> 通知 <a@example.jp>": ("<重要> 通知", "a@example.jp"),
+    "x@y 通知 <a@example.jp>": ("x@y 通知", "a@example.jp"),
+    f"{'Acme, Inc. ' * 15}日本支社 <a@example.jp>": (f"{'Acme, Inc. ' * 15}日本支社", "a@example.jp"),
+    f"{'Acme, Inc. ' * 15}K.K. <a@example.jp>": (f"{'Acme, Inc. ' * 15}K.K.", "a@example.jp"),
+    f"{'通知, ' * 40}本社 <a@example.jp>": (f"{'通知, ' * 40}本社", "a@example.jp"),
+}
+
+REFUSED = {
+    "": "メールアドレスがありません",
+    "no-reply": "メールアドレスがありません",
+    "通知 <>": "メールアドレスがありません",
+    "a@example.jp, b@example.jp": "2 つ以上",
+    "a@example.jp b@example.jp": "2 つ以上",
+    "A <a@example.jp>, B <b@example.jp>": "2 つ以上",
+    "通知 <a@example.jp> (本社)": "< と > で囲んで最後に",
+    "a@b@example.jp": "形式が正しくありません",
+    "通知 <a@localhost>": "形式が正しくありません",
+    "通知 <総務@example.jp>": "英数字と記号以外",
+    f"{'通' * 201} <a@example.jp>": "表示名",
+    "通\ud800知 <a@example.jp>": "表示名",
 }
 
 # All that must never be in a repr, a log or a result.
@@ -59,9 +96,9 @@ SECRETS = (
 
 
 @cache
-def key_pair(_owner: str = "the service account") -> tuple[str, str]:
-    """A private key and its public key, as PEM; always the same ones."""
-    private = rsa.generate_private_key(public_exponent=65_537, key_size=2_048)
+def key_pair(_owner: str = "the service account", bits: int = 1_024) -> tuple[str, str]:
+    """A private key and its public key, as PEM; always the same ones. To check 2,048 bits takes seven times as long."""
+    private = rsa.generate_private_key(public_exponent=65_537, key_size=bits)
     private_pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -210,3 +247,41 @@ class Tenant:
     def validate(self, config: ChannelConfig, *destinations: str) -> list[ChannelFinding]:
         """The daily check."""
         return self.using(config, lambda client: client.validate(destinations))
+
+
+def row(
+    auth: object = None, connection: object = None, endpoint_url: str | None = None
+) -> dict[str, str | None]:
+    """The columns of a configuration; values that are no text become JSON."""
+    return {
+        "auth_config": _text(auth),
+        "connection_config": _text(connection),
+        "endpoint_url": endpoint_url,
+    }
+
+
+def _text(value: object) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value)
+
+
+def written(
+    body: str,
+    channel: Channel = EMAIL,
+    *,
+    subject: str = "件名",
+    language: str = "ja",
+    is_html: bool = False,
+    is_markdown: bool = False,
+    **values: object,
+) -> Rendered:
+    """The template with these values."""
+    return render(Template("goal_due", channel, language, subject, body, is_html, is_markdown), values)
+
+
+def sections(rendered: Rendered, kind: str = "plain_text") -> str:
+    """The text of all sections, which are of this kind."""
+    assert isinstance(rendered.rich, list)
+    texts = [block["text"] for block in rendered.rich if block["type"] == "section"]
+    settings = {"plain_text": {"emoji": False}, "mrkdwn": {"verbatim": True}}[kind]
+    assert [{**text, "text": ""} for text in texts] == [{"type": kind, **settings, "text": ""}] * len(texts)
+    return "".join(text["text"] for text in texts)

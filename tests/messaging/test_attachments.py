@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -23,12 +22,6 @@ from tests.worlds import host_rows
 from tests.worlds.outbox_rows import make_due, run_notifications, slack, unsigned, waiting
 
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 8
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    """An empty store."""
-    return ObjectStore(tmp_path / "store")
 
 
 @pytest.fixture(autouse=True)

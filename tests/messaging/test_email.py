@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import socket
-import ssl
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from include.skillreport.core.network import EmailConfig
 from include.skillreport.messaging.channels.channel import ChannelClient
 from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.outcome import Outcome, SendResult
-from local_stack.stand_ins import Arrived, StandIns
+from local_stack.stand_ins import Arrived
 from tests.messaging.raw_server import answering
 from tests.messaging.sending import SECRETS, Tenant, code_of, message
 from tests.waiting import wait_until
+from tests.worlds.encrypted_servers import encrypted, make_certificate
 
 
 def arrived(tenant: Tenant) -> Arrived:
@@ -461,46 +456,3 @@ def test_no_secret_is_shown_whatever_happens(
 
 def test_a_configs_defaults_are_encrypted() -> None:
     assert EmailConfig("mail.example.com", 587, "no-reply@example.co.jp").security == "starttls"
-
-
-def make_certificate(directory: Path, *, ends_in: timedelta = timedelta(hours=1)) -> Path:
-    """A certificate for 127.0.0.1 with its key, in one file; a client that trusts it trusts the server."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "stand-in")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=30))
-        .not_valid_after(now + ends_in)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    file = directory / "stand-in.pem"
-    file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return file
-
-
-def encrypted(certificate: Path, security: str) -> StandIns:
-    """Stand-ins whose mail server has a certificate."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate)
-    return StandIns(smtp_tls=context, smtp_implicit_tls=security == "tls")
-
-
-def encrypted_mailbox(directory: Path) -> StandIns:
-    """Stand-ins whose mailbox has a certificate."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(make_certificate(directory))
-    return StandIns(imap_tls=context)

@@ -25,7 +25,7 @@ from local_stack.stand_ins import StandIns
 from local_stack.stand_ins.facts import DocumentedAnswer, documented_answers
 from tests.messaging.raw_server import answering, http
 from tests.messaging.sending import DESTINATIONS, SHORT, Tenant, code_of, message
-from tests.messaging.test_email import encrypted, make_certificate
+from tests.worlds.encrypted_servers import encrypted, make_certificate
 
 TRANSIENT, PERMANENT, AMBIGUOUS = Outcome.TRANSIENT, Outcome.PERMANENT, Outcome.AMBIGUOUS
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,9 @@ import psycopg
 import pytest
 
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
-from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ConnectionInvalidError
 from include.skillreport.core.execution.run_log import RunResult
-from include.skillreport.core.network import MailboxConfig, Network, OAuthConfig
+from include.skillreport.core.network import MailboxConfig, OAuthConfig
 from include.skillreport.messaging import outbox
 from include.skillreport.messaging.feedback.mailbox import LONGEST_MAIL, MailboxError, open_mailbox
 from include.skillreport.messaging.feedback.reading import Reading, read_feedback
@@ -28,36 +26,23 @@ from local_stack.local_run import LocalRun
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.messaging.raw_server import answering
-from tests.messaging.test_email import encrypted_mailbox
 from tests.worlds import host_rows
+from tests.worlds.encrypted_servers import encrypted_mailbox
 from tests.worlds.feedback_mails import (
     BOUNCES,
     UNSUBSCRIBES,
     arf,
+    box,
     dsn,
     exim_bounce,
     qmail_bounce,
     unsubscription,
+    with_mailbox,
 )
-from tests.worlds.outbox_rows import network, run_notifications, statuses, waiting
+from tests.worlds.outbox_rows import run_notifications, statuses, waiting
 
 NOW = datetime(2026, 11, 2, tzinfo=UTC)
 ADDRESS = "taro@example.jp"
-
-
-def box(services: StandIns, **changes: Any) -> MailboxConfig:
-    usual = MailboxConfig(
-        "127.0.0.1", services.imap_port, "bounce@example.jp", "imap-very-secret", security="none"
-    )
-    return replace(usual, **changes)
-
-
-def installation(services: StandIns, **changes: Any) -> Network:
-    """The stand-ins with VERP, an unsubscribe address and a mailbox."""
-    usual = network(services)
-    assert usual.email is not None
-    email = replace(usual.email, envelope_sender=BOUNCES, unsubscribe_address=UNSUBSCRIBES)
-    return replace(usual, email=email, mailbox=box(services, **changes))
 
 
 @pytest.fixture
@@ -66,7 +51,7 @@ def sent(database: Database, host: psycopg.Connection, services: StandIns) -> st
     for tenant_id in ("A", "B"):
         host_rows.tenant(host, tenant_id)
         waiting(host, tenant_id, recipient_address=ADDRESS)
-    run_notifications(database, services, through=installation(services))
+    run_notifications(database, services, through=with_mailbox(services))
     row = host.execute("SELECT message_id FROM batch.outbox WHERE tenant_id = 'A'").fetchone()
     assert row is not None
     return str(row[0])
@@ -74,12 +59,12 @@ def sent(database: Database, host: psycopg.Connection, services: StandIns) -> st
 
 def read(database: Database, services: StandIns, **changes: Any) -> Reading:
     with database.working() as (platform, connection):
-        return read_feedback(platform, connection, installation(services, **changes), lambda: NOW)
+        return read_feedback(platform, connection, with_mailbox(services, **changes), lambda: NOW)
 
 
 def retry(database: Database, services: StandIns, **changes: Any) -> RunResult:
     """A run of BATCH-019-02."""
-    through = installation(services, **changes)
+    through = with_mailbox(services, **changes)
     return run_notifications(database, services, spec=NOTIFICATION_RETRY, through=through)
 
 
@@ -148,7 +133,7 @@ class TestABounce:
         waiting(host, "A", recipient_address=ADDRESS)
         services.bounce_later(ADDRESS, "5.1.6")
 
-        run_notifications(database, services, through=installation(services))
+        run_notifications(database, services, through=with_mailbox(services))
         assert messages(host) == {"A": ("sent", None)}
         retry(database, services)
 
@@ -569,19 +554,8 @@ class TestTheMailbox:
         services.mailbox.deliver(dsn(ADDRESS, to=BOUNCES.replace("{token}", sent)))
 
         run_notifications(
-            database, services, spec=NOTIFICATION_RETRY, dry_run=True, through=installation(services)
+            database, services, spec=NOTIFICATION_RETRY, dry_run=True, through=with_mailbox(services)
         )
 
         assert flags(services) == [set()]
         assert services.mailbox.logins == []
-
-
-def test_a_tenants_connection_cannot_end_another_tenants_message(
-    connection: psycopg.Connection, host: psycopg.Connection, sent: str
-) -> None:
-    with tenant_transaction(connection, ["B"]):
-        changed = connection.execute(
-            "UPDATE batch.outbox SET status = 'dead' WHERE message_id = %s", [sent]
-        ).rowcount
-
-    assert (changed, messages(host)["A"]) == (0, ("sent", None))

@@ -21,10 +21,8 @@ from include.skillreport.messaging.templates import TemplateRefusedError, litera
 from local_stack.local_run import KilledError
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
-from tests.messaging.sending import Tenant, key_pair, message
-from tests.messaging.test_integrations import row
-from tests.messaging.test_outbox import NOW, claim, draft, park, put, state
-from tests.messaging.test_templates import sections, written
+from tests.messaging.sending import Tenant, key_pair, message, row, sections, written
+from tests.worlds.outbox_drafts import NOW, claim, draft, park, put, state
 from tests.worlds.outbox_rows import (
     integration,
     lose_senders,

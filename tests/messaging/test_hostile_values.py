@@ -37,10 +37,10 @@ from include.skillreport.messaging.preferences import preferences_of
 from include.skillreport.messaging.secret_forms import forms_of
 from include.skillreport.messaging.settings import NotificationSettings
 from include.skillreport.messaging.templates import MAX_TEMPLATE, Template, literal, render
-from tests.batches.notification.test_digests import draft
 from tests.messaging.sending import message
+from tests.worlds.queued_letters import reminder_of_goal
 
-LENGTH = 400_000
+LENGTH = 100_000
 REPEATED = (
     "<head>",
     "<!--",
@@ -135,9 +135,11 @@ PARSES: Mapping[str, Callable[[str], object]] = {
     "page for a chat": lambda text: literal(SLACK, text, text, is_html=True),
     "text": lambda text: [literal(channel, text, text) for channel in (EMAIL, SLACK, TEAMS, LINE_WORKS)],
     "digest of pages": lambda text: digests(
-        [draft(number, rich=text[: 2 * MAX_TEMPLATE]) for number in range(10)], ["goal_due"]
+        [reminder_of_goal(number, rich=text[: 2 * MAX_TEMPLATE]) for number in range(10)], ["goal_due"]
     ),
-    "digest of a long page": lambda text: digests([draft(1, rich=text), draft(2)], ["goal_due"]),
+    "digest of a long page": lambda text: digests(
+        [reminder_of_goal(1, rich=text), reminder_of_goal(2)], ["goal_due"]
+    ),
     "template": template,
     "longest template": lambda text: template(text[:MAX_TEMPLATE]),
     "longest template of a page": lambda text: template(text[:MAX_TEMPLATE], is_html=True),

@@ -26,6 +26,7 @@ from include.skillreport.messaging.integrations import (
     rate_limits_of,
 )
 from include.skillreport.messaging.outbox import Lane
+from tests.messaging.sending import _text, row
 from tests.worlds import host_rows
 
 pytestmark = pytest.mark.tenants("A", "B")
@@ -43,17 +44,6 @@ LINE_WORKS_AUTH = {
 BOT = {"bot_id": "2000001"}
 
 _ids = count(1)
-
-
-def row(
-    auth: object = None, connection: object = None, endpoint_url: str | None = None
-) -> dict[str, str | None]:
-    """The columns of a configuration; values that are no text become JSON."""
-    return {
-        "auth_config": _text(auth),
-        "connection_config": _text(connection),
-        "endpoint_url": endpoint_url,
-    }
 
 
 def integration(
@@ -75,10 +65,6 @@ def configs(connection: psycopg.Connection, *tenant_ids: str) -> dict[Lane, Chan
     """The configurations that these tenants' transaction reads."""
     with tenant_transaction(connection, tenant_ids):
         return load_configs(connection)
-
-
-def _text(value: object) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 # Which channel -------------------------------------------------------------------------------------------------------------

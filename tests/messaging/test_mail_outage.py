@@ -27,9 +27,9 @@ from include.skillreport.messaging.outcome import SendResult
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.messaging.sending import Tenant, code_of, message
-from tests.messaging.test_email import make_certificate
 from tests.waiting import wait_until
 from tests.worlds import host_rows
+from tests.worlds.encrypted_servers import make_certificate
 from tests.worlds.outbox_rows import make_due, network, run_notifications, statuses, waiting
 
 HOURS = 6

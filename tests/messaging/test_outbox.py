@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,7 +23,6 @@ from include.skillreport.messaging.outbox import (
     Claims,
     Exchange,
     Lane,
-    MessageDraft,
     SendAttempt,
 )
 from include.skillreport.messaging.outcome import Outcome, SendResult, failed
@@ -32,8 +31,8 @@ from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.noted_statements import note_statements
+from tests.worlds.outbox_drafts import DUE, NOW, A, claim, draft, park, put, state
 from tests.worlds.outbox_rows import (
-    claim_due,
     integration,
     lose_senders,
     network,
@@ -47,9 +46,6 @@ from tests.worlds.outbox_rows import (
 pytestmark = pytest.mark.tenants("A", "B")
 
 
-NOW = datetime(2026, 11, 1, 0, 0, tzinfo=UTC)
-DUE = (Status.PENDING, Status.RETRY)
-A = Lane("A", SLACK)
 SENT = SendResult(Outcome.SENT, provider_message_id="ts-1")
 
 
@@ -58,36 +54,6 @@ def another(database: Database) -> Iterator[psycopg.Connection]:
     """Another sender's."""
     with database.connect("batch_tenant") as connection:
         yield connection
-
-
-def draft(key: str, lane: Lane = A, **values: Any) -> MessageDraft:
-    """A message that has been due for an hour."""
-    usual: dict[str, Any] = {
-        "destination": "member@example.jp" if lane.channel is EMAIL else "C1",
-        "subject": "件名",
-        "body": "本文",
-        "due_at": NOW - timedelta(hours=1),
-    }
-    return MessageDraft(tenant_id=lane.tenant_id, dedupe_key=key, channel=lane.channel, **usual | values)
-
-
-def put(connection: psycopg.Connection, *drafts: MessageDraft, tenant_ids: Sequence[str] = ("A", "B")) -> int:
-    """Into the outbox, in one transaction for some tenants; returns how many were new."""
-    with tenant_transaction(connection, tenant_ids):
-        return outbox.enqueue(connection, drafts, created_by="test")
-
-
-def claim(
-    connection: psycopg.Connection,
-    lane: Lane = A,
-    *,
-    count: int = 10,
-    owner: str = "first",
-    at: Collection[Status] = DUE,
-    now: datetime = NOW,
-) -> Sequence[Claimed]:
-    """Claim the due messages."""
-    return claim_due(connection, lane, at, count=count, owner=owner, due_before=now, now=now)
 
 
 def record(
@@ -108,23 +74,6 @@ def attempts(claimed: Sequence[Claimed], result: SendResult = SENT) -> list[Send
         SendAttempt(entry, result, transition(entry.message.channel, entry.attempts, result, NOW, spread=0))
         for entry in claimed
     ]
-
-
-def park(
-    connection: psycopg.Connection, now: datetime, tenant_ids: Sequence[str] = ("A", "B")
-) -> dict[str, Status]:
-    """The first step of a run."""
-    with tenant_transaction(connection, tenant_ids):
-        return outbox.park_crashed(connection, now)
-
-
-def state(host: psycopg.Connection, key: str) -> tuple[str, int, str | None, str | None]:
-    """A message's status, attempts, owner and error."""
-    found = host.execute(
-        "SELECT status, attempts, lease_owner, error_code FROM batch.outbox WHERE dedupe_key = %s", [key]
-    ).fetchone()
-    assert found is not None
-    return found
 
 
 def keys(host: psycopg.Connection, claimed: Sequence[Claimed]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,33 +37,15 @@ from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.messaging.sending import code_of, message
-from tests.messaging.test_email import encrypted, make_certificate
 from tests.waiting import wait_until
 from tests.worlds import host_rows
+from tests.worlds.encrypted_servers import encrypted, make_certificate
 from tests.worlds.outbox_rows import make_due, network, run_notifications, waiting
+from tests.worlds.own_mail_server import AUTH, SECRET, own_server, row
 
 pytestmark = pytest.mark.tenants("A", "B", admin_email="admin@example.jp")
 
-UPDATED_AT = datetime(2026, 10, 1)
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
-SECRET = "smtp-very-secret"
-
-AUTH = {"username": "skill@tenant.example", "password": SECRET}
-CONNECTION = {
-    "use_tls": True,
-    "use_ssl": False,
-    "from_address": "skill@tenant.example",
-    "from_name": "株式会社テスト",
-}
-
-
-def row(**changes: Any) -> dict[str, Any]:
-    """The application's row ``smtp_server``."""
-    return {
-        "endpoint_url": changes.pop("endpoint_url", "smtp.tenant.example:587"),
-        "auth_config": json.dumps({**AUTH, **{name: changes.pop(name) for name in AUTH if name in changes}}),
-        "connection_config": json.dumps(CONNECTION | changes),
-    }
 
 
 # The row -------------------------------------------------------------------------------------------------------------------
@@ -210,32 +191,6 @@ def own() -> Iterator[StandIns]:
     """A's own mail server."""
     with StandIns() as stand_ins:
         yield stand_ins
-
-
-def own_server(host: psycopg.Connection, own: StandIns, *, allowed: bool = True) -> None:
-    """A's own mail server, and the option that allows it."""
-    host_rows.insert(
-        host,
-        "SYS_IntegrationConfig",
-        id="integration_smtp",
-        tenant_id="A",
-        integration_key="smtp_server",
-        integration_type="SMTP",
-        auth_type="BASIC",
-        is_enabled=True,
-        updated_at=UPDATED_AT,
-        **row(endpoint_url=f"127.0.0.1:{own.smtp_port}", use_tls=False),
-    )
-    if allowed:
-        host_rows.insert(
-            host,
-            "MST_TenantSettings",
-            id="own",
-            tenant_id="A",
-            setting_key="batch.notification.own_mail_server",
-            setting_value="true",
-            updated_at=UPDATED_AT,
-        )
 
 
 def run(
@@ -394,8 +349,9 @@ def copy_to(host: psycopg.Connection, table: str, tenant_ids: list[str]) -> None
     with host.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(sql.SQL("SELECT * FROM {}").format(sql.Identifier(table))).fetchall()
     for tenant_id in tenant_ids:
-        for row in rows:
-            host_rows.insert(host, table, **row | {"id": f"{row['id']}_{tenant_id}", "tenant_id": tenant_id})
+        for row_of_a in rows:
+            copied = row_of_a | {"id": f"{row_of_a['id']}_{tenant_id}", "tenant_id": tenant_id}
+            host_rows.insert(host, table, **copied)
 
 
 def test_the_password_is_in_no_log(

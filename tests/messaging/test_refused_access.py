@@ -21,9 +21,9 @@ from include.skillreport.messaging.throttle import Limit, Throttle
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.messaging.sending import Tenant, code_of, message
-from tests.messaging.test_own_mail_server import own_server
 from tests.worlds import host_rows
 from tests.worlds.outbox_rows import make_due, network, run_notifications, slack, statuses, waiting
+from tests.worlds.own_mail_server import own_server
 
 RELAY = "554 5.7.1 <member@example.jp>: Relay access denied"
 TENANTS = ["A", "B", "C"]

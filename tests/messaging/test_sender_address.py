@@ -16,41 +16,7 @@ from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.email.letter import letter_of, sender_of, settings_problem
 from include.skillreport.messaging.integrations import config_of
 from include.skillreport.messaging.outcome import Outcome
-from tests.messaging.sending import Tenant, code_of, message
-
-# As the administrator enters it: the display name and the address.
-SENDERS = {
-    "no-reply@example.jp": ("", "no-reply@example.jp"),
-    "<no-reply@example.jp>": ("", "no-reply@example.jp"),
-    "a..b@docomo.ne.jp": ("", "a..b@docomo.ne.jp"),
-    "通知 <no-reply@例え.jp>": ("通知", "no-reply@xn--r8jz45g.jp"),
-    "Acme, Inc. <a@example.jp>": ("Acme, Inc.", "a@example.jp"),
-    '"Acme, Inc." <a@example.jp>': ("Acme, Inc.", "a@example.jp"),
-    '"Acme \\"K.K.\\"" <a@example.jp>': ('Acme "K.K."', "a@example.jp"),
-    '"A" and "B" <a@example.jp>': ('"A" and "B"', "a@example.jp"),
-    "営業部: 総務 <a@example.jp>": ("営業部: 総務", "a@example.jp"),
-    "通知: 本社, 総務; (東京) <a@example.jp>": ("通知: 本社, 総務; (東京)", "a@example.jp"),
-    "<重要> 通知 <a@example.jp>": ("<重要> 通知", "a@example.jp"),
-    "x@y 通知 <a@example.jp>": ("x@y 通知", "a@example.jp"),
-    f"{'Acme, Inc. ' * 15}日本支社 <a@example.jp>": (f"{'Acme, Inc. ' * 15}日本支社", "a@example.jp"),
-    f"{'Acme, Inc. ' * 15}K.K. <a@example.jp>": (f"{'Acme, Inc. ' * 15}K.K.", "a@example.jp"),
-    f"{'通知, ' * 40}本社 <a@example.jp>": (f"{'通知, ' * 40}本社", "a@example.jp"),
-}
-
-REFUSED = {
-    "": "メールアドレスがありません",
-    "no-reply": "メールアドレスがありません",
-    "通知 <>": "メールアドレスがありません",
-    "a@example.jp, b@example.jp": "2 つ以上",
-    "a@example.jp b@example.jp": "2 つ以上",
-    "A <a@example.jp>, B <b@example.jp>": "2 つ以上",
-    "通知 <a@example.jp> (本社)": "< と > で囲んで最後に",
-    "a@b@example.jp": "形式が正しくありません",
-    "通知 <a@localhost>": "形式が正しくありません",
-    "通知 <総務@example.jp>": "英数字と記号以外",
-    f"{'通' * 201} <a@example.jp>": "表示名",
-    "通\ud800知 <a@example.jp>": "表示名",
-}
+from tests.messaging.sending import REFUSED, SENDERS, Tenant, code_of, message
 
 
 def config(sender: str) -> EmailConfig:

@@ -28,7 +28,7 @@ from include.skillreport.messaging.templates import (
     render,
 )
 from local_stack.stand_ins import StandIns
-from tests.messaging.sending import Tenant, message
+from tests.messaging.sending import Tenant, message, sections, written
 
 # Values with characters that have a meaning in a channel, and arbitrary other characters.
 HOSTILE = st.lists(
@@ -70,29 +70,6 @@ HOSTILE = st.lists(
     ),
     max_size=8,
 ).map("".join)
-
-
-def written(
-    body: str,
-    channel: Channel = EMAIL,
-    *,
-    subject: str = "件名",
-    language: str = "ja",
-    is_html: bool = False,
-    is_markdown: bool = False,
-    **values: object,
-) -> Rendered:
-    """The template with these values."""
-    return render(Template("goal_due", channel, language, subject, body, is_html, is_markdown), values)
-
-
-def sections(rendered: Rendered, kind: str = "plain_text") -> str:
-    """The text of all sections, which are of this kind."""
-    assert isinstance(rendered.rich, list)
-    texts = [block["text"] for block in rendered.rich if block["type"] == "section"]
-    settings = {"plain_text": {"emoji": False}, "mrkdwn": {"verbatim": True}}[kind]
-    assert [{**text, "text": ""} for text in texts] == [{"type": kind, **settings, "text": ""}] * len(texts)
-    return "".join(text["text"] for text in texts)
 
 
 def card_texts(rendered: Rendered) -> list[str]:

@@ -25,14 +25,14 @@ from tests.worlds import host_rows
 from tests.worlds.outbox_rows import make_due, network, run_notifications, statuses, waiting
 
 TENANTS = [f"T{number}" for number in range(6)]
-LETTERS_EACH = 10
+LETTERS_EACH = 5
 ALL = len(TENANTS) * LETTERS_EACH
 EACH_ONCE = {f"{tenant_id}-{number}@example.jp": 1 for tenant_id in TENANTS for number in range(LETTERS_EACH)}
 
 
 @pytest.fixture
 def letters(host: psycopg.Connection, connection: psycopg.Connection) -> None:
-    """Six tenants with ten letters each that are due."""
+    """Six tenants with five letters each that are due."""
     due_at = datetime.now(UTC) - timedelta(hours=1)
     for tenant_id in TENANTS:
         host_rows.tenant(host, tenant_id)

@@ -24,10 +24,10 @@ from include.skillreport.messaging.settings import NotificationSettings
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.messaging.sending import Tenant, code_of, message
-from tests.messaging.test_own_mail_server import own_server
 from tests.waiting import LIMIT_SECONDS
 from tests.worlds import host_rows
 from tests.worlds.outbox_rows import DUE, make_due, network, run_notifications, slack, statuses, waiting
+from tests.worlds.own_mail_server import own_server
 
 REFUSED = "550 5.7.1 <somebody@example.jp>: Recipient address rejected: Not for you"
 BUSY = "450 4.7.1 Not now"

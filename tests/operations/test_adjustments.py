@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from datetime import date, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from tests.worlds import accounting_rows, billing_rows
 from tests.worlds.accounting_rows import hand_over
 from tests.worlds.billing_rows import (
     MONTH,
-    billed_once,
     customer,
     host_billing,
     invoice,
@@ -35,6 +33,8 @@ from tests.worlds.billing_rows import (
 )
 from tests.worlds.own_settings import change_billing
 from tests.worlds.payment_rows import NUMBER, operate, pay
+
+pytestmark = pytest.mark.usefixtures("billed")
 
 # The columns of the list that show an adjustment.
 _LISTED = (
@@ -48,12 +48,6 @@ _LISTED = (
     "元請求書番号",
     "備考",
 )
-
-
-@pytest.fixture(autouse=True)
-def billed(database: Database, host: psycopg.Connection) -> None:
-    """A's October, ¥11,000, issued on 1 November and due on 30 November."""
-    billed_once(__name__, database, host, "A")
 
 
 def record_fee(database: Database, amount: str = "", day: str = "2026-11-27", **options: Any) -> Any:
@@ -548,16 +542,6 @@ def test_two_fees_at_once_never_exceed_the_rest(database: Database, host: psycop
 
     assert sorted(result.status for result in results) == ["completed", "failed"]
     assert invoice(host, "A")["fee_total"] == 660
-
-
-def test_another_tenants_invoice_stays_out(database: Database, host: psycopg.Connection) -> None:
-    customer(host, "B")
-    run_billing(database, codes=["B"])
-    write_off(database)
-
-    assert invoice(host, "B")["open_amount"] == Decimal(11000)
-    with database.connect("batch_tenant") as connection, tenant_transaction(connection, ["B"]):
-        assert connection.execute("SELECT count(*) FROM batch.adjustment").fetchone() == (0,)
 
 
 # The application's own payments ------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,14 +13,14 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.conftest import Database
 from tests.worlds.billing_rows import (
-    billed_once,
     close_month,
     invoices,
     reasons,
     run_billing,
 )
-from tests.worlds.own_settings import change_billing
 from tests.worlds.payment_rows import NUMBER, operate, pay
+
+pytestmark = [pytest.mark.usefixtures("billed"), pytest.mark.billed(payment_source="host")]
 
 NOVEMBER = date(2026, 11, 1)
 HOST = "HIS_TenantBilling"
@@ -29,15 +28,6 @@ FILE = f"""請求書番号,入金日,金額,通貨,方法,参照番号
 {NUMBER},2026-11-27,4000,JPY,銀行振込,F-1
 {NUMBER},2026-11-28,7000,JPY,銀行振込,F-2
 """
-
-
-@pytest.fixture(autouse=True)
-def billed(
-    database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A's October, ¥11,000; the application is the source of payments."""
-    change_billing(monkeypatch, tmp_path, payment_source="host")
-    billed_once(__name__, database, host, "A")
 
 
 @pytest.fixture

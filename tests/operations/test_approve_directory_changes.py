@@ -24,6 +24,7 @@ from tests.worlds.approval_rows import (
     APPROVE,
     HOLD,
     answer,
+    asked,
     asked_about,
     items,
     requests,
@@ -31,8 +32,11 @@ from tests.worlds.approval_rows import (
 )
 from tests.worlds.billing_rows import outcomes, reasons
 from tests.worlds.directory_rows import (
-    DAY,
+    AFTER,
     HASTY,
+    LATER,
+    NEXT,
+    VANISHED,
     employees,
     links,
     member,
@@ -41,10 +45,6 @@ from tests.worlds.directory_rows import (
     slack,
 )
 
-NEXT = DAY + timedelta(days=1)
-AFTER = DAY + timedelta(days=2)
-# The run for NEXT takes place when that day is over.
-VANISHED, LATER = AFTER, AFTER + timedelta(days=1)
 NUMBERS = range(1, 6)
 
 
@@ -64,12 +64,6 @@ def directory(database: Database, host: psycopg.Connection, services: StandIns) 
 def request_(database: Database, directory: StandInDirectory, services: StandIns) -> ApprovalRequest:
     assert directory.pages
     return asked(database, run_sync(database, services, NEXT))
-
-
-def asked(database: Database, result: RunResult) -> ApprovalRequest:
-    about = asked_about(database, result)
-    assert about is not None
-    return about.request
 
 
 def approve(

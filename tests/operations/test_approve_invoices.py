@@ -23,7 +23,6 @@ from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.operation_catalog import APPROVE_INVOICES
 from include.skillreport.operations.approve_invoices import create_batch as invoice_approval
 from local_stack.batch_runs import LOCAL
-from tests.batches.tenant_management.test_issuer_images import name_of, picture
 from tests.conftest import Database
 from tests.worlds import billing_rows
 from tests.worlds.approval_rows import (
@@ -32,6 +31,7 @@ from tests.worlds.approval_rows import (
     HOLD,
     NOW,
     answer,
+    asked,
     asked_about,
     items,
     requests,
@@ -47,6 +47,7 @@ from tests.worlds.billing_rows import (
     run_billing,
     states,
 )
+from tests.worlds.issuer_images import name_of, picture
 from tests.worlds.kept_rows import planted_once
 from tests.worlds.own_settings import change_billing, demo_issuer
 
@@ -67,13 +68,6 @@ def billed(database: Database, host: psycopg.Connection) -> RunResult:
 @pytest.fixture
 def request_(database: Database, billed: RunResult) -> ApprovalRequest:
     return asked(database, billed)
-
-
-def asked(database: Database, result: RunResult) -> ApprovalRequest:
-    about = asked_about(database, result)
-    assert about is not None
-    assert about.problem is None
-    return about.request
 
 
 def approve(

@@ -14,8 +14,7 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 from local_stack.batch_runs import LocalInstallation
 from tests.conftest import Database
-from tests.operations.test_extra_lines import entered
-from tests.worlds.billing_rows import MONTH, close_month, customer, run_billing
+from tests.worlds.billing_rows import MONTH, close_month, customer, entered_lines, run_billing
 from tests.worlds.flow_run import FlowRun, kill, time_out
 
 LINE = {"line_date": "2026-10-15", "line_text": "特別対応費", "line_price": "9000000", "tenants": ["A"]}
@@ -57,7 +56,7 @@ def test_an_interrupted_instance_may_end_its_work(
     database: Database, host: psycopg.Connection, task: str, interrupt: Callable[[], None]
 ) -> None:
     run = operated(database, "extra_line", before={task: interrupt})
-    assert entered(host) == []
+    assert entered_lines(host) == []
 
     if task == INSTANCE:
         run.clear()
@@ -65,7 +64,7 @@ def test_an_interrupted_instance_may_end_its_work(
         run.retry(task)
 
     assert not run.has_failed
-    assert len(entered(host)) == 1
+    assert len(entered_lines(host)) == 1
 
 
 def handed_over(database: Database, store: ObjectStore, **options: Any) -> FlowRun:

@@ -30,26 +30,22 @@ from include.skillreport.operations.operate_contracts import create_batch
 from local_stack.batch_runs import LOCAL, LocalInstallation
 from local_stack.local_run import LocalRun
 from tests.conftest import Database
-from tests.operations.test_contract_files import PROFILES, load
-from tests.operations.test_operate_contracts import FORMER, NEW, discounts
-from tests.worlds.approval_rows import APPROVE, items
+from tests.worlds.approval_rows import APPROVE, asked, items
 from tests.worlds.billing_rows import customer
 from tests.worlds.contract_entries import (
     AT,
     AUTHOR,
+    FORMER,
+    NEW,
+    PROFILES,
     SECOND,
-    asked,
     decide,
+    discounts,
     enter,
+    load,
     profile,
     set_profile,
 )
-
-
-@pytest.fixture
-def tenants(host: psycopg.Connection) -> None:
-    for tenant_id in "ABC":
-        customer(host, tenant_id)
 
 
 def cleared(

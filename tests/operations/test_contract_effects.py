@@ -11,23 +11,17 @@ import pytest
 
 from include.skillreport.operations.operate_invoices.form import FORM as INVOICE_FORM
 from tests.conftest import Database
-from tests.operations.test_operate_contracts import discounts
-from tests.worlds.billing_rows import customer, insert, operate, outcomes, run_billing
+from tests.worlds.approval_rows import asked
+from tests.worlds.billing_rows import insert, operate, outcomes, run_billing
 from tests.worlds.contract_entries import (
     AUTHOR,
-    asked,
     decide,
+    discounts,
     run,
     set_discount,
     set_profile,
 )
 from tests.worlds.own_settings import change_billing, demo_issuer
-
-
-@pytest.fixture
-def tenants(host: psycopg.Connection) -> None:
-    for tenant_id in "ABC":
-        customer(host, tenant_id)
 
 
 @pytest.mark.usefixtures("tenants")

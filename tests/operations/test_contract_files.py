@@ -12,53 +12,29 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution import flow
 from include.skillreport.core.execution.flow import RunRequest, TaskKey
 from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.operation_catalog import OPERATE_CONTRACTS
 from include.skillreport.operations.operate_contracts import create_batch
 from include.skillreport.operations.operate_contracts.fields import KIND_TITLES
 from local_stack.batch_runs import LOCAL, LocalInstallation
 from tests.conftest import Database
-from tests.operations.test_operate_contracts import discounts
 from tests.worlds import billing_rows, host_rows
-from tests.worlds.billing_rows import customer, insert
+from tests.worlds.approval_rows import asked
+from tests.worlds.billing_rows import insert
 from tests.worlds.contract_entries import (
     AT,
     AUTHOR,
+    PROFILES,
     SECOND,
-    asked,
     changes,
     decide,
+    discounts,
+    load,
     profile,
     run,
     set_discount,
 )
 
 DISCOUNTS = "tenant,discount_name,discount_kind,value,currency,metric,valid_from,valid_to\r\n"
-PROFILES = (
-    "tenant,recipient_name,department,postal_code,address,country,email,further_emails,cc_emails,language,currency,"
-    "tax_category,partner_code,pdf_delivery,due_months,due_day,honorific\r\n"
-)
-
-
-@pytest.fixture
-def tenants(host: psycopg.Connection) -> None:
-    for tenant_id in "ABC":
-        customer(host, tenant_id)
-
-
-def load(
-    database: Database,
-    store: ObjectStore,
-    kind: str,
-    text: str,
-    *,
-    name: str = "file.csv",
-    encoding: str = "utf-8",
-) -> RunResult:
-    store.write(f"contracts/incoming/{name}", text.encode(encoding))
-    return run(
-        database, "import_file", store=store, imported_kind=kind, imported_file=name, reason="初回の登録"
-    )
 
 
 def test_the_form_and_the_tables_name_the_kinds_alike() -> None:

@@ -6,13 +6,11 @@ import json
 import threading
 from collections.abc import Mapping
 from datetime import date, datetime
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from pypdf import PdfReader
 
 from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts
 from include.skillreport.billing.errors import BillingError
@@ -42,6 +40,7 @@ from tests.worlds.billing_rows import (
     reasons,
     run_billing,
 )
+from tests.worlds.documents import pages_of
 from tests.worlds.kept_rows import planted_once
 from tests.worlds.own_settings import change_billing
 
@@ -123,7 +122,7 @@ def pay(database: Database, store: ObjectStore) -> None:
 
 
 def text_of(pdf: bytes) -> str:
-    return "".join(page.extract_text() for page in PdfReader(BytesIO(pdf)).pages)
+    return "".join(pages_of(pdf))
 
 
 def amounts(content: Mapping[str, Any]) -> Any:

@@ -22,7 +22,7 @@ from include.skillreport.schema.deploy import CLEANUP
 from include.skillreport.schema.host_contract import HostVariant
 from local_stack.local_run import KilledError
 from tests.conftest import Database, Server, copied_database
-from tests.schema.test_host_plans import reads
+from tests.schema.statement_plans import reads
 from tests.worlds import host_rows
 from tests.worlds.billing_rows import insert
 from tests.worlds.leaving_stages import asked, freeze, frozen, killed, leaving, unproved_exports

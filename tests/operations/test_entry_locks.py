@@ -18,7 +18,6 @@ from include.skillreport.billing.service import Billing
 from include.skillreport.core.database import count_of, tenant_transaction
 from include.skillreport.core.execution.run_log import RunResult
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.operations.test_operate_contracts import discounts
 from tests.worlds.billing_rows import (
     FIRST_OF_NOVEMBER,
     MONTH,
@@ -30,7 +29,7 @@ from tests.worlds.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.worlds.contract_entries import set_discount
+from tests.worlds.contract_entries import discounts, set_discount
 
 SEPTEMBER = date(2026, 9, 1)
 LINE = {"line_date": "2026-10-15", "line_text": "作業費", "line_price": "100"}

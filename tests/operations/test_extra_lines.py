@@ -16,6 +16,7 @@ from tests.worlds import billing_rows
 from tests.worlds.billing_rows import (
     close_month,
     customer,
+    entered_lines,
     everything_written,
     invoice,
     open_operation,
@@ -32,16 +33,6 @@ LINE = {"line_date": "2026-10-15", "line_text": "初期設定の作業費", "lin
 
 def enter(database: Database, *codes: str, **fields: Any) -> RunResult:
     return operate(database, "extra_line", *codes, values=LINE | fields)
-
-
-def entered(host: psycopg.Connection) -> list[tuple[Any, ...]]:
-    return host.execute(
-        """
-        SELECT tenant_id, charged_on, description, quantity, unit, unit_amount, currency, tax_category
-        FROM batch.extra_charge
-        ORDER BY tenant_id, entered_at
-        """
-    ).fetchall()
 
 
 def close_again(host: psycopg.Connection, tenant_id: str, active_users: int, day: int = 3) -> None:
@@ -65,7 +56,9 @@ def test_a_line_is_entered_with_all_that_the_form_says(database: Database, host:
         "entered": "2026-10",
         "description": "初期設定の作業費",
     }
-    assert entered(host) == [("A", date(2026, 10, 15), "初期設定の作業費", 2, "式", -3000, "JPY", "reduced")]
+    assert entered_lines(host) == [
+        ("A", date(2026, 10, 15), "初期設定の作業費", 2, "式", -3000, "JPY", "reduced")
+    ]
     assert host.execute("SELECT entered_by, execution_id FROM batch.extra_charge").fetchall() == [
         (result.execution_id, result.execution_id)
     ]
@@ -79,17 +72,7 @@ def test_each_tenant_gets_the_line_in_its_own_currency(database: Database, host:
 
     enter(database, "A", "B", "C")
 
-    assert [(row[0], row[6]) for row in entered(host)] == [("A", "JPY"), ("B", "USD"), ("C", "EUR")]
-
-
-def test_a_line_that_is_retried_is_entered_once(database: Database, host: psycopg.Connection) -> None:
-    customer(host, "A")
-    run = open_operation(database, "extra_line", values=LINE)
-
-    process(database, run)
-    process(database, run)
-
-    assert len(entered(host)) == 1
+    assert [(row[0], row[6]) for row in entered_lines(host)] == [("A", "JPY"), ("B", "USD"), ("C", "EUR")]
 
 
 def test_a_line_of_a_final_month_is_refused_with_the_open_month(
@@ -104,7 +87,7 @@ def test_a_line_of_a_final_month_is_refused_with_the_open_month(
     assert reasons(result)["A"] == (
         "2026-10 の請求書 INV-2026-10-001は確定済みです。日付を 2026-11 以降にしてください。"
     )
-    assert (everything_written(host), entered(host)) == (rows, [])
+    assert (everything_written(host), entered_lines(host)) == (rows, [])
 
 
 @pytest.mark.parametrize(
@@ -137,11 +120,11 @@ def test_a_line_that_rounds_to_nothing_in_its_currency_is_refused(
     result = enter(database, line_price="0.4")
 
     assert "の金額 0.4 JPY は、端数処理で 0 になります" in reasons(result)["A"]
-    assert entered(host) == []
+    assert entered_lines(host) == []
 
     enter(database, line_price="0.4", line_quantity="1000")
 
-    assert len(entered(host)) == 1
+    assert len(entered_lines(host)) == 1
 
 
 @pytest.mark.parametrize("number", ["1e30", "0.0000001", "NaN"])
@@ -178,7 +161,7 @@ def test_a_line_is_removed_once_and_its_content_is_kept(database: Database, host
     for _ in range(2):
         assert process(database, run).failures == []
 
-    assert entered(host) == []
+    assert entered_lines(host) == []
     (row,) = host.execute(
         "SELECT tenant_id, content ->> 'description', content -> 'unit_amount' FROM batch.extra_charge_removal"
     ).fetchall()
@@ -193,7 +176,7 @@ def test_a_tenant_that_left_long_ago_gets_a_line_and_loses_it(
 
     assert outcomes(host, enter(database))["A"]["details"]["entered"] == "2026-10"
     assert outcomes(host, remove(database))["A"]["details"]["removed"] == "2026-10"
-    assert entered(host) == []
+    assert entered_lines(host) == []
 
 
 def test_a_retry_enters_no_line_that_was_removed_since(database: Database, host: psycopg.Connection) -> None:
@@ -206,9 +189,9 @@ def test_a_retry_enters_no_line_that_was_removed_since(database: Database, host:
 
     assert (result.details, result.records) == ({"entered": None}, 0)
     assert result.notes == ("取り消し済みのため、登録していません",)
-    assert entered(host) == []
+    assert entered_lines(host) == []
     enter(database)
-    assert len(entered(host)) == 1
+    assert len(entered_lines(host)) == 1
 
 
 def test_one_of_several_equal_lines_is_removed_by_day_or_id(
@@ -228,7 +211,7 @@ def test_one_of_several_equal_lines_is_removed_by_day_or_id(
 
     assert remove(database, line_date="2026-11-15").status == "completed"
     assert remove(database, ids[0]).status == "completed"
-    assert [row[1] for row in entered(host)] == [date(2026, 10, 15)]
+    assert [row[1] for row in entered_lines(host)] == [date(2026, 10, 15)]
 
 
 def test_a_line_of_a_final_invoice_stays_and_a_late_one_goes(
@@ -241,7 +224,7 @@ def test_a_line_of_a_final_invoice_stays_and_a_late_one_goes(
     refusal = reasons(remove(database))["A"]
 
     assert "確定した請求書 INV-2026-10-001に載っています" in refusal
-    assert len(entered(host)) == 1
+    assert len(entered_lines(host)) == 1
 
     # Another line with the same text, after the invoice.
     host.execute(
@@ -278,7 +261,7 @@ def test_a_line_that_missed_its_invoice_can_be_removed(database: Database, host:
     result = operate(database, "remove_line", values={"line_text": "作業費"})
 
     assert result.status == "completed"
-    assert entered(host) == []
+    assert entered_lines(host) == []
 
 
 # Carrying a difference -------------------------------------------------------------------------------------------------
@@ -300,7 +283,7 @@ def test_a_difference_is_carried_into_the_next_month_that_is_not_final(
     assert outcome["details"] == {"carried_to": "2026-12"}
     description = "2026年10月分の差額（INV-2026-10-001、利用量の再集計による）"
     assert outcome["notes"] == [f"2026-12 の請求に「{description}」+1,000 JPY を載せます"]
-    assert entered(host) == [("A", date(2026, 12, 1), description, 1, None, 1000, "JPY", "standard")]
+    assert entered_lines(host) == [("A", date(2026, 12, 1), description, 1, None, 1000, "JPY", "standard")]
     assert invoice(host, "A")["total"] == 13_750
 
 
@@ -314,14 +297,14 @@ def test_a_difference_is_carried_once_and_a_later_one_by_itself(
     run = open_operation(database, "carry")
     process(database, run)
     process(database, run)
-    assert [row[5] for row in entered(host)] == [1000]
+    assert [row[5] for row in entered_lines(host)] == [1000]
 
     again = operate(database, "carry")
     assert reasons(again)["A"] == "2026-10 の請求と今の使用量に差額はありません。何も繰り越しません。"
 
     close_again(host, "A", 26)
     operate(database, "carry")
-    assert [row[5] for row in entered(host)] == [1000, -500]
+    assert [row[5] for row in entered_lines(host)] == [1000, -500]
 
 
 @pytest.mark.parametrize(("users", "total", "is_held"), [(37, 20_350, False), (38, 20_900, True)])
@@ -381,7 +364,7 @@ def test_two_runs_at_once_carry_a_difference_once(database: Database, host: psyc
     second.join()
 
     assert sorted(len(result.failed_tenants) for result in results) == [0, 1]
-    assert [row[5] for row in entered(host)] == [1000]
+    assert [row[5] for row in entered_lines(host)] == [1000]
 
 
 def test_one_tenants_difference_is_not_another_tenants(database: Database, host: psycopg.Connection) -> None:
@@ -394,4 +377,4 @@ def test_one_tenants_difference_is_not_another_tenants(database: Database, host:
     result = operate(database, "carry", "A", "B")
 
     assert set(reasons(result)) == {"A"}
-    assert [row[0] for row in entered(host)] == ["B"]
+    assert [row[0] for row in entered_lines(host)] == ["B"]

@@ -14,6 +14,7 @@ from include.skillreport.core.operation_catalog import (
     OPERATIONS,
 )
 from include.skillreport.operations.forms import FORMS
+from tests.worlds.board_entries import example_values
 
 INVOICES = FORMS["operate_invoices"]
 
@@ -48,15 +49,9 @@ def fields(
     ]
 
 
-def values(operation: type[Operation], *, required: bool | None = None) -> dict[str, Any]:
-    """The form with the examples of the operation's fields."""
-    examples = {name: field.example for name, field in operation.fields(required=required).items()}
-    return {"operation": operation.name} | examples
-
-
 def needed_values(operation: type[Operation]) -> dict[str, Any]:
     """The form with the least that the operation needs."""
-    return values(operation, required=True)
+    return example_values(operation, required=True)
 
 
 def test_every_operation_that_is_no_approval_has_a_form() -> None:
@@ -67,12 +62,12 @@ def test_every_operation_that_is_no_approval_has_a_form() -> None:
 def test_an_operation_is_chosen_with_its_needed_and_optional_fields(
     form: OperationForm, operation: type[Operation]
 ) -> None:
-    for entered_values in (needed_values(operation), values(operation)):
+    for entered_values in (needed_values(operation), example_values(operation)):
         entered = form.entered(entered_values)
         assert type(entered) is operation
         # The run's options and the conf of the board's run are JSON values.
         assert form.entered(entered.values()) == entered
-    assert set(values(operation)) == {"operation", *operation.fields()}
+    assert set(example_values(operation)) == {"operation", *operation.fields()}
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)

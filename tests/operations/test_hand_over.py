@@ -17,13 +17,14 @@ from include.skillreport.core.execution.run_log import RunResult
 from tests.conftest import Database
 from tests.worlds.accounting_rows import keys, written
 from tests.worlds.billing_rows import (
-    billed_once,
     customer,
     files,
     operate,
     outcomes,
     run_billing,
 )
+
+pytestmark = pytest.mark.usefixtures("billed")
 
 NOVEMBER = date(2026, 11, 1)
 OCTOBERS_LIST = "accounting/2026-10/accounting-2026-10.csv"
@@ -39,12 +40,6 @@ def hand_over(
     run_at = datetime(run_date.year, run_date.month, run_date.day, 10, tzinfo=JAPAN)
     values = {"accounting_month": month, **values}
     return operate(database, "hand_over", codes=[], values=values, store=store, run_at=run_at)
-
-
-@pytest.fixture(autouse=True)
-def billed(database: Database, host: psycopg.Connection, store: ObjectStore) -> None:
-    """A's October, invoiced on 1 November."""
-    billed_once(__name__, database, host, "A", store=store)
 
 
 def report_of(host: psycopg.Connection, result: RunResult) -> Mapping[str, str]:

@@ -87,15 +87,6 @@ def test_an_approved_line_does_not_hold_a_later_calculation(
     assert approvals(host) == [("鈴木", True)]
 
 
-def test_an_invoice_of_one_off_lines_only_is_held(database: Database, host: psycopg.Connection) -> None:
-    customer(host, "A", "FREE")
-    enter(database, "100")
-
-    result = run_billing(database)
-
-    assert "個別明細を除く小計 0 JPY の 50 % を超えます" in reasons(result)["A"]
-
-
 def test_a_line_after_the_approval_of_another_is_held_by_itself(
     database: Database, host: psycopg.Connection
 ) -> None:

@@ -6,7 +6,6 @@ import csv
 import random
 from decimal import Decimal
 from io import StringIO
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,16 +13,28 @@ import pytest
 
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore
-from tests.billing.test_bank_csv import BIZSTATION
 from tests.conftest import Database
-from tests.worlds.bank_files import confirm, open_amounts, payments, put, remark, run, transfer, waiting
+from tests.worlds.bank_files import (
+    BIZSTATION,
+    confirm,
+    open_amounts,
+    payments,
+    put,
+    remark,
+    run,
+    transfer,
+    waiting,
+)
 from tests.worlds.billing_rows import (
-    billed_once,
     everything_written,
     files,
 )
-from tests.worlds.own_settings import change_billing
 from tests.worlds.zengin_files import OWN_ACCOUNT
+
+pytestmark = [
+    pytest.mark.usefixtures("billed"),
+    pytest.mark.billed(payment_source="operations", own_accounts=[OWN_ACCOUNT]),
+]
 
 A1 = "INV-2026-10-001"
 
@@ -49,15 +60,6 @@ HOSTILE_IDS = [
     "x" * 100_000,
     "Ｔ２６",
 ]
-
-
-@pytest.fixture(autouse=True)
-def billed(
-    database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """A's October, ¥11,000."""
-    change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
-    billed_once(__name__, database, host, "A")
 
 
 def csv_file(*names: str, code: str = "") -> bytes:

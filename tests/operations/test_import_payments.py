@@ -24,10 +24,15 @@ from tests.conftest import Database
 from tests.worlds import contract_entries as contracts
 from tests.worlds import payment_rows
 from tests.worlds.accounting_rows import DECEMBER, NOVEMBER, OCTOBER, hand_over
+from tests.worlds.approval_rows import asked
 from tests.worlds.bank_files import (
+    A1,
+    B1,
     PAID_ON,
     TODAY,
     confirm,
+    know,
+    only_transfer,
     open_amounts,
     payments,
     put,
@@ -37,7 +42,6 @@ from tests.worlds.bank_files import (
     waiting,
 )
 from tests.worlds.billing_rows import (
-    billed_once,
     close_month,
     everything_written,
     host_billing,
@@ -45,37 +49,14 @@ from tests.worlds.billing_rows import (
     outcomes,
     run_billing,
 )
-from tests.worlds.contract_entries import asked, decide, enter
+from tests.worlds.contract_entries import decide, enter
 from tests.worlds.own_settings import change_billing
 from tests.worlds.zengin_files import OWN_ACCOUNT, zengin_file
 
-A1, B1, C1 = "INV-2026-10-001", "INV-2026-10-002", "INV-2026-10-003"
-
-
-@pytest.fixture(autouse=True)
-def billed(
-    database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """October of A, B and C, ¥11,000 each, with the numbers 001, 002 and 003."""
-    change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
-    billed_once(__name__, database, host, "A", "B", "C")
-
-
-def know(host: psycopg.Connection, tenant_id: str, key: str = "[ｶ]ｱｵﾊﾞ", code: str = "") -> None:
-    """The payer of a tenant, as a person has confirmed it before."""
-    host.execute(
-        """
-        INSERT INTO batch.payer (tenant_id, payer_key, payer_code, payer_name, confirmed_by, execution_id)
-        VALUES (%s, %s, %s, %s, 'keiri', 'earlier')
-        """,
-        [tenant_id, key, code, key],
-    )
-
-
-def only(host: psycopg.Connection) -> str:
-    """The id of the only open transfer."""
-    (transfer_id,) = waiting(host)
-    return transfer_id
+pytestmark = [
+    pytest.mark.usefixtures("billed"),
+    pytest.mark.billed("A", "B", "C", payment_source="operations", own_accounts=[OWN_ACCOUNT]),
+]
 
 
 def test_a_transfer_of_a_known_payer_is_a_payment(
@@ -169,7 +150,7 @@ def test_a_confirmed_payer_is_remembered_and_can_be_forgotten(
     assert list(waiting(host).values()) == ["unknown_payer"]
     assert payments(host) == []
 
-    result = confirm(database, store, f"{only(host)}={A1}")
+    result = confirm(database, store, f"{only_transfer(host)}={A1}")
 
     assert result.status == "completed"
     assert [row[:3] for row in payments(host)] == [("A", A1, 5_000)]
@@ -255,7 +236,7 @@ def test_a_payer_that_paid_only_once_is_not_remembered(
 ) -> None:
     put(store, transfer(11_000))
     run(database, store)
-    confirm(database, store, f"{only(host)}={A1}", values={"only_once": True})
+    confirm(database, store, f"{only_transfer(host)}={A1}", values={"only_once": True})
     assert host.execute("SELECT count(*) FROM batch.payer").fetchall() == [(0,)]
     assert open_amounts(host, [A1]) == {A1: 0}
 
@@ -265,7 +246,7 @@ def test_one_transfer_may_pay_invoices_of_two_tenants(
 ) -> None:
     put(store, transfer(21_500))
     run(database, store)
-    result = confirm(database, store, f"{only(host)}={A1},{B1},手数料")
+    result = confirm(database, store, f"{only_transfer(host)}={A1},{B1},手数料")
     assert result.status == "completed"
     assert [row[:3] for row in payments(host)] == [("A", A1, 11_000), ("B", B1, 10_500)]
     assert open_amounts(host, [A1, B1]) == {A1: 0, B1: 0}
@@ -291,7 +272,7 @@ def test_an_overpayment_is_recorded_and_owed_back(
 ) -> None:
     put(store, transfer(12_000))
     run(database, store)
-    result = confirm(database, store, f"{only(host)}={A1}")
+    result = confirm(database, store, f"{only_transfer(host)}={A1}")
     assert open_amounts(host, [A1]) == {A1: -1_000}
     assert "1,000 JPY の過入金です" in outcomes(host, result)["A"]["notes"][0]
 
@@ -305,7 +286,11 @@ def test_a_payment_by_hand_is_the_same_as_its_transfer(
     assert list(waiting(host).values()) == ["already_entered"]
 
     result = run(
-        database, store, "same_payment", values={"same_transfers": [only(host)]}, triggered_by="keiri"
+        database,
+        store,
+        "same_payment",
+        values={"same_transfers": [only_transfer(host)]},
+        triggered_by="keiri",
     )
 
     assert result.status == "completed"
@@ -426,7 +411,7 @@ def test_a_confirmation_is_repeated_without_effect(
 ) -> None:
     put(store, transfer(11_000))
     run(database, store)
-    transfer_id = only(host)
+    transfer_id = only_transfer(host)
     confirm(database, store, f"{transfer_id}={A1}")
     with pytest.raises(ParameterError, match="すでに入金になっています"):
         confirm(database, store, f"{transfer_id}={B1}")
@@ -450,7 +435,7 @@ def test_a_confirmation_that_cannot_be_meant_is_refused(
     put(store, transfer(5_000))
     run(database, store)
     with pytest.raises(ParameterError, match=message):
-        confirm(database, store, line.format(id=only(host)))
+        confirm(database, store, line.format(id=only_transfer(host)))
     assert payments(host) == []
 
 
@@ -479,7 +464,7 @@ def test_a_transfer_can_be_set_aside_and_taken_back(
 ) -> None:
     put(store, transfer(12, "ﾘｿｸ"))
     run(database, store)
-    transfer_id = only(host)
+    transfer_id = only_transfer(host)
     values = {"transfer_ids": [transfer_id], "reason": "預金利息"}
     assert run(database, store, "set_aside", values=values, triggered_by="keiri").status == "completed"
     assert waiting(host) == {}

@@ -27,27 +27,14 @@ from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.worlds import payment_rows
 from tests.worlds.bank_files import TODAY, confirm, open_amounts, payments, put, run, transfer, waiting
-from tests.worlds.billing_rows import customer, run_billing
-from tests.worlds.kept_rows import planted_once
-from tests.worlds.own_settings import change_billing
 from tests.worlds.zengin_files import OWN_ACCOUNT, zengin_file
 
+pytestmark = [
+    pytest.mark.usefixtures("billed"),
+    pytest.mark.billed("A", "B", "C", payment_source="operations", own_accounts=[OWN_ACCOUNT]),
+]
+
 A1, B1, C1 = "INV-2026-10-001", "INV-2026-10-002", "INV-2026-10-003"
-
-
-@pytest.fixture(autouse=True)
-def billed(
-    database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """October of A, B and C, ¥11,000 each, with the numbers 001, 002 and 003."""
-    change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
-
-    def plant() -> None:
-        for tenant_id in ("A", "B", "C"):
-            customer(host, tenant_id)
-            run_billing(database, codes=[tenant_id])
-
-    planted_once(__name__, database, plant)
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from include.skillreport.core.catalog import TENANT_MONITORING
 from include.skillreport.core.errors import ParameterError
 from local_stack.batch_runs import LOCAL, run_batch
 from tests.conftest import Database
-from tests.worlds.approval_rows import HOLD, items, text_of
+from tests.worlds.approval_rows import HOLD, asked, items, text_of
 from tests.worlds.billing_rows import (
     customer,
     exchange_rate,
@@ -29,32 +29,18 @@ from tests.worlds.billing_rows import (
 from tests.worlds.contract_entries import (
     AT,
     AUTHOR,
+    FORMER,
+    NEW,
     SECOND,
-    asked,
     changes,
     decide,
+    discounts,
     enter,
     profile,
     run,
     set_discount,
     set_profile,
 )
-
-NEW = "shin-keiri@customer.example"
-FORMER = "keiri@customer.example"
-
-
-@pytest.fixture
-def tenants(host: psycopg.Connection) -> None:
-    """A and B, both with October closed."""
-    customer(host, "A")
-    customer(host, "B")
-
-
-def discounts(host: psycopg.Connection) -> list[tuple[Any, ...]]:
-    return host.execute(
-        "SELECT tenant_id, name, value::int, valid_from::text, valid_to::text FROM batch.discount ORDER BY 1, 2, 4"
-    ).fetchall()
 
 
 @pytest.mark.usefixtures("tenants")

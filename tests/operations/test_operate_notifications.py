@@ -16,6 +16,7 @@ from tests.worlds import host_rows
 from tests.worlds.outbox_rows import (
     TODAY,
     ambiguous,
+    listing,
     make_due,
     network,
     operate,
@@ -30,16 +31,6 @@ from tests.worlds.outbox_rows import (
 def parked(database: Database, host: psycopg.Connection, services: StandIns) -> str:
     """A message of A that may have arrived; returns its id."""
     return ambiguous(database, host, services)
-
-
-def listing(database: Database, tenant_id: str = "A") -> list[str]:
-    """The lines that the task's log shows."""
-    batch = notification_operations(LOCAL)
-    with database.working() as (platform, connection):
-        run, _ = open_run(platform, OPERATE_NOTIFICATIONS, batch, TODAY, codes=[tenant_id])
-        report = process_tenants(connection, platform, batch, run, [tenant_id])
-    (result,) = report.results
-    return list(result.report)
 
 
 def shown(host: psycopg.Connection) -> list[str]:

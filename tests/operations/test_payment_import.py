@@ -17,7 +17,6 @@ from include.skillreport.operations.operate_invoices import create_batch as invo
 from local_stack.batch_runs import LOCAL, LocalInstallation
 from tests.conftest import Database
 from tests.worlds.billing_rows import (
-    billed_once,
     host_billing,
     invoice,
     invoices,
@@ -26,14 +25,10 @@ from tests.worlds.billing_rows import (
     process,
 )
 
+pytestmark = [pytest.mark.usefixtures("billed"), pytest.mark.billed("A", "B", "C")]
+
 HEADER = "請求書番号,入金日,金額,通貨,方法,参照番号"
 RUN_AT = datetime(2026, 12, 10, 10, tzinfo=JAPAN)
-
-
-@pytest.fixture(autouse=True)
-def billed(database: Database, host: psycopg.Connection) -> None:
-    """October of A, B and C, ¥11,000 each, with the numbers 001, 002 and 003."""
-    billed_once(__name__, database, host, "A", "B", "C")
 
 
 def row(number: int, amount: str = "11000", reference: str = "", **values: str) -> str:
@@ -144,17 +139,6 @@ def test_a_tenant_that_has_left_is_paid_too(
 
     assert import_file(database, store).status == "completed"
     assert paid(host)["A"] == 11000
-
-
-def test_a_dry_run_reads_the_file_and_records_nothing(
-    database: Database, host: psycopg.Connection, store: ObjectStore
-) -> None:
-    put(store, row(1, "5000"))
-
-    result = import_file(database, store, dry_run=True)
-
-    assert outcomes(host, result)["A"]["notes"] == ["請求書 INV-2026-10-001 は一部入金です。残り 6,000 JPY"]
-    assert paid(host)["A"] == 0
 
 
 def test_a_number_belongs_to_its_own_tenant_only(

@@ -16,7 +16,6 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from tests.conftest import Database
 from tests.worlds import billing_rows
 from tests.worlds.billing_rows import (
-    billed_once,
     close_month,
     customer,
     files,
@@ -29,16 +28,12 @@ from tests.worlds.billing_rows import (
     run_billing,
 )
 
+pytestmark = pytest.mark.usefixtures("billed")
+
 FIRST, SECOND = "INV-2026-10-001", "INV-2026-10-002"
 NOVEMBER = date(2026, 11, 1)
 PAID = {"paid_on": "2026-11-27", "paid_amount": "11000", "paid_method": "銀行振込", "paid_reference": "F-1"}
 REFUND = {"paid_on": "2026-12-08", "paid_amount": "11000", "paid_method": "振込", "paid_reference": "R-1"}
-
-
-@pytest.fixture(autouse=True)
-def billed(database: Database, host: psycopg.Connection) -> None:
-    """A's October, ¥11,000, issued on 1 November."""
-    billed_once(__name__, database, host, "A")
 
 
 def operate(database: Database, operation: str, **options: Any) -> Any:

@@ -28,7 +28,6 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from local_stack.batch_runs import LOCAL, close_run
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.worlds.billing_rows import (
-    billed_once,
     customer,
     host_billing,
     invoice,
@@ -43,11 +42,7 @@ from tests.worlds.billing_rows import (
 )
 from tests.worlds.payment_rows import NUMBER, TODAY, operate, pay
 
-
-@pytest.fixture(autouse=True)
-def billed(database: Database, host: psycopg.Connection) -> None:
-    """A's October, ¥11,000, issued on 1 November and due on 30 November."""
-    billed_once(__name__, database, host, "A")
+pytestmark = pytest.mark.usefixtures("billed")
 
 
 def take_back(database: Database, reference: str = "F-1") -> Any:
@@ -184,16 +179,6 @@ def test_a_month_without_a_numbered_invoice_cannot_be_paid(
     customer(host, "B")
 
     assert "2026-10 の有効な請求書がありません" in reasons(pay(database, codes=["B"]))["B"]
-
-
-def test_a_dry_run_shows_what_would_happen_and_records_nothing(
-    database: Database, host: psycopg.Connection
-) -> None:
-    result = pay(database, "5000", dry_run=True)
-
-    assert notes(host, result) == [f"請求書 {NUMBER} は一部入金です。残り 6,000 JPY"]
-    assert payments(host) == []
-    assert shown(host)[0] == "INVOICED"
 
 
 def test_a_tenant_that_has_left_still_pays(database: Database, host: psycopg.Connection) -> None:
@@ -408,15 +393,6 @@ def test_two_payments_at_the_same_time_both_count(
 
     assert invoice(host, "A")["paid_total"] == 12000
     assert shown(host)[3] == "過入金 1000 JPY"
-
-
-def test_another_tenants_invoice_cannot_be_paid(
-    host: psycopg.Connection, connection: psycopg.Connection
-) -> None:
-    customer(host, "B")
-
-    with tenant_transaction(connection, ["B"]), pytest.raises(BillingError, match="存在しません"):
-        record(connection)
 
 
 def test_a_payment_never_changes(database: Database, connection: psycopg.Connection) -> None:

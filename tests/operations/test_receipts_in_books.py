@@ -31,7 +31,6 @@ from tests.waiting import LIMIT_SECONDS
 from tests.worlds import accounting_rows, bank_files, billing_rows
 from tests.worlds.accounting_rows import hand_over, rows
 from tests.worlds.billing_rows import (
-    billed_once,
     customer,
     files,
     invoice,
@@ -44,17 +43,13 @@ from tests.worlds.own_settings import change_billing
 from tests.worlds.payment_rows import NUMBER, TODAY, operate, pay, payment_values
 from tests.worlds.zengin_files import OWN_ACCOUNT
 
+pytestmark = pytest.mark.usefixtures("billed")
+
 OCTOBER, NOVEMBER, DECEMBER = date(2026, 10, 1), date(2026, 11, 1), date(2026, 12, 1)
 MONTHS = (OCTOBER, NOVEMBER, DECEMBER)
 
 # The columns of the list that show a receipt.
 _LISTED = ("請求書番号", "種別", "状態", "取引日", "税込金額", "税込金額（円）", "備考")
-
-
-@pytest.fixture(autouse=True)
-def billed(database: Database, host: psycopg.Connection) -> None:
-    """A's October, ¥11,000, issued on 1 November."""
-    billed_once(__name__, database, host, "A")
 
 
 def close_november(
@@ -554,7 +549,8 @@ def test_the_next_import_writes_the_month_of_a_killed_operation(
 
     assert bank_files.run(database, store).status == "completed"
 
-    assert accounting_rows.written(store) == (accounting_rows.keys("2026-11") if is_written else [])
+    written = [key for key in accounting_rows.written(store) if "2026-11" in key]
+    assert written == (accounting_rows.keys("2026-11") if is_written else [])
 
 
 def _close(host: psycopg.Connection) -> None:

@@ -6,7 +6,6 @@ import threading
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -19,8 +18,7 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.worlds.bank_files import TODAY, confirm, payments, put, run, transfer, waiting
-from tests.worlds.billing_rows import billed_once, close_month, invoices, outcomes, reasons, run_billing
-from tests.worlds.own_settings import change_billing
+from tests.worlds.billing_rows import close_month, invoices, outcomes, reasons, run_billing
 from tests.worlds.payment_rows import operate, pay
 from tests.worlds.zengin_files import OWN_ACCOUNT
 
@@ -29,13 +27,10 @@ NOVEMBER = date(2026, 11, 1)
 HEADER = "請求書番号,入金日,金額,通貨,方法,参照番号"
 
 
-@pytest.fixture(autouse=True)
-def billed(
-    database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """October of A and B, ¥11,000 each, with the numbers 001 and 002."""
-    change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
-    billed_once(__name__, database, host, "A", "B")
+pytestmark = [
+    pytest.mark.usefixtures("billed"),
+    pytest.mark.billed("A", "B", payment_source="operations", own_accounts=[OWN_ACCOUNT]),
+]
 
 
 def bill_november(database: Database, host: psycopg.Connection) -> None:

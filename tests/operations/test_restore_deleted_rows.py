@@ -23,21 +23,11 @@ from include.skillreport.core.operation_catalog import RESTORE_BACKUP
 from include.skillreport.operations.restore_backup.batch import BackupRestore
 from include.skillreport.schema.deletion import tables_with_marked_rows
 from local_stack.batch_runs import LocalInstallation, open_run
-from tests.batches.data_management.test_marked_rows import (
-    SKILLS,
-    SUNDAY,
-    clean,
-    deletable,
-    ids,
-    many,
-    planted,
-    rows,
-    with_deletion,
-)
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.worlds import host_rows
 from tests.worlds.backups import Backups, flip
 from tests.worlds.billing_rows import reasons
+from tests.worlds.marked_rows import SKILLS, SUNDAY, clean, deletable, ids, many, planted, rows, with_deletion
 
 __all__ = ["deletable", "rows", "with_deletion"]
 

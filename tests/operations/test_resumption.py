@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
 import pytest
 
 from include.skillreport.approvals import DISCARD_ALL, SEND_ALL, SEND_NEW
-from include.skillreport.approvals.asking import Asked
 from include.skillreport.approvals.requests import ApprovalAnswer, ApprovalRequest, items_of, record_answer
 from include.skillreport.core.catalog import (
     INACTIVE_TENANTS,
@@ -19,21 +18,18 @@ from include.skillreport.core.catalog import (
     SCHEDULED_NOTIFICATIONS,
 )
 from include.skillreport.core.errors import AnswerError
-from include.skillreport.core.execution.batch import create_batch
-from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION
 from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.operations.answers import require_resumption_answer
 from include.skillreport.operations.approve_resumption.batch import ResumptionApproval
-from local_stack.batch_runs import LOCAL, run_batch
+from local_stack.batch_runs import run_batch
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.worlds import host_rows
-from tests.worlds.approval_rows import ACCOUNTANT, asked_about, items, requests, text_of
-from tests.worlds.outbox_rows import TODAY, integration, network, slack, statuses, waiting
+from tests.worlds.approval_rows import ACCOUNTANT, asked, asked_about, items, requests, text_of
+from tests.worlds.outbox_rows import TICK, TODAY, integration, scheduled, slack, statuses, waiting
 
-TICK = datetime(2026, 11, 1, 9, tzinfo=JAPAN)
 OPERATOR = ACCOUNTANT
 
 
@@ -45,38 +41,6 @@ def two_tenants(host: psycopg.Connection, services: StandIns) -> None:
         slack(host, tenant_id, services)
         for place in range(number):
             waiting(host, tenant_id, "SLACK", recipient_address=f"C{place}")
-
-
-def scheduled(
-    database: Database,
-    services: StandIns,
-    spec: RunSpec = SCHEDULED_NOTIFICATIONS,
-    *,
-    ticked_at: datetime | None = TICK,
-    after: timedelta = timedelta(seconds=5),
-    on: date = TODAY,
-    **options: Any,
-) -> RunResult:
-    """A whole run that the schedule has started at this tick; None: that a person has started."""
-    batch = create_batch(spec, LOCAL)
-    with database.working() as (platform, connection):
-        return run_batch(
-            platform,
-            connection,
-            spec,
-            batch,
-            on,
-            network=network(services),
-            ticked_at=ticked_at,
-            run_at=(ticked_at or TICK) + after,
-            **options,
-        )
-
-
-def asked(database: Database, result: RunResult, *, ended: bool = False) -> ApprovalRequest:
-    about: Asked | None = asked_about(database, result, ended=ended)
-    assert about is not None
-    return about.request
 
 
 def decide(

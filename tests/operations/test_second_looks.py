@@ -15,6 +15,7 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.conftest import Database
 from tests.worlds import billing_rows
+from tests.worlds.approval_rows import asked
 from tests.worlds.billing_rows import (
     close_month,
     customer,
@@ -25,7 +26,7 @@ from tests.worlds.billing_rows import (
     run_billing,
     states,
 )
-from tests.worlds.contract_entries import asked, changes, decide, run, set_discount, set_profile
+from tests.worlds.contract_entries import changes, decide, run, set_discount, set_profile
 from tests.worlds.own_settings import change_billing
 
 NOVEMBER = date(2026, 11, 1)

@@ -21,7 +21,6 @@ from include.skillreport.operations.forms import FORMS
 from include.skillreport.operations.shown import ChecksShown
 from local_stack.batch_runs import LOCAL
 from tests.conftest import Database
-from tests.operations.test_forms import values
 from tests.worlds.billing_rows import (
     MONTH,
     customer,
@@ -30,6 +29,7 @@ from tests.worlds.billing_rows import (
     process,
     run_billing,
 )
+from tests.worlds.board_entries import example_values
 
 FIRST = "テナント A: INV-2026-10-001 11,000 JPY"
 SECOND = "テナント A: INV-2026-10-002 11,000 JPY"
@@ -87,7 +87,7 @@ def test_every_operation_compares_what_it_works_on_with_what_the_board_shows(dat
             assert batch.own_form is form, name
             action = find_action(form.spec.dag_id, operation.name)
             assert action is not None
-            examples = values(operation) | {"currency": "USD"}
+            examples = example_values(operation) | {"currency": "USD"}
             options = {**examples, "tenants": ["A"], "business_date": str(MONTH), "every_month": False}
             shown = list(describe_targets(board, action, options, date(2026, 11, 2)).lines)
             assert bool(shown) == (operation.shows != NOTHING_YET), name

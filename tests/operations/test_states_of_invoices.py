@@ -31,7 +31,7 @@ from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.conftest import Database
-from tests.operations.test_random_sequences import TENANTS, Office
+from tests.worlds.office import TENANTS, Office
 
 DAY = date(2027, 3, 31)
 ENTRY = AdjustmentAuthor(DAY, "記録", "佐藤", "another run")

@@ -13,9 +13,8 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.messaging.contract_letters import INVOICE
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
-from tests.operations.test_operate_notifications import listing
 from tests.worlds import host_rows
-from tests.worlds.outbox_rows import operate, run_notifications, waiting
+from tests.worlds.outbox_rows import listing, operate, run_notifications, waiting
 
 
 @pytest.fixture(autouse=True)

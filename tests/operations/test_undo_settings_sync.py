@@ -19,7 +19,6 @@ from include.skillreport.operations.undo_settings_sync import create_batch as se
 from local_stack.batch_runs import LOCAL, open_run, process_tenants
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.worlds.settings_rows import (
-    BASIC,
     DAY,
     STANDARD,
     change,
@@ -209,20 +208,6 @@ def test_an_undo_that_is_retried_changes_nothing_more(database: Database, host: 
 
     assert report.failures == []
     assert everything_written(host) == after
-
-
-def test_another_tenants_settings_stay_as_they_are(database: Database, host: psycopg.Connection) -> None:
-    tenant(host)
-    tenant(host, "B")
-    both = run(database)
-    batch = settings_sync_undo(LOCAL)
-    with database.working() as (platform, connection):
-        parameters = {"execution": both.execution_id, "reason": "誤った一覧"}
-        opened, _ = open_run(platform, UNDO_SETTINGS_SYNC, batch, DAY, parameters=parameters)
-        with tenant_transaction(connection, ["A"]):
-            batch.process(Work(opened, connection, ["A", "B"]))
-
-    assert (values(host), values(host, "B")) == ({}, BASIC)
 
 
 def test_an_undo_waits_for_the_run_that_writes_the_tenants_settings(

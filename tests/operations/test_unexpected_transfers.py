@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -20,12 +19,16 @@ from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS
 from include.skillreport.operations.import_payments import create_batch
 from local_stack.batch_runs import LOCAL, close_run, open_run, process_tenants
 from tests.conftest import Database
-from tests.operations.test_import_payments import A1, B1, C1, know, only
 from tests.worlds import payment_rows
 from tests.worlds.bank_files import (
+    A1,
+    B1,
+    C1,
     PAID_ON,
     TODAY,
     confirm,
+    know,
+    only_transfer,
     open_amounts,
     payments,
     put,
@@ -34,28 +37,20 @@ from tests.worlds.bank_files import (
     waiting,
 )
 from tests.worlds.billing_rows import (
-    billed_once,
     close_month,
     customer,
     invoice,
     outcomes,
     run_billing,
 )
-from tests.worlds.own_settings import change_billing
 from tests.worlds.zengin_files import OWN_ACCOUNT
 
 OTHER_ACCOUNT = "0009-001-1-0000042"
 
-
-@pytest.fixture(autouse=True)
-def billed(
-    database: Database, host: psycopg.Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    """October of A, B and C, ¥11,000 each, with the numbers 001, 002 and 003."""
-    change_billing(
-        monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT, OTHER_ACCOUNT]
-    )
-    billed_once(__name__, database, host, "A", "B", "C")
+pytestmark = [
+    pytest.mark.usefixtures("billed"),
+    pytest.mark.billed("A", "B", "C", payment_source="operations", own_accounts=[OWN_ACCOUNT, OTHER_ACCOUNT]),
+]
 
 
 def payers(host: psycopg.Connection) -> list[str]:
@@ -87,7 +82,7 @@ def test_a_transfer_whose_record_fails_waits_until_its_cause_is_removed(
     result = run(database, store)
 
     assert outcomes(host, result)["A"]["error_code"] == "SAME_FEE_ENTERED"
-    transfer_id = only(host)
+    transfer_id = only_transfer(host)
     assert waiting(host) == {transfer_id: "not_recorded"}
     with database.connect("batch_platform") as platform:
         digest = create_batch(LOCAL).digest(Work(Run(result.execution_id, TODAY, TODAY), platform))
@@ -129,7 +124,7 @@ def test_a_prepayment_with_a_fee_is_confirmed(
 ) -> None:
     put(store, transfer(10_340, booked_on=date(2026, 10, 20)))
     run(database, store)
-    result = confirm(database, store, f"{only(host)}={A1},手数料")
+    result = confirm(database, store, f"{only_transfer(host)}={A1},手数料")
     assert outcomes(host, result)["A"]["error_message"] is None
 
 
@@ -138,7 +133,7 @@ def test_a_cancellation_leaves_the_fee_of_another_transfer(
 ) -> None:
     put(store, transfer(5_000))
     run(database, store)
-    confirm(database, store, f"{only(host)}={A1}")
+    confirm(database, store, f"{only_transfer(host)}={A1}")
     put(store, transfer(5_340, reference="2"), name="2.txt")
     run(database, store)
     assert open_amounts(host, [A1]) == {A1: 0}
@@ -167,7 +162,7 @@ def test_a_cancellation_leaves_a_newer_transfer_that_it_cannot_mean(
     run(database, store)
     put(store, transfer(**(known | {"booked_on": date(2026, 11, 28)} | other)), name="2.txt")
     run(database, store)
-    confirm(database, store, f"{only(host)}={B1}")
+    confirm(database, store, f"{only_transfer(host)}={B1}")
     assert [row[:2] for row in payments(host)] == [("A", A1), ("B", B1)]
 
     put(store, transfer(**known, booked_on=date(2026, 11, 30), is_cancellation=True), name="3.txt")
@@ -183,7 +178,7 @@ def test_each_of_two_equal_cancellations_hits_another_transfer(
     know(host, "A")
     put(store, *[transfer(11_000, reference="")] * 2)
     run(database, store)
-    confirm(database, store, f"{only(host)}={B1}")
+    confirm(database, store, f"{only_transfer(host)}={B1}")
     cancellation = transfer(11_000, reference="", is_cancellation=True)
     left = [len(payments(host))]
     for count in (1, 2):
@@ -230,7 +225,7 @@ def test_a_payer_of_a_mistaken_confirmation_is_not_sure(
 ) -> None:
     put(store, transfer(11_000))
     run(database, store)
-    transfer_id = only(host)
+    transfer_id = only_transfer(host)
     confirm(database, store, f"{transfer_id}={A1}")
     payment_rows.operate(
         database, "reverse_payment", values={"paid_reference": transfer_id}, reason="B の入金だった"
@@ -292,7 +287,7 @@ def test_a_payer_only_once_stays_unknown_after_another_confirmation(
 ) -> None:
     put(store, transfer(22_000))
     run(database, store)
-    transfer_id = only(host)
+    transfer_id = only_transfer(host)
     confirm(database, store, f"{transfer_id}={A1},{B1}", values={"only_once": True})
     payment_rows.operate(
         database, "reverse_payment", "B", values={"paid_reference": transfer_id}, reason="C の入金だった"
@@ -313,7 +308,7 @@ def test_a_payer_of_two_tenants_is_not_remembered_after_a_failure(
             IMPORT_PAYMENTS,
             batch,
             TODAY,
-            parameters={"operation": "confirm", "transfers": [f"{only(host)}={A1},{B1}"]},
+            parameters={"operation": "confirm", "transfers": [f"{only_transfer(host)}={A1},{B1}"]},
         )
         payment_rows.operate(database, "void", "B", reason="誤り")
         process_tenants(connection, platform, batch, opened, tenants, store)
@@ -327,7 +322,7 @@ def test_the_rest_of_a_transfer_can_be_set_aside(
 ) -> None:
     put(store, transfer(22_000))
     run(database, store)
-    transfer_id = only(host)
+    transfer_id = only_transfer(host)
     confirm(database, store, f"{transfer_id}={A1},{B1}")
     payment_rows.operate(
         database, "reverse_payment", "B", values={"paid_reference": transfer_id}, reason="役員の私費だった"
@@ -357,7 +352,7 @@ def test_a_refund_does_not_stop_the_other_payments_of_its_tenant(
 ) -> None:
     put(store, transfer(12_000))
     run(database, store)
-    confirm(database, store, f"{only(host)}={A1}")
+    confirm(database, store, f"{only_transfer(host)}={A1}")
     values = {
         "paid_on": "2026-12-01",
         "paid_amount": "1000",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -23,17 +22,15 @@ from local_stack.batch_runs import LOCAL, run_batch
 from tests.conftest import Database
 from tests.worlds import billing_rows
 from tests.worlds.billing_rows import (
-    customer,
     open_operation,
     operate,
     outcomes,
     process,
     reasons,
-    run_billing,
 )
 from tests.worlds.board_entries import enter
-from tests.worlds.kept_rows import planted_once
-from tests.worlds.own_settings import change_billing
+
+pytestmark = [pytest.mark.usefixtures("billed"), pytest.mark.billed(letters_on="bank_day")]
 
 NUMBER = "INV-2026-10-001"
 SATO, SUZUKI, TANAKA = "佐藤", "鈴木", "田中"
@@ -41,24 +38,6 @@ FIRST, NEXT = date(2026, 11, 2), date(2026, 11, 4)
 
 NAME, WHAT = "株式会社ヒミツ", "宛名を「株式会社ヒミツ」に訂正"
 VALUES = {"correction": WHAT, "recipient_name": NAME, "note": "振込先 ヒミツ銀行"}
-
-
-@pytest.fixture(autouse=True)
-def billed(
-    database: Database,
-    host: psycopg.Connection,
-    store: ObjectStore,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    """October of A, due on 30 November. Its letter leaves on Monday, 2 November."""
-    change_billing(monkeypatch, tmp_path, letters_on="bank_day")
-
-    def plant() -> None:
-        customer(host, "A", contact_email="keiri@a.example")
-        run_billing(database, store=store)
-
-    planted_once(__name__, database, plant, store)
 
 
 def at(day: date, hour: int = 10) -> datetime:
@@ -133,21 +112,21 @@ def test_nobody_prints_another_name_on_a_final_invoice_alone(
     )
     assert arrived(FIRST) == set()
     assert send(database, SUZUKI).status == "completed"
-    assert arrived(NEXT) == {"keiri@a.example"}
+    assert arrived(NEXT) == {"keiri@customer.example"}
     assert code(host, send(database, SUZUKI, on=NEXT)) == "LETTER_HAS_LEFT"
 
 
 def test_a_correction_after_the_first_letter_has_left_waits_too(
     database: Database, host: psycopg.Connection, store: ObjectStore, arrived: Any
 ) -> None:
-    assert arrived(FIRST) == {"keiri@a.example"}
+    assert arrived(FIRST) == {"keiri@customer.example"}
     # The text about the correction is printed and mailed, so a new due date waits, too.
     correct(database, store, correction=WHAT, due_on="2026-12-28")
 
     assert arrived(NEXT) == set()
     assert code(host, send(database, SATO)) == "OWN_ENTRY"
     send(database, SUZUKI, on=NEXT)
-    assert arrived(date(2026, 11, 5)) == {"keiri@a.example"}
+    assert arrived(date(2026, 11, 5)) == {"keiri@customer.example"}
 
 
 def test_the_stop_of_another_person_does_not_let_the_corrector_send(
@@ -271,7 +250,7 @@ def test_a_correction_without_a_letter_waits_too(
     address, waits = outcomes(host, result)["A"]["notes"]
     assert "メール" in address
     assert waits.startswith("訂正は確認待ちです")
-    host.execute("""UPDATE "MST_Tenant" SET contact_email = 'keiri@a.example'""")
+    host.execute("""UPDATE "MST_Tenant" SET contact_email = 'keiri@customer.example'""")
     assert code(host, send(database, SATO)) == "OWN_ENTRY"
     assert host.execute("SELECT corrected_by FROM batch.letter_stop").fetchall() == [([SATO],)]
 
@@ -345,28 +324,6 @@ def test_a_refused_correction_leaves_its_values_to_a_retry(
     host.execute("UPDATE batch.entered_values SET form_values = %s", [json.dumps(VALUES)])
     assert process(database, run, store=store).failures == []
     assert (revisions(host), entered(host)) == (1, [None])
-
-
-def test_a_run_that_is_cleared_finds_its_correction(
-    database: Database, host: psycopg.Connection, store: ObjectStore
-) -> None:
-    token = enter(database, OPERATE_INVOICES.dag_id, "correct", VALUES, person=SATO)
-    options: dict[str, Any] = {"values": {"entry": token}, "triggered_by": SATO, "run_at": at(FIRST)}
-    run = open_operation(database, "correct", **options)
-    again = open_operation(database, "correct", **options)
-    host.execute(
-        """
-        UPDATE batch.execution_log AS log SET dag_id = old.dag_id, run_id = old.run_id
-        FROM batch.execution_log AS old
-        WHERE log.execution_id = %s AND old.execution_id = %s
-        """,
-        [again.execution_id, run.execution_id],
-    )
-
-    for cleared in (run, run, again):
-        (result,) = process(database, cleared, store=store).results
-        assert result.details == {"corrected": NUMBER}
-    assert revisions(host) == 1
 
 
 def test_values_are_used_once_by_their_author_within_minutes(

@@ -12,12 +12,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from include.skillreport.core.catalog import BATCHES, FAMILIES
+from include.skillreport.core.operation_catalog import OPERATIONS
 from tests.airflow_installation import PROJECT, AirflowInstallation, environment_of
 
 # The interpreter and the Airflow version to test, for one cell of `make matrix`; without them, this interpreter and the locked version.
 PYTHON_VARIABLE, AIRFLOW_VARIABLE = "PACKAGING_PYTHON", "PACKAGING_AIRFLOW"
 
 UV = (str(Path(sys.executable).with_name("uv")), "--system-certs")
+
+DAG_IDS = sorted(
+    [
+        *(batch.dag_id for batch in BATCHES),
+        *(family.dag_id for family in FAMILIES),
+        *(operation.dag_id for operation in OPERATIONS),
+    ]
+)
 
 
 @dataclass(frozen=True)

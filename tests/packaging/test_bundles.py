@@ -26,10 +26,8 @@ from local_stack.airflow_processes import SCHEDULER
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import PROJECT
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.dags.running_airflow import NO_SCHEDULE, Api, running_airflow
-from tests.dags.test_approvals import answer_request, open_request
-from tests.packaging.production import Layout, ProductionEnvironment, build_wheel, create_environment
-from tests.packaging.test_layouts import DAG_IDS
+from tests.dags.running_airflow import NO_SCHEDULE, Api, answer_request, open_request, running_airflow
+from tests.packaging.production import DAG_IDS, Layout, ProductionEnvironment, build_wheel, create_environment
 from tests.waiting import wait_until
 from tests.worlds import billing_rows
 

@@ -14,25 +14,15 @@ from pypdf import PdfReader
 
 from skill_batch.provider_info import get_provider_info
 from include.skillreport.core.catalog import (
-    BATCHES,
-    FAMILIES,
     TENANT_BILLING,
     TENANT_USAGE,
 )
-from include.skillreport.core.operation_catalog import OPERATIONS
 from tests.airflow_installation import PROJECT, AirflowInstallation, connect_metadata
-from tests.packaging.production import Layout, ProductionEnvironment, run_python
+from tests.packaging.production import DAG_IDS, Layout, ProductionEnvironment, run_python
 
 pytestmark = pytest.mark.long
 
 HERE = Path(__file__).parent
-DAG_IDS = sorted(
-    [
-        *(batch.dag_id for batch in BATCHES),
-        *(family.dag_id for family in FAMILIES),
-        *(operation.dag_id for operation in OPERATIONS),
-    ]
-)
 REFERENCES = ["skill_batch.deadlines.RunBegins", "skill_batch.deadlines.UsualEnd"]
 
 

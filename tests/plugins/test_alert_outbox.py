@@ -21,9 +21,9 @@ from local_stack.stand_ins import StandIns
 from tests.airflow_installation import email_connection, slack_connection
 from tests.conftest import Database
 from tests.messaging.raw_server import ENDLESS, MEBIBYTE, answering, bomb, http, memory_within
-from tests.messaging.test_email import encrypted, make_certificate
-from tests.plugins.test_unreported_run import read_only
 from tests.waiting import wait_until
+from tests.worlds.alerts import read_only
+from tests.worlds.encrypted_servers import encrypted, make_certificate
 
 AROSE_AT = datetime(2026, 11, 1, 17, 13, tzinfo=UTC)
 

@@ -16,7 +16,7 @@ from skill_batch.notifiers.alert_outbox import send_alert, send_result
 from skill_batch.notifiers.channels import load_channels
 from include.skillreport.core.errors import ConnectionInvalidError
 from local_stack.stand_ins import StandIns
-from tests.plugins.test_http_alerts import alert, report, services
+from tests.worlds.alerts import alert, report, services
 
 __all__ = ["services"]
 

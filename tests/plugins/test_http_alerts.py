@@ -12,7 +12,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -25,20 +25,20 @@ from psycopg.rows import dict_row
 from standardwebhooks import WebhookVerificationError
 
 from skill_batch.notifiers import http_bodies, http_channel
-from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.alert_outbox import send_alert, send_result, send_waiting_alerts
 from skill_batch.notifiers.channels import load_channels
-from skill_batch.notifiers.run_report import RunReport
 from include.skillreport.schema.checks.airflow_dags import is_signing_key
 from local_stack.stand_ins import StandIns
 from local_stack.stand_ins.alert_receiver import RECEIVER_KEY
-from tests.airflow_installation import PROJECT, email_connection, http_connection, slack_connection
+from tests.airflow_installation import PROJECT, http_connection
 from tests.conftest import Database
-from tests.messaging.test_email import make_certificate
 from tests.waiting import wait_until
+from tests.worlds.alerts import AROSE_AT, alert, report, services
+from tests.worlds.encrypted_servers import make_certificate
+
+__all__ = ["services"]
 
 OTHER_KEY = "whsec_" + base64.b64encode(b"another key of the receiver").decode()
-AROSE_AT = datetime(2026, 11, 1, 17, 13, tzinfo=UTC)
 KEY = "failure:batch_018_02:manual__2026-11-02:BATCH-018-02:0"
 
 Platform = psycopg.Connection[dict[str, Any]]
@@ -50,53 +50,6 @@ class Request:
 
     headers: dict[str, str]
     body: bytes
-
-
-def alert(severity: str = "HIGH", **values: Any) -> Alert:
-    made = Alert(
-        "バッチ実行失敗: BATCH-018-02",
-        ("エラー: 12 件中 1 件",),
-        tenants=("• T002 **太字** [銀行](http://evil.example)",),
-        actions=("対処: 消去（Clear）してください。",),
-        links=(("実行を開く", "http://airflow.example/dags/d/runs/r"),),
-        severity=severity,
-        arose_at=AROSE_AT,
-    )
-    return replace(made, **values)
-
-
-def report(attempt: int = 0) -> RunReport:
-    return RunReport(
-        "BATCH-018-01_20261031_0a1b2c3d",
-        "BATCH-018-01",
-        "テナント使用量集計バッチ",
-        "batch_018_01_tenant_usage",
-        "manual__1",
-        attempt,
-        "partial",
-        "2026-10-31",
-        12,
-        11,
-        1,
-        340,
-        62.5,
-        "2026-11-01T00:00:00+00:00",
-        "http://airflow.example/dags/d/runs/r",
-        "http://airflow.example/skill-batch-board/runs/d/r",
-    )
-
-
-@pytest.fixture
-def services(monkeypatch: pytest.MonkeyPatch, shared_database: Database) -> Iterator[StandIns]:
-    """The table of alerts, and all three channels."""
-    monkeypatch.setenv(
-        "AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", shared_database.airflow_connection("batch_platform")
-    )
-    with StandIns() as stand_ins:
-        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_SLACK", slack_connection(stand_ins.slack_base_url))
-        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_EMAIL", email_connection(stand_ins))
-        monkeypatch.setenv("AIRFLOW_CONN_SKILL_BATCH_ALERT_HTTP", http_connection(stand_ins.http_port))
-        yield stand_ins
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from include.skillreport.messaging.channels.email.sender_address import (
 )
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import email_connection
-from tests.messaging.test_sender_address import REFUSED, SENDERS
+from tests.messaging.sending import REFUSED, SENDERS
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.retry import Status
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
-from tests.messaging.test_own_mail_server import own_server
 from tests.worlds.outbox_rows import slack
+from tests.worlds.own_mail_server import own_server
 from tests.worlds.shared_database import host_database
 
 __all__ = ["host_database"]

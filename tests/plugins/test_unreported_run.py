@@ -39,6 +39,7 @@ from include.skillreport.core.operation_catalog import APPROVE_INVOICES
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import slack_connection
 from tests.conftest import Database
+from tests.worlds.alerts import read_only
 
 DAG_ID, RUN_ID = "a_dag", "manual__1"
 UNREACHABLE = "postgresql://nobody:secret@127.0.0.1:1/nothing"
@@ -270,18 +271,6 @@ def unreachable(_: Database) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as outage:
         outage.setenv("AIRFLOW_CONN_SKILL_BATCH_PLATFORM_DB", UNREACHABLE)
         yield
-
-
-@contextmanager
-def read_only(database: Database) -> Iterator[None]:
-    """The table of alerts can be read and not written, as on a standby."""
-    setting = f'ALTER ROLE batch_platform IN DATABASE "{database.name}" {{}} default_transaction_read_only'
-    with database.connect() as admin:
-        admin.execute((setting.format("SET") + " = on").encode())
-        try:
-            yield
-        finally:
-            admin.execute(setting.format("RESET").encode())
 
 
 @pytest.mark.parametrize("outage", [unreachable, read_only])

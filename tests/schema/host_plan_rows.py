@@ -39,14 +39,14 @@ _LOGS: tuple[LiteralString, ...] = (
     INSERT INTO "SYS_SystemLog" (id, user_id, request_url, response_status, response_time, message, created_at, updated_at)
     SELECT number, lpad((number %% 400)::text, 6, '0'), '/api', 200, 10, repeat('x', 200), at, at
     FROM (
-        SELECT number, %(end)s::timestamp - (100000 - number) * interval '34.56 seconds' AS at FROM generate_series(1, 100000) AS number
+        SELECT number, %(end)s::timestamp - (40000 - number) * interval '86.4 seconds' AS at FROM generate_series(1, 40000) AS number
     ) AS row
     """,
     """
     INSERT INTO "HIS_AuditLog" (id, user_id, action_type, new_values, created_at)
     SELECT number, lpad((number %% 400)::text, 6, '0'), 'UPDATE', repeat('x', 200),
-        %(end)s::timestamp - (100000 - number) * interval '34.56 seconds'
-    FROM generate_series(1, 100000) AS number
+        %(end)s::timestamp - (40000 - number) * interval '86.4 seconds'
+    FROM generate_series(1, 40000) AS number
     """,
     # A notification is sent within three hours, or fails. Of the last hours some wait.
     """
@@ -55,16 +55,16 @@ _LOGS: tuple[LiteralString, ...] = (
     )
     SELECT
         'n' || number, 'T' || number %% 4, 'EMAIL', 'x@example.jp', repeat('x', 200),
-        CASE WHEN number > 99800 THEN 'PENDING' WHEN number %% 50 = 0 THEN 'FAILED' ELSE 'SUCCESS' END,
-        at, CASE WHEN number <= 99800 AND number %% 50 <> 0 THEN at + number %% 180 * interval '1 minute' END, at, at
+        CASE WHEN number > 39920 THEN 'PENDING' WHEN number %% 50 = 0 THEN 'FAILED' ELSE 'SUCCESS' END,
+        at, CASE WHEN number <= 39920 AND number %% 50 <> 0 THEN at + number %% 180 * interval '1 minute' END, at, at
     FROM (
-        SELECT number, %(end)s::timestamp - (100000 - number) * interval '34.56 seconds' AS at FROM generate_series(1, 100000) AS number
+        SELECT number, %(end)s::timestamp - (40000 - number) * interval '86.4 seconds' AS at FROM generate_series(1, 40000) AS number
     ) AS row
     """,
     """
     INSERT INTO "SYS_TokenStore" (id, token_value, expires_at, updated_at)
-    SELECT number, repeat('x', 200), %(end)s::timestamp - (100000 - number) * interval '34.56 seconds', '2026-04-01'
-    FROM generate_series(1, 100000) AS number
+    SELECT number, repeat('x', 200), %(end)s::timestamp - (40000 - number) * interval '86.4 seconds', '2026-04-01'
+    FROM generate_series(1, 40000) AS number
     """,
     """
     INSERT INTO "HIS_ReportGeneration" (id, tenant_id, requested_by, generation_status, file_size, created_at, completed_at, updated_at)
@@ -80,9 +80,9 @@ _LOGS: tuple[LiteralString, ...] = (
     )
     SELECT
         'm' || number, 'T' || number %% 4, 'host:n' || number, 'email', 'x@example.jp', 's', 'b', 2, 'n' || number,
-        CASE WHEN number > 99900 THEN 'pending' ELSE 'sent' END, %(end)s, %(end)s, %(end)s::timestamp + interval '1 day', 'run',
-        CASE WHEN number <= 99900 THEN %(end)s::timestamp END
-    FROM generate_series(80001, 100000) AS number
+        CASE WHEN number > 39950 THEN 'pending' ELSE 'sent' END, %(end)s, %(end)s, %(end)s::timestamp + interval '1 day', 'run',
+        CASE WHEN number <= 39950 THEN %(end)s::timestamp END
+    FROM generate_series(20001, 40000) AS number
     """,
 )
 

@@ -6,32 +6,28 @@ A new block that names a view of such a table fails the first test until it has 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
 from skill_batch.board.statements import SQL as BOARD_SQL
 from include.skillreport.approvals.requests import HOLDS
-from include.skillreport.batches.log_cleanup.rows import ROW_CLASSES
 from include.skillreport.core.catalog import (
     BATCHES,
     TENANT_BILLING,
 )
-from include.skillreport.core.database import plan_for_scans, sql_blocks, tenant_transaction
 from include.skillreport.schema.host_contract import HostVariant
 from include.skillreport.schema.host_indexes.creation import create_indexes
 from include.skillreport.schema.host_indexes.listing import HOST_INDEXES
 from tests.conftest import Database, Server, copied_database
 from tests.schema.host_plan_rows import LAST_DAY, TENANTS, plant_host
+from tests.schema.statement_plans import INCLUDE, Statement, all_statements, explain, index_names, reads
 
-INCLUDE = Path(__file__).parents[2] / "include" / "skillreport"
 VIEWS = INCLUDE / "schema" / "host_views"
 
 LOGS = ("SYS_SystemLog", "HIS_AuditLog", "HIS_NotificationLog", "SYS_TokenStore")
@@ -55,19 +51,6 @@ IDS = {"ids": ["n99001", "n99002"]}
 SOURCES = dict.fromkeys(
     ("has_requests", "has_files", "has_reports", "has_assessments", "has_notifications", "has_logins"), True
 )
-
-
-@dataclass(frozen=True)
-class Statement:
-    """How a block is run: its parameters, its role, and whether its transaction is set up by ``plan_for_scans``.
-
-    ``whole``: the tables that it reads as a whole, and why.
-    """
-
-    parameters: Mapping[str, Any]
-    role: str = "batch_platform"
-    scans: bool = False
-    whole: Mapping[str, str] = field(default_factory=dict)
 
 
 _STORED = "storage is what a tenant owns, not what is new"
@@ -326,22 +309,6 @@ def growing_blocks() -> dict[str, str]:
     }
 
 
-def all_statements() -> Iterator[tuple[str, str, str]]:
-    """Folder, name and text of each block of the SQL files, and of each statement that BATCH-002 generates for the host's tables."""
-    folders = {file.parents[1] for file in INCLUDE.rglob("sql/*.sql")} - {INCLUDE / "schema"}
-    for folder in sorted(folders):
-        for name, text in sql_blocks(folder).items():
-            yield str(folder.relative_to(INCLUDE)), name, text
-    for row_class in ROW_CLASSES.values():
-        for old in row_class.tables if row_class.is_host else ():
-            for name, statement in (("old", old.find()), ("delete", old.delete(["text"]))):
-                yield (
-                    "batches/log_cleanup",
-                    f"{name} {old.table}",
-                    statement.as_string().replace('"', ""),
-                )
-
-
 def _code(text: str) -> str:
     """The SQL without its comments."""
     return re.sub(r"--.*", "", text)
@@ -416,40 +383,3 @@ def test_a_statement_reads_each_index_of_the_list(indexed: Database) -> None:
             read |= set(index_names(explain(connection, text, STATEMENTS[name])))
 
     assert {index.name for index in HOST_INDEXES} - read == set()
-
-
-def explain(connection: psycopg.Connection, text: str, statement: Statement) -> dict[str, Any]:
-    """The plan of a block in the transaction in which its batch runs it."""
-    is_of_tenants = statement.role == "batch_tenant"
-    with tenant_transaction(connection, list(TENANTS)) if is_of_tenants else connection.transaction():
-        if statement.scans:
-            plan_for_scans(connection)
-        explained = b"EXPLAIN (FORMAT JSON) " + text.encode()
-        row = connection.execute(explained, dict(statement.parameters) or None).fetchone()
-    assert row is not None
-    plan: dict[str, Any] = row[0][0]["Plan"]
-    return plan
-
-
-def index_names(plan: dict[str, Any]) -> Iterator[str]:
-    """The indexes that a plan reads."""
-    if "Index Name" in plan:
-        yield plan["Index Name"]
-    for child in plan.get("Plans", ()):
-        yield from index_names(child)
-
-
-def reads(plan: dict[str, Any]) -> Iterator[tuple[str, bool]]:
-    """The tables that a plan reads, and whether as a whole: row by row, or along an index without a condition.
-
-    PostgreSQL 15 keeps a branch that it never executes.
-    """
-    if plan.get("One-Time Filter") == "false":
-        return
-    if "Relation Name" in plan:
-        is_whole = plan["Node Type"] == "Seq Scan" or (
-            plan["Node Type"] in ("Index Scan", "Index Only Scan") and "Index Cond" not in plan
-        )
-        yield plan["Relation Name"], is_whole
-    for child in plan.get("Plans", ()):
-        yield from reads(child)

@@ -15,7 +15,7 @@ from psycopg import sql
 from include.skillreport.schema.host_contract import HostVariant
 from tests.conftest import Server, copied_database
 from tests.schema.catalogue import rows_of
-from tests.schema.test_host_plans import all_statements
+from tests.schema.statement_plans import all_statements
 from tests.worlds import host_rows
 
 NO_DATES = ("infinity", "-infinity", "9999-12-31 23:59:59", "294276-12-31 23:59:59", "4713-01-01 BC")

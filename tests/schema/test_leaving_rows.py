@@ -26,7 +26,7 @@ from local_stack.generator import DataShape, load_demo_data
 from local_stack.tenants import DEMO_TENANTS
 from tests.conftest import Database, Server, copied_database
 from tests.schema.catalogue import relations
-from tests.schema.test_host_plans import reads
+from tests.schema.statement_plans import reads
 from tests.worlds import host_rows
 
 AT = datetime(2026, 10, 31)

@@ -46,7 +46,7 @@ from include.skillreport.schema.host_contract import HostVariant
 from local_stack.batch_runs import LOCAL, LocalInstallation, run_batch
 from tests.conftest import Database, Server, copied_database
 from tests.needs import need
-from tests.schema.test_host_plans import INCLUDE, Statement, explain, index_names, reads
+from tests.schema.statement_plans import INCLUDE, Statement, explain, index_names, reads
 from tests.worlds.outbox_rows import claim_due
 
 _SQL = Statements(Path(__file__).parents[2] / "benchmarks")

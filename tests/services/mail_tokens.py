@@ -36,13 +36,13 @@ class TokenServer:
 
     @property
     def public_key(self) -> str:
-        return key_pair("the issuer of mail tokens")[1]
+        return key_pair("the issuer of mail tokens", 2_048)[1]
 
     def token(self, lifetime: int = 3_600, user: str = USER) -> str:
         """A token that ends after so many seconds; negative: it has ended."""
         now = int(time.time())
         claims = {"sub": user, "iat": now - 7_200, "nbf": now - 7_200, "exp": now + lifetime}
-        return jwt.encode(claims, key_pair("the issuer of mail tokens")[0], algorithm="RS256")
+        return jwt.encode(claims, key_pair("the issuer of mail tokens", 2_048)[0], algorithm="RS256")
 
     def answer(self, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
         """The status and the JSON object of an answer."""

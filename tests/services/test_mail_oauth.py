@@ -29,7 +29,6 @@ from include.skillreport.messaging.outcome import ErrorClass, Outcome, SendResul
 from tests.mail_servers.dovecot import PASSWORD, Dovecot, dovecot
 from tests.mail_servers.programs import missing
 from tests.messaging.sending import code_of, message
-from tests.messaging.test_email import make_certificate
 from tests.needs import need
 from tests.services.mail_tokens import (
     CLIENT_ID,
@@ -41,6 +40,7 @@ from tests.services.mail_tokens import (
     smtp_server,
     token_server,
 )
+from tests.worlds.encrypted_servers import make_certificate
 
 pytestmark = pytest.mark.long
 

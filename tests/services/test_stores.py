@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from include.skillreport.core.execution.object_store import ObjectStore, StoreEntry
-from tests.core.test_object_store import write_half
 from tests.s3_server import BUCKET
 from tests.services.stores import EMULATORS, Bucket
+from tests.worlds.faulty_stores import write_half
 
 pytestmark = pytest.mark.long
 

@@ -26,7 +26,7 @@ from tests.conftest import Database
 ACCOUNTANT = "経理 花子"
 NOW = datetime(2026, 11, 5, 1, 0, tzinfo=UTC)
 
-__all__ = ["ACCOUNTANT", "APPROVE", "HOLD", "answer", "asked_about", "items", "requests", "text_of"]
+__all__ = ["ACCOUNTANT", "APPROVE", "HOLD", "answer", "asked", "asked_about", "items", "requests", "text_of"]
 
 
 class _WithoutRuns(LocalInstallation):
@@ -50,6 +50,14 @@ def asked_about(
     with database.connect("batch_platform") as platform:
         installation = (_WithoutRuns if ended else LocalInstallation)(platform, moment=NOW)
         return ask_for_approval(APPROVALS[result.batch_id], run, installation, lambda _: refuse)
+
+
+def asked(database: Database, result: RunResult, *, ended: bool = False) -> ApprovalRequest:
+    """The request for what this run holds."""
+    about = asked_about(database, result, ended=ended)
+    assert about is not None
+    assert about.problem is None
+    return about.request
 
 
 def answer(

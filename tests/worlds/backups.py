@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -39,12 +41,15 @@ from include.skillreport.operations.restore_backup.batch import BackupRestore
 from local_stack.batch_runs import LocalInstallation, open_run, process_tenants, run_batch
 from local_stack.stack import EXTERNAL_DATABASE, postgres_programs
 from tests.conftest import Database
+from tests.waiting import wait_until
 from tests.worlds import host_rows
 from tests.worlds.shared_database import lending_copy
 
 TODAY = date(2026, 11, 1)
 HOSTILE = "../../etc"
 MAC_KEY = "the key of the tests, which is long enough".replace(" ", "-")
+
+ADD_COLUMN = 'ALTER TABLE "MST_Employee" ADD COLUMN nickname text'
 
 
 def _server_version() -> int:
@@ -310,3 +315,55 @@ def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
+
+
+class Migration:
+    """Runs a statement in a thread, as another session."""
+
+    def __init__(self, database: Database, statement: str) -> None:
+        self.is_done = False
+        self._database = database
+        self._statement = statement
+        self._thread = threading.Thread(target=self._run)
+
+    def start(self) -> None:
+        """Start, and wait until the statement has ended or waits for a lock."""
+        self._thread.start()
+        wait_until(
+            lambda: self.is_done or is_blocked(self._database), "the migration has ended or waits for a lock"
+        )
+
+    def join(self) -> None:
+        """Wait for the end."""
+        self._thread.join(60)
+        assert self.is_done
+
+    def _run(self) -> None:
+        with self._database.connect() as connection:
+            connection.execute(self._statement.encode())
+        self.is_done = True
+
+
+def is_blocked(database: Database) -> bool:
+    with database.connect() as connection:
+        return (
+            connection.execute(
+                "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            ).rowcount
+            > 0
+        )
+
+
+def migration_after_pg_dump(database: Database, monkeypatch: pytest.MonkeyPatch) -> Migration:
+    """A migration that starts when pg_dump has ended, and waits for the locks of the snapshot."""
+    migration = Migration(database, ADD_COLUMN)
+    pg_dump = DatabaseServer.dump
+
+    def then_migrate(
+        server: DatabaseServer, snapshot: str, folder: Path, jobs: int
+    ) -> Generator[Path | None, None, None]:
+        yield from pg_dump(server, snapshot, folder, jobs)
+        migration.start()
+
+    monkeypatch.setattr(DatabaseServer, "dump", then_migrate)
+    return migration

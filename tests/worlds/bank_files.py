@@ -24,6 +24,14 @@ from tests.worlds.zengin_files import OWN_ACCOUNT, zengin_file
 TODAY = date(2026, 12, 10)
 PAID_ON = date(2026, 11, 27)
 
+# 三菱UFJ銀行 BizSTATION, 入出金明細.
+BIZSTATION = (
+    "金融機関コード,金融機関名,支店コード,支店名,科目,口座番号,口座名,取引日,入払区分,取引区分,取引金額,内他店券金額,"
+    "手形・小切手区分,手形・小切手番号,振込依頼人番号,振込依頼人名,仕向金融機関名,仕向支店名,摘要,EDI情報"
+)
+
+A1, B1, C1 = "INV-2026-10-001", "INV-2026-10-002", "INV-2026-10-003"
+
 
 def transfer(amount: int, payer: str = "ｶ)ｱｵﾊﾞ", **values: Any) -> Transfer:
     """A transfer of yen on 27 November."""
@@ -108,3 +116,20 @@ def open_amounts(host: psycopg.Connection, numbers: Sequence[str] = ()) -> dict[
     """The open amounts of invoices by number."""
     rows = host.execute("SELECT number, open_amount FROM batch.invoice WHERE number IS NOT null").fetchall()
     return {number: amount for number, amount in rows if not numbers or number in numbers}
+
+
+def know(host: psycopg.Connection, tenant_id: str, key: str = "[ｶ]ｱｵﾊﾞ", code: str = "") -> None:
+    """The payer of a tenant, as a person has confirmed it before."""
+    host.execute(
+        """
+        INSERT INTO batch.payer (tenant_id, payer_key, payer_code, payer_name, confirmed_by, execution_id)
+        VALUES (%s, %s, %s, %s, 'keiri', 'earlier')
+        """,
+        [tenant_id, key, code, key],
+    )
+
+
+def only_transfer(host: psycopg.Connection) -> str:
+    """The id of the only open transfer."""
+    (transfer_id,) = waiting(host)
+    return transfer_id

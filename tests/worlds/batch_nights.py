@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
 import re
 import sys
 from collections import Counter
@@ -14,7 +13,6 @@ from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from pypdf import PdfReader
 
 from include.skillreport.batches.log_cleanup.batch import ROOTS_VARIABLE
 from include.skillreport.core.catalog import BATCHES, DATA_BACKUP, TENANT_BILLING
@@ -28,6 +26,7 @@ from local_stack.stand_ins import StandInDirectory, StandIns
 from tests.chaos.normalisation import IGNORED_TABLES, Names, normalised_row
 from tests.conftest import Database
 from tests.worlds.backups import Backups
+from tests.worlds.documents import pages_of
 from tests.worlds.outbox_rows import network, slack
 
 if sys.version_info >= (3, 14):
@@ -186,7 +185,7 @@ def files_with(root: Path, texts: Collection[str]) -> dict[str, list[str]]:
 def _text(path: Path) -> str:
     content = path.read_bytes()
     if path.suffix == ".pdf":
-        return "".join(page.extract_text() for page in PdfReader(io.BytesIO(content)).pages)
+        return "".join(pages_of(content))
     unpack = {".zst": zstd.decompress, ".gz": gzip.decompress}.get(path.suffix, bytes)
     return unpack(content).decode(errors="replace")
 

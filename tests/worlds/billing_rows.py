@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 from typing_extensions import override
@@ -36,6 +37,7 @@ from tests.conftest import Database
 from tests.worlds import host_rows
 from tests.worlds.board_entries import enter
 from tests.worlds.kept_rows import planted_once
+from tests.worlds.own_settings import change_billing
 
 MONTH = date(2026, 10, 1)
 OCTOBER = Period.month_of(MONTH)
@@ -199,21 +201,30 @@ def run_billing(database: Database, month: date = MONTH, **options: Any) -> RunR
     return _run(database, TENANT_BILLING, create_batch(LOCAL), month, **options)
 
 
-def billed_once(
-    module: str,
+@pytest.fixture
+def billed(
+    request: pytest.FixtureRequest,
     database: Database,
     host: psycopg.Connection,
-    *tenant_ids: str,
-    store: ObjectStore | None = None,
+    store: ObjectStore,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    """The month of these customers, billed for the first test of the module in a process and copied for the others."""
+    """A's October, ¥11,000, issued on 1 November and due on 30 November.
+
+    ``pytest.mark.billed("A", "B", payment_source="host")`` names other tenants, of the same amount, and settings of billing.
+    """
+    tenant_ids, settings = ("A",), {}
+    if marker := request.node.get_closest_marker("billed"):
+        tenant_ids, settings = marker.args or tenant_ids, marker.kwargs
+        change_billing(monkeypatch, tmp_path, **settings)
 
     def plant() -> None:
         for tenant_id in tenant_ids:
             customer(host, tenant_id)
         run_billing(database, store=store)
 
-    planted_once(module, database, plant, store)
+    planted_once(f"billed {tenant_ids} {settings}", database, plant, store)
 
 
 def operate(
@@ -415,3 +426,13 @@ def files(store: ObjectStore) -> dict[str, bytes]:
     return {
         str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
     }
+
+
+def entered_lines(host: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return host.execute(
+        """
+        SELECT tenant_id, charged_on, description, quantity, unit, unit_amount, currency, tax_category
+        FROM batch.extra_charge
+        ORDER BY tenant_id, entered_at
+        """
+    ).fetchall()

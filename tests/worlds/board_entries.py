@@ -8,7 +8,16 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
+from skill_batch.board.actions import Action
+from include.skillreport.core.form import Operation
 from tests.conftest import Database
+
+# Where the field's example does not go with the other examples: a percentage has no currency and no metric, and yen have no rate.
+OTHER_EXAMPLES = {
+    ("set_discount", "currency"): "",
+    ("set_discount", "metric"): "",
+    ("set_rate", "currency"): "USD",
+}
 
 
 def enter(
@@ -37,3 +46,19 @@ def enter(
                 [minutes_ago, token],
             )
     return token
+
+
+def example_texts(action: Action) -> dict[str, list[str]]:
+    """The texts of a dialog with the example of each field."""
+    return {
+        name: ["on" if field.input == "flag" else "\n".join(field.example)]
+        if field.input in ("flag", "lines")
+        else [OTHER_EXAMPLES.get((action.name, name), field.example)]
+        for name, field in action.fields.items()
+    }
+
+
+def example_values(operation: type[Operation], *, required: bool | None = None) -> dict[str, Any]:
+    """The form with the examples of the operation's fields."""
+    examples = {name: field.example for name, field in operation.fields(required=required).items()}
+    return {"operation": operation.name} | examples

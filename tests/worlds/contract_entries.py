@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 import psycopg
+import pytest
 
 from include.skillreport.approvals.requests import ApprovalRequest
 from include.skillreport.core.execution.business_date import JAPAN
@@ -21,11 +22,28 @@ from include.skillreport.operations.operate_contracts import create_batch
 from local_stack.batch_runs import LOCAL, run_batch
 from tests.conftest import Database
 from tests.worlds import board_entries
-from tests.worlds.approval_rows import APPROVE, answer, asked_about
+from tests.worlds.approval_rows import APPROVE, answer
+from tests.worlds.billing_rows import customer
 
 TODAY = date(2026, 11, 10)
 AT = datetime(2026, 11, 10, 10, 0, tzinfo=JAPAN)
 AUTHOR, SECOND = "keiri", "buchou"
+
+PROFILES = (
+    "tenant,recipient_name,department,postal_code,address,country,email,further_emails,cc_emails,language,currency,"
+    "tax_category,partner_code,pdf_delivery,due_months,due_day,honorific\r\n"
+)
+
+NEW = "shin-keiri@customer.example"
+
+FORMER = "keiri@customer.example"
+
+
+@pytest.fixture
+def tenants(host: psycopg.Connection) -> None:
+    """A, B and C, all with October closed."""
+    for tenant_id in "ABC":
+        customer(host, tenant_id)
 
 
 def enter(
@@ -88,14 +106,6 @@ def set_discount(database: Database, tenant: str = "A", **values: Any) -> RunRes
     return run(database, "set_discount", tenants=[tenant], **(given | values))
 
 
-def asked(database: Database, result: RunResult) -> ApprovalRequest:
-    """The request for the changes of a run that wait."""
-    about = asked_about(database, result)
-    assert about is not None
-    assert about.problem is None
-    return about.request
-
-
 def decide(
     database: Database, request: ApprovalRequest, option: str = APPROVE, *codes: str, person: str = SECOND
 ) -> RunResult:
@@ -119,3 +129,24 @@ def profile(host: psycopg.Connection, tenant: str = "A") -> dict[str, Any]:
         "SELECT to_jsonb(profile) FROM batch.billing_profile AS profile WHERE tenant_id = %s", [tenant]
     ).fetchall()
     return {name: value for name, value in rows[0][0].items() if value not in (None, [])} if rows else {}
+
+
+def load(
+    database: Database,
+    store: ObjectStore,
+    kind: str,
+    text: str,
+    *,
+    name: str = "file.csv",
+    encoding: str = "utf-8",
+) -> RunResult:
+    store.write(f"contracts/incoming/{name}", text.encode(encoding))
+    return run(
+        database, "import_file", store=store, imported_kind=kind, imported_file=name, reason="初回の登録"
+    )
+
+
+def discounts(host: psycopg.Connection) -> list[tuple[Any, ...]]:
+    return host.execute(
+        "SELECT tenant_id, name, value::int, valid_from::text, valid_to::text FROM batch.discount ORDER BY 1, 2, 4"
+    ).fetchall()

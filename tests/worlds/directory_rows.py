@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -38,6 +38,13 @@ HASTY = Patience(attempts=2, first_pause=0.01, longest_pause=0.5, waits=3)
 
 
 _SERVICES = {SlackConfig: SLACK, GraphConfig: TEAMS, LineWorksConfig: LINE_WORKS}
+
+NEXT = DAY + timedelta(days=1)
+
+AFTER = DAY + timedelta(days=2)
+
+# The run for NEXT takes place when that day is over.
+VANISHED, LATER = AFTER, AFTER + timedelta(days=1)
 
 
 def open_directory(

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+from include.skillreport.core.network import MailboxConfig, Network
+from local_stack.stand_ins import StandIns
+from tests.worlds.outbox_rows import network
+
 ID = "3f2b8a54-0c1d-4e6f-9a7b-1234567890ab"
 BOUNCES = "bounce+{token}@example.jp"
 UNSUBSCRIBES = "unsubscribe+{token}@example.jp"
@@ -210,3 +217,18 @@ Subject: 4.2.2
 
 The text of the letter.
 """.replace("\n", "\r\n").encode()
+
+
+def box(services: StandIns, **changes: Any) -> MailboxConfig:
+    usual = MailboxConfig(
+        "127.0.0.1", services.imap_port, "bounce@example.jp", "imap-very-secret", security="none"
+    )
+    return replace(usual, **changes)
+
+
+def with_mailbox(services: StandIns, **changes: Any) -> Network:
+    """The stand-ins with VERP, an unsubscribe address and a mailbox."""
+    usual = network(services)
+    assert usual.email is not None
+    email = replace(usual.email, envelope_sender=BOUNCES, unsubscribe_address=UNSUBSCRIBES)
+    return replace(usual, email=email, mailbox=box(services, **changes))

@@ -107,6 +107,13 @@ class FlowRun:
         """A new run with the same form but for these values."""
         return replace(self, parameters=self.parameters | parameters, run_id="", alerts=[])
 
+    def move(
+        self, database: Database, installation: LocalInstallation, create_batch: Callable[[], Batch] | None
+    ) -> None:
+        """Go on with a copy of the database and of the store."""
+        self.database, self.installation = database, installation
+        self.create_batch = self._local.create_batch = create_batch
+
     def clear(self, task: str = FAILED) -> None:
         """Clear the task, or all that has failed, with downstream."""
         self._do(lambda: self._local.clear(task))

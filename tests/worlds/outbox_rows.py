@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from itertools import count
 from typing import Any
 
@@ -13,15 +13,16 @@ import psycopg
 
 from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
 from include.skillreport.core.execution.batch import create_batch
+from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import EmailConfig, Network
 from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
-from include.skillreport.core.run_spec import BatchSpec
+from include.skillreport.core.run_spec import BatchSpec, RunSpec
 from include.skillreport.messaging.outbox import Claimed, Exchange, Lane, SendAttempt, exchange
 from include.skillreport.messaging.retry import Status
 from include.skillreport.operations.operate_notifications import create_batch as notification_operations
-from local_stack.batch_runs import LOCAL, run_batch
+from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
 from tests.messaging.sending import key_pair
@@ -33,6 +34,8 @@ TODAY = date(2026, 11, 1)
 DUE = datetime(2026, 10, 31, 23, 30)
 
 _ids = count(1)
+
+TICK = datetime(2026, 11, 1, 9, tzinfo=JAPAN)
 
 
 def network(stand_ins: StandIns) -> Network:
@@ -246,3 +249,39 @@ def lose_senders(host: psycopg.Connection) -> None:
 def wait_for(services: StandIns, messages: int) -> None:
     """Wait until this many messages have arrived."""
     wait_until(lambda: len(services.messages) >= messages, f"{messages} messages arrive")
+
+
+def listing(database: Database, tenant_id: str = "A") -> list[str]:
+    """The lines that the task's log shows."""
+    batch = notification_operations(LOCAL)
+    with database.working() as (platform, connection):
+        run, _ = open_run(platform, OPERATE_NOTIFICATIONS, batch, TODAY, codes=[tenant_id])
+        report = process_tenants(connection, platform, batch, run, [tenant_id])
+    (result,) = report.results
+    return list(result.report)
+
+
+def scheduled(
+    database: Database,
+    services: StandIns,
+    spec: RunSpec = SCHEDULED_NOTIFICATIONS,
+    *,
+    ticked_at: datetime | None = TICK,
+    after: timedelta = timedelta(seconds=5),
+    on: date = TODAY,
+    **options: Any,
+) -> RunResult:
+    """A whole run that the schedule has started at this tick; None: that a person has started."""
+    batch = create_batch(spec, LOCAL)
+    with database.working() as (platform, connection):
+        return run_batch(
+            platform,
+            connection,
+            spec,
+            batch,
+            on,
+            network=network(services),
+            ticked_at=ticked_at,
+            run_at=(ticked_at or TICK) + after,
+            **options,
+        )

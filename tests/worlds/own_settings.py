@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +26,10 @@ def change_settings(monkeypatch: pytest.MonkeyPatch, folder: Path, section: str,
     own["billing"]["price_list"] = str(DEMO_SETTINGS.parent / own["billing"]["price_list"])
     changed = own.get(section, {}) | values
     own[section] = {name: value for name, value in changed.items() if value is not None}
-    file = folder / "own.yaml"
-    file.write_text(yaml.safe_dump(own, allow_unicode=True), encoding="utf-8")
+    content = yaml.safe_dump(own, allow_unicode=True).encode()
+    # What is read from a file is kept, so other settings are in another file.
+    file = folder / f"own-{hashlib.sha256(content).hexdigest()[:8]}.yaml"
+    file.write_bytes(content)
     monkeypatch.setenv(SETTINGS_VARIABLE, str(file))
 
 
@@ -32,3 +37,9 @@ def demo_issuer(**changes: Any) -> dict[str, Any]:
     """The demo's issuer with these changes; None removes an entry."""
     issuer = yaml.safe_load(DEMO_SETTINGS.read_text(encoding="utf-8"))["billing"]["issuer"] | changes
     return {name: value for name, value in issuer.items() if value is not None}
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """Changes settings of billing."""
+    return partial(change_billing, monkeypatch, tmp_path)

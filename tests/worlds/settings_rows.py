@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 import psycopg
+from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
 from include.skillreport.batches.settings_sync.batch import SettingsSyncBatch
@@ -39,6 +40,15 @@ STANDARD = BASIC | {
     "limits.api_calls_per_month": "500000",
     "features.api_access": "true",
 }
+
+_PROTECTED = (
+    "security", "authentication", "auth", "password", "passwd", "pwd", "sso", "mfa", "2fa", "token", "secret", "credential",
+    "billing", "payment", "invoice", "charge", "card", "tax",
+)  # fmt: skip
+
+_HARMLESS = ("", "limits", "max", "default", "user", "enabled", "length", "features")
+
+_FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
 
 
 def create_batch(*, sample: bool = False) -> SettingsSyncBatch:
@@ -174,3 +184,24 @@ def history(host: psycopg.Connection) -> list[tuple[Any, ...]]:
         "SELECT setting_key, kind, old_value, new_value, reason FROM batch.setting_change"
         " ORDER BY changed_at, setting_key"
     ).fetchall()
+
+
+@st.composite
+def protected_spellings(draw: st.DrawFn) -> str:
+    """A protected key in a possible spelling."""
+    words = [draw(st.sampled_from(words)) for words in (_HARMLESS, _PROTECTED, _HARMLESS)]
+    words = [word for word in words if word]
+    style = draw(st.sampled_from(["camel", "Pascal", "snake", "KEBAB", "dots", "joined", "spaces", "random"]))
+    if style == "camel":
+        key = words[0] + "".join(word.capitalize() for word in words[1:])
+    elif style == "random":
+        key = "".join(
+            (letter.upper() if draw(st.booleans()) else letter)
+            + draw(st.sampled_from(["", "_", "-", "\u200b"]))
+            for letter in "".join(words)
+        )
+    else:
+        joints = {"snake": "_", "KEBAB": "-", "dots": ".", "spaces": " "}
+        key = joints.get(style, "").join(word.capitalize() if style == "Pascal" else word for word in words)
+        key = key.upper() if style == "KEBAB" else key
+    return key.translate(_FULL_WIDTH) if draw(st.booleans()) else key

@@ -28,49 +28,9 @@ from local_stack.data_management import create_backup_login
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.waiting import wait_until
 from tests.worlds.backup_stages import backups
-from tests.worlds.backups import BIN, Backups, login
-
-ADD_COLUMN = 'ALTER TABLE "MST_Employee" ADD COLUMN nickname text'
-
+from tests.worlds.backups import ADD_COLUMN, BIN, Backups, Migration, login, migration_after_pg_dump
 
 __all__ = ["backups"]
-
-
-class Migration:
-    """Runs a statement in a thread, as another session."""
-
-    def __init__(self, database: Database, statement: str) -> None:
-        self.is_done = False
-        self._database = database
-        self._statement = statement
-        self._thread = threading.Thread(target=self._run)
-
-    def start(self) -> None:
-        """Start, and wait until the statement has ended or waits for a lock."""
-        self._thread.start()
-        wait_until(
-            lambda: self.is_done or is_blocked(self._database), "the migration has ended or waits for a lock"
-        )
-
-    def join(self) -> None:
-        """Wait for the end."""
-        self._thread.join(60)
-        assert self.is_done
-
-    def _run(self) -> None:
-        with self._database.connect() as connection:
-            connection.execute(self._statement.encode())
-        self.is_done = True
-
-
-def is_blocked(database: Database) -> bool:
-    with database.connect() as connection:
-        return (
-            connection.execute(
-                "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            ).rowcount
-            > 0
-        )
 
 
 def is_reading(database: Database) -> bool:
@@ -93,21 +53,6 @@ def altering(database: Database, statement: str = ADD_COLUMN) -> Iterator[psycop
     with database.connect() as connection, connection.transaction():
         connection.execute(statement.encode())
         yield connection
-
-
-def migration_after_pg_dump(database: Database, monkeypatch: pytest.MonkeyPatch) -> Migration:
-    """A migration that starts when pg_dump has ended, and waits for the locks of the snapshot."""
-    migration = Migration(database, ADD_COLUMN)
-    pg_dump = DatabaseServer.dump
-
-    def then_migrate(
-        server: DatabaseServer, snapshot: str, folder: Path, jobs: int
-    ) -> Generator[Path | None, None, None]:
-        yield from pg_dump(server, snapshot, folder, jobs)
-        migration.start()
-
-    monkeypatch.setattr(DatabaseServer, "dump", then_migrate)
-    return migration
 
 
 def test_a_column_that_is_added_during_the_dump_is_no_damage(

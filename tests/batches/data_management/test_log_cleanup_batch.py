@@ -8,7 +8,7 @@ import os
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from include.skillreport.core.catalog import LOG_CLEANUP
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Request, Run, UnitResult, Work
-from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.execution.shard_work import ShardReport, work_on_units
@@ -32,8 +31,7 @@ from local_stack.data_management import plant_log_files, plant_old_rows
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.waiting import LIMIT_SECONDS
 from tests.worlds import host_rows
-
-SUNDAY = date(2026, 11, 22)
+from tests.worlds.log_files import SUNDAY, log_file
 
 
 @pytest.fixture
@@ -42,23 +40,6 @@ def logs(tmp_path: Path) -> Path:
     root = tmp_path / "logs"
     root.mkdir()
     return root
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return ObjectStore(tmp_path / "store")
-
-
-def log_file(root: Path, name: str, days: int, content: str = "line\n" * 500) -> Path:
-    """A log file last written this many days before the Sunday, at noon in Japan."""
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content)
-    written = datetime.combine(SUNDAY - timedelta(days=days), datetime.min.time(), JAPAN) + timedelta(
-        hours=12
-    )
-    os.utime(path, (written.timestamp(), written.timestamp()))
-    return path
 
 
 def batch(

@@ -9,17 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from include.skillreport.batches.log_cleanup import marked
 from include.skillreport.batches.log_cleanup.batch import EXPIRED, MARKED, LogCleanupBatch
 from include.skillreport.batches.log_cleanup.marked import FOLDER, folder_of
-from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings, MarkedRowSettings
+from include.skillreport.batches.log_cleanup.settings import LogCleanupSettings
 from include.skillreport.core.catalog import LOG_CLEANUP
 from include.skillreport.core.errors import SchemaError
 from include.skillreport.core.execution import row_archive
@@ -28,55 +26,31 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.row_archive import archive_names, read_manifest
 from include.skillreport.schema.deletion import tables_with_marked_rows
 from include.skillreport.schema.deploy import CLEANUP, PLATFORM, upgrade
-from include.skillreport.schema.host_contract import HostVariant
 from local_stack.batch_runs import LocalInstallation, open_run, run_batch
 from local_stack.local_run import KilledError
-from tests.batches.notification.test_log_cleanup import FaultyStore, files, flip
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.worlds import host_rows
-from tests.worlds.shared_database import delete_rows, shareable_copy
+from tests.worlds.faulty_stores import FaultyStore, files, flipped
+from tests.worlds.marked_rows import (
+    OLD,
+    SKILLS,
+    SUNDAY,
+    clean,
+    close_month,
+    deletable,
+    ids,
+    many,
+    planted,
+    rows,
+    switched_on,
+    with_deletion,
+)
 
-SUNDAY = date(2026, 11, 22)
+__all__ = ["deletable", "rows", "with_deletion"]
+
 # 90 days before the Sunday is 24 August, which begins in Japan at 15:00 UTC of the 23rd.
 FIRST_KEPT = datetime(2026, 8, 23, 15)
-OLD = datetime(2026, 7, 1, 3, 4, 5, 678_000)
 MOMENT = timedelta(milliseconds=1)
-
-SKILLS = "TRN_SkillRecord"
-
-_ids = count(1)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return ObjectStore(tmp_path / "store")
-
-
-@pytest.fixture(scope="module")
-def with_deletion(deletable_templates: dict[HostVariant, Database]) -> Iterator[Database]:
-    """An installation with deletion, for all tests of the file."""
-    template = deletable_templates[HostVariant.MULTI_TENANT]
-    with shareable_copy(template.server, template.name) as copy:
-        yield copy
-
-
-@pytest.fixture
-def deletable(with_deletion: Database) -> Iterator[Database]:
-    """An installation with deletion and a closed September, tenants A and B with a person each."""
-    with with_deletion.connect() as host:
-        for tenant_id in "AB":
-            host_rows.tenant(host, tenant_id)
-            host_rows.user(host, tenant_id, f"{tenant_id.lower()}1")
-        close_month(host, date(2026, 9, 1))
-    yield with_deletion
-    delete_rows(with_deletion)
-
-
-@pytest.fixture
-def rows(deletable: Database) -> Iterator[psycopg.Connection]:
-    """A superuser, to plant rows with and to read results from."""
-    with deletable.connect() as connection:
-        yield connection
 
 
 @pytest.fixture
@@ -86,77 +60,6 @@ def time_is_optional(rows: psycopg.Connection) -> Iterator[None]:
     yield
     rows.execute('DELETE FROM "TRN_SkillRecord"')
     rows.execute('ALTER TABLE "TRN_SkillRecord" ALTER COLUMN updated_at SET NOT NULL')
-
-
-def close_month(host: psycopg.Connection, month: date) -> None:
-    host.execute(
-        "INSERT INTO batch.accounting_month (month, handed_over_by, execution_id, files) VALUES (%s, 'x', 'x', '[]')",
-        [month],
-    )
-
-
-def planted(
-    host: psycopg.Connection,
-    person: str = "a1",
-    at: datetime | None = OLD,
-    table: str = SKILLS,
-    row_id: str = "",
-    **values: Any,
-) -> str:
-    """A row that the application has marked as deleted at this time (UTC); returns its id."""
-    row_id = row_id or f"row_{next(_ids):05}"
-    keys = {
-        SKILLS: {"skill_item_id": row_id},
-        "TRN_SkillEvidence": {"evidence_id": row_id},
-        "TRN_GoalProgress": {"goal_id": row_id},
-        "TRN_PDU": {"pdu_id": row_id},
-        "TRN_ProjectRecord": {"project_record_id": row_id},
-        "TRN_TrainingHistory": {"training_history_id": row_id},
-    }
-    values = {
-        "employee_id": person,
-        "tenant_id": "default",
-        "is_deleted": True,
-        "created_by": person,
-        "updated_by": person,
-        "updated_at": at,
-        **keys.get(table, {}),
-        **values,
-    }
-    host_rows.insert(host, table, id=row_id, **values)
-    return row_id
-
-
-def ids(host: psycopg.Connection, table: str = SKILLS) -> set[str]:
-    return {row for (row,) in host.execute(sql.SQL("SELECT id FROM {}").format(sql.Identifier(table)))}
-
-
-def switched_on(
-    platform: psycopg.Connection, cleanup: psycopg.Connection, store: ObjectStore
-) -> LogCleanupBatch:
-    settings = LogCleanupSettings.load().model_copy(
-        update={"marked_rows": MarkedRowSettings(enabled=True, days=90, archive_days=365)}
-    )
-    installation = LocalInstallation(platform, object_store=store, cleanup_connection=cleanup)
-    return LogCleanupBatch(settings, installation)
-
-
-def clean(
-    database: Database,
-    store: ObjectStore,
-    *,
-    dry_run: bool = False,
-    day: date = SUNDAY,
-) -> dict[str, Outcome]:
-    """One run of the units of marked rows."""
-    with database.connect(PLATFORM) as platform, database.connect(CLEANUP) as cleanup:
-        batch = switched_on(platform, cleanup, store)
-        run, unit_ids = open_run(platform, LOG_CLEANUP, batch, day, dry_run=dry_run)
-        outcomes: dict[str, Outcome] = {}
-        for unit_id in unit_ids:
-            if unit_id.startswith(MARKED):
-                outcomes[unit_id] = batch.process_unit(Work(run, platform), unit_id)
-    return outcomes
 
 
 def numbers(outcomes: Mapping[str, Outcome], table: str = SKILLS) -> dict[str, Any]:
@@ -405,7 +308,7 @@ def full(_: str) -> None:
     [
         (lambda store: FaultyStore(store, on_write=full), "何も削除していません"),
         (lambda store: FaultyStore(store, reading=lambda _, content: content[:-5]), "読み戻すと"),
-        (lambda store: FaultyStore(store, reading=lambda _, content: flip(content)), "読み戻すと"),
+        (lambda store: FaultyStore(store, reading=lambda _, content: flipped(content)), "読み戻すと"),
     ],
     ids=["full", "truncates", "flips"],
 )
@@ -425,20 +328,6 @@ def test_a_store_that_fails_keeps_all_rows(
     clean(deletable, store)
     assert ids(rows) == set()
     assert set(archived(store)) | set(archived(store, "B")) == kept
-
-
-def many(host: psycopg.Connection, number: int) -> set[str]:
-    """Old marked rows of A."""
-    host.execute(
-        """
-        INSERT INTO "TRN_SkillRecord" (
-            id, employee_id, skill_item_id, tenant_id, is_deleted, created_by, updated_by, updated_at
-        )
-        SELECT 'n' || number, 'a1', 'n' || number, 'default', true, 'a1', 'a1', '2026-07-01' FROM generate_series(1, %s) AS number
-        """,
-        [number],
-    )
-    return ids(host)
 
 
 def test_files_and_transactions_have_their_limits(

@@ -34,12 +34,12 @@ from include.skillreport.core.execution.run_log import RunResult, close_executio
 from include.skillreport.core.execution.shard_work import ShardReport
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from local_stack.local_run import KilledError
-from tests.batches.data_management.test_monthly_report_rules import NO_RECORDS
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.waiting import LIMIT_SECONDS, wait_until
 from tests.worlds import billing_rows, host_rows, statistics_rows
+from tests.worlds.documents import pages_of
+from tests.worlds.monthly_rows import LAST_DAY, MONTH, NO_RECORDS, book_of, cells, charts_of, employee, tenant
 
-MONTH, LAST_DAY = date(2026, 10, 1), date(2026, 10, 31)
 # openpyxl cannot show data bars.
 pytestmark = pytest.mark.filterwarnings("ignore:.*xtension is not supported:UserWarning")
 
@@ -91,18 +91,6 @@ class WatchedStore(ObjectStore):
         return location
 
 
-def employee(host: psycopg.Connection, tenant_id: str, name: str) -> None:
-    host_rows.insert(
-        host,
-        "MST_Employee",
-        id=f"{tenant_id} {name}",
-        employee_code=f"{tenant_id} {name}",
-        full_name=name,
-        tenant_id=tenant_id,
-        updated_at=host_rows.UPDATED_AT,
-    )
-
-
 def assert_recorded_as_it_lies(host: psycopg.Connection, store: Path) -> None:
     """Every file is recorded and known to the application, with its present content."""
     recorded = host.execute(
@@ -118,12 +106,6 @@ def assert_recorded_as_it_lies(host: psycopg.Connection, store: Path) -> None:
     assert sorted(recorded) == sorted(
         (location, hashlib.sha256(content).hexdigest(), len(content), len(content), "COMPLETED")
         for location, content in contents.items()
-    )
-
-
-def tenant(host: psycopg.Connection, tenant_id: str = "T1", **values: Any) -> str:
-    return host_rows.tenant(
-        host, tenant_id, **({"admin_email": f"admin@{len(tenant_id)}.example.jp"} | values)
     )
 
 
@@ -144,26 +126,9 @@ def files(store: Path) -> dict[str, Path]:
     return {path.suffix: path for path in sorted(store.rglob("*")) if path.is_file()}
 
 
-def book_of(path: Path) -> Workbook:
-    return openpyxl.load_workbook(BytesIO(path.read_bytes()))
-
-
-def pages(path: Path) -> list[str]:
-    return [page.extract_text() for page in pypdf.PdfReader(path).pages]
-
-
-def cells(book: Workbook, sheet: str) -> list[list[Any]]:
-    return [[cell.value for cell in row] for row in book[sheet].iter_rows()]
-
-
 def row_of(book: Workbook, sheet: str, name: str) -> list[Any]:
     """The row that begins with the name."""
     return next(row for row in cells(book, sheet) if row[0] == name)
-
-
-def charts_of(sheet: Any) -> list[Any]:
-    """A sheet's charts; openpyxl has no public name for them."""
-    return list(sheet._charts)
 
 
 def letters(host: psycopg.Connection) -> list[tuple[str, str, str, str]]:
@@ -233,7 +198,7 @@ def test_workbook_pdf_and_letter_show_the_same_figures_and_any_name(
         assert path.parent.parent.name.startswith("______etc-")
         assert path.name == f"月次レポート_TKH_1_髙_2026-10{path.suffix}"
 
-    book, document = book_of(written[".xlsx"]), pages(written[".pdf"])
+    book, document = book_of(written[".xlsx"]), pages_of(written[".pdf"])
     assert book.sheetnames == SHEETS
     ((address, subject, body, rich),) = letters(host)
     assert (address, subject) == ("admin@9.example.jp", "【月次レポート】2026年10月のレポートができました")
@@ -426,7 +391,7 @@ def test_a_tenant_without_people_or_statistics_gets_a_readable_report(
     assert run(shared_database, tmp_path, codes=["EMPTY", "NO-DATA"]).status == "completed"
 
     english = next(path for path in tmp_path.rglob("*EMPTY*.pdf"))
-    front = pages(english)[0].replace("\n", " ")
+    front = pages_of(english)[0].replace("\n", " ")
     assert "No employees and no accounts are registered." in front
     assert "Monthly Report" in front
     assert "None" not in front
@@ -437,7 +402,7 @@ def test_a_tenant_without_people_or_statistics_gets_a_readable_report(
     assert any(row[0] == "No employees are registered." for row in cells(book, "Users"))
 
     nothing = next(path for path in tmp_path.rglob("*NO-DATA*.pdf"))
-    assert "この月の統計データがありません。" in pages(nothing)[0].replace("\n", "")
+    assert "この月の統計データがありません。" in pages_of(nothing)[0].replace("\n", "")
     # An invalid colour gives a remark.
     notes = host.execute(
         "SELECT array_to_string(notes, ' ') FROM batch.tenant_outcome WHERE tenant_id = 'NO-DATA'"
@@ -633,7 +598,7 @@ def test_missing_days_of_the_previous_month_are_named_in_every_document(
     run(shared_database, tmp_path)
 
     notice = "前月にデータのない日が 28 日あります: 2026年9月3日"
-    book, front = book_of(files(tmp_path)[".xlsx"]), pages(files(tmp_path)[".pdf"])[0]
+    book, front = book_of(files(tmp_path)[".xlsx"]), pages_of(files(tmp_path)[".pdf"])[0]
     ((_, _, body, _),) = letters(host)
     assert notice in front.replace("\n", "")
     assert any(str(row[0]).startswith(notice) for row in cells(book, "月次サマリー")[:8])
@@ -658,7 +623,7 @@ def test_levels_of_fewer_than_five_people_are_hidden_in_every_document(
     statistics_rows.days(host, "T1", MONTH, LAST_DAY, levels)
     run(shared_database, tmp_path)
 
-    book, document = book_of(files(tmp_path)[".xlsx"]), pages(files(tmp_path)[".pdf"])
+    book, document = book_of(files(tmp_path)[".xlsx"]), pages_of(files(tmp_path)[".pdf"])
     ((_, _, body, rich),) = letters(host)
     hidden = "5名未満のため非表示"
     for name in ("平均スキルレベル", "必要スキル充足率"):
@@ -702,7 +667,7 @@ def test_figures_without_a_record_are_absent_from_workbook_pdf_and_letter(
     statistics_rows.days(host, "T1", MONTH, LAST_DAY, absent)
     result = run(shared_database, tmp_path)
 
-    book, document = book_of(files(tmp_path)[".xlsx"]), pages(files(tmp_path)[".pdf"])
+    book, document = book_of(files(tmp_path)[".xlsx"]), pages_of(files(tmp_path)[".pdf"])
     ((_, _, body, _),) = letters(host)
     text = words("ja" if locale == "ja-JP" else "en")
     front = re.sub(r"\s+", "", document[0])
@@ -754,7 +719,7 @@ def test_days_without_a_record_are_gaps_among_the_others(
     )
     run(shared_database, tmp_path)
 
-    book, document = book_of(files(tmp_path)[".xlsx"]), pages(files(tmp_path)[".pdf"])
+    book, document = book_of(files(tmp_path)[".xlsx"]), pages_of(files(tmp_path)[".pdf"])
     assert row_of(book, "月次サマリー", "API 呼び出し数")[1:6] == [1_900, "—", "—", "—", 1_900]
     assert row_of(book, "機能利用状況", datetime(2026, 10, 12))[1:7] == [None] * 6  # type: ignore[arg-type]
     assert row_of(book, "機能利用状況", datetime(2026, 10, 13))[1:4] == [100, 5, 5]  # type: ignore[arg-type]
@@ -787,7 +752,7 @@ def test_a_tenant_s_colour_and_fiscal_year_arrive_in_both_files(
     assert row_of(book, "月次サマリー", "ログイン数")[5] == 123
     months = [row[0] for row in cells(book, "KPI分析") if isinstance(row[0], datetime)]
     assert months == [datetime(2026, number, 1) for number in (7, 8, 9, 10)]
-    text = pages(files(tmp_path)[".pdf"])
+    text = pages_of(files(tmp_path)[".pdf"])
     assert "2026年7月" in text[2]
     assert "2026年6月" not in text[2]
 
@@ -852,7 +817,7 @@ def test_a_pdf_of_older_figures_is_not_linked_beside_a_new_workbook(
 
     # After that both say the changed figures, under the same rows, and the letter is not sent again.
     assert run(shared_database, tmp_path).status == "completed"
-    assert "ログイン数 93 " in re.sub(r"\s+", " ", pages(files(tmp_path)[".pdf"])[0])
+    assert "ログイン数 93 " in re.sub(r"\s+", " ", pages_of(files(tmp_path)[".pdf"])[0])
     assert host.execute(linked).fetchall() == [("excel",), ("pdf",)]
     assert host.execute("SELECT revision FROM batch.monthly_report").fetchall() == [(2,)]
     assert len(letters(host)) == 1
@@ -983,11 +948,11 @@ def test_a_tenants_files_hold_nothing_of_another_tenant(
         book = book_of(workbook)
         every = [cell for sheet in book for row in sheet.iter_rows() for cell in row]
         (letter,) = [letter for letter in written if letter[0] == f"{number}@a.example.jp"]
-        everything = "".join(str(cell.value) for cell in every) + "".join(pages(pdf)) + "".join(letter)
+        everything = "".join(str(cell.value) for cell in every) + "".join(pages_of(pdf)) + "".join(letter)
         assert {cell.data_type for cell in every} <= {"s", "n", "d"}
         assert set(re.findall(r"秘密\d", everything)) == {f"秘密{number}"}
         assert f"{name}　2026年10月" in {cell.value for cell in every}
-        assert name in re.sub(r"\s+", " ", pages(pdf)[0])
+        assert name in re.sub(r"\s+", " ", pages_of(pdf)[0])
         assert f"{31 * 10**number:,}" in letter[2]
         # In the mail's HTML a name is text.
         assert "<img" not in letter[3]

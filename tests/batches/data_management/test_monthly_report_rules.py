@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
@@ -20,36 +19,7 @@ from include.skillreport.batches.monthly_report.wording import (
     value_text,
     words,
 )
-
-MONTH = date(2026, 10, 1)
-
-
-def day(when: date, /, **figures: int | None) -> dict[str, Any]:
-    row: dict[str, Any] = defaultdict(int, figures)
-    return row | {
-        "statistics_date": when,
-        "api_error_rate": None,
-        "training_hours": Decimal(0),
-        **{name: figures.get(name, 0) for name in _COLUMNS},
-    }
-
-
-_COLUMNS = (
-    *("users_total", "users_active", "users_new", "logins", "api_calls", "api_errors", "reports_generated"),
-    *(
-        "skill_assessments",
-        "notifications_sent",
-        "storage_bytes",
-        "employees",
-        "skill_records",
-        "rated_records",
-        "rated_people",
-        "required_people",
-    ),
-    *("level_sum", "coverage_met", "coverage_target", "goals_not_started", "goals_in_progress"),
-    *("goals_completed", "goals_other", "certificates_held", "certificates_expiring", "certificates_expired"),
-    "trainings_completed",
-)
+from tests.worlds.monthly_rows import MONTH, NO_RECORDS, day
 
 
 def report(
@@ -192,13 +162,6 @@ def test_levels_of_fewer_than_five_people_are_hidden() -> None:
     assert MonthlyReport.model_validate_json(made.model_dump_json()) == made
 
 
-# The tables that the application does not write at present.
-NO_RECORDS: dict[str, int | None] = dict.fromkeys(
-    (
-        *("api_calls", "api_errors", "reports_generated"),
-        *("notifications_sent", "skill_assessments", "storage_bytes"),
-    )
-)
 ABSENT = (*NO_RECORDS, "error_rate", "storage")
 
 

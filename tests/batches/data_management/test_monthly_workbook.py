@@ -11,8 +11,7 @@ import pytest
 
 from include.skillreport.batches.monthly_report.report import make_report
 from include.skillreport.batches.monthly_report.workbook import Person, write_workbook
-from tests.batches.data_management.test_monthly_report import charts_of
-from tests.batches.data_management.test_monthly_report_rules import MONTH, day
+from tests.worlds.monthly_rows import MONTH, charts_of, day
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*xtension is not supported:UserWarning")
 

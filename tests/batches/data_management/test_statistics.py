@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -22,26 +22,14 @@ from include.skillreport.core.catalog import (
     TENANT_USAGE,
 )
 from include.skillreport.core.execution.batch import Run, UnitResult, Work
-from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.execution.shard_work import prepare
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.worlds import host_rows
+from tests.worlds.statistics_rows import DAY, LONG_AGO, NOON, run, skill, transaction
 
-DAY = date(2026, 10, 31)
-NOON = datetime(2026, 10, 31, 3, 0)
 # The first and the last instant of the Japanese day in UTC, as the host stores it.
 FIRST_INSTANT, LAST_INSTANT = datetime(2026, 10, 30, 15), datetime(2026, 10, 31, 14, 59, 59, 999_000)
-LONG_AGO = datetime(2026, 4, 1)
-
-
-def run(
-    database: Database, day: date = DAY, *, dry_run: bool = False, codes: Sequence[str] = ()
-) -> RunResult:
-    with database.working() as (platform, connection):
-        return run_batch(
-            platform, connection, STATISTICS, create_batch(LOCAL), day, dry_run=dry_run, codes=codes
-        )
 
 
 def work_on(database: Database, a_run: Run, *tenant_ids: str, batch: StatisticsBatch | None = None) -> None:
@@ -82,36 +70,6 @@ def employee(host: psycopg.Connection, person: str, tenant_id: str = "T1", **val
         **values,
     )
     return person
-
-
-def transaction(
-    host: psycopg.Connection, table: str, row_id: str, person: str, tenant_id: str = "T1", **values: Any
-) -> None:
-    """A row of a TRN_ table about a person."""
-    values = {"created_at": LONG_AGO, "updated_at": LONG_AGO, "created_by": "x", "updated_by": "x"} | values
-    host_rows.insert(host, table, id=row_id, employee_id=person, tenant_id=tenant_id, **values)
-
-
-def skill(
-    host: psycopg.Connection,
-    person: str,
-    item: str,
-    level: int | None,
-    category: str | None = None,
-    tenant_id: str = "T1",
-    **values: Any,
-) -> None:
-    transaction(
-        host,
-        "TRN_SkillRecord",
-        f"{person}/{item}",
-        person,
-        tenant_id,
-        skill_item_id=item,
-        skill_level=level,
-        skill_category_id=category,
-        **values,
-    )
 
 
 def requirement(host: psycopg.Connection, job: str, item: str, level: int, **values: Any) -> None:

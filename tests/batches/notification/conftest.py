@@ -9,11 +9,13 @@ from tests.messaging.conftest import (
     standing_clock,
     tenant,
 )
+from tests.worlds.own_settings import settings
 
 __all__ = [
     "connection",
     "database",
     "services",
+    "settings",
     "shared_copy",
     "shared_database",
     "standing_clock",

@@ -11,26 +11,20 @@ import psycopg
 import pytest
 
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
-from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.core.network import Network
-from include.skillreport.messaging import outbox
-from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS, MONTHLY_REPORT, USAGE_WARNING
 from include.skillreport.messaging.notices import notice
-from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.template_store import default_template
 from local_stack.stand_ins import StandIns
-from tests.batches.notification.test_overdue_reminders import JUNE, SEVENTH, settings
 from tests.conftest import Database
 from tests.worlds import billing_rows, host_rows
+from tests.worlds.billing_letters import JUNE, SEVENTH
 from tests.worlds.billing_rows import customer, run_billing
 from tests.worlds.outbox_rows import make_due, network, run_notifications, waiting
+from tests.worlds.queued_letters import PAYER, TOO_OLD, draft, queue
 
-__all__ = ["settings"]
-
-PAYER = "keiri@example.jp"
 # What the built-in templates name.
 VARIABLES = dict.fromkeys(
     [
@@ -39,7 +33,6 @@ VARIABLES = dict.fromkeys(
     ],
     "x",
 )
-TOO_OLD = timedelta(hours=80)
 
 
 def mail_with_unsubscription(services: StandIns) -> Network:
@@ -69,15 +62,6 @@ def suppress(host: psycopg.Connection, reason: str) -> None:
         """,
         [PAYER, reason, reason],
     )
-
-
-def queue(database: Database, *drafts: MessageDraft) -> None:
-    with database.connect("batch_tenant") as connection, tenant_transaction(connection, ["A"]):
-        outbox.enqueue(connection, drafts, created_by="test")
-
-
-def draft(template_key: str | None, due_at: datetime, key: str = "k") -> MessageDraft:
-    return MessageDraft("A", key, EMAIL, PAYER, "件名", "本文", due_at, template_key=template_key)
 
 
 def rows(host: psycopg.Connection, columns: str = "status, error_code") -> list[tuple[Any, ...]]:

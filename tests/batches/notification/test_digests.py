@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from html.parser import HTMLParser
 from itertools import count
-from typing import Any
 
 import psycopg
 import pytest
@@ -18,7 +17,6 @@ from include.skillreport.batches.scheduled_notifications import create_batch
 from include.skillreport.batches.scheduled_notifications.digests import digests
 from include.skillreport.core.catalog import SCHEDULED_NOTIFICATIONS
 from include.skillreport.messaging.channels.channel import Channel
-from include.skillreport.messaging.channels.email import EMAIL
 from include.skillreport.messaging.channels.line_works import LINE_WORKS, LONGEST_TEXT
 from include.skillreport.messaging.channels.slack import SLACK
 from include.skillreport.messaging.channels.slack.blocks import LONGEST_TEXT as LONGEST_SLACK_TEXT
@@ -26,35 +24,16 @@ from include.skillreport.messaging.channels.slack.blocks import fit
 from include.skillreport.messaging.channels.teams import TEAMS, card_of, is_small_enough
 from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE
-from include.skillreport.messaging.templates import literal
 from local_stack.batch_runs import LOCAL, run_batch
 from local_stack.stand_ins import Arrived, StandIns
 from tests.conftest import Database
 from tests.worlds import host_rows
 from tests.worlds.outbox_rows import TODAY, line_works, network, slack
+from tests.worlds.queued_letters import DUE_AT, reminder_of_goal
 
-DUE_AT = datetime(2026, 11, 1, tzinfo=UTC)
 BOTH = (CERTIFICATE_EXPIRY, GOAL_DUE)
 
 _ids = count(1)
-
-
-def draft(number: int, channel: Channel = EMAIL, body: str = "", **changes: Any) -> MessageDraft:
-    """A reminder of a goal."""
-    shown = literal(channel, f"件名{number}", body or f"本文{number}")
-    reminder = MessageDraft(
-        "A",
-        f"goal_due:{number}",
-        channel,
-        "someone",
-        shown.subject,
-        shown.text,
-        DUE_AT,
-        rich=shown.rich,
-        template_key=GOAL_DUE,
-        dedupe_until=DUE_AT + timedelta(days=number),
-    )
-    return replace(reminder, **changes)
 
 
 def sent(drafts: Sequence[MessageDraft]) -> list[MessageDraft]:
@@ -84,16 +63,23 @@ class WellFormed(HTMLParser):
 
 
 def test_a_single_reminder_stays_as_it_was() -> None:
-    drafts = [draft(1), draft(2, destination="other"), draft(3, template_key=CERTIFICATE_EXPIRY)]
+    drafts = [
+        reminder_of_goal(1),
+        reminder_of_goal(2, destination="other"),
+        reminder_of_goal(3, template_key=CERTIFICATE_EXPIRY),
+    ]
 
     assert digests(drafts, BOTH) == drafts
 
 
 def test_other_messages_and_kinds_stay_as_they_were() -> None:
-    drafts = [draft(number, template_key=None) for number in range(3)]
+    drafts = [reminder_of_goal(number, template_key=None) for number in range(3)]
 
     assert digests(drafts, BOTH) == drafts
-    assert digests([draft(1), draft(2)], ()) == [draft(1), draft(2)]
+    assert digests([reminder_of_goal(1), reminder_of_goal(2)], ()) == [
+        reminder_of_goal(1),
+        reminder_of_goal(2),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -101,9 +87,9 @@ def test_other_messages_and_kinds_stay_as_they_were() -> None:
 )
 def test_the_digest_contains_all_events_and_each_keeps_its_key(language: str, subject: str) -> None:
     drafts = [
-        draft(1, language=language),
-        draft(2, language=language, priority=1),
-        draft(3, language=language),
+        reminder_of_goal(1, language=language),
+        reminder_of_goal(2, language=language, priority=1),
+        reminder_of_goal(3, language=language),
     ]
 
     first, *merged = digests(drafts, BOTH)
@@ -118,7 +104,11 @@ def test_the_digest_contains_all_events_and_each_keeps_its_key(language: str, su
 
 
 def test_a_digest_has_at_most_ten_reminders() -> None:
-    assert [each.body.count("本文") for each in sent([draft(number) for number in range(21)])] == [10, 10, 1]
+    assert [each.body.count("本文") for each in sent([reminder_of_goal(number) for number in range(21)])] == [
+        10,
+        10,
+        1,
+    ]
 
 
 def test_a_page_is_one_page_whatever_the_pages_are() -> None:
@@ -127,10 +117,10 @@ def test_a_page_is_one_page_whatever_the_pages_are() -> None:
         "<BODY style='color: red'><p>一</p></BODY></html>",
         "<html><body><p>二</p>",
         "<p>三</p>",
-        str(draft(4).rich),
+        str(reminder_of_goal(4).rich),
     ]
 
-    (digest,) = sent([draft(number, rich=page) for number, page in enumerate(pages)])
+    (digest,) = sent([reminder_of_goal(number, rich=page) for number, page in enumerate(pages)])
 
     names = WellFormed(digest.rich).names
     assert {name: names.count(name) for name in ("html", "head", "body", "title", "style", "hr", "div")} == {
@@ -146,14 +136,14 @@ def test_a_page_is_one_page_whatever_the_pages_are() -> None:
 
 
 def test_slack_gets_no_more_blocks_than_it_takes() -> None:
-    messages = sent([draft(number, SLACK, "あ" * 5_000) for number in range(6)])
+    messages = sent([reminder_of_goal(number, SLACK, "あ" * 5_000) for number in range(6)])
 
     assert [len(each.rich) for each in messages] == [7, 7, 7]
     assert all(fit(each.rich) and len(each.body) <= LONGEST_SLACK_TEXT for each in messages)
 
 
 def test_a_card_stays_below_the_size_that_teams_takes() -> None:
-    messages = sent([draft(number, TEAMS, "あ" * 3_000) for number in range(7)])
+    messages = sent([reminder_of_goal(number, TEAMS, "あ" * 3_000) for number in range(7)])
 
     assert len(messages) == 4
     assert all(is_small_enough(card_of(each.rich)) for each in messages)
@@ -162,7 +152,7 @@ def test_a_card_stays_below_the_size_that_teams_takes() -> None:
 
 @pytest.mark.parametrize(("length", "messages"), [(400, 2), (990, 3), (995, 5), (2_500, 5)])
 def test_line_works_gets_no_text_above_its_limit(length: int, messages: int) -> None:
-    parts = sent([replace(draft(number, LINE_WORKS), body="あ" * length) for number in range(5)])
+    parts = sent([replace(reminder_of_goal(number, LINE_WORKS), body="あ" * length) for number in range(5)])
 
     assert len(parts) == messages
     assert all(len(each.body) <= max(LONGEST_TEXT, length) for each in parts)

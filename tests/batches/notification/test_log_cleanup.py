@@ -30,82 +30,8 @@ from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
 from local_stack.local_run import KilledError
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.worlds import host_rows
-
-TODAY = date(2026, 11, 1)
-# Of the 90th day before it, in Japan: what finished then stays.
-FIRST_KEPT = datetime(2026, 8, 2, 15)
-OLD = datetime(2026, 7, 1, 3, 4, 5, 678_000)
-
-_ids = count(1)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    """An empty directory for files."""
-    return ObjectStore(tmp_path / "store")
-
-
-class FaultyStore(ObjectStore):
-    """Another store's files; ``on_write`` is called with the key first, and ``reading`` may change the content that is read."""
-
-    def __init__(
-        self,
-        store: ObjectStore,
-        *,
-        on_write: Callable[[str], None] = lambda _: None,
-        reading: Callable[[str, bytes], bytes] = lambda _, content: content,
-    ) -> None:
-        super().__init__(Path(store.location("root")).parent)
-        self._on_write = on_write
-        self._reading = reading
-
-    def write(self, key: str, content: bytes) -> str:
-        self._on_write(key)
-        return super().write(key, content)
-
-    def read(self, key: str) -> bytes:
-        return self._reading(key, super().read(key))
-
-
-def logged(
-    host: psycopg.Connection, tenant_id: str, finished_at: datetime = OLD, log_id: str = "", **values: Any
-) -> str:
-    """A notification of the application, sent at that time (UTC) unless said otherwise; returns its id."""
-    log_id = log_id or f"ntf_{next(_ids):06}"
-    values = {
-        "send_status": "SUCCESS",
-        "sent_at": finished_at,
-        "created_at": finished_at,
-        "updated_at": finished_at,
-        "notification_type": "EMAIL",
-    } | values
-    host_rows.insert(host, "HIS_NotificationLog", id=log_id, tenant_id=tenant_id, **values)
-    return log_id
-
-
-def message(host: psycopg.Connection, tenant_id: str, **values: Any) -> str:
-    """A message of the outbox, sent long ago and needed for nothing unless said otherwise; returns its id."""
-    message_id = f"msg_{next(_ids):06}"
-    at = OLD.replace(tzinfo=UTC)
-    values = {
-        "dedupe_key": message_id,
-        "channel": "email",
-        "destination": "member@example.jp",
-        "subject": "お知らせ",
-        "body": "本文",
-        "status": "sent",
-        "due_at": at,
-        "next_attempt_at": at,
-        "dedupe_until": at,
-        "finished_at": at,
-        "created_by": "test",
-    } | values
-    columns, places = ", ".join(values), ", ".join(["%s"] * len(values))
-    host.execute(
-        f"INSERT INTO batch.outbox (message_id, tenant_id, {columns}) VALUES (%s, %s, {places})",
-        [message_id, tenant_id, *values.values()],
-    )
-    return message_id
+from tests.worlds.faulty_stores import FaultyStore, files, flipped
+from tests.worlds.old_messages import FIRST_KEPT, OLD, TODAY, logged, message, row_ids
 
 
 def setting(
@@ -115,7 +41,7 @@ def setting(
     host_rows.insert(
         host,
         "MST_TenantSettings",
-        id=f"setting_{next(_ids)}",
+        id=f"setting_{next(row_ids)}",
         tenant_id=tenant_id,
         setting_key=f"batch.notification.{name}",
         setting_value=value,
@@ -163,12 +89,6 @@ def ids(host: psycopg.Connection) -> set[str]:
     """Notifications and messages that are in the database."""
     rows = host.execute('SELECT id FROM "HIS_NotificationLog" UNION ALL SELECT message_id FROM batch.outbox')
     return {row_id for (row_id,) in rows}
-
-
-def files(store: ObjectStore) -> list[str]:
-    """The keys of all files of the store."""
-    root = Path(store.location("root")).parent
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 
 def manifests(store: ObjectStore) -> list[dict[str, Any]]:
@@ -638,13 +558,8 @@ def test_one_tenants_broken_archive_leaves_the_others_alone(
 # Faults --------------------------------------------------------------------------------------------------------------------
 
 
-def flip(content: bytes) -> bytes:
-    middle = len(content) // 2
-    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
-
-
 @pytest.mark.parametrize("ending", [".jsonl.gz", ".manifest.json"])
-@pytest.mark.parametrize("fault", [flip, lambda content: content[:-1]], ids=["flipped", "cut off"])
+@pytest.mark.parametrize("fault", [flipped, lambda content: content[:-1]], ids=["flipped", "cut off"])
 def test_a_file_that_reads_back_differently_deletes_no_row(
     database: Database,
     host: psycopg.Connection,
@@ -676,7 +591,7 @@ def test_no_row_goes_before_all_files_are_verified(
     rows = many(host, 30)
     monkeypatch.setattr(row_archive, "PART_ROWS", 10)
     broken = FaultyStore(
-        store, reading=lambda key, content: flip(content) if "-notifications-0003-" in key else content
+        store, reading=lambda key, content: flipped(content) if "-notifications-0003-" in key else content
     )
 
     (failure,) = process(database, opened(database), broken).failures
@@ -693,7 +608,7 @@ def test_a_file_that_breaks_during_deletion_keeps_its_rows(
     reads = count(1)
 
     def breaks_later(key: str, content: bytes) -> bytes:
-        return flip(content) if "-notifications-0002-" in key and next(reads) == 2 else content
+        return flipped(content) if "-notifications-0002-" in key and next(reads) == 2 else content
 
     (failure,) = process(database, opened(database), FaultyStore(store, reading=breaks_later)).failures
 
@@ -746,11 +661,12 @@ def many(host: psycopg.Connection, rows: int) -> set[str]:
     return ids(host)
 
 
-def test_rows_are_deleted_by_the_thousand(
+def test_rows_are_deleted_in_chunks(
     database: Database, host: psycopg.Connection, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = many(host, 2_500)
-    monkeypatch.setattr(row_archive, "PART_ROWS", 1_100)
+    rows = many(host, 250)
+    monkeypatch.setattr(row_archive, "PART_ROWS", 110)
+    monkeypatch.setattr(archive_module, "CHUNK_ROWS", 100)
     deleted: list[int] = []
     delete = archive_module._delete
 
@@ -764,9 +680,9 @@ def test_rows_are_deleted_by_the_thousand(
 
     assert ids(host) == set()
     assert set(archived(store)) == rows
-    assert deleted == [1_000, 100, 1_000, 100, 300] * 2
+    assert deleted == [100, 10, 100, 10, 30] * 2
     assert [len(manifest["files"]) for manifest in manifests(store)] == [3, 3]
-    assert outcome(host, result.execution_id)["records"] == 5_000
+    assert outcome(host, result.execution_id)["records"] == 500
 
 
 def test_a_file_ends_at_its_size_too(
@@ -782,8 +698,19 @@ def test_a_file_ends_at_its_size_too(
     assert [file["rows"] for file in manifests(store)[0]["files"]] == [2, 2, 1]
 
 
-@pytest.mark.parametrize("again", ["same run", "cleared later", "next run"])
-@pytest.mark.parametrize("moment", ["second file", "manifest", "third chunk", "messages", "messages' chunk"])
+@pytest.mark.parametrize(
+    ("moment", "again"),
+    [
+        ("second file", "same run"),
+        ("manifest", "next run"),
+        ("third chunk", "same run"),
+        ("third chunk", "cleared later"),
+        ("third chunk", "next run"),
+        ("messages", "cleared later"),
+        ("messages' chunk", "same run"),
+        ("messages' chunk", "next run"),
+    ],
+)
 def test_a_kill_loses_nothing_and_the_next_try_does_the_rest(
     database: Database,
     host: psycopg.Connection,
@@ -971,7 +898,7 @@ def test_a_retention_that_is_extended_during_the_run_keeps_the_rows(
 def test_two_runs_at_once_archive_every_row_once(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
-    rows = many(host, 3_000)
+    rows = many(host, 600)
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(lambda _: clean(database, store), range(2))
 

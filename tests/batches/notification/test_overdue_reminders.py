@@ -22,37 +22,18 @@ from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.stack import DEMO_SETTINGS
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.worlds import billing_rows
+from tests.worlds.billing_letters import DUE, JUNE, SEVENTH
 from tests.worlds.billing_rows import customer, invoice, outcomes, run_billing
 from tests.worlds.kept_rows import planted_once
 from tests.worlds.outbox_rows import make_due, run_notifications, statuses, waiting
 
 NUMBER = "INV-2026-06-001"
-JUNE = date(2026, 6, 1)
-DUE = date(2026, 7, 31)
-SEVENTH = DUE + timedelta(days=7)
 TWENTY_FIRST = DUE + timedelta(days=21)
 SUBJECT = "【サンプルクラウドサービス株式会社】お支払いのご確認のお願い 請求書 INV-2026-06-001"
-
-
-@pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
-    """Changes settings of billing."""
-    count = iter(range(10))
-
-    def change(**billing: Any) -> None:
-        own: dict[str, Any] = yaml.safe_load(DEMO_SETTINGS.read_text(encoding="utf-8"))
-        own["billing"]["price_list"] = str(DEMO_SETTINGS.parent / own["billing"]["price_list"])
-        own["billing"] |= billing
-        file = tmp_path / f"own{next(count)}.yaml"
-        file.write_text(yaml.safe_dump(own), encoding="utf-8")
-        monkeypatch.setenv(SETTINGS_VARIABLE, str(file))
-
-    return change
 
 
 @pytest.fixture(autouse=True)

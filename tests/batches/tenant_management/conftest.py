@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,16 +11,11 @@ from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.run_spec import BatchSpec
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
+from tests.worlds.billing_rows import billed
 from tests.worlds.outbox_rows import run_notifications
 from tests.worlds.shared_database import connection, database, platform, shared_copy, shared_database
 
-__all__ = ["connection", "database", "platform", "shared_copy", "shared_database"]
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    """An empty directory for files."""
-    return ObjectStore(tmp_path / "store")
+__all__ = ["billed", "connection", "database", "platform", "shared_copy", "shared_database"]
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.conftest import Database
 from tests.worlds import billing_rows
+from tests.worlds.billing_letters import body, sent
 from tests.worlds.billing_rows import (
-    billed_once,
     close_month,
     customer,
     details,
@@ -23,6 +23,8 @@ from tests.worlds.billing_rows import (
     process,
     run_billing,
 )
+
+pytestmark = pytest.mark.usefixtures("billed")
 
 
 def letters(host: psycopg.Connection, tenant_id: str = "A") -> list[tuple[str, bool]]:
@@ -38,29 +40,10 @@ def letters(host: psycopg.Connection, tenant_id: str = "A") -> list[tuple[str, b
     return [(subject.partition("】")[2] or subject, withdrawn) for subject, withdrawn in rows]
 
 
-def body(host: psycopg.Connection, subject: str) -> str:
-    row = host.execute(
-        'SELECT message_body FROM "HIS_NotificationLog" WHERE subject LIKE %s', [f"%{subject}%"]
-    ).fetchone()
-    assert row is not None
-    return str(row[0])
-
-
 def letter_files(host: psycopg.Connection) -> list[tuple[Any, ...]]:
     return host.execute(
         "SELECT file_name, object_key, is_attached FROM batch.letter_file ORDER BY object_key"
     ).fetchall()
-
-
-def sent(host: psycopg.Connection) -> None:
-    """All letters so far have arrived."""
-    host.execute("""UPDATE "HIS_NotificationLog" SET send_status = 'SENT'""")
-
-
-@pytest.fixture(autouse=True)
-def billed(database: Database, host: psycopg.Connection, store: ObjectStore) -> None:
-    """A's October, ¥11,000."""
-    billed_once(__name__, database, host, "A", store=store)
 
 
 INVOICE = "2026年10月分 ご請求書 INV-2026-10-001"

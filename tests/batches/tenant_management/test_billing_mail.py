@@ -5,11 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from datetime import date
-from io import BytesIO
 
 import psycopg
 import pytest
-from pypdf import PdfReader
 
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -17,6 +15,7 @@ from local_stack.stand_ins import Arrived, StandIns
 from tests.conftest import Database
 from tests.worlds import billing_rows
 from tests.worlds.billing_rows import close_month, customer, operate, run_billing
+from tests.worlds.documents import pages_of
 from tests.worlds.outbox_rows import run_notifications
 
 
@@ -74,7 +73,7 @@ def test_each_customer_gets_its_own_invoice_in_its_language(
         content = store.read(f"invoices/2026-10/INV-2026-10-{number:03}.pdf")
         assert file["name"] == f"invoice-INV-2026-10-{number:03}.pdf"
         assert file["sha256"] == hashlib.sha256(content).hexdigest()
-        texts[address] = PdfReader(BytesIO(content)).pages[0].extract_text()
+        texts[address] = pages_of(content)[0]
     # The signature comes last.
     assert arrived["keiri@a.example"].text.endswith(
         "\n\n書類（PDF）を添付しています。\n\nサンプルクラウドサービス株式会社 経理部 請求担当\n"

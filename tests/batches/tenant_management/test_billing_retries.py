@@ -10,7 +10,6 @@ from tests.worlds import billing_rows
 from tests.worlds.billing_rows import (
     customer,
     details,
-    everything_written,
     open_billing,
     open_operation,
     process,
@@ -33,19 +32,6 @@ def test_an_attempt_after_the_invoice_has_the_outcome_of_the_first(
     assert first.notes
 
     assert process(database, run).results == [first]
-
-
-def test_a_month_with_nothing_to_pay_is_the_same_when_retried(
-    database: Database, host: psycopg.Connection
-) -> None:
-    customer(host, "A")
-    billing_rows.discount(host, "A")
-    run = open_billing(database)
-    first = details(process(database, run))
-    rows = everything_written(host)
-
-    assert details(process(database, run)) == first == {"settlement": "nothing to pay", "totalAmountJPY": 0}
-    assert everything_written(host) == rows
 
 
 def test_a_retry_does_not_claim_the_invoice_of_another_run(

@@ -98,7 +98,7 @@ def test_the_index_beside_the_documents_lists_all_numbers_with_amounts_and_files
 
 @pytest.fixture
 def seven_years(host: psycopg.Connection) -> None:
-    """The invoices of a thousand tenants."""
+    """The invoices of 500 tenants."""
     with host.transaction():
         host.execute("SET LOCAL session_replication_role = replica")
         host.execute(
@@ -112,7 +112,7 @@ def seven_years(host: psycopg.Connection) -> None:
                 'JPY', 1000 * tenant, jsonb_build_object('recipient', jsonb_build_object('name', 'customer ' || tenant)), '{}', '',
                 '', now()
             FROM generate_series(0, 83) AS month
-            CROSS JOIN generate_series(1, 1000) AS tenant
+            CROSS JOIN generate_series(1, 500) AS tenant
             CROSS JOIN LATERAL (SELECT ('2020-01-01'::date + make_interval(months => month))::date) AS dated (day)
             """
         )

@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.batches.tenant_management.test_billing_letters import body, sent
 from tests.conftest import Database
 from tests.worlds import billing_rows
+from tests.worlds.billing_letters import body, sent
 from tests.worlds.billing_rows import (
     customer,
     invoices,

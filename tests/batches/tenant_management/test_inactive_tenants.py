@@ -26,11 +26,10 @@ from tests.conftest import Database, wait_for_blocked_statement
 from tests.worlds import host_rows
 from tests.worlds.billing_rows import insert
 from tests.worlds.digests import take_digest
+from tests.worlds.logins import DAY, NOON, tenant
 
-DAY = date(2026, 10, 31)
 # The end of the Japanese day in UTC, as the host stores it.
 LAST_INSTANT = datetime(2026, 10, 31, 14, 59, 59, 999_000)
-NOON = datetime(2026, 10, 31, 3, 0)
 
 
 def run(
@@ -65,17 +64,6 @@ def tell(
         process_tenants(connection, platform, batch, opened, tenants)
         run_log.close_execution(platform, opened)
         return take_digest(platform, batch, opened, is_delivered=is_delivered)
-
-
-def tenant(host: psycopg.Connection, tenant_id: str, days_ago: int | None = None, **values: Any) -> str:
-    """A tenant that is years old with one user, who logged in this many days before (or never); returns the user's id."""
-    values = {
-        "created_at": datetime(2020, 4, 1),
-        "contact_email": f"contact@{len(tenant_id)}.example.jp",
-    } | values
-    host_rows.tenant(host, tenant_id, **values)
-    at = None if days_ago is None else NOON - timedelta(days=days_ago)
-    return host_rows.user(host, tenant_id, f"user of {tenant_id}", last_login_at=at)
 
 
 def setting(host: psycopg.Connection, tenant_id: str, name: str, value: str | None) -> None:
@@ -591,15 +579,6 @@ def test_logs_that_are_read_days_later_show_who_is_active_again(
 
     assert set(stages(host).values()) == {"critical"}
     assert [tenant_id for tenant_id, _ in letters(host)] == ["B"]
-
-
-def test_a_dry_run_computes_and_writes_nothing(database: Database, host: psycopg.Connection) -> None:
-    tenant(host, "A", 90)
-
-    assert run(database, dry_run=True).status == "completed"
-
-    assert everything_written(host) == [[]] * 4
-    assert (details(host, "A")["stage"], details(host, "A")["newStage"]) == ("critical", 1)
 
 
 def test_two_runs_at_once_end_with_one_set_of_rows(database: Database, host: psycopg.Connection) -> None:

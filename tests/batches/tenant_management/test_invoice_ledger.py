@@ -730,39 +730,6 @@ def test_only_the_application_says_that_an_invoice_is_paid(
 # Other tenants -----------------------------------------------------------------------------------------------------------
 
 
-def test_another_tenants_invoice_does_not_exist(
-    host: psycopg.Connection, connection: psycopg.Connection
-) -> None:
-    for tenant_id in ("A", "B"):
-        customer(host, tenant_id)
-    settle_each(connection, "A", "B")
-
-    with tenant_transaction(connection, ["A"]):
-        with pytest.raises(BillingError, match="請求書 INV-2026-10-002 は存在しません"):
-            find_invoice(connection, "INV-2026-10-002")
-        with pytest.raises(BillingError, match="2026-10 の有効な請求書がありません"):
-            invoice_of_month(connection, "B", OCTOBER)
-        assert find_invoice(connection, "INV-2026-10-001").tenant_id == "A"
-
-
-def test_another_tenants_invoice_cannot_be_voided_or_credited(
-    host: psycopg.Connection, connection: psycopg.Connection
-) -> None:
-    for tenant_id in ("A", "B"):
-        customer(host, tenant_id)
-    settle_each(connection, "A", "B")
-    with tenant_transaction(connection, ["B"]):
-        theirs = find_invoice(connection, "INV-2026-10-002")
-    rows = everything_written(host)
-
-    with pytest.raises(BillingError), tenant_transaction(connection, ["A"]):
-        void_invoice(connection, TERMS, theirs, "訂正", actor="test")
-    with pytest.raises((AssertionError, BillingError)), tenant_transaction(connection, ["A"]):
-        credit_invoice(connection, TERMS, theirs, "訂正", BY_TEST)
-
-    assert everything_written(host) == rows
-
-
 def test_only_the_transactions_tenant_is_settled(
     host: psycopg.Connection, connection: psycopg.Connection
 ) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from PIL import Image
 from pypdf import PdfReader
 
 from include.skillreport.billing.documents.issuer_images import LARGEST_BYTES, image_key
@@ -28,22 +26,11 @@ from tests.worlds.billing_rows import (
     operate,
     run_billing,
 )
+from tests.worlds.issuer_images import name_of, picture
 from tests.worlds.own_settings import change_billing, demo_issuer
 
 LOGO, SEAL = "issuer/logo.png", "issuer/seal"
 NUMBER = "INV-2026-10-001"
-
-
-def picture(
-    colour: str = "navy", size: tuple[int, int] = (60, 20), form: str = "PNG", mode: str = "RGB"
-) -> bytes:
-    content = BytesIO()
-    Image.new("RGB", size, colour).convert(mode).save(content, form)
-    return content.getvalue()
-
-
-def name_of(content: bytes, suffix: str) -> str:
-    return f"{hashlib.sha256(content).hexdigest()}.{suffix}"
 
 
 NAVY, SEAL_IMAGE = picture(), picture("red", (30, 30), "JPEG")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import psycopg
@@ -12,7 +11,6 @@ import pytest
 from skill_batch.board.pages.invoice import load_invoice
 from skill_batch.board.pages.invoices import load_month, possible_actions
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.execution.object_store import ObjectStore
 from include.skillreport.core.execution.run_log import RunResult
 from include.skillreport.schema.deploy import BOARD
 from tests.conftest import Database
@@ -24,30 +22,12 @@ from tests.worlds.billing_rows import (
     reasons,
     run_billing,
 )
-from tests.worlds.kept_rows import planted_once
-from tests.worlds.own_settings import change_billing
+
+pytestmark = [pytest.mark.usefixtures("billed"), pytest.mark.billed(letters_on="bank_day")]
 
 # October's invoices are issued on a Sunday, and their letters leave on the Monday after it.
 SUNDAY, MONDAY, TUESDAY = date(2026, 11, 1), date(2026, 11, 2), date(2026, 11, 3)
 BOTH = {"stop_letter", "send_letter"}
-
-
-@pytest.fixture(autouse=True)
-def billed(
-    database: Database,
-    host: psycopg.Connection,
-    store: ObjectStore,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    """October of A, whose letter leaves on a business day."""
-    change_billing(monkeypatch, tmp_path, letters_on="bank_day")
-
-    def plant() -> None:
-        customer(host, "A", contact_email="keiri@a.example")
-        run_billing(database, store=store)
-
-    planted_once(__name__, database, plant, store)
 
 
 class Shown(NamedTuple):

@@ -5,16 +5,15 @@ from __future__ import annotations
 import csv
 import json
 from datetime import date
-from io import BytesIO
 
 import psycopg
 import pytest
-from pypdf import PdfReader
 
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.conftest import Database
 from tests.worlds import billing_rows
 from tests.worlds.billing_rows import customer, insert, invoices, operate, run_billing
+from tests.worlds.documents import pages_of
 
 
 @pytest.fixture(autouse=True)
@@ -30,8 +29,8 @@ def order(
 
 
 def printed(store: ObjectStore, name: str = "INV-2026-10-001") -> str:
-    (page,) = PdfReader(BytesIO(store.read(f"invoices/2026-10/{name}.pdf"))).pages
-    return page.extract_text()
+    (page,) = pages_of(store.read(f"invoices/2026-10/{name}.pdf"))
+    return page
 
 
 def bodies(host: psycopg.Connection) -> list[str]:

@@ -333,14 +333,6 @@ def test_an_older_day_does_not_replace_the_plan_seen(database: Database, host: p
     assert host.execute("TABLE batch.plan_seen").fetchall() == [("A", "STANDARD", DAY)]
 
 
-def test_a_dry_run_records_no_plan(database: Database, host: psycopg.Connection) -> None:
-    host_rows.tenant(host, "A", subscription_plan="BASIC")
-
-    run_usage(database, dry_run=True)
-
-    assert history(host) == []
-
-
 def test_each_tenant_has_a_history_of_its_own(database: Database, host: psycopg.Connection) -> None:
     for tenant_id, plan in (("A", "BASIC"), ("B", "STANDARD")):
         host_rows.tenant(host, tenant_id, subscription_plan=plan, contract_start_date=datetime(2026, 4, 1))

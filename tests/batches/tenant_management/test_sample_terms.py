@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import psycopg
 import pytest
 import yaml
 from pydantic import ValidationError
-from pypdf import PdfReader
 
 from include.skillreport.batches.tenant_billing import create_batch
 from include.skillreport.billing.documents.invoice import Invoice
@@ -51,6 +49,7 @@ from tests.worlds.billing_rows import (
     run_billing,
 )
 from tests.worlds.digests import take_digest
+from tests.worlds.documents import pages_of
 
 BOTH = "料金表と発行者"
 
@@ -122,7 +121,7 @@ def test_a_run_with_a_sample_makes_marked_drafts_and_nothing_else(
         key = f"samples/2026-10/sample-{draft['invoice_id']}"
         made = files(store)
         assert list(made) == [f"{key}.json", f"{key}.pdf"]
-        assert all("見本" in page.extract_text() for page in PdfReader(BytesIO(made[f"{key}.pdf"])).pages)
+        assert all("見本" in page for page in pages_of(made[f"{key}.pdf"]))
         assert json.loads(made[f"{key}.json"])["sample"] == "見本（請求書ではありません）"
         with pytest.raises(ValidationError, match="sample"):
             Invoice.model_validate_json(made[f"{key}.json"])
@@ -159,8 +158,8 @@ def test_the_drafts_of_a_sample_become_invoices_under_the_installations_own_term
         "invoices/2026-10/INV-2026-10-001.pdf",
         "invoices/2026-10/index.csv",
     ]
-    (page,) = PdfReader(BytesIO(made["invoices/2026-10/INV-2026-10-001.pdf"])).pages
-    assert "見本" not in page.extract_text()
+    (page,) = pages_of(made["invoices/2026-10/INV-2026-10-001.pdf"])
+    assert "見本" not in page
     assert "sample" not in json.loads(made["invoices/2026-10/INV-2026-10-001.json"])
 
 

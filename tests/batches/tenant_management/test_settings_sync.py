@@ -18,7 +18,6 @@ from include.skillreport.core.execution import run_log
 from include.skillreport.core.execution.batch import Work
 from include.skillreport.core.execution.run_log import RunResult
 from local_stack.batch_runs import LOCAL, open_run, process_tenants, run_batch
-from tests.batches.tenant_management.test_settings_sync_rules import protected_spellings
 from tests.conftest import Database, wait_for_blocked_statement
 from tests.worlds import host_rows
 from tests.worlds.digests import take_digest
@@ -37,6 +36,7 @@ from tests.worlds.settings_rows import (
     move,
     notes,
     outcome,
+    protected_spellings,
     run,
     setting,
     tenant,
@@ -506,27 +506,6 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(database: Database, host: p
 
 
 # Others ----------------------------------------------------------------------------------------------------------------
-
-
-def test_another_tenants_rows_stay_out(database: Database, host: psycopg.Connection) -> None:
-    tenant(host)
-    tenant(host, "B")
-    run(database, codes=("B",))
-    move(host, "STANDARD", "B")
-    with database.working() as (platform, connection):
-        batch = create_batch()
-        opened, _ = open_run(platform, SETTINGS_SYNC, batch, DAY)
-        with tenant_transaction(connection, ["A"]):
-            results = batch.process(Work(opened, connection, ["A", "B"]))
-        assert [result.unit_id for result in results] == ["A"]
-        with tenant_transaction(connection, ["A"]):
-            assert connection.execute("SELECT DISTINCT tenant_id FROM batch.setting_change").fetchall() == [
-                ("A",)
-            ]
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                connection.execute('SELECT FROM "MST_TenantSettings"')
-
-    assert (values(host), values(host, "B")) == (BASIC, BASIC)
 
 
 def test_a_tenant_id_that_looks_like_a_path_is_only_an_id(

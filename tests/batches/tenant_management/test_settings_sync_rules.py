@@ -29,35 +29,9 @@ from include.skillreport.batches.settings_sync.validation import (
     same_value,
 )
 from include.skillreport.core.errors import SettingsError
+from tests.worlds.settings_rows import protected_spellings
 
-_PROTECTED = (
-    "security", "authentication", "auth", "password", "passwd", "pwd", "sso", "mfa", "2fa", "token", "secret", "credential",
-    "billing", "payment", "invoice", "charge", "card", "tax",
-)  # fmt: skip
-_HARMLESS = ("", "limits", "max", "default", "user", "enabled", "length", "features")
 DAY = date(2026, 10, 31)
-_FULL_WIDTH = {code: code + 0xFEE0 for code in range(0x21, 0x7F)}
-
-
-@st.composite
-def protected_spellings(draw: st.DrawFn) -> str:
-    """A protected key in a possible spelling."""
-    words = [draw(st.sampled_from(words)) for words in (_HARMLESS, _PROTECTED, _HARMLESS)]
-    words = [word for word in words if word]
-    style = draw(st.sampled_from(["camel", "Pascal", "snake", "KEBAB", "dots", "joined", "spaces", "random"]))
-    if style == "camel":
-        key = words[0] + "".join(word.capitalize() for word in words[1:])
-    elif style == "random":
-        key = "".join(
-            (letter.upper() if draw(st.booleans()) else letter)
-            + draw(st.sampled_from(["", "_", "-", "\u200b"]))
-            for letter in "".join(words)
-        )
-    else:
-        joints = {"snake": "_", "KEBAB": "-", "dots": ".", "spaces": " "}
-        key = joints.get(style, "").join(word.capitalize() if style == "Pascal" else word for word in words)
-        key = key.upper() if style == "KEBAB" else key
-    return key.translate(_FULL_WIDTH) if draw(st.booleans()) else key
 
 
 def test_the_deployed_file_holds_and_names_nothing_protected() -> None:

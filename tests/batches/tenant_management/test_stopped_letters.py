@@ -32,10 +32,8 @@ from tests.worlds.billing_rows import (
     customer,
     invoice,
     invoices,
-    open_operation,
     operate,
     outcomes,
-    process,
     reasons,
     run_billing,
 )
@@ -171,33 +169,6 @@ def test_the_second_stop_shows_its_own_reason(database: Database, host: psycopg.
 
     assert outcomes(host, result)["A"]["notes"] == ["発送はすでに止めています。理由を書き換えました"]
     assert stops(host) == [("A", "別の理由")]
-
-
-def test_a_cleared_release_does_not_undo_a_later_stop(database: Database, arrived: Any) -> None:
-    letter(database, "stop_letter")
-    run = open_operation(database, "send_letter", reason="確認済み")
-    process(database, run)
-    letter(database, "stop_letter")
-
-    process(database, run)
-
-    assert arrived(MONDAY) == {"keiri@b.example"}
-
-
-def test_a_cleared_stop_does_not_undo_a_later_release(
-    database: Database, host: psycopg.Connection, arrived: Any
-) -> None:
-    run = open_operation(database, "stop_letter", reason="確認する")
-    process(database, run)
-    letter(database, "send_letter")
-
-    process(database, run)
-
-    assert arrived(MONDAY) == {"keiri@a.example", "keiri@b.example"}
-    assert host.execute("SELECT kind, reason FROM batch.letter_decision ORDER BY entered_at").fetchall() == [
-        ("stop", "確認する"),
-        ("send", "金額を確認する"),
-    ]
 
 
 @pytest.mark.parametrize("operation", ["stop_letter", "send_letter"])

@@ -7,13 +7,11 @@ import json
 from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from pypdf import PdfReader
 
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.core.errors import ParameterError
@@ -40,6 +38,7 @@ from tests.worlds.billing_rows import (
     reasons,
     run_billing,
 )
+from tests.worlds.documents import pages_of
 
 SEPTEMBER, NOVEMBER = date(2026, 9, 1), date(2026, 11, 1)
 
@@ -152,7 +151,7 @@ def test_a_figure_without_records_is_a_remark_and_not_a_line(
         *({"kind": "remark", "description": remark} for remark in remarks),
     ]
     pdf = next(content for key, content in files(store).items() if key.endswith(".pdf"))
-    text = "".join(PdfReader(BytesIO(pdf)).pages[0].extract_text().split())
+    text = "".join(pages_of(pdf)[0].split())
     assert all("".join(remark.split()) in text for remark in remarks)
     assert "0回" not in text
 

@@ -445,22 +445,6 @@ def test_a_late_log_line_raises_the_revision_of_the_closed_day(
     assert (closed_day(host, "A")["api_calls"], closed_day(host, "A")["revision"]) == (1, 2)
 
 
-def test_a_dry_run_computes_and_writes_nothing(database: Database, host: psycopg.Connection) -> None:
-    host_rows.tenant(host, "A", subscription_plan="FREE", max_storage_gb=1)
-    host_rows.user(host, "A", "user", last_login_at=NOON)
-    host_rows.request(host, "user", NOON)
-    host_rows.report(host, "A", NOON, file_size=1_048_576_000)
-
-    result = run_usage(database, dry_run=True)
-
-    assert result.status == "completed"
-    assert everything_written(host) == [[]] * 5
-    details = host.execute(
-        "SELECT details ->> 'api_calls', details -> 'warnings' FROM batch.tenant_outcome"
-    ).fetchone()
-    assert details == ("1", ["quota:storage_bytes:80", "quota:storage_bytes:95"])
-
-
 def test_only_the_chosen_tenants_are_written(database: Database, host: psycopg.Connection) -> None:
     for tenant_id in ("A", "B"):
         host_rows.tenant(host, tenant_id)
@@ -582,22 +566,6 @@ def test_the_longest_history_is_within_the_calendar(
     monkeypatch.setenv(SETTINGS_VARIABLE, str(own))
     host_rows.tenant(host, "A")
     assert run_usage(database, EARLIEST_BUSINESS_DATE).status == "completed"
-
-
-def test_one_broken_tenant_fails_alone_with_its_reason(database: Database, host: psycopg.Connection) -> None:
-    for number in range(9):
-        host_rows.tenant(host, f"T{number}")
-        host_rows.report(host, f"T{number}", NOON)
-    host_rows.break_settings_of(host, "T4")
-
-    result = run_usage(database)
-
-    assert (result.status, result.success_count, result.error_count) == ("partial", 8, 1)
-    (failed,) = result.failed_tenants
-    assert failed.code == "T4"
-    assert "out of range" in failed.reason
-    written = {tenant_id for (tenant_id,) in host.execute('SELECT tenant_id FROM "SYS_TenantUsage"')}
-    assert written == {f"T{number}" for number in range(9)} - {"T4"}
 
 
 def test_preparing_again_reads_the_logs_no_second_time(database: Database, host: psycopg.Connection) -> None:

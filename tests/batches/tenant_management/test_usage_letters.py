@@ -73,14 +73,6 @@ def test_the_next_threshold_and_the_next_month_are_notified_again(
     assert sorted(subject.split("の ")[1][:2] for _, subject, _ in letters(host)) == ["80", "95", "95"]
 
 
-def test_a_dry_run_notifies_no_recipient(database: Database, host: psycopg.Connection) -> None:
-    stored(host, "A", 9.6)
-
-    run_usage(database, DAY, dry_run=True)
-
-    assert letters(host) == []
-
-
 def test_without_an_address_no_letter_is_sent_and_the_warning_stays(
     database: Database, host: psycopg.Connection
 ) -> None:

@@ -5,11 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Iterator
 from datetime import datetime
-from io import BytesIO
 
 import psycopg
 import pytest
-from pypdf import PdfReader
 
 from skill_batch.board.pages.documents import Criteria, find_documents
 from skill_batch.board.pages.invoice import load_invoice
@@ -26,6 +24,7 @@ from tests.worlds.billing_rows import (
     operate,
     run_billing,
 )
+from tests.worlds.documents import pages_of
 
 WHAT = "宛名を「青葉商事」に訂正"
 
@@ -64,7 +63,7 @@ def test_the_page_shows_the_new_document_and_links_both(board: Board, ids: dict[
     for revision, name in ((1, "青場商事"), (2, "青葉商事")):
         assert f"revision={revision}" in text
         file = board.get(f"{page}/file?revision={revision}")
-        assert name in PdfReader(BytesIO(file.content)).pages[0].extract_text()
+        assert name in pages_of(file.content)[0]
     assert board.get(f"{page}/file").content == board.get(f"{page}/file?revision=2").content
     assert "INV-2026-10-001-r2.pdf" in board.get(f"{page}/file").headers["Content-Disposition"]
     assert board.get(f"{page}/file?revision=3").status_code == 404

@@ -14,9 +14,8 @@ from include.skillreport.core.execution.row_archive import archive_names
 from include.skillreport.core.operation_catalog import RESTORE_BACKUP
 from include.skillreport.operations.restore_backup.form import FORM
 from local_stack.batch_runs import LocalInstallation
-from tests.batches.data_management import test_marked_rows
 from tests.contracts.case import PERSON, Case, Form, World, entered
-from tests.worlds import host_rows
+from tests.worlds import host_rows, marked_rows
 from tests.worlds.backups import TODAY, Backups
 
 _TARGET = "restored_by_the_contract"
@@ -52,10 +51,10 @@ def changed_since(world: World) -> Form:
 def archived(world: World) -> Form:
     """BATCH-002 has archived and deleted a marked row of each tenant."""
     people(world)
-    test_marked_rows.close_month(world.host, test_marked_rows.OLD.date().replace(month=9, day=1))
+    marked_rows.close_month(world.host, marked_rows.OLD.date().replace(month=9, day=1))
     for tenant_id in "ABC":
-        test_marked_rows.planted(world.host, f"{tenant_id}1")
-    test_marked_rows.clean(world.database, world.store)
+        marked_rows.planted(world.host, f"{tenant_id}1")
+    marked_rows.clean(world.database, world.store)
     (name,) = archive_names(world.store, folder_of("A"))
     return {"archive": name}
 

@@ -17,10 +17,9 @@ from include.skillreport.operations.approve_directory_changes.batch import Direc
 from local_stack.stand_ins import StandInDirectory
 from tests.contracts.case import Case, Form, World, refusing
 from tests.contracts.cases.tenants import NAMED
-from tests.operations.test_approve_directory_changes import LATER, NEXT, asked
 from tests.worlds import directory_rows, host_rows
-from tests.worlds.approval_rows import ACCOUNTANT
-from tests.worlds.directory_rows import DAY, HASTY
+from tests.worlds.approval_rows import ACCOUNTANT, asked
+from tests.worlds.directory_rows import DAY, HASTY, LATER, NEXT
 
 # The code before that of a tenant's first employee: codes are unique.
 _FIRST = {"A": 0, "B": 10, "C": 20}

@@ -17,12 +17,10 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.operation_catalog import APPROVE_RESUMPTION, OPERATE_NOTIFICATIONS
 from include.skillreport.messaging import suppression
 from include.skillreport.operations.operate_notifications.form import FORM
-from tests.batches.notification import test_log_cleanup
 from tests.contracts.case import PERSON, Case, Form, World, entered, refusing
 from tests.contracts.cases.tenants import NAMED, break_settings
-from tests.operations import test_resumption
-from tests.worlds import host_rows, outbox_rows
-from tests.worlds.approval_rows import ACCOUNTANT
+from tests.worlds import host_rows, old_messages, outbox_rows
+from tests.worlds.approval_rows import ACCOUNTANT, asked
 from tests.worlds.outbox_rows import TODAY
 
 
@@ -66,13 +64,13 @@ def refused_for_now(world: World) -> Form:
     return NAMED
 
 
-def old_messages(world: World) -> Form:
+def messages_of_long_ago(world: World) -> Form:
     """Each tenant has a notification and a message of long ago, and new ones."""
     for tenant_id in "ABC":
         host_rows.tenant(world.host, tenant_id)
-        for at in (test_log_cleanup.OLD, test_log_cleanup.FIRST_KEPT):
-            test_log_cleanup.logged(world.host, tenant_id, at)
-            test_log_cleanup.message(world.host, tenant_id, finished_at=at.replace(tzinfo=UTC))
+        for at in (old_messages.OLD, old_messages.FIRST_KEPT):
+            old_messages.logged(world.host, tenant_id, at)
+            old_messages.message(world.host, tenant_id, finished_at=at.replace(tzinfo=UTC))
     return NAMED
 
 
@@ -163,9 +161,9 @@ def held(world: World) -> Form:
         host_rows.tenant(world.host, tenant_id)
         outbox_rows.slack(world.host, tenant_id, world.services)
         outbox_rows.waiting(world.host, tenant_id, "SLACK", recipient_address=f"C{tenant_id}")
-    result = test_resumption.scheduled(world.database, world.services, after=timedelta(hours=25))
+    result = outbox_rows.scheduled(world.database, world.services, after=timedelta(hours=25))
     world.host.execute("UPDATE batch.outbox SET deferred_for = 'BATCH-018-04' WHERE tenant_id = 'C'")
-    request = test_resumption.asked(world.database, result)
+    request = asked(world.database, result)
     with world.database.connect("batch_platform") as platform:
         record_answer(platform, request.request_id, ApprovalAnswer(ACCOUNTANT, _ANSWERED, {"BATCH-019-01"}))
     return {"request": request.request_id, "answer": SEND_ALL, "hours": None}
@@ -196,8 +194,8 @@ CASES = (
     Case(
         NOTIFICATION_LOG_CLEANUP,
         "",
-        test_log_cleanup.TODAY,
-        old_messages,
+        old_messages.TODAY,
+        messages_of_long_ago,
         frozenset({"batch.outbox", "public.HIS_NotificationLog", "files"}),
         break_tenant=break_settings,
     ),

@@ -10,15 +10,14 @@ import pytest
 from include.skillreport.batches.log_cleanup.batch import ROOTS_VARIABLE
 from include.skillreport.core.catalog import LOG_CLEANUP, MONTHLY_REPORT, STATISTICS
 from local_stack.batch_runs import LocalInstallation
-from tests.batches.data_management import test_marked_rows, test_monthly_report
-from tests.batches.data_management.test_log_cleanup_batch import log_file
-from tests.batches.data_management.test_marked_rows import SUNDAY
-from tests.batches.data_management.test_statistics import DAY, NOON, skill
-from tests.batches.data_management.test_statistics import run as run_statistics
 from tests.contracts.case import Case, Form, World, refusing
 from tests.contracts.cases.tenants import NAMED, break_settings
-from tests.worlds import host_rows, statistics_rows
+from tests.worlds import host_rows, marked_rows, monthly_rows, statistics_rows
+from tests.worlds.log_files import log_file
+from tests.worlds.marked_rows import SUNDAY
 from tests.worlds.own_settings import change_settings
+from tests.worlds.statistics_rows import DAY, NOON, skill
+from tests.worlds.statistics_rows import run as run_statistics
 
 
 def people_with_skills(world: World) -> Form:
@@ -38,9 +37,9 @@ def people_with_skills(world: World) -> Form:
 
 def month_of_statistics(world: World) -> Form:
     for tenant_id in "ABC":
-        test_monthly_report.tenant(world.host, tenant_id)
-        test_monthly_report.employee(world.host, tenant_id, "one")
-        statistics_rows.days(world.host, tenant_id, test_monthly_report.MONTH, test_monthly_report.LAST_DAY)
+        monthly_rows.tenant(world.host, tenant_id)
+        monthly_rows.employee(world.host, tenant_id, "one")
+        statistics_rows.days(world.host, tenant_id, monthly_rows.MONTH, monthly_rows.LAST_DAY)
     return NAMED
 
 
@@ -52,11 +51,11 @@ def old_logs_and_rows(world: World) -> Form:
         person = host_rows.user(host, tenant_id, f"{tenant_id}1")
         at = datetime(SUNDAY.year, SUNDAY.month, SUNDAY.day) - timedelta(days=age)
         host_rows.request(host, person, at)
-        test_marked_rows.planted(host, person, at)
+        marked_rows.planted(host, person, at)
         for name in ("app", "error"):
             log_file(world.folder / "logs", f"{name}/{tenant_id}.log", age)
         log_file(world.folder / "logs", f"app/{tenant_id}.log.1", min(age, 10))
-    test_marked_rows.close_month(host, at.date().replace(month=9, day=1))
+    marked_rows.close_month(host, at.date().replace(month=9, day=1))
     return {}
 
 
@@ -83,7 +82,7 @@ CASES = (
     Case(
         MONTHLY_REPORT,
         "",
-        test_monthly_report.MONTH,
+        monthly_rows.MONTH,
         month_of_statistics,
         frozenset(
             {

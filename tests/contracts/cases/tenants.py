@@ -7,10 +7,9 @@ from datetime import date, datetime, timedelta
 
 from include.skillreport.core.catalog import INACTIVE_TENANTS, SETTINGS_SYNC, TENANT_MONITORING, TENANT_USAGE
 from include.skillreport.core.operation_catalog import UNDO_SETTINGS_SYNC
-from tests.batches.tenant_management import test_inactive_tenants, test_tenant_monitoring
-from tests.batches.tenant_management.test_tenant_monitoring import HOUR, TEN
 from tests.contracts.case import PERSON, B, Case, Form, World, refusing
-from tests.worlds import host_rows, settings_rows
+from tests.worlds import host_rows, logins, settings_rows, traffic
+from tests.worlds.traffic import HOUR, TEN
 
 DAY = date(2026, 10, 31)
 
@@ -30,7 +29,7 @@ def usage(world: World) -> Form:
 
 def silent_for_60_days(world: World) -> Form:
     for tenant_id in "ABC":
-        test_inactive_tenants.tenant(world.host, tenant_id, 60)
+        logins.tenant(world.host, tenant_id, 60)
     return NAMED
 
 
@@ -54,11 +53,11 @@ def moved_to_another_plan(world: World) -> Form:
 def with_many_errors(world: World) -> Form:
     """Each tenant had errors in the last two hours, and the first was seen."""
     for tenant_id in "ABC":
-        test_tenant_monitoring.tenant(world.host, tenant_id)
-        test_tenant_monitoring.traffic(world.host, TEN - HOUR, 20, 20, tenant_id=tenant_id)
-    test_tenant_monitoring.check(world.database, TEN - HOUR)
+        traffic.tenant(world.host, tenant_id)
+        traffic.traffic(world.host, TEN - HOUR, 20, 20, tenant_id=tenant_id)
+    traffic.check(world.database, TEN - HOUR)
     for tenant_id in "ABC":
-        test_tenant_monitoring.traffic(world.host, TEN, 20, 20, tenant_id=tenant_id)
+        traffic.traffic(world.host, TEN, 20, 20, tenant_id=tenant_id)
     return NAMED
 
 
@@ -85,7 +84,7 @@ CASES = (
     Case(
         INACTIVE_TENANTS,
         "",
-        test_inactive_tenants.DAY,
+        logins.DAY,
         silent_for_60_days,
         frozenset({"batch.inactivity_change", "batch.outbox", "batch.tenant_inactivity"}),
         break_tenant=break_settings,
