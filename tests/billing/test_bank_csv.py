@@ -165,6 +165,16 @@ def test_a_signed_file_with_totals_has_payments_out() -> None:
     ]
     assert found.left_out == ()
 
+    # A row that the setting takes for a total, a cancellation, and a file that is shorter than its totals.
+    with pytest.raises(ParameterError, match="lines_after"):
+        parse_bank_csv(csv(*lines[:3]), "signed.csv", formats(signed=signed))
+    with_cancellations = {**signed, "lines_after": 0, "cancellations": {"種類": ("取消",)}}
+    cancelled = csv(lines[0], lines[1], lines[1].replace("振込", "取消").replace('"110,000"', '"-110,000"'))
+    rows = parse_bank_csv(cancelled, "signed.csv", formats(signed=with_cancellations)).transfers
+    assert [(each.amount, each.is_cancellation) for each in rows] == [(110_000, False), (110_000, True)]
+    with pytest.raises(ParameterError):
+        parse_bank_csv(csv(lines[0], lines[1]), "signed.csv", formats(signed=signed))
+
 
 def test_a_correction_by_the_bank_is_a_cancellation() -> None:
     assert read(csv(BIZSTATION, biz_row(flow="2,19"))) == (replace(TRANSFER, is_cancellation=True),)

@@ -57,7 +57,7 @@ def _texts_of_pages() -> set[str]:
     found |= {label for label in message_words.channel_labels().values() if _JAPANESE.search(label)}
     return (
         found
-        | {title for _, title, _ in invoice_words.STATES.values()}
+        | {title for _, title, _ in invoice_words.LISTED.values()}
         | {
             *receivables.AGES.values(),
             *(doubt.label for doubt in transfers.DOUBTS.values()),

@@ -677,7 +677,7 @@ def test_waiting_credits_of_a_deleted_tenant_are_approved(
     host.execute("""DELETE FROM "MST_Tenant" """)
 
     assert outcomes(host, approve(database))["A"]["details"] == {"credited": "CRN-2026-10-001"}
-    assert "承認待ちの返還はありません" in reasons(approve(database))["A"]
+    assert "承認待ちの返還も貸倒れもありません" in reasons(approve(database))["A"]
 
 
 @pytest.mark.usefixtures("large")

@@ -103,16 +103,31 @@ def change_reason(
     )
 
 
-def rate_reason(
-    yen_per_unit: Decimal | None, currency: str, previous: PreviousTotal | None, percent: Decimal
+def yen_reason(
+    recurring: Decimal,
+    yen_per_unit: Decimal | None,
+    currency: str,
+    previous: PreviousTotal | None,
+    percent: Decimal,
 ) -> str | None:
-    """Why the exchange rate needs an approval, or None: it differs by more than ``percent`` from the previous month's."""
-    before = previous.yen_per_unit if previous and previous.currency == currency else None
-    if yen_per_unit is None or before is None or abs(yen_per_unit - before) * 100 <= percent * before:
+    """Why a foreign invoice needs an approval, or None: in yen ``recurring`` differs by more than ``percent`` from the previous month's.
+
+    As ``change_reason``, each month at its own rate.
+    """
+    if (
+        previous is None
+        or previous.currency != currency
+        or previous.yen_per_unit is None
+        or yen_per_unit is None
+    ):
+        return None
+    before = Fraction(previous.recurring) * previous.month_days * Fraction(previous.yen_per_unit)
+    difference = Fraction(recurring) * previous.billed_days * Fraction(yen_per_unit) - before
+    if abs(difference) * 100 <= Fraction(percent) * abs(before):
         return None
     return (
-        f"円換算レートが前月の 1 {currency} = {before.normalize():f} 円から {yen_per_unit.normalize():f} 円へ、"
-        f"{percent.normalize():f} % を超えて変わりました"
+        f"個別明細を除く小計が、円に換算すると前月から {percent.normalize():f} % を超えて変わりました"
+        f"（1 {currency} は前月 {previous.yen_per_unit.normalize():f} 円、今月 {yen_per_unit.normalize():f} 円）"
     )
 
 

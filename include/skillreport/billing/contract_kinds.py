@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.money import YEN
 from include.skillreport.billing.payment_words import TextApproval, text_waits
 from include.skillreport.core.execution.digest import one_line
 
@@ -123,10 +125,12 @@ KINDS: Mapping[str, ContractKind] = {
 
 # What is printed on documents, by kind, beside the name.
 _PRINTED: Mapping[str, Sequence[str]] = {
-    "profile": ("department", "address"),
+    "profile": ("department", "postal_code", "address"),
     "discount": ("name",),
     "order_number": ("order_number",),
 }
+
+_CODE = re.compile("[ -~第号]*")
 
 _LARGE_DISCOUNT = 30
 
@@ -135,15 +139,27 @@ _LARGE_DISCOUNT = 30
 class ContractApproval:
     """When a change of a contract waits for a second person. ``rate_tolerance_percent``: how much a rate may differ from the last one.
 
-    ``text_approval``: which new texts on documents wait (``payment_words.text_waits``).
+    ``text_approval``: which new texts on documents wait (``payment_words.text_waits``). ``discount_limit``: whole yen per month of a fixed
+    discount that one person may enter.
     """
 
     rate_tolerance_percent: Decimal
     text_approval: TextApproval
+    discount_limit: int
 
-    def is_odd(self, yen_per_unit: Decimal, former: Decimal | None) -> bool:
-        """Whether a rate waits: it is the currency's first one, or too far from the last one before its day."""
-        return former is None or abs(yen_per_unit - former) * 100 > self.rate_tolerance_percent * former
+    def is_odd(self, yen_per_unit: Decimal, former: Sequence[Decimal]) -> bool:
+        """Whether a rate waits: it is the currency's first one, or too far from one of the former rates."""
+        tolerance = self.rate_tolerance_percent
+        return not former or any(abs(yen_per_unit - each) * 100 > tolerance * each for each in former)
+
+    def is_large(self, discount: Mapping[str, Any], percentages: Decimal) -> bool:
+        """Whether a discount waits: with the others of its days it is 30 % or more, or it is a large or a foreign amount."""
+        if discount["kind"] == "percentage":
+            return percentages >= _LARGE_DISCOUNT
+        is_yen = discount["currency"] == YEN
+        return discount["kind"] == "fixed" and not (
+            is_yen and Decimal(discount["value"]) <= self.discount_limit
+        )
 
 
 @dataclass(frozen=True)
@@ -175,8 +191,10 @@ class Wanted:
 
 @dataclass(frozen=True)
 class RowChange:
-    """A row before and after. None: there is no row. ``former_rate``: of an exchange rate the yen of the last day before it; without one
-    those that it replaces.
+    """A row before and after. None: there is no row.
+
+    ``former_rates``: of an exchange rate the yen of the last day before it, and before its month. ``percentages``: of a discount its
+    percentage and that of the others of its days.
     """
 
     kind: ContractKind
@@ -184,7 +202,8 @@ class RowChange:
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
     reason: str
-    former_rate: Decimal | None = None
+    former_rates: Sequence[Decimal] = ()
+    percentages: Decimal = Decimal(0)
 
     @property
     def changed(self) -> list[str]:
@@ -224,12 +243,21 @@ def row_change(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> RowChange |
         after = None if last < before["valid_from"] else {**before, "valid_to": last}
     if before is not None and after is not None:
         after = {name: _kept(before.get(name), value) for name, value in after.items()}
-    change = RowChange(kind, wanted.owner, before, after, wanted.reason, _former_rate(wanted, rows))
+    others = [row for row in rows if row is not before]
+    change = RowChange(
+        kind,
+        wanted.owner,
+        before,
+        after,
+        wanted.reason,
+        _former_rates(wanted, rows),
+        _percentages(kind, after, others),
+    )
     is_known_payer = kind is PAYER and before is not None
     if is_known_payer or not change.changed:
         return None
     if kind.is_dated and after is not None:
-        _require_free(kind, after, [row for row in rows if row is not before])
+        _require_free(kind, after, others)
     return change
 
 
@@ -242,19 +270,29 @@ def needs_second_person(
     row = change.after
     if row is None:
         return False
-    texts = [str(row[name] or "") for name in _PRINTED.get(change.kind.name, ()) if name in change.changed]
-    is_code = change.kind is ORDER_NUMBER
-    if change.kind is PAYER or any(text_waits(text, terms.text_approval, is_code=is_code) for text in texts):
+    texts = [
+        (name, str(row[name] or "")) for name in _PRINTED.get(change.kind.name, ()) if name in change.changed
+    ]
+    if change.kind is PAYER or any(
+        text_waits(text, terms.text_approval, with_numbers=not _is_code(name, text)) for name, text in texts
+    ):
         return True
     if change.kind is EXCHANGE_RATE:
-        return terms.is_odd(Decimal(row["yen_per_unit"]), change.former_rate)
+        return terms.is_odd(Decimal(row["yen_per_unit"]), change.former_rates)
     if change.kind is DISCOUNT:
-        is_large = row["kind"] == "percentage" and Decimal(row["value"]) >= _LARGE_DISCOUNT
-        return is_large and not _is_shortened(change)
+        return terms.is_large(row, change.percentages) and not _is_shortened(change)
     if change.kind is not PROFILE or before is None or after is None:
         return False
-    is_other = "tax_category" in change.changed or not _is_same(before.name, after.name)
+    # The country decides about the tax.
+    is_other = not {"tax_category", "country"}.isdisjoint(change.changed) or not _is_same(
+        before.name, after.name
+    )
     return is_other or bool(after.missing_in(before))
+
+
+def _is_code(name: str, text: str) -> bool:
+    """Whether a value may have many digits: a postal code, whose form is checked, and an order number that is no sentence."""
+    return name == "postal_code" or (name == "order_number" and _CODE.fullmatch(text) is not None)
 
 
 def _is_shortened(change: RowChange) -> bool:
@@ -269,12 +307,33 @@ def _is_shortened(change: RowChange) -> bool:
     )
 
 
-def _former_rate(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> Decimal | None:
+def _former_rates(wanted: Wanted, rows: Sequence[Mapping[str, Any]]) -> list[Decimal]:
+    """The last rate before the day, and the last one before the month: many small steps are a large one."""
     if wanted.kind is not EXCHANGE_RATE:
-        return None
-    earlier = [row for row in rows if row["rate_date"] < wanted.values["rate_date"]]
-    earlier = earlier or [row for row in rows if row["rate_date"] == wanted.values["rate_date"]]
-    return max(earlier, key=lambda row: row["rate_date"])["yen_per_unit"] if earlier else None
+        return []
+    day = wanted.values["rate_date"]
+    found = []
+    for limit in (day, day.replace(day=1)):
+        earlier = [row for row in rows if row["rate_date"] < limit]
+        found += [max(earlier, key=lambda row: row["rate_date"])["yen_per_unit"]] if earlier else []
+    return found
+
+
+def _percentages(
+    kind: ContractKind, row: Mapping[str, Any] | None, others: Iterable[Mapping[str, Any]]
+) -> Decimal:
+    """The sum of the percentages of a discount and of the others that hold on one of its days."""
+    if kind is not DISCOUNT or row is None or row["kind"] != "percentage":
+        return Decimal(0)
+    together = [row, *(each for each in others if each["kind"] == "percentage" and not _are_apart(row, each))]
+    return sum((Decimal(each["value"]) for each in together), Decimal(0))
+
+
+def _are_apart(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether no day is a day of both rows."""
+    ends_before = other["valid_to"] is not None and other["valid_to"] < row["valid_from"]
+    begins_after = row["valid_to"] is not None and row["valid_to"] < other["valid_from"]
+    return ends_before or begins_after
 
 
 def as_json(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -312,9 +371,7 @@ def _require_free(kind: ContractKind, row: Mapping[str, Any], others: Sequence[M
     for other in others:
         if not all(_is_same(row[column], other[column]) for column in kind.distinct):
             continue
-        ends_before = other["valid_to"] is not None and other["valid_to"] < row["valid_from"]
-        begins_after = row["valid_to"] is not None and row["valid_to"] < other["valid_from"]
-        if not ends_before and not begins_after:
+        if not _are_apart(row, other):
             raise BillingError(
                 "CONTRACT_OVERLAP",
                 f"{kind.title}（{_key_text(kind, row)}）の期間が、{_period_text(other)} のものと重なります。"

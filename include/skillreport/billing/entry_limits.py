@@ -9,7 +9,7 @@ from fractions import Fraction
 # The usual limit: this many times the mean of the last months, within these bounds in yen.
 MONTHS = 12
 _TIMES = 3
-_LEAST, _MOST = 50_000, 1_000_000
+LEAST_LIMIT, _MOST = 50_000, 1_000_000
 
 
 def entry_limit(setting: int | None, recurring: Sequence[Decimal]) -> int:
@@ -20,6 +20,6 @@ def entry_limit(setting: int | None, recurring: Sequence[Decimal]) -> int:
     if setting is not None:
         return setting
     if not recurring:
-        return _LEAST
+        return LEAST_LIMIT
     usual = Fraction(sum(recurring, Decimal(0))) * _TIMES / len(recurring)
-    return max(_LEAST, min(_MOST, int(usual)))
+    return max(LEAST_LIMIT, min(_MOST, int(usual)))

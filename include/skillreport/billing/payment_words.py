@@ -9,21 +9,33 @@ from typing import Literal
 # The setting billing.text_approval: which texts for a customer wait for a second person.
 TextApproval = Literal["payment_words", "all"]
 
-_WORDS = re.compile(r"振り?込|口座|銀行|支店|送金|IBAN|https?:|www\.|@", re.IGNORECASE)
+_WORDS = re.compile(
+    r"[振ふ]り?込|ふりこ|フリ[込コ]|口座|銀行|支店|送金|IBAN|https?:|www\.|@"
+    r"|[a-z0-9-]+\.(?:com|net|org|info|biz|io|jp|co|xyz|top|shop|site|online|app|example)(?![a-z0-9])",
+    re.IGNORECASE,
+)
+
+# Format characters, variation selectors and other marks without a letter of their own.
+_UNSEEN = ("Cf", "Mn", "Me", "Cc", "Cn", "Co")
 
 # Numbers of accounts have seven digits.
 _NUMBER = re.compile(r"\d{7}")
 
 
-def text_waits(text: str, setting: TextApproval, *, is_code: bool = False) -> bool:
-    """Whether somebody else must approve a text for a customer. ``is_code``: an order number, which may have many digits."""
-    return bool(text.strip()) and (setting == "all" or names_payment(text, with_numbers=not is_code))
+def text_waits(text: str, setting: TextApproval, *, with_numbers: bool = True) -> bool:
+    """Whether somebody else must approve a text for a customer. ``with_numbers``: as ``names_payment``."""
+    return bool(text.strip()) and (setting == "all" or names_payment(text, with_numbers=with_numbers))
 
 
 def names_payment(text: str, *, with_numbers: bool = True) -> bool:
     """Whether the text has words of payment, an address of a page or an e-mail, or seven digits in a row.
 
-    Width, case and blanks make no difference. ``with_numbers``: digits count, too.
+    Width, case, blanks and what nobody sees make no difference. ``with_numbers``: digits count, too.
     """
-    joined = "".join(unicodedata.normalize("NFKC", text).split())
+    shown = (
+        letter
+        for letter in unicodedata.normalize("NFKC", text)
+        if unicodedata.category(letter) not in _UNSEEN
+    )
+    joined = "".join("".join(shown).split())
     return bool(_WORDS.search(joined) or (with_numbers and _NUMBER.search(joined)))

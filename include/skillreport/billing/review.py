@@ -107,7 +107,7 @@ def _forgotten_lines(platform: psycopg.Connection, period: Period) -> ReviewSect
 def _waiting_credits(platform: psycopg.Connection, since: date, period: Period) -> ReviewSection:
     rows = _SQL.rows(platform, "credits_to_approve", since=since, period_start=period.start)
     return ReviewSection(
-        "他の人の承認を待つ返還",
+        "他の人の承認を待つ返還と貸倒れ",
         tuple(f"{row['tenant_code']} の {row['period_start']:%Y-%m} 分{credit_text(row)}" for row in rows),
         "登録した人以外が、DAG operate_invoices を対象月とテナントを指定して、操作「保留中の請求の承認」か"
         "「承認待ちの返還の取り下げ」で実行してください",

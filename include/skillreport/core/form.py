@@ -189,7 +189,7 @@ class Shows:
     """
 
     rows: str = ""
-    also: Literal["", "closed", "waiting_credits"] = ""
+    also: Literal["", "closed", "waiting_credits", "waiting"] = ""
     ids: tuple[str, ...] = ()
     tenants: bool = True
     unless: str = ""

@@ -13,3 +13,6 @@ STATES = {
     "credited": ("↩", "返還済み", "muted"),
     "void": ("—", "取消済み", "muted"),
 }
+
+# With what a dialog lists beside invoices.
+LISTED = {**STATES, "waiting_write_off": ("!", "承認待ちの貸倒れ", "warn")}

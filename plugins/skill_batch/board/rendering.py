@@ -21,6 +21,7 @@ from skill_batch.board import charts
 from skill_batch.board.access import Rights
 from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.contract_words import WORDS as CONTRACT_WORDS
+from skill_batch.board.invoice_words import LISTED as LISTED_STATES
 from skill_batch.board.invoice_words import STATES as INVOICE_STATES
 from skill_batch.board.message_words import ALL_STATES as LETTER_STATES
 from skill_batch.notifiers.run_links import BOARD_PREFIX
@@ -182,6 +183,7 @@ def _environment() -> Environment:
         "contract_kinds": CONTRACT_KINDS,
         "contract_words": CONTRACT_WORDS,
         "invoice_states": INVOICE_STATES,
+        "listed_states": LISTED_STATES,
         "letter_states": LETTER_STATES,
         "version": VERSION,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +59,7 @@ class SettleAction(TenantAction):
 class Approve(SettleAction):
     """保留中の請求を確定して番号を付け、請求書を発行します。未計算のテナントは計算して確定します。承認待ちの返還は、返還請求書を発行し、承認待ちの貸倒れは記録します。自分が登録して承認待ちになったものは、承認できません。客先への通知も登録されます。"""
 
-    shows = Shows("invoices", also="waiting_credits")
+    shows = Shows("invoices", also="waiting")
     takes_former = True
 
     def instructions(self, desk: Desk, **options: Any) -> Instructions:
@@ -111,22 +111,35 @@ class Approve(SettleAction):
         """The outcomes of an approval. A final invoice may have waiting credit notes and a write-off, which are issued."""
         outcomes = {outcome.unit_id: outcome for outcome in settled}
         for tenant_id in desk.work.tenant_ids:
-            try:
-                issued = approve_credits(desk, tenant_id)
-                written_off = approve_write_off(desk, tenant_id)
-                if issued and written_off:
-                    written_off = replace(written_off, notes=(*issued.notes, *written_off.notes))
-                issued = written_off or issued
-                if issued is None and tenant_id not in outcomes:
-                    raise BillingError(
-                        "NOTHING_TO_APPROVE",
-                        "アプリケーションから消えたテナントに、承認待ちの返還も貸倒れもありません。対象月を確認してください",
-                    )
-            except BillingError as error:
-                outcomes[tenant_id] = failure(tenant_id, error)
-            else:
-                outcomes |= {tenant_id: issued} if issued else {}
+            found = [_approved(approve, desk, tenant_id) for approve in (approve_write_off, approve_credits)]
+            decided = [each for each in found if each]
+            if decided:
+                outcomes[tenant_id] = _joined(decided)
+            elif tenant_id not in outcomes:
+                text = "アプリケーションから消えたテナントに、承認待ちの返還も貸倒れもありません。対象月を確認してください"
+                outcomes[tenant_id] = failure(tenant_id, BillingError("NOTHING_TO_APPROVE", text))
         return [outcomes[tenant_id] for tenant_id in sorted(outcomes)]
+
+
+def _approved(
+    approve: Callable[[Desk, str], UnitResult | None], desk: Desk, tenant_id: str
+) -> Outcome | None:
+    """What an approval has done. One that is impossible leaves no trace, and the other one stands."""
+    try:
+        with desk.connection.transaction():
+            return approve(desk, tenant_id)
+    except BillingError as error:
+        return failure(tenant_id, error)
+
+
+def _joined(outcomes: Sequence[Outcome]) -> Outcome:
+    """The outcome of a tenant with the details and notes of all. If one has failed, the tenant has."""
+    from include.skillreport.core.execution.batch import UnitFailure
+
+    details = {name: value for each in outcomes for name, value in each.details.items()}
+    notes = tuple(note for each in outcomes for note in each.notes)
+    main = next((each for each in outcomes if isinstance(each, UnitFailure)), outcomes[0])
+    return replace(main, details=details, notes=notes)
 
 
 @described("reissue", "取消して再発行（入金前のみ）", button="再発行")

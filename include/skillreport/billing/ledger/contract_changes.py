@@ -127,6 +127,8 @@ def change_contracts(
             elif change is not None:
                 _write(platform, change, author)
                 changes.append(change)
+                if is_rates:
+                    _withdraw_waiting_rate(platform, change, author)
         if refused:
             codes = codes_of_tenants(platform)
             raise unusable_contracts(
@@ -179,17 +181,20 @@ def unusable_contracts(name: str, problems: Sequence[CellProblem]) -> ParameterE
     return unusable(file_label(name), problems, most=_LISTED)
 
 
-def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) -> str | None:
-    """Apply a waiting change, which the author approves. Returns why it is impossible, as the rest of a sentence; None: it is applied.
+def apply_waiting(
+    platform: psycopg.Connection, change_id: str, author: Author
+) -> tuple[str | None, Sequence[str]]:
+    """Apply a waiting change, which the author approves. Returns why it is impossible, as the rest of a sentence, or None: it is applied;
+    and the invoices with the former rate, as ``Recorded``.
 
     A transaction has the contracts locked.
     """
     found = _SQL.rows(platform, "lock_change", change_id=change_id)
     if not found:
-        return "この変更の記録は、もうありません"
+        return "この変更の記録は、もうありません", ()
     row = found[0]
     if row["status"] != "waiting":
-        return f"この変更は、{_ENDED[row['status']]}"
+        return f"この変更は、{_ENDED[row['status']]}", ()
     changes = [_stored(part) for part in (row["after"] if row["kind"] == IMPORT else [row])]
     entry = WaitingEntry(
         "contract",
@@ -202,7 +207,7 @@ def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) 
         ],
     )
     if error := approval_refusal(entry, author.person):
-        return str(error)
+        return str(error), ()
     before = _recipients(platform, changes)
     entered_by = Author(row["entered_by"], author.execution_id, entered_at=row["entered_at"])
     for change in changes:
@@ -214,7 +219,7 @@ def apply_waiting(platform: psycopg.Connection, change_id: str, author: Author) 
     if is_import:
         for change in changes:
             _record(platform, change, entered_by, "applied", _former(change, before, after), author)
-    return None
+    return None, _with_former_rates(platform, [each for each in changes if each.kind is EXCHANGE_RATE])
 
 
 def codes_of_tenants(platform: psycopg.Connection) -> dict[str, str]:
@@ -362,6 +367,13 @@ def _recipients(
     }
 
 
+def _withdraw_waiting_rate(platform: psycopg.Connection, change: RowChange, author: Author) -> None:
+    """A rate that waits for the same day was a mistake."""
+    day = (change.after or {}).get("rate_date")
+    by = {"person": author.person, "execution_id": author.execution_id}
+    _SQL.execute(platform, "withdraw_rates", currency=change.owner, rate_date=day, **by)
+
+
 def _with_former_rates(platform: psycopg.Connection, changes: Iterable[RowChange]) -> list[str]:
     """The final invoices that have a replaced rate: their numbers, and what their total is more in yen at the new one."""
     found = []
@@ -373,7 +385,7 @@ def _with_former_rates(platform: psycopg.Connection, changes: Iterable[RowChange
             difference = in_yen(row["total"], yen_per_unit) - in_yen(row["total"], row["yen_per_unit"])
             if difference:
                 found.append(f"{row['number']}: {difference:+,f} 円")
-    return found
+    return [*found[:_LISTED], *([f"ほか {len(found) - _LISTED} 件"] if len(found) > _LISTED else [])]
 
 
 def _currencies(platform: psycopg.Connection, wanted: Iterable[Wanted]) -> dict[str, str]:

@@ -17,10 +17,10 @@ from include.skillreport.billing.approval import (
     change_reason,
     first_invoice_reason,
     one_off_reason,
-    rate_reason,
     recurring_subtotal,
     unplaced_reason,
     waiting_reason,
+    yen_reason,
 )
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.documents.qualified_invoice import require_qualified
@@ -120,15 +120,11 @@ def _reasons(account: BillingAccount, inputs: BillingInputs, invoice: Invoice, t
     percent, lines = settings.approval_percent, _unapproved(account, inputs)
     # An invoice that has only one-off lines is not compared.
     previous = account.previous if inputs.parts else None
+    rate = inputs.exchange_rate
     is_first = settings.approve_first and account.is_first and bool(inputs.parts)
     reasons = (
         change_reason(invoice.total, recurring, currency, previous, percent),
-        rate_reason(
-            inputs.exchange_rate.yen_per_unit if inputs.exchange_rate else None,
-            currency,
-            account.previous,
-            percent,
-        ),
+        yen_reason(recurring, rate.yen_per_unit if rate else None, currency, previous, percent),
         first_invoice_reason(recurring, base_fees(invoice), currency, percent) if is_first else None,
         one_off_reason(lines, recurring, currency, percent),
         waiting_reason(lines),
@@ -143,7 +139,7 @@ def _require_no_waiting_rate(account: BillingAccount, inputs: BillingInputs) -> 
         raise BillingError(
             "RATE_WAITS",
             f"{inputs.currency} の {waits_on} の円換算レートが、ほかの人の承認を待っています。"
-            "ボードの「承認」で決めてから、この DAG を同じ業務日で実行してください",
+            "ボードの「契約の変更」で確かめ、承認するか取り下げてから、この DAG を同じ業務日で実行してください",
         )
 
 

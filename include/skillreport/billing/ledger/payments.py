@@ -92,9 +92,9 @@ def record_payments(
         invoice.
     """
     numbers = {payment.number for payment in payments}
-    _lock(connection, numbers, with_others=source == "bank")
+    _lock(connection, numbers, is_shared=source == "bank")
     payables = find_payables(connection, numbers)
-    require_other(connection, payments)
+    require_other(connection, payments, payables)
     if application_pays:
         _require_unpaid_in_application(connection, payments)
     # The day of a transfer is the bank's, also before the invoice.
@@ -268,13 +268,18 @@ def move_payment(
     return source, moved
 
 
-def _lock(connection: psycopg.Connection, numbers: Iterable[str], *, with_others: bool = False) -> None:
-    """Lock the invoices, after the lock that a payment's booking takes, and let nobody enter a payment of the transaction's tenants.
+def lock_payments(connection: psycopg.Connection, *, is_shared: bool) -> None:
+    """Close no month, and let nobody enter a payment of the transaction's tenants. Before the locks of invoices and payments.
 
-    ``with_others``: others with this flag may record payments of other invoices meanwhile.
+    ``is_shared``: others may record transfers meanwhile.
     """
     keep_open(connection)
-    _SQL.execute(connection, "lock_tenants", lock=_PAYMENTS_LOCK, is_shared=with_others)
+    _SQL.execute(connection, "lock_tenants", lock=_PAYMENTS_LOCK, is_shared=is_shared)
+
+
+def _lock(connection: psycopg.Connection, numbers: Iterable[str], *, is_shared: bool = False) -> None:
+    """Lock the invoices, after ``lock_payments``."""
+    lock_payments(connection, is_shared=is_shared)
     _SQL.execute(connection, "lock_invoices", numbers=list(numbers))
 
 

@@ -18,8 +18,12 @@ import psycopg
 
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.adjustments import record_fee
-from include.skillreport.billing.ledger.booking import keep_open
-from include.skillreport.billing.ledger.payments import find_payables, record_payments, take_back_payment
+from include.skillreport.billing.ledger.payments import (
+    find_payables,
+    lock_payments,
+    record_payments,
+    take_back_payment,
+)
 from include.skillreport.billing.ledger.recoveries import AdjustmentAuthor
 from include.skillreport.billing.ledger.stored_invoice import find_invoice
 from include.skillreport.billing.ledger.transfers import LOCK
@@ -127,7 +131,7 @@ def record_confirmed(
 
 def _hold(connection: psycopg.Connection) -> None:
     """The locks that come before those of invoices and transfers."""
-    keep_open(connection)
+    lock_payments(connection, is_shared=True)
     _SQL.execute(connection, "keep_transfers", lock=LOCK)
 
 

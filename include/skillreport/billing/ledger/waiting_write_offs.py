@@ -18,6 +18,7 @@ from include.skillreport.billing.ledger.adjustments import record_write_off
 from include.skillreport.billing.ledger.entries import excess, first_opened, wait_reason, withdraw_entries
 from include.skillreport.billing.ledger.recoveries import AdjustmentAuthor
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, lock_invoice
+from include.skillreport.billing.ledger.waiting_credits import waiting_people
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.receivables.adjustment import Adjustment
 from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
@@ -40,17 +41,24 @@ def write_off_or_wait(
     """Write off an amount (``record_write_off``), or let it wait. Returns what is recorded, or why it waits.
 
     The transaction holds the locks of entries. A second attempt of the same run changes nothing.
-    :raises BillingError: as ``record_write_off``, or another write-off of the invoice waits.
+    :raises BillingError: as ``record_write_off``, or another write-off of the invoice waits, or a credit note.
     """
     person, run = entered.entered_by, entered.execution_id
     known = _waiting(connection, stored, run)
     if known and known["execution_id"] == run:
-        return wait_reason(connection, terms, stored.tenant_id, person)
+        if known["decided_in"] is None:
+            return wait_reason(connection, terms, stored.tenant_id, person)
+        return f"この貸倒れは、{'承認されています' if known['approved_by'] else '取り下げられています'}"
     if known and known["decided_in"] is None:
         raise BillingError(
             "SAME_WRITE_OFF_ENTERED",
             f"{invoice_label(stored.invoice.number)}には、{known['entered_by']} が登録した承認待ちの貸倒れ {known['amount']:,f} "
             f"{stored.invoice.currency} があります。承認するか、取り消してください",
+        )
+    if waiting_people(connection, stored):
+        raise BillingError(
+            "CREDIT_WAITS",
+            f"{invoice_label(stored.invoice.number)}に、承認待ちの返還があります。先に承認するか、取り下げてください",
         )
     with connection.transaction() as attempt:
         recorded = record_write_off(connection, stored, amount, entered, today=today)

@@ -110,7 +110,8 @@ class _Reader:
             column: header.index(column) if form.header else int(column) - 1 for column in form.columns
         }
         rows = [(line, cells) for line, cells in table[form.lines_before + form.header :] if any(cells)]
-        self._rows = rows[: len(rows) - form.lines_after] if form.lines_after else rows
+        end = max(0, len(rows) - form.lines_after)
+        self._rows, self._after = rows[:end], rows[end:]
         self._problems: list[CellProblem] = []
         self._left_out: defaultdict[str, list[Decimal]] = defaultdict(list)
 
@@ -127,12 +128,18 @@ class _Reader:
             }
             amount = yen_in(plain(row[self._form.amount]))
             if self._form.signed and amount is not None and amount < 0:
-                continue
+                if not self._is_cancellation(row):
+                    continue
+                amount = -amount
             payer, reason = self._payer(row)
             if reason:
                 self._leave_out(row, amount, reason)
             elif transfer := self._transfer(line, row, payer, amount):
                 found.append(transfer)
+        for line, cells in self._after:
+            if any(day_in(plain(cell)) for cell in cells):
+                text = f"明細の後の行（lines_after）に日付があります。設定 lines_after の数を確かめてください。{_AGAIN}"
+                self._problems.append(CellProblem(line, "列", text))
         if self._problems:
             raise unusable(self._file, self._problems)
         return found

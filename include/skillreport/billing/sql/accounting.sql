@@ -233,7 +233,7 @@ WHERE
         booked.open_amount < 0 OR invoice.marked_paid
         OR NOT EXISTS (
             SELECT FROM batch.all_paid_billing AS paid
-            WHERE paid.id = invoice.invoice_id
+            WHERE paid.id = invoice.invoice_id AND coalesce(paid.paid_on, %(day)s) <= %(day)s
         )
     )
 ORDER BY invoice.tenant_id, invoice.currency, invoice.due_on, invoice.number;

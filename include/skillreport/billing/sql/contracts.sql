@@ -26,10 +26,11 @@ WHERE tenant.tenant_id = any(%(tenant_ids)s);
 -- name: invoices_with_rate
 -- Runs across tenants, as batch_platform. The final documents whose yen are those of this day's rate.
 SELECT
-    number, total, (inputs #>> '{exchange_rate,yen_per_unit}')::numeric AS yen_per_unit
+    number, total - credited_total AS total, (inputs #>> '{exchange_rate,yen_per_unit}')::numeric AS yen_per_unit
 FROM batch.invoice
 WHERE
     kind = 'invoice' AND status = 'finalized' AND NOT credited AND currency = %(currency)s
+    AND period_start = date_trunc('month', %(rate_date)s::timestamp)::date
     AND inputs #>> '{exchange_rate,rate_date}' = %(rate_date)s::text
 ORDER BY number;
 
@@ -134,6 +135,15 @@ SET
     after = null
 WHERE change_id = any(%(entry_ids)s) AND status = 'waiting'
 RETURNING change_id;
+
+-- name: withdraw_rates
+-- The waiting rates of a currency and a day, after another one was entered.
+UPDATE batch.contract_change
+SET
+    status = 'refused', decided_by = %(person)s, decided_at = now(), decided_in = %(execution_id)s, before = null, after = null
+WHERE
+    status = 'waiting' AND kind = 'exchange_rate' AND after ->> 'currency' = %(currency)s
+    AND after ->> 'rate_date' = %(rate_date)s::text;
 
 -- name: waiting_tenants
 -- The tenants of waiting changes with these ids, also those in an import.

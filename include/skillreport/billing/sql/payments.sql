@@ -45,10 +45,12 @@ FOR UPDATE;
 
 -- name: equal_payments
 -- Recorded payments of the tenants that may be the same money as these new ones, of each the first. What a person has entered for
--- several invoices on one day may be one transfer. Under one reference, several invoices are paid.
+-- several invoices on one day may be one transfer, and the parts of a transfer may be entered as one payment. Under one
+-- reference, several invoices are paid.
 WITH recorded AS (
     SELECT
-        payment.tenant_id, payment.currency, payment.paid_on, payment.amount, invoice.number AS numbers,
+        payment.tenant_id, payment.currency, payment.paid_on, payment.amount, payment.transfer_id,
+        invoice.number AS numbers,
         payment.reference AS payment_references, payment.transfer_id IS null AND payment.source <> 'host' AS is_entered
     FROM batch.payment
     INNER JOIN batch.invoice ON payment.invoice_id = invoice.invoice_id
@@ -59,7 +61,7 @@ WITH recorded AS (
 ),
 
 found AS (
-    SELECT * FROM recorded
+    SELECT tenant_id, currency, paid_on, amount, numbers, payment_references, is_entered FROM recorded
     UNION ALL
     SELECT
         tenant_id, currency, paid_on, sum(amount) AS amount, string_agg(numbers, '、' ORDER BY numbers) AS numbers,
@@ -67,6 +69,14 @@ found AS (
     FROM recorded
     WHERE is_entered
     GROUP BY tenant_id, currency, paid_on
+    HAVING count(*) > 1
+    UNION ALL
+    SELECT
+        tenant_id, currency, paid_on, sum(amount) AS amount, string_agg(numbers, '、' ORDER BY numbers) AS numbers,
+        transfer_id AS payment_references, false AS is_entered
+    FROM recorded
+    WHERE transfer_id IS NOT null
+    GROUP BY tenant_id, currency, paid_on, transfer_id
     HAVING count(*) > 1
 )
 

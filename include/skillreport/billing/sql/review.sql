@@ -207,12 +207,19 @@ WHERE
 ORDER BY invoice.period_start, tenant_code;
 
 -- name: credits_to_approve
--- Runs across tenants, as batch_platform. The credit notes that wait for somebody else's approval.
+-- Runs across tenants, as batch_platform. The credit notes and write-offs that wait for somebody else's approval.
 SELECT
-    content ->> 'tenant_code' AS tenant_code, period_start, total, currency, credit_reason, entered_by
+    content ->> 'tenant_code' AS tenant_code, period_start, total, currency, credit_reason, entered_by, created_at AS entered_at
 FROM batch.invoice
 WHERE kind = 'credit' AND status = 'draft' AND period_start BETWEEN %(since)s AND %(period_start)s
-ORDER BY period_start, tenant_code, created_at;
+UNION ALL
+SELECT
+    invoice.content ->> 'tenant_code' AS tenant_code, invoice.period_start, -written.amount AS total, invoice.currency,
+    '貸倒れ ' || written.evidence AS credit_reason, written.entered_by, written.entered_at
+FROM batch.waiting_write_off AS written
+INNER JOIN batch.invoice ON written.invoice_id = invoice.invoice_id
+WHERE written.decided_in IS null AND invoice.period_start BETWEEN %(since)s AND %(period_start)s
+ORDER BY period_start, tenant_code, entered_at;
 
 -- name: months_without_a_run
 -- Runs across tenants, as batch_platform. Earlier months with closed usage and without an invoice of any tenant.

@@ -45,6 +45,7 @@ class ContractApproval(AppliesAnswer, ContractEffects):
         run, platform = work.run, work.connection
         request_id = run.options["request"]
         applied, problems = 0, []
+        invoices: list[str] = []
         expire(platform)
         with platform.transaction():
             lock_contracts(platform)
@@ -55,7 +56,10 @@ class ContractApproval(AppliesAnswer, ContractEffects):
                 if item.result == Result.APPROVED:
                     continue  # before the run was cleared
                 author = Author(item.answered_by, run.execution_id)
-                problem = SUPERSEDED if item.superseded_by else apply_waiting(platform, each.item_id, author)
+                problem: str | None = SUPERSEDED
+                if not item.superseded_by:
+                    problem, with_former_rate = apply_waiting(platform, each.item_id, author)
+                    invoices += with_former_rate
                 result = Result.OUT_OF_DATE if problem else Result.APPROVED
                 named = (each.tenant_id, each.item_id, result, problem, run.execution_id)
                 record_result(platform, request_id, *named)
@@ -63,4 +67,7 @@ class ContractApproval(AppliesAnswer, ContractEffects):
                     problems.append(f"{each.tenant_code}（{each.item_id}）: {problem}。")
                 else:
                     applied += 1
-        return RunRemark({"applied": applied}, "".join(problems) or None, CHANGE_REFUSED, in_each_run=True)
+        kept = {"invoicesWithFormerRate": invoices} if invoices else {}
+        return RunRemark(
+            {"applied": applied, **kept}, "".join(problems) or None, CHANGE_REFUSED, in_each_run=True
+        )

@@ -193,7 +193,7 @@ class PaymentImport(ChecksShown, TenantBatch):
     def _decided(self, request: Request, entered: Operation) -> list[TransferPart]:
         if isinstance(entered, form.Confirm):
             tolerance = self._billing.terms.settings.fee_tolerance
-            return confirmed_parts(request.platform, entered.transfers, tolerance)
+            return confirmed_parts(request.platform, entered.transfers, tolerance, is_other=entered.is_other)
         if isinstance(entered, form.SamePayment):
             return same_parts(request.platform, entered.same_transfers)
         return []

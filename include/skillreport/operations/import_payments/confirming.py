@@ -20,10 +20,15 @@ from include.skillreport.operations.import_payments.form import FEE, ConfirmedTr
 
 
 def confirmed_parts(
-    platform: psycopg.Connection, confirmed: Sequence[ConfirmedTransfer], fee_tolerance: int
+    platform: psycopg.Connection,
+    confirmed: Sequence[ConfirmedTransfer],
+    fee_tolerance: int,
+    *,
+    is_other: bool = False,
 ) -> list[TransferPart]:
     """What of each transfer is for which invoice: in the order of the numbers up to what is open, and the rest for the last one.
 
+    ``is_other``: the person says that no transfer is an entered payment. Who has seen these in the list need not say so.
     :raises ParameterError: a transfer or an invoice cannot be used, or what is left is no fee. The message names it.
     """
     transfers = _usable(platform, [each.transfer_id for each in confirmed])
@@ -54,7 +59,8 @@ def confirmed_parts(
             open_amounts[share.number] -= share.amount
         if each.has_fee:
             shares = (*shares[:-1], _with_fee(transfer, shares[-1], open_amounts, fee_tolerance))
-        parts += [_part(transfer, share) for share in shares]
+        has_seen = is_other or transfer.doubt == Doubt.ALREADY_ENTERED
+        parts += [replace(_part(transfer, share), is_other=has_seen) for share in shares]
     return parts
 
 
@@ -144,5 +150,4 @@ def _part(transfer: FoundTransfer, part: MatchedPart) -> TransferPart:
         part.amount,
         part.fee,
         part.payment_id,
-        is_other=transfer.doubt == Doubt.ALREADY_ENTERED,
     )

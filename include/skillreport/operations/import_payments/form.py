@@ -6,6 +6,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import PlainSerializer
 
+from include.skillreport.billing.actions.fields import IsOther
 from include.skillreport.core.entered import plain
 from include.skillreport.core.form import (
     NOTHING_YET,
@@ -107,6 +108,7 @@ class Confirm(Operation):
 
     transfers: Confirmed
     only_once: OnlyOnce = False
+    is_other: IsOther = False
 
 
 @FORM.add("same_payment", "記録済みの入金と同じ", button="同じ入金")

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 from include.skillreport.billing.actions.fields import TAX_CATEGORIES
+from include.skillreport.core.entered import plain
 from include.skillreport.core.form import Choice, Code, Codes, Day, Field, Flag, Lines, Number, ReasonField
 
 # The folder of the files to import, and that of the exported ones.
@@ -38,7 +39,9 @@ HONORIFICS = {"onchu": "御中", "sama": "様", "none": "なし"}
 DELIVERIES = {"attachment": "添付", "link": "リンク", "none": "付けない"}
 
 _CURRENCY = re.compile("[A-Z]{3}")
+_POSTAL_CODE = re.compile("[0-9A-Za-z -]{1,16}")
 _COUNTRY = re.compile("[A-Z]{2}")
+_ORDER_NUMBER_SIGNS = " -_/.,:;#()&+*・ー"
 _LONGEST = 200
 
 
@@ -83,8 +86,14 @@ def _currency_problem(currency: str) -> str:
 def _order_number_problem(text: str) -> str:
     if len(text) > 60:
         return "が長すぎます（60 文字まで）。"
-    usable = all(letter.isalnum() or letter in " -_/.#()（）第号・ー" for letter in text)
-    return "" if usable else "には、文字、数字、空白と - _ / . # ( ) ・ だけを書けます。"
+    usable = all(letter.isalnum() or letter in _ORDER_NUMBER_SIGNS for letter in plain(text))
+    return (
+        "" if usable else f"には、文字、数字、空白と {' '.join(_ORDER_NUMBER_SIGNS.strip())} だけを書けます。"
+    )
+
+
+def _postal_code_problem(text: str) -> str:
+    return "" if _POSTAL_CODE.fullmatch(text) else "には、数字、英字、空白と - だけを、16 文字まで書けます。"
 
 
 def _country_problem(country: str) -> str:
@@ -145,7 +154,7 @@ Honorific = Annotated[
     str, Choice("敬称", "宛名か部署の後に付けます。空欄なら御中。", example="sama", choices=HONORIFICS)
 ]
 PostalCode = Annotated[
-    str, Code("郵便番号", "例: 100-0001", example="100-0001", problem=_text_problem, is_personal=True)
+    str, Code("郵便番号", "例: 100-0001", example="100-0001", problem=_postal_code_problem, is_personal=True)
 ]
 Address = Annotated[
     str,

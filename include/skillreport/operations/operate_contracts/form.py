@@ -15,7 +15,7 @@ FORM = OperationForm(OPERATE_CONTRACTS)
 
 @FORM.add("set_profile", "請求先の変更")
 class SetProfile(Operation):
-    """請求先を、入力したとおりにします。空欄の項目は、アプリか設定の値になります。宛名が変わるか、新しい送付先があれば、ほかの人の承認を待ちます。"""
+    """請求先を、入力したとおりにします。空欄の項目は、アプリか設定の値になります。宛名、税区分、国が変わるか、新しい送付先があれば、ほかの人の承認を待ちます。"""
 
     shows = Shows("contracts")
 
@@ -79,7 +79,7 @@ class SetPlan(Operation):
 
 @FORM.add("set_discount", "割引の登録・訂正")
 class SetDiscount(Operation):
-    """割引を登録します。名前と初日が同じ割引があれば、入力した値に直します。確定した請求書は変わりません。"""
+    """割引を登録します。名前と初日が同じ割引があれば直します。30 % 以上か大きな額なら、ほかの人の承認を待ちます。"""
 
     shows = Shows("contracts")
 
@@ -166,7 +166,7 @@ class End(Operation):
 
 @FORM.add("set_rate", "為替レートの登録・訂正")
 class SetRate(Operation):
-    """通貨のその日のレートを登録します。同じ日のレートがあれば直します。確定した請求書のレートは変わりません。"""
+    """通貨のその日のレートを登録します。同じ日のレートがあれば直します。前のレートと大きく違えば、ほかの人の承認を待ちます。"""
 
     shows = Shows("rates", tenants=False)
 
@@ -208,7 +208,7 @@ class Withdraw(Operation):
 
 @FORM.add("import_file", "ファイルの取込み")
 class ImportFile(Operation):
-    """CSV の全行を確認し、まとめて登録します。1 行でも誤りがあれば何も変えません。承認の要る行があれば、ファイル全体が承認を待ちます。"""
+    """CSV の全行を確認して登録します。誤りがあれば何も変えません。承認の要る行があれば、ファイル全体（レートはその行）が待ちます。"""
 
     shows = NOTHING_YET
 

@@ -2,7 +2,7 @@
 -- Each of these statements gives tenant_id and thing, and may give an amount (total, currency). The board has the same ones on
 -- its views (described_...). Operations run them as batch_platform before a run is opened, and again in the tenants' transaction.
 -- The invoice of the month; after a full credit, that one and the new one. Also the void ones that had a number, or the credit
--- notes that wait for an approval.
+-- notes that wait for an approval, and the write-offs.
 SELECT invoice.tenant_id, coalesce(invoice.number, '番号なし') AS thing, invoice.total, invoice.currency
 FROM batch.invoice
 WHERE
@@ -12,8 +12,15 @@ WHERE
             invoice.kind = 'invoice'
             AND (invoice.status <> 'void' OR (%(also)s = 'closed' AND invoice.number IS NOT null))
         )
-        OR (%(also)s = 'waiting_credits' AND invoice.kind = 'credit' AND invoice.status = 'draft')
-    );
+        OR (starts_with(%(also)s, 'waiting') AND invoice.kind = 'credit' AND invoice.status = 'draft')
+    )
+UNION ALL
+SELECT written.tenant_id, coalesce(invoice.number, '') || ' の貸倒れ' AS thing, written.amount AS total, invoice.currency
+FROM batch.waiting_write_off AS written
+INNER JOIN batch.invoice ON written.invoice_id = invoice.invoice_id
+WHERE
+    %(also)s = 'waiting' AND written.tenant_id = any(%(tenant_ids)s) AND invoice.period_start = %(period_start)s
+    AND written.decided_in IS null;
 
 -- name: shown_lines
 -- The one-off lines with this text or id.

@@ -70,9 +70,11 @@ SELECT
 FROM batch.invoice;
 GRANT SELECT ON batch.invoice_state TO batch_tenant;
 
--- Paid invoices, marked by the application or by a recorded payment.
+-- Paid invoices, marked by the application or by a recorded payment. paid_on: the day in Japan, null if there is no usable one.
 CREATE VIEW batch.all_paid_billing AS
-SELECT id
+SELECT
+    id,
+    CASE WHEN batch.is_dated(paid_date) THEN (paid_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date END AS paid_on
 FROM "HIS_TenantBilling"
 WHERE upper(billing_status) = 'PAID';
 

@@ -96,6 +96,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         LEFT JOIN LATERAL jsonb_array_elements(CASE WHEN change.kind = 'import' THEN change.after END) AS part (value) ON true
         WHERE
             change.status = 'waiting' AND (change.kind = 'exchange_rate' OR part.value ->> 'kind' = 'exchange_rate')
+            AND change.changed && '{exchange_rate,yen_per_unit,rate_date}'
     ) AS waiting
     WHERE
         waiting.currency = waiting_rate_on.wanted

@@ -123,7 +123,7 @@ CREATE TABLE batch.disputed_entry (
     decided_at timestamptz,
     PRIMARY KEY (tenant_id, offboarding_id),
     CHECK ((decided_by IS null) = (decided_at IS null)),
-    CHECK (decided_by <> asked_by)
+    CHECK (batch.person_key(decided_by) <> batch.person_key(asked_by))
 );
 CALL batch.make_platform_table('batch.disputed_entry');
 COMMENT ON TABLE batch.disputed_entry IS

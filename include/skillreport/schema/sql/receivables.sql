@@ -63,7 +63,10 @@ COMMENT ON COLUMN batch.payment.reason IS 'Why money was paid back, or why the p
 CREATE FUNCTION batch.settle_transfer() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    IF TG_OP = 'UPDATE' AND (OLD.reversed_at IS NOT null OR OLD.transfer_id <> NEW.transfer_id) THEN
+    IF TG_OP = 'UPDATE' AND (
+        OLD.reversed_at IS NOT null
+        OR (OLD.transfer_id IS NOT null AND (NEW.reversed_at IS null OR NEW.transfer_id IS DISTINCT FROM OLD.transfer_id))
+    ) THEN
         RAISE check_violation USING
             MESSAGE = format('入金 %s は取り消し済みか、別の振込に結び付いています', OLD.payment_id),
             CONSTRAINT = 'settle_transfer';
@@ -88,8 +91,10 @@ BEGIN
 END;
 $$;
 REVOKE EXECUTE ON FUNCTION batch.settle_transfer() FROM public;
-CREATE TRIGGER settle_transfer AFTER INSERT OR UPDATE OF transfer_id, reversed_at ON batch.payment
+CREATE TRIGGER settle_transfer AFTER INSERT ON batch.payment
 FOR EACH ROW WHEN (new.transfer_id IS NOT null) EXECUTE FUNCTION batch.settle_transfer();
+CREATE TRIGGER settle_changed_transfer AFTER UPDATE OF transfer_id, reversed_at ON batch.payment
+FOR EACH ROW WHEN (old.transfer_id IS NOT null OR new.transfer_id IS NOT null) EXECUTE FUNCTION batch.settle_transfer();
 
 CREATE FUNCTION batch.book_payment() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -210,7 +215,10 @@ CREATE POLICY board ON batch.waiting_write_off FOR SELECT TO batch_owner USING (
 CREATE TRIGGER second_person BEFORE UPDATE ON batch.waiting_write_off
 FOR EACH ROW WHEN (new.approved_by IS NOT null)
 EXECUTE FUNCTION batch.guard_second_person('approved_by');
-REVOKE UPDATE, DELETE ON batch.waiting_write_off FROM batch_tenant, batch_platform;
+REVOKE INSERT, UPDATE, DELETE ON batch.waiting_write_off FROM batch_tenant, batch_platform;
+GRANT INSERT (
+    write_off_id, tenant_id, invoice_id, accrued_on, amount, fact, evidence, open_amount, entered_by, execution_id
+) ON batch.waiting_write_off TO batch_tenant;
 GRANT UPDATE (approved_by, withdrawn_by, decided_in, withdrawal_reason) ON batch.waiting_write_off TO batch_tenant;
 COMMENT ON TABLE batch.waiting_write_off IS
 'Write-offs (貸倒れ) above the limit of one person: as entered, and who has approved or withdrawn them.';

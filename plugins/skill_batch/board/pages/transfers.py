@@ -129,11 +129,12 @@ def load_transfers(
 
 def load_incoming() -> IncomingFiles:
     """The files in the folder. Call it without a connection of the database: the store may be slow."""
+    are_read = True
     try:
         are_read = BillingSettings.load().imports_payments
         found = list_incoming()
     except (SettingsError, ArchivedFileError) as error:
-        return IncomingFiles(problem=str(error))
+        return IncomingFiles(are_read=are_read, problem=str(error))
     return IncomingFiles((*found.files, *found.waiting, *found.refused), are_read)
 
 

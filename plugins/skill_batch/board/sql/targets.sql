@@ -12,7 +12,7 @@ ORDER BY tenant_code, message.message_id;
 SELECT
     coalesce(tenant.tenant_code, invoice.tenant_id) AS tenant_code, invoice.tenant_id, invoice.status, invoice.number,
     coalesce(invoice.number, '番号なし') AS thing, invoice.total, invoice.currency, invoice.hold_reason, invoice.state,
-    waiting.entry_text, waiting.entered_by
+    waiting.entry_text, waiting.entered_by, invoice.kind, invoice.created_at
 FROM batch.board_invoice AS invoice
 LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
 LEFT JOIN batch.board_waiting_entry AS waiting ON invoice.invoice_id = waiting.entry_id AND waiting.kind = 'credit'
@@ -23,9 +23,19 @@ WHERE
             invoice.kind = 'invoice'
             AND (invoice.status <> 'void' OR (%(also)s = 'closed' AND invoice.number IS NOT null))
         )
-        OR (%(also)s = 'waiting_credits' AND invoice.state = 'waiting_credit')
+        OR (starts_with(%(also)s, 'waiting') AND invoice.state = 'waiting_credit')
     )
-ORDER BY tenant_code ASC, invoice.tenant_id ASC, invoice.kind DESC, invoice.created_at ASC;
+UNION ALL
+SELECT
+    coalesce(tenant.tenant_code, written.tenant_id) AS tenant_code, written.tenant_id, 'draft' AS status, null AS number,
+    split_part(written.entry_text, ' ', 1) || ' の貸倒れ' AS thing, written.amount AS total, written.currency, null AS hold_reason,
+    'waiting_write_off' AS state, written.entry_text, written.entered_by, 'write_off' AS kind, written.entered_at
+FROM batch.board_waiting_entry AS written
+LEFT JOIN batch.board_tenant AS tenant ON written.tenant_id = tenant.tenant_id
+WHERE
+    %(also)s = 'waiting' AND written.kind = 'write_off' AND written.tenant_id = any(%(tenant_ids)s)
+    AND written.period_start = %(period_start)s
+ORDER BY tenant_code ASC, tenant_id ASC, kind DESC, created_at ASC;
 
 -- name: described_lines
 SELECT
