@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
@@ -14,3 +15,18 @@ def wait_until(condition: Callable[[], bool], expected: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"not within {LIMIT_SECONDS} s: {expected}"
         time.sleep(0.01)
+
+
+def in_a_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[BaseException]]:
+    """The work in another thread, which has begun; the list gets what it raises."""
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, failed

@@ -18,6 +18,8 @@ _VOID = frozenset(("area", "base", "br", "col", "hr", "img", "input", "link", "m
 _NOT_MADE = ("/executions/", "/invoices/inv-")
 # Each month has a link to the month before and to the next one: so many months of a page are read.
 _MONTHS = 3
+# Each row has a button to the same dialog: so many of an operation are opened.
+_DIALOGS = 4
 _MONTH = re.compile(r"(?<==)\d{4}-\d{2}(-\d{2})?")
 # Attributes that people read or hear.
 _READ = ("title", "aria-label", "alt", "placeholder")
@@ -61,7 +63,7 @@ def japanese_outside_data(html: str) -> list[str]:
 def pages(board: Board, *starts: str, most: int = 400, **arguments: object) -> Iterator[tuple[str, str]]:
     """The address and the HTML of each page and dialog that links and buttons lead to, and of those that they lead to."""
     waiting, seen = list(starts), set(starts)
-    months = Counter[str]()
+    months, dialogs = Counter[str](), Counter[str]()
     while waiting:
         path = waiting.pop(0)
         answer = board.get(path, **arguments)
@@ -73,6 +75,10 @@ def pages(board: Board, *starts: str, most: int = 400, **arguments: object) -> I
         for found in re.findall(r'(?:href|hx-get)="([^"]+)"', answer.text):
             address = unescape(found).removeprefix(_PREFIX)
             if not unescape(found).startswith(f"{_PREFIX}/") or address in seen or len(seen) >= most:
+                continue
+            dialog = address.partition("?")[0]
+            dialogs[dialog] += dialog.startswith("/operations/")
+            if dialogs[dialog] > _DIALOGS:
                 continue
             seen.add(address)
             months[_MONTH.sub("", address)] += 1

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from include.skillreport.schema.host_contract import HostVariant
 from tests.board.conftest import Board
-from tests.conftest import Database, Server
+from tests.conftest import Database
 from tests.worlds.former_customer import (
     CODE,
     CREDIT_NOTE,
@@ -21,16 +19,10 @@ from tests.worlds.former_customer import (
     OPEN,
     PAID,
     FormerCustomer,
-    former_customer,
+    deleted,
 )
 
-
-@pytest.fixture(scope="module")
-def deleted(
-    server: Server, deletable_templates: dict[HostVariant, Database], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[FormerCustomer]:
-    with former_customer(server, deletable_templates, tmp_path_factory.mktemp("former")) as found:
-        yield found
+__all__ = ["deleted"]
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import pendulum
@@ -123,3 +124,11 @@ def _logged() -> Iterator[list[str]]:
         root.removeHandler(handler)
         for logger, level in zip(ours, before, strict=True):
             logger.setLevel(level)
+
+
+def log_of_runs(database: Database) -> list[tuple[str, date]]:
+    """Status and business date of each logged run, oldest first."""
+    with database.connect() as connection:
+        return connection.execute(
+            "SELECT status, business_date FROM batch.execution_log ORDER BY started_at"
+        ).fetchall()

@@ -12,6 +12,7 @@ from local_stack.airflow_processes import AirflowProcesses
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation, folder_of_dags
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.dags.dag_runs import log_of_runs
 from tests.worlds import host_rows
 
 DAG_ID = "batch_018_01_tenant_usage"
@@ -32,14 +33,6 @@ def installation(
     installation = airflow.with_connections(database, slack.slack_base_url)
     installation.environment.update(folder_of_dags(tmp_path / "dags", DAG_ID))
     return installation
-
-
-def log_of_runs(database: Database) -> list[tuple[str, date]]:
-    """Status and business date of each logged run, oldest first."""
-    with database.connect() as connection:
-        return connection.execute(
-            "SELECT status, business_date FROM batch.execution_log ORDER BY started_at"
-        ).fetchall()
 
 
 @pytest.mark.exclusive

@@ -14,7 +14,7 @@ from include.skillreport.core.errors import SettingsError
 from include.skillreport.schema.deploy import detach
 from local_stack.stand_ins import StandIns
 from tests.conftest import Database
-from tests.dags.dag_runs import DagRuns
+from tests.dags.dag_runs import DagRuns, log_of_runs
 from tests.worlds import host_rows
 
 DAG_ID = "batch_018_01_tenant_usage"
@@ -34,14 +34,6 @@ def tenants(database: Database) -> list[str]:
             host_rows.request(host, f"user_{name}", NOON)
             host_rows.report(host, name, NOON)
     return names
-
-
-def log_of_runs(database: Database) -> list[tuple[str, date]]:
-    """Status and business date of each logged run, oldest first."""
-    with database.connect() as connection:
-        return connection.execute(
-            "SELECT status, business_date FROM batch.execution_log ORDER BY started_at"
-        ).fetchall()
 
 
 def counted_tenants(database: Database) -> list[str]:

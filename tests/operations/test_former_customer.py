@@ -15,10 +15,8 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.operation_catalog import APPROVE_INVOICES
 from include.skillreport.operations.approve_invoices import create_batch as approval
-from include.skillreport.schema.host_contract import HostVariant
 from local_stack.batch_runs import LOCAL
 from local_stack.stand_ins import StandIns
-from tests.conftest import Database, Server
 from tests.worlds import bank_files, host_rows
 from tests.worlds.accounting_rows import NAMES, rows
 from tests.worlds.approval_rows import answer
@@ -44,12 +42,14 @@ from tests.worlds.former_customer import (
     PAID,
     REST,
     FormerCustomer,
-    former_customer,
+    deleted,
     with_bank,
 )
 from tests.worlds.leaving_tenants import Leaving
 from tests.worlds.outbox_rows import run_notifications
 from tests.worlds.shared_database import TABLES
+
+__all__ = ["deleted"]
 
 DUE = date(2026, 7, 31)
 PAYMENT = {
@@ -59,14 +59,6 @@ PAYMENT = {
     "paid_reference": "G-1",
 }
 DECEMBER = datetime(2026, 12, 10, 10, tzinfo=JAPAN)
-
-
-@pytest.fixture(scope="module")
-def deleted(
-    server: Server, deletable_templates: dict[HostVariant, Database], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[FormerCustomer]:
-    with former_customer(server, deletable_templates, tmp_path_factory.mktemp("former")) as found:
-        yield found
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -27,7 +26,7 @@ from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.conftest import Database, wait_for_blocked_statement
-from tests.waiting import LIMIT_SECONDS
+from tests.waiting import LIMIT_SECONDS, in_a_thread
 from tests.worlds import accounting_rows, bank_files, billing_rows
 from tests.worlds.accounting_rows import hand_over, rows
 from tests.worlds.billing_rows import (
@@ -428,20 +427,6 @@ def _record(connection: psycopg.Connection, number: str = NUMBER) -> None:
     )
 
 
-def _in_a_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[BaseException]]:
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread, failed
-
-
 def _write_off(connection: psycopg.Connection, number: str = NUMBER) -> None:
     entered = AdjustmentAuthor(TODAY, "書庫 12", "somebody", "x")
     record_write_off(connection, find_invoice(connection, number), None, entered, today=TODAY)
@@ -466,9 +451,9 @@ def test_an_entry_that_waits_for_a_hand_over_holds_no_invoice(
 
     with tenant_transaction(connection, ["A", "B"]):
         work(connection)
-        handing, failed = _in_a_thread(lambda: hand_over(platform, store))
+        handing, failed = in_a_thread(lambda: hand_over(platform, store))
         wait_for_blocked_statement(database)
-        entering, refused = _in_a_thread(enter_b)
+        entering, refused = in_a_thread(enter_b)
         wait_for_blocked_statement(database, 2)
         # The other entry has not locked its invoice, because it waits behind the hand-over. PostgreSQL would let it pass the hand-over
         # after deadlock_timeout (1 s) only.
@@ -482,7 +467,7 @@ def test_an_entry_that_waits_for_a_hand_over_holds_no_invoice(
 
 
 def test_two_runs_at_once_book_a_payment_once(database: Database, host: psycopg.Connection) -> None:
-    threads = [_in_a_thread(lambda: pay(database)) for _ in range(2)]
+    threads = [in_a_thread(lambda: pay(database)) for _ in range(2)]
     for thread, _ in threads:
         thread.join()
 
@@ -499,7 +484,7 @@ def test_a_payment_that_waits_for_a_hand_over_is_booked_after_it(
 ) -> None:
     with host.transaction():
         _close(host)
-        thread, failed = _in_a_thread(lambda: pay(database))
+        thread, failed = in_a_thread(lambda: pay(database))
         wait_for_blocked_statement(database)
     thread.join()
 

@@ -119,3 +119,11 @@ def _bill(leaving: Leaving, host: psycopg.Connection) -> ApprovalRequest:
         """UPDATE "MST_Tenant" SET status = 'INACTIVE', contract_end_date = '2026-10-31' WHERE tenant_id = 'T'"""
     )
     return asked.request
+
+
+@pytest.fixture(scope="module")
+def deleted(
+    server: Server, deletable_templates: dict[HostVariant, Database], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FormerCustomer]:
+    with former_customer(server, deletable_templates, tmp_path_factory.mktemp("former")) as found:
+        yield found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from datetime import date
 
 import psycopg
@@ -17,13 +16,6 @@ from tests.worlds import billing_rows
 from tests.worlds.billing_rows import close_month, customer, operate, run_billing
 from tests.worlds.documents import pages_of
 from tests.worlds.outbox_rows import run_notifications
-
-
-@pytest.fixture
-def services() -> Iterator[StandIns]:
-    """The mail server."""
-    with StandIns() as stand_ins:
-        yield stand_ins
 
 
 @pytest.fixture(autouse=True)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-
 import psycopg
 from psycopg.types.json import Jsonb
 
@@ -18,6 +15,7 @@ from include.skillreport.billing.terms import load_terms
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.conftest import Database, wait_for_blocked_statement
+from tests.waiting import in_a_thread
 from tests.worlds import billing_rows
 from tests.worlds.accounting_rows import (
     NOVEMBER,
@@ -34,20 +32,6 @@ from tests.worlds.billing_rows import (
 )
 
 
-def _in_a_thread(work: Callable[[], object]) -> tuple[threading.Thread, list[BaseException]]:
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread, failed
-
-
 def test_a_hand_over_waits_for_a_document_that_is_being_finalized(
     database: Database,
     host: psycopg.Connection,
@@ -59,7 +43,7 @@ def test_a_hand_over_waits_for_a_document_that_is_being_finalized(
     customer(host, "A")
     with tenant_transaction(connection, ["A"]):
         Billing().settle(connection, OCTOBER, Instructions(FIRST_OF_NOVEMBER, "somebody"))
-        thread, failed = _in_a_thread(lambda: hand_over(platform, store))
+        thread, failed = in_a_thread(lambda: hand_over(platform, store))
         wait_for_blocked_statement(database)
     thread.join()
 
@@ -79,7 +63,7 @@ def test_a_hand_over_waits_for_a_void_and_counts_it(
     with tenant_transaction(connection, ["A"]):
         stored = find_invoice(connection, "INV-2026-10-001")
         Billing().void(connection, stored, "宛先の誤り", actor="somebody")
-        thread, failed = _in_a_thread(lambda: hand_over(platform, store))
+        thread, failed = in_a_thread(lambda: hand_over(platform, store))
         wait_for_blocked_statement(database)
     thread.join()
 
@@ -121,7 +105,7 @@ def test_documents_that_wait_for_a_hand_over_are_booked_after_it(
             execution_id="test",
             files=Jsonb([]),
         )
-        threads = [_in_a_thread(settle), _in_a_thread(void)]
+        threads = [in_a_thread(settle), in_a_thread(void)]
         wait_for_blocked_statement(database, 2)
     for thread, _ in threads:
         thread.join()
@@ -156,9 +140,9 @@ def test_a_hand_over_between_two_voids_causes_no_deadlock(
 
     with tenant_transaction(connection, ["A", "B"]):
         void(connection, "A")
-        handing, failed = _in_a_thread(lambda: hand_over(platform, store))
+        handing, failed = in_a_thread(lambda: hand_over(platform, store))
         wait_for_blocked_statement(database)
-        voiding, refused = _in_a_thread(void_b)
+        voiding, refused = in_a_thread(void_b)
         wait_for_blocked_statement(database, 2)
         # The other void has not locked its invoice, because it waits behind the hand-over.
         void(connection, "B")
