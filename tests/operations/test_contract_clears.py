@@ -121,7 +121,7 @@ def test_a_cleared_entry_still_asks_for_the_second_person(database: Database) ->
 def test_a_file_named_like_a_tenant_is_not_approved_with_it(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
-    line = "B,,,,,,evil@attacker.example,,,,,,,,,"
+    line = "B,,,,,,evil@attacker.example,,,,,,,,,,"
     load(database, store, "profile", PROFILES + line, name="A")
     set_profile(database, email=NEW)
     with database.connect("batch_platform") as platform:

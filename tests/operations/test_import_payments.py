@@ -570,8 +570,9 @@ def test_an_invoice_that_changed_since_the_matching_is_matched_again(
         ([10_119], "", []),
         ([4_000], "", []),
         ([4_000], "B", ["B"]),
+        ([11_500], "B", ["B"]),
     ],
-    ids=["amount", "fee", "two parts", "no fee", "part", "known payer"],
+    ids=["amount", "fee", "two parts", "no fee", "part", "known payer", "too much of a known payer"],
 )
 def test_a_reminder_waits_for_a_transfer_that_may_have_paid_the_invoice(
     database: Database,

@@ -383,9 +383,9 @@ def test_the_honorific_is_on_the_document_and_in_the_letter(
     run_billing(database)
 
     contents = host.execute("SELECT content -> 'recipient' -> 'honorific' FROM batch.invoice ORDER BY number")
-    assert contents.fetchall() == [("様",), (None,)]
+    assert contents.fetchall() == [("様",), (None,), (None,)]
     bodies = host.execute('SELECT message_body FROM "HIS_NotificationLog" ORDER BY tenant_id').fetchall()
-    assert [re.split(r"[ \n]", body)[1] for (body,) in bodies] == ["様", "御中"]
+    assert [re.split(r"[ \n]", body)[1] for (body,) in bodies] == ["様", "御中", "御中"]
 
 
 @pytest.mark.usefixtures("tenants")

@@ -79,7 +79,7 @@ def test_a_reversed_payment_and_that_of_another_tenant_are_no_repeat(
     assert paid(host) == {"A": 11_000, "B": 11_000}
 
 
-def test_a_file_lists_all_rows_that_the_bank_has_and_records_the_others(
+def test_a_file_lists_rows_that_the_bank_has_and_records_others(
     database: Database, host: psycopg.Connection, store: ObjectStore
 ) -> None:
     put(store, transfer(11_000), transfer(11_000, "ｶ)ﾍﾞﾂ", reference="2"))

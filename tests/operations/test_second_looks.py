@@ -213,7 +213,7 @@ def test_every_text_waits_if_the_setting_says_so(
 
 
 @pytest.mark.usefixtures("tenants")
-def test_the_reason_of_a_credit_waits_and_that_of_a_void_is_refused(
+def test_the_reason_of_a_credit_waits_and_a_voids_is_refused(
     database: Database, host: psycopg.Connection
 ) -> None:
     run_billing(database)
@@ -481,7 +481,7 @@ def test_a_rate_ends_the_wait_of_a_mistyped_one_of_its_day(
         ({"language": "en"}, False),
     ],
 )
-def test_what_changes_the_tax_or_misleads_needs_a_second_person(
+def test_another_country_or_misleading_text_needs_a_second_person(
     database: Database, host: psycopg.Connection, values: dict[str, str], waits: bool
 ) -> None:
     set_profile(database, **values)

@@ -219,6 +219,7 @@ IsOther = Annotated[
     Flag(
         "記録済みの入金とは別",
         "同じテナントに、同じ日の同じ額の入金が記録されていても、別の入金として記録します。",
+        example=False,
     ),
 ]
 PaidTo = Annotated[

@@ -108,7 +108,7 @@ def change_contracts(
     changes: list[RowChange] = []
     odd_rates: list[RowChange] = []
     refused: list[tuple[Wanted, BillingError]] = []
-    waits = False
+    waiting: list[RowChange] = []
     is_rates = any(each.kind is EXCHANGE_RATE for each in wanted)
     with platform.transaction() as attempt:
         before = _recipients(platform, wanted)
@@ -130,45 +130,47 @@ def change_contracts(
                 if is_rates:
                     _withdraw_waiting_rate(platform, change, author)
         if refused:
-            codes = codes_of_tenants(platform)
-            raise unusable_contracts(
-                str(author.file),
-                [
-                    CellProblem(
-                        each.line or 0,
-                        each.kind.title,
-                        f"{codes.get(each.owner, each.owner)} の{str(error).rstrip('。')}",
-                    )
-                    for each, error in refused
-                ],
-            )
+            raise _refusal_of_rows(platform, author, refused)
         after = _recipients(platform, wanted)
-        waits = any(
-            needs_second_person(each, terms, before.get(each.owner), after.get(each.owner))
+        waiting = [
+            each
             for each in changes
-        )
-        if waits:
+            if needs_second_person(each, terms, before.get(each.owner), after.get(each.owner))
+        ]
+        if waiting:
             raise psycopg.Rollback(attempt)
-    if author.file is not None and waits:
+    if author.file is not None and waiting:
         # The page shows the first rows of a file: those that need the second person.
-        changes.sort(
-            key=lambda each: (
-                not needs_second_person(each, terms, before.get(each.owner), after.get(each.owner))
-            )
-        )
-        _record_import(platform, changes, author)
+        _record_import(platform, sorted(changes, key=lambda each: each not in waiting), author)
         return Recorded(waiting=1)
     if author.file is not None and odd_rates:
         _record_import(platform, odd_rates, author)
     elif odd_rates:
         _record(platform, odd_rates[0], author, "waiting", [])
     for change in changes:
-        former = [] if waits else _former(change, before, after)
-        _record(platform, change, author, "waiting" if waits else "applied", former)
-    if waits:
+        former = [] if waiting else _former(change, before, after)
+        _record(platform, change, author, "waiting" if waiting else "applied", former)
+    if waiting:
         return Recorded(waiting=len(changes))
     invoices = _with_former_rates(platform, changes) if is_rates else ()
     return Recorded(len(changes), int(bool(odd_rates)), invoices)
+
+
+def _refusal_of_rows(
+    platform: psycopg.Connection, author: Author, refused: Sequence[tuple[Wanted, BillingError]]
+) -> ParameterError:
+    codes = codes_of_tenants(platform)
+    return unusable_contracts(
+        str(author.file),
+        [
+            CellProblem(
+                each.line or 0,
+                each.kind.title,
+                f"{codes.get(each.owner, each.owner)} の{str(error).rstrip('。')}",
+            )
+            for each, error in refused
+        ],
+    )
 
 
 def file_label(name: str) -> str:

@@ -32,6 +32,7 @@ from include.skillreport.billing.receivables.payment import (
     Payment,
     RecordedPayment,
     require_acceptable,
+    require_movable,
     require_payable,
     require_refundable,
     require_same,
@@ -215,33 +216,16 @@ def move_payment(
     """Reverse a payment of the tenant's month, and record it for the invoice ``target``. Returns both invoices.
 
     Of a part of it (``amount``) the rest is recorded again for its invoice, as ``reference-2``. Day, method and reference stay the same. A
-    second attempt of the same run changes nothing. ``application_pays``: as
-    ``record_payments``.
+    second attempt of the same run changes nothing. ``application_pays``: as ``record_payments``.
     :raises BillingError: as ``reverse_payment``, or the other invoice cannot have the payment or has its reference already. The
         application's own payment may be moved.
     """
     row = _payment_of_month(connection, tenant_id, period, reference, number, execution_id, target=target)
-    if row["kind"] != "payment":
-        raise BillingError(
-            "IS_A_REFUND", f"参照番号 '{reference}' は返金です。入金の参照番号を指定してください"
-        )
-    if row["number"] == target:
-        raise BillingError(
-            "SAME_INVOICE", f"入金はすでに請求書 {target} にあります。別の請求書の番号を指定してください"
-        )
     whole = _payment(row)
     payment = replace(whole, number=target, amount=amount or whole.amount)
     payables = find_payables(connection, [whole.number, target])
     payable = payables.get(target)
-    if payable and payable.tenant_id != tenant_id:
-        payable = None
-    payable = require_payable(payment, payable)
-    if payment.amount > whole.amount:
-        raise BillingError(
-            "WRONG_AMOUNT",
-            f"請求書 {whole.number} の参照番号 '{reference}' の入金は {whole.amount:,f} {whole.currency} です。"
-            f"付け替える額 {payment.amount:,f} をそれまでにしてください",
-        )
+    payable = require_movable(whole, payment, payable if payable and payable.tenant_id == tenant_id else None)
     if row["reversed_at"] is None:
         # All checks come before the first change, because the caller's transaction continues after an error.
         if application_pays:

@@ -135,6 +135,30 @@ def require_payable(payment: Payment, payable: Payable | None) -> Payable:
     return payable
 
 
+def require_movable(whole: Payment, moved: Payment, payable: Payable | None) -> Payable:
+    """The document that gets ``moved``: a payment, or a part of the ``whole``.
+
+    :raises BillingError: as ``require_payable``, or it is a refund, has the payment already, or the part is larger than the whole.
+    """
+    if whole.kind != "payment":
+        raise BillingError(
+            "IS_A_REFUND", f"参照番号 '{whole.reference}' は返金です。入金の参照番号を指定してください"
+        )
+    if whole.number == moved.number:
+        raise BillingError(
+            "SAME_INVOICE",
+            f"入金はすでに請求書 {moved.number} にあります。別の請求書の番号を指定してください",
+        )
+    payable = require_payable(moved, payable)
+    if moved.amount > whole.amount:
+        raise BillingError(
+            "WRONG_AMOUNT",
+            f"請求書 {whole.number} の参照番号 '{whole.reference}' の入金は {whole.amount:,f} {whole.currency} です。"
+            f"付け替える額 {moved.amount:,f} をそれまでにしてください",
+        )
+    return payable
+
+
 def require_unpaid_in_application(payment: Payment, paid_in_application: set[str]) -> None:
     """Check that a payment is not entered beside the application's own.
 

@@ -38,27 +38,30 @@ def reminder_holds(
 ) -> Iterator[ReminderHold]:
     """The invoices that a transfer which needs a person, and arrived after their issue, may have paid.
 
-    They are its choices; those of a tenant whose payer it is, from the oldest one on as far as the amount goes; and those of any tenant if
-    the amount is that of the invoice, or of all open invoices of the tenant, less at most ``fee_tolerance`` yen. Transfers of one payer
-    count together, too: somebody may pay in two parts.
+    They are its choices; those of a tenant whose payer it is, from the oldest one on as far as the amount goes; and if nobody has this
+    payer, those of any tenant if the amount is that of the invoice, or of all open invoices of the tenant, less at most ``fee_tolerance``
+    yen. Transfers of one payer count together, too: somebody may pay in two parts.
     """
     of_tenant: dict[str, list[Unpaid]] = defaultdict(list)
     for invoice in sorted(unpaid, key=lambda each: (each.due_on or each.earliest, each.number)):
         of_tenant[invoice.tenant_id].append(invoice)
     doubtful = {match.transfer_id: match for match in matches if match.doubt}
     waiting = [each for each in transfers if each.transfer_id in doubtful]
-    amounts = _Amounts(_with_sums(waiting), Decimal(fee_tolerance))
+    tenants: dict[tuple[str, str | None], set[str]] = defaultdict(set)
+    for payer in payers:
+        for code in (payer.payer_code, None):
+            tenants[payer.payer_key, code].add(payer.tenant_id)
+    unknown = [each for each in waiting if (each.payer_key, None) not in tenants]
+    amounts = _Amounts(_with_sums(unknown), Decimal(fee_tolerance))
     holding: dict[str, set[OpenTransfer]] = defaultdict(set)
     for transfer in waiting:
         for choice in doubtful[transfer.transfer_id].choices:
             for part in choice:
                 if part.payment_id is None:
                     holding[part.number].add(transfer)
-    tenants = defaultdict(set)
-    for payer in payers:
-        tenants[payer.payer_key].add(payer.tenant_id)
     for transfer in _with_sums(waiting):
-        for tenant_id in tenants.get(transfer.payer_key, ()):
+        key, code = transfer.payer_key, transfer.payer_code
+        for tenant_id in tenants.get((key, code)) or tenants.get((key, None)) or ():
             for invoice in _covered(of_tenant[tenant_id], transfer.amount):
                 holding[invoice.number].add(transfer)
     for invoices in of_tenant.values():
