@@ -55,7 +55,7 @@ def test_a_change_of_country_that_changes_the_tax_is_named(
     database: Database, host: psycopg.Connection
 ) -> None:
     run_billing(database)
-    result = set_profile(database, country="US")
+    result = decide(database, asked(database, set_profile(database, country="US")))
 
     ((notes),) = (row["notes"] for row in outcomes(host, result).values())
     assert "差額" in str(notes)

@@ -79,7 +79,7 @@ _ROWS: list[tuple[str, dict[str, object]]] = [
     ("HIS_NotificationLog", {"id": "waiting", "send_status": "PENDING", "recipient_type": "BILLING_CONTACT"}),
     ("HIS_NotificationLog", {"id": "sent", "send_status": "SENT"}),
     ("HIS_ReportGeneration", {"generation_status": "COMPLETED"}),
-    ("HIS_TenantBilling", {}),
+    ("HIS_TenantBilling", {"billing_status": "PAID"}),
     ("TRN_GoalProgress", {}),
     ("TRN_PDU", {"activity_type": "certification"}),
     ("TRN_SkillEvidence", {}),

@@ -70,11 +70,9 @@ SELECT
 FROM batch.invoice;
 GRANT SELECT ON batch.invoice_state TO batch_tenant;
 
--- Paid invoices, marked by the application or by a recorded payment. paid_on: the day in Japan, null if there is no usable one.
+-- Paid invoices, marked by the application or by a recorded payment. paid_on: the day in Japan, null if there is none.
 CREATE VIEW batch.all_paid_billing AS
-SELECT
-    id,
-    CASE WHEN batch.is_dated(paid_date) THEN (paid_date AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date END AS paid_on
+SELECT id, (batch.bounded(paid_date) AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS paid_on
 FROM "HIS_TenantBilling"
 WHERE upper(billing_status) = 'PAID';
 
