@@ -193,8 +193,8 @@ class Wanted:
 class RowChange:
     """A row before and after. None: there is no row.
 
-    ``former_rates``: of an exchange rate the yen of the last day before it, and before its month. ``percentages``: of a discount its
-    percentage and that of the others of its days.
+    ``former_rates``: of an exchange rate the yen of the last day before it, and before its month. ``percentages``: of a discount the sum of
+    its percentage and of the other discounts' on its days.
     """
 
     kind: ContractKind

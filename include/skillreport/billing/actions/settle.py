@@ -108,7 +108,7 @@ class Approve(SettleAction):
         ]
 
     def _with_credits(self, desk: Desk, settled: Sequence[Outcome]) -> list[Outcome]:
-        """The outcomes of an approval. A final invoice may have waiting credit notes and a write-off, which are issued."""
+        """The outcomes of an approval. A final invoice may have waiting credit notes or a write-off; both are decided, too."""
         outcomes = {outcome.unit_id: outcome for outcome in settled}
         for tenant_id in desk.work.tenant_ids:
             found = [_approved(approve, desk, tenant_id) for approve in (approve_write_off, approve_credits)]
@@ -124,7 +124,7 @@ class Approve(SettleAction):
 def _approved(
     approve: Callable[[Desk, str], UnitResult | None], desk: Desk, tenant_id: str
 ) -> Outcome | None:
-    """What an approval has done. One that is impossible leaves no trace, and the other one stands."""
+    """The outcome of one approval. If it is impossible, it changes nothing, and the other approval of the tenant still counts."""
     try:
         with desk.connection.transaction():
             return approve(desk, tenant_id)

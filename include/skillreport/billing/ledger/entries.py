@@ -142,9 +142,9 @@ def withdraw_entries(
     execution_id: str,
     person: str = "",
 ) -> list[dict[str, Any]]:
-    """Withdraw what waits (``second_person.WAITING_KINDS``), whoever has entered it: credit notes and write-offs by the id of the
-    invoice, and a line
-    even if it does not wait. Returns the rows of the statement ``withdraw_<kind>``. The transaction has locked what the entries change.
+    """Withdraw what waits (``second_person.WAITING_KINDS``), whoever has entered it: credit notes and write-offs by the id of the invoice,
+    and a line even if it does not wait. Returns the rows of the statement ``withdraw_<kind>``. The transaction has locked what the entries
+    change.
     """
     values = {"reason": reason, "execution_id": execution_id, "person": person}
     return _SQL.rows(connection, f"withdraw_{kind}", entry_ids=sorted(entry_ids), **values)

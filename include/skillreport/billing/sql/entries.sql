@@ -111,7 +111,7 @@ WITH entry AS (
     INNER JOIN batch.invoice ON written.invoice_id = invoice.invoice_id
     WHERE
         invoice.tenant_id = %(tenant_id)s AND invoice.period_start = %(period_start)s
-        -- One that was taken back does not count, as a voided credit note.
+        -- A write-off that was taken back does not count, like a voided credit note.
         AND written.kind = 'write_off' AND written.amount > 0 AND invoice.written_off_total <> 0
         AND batch.person_key(written.entered_by) = batch.person_key(%(person)s)
         AND NOT EXISTS (
