@@ -141,7 +141,8 @@ def change_contracts(
             raise psycopg.Rollback(attempt)
     if author.file is not None and waiting:
         # The page shows the first rows of a file: those that need the second person.
-        _record_import(platform, sorted(changes, key=lambda each: each not in waiting), author)
+        first = {id(each) for each in waiting}
+        _record_import(platform, sorted(changes, key=lambda each: id(each) not in first), author)
         return Recorded(waiting=1)
     if author.file is not None and odd_rates:
         _record_import(platform, odd_rates, author)
