@@ -90,7 +90,7 @@ def failed(board: Board, host: psycopg.Connection, migrated_metadata: str) -> It
 def _parts(board: Board, **arguments: Any) -> tuple[str, str]:
     """What needs attention, and the small list below it."""
     text = board.get("/", **arguments).text
-    section = text[text.index('id="failures"') : text.index('id="running"')]
+    section = text[text.index('id="failures"') : text.index('id="night"')]
     attention, _, others = section.partition('<details class="others"')
     return attention, others
 
@@ -183,13 +183,13 @@ def test_a_failure_that_somebody_works_on_looks_known_and_names_them(
         note = board.api("GET", f"/dags/{dag_id}/dagRuns/{run_id}").json()["note"]
         assert note == "対応中（user）: 料金表を<b>直します"
     attention, _ = _parts(board)
-    assert attention.count('<article class="failure known') == 2
+    assert attention.count('<article class="card known') == 2
     assert attention.count("料金表を&lt;b&gt;直します") == 2
     assert "対応中" in board.get(f"/runs/{TENANT_USAGE.dag_id}/{quote(usage)}").text
     # An empty text takes it back.
     address = f"/runs/{TENANT_BILLING.dag_id}/{quote(billing, safe='')}/note"
     assert board.post(address, {"text": ""}).status_code == 204
-    assert _parts(board)[0].count('<article class="failure known') == 1
+    assert _parts(board)[0].count('<article class="card known') == 1
 
 
 def test_unknown_failures_come_before_known_ones(
@@ -282,7 +282,7 @@ def test_tenants_with_different_reasons_have_each_their_own(board: Board, host: 
         tenant_id: ("NO_PRICE", f"プラン {tenant_id} の価格がありません。") for tenant_id in ("A", "B")
     }
     run(host, TENANT_BILLING, failed=reasons)
-    attention, _ = _parts(board)
+    attention = _parts(board)[0].partition('<ul class="groups">')[2]
     assert [attention.count(reason) for _, reason in reasons.values()] == [1, 1]
     assert attention.index("会社 A") < attention.index(reasons["A"][1]) < attention.index("会社 B")
     assert attention.index("会社 B") < attention.index(reasons["B"][1])

@@ -36,7 +36,7 @@ def test_dry_runs_never_push_a_failure_out_of_sight(board: Board, host: psycopg.
     for number in range(20):
         run(host, TENANT_BILLING, hours_ago=20 - number, succeeded=("A",), dry_run=True)
     assert "CODE-A" in "".join(
-        re.findall(r'<article class="failure.*?</article>', board.get("/").text, re.DOTALL)
+        re.findall(r'<article class="card.*?</article>', board.get("/").text, re.DOTALL)
     )
 
 
@@ -77,7 +77,7 @@ def test_a_run_that_was_mended_in_the_morning_is_not_slow(board: Board, host: ps
     mended = run(host, TENANT_USAGE, hours_ago=9, minutes=520, failed={"A": NO_PRICE}, succeeded=("B",))
     performance(host, mended, 600)
     text = board.get("/").text
-    assert "10:00 / 10:00" in text
+    assert 'title="通常 10:00">10:00</span>' in text
     assert "×</small>" not in text
 
 

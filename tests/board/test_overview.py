@@ -10,7 +10,6 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from skill_batch.board.pages.overview import SHOWN_RUNS
 from include.skillreport.core.catalog import (
     BATCHES,
     DATA_BACKUP,
@@ -29,6 +28,7 @@ from tests.worlds.night_rows import run
 
 pytestmark = pytest.mark.tenants("A", "B", "C", tenant_code="CODE-{}", tenant_name="会社 {}")
 
+MISSED = "に開始していません"
 NO_PRICE = ("NO_PRICE", "プラン GOLD の価格がありません。料金表に追加してください。")
 
 
@@ -36,7 +36,7 @@ def test_an_empty_installation_shows_every_batch_and_that_nothing_failed(board: 
     page = board.get("/")
     assert page.status_code == 200
     assert "失敗したままのバッチはありません" in page.text
-    assert page.text.count('<td class="cells">') == len(BATCHES)
+    assert page.text.count('<span class="batch">') == 2 * len(BATCHES)
 
 
 def test_failed_tenants_are_grouped_by_reason_with_the_worst_batch_first(
@@ -45,8 +45,9 @@ def test_failed_tenants_are_grouped_by_reason_with_the_worst_batch_first(
     run(host, TENANT_USAGE, failed={"C": ("40P01", "ほかの処理と競合しました")}, succeeded=("A", "B"))
     run(host, TENANT_BILLING, failed={"A": NO_PRICE, "B": NO_PRICE}, succeeded=("C",), run_id="manual__1")
     text = board.get("/").text
-    failures = re.findall(r'<article class="failure.*?</article>', text, re.DOTALL)
+    failures = re.findall(r'<article class="card.*?</article>', text, re.DOTALL)
     assert ["BATCH-018-02" in failures[0], "BATCH-018-01" in failures[1]] == [True, True]
+    assert "プラン GOLD の価格がありません" in failures[0][: failures[0].index("</p>")]
     assert "<strong>2 件</strong> <code>NO_PRICE</code>" in failures[0]
     assert all(shown in failures[0] for shown in ("CODE-A", "会社 B", "CRITICAL", "2 / 3 件が失敗"))
     assert "CODE-C" not in failures[0]
@@ -81,13 +82,15 @@ def test_undelivered_messages_stay_there_after_the_run_that_reported_them(
         failed={"A": ("NOTIFICATIONS_FAILED", "送信できなかった通知 2 件")},
     )
     run(host, NOTIFICATION_RETRY, hours_ago=1, succeeded=("A",))
-    assert "人の判断を待つ通知" not in board.get("/").text
+    assert "送れなかった通知" not in board.get("/").text
     for code, kind in (("5.1.1", "invoice"), ("channel_not_found", None), ("suppressed", "goal_due")):
         undelivered(host, code, kind)
     suppress(host, address="x", reason="unsubscribe")
     close_channel(host, "A", "slack", "無効")
     page = board.get("/").text
-    assert "人の判断を待つ通知 2 件（請求書など契約の通知 1 件）、停止中のチャネル 1 件" in page
+    kinds = ("送れなかった契約の通知 1 件", "送れなかった通知 1 件", "停止中のチャネル 1 件")
+    assert [kind in page for kind in kinds] == [True, True, True]
+    assert "<b>3</b><span>承認・判断を待つもの" in page
 
 
 def airflow_run(board: Board, spec: BatchSpec, **changes: str) -> str:
@@ -103,7 +106,7 @@ def test_a_note_that_is_nobodys_leaves_the_failure_red(board: Board, host: psyco
     run(host, TENANT_BILLING, failed={"A": NO_PRICE}, run_id=run_id)
     text = board.get("/").text
     assert "9月分の再計算" in text
-    assert 'class="failure bad"' in text
+    assert 'class="card bad"' in text
     board.api("DELETE", f"/dags/{TENANT_BILLING.dag_id}/dagRuns/{run_id}")
 
 
@@ -114,7 +117,7 @@ def test_a_run_that_airflow_has_begun_has_not_missed_its_start(
     run(host, TENANT_USAGE, hours_ago=72, succeeded=("A",))
     run_id = airflow_run(board, TENANT_USAGE, **changes)
     text = board.get("/").text
-    assert "BATCH-018-01 は" not in text
+    assert MISSED not in text
     assert run_id in unquote(text)
     board.api("DELETE", f"/dags/{TENANT_USAGE.dag_id}/dagRuns/{run_id}")
 
@@ -133,14 +136,14 @@ def test_a_later_run_for_other_tenants_does_not_hide_a_failure(
     for_b: dict[str, Any] = {"parameters": Jsonb({"tenants": ["CODE-B"]}), **day}
     run(host, TENANT_BILLING, hours_ago=2, succeeded=("B",), **for_b)
     text = board.get("/").text
-    (failure,) = re.findall(r'<article class="failure.*?</article>', text, re.DOTALL)
+    (failure,) = re.findall(r'<article class="card.*?</article>', text, re.DOTALL)
     assert "CODE-A" in failure
     assert "CODE-B" not in failure
     # For another day it makes nothing good.
     other: dict[str, Any] = {"parameters": Jsonb({"tenants": ["CODE-A"]}), "business_date": "2026-09-01"}
     run(host, TENANT_BILLING, hours_ago=1.5, succeeded=("A",), **other)
     assert "CODE-A" in "".join(
-        re.findall(r'<article class="failure.*?</article>', board.get("/").text, re.DOTALL)
+        re.findall(r'<article class="card.*?</article>', board.get("/").text, re.DOTALL)
     )
     # After all failed tenants have succeeded, no action is needed.
     for_a: dict[str, Any] = {"parameters": Jsonb({"tenants": ["CODE-A"]}), **day}
@@ -159,17 +162,17 @@ def nothing_begun(board: Board) -> None:
 @pytest.mark.usefixtures("nothing_begun")
 def test_a_batch_that_did_not_start_is_named(board: Board, host: psycopg.Connection) -> None:
     run(host, TENANT_USAGE, hours_ago=72, succeeded=("A",))
-    assert "BATCH-018-01 は" in board.get("/").text
+    assert MISSED in board.get("/").text
     run(host, TENANT_USAGE, hours_ago=0, minutes=None, pending=("A",))
-    assert "に開始していません" not in board.get("/").text
+    assert MISSED not in board.get("/").text
 
 
 @pytest.mark.usefixtures("nothing_begun")
 def test_dry_runs_do_not_hide_a_missed_start(board: Board, host: psycopg.Connection) -> None:
     run(host, TENANT_USAGE, hours_ago=72, succeeded=("A",))
-    for hour in range(SHOWN_RUNS):
+    for hour in range(14):
         run(host, TENANT_USAGE, hours_ago=hour + 1, succeeded=("A",), dry_run=True)
-    assert "BATCH-018-01 は" in board.get("/").text
+    assert MISSED in board.get("/").text
 
 
 def test_a_run_that_failed_before_it_was_opened_is_shown(board: Board) -> None:
@@ -220,7 +223,7 @@ def test_names_and_errors_are_text_and_never_markup(board: Board, host: psycopg.
     text = board.get("/").text
     assert "<script>alert" not in text
     assert "<img src=x" not in text
-    assert '"><b>' not in text
+    assert '"><i>' not in text
     assert "&lt;script&gt;" in text
 
 
@@ -260,7 +263,7 @@ def test_a_run_that_was_not_opened_has_the_advice_of_its_alert(
 def test_the_first_page_counts_what_waits_for_another_person(
     board: Board, database: Database, host: psycopg.Connection
 ) -> None:
-    assert "承認を待つもの" not in board.get("/").text
+    assert 'id="decisions"' not in board.get("/").text
     customer(host, "D", tenant_code="CODE-D")
     line = {"line_date": "2026-10-15", "line_text": "特別対応費", "line_price": "9000000"}
     operate(database, "extra_line", "CODE-D", values=line, triggered_by="suzuki")
@@ -273,8 +276,8 @@ def test_the_first_page_counts_what_waits_for_another_person(
     )
 
     text = board.get("/").text
-    waiting = text[text.index("承認を待つもの") :]
-    waiting = waiting[: waiting.index("</p>")]
+    waiting = text[text.index('id="decisions"') :]
+    waiting = waiting[: waiting.index("</ul>")]
     # The draft that waits for the line is the line.
     kinds = ("個別明細 1 件", "契約の変更 1 件", "保留中の請求書")
     assert [kind in waiting for kind in kinds] == [True, True, False]

@@ -32,7 +32,7 @@ def _texts_of_templates() -> set[str]:
         # A choice by a value: _({"bounce": "不達", …}[…]), and the states in parts.html.
         for choice in re.findall(r"_\(\{(.*?)\}\[", source):
             found |= set(re.findall(r':\s*"([^"]+)"', choice))
-        found |= set(re.findall(r'\["[^"]", "([^"]+)", "(?:good|warn|bad|busy)"\]', source))
+        found |= set(re.findall(r'\[(?:"[^"]", )?"([^"]+)", "(?:good|warn|bad|busy|due|missed)"\]', source))
     return found
 
 
@@ -95,13 +95,16 @@ def _texts_of_modules() -> set[str]:
 
 
 def _texts_of_refusals() -> set[str]:
-    """The reasons why a request is refused."""
+    """The reasons why a request is refused, and the names of what waits for a person."""
     return {
         text
         for path in _HERE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "http_error"
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("http_error", "Decision")
         for text in (str(each.value) for each in node.args if isinstance(each, ast.Constant))
+        if _JAPANESE.search(text)
     }
 
 

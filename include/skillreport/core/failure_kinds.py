@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from include.skillreport.core.operation_catalog import APPROVALS, APPROVE_OFFBOARDING, RESTORE_BACKUP
 from include.skillreport.core.run_spec import OperationSpec, RunSpec
@@ -70,6 +71,13 @@ class FailureKind:
     waits: str = ""
     page: str = ""
     told: str = "運用担当"
+
+    @property
+    def urgency(self) -> Literal["now", "depends", "morning"]:
+        """Whether an operator must act in the night, by the first words of ``waits``."""
+        if self.waits.startswith("待てません"):
+            return "now"
+        return "morning" if self.waits.startswith("待てます") else "depends"
 
     def remedy(self, failed: str = "失敗したインスタンス", words: Callable[..., str] = _in_japanese) -> str:
         """What an operator does. ``failed`` names what failed and is cleared, if a clear of it helps. ``words`` translates a text."""

@@ -148,6 +148,18 @@ class AirflowApi:
         dag = self._found(f"/dags/{quote(dag_id, safe='')}")
         return bool(dag and dag["is_paused"])
 
+    def paused(self) -> frozenset[str]:
+        """The ids of the paused DAGs that the user may read; at most 2,000."""
+        return frozenset(dag["dag_id"] for dag in self._pages("/dags", "dags", {"paused": True}))
+
+    def resume(self, dag_id: str) -> None:
+        """Unpause the DAG. :raises AirflowRefusedError: Airflow refuses."""
+        self._call("PATCH", f"/dags/{quote(dag_id, safe='')}", json={"is_paused": False})
+
+    def has_scheduler(self) -> bool:
+        """Whether a scheduler of Airflow is alive."""
+        return bool(self._call("GET", "/monitor/health")["scheduler"]["status"] == "healthy")
+
     def _found(self, path: str) -> dict[str, Any] | None:
         try:
             return self._call("GET", path)

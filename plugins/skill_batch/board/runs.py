@@ -1,4 +1,4 @@
-"""The runs of batches for the pages: their usual durations, their progress, and missed starts."""
+"""The runs of batches for the pages: their usual durations, their progress, missed starts, and late backups."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ from skill_batch.performance import FACTOR, LAST_RUNS, LEAST_RUNS, LEAST_SECONDS
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.schedule import GRACE, firings_before
 from include.skillreport.core.run_spec import BatchSpec, RunSpec
+
+# The schedule creates a backup per day; two hours are its time limit.
+_OLDEST_BACKUP = timedelta(hours=26)
 
 
 @dataclass(frozen=True)
@@ -116,3 +119,8 @@ def missed_start(spec: BatchSpec, started_at: datetime | None, now: datetime) ->
     """
     (fired_at,) = firings_before(spec.cron, now - GRACE, 1)
     return fired_at if started_at and started_at < fired_at else None
+
+
+def is_late(age: timedelta) -> bool:
+    """Whether a newest verified backup of this age is older than a day and the batch's time limit."""
+    return age > _OLDEST_BACKUP

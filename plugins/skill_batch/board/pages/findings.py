@@ -14,6 +14,7 @@ from skill_batch.board.access import RightsDep, http_error
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.message_words import channel_labels
 from skill_batch.board.rendering import render
+from skill_batch.board.runs import is_late
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.approvals.requests import RequestKind
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS as CHECK_TEXTS
@@ -33,9 +34,6 @@ router = APIRouter()
 # Closed incidents, orphaned runs and skipped directories are shown for this long.
 _PERIOD = timedelta(days=7)
 _MOST = 200
-
-# The schedule creates a backup per day; two hours are its time limit.
-_OLDEST_BACKUP = timedelta(hours=26)
 
 # Each section of the page, and the batch whose runs its reader may see.
 _SECTIONS: tuple[tuple[str, BatchSpec], ...] = (
@@ -84,7 +82,7 @@ class Findings:
     @property
     def is_backup_late(self) -> bool:
         """Whether the newest verified backup is older than a day and the batch's time limit, or missing."""
-        return self.backup_age is None or self.backup_age > _OLDEST_BACKUP
+        return self.backup_age is None or is_late(self.backup_age)
 
 
 def load_findings(connection: psycopg.Connection[Any], sections: frozenset[str], now: datetime) -> Findings:

@@ -1,11 +1,11 @@
-"""昨夜: failed runs and their tenants, active runs, the next starts, and the last runs of every batch."""
+"""昨夜: what failed and for whom, what waits for a person, what runs, and the night and the last 90 days of every batch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -17,19 +17,23 @@ from skill_batch.board.airflow_api import AirflowApi, note_of
 from skill_batch.board.attention import DAGS, REFUSED, FailedRuns, load_failed_runs
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
+from skill_batch.board.night import COLUMNS, Night, load_night
 from skill_batch.board.rendering import render
 from skill_batch.board.runs import (
     RunCell,
     RunProgress,
+    is_late,
     load_progress,
     load_usual_seconds,
     missed_start,
-    next_start,
 )
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.approvals.requests import RequestKind
 from include.skillreport.billing.second_person import WAITING_KINDS
 from include.skillreport.core.catalog import (
     BATCHES,
+    DATA_BACKUP,
+    EXTERNAL_SYNC,
     FAMILIES,
     NOTIFICATION_RETRY,
     TENANT_BILLING,
@@ -37,6 +41,7 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.failure_kinds import FailureKind
 from include.skillreport.core.operation_catalog import (
+    APPROVE_OFFBOARDING,
     APPROVE_RESUMPTION,
     OPERATE_CONTRACTS,
     OPERATIONS,
@@ -47,10 +52,10 @@ from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 
 router = APIRouter()
 
-# A row of the grid shows this many runs.
-SHOWN_RUNS = 14
 # Alerts and failed runs without a card are shown for this long.
 _PERIOD = timedelta(days=2)
+# A failure that was resolved stays as a line for this long.
+_RESOLVED_PERIOD = timedelta(days=1)
 # Undelivered alerts are shown longer than a channel is tried (72 hours).
 _UNDELIVERED_PERIOD = timedelta(days=7)
 _LISTED = 20
@@ -59,13 +64,11 @@ _MOST_COUNTED = 10_000
 
 
 @dataclass(frozen=True)
-class BatchRow:
-    """A batch with its last runs, newest first, its next start, and the start that it has missed (aware, or None)."""
+class MissedStart:
+    """A scheduled start (aware) without a run."""
 
     spec: BatchSpec
-    cells: Sequence[RunCell]
     due_at: datetime
-    missed_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,11 @@ class FailedRun:
     def kinds(self) -> Sequence[FailureKind]:
         """The kinds of its failures."""
         return kinds_of_run(self.spec, self.cell.row["codes"], self.groups)
+
+    @property
+    def tenants(self) -> int:
+        """The number of its failed tenants, or of other units."""
+        return sum(group.count for group in self.groups)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -106,30 +114,59 @@ class Alerts:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """What waits for a person: its name, how many there are, since when (aware; None: unknown), and the page that lists them.
+
+    ``month`` is the month of that page. ``request`` has the columns of an open request instead of a page.
+    """
+
+    label: str
+    count: int
+    oldest: datetime | None
+    page: str = ""
+    month: date | None = None
+    is_urgent: bool = False
+    request: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class Overview:
-    """The content of the page."""
+    """The content of the page. ``sees_backups`` is false for a reader who may not see backups; ``backup`` None then, or without one."""
 
     now: datetime
     failures: Sequence[FailedRun]
+    resolved: Sequence[Mapping[str, Any]]
     running: Sequence[RunProgress]
-    batches: Sequence[BatchRow]
+    night: Night
+    missed: Sequence[MissedStart]
     failed_runs: FailedRuns
     alerts: Alerts
     personal_alerts: Alerts
     incidents: Mapping[str, Any] | None
-    undecided: Mapping[str, Any] | None
+    decisions: Sequence[Decision]
     resumptions: Sequence[Mapping[str, Any]]
-    waiting: Sequence[Mapping[str, Any]]
+    sees_backups: bool
+    backup: Mapping[str, Any] | None
 
     @property
-    def due_next(self) -> list[BatchRow]:
-        """The batches that start next."""
-        return sorted(self.batches, key=lambda batch: batch.due_at)[:5]
+    def failed_count(self) -> int:
+        """The number of failed batches and runs, and of starts that were missed."""
+        return len(self.failures) + len(self.missed) + len(self.failed_runs.urgent)
 
     @property
-    def missed(self) -> list[BatchRow]:
-        """The batches that missed a start."""
-        return [batch for batch in self.batches if batch.missed_at]
+    def failed_tenants(self) -> int:
+        """The number of failed tenants of all batches."""
+        return sum(failure.tenants for failure in self.failures)
+
+    @property
+    def decision_count(self) -> int:
+        """The number of things that wait for a person."""
+        return sum(each.count for each in self.decisions) + len(self.resumptions)
+
+    @property
+    def is_backup_late(self) -> bool:
+        """Whether there is no verified backup of the last day."""
+        return self.backup is None or is_late(self.now - self.backup["snapshot_at"])
 
 
 def load_overview(
@@ -140,42 +177,72 @@ def load_overview(
     failed: Sequence[Mapping[str, Any]],
     now: datetime,
     queued: Sequence[Mapping[str, Any]] = (),
+    paused: AbstractSet[str] = frozenset(),
 ) -> Overview:
     """The overview at ``now`` (aware) of these batches and operations; ``families`` are ids of family DAGs that the reader may see.
 
-    ``failed`` and ``queued`` are Airflow's failed and waiting runs of the last two days.
+    ``failed`` and ``queued`` are Airflow's failed and waiting runs of the last two days, ``paused`` the ids of its paused DAGs.
     """
     by_id = {spec.id: spec for spec in specs}
     usual = load_usual_seconds(connection, by_id)
-    cells: dict[str, list[RunCell]] = {batch_id: [] for batch_id in by_id}
-    for row in _SQL.rows(connection, "recent_runs", batch_ids=list(by_id), count=SHOWN_RUNS):
-        cells[row["batch_id"]].append(RunCell(row, usual.get(row["batch_id"]), now))
+    newest = {
+        row["batch_id"]: RunCell(row, usual.get(row["batch_id"]), now)
+        for row in _SQL.rows(connection, "recent_runs", batch_ids=list(by_id), count=1)
+    }
     whole = _SQL.rows(connection, "whole_starts", batch_ids=list(by_id))
     started = {row["batch_id"]: row["started_at"] for row in whole}
     alerts = _alerts(connection, {spec.dag_id for spec in (*specs, *operations)} | families, now)
     failures = _failures(connection, specs, usual, now)
     refused = [failure.cell.row for failure in failures if failure.is_refused]
+    open_keys = {failure.key for failure in failures}
+    resolved = _SQL.rows(
+        connection, "resolved_failures", batch_ids=list(by_id), since=now - _RESOLVED_PERIOD, most=_LISTED
+    )
+    begun = [missed_start(spec, started.get(spec.id), now) for spec in specs]
+    sees_backups = DATA_BACKUP in specs
     return Overview(
         now,
         [failure for failure in failures if not failure.is_refused],
+        [row for row in resolved if (row["dag_id"], row["run_id"]) not in open_keys],
         _running(connection, (*specs, *operations), usual, now),
+        load_night(connection, specs, newest, usual, paused, now),
         [
-            BatchRow(
-                spec,
-                cells[spec.id],
-                next_start(spec, now),
-                _not_begun(spec, missed_start(spec, started.get(spec.id), now), (*failed, *queued)),
-            )
-            for spec in specs
+            MissedStart(spec, due_at)
+            for spec, missed_at in zip(specs, begun, strict=True)
+            if (due_at := _not_begun(spec, missed_at, (*failed, *queued)))
         ],
         load_failed_runs(connection, (*specs, *operations), refused, failed, now - _PERIOD),
         Alerts([row for row in alerts if not row["is_personal"]]),
         Alerts([row for row in alerts if row["is_personal"]]),
         _SQL.rows(connection, "open_incidents")[0] if TENANT_MONITORING in specs else None,
-        _undecided(connection) if NOTIFICATION_RETRY in specs else None,
+        [each for each in _decisions(connection, specs, operations) if each.count],
         _SQL.rows(connection, "open_resumptions") if APPROVE_RESUMPTION in operations else (),
-        _SQL.rows(connection, "waiting_of_kinds", kinds=_waiting_kinds(specs, operations)),
+        sees_backups,
+        next(iter(_SQL.rows(connection, "newest_verified_backup")), None) if sees_backups else None,
     )
+
+
+def _decisions(
+    connection: psycopg.Connection[Any], specs: Sequence[BatchSpec], operations: Sequence[OperationSpec]
+) -> Iterator[Decision]:
+    """What waits for a person, of the batches and operations that the reader may see."""
+    for row in _SQL.rows(connection, "waiting_of_kinds", kinds=_waiting_kinds(specs, operations)):
+        words = WAITING_KINDS[row["kind"]]
+        yield Decision(words.label, row["entries"], row["oldest"], words.page, row["month"])
+    if NOTIFICATION_RETRY in specs:
+        undecided = _SQL.rows(
+            connection, "undecided_messages", contract_letters=list(CONTRACT_LETTERS), most=_MOST_COUNTED
+        )[0]
+        others = undecided["messages"] - undecided["letters"]
+        yield Decision("送れなかった契約の通知", undecided["letters"], None, "messages", is_urgent=True)
+        yield Decision("送れなかった通知", others, None, "messages")
+        yield Decision("停止中のチャネル", undecided["channels"], None, "messages")
+    if EXTERNAL_SYNC in specs:
+        held = _SQL.rows(connection, "held_directories")[0]
+        yield Decision("保留中の名簿連携", held["directories"], held["oldest"], "findings")
+    if APPROVE_OFFBOARDING in operations:
+        for row in _SQL.rows(connection, "open_requests", kind=RequestKind.OFFBOARDING, most=_LISTED):
+            yield Decision("退会の承認", row["items"], row["asked_at"], request=row)
 
 
 def _waiting_kinds(specs: Sequence[BatchSpec], operations: Sequence[OperationSpec]) -> list[str]:
@@ -195,12 +262,6 @@ def _not_begun(
         run["dag_id"] == spec.dag_id and datetime.fromisoformat(run["run_after"]) >= missed_at for run in runs
     )
     return None if has_begun else missed_at
-
-
-def _undecided(connection: psycopg.Connection[Any]) -> Mapping[str, Any]:
-    return _SQL.rows(
-        connection, "undecided_messages", contract_letters=list(CONTRACT_LETTERS), most=_MOST_COUNTED
-    )[0]
 
 
 def _alerts(
@@ -267,9 +328,11 @@ def overview_page(request: Request, rights: RightsDep) -> Response:
     found = api.runs(("failed", "queued"), now - _PERIOD)
     failed = [run for run in found if run["state"] == "failed"]
     queued = [run for run in found if run["state"] == "queued" and run["dag_id"] in DAGS]
+    paused = api.paused()
     with database.read() as connection:
-        overview = load_overview(connection, specs, operations, families, failed, now, queued)
+        overview = load_overview(connection, specs, operations, families, failed, now, queued, paused)
     runs = _runs(api, failed, overview)
+    handled = {key for key, run in runs.items() if _is_handled(run)}
     return render(
         request,
         rights,
@@ -277,10 +340,12 @@ def overview_page(request: Request, rights: RightsDep) -> Response:
         overview=overview,
         runs=runs,
         note_of=note_of,
-        waiting_kinds=WAITING_KINDS,
         queued=[(run, datetime.fromisoformat(run["run_after"])) for run in queued],
-        paused={dag_id for dag_id in {run["dag_id"] for run in queued} if api.is_paused(dag_id)},
-        failures=sorted(overview.failures, key=lambda each: _is_handled(runs[each.key])),
+        paused=paused,
+        has_scheduler=not overview.missed or api.has_scheduler(),
+        failures=sorted(overview.failures, key=lambda each: each.key in handled),
+        handled_keys=handled,
+        columns=COLUMNS,
     )
 
 

@@ -45,6 +45,62 @@ WHERE
 ORDER BY run.started_at DESC
 LIMIT %(most)s;
 
+-- name: night_runs
+-- The runs of the night, without dry runs.
+SELECT
+    run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.status, run.started_at,
+    run.ended_at, run.total_tenants, run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by,
+    nullif(run.chosen_tenants, '[]') AS chosen_tenants, metric.execution_seconds
+FROM batch.board_run AS run
+LEFT JOIN batch.board_performance AS metric ON run.execution_id = metric.execution_id
+WHERE
+    run.batch_id = any(%(batch_ids)s) AND NOT run.dry_run
+    AND run.started_at >= %(begins_at)s AND run.started_at < %(ends_at)s
+ORDER BY run.started_at
+LIMIT 500;
+
+-- name: run_days
+-- The worst run of each batch and day (Asia/Tokyo), without dry runs.
+SELECT DISTINCT ON (listed.batch_id, listed.day)
+    listed.batch_id, listed.day, listed.dag_id, listed.run_id, listed.status, listed.error_count
+FROM (
+    SELECT batch_id, (started_at AT TIME ZONE 'Asia/Tokyo')::date AS day, dag_id, run_id, status, error_count, started_at
+    FROM batch.board_run
+    WHERE batch_id = any(%(batch_ids)s) AND NOT dry_run AND started_at >= %(since)s::date::timestamp AT TIME ZONE 'Asia/Tokyo'
+) AS listed
+ORDER BY
+    listed.batch_id, listed.day, array_position(ARRAY['failed', 'partial', 'running', 'completed'], listed.status),
+    listed.started_at DESC;
+
+-- name: resolved_failures
+-- The runs of which a failure alert told since a time, and that succeeded afterwards: the run itself was cleared, or a later run for
+-- all tenants succeeded.
+SELECT DISTINCT ON (run.started_at, run.execution_id)
+    run.batch_id, run.dag_id, run.run_id, run.started_at, coalesce(later.ended_at, run.ended_at) AS resolved_at,
+    later.triggered_by
+FROM batch.board_alert AS alert
+INNER JOIN batch.board_run AS run
+    ON
+        concat_ws(':', 'failure', run.dag_id, run.run_id)
+        = regexp_replace(alert.alert_key, ':[^:]*:[^:]*$', '')
+LEFT JOIN
+    LATERAL (
+        SELECT whole.ended_at, whole.triggered_by
+        FROM batch.board_run AS whole
+        WHERE
+            whole.batch_id = run.batch_id AND whole.started_at > run.started_at AND whole.status = 'completed'
+            AND NOT whole.dry_run AND nullif(nullif(whole.chosen_tenants, '[]'), 'null') IS null
+        ORDER BY whole.started_at
+        LIMIT 1
+    ) AS later
+    ON true
+WHERE
+    alert.alert_key LIKE 'failure:%%' AND alert.created_at > %(since)s AND run.batch_id = any(%(batch_ids)s) AND NOT run.dry_run
+    AND run.started_at > %(since)s
+    AND (run.status = 'completed' OR later.ended_at IS NOT null)
+ORDER BY run.started_at DESC, run.execution_id
+LIMIT %(most)s;
+
 -- name: undecided_messages
 -- Messages that did not arrive, or perhaps did not, until an operator decides, whichever run has reported them; and closed
 -- channels. A message to somebody who wants none needs no decision, unless it is a contract letter. Counts up to a limit.
@@ -297,3 +353,31 @@ FROM batch.board_waiting_entry
 WHERE kind = any(%(kinds)s)
 GROUP BY kind
 ORDER BY oldest;
+
+-- name: held_directories
+-- How many directories have changes that wait for an answer, as the page of findings lists them.
+SELECT count(*) AS directories, min(decided.planned_at) AS oldest
+FROM (
+    SELECT DISTINCT tenant_id, provider
+    FROM batch.board_sync_plan
+    WHERE status = 'held'
+) AS known
+INNER JOIN batch.board_tenant AS tenant ON known.tenant_id = tenant.tenant_id
+CROSS JOIN
+    LATERAL (
+        SELECT done.status, done.planned_at
+        FROM batch.board_sync_plan AS done
+        WHERE done.tenant_id = known.tenant_id AND done.provider = known.provider AND done.status IN ('held', 'applied')
+        ORDER BY done.planned_at DESC
+        LIMIT 1
+    ) AS decided
+WHERE decided.status = 'held' AND tenant.status <> 'DELETED';
+
+-- name: newest_verified_backup
+-- The newest verified backup, and how long its run took.
+SELECT backup.backup_id, backup.snapshot_at, backup.verified_at, metric.execution_seconds
+FROM batch.board_backup AS backup
+LEFT JOIN batch.board_performance AS metric ON backup.execution_id = metric.execution_id
+WHERE backup.status = 'verified'
+ORDER BY backup.snapshot_at DESC
+LIMIT 1;

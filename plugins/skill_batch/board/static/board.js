@@ -62,6 +62,25 @@
     });
   };
 
+  // On a narrow screen a row of a table is a card, whose values have the headings of the columns.
+  const labelCells = () => {
+    document.querySelectorAll(".scroll table:not(.cards)").forEach((table) => {
+      const heads = [...table.querySelectorAll("thead th")].map((head) => (head.querySelector(".unseen") ? "" : head.textContent.trim()));
+      table.querySelectorAll("tbody tr").forEach((row) => {
+        if (row.cells.length !== heads.length) return;
+        [...row.cells].forEach((cell, index) => {
+          if (heads[index]) cell.dataset.label = heads[index];
+        });
+      });
+      table.classList.add("cards");
+    });
+  };
+
+  const layOut = () => {
+    labelCells();
+    letScroll();
+  };
+
   const dialog = () => document.getElementById("dialog");
 
   // Refresh: only a visible page asks the server, and not while the reader is choosing or typing something. A page that cannot be
@@ -89,7 +108,7 @@
         each.open = opened[index] ?? each.open;
       });
       window.htmx.process(fresh);
-      letScroll();
+      layOut();
       shownAt = new Date();
       stale.hidden = true;
     } catch {
@@ -111,7 +130,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     followLanguage();
-    letScroll();
+    layOut();
     window.addEventListener("resize", letScroll);
     setInterval(follow, 2000);
     let timer = document.hidden ? 0 : setInterval(due, 1000);
@@ -136,7 +155,7 @@
     });
     document.body.addEventListener("htmx:afterSwap", (event) => {
       if (event.detail.target.id === "dialog-content" && !dialog().open) dialog().showModal();
-      letScroll();
+      layOut();
     });
     document.body.addEventListener("htmx:beforeSwap", (event) => {
       if (event.detail.elt.dataset?.follow !== undefined && event.detail.xhr.status >= 400) {
