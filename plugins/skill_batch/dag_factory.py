@@ -15,6 +15,7 @@ from skill_batch.batch_flow import BATCHES_PARAMETER, failure_alert
 from skill_batch.batch_graph import add_group, add_tasks
 from skill_batch.deadlines import deadlines_of, late_deadline
 from skill_batch.forms import field_param, request_param, tenants_param
+from skill_batch.notifiers.run_links import SITE_VARIABLE
 from skill_batch.notifiers.unreported_run import UnreportedRunAlert
 from skill_batch.retry_policy import BASE_DELAY, RecoverableErrorsOnly
 from skill_batch.wheel import refuse_mixed_versions, refuse_other_dag_file
@@ -44,10 +45,6 @@ TIME_ZONE = "Asia/Tokyo"
 START_DATE = pendulum.datetime(2026, 4, 1, tz=TIME_ZONE)
 
 OWNER = "skill-report-batches"
-
-# The environment variable of the processes that parse DAG files. Its value is the address of the site that `make docs` builds. The pages of
-# the DAGs in Airflow's UI link to it.
-SITE_VARIABLE = "SKILL_BATCH_DOCS_URL"
 
 # The maximum number of an approval's runs that wait for an answer at the same time. They use no worker. Airflow starts further runs when
 # some have ended. It is the default of Airflow's max_active_runs_per_dag.
@@ -162,10 +159,12 @@ def _operation_dag(
     deadlines = (
         deadlines_of(*about, is_operation=True) if spec.cron else late_deadline(*about, is_operation=True)
     )
-    settings = _dag_arguments(page, f"batches/{spec.batch.id.lower()}", runbook_of(spec)) | (
-        # A paused one would hide the requests. Its runs ask before they do anything.
-        {"max_active_runs": OPEN_APPROVALS, "is_paused_upon_creation": False} if waits_for_people else {}
-    )
+    settings = _dag_arguments(page, f"batches/{spec.batch.id.lower()}", runbook_of(spec))
+    if not spec.cron:
+        # Only people and requests start it. While it is paused, what they start waits unseen.
+        settings["is_paused_upon_creation"] = False
+    if waits_for_people:
+        settings["max_active_runs"] = OPEN_APPROVALS
     with BatchDag(
         dag_id=spec.dag_id,
         dag_display_name=f"{spec.name}（{spec.batch.id}）",

@@ -143,7 +143,7 @@ def test_a_failure_of_the_last_day_stays_as_a_line_when_it_is_resolved(
 
 def test_held_directories_and_deletions_count_as_decisions(board: Board, host: psycopg.Connection) -> None:
     assert "<b>0</b><span>承認・判断を待つもの" in board.get("/").text
-    for provider, status in (("slack", "held"), ("lineworks", "held"), ("teams", "applied")):
+    for provider, status in (("slack", "held"), ("teams", "held"), ("email", "applied")):
         host.execute(
             """
             INSERT INTO batch.sync_plan (

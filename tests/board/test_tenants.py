@@ -23,6 +23,7 @@ from include.skillreport.core.execution.business_date import JAPAN
 from tests.board.conftest import Board
 from tests.conftest import Database
 from tests.worlds.billing_rows import insert
+from tests.worlds.board_messages import close_channel
 from tests.worlds.host_rows import tenant
 from tests.worlds.night_rows import outcome, run
 from tests.worlds.tenant_rows import everything_of
@@ -437,3 +438,49 @@ def test_the_page_says_how_far_a_tenant_has_left(board: Board, host: psycopg.Con
         assert "退会 太郎" in page
         assert buttons(page) == operations, stage
     assert 'aria-labelledby="leaving"' not in board.get("/tenants/B").text
+
+
+def test_a_strip_says_what_is_wrong_and_failed_batches_come_first(
+    board: Board, host: psycopg.Connection
+) -> None:
+    run(host, TENANT_USAGE, succeeded=("A",))
+    assert 'class="strip"' not in board.get("/tenants/A").text
+    run(host, EXTERNAL_SYNC, failed={"A": ("ListingError", "トークンが使えません。")}, run_id="failed")
+    close_channel(host, "A", "slack", "トークンが正しくありません")
+    text = board.get("/tenants/A").text
+    strip = text[text.index('class="strip"') : text.index('aria-labelledby="outcomes"')]
+    wanted = ("外部システム連携バッチ が失敗", "トークンが使えません。", "Slack を停止中", "/failed/clear", "operate_notifications/reopen")
+    assert [each for each in wanted if each not in strip] == []
+    shown, folded = text[text.index('aria-labelledby="outcomes"') :].split("失敗のないバッチ", 1)
+    assert EXTERNAL_SYNC.id in shown
+    assert TENANT_USAGE.id in folded
+    # A reader without the rights has no button.
+    viewer = board.as_role("viewer").get("/tenants/A").text
+    assert "トークンが使えません。" in viewer
+    assert "/failed/clear" not in viewer
+
+
+def test_the_plan_is_the_contracts_of_today(
+    board: Board, host: psycopg.Connection
+) -> None:
+    insert(
+        host,
+        "plan_change",
+        tenant_id="A",
+        effective_from=TODAY - timedelta(days=3),
+        plan="ENTERPRISE",
+        reason="x",
+        recorded_by="suzuki",
+    )
+    insert(
+        host,
+        "plan_change",
+        tenant_id="A",
+        effective_from=TODAY + timedelta(days=3),
+        plan="STANDARD",
+        reason="x",
+        recorded_by="suzuki",
+    )
+    head = board.get("/tenants/A").text.partition("<h1>")[2].partition("</h1>")[0]
+    assert "ENTERPRISE" in head
+    assert "STANDARD" not in head

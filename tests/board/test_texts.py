@@ -95,14 +95,14 @@ def _texts_of_modules() -> set[str]:
 
 
 def _texts_of_refusals() -> set[str]:
-    """The reasons why a request is refused, and the names of what waits for a person."""
+    """The reasons why a request is refused, the names of what waits for a person, and titles of charts."""
     return {
         text
         for path in _HERE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
-        and node.func.id in ("http_error", "Decision")
+        and node.func.id in ("http_error", "Decision", "Series")
         for text in (str(each.value) for each in node.args if isinstance(each, ast.Constant))
         if _JAPANESE.search(text)
     }

@@ -6,7 +6,7 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
-from skill_batch.dag_factory import SITE_VARIABLE
+from skill_batch.notifiers.run_links import SITE_VARIABLE
 from include.skillreport.core.catalog import (
     BATCHES,
     FAMILIES,

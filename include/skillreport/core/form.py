@@ -135,9 +135,12 @@ class ReasonField(Field):
 
 
 class Lines(Field):
-    """Texts, one in a line. The value is a tuple."""
+    """Texts, one in a line. The value is a tuple. ``of_invoice``: each is ``position=value`` about a line of the invoice of the form's
+    tenant and month, so a dialog lists these lines.
+    """
 
     input = "lines"
+    of_invoice = False
     example = ("TKH-DSN",)
 
     def read(self, value: Any) -> tuple[Any, ...]:

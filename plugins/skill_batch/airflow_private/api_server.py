@@ -27,11 +27,11 @@ def may_see_pages(user: BaseUser) -> bool:
     return get_auth_manager().is_authorized_view(access_view=AccessView.WEBSITE, user=user)
 
 
-def may_use_dag(user: BaseUser, dag_id: str, method: Method, entity: Entity) -> bool:
-    """Whether the user may read (GET), create (POST) or change (PUT) runs or task instances of the DAG."""
+def may_use_dag(user: BaseUser, dag_id: str, method: Method, entity: Entity | None) -> bool:
+    """Whether the user may read (GET), create (POST) or change (PUT) runs or task instances of the DAG, or the DAG itself (None)."""
     return get_auth_manager().is_authorized_dag(
         method=method,
-        access_entity=DagAccessEntity[entity],
+        access_entity=DagAccessEntity[entity] if entity else None,
         details=DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id)),
         user=user,
     )

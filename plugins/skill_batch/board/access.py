@@ -11,6 +11,7 @@ from fastapi import Depends, HTTPException, Request, status
 
 from skill_batch.airflow_private.api_server import Entity, Method, SignedInUser, may_see_pages, may_use_dag
 from include.skillreport.core.database import has_control_characters
+from include.skillreport.core.run_spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Rights:
 
     def __init__(self, user: SignedInUser) -> None:
         self.user = user
-        self._answers: dict[tuple[str, Method, Entity], bool] = {}
+        self._answers: dict[tuple[str, Method, Entity | None], bool] = {}
 
     @property
     def name(self) -> str:
@@ -57,6 +58,10 @@ class Rights:
     def may_note(self, dag_id: str) -> bool:
         """Whether the user may change runs of the DAG, and so write a note on one."""
         return self._may(dag_id, "PUT", "RUN")
+
+    def may_resume(self, spec: RunSpec) -> bool:
+        """Whether a dialog offers the user to unpause the DAG: never one with a schedule, because its missed run would start for real."""
+        return not spec.cron and self._may(spec.dag_id, "PUT", None)
 
     def require_read(self, dag_id: str) -> None:
         """:raises HTTPException: 403, the user may not see the runs of the DAG."""
@@ -82,7 +87,7 @@ class Rights:
                 status.HTTP_403_FORBIDDEN, "DAG {dag} の実行にメモを書く権限がありません", dag=dag_id
             )
 
-    def _may(self, dag_id: str, method: Method, entity: Entity) -> bool:
+    def _may(self, dag_id: str, method: Method, entity: Entity | None) -> bool:
         key = (dag_id, method, entity)
         if key not in self._answers:
             self._answers[key] = may_use_dag(self.user, dag_id, method, entity)

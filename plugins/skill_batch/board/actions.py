@@ -109,6 +109,11 @@ class Action:
         conf |= {name: given[name] for name in (_BUSINESS_DATE, _DRY_RUN) if name in given}
         return {name: value for name, value in conf.items() if name != "operation" or form.has_choice}
 
+    @property
+    def lists_lines(self) -> bool:
+        """Whether a field is about the lines of an invoice."""
+        return any(isinstance(field, Lines) and field.of_invoice for field in self.fields.values())
+
     def given(self, values: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """The values that are not empty, before the form reads them. :raises ParameterError: one cannot be used."""
         given = {name: entered(field, values.get(name, ())) for name, field in self.fields.items()}

@@ -33,6 +33,7 @@ from skill_batch.board.pages import (
     overview,
     receivables,
     run,
+    search,
     tenant,
     tenants,
     transfers,
@@ -46,6 +47,7 @@ _STATIC_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/sv
 
 # The titles of the fields that a user fills in.
 _FIELDS = {
+    "q": "検索",
     "month": "対象月",
     "state": "状態",
     "date_from": "日付（から）",
@@ -105,6 +107,7 @@ def create_app() -> FastAPI:
         transfers,
         messages,
         findings,
+        search,
     ):
         app.include_router(page.router)
     app.add_api_route("/static/{name}", _static, methods=["GET"])

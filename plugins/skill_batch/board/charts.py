@@ -17,7 +17,7 @@ class Series:
     """The points of one chart: a label (day, run) and a value each, oldest first; None is a gap.
 
     ``limit`` is drawn as a line, for example a quota. ``marked`` are the indexes of highlighted points, for example failed runs. ``unit``
-    is shown behind the values.
+    is shown behind the values. ``pages``: the address that each point opens; empty: none does.
     """
 
     title: str
@@ -25,6 +25,17 @@ class Series:
     unit: str = ""
     limit: float | None = None
     marked: frozenset[int] = frozenset()
+    pages: Sequence[str] = ()
+
+    @property
+    def newest(self) -> float | None:
+        """The last value; None without one."""
+        return next((value for _, value in reversed(self.points) if value is not None), None)
+
+    @property
+    def used_percent(self) -> float | None:
+        """The last value in percent of the limit; None without one of them."""
+        return 100 * self.newest / self.limit if self.newest is not None and self.limit else None
 
 
 def translated(series: Series, translate: Callable[[str], str]) -> Series:
@@ -43,12 +54,23 @@ def line_chart(series: Series) -> str:
             segments[-1].append(f"{x(index):.1f},{y(value):.1f}")
     lines = "".join(f'<polyline points="{" ".join(segment)}"/>' for segment in segments if len(segment) > 1)
     dots = "".join(
-        f'<circle class="{"marked" if index in series.marked else "dot"}" cx="{x(index):.1f}" cy="{y(value):.1f}" r="3">'
-        f"<title>{escape(label)}: {_shown(value, series.unit)}</title></circle>"
+        _linked(
+            series,
+            index,
+            f'<circle class="{"marked" if index in series.marked else "dot"}" cx="{x(index):.1f}" cy="{y(value):.1f}" r="3">'
+            f"<title>{escape(label)}: {_shown(value, series.unit)}</title></circle>",
+        )
         for index, (label, value) in enumerate(series.points)
         if value is not None
     )
     return _frame(series, f"{lines}{dots}")
+
+
+def _linked(series: Series, index: int, drawn: str) -> str:
+    """The drawn point, as a link if it has a page. The keyboard skips it: the list of runs has the same pages."""
+    if not series.pages or not series.pages[index]:
+        return drawn
+    return f'<a href="{escape(series.pages[index])}" tabindex="-1">{drawn}</a>'
 
 
 def bar_chart(series: Series) -> str:

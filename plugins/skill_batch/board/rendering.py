@@ -5,6 +5,7 @@ The texts in templates and modules are Japanese. ``texts/en.yaml`` has their Eng
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -24,7 +25,7 @@ from skill_batch.board.contract_words import WORDS as CONTRACT_WORDS
 from skill_batch.board.invoice_words import LISTED as LISTED_STATES
 from skill_batch.board.invoice_words import STATES as INVOICE_STATES
 from skill_batch.board.message_words import ALL_STATES as LETTER_STATES
-from skill_batch.notifiers.run_links import BOARD_PREFIX
+from skill_batch.notifiers.run_links import BOARD_PREFIX, SITE_VARIABLE
 from include.skillreport.billing.contract_kinds import KINDS as CONTRACT_KINDS
 from include.skillreport.billing.second_person import is_author
 from include.skillreport.core.catalog import (
@@ -162,12 +163,19 @@ def render(
                 "language": language,
                 "links": links,
                 "menu": menu,
+                "help": _help(),
                 "path": request.scope["path"].removeprefix(links.board) or "/",
                 "rights": rights,
             }
         )
     )
     return Response(html, status, HEADERS, media_type="text/html; charset=utf-8")
+
+
+def _help() -> str:
+    """The operators' page of the documentation's site; empty if the site has no address."""
+    site = os.environ.get(SITE_VARIABLE, "").strip().rstrip("/")
+    return f"{site}/operating.html" if site.startswith(("https://", "http://")) else ""
 
 
 @cache

@@ -13,6 +13,9 @@ from skill_batch.board.actions import Action, unknown_tenants
 from skill_batch.board.choosing import choices, tenant_ids_of
 from skill_batch.board.message_words import ALL_STATES, channel_labels
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.approvals.requests import HOLDS
+from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.ledger.stored_invoice import stored_document
 from include.skillreport.core.database import has_control_characters
 from include.skillreport.core.entered import SHOWN, plain
 from include.skillreport.core.errors import ParameterError
@@ -60,6 +63,14 @@ class Targets:
     def further(self) -> int:
         """The number of rows that are not in ``rows``."""
         return self.total - len(self.rows)
+
+    def document(self, connection: psycopg.Connection[Any]) -> Invoice | None:
+        """The only invoice among the rows as it is printed, or None."""
+        ids = [row["invoice_id"] for row in self.rows if row["kind"] == "invoices" and row["invoice_id"]]
+        if len(ids) != 1:
+            return None
+        (row,) = _SQL.rows(connection, "invoice", invoice_id=ids[0], codes_of_holds=HOLDS)
+        return stored_document(row)
 
 
 def describe_targets(

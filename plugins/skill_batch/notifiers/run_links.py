@@ -7,6 +7,10 @@ from urllib.parse import quote
 # The prefix at which the API server mounts the operators' board.
 BOARD_PREFIX = "/skill-batch-board"
 
+# The environment variable of the processes that parse DAG files, and of the API server. Its value is the address of the site that
+# `make docs` builds. The pages of the DAGs in Airflow's UI, and the board, link to it.
+SITE_VARIABLE = "SKILL_BATCH_DOCS_URL"
+
 # The base of Airflow's own links if `[api] base_url` is not set.
 _DEFAULT_BASE_URL = "http://localhost:8080"
 

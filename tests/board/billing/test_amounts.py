@@ -49,7 +49,7 @@ def test_the_month_says_as_much_unpaid_as_the_receivables(
         """UPDATE "HIS_TenantBilling" SET billing_status = 'PAID' WHERE id = %s""", [ids["STOPPED"]]
     )
     reader = as_board(changed)
-    states = load_month(reader, MONTH).states
+    states = load_month(reader, MONTH, MONTH).states
     rows, _ = zip(*load_receivables(reader, ReceivableFilters(), MONTH).listed, strict=True)
     for currency in ("JPY", "USD"):
         amounts = [
@@ -77,7 +77,7 @@ def test_an_invoice_that_is_paid_in_the_application_is_not_open(
     assert page.receivable == 0
     assert page.row["is_paid"]
     assert "record_payment" not in possible_actions(page.row)
-    (listed,) = [row for row in load_month(reader, MONTH).documents if row["tenant_id"] == "STOPPED"]
+    (listed,) = [row for row in load_month(reader, MONTH, MONTH).documents if row["tenant_id"] == "STOPPED"]
     assert possible_actions(listed) == possible_actions(page.row)
 
 
@@ -92,7 +92,7 @@ def test_only_an_issued_invoice_is_what_the_month_before_is_compared_with(
         WHERE tenant_id = 'A' AND period_start = '2026-09-01'
         """
     )
-    held = {each.row["tenant_id"]: each for each in load_month(as_board(changed), MONTH).held}
+    held = {each.row["tenant_id"]: each for each in load_month(as_board(changed), MONTH, MONTH).held}
     assert held["A"].row["previous_total"] is None
     assert held["A"].change is None
     assert held["B"].row["previous_total"] == 11_000
@@ -112,7 +112,7 @@ def test_a_held_draft_is_compared_with_the_last_month_of_a_plan(
     changed.execute(
         f"UPDATE batch.invoice SET inputs = jsonb_set(inputs, '{{parts}}', '[]') WHERE tenant_id = 'B' {september}".encode()
     )
-    held = {each.row["tenant_id"]: each for each in load_month(as_board(changed), MONTH).held}
+    held = {each.row["tenant_id"]: each for each in load_month(as_board(changed), MONTH, MONTH).held}
     assert held["A"].row["previous_total"] == 11_000
     assert held["B"].row["previous_total"] is None
 
@@ -152,7 +152,7 @@ def test_a_zero_invoice_is_final_and_has_no_letter(changed: psycopg.Connection, 
         "UPDATE batch.invoice SET total = 0, number = null, due_on = null WHERE invoice_id = %s",
         [ids["STOPPED"]],
     )
-    states = {row["invoice_id"]: row["state"] for row in load_month(as_board(changed), MONTH).documents}
+    states = {row["invoice_id"]: row["state"] for row in load_month(as_board(changed), MONTH, MONTH).documents}
     assert states[ids["STOPPED"]] == "zero"
     assert states[ids["PART"]] == states[ids["PAID"]] == "finalized"
 
@@ -251,7 +251,7 @@ def test_a_tenant_that_is_gone_keeps_its_code_and_is_not_priced(
         "fee_difference",
         "write_off",
     ]
-    (listed,) = [row for row in load_month(reader, MONTH).documents if row["tenant_id"] == "gone-id"]
+    (listed,) = [row for row in load_month(reader, MONTH, MONTH).documents if row["tenant_id"] == "gone-id"]
     assert possible_actions(listed) == [
         "record_payment",
         "correct",

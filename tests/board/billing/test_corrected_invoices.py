@@ -94,7 +94,7 @@ def test_an_invoice_that_was_taken_back_is_not_shown_as_stopped(
     assert page is not None
     assert page.row["stop_reason"] is None
     assert "停止中" not in board.get(f"/invoices/{ids[tenant]}").text
-    assert {row["stop_reason"] for row in load_month(reader, MONTH).documents} == {None, WHAT}
+    assert {row["stop_reason"] for row in load_month(reader, MONTH, MONTH).documents} == {None, WHAT}
 
 
 def test_a_correction_that_waits_says_who_sends_it(board: Board, ids: dict[str, str]) -> None:

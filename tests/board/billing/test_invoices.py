@@ -23,7 +23,7 @@ OCTOBER = "/invoices?month=2026-10"
 
 
 def test_the_documents_are_counted_by_state(reader: psycopg.Connection) -> None:
-    states = {(row["state"], row["currency"]): row["documents"] for row in load_month(reader, MONTH).states}
+    states = {(row["state"], row["currency"]): row["documents"] for row in load_month(reader, MONTH, MONTH).states}
     assert states == {
         ("held", "JPY"): 2,
         ("draft", "JPY"): 1,
@@ -53,14 +53,14 @@ def test_the_sums_by_tax_rate_are_those_of_the_accountants_files(
             row["gross"],
             row["yen_tax"],
         ]
-        for row in load_month(reader, MONTH).taxes
+        for row in load_month(reader, MONTH, MONTH).taxes
     }
     assert shown == expected
     assert {currency for currency, _ in shown} == {"JPY", "USD"}
 
 
 def test_a_held_invoice_shows_both_months_and_the_reason(board: Board, reader: psycopg.Connection) -> None:
-    first, second = load_month(reader, MONTH).held
+    first, second = load_month(reader, MONTH, MONTH).held
     assert (first.row["tenant_code"], second.row["tenant_code"]) == ("B", "HD001")
     assert second.row["previous_total"] == 11_000
     assert second.change == second.row["total"] - 11_000
@@ -74,7 +74,7 @@ def test_a_held_invoice_shows_both_months_and_the_reason(board: Board, reader: p
 def test_the_open_request_shows_outdated_items_and_links_to_airflow(
     board: Board, reader: psycopg.Connection
 ) -> None:
-    (request,) = load_month(reader, MONTH).requests
+    (request,) = load_month(reader, MONTH, MONTH).requests
     assert (request["items"], request["outdated"]) == (2, 1)
     with board.living_run("approve_invoices", request["run_id"]):
         text = board.as_role("viewer").get(OCTOBER).text
@@ -107,7 +107,7 @@ def test_each_button_is_shown_only_where_the_state_allows_it(
         assert page is not None
         assert possible_actions(page.row) == names, tenant_id
         (listed,) = [
-            row for row in load_month(reader, MONTH).documents if row["invoice_id"] == ids[tenant_id]
+            row for row in load_month(reader, MONTH, MONTH).documents if row["invoice_id"] == ids[tenant_id]
         ]
         assert possible_actions(listed) == names, tenant_id
 
@@ -189,8 +189,8 @@ def test_a_final_invoice_is_final_and_not_unsent(board: Board) -> None:
 def test_the_list_has_pages(reader: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("skill_batch.board.pages.invoices._PAGE", 10)
     first, second = (
-        load_month(reader, MONTH),
-        load_month(reader, MONTH, number=2),
+        load_month(reader, MONTH, MONTH),
+        load_month(reader, MONTH, MONTH, number=2),
     )
     assert (first.total, first.next_number, second.next_number) == (17, 2, None)
     listed = [row["invoice_id"] for page in (first, second) for row in page.documents]

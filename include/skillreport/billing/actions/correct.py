@@ -37,6 +37,7 @@ class LineDescription(NamedTuple):
 
 
 class _LineTexts(Lines):
+    of_invoice = True
     example = ("2=追加利用者（10 月分）",)
 
     def read(self, value: Any) -> tuple[Any, ...]:

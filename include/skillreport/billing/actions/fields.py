@@ -68,6 +68,7 @@ class CreditLine(NamedTuple):
 
 
 class _CreditLines(Lines):
+    of_invoice = True
     example = ("2=1500",)
 
     def read_line(self, line: Any) -> CreditLine:

@@ -81,10 +81,11 @@ def load_waiting(connection: psycopg.Connection[Any], tenant_id: str | None = No
 def load_contract(connection: psycopg.Connection[Any], tenant_id: str, now: datetime) -> Contract | None:
     """A tenant's contract at ``now`` (aware); None if nothing is known about the tenant."""
     of_tenant = {"tenant_id": tenant_id}
-    terms = _SQL.rows(connection, "contract_terms", today=now.astimezone(JAPAN).date(), **of_tenant)
+    today = now.astimezone(JAPAN).date()
+    terms = _SQL.rows(connection, "contract_terms", today=today, **of_tenant)
     contract = Contract(
         tenant_id,
-        next(iter(_SQL.rows(connection, "tenant_of", **of_tenant)), None),
+        next(iter(_SQL.rows(connection, "tenant_of", today=today, **of_tenant)), None),
         choices(connection, [tenant_id])[tenant_id],
         next(iter(_SQL.rows(connection, "contract_profile", **of_tenant)), None),
         _SQL.rows(connection, "contract_addresses", now=now, since=now - _MAILS, **of_tenant),

@@ -13,10 +13,11 @@ import psycopg
 from fastapi import APIRouter, Query, Request, Response
 
 from skill_batch.board.access import Rights, RightsDep
+from skill_batch.board.charts import Series, translated
 from skill_batch.board.choosing import with_choices
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.invoice_words import STATES
-from skill_batch.board.rendering import render
+from skill_batch.board.rendering import language_of, render, translator
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.approvals.requests import HOLDS, RequestKind
 from include.skillreport.billing.actions.fields import TAX_CATEGORIES
@@ -33,6 +34,7 @@ from include.skillreport.operations.operate_invoices.form import FORM
 router = APIRouter()
 
 _PAGE = 50
+_CHARTED_MONTHS = 12
 _MOST_HELD = 100
 _MOST_REQUESTS = 20
 _MOST_STOPPED = 100
@@ -78,6 +80,8 @@ class BillingMonth:
     month: date
     state: State
     number: int
+    head: Sequence[Row]
+    billed: Series
     states: Sequence[Row]
     taxes: Sequence[Row]
     held: Sequence[HeldInvoice]
@@ -105,9 +109,9 @@ class BillingMonth:
 
 
 def load_month(
-    connection: psycopg.Connection[Any], month: date, state: State = "", number: int = 1
+    connection: psycopg.Connection[Any], month: date, today: date, state: State = "", number: int = 1
 ) -> BillingMonth:
-    """The page of the month that begins on ``month``; the list's pages are numbered from 1."""
+    """The page of the month that begins on ``month``; the list's pages are numbered from 1. ``today`` is in Asia/Tokyo."""
     states = sorted(
         _SQL.rows(connection, "month_states", month=month), key=lambda row: list(STATES).index(row["state"])
     )
@@ -131,6 +135,8 @@ def load_month(
         month,
         state,
         number,
+        _SQL.rows(connection, "month_head", month=month, today=today),
+        _billed_months(connection, month),
         states,
         _SQL.rows(connection, "month_taxes", month=month),
         [HeldInvoice(row) for row in with_choices(connection, held)],
@@ -141,6 +147,16 @@ def load_month(
         with_choices(connection, documents),
         _count(states, state),
     )
+
+
+def _billed_months(connection: psycopg.Connection[Any], month: date) -> Series:
+    """The billed yen of this month and the eleven months before it."""
+    months = [month]
+    while len(months) < _CHARTED_MONTHS:
+        months.insert(0, _month_before(months[0]))
+    rows = _SQL.rows(connection, "billed_months", first=months[0], month=month)
+    yen = {row["month"]: float(row["yen"]) for row in rows if row["yen"] is not None}
+    return Series("請求額（12 か月）", [(f"{each:%Y-%m}", yen.get(each)) for each in months], "JPY")
 
 
 def possible_actions(invoice: Row, person: str = "") -> list[str]:
@@ -204,7 +220,7 @@ def month_page(
     chosen = date.fromisoformat(f"{month}-01") if month else _month_before(today.replace(day=1))
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
-        shown = load_month(connection, chosen, state, page)
+        shown = load_month(connection, chosen, today, state, page)
     return render_month(request, rights, shown)
 
 
@@ -216,6 +232,10 @@ def render_month(request: Request, rights: Rights, page: BillingMonth) -> Respon
         "invoices.html",
         section="/invoices",
         page=page,
+        billed=translated(page.billed, translator(language_of(request))),
+        waiting_credits={
+            (row["tenant_id"], row["period_start"]) for row in page.waiting if row["kind"] == "credit"
+        },
         actions=ACTIONS,
         possible_actions=partial(possible_actions, person=rights.name),
         tax_categories=TAX_CATEGORIES,

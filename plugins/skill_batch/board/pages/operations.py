@@ -88,7 +88,7 @@ def start(request: Request, rights: RightsDep, form: FormDep, dag_id: str, name:
     """Start the action's run as the user, and show its progress."""
     action = _action(dag_id, name)
     rights.require_start(dag_id)
-    values = {each: [str(value) for value in form.getlist(each)] for each in action.fields}
+    values = {each: _texts(form, each) for each in action.fields}
     now, targets = datetime.now(UTC), None
     try:
         conf = action.conf(values, now)
@@ -102,7 +102,10 @@ def start(request: Request, rights: RightsDep, form: FormDep, dag_id: str, name:
     conf = with_shown(action, conf, targets)
     if action.is_personal:
         conf = keep_entered(request.app.state.database, action, conf, rights.name)
-    run = AirflowApi(request).start(dag_id, conf)
+    api = AirflowApi(request)
+    if form.get("resume") == "on" and rights.may_resume(action.spec):
+        api.resume(dag_id)
+    run = api.start(dag_id, conf)
     return follow_run(request, rights, dag_id, run["dag_run_id"])
 
 
@@ -216,6 +219,16 @@ def _clearable(api: AirflowApi, dag_id: str, run_id: str, task: str) -> list[dic
     return [each for each in found if not task or each["task_id"] == task]
 
 
+def _texts(form: FormData, name: str) -> list[str]:
+    """The values of a field. The input ``name=2`` is about line 2 of an invoice: its value becomes ``2=value``."""
+    of_lines = [
+        f"{key.removeprefix(f'{name}=')}={value}"
+        for key, value in form.multi_items()
+        if key.startswith(f"{name}=") and str(value).strip()
+    ]
+    return [str(value) for value in form.getlist(name)] + of_lines
+
+
 def _action(dag_id: str, name: str) -> Action:
     action = find_action(dag_id, name)
     if action is None:
@@ -272,10 +285,11 @@ def _dialog(
 ) -> Response:
     """The dialog. Nobody can change the values of the ``fixed`` fields, which its button has set. ``targets``: None, find them."""
     database: BoardDatabase = request.app.state.database
-    if targets is None:
-        with database.read() as connection:
+    with database.read() as connection:
+        if targets is None:
             today = datetime.now(JAPAN).date()
             targets = describe_targets(connection, action, _selected(action, values), today)
+        invoice = targets.document(connection) if action.lists_lines else None
     # Typing would change the month, so it never has the focus.
     may_focus = [name for name in action.fields if name not in (*fixed, "business_date")]
     empty = [
@@ -289,6 +303,7 @@ def _dialog(
         action=action,
         values=values,
         targets=targets,
+        invoice=invoice,
         fixed=fixed,
         focused=empty[0] if empty else "",
         problem=problem,

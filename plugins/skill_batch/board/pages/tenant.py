@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -16,7 +16,7 @@ from skill_batch.board.charts import Series, translated
 from skill_batch.board.choosing import ChosenTenant, customer_choices
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.message_words import ALL_STATES, channel_labels
-from skill_batch.board.rendering import language_of, render, translator
+from skill_batch.board.rendering import Links, language_of, render, translator
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS as CHECK_TEXTS
@@ -95,6 +95,14 @@ class LastOutcome:
     parts: Sequence[Mapping[str, Any]]
 
     @property
+    def is_failed(self) -> bool:
+        """Whether a part has failed, or the run ended without a result for it."""
+        return any(
+            part["status"] == "failed" or (part["status"] == "pending" and part["run_status"] != "running")
+            for part in self.parts
+        )
+
+    @property
     def can_dry_run(self) -> bool:
         """Whether the batch has a dry run for chosen tenants."""
         return isinstance(self.spec, BatchSpec) and self.spec.takes_tenants
@@ -129,6 +137,22 @@ class TenantPage:
         return self.tenant["chosen_as"] if self.tenant else None
 
     @property
+    def failed(self) -> list[LastOutcome]:
+        """The batches whose last run has failed for the tenant."""
+        return [outcome for outcome in self.outcomes if outcome.is_failed]
+
+    @property
+    def others(self) -> list[LastOutcome]:
+        """The other batches."""
+        return [outcome for outcome in self.outcomes if not outcome.is_failed]
+
+    @property
+    def newest_invoice(self) -> Mapping[str, Any] | None:
+        """The newest invoice that is neither void nor a credit note."""
+        rows = self.sections.get("tenant_invoices", ())
+        return next((row for row in rows if row["kind"] == "invoice" and row["status"] != "void"), None)
+
+    @property
     def is_active(self) -> bool:
         """Whether the batches work on the tenant."""
         return bool(self.tenant and self.tenant["status"] in ACTIVE_STATUSES)
@@ -154,8 +178,8 @@ def load_tenant(
 
     ``may_read`` returns for a DAG whether the reader may see its results.
     """
-    tenant = next(iter(_SQL.rows(connection, "tenant_of", tenant_id=tenant_id)), None)
     today = now.astimezone(JAPAN).date()
+    tenant = next(iter(_SQL.rows(connection, "tenant_of", tenant_id=tenant_id, today=today)), None)
     sections = {
         block: _SQL.rows(connection, block, tenant_id=tenant_id, most=most)
         for block, (spec, most) in _LISTS.items()
@@ -165,6 +189,7 @@ def load_tenant(
         ("tenant_inactivity", INACTIVE_TENANTS),
         ("tenant_backup", DATA_BACKUP),
         ("tenant_directories", EXTERNAL_SYNC),
+        ("tenant_circuits", NOTIFICATION_RETRY),
     ):
         if may_read(spec.dag_id):
             sections[block] = _SQL.rows(connection, block, tenant_id=tenant_id)
@@ -226,7 +251,7 @@ def _positive(value: Decimal | int | None) -> float | None:
 def _usage_charts(
     connection: psycopg.Connection[Any], tenant_id: str, tenant: Mapping[str, Any] | None, today: date
 ) -> Sequence[Series]:
-    """The closed days up to yesterday. A day that is not closed, and a figure without a record, is a gap."""
+    """The closed days up to yesterday, each with the execution that has closed it. A day that is not closed, and a figure without a record, is a gap."""
     first = today - timedelta(days=USAGE_DAYS)
     rows = _SQL.rows(
         connection,
@@ -240,12 +265,13 @@ def _usage_charts(
     quotas = quotas_of(tenant, today)
     by_day = {row["usage_date"]: row for row in rows}
     days = [first + timedelta(days=number) for number in range(USAGE_DAYS)]
+    closed_by = [by_day[each]["closed_by"] or "" if each in by_day else "" for each in days]
 
     def series(
         title: str, value: Callable[[Mapping[str, Any]], Any], unit: str, limit: float | None = None
     ) -> Series:
         points = [(each.isoformat(), _figure(by_day.get(each), value)) for each in days]
-        return Series(title, points, unit, limit)
+        return Series(title, points, unit, limit, pages=closed_by)
 
     month = _month_api_calls(rows)
     return (
@@ -292,13 +318,19 @@ def tenant_page(request: Request, rights: RightsDep, tenant_id: str) -> Response
         page = load_tenant(connection, tenant_id, rights.may_read, now)
     if page is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND)
-    translate = translator(language_of(request))
+    translate, links = translator(language_of(request)), Links(request)
     return render(
         request,
         rights,
         "tenant.html",
         page=page,
-        charts=[translated(series, translate) for series in page.charts],
+        charts=[
+            replace(
+                translated(series, translate),
+                pages=[links.page("executions", run) if run else "" for run in series.pages],
+            )
+            for series in page.charts
+        ],
         checks={check.value: text.name for check, text in CHECK_TEXTS.items()},
         stages={stage.value: name for stage, name in STAGE_NAMES.items()},
         states=ALL_STATES,

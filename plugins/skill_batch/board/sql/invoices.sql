@@ -11,6 +11,28 @@ WHERE invoice.period_start = %(month)s
 GROUP BY invoice.state, invoice.currency
 ORDER BY invoice.state, invoice.currency;
 
+-- name: month_head
+-- What a month's issued invoices come to, after their credit notes, by currency; Japanese yen first.
+SELECT
+    invoice.currency, count(*) AS invoices, sum(invoice.total - invoice.credited_total) AS billed,
+    sum(invoice.paid_total) AS paid,
+    coalesce(sum(receivable.open_amount) FILTER (WHERE receivable.open_amount > 0), 0) AS unpaid,
+    coalesce(sum(receivable.open_amount) FILTER (WHERE receivable.open_amount > 0 AND receivable.due_on < %(today)s), 0) AS overdue
+FROM batch.board_invoice AS invoice
+LEFT JOIN batch.board_receivable AS receivable
+    ON invoice.invoice_id = receivable.invoice_id AND receivable.period_start = %(month)s
+WHERE
+    invoice.period_start = %(month)s AND invoice.kind = 'invoice' AND invoice.status = 'finalized' AND invoice.number IS NOT null
+GROUP BY invoice.currency
+ORDER BY invoice.currency <> 'JPY', invoice.currency;
+
+-- name: billed_months
+-- The yen of the issued invoices, less the credit notes about them, by billing month.
+SELECT period_start AS month, sum(yen_total) AS yen
+FROM batch.board_invoice
+WHERE period_start BETWEEN %(first)s AND %(month)s AND status = 'finalized' AND number IS NOT null
+GROUP BY period_start;
+
 -- name: month_taxes
 -- The amounts on the numbered documents of a billing month, as printed. Void ones do not count, credit notes count negative. Only
 -- the amount without tax of documents whose prices include it is calculated, as in the accountant's list.

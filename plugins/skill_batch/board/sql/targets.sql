@@ -12,7 +12,8 @@ ORDER BY tenant_code, message.message_id;
 SELECT
     coalesce(tenant.tenant_code, invoice.tenant_id) AS tenant_code, invoice.tenant_id, invoice.status, invoice.number,
     coalesce(invoice.number, '番号なし') AS thing, invoice.total, invoice.currency, invoice.hold_reason, invoice.state,
-    waiting.entry_text, waiting.entered_by, invoice.kind, invoice.created_at
+    waiting.entry_text, waiting.entered_by, invoice.kind, invoice.created_at,
+    CASE invoice.kind WHEN 'invoice' THEN invoice.invoice_id END AS invoice_id
 FROM batch.board_invoice AS invoice
 LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
 LEFT JOIN batch.board_waiting_entry AS waiting ON invoice.invoice_id = waiting.entry_id AND waiting.kind = 'credit'
@@ -29,7 +30,8 @@ UNION ALL
 SELECT
     coalesce(tenant.tenant_code, written.tenant_id) AS tenant_code, written.tenant_id, 'draft' AS status, null AS number,
     split_part(written.entry_text, ' ', 1) || ' の貸倒れ' AS thing, written.amount AS total, written.currency, null AS hold_reason,
-    'waiting_write_off' AS state, written.entry_text, written.entered_by, 'write_off' AS kind, written.entered_at
+    'waiting_write_off' AS state, written.entry_text, written.entered_by, 'write_off' AS kind, written.entered_at,
+    null AS invoice_id
 FROM batch.board_waiting_entry AS written
 LEFT JOIN batch.board_tenant AS tenant ON written.tenant_id = tenant.tenant_id
 WHERE

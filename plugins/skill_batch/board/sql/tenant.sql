@@ -2,13 +2,18 @@
 -- "chosen_as" is the text in the field "tenants" of a form that selects only this tenant: its code, or its id if several tenants
 -- share the code. Null: there is no such text.
 SELECT
-    tenant.tenant_id, tenant.tenant_code, tenant.tenant_name, tenant.status, tenant.subscription_plan, tenant.max_users,
+    tenant.tenant_id, tenant.tenant_code, tenant.tenant_name, tenant.status,
+    coalesce(contract.terms ->> 'plan', tenant.subscription_plan) AS subscription_plan, tenant.max_users,
     tenant.max_storage_gb, tenant.contract_start, tenant.contract_end, tenant.created_on,
     CASE
         WHEN same.codes = 1 THEN tenant.tenant_code
         WHEN same.ids = 0 THEN tenant.tenant_id
     END AS chosen_as
 FROM batch.board_tenant AS tenant
+LEFT JOIN batch.board_contract_term AS contract
+    ON
+        tenant.tenant_id = contract.tenant_id AND contract.kind = 'plan' AND contract.valid_from <= %(today)s
+        AND coalesce(contract.valid_to >= %(today)s, true)
 CROSS JOIN
     LATERAL (
         SELECT
@@ -17,6 +22,12 @@ CROSS JOIN
         FROM batch.board_tenant AS other
     ) AS same
 WHERE tenant.tenant_id = %(tenant_id)s;
+
+-- name: tenant_circuits
+SELECT channel, error_code, reason, opened_at
+FROM batch.board_channel_circuit
+WHERE tenant_id = %(tenant_id)s
+ORDER BY channel;
 
 -- name: tenant_outcomes
 -- The newest run of each batch, without dry runs, that has an outcome for the tenant; one row per part of its work.
@@ -48,7 +59,7 @@ INNER JOIN batch.board_outcome AS outcome
 ORDER BY run.batch_id, outcome.part;
 
 -- name: tenant_usage
-SELECT usage_date, active_users, storage_bytes, api_calls, reports_generated
+SELECT usage_date, active_users, storage_bytes, api_calls, reports_generated, closed_by
 FROM batch.board_usage_day
 WHERE tenant_id = %(tenant_id)s AND usage_date BETWEEN %(first)s AND %(last)s
 ORDER BY usage_date;

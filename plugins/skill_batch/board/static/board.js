@@ -53,6 +53,14 @@
     around.dispatchEvent(new PopStateEvent("popstate", { state: {} }));
   };
 
+  // Another site opens in a tab of its own, which the sandbox forbids to a link of the frame, but not to one of the surrounding page.
+  const openOutside = (event, link) => {
+    event.preventDefault();
+    const copy = (parentWindow() || window).document.createElement("a");
+    Object.assign(copy, { href: link.href, target: "_blank", rel: "noopener" });
+    copy.click();
+  };
+
   // What is wider than its place can be scrolled with the keyboard.
   const letScroll = () => {
     document.querySelectorAll(".scroll, .cells, .targets, .choices").forEach((each) => {
@@ -130,6 +138,9 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     followLanguage();
+    // A link to a folded section opens it.
+    const section = location.hash.length > 1 ? document.getElementById(location.hash.slice(1)) : null;
+    if (section instanceof HTMLDetailsElement) section.open = true;
     layOut();
     window.addEventListener("resize", letScroll);
     setInterval(follow, 2000);
@@ -141,12 +152,22 @@
         timer = setInterval(due, 1000);
       }
     });
+    // The key / goes to the search.
+    document.addEventListener("keydown", (event) => {
+      const isTyping = event.target instanceof Element && event.target.closest("input, select, textarea");
+      const find = document.getElementById("find");
+      if (event.key !== "/" || isTyping || event.ctrlKey || event.metaKey || event.altKey || !find || dialog().open) return;
+      event.preventDefault();
+      find.focus();
+    });
     document.addEventListener("click", (event) => {
       const target = event.target instanceof Element ? event.target : null;
       const language = target?.closest("[data-language]");
       if (language) choose(language.dataset.language);
       const link = target?.closest("a[data-airflow-page]");
       if (link) openInAirflow(event, link);
+      const outside = target?.closest("a[data-outside]");
+      if (outside) openOutside(event, outside);
       const close = target?.closest("[data-close]");
       if (close) {
         dialog().close();

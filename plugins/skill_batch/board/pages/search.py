@@ -1,0 +1,73 @@
+"""検索: tenants by code, id or name, invoices by number, and runs by id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+from unicodedata import normalize
+
+import psycopg
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import RedirectResponse
+
+from skill_batch.board.access import RightsDep
+from skill_batch.board.database import BoardDatabase
+from skill_batch.board.patterns import beginning_with
+from skill_batch.board.rendering import HEADERS, Links, render
+from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.core.catalog import TENANT_BILLING, TENANT_USAGE
+from include.skillreport.core.operation_catalog import RUN_SPECS
+
+router = APIRouter()
+
+_MOST = 20
+_MOST_CHARACTERS = 250
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the reader may see and the text names, at most 20 of each kind."""
+
+    tenants: Rows
+    invoices: Rows
+    runs: Rows
+
+    def only(self, links: Links) -> str | None:
+        """The page of the only result; None if there are several, or none."""
+        pages = [links.page("tenants", row["tenant_id"]) for row in self.tenants]
+        pages += [links.page("invoices", row["invoice_id"]) for row in self.invoices]
+        pages += [links.page("runs", row["dag_id"], row["run_id"]) for row in self.runs]
+        return pages[0] if len(pages) == 1 else None
+
+
+def find(connection: psycopg.Connection[Any], text: str, may_read: Callable[[str], bool]) -> Found:
+    """What the text names. ``may_read`` returns for a DAG whether the reader may see its results."""
+    plain = normalize("NFKC", text).strip()
+    if not plain:
+        return Found((), (), ())
+
+    def rows(statement: str, **values: Any) -> Rows:
+        return _SQL.rows(connection, statement, **values, most=_MOST)
+
+    dag_ids = [spec.dag_id for spec in RUN_SPECS.values() if may_read(spec.dag_id)]
+    return Found(
+        rows("tenants_named", text=plain.lower()) if may_read(TENANT_USAGE.dag_id) else (),
+        rows("invoices_numbered", number=beginning_with(plain.upper())) if may_read(TENANT_BILLING.dag_id) else (),
+        rows("runs_named", name=text.strip(), dag_ids=dag_ids),
+    )
+
+
+@router.get("/search")
+def search_page(
+    request: Request, rights: RightsDep, q: Annotated[str, Query(max_length=_MOST_CHARACTERS)] = ""
+) -> Response:
+    """The results, or the page of the only one."""
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        found = find(connection, q, rights.may_read)
+    if only := found.only(Links(request)):
+        return RedirectResponse(only, status_code=303, headers=HEADERS)
+    return render(request, rights, "search.html", found=found, text=q)
