@@ -69,6 +69,9 @@ DEMO_SETTINGS = Path(__file__).with_name("settings.yaml")
 # The two databases of the embedded server. An external server has only the first one.
 SKILL_REPORT, AIRFLOW_METADATA = "skill_report", "airflow"
 
+# The administrators of `make up`.
+SAMPLE_USERS = ("suzuki", "tanaka")
+
 # The mark until the demo data are complete.
 _INCOMPLETE = "incomplete, made by the local stack of skill-report-batches"
 
@@ -180,6 +183,18 @@ class LocalStack:
         return airflow_environment(self.airflow_home, metadata) | {
             "AIRFLOW__API__PORT": str(self.ports.ui),
             "AIRFLOW__API__BASE_URL": f"http://localhost:{self.ports.ui}",
+        }
+
+    def sample_users(self) -> dict[str, str]:
+        """The environment variables of an API server with two administrators instead of an anonymous one: some acts need a second person.
+        The password of each is the name.
+        """
+        passwords = self.directory / "passwords.json"
+        passwords.write_text(json.dumps({name: name for name in SAMPLE_USERS}), encoding="utf-8")
+        return {
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "False",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": ",".join(f"{name}:admin" for name in SAMPLE_USERS),
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         }
 
     def admin_dsn(self) -> str:

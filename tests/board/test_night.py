@@ -77,9 +77,7 @@ def test_a_batch_that_never_ran_has_missed_nothing(reader: psycopg.Connection) -
     assert found.good_percent is None
 
 
-@pytest.mark.parametrize(
-    ("now", "first"), [(at(0.5), at(1, days_ago=1)), (at(1), at(1)), (at(23), at(1))]
-)
+@pytest.mark.parametrize(("now", "first"), [(at(0.5), at(1, days_ago=1)), (at(1), at(1)), (at(23), at(1))])
 def test_the_night_is_the_newest_that_has_begun(
     reader: psycopg.Connection, now: datetime, first: datetime
 ) -> None:
@@ -94,9 +92,7 @@ def test_a_batch_without_a_start_tonight_has_no_bar_and_no_limit(
     assert (found.bars, found.limits) == ([], [])
 
 
-def test_a_day_has_its_worst_run_and_no_dry_run(
-    host: psycopg.Connection, reader: psycopg.Connection
-) -> None:
+def test_a_day_has_its_worst_run_and_no_dry_run(host: psycopg.Connection, reader: psycopg.Connection) -> None:
     started(host, TENANT_USAGE, at(1.5), succeeded=("A",))
     started(host, TENANT_USAGE, at(1.5, days_ago=1), failed=FAILED, succeeded=("B",), run_id="partial")
     started(host, TENANT_USAGE, at(6, days_ago=1), succeeded=("A",))

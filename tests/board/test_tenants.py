@@ -449,7 +449,13 @@ def test_a_strip_says_what_is_wrong_and_failed_batches_come_first(
     close_channel(host, "A", "slack", "トークンが正しくありません")
     text = board.get("/tenants/A").text
     strip = text[text.index('class="strip"') : text.index('aria-labelledby="outcomes"')]
-    wanted = ("外部システム連携バッチ が失敗", "トークンが使えません。", "Slack を停止中", "/failed/clear", "operate_notifications/reopen")
+    wanted = (
+        "外部システム連携バッチ が失敗",
+        "トークンが使えません。",
+        "Slack を停止中",
+        "/failed/clear",
+        "operate_notifications/reopen",
+    )
     assert [each for each in wanted if each not in strip] == []
     shown, folded = text[text.index('aria-labelledby="outcomes"') :].split("失敗のないバッチ", 1)
     assert EXTERNAL_SYNC.id in shown
@@ -460,16 +466,13 @@ def test_a_strip_says_what_is_wrong_and_failed_batches_come_first(
     assert "/failed/clear" not in viewer
 
 
-def test_the_plan_is_the_contracts_of_today(
-    board: Board, host: psycopg.Connection
-) -> None:
+def test_the_plan_is_the_contracts_of_today(board: Board, host: psycopg.Connection) -> None:
     insert(
         host,
         "plan_change",
         tenant_id="A",
         effective_from=TODAY - timedelta(days=3),
         plan="ENTERPRISE",
-        reason="x",
         recorded_by="suzuki",
     )
     insert(
@@ -478,7 +481,6 @@ def test_the_plan_is_the_contracts_of_today(
         tenant_id="A",
         effective_from=TODAY + timedelta(days=3),
         plan="STANDARD",
-        reason="x",
         recorded_by="suzuki",
     )
     head = board.get("/tenants/A").text.partition("<h1>")[2].partition("</h1>")[0]

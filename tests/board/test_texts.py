@@ -40,6 +40,7 @@ def _texts_of_pages() -> set[str]:
     named = (
         message_words.ALL_STATES,
         message_words.FILTERS,
+        message_words.KINDS,
         invoice.RESULTS,
         documents.KINDS,
         contract_words.STATES,

@@ -28,6 +28,7 @@ USES = {
     "airflow.models.DagRun": "dag_id run_id run_type state conf queued_at run_after start_date end_date"
     " clear_number triggered_by",
     "airflow.models.dag.DagModel": "get_team_name(dag_id)",
+    "airflow.models.log.Log": "(event,owner,owner_display_name,extra)",
     "airflow.sdk.exceptions.AirflowRuntimeError": "(error)",
     "airflow.sdk.exceptions.ErrorType": "API_SERVER_ERROR CONNECTION_NOT_FOUND VARIABLE_NOT_FOUND"
     " DAGRUN_ALREADY_EXISTS",
@@ -43,6 +44,7 @@ USES = {
     f"{_TASK}.task_runner.RuntimeTaskInstance": "get_dr_count(dag_id,run_ids,states) get_task_states(dag_id,run_ids)",
     f"{_TASK}.timeout.timeout": "(seconds,error_message)",
     "airflow.sdk.observability.stats.Stats": "incr(count,tags) timing(tags)",
+    "airflow.utils.session.create_session": "",
     "airflow.utils.types.DagRunTriggeredByType": "TEST",
 }
 

@@ -15,6 +15,7 @@ The private names, why no public one does, and a test of what they do:
 - ``airflow.api_fastapi.core_api.security.get_user``: a plugin's app has no login of its own. Test: ``board/test_access.py``
 - ``airflow.models.DagRun``: a deadline is computed from earlier runs. Test: ``dags/test_deadline_references.py``
 - ``airflow.models.dag.DagModel``: the auth manager asks for the team of a DAG. Test: ``board/test_access.py``
+- ``airflow.models.log.Log``: the audit log has no API to write to. Test: ``board/test_message_search.py``
 - ``airflow.sdk.exceptions.AirflowRuntimeError``: what a task gets if the API server fails. Test: ``plugins/test_lookup.py``
 - ``airflow.sdk.exceptions.ErrorType``: tells an outage from a missing value. Test: ``plugins/test_lookup.py``
 - ``airflow.sdk.execution_time.comms.ErrorResponse``: the API server's answer to a refused request. Test: ``plugins/test_approvals.py``
@@ -29,5 +30,6 @@ The private names, why no public one does, and a test of what they do:
 - ``airflow.sdk.execution_time.task_runner.RuntimeTaskInstance``: callbacks have no ``ti``. Test: ``plugins/test_unreported_run.py``
 - ``airflow.sdk.execution_time.timeout.timeout``: a callback must end in time. Test: ``plugins/test_unreported_run.py``
 - ``airflow.sdk.observability.stats.Stats``: Airflow's own metrics client. Test: ``plugins/test_metrics.py``
+- ``airflow.utils.session.create_session``: the audit log's database. Test: ``board/test_message_search.py``
 - ``airflow.utils.types.DagRunTriggeredByType``: ``airflow dags test`` is no usual run. Test: ``dags/test_deadline_references.py``
 """

@@ -10,6 +10,8 @@ from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
 from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import get_user
 from airflow.models.dag import DagModel
+from airflow.models.log import Log
+from airflow.utils.session import create_session
 from fastapi import Depends
 
 # The cookie with the token of Airflow's login.
@@ -20,6 +22,12 @@ SignedInUser = Annotated[BaseUser, Depends(get_user)]
 
 Method = Literal["GET", "POST", "PUT"]
 Entity = Literal["RUN", "TASK_INSTANCE"]
+
+
+def record_in_audit_log(event: str, user: BaseUser, extra: str) -> None:
+    """Add a row to Airflow's audit log (Browse, Audit Log), as its own API does for its routes."""
+    with create_session() as session:
+        session.add(Log(event=event, owner=user.get_name(), owner_display_name=user.get_name(), extra=extra))
 
 
 def may_see_pages(user: BaseUser) -> bool:

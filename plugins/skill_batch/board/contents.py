@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -52,6 +52,24 @@ def load_content(message_id: str) -> MessageContent | None:
     if not rows:
         return None
     return MessageContent(rows[0]["subject"], rows[0]["body"], _shown(rows[0]["destination"]))
+
+
+def load_subjects(message_ids: Sequence[str]) -> dict[str, str]:
+    """The subjects of these messages by id. Check the user's permission first. :raises BoardUnavailableError: as ``load_content``."""
+    if not message_ids:
+        return {}
+    with _platform() as connection:
+        rows = _SQL.rows(connection, "message_subjects", message_ids=list(message_ids))
+    return {row["message_id"]: row["subject"] or "" for row in rows}
+
+
+def find_messages_to(address: str, most: int) -> list[dict[str, Any]]:
+    """The newest messages to exactly this mail address. Check the user's permission first, and record the search.
+
+    :raises BoardUnavailableError: as ``load_content``.
+    """
+    with _platform() as connection:
+        return _SQL.rows(connection, "messages_to", address=address.strip(), most=most)
 
 
 def load_suppressed_address(suppression_id: str) -> tuple[str, str] | None:

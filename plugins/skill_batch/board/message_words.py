@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 from include.skillreport.messaging.channels import CHANNELS
+from include.skillreport.messaging.contract_letters import (
+    CHANNELS_GONE,
+    CREDIT_NOTE,
+    GENERAL,
+    INACTIVITY_CRITICAL,
+    INACTIVITY_WARNING,
+    INVOICE,
+    INVOICE_VOID,
+    MONTHLY_REPORT,
+    PAYMENT_REMINDER,
+    RECIPIENT_CHANGED,
+    SETTINGS_BROKEN,
+    USAGE_WARNING,
+)
 
 # The filter states of the list of messages. The first ones need an operator.
 STATES = {
@@ -16,7 +30,9 @@ STATES = {
 
 # The filters of the list: a state, or those that wait for a sender.
 WAITING = "waiting"
-FILTERS = STATES | {WAITING: "待っているもの（送信待ちと再試行待ち）"}
+# The sent messages of one tenant.
+SENT = "sent"
+FILTERS = STATES | {WAITING: "待っているもの（送信待ちと再試行待ち）", SENT: "送信済み（テナントごと）"}
 
 # States that still need an action, and final states.
 ALL_STATES = STATES | {
@@ -24,6 +40,23 @@ ALL_STATES = STATES | {
     "discarded": "破棄",
     "withdrawn": "取り下げ",
     "merged": "まとめて送信",
+}
+
+
+# The kinds of letters in words. A kind that is not here is the application's own.
+KINDS = {
+    INVOICE: "請求書",
+    CREDIT_NOTE: "返還請求書",
+    INVOICE_VOID: "請求書の取消",
+    PAYMENT_REMINDER: "督促",
+    RECIPIENT_CHANGED: "請求先の変更の確認",
+    USAGE_WARNING: "利用量の警告",
+    INACTIVITY_WARNING: "利用のないテナントへの案内",
+    INACTIVITY_CRITICAL: "利用のないテナントへの案内",
+    SETTINGS_BROKEN: "通知設定の問題",
+    CHANNELS_GONE: "送れるチャネルがない",
+    MONTHLY_REPORT: "月次レポート",
+    GENERAL: "お知らせ",
 }
 
 

@@ -45,7 +45,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Day:
-    """The worst run of a batch that started on this day (Asia/Tokyo), ``row``, or None without a run. ``position`` counts from the oldest."""
+    """A day (Asia/Tokyo) of a batch. ``row`` is the worst run that started on it; None: none did. ``position``: from the oldest day."""
 
     position: int
     on: date
@@ -164,9 +164,7 @@ def _firings(spec: BatchSpec, night: Night) -> list[datetime]:
     return found
 
 
-def _bars(
-    night: Night, cells: Sequence[RunCell], firings: Sequence[datetime], *, has_run: bool
-) -> list[Bar]:
+def _bars(night: Night, cells: Sequence[RunCell], firings: Sequence[datetime], *, has_run: bool) -> list[Bar]:
     """The runs, and the starts of the schedule that no run for all tenants has followed. ``has_run``: the batch has run before the night;
     one that never ran has missed nothing.
     """

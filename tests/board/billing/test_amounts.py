@@ -152,7 +152,9 @@ def test_a_zero_invoice_is_final_and_has_no_letter(changed: psycopg.Connection, 
         "UPDATE batch.invoice SET total = 0, number = null, due_on = null WHERE invoice_id = %s",
         [ids["STOPPED"]],
     )
-    states = {row["invoice_id"]: row["state"] for row in load_month(as_board(changed), MONTH, MONTH).documents}
+    states = {
+        row["invoice_id"]: row["state"] for row in load_month(as_board(changed), MONTH, MONTH).documents
+    }
     assert states[ids["STOPPED"]] == "zero"
     assert states[ids["PART"]] == states[ids["PAID"]] == "finalized"
 

@@ -23,7 +23,9 @@ OCTOBER = "/invoices?month=2026-10"
 
 
 def test_the_documents_are_counted_by_state(reader: psycopg.Connection) -> None:
-    states = {(row["state"], row["currency"]): row["documents"] for row in load_month(reader, MONTH, MONTH).states}
+    states = {
+        (row["state"], row["currency"]): row["documents"] for row in load_month(reader, MONTH, MONTH).states
+    }
     assert states == {
         ("held", "JPY"): 2,
         ("draft", "JPY"): 1,

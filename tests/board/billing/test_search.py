@@ -26,7 +26,8 @@ def test_the_only_result_is_opened(board: Board, host: psycopg.Connection, ids: 
     assert target(board, number.lower()) == f"/skill-batch-board/invoices/{ids['PAID']}"
     assert target(board, "paid 商") == "/skill-batch-board/tenants/PAID"
     (execution_id, run_id) = host.execute(
-        "SELECT execution_id, run_id FROM batch.execution_log WHERE batch_id = %s LIMIT 1", [TENANT_BILLING.id]
+        "SELECT execution_id, run_id FROM batch.execution_log WHERE batch_id = %s LIMIT 1",
+        [TENANT_BILLING.id],
     ).fetchone() or ("", "")
     page = f"/skill-batch-board/runs/{TENANT_BILLING.dag_id}/{quote(run_id, safe='')}"
     assert [target(board, each) for each in (execution_id, run_id)] == [page, page]
@@ -86,7 +87,9 @@ def test_a_dialog_resumes_a_paused_operation_if_the_person_wants_it(
     # The missed run of a batch would start for real.
     board.api("PATCH", f"/dags/{TENANT_BILLING.dag_id}", json={"is_paused": True})
     assert 'name="resume"' not in board.get(f"/operations/{TENANT_BILLING.dag_id}/dry_run").text
-    answer = board.press("/operations/operate_invoices/part_credit", about | ({"resume": "on"} if is_kept else {}))
+    answer = board.press(
+        "/operations/operate_invoices/part_credit", about | ({"resume": "on"} if is_kept else {})
+    )
     assert answer.status_code == 200, answer.text
     assert board.api("GET", "/dags/operate_invoices").json()["is_paused"] is is_paused
     for dag_id in ("operate_invoices", TENANT_BILLING.dag_id):

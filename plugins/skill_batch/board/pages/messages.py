@@ -10,13 +10,20 @@ from typing import Annotated, Any, Literal
 import psycopg
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response, status
 
+from skill_batch.airflow_private.api_server import record_in_audit_log
 from skill_batch.board.access import Rights, RightsDep, from_this_page, http_error
 from skill_batch.board.actions import Action, find_action
 from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.choosing import ChosenTenant, choices, tenant_ids_of
-from skill_batch.board.contents import MessageContent, load_content, load_suppressed_address
+from skill_batch.board.contents import (
+    MessageContent,
+    find_messages_to,
+    load_content,
+    load_subjects,
+    load_suppressed_address,
+)
 from skill_batch.board.database import BoardDatabase, BoardUnavailableError
-from skill_batch.board.message_words import ALL_STATES, FILTERS, STATES, WAITING, channel_labels
+from skill_batch.board.message_words import ALL_STATES, FILTERS, KINDS, SENT, WAITING, channel_labels
 from skill_batch.board.pages.operations import FormDep, follow_run
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
@@ -38,12 +45,13 @@ _PAGE = 50
 _MOST_LISTED = 200
 # The maximum count.
 _MOST_COUNTED = 10_000
+_LONGEST_ADDRESS = 254
 
 _NEED_A_PERSON = ("ambiguous", "dead", "expired")
 _WAIT = ("pending", "retry")
 
 
-State = Literal["", "ambiguous", "dead", "expired", "retry", "pending", "sending", "waiting"]
+State = Literal["", "ambiguous", "dead", "expired", "retry", "pending", "sending", "waiting", "sent"]
 
 
 @dataclass(frozen=True)
@@ -112,15 +120,7 @@ def load_messages(connection: psycopg.Connection[Any], filters: MessageFilters, 
         "needs_decision": not filters.state,
         "contract_letters": list(CONTRACT_LETTERS),
     }
-    rows = _SQL.rows(
-        connection,
-        "open_messages",
-        **criteria,
-        after_at=filters.after_at or datetime.min.replace(tzinfo=UTC),
-        after_id=filters.after_id,
-        most=_PAGE + 1,
-    )
-    listed = rows[:_PAGE]
+    listed, total, next_page = _listed(connection, filters, criteria)
     closed = _SQL.rows(connection, "closed_channels", most=_MOST_LISTED)
     stops = _SQL.rows(connection, "message_stops", tenant_ids=tenant_ids, most=_MOST_LISTED)
     suppressed = _SQL.rows(
@@ -135,12 +135,53 @@ def load_messages(connection: psycopg.Connection[Any], filters: MessageFilters, 
         _SQL.rows(connection, "throttled_services", now=now, most=_MOST_LISTED),
         suppressed,
         listed,
-        _SQL.column(connection, "count_open_messages", **criteria, most=_MOST_COUNTED)[0],
-        replace(filters, after_at=listed[-1]["next_attempt_at"], after_id=listed[-1]["message_id"])
-        if len(rows) > _PAGE
-        else None,
+        total,
+        next_page,
         choices(connection, [row["tenant_id"] for row in (*listed, *closed, *stops, *suppressed)]),
     )
+
+
+def _listed(
+    connection: psycopg.Connection[Any], filters: MessageFilters, criteria: Mapping[str, Any]
+) -> tuple[Sequence[Mapping[str, Any]], int, MessageFilters | None]:
+    """One page of messages, the number of all (up to 10,000), and the next page. Sent messages are only those of a tenant."""
+    if filters.state != SENT:
+        rows = _SQL.rows(
+            connection,
+            "open_messages",
+            **criteria,
+            after_at=filters.after_at or datetime.min.replace(tzinfo=UTC),
+            after_id=filters.after_id,
+            most=_PAGE + 1,
+        )
+        key = "next_attempt_at"
+    else:
+        criteria = {**criteria, "tenant_ids": criteria["tenant_ids"] or []}
+        before = {
+            "before_at": filters.after_at or datetime.max.replace(tzinfo=UTC),
+            "before_id": filters.after_id,
+        }
+        rows = _SQL.rows(connection, "sent_messages", **criteria, **before, most=_PAGE + 1)
+        key = "created_at"
+    counted = "count_sent_messages" if filters.state == SENT else "count_open_messages"
+    (total,) = _SQL.column(connection, counted, **criteria, most=_MOST_COUNTED)
+    listed = rows[:_PAGE]
+    next_page = (
+        replace(filters, after_at=listed[-1][key], after_id=listed[-1]["message_id"])
+        if len(rows) > _PAGE
+        else None
+    )
+    return listed, total, next_page
+
+
+def _subjects(rights: Rights, listed: Sequence[Mapping[str, Any]]) -> Mapping[str, str] | None:
+    """The subjects of the listed messages by id; None if the reader may not see them, or they cannot be read."""
+    if not _may_operate(rights):
+        return None
+    try:
+        return load_subjects([row["message_id"] for row in listed])
+    except BoardUnavailableError:
+        return None
 
 
 def _filters(
@@ -177,11 +218,34 @@ def messages_page(
         rights,
         "messages.html",
         page=page,
-        states=STATES,
+        states=ALL_STATES,
         filters=FILTERS,
+        kinds=KINDS,
+        subjects=_subjects(rights, page.listed),
         channels=channel_labels(),
         may_operate=_may_operate(rights),
         sees_resumptions=rights.may_read(APPROVE_RESUMPTION.dag_id),
+    )
+
+
+@router.post("/messages/to", dependencies=[Depends(from_this_page)])
+def search_by_address(request: Request, rights: RightsDep, form: FormDep) -> Response:
+    """The messages to an exact mail address. It is sent in the body, and no log has it; the audit log has who searched."""
+    rights.require_start(OPERATE_NOTIFICATIONS.dag_id)
+    address = str(form.get("address", "")).strip()[:_LONGEST_ADDRESS]
+    rows: Sequence[Mapping[str, Any]] = ()
+    if address:
+        record_in_audit_log("skill_batch_message_search", rights.user, "{}")
+        rows = find_messages_to(address, _PAGE)
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        tenant_ids = sorted({row["tenant_id"] for row in rows})
+        codes = {
+            row["tenant_id"]: row["tenant_code"]
+            for row in _SQL.rows(connection, "described_tenants", tenant_ids=tenant_ids)
+        }
+    return render(
+        request, rights, "messages_found.html", rows=rows, codes=codes, states=ALL_STATES, kinds=KINDS
     )
 
 
@@ -209,6 +273,7 @@ def message_page(request: Request, rights: RightsDep, message_id: str) -> Respon
         "message.html",
         message=rows[0],
         content=content,
+        kinds=KINDS,
         problem=problem,
         choice=choice,
         states=ALL_STATES,

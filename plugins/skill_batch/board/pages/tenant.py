@@ -15,7 +15,7 @@ from skill_batch.board.access import RightsDep
 from skill_batch.board.charts import Series, translated
 from skill_batch.board.choosing import ChosenTenant, customer_choices
 from skill_batch.board.database import BoardDatabase
-from skill_batch.board.message_words import ALL_STATES, channel_labels
+from skill_batch.board.message_words import ALL_STATES, KINDS, channel_labels
 from skill_batch.board.rendering import Links, language_of, render, translator
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
@@ -251,7 +251,10 @@ def _positive(value: Decimal | int | None) -> float | None:
 def _usage_charts(
     connection: psycopg.Connection[Any], tenant_id: str, tenant: Mapping[str, Any] | None, today: date
 ) -> Sequence[Series]:
-    """The closed days up to yesterday, each with the execution that has closed it. A day that is not closed, and a figure without a record, is a gap."""
+    """The closed days up to yesterday, each with the execution that has closed it.
+
+    A day that is not closed, and a figure without a record, is a gap.
+    """
     first = today - timedelta(days=USAGE_DAYS)
     rows = _SQL.rows(
         connection,
@@ -334,6 +337,7 @@ def tenant_page(request: Request, rights: RightsDep, tenant_id: str) -> Response
         checks={check.value: text.name for check, text in CHECK_TEXTS.items()},
         stages={stage.value: name for stage, name in STAGE_NAMES.items()},
         states=ALL_STATES,
+        kinds=KINDS,
         channels=channel_labels(),
         restore=RESTORE_BACKUP.dag_id,
         invoices=OPERATE_INVOICES.dag_id,

@@ -3,6 +3,21 @@ SELECT subject, body, destination
 FROM batch.outbox
 WHERE message_id = %(message_id)s;
 
+-- name: message_subjects
+SELECT message_id, subject
+FROM batch.outbox
+WHERE message_id = any(%(message_ids)s);
+
+-- name: messages_to
+-- The newest messages to exactly this address, without regard to case. Mail addresses have no index, so that no copy of them exists.
+SELECT
+    message.message_id, message.tenant_id, message.channel, message.status, message.template_key, message.subject,
+    message.created_at, message.due_at, message.finished_at, message.error_code, message.error_detail
+FROM batch.outbox AS message
+WHERE message.channel = 'email' AND lower(message.destination) = lower(%(address)s)
+ORDER BY message.created_at DESC, message.message_id
+LIMIT %(most)s;
+
 -- name: suppressed_address
 SELECT tenant_id, address
 FROM batch.suppressed_address

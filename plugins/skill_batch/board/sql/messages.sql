@@ -14,7 +14,7 @@ ORDER BY message.channel, message.status;
 SELECT
     message.message_id, message.tenant_id, coalesce(tenant.tenant_code, message.tenant_id) AS tenant_code, message.channel,
     message.status, message.attempts, message.due_at, message.next_attempt_at, message.recipient, message.error_code,
-    message.error_detail, message.host_log_id,
+    message.error_detail, message.host_log_id, message.template_key, message.created_at, message.finished_at,
     message.status IN ('pending', 'retry') AND coalesce(message.template_key <> all(stop.still_sent), true)
     AND stop.tenant_id IS NOT null AS is_stopped
 FROM batch.board_message AS message
@@ -30,6 +30,33 @@ WHERE
     AND (message.next_attempt_at, message.message_id) > (%(after_at)s, %(after_id)s)
 ORDER BY message.next_attempt_at, message.message_id
 LIMIT %(most)s;
+
+-- name: sent_messages
+-- One page of the sent messages of these tenants, the newest first. "before" is the key of the last row of the page before.
+SELECT
+    message.message_id, message.tenant_id, coalesce(tenant.tenant_code, message.tenant_id) AS tenant_code, message.channel,
+    message.status, message.attempts, message.due_at, message.next_attempt_at, message.recipient, message.error_code,
+    message.error_detail, message.host_log_id, message.template_key, message.created_at, message.finished_at, false AS is_stopped
+FROM batch.board_message AS message
+LEFT JOIN batch.board_tenant AS tenant ON message.tenant_id = tenant.tenant_id
+WHERE
+    message.tenant_id = any(%(tenant_ids)s) AND message.status = 'sent'
+    AND (%(channel)s::text IS null OR message.channel = %(channel)s)
+    AND (%(error_code)s::text IS null OR message.error_code = %(error_code)s)
+    AND (message.created_at, message.message_id) < (%(before_at)s, %(before_id)s)
+ORDER BY message.created_at DESC, message.message_id DESC
+LIMIT %(most)s;
+
+-- name: count_sent_messages
+SELECT count(*)
+FROM (
+    SELECT FROM batch.board_message AS message
+    WHERE
+        message.tenant_id = any(%(tenant_ids)s) AND message.status = 'sent'
+        AND (%(channel)s::text IS null OR message.channel = %(channel)s)
+        AND (%(error_code)s::text IS null OR message.error_code = %(error_code)s)
+    LIMIT %(most)s -- noqa: AM09
+) AS listed;
 
 -- name: count_open_messages
 -- Counts up to a limit, because the page does not need more.
