@@ -13,6 +13,7 @@ from include.skillreport.billing.differences import find_differences, first_mont
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.entries import credit_text
 from include.skillreport.billing.periods import Period
+from include.skillreport.billing.second_person import approval_words, approver_words
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.digest import listed, one_line
@@ -77,7 +78,7 @@ def review(
             ),
             "DAG operate_invoices を対象月とテナントを指定して、操作「保留中の請求の承認」か「請求書の取消」で実行してください",
         ),
-        _waiting_credits(platform, since, period),
+        _waiting_credits(platform, terms, since, period),
         ReviewSection(
             "使用量が締まっているのに、請求を実行していない月",
             tuple(
@@ -104,12 +105,15 @@ def _forgotten_lines(platform: psycopg.Connection, period: Period) -> ReviewSect
     )
 
 
-def _waiting_credits(platform: psycopg.Connection, since: date, period: Period) -> ReviewSection:
+def _waiting_credits(
+    platform: psycopg.Connection, terms: Terms, since: date, period: Period
+) -> ReviewSection:
+    setting = terms.settings.second_person
     rows = _SQL.rows(platform, "credits_to_approve", since=since, period_start=period.start)
     return ReviewSection(
-        "他の人の承認を待つ返還と貸倒れ",
+        f"{approval_words(setting, '他の人の')}を待つ返還と貸倒れ",
         tuple(f"{row['tenant_code']} の {row['period_start']:%Y-%m} 分{credit_text(row)}" for row in rows),
-        "登録した人以外が、DAG operate_invoices を対象月とテナントを指定して、操作「保留中の請求の承認」か"
+        f"{approver_words(setting, '登録した人以外が')}、DAG operate_invoices を対象月とテナントを指定して、操作「保留中の請求の承認」か"
         "「承認待ちの返還の取り下げ」で実行してください",
     )
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from include.skillreport.billing.payment_words import TextApproval
+from include.skillreport.billing.second_person import SecondPerson
 from include.skillreport.core.entered import plain
 from include.skillreport.core.setting_types import (
     MOST,
@@ -250,6 +251,7 @@ class BillingSettings(Section):
     operation_limit: Annotated[int, Range(0, MOST)] | None
     rate_tolerance_percent: Percent
     text_approval: TextApproval
+    second_person: SecondPerson
     usage_wait_hours: Annotated[int, Range(0, 3)]
     abroad_tax: TaxCategoryName
     pdf_delivery: Literal["attachment", "link", "none"]

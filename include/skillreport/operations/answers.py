@@ -24,12 +24,17 @@ _MOST_HOURS = 8_784
 class AppliesAnswer(TenantBatch):
     """Works on the tenants that a user has approved. If the request stays on hold, there are none.
 
-    The values are ``request`` (its id), ``answer`` (one of the options), ``tenants`` (codes; empty: all) and ``note``.
+    The values are ``request`` (its id), ``answer`` (one of the options), ``tenants`` (codes; empty: all), ``note``, and ``confirmed``: what the
+    user has typed to confirm own entries (``second_person.Approver``).
     """
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``request`` and ``note``. The database contains which item of a tenant the request is about."""
-        return {"request": str(request.values["request"]), "note": str(request.values.get("note") or "")}
+        """``request``, ``note`` and ``confirmed``. The database contains which item of a tenant the request is about."""
+        return {
+            "request": str(request.values["request"]),
+            "note": str(request.values.get("note") or ""),
+            "confirmed": list(request.values.get("confirmed") or ()),
+        }
 
     def found_tenants(self, request: Request) -> Collection[str]:
         """The ids of the approved tenants, whatever their status. :raises ParameterError: the request does not list a code."""

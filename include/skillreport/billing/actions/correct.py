@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 # If the day is further away, it is a typing error.
 _LONGEST_AHEAD = timedelta(days=365)
 
-_WAITS = "訂正は確認待ちです。ほかの人が「発送する」を使うまで、訂正の通知も督促も送りません"
 
 # The text of a line: 2=text.
 _LINE_TEXT = re.compile(r"([0-9０-９]{1,6})\s*[=＝]\s*(\S.*)")
@@ -147,6 +146,7 @@ class Correct(TenantAction):
         """
         from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts
         from include.skillreport.billing.ledger.revisions import correct_invoice
+        from include.skillreport.billing.second_person import approver_words
 
         run = desk.run
         if done := desk.done("corrected", tenant_id):
@@ -177,4 +177,6 @@ class Correct(TenantAction):
                 )
             number = stored.invoice.number
         result = document_result(desk, tenant_id, "corrected", number)
-        return replace(result, notes=(*result.notes, _WAITS))
+        sender = approver_words(desk.billing.terms.settings.second_person)
+        waits = f"訂正は確認待ちです。{sender}「発送する」を使うまで、訂正の通知も督促も送りません"
+        return replace(result, notes=(*result.notes, waits))

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import PlainSerializer
 
+from include.skillreport.billing.second_person import CONFIRMATION
 from include.skillreport.core.entered import entered_number, plain
 from include.skillreport.core.form import (
     Choice,
@@ -107,6 +108,15 @@ CreditedLines = Annotated[
     _CreditLines(
         "返還する明細",
         "1 行に 1 件。請求書の行番号と税抜（税込の料金表なら税込）の金額（例 2=1500）か、数量（例 2=3x）。",
+    ),
+]
+Confirmed = Annotated[
+    str,
+    Field(
+        CONFIRMATION,
+        "設定 billing.second_person が none のときだけ。自分が登録したものの金額の合計（符号なし。訂正なら請求額）を入力すると、"
+        "1 人で承認できます。テナントは 1 件だけ指定します。",
+        example="60000",
     ),
 ]
 AllowIncomplete = Annotated[

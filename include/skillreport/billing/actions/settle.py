@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from include.skillreport.billing.actions.action import Desk, TenantAction, failure
 from include.skillreport.billing.actions.adjustments import approve_write_off
-from include.skillreport.billing.actions.fields import AcceptChange, AllowIncomplete, Reason
+from include.skillreport.billing.actions.fields import AcceptChange, AllowIncomplete, Confirmed, Reason
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.core.form import Shows, described
 
@@ -49,7 +49,7 @@ class SettleAction(TenantAction):
             actor=desk.run.execution_id,
             resumable=True,
             allow_incomplete=self.allow_incomplete,
-            approved_by=desk.run.person,
+            approved_by=desk.person,
             entered_before=first_opened(desk.connection, desk.run.execution_id),
             **options,
         )
@@ -62,12 +62,30 @@ class Approve(SettleAction):
     shows = Shows("invoices", also="waiting")
     takes_former = True
 
+    confirmed: Confirmed = ""
+
     def instructions(self, desk: Desk, **options: Any) -> Instructions:
         """Approve the held drafts of the tenants."""
         return super().instructions(desk, **options, approved=desk.work.tenant_ids)
 
     def do_all(self, desk: Desk) -> list[Outcome]:
-        """Settle the tenants, and issue their waiting credit notes."""
+        """Settle the tenants, and decide about their waiting credit notes and write-offs. An own entry of a tenant needs its confirmation."""
+        from include.skillreport.billing.ledger.entries import approver_of_month
+
+        desk.billing.lock_entries(desk.connection)
+        approver, refused, names = desk.approver(self.confirmed), {}, {}
+        for tenant_id in desk.work.tenant_ids:
+            try:
+                names[tenant_id] = approver_of_month(desk.connection, approver, tenant_id, desk.period)
+            except BillingError as error:
+                refused[tenant_id] = failure(tenant_id, error)
+        # Somebody who has typed a confirmation approves one tenant, so all names are equal.
+        work = replace(desk.work, tenant_ids=tuple(names))
+        approved = self._approve(replace(desk, work=work, confirmed_by=next(iter(names.values()), "")))
+        outcomes = {outcome.unit_id: outcome for outcome in approved} | refused
+        return [outcomes[tenant_id] for tenant_id in sorted(outcomes)]
+
+    def _approve(self, desk: Desk) -> list[Outcome]:
         settled = super().do_all(desk)
         if not desk.run.dry_run:
             settled = self._with_others_lines(desk, settled)
@@ -187,7 +205,7 @@ def approve_credits(desk: Desk, tenant_id: str) -> UnitResult | None:
             desk.connection,
             stored,
             issued_on=desk.issued_on,
-            approver=desk.run.person,
+            approver=desk.person,
             execution_id=desk.run.execution_id,
         )
         issued = _approved_credits(desk, tenant_id)
