@@ -13,7 +13,7 @@ BATCH-018-02 テナント課金計算が作った請求書を、経理の担当�
 {operations}
 
 訂正の内容は個人の情報です。ボードの請求書のページから入力します。値は Airflow に残りません（`conf` には控えの番号だけがあります）。
-訂正の通知は、ほかの人が「発送する」を使うまで送りません。
+訂正の通知は、ほかの人（設定 billing.second_person が none なら、金額を入力した本人）が「発送する」を使うまで送りません。
 
 ### 出力
 `batch.invoice`、`batch.payment`、`batch.reminder_stop`、`batch.letter_decision`、`HIS_TenantBilling`、

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from skill_batch.board.pages.invoices import load_month
+from skill_batch.board.pages.invoices import load_month, possible_actions
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.second_person import Approver
 from include.skillreport.billing.service import Billing
@@ -71,7 +71,9 @@ def approve(database: Database, confirmed: str = "", person: str = KEIRI, **opti
 
 def approvers(host: psycopg.Connection) -> list[str | None]:
     """Who has approved the lines."""
-    return [name for (name,) in host.execute("SELECT approved_by FROM batch.extra_charge ORDER BY description")]
+    return [
+        name for (name,) in host.execute("SELECT approved_by FROM batch.extra_charge ORDER BY description")
+    ]
 
 
 # Who counts --------------------------------------------------------------------------------------------------------------
@@ -211,7 +213,8 @@ def test_the_author_approves_a_credit_and_a_write_off_with_their_sum(
     operate(database, "write_off", values=LOSS, triggered_by=KEIRI, run_at=DECEMBER)
     assert "に 55,000 と入力" in reasons(approve(database, run_at=DECEMBER))["A"]
     run = replace(
-        open_operation(database, "approve", values={"confirmed": "55000"}, run_at=DECEMBER), triggered_by=KEIRI
+        open_operation(database, "approve", values={"confirmed": "55000"}, run_at=DECEMBER),
+        triggered_by=KEIRI,
     )
     for _ in range(2):
         assert process(database, run).failures == []
@@ -233,7 +236,9 @@ def test_the_author_sends_a_correction_with_the_total(
 
     def send(confirmed: str) -> RunResult:
         values = {"confirmed": confirmed}
-        return operate(database, "send_letter", reason="確認した", values=values, triggered_by=KEIRI, store=store)
+        return operate(
+            database, "send_letter", reason="確認した", values=values, triggered_by=KEIRI, store=store
+        )
 
     assert "の訂正は keiri が登録しました" in reasons(send("1"))["A"]
     assert reasons(send("121000")) == {}
@@ -278,3 +283,84 @@ def test_the_author_confirms_a_file_with_the_number_of_its_rows(
     decide(database, asked(database, result), person=KEIRI, confirmed=["2"])
 
     assert {(each[2], each[4]) for each in changes(host)} == {("applied", ALONE)}
+
+
+# Who says so -------------------------------------------------------------------------------------------------------------
+
+
+def section(database: Database, title: str, month: date) -> tuple[str, ...]:
+    """The findings of the month's digest under a title."""
+    with database.connect("batch_platform") as platform:
+        sections = Billing().review(platform, month, "none")
+    return next((each.findings for each in sections if each.title == title), ())
+
+
+@pytest.mark.usefixtures("alone")
+def test_the_digest_lists_what_its_author_has_approved(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    enter_line(database)
+    approve(database, "100000")
+    decide(database, asked(database, set_discount(database, value="50")), person=KEIRI, confirmed=["50"])
+    operate(database, "extra_line", values=LINE | {"line_date": "2026-11-05"}, triggered_by="佐藤")
+    operate(database, "approve", triggered_by="鈴木", month=date(2026, 11, 1))
+    this_month = datetime.now(JAPAN).date().replace(day=1)
+    nobody = "設定 billing.second_person は none です。ほかの人は登録を見ていません"
+    title = "登録した人が 1 人で承認したもの"
+
+    assert section(database, title, date(2020, 1, 1)) == (nobody,)
+    assert section(database, title, this_month) == (
+        nobody,
+        "A の個別明細 作業費 100,000 JPY（keiri）",
+        "A の割引 50 %（keiri）",
+    )
+
+
+def test_the_digest_says_nothing_about_a_second_person(database: Database, host: psycopg.Connection) -> None:
+    customer(host, "A")
+    enter_line(database)
+    approve(database, person="鈴木")
+    this_month = datetime.now(JAPAN).date().replace(day=1)
+
+    assert section(database, "登録した人が 1 人で承認したもの", this_month) == ()
+
+
+def test_the_digest_lists_the_texts_that_nobody_else_has_seen(
+    database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A")
+    small = {"line_price": "100", "line_quantity": "1", "line_unit": "式"}
+    enter_line(database, **small, line_text="調整")
+    enter_line(database, **small, line_text="お振込先の変更")
+    operate(database, "approve", triggered_by="鈴木")
+    operate(database, "part_credit", reason="お詫び", values={"credit_lines": ["1=100"]}, triggered_by=KEIRI)
+    set_discount(database, discount_name="春の割引")
+    customer(host, "B")
+    run_billing(database)
+    operate(database, "void", "B", reason="重複", triggered_by=KEIRI)
+    host.execute(
+        "UPDATE batch.extra_charge SET approved_by = null, approved_at = null WHERE description = '調整'"
+    )
+    this_month = datetime.now(JAPAN).date().replace(day=1)
+    title = "承認を待たずに客先へ出た文"
+
+    assert section(database, title, billing_rows.MONTH) == ("A の個別明細「調整 / 式」（登録者 keiri）",)
+    assert section(database, title, this_month) == (
+        "A の割引「春の割引」（登録者 keiri）",
+        "A の返還 CRN-2026-10-001「お詫び」（登録者 keiri）",
+        "B の取消 INV-2026-10-002「重複」（登録者 keiri）",
+    )
+
+
+@pytest.mark.usefixtures("alone")
+def test_the_board_lets_the_author_act(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    customer(host, "A")
+    run_billing(database)
+    values = {"correction": "宛名の訂正", "recipient_name": "株式会社ヒミツ"}
+    operate(database, "correct", values=values, triggered_by=KEIRI, store=store)
+
+    with database.connect(BOARD) as reader:
+        (document,) = load_month(reader, billing_rows.MONTH).documents
+
+    assert "send_letter" in possible_actions(document, KEIRI)

@@ -88,7 +88,11 @@ def is_author(person: str, authors: Collection[str]) -> bool:
 
 def approval_words(setting: SecondPerson, whose: str = "ほかの人の") -> str:
     """What an entry waits for, as a noun. ``whose`` approval it is if the setting requires a second person."""
-    return f"{whose}承認" if setting == "required" else f"登録した人の確認（「{CONFIRMATION}」に金額かコードを入力）"
+    return (
+        f"{whose}承認"
+        if setting == "required"
+        else f"登録した人の確認（「{CONFIRMATION}」に金額かコードを入力）"
+    )
 
 
 def approver_words(setting: SecondPerson, who: str = "ほかの人が") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -12,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from include.skillreport.billing.payment_words import TextApproval
 from include.skillreport.billing.second_person import SecondPerson
 from include.skillreport.core.entered import plain
+from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.setting_types import (
     MOST,
     BankAccount,
@@ -318,3 +320,10 @@ class UsageSettings(TenantSection):
         if self.surge_min_history_days > self.surge_history_days:
             raise ValueError("surge_min_history_days は surge_history_days 以下にしてください")
         return self
+
+
+def nobody_else_looks() -> bool:
+    """Whether the setting ``billing.second_person`` is ``none``, for pages and checks: false if the settings cannot be read."""
+    with suppress(SettingsError):
+        return BillingSettings.load().second_person == "none"
+    return False

@@ -74,6 +74,6 @@ OLD_ENTRY = AlertKind(
     "ほかの人の承認を 30 日より長く待つ登録がある（BATCH-018-03 が週に 1 通送る）",
     _OF_THE_BATCH,
     "ボードの「請求」で、対象月の保留中の請求、個別明細、返還を承認するか取り下げ、訂正は「発送する」で送る。"
-    "自分が登録したものは、ほかの人に頼む",
+    "自分が登録したものは、ほかの人に頼む（設定 billing.second_person が none なら、金額を入力して承認する）",
 )
 ALERT_KINDS = (FAILED_RUN, LATE_RUN, SLOW_RUN, MISSED_RUN, RESUMPTION, LOST_REQUEST, OLD_ENTRY)

@@ -153,7 +153,12 @@ def withdraw_entries(
 
 
 def approver_of_month(
-    connection: psycopg.Connection, approver: Approver, tenant_id: str, month: Period, *, only_lines: bool = False
+    connection: psycopg.Connection,
+    approver: Approver,
+    tenant_id: str,
+    month: Period,
+    *,
+    only_lines: bool = False,
 ) -> str:
     """The name of who approves what waits in a tenant's month (``Approver.name_for``). It is about the sum of all that this person has
     entered, without signs. The transaction holds the locks of entries.

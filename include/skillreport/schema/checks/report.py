@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 
 import psycopg
 
+from include.skillreport.billing.settings import nobody_else_looks
 from include.skillreport.core.database import read_conninfo
 from include.skillreport.core.errors import SettingsError, reason_of
 from include.skillreport.core.execution.settings import IdentitySettings
@@ -120,6 +121,7 @@ def check_database(
         findings += _find_people_problems(connection, findings)
         findings += find_dump_problems(connection, bin_dir)
         findings += _find_service_problem()
+        findings += _find_lonely_approvals()
     for role, login in (logins or {}).items():
         findings += _check_login(role, login)
     findings += _check_backup_login(backup) if backup else []
@@ -201,6 +203,18 @@ def _find_service_problem() -> list[Finding]:
                 )
             ]
     return []
+
+
+def _find_lonely_approvals() -> list[Finding]:
+    if not nobody_else_looks():
+        return []
+    return [
+        remark(
+            "no-second-person",
+            "登録を見るほかの人がいません（設定 billing.second_person: none）。承認を待つものは、登録した人が金額を入力して承認します。",
+            "経理の担当者が 2 人以上なら、required にしてください。",
+        )
+    ]
 
 
 def _check_login(role: str, dsn: str) -> list[Finding]:
