@@ -102,15 +102,15 @@ def approver_words(setting: SecondPerson, who: str = "ほかの人が") -> str:
 
 @dataclass(frozen=True)
 class Approver:
-    """Who approves, and what this person has typed to confirm own entries: each text confirms one. ``setting`` decides whether it counts."""
+    """Who approves, and what this person has typed to confirm own entries: each text confirms one. ``setting``: whether it counts."""
 
     person: str
     setting: SecondPerson = "required"
     typed: list[str] = field(default_factory=list)
 
     def name_for(self, what: str, authors: Collection[str], about: Decimal | str) -> str:
-        """The name to store as the approver of ``what``: the person, or with ``none`` an author who has typed what it is ``about`` (an amount, or
-        a code).
+        """The name to store as the approver of ``what``: the person, or with ``none`` an author who has typed what it is ``about`` (an
+        amount, or a code).
 
         :raises BillingError: the person's name looks like one of these, or an author has typed something else.
         """

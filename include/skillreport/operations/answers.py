@@ -24,8 +24,8 @@ _MOST_HOURS = 8_784
 class AppliesAnswer(TenantBatch):
     """Works on the tenants that a user has approved. If the request stays on hold, there are none.
 
-    The values are ``request`` (its id), ``answer`` (one of the options), ``tenants`` (codes; empty: all), ``note``, and ``confirmed``: what the
-    user has typed to confirm own entries (``second_person.Approver``).
+    The values are ``request`` (its id), ``answer`` (one of the options), ``tenants`` (codes; empty: all), ``note``, and ``confirmed``: what
+    the user has typed to confirm own entries (``second_person.Approver``).
     """
 
     def options(self, request: Request) -> dict[str, Any]:

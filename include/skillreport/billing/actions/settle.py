@@ -69,7 +69,7 @@ class Approve(SettleAction):
         return super().instructions(desk, **options, approved=desk.work.tenant_ids)
 
     def do_all(self, desk: Desk) -> list[Outcome]:
-        """Settle the tenants, and decide about their waiting credit notes and write-offs. An own entry of a tenant needs its confirmation."""
+        """Settle the tenants, and decide about their waiting credit notes and write-offs. An own entry needs its confirmation."""
         from include.skillreport.billing.ledger.entries import approver_of_month
 
         desk.billing.lock_entries(desk.connection)

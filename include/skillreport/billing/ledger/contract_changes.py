@@ -203,8 +203,8 @@ def apply_waiting(
     about = Decimal(len(changes)) if is_import else changes[0].amount or code
     try:
         author = Author(approver.name_for("この変更", [row["entered_by"]], about), execution_id)
-    except BillingError as error:
-        return str(error).rstrip("。"), ()
+    except BillingError as not_confirmed:
+        return str(not_confirmed).rstrip("。"), ()
     entry = WaitingEntry(
         "contract",
         "この変更",

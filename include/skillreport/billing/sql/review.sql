@@ -250,8 +250,8 @@ WHERE outcome.execution_id = %(execution_id)s AND outcome.details ? 'attention'
 ORDER BY tenant_code, remark.text;
 
 -- name: approved_alone
--- Runs across tenants, as batch_platform. What its author has approved in a month (Asia/Tokyo), with its amount, or the number of a
--- change. The name of such an approver ends with ``mark`` (second_person.ALONE).
+-- Runs across tenants, as batch_platform. What its author has approved in a month (Asia/Tokyo), with its amount, or the number
+-- of a change. The name of such an approver ends with ``mark`` (second_person.ALONE).
 SELECT
     coalesce(tenant.tenant_code, entry.tenant_id) AS tenant_code, entry.kind, entry.entry_text, entry.amount, entry.currency,
     entry.approved_by
@@ -314,7 +314,9 @@ FROM (
         tenant_id, CASE kind WHEN 'discount' THEN '割引' ELSE '注文番号' END,
         coalesce(after ->> 'order_number', after ->> 'name'), entered_by, (entered_at AT TIME ZONE 'Asia/Tokyo')::date
     FROM batch.contract_change
-    WHERE status = 'applied' AND decided_by IS null AND kind IN ('discount', 'order_number') AND changed && '{name,order_number}'
+    WHERE
+        status = 'applied' AND decided_by IS null AND kind IN ('discount', 'order_number')
+        AND changed && '{name,order_number}'
     UNION ALL
     SELECT
         tenant_id, concat_ws(' ', '返還', number), credit_reason, entered_by, (finalized_at AT TIME ZONE 'Asia/Tokyo')::date
@@ -322,8 +324,8 @@ FROM (
     WHERE kind = 'credit' AND status = 'finalized' AND approved_by IS null
     UNION ALL
     SELECT
-        invoice.tenant_id, concat_ws(' ', '取消', invoice.number), invoice.void_reason, coalesce(run.triggered_by, invoice.voided_by),
-        (invoice.voided_at AT TIME ZONE 'Asia/Tokyo')::date
+        invoice.tenant_id, concat_ws(' ', '取消', invoice.number), invoice.void_reason,
+        coalesce(run.triggered_by, invoice.voided_by), (invoice.voided_at AT TIME ZONE 'Asia/Tokyo')::date
     FROM batch.invoice
     LEFT JOIN batch.execution_log AS run ON invoice.voided_by = run.execution_id
     WHERE invoice.kind = 'invoice' AND invoice.status = 'void' AND invoice.number IS NOT null
