@@ -188,6 +188,7 @@ def inputs_of(
         extra_charges=tuple(map(_extra_charge, account.extra_charges)),
         replaces=account.replaces,
         order_number=account.order_number,
+        tax_rates=prices.tax_rates,
     )
 
 

@@ -132,12 +132,16 @@ class BookEntry:
 
 @dataclass(frozen=True)
 class Posting:
-    """One tax category's amounts in whole yen against an account, ``net`` and ``tax``. Negative amounts reduce the receivable."""
+    """One tax category's amounts in whole yen against an account, ``net`` and ``tax``. Negative amounts reduce the receivable.
+
+    ``rate``: of the document, in percent.
+    """
 
     category: TaxCategory
     net: Decimal
     tax: Decimal
     contra: Contra = Contra.SALES
+    rate: Decimal = Decimal(0)
 
     @property
     def gross(self) -> Decimal:
@@ -165,7 +169,13 @@ def postings(entry: BookEntry) -> tuple[Posting, ...]:
         return (Posting(TaxCategory.OUT_OF_SCOPE, yen, Decimal(0), Contra.BANK),) if yen else ()
     if entry.adjustment:
         return tuple(
-            Posting(part.category, part.yen_tax - part.yen, -part.yen_tax, entry.adjustment.contra)
+            Posting(
+                part.category,
+                part.yen_tax - part.yen,
+                -part.yen_tax,
+                entry.adjustment.contra,
+                part.rate_percent,
+            )
             for part in entry.adjustment.parts
         )
     invoice, rate = entry.invoice, entry.rate
@@ -176,8 +186,14 @@ def postings(entry: BookEntry) -> tuple[Posting, ...]:
     )
     if invoice.yen_tax:
         taxes |= {total.category: total.tax_amount for total in invoice.yen_tax.totals}
+    rates = {total.category: total.rate_percent for total in invoice.tax_totals}
     return tuple(
-        Posting(category, signed(entry, amount - taxes[category]), signed(entry, taxes[category]))
+        Posting(
+            category,
+            signed(entry, amount - taxes[category]),
+            signed(entry, taxes[category]),
+            rate=rates[category],
+        )
         for category, amount in gross.items()
         if amount or taxes[category]
     )

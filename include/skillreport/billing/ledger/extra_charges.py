@@ -192,6 +192,14 @@ def carry_difference(
             "TAX_BASIS_DIFFERS",
             f"{target.start:%Y-%m} の料金表と税込・税抜が違うため、差額を繰り越せません。返還請求書か個別明細で訂正してください",
         )
+    for category in difference.uncarried:
+        rates = [terms.price_list.rate_percent(category, month) for month in (period.start, target.start)]
+        if rates[0] != rates[1]:
+            raise BillingError(
+                "TAX_RATE_DIFFERS",
+                f"{period.start:%Y-%m} と {target.start:%Y-%m} で消費税の税率が違うため、差額を繰り越せません。減額なら返還請求書、"
+                "増額なら「取消して再発行」で訂正してください",
+            )
     lines = [
         _carried_line(difference, target.start, category, amount)
         for category, amount in difference.uncarried.items()

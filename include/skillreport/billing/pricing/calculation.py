@@ -29,7 +29,6 @@ from include.skillreport.billing.pricing.commitments import committed_days, mini
 from include.skillreport.billing.pricing.consumption_tax import (
     TaxCategory,
     TaxTotal,
-    rate_percent,
     tax_of,
     tax_totals,
 )
@@ -301,6 +300,7 @@ def _invoice(inputs: BillingInputs, lines: Sequence[InvoiceLine], remarks: Seque
         included=inputs.tax_included,
         currency=inputs.currency,
         rounding=inputs.rounding,
+        own=inputs.own_rates,
     )
     subtotal = sum((line.amount for line in lines), minor_unit(inputs.currency) * 0)
     tax = sum((total.tax_amount for total in totals), minor_unit(inputs.currency) * 0)
@@ -361,7 +361,7 @@ def _yen_tax(inputs: BillingInputs, totals: Iterable[TaxTotal]) -> YenTax | None
                 ),
                 tax_amount=tax_of(
                     total.taxable_amount * rate.yen_per_unit,
-                    rate_percent(total.category, inputs.period.end),
+                    total.rate_percent,
                     included=inputs.tax_included,
                     currency=YEN,
                     rounding=inputs.rounding,

@@ -294,8 +294,8 @@ WHERE
 ORDER BY entry.approved_at, tenant_code, entry.kind;
 
 -- name: texts_without_approval
--- Runs across tenants, as batch_platform. Free texts that customers read and that nobody else has approved: those of the month's final
--- lines, and those that were entered, or went out, in the month (Asia/Tokyo). Corrections always wait.
+-- Runs across tenants, as batch_platform. Free texts that customers read and that nobody else has approved: those of the month's
+-- final lines, and those that were entered, or went out, in the month (Asia/Tokyo). Corrections always wait.
 SELECT coalesce(tenant.tenant_code, written.tenant_id) AS tenant_code, written.label, written.free_text, written.author
 FROM (
     SELECT
