@@ -8,7 +8,14 @@ from datetime import date
 from decimal import Decimal
 from typing import Literal
 
-from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind, Issuer, Language
+from include.skillreport.billing.documents.invoice import (
+    Honorific,
+    Invoice,
+    InvoiceKind,
+    Issuer,
+    Language,
+    addressed,
+)
 from include.skillreport.billing.documents.notation import NOTATIONS
 from include.skillreport.core.written_dates import month_in_words
 
@@ -77,10 +84,12 @@ def void_letter(invoice: Invoice, reason: str) -> LetterTexts:
     return LetterTexts(texts["void_subject"].format(**values), body)
 
 
-def recipient_letter(issuer: Issuer, language: Language, name: str) -> LetterTexts:
+def recipient_letter(
+    issuer: Issuer, language: Language, name: str, honorific: Honorific = "御中"
+) -> LetterTexts:
     """The letter to an address that gets no more letters of the customer ``name``. It does not say who gets them now."""
     texts = _TEXTS[language]
-    values = _issuer_values(issuer) | {"recipient": f"{name} 御中" if language == "ja" else name}
+    values = _issuer_values(issuer) | {"recipient": addressed(name, honorific, language)}
     body = "\n".join([texts["recipient_body"].format(**values), texts["signature"].format(**values)])
     return LetterTexts(texts["recipient_subject"].format(**values), body)
 
