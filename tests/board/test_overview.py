@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -22,10 +23,14 @@ from include.skillreport.core.failure_kinds import kind_of
 from include.skillreport.core.run_spec import BatchSpec
 from tests.board.conftest import Board
 from tests.conftest import Database
+from tests.worlds import contract_entries
 from tests.worlds.billing_rows import customer, operate, run_billing
 from tests.worlds.board_messages import close_channel, suppress
 from tests.worlds.host_rows import tenant
 from tests.worlds.night_rows import run
+from tests.worlds.own_settings import settings
+
+__all__ = ["settings"]
 
 pytestmark = pytest.mark.tenants("A", "B", "C", tenant_code="CODE-{}", tenant_name="会社 {}")
 
@@ -37,6 +42,23 @@ def test_an_empty_installation_shows_every_batch_and_that_nothing_failed(board: 
     assert page.status_code == 200
     assert "失敗したままのバッチはありません" in page.text
     assert page.text.count('<td class="cells">') == len(BATCHES)
+
+
+@pytest.mark.parametrize("setting", ["required", "none"])
+def test_the_pages_say_that_nobody_else_looks(
+    board: Board, database: Database, host: psycopg.Connection, settings: Callable[..., None], setting: str
+) -> None:
+    settings(second_person=setting, operation_limit=0)
+    customer(host, "D")
+    line = {"line_date": "2026-10-15", "line_text": "作業費", "line_price": "1"}
+    operate(database, "extra_line", "D", values=line, triggered_by="admin")
+    contract_entries.set_discount(database, "D", value="50")
+    is_alone = setting == "none"
+
+    assert ("登録を見るほかの人がいません" in board.get("/").text) == is_alone
+    assert ("登録した人以外が承認します" in board.get("/invoices").text) != is_alone
+    assert ("登録した人が「1 人での確認」に金額を" in board.get("/invoices").text) == is_alone
+    assert ("入力した人が、「1 人での確認」に" in board.get("/contracts").text) == is_alone
 
 
 def test_failed_tenants_are_grouped_by_reason_with_the_worst_batch_first(
