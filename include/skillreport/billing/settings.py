@@ -283,6 +283,16 @@ class BillingSettings(Section):
         """The largest file in bytes that fits into ``attachment_megabytes`` after base64, with line ends (77 bytes for 57)."""
         return int(self.attachment_megabytes * 1024 * 1024 * 57 / 77)
 
+    def warning(self) -> tuple[str, str, str] | None:
+        """Nobody but its author looks at what is entered."""
+        if self.second_person == "required":
+            return None
+        return (
+            "no-second-person",
+            "登録を見るほかの人がいません（設定 billing.second_person: none）。承認を待つものは、登録した人が金額を入力して承認します。",
+            "経理の担当者が 2 人以上なら、required にしてください。",
+        )
+
     @model_validator(mode="after")
     def _a_link_names_its_document(self) -> Self:
         if self.invoice_link and not (

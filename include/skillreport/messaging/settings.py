@@ -90,6 +90,16 @@ class ServiceSettings(Section):
             raise ValueError("sample: false には、name、company、contact のすべてが必要です")
         return self
 
+    def warning(self) -> tuple[str, str, str] | None:
+        """Letters have no signature."""
+        if not self.sample:
+            return None
+        return (
+            "service-unnamed",
+            "メールに署名がありません。設定の service に、サービスの名前と問い合わせ先がまだないためです。",
+            "設定ファイル（SKILL_BATCH_SETTINGS）の service に name、company、contact を書き、sample: false にしてください。",
+        )
+
     def values(self, language: str) -> dict[str, str]:
         """The variables of templates: ``service_name``, ``service_company``, ``service_contact`` and ``service_url``. A sample has none."""
         if self.sample:

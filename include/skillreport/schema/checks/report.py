@@ -9,11 +9,10 @@ from dataclasses import asdict, dataclass
 
 import psycopg
 
-from include.skillreport.billing.settings import nobody_else_looks
 from include.skillreport.core.database import read_conninfo
 from include.skillreport.core.errors import SettingsError, reason_of
 from include.skillreport.core.execution.settings import IdentitySettings
-from include.skillreport.messaging.settings import ServiceSettings
+from include.skillreport.core.settings import load_settings
 from include.skillreport.schema.checks.findings import Finding, FindingSeverity, error, is_fit, remark
 from include.skillreport.schema.checks.host import (
     count_tenants,
@@ -120,8 +119,7 @@ def check_database(
         findings += _find_index_problems(connection, findings)
         findings += _find_people_problems(connection, findings)
         findings += find_dump_problems(connection, bin_dir)
-        findings += _find_service_problem()
-        findings += _find_lonely_approvals()
+        findings += _find_settings_warnings()
     for role, login in (logins or {}).items():
         findings += _check_login(role, login)
     findings += _check_backup_login(backup) if backup else []
@@ -191,30 +189,12 @@ def _find_people_problems(connection: psycopg.Connection, findings: Sequence[Fin
     ]
 
 
-def _find_service_problem() -> list[Finding]:
+def _find_settings_warnings() -> list[Finding]:
     # Settings that cannot be read are another finding.
     with suppress(SettingsError):
-        if ServiceSettings.load().sample:
-            return [
-                remark(
-                    "service-unnamed",
-                    "メールに署名がありません。設定の service に、サービスの名前と問い合わせ先がまだないためです。",
-                    "設定ファイル（SKILL_BATCH_SETTINGS）の service に name、company、contact を書き、sample: false にしてください。",
-                )
-            ]
+        warnings = [section.warning() for section in load_settings().sections.values()]
+        return [remark(*each) for each in warnings if each]
     return []
-
-
-def _find_lonely_approvals() -> list[Finding]:
-    if not nobody_else_looks():
-        return []
-    return [
-        remark(
-            "no-second-person",
-            "登録を見るほかの人がいません（設定 billing.second_person: none）。承認を待つものは、登録した人が金額を入力して承認します。",
-            "経理の担当者が 2 人以上なら、required にしてください。",
-        )
-    ]
 
 
 def _check_login(role: str, dsn: str) -> list[Finding]:
