@@ -59,7 +59,7 @@ class FeeDifference(PaymentAction):
 
 @described("write_off", "貸倒れ")
 class WriteOff(PaymentAction):
-    """請求書の残り（か一部）を貸倒れにします。後の入金は回収になります。1 人で登録できる額を超えると、ほかの人の承認を待ちます。"""
+    """請求書の残り（か一部）を貸倒れにします。後の入金は回収になります。1 人で登録できる額を超えると、承認を待ちます。"""
 
     because = "貸倒れは請求書 1 件ずつ記録します。"
 
