@@ -94,11 +94,11 @@ def _alert(
         "今保留中のものの確認が出ます。"
     )
     return Alert(
-        LOST_REQUEST.title(spec.id),
+        LOST_REQUEST.title(spec.id, spec.name),
         (
-            f"{spec.name}（重要度 {spec.run_severity.name}）",
-            f"依頼: {asked_at}（業務日 {request.business_date}）",
             f"理由: {reason}",
+            f"依頼: {asked_at}（業務日 {request.business_date}）",
+            f"重要度: {spec.run_severity.name}",
         ),
         actions=(again,)
         if has_ended

@@ -25,9 +25,9 @@ class AlertKind:
         """The line of an alert that says what to do."""
         return f"対処: {self.what_to_do}。"
 
-    def title(self, batch_id: str) -> str:
-        """The title of an alert of this kind."""
-        return f"{self.name}: {batch_id}"
+    def title(self, batch_id: str, batch_name: str, count: str = "") -> str:
+        """The title of an alert of this kind about a batch. ``count`` says how much of it is affected."""
+        return f"{self.name}: {batch_id} {batch_name}{f'（{count}）' if count else ''}"
 
 
 _OF_THE_BATCH = "バッチの重要度（MEDIUM のバッチも HIGH）"
