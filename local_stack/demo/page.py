@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from email.header import decode_header, make_header
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pypdfium2

@@ -34,9 +34,7 @@ _LONGEST_HEADER = 150
 _MOST_CONTEXT_ELEMENTS = 10
 _MOST_FIELDS, _LONGEST_FIELD = 10, 2_000
 # The other kinds of blocks in a message are not looked into.
-_OTHER_BLOCKS = frozenset(
-    {"actions", "divider", "file", "image", "input", "markdown", "table", "video"}
-)
+_OTHER_BLOCKS = frozenset({"actions", "divider", "file", "image", "input", "markdown", "table", "video"})
 
 _CONVERSATIONS = ("channels:read", "groups:read", "im:read", "mpim:read")
 # One of these scopes is needed.

@@ -70,9 +70,7 @@ def test_a_lost_resumption_starts_again_and_is_reported_once_a_day(
     assert f"/dags/{APPROVAL}/runs/{again}/required_actions" in lost
 
     (told,) = (each.text for each in slack.messages if each.text.startswith("再開の確認"))
-    assert told.startswith(
-        "再開の確認: BATCH-019-01 定期通知送信バッチ（通知 1 件）\n待っている通知: 1 件"
-    )
+    assert told.startswith("再開の確認: BATCH-019-01 定期通知送信バッチ（通知 1 件）\n待っている通知: 1 件")
     assert "\n理由: 止まっていました\n重要度: HIGH\n" in told
     assert f"/dags/{APPROVAL}/runs/{again}/required_actions" in told
 

@@ -564,7 +564,7 @@ def test_a_credit_withdraws_the_letter_of_its_original_unless_sent(
     ).fetchall()
     assert [(subject.rpartition("】")[2], is_deleted) for subject, is_deleted in letters] == [
         ("2026年10月分 ご請求書 INV-2026-10-001", withdrawn),
-        ("返還請求書 CRN-2026-10-001（請求書 INV-2026-10-001）", False),
+        ("ご返金・値引きのお知らせ（適格返還請求書 CRN-2026-10-001）", False),
     ]
 
 
