@@ -8,6 +8,7 @@ from include.skillreport.core.catalog import (
     BATCHES,
     DATA_BACKUP,
     EXTERNAL_SYNC,
+    FAMILY_BATCHES,
     INACTIVE_TENANTS,
     NOTIFICATION_RETRY,
     SCHEDULED_NOTIFICATIONS,
@@ -194,3 +195,9 @@ APPROVALS: dict[str, OperationSpec] = {
 
 # All batches and operations, by the id in the execution log.
 RUN_SPECS: dict[str, RunSpec] = {spec.id: spec for spec in (*BATCHES, *OPERATIONS)}
+
+
+def specs_by_dag() -> dict[str, tuple[RunSpec, ...]]:
+    """The batches and operations of each DAG. The DAG of a family has several."""
+    own = {spec.dag_id: (spec,) for spec in RUN_SPECS.values()}
+    return own | {family.dag_id: specs for family, specs in FAMILY_BATCHES.items()}
