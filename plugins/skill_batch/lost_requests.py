@@ -23,8 +23,11 @@ log = logging.getLogger(__name__)
 # A batch records its request before it starts the run.
 _GRACE = timedelta(minutes=10)
 
-_GONE = "確認の実行 {run} が Airflow にありません（airflow db clean や手での削除）"
-_ENDED = "確認の実行 {run} が、答えを記録せずに終わっています（失敗とマークした、タスクが失敗した、など）。ここで答えても、何も変わりません"
+_GONE = "承認依頼の実行 {run} が Airflow にありません（airflow db clean や手での削除）"
+_ENDED = (
+    "承認依頼の実行 {run} が、答えを記録せずに終わっています（失敗とマークした、タスクが失敗した、など）。"
+    "ここで答えても、何も変わりません"
+)
 
 
 def lost_request_alerts(

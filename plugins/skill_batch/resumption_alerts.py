@@ -1,4 +1,4 @@
-"""The alerts about what runs after a pause hold until people confirm it (「再開の確認」), once a day."""
+"""The alerts about what runs after a pause hold until people confirm it (「再開の承認」), once a day."""
 
 from __future__ import annotations
 

@@ -56,14 +56,14 @@ def test_the_runs_of_an_operation_say_who_did_what_and_why(board: Board, host: p
     form = Jsonb(
         {
             "operation": "discard",
-            "reason": "<b>客先の依頼</b> taro@example.jp",
+            "reason": "<b>取引先の依頼</b> taro@example.jp",
             "addresses": ["taro@example.jp"],
         }
     )
     run(host, OPERATE_NOTIFICATIONS, run_id="r1", triggered_by="yakan", parameters=form)
     for path in (f"/batches/{OPERATE_NOTIFICATIONS.id}", f"/runs/{OPERATE_NOTIFICATIONS.dag_id}/r1"):
         page = board.get(path).text
-        for text in ("<code>discard</code>", "yakan", "&lt;b&gt;客先の依頼&lt;/b&gt; ***"):
+        for text in ("<code>discard</code>", "yakan", "&lt;b&gt;取引先の依頼&lt;/b&gt; ***"):
             assert text in page, path
         assert "taro@example.jp" not in page
 

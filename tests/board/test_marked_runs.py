@@ -52,7 +52,7 @@ def test_a_marked_run_is_closed_and_reported_once_with_a_low_severity(
     execution = run(host, spec, minutes=None, status="running", run_id="marked", dag_id=dag_id)
     with board.living_run(dag_id, "marked"):
         mark(board, dag_id, "marked")
-        wait_until(lambda: services.messages, "the alert arrives")
+        wait_until(lambda: bool(services.messages), "the alert arrives")
         mark(board, dag_id, "marked")
         # The callback of a killed task would send an alert with the same key to the same receiver.
         person = "admin" if spec is OPERATE_NOTIFICATIONS else None
@@ -72,5 +72,5 @@ def test_a_marked_run_is_closed_and_reported_once_with_a_low_severity(
 def test_a_run_that_has_not_begun_is_reported(board: Board, services: StandIns) -> None:
     with board.living_run(TENANT_USAGE.dag_id, "queued"):
         mark(board, TENANT_USAGE.dag_id, "queued")
-        wait_until(lambda: services.messages, "the alert arrives")
+        wait_until(lambda: bool(services.messages), "the alert arrives")
     assert "実行ID: queued" in services.messages[0].text

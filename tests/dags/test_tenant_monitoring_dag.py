@@ -127,14 +127,14 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
     ]
     assert untold.text.startswith("バッチ実行失敗: BATCH-018-02")
     assert "• T001 ㈱髙橋 &lt;!channel&gt;: 税率が決まっていません" in untold.text
-    assert "通知の前にワーカーが止まったため" in untold.text
+    assert "アラートの前にワーカーが止まったため" in untold.text
     assert unclosed.text.startswith("バッチ実行失敗: BATCH-018-01")
     assert "消去（Clear）してやり直した実行が、結果をまとめる前に止まりました" in unclosed.text
     assert "この実行の close_run を下流ごと消去（Clear）" in unclosed.text
     lines = digest.text.splitlines()
     assert lines[:3] == [
         "テナント監視 11-04 11:00: 新規 1（重大 1）、バッチ 1",
-        "【重大】T001 ㈱髙橋 &lt;!channel&gt;: エラー率 33.3 % = 10 / 30 件（警戒 5 %、重大 10 %）",
+        "【重大】T001 ㈱髙橋 &lt;!channel&gt;: エラー率 33.3 % = 10 / 30 件（警告 5 %、重大 10 %）",
         "→ エラー率: SYS_SystemLog で 5xx の URL を確認し、アプリ担当へ連絡",
     ]
     assert lines[3].startswith("【孤立した実行】BATCH-018-01 テナント使用量集計バッチ（")

@@ -123,7 +123,7 @@ def _failure_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[s
             user,
             failure.result,
             run_links(failure.dag_id, failure.run_id),
-            remark="通知の前にワーカーが止まったため、見回り（BATCH-018-03）がお知らせします",
+            remark="アラートの前にワーカーが止まったため、見回り（BATCH-018-03）がお知らせします",
         )
         key = failure_key(failure.dag_id, failure.run_id, failure.spec.id, failure.attempt)
         alerts.append((key, alert))

@@ -49,7 +49,7 @@ _NOT_ANNOUNCED = "影響: バッチは完了しています。完了を待つほ
 # The errors with which Airflow and its templates report that an XCom is gone.
 _XCOM_ERRORS = ("XComNotFound", "UndefinedError")
 
-_NOT_STORED = "通知は送りましたが、データベースに書き込めませんでした。理由はタスクのログにあります。"
+_NOT_STORED = "アラートは送りましたが、データベースに書き込めませんでした。理由はタスクのログにあります。"
 
 # The reason of a whole run may contain a command or a GRANT, so it may be longer than that of a tenant.
 _RUN_REASON_LIMIT = 1_000

@@ -477,7 +477,7 @@ def test_no_reminder_leaves_while_a_correction_waits(
 
     assert reminders(host) == []
     (note,) = [each for row in billing_rows.outcomes(host, result).values() for each in row["notes"]]
-    assert "は発送を止めているため、督促を送りません" in note
+    assert "は送付を停止しているため、督促を送りません" in note
     send_correction(database)
     notify(database, services, date(2026, 8, 22))
     assert len(reminders(host)) == 1

@@ -26,7 +26,7 @@ FORM = OperationForm(
     {
         "内訳を見る・承認する": (Explain, Approve),
         "取り消す・返還する・訂正する": (Void, Credit, PartCredit, DropCredit, Reissue, BillAgain, Correct),
-        "送付を止める・再開する": (StopLetter, SendLetter),
+        "送付を停止・再開する": (StopLetter, SendLetter),
         "明細を加える・取り消す": (ExtraLine, RemoveLine, Carry),
         "会計データを確定する": (HandOver,),
         "入金・返金を記録する": (RecordPayment, ReversePayment, MovePayment, RecordRefund, ImportPayments),
