@@ -553,7 +553,7 @@ def test_without_its_own_rate_a_document_takes_that_of_its_inputs() -> None:
 def test_without_any_rate_the_currency_and_the_table_are_named() -> None:
     with pytest.raises(
         BillingError,
-        match=r"INV-2026-000123 の通貨 USD .*計上日の月（2026-10）のレートを DAG operate_contracts",
+        match=r"INV-2026-000123 の通貨 USD .*利用月（2026-10）のレートを DAG operate_contracts",
     ):
         rows(journal.journal(SETTINGS), entry(in_yen(samples.us_dollars())))
 
