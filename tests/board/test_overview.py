@@ -112,11 +112,13 @@ def test_undelivered_messages_stay_there_after_the_run_that_reported_them(
     assert "人の判断を待つ通知 2 件（請求書など契約の通知 1 件）、停止中のチャネル 1 件" in page
 
 
-def airflow_run(board: Board, spec: BatchSpec, **changes: str) -> str:
+def airflow_run(board: Board, spec: BatchSpec, *, has_failed: bool = False, **changes: str) -> str:
     """A run in Airflow that nothing has opened; returns its id."""
     made = board.api("POST", f"/dags/{spec.dag_id}/dagRuns", json={"logical_date": None, "conf": {}}).json()
     if changes:
         board.api("PATCH", f"/dags/{spec.dag_id}/dagRuns/{made['dag_run_id']}", json=changes)
+    if has_failed:
+        board.fail_run(spec.dag_id, made["dag_run_id"])
     return str(made["dag_run_id"])
 
 
@@ -129,12 +131,12 @@ def test_a_note_that_is_nobodys_leaves_the_failure_red(board: Board, host: psyco
     board.api("DELETE", f"/dags/{TENANT_BILLING.dag_id}/dagRuns/{run_id}")
 
 
-@pytest.mark.parametrize("changes", [{}, {"state": "failed"}])
+@pytest.mark.parametrize("has_failed", [False, True])
 def test_a_run_that_airflow_has_begun_has_not_missed_its_start(
-    board: Board, host: psycopg.Connection, changes: dict[str, str]
+    board: Board, host: psycopg.Connection, has_failed: bool
 ) -> None:
     run(host, TENANT_USAGE, hours_ago=72, succeeded=("A",))
-    run_id = airflow_run(board, TENANT_USAGE, **changes)
+    run_id = airflow_run(board, TENANT_USAGE, has_failed=has_failed)
     text = board.get("/").text
     assert "BATCH-018-01 は" not in text
     assert run_id in unquote(text)
@@ -200,7 +202,7 @@ def test_a_run_that_failed_before_it_was_opened_is_shown(board: Board) -> None:
     ).json()["dag_run_id"]
     text = board.get("/").text
     assert started not in unquote(text[: text.index('id="running"')])
-    board.api("PATCH", f"/dags/batch_002_log_cleanup/dagRuns/{started}", json={"state": "failed"})
+    board.fail_run("batch_002_log_cleanup", started)
     text = board.get("/").text
     assert "開始か終了の処理で失敗しました" in text
     assert started in unquote(text)
@@ -264,7 +266,7 @@ def test_a_run_that_was_not_opened_has_the_advice_of_its_alert(
     dag_id = TENANT_USAGE.dag_id
     started = board.api("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": {}}).json()
     run_id = started["dag_run_id"]
-    board.api("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"})
+    board.fail_run(dag_id, run_id)
     host.execute(
         "INSERT INTO batch.operator_alert (alert_key, channel, severity, message) VALUES (%s, 'slack', 'HIGH', %s)",
         [

@@ -55,7 +55,7 @@ def review(
             "確定後に使用量が変わった請求",
             tuple(difference.sentence() for difference in find_differences(platform, since)),
             "DAG operate_invoices を対象月とテナントを指定して、操作「差額の翌月への繰越し」、または入金前なら「取消して再発行」、"
-            "入金後なら「返還請求書の発行」の後に「もう一度請求」を実行してください",
+            "入金後なら「全額の返還」の後に「請求のやり直し（新番号）」を実行してください",
         ),
         ReviewSection(
             "確認が必要なテナント",
@@ -109,7 +109,7 @@ def _forgotten_lines(platform: psycopg.Connection, period: Period) -> ReviewSect
             for row in _SQL.rows(platform, "forgotten_lines", period_end=period.end)
         ),
         "DAG operate_invoices の「個別明細の取り消し」の後に、まだ確定していない月の日付で「個別明細の追加」をしてください。"
-        "取消か全額返還をした月なら「もう一度請求」を実行してください",
+        "取消か全額返還をした月なら「請求のやり直し（新番号）」を実行してください",
     )
 
 

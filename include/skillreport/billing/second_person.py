@@ -50,8 +50,8 @@ WAITING_KINDS: Mapping[str, WaitingKind] = {
     "correction": WaitingKind(
         "訂正",
         verb="訂正",
-        approval="発送",
-        remedy="訂正していない人が内容を確認し、「発送する」を使ってください",
+        approval="送付",
+        remedy="訂正していない人が内容を確認し、「送付する」を使ってください",
     ),
     "contract": WaitingKind("契約の変更", verb="入力", page="contracts"),
 }

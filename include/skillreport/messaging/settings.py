@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
+from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
@@ -73,6 +74,7 @@ class ServiceSettings(Section):
     """Who writes the letters that are not about billing, and whom to ask. Invoices have an issuer instead.
 
     ``sample``: nobody has entered the service yet, and the letters have no signature. ``contact`` is a mail address or a telephone number.
+    ``report_link`` is the web address of a tenant's monthly reports, with ``{tenant_code}`` and ``{month}`` (``2026-10``).
     """
 
     key = "service"
@@ -82,6 +84,7 @@ class ServiceSettings(Section):
     company: str
     contact: str
     url: WebAddress
+    report_link: WebAddress = ""
     english: EnglishServiceSettings | None = None
 
     @model_validator(mode="after")
@@ -107,6 +110,14 @@ class ServiceSettings(Section):
         named = self.english if language == "en" and self.english else self
         found = (named.name, named.company, named.contact or self.contact, self.url)
         return dict(zip(_VALUES, found, strict=True))
+
+    def report_link_of(self, tenant_code: str, month: str) -> str:
+        """The web address of a tenant's reports of a month; empty if there is none."""
+        values = {"{tenant_code}": quote(tenant_code, safe=""), "{month}": month}
+        link = self.report_link
+        for name, value in values.items():
+            link = link.replace(name, value)
+        return link
 
     def signature(self, language: str, tenant_name: str) -> str:
         """The last lines of a letter to somebody of a tenant; empty for a sample. The first line separates a signature (RFC 3676)."""

@@ -70,7 +70,7 @@ def approved_tenants(items: Sequence[HeldItem], answer: str, codes: Sequence[str
     unknown = sorted(code for code, tenant_ids in found.items() if not tenant_ids)
     if unknown:
         raise AnswerError(
-            f"テナントコード {'、'.join(repr(code) for code in unknown)} は、この確認の一覧にありません。"
+            f"テナントコード {'、'.join(repr(code) for code in unknown)} は、この承認依頼の一覧にありません。"
         )
     for code, tenant_ids in found.items():
         if len(tenant_ids) > 1:
@@ -83,7 +83,7 @@ def approved_tenants(items: Sequence[HeldItem], answer: str, codes: Sequence[str
 
 
 def require_resumption_answer(option: Any, hours: Any) -> tuple[str, int]:
-    """The answer to 「再開の確認」, and the age in hours of the messages that ``SEND_NEW`` sends.
+    """The answer to 「再開の承認」, and the age in hours of the messages that ``SEND_NEW`` sends.
 
     :raises AnswerError: the answer is none of the options, or the hours are no whole number above 0.
     """
@@ -104,5 +104,5 @@ def require_kind(request: ApprovalRequest, kind: str, *, dag_id: str, run_id: st
     if request.kind != kind or (request.dag_id, request.run_id) != (dag_id, run_id):
         raise ParameterError(
             f"確認 '{request.request_id}' は、DAG {request.dag_id} の実行 {request.run_id} のものです。そこで答えてください。"
-            "「確認のID」（request）を空欄にして実行すると、今保留中のものを確認できます。"
+            "「承認依頼のID」（request）を空欄にして実行すると、今保留中のものを確認できます。"
         )

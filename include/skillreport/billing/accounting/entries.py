@@ -103,7 +103,7 @@ class BookEntry:
         """Why the entry is in a later month than the one to which it belongs; empty if it is not."""
         if self.booked_on.replace(day=1) == self.accrued_on.replace(day=1):
             return ""
-        return f"{self.accrued_on:%Y-%m} は引き渡し済みのため"
+        return f"{self.accrued_on:%Y-%m} は確定済みのため"
 
     @property
     def known_rate(self) -> ExchangeRate | None:
@@ -124,7 +124,7 @@ class BookEntry:
             raise BillingError(
                 "NO_EXCHANGE_RATE",
                 f"{self.invoice.number} の通貨 {self.invoice.currency} を円に換算するレートがありません。"
-                f"取引日の月（{self.service_day:%Y-%m}）のレートを "
+                f"利用月（{self.service_day:%Y-%m}）のレートを "
                 "DAG operate_contracts の「為替レートの登録・訂正」で登録し、再実行してください",
             )
         return self.known_rate.yen_per_unit

@@ -43,9 +43,9 @@ class LetterAction(TenantAction):
         raise NotImplementedError
 
 
-@described("stop_letter", "発送を止める")
+@described("stop_letter", "送付を停止")
 class StopLetter(LetterAction):
-    """請求書のメールを、送る前に止めます。止めている間に取り消せば、客先には何も届きません。"""
+    """請求書のメールを、送る前に止めます。止めている間に取り消せば、取引先には何も届きません。"""
 
     outcome = "letter_stopped"
 
@@ -56,9 +56,9 @@ class StopLetter(LetterAction):
         return stop_letter(desk.connection, stored, decision)
 
 
-@described("send_letter", "発送する")
+@described("send_letter", "送付する")
 class SendLetter(LetterAction):
-    """止めた請求書、ほかの人が訂正した請求書、発送日を待つ請求書のメールを、次の BATCH-019-01 で送ります。"""
+    """止めた請求書、ほかの人が訂正した請求書、送付日を待つ請求書のメールを、次の BATCH-019-01 で送ります。"""
 
     outcome = "letter_released"
 

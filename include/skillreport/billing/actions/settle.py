@@ -57,7 +57,7 @@ class SettleAction(TenantAction):
 
 @described("approve", "保留中の請求の承認", button="承認")
 class Approve(SettleAction):
-    """保留中の請求を確定して番号を付け、請求書を発行します。未計算のテナントは計算して確定します。承認待ちの返還は、返還請求書を発行し、承認待ちの貸倒れは記録します。自分が登録して承認待ちになったものは、承認できません。客先への通知も登録されます。"""
+    """保留中の請求を確定して番号を付け、請求書を発行します。未計算のテナントは計算して確定します。承認待ちの返還は、書類を発行し、承認待ちの貸倒れは記録します。自分が登録して承認待ちになったものは、承認できません。取引先への通知も登録されます。"""
 
     shows = Shows("invoices", also="waiting")
     takes_former = True
@@ -173,7 +173,7 @@ class Reissue(SettleAction):
         return super().instructions(desk, **options, recalculate=True, reason=self.reason, approved=approved)
 
 
-@described("bill_again", "もう一度請求")
+@described("bill_again", "請求のやり直し（新番号）")
 class BillAgain(SettleAction):
     """取消か全額返還をした月を、計算し直して新しい番号で請求します。"""
 

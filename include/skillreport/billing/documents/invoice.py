@@ -196,6 +196,11 @@ class Invoice(Document):
         return self.correction.revision if self.correction else 1
 
     @property
+    def is_taxable(self) -> bool:
+        """Whether a part is taxed. Only then is a credit note a 適格返還請求書."""
+        return any(total.rate_percent for total in self.tax_totals)
+
+    @property
     def file_name(self) -> str:
         """The name of its files without the format: ``INV-2026-10-001``, or ``INV-2026-10-001-r2`` for revision 2."""
         return f"{self.number}{revision_suffix(self.revision)}"

@@ -132,7 +132,7 @@ class InvoiceComparison:
         if inputs.order_number != before.order_number:
             return (
                 f"{name}の注文番号は {before.order_number or 'なし'} のままです。"
-                "客先に要るなら、DAG operate_invoices の「訂正」の備考に書いてください"
+                "取引先に必要なら、DAG operate_invoices の「訂正」の備考に書いてください"
             )
         return None
 

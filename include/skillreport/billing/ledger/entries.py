@@ -214,7 +214,7 @@ def _waits(terms: Terms, person: str, limit: int) -> str:
 def _text_waits(terms: Terms, person: str, texts: Sequence[str]) -> str | None:
     if not any(text_waits(text, terms.settings.text_approval) for text in texts):
         return None
-    return f"客先が読む文に、支払いに関わる語があるか、設定 billing.text_approval が all のため、{_by_another(terms, person)}"
+    return f"取引先が読む文に、支払いに関わる語があるか、設定 billing.text_approval が all のため、{_by_another(terms, person)}"
 
 
 def _by_another(terms: Terms, person: str) -> str:

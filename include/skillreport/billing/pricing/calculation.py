@@ -52,7 +52,7 @@ def price(inputs: BillingInputs) -> Invoice:
         raise BillingError(
             "NEGATIVE_TOTAL",
             f"請求額が {invoice.total:,f} {inputs.currency} となり、0 を下回ります。差し引きの個別明細を取り消して後の月の日付で"
-            "登録するか、元の請求書に対する返還請求書を発行してください",
+            "登録するか、元の請求書に対する返還を行ってください",
         )
     return invoice
 
@@ -94,7 +94,7 @@ def require_closed_days(inputs: BillingInputs) -> None:
             + (
                 ""
                 if not inputs.usage_days
-                else "。欠けたまま請求するなら「未締め日を許す」（allow_incomplete）を指定します"
+                else "。欠けたまま請求するなら「未集計の日があっても請求する」（allow_incomplete）を指定します"
             ),
         )
 

@@ -87,7 +87,7 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
             Settlement.NOT_BILLABLE,
         ):
             return _out_of_date(
-                tenant_id, "この確認を出した後に、使用量や料金などの計算の根拠が変わっています"
+                tenant_id, "この承認依頼を出した後に、使用量や料金などの計算の根拠が変わっています"
             )
         return outcome_of(settlement)
 
@@ -123,7 +123,7 @@ def _change(item: LockedItem, live: StoredInvoice | None) -> str | None:
         # An earlier attempt may have finalised it.
         return None if item.result == Result.APPROVED else "この請求書はすでに確定しています"
     if not _is_as_shown(item, live):
-        return "この確認を出した後に、請求が計算し直されています"
+        return "この承認依頼を出した後に、請求が計算し直されています"
     return None
 
 
