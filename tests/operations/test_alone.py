@@ -230,7 +230,7 @@ def test_the_author_sends_a_correction_with_the_total(
 ) -> None:
     values = {"correction": "宛名の訂正", "recipient_name": "株式会社ヒミツ"}
     result = operate(database, "correct", values=values, triggered_by=KEIRI, store=store)
-    assert "登録した人が「1 人での確認」に金額かコードを入力して「発送する」" in str(
+    assert "登録した人が「1 人での確認」に金額かコードを入力して「送付する」" in str(
         outcomes(host, result)["A"]["notes"]
     )
 
@@ -341,7 +341,7 @@ def test_the_digest_lists_the_texts_that_nobody_else_has_seen(
         "UPDATE batch.extra_charge SET approved_by = null, approved_at = null WHERE description = '調整'"
     )
     this_month = datetime.now(JAPAN).date().replace(day=1)
-    title = "承認を待たずに客先へ出た文"
+    title = "承認を待たずに取引先へ出た文"
 
     assert section(database, title, billing_rows.MONTH) == ("A の個別明細「調整 / 式」（登録者 keiri）",)
     assert section(database, title, this_month) == (

@@ -154,7 +154,7 @@ def _approved_alone(platform: psycopg.Connection, terms: Terms, month: dict[str,
 
 def _texts_without_approval(platform: psycopg.Connection, month: dict[str, date]) -> ReviewSection:
     return ReviewSection(
-        "承認を待たずに客先へ出た文",
+        "承認を待たずに取引先へ出た文",
         tuple(
             f"{row['tenant_code']} の{row['label']}「{row['free_text']}」（登録者 {row['author']}）"
             for row in _SQL.rows(platform, "texts_without_approval", **month)

@@ -178,5 +178,5 @@ class Correct(TenantAction):
             number = stored.invoice.number
         result = document_result(desk, tenant_id, "corrected", number)
         sender = approver_words(desk.billing.terms.settings.second_person)
-        waits = f"訂正は確認待ちです。{sender}「発送する」を使うまで、訂正の通知も督促も送りません"
+        waits = f"訂正は承認待ちです。{sender}「送付する」を使うまで、訂正の通知も督促も送りません"
         return replace(result, notes=(*result.notes, waits))
