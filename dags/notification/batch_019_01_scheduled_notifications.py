@@ -8,7 +8,7 @@
 2. `read_logs` — 予約通知・資格・目標の各表を **1 回だけ** 読み、テナント別に中間表へ置きます。
 3. `send_notifications` — テナントごとに送信箱（`batch.outbox`）へ登録し、メール・Slack・Teams・LINE WORKS で送信します。
 4. `request_approval` — 停止後の最初の予定の実行なら、通知を送らずに止め、DAG `approve_resumption` を実行し、画面（Required Actions）に
-   「再開の確認」を出します。答えは待ちません。
+   「再開の承認」を出します。答えは待ちません。
 5. `close_run` — 結果（送信・失敗・再送待ち・不明の件数）を集約します。
 
 ### 入力

@@ -7,7 +7,7 @@
 2. `read_mailbox` — 不達・苦情・配信停止のメールを受信箱（接続 `skill_batch_mailbox`、省略できます）から読みます。
 3. `retry_notifications` — 失われたワーカーの通知を保留にし、期限の来た通知を再送します。
 4. `request_approval` — 停止後の最初の予定の実行なら、通知を送らずに止め、DAG `approve_resumption` を実行し、画面（Required Actions）に
-   「再開の確認」を出します。答えは待ちません。
+   「再開の承認」を出します。答えは待ちません。
 5. `close_run` — 結果を集約します。最終失敗のあるテナントがあれば赤くなり、件数と理由の通知が 1 通出ます。
 
 ### 入力

@@ -7,7 +7,7 @@ Slack・Microsoft Teams・LINE WORKS の名簿とチャンネルを毎日読み�
 1. `open_run` — パラメータとデータベースを確認し、実行ログを開始。稼働中のテナントと、使っているサービスを選びます。
 2. `sync_directory` — **テナントとサービスごと**に、名簿を最後まで読み（途中で失敗したら何も変えません）、計画を立てて保存し、1 つの
    トランザクションで適用します。
-3. `request_approval` — 適用を保留した名簿があれば、DAG `approve_directory_changes` を実行し、画面（Required Actions）に確認を出します。
+3. `request_approval` — 適用を保留した名簿があれば、DAG `approve_directory_changes` を実行し、画面（Required Actions）に承認依頼を出します。
    答えは待ちません。
 4. `close_run` — 結果を集約します。適用を保留した名簿があれば、運用者に 1 通知らせます。
 

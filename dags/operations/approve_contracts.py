@@ -9,7 +9,8 @@ DAG `operate_contracts` が自動でこの DAG を実行します。スケジュ
    「請求」の「契約の変更」で確かめてください。
 3. `record_answer` — 誰が、いつ、何と答えたかを `batch.approval_item` に残します。
 4. `open_run` — 答えを確認し、実行ログを開始します（`triggered_by` は答えた人）。
-5. `apply_changes` — 承認した変更を登録します。入力した本人の承認と、入力した後に登録が変わったものは、登録しません。
+5. `apply_changes` — 承認した変更を登録します。入力した本人の承認（設定 billing.second_person が none のときの
+   「1 人での確認」を除く）と、入力した後に登録が変わったものは、登録しません。
 6. `compare_invoices` — 確定した請求書が今の契約なら変わるかを備考に書き、外れた送付先に知らせます。
 7. `close_run` — 結果を集約します。
 

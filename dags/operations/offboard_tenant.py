@@ -6,7 +6,8 @@
 ### 処理の流れ
 1. `open_run` — フォームの値、権限、接続、表の一覧（deletion.yaml）を確認し、誰が何をしたかを実行ログに残します。
 2. `offboard` — 選んだ段階を 1 つのテナントに行います。
-3. `request_approval` — 「削除の承認の依頼」と「退会の記録の取り消し」なら、DAG `approve_offboarding` の確認（Required Actions）を出します。
+3. `request_approval` — 「削除の承認の依頼」と「退会の記録の取り消し」なら、DAG `approve_offboarding` の
+   承認依頼（Required Actions）を出します。
 4. `close_run` — 結果を集約します。
 
 ### 入力

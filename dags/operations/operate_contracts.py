@@ -9,7 +9,7 @@
    加えるときは登録せず、ほかの人の承認を待ちます。
 3. `compare_invoices` — テナントごとに、確定した請求書が今の契約なら変わるかを計算し、変わるものと次の操作を備考に書きます。
    請求書は変えません。外れた送付先に、変わったことをメールで知らせます。
-4. `request_approval` — 承認が要る変更があれば、DAG `approve_contracts` の確認（Required Actions）を出します。
+4. `request_approval` — 承認が必要な変更があれば、DAG `approve_contracts` の承認依頼（Required Actions）を出します。
 5. `close_run` — 結果を集約します。
 
 ### 入力

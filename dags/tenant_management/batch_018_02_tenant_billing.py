@@ -7,7 +7,7 @@
    終え、その月の料金が残るテナントを選びます。
 2. `wait_for_usage` — 月末日の使用量が締まる（BATCH-018-01）のを、ワーカーを使わずに最大 2 時間待ちます。
 3. `bill_tenant` — テナントごとに計算・採番・確定し、請求書（PDF・JSON）を保存して、請求先への通知を登録します。
-4. `request_approval` — 保留した請求書があれば、DAG `approve_invoices` を実行し、画面（Required Actions）に確認を出します。
+4. `request_approval` — 保留した請求書があれば、DAG `approve_invoices` を実行し、画面（Required Actions）に承認依頼を出します。
    答えは待ちません。停止後の最初の予定の実行は、すべての請求書を下書きのまま保留し、緑で終わります。
 5. `close_run` — 書類の一覧（`index.csv`）と会計用ファイルを書き、結果を集約します。1 件でも失敗か保留があれば赤くなり、通知が 1 通出ます。
    確定後に使用量が変わった月、請求していない契約や明細、宛先のない請求書は「請求の確認事項」として運用担当に届きます。
@@ -20,7 +20,7 @@
 
 ### 出力
 `batch.invoice`、`HIS_TenantBilling`、保存先の `invoices/YYYY-MM/`（`INV-YYYY-MM-NNN.pdf`、`.json`、`index.csv`）と
-`accounting/YYYY-MM/`（取引日の月ごとの会計ファイル。引き渡すまで名前に「未確定」が付き、引き渡した月は書き換えません）、
+`accounting/YYYY-MM/`（計上日の月ごとの会計ファイル。確定するまで名前に「未確定」が付き、確定した月は書き換えません）、
 `HIS_NotificationLog`（請求先への通知、送信待ち）。料金表か発行者が見本（`sample: true`）の間は何も確定せず、`batch.invoice` の下書きと
 `samples/YYYY-MM/` の「見本」の書類だけを作り、運用担当に 1 通知らせます。
 
@@ -34,12 +34,12 @@
       `billing.first_month` を、まだ請求していない最初の月にして、`open_run` を消去。
     * *「請求の確認事項」の通知* — 各見出しの → の行のとおりに対応。赤くはなりません。
     * *取消か全額返還をした月* — テナントコードのない実行は請求せず、番号を報告します。
-      請求し直すなら、DAG `operate_invoices` の操作「もう一度請求」。
+      請求し直すなら、DAG `operate_invoices` の操作「請求のやり直し（新番号）」。
 * **欠けたまま請求する**: `allow_incomplete` を指定して Trigger。
 * **確認だけ**: `dry_run` とテナントコードを指定して Trigger。`bill_tenant` のログに計算の内訳が出ます。発行済みの請求書の内訳は、
   DAG `operate_invoices` の操作「内訳の表示」。
-* **間違って発行した**: DAG `operate_invoices` で、入金前なら操作「取消して再発行」。入金後なら操作「返還請求書の発行」の後に
-  操作「もう一度請求」。
+* **間違って発行した**: DAG `operate_invoices` で、入金前なら操作「取消して再発行」。入金後なら操作「全額の返還」の後に
+  操作「請求のやり直し（新番号）」。
 """
 
 from airflow.sdk import DAG

@@ -34,7 +34,7 @@ _EXIT_CODE_OF_INTERRUPT = 130
 _WHAT_TO_OPEN = """
 開いて見るもの:
   {page}
-             できたもの: ボード、請求書、レポート、警報、メール、ファイルの一覧
+             できたもの: ボード、請求書、レポート、アラート、メール、ファイルの一覧
   make up    Airflow の画面とバッチ運用ボード（実行、消去、再実行）
   eval "$(make -s env)"; airflow dags test batch_018_01_tenant_usage 2026-11-01
              同じシェルでバッチを 1 つ実行"""

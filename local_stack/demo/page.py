@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from email.header import decode_header, make_header
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pypdfium2
@@ -136,8 +137,11 @@ def find_alert(messages: Sequence[Arrived]) -> ShownAlert | None:
 
 
 def _alert(message: Arrived) -> ShownAlert:
-    texts: dict[str, list[str]] = {"header": [], "section": [], "context": []}
+    texts: dict[str, list[str]] = {"header": [], "rich_text": [], "context": []}
     for block in message.rich:
+        if block["type"] == "rich_text":
+            texts["rich_text"] += rich_texts(block)
+            continue
         for element in block.get("elements") or [block.get("text")]:
             if element and block["type"] in texts:
                 texts[block["type"]].append(_SLACK_LINK.sub(r"[\1]", element["text"]))
@@ -145,9 +149,14 @@ def _alert(message: Arrived) -> ShownAlert:
         message.destination,
         f"{message.arrived_at.astimezone(JAPAN):%Y-%m-%d %H:%M:%S}",
         " ".join(texts["header"]),
-        texts["section"],
+        texts["rich_text"],
         " ".join(texts["context"]),
     )
+
+
+def rich_texts(block: Mapping[str, Any]) -> list[str]:
+    """The text of each section of Slack's block ``rich_text``."""
+    return ["".join(element["text"] for element in part["elements"]) for part in block["elements"]]
 
 
 def find_mail(messages: Sequence[Arrived], invoice: str) -> Mail | None:

@@ -34,9 +34,7 @@ _LONGEST_HEADER = 150
 _MOST_CONTEXT_ELEMENTS = 10
 _MOST_FIELDS, _LONGEST_FIELD = 10, 2_000
 # The other kinds of blocks in a message are not looked into.
-_OTHER_BLOCKS = frozenset(
-    {"actions", "divider", "file", "image", "input", "markdown", "rich_text", "table", "video"}
-)
+_OTHER_BLOCKS = frozenset({"actions", "divider", "file", "image", "input", "markdown", "table", "video"})
 
 _CONVERSATIONS = ("channels:read", "groups:read", "im:read", "mpim:read")
 # One of these scopes is needed.
@@ -247,6 +245,16 @@ def _is_header(block: Mapping[str, Any]) -> bool:
     return _has_text(block, _LONGEST_HEADER) and block["text"].get("type") == "plain_text"
 
 
+def _is_rich_text(block: Mapping[str, Any]) -> bool:
+    parts = block.get("elements")
+    # Slack refuses an element without text.
+    return isinstance(parts, list) and all(
+        part.get("type") != "rich_text_section"
+        or all(element.get("type") != "text" or element.get("text") for element in part["elements"])
+        for part in parts
+    )
+
+
 def _is_context(block: Mapping[str, Any]) -> bool:
     elements = block.get("elements")
     return isinstance(elements, list) and 0 < len(elements) <= _MOST_CONTEXT_ELEMENTS
@@ -262,6 +270,7 @@ _CHECKS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "section": _is_section,
     "header": _is_header,
     "context": _is_context,
+    "rich_text": _is_rich_text,
 }
 
 

@@ -17,7 +17,9 @@ from skill_batch.forms import field_param, tenants_param
 from skill_batch.notifiers.approval_links import is_dag_paused, name_of
 from skill_batch.notifiers.failure_alert import attempt_of
 from include.skillreport.approvals import APPROVE, DISCARD_ALL, HOLD, NEW_HOURS, SEND_ALL, SEND_NEW
-from include.skillreport.core.form import Field
+from include.skillreport.billing.second_person import CONFIRMATION
+from include.skillreport.core.form import Field, Lines
+from include.skillreport.core.operation_catalog import APPROVE_CONTRACTS, APPROVE_INVOICES
 from include.skillreport.core.run_plan import ASK, LIST_HELD, RECORD_ANSWER
 
 if TYPE_CHECKING:
@@ -32,6 +34,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _LONGEST_REASON = 300
+
+_CONFIRMED = Lines(
+    CONFIRMATION,
+    "設定 billing.second_person が none のときだけ。自分が登録したものを 1 人で承認するために、1 行に 1 件入力します。"
+    "個別明細は金額の合計（符号なし）、割引は値、為替レートはレート、ファイルは件数、ほかはテナントコードです。",
+)
 
 
 class ApprovalFlow(BatchFlow):
@@ -72,7 +80,10 @@ class ApprovalFlow(BatchFlow):
 
     def answer_fields(self) -> dict[str, Param]:
         """The fields of the answer, besides the note."""
-        return {"tenants": tenants_param("承認するテナントのコード（1行に1件）。空欄なら一覧のすべて。")}
+        fields = {"tenants": tenants_param("承認するテナントのコード（1行に1件）。空欄なら一覧のすべて。")}
+        if self.spec in (APPROVE_CONTRACTS, APPROVE_INVOICES):
+            fields["confirmed"] = field_param(_CONFIRMED)
+        return fields
 
     def read_answer(
         self, items: list[HeldItem], option: str, entered: dict[str, Any]
@@ -82,7 +93,11 @@ class ApprovalFlow(BatchFlow):
         from include.skillreport.operations.answers import approved_tenants
 
         codes = parse_parameters({"tenants": entered.get("tenants")}).tenants
-        return approved_tenants(items, option, codes), {"tenants": list(codes)}
+        typed = [str(line).strip() for line in entered.get("confirmed") or ()]
+        return approved_tenants(items, option, codes), {
+            "tenants": list(codes),
+            "confirmed": list(filter(None, typed)),
+        }
 
     def record_answer(self) -> Any:
         """Save the answer, the person and the time."""

@@ -82,7 +82,7 @@ def batch_dag(spec: BatchSpec, *, file: str, params: Mapping[str, Param] | None 
         description=spec.name,
         schedule=_timetable(spec),
         tags={spec.family.slug, spec.id, "scheduled"},
-        params={**_parameters(_warning_of_dry_run(spec), takes_tenants=spec.takes_tenants), **(params or {})},
+        params={**_parameters(_warning_of_pause(spec), takes_tenants=spec.takes_tenants), **(params or {})},
         default_args=_default_args(spec),
         on_failure_callback=UnreportedRunAlert({"": failure_alert(spec)}),
         deadline=deadlines_of(spec.id, spec.name, spec.run_severity.name, spec.time_limit),
@@ -245,22 +245,22 @@ def _default_args(spec: RunSpec) -> dict[str, Any]:
     }
 
 
-def _parameters(warning: str = "", *, takes_tenants: bool = True) -> dict[str, Param]:
+def _parameters(heading: str = "", *, takes_tenants: bool = True) -> dict[str, Param]:
     day = Day("業務日", "処理対象の日付（日本時間、YYYY-MM-DD）。空欄なら実行日時から決まります。")
     tenants = tenants_param("処理するテナントのコード（1行に1件）。空欄なら対象のすべて。")
     return {
         "business_date": field_param(day),
         **({"tenants": tenants} if takes_tenants else {}),
-        "dry_run": _dry_run(warning),
+        "dry_run": _dry_run(heading),
     }
 
 
-def _warning_of_dry_run(spec: BatchSpec) -> str:
-    """Airflow's form unpauses a paused DAG by a box that is ticked at first. Airflow then starts the last missed run of the schedule."""
-    return (
-        f"この DAG が一時停止中なら、ここではなく DAG {spec.family.dag_id} の「バッチ」で {spec.id} を選んでドライランしてください。"
-        "ここでは「トリガーで停止を解除します」に最初からチェックがあり、動かなかった予定の 1 回が先に本番で動いて、送信もします。"
-    )
+def _warning_of_pause(spec: BatchSpec) -> str:
+    """Airflow's form unpauses a paused DAG by a box that is ticked at first. Airflow then starts the last missed run of the schedule.
+
+    The warning is a heading of the form, because the help of a field is easily missed.
+    """
+    return f"ドライラン（一時停止中は、先に予定の 1 回が本番で動きます。DAG {spec.family.dag_id} で {spec.id} を選んでください）"
 
 
 def _month(spec: OperationSpec) -> dict[str, Param]:
@@ -271,9 +271,9 @@ def _month(spec: OperationSpec) -> dict[str, Param]:
     return {"business_date": field_param(field)}
 
 
-def _dry_run(warning: str = "") -> Param:
-    description = f"{warning}計算だけ行い、実行ログ以外には何も書き込まず、何も送信しません。"
-    return field_param(Flag("ドライラン", description))
+def _dry_run(heading: str = "") -> Param:
+    description = "計算だけ行い、実行ログ以外には何も書き込まず、何も送信しません。"
+    return field_param(Flag("ドライラン", description), heading)
 
 
 def _batches(specs: Sequence[BatchSpec]) -> Param:

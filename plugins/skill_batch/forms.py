@@ -44,7 +44,7 @@ def request_param() -> Param:
     """The field of the form that names a request. A batch fills it in."""
     return field_param(
         Field(
-            "確認のID",
-            "バッチが確認を出すときに使います。人が実行するときは空欄のままにしてください。今保留中のものを確認します。",
+            "承認依頼のID",
+            "バッチが承認依頼を出すときに使います。人が実行するときは空欄のままにしてください。今保留中のものを確認します。",
         )
     )

@@ -23,8 +23,11 @@ log = logging.getLogger(__name__)
 # A batch records its request before it starts the run.
 _GRACE = timedelta(minutes=10)
 
-_GONE = "確認の実行 {run} が Airflow にありません（airflow db clean や手での削除）"
-_ENDED = "確認の実行 {run} が、答えを記録せずに終わっています（失敗とマークした、タスクが失敗した、など）。ここで答えても、何も変わりません"
+_GONE = "承認依頼の実行 {run} が Airflow にありません（airflow db clean や手での削除）"
+_ENDED = (
+    "承認依頼の実行 {run} が、答えを記録せずに終わっています（失敗とマークした、タスクが失敗した、など）。"
+    "ここで答えても、何も変わりません"
+)
 
 
 def lost_request_alerts(
@@ -94,11 +97,11 @@ def _alert(
         "今保留中のものの確認が出ます。"
     )
     return Alert(
-        LOST_REQUEST.title(spec.id),
+        LOST_REQUEST.title(spec.id, spec.name),
         (
-            f"{spec.name}（重要度 {spec.run_severity.name}）",
-            f"依頼: {asked_at}（業務日 {request.business_date}）",
             f"理由: {reason}",
+            f"依頼: {asked_at}（業務日 {request.business_date}）",
+            f"重要度: {spec.run_severity.name}",
         ),
         actions=(again,)
         if has_ended

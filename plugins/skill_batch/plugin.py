@@ -10,7 +10,9 @@ from typing import Any
 from airflow.plugins_manager import AirflowPlugin
 from airflow.sdk import conf
 
+from skill_batch import marked_runs
 from skill_batch.deadlines import RunBegins, UsualEnd
+from skill_batch.operator_links import BoardLink
 from skill_batch.wheel import MixedVersionsError, refuse_mixed_versions
 
 log = logging.getLogger(__name__)
@@ -24,10 +26,14 @@ except MixedVersionsError as error:
 
 
 class SkillBatchPlugin(AirflowPlugin):
-    """Registers the custom deadline references, which Airflow stores with a run's deadline, and the operators' board."""
+    """Registers the custom deadline references, which Airflow stores with a run's deadline, the operators' board and the links to it, and
+    the listener for runs that a user marks as failed.
+    """
 
     name = "skill_batch"
     deadline_references = [RunBegins, UsualEnd]  # noqa: RUF012  # the type that Airflow declares
+    global_operator_extra_links = [BoardLink()]  # noqa: RUF012  # the type that Airflow declares
+    listeners = [marked_runs]  # noqa: RUF012  # the type that Airflow declares
 
     # An address without a leading slash is below the path prefix of the API server.
     external_views = [  # noqa: RUF012  # Airflow removes views from the list

@@ -1,4 +1,4 @@
-"""The alerts about what runs after a pause hold until people confirm it (「再開の確認」), once a day."""
+"""The alerts about what runs after a pause hold until people confirm it (「再開の承認」), once a day."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def alert_day(now: datetime) -> date:
 def refused_alert(spec: RunSpec, reason: str | None, shown: Mapping[str, Any]) -> Alert:
     """The alert about a run whose request Airflow does not show. ``shown`` is the result of the task ``request_approval``."""
     return Alert(
-        RESUMPTION.title(spec.id),
-        (f"{spec.name}（重要度 {spec.run_severity.name}）", f"理由: {reason}"),
+        RESUMPTION.title(spec.id, spec.name),
+        (f"理由: {reason}", f"重要度: {spec.run_severity.name}"),
         actions=(approval_problem(shown),),
         severity=spec.run_severity.name,
     )
@@ -52,16 +52,21 @@ def _alert(waiting: Unconfirmed, is_paused: bool) -> Alert:
     from include.skillreport.core.operation_catalog import RUN_SPECS
 
     specs = [RUN_SPECS[batch_id] for batch_id in waiting.batch_ids]
+    severity = max(spec.run_severity for spec in specs).name
     what = "通知" if waiting.kind == "resumption" else "請求書の下書き"
     asked = {"dag_id": waiting.dag_id, "run_id": waiting.run_id, "is_paused": is_paused}
     return Alert(
-        RESUMPTION.title("、".join(waiting.batch_ids)),
+        RESUMPTION.title(
+            "、".join(waiting.batch_ids),
+            "、".join(spec.name for spec in specs),
+            f"{what} {waiting.waiting:,} 件",
+        ),
         (
-            *(f"{spec.name}（重要度 {spec.run_severity.name}）" for spec in specs),
-            f"理由: {waiting.reason}",
             f"待っている{what}: {waiting.waiting:,} 件（{waiting.asked_at.astimezone(JAPAN):%Y-%m-%d %H:%M} から）",
+            f"理由: {waiting.reason}",
+            f"重要度: {severity}",
         ),
         actions=tuple(filter(None, [approval_problem(asked), RESUMPTION.action])),
         links=approval_links(asked),
-        severity=max(spec.run_severity for spec in specs).name,
+        severity=severity,
     )

@@ -34,5 +34,7 @@ def waiting_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[st
         for each in found
     )
     severity = TENANT_BILLING.run_severity.name
-    alert = Alert(OLD_ENTRY.title(TENANT_BILLING.id), lines, actions=(OLD_ENTRY.action,), severity=severity)
+    count = f"{sum(each['entries'] for each in found):,} 件"
+    title = OLD_ENTRY.title(TENANT_BILLING.id, TENANT_BILLING.name, count)
+    alert = Alert(title, lines, actions=(OLD_ENTRY.action,), severity=severity)
     return [(f"waiting:{year}-W{week:02}", alert)]

@@ -210,7 +210,7 @@ def test_an_unknown_status_is_refused() -> None:
 
 def test_an_entry_outside_its_month_says_why_in_all_files() -> None:
     late = entry(samples.ordinary(), accrued_on=date(2026, 9, 30))
-    remark = "2026-09 は引き渡し済みのため"
+    remark = "2026-09 は確定済みのため"
     assert cells(listed(late), "取引日", "備考") == [("2026-10-31", remark)]
     for form, column in (
         (journal.journal(SETTINGS), "摘要"),
@@ -518,10 +518,10 @@ def test_method_and_reference_break_no_row_and_start_no_formula() -> None:
         accrued_on=date(2026, 9, 30),
     )
     (row,) = listed(booked)
-    assert row["備考"] == f"'=振込 {'F' * 300} 2026-09 は引き渡し済みのため"
+    assert row["備考"] == f"'=振込 {'F' * 300} 2026-09 は確定済みのため"
     (imported,) = rows(moneyforward.moneyforward(SETTINGS), booked)
     assert imported["摘要"].startswith("入金 ")
-    assert imported["摘要"].endswith("F （2026-09 は引き渡し済みのため）")
+    assert imported["摘要"].endswith("F （2026-09 は確定済みのため）")
     assert len(imported["摘要"]) <= 200
 
 
@@ -553,7 +553,7 @@ def test_without_its_own_rate_a_document_takes_that_of_its_inputs() -> None:
 def test_without_any_rate_the_currency_and_the_table_are_named() -> None:
     with pytest.raises(
         BillingError,
-        match=r"INV-2026-000123 の通貨 USD .*取引日の月（2026-10）のレートを DAG operate_contracts",
+        match=r"INV-2026-000123 の通貨 USD .*利用月（2026-10）のレートを DAG operate_contracts",
     ):
         rows(journal.journal(SETTINGS), entry(in_yen(samples.us_dollars())))
 

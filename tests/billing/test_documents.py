@@ -159,7 +159,7 @@ def test_a_line_shows_its_arithmetic_and_all_digits_of_its_price() -> None:
 def test_a_credit_refers_to_its_original_and_asks_for_no_payment() -> None:
     text = shown(samples.credit())
     assert text.startswith("適格返還請求書")
-    assert "返還請求書番号CRN-2026-000007" in text
+    assert "返還番号CRN-2026-000007" in text
     assert "対象の請求書番号INV-2026-000123" in text
     assert "返還日（発行日）2026年11月12日" in text
     assert "返還金額（税込）▲60,965円" in text

@@ -96,7 +96,7 @@ def test_a_total_below_0_is_refused_with_what_to_do() -> None:
     assert refusal.value.code == "NEGATIVE_TOTAL"
     assert "個別明細を取り消して" in str(refusal.value)
     assert "後の月の日付" in str(refusal.value)
-    assert "返還請求書" in str(refusal.value)
+    assert "返還" in str(refusal.value)
 
 
 def test_a_deduction_may_take_all_of_it() -> None:

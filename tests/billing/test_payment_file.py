@@ -131,7 +131,7 @@ def payable(**values: object) -> Payable:
             "「請求書番号」: 請求書 INV-2026-10-001 は取消済みのため、入金を記録できません。"
             "差し替えた請求書 INV-2026-10-007 の番号を指定してください",
         ),
-        (payable(kind="credit"), PAYMENT, "「請求書番号」: INV-2026-10-001 は返還請求書"),
+        (payable(kind="credit"), PAYMENT, "「請求書番号」: INV-2026-10-001 は返還"),
         (payable(currency="USD"), PAYMENT, "「通貨」: 請求書 INV-2026-10-001 の通貨は USD です"),
         (
             payable(issued_on=date(2026, 11, 6)),

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from html import unescape
 from http import HTTPStatus
@@ -73,6 +74,15 @@ class Board:
         assert started.status_code == HTTPStatus.OK, started.text
         yield
         self.api("DELETE", f"{runs}/{quote(run_id)}")
+
+    def fail_run(self, dag_id: str, run_id: str) -> None:
+        """The run has failed, as the scheduler records it. The plugin reports a run that is marked as failed by the API."""
+        from airflow.models import DagRun
+        from airflow.utils.session import create_session
+
+        with create_session() as session:
+            ended = {"state": "failed", "end_date": datetime.now(UTC)}
+            session.query(DagRun).filter_by(dag_id=dag_id, run_id=run_id).update(ended)
 
     async def sent(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         """A request below ``/skill-batch-board`` among several at the same time."""

@@ -118,7 +118,7 @@ def test_an_open_page_shows_nothing_of_a_hidden_dag(
         [f"late:{TENANT_USAGE.dag_id}:x", Jsonb({"title": "遅い実行", "lines": [], "kinds": []})],
     )
     rows = {
-        "/": ("BATCH-", "だめ", "重大な異常", "送れなかった通知", "再開の確認", "遅い実行"),
+        "/": ("BATCH-", "だめ", "重大な異常", "送れなかった通知", "再開の承認", "遅い実行"),
         "/durations": ("BATCH-",),
     }
     for path, shown in rows.items():

@@ -20,6 +20,7 @@ from include.skillreport.core.catalog import (
 from include.skillreport.core.operation_catalog import (
     OPERATE_INVOICES,
     OPERATE_NOTIFICATIONS,
+    RESTORE_BACKUP,
     RUN_SPECS,
 )
 from include.skillreport.core.version import VERSION
@@ -55,14 +56,14 @@ def test_the_runs_of_an_operation_say_who_did_what_and_why(board: Board, host: p
     form = Jsonb(
         {
             "operation": "discard",
-            "reason": "<b>客先の依頼</b> taro@example.jp",
+            "reason": "<b>取引先の依頼</b> taro@example.jp",
             "addresses": ["taro@example.jp"],
         }
     )
     run(host, OPERATE_NOTIFICATIONS, run_id="r1", triggered_by="yakan", parameters=form)
     for path in (f"/batches/{OPERATE_NOTIFICATIONS.id}", f"/runs/{OPERATE_NOTIFICATIONS.dag_id}/r1"):
         page = board.get(path).text
-        for text in ("<code>discard</code>", "yakan", "&lt;b&gt;客先の依頼&lt;/b&gt; ***"):
+        for text in ("<code>discard</code>", "yakan", "&lt;b&gt;取引先の依頼&lt;/b&gt; ***"):
             assert text in page, path
         assert "taro@example.jp" not in page
 
@@ -190,3 +191,16 @@ def test_a_shard_names_its_tenants_unless_of_an_earlier_version(
         ["CODE-C"],
         [],
     ]
+
+
+@pytest.mark.parametrize(("operation", "is_offered"), [("compare", True), ("merge", False)])
+def test_a_comparison_with_a_backup_offers_to_merge_it(
+    board: Board, host: psycopg.Connection, operation: str, is_offered: bool
+) -> None:
+    parameters = Jsonb({"operation": operation, "backup": "BKP_20261101_001"})
+    execution_id = run(host, RESTORE_BACKUP, run_id="compared", parameters=parameters)
+    outcome(host, execution_id, "A", "success", notes=["1 行", "異なる列: full_name"])
+    page = board.get(f"/runs/{RESTORE_BACKUP.dag_id}/compared").text
+    assert f"<li>{told('異なる列: full_name')}</li>" in page
+    button = f"operations/{RESTORE_BACKUP.dag_id}/merge?tenants=CODE-A&amp;backup=BKP_20261101_001"
+    assert (button in page) == is_offered

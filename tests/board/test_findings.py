@@ -21,7 +21,7 @@ pytestmark = pytest.mark.tenants("A", tenant_code="CODE-{}", tenant_name="会社
 def test_a_quiet_installation_says_so_section_by_section(board: Board) -> None:
     text = board.get("/findings").text
     for sentence in (
-        "開いている異常も",
+        "未解消の異常も",
         "保留中の名簿連携はありません",
         "通知設定の誤りはありません",
         "検証済みのバックアップがありません",

@@ -114,10 +114,10 @@ def test_messages_that_wait_after_a_pause_link_to_their_request(
     open_resumption(host)
     with board.living_run("approve_resumption", "run+1"):
         text = words_of(board.as_role("viewer").get("/messages").text)
-    assert "再開の確認: BATCH-019-01 の通知 2 件を、まだ送っていません。 2 週間止まっていました" in text
+    assert "再開の承認: BATCH-019-01 の通知 2 件を、まだ送っていません。 2 週間止まっていました" in text
     assert 'href="/dags/approve_resumption/runs/run%2B1/required_actions"' in text
     host.execute("UPDATE batch.approval_request SET closed_at = now(), close_reason = 'answered'")
-    assert "再開の確認" not in board.get("/messages").text
+    assert "再開の承認" not in board.get("/messages").text
 
 
 def test_the_list_is_filtered_by_tenant_channel_state_and_error(

@@ -304,7 +304,7 @@ def test_the_dialog_says_what_is_cleared_besides(board: Board, migrated_metadata
 def test_the_dialog_says_that_a_clear_keeps_what_waits_after_a_pause(
     board: Board, migrated_metadata: str
 ) -> None:
-    said = "「再開の確認」に答えるまで止まっています"
+    said = "「再開の承認」に答えるまで止まっています"
     for dag_id, is_said in ((SCHEDULED_NOTIFICATIONS.dag_id, True), ("batch_003_statistics", False)):
         run_id = _failed_run(board, migrated_metadata, dag_id, {0: "failed"})
         assert (said in board.get(f"/runs/{dag_id}/{run_id}/clear").text) == is_said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -21,10 +22,14 @@ from include.skillreport.core.failure_kinds import kind_of
 from include.skillreport.core.run_spec import BatchSpec
 from tests.board.conftest import Board
 from tests.conftest import Database
+from tests.worlds import contract_entries
 from tests.worlds.billing_rows import customer, operate, run_billing
 from tests.worlds.board_messages import close_channel, suppress
 from tests.worlds.host_rows import tenant
 from tests.worlds.night_rows import run
+from tests.worlds.own_settings import settings
+
+__all__ = ["settings"]
 
 pytestmark = pytest.mark.tenants("A", "B", "C", tenant_code="CODE-{}", tenant_name="会社 {}")
 
@@ -37,6 +42,23 @@ def test_an_empty_installation_shows_every_batch_and_that_nothing_failed(board: 
     assert page.status_code == 200
     assert "失敗したままのバッチはありません" in page.text
     assert page.text.count('<span class="batch">') == 2 * len(BATCHES)
+
+
+@pytest.mark.parametrize("setting", ["required", "none"])
+def test_the_pages_say_that_nobody_else_looks(
+    board: Board, database: Database, host: psycopg.Connection, settings: Callable[..., None], setting: str
+) -> None:
+    settings(second_person=setting, operation_limit=0)
+    customer(host, "D")
+    line = {"line_date": "2026-10-15", "line_text": "作業費", "line_price": "1"}
+    operate(database, "extra_line", "D", values=line, triggered_by="admin")
+    contract_entries.set_discount(database, "D", value="50")
+    is_alone = setting == "none"
+
+    assert ("登録を見るほかの人がいません" in board.get("/").text) == is_alone
+    assert ("登録した人以外が承認します" in board.get("/invoices").text) != is_alone
+    assert ("登録した人が「1 人での確認」に金額を" in board.get("/invoices").text) == is_alone
+    assert ("入力した人が、「1 人での確認」に" in board.get("/contracts").text) == is_alone
 
 
 def test_failed_tenants_are_grouped_by_reason_with_the_worst_batch_first(
@@ -93,11 +115,13 @@ def test_undelivered_messages_stay_there_after_the_run_that_reported_them(
     assert "<b>3</b><span>承認・判断を待つもの" in page
 
 
-def airflow_run(board: Board, spec: BatchSpec, **changes: str) -> str:
+def airflow_run(board: Board, spec: BatchSpec, *, has_failed: bool = False, **changes: str) -> str:
     """A run in Airflow that nothing has opened; returns its id."""
     made = board.api("POST", f"/dags/{spec.dag_id}/dagRuns", json={"logical_date": None, "conf": {}}).json()
     if changes:
         board.api("PATCH", f"/dags/{spec.dag_id}/dagRuns/{made['dag_run_id']}", json=changes)
+    if has_failed:
+        board.fail_run(spec.dag_id, made["dag_run_id"])
     return str(made["dag_run_id"])
 
 
@@ -110,12 +134,12 @@ def test_a_note_that_is_nobodys_leaves_the_failure_red(board: Board, host: psyco
     board.api("DELETE", f"/dags/{TENANT_BILLING.dag_id}/dagRuns/{run_id}")
 
 
-@pytest.mark.parametrize("changes", [{}, {"state": "failed"}])
+@pytest.mark.parametrize("has_failed", [False, True])
 def test_a_run_that_airflow_has_begun_has_not_missed_its_start(
-    board: Board, host: psycopg.Connection, changes: dict[str, str]
+    board: Board, host: psycopg.Connection, has_failed: bool
 ) -> None:
     run(host, TENANT_USAGE, hours_ago=72, succeeded=("A",))
-    run_id = airflow_run(board, TENANT_USAGE, **changes)
+    run_id = airflow_run(board, TENANT_USAGE, has_failed=has_failed)
     text = board.get("/").text
     assert MISSED not in text
     assert run_id in unquote(text)
@@ -181,7 +205,7 @@ def test_a_run_that_failed_before_it_was_opened_is_shown(board: Board) -> None:
     ).json()["dag_run_id"]
     text = board.get("/").text
     assert started not in unquote(text[: text.index('id="running"')])
-    board.api("PATCH", f"/dags/batch_002_log_cleanup/dagRuns/{started}", json={"state": "failed"})
+    board.fail_run("batch_002_log_cleanup", started)
     text = board.get("/").text
     assert "開始か終了の処理で失敗しました" in text
     assert started in unquote(text)
@@ -245,7 +269,7 @@ def test_a_run_that_was_not_opened_has_the_advice_of_its_alert(
     dag_id = TENANT_USAGE.dag_id
     started = board.api("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": {}}).json()
     run_id = started["dag_run_id"]
-    board.api("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", json={"state": "failed"})
+    board.fail_run(dag_id, run_id)
     host.execute(
         "INSERT INTO batch.operator_alert (alert_key, channel, severity, message) VALUES (%s, 'slack', 'HIGH', %s)",
         [

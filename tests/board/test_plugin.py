@@ -6,7 +6,10 @@ import subprocess
 import sys
 
 import pytest
+from airflow.sdk import BaseOperator
+from airflow.sdk.types import TaskInstanceKey
 
+from skill_batch.operator_links import BoardLink
 from local_stack.stack import PROJECT
 from tests.board.conftest import Board
 
@@ -55,3 +58,20 @@ def test_the_board_calls_the_app_that_serves_it_and_makes_no_other(board: Board)
     started = board.post("/operations/operate_notifications/list", {})
     assert started.status_code == 200
     assert cached_app.cache_info().currsize == 1
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "task"),
+    [("batch_018_01_tenant_usage", "aggregate_usage"), ("approve_invoices", "ask")],
+    ids=["mapped", "waits for a user"],
+)
+def test_each_task_of_a_run_leads_to_the_board(board: Board, dag_id: str, task: str) -> None:
+    with board.living_run(dag_id, "manual__a+b"):
+        links = board.api("GET", f"/dags/{dag_id}/dagRuns/manual__a%2Bb/taskInstances/{task}/links").json()
+    # Relative to the base of Airflow's UI.
+    assert links["extra_links"]["ボードで見る"] == f"skill-batch-board/runs/{dag_id}/manual__a%2Bb"
+
+
+def test_the_tasks_of_other_teams_have_no_link_to_the_board() -> None:
+    key = TaskInstanceKey("their_dag", "task", "run", 1, -1)
+    assert BoardLink().get_link(BaseOperator(task_id="task"), ti_key=key) == ""

@@ -129,7 +129,7 @@ def test_the_bank_s_file_is_confirmed_and_nothing_is_open(site: Site, database: 
         dialog.locator("textarea").fill("\n".join(lines))
         site.picture(page, "confirm-transfers", full=False)
         _run(page)
-        expect(page.get_by_text("確認待ちの振込はありません。")).to_be_visible()
+        expect(page.get_by_text("確定待ちの振込はありません。")).to_be_visible()
         expect(page.get_by_text("ﾔﾏﾀﾞ ﾀﾛｳ")).to_be_visible()
         site.picture(page, "transfers-confirmed")
         page.get_by_role("link", name="売掛金").click()
@@ -175,11 +175,11 @@ def test_the_first_day_has_500_customers_and_a_second_person(site: Site, databas
         expect(page.get_by_text("決めた人: controller")).to_be_visible()
         page.get_by_role("button", name="請求先の変更").click()
         expect(page.get_by_role("dialog").locator("input[name=email]")).to_have_value("keiri@t001.example")
-        _fill(page, department="経理部", reason="客先の依頼")
+        _fill(page, department="経理部", reason="取引先の依頼")
         site.picture(page, "recipient-dialog", full=False)
         _run(page)
         expect(page.get_by_text("部署: — → 経理部")).to_be_visible()
-        _operate(page, "請求先の変更", further_emails="buchou@t001.example", reason="客先の依頼")
+        _operate(page, "請求先の変更", further_emails="buchou@t001.example", reason="取引先の依頼")
         expect(page.get_by_text("自分の入力は、ほかの人が承認します")).to_be_visible()
         _operate(
             page,
@@ -247,13 +247,13 @@ def test_every_button_of_an_invoice_does_what_it_says(site: Site, database: Data
     with site.signed_in("accountant") as page:
         # The letter is stopped and sent.
         page.goto(pages["A"])
-        _operate(page, "発送を止める", reason="単価を確かめる")
+        _operate(page, "送付を停止", reason="単価を確かめる")
         expect(page.get_by_text("停止中")).to_be_visible()
         page.goto(f"{site.url}/skill-batch-board/invoices?month=2026-10")
         expect(page.get_by_text("単価を確かめる")).to_be_visible()
         site.picture(page, "stopped-letter")
         page.goto(pages["A"])
-        _operate(page, "発送する", reason="確かめた", accept_near_due=True)
+        _operate(page, "送付する", reason="確かめた", accept_near_due=True)
         expect(page.get_by_text("停止中")).to_have_count(0)
 
         # The bank has kept its fee. It is entered by mistake once, and once more.
@@ -284,7 +284,7 @@ def test_every_button_of_an_invoice_does_what_it_says(site: Site, database: Data
 
         page.goto(pages["D"])
         _operate(page, "取消", reason="契約書の誤り")
-        _operate(page, "もう一度請求", reason="契約書を直した")
+        _operate(page, "請求のやり直し（新番号）", reason="契約書を直した")
         page.get_by_role("link", name="INV-2026-10-006").first.click()
         expect(page.locator("h1")).to_contain_text("INV-2026-10-006")
 
@@ -297,10 +297,10 @@ def test_every_button_of_an_invoice_does_what_it_says(site: Site, database: Data
             due_on=f"{datetime.now(UTC).date() + timedelta(days=60)}",  # the letter about it has not left
         )
         expect(page.get_by_text("第 2 版").first).to_be_visible()
-        expect(page.get_by_text("訂正の確認待ち").first).to_be_visible()
+        expect(page.get_by_text("訂正の承認待ち").first).to_be_visible()
         site.picture(page, "corrected-invoice")
         page.goto(f"{site.url}/skill-batch-board/invoices?month=2026-10")
-        expect(page.get_by_text("自分の訂正は、ほかの人が発送します。")).to_be_visible()
+        expect(page.get_by_text("自分の訂正は、ほかの人が送付します。")).to_be_visible()
 
         # A line above the limit of one person waits, and is taken back. Its day is in the running month.
         today = datetime.now(JAPAN).date()
@@ -324,8 +324,8 @@ def test_every_button_of_an_invoice_does_what_it_says(site: Site, database: Data
         site.picture(page, "receivables-after")
     with site.signed_in("controller") as page:
         page.goto(pages["E"])
-        _operate(page, "発送する", reason="契約書と照合", accept_near_due=True)
-        expect(page.get_by_text("訂正の確認待ち")).to_have_count(0)
+        _operate(page, "送付する", reason="契約書と照合", accept_near_due=True)
+        expect(page.get_by_text("訂正の承認待ち")).to_have_count(0)
     with database.connect() as host:
         found = host.execute(
             """

@@ -96,7 +96,7 @@ def test_after_two_weeks_of_pause_a_person_sends_what_waits(site: Site, host: ps
 
     with site.signed_in("operator") as page:
         page.goto(f"{site.url}/skill-batch-board/")
-        waits = page.get_by_text("再開の確認: BATCH-019-01 の通知 1 件を、まだ送っていません。")
+        waits = page.get_by_text("再開の承認: BATCH-019-01 の通知 1 件を、まだ送っていません。")
         expect(waits).to_be_visible()
         site.picture(page, "after-a-pause", full=False)
         page.get_by_role("link", name="承認の画面を開く").click()

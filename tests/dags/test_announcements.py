@@ -195,7 +195,7 @@ def test_a_day_that_cannot_be_announced_is_closed_and_its_run_red(
     assert (run.state, events(runs, run)) == ("failed", [])
     assert last_tasks(runs, run) == {"close_run": "success", "announce": "failed"}
     (message,) = slack.messages
-    assert "（重要度 MEDIUM）" in message.text
+    assert "重要度: MEDIUM" in message.text
     assert "影響: バッチは完了しています。完了を待つほかの DAG だけが動きません。" in message.text
     with database.connect() as host:
         assert host.execute("SELECT status, announced_at FROM batch.execution_log").fetchall() == [

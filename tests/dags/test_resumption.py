@@ -66,13 +66,12 @@ def test_a_lost_resumption_starts_again_and_is_reported_once_a_day(
         "SELECT state, conf FROM dag_run WHERE dag_id = %s AND run_id = %s", [APPROVAL, again]
     ).fetchall() == [("queued", {"request": "r"})]
     (lost,) = (each.text for each in slack.messages if each.text.startswith(LOST_REQUEST.name))
-    assert "確認の実行 r が Airflow にありません" in lost
+    assert "承認依頼の実行 r が Airflow にありません" in lost
     assert f"/dags/{APPROVAL}/runs/{again}/required_actions" in lost
 
-    (told,) = (each.text for each in slack.messages if each.text.startswith("再開の確認"))
-    assert told.startswith(
-        "再開の確認: BATCH-019-01\n定期通知送信バッチ（重要度 HIGH）\n理由: 止まっていました\n待っている通知: 1 件"
-    )
+    (told,) = (each.text for each in slack.messages if each.text.startswith("再開の承認"))
+    assert told.startswith("再開の承認: BATCH-019-01 定期通知送信バッチ（通知 1 件）\n待っている通知: 1 件")
+    assert "\n理由: 止まっていました\n重要度: HIGH\n" in told
     assert f"/dags/{APPROVAL}/runs/{again}/required_actions" in told
 
     for name, value in airflow.environment.items():
@@ -124,8 +123,8 @@ def test_an_old_schedule_goes_on_and_surprises_nobody(api: Api, database: Databa
     (run,) = sending.call("GET", f"/api/v2/dags/{SENDING}/dagRuns")["dag_runs"]
     assert (run["run_type"], run["state"]) == ("scheduled", "success")
     (told,) = (each.text for each in slack.messages)
-    assert told.startswith("再開の確認: BATCH-019-01\n")
-    assert open_request(approval, asked)["subject"] == "再開の確認: BATCH-019-01（通知 1 件）"
+    assert told.startswith("再開の承認: BATCH-019-01 定期通知送信バッチ（通知 ")
+    assert open_request(approval, asked)["subject"] == "再開の承認: BATCH-019-01（通知 1 件）"
 
     # A clear keeps the decision, and a run by hand sends only what is not held.
     sending.clear_task(run["dag_run_id"], "open_run")

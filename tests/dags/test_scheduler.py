@@ -203,7 +203,8 @@ def _a_failed_operation_is_told_to_the_person_who_triggered_it(api: Api, slack: 
     run_id = api.trigger(operation="void", business_date="2026-10-01", tenants=["T999"], reason="宛名の訂正")
     assert api.wait(run_id) == "failed"
     alert = slack.messages[-1]
-    assert alert.text.startswith("バッチ実行失敗: OPERATE-INVOICES\n請求書の操作（重要度 MEDIUM）\n")
+    assert alert.text.startswith("バッチ実行失敗: OPERATE-INVOICES 請求書の操作\nエラー: ")
+    assert "\n重要度: MEDIUM\n" in alert.text
     assert f"実行した人: {ADMIN}（操作）" in alert.text
     assert (
         f"ボードで見る: {api.url}/skill-batch-board/runs/{OPERATE_INVOICES}/{quote(run_id, safe='')}"

@@ -122,34 +122,33 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
     untold, unclosed, not_started, digest = (message for message in messages if message.channel == "slack")
     # Critical alerts are mailed too: an invoice run that failed, and the tenant's incident.
     assert [message.subject for message in messages if message.channel == "email"] == [
-        "[CRITICAL] バッチ実行失敗: BATCH-018-02",
+        "[CRITICAL] バッチ実行失敗: BATCH-018-02 テナント課金計算バッチ（2 件中 1 件）",
         "[CRITICAL] テナント監視 11-04 11:00: 新規 1（重大 1）、バッチ 1",
     ]
     assert untold.text.startswith("バッチ実行失敗: BATCH-018-02")
     assert "• T001 ㈱髙橋 &lt;!channel&gt;: 税率が決まっていません" in untold.text
-    assert "通知の前にワーカーが止まったため" in untold.text
+    assert "アラートの前にワーカーが止まったため" in untold.text
     assert unclosed.text.startswith("バッチ実行失敗: BATCH-018-01")
     assert "消去（Clear）してやり直した実行が、結果をまとめる前に止まりました" in unclosed.text
     assert "この実行の close_run を下流ごと消去（Clear）" in unclosed.text
     lines = digest.text.splitlines()
     assert lines[:3] == [
         "テナント監視 11-04 11:00: 新規 1（重大 1）、バッチ 1",
-        "【重大】T001 ㈱髙橋 &lt;!channel&gt;: エラー率 33.3 % = 10 / 30 件（警戒 5 %、重大 10 %）",
+        "【重大】T001 ㈱髙橋 &lt;!channel&gt;: エラー率 33.3 % = 10 / 30 件（警告 5 %、重大 10 %）",
         "→ エラー率: SYS_SystemLog で 5xx の URL を確認し、アプリ担当へ連絡",
     ]
     assert lines[3].startswith("【孤立した実行】BATCH-018-01 テナント使用量集計バッチ（")
     assert "Airflow の実行が、ログを閉じずに終わっていました。失敗にしました。" in lines[3]
     assert lost == ("failed",)
-    *alert, paused, cause, action, _ = not_started.text.splitlines()
+    *alert, paused, severity, cause, action, _ = not_started.text.splitlines()
     assert alert == [
-        "バッチ未開始: BATCH-018-04",
-        f"{INACTIVE_TENANTS.name}（重要度 HIGH）",
+        f"バッチ未開始: BATCH-018-04 {INACTIVE_TENANTS.name}（14 回）",
         f"予定: {minute(before + timedelta(days=1))} から {minute(last)} までの 14 回（日本時間）の実行がありません",
         f"その前に始まった予定: {minute(before)}",
     ]
     assert paused.startswith("ほかに、一時停止中で始まっていないバッチ: ")
     assert f"BATCH-018-05（{minute(before + timedelta(days=1, minutes=-30))} から）" in paused
-    assert cause == MISSED_RUN.action
+    assert (severity, cause) == ("重要度: HIGH", MISSED_RUN.action)
     assert action == "対処: batch_018_04_inactive_tenants を 1 回 Trigger してください（業務日は空欄）。"
 
 
@@ -179,19 +178,14 @@ def test_the_user_of_a_lost_run_is_mailed_and_operators_not(
         ("email", "hanako@example.jp")
     }
     orphan, untold = (message.text.splitlines() for message in told_by_first)
-    assert orphan[:4] == [
-        "バッチ実行失敗: OPERATE-INVOICES",
-        "請求書の操作（重要度 MEDIUM）",
-        "実行した人: keiri（操作）",
-        "実行ID: orphan",
-    ]
-    assert orphan[4].startswith("エラー: Airflow にこの実行がなく")
-    assert orphan[4].endswith("失敗にしました")
-    assert untold[:3] == [
-        "バッチ実行失敗: BATCH-018-02",
-        "テナント課金計算バッチ（重要度 MEDIUM）",
-        "実行した人: keiri（ドライラン）",
-    ]
+    title, error, *who = orphan[:4]
+    assert title == "バッチ実行失敗: OPERATE-INVOICES 請求書の操作"
+    assert error.startswith("エラー: Airflow にこの実行がなく")
+    assert error.endswith("失敗にしました")
+    assert who == ["重要度: MEDIUM", "実行した人: keiri（操作）"]
+    assert "実行ID: orphan" in orphan
+    assert untold[0].startswith("バッチ実行失敗: BATCH-018-02 テナント課金計算バッチ")
+    assert "重要度: MEDIUM\n実行した人: keiri（ドライラン）" in "\n".join(untold)
     assert notices == []
 
 

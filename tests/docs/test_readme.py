@@ -66,5 +66,8 @@ def test_the_deployment_page_explains_exactly_the_codes_of_the_findings() -> Non
             source.read_text(encoding="utf-8"),
         )
     }
+    # Section.warning
+    for source in (PROJECT / "include").rglob("settings.py"):
+        used.update(re.findall(r"return \(\s*\"([a-z]+(?:-[a-z]+)+)\"", source.read_text(encoding="utf-8")))
     explained = re.findall(r"^\| (`[a-z-]+`(?:, `[a-z-]+`)*) \|", DEPLOYING, flags=re.MULTILINE)
     assert set(re.findall(r"[a-z-]+", " ".join(explained))) == used

@@ -269,6 +269,16 @@ def own_entry(scene: Scene) -> Failure:
     return Failure(run, lambda: FlowRun(scene.database, OPERATE_INVOICES, MONTH, parameters=form))
 
 
+def not_confirmed(scene: Scene) -> Failure:
+    """The only accountant approves an own line without typing its amount."""
+    change_billing(scene.environment, scene.folder, second_person="none")
+    form = {"operation": "approve", "tenants": ["A"], "confirmed": "60000"}
+    return replace(
+        own_entry(scene),
+        mend=lambda: FlowRun(scene.database, OPERATE_INVOICES, MONTH, parameters=form, person=ACCOUNTANT),
+    )
+
+
 def contract_change_refused(scene: Scene) -> Failure:
     """The accountant approves the recipient that they have entered themselves."""
     billing_rows.customer(scene.host, "A")
@@ -560,6 +570,7 @@ CASES: dict[str, Callable[[Scene], Failure]] = {
         held,
         request_outdated,
         own_entry,
+        not_confirmed,
         contract_change_refused,
         answered_too_early,
         dump_smaller,

@@ -151,7 +151,7 @@ def test_the_advice_ends_the_failure(scene: Scene, name: str) -> None:
         assert kind.action in run.alerts[-1].as_text()
     if name not in NOT_ON_THE_BOARD:
         assert run.kinds_on_the_board == (name,)
-    if not kind.clear and "要りません" not in kind.action:
+    if not kind.clear and "不要です" not in kind.action:
         run.clear()
         assert run.has_failed
         assert run.kinds == (name,)

@@ -82,7 +82,10 @@ def installation(tmp_path: Path) -> Path:
 def alert(text: str) -> Arrived:
     blocks: list[dict[str, Any]] = [
         {"type": "header", "text": {"type": "plain_text", "text": "バッチ実行失敗: BATCH-019-03"}},
-        {"type": "section", "text": {"type": "plain_text", "text": text}},
+        {
+            "type": "rich_text",
+            "elements": [{"type": "rich_text_section", "elements": [{"type": "text", "text": text}]}],
+        },
         {"type": "context", "elements": [{"type": "mrkdwn", "text": "<http://localhost:8080/x|実行を開く>"}]},
     ]
     return Arrived("slack", "#batch-alerts", "バッチ実行失敗: BATCH-019-03", rich=blocks)

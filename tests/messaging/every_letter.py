@@ -330,10 +330,10 @@ def _billing(language: Language) -> Iterator[tuple[str, str, LetterTexts, bool]]
     partly_paid = document_letter(corrected, "attachment", _LINK, open_amount=open_amount)
     yield "訂正した請求書（残額のあるもの）", INVOICE, partly_paid, True
     letter = document_letter(credit, "attachment", _LINK, original_due_on=invoice.due_on)
-    yield "返還請求書（一部）", CREDIT_NOTE, letter, True
-    yield "返還請求書（全額）", CREDIT_NOTE, document_letter(full_credit, "attachment", _LINK), True
+    yield "返還（一部）", CREDIT_NOTE, letter, True
+    yield "返還（全額）", CREDIT_NOTE, document_letter(full_credit, "attachment", _LINK), True
     letter = document_letter(full_credit, "attachment", _LINK, is_original_unsent=True)
-    yield "返還請求書（請求書を送る前の全額）", CREDIT_NOTE, letter, True
+    yield "返還（請求書を送る前の全額）", CREDIT_NOTE, letter, True
     yield "請求書の取消", INVOICE_VOID, void_letter(invoice, reason), False
     for name, is_repeated in (("督促", False), ("再度の督促", True)):
         letter = reminder_letter(invoice, open_amount, "attachment", _LINK, is_repeated=is_repeated)

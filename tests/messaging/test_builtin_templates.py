@@ -9,7 +9,7 @@ import pytest
 from include.skillreport.batches.notification_settings_check.rules import TenantSettings, findings_in
 from include.skillreport.messaging.channels.channel import Rendered
 from include.skillreport.messaging.contract_letters import CHANNELS_GONE, SETTINGS_BROKEN
-from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE
+from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE, sample_of
 from include.skillreport.messaging.settings import ServiceSettings
 from include.skillreport.messaging.template_store import default_template
 from include.skillreport.messaging.templates import render
@@ -32,23 +32,27 @@ ENTERED = ServiceSettings(
 _ASKS = re.compile("お問い合わせ先|までお知らせください|contact us|tell us", re.IGNORECASE)
 
 
-def written(key: str, language: str, service: ServiceSettings, count: int = 2) -> Rendered:
+def written(
+    key: str, language: str, service: ServiceSettings, count: int = 2, *, has_previous: bool = True
+) -> Rendered:
     """The template with some text for each of its variables."""
     template = default_template(key, language)
     names = re.findall(r"{{ ?(\w+)", template.subject + template.body)
     variables = {**dict.fromkeys(names, "x"), "notices": "", "count": count, "days_left": count}
+    variables |= {"has_previous": has_previous, "report_link": ""}
     return render(template, variables | service.values(language))
 
 
 @pytest.mark.parametrize("language", ["ja", "en"])
 @pytest.mark.parametrize("key", KEYS)
 def test_a_letter_without_a_contact_names_none(key: str, language: str) -> None:
-    text = written(key, language, SAMPLE).text
+    for has_previous in (False, True):
+        text = written(key, language, SAMPLE, has_previous=has_previous).text
 
-    assert _ASKS.findall(text) == []
-    assert "\n\n\n" not in text
-    assert text == f"{text.rstrip()}\n"
-    assert [line for line in text.splitlines() if line != line.strip()] == []
+        assert _ASKS.findall(text) == []
+        assert "\n\n\n" not in text
+        assert text == f"{text.rstrip()}\n"
+        assert [line for line in text.splitlines() if line != line.strip()] == []
 
 
 @pytest.mark.parametrize("language", ["ja", "en"])
@@ -77,6 +81,17 @@ def test_the_daily_check_accepts_every_built_in_text(key: str, language: str) ->
     }
 
     assert findings_in(TenantSettings(templates=[row])) == []
+
+
+@pytest.mark.parametrize("language", ["ja", "en"])
+def test_the_letter_about_a_report_says_where_its_files_are(language: str) -> None:
+    template = default_template("monthly_report", language)
+    service = ENTERED.model_copy(update={"report_link": "https://portal.example.jp/{tenant_code}/{month}"})
+    link = service.report_link_of("青 葉", "2026-10")
+    sample = sample_of("monthly_report", {}) | service.values(language) | {"report_link": link}
+
+    assert link == "https://portal.example.jp/%E9%9D%92%20%E8%91%89/2026-10"
+    assert f"\n{link}\n" in render(template, sample).text
 
 
 @pytest.mark.parametrize(

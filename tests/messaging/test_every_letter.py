@@ -16,7 +16,14 @@ from include.skillreport.core.network import EmailConfig
 from include.skillreport.messaging import notices
 from include.skillreport.messaging.channels.channel import Rendered
 from include.skillreport.messaging.channels.email.letter import letter_of
-from include.skillreport.messaging.contract_letters import BILLING_LETTERS, CONTRACT_LETTERS, GENERAL
+from include.skillreport.messaging.contract_letters import (
+    BILLING_LETTERS,
+    CONTRACT_LETTERS,
+    CREDIT_NOTE,
+    GENERAL,
+    INVOICE,
+    PAYMENT_REMINDER,
+)
 from include.skillreport.messaging.message import Message
 from include.skillreport.messaging.reminder_names import KEYS, sample_of
 from include.skillreport.messaging.template_store import default_template
@@ -89,15 +96,15 @@ FACTS: dict[str, dict[str, tuple[str, ...]]] = {
         "en": ("Slack channels", "“goal reminder”", "team-a, team-b", "tell us another destination"),
     },
     "月次レポート": {
-        "ja": ("2026年10月のレポート", "登録ユーザー数: 42（増減 +2）", "ファイルが必要な場合は"),
-        "en": ("monthly report of October 2026", "Registered users: 42 (change +2)", "if you need the files"),
+        "ja": ("2026年10月のレポート", "登録ユーザー数: 42（増減 +2）", "ファイルは当社で保管しています"),
+        "en": ("monthly report of October 2026", "Registered users: 42 (change +2)", "We keep the files"),
     },
     "停止したチャネルの通知を管理者に送るメール": {
         "ja": ("Slack へ送信できなかった通知 1 件", "Slack の設定をご確認ください", "承認されました"),
         "en": ("could not be sent to Slack", "check the settings of Slack", "was approved"),
     },
     "請求書": {
-        "ja": ("2026年10月分", "145,700 円", "お支払期限: 2026年11月30日", "書類（PDF）を添付しています"),
+        "ja": ("2026年10月分", "145,700 円", "お支払期限: 2026年11月30日", "ご請求書をお送りいたします"),
         "en": ("October 2026", "1,197.45 EUR", "Due date: 30 November 2026", "(PDF) is attached"),
     },
     "請求書（書類が大きいとき）": {
@@ -120,7 +127,7 @@ FACTS: dict[str, dict[str, tuple[str, ...]]] = {
         "ja": ("宛名を訂正", "2026年11月10日の時点", "差し引いた残額は 55,000 円（税込）です"),
         "en": ("Name corrected", "On 10 November 2026", "597.45 EUR (incl. tax) was left to pay"),
     },
-    "返還請求書（一部）": {
+    "返還（一部）": {
         "ja": (
             "1,100 円",
             "二重に請求したため",
@@ -132,7 +139,7 @@ FACTS: dict[str, dict[str, tuple[str, ...]]] = {
             "please pay the remaining 1,097.45 EUR (incl. tax) by its due date, 30 November 2026",
         ),
     },
-    "返還請求書（全額）": {
+    "返還（全額）": {
         "ja": (
             "145,700 円",
             "二重に請求したため",
@@ -144,24 +151,29 @@ FACTS: dict[str, dict[str, tuple[str, ...]]] = {
             "No payment is due for invoice INV-2026-000123. If you have already paid it, we will contact you",
         ),
     },
-    "返還請求書（請求書を送る前の全額）": {
+    "返還（請求書を送る前の全額）": {
         "ja": ("145,700 円", "お送りしていません。お支払いは不要です"),
         "en": ("1,197.45 EUR", "was not sent to you", "No payment is due"),
     },
     "請求書の取消": {
-        "ja": ("INV-2026-000123", "二重に請求したため", "お支払いは不要です"),
+        "ja": ("INV-2026-000123", "二重に請求したため", "お支払いは不要です", "誠に申し訳ございません"),
         "en": ("INV-2026-000123", "Charged twice", "No payment is due"),
     },
     "督促": {
-        "ja": ("55,000 円", "お支払期限: 2026年11月30日", "お支払いくださいますよう", "みずほ銀行"),
-        "en": ("597.45 EUR", "Due date: 30 November 2026", "arrange the payment", "Mizuho Bank"),
+        "ja": (
+            "55,000 円",
+            "お支払期限: 2026年11月30日",
+            "お支払いくださいますよう",
+            "添付の請求書のとおりです",
+        ),
+        "en": ("597.45 EUR", "Due date: 30 November 2026", "arrange the payment", "on the attached invoice"),
     },
     "再度の督促": {
-        "ja": ("55,000 円", "2026年11月30日", "至急お支払いくださいますよう", "みずほ銀行"),
-        "en": ("597.45 EUR", "30 November 2026", "Please pay it now", "Mizuho Bank"),
+        "ja": ("55,000 円", "2026年11月30日", "至急お支払いくださいますよう", "何卒ご容赦ください"),
+        "en": ("597.45 EUR", "30 November 2026", "Please pay it now", "on the attached invoice"),
     },
     "送付先の変更": {
-        "ja": ("送付先が変わりました", "今後お送りしません", "お心当たりがない場合は"),
+        "ja": ("送付先が変わりました", "今後お送りいたしません", "お心当たりがない場合は"),
         "en": ("The address for invoices has changed", "send no more", "please contact us"),
     },
 }
@@ -224,7 +236,8 @@ def test_a_letter_says_who_writes_to_whom_and_whom_to_ask(
         issuer = ISSUER if language == "ja" else ENGLISH_ISSUER
         recipient = {"ja": TENANT["ja"] + " 御中", "en": "Dear Grünwald & Söhne GmbH,"}[language]
         # After the line about the PDF.
-        assert text.rstrip().endswith(f"\n{issuer.email} / {issuer.phone}")
+        ask = {"ja": "お問い合わせ", "en": "Questions"}[language]
+        assert text.rstrip().endswith(f"\n{ask}: {issuer.email} / {issuer.phone}")
         expected = (recipient, issuer.name, issuer.contact)
     else:
         service = {
@@ -237,6 +250,25 @@ def test_a_letter_says_who_writes_to_whom_and_whom_to_ask(
         expected = (service[language], TENANT[language], contact[language])
     for part in expected:
         assert part in text, name
+
+
+@each_letter
+def test_a_letter_to_a_customer_is_polite_and_has_no_bank_account(
+    language: Language, name: str, message: Message
+) -> None:
+    text = text_of(message)
+    assert "銀行" not in text, "a bank account in an e-mail trains customers for fraud"
+    assert "Bank," not in text
+    if language == "en" or message.kind in KEYS or name == "アプリケーションの通知":
+        return
+    writer = f"{ISSUER.name} {ISSUER.contact}" if message.kind in BILLING_LETTERS else "スキル報告サービス"
+    assert f"\n平素よりお世話になっております。{writer}です。\n" in text.replace("\r", "")
+    asks_payment = message.kind in (INVOICE, PAYMENT_REMINDER)
+    assert ("振込先は" in text) == asks_payment
+    is_attached = message.file is not None and message.file.content is not None
+    assert ("振込先は添付の請求書のとおりです。" in text) == (asks_payment and is_attached)
+    has_document = message.kind in (INVOICE, CREDIT_NOTE)
+    assert ("ご査収のほどよろしくお願いいたします。" in text) == has_document
 
 
 @each_letter

@@ -222,7 +222,7 @@ def test_a_fee_of_a_closed_month_falls_on_the_first_open_day(
     record_fee(database)
 
     ((_, kind, day, *_, remark),) = of_month(platform, store, date(2026, 12, 1))
-    assert (kind, day, remark) == ("手数料差額", "2026-12-01", "2026-11 は引き渡し済みのため")
+    assert (kind, day, remark) == ("手数料差額", "2026-12-01", "2026-11 は確定済みのため")
 
 
 def test_a_rest_that_may_be_a_fee_has_no_reminder(

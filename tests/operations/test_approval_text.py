@@ -33,7 +33,7 @@ def test_an_answer_for_all_approves_only_what_the_text_shows() -> None:
     assert len(approved) == LISTED
     assert "ほか 3 件は、この一覧にないので保留のままです。" in body
     assert "DAG approve\\_invoices を手で実行" in body
-    with pytest.raises(ParameterError, match="この確認の一覧にありません"):
+    with pytest.raises(ParameterError, match="この承認依頼の一覧にありません"):
         approved_tenants(items, APPROVE, [items[-1].tenant_code])
 
 

@@ -136,7 +136,7 @@ def test_a_directory_that_has_changed_since_the_request_is_not_applied(
 
     result = approve(database, services, request_)
 
-    assert "承認できません: この確認を出した後に、名簿か連携が変わっています" in reasons(result)["HD001"]
+    assert "承認できません: この承認依頼を出した後に、名簿か連携が変わっています" in reasons(result)["HD001"]
     assert outcomes(host, result)["A"]["error_code"] == "REQUEST_OUT_OF_DATE"
     assert {status for *_, status in links(host)} == {"active"}
     assert kept(host, request_)["result"] == "out_of_date"

@@ -202,7 +202,7 @@ def test_an_invoice_calculated_anew_since_the_request_is_not_approved(
 
     result = approve(database, request_)
 
-    assert "承認できません: この確認を出した後に、請求が計算し直されています" in reasons(result)["HD001"]
+    assert "承認できません: この承認依頼を出した後に、請求が計算し直されています" in reasons(result)["HD001"]
     assert outcomes(host, result)["A"]["error_code"] == "REQUEST_OUT_OF_DATE"
     assert (invoice(host, "A")["status"], invoice(host, "B")["status"]) == ("draft", "finalized")
     kept = items(host, request_)["A"]
@@ -243,7 +243,7 @@ def test_an_invoice_that_another_operation_approved_or_voided_is_not_changed(
 def test_a_request_names_only_the_tenants_that_it_lists(
     database: Database, host: psycopg.Connection, request_: ApprovalRequest
 ) -> None:
-    with pytest.raises(ParameterError, match="'C' は、この確認の一覧にありません"):
+    with pytest.raises(ParameterError, match="'C' は、この承認依頼の一覧にありません"):
         approve(database, request_, APPROVE, "C")
     assert items(host, request_)["A"]["answer"] is None
 

@@ -36,7 +36,7 @@ _TWO_SHARDS = ExecutionSettings(max_mapped_tenants=1, shards=2, tenants_per_shar
 
 @dataclass
 class Office:
-    """An installation, the bank's files, and the person who looks at the page 入金の照合 at the end of each month.
+    """An installation, the bank's files, and the person who looks at the page 入金消込 at the end of each month.
 
     ``every``: the bank has transfers on each such weekday.
     """
@@ -195,7 +195,7 @@ class Office:
         ]
         self.postponed = mistaken
         if aside or mistaken:
-            values = {"transfer_ids": aside + mistaken, "reason": "客先の入金ではない"}
+            values = {"transfer_ids": aside + mistaken, "reason": "取引先の入金ではない"}
             self._decide("set_aside", day, values)
         confirmed = {
             transfer_id: fact

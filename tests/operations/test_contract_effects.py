@@ -81,7 +81,7 @@ def test_a_late_order_number_says_that_invoices_lack_it(database: Database, host
         tenants=["A"],
         order_number="PO-1",
         valid_from="2026-10-01",
-        reason="客先",
+        reason="取引先",
     )
 
     ((notes),) = (row["notes"] for row in outcomes(host, result).values())

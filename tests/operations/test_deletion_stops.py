@@ -77,7 +77,7 @@ def test_a_new_row_stops_the_deletion_until_another_question_is_approved(frozen:
 
     again = frozen.asked()
     (problem,) = frozen.problems(frozen.answer(frozen.request))
-    assert problem.startswith("この確認を出した後に、")
+    assert problem.startswith("この承認依頼を出した後に、")
     assert not gone(frozen)
     assert frozen.problems(frozen.answer(again)) == []
     assert gone(frozen)
@@ -163,7 +163,7 @@ def test_a_row_that_returns_after_its_deletion_stops_it(
 def test_an_approved_tenant_can_still_be_cancelled_before_its_deletion(frozen: Leaving) -> None:
     assert frozen.stage("cancel", "T", {"reason": "継続"}, day=AFTER_WAIT).status == "completed"
     (problem,) = frozen.problems(frozen.answer(frozen.request))
-    assert problem.startswith("この確認を出した後に、退会が取りやめられたか、")
+    assert problem.startswith("この承認依頼を出した後に、退会が取りやめられたか、")
     assert not gone(frozen)
     with frozen.database.connect() as connection:
         assert connection.execute("SELECT FROM batch.frozen_person").rowcount == 0

@@ -160,7 +160,7 @@ def test_a_reason_closes_no_earlier_month(
     run_billing(database, NOVEMBER, store=store)
     provisional = written(store)
 
-    with pytest.raises(ParameterError, match="「理由」（reason）は操作「会計月の引き渡し」では使いません"):
+    with pytest.raises(ParameterError, match="「理由」（reason）は操作「会計データの確定」では使いません"):
         hand_over(
             database, store, "2026-11-01", date(2026, 12, 1), reason="11月分の締め", without_failed=True
         )
@@ -177,7 +177,7 @@ def test_the_first_hand_over_closes_earlier_months_if_ticked(
     assert billed_november.error_count == 1
     refused = hand_over(database, store, "2026-11-01", december)
     assert (
-        "先に会計月 2026-10 を引き渡してください。2026-11 までの書類を別の方法で渡し済みなら、「前の月もまとめて閉じる」"
+        "先に会計月 2026-10 を確定してください。2026-11 までの書類を別の方法で渡し済みなら、「前の月もまとめて閉じる」"
         in (refused.error or "")
     )
 

@@ -246,7 +246,7 @@ def test_another_key_is_given_without_another_wait(asked: Leaving) -> None:
     content = asked.store.read(f"offboarding/{tenant_folder('T')}/customer.zip.age")
     assert pyrage.decrypt(content, [asked.identity])
     (problem,) = asked.problems(asked.answer(asked.request))
-    assert problem.startswith("この確認を出した後に、")
+    assert problem.startswith("この承認依頼を出した後に、")
     assert asked.offboarding("waits_until") == AFTER_WAIT
     assert asked.problems(asked.answer(asked.asked())) == []
 
@@ -292,7 +292,7 @@ def test_a_cancelled_tenant_stays_whole(
     assert leaving.stage("cancel", "T", {"reason": "継続するため"}).status == "completed"
     if leaving.question:
         (problem,) = leaving.problems(leaving.answer(leaving.question))
-        assert problem == "この確認を出した後に、退会が取りやめられたか、もう一度依頼されました。"
+        assert problem == "この承認依頼を出した後に、退会が取りやめられたか、もう一度依頼されました。"
     assert leaving.store.names("offboarding") == []
     with leaving.database.connect() as connection:
         assert whole(connection, "T") == before

@@ -491,15 +491,17 @@ def test_more_copies_than_the_table_holds_are_refused(database: Database, host: 
 
 
 @pytest.mark.usefixtures("tenants")
+@pytest.mark.parametrize(("honorific", "shown"), [("", " 御中\n"), ("sama", " 様\n"), ("none", "\n")])
 def test_the_letter_to_a_former_recipient_has_no_new_name(
-    database: Database, host: psycopg.Connection
+    database: Database, host: psycopg.Connection, honorific: str, shown: str
 ) -> None:
-    decide(database, asked(database, set_profile(database, email=NEW, recipient_name="株式会社シンメイ")))
+    profile = {"email": NEW, "recipient_name": "株式会社シンメイ", "honorific": honorific}
+    decide(database, asked(database, set_profile(database, **profile)))
 
     ((body,),) = host.execute("""SELECT message_body FROM "HIS_NotificationLog" """).fetchall()
     ((name,),) = host.execute("SELECT tenant_name FROM batch.all_tenant WHERE tenant_id = 'A'").fetchall()
     assert "シンメイ" not in body
-    assert body.startswith(f"{name} 御中")
+    assert body.startswith(f"{name}{shown}")
 
 
 @pytest.mark.usefixtures("tenants")

@@ -338,7 +338,7 @@ def test_a_paid_invoice_is_not_reissued_and_stays_paid(database: Database, host:
 
     assert reasons(result) == {
         "A": "請求書 INV-2026-10-001 は入金済みのため取り消せません。訂正するには DAG operate_invoices の"
-        "「返還請求書の発行」を使ってください。"
+        "「全額の返還」を使ってください。"
     }
     assert outcomes(host, result)["A"]["error_code"] == "ALREADY_PAID"
     paid = invoice(host, "A")
@@ -529,7 +529,7 @@ def test_an_invoice_over_nothing_cannot_be_credited(database: Database, host: ps
     result = operate(database, "credit", reason="訂正")
 
     assert reasons(result) == {
-        "A": "番号のない請求（下書きか請求額 0）は返還できません。返還請求書は番号のある請求書にだけ発行できます。"
+        "A": "番号のない請求（下書きか請求額 0）は返還できません。返還は番号のある請求書にだけ行えます。"
     }
     assert invoice(host, "A")["credited"] is False
 
@@ -564,7 +564,7 @@ def test_a_credit_withdraws_the_letter_of_its_original_unless_sent(
     ).fetchall()
     assert [(subject.rpartition("】")[2], is_deleted) for subject, is_deleted in letters] == [
         ("2026年10月分 ご請求書 INV-2026-10-001", withdrawn),
-        ("返還請求書 CRN-2026-10-001（請求書 INV-2026-10-001）", False),
+        ("ご返金・値引きのお知らせ（適格返還請求書 CRN-2026-10-001）", False),
     ]
 
 

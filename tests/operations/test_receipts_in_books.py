@@ -248,9 +248,7 @@ def test_the_setting_receipts_leaves_them_out_of_files_and_hand_overs(
         [1, -11000] if has_receipts else [0, 0]
     )
     # November has nothing but the payment.
-    with (
-        nullcontext() if not has_receipts else pytest.raises(BillingError, match="会計月 2026-11 を引き渡し")
-    ):
+    with nullcontext() if not has_receipts else pytest.raises(BillingError, match="会計月 2026-11 を確定"):
         hand_over(platform, store, DECEMBER, date(2027, 1, 2), "December")
 
 
@@ -265,7 +263,7 @@ def test_a_payment_of_a_closed_month_falls_on_the_first_open_day(
 
     pay(database, store=store)
 
-    remark = "2026-11 は引き渡し済みのため"
+    remark = "2026-11 は確定済みのため"
     assert receipts(rows(store, "2026-12")) == [
         (NUMBER, "入金", "確定", "2026-12-01", "-11000", "-11000", f"銀行振込 F-1 {remark}")
     ]

@@ -84,7 +84,10 @@ def test_a_restore_beside_or_over_live_rows_touches_no_other_tenant(
     assert (details["A"]["changed"], details["A"]["missing"], details["A"]["merged"]) == (2, 1, 0)
     assert f"A（{backup_id}）" in caplog.text
     counts = "復元 30 行、現在と異なる 1 行、現在ない 0 行、取得後に増えた 1 行（例: emp_A-1、emp_A-late）"
-    assert f"public.MST_Employee: {counts}" in caplog.text
+    told = f"public.MST_Employee: {counts}。異なる列: full_name"
+    assert told in caplog.text
+    # The page of the run shows the notes: keys and names of columns, and no values.
+    assert told in notes(taken.database, compared)["A"]
     assert f'({compared.execution_id},A,"")' in caplog.text
     assert of_restored(taken.database, "A") == before
     assert of_tenant(taken.database, "A") == live

@@ -79,9 +79,9 @@ def test_rows_of_every_table_come_back_as_they_were(backups: Backups, rows: psyc
 
     for table in tables:
         archive = archive_of(backups, table)
-        result, details = backups.restore("restore_deleted_rows", "A", archive=archive, reason="客先の依頼")
+        result, details = backups.restore("restore_deleted_rows", "A", archive=archive, reason="取引先の依頼")
         assert (result.status, details["A"]) == ("completed", {"restored": 1, "existing": 0})
-        assert backups.logged_reason(result) == "客先の依頼"
+        assert backups.logged_reason(result) == "取引先の依頼"
 
     assert {table: contents(rows, table) for table in tables} == before
 

@@ -86,9 +86,9 @@ def test_a_late_run_holds_its_messages_and_completes(
     ((details, notes),) = host.execute(
         "SELECT details, notes FROM batch.tenant_outcome WHERE tenant_id = 'A'"
     ).fetchall()
-    assert (details["heldMessages"], notes) == (2, ["通知 2 件は、停止後の「再開の確認」を待っています"])
+    assert (details["heldMessages"], notes) == (2, ["通知 2 件は、停止後の「再開の承認」を待っています"])
     subject, body = text_of(database, asked(database, result))
-    assert subject == "再開の確認: BATCH-019-01（通知 3 件）"
+    assert subject == "再開の承認: BATCH-019-01（通知 3 件）"
     assert "| BATCH\\-019\\-01 定期通知送信バッチ | アプリの通知 | 2 | 0 | 0 | 0 | 3 |" in body
     assert "24 時間を過ぎて始まりました" in body
 
@@ -312,5 +312,5 @@ def test_letters_about_inactivity_wait_although_they_are_contract_letters(
     assert result.status == "completed"
     assert held(host) == {("A", "BATCH-018-04"): 1}
     subject, body = text_of(database, asked(database, result))
-    assert subject == "再開の確認: BATCH-018-04（通知 1 件）"
+    assert subject == "再開の承認: BATCH-018-04（通知 1 件）"
     assert "利用がないテナントへの" in body

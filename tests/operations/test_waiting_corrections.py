@@ -64,7 +64,7 @@ def stop(database: Database, person: str) -> RunResult:
 
 
 def opened_send(database: Database, person: str) -> Run:
-    """A run of 「発送する」 that has only been opened."""
+    """A run of 「送付する」 that has only been opened."""
     return open_operation(
         database, "send_letter", reason="確認した", triggered_by=person, run_at=at(FIRST, 11)
     )
@@ -100,7 +100,7 @@ def test_nobody_prints_another_name_on_a_final_invoice_alone(
 ) -> None:
     corrected = correct(database, store)
     assert outcomes(host, corrected)["A"]["notes"] == [
-        "訂正は確認待ちです。ほかの人が「発送する」を使うまで、訂正の通知も督促も送りません"
+        "訂正は承認待ちです。ほかの人が「送付する」を使うまで、訂正の通知も督促も送りません"
     ]
     assert letters(host) == [("", True), ("-r2", True)]
 
@@ -108,7 +108,7 @@ def test_nobody_prints_another_name_on_a_final_invoice_alone(
 
     assert code(host, refused) == "OWN_ENTRY"
     assert reasons(refused)["A"] == (
-        f"請求書 {NUMBER} は 佐藤 が訂正したため、佐藤 は発送できません。訂正していない人が内容を確認し、「発送する」を使ってください。"
+        f"請求書 {NUMBER} は 佐藤 が訂正したため、佐藤 は送付できません。訂正していない人が内容を確認し、「送付する」を使ってください。"
     )
     assert arrived(FIRST) == set()
     assert send(database, SUZUKI).status == "completed"
@@ -249,7 +249,7 @@ def test_a_correction_without_a_letter_waits_too(
 
     address, waits = outcomes(host, result)["A"]["notes"]
     assert "メール" in address
-    assert waits.startswith("訂正は確認待ちです")
+    assert waits.startswith("訂正は承認待ちです")
     host.execute("""UPDATE "MST_Tenant" SET contact_email = 'keiri@customer.example'""")
     assert code(host, send(database, SATO)) == "OWN_ENTRY"
     assert host.execute("SELECT corrected_by FROM batch.letter_stop").fetchall() == [([SATO],)]

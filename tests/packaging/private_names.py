@@ -25,8 +25,9 @@ USES = {
     f"{_AUTH}.models.resource_details.DagAccessEntity": "RUN TASK_INSTANCE",
     f"{_AUTH}.models.resource_details.DagDetails": "(id,team_name)",
     "airflow.api_fastapi.core_api.security.get_user": "",
+    "airflow.listeners.hookimpl": "",
     "airflow.models.DagRun": "dag_id run_id run_type state conf queued_at run_after start_date end_date"
-    " clear_number triggered_by",
+    " clear_number triggered_by triggering_user_name",
     "airflow.models.dag.DagModel": "get_team_name(dag_id)",
     "airflow.models.log.Log": "(event,owner,owner_display_name,extra)",
     "airflow.sdk.exceptions.AirflowRuntimeError": "(error)",

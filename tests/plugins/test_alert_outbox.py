@@ -17,6 +17,7 @@ from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.alert_outbox import send_alert, send_waiting_alerts
 from skill_batch.notifiers.channels import load_channels
 from skill_batch.statements import SQL
+from local_stack.demo.page import rich_texts
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import email_connection, slack_connection
 from tests.conftest import Database
@@ -107,7 +108,7 @@ def test_mail_says_the_same_as_text_and_html_and_escapes_data(services: StandIns
     assert slack.rich[-1]["elements"][0]["text"].startswith(
         "<http://airflow.example/dags/d/runs/r?a=1&amp;b=2|実行を開く>"
     )
-    assert "エラー: &lt;b&gt;12&lt;/b&gt; 件中" in mail.rich
+    assert "<b>エラー: </b>&lt;b&gt;12&lt;/b&gt; 件中" in mail.rich
     assert 'href="http://airflow.example/dags/d/runs/r?a=1&amp;b=2"' in mail.rich
 
 
@@ -284,10 +285,10 @@ def test_an_answer_that_breaks_off_leaves_doubt(
 
 
 def test_a_long_alert_reaches_slack_whole(services: StandIns) -> None:
-    lines = tuple(f"{number}: {'長' * 90}" for number in range(100))
+    lines = tuple(f"{number} {'長' * 90}" for number in range(100))
     send_alert(Alert("title", lines, tenants=("x" * 5_000,)), "a", load_channels())
     (message,) = services.messages
-    sections = [block["text"]["text"] for block in message.rich if block["type"] == "section"]
+    sections = [text for block in message.rich if block["type"] == "rich_text" for text in rich_texts(block)]
     assert "\n".join(sections[:-1]).splitlines() == list(lines)
     assert max(map(len, sections)) <= 3_000
 

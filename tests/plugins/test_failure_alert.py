@@ -102,11 +102,18 @@ def test_it_says_what_failed_for_whom_and_what_to_do(slack: StandIns) -> None:
 
     (message,) = slack.messages
     lines = message.text.splitlines()
-    assert lines[0] == "バッチ実行失敗: BATCH-018-01"
-    assert "実行ID: BATCH-018-01_20261031_0a1b2c3d" in lines
-    assert "業務日: 2026-10-31" in lines
-    assert "エラー: 一部のテナントが失敗（ほかのテナントは完了） — 12 件中 1 件" in lines
-    assert "• T002 ㈱髙橋: bigint out of range" in lines
+    assert lines[:6] == [
+        "バッチ実行失敗: BATCH-018-01 テナント使用量集計バッチ（12 件中 1 件）",
+        "エラー: 一部のテナントが失敗（ほかのテナントは完了） — 12 件中 1 件",
+        "業務日: 2026-10-31",
+        "重要度: MEDIUM",
+        "失敗したテナント:",
+        "• T002 ㈱髙橋: bigint out of range",
+    ]
+    assert lines[-6] == "実行ID: BATCH-018-01_20261031_0a1b2c3d"
+    label = {"type": "text", "text": "エラー: ", "style": {"bold": True}}
+    assert message.rich[1]["elements"][0]["elements"][0] == label
+    assert message.rich[-1]["elements"][-1]["text"] == lines[-6]
     assert any(line.startswith("対処:") and "Clear" in line for line in lines)
     assert lines[-5:-1] == [
         "ボードで見る: http://airflow.example/skill-batch-board/runs/batch_018_01_tenant_usage/manual__1",
@@ -201,18 +208,19 @@ def test_ten_tenants_are_listed_and_the_rest_counted(slack: StandIns) -> None:
     assert "T009" in message.text
     assert "T010" not in message.text
     assert "ほか 240 テナント" in message.text
-    assert all(len(block.get("text", {}).get("text", "")) <= 3_000 for block in message.rich)
+    assert len(message.rich) <= 50
 
 
 def test_a_tenants_name_cannot_become_a_mention_or_a_link(slack: StandIns) -> None:
     alert()(context(failed_run([FailedTenant("T1", "<!channel> & <http://evil|click>", "x" * 5_000)], 2)))
 
     (message,) = slack.messages
-    section = next(block for block in message.rich if "T1" in block.get("text", {}).get("text", ""))
-    assert "<!channel> & <http://evil|click>" in section["text"]["text"]
-    assert (section["text"]["type"], section["text"]["emoji"]) == ("plain_text", False)
+    parts = [block["elements"][0]["elements"] for block in message.rich if block["type"] == "rich_text"]
+    assert {element["type"] for elements in parts for element in elements} == {"text"}
+    (tenant,) = (element["text"] for elements in parts for element in elements if "• T1" in element["text"])
+    assert "• T1 <!channel> & <http://evil|click>: " in tenant
     assert "&lt;!channel&gt; &amp; &lt;http://evil|click&gt;" in message.text
-    assert "x" * 201 not in section["text"]["text"]
+    assert "x" * 201 not in str(parts)
 
 
 def test_an_error_before_the_tenants_is_reported_with_its_own_text(slack: StandIns) -> None:
@@ -299,7 +307,8 @@ def test_slacks_refusal_is_logged_and_changes_nothing(
     (error,) = (record for record in caplog.records if record.name == "skill_batch.notifiers.alert_outbox")
     assert error.levelname == "ERROR"
     assert error.getMessage().startswith(
-        "The alert 'バッチ実行失敗: BATCH-018-01' could not be delivered by slack and will not be tried again"
+        "The alert 'バッチ実行失敗: BATCH-018-01 テナント使用量集計バッチ（2 件中 1 件）' could not be delivered by slack"
+        " and will not be tried again"
     )
     assert "T1 name: reason" in capsys.readouterr().out
 

@@ -97,6 +97,7 @@ def test_an_alert_arrives_as_json_with_all_its_fields(services: StandIns) -> Non
             "severity": "HIGH",
             "arose_at": "2026-11-01T17:13:00+00:00",
             "kinds": [],
+            "ids": [],
         }
     ]
 
@@ -173,7 +174,7 @@ def test_pagerduty_gets_a_trigger_event(services: StandIns, monkeypatch: pytest.
     assert len(event["payload"]["summary"]) == 1_024
     assert event["payload"]["source"] == "airflow-prod"
     assert event["payload"]["timestamp"] == "2026-11-01T17:13:00+00:00"
-    assert event["payload"]["custom_details"].keys() == {"lines", "tenants", "actions"}
+    assert event["payload"]["custom_details"].keys() == {"lines", "tenants", "actions", "ids"}
     assert event["links"] == [{"href": "http://airflow.example/dags/d/runs/r", "text": "実行を開く"}]
     assert event["dedup_key"] == hashlib.sha256(f"CRITICAL:{'x' * 300}".encode()).hexdigest()
     assert json.loads(http_bodies.pagerduty_body(alert(), KEY, "R", "s"))["dedup_key"] == KEY

@@ -70,9 +70,10 @@ def test_it_says_which_business_dates_to_run(gap: MissedStarts, action: str) -> 
 
 def test_it_gives_the_gap_and_lists_the_paused_batches() -> None:
     paused = [missed(LOG_CLEANUP, 2, is_paused=True)]
-    assert not_started_alert(missed(TENANT_USAGE, 13), paused).lines[1:] == (
+    assert not_started_alert(missed(TENANT_USAGE, 13), paused).lines == (
         "予定: 2026-11-01 01:30 から 2026-11-13 01:30 までの 13 回（日本時間）の実行がありません",
         "その前に始まった予定: 2026-10-31 01:30",
         "その後に始まった予定: 2026-11-14 01:30",
         "ほかに、一時停止中で始まっていないバッチ: BATCH-002（2026-11-01 01:30 から）",
+        "重要度: HIGH",
     )

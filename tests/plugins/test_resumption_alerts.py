@@ -11,9 +11,9 @@ def test_a_refused_request_says_which_dag_a_person_runs() -> None:
 
     alert = refused_alert(SCHEDULED_NOTIFICATIONS, "止まっていました", shown)
 
-    assert (alert.title, alert.severity) == ("再開の確認: BATCH-019-01", "HIGH")
-    assert alert.lines == ("定期通知送信バッチ（重要度 HIGH）", "理由: 止まっていました")
+    assert (alert.title, alert.severity) == ("再開の承認: BATCH-019-01 定期通知送信バッチ", "HIGH")
+    assert alert.lines == ("理由: 止まっていました", "重要度: HIGH")
     assert alert.actions == (
-        "承認の確認を出せませんでした: 権限がありません。"
+        "承認依頼を出せませんでした: 権限がありません。"
         "DAG approve_resumption の権限がある人が手で実行すると、今保留中のものを確認できます。",
     )

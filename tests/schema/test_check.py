@@ -34,6 +34,7 @@ from tests.schema.conftest import MakeHost, as_deployer
 from tests.schema.session_pooler import session_pooler
 from tests.schema.transaction_pooler import transaction_pooler
 from tests.worlds import host_rows
+from tests.worlds.own_settings import change_billing
 
 # The batch roles exist and belong to another role (the superuser), unless a test says otherwise.
 pytestmark = pytest.mark.usefixtures("templates")
@@ -86,6 +87,17 @@ def test_letters_without_a_signature_are_a_remark(
     (text,) = texts(shared_database.dsn, "service-unnamed")
     assert text.startswith("メールに署名がありません。")
     assert "service に name、company、contact を書き" in text
+
+
+def test_a_company_of_one_is_a_remark(
+    shared_database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert texts(shared_database.dsn, "no-second-person") == []
+
+    change_billing(monkeypatch, tmp_path, second_person="none")
+
+    (text,) = texts(shared_database.dsn, "no-second-person")
+    assert text.startswith("登録を見るほかの人がいません")
 
 
 def test_a_check_changes_nothing(database: Database) -> None:

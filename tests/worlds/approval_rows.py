@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -70,11 +71,12 @@ def answer(
     person: str = ACCOUNTANT,
     note: str = "",
     at: datetime = NOW,
+    confirmed: Sequence[str] = (),
     store: ObjectStore | None = None,
     network: Network | None = None,
 ) -> RunResult:
     """A person's answer: the task ``record_answer`` and a whole run that applies it, as of that time."""
-    form = record(database, request, option, *codes, person=person, note=note, at=at)
+    form = record(database, request, option, *codes, person=person, note=note, at=at, confirmed=confirmed)
     with database.working() as (platform, connection):
         return run_batch(
             platform,
@@ -97,12 +99,19 @@ def record(
     person: str = ACCOUNTANT,
     note: str = "",
     at: datetime = NOW,
+    confirmed: Sequence[str] = (),
 ) -> dict[str, Any]:
     """A person's answer: the task ``record_answer``. Returns the form of the run that applies it."""
     with database.connect("batch_platform") as platform:
         approved = approved_tenants(items_of(platform, request.request_id), option, codes)
         record_answer(platform, request.request_id, ApprovalAnswer(person, at, approved, note))
-    return {"request": request.request_id, "answer": option, "note": note, "tenants": list(codes)}
+    return {
+        "request": request.request_id,
+        "answer": option,
+        "note": note,
+        "tenants": list(codes),
+        "confirmed": list(confirmed),
+    }
 
 
 def text_of(database: Database, request: ApprovalRequest) -> tuple[str, str]:

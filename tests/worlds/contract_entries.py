@@ -107,10 +107,17 @@ def set_discount(database: Database, tenant: str = "A", **values: Any) -> RunRes
 
 
 def decide(
-    database: Database, request: ApprovalRequest, option: str = APPROVE, *codes: str, person: str = SECOND
+    database: Database,
+    request: ApprovalRequest,
+    option: str = APPROVE,
+    *codes: str,
+    person: str = SECOND,
+    confirmed: Sequence[str] = (),
 ) -> RunResult:
     """The second person's answer, and the run that applies it."""
-    return answer(database, request, APPROVE_CONTRACTS, approval(LOCAL), option, *codes, person=person, at=AT)
+    batch = approval(LOCAL)
+    options: dict[str, Any] = {"person": person, "at": AT, "confirmed": confirmed}
+    return answer(database, request, APPROVE_CONTRACTS, batch, option, *codes, **options)
 
 
 def changes(host: psycopg.Connection) -> list[tuple[Any, ...]]:

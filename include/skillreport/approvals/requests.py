@@ -290,7 +290,7 @@ def find_request(
     found = _SQL.rows(platform, "find_request", request_id=request_id, dag_id=dag_id, run_id=run_id)
     if not found:
         raise ParameterError(
-            f"確認 '{request_id}' はありません。「確認のID」（request）を空欄にして実行すると、今保留中のものを確認できます。"
+            f"承認依頼 '{request_id}' はありません。「承認依頼のID」（request）を空欄にして実行すると、今保留中のものを確認できます。"
         )
     return ApprovalRequest(**{**found[0], "kind": RequestKind(found[0]["kind"])})
 

@@ -43,17 +43,19 @@ _KIND_NAMES = {
 
 _CONSEQUENCES = {
     RequestKind.INVOICES: "承認すると、下の金額で請求書を確定し、請求先に送ります。"
-    "この確認を出した後に金額の根拠が変わった請求書は、承認しても確定しません。",
+    "この承認依頼を出した後に金額の根拠が変わった請求書は、承認しても確定しません。",
     RequestKind.DIRECTORY_CHANGES: "承認すると、名簿をもう一度読み、理由が下と同じなら適用します"
     "（連携の解除、宛先のない通知設定の無効化）。"
     "アカウントかチャンネルが消えたその日には適用できないので、翌日以降に答えてください。"
-    "この確認を出した後に名簿が変わったテナントには、承認しても適用しません。",
-    RequestKind.CONTRACTS: "承認すると、契約を変えます。入力した本人は承認できません。新しい値は個人の情報なので、ここにはありません。"
+    "この承認依頼を出した後に名簿が変わったテナントには、承認しても適用しません。",
+    RequestKind.CONTRACTS: "承認すると、契約を変えます。入力した本人は承認できません"
+    "（設定 billing.second_person が none なら、「1 人での確認」を入力して承認します）。"
+    "新しい値は個人の情報なので、ここにはありません。"
     f"ボードの「請求」の「契約の変更」で確かめてから答えてください。入力から {WAITS.days} 日たつと期限が切れ、承認しても変わりません。",
     RequestKind.RESUMPTION: "停止していたバッチが動きましたが、次の通知はまだ送っていません。"
     "答えると、BATCH-019-02（毎時 30 分）が送ります。"
     "「新しいものだけ送る」は、予定からの時間が下の欄より短いものを送り、ほかを破棄します。破棄した通知は戻せません。\n\n"
-    "請求書など契約の通知は、待たずに送っています。表は、この確認を出した時のものです。答えるまでの次の実行の通知も加わり、同じ答えになります。",
+    "請求書など契約の通知は、待たずに送っています。表は、この承認依頼を出した時のものです。答えるまでの次の実行の通知も加わり、同じ答えになります。",
     RequestKind.OFFBOARDING: "**承認すると、下のテナントの行を削除します。元に戻せません。** "
     "退会を始めた人と、承認を依頼した人は承認できません。"
     "削除の前に、もう一度すべてを書き出して照合します。",
@@ -77,7 +79,7 @@ def subject_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
         return f"{what}の承認: {'、'.join(one_line(item.tenant_code) for item in items)}"
     if request.kind is RequestKind.RESUMPTION:
         batches = "、".join(item.item_id for item in items)
-        return f"再開の確認: {batches}（通知 {sum(item.figures['messages'] for item in items):,} 件）"
+        return f"再開の承認: {batches}（通知 {sum(item.figures['messages'] for item in items):,} 件）"
     return f"保留中の名簿の変更 {len(items)} 件の承認（{request.business_date:%Y-%m-%d}）"
 
 
@@ -100,7 +102,7 @@ def body_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
             for item in items
             if request.kind is RequestKind.RESUMPTION
         ),
-        f"確認の ID: {_plain(request.request_id)}",
+        f"承認依頼の ID: {_plain(request.request_id)}",
     ]
     return "\n".join(lines)
 

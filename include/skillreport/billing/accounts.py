@@ -8,13 +8,19 @@ from datetime import MAXYEAR, MINYEAR, date
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psycopg
 from pydantic import ValidationError
 
 from include.skillreport.billing.approval import PreviousTotal, UnplacedRows
-from include.skillreport.billing.documents.invoice import DocumentReference, Issuer, Language, Recipient
+from include.skillreport.billing.documents.invoice import (
+    HONORIFICS,
+    DocumentReference,
+    Issuer,
+    Language,
+    Recipient,
+)
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs, ExtraCharge, MeteredDay, PricedPart
 from include.skillreport.billing.money import RoundingMode
@@ -35,14 +41,6 @@ _SQL = Statements(Path(__file__).parent)
 # BATCH-018-01 records this plan for a tenant with status TRIAL, whatever the tenant's plan is.
 TRIAL_PLAN = "TRIAL"
 _JAPAN = "JP"
-
-# By the column honorific of the profile.
-_HONORIFICS: Mapping[str | None, Literal["御中", "様", ""]] = {
-    None: "御中",
-    "onchu": "御中",
-    "sama": "様",
-    "none": "",
-}
 
 
 @dataclass(frozen=True)
@@ -188,6 +186,7 @@ def inputs_of(
         extra_charges=tuple(map(_extra_charge, account.extra_charges)),
         replaces=account.replaces,
         order_number=account.order_number,
+        tax_rates=prices.tax_rates,
     )
 
 
@@ -425,7 +424,7 @@ def _recipient(row: dict[str, Any]) -> tuple[Recipient, tuple[str, ...]]:
     # An address in Japan is stored without its country.
     country = row["country"] if row["country"] != _JAPAN else None
     remarks = () if shown == texts else ("請求先の名前か住所から、見えない文字を除きました",)
-    return Recipient(**shown, country=country, honorific=_HONORIFICS[row["honorific"]]), remarks
+    return Recipient(**shown, country=country, honorific=HONORIFICS[row["honorific"]]), remarks
 
 
 def _unplaced_rows(days: Sequence[dict[str, Any]]) -> UnplacedRows:

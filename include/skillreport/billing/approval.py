@@ -12,6 +12,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from include.skillreport.billing.documents.invoice import Invoice, LineKind
+from include.skillreport.billing.second_person import SecondPerson, approval_words
 from include.skillreport.core.execution.reconciliation import is_beyond
 from include.skillreport.core.execution.settings import IdentitySettings
 
@@ -152,12 +153,15 @@ def one_off_reason(
     )
 
 
-def waiting_reason(lines: Sequence[OneOffLine]) -> str | None:
-    """Why somebody else must approve one-off lines, or None: none of them ``waits``."""
+def waiting_reason(lines: Sequence[OneOffLine], second_person: SecondPerson) -> str | None:
+    """Why one-off lines need an approval by the setting ``second_person``, or None: none of them ``waits``."""
     waiting = [f"「{line.description}」（登録者 {line.entered_by}）" for line in lines if line.waits]
     if not waiting:
         return None
-    return f"個別明細{'、'.join(waiting)}は 1 人で登録できる額を超えるか、支払いに関わる語があるため、登録した人以外の承認が必要です"
+    return (
+        f"個別明細{'、'.join(waiting)}は 1 人で登録できる額を超えるか、支払いに関わる語があるため、"
+        f"{approval_words(second_person, '登録した人以外の')}が必要です"
+    )
 
 
 def first_invoice_reason(

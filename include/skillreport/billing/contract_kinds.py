@@ -211,6 +211,13 @@ class RowChange:
         before, after = self.before or {}, self.after or {}
         return [name for name in self.kind.columns if not _is_same(before.get(name), after.get(name))]
 
+    @property
+    def amount(self) -> Decimal | None:
+        """What the change is about as a number: a discount's value, or a rate's yen. None: it is about texts."""
+        values = self.after or {}
+        name = {DISCOUNT.name: "value", EXCHANGE_RATE.name: "yen_per_unit"}.get(self.kind.name, "")
+        return Decimal(str(values[name])) if values.get(name) is not None else None
+
 
 @dataclass(frozen=True)
 class BillingContact:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -23,8 +23,8 @@ from include.skillreport.billing.documents.invoice import (
 from include.skillreport.billing.money import EXACT, RoundingMode
 from include.skillreport.billing.periods import Period, PlanPart
 from include.skillreport.billing.pricing.commitments import Commitment
-from include.skillreport.billing.pricing.consumption_tax import TaxCategory
-from include.skillreport.billing.pricing.price_list import Plan
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory, rate_percent
+from include.skillreport.billing.pricing.price_list import Plan, TaxRates
 from include.skillreport.billing.pricing.usage import Metric, UsageDay
 from include.skillreport.core.entered import is_enterable
 
@@ -105,7 +105,8 @@ class BillingInputs(Document):
 
     ``commitments`` are the tenant's commitments that are valid in the month; each counts by its days. ``metered`` has the days of the
     meters that the plans charge. ``tax_category`` is the tenant's, and replaces the price list's; each of ``extra_charges`` has its own.
-    ``replaces`` is the invoice of the month that the new one replaces. ``order_number`` is the customer's (注文番号).
+    ``tax_rates`` are the price list's, if it has any. ``replaces`` is the invoice of the month that the new one replaces. ``order_number``
+    is the customer's (注文番号).
     """
 
     tenant_id: str
@@ -129,6 +130,16 @@ class BillingInputs(Document):
     extra_charges: Annotated[tuple[ExtraCharge, ...], Field(exclude_if=is_default)] = ()
     replaces: Annotated[DocumentReference | None, Field(exclude_if=is_default)] = None
     order_number: Annotated[str | None, Field(exclude_if=is_default)] = None
+    tax_rates: Annotated[TaxRates | None, Field(exclude_if=is_default)] = None
+
+    @property
+    def own_rates(self) -> Mapping[str, Decimal] | None:
+        """The price list's rates of the consumption tax in percent by category."""
+        return self.tax_rates.model_dump() if self.tax_rates else None
+
+    def rate_percent(self, category: TaxCategory) -> Decimal:
+        """The rate of the consumption tax in percent."""
+        return rate_percent(category, self.period.end, self.own_rates)
 
     def discounts_of(self, kind: DiscountKind) -> Iterator[Discount]:
         """The discounts of a kind that are valid on one of the billable days, in the order of the inputs (date, name)."""

@@ -9,10 +9,17 @@ from pathlib import Path
 
 import psycopg
 
+from include.skillreport.billing.contract_kinds import KINDS
 from include.skillreport.billing.differences import find_differences, first_month
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.entries import credit_text
 from include.skillreport.billing.periods import Period
+from include.skillreport.billing.second_person import (
+    ALONE,
+    WAITING_KINDS,
+    approval_words,
+    approver_words,
+)
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.execution.digest import listed, one_line
@@ -48,7 +55,7 @@ def review(
             "確定後に使用量が変わった請求",
             tuple(difference.sentence() for difference in find_differences(platform, since)),
             "DAG operate_invoices を対象月とテナントを指定して、操作「差額の翌月への繰越し」、または入金前なら「取消して再発行」、"
-            "入金後なら「返還請求書の発行」の後に「もう一度請求」を実行してください",
+            "入金後なら「全額の返還」の後に「請求のやり直し（新番号）」を実行してください",
         ),
         ReviewSection(
             "確認が必要なテナント",
@@ -77,7 +84,9 @@ def review(
             ),
             "DAG operate_invoices を対象月とテナントを指定して、操作「保留中の請求の承認」か「請求書の取消」で実行してください",
         ),
-        _waiting_credits(platform, since, period),
+        _waiting_credits(platform, terms, since, period),
+        _approved_alone(platform, terms, month),
+        _texts_without_approval(platform, month),
         ReviewSection(
             "使用量が締まっているのに、請求を実行していない月",
             tuple(
@@ -100,17 +109,57 @@ def _forgotten_lines(platform: psycopg.Connection, period: Period) -> ReviewSect
             for row in _SQL.rows(platform, "forgotten_lines", period_end=period.end)
         ),
         "DAG operate_invoices の「個別明細の取り消し」の後に、まだ確定していない月の日付で「個別明細の追加」をしてください。"
-        "取消か全額返還をした月なら「もう一度請求」を実行してください",
+        "取消か全額返還をした月なら「請求のやり直し（新番号）」を実行してください",
     )
 
 
-def _waiting_credits(platform: psycopg.Connection, since: date, period: Period) -> ReviewSection:
+def _waiting_credits(
+    platform: psycopg.Connection, terms: Terms, since: date, period: Period
+) -> ReviewSection:
+    setting = terms.settings.second_person
     rows = _SQL.rows(platform, "credits_to_approve", since=since, period_start=period.start)
     return ReviewSection(
-        "他の人の承認を待つ返還と貸倒れ",
+        f"{approval_words(setting, '他の人の')}を待つ返還と貸倒れ",
         tuple(f"{row['tenant_code']} の {row['period_start']:%Y-%m} 分{credit_text(row)}" for row in rows),
-        "登録した人以外が、DAG operate_invoices を対象月とテナントを指定して、操作「保留中の請求の承認」か"
+        f"{approver_words(setting, '登録した人以外が')}、DAG operate_invoices を対象月とテナントを指定して、操作「保留中の請求の承認」か"
         "「承認待ちの返還の取り下げ」で実行してください",
+    )
+
+
+def _approved_alone(platform: psycopg.Connection, terms: Terms, month: dict[str, date]) -> ReviewSection:
+    labels = {kind: words.label for kind, words in WAITING_KINDS.items()}
+    labels |= {name: kind.title for name, kind in KINDS.items()}
+    rows = _SQL.rows(platform, "approved_alone", mark=ALONE, **month)
+    entries = [
+        " ".join(
+            [
+                f"{row['tenant_code']} の{labels[row['kind']]}"
+                if row["tenant_code"]
+                else labels[row["kind"]],
+                *([row["entry_text"]] if row["entry_text"] else []),
+                *([f"{row['amount']:,f} {row['currency']}"] if row["amount"] is not None else []),
+            ]
+        )
+        + f"（{row['approved_by'].removesuffix(ALONE)}）"
+        for row in rows
+    ]
+    is_alone = terms.settings.second_person == "none"
+    setting = ["設定 billing.second_person は none です。ほかの人は登録を見ていません"] if is_alone else []
+    return ReviewSection(
+        "登録した人が 1 人で承認したもの",
+        (*setting, *entries),
+        "それぞれの金額を、契約書などの証拠と比べてください",
+    )
+
+
+def _texts_without_approval(platform: psycopg.Connection, month: dict[str, date]) -> ReviewSection:
+    return ReviewSection(
+        "承認を待たずに取引先へ出た文",
+        tuple(
+            f"{row['tenant_code']} の{row['label']}「{row['free_text']}」（登録者 {row['author']}）"
+            for row in _SQL.rows(platform, "texts_without_approval", **month)
+        ),
+        "心当たりのない文があれば、登録した人に確かめ、請求書なら DAG operate_invoices の「訂正」で直してください",
     )
 
 

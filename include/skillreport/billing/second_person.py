@@ -8,10 +8,22 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
+from typing import Literal
 
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.core.entered import compared, entered_number
+
+# The setting billing.second_person. With "none", the author of an entry approves it in a second step, and types what it is about.
+SecondPerson = Literal["required", "none"]
+
+# What follows the name of an author who has approved an own entry. Without it, the database refuses the approval.
+ALONE = "（1 人で確認）"
+
+# The title of the field in which the author types what an entry is about.
+CONFIRMATION = "1 人での確認"
 
 
 @dataclass(frozen=True)
@@ -38,11 +50,14 @@ WAITING_KINDS: Mapping[str, WaitingKind] = {
     "correction": WaitingKind(
         "訂正",
         verb="訂正",
-        approval="発送",
-        remedy="訂正していない人が内容を確認し、「発送する」を使ってください",
+        approval="送付",
+        remedy="訂正していない人が内容を確認し、「送付する」を使ってください",
     ),
     "contract": WaitingKind("契約の変更", verb="入力", page="contracts"),
 }
+
+
+_REMEDY_ALONE = f"「保留中の請求の承認」の「{CONFIRMATION}」に金額を入力して承認してください"
 
 
 @dataclass(frozen=True)
@@ -71,20 +86,72 @@ def is_author(person: str, authors: Collection[str]) -> bool:
     return person_key(person) in map(person_key, authors)
 
 
+def approval_words(setting: SecondPerson, whose: str = "ほかの人の") -> str:
+    """What an entry waits for, as a noun. ``whose`` approval it is if the setting requires a second person."""
+    return (
+        f"{whose}承認"
+        if setting == "required"
+        else f"登録した人の確認（「{CONFIRMATION}」に金額かコードを入力）"
+    )
+
+
+def approver_words(setting: SecondPerson, who: str = "ほかの人が") -> str:
+    """Who decides, as the beginning of a sentence. ``who``: if the setting requires a second person."""
+    return who if setting == "required" else f"登録した人が「{CONFIRMATION}」に金額かコードを入力して"
+
+
+@dataclass(frozen=True)
+class Approver:
+    """Who approves, and what this person has typed to confirm own entries: each text confirms one. ``setting``: whether it counts."""
+
+    person: str
+    setting: SecondPerson = "required"
+    typed: list[str] = field(default_factory=list)
+
+    def name_for(self, what: str, authors: Collection[str], about: Decimal | str) -> str:
+        """The name to store as the approver of ``what``: the person, or with ``none`` an author who has typed what it is ``about`` (an
+        amount, or a code).
+
+        :raises BillingError: the person's name looks like one of these, or an author has typed something else.
+        """
+        if person_key(self.person).endswith(person_key(ALONE)):
+            raise BillingError(
+                "NAME_NOT_USABLE",
+                f"利用者名 {self.person} は、1 人で確認した記録と区別できないため、承認できません。別の名前の利用者で実行してください",
+            )
+        if self.setting == "required" or not is_author(self.person, authors):
+            return self.person
+        matching = next((text for text in self.typed if _is_same(text, about)), None)
+        if matching is None:
+            wanted = f"{about:,f}" if isinstance(about, Decimal) else about
+            raise BillingError(
+                "NOT_CONFIRMED",
+                f"{what}は {self.person} が登録しました。1 人で承認するには、「{CONFIRMATION}」（confirmed）に {wanted} と入力してください",
+            )
+        self.typed.remove(matching)
+        return f"{self.person}{ALONE}"
+
+
+def _is_same(text: str, about: Decimal | str) -> bool:
+    typed = compared(text)
+    return entered_number(typed) == about if isinstance(about, Decimal) else typed == compared(about)
+
+
 def approval_refusal(
-    entry: WaitingEntry, person: str, opened_at: datetime | None = None
+    entry: WaitingEntry, person: str, opened_at: datetime | None = None, setting: SecondPerson = "required"
 ) -> BillingError | None:
     """Why this person must not approve the entry, or None: its author never does, and nothing has changed since it was entered.
 
     An approval covers only what was entered before its run was first opened (``opened_at``, aware), because the person who clears a run is
-    unknown. None: no limit.
+    unknown. None: no limit. With ``none``, an author who has confirmed the entry has another name (``Approver``).
     """
     kind = WAITING_KINDS[entry.kind]
     authors = "、".join(sorted(entry.authors))
     if is_author(person, entry.authors):
         return BillingError(
             "OWN_ENTRY",
-            f"{entry.what}は {authors} が{kind.verb}{kind.because}ため、{person} は{kind.approval}できません。{kind.remedy}",
+            f"{entry.what}は {authors} が{kind.verb}{kind.because}ため、{person} は{kind.approval}できません。"
+            f"{kind.remedy if setting == 'required' else _REMEDY_ALONE}",
         )
     if opened_at and entry.entered_at and entry.entered_at > opened_at:
         return BillingError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -10,7 +11,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from include.skillreport.billing.payment_words import TextApproval
+from include.skillreport.billing.second_person import SecondPerson
 from include.skillreport.core.entered import plain
+from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.setting_types import (
     MOST,
     BankAccount,
@@ -250,6 +253,7 @@ class BillingSettings(Section):
     operation_limit: Annotated[int, Range(0, MOST)] | None
     rate_tolerance_percent: Percent
     text_approval: TextApproval
+    second_person: SecondPerson
     usage_wait_hours: Annotated[int, Range(0, 3)]
     abroad_tax: TaxCategoryName
     pdf_delivery: Literal["attachment", "link", "none"]
@@ -278,6 +282,16 @@ class BillingSettings(Section):
     def largest_attachment(self) -> int:
         """The largest file in bytes that fits into ``attachment_megabytes`` after base64, with line ends (77 bytes for 57)."""
         return int(self.attachment_megabytes * 1024 * 1024 * 57 / 77)
+
+    def warning(self) -> tuple[str, str, str] | None:
+        """Nobody but its author looks at what is entered."""
+        if self.second_person == "required":
+            return None
+        return (
+            "no-second-person",
+            "登録を見るほかの人がいません（設定 billing.second_person: none）。承認を待つものは、登録した人が金額を入力して承認します。",
+            "経理の担当者が 2 人以上なら、required にしてください。",
+        )
 
     @model_validator(mode="after")
     def _a_link_names_its_document(self) -> Self:
@@ -316,3 +330,10 @@ class UsageSettings(TenantSection):
         if self.surge_min_history_days > self.surge_history_days:
             raise ValueError("surge_min_history_days は surge_history_days 以下にしてください")
         return self
+
+
+def nobody_else_looks() -> bool:
+    """Whether the setting ``billing.second_person`` is ``none``, for pages and checks: false if the settings cannot be read."""
+    with suppress(SettingsError):
+        return BillingSettings.load().second_person == "none"
+    return False

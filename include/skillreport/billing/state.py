@@ -117,8 +117,8 @@ def refusal_of_credit(state: InvoiceState, credited_total: Decimal) -> BillingEr
     if not is_whole and state.is_stopped:
         return BillingError(
             "LETTER_STOPPED",
-            f"{invoice_label(state.number)}は発送を止めているため、一部の返還をしません。先に DAG operate_invoices の"
-            "「発送する」で送るか、「請求書の取消」か「取消して再発行」で直してください",
+            f"{invoice_label(state.number)}は送付を停止しているため、一部の返還をしません。先に DAG operate_invoices の"
+            "「送付する」で送るか、「請求書の取消」か「取消して再発行」で直してください",
         )
     return None
 
@@ -169,7 +169,7 @@ def _taken_back(state: InvoiceState) -> BillingError | None:
 def _credit_note(state: InvoiceState) -> BillingError | None:
     if state.kind != _CREDIT_NOTE:
         return None
-    return BillingError("IS_A_CREDIT", f"返還請求書 {state.number} は取り消せません")
+    return BillingError("IS_A_CREDIT", f"返還 {state.number} は取り消せません")
 
 
 def _with_credits(state: InvoiceState) -> BillingError | None:
@@ -177,7 +177,7 @@ def _with_credits(state: InvoiceState) -> BillingError | None:
         return None
     return BillingError(
         "HAS_CREDITS",
-        f"{invoice_label(state.number)}は一部返還済みのため取り消せません。残りを打ち消すには DAG operate_invoices の「返還請求書の発行」を"
+        f"{invoice_label(state.number)}は一部返還済みのため取り消せません。残りを打ち消すには DAG operate_invoices の「全額の返還」を"
         "使ってください",
     )
 
@@ -209,7 +209,7 @@ def _paid(state: InvoiceState) -> BillingError | None:
         return None
     return BillingError(
         "ALREADY_PAID",
-        f"{invoice_label(state.number)}は入金済みのため取り消せません。訂正するには DAG operate_invoices の「返還請求書の発行」を"
+        f"{invoice_label(state.number)}は入金済みのため取り消せません。訂正するには DAG operate_invoices の「全額の返還」を"
         "使ってください",
     )
 
@@ -219,7 +219,7 @@ def _not_creditable(state: InvoiceState) -> BillingError | None:
         return None
     return BillingError(
         "NOT_CREDITABLE",
-        f"{invoice_label(state.number)}は返還できません。返還請求書は番号のある請求書にだけ発行できます",
+        f"{invoice_label(state.number)}は返還できません。返還は番号のある請求書にだけ行えます",
     )
 
 

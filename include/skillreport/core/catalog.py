@@ -79,7 +79,7 @@ STATISTICS = BatchSpec(
         *assets.ACTIVITY_TABLES,
     ),
     backfills=True,
-    missed_runs="**要ります。** 止まった日を 1 日ずつ。月次レポートが使います。",
+    missed_runs="**必要です。** 止まった日を 1 日ずつ。月次レポートが使います。",
 )
 MONTHLY_REPORT = BatchSpec(
     id="BATCH-004",
@@ -122,7 +122,7 @@ TENANT_USAGE = BatchSpec(
         *assets.ACTIVITY_TABLES,
     ),
     backfills=True,
-    missed_runs="**要ります。** 止まった日を 1 日ずつ。請求が使います。",
+    missed_runs="**必要です。** 止まった日を 1 日ずつ。請求が使います。",
     sent_late="まだ知らせていない容量と API の警告（テナントの管理者へ、しきい値ごとに月 1 通）。",
 )
 TENANT_BILLING = BatchSpec(
@@ -157,7 +157,7 @@ TENANT_MONITORING = BatchSpec(
     time_limit=timedelta(minutes=15),
     works_on=WorksOn.RUN_DATE,
     can_wait="1 回は待てます。2 回続けて失敗したら、その間は異常に気付けないため、夜のうちに直します。",
-    missed_runs="要りません。次の回が測り直します。",
+    missed_runs="不要です。次の回が測り直します。",
     sent_late="何も送りません。過ぎた時間は通知しません。",
 )
 INACTIVE_TENANTS = BatchSpec(
@@ -179,8 +179,8 @@ INACTIVE_TENANTS = BatchSpec(
         *assets.ACTIVITY_TABLES,
     ),
     backfills=True,
-    missed_runs="ふだんは要りません。最新の 1 回が、止まった間も数えます。それが失敗したときは、過去分を再実行できます。",
-    sent_late="過去分再実行は、警告を止めて「再開の確認」を出します。手動実行は送ります。",
+    missed_runs="ふだんは不要です。最新の 1 回が、止まった間も数えます。それが失敗したときは、過去分を再実行できます。",
+    sent_late="過去分再実行は、警告を止めて「再開の承認」を出します。手動実行は送ります。",
 )
 SETTINGS_SYNC = BatchSpec(
     id="BATCH-018-05",

@@ -37,14 +37,14 @@ OPERATE_AGAIN = (
     "消去（Clear）しても、操作はやり直せません。"
 )
 ASK_AGAIN = (
-    "DAG を新しく実行（Trigger）し（業務日の欄があれば、同じ業務日）、出た確認にもう一度答えてください。"
-    "消去（Clear）は要りません。"
+    "DAG を新しく実行（Trigger）し（業務日の欄があれば、同じ業務日）、出た承認依頼にもう一度答えてください。"
+    "消去（Clear）は不要です。"
 )
 DELETE_ON = (
     "退会を始めた人が、DAG offboard_tenant の「削除の承認の依頼」を新しく実行し、もう一度承認を受けてください。"
-    "続きから削除します。消去（Clear）は要りません。"
+    "続きから削除します。消去（Clear）は不要です。"
 )
-NEXT_RUN = "次の予定の実行が続きをします。急ぐときは、経理が新しく実行（Trigger）してください。消去（Clear）は要りません。"
+NEXT_RUN = "次の予定の実行が続きをします。急ぐときは、経理が新しく実行（Trigger）してください。消去（Clear）は不要です。"
 
 # The kinds of clears: of what has failed; others name a task.
 FAILED = "failed"

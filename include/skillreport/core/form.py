@@ -266,7 +266,7 @@ def described(
 
 
 # The heading of fields that several groups of operations use.
-_SHARED = "共通"
+_SHARED = "いくつかの操作で使う欄"
 
 # The field of Airflow's form with the token of what a person has entered on the board.
 ENTRY = "entry"
@@ -284,7 +284,7 @@ _SHOWN_FIELD = Lines(
 class OperationForm:
     """The form of an operation's DAG: its operations. The first one is the default.
 
-    ``groups`` are its operations by what a person works on, for a form with many fields.
+    ``groups`` are its operations by what a user does, for a form with many fields.
     """
 
     def __init__(

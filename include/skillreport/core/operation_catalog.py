@@ -8,6 +8,7 @@ from include.skillreport.core.catalog import (
     BATCHES,
     DATA_BACKUP,
     EXTERNAL_SYNC,
+    FAMILY_BATCHES,
     INACTIVE_TENANTS,
     NOTIFICATION_RETRY,
     SCHEDULED_NOTIFICATIONS,
@@ -128,7 +129,7 @@ APPROVE_CONTRACTS = OperationSpec(
 APPROVE_RESUMPTION = OperationSpec(
     id="APPROVE-RESUMPTION",
     slug="approve_resumption",
-    name="再開の確認",
+    name="再開の承認",
     batch=SCHEDULED_NOTIFICATIONS,
     mapped_task="apply_answer",
     mapped_task_name="答えの反映",
@@ -194,3 +195,9 @@ APPROVALS: dict[str, OperationSpec] = {
 
 # All batches and operations, by the id in the execution log.
 RUN_SPECS: dict[str, RunSpec] = {spec.id: spec for spec in (*BATCHES, *OPERATIONS)}
+
+
+def specs_by_dag() -> dict[str, tuple[RunSpec, ...]]:
+    """The batches and operations of each DAG. The DAG of a family has several."""
+    own = {spec.dag_id: (spec,) for spec in RUN_SPECS.values()}
+    return own | {family.dag_id: specs for family, specs in FAMILY_BATCHES.items()}

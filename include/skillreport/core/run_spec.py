@@ -103,7 +103,7 @@ class BatchSpec(RunSpec):
     after: BatchSpec | None = None
     makes: tuple[AssetSpec, ...] = ()
     reads: tuple[AssetSpec, ...] = ()
-    missed_runs: str = "要りません。次の予定が続きをします。"
+    missed_runs: str = "不要です。次の予定が続きをします。"
     sent_late: str = "何も送りません。"
     _folder = "batches"
 

@@ -43,6 +43,10 @@ class Section(Part):
     replaced_as_a_whole: ClassVar[frozenset[str]] = frozenset()
     files: ClassVar[frozenset[str]] = frozenset()
 
+    def warning(self) -> tuple[str, str, str] | None:
+        """The code, the problem and the remedy of valid settings that ``check`` names; None: it names none."""
+        return None
+
     @classmethod
     def load(cls) -> Self:
         """This section of the installation's settings. :raises SettingsError: as ``load_settings``."""

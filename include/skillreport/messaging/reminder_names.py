@@ -101,6 +101,8 @@ _SAMPLES: dict[str, dict[str, object]] = {
         "files": "Excel、PDF",
         "summary": "登録ユーザー数: 42（増減 +2）",
         "notices": "1 日分のデータがありません。",
+        "has_previous": True,
+        "report_link": "https://skill.example.co.jp/reports/2026-10",
     },
     CHANNELS_GONE: {
         "service": "Slack",

@@ -1,4 +1,4 @@
-"""What a run defers that is the first one after a pause, and what people decide about it (「再開の確認」)."""
+"""What a run defers that is the first one after a pause, and what people decide about it (「再開の承認」)."""
 
 from __future__ import annotations
 
@@ -77,5 +77,5 @@ def answer(
 def _with_deferred(result: UnitResult, messages: int) -> UnitResult:
     if not messages:
         return result
-    note = f"通知 {messages} 件は、停止後の「再開の確認」を待っています"
+    note = f"通知 {messages} 件は、停止後の「再開の承認」を待っています"
     return replace(result, details=result.details | {"heldMessages": messages}, notes=(*result.notes, note))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal, Self
+from urllib.parse import quote
 
 from pydantic import Field, model_validator
 
@@ -73,6 +74,7 @@ class ServiceSettings(Section):
     """Who writes the letters that are not about billing, and whom to ask. Invoices have an issuer instead.
 
     ``sample``: nobody has entered the service yet, and the letters have no signature. ``contact`` is a mail address or a telephone number.
+    ``report_link`` is the web address of a tenant's monthly reports, with ``{tenant_code}`` and ``{month}`` (``2026-10``).
     """
 
     key = "service"
@@ -82,6 +84,7 @@ class ServiceSettings(Section):
     company: str
     contact: str
     url: WebAddress
+    report_link: WebAddress = ""
     english: EnglishServiceSettings | None = None
 
     @model_validator(mode="after")
@@ -90,6 +93,16 @@ class ServiceSettings(Section):
             raise ValueError("sample: false には、name、company、contact のすべてが必要です")
         return self
 
+    def warning(self) -> tuple[str, str, str] | None:
+        """Letters have no signature."""
+        if not self.sample:
+            return None
+        return (
+            "service-unnamed",
+            "メールに署名がありません。設定の service に、サービスの名前と問い合わせ先がまだないためです。",
+            "設定ファイル（SKILL_BATCH_SETTINGS）の service に name、company、contact を書き、sample: false にしてください。",
+        )
+
     def values(self, language: str) -> dict[str, str]:
         """The variables of templates: ``service_name``, ``service_company``, ``service_contact`` and ``service_url``. A sample has none."""
         if self.sample:
@@ -97,6 +110,14 @@ class ServiceSettings(Section):
         named = self.english if language == "en" and self.english else self
         found = (named.name, named.company, named.contact or self.contact, self.url)
         return dict(zip(_VALUES, found, strict=True))
+
+    def report_link_of(self, tenant_code: str, month: str) -> str:
+        """The web address of a tenant's reports of a month; empty if there is none."""
+        values = {"{tenant_code}": quote(tenant_code, safe=""), "{month}": month}
+        link = self.report_link
+        for name, value in values.items():
+            link = link.replace(name, value)
+        return link
 
     def signature(self, language: str, tenant_name: str) -> str:
         """The last lines of a letter to somebody of a tenant; empty for a sample. The first line separates a signature (RFC 3676)."""

@@ -24,12 +24,17 @@ _MOST_HOURS = 8_784
 class AppliesAnswer(TenantBatch):
     """Works on the tenants that a user has approved. If the request stays on hold, there are none.
 
-    The values are ``request`` (its id), ``answer`` (one of the options), ``tenants`` (codes; empty: all) and ``note``.
+    The values are ``request`` (its id), ``answer`` (one of the options), ``tenants`` (codes; empty: all), ``note``, and ``confirmed``: what
+    the user has typed to confirm own entries (``second_person.Approver``).
     """
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``request`` and ``note``. The database contains which item of a tenant the request is about."""
-        return {"request": str(request.values["request"]), "note": str(request.values.get("note") or "")}
+        """``request``, ``note`` and ``confirmed``. The database contains which item of a tenant the request is about."""
+        return {
+            "request": str(request.values["request"]),
+            "note": str(request.values.get("note") or ""),
+            "confirmed": list(request.values.get("confirmed") or ()),
+        }
 
     def found_tenants(self, request: Request) -> Collection[str]:
         """The ids of the approved tenants, whatever their status. :raises ParameterError: the request does not list a code."""
@@ -65,7 +70,7 @@ def approved_tenants(items: Sequence[HeldItem], answer: str, codes: Sequence[str
     unknown = sorted(code for code, tenant_ids in found.items() if not tenant_ids)
     if unknown:
         raise AnswerError(
-            f"テナントコード {'、'.join(repr(code) for code in unknown)} は、この確認の一覧にありません。"
+            f"テナントコード {'、'.join(repr(code) for code in unknown)} は、この承認依頼の一覧にありません。"
         )
     for code, tenant_ids in found.items():
         if len(tenant_ids) > 1:
@@ -78,7 +83,7 @@ def approved_tenants(items: Sequence[HeldItem], answer: str, codes: Sequence[str
 
 
 def require_resumption_answer(option: Any, hours: Any) -> tuple[str, int]:
-    """The answer to 「再開の確認」, and the age in hours of the messages that ``SEND_NEW`` sends.
+    """The answer to 「再開の承認」, and the age in hours of the messages that ``SEND_NEW`` sends.
 
     :raises AnswerError: the answer is none of the options, or the hours are no whole number above 0.
     """
@@ -99,5 +104,5 @@ def require_kind(request: ApprovalRequest, kind: str, *, dag_id: str, run_id: st
     if request.kind != kind or (request.dag_id, request.run_id) != (dag_id, run_id):
         raise ParameterError(
             f"確認 '{request.request_id}' は、DAG {request.dag_id} の実行 {request.run_id} のものです。そこで答えてください。"
-            "「確認のID」（request）を空欄にして実行すると、今保留中のものを確認できます。"
+            "「承認依頼のID」（request）を空欄にして実行すると、今保留中のものを確認できます。"
         )

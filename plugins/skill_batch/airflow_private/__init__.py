@@ -13,6 +13,7 @@ The private names, why no public one does, and a test of what they do:
 - ``airflow.api_fastapi.auth.managers.models.resource_details.DagAccessEntity``: the same. Test: ``board/test_access.py``
 - ``airflow.api_fastapi.auth.managers.models.resource_details.DagDetails``: the same. Test: ``board/test_access.py``
 - ``airflow.api_fastapi.core_api.security.get_user``: a plugin's app has no login of its own. Test: ``board/test_access.py``
+- ``airflow.listeners.hookimpl``: marks the functions of a listener. Test: ``board/test_marked_runs.py``
 - ``airflow.models.DagRun``: a deadline is computed from earlier runs. Test: ``dags/test_deadline_references.py``
 - ``airflow.models.dag.DagModel``: the auth manager asks for the team of a DAG. Test: ``board/test_access.py``
 - ``airflow.models.log.Log``: the audit log has no API to write to. Test: ``board/test_message_search.py``

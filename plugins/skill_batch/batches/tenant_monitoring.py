@@ -123,7 +123,7 @@ def _failure_alerts(platform: psycopg.Connection, now: datetime) -> list[tuple[s
             user,
             failure.result,
             run_links(failure.dag_id, failure.run_id),
-            remark="通知の前にワーカーが止まったため、見回り（BATCH-018-03）がお知らせします",
+            remark="アラートの前にワーカーが止まったため、見回り（BATCH-018-03）がお知らせします",
         )
         key = failure_key(failure.dag_id, failure.run_id, failure.spec.id, failure.attempt)
         alerts.append((key, alert))
@@ -163,9 +163,10 @@ def _lost_run_alert(
 ) -> Alert:
     return failure_alert(spec).of_failures(
         _user_of(spec, execution),
-        (f"実行ID: {execution.execution_id}", f"エラー: {error}"),
+        (f"エラー: {error}",),
         [(code, "")],
         run_links(execution.dag_id, execution.run_id),
+        execution.execution_id,
     )
 
 
@@ -242,13 +243,13 @@ def not_started_alert(missed: MissedStarts, paused: Sequence[MissedStarts]) -> A
         times = f"{times} から {_minute(fired_at[-1])} までの {len(fired_at)} 回"
     listed = "、".join(f"{each.spec.id}（{_minute(each.fired_at[0])} から）" for each in paused)
     return Alert(
-        title=MISSED_RUN.title(spec.id),
+        title=MISSED_RUN.title(spec.id, spec.name, f"{len(fired_at)} 回"),
         lines=(
-            f"{spec.name}（重要度 {spec.run_severity.name}）",
             f"予定: {times}（日本時間）の実行がありません",
             f"その前に始まった予定: {_minute(missed.started_before)}",
             *([f"その後に始まった予定: {_minute(missed.started_after)}"] if missed.started_after else []),
             *([f"ほかに、一時停止中で始まっていないバッチ: {listed}"] if listed else []),
+            f"重要度: {spec.run_severity.name}",
         ),
         actions=(*([] if missed.started_after else [MISSED_RUN.action]), f"対処: {_repair(missed)}"),
         severity=spec.run_severity.name,

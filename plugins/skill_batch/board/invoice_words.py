@@ -9,7 +9,7 @@ STATES = {
     "finalized": ("✓", "確定", "good"),
     "zero": ("✓", "請求額 0", "muted"),
     "waiting_credit": ("!", "承認待ちの返還", "warn"),
-    "credit_note": ("↩", "返還請求書", "muted"),
+    "credit_note": ("↩", "返還", "muted"),
     "credited": ("↩", "返還済み", "muted"),
     "void": ("—", "取消済み", "muted"),
 }

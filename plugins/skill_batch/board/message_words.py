@@ -46,7 +46,7 @@ ALL_STATES = STATES | {
 # The kinds of letters in words. A kind that is not here is the application's own.
 KINDS = {
     INVOICE: "請求書",
-    CREDIT_NOTE: "返還請求書",
+    CREDIT_NOTE: "返還",
     INVOICE_VOID: "請求書の取消",
     PAYMENT_REMINDER: "督促",
     RECIPIENT_CHANGED: "請求先の変更の確認",

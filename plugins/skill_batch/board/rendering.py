@@ -28,6 +28,7 @@ from skill_batch.board.message_words import ALL_STATES as LETTER_STATES
 from skill_batch.notifiers.run_links import BOARD_PREFIX, SITE_VARIABLE
 from include.skillreport.billing.contract_kinds import KINDS as CONTRACT_KINDS
 from include.skillreport.billing.second_person import is_author
+from include.skillreport.billing.settings import nobody_else_looks
 from include.skillreport.core.catalog import (
     NOTIFICATION_RETRY,
     TENANT_BILLING,
@@ -193,6 +194,7 @@ def _environment() -> Environment:
         "invoice_states": INVOICE_STATES,
         "listed_states": LISTED_STATES,
         "letter_states": LETTER_STATES,
+        "nobody_else_looks": nobody_else_looks,
         "version": VERSION,
     }
     environment.filters |= {
@@ -204,7 +206,7 @@ def _environment() -> Environment:
         "size": size,
         "name": name,
         "told": told,
-        "entered": is_author,
+        "entered": lambda person, authors: not nobody_else_looks() and is_author(person, authors),
         # charts escapes the labels.
         "line_chart": lambda series: Markup(charts.line_chart(series)),  # noqa: S704
         "bar_chart": lambda series: Markup(charts.bar_chart(series)),  # noqa: S704

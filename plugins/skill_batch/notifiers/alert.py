@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -30,12 +31,17 @@ _BLOCKS_LIMIT = 12_000
 SHORTENED = "（長いため省略しました。全文は実行のログにあります）"
 _REASON_LIMIT = 200
 
+# The label at the start of a line: 「エラー: 」, 「対処（意味）: 」, 「• T002 名前: 」.
+_LABEL = re.compile(r"[^:\n]{1,80}: ")
+
 _COLOURS = {"CRITICAL": "#b42318", "HIGH": "#b54708", "MEDIUM": "#175cd3"}
 
 
 @dataclass(frozen=True)
 class Alert:
     """A message to the operators: what happened (``title``, ``lines``, ``tenants``), what to do (``actions``), where to look (``links``).
+
+    ``lines`` begin with what matters most. ``ids`` come last: what a search needs and nobody reads.
 
     ``arose_at`` is the time of the event, which a late message shows. ``severity`` is the name of a ``Severity`` of the registry.
     ``triggering_user`` is Airflow's name of the person who gets the alert instead of the operators (see ``triggering_user.py``). ``kinds``
@@ -51,11 +57,12 @@ class Alert:
     arose_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     triggering_user: str | None = None
     kinds: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
 
     def as_text(self) -> str:
         """Plain text, for the log, Slack's preview and the text part of the email."""
         links = tuple(f"{label}: {url}" for label, url in self.links)
-        return "\n".join((self.title, *self.lines, *self.tenants, *self.actions, *links, self._moment()))
+        return "\n".join((self.title, *self._texts(), *self.ids, *links, self._moment()))
 
     def as_blocks(self) -> list[dict[str, Any]]:
         """Slack Block Kit."""
@@ -65,13 +72,14 @@ class Alert:
         ]
         header = {"type": "header", "text": _plain_text(self.title[:_HEADER_LIMIT])}
         context = {"type": "mrkdwn", "verbatim": True, "text": "  ".join((*links, self._moment()))}
-        ending = [*map(_section, _sections(self.actions)), {"type": "context", "elements": [context]}]
+        ids = [_plain_text("  ".join(self.ids)[:_SECTION_LIMIT])] if self.ids else []
+        ending = [*map(_rich_text, _sections(self.actions)), {"type": "context", "elements": [context, *ids]}]
         # What to do is shown in any case, so the lines and the tenants are shortened.
         texts = [text for part in (self.lines, self.tenants) if part for text in _sections(part)]
-        blocks = [header, *map(_section, texts), *ending]
+        blocks = [header, *map(_rich_text, texts), *ending]
         while texts and not _fit(blocks):
             texts.pop()
-            blocks = [header, *map(_section, [*texts, SHORTENED]), *ending]
+            blocks = [header, *map(_rich_text, [*texts, SHORTENED]), *ending]
         return blocks
 
     def as_mail(self, sender: Address, recipients: list[Address], message_id: str) -> EmailMessage:
@@ -96,7 +104,7 @@ class Alert:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Alert:
         """The alert from the result of ``as_json``."""
-        texts = {name: tuple(value.get(name, ())) for name in ("lines", "tenants", "actions", "kinds")}
+        texts = {name: tuple(value.get(name, ())) for name in ("lines", "tenants", "actions", "kinds", "ids")}
         links = tuple((label, url) for label, url in value["links"])
         return cls(
             **{**value, **texts, "links": links, "arose_at": datetime.fromisoformat(value["arose_at"])}
@@ -105,20 +113,24 @@ class Alert:
     def _parts(self) -> list[tuple[str, ...]]:
         return [part for part in (self.lines, self.tenants, self.actions) if part]
 
+    def _texts(self) -> tuple[str, ...]:
+        return tuple(line for part in self._parts() for line in part)
+
     def _moment(self) -> str:
         return f"発生: {self.arose_at.astimezone(JAPAN):%Y-%m-%d %H:%M:%S}（日本時間）"
 
     def _html(self) -> str:
         colour = _COLOURS.get(self.severity, _COLOURS["MEDIUM"])
         parts = "".join(
-            f'<p style="margin:0 0 12px">{"<br>".join(map(escape, part))}</p>' for part in self._parts()
+            f'<p style="margin:0 0 12px">{"<br>".join(map(_html_line, part))}</p>' for part in self._parts()
         )
+        ids = "".join(f" ・ {escape(each)}" for each in self.ids)
         links = " ".join(f'<a href="{escape(url)}">{escape(label)}</a>' for label, url in self.links)
         return (
             '<div style="font-family:sans-serif;font-size:14px;line-height:1.6;color:#1d2939">'
             f'<h1 style="font-size:18px;margin:0 0 12px;padding-left:10px;border-left:4px solid {colour}">{escape(self.title)}</h1>'
             f"{parts}<p>{links}</p>"
-            f'<p style="color:#667085;font-size:12px">{self._moment()} ・ 重要度 {escape(self.severity)}</p></div>'
+            f'<p style="color:#667085;font-size:12px">{self._moment()} ・ 重要度 {escape(self.severity)}{ids}</p></div>'
         )
 
 
@@ -126,8 +138,29 @@ def _plain_text(text: str) -> dict[str, Any]:
     return {"type": "plain_text", "emoji": False, "text": text}
 
 
-def _section(text: str) -> dict[str, Any]:
-    return {"type": "section", "text": _plain_text(text)}
+def _labelled(line: str) -> tuple[str, str]:
+    """A line's label with its colon, and the rest. The label is empty if the line has none."""
+    label = _LABEL.match(line)
+    return (label[0], line[label.end() :]) if label else ("", line)
+
+
+def _html_line(line: str) -> str:
+    label, rest = _labelled(line)
+    return f"<b>{escape(label)}</b>{escape(rest)}" if label else escape(rest)
+
+
+def _rich_text(text: str) -> dict[str, Any]:
+    """The lines with bold labels. Slack interprets no markup in such a block, and makes no link or mention of it."""
+    elements: list[dict[str, Any]] = []
+    for line in text.splitlines(keepends=True):
+        label, rest = _labelled(line)
+        if label:
+            elements.append({"type": "text", "text": label, "style": {"bold": True}})
+        if elements and "style" not in elements[-1]:
+            elements[-1]["text"] += rest
+        elif rest:
+            elements.append({"type": "text", "text": rest})
+    return {"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": elements}]}
 
 
 def _fit(blocks: list[dict[str, Any]]) -> bool:

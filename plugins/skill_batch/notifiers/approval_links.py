@@ -73,7 +73,7 @@ def approval_problem(asked: Mapping[str, Any]) -> str:
     if not asked.get("problem"):
         return ""
     return (
-        f"承認の確認を出せませんでした: {asked['problem']}。"
+        f"承認依頼を出せませんでした: {asked['problem']}。"
         f"DAG {asked['dag_id']} の権限がある人が手で実行すると、今保留中のものを確認できます。"
     )
 

@@ -195,12 +195,12 @@ def late_alert(
 ) -> Alert:
     """The alert about a run over its time limit."""
     return Alert(
-        title=LATE_RUN.title(batch_id),
+        title=LATE_RUN.title(batch_id, batch_name),
         lines=(
-            f"{batch_name}（重要度 {severity}）",
-            f"実行ID: {execution_id}",
             f"経過時間: {_duration(elapsed)}（制限時間 {_duration(limit)}）",
+            f"重要度: {severity}",
         ),
+        ids=(f"実行ID: {execution_id}",),
         actions=(LATE_RUN.action,),
         links=links,
         severity=severity,
@@ -219,13 +219,13 @@ def slow_alert(
     """The performance alert: batch, execution time, average, ratio (batch list, section 6.3, ``sendPerformanceAlert``)."""
     basis = f"（直近 {slow.runs} 回の成功した実行）" if slow.runs else ""
     return Alert(
-        title=SLOW_RUN.title(batch_id),
+        title=SLOW_RUN.title(batch_id, batch_name, f"{slow.ratio} 倍"),
         lines=(
-            f"{batch_name}（重要度 MEDIUM）",
-            f"実行ID: {execution_id}",
             f"実行時間: {_duration(slow.seconds)}{'' if has_ended else '（実行中）'}",
-            f"平均: {_duration(slow.average_seconds)}{basis}、比率: {slow.ratio} 倍（通知は {FACTOR} 倍超）",
+            f"平均: {_duration(slow.average_seconds)}{basis}、比率: {slow.ratio} 倍（アラートは {FACTOR} 倍超）",
+            "重要度: MEDIUM",
         ),
+        ids=(f"実行ID: {execution_id}",),
         actions=(SLOW_RUN.action,),
         links=links,
     )

@@ -49,7 +49,7 @@ _NOT_ANNOUNCED = "影響: バッチは完了しています。完了を待つほ
 # The errors with which Airflow and its templates report that an XCom is gone.
 _XCOM_ERRORS = ("XComNotFound", "UndefinedError")
 
-_NOT_STORED = "通知は送りましたが、データベースに書き込めませんでした。理由はタスクのログにあります。"
+_NOT_STORED = "アラートは送りましたが、データベースに書き込めませんでした。理由はタスクのログにあります。"
 
 # The reason of a whole run may contain a command or a GRANT, so it may be longer than that of a tenant.
 _RUN_REASON_LIMIT = 1_000
@@ -152,13 +152,13 @@ class FailureAlert(BaseNotifier):
         return self.of_failures(
             user,
             (
-                f"実行ID: {ti.run_id}",
                 f"エラー: {_reason(error)}",
                 *([_succeeded(result)] if result else []),
                 *([_NOT_ANNOUNCED] if ti.task_id.rpartition(".")[2] == ANNOUNCE_TASK else []),
             ),
             [(error, f"この実行の {getattr(error, 'step', ti.task_id)} ")],
             links,
+            ti.run_id,
         )
 
     def compose_unreported(
@@ -182,22 +182,23 @@ class FailureAlert(BaseNotifier):
         return self.of_failures(
             user,
             (
-                f"実行ID: {context['run_id']}",
                 f"エラー: 実行が失敗し、どのタスクも理由を通知していません。{_KILLED_OR_MARKED}",
                 f"失敗したタスク: {listed or '不明'}{f' ほか {more} 件' if more > 0 else ''}",
                 *([_succeeded(result)] if result else []),
             ),
             [(None, f"この実行の {last or next(iter(failed_tasks), _LAST_TASK)} ")],
             links,
+            context["run_id"],
         )
 
     def compose_sent(self, context: Context, kind: str) -> Alert:
         """The record of a task's alert that was sent while the table of alerts could not be written. ``kind`` is that of its failure."""
         return self.of_failures(
             self._triggering_user(context),
-            (f"実行ID: {context['run_id']}", _NOT_STORED),
+            (_NOT_STORED,),
             [(kind, "失敗したタスク")],
             run_links(context["dag"].dag_id, context["run_id"]),
+            context["run_id"],
         )
 
     def of_result(
@@ -211,18 +212,20 @@ class FailureAlert(BaseNotifier):
         """The alert about a closed run. ``result`` is a ``RunResult`` of the execution log; ``asked`` is as in ``approval_of``."""
         first, *others = _errors(result)
         lines = (
-            f"実行ID: {result.execution_id}",
-            f"業務日: {result.business_date:%Y-%m-%d}",
             f"エラー: {first}",
             *(f"ほかのエラー: {error}" for error in others),
             *filter(None, [approval_problem(asked), remark]),
+            f"業務日: {result.business_date:%Y-%m-%d}",
         )
+        failed = len(result.failed_tenants)
         return self.of_failures(
             user,
             lines,
             self._failures_of(result),
             (*links, *approval_links(asked)),
+            result.execution_id,
             _failed_tenants(result),
+            count=f"{result.total_tenants} 件中 {failed} 件" if failed else "",
         )
 
     def of_failures(
@@ -231,9 +234,15 @@ class FailureAlert(BaseNotifier):
         lines: Sequence[str],
         failures: Sequence[tuple[BaseException | str | None, str]],
         links: Links,
+        execution_id: str,
         tenants: tuple[str, ...] = (),
+        *,
+        count: str = "",
     ) -> Alert:
-        """The alert about these failures: each an error or a code as in ``kind_of``, and what failed and may be cleared."""
+        """The alert about these failures: each an error or a code as in ``kind_of``, and what failed and may be cleared.
+
+        ``count`` says how many tenants failed, for the title.
+        """
         severity = severity_for(user, self.severity)
         kinds = [(self.kind_of(failure), failed) for failure, failed in failures]
         names = tuple(dict.fromkeys(kind.name for kind, _ in kinds))
@@ -243,13 +252,14 @@ class FailureAlert(BaseNotifier):
             for title, text in (("対処", kind.remedy(failed)), ("朝まで待てるか", kind.waits))
         )
         alert = Alert(
-            title=FAILED_RUN.title(self.batch_id),
-            lines=(f"{self.batch_name}（重要度 {severity}）", *lines),
+            title=FAILED_RUN.title(self.batch_id, self.batch_name, count),
+            lines=(*lines, f"重要度: {severity}"),
             tenants=tenants,
             actions=tuple(dict.fromkeys(actions)),
             links=links,
             severity=severity,
             kinds=names,
+            ids=(f"実行ID: {execution_id}",),
         )
         return address_to(user, alert)
 

@@ -79,7 +79,7 @@ def pagerduty_body(alert: Alert, key: str, routing_key: str, source: str) -> byt
     links = [{"href": url, "text": label} for label, url in _web_links(alert.links)]
 
     def event(most: int) -> bytes:
-        parts = {"lines": alert.lines, "tenants": alert.tenants, "actions": alert.actions}
+        parts = {"lines": alert.lines, "tenants": alert.tenants, "actions": alert.actions, "ids": alert.ids}
         payload = {
             "summary": shorten(alert.title, _LONGEST_SUMMARY),
             "source": source,

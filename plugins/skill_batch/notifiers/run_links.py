@@ -32,7 +32,12 @@ def run_links(dag_id: str, run_id: str, log_url: str = "") -> Links:
 
 def board_url(dag_id: str, run_id: str) -> str:
     """The run on the operators' board."""
-    return f"{_base_url()}{BOARD_PREFIX}/runs/{dag_id}/{quote(run_id, safe='')}"
+    return f"{_base_url()}/{board_path(dag_id, run_id)}"
+
+
+def board_path(dag_id: str, run_id: str) -> str:
+    """The run on the operators' board, relative to the base of Airflow's UI."""
+    return f"{BOARD_PREFIX[1:]}/runs/{dag_id}/{quote(run_id, safe='')}"
 
 
 def run_url(dag_id: str, run_id: str) -> str:

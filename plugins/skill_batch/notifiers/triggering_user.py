@@ -67,8 +67,7 @@ def address_to(user: TriggeringUser | None, alert: Alert) -> Alert:
     if user is None:
         return alert
     kind = "ドライラン" if user.is_dry_run else "操作"
-    first, *others = alert.lines
-    lines = (first, f"実行した人: {_shown(user.name)}（{kind}）", *others)
+    lines = (*alert.lines, f"実行した人: {_shown(user.name)}（{kind}）")
     return replace(alert, lines=lines, severity=_SEVERITY, triggering_user=user.name)
 
 

@@ -122,7 +122,7 @@ def test_each_class_is_compressed_archived_and_deleted_in_its_time(
     assert result.sentence() == "BATCH-002 2026-11-22: 23 件中 23 件成功"
     assert digest[0] == "ログクリーンアップ 2026-11-22"
     assert "files/error: 削除 1 件、保管 1 件、解放 16 バイト" in digest
-    assert digest[-1] == "→ 対応は要りません"
+    assert digest[-1] == "→ 対応は不要です"
 
 
 def test_nothing_outside_open_or_unknown_is_touched(

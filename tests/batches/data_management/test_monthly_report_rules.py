@@ -120,7 +120,7 @@ def test_totals_of_months_of_which_days_are_missing_have_no_growth() -> None:
     assert not [said for said in notices(report(*september, *whole)) if "前月" in said]
     assert growth_text(report(*september, *whole[1:]).figure("logins")) == "±0.0 %"
     assert growth_text(report(*september, *whole[2:]).figure("logins")) == "—"
-    assert "前月の統計データがありません" in notices(report(*whole))[1]
+    assert "前月の統計データがない" in notices(report(*whole))[1]
 
 
 def test_the_fiscal_year_s_missing_days_are_counted_by_month() -> None:

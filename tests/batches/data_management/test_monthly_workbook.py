@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
 from io import BytesIO
 from typing import Any, Literal
 
 import openpyxl
 import pytest
 
-from include.skillreport.batches.monthly_report.report import make_report
+from include.skillreport.batches.monthly_report.document import render_pdf
+from include.skillreport.batches.monthly_report.letter import summary_lines
+from include.skillreport.batches.monthly_report.report import MonthlyReport, make_report
 from include.skillreport.batches.monthly_report.workbook import Person, write_workbook
+from tests.worlds.documents import pages_of
 from tests.worlds.monthly_rows import MONTH, charts_of, day
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*xtension is not supported:UserWarning")
@@ -25,8 +29,10 @@ LAST_ROW = 1_000
 LAST_DAY = datetime(2026, 10, 31)
 
 
-def workbook(groups: int = 5, people: int = 3, language: Literal["ja", "en"] = "ja") -> Any:
-    """A report with this many categories and departments."""
+def report_of(
+    days: Sequence[Mapping[str, Any]], groups: int = 0, language: Literal["ja", "en"] = "ja"
+) -> MonthlyReport:
+    """The report of October from these days, with this many categories and departments."""
     levels = {f"level_{number}": number for number in range(1, 6)}
     rows = [
         {
@@ -42,8 +48,8 @@ def workbook(groups: int = 5, people: int = 3, language: Literal["ja", "en"] = "
         for dimension in ("category", "department")
         for number in range(groups)
     ]
-    report = make_report(
-        [day(MONTH, logins=1)],
+    return make_report(
+        days,
         rows,
         tenant_code="T1",
         tenant_name="T1",
@@ -52,6 +58,15 @@ def workbook(groups: int = 5, people: int = 3, language: Literal["ja", "en"] = "
         colour="#000000",
         fiscal_start_month=4,
     )
+
+
+def workbook(groups: int = 5, people: int = 3, language: Literal["ja", "en"] = "ja") -> Any:
+    """The workbook of a report with one day, as a spreadsheet program opens it."""
+    return book_of(report_of([day(MONTH, logins=1)], groups, language), people)
+
+
+def book_of(report: MonthlyReport, people: int = 0) -> Any:
+    """The report's workbook with this many people."""
     stream = BytesIO()
     write_workbook(
         report, (Person(f"{number:05}", "佐藤", None, True, MONTH) for number in range(people)), stream
@@ -94,6 +109,29 @@ def test_no_printed_page_cuts_a_chart(groups: int, language: Literal["ja", "en"]
             if number != KPI:  # two next to each other
                 assert taken.isdisjoint(rows)
             taken |= set(rows)
+
+
+def test_every_sheet_keeps_its_head_in_view() -> None:
+    book = workbook()
+    first_below = {sheet.title: sheet[sheet.freeze_panes].row for sheet in book.worksheets}
+    # Two sheets begin with charts and one has several tables: the title with tenant and month stays in view.
+    assert {name for name, row in first_below.items() if row == 3} == {
+        "ユーザー統計",
+        "機能利用状況",
+        "スキル分析",
+    }
+    heads = {name: book[name].cell(row - 1, 1).value for name, row in first_below.items() if row != 3}
+    assert heads == {"月次サマリー": "指標", "KPI分析": "月", "定義": "指標"}
+
+
+@pytest.mark.parametrize("has_previous", [False, True])
+def test_only_a_later_month_is_compared_with_the_one_before(has_previous: bool) -> None:
+    before = [day(date(2026, 9, 30), logins=1)] if has_previous else []
+    report = report_of([*before, day(MONTH, logins=1)])
+    (head,) = (row for row in book_of(report)["月次サマリー"].iter_rows(values_only=True) if row[0] == "指標")
+    assert [column in head for column in ("前月", "増減", "増減率")] == [has_previous] * 3
+    assert ("増減率" in pages_of(render_pdf(report))[0]) == has_previous
+    assert {"（増減 " in line for line in summary_lines(report)} == {has_previous}
 
 
 @pytest.mark.parametrize("language", ["ja", "en"])

@@ -29,6 +29,7 @@ from tests.worlds.queued_letters import PAYER, TOO_OLD, draft, queue
 VARIABLES = dict.fromkeys(
     [
         *("days", "as_of", "last_activity", "tenant_name", "month", "files", "summary", "notices"),
+        *("has_previous", "report_link"),
         *("service", "count", "findings", "metric", "threshold", "observed", "allowance", "percent"),
     ],
     "x",

@@ -112,8 +112,8 @@ def test_reminders_are_sent_7_and_21_days_after_the_due_date(
         f"請求書番号: {NUMBER}（2026年7月1日 発行、2026年6月分）",
         "お支払期限: 2026年7月31日",
         "未払額（税込）: 11,000 円",
-        "サンプル銀行 本店営業部 普通 1234567",
-        "行き違いの場合はご容赦ください。",
+        "本メールと行き違いでお支払い済みの場合は、何卒ご容赦ください。",
+        "振込先は添付の請求書のとおりです。",
     ):
         assert expected in first.text
     second = services.messages[1]
@@ -154,7 +154,7 @@ def test_a_tenant_that_reads_english_is_reminded_in_english(
         "Invoice number: INV-2026-06-002 of 1 July 2026, for June 2026",
         "Due date: 31 July 2026",
         "Amount outstanding: 11,000 JPY",
-        "If you have already paid, please disregard this letter.",
+        "If you have already paid, please disregard this e-mail.",
     ):
         assert expected in message.text
 
@@ -477,7 +477,7 @@ def test_no_reminder_leaves_while_a_correction_waits(
 
     assert reminders(host) == []
     (note,) = [each for row in billing_rows.outcomes(host, result).values() for each in row["notes"]]
-    assert "は発送を止めているため、督促を送りません" in note
+    assert "は送付を停止しているため、督促を送りません" in note
     send_correction(database)
     notify(database, services, date(2026, 8, 22))
     assert len(reminders(host)) == 1

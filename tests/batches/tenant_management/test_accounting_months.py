@@ -193,7 +193,7 @@ def test_an_invoice_of_a_closed_month_falls_on_the_first_open_day(
         date(2026, 10, 31),
         NOVEMBER,
     )
-    remark = "2026-10 は引き渡し済みのため"
+    remark = "2026-10 は確定済みのため"
     assert days(store, "2026-11") == [("INV-2026-10-002", "2026-11-01", "2026-12-05", remark)]
     assert listed(store, "2026-10", is_final=True) == [("INV-2026-10-001", "請求", "確定", "11000")]
     for name in ("journal", "moneyforward"):
@@ -213,7 +213,7 @@ def test_a_hand_over_does_not_move_the_issue_date(
 
     _, credit = invoices(host, "A")
     assert (credit["issued_on"], credit["booked_on"]) == (FIRST_OF_NOVEMBER, DECEMBER)
-    remark = "2026-11 は引き渡し済みのため"
+    remark = "2026-11 は確定済みのため"
     assert days(store, "2026-12") == [("CRN-2026-10-001", "2026-12-01", "2026-11-01", remark)]
 
 
@@ -255,7 +255,7 @@ def test_a_reversal_never_falls_into_a_closed_month(
     Billing().write_accounting_month(platform, DECEMBER, store)
 
     assert days(store, "2026-12") == [
-        ("INV-2026-10-001", "2026-12-01", "2026-11-01", "2026-11 は引き渡し済みのため")
+        ("INV-2026-10-001", "2026-12-01", "2026-11-01", "2026-11 は確定済みのため")
     ]
 
 
@@ -309,7 +309,7 @@ def test_a_foreign_document_without_rate_takes_its_months_newest(
 
     with pytest.raises(
         BillingError,
-        match=r"INV-2026-10-001 の通貨 USD .*取引日の月（2026-10）のレートを DAG operate_contracts",
+        match=r"INV-2026-10-001 の通貨 USD .*計上日の月（2026-10）のレートを DAG operate_contracts",
     ):
         Billing().write_accounting_month(platform, OCTOBER, store)
     assert written(store) == []

@@ -48,7 +48,7 @@ def letter_files(host: psycopg.Connection) -> list[tuple[Any, ...]]:
 
 INVOICE = "2026年10月分 ご請求書 INV-2026-10-001"
 VOID = "請求書 INV-2026-10-001 取消のお知らせ"
-CREDIT = "返還請求書 CRN-2026-10-001（請求書 INV-2026-10-001）"
+CREDIT = "ご返金・値引きのお知らせ（適格返還請求書 CRN-2026-10-001）"
 
 
 def test_the_letter_names_number_amount_and_due_date(host: psycopg.Connection) -> None:
@@ -180,7 +180,7 @@ def test_a_credit_note_says_that_its_invoice_was_not_sent(
     operate(database, "credit", reason="解約のため")
 
     assert letters(host) == [(INVOICE, True), (CREDIT, False)]
-    assert "請求書 INV-2026-10-001 はこの返還請求書で全額を打ち消したため、お送りしていません" in body(
+    assert "請求書 INV-2026-10-001 はこの適格返還請求書で全額を打ち消したため、お送りしていません" in body(
         host, CREDIT
     )
 

@@ -68,12 +68,13 @@ def test_each_customer_gets_its_own_invoice_in_its_language(
         texts[address] = pages_of(content)[0]
     # The signature comes last.
     assert arrived["keiri@a.example"].text.endswith(
-        "\n\n書類（PDF）を添付しています。\n\nサンプルクラウドサービス株式会社 経理部 請求担当\n"
-        "billing@cloud-service.example / 03-0000-0000"
+        "\n\n書類（PDF）を添付しています。\n振込先は添付の請求書のとおりです。\n\n"
+        "ご査収のほどよろしくお願いいたします。\n\n"
+        "サンプルクラウドサービス株式会社 経理部 請求担当\nお問い合わせ: billing@cloud-service.example / 03-0000-0000"
     )
     assert arrived["ap@b.example"].text.endswith(
-        "\n\nThe document (PDF) is attached.\n\nSample Cloud Service Co., Ltd., Accounts Receivable\n"
-        "billing@cloud-service.example / +81-3-0000-0000"
+        "\n\nThe document (PDF) is attached.\nPlease pay to the bank account on the attached invoice.\n\n"
+        "Sample Cloud Service Co., Ltd., Accounts Receivable\nQuestions: billing@cloud-service.example / +81-3-0000-0000"
     )
     english = texts["ap@b.example"]
     assert "O'Hara Consulting Ltd.\n12 Merrion Row\nDublin 2, D02 XY45\nIreland" in english

@@ -1,4 +1,4 @@
-"""A month whose invoice was voided, or credited in full, is closed: only the operation 「もう一度請求」 bills it again."""
+"""A month whose invoice was voided, or credited in full, is closed: only the operation 「請求のやり直し（新番号）」 bills it again."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_no_run_bills_a_closed_month_and_each_reports_it(
     outcome = outcomes(host, result)["A"]
     (remark,) = outcome["notes"]
     assert remark.startswith(CLOSED)
-    assert "DAG operate_invoices の「もう一度請求」" in remark
+    assert "DAG operate_invoices の「請求のやり直し（新番号）」" in remark
     assert outcome["details"] == {
         "settlement": "closed",
         "invoice_number": ISSUED,
@@ -145,7 +145,7 @@ def test_the_second_bill_again_is_refused(database: Database, host: psycopg.Conn
 
     result = bill_again(database)
 
-    assert reasons(result)["A"].startswith("請求書 INV-2026-10-003 が有効なため、もう一度請求しません")
+    assert reasons(result)["A"].startswith("請求書 INV-2026-10-003 が有効なため、請求をやり直しません")
     assert states(host)[-1] == ("finalized", "INV-2026-10-003")
 
 
@@ -273,7 +273,7 @@ def test_a_line_of_a_closed_month_waits_for_bill_again(database: Database, host:
     entered = operate(database, "extra_line", values=values)
 
     assert outcomes(host, entered)["A"]["notes"] == [
-        f"2026-10 は請求書 {ISSUED}を取消か全額返還したため閉じています。この明細は「もう一度請求」で請求されます"
+        f"2026-10 は請求書 {ISSUED}を取消か全額返還したため閉じています。この明細は「請求のやり直し（新番号）」で請求されます"
     ]
     run_billing(database)
     assert [row[0] for row in states(host, "A")] == ["void"]
@@ -304,7 +304,7 @@ def test_a_difference_is_not_carried_into_a_closed_month(
 
 
 def test_no_text_says_that_another_run_bills_a_closed_month() -> None:
-    """Only 「もう一度請求」 does. These sentences said otherwise."""
+    """Only 「請求のやり直し（新番号）」 does. These sentences said otherwise."""
     folder = Path(__file__).parents[3]
     texts = [
         file.read_text(encoding="utf-8")

@@ -42,7 +42,7 @@ def test_a_customers_reason_on_an_english_invoice_is_in_english(
     refused = operate(database, operation, reason="二重に請求したため", values=values)
 
     assert reasons(refused)["A"] == (
-        "「理由」（reason）に日本語の文字があります。理由は記録に残り、客先への書類かメールにも書かれます。"
+        "「理由」（reason）に日本語の文字があります。理由は記録に残り、取引先への書類かメールにも書かれます。"
         "請求書 INV-2026-10-001 は英語なので、英語で書いてください。"
     )
     assert states(host) == [("finalized", "INV-2026-10-001")]

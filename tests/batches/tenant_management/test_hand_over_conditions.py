@@ -58,7 +58,7 @@ def test_a_month_without_a_run_is_refused_with_what_to_do(
     run_billing(database, NOVEMBER)
 
     assert refused(platform, store, "MONTH_NOT_BILLED") == (
-        "会計月 2026-10 は引き渡せません。2026-10 分の BATCH-018-02 を実行していません。"
+        "会計月 2026-10 は確定できません。2026-10 分の BATCH-018-02 を実行していません。"
         "DAG batch_018_02_tenant_billing を業務日 2026-10-01 で実行してください。"
     )
 
@@ -187,7 +187,7 @@ def test_failed_tenants_are_named_until_a_later_run_settles_them(
     sentence = refused(platform, store, "MONTH_HAS_FAILED_TENANTS")
     assert "失敗したままのテナントが 2 件あります（CODE-B: 使用量が締まっていない日があります" in sentence
     assert "CODE-C: " in sentence
-    assert "「失敗したテナントを除いて引き渡す」を選んでください" in sentence
+    assert "「失敗したテナントを除いて確定する」を選んでください" in sentence
 
     billing_rows.close_month(host, "B")
     run_billing(database, codes=["CODE-B"])
@@ -223,7 +223,7 @@ def test_held_drafts_are_named_until_they_are_approved(
     accepted = Accepted(earlier_months=True, failed_tenants=True)
 
     with pytest.raises(
-        BillingError, match=r"保留中の請求が 2 件あります（B、HD001）.*を残して引き渡す」"
+        BillingError, match=r"保留中の請求が 2 件あります（B、HD001）.*を残して確定する」"
     ) as refusal:
         hand_over(platform, store, accepted=accepted)
     assert refusal.value.code == "MONTH_HAS_HELD_INVOICES"

@@ -199,9 +199,9 @@ def test_a_month_is_handed_over_once_and_no_earlier_one_after_it(
 ) -> None:
     run_billing(database)
     hand_over(platform, store)
-    with pytest.raises(BillingError, match="会計月 2026-10 は 経理部 佐藤 が引き渡し済みです"):
+    with pytest.raises(BillingError, match="会計月 2026-10 は 経理部 佐藤 が確定済みです"):
         hand_over(platform, store, execution_id="again")
-    with pytest.raises(BillingError, match="2026-09 より後の月が引き渡し済みのため"):
+    with pytest.raises(BillingError, match="2026-09 より後の月が確定済みのため"):
         hand_over(platform, store, date(2026, 9, 1), execution_id="earlier")
 
 
@@ -212,7 +212,7 @@ def test_an_earlier_open_month_with_documents_is_handed_over_first(
     run_billing(database)
     run_billing(database, NOVEMBER)
 
-    with pytest.raises(BillingError, match="先に会計月 2026-10 を引き渡してください"):
+    with pytest.raises(BillingError, match="先に会計月 2026-10 を確定してください"):
         hand_over(platform, store, NOVEMBER, DECEMBER)
     assert files(store) == {}
 
@@ -232,7 +232,7 @@ def test_after_the_first_hand_over_no_month_is_skipped(
     hand_over(platform, store)
     operate(database, "credit", reason="訂正")
 
-    with pytest.raises(BillingError, match=r"先に会計月 2026-11 を引き渡してください。?$"):
+    with pytest.raises(BillingError, match=r"先に会計月 2026-11 を確定してください。?$"):
         hand_over(platform, store, DECEMBER, JANUARY, "December", accepted=Accepted(earlier_months=True))
 
 
@@ -244,7 +244,7 @@ def test_the_first_hand_over_writes_final_files_of_earlier_months(
     run_billing(database, NOVEMBER, store=store)
     run_billing(database, DECEMBER, store=store)
 
-    with pytest.raises(BillingError, match="先に会計月 2026-10、2026-11 を引き渡してください"):
+    with pytest.raises(BillingError, match="先に会計月 2026-10、2026-11 を確定してください"):
         hand_over(platform, store, DECEMBER, JANUARY)
     accepted = Accepted(earlier_months=True, failed_tenants=True)
     closed = hand_over(platform, store, DECEMBER, JANUARY, accepted=accepted)

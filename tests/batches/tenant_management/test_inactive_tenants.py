@@ -739,7 +739,7 @@ def test_a_second_run_of_the_day_reports_no_stage_again(database: Database, host
     assert tell(database, codes=("C",)) == [
         "非アクティブテナント（2026-10-31）: 重大 0、警告 2、注意 1、うち新規 1",
         "・【注意】C C: 30 日（最終利用 2026-10-01）",
-        "→ 注意: 対応は要りません",
+        "→ 注意: 対応は不要です",
     ]
 
 

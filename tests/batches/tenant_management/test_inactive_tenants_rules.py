@@ -204,7 +204,7 @@ def test_the_digest_lists_what_is_new_worst_first_and_counts_the_rest() -> None:
         "・【注意】A A 社: 30 日（最終利用 2026-10-01）",
         "→ 重大: 営業担当へ契約を続けるか確認",
         "→ 警告: 営業担当へ利用状況の確認を依頼",
-        "→ 注意: 対応は要りません",
+        "→ 注意: 対応は不要です",
     ]
 
 

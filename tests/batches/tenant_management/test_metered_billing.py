@@ -200,5 +200,5 @@ def test_a_deduction_above_the_month_stops_the_invoice_with_advice(
     result = run_billing(database)
 
     assert outcomes(host, result)["A"]["error_code"] == "NEGATIVE_TOTAL"
-    assert "返還請求書" in reasons(result)["A"]
+    assert "返還" in reasons(result)["A"]
     assert invoices(host, "A") == []

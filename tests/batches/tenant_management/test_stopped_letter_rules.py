@@ -56,7 +56,7 @@ def test_a_stopped_invoice_is_not_reminded_and_the_run_says_so(
         "SELECT notes FROM batch.tenant_outcome WHERE tenant_id = 'A' ORDER BY recorded_at DESC LIMIT 1"
     ).fetchone()
     assert notes is not None
-    assert "請求書 INV-2026-06-001 は発送を止めているため、督促を送りません" in str(notes[0])
+    assert "請求書 INV-2026-06-001 は送付を停止しているため、督促を送りません" in str(notes[0])
 
     june(database, "send_letter", RELEASED_ON, values={"accept_near_due": True})
     # The invoice, and the reminder.
@@ -70,7 +70,7 @@ def test_a_part_credit_of_a_stopped_invoice_is_refused(
 
     assert outcomes(host, refused)["A"]["error_code"] == "LETTER_STOPPED"
     assert reasons(refused)["A"].startswith(
-        "請求書 INV-2026-06-001 は発送を止めているため、一部の返還をしません"
+        "請求書 INV-2026-06-001 は送付を停止しているため、一部の返還をしません"
     )
     assert [row["kind"] for row in invoices(host, "A", JUNE)] == ["invoice"]
     assert june(database, "credit", STOPPED_ON, store=store).status == "completed"

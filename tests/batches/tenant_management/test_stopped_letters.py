@@ -167,7 +167,7 @@ def test_the_second_stop_shows_its_own_reason(database: Database, host: psycopg.
     letter(database, "stop_letter")
     result = operate(database, "stop_letter", reason="別の理由")
 
-    assert outcomes(host, result)["A"]["notes"] == ["発送はすでに止めています。理由を書き換えました"]
+    assert outcomes(host, result)["A"]["notes"] == ["送付はすでに停止しています。理由を書き換えました"]
     assert stops(host) == [("A", "別の理由")]
 
 

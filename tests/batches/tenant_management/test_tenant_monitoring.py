@@ -295,7 +295,7 @@ def test_an_incident_is_reported_at_begin_and_end_with_its_calculation(
         [],
         [
             "テナント監視 11-25 11:00: 新規 1（重大 1）",
-            "【重大】T001 ㈱髙橋: エラー率 12.4 % = 31 / 250 件（警戒 5 %、重大 10 %）",
+            "【重大】T001 ㈱髙橋: エラー率 12.4 % = 31 / 250 件（警告 5 %、重大 10 %）",
             "→ エラー率: SYS_SystemLog で 5xx の URL を確認し、アプリ担当へ連絡",
         ],
         [],
@@ -303,7 +303,7 @@ def test_an_incident_is_reported_at_begin_and_end_with_its_calculation(
         [],
         [
             "テナント監視 11-25 15:00: 回復 1",
-            "回復（対応は要りません）: T001 エラー率（11-25 11:00〜11-25 15:00）",
+            "回復（対応は不要です）: T001 エラー率（11-25 11:00〜11-25 15:00）",
         ],
         [],
     ]
@@ -347,7 +347,7 @@ def test_an_open_incident_is_reported_again_once_a_day_from_nine_on(
     reminder = check(database, TEN + timedelta(days=3))
     assert reminder == [
         "テナント監視 11-28 10:00: 継続 1",
-        "継続中【警戒】T001 T001: 契約終了まで 3 日 = 2026-12-01 − 2026-11-28（警戒 30 日以内）、11-25 11:00 から",
+        "継続中【警告】T001 T001: 契約終了まで 3 日 = 2026-12-01 − 2026-11-28（警告 30 日以内）、11-25 11:00 から",
         "→ 契約終了: 営業担当へ更新の有無を確認",
     ]
 
@@ -373,7 +373,7 @@ def test_a_tenant_that_is_no_longer_active_ends_its_incidents(
     host.execute("""UPDATE "MST_Tenant" SET status = 'EXPIRED' WHERE tenant_id = 'T001'""")
     assert check(database, TEN + 2 * HOUR) == [
         "テナント監視 11-25 12:00: 回復 1",
-        "稼働中でなくなったテナント（対応は要りません）: T001 契約終了（11-25 11:00〜11-25 12:00）",
+        "稼働中でなくなったテナント（対応は不要です）: T001 契約終了（11-25 11:00〜11-25 12:00）",
     ]
 
 
@@ -432,7 +432,7 @@ def test_a_dry_run_shows_and_writes_nothing(database: Database, host: psycopg.Co
         report = process_tenants(connection, platform, create_batch(LOCAL), run, tenant_ids)
         close_check(platform, run)
     assert report.results[0].report == (
-        "T001: critical: エラー率 12.4 % = 31 / 250 件（警戒 5 %、重大 10 %）",
+        "T001: critical: エラー率 12.4 % = 31 / 250 件（警告 5 %、重大 10 %）",
     )
     assert report.results[0].details["openedIncidents"] == 1
     assert everything_written(host) == before
@@ -539,12 +539,12 @@ def test_20_of_50_tenants_at_once_are_one_platform_incident(
     ended = [
         "テナント監視 11-25 15:00: 全体障害 回復 1、新規 3（重大 3）",
         "【全体障害 回復】エラー率（11-25 11:00〜11-25 15:00）。続いているテナントは個別に通知します",
-        *[f"【重大】T00{n} T00{n}: エラー率 33.3 % = 10 / 30 件（警戒 5 %、重大 10 %）" for n in range(3)],
+        *[f"【重大】T00{n} T00{n}: エラー率 33.3 % = 10 / 30 件（警告 5 %、重大 10 %）" for n in range(3)],
         "→ エラー率: SYS_SystemLog で 5xx の URL を確認し、アプリ担当へ連絡",
     ]
     recovered = [
         "テナント監視 11-25 18:00: 回復 3",
-        "回復（対応は要りません）: "
+        "回復（対応は不要です）: "
         + "、".join(f"T00{n} エラー率（11-25 11:00〜11-25 18:00）" for n in range(3)),
     ]
     assert digests == [[], began, [], [], [], ended, [], [], recovered]
@@ -661,8 +661,8 @@ def test_a_batch_is_failing_until_a_later_run_succeeds(database: Database, host:
     check(database)
     digest = check(database, TEN + HOUR)
     assert digest[1] == (
-        "【警戒】T001 T001: 失敗中のバッチ 1 件: BATCH-018-02（業務日 11-25）: 0 で割ろうとしました"
-        "（警戒 1 件、重大 3 件）"
+        "【警告】T001 T001: 失敗中のバッチ 1 件: BATCH-018-02（業務日 11-25）: 0 で割ろうとしました"
+        "（警告 1 件、重大 3 件）"
     )
     execution(host, "billing 3", TENANT_BILLING.id, "success", TEN + HOUR)
     check(database, TEN + 2 * HOUR)
@@ -696,7 +696,7 @@ def test_a_tenant_a_failed_run_skipped_is_failing_unless_reopened(
     execution(host, "usage 1", TENANT_USAGE.id, "pending", TEN - 6 * HOUR)
     check(database)
     assert check(database, TEN + HOUR)[1].startswith(
-        "【警戒】T001 T001: 失敗中のバッチ 1 件: BATCH-018-01（業務日 11-25）: 処理されませんでした"
+        "【警告】T001 T001: 失敗中のバッチ 1 件: BATCH-018-01（業務日 11-25）: 処理されませんでした"
     )
     host.execute("UPDATE batch.execution_log SET reopened_at = now() WHERE execution_id = 'usage 1'")
     check(database, TEN + 2 * HOUR)
@@ -751,7 +751,7 @@ def test_messages_that_wait_too_long_are_counted_once(database: Database, host: 
     check(database)
     digest = check(database, TEN + HOUR)
     assert digest[1].endswith(
-        "滞留中の通知 3 件 = 送信箱で 12 時間以上 2 件 + 通知ログで 26 時間以上 1 件（警戒 1 件、重大 100 件）"
+        "滞留中の通知 3 件 = 送信箱で 12 時間以上 2 件 + 通知ログで 26 時間以上 1 件（警告 1 件、重大 100 件）"
     )
 
 
@@ -769,8 +769,8 @@ def test_held_and_stopped_messages_are_not_stuck(database: Database, host: psyco
     check(database)
     digest = check(database, TEN + HOUR)
     assert [line.split(" = ")[0] for line in digest[1:3]] == [
-        "【警戒】T001 T001: 滞留中の通知 2 件",
-        "【警戒】T002 T002: 滞留中の通知 1 件",
+        "【警告】T001 T001: 滞留中の通知 2 件",
+        "【警告】T002 T002: 滞留中の通知 1 件",
     ]
 
 
@@ -794,8 +794,8 @@ def test_quotas_come_from_contract_plan_and_tenant_settings(
     check(database)
     digest = check(database, TEN + HOUR)
     assert digest[1:3] == [
-        "【重大】T001 T001: 今月の API 呼び出し 95 % = 950 / 1,000 件（警戒 80 %、重大 95 %）",
-        "【警戒】T001 T001: 保存容量 87.9 % = 0.88 / 1 GB（警戒 80 %、重大 95 %）",
+        "【重大】T001 T001: 今月の API 呼び出し 95 % = 950 / 1,000 件（警告 80 %、重大 95 %）",
+        "【警告】T001 T001: 保存容量 87.9 % = 0.88 / 1 GB（警告 80 %、重大 95 %）",
     ]
 
 

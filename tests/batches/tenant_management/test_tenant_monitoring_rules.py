@@ -178,13 +178,13 @@ def test_an_error_rate_warns_at_5_and_is_critical_at_10(
 
 def test_a_breach_carries_its_arithmetic() -> None:
     found = breach(Check.ERROR_RATE, figures(measure(250, 31)))
-    assert found == Breach(BreachSeverity.CRITICAL, "エラー率 12.4 % = 31 / 250 件（警戒 5 %、重大 10 %）")
+    assert found == Breach(BreachSeverity.CRITICAL, "エラー率 12.4 % = 31 / 250 件（警告 5 %、重大 10 %）")
     slow = breach(Check.RESPONSE_TIME, figures(measure(250, mean_ms=3_400)))
     assert slow == Breach(
-        BreachSeverity.WARNING, "平均応答 3.4 秒 = 850 秒 / 250 件（警戒 3 秒、重大 10 秒）"
+        BreachSeverity.WARNING, "平均応答 3.4 秒 = 850 秒 / 250 件（警告 3 秒、重大 10 秒）"
     )
     many = breach(Check.FAILED_LOGINS, figures(replace(QUIET, failed_logins=120)))
-    assert many == Breach(BreachSeverity.CRITICAL, "ログイン失敗 120 件（警戒 20 件、重大 100 件）")
+    assert many == Breach(BreachSeverity.CRITICAL, "ログイン失敗 120 件（警告 20 件、重大 100 件）")
 
 
 @pytest.mark.parametrize(("mean_ms", "severity"), [(2_999, None), (3_000, "warning"), (10_000, "critical")])
@@ -291,7 +291,7 @@ def test_hours_with_too_few_calls_are_no_usual_rate() -> None:
 def test_a_limit_and_an_anomaly_together_are_one_breach() -> None:
     past = [measure(1_000, errors) for errors in (5, 6, 5, 4)]
     found = breach(Check.ERROR_RATE, figures(measure(1_000, 124), past))
-    assert found == Breach(BreachSeverity.CRITICAL, "エラー率 12.4 % = 124 / 1,000 件（警戒 5 %、重大 10 %）")
+    assert found == Breach(BreachSeverity.CRITICAL, "エラー率 12.4 % = 124 / 1,000 件（警告 5 %、重大 10 %）")
 
 
 @pytest.mark.parametrize(("gigabytes", "severity"), [(15, None), (16, "warning"), (19, "critical")])
@@ -306,9 +306,9 @@ def test_a_quota_warns_at_80_percent_and_is_critical_at_95(gigabytes: int, sever
     if severity == "critical":
         storage, calls = results[Check.STORAGE_QUOTA], results[Check.API_QUOTA]
         assert storage is not None
-        assert storage.evidence == "保存容量 95 % = 19 / 20 GB（警戒 80 %、重大 95 %）"
+        assert storage.evidence == "保存容量 95 % = 19 / 20 GB（警告 80 %、重大 95 %）"
         assert calls is not None
-        assert calls.evidence == "今月の API 呼び出し 95 % = 19,000 / 20,000 件（警戒 80 %、重大 95 %）"
+        assert calls.evidence == "今月の API 呼び出し 95 % = 19,000 / 20,000 件（警告 80 %、重大 95 %）"
 
 
 @pytest.mark.parametrize("quota", [None, Decimal(0)])
@@ -326,7 +326,7 @@ def test_failing_batches_are_named_with_their_reasons() -> None:
     assert found == Breach(
         BreachSeverity.CRITICAL,
         "失敗中のバッチ 3 件: BATCH-018-01（業務日 11-24）: 0 で 割ろうとしました、"
-        "BATCH-018-02（業務日 11-24）: 0 で 割ろうとしました、ほか 1 件（警戒 1 件、重大 3 件）",
+        "BATCH-018-02（業務日 11-24）: 0 で 割ろうとしました、ほか 1 件（警告 1 件、重大 3 件）",
     )
 
 
@@ -522,7 +522,7 @@ def news(
     defaults: dict[str, Any] = {
         "severity": BreachSeverity.CRITICAL,
         "tenant_name": "㈱髙橋",
-        "evidence": "エラー率 12.4 % = 31 / 250 件（警戒 5 %、重大 10 %）",
+        "evidence": "エラー率 12.4 % = 31 / 250 件（警告 5 %、重大 10 %）",
         "opened_at": AT - timedelta(hours=5),
         "closed_at": AT if what is What.CLOSED else None,
         "is_recovered": True,
@@ -537,7 +537,7 @@ def test_without_news_there_is_no_digest() -> None:
 def test_the_digest_says_what_for_whom_and_what_to_do() -> None:
     assert digest_lines(News(AT, [], [news()], [])) == [
         "テナント監視 11-25 10:00: 新規 1（重大 1）",
-        "【重大】T001 ㈱髙橋: エラー率 12.4 % = 31 / 250 件（警戒 5 %、重大 10 %）",
+        "【重大】T001 ㈱髙橋: エラー率 12.4 % = 31 / 250 件（警告 5 %、重大 10 %）",
         "→ エラー率: SYS_SystemLog で 5xx の URL を確認し、アプリ担当へ連絡",
     ]
 
@@ -550,7 +550,7 @@ def test_the_worst_come_first_ten_are_named_and_the_rest_is_counted() -> None:
     lines = digest_lines(News(AT, [], [*warnings, news(code="T999"), news(What.REMINDER, code="T500")], []))
     assert lines[0] == "テナント監視 11-25 10:00: 新規 13（重大 1）、継続 1"
     assert lines[1].startswith("【重大】T999")
-    assert [line.split()[0] for line in lines[2:11]] == [f"【警戒】T{number:03}" for number in range(9)]
+    assert [line.split()[0] for line in lines[2:11]] == [f"【警告】T{number:03}" for number in range(9)]
     assert lines[11] == "ほか 3 件"
     assert [line[:3] for line in lines[12:14]] == ["→ エ", "→ 保"]
     assert lines[14:] == ["継続中 ほか 1 件"]
@@ -600,11 +600,11 @@ def test_worse_reopened_closed_and_continuing_incidents_are_marked() -> None:
     )
     assert lines == [
         "テナント監視 11-25 10:00: 悪化 1（重大 1）、再発 1、回復 2、継続 1、バッチ 1",
-        "【重大・悪化】T001 ㈱髙橋: エラー率 12.4 % = 31 / 250 件（警戒 5 %、重大 10 %）",
-        "【警戒・再発】T002 ㈱髙橋: エラー率 12.4 % = 31 / 250 件（警戒 5 %、重大 10 %）",
+        "【重大・悪化】T001 ㈱髙橋: エラー率 12.4 % = 31 / 250 件（警告 5 %、重大 10 %）",
+        "【警告・再発】T002 ㈱髙橋: エラー率 12.4 % = 31 / 250 件（警告 5 %、重大 10 %）",
         "→ エラー率: SYS_SystemLog で 5xx の URL を確認し、アプリ担当へ連絡",
-        "回復（対応は要りません）: T003 エラー率（11-25 05:00〜11-25 10:00）",
-        "稼働中でなくなったテナント（対応は要りません）: T004 エラー率（11-25 05:00〜11-25 10:00）",
+        "回復（対応は不要です）: T003 エラー率（11-25 05:00〜11-25 10:00）",
+        "稼働中でなくなったテナント（対応は不要です）: T004 エラー率（11-25 05:00〜11-25 10:00）",
         "継続中【重大】T005 ㈱髙橋: 契約終了まで 3 日、11-25 05:00 から",
         "→ 契約終了: 営業担当へ更新の有無を確認",
         "【孤立した実行】…",

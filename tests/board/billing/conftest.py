@@ -148,7 +148,7 @@ def _answer(host: psycopg.Connection) -> None:
         answer="approve",
         answered_by=ACCOUNTANT,
         answered_at="2026-11-01T09:00+09:00",
-        note="客先に確認済み",
+        note="取引先に確認済み",
         result="approved",
         result_text="確定しました",
         decided_at="2026-11-01T09:01+09:00",

@@ -101,17 +101,17 @@ def test_a_correction_that_waits_says_who_sends_it(board: Board, ids: dict[str, 
     for path in ("/invoices?month=2026-10", f"/invoices/{ids['A']}"):
         text = board.get(path).text
         assert (
-            '! 訂正の確認待ち（ほかの人が「発送する」）</span> <span class="muted">admin</span>'
+            '! 訂正の承認待ち（ほかの人が「送付する」）</span> <span class="muted">admin</span>'
             in html.unescape(text)
         )
     listed = [
         board.as_role(role)
         .get("/invoices?month=2026-10")
-        .text.split("<h2>発送を止めている請求書")[1]
+        .text.split("<h2>送付を停止している請求書")[1]
         .split("</section>")[0]
         for role in ("admin", "user")
     ]
-    own, others = ["自分の訂正は、ほかの人が発送します。" in each for each in listed]
+    own, others = ["自分の訂正は、ほかの人が送付します。" in each for each in listed]
     assert (own, others) == (True, False)
     assert ["operate_invoices/send_letter?" in each for each in listed] == [False, True]
     pages = [board.as_role(role).get(f"/invoices/{ids['A']}").text for role in ("admin", "user")]

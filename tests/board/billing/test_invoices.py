@@ -123,7 +123,7 @@ def test_the_state_of_each_letter_is_shown(board: Board, ids: dict[str, str]) ->
         "PARTLY": "✕ 送信できず",
         "VOID": "取り下げ",
     }.items():
-        facts = board.get(f"/invoices/{ids[tenant_id]}").text.split("発行 / 発送 / 期限")[1].split("</dd>")[0]
+        facts = board.get(f"/invoices/{ids[tenant_id]}").text.split("発行 / 送付 / 期限")[1].split("</dd>")[0]
         assert text in facts, tenant_id
 
 
@@ -177,7 +177,7 @@ def test_the_list_is_filtered_by_state_and_names_why(board: Board) -> None:
 
 
 def test_the_sums_by_tax_rate_say_which_documents_they_are_of(board: Board) -> None:
-    assert "対象月の書類の合計です。会計ファイルは取引日の月ごとです。" in board.get(OCTOBER).text
+    assert "対象月の書類の合計です。会計ファイルは計上日の月ごとです。" in board.get(OCTOBER).text
 
 
 def test_a_final_invoice_is_final_and_not_unsent(board: Board) -> None:
@@ -203,7 +203,15 @@ def test_a_document_shows_what_belongs_to_it_and_nothing_of_another_tenant(
     board: Board, ids: dict[str, str]
 ) -> None:
     paid = board.get(f"/invoices/{ids['PAID']}").text
-    for own in ("PAID 商事", "F-PAID", "銀行振込", ACCOUNTANT, "客先に確認済み", "確定しました", "基本料金"):
+    for own in (
+        "PAID 商事",
+        "F-PAID",
+        "銀行振込",
+        ACCOUNTANT,
+        "取引先に確認済み",
+        "確定しました",
+        "基本料金",
+    ):
         assert own in paid, own
     for foreign in ("F-PARTLY", "PARTLY", "値引き", "係争中"):
         assert foreign not in paid, foreign

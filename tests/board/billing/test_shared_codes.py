@@ -66,7 +66,7 @@ def test_buttons_of_the_month_select_only_the_rows_tenant(board: Board) -> None:
     assert chosen(text) == {"CODE-ALONE", "TWIN", "RETURNED", "VANISHED", "A", "C"}
     stopped, waiting, held, listed = (
         text.split(f"<h2>{title}")[1].split("</section>")[0]
-        for title in ("発送を止めている請求書", "ほかの人の承認を待つ登録", "保留中の請求", "請求の一覧")
+        for title in ("送付を停止している請求書", "ほかの人の承認を待つ登録", "保留中の請求", "請求の一覧")
     )
     assert (chosen(stopped), chosen(waiting), chosen(held)) == ({"TWIN"}, {"TWIN"}, {"A"})
     assert [part.count(SAME) for part in (stopped, waiting, held)] == [1, 1, 1]
@@ -108,7 +108,7 @@ def test_lists_that_are_cut_say_how_many_there_are(board: Board, monkeypatch: py
     monkeypatch.setattr("skill_batch.board.pages.invoices._MOST_STOPPED", 1)
     monkeypatch.setattr("skill_batch.board.pages.invoices._MOST_WAITING", 1)
     text = board.get(OCTOBER).text
-    for title in ("発送を止めている請求書", "ほかの人の承認を待つ登録"):
+    for title in ("送付を停止している請求書", "ほかの人の承認を待つ登録"):
         section = text.split(f"<h2>{title}")[1].split("</section>")[0]
         assert section.startswith(' <small class="muted">2 件</small></h2>'), title
         assert "2 件のうち 1 件を表示しています。" in section, title

@@ -1,4 +1,4 @@
-"""入金の照合: what waits for a person, with its candidates, only for those who may confirm it."""
+"""入金消込: what waits for a person, with its candidates, only for those who may confirm it."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_hostile_names_are_text_and_viewers_see_no_link(board: Board, transfers:
     assert "/transfers" not in board.as_role("viewer").get("/receivables").text
     receivables = board.get("/receivables").text
     assert "まだ入金になっていない振込が 2 件" in receivables
-    assert "振込の確認待ち" in receivables
+    assert "消込の確定待ち" in receivables
 
 
 def test_the_folder_is_listed_and_read_only_if_payments_are_recorded_here(

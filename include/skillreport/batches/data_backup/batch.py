@@ -377,7 +377,7 @@ class DataBackupBatch(TenantBatch):
                 table = max(size.tables, key=lambda table: table.bytes)
                 raise BackupError(
                     f"{_too_small(spool, needed, available)}。"
-                    f"最も多く要るのは表 {table.schema}.{table.name} の {table.bytes:,} バイトです"
+                    f"最も多く必要なのは表 {table.schema}.{table.name} の {table.bytes:,} バイトです"
                     f"（{processes} 表を同時に処理します）。空けるか、置き場所（TMPDIR）を広げてください。"
                 )
 

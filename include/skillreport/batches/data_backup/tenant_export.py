@@ -160,7 +160,8 @@ def verify_restored(connection: psycopg.Connection, schema: str, manifest: Manif
 class Conflict:
     """The comparison of a table's restored rows with the live rows: rows that differ, were deleted, or are new, with some of their keys.
 
-    ``added`` are columns that were added since the backup. They are neither compared nor changed.
+    ``columns`` are the names of the columns that differ in any row; their values are in no report. ``added`` are columns that were added
+    since the backup. They are neither compared nor changed.
     """
 
     schema: str
@@ -171,6 +172,7 @@ class Conflict:
     new: int
     keys: tuple[str, ...] = ()
     added: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     def sentence(self) -> str:
         """One line for the report."""
@@ -180,6 +182,8 @@ class Conflict:
         )
         if self.keys:
             text += f"（例: {'、'.join(self.keys)}）"
+        if self.columns:
+            text += f"。異なる列: {'、'.join(self.columns)}"
         if self.added:
             text += f"。取得後にできた列 {'、'.join(self.added)} は比べず、反映しても変えません"
         return text
@@ -193,7 +197,7 @@ _COMPARISON = sql.SQL(
         SELECT
             ({key_restored})::text AS row_key,
             live.{first} IS NOT null AS is_live,
-            live.{first} IS null OR ({all_live})::text IS DISTINCT FROM ({all_restored})::text AS differs
+            CASE WHEN live.{first} IS NOT null THEN array_remove(ARRAY[{differing}], null) ELSE '{{}}' END AS differing
         FROM {restored} AS restored
         -- Nobody's now, for example because the employee was deleted: still the tenant's.
         LEFT JOIN {live} AS live ON {same_key} AND coalesce({owner} = {tenant}, true)
@@ -207,15 +211,16 @@ _COMPARISON = sql.SQL(
 
     SELECT
         count(*),
-        count(*) FILTER (WHERE is_live AND differs),
+        count(*) FILTER (WHERE differing <> '{{}}'),
         count(*) FILTER (WHERE NOT is_live),
         (SELECT count(*) FROM added),
         array(
-            SELECT row_key FROM pair WHERE differs
+            SELECT row_key FROM pair WHERE NOT is_live OR differing <> '{{}}'
             UNION ALL
             SELECT row_key FROM added
             ORDER BY row_key LIMIT {listed}
-        )
+        ),
+        array(SELECT DISTINCT unnest(differing) FROM pair)
     FROM pair
     """
 )
@@ -255,8 +260,7 @@ def compare(
         query = _COMPARISON.format(
             key_restored=_row_of("restored", key),
             key_live=_row_of("live", key),
-            all_restored=_row_of("restored", columns),
-            all_live=_row_of("live", columns),
+            differing=sql.SQL(", ").join(map(_name_if_it_differs, columns)),
             restored=sql.Identifier(schema, restored_name),
             live=table.identifier,
             first=sql.Identifier(key[0]),
@@ -269,11 +273,21 @@ def compare(
         )
         row = connection.execute(query).fetchone()
         assert row is not None
-        rows, changed, missing, new, keys = row
+        rows, changed, missing, new, keys, differing = row
         added = [name for name in columns_of(connection, table.schema, table.name) if name not in columns]
         if changed or missing or new or added:
             conflicts.append(
-                Conflict(table.schema, table.name, rows, changed, missing, new, tuple(keys), tuple(added))
+                Conflict(
+                    table.schema,
+                    table.name,
+                    rows,
+                    changed,
+                    missing,
+                    new,
+                    tuple(keys),
+                    tuple(added),
+                    tuple(name for name in columns if name in differing),
+                )
             )
     return conflicts
 
@@ -431,6 +445,12 @@ def _row_of(alias: str, key: Sequence[str]) -> sql.Composed:
         sql.SQL("{}").format(names[0])
         if len(names) == 1
         else sql.SQL("ROW({})").format(sql.SQL(", ").join(names))
+    )
+
+
+def _name_if_it_differs(column: str) -> sql.Composed:
+    return sql.SQL("CASE WHEN live.{0}::text IS DISTINCT FROM restored.{0}::text THEN {1} END").format(
+        sql.Identifier(column), sql.Literal(column)
     )
 
 

@@ -17,7 +17,7 @@ STAGE_NAMES = {Stage.NONE: "なし", Stage.ATTENTION: "注意", Stage.WARNING: "
 _ACTIONS = {
     Stage.CRITICAL: "営業担当へ契約を続けるか確認",
     Stage.WARNING: "営業担当へ利用状況の確認を依頼",
-    Stage.ATTENTION: "対応は要りません",
+    Stage.ATTENTION: "対応は不要です",
 }
 
 

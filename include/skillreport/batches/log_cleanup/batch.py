@@ -52,7 +52,7 @@ _ACTIONS = {
     "untouched": "要確認: 実行のページにあるファイルを見る。ログなら名前を規則に合わせ、要らないものは消す",
     "ownerless": "持ち主不明の行は残しています。従業員が分かるように、アプリケーションで行の従業員かテナントを直してください",
 }
-_NO_ACTION = "→ 対応は要りません"
+_NO_ACTION = "→ 対応は不要です"
 
 
 class LogCleanupBatch(UnitBatch):

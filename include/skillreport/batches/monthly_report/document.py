@@ -86,6 +86,7 @@ def _front_page(report: MonthlyReport) -> dict[str, Any]:
         "tiles": [_tile(report.figure(key), language) for key in _TILES],
         "columns": text["columns"],
         "figures": [_figure_row(figure, language) for figure in report.figures],
+        "has_previous": report.has_previous,
         "growth_note": text["growth_note"],
     }
 

@@ -19,6 +19,7 @@ from include.skillreport.messaging.contract_letters import MONTHLY_REPORT
 from include.skillreport.messaging.notices import notice, sending_time
 from include.skillreport.messaging.outbox import MessageDraft
 from include.skillreport.messaging.outcome import Outcome
+from include.skillreport.messaging.settings import ServiceSettings
 from include.skillreport.messaging.templates import Template
 
 # The e-mail about a month's report is sent once, even if the report is created again.
@@ -46,10 +47,11 @@ _FORMAT_NAMES = {"excel": "Excel", "pdf": "PDF"}
 
 
 def summary_lines(report: MonthlyReport) -> list[str]:
-    """The main figures, each with its difference to the previous month."""
+    """The main figures, each with its difference to the previous month if there is one."""
     text = words(report.language)
+    line = text["letter_line" if report.has_previous else "letter_first_line"]
     return [
-        text["letter_line"].format(
+        line.format(
             figure=text["figures"][figure.key],
             value=value_text(figure.current, figure.unit, report.language),
             difference=difference_text(figure),
@@ -75,6 +77,8 @@ def report_letters(
         "month": month_in_words(report.month, report.language),
         "files": text["listed"].join(_FORMAT_NAMES[name] for name in formats),
         "summary": "\n".join(summary_lines(report)),
+        "has_previous": report.has_previous,
+        "report_link": ServiceSettings.load().report_link_of(report.tenant_code, f"{report.month:%Y-%m}"),
         "notices": "\n".join(notices(report)),
     }
     return [

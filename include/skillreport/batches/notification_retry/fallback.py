@@ -17,7 +17,7 @@ from include.skillreport.messaging.channels.channel import Channel
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 from include.skillreport.messaging.notices import load_administrators
 from include.skillreport.messaging.outbox import Lane, MessageDraft
-from include.skillreport.messaging.settings import NotificationSettings
+from include.skillreport.messaging.settings import NotificationSettings, ServiceSettings
 from include.skillreport.messaging.switches import load_switched_off
 from include.skillreport.messaging.templates import literal
 
@@ -31,7 +31,8 @@ _RULE = "\n\n――――――――\n\n"
 _TEXTS = {
     "ja": (
         "【要対応】{service} へ送信できなかった通知 {count} 件",
-        "管理者様\n\n{service} へ送信できないため、次の通知をこのメールでお送りします。{service} の設定をご確認ください。",
+        "管理者様\n\n平素よりお世話になっております。{writer}\n"
+        "{service} へ送信できないため、次の通知をこのメールでお送りします。{service} の設定をご確認ください。",
     ),
     "en": (
         "Action needed: {count} {messages} that could not be sent to {service}",
@@ -91,8 +92,13 @@ def fallback_letter(
     lane: Lane, rows: Sequence[Mapping[str, Any]], administrator: str, now: datetime, language: str
 ) -> MessageDraft:
     """One e-mail with the texts of these messages."""
-    values = {"service": lane.channel.service, "count": len(rows)}
-    values["messages"] = "message" if len(rows) == 1 else "messages"
+    name = ServiceSettings.load().values(language)["service_name"]
+    values = {
+        "service": lane.channel.service,
+        "count": len(rows),
+        "messages": "message" if len(rows) == 1 else "messages",
+        "writer": f"{name}です。" if name else "",
+    }
     subject, introduction = (text.format(**values) for text in _TEXTS[language])
     texts = [_text(lane.channel, row) for row in rows]
     shown = literal(EMAIL, subject, "\n\n".join([introduction, _RULE.join(texts)]))

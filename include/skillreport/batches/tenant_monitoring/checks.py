@@ -151,7 +151,7 @@ class Limits:
     unit: str
 
     def in_words(self) -> str:
-        return f"警戒 {number(self.warning)} {self.unit}、重大 {number(self.critical)} {self.unit}"
+        return f"警告 {number(self.warning)} {self.unit}、重大 {number(self.critical)} {self.unit}"
 
 
 # By check: a breach, or None for clean. A check without data is absent.
@@ -375,7 +375,7 @@ def _contract_end(contract_end: date | None, today: date, settings: MonitoringSe
         return None
     return Breach(
         BreachSeverity.WARNING,
-        f"契約終了まで {days} 日 = {contract_end:%Y-%m-%d} − {today:%Y-%m-%d}（警戒 {settings.contract_end_days} 日以内）",
+        f"契約終了まで {days} 日 = {contract_end:%Y-%m-%d} − {today:%Y-%m-%d}（警告 {settings.contract_end_days} 日以内）",
     )
 
 

@@ -15,7 +15,7 @@ from include.skillreport.core.execution.digest import LISTED, listed, one_line
 
 _NAME_LIMIT = 30
 
-_SEVERITY_NAMES = {BreachSeverity.WARNING: "警戒", BreachSeverity.CRITICAL: "重大"}
+_SEVERITY_NAMES = {BreachSeverity.WARNING: "警告", BreachSeverity.CRITICAL: "重大"}
 
 
 class What(StrEnum):
@@ -153,7 +153,7 @@ def _actions(incidents: Sequence[IncidentNews], told: AbstractSet[Check] = froze
 
 def _closed_lines(title: str, closed: Sequence[IncidentNews]) -> Iterator[str]:
     if closed:
-        yield f"{title}（対応は要りません）: {'、'.join(listed(closed, _closed, 'ほか {} 件'))}"
+        yield f"{title}（対応は不要です）: {'、'.join(listed(closed, _closed, 'ほか {} 件'))}"
 
 
 def _closed(news: IncidentNews) -> str:

@@ -33,7 +33,7 @@ _STREAM_ROWS = 500
 # The first key of the advisory lock, unique among this product's locks.
 _AGEING_LOCK = 180203
 
-_TRANSFERS = "確認待ちの振込"
+_TRANSFERS = "確定待ちの振込"
 
 AGEING_NAME = "receivables"
 AGEING_KEY = f"accounting/{AGEING_NAME}.csv"

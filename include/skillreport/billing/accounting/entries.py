@@ -103,7 +103,7 @@ class BookEntry:
         """Why the entry is in a later month than the one to which it belongs; empty if it is not."""
         if self.booked_on.replace(day=1) == self.accrued_on.replace(day=1):
             return ""
-        return f"{self.accrued_on:%Y-%m} は引き渡し済みのため"
+        return f"{self.accrued_on:%Y-%m} は確定済みのため"
 
     @property
     def known_rate(self) -> ExchangeRate | None:
@@ -124,7 +124,7 @@ class BookEntry:
             raise BillingError(
                 "NO_EXCHANGE_RATE",
                 f"{self.invoice.number} の通貨 {self.invoice.currency} を円に換算するレートがありません。"
-                f"取引日の月（{self.service_day:%Y-%m}）のレートを "
+                f"利用月（{self.service_day:%Y-%m}）のレートを "
                 "DAG operate_contracts の「為替レートの登録・訂正」で登録し、再実行してください",
             )
         return self.known_rate.yen_per_unit
@@ -132,12 +132,16 @@ class BookEntry:
 
 @dataclass(frozen=True)
 class Posting:
-    """One tax category's amounts in whole yen against an account, ``net`` and ``tax``. Negative amounts reduce the receivable."""
+    """One tax category's amounts in whole yen against an account, ``net`` and ``tax``. Negative amounts reduce the receivable.
+
+    ``rate``: of the document, in percent.
+    """
 
     category: TaxCategory
     net: Decimal
     tax: Decimal
     contra: Contra = Contra.SALES
+    rate: Decimal = Decimal(0)
 
     @property
     def gross(self) -> Decimal:
@@ -165,7 +169,13 @@ def postings(entry: BookEntry) -> tuple[Posting, ...]:
         return (Posting(TaxCategory.OUT_OF_SCOPE, yen, Decimal(0), Contra.BANK),) if yen else ()
     if entry.adjustment:
         return tuple(
-            Posting(part.category, part.yen_tax - part.yen, -part.yen_tax, entry.adjustment.contra)
+            Posting(
+                part.category,
+                part.yen_tax - part.yen,
+                -part.yen_tax,
+                entry.adjustment.contra,
+                part.rate_percent,
+            )
             for part in entry.adjustment.parts
         )
     invoice, rate = entry.invoice, entry.rate
@@ -176,8 +186,14 @@ def postings(entry: BookEntry) -> tuple[Posting, ...]:
     )
     if invoice.yen_tax:
         taxes |= {total.category: total.tax_amount for total in invoice.yen_tax.totals}
+    rates = {total.category: total.rate_percent for total in invoice.tax_totals}
     return tuple(
-        Posting(category, signed(entry, amount - taxes[category]), signed(entry, taxes[category]))
+        Posting(
+            category,
+            signed(entry, amount - taxes[category]),
+            signed(entry, taxes[category]),
+            rate=rates[category],
+        )
         for category, amount in gross.items()
         if amount or taxes[category]
     )

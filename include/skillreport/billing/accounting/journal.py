@@ -97,7 +97,11 @@ def accounts(settings: AccountingSettings, posting: Posting) -> tuple[AccountSet
 
 
 def tax_code(form: AccountingFormatSettings, posting: Posting) -> str:
-    """The form's code of the posting's category: for a sale, for a reduction of sales, or for another account."""
+    """The form's code of the posting's category and rate: for a sale, for a reduction of sales, or for another account."""
+    return _code(form, posting).replace("{rate}", f"{posting.rate.normalize():f}")
+
+
+def _code(form: AccountingFormatSettings, posting: Posting) -> str:
     if posting.contra is Contra.SALES:
         return str(getattr(form.returns if posting.gross < 0 else form.sales, posting.category))
     if posting.contra is Contra.RETURN:

@@ -177,18 +177,18 @@ def _require_closable(
     if run_date < Period.month_of(month).next_day:
         raise BillingError(
             "MONTH_NOT_OVER",
-            f"{name}はまだ終わっていないため引き渡せません。{Period.month_of(month).next_day} 以降に実行してください",
+            f"{name}はまだ終わっていないため確定できません。{Period.month_of(month).next_day} 以降に実行してください",
         )
     if closed:
         raise BillingError(
             "MONTH_HANDED_OVER",
-            f"{name}は {closed['handed_over_by']} が引き渡し済みです。ファイルは保存先の accounting/{month:%Y-%m} にあります",
+            f"{name}は {closed['handed_over_by']} が確定済みです。ファイルは保存先の accounting/{month:%Y-%m} にあります",
         )
     open_from = first_open_day(platform)
     if month < open_from:
         raise BillingError(
             "MONTH_HANDED_OVER",
-            f"{name}より後の月が引き渡し済みのため、引き渡せません。{open_from:%Y-%m} 以降の月を指定してください",
+            f"{name}より後の月が確定済みのため、確定できません。{open_from:%Y-%m} 以降の月を指定してください",
         )
     earlier: list[date] = _SQL.column(
         platform,
@@ -206,7 +206,7 @@ def _require_closable(
         months = "、".join(listed(earlier, lambda each: f"{each:%Y-%m}", "ほか {} か月"))
         raise BillingError(
             "EARLIER_MONTH_OPEN",
-            f"{name}より前に、書類か入金があるのに引き渡していない月があります。先に会計月 {months} を引き渡してください"
+            f"{name}より前に、書類か入金があるのに確定していない月があります。先に会計月 {months} を確定してください"
             f"{advice if is_first else ''}",
         )
     return earlier

@@ -19,7 +19,7 @@ from include.skillreport.core.execution.object_store import ObjectStore
 
 _SQL = Statements(Path(__file__).parents[1])
 
-_LATER = "後で確定した請求は、引き渡していない最初の日に計上します"
+_LATER = "後で確定した請求は、会計データを確定していない最初の日に計上します"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def require_billed(platform: psycopg.Connection, month: date, terms: Terms, acce
     if first is None or billed < first:
         return
     _require_run(platform, month, billed)
-    name = f"会計月 {month:%Y-%m} は引き渡せません。{billed:%Y-%m} 分の"
+    name = f"会計月 {month:%Y-%m} は確定できません。{billed:%Y-%m} 分の"
     failed = _SQL.rows(platform, "unsettled_tenants", billed_month=billed, batch_id=TENANT_BILLING.id)
     if failed and not accepted.failed_tenants:
         tenants = "、".join(
@@ -66,7 +66,7 @@ def require_billed(platform: psycopg.Connection, month: date, terms: Terms, acce
         raise BillingError(
             "MONTH_HAS_FAILED_TENANTS",
             f"{name}請求に失敗したままのテナントが {len(failed)} 件あります（{tenants}）。"
-            f"原因を直して消去するか、「失敗したテナントを除いて引き渡す」を選んでください。{_LATER}",
+            f"原因を直して消去するか、「失敗したテナントを除いて確定する」を選んでください。{_LATER}",
         )
     held = _SQL.column(platform, "held_tenants", billed_month=billed)
     if held and not accepted.held_drafts:
@@ -74,7 +74,7 @@ def require_billed(platform: psycopg.Connection, month: date, terms: Terms, acce
         raise BillingError(
             "MONTH_HAS_HELD_INVOICES",
             f"{name}保留中の請求が {len(held)} 件あります（{tenants}）。"
-            f"承認するか取り消すか、「保留中の請求を残して引き渡す」を選んでください。{_LATER}",
+            f"承認するか取り消すか、「保留中の請求を残して確定する」を選んでください。{_LATER}",
         )
 
 
@@ -97,9 +97,9 @@ def require_transfers_settled(
     if waiting:
         raise BillingError(
             "MONTH_HAS_WAITING_TRANSFERS",
-            f"会計月 {month:%Y-%m} は引き渡せません。{'、'.join(waiting)}あります。"
-            "ボードの「入金の照合」で取り込んで確認するか、「確認待ちの振込を残して引き渡す」を選んでください。"
-            "後で記録した入金は、引き渡していない最初の日に計上します",
+            f"会計月 {month:%Y-%m} は確定できません。{'、'.join(waiting)}あります。"
+            "ボードの「入金消込」で取り込んで確認するか、「確定待ちの振込を残して確定する」を選んでください。"
+            "後で記録した入金は、会計データを確定していない最初の日に計上します",
         )
 
 
@@ -129,7 +129,7 @@ def require_earlier_billed(
 def _require_run(platform: psycopg.Connection, month: date, billed: date) -> None:
     """Check that a run of all tenants has ended, and that no run is working."""
     runs = _SQL.rows(platform, "runs_of_month", billed_month=billed, batch_id=TENANT_BILLING.id)
-    name = f"会計月 {month:%Y-%m} は引き渡せません。{billed:%Y-%m} 分の {TENANT_BILLING.id} "
+    name = f"会計月 {month:%Y-%m} は確定できません。{billed:%Y-%m} 分の {TENANT_BILLING.id} "
     working = next((run for run in runs if run["is_working"]), None)
     if working:
         raise BillingError(
@@ -152,6 +152,6 @@ def _require_run(platform: psycopg.Connection, month: date, billed: date) -> Non
 def _not_billed(month: date, billed: date) -> BillingError:
     return BillingError(
         "MONTH_NOT_BILLED",
-        f"会計月 {month:%Y-%m} は引き渡せません。{billed:%Y-%m} 分の {TENANT_BILLING.id} を実行していません。"
+        f"会計月 {month:%Y-%m} は確定できません。{billed:%Y-%m} 分の {TENANT_BILLING.id} を実行していません。"
         f"DAG {TENANT_BILLING.dag_id} を業務日 {billed} で実行してください",
     )

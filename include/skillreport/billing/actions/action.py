@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from include.skillreport.billing.actions.fields import Tenants
 from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.second_person import CONFIRMATION
 from include.skillreport.core.errors import ParameterError, code_of
 from include.skillreport.core.form import Operation, Shows
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from include.skillreport.billing.billing_batch import BillingBatch
     from include.skillreport.billing.ledger.stored_invoice import DoneByRun, StoredInvoice
     from include.skillreport.billing.periods import Period
+    from include.skillreport.billing.second_person import Approver
     from include.skillreport.billing.service import Billing
     from include.skillreport.core.errors import BatchError
     from include.skillreport.core.execution.batch import Outcome, Request, Run, UnitFailure, UnitResult, Work
@@ -30,6 +32,19 @@ class Desk:
     batch: BillingBatch
     work: Work
     take: Callable[[], Operation | None]
+    confirmed_by: str = ""
+
+    @property
+    def person(self) -> str:
+        """Who does it; the name of an author who has confirmed own entries (``Approver``)."""
+        return self.confirmed_by or self.run.person
+
+    def approver(self, confirmed: str) -> Approver:
+        """The person of the run as an approver, who has typed ``confirmed``."""
+        from include.skillreport.billing.second_person import Approver
+
+        typed = [confirmed] if confirmed else []
+        return Approver(self.run.person, self.billing.terms.settings.second_person, typed)
 
     @property
     def billing(self) -> Billing:
@@ -130,6 +145,10 @@ class TenantAction(Action):
 
     def check(self, _: date, /) -> None:
         self.require_few(self.tenants)
+        if getattr(self, "confirmed", "") and len(set(self.tenants)) != 1:
+            raise ParameterError(
+                f"「{CONFIRMATION}」（confirmed）を入力するときは、「テナントコード」（tenants）に 1 件だけ指定してください。"
+            )
 
     @classmethod
     def require_few(cls, tenants: Collection[str]) -> None:

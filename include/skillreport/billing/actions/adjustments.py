@@ -59,7 +59,7 @@ class FeeDifference(PaymentAction):
 
 @described("write_off", "貸倒れ")
 class WriteOff(PaymentAction):
-    """請求書の残り（か一部）を貸倒れにします。後の入金は回収になります。1 人で登録できる額を超えると、ほかの人の承認を待ちます。"""
+    """請求書の残り（か一部）を貸倒れにします。後の入金は回収になります。1 人で登録できる額を超えると、承認を待ちます。"""
 
     because = "貸倒れは請求書 1 件ずつ記録します。"
 
@@ -141,7 +141,7 @@ def approve_write_off(desk: Desk, tenant_id: str) -> UnitResult | None:
         return None
     run = desk.run
     recorded = approve(
-        desk.connection, stored, approver=run.person, execution_id=run.execution_id, today=run.run_date
+        desk.connection, stored, approver=desk.person, execution_id=run.execution_id, today=run.run_date
     )
     return _result(tenant_id, stored, recorded) if recorded else None
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 # If the day is further away, it is a typing error.
 _LONGEST_AHEAD = timedelta(days=365)
 
-_WAITS = "訂正は確認待ちです。ほかの人が「発送する」を使うまで、訂正の通知も督促も送りません"
 
 # The text of a line: 2=text.
 _LINE_TEXT = re.compile(r"([0-9０-９]{1,6})\s*[=＝]\s*(\S.*)")
@@ -59,7 +58,7 @@ CorrectedWhat = Annotated[
     str,
     Field(
         "訂正の内容",
-        "必須です。何をどう訂正したか。訂正した請求書とメールに書かれ、客先に見えます。英語の請求書では英語で書きます。",
+        "必須です。何をどう訂正したか。訂正した請求書とメールに書かれ、取引先に見えます。英語の請求書では英語で書きます。",
         example="宛名を「青葉商事株式会社」に訂正",
         is_personal=True,
     ),
@@ -95,7 +94,7 @@ DocumentNote = Annotated[
     str,
     Field(
         "備考",
-        "書類に印刷します（英語の請求書では英語で）。例: 客先の注文番号。「-」なら消します。",
+        "書類に印刷します（英語の請求書では英語で）。例: 取引先の注文番号。「-」なら消します。",
         example="ご注文番号 PO-2026-118",
         is_personal=True,
     ),
@@ -112,7 +111,7 @@ DueOn = Annotated[
 
 @described("correct", "訂正")
 class Correct(TenantAction):
-    """番号と金額を変えずに、宛名、明細の内容、備考、支払期限を訂正した請求書を作ります。客先には、ほかの人が「発送する」を使うと
+    """番号と金額を変えずに、宛名、明細の内容、備考、支払期限を訂正した請求書を作ります。取引先には、ほかの人が「送付する」を使うと
     送ります。入金の前でも後でも使えます。前の書類も残ります。テナントは 1 件だけ指定します。"""
 
     because = "訂正の内容は請求書ごとに違います。"
@@ -148,6 +147,7 @@ class Correct(TenantAction):
         """
         from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts
         from include.skillreport.billing.ledger.revisions import correct_invoice
+        from include.skillreport.billing.second_person import approver_words
 
         run = desk.run
         if done := desk.done("corrected", tenant_id):
@@ -178,4 +178,6 @@ class Correct(TenantAction):
                 )
             number = stored.invoice.number
         result = document_result(desk, tenant_id, "corrected", number)
-        return replace(result, notes=(*result.notes, _WAITS))
+        sender = approver_words(desk.billing.terms.settings.second_person)
+        waits = f"訂正は承認待ちです。{sender}「送付する」を使うまで、訂正の通知も督促も送りません"
+        return replace(result, notes=(*result.notes, waits))

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from include.skillreport.core.execution.batch import UnitResult
 
 
-@described("credit", "返還請求書の発行", button="返還")
+@described("credit", "全額の返還", button="返還")
 class Credit(TenantAction):
-    """請求書の残り全部を打ち消す返還請求書を発行します。その月は閉じ、「もう一度請求」だけが請求し直します。"""
+    """請求書の残り全部を打ち消す返還を行います。その月は閉じ、「請求のやり直し（新番号）」だけが請求し直します。"""
 
     takes_former = True
 
@@ -29,7 +29,7 @@ class Credit(TenantAction):
 
 @described("part_credit", "一部の返還")
 class PartCredit(TenantAction):
-    """指定した明細の一部だけの返還請求書を発行します。請求書は有効なままです。テナントは 1 件だけ指定します。"""
+    """指定した明細の一部だけの返還を行います。請求書は有効なままです。テナントは 1 件だけ指定します。"""
 
     because = "明細の番号は請求書ごとに違います。"
     takes_former = True

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import PlainSerializer
 
+from include.skillreport.billing.second_person import CONFIRMATION
 from include.skillreport.core.entered import entered_number, plain
 from include.skillreport.core.form import (
     Choice,
@@ -99,7 +100,7 @@ Tenants = Annotated[
 Reason = Annotated[
     str,
     ReasonField(
-        "記録に残り、返還請求書と取消の通知では客先にも見えます（英語の請求書では英語で）。",
+        "記録に残り、返還と取消の通知では取引先にも見えます（英語の請求書では英語で）。",
         example="宛名の誤り",
     ),
 ]
@@ -110,8 +111,20 @@ CreditedLines = Annotated[
         "1 行に 1 件。請求書の行番号と税抜（税込の料金表なら税込）の金額（例 2=1500）か、数量（例 2=3x）。",
     ),
 ]
+Confirmed = Annotated[
+    str,
+    Field(
+        CONFIRMATION,
+        "設定 billing.second_person が none のときだけ。自分が登録したものの金額の合計（符号なし。訂正なら請求額）を入力すると、"
+        "1 人で承認できます。テナントは 1 件だけ指定します。",
+        example="60000",
+    ),
+]
 AllowIncomplete = Annotated[
-    bool, Flag("未締め日を許す", "使用量が締まっていない日があっても、締まっている日だけで請求します。")
+    bool,
+    Flag(
+        "未集計の日があっても請求する", "使用量が締まっていない日があっても、締まっている日だけで請求します。"
+    ),
 ]
 AcceptChange = Annotated[
     bool,
@@ -172,32 +185,32 @@ AccountingMonth = Annotated[
     date,
     Month(
         "会計月",
-        "引き渡す月のどれか 1 日（取引日の月。YYYY-MM-DD）。BATCH-018-02 が終わった月だけです。",
+        "確定する月のどれか 1 日（計上日の月。YYYY-MM-DD）。BATCH-018-02 が終わった月だけです。",
     ),
 ]
 EarlierMonths = Annotated[
     bool,
     Flag(
         "前の月もまとめて閉じる",
-        "最初の引き渡しでだけ使えます。前の月の書類を別の方法で渡し済みなら選びます。閉じた月は元に戻せません。",
+        "最初の確定でだけ使えます。前の月の書類を別の方法で渡し済みなら選びます。閉じた月は元に戻せません。",
     ),
 ]
 WithoutFailed = Annotated[
     bool,
     Flag(
-        "失敗したテナントを除いて引き渡す",
+        "失敗したテナントを除いて確定する",
         "BATCH-018-02 で失敗したままのテナントの請求は、後で確定した日に開いている月に入ります。",
     ),
 ]
 WithHeld = Annotated[
     bool,
-    Flag("保留中の請求を残して引き渡す", "保留中の請求は、後で承認した日に開いている月に入ります。"),
+    Flag("保留中の請求を残して確定する", "保留中の請求は、後で承認した日に開いている月に入ります。"),
 ]
 WithWaiting = Annotated[
     bool,
     Flag(
-        "確認待ちの振込を残して引き渡す",
-        "月末までの確認待ちの振込と、取り込んでいない銀行のファイルの入金は、後で記録した日に開いている月に入ります。",
+        "確定待ちの振込を残して確定する",
+        "月末までの確定待ちの振込と、取り込んでいない銀行のファイルの入金は、後で記録した日に開いている月に入ります。",
     ),
 ]
 PaidOn = Annotated[date, Day("入金日", "口座に入金された日。返金なら返した日（日本時間、YYYY-MM-DD）。")]

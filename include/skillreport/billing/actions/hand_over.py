@@ -26,7 +26,7 @@ _LISTED = 50
 _CHANGED = "最後の未確定ファイルから変わった書類"
 
 
-@described("hand_over", "会計月の引き渡し")
+@described("hand_over", "会計データの確定")
 class HandOver(Action):
     """その月の会計ファイルを確定し、以後は変えません。取り込むのは、この後のファイルだけです。"""
 

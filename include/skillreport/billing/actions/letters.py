@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from include.skillreport.billing.actions.action import Desk, TenantAction
-from include.skillreport.billing.actions.fields import AcceptNearDue, Reason
+from include.skillreport.billing.actions.fields import AcceptNearDue, Confirmed, Reason
 from include.skillreport.core.form import described
 
 if TYPE_CHECKING:
@@ -30,17 +30,22 @@ class LetterAction(TenantAction):
         if done := desk.done("letter_decided", tenant_id):
             return UnitResult(tenant_id, {self.outcome: done[0]["number"]}, 1)
         stored, run = desk.invoice(tenant_id), desk.run
-        notes = self.decide(desk, stored, LetterDecision(run.person, run.execution_id, self.reason))
+        decision = LetterDecision(self.person(desk, stored), run.execution_id, self.reason)
+        notes = self.decide(desk, stored, decision)
         return UnitResult(tenant_id, {self.outcome: stored.invoice.number}, 1, notes=notes)
+
+    def person(self, desk: Desk, _: StoredInvoice, /) -> str:
+        """Who decides."""
+        return desk.person
 
     def decide(self, desk: Desk, stored: StoredInvoice, decision: LetterDecision) -> tuple[str, ...]:
         """Returns remarks. :raises BillingError: the letter does not allow it."""
         raise NotImplementedError
 
 
-@described("stop_letter", "発送を止める")
+@described("stop_letter", "送付を停止")
 class StopLetter(LetterAction):
-    """請求書のメールを、送る前に止めます。止めている間に取り消せば、客先には何も届きません。"""
+    """請求書のメールを、送る前に止めます。止めている間に取り消せば、取引先には何も届きません。"""
 
     outcome = "letter_stopped"
 
@@ -51,13 +56,23 @@ class StopLetter(LetterAction):
         return stop_letter(desk.connection, stored, decision)
 
 
-@described("send_letter", "発送する")
+@described("send_letter", "送付する")
 class SendLetter(LetterAction):
-    """止めた請求書、ほかの人が訂正した請求書、発送日を待つ請求書のメールを、次の BATCH-019-01 で送ります。"""
+    """止めた請求書、ほかの人が訂正した請求書、送付日を待つ請求書のメールを、次の BATCH-019-01 で送ります。"""
 
     outcome = "letter_released"
 
     accept_near_due: AcceptNearDue = False
+    confirmed: Confirmed = ""
+
+    def person(self, desk: Desk, stored: StoredInvoice, /) -> str:
+        """Who sends it: with ``billing.second_person: none``, the author of a correction types the total of the invoice."""
+        from include.skillreport.billing.state import invoice_label
+
+        state = stored.state
+        return desk.approver(self.confirmed).name_for(
+            f"{invoice_label(state.number)}の訂正", state.corrected_by, abs(state.total)
+        )
 
     def decide(self, desk: Desk, stored: StoredInvoice, decision: LetterDecision) -> tuple[str, ...]:
         """Let the letter leave with the next run of BATCH-019-01."""

@@ -161,7 +161,7 @@ class MovePayment(PaymentAction):
 
 @described("record_refund", "返金の記録")
 class RecordRefund(EnteredPayment):
-    """過入金から客先へ返したお金を記録します。テナントは 1 件だけ指定します。"""
+    """過入金から取引先へ返したお金を記録します。テナントは 1 件だけ指定します。"""
 
     reason: Reason
     paid_invoice: PaidInvoice = ""

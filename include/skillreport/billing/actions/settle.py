@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from include.skillreport.billing.actions.action import Desk, TenantAction, failure
 from include.skillreport.billing.actions.adjustments import approve_write_off
-from include.skillreport.billing.actions.fields import AcceptChange, AllowIncomplete, Reason
+from include.skillreport.billing.actions.fields import AcceptChange, AllowIncomplete, Confirmed, Reason
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.core.form import Shows, described
 
@@ -49,7 +49,7 @@ class SettleAction(TenantAction):
             actor=desk.run.execution_id,
             resumable=True,
             allow_incomplete=self.allow_incomplete,
-            approved_by=desk.run.person,
+            approved_by=desk.person,
             entered_before=first_opened(desk.connection, desk.run.execution_id),
             **options,
         )
@@ -57,17 +57,35 @@ class SettleAction(TenantAction):
 
 @described("approve", "保留中の請求の承認", button="承認")
 class Approve(SettleAction):
-    """保留中の請求を確定して番号を付け、請求書を発行します。未計算のテナントは計算して確定します。承認待ちの返還は、返還請求書を発行し、承認待ちの貸倒れは記録します。自分が登録して承認待ちになったものは、承認できません。客先への通知も登録されます。"""
+    """保留中の請求を確定して番号を付け、請求書を発行します。未計算のテナントは計算して確定します。承認待ちの返還は、書類を発行し、承認待ちの貸倒れは記録します。自分が登録して承認待ちになったものは、承認できません。取引先への通知も登録されます。"""
 
     shows = Shows("invoices", also="waiting")
     takes_former = True
+
+    confirmed: Confirmed = ""
 
     def instructions(self, desk: Desk, **options: Any) -> Instructions:
         """Approve the held drafts of the tenants."""
         return super().instructions(desk, **options, approved=desk.work.tenant_ids)
 
     def do_all(self, desk: Desk) -> list[Outcome]:
-        """Settle the tenants, and issue their waiting credit notes."""
+        """Settle the tenants, and decide about their waiting credit notes and write-offs. An own entry needs its confirmation."""
+        from include.skillreport.billing.ledger.entries import approver_of_month
+
+        desk.billing.lock_entries(desk.connection)
+        approver, refused, names = desk.approver(self.confirmed), {}, {}
+        for tenant_id in desk.work.tenant_ids:
+            try:
+                names[tenant_id] = approver_of_month(desk.connection, approver, tenant_id, desk.period)
+            except BillingError as error:
+                refused[tenant_id] = failure(tenant_id, error)
+        # Somebody who has typed a confirmation approves one tenant, so all names are equal.
+        work = replace(desk.work, tenant_ids=tuple(names))
+        approved = self._approve(replace(desk, work=work, confirmed_by=next(iter(names.values()), "")))
+        outcomes = {outcome.unit_id: outcome for outcome in approved} | refused
+        return [outcomes[tenant_id] for tenant_id in sorted(outcomes)]
+
+    def _approve(self, desk: Desk) -> list[Outcome]:
         settled = super().do_all(desk)
         if not desk.run.dry_run:
             settled = self._with_others_lines(desk, settled)
@@ -155,7 +173,7 @@ class Reissue(SettleAction):
         return super().instructions(desk, **options, recalculate=True, reason=self.reason, approved=approved)
 
 
-@described("bill_again", "もう一度請求")
+@described("bill_again", "請求のやり直し（新番号）")
 class BillAgain(SettleAction):
     """取消か全額返還をした月を、計算し直して新しい番号で請求します。"""
 
@@ -187,7 +205,7 @@ def approve_credits(desk: Desk, tenant_id: str) -> UnitResult | None:
             desk.connection,
             stored,
             issued_on=desk.issued_on,
-            approver=desk.run.person,
+            approver=desk.person,
             execution_id=desk.run.execution_id,
         )
         issued = _approved_credits(desk, tenant_id)

@@ -119,7 +119,7 @@ def _require_possible(
         raise BillingError(
             "CREDIT_LEAVES_RATES",
             f"{name} は残額の全部ですが、税区分ごとの残りが打ち消されません。残りをすべて返還するには、行を指定せずに"
-            "「返還請求書の発行」を実行してください",
+            "「全額の返還」を実行してください",
         )
 
 

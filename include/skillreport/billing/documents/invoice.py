@@ -30,6 +30,15 @@ def is_default(value: Any) -> bool:
 
 
 Language = Literal["ja", "en"]
+Honorific = Literal["御中", "様", ""]
+
+# By the column honorific of batch.billing_profile.
+HONORIFICS: Mapping[str | None, Honorific] = {
+    None: "御中",
+    "onchu": "御中",
+    "sama": "様",
+    "none": "",
+}
 
 
 class InvoiceKind(StrEnum):
@@ -69,6 +78,11 @@ class Issuer(Document):
     seal: Annotated[ImageName | None, Field(exclude_if=is_default)] = None
 
 
+def addressed(name: str, honorific: Honorific, language: Language) -> str:
+    """A customer's name as a letter begins, in Japanese with the honorific."""
+    return f"{name} {honorific}".rstrip() if language == "ja" else name
+
+
 class Recipient(Document):
     """The invoice's recipient, as the document shows it. The law requires only the name. ``country`` (ISO 3166-1 alpha-2): None is Japan.
 
@@ -80,11 +94,11 @@ class Recipient(Document):
     postal_code: str | None
     address: str | None
     country: Annotated[str | None, Field(exclude_if=is_default)] = None
-    honorific: Annotated[Literal["御中", "様", ""], Field(exclude_if=lambda value: value == "御中")] = "御中"
+    honorific: Annotated[Honorific, Field(exclude_if=lambda value: value == "御中")] = "御中"
 
     def addressed(self, language: Language) -> str:
         """The name as a letter begins, in Japanese with the honorific."""
-        return f"{self.name} {self.honorific}".rstrip() if language == "ja" else self.name
+        return addressed(self.name, self.honorific, language)
 
 
 class InvoiceLine(Document):
@@ -180,6 +194,11 @@ class Invoice(Document):
     def revision(self) -> int:
         """The revision of the document: 1, or that of its correction."""
         return self.correction.revision if self.correction else 1
+
+    @property
+    def is_taxable(self) -> bool:
+        """Whether a part is taxed. Only then is a credit note a 適格返還請求書."""
+        return any(total.rate_percent for total in self.tax_totals)
 
     @property
     def file_name(self) -> str:

@@ -125,6 +125,7 @@ def _printed(invoice: Invoice) -> dict[str, Any]:
     return {
         "language": invoice.language,
         "credit": invoice.kind is InvoiceKind.CREDIT,
+        "taxable": invoice.is_taxable,
         "number": invoice.number,
         "order_number": invoice.order_number,
         "original": _reference(invoice.original_number, invoice.original_issued_on, notation),

@@ -21,7 +21,7 @@ _REASON = "「理由」（reason）"
 
 def require_readable_reason(language: Language, reason: str, whose: str) -> None:
     """Check a reason that the customer sees; ``whose`` names the document. :raises BillingError: as ``require_readable``."""
-    _require(language, {_REASON: reason}, "理由は記録に残り、客先への書類かメールにも書かれます", whose)
+    _require(language, {_REASON: reason}, "理由は記録に残り、取引先への書類かメールにも書かれます", whose)
 
 
 def require_readable(language: Language, texts: Mapping[str, str], whose: str) -> None:
@@ -29,7 +29,7 @@ def require_readable(language: Language, texts: Mapping[str, str], whose: str) -
 
     :raises BillingError: the language is English, and a text has Japanese characters.
     """
-    _require(language, texts, "客先への書類に書かれます", whose)
+    _require(language, texts, "取引先への書類に書かれます", whose)
 
 
 def _require(language: Language, texts: Mapping[str, str], use: str, whose: str) -> None:

@@ -35,7 +35,7 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.entered_values import USABLE
 from include.skillreport.billing.money import in_yen
 from include.skillreport.billing.receivables.file_cells import CellProblem, unusable
-from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
+from include.skillreport.billing.second_person import Approver, WaitingEntry, approval_refusal
 from include.skillreport.core.database import Statements
 from include.skillreport.core.errors import ParameterError
 
@@ -185,9 +185,9 @@ def unusable_contracts(name: str, problems: Sequence[CellProblem]) -> ParameterE
 
 
 def apply_waiting(
-    platform: psycopg.Connection, change_id: str, author: Author
+    platform: psycopg.Connection, change_id: str, approver: Approver, execution_id: str, code: str
 ) -> tuple[str | None, Sequence[str]]:
-    """Apply a waiting change, which the author approves. Returns why it is impossible, as the rest of a sentence, or None: it is applied;
+    """Apply a waiting change of the tenant with this code. Returns why it is impossible, as the rest of a sentence, or None: it is applied;
     and the invoices with the former rate, as ``Recorded``.
 
     A transaction has the contracts locked.
@@ -198,7 +198,13 @@ def apply_waiting(
     row = found[0]
     if row["status"] != "waiting":
         return f"この変更は、{_ENDED[row['status']]}", ()
-    changes = [_stored(part) for part in (row["after"] if row["kind"] == IMPORT else [row])]
+    is_import = row["kind"] == IMPORT
+    changes = [_stored(part) for part in (row["after"] if is_import else [row])]
+    about = Decimal(len(changes)) if is_import else changes[0].amount or code
+    try:
+        author = Author(approver.name_for("この変更", [row["entered_by"]], about), execution_id)
+    except BillingError as not_confirmed:
+        return str(not_confirmed).rstrip("。"), ()
     entry = WaitingEntry(
         "contract",
         "この変更",
@@ -210,13 +216,12 @@ def apply_waiting(
         ],
     )
     if error := approval_refusal(entry, author.person):
-        return str(error), ()
+        return str(error).rstrip("。"), ()
     before = _recipients(platform, changes)
     entered_by = Author(row["entered_by"], author.execution_id, entered_at=row["entered_at"])
     for change in changes:
         _write(platform, change, entered_by)
     after = _recipients(platform, changes)
-    is_import = row["kind"] == IMPORT
     former = [] if is_import else _former(changes[0], before, after)
     _SQL.execute(platform, "approve_change", change_id=change_id, former_emails=former, **asdict(author))
     if is_import:

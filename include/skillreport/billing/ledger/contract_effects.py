@@ -22,6 +22,7 @@ from include.skillreport.billing.accounts import (
 )
 from include.skillreport.billing.contract_kinds import PLAN, PROFILE
 from include.skillreport.billing.differences import first_month
+from include.skillreport.billing.documents.invoice import HONORIFICS
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import BillingInputs
 from include.skillreport.billing.ledger.letter_texts import recipient_letter
@@ -67,7 +68,8 @@ def tell_former_recipients(
         if tenant is None:
             continue
         issuer = issuer_of(settings.issuer, tenant["language"])
-        letter = recipient_letter(issuer, tenant["language"], tenant["name"])
+        honorific = HONORIFICS[tenant["honorific"]]
+        letter = recipient_letter(issuer, tenant["language"], tenant["name"], honorific)
         for number, address in enumerate(change["former_emails"], start=1):
             notification_id = f"recipient-{change['change_id']}-{number}"
             letters.append(plain_letter_row(notification_id, change["tenant_id"], address, letter))
@@ -130,7 +132,7 @@ class InvoiceComparison:
         if inputs.order_number != before.order_number:
             return (
                 f"{name}の注文番号は {before.order_number or 'なし'} のままです。"
-                "客先に要るなら、DAG operate_invoices の「訂正」の備考に書いてください"
+                "取引先に必要なら、DAG operate_invoices の「訂正」の備考に書いてください"
             )
         return None
 

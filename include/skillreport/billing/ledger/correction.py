@@ -235,7 +235,7 @@ def stays_closed_error(number: str | None) -> BillingError:
     return BillingError(
         "MONTH_CLOSED",
         f"{invoice_label(number)}を取消か全額返還したため、この月は請求していません。"
-        "請求し直すときは、DAG operate_invoices の「もう一度請求」を実行してください",
+        "請求し直すときは、DAG operate_invoices の「請求のやり直し（新番号）」を実行してください",
     )
 
 
@@ -243,7 +243,7 @@ def not_closed_error(number: str | None) -> BillingError:
     """Only a closed month is billed again. ``number`` is that of its live invoice."""
     return BillingError(
         "MONTH_NOT_CLOSED",
-        f"{invoice_label(number)}が有効なため、もう一度請求しません。直すには DAG operate_invoices の「取消して再発行」を使ってください",
+        f"{invoice_label(number)}が有効なため、請求をやり直しません。直すには DAG operate_invoices の「取消して再発行」を使ってください",
     )
 
 
@@ -260,7 +260,7 @@ def not_billable_any_more_error(number: str | None) -> BillingError:
     return BillingError(
         "NOT_BILLABLE_ANY_MORE",
         f"請求対象の契約がありませんが、{invoice_label(number)}が確定済みです。"
-        "DAG operate_invoices の「請求書の取消」か「返還請求書の発行」で訂正してください",
+        "DAG operate_invoices の「請求書の取消」か「全額の返還」で訂正してください",
     )
 
 
@@ -283,7 +283,7 @@ def _require_reason_of_void(invoice: Invoice, reason: str) -> None:
     if names_payment(reason):
         raise BillingError(
             "REASON_NAMES_PAYMENT",
-            "「理由」（reason）は客先へのメールに書かれるため、口座、銀行、振込、アドレス、7 桁の番号は書けません。言い換えてください",
+            "「理由」（reason）は取引先へのメールに書かれるため、口座、銀行、振込、アドレス、7 桁の番号は書けません。言い換えてください",
         )
 
 

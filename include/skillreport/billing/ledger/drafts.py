@@ -30,7 +30,7 @@ from include.skillreport.billing.inputs import BillingInputs, digest_of
 from include.skillreport.billing.money import EXACT, YEN, round_to_minor_unit
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.calculation import no_exchange_rate, price
-from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
+from include.skillreport.billing.second_person import WaitingEntry, approval_refusal, approval_words
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 
@@ -92,7 +92,7 @@ def make_draft(
     )
     if inputs is None:
         return None
-    _require_no_waiting_rate(account, inputs)
+    _require_no_waiting_rate(account, inputs, terms)
     invoice = price(inputs)
     reasons = _reasons(account, inputs, invoice, terms)
     hold = "。".join((*([hold_reason] if hold_reason else []), *reasons)) or None
@@ -102,7 +102,7 @@ def make_draft(
         # The approval is for the stored draft. It does not cover a draft with other inputs.
         is_approved, hold = False, f"保留中の下書きから計算が変わりました。{hold}"
     if is_approved:
-        _require_other_approver(account, approver, entered_before)
+        _require_other_approver(account, terms, approver, entered_before)
     return InvoiceDraft(
         account,
         inputs,
@@ -127,18 +127,18 @@ def _reasons(account: BillingAccount, inputs: BillingInputs, invoice: Invoice, t
         yen_reason(recurring, rate.yen_per_unit if rate else None, currency, previous, percent),
         first_invoice_reason(recurring, base_fees(invoice), currency, percent) if is_first else None,
         one_off_reason(lines, recurring, currency, percent),
-        waiting_reason(lines),
+        waiting_reason(lines, settings.second_person),
         unplaced_reason(account.unplaced, terms.identity),
     )
     return [reason for reason in reasons if reason]
 
 
-def _require_no_waiting_rate(account: BillingAccount, inputs: BillingInputs) -> None:
+def _require_no_waiting_rate(account: BillingAccount, inputs: BillingInputs, terms: Terms) -> None:
     waits_on, rate = account.waiting_rate_on, inputs.exchange_rate
     if waits_on and (rate is None or waits_on >= rate.rate_date):
         raise BillingError(
             "RATE_WAITS",
-            f"{inputs.currency} の {waits_on} の円換算レートが、ほかの人の承認を待っています。"
+            f"{inputs.currency} の {waits_on} の円換算レートが、{approval_words(terms.settings.second_person)}を待っています。"
             "ボードの「契約の変更」で確かめ、承認するか取り下げてから、この DAG を同じ業務日で実行してください",
         )
 
@@ -163,7 +163,9 @@ def _unapproved(account: BillingAccount, inputs: BillingInputs) -> list[OneOffLi
     ]
 
 
-def _require_other_approver(account: BillingAccount, approver: str, entered_before: datetime | None) -> None:
+def _require_other_approver(
+    account: BillingAccount, terms: Terms, approver: str, entered_before: datetime | None
+) -> None:
     for row in account.extra_charges:
         if not row["waits"] or row["approved_by"] is not None:
             continue
@@ -173,7 +175,7 @@ def _require_other_approver(account: BillingAccount, approver: str, entered_befo
             [row["entered_by"]],
             datetime.fromisoformat(row["entered_at"]),
         )
-        if error := approval_refusal(entry, approver, entered_before):
+        if error := approval_refusal(entry, approver, entered_before, terms.settings.second_person):
             raise error
 
 

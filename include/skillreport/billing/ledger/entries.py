@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from include.skillreport.billing.inputs import ExtraCharge
 from include.skillreport.billing.money import EXACT
 from include.skillreport.billing.payment_words import text_waits
 from include.skillreport.billing.periods import Period
+from include.skillreport.billing.second_person import Approver, approval_words, is_author
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.entered import compared
@@ -124,14 +126,14 @@ def excess(
     limit = _limit(connection, terms, tenant_id)
     if entered["yen"] <= limit and not entered["is_unknown"]:
         return None
-    return _waits(person, limit)
+    return _waits(terms, person, limit)
 
 
 def wait_reason(
     connection: psycopg.Connection, terms: Terms, tenant_id: str, person: str, *texts: str
 ) -> str:
     """Why an entry of the person waits. ``texts`` as ``excess``."""
-    return _text_waits(terms, person, texts) or _waits(person, _limit(connection, terms, tenant_id))
+    return _text_waits(terms, person, texts) or _waits(terms, person, _limit(connection, terms, tenant_id))
 
 
 def withdraw_entries(
@@ -148,6 +150,34 @@ def withdraw_entries(
     """
     values = {"reason": reason, "execution_id": execution_id, "person": person}
     return _SQL.rows(connection, f"withdraw_{kind}", entry_ids=sorted(entry_ids), **values)
+
+
+def approver_of_month(
+    connection: psycopg.Connection,
+    approver: Approver,
+    tenant_id: str,
+    month: Period,
+    *,
+    only_lines: bool = False,
+) -> str:
+    """The name of who approves what waits in a tenant's month (``Approver.name_for``). It is about the sum of all that this person has
+    entered, without signs. The transaction holds the locks of entries.
+    """
+    rows = _SQL.rows(
+        connection,
+        "waiting_of_month",
+        tenant_id=tenant_id,
+        period_start=month.start,
+        period_end=month.end,
+        only_lines=only_lines,
+    )
+    own = [row for row in rows if is_author(approver.person, [row["entered_by"]])]
+    what = "、".join(f"「{row['entry_text']}」{row['amount']:,f} {row['currency']} " for row in own)
+    return approver.name_for(
+        f"{month.start:%Y-%m} の{what}",
+        {row["entered_by"] for row in own},
+        sum((row["amount"] for row in own), Decimal(0)),
+    )
 
 
 def credit_text(row: Mapping[str, Any]) -> str:
@@ -174,21 +204,22 @@ def _limit(connection: psycopg.Connection, terms: Terms, tenant_id: str) -> int:
     return entry_limit(terms.settings.operation_limit, recurring)
 
 
-def _waits(person: str, limit: int) -> str:
+def _waits(terms: Terms, person: str, limit: int) -> str:
     return (
         f"{person} がこの月に登録した額が、1 人で登録できる {limit:,d} 円を超えるか、円に換算できないため、"
-        f"{_by_another(person)}"
+        f"{_by_another(terms, person)}"
     )
 
 
 def _text_waits(terms: Terms, person: str, texts: Sequence[str]) -> str | None:
     if not any(text_waits(text, terms.settings.text_approval) for text in texts):
         return None
-    return f"客先が読む文に、支払いに関わる語があるか、設定 billing.text_approval が all のため、{_by_another(person)}"
+    return f"取引先が読む文に、支払いに関わる語があるか、設定 billing.text_approval が all のため、{_by_another(terms, person)}"
 
 
-def _by_another(person: str) -> str:
-    return f"{person} 以外の人の承認（DAG operate_invoices の「保留中の請求の承認」）を待ちます"
+def _by_another(terms: Terms, person: str) -> str:
+    approval = approval_words(terms.settings.second_person, f"{person} 以外の人の")
+    return f"{approval}（DAG operate_invoices の「保留中の請求の承認」）を待ちます"
 
 
 def _with_text(rows: Sequence[Mapping[str, Any]], text: str) -> Iterable[Mapping[str, Any]]:

@@ -46,7 +46,7 @@ def enter_line(
     """Enter a line for the month of its date. Returns remarks: it waits for somebody else's approval, its month is closed,
     or (``REMOVED``) it is not entered again.
 
-    A line of a closed month is billed with 「もう一度請求」. A second attempt of the same run changes nothing.
+    A line of a closed month is billed with 「請求のやり直し（新番号）」. A second attempt of the same run changes nothing.
 
     :raises BillingError: the month is final or before the first month, there is no such currency, the amount rounds to 0, another run
         has entered the same line, or the customer cannot read it.
@@ -190,8 +190,16 @@ def carry_difference(
     if terms.price_list.version_for(target.start).tax_included != difference.before.tax_included:
         raise BillingError(
             "TAX_BASIS_DIFFERS",
-            f"{target.start:%Y-%m} の料金表と税込・税抜が違うため、差額を繰り越せません。返還請求書か個別明細で訂正してください",
+            f"{target.start:%Y-%m} の料金表と税込・税抜が違うため、差額を繰り越せません。返還か個別明細で訂正してください",
         )
+    for category in difference.uncarried:
+        rates = [terms.price_list.rate_percent(category, month) for month in (period.start, target.start)]
+        if rates[0] != rates[1]:
+            raise BillingError(
+                "TAX_RATE_DIFFERS",
+                f"{period.start:%Y-%m} と {target.start:%Y-%m} で消費税の税率が違うため、差額を繰り越せません。減額なら返還請求書、"
+                "増額なら「取消して再発行」で訂正してください",
+            )
     lines = [
         _carried_line(difference, target.start, category, amount)
         for category, amount in difference.uncarried.items()
@@ -223,7 +231,7 @@ def _require_carriable(difference: Difference) -> None:
         # Only the accountant knows whether a credit note was for this difference or for something else.
         raise BillingError(
             "HAS_CREDITS",
-            f"{number}には返還請求書があり、差額のどこまでが返還済みか決められません（{difference.sentence()}）。"
+            f"{number}には返還があり、差額のどこまでが返還済みか決められません（{difference.sentence()}）。"
             "残りを「個別明細の追加」か「一部の返還」で訂正してください",
         )
 
@@ -301,7 +309,7 @@ def _final_months(connection: psycopg.Connection, tenant_id: str, since: date) -
 def _remarks(month: Period, known: _FinalMonth | None, wait_reason: str | None) -> tuple[str, ...]:
     closed = (
         f"{month.start:%Y-%m} は{invoice_label(known.number).strip()}を取消か全額返還したため閉じています。"
-        "この明細は「もう一度請求」で請求されます"
+        "この明細は「請求のやり直し（新番号）」で請求されます"
         if known
         else ""
     )

@@ -8,7 +8,14 @@ from datetime import date
 from decimal import Decimal
 from typing import Literal
 
-from include.skillreport.billing.documents.invoice import Invoice, InvoiceKind, Issuer, Language
+from include.skillreport.billing.documents.invoice import (
+    Honorific,
+    Invoice,
+    InvoiceKind,
+    Issuer,
+    Language,
+    addressed,
+)
 from include.skillreport.billing.documents.notation import NOTATIONS
 from include.skillreport.core.written_dates import month_in_words
 
@@ -52,7 +59,7 @@ def document_letter(
             "corrected": document.correction.text,
             "corrected_on": NOTATIONS[document.language].day(document.correction.corrected_on),
         }
-    parts = [texts[f"{kind}_body"].format(**values)]
+    parts = [_beginning(texts, kind, values)]
     if open_amount not in (None, document.total):
         open_text = NOTATIONS[document.language].money(max(open_amount, Decimal(0)), document.currency)
         # The letter waits for a second person, and the customer may pay in the meantime.
@@ -73,15 +80,17 @@ def void_letter(invoice: Invoice, reason: str) -> LetterTexts:
     """The letter about a void invoice that no other invoice has replaced yet."""
     texts = _TEXTS[invoice.language]
     values = _values(invoice) | {"reason": reason}
-    body = "\n".join([texts["void_body"].format(**values), texts["signature"].format(**values)])
+    body = "\n".join([_beginning(texts, "void", values), texts["signature"].format(**values)])
     return LetterTexts(texts["void_subject"].format(**values), body)
 
 
-def recipient_letter(issuer: Issuer, language: Language, name: str) -> LetterTexts:
+def recipient_letter(
+    issuer: Issuer, language: Language, name: str, honorific: Honorific = "御中"
+) -> LetterTexts:
     """The letter to an address that gets no more letters of the customer ``name``. It does not say who gets them now."""
     texts = _TEXTS[language]
-    values = _issuer_values(issuer) | {"recipient": f"{name} 御中" if language == "ja" else name}
-    body = "\n".join([texts["recipient_body"].format(**values), texts["signature"].format(**values)])
+    values = _issuer_values(issuer) | {"recipient": addressed(name, honorific, language)}
+    body = "\n".join([_beginning(texts, "recipient", values), texts["signature"].format(**values)])
     return LetterTexts(texts["recipient_subject"].format(**values), body)
 
 
@@ -94,11 +103,13 @@ def reminder_letter(
     """
     texts = _TEXTS[invoice.language]
     kind = "second_reminder" if is_repeated else "reminder"
-    values = _values(invoice) | {
-        "open": NOTATIONS[invoice.language].money(open_amount, invoice.currency),
-        "account": invoice.issuer.bank_account,
-    }
-    return _with_file(invoice, kind, values, [texts[f"{kind}_body"].format(**values)], delivery, link)
+    values = _values(invoice) | {"open": NOTATIONS[invoice.language].money(open_amount, invoice.currency)}
+    return _with_file(invoice, kind, values, [_beginning(texts, kind, values)], delivery, link)
+
+
+def _beginning(texts: Mapping[str, str], kind: str, values: Mapping[str, str]) -> str:
+    """The greeting and the text of a kind of letter."""
+    return texts["greeting"].format(**values) + texts[f"{kind}_body"].format(**values)
 
 
 def _about_original(
@@ -120,19 +131,23 @@ def _with_file(
     delivery: PdfDelivery,
     link: str,
 ) -> LetterTexts:
-    """The letter with these parts, and with the text about its PDF."""
+    """The letter with these parts, and with the text about its PDF.
+
+    No letter has a bank account: a recipient who is used to one would believe a forged letter. It names the document that has it.
+    """
     texts = _TEXTS[document.language]
-    elsewhere = texts["link" if link else "on_request"].format(link=_link(document, link))
     subject, signature = texts[f"{kind}_subject"].format(**values), texts["signature"].format(**values)
+    is_payable, is_reminder = kind != "credit", kind.endswith("reminder")
+    ending = "\n".join(["" if is_reminder else texts["ending"], signature])
+    unattached = (texts["account"] if is_payable else "") + ending
+    elsewhere = texts["link" if link else "on_request"].format(link=_link(document, link)) + unattached
     if delivery == "attachment":
+        attached = texts["attached"] + (texts["attached_account"] if is_payable else "")
         return LetterTexts(
-            subject,
-            "\n".join(parts),
-            attached_text="\n".join([texts["attached"], signature]),
-            unattached_text="\n".join([elsewhere, signature]),
+            subject, "\n".join(parts), attached_text=attached + ending, unattached_text=elsewhere
         )
-    ending = elsewhere if delivery == "link" else texts["on_request"]
-    return LetterTexts(subject, "\n".join([*parts, ending, signature]))
+    about_file = elsewhere if delivery == "link" else texts["on_request"] + unattached
+    return LetterTexts(subject, "\n".join([*parts, about_file]))
 
 
 def _values(document: Invoice) -> dict[str, str]:
@@ -154,6 +169,7 @@ def _values(document: Invoice) -> dict[str, str]:
         "order": _TEXTS[document.language]["order"].format(number=document.order_number)
         if document.order_number
         else "",
+        "credit_note": "適格返還請求書" if document.is_taxable else "返還明細書",
         "remaining": notation.money(document.remaining_total or Decimal(0), document.currency),
     }
 
@@ -175,14 +191,13 @@ _TEXTS = {
     "ja": {
         "order": "注文番号: {number}\n",
         "invoice_subject": "【{issuer}】{month}分 ご請求書 {number}",
-        "invoice_body": "{recipient}\n\n"
-        "{month}分のご請求書を発行しました。\n\n"
+        "greeting": "{recipient}\n\n平素よりお世話になっております。{issuer} {contact}です。\n",
+        "invoice_body": "{month}分のご請求書をお送りいたします。\n\n"
         "請求書番号: {number}\n{order}"
         "ご請求金額（税込）: {total}\n"
         "お支払期限: {due}\n",
         "corrected_subject": "【{issuer}】【訂正】{month}分 ご請求書 {number}",
-        "corrected_body": "{recipient}\n\n"
-        "{month}分の請求書（{issued} 発行）を訂正しました。番号と金額は変わりません。\n\n"
+        "corrected_body": "{month}分の請求書（{issued} 発行）を訂正いたしました。番号と金額は変わりません。\n\n"
         "請求書番号: {number}\n{order}"
         "訂正日: {corrected_on}\n"
         "訂正の内容: {corrected}\n"
@@ -191,10 +206,9 @@ _TEXTS = {
         "訂正前の請求書をお持ちの場合は、今後はこの請求書をご利用ください。"
         "お支払いがお済みの場合、あらためてのお支払いは不要です。\n",
         "left_to_pay": "{corrected_on}の時点で、返還やご入金などを差し引いた残額は {open}（税込）です。\n",
-        "credit_subject": "【{issuer}】返還請求書 {number}（請求書 {original}）",
-        "credit_body": "{recipient}\n\n"
-        "{month}分のご請求について、返還請求書を発行しました。\n\n"
-        "返還請求書番号: {number}\n"
+        "credit_subject": "【{issuer}】ご返金・値引きのお知らせ（{credit_note} {number}）",
+        "credit_body": "{month}分のご請求について、{credit_note}をお送りいたします。\n\n"
+        "{credit_note}番号: {number}\n"
         "対象の請求書: {original}（{original_issued} 発行）\n{order}"
         "返還金額（税込）: {total}\n"
         "理由: {reason}\n",
@@ -203,50 +217,46 @@ _TEXTS = {
         "cancelled": "請求書 {original} のお支払いは不要です。"
         "お支払いがお済みの場合は、返還の方法を下記からご連絡します。\n",
         "void_subject": "【{issuer}】請求書 {number} 取消のお知らせ",
-        "void_body": "{recipient}\n\n"
-        "次の請求書を取り消しました。お支払いは不要です。\n\n"
+        "void_body": "次の請求書を取り消しました。お支払いは不要です。ご迷惑をおかけし、誠に申し訳ございません。\n\n"
         "請求書番号: {number}（{issued} 発行、{month}分）\n{order}"
         "ご請求金額（税込）: {total}\n"
         "理由: {reason}\n",
         "recipient_subject": "【{issuer}】請求書の送付先の変更のお知らせ",
-        "recipient_body": "{recipient}\n\n"
-        "請求書などの送付先が変わりました。このメールアドレスには、今後お送りしません。\n"
+        "recipient_body": "請求書などの送付先が変わりました。このメールアドレスには、今後お送りいたしません。\n"
         "お心当たりがない場合は、下記までお知らせください。\n",
         "reminder_subject": "【{issuer}】お支払いのご確認のお願い 請求書 {number}",
-        "reminder_body": "{recipient}\n\n"
-        "次の請求書のお支払いを、まだ確認できておりません。ご確認のうえ、お支払いくださいますようお願いいたします。\n\n"
+        "reminder_body": "次の請求書のお支払いを、まだ確認できておりません。ご確認のうえ、お支払いくださいますようお願いいたします。\n\n"
         "請求書番号: {number}（{issued} 発行、{month}分）\n{order}"
         "お支払期限: {due}\n"
-        "未払額（税込）: {open}\n"
-        "お振込先:\n{account}\n\n"
-        "行き違いの場合はご容赦ください。\n",
+        "未払額（税込）: {open}\n\n"
+        "本メールと行き違いでお支払い済みの場合は、何卒ご容赦ください。\n",
         "second_reminder_subject": "【{issuer}】【再度のお願い】お支払いのご確認 請求書 {number}",
-        "second_reminder_body": "{recipient}\n\n"
-        "先日もご連絡しましたが、次の請求書のお支払いを、まだ確認できておりません。"
+        "second_reminder_body": "先日もご連絡しましたが、次の請求書のお支払いを、まだ確認できておりません。"
         "至急お支払いくださいますようお願いいたします。お支払いの予定日がお決まりでしたら、下記までお知らせください。\n\n"
         "請求書番号: {number}（{issued} 発行、{month}分）\n{order}"
         "お支払期限: {due}\n"
-        "未払額（税込）: {open}\n"
-        "お振込先:\n{account}\n\n"
-        "行き違いの場合はご容赦ください。\n",
+        "未払額（税込）: {open}\n\n"
+        "本メールと行き違いでお支払い済みの場合は、何卒ご容赦ください。\n",
         "replaces": "この請求書は、請求書 {replaced}（{on} 発行）に代わるものです。今後はこの請求書をご利用ください。\n",
-        "unsent": "なお、請求書 {original} はこの返還請求書で全額を打ち消したため、お送りしていません。お支払いは不要です。\n",
+        "unsent": "なお、請求書 {original} はこの{credit_note}で全額を打ち消したため、お送りしていません。お支払いは不要です。\n",
         "attached": "書類（PDF）を添付しています。\n",
+        "attached_account": "振込先は添付の請求書のとおりです。\n",
+        "account": "振込先は請求書（PDF）のとおりです。\n",
         "link": "書類（PDF）は次のページで受け取れます。\n{link}\n",
         "on_request": "書類（PDF）が必要な場合は、下記までお問い合わせください。\n",
-        "signature": "{issuer} {contact}\n{issuer_email} / {issuer_phone}\n",
+        "ending": "\nご査収のほどよろしくお願いいたします。\n",
+        "signature": "{issuer} {contact}\nお問い合わせ: {issuer_email} / {issuer_phone}\n",
     },
     "en": {
         "order": "Your order number: {number}\n",
         "invoice_subject": "[{issuer}] Invoice {number} for {month}",
-        "invoice_body": "Dear {recipient},\n\n"
-        "We have issued your invoice for {month}.\n\n"
+        "greeting": "Dear {recipient},\n\n",
+        "invoice_body": "We have issued your invoice for {month}.\n\n"
         "Invoice number: {number}\n{order}"
         "Amount due: {total}\n"
         "Due date: {due}\n",
         "corrected_subject": "[{issuer}] Corrected invoice {number} for {month}",
-        "corrected_body": "Dear {recipient},\n\n"
-        "We have corrected your invoice for {month} of {issued}. Its number and its amounts have not changed.\n\n"
+        "corrected_body": "We have corrected your invoice for {month} of {issued}. Its number and its amounts have not changed.\n\n"
         "Invoice number: {number}\n{order}"
         "Corrected on: {corrected_on}\n"
         "Correction: {corrected}\n"
@@ -256,8 +266,7 @@ _TEXTS = {
         "If you have already paid, no further payment is due.\n",
         "left_to_pay": "On {corrected_on}, after credits and payments, {open} (incl. tax) was left to pay.\n",
         "credit_subject": "[{issuer}] Credit note {number} for invoice {original}",
-        "credit_body": "Dear {recipient},\n\n"
-        "We have issued a credit note for {month}.\n\n"
+        "credit_body": "We have issued a credit note for {month}.\n\n"
         "Credit note number: {number}\n"
         "Original invoice: {original} of {original_issued}\n{order}"
         "Credited amount: {total}\n"
@@ -267,37 +276,34 @@ _TEXTS = {
         "cancelled": "No payment is due for invoice {original}. "
         "If you have already paid it, we will contact you about the refund.\n",
         "void_subject": "[{issuer}] Invoice {number} is cancelled",
-        "void_body": "Dear {recipient},\n\n"
-        "We have cancelled the following invoice. No payment is due.\n\n"
+        "void_body": "We have cancelled the following invoice. No payment is due. We apologize for the inconvenience.\n\n"
         "Invoice number: {number} of {issued}, for {month}\n{order}"
         "Amount: {total}\n"
         "Reason: {reason}\n",
         "recipient_subject": "[{issuer}] Invoices are now sent to another address",
-        "recipient_body": "Dear {recipient},\n\n"
-        "The address for invoices has changed. We will send no more of them to this address.\n"
+        "recipient_body": "The address for invoices has changed. We will send no more of them to this address.\n"
         "If you do not know about this change, please contact us.\n",
         "reminder_subject": "[{issuer}] Payment reminder for invoice {number}",
-        "reminder_body": "Dear {recipient},\n\n"
-        "We have not yet received the payment of the following invoice. Please check it and arrange the payment.\n\n"
+        "reminder_body": "We have not yet received the payment of the following invoice. Please check it and arrange the payment.\n\n"
         "Invoice number: {number} of {issued}, for {month}\n{order}"
         "Due date: {due}\n"
-        "Amount outstanding: {open}\n"
-        "Bank account:\n{account}\n\n"
-        "If you have already paid, please disregard this letter.\n",
+        "Amount outstanding: {open}\n\n"
+        "If you have already paid, please disregard this e-mail.\n",
         "second_reminder_subject": "[{issuer}] Second payment reminder for invoice {number}",
-        "second_reminder_body": "Dear {recipient},\n\n"
-        "In spite of our earlier reminder, we have not yet received the payment of the following invoice. "
+        "second_reminder_body": "In spite of our earlier reminder, we have not yet received the payment of the following invoice. "
         "Please pay it now, or let us know when you will pay.\n\n"
         "Invoice number: {number} of {issued}, for {month}\n{order}"
         "Due date: {due}\n"
-        "Amount outstanding: {open}\n"
-        "Bank account:\n{account}\n\n"
-        "If you have already paid, please disregard this letter.\n",
+        "Amount outstanding: {open}\n\n"
+        "If you have already paid, please disregard this e-mail.\n",
         "replaces": "This invoice replaces invoice {replaced} of {on}. Please use this one from now on.\n",
         "unsent": "Invoice {original} was not sent to you, because this credit note cancels it in full. No payment is due.\n",
         "attached": "The document (PDF) is attached.\n",
+        "attached_account": "Please pay to the bank account on the attached invoice.\n",
+        "account": "Please pay to the bank account on the invoice (PDF).\n",
         "link": "The document (PDF) is available here:\n{link}\n",
         "on_request": "Please contact us if you need the document (PDF).\n",
-        "signature": "{issuer}, {contact}\n{issuer_email} / {issuer_phone}\n",
+        "ending": "",
+        "signature": "{issuer}, {contact}\nQuestions: {issuer_email} / {issuer_phone}\n",
     },
 }

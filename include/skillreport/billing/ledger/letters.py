@@ -196,10 +196,10 @@ def stop_letter(
         if not withdrawn:
             raise _has_left(
                 stored,
-                "止められません。誤りがあれば「訂正」「請求書の取消」「返還請求書の発行」を使ってください",
+                "止められません。誤りがあれば「訂正」「請求書の取消」「全額の返還」を使ってください",
             )
     remarks = {
-        "発送はすでに止めています。理由を書き換えました": stored.state.is_stopped,
+        "送付はすでに停止しています。理由を書き換えました": stored.state.is_stopped,
         "送信を一度は試みたため、届いた可能性があります。取り消すと、取消の通知を送ります": withdrawn[newest],
     }
     _decide(connection, stored, "stop", decision)

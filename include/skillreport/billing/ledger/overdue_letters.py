@@ -146,15 +146,15 @@ def _credit_balance(number: str, balance: dict[str, Any]) -> str:
 
 def _stopped(number: str) -> str:
     return (
-        f"請求書 {number} は発送を止めているため、督促を送りません。DAG operate_invoices の「発送する」で送るか、"
+        f"請求書 {number} は送付を停止しているため、督促を送りません。DAG operate_invoices の「送付する」で送るか、"
         "「請求書の取消」で取り消してください"
     )
 
 
 def _may_be_paid(number: str, transfers: str) -> str:
     return (
-        f"請求書 {number} の督促を今日は送りません。確認待ちの振込 {transfers} の入金かもしれません。"
-        "ボードの「入金の照合」で確認してください"
+        f"請求書 {number} の督促を今日は送りません。確定待ちの振込 {transfers} の入金かもしれません。"
+        "ボードの「入金消込」で確認してください"
     )
 
 

@@ -68,7 +68,7 @@ def require_other(
             f"{row['paid_on']} の請求書 {row['numbers']} の入金 '{row['payment_references']}'"
             for payment, row in zip(repeated, found, strict=True)
         ]
-        same = "ボードの「入金の照合」で「同じ入金」を選んでください。" if sums else ""
+        same = "ボードの「入金消込」で「同じ入金」を選んでください。" if sums else ""
         raise RepeatedPaymentError(
             repeated,
             f"記録済みの入金と同じ額です。{'。'.join(named)}。{same}別の入金なら「記録済みの入金とは別」（is_other）を選んでください",

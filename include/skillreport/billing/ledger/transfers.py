@@ -293,5 +293,5 @@ def transfers_refused() -> Iterator[None]:
     except psycopg.errors.CheckViolation as error:
         if error.diag.constraint_name != "settle_transfer":
             raise
-        advice = "ボードの「入金の照合」で確かめてください"
+        advice = "ボードの「入金消込」で確かめてください"
         raise BillingError("TRANSFER_TAKEN", f"{error.diag.message_primary}。{advice}") from error

@@ -29,7 +29,6 @@ from include.skillreport.billing.pricing.commitments import committed_days, mini
 from include.skillreport.billing.pricing.consumption_tax import (
     TaxCategory,
     TaxTotal,
-    rate_percent,
     tax_of,
     tax_totals,
 )
@@ -53,7 +52,7 @@ def price(inputs: BillingInputs) -> Invoice:
         raise BillingError(
             "NEGATIVE_TOTAL",
             f"請求額が {invoice.total:,f} {inputs.currency} となり、0 を下回ります。差し引きの個別明細を取り消して後の月の日付で"
-            "登録するか、元の請求書に対する返還請求書を発行してください",
+            "登録するか、元の請求書に対する返還を行ってください",
         )
     return invoice
 
@@ -95,7 +94,7 @@ def require_closed_days(inputs: BillingInputs) -> None:
             + (
                 ""
                 if not inputs.usage_days
-                else "。欠けたまま請求するなら「未締め日を許す」（allow_incomplete）を指定します"
+                else "。欠けたまま請求するなら「未集計の日があっても請求する」（allow_incomplete）を指定します"
             ),
         )
 
@@ -301,6 +300,7 @@ def _invoice(inputs: BillingInputs, lines: Sequence[InvoiceLine], remarks: Seque
         included=inputs.tax_included,
         currency=inputs.currency,
         rounding=inputs.rounding,
+        own=inputs.own_rates,
     )
     subtotal = sum((line.amount for line in lines), minor_unit(inputs.currency) * 0)
     tax = sum((total.tax_amount for total in totals), minor_unit(inputs.currency) * 0)
@@ -361,7 +361,7 @@ def _yen_tax(inputs: BillingInputs, totals: Iterable[TaxTotal]) -> YenTax | None
                 ),
                 tax_amount=tax_of(
                     total.taxable_amount * rate.yen_per_unit,
-                    rate_percent(total.category, inputs.period.end),
+                    total.rate_percent,
                     included=inputs.tax_included,
                     currency=YEN,
                     rounding=inputs.rounding,

@@ -6,7 +6,7 @@ the invoice's currency. The issuer chooses the rounding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -68,8 +68,13 @@ class TaxTotal(BaseModel):
         )
 
 
-def rate_percent(category: TaxCategory, on: date) -> Decimal:
-    """The rate in percent for a service that ends on that day. :raises ValueError: the day is before October 2019."""
+def rate_percent(category: TaxCategory, on: date, own: Mapping[str, Decimal] | None = None) -> Decimal:
+    """The rate in percent for a service that ends on that day. ``own``: the price list's rates of that day.
+
+    :raises ValueError: the day is before October 2019.
+    """
+    if own is not None:
+        return own.get(category, Decimal(0))
     for since, rates in _RATES:
         if on >= since:
             return rates.get(category, Decimal(0))
@@ -91,19 +96,23 @@ def tax_totals(
     included: bool,
     currency: str,
     rounding: RoundingMode,
+    own: Mapping[str, Decimal] | None = None,
 ) -> tuple[TaxTotal, ...]:
-    """One total per category of the lines (category, rounded amount), in the order of ``TaxCategory``."""
+    """One total per category of the lines (category, rounded amount), in the order of ``TaxCategory``.
+
+    ``on`` and ``own``: as ``rate_percent``.
+    """
     sums: dict[TaxCategory, Decimal] = {}
     for category, amount in lines:
         sums[category] = sums.get(category, Decimal(0)) + amount
     return tuple(
         TaxTotal(
             category=category,
-            rate_percent=rate_percent(category, on),
+            rate_percent=rate_percent(category, on, own),
             taxable_amount=sums[category],
             tax_amount=tax_of(
                 sums[category],
-                rate_percent(category, on),
+                rate_percent(category, on, own),
                 included=included,
                 currency=currency,
                 rounding=rounding,

@@ -20,11 +20,11 @@ from include.skillreport.billing.money import has_minor_units, minor_unit
 from include.skillreport.billing.pricing.charge_models import Charge
 from include.skillreport.billing.pricing.charge_models.base import Amount, EnglishName, PriceListEntry
 from include.skillreport.billing.pricing.charge_models.metered_percentage import MeteredPercentageCharge
-from include.skillreport.billing.pricing.consumption_tax import TaxCategory
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory, rate_percent
 from include.skillreport.billing.pricing.usage import Metric
 from include.skillreport.billing.settings import BillingSettings
 from include.skillreport.core.setting_problems import validated
-from include.skillreport.core.setting_types import FirstOfMonth, Flag, Quantity, refused
+from include.skillreport.core.setting_types import FirstOfMonth, Flag, Percent, Quantity, refused
 from include.skillreport.core.yaml_files import read_text, read_yaml
 
 
@@ -86,14 +86,22 @@ class Plan(PriceListEntry):
         return self
 
 
+class TaxRates(PriceListEntry):
+    """The rates of the consumption tax in percent."""
+
+    standard: Percent
+    reduced: Percent
+
+
 class PriceListVersion(PriceListEntry):
     """The plans from the first day of a month on, so that no month has two prices.
 
-    Either all prices include tax or none does, so that no invoice mixes both.
+    Either all prices include tax or none does, so that no invoice mixes both. ``tax_rates``: None, those of ``consumption_tax``.
     """
 
     effective_from: FirstOfMonth
     tax_included: Flag
+    tax_rates: TaxRates | None = None
     plans: Mapping[str, Plan]
 
 
@@ -121,6 +129,11 @@ class PriceList(PriceListEntry):
             f"{month_start:%Y-%m} に有効な料金表がありません（最初の版は {self.versions[0].effective_from}）。"
             "料金表に版を追加してください",
         )
+
+    def rate_percent(self, category: TaxCategory, month_start: date) -> Decimal:
+        """The rate in percent of a month's services. :raises BillingError: the month is before the first version."""
+        own = self.version_for(month_start).tax_rates
+        return rate_percent(category, month_start, own.model_dump() if own else None)
 
     def included(self, plan: str | None, month_start: date) -> Mapping[Metric, Decimal]:
         """The quantities that a plan includes per month; empty for an unknown plan and before the first version."""

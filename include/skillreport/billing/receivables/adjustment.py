@@ -25,7 +25,7 @@ from include.skillreport.billing.money import (
     in_yen,
     round_to_minor_unit,
 )
-from include.skillreport.billing.pricing.consumption_tax import TaxCategory, rate_percent, tax_of
+from include.skillreport.billing.pricing.consumption_tax import TaxCategory, tax_of
 
 # Below this amount in yen, with tax, a return needs no 適格返還請求書.
 SMALL_RETURN = Decimal(10_000)
@@ -328,7 +328,7 @@ def _parts(
     yen[largest] += yen_whole - sum(yen.values(), _ZERO)
 
     def tax(amount: Decimal, category: TaxCategory, currency: str) -> Decimal:
-        percent = rate_percent(category, invoice.period_end)
+        percent = inputs.rate_percent(category)
         return tax_of(amount, percent, included=True, currency=currency, rounding=rounding)
 
     parts = []
@@ -338,7 +338,7 @@ def _parts(
         parts.append(
             AdjustedTax(
                 category=category,
-                rate_percent=rate_percent(category, invoice.period_end),
+                rate_percent=inputs.rate_percent(category),
                 gross=share,
                 tax=in_currency,
                 yen=yen[category],

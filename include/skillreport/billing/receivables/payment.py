@@ -112,7 +112,7 @@ def require_payable(payment: Payment, payable: Payable | None) -> Payable:
     if payable.kind != "invoice":
         raise BillingError(
             "NOT_PAYABLE",
-            f"{payable.number} は返還請求書のため、入金を記録できません。請求書の番号を指定してください",
+            f"{payable.number} は返還の番号のため、入金を記録できません。請求書の番号を指定してください",
         )
     if payable.status == "void":
         advice = (
@@ -180,7 +180,7 @@ def require_refundable(refund: Payment, payable: Payable) -> None:
         raise BillingError(
             "NOT_OVERPAID",
             f"請求書 {payable.number} の過入金は {overpaid:,f} {payable.currency} です。返金額 {refund.amount:,f} {refund.currency} を"
-            "過入金までにするか、先に返還請求書を発行してください",
+            "過入金までにするか、先に返還してください",
         )
 
 

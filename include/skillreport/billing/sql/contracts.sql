@@ -40,7 +40,8 @@ ORDER BY number;
 SELECT
     tenant.tenant_id,
     coalesce(CASE WHEN profile.language = 'en' THEN tenant.tenant_name_en END, tenant.tenant_name) AS name,
-    coalesce(profile.language, 'ja') AS language
+    coalesce(profile.language, 'ja') AS language,
+    profile.honorific
 FROM batch.tenant
 LEFT JOIN batch.billing_profile AS profile ON tenant.tenant_id = profile.tenant_id;
 

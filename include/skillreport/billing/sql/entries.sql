@@ -203,6 +203,27 @@ WHERE
     )
 ORDER BY finalized_at, length(number), number, invoice_id;
 
+-- name: waiting_of_month
+-- What waits for an approval in a tenant's month, with its amount without a sign: the lines, or all.
+SELECT description AS entry_text, abs(quantity * unit_amount) AS amount, currency, entered_by
+FROM batch.extra_charge
+WHERE
+    tenant_id = %(tenant_id)s AND charged_on BETWEEN %(period_start)s AND %(period_end)s AND waits AND approved_by IS null
+UNION ALL
+SELECT credit_reason AS entry_text, abs(total) AS amount, currency, entered_by
+FROM batch.invoice
+WHERE
+    tenant_id = %(tenant_id)s AND period_start = %(period_start)s AND kind = 'credit' AND status = 'draft'
+    AND NOT %(only_lines)s
+UNION ALL
+SELECT written.evidence AS entry_text, written.amount, invoice.currency, written.entered_by
+FROM batch.waiting_write_off AS written
+INNER JOIN batch.invoice ON written.invoice_id = invoice.invoice_id
+WHERE
+    invoice.tenant_id = %(tenant_id)s AND invoice.period_start = %(period_start)s AND written.decided_in IS null
+    AND NOT %(only_lines)s
+ORDER BY amount, entry_text;
+
 -- name: old_entries
 SELECT kind, count(*) AS entries, min(entered_at) AS oldest
 FROM batch.all_waiting_entry

@@ -248,3 +248,88 @@ CROSS JOIN LATERAL jsonb_array_elements_text(outcome.details -> 'attention') AS 
 LEFT JOIN batch.all_tenant AS tenant ON outcome.tenant_id = tenant.tenant_id
 WHERE outcome.execution_id = %(execution_id)s AND outcome.details ? 'attention'
 ORDER BY tenant_code, remark.text;
+
+-- name: approved_alone
+-- Runs across tenants, as batch_platform. What its author has approved in a month (Asia/Tokyo), with its amount, or the number
+-- of a change. The name of such an approver ends with ``mark`` (second_person.ALONE).
+SELECT
+    coalesce(tenant.tenant_code, entry.tenant_id) AS tenant_code, entry.kind, entry.entry_text, entry.amount, entry.currency,
+    entry.approved_by
+FROM (
+    SELECT
+        tenant_id, 'line' AS kind, description AS entry_text, quantity * unit_amount AS amount, currency, approved_by, approved_at
+    FROM batch.extra_charge
+    UNION ALL
+    SELECT tenant_id, 'credit' AS kind, concat_ws(' ', number, credit_reason), total, currency, approved_by, finalized_at
+    FROM batch.invoice
+    WHERE kind = 'credit' AND status = 'finalized'
+    UNION ALL
+    SELECT
+        written.tenant_id, 'write_off' AS kind, concat_ws(' ', invoice.number, written.evidence), written.amount,
+        invoice.currency, written.approved_by, adjustment.entered_at
+    FROM batch.waiting_write_off AS written
+    INNER JOIN batch.invoice ON written.invoice_id = invoice.invoice_id
+    INNER JOIN batch.adjustment
+        ON
+            written.invoice_id = adjustment.invoice_id AND written.decided_in = adjustment.execution_id
+            AND adjustment.kind = 'write_off'
+    UNION ALL
+    SELECT
+        revision.tenant_id, 'correction' AS kind, invoice.number, invoice.total, invoice.currency, revision.approved_by,
+        revision.approved_at
+    FROM batch.invoice_revision AS revision
+    INNER JOIN batch.invoice ON revision.invoice_id = invoice.invoice_id
+    UNION ALL
+    SELECT
+        tenant_id, kind, null, coalesce(after ->> 'value', after ->> 'yen_per_unit')::numeric,
+        CASE WHEN after ->> 'kind' = 'percentage' THEN '%%' ELSE after ->> 'currency' END,
+        decided_by, decided_at
+    FROM batch.contract_change
+    WHERE status = 'applied' AND kind <> 'import'
+) AS entry
+LEFT JOIN batch.all_tenant AS tenant ON entry.tenant_id = tenant.tenant_id
+WHERE
+    entry.approved_by LIKE '%%' || %(mark)s
+    AND (entry.approved_at AT TIME ZONE 'Asia/Tokyo')::date BETWEEN %(period_start)s AND %(period_end)s
+ORDER BY entry.approved_at, tenant_code, entry.kind;
+
+-- name: texts_without_approval
+-- Runs across tenants, as batch_platform. Free texts that customers read and that nobody else has approved: those of the month's
+-- final lines, and those that were entered, or went out, in the month (Asia/Tokyo). Corrections always wait.
+SELECT coalesce(tenant.tenant_code, written.tenant_id) AS tenant_code, written.label, written.free_text, written.author
+FROM (
+    SELECT
+        extra.tenant_id, '個別明細' AS label, concat_ws(' / ', extra.description, nullif(extra.unit, '')) AS free_text,
+        extra.entered_by AS author, extra.charged_on AS written_on
+    FROM batch.extra_charge AS extra
+    INNER JOIN batch.invoice AS final
+        ON
+            extra.tenant_id = final.tenant_id AND final.kind = 'invoice' AND final.status = 'finalized'
+            AND final.period_start = %(period_start)s
+            AND final.inputs -> 'extra_charges'
+            @> jsonb_build_array(jsonb_build_object('extra_charge_id', extra.extra_charge_id))
+    WHERE extra.approved_by IS null AND extra.carries_invoice_id IS null
+    UNION ALL
+    SELECT
+        tenant_id, CASE kind WHEN 'discount' THEN '割引' ELSE '注文番号' END,
+        coalesce(after ->> 'order_number', after ->> 'name'), entered_by, (entered_at AT TIME ZONE 'Asia/Tokyo')::date
+    FROM batch.contract_change
+    WHERE
+        status = 'applied' AND decided_by IS null AND kind IN ('discount', 'order_number')
+        AND changed && '{name,order_number}'
+    UNION ALL
+    SELECT
+        tenant_id, concat_ws(' ', '返還', number), credit_reason, entered_by, (finalized_at AT TIME ZONE 'Asia/Tokyo')::date
+    FROM batch.invoice
+    WHERE kind = 'credit' AND status = 'finalized' AND approved_by IS null
+    UNION ALL
+    SELECT
+        invoice.tenant_id, concat_ws(' ', '取消', invoice.number), invoice.void_reason,
+        coalesce(run.triggered_by, invoice.voided_by), (invoice.voided_at AT TIME ZONE 'Asia/Tokyo')::date
+    FROM batch.invoice
+    LEFT JOIN batch.execution_log AS run ON invoice.voided_by = run.execution_id
+    WHERE invoice.kind = 'invoice' AND invoice.status = 'void' AND invoice.number IS NOT null
+) AS written
+LEFT JOIN batch.all_tenant AS tenant ON written.tenant_id = tenant.tenant_id
+WHERE written.written_on BETWEEN %(period_start)s AND %(period_end)s AND written.free_text <> ''
+ORDER BY tenant_code, written.label, written.free_text;

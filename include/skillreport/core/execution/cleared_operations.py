@@ -34,7 +34,7 @@ class OperationClearedError(BatchError):
             f"消去（Clear）では、{person} さんの名前で二重に行うことになります。"
             if is_done
             else f"消去（Clear）した人を Airflow が知らせないため、{person} さんの名前では操作をやり直しません。"
-            "要る人が新しく実行（Trigger）してください。"
+            "必要な人が新しく実行（Trigger）してください。"
         )
 
 

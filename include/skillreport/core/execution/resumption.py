@@ -25,7 +25,7 @@ _SQL = Statements(Path(__file__).parent)
 _SHORTEST = timedelta(hours=24)
 _MISSED_PERIODS = 2
 
-_UNCONFIRMED = "前の実行の分の「再開の確認」に、まだ答えがありません"
+_UNCONFIRMED = "前の実行の分の「再開の承認」に、まだ答えがありません"
 
 
 def pause_before(

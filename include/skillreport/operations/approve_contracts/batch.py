@@ -6,13 +6,13 @@ from collections.abc import Collection, Sequence
 
 from include.skillreport.approvals.requests import Result, items_of, lock_item, record_result
 from include.skillreport.billing.ledger.contract_changes import (
-    Author,
     apply_waiting,
     codes_of_tenants,
     expire,
     lock_contracts,
     tenants_of_changes,
 )
+from include.skillreport.billing.second_person import Approver
 from include.skillreport.core.execution.batch import Request, RunRemark, Work
 from include.skillreport.core.execution.sharding import Tenant
 from include.skillreport.operations.answers import SUPERSEDED, AppliesAnswer, approved_tenants
@@ -46,6 +46,7 @@ class ContractApproval(AppliesAnswer, ContractEffects):
         request_id = run.options["request"]
         applied, problems = 0, []
         invoices: list[str] = []
+        approver, setting = None, self._billing.terms.settings.second_person
         expire(platform)
         with platform.transaction():
             lock_contracts(platform)
@@ -55,10 +56,13 @@ class ContractApproval(AppliesAnswer, ContractEffects):
                     continue
                 if item.result == Result.APPROVED:
                     continue  # before the run was cleared
-                author = Author(item.answered_by, run.execution_id)
+                # A request has one answer, so all items have the same person.
+                approver = approver or Approver(item.answered_by, setting, list(run.options["confirmed"]))
                 problem: str | None = SUPERSEDED
                 if not item.superseded_by:
-                    problem, with_former_rate = apply_waiting(platform, each.item_id, author)
+                    problem, with_former_rate = apply_waiting(
+                        platform, each.item_id, approver, run.execution_id, each.tenant_code
+                    )
                     invoices += with_former_rate
                 result = Result.OUT_OF_DATE if problem else Result.APPROVED
                 named = (each.tenant_id, each.item_id, result, problem, run.execution_id)

@@ -51,7 +51,7 @@ _ENDINGS = {
     ),
 }
 
-_CHANGED = "この確認を出した後に、名簿か連携が変わっています"
+_CHANGED = "この承認依頼を出した後に、名簿か連携が変わっています"
 
 
 class DirectoryApproval(AppliesAnswer, ExternalSyncBatch):

@@ -15,10 +15,15 @@ from include.skillreport.approvals.requests import (
     lock_item,
     record_result,
 )
+from include.skillreport.billing.actions.action import failure
 from include.skillreport.billing.billing_batch import BillingBatch
+from include.skillreport.billing.errors import BillingError
+from include.skillreport.billing.ledger.entries import approver_of_month
 from include.skillreport.billing.ledger.settlement import Instructions, Settlement, TenantSettlement
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, lock_by_id
 from include.skillreport.billing.outcomes import outcome_of
+from include.skillreport.billing.periods import Period
+from include.skillreport.billing.second_person import Approver
 from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.execution.batch import Outcome, Request, UnitFailure, UnitResult, Work
 from include.skillreport.operations.answers import SUPERSEDED, AppliesAnswer
@@ -36,19 +41,20 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         outcomes = []
         # Before the locks of the drafts: no line that is approved here is removed meanwhile.
         self.billing.lock_entries(work.connection)
+        typed = list(work.run.options["confirmed"])
         for tenant_id in work.tenant_ids:
             with tenant_transaction(work.connection, [tenant_id]):
-                outcomes.append(self._approve(work, tenant_id))
+                outcomes.append(self._approve(work, tenant_id, typed))
         # The nested transactions have changed the context.
         with tenant_transaction(work.connection, work.tenant_ids):
             return outcomes
 
-    def _approve(self, work: Work, tenant_id: str) -> Outcome:
+    def _approve(self, work: Work, tenant_id: str, typed: list[str]) -> Outcome:
         request_id = work.run.options["request"]
         (item_id,) = item_ids(work.connection, request_id, tenant_id)
         item = lock_item(work.connection, request_id, tenant_id, item_id)
         assert item is not None, "the item was listed in this transaction"
-        outcome = self._outcome(work, tenant_id, item)
+        outcome = self._outcome(work, tenant_id, item, typed)
         if item.result == Result.APPROVED:
             return outcome  # before the run was cleared
         if isinstance(outcome, UnitResult):
@@ -59,25 +65,33 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         record_result(work.connection, request_id, tenant_id, item_id, result, text, work.run.execution_id)
         return outcome
 
-    def _outcome(self, work: Work, tenant_id: str, item: LockedItem) -> Outcome:
+    def _outcome(self, work: Work, tenant_id: str, item: LockedItem, typed: list[str]) -> Outcome:
         live = lock_by_id(work.connection, item.item_id)
         problem = _change(item, live)
         if problem:
             return _out_of_date(tenant_id, problem)
         # What an earlier attempt has issued is not issued again.
         actor = live.execution_id if live and item.result == Result.APPROVED else work.run.execution_id
-        settlement = self._settle(work, item, actor)
+        assert item.answered_by is not None, "the answer was recorded before the run was opened"
+        approver = Approver(item.answered_by, self.billing.terms.settings.second_person, typed)
+        try:
+            name = approver_of_month(
+                work.connection, approver, tenant_id, Period.month_of(work.run.business_date), only_lines=True
+            )
+        except BillingError as error:
+            return failure(tenant_id, error)
+        settlement = self._settle(work, item, actor, name)
         if settlement is None or settlement.settlement in (
             Settlement.HELD,
             Settlement.ALREADY_FINALIZED,
             Settlement.NOT_BILLABLE,
         ):
             return _out_of_date(
-                tenant_id, "この確認を出した後に、使用量や料金などの計算の根拠が変わっています"
+                tenant_id, "この承認依頼を出した後に、使用量や料金などの計算の根拠が変わっています"
             )
         return outcome_of(settlement)
 
-    def _settle(self, work: Work, item: LockedItem, actor: str) -> TenantSettlement | None:
+    def _settle(self, work: Work, item: LockedItem, actor: str, approver: str) -> TenantSettlement | None:
         """The settlement of the only tenant by the run ``actor``. None: the month would get another invoice; nothing is written."""
         run = work.run
         instructions = Instructions(
@@ -86,7 +100,7 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
             resumable=True,
             allow_incomplete=bool(item.figures["allow_incomplete"]),
             approved=work.tenant_ids,
-            approved_by=item.answered_by,
+            approved_by=approver,
         )
         settled: list[TenantSettlement] = []
         with work.connection.transaction() as attempt:
@@ -109,7 +123,7 @@ def _change(item: LockedItem, live: StoredInvoice | None) -> str | None:
         # An earlier attempt may have finalised it.
         return None if item.result == Result.APPROVED else "この請求書はすでに確定しています"
     if not _is_as_shown(item, live):
-        return "この確認を出した後に、請求が計算し直されています"
+        return "この承認依頼を出した後に、請求が計算し直されています"
     return None
 
 

@@ -198,7 +198,7 @@ class OffboardingApproval(UnitBatch):
         return found
 
 
-_OUT_OF_DATE = "この確認を出した後に、退会が取りやめられたか、もう一度依頼されました。"
+_OUT_OF_DATE = "この承認依頼を出した後に、退会が取りやめられたか、もう一度依頼されました。"
 
 
 def _problem(item: LockedItem, asked: Offboarding | Dispute, *, is_applied: bool) -> str:

@@ -1,4 +1,4 @@
-"""Applies the answer to 「再開の確認」: sends the messages that a batch holds after a pause, or only the newer ones, or discards them."""
+"""Applies the answer to 「再開の承認」: sends the messages that a batch holds after a pause, or only the newer ones, or discards them."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ class PaymentImport(ChecksShown, TenantBatch):
         if not waiting:
             return Digest()
         lines = [f"{doubt.label}: {count:,} 件 → {doubt.advice}" for doubt, count in waiting.items()]
-        title = f"振込の確認待ち {sum(waiting.values()):,} 件（ボードの「入金の照合」）"
+        title = f"消込の確定待ち {sum(waiting.values()):,} 件（ボードの「入金消込」）"
         return Digest([title, *lines])
 
     def _decided(self, request: Request, entered: Operation) -> list[TransferPart]:
@@ -290,7 +290,7 @@ def _require_all(entered: form.SetAside | form.ReopenTransfer, left: Sequence[st
         named = "、".join(each[:40] for each in left[:5])
         raise ParameterError(
             f"操作「{entered.title}」は、振込 {named} にはできません。ないか、入金になったか、銀行が取り消しました。"
-            "ボードの「入金の照合」で確かめてください。"
+            "ボードの「入金消込」で確かめてください。"
         )
 
 

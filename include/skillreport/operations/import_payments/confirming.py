@@ -87,7 +87,7 @@ def same_parts(platform: psycopg.Connection, same: Sequence[ConfirmedTransfer]) 
         if len(kinds) != 1:
             raise ParameterError(
                 f"振込 {transfer_id} と同じかもしれない入金は、{len(kinds)} とおりあります。「振込ID=請求書番号」で入金のある請求書を"
-                "選ぶか、違う入金なら「振込の確認」で請求書を指定してください。"
+                "選ぶか、違う入金なら「消込の確定」で請求書を指定してください。"
             )
         parts += [_part(transfer, part) for part in fitting[0]]
     return parts
@@ -103,7 +103,7 @@ def _usable(platform: psycopg.Connection, transfer_ids: Sequence[str]) -> dict[s
         problem = _problem(transfer)
         if problem:
             raise ParameterError(
-                f"振込 {transfer_id[:40]!r} は{problem}。ボードの「入金の照合」で確かめてください。"
+                f"振込 {transfer_id[:40]!r} は{problem}。ボードの「入金消込」で確かめてください。"
             )
     return {transfer_id: found[transfer_id] for transfer_id in transfer_ids}
 

@@ -72,7 +72,7 @@ Confirmed = Annotated[
 OnlyOnce = Annotated[
     bool,
     Flag(
-        "名義を覚えない",
+        "名義を登録しない",
         "この振込名義を、次からこのテナントの名義として扱いません（代わりに払った会社など）。",
     ),
 ]
@@ -100,9 +100,9 @@ class ImportFiles(Operation):
     shows = NOTHING_YET
 
 
-@FORM.add("confirm", "振込の確認", button="確認")
+@FORM.add("confirm", "消込の確定", button="確定")
 class Confirm(Operation):
-    """振込を、指定した請求書の入金として記録し、振込名義をそのテナントの名義として覚えます。"""
+    """振込を、指定した請求書の入金として記録し、振込名義をそのテナントの名義として登録します。"""
 
     shows = Shows(ids=("transfers",), tenants=False)
 
@@ -113,7 +113,7 @@ class Confirm(Operation):
 
 @FORM.add("same_payment", "記録済みの入金と同じ", button="同じ入金")
 class SamePayment(Operation):
-    """手で記録した入金が、この振込だったことにします。入金は増えません。振込名義を覚えます。"""
+    """手で記録した入金が、この振込だったことにします。入金は増えません。振込名義を登録します。"""
 
     shows = Shows(ids=("same_transfers",), tenants=False)
 
@@ -123,7 +123,7 @@ class SamePayment(Operation):
 
 @FORM.add("set_aside", "対象外にする", button="対象外")
 class SetAside(Operation):
-    """客先の入金ではない振込を、確認待ちから外します。帳簿には何も入りません。"""
+    """取引先の入金ではない振込を、確定待ちから外します。帳簿には何も入りません。"""
 
     shows = Shows(ids=("transfer_ids",), tenants=False)
 
@@ -140,9 +140,9 @@ class ReopenTransfer(Operation):
     transfer_ids: Transfers
 
 
-@FORM.add("forget_payers", "名義を忘れる", button="忘れる")
+@FORM.add("forget_payers", "登録名義の削除", button="削除")
 class ForgetPayers(Operation):
-    """覚えた振込名義を消します。次の振込から確認待ちになります。記録した入金は変わりません。"""
+    """登録済み名義を削除します。次の振込から確定待ちになります。記録した入金は変わりません。"""
 
     shows = Shows(ids=("payers",), tenants=False)
 

@@ -15,7 +15,7 @@ FORM = OperationForm(OPERATE_CONTRACTS)
 
 @FORM.add("set_profile", "請求先の変更")
 class SetProfile(Operation):
-    """請求先を、入力したとおりにします。空欄の項目は、アプリか設定の値になります。宛名、税区分、国が変わるか、新しい送付先があれば、ほかの人の承認を待ちます。"""
+    """請求先を、入力したとおりにします。空欄の項目は、アプリか設定の値になります。宛名、税区分、国が変わるか、新しい送付先があれば、承認を待ちます。"""
 
     shows = Shows("contracts")
 
@@ -79,7 +79,7 @@ class SetPlan(Operation):
 
 @FORM.add("set_discount", "割引の登録・訂正")
 class SetDiscount(Operation):
-    """割引を登録します。名前と初日が同じ割引があれば直します。30 % 以上か大きな額なら、ほかの人の承認を待ちます。"""
+    """割引を登録します。名前と初日が同じ割引があれば直します。30 % 以上か大きな額なら、承認を待ちます。"""
 
     shows = Shows("contracts")
 
@@ -128,7 +128,7 @@ class SetCommitment(Operation):
 
 @FORM.add("set_order_number", "注文番号の登録・訂正")
 class SetOrderNumber(Operation):
-    """客先の注文番号を登録します。対象月の末日に有効な番号が、請求書に印刷されます。"""
+    """取引先の注文番号を登録します。対象月の末日に有効な番号が、請求書に印刷されます。"""
 
     shows = Shows("contracts")
 
@@ -166,7 +166,7 @@ class End(Operation):
 
 @FORM.add("set_rate", "為替レートの登録・訂正")
 class SetRate(Operation):
-    """通貨のその日のレートを登録します。同じ日のレートがあれば直します。前のレートと大きく違えば、ほかの人の承認を待ちます。"""
+    """通貨のその日のレートを登録します。同じ日のレートがあれば直します。前のレートと大きく違えば、承認を待ちます。"""
 
     shows = Shows("rates", tenants=False)
 
@@ -186,7 +186,7 @@ class SetRate(Operation):
 
 @FORM.add("add_payer", "振込名義の登録")
 class AddPayer(Operation):
-    """銀行の振込名義をテナントの名義として覚えます。ほかの人の承認を待ちます。忘れるには DAG import_payments の「名義を忘れる」です。"""
+    """銀行の振込名義をテナントの名義として登録します。承認を待ちます。削除するには DAG import_payments の「登録名義の削除」です。"""
 
     shows = Shows("contracts")
 
@@ -208,7 +208,7 @@ class Withdraw(Operation):
 
 @FORM.add("import_file", "ファイルの取込み")
 class ImportFile(Operation):
-    """CSV の全行を確認して登録します。誤りがあれば何も変えません。承認の要る行があれば、ファイル全体（レートはその行）が待ちます。"""
+    """CSV の全行を確認して登録します。誤りがあれば何も変えません。承認の必要な行があれば、ファイル全体（レートはその行）が待ちます。"""
 
     shows = NOTHING_YET
 

@@ -134,6 +134,7 @@ class BackupRestore(ChecksShown, UnitBatch):
             notes=(
                 *accepted,
                 f"復元した行のうち、現在と異なる {changed} 行、現在ない {missing} 行。取得後に増えた {new} 行",
+                *(conflict.sentence() for conflict in done.conflicts),
             ),
             report=(f"{unit_id}（{entered.backup}）", *done.lines()),
         )

@@ -12,7 +12,7 @@ import psycopg
 from include.skillreport.core.database import read_conninfo
 from include.skillreport.core.errors import SettingsError, reason_of
 from include.skillreport.core.execution.settings import IdentitySettings
-from include.skillreport.messaging.settings import ServiceSettings
+from include.skillreport.core.settings import load_settings
 from include.skillreport.schema.checks.findings import Finding, FindingSeverity, error, is_fit, remark
 from include.skillreport.schema.checks.host import (
     count_tenants,
@@ -119,7 +119,7 @@ def check_database(
         findings += _find_index_problems(connection, findings)
         findings += _find_people_problems(connection, findings)
         findings += find_dump_problems(connection, bin_dir)
-        findings += _find_service_problem()
+        findings += _find_settings_warnings()
     for role, login in (logins or {}).items():
         findings += _check_login(role, login)
     findings += _check_backup_login(backup) if backup else []
@@ -189,17 +189,11 @@ def _find_people_problems(connection: psycopg.Connection, findings: Sequence[Fin
     ]
 
 
-def _find_service_problem() -> list[Finding]:
+def _find_settings_warnings() -> list[Finding]:
     # Settings that cannot be read are another finding.
     with suppress(SettingsError):
-        if ServiceSettings.load().sample:
-            return [
-                remark(
-                    "service-unnamed",
-                    "メールに署名がありません。設定の service に、サービスの名前と問い合わせ先がまだないためです。",
-                    "設定ファイル（SKILL_BATCH_SETTINGS）の service に name、company、contact を書き、sample: false にしてください。",
-                )
-            ]
+        warnings = [section.warning() for section in load_settings().sections.values()]
+        return [remark(*each) for each in warnings if each]
     return []
 
 

@@ -28,7 +28,8 @@ SELECT
     log.parameters -> 'shown' AS shown,
     regexp_replace(log.parameters ->> 'reason', '[^[:space:]<>"'',;:()]+@[^[:space:]<>"'',;:()]+', '***', 'g') AS reason,
     log.status, log.started_at, log.ended_at, log.total_tenants, log.success_count, log.error_count,
-    log.result, log.error_message, log.attempt, log.reopened_at, log.triggered_by, log.version
+    log.result, log.error_message, log.attempt, log.reopened_at, log.triggered_by, log.version,
+    log.parameters ->> 'backup' AS backup
 FROM batch.execution_log AS log;
 
 CREATE VIEW batch.board_outcome AS

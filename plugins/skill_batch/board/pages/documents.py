@@ -31,7 +31,7 @@ _PAGE = 50
 # The maximum count, and the maximum number of rows of a CSV file.
 MOST = 10_000
 
-KINDS = {"invoice": "請求書", "credit": "返還請求書"}
+KINDS = {"invoice": "請求書", "credit": "返還"}
 Kind = Literal["", "invoice", "credit"]
 
 

@@ -22,6 +22,7 @@ from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.approvals.requests import HOLDS, RequestKind
 from include.skillreport.billing.actions.fields import TAX_CATEGORIES
 from include.skillreport.billing.periods import Period
+from include.skillreport.billing.settings import nobody_else_looks
 from include.skillreport.billing.state import Act, InvoiceState, refusal
 from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.execution.business_date import JAPAN
@@ -166,6 +167,8 @@ def possible_actions(invoice: Row, person: str = "") -> list[str]:
     """
     if invoice["refusal"]:
         return []
+    if nobody_else_looks():
+        person = ""  # the author may, and types the amount
     state = InvoiceState.of(invoice)
     is_open, is_numbered = state.is_live and not invoice["is_vanished"], state.number is not None
     has_use = {

@@ -23,7 +23,12 @@ from skill_batch.board.statements import SQL as _SQL
 from skill_batch.notifiers.failure_alert import batch_of_key
 from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.failure_kinds import NO_RESULT, FailureKind, kind_of
-from include.skillreport.core.operation_catalog import APPROVE_INVOICES, OPERATE_INVOICES, RUN_SPECS
+from include.skillreport.core.operation_catalog import (
+    APPROVE_INVOICES,
+    OPERATE_INVOICES,
+    RESTORE_BACKUP,
+    RUN_SPECS,
+)
 from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.operations.shown import tenant_line
 
@@ -48,6 +53,7 @@ class ExecutionPage:
     slowest: Sequence[SlowInstance]
     targets: Sequence[str]
     documents: Sequence[Mapping[str, Any]]
+    compared: Sequence[str]
 
     @property
     def kinds(self) -> Sequence[FailureKind]:
@@ -85,6 +91,7 @@ def load_executions(
             load_slowest(connection, row["execution_id"]),
             _load_targets(connection, row),
             _load_documents(connection, row),
+            _load_compared(connection, row),
         )
         for row in newest.values()
     ]
@@ -107,6 +114,14 @@ def _load_documents(connection: psycopg.Connection[Any], row: Mapping[str, Any])
     if row["batch_id"] not in (OPERATE_INVOICES.id, APPROVE_INVOICES.id):
         return []
     return _SQL.rows(connection, "run_documents", execution_id=row["execution_id"], most=_MOST_TARGETS)
+
+
+def _load_compared(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -> list[str]:
+    """The codes of the tenants that a restore has compared with a backup, and that it can merge."""
+    if (row["batch_id"], row["operation"]) != (RESTORE_BACKUP.id, "compare"):
+        return []
+    tenants = _SQL.rows(connection, "worked_tenants", execution_id=row["execution_id"])
+    return [each["tenant_code"] for each in tenants if each["status"] == "success"]
 
 
 @dataclass(frozen=True)

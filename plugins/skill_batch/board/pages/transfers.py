@@ -1,4 +1,4 @@
-"""入金の照合: the transfers of banks' files that wait for a person, with what they may pay, and the payers that are known."""
+"""入金消込: the transfers of banks' files that wait for a person, with what they may pay, and the payers that are known."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.operation, run.reason,
     nullif(run.chosen_tenants, '[]') AS chosen_tenants, run.shown, run.status, run.started_at, run.ended_at, run.total_tenants,
-    run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by, run.version, run.result,
+    run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by, run.version, run.result, run.backup,
     run.result -> 'codes' AS codes, metric.execution_seconds, metric.cpu_seconds, metric.peak_memory_bytes,
     metric.records_processed
 FROM batch.board_run AS run
@@ -23,7 +23,7 @@ ORDER BY tenant_code, invoice.number, invoice.invoice_id
 LIMIT %(most)s;
 
 -- name: worked_tenants
-SELECT DISTINCT outcome.tenant_id, tenant.tenant_code, tenant.tenant_name
+SELECT DISTINCT outcome.tenant_id, outcome.status, tenant.tenant_code, tenant.tenant_name
 FROM batch.board_outcome AS outcome
 INNER JOIN batch.board_tenant AS tenant ON outcome.tenant_id = tenant.tenant_id
 WHERE outcome.execution_id = %(execution_id)s;

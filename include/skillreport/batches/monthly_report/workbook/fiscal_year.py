@@ -39,7 +39,7 @@ def write_fiscal_year(book: Book) -> None:
     names = text["figures"]
     sheet = Sheet(book, "kpi", (14, 11, 14, 14, 12, 14, 13, 13, 13, 13), landscape=True)
     sheet.title(f"{text['sheets']['kpi']}　{text['fiscal_year'].format(year=report.fiscal_year)}")
-    sheet.head([text["month"], text["days"], *(names[key] for key in MONTH_UNITS)], 32)
+    sheet.head([text["month"], text["days"], *(names[key] for key in MONTH_UNITS)], 32, freezes_columns=1)
     first = sheet.row
     month_style = book.style("cell", number="yyyy-mm", align="center")
     for month in report.months:

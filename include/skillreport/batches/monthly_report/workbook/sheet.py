@@ -102,11 +102,13 @@ class Sheet:
         return self.row - 1
 
     def title(self, heading: str) -> None:
+        """Write the heading with tenant and month, which stays in view."""
         report = self.book.report
         blank = [""] * (self.columns - 1)
         self.write([heading, *blank], self.book.style("band", size=16, bold=True), 30)
         subtitle = f"{report.tenant_name}　{month_in_words(report.month, report.language)}"
         self.write([subtitle, *blank], self.book.style("band", size=10), 18)
+        self.worksheet.freeze_panes(self.row, 0)
         self.row += 1
 
     def note(self, text: str, kind: str, *, size: float = 10, **style: Any) -> None:
@@ -119,7 +121,10 @@ class Sheet:
     def heading(self, text: str) -> None:
         self.write([text], self.book.style("plain", size=12, bold=True, colour=self.book.report.colour), 22)
 
-    def head(self, texts: Sequence[str], height: float = 20) -> int:
+    def head(self, texts: Sequence[str], height: float = 20, *, freezes_columns: int | None = None) -> int:
+        """Write a table's head; returns its row. ``freezes_columns``: the head stays in view, with so many columns."""
+        if freezes_columns is not None:
+            self.worksheet.freeze_panes(self.row + 1, freezes_columns)
         return self.write(texts, self.book.style("head"), height)
 
     def reserve_rows(self, pixels: int) -> int:

@@ -13,7 +13,10 @@ from include.skillreport.batches.monthly_report.workbook.styles import BAD, GOOD
 def write_summary(book: Book) -> None:
     """Notices, the table of all figures, and a chart of the active users."""
     report, text = book.report, book.text
-    sheet = Sheet(book, "summary", (38, 15, 15, 15, 12, 17, 9))
+    # Without a previous month there is nothing to compare with. The sheet keeps its width for the chart.
+    comparison = ("previous", "difference", "growth") if report.has_previous else ()
+    widths = (38, 15, 15, 15, 12, 17, 9) if comparison else (60, 26, 26, 9)
+    sheet = Sheet(book, "summary", widths)
     sheet.title(text["title"])
     last = last_day_of(report.month)
     sheet.write(
@@ -24,20 +27,22 @@ def write_summary(book: Book) -> None:
         sheet.note(notice, "notice")
     sheet.row += 1
     columns = text["columns"]
-    head = sheet.head(
-        [columns[key] for key in ("figure", "current", "previous", "difference", "growth", "fiscal", "kind")]
+    sheet.head(
+        [columns[key] for key in ("figure", "current", *comparison, "fiscal", "kind")], freezes_columns=1
     )
-    sheet.worksheet.freeze_panes(head + 1, 1)
     first = sheet.row
     for figure in report.figures:
         colour = {"good": GOOD, "bad": BAD}.get(tone(figure))
+        compared = [
+            book.number(figure.previous, figure.unit),
+            (difference_text(figure), book.style("cell", align="right", colour=colour)),
+            (growth_text(figure), book.style("cell", align="right", colour=colour)),
+        ]
         sheet.write(
             [
                 (text["figures"][figure.key], book.style("cell")),
                 book.number(figure.current, figure.unit, bold=True),
-                book.number(figure.previous, figure.unit),
-                (difference_text(figure), book.style("cell", align="right", colour=colour)),
-                (growth_text(figure), book.style("cell", align="right", colour=colour)),
+                *(compared if comparison else ()),
                 book.number(figure.fiscal, figure.fiscal_unit),
                 (columns[figure.fiscal_kind], book.style("cell", colour=MUTED, align="center", size=9)),
             ],
@@ -45,7 +50,8 @@ def write_summary(book: Book) -> None:
         )
     rate_row = first + [figure.key for figure in report.figures].index("error_rate")
     sheet.highlight_high_rates(rate_row, rate_row, 1)
-    sheet.note(text["growth_note"], "note", size=8, colour=MUTED)
+    if comparison:
+        sheet.note(text["growth_note"], "note", size=8, colour=MUTED)
     sheet.row += 1
     day_chart(sheet, "active", "users_active", "line", "users", 900)
     sheet.worksheet.fit_to_pages(1, 1)
@@ -59,7 +65,7 @@ def write_definitions(book: Book) -> None:
     sheet.title(text["sheets"]["definitions"])
     sheet.write([text["definition_intro"]], book.style("plain"))
     sheet.row += 1
-    head = sheet.head([text["columns"]["figure"], text["definition"]])
+    head = sheet.head([text["columns"]["figure"], text["definition"]], freezes_columns=0)
     sheet.worksheet.repeat_rows(head)
     rows = [(text["figures"][key], definition) for key, definition in text["definitions"].items()]
     rows.append((text["columns"]["fiscal"], text["fiscal_definition"]))
