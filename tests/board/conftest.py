@@ -81,7 +81,7 @@ class Board:
         from airflow.utils.session import create_session
 
         with create_session() as session:
-            ended = {"state": "failed", "end_date": datetime.now(UTC)}
+            ended: dict[Any, Any] = {"state": "failed", "end_date": datetime.now(UTC)}
             session.query(DagRun).filter_by(dag_id=dag_id, run_id=run_id).update(ended)
 
     async def sent(self, method: str, path: str, **arguments: Any) -> httpx.Response:

@@ -143,7 +143,7 @@ def test_a_payment_is_moved_to_a_later_month_with_its_day(
         (move(target=FIRST), "すでに請求書 INV-2026-10-001 にあります"),
         (move(target="INV-2026-10-009"), "請求書 INV-2026-10-009 は存在しません"),
         (move(target="INV-2026-10-003"), "請求書 INV-2026-10-003 は存在しません"),
-        (move(target="CRN-2026-10-001"), "返還のため、入金を記録できません"),
+        (move(target="CRN-2026-10-001"), "返還の番号のため、入金を記録できません"),
     ],
 )
 def test_a_move_that_is_impossible_changes_nothing(

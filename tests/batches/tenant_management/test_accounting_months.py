@@ -309,7 +309,7 @@ def test_a_foreign_document_without_rate_takes_its_months_newest(
 
     with pytest.raises(
         BillingError,
-        match=r"INV-2026-10-001 の通貨 USD .*計上日の月（2026-10）のレートを DAG operate_contracts",
+        match=r"INV-2026-10-001 の通貨 USD .*利用月（2026-10）のレートを DAG operate_contracts",
     ):
         Billing().write_accounting_month(platform, OCTOBER, store)
     assert written(store) == []

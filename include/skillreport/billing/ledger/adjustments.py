@@ -111,7 +111,7 @@ def record_write_off(
         raise BillingError(
             "WRONG_AMOUNT",
             f"貸倒れの額 {amount:,f} {invoice.currency} は、{invoice_label(invoice.number)}の残り {open_amount:,f} {invoice.currency} "
-            "までで、通貨の最小単位に合わせてください",
+            "までの額にし、通貨の最小単位に合わせてください",
         )
     require_day(invoice, entered.day, today)
     _require_new(connection, stored, AdjustmentKind.WRITE_OFF, amount, entered.day)

@@ -197,7 +197,7 @@ def carry_difference(
         if rates[0] != rates[1]:
             raise BillingError(
                 "TAX_RATE_DIFFERS",
-                f"{period.start:%Y-%m} と {target.start:%Y-%m} で消費税の税率が違うため、差額を繰り越せません。減額なら返還請求書、"
+                f"{period.start:%Y-%m} と {target.start:%Y-%m} で消費税の税率が違うため、差額を繰り越せません。減額なら「一部の返還」、"
                 "増額なら「取消して再発行」で訂正してください",
             )
     lines = [
