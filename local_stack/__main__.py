@@ -53,11 +53,15 @@ def _run_airflow(stack: LocalStack) -> int:
     try:
         with (
             stack.stand_ins() as stand_ins,
-            SupervisedAirflow(os.environ | stack.environment() | stack.sample_users(), stack.directory, _say) as airflow,
+            SupervisedAirflow(
+                os.environ | stack.environment() | stack.sample_users(), stack.directory, _say
+            ) as airflow,
         ):
             _wait_for_ui(airflow, port)
             _say(f"Airflow: http://localhost:{port}/   what arrived: {stand_ins.page_url}")
-            _say(f"sign in as {' or '.join(SAMPLE_USERS)}; the password is the name (two people, for what a second person approves)")
+            _say(
+                f"sign in as {' or '.join(SAMPLE_USERS)}; the password is the name (two people, for what a second person approves)"
+            )
             _say(f"logs: {stack.directory}/airflow-*.log   Ctrl-C (or `make down` elsewhere) ends it")
             while True:
                 time.sleep(1)

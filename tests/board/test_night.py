@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import psycopg
 import pytest
@@ -39,7 +40,7 @@ def at(hour: float, *, days_ago: int = 0) -> datetime:
     return datetime(2026, 11, 20, tzinfo=JAPAN) + timedelta(hours=hour, days=-days_ago)
 
 
-def started(host: psycopg.Connection, spec: BatchSpec, moment: datetime, **values: object) -> str:
+def started(host: psycopg.Connection, spec: BatchSpec, moment: datetime, **values: Any) -> str:
     return run(host, spec, hours_ago=(datetime.now(UTC) - moment) / timedelta(hours=1), **values)
 
 

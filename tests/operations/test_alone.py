@@ -361,6 +361,6 @@ def test_the_board_lets_the_author_act(
     operate(database, "correct", values=values, triggered_by=KEIRI, store=store)
 
     with database.connect(BOARD) as reader:
-        (document,) = load_month(reader, billing_rows.MONTH).documents
+        (document,) = load_month(reader, billing_rows.MONTH, billing_rows.MONTH).documents
 
     assert "send_letter" in possible_actions(document, KEIRI)

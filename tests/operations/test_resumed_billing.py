@@ -58,7 +58,7 @@ def test_a_late_run_keeps_drafts_and_completes(database: Database, host: psycopg
     assert subject == "保留中の請求書 2 件の承認（2026-10 分）"
     assert "24 時間を過ぎて始まりました" in body
     with database.connect("batch_board") as reader:
-        assert [each.row["is_approvable"] for each in load_month(reader, MONTH).held] == [True, True]
+        assert [each.row["is_approvable"] for each in load_month(reader, MONTH, MONTH).held] == [True, True]
 
 
 @pytest.mark.usefixtures("customers")

@@ -686,7 +686,7 @@ def test_the_board_lists_waiting_lines_and_credits(database: Database) -> None:
     enter(database, 50_001, line_date="2026-11-15")
 
     with database.connect(BOARD) as reader:
-        page = load_month(reader, billing_rows.MONTH)
+        page = load_month(reader, billing_rows.MONTH, billing_rows.MONTH)
 
     assert [
         (row["kind"], row["period_start"].month, row["amount"], row["entered_by"]) for row in page.waiting

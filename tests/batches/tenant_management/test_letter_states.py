@@ -41,7 +41,7 @@ class Shown(NamedTuple):
 def shown(database: Database, position: int = 0) -> Shown:
     """One of A's documents of October, which the list and its own page show alike."""
     with database.connect(BOARD) as reader:
-        listed = load_month(reader, MONTH).documents[position]
+        listed = load_month(reader, MONTH, MONTH).documents[position]
         page = load_invoice(reader, listed["invoice_id"], TUESDAY)
     assert page is not None
     columns = [name for name in listed if name.startswith("letter_")]
@@ -87,7 +87,7 @@ def test_a_letter_waits_for_its_day_and_is_sent(
     # The day is not over, but the letter has left.
     assert shown(database) == ("sent", MONDAY, set())
     with database.connect(BOARD) as reader:
-        (row,) = load_month(reader, MONTH).documents
+        (row,) = load_month(reader, MONTH, MONTH).documents
     assert host.execute("SELECT finished_at FROM batch.outbox").fetchall() == [(row["letter_finished_at"],)]
 
 

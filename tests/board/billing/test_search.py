@@ -18,7 +18,8 @@ def target(board: Board, text: str) -> str | None:
     """The page that the only result opens, or None."""
     answer = board.get("/search", params={"q": text})
     assert answer.status_code in (200, 303), answer.text
-    return answer.headers.get("location")
+    location: str | None = answer.headers.get("location")
+    return location
 
 
 def test_the_only_result_is_opened(board: Board, host: psycopg.Connection, ids: dict[str, str]) -> None:

@@ -9,13 +9,13 @@ FROM batch.outbox
 WHERE message_id = any(%(message_ids)s);
 
 -- name: messages_to
--- The newest messages to exactly this address, without regard to case. Mail addresses have no index, so that no copy of them exists.
+-- The newest messages to exactly this address, without regard to case. Addresses have no index: it would be a copy of them.
 SELECT
     message.message_id, message.tenant_id, message.channel, message.status, message.template_key, message.subject,
     message.created_at, message.due_at, message.finished_at, message.error_code, message.error_detail
 FROM batch.outbox AS message
 WHERE message.channel = 'email' AND lower(message.destination) = lower(%(address)s)
-ORDER BY message.created_at DESC, message.message_id
+ORDER BY message.created_at DESC, message.message_id ASC
 LIMIT %(most)s;
 
 -- name: suppressed_address

@@ -17,7 +17,9 @@ SELECT
     invoice.currency, count(*) AS invoices, sum(invoice.total - invoice.credited_total) AS billed,
     sum(invoice.paid_total) AS paid,
     coalesce(sum(receivable.open_amount) FILTER (WHERE receivable.open_amount > 0), 0) AS unpaid,
-    coalesce(sum(receivable.open_amount) FILTER (WHERE receivable.open_amount > 0 AND receivable.due_on < %(today)s), 0) AS overdue
+    coalesce(
+        sum(receivable.open_amount) FILTER (WHERE receivable.open_amount > 0 AND receivable.due_on < %(today)s), 0
+    ) AS overdue
 FROM batch.board_invoice AS invoice
 LEFT JOIN batch.board_receivable AS receivable
     ON invoice.invoice_id = receivable.invoice_id AND receivable.period_start = %(month)s

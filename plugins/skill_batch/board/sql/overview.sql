@@ -69,12 +69,12 @@ FROM (
     WHERE batch_id = any(%(batch_ids)s) AND NOT dry_run AND started_at >= %(since)s::date::timestamp AT TIME ZONE 'Asia/Tokyo'
 ) AS listed
 ORDER BY
-    listed.batch_id, listed.day, array_position(ARRAY['failed', 'partial', 'running', 'completed'], listed.status),
-    listed.started_at DESC;
+    listed.batch_id ASC, listed.day ASC,
+    array_position(ARRAY['failed', 'partial', 'running', 'completed'], listed.status) ASC, listed.started_at DESC;
 
 -- name: resolved_failures
--- The runs of which a failure alert told since a time, and that succeeded afterwards: the run itself was cleared, or a later run for
--- all tenants succeeded.
+-- The runs of which a failure alert told since a time, and that succeeded afterwards: the run itself was cleared, or a later
+-- run for all tenants succeeded.
 SELECT DISTINCT ON (run.started_at, run.execution_id)
     run.batch_id, run.dag_id, run.run_id, run.started_at, coalesce(later.ended_at, run.ended_at) AS resolved_at,
     later.triggered_by
@@ -98,7 +98,7 @@ WHERE
     alert.alert_key LIKE 'failure:%%' AND alert.created_at > %(since)s AND run.batch_id = any(%(batch_ids)s) AND NOT run.dry_run
     AND run.started_at > %(since)s
     AND (run.status = 'completed' OR later.ended_at IS NOT null)
-ORDER BY run.started_at DESC, run.execution_id
+ORDER BY run.started_at DESC, run.execution_id ASC
 LIMIT %(most)s;
 
 -- name: undecided_messages
