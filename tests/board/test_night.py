@@ -158,7 +158,7 @@ def test_held_directories_and_deletions_count_as_decisions(board: Board, host: p
 @pytest.mark.parametrize(
     ("is_paused", "has_scheduler", "reason"),
     [
-        (True, True, "一時停止中です"),
+        (True, True, "一時停止中のため開始していないバッチ（1）"),
         (False, False, "スケジューラーが止まっています"),
         (False, True, "Airflow が実行を作っていません"),
     ],
@@ -177,6 +177,10 @@ def test_a_missed_start_says_the_true_reason(
     board.api("PATCH", f"/dags/{TENANT_USAGE.dag_id}", json={"is_paused": is_paused})
     run(host, TENANT_USAGE, hours_ago=72, succeeded=("A",))
     text = board.get("/").text
-    (card,) = [each for each in text.split("<article")[1:] if "に開始していません" in each]
+    (card,) = [
+        each for each in text.split("<article")[1:] if "開始していな" in each or "に開始していません" in each
+    ]
     assert reason in card
+    # Somebody has paused it, so it is no failure.
+    assert ("<b>0</b><span>失敗したバッチ" in text) is is_paused
     board.api("PATCH", f"/dags/{TENANT_USAGE.dag_id}", json={"is_paused": False})

@@ -259,4 +259,6 @@ def test_the_boards_overview_reads_single_runs(years: Database) -> None:
             MIDNIGHT.astimezone(UTC),
         )
         assert any(batch.newest for batch in overview.night.batches)
-        assert sum(day.row is not None for batch in overview.night.batches for day in batch.days) > len(BATCHES)
+        assert sum(day.row is not None for batch in overview.night.batches for day in batch.days) > len(
+            BATCHES
+        )

@@ -131,7 +131,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Overview:
-    """The content of the page. ``sees_backups`` is false for a reader who may not see backups; ``backup`` None then, or without one."""
+    """The content of the page. Starts that a paused DAG has missed are no failure: somebody has paused it. ``sees_backups`` is false for a reader who may not see backups; ``backup`` None then, or without one."""
 
     now: datetime
     failures: Sequence[FailedRun]
@@ -139,6 +139,7 @@ class Overview:
     running: Sequence[RunProgress]
     night: Night
     missed: Sequence[MissedStart]
+    missed_in_pause: Sequence[MissedStart]
     failed_runs: FailedRuns
     alerts: Alerts
     personal_alerts: Alerts
@@ -199,6 +200,11 @@ def load_overview(
         connection, "resolved_failures", batch_ids=list(by_id), since=now - _RESOLVED_PERIOD, most=_LISTED
     )
     begun = [missed_start(spec, started.get(spec.id), now) for spec in specs]
+    missed = [
+        MissedStart(spec, due_at)
+        for spec, missed_at in zip(specs, begun, strict=True)
+        if (due_at := _not_begun(spec, missed_at, (*failed, *queued)))
+    ]
     sees_backups = DATA_BACKUP in specs
     return Overview(
         now,
@@ -206,11 +212,8 @@ def load_overview(
         [row for row in resolved if (row["dag_id"], row["run_id"]) not in open_keys],
         _running(connection, (*specs, *operations), usual, now),
         load_night(connection, specs, newest, usual, paused, now),
-        [
-            MissedStart(spec, due_at)
-            for spec, missed_at in zip(specs, begun, strict=True)
-            if (due_at := _not_begun(spec, missed_at, (*failed, *queued)))
-        ],
+        [start for start in missed if start.spec.dag_id not in paused],
+        [start for start in missed if start.spec.dag_id in paused],
         load_failed_runs(connection, (*specs, *operations), refused, failed, now - _PERIOD),
         Alerts([row for row in alerts if not row["is_personal"]]),
         Alerts([row for row in alerts if row["is_personal"]]),
