@@ -131,7 +131,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class Overview:
-    """The content of the page. Starts that a paused DAG has missed are no failure: somebody has paused it. ``sees_backups`` is false for a reader who may not see backups; ``backup`` None then, or without one."""
+    """The content of the page. Starts that a paused DAG has missed are no failure: somebody has paused it.
+
+    ``sees_backups`` is false for a reader who may not see backups; ``backup`` is None then, or without one.
+    """
 
     now: datetime
     failures: Sequence[FailedRun]
