@@ -92,6 +92,7 @@ def test_without_rights_on_dags_every_page_but_the_open_ones_refuses(
         "batch_id": TENANT_BILLING.id,
         "dag_id": OPERATE_INVOICES.dag_id,
         "name": "approve",
+        "month": "2026-10-01",
         "sheet": "1",
     }
     # The built-in viewer may read every DAG.

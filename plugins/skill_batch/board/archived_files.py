@@ -1,4 +1,4 @@
-"""The archived files of invoices: read from the object store, compared with the recorded SHA-256, and rendered as images."""
+"""Archived files of invoices and the accountant's files: read from the object store, checked against their SHA-256, drawn as images."""
 
 from __future__ import annotations
 
@@ -79,26 +79,34 @@ def forget() -> None:
 
 
 def read_archived(row: Mapping[str, Any]) -> bytes:
-    """The content of a file of the statement ``invoice_files``, exactly as it was archived. The last file is cached for some seconds.
+    """The content of a file of the statement ``invoice_files``, exactly as it was archived.
 
     :raises ArchivedFileError: the file is missing, too large or not the archived one, or the store cannot be read or hangs.
     """
-    global _kept
     key = file_key(row["period_start"], row["number"], row["revision"], row["format"])
-    if row["bytes"] > MOST_BYTES:
+    return read_recorded(key, row["sha256"], row["bytes"])
+
+
+def read_recorded(key: str, sha256: str, size: int) -> bytes:
+    """The content of a file of the store, exactly as it was recorded. The last file is cached for some seconds.
+
+    :raises ArchivedFileError: as ``read_archived``.
+    """
+    global _kept
+    if size > MOST_BYTES:
         raise ArchivedFileError(
-            f"{key} は大きすぎるため開けません（{row['bytes']:,} バイト）。保存先から直接取得してください。"
+            f"{key} は大きすぎるため開けません（{size:,} バイト）。保存先から直接取得してください。"
         )
     kept = _kept
-    if kept and kept.sha256 == row["sha256"] and time.monotonic() - kept.read_at < KEPT_SECONDS:
+    if kept and kept.sha256 == sha256 and time.monotonic() - kept.read_at < KEPT_SECONDS:
         return kept.content
     content = _in_time(key, lambda store: _read(store, key))
-    if hashlib.sha256(content).hexdigest() != row["sha256"]:
+    if hashlib.sha256(content).hexdigest() != sha256:
         raise ArchivedFileError(
             f"{key} の内容が記録と違います（SHA-256 が一致しません）。改ざんか破損の可能性があるため表示しません。"
             "保存先の版の履歴を調べてください。"
         )
-    _kept = _KeptFile(row["sha256"], content, time.monotonic())
+    _kept = _KeptFile(sha256, content, time.monotonic())
     return content
 
 

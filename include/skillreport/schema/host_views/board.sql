@@ -558,6 +558,13 @@ LEFT JOIN (
     GROUP BY offboarding_id
 ) AS counted ON leaving.offboarding_id = counted.offboarding_id;
 
+-- The accountant's files of the months that were handed over, one row per file.
+CREATE VIEW batch.board_accounting_file AS
+SELECT
+    closed.month, closed.handed_over_at, closed.handed_over_by, closed.execution_id, file.key, file.sha256, file.bytes, file.rows
+FROM batch.accounting_month AS closed
+CROSS JOIN LATERAL jsonb_to_recordset(closed.files) AS file (key text, sha256 text, bytes bigint, rows integer);
+
 GRANT SELECT ON
 batch.board_deployment,
 batch.board_tenant,
@@ -580,6 +587,7 @@ batch.board_calculation,
 batch.board_extra_charge,
 batch.board_waiting_entry,
 batch.board_document,
+batch.board_accounting_file,
 batch.board_invoice_revision,
 batch.board_payment,
 batch.board_bank_file,

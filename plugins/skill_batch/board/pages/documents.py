@@ -5,16 +5,20 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from io import StringIO
+from itertools import groupby
+from operator import itemgetter
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import psycopg
-from fastapi import APIRouter, Depends, Query, Request, Response, status
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response, status
 from pydantic import BeforeValidator
 
 from skill_batch.board.access import Rights, RightsDep, http_error
+from skill_batch.board.archived_files import read_recorded
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.patterns import beginning_with
 from skill_batch.board.rendering import HEADERS, render
@@ -30,6 +34,8 @@ router = APIRouter()
 _PAGE = 50
 # The maximum count, and the maximum number of rows of a CSV file.
 MOST = 10_000
+# The accountant's files of this time are listed.
+_FILES_LISTED = timedelta(days=2 * 365)
 
 KINDS = {"invoice": "請求書", "credit": "返還"}
 Kind = Literal["", "invoice", "credit"]
@@ -185,11 +191,15 @@ def documents_page(request: Request, rights: RightsDep, criteria: CriteriaDep) -
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
         found = find_documents(connection, criteria)
-    return render_found(request, rights, found)
+        since = (datetime.now(JAPAN) - _FILES_LISTED).date().replace(day=1)
+        files = _SQL.rows(connection, "accounting_files", since=since, month=None)
+    return render_found(request, rights, found, files)
 
 
-def render_found(request: Request, rights: Rights, page: FoundDocuments) -> Response:
-    """The page as HTML."""
+def render_found(
+    request: Request, rights: Rights, page: FoundDocuments, files: Sequence[Mapping[str, Any]] = ()
+) -> Response:
+    """The page as HTML. ``files`` are the accountant's."""
     return render(
         request,
         rights,
@@ -198,8 +208,33 @@ def render_found(request: Request, rights: Rights, page: FoundDocuments) -> Resp
         page=page,
         most=MOST,
         kinds=KINDS,
+        months=[(month, list(each)) for month, each in groupby(files, key=itemgetter("month"))],
+        file_name=file_name,
         may_operate=rights.may_start(OPERATE_INVOICES.dag_id),
     )
+
+
+@router.get("/accounting/{month}/{name}")
+def accounting_file(request: Request, rights: RightsDep, month: date, name: str) -> Response:
+    """A file of a month that was handed over to the accountant.
+
+    :raises ArchivedFileError: it cannot be read, or is not the recorded one.
+    """
+    rights.require_read(TENANT_BILLING.dag_id)
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        rows = _SQL.rows(connection, "accounting_files", since=month, month=month)
+    row = next((each for each in rows if file_name(each) == name), None)
+    if row is None:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    content = read_recorded(row["key"], row["sha256"], row["bytes"])
+    headers = {**HEADERS, "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
+    return Response(content, headers=headers, media_type="text/csv")
+
+
+def file_name(row: Mapping[str, Any]) -> str:
+    """The name of an accountant's file, without its folder."""
+    return str(row["key"]).rpartition("/")[2]
 
 
 @router.get("/documents.csv")
