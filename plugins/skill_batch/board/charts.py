@@ -67,7 +67,7 @@ def line_chart(series: Series) -> str:
 
 
 def _linked(series: Series, index: int, drawn: str) -> str:
-    """The drawn point, as a link if it has a page. The keyboard skips it: the list of runs has the same pages."""
+    """The drawn point, as a link if it has a page. The keyboard skips it: it would stop at each of 90 points."""
     if not series.pages or not series.pages[index]:
         return drawn
     return f'<a href="{escape(series.pages[index])}" tabindex="-1">{drawn}</a>'
@@ -109,7 +109,8 @@ def _frame(series: Series, content: str) -> str:
     return (
         f'<figure class="chart"><figcaption>{escape(series.title)} <span class="muted">'
         f"{_shown(values[-1], series.unit)} / max {_shown(max(values), series.unit)}</span></figcaption>"
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(series.title)}" preserveAspectRatio="none">'
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="{"group" if series.pages else "img"}" '
+        f'aria-label="{escape(series.title)}" preserveAspectRatio="none">'
         f'{limit}{content}<line class="axis" x1="0" x2="{_WIDTH}" y1="{_HEIGHT - _BOTTOM}" y2="{_HEIGHT - _BOTTOM}"/></svg>'
         f'<p class="range"><span>{escape(first)}</span><span>{escape(last)}</span></p></figure>'
     )

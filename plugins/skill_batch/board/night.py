@@ -33,7 +33,7 @@ _DUE_WIDTH = 1.6
 class Bar:
     """A run of the night, or a start without one (``cell`` is None). ``left`` and ``width`` are in percent of the night.
 
-    ``state`` is that of the run, or ``due`` or ``missed``.
+    ``state`` is that of the run, or ``due``, ``missed`` or ``paused`` (missed or due, but the DAG is paused).
     """
 
     left: float
@@ -140,7 +140,7 @@ def load_night(
         batches.append(
             BatchNight(
                 spec,
-                _bars(night, cells[spec.id], firings, has_run=has_run),
+                _bars(night, cells[spec.id], firings, has_run=has_run, is_paused=spec.dag_id in paused),
                 [_place(night, firings[0] + spec.time_limit)] if len(firings) == 1 else [],
                 newest.get(spec.id),
                 next_start(spec, now),
@@ -164,7 +164,9 @@ def _firings(spec: BatchSpec, night: Night) -> list[datetime]:
     return found
 
 
-def _bars(night: Night, cells: Sequence[RunCell], firings: Sequence[datetime], *, has_run: bool) -> list[Bar]:
+def _bars(
+    night: Night, cells: Sequence[RunCell], firings: Sequence[datetime], *, has_run: bool, is_paused: bool
+) -> list[Bar]:
     """The runs, and the starts of the schedule that no run for all tenants has followed. ``has_run``: the batch has run before the night;
     one that never ran has missed nothing.
     """
@@ -184,7 +186,8 @@ def _bars(night: Night, cells: Sequence[RunCell], firings: Sequence[datetime], *
             continue
         is_over = due_at + GRACE < night.now
         if not is_over or has_run or any(started_at < due_at for started_at in starts):
-            bars.append(Bar(_place(night, due_at), _DUE_WIDTH, "missed" if is_over else "due", due_at))
+            state = "paused" if is_paused else "missed" if is_over else "due"
+            bars.append(Bar(_place(night, due_at), _DUE_WIDTH, state, due_at))
     return bars
 
 

@@ -29,6 +29,7 @@ from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.board.targets import describe_targets, with_shown
 from include.skillreport.core.catalog import NOTIFICATION_RETRY
+from include.skillreport.core.database import has_control_characters
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.operation_catalog import (
@@ -233,6 +234,8 @@ def search_by_address(request: Request, rights: RightsDep, form: FormDep) -> Res
     """The messages to an exact mail address. It is sent in the body, and no log has it; the audit log has who searched."""
     rights.require_start(OPERATE_NOTIFICATIONS.dag_id)
     address = str(form.get("address", "")).strip()[:_LONGEST_ADDRESS]
+    if has_control_characters(address):
+        raise http_error(status.HTTP_400_BAD_REQUEST, "入力に使えない文字があります")
     rows: Sequence[Mapping[str, Any]] = ()
     if address:
         record_in_audit_log("skill_batch_message_search", rights.user, "{}")

@@ -98,7 +98,10 @@ def start(request: Request, rights: RightsDep, form: FormDep, dag_id: str, name:
         require_confirmed(action, [str(each) for each in form.getlist(SHOWN)], targets)
     except ParameterError as error:
         fixed = [str(each) for each in form.getlist("fixed") if each in action.fields]
-        return _dialog(request, rights, action, values, str(error), fixed=fixed, targets=targets)
+        resumes = form.get("resume") == "on"
+        return _dialog(
+            request, rights, action, values, str(error), fixed=fixed, targets=targets, resumes=resumes
+        )
     conf = with_shown(action, conf, targets)
     if action.is_personal:
         conf = keep_entered(request.app.state.database, action, conf, rights.name)
@@ -282,8 +285,11 @@ def _dialog(
     *,
     fixed: Collection[str],
     targets: Targets | None = None,
+    resumes: bool = True,
 ) -> Response:
-    """The dialog. Nobody can change the values of the ``fixed`` fields, which its button has set. ``targets``: None, find them."""
+    """The dialog. Nobody can change the values of the ``fixed`` fields, which its button has set. ``targets``: None, find them.
+    ``resumes``: whether a paused DAG is resumed, unless the person says otherwise.
+    """
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
         if targets is None:
@@ -304,6 +310,7 @@ def _dialog(
         values=values,
         targets=targets,
         invoice=invoice,
+        resumes=resumes,
         fixed=fixed,
         focused=empty[0] if empty else "",
         problem=problem,

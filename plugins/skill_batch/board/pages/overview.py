@@ -56,7 +56,7 @@ router = APIRouter()
 _PERIOD = timedelta(days=2)
 # A failure that was resolved stays as a line for this long.
 _RESOLVED_PERIOD = timedelta(days=1)
-# Undelivered alerts are shown longer than a channel is tried (72 hours).
+# Undelivered alerts are shown longer than a channel is tried (72 hours). A failure is told and resolved within this time.
 _UNDELIVERED_PERIOD = timedelta(days=7)
 _LISTED = 20
 _MOST_FAILURES = 50
@@ -85,9 +85,14 @@ class FailedRun:
         return kinds_of_run(self.spec, self.cell.row["codes"], self.groups)
 
     @property
-    def tenants(self) -> int:
-        """The number of its failed tenants, or of other units."""
-        return sum(group.count for group in self.groups)
+    def tenants(self) -> set[str]:
+        """The ids of its failed tenants, as far as the groups name them."""
+        return {each.tenant_id for group in self.groups for each in group.tenants if each.is_tenant}
+
+    @property
+    def further(self) -> int:
+        """The number of failed tenants that no group names."""
+        return sum(group.further for group in self.groups)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -159,8 +164,9 @@ class Overview:
 
     @property
     def failed_tenants(self) -> int:
-        """The number of failed tenants of all batches."""
-        return sum(failure.tenants for failure in self.failures)
+        """The number of failed tenants, each once; those that a group does not name may count several times."""
+        named = {tenant_id for failure in self.failures for tenant_id in failure.tenants}
+        return len(named) + sum(failure.further for failure in self.failures)
 
     @property
     def decision_count(self) -> int:
@@ -191,7 +197,7 @@ def load_overview(
     usual = load_usual_seconds(connection, by_id)
     newest = {
         row["batch_id"]: RunCell(row, usual.get(row["batch_id"]), now)
-        for row in _SQL.rows(connection, "recent_runs", batch_ids=list(by_id), count=1)
+        for row in _SQL.rows(connection, "newest_runs", batch_ids=list(by_id))
     }
     whole = _SQL.rows(connection, "whole_starts", batch_ids=list(by_id))
     started = {row["batch_id"]: row["started_at"] for row in whole}
@@ -200,7 +206,12 @@ def load_overview(
     refused = [failure.cell.row for failure in failures if failure.is_refused]
     open_keys = {failure.key for failure in failures}
     resolved = _SQL.rows(
-        connection, "resolved_failures", batch_ids=list(by_id), since=now - _RESOLVED_PERIOD, most=_LISTED
+        connection,
+        "resolved_failures",
+        batch_ids=list(by_id),
+        told_since=now - _UNDELIVERED_PERIOD,
+        since=now - _RESOLVED_PERIOD,
+        most=_LISTED,
     )
     begun = [missed_start(spec, started.get(spec.id), now) for spec in specs]
     missed = [

@@ -39,6 +39,7 @@ from include.skillreport.core.catalog import (
 from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.tenant_selection import ACTIVE_STATUSES
+from include.skillreport.core.failure_kinds import FailureKind, kind_of
 from include.skillreport.core.operation_catalog import (
     OFFBOARD_TENANT,
     OPERATE_CONTRACTS,
@@ -95,12 +96,22 @@ class LastOutcome:
     parts: Sequence[Mapping[str, Any]]
 
     @property
-    def is_failed(self) -> bool:
-        """Whether a part has failed, or the run ended without a result for it."""
-        return any(
-            part["status"] == "failed" or (part["status"] == "pending" and part["run_status"] != "running")
-            for part in self.parts
+    def first_failed(self) -> Mapping[str, Any] | None:
+        """The first part that has failed, or for which the run ended without a result."""
+        return next(
+            (
+                part
+                for part in self.parts
+                if part["status"] == "failed"
+                or (part["status"] == "pending" and part["run_status"] != "running")
+            ),
+            None,
         )
+
+    @property
+    def failure_kind(self) -> FailureKind:
+        """The kind of its first failure."""
+        return kind_of(self.spec, (self.first_failed or {}).get("error_code"))
 
     @property
     def can_dry_run(self) -> bool:
@@ -139,12 +150,12 @@ class TenantPage:
     @property
     def failed(self) -> list[LastOutcome]:
         """The batches whose last run has failed for the tenant."""
-        return [outcome for outcome in self.outcomes if outcome.is_failed]
+        return [outcome for outcome in self.outcomes if outcome.first_failed]
 
     @property
     def others(self) -> list[LastOutcome]:
         """The other batches."""
-        return [outcome for outcome in self.outcomes if not outcome.is_failed]
+        return [outcome for outcome in self.outcomes if not outcome.first_failed]
 
     @property
     def newest_invoice(self) -> Mapping[str, Any] | None:

@@ -12,10 +12,16 @@ GROUP BY invoice.state, invoice.currency
 ORDER BY invoice.state, invoice.currency;
 
 -- name: month_head
--- What a month's issued invoices come to, after their credit notes, by currency; Japanese yen first.
+-- What a month's issued invoices come to, after their credit notes, by currency; Japanese yen first. An invoice that only the
+-- application marks as paid is paid.
 SELECT
     invoice.currency, count(*) AS invoices, sum(invoice.total - invoice.credited_total) AS billed,
-    sum(invoice.paid_total) AS paid,
+    sum(
+        CASE
+            WHEN invoice.is_paid AND receivable.invoice_id IS null AND invoice.paid_total = 0 THEN greatest(invoice.open_amount, 0)
+            ELSE invoice.paid_total
+        END
+    ) AS paid,
     coalesce(sum(receivable.open_amount) FILTER (WHERE receivable.open_amount > 0), 0) AS unpaid,
     coalesce(
         sum(receivable.open_amount) FILTER (WHERE receivable.open_amount > 0 AND receivable.due_on < %(today)s), 0

@@ -1,5 +1,5 @@
--- name: recent_runs
--- The last runs of each batch, newest first.
+-- name: newest_runs
+-- The newest run of each batch, without dry runs.
 SELECT
     run.batch_id, run.execution_id, run.dag_id, run.run_id, run.business_date, run.dry_run, run.status, run.started_at,
     run.ended_at, run.total_tenants, run.success_count, run.error_count, run.error_message, run.reopened_at, run.triggered_by,
@@ -9,12 +9,11 @@ CROSS JOIN
     LATERAL (
         SELECT newest.*
         FROM batch.board_run AS newest
-        WHERE newest.batch_id = listed.batch_id
+        WHERE newest.batch_id = listed.batch_id AND NOT newest.dry_run
         ORDER BY newest.started_at DESC
-        LIMIT %(count)s
+        LIMIT 1
     ) AS run
-LEFT JOIN batch.board_performance AS metric ON run.execution_id = metric.execution_id
-ORDER BY run.started_at DESC;
+LEFT JOIN batch.board_performance AS metric ON run.execution_id = metric.execution_id;
 
 -- name: open_runs
 -- For each batch, the ended runs that did not complete, without dry runs, from the last run for all tenants on. A later run for
@@ -73,32 +72,34 @@ ORDER BY
     array_position(ARRAY['failed', 'partial', 'running', 'completed'], listed.status) ASC, listed.started_at DESC;
 
 -- name: resolved_failures
--- The runs of which a failure alert told since a time, and that succeeded afterwards: the run itself was cleared, or a later
--- run for all tenants succeeded.
-SELECT DISTINCT ON (run.started_at, run.execution_id)
-    run.batch_id, run.dag_id, run.run_id, run.started_at, coalesce(later.ended_at, run.ended_at) AS resolved_at,
+-- The runs of which a failure alert told since a time, and that succeeded since another time: the run itself was cleared, or later
+-- runs of its day succeeded for all tenants that had failed. A key is failure:dag:run:batch:attempt (failure_key in the notifiers).
+SELECT
+    run.batch_id, run.dag_id, run.run_id, run.started_at, coalesce(cleared.ended_at, later.ended_at) AS resolved_at,
     later.triggered_by
-FROM batch.board_alert AS alert
+FROM (
+    SELECT DISTINCT regexp_replace(alert.alert_key, ':[^:]*$', '') AS told
+    FROM batch.board_alert AS alert
+    WHERE alert.alert_key LIKE 'failure:%%' AND alert.created_at > %(told_since)s
+) AS failure
 INNER JOIN batch.board_run AS run
     ON
-        concat_ws(':', 'failure', run.dag_id, run.run_id)
-        = regexp_replace(alert.alert_key, ':[^:]*:[^:]*$', '')
+        concat_ws(':', 'failure', run.dag_id, run.run_id, run.batch_id) = failure.told
+        AND run.batch_id = any(%(batch_ids)s) AND NOT run.dry_run AND run.started_at > %(told_since)s
+LEFT JOIN LATERAL (SELECT run.ended_at WHERE run.status = 'completed' AND run.reopened_at IS null) AS cleared ON true
 LEFT JOIN
     LATERAL (
         SELECT whole.ended_at, whole.triggered_by
         FROM batch.board_run AS whole
         WHERE
             whole.batch_id = run.batch_id AND whole.started_at > run.started_at AND whole.status = 'completed'
-            AND NOT whole.dry_run AND nullif(nullif(whole.chosen_tenants, '[]'), 'null') IS null
+            AND NOT whole.dry_run AND run.status <> 'completed'
         ORDER BY whole.started_at
         LIMIT 1
     ) AS later
     ON true
-WHERE
-    alert.alert_key LIKE 'failure:%%' AND alert.created_at > %(since)s AND run.batch_id = any(%(batch_ids)s) AND NOT run.dry_run
-    AND run.started_at > %(since)s
-    AND (run.status = 'completed' OR later.ended_at IS NOT null)
-ORDER BY run.started_at DESC, run.execution_id ASC
+WHERE coalesce(cleared.ended_at, later.ended_at) > %(since)s
+ORDER BY resolved_at DESC, run.execution_id ASC
 LIMIT %(most)s;
 
 -- name: undecided_messages

@@ -74,7 +74,7 @@ LIMIT %(most)s;
 -- name: tenant_invoices
 SELECT
     invoice.invoice_id, invoice.kind, invoice.period_start, invoice.status, invoice.number, invoice.currency, invoice.total,
-    invoice.due_on, invoice.hold_reason, invoice.state, invoice.void_reason, receivable.open_amount,
+    invoice.due_on, invoice.hold_reason, invoice.state, invoice.void_reason, invoice.written_off_total, receivable.open_amount,
     count(*) OVER () AS hits
 FROM batch.board_invoice AS invoice
 LEFT JOIN batch.board_receivable AS receivable ON invoice.invoice_id = receivable.invoice_id

@@ -53,6 +53,12 @@
     around.dispatchEvent(new PopStateEvent("popstate", { state: {} }));
   };
 
+  // A link to a folded section opens it.
+  const openSection = (hash) => {
+    const section = hash.length > 1 ? document.getElementById(hash.slice(1)) : null;
+    if (section instanceof HTMLDetailsElement) section.open = true;
+  };
+
   // Another site opens in a tab of its own, which the sandbox forbids to a link of the frame, but not to one of the surrounding page.
   const openOutside = (event, link) => {
     event.preventDefault();
@@ -97,6 +103,7 @@
   let shownAt = new Date();
   const isBusy = (content) =>
     dialog().open ||
+    content.querySelector("[data-found]:not(:empty)") !== null ||
     content.querySelector("input[type=checkbox]:checked") !== null ||
     (content.contains(document.activeElement) && document.activeElement.matches("input, select, textarea"));
   const refresh = async () => {
@@ -110,10 +117,12 @@
       const fresh = page.getElementById("content");
       if (!answer.ok || !fresh) throw new Error(`status ${answer.status}`);
       if (isBusy(content)) return;
-      const opened = [...content.querySelectorAll("details")].map((each) => each.open);
+      // What is open stays open. The key of a section is its id, or its place on the page.
+      const keyed = (page) => [...page.querySelectorAll("details")].map((each, index) => [each.id || index, each]);
+      const opened = new Map(keyed(content).map(([key, each]) => [key, each.open]));
       content.replaceWith(document.adoptNode(fresh));
-      fresh.querySelectorAll("details").forEach((each, index) => {
-        each.open = opened[index] ?? each.open;
+      keyed(fresh).forEach(([key, each]) => {
+        each.open = opened.get(key) ?? each.open;
       });
       window.htmx.process(fresh);
       layOut();
@@ -138,9 +147,7 @@
 
   document.addEventListener("DOMContentLoaded", () => {
     followLanguage();
-    // A link to a folded section opens it.
-    const section = location.hash.length > 1 ? document.getElementById(location.hash.slice(1)) : null;
-    if (section instanceof HTMLDetailsElement) section.open = true;
+    openSection(location.hash);
     layOut();
     window.addEventListener("resize", letScroll);
     setInterval(follow, 2000);
@@ -166,6 +173,8 @@
       if (language) choose(language.dataset.language);
       const link = target?.closest("a[data-airflow-page]");
       if (link) openInAirflow(event, link);
+      const inside = target?.closest("a[href*='#']");
+      if (inside) openSection(new URL(inside.href).hash);
       const outside = target?.closest("a[data-outside]");
       if (outside) openOutside(event, outside);
       const close = target?.closest("[data-close]");
