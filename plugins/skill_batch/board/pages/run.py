@@ -136,7 +136,7 @@ class RecordedRun:
     def reported(self) -> tuple[RunSpec, list[FailureKind], list[str]] | None:
         """The batch, the kinds of failure and the reasons, for a failed run whose executions have none: it was not opened or not closed.
 
-        The newest failure alert has them. No alert is stored if the database was away, or a user marked the run as failed in Airflow.
+        The newest failure alert has them. No alert is stored if the database was away.
         """
         if any(each.kinds for each in self.executions):
             return None
