@@ -14,6 +14,7 @@ from fastapi.responses import RedirectResponse
 from skill_batch.board.access import RightsDep
 from skill_batch.board.airflow_api import AirflowApi, note_of
 from skill_batch.board.attention import reasons_of
+from skill_batch.board.choosing import choices
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
 from skill_batch.board.rendering import HEADERS, Links, render
@@ -117,11 +118,12 @@ def _load_documents(connection: psycopg.Connection[Any], row: Mapping[str, Any])
 
 
 def _load_compared(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -> list[str]:
-    """The codes of the tenants that a restore has compared with a backup, and that it can merge."""
+    """The tenants that a restore has compared with a backup, as a merge selects only them. A tenant that it cannot select is left out."""
     if (row["batch_id"], row["operation"]) != (RESTORE_BACKUP.id, "compare"):
         return []
     tenants = _SQL.rows(connection, "worked_tenants", execution_id=row["execution_id"])
-    return [each["tenant_code"] for each in tenants if each["status"] == "success"]
+    compared = [each["tenant_id"] for each in tenants if each["status"] == "success"]
+    return [each.usable_as for each in choices(connection, compared).values() if each.usable_as]
 
 
 @dataclass(frozen=True)
