@@ -263,9 +263,7 @@ def test_a_failure_that_no_clear_mends_has_the_button_of_its_page(
         assert "/hour/clear" not in text
 
 
-def test_kinds_of_failure_with_the_same_clear_have_one_button(
-    board: Board, host: psycopg.Connection
-) -> None:
+def test_kinds_of_failure_with_the_same_clear_have_one_button(board: Board, host: psycopg.Connection) -> None:
     held = ("APPROVAL_NEEDED", "保留しました")
     run(host, TENANT_BILLING, failed={"A": held, "B": NO_PRICE})
     page = board.get("/").text

@@ -21,7 +21,7 @@ from skill_batch.board.rendering import HEADERS, Links, render
 from skill_batch.board.runs import RunCell, load_usual_seconds
 from skill_batch.board.slowest import SlowInstance, load_slowest
 from skill_batch.board.statements import SQL as _SQL
-from skill_batch.notifiers.failure_alert import batch_of_key
+from skill_batch.notifiers.failure_alert import RUN_FAILED, batch_of_key
 from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.failure_kinds import NO_RESULT, FailureKind, kind_of
 from include.skillreport.core.operation_catalog import (
@@ -143,8 +143,7 @@ class RecordedRun:
         if any(each.kinds for each in self.executions):
             return None
         for alert in self.alerts:
-            # Only failure alerts have kinds.
-            spec = RUN_SPECS.get(batch_of_key(alert["alert_key"])) if alert["kinds"] else None
+            spec = RUN_SPECS.get(batch_of_key(alert["alert_key"])) if _is_about_failure(alert) else None
             if spec:
                 return spec, [kind_of(spec, name) for name in alert["kinds"]], reasons_of([alert])
         spec = next((each for each in RUN_SPECS.values() if each.dag_id == self.dag_id), None)
@@ -153,7 +152,12 @@ class RecordedRun:
     @property
     def is_told(self) -> bool:
         """Whether the reason of a failure is recorded."""
-        return any(each.kinds for each in self.executions) or any(alert["kinds"] for alert in self.alerts)
+        return any(each.kinds for each in self.executions) or any(map(_is_about_failure, self.alerts))
+
+
+def _is_about_failure(alert: Mapping[str, Any]) -> bool:
+    # Only failure alerts have kinds. Of a run that a user marked as failed after its work was done, the alert has none.
+    return bool(alert["kinds"]) or alert["alert_key"].startswith(f"{RUN_FAILED}:")
 
 
 def load_run(
