@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _REASON = "ユーザーがこの実行を失敗にしました（画面または API）"
 _WHO = "失敗にした人は、Airflow の監査ログ（Audit Log）で分かります。"
+_DONE = "記録: 処理は終わっています。"
 
 
 @dataclass(frozen=True)
@@ -69,23 +70,23 @@ def _report(run: MarkedRun, specs: tuple[RunSpec, ...]) -> None:
             if database is None:
                 # BATCH-018-03 finds the run within the hour.
                 return
-            closed = _close_rows(database, run, specs)
-            if not closed and not is_attempt_reported(database, run.dag_id, run.run_id, run.attempt):
-                closed = [(specs[0], run.run_id)]
-        for spec, execution_id in closed:
-            _send(run, spec, execution_id, channels)
+            reported = _close_rows(database, run, specs)
+            if not reported and not is_attempt_reported(database, run.dag_id, run.run_id, run.attempt):
+                reported = _ended_rows(database, run, specs)
+        for spec, execution_id, is_done in reported:
+            _send(run, spec, execution_id, channels, is_done=is_done)
     except Exception:
         log.exception("The run %s of %s could not be reported as marked as failed", run.run_id, run.dag_id)
 
 
 def _close_rows(
     database: psycopg.Connection, run: MarkedRun, specs: tuple[RunSpec, ...]
-) -> list[tuple[RunSpec, str]]:
-    """Close the running rows of this run; returns their batches and execution ids."""
+) -> list[tuple[RunSpec, str, bool]]:
+    """Close the running rows of this run; returns them as ``_ended_rows`` does."""
     from include.skillreport.core.execution.run_log import close_orphan, running_executions
 
     return [
-        (spec, execution.execution_id)
+        (spec, execution.execution_id, False)
         for spec in specs
         for execution in running_executions(database, spec.id)
         if (execution.dag_id, execution.run_id) == (run.dag_id, run.run_id)
@@ -93,7 +94,24 @@ def _close_rows(
     ]
 
 
-def _send(run: MarkedRun, spec: RunSpec, execution_id: str, channels: Channels) -> None:
+def _ended_rows(
+    database: psycopg.Connection, run: MarkedRun, specs: tuple[RunSpec, ...]
+) -> list[tuple[RunSpec, str, bool]]:
+    """The batches to report of a run without running rows, with their execution ids, and whether their work is done.
+
+    If there are unfinished ones, only these. A run of one batch may have no rows. Of a family's run, only the rows say which batches began.
+    """
+    from skill_batch.statements import SQL
+
+    rows = database.execute(SQL["rows_of_run"], {"dag_id": run.dag_id, "run_id": run.run_id}).fetchall()
+    if not rows and len(specs) == 1:
+        return [(specs[0], run.run_id, False)]
+    spec_of = {spec.id: spec for spec in specs}
+    ended = [(spec_of[batch_id], execution_id, is_done) for batch_id, execution_id, is_done in rows]
+    return [each for each in ended if not each[2]] or ended
+
+
+def _send(run: MarkedRun, spec: RunSpec, execution_id: str, channels: Channels, *, is_done: bool) -> None:
     from skill_batch.batch_flow import failure_alert
     from skill_batch.notifiers.alert_outbox import send_alert
     from skill_batch.notifiers.failure_alert import failure_key
@@ -103,8 +121,8 @@ def _send(run: MarkedRun, spec: RunSpec, execution_id: str, channels: Channels) 
 
     alert = failure_alert(spec, severity=Severity.MEDIUM).of_failures(
         _team(run, spec),
-        (f"エラー: {_REASON}", _WHO),
-        [(RUN_LOST, "")],
+        (f"エラー: {_REASON}", *([_DONE] if is_done else []), _WHO),
+        [] if is_done else [(RUN_LOST, "")],
         run_links(run.dag_id, run.run_id),
         execution_id,
     )

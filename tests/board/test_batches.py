@@ -27,6 +27,7 @@ from include.skillreport.core.version import VERSION
 from tests.board.conftest import Board
 from tests.conftest import Database
 from tests.worlds.billing_rows import insert
+from tests.worlds.host_rows import share_codes, tenant
 from tests.worlds.night_rows import outcome, run
 
 pytestmark = pytest.mark.tenants("A", "B", "C", tenant_code="CODE-{}", tenant_name="会社 {}")
@@ -204,3 +205,21 @@ def test_a_comparison_with_a_backup_offers_to_merge_it(
     assert f"<li>{told('異なる列: full_name')}</li>" in page
     button = f"operations/{RESTORE_BACKUP.dag_id}/merge?tenants=CODE-A&amp;backup=BKP_20261101_001"
     assert (button in page) == is_offered
+
+
+@pytest.mark.own_database
+def test_a_merge_after_a_comparison_selects_only_the_tenant_that_was_compared(
+    board: Board, host: psycopg.Connection
+) -> None:
+    share_codes(host)
+    tenant(host, "twin", tenant_code="CODE-A")
+    parameters = Jsonb({"operation": "compare", "backup": "BKP_20261101_001"})
+    execution_id = run(host, RESTORE_BACKUP, run_id="compared", parameters=parameters)
+    for part in ("rows", "files"):
+        outcome(host, execution_id, "A", "success", part=part)
+    path = f"/runs/{RESTORE_BACKUP.dag_id}/compared"
+    assert f"{RESTORE_BACKUP.dag_id}/merge?tenants=A&amp;backup=" in board.get(path).text
+    # The id is the code of two others, so that a form would choose those.
+    for other in ("O1", "O2"):
+        tenant(host, other, tenant_code="A")
+    assert "/merge?" not in board.get(path).text

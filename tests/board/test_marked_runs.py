@@ -11,7 +11,7 @@ from skill_batch.notifiers.alert import Alert
 from skill_batch.notifiers.alert_outbox import send_alert
 from skill_batch.notifiers.channels import load_channels
 from skill_batch.notifiers.failure_alert import failure_key
-from include.skillreport.core.catalog import TENANT_MANAGEMENT, TENANT_USAGE
+from include.skillreport.core.catalog import TENANT_BILLING, TENANT_MANAGEMENT, TENANT_USAGE
 from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
 from include.skillreport.core.run_spec import RunSpec
 from local_stack.stand_ins import StandIns
@@ -66,7 +66,7 @@ def test_a_marked_run_is_closed_and_reported_once_with_a_low_severity(
     assert f"\n重要度: MEDIUM\n{user}" in message.text
     assert f"\n実行ID: {execution}\n" in message.text
     (row,) = host.execute("SELECT status, error_message FROM batch.execution_log").fetchall()
-    assert row == ("failed", f"孤立した実行として失敗にしました: {MARKED}")
+    assert row == ("failed", MARKED)
 
 
 def test_a_run_that_has_not_begun_is_reported(board: Board, services: StandIns) -> None:
@@ -74,3 +74,23 @@ def test_a_run_that_has_not_begun_is_reported(board: Board, services: StandIns) 
         mark(board, TENANT_USAGE.dag_id, "queued")
         wait_until(lambda: bool(services.messages), "the alert arrives")
     assert "実行ID: queued" in services.messages[0].text
+
+
+@pytest.mark.parametrize("dag_id", [TENANT_BILLING.dag_id, TENANT_MANAGEMENT.dag_id], ids=["batch", "family"])
+def test_a_marked_run_whose_work_is_done_has_no_remedy(
+    board: Board, host: psycopg.Connection, services: StandIns, dag_id: str
+) -> None:
+    execution = run(host, TENANT_BILLING, run_id="done", dag_id=dag_id)
+    with board.living_run(dag_id, "done"):
+        mark(board, dag_id, "done")
+        wait_until(lambda: bool(services.messages), "the alert arrives")
+        page = board.get(f"/runs/{dag_id}/done").text
+
+    (message,) = services.messages
+    title = f"バッチ実行失敗: {TENANT_BILLING.id} {TENANT_BILLING.name}"
+    assert message.text.startswith(f"{title}\nエラー: {MARKED}\n記録: 処理は終わっています。\n")
+    assert "\n重要度: MEDIUM\n" in message.text
+    assert f"\n実行ID: {execution}\n" in message.text
+    assert "対処" not in message.text
+    assert MARKED in page
+    assert "対処" not in page

@@ -15,7 +15,7 @@ from skill_batch.board import contents
 from tests.board.conftest import Board
 from tests.worlds.billing_rows import insert
 from tests.worlds.board_messages import ADDRESS, TEXT, close_channel, message, open_resumption, suppress
-from tests.worlds.host_rows import tenant
+from tests.worlds.host_rows import share_codes, tenant
 
 pytestmark = pytest.mark.tenants("A", "B", tenant_code="CODE-{}")
 
@@ -209,11 +209,6 @@ def test_no_suppression_is_lifted_without_a_reason(board: Board, host: psycopg.C
     refused = board.as_role("viewer").post(f"/suppressions/{link}", {})
     assert (refused.status_code, ADDRESS in refused.text) == (403, False)
     assert runs_of(board) == before
-
-
-def share_codes(host: psycopg.Connection) -> None:
-    host.execute("""ALTER TABLE "MST_Tenant" DROP CONSTRAINT IF EXISTS "MST_Tenant_tenant_code_key" """)
-    host.execute("""DROP INDEX IF EXISTS "MST_Tenant_tenant_code_key" """)
 
 
 def runs_of(board: Board) -> Any:

@@ -263,6 +263,14 @@ def test_a_failure_that_no_clear_mends_has_the_button_of_its_page(
         assert "/hour/clear" not in text
 
 
+def test_kinds_of_failure_with_the_same_clear_have_one_button(board: Board, host: psycopg.Connection) -> None:
+    held = ("APPROVAL_NEEDED", "保留しました")
+    run(host, TENANT_BILLING, failed={"A": held, "B": NO_PRICE})
+    page = board.get("/").text
+    assert page.count("承認の DAG を開く") == 1
+    assert page.count("失敗した分だけ再実行") == 1
+
+
 def test_a_run_that_was_not_opened_has_the_advice_of_its_alert(
     board: Board, host: psycopg.Connection
 ) -> None:

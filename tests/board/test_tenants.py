@@ -24,7 +24,7 @@ from tests.board.conftest import Board
 from tests.conftest import Database
 from tests.worlds.billing_rows import insert
 from tests.worlds.board_messages import close_channel
-from tests.worlds.host_rows import tenant
+from tests.worlds.host_rows import share_codes, tenant
 from tests.worlds.night_rows import outcome, run
 from tests.worlds.tenant_rows import everything_of
 
@@ -345,8 +345,7 @@ def test_only_who_may_start_a_dag_gets_its_button(board: Board, host: psycopg.Co
 def test_a_button_names_the_id_if_several_tenants_share_the_code(
     board: Board, host: psycopg.Connection
 ) -> None:
-    host.execute("""ALTER TABLE "MST_Tenant" DROP CONSTRAINT IF EXISTS "MST_Tenant_tenant_code_key" """)
-    host.execute("""DROP INDEX IF EXISTS "MST_Tenant_tenant_code_key" """)
+    share_codes(host)
     tenant(host, "twin", tenant_code="CODE-A", tenant_name="双子")
     assert "/compare?tenants=twin" in board.get("/tenants/twin").text
     # The id is the code of two others, so that a form would choose those.

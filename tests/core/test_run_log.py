@@ -635,7 +635,7 @@ def test_only_the_batchs_own_running_rows_are_looked_at_oldest_first(
     assert {(execution.dag_id, execution.run_id) for execution in found} == {("dag", "run")}
 
 
-def test_an_orphan_is_closed_as_failed_with_the_reason(
+def test_an_orphan_is_closed_as_failed_with_the_sentence(
     host: psycopg.Connection, platform: psycopg.Connection
 ) -> None:
     run, other = open_run(platform, "t1"), open_run(platform, "t1")
@@ -643,7 +643,7 @@ def test_an_orphan_is_closed_as_failed_with_the_reason(
     close_orphan(platform, run.execution_id, "理由")
 
     row = log_row(host, run)
-    assert (row["status"], row["error_message"]) == ("failed", "孤立した実行として失敗にしました: 理由")
+    assert (row["status"], row["error_message"]) == ("failed", "理由")
     assert row["ended_at"] is not None
     assert log_row(host, other)["status"] == "running"
 

@@ -42,6 +42,12 @@ def tenant(connection: psycopg.Connection, tenant_id: str, **values: Any) -> str
     return tenant_id
 
 
+def share_codes(connection: psycopg.Connection) -> None:
+    """Let several tenants have the same code, as an application without the unique index does."""
+    connection.execute("""ALTER TABLE "MST_Tenant" DROP CONSTRAINT IF EXISTS "MST_Tenant_tenant_code_key" """)
+    connection.execute("""DROP INDEX IF EXISTS "MST_Tenant_tenant_code_key" """)
+
+
 def user(
     connection: psycopg.Connection,
     tenant_id: str,

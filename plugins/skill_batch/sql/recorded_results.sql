@@ -10,6 +10,16 @@ WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND batch_id = %(batch_id)s
 ORDER BY started_at DESC
 LIMIT 1;
 
+-- name: rows_of_run
+-- The latest row of each batch in the run, and whether its work is done.
+SELECT DISTINCT ON (batch_id)
+    batch_id,
+    execution_id,
+    status = 'completed' AND reopened_at IS null AS is_done
+FROM batch.execution_log
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s
+ORDER BY batch_id ASC, started_at DESC;
+
 -- name: recorded_failures
 -- As failed_tenants of include/skillreport/core/execution/sql/outcomes.sql. A tenant whose task was killed is pending until
 -- close_run has ended.

@@ -853,9 +853,9 @@ def test_a_row_whose_run_has_ended_is_closed_and_reported_once(
         assert close_orphan(platform, *ended, "理由") is True
         assert close_orphan(platform, *ended, "理由") is False
     closed = host.execute(
-        "SELECT execution_id, status FROM batch.execution_log WHERE status <> 'running'"
+        "SELECT execution_id, status, error_message FROM batch.execution_log WHERE status <> 'running'"
     ).fetchall()
-    assert closed == [("ended", "failed")]
+    assert closed == [("ended", "failed", "孤立した実行として失敗にしました: 理由")]
     digest = check(database)
     assert digest[0] == "テナント監視 11-25 10:00: バッチ 1"
     assert digest[1].startswith(

@@ -69,7 +69,7 @@ def close_orphan(
     run, because it has no notice.
     """
     with platform.transaction():
-        if not run_log.close_orphan(platform, execution.execution_id, reason):
+        if not run_log.close_orphan(platform, execution.execution_id, run_log.CLOSED_AS_ORPHAN + reason):
             return False
         if in_digest:
             _SQL.execute(

@@ -355,7 +355,7 @@ def _close_orphans(
         )
         if reason:
             log.warning("Execution %s is orphaned: %s", execution.execution_id, reason)
-            run_log.close_orphan(platform, execution.execution_id, reason)
+            run_log.close_orphan(platform, execution.execution_id, run_log.CLOSED_AS_ORPHAN + reason)
 
 
 def _resources(

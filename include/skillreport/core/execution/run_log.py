@@ -54,6 +54,9 @@ _LISTED = 10
 _LISTED_RESULTS = 100
 _LONGEST_ERROR = 1_000
 
+# The beginning of the sentence in a row that is closed as an orphan.
+CLOSED_AS_ORPHAN = "孤立した実行として失敗にしました: "
+
 
 @dataclass(frozen=True)
 class RunningExecution:
@@ -211,13 +214,13 @@ def orphan_reason(
     return None
 
 
-def close_orphan(platform: psycopg.Connection, execution_id: str, reason: str) -> bool:
-    """Close a running row as failed; returns whether it was still running."""
+def close_orphan(platform: psycopg.Connection, execution_id: str, sentence: str) -> bool:
+    """Close a running row as failed, with this sentence for operators; returns whether it was still running."""
     closed = _SQL.execute(
         platform,
         "close_orphan",
         execution_id=execution_id,
-        error_message=f"孤立した実行として失敗にしました: {reason}",
+        error_message=sentence,
         code=RUN_LOST,
     )
     return closed.rowcount == 1

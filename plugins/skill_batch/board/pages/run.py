@@ -14,13 +14,14 @@ from fastapi.responses import RedirectResponse
 from skill_batch.board.access import RightsDep
 from skill_batch.board.airflow_api import AirflowApi, note_of
 from skill_batch.board.attention import reasons_of
+from skill_batch.board.choosing import choices
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
 from skill_batch.board.rendering import HEADERS, Links, render
 from skill_batch.board.runs import RunCell, load_usual_seconds
 from skill_batch.board.slowest import SlowInstance, load_slowest
 from skill_batch.board.statements import SQL as _SQL
-from skill_batch.notifiers.failure_alert import batch_of_key
+from skill_batch.notifiers.failure_alert import RUN_FAILED, batch_of_key
 from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.failure_kinds import NO_RESULT, FailureKind, kind_of
 from include.skillreport.core.operation_catalog import (
@@ -117,11 +118,12 @@ def _load_documents(connection: psycopg.Connection[Any], row: Mapping[str, Any])
 
 
 def _load_compared(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -> list[str]:
-    """The codes of the tenants that a restore has compared with a backup, and that it can merge."""
+    """The tenants that a restore has compared with a backup, as a merge selects only them. A tenant that it cannot select is left out."""
     if (row["batch_id"], row["operation"]) != (RESTORE_BACKUP.id, "compare"):
         return []
     tenants = _SQL.rows(connection, "worked_tenants", execution_id=row["execution_id"])
-    return [each["tenant_code"] for each in tenants if each["status"] == "success"]
+    compared = [each["tenant_id"] for each in tenants if each["status"] == "success"]
+    return [each.usable_as for each in choices(connection, compared).values() if each.usable_as]
 
 
 @dataclass(frozen=True)
@@ -136,13 +138,12 @@ class RecordedRun:
     def reported(self) -> tuple[RunSpec, list[FailureKind], list[str]] | None:
         """The batch, the kinds of failure and the reasons, for a failed run whose executions have none: it was not opened or not closed.
 
-        The newest failure alert has them. No alert is stored if the database was away, or a user marked the run as failed in Airflow.
+        The newest failure alert has them. No alert is stored if the database was away.
         """
         if any(each.kinds for each in self.executions):
             return None
         for alert in self.alerts:
-            # Only failure alerts have kinds.
-            spec = RUN_SPECS.get(batch_of_key(alert["alert_key"])) if alert["kinds"] else None
+            spec = RUN_SPECS.get(batch_of_key(alert["alert_key"])) if _is_about_failure(alert) else None
             if spec:
                 return spec, [kind_of(spec, name) for name in alert["kinds"]], reasons_of([alert])
         spec = next((each for each in RUN_SPECS.values() if each.dag_id == self.dag_id), None)
@@ -151,7 +152,12 @@ class RecordedRun:
     @property
     def is_told(self) -> bool:
         """Whether the reason of a failure is recorded."""
-        return any(each.kinds for each in self.executions) or any(alert["kinds"] for alert in self.alerts)
+        return any(each.kinds for each in self.executions) or any(map(_is_about_failure, self.alerts))
+
+
+def _is_about_failure(alert: Mapping[str, Any]) -> bool:
+    # Only failure alerts have kinds. Of a run that a user marked as failed after its work was done, the alert has none.
+    return bool(alert["kinds"]) or alert["alert_key"].startswith(f"{RUN_FAILED}:")
 
 
 def load_run(
