@@ -214,7 +214,7 @@ def test_the_first_day_has_500_customers_and_a_second_person(site: Site, databas
         page.goto(f"{site.url}/skill-batch-board/tenants/T001/contract")
         expect(page.get_by_text("buchou@t001.example").first).to_be_visible()
         site.picture(page, "contract")
-        _operate(page, "忘れる")
+        _operate(page, "削除")
         expect(page.get_by_text("該当する名義はありません。")).to_be_visible()
     with site.signed_in("accountant", width=400, height=800) as page:
         for path in ("/contracts", "/tenants/T001/contract"):
