@@ -70,7 +70,10 @@ def test_an_accountant_approves_a_held_invoice_and_a_reader_may_not(site: Site, 
         # The other one by the request in Airflow. HD001 is out of date there, and is not approved again.
         (request,) = _requests(page, site)
         chosen = next(option for option in request["options"] if "承認" in option)
-        answer = {"chosen_options": [chosen], "params_input": {"tenants": ["B"], "note": "確認済み"}}
+        answer = {
+            "chosen_options": [chosen],
+            "params_input": {"tenants": ["B"], "confirmed": [], "note": "確認済み"},
+        }
         assert page.request.patch(_answer_url(site, request), data=answer).status == 200
     approval = replace(site.api, dag_id="approve_invoices")
     assert approval.wait(request["task_instance"]["dag_run_id"]) == "success"
