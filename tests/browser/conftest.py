@@ -10,21 +10,25 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import psycopg
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from include.skillreport.core.catalog import DATA_BACKUP
 from include.skillreport.core.settings import SETTINGS_VARIABLE
-from local_stack.stack import PROJECT
+from local_stack.data_management import create_backup_login
+from local_stack.stack import PROJECT, postgres_programs
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation
 from tests.conftest import Database
 from tests.dags.running_airflow import Api, forget_runs, running_airflow, unpause_all
 from tests.fab_installation import PASSWORD, commands_of, fab_installation
 from tests.needs import need
+from tests.worlds import host_rows
 from tests.worlds.own_settings import change_billing
 from tests.worlds.zengin_files import OWN_ACCOUNT
 
@@ -131,10 +135,17 @@ def scheduled() -> bool:
 
 
 @pytest.fixture
+def own_billing() -> dict[str, Any]:
+    """Settings of billing that a test changes. A test that needs them has them as a parameter."""
+    return {}
+
+
+@pytest.fixture
 def site(
     fab_airflow: AirflowInstallation,
     airflow_metadata: str,
     scheduled: bool,
+    own_billing: dict[str, Any],
     database: Database,
     browser: Browser,
     artefacts: Path,
@@ -143,7 +154,9 @@ def site(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Site]:
     """Airflow with scheduler, triggerer, DAG processor and API server on the test's database. Payments are recorded by operations."""
-    change_billing(monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT])
+    change_billing(
+        monkeypatch, tmp_path, payment_source="operations", own_accounts=[OWN_ACCOUNT], **own_billing
+    )
     # The tests of pages store the DAGs paused.
     (forget_runs if scheduled else unpause_all)(airflow_metadata)
     variables = {
@@ -167,3 +180,34 @@ def site(
         ) as api,
     ):
         yield Site(api, browser, artefacts, services, tmp_path / "storage")
+
+
+@pytest.fixture
+def backup(site: Site, host: psycopg.Connection, database: Database) -> Iterator[None]:
+    """A verified backup of an employee of T001, whose row has changed since."""
+    host_rows.tenant(host, "T001")
+    host_rows.user(host, "T001", "u1")
+    role, password = f"backup_{os.urandom(4).hex()}", "test-backup"
+    create_backup_login(host, {"login": role, "password": password})
+    connection = {
+        "connection_id": "skill_batch_backup_db",
+        "conn_type": "postgres",
+        "host": database.server.host,
+        "port": database.server.port,
+        "schema": database.name,
+        "login": role,
+        "password": password,
+    }
+    site.api.call("POST", "/api/v2/connections", connection)
+    programs = {"key": "skill_batch_postgres_bin", "value": postgres_programs()}
+    site.api.call("POST", "/api/v2/variables", programs)
+    try:
+        api = replace(site.api, dag_id=DATA_BACKUP.dag_id)
+        assert api.wait(api.trigger(business_date="2026-11-01")) == "success"
+        host.execute("""UPDATE "MST_Employee" SET full_name = '変更後' """)
+        yield
+    finally:
+        for path in ("connections/skill_batch_backup_db", "variables/skill_batch_postgres_bin"):
+            site.api.call("DELETE", f"/api/v2/{path}")
+        host.execute(f"DROP OWNED BY {role} CASCADE")
+        host.execute(f"DROP ROLE {role}")

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from include.skillreport.core.catalog import EXTERNAL_SYNC
-from local_stack.stack import LocalStack
+from local_stack.stack import SAMPLE_USERS, LocalStack
 from tests.airflow_installation import PROJECT
 
 PICTURE = PROJECT / "docs" / "images" / "overview.png"
@@ -44,9 +44,9 @@ def main() -> int:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         screenshots = [
-            _screenshot(_open(browser, f"{airflow}/{_mapped_task(stack)}", 1500, 640)),
+            _screenshot(_open(browser, f"{airflow}/{_mapped_task(stack)}", 1500, 640, airflow)),
             _screenshot(_open(browser, demo.as_uri(), 1400, 900), "#invoice img"),
-            _screenshot(_open(browser, f"{airflow}/skill-batch-board/", 1250, 640)),
+            _screenshot(_open(browser, f"{airflow}/skill-batch-board/", 1250, 640, airflow)),
             _screenshot(_open(browser, demo.as_uri(), 900, 900), "#alert"),
         ]
         figures = "".join(
@@ -71,10 +71,15 @@ def _mapped_task(stack: LocalStack) -> str:
     return f"dags/{EXTERNAL_SYNC.dag_id}/runs/{quote(run_id)}/tasks/{EXTERNAL_SYNC.mapped_task}/mapped"
 
 
-def _open(browser: Browser, url: str, width: int, height: int) -> Page:
+def _open(browser: Browser, url: str, width: int, height: int, airflow: str = "") -> Page:
+    """The page at the URL. ``airflow``: the address of the Airflow in which the first sample user signs in before."""
     context = browser.new_context(
         viewport={"width": width, "height": height}, locale="ja-JP", timezone_id="Asia/Tokyo"
     )
+    if airflow:
+        name = SAMPLE_USERS[0]
+        answer = context.request.post(f"{airflow}/auth/token", data={"username": name, "password": name})
+        context.add_cookies([{"name": "_token", "value": answer.json()["access_token"], "url": airflow}])
     page = context.new_page()
     page.goto(url)
     page.wait_for_load_state("networkidle")

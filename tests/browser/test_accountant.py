@@ -70,7 +70,10 @@ def test_an_accountant_approves_a_held_invoice_and_a_reader_may_not(site: Site, 
         # The other one by the request in Airflow. HD001 is out of date there, and is not approved again.
         (request,) = _requests(page, site)
         chosen = next(option for option in request["options"] if "承認" in option)
-        answer = {"chosen_options": [chosen], "params_input": {"tenants": ["B"], "note": "確認済み"}}
+        answer = {
+            "chosen_options": [chosen],
+            "params_input": {"tenants": ["B"], "confirmed": [], "note": "確認済み"},
+        }
         assert page.request.patch(_answer_url(site, request), data=answer).status == 200
     approval = replace(site.api, dag_id="approve_invoices")
     assert approval.wait(request["task_instance"]["dag_run_id"]) == "success"
@@ -214,7 +217,7 @@ def test_the_first_day_has_500_customers_and_a_second_person(site: Site, databas
         page.goto(f"{site.url}/skill-batch-board/tenants/T001/contract")
         expect(page.get_by_text("buchou@t001.example").first).to_be_visible()
         site.picture(page, "contract")
-        _operate(page, "忘れる")
+        _operate(page, "削除")
         expect(page.get_by_text("該当する名義はありません。")).to_be_visible()
     with site.signed_in("accountant", width=400, height=800) as page:
         for path in ("/contracts", "/tenants/T001/contract"):

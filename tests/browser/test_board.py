@@ -56,7 +56,7 @@ def test_a_failed_tenant_is_read_cleared_and_turns_green(site: Site, host: psyco
 
     with site.signed_in("operator") as page:
         board = _board(page, site)
-        failure = board.locator("article.failure")
+        failure = board.locator("article.card")
         expect(failure).to_contain_text("BATCH-018-01")
         expect(failure).to_contain_text("T002")
         expect(failure).to_contain_text("1 / 3 件が失敗")
@@ -67,7 +67,7 @@ def test_a_failed_tenant_is_read_cleared_and_turns_green(site: Site, host: psyco
         failure.get_by_role("button", name="対応中にする").click()
         board.get_by_role("dialog").get_by_label("対応の内容").fill("設定を直します")
         board.get_by_role("dialog").get_by_role("button", name="残す").click()
-        expect(board.locator("article.failure.known .handled")).to_contain_text(
+        expect(board.locator("article.card.known .handled")).to_contain_text(
             "対応中 operator: 設定を直します"
         )
 
@@ -88,7 +88,7 @@ def test_a_failed_tenant_is_read_cleared_and_turns_green(site: Site, host: psyco
 
     with site.signed_in("reader") as page:
         board = _board(page, site)
-        board.locator("a.cell").first.click()
+        board.locator("p.gone a").first.click()
         expect(board.locator("h1")).to_contain_text("BATCH-018-01")
         # A link to Airflow's own page leaves the frame, not the UI.
         board.get_by_role("link", name="グリッドとログ").click()
@@ -214,10 +214,10 @@ def test_a_page_that_cannot_refresh_stays_and_shows_its_age(site: Site) -> None:
         page.route("**/skill-batch-board/", lambda route: route.fulfill(status=503, body="down"))
         page.evaluate("document.getElementById('content').dataset.refresh = '1'")
         expect(page.locator("#stale")).to_contain_text("時点の表示です")
-        expect(page.get_by_role("heading", name="対応が必要なもの")).to_be_visible()
+        expect(page.get_by_role("region", name="対応が必要なもの")).to_be_visible()
         page.unroute("**/skill-batch-board/")
         expect(page.locator("#stale")).to_be_hidden()
-        expect(page.get_by_role("heading", name="対応が必要なもの")).to_be_visible()
+        expect(page.get_by_role("region", name="対応が必要なもの")).to_be_visible()
 
 
 def _tab_to(page: Page, name: str) -> None:

@@ -7,12 +7,12 @@ import urllib.error
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from urllib.parse import quote
 
 import psycopg
 
 from include.skillreport.approvals import APPROVE
 from tests.chaos.airflow_parts import AirflowParts
+from tests.dags.running_airflow import answer_request
 
 # The task that waits.
 ANSWER_TASK = "ask"
@@ -61,6 +61,4 @@ class Person:
         return bool(waiting)
 
     def _answer(self) -> None:
-        path = f"/api/v2/dags/{self.dag_id}/dagRuns/{quote(self.run_id)}/taskInstances/{ANSWER_TASK}/-1/hitlDetails"
-        answer = {"chosen_options": [APPROVE], "params_input": {"tenants": [], "note": ""}}
-        self.airflow.api(self.dag_id).call("PATCH", path, answer)
+        answer_request(self.airflow.api(self.dag_id), self.run_id, APPROVE)

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlsplit
 import psutil
 from psycopg import sql
 
+from include.skillreport.core.operation_catalog import APPROVE_CONTRACTS, APPROVE_INVOICES
 from local_stack.airflow_processes import API_SERVER, AirflowProcesses
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation, connect_metadata, smtp_connection
@@ -43,6 +44,9 @@ CONF = {"business_date": "2026-10-31"}
 
 # One try and two retries.
 TRIES = 3
+
+# The approvals in which the author of an entry may confirm it alone.
+_CONFIRMED = (APPROVE_CONTRACTS.dag_id, APPROVE_INVOICES.dag_id)
 
 
 @dataclass
@@ -355,8 +359,11 @@ def open_request(api: Api, run_id: str, attempt: int = 1) -> dict[str, Any]:
 
 def answer_request(api: Api, run_id: str, option: str, **fields: Any) -> None:
     path = f"/api/v2/dags/{api.dag_id}/dagRuns/{quote(run_id)}/taskInstances/ask/-1/hitlDetails"
-    # Airflow accepts only the fields of the request.
-    entered = ({} if "hours" in fields else {"tenants": []}) | {"note": ""} | fields
+    # Airflow accepts only the fields of the request, and needs all of them.
+    entered: dict[str, Any] = {} if "hours" in fields else {"tenants": []}
+    if api.dag_id in _CONFIRMED:
+        entered["confirmed"] = []
+    entered |= {"note": ""} | fields
     api.call("PATCH", path, {"chosen_options": [option], "params_input": entered})
 
 

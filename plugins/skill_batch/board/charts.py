@@ -106,11 +106,12 @@ def _frame(series: Series, content: str) -> str:
     if series.limit is not None:
         limit = f'<line class="limit" x1="0" x2="{_WIDTH}" y1="{y(series.limit):.1f}" y2="{y(series.limit):.1f}"/>'
     first, last = series.points[0][0], series.points[-1][0]
+    # An image has no links.
+    role = "group" if any(series.pages) else "img"
     return (
         f'<figure class="chart"><figcaption>{escape(series.title)} <span class="muted">'
         f"{_shown(values[-1], series.unit)} / max {_shown(max(values), series.unit)}</span></figcaption>"
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="{"group" if series.pages else "img"}" '
-        f'aria-label="{escape(series.title)}" preserveAspectRatio="none">'
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="{role}" aria-label="{escape(series.title)}" preserveAspectRatio="none">'
         f'{limit}{content}<line class="axis" x1="0" x2="{_WIDTH}" y1="{_HEIGHT - _BOTTOM}" y2="{_HEIGHT - _BOTTOM}"/></svg>'
         f'<p class="range"><span>{escape(first)}</span><span>{escape(last)}</span></p></figure>'
     )
