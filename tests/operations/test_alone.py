@@ -329,7 +329,8 @@ def test_the_digest_lists_the_texts_that_nobody_else_has_seen(
 ) -> None:
     customer(host, "A")
     small = {"line_price": "100", "line_quantity": "1", "line_unit": "式"}
-    enter_line(database, **small, line_text="調整")
+    for text in ("調整", "調整 2", "調整 3", "調整 4"):
+        enter_line(database, **small, line_text=text)
     enter_line(database, **small, line_text="お振込先の変更")
     operate(database, "approve", triggered_by="鈴木")
     operate(database, "part_credit", reason="お詫び", values={"credit_lines": ["1=100"]}, triggered_by=KEIRI)
@@ -337,13 +338,18 @@ def test_the_digest_lists_the_texts_that_nobody_else_has_seen(
     customer(host, "B")
     run_billing(database)
     operate(database, "void", "B", reason="重複", triggered_by=KEIRI)
-    host.execute(
-        "UPDATE batch.extra_charge SET approved_by = null, approved_at = null WHERE description = '調整'"
-    )
+    for text, name in {"調整": None, "調整 2": "Keiri", "調整 3": ALONE}.items():
+        host.execute(
+            "UPDATE batch.extra_charge SET approved_by = %(name)s,"
+            " approved_at = CASE WHEN %(name)s::text IS NOT null THEN now() END WHERE description = %(text)s",
+            {"text": text, "name": name},
+        )
     this_month = datetime.now(JAPAN).date().replace(day=1)
     title = "承認を待たずに取引先へ出た文"
 
-    assert section(database, title, billing_rows.MONTH) == ("A の個別明細「調整 / 式」（登録者 keiri）",)
+    assert section(database, title, billing_rows.MONTH) == tuple(
+        f"A の個別明細「{text} / 式」（登録者 keiri）" for text in ("調整", "調整 2", "調整 3")
+    )
     assert section(database, title, this_month) == (
         "A の割引「春の割引」（登録者 keiri）",
         "A の返還 CRN-2026-10-001「お詫び」（登録者 keiri）",

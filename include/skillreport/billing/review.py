@@ -157,7 +157,7 @@ def _texts_without_approval(platform: psycopg.Connection, month: dict[str, date]
         "承認を待たずに取引先へ出た文",
         tuple(
             f"{row['tenant_code']} の{row['label']}「{row['free_text']}」（登録者 {row['author']}）"
-            for row in _SQL.rows(platform, "texts_without_approval", **month)
+            for row in _SQL.rows(platform, "texts_without_approval", mark=ALONE, **month)
         ),
         "心当たりのない文があれば、登録した人に確かめ、請求書なら DAG operate_invoices の「訂正」で直してください",
     )

@@ -295,7 +295,8 @@ ORDER BY entry.approved_at, tenant_code, entry.kind;
 
 -- name: texts_without_approval
 -- Runs across tenants, as batch_platform. Free texts that customers read and that nobody else has approved: those of the month's
--- final lines, and those that were entered, or went out, in the month (Asia/Tokyo). Corrections always wait.
+-- final lines, and those that were entered, or went out, in the month (Asia/Tokyo). Corrections always wait. An author's approval of
+-- a draft stamps the own lines, too, with ``mark`` (second_person.ALONE) or without.
 SELECT coalesce(tenant.tenant_code, written.tenant_id) AS tenant_code, written.label, written.free_text, written.author
 FROM (
     SELECT
@@ -308,7 +309,14 @@ FROM (
             AND final.period_start = %(period_start)s
             AND final.inputs -> 'extra_charges'
             @> jsonb_build_array(jsonb_build_object('extra_charge_id', extra.extra_charge_id))
-    WHERE extra.approved_by IS null AND extra.carries_invoice_id IS null
+    WHERE
+        extra.carries_invoice_id IS null
+        AND (
+            extra.approved_by IS null
+            OR NOT extra.waits
+            AND batch.person_key(extra.approved_by)
+            IN (batch.person_key(extra.entered_by), batch.person_key(extra.entered_by || %(mark)s))
+        )
     UNION ALL
     SELECT
         tenant_id, CASE kind WHEN 'discount' THEN '割引' ELSE '注文番号' END,
