@@ -36,7 +36,7 @@ from tests.worlds.billing_rows import (
     run_billing,
     states,
 )
-from tests.worlds.contract_entries import changes, decide, load, set_discount, set_profile
+from tests.worlds.contract_entries import changes, decide, load, run, set_discount, set_profile
 from tests.worlds.own_settings import settings
 
 __all__ = ["settings"]
@@ -299,20 +299,27 @@ def section(database: Database, title: str, month: date) -> tuple[str, ...]:
 def test_the_digest_lists_what_its_author_has_approved(database: Database, host: psycopg.Connection) -> None:
     customer(host, "A")
     enter_line(database)
+    enter_line(database, "佐藤", line_text="別の作業費")
     approve(database, "100000")
     decide(database, asked(database, set_discount(database, value="50")), person=KEIRI, confirmed=["50"])
+    rate = {"currency": "USD", "rate_date": "2026-10-30", "yen_per_unit": "151.5", "reason": "TTM"}
+    decide(database, asked(database, run(database, "set_rate", **rate)), person=KEIRI, confirmed=["151.5"])
     operate(database, "extra_line", values=LINE | {"line_date": "2026-11-05"}, triggered_by="佐藤")
     operate(database, "approve", triggered_by="鈴木", month=date(2026, 11, 1))
     this_month = datetime.now(JAPAN).date().replace(day=1)
-    nobody = "設定 billing.second_person は none です。ほかの人は登録を見ていません"
     title = "登録した人が 1 人で承認したもの"
 
-    assert section(database, title, date(2020, 1, 1)) == (nobody,)
+    assert section(database, title, date(2020, 1, 1)) == ()
     assert section(database, title, this_month) == (
-        nobody,
         "A の個別明細 作業費 100,000 JPY（keiri）",
         "A の割引 50 %（keiri）",
+        "為替レート USD 151.5 JPY（keiri）",
     )
+    with database.connect("batch_platform") as platform:
+        (advice,) = [
+            each.advice for each in Billing().review(platform, this_month, "none") if each.title == title
+        ]
+    assert advice.startswith("設定 billing.second_person は none です。ほかの人は登録を見ていません。")
 
 
 def test_the_digest_says_nothing_about_a_second_person(database: Database, host: psycopg.Connection) -> None:

@@ -130,7 +130,7 @@ def _approved_alone(platform: psycopg.Connection, terms: Terms, month: dict[str,
     labels = {kind: words.label for kind, words in WAITING_KINDS.items()}
     labels |= {name: kind.title for name, kind in KINDS.items()}
     rows = _SQL.rows(platform, "approved_alone", mark=ALONE, **month)
-    entries = [
+    entries = tuple(
         " ".join(
             [
                 f"{row['tenant_code']} の{labels[row['kind']]}"
@@ -142,13 +142,13 @@ def _approved_alone(platform: psycopg.Connection, terms: Terms, month: dict[str,
         )
         + f"（{row['approved_by'].removesuffix(ALONE)}）"
         for row in rows
-    ]
+    )
     is_alone = terms.settings.second_person == "none"
-    setting = ["設定 billing.second_person は none です。ほかの人は登録を見ていません"] if is_alone else []
+    setting = "設定 billing.second_person は none です。ほかの人は登録を見ていません。" if is_alone else ""
     return ReviewSection(
         "登録した人が 1 人で承認したもの",
-        (*setting, *entries),
-        "それぞれの金額を、契約書などの証拠と比べてください",
+        entries,
+        f"{setting}それぞれの金額を、契約書などの証拠と比べてください",
     )
 
 

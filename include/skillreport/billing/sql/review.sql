@@ -251,22 +251,26 @@ ORDER BY tenant_code, remark.text;
 
 -- name: approved_alone
 -- Runs across tenants, as batch_platform. What its author has approved in a month (Asia/Tokyo), with its amount, or the number
--- of a change. The name of such an approver ends with ``mark`` (second_person.ALONE).
+-- of a change. The name of such an approver ends with ``mark`` (second_person.ALONE). Entries of others that the same act has approved
+-- are not listed.
 SELECT
     coalesce(tenant.tenant_code, entry.tenant_id) AS tenant_code, entry.kind, entry.entry_text, entry.amount, entry.currency,
     entry.approved_by
 FROM (
     SELECT
-        tenant_id, 'line' AS kind, description AS entry_text, quantity * unit_amount AS amount, currency, approved_by, approved_at
+        tenant_id, 'line' AS kind, description AS entry_text, quantity * unit_amount AS amount, currency, entered_by,
+        approved_by, approved_at
     FROM batch.extra_charge
     UNION ALL
-    SELECT tenant_id, 'credit' AS kind, concat_ws(' ', number, credit_reason), total, currency, approved_by, finalized_at
+    SELECT
+        tenant_id, 'credit' AS kind, concat_ws(' ', number, credit_reason), total, currency, entered_by, approved_by,
+        finalized_at
     FROM batch.invoice
     WHERE kind = 'credit' AND status = 'finalized'
     UNION ALL
     SELECT
         written.tenant_id, 'write_off' AS kind, concat_ws(' ', invoice.number, written.evidence), written.amount,
-        invoice.currency, written.approved_by, adjustment.entered_at
+        invoice.currency, written.entered_by, written.approved_by, adjustment.entered_at
     FROM batch.waiting_write_off AS written
     INNER JOIN batch.invoice ON written.invoice_id = invoice.invoice_id
     INNER JOIN batch.adjustment
@@ -275,21 +279,26 @@ FROM (
             AND adjustment.kind = 'write_off'
     UNION ALL
     SELECT
-        revision.tenant_id, 'correction' AS kind, invoice.number, invoice.total, invoice.currency, revision.approved_by,
-        revision.approved_at
+        revision.tenant_id, 'correction' AS kind, invoice.number, invoice.total, invoice.currency,
+        revision.entered_by, revision.approved_by, revision.approved_at
     FROM batch.invoice_revision AS revision
     INNER JOIN batch.invoice ON revision.invoice_id = invoice.invoice_id
     UNION ALL
     SELECT
-        tenant_id, kind, null, coalesce(after ->> 'value', after ->> 'yen_per_unit')::numeric,
-        CASE WHEN after ->> 'kind' = 'percentage' THEN '%%' ELSE after ->> 'currency' END,
-        decided_by, decided_at
+        tenant_id, kind, CASE kind WHEN 'exchange_rate' THEN after ->> 'currency' END,
+        coalesce(after ->> 'value', after ->> 'yen_per_unit')::numeric,
+        CASE
+            WHEN kind = 'exchange_rate' THEN 'JPY'
+            WHEN after ->> 'kind' = 'percentage' THEN '%%'
+            ELSE after ->> 'currency'
+        END,
+        entered_by, decided_by, decided_at
     FROM batch.contract_change
     WHERE status = 'applied' AND kind <> 'import'
 ) AS entry
 LEFT JOIN batch.all_tenant AS tenant ON entry.tenant_id = tenant.tenant_id
 WHERE
-    entry.approved_by LIKE '%%' || %(mark)s
+    batch.person_key(entry.approved_by) = batch.person_key(entry.entered_by || %(mark)s)
     AND (entry.approved_at AT TIME ZONE 'Asia/Tokyo')::date BETWEEN %(period_start)s AND %(period_end)s
 ORDER BY entry.approved_at, tenant_code, entry.kind;
 
