@@ -89,15 +89,16 @@ class ApprovalFlow(BatchFlow):
         self, items: list[HeldItem], option: str, entered: dict[str, Any]
     ) -> tuple[set[str], dict[str, Any]]:
         """The ids of the approved tenants, and the values of ``answer_fields``. :raises AnswerError: the answer cannot be used."""
+        from include.skillreport.core.errors import AnswerError
         from include.skillreport.core.execution.parameters import parse_parameters
         from include.skillreport.operations.answers import approved_tenants
 
         codes = parse_parameters({"tenants": entered.get("tenants")}).tenants
-        typed = [str(line).strip() for line in entered.get("confirmed") or ()]
-        return approved_tenants(items, option, codes), {
-            "tenants": list(codes),
-            "confirmed": list(filter(None, typed)),
-        }
+        try:
+            confirmed = list(_CONFIRMED.read(entered.get("confirmed") or ()))
+        except ValueError as problem:
+            raise AnswerError(f"「{CONFIRMATION}」（confirmed）{problem}") from None
+        return approved_tenants(items, option, codes), {"tenants": list(codes), "confirmed": confirmed}
 
     def record_answer(self) -> Any:
         """Save the answer, the person and the time."""

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from skill_batch.approvals import ApprovalFlow
 from skill_batch.board.pages.invoices import load_month, possible_actions
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.second_person import Approver
@@ -24,7 +25,7 @@ from include.skillreport.schema.deploy import BOARD
 from local_stack.batch_runs import LOCAL
 from tests.conftest import Database
 from tests.worlds import billing_rows
-from tests.worlds.approval_rows import answer, asked
+from tests.worlds.approval_rows import HOLD, answer, asked
 from tests.worlds.billing_rows import (
     customer,
     invoices,
@@ -196,6 +197,12 @@ def test_the_answer_about_a_held_invoice_confirms_its_lines(
 
     assert approvers(host) == [name]
     assert ("に 100,000 と入力" in reasons(result).get("A", "")) is (name is None)
+
+
+def test_a_text_in_an_answer_is_one_confirmation() -> None:
+    _, values = ApprovalFlow(APPROVE_INVOICES).read_answer([], HOLD, {"confirmed": " 60000 "})
+
+    assert values["confirmed"] == ["60000"]
 
 
 # Credit notes, write-offs, corrections -----------------------------------------------------------------------------------
