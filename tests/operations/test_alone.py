@@ -196,7 +196,32 @@ def test_the_answer_about_a_held_invoice_confirms_its_lines(
     result = answer(database, request, APPROVE_INVOICES, batch, **options)  # type: ignore[arg-type]
 
     assert approvers(host) == [name]
-    assert ("に 100,000 と入力" in reasons(result).get("A", "")) is (name is None)
+    assert ("に A=100,000 と入力" in reasons(result).get("A", "")) is (name is None)
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize(
+    ("confirmed", "names"),
+    [
+        (["100000"], [None, None]),
+        (["100000", "100000"], [None, None]),
+        (["Ａ＝100,000", "B=1"], [ALONE, None]),
+        (["B=100000", "A=100000"], [ALONE, ALONE]),
+    ],
+)
+def test_a_line_of_an_answer_names_its_tenant_if_several_need_one(
+    database: Database, host: psycopg.Connection, confirmed: Sequence[str], names: Sequence[str | None]
+) -> None:
+    for tenant_id in "AB":
+        customer(host, tenant_id)
+        operate(database, "extra_line", tenant_id, values=LINE, triggered_by=KEIRI)
+    request = asked(database, run_billing(database))
+
+    batch = invoice_approval(LOCAL)
+    answer(database, request, APPROVE_INVOICES, batch, person=KEIRI, confirmed=confirmed)
+
+    found = host.execute("SELECT approved_by FROM batch.extra_charge ORDER BY tenant_id").fetchall()
+    assert [name for (name,) in found] == names
 
 
 def test_a_text_in_an_answer_is_one_confirmation() -> None:

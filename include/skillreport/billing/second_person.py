@@ -102,11 +102,15 @@ def approver_words(setting: SecondPerson, who: str = "ほかの人が") -> str:
 
 @dataclass(frozen=True)
 class Approver:
-    """Who approves, and what this person has typed to confirm own entries: each text confirms one. ``setting``: whether it counts."""
+    """Who approves, and what this person has typed to confirm own entries: each text confirms one. ``setting``: whether it counts.
+
+    ``named``: what stands before a text in the form, for the refusal.
+    """
 
     person: str
     setting: SecondPerson = "required"
     typed: list[str] = field(default_factory=list)
+    named: str = ""
 
     def name_for(self, what: str, authors: Collection[str], about: Decimal | str) -> str:
         """The name to store as the approver of ``what``: the person, or with ``none`` an author who has typed what it is ``about`` (an
@@ -126,7 +130,8 @@ class Approver:
             wanted = f"{about:,f}" if isinstance(about, Decimal) else about
             raise BillingError(
                 "NOT_CONFIRMED",
-                f"{what}は {self.person} が登録しました。1 人で承認するには、「{CONFIRMATION}」（confirmed）に {wanted} と入力してください",
+                f"{what}は {self.person} が登録しました。"
+                f"1 人で承認するには、「{CONFIRMATION}」（confirmed）に {self.named}{wanted} と入力してください",
             )
         self.typed.remove(matching)
         return f"{self.person}{ALONE}"
