@@ -13,8 +13,11 @@ import pytest
 from skill_batch.approvals import ApprovalFlow
 from skill_batch.board.pages.invoices import load_month, possible_actions
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.second_person import Approver
+from include.skillreport.billing.ledger.extra_charges import approve_others_lines
+from include.skillreport.billing.periods import Period
+from include.skillreport.billing.second_person import Approver, WaitingEntry, approval_refusal
 from include.skillreport.billing.service import Billing
+from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -93,6 +96,21 @@ def test_each_typed_text_confirms_one_entry() -> None:
     assert [approver.name_for("これ", ["Keiri"], "50") for _ in range(2)] == [ALONE] * 2
     with pytest.raises(BillingError, match="50 と入力"):
         approver.name_for("これ", ["keiri"], "50")
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        ("line", "「保留中の請求の承認」の「1 人での確認」に金額を"),
+        ("correction", "「送付する」の「1 人での確認」に請求額を"),
+        ("contract", "DAG approve_contracts の確認の「1 人での確認」に金額かコードを"),
+    ],
+)
+def test_a_refusal_says_what_the_author_types(kind: str, remedy: str) -> None:
+    error = approval_refusal(WaitingEntry(kind, "これ", ["keiri"]), "KEIRI", "none")
+
+    assert remedy in str(error)
+    assert "ほかの人" not in str(error)
 
 
 # Lines -------------------------------------------------------------------------------------------------------------------
@@ -228,6 +246,26 @@ def test_a_text_in_an_answer_is_one_confirmation() -> None:
     _, values = ApprovalFlow(APPROVE_INVOICES).read_answer([], HOLD, {"confirmed": " 60000 "})
 
     assert values["confirmed"] == ["60000"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "waits_for"),
+    [
+        ("required", "ほかの人の承認を"),
+        ("none", "登録した人の確認（「1 人での確認」に金額かコードを入力）を"),
+    ],
+)
+def test_who_approves_the_lines_of_others_reads_what_own_lines_wait_for(
+    database: Database, host: psycopg.Connection, setting: Any, waits_for: str
+) -> None:
+    customer(host, "A")
+    enter_line(database, "佐藤")
+
+    with database.working() as (_, connection), tenant_transaction(connection, ["A"]):
+        month = Period.month_of(billing_rows.MONTH)
+        (remark,) = approve_others_lines(connection, "A", month, setting, approver=KEIRI, entered_before=None)
+
+    assert remark.endswith(f"{KEIRI} が登録した明細は、{waits_for}待っています")
 
 
 # Credit notes, write-offs, corrections -----------------------------------------------------------------------------------

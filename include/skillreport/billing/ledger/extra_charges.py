@@ -26,6 +26,7 @@ from include.skillreport.billing.ledger.entries import (
 from include.skillreport.billing.money import EXACT, RoundingMode, round_to_minor_unit
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
+from include.skillreport.billing.second_person import SecondPerson, approval_words
 from include.skillreport.billing.state import invoice_label
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
@@ -139,6 +140,7 @@ def approve_others_lines(
     connection: psycopg.Connection,
     tenant_id: str,
     period: Period,
+    setting: SecondPerson,
     *,
     approver: str,
     entered_before: datetime | None,
@@ -155,7 +157,7 @@ def approve_others_lines(
     )
     return [
         f"{row['charged_on']} の個別明細「{row['description']}」（登録者 {row['entered_by']}）は {approver} が承認しました。"
-        f"{approver} が登録した明細は、ほかの人の承認を待っています"
+        f"{approver} が登録した明細は、{approval_words(setting)}を待っています"
         for row in sorted(rows, key=lambda row: (row["charged_on"], row["description"]))
     ]
 
