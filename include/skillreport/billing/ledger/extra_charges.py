@@ -174,8 +174,8 @@ def carry_difference(
     """Carry the difference of a final month into the next month that is not final: one line per tax category. Returns the lines.
 
     A second attempt of the same run returns the lines that the first attempt entered. Two concurrent runs carry the difference only once.
-    :raises BillingError: there is no difference, the invoice has credit notes, the month cannot be priced any more, or the prices of the
-        two months differ in whether they include tax.
+    :raises BillingError: there is no difference, the invoice has credit notes, the month cannot be priced any more, the prices of the
+        two months differ in whether they include tax, or a tax rate of the two months differs.
     """
     _SQL.execute(connection, "lock_month", tenant_id=tenant_id, period_start=period.start)
     entered = _SQL.rows(connection, "lines_of_execution", tenant_id=tenant_id, execution_id=execution_id)
