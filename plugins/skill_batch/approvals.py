@@ -38,7 +38,8 @@ _LONGEST_REASON = 300
 _CONFIRMED = Lines(
     CONFIRMATION,
     "設定 billing.second_person が none のときだけ。自分が登録したものを 1 人で承認するために、1 行に 1 件入力します。"
-    "個別明細は金額の合計（符号なし）、割引は値、為替レートはレート、ファイルは件数、ほかはテナントコードです。",
+    "個別明細は「テナントコード=金額の合計」（符号なし。自分の明細が待つテナントが 1 件なら、金額だけでも可）、割引は値、"
+    "為替レートはレート、ファイルは件数、ほかはテナントコードです。",
 )
 
 
@@ -89,15 +90,16 @@ class ApprovalFlow(BatchFlow):
         self, items: list[HeldItem], option: str, entered: dict[str, Any]
     ) -> tuple[set[str], dict[str, Any]]:
         """The ids of the approved tenants, and the values of ``answer_fields``. :raises AnswerError: the answer cannot be used."""
+        from include.skillreport.core.errors import AnswerError
         from include.skillreport.core.execution.parameters import parse_parameters
         from include.skillreport.operations.answers import approved_tenants
 
         codes = parse_parameters({"tenants": entered.get("tenants")}).tenants
-        typed = [str(line).strip() for line in entered.get("confirmed") or ()]
-        return approved_tenants(items, option, codes), {
-            "tenants": list(codes),
-            "confirmed": list(filter(None, typed)),
-        }
+        try:
+            confirmed = list(_CONFIRMED.read(entered.get("confirmed") or ()))
+        except ValueError as problem:
+            raise AnswerError(f"「{CONFIRMATION}」（confirmed）{problem}") from None
+        return approved_tenants(items, option, codes), {"tenants": list(codes), "confirmed": confirmed}
 
     def record_answer(self) -> Any:
         """Save the answer, the person and the time."""

@@ -128,6 +128,7 @@ def test_who_has_corrected_an_invoice_does_not_send_it() -> None:
     assert error is not None
     assert error.code == "OWN_ENTRY"
     assert refusal(Act.SEND_LETTER, CORRECTED, "鈴木") is None
+    assert "請求額を入力" in str(refusal(Act.SEND_LETTER, CORRECTED, "佐藤", "none"))
 
 
 @pytest.mark.parametrize(

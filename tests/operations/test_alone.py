@@ -10,10 +10,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from skill_batch.approvals import ApprovalFlow
 from skill_batch.board.pages.invoices import load_month, possible_actions
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.second_person import Approver
+from include.skillreport.billing.ledger.extra_charges import approve_others_lines
+from include.skillreport.billing.periods import Period
+from include.skillreport.billing.second_person import Approver, WaitingEntry, approval_refusal
 from include.skillreport.billing.service import Billing
+from include.skillreport.core.database import tenant_transaction
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -24,7 +28,7 @@ from include.skillreport.schema.deploy import BOARD
 from local_stack.batch_runs import LOCAL
 from tests.conftest import Database
 from tests.worlds import billing_rows
-from tests.worlds.approval_rows import answer, asked
+from tests.worlds.approval_rows import HOLD, answer, asked
 from tests.worlds.billing_rows import (
     customer,
     invoices,
@@ -36,7 +40,7 @@ from tests.worlds.billing_rows import (
     run_billing,
     states,
 )
-from tests.worlds.contract_entries import changes, decide, load, set_discount, set_profile
+from tests.worlds.contract_entries import changes, decide, load, run, set_discount, set_profile
 from tests.worlds.own_settings import settings
 
 __all__ = ["settings"]
@@ -92,6 +96,21 @@ def test_each_typed_text_confirms_one_entry() -> None:
     assert [approver.name_for("これ", ["Keiri"], "50") for _ in range(2)] == [ALONE] * 2
     with pytest.raises(BillingError, match="50 と入力"):
         approver.name_for("これ", ["keiri"], "50")
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [
+        ("line", "「保留中の請求の承認」の「1 人での確認」に金額を"),
+        ("correction", "「送付する」の「1 人での確認」に請求額を"),
+        ("contract", "DAG approve_contracts の確認の「1 人での確認」に金額かコードを"),
+    ],
+)
+def test_a_refusal_says_what_the_author_types(kind: str, remedy: str) -> None:
+    error = approval_refusal(WaitingEntry(kind, "これ", ["keiri"]), "KEIRI", "none")
+
+    assert remedy in str(error)
+    assert "ほかの人" not in str(error)
 
 
 # Lines -------------------------------------------------------------------------------------------------------------------
@@ -195,7 +214,58 @@ def test_the_answer_about_a_held_invoice_confirms_its_lines(
     result = answer(database, request, APPROVE_INVOICES, batch, **options)  # type: ignore[arg-type]
 
     assert approvers(host) == [name]
-    assert ("に 100,000 と入力" in reasons(result).get("A", "")) is (name is None)
+    assert ("に A=100,000 と入力" in reasons(result).get("A", "")) is (name is None)
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize(
+    ("confirmed", "names"),
+    [
+        (["100000"], [None, None]),
+        (["100000", "100000"], [None, None]),
+        (["Ａ＝100,000", "B=1"], [ALONE, None]),
+        (["B=100000", "A=100000"], [ALONE, ALONE]),
+    ],
+)
+def test_a_line_of_an_answer_names_its_tenant_if_several_need_one(
+    database: Database, host: psycopg.Connection, confirmed: Sequence[str], names: Sequence[str | None]
+) -> None:
+    for tenant_id in "AB":
+        customer(host, tenant_id)
+        operate(database, "extra_line", tenant_id, values=LINE, triggered_by=KEIRI)
+    request = asked(database, run_billing(database))
+
+    batch = invoice_approval(LOCAL)
+    answer(database, request, APPROVE_INVOICES, batch, person=KEIRI, confirmed=confirmed)
+
+    found = host.execute("SELECT approved_by FROM batch.extra_charge ORDER BY tenant_id").fetchall()
+    assert [name for (name,) in found] == names
+
+
+def test_a_text_in_an_answer_is_one_confirmation() -> None:
+    _, values = ApprovalFlow(APPROVE_INVOICES).read_answer([], HOLD, {"confirmed": " 60000 "})
+
+    assert values["confirmed"] == ["60000"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "waits_for"),
+    [
+        ("required", "ほかの人の承認を"),
+        ("none", "登録した人の確認（「1 人での確認」に金額かコードを入力）を"),
+    ],
+)
+def test_who_approves_the_lines_of_others_reads_what_own_lines_wait_for(
+    database: Database, host: psycopg.Connection, setting: Any, waits_for: str
+) -> None:
+    customer(host, "A")
+    enter_line(database, "佐藤")
+
+    with database.working() as (_, connection), tenant_transaction(connection, ["A"]):
+        month = Period.month_of(billing_rows.MONTH)
+        (remark,) = approve_others_lines(connection, "A", month, setting, approver=KEIRI, entered_before=None)
+
+    assert remark.endswith(f"{KEIRI} が登録した明細は、{waits_for}待っています")
 
 
 # Credit notes, write-offs, corrections -----------------------------------------------------------------------------------
@@ -299,20 +369,27 @@ def section(database: Database, title: str, month: date) -> tuple[str, ...]:
 def test_the_digest_lists_what_its_author_has_approved(database: Database, host: psycopg.Connection) -> None:
     customer(host, "A")
     enter_line(database)
+    enter_line(database, "佐藤", line_text="別の作業費")
     approve(database, "100000")
     decide(database, asked(database, set_discount(database, value="50")), person=KEIRI, confirmed=["50"])
+    rate = {"currency": "USD", "rate_date": "2026-10-30", "yen_per_unit": "151.5", "reason": "TTM"}
+    decide(database, asked(database, run(database, "set_rate", **rate)), person=KEIRI, confirmed=["151.5"])
     operate(database, "extra_line", values=LINE | {"line_date": "2026-11-05"}, triggered_by="佐藤")
     operate(database, "approve", triggered_by="鈴木", month=date(2026, 11, 1))
     this_month = datetime.now(JAPAN).date().replace(day=1)
-    nobody = "設定 billing.second_person は none です。ほかの人は登録を見ていません"
     title = "登録した人が 1 人で承認したもの"
 
-    assert section(database, title, date(2020, 1, 1)) == (nobody,)
+    assert section(database, title, date(2020, 1, 1)) == ()
     assert section(database, title, this_month) == (
-        nobody,
         "A の個別明細 作業費 100,000 JPY（keiri）",
         "A の割引 50 %（keiri）",
+        "為替レート USD 151.5 JPY（keiri）",
     )
+    with database.connect("batch_platform") as platform:
+        (advice,) = [
+            each.advice for each in Billing().review(platform, this_month, "none") if each.title == title
+        ]
+    assert advice.startswith("設定 billing.second_person は none です。ほかの人は登録を見ていません。")
 
 
 def test_the_digest_says_nothing_about_a_second_person(database: Database, host: psycopg.Connection) -> None:
@@ -329,7 +406,8 @@ def test_the_digest_lists_the_texts_that_nobody_else_has_seen(
 ) -> None:
     customer(host, "A")
     small = {"line_price": "100", "line_quantity": "1", "line_unit": "式"}
-    enter_line(database, **small, line_text="調整")
+    for text in ("調整", "調整 2", "調整 3", "調整 4"):
+        enter_line(database, **small, line_text=text)
     enter_line(database, **small, line_text="お振込先の変更")
     operate(database, "approve", triggered_by="鈴木")
     operate(database, "part_credit", reason="お詫び", values={"credit_lines": ["1=100"]}, triggered_by=KEIRI)
@@ -337,13 +415,18 @@ def test_the_digest_lists_the_texts_that_nobody_else_has_seen(
     customer(host, "B")
     run_billing(database)
     operate(database, "void", "B", reason="重複", triggered_by=KEIRI)
-    host.execute(
-        "UPDATE batch.extra_charge SET approved_by = null, approved_at = null WHERE description = '調整'"
-    )
+    for text, name in {"調整": None, "調整 2": "Keiri", "調整 3": ALONE}.items():
+        host.execute(
+            "UPDATE batch.extra_charge SET approved_by = %(name)s,"
+            " approved_at = CASE WHEN %(name)s::text IS NOT null THEN now() END WHERE description = %(text)s",
+            {"text": text, "name": name},
+        )
     this_month = datetime.now(JAPAN).date().replace(day=1)
     title = "承認を待たずに取引先へ出た文"
 
-    assert section(database, title, billing_rows.MONTH) == ("A の個別明細「調整 / 式」（登録者 keiri）",)
+    assert section(database, title, billing_rows.MONTH) == tuple(
+        f"A の個別明細「{text} / 式」（登録者 keiri）" for text in ("調整", "調整 2", "調整 3")
+    )
     assert section(database, title, this_month) == (
         "A の割引「春の割引」（登録者 keiri）",
         "A の返還 CRN-2026-10-001「お詫び」（登録者 keiri）",

@@ -130,7 +130,7 @@ def _approved_alone(platform: psycopg.Connection, terms: Terms, month: dict[str,
     labels = {kind: words.label for kind, words in WAITING_KINDS.items()}
     labels |= {name: kind.title for name, kind in KINDS.items()}
     rows = _SQL.rows(platform, "approved_alone", mark=ALONE, **month)
-    entries = [
+    entries = tuple(
         " ".join(
             [
                 f"{row['tenant_code']} の{labels[row['kind']]}"
@@ -142,13 +142,13 @@ def _approved_alone(platform: psycopg.Connection, terms: Terms, month: dict[str,
         )
         + f"（{row['approved_by'].removesuffix(ALONE)}）"
         for row in rows
-    ]
+    )
     is_alone = terms.settings.second_person == "none"
-    setting = ["設定 billing.second_person は none です。ほかの人は登録を見ていません"] if is_alone else []
+    setting = "設定 billing.second_person は none です。ほかの人は登録を見ていません。" if is_alone else ""
     return ReviewSection(
         "登録した人が 1 人で承認したもの",
-        (*setting, *entries),
-        "それぞれの金額を、契約書などの証拠と比べてください",
+        entries,
+        f"{setting}それぞれの金額を、契約書などの証拠と比べてください",
     )
 
 
@@ -157,7 +157,7 @@ def _texts_without_approval(platform: psycopg.Connection, month: dict[str, date]
         "承認を待たずに取引先へ出た文",
         tuple(
             f"{row['tenant_code']} の{row['label']}「{row['free_text']}」（登録者 {row['author']}）"
-            for row in _SQL.rows(platform, "texts_without_approval", **month)
+            for row in _SQL.rows(platform, "texts_without_approval", mark=ALONE, **month)
         ),
         "心当たりのない文があれば、登録した人に確かめ、請求書なら DAG operate_invoices の「訂正」で直してください",
     )

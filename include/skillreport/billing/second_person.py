@@ -29,7 +29,7 @@ CONFIRMATION = "1 人での確認"
 @dataclass(frozen=True)
 class WaitingKind:
     """A kind of ``batch.all_waiting_entry`` and its words: who has entered it with ``verb``, for which reason it waits, what the second
-    person does with it, and how. ``page`` of the board lists it.
+    person does with it, and how (``remedy_alone``: the author, with ``none``). ``page`` of the board lists it.
     """
 
     label: str
@@ -37,6 +37,7 @@ class WaitingKind:
     because: str = "した"
     approval: str = "承認"
     remedy: str = "ほかの人が承認してください"
+    remedy_alone: str = f"「保留中の請求の承認」の「{CONFIRMATION}」に金額を入力して承認してください"
     page: str = "invoices"
 
 
@@ -52,12 +53,15 @@ WAITING_KINDS: Mapping[str, WaitingKind] = {
         verb="訂正",
         approval="送付",
         remedy="訂正していない人が内容を確認し、「送付する」を使ってください",
+        remedy_alone=f"「送付する」の「{CONFIRMATION}」に請求額を入力してください",
     ),
-    "contract": WaitingKind("契約の変更", verb="入力", page="contracts"),
+    "contract": WaitingKind(
+        "契約の変更",
+        verb="入力",
+        remedy_alone=f"DAG approve_contracts の確認の「{CONFIRMATION}」に金額かコードを入力してください",
+        page="contracts",
+    ),
 }
-
-
-_REMEDY_ALONE = f"「保留中の請求の承認」の「{CONFIRMATION}」に金額を入力して承認してください"
 
 
 @dataclass(frozen=True)
@@ -102,11 +106,15 @@ def approver_words(setting: SecondPerson, who: str = "ほかの人が") -> str:
 
 @dataclass(frozen=True)
 class Approver:
-    """Who approves, and what this person has typed to confirm own entries: each text confirms one. ``setting``: whether it counts."""
+    """Who approves, and what this person has typed to confirm own entries: each text confirms one. ``setting``: whether it counts.
+
+    ``named``: what stands before a text in the form, for the refusal.
+    """
 
     person: str
     setting: SecondPerson = "required"
     typed: list[str] = field(default_factory=list)
+    named: str = ""
 
     def name_for(self, what: str, authors: Collection[str], about: Decimal | str) -> str:
         """The name to store as the approver of ``what``: the person, or with ``none`` an author who has typed what it is ``about`` (an
@@ -126,7 +134,8 @@ class Approver:
             wanted = f"{about:,f}" if isinstance(about, Decimal) else about
             raise BillingError(
                 "NOT_CONFIRMED",
-                f"{what}は {self.person} が登録しました。1 人で承認するには、「{CONFIRMATION}」（confirmed）に {wanted} と入力してください",
+                f"{what}は {self.person} が登録しました。"
+                f"1 人で承認するには、「{CONFIRMATION}」（confirmed）に {self.named}{wanted} と入力してください",
             )
         self.typed.remove(matching)
         return f"{self.person}{ALONE}"
@@ -138,7 +147,7 @@ def _is_same(text: str, about: Decimal | str) -> bool:
 
 
 def approval_refusal(
-    entry: WaitingEntry, person: str, opened_at: datetime | None = None, setting: SecondPerson = "required"
+    entry: WaitingEntry, person: str, setting: SecondPerson, opened_at: datetime | None = None
 ) -> BillingError | None:
     """Why this person must not approve the entry, or None: its author never does, and nothing has changed since it was entered.
 
@@ -151,7 +160,7 @@ def approval_refusal(
         return BillingError(
             "OWN_ENTRY",
             f"{entry.what}は {authors} が{kind.verb}{kind.because}ため、{person} は{kind.approval}できません。"
-            f"{kind.remedy if setting == 'required' else _REMEDY_ALONE}",
+            f"{kind.remedy if setting == 'required' else kind.remedy_alone}",
         )
     if opened_at and entry.entered_at and entry.entered_at > opened_at:
         return BillingError(

@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
+from include.skillreport.billing.second_person import SecondPerson, WaitingEntry, approval_refusal
 
 if TYPE_CHECKING:
     from include.skillreport.billing.receivables.adjustment import AdjustmentKind
@@ -86,21 +86,23 @@ class InvoiceState:
         return self.open_amount > 0 and (bool(self.paid_total) or not self.is_paid)
 
 
-def refusal(act: Act, state: InvoiceState, person: str = "") -> BillingError | None:
-    """Why the act is not possible, with what to do instead; None if it is. ``person`` does it.
+def refusal(
+    act: Act, state: InvoiceState, person: str = "", setting: SecondPerson = "required"
+) -> BillingError | None:
+    """Why the act is not possible, with what to do instead; None if it is. ``person`` does it. ``setting``: what an author may do.
 
     The values that the person enters (an amount, a day) are checked elsewhere: a credit note's by ``refusal_of_credit``.
     """
     error = next((error for rule in _RULES[act] if (error := rule(state))), None)
     if error is None and act is Act.SEND_LETTER:
         entry = WaitingEntry("correction", invoice_label(state.number), state.corrected_by)
-        error = approval_refusal(entry, person)
+        error = approval_refusal(entry, person, setting)
     return error
 
 
-def require(act: Act, state: InvoiceState, person: str = "") -> None:
+def require(act: Act, state: InvoiceState, person: str = "", setting: SecondPerson = "required") -> None:
     """:raises BillingError: the act is refused."""
-    if error := refusal(act, state, person):
+    if error := refusal(act, state, person, setting):
         raise error
 
 

@@ -141,7 +141,12 @@ def approve_write_off(desk: Desk, tenant_id: str) -> UnitResult | None:
         return None
     run = desk.run
     recorded = approve(
-        desk.connection, stored, approver=desk.person, execution_id=run.execution_id, today=run.run_date
+        desk.connection,
+        desk.billing.terms,
+        stored,
+        approver=desk.person,
+        execution_id=run.execution_id,
+        today=run.run_date,
     )
     return _result(tenant_id, stored, recorded) if recorded else None
 

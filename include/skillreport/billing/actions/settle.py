@@ -106,6 +106,7 @@ class Approve(SettleAction):
                 desk.connection,
                 outcome.unit_id,
                 desk.period,
+                desk.billing.terms.settings.second_person,
                 approver=instructions.approver,
                 entered_before=instructions.entered_before,
             )
@@ -192,6 +193,7 @@ def approve_credits(desk: Desk, tenant_id: str) -> UnitResult | None:
     :raises BillingError: this person has entered them, somebody has entered one after this run was opened, or the invoice has changed.
     """
     from include.skillreport.billing.ledger.waiting_credits import waiting_people
+    from include.skillreport.billing.second_person import approval_words
     from include.skillreport.core.execution.batch import UnitResult
 
     try:
@@ -212,7 +214,8 @@ def approve_credits(desk: Desk, tenant_id: str) -> UnitResult | None:
     if not issued:
         return None
     waiting = "、".join(waiting_people(desk.connection, stored)) if stored else ""
-    notes = (f"{waiting} が登録した返還は、ほかの人の承認を待っています",) if waiting else ()
+    approval = approval_words(desk.billing.terms.settings.second_person)
+    notes = (f"{waiting} が登録した返還は、{approval}を待っています",) if waiting else ()
     remark = desk.remark(tenant_id)
     return UnitResult(
         tenant_id, {"credited": "、".join(issued)}, 0, notes=(*notes, *((remark,) if remark else ()))

@@ -215,7 +215,7 @@ def apply_waiting(
             for change in changes
         ],
     )
-    if error := approval_refusal(entry, author.person):
+    if error := approval_refusal(entry, author.person, approver.setting):
         return str(error).rstrip("。"), ()
     before = _recipients(platform, changes)
     entered_by = Author(row["entered_by"], author.execution_id, entered_at=row["entered_at"])

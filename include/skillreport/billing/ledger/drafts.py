@@ -175,7 +175,7 @@ def _require_other_approver(
             [row["entered_by"]],
             datetime.fromisoformat(row["entered_at"]),
         )
-        if error := approval_refusal(entry, approver, entered_before, terms.settings.second_person):
+        if error := approval_refusal(entry, approver, terms.settings.second_person, entered_before):
             raise error
 
 

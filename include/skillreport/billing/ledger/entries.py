@@ -24,7 +24,7 @@ from include.skillreport.billing.periods import Period
 from include.skillreport.billing.second_person import Approver, approval_words, is_author
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
-from include.skillreport.core.entered import compared
+from include.skillreport.core.entered import compared, plain
 
 _SQL = Statements(Path(__file__).parents[1])
 
@@ -178,6 +178,35 @@ def approver_of_month(
         {row["entered_by"] for row in own},
         sum((row["amount"] for row in own), Decimal(0)),
     )
+
+
+def confirmations(
+    platform: psycopg.Connection, request_id: str, month: Period, lines: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """What an answer's ``lines`` confirm, by the id of a tenant with own lines: ``named`` and ``typed`` of ``Approver``. As
+    ``batch_platform``.
+
+    A line is ``code=amount``, or ``id=amount`` if codes are equal. An amount alone counts if one tenant of the whole request has own lines.
+    """
+    own = _SQL.rows(
+        platform,
+        "own_lines_of_request",
+        request_id=request_id,
+        period_start=month.start,
+        period_end=month.end,
+    )
+    codes = [row["tenant_code"] for row in own]
+    texts = [plain(line).rpartition("=") for line in lines]
+    found = {}
+    for row in own:
+        name = row["tenant_code"] if codes.count(row["tenant_code"]) == 1 else row["tenant_id"]
+        typed = [
+            amount
+            for code, sign, amount in texts
+            if code.strip() in (name, row["tenant_id"]) or (not sign and len(own) == 1)
+        ]
+        found[row["tenant_id"]] = {"named": f"{name}=", "typed": typed}
+    return found
 
 
 def credit_text(row: Mapping[str, Any]) -> str:

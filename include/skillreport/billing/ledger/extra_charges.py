@@ -26,6 +26,7 @@ from include.skillreport.billing.ledger.entries import (
 from include.skillreport.billing.money import EXACT, RoundingMode, round_to_minor_unit
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.consumption_tax import TaxCategory
+from include.skillreport.billing.second_person import SecondPerson, approval_words
 from include.skillreport.billing.state import invoice_label
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
@@ -139,6 +140,7 @@ def approve_others_lines(
     connection: psycopg.Connection,
     tenant_id: str,
     period: Period,
+    setting: SecondPerson,
     *,
     approver: str,
     entered_before: datetime | None,
@@ -155,7 +157,7 @@ def approve_others_lines(
     )
     return [
         f"{row['charged_on']} の個別明細「{row['description']}」（登録者 {row['entered_by']}）は {approver} が承認しました。"
-        f"{approver} が登録した明細は、ほかの人の承認を待っています"
+        f"{approver} が登録した明細は、{approval_words(setting)}を待っています"
         for row in sorted(rows, key=lambda row: (row["charged_on"], row["description"]))
     ]
 
@@ -172,8 +174,8 @@ def carry_difference(
     """Carry the difference of a final month into the next month that is not final: one line per tax category. Returns the lines.
 
     A second attempt of the same run returns the lines that the first attempt entered. Two concurrent runs carry the difference only once.
-    :raises BillingError: there is no difference, the invoice has credit notes, the month cannot be priced any more, or the prices of the
-        two months differ in whether they include tax.
+    :raises BillingError: there is no difference, the invoice has credit notes, the month cannot be priced any more, the prices of the
+        two months differ in whether they include tax, or a tax rate of the two months differs.
     """
     _SQL.execute(connection, "lock_month", tenant_id=tenant_id, period_start=period.start)
     entered = _SQL.rows(connection, "lines_of_execution", tenant_id=tenant_id, execution_id=execution_id)

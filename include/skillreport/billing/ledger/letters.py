@@ -27,7 +27,7 @@ from include.skillreport.billing.ledger.stored_invoice import (
     letter_id,
     lock_invoice,
 )
-from include.skillreport.billing.second_person import WaitingEntry, approval_refusal
+from include.skillreport.billing.second_person import SecondPerson, WaitingEntry, approval_refusal
 from include.skillreport.billing.state import Act, invoice_label, is_due_too_near, require
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
@@ -224,8 +224,9 @@ def send_letter(
     """
     # A concurrent void has withdrawn the letter.
     stored = lock_invoice(connection, stored)
-    require(Act.SEND_LETTER, stored.state, decision.person)
-    if _waits_for(connection, stored, decision) and stored.leaves_on is None:
+    setting = terms.settings.second_person
+    require(Act.SEND_LETTER, stored.state, decision.person, setting)
+    if _waits_for(connection, stored, decision, setting) and stored.leaves_on is None:
         _decide(connection, stored, "send", decision)
         return False
     leaves_on, due_on = _require_letter(stored), stored.invoice.due_on
@@ -251,7 +252,9 @@ def send_letter(
     return True
 
 
-def _waits_for(connection: psycopg.Connection, stored: StoredInvoice, decision: LetterDecision) -> bool:
+def _waits_for(
+    connection: psycopg.Connection, stored: StoredInvoice, decision: LetterDecision, setting: SecondPerson
+) -> bool:
     """Whether corrections wait, which the person has seen.
 
     :raises BillingError: somebody has made one since the run was first opened. A run that is cleared has the person of its first opening.
@@ -261,7 +264,8 @@ def _waits_for(connection: psycopg.Connection, stored: StoredInvoice, decision: 
         entry = WaitingEntry(
             "correction", invoice_label(stored.invoice.number), [row["entered_by"]], row["entered_at"]
         )
-        if error := approval_refusal(entry, decision.person, first_opened(connection, decision.execution_id)):
+        opened_at = first_opened(connection, decision.execution_id)
+        if error := approval_refusal(entry, decision.person, setting, opened_at):
             raise error
     return bool(waiting)
 

@@ -21,7 +21,7 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.correction import issue_credit, require_fitting, require_reason
 from include.skillreport.billing.ledger.entries import credit_text, first_opened, withdraw_entries
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, load_credits, lock_invoice
-from include.skillreport.billing.second_person import WaitingEntry, approval_refusal, is_author
+from include.skillreport.billing.second_person import SecondPerson, WaitingEntry, approval_refusal, is_author
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 
@@ -50,13 +50,14 @@ def approve_credits(
         that one would differ, or the terms are a sample.
     """
     terms.require_no_sample()
+    setting = terms.settings.second_person
     stored = lock_invoice(connection, stored)
     waiting = _SQL.rows(connection, "waiting_credits", invoice_id=stored.invoice_id)
     others = [row for row in waiting if not is_author(approver, [row["entered_by"]])]
     opened_at = first_opened(connection, execution_id)
     # Skips the person's own credit notes, unless there are no others.
     for row in others or waiting:
-        if error := approval_refusal(_entry(row), approver, opened_at):
+        if error := approval_refusal(_entry(row), approver, setting, opened_at):
             raise error
     issued: list[Invoice] = []
     for row in others:
@@ -64,7 +65,7 @@ def approve_credits(
         stored = lock_invoice(connection, stored)
         if not stored.state.is_live:
             break
-        credit = _as_entered(connection, stored, row, approver)
+        credit = _as_entered(connection, stored, row, approver, setting)
         require_fitting(stored, credit)
         _SQL.execute(
             connection,
@@ -107,7 +108,11 @@ def drop_credits(
 
 
 def _as_entered(
-    connection: psycopg.Connection, stored: StoredInvoice, row: Mapping[str, Any], approver: str
+    connection: psycopg.Connection,
+    stored: StoredInvoice,
+    row: Mapping[str, Any],
+    approver: str,
+    setting: SecondPerson,
 ) -> Invoice:
     """The waiting credit note, calculated with the present credit notes of its invoice. Only what is left afterwards may differ."""
     entered = Invoice.model_validate(row["content"])
@@ -126,7 +131,7 @@ def _as_entered(
     except BillingError as error:
         credit, present, difference = entered, None, str(error)
     entry = replace(_entry(row), seen=_money(entered), present=present, difference=difference)
-    if refused := approval_refusal(entry, approver):
+    if refused := approval_refusal(entry, approver, setting):
         raise refused
     return credit
 

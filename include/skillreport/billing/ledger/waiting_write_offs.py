@@ -84,6 +84,7 @@ def write_off_or_wait(
 
 def approve_write_off(
     connection: psycopg.Connection,
+    terms: Terms,
     stored: StoredInvoice,
     *,
     approver: str,
@@ -109,7 +110,8 @@ def approve_write_off(
             present=present,
             difference=f"残りが {row['open_amount']:,f} {stored.invoice.currency} から {present:,f} へ変わりました",
         )
-        if error := approval_refusal(entry, approver, first_opened(connection, execution_id)):
+        opened_at = first_opened(connection, execution_id)
+        if error := approval_refusal(entry, approver, terms.settings.second_person, opened_at):
             raise error
     entered = AdjustmentAuthor(
         row["accrued_on"], row["evidence"], row["entered_by"], execution_id, fact=row["fact"]

@@ -224,6 +224,19 @@ WHERE
     AND NOT %(only_lines)s
 ORDER BY amount, entry_text;
 
+-- name: own_lines_of_request
+-- Runs across tenants, as batch_platform. The tenants that a request's answer approves and whose month has lines that its person has
+-- entered and that wait, or that this answer has approved.
+SELECT DISTINCT item.tenant_code, item.tenant_id
+FROM batch.approval_item AS item
+INNER JOIN batch.extra_charge AS extra ON item.tenant_id = extra.tenant_id
+WHERE
+    item.request_id = %(request_id)s AND item.answer = 'approve'
+    AND extra.charged_on BETWEEN %(period_start)s AND %(period_end)s
+    AND extra.waits AND (extra.approved_by IS null OR item.result = 'approved')
+    AND batch.person_key(extra.entered_by) = batch.person_key(item.answered_by)
+ORDER BY item.tenant_code, item.tenant_id;
+
 -- name: old_entries
 SELECT kind, count(*) AS entries, min(entered_at) AS oldest
 FROM batch.all_waiting_entry

@@ -251,22 +251,26 @@ ORDER BY tenant_code, remark.text;
 
 -- name: approved_alone
 -- Runs across tenants, as batch_platform. What its author has approved in a month (Asia/Tokyo), with its amount, or the number
--- of a change. The name of such an approver ends with ``mark`` (second_person.ALONE).
+-- of a change. The name of such an approver ends with ``mark`` (second_person.ALONE). Entries of others that the same act has approved
+-- are not listed.
 SELECT
     coalesce(tenant.tenant_code, entry.tenant_id) AS tenant_code, entry.kind, entry.entry_text, entry.amount, entry.currency,
     entry.approved_by
 FROM (
     SELECT
-        tenant_id, 'line' AS kind, description AS entry_text, quantity * unit_amount AS amount, currency, approved_by, approved_at
+        tenant_id, 'line' AS kind, description AS entry_text, quantity * unit_amount AS amount, currency, entered_by,
+        approved_by, approved_at
     FROM batch.extra_charge
     UNION ALL
-    SELECT tenant_id, 'credit' AS kind, concat_ws(' ', number, credit_reason), total, currency, approved_by, finalized_at
+    SELECT
+        tenant_id, 'credit' AS kind, concat_ws(' ', number, credit_reason), total, currency, entered_by, approved_by,
+        finalized_at
     FROM batch.invoice
     WHERE kind = 'credit' AND status = 'finalized'
     UNION ALL
     SELECT
         written.tenant_id, 'write_off' AS kind, concat_ws(' ', invoice.number, written.evidence), written.amount,
-        invoice.currency, written.approved_by, adjustment.entered_at
+        invoice.currency, written.entered_by, written.approved_by, adjustment.entered_at
     FROM batch.waiting_write_off AS written
     INNER JOIN batch.invoice ON written.invoice_id = invoice.invoice_id
     INNER JOIN batch.adjustment
@@ -275,27 +279,33 @@ FROM (
             AND adjustment.kind = 'write_off'
     UNION ALL
     SELECT
-        revision.tenant_id, 'correction' AS kind, invoice.number, invoice.total, invoice.currency, revision.approved_by,
-        revision.approved_at
+        revision.tenant_id, 'correction' AS kind, invoice.number, invoice.total, invoice.currency,
+        revision.entered_by, revision.approved_by, revision.approved_at
     FROM batch.invoice_revision AS revision
     INNER JOIN batch.invoice ON revision.invoice_id = invoice.invoice_id
     UNION ALL
     SELECT
-        tenant_id, kind, null, coalesce(after ->> 'value', after ->> 'yen_per_unit')::numeric,
-        CASE WHEN after ->> 'kind' = 'percentage' THEN '%%' ELSE after ->> 'currency' END,
-        decided_by, decided_at
+        tenant_id, kind, CASE kind WHEN 'exchange_rate' THEN after ->> 'currency' END,
+        coalesce(after ->> 'value', after ->> 'yen_per_unit')::numeric,
+        CASE
+            WHEN kind = 'exchange_rate' THEN 'JPY'
+            WHEN after ->> 'kind' = 'percentage' THEN '%%'
+            ELSE after ->> 'currency'
+        END,
+        entered_by, decided_by, decided_at
     FROM batch.contract_change
     WHERE status = 'applied' AND kind <> 'import'
 ) AS entry
 LEFT JOIN batch.all_tenant AS tenant ON entry.tenant_id = tenant.tenant_id
 WHERE
-    entry.approved_by LIKE '%%' || %(mark)s
+    batch.person_key(entry.approved_by) = batch.person_key(entry.entered_by || %(mark)s)
     AND (entry.approved_at AT TIME ZONE 'Asia/Tokyo')::date BETWEEN %(period_start)s AND %(period_end)s
 ORDER BY entry.approved_at, tenant_code, entry.kind;
 
 -- name: texts_without_approval
 -- Runs across tenants, as batch_platform. Free texts that customers read and that nobody else has approved: those of the month's
--- final lines, and those that were entered, or went out, in the month (Asia/Tokyo). Corrections always wait.
+-- final lines, and those that were entered, or went out, in the month (Asia/Tokyo). Corrections always wait. An author's approval of
+-- a draft stamps the own lines, too, with ``mark`` (second_person.ALONE) or without.
 SELECT coalesce(tenant.tenant_code, written.tenant_id) AS tenant_code, written.label, written.free_text, written.author
 FROM (
     SELECT
@@ -308,7 +318,14 @@ FROM (
             AND final.period_start = %(period_start)s
             AND final.inputs -> 'extra_charges'
             @> jsonb_build_array(jsonb_build_object('extra_charge_id', extra.extra_charge_id))
-    WHERE extra.approved_by IS null AND extra.carries_invoice_id IS null
+    WHERE
+        extra.carries_invoice_id IS null
+        AND (
+            extra.approved_by IS null
+            OR NOT extra.waits
+            AND batch.person_key(extra.approved_by)
+            IN (batch.person_key(extra.entered_by), batch.person_key(extra.entered_by || %(mark)s))
+        )
     UNION ALL
     SELECT
         tenant_id, CASE kind WHEN 'discount' THEN '割引' ELSE '注文番号' END,

@@ -18,7 +18,7 @@ from include.skillreport.approvals.requests import (
 from include.skillreport.billing.actions.action import failure
 from include.skillreport.billing.billing_batch import BillingBatch
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.ledger.entries import approver_of_month
+from include.skillreport.billing.ledger.entries import approver_of_month, confirmations
 from include.skillreport.billing.ledger.settlement import Instructions, Settlement, TenantSettlement
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, lock_by_id
 from include.skillreport.billing.outcomes import outcome_of
@@ -33,28 +33,30 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
     """One listed invoice of each approved tenant. ``business_date`` is a day of its month."""
 
     def options(self, request: Request) -> dict[str, Any]:
-        """``request`` and ``note``, and the issuer's images."""
-        return super().options(request) | self.image_options(request)
+        """``request`` and ``note``, what confirms own lines by tenant (``confirmations``), and the issuer's images."""
+        options = super().options(request)
+        month = Period.month_of(request.business_date)
+        confirmed = confirmations(request.platform, options["request"], month, options["confirmed"])
+        return options | {"confirmed": confirmed} | self.image_options(request)
 
     def process(self, work: Work) -> list[Outcome]:
         """Finalise each tenant's invoice. If an invoice has changed since the request, it is not finalised, and its tenant fails."""
         outcomes = []
         # Before the locks of the drafts: no line that is approved here is removed meanwhile.
         self.billing.lock_entries(work.connection)
-        typed = list(work.run.options["confirmed"])
         for tenant_id in work.tenant_ids:
             with tenant_transaction(work.connection, [tenant_id]):
-                outcomes.append(self._approve(work, tenant_id, typed))
+                outcomes.append(self._approve(work, tenant_id))
         # The nested transactions have changed the context.
         with tenant_transaction(work.connection, work.tenant_ids):
             return outcomes
 
-    def _approve(self, work: Work, tenant_id: str, typed: list[str]) -> Outcome:
+    def _approve(self, work: Work, tenant_id: str) -> Outcome:
         request_id = work.run.options["request"]
         (item_id,) = item_ids(work.connection, request_id, tenant_id)
         item = lock_item(work.connection, request_id, tenant_id, item_id)
         assert item is not None, "the item was listed in this transaction"
-        outcome = self._outcome(work, tenant_id, item, typed)
+        outcome = self._outcome(work, tenant_id, item)
         if item.result == Result.APPROVED:
             return outcome  # before the run was cleared
         if isinstance(outcome, UnitResult):
@@ -65,7 +67,7 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         record_result(work.connection, request_id, tenant_id, item_id, result, text, work.run.execution_id)
         return outcome
 
-    def _outcome(self, work: Work, tenant_id: str, item: LockedItem, typed: list[str]) -> Outcome:
+    def _outcome(self, work: Work, tenant_id: str, item: LockedItem) -> Outcome:
         live = lock_by_id(work.connection, item.item_id)
         problem = _change(item, live)
         if problem:
@@ -73,7 +75,12 @@ class InvoiceApproval(AppliesAnswer, BillingBatch):
         # What an earlier attempt has issued is not issued again.
         actor = live.execution_id if live and item.result == Result.APPROVED else work.run.execution_id
         assert item.answered_by is not None, "the answer was recorded before the run was opened"
-        approver = Approver(item.answered_by, self.billing.terms.settings.second_person, typed)
+        confirmed = work.run.options["confirmed"].get(tenant_id, {"typed": []})
+        approver = Approver(
+            item.answered_by,
+            self.billing.terms.settings.second_person,
+            **confirmed | {"typed": list(confirmed["typed"])},
+        )
         try:
             name = approver_of_month(
                 work.connection, approver, tenant_id, Period.month_of(work.run.business_date), only_lines=True
