@@ -225,8 +225,8 @@ WHERE
 ORDER BY amount, entry_text;
 
 -- name: own_lines_of_request
--- Runs across tenants, as batch_platform. The tenants that a request's answer approves and whose month has lines that its person has
--- entered and that wait, or that this answer has approved.
+-- Runs across tenants, as batch_platform. The tenants that a request's answer approves and whose month has lines that its person
+-- has entered and that wait, or that this answer has approved.
 SELECT DISTINCT item.tenant_code, item.tenant_id
 FROM batch.approval_item AS item
 INNER JOIN batch.extra_charge AS extra ON item.tenant_id = extra.tenant_id

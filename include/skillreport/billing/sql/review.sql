@@ -251,8 +251,8 @@ ORDER BY tenant_code, remark.text;
 
 -- name: approved_alone
 -- Runs across tenants, as batch_platform. What its author has approved in a month (Asia/Tokyo), with its amount, or the number
--- of a change. The name of such an approver ends with ``mark`` (second_person.ALONE). Entries of others that the same act has approved
--- are not listed.
+-- of a change. The name of such an approver ends with ``mark`` (second_person.ALONE). Entries of others that the same act has
+-- approved are not listed.
 SELECT
     coalesce(tenant.tenant_code, entry.tenant_id) AS tenant_code, entry.kind, entry.entry_text, entry.amount, entry.currency,
     entry.approved_by
@@ -304,8 +304,8 @@ ORDER BY entry.approved_at, tenant_code, entry.kind;
 
 -- name: texts_without_approval
 -- Runs across tenants, as batch_platform. Free texts that customers read and that nobody else has approved: those of the month's
--- final lines, and those that were entered, or went out, in the month (Asia/Tokyo). Corrections always wait. An author's approval of
--- a draft stamps the own lines, too, with ``mark`` (second_person.ALONE) or without.
+-- final lines, and those that were entered, or went out, in the month (Asia/Tokyo). Corrections always wait. An author's approval
+-- of a draft stamps the own lines, too, with ``mark`` (second_person.ALONE) or without.
 SELECT coalesce(tenant.tenant_code, written.tenant_id) AS tenant_code, written.label, written.free_text, written.author
 FROM (
     SELECT
