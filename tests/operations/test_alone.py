@@ -372,7 +372,12 @@ def test_the_digest_lists_what_its_author_has_approved(database: Database, host:
     enter_line(database, "佐藤", line_text="別の作業費")
     approve(database, "100000")
     decide(database, asked(database, set_discount(database, value="50")), person=KEIRI, confirmed=["50"])
-    rate: dict[str, Any] = {"currency": "USD", "rate_date": "2026-10-30", "yen_per_unit": "151.5", "reason": "TTM"}
+    rate: dict[str, Any] = {
+        "currency": "USD",
+        "rate_date": "2026-10-30",
+        "yen_per_unit": "151.5",
+        "reason": "TTM",
+    }
     decide(database, asked(database, run(database, "set_rate", **rate)), person=KEIRI, confirmed=["151.5"])
     operate(database, "extra_line", values=LINE | {"line_date": "2026-11-05"}, triggered_by="佐藤")
     operate(database, "approve", triggered_by="鈴木", month=date(2026, 11, 1))
