@@ -66,7 +66,7 @@ def test_a_failed_tenant_is_read_cleared_and_turns_green(site: Site, host: psyco
         # The others see who works on it.
         failure.get_by_role("button", name="対応中にする").click()
         board.get_by_role("dialog").get_by_label("対応の内容").fill("設定を直します")
-        board.get_by_role("dialog").get_by_role("button", name="残す").click()
+        board.get_by_role("dialog").get_by_role("button", name="保存").click()
         expect(board.locator("article.card.known .handled")).to_contain_text(
             "対応中 operator: 設定を直します"
         )

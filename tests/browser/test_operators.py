@@ -39,7 +39,7 @@ def test_messages_stop_an_amount_is_explained_and_the_slow_batch_is_found(
         page.get_by_role("link", name="バッチ運用ボード").click()
         board = page.frame_locator("iframe")
         click(board, "^テナント$")
-        board.locator("input[name=q]").fill("ｔ001")
+        board.locator("main input[name=q]").fill("ｔ001")
         click(board, "探す", role="button")
         click(board, "^T001$")
         click(board, "通知を止める", role="button")

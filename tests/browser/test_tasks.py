@@ -170,7 +170,7 @@ def test_one_wrong_line_is_credited_by_two_persons(
         expect(page.get_by_role("dialog")).to_contain_text("-1,650 JPY")
         task.confirm(page)
     found = host.execute(
-        "SELECT total::int, status, entered_by FROM batch.invoice WHERE kind = 'credit_note'"
+        "SELECT total::int, status, entered_by FROM batch.invoice WHERE kind = 'credit'"
     ).fetchall()
     assert found == [(-1_650, "finalized", "accountant")]
 
