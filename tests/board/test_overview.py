@@ -177,7 +177,8 @@ def test_a_later_run_for_other_tenants_does_not_hide_a_failure(
 
 @pytest.fixture
 def nothing_begun(board: Board) -> None:
-    """Airflow has no run of BATCH-018-01: other tests may have left some."""
+    """Airflow has no run of BATCH-018-01, and its DAG is not paused: other tests may have left some, or have paused it."""
+    board.api("PATCH", f"/dags/{TENANT_USAGE.dag_id}", json={"is_paused": False})
     runs = f"/dags/{TENANT_USAGE.dag_id}/dagRuns"
     for made in board.api("GET", runs, params={"limit": 100}).json()["dag_runs"]:
         board.api("DELETE", f"{runs}/{quote(made['dag_run_id'], safe='')}")

@@ -43,7 +43,7 @@ def test_several_results_are_listed_and_signs_are_no_pattern(board: Board, ids: 
 
 
 @pytest.mark.parametrize("hidden", [TENANT_USAGE.dag_id, TENANT_BILLING.dag_id])
-def test_what_the_reader_may_not_see_is_not_found(
+def test_a_reader_finds_only_allowed_things(
     board: Board, monkeypatch: pytest.MonkeyPatch, hidden: str
 ) -> None:
     monkeypatch.setattr(Rights, "may_read", lambda _, dag_id: dag_id != hidden)

@@ -30,9 +30,8 @@ from include.skillreport.batches.data_backup.ownership import find_owners
 from include.skillreport.batches.data_backup.remarks import left_sentence
 from include.skillreport.batches.data_backup.server import DatabaseServer, list_tables, table_contents
 from include.skillreport.batches.data_backup.spool import WAITING_BYTES, spool_folder
+from include.skillreport.batches.data_backup.tenant_comparison import Conflict, compare
 from include.skillreport.batches.data_backup.tenant_export import (
-    Conflict,
-    compare,
     manifest_path,
     merge,
     restore_tenant,

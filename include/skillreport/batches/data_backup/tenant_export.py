@@ -1,4 +1,4 @@
-"""One tenant's rows: exported as CSV, restored into a separate schema, compared with the live rows, and optionally merged over them."""
+"""One tenant's rows: exported as CSV, restored into a separate schema, and optionally merged over the live rows."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import io
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
 
@@ -42,13 +40,6 @@ MERGED_SCHEMA = HOST_SCHEMA
 _SQL = Statements(Path(__file__).parent)
 
 _BLOCK_BYTES = 1 << 20
-_LISTED_KEYS = 5
-
-# The host's tables whose rows are written once, with the column of the time (UTC, without zone).
-_LOG_TIMES = {"SYS_SystemLog": "created_at", "HIS_AuditLog": "created_at"}
-
-# A row's time may be this much earlier than the end of its transaction.
-_LONGEST_TRANSACTION = timedelta(days=1)
 
 
 def manifest_path(tenant_id: str) -> str:
@@ -103,7 +94,7 @@ def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Man
     }
     live = {(owner, name): names for owner, name, names in _SQL.execute(connection, "all_columns")}
     for file, content in zip(manifest.files, manifest.tables, strict=True):
-        target = sql.Identifier(schema, _restored_name(content.schema, content.name))
+        target = sql.Identifier(schema, restored_name(content.schema, content.name))
         with packer.unpacked(file) as source:
             reader = io.BufferedReader(cast("io.RawIOBase", source))
             header = reader.readline()
@@ -119,14 +110,14 @@ def restore_tenant(connection: psycopg.Connection, packer: Packer, manifest: Man
             cursor = connection.cursor()
             with cursor.copy(copy_in) as copy:
                 shutil.copyfileobj(reader, copy, _BLOCK_BYTES)
-        table = Table(schema, _restored_name(content.schema, content.name), has_tenant=True)
+        table = Table(schema, restored_name(content.schema, content.name), has_tenant=True)
         # The comparison and the merge look up single live rows; without statistics PostgreSQL would read the whole live table.
         connection.execute(sql.SQL("ANALYZE {}").format(table.identifier))
         if cursor.rowcount != content.rows:
             raise BackupDamagedError(
                 f"{file.path} は {content.rows} 行のはずが {cursor.rowcount} 行です。別のバックアップを使ってください。"
             )
-        if (content.schema, content.name) in by_column and _count(
+        if (content.schema, content.name) in by_column and count_of(
             connection,
             sql.SQL("SELECT count(*) FROM {} WHERE tenant_id IS DISTINCT FROM %s").format(table.identifier),
             tenant_id,
@@ -143,7 +134,7 @@ def verify_restored(connection: psycopg.Connection, schema: str, manifest: Manif
     :raises BackupDamagedError: names the tables that differ.
     """
     tables = [
-        Table(schema, _restored_name(each.schema, each.name), has_tenant=True) for each in manifest.tables
+        Table(schema, restored_name(each.schema, each.name), has_tenant=True) for each in manifest.tables
     ]
     found = [
         type(expected)(expected.schema, expected.name, content.rows, content.content_hash)
@@ -154,142 +145,6 @@ def verify_restored(connection: psycopg.Connection, schema: str, manifest: Manif
         raise BackupDamagedError(
             f"テナント {manifest.about['tenant_id']} の復元結果が取得時と一致しません: {'、'.join(wrong)}"
         )
-
-
-@dataclass(frozen=True)
-class Conflict:
-    """The comparison of a table's restored rows with the live rows: rows that differ, were deleted, or are new, with some of their keys.
-
-    ``columns`` are the names of the columns that differ in any row; their values are in no report. ``added`` are columns that were added
-    since the backup. They are neither compared nor changed.
-    """
-
-    schema: str
-    name: str
-    rows: int
-    changed: int
-    missing: int
-    new: int
-    keys: tuple[str, ...] = ()
-    added: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
-
-    def sentence(self) -> str:
-        """One line for the report."""
-        text = (
-            f"{self.schema}.{self.name}: 復元 {self.rows} 行、現在と異なる {self.changed} 行、"
-            f"現在ない {self.missing} 行、取得後に増えた {self.new} 行"
-        )
-        if self.keys:
-            text += f"（例: {'、'.join(self.keys)}）"
-        if self.columns:
-            text += f"。異なる列: {'、'.join(self.columns)}"
-        if self.added:
-            text += f"。取得後にできた列 {'、'.join(self.added)} は比べず、反映しても変えません"
-        return text
-
-
-# The restored rows joined with the live rows by key, and the tenant's live rows without restored rows. The first part finds live rows by
-# the primary key, the second part by the conditions of `is_own` and `is_since`.
-_COMPARISON = sql.SQL(
-    """
-    WITH pair AS MATERIALIZED (
-        SELECT
-            ({key_restored})::text AS row_key,
-            live.{first} IS NOT null AS is_live,
-            CASE WHEN live.{first} IS NOT null THEN array_remove(ARRAY[{differing}], null) ELSE '{{}}' END AS differing
-        FROM {restored} AS restored
-        -- Nobody's now, for example because the employee was deleted: still the tenant's.
-        LEFT JOIN {live} AS live ON {same_key} AND coalesce({owner} = {tenant}, true)
-    ),
-
-    added AS MATERIALIZED (
-        SELECT ({key_live})::text AS row_key
-        FROM {live} AS live
-        WHERE {is_since} AND {is_own} AND NOT EXISTS (SELECT FROM {restored} AS restored WHERE {same_key})
-    )
-
-    SELECT
-        count(*),
-        count(*) FILTER (WHERE differing <> '{{}}'),
-        count(*) FILTER (WHERE NOT is_live),
-        (SELECT count(*) FROM added),
-        array(
-            SELECT row_key FROM pair WHERE NOT is_live OR differing <> '{{}}'
-            UNION ALL
-            SELECT row_key FROM added
-            ORDER BY row_key LIMIT {listed}
-        ),
-        array(SELECT DISTINCT unnest(differing) FROM pair)
-    FROM pair
-    """
-)
-
-
-def compare(
-    connection: psycopg.Connection,
-    schema: str,
-    manifest: Manifest,
-    tables: Sequence[OwnedTable],
-    snapshot_at: datetime,
-) -> list[Conflict]:
-    """Compare the restored rows with the tenant's live rows, by primary key, in each table, including tables without backup rows.
-
-    ``tables`` come from ``find_owners``. For the application's logs, rows count as new only if they were written after ``snapshot_at``
-    (aware). An index on the time finds them, and no other rows of the log are read.
-    """
-    tenant_id = str(manifest.about["tenant_id"])
-    restored = {(each.schema, each.name) for each in manifest.tables}
-    conflicts = []
-    for owned in tables:
-        table = owned.table
-        if (table.schema, table.name) not in restored:
-            new = _count(
-                connection,
-                sql.SQL("SELECT count(*) FROM {} AS live WHERE {} AND {}").format(
-                    table.identifier, _is_since(table, snapshot_at), owned.belongs("live", tenant_id)
-                ),
-            )
-            if new:
-                conflicts.append(Conflict(table.schema, table.name, 0, 0, 0, new))
-            continue
-        restored_name = _restored_name(table.schema, table.name)
-        columns = columns_of(connection, schema, restored_name)
-        key = _primary_key(connection, table, columns)
-        same_key = _same_key(key)
-        query = _COMPARISON.format(
-            key_restored=_row_of("restored", key),
-            key_live=_row_of("live", key),
-            differing=sql.SQL(", ").join(map(_name_if_it_differs, columns)),
-            restored=sql.Identifier(schema, restored_name),
-            live=table.identifier,
-            first=sql.Identifier(key[0]),
-            is_own=owned.belongs("live", tenant_id),
-            is_since=_is_since(table, snapshot_at),
-            owner=owned.owner("live"),
-            tenant=sql.Literal(tenant_id),
-            same_key=same_key,
-            listed=sql.Literal(_LISTED_KEYS),
-        )
-        row = connection.execute(query).fetchone()
-        assert row is not None
-        rows, changed, missing, new, keys, differing = row
-        added = [name for name in columns_of(connection, table.schema, table.name) if name not in columns]
-        if changed or missing or new or added:
-            conflicts.append(
-                Conflict(
-                    table.schema,
-                    table.name,
-                    rows,
-                    changed,
-                    missing,
-                    new,
-                    tuple(keys),
-                    tuple(added),
-                    tuple(name for name in columns if name in differing),
-                )
-            )
-    return conflicts
 
 
 def merge(
@@ -310,20 +165,20 @@ def merge(
 def _merge_table(connection: psycopg.Connection, schema: str, tenant_id: str, owned: OwnedTable) -> int:
     table, name = owned.table, owned.table.name
     restored_columns = columns_of(connection, schema, name)
-    key = _primary_key(connection, table, restored_columns)
+    key = primary_key(connection, table, restored_columns)
     live_columns = columns_of(connection, MERGED_SCHEMA, name, are_written=True)
     columns = [column for column in live_columns if column in restored_columns]
     others = [column for column in columns if column not in key]
     parts = {
         "live": table.identifier,
         "source": sql.Identifier(schema, name),
-        "same_key": _same_key(key),
+        "same_key": same_key(key),
         # A row without a tenant may be overwritten: its deleted employee may be restored in the same merge.
         "is_taken": sql.SQL("{} <> {}").format(owned.owner("live"), sql.Literal(tenant_id)),
-        "key": _row_of("restored", key),
+        "key": row_of("restored", key),
         "names": _names(columns),
-        "of_live": _row_of("live", columns),
-        "of_restored": _row_of("restored", columns),
+        "of_live": row_of("live", columns),
+        "of_restored": row_of("restored", columns),
         "changes": sql.SQL(", ").join(
             sql.SQL("{0} = restored.{0}").format(sql.Identifier(column)) for column in others
         ),
@@ -359,18 +214,7 @@ def _merge_table(connection: psycopg.Connection, schema: str, tenant_id: str, ow
         ) from None
 
 
-def _is_since(table: Table, snapshot_at: datetime) -> sql.Composable:
-    """The condition that the row ``live`` of a log may have been written after the snapshot; true for every other table."""
-    column = _LOG_TIMES.get(table.name) if table.schema == HOST_SCHEMA else None
-    if column is None:
-        return sql.SQL("true")
-    since = (snapshot_at - _LONGEST_TRANSACTION).astimezone(UTC).replace(tzinfo=None)
-    return sql.SQL("({column} >= {since} OR {column} IS null)").format(
-        column=sql.Identifier("live", column), since=sql.Literal(since)
-    )
-
-
-def _restored_name(schema: str, name: str) -> str:
+def restored_name(schema: str, name: str) -> str:
     """The restored table's name: the host's tables keep their names; tables of another schema get a prefix."""
     return name if schema == MERGED_SCHEMA else f"{schema}.{name}"
 
@@ -408,7 +252,7 @@ def _require_columns(live: Sequence[str], table: TableContent, columns: Sequence
         )
 
 
-def _primary_key(connection: psycopg.Connection, table: Table, restored: Sequence[str]) -> list[str]:
+def primary_key(connection: psycopg.Connection, table: Table, restored: Sequence[str]) -> list[str]:
     """The live table's primary key; the restored columns must include it."""
     rows = connection.execute(
         """
@@ -433,13 +277,15 @@ def _names(columns: Sequence[str]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, columns))
 
 
-def _same_key(key: Sequence[str]) -> sql.Composed:
+def same_key(key: Sequence[str]) -> sql.Composed:
+    """The condition that the rows ``live`` and ``restored`` have the same key."""
     return sql.SQL(" AND ").join(
         sql.SQL("live.{0} = restored.{0}").format(sql.Identifier(name)) for name in key
     )
 
 
-def _row_of(alias: str, key: Sequence[str]) -> sql.Composed:
+def row_of(alias: str, key: Sequence[str]) -> sql.Composed:
+    """These columns as one value of a statement."""
     names = [sql.Identifier(alias, name) for name in key]
     return (
         sql.SQL("{}").format(names[0])
@@ -448,13 +294,8 @@ def _row_of(alias: str, key: Sequence[str]) -> sql.Composed:
     )
 
 
-def _name_if_it_differs(column: str) -> sql.Composed:
-    return sql.SQL("CASE WHEN live.{0}::text IS DISTINCT FROM restored.{0}::text THEN {1} END").format(
-        sql.Identifier(column), sql.Literal(column)
-    )
-
-
-def _count(connection: psycopg.Connection, query: sql.Composed, *parameters: object) -> int:
+def count_of(connection: psycopg.Connection, query: sql.Composed, *parameters: object) -> int:
+    """The number that the query counts."""
     row = connection.execute(query, parameters).fetchone()
     assert row is not None
     return int(row[0])

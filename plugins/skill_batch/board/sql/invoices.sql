@@ -18,7 +18,8 @@ SELECT
     invoice.currency, count(*) AS invoices, sum(invoice.total - invoice.credited_total) AS billed,
     sum(
         CASE
-            WHEN invoice.is_paid AND receivable.invoice_id IS null AND invoice.paid_total = 0 THEN greatest(invoice.open_amount, 0)
+            WHEN invoice.is_paid AND receivable.invoice_id IS null AND invoice.paid_total = 0
+                THEN greatest(invoice.open_amount, 0)
             ELSE invoice.paid_total
         END
     ) AS paid,

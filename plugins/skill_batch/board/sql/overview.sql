@@ -72,11 +72,11 @@ ORDER BY
     array_position(ARRAY['failed', 'partial', 'running', 'completed'], listed.status) ASC, listed.started_at DESC;
 
 -- name: resolved_failures
--- The runs of which a failure alert told since a time, and that succeeded since another time: the run itself was cleared, or later
--- runs of its day succeeded for all tenants that had failed. A key is failure:dag:run:batch:attempt (failure_key in the notifiers).
+-- The runs of which a failure alert told since a time, and that succeeded since another time: the run itself was cleared, or a
+-- later run succeeded. A key is failure:dag:run:batch:attempt (failure_key in the notifiers).
 SELECT
-    run.batch_id, run.dag_id, run.run_id, run.started_at, coalesce(cleared.ended_at, later.ended_at) AS resolved_at,
-    later.triggered_by
+    run.batch_id, run.dag_id, run.run_id, run.started_at,
+    CASE run.status WHEN 'completed' THEN run.ended_at ELSE later.ended_at END AS resolved_at, later.triggered_by
 FROM (
     SELECT DISTINCT regexp_replace(alert.alert_key, ':[^:]*$', '') AS told
     FROM batch.board_alert AS alert
@@ -86,7 +86,6 @@ INNER JOIN batch.board_run AS run
     ON
         concat_ws(':', 'failure', run.dag_id, run.run_id, run.batch_id) = failure.told
         AND run.batch_id = any(%(batch_ids)s) AND NOT run.dry_run AND run.started_at > %(told_since)s
-LEFT JOIN LATERAL (SELECT run.ended_at WHERE run.status = 'completed' AND run.reopened_at IS null) AS cleared ON true
 LEFT JOIN
     LATERAL (
         SELECT whole.ended_at, whole.triggered_by
@@ -98,7 +97,7 @@ LEFT JOIN
         LIMIT 1
     ) AS later
     ON true
-WHERE coalesce(cleared.ended_at, later.ended_at) > %(since)s
+WHERE run.reopened_at IS null AND CASE run.status WHEN 'completed' THEN run.ended_at ELSE later.ended_at END > %(since)s
 ORDER BY resolved_at DESC, run.execution_id ASC
 LIMIT %(most)s;
 
