@@ -121,7 +121,7 @@ def alert_about(host: psycopg.Connection, spec: BatchSpec, run_id: str) -> None:
     )
 
 
-def test_a_failure_of_the_last_day_stays_as_a_line_when_it_is_resolved(
+def test_a_resolved_failure_stays_as_a_line_for_a_day(
     board: Board, host: psycopg.Connection
 ) -> None:
     run(host, TENANT_USAGE, hours_ago=5, failed=FAILED, run_id="again")
