@@ -121,9 +121,7 @@ def alert_about(host: psycopg.Connection, spec: BatchSpec, run_id: str) -> None:
     )
 
 
-def test_a_resolved_failure_stays_as_a_line_for_a_day(
-    board: Board, host: psycopg.Connection
-) -> None:
+def test_a_resolved_failure_stays_as_a_line_for_a_day(board: Board, host: psycopg.Connection) -> None:
     run(host, TENANT_USAGE, hours_ago=5, failed=FAILED, run_id="again")
     alert_about(host, TENANT_USAGE, "again")
     assert "解消" not in board.get("/").text
