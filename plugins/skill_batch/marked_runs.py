@@ -101,9 +101,9 @@ def _ended_rows(
 
     If there are unfinished ones, only these. A run of one batch may have no rows. Of a family's run, only the rows say which batches began.
     """
-    from skill_batch.statements import SQL
+    from skill_batch.notifiers.recorded_result import rows_of_run
 
-    rows = database.execute(SQL["rows_of_run"], {"dag_id": run.dag_id, "run_id": run.run_id}).fetchall()
+    rows = rows_of_run(database, run.dag_id, run.run_id)
     if not rows and len(specs) == 1:
         return [(specs[0], run.run_id, False)]
     spec_of = {spec.id: spec for spec in specs}

@@ -90,3 +90,8 @@ def recorded_result(
     return RecordedResult(
         execution_id, batch_id, business_date, total, failed, error, None if failed else recorded_reason
     )
+
+
+def rows_of_run(database: psycopg.Connection, dag_id: str, run_id: str) -> list[tuple[str, str, bool]]:
+    """The id of each batch in this run, its latest execution id, and whether its work is done. ``database`` as ``recorded_result``."""
+    return database.execute(SQL["rows_of_run"], {"dag_id": dag_id, "run_id": run_id}).fetchall()
