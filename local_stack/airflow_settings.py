@@ -23,6 +23,7 @@ BACKUP_CONNECTION = "skill_batch_backup_db"
 
 # The Variables with the folders of files, of pg_dump, and of the application's log files.
 STORAGE_VARIABLE = "skill_batch_storage_url"
+UPLOAD_VARIABLE = "skill_batch_upload_url"
 TOOLS_VARIABLE = "skill_batch_postgres_bin"
 LOG_ROOTS_VARIABLE = "skill_batch_log_roots"
 
@@ -75,6 +76,7 @@ class AirflowSettings:
         }
         folders = {
             STORAGE_VARIABLE: f"file://{storage}",
+            UPLOAD_VARIABLE: f"file://{storage}",
             TOOLS_VARIABLE: tools,
             LOG_ROOTS_VARIABLE: str(logs),
         }

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from include.skillreport.billing.bank_inbox import INCOMING, Incoming, incoming, keep, read
+from include.skillreport.billing.bank_inbox import INCOMING, Incoming, incoming, keep, read, uploaded_name
+from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import NoSpaceError, ObjectStore
 from tests.s3_server import BUCKET, S3Server
 
@@ -18,6 +19,7 @@ DAY = date(2026, 11, 28)
 NAME = "入金 11月.txt"
 CONTENT = "ｶ)ｱｵﾊﾞ".encode("cp932")
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+SHORT_SHA256 = "0a1b2c3d4e5f"
 KEPT = f"bank-files/imported/2026-11/{SHA256[:16]}-入金_11月.txt"
 
 
@@ -57,6 +59,25 @@ def test_files_are_read_once_they_have_not_changed_for_a_minute(store: ObjectSto
     assert incoming(store, later(30)) == Incoming(waiting=("b#1 (2)?.csv", NAME))
     assert incoming(store, later()) == Incoming(files=("b#1 (2)?.csv", NAME))
     assert read(store, "b#1 (2)?.csv") == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("振込入金 11月.csv", "振込入金_11月-0a1b2c3d.csv"),
+        ("..\\..\\a..b.TXT", "a.b-0a1b2c3d.TXT"),
+        (".hidden", "hidden-0a1b2c3d"),
+        ("", "file-0a1b2c3d"),
+        ("あ" * 300 + ".txt", "あ" * 46 + "-0a1b2c3d.txt"),
+    ],
+)
+def test_uploaded_files_have_names_that_nothing_replaces(given: str, name: str) -> None:
+    assert uploaded_name(given, SHORT_SHA256) == name
+
+
+def test_a_download_that_has_not_ended_is_refused() -> None:
+    with pytest.raises(ParameterError, match="ダウンロードが終わっていません"):
+        uploaded_name("a.csv.CRDOWNLOAD", SHORT_SHA256)
 
 
 def test_folders_are_refused_and_unfinished_uploads_left_alone(store: ObjectStore) -> None:

@@ -8,7 +8,12 @@ from decimal import Decimal
 import pytest
 
 from include.skillreport.billing.receivables.payment import Payable, Payment
-from include.skillreport.billing.receivables.payment_file import FileRow, parse_payments, require_recordable
+from include.skillreport.billing.receivables.payment_file import (
+    FileRow,
+    is_payment_file,
+    parse_payments,
+    require_recordable,
+)
 from include.skillreport.core.errors import ParameterError
 
 HEADER = "請求書番号,入金日,金額,通貨,方法,参照番号\n"
@@ -23,6 +28,8 @@ def test_a_file_is_read_in_the_encodings_of_spreadsheets(encoding: str) -> None:
     content = (HEADER + "\n" + ROW).replace("\n", "\r\n").encode(encoding)
 
     assert parse_payments(content, "a.csv") == [FileRow(3, PAYMENT)]
+    assert is_payment_file(content[: len(content) * 2 // 3])
+    assert not is_payment_file(content[6:])
 
 
 @pytest.mark.parametrize(

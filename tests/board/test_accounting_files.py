@@ -1,8 +1,9 @@
-"""書類の検索: the accountant's files of the months that were handed over, as they were recorded."""
+"""会計ファイル: the files of closed months as they were recorded, and of open months as they are now."""
 
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from psycopg.types.json import Jsonb
 
 from skill_batch.board import archived_files
 from skill_batch.board.access import Rights
+from include.skillreport.core.execution.business_date import JAPAN
 from tests.board.conftest import Board
 
 CONTENT = "番号,金額\nINV-2026-10-001,11000\n".encode("utf-8-sig")
@@ -44,12 +46,32 @@ def file(host: psycopg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_file_is_downloaded_as_it_was_recorded(board: Board) -> None:
-    page = board.get("/documents").text
+    page = board.get("/accounting").text
     assert f'href="/skill-batch-board{ADDRESS}"' in page
     assert "経理" in page
     answer = board.get(ADDRESS)
     assert (answer.status_code, answer.content) == (200, CONTENT)
     assert quote(NAME) in answer.headers["Content-Disposition"]
+
+
+def test_a_file_of_an_open_month_is_read_as_it_is_now(
+    board: Board, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    month = datetime.now(JAPAN).date().replace(day=1)
+    name = f"journal-{month:%Y-%m}-未確定.csv"
+    provisional = file.parents[1] / f"{month:%Y-%m}" / name
+    provisional.parent.mkdir(exist_ok=True)
+    provisional.write_bytes(CONTENT)
+    provisional.with_name("other.csv").write_bytes(b"secret")
+    address = f"/accounting/{month}/{quote(name)}"
+    assert address in board.get("/accounting").text
+    provisional.write_bytes(CONTENT * 2)
+    assert board.get(address).content == CONTENT * 2
+    assert board.get(f"/accounting/{month}/other.csv").status_code == 404
+    monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", "s3://")
+    broken = board.get("/accounting").text
+    assert "skill_batch_storage_url" in broken
+    assert ADDRESS in broken
 
 
 def test_a_changed_or_missing_file_is_refused(board: Board, file: Path) -> None:

@@ -8,7 +8,7 @@ from skill_batch.board.database import CONNECTION as BOARD_CONN_ID
 from skill_batch.hooks.tenant_db import CleanupDbHook, PlatformDbHook, TenantDbHook
 from skill_batch.network import ALLOWED_HOSTS_VARIABLE, MAILBOX_CONN_ID, SMTP_CONN_ID
 from skill_batch.notifiers.channels import OPS_EMAIL_CONN_ID, OPS_HTTP_CONN_ID, OPS_SLACK_CONN_ID
-from skill_batch.object_storage import VARIABLE
+from skill_batch.object_storage import UPLOAD_VARIABLE, VARIABLE
 from include.skillreport.batches.data_backup.mac import MAC_CONNECTION
 from include.skillreport.batches.data_backup.server import CONNECTION
 from include.skillreport.batches.log_cleanup.batch import ROOTS_VARIABLE
@@ -62,7 +62,13 @@ def test_the_projects_file_defines_every_connection_that_the_code_asks_for() -> 
         BACKUP_CONNECTION,
         MAC_CONNECTION,
     }
-    assert set(settings.variables) == {VARIABLE, ALLOWED_HOSTS_VARIABLE, BIN_VARIABLE, ROOTS_VARIABLE}
+    assert set(settings.variables) == {
+        VARIABLE,
+        UPLOAD_VARIABLE,
+        ALLOWED_HOSTS_VARIABLE,
+        BIN_VARIABLE,
+        ROOTS_VARIABLE,
+    }
     assert (CONNECTION, BIN_VARIABLE, ROOTS_VARIABLE) == (
         BACKUP_CONNECTION,
         TOOLS_VARIABLE,

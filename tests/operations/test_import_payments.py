@@ -10,6 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from include.skillreport.billing import bank_inbox
 from include.skillreport.billing.accounting.readiness import Accepted
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.ledger.overdue_letters import queue_reminders
@@ -506,6 +507,22 @@ def test_a_bad_file_stays_and_the_others_are_imported(
     assert list(waiting(host).values()) == ["nothing_open"]
     # Reported in each run, until somebody acts.
     assert run(database, store).status == "partial"
+
+
+def test_an_uploaded_file_is_read_at_once(
+    database: Database, host: psycopg.Connection, store: ObjectStore
+) -> None:
+    know(host, "A")
+    name = bank_inbox.uploaded_name("振込.txt", "0a1b2c3d4e")
+    for each in (name, "growing.txt"):
+        store.write(f"bank-files/incoming/{each}", zengin_file([transfer(11_000)]))
+
+    result = run(database, store, values={"uploaded": [name, "gone.txt"]})
+
+    assert result.status == "completed"
+    assert [row[:3] for row in payments(host)] == [("A", A1, 11_000)]
+    assert store.names("bank-files/incoming") == ["growing.txt"]
+    assert remark(host, result)["stillGrowing"] == 1
 
 
 def test_a_dry_run_changes_nothing(database: Database, host: psycopg.Connection, store: ObjectStore) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from skill_batch.object_storage import object_store
+from skill_batch.object_storage import find_upload_store, object_store
 from include.skillreport.core.errors import SettingsError
-from tests.s3_server import BUCKET, S3Server
+from tests.s3_server import BUCKET, S3Server, nothing
 
 
 @pytest.fixture
@@ -40,6 +40,25 @@ def test_the_store_is_where_the_variable_says(storage: Path) -> None:
     assert location == f"file://{storage}/a/b.txt"
     assert store.read("a/b.txt") == b"second"
     assert [path.name for path in (storage / "a").iterdir()] == ["b.txt"]
+
+
+def test_uploads_go_through_a_connection_of_their_own(
+    bucket: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_upload_store() is None
+    monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_UPLOAD_URL", "s3://")
+    with pytest.raises(SettingsError, match="skill_batch_upload_url"):
+        find_upload_store()
+    name = f"{connection_of(bucket)}_upload"
+    monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", bucket.airflow_connection)
+    monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_UPLOAD_URL", f"s3://{name}@{BUCKET}/batch")
+    store = find_upload_store()
+    assert store is not None
+    # It may only put objects.
+    bucket.refuses = lambda environ: environ["REQUEST_METHOD"] != "PUT"
+    store.write("payments/a.csv", b"content")
+    bucket.refuses = nothing
+    assert object_store().read("payments/a.csv") == b"content"
 
 
 def test_an_error_in_the_block_leaves_nothing_in_the_store(storage: Path) -> None:

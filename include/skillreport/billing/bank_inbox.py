@@ -1,17 +1,18 @@
-"""The folder of the object store into which the accountant puts the bank's files, and the folder in which they are kept."""
+"""The folder of the object store into which the accountant puts or uploads the bank's files, and the folder in which they are kept."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from include.skillreport.billing.receivables.bank_file import MOST_BYTES
 from include.skillreport.core.database import has_control_characters, storable
+from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.object_store import ObjectStore, StoreEntry
 
 INCOMING = "bank-files/incoming"
@@ -25,6 +26,9 @@ _CLOCKS_DIFFER = timedelta(hours=1)
 # A kept name has at most this many characters of the file's name, of four bytes at most: a file system takes 255 bytes.
 _LONGEST_NAME = 50
 
+# The ends of names that browsers and tools give to a file until it is complete.
+_UNFINISHED = (".part", ".tmp", ".crdownload")
+
 
 @dataclass(frozen=True)
 class Incoming:
@@ -35,17 +39,20 @@ class Incoming:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
-def incoming(store: ObjectStore, now: datetime) -> Incoming:
-    """What is in the folder, sorted by name. A file waits until it is unchanged for a minute before ``now`` (with time zone).
+def incoming(store: ObjectStore, now: datetime, complete: Collection[str] = ()) -> Incoming:
+    """What is in the folder, sorted by name. A file waits until it is unchanged for a minute before ``now`` (with time zone), unless
+    its name is among the ``complete`` ones.
 
     Hidden files and those that end with ``.part`` or ``.tmp`` are uploads that have not ended, and are not named.
     """
     files, waiting, refused = [], [], {}
     for entry in store.entries(INCOMING):
-        if entry.name.startswith((".", "~$")) or entry.name.lower().endswith((".part", ".tmp")):
+        if entry.name.startswith((".", "~$")) or entry.name.lower().endswith(_UNFINISHED):
             continue
         if reason := _reason_against(entry, now):
             refused[storable(entry.name)] = reason
+        elif entry.name in complete:
+            files.append(entry.name)
         elif entry.modified is None or now - entry.modified < _UNCHANGED:
             waiting.append(entry.name)
         else:
@@ -76,6 +83,19 @@ def keep(store: ObjectStore, name: str, content: bytes, sha256: str, day: date) 
         if hashlib.sha256(read(store, name)).hexdigest() == sha256:
             store.delete(f"{INCOMING}/{name}")
     return key
+
+
+def uploaded_name(name: str, sha256: str) -> str:
+    """The name in the store of a file that was uploaded as ``name``. The same content has the same name, and another one never replaces it.
+
+    :raises ParameterError: the file is a download that has not ended.
+    """
+    if name.lower().endswith(_UNFINISHED):
+        raise ParameterError(
+            f"ファイル '{name}' はダウンロードが終わっていません。終わってから、もう一度選んでください。"
+        )
+    stem, dot, extension = re.sub(r"\.+", ".", _safe(name)).strip("._-").rpartition(".")
+    return f"{stem or extension or 'file'}-{sha256[:8]}{dot}{extension if stem else ''}"
 
 
 def _reason_against(entry: StoreEntry, now: datetime) -> str:

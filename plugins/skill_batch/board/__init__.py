@@ -6,7 +6,7 @@
     access.py           what a user may see and do, by the permissions for DAGs
     airflow_api.py      Airflow's REST API, as the signed-in user
     database.py         the pool of read-only connections; contents.py reads texts of messages with another role
-    archived_files.py   invoices in the object store, and their sheets as images
+    store_access.py     the object store, within limits; archived_files.py opens invoices, and draws their sheets as images
     actions.py          what the buttons start; targets.py shows what an action works on
     runs.py             usual durations, progress, missed starts; failures.py groups failed tenants
     pages/              one module per page: its queries and its route; sql/ has the statements

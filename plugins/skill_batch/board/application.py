@@ -17,10 +17,10 @@ from starlette.types import Receive, Scope, Send
 
 from skill_batch.board.access import AccessRefusal, Rights, signed_in
 from skill_batch.board.airflow_api import AIRFLOW_APP, AirflowRefusedError
-from skill_batch.board.archived_files import ArchivedFileError
 from skill_batch.board.at_once import RequestsAtOnce
 from skill_batch.board.database import BoardDatabase, BoardUnavailableError
 from skill_batch.board.pages import (
+    accounting,
     batches,
     contracts,
     documents,
@@ -37,8 +37,10 @@ from skill_batch.board.pages import (
     tenant,
     tenants,
     transfers,
+    uploads,
 )
 from skill_batch.board.rendering import HEADERS, Language, language_of, render, translator
+from skill_batch.board.store_access import ArchivedFileError
 
 log = logging.getLogger(__name__)
 
@@ -54,12 +56,12 @@ _FIELDS = {
     "date_to": "日付（まで）",
     "amount_from": "円の金額（から）",
     "amount_to": "円の金額（まで）",
-    "counterparty": "取引先（前方一致）",
+    "counterparty": "取引先（名前の一部）",
     "number": "番号（前方一致）",
     "kind": "種別",
     "age": "期限",
     "doubt": "理由",
-    "payer": "テナントか名義（前方一致）",
+    "payer": "テナントか名義の一部",
 }
 
 
@@ -103,8 +105,10 @@ def create_app() -> FastAPI:
         invoices,
         invoice,
         documents,
+        accounting,
         receivables,
         transfers,
+        uploads,
         messages,
         findings,
         search,
@@ -159,7 +163,7 @@ def _refused(request: Request, error: Exception) -> Response:
 
 def _unreadable(request: Request, error: Exception) -> Response:
     assert isinstance(error, ArchivedFileError)
-    return _problem(request, error.status, "書類のファイルを開けません", str(error), lang="ja")
+    return _problem(request, error.status, "ファイルの処理に失敗しました", str(error), lang="ja")
 
 
 def _failed(request: Request, error: Exception) -> Response:

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
-from typing import Any, TypeVar
+from typing import Any
 
 import pypdfium2
 
-from skill_batch.object_storage import object_store
+from skill_batch.board.store_access import ArchivedFileError, in_store
 from include.skillreport.billing import bank_inbox
 from include.skillreport.billing.bank_inbox import Incoming
 from include.skillreport.billing.documents.invoice import file_key
-from include.skillreport.core.errors import SettingsError
 from include.skillreport.core.execution.object_store import ObjectStore
-
-log = logging.getLogger(__name__)
-
-Found = TypeVar("Found")
 
 # A larger file is not opened. An invoice with a hundred lines has less than 1 MB.
 MOST_BYTES = 20 * 1024 * 1024
@@ -36,30 +29,11 @@ _DOTS_PER_INCH = 110
 _POINTS_PER_INCH = 72
 _MOST_PIXELS = 4_000
 
-# A request waits this long for a free read, and a read may last this long. A read that hangs continues in its thread and occupies its place
-# until the store answers.
-MOST_READS = 2
-WAIT_SECONDS = 2.0
-READ_SECONDS = 10.0
-_READS = threading.BoundedSemaphore(MOST_READS)
-
 # The last checked file is cached this long, because each sheet of a document is a separate request.
 KEPT_SECONDS = 30.0
 
 # Two threads must not call PDFium at the same time.
 _PDFIUM = threading.Lock()
-
-
-class ArchivedFileError(Exception):
-    """The file cannot be shown. The message is for the operator: what is wrong, and what to do. ``status`` is the HTTP status."""
-
-    status = 409
-
-
-class ArchiveBusyError(ArchivedFileError):
-    """The store does not answer, or other reads wait for it."""
-
-    status = 503
 
 
 @dataclass(frozen=True)
@@ -100,7 +74,7 @@ def read_recorded(key: str, sha256: str, size: int) -> bytes:
     kept = _kept
     if kept and kept.sha256 == sha256 and time.monotonic() - kept.read_at < KEPT_SECONDS:
         return kept.content
-    content = _in_time(key, lambda store: _read(store, key))
+    content = in_store(key, lambda store: _read(store, key))
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ArchivedFileError(
             f"{key} の内容が記録と違います（SHA-256 が一致しません）。改ざんか破損の可能性があるため表示しません。"
@@ -110,57 +84,22 @@ def read_recorded(key: str, sha256: str, size: int) -> bytes:
     return content
 
 
+def read_now(key: str) -> bytes:
+    """The content of a file of the store as it is now, without a record of it. :raises ArchivedFileError: as ``read_archived``."""
+    content = in_store(key, lambda store: _read(store, key))
+    if len(content) > MOST_BYTES:
+        raise ArchivedFileError(f"{key} は大きすぎるため開けません。保存先から直接取得してください。")
+    return content
+
+
 def list_incoming() -> Incoming:
     """The banks' files that are not imported. :raises ArchivedFileError: the store cannot be read or hangs."""
-    return _in_time(bank_inbox.INCOMING, lambda store: bank_inbox.incoming(store, datetime.now(UTC)))
-
-
-def _in_time(key: str, read: Callable[[ObjectStore], Found]) -> Found:
-    """What ``read`` finds in the store, in a separate thread. :raises ArchivedFileError: the store is busy, hangs or fails."""
-    if not _READS.acquire(timeout=WAIT_SECONDS):
-        raise ArchiveBusyError(
-            f"保存先の読み取りが混み合っています（同時に {MOST_READS} 件まで）。少し待ってから開き直してください。"
-        )
-    answer: Future[Found] = Future()
-
-    def work() -> None:
-        try:
-            answer.set_result(_from_store(key, read))
-        except BaseException as error:
-            answer.set_exception(error)
-        finally:
-            _READS.release()
-
-    # A daemon thread, so a store that hangs does not prevent the API server from ending.
-    threading.Thread(target=work, name="skill-batch-board-archive", daemon=True).start()
-    try:
-        return answer.result(READ_SECONDS)
-    except TimeoutError:
-        raise ArchiveBusyError(
-            f"保存先が {READ_SECONDS:g} 秒以内に応答しません（{key}）。保存先の状態を確認し、後で開き直してください。"
-        ) from None
+    return in_store(bank_inbox.INCOMING, lambda store: bank_inbox.incoming(store, datetime.now(UTC)))
 
 
 def _read(store: ObjectStore, key: str) -> bytes:
     with store.reader(key) as file:
         return file.read(MOST_BYTES + 1)
-
-
-def _from_store(key: str, read: Callable[[ObjectStore], Found]) -> Found:
-    try:
-        return read(object_store())
-    except FileNotFoundError:
-        raise ArchivedFileError(
-            f"{key} が保存先にありません。バックアップか保存先の版の履歴から戻してください。"
-        ) from None
-    except Exception as error:
-        # Each kind of object store has its own errors.
-        log.warning("%s cannot be read from the object store", key, exc_info=error)
-        # The text of an unknown error may quote addresses and names of secrets.
-        reason = str(error) if isinstance(error, SettingsError) else type(error).__name__
-        raise ArchivedFileError(
-            f"保存先から {key} を読めません（{reason}）。Variable skill_batch_storage_url と保存先を確認してください。"
-        ) from error
 
 
 def count_sheets(pdf: bytes) -> int:

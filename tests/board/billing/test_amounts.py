@@ -295,8 +295,7 @@ def test_the_pages_offer_what_is_of_no_single_invoice(board: Board) -> None:
             'remove_line"',
             "carry?business_date=2026-10-01",
         ),
-        "/documents": ("hand_over",),
-        "/receivables": ("import_payments",),
+        "/accounting": ("hand_over",),
     }
     for path, operations in expected.items():
         user, viewer = board.as_role("user").get(path).text, board.as_role("viewer").get(path).text

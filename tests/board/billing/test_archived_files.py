@@ -12,8 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from skill_batch.board import archived_files
-from skill_batch.board.archived_files import ArchivedFileError, count_sheets, draw_sheet
+from skill_batch.board import archived_files, store_access
+from skill_batch.board.archived_files import count_sheets, draw_sheet
+from skill_batch.board.store_access import ArchivedFileError
 from include.skillreport.core.execution.object_store import ObjectStore
 from tests.board.billing.conftest import number_of
 from tests.board.conftest import Board
@@ -114,8 +115,8 @@ def test_a_store_that_hangs_is_given_up_and_not_asked_by_everybody(
     store: ObjectStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(archived_files, "READ_SECONDS", 0.05)
-    monkeypatch.setattr(archived_files, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(store_access, "WORK_SECONDS", 0.05)
+    monkeypatch.setattr(store_access, "WAIT_SECONDS", 0.05)
     path = f"/invoices/{ids['PARTLY']}"
     with _hanging(_pdf(store, number_of(host, ids["PARTLY"]))):
         for reason in ("応答しません", "応答しません", "混み合っています"):

@@ -33,7 +33,7 @@ def test_each_criterion_is_searched_alone_and_together(reader: psycopg.Connectio
     assert found(reader, least=Decimal(11_001)) == {"C", "USD"}
     assert found(reader, least=Decimal(11_001), largest=Decimal(16_500)) == {"C"}
     assert found(reader, largest=Decimal(-1)) == {"CREDIT", "PART"}
-    assert found(reader, counterparty="PA") == {"PAID", "PARTLY", "PART"}
+    assert found(reader, counterparty="art") == {"PARTLY", "PART"}
     assert found(reader, number="CRN-2026-10-") == {"CREDIT", "PART"}
     assert found(reader, kind="credit") == {"CREDIT", "PART"}
     together = {
@@ -51,7 +51,7 @@ def test_each_criterion_is_searched_alone_and_together(reader: psycopg.Connectio
 def test_wildcards_are_searched_as_they_are(reader: psycopg.Connection) -> None:
     assert found(reader, counterparty="=1+1 100%_") == {"FORMULA"}
     for text in ("%", "_", "\\", "P%D"):
-        assert found(reader, counterparty=text) == set()
+        assert found(reader, counterparty=text) == ({"FORMULA"} if text in "%_" else set())
         assert found(reader, number=text) == set()
 
 
@@ -92,11 +92,6 @@ def test_full_width_numbers_are_searched_like_ascii_ones(board: Board) -> None:
     assert "1 件" in text
     assert "CRN-2026-10-" in board.get("/documents?number=ＣＲＮ－２０２６－１０").text
     assert "CRN-2026-10-" in board.get("/documents?amount_to=−1").text
-
-
-def test_pages_say_that_counterparties_are_searched_by_beginning(board: Board) -> None:
-    for path in ("/documents", "/receivables"):
-        assert "名前の先頭が一致" in board.get(path).text
 
 
 def test_the_list_has_pages(reader: psycopg.Connection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,4 +100,4 @@ def test_the_list_has_pages_and_refuses_unknown_ages(
     assert len(seen) == len(set(seen)) == page.total
     assert board.get("/receivables?age=ancient").status_code == 400
     assert board.get("/receivables?page=x").status_code == 400
-    assert "該当する請求書はありません" in board.get("/receivables?counterparty=%25").text
+    assert "該当する請求書はありません" in board.get("/receivables?counterparty=P%25D").text

@@ -126,17 +126,18 @@ def delete_provisional(last_closed: date, store: ObjectStore, *, is_repair: bool
     """Delete the provisional files of the closed months, in their order. A repair therefore looks into the last month only, whether a
     killed run has left any.
     """
-    if is_repair and not _provisional(last_closed, store):
+    if is_repair and not provisional_keys(last_closed, store):
         return
     folders = [
         name for name in store.names(_ROOT) if _MONTH.fullmatch(name) and name <= f"{last_closed:%Y-%m}"
     ]
     for folder in folders:
-        for key in _provisional(date.fromisoformat(f"{folder}-01"), store):
+        for key in provisional_keys(date.fromisoformat(f"{folder}-01"), store):
             store.delete(key)
 
 
-def _provisional(month: date, store: ObjectStore) -> list[str]:
+def provisional_keys(month: date, store: ObjectStore) -> list[str]:
+    """The keys of the files of a month, a day of it, that is open."""
     folder = _folder(month)
     return [f"{folder}/{name}" for name in store.names(folder) if name.endswith(f"{PROVISIONAL}.csv")]
 

@@ -49,6 +49,15 @@ class FileRow:
     payment: Payment
 
 
+def is_payment_file(beginning: bytes) -> bool:
+    """Whether a file that begins like this has the columns of payments, and so is no file of a bank."""
+    header, has_more, _ = beginning.rpartition(b"\n")
+    try:
+        return next(csv_rows(header if has_more else beginning, ""), (1, []))[1] == list(PAYMENT_COLUMNS)
+    except ParameterError:
+        return False
+
+
 def parse_payments(content: bytes, name: str) -> list[FileRow]:
     """The payments of the file ``name``, in order. Empty lines are skipped.
 

@@ -200,7 +200,9 @@ class PaymentImport(ChecksShown, TenantBatch):
 
     def _read(self, work: Work) -> RunRemark:
         result = _Import()
-        folder = bank_inbox.incoming(work.files, datetime.now(UTC))
+        entered = FORM.entered(work.run.options)
+        assert isinstance(entered, form.ImportFiles), "no other operation reads files"
+        folder = bank_inbox.incoming(work.files, datetime.now(UTC), entered.uploaded)
         result.waiting = folder.waiting
         result.refused = [f"ファイル '{name}': {reason}。" for name, reason in folder.refused.items()]
         for name in folder.files:

@@ -86,6 +86,14 @@ SameTransfers = Annotated[
         "1 行に 1 件。「振込ID」。候補が複数なら「振込ID=請求書番号」で、入金のある請求書を選びます。",
     ),
 ]
+Uploaded = Annotated[
+    tuple[str, ...],
+    Lines(
+        "すぐに読むファイル",
+        "置いてから 1 分待たずに読むファイルの名前（アップロードしたファイルは、ボードが入れます）。1 行に 1 件。",
+        example=("20261127-0a1b2c3d.txt",),
+    ),
+]
 Reason = Annotated[str, ReasonField(example="預金利息")]
 Payers = Annotated[
     tuple[str, ...],
@@ -98,6 +106,8 @@ class ImportFiles(Operation):
     """保存先の bank-files/incoming/ にある銀行のファイルを読み、名義と金額が確かな振込を入金として記録します。ほかは確認待ちになります。"""
 
     shows = NOTHING_YET
+
+    uploaded: Uploaded = ()
 
 
 @FORM.add("confirm", "消込の確定", button="確定")

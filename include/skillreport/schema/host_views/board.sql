@@ -141,7 +141,7 @@ SELECT
         WHERE corrected.invoice_id = invoice.invoice_id
     ), '') AS letter_id,
     invoice.due_on, invoice.booked_on, invoice.currency, invoice.total,
-    invoice.yen_total, invoice.counterparty,
+    invoice.yen_total, invoice.counterparty COLLATE "C" AS counterparty, -- noqa: RF03
     invoice.content ->> 'tenant_code' AS tenant_code,
     coalesce(
         (
@@ -203,7 +203,8 @@ FROM batch.invoice_document;
 -- The corrected documents of invoices, without their content.
 CREATE VIEW batch.board_invoice_revision AS
 SELECT
-    tenant_id, invoice_id, revision, counterparty, due_on, corrected_on, reason, entered_by, entered_at, execution_id
+    tenant_id, invoice_id, revision, counterparty COLLATE "C" AS counterparty, due_on, corrected_on, reason, entered_by,
+    entered_at, execution_id
 FROM batch.invoice_revision;
 
 -- The present state of each letter to a billing contact, in the words of batch.outbox. Without a message the application's row

@@ -86,7 +86,7 @@ CREATE INDEX invoice_by_voider ON batch.invoice (voided_by) WHERE voided_by IS N
 CREATE INDEX invoice_by_date ON batch.invoice (issued_on, yen_total) WHERE number IS NOT null;
 -- The entries of a month of the books.
 CREATE INDEX invoice_by_booking ON batch.invoice (booked_on) WHERE number IS NOT null;
-CREATE INDEX invoice_by_counterparty ON batch.invoice (counterparty text_pattern_ops, issued_on) WHERE number IS NOT null;
+CREATE INDEX invoice_by_counterparty ON batch.invoice (counterparty COLLATE "C", issued_on) WHERE number IS NOT null;
 -- The search over the documents of all years by amount alone, and by the beginning of the number.
 CREATE INDEX invoice_by_amount ON batch.invoice (yen_total, issued_on) WHERE number IS NOT null;
 CREATE INDEX invoice_by_number ON batch.invoice (number text_pattern_ops) WHERE number IS NOT null;
@@ -326,7 +326,7 @@ CREATE TABLE batch.invoice_revision (
 );
 CREATE INDEX invoice_revision_waiting ON batch.invoice_revision (invoice_id) WHERE approved_by IS null;
 -- The search by counterparty finds an invoice by its corrected name too.
-CREATE INDEX invoice_revision_by_counterparty ON batch.invoice_revision (counterparty text_pattern_ops);
+CREATE INDEX invoice_revision_by_counterparty ON batch.invoice_revision (counterparty COLLATE "C");
 CALL batch.make_tenant_table('batch.invoice_revision');
 CREATE POLICY board ON batch.invoice_revision FOR SELECT TO batch_owner USING (true);
 -- A revision never changes. Another correction makes the next one.

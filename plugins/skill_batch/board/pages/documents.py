@@ -5,37 +5,30 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from decimal import Decimal
 from io import StringIO
-from itertools import groupby
-from operator import itemgetter
 from typing import Annotated, Any, Literal
-from urllib.parse import quote
 
 import psycopg
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response, status
+from fastapi import APIRouter, Depends, Query, Request, Response, status
 from pydantic import BeforeValidator
 
 from skill_batch.board.access import Rights, RightsDep, http_error
-from skill_batch.board.archived_files import read_recorded
 from skill_batch.board.database import BoardDatabase
-from skill_batch.board.patterns import beginning_with
+from skill_batch.board.patterns import beginning_with, containing
 from skill_batch.board.rendering import HEADERS, render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.billing.accounting.document_index import INDEX_COLUMNS, index_cells
 from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.entered import entered_number, plain
 from include.skillreport.core.execution.business_date import JAPAN
-from include.skillreport.core.operation_catalog import OPERATE_INVOICES
 
 router = APIRouter()
 
 _PAGE = 50
 # The maximum count, and the maximum number of rows of a CSV file.
 MOST = 10_000
-# The accountant's files of this time are listed.
-_FILES_LISTED = timedelta(days=2 * 365)
 
 KINDS = {"invoice": "請求書", "credit": "返還"}
 Kind = Literal["", "invoice", "credit"]
@@ -63,7 +56,7 @@ Text = Annotated[str, Query(max_length=200)]
 class Criteria:
     """The search criteria; empty values do not filter. Dates are those of the documents, amounts are in yen and with tax.
 
-    ``counterparty`` and ``number`` are the beginnings of texts. ``page`` is numbered from 1.
+    ``counterparty`` is a part of the customer's name, ``number`` the beginning of the document's. ``page`` is numbered from 1.
     """
 
     first_day: date | None = None
@@ -75,14 +68,16 @@ class Criteria:
     kind: Kind = ""
     page: int = 1
 
-    def parameters(self) -> dict[str, Any]:
+    def parameters(self, connection: psycopg.Connection[Any]) -> dict[str, Any]:
         """The parameters of the statements."""
+        pattern = containing(self.counterparty)
+        names = _SQL.column(connection, "counterparties_with", pattern=pattern) if pattern else None
         return {
             "first_day": self.first_day,
             "last_day": self.last_day,
             "least": self.least,
             "largest": self.largest,
-            "counterparty": beginning_with(self.counterparty),
+            "counterparties": names,
             "number": beginning_with(self.number),
             "kind": self.kind or None,
         }
@@ -123,7 +118,7 @@ class FoundDocuments:
 
 def find_documents(connection: psycopg.Connection[Any], criteria: Criteria) -> FoundDocuments:
     """One page of the documents."""
-    parameters = criteria.parameters()
+    parameters = criteria.parameters(connection)
     return FoundDocuments(
         criteria,
         _SQL.rows(
@@ -135,7 +130,9 @@ def find_documents(connection: psycopg.Connection[Any], criteria: Criteria) -> F
 
 def documents_file(connection: psycopg.Connection[Any], criteria: Criteria) -> bytes | None:
     """All documents as CSV (UTF-8 with BOM) with the columns of a month's index; None: there are more than ``MOST``."""
-    rows = _SQL.rows(connection, "found_documents", **criteria.parameters(), most=MOST + 1, skipped=0)
+    rows = _SQL.rows(
+        connection, "found_documents", **criteria.parameters(connection), most=MOST + 1, skipped=0
+    )
     if len(rows) > MOST:
         return None
     text = StringIO()
@@ -191,50 +188,12 @@ def documents_page(request: Request, rights: RightsDep, criteria: CriteriaDep) -
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
         found = find_documents(connection, criteria)
-        since = (datetime.now(JAPAN) - _FILES_LISTED).date().replace(day=1)
-        files = _SQL.rows(connection, "accounting_files", since=since, month=None)
-    return render_found(request, rights, found, files)
+    return render_found(request, rights, found)
 
 
-def render_found(
-    request: Request, rights: Rights, page: FoundDocuments, files: Sequence[Mapping[str, Any]] = ()
-) -> Response:
-    """The page as HTML. ``files`` are the accountant's."""
-    return render(
-        request,
-        rights,
-        "documents.html",
-        section="/invoices",
-        page=page,
-        most=MOST,
-        kinds=KINDS,
-        months=[(month, list(each)) for month, each in groupby(files, key=itemgetter("month"))],
-        file_name=file_name,
-        may_operate=rights.may_start(OPERATE_INVOICES.dag_id),
-    )
-
-
-@router.get("/accounting/{month}/{name}")
-def accounting_file(request: Request, rights: RightsDep, month: date, name: str) -> Response:
-    """A file of a month that was handed over to the accountant.
-
-    :raises ArchivedFileError: it cannot be read, or is not the recorded one.
-    """
-    rights.require_read(TENANT_BILLING.dag_id)
-    database: BoardDatabase = request.app.state.database
-    with database.read() as connection:
-        rows = _SQL.rows(connection, "accounting_files", since=month, month=month)
-    row = next((each for each in rows if file_name(each) == name), None)
-    if row is None:
-        raise HTTPException(status.HTTP_404_NOT_FOUND)
-    content = read_recorded(row["key"], row["sha256"], row["bytes"])
-    headers = {**HEADERS, "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
-    return Response(content, headers=headers, media_type="text/csv")
-
-
-def file_name(row: Mapping[str, Any]) -> str:
-    """The name of an accountant's file, without its folder."""
-    return str(row["key"]).rpartition("/")[2]
+def render_found(request: Request, rights: Rights, page: FoundDocuments) -> Response:
+    """The page as HTML."""
+    return render(request, rights, "documents.html", section="/invoices", page=page, most=MOST, kinds=KINDS)
 
 
 @router.get("/documents.csv")

@@ -14,7 +14,6 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response, status
 from skill_batch.board.access import RightsDep
 from skill_batch.board.archived_files import (
     MOST_SHEETS,
-    ArchivedFileError,
     count_sheets,
     draw_sheet,
     read_archived,
@@ -24,6 +23,7 @@ from skill_batch.board.database import BoardDatabase
 from skill_batch.board.pages.invoices import ACTIONS, possible_actions
 from skill_batch.board.rendering import HEADERS, language_of, render
 from skill_batch.board.statements import SQL as _SQL
+from skill_batch.board.store_access import ArchivedFileError
 from include.skillreport.approvals.requests import HOLDS
 from include.skillreport.billing.actions.fields import BAD_DEBT_FACTS, TAX_CATEGORIES
 from include.skillreport.billing.documents.invoice import Invoice, revision_suffix

@@ -11,11 +11,13 @@ import psycopg
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from skill_batch.board.access import Rights, RightsDep
-from skill_batch.board.archived_files import ArchivedFileError, list_incoming
+from skill_batch.board.archived_files import list_incoming
 from skill_batch.board.database import BoardDatabase
-from skill_batch.board.patterns import beginning_with
+from skill_batch.board.patterns import containing
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
+from skill_batch.board.store_access import ArchivedFileError
+from skill_batch.object_storage import find_upload_store
 from include.skillreport.billing.receivables.matching import Doubt
 from include.skillreport.billing.receivables.transfer import payer_key
 from include.skillreport.billing.settings import BillingSettings
@@ -55,7 +57,7 @@ class OfferedChoice:
 
 @dataclass(frozen=True)
 class TransferFilters:
-    """The filters of the page; empty values do not filter. ``payer``: the beginning of a tenant's code or name, or of a payer's name."""
+    """The filters of the page; empty values do not filter. ``payer``: a part of a tenant's code or name, or of a payer's name."""
 
     doubt: str = ""
     payer: str = ""
@@ -68,11 +70,15 @@ class TransferFilters:
 
 @dataclass(frozen=True)
 class IncomingFiles:
-    """The names of the banks' files that are not imported. ``are_read``: a run imports them. ``problem``: why there is no list."""
+    """The names of the banks' files that are not imported. ``are_read``: a run imports them. ``problem``: why there is no list.
+
+    ``may_upload``: files can be uploaded here.
+    """
 
     names: Sequence[str] = ()
     are_read: bool = True
     problem: str = ""
+    may_upload: bool = False
 
 
 NO_FILES = IncomingFiles()
@@ -118,8 +124,8 @@ def load_transfers(
         _SQL.rows(
             connection,
             "known_payers",
-            search=beginning_with(filters.payer),
-            key=beginning_with(payer_key(filters.payer)),
+            search=containing(filters.payer),
+            key=containing(payer_key(filters.payer)),
             most=_PAGE,
         ),
         _SQL.rows(connection, "bank_files", most=_MOST_LISTED),
@@ -129,13 +135,14 @@ def load_transfers(
 
 def load_incoming() -> IncomingFiles:
     """The files in the folder. Call it without a connection of the database: the store may be slow."""
-    are_read = True
+    are_read, may_upload = True, False
     try:
         are_read = BillingSettings.load().imports_payments
+        may_upload = find_upload_store() is not None
         found = list_incoming()
     except (SettingsError, ArchivedFileError) as error:
-        return IncomingFiles(are_read=are_read, problem=str(error))
-    return IncomingFiles((*found.files, *found.waiting, *found.refused), are_read)
+        return IncomingFiles(are_read=are_read, problem=str(error), may_upload=may_upload)
+    return IncomingFiles((*found.files, *found.waiting, *found.refused), are_read, may_upload=may_upload)
 
 
 def _filters(

@@ -1,3 +1,30 @@
+-- name: counterparties_with
+-- The names of customers in all documents that contain a text. It goes from one name in the index to the next, because there are
+-- far fewer names than documents.
+WITH RECURSIVE known (counterparty) AS (
+    (
+        SELECT invoice.counterparty FROM batch.board_invoice AS invoice
+        WHERE invoice.number IS NOT null AND invoice.counterparty IS NOT null
+        ORDER BY invoice.counterparty
+        LIMIT 1
+    )
+    UNION ALL
+    SELECT (
+        SELECT invoice.counterparty FROM batch.board_invoice AS invoice
+        WHERE invoice.number IS NOT null AND invoice.counterparty > known.counterparty
+        ORDER BY invoice.counterparty
+        LIMIT 1
+    )
+    FROM known
+    WHERE known.counterparty IS NOT null
+)
+
+SELECT counterparty FROM known
+WHERE counterparty ILIKE %(pattern)s
+UNION
+SELECT counterparty FROM batch.board_invoice_revision
+WHERE counterparty ILIKE %(pattern)s;
+
 -- name: found_documents
 -- The numbered documents of all years, void ones with their amounts (電子帳簿保存法), newest first, with a row per revision. An
 -- invoice is found by the names of all its revisions. The columns are those of the
@@ -12,12 +39,12 @@ WITH found AS (
         AND (%(least)s::numeric IS null OR invoice.yen_total >= %(least)s)
         AND (%(largest)s::numeric IS null OR invoice.yen_total <= %(largest)s)
         AND (
-            %(counterparty)s::text IS null
-            OR invoice.counterparty LIKE %(counterparty)s
+            %(counterparties)s::text[] IS null
+            OR invoice.counterparty = any(%(counterparties)s)
             OR invoice.invoice_id = any(
                 array(
                     SELECT named.invoice_id FROM batch.board_invoice_revision AS named
-                    WHERE named.counterparty LIKE %(counterparty)s
+                    WHERE named.counterparty = any(%(counterparties)s)
                 )
             )
         )
@@ -79,12 +106,12 @@ FROM (
         AND (%(least)s::numeric IS null OR invoice.yen_total >= %(least)s)
         AND (%(largest)s::numeric IS null OR invoice.yen_total <= %(largest)s)
         AND (
-            %(counterparty)s::text IS null
-            OR invoice.counterparty LIKE %(counterparty)s
+            %(counterparties)s::text[] IS null
+            OR invoice.counterparty = any(%(counterparties)s)
             OR invoice.invoice_id = any(
                 array(
                     SELECT named.invoice_id FROM batch.board_invoice_revision AS named
-                    WHERE named.counterparty LIKE %(counterparty)s
+                    WHERE named.counterparty = any(%(counterparties)s)
                 )
             )
         )
@@ -92,10 +119,3 @@ FROM (
         AND (%(kind)s::text IS null OR invoice.kind = %(kind)s)
     LIMIT %(most)s -- noqa: AM09
 ) AS found;
-
--- name: accounting_files
--- The files of the months that were handed over since a month, or of one month.
-SELECT month, handed_over_at, handed_over_by, key, sha256, bytes, rows
-FROM batch.board_accounting_file
-WHERE month >= %(since)s AND (%(month)s::date IS null OR month = %(month)s)
-ORDER BY month DESC, key ASC;

@@ -49,7 +49,7 @@ SELECT
 FROM batch.board_payer AS payer
 LEFT JOIN batch.board_tenant AS tenant ON payer.tenant_id = tenant.tenant_id
 WHERE
-    %(search)s::text IS null OR tenant.tenant_code LIKE %(search)s OR tenant.tenant_name LIKE %(search)s
+    %(search)s::text IS null OR tenant.tenant_code ILIKE %(search)s OR tenant.tenant_name ILIKE %(search)s
     OR payer.payer_key LIKE %(key)s
 ORDER BY tenant_code, payer.payer_name, payer.payer_code
 LIMIT %(most)s;

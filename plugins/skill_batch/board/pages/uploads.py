@@ -1,0 +1,103 @@
+"""Upload of a file of payments, a bank's or our own, into the folder in which its operation looks for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import PurePath
+from shutil import copyfileobj
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response, status
+from starlette.datastructures import UploadFile
+
+from skill_batch.airflow_private.api_server import record_in_audit_log
+from skill_batch.board.access import RightsDep, from_this_page, http_error
+from skill_batch.board.rendering import render
+from skill_batch.board.store_access import READ, UPLOAD, ArchivedFileError, in_store
+from include.skillreport.billing import bank_inbox
+from include.skillreport.billing.actions.fields import PAYMENTS
+from include.skillreport.billing.receivables.bank_file import MOST_BYTES
+from include.skillreport.billing.receivables.payment_file import is_payment_file
+from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS, OPERATE_INVOICES
+
+router = APIRouter()
+
+# The parts of a form around its file have at most this many bytes.
+_AROUND_BYTES = 10_000
+# The header of our own file is within the first bytes.
+_BEGINNING_BYTES = 1_000
+
+
+async def _file(request: Request, rights: RightsDep) -> UploadFile:
+    """The chosen file. Who may import neither kind sends nothing.
+
+    :raises HTTPException: 403, 411 without a length, 413 for a file that is too large, 422 without a file.
+    """
+    if not rights.may_start(OPERATE_INVOICES.dag_id):
+        rights.require_start(IMPORT_PAYMENTS.dag_id)
+    length = request.headers.get("Content-Length", "")
+    if not length.isdecimal():
+        raise http_error(status.HTTP_411_LENGTH_REQUIRED, "入力の長さがありません")
+    if int(length) > MOST_BYTES + _AROUND_BYTES:
+        raise http_error(
+            status.HTTP_413_CONTENT_TOO_LARGE,
+            "{size} MB を超えています。期間を分けて取得してください",
+            size=MOST_BYTES // 10**6,
+        )
+    chosen = (await request.form(max_files=1, max_fields=1)).get("file")
+    if not isinstance(chosen, UploadFile) or not chosen.size:
+        raise http_error(status.HTTP_422_UNPROCESSABLE_CONTENT, "ファイルが選ばれていないか、空です")
+    return chosen
+
+
+@router.post("/uploads", dependencies=[Depends(from_this_page)])
+def upload(request: Request, rights: RightsDep, chosen: Annotated[UploadFile, Depends(_file)]) -> Response:
+    """Put the file where its operation reads it, record who did it, and open the dialog of the operation.
+
+    A file of a bank goes to ``bank-files/incoming/``, one with the columns of payments to ``payments/``.
+
+    :raises ArchivedFileError: its download has not ended, or it cannot be stored.
+    """
+    beginning = chosen.file.read(_BEGINNING_BYTES)
+    is_ours = is_payment_file(beginning)
+    spec, folder = (OPERATE_INVOICES, PAYMENTS) if is_ours else (IMPORT_PAYMENTS, bank_inbox.INCOMING)
+    rights.require_start(spec.dag_id)
+    chosen.file.seek(0)
+    sha256 = hashlib.file_digest(chosen.file, "sha256").hexdigest()  # type: ignore[arg-type]
+    try:
+        name = bank_inbox.uploaded_name(PurePath(chosen.filename or "").name, sha256)
+    except ParameterError as error:
+        raise ArchivedFileError(str(error)) from None
+    key = f"{folder}/{name}"
+    extra = {"file": key, "sha256": sha256, "bytes": chosen.size}
+    record_in_audit_log("skill_batch_upload", rights.user, json.dumps(extra, ensure_ascii=False))
+    _put(chosen, key)
+    operation, field = ("import_payments", "payment_file") if is_ours else ("import", "uploaded")
+    return render(
+        request,
+        rights,
+        "uploaded.html",
+        dag_id=spec.dag_id,
+        operation=operation,
+        values={field: name},
+        name=name,
+    )
+
+
+def _put(chosen: UploadFile, key: str) -> None:
+    """:raises ArchivedFileError: the store cannot be written, or is not the store that the operations read."""
+    chosen.file.seek(0)
+
+    def write(store: ObjectStore) -> None:
+        with store.writer(key) as file:
+            copyfileobj(chosen.file, file)
+
+    in_store(key, write, UPLOAD)
+    if not in_store(key, lambda store: store.exists(key), READ):
+        raise ArchivedFileError(
+            f"アップロード先に置いた {key} が、読み取りの保存先にありません。Variable skill_batch_upload_url を "
+            "skill_batch_storage_url と同じ場所にしてください。"
+        )
