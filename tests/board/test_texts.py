@@ -134,7 +134,11 @@ def _texts_of_failures() -> set[str]:
 
 
 def test_every_text_has_an_english_form_and_none_is_left_over() -> None:
-    used = _texts_of_templates() | _texts_of_actions() | {title for title, _, _ in rendering.MENU}
+    used = (
+        _texts_of_templates()
+        | _texts_of_actions()
+        | {title for title, _, _ in (*rendering.MENU, *rendering.BILLING_PAGES)}
+    )
     used |= (
         _texts_of_modules()
         | _texts_of_refusals()

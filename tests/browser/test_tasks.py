@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 
 import psycopg
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from include.skillreport.billing.receivables.transfer import Transfer
 from include.skillreport.core.catalog import EXTERNAL_SYNC, TENANT_USAGE
 from include.skillreport.core.execution.business_date import JAPAN
 from local_stack.stand_ins import StandInDirectory
@@ -18,6 +20,7 @@ from tests.conftest import Database
 from tests.worlds import billing_rows, directory_rows, outbox_rows
 from tests.worlds.board_messages import message
 from tests.worlds.night_rows import run
+from tests.worlds.zengin_files import OWN_ACCOUNT, zengin_file
 
 pytestmark = [pytest.mark.browser, pytest.mark.long, pytest.mark.exclusive]
 
@@ -173,6 +176,34 @@ def test_one_wrong_line_is_credited_by_two_persons(
         "SELECT total::int, status, entered_by FROM batch.invoice WHERE kind = 'credit'"
     ).fetchall()
     assert found == [(-1_650, "finalized", "accountant")]
+
+
+@pytest.mark.tenants
+def test_a_bank_file_arrives_and_a_new_payer_is_confirmed(
+    site: Site, host: psycopg.Connection, database: Database
+) -> None:
+    billing_rows.customer(host, "T001", tenant_name="青葉商事")
+    billing_rows.run_billing(database)
+    content = zengin_file([Transfer(OWN_ACCOUNT, date(2026, 11, 27), Decimal(11_000), "ｶ)ｱｵﾊﾞ")])
+
+    task = Task(site)
+    with site.signed_in("accountant") as page:
+        task.begin(page)
+        task.find(page, "入金消込")
+        # The file is chosen in a window of the browser.
+        task.clicks += 1
+        page.locator("input[type=file]").set_input_files(
+            {"name": "振込入金.txt", "mimeType": "text/plain", "buffer": content}
+        )
+        site.picture(page, "task-upload", full=False)
+        task.press(page, "アップロードして取り込む")
+        expect(page.get_by_role("dialog").locator(".badge.good")).to_be_visible(timeout=RUN_MS)
+        task.press(page, "閉じる")
+        expect(page.get_by_text("初めての振込名義です").first).to_be_visible()
+        site.picture(page, "task-transfer", full=False)
+        task.press(page, "この請求書で確定")
+        task.confirm(page)
+    assert host.execute("SELECT open_amount::int FROM batch.invoice").fetchall() == [(0,)]
 
 
 @pytest.mark.usefixtures("backup")

@@ -302,6 +302,7 @@ def running_airflow(
         {
             "AIRFLOW__API__PORT": str(port),
             "AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL": f"file://{folder / 'storage'}",
+            "AIRFLOW_VAR_SKILL_BATCH_UPLOAD_URL": f"file://{folder / 'storage'}",
             "AIRFLOW_VAR_SKILL_BATCH_ALLOWED_HOSTS": ",".join(services.allowed_hosts),
             "AIRFLOW_CONN_SKILL_BATCH_SMTP": smtp_connection(services),
             "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{port}",

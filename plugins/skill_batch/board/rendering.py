@@ -37,7 +37,7 @@ from include.skillreport.core.catalog import (
 )
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.failure_kinds import FailureKind
-from include.skillreport.core.operation_catalog import APPROVALS
+from include.skillreport.core.operation_catalog import APPROVALS, IMPORT_PAYMENTS, OPERATE_CONTRACTS
 from include.skillreport.core.run_spec import OperationSpec, RunSpec
 from include.skillreport.core.version import VERSION
 from include.skillreport.core.yaml_files import load_yaml
@@ -67,6 +67,15 @@ MENU: tuple[tuple[str, str, str], ...] = (
     ("通知", "/messages", NOTIFICATION_RETRY.dag_id),
     ("所要時間", "/durations", ""),
     ("異常・連携・バックアップ", "/findings", TENANT_MONITORING.dag_id),
+)
+# The pages below 請求, and the DAG that their readers may start.
+BILLING_PAGES: tuple[tuple[str, str, str], ...] = (
+    ("月ごとの請求", "invoices", ""),
+    ("書類の検索", "documents", ""),
+    ("会計ファイル", "accounting", ""),
+    ("売掛金", "receivables", ""),
+    ("入金消込", "transfers", IMPORT_PAYMENTS.dag_id),
+    ("契約の変更", "contracts", OPERATE_CONTRACTS.dag_id),
 )
 
 
@@ -189,6 +198,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals |= {
+        "billing_pages": BILLING_PAGES,
         "contract_kinds": CONTRACT_KINDS,
         "contract_words": CONTRACT_WORDS,
         "invoice_states": INVOICE_STATES,

@@ -42,6 +42,19 @@ def test_several_results_are_listed_and_signs_are_no_pattern(board: Board, ids: 
         assert "見つかりません" in board.get("/search", params={"q": nothing}).text
 
 
+@pytest.mark.parametrize(
+    ("text", "page"),
+    [("入金消", "/transfers"), ("ｶｲｹｲ", None), ("Accounting fi", "/accounting"), ("昨夜", "/")],
+)
+def test_pages_are_found_by_title(board: Board, text: str, page: str | None) -> None:
+    assert target(board, text) == (f"/skill-batch-board{page}" if page else None)
+
+
+def test_a_reader_finds_only_pages_that_open(board: Board) -> None:
+    assert target(board.as_role("viewer"), "入金消込") is None
+    assert target(board.as_role("viewer"), "売掛金") == "/skill-batch-board/receivables"
+
+
 @pytest.mark.parametrize("hidden", [TENANT_USAGE.dag_id, TENANT_BILLING.dag_id])
 def test_a_reader_finds_only_allowed_things(
     board: Board, monkeypatch: pytest.MonkeyPatch, hidden: str

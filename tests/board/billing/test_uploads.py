@@ -49,16 +49,16 @@ def names(store: ObjectStore) -> list[str]:
             BANK_FILE,
             "振込 11月.csv",
             "bank-files/incoming/振込_11月-*.csv",
-            "import_payments/import?uploaded=",
+            "import_payments",
         ),
         (OWN_FILE, "p.csv", "payments/p-*.csv", "operate_invoices/import_payments?payment_file=p-"),
         (
             b"\x00" * 200,
             "../../etc/passwd",
             "bank-files/incoming/passwd-*",
-            "import_payments/import?uploaded=",
+            "import_payments",
         ),
-        (BANK_FILE, ".hidden", "bank-files/incoming/hidden-*", "import_payments/import?uploaded=hidden"),
+        (BANK_FILE, ".hidden", "bank-files/incoming/hidden-*", "import_payments"),
     ],
 )
 def test_a_file_goes_where_its_operation_reads_it(
@@ -76,13 +76,25 @@ def test_a_file_goes_where_its_operation_reads_it(
     assert len(names(store)) == 2
 
 
-def test_the_dialog_has_the_file_and_the_audit_log_its_name(board: Board, store: ObjectStore) -> None:
-    send(board, "b.csv", BANK_FILE)
+def test_the_import_starts_with_the_file_or_its_paused_dag_is_shown(board: Board, store: ObjectStore) -> None:
+    dag = "/dags/import_payments"
+    board.api("PATCH", dag, json={"is_paused": True})
+    dialog = send(board, "b.csv", BANK_FILE).text
     (name,) = names(store)
-    dialog = board.get("/operations/import_payments/import", params={"uploaded": name}).text
-    assert f">{name}</textarea>" in dialog
+    assert f"import_payments/import?uploaded={name}" in dialog
+    board.api("PATCH", dag, json={"is_paused": False})
+    assert "実行の様子" in send(board, "b.csv", BANK_FILE).text
+    (run,) = board.api("GET", f"{dag}/dagRuns?order_by=-run_after&limit=1").json()["dag_runs"]
+    assert run["conf"] == {"operation": "import", "uploaded": [name]}
+    board.api("DELETE", f"{dag}/dagRuns/{run['dag_run_id']}")
+
+
+def test_the_audit_log_has_person_and_file(board: Board, store: ObjectStore) -> None:
+    send(board.as_role("user"), "b.csv", BANK_FILE)
     logs = board.api("GET", "/eventLogs?event=skill_batch_upload&order_by=-event_log_id&limit=1").json()
-    assert json.loads(logs["event_logs"][0]["extra"])["file"] == f"bank-files/incoming/{name}"
+    (log,) = logs["event_logs"]
+    assert json.loads(log["extra"])["file"] == f"bank-files/incoming/{names(store)[0]}"
+    assert log["owner"] == "user"
 
 
 def test_a_large_empty_or_unfinished_file_is_refused(

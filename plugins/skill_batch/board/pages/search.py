@@ -1,9 +1,9 @@
-"""検索: tenants by code, id or name, invoices by number, and runs by id."""
+"""検索: pages by title, tenants by code, id or name, invoices by number, and runs by id."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 from unicodedata import normalize
 
@@ -11,10 +11,10 @@ import psycopg
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from skill_batch.board.access import RightsDep
+from skill_batch.board.access import Rights, RightsDep
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.patterns import beginning_with
-from skill_batch.board.rendering import HEADERS, Links, render
+from skill_batch.board.rendering import BILLING_PAGES, HEADERS, MENU, Links, english, render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.catalog import TENANT_BILLING, TENANT_USAGE
 from include.skillreport.core.operation_catalog import RUN_SPECS
@@ -31,13 +31,16 @@ Rows = Sequence[Mapping[str, Any]]
 class Found:
     """What the reader may see and the text names, at most 20 of each kind."""
 
-    tenants: Rows
-    invoices: Rows
-    runs: Rows
+    tenants: Rows = ()
+    invoices: Rows = ()
+    runs: Rows = ()
+    # The titles of pages by their addresses below the board.
+    pages: Mapping[str, str] = field(default_factory=dict)
 
     def only(self, links: Links) -> str | None:
         """The page of the only result; None if there are several, or none."""
-        pages = [links.page("tenants", row["tenant_id"]) for row in self.tenants]
+        pages = [links.board + path for path in self.pages]
+        pages += [links.page("tenants", row["tenant_id"]) for row in self.tenants]
         pages += [links.page("invoices", row["invoice_id"]) for row in self.invoices]
         pages += [links.page("runs", row["dag_id"], row["run_id"]) for row in self.runs]
         return pages[0] if len(pages) == 1 else None
@@ -47,7 +50,7 @@ def find(connection: psycopg.Connection[Any], text: str, may_read: Callable[[str
     """What the text names. ``may_read`` returns for a DAG whether the reader may see its results."""
     plain = normalize("NFKC", text).strip()
     if not plain:
-        return Found((), (), ())
+        return Found()
 
     def rows(statement: str, **values: Any) -> Rows:
         return _SQL.rows(connection, statement, **values, most=_MOST)
@@ -62,6 +65,24 @@ def find(connection: psycopg.Connection[Any], text: str, may_read: Callable[[str
     )
 
 
+def find_pages(text: str, rights: Rights) -> dict[str, str]:
+    """The Japanese titles of the pages that the reader may open and whose title, in either language, contains the text; by address."""
+    plain = normalize("NFKC", text).strip().lower()
+    offered = [(title, path) for title, path, dag_id in MENU if not dag_id or rights.may_read(dag_id)]
+    if rights.may_read(TENANT_BILLING.dag_id):
+        offered += [
+            (title, f"/{name}")
+            for title, name, dag_id in BILLING_PAGES
+            if not dag_id or rights.may_start(dag_id)
+        ]
+    named = [
+        (path, title)
+        for title, path in offered
+        if plain and (plain in title or plain in english()[title].lower())
+    ]
+    return dict(named)
+
+
 @router.get("/search")
 def search_page(
     request: Request, rights: RightsDep, q: Annotated[str, Query(max_length=_MOST_CHARACTERS)] = ""
@@ -69,7 +90,7 @@ def search_page(
     """The results, or the page of the only one."""
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
-        found = find(connection, q, rights.may_read)
+        found = replace(find(connection, q, rights.may_read), pages=find_pages(q, rights))
     if only := found.only(Links(request)):
         return RedirectResponse(only, status_code=303, headers=HEADERS)
     return render(request, rights, "search.html", found=found, text=q)

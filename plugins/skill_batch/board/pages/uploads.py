@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from datetime import UTC, datetime
 from pathlib import PurePath
 from shutil import copyfileobj
 from typing import Annotated
@@ -12,7 +13,10 @@ from fastapi import APIRouter, Depends, Request, Response, status
 from starlette.datastructures import UploadFile
 
 from skill_batch.airflow_private.api_server import record_in_audit_log
-from skill_batch.board.access import RightsDep, from_this_page, http_error
+from skill_batch.board.access import Rights, RightsDep, from_this_page, http_error
+from skill_batch.board.actions import find_action
+from skill_batch.board.airflow_api import AirflowApi
+from skill_batch.board.pages.operations import follow_run
 from skill_batch.board.rendering import render
 from skill_batch.board.store_access import READ, UPLOAD, ArchivedFileError, in_store
 from include.skillreport.billing import bank_inbox
@@ -55,9 +59,10 @@ async def _file(request: Request, rights: RightsDep) -> UploadFile:
 
 @router.post("/uploads", dependencies=[Depends(from_this_page)])
 def upload(request: Request, rights: RightsDep, chosen: Annotated[UploadFile, Depends(_file)]) -> Response:
-    """Put the file where its operation reads it, record who did it, and open the dialog of the operation.
+    """Put the file where its operation reads it, and record who did it.
 
-    A file of a bank goes to ``bank-files/incoming/``, one with the columns of payments to ``payments/``.
+    A file of a bank goes to ``bank-files/incoming/``, and its import starts. One with the columns of payments goes to ``payments/``; the
+    dialog of its operation opens, because a person has to look at a dry run first.
 
     :raises ArchivedFileError: its download has not ended, or it cannot be stored.
     """
@@ -75,16 +80,20 @@ def upload(request: Request, rights: RightsDep, chosen: Annotated[UploadFile, De
     extra = {"file": key, "sha256": sha256, "bytes": chosen.size}
     record_in_audit_log("skill_batch_upload", rights.user, json.dumps(extra, ensure_ascii=False))
     _put(chosen, key)
-    operation, field = ("import_payments", "payment_file") if is_ours else ("import", "uploaded")
-    return render(
-        request,
-        rights,
-        "uploaded.html",
-        dag_id=spec.dag_id,
-        operation=operation,
-        values={field: name},
-        name=name,
-    )
+    if is_ours:
+        return _dialog(request, rights, spec.dag_id, "import_payments", payment_file=name)
+    api, action = AirflowApi(request), find_action(spec.dag_id, "import")
+    assert action is not None, "the form has this operation"
+    if api.is_paused(spec.dag_id):
+        # The dialog offers to resume the DAG.
+        return _dialog(request, rights, spec.dag_id, action.name, uploaded=name)
+    run = api.start(spec.dag_id, action.conf({"uploaded": [name]}, datetime.now(UTC)))
+    return follow_run(request, rights, spec.dag_id, run["dag_run_id"])
+
+
+def _dialog(request: Request, rights: Rights, dag_id: str, operation: str, **values: str) -> Response:
+    """A fragment that opens the dialog of the operation."""
+    return render(request, rights, "uploaded.html", dag_id=dag_id, operation=operation, values=values)
 
 
 def _put(chosen: UploadFile, key: str) -> None:
