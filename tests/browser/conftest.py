@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from include.skillreport.core.catalog import DATA_BACKUP
 from include.skillreport.core.settings import SETTINGS_VARIABLE
-from local_stack.data_management import create_backup_login
+from include.skillreport.schema.deploy import BOARD, CLEANUP
 from local_stack.stack import PROJECT, postgres_programs
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import AirflowInstallation
@@ -29,6 +29,7 @@ from tests.dags.running_airflow import Api, forget_runs, running_airflow, unpaus
 from tests.fab_installation import PASSWORD, commands_of, fab_installation
 from tests.needs import need
 from tests.worlds import host_rows
+from tests.worlds.leaving_tenants import backup_login
 from tests.worlds.own_settings import change_billing
 from tests.worlds.zengin_files import OWN_ACCOUNT
 
@@ -44,6 +45,7 @@ USERS = {
     "accountant": ("Viewer", "BatchAccountant"),
     "controller": ("Viewer", "BatchAccountant"),
     "reader": ("Viewer", "BatchBoard"),
+    "leaver": ("Viewer", "BatchOffboarding"),
 }
 
 Theme = Literal["light", "dark"]
@@ -163,7 +165,8 @@ def site(
         SETTINGS_VARIABLE: os.environ[SETTINGS_VARIABLE],
         "AIRFLOW__API__BASE_URL": f"http://127.0.0.1:{unused_port}{PREFIX}",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{unused_port}{PREFIX}/execution/",
-        "AIRFLOW_CONN_SKILL_BATCH_BOARD_DB": database.airflow_connection("batch_board"),
+        "AIRFLOW_CONN_SKILL_BATCH_BOARD_DB": database.airflow_connection(BOARD),
+        "AIRFLOW_CONN_SKILL_BATCH_CLEANUP_DB": database.airflow_connection(CLEANUP),
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(scheduled),
     }
     with (
@@ -183,31 +186,31 @@ def site(
 
 
 @pytest.fixture
-def backup(site: Site, host: psycopg.Connection, database: Database) -> Iterator[None]:
+def backup_connection(site: Site, database: Database) -> Iterator[None]:
+    """The connection for backups and exports, and the programs of PostgreSQL."""
+    with backup_login(database) as role:
+        connection = {
+            "connection_id": "skill_batch_backup_db",
+            "conn_type": "postgres",
+            "host": database.server.host,
+            "port": database.server.port,
+            "schema": database.name,
+            "login": role,
+            "password": "test-backup",
+        }
+        site.api.call("POST", "/api/v2/connections", connection)
+        programs = {"key": "skill_batch_postgres_bin", "value": postgres_programs()}
+        site.api.call("POST", "/api/v2/variables", programs)
+        yield
+        for path in ("connections/skill_batch_backup_db", "variables/skill_batch_postgres_bin"):
+            site.api.call("DELETE", f"/api/v2/{path}")
+
+
+@pytest.fixture
+def backup(site: Site, host: psycopg.Connection, backup_connection: None) -> None:  # noqa: ARG001
     """A verified backup of an employee of T001, whose row has changed since."""
     host_rows.tenant(host, "T001")
     host_rows.user(host, "T001", "u1")
-    role, password = f"backup_{os.urandom(4).hex()}", "test-backup"
-    create_backup_login(host, {"login": role, "password": password})
-    connection = {
-        "connection_id": "skill_batch_backup_db",
-        "conn_type": "postgres",
-        "host": database.server.host,
-        "port": database.server.port,
-        "schema": database.name,
-        "login": role,
-        "password": password,
-    }
-    site.api.call("POST", "/api/v2/connections", connection)
-    programs = {"key": "skill_batch_postgres_bin", "value": postgres_programs()}
-    site.api.call("POST", "/api/v2/variables", programs)
-    try:
-        api = replace(site.api, dag_id=DATA_BACKUP.dag_id)
-        assert api.wait(api.trigger(business_date="2026-11-01")) == "success"
-        host.execute("""UPDATE "MST_Employee" SET full_name = '変更後' """)
-        yield
-    finally:
-        for path in ("connections/skill_batch_backup_db", "variables/skill_batch_postgres_bin"):
-            site.api.call("DELETE", f"/api/v2/{path}")
-        host.execute(f"DROP OWNED BY {role} CASCADE")
-        host.execute(f"DROP ROLE {role}")
+    api = replace(site.api, dag_id=DATA_BACKUP.dag_id)
+    assert api.wait(api.trigger(business_date="2026-11-01")) == "success"
+    host.execute("""UPDATE "MST_Employee" SET full_name = '変更後' """)
