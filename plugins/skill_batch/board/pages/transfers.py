@@ -18,6 +18,7 @@ from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.board.store_access import ArchivedFileError
 from skill_batch.object_storage import find_upload_store
+from include.skillreport.billing.receivables.bank_file import MOST_BYTES
 from include.skillreport.billing.receivables.matching import Doubt
 from include.skillreport.billing.receivables.transfer import payer_key
 from include.skillreport.billing.settings import BillingSettings
@@ -168,4 +169,12 @@ def transfers_page(
 
 def render_transfers(request: Request, rights: Rights, page: Transfers) -> Response:
     """The page as HTML."""
-    return render(request, rights, "transfers.html", section="/invoices", page=page, doubts=DOUBTS)
+    return render(
+        request,
+        rights,
+        "transfers.html",
+        section="/invoices",
+        page=page,
+        doubts=DOUBTS,
+        most_megabytes=MOST_BYTES // 10**6,
+    )
