@@ -12,6 +12,7 @@ from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS
 from include.skillreport.billing.actions.fields import ADJUSTMENTS, BAD_DEBT_FACTS, TAX_CATEGORIES
 from include.skillreport.billing.contract_kinds import KINDS
+from include.skillreport.billing.foreseen import TITLES
 from include.skillreport.billing.second_person import WAITING_KINDS
 from include.skillreport.core.failure_kinds import CLEAR_FAILED, CLEAR_TASK, failure_kinds, kind_of
 from include.skillreport.core.operation_catalog import RUN_SPECS
@@ -67,9 +68,11 @@ def _texts_of_pages() -> set[str]:
 
 
 def _texts_of_actions() -> set[str]:
-    found: set[str] = {
-        text for texts in (TAX_CATEGORIES, BAD_DEBT_FACTS, ADJUSTMENTS) for text in texts.values()
-    } | {kind.label for kind in WAITING_KINDS.values()}
+    found: set[str] = (
+        {text for texts in (TAX_CATEGORIES, BAD_DEBT_FACTS, ADJUSTMENTS) for text in texts.values()}
+        | {*TITLES}
+        | {kind.label for kind in WAITING_KINDS.values()}
+    )
     for dag_id, form in FORMS.items():
         for operation in form.operations:
             action = actions.find_action(dag_id, operation.name)

@@ -14,7 +14,7 @@ from datetime import date
 from decimal import Decimal
 from inspect import getfile
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
@@ -231,6 +231,21 @@ class Operation(BaseModel):
 
     def check(self, today: date, /) -> None:
         """Check the values on the day (Asia/Tokyo) on which they are entered. :raises ParameterError: a value cannot be used."""
+
+    @classmethod
+    def so_far(cls, values: Mapping[str, Any]) -> Self | None:
+        """The operation with what a person has entered so far: a required value that is missing is None. None: a value cannot be read."""
+        read: dict[str, Any] = dict.fromkeys(cls.fields(required=True))
+        for name, field in cls.fields().items():
+            if is_empty(values.get(name)):
+                continue
+            try:
+                read[name] = field.read(values[name])
+            except ValueError:
+                return None
+            if field.problem(read[name]):
+                return None
+        return cls.model_construct(**read)
 
     @classmethod
     def is_personal(cls) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from include.skillreport.billing.billing_batch import BillingBatch
+    from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
     from include.skillreport.billing.ledger.stored_invoice import DoneByRun, StoredInvoice
     from include.skillreport.billing.periods import Period
     from include.skillreport.billing.second_person import Approver
@@ -136,9 +137,13 @@ class Action(Operation):
 
 
 class TenantAction(Action):
-    """An action on the month's invoices of the tenants. If it has a reason ``because``, it works on exactly one tenant."""
+    """An action on the month's invoices of the tenants. If it has a reason ``because``, it works on exactly one tenant.
+
+    ``other_invoice``: the field with the number of another invoice that it changes, too.
+    """
 
     because: ClassVar[str] = ""
+    other_invoice: ClassVar[str] = ""
     shows = Shows("invoices")
 
     tenants: Tenants
@@ -149,6 +154,13 @@ class TenantAction(Action):
             raise ParameterError(
                 f"「{CONFIRMATION}」（confirmed）を入力するときは、「テナントコード」（tenants）に 1 件だけ指定してください。"
             )
+
+    def foresee(self, _: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        """What changes of a tenant's invoices by the values that are entered so far. Pure. Empty: it cannot be said.
+
+        :raises BillingError: the run would refuse it.
+        """
+        return ()
 
     @classmethod
     def require_few(cls, tenants: Collection[str]) -> None:

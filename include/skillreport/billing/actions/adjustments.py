@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from typing_extensions import override
 
 from include.skillreport.billing.actions.action import Desk
 from include.skillreport.billing.actions.fields import (
@@ -20,6 +23,7 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.core.form import described
 
 if TYPE_CHECKING:
+    from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
     from include.skillreport.billing.ledger.stored_invoice import StoredInvoice
     from include.skillreport.billing.receivables.adjustment import Adjustment
     from include.skillreport.core.execution.batch import UnitResult
@@ -33,6 +37,18 @@ class FeeDifference(PaymentAction):
 
     fee_on: FeeOn
     fee_amount: FeeAmount | None = None
+
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        from include.skillreport.billing.foreseen import live_invoice
+        from include.skillreport.billing.ledger.adjustments import fee_amount
+        from include.skillreport.billing.state import Act, require
+
+        live = live_invoice(present)
+        if live is None:
+            return ()
+        require(Act.FEE_DIFFERENCE, live.stored.state)
+        return (live.opened(-fee_amount(live.stored, self.fee_amount, live.fee_tolerance)),)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Record the fee that the payer's bank has kept. A second attempt of the run changes nothing."""
@@ -68,6 +84,18 @@ class WriteOff(PaymentAction):
     evidence: Evidence
     written_off_amount: WrittenOffAmount | None = None
 
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        from include.skillreport.billing.foreseen import live_invoice
+        from include.skillreport.billing.ledger.adjustments import write_off_amount
+        from include.skillreport.billing.state import Act, require
+
+        live = live_invoice(present)
+        if live is None:
+            return ()
+        require(Act.WRITE_OFF, live.stored.state)
+        return (live.opened(-write_off_amount(live.stored, self.written_off_amount)),)
+
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Write off what is open of the invoice, or a part of it, or let it wait. A second attempt of the run changes nothing."""
         from include.skillreport.billing.ledger.recoveries import AdjustmentAuthor
@@ -102,6 +130,19 @@ class TakeBackAdjustment(PaymentAction):
 
     adjustment: AdjustmentName
     reason: Reason
+
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        from include.skillreport.billing.foreseen import live_invoice
+        from include.skillreport.billing.receivables.adjustment import AdjustmentKind
+
+        live = live_invoice(present)
+        if live is None or not self.adjustment:
+            return ()
+        state = live.stored.state
+        # Without a recorded one, a waiting write-off is withdrawn: no amount changes.
+        left = state.fee_total if self.adjustment == AdjustmentKind.FEE else state.written_off_total
+        return (live.opened(left),) if left else ()
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Take back the invoice's fees or its write-off, on the day of the run. A second attempt of the run changes nothing."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import PlainSerializer
+from typing_extensions import override
 
 from include.skillreport.billing.actions.action import Desk, TenantAction, document_result
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.form import Day, Field, Lines, described
 
 if TYPE_CHECKING:
+    from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts
+    from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
     from include.skillreport.core.execution.batch import UnitResult
 
 # If the day is further away, it is a typing error.
@@ -140,12 +144,42 @@ class Correct(TenantAction):
                 "指定してください。"
             )
 
+    def texts(self) -> CorrectedTexts:
+        """The new texts and the new due date."""
+        from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts
+
+        return CorrectedTexts(
+            name=self.recipient_name,
+            department=self.recipient_department,
+            postal_code=self.recipient_postal_code,
+            address=self.recipient_address,
+            lines={line.position: line.text for line in self.line_texts},
+            note=self.note,
+            due_on=self.due_on,
+        )
+
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        from include.skillreport.billing.documents.corrected_invoice import changed_texts, corrected_invoice
+        from include.skillreport.billing.foreseen import Foreseen, live_invoice
+        from include.skillreport.billing.state import Act, require
+
+        live = live_invoice(present)
+        if live is None or not any(getattr(self, name) for name in self.fields(required=False)):
+            return ()
+        original = live.stored.invoice
+        require(Act.CORRECT, live.stored.state)
+        corrected = corrected_invoice(original, self.texts(), "", original.period_start)
+        return [
+            Foreseen(original.number, title, before, after, line=line)
+            for title, line, before, after in changed_texts(original, corrected)
+        ]
+
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Take what the person has entered, and make a corrected document. A second attempt of the run changes nothing.
 
         This instance has no values before they are taken.
         """
-        from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts
         from include.skillreport.billing.ledger.revisions import correct_invoice
         from include.skillreport.billing.second_person import approver_words
 
@@ -162,15 +196,7 @@ class Correct(TenantAction):
                     desk.connection,
                     desk.billing.terms,
                     stored,
-                    CorrectedTexts(
-                        name=entered.recipient_name,
-                        department=entered.recipient_department,
-                        postal_code=entered.recipient_postal_code,
-                        address=entered.recipient_address,
-                        lines={line.position: line.text for line in entered.line_texts},
-                        note=entered.note,
-                        due_on=entered.due_on,
-                    ),
+                    entered.texts(),
                     entered.correction,
                     corrected_on=run.run_date,
                     entered_by=run.person,

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from include.skillreport.billing.actions.action import Desk, TenantAction, document_result
 from include.skillreport.billing.actions.fields import AgainSame, CreditedLines, CreditLine, Reason
 from include.skillreport.core.form import Shows, described
 
 if TYPE_CHECKING:
     from include.skillreport.billing.documents.credit_note import CreditedPart
+    from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
     from include.skillreport.core.execution.batch import UnitResult
 
 
@@ -21,6 +24,10 @@ class Credit(TenantAction):
     takes_former = True
 
     reason: Reason
+
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        return _foreseen(present, None)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Issue a credit note about all that is left of the invoice, or let it wait."""
@@ -37,6 +44,10 @@ class PartCredit(TenantAction):
     reason: Reason
     credit_lines: CreditedLines
     again_same: AgainSame = False
+
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        return _foreseen(present, [_part(line) for line in self.credit_lines]) if self.credit_lines else ()
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Issue a credit note about parts of the invoice, or let it wait."""
@@ -65,6 +76,18 @@ class DropCredit(TenantAction):
         )
         notes = tuple(f"承認待ちの返還{text}を取り下げました" for text in dropped)
         return UnitResult(tenant_id, {"dropped": len(dropped)}, len(dropped), notes=notes)
+
+
+def _foreseen(present: Sequence[PresentInvoice], parts: Sequence[CreditedPart] | None) -> Sequence[Foreseen]:
+    from include.skillreport.billing.foreseen import live_invoice
+    from include.skillreport.billing.ledger.correction import calculated_credit
+
+    live = live_invoice(present)
+    if live is None:
+        return ()
+    credit = calculated_credit(live.stored, live.credits, parts, "")
+    assert credit.remaining_total is not None, "a credit note says what is left"
+    return live.claimed(credit.remaining_total), live.opened(credit.total)
 
 
 def _credit(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
+
+from typing_extensions import override
 
 from include.skillreport.billing.actions.action import Action, Desk, TenantAction, failure
 from include.skillreport.billing.actions.fields import (
@@ -27,6 +29,7 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.form import NOTHING_YET, described
 
 if TYPE_CHECKING:
+    from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
     from include.skillreport.billing.receivables.payment import Payment, RecordedPayment
     from include.skillreport.billing.receivables.payment_file import FileRow
     from include.skillreport.billing.service import Billing
@@ -63,6 +66,18 @@ class RecordPayment(EnteredPayment):
 
     is_other: IsOther = False
 
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        from include.skillreport.billing.foreseen import live_invoice
+        from include.skillreport.billing.receivables.payment import require_payable
+
+        live = live_invoice(present)
+        if live is None or self.paid_amount is None:
+            return ()
+        payable = live.payable
+        require_payable(self.payment(payable.number, payable.currency, "payment"), payable)
+        return (live.paid(self.paid_amount),)
+
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Record a payment of the month's invoice."""
         from include.skillreport.billing.ledger.payments import record_payments
@@ -95,6 +110,14 @@ class ReversePayment(TenantAction):
     paid_reference: PaidReference
     paid_invoice: PaidInvoice = ""
 
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        found = _only_payment(present, self.paid_reference, self.paid_invoice)
+        if found is None:
+            return ()
+        invoice, payment = found
+        return (invoice.opened(payment["amount"] if payment["kind"] == "payment" else -payment["amount"]),)
+
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Reverse the payment or the refund of the month with the reference."""
         from include.skillreport.billing.ledger.payments import reverse_payment
@@ -122,11 +145,30 @@ class ReversePayment(TenantAction):
 class MovePayment(PaymentAction):
     """入金を別の請求書へ移します。入金日は変わりません。テナントは 1 件だけ指定します。"""
 
+    other_invoice = "paid_to"
+
     reason: Reason
     paid_reference: PaidReference
     paid_to: PaidTo
     moved_amount: MovedAmount | None = None
     paid_invoice: PaidInvoice = ""
+
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        from include.skillreport.billing.receivables.payment import Payment, require_movable
+
+        found = _only_payment(present, self.paid_reference, self.paid_invoice)
+        target = next((each for each in present if each.stored.state.number == self.paid_to), None)
+        if found is None or target is None:
+            return ()
+        source, row = found
+        whole = Payment(
+            source.payable.number,
+            *(row[name] for name in ("paid_on", "amount", "currency", "method", "reference", "kind")),
+        )
+        moved = replace(whole, number=self.paid_to, amount=self.moved_amount or whole.amount)
+        require_movable(whole, moved, target.payable)
+        return source.opened(moved.amount), target.paid(moved.amount)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Move the payment with the reference from the month's invoice to another invoice of the tenant."""
@@ -165,6 +207,24 @@ class RecordRefund(EnteredPayment):
 
     reason: Reason
     paid_invoice: PaidInvoice = ""
+
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        from include.skillreport.billing.receivables.payment import require_payable, require_refundable
+
+        overpaid = [
+            each
+            for each in present
+            if each.of_month
+            and each.stored.state.open_amount < 0
+            and self.paid_invoice in ("", each.stored.state.number)
+        ]
+        if len(overpaid) != 1 or self.paid_amount is None:
+            return ()
+        payable = overpaid[0].payable
+        refund = self.payment(payable.number, payable.currency, "refund")
+        require_refundable(refund, require_payable(refund, payable))
+        return (overpaid[0].opened(refund.amount),)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Record a refund of the month's overpaid invoice, which may be credited."""
@@ -265,6 +325,23 @@ class ImportPayments(Action):
             if payable:
                 of_tenant[payable.tenant_id].append(replace(row.payment, is_other=self.is_other))
         return [_import_tenant(desk, tenant_id, each) for tenant_id, each in of_tenant.items()]
+
+
+def _only_payment(
+    present: Sequence[PresentInvoice], reference: str, number: str
+) -> tuple[PresentInvoice, Mapping[str, Any]] | None:
+    """The only payment of the month with this reference that can be reversed, and its invoice.
+
+    None also if the invoice has adjustments: a reversal takes back those of the payment.
+    """
+    found = [
+        (each, payment)
+        for each in present
+        if each.of_month and number in ("", each.stored.state.number)
+        for payment in each.payments
+        if payment["reference"] == reference and payment["reversed_at"] is None
+    ]
+    return found[0] if len(found) == 1 and not found[0][0].stored.state.is_adjusted else None
 
 
 def _import_tenant(desk: Desk, tenant_id: str, payments: list[Payment]) -> Outcome:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from typing_extensions import override
 
 from include.skillreport.billing.actions.action import Desk, TenantAction, document_result
 from include.skillreport.billing.actions.fields import Reason
 from include.skillreport.core.form import described
 
 if TYPE_CHECKING:
+    from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
     from include.skillreport.core.execution.batch import UnitResult
 
 
@@ -33,6 +37,17 @@ class Void(TenantAction):
     takes_former = True
 
     reason: Reason
+
+    @override
+    def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
+        from include.skillreport.billing.foreseen import live_invoice
+        from include.skillreport.billing.state import Act, require
+
+        live = live_invoice(present)
+        if live is None:
+            return ()
+        require(Act.VOID, live.stored.state)
+        return (live.claimed(live.stored.state.total * 0),)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Void the unpaid invoice. A second attempt of the run changes nothing."""

@@ -72,6 +72,25 @@ def corrected_invoice(original: Invoice, texts: CorrectedTexts, what: str, corre
     return changed.model_copy(update={"correction": correction})
 
 
+def changed_texts(original: Invoice, corrected: Invoice) -> list[tuple[str, int | None, object, object]]:
+    """What a corrected document says otherwise: a title in Japanese with the line's position, and the values before and after."""
+
+    def values(document: Invoice) -> dict[tuple[str, int | None], object]:
+        recipient = document.recipient
+        return {
+            ("宛名", None): recipient.name,
+            ("宛先の部署", None): recipient.department,
+            ("宛先の郵便番号", None): recipient.postal_code,
+            ("宛先の住所", None): recipient.address,
+            **{("明細の内容", line.position): line.description for line in document.lines},
+            ("備考", None): document.note,
+            ("支払期限", None): document.due_on,
+        }
+
+    after = values(corrected)
+    return [(*key, each, after[key]) for key, each in values(original).items() if each != after[key]]
+
+
 def _replaced(present: str | None, entered: str) -> str | None:
     if not entered:
         return present

@@ -67,17 +67,8 @@ def record_fee(
     if known:
         return known[0]
     invoice, open_amount = stored.invoice, stored.state.open_amount
-    if amount is None:
-        amount = open_amount
-        _require_tolerable(invoice, amount, terms.settings.fee_tolerance)
-    if amount > open_amount:
-        raise BillingError(
-            "WRONG_AMOUNT",
-            f"手数料 {amount:,f} {invoice.currency} が、{invoice_label(invoice.number)}の残り {open_amount:,f} {invoice.currency} を"
-            "超えます。額を直してください",
-        )
+    amount = fee_amount(stored, amount, terms.settings.fee_tolerance)
     require_day(invoice, entered.day, today)
-    require_fee(invoice, stored.inputs, amount, earlier=stored.state.fee_total)
     _require_new(connection, stored, AdjustmentKind.FEE, amount, entered.day)
     adjustment = fee(
         invoice,
@@ -106,13 +97,7 @@ def record_write_off(
     if known:
         return known[0]
     invoice, open_amount = stored.invoice, stored.state.open_amount
-    amount = open_amount if amount is None else amount
-    if amount > open_amount or not has_minor_units(amount, invoice.currency):
-        raise BillingError(
-            "WRONG_AMOUNT",
-            f"貸倒れの額 {amount:,f} {invoice.currency} は、{invoice_label(invoice.number)}の残り {open_amount:,f} {invoice.currency} "
-            "までの額にし、通貨の最小単位に合わせてください",
-        )
+    amount = write_off_amount(stored, amount)
     require_day(invoice, entered.day, today)
     _require_new(connection, stored, AdjustmentKind.WRITE_OFF, amount, entered.day)
     adjustment = write_off(
@@ -152,6 +137,38 @@ def take_back(
     require_day(stored.invoice, entered.day, today)
     adjustments = taken_back(load_adjustments(connection, stored.invoice_id, kind))
     return [_record(connection, stored, adjustment, entered) for adjustment in adjustments]
+
+
+def fee_amount(stored: StoredInvoice, amount: Decimal | None, tolerance: int) -> Decimal:
+    """The fee to record: the entered amount, or all that is open up to ``tolerance`` yen. Pure.
+
+    :raises BillingError: the amount is impossible, or needed.
+    """
+    invoice, open_amount = stored.invoice, stored.state.open_amount
+    if amount is None:
+        amount = open_amount
+        _require_tolerable(invoice, amount, tolerance)
+    if amount > open_amount:
+        raise BillingError(
+            "WRONG_AMOUNT",
+            f"手数料 {amount:,f} {invoice.currency} が、{invoice_label(invoice.number)}の残り {open_amount:,f} {invoice.currency} を"
+            "超えます。額を直してください",
+        )
+    require_fee(invoice, stored.inputs, amount, earlier=stored.state.fee_total)
+    return amount
+
+
+def write_off_amount(stored: StoredInvoice, amount: Decimal | None) -> Decimal:
+    """The amount to write off: the entered one, or all that is open. Pure. :raises BillingError: so much is not open."""
+    invoice, open_amount = stored.invoice, stored.state.open_amount
+    amount = open_amount if amount is None else amount
+    if amount > open_amount or not has_minor_units(amount, invoice.currency):
+        raise BillingError(
+            "WRONG_AMOUNT",
+            f"貸倒れの額 {amount:,f} {invoice.currency} は、{invoice_label(invoice.number)}の残り {open_amount:,f} {invoice.currency} "
+            "までの額にし、通貨の最小単位に合わせてください",
+        )
+    return amount
 
 
 def _require_new(

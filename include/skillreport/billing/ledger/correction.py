@@ -100,16 +100,8 @@ def credit_invoice(
     require_reason(reason)
     require_customers_reason(stored.invoice, reason)
     stored = lock_invoice(connection, stored)
-    require(Act.CREDIT if parts is None else Act.PART_CREDIT, stored.state)
     original = stored.invoice
-    credit = credit_note(
-        original,
-        load_credits(connection, stored),
-        parts,
-        reason=reason,
-        rounding=stored.inputs.rounding,
-    )
-    require_fitting(stored, credit)
+    credit = calculated_credit(stored, load_credits(connection, stored), parts, reason)
     require_printable(credit)
     if parts is not None:
         require_new_credit(connection, stored.tenant_id, credit, reason, entry)
@@ -120,6 +112,16 @@ def credit_invoice(
         _SQL.execute(connection, "hold_credit", invoice_id=credit_id, hold_reason=hold_reason)
         return credit
     return issue_credit(connection, terms, stored, credit_id, credit, entry.day, str(entry.execution_id))
+
+
+def calculated_credit(
+    stored: StoredInvoice, earlier: Sequence[Invoice], parts: Sequence[CreditedPart] | None, reason: str
+) -> Invoice:
+    """The draft credit note, after the ``earlier`` final ones. Pure. :raises BillingError: the state or a part refuses it."""
+    require(Act.CREDIT if parts is None else Act.PART_CREDIT, stored.state)
+    credit = credit_note(stored.invoice, earlier, parts, reason=reason, rounding=stored.inputs.rounding)
+    require_fitting(stored, credit)
+    return credit
 
 
 def issue_credit(

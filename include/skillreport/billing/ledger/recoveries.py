@@ -13,7 +13,12 @@ from pathlib import Path
 import psycopg
 from psycopg.types.json import Jsonb
 
-from include.skillreport.billing.receivables.adjustment import Adjustment, AdjustmentKind, recovery
+from include.skillreport.billing.receivables.adjustment import (
+    Adjustment,
+    AdjustmentKind,
+    recovered_amount,
+    recovery,
+)
 from include.skillreport.core.database import Statements
 
 _SQL = Statements(Path(__file__).parents[1])
@@ -70,8 +75,8 @@ def book_recovery(
     It is booked on the day of the payment, but not before the write-off.
     """
     state = _SQL.rows(connection, "payment_state", invoice_id=invoice_id)[0]
-    amount = min(state["written_off_total"], -state["open_amount"])
-    if amount <= 0:
+    amount = recovered_amount(state["written_off_total"], state["open_amount"])
+    if not amount:
         return
     written_off = load_adjustments(connection, invoice_id, AdjustmentKind.WRITE_OFF, AdjustmentKind.RECOVERY)
     (since,) = _SQL.column(connection, "last_write_off", invoice_id=invoice_id)

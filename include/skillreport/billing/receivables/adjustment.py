@@ -185,6 +185,11 @@ def recovery(written_off: Sequence[Adjustment], amount: Decimal, currency: str) 
     )
 
 
+def recovered_amount(written_off_total: Decimal, open_amount: Decimal) -> Decimal:
+    """What a payment has recovered of the write-offs: the amount that is overpaid after it, or all of them."""
+    return max(min(written_off_total, -open_amount), _ZERO)
+
+
 def taken_back(adjustments: Sequence[Adjustment]) -> list[Adjustment]:
     """The adjustments that take back what these of one kind leave together, one for each account."""
     by_contra: dict[Contra, list[Adjustment]] = {}

@@ -16,6 +16,7 @@ from skill_batch.board.actions import Action, entered, find_action, known_tenant
 from skill_batch.board.airflow_api import MOST_INSTANCES, AirflowApi, note_of
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.entries import keep_entered, present_values
+from skill_batch.board.foreseen import foresee, foresees
 from skill_batch.board.pages.run import load_executions, load_run
 from skill_batch.board.rendering import HEADERS, render
 from skill_batch.board.statements import SQL as _SQL
@@ -110,6 +111,19 @@ def start(request: Request, rights: RightsDep, form: FormDep, dag_id: str, name:
         api.resume(dag_id)
     run = api.start(dag_id, conf)
     return follow_run(request, rights, dag_id, run["dag_run_id"])
+
+
+@router.post("/operations/{dag_id}/{name}/changes", dependencies=[Depends(from_this_page)])
+def show_changes(request: Request, rights: RightsDep, form: FormDep, dag_id: str, name: str) -> Response:
+    """The fragment with what the values of the dialog would change. Nothing starts; a body is kept nowhere, unlike an address."""
+    action = _action(dag_id, name)
+    rights.require_start(dag_id)
+    values = {each: _texts(form, each) for each in action.fields}
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        targets = describe_targets(connection, action, _selected(action, values), datetime.now(JAPAN).date())
+        changes = foresee(connection, rights, action, values, targets)
+    return render(request, rights, "changes.html", changes=changes, targets=targets)
 
 
 @router.get("/runs/{dag_id}/{run_id}/clear")
@@ -296,6 +310,7 @@ def _dialog(
             today = datetime.now(JAPAN).date()
             targets = describe_targets(connection, action, _selected(action, values), today)
         invoice = targets.document(connection) if action.lists_lines else None
+        changes = foresee(connection, rights, action, values, targets)
     # Typing would change the month, so it never has the focus.
     may_focus = [name for name in action.fields if name not in (*fixed, "business_date")]
     empty = [
@@ -310,6 +325,8 @@ def _dialog(
         values=values,
         targets=targets,
         invoice=invoice,
+        changes=changes,
+        foresees=foresees(action),
         resumes=resumes,
         fixed=fixed,
         focused=empty[0] if empty else "",

@@ -171,3 +171,62 @@ FROM (
 ) AS last
 WHERE last.tenant_id = any(%(names)s) OR last.tenant_code = any(%(names)s)
 ORDER BY last.tenant_id;
+
+-- name: present_invoices
+-- These invoices, and those with these numbers of the same tenants, with their final credit notes and their payments.
+SELECT
+    invoice.invoice_id, invoice.tenant_id, coalesce(tenant.tenant_code, invoice.tenant_id) AS tenant_code,
+    invoice.invoice_id = any(%(invoice_ids)s) AS of_month, invoice.kind, invoice.status, invoice.number, invoice.issued_on,
+    invoice.due_on, invoice.content, invoice.total, invoice.credited, invoice.credited_total, invoice.paid_total,
+    invoice.fee_total, invoice.written_off_total, invoice.open_amount, invoice.is_paid, invoice.is_carried,
+    invoice.is_stopped, invoice.corrected_by, invoice.input_hash, invoice.execution_id, invoice.leaves_on,
+    calculation.inputs,
+    (
+        SELECT
+            coalesce(
+                jsonb_agg(
+                    jsonb_build_object(
+                        'content', credit.content, 'number', credit.number, 'issued_on', credit.issued_on,
+                        'due_on', credit.due_on
+                    ) ORDER BY credit.finalized_at, credit.number
+                ),
+                '[]'
+            )
+        FROM batch.board_invoice AS credit
+        WHERE
+            credit.credits_invoice_id = invoice.invoice_id AND credit.kind = 'credit' AND credit.status = 'finalized'
+    ) AS credits
+FROM batch.board_invoice AS invoice
+INNER JOIN batch.board_calculation AS calculation ON invoice.invoice_id = calculation.invoice_id
+LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
+WHERE
+    invoice.invoice_id = any(%(invoice_ids)s)
+    OR (invoice.number = any(%(numbers)s) AND invoice.tenant_id = any(%(tenant_ids)s))
+ORDER BY tenant_code, invoice.tenant_id, invoice.created_at;
+
+-- name: present_payments
+SELECT invoice_id, kind, paid_on, amount, currency, method, reference, reversed_at
+FROM batch.board_payment
+WHERE invoice_id = any(%(invoice_ids)s)
+ORDER BY entered_at;
+
+-- name: present_contract_rows
+-- A tenant's rows of a kind of contract. A profile also has what documents say where it is empty.
+SELECT profile AS columns, stated, null::date AS valid_from, null::date AS valid_to
+FROM batch.board_billing_profile
+WHERE %(kind)s = 'profile' AND tenant_id = %(owner)s
+UNION ALL
+SELECT terms AS columns, null AS stated, valid_from, valid_to
+FROM batch.board_contract_term
+WHERE kind = %(kind)s AND tenant_id = %(owner)s
+UNION ALL
+SELECT
+    jsonb_build_object('payer_key', payer_key, 'payer_code', payer_code, 'payer_name', payer_name) AS columns,
+    null AS stated, null AS valid_from, null AS valid_to
+FROM batch.board_payer
+WHERE %(kind)s = 'payer' AND tenant_id = %(owner)s;
+
+-- name: present_rates
+SELECT currency, rate_date, yen_per_unit
+FROM batch.board_exchange_rate
+WHERE currency = %(owner)s;

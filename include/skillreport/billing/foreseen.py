@@ -1,0 +1,100 @@
+"""What an operation changes of invoices, said before it runs: values before and after, by the rules of the run. Pure.
+
+What only the run knows is not said: whether an entry waits for an approval, and whether it was entered before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from include.skillreport.billing.documents.invoice import Invoice
+from include.skillreport.billing.ledger.stored_invoice import StoredInvoice
+from include.skillreport.billing.receivables.adjustment import recovered_amount
+from include.skillreport.billing.receivables.payment import Payable
+
+_CLAIMED = "請求額（税込、返還を引いた額）"
+_OPEN, _OVERPAID = "未入金", "未入金（マイナスは過入金）"
+
+# The titles of amounts.
+TITLES = (_CLAIMED, _OPEN, _OVERPAID)
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """A value of the document ``number`` before and after. ``title`` names it in Japanese, with the ``line`` that has it.
+
+    With a ``currency`` the values are amounts, otherwise texts or days; None: there is none.
+    """
+
+    number: str | None
+    title: str
+    before: Any
+    after: Any
+    currency: str = ""
+    line: int | None = None
+
+
+@dataclass(frozen=True)
+class PresentInvoice:
+    """An invoice that is not void, with its final credit notes and its payments (the columns of ``batch.payment``).
+
+    ``of_month``: it is of the month of the form. ``fee_tolerance``: the setting.
+    """
+
+    stored: StoredInvoice
+    credits: Sequence[Invoice]
+    payments: Sequence[Mapping[str, Any]]
+    of_month: bool
+    fee_tolerance: int
+
+    @property
+    def payable(self) -> Payable:
+        """The invoice as a payment names it."""
+        stored, state = self.stored, self.stored.state
+        document = stored.invoice
+        assert state.number is not None, "a payable invoice is final"
+        assert document.issued_on is not None, "a payable invoice is final"
+        return Payable(
+            stored.invoice_id,
+            stored.tenant_id,
+            state.number,
+            state.kind,
+            state.status,
+            document.currency,
+            document.issued_on,
+            state.open_amount,
+        )
+
+    def claimed(self, after: Decimal) -> Foreseen:
+        """The total with tax, less credit notes."""
+        left = self.stored.state.total - self.stored.state.credited_total
+        return self._amount(_CLAIMED, left, after)
+
+    def opened(self, change: Decimal) -> Foreseen:
+        """What is open, after it has changed by an amount."""
+        before = self.stored.state.open_amount
+        after = before + change
+        return self._amount(_OPEN if min(before, after) >= 0 else _OVERPAID, before, after)
+
+    def paid(self, amount: Decimal) -> Foreseen:
+        """What is open after a payment, which gives back what was written off."""
+        state = self.stored.state
+        return self.opened(recovered_amount(state.written_off_total, state.open_amount - amount) - amount)
+
+    def _amount(self, title: str, before: Decimal, after: Decimal) -> Foreseen:
+        return Foreseen(self.stored.state.number, title, before, after, self.stored.invoice.currency)
+
+
+def live_invoice(present: Sequence[PresentInvoice]) -> PresentInvoice | None:
+    """The final invoice of the tenant's month, which is neither void nor credited in full; None: there is none."""
+    return next(
+        (
+            each
+            for each in present
+            if each.of_month and each.stored.state.is_live and each.stored.state.number
+        ),
+        None,
+    )

@@ -1,0 +1,228 @@
+"""What a dialog says before it runs: the values before and after, by the rules of the run."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+from html import unescape
+from typing import Any
+
+import psycopg
+import pytest
+
+from skill_batch.board.access import Rights
+from skill_batch.board.actions import find_action
+from skill_batch.board.foreseen import foresees
+from include.skillreport.core.catalog import TENANT_BILLING
+from include.skillreport.operations.forms import FORMS
+from tests.board.conftest import Board
+from tests.conftest import Database
+from tests.worlds.billing_rows import (
+    billing_profile,
+    customer,
+    discount,
+    exchange_rate,
+    operate,
+    run_billing,
+)
+
+MONTH, DAY = "2026-10-01", "2026-11-01"
+PAYMENT = {
+    "paid_on": DAY,
+    "paid_amount": "11000",
+    "paid_method": "銀行振込",
+    "paid_reference": "FT-1",
+}
+DISCOUNT = {"discount_name": "長期", "discount_kind": "percentage", "value": "10", "valid_from": MONTH}
+ENDED = {"ended": "discount", "discount_name": "長期", "valid_from": MONTH}
+CLAIMED = "請求額（税込、返還を引いた額）"
+
+
+def _said(fragment: str) -> list[str]:
+    """The lines of the changes in a dialog or in its fragment, as texts."""
+    _, found, rest = fragment.partition("変わる値（")
+    lines = re.findall(r"<li[^>]*>(.*?)</li>", rest.partition("</ul>")[0], re.DOTALL) if found else []
+    return [
+        " ".join(unescape(re.sub(r"<[^>]+>", "", line.replace("<div", " <div"))).split()) for line in lines
+    ]
+
+
+def _typed(board: Board, name: str, dag_id: str = "operate_invoices", **fields: Any) -> list[str]:
+    """What the dialog says while a person types."""
+    answer = board.post(f"/operations/{dag_id}/{name}/changes", fields)
+    assert answer.status_code == 200, answer.text
+    return _said(answer.text)
+
+
+def _open_amounts(host: psycopg.Connection) -> dict[str, Decimal]:
+    """What is open of each invoice, by number."""
+    return dict(
+        host.execute("SELECT number, open_amount FROM batch.invoice WHERE kind = 'invoice'").fetchall()
+    )
+
+
+@pytest.fixture
+def october(database: Database, host: psycopg.Connection) -> dict[str, str]:
+    """Tenant A has INV-2026-10-001 of ¥11,000. The values with which a button opens its dialogs."""
+    customer(host, "A", tenant_code="CODE-A")
+    run_billing(database)
+    return {"tenants": "CODE-A", "business_date": MONTH}
+
+
+def test_every_operation_that_a_rule_can_foresee_says_it() -> None:
+    actions = [find_action(dag_id, each.name) for dag_id, form in FORMS.items() for each in form.operations]
+    assert {action.name for action in actions if action and foresees(action)} == {
+        "add_payer", "correct", "credit", "end", "fee_difference", "move_payment", "part_credit", "record_payment",
+        "record_refund", "reverse_payment", "set_commitment", "set_discount", "set_order_number", "set_plan",
+        "set_profile", "set_rate", "take_back_adjustment", "void", "write_off",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "said"),
+    [
+        ("credit", {}, [f"{CLAIMED}: 11,000 JPY → 0 JPY", "未入金: 11,000 JPY → 0 JPY"]),
+        (
+            "part_credit",
+            {"credit_lines=1": "5000"},
+            [f"{CLAIMED}: 11,000 JPY → 5,500 JPY", "未入金: 11,000 JPY → 5,500 JPY"],
+        ),
+        ("record_payment", {"paid_amount": "1,00"}, []),
+        ("stop_reminders", {}, []),
+    ],
+)
+def test_the_dialog_says_the_amounts_before_and_after(
+    board: Board, october: dict[str, str], name: str, fields: dict[str, str], said: list[str]
+) -> None:
+    whole = [f"CODE-A INV-2026-10-001 {each}" for each in said]
+    opened = board.get(f"/operations/operate_invoices/{name}", params=october).text
+    assert _said(opened) == ([] if fields else whole)
+    assert ("/changes" in opened) == (name != "stop_reminders")
+    assert _typed(board, name, **october, **fields) == whole
+    again = board.post(f"/operations/operate_invoices/{name}", {**october, **fields, "reason": ""})
+    assert (again.status_code, _said(again.text)) == (422, whole)
+
+
+def test_what_the_dialogs_say_is_what_the_runs_do(
+    board: Board, database: Database, host: psycopg.Connection
+) -> None:
+    """Payments, a fee, a write-off and its recovery, and taking some of them back; then a payment goes to another month."""
+    customer(host, "A", tenant_code="CODE-A", months=(date(2026, 9, 1), date(2026, 10, 1)))
+    run_billing(database, date(2026, 9, 1))
+    run_billing(database)
+    steps: list[tuple[str, dict[str, Any]]] = [
+        ("record_payment", PAYMENT | {"paid_amount": "1000", "paid_reference": "FT-0"}),
+        ("fee_difference", {"fee_on": DAY, "fee_amount": "300"}),
+        ("take_back_adjustment", {"adjustment": "fee", "reason": "誤り"}),
+        (
+            "write_off",
+            {"written_off_on": DAY, "fact": "none", "evidence": "写し", "written_off_amount": "4000"},
+        ),
+        ("record_payment", PAYMENT | {"paid_amount": "7000"}),
+        ("record_payment", PAYMENT | {"paid_amount": "5000", "paid_reference": "FT-2"}),
+        ("record_refund", PAYMENT | {"paid_amount": "500", "paid_reference": "R-1", "reason": "過入金"}),
+        (
+            "move_payment",
+            {"paid_reference": "FT-0", "paid_to": "INV-2026-09-001", "moved_amount": "400", "reason": "誤り"},
+        ),
+    ]
+    opened = _open_amounts(host)
+    for name, values in steps:
+        said = _typed(board, name, tenants="CODE-A", business_date=MONTH, **values)
+        result = operate(database, name, "CODE-A", values=values)
+        assert result.status == "completed", name
+        before = opened
+        opened = _open_amounts(host)
+        assert {re.sub("（.*）", "", each) for each in said} == {
+            f"CODE-A {number} 未入金: {before[number]:,f} JPY → {after:,f} JPY"
+            for number, after in opened.items()
+            if after != before[number]
+        }, name
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "problem"),
+    [
+        ("part_credit", {"credit_lines=1": "20000"}, "残額 10,000 JPY 以下にしてください"),
+        ("part_credit", {"credit_lines=7": "1"}, "7 行目はありません"),
+        ("record_refund", {"paid_amount": "1"}, ""),
+        ("write_off", {"written_off_amount": "11001"}, "残り 11,000 JPY までの額にし"),
+        ("fee_difference", {"fee_amount": "100"}, "先に「入金の記録」で"),
+        ("record_payment", {"paid_amount": "0.5"}, "0 より大きく"),
+    ],
+)
+def test_the_dialog_says_why_the_run_would_refuse_it(
+    board: Board, october: dict[str, str], name: str, fields: dict[str, str], problem: str
+) -> None:
+    said = _typed(board, name, **october, **fields)
+    assert problem in said[0] if problem else not said
+
+
+def test_a_correction_says_only_what_differs(board: Board, october: dict[str, str]) -> None:
+    typed = {"recipient_name": "株式会社アオバ", "line_texts=1": "利用料（訂正）", "due_on": "2027-01-04"}
+    assert _typed(board, "correct", **october) == []
+    assert _typed(board, "correct", **october, **typed, recipient_department="-") == [
+        "CODE-A INV-2026-10-001 宛名: A → 株式会社アオバ",
+        "CODE-A INV-2026-10-001 明細の内容 1: ベーシックプラン 基本料金 → 利用料（訂正）",
+        "CODE-A INV-2026-10-001 支払期限: 2026-11-30 → 2027-01-04",
+    ]
+    assert "指定した内容のとおりです" in _typed(board, "correct", **october, recipient_name="A")[0]
+
+
+def test_the_figures_are_for_those_who_may_see_them_elsewhere(
+    board: Board, october: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/operations/operate_invoices/credit/changes"
+    assert board.as_role("viewer").post(path, october).status_code == 403
+    monkeypatch.setattr(Rights, "_may", lambda _, dag_id, *__: dag_id != TENANT_BILLING.dag_id)
+    assert not _typed(board, "credit", **october)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "said"),
+    [
+        (
+            "set_profile",
+            {"recipient_name": "A 商事", "department": "経理部", "email": "keiri@customer.example"},
+            "CODE-A 宛名: A（アプリの値） → A 商事 部署: — → 経理部",
+        ),
+        ("set_discount", DISCOUNT, "CODE-A 変わる値はありません。"),
+        ("set_discount", DISCOUNT | {"value": "20"}, "CODE-A 割引の名前: 長期 初日: 2026-10-01 値: 10 → 20"),
+        (
+            "set_discount",
+            DISCOUNT | {"discount_name": "新"},
+            "CODE-A 新しく登録: 割引の名前: 新 種類: 率（%） 値: 10 初日: 2026-10-01",
+        ),
+        (
+            "set_discount",
+            DISCOUNT | {"valid_from": DAY},
+            "CODE-A 割引（割引の名前 長期、初日 2026-11-01）の期間が",
+        ),
+        ("set_plan", {"plan": "PRO", "plan_from": DAY}, "CODE-A 新しく登録: プラン: PRO 初日: 2026-11-01"),
+        (
+            "set_rate",
+            {"currency": "usd", "rate_date": DAY, "yen_per_unit": "151.5"},
+            "日付: 2026-11-01 1 単位の円: 150 → 151.5",
+        ),
+        ("end", ENDED | {"last_day": DAY}, "CODE-A 割引の名前: 長期 初日: 2026-10-01 末日: — → 2026-11-01"),
+        (
+            "end",
+            ENDED | {"last_day": "2026-09-30"},
+            "CODE-A なくなる登録: 割引の名前: 長期 種類: 率（%） 値: 10 初日: 2026-10-01",
+        ),
+        ("add_payer", {"payer_name": "ｶ)ｱｵﾊﾞ"}, "CODE-A 新しく登録: 振込名義: ｶ)ｱｵﾊﾞ"),
+        ("add_payer", {}, ""),
+    ],
+)
+def test_the_dialog_says_what_changes_of_a_contract(
+    board: Board, host: psycopg.Connection, name: str, fields: dict[str, str], said: str
+) -> None:
+    customer(host, "A", tenant_code="CODE-A")
+    billing_profile(host, "A", email="keiri@customer.example")
+    discount(host, "A", name="長期", value=10, valid_from=MONTH)
+    exchange_rate(host, date(2026, 11, 1), "150")
+    of = {} if name == "set_rate" else {"tenants": "CODE-A"}
+    changes = _typed(board, name, "operate_contracts", **of, **fields)
+    assert len(changes) == bool(said)
+    assert "".join(changes).startswith(said)
