@@ -75,13 +75,13 @@ class Board:
         yield
         self.api("DELETE", f"{runs}/{quote(run_id)}")
 
-    def fail_run(self, dag_id: str, run_id: str) -> None:
-        """The run has failed, as the scheduler records it. The plugin reports a run that is marked as failed by the API."""
+    def end_run(self, dag_id: str, run_id: str, state: str = "failed") -> None:
+        """The run has ended, as the scheduler records it. The plugin reports a run that is marked as failed by the API."""
         from airflow.models import DagRun
         from airflow.utils.session import create_session
 
         with create_session() as session:
-            ended: dict[Any, Any] = {"state": "failed", "end_date": datetime.now(UTC)}
+            ended: dict[Any, Any] = {"state": state, "end_date": datetime.now(UTC)}
             session.query(DagRun).filter_by(dag_id=dag_id, run_id=run_id).update(ended)
 
     async def sent(self, method: str, path: str, **arguments: Any) -> httpx.Response:

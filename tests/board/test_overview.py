@@ -121,7 +121,7 @@ def airflow_run(board: Board, spec: BatchSpec, *, has_failed: bool = False, **ch
     if changes:
         board.api("PATCH", f"/dags/{spec.dag_id}/dagRuns/{made['dag_run_id']}", json=changes)
     if has_failed:
-        board.fail_run(spec.dag_id, made["dag_run_id"])
+        board.end_run(spec.dag_id, made["dag_run_id"])
     return str(made["dag_run_id"])
 
 
@@ -206,7 +206,7 @@ def test_a_run_that_failed_before_it_was_opened_is_shown(board: Board) -> None:
     ).json()["dag_run_id"]
     text = board.get("/").text
     assert started not in unquote(text[: text.index('id="running"')])
-    board.fail_run("batch_002_log_cleanup", started)
+    board.end_run("batch_002_log_cleanup", started)
     text = board.get("/").text
     assert "開始か終了の処理で失敗しました" in text
     assert started in unquote(text)
@@ -278,7 +278,7 @@ def test_a_run_that_was_not_opened_has_the_advice_of_its_alert(
     dag_id = TENANT_USAGE.dag_id
     started = board.api("POST", f"/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": {}}).json()
     run_id = started["dag_run_id"]
-    board.fail_run(dag_id, run_id)
+    board.end_run(dag_id, run_id)
     host.execute(
         "INSERT INTO batch.operator_alert (alert_key, channel, severity, message) VALUES (%s, 'slack', 'HIGH', %s)",
         [

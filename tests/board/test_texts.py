@@ -6,7 +6,15 @@ import ast
 import re
 from pathlib import Path
 
-from skill_batch.board import actions, choosing, contract_words, invoice_words, message_words, rendering
+from skill_batch.board import (
+    actions,
+    choosing,
+    contract_words,
+    ended,
+    invoice_words,
+    message_words,
+    rendering,
+)
 from skill_batch.board.pages import documents, durations, invoice, receivables, tenants, transfers
 from include.skillreport.batches.inactive_tenants.digest import STAGE_NAMES
 from include.skillreport.batches.tenant_monitoring.checks import TEXTS
@@ -55,7 +63,9 @@ def _texts_of_pages() -> set[str]:
         tenants.SORTS,
         durations.SORTS,
     )
-    found = {text for texts in named for text in texts.values()}
+    found = {text for texts in named for text in texts.values()} | {*ended.REASONS, ended.RECORDS}
+    found |= {title for _, title in ended.PAGES.values()}
+    found |= {words for texts in (ended.OF_TENANTS, ended.OF_REMARKS) for words, _ in texts.values()}
     found |= {label for label in message_words.channel_labels().values() if _JAPANESE.search(label)}
     return (
         found

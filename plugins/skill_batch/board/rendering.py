@@ -22,6 +22,7 @@ from skill_batch.board import charts
 from skill_batch.board.access import Rights
 from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.contract_words import WORDS as CONTRACT_WORDS
+from skill_batch.board.ended import PAGES as ENDED_PAGES
 from skill_batch.board.invoice_words import LISTED as LISTED_STATES
 from skill_batch.board.invoice_words import STATES as INVOICE_STATES
 from skill_batch.board.message_words import ALL_STATES as LETTER_STATES
@@ -204,6 +205,8 @@ def _environment() -> Environment:
         "invoice_states": INVOICE_STATES,
         "listed_states": LISTED_STATES,
         "letter_states": LETTER_STATES,
+        "ended_pages": ENDED_PAGES,
+        "retry_dag": NOTIFICATION_RETRY.dag_id,
         "nobody_else_looks": nobody_else_looks,
         "version": VERSION,
     }

@@ -20,6 +20,7 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.form import Shows, described
 
 if TYPE_CHECKING:
+    from include.skillreport.billing.inputs import ExtraCharge
     from include.skillreport.core.execution.batch import UnitResult
 
 # If the day of a line is further away, it is a typing error.
@@ -69,7 +70,7 @@ class ExtraLine(TenantAction):
         if remarks == (REMOVED,):
             return UnitResult(tenant_id, {"entered": None}, 0, notes=remarks)
         details = {"entered": f"{line.charged_on:%Y-%m}", "description": line.description}
-        return UnitResult(tenant_id, details, 1, notes=remarks)
+        return UnitResult(tenant_id, details, 1, notes=(_placed(line), *remarks))
 
 
 @described("remove_line", "個別明細の取り消し")
@@ -97,7 +98,8 @@ class RemoveLine(TenantAction):
             execution_id=desk.run.execution_id,
         )
         details = {"removed": f"{line.charged_on:%Y-%m}", "description": line.description}
-        return UnitResult(tenant_id, details, 1)
+        note = f"{line.charged_on:%Y-%m} の請求に載せる「{line.description}」を取り消しました"
+        return UnitResult(tenant_id, details, 1, notes=(note,))
 
 
 @described("carry", "差額の翌月への繰越し")
@@ -118,8 +120,10 @@ class Carry(TenantAction):
             entered_by=desk.run.person,
             execution_id=desk.run.execution_id,
         )
-        notes = tuple(
-            f"{line.charged_on:%Y-%m} の請求に「{line.description}」{line.unit_amount:+,f} {line.currency} を載せます"
-            for line in lines
-        )
+        notes = tuple(map(_placed, lines))
         return UnitResult(tenant_id, {"carried_to": f"{lines[0].charged_on:%Y-%m}"}, len(lines), notes=notes)
+
+
+def _placed(line: ExtraCharge) -> str:
+    times = " " if line.quantity == 1 else f"（× {line.quantity:,f}）"
+    return f"{line.charged_on:%Y-%m} の請求に「{line.description}」{line.unit_amount:+,f} {line.currency}{times}を載せます"

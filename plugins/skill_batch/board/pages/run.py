@@ -16,6 +16,7 @@ from skill_batch.board.airflow_api import AirflowApi, note_of
 from skill_batch.board.attention import reasons_of
 from skill_batch.board.choosing import choices
 from skill_batch.board.database import BoardDatabase
+from skill_batch.board.ended import Ended, load_ended
 from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
 from skill_batch.board.rendering import HEADERS, Links, render
 from skill_batch.board.runs import RunCell, load_usual_seconds
@@ -25,8 +26,6 @@ from skill_batch.notifiers.failure_alert import RUN_FAILED, batch_of_key
 from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.failure_kinds import NO_RESULT, FailureKind, kind_of
 from include.skillreport.core.operation_catalog import (
-    APPROVE_INVOICES,
-    OPERATE_INVOICES,
     RESTORE_BACKUP,
     RUN_SPECS,
 )
@@ -53,7 +52,7 @@ class ExecutionPage:
     reconciliation: Sequence[Mapping[str, Any]]
     slowest: Sequence[SlowInstance]
     targets: Sequence[str]
-    documents: Sequence[Mapping[str, Any]]
+    ended: Ended | None
     compared: Sequence[str]
 
     @property
@@ -80,6 +79,7 @@ def load_executions(
     usual = load_usual_seconds(connection, newest)
     failures = load_failures(connection, ids)
     progress = {row["execution_id"]: row for row in _SQL.rows(connection, "progress", execution_ids=ids)}
+    remarks = {each: _SQL.rows(connection, "remarks", execution_id=each) for each in ids}
     return [
         ExecutionPage(
             RUN_SPECS.get(row["batch_id"]),
@@ -87,11 +87,11 @@ def load_executions(
             failures[row["execution_id"]],
             progress.get(row["execution_id"]),
             _SQL.rows(connection, "notes", execution_id=row["execution_id"], most=_MOST_NOTES),
-            _SQL.rows(connection, "remarks", execution_id=row["execution_id"]),
+            remarks[row["execution_id"]],
             _SQL.rows(connection, "reconciliation", execution_id=row["execution_id"]),
             load_slowest(connection, row["execution_id"]),
             _load_targets(connection, row),
-            _load_documents(connection, row),
+            load_ended(connection, row, remarks[row["execution_id"]]),
             _load_compared(connection, row),
         )
         for row in newest.values()
@@ -108,13 +108,6 @@ def _load_targets(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -
     }
     parts = [str(line).partition(": ") for line in row["shown"][:_MOST_TARGETS]]
     return [f"{named.get(first, first)}{between}{rest}" for first, between, rest in parts]
-
-
-def _load_documents(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The documents of an operation on invoices. A nightly run has too many."""
-    if row["batch_id"] not in (OPERATE_INVOICES.id, APPROVE_INVOICES.id):
-        return []
-    return _SQL.rows(connection, "run_documents", execution_id=row["execution_id"], most=_MOST_TARGETS)
 
 
 def _load_compared(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -> list[str]:

@@ -11,14 +11,29 @@ LEFT JOIN batch.board_performance AS metric ON run.execution_id = metric.executi
 WHERE run.dag_id = %(dag_id)s AND run.run_id = %(run_id)s
 ORDER BY run.started_at DESC;
 
+-- name: run_results
+-- The first results of an operation's tenants.
+SELECT
+    outcome.tenant_id, coalesce(tenant.tenant_code, outcome.tenant_id) AS tenant_code,
+    coalesce(tenant.tenant_name, '') AS tenant_name, outcome.details, outcome.notes, outcome.records, outcome.status,
+    tenant.tenant_id IS NOT null AS is_tenant, count(*) OVER () AS hits
+FROM batch.board_outcome AS outcome
+LEFT JOIN batch.board_tenant AS tenant ON outcome.tenant_id = tenant.tenant_id
+WHERE outcome.execution_id = %(execution_id)s
+ORDER BY tenant_code, outcome.part
+LIMIT %(most)s;
+
 -- name: run_documents
--- The documents that the run has issued, approved or taken back.
+-- The documents that the run has issued, approved or taken back, and those of its tenants with these numbers.
 SELECT
     coalesce(tenant.tenant_code, invoice.tenant_id) AS tenant_code, coalesce(tenant.tenant_name, '') AS tenant_name,
-    invoice.invoice_id, invoice.number, invoice.total, invoice.currency, invoice.state, count(*) OVER () AS hits
+    invoice.invoice_id, invoice.number, invoice.total, invoice.currency, invoice.state, invoice.open_amount,
+    count(*) OVER () AS hits
 FROM batch.board_invoice AS invoice
 LEFT JOIN batch.board_tenant AS tenant ON invoice.tenant_id = tenant.tenant_id
-WHERE invoice.execution_id = %(execution_id)s OR invoice.voided_by = %(execution_id)s
+WHERE
+    invoice.execution_id = %(execution_id)s OR invoice.voided_by = %(execution_id)s
+    OR (invoice.number = any(%(numbers)s) AND invoice.tenant_id = any(%(tenant_ids)s))
 ORDER BY tenant_code, invoice.number, invoice.invoice_id
 LIMIT %(most)s;
 
@@ -49,7 +64,7 @@ ORDER BY source ASC, row_count DESC, placement ASC;
 -- The remarks about tenants, at most "most" of them.
 SELECT
     outcome.tenant_id, coalesce(tenant.tenant_code, outcome.tenant_id) AS tenant_code,
-    coalesce(tenant.tenant_name, '') AS tenant_name, outcome.part, outcome.notes, tenant.tenant_id IS NOT null AS is_tenant,
+    coalesce(tenant.tenant_name, '') AS tenant_name, outcome.part, outcome.notes, '[]'::jsonb AS figures, tenant.tenant_id IS NOT null AS is_tenant,
     count(*) OVER () AS hits
 FROM batch.board_outcome AS outcome
 LEFT JOIN batch.board_tenant AS tenant ON outcome.tenant_id = tenant.tenant_id

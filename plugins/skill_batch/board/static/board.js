@@ -69,7 +69,7 @@
 
   // What is wider than its place can be scrolled with the keyboard.
   const letScroll = () => {
-    document.querySelectorAll(".scroll, .cells, .targets, .choices").forEach((each) => {
+    document.querySelectorAll(".scroll, .cells, .targets, .changes, .choices").forEach((each) => {
       const isCut = each.scrollWidth > each.clientWidth || each.scrollHeight > each.clientHeight;
       if (isCut) each.tabIndex = 0;
       else each.removeAttribute("tabindex");

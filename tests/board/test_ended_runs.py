@@ -1,0 +1,102 @@
+"""How a dialog ends: what the run has done, why it did nothing, and links to what it made or changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from html import unescape
+from typing import Any
+
+import psycopg
+
+from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
+from include.skillreport.operations.operate_notifications import create_batch as notification_operations
+from local_stack.batch_runs import LOCAL, run_batch
+from tests.board.conftest import Board
+from tests.conftest import Database
+from tests.worlds.billing_rows import FIRST_OF_NOVEMBER, customer, operate, run_billing
+from tests.worlds.board_messages import message
+from tests.worlds.contract_entries import run as change_contracts
+
+DISCOUNT = {"discount_name": "長期", "discount_kind": "percentage", "value": "10", "valid_from": "2026-10-01"}
+
+
+def _notify(database: Database, operation: str, **values: Any) -> None:
+    with database.working() as (platform, connection):
+        run_batch(
+            platform,
+            connection,
+            OPERATE_NOTIFICATIONS,
+            notification_operations(LOCAL),
+            FIRST_OF_NOVEMBER,
+            parameters={"operation": operation, **values},
+            codes=values.get("tenants", ()),
+            triggered_by="経理",
+        )
+
+
+def _discard(database: Database) -> None:
+    _notify(database, "discard", messages=["m1"], reason="不要", shown=["m1"])
+
+
+def _reopen(database: Database) -> None:
+    _notify(database, "reopen", tenants=["A"], reason="直した")
+
+
+def _discount(database: Database) -> None:
+    change_contracts(database, "set_discount", tenants=["A"], reason="長期の契約", **DISCOUNT)
+
+
+def _told(board: Board, host: psycopg.Connection) -> tuple[str, list[str]]:
+    """The text of the dialog about the newest run, which has ended, and its links below the board."""
+    ((dag_id, execution_id),) = host.execute(
+        "SELECT dag_id, execution_id FROM batch.execution_log WHERE run_id LIKE 'local %' AND batch_id NOT LIKE 'BATCH-%'"
+    ).fetchall()
+    host.execute(
+        "UPDATE batch.execution_log SET run_id = execution_id WHERE execution_id = %s", [execution_id]
+    )
+    with board.living_run(dag_id, execution_id):
+        board.end_run(dag_id, execution_id, "success")
+        page = board.get(f"/follow/{dag_id}/{execution_id}").text
+    text = " ".join(unescape(re.sub(r"<[^>]+>", " ", re.sub("</?bdi>", "", page))).split())
+    return text, re.findall(r'href="/skill-batch-board/([^"]+)"', page)
+
+
+PAID = {"paid_on": "2026-11-01", "paid_amount": "11000", "paid_method": "銀行振込", "paid_reference": "FT-1"}
+LINE = {"line_date": "2026-11-01", "line_text": "作業", "line_price": "100", "line_quantity": "2"}
+
+# What is done one after the other, what the dialog says then, and the beginning of one of its links.
+STEPS: tuple[tuple[Callable[[Database], object], str, str], ...] = (
+    (lambda world: operate(world, "void", reason="x", dry_run=True), "ドライランのため", "invoices/"),
+    (lambda world: operate(world, "explain"), "読み取りだけの操作です。", "invoices/"),
+    (
+        lambda world: operate(world, "stop_reminders", reason="係争中"),
+        "INV-2026-10-001 11,000 JPY 確定 · 未入金 11,000 JPY",
+        "invoices/",
+    ),
+    (lambda world: operate(world, "stop_reminders", reason="係争中"), "はすでに止めています", "invoices/"),
+    (lambda world: operate(world, "record_payment", values=PAID), "確定 · 未入金 0 JPY", "invoices/"),
+    (
+        lambda world: operate(world, "extra_line", values=LINE),
+        "2026-11 の請求に「作業」+100 JPY（× 2）を載せます",
+        "tenants/A",
+    ),
+    (_discard, "CODE-A A: 破棄した通知 1。", "messages/m1"),
+    (_reopen, "停止中のチャネルはありませんでした。", "runs/"),
+    (_discount, "登録した変更: 1", "tenants/A/contract"),
+    (_discount, "入力した値は、今の登録と同じです。", "contracts"),
+)
+
+
+def test_the_dialog_ends_with_what_was_done_or_why_nothing_was(
+    board: Board, database: Database, host: psycopg.Connection
+) -> None:
+    customer(host, "A", tenant_code="CODE-A")
+    message(host, "m1")
+    run_billing(database)
+    for do, said, page in STEPS:
+        host.execute("UPDATE batch.execution_log SET run_id = execution_id")
+        do(database)
+        text, links = _told(board, host)
+        assert said in text
+        assert any(link.startswith(page) for link in links), said
