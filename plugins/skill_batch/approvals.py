@@ -35,12 +35,29 @@ log = logging.getLogger(__name__)
 
 _LONGEST_REASON = 300
 
+_CONFIRMED_NAME = "confirmed"
 _CONFIRMED = Lines(
     CONFIRMATION,
     "設定 billing.second_person が none のときだけ。自分が登録したものを 1 人で承認するために、1 行に 1 件入力します。"
     "個別明細は「テナントコード=金額の合計」（符号なし。自分の明細が待つテナントが 1 件なら、金額だけでも可）、割引は値、"
     "為替レートはレート、ファイルは件数、ほかはテナントコードです。",
 )
+
+
+class Question(HITLOperator):
+    """A request in Airflow's Required Actions, without the field of a confirmation that the settings make useless."""
+
+    @property
+    @override
+    def serialized_params(self) -> dict[str, dict[str, Any]]:
+        """The fields of the form. Airflow needs a value of each field in an answer, so the field is a constant, which its form hides."""
+        from include.skillreport.billing.settings import nobody_else_looks
+
+        fields: dict[str, dict[str, Any]] = super().serialized_params
+        if _CONFIRMED_NAME in fields and not nobody_else_looks():
+            field = fields[_CONFIRMED_NAME]
+            fields[_CONFIRMED_NAME] = {**field, "schema": {**field["schema"], "const": []}}
+        return fields
 
 
 class ApprovalFlow(BatchFlow):
@@ -65,7 +82,7 @@ class ApprovalFlow(BatchFlow):
 
         The task uses no worker while it waits.
         """
-        return HITLOperator(
+        return Question(
             **task_arguments(self.spec, ASK),
             subject="{{ ti.xcom_pull(task_ids='list_held')['subject'] }}",
             body="{{ ti.xcom_pull(task_ids='list_held')['body'] }}",
@@ -83,7 +100,7 @@ class ApprovalFlow(BatchFlow):
         """The fields of the answer, besides the note."""
         fields = {"tenants": tenants_param("承認するテナントのコード（1行に1件）。空欄なら一覧のすべて。")}
         if self.spec in (APPROVE_CONTRACTS, APPROVE_INVOICES):
-            fields["confirmed"] = field_param(_CONFIRMED)
+            fields[_CONFIRMED_NAME] = field_param(_CONFIRMED)
         return fields
 
     def read_answer(
@@ -96,10 +113,10 @@ class ApprovalFlow(BatchFlow):
 
         codes = parse_parameters({"tenants": entered.get("tenants")}).tenants
         try:
-            confirmed = list(_CONFIRMED.read(entered.get("confirmed") or ()))
+            confirmed = list(_CONFIRMED.read(entered.get(_CONFIRMED_NAME) or ()))
         except ValueError as problem:
-            raise AnswerError(f"「{CONFIRMATION}」（confirmed）{problem}") from None
-        return approved_tenants(items, option, codes), {"tenants": list(codes), "confirmed": confirmed}
+            raise AnswerError(f"「{CONFIRMATION}」（{_CONFIRMED_NAME}）{problem}") from None
+        return approved_tenants(items, option, codes), {"tenants": list(codes), _CONFIRMED_NAME: confirmed}
 
     def record_answer(self) -> Any:
         """Save the answer, the person and the time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -18,6 +19,7 @@ from tests.worlds.billing_rows import customer, run_billing
 from tests.worlds.board_entries import example_texts
 from tests.worlds.board_messages import message
 from tests.worlds.host_rows import tenant
+from tests.worlds.own_settings import change_billing
 
 MONTH = "2026-10-01"
 FORGED = "テナント Z: INV-2026-10-999 1 JPY"
@@ -79,6 +81,23 @@ def test_a_dialog_that_names_one_invoice_never_voids_another(board: Board) -> No
     newest = board.api("GET", "/dags/operate_invoices/dagRuns", params={"order_by": "-run_after"})
     conf = newest.json()["dag_runs"][0]["conf"]
     assert (conf["tenants"], conf["shown"]) == (["CODE-A"], [shown])
+
+
+@pytest.mark.usefixtures("october")
+@pytest.mark.parametrize("setting", ["required", "none"])
+def test_the_confirmation_of_an_author_is_asked_only_where_it_counts(
+    board: Board, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, setting: str
+) -> None:
+    change_billing(monkeypatch, tmp_path, second_person=setting)
+    for name in ("approve", "send_letter"):
+        query = {"tenants": "CODE-A", "business_date": MONTH, "reason": "確認済み"}
+        dialog = board.get(f"/operations/operate_invoices/{name}", params=query).text
+        (shown,) = shown_in(dialog)
+        fields = _inputs(dialog, "confirmed")
+        assert len(fields) == (setting == "none")
+        assert "autofocus" not in "".join(fields)
+        values = {**query, "shown": shown, "confirmed": "11000"}
+        assert board.post(f"/operations/operate_invoices/{name}", values).status_code == 200
 
 
 @pytest.fixture

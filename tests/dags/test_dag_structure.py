@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from include.skillreport.core.catalog import (
 from include.skillreport.core.docstrings import docstring_of
 from include.skillreport.core.operation_catalog import (
     APPROVALS,
+    APPROVE_CONTRACTS,
+    APPROVE_INVOICES,
     APPROVE_RESUMPTION,
     IMPORT_PAYMENTS,
     OPERATIONS,
@@ -39,6 +42,7 @@ from include.skillreport.core.run_spec import BatchSpec
 from include.skillreport.core.worker_slots import CONCURRENCY
 from include.skillreport.operations.forms import FORMS
 from tests.airflow_installation import PROJECT
+from tests.worlds.own_settings import change_billing
 
 SNAPSHOTS = Path(__file__).with_name("snapshots")
 UPDATE_SNAPSHOTS = "UPDATE_SNAPSHOTS"
@@ -123,6 +127,24 @@ def test_an_approval_waits_without_limit_before_it_opens_a_run(
         assert ask.options == options
         assert (ask.upstream_task_ids, ask.downstream_task_ids) == ({"list_held"}, {"record_answer"})
         assert dag.task_dict["open_run"].upstream_task_ids == {"record_answer"}
+
+
+@pytest.mark.parametrize("setting", ["required", "none"])
+def test_a_request_shows_the_confirmation_only_where_it_counts(
+    dags: dict[str, DAG], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, setting: str
+) -> None:
+    change_billing(monkeypatch, tmp_path, second_person=setting)
+    for spec in (APPROVE_CONTRACTS, APPROVE_INVOICES):
+        ask = dags[spec.dag_id].task_dict["ask"]
+        assert isinstance(ask, HITLOperator)
+        # Airflow's form hides a constant, and sends its value.
+        schema = ask.serialized_params["confirmed"]["schema"]
+        assert schema.get("const") == ([] if setting == "required" else None)
+        # Airflow needs all fields; a useless confirmation is ignored.
+        answer = {"tenants": [], "confirmed": ["60000"], "note": ""}
+        deepcopy(ask).validate_params_input(answer)
+        with pytest.raises(ValueError, match="does not match params"):
+            deepcopy(ask).validate_params_input({"tenants": [], "note": ""})
 
 
 def test_approval_is_asked_after_the_tenants_and_close_run_decides(

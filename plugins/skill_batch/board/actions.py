@@ -14,6 +14,7 @@ from typing import Any
 import psycopg
 
 from skill_batch.board.statements import SQL as _SQL
+from include.skillreport.billing.settings import nobody_else_looks
 from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.database import has_control_characters
 from include.skillreport.core.entered import plain
@@ -37,6 +38,9 @@ from include.skillreport.operations.forms import FORMS
 # The maximum number of characters of a value, and of lines of a list.
 _MOST_CHARACTERS = 2_000
 _MOST_LINES = 200
+
+# The field in which an author confirms an own entry.
+CONFIRMED = "confirmed"
 
 _DRY_RUN = "dry_run"
 _BUSINESS_DATE = "business_date"
@@ -173,6 +177,9 @@ def _operation_action(form: OperationForm, operation: type[Operation]) -> Action
         **operation.fields(required=False),
         **({} if operation.is_read_only else {_DRY_RUN: Flag("ドライラン（確認だけ）")}),
     }
+    if not nobody_else_looks():
+        # Nobody can approve an own entry by typing what it is about.
+        fields.pop(CONFIRMED, None)
     required = {*operation.fields(required=True), *operation.needed_on_board}
     return Action(form.spec, operation, fields, required)
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response, status
 from starlette.datastructures import FormData
 
 from skill_batch.board.access import Rights, RightsDep, from_this_page, http_error
-from skill_batch.board.actions import Action, entered, find_action, known_tenants, unknown_messages
+from skill_batch.board.actions import CONFIRMED, Action, entered, find_action, known_tenants, unknown_messages
 from skill_batch.board.airflow_api import MOST_INSTANCES, AirflowApi, note_of
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.entries import keep_entered, present_values
@@ -311,8 +311,8 @@ def _dialog(
             targets = describe_targets(connection, action, _selected(action, values), today)
         invoice = targets.document(connection) if action.lists_lines else None
         changes = foresee(connection, rights, action, values, targets)
-    # Typing would change the month, so it never has the focus.
-    may_focus = [name for name in action.fields if name not in (*fixed, "business_date")]
+    # Typing would change the month, and only an author needs a confirmation.
+    may_focus = [name for name in action.fields if name not in (*fixed, "business_date", CONFIRMED)]
     empty = [
         name for name in may_focus if action.fields[name].input != "flag" and not any(values.get(name, ()))
     ]

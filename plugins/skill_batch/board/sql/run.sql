@@ -64,7 +64,8 @@ ORDER BY source ASC, row_count DESC, placement ASC;
 -- The remarks about tenants, at most "most" of them.
 SELECT
     outcome.tenant_id, coalesce(tenant.tenant_code, outcome.tenant_id) AS tenant_code,
-    coalesce(tenant.tenant_name, '') AS tenant_name, outcome.part, outcome.notes, '[]'::jsonb AS figures, tenant.tenant_id IS NOT null AS is_tenant,
+    coalesce(tenant.tenant_name, '') AS tenant_name, outcome.part, outcome.notes, '[]'::jsonb AS figures,
+    tenant.tenant_id IS NOT null AS is_tenant,
     count(*) OVER () AS hits
 FROM batch.board_outcome AS outcome
 LEFT JOIN batch.board_tenant AS tenant ON outcome.tenant_id = tenant.tenant_id
