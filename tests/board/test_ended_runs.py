@@ -18,7 +18,7 @@ from tests.worlds.billing_rows import FIRST_OF_NOVEMBER, customer, operate, run_
 from tests.worlds.board_messages import message
 from tests.worlds.contract_entries import run as change_contracts
 
-DISCOUNT = {"discount_name": "長期", "discount_kind": "percentage", "value": "10", "valid_from": "2026-10-01"}
+DISCOUNT: dict[str, Any] = {"discount_name": "長期", "discount_kind": "percentage", "value": "10", "valid_from": "2026-10-01"}
 
 
 def _notify(database: Database, operation: str, **values: Any) -> None:
