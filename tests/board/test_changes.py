@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from html import unescape
 from typing import Any
@@ -15,6 +15,7 @@ from skill_batch.board.access import Rights
 from skill_batch.board.actions import find_action
 from skill_batch.board.foreseen import foresees
 from include.skillreport.core.catalog import TENANT_BILLING
+from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.operations.forms import FORMS
 from tests.board.conftest import Board
 from tests.conftest import Database
@@ -160,12 +161,13 @@ def test_the_dialog_says_why_the_run_would_refuse_it(
 
 
 def test_a_correction_says_only_what_differs(board: Board, october: dict[str, str]) -> None:
-    typed = {"recipient_name": "株式会社アオバ", "line_texts=1": "利用料（訂正）", "due_on": "2027-01-04"}
+    due_on = str(datetime.now(JAPAN).date() + timedelta(days=30))
+    typed = {"recipient_name": "株式会社アオバ", "line_texts=1": "利用料（訂正）", "due_on": due_on}
     assert _typed(board, "correct", **october) == []
     assert _typed(board, "correct", **october, **typed, recipient_department="-") == [
         "CODE-A INV-2026-10-001 宛名: A → 株式会社アオバ",
         "CODE-A INV-2026-10-001 明細の内容 1: ベーシックプラン 基本料金 → 利用料（訂正）",
-        "CODE-A INV-2026-10-001 支払期限: 2026-11-30 → 2027-01-04",
+        f"CODE-A INV-2026-10-001 支払期限: 2026-11-30 → {due_on}",
     ]
     assert "指定した内容のとおりです" in _typed(board, "correct", **october, recipient_name="A")[0]
 

@@ -18,7 +18,12 @@ from tests.worlds.billing_rows import FIRST_OF_NOVEMBER, customer, operate, run_
 from tests.worlds.board_messages import message
 from tests.worlds.contract_entries import run as change_contracts
 
-DISCOUNT: dict[str, Any] = {"discount_name": "長期", "discount_kind": "percentage", "value": "10", "valid_from": "2026-10-01"}
+DISCOUNT: dict[str, Any] = {
+    "discount_name": "長期",
+    "discount_kind": "percentage",
+    "value": "10",
+    "valid_from": "2026-10-01",
+}
 
 
 def _notify(database: Database, operation: str, **values: Any) -> None:
@@ -37,10 +42,6 @@ def _notify(database: Database, operation: str, **values: Any) -> None:
 
 def _discard(database: Database) -> None:
     _notify(database, "discard", messages=["m1"], reason="不要", shown=["m1"])
-
-
-def _reopen(database: Database) -> None:
-    _notify(database, "reopen", tenants=["A"], reason="直した")
 
 
 def _discount(database: Database) -> None:
@@ -68,7 +69,7 @@ LINE = {"line_date": "2026-11-01", "line_text": "作業", "line_price": "100", "
 # What is done one after the other, what the dialog says then, and the beginning of one of its links.
 STEPS: tuple[tuple[Callable[[Database], object], str, str], ...] = (
     (lambda world: operate(world, "void", reason="x", dry_run=True), "ドライランのため", "invoices/"),
-    (lambda world: operate(world, "explain"), "読み取りだけの操作です。", "invoices/"),
+    (lambda world: _notify(world, "list", tenants=["A"]), "読み取りだけの操作です。", "runs/"),
     (
         lambda world: operate(world, "stop_reminders", reason="係争中"),
         "INV-2026-10-001 11,000 JPY 確定 · 未入金 11,000 JPY",
@@ -82,7 +83,6 @@ STEPS: tuple[tuple[Callable[[Database], object], str, str], ...] = (
         "tenants/A",
     ),
     (_discard, "CODE-A A: 破棄した通知 1。", "messages/m1"),
-    (_reopen, "停止中のチャネルはありませんでした。", "runs/"),
     (_discount, "登録した変更: 1", "tenants/A/contract"),
     (_discount, "入力した値は、今の登録と同じです。", "contracts"),
 )

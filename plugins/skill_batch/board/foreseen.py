@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
@@ -32,7 +33,7 @@ from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, sto
 from include.skillreport.billing.settings import BillingSettings
 from include.skillreport.billing.state import InvoiceState
 from include.skillreport.core.catalog import TENANT_BILLING
-from include.skillreport.core.errors import ParameterError
+from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.form import Operation
 from include.skillreport.operations.operate_contracts.form import SetRate
 from include.skillreport.operations.operate_contracts.rows import wanted_rows
@@ -54,17 +55,21 @@ def foresee(
     action: Action,
     texts: Mapping[str, Sequence[str]],
     targets: Targets,
+    today: date,
 ) -> list[ForeseenChange]:
-    """What the texts of the dialog change of the targets. Empty: it cannot be said, or the user may not see it elsewhere."""
+    """What the texts of the dialog change of the targets, by a run of ``today`` (Asia/Tokyo).
+
+    Empty: it cannot be said, or the user may not see it elsewhere.
+    """
     if action.operation is None or not foresees(action):
         return []
-    with suppress(ParameterError):
+    with suppress(ParameterError, SettingsError):
         operation = action.operation.so_far(action.given(texts))
         if isinstance(operation, TenantAction):
             may_see = rights.may_read(TENANT_BILLING.dag_id)
-            return list(_of_invoices(connection, operation, targets)) if may_see else []
+            return list(_of_invoices(connection, operation, targets, today)) if may_see else []
         if operation:
-            return list(_of_contracts(connection, operation, targets))
+            return list(_of_contracts(connection, operation, targets, today))
     return []
 
 
@@ -76,9 +81,12 @@ def foresees(action: Action) -> bool:
 
 
 def _of_invoices(
-    connection: psycopg.Connection[Any], operation: TenantAction, targets: Targets
+    connection: psycopg.Connection[Any], operation: TenantAction, targets: Targets, today: date
 ) -> Iterator[ForeseenChange]:
     rows = [row for row in targets.rows if row["kind"] == "invoices" and row["invoice_id"]]
+    if not rows:
+        return
+    operation.check(today)
     found = _SQL.rows(
         connection,
         "present_invoices",
@@ -117,12 +125,13 @@ def _present_invoice(
 
 
 def _of_contracts(
-    connection: psycopg.Connection[Any], operation: Operation, targets: Targets
+    connection: psycopg.Connection[Any], operation: Operation, targets: Targets, today: date
 ) -> Iterator[ForeseenChange]:
     # The reason changes no value.
     given = operation.model_copy(update={"reason": ""})
     if any(getattr(given, name) is None for name in given.fields(required=True)):
         return
+    given.check(today)
     codes = {row["tenant_id"]: row["tenant_code"] for row in targets.rows if row["kind"] == "contracts"}
     owners = [given.currency] if isinstance(given, SetRate) else list(codes)
     for wanted in wanted_rows(given, owners):

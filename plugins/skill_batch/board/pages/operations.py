@@ -120,9 +120,10 @@ def show_changes(request: Request, rights: RightsDep, form: FormDep, dag_id: str
     rights.require_start(dag_id)
     values = {each: _texts(form, each) for each in action.fields}
     database: BoardDatabase = request.app.state.database
+    today = datetime.now(JAPAN).date()
     with database.read() as connection:
-        targets = describe_targets(connection, action, _selected(action, values), datetime.now(JAPAN).date())
-        changes = foresee(connection, rights, action, values, targets)
+        targets = describe_targets(connection, action, _selected(action, values), today)
+        changes = foresee(connection, rights, action, values, targets, today)
     return render(request, rights, "changes.html", changes=changes, targets=targets)
 
 
@@ -305,12 +306,12 @@ def _dialog(
     ``resumes``: whether a paused DAG is resumed, unless the person says otherwise.
     """
     database: BoardDatabase = request.app.state.database
+    today = datetime.now(JAPAN).date()
     with database.read() as connection:
         if targets is None:
-            today = datetime.now(JAPAN).date()
             targets = describe_targets(connection, action, _selected(action, values), today)
         invoice = targets.document(connection) if action.lists_lines else None
-        changes = foresee(connection, rights, action, values, targets)
+        changes = foresee(connection, rights, action, values, targets, today)
     # Typing would change the month, and only an author needs a confirmation.
     may_focus = [name for name in action.fields if name not in (*fixed, "business_date", CONFIRMED)]
     empty = [
