@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any
 
 import psycopg
+from pydantic import ValidationError
 
 from skill_batch.board.access import Rights
 from skill_batch.board.actions import Action
@@ -63,7 +64,8 @@ def foresee(
     """
     if action.operation is None or not foresees(action):
         return []
-    with suppress(ParameterError, SettingsError):
+    # A document that this version cannot read must not close the dialog.
+    with suppress(ParameterError, SettingsError, ValidationError):
         operation = action.operation.so_far(action.given(texts))
         if isinstance(operation, TenantAction):
             may_see = rights.may_read(TENANT_BILLING.dag_id)
