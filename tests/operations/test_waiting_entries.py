@@ -102,7 +102,7 @@ def test_the_line_that_exceeds_the_limit_waits(database: Database, host: psycopg
 
     within, above = enter(database, 50_000), enter(database, -1, text="値引き")
 
-    assert outcomes(host, within)["A"]["notes"] == []
+    assert outcomes(host, within)["A"]["notes"] == ["2026-10 の請求に「作業費」+50,000 JPY を載せます"]
     assert outcomes(host, above)["A"]["notes"] == [
         "佐藤 がこの月に登録した額が、1 人で登録できる 50,000 円を超えるか、円に換算できないため、"
         "佐藤 以外の人の承認（DAG operate_invoices の「保留中の請求の承認」）を待ちます。この月の請求は保留になります"

@@ -70,7 +70,7 @@ class ExtraLine(TenantAction):
         if remarks == (REMOVED,):
             return UnitResult(tenant_id, {"entered": None}, 0, notes=remarks)
         details = {"entered": f"{line.charged_on:%Y-%m}", "description": line.description}
-        return UnitResult(tenant_id, details, 1, notes=(_placed(line), *remarks))
+        return UnitResult(tenant_id, details, 1, notes=remarks or (_placed(line),))
 
 
 @described("remove_line", "個別明細の取り消し")
