@@ -9,7 +9,8 @@ from typing import Any
 
 import psycopg
 
-from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
+from skill_batch.board.ended import NOTHING
+from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS, OPERATE_NOTIFICATIONS
 from include.skillreport.operations.operate_notifications import create_batch as notification_operations
 from local_stack.batch_runs import LOCAL, run_batch
 from tests.board.conftest import Board
@@ -17,6 +18,7 @@ from tests.conftest import Database
 from tests.worlds.billing_rows import FIRST_OF_NOVEMBER, customer, operate, run_billing
 from tests.worlds.board_messages import message
 from tests.worlds.contract_entries import run as change_contracts
+from tests.worlds.night_rows import run as planted
 
 DISCOUNT: dict[str, Any] = {
     "discount_name": "長期",
@@ -100,3 +102,12 @@ def test_the_dialog_ends_with_what_was_done_or_why_nothing_was(
         text, links = _told(board, host)
         assert said in text
         assert any(link.startswith(page) for link in links), said
+
+
+def test_an_operation_on_no_tenant_does_not_claim_that_nothing_was_done(
+    board: Board, host: psycopg.Connection
+) -> None:
+    planted(host, IMPORT_PAYMENTS, succeeded=(), run_id="local 1", dag_id=IMPORT_PAYMENTS.dag_id)
+    text, links = _told(board, host)
+    assert NOTHING not in text
+    assert "transfers" in links

@@ -134,8 +134,12 @@ def _done(figures: _Figures) -> list[tuple[str, int]]:
 def _nothing(
     figures: Sequence[_Figures], results: Sequence[Mapping[str, Any]], remarks: Sequence[Mapping[str, Any]]
 ) -> list[str]:
-    """Why nothing was done. Empty: something was, or the results say it themselves."""
-    if any(each["records"] or each["notes"] for each in results) or any(_done(each) for each in figures):
+    """Why nothing was done. Empty: something was, or the results say it themselves, or there are none: a step has done it or failed."""
+    if (
+        not (results or remarks)
+        or any(each["records"] or each["notes"] for each in results)
+        or any(_done(each) for each in figures)
+    ):
         return []
     reasons = [reason for each in figures for (_, reason), _ in each.values() if reason]
     # Other details name what was done.
