@@ -1,4 +1,4 @@
-# All targets but `lock` write only to .venv, .local, .cache, mutants and the caches of Python, pytest, Hypothesis, mypy and Ruff. `make`
+# All targets but `lock` and `pictures` write only to .venv, .local, .cache, mutants and the caches of Python, pytest, Hypothesis, mypy and Ruff. `make`
 # without a target lists them. GNU make 3.81 (macOS) and a POSIX shell are enough. Besides Python the recipes use only cp, diff, mkdir, mv and rm, and test-services npm.
 .DEFAULT_GOAL := help
 
@@ -168,6 +168,10 @@ chaos: $(STAMP) ## kill parts of Airflow and PostgreSQL at random moments during
 .PHONY: test-browser
 test-browser: $(STAMP) ## test the operators' board in Chromium (needs Debian's package chromium); screenshots in .local/browser
 	@$(BIN)/python -m pytest -m browser tests/browser
+
+.PHONY: pictures
+pictures: $(STAMP) ## make the pictures of docs/images from today's demo (needs Debian's package chromium)
+	@$(BIN)/python -m tests.browser.pictures
 
 # It keeps what it found in mutants/ and goes on from there after an interrupt.
 MUTMUT = $(WITH_SUPPLY) $(BIN)/python -m mutmut

@@ -95,7 +95,7 @@ def violations(page: Page, axe: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("language", "settings"),
-    [("ja", (("light", 1400), ("dark", 400))), ("en", (("dark", 1400), ("light", 400)))],
+    [("ja", (("light", 1440), ("dark", 390))), ("en", (("dark", 1440), ("light", 390)))],
 )
 def test_axe_finds_nothing_on_any_page_of_the_board(
     night: Board, browser: Browser, axe: str, language: str, settings: tuple[tuple[str, int], ...]
