@@ -101,7 +101,7 @@ def _texts_of_actions() -> set[str]:
 def _texts_of_modules() -> set[str]:
     """The problems in application.py, and the titles and units of charts."""
     found: set[str] = set()
-    for name in ("application.py", "pages/tenant.py", "pages/batches.py"):
+    for name in ("application.py", "charts.py", "pages/tenant.py", "pages/batches.py"):
         tree = ast.parse((_HERE / name).read_text(encoding="utf-8"))
         constants = {str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
         found |= {text for text in constants if _JAPANESE.search(text)}

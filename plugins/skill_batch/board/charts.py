@@ -26,6 +26,7 @@ class Series:
     limit: float | None = None
     marked: frozenset[int] = frozenset()
     pages: Sequence[str] = ()
+    most_title: str = "最大"
 
     @property
     def newest(self) -> float | None:
@@ -39,8 +40,9 @@ class Series:
 
 
 def translated(series: Series, translate: Callable[[str], str]) -> Series:
-    """The series with its title and its unit in the reader's language."""
-    return replace(series, title=translate(series.title), unit=translate(series.unit))
+    """The series with its texts in the reader's language."""
+    title, unit, most_title = map(translate, (series.title, series.unit, series.most_title))
+    return replace(series, title=title, unit=unit, most_title=most_title)
 
 
 def line_chart(series: Series) -> str:
@@ -110,7 +112,7 @@ def _frame(series: Series, content: str) -> str:
     role = "group" if any(series.pages) else "img"
     return (
         f'<figure class="chart"><figcaption>{escape(series.title)} <span class="muted">'
-        f"{_shown(values[-1], series.unit)} / max {_shown(max(values), series.unit)}</span></figcaption>"
+        f"{_shown(values[-1], series.unit)} / {escape(series.most_title)} {_shown(max(values), series.unit)}</span></figcaption>"
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="{role}" aria-label="{escape(series.title)}" preserveAspectRatio="none">'
         f'{limit}{content}<line class="axis" x1="0" x2="{_WIDTH}" y1="{_HEIGHT - _BOTTOM}" y2="{_HEIGHT - _BOTTOM}"/></svg>'
         f'<p class="range"><span>{escape(first)}</span><span>{escape(last)}</span></p></figure>'

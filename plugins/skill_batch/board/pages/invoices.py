@@ -157,7 +157,7 @@ def _billed_months(connection: psycopg.Connection[Any], month: date) -> Series:
         months.insert(0, _month_before(months[0]))
     rows = _SQL.rows(connection, "billed_months", first=months[0], month=month)
     yen = {row["month"]: float(row["yen"]) for row in rows if row["yen"] is not None}
-    return Series("請求額（12 か月）", [(f"{each:%Y-%m}", yen.get(each)) for each in months], "JPY")
+    return Series("請求額（12 か月、円換算）", [(f"{each:%Y-%m}", yen.get(each)) for each in months], "JPY")
 
 
 def possible_actions(invoice: Row, person: str = "") -> list[str]:
