@@ -52,7 +52,7 @@ def main() -> int:
     if CHROMIUM is None:
         raise SystemExit("There is no Chromium: install Debian's package chromium.")
     if not page.exists() or time.time() - page.stat().st_mtime > _DAY_SECONDS:
-        raise SystemExit("There is no demo of the last 24 hours: run `make db-reset demo` first.")
+        raise SystemExit("There is no demo of the last 24 hours: run `make down db-reset demo` first.")
     with _running(stack) as airflow, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         camera = _Camera(browser, airflow)
