@@ -358,7 +358,14 @@ def test_no_statement_reads_a_log_as_a_whole(indexed: Database, name: str) -> No
     [
         (
             "documents_of_month",
-            {"month": date(2026, 10, 1), "state": None, "codes_of_holds": HOLDS, "most": 50, "skipped": 0},
+            {
+                "month": date(2026, 10, 1),
+                "today": date(2026, 11, 1),
+                "state": None,
+                "codes_of_holds": HOLDS,
+                "most": 50,
+                "skipped": 0,
+            },
         ),
         ("invoice", {"invoice_id": "i", "codes_of_holds": HOLDS}),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from datetime import date
 from decimal import Decimal
 
 import psycopg
@@ -59,6 +60,23 @@ def test_the_sums_by_tax_rate_are_those_of_the_accountants_files(
     }
     assert shown == expected
     assert {currency for currency, _ in shown} == {"JPY", "USD"}
+
+
+def test_the_list_says_whether_an_invoice_is_paid(board: Board, reader: psycopg.Connection) -> None:
+    def of_tenants(today: date) -> dict[str, tuple[bool, bool]]:
+        listed = load_month(reader, MONTH, today).documents
+        return {
+            row["tenant_id"]: (row["receivable"] > 0, row["is_overdue"])
+            for row in listed
+            if row["state"] == "finalized" and row["kind"] == "invoice"
+        }
+
+    first, later = of_tenants(MONTH), of_tenants(date(2027, 6, 1))
+    assert [first[each] for each in ("PAID", "PARTLY")] == [(False, False), (True, False)]
+    assert [later[each] for each in ("PAID", "PARTLY")] == [(False, False), (True, True)]
+    text = board.get(OCTOBER).text
+    assert ">入金済み</span>" in text
+    assert ">過入金</span>" in text or ">未入金</span>" in text
 
 
 def test_a_held_invoice_shows_both_months_and_the_reason(board: Board, reader: psycopg.Connection) -> None:

@@ -127,6 +127,7 @@ def load_month(
         connection,
         "documents_of_month",
         month=month,
+        today=today,
         state=state or None,
         codes_of_holds=HOLDS,
         most=_PAGE,

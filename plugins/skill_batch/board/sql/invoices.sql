@@ -132,6 +132,8 @@ SELECT
     letter.finished_at AS letter_finished_at, coalesce(letter.may_leave, false) AS letter_may_leave,
     invoice.credited, invoice.credited_total, invoice.paid_total, invoice.fee_total, invoice.written_off_total,
     invoice.open_amount, invoice.is_paid, invoice.is_carried, invoice.is_stopped, invoice.is_closed,
+    coalesce(receivable.open_amount, 0) AS receivable,
+    coalesce(receivable.open_amount > 0 AND receivable.due_on < %(today)s, false) AS is_overdue,
     CASE invoice.state
         WHEN 'held' THEN invoice.hold_reason
         WHEN 'waiting_credit' THEN invoice.hold_reason
@@ -146,6 +148,8 @@ SELECT
     END AS problem
 FROM listed
 INNER JOIN batch.board_invoice AS invoice ON listed.invoice_id = invoice.invoice_id
+LEFT JOIN batch.board_receivable AS receivable
+    ON listed.invoice_id = receivable.invoice_id AND receivable.period_start = %(month)s
 LEFT JOIN LATERAL (
     SELECT found.state, found.leaves_on, found.finished_at, found.may_leave FROM batch.board_letter AS found
     WHERE found.letter_id = invoice.letter_id
