@@ -161,7 +161,7 @@ def test_axe_finds_nothing_on_any_page_of_the_board(
         files = {f"/static/{name}": night.get(f"/static/{name}") for name in STATIC}
         found = {path: (file.headers["content-type"], file.text) for path, file in files.items()}
         with night.living_run(TENANT_BILLING.dag_id, FAILED_RUN):
-            night.fail_run(TENANT_BILLING.dag_id, FAILED_RUN)
+            night.end_run(TENANT_BILLING.dag_id, FAILED_RUN)
             shown = dict(_pages(night, cookies))
         return found | {path: ("text/html; charset=utf-8", text) for path, text in shown.items()}
 
