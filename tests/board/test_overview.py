@@ -315,3 +315,12 @@ def test_the_first_page_counts_what_waits_for_another_person(
     kinds = ("個別明細 1 件", "契約の変更 1 件", "保留中の請求書")
     assert [kind in waiting for kind in kinds] == [True, True, False]
     assert "特別対応費" not in waiting
+
+
+def test_a_card_gives_each_tenant_its_own_reason(board: Board, host: psycopg.Connection) -> None:
+    reasons = {"A": "teams: URL が許可されていません", "B": "slack: トークンが失効しました"}
+    run(host, TENANT_BILLING, failed={each: ("NO_PRICE", text) for each, text in reasons.items()})
+    (head,) = re.findall(r'<div class="why">(.*?)<details', board.get("/").text, re.DOTALL)
+    said = re.sub(r"<[^>]+>", "", head)
+    assert "CODE-A: teams: URL が許可されていません" in said
+    assert "CODE-B: slack: トークンが失効しました" in said
