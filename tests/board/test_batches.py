@@ -13,6 +13,7 @@ from skill_batch.board.rendering import told
 from include.skillreport.core.catalog import (
     DATA_BACKUP,
     LOG_CLEANUP,
+    NOTIFICATION_RETRY,
     STATISTICS,
     TENANT_BILLING,
     TENANT_USAGE,
@@ -27,6 +28,7 @@ from include.skillreport.core.version import VERSION
 from tests.board.conftest import Board
 from tests.conftest import Database
 from tests.worlds.billing_rows import insert
+from tests.worlds.board_messages import message
 from tests.worlds.host_rows import share_codes, tenant
 from tests.worlds.night_rows import outcome, run
 
@@ -67,6 +69,14 @@ def test_the_runs_of_an_operation_say_who_did_what_and_why(board: Board, host: p
         for text in ("<code>discard</code>", "yakan", "&lt;b&gt;取引先の依頼&lt;/b&gt; ***"):
             assert text in page, path
         assert "taro@example.jp" not in page
+
+
+def test_a_paused_batch_promises_no_start(board: Board, host: psycopg.Connection) -> None:
+    message(host, "waits", status="retry")
+    paths = (f"/batches/{NOTIFICATION_RETRY.id}", "/messages")
+    for is_paused in (True, False):
+        board.api("PATCH", f"/dags/{NOTIFICATION_RETRY.dag_id}", json={"is_paused": is_paused})
+        assert [">一時停止中</span>" in board.get(path).text for path in paths] == [is_paused] * 2
 
 
 def test_every_batch_and_operation_has_a_page_and_nothing_else(board: Board) -> None:

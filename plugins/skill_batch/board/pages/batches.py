@@ -12,6 +12,7 @@ import psycopg
 from fastapi import APIRouter, HTTPException, Query, Request, Response, status
 
 from skill_batch.board.access import RightsDep
+from skill_batch.board.airflow_api import AirflowApi
 from skill_batch.board.charts import Series, translated
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.failures import FailureGroup, load_failures
@@ -170,6 +171,7 @@ def batch_page(
         "batch.html",
         page=shown,
         spec=spec,
+        is_paused=AirflowApi(request).is_paused(spec.dag_id),
         charts=[translated(series, translate) for series in shown.charts],
         of_batch=spec.batch if isinstance(spec, OperationSpec) else None,
         kinds=[*own_kinds(spec), kind_of(spec, "cause")],

@@ -224,6 +224,8 @@ def messages_page(
         kinds=KINDS,
         subjects=_subjects(rights, page.listed),
         channels=channel_labels(),
+        retry=NOTIFICATION_RETRY.dag_id,
+        is_paused=AirflowApi(request).is_paused(NOTIFICATION_RETRY.dag_id),
         may_operate=_may_operate(rights),
         sees_resumptions=rights.may_read(APPROVE_RESUMPTION.dag_id),
     )
