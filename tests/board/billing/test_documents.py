@@ -55,6 +55,19 @@ def test_wildcards_are_searched_as_they_are(reader: psycopg.Connection) -> None:
         assert found(reader, number=text) == set()
 
 
+@pytest.mark.parametrize(
+    ("name", "folded"),
+    [
+        ("㈱髙﨑ＡＢＣ", "株式会社高崎abc"),
+        ("（有）齋藤ｶﾞﾗｽ", "有限会社斎藤ガラス"),
+        ("𠮷野", "吉野"),
+        ("青葉", "青葉"),
+    ],
+)
+def test_names_are_found_as_people_type_them(reader: psycopg.Connection, name: str, folded: str) -> None:
+    assert reader.execute("SELECT batch.folded(%s)", [name]).fetchone() == (folded,)
+
+
 def test_void_documents_stay_with_their_amounts(board: Board) -> None:
     text = board.get("/documents?counterparty=VOID").text
     assert "取消済み" in text

@@ -64,6 +64,15 @@ RETURN (
 );
 COMMENT ON FUNCTION batch.spellings(text) IS 'A word in upper and lower case, letter by letter: 2 to the power of its length.';
 
+CREATE FUNCTION batch.folded(name text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT
+RETURN translate(
+    replace(replace(lower(normalize(name, nfkc)), '(株)', '株式会社'), '(有)', '有限会社'),
+    '髙﨑嵜濵濱邉邊齋齊德廣國澤櫻惠眞榮瀨黑槇栁桒𠮷', '高崎崎浜浜辺辺斎斉徳広国沢桜恵真栄瀬黒槙柳桑吉'
+);
+COMMENT ON FUNCTION batch.folded(text) IS
+'A name as a search compares it: width, case, old and variant characters, and short forms of 株式会社 make no difference.';
+
 -- Times of the application that are no dates: infinity, years that Python cannot represent, and the usual placeholders in the
 -- years 1 and 9999. The planner puts the text of these functions in the place of a call, so a comparison can use an index.
 CREATE FUNCTION batch.is_dated(moment timestamp) RETURNS boolean

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator
 
 from skill_batch.board.access import Rights, RightsDep, http_error
 from skill_batch.board.database import BoardDatabase
-from skill_batch.board.patterns import beginning_with, containing
+from skill_batch.board.patterns import beginning_with
 from skill_batch.board.rendering import HEADERS, render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.billing.accounting.document_index import INDEX_COLUMNS, index_cells
@@ -70,8 +70,8 @@ class Criteria:
 
     def parameters(self, connection: psycopg.Connection[Any]) -> dict[str, Any]:
         """The parameters of the statements."""
-        pattern = containing(self.counterparty)
-        names = _SQL.column(connection, "counterparties_with", pattern=pattern) if pattern else None
+        text = self.counterparty
+        names = _SQL.column(connection, "counterparties_with", text=text) if text else None
         return {
             "first_day": self.first_day,
             "last_day": self.last_day,

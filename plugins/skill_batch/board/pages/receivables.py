@@ -15,7 +15,6 @@ from skill_batch.board.access import Rights, RightsDep
 from skill_batch.board.choosing import with_choices
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.pages.invoices import ACTIONS, payment_action
-from skill_batch.board.patterns import containing
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.billing.receivables.ageing import Age, OpenInvoice, age_of
@@ -106,7 +105,7 @@ def load_receivables(
         "due_days": [day for day in days if day] if filters.age else None,
         "without_day": None in days,
         "is_owed_back": filters.age == "owed_back",
-        "counterparty": containing(filters.counterparty),
+        "counterparty": filters.counterparty or None,
     }
     rows = _SQL.rows(connection, "open_invoices", **criteria, most=_PAGE, skipped=(filters.page - 1) * _PAGE)
     return Receivables(

@@ -57,7 +57,7 @@ def find(connection: psycopg.Connection[Any], text: str, may_read: Callable[[str
 
     dag_ids = [spec.dag_id for spec in RUN_SPECS.values() if may_read(spec.dag_id)]
     return Found(
-        rows("tenants_named", text=plain.lower()) if may_read(TENANT_USAGE.dag_id) else (),
+        rows("tenants_named", text=plain) if may_read(TENANT_USAGE.dag_id) else (),
         rows("invoices_numbered", number=beginning_with(plain.upper()))
         if may_read(TENANT_BILLING.dag_id)
         else (),

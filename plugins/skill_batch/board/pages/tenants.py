@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
-from unicodedata import normalize
 
 import psycopg
 from fastapi import APIRouter, Query, Request, Response
@@ -86,7 +85,7 @@ def load_tenants(
     found = _SQL.rows(
         connection,
         "tenants_found",
-        text=normalize("NFKC", search.text).lower(),
+        text=search.text,
         problem=search.problem,
         sort=search.sort,
         batch_ids=[spec.id for spec in BATCHES if spec.per_tenant and may_read(spec.dag_id)],

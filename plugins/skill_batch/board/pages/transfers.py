@@ -13,7 +13,6 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from skill_batch.board.access import Rights, RightsDep
 from skill_batch.board.archived_files import list_incoming
 from skill_batch.board.database import BoardDatabase
-from skill_batch.board.patterns import containing
 from skill_batch.board.rendering import render
 from skill_batch.board.statements import SQL as _SQL
 from skill_batch.board.store_access import ArchivedFileError
@@ -125,8 +124,8 @@ def load_transfers(
         _SQL.rows(
             connection,
             "known_payers",
-            search=containing(filters.payer),
-            key=containing(payer_key(filters.payer)),
+            search=filters.payer or None,
+            key=payer_key(filters.payer),
             most=_PAGE,
         ),
         _SQL.rows(connection, "bank_files", most=_MOST_LISTED),

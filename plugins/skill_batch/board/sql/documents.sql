@@ -20,10 +20,10 @@ WITH RECURSIVE known (counterparty) AS (
 )
 
 SELECT counterparty FROM known
-WHERE counterparty ILIKE %(pattern)s
+WHERE strpos(batch.folded(counterparty), batch.folded(%(text)s)) > 0
 UNION
 SELECT counterparty FROM batch.board_invoice_revision
-WHERE counterparty ILIKE %(pattern)s;
+WHERE strpos(batch.folded(counterparty), batch.folded(%(text)s)) > 0;
 
 -- name: found_documents
 -- The numbered documents of all years, void ones with their amounts (電子帳簿保存法), newest first, with a row per revision. An

@@ -21,7 +21,7 @@ WITH listed AS (
                 AND (receivable.open_amount < 0) = %(is_owed_back)s
             )
         )
-        AND (%(counterparty)s::text IS null OR receivable.counterparty ILIKE %(counterparty)s)
+        AND (%(counterparty)s::text IS null OR strpos(batch.folded(receivable.counterparty), batch.folded(%(counterparty)s)) > 0)
     ORDER BY receivable.counterparty, receivable.tenant_id, receivable.due_on, receivable.number
     LIMIT %(most)s OFFSET %(skipped)s
 )
@@ -68,4 +68,4 @@ WHERE
             AND (receivable.open_amount < 0) = %(is_owed_back)s
         )
     )
-    AND (%(counterparty)s::text IS null OR receivable.counterparty ILIKE %(counterparty)s);
+    AND (%(counterparty)s::text IS null OR strpos(batch.folded(receivable.counterparty), batch.folded(%(counterparty)s)) > 0);

@@ -1,11 +1,11 @@
 -- name: tenants_named
--- The tenants with this text (lower case, NFKC) in their code, id or name.
+-- The tenants with this text in their code, id or name.
 SELECT tenant_id, tenant_code, tenant_name, status
 FROM batch.board_tenant
 WHERE
-    strpos(lower(normalize(tenant_code, nfkc)), %(text)s) > 0
-    OR strpos(lower(normalize(tenant_id, nfkc)), %(text)s) > 0
-    OR strpos(lower(normalize(tenant_name, nfkc)), %(text)s) > 0
+    strpos(batch.folded(tenant_code), batch.folded(%(text)s)) > 0
+    OR strpos(batch.folded(tenant_id), batch.folded(%(text)s)) > 0
+    OR strpos(batch.folded(tenant_name), batch.folded(%(text)s)) > 0
 ORDER BY tenant_code, tenant_id
 LIMIT %(most)s;
 

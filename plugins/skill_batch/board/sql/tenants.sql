@@ -110,9 +110,9 @@ listed AS (
     LEFT JOIN batch.board_message_stop AS stop ON %(sees_messages)s AND tenant.tenant_id = stop.tenant_id
     WHERE
         %(text)s = ''
-        OR strpos(lower(normalize(tenant.tenant_code, nfkc)), %(text)s) > 0
-        OR strpos(lower(normalize(tenant.tenant_id, nfkc)), %(text)s) > 0
-        OR strpos(lower(normalize(tenant.tenant_name, nfkc)), %(text)s) > 0
+        OR strpos(batch.folded(tenant.tenant_code), batch.folded(%(text)s)) > 0
+        OR strpos(batch.folded(tenant.tenant_id), batch.folded(%(text)s)) > 0
+        OR strpos(batch.folded(tenant.tenant_name), batch.folded(%(text)s)) > 0
 ),
 
 judged AS (

@@ -41,7 +41,7 @@ ORDER BY set_aside_at DESC
 LIMIT %(most)s;
 
 -- name: known_payers
--- The payers of the tenants whose code or whose payers' names begin with a text.
+-- The payers of the tenants whose code, name or payers' names contain a text.
 SELECT
     payer.payer_id, payer.tenant_id, payer.payer_name, payer.payer_code, payer.confirmed_by, payer.confirmed_at,
     coalesce(tenant.tenant_code, payer.tenant_id) AS tenant_code, coalesce(tenant.tenant_name, '') AS tenant_name,
@@ -49,8 +49,10 @@ SELECT
 FROM batch.board_payer AS payer
 LEFT JOIN batch.board_tenant AS tenant ON payer.tenant_id = tenant.tenant_id
 WHERE
-    %(search)s::text IS null OR tenant.tenant_code ILIKE %(search)s OR tenant.tenant_name ILIKE %(search)s
-    OR payer.payer_key LIKE %(key)s
+    %(search)s::text IS null
+    OR strpos(batch.folded(tenant.tenant_code), batch.folded(%(search)s)) > 0
+    OR strpos(batch.folded(tenant.tenant_name), batch.folded(%(search)s)) > 0
+    OR strpos(payer.payer_key, %(key)s) > 0
 ORDER BY tenant_code, payer.payer_name, payer.payer_code
 LIMIT %(most)s;
 
