@@ -218,12 +218,16 @@ def month_page(
     state: State = "",
     page: Annotated[int, Query(ge=1, le=10_000)] = 1,
 ) -> Response:
-    """A month's invoices: ``month`` is ``2026-10``; the default is the month before today's (Asia/Tokyo)."""
+    """A month's invoices: ``month`` is ``2026-10``; the default is the month before today's (Asia/Tokyo), or the newest with documents."""
     rights.require_read(TENANT_BILLING.dag_id)
     today = datetime.now(JAPAN).date()
-    chosen = date.fromisoformat(f"{month}-01") if month else _month_before(today.replace(day=1))
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
+        if month:
+            chosen = date.fromisoformat(f"{month}-01")
+        else:
+            before = _month_before(today.replace(day=1))
+            (chosen,) = _SQL.column(connection, "newest_month", month=before)
         shown = load_month(connection, chosen, today, state, page)
     return render_month(request, rights, shown)
 

@@ -250,7 +250,14 @@ def search_by_address(request: Request, rights: RightsDep, form: FormDep) -> Res
             for row in _SQL.rows(connection, "described_tenants", tenant_ids=tenant_ids)
         }
     return render(
-        request, rights, "messages_found.html", rows=rows, codes=codes, states=ALL_STATES, kinds=KINDS
+        request,
+        rights,
+        "messages_found.html",
+        rows=rows,
+        codes=codes,
+        states=ALL_STATES,
+        kinds=KINDS,
+        is_whole="@" in address and "*" not in address,
     )
 
 

@@ -35,6 +35,23 @@ WHERE
 GROUP BY invoice.currency
 ORDER BY invoice.currency <> 'JPY', invoice.currency;
 
+-- name: newest_month
+-- The month, if it has documents, or that of the newest numbered one before it.
+SELECT
+    coalesce(
+        (
+            SELECT max(period_start) FROM batch.board_invoice
+            WHERE period_start = %(month)s
+        ),
+        (
+            SELECT period_start FROM batch.board_invoice
+            WHERE number IS NOT null AND period_start < %(month)s
+            ORDER BY issued_on DESC
+            LIMIT 1
+        ),
+        %(month)s
+    ) AS month;
+
 -- name: billed_months
 -- The yen of the issued invoices, less the credit notes about them, by billing month.
 SELECT period_start AS month, sum(yen_total) AS yen
