@@ -105,9 +105,7 @@ def test_the_dialog_says_the_amounts_before_and_after(
     assert (again.status_code, _said(again.text)) == (422, whole)
 
 
-def test_what_the_dialogs_say_is_what_the_runs_do(
-    board: Board, database: Database, host: psycopg.Connection
-) -> None:
+def test_the_dialogs_say_what_the_runs_do(board: Board, database: Database, host: psycopg.Connection) -> None:
     """Payments, a fee, a write-off and its recovery, and taking some of them back; then a payment goes to another month."""
     customer(host, "A", tenant_code="CODE-A", months=(date(2026, 9, 1), date(2026, 10, 1)))
     run_billing(database, date(2026, 9, 1))

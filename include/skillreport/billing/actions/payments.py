@@ -24,7 +24,7 @@ from include.skillreport.billing.actions.fields import (
     Reason,
 )
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.state import invoice_label, not_overpaid
+from include.skillreport.billing.state import Act, invoice_label, not_overpaid, refusal
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.form import NOTHING_YET, described
 
@@ -216,7 +216,7 @@ class RecordRefund(EnteredPayment):
             each
             for each in present
             if each.of_month
-            and each.stored.state.open_amount < 0
+            and refusal(Act.RECORD_REFUND, each.stored.state) is None
             and self.paid_invoice in ("", each.stored.state.number)
         ]
         if len(overpaid) != 1 or self.paid_amount is None:
