@@ -29,10 +29,8 @@ from include.skillreport.billing.contract_kinds import (
 )
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
-from include.skillreport.billing.inputs import BillingInputs
-from include.skillreport.billing.ledger.stored_invoice import StoredInvoice, stored_document
+from include.skillreport.billing.ledger.stored_invoice import stored_document, stored_invoice
 from include.skillreport.billing.settings import BillingSettings
-from include.skillreport.billing.state import InvoiceState
 from include.skillreport.core.catalog import TENANT_BILLING
 from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.form import Operation
@@ -110,19 +108,13 @@ def _of_invoices(
 def _present_invoice(
     row: Mapping[str, Any], payments: Sequence[Mapping[str, Any]], tolerance: int
 ) -> PresentInvoice:
-    stored = StoredInvoice(
-        invoice_id=row["invoice_id"],
-        tenant_id=row["tenant_id"],
-        state=InvoiceState.of(row),
-        input_hash=row["input_hash"],
-        execution_id=row["execution_id"],
-        leaves_on=row["leaves_on"],
-        invoice=stored_document(dict(row)),
-        inputs=BillingInputs.model_validate(row["inputs"]),
-    )
     own = [each for each in payments if each["invoice_id"] == row["invoice_id"]]
     return PresentInvoice(
-        stored, [stored_document(credit) for credit in row["credits"]], own, row["of_month"], tolerance
+        stored_invoice(dict(row)),
+        [stored_document(credit) for credit in row["credits"]],
+        own,
+        row["of_month"],
+        tolerance,
     )
 
 

@@ -121,8 +121,11 @@ def _find(
         tenant_id=tenant_id,
         period_start=period_start,
     ).fetchone()
-    if row is None:
-        return None
+    return stored_invoice(row) if row else None
+
+
+def stored_invoice(row: dict[str, Any]) -> StoredInvoice:
+    """The invoice of a row with its document, its inputs and the columns of its state."""
     return StoredInvoice(
         invoice_id=row["invoice_id"],
         tenant_id=row["tenant_id"],
