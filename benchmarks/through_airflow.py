@@ -2,8 +2,8 @@
 
 A run lasts from its start to its end in Airflow's database. At some of these moments a task works: Airflow's share is the rest, in which
 processes start, import, and wait for the scheduler. Airflow adds rows to its database with each run. The size ``100/1`` runs 100 tenants
-with ``max_mapped_tenants: 1``, so in shards. 100,000 tenants run BATCH-018-01 only: its time for a tenant, the memory of a task and the
-XComs are compared with those of 10,000.
+with ``max_mapped_tenants: 1``, so in shards. A run in shards is repeated, because the number of shards follows the work of the first one.
+100,000 tenants run BATCH-018-01 only: its time for a tenant, the memory of a task and the XComs are compared with those of 10,000.
 
 Airflow's metadata and the application's data are in a server that uses the ports of the local stack, so `make up` must not run.
 """
@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
 import httpx
@@ -29,6 +30,7 @@ from benchmarks.place import Found, Place
 from benchmarks.scale_world import LAST_DAY, World, plant_host, plant_years, vacuum, years_of
 from include.skillreport.core.catalog import BATCHES, MONTHLY_REPORT, TENANT_BILLING, TENANT_USAGE
 from include.skillreport.core.database import Statements
+from include.skillreport.core.execution.settings import ExecutionSettings
 from include.skillreport.core.run_spec import RunSpec
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from include.skillreport.schema.deploy import upgrade
@@ -53,8 +55,8 @@ SIZES: Mapping[str, Sequence[RunSpec]] = {
     "100000": [TENANT_USAGE],
 }
 _SMALL = {"9": [TENANT_USAGE]}
-# The night after the last day of the data, and no moment of a schedule.
-_LOGICAL_DATE = "2026-11-01T02:00:01+09:00"
+# The night after the last day of the data, and no moments of a schedule, by the id of the run.
+_LOGICAL_DATES = {"first": "2026-11-01T02:00:01+09:00", "again": "2026-11-01T02:00:02+09:00"}
 _LIMIT_SECONDS = 3_600
 # Of the billed month only the last day is closed.
 _CONF: Mapping[RunSpec, str] = {TENANT_BILLING: '{"allow_incomplete": true}'}
@@ -107,17 +109,17 @@ class RunningAirflow:
     stack: LocalStack
     metadata: psycopg.Connection
 
-    def measure(self, spec: RunSpec) -> Figures:
+    def measure(self, spec: RunSpec, run_id: str) -> Figures:
         """Run the batch for the last day. :raises SystemExit: the run has not ended within an hour."""
-        self._wait("dag_is_known", spec.dag_id)
+        self._wait("dag_is_known", dag_id=spec.dag_id)
         self.stack.airflow("dags", "unpause", spec.dag_id)
         # Airflow starts a run for the last moment of the schedule.
-        self._wait("dag_is_idle", spec.dag_id)
+        self._wait("dag_is_idle", dag_id=spec.dag_id)
         before = self._rows()
-        options = ["--logical-date", _LOGICAL_DATE, "--conf", _CONF.get(spec, "{}")]
-        self.stack.airflow("dags", "trigger", spec.dag_id, "--run-id", "measured", *options)
-        self._wait("run_has_ended", spec.dag_id)
-        about = {"dag_id": spec.dag_id}
+        options = ["--logical-date", _LOGICAL_DATES[run_id], "--conf", _CONF.get(spec, "{}")]
+        self.stack.airflow("dags", "trigger", spec.dag_id, "--run-id", run_id, *options)
+        about = {"dag_id": spec.dag_id, "run_id": run_id}
+        self._wait("run_has_ended", **about)
         state, seconds, xcom_bytes = _SQL.row(self.metadata, "airflow_run", **about)
         instances = _SQL.execute(self.metadata, "airflow_instances", **about).fetchall()
         ended = {(task_id, map_index): end for task_id, map_index, end in instances}
@@ -136,11 +138,11 @@ class RunningAirflow:
         (rows,) = _SQL.column(self.metadata, "metadata_rows")
         return int(rows)
 
-    def _wait(self, statement: str, dag_id: str) -> None:
+    def _wait(self, statement: str, **about: str) -> None:
         deadline = time.monotonic() + _LIMIT_SECONDS
-        while not _SQL.column(self.metadata, statement, dag_id=dag_id):
+        while not _SQL.column(self.metadata, statement, **about):
             if time.monotonic() > deadline:
-                raise SystemExit(f"{dag_id}: waited in vain for {statement}")
+                raise SystemExit(f"{about}: waited in vain for {statement}")
             time.sleep(1)
 
 
@@ -201,16 +203,17 @@ def measurement(place: Place) -> Found:
     """All runs succeed, and BATCH-018-01 grows with the tenants only."""
     found = Found("", f"{ALLOWED_TIME_RATIO} times the time, {ALLOWED_MEMORY_RATIO} the memory for a tenant")
     print(
-        f"{'tenants':>9} {'batch':<13} {'ended':<8} {'instances':>9} {'run s':>8} {'work s':>8} {'rest s':>8} {'rest/instance':>13}"
-        f" {'rows':>9} {'task peak':>10} {'XComs':>10}"
+        f"{'tenants':>9} {'batch':<13} {'run':<6} {'ended':<8} {'instances':>9} {'run s':>8} {'work s':>8} {'rest s':>8}"
+        f" {'rest/instance':>13} {'rows':>9} {'task peak':>10} {'XComs':>10}"
     )
     usage: dict[str, Figures] = {}
     sizes = place.chosen(_SMALL if place.is_small else SIZES)
     for size, specs in sizes.items():
         with running_airflow(size) as airflow:
-            for spec in specs:
-                figures = airflow.measure(spec)
-                print(f"{size:>9} {spec.id:<13} {figures}", flush=True)
+            is_sharded = "/" in size or int(size) > ExecutionSettings.load().max_mapped_tenants
+            for spec, run_id in product(specs, list(_LOGICAL_DATES)[: 1 + is_sharded]):
+                figures = airflow.measure(spec, run_id)
+                print(f"{size:>9} {spec.id:<13} {run_id:<6} {figures}", flush=True)
                 found.require(figures.state == "success", f"{size} tenants: {spec.id} has failed")
                 found.require(
                     figures.xcom_bytes <= ALLOWED_XCOM_BYTES, f"{size} tenants: {spec.id} has large XComs"

@@ -18,7 +18,7 @@ WHERE
 -- name: run_has_ended
 SELECT run_id
 FROM dag_run
-WHERE dag_id = %(dag_id)s AND run_id = 'measured' AND state IN ('success', 'failed');
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND state IN ('success', 'failed');
 
 -- name: airflow_run
 SELECT
@@ -28,18 +28,18 @@ SELECT
         WHERE entry.dag_id = run.dag_id AND entry.run_id = run.run_id
     ) AS xcom_bytes
 FROM dag_run AS run
-WHERE run.dag_id = %(dag_id)s AND run.run_id = 'measured';
+WHERE run.dag_id = %(dag_id)s AND run.run_id = %(run_id)s;
 
 -- name: airflow_instances
 SELECT task_id, map_index, extract(EPOCH FROM end_date)::float AS ended
 FROM task_instance
-WHERE dag_id = %(dag_id)s AND run_id = 'measured' AND end_date IS NOT null;
+WHERE dag_id = %(dag_id)s AND run_id = %(run_id)s AND end_date IS NOT null;
 
 -- name: worked
 SELECT metric.task_id, metric.map_index, metric.wall_seconds::float AS wall_seconds, metric.peak_memory_bytes
 FROM batch.task_metric AS metric
 INNER JOIN batch.execution_log AS log USING (execution_id)
-WHERE log.dag_id = %(dag_id)s AND log.run_id = 'measured';
+WHERE log.dag_id = %(dag_id)s AND log.run_id = %(run_id)s;
 
 -- name: metadata_rows
 SELECT sum(n_tup_ins - n_tup_del)::bigint AS rows_now

@@ -20,7 +20,7 @@ from tests.contracts.runs import Finished, Trial, difference_of, rows_of_others,
 from tests.contracts.state import OF_RUNS, read_state
 
 # Tenants A and B are worked on by one task instance.
-TOGETHER = ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=2)
+TOGETHER = ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=2, seconds_per_shard=5)
 
 # Steps that do no work of a person's operation, unless the batch finishes it.
 REPEATED = (REQUEST_APPROVAL.id, CLOSE_RUN.id)

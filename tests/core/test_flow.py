@@ -272,28 +272,33 @@ def test_a_batch_that_sends_gets_the_store_if_there_is_one(
     assert set(stores) == {store}
 
 
-def test_a_large_run_is_divided_by_what_the_last_run_has_processed(
-    host: psycopg.Connection, installation: Installation
-) -> None:
+def plant_tenants(host: psycopg.Connection, numbers: range) -> None:
     host.execute(
         """
         INSERT INTO "MST_Tenant" SELECT (jsonb_populate_record(model, jsonb_build_object(
             'tenant_id', 'U' || n, 'tenant_code', 'U' || n, 'domain_name', 'u' || n, 'subdomain', 'u' || n,
             'domain', 'u' || n, 'api_key', 'u' || n
         ))).*
-        FROM "MST_Tenant" AS model, generate_series(11, 18) AS n
+        FROM "MST_Tenant" AS model, unnest(%s::integer[]) AS n
         WHERE model.tenant_id = 'T1'
-        """
+        """,
+        [list(numbers)],
     )
+
+
+def test_a_large_run_is_divided_by_what_the_last_run_has_processed(
+    host: psycopg.Connection, installation: Installation
+) -> None:
+    plant_tenants(host, range(11, 19))
 
     class Counting(Plain):
         def process(self, work: Work) -> list[UnitResult]:
             return [UnitResult(each, {}, 9_000 if each == "U12" else 1) for each in work.tenant_ids]
 
-    few = ExecutionSettings(max_mapped_tenants=1, shards=4, tenants_per_shard=100)
+    few = ExecutionSettings(max_mapped_tenants=1, shards=9, tenants_per_shard=100, seconds_per_shard=5)
     opened = []
-    for number in range(2):
-        request = RunRequest(TENANT_USAGE.dag_id, f"r{number}", NIGHT, {})
+    for run_id in ("first", "second", "first"):
+        request = RunRequest(TENANT_USAGE.dag_id, run_id, NIGHT, {})
         run, shards = flow.open_run(TENANT_USAGE, Counting(), request, installation, few)
         opened.append([shard.label for shard in shards])
         for index, shard in enumerate(shards):
@@ -301,8 +306,34 @@ def test_a_large_run_is_divided_by_what_the_last_run_has_processed(
         result = flow.close_run(TENANT_USAGE, Counting(), run, installation).result
         assert (result.total_tenants, result.success_count) == (10, 10)
 
-    assert opened[0] == ["T1 – U11 (3)", "U12 – U13 (2)", "U14 – U16 (3)", "U17 – U18 (2)"]
-    assert "U12 – U12 (1)" in opened[1]
+    assert (len(opened[0]), opened[0][0]) == (9, "T1 – T1 (1)")
+    # One for each worker slot, because the first run worked for less than a second.
+    assert opened[1] == ["T1 – U11 (3)", "U12 – U12 (1)", "U13 – U14 (2)", "U15 – U16 (2)", "U17 – U18 (2)"]
+    # The first run was cleared: Airflow has instances with these labels.
+    assert opened[2] == opened[0]
+
+
+def test_a_large_shard_works_on_250_tenants_at_a_time(
+    host: psycopg.Connection, installation: Installation
+) -> None:
+    plant_tenants(host, range(1000, 1299))
+    called = []
+
+    class Broken(Plain):
+        def process(self, work: Work) -> list[UnitResult]:
+            called.append(len(work.tenant_ids))
+            if "U1297" in work.tenant_ids:
+                work.connection.execute("SELECT 1 / 0")
+            return super().process(work)
+
+    one = ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=1000, seconds_per_shard=5)
+    request = RunRequest(TENANT_USAGE.dag_id, "r", NIGHT, {})
+    run, (shard,) = flow.open_run(TENANT_USAGE, Broken(), request, installation, one)
+    report = flow.process_shard(TENANT_USAGE, Broken(), run, shard, installation, TaskKey("process", 0))
+
+    assert called[:4] == [250, 51, 25, 26]
+    assert len(report.results) == 300
+    assert [failure.unit_id for failure in report.failures] == ["U1297"]
 
 
 def test_a_shard_whose_tenants_are_not_recorded_says_what_to_do(

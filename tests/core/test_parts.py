@@ -108,7 +108,7 @@ def test_a_dry_run_asks_services_for_the_remaining_tenants(
 
 
 def test_parts_have_own_instances_and_above_the_limit_own_shards() -> None:
-    few = ExecutionSettings(max_mapped_tenants=3, shards=2, tenants_per_shard=9)
+    few = ExecutionSettings(max_mapped_tenants=3, shards=2, tenants_per_shard=9, seconds_per_shard=5)
     assert shard_tenants([T1, T2], few, PARTS) == {
         Shard(0, "T1 blue", "blue"): ["T1"],
         Shard(1, "T1 red", "red"): ["T1"],
@@ -127,6 +127,7 @@ def test_parts_have_own_instances_and_above_the_limit_own_shards() -> None:
         max_mapped_tenants=st.integers(1, 500),
         shards=st.integers(1, 60),
         tenants_per_shard=st.integers(5, 500),
+        seconds_per_shard=st.just(5),
     ),
 )
 def test_every_part_of_every_tenant_is_in_exactly_one_shard(

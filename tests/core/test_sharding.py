@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.skillreport.core.execution.settings import ExecutionSettings
-from include.skillreport.core.execution.sharding import Shard, Tenant, shard_tenants
+from include.skillreport.core.execution.sharding import PastRuns, Shard, Tenant, shard_tenants
 
 SETTINGS = st.builds(
     ExecutionSettings,
     max_mapped_tenants=st.integers(1, 1000),
     shards=st.integers(1, 1000),
     tenants_per_shard=st.integers(1, 1000),
+    seconds_per_shard=st.integers(1, 100),
 )
 
 
@@ -32,7 +33,7 @@ def records_of(figures: list[int]) -> dict[str, int]:
 def test_every_tenant_is_in_exactly_one_shard_and_in_the_order_given(
     figures: list[int], settings: ExecutionSettings
 ) -> None:
-    shards = shard_tenants(tenants(len(figures)), settings, records=records_of(figures))
+    shards = shard_tenants(tenants(len(figures)), settings, past=PastRuns(records_of(figures)))
     assert [tenant_id for tenant_ids in shards.values() for tenant_id in tenant_ids] == list(
         records_of(figures)
     )
@@ -62,8 +63,10 @@ def test_the_number_of_shards_follows_the_settings_and_the_tenants(
 
 @given(st.lists(st.integers(0, 10_000), min_size=11, max_size=400), st.integers(1, 40))
 def test_shards_have_about_the_same_expected_work(figures: list[int], count: int) -> None:
-    settings = ExecutionSettings(max_mapped_tenants=1, shards=count, tenants_per_shard=1000)
-    shards = shard_tenants(tenants(len(figures)), settings, records=records_of(figures))
+    settings = ExecutionSettings(
+        max_mapped_tenants=1, shards=count, tenants_per_shard=1000, seconds_per_shard=5
+    )
+    shards = shard_tenants(tenants(len(figures)), settings, past=PastRuns(records_of(figures)))
     mean = sum(figures) / len(figures)
     work = {name: 1 + (figure / mean if mean else 0) for name, figure in records_of(figures).items()}
     largest = max(sum(work[tenant_id] for tenant_id in tenant_ids) for tenant_ids in shards.values())
@@ -72,10 +75,12 @@ def test_shards_have_about_the_same_expected_work(figures: list[int], count: int
 
 
 def test_a_tenant_with_half_of_the_records_is_alone() -> None:
-    settings = ExecutionSettings(max_mapped_tenants=100, shards=10, tenants_per_shard=1000)
+    settings = ExecutionSettings(
+        max_mapped_tenants=100, shards=10, tenants_per_shard=1000, seconds_per_shard=5
+    )
     figures = [1000] * 1000
     figures[500] = 1_000_000
-    shards = list(shard_tenants(tenants(1000), settings, records=records_of(figures)).values())
+    shards = list(shard_tenants(tenants(1000), settings, past=PastRuns(records_of(figures))).values())
     (alone,) = (tenant_ids for tenant_ids in shards if "id-500" in tenant_ids)
     sizes = [len(tenant_ids) for tenant_ids in shards if tenant_ids is not alone]
     assert alone == ["id-500"]
@@ -84,23 +89,68 @@ def test_a_tenant_with_half_of_the_records_is_alone() -> None:
 
 
 def test_a_tenant_that_the_last_run_did_not_know_counts_as_idle() -> None:
-    settings = ExecutionSettings(max_mapped_tenants=1, shards=2, tenants_per_shard=1000)
-    shards = shard_tenants(tenants(20), settings, records=records_of([100] * 10))
+    settings = ExecutionSettings(max_mapped_tenants=1, shards=2, tenants_per_shard=1000, seconds_per_shard=5)
+    shards = shard_tenants(tenants(20), settings, past=PastRuns(records_of([100] * 10)))
     # Work of 3 for each of the ten known ones, and of 1 for each other one: 21 and 19.
     assert [len(tenant_ids) for tenant_ids in shards.values()] == [7, 13]
 
 
 def test_up_to_the_limit_a_shard_is_one_tenant_under_its_code() -> None:
-    settings = ExecutionSettings(max_mapped_tenants=2, shards=1, tenants_per_shard=1)
+    settings = ExecutionSettings(max_mapped_tenants=2, shards=1, tenants_per_shard=1, seconds_per_shard=5)
     assert shard_tenants(tenants(2), settings) == {Shard(0, "CODE0"): ["id-0"], Shard(1, "CODE1"): ["id-1"]}
 
 
 def test_above_the_limit_a_shard_is_labelled_by_first_and_last() -> None:
-    settings = ExecutionSettings(max_mapped_tenants=4, shards=2, tenants_per_shard=10)
+    settings = ExecutionSettings(max_mapped_tenants=4, shards=2, tenants_per_shard=10, seconds_per_shard=5)
     assert shard_tenants(tenants(5), settings) == {
         Shard(0, "CODE0 – CODE2 (3)"): ["id-0", "id-1", "id-2"],
         Shard(1, "CODE3 – CODE4 (2)"): ["id-3", "id-4"],
     }
+
+
+@pytest.mark.parametrize(
+    ("tenant_count", "past", "count"),
+    [
+        (1000, PastRuns(seconds=12.0), 5),  # never fewer than worker slots
+        (1000, PastRuns(seconds=100.0), 20),
+        (1000, PastRuns(seconds=9000.0), 40),  # never more than without a past
+        (1000, PastRuns(seconds=100.0, shards=25), 25),
+        (1000, PastRuns(seconds=100.0, shards=15), 15),
+        (1000, PastRuns(seconds=100.0, shards=26), 20),
+        (1000, PastRuns(seconds=100.0, shards=14), 20),
+        (1000, PastRuns(seconds=12.0, shards=4), 5),
+        (24_000, PastRuns(seconds=1.0), 24),  # at most a thousand tenants each
+        (24_000, PastRuns(seconds=1.0, shards=19), 24),
+        (48_000, PastRuns(seconds=9000.0), 48),
+    ],
+)
+def test_the_number_of_shards_follows_the_work_of_earlier_runs(
+    tenant_count: int, past: PastRuns, count: int
+) -> None:
+    settings = ExecutionSettings(
+        max_mapped_tenants=100, shards=40, tenants_per_shard=1000, seconds_per_shard=5
+    )
+    assert len(shard_tenants(tenants(tenant_count), settings, past=past)) == count
+
+
+@given(st.lists(st.integers(0, 100), min_size=2, max_size=50), SETTINGS)
+def test_a_cleared_run_keeps_its_shards_while_the_tenants_are_equal(
+    figures: list[int], settings: ExecutionSettings
+) -> None:
+    settings = settings.model_copy(update={"max_mapped_tenants": 1})
+    every = tenants(len(figures))
+    parts = {
+        tenant.id: ["teams", "slack"][: figure % 3] for tenant, figure in zip(every, figures, strict=True)
+    }
+    first = shard_tenants(every, settings, parts, PastRuns(records_of(figures)))
+    assigned = {(each, shard.part): shard.number for shard, ids in first.items() for each in ids}
+
+    again = PastRuns({}, seconds=1.0, shards=1, assigned=assigned)
+
+    assert shard_tenants(every, settings, parts, again) == first
+    assert shard_tenants(every[1:], settings, parts, again) == shard_tenants(
+        every[1:], settings, parts, PastRuns({}, 1.0, 1)
+    )
 
 
 def test_no_tenants_make_no_shards() -> None:
@@ -120,7 +170,7 @@ def test_the_deployed_settings_stay_below_the_limits_of_airflow_and_of_xcom(coun
 
 def test_a_label_fits_its_column_and_keeps_both_ends() -> None:
     long = [Tenant(f"id-{name}", name * 300, name) for name in ("a", "b", "c")]
-    settings = ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=3)
+    settings = ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=3, seconds_per_shard=5)
 
     (shard,) = shard_tenants(long, settings, {tenant.id: ("teams",) for tenant in long})
 

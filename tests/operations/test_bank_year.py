@@ -31,7 +31,7 @@ from tests.worlds.zengin_files import OWN_ACCOUNT, zengin_file
 FIRST_MONTH = date(2026, 4, 1)
 RENAMED_IN = 4
 
-_TWO_SHARDS = ExecutionSettings(max_mapped_tenants=1, shards=2, tenants_per_shard=1000)
+_TWO_SHARDS = ExecutionSettings(max_mapped_tenants=1, shards=2, tenants_per_shard=1000, seconds_per_shard=5)
 
 
 @dataclass

@@ -324,7 +324,9 @@ def _run(
 ) -> RunResult:
     sharding = ExecutionSettings.load()
     if shards:
-        sharding = ExecutionSettings(max_mapped_tenants=1, shards=shards, tenants_per_shard=1000)
+        sharding = ExecutionSettings(
+            max_mapped_tenants=1, shards=shards, tenants_per_shard=1000, seconds_per_shard=5
+        )
     with database.working() as (platform, connection):
         return run_batch(platform, connection, spec, batch, month, sharding=sharding, **options)
 

@@ -65,7 +65,9 @@ def run(
     shards: int = 1,
 ) -> RunResult:
     """One whole run of BATCH-018-05, its tenants in this many shards."""
-    sharding = ExecutionSettings(max_mapped_tenants=1, shards=shards, tenants_per_shard=1000)
+    sharding = ExecutionSettings(
+        max_mapped_tenants=1, shards=shards, tenants_per_shard=1000, seconds_per_shard=5
+    )
     with database.working() as (platform, connection):
         return run_batch(
             platform,
@@ -88,7 +90,7 @@ def undo(
     reason: str = "誤った一覧",
 ) -> RunResult:
     """One whole run that takes the changes of another one back, its tenants in one shard."""
-    sharding = ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=1000)
+    sharding = ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=1000, seconds_per_shard=5)
     with database.working() as (platform, connection):
         return run_batch(
             platform,

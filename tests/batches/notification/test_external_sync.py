@@ -713,7 +713,11 @@ def test_another_tenants_people_stay_out_and_its_failure_too(
     ]
 
     run_sync(
-        database, services, sharding=ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=1000)
+        database,
+        services,
+        sharding=ExecutionSettings(
+            max_mapped_tenants=1, shards=1, tenants_per_shard=1000, seconds_per_shard=5
+        ),
     )
 
     assert (links(host), links(host, "B")) == ([("U0001", "A-E1", "active")], [("U0009", "B-E2", "active")])
@@ -722,7 +726,9 @@ def test_another_tenants_people_stay_out_and_its_failure_too(
         database,
         services,
         NEXT,
-        sharding=ExecutionSettings(max_mapped_tenants=1, shards=1, tenants_per_shard=1000),
+        sharding=ExecutionSettings(
+            max_mapped_tenants=1, shards=1, tenants_per_shard=1000, seconds_per_shard=5
+        ),
     )
     assert (result.status, [tenant.code for tenant in result.failed_tenants]) == ("partial", ["B"])
 

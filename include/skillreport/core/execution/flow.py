@@ -152,7 +152,7 @@ def open_run(
         selection = _select(batch, asked)
         asked = replace(asked, tenants=selection.tenants)
         options = options_with_shown(batch, asked, request.run_at.astimezone(JAPAN).date())
-        shards = _shards(platform, spec, selection.tenants, batch.parts(asked), sharding)
+        shards = _shards(platform, spec, request, selection.tenants, batch.parts(asked), sharding)
         _close_orphans(platform, spec, request, installation)
         run = run_log.open_execution(
             platform,
@@ -320,14 +320,17 @@ def _select(batch: Batch, asked: Request) -> TenantSelection:
 def _shards(
     platform: psycopg.Connection,
     spec: RunSpec,
+    request: RunRequest,
     tenants: Sequence[Unit],
     parts: Mapping[str, Sequence[str]],
     settings: ExecutionSettings,
 ) -> dict[Shard, list[str]]:
     # Each of a few tenants has its own shard, whatever its work.
-    is_large = len(tenants) > settings.max_mapped_tenants
-    records = run_log.last_records(platform, spec.id, len(tenants)) if is_large else {}
-    return shard_tenants(tenants, settings, parts, records)
+    is_large = parts or len(tenants) > settings.max_mapped_tenants
+    past = (
+        run_log.past_runs(platform, spec, request.dag_id, request.run_id, len(tenants)) if is_large else None
+    )
+    return shard_tenants(tenants, settings, parts, past)
 
 
 def _log_remarks(selection: TenantSelection) -> None:

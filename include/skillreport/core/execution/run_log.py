@@ -26,7 +26,7 @@ from include.skillreport.core.execution.resource_usage import ResourceUsage
 from include.skillreport.core.execution.rows_scanned import load_scans
 from include.skillreport.core.execution.run_remarks import RunProblem, RunRemarks, load_remarks
 from include.skillreport.core.execution.settings import IdentitySettings
-from include.skillreport.core.execution.sharding import Shard
+from include.skillreport.core.execution.sharding import PastRuns, Shard
 from include.skillreport.core.failure_kinds import NO_RESULT, RUN_LOST
 from include.skillreport.core.operation_catalog import (
     APPROVE_OFFBOARDING,
@@ -226,10 +226,20 @@ def close_orphan(platform: psycopg.Connection, execution_id: str, sentence: str)
     return closed.rowcount == 1
 
 
-def last_records(platform: psycopg.Connection, batch_id: str, tenants: int) -> dict[str, int]:
-    """How many records the latest run with at least half as many tenants has processed, by tenant id."""
-    rows = _SQL.execute(platform, "last_records", batch_id=batch_id, least_tenants=tenants // 2)
-    return dict(rows.fetchall())
+def past_runs(
+    platform: psycopg.Connection, spec: RunSpec, dag_id: str, run_id: str, tenants: int
+) -> PastRuns:
+    """What earlier runs of the batch with at least half as many tenants say about a run with this number of tenants."""
+    about = {"batch_id": spec.id, "least_tenants": tenants // 2}
+    records = _SQL.execute(platform, "last_records", **about).fetchall()
+    seconds_per_tenant, shards = _SQL.row(platform, "past_work", **about)
+    assigned = _SQL.execute(platform, "assigned_shards", batch_id=spec.id, dag_id=dag_id, run_id=run_id)
+    return PastRuns(
+        dict(records),
+        None if seconds_per_tenant is None else seconds_per_tenant * tenants,
+        shards,
+        {(tenant_id, part): shard for tenant_id, part, shard in assigned},
+    )
 
 
 def require_deletions_repeated(platform: psycopg.Connection, spec: RunSpec) -> None:

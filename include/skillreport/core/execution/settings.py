@@ -28,6 +28,7 @@ class ExecutionSettings(Section):
     max_mapped_tenants: Annotated[int, Range(1, 1000)]
     shards: Annotated[int, Range(1, 1000)]
     tenants_per_shard: Annotated[int, Range(1, 1_000_000)]
+    seconds_per_shard: Annotated[int, Range(1, 3_600)]
 
 
 class IdentitySettings(Section):

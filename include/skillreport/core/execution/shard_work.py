@@ -36,6 +36,10 @@ from include.skillreport.core.lasting_connection import lasting
 _SQL = Statements(Path(__file__).parent)
 
 
+# A policy of row-level security hides from the planner how many tenants a statement sees, so it expects few and loops: with n tenants, the
+# time grows with n². 250 also bound what a killed worker repeats.
+_TENANTS_TOGETHER = 250
+
 # The error of a shard names this many tenants and counts the others. batch.tenant_outcome has all of them.
 _LISTED = 10
 
@@ -75,7 +79,7 @@ def prepare(batch: Batch, work: Work) -> dict[str, Exception]:
 
 
 def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection) -> ShardReport:
-    """Process the shard's tenants together. If that fails, find the broken tenants and process the others without them.
+    """Process the shard's tenants together, 250 at a time. If that fails, find the broken tenants and process the others without them.
 
     ``platform`` acts as ``batch_platform`` and prepares tenants that are not prepared. One transaction writes a tenant's work and its
     outcome. A dry run rolls the work back and keeps the outcome. Services are called before the transaction. Files are written and messages
@@ -104,7 +108,9 @@ def work_on_tenants(batch: TenantBatch, work: Work, platform: psycopg.Connection
                 _record(work, outcomes)
         report.add(outcomes)
 
-    errors |= _isolate([each for each in tenant_ids if each not in errors], process)
+    prepared = [each for each in tenant_ids if each not in errors]
+    for start in range(0, len(prepared), _TENANTS_TOGETHER):
+        errors |= _isolate(prepared[start : start + _TENANTS_TOGETHER], process)
     if writes_files:
         errors |= _write_files(batch, work, report)
     failures = [failure_of(tenant_id, error) for tenant_id, error in sorted(errors.items())]

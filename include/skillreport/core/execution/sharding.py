@@ -8,12 +8,16 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from include.skillreport.core.execution.settings import ExecutionSettings
+from include.skillreport.core.worker_slots import CONCURRENCY
 
 # Airflow refuses to map over more than core.max_map_length (1024) items. The tenants' parts may add a few shards.
 _MOST_SHARDS = 1000
+
+# A number of shards that is within this share of the wanted one is kept.
+_NEAR = 0.25
 
 # A label has up to two codes. Airflow stores 250 characters of it, and fails an instance with a longer one.
 _LONGEST_CODE = 100
@@ -42,37 +46,69 @@ class Shard:
     part: str = ""
 
 
+@dataclass(frozen=True)
+class PastRuns:
+    """What earlier runs of a batch say about the next one.
+
+    ``records``: how many records the last run has processed, by tenant id. ``seconds``: how long all instances together are expected to
+    work (wall time); None: unknown. ``shards``: their number in the last complete run. ``assigned``: the shard of each tenant id and part
+    in an earlier execution of the same run; empty: there is none.
+    """
+
+    records: Mapping[str, int] = field(default_factory=dict)
+    seconds: float | None = None
+    shards: int = 0
+    assigned: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+
 def shard_tenants(
     tenants: Sequence[Unit],
     settings: ExecutionSettings,
     parts: Mapping[str, Sequence[str]] | None = None,
-    records: Mapping[str, int] | None = None,
+    past: PastRuns | None = None,
 ) -> dict[Shard, list[str]]:
     """The tenant ids of each shard: one tenant each up to ``max_mapped_tenants``; above that, shards with about equal work.
 
-    A tenant with ``parts`` (by tenant id) counts once per part, and a shard of several tenants has one part only. ``records`` is the number
-    of records that the last run has processed for each tenant (None or 0 for an unknown tenant). A shard is a range of ``tenants``, so its
-    label names the first and the last one. The same input gives the same shards.
+    A tenant with ``parts`` (by tenant id) counts once per part, and a shard of several tenants has one part only. A shard is a range of
+    ``tenants``, so its label names the first and the last one. The same input gives the same shards. A cleared run with the same tenants
+    keeps the shards that it had, because Airflow shows its instances with their labels.
     """
+    past = past or PastRuns()
     work = [(tenant, part) for tenant in tenants for part in (parts or {}).get(tenant.id) or ("",)]
     if len(work) <= settings.max_mapped_tenants:
         return {
             Shard(number, _label(_code(tenant), part), part): [tenant.id]
             for number, (tenant, part) in enumerate(work)
         }
-    count = min(_MOST_SHARDS, max(settings.shards, math.ceil(len(work) / settings.tenants_per_shard)))
-    by_part: defaultdict[str, list[Unit]] = defaultdict(list)
+    kept = past.assigned if past.assigned.keys() == {(tenant.id, part) for tenant, part in work} else {}
+    count = _number_of_shards(len(work), settings, past)
+    groups: defaultdict[tuple[int, str], list[Unit]] = defaultdict(list)
     for tenant, part in work:
-        by_part[part].append(tenant)
+        groups[kept.get((tenant.id, part), 0), part].append(tenant)
     ranges = [
         (part, members)
-        for part, units in sorted(by_part.items())
-        for members in _ranges(units, max(1, count * len(units) // len(work)), records or {})
+        for (_, part), units in sorted(groups.items())
+        for members in _ranges(units, 1 if kept else max(1, count * len(units) // len(work)), past.records)
     ]
     return {
         Shard(number, _label(_range_label(members), part), part): [tenant.id for tenant in members]
         for number, (part, members) in enumerate(ranges)
     }
+
+
+def _number_of_shards(units: int, settings: ExecutionSettings, past: PastRuns) -> int:
+    """Each shard costs Airflow a third of a second, so little work gets few shards. Decision record 0013 explains the bounds.
+
+    The number of the last run stays while it is within a quarter of what the work asks for, so that labels do not change every day.
+    """
+    by_memory = math.ceil(units / settings.tenants_per_shard)
+    most = min(_MOST_SHARDS, max(settings.shards, by_memory))
+    if past.seconds is None:
+        return most
+    least = min(most, max(CONCURRENCY, by_memory))
+    wanted = min(most, max(least, math.ceil(past.seconds / settings.seconds_per_shard)))
+    is_near = abs(past.shards - wanted) <= wanted * _NEAR
+    return past.shards if is_near and least <= past.shards <= most else wanted
 
 
 def _ranges(tenants: Sequence[Unit], count: int, records: Mapping[str, int]) -> Iterator[Sequence[Unit]]:

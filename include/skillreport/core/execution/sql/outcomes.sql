@@ -26,6 +26,49 @@ WHERE
     )
 GROUP BY tenant_id;
 
+-- name: past_work
+-- The median of the seconds that the mapped instances of a run worked for a tenant (wall time), over its last three comparable
+-- runs, and the number of instances in the newest one. In a family's DAG the task has a prefix, so the index tells mapped ones.
+WITH latest AS (
+    SELECT log.execution_id, log.started_at, log.total_tenants
+    FROM batch.performance_metric AS performance
+    INNER JOIN batch.execution_log AS log ON performance.execution_id = log.execution_id
+    WHERE
+        performance.batch_id = %(batch_id)s AND performance.is_comparable
+        AND log.total_tenants >= greatest(1, %(least_tenants)s)
+    ORDER BY log.started_at DESC
+    LIMIT 3
+),
+
+worked AS (
+    SELECT
+        latest.started_at,
+        count(*) AS shards,
+        sum(metric.wall_seconds) / max(latest.total_tenants) AS seconds_per_tenant
+    FROM latest
+    INNER JOIN batch.task_metric AS metric
+        ON latest.execution_id = metric.execution_id AND metric.map_index >= 0
+    GROUP BY latest.execution_id, latest.started_at
+)
+
+SELECT
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds_per_tenant::double precision) AS seconds_per_tenant,
+    coalesce((array_agg(shards ORDER BY started_at DESC))[1], 0) AS shards
+FROM worked;
+
+-- name: assigned_shards
+-- The shards of the run's latest execution: a run that is cleared has one.
+SELECT tenant_id, part, shard
+FROM batch.tenant_outcome
+WHERE
+    shard IS NOT null
+    AND execution_id = (
+        SELECT log.execution_id FROM batch.execution_log AS log
+        WHERE log.dag_id = %(dag_id)s AND log.run_id = %(run_id)s AND log.batch_id = %(batch_id)s
+        ORDER BY log.started_at DESC
+        LIMIT 1
+    );
+
 -- name: expect_tenants
 INSERT INTO batch.tenant_outcome (execution_id, tenant_id, part, shard, status)
 SELECT %(execution_id)s, tenant_id, part, shard, 'pending' AS status
