@@ -8,17 +8,9 @@ from typing import Any
 from airflow.sdk import TaskGroup, chain
 
 from skill_batch.batch_flow import BatchFlow
-from skill_batch.batches.tenant_billing import wait_for_closed_usage
-from skill_batch.batches.tenant_monitoring import watch_runs
 from include.skillreport.core.operation_catalog import APPROVALS, APPROVE_RESUMPTION
 from include.skillreport.core.run_plan import OPEN_RUN, WAIT_FOR_USAGE, WATCH_RUNS, Step, plan_of
 from include.skillreport.core.run_spec import BatchSpec, RunSpec
-
-# Steps of one batch that need Airflow as well as the run.
-_TASKS: Mapping[Step, Callable[[Any], Any]] = {
-    WATCH_RUNS: watch_runs,
-    WAIT_FOR_USAGE: wait_for_closed_usage,
-}
 
 
 def add_tasks(spec: RunSpec) -> None:
@@ -34,8 +26,8 @@ def add_tasks(spec: RunSpec) -> None:
             tasks.append(flow.mapped_step(step, run, shards))
         elif step.is_own:
             tasks.append(flow.own_step(step, run))
-        elif step in _TASKS:
-            tasks.append(_TASKS[step](run))
+        elif own_task := _own_task(step):
+            tasks.append(own_task(run))
         else:
             tasks.append(getattr(flow, step.id)())
     chain(*tasks)
@@ -50,6 +42,19 @@ def add_group(spec: BatchSpec, default_args: Mapping[str, Any]) -> TaskGroup:
     ) as group:
         add_tasks(spec)
     return group
+
+
+def _own_task(step: Step) -> Callable[[Any], Any] | None:
+    """A step of one batch that needs Airflow as well as the run. The parse of other DAG files need not import it."""
+    if step == WATCH_RUNS:
+        from skill_batch.batches.tenant_monitoring import watch_runs
+
+        return watch_runs
+    if step == WAIT_FOR_USAGE:
+        from skill_batch.batches.tenant_billing import wait_for_closed_usage
+
+        return wait_for_closed_usage
+    return None
 
 
 def _flow_of(spec: RunSpec) -> BatchFlow:

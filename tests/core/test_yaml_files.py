@@ -14,12 +14,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from include.skillreport.core.errors import SettingsError
+from include.skillreport.core.settings import default_files
 from include.skillreport.core.yaml_files import (
     DEEPEST,
     LARGEST_FILE,
     LONGEST_NUMBER,
     MOST_VALUES,
     load_yaml,
+    read_text,
     read_yaml,
     scalar_of,
 )
@@ -296,3 +298,9 @@ def test_a_large_file_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=rf"large\.yaml は大きすぎます。{LARGEST_FILE:,} バイト以下"):
         load_yaml(file)
     assert "file.yaml は大きすぎます" in refusal_of("x" * (LARGEST_FILE + 1))
+
+
+@pytest.mark.parametrize("file", default_files(), ids=lambda file: file.parent.name)
+def test_both_readers_read_the_files_of_the_package_alike(file: Path) -> None:
+    text = read_text(file)
+    assert read_yaml(text, "own", is_ours=True) == read_yaml(text, "own")

@@ -195,7 +195,7 @@ def _defaults() -> Mapping[str, Node]:
     """The sections of all packages. The files are part of the code, so they are read once."""
     found: dict[str, Node] = {}
     for file in default_files():
-        content = read_yaml(read_text(file), str(file)).content
+        content = read_yaml(read_text(file), str(file), is_ours=True).content
         assert isinstance(content, dict), f"{file} has sections"
         assert not content.keys() & found.keys(), f"{file} has a section of another package"
         found |= content
