@@ -14,15 +14,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-# The type stub of Airflow 3.3 lacks these public names.
-from airflow.sdk import (  # type: ignore[attr-defined]
-    AsyncCallback,
-    BaseDeadlineReference,
-    DeadlineAlert,
-    deadline_reference,
-)
+from airflow.sdk import AsyncCallback, DeadlineAlert  # type: ignore[attr-defined]  # not in the stub
 from typing_extensions import override
 
+from skill_batch.airflow_private.deadline_references import BaseDeadlineReference, deadline_reference
 from skill_batch.notifiers.deadline_alert import LateRunAlert, SlowRunAlert
 from skill_batch.performance import FACTOR, LAST_RUNS, LEAST_RUNS, LEAST_SECONDS
 
@@ -38,7 +33,7 @@ _SEARCHED_RUNS = 100
 
 
 @dataclass(eq=False)
-class _RunReference(BaseDeadlineReference):  # type: ignore[misc]
+class _RunReference(BaseDeadlineReference):
     """A time that depends on the run and on earlier runs of its DAG. Backfills have no deadline."""
 
     required_kwargs: ClassVar[set[str]] = {"dag_id", "run_id"}

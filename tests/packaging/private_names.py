@@ -30,6 +30,8 @@ USES = {
     " clear_number triggered_by triggering_user_name",
     "airflow.models.dag.DagModel": "get_team_name(dag_id)",
     "airflow.models.log.Log": "(event,owner,owner_display_name,extra)",
+    "airflow.sdk.definitions.deadline.BaseDeadlineReference": "serialize_reference deserialize_reference(reference_data)",
+    "airflow.sdk.definitions.deadline.deadline_reference": "(deadline_reference_type)",
     "airflow.sdk.exceptions.AirflowRuntimeError": "(error)",
     "airflow.sdk.exceptions.ErrorType": "API_SERVER_ERROR CONNECTION_NOT_FOUND VARIABLE_NOT_FOUND"
     " DAGRUN_ALREADY_EXISTS",
