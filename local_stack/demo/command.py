@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from include.skillreport.core.errors import BatchError
+from local_stack.demo.clock import Clock
 from local_stack.demo.details import read_result
 from local_stack.demo.page import write_page
 from local_stack.demo.processes import Command, Worker, WorkerEndedError, command_of
@@ -50,6 +51,7 @@ class Demo:
 
     stack: LocalStack
     ended: list[EndedRun] = field(default_factory=list)
+    clock: Clock = field(default_factory=Clock)
 
     @property
     def folder(self) -> Path:
@@ -71,12 +73,12 @@ class Demo:
         # The batches' own warnings, for example about users that nobody knows.
         logging.basicConfig(filename=self.log("preparation"), level=logging.INFO)
         # The threads end when the processes have ended.
-        with ThreadPoolExecutor() as threads, ExitStack() as processes:
+        with ThreadPoolExecutor() as threads, self.clock, ExitStack() as processes:
             workers = self._prepare(threads, processes)
             with self.stack.stand_ins():
                 command = processes.enter_context(Command(self.stack.environment()))
                 self._run_all(threads, workers, command)
-            with _step("ページ"):
+            with self._step("ページ"):
                 page = self._write_page(workers[0])
         runs = sorted(self.ended, key=lambda each: DEMO_RUNS.index(each.run))
         print(f"\n{summary(runs)}")
@@ -90,15 +92,15 @@ class Demo:
             return processes.enter_context(Worker(self.stack.environment(), self.log(f"worker-{number}")))
 
         def prepare_airflow() -> None:
-            with _step("Airflow のメタデータ、接続、DAG"):
+            with self._step("Airflow のメタデータ、接続、DAG"):
                 self.stack.prepare_airflow(lambda commands: self._run_commands(first, commands))
 
         first = start(1)
-        with _step("データベースの起動"):
+        with self._step("データベースの起動"):
             self.stack.start_database()
         processes.enter_context(self.stack.in_use())
         airflow = threads.submit(prepare_airflow)
-        with _step("スキーマと 30 日分のデモのデータ"):
+        with self._step("スキーマと 30 日分のデモのデータ"):
             self.stack.deploy()
         others = [start(number) for number in range(2, _WORKERS + 1)]
         airflow.result()
@@ -139,9 +141,9 @@ class Demo:
     def _run_one(self, run: DemoRun, program: Callable[[DemoRun, Path], int]) -> EndedRun:
         with self.stack.database() as connection:
             (started_at,) = connection.execute("SELECT clock_timestamp()").fetchone() or ()
-        begin = time.monotonic()
-        code = program(run, self.log(run.name))
-        seconds = time.monotonic() - begin
+        with self.clock.running(run.title) as begin:
+            code = program(run, self.log(run.name))
+            seconds = time.monotonic() - begin
         with self.stack.database() as connection:
             return EndedRun(run, code, seconds, read_result(connection, run.spec, since=started_at))
 
@@ -168,17 +170,16 @@ class Demo:
             raise BatchError("The operators' board cannot be shown.")
         return write_page(self.folder, self.stack.storage, self.stack.arrived, board, self.ended)
 
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        with self.clock.running(name) as begin:
+            yield
+        print(step_line(name, time.monotonic() - begin), flush=True)
+
     @staticmethod
     def _show_end(log: Path) -> None:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
         sys.stderr.write("".join(lines[-_SHOWN_LOG_LINES:]))
-
-
-@contextmanager
-def _step(name: str) -> Iterator[None]:
-    begin = time.monotonic()
-    yield
-    print(step_line(name, time.monotonic() - begin), flush=True)
 
 
 @contextmanager

@@ -59,6 +59,11 @@ class DemoRun:
         _, _, time = self.date.partition("T")
         return f"{self.spec.id}_{time[:2]}" if time else self.spec.id
 
+    @property
+    def title(self) -> str:
+        """The id and the name of the batch, with the time of day if the batch runs several times."""
+        return f"{self.spec.id} {self.spec.name} {self.date[11:16]}".rstrip()
+
     def ended_well(self, exit_code: int) -> bool:
         """Whether the run ended as expected."""
         return bool(exit_code) == self.must_fail or (self.fails_once and exit_code == 0)

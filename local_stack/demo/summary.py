@@ -71,11 +71,11 @@ def step_line(name: str, seconds: float) -> str:
 
 def progress_line(ended: EndedRun) -> str:
     """The line of a run that has ended."""
-    spec = ended.run.spec
-    name = padded(f"{spec.id} {spec.name}{' ' if ended.time else ''}{ended.time}", _NAME_WIDTH)
     units = f"{ended.result.total} {ended.result.unit}" if ended.result else ""
     why = "  想定の失敗" if ended.failed_on_purpose else ""
-    return f"{ended.mark} {name} {ended.seconds:5.1f} s  {units}{why}".rstrip()
+    return (
+        f"{ended.mark} {padded(ended.run.title, _NAME_WIDTH)} {ended.seconds:5.1f} s  {units}{why}".rstrip()
+    )
 
 
 def summary(ended: Sequence[EndedRun]) -> str:
