@@ -32,10 +32,12 @@ from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
 from include.skillreport.billing.ledger.stored_invoice import stored_document, stored_invoice
 from include.skillreport.billing.settings import BillingSettings
 from include.skillreport.core.catalog import TENANT_BILLING
+from include.skillreport.core.entered import plain
 from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.form import Operation
 from include.skillreport.operations.operate_contracts.form import SetRate
 from include.skillreport.operations.operate_contracts.rows import wanted_rows
+from include.skillreport.operations.restore_backup.form import Merge
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,21 @@ def foresees(action: Action) -> bool:
     if action.operation and issubclass(action.operation, TenantAction):
         return action.operation.foresee is not TenantAction.foresee
     return action.shows.rows in ("contracts", "rates")
+
+
+def compared(
+    connection: psycopg.Connection[Any], action: Action, values: Mapping[str, Any], targets: Targets
+) -> list[dict[str, Any]]:
+    """The newest comparison of each tenant with the backup that the action merges. It has numbers and names of columns, no values of rows.
+
+    ``values``: as ``describe_targets``. Empty: the action merges nothing.
+    """
+    if action.operation is not Merge or not values.get("backup"):
+        return []
+    ids = [row["tenant_id"] for row in targets.rows if row["kind"] == "tenants"]
+    return _SQL.rows(
+        connection, "compared", batch_id=action.spec.id, backup=plain(values["backup"]), tenant_ids=ids
+    )
 
 
 def _of_invoices(

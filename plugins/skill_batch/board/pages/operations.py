@@ -16,7 +16,7 @@ from skill_batch.board.actions import CONFIRMED, Action, entered, find_action, k
 from skill_batch.board.airflow_api import MOST_INSTANCES, AirflowApi, note_of
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.entries import keep_entered, present_values
-from skill_batch.board.foreseen import foresee, foresees
+from skill_batch.board.foreseen import compared, foresee, foresees
 from skill_batch.board.pages.run import load_executions, load_run
 from skill_batch.board.rendering import HEADERS, render
 from skill_batch.board.statements import SQL as _SQL
@@ -307,11 +307,13 @@ def _dialog(
     """
     database: BoardDatabase = request.app.state.database
     today = datetime.now(JAPAN).date()
+    selected = _selected(action, values)
     with database.read() as connection:
         if targets is None:
-            targets = describe_targets(connection, action, _selected(action, values), today)
+            targets = describe_targets(connection, action, selected, today)
         invoice = targets.document(connection) if action.lists_lines else None
         changes = foresee(connection, rights, action, values, targets, today)
+        comparisons = compared(connection, action, selected, targets)
     # Typing would change the month, and only an author needs a confirmation.
     may_focus = [name for name in action.fields if name not in (*fixed, "business_date", CONFIRMED)]
     empty = [
@@ -327,6 +329,7 @@ def _dialog(
         targets=targets,
         invoice=invoice,
         changes=changes,
+        compared=comparisons,
         foresees=foresees(action),
         resumes=resumes,
         fixed=fixed,

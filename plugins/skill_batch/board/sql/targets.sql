@@ -155,6 +155,21 @@ WHERE status = 'verified'
 ORDER BY verified_at DESC, backup_id DESC
 LIMIT 1;
 
+-- name: compared
+-- The newest comparison of each tenant with the backup; without one, only the tenant.
+SELECT DISTINCT ON (tenant.tenant_id)
+    tenant.tenant_id, tenant.tenant_code, tenant.tenant_name, run.execution_id, run.started_at, outcome.notes
+FROM batch.board_tenant AS tenant
+LEFT JOIN (
+    batch.board_outcome AS outcome
+    INNER JOIN batch.board_run AS run
+        ON
+            outcome.execution_id = run.execution_id AND run.batch_id = %(batch_id)s AND run.operation = 'compare'
+            AND run.backup = %(backup)s
+) ON tenant.tenant_id = outcome.tenant_id AND outcome.status = 'success'
+WHERE tenant.tenant_id = any(%(tenant_ids)s)
+ORDER BY tenant.tenant_id ASC, run.started_at DESC NULLS LAST;
+
 -- name: former_tenant_ids
 -- The tenants that only invoices know, by their id or by the code on their last invoice.
 SELECT last.tenant_id
