@@ -118,6 +118,19 @@ class Action:
         """Whether a field is about the lines of an invoice."""
         return any(isinstance(field, Lines) and field.of_invoice for field in self.fields.values())
 
+    def problems(self, values: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """Why the run would refuse each value that was entered so far, by the field's name. A value that can be read is not in it."""
+        found = {}
+        for name, field in self.fields.items():
+            try:
+                value = entered(field, values.get(name, ()))
+            except ParameterError as error:
+                found[name] = str(error)
+            else:
+                if not is_empty(value) and (problem := field.refusal(name, value)):
+                    found[name] = problem
+        return found
+
     def given(self, values: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """The values that are not empty, before the form reads them. :raises ParameterError: one cannot be used."""
         given = {name: entered(field, values.get(name, ())) for name, field in self.fields.items()}

@@ -219,6 +219,36 @@ WHERE
     OR (invoice.number = any(%(numbers)s) AND invoice.tenant_id = any(%(tenant_ids)s))
 ORDER BY tenant_code, invoice.tenant_id, invoice.created_at;
 
+-- name: about_entry
+-- What decides about an entry of a person for a tenant's month (billing/entry_limits.py), as the statements entered_yen,
+-- recurring_yen and currency_of of billing, and the address of the letter (load_contacts).
+SELECT
+    coalesce(sum(entry.yen), 0) AS yen,
+    coalesce(bool_or(entry.tenant_id IS NOT null AND entry.yen IS null), false) AS is_unknown,
+    array(
+        SELECT recurring.yen FROM batch.board_recurring_yen AS recurring
+        WHERE recurring.tenant_id = asked.tenant_id AND recurring.yen IS NOT null
+        ORDER BY recurring.period_start DESC
+        LIMIT %(months)s
+    ) AS recurring,
+    CASE coalesce(tenant.profile ->> 'currency', tenant.stated ->> 'currency')
+        WHEN 'JPY' THEN 1
+        ELSE (
+            SELECT rate.yen_per_unit FROM batch.board_exchange_rate AS rate
+            WHERE rate.currency = coalesce(tenant.profile ->> 'currency', tenant.stated ->> 'currency')
+            ORDER BY rate.rate_date DESC
+            LIMIT 1
+        )
+    END AS newest_rate,
+    coalesce(tenant.profile ->> 'email', tenant.stated ->> 'email') AS email
+FROM (SELECT %(tenant_id)s::text) AS asked (tenant_id)
+LEFT JOIN batch.board_billing_profile AS tenant ON asked.tenant_id = tenant.tenant_id
+LEFT JOIN batch.board_entry_yen AS entry
+    ON
+        asked.tenant_id = entry.tenant_id AND entry.period_start = %(period_start)s
+        AND batch.person_key(entry.entered_by) = batch.person_key(%(person)s)
+GROUP BY asked.tenant_id, tenant.profile, tenant.stated;
+
 -- name: present_payments
 SELECT invoice_id, kind, paid_on, amount, currency, method, reference, reversed_at
 FROM batch.board_payment
