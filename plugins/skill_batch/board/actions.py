@@ -190,6 +190,9 @@ def _operation_action(form: OperationForm, operation: type[Operation]) -> Action
         **operation.fields(required=False),
         **({} if operation.is_read_only else {_DRY_RUN: Flag("ドライラン（確認だけ）")}),
     }
+    if not operation.shows.tenants:
+        # What the ids select has its tenants.
+        fields.pop("tenants", None)
     if not nobody_else_looks():
         # Nobody can approve an own entry by typing what it is about.
         fields.pop(CONFIRMED, None)

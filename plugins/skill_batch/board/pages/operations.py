@@ -314,6 +314,8 @@ def _dialog(
         invoice = targets.document(connection) if action.lists_lines else None
         changes = foresee(connection, rights, action, values, targets, today)
         comparisons = compared(connection, action, selected, targets)
+    # A button that has set one target offers no wider one.
+    wider = action.shows.unless if fixed and action.shows.unless not in fixed else ""
     # Typing would change the month, and only an author needs a confirmation.
     may_focus = [name for name in action.fields if name not in (*fixed, "business_date", CONFIRMED)]
     empty = [
@@ -325,6 +327,7 @@ def _dialog(
         "dialog.html",
         status.HTTP_422_UNPROCESSABLE_CONTENT if problem else status.HTTP_200_OK,
         action=action,
+        fields={name: field for name, field in action.fields.items() if name != wider},
         values=values,
         targets=targets,
         invoice=invoice,
