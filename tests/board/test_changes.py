@@ -154,6 +154,18 @@ def test_the_dialogs_say_what_the_runs_do(board: Board, database: Database, host
         ("write_off", {"written_off_amount": "11001"}, "残り 11,000 JPY までの額にし"),
         ("fee_difference", {"fee_amount": "100"}, "先に「入金の記録」で"),
         ("record_payment", {"paid_amount": "0.5"}, "0 より大きく"),
+        (
+            "record_payment",
+            PAYMENT | {"paid_on": "2026-10-31"},
+            "入金日 2026-10-31 は、発行日 2026-11-01 から",
+        ),
+        (
+            "record_payment",
+            PAYMENT | {"paid_on": "2126-01-01"},
+            "入金日 2126-01-01 は、発行日 2026-11-01 から",
+        ),
+        ("fee_difference", {"fee_on": "2026-10-31", "fee_amount": "100"}, "先に「入金の記録」で"),
+        ("write_off", {"written_off_on": "2126-01-01"}, "日付 2126-01-01 は、発行日 2026-11-01 から"),
     ],
 )
 def test_the_dialog_says_why_the_run_would_refuse_it(
@@ -161,6 +173,41 @@ def test_the_dialog_says_why_the_run_would_refuse_it(
 ) -> None:
     said = _typed(board, name, **october, **fields)
     assert problem in said[0] if problem else not said
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "text", "problem"),
+    [
+        (
+            "record_payment",
+            "paid_amount",
+            "abc",
+            "「入金額」（paid_amount）の &#39;abc&#39; は数ではありません。",
+        ),
+        ("part_credit", "credit_lines", "1-1", "「返還する明細」（credit_lines）の"),
+        ("write_off", "evidence", "x" * 3_000, "「貸倒れの事実を証する書類」が長すぎます"),
+        ("set_discount", "value", "1割", "「割引の値」（value）の"),
+    ],
+)
+@pytest.mark.usefixtures("october")
+def test_an_unreadable_value_is_refused_at_its_field(
+    board: Board, name: str, field: str, text: str, problem: str
+) -> None:
+    of_contract = name == "set_discount"
+    path = f"/operations/{'operate_contracts' if of_contract else 'operate_invoices'}/{name}"
+    values = {"tenants": "CODE-A", field: text} | ({} if of_contract else {"business_date": MONTH})
+    fragment = board.post(f"{path}/changes", values).text
+    place = f'id="problem-{field}" hx-swap-oob="true">'
+    said = re.sub("<[^>]*>", "", fragment.partition(place)[2].partition("</small>")[0])
+    assert said.startswith(problem), fragment
+    assert not _said(fragment)
+    refused = board.post(path, values)
+    assert refused.status_code == 422
+    again = refused.text.partition(f'id="problem-{field}">')[2].partition("</small>")[0]
+    assert re.sub("<[^>]*>", "", again) == said
+    # The sentence is gone with the value.
+    corrected = board.post(f"{path}/changes", {**values, field: ""}).text
+    assert corrected.partition(place)[2].startswith("</small>")
 
 
 WAITS, AT_ONCE = "CODE-A ! 承認を待ちます:", "CODE-A 承認を待たずに、すぐに反映されます。"

@@ -200,6 +200,13 @@ def _operation_action(form: OperationForm, operation: type[Operation]) -> Action
     return Action(form.spec, operation, fields, required)
 
 
+def texts_of(value: Any) -> list[str]:
+    """The texts of a dialog's field that has this value in a conf; the reverse of ``entered``."""
+    if isinstance(value, list):
+        return [str(each) for each in value]
+    return [] if is_empty(value) else ["on" if value is True else str(value)]
+
+
 def entered(field: Field, given: Sequence[str], most: int = _MOST_CHARACTERS) -> Any:
     """The value of Airflow's form from the texts of a dialog. :raises ParameterError: one has over ``most`` characters, or control ones."""
     if any(len(text) > most for text in given):

@@ -30,6 +30,7 @@ from include.skillreport.core.operation_catalog import (
     RUN_SPECS,
 )
 from include.skillreport.core.run_spec import RunSpec
+from include.skillreport.operations.forms import FORMS
 from include.skillreport.operations.shown import tenant_line
 
 router = APIRouter()
@@ -212,4 +213,5 @@ def run_page(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> R
         recorded=recorded,
         is_paused=dag_run is not None and dag_run["state"] == "queued" and api.is_paused(dag_id),
         batch=next((spec for spec in BATCHES if spec.dag_id == dag_id), None),
+        may_enter_again=dag_id in FORMS and rights.may_start(dag_id),
     )
