@@ -35,6 +35,7 @@ from skill_batch.board.targets import (
     tenants_of_messages,
     with_shown,
 )
+from skill_batch.board.waiting_files import waiting_files
 from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.entered import SHOWN
 from include.skillreport.core.errors import ParameterError
@@ -369,6 +370,7 @@ def _dialog(
         invoice=invoice,
         changes=changes,
         sent_alone=(),
+        files=waiting_files(action),
         problems=action.problems(values),
         compared=comparisons,
         foresees=foresees(action),
