@@ -16,6 +16,7 @@ from skill_batch.batch_flow import BatchFlow, failure_alert, run_of, task_argume
 from skill_batch.forms import field_param, tenants_param
 from skill_batch.notifiers.approval_links import is_dag_paused, name_of
 from skill_batch.notifiers.failure_alert import attempt_of
+from skill_batch.notifiers.run_links import board_address
 from include.skillreport.approvals import APPROVE, DISCARD_ALL, HOLD, NEW_HOURS, SEND_ALL, SEND_NEW
 from include.skillreport.billing.second_person import CONFIRMATION
 from include.skillreport.core.form import Field, Lines
@@ -166,7 +167,7 @@ class ApprovalFlow(BatchFlow):
         _, installation = self._batch()
         with installation.platform(self.spec.time_limit) as platform:
             request, items = self._request_of(platform, context)
-        subject, body = subject_of(request, items), body_of(request, items)
+        subject, body = subject_of(request, items), body_of(request, items, board_address())
         log.info("%s\n%s", subject, body)
         return {"request": request.request_id, "subject": subject, "body": body}
 

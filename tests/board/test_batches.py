@@ -215,6 +215,10 @@ def test_a_comparison_with_a_backup_offers_to_merge_it(
     assert f"<li>{told('異なる列: full_name')}</li>" in page
     button = f"operations/{RESTORE_BACKUP.dag_id}/merge?tenants=CODE-A&amp;backup=BKP_20261101_001"
     assert (button in page) == is_offered
+    query = {"tenants": ["CODE-A", "CODE-B"], "backup": "BKP_20261101_001"}
+    dialog = board.get(f"/operations/{RESTORE_BACKUP.dag_id}/merge", params=query).text
+    assert (f"<li>{told('異なる列: full_name')}</li>" in dialog) == is_offered
+    assert dialog.count("このバックアップとの比較の記録がありません。") == (1 if is_offered else 2)
 
 
 @pytest.mark.own_database

@@ -43,7 +43,12 @@ CLAIMED = "請求額（税込、返還を引いた額）"
 def _said(fragment: str) -> list[str]:
     """The lines of the changes in a dialog or in its fragment, as texts."""
     _, found, rest = fragment.partition("変わる値（")
-    lines = re.findall(r"<li[^>]*>(.*?)</li>", rest.partition("</ul>")[0], re.DOTALL) if found else []
+    return _lines(rest.partition("</ul>")[0]) if found else []
+
+
+def _lines(items: str) -> list[str]:
+    """The items of a list, as texts."""
+    lines = re.findall(r"<li[^>]*>(.*?)</li>", items, re.DOTALL)
     return [
         " ".join(unescape(re.sub(r"<[^>]+>", "", line.replace("<div", " <div"))).split()) for line in lines
     ]
@@ -74,7 +79,7 @@ def october(database: Database, host: psycopg.Connection) -> dict[str, str]:
 def test_every_operation_that_a_rule_can_foresee_says_it() -> None:
     actions = [find_action(dag_id, each.name) for dag_id, form in FORMS.items() for each in form.operations]
     assert {action.name for action in actions if action and foresees(action)} == {
-        "add_payer", "correct", "credit", "end", "fee_difference", "move_payment", "part_credit", "record_payment",
+        "add_payer", "correct", "credit", "end", "extra_line", "fee_difference", "move_payment", "part_credit", "record_payment",
         "record_refund", "reverse_payment", "set_commitment", "set_discount", "set_order_number", "set_plan",
         "set_profile", "set_rate", "take_back_adjustment", "void", "write_off",
     }  # fmt: skip
@@ -149,6 +154,18 @@ def test_the_dialogs_say_what_the_runs_do(board: Board, database: Database, host
         ("write_off", {"written_off_amount": "11001"}, "残り 11,000 JPY までの額にし"),
         ("fee_difference", {"fee_amount": "100"}, "先に「入金の記録」で"),
         ("record_payment", {"paid_amount": "0.5"}, "0 より大きく"),
+        (
+            "record_payment",
+            PAYMENT | {"paid_on": "2026-10-31"},
+            "入金日 2026-10-31 は、発行日 2026-11-01 から",
+        ),
+        (
+            "record_payment",
+            PAYMENT | {"paid_on": "2126-01-01"},
+            "入金日 2126-01-01 は、発行日 2026-11-01 から",
+        ),
+        ("fee_difference", {"fee_on": "2026-10-31", "fee_amount": "100"}, "先に「入金の記録」で"),
+        ("write_off", {"written_off_on": "2126-01-01"}, "日付 2126-01-01 は、発行日 2026-11-01 から"),
     ],
 )
 def test_the_dialog_says_why_the_run_would_refuse_it(
@@ -156,6 +173,104 @@ def test_the_dialog_says_why_the_run_would_refuse_it(
 ) -> None:
     said = _typed(board, name, **october, **fields)
     assert problem in said[0] if problem else not said
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "text", "problem"),
+    [
+        (
+            "record_payment",
+            "paid_amount",
+            "abc",
+            "「入金額」（paid_amount）の &#39;abc&#39; は数ではありません。",
+        ),
+        ("part_credit", "credit_lines", "1-1", "「返還する明細」（credit_lines）の"),
+        ("write_off", "evidence", "x" * 3_000, "「貸倒れの事実を証する書類」が長すぎます"),
+        ("set_discount", "value", "1割", "「割引の値」（value）の"),
+    ],
+)
+@pytest.mark.usefixtures("october")
+def test_an_unreadable_value_is_refused_at_its_field(
+    board: Board, name: str, field: str, text: str, problem: str
+) -> None:
+    of_contract = name == "set_discount"
+    path = f"/operations/{'operate_contracts' if of_contract else 'operate_invoices'}/{name}"
+    values = {"tenants": "CODE-A", field: text} | ({} if of_contract else {"business_date": MONTH})
+    fragment = board.post(f"{path}/changes", values).text
+    place = f'id="problem-{field}" hx-swap-oob="true">'
+    said = re.sub("<[^>]*>", "", fragment.partition(place)[2].partition("</small>")[0])
+    assert said.startswith(problem), fragment
+    assert not _said(fragment)
+    refused = board.post(path, values)
+    assert refused.status_code == 422
+    again = refused.text.partition(f'id="problem-{field}">')[2].partition("</small>")[0]
+    assert re.sub("<[^>]*>", "", again) == said
+    # The sentence is gone with the value.
+    corrected = board.post(f"{path}/changes", {**values, field: ""}).text
+    assert corrected.partition(place)[2].startswith("</small>")
+
+
+WAITS, AT_ONCE = "CODE-A ! 承認を待ちます:", "CODE-A 承認を待たずに、すぐに反映されます。"
+NO_MAIL = "CODE-A 取引先にメールは送りません。"
+MAIL_LATER = "CODE-A 取引先には、承認された後にメールを送ります。"
+TOLD = "CODE-A 登録から外れる宛先に、次の送信バッチで変更をメールで知らせます。"
+LINE = {"line_date": DAY, "line_text": "作業", "line_price": "100"}
+PROFILE = {"email": "keiri@customer.example"}
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "said"),
+    [
+        ("credit", {"reason": "値引き"}, [AT_ONCE, "CODE-A 取引先に、"]),
+        ("credit", {"reason": "振込先の変更"}, [WAITS, MAIL_LATER]),
+        ("part_credit", {"credit_lines=1": "1"}, [AT_ONCE, "CODE-A 取引先に、"]),
+        ("write_off", {"written_off_amount": "11000"}, [AT_ONCE, NO_MAIL]),
+        ("extra_line", LINE, [AT_ONCE, NO_MAIL]),
+        ("extra_line", LINE | {"line_quantity": "501"}, [WAITS, NO_MAIL]),
+        ("correct", {"recipient_name": "株式会社アオバ"}, [WAITS, MAIL_LATER]),
+        ("record_payment", PAYMENT, []),
+        ("set_discount", DISCOUNT, [AT_ONCE, NO_MAIL]),
+        ("set_discount", DISCOUNT | {"value": "30"}, [WAITS, NO_MAIL]),
+        ("add_payer", {"payer_name": "ｶ)ｱｵﾊﾞ"}, [WAITS, NO_MAIL]),
+        ("set_profile", PROFILE | {"department": "経理部"}, [AT_ONCE, TOLD]),
+        ("set_profile", PROFILE | {"email": "other@customer.example"}, [WAITS, MAIL_LATER]),
+    ],
+)
+def test_the_dialog_says_whether_it_waits_and_whether_the_customer_gets_an_e_mail(
+    board: Board,
+    host: psycopg.Connection,
+    october: dict[str, str],
+    name: str,
+    fields: dict[str, str],
+    said: list[str],
+) -> None:
+    billing_profile(host, "A", email="keiri@customer.example", cc_emails=["cc@customer.example"])
+    of_contract = name in ("set_discount", "add_payer", "set_profile")
+    path = f"/operations/{'operate_contracts' if of_contract else 'operate_invoices'}/{name}/changes"
+    values = {"tenants": "CODE-A"} if of_contract or name == "extra_line" else october
+    fragment = board.post(path, {**values, **fields}).text
+    found = _lines(fragment.partition('<ul class="decisions">')[2].partition("</ul>")[0])
+    assert len(found) == len(said), found
+    assert all(each.startswith(start) for each, start in zip(found, said, strict=True)), found
+
+
+@pytest.mark.usefixtures("october")
+@pytest.mark.parametrize(("price", "waits"), [("49990", False), ("49991", True)])
+def test_a_dialog_counts_what_the_person_has_entered_before(
+    board: Board, database: Database, price: str, *, waits: bool
+) -> None:
+    """The run of a person is asked the same question, and its answer is the same."""
+    operate(database, "extra_line", values=LINE | {"line_price": "10"}, triggered_by="admin")
+    values = LINE | {"line_text": "追加", "line_price": price}
+    fragment = board.post(
+        "/operations/operate_invoices/extra_line/changes", {"tenants": "CODE-A"} | values
+    ).text
+    operate(database, "extra_line", values=values, triggered_by="admin")
+    with database.connect() as host:
+        entered = host.execute(
+            "SELECT waits FROM batch.extra_charge ORDER BY unit_amount DESC LIMIT 1"
+        ).fetchall()
+    assert ("承認を待ちます" in fragment, entered) == (waits, [(waits,)])
 
 
 def test_a_correction_says_only_what_differs(board: Board, october: dict[str, str]) -> None:

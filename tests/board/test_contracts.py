@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import os
 import re
 from datetime import date, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from skill_batch.board.pages.contracts import load_contract, load_waiting
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
+from include.skillreport.operations.operate_contracts.fields import INCOMING
 from include.skillreport.schema.deploy import BOARD
 from tests.board.conftest import Board
 from tests.conftest import Database
@@ -522,3 +524,22 @@ def test_the_rows_of_a_file_that_need_the_approval_come_first(
 
     (rows,) = load_waiting(reader).rows.values()
     assert rows[0]["owner"] == codes[-1]
+
+
+def test_the_import_offers_the_files_that_wait(
+    board: Board, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = "/operations/operate_contracts/import_file"
+    monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", f"file://{tmp_path}")
+    typed = '<input type="text" name="imported_file"'
+    assert typed in board.get(path).text
+    folder = tmp_path / INCOMING
+    folder.mkdir(parents=True)
+    for name, modified in (("old.csv", 1), (".hidden", 2), ("割引<1>.csv", 3)):
+        (folder / name).write_text("")
+        os.utime(folder / name, (modified, modified))
+    dialog = board.get(path, params={"imported_file": "old.csv"}).text
+    assert typed not in dialog
+    assert "<option>割引&lt;1&gt;.csv</option><option selected>old.csv</option></select>" in dialog
+    monkeypatch.setenv("AIRFLOW_VAR_SKILL_BATCH_STORAGE_URL", "s3://")
+    assert typed in board.get(path).text

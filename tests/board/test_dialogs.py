@@ -132,3 +132,21 @@ def test_every_dialog_works_only_on_what_it_has_shown(board: Board) -> None:
         assert forged.status_code == 422, path
         assert f"画面に出ていた対象は「{FORGED}」ですが、今の対象は「" in forged.text, path
     assert _runs(board) == before
+
+
+# What these say of "all" is about the one thing.
+ALL_OF_ONE = {"drop_credit", "take_back_adjustment"}
+
+
+@pytest.mark.usefixtures("examples")
+def test_no_dialog_about_one_thing_speaks_of_all(board: Board) -> None:
+    for action in _actions():
+        targets = {
+            name: example_texts(action)[name] for name, field in action.fields.items() if field.is_target
+        }
+        one = {name: texts for name, texts in targets.items() if name != action.shows.unless and any(texts)}
+        dialog = board.get(f"/operations/{action.spec.dag_id}/{action.name}", params=one).text
+        if 'name="fixed"' in dialog and action.name not in ALL_OF_ONE:
+            assert not re.search("すべて|全テナント", re.sub("<[^>]+>", "", dialog)), action.name
+        # The board finds the tenants of what has an id.
+        assert "tenants" not in action.fields or action.shows.tenants, action.name

@@ -8,6 +8,7 @@ from html import unescape
 from typing import Any
 
 import psycopg
+import pytest
 
 from skill_batch.board.ended import NOTHING
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS, OPERATE_NOTIFICATIONS
@@ -102,6 +103,33 @@ def test_the_dialog_ends_with_what_was_done_or_why_nothing_was(
         text, links = _told(board, host)
         assert said in text
         assert any(link.startswith(page) for link in links), said
+
+
+NONE_SHOWN = {"shown": ["テナント A: なし"], "tenants": ["A"], "reason": "確認のため"}
+
+
+@pytest.mark.parametrize(
+    ("do", "said"),
+    [
+        (
+            lambda world: _notify(world, "stop", **NONE_SHOWN),
+            "CODE-A A: 通知を止めました。待っている通知は 1 件です。再開するまで送りません",
+        ),
+        (
+            lambda world: change_contracts(world, "set_discount", **NONE_SHOWN | DISCOUNT | {"value": "40"}),
+            "承認を待つ変更（承認されるまで反映されません）: 1",
+        ),
+    ],
+)
+def test_the_dialog_never_ends_with_nothing_where_something_was_done(
+    board: Board, database: Database, host: psycopg.Connection, do: Callable[[Database], object], said: str
+) -> None:
+    customer(host, "A", tenant_code="CODE-A")
+    message(host, "m1", status="pending")
+    do(database)
+    text, _ = _told(board, host)
+    assert said in text
+    assert "なし" not in text
 
 
 def test_an_operation_on_no_tenant_does_not_claim_that_nothing_was_done(

@@ -233,7 +233,7 @@ def test_reopening_lists_all_closed_channels_of_the_tenant(board: Board, host: p
     assert "/operate_notifications/reopen?tenants=CODE-A" in board.get("/messages").text
     path = "/operations/operate_notifications/reopen"
     dialog = words_of(board.get(path, params={"tenants": "CODE-A"}).text)
-    assert "停止中のチャネルをすべて再開" in dialog
+    assert "停止中のチャネルを再開" in dialog
     assert "対象（2 件）" in dialog
     assert "CODE-A Slack トークンの取り消し" in dialog
     assert "CODE-A Teams &lt;b&gt;停止&lt;/b&gt;" in dialog

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -171,6 +172,24 @@ def test_a_value_that_the_run_would_refuse_starts_no_run(
     assert answer.status_code == 422, answer.text
     assert problem in answer.text
     assert len(_runs(board, "operate_invoices")) == before
+
+
+def test_a_refused_run_opens_its_dialog_with_what_was_typed(board: Board, company: str) -> None:
+    values = {"tenants": company, "business_date": "2026-06-01", "is_other": "on", **PAYMENT}
+    assert board.press("/operations/operate_invoices/record_payment", values).status_code == 200
+    run_id = _runs(board, "operate_invoices")[0]["dag_run_id"]
+    path = f"/runs/operate_invoices/{quote(run_id)}/again"
+    follow = f"/follow/operate_invoices/{run_id}"
+    assert "入力し直す" not in board.get(follow).text
+    board.end_run("operate_invoices", run_id)
+    assert f'hx-get="/skill-batch-board{path}"' in board.get(f"/runs/operate_invoices/{run_id}").text
+    dialog = board.get(path).text
+    for name, text in (("paid_on", "2026-10-05"), ("paid_amount", "1000"), ("paid_reference", "Ｒ－１")):
+        assert f'name="{name}" value="{text}" required' in dialog
+    assert '<input type="checkbox" name="is_other" checked>' in dialog
+    assert f'<input type="hidden" name="tenants" value="{company}">' in dialog
+    assert board.as_role("viewer").get(path).status_code == 403
+    assert board.get("/runs/operate_invoices/none/again").status_code == 404
 
 
 @pytest.mark.parametrize("dag_id", FORMS)

@@ -47,7 +47,7 @@ def _texts_of_templates() -> set[str]:
 
 def _texts_of_pages() -> set[str]:
     named = (
-        message_words.ALL_STATES,
+        message_words.LETTER_STATES,
         message_words.FILTERS,
         message_words.KINDS,
         invoice.RESULTS,

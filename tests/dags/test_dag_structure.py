@@ -125,6 +125,12 @@ def test_an_approval_waits_without_limit_before_it_opens_a_run(
         assert (dag.deadline, dag.dagrun_timeout) == (None, None)
         options = [SEND_ALL, SEND_NEW, DISCARD_ALL] if spec is APPROVE_RESUMPTION else [APPROVE, HOLD]
         assert ask.options == options
+        # What Airflow itself writes in the form is in the reader's language; what is ours is Japanese.
+        params = ask.serialized_params.values()
+        texts = [text for each in params for text in (each["schema"]["title"], each["description"])]
+        assert all(
+            re.search("[ぁ-ん一-龥ァ-ヶ]", text) for text in (*ask.options, *texts, ask.task_display_name)
+        )
         assert (ask.upstream_task_ids, ask.downstream_task_ids) == ({"list_held"}, {"record_answer"})
         assert dag.task_dict["open_run"].upstream_task_ids == {"record_answer"}
 

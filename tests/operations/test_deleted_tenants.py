@@ -126,7 +126,7 @@ def test_a_deletion_waits_for_a_restore_and_leaves_nothing_of_it(
 ) -> None:
     is_copied, may_merge = Event(), Event()
 
-    def wait_and_merge(*given: Any) -> int:
+    def wait_and_merge(*given: Any) -> Any:
         is_copied.set()
         assert may_merge.wait(120)
         return merge(*given)

@@ -259,4 +259,4 @@ def test_a_message_resent_to_a_stopped_tenant_says_that_it_waits(
         "SELECT notes FROM batch.tenant_outcome WHERE execution_id = %s AND tenant_id = 'A'",
         [run.execution_id],
     ).fetchall()
-    assert notes == [(["通知 1 件が待っています。再開するまで送りません"],)]
+    assert notes == [(["通知を止めました。待っている通知は 1 件です。再開するまで送りません"],)]

@@ -16,6 +16,7 @@ from include.skillreport.batches.data_backup.deleted_tenants import (
     write_entry,
 )
 from include.skillreport.batches.data_backup.files import MANIFEST, BackupDamagedError
+from include.skillreport.batches.data_backup.tenant_comparison import NEVER_MERGED
 from include.skillreport.batches.data_backup.tenant_export import restored_schema
 from include.skillreport.core.database import tenant_turn
 from include.skillreport.core.errors import ParameterError
@@ -72,8 +73,11 @@ def test_a_restore_beside_or_over_live_rows_touches_no_other_tenant(
 
     # A dry run reads and reports, and writes nothing.
     for operation in ("compare", "merge"):
-        _, planned = taken.restore(operation, "A", dry_run=True)
+        dry, planned = taken.restore(operation, "A", dry_run=True)
         assert planned["A"]["restored"] > 60
+    foreseen = notes(taken.database, dry)["A"]
+    assert foreseen[0] == "反映すると、現在の表に 2 行を書きます"
+    assert "public.MST_UserAuth: 書き換える 0 行、戻す 1 行。取得後に増えた 1 行はそのままです" in foreseen
     assert schemas(taken.database) == set()
     assert of_tenant(taken.database, "A") == live
 
@@ -97,6 +101,13 @@ def test_a_restore_beside_or_over_live_rows_touches_no_other_tenant(
         merged, details = taken.restore("merge", "A", reason="誤って消した人を戻すため")
         assert (merged.status, details["A"]["merged"]) == ("completed", merged_rows)
         assert taken.logged_reason(merged) == "誤って消した人を戻すため"
+        done = notes(taken.database, merged)["A"]
+        assert done[0] == f"現在の表に {merged_rows} 行を書きました"
+        employees = f"public.MST_Employee: 書き換えた {merged_rows // 2} 行、戻した 0 行。取得後に増えた 1 行はそのままです"
+        assert employees in done
+        # The batches' own rows never return to an earlier state.
+        assert any(each.startswith(f"batch.tenant_outcome: {NEVER_MERGED}（") for each in done)
+        assert any(each.endswith(f"。{NEVER_MERGED}") for each in notes(taken.database, compared)["A"])
     assert of_tenant(taken.database, HOSTILE) == others
     with taken.database.connect() as host:
         rows = host.execute(

@@ -93,7 +93,9 @@ def test_contract_letters_are_stopped_only_by_choice(
     run_notifications(database, services, spec=NOTIFICATION_RETRY)
 
     assert states(host) == {"bill": "pending", "news": "pending"} | sent
-    assert told == [f"通知 {2 if is_chosen else 1} 件が待っています。再開するまで送りません"]
+    assert told == [
+        f"通知を止めました。待っている通知は {2 if is_chosen else 1} 件です。再開するまで送りません"
+    ]
 
 
 def test_the_stop_says_who_since_when_and_why(

@@ -25,6 +25,7 @@ from local_stack.batch_runs import LocalInstallation, run_batch
 from tests.conftest import Database
 
 ACCOUNTANT = "経理 花子"
+BOARD = "https://airflow.example/skill-batch-board"
 NOW = datetime(2026, 11, 5, 1, 0, tzinfo=UTC)
 
 __all__ = ["ACCOUNTANT", "APPROVE", "HOLD", "answer", "asked", "asked_about", "items", "requests", "text_of"]
@@ -118,7 +119,7 @@ def text_of(database: Database, request: ApprovalRequest) -> tuple[str, str]:
     """Subject and body."""
     with database.connect("batch_platform") as platform:
         listed = items_of(platform, request.request_id)
-    return subject_of(request, listed), body_of(request, listed)
+    return subject_of(request, listed), body_of(request, listed, BOARD)
 
 
 def items(connection: psycopg.Connection, request: ApprovalRequest) -> dict[str, dict[str, Any]]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
+from urllib.parse import quote
 
 from include.skillreport.approvals.requests import ApprovalRequest, HeldItem, RequestKind, listed_items
 from include.skillreport.billing.contract_kinds import KINDS
@@ -83,8 +84,11 @@ def subject_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
     return f"保留中の名簿の変更 {len(items)} 件の承認（{request.business_date:%Y-%m-%d}）"
 
 
-def body_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
-    """The items of a request and the effect of each answer, as Markdown."""
+def body_of(request: ApprovalRequest, items: Sequence[HeldItem], board: str) -> str:
+    """The items of a request with links to their pages of the board, and the effect of each answer, as Markdown.
+
+    ``board`` is the address of the board, without a slash at its end.
+    """
     row = _ROWS[request.kind]
     listed = listed_items(items)
     further = len(items) - len(listed)
@@ -102,6 +106,8 @@ def body_of(request: ApprovalRequest, items: Sequence[HeldItem]) -> str:
             for item in items
             if request.kind is RequestKind.RESUMPTION
         ),
+        f"ボードで見る: {_links(request, listed, board)}",
+        "",
         f"承認依頼の ID: {_plain(request.request_id)}",
     ]
     return "\n".join(lines)
@@ -207,6 +213,28 @@ _ROWS: Mapping[RequestKind, Callable[[HeldItem], str]] = {
     RequestKind.RESUMPTION: _resumption_rows,
     RequestKind.OFFBOARDING: _offboarding_rows,
 }
+
+
+# Pages of the board with lists.
+_MESSAGES, _CONTRACTS = "messages?state=waiting", "contracts"
+
+
+def _links(request: ApprovalRequest, listed: Sequence[HeldItem], board: str) -> str:
+    """The pages of the board about the items, each once."""
+    pages = {_page_of(request.kind, item): _plain(item.tenant_code) for item in listed}
+    pages |= dict.fromkeys(pages.keys() & {_MESSAGES, _CONTRACTS}, "一覧")
+    return "、".join(f"[{text}]({board}/{page})" for page, text in pages.items())
+
+
+def _page_of(kind: RequestKind, item: HeldItem) -> str:
+    if kind is RequestKind.INVOICES:
+        return f"invoices/{quote(item.item_id, safe='')}"
+    if kind is RequestKind.RESUMPTION:
+        return _MESSAGES
+    if item.tenant_id == item.item_id:  # the import of a file
+        return _CONTRACTS
+    page = f"tenants/{quote(item.tenant_id, safe='')}"
+    return f"{page}/contract" if kind is RequestKind.CONTRACTS else page
 
 
 def _row(*cells: str) -> str:

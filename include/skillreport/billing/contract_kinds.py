@@ -9,9 +9,11 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from include.skillreport.billing.entry_limits import LEAST_LIMIT
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.money import YEN
 from include.skillreport.billing.payment_words import TextApproval, text_waits
+from include.skillreport.billing.settings import BillingSettings
 from include.skillreport.core.execution.digest import one_line
 
 
@@ -146,6 +148,12 @@ class ContractApproval:
     rate_tolerance_percent: Decimal
     text_approval: TextApproval
     discount_limit: int
+
+    @classmethod
+    def of(cls, settings: BillingSettings) -> ContractApproval:
+        """The terms by the settings of the installation."""
+        limit = settings.operation_limit or LEAST_LIMIT
+        return cls(settings.rate_tolerance_percent, settings.text_approval, limit)
 
     def is_odd(self, yen_per_unit: Decimal, former: Sequence[Decimal]) -> bool:
         """Whether a rate waits: it is the currency's first one, or too far from one of the former rates."""

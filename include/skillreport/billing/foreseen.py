@@ -1,19 +1,25 @@
 """What an operation changes of invoices, said before it runs: values before and after, by the rules of the run. Pure.
 
-What only the run knows is not said: whether an entry waits for an approval, and whether it was entered before.
+What only the run knows is not said, as whether it was entered before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.ledger.stored_invoice import StoredInvoice
-from include.skillreport.billing.receivables.adjustment import recovered_amount
-from include.skillreport.billing.receivables.payment import Payable
+from include.skillreport.billing.receivables.adjustment import recovered_amount, require_day
+from include.skillreport.billing.receivables.payment import (
+    Payable,
+    Payment,
+    require_acceptable,
+    require_payable,
+)
 
 _CLAIMED = "請求額（税込、返還を引いた額）"
 _OPEN, _OVERPAID = "未入金", "未入金（マイナスは過入金）"
@@ -41,7 +47,7 @@ class Foreseen:
 class PresentInvoice:
     """An invoice that is not void, with its final credit notes and its payments (the columns of ``batch.payment``).
 
-    ``of_month``: it is of the month of the form. ``fee_tolerance``: the setting.
+    ``of_month``: it is of the month of the form. ``fee_tolerance``: the setting. ``today``: the day of the run (Asia/Tokyo).
     """
 
     stored: StoredInvoice
@@ -49,6 +55,7 @@ class PresentInvoice:
     payments: Sequence[Mapping[str, Any]]
     of_month: bool
     fee_tolerance: int
+    today: date
 
     @property
     def payable(self) -> Payable:
@@ -67,6 +74,23 @@ class PresentInvoice:
             document.issued_on,
             state.open_amount,
         )
+
+    def require_day(self, day: date | None) -> None:
+        """:raises BillingError: an adjustment cannot have this day. None: it is not entered yet."""
+        if day is not None:
+            require_day(self.stored.invoice, day, self.today)
+
+    def require_acceptable(self, payment: Payment) -> Payable:
+        """The invoice as the entered payment names it. Its day is None if it is not entered yet.
+
+        :raises BillingError: the run would refuse the payment. Only the run knows the days of all invoices that this one replaces.
+        """
+        payable = self.payable
+        if payment.paid_on is None:
+            return require_payable(payment, payable)
+        if self.stored.invoice.replaces:
+            payable = replace(payable, first_issued_on=min(payment.paid_on, payable.issued_on))
+        return require_acceptable(payment, payable, self.today)
 
     def claimed(self, after: Decimal) -> Foreseen:
         """The total with tax, less credit notes."""

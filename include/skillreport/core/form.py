@@ -66,6 +66,14 @@ class Field:
             raise ValueError("に使えない制御文字か、見えない文字があります。入力し直してください。")
         return text
 
+    def refusal(self, name: str, value: Any) -> str:
+        """Why an entered value cannot be used, as a sentence; empty: it can. ``name`` is the field's in the form."""
+        try:
+            problem = self.problem(self.read(value))
+        except ValueError as error:
+            problem = str(error)
+        return f"「{self.title}」（{name}）{problem}" if problem else ""
+
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Read the value before the type checks it."""
 
@@ -233,19 +241,11 @@ class Operation(BaseModel):
         """Check the values on the day (Asia/Tokyo) on which they are entered. :raises ParameterError: a value cannot be used."""
 
     @classmethod
-    def so_far(cls, values: Mapping[str, Any]) -> Self | None:
-        """The operation with what a person has entered so far: a required value that is missing is None. None: a value cannot be read."""
-        read: dict[str, Any] = dict.fromkeys(cls.fields(required=True))
-        for name, field in cls.fields().items():
-            if is_empty(values.get(name)):
-                continue
-            try:
-                read[name] = field.read(values[name])
-            except ValueError:
-                return None
-            if field.problem(read[name]):
-                return None
-        return cls.model_construct(**read)
+    def so_far(cls, values: Mapping[str, Any]) -> Self:
+        """The operation with what a person has entered so far: a required value that is missing is None. Each value can be read."""
+        given = {name: field for name, field in cls.fields().items() if not is_empty(values.get(name))}
+        read = {name: field.read(values[name]) for name, field in given.items()}
+        return cls.model_construct(**dict.fromkeys(cls.fields(required=True)) | read)
 
     @classmethod
     def is_personal(cls) -> bool:

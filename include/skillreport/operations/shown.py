@@ -37,6 +37,9 @@ _OF_A_STEP = ("contracts", "rates")
 # The values of the form that the statements use.
 _VALUES = ("line_text", "line_date", "currency", "rate_date")
 
+# What a tenant has of the rows that an operation works on, if it has none yet.
+NOTHING = "なし"
+
 # A sentence names this many things and counts the others.
 _NAMED = 5
 
@@ -66,7 +69,7 @@ def lines_of(
     for row in rows:
         if row["thing"]:
             things.setdefault(row["tenant_id"], []).append(_thing(row))
-    nothing = ["なし"] if has_rows(shows, values) else [""]
+    nothing = [NOTHING] if has_rows(shows, values) else [""]
     lines = [
         f"{tenant_line(tenant_id)}: {thing}" if tenant_id and thing else thing or tenant_line(tenant_id)
         for tenant_id, own in things.items()

@@ -118,6 +118,19 @@ class Action:
         """Whether a field is about the lines of an invoice."""
         return any(isinstance(field, Lines) and field.of_invoice for field in self.fields.values())
 
+    def problems(self, values: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """Why the run would refuse each value that was entered so far, by the field's name. A value that can be read is not in it."""
+        found = {}
+        for name, field in self.fields.items():
+            try:
+                value = entered(field, values.get(name, ()))
+            except ParameterError as error:
+                found[name] = str(error)
+            else:
+                if not is_empty(value) and (problem := field.refusal(name, value)):
+                    found[name] = problem
+        return found
+
     def given(self, values: Mapping[str, Sequence[str]]) -> dict[str, Any]:
         """The values that are not empty, before the form reads them. :raises ParameterError: one cannot be used."""
         given = {name: entered(field, values.get(name, ())) for name, field in self.fields.items()}
@@ -177,11 +190,21 @@ def _operation_action(form: OperationForm, operation: type[Operation]) -> Action
         **operation.fields(required=False),
         **({} if operation.is_read_only else {_DRY_RUN: Flag("ドライラン（確認だけ）")}),
     }
+    if not operation.shows.tenants:
+        # What the ids select has its tenants.
+        fields.pop("tenants", None)
     if not nobody_else_looks():
         # Nobody can approve an own entry by typing what it is about.
         fields.pop(CONFIRMED, None)
     required = {*operation.fields(required=True), *operation.needed_on_board}
     return Action(form.spec, operation, fields, required)
+
+
+def texts_of(value: Any) -> list[str]:
+    """The texts of a dialog's field that has this value in a conf; the reverse of ``entered``."""
+    if isinstance(value, list):
+        return [str(each) for each in value]
+    return [] if is_empty(value) else ["on" if value is True else str(value)]
 
 
 def entered(field: Field, given: Sequence[str], most: int = _MOST_CHARACTERS) -> Any:

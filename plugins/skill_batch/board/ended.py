@@ -40,7 +40,7 @@ OF_TENANTS: Mapping[str, tuple[str, str]] = {
 }
 OF_REMARKS: Mapping[str, tuple[str, str]] = {
     "applied": ("登録した変更", "入力した値は、今の登録と同じです。"),
-    "waiting": ("承認を待つ変更", ""),
+    "waiting": ("承認を待つ変更（承認されるまで反映されません）", ""),
     "withdrawn": ("取り下げた変更", "承認を待つ変更はありませんでした。"),
     "files": ("読んだファイル", "新しいファイルはありませんでした。"),
     "knownFiles": ("前に読んだファイル", ""),

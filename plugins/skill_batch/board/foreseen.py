@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from itertools import groupby
@@ -22,30 +22,63 @@ from include.skillreport.billing.actions.action import TenantAction
 from include.skillreport.billing.contract_kinds import (
     EXCHANGE_RATE,
     PLAN,
+    PROFILE,
+    ContractApproval,
     RowChange,
     Wanted,
     as_json,
+    needs_second_person,
     row_change,
 )
+from include.skillreport.billing.contract_kinds import BillingContact as Contact
+from include.skillreport.billing.entry_limits import MONTHS, excess_reason
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
+from include.skillreport.billing.ledger.contacts import BillingContact
 from include.skillreport.billing.ledger.stored_invoice import stored_document, stored_invoice
+from include.skillreport.billing.money import EXACT
+from include.skillreport.billing.receivables.due_dates import leaving_day
+from include.skillreport.billing.second_person import approval_words
 from include.skillreport.billing.settings import BillingSettings
 from include.skillreport.core.catalog import TENANT_BILLING
+from include.skillreport.core.entered import plain
 from include.skillreport.core.errors import ParameterError, SettingsError
 from include.skillreport.core.form import Operation
 from include.skillreport.operations.operate_contracts.form import SetRate
 from include.skillreport.operations.operate_contracts.rows import wanted_rows
+from include.skillreport.operations.restore_backup.form import Merge
 
 
 @dataclass(frozen=True)
 class ForeseenChange:
-    """What changes of one target. ``problem``: why the run would refuse it. ``row``: the change of a contract's row, with ``stated``."""
+    """What changes of one target. ``problem``: why the run would refuse it. ``row``: the change of a contract's row, with ``stated``.
+
+    ``decision``: whether it waits for somebody else; None: it never does, or it cannot be said yet.
+    """
 
     tenant_code: str
     values: Sequence[Foreseen] = ()
     row: Mapping[str, Any] | None = None
     problem: str = ""
+    decision: Decision | None = None
+
+    @property
+    def is_about_values(self) -> bool:
+        """Whether it says something besides the decision."""
+        return bool(self.values or self.row or self.problem) or self.decision is None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether an entry ``waits`` for somebody else, and why (empty: it does not), and the e-mail to the customer when it is done.
+
+    ``leaves_on``: the day of the e-mail, if it is known. ``no_letter``: why there is none.
+    """
+
+    waits: str
+    sends_letter: bool = False
+    leaves_on: date | None = None
+    no_letter: str = ""
 
 
 def foresee(
@@ -60,33 +93,60 @@ def foresee(
 
     Empty: it cannot be said, or the user may not see it elsewhere.
     """
-    if action.operation is None or not foresees(action):
+    if action.operation is None or not foresees(action) or action.problems(texts):
         return []
     # A document that this version cannot read must not close the dialog.
-    with suppress(ParameterError, SettingsError, ValidationError):
+    with suppress(SettingsError, ValidationError):
         operation = action.operation.so_far(action.given(texts))
-        if isinstance(operation, TenantAction):
-            may_see = rights.may_read(TENANT_BILLING.dag_id)
-            return list(_of_invoices(connection, operation, targets, today)) if may_see else []
-        if operation:
-            return list(_of_contracts(connection, operation, targets, today))
+        settings = BillingSettings.load()
+        if not isinstance(operation, TenantAction):
+            return list(_of_contracts(connection, settings, operation, targets, today))
+        if rights.may_read(TENANT_BILLING.dag_id):
+            return list(_of_invoices(connection, settings, rights.name, operation, targets, today))
     return []
 
 
 def foresees(action: Action) -> bool:
     """Whether a rule says what the action changes: the operation has one, or it changes rows of contracts."""
     if action.operation and issubclass(action.operation, TenantAction):
-        return action.operation.foresee is not TenantAction.foresee
+        own = (action.operation.foresee, action.operation.entry)
+        return own != (TenantAction.foresee, TenantAction.entry)
     return action.shows.rows in ("contracts", "rates")
 
 
+def compared(
+    connection: psycopg.Connection[Any], action: Action, values: Mapping[str, Any], targets: Targets
+) -> list[dict[str, Any]]:
+    """The newest comparison of each tenant with the backup that the action merges. It has numbers and names of columns, no values of rows.
+
+    ``values``: as ``describe_targets``. Empty: the action merges nothing.
+    """
+    if action.operation is not Merge or not values.get("backup"):
+        return []
+    ids = [row["tenant_id"] for row in targets.rows if row["kind"] == "tenants"]
+    return _SQL.rows(
+        connection, "compared", batch_id=action.spec.id, backup=plain(values["backup"]), tenant_ids=ids
+    )
+
+
 def _of_invoices(
-    connection: psycopg.Connection[Any], operation: TenantAction, targets: Targets, today: date
+    connection: psycopg.Connection[Any],
+    settings: BillingSettings,
+    person: str,
+    operation: TenantAction,
+    targets: Targets,
+    today: date,
 ) -> Iterator[ForeseenChange]:
     rows = [row for row in targets.rows if row["kind"] == "invoices" and row["invoice_id"]]
-    if not rows:
+    if operation.shows.rows and not rows:
         return
-    operation.check(today)
+    try:
+        operation.check(today)
+    except ParameterError as error:
+        # With a missing value, a check may say no more than that.
+        if all(getattr(operation, name) is not None for name in operation.fields(required=True)):
+            yield ForeseenChange("", problem=str(error))
+        return
     found = _SQL.rows(
         connection,
         "present_invoices",
@@ -95,18 +155,57 @@ def _of_invoices(
         numbers=[getattr(operation, operation.other_invoice)] if operation.other_invoice else [],
     )
     payments = _SQL.rows(connection, "present_payments", invoice_ids=[row["invoice_id"] for row in found])
-    tolerance = BillingSettings.load().fee_tolerance
-    for (tenant_code, _), of_tenant in groupby(found, itemgetter("tenant_code", "tenant_id")):
-        present = [_present_invoice(row, payments, tolerance) for row in of_tenant]
+    # What is about no invoice is about the tenants.
+    for (tenant_code, tenant_id), of_tenant in groupby(
+        found or targets.rows, itemgetter("tenant_code", "tenant_id")
+    ):
+        present = [
+            _present_invoice(row, payments, settings.fee_tolerance, today) for row in of_tenant if found
+        ]
         try:
-            if values := operation.foresee(present):
-                yield ForeseenChange(tenant_code, values)
+            values = operation.foresee(present)
+            decision = _decision(connection, settings, person, operation, tenant_id, present, today)
         except BillingError as error:
             yield ForeseenChange(tenant_code, problem=str(error))
+        else:
+            if values or decision:
+                yield ForeseenChange(tenant_code, values, decision=decision)
+
+
+def _decision(
+    connection: psycopg.Connection[Any],
+    settings: BillingSettings,
+    person: str,
+    operation: TenantAction,
+    tenant_id: str,
+    present: Sequence[PresentInvoice],
+    today: date,
+) -> Decision | None:
+    entry, waits = operation.entry(present), operation.always_waits(settings.second_person)
+    if entry is None and not waits:
+        return None
+    (row,) = _SQL.rows(
+        connection,
+        "about_entry",
+        tenant_id=tenant_id,
+        person=person,
+        period_start=entry.month if entry else today,
+        months=MONTHS,
+    )
+    if entry:
+        rate = row["newest_rate"] if entry.rate is None else entry.rate
+        is_known = rate is not None and not row["is_unknown"]
+        entered = row["yen"] + EXACT.multiply(entry.amount, rate) if is_known else None
+        waits = excess_reason(settings, person, entry.texts, entered, row["recurring"]) or ""
+    if not operation.sends_letter:
+        return Decision(waits)
+    leaves_on = None if waits else leaving_day(settings, today)
+    contact = BillingContact(row["email"], None)
+    return Decision(waits, sends_letter=True, leaves_on=leaves_on, no_letter=contact.problem or "")
 
 
 def _present_invoice(
-    row: Mapping[str, Any], payments: Sequence[Mapping[str, Any]], tolerance: int
+    row: Mapping[str, Any], payments: Sequence[Mapping[str, Any]], tolerance: int, today: date
 ) -> PresentInvoice:
     own = [each for each in payments if each["invoice_id"] == row["invoice_id"]]
     return PresentInvoice(
@@ -115,28 +214,57 @@ def _present_invoice(
         own,
         row["of_month"],
         tolerance,
+        today,
     )
 
 
 def _of_contracts(
-    connection: psycopg.Connection[Any], operation: Operation, targets: Targets, today: date
+    connection: psycopg.Connection[Any],
+    settings: BillingSettings,
+    operation: Operation,
+    targets: Targets,
+    today: date,
 ) -> Iterator[ForeseenChange]:
     # The reason changes no value.
     given = operation.model_copy(update={"reason": ""})
     if any(getattr(given, name) is None for name in given.fields(required=True)):
         return
-    given.check(today)
     codes = {row["tenant_id"]: row["tenant_code"] for row in targets.rows if row["kind"] == "contracts"}
     owners = [given.currency] if isinstance(given, SetRate) else list(codes)
-    for wanted in wanted_rows(given, owners):
+    try:
+        given.check(today)
+        every_wanted = wanted_rows(given, owners)
+    except ParameterError as error:
+        yield ForeseenChange("", problem=str(error))
+        return
+    terms, found, waits = ContractApproval.of(settings), [], False
+    for wanted in every_wanted:
         rows, stated = _present_rows(connection, wanted)
+        code = codes.get(wanted.owner, "")
         try:
             change = row_change(wanted, rows)
         except BillingError as error:
-            yield ForeseenChange(codes.get(wanted.owner, ""), problem=str(error))
-        else:
-            row = _shown(change, stated) if change else None
-            yield ForeseenChange(codes.get(wanted.owner, ""), row=row)
+            found.append((ForeseenChange(code, problem=str(error)), False))
+            continue
+        if change is None:
+            found.append((ForeseenChange(code), False))
+            continue
+        before, after = (_contact(row, stated) for row in (change.before, change.after))
+        waits |= needs_second_person(change, terms, before, after)
+        is_told = change.kind is PROFILE and bool(before.missing_in(after))
+        found.append((ForeseenChange(code, row=_shown(change, stated)), is_told))
+    # If one of the changes needs a second person, all wait.
+    why = f"{approval_words(settings.second_person)}を待ちます" if waits else ""
+    for each, is_told in found:
+        yield replace(each, decision=Decision(why, sends_letter=is_told)) if each.row else each
+
+
+def _contact(profile: Mapping[str, Any] | None, stated: Mapping[str, Any]) -> Contact:
+    """The name and the addresses of a profile, and what documents say where it is empty. As the statement ``present_recipients``."""
+    row = profile or {}
+    name, email = (row.get(each) or stated.get(each) for each in ("recipient_name", "email"))
+    addresses = [email, *(row.get("further_emails") or ()), *(row.get("cc_emails") or ())]
+    return Contact(name or "", frozenset(filter(None, addresses)))
 
 
 def _present_rows(

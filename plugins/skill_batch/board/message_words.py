@@ -42,6 +42,9 @@ ALL_STATES = STATES | {
     "merged": "まとめて送信",
 }
 
+# Of a letter: also without a message, which BATCH-019-01 makes (batch.board_letter).
+LETTER_STATES = ALL_STATES | {"planned": "送信バッチが作成"}
+
 
 # The kinds of letters in words. A kind that is not here is the application's own.
 KINDS = {

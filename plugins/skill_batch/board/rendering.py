@@ -25,7 +25,7 @@ from skill_batch.board.contract_words import WORDS as CONTRACT_WORDS
 from skill_batch.board.ended import PAGES as ENDED_PAGES
 from skill_batch.board.invoice_words import LISTED as LISTED_STATES
 from skill_batch.board.invoice_words import STATES as INVOICE_STATES
-from skill_batch.board.message_words import ALL_STATES as LETTER_STATES
+from skill_batch.board.message_words import LETTER_STATES
 from skill_batch.notifiers.run_links import BOARD_PREFIX, SITE_VARIABLE
 from include.skillreport.billing.contract_kinds import KINDS as CONTRACT_KINDS
 from include.skillreport.billing.second_person import is_author

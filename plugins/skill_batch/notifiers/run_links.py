@@ -35,6 +35,11 @@ def board_url(dag_id: str, run_id: str) -> str:
     return f"{_base_url()}/{board_path(dag_id, run_id)}"
 
 
+def board_address() -> str:
+    """The operators' board."""
+    return f"{_base_url()}{BOARD_PREFIX}"
+
+
 def board_path(dag_id: str, run_id: str) -> str:
     """The run on the operators' board, relative to the base of Airflow's UI."""
     return f"{BOARD_PREFIX[1:]}/runs/{dag_id}/{quote(run_id, safe='')}"

@@ -80,7 +80,7 @@ def queue_message(host: psycopg.Connection, status: str) -> None:
 def test_a_letter_waits_for_its_day_and_is_sent(
     database: Database, host: psycopg.Connection, arrived: Any
 ) -> None:
-    assert shown(database) == ("pending", MONDAY, BOTH)
+    assert shown(database) == ("planned", MONDAY, BOTH)
 
     arrived(MONDAY)
 
@@ -98,7 +98,7 @@ def test_a_letter_that_is_sent_at_once_waits_for_the_next_run(database: Database
     letter(database, "send_letter", on=MONDAY)
 
     # It can be stopped again.
-    assert shown(database) == ("pending", MONDAY, BOTH)
+    assert shown(database) == ("planned", MONDAY, BOTH)
     arrived(TUESDAY)
     assert shown(database).state == "sent"
 
@@ -109,12 +109,12 @@ def test_each_document_has_the_state_of_its_own_letter(database: Database, arriv
     letter(database, "correct", on=MONDAY, reason="", values=values)
     assert shown(database) == ("withdrawn", date(2026, 11, 4), {"send_letter"})
     letter(database, "send_letter", on=TUESDAY)
-    assert shown(database) == ("pending", TUESDAY, BOTH)
+    assert shown(database) == ("planned", TUESDAY, BOTH)
 
     letter(database, "credit", on=MONDAY)
 
     assert shown(database) == ("withdrawn", TUESDAY, set())
-    assert shown(database, 1) == ("pending", date(2026, 11, 4), set())
+    assert shown(database, 1) == ("planned", date(2026, 11, 4), set())
 
 
 def test_the_letter_of_a_void_invoice_is_withdrawn(database: Database) -> None:
@@ -152,7 +152,7 @@ def test_a_message_allows_what_the_board_offers(
     ("change", "state"),
     [
         ("is_deleted = true", "withdrawn"),
-        ("send_status = 'RETRY'", "pending"),
+        ("send_status = 'RETRY'", "planned"),
         ("send_status = 'Cancelled'", "withdrawn"),
         ("send_status = 'SKIPPED'", "withdrawn"),
         ("send_status = 'SUCCESS'", "sent"),

@@ -135,10 +135,10 @@ def test_each_button_is_shown_only_where_the_state_allows_it(
 
 def test_the_state_of_each_letter_is_shown(board: Board, ids: dict[str, str]) -> None:
     month = board.get(OCTOBER).text.split("請求の一覧")[1]
-    for text in ("2026-11-01 送信待ち", "✕ 送信できず", "取り下げ"):
+    for text in ("2026-11-01 以降の送信バッチで作成", "✕ 送信できず", "取り下げ"):
         assert text in month, text
     for tenant_id, text in {
-        "PAID": "2026-11-01 送信待ち",
+        "PAID": "2026-11-01 以降の送信バッチで作成",
         "PARTLY": "✕ 送信できず",
         "VOID": "取り下げ",
     }.items():

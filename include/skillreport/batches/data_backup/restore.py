@@ -32,6 +32,7 @@ from include.skillreport.batches.data_backup.server import DatabaseServer, list_
 from include.skillreport.batches.data_backup.spool import WAITING_BYTES, spool_folder
 from include.skillreport.batches.data_backup.tenant_comparison import Conflict, compare
 from include.skillreport.batches.data_backup.tenant_export import (
+    MergedTable,
     manifest_path,
     merge,
     restore_tenant,
@@ -44,20 +45,45 @@ _SQL = Statements(Path(__file__).parent)
 
 @dataclass(frozen=True)
 class TenantRestore:
-    """The result of a tenant's restore: the schema with the rows, their comparison with the live rows, the number of merged rows."""
+    """The result of a tenant's restore: the schema with the rows, their comparison with the live rows before a merge, and what was merged.
+
+    ``kept``: the restore was not a dry run.
+    """
 
     schema: str
     rows: int
     conflicts: list[Conflict] = field(default_factory=list)
-    merged_rows: int | None = None
+    merged: list[MergedTable] | None = None
+    kept: bool = True
+
+    @property
+    def merged_rows(self) -> int:
+        """The number of rows that a merge has written."""
+        return sum(each.updated + each.inserted for each in self.merged or ())
 
     def lines(self) -> list[str]:
         """The report for operators."""
-        lines = [conflict.sentence() for conflict in self.conflicts] or ["現在の行との違いはありません。"]
-        lines.insert(0, f"{self.rows} 行をスキーマ {self.schema} に復元しました。")
-        if self.merged_rows is not None:
-            lines.append(f"{self.merged_rows} 行を現在の表に反映しました（取得後に増えた行は残しています）。")
-        return lines
+        restored = f"{self.rows} 行をスキーマ {self.schema} に復元しました。"
+        return [restored, *(self.notes() if self.conflicts else ["現在の行との違いはありません。"])]
+
+    def notes(self) -> list[str]:
+        """What differs from the live rows, or what a merge has done about it, in total and in each table."""
+        if self.merged is None:
+            changed, missing, new = (
+                sum(getattr(conflict, name) for conflict in self.conflicts)
+                for name in ("changed", "missing", "new")
+            )
+            total = (
+                f"復元した行のうち、現在と異なる {changed} 行、現在ない {missing} 行。取得後に増えた {new} 行"
+            )
+            return [total, *(conflict.sentence() for conflict in self.conflicts)]
+        written = {table.name: table for table in self.merged}
+        return [
+            f"現在の表に {self.merged_rows} 行を書きました"
+            if self.kept
+            else f"反映すると、現在の表に {self.merged_rows} 行を書きます",
+            *(each.merged_sentence(written.get(each.name), kept=self.kept) for each in self.conflicts),
+        ]
 
 
 def restore_database(
@@ -189,7 +215,7 @@ def restore_one_tenant(
         conflicts = compare(
             connection, schema, manifest, tables, datetime.fromisoformat(str(top.about["snapshot_at"]))
         )
-        rows = merge(connection, schema, manifest, tables) if merged else None
+        written = merge(connection, schema, manifest, tables) if merged else None
         if not kept:
             raise psycopg.Rollback(transaction)
-    return TenantRestore(schema, int(manifest.about["rows"]), conflicts, rows)
+    return TenantRestore(schema, int(manifest.about["rows"]), conflicts, written, kept)

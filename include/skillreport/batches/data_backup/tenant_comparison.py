@@ -13,6 +13,8 @@ from include.skillreport.batches.data_backup.files import Manifest
 from include.skillreport.batches.data_backup.ownership import OwnedTable
 from include.skillreport.batches.data_backup.server import Table
 from include.skillreport.batches.data_backup.tenant_export import (
+    MERGED_SCHEMA,
+    MergedTable,
     columns_of,
     count_of,
     primary_key,
@@ -23,6 +25,9 @@ from include.skillreport.batches.data_backup.tenant_export import (
 from include.skillreport.schema.deletion import HOST_SCHEMA
 
 _LISTED_KEYS = 5
+
+# Of the batches' own tables (``MERGED_SCHEMA``).
+NEVER_MERGED = "バッチの記録のため、反映の対象外です"
 
 # The host's tables whose rows are written once, with the column of the time (UTC, without zone).
 _LOG_TIMES = {"SYS_SystemLog": "created_at", "HIS_AuditLog": "created_at"}
@@ -61,6 +66,21 @@ class Conflict:
             text += f"。異なる列: {'、'.join(self.columns)}"
         if self.added:
             text += f"。取得後にできた列 {'、'.join(self.added)} は比べず、反映しても変えません"
+        return text if self.schema == MERGED_SCHEMA else f"{text}。{NEVER_MERGED}"
+
+    def merged_sentence(self, merged: MergedTable | None, *, kept: bool) -> str:
+        """What the merge has written into the table, and what it has left alone and why. ``kept`` is false: what it would write."""
+        name = f"{self.schema}.{self.name}"
+        if self.schema != MERGED_SCHEMA:
+            counts = f"異なる {self.changed} 行、現在ない {self.missing} 行、取得後に増えた {self.new} 行"
+            return f"{name}: {NEVER_MERGED}（{counts}）"
+        updated, inserted = (merged.updated, merged.inserted) if merged else (0, 0)
+        words = ("書き換えた", "戻した") if kept else ("書き換える", "戻す")
+        text = f"{name}: {words[0]} {updated} 行、{words[1]} {inserted} 行"
+        if self.new:
+            text += f"。取得後に増えた {self.new} 行はそのままです"
+        if self.added:
+            text += f"。取得後にできた列 {'、'.join(self.added)} もそのままです"
         return text
 
 

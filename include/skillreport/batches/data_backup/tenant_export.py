@@ -8,6 +8,7 @@ import io
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -147,10 +148,19 @@ def verify_restored(connection: psycopg.Connection, schema: str, manifest: Manif
         )
 
 
+@dataclass(frozen=True)
+class MergedTable:
+    """How many rows of a host's table a merge has overwritten and inserted."""
+
+    name: str
+    updated: int
+    inserted: int
+
+
 def merge(
     connection: psycopg.Connection, schema: str, manifest: Manifest, tables: Sequence[OwnedTable]
-) -> int:
-    """Replace live rows of the host's tables with the restored rows, in the open transaction. Returns the number of rows written.
+) -> list[MergedTable]:
+    """Replace live rows of the host's tables with the restored rows, in the open transaction. Returns what was written into each table.
 
     Rows that are newer than the backup stay. Columns that are newer than the backup keep their values. In rows that are inserted again,
     they get their defaults.
@@ -159,10 +169,12 @@ def merge(
     tenant_id = str(manifest.about["tenant_id"])
     by_name = {owned.table.name: owned for owned in tables if owned.table.schema == MERGED_SCHEMA}
     restored = [table.name for table in manifest.tables if table.schema == MERGED_SCHEMA]
-    return sum(_merge_table(connection, schema, tenant_id, by_name[name]) for name in restored)
+    return [_merge_table(connection, schema, tenant_id, by_name[name]) for name in restored]
 
 
-def _merge_table(connection: psycopg.Connection, schema: str, tenant_id: str, owned: OwnedTable) -> int:
+def _merge_table(
+    connection: psycopg.Connection, schema: str, tenant_id: str, owned: OwnedTable
+) -> MergedTable:
     table, name = owned.table, owned.table.name
     restored_columns = columns_of(connection, schema, name)
     key = primary_key(connection, table, restored_columns)
@@ -203,9 +215,8 @@ def _merge_table(connection: psycopg.Connection, schema: str, tenant_id: str, ow
         "WHERE NOT EXISTS (SELECT FROM {live} AS live WHERE {same_key})"
     ).format(**parts)
     try:
-        return sum(
-            connection.execute(statement).rowcount for statement in ([update, insert] if others else [insert])
-        )
+        updated = connection.execute(update).rowcount if others else 0
+        return MergedTable(name, updated, connection.execute(insert).rowcount)
     except psycopg.errors.IntegrityError as error:
         raise BackupError(
             f"{MERGED_SCHEMA}.{name} に反映できません"

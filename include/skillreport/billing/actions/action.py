@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     import psycopg
 
     from include.skillreport.billing.billing_batch import BillingBatch
+    from include.skillreport.billing.entry_limits import Entry
     from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
     from include.skillreport.billing.ledger.stored_invoice import DoneByRun, StoredInvoice
     from include.skillreport.billing.periods import Period
-    from include.skillreport.billing.second_person import Approver
+    from include.skillreport.billing.second_person import Approver, SecondPerson
     from include.skillreport.billing.service import Billing
     from include.skillreport.core.errors import BatchError
     from include.skillreport.core.execution.batch import Outcome, Request, Run, UnitFailure, UnitResult, Work
@@ -139,10 +140,12 @@ class Action(Operation):
 class TenantAction(Action):
     """An action on the month's invoices of the tenants. If it has a reason ``because``, it works on exactly one tenant.
 
-    ``other_invoice``: the field with the number of another invoice that it changes, too.
+    ``other_invoice``: the field with the number of another invoice that it changes, too. ``sends_letter``: the customer gets an e-mail
+    about it, when it is approved if it waits.
     """
 
     because: ClassVar[str] = ""
+    sends_letter: ClassVar[bool] = False
     other_invoice: ClassVar[str] = ""
     shows = Shows("invoices")
 
@@ -161,6 +164,18 @@ class TenantAction(Action):
         :raises BillingError: the run would refuse it.
         """
         return ()
+
+    def entry(self, _: Sequence[PresentInvoice], /) -> Entry | None:
+        """What it enters, which waits for somebody else's approval above a limit (``entry_limits``). Pure. None: nothing, or not known yet.
+
+        :raises BillingError: the run would refuse it.
+        """
+        return None
+
+    @classmethod
+    def always_waits(cls, _: SecondPerson, /) -> str:
+        """Why it waits for somebody else, whatever is entered; empty: it does not, or not always."""
+        return ""
 
     @classmethod
     def require_few(cls, tenants: Collection[str]) -> None:

@@ -23,6 +23,7 @@ from include.skillreport.billing.errors import BillingError
 from include.skillreport.core.form import described
 
 if TYPE_CHECKING:
+    from include.skillreport.billing.entry_limits import Entry
     from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
     from include.skillreport.billing.ledger.stored_invoice import StoredInvoice
     from include.skillreport.billing.receivables.adjustment import Adjustment
@@ -48,6 +49,7 @@ class FeeDifference(PaymentAction):
         if live is None:
             return ()
         require(Act.FEE_DIFFERENCE, live.stored.state)
+        live.require_day(self.fee_on)
         return (live.opened(-fee_amount(live.stored, self.fee_amount, live.fee_tolerance)),)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
@@ -94,7 +96,22 @@ class WriteOff(PaymentAction):
         if live is None:
             return ()
         require(Act.WRITE_OFF, live.stored.state)
+        live.require_day(self.written_off_on)
         return (live.opened(-write_off_amount(live.stored, self.written_off_amount)),)
+
+    @override
+    def entry(self, present: Sequence[PresentInvoice], /) -> Entry | None:
+        from include.skillreport.billing.entry_limits import Entry
+        from include.skillreport.billing.foreseen import live_invoice
+        from include.skillreport.billing.ledger.adjustments import write_off_amount
+        from include.skillreport.billing.receivables.adjustment import yen_per_unit
+
+        live = live_invoice(present)
+        if live is None:
+            return None
+        stored = live.stored
+        amount = write_off_amount(stored, self.written_off_amount)
+        return Entry(amount, stored.invoice.period_start, rate=yen_per_unit(stored.inputs))
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Write off what is open of the invoice, or a part of it, or let it wait. A second attempt of the run changes nothing."""

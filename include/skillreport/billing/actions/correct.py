@@ -18,6 +18,7 @@ from include.skillreport.core.form import Day, Field, Lines, described
 if TYPE_CHECKING:
     from include.skillreport.billing.documents.corrected_invoice import CorrectedTexts
     from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
+    from include.skillreport.billing.second_person import SecondPerson
     from include.skillreport.core.execution.batch import UnitResult
 
 # If the day is further away, it is a typing error.
@@ -119,6 +120,7 @@ class Correct(TenantAction):
     送ります。入金の前でも後でも使えます。前の書類も残ります。テナントは 1 件だけ指定します。"""
 
     because = "訂正の内容は請求書ごとに違います。"
+    sends_letter = True
     takes_former = True
 
     correction: CorrectedWhat
@@ -175,13 +177,19 @@ class Correct(TenantAction):
             for title, line, before, after in changed_texts(original, corrected)
         ]
 
+    @override
+    @classmethod
+    def always_waits(cls, setting: SecondPerson, /) -> str:
+        from include.skillreport.billing.second_person import approver_words
+
+        return f"訂正は承認待ちです。{approver_words(setting)}「送付する」を使うまで、訂正の通知も督促も送りません"
+
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Take what the person has entered, and make a corrected document. A second attempt of the run changes nothing.
 
         This instance has no values before they are taken.
         """
         from include.skillreport.billing.ledger.revisions import correct_invoice
-        from include.skillreport.billing.second_person import approver_words
 
         run = desk.run
         if done := desk.done("corrected", tenant_id):
@@ -204,6 +212,5 @@ class Correct(TenantAction):
                 )
             number = stored.invoice.number
         result = document_result(desk, tenant_id, "corrected", number)
-        sender = approver_words(desk.billing.terms.settings.second_person)
-        waits = f"訂正は承認待ちです。{sender}「送付する」を使うまで、訂正の通知も督促も送りません"
+        waits = self.always_waits(desk.billing.terms.settings.second_person)
         return replace(result, notes=(*result.notes, waits))

@@ -13,6 +13,8 @@ from include.skillreport.core.form import Shows, described
 
 if TYPE_CHECKING:
     from include.skillreport.billing.documents.credit_note import CreditedPart
+    from include.skillreport.billing.documents.invoice import Invoice
+    from include.skillreport.billing.entry_limits import Entry
     from include.skillreport.billing.foreseen import Foreseen, PresentInvoice
     from include.skillreport.core.execution.batch import UnitResult
 
@@ -22,12 +24,17 @@ class Credit(TenantAction):
     """請求書の残り全部を打ち消す返還を行います。その月は閉じ、「請求のやり直し（新番号）」だけが請求し直します。"""
 
     takes_former = True
+    sends_letter = True
 
     reason: Reason
 
     @override
     def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
         return _foreseen(present, None)
+
+    @override
+    def entry(self, present: Sequence[PresentInvoice], /) -> Entry | None:
+        return _entry(present, None, self.reason)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Issue a credit note about all that is left of the invoice, or let it wait."""
@@ -40,6 +47,7 @@ class PartCredit(TenantAction):
 
     because = "明細の番号は請求書ごとに違います。"
     takes_former = True
+    sends_letter = True
 
     reason: Reason
     credit_lines: CreditedLines
@@ -47,12 +55,18 @@ class PartCredit(TenantAction):
 
     @override
     def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
-        return _foreseen(present, [_part(line) for line in self.credit_lines]) if self.credit_lines else ()
+        return _foreseen(present, self._parts()) if self.credit_lines else ()
+
+    @override
+    def entry(self, present: Sequence[PresentInvoice], /) -> Entry | None:
+        return _entry(present, self._parts(), self.reason) if self.credit_lines else None
+
+    def _parts(self) -> list[CreditedPart]:
+        return [_part(line) for line in self.credit_lines]
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Issue a credit note about parts of the invoice, or let it wait."""
-        parts = [_part(line) for line in self.credit_lines]
-        return _credit(desk, tenant_id, self.reason, parts, again_same=self.again_same)
+        return _credit(desk, tenant_id, self.reason, self._parts(), again_same=self.again_same)
 
 
 @described("drop_credit", "承認待ちの返還の取り下げ", button="返還の取り下げ")
@@ -79,15 +93,37 @@ class DropCredit(TenantAction):
 
 
 def _foreseen(present: Sequence[PresentInvoice], parts: Sequence[CreditedPart] | None) -> Sequence[Foreseen]:
+    if (found := _calculated(present, parts)) is None:
+        return ()
+    live, credit = found
+    assert credit.remaining_total is not None, "a credit note says what is left"
+    return live.claimed(credit.remaining_total), live.opened(credit.total)
+
+
+def _entry(
+    present: Sequence[PresentInvoice], parts: Sequence[CreditedPart] | None, reason: str | None
+) -> Entry | None:
+    from include.skillreport.billing.entry_limits import Entry
+    from include.skillreport.billing.receivables.adjustment import yen_per_unit
+
+    if (found := _calculated(present, parts)) is None:
+        return None
+    live, credit = found
+    rate = yen_per_unit(live.stored.inputs)
+    return Entry(abs(credit.total), credit.period_start, (reason or "",), rate)
+
+
+def _calculated(
+    present: Sequence[PresentInvoice], parts: Sequence[CreditedPart] | None
+) -> tuple[PresentInvoice, Invoice] | None:
+    """The month's invoice and the credit note; None: there is no such invoice."""
     from include.skillreport.billing.foreseen import live_invoice
     from include.skillreport.billing.ledger.correction import calculated_credit
 
     live = live_invoice(present)
     if live is None:
-        return ()
-    credit = calculated_credit(live.stored, live.credits, parts, "")
-    assert credit.remaining_total is not None, "a credit note says what is left"
-    return live.claimed(credit.remaining_total), live.opened(credit.total)
+        return None
+    return live, calculated_credit(live.stored, live.credits, parts, "")
 
 
 def _credit(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
+
+from typing_extensions import override
 
 from include.skillreport.billing.actions.action import Desk, TenantAction
 from include.skillreport.billing.actions.fields import (
@@ -20,6 +23,8 @@ from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.form import Shows, described
 
 if TYPE_CHECKING:
+    from include.skillreport.billing.entry_limits import Entry
+    from include.skillreport.billing.foreseen import PresentInvoice
     from include.skillreport.billing.inputs import ExtraCharge
     from include.skillreport.core.execution.batch import UnitResult
 
@@ -43,10 +48,19 @@ class ExtraLine(TenantAction):
 
     def check(self, today: date, /) -> None:
         latest = today + _LONGEST_AHEAD
-        if self.line_date > latest:
+        if self.line_date and self.line_date > latest:
             raise ParameterError(
                 f"「利用日」（line_date）の {self.line_date} は先すぎます。{latest} までの日を指定してください。"
             )
+
+    @override
+    def entry(self, _: Sequence[PresentInvoice], /) -> Entry | None:
+        from include.skillreport.billing.entry_limits import Entry
+
+        if self.line_date is None or self.line_price is None:
+            return None
+        texts = (self.line_text or "", self.line_unit)
+        return Entry(abs(self.line_quantity * self.line_price), self.line_date.replace(day=1), texts)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
         """Enter the line in the tenant's currency."""

@@ -69,13 +69,12 @@ class RecordPayment(EnteredPayment):
     @override
     def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
         from include.skillreport.billing.foreseen import live_invoice
-        from include.skillreport.billing.receivables.payment import require_payable
 
         live = live_invoice(present)
         if live is None or self.paid_amount is None:
             return ()
         payable = live.payable
-        require_payable(self.payment(payable.number, payable.currency, "payment"), payable)
+        live.require_acceptable(self.payment(payable.number, payable.currency, "payment"))
         return (live.paid(self.paid_amount),)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:
@@ -210,7 +209,7 @@ class RecordRefund(EnteredPayment):
 
     @override
     def foresee(self, present: Sequence[PresentInvoice], /) -> Sequence[Foreseen]:
-        from include.skillreport.billing.receivables.payment import require_payable, require_refundable
+        from include.skillreport.billing.receivables.payment import require_refundable
 
         overpaid = [
             each
@@ -223,7 +222,7 @@ class RecordRefund(EnteredPayment):
             return ()
         payable = overpaid[0].payable
         refund = self.payment(payable.number, payable.currency, "refund")
-        require_refundable(refund, require_payable(refund, payable))
+        require_refundable(refund, overpaid[0].require_acceptable(refund))
         return (overpaid[0].opened(refund.amount),)
 
     def do(self, desk: Desk, tenant_id: str) -> UnitResult:

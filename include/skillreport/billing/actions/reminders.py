@@ -31,7 +31,7 @@ class ReminderAction(TenantAction):
 
 @described("stop_reminders", "督促の停止")
 class StopReminders(ReminderAction):
-    """対象月の請求書（または、すべての請求書）の督促を送りません。"""
+    """対象の請求書の督促を、再開するまで送りません。"""
 
     reason: Reason
 

@@ -15,13 +15,12 @@ from typing import Any, Literal
 import psycopg
 
 from include.skillreport.billing.documents.invoice import Invoice
-from include.skillreport.billing.entry_limits import MONTHS, entry_limit
+from include.skillreport.billing.entry_limits import MONTHS, excess_reason
 from include.skillreport.billing.errors import BillingError
 from include.skillreport.billing.inputs import ExtraCharge
 from include.skillreport.billing.money import EXACT
-from include.skillreport.billing.payment_words import text_waits
 from include.skillreport.billing.periods import Period
-from include.skillreport.billing.second_person import Approver, approval_words, is_author
+from include.skillreport.billing.second_person import Approver, is_author
 from include.skillreport.billing.terms import Terms
 from include.skillreport.core.database import Statements
 from include.skillreport.core.entered import compared, plain
@@ -108,32 +107,25 @@ def require_new_credit(
 def excess(
     connection: psycopg.Connection, terms: Terms, tenant_id: str, month: Period, person: str, *texts: str
 ) -> str | None:
-    """Why the newest entry of the person for the month waits, or None: all of them together are within the limit.
-
-    ``texts``: what the customer reads of the newest one. Words of payment wait, too (``payment_words.text_waits``). What somebody else has
-    approved does not count. Without an exchange rate, the entry waits.
-    """
-    if text_reason := _text_waits(terms, person, texts):
-        return text_reason
+    """Why the newest entry of the person for the month waits, or None. ``texts``: what the customer reads of it (``excess_reason``)."""
     entered = _SQL.rows(
         connection,
         "entered_yen",
         tenant_id=tenant_id,
         person=person,
         period_start=month.start,
-        period_end=month.end,
     )[0]
-    limit = _limit(connection, terms, tenant_id)
-    if entered["yen"] <= limit and not entered["is_unknown"]:
-        return None
-    return _waits(terms, person, limit)
+    yen = None if entered["is_unknown"] else entered["yen"]
+    return excess_reason(terms.settings, person, texts, yen, _recurring(connection, tenant_id))
 
 
 def wait_reason(
     connection: psycopg.Connection, terms: Terms, tenant_id: str, person: str, *texts: str
 ) -> str:
     """Why an entry of the person waits. ``texts`` as ``excess``."""
-    return _text_waits(terms, person, texts) or _waits(terms, person, _limit(connection, terms, tenant_id))
+    reason = excess_reason(terms.settings, person, texts, None, _recurring(connection, tenant_id))
+    assert reason is not None, "an entry without yen waits"
+    return reason
 
 
 def withdraw_entries(
@@ -228,27 +220,8 @@ def old_entries(platform: psycopg.Connection, before: datetime) -> list[dict[str
     return _SQL.rows(platform, "old_entries", before=before)
 
 
-def _limit(connection: psycopg.Connection, terms: Terms, tenant_id: str) -> int:
-    recurring = _SQL.column(connection, "recurring_yen", tenant_id=tenant_id, months=MONTHS)
-    return entry_limit(terms.settings.operation_limit, recurring)
-
-
-def _waits(terms: Terms, person: str, limit: int) -> str:
-    return (
-        f"{person} がこの月に登録した額が、1 人で登録できる {limit:,d} 円を超えるか、円に換算できないため、"
-        f"{_by_another(terms, person)}"
-    )
-
-
-def _text_waits(terms: Terms, person: str, texts: Sequence[str]) -> str | None:
-    if not any(text_waits(text, terms.settings.text_approval) for text in texts):
-        return None
-    return f"取引先が読む文に、支払いに関わる語があるか、設定 billing.text_approval が all のため、{_by_another(terms, person)}"
-
-
-def _by_another(terms: Terms, person: str) -> str:
-    approval = approval_words(terms.settings.second_person, f"{person} 以外の人の")
-    return f"{approval}（DAG operate_invoices の「保留中の請求の承認」）を待ちます"
+def _recurring(connection: psycopg.Connection, tenant_id: str) -> list[Decimal]:
+    return _SQL.column(connection, "recurring_yen", tenant_id=tenant_id, months=MONTHS)
 
 
 def _with_text(rows: Sequence[Mapping[str, Any]], text: str) -> Iterable[Mapping[str, Any]]:

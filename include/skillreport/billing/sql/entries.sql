@@ -55,75 +55,19 @@ ORDER BY created_at DESC, invoice_id ASC;
 
 -- name: recurring_yen
 -- The subtotals without one-off lines of the tenant's last finalised invoices, in yen at their own rates.
-SELECT
-    (
-        SELECT coalesce(sum((line.value ->> 'amount')::numeric), 0)
-        FROM jsonb_array_elements(invoice.content -> 'lines') AS line
-        WHERE line.value ->> 'kind' <> 'extra'
-    ) * rate.yen AS yen
-FROM batch.invoice
-CROSS JOIN
-    LATERAL (
-        SELECT
-            CASE invoice.currency
-                WHEN 'JPY' THEN 1
-                ELSE
-                    coalesce(
-                        invoice.content #>> '{yen_tax,yen_per_unit}', invoice.inputs #>> '{exchange_rate,yen_per_unit}'
-                    )::numeric
-            END AS yen
-    ) AS rate
-WHERE
-    invoice.tenant_id = %(tenant_id)s AND invoice.kind = 'invoice' AND invoice.status = 'finalized'
-    AND NOT invoice.credited AND jsonb_array_length(invoice.inputs -> 'parts') > 0 AND rate.yen IS NOT null
-ORDER BY invoice.period_start DESC
+SELECT yen
+FROM batch.recurring_yen
+WHERE tenant_id = %(tenant_id)s AND yen IS NOT null
+ORDER BY period_start DESC
 LIMIT %(months)s;
 
 -- name: entered_yen
--- What a person has entered for a tenant's month and nobody else has approved: typed lines at the newest rate, and credit notes
--- and write-offs at the rate of their invoice. Without a rate, the amount in yen is unknown.
-WITH entry AS (
-    SELECT
-        abs(extra.quantity * extra.unit_amount) * CASE extra.currency
-            WHEN 'JPY' THEN 1
-            ELSE (
-                SELECT rate.yen_per_unit FROM batch.exchange_rate AS rate
-                WHERE rate.currency = extra.currency
-                ORDER BY rate.rate_date DESC
-                LIMIT 1
-            )
-        END AS yen
-    FROM batch.extra_charge AS extra
-    WHERE
-        extra.tenant_id = %(tenant_id)s AND extra.charged_on BETWEEN %(period_start)s AND %(period_end)s
-        AND batch.person_key(extra.entered_by) = batch.person_key(%(person)s) AND extra.carries_invoice_id IS null
-        AND batch.person_key(coalesce(extra.approved_by, extra.entered_by)) = batch.person_key(extra.entered_by)
-    UNION ALL
-    SELECT abs(credit.yen_total) AS yen
-    FROM batch.invoice AS credit
-    WHERE
-        credit.tenant_id = %(tenant_id)s AND credit.period_start = %(period_start)s AND credit.kind = 'credit'
-        AND credit.status <> 'void' AND batch.person_key(credit.entered_by) = batch.person_key(%(person)s)
-        AND batch.person_key(coalesce(credit.approved_by, credit.entered_by)) = batch.person_key(credit.entered_by)
-    UNION ALL
-    SELECT (SELECT sum((parts.part ->> 'yen')::numeric) FROM jsonb_array_elements(written.content -> 'parts') AS parts (part))
-    FROM batch.adjustment AS written
-    INNER JOIN batch.invoice ON written.invoice_id = invoice.invoice_id
-    WHERE
-        invoice.tenant_id = %(tenant_id)s AND invoice.period_start = %(period_start)s
-        -- A write-off that was taken back does not count, like a voided credit note.
-        AND written.kind = 'write_off' AND written.amount > 0 AND invoice.written_off_total <> 0
-        AND batch.person_key(written.entered_by) = batch.person_key(%(person)s)
-        AND NOT EXISTS (
-            SELECT FROM batch.waiting_write_off AS approved
-            WHERE
-                approved.invoice_id = written.invoice_id AND approved.decided_in = written.execution_id
-                AND approved.approved_by IS NOT null
-        )
-)
-
-SELECT coalesce(sum(entry.yen), 0) AS yen, coalesce(bool_or(entry.yen IS null), false) AS is_unknown
-FROM entry;
+-- What a person has entered for a tenant's month and nobody else has approved. Without a rate, the amount in yen is unknown.
+SELECT coalesce(sum(yen), 0) AS yen, coalesce(bool_or(yen IS null), false) AS is_unknown
+FROM batch.entry_yen
+WHERE
+    tenant_id = %(tenant_id)s AND period_start = %(period_start)s
+    AND batch.person_key(entered_by) = batch.person_key(%(person)s);
 
 -- name: hold_line
 UPDATE batch.extra_charge SET waits = true

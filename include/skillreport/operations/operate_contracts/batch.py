@@ -11,7 +11,6 @@ import psycopg
 
 from include.skillreport.billing.actions.entered import entry_options, take_entered
 from include.skillreport.billing.contract_kinds import ContractApproval
-from include.skillreport.billing.entry_limits import LEAST_LIMIT
 from include.skillreport.billing.ledger.contract_changes import (
     Author,
     change_contracts,
@@ -181,10 +180,7 @@ class ContractOperations(ChecksShown, ContractEffects):
             wanted = rows.wanted_rows(entered, owners)
             for each in wanted:
                 rows.require_known_plan(each, self._plans())
-        settings = self._billing.terms.settings
-        terms = ContractApproval(
-            settings.rate_tolerance_percent, settings.text_approval, settings.operation_limit or LEAST_LIMIT
-        )
+        terms = ContractApproval.of(self._billing.terms.settings)
         recorded = change_contracts(platform, wanted, terms, author)
         kept = {"invoicesWithFormerRate": list(recorded.invoices)} if recorded.invoices else {}
         return {"applied": recorded.applied, "waiting": recorded.waiting, **kept}

@@ -36,7 +36,7 @@ _LISTED = 200
 _REFUSED = 10
 _MORE = "ほか {:,} 件"
 
-_STOPPED = "通知 {} 件が待っています。再開するまで送りません"
+_STOPPED = "通知を止めました。待っている通知は {} 件です。再開するまで送りません"
 
 _REASONS = {
     SuppressionReason.BOUNCE: "不達",

@@ -103,7 +103,7 @@ class MarkSent(MessageDecision):
 
 @FORM.add("reopen", "停止中のチャネルの再開")
 class ReopenChannels(Operation):
-    """停止中のチャネルをすべて再開し、待機中の通知を送信します。"""
+    """テナントの停止中のチャネルを再開し、待機中の通知を送信します。"""
 
     shows = Shows("channels")
     # An empty list would reopen the channels of all tenants.

@@ -128,14 +128,10 @@ class BackupRestore(ChecksShown, UnitBatch):
                 "changed": changed,
                 "missing": missing,
                 "new": new,
-                "merged": done.merged_rows or 0,
+                "merged": done.merged_rows,
             },
             records=done.rows,
-            notes=(
-                *accepted,
-                f"復元した行のうち、現在と異なる {changed} 行、現在ない {missing} 行。取得後に増えた {new} 行",
-                *(conflict.sentence() for conflict in done.conflicts),
-            ),
+            notes=(*accepted, *done.notes()),
             report=(f"{unit_id}（{entered.backup}）", *done.lines()),
         )
 

@@ -29,5 +29,7 @@ class Undo(Operation):
     reason: Annotated[str, ReasonField(example="誤った一覧を適用したため")]
     tenants: Annotated[
         tuple[str, ...],
-        Lines("テナントコード", "取り消すテナントのコード（1行に1件）。空欄なら稼働中の全テナント。"),
+        Lines(
+            "テナントコード", "一部のテナントの変更だけを取り消すときに、そのコードを書きます（1行に1件）。"
+        ),
     ] = ()

@@ -208,8 +208,9 @@ SELECT
 FROM batch.invoice_revision;
 
 -- The present state of each letter to a billing contact, in the words of batch.outbox. Without a message the application's row
--- decides. may_leave: it can be stopped, and sent (statements withdraw_letters and release_letters of billing). copy_of: the
--- letter of which it is a copy to a further address, shown in part.
+-- decides; planned: BATCH-019-01 makes the message on its day. may_leave: it can be stopped, and sent (statements
+-- withdraw_letters and release_letters of billing). copy_of: the letter of which it is a copy to a further address, shown in
+-- part.
 CREATE VIEW batch.board_letter AS
 SELECT
     letter.id AS letter_id, letter.tenant_id,
@@ -218,7 +219,7 @@ SELECT
     CASE
         WHEN message.status NOT IN ('pending', 'retry', 'withdrawn') THEN message.status
         WHEN letter.is_withdrawn OR message.status = 'withdrawn' THEN 'withdrawn'
-        WHEN letter.is_unsent THEN coalesce(message.status, 'pending')
+        WHEN letter.is_unsent THEN coalesce(message.status, 'planned')
         WHEN upper(letter.send_status) IN ('SUCCESS', 'SENT', 'DELIVERED', 'OPENED') THEN 'sent'
         WHEN upper(letter.send_status) = 'SKIPPED' THEN 'withdrawn'
         ELSE 'dead'
@@ -586,6 +587,9 @@ batch.board_usage_warning,
 batch.board_invoice,
 batch.board_calculation,
 batch.board_extra_charge,
+-- The views of results.sql that decide whether an entry of a person waits.
+batch.board_entry_yen,
+batch.board_recurring_yen,
 batch.board_waiting_entry,
 batch.board_document,
 batch.board_accounting_file,

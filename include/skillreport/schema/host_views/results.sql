@@ -70,6 +70,91 @@ SELECT
 FROM batch.invoice;
 GRANT SELECT ON batch.invoice_state TO batch_tenant;
 
+-- The next two views exist twice, from one text: for a tenant's runs, with the rights of the reader, and for the board. A view
+-- with the rights of its owner does not lend them to a view below it that has the reader's.
+
+-- What people have entered for a tenant's month and nobody else has approved: typed lines at the newest rate, and credit notes
+-- and write-offs at the rate of their invoice. yen: without sign; null: there is no rate.
+DO $do$
+DECLARE
+    created text;
+BEGIN
+    FOREACH created IN ARRAY ARRAY['entry_yen WITH (security_invoker)', 'board_entry_yen'] LOOP
+        EXECUTE 'CREATE VIEW batch.' || created || ' AS ' || $view$
+SELECT
+    extra.tenant_id, date_trunc('month', extra.charged_on::timestamp)::date AS period_start, extra.entered_by,
+    abs(extra.quantity * extra.unit_amount) * CASE extra.currency
+        WHEN 'JPY' THEN 1
+        ELSE (
+            SELECT rate.yen_per_unit FROM batch.exchange_rate AS rate
+            WHERE rate.currency = extra.currency
+            ORDER BY rate.rate_date DESC
+            LIMIT 1
+        )
+    END AS yen
+FROM batch.extra_charge AS extra
+WHERE
+    extra.carries_invoice_id IS null
+    AND batch.person_key(coalesce(extra.approved_by, extra.entered_by)) = batch.person_key(extra.entered_by)
+UNION ALL
+SELECT credit.tenant_id, credit.period_start, credit.entered_by, abs(credit.yen_total) AS yen
+FROM batch.invoice AS credit
+WHERE
+    credit.kind = 'credit' AND credit.status <> 'void'
+    AND batch.person_key(coalesce(credit.approved_by, credit.entered_by)) = batch.person_key(credit.entered_by)
+UNION ALL
+SELECT
+    invoice.tenant_id, invoice.period_start, written.entered_by,
+    (SELECT sum((parts.part ->> 'yen')::numeric) FROM jsonb_array_elements(written.content -> 'parts') AS parts (part)) AS yen
+FROM batch.adjustment AS written
+INNER JOIN batch.invoice ON written.invoice_id = invoice.invoice_id
+WHERE
+    -- A write-off that was taken back does not count, like a voided credit note.
+    written.kind = 'write_off' AND written.amount > 0 AND invoice.written_off_total <> 0
+    AND NOT EXISTS (
+        SELECT FROM batch.waiting_write_off AS approved
+        WHERE
+            approved.invoice_id = written.invoice_id AND approved.decided_in = written.execution_id
+            AND approved.approved_by IS NOT null
+    )
+$view$;
+    END LOOP;
+END;
+$do$;
+
+-- The subtotals without one-off lines, in yen at their own rates. yen: null for what is no live final invoice of days under a
+-- plan, or has no rate.
+DO $do$
+DECLARE
+    created text;
+BEGIN
+    FOREACH created IN ARRAY ARRAY['recurring_yen WITH (security_invoker)', 'board_recurring_yen'] LOOP
+        EXECUTE 'CREATE VIEW batch.' || created || ' AS ' || $view$
+SELECT
+    invoice.tenant_id, invoice.period_start,
+    CASE
+        WHEN
+            invoice.kind = 'invoice' AND invoice.status = 'finalized' AND NOT invoice.credited
+            AND jsonb_array_length(invoice.inputs -> 'parts') > 0
+            THEN (
+                SELECT coalesce(sum((line.value ->> 'amount')::numeric), 0)
+                FROM jsonb_array_elements(invoice.content -> 'lines') AS line
+                WHERE line.value ->> 'kind' <> 'extra'
+            ) * CASE invoice.currency
+                WHEN 'JPY' THEN 1
+                ELSE
+                    coalesce(
+                        invoice.content #>> '{yen_tax,yen_per_unit}', invoice.inputs #>> '{exchange_rate,yen_per_unit}'
+                    )::numeric
+            END
+    END AS yen
+FROM batch.invoice
+$view$;
+    END LOOP;
+END;
+$do$;
+GRANT SELECT ON batch.entry_yen, batch.recurring_yen TO batch_tenant;
+
 -- Paid invoices, marked by the application or by a recorded payment. paid_on: the day in Japan, null if there is none.
 CREATE VIEW batch.all_paid_billing AS
 SELECT id, (batch.bounded(paid_date) AT TIME ZONE 'UTC' AT TIME ZONE 'Asia/Tokyo')::date AS paid_on

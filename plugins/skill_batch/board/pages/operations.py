@@ -12,11 +12,19 @@ from fastapi import APIRouter, Depends, HTTPException, Request, Response, status
 from starlette.datastructures import FormData
 
 from skill_batch.board.access import Rights, RightsDep, from_this_page, http_error
-from skill_batch.board.actions import CONFIRMED, Action, entered, find_action, known_tenants, unknown_messages
+from skill_batch.board.actions import (
+    CONFIRMED,
+    Action,
+    entered,
+    find_action,
+    known_tenants,
+    texts_of,
+    unknown_messages,
+)
 from skill_batch.board.airflow_api import MOST_INSTANCES, AirflowApi, note_of
 from skill_batch.board.database import BoardDatabase
 from skill_batch.board.entries import keep_entered, present_values
-from skill_batch.board.foreseen import foresee, foresees
+from skill_batch.board.foreseen import compared, foresee, foresees
 from skill_batch.board.pages.run import load_executions, load_run
 from skill_batch.board.rendering import HEADERS, render
 from skill_batch.board.statements import SQL as _SQL
@@ -27,6 +35,7 @@ from skill_batch.board.targets import (
     tenants_of_messages,
     with_shown,
 )
+from skill_batch.board.waiting_files import waiting_files
 from include.skillreport.core.catalog import BATCHES
 from include.skillreport.core.entered import SHOWN
 from include.skillreport.core.errors import ParameterError
@@ -34,6 +43,7 @@ from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.failure_kinds import FAILED, failure_kinds
 from include.skillreport.core.form import Field
 from include.skillreport.core.operation_catalog import SCHEDULED
+from include.skillreport.operations.forms import FORMS
 
 router = APIRouter()
 
@@ -46,6 +56,9 @@ _MOST_OF_NOTE = 500
 
 # The alert of a failed task is stored shortly after the run has ended.
 _TOLD_WITHIN = timedelta(seconds=30)
+
+# What a person cannot change after a refused run. The other targets may be what was refused.
+_OF_BUTTONS = ("tenants", "business_date")
 
 # States of a DAG run that has ended.
 ENDED = frozenset({"success", "failed"})
@@ -81,6 +94,22 @@ def ask(request: Request, rights: RightsDep, dag_id: str, name: str) -> Response
         if "backup" in values and not any(values["backup"]):
             # The run must not restore a newer backup than the dialog shows.
             present = {**present, "backup": _SQL.column(connection, "newest_backup")}
+    return _dialog(request, rights, action, present, fixed=fixed)
+
+
+@router.get("/runs/{dag_id}/{run_id}/again")
+def ask_again(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> Response:
+    """The dialog with what was entered for a run, to start another one. A run has no personal values: they are entered again."""
+    rights.require_start(dag_id)
+    run = AirflowApi(request).run(dag_id, run_id)
+    if run is None or dag_id not in FORMS:
+        raise HTTPException(status.HTTP_404_NOT_FOUND)
+    action = _action(dag_id, str(run["conf"].get("operation") or FORMS[dag_id].operations[0].name))
+    values = {name: texts_of(run["conf"].get(name)) for name in action.fields}
+    database: BoardDatabase = request.app.state.database
+    with database.read() as connection:
+        present = present_values(connection, action, values) if action.is_personal else values
+    fixed = [name for name in _OF_BUTTONS if any(values.get(name, ()))]
     return _dialog(request, rights, action, present, fixed=fixed)
 
 
@@ -124,7 +153,16 @@ def show_changes(request: Request, rights: RightsDep, form: FormDep, dag_id: str
     with database.read() as connection:
         targets = describe_targets(connection, action, _selected(action, values), today)
         changes = foresee(connection, rights, action, values, targets, today)
-    return render(request, rights, "changes.html", changes=changes, targets=targets)
+    fixed = [str(each) for each in form.getlist("fixed")]
+    return render(
+        request,
+        rights,
+        "changes.html",
+        changes=changes,
+        targets=targets,
+        problems=action.problems(values),
+        sent_alone=[name for name in _shown_fields(action, fixed) if name not in fixed],
+    )
 
 
 @router.get("/runs/{dag_id}/{run_id}/clear")
@@ -224,6 +262,7 @@ def follow_run(request: Request, rights: Rights, dag_id: str, run_id: str) -> Re
         is_paused=run["state"] == "queued" and api.is_paused(dag_id),
         batch=next((spec for spec in BATCHES if spec.dag_id == dag_id), None),
         recorded=recorded if is_failed else None,
+        may_enter_again=is_failed and dag_id in FORMS and rights.may_start(dag_id),
         worked_on=recorded.executions if recorded else (),
         progress=progress,
     )
@@ -307,11 +346,13 @@ def _dialog(
     """
     database: BoardDatabase = request.app.state.database
     today = datetime.now(JAPAN).date()
+    selected = _selected(action, values)
     with database.read() as connection:
         if targets is None:
-            targets = describe_targets(connection, action, _selected(action, values), today)
+            targets = describe_targets(connection, action, selected, today)
         invoice = targets.document(connection) if action.lists_lines else None
         changes = foresee(connection, rights, action, values, targets, today)
+        comparisons = compared(connection, action, selected, targets)
     # Typing would change the month, and only an author needs a confirmation.
     may_focus = [name for name in action.fields if name not in (*fixed, "business_date", CONFIRMED)]
     empty = [
@@ -323,10 +364,15 @@ def _dialog(
         "dialog.html",
         status.HTTP_422_UNPROCESSABLE_CONTENT if problem else status.HTTP_200_OK,
         action=action,
+        fields=_shown_fields(action, fixed),
         values=values,
         targets=targets,
         invoice=invoice,
         changes=changes,
+        sent_alone=(),
+        files=waiting_files(action),
+        problems=action.problems(values),
+        compared=comparisons,
         foresees=foresees(action),
         resumes=resumes,
         fixed=fixed,
@@ -334,6 +380,12 @@ def _dialog(
         problem=problem,
         is_paused=AirflowApi(request).is_paused(action.spec.dag_id),
     )
+
+
+def _shown_fields(action: Action, fixed: Collection[str]) -> dict[str, Field]:
+    """The fields of the dialog. A button that has set one target offers no wider one."""
+    wider = action.shows.unless if fixed and action.shows.unless not in fixed else ""
+    return {name: field for name, field in action.fields.items() if name != wider}
 
 
 def _selected(action: Action, values: Mapping[str, Sequence[str]]) -> dict[str, Any]:

@@ -30,7 +30,8 @@ from include.skillreport.core.operation_catalog import (
     RUN_SPECS,
 )
 from include.skillreport.core.run_spec import RunSpec
-from include.skillreport.operations.shown import tenant_line
+from include.skillreport.operations.forms import FORMS
+from include.skillreport.operations.shown import NOTHING, tenant_line
 
 router = APIRouter()
 
@@ -107,7 +108,11 @@ def _load_targets(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -
         tenant_line(each["tenant_id"]): f"{each['tenant_code']} {each['tenant_name']}" for each in tenants
     }
     parts = [str(line).partition(": ") for line in row["shown"][:_MOST_TARGETS]]
-    return [f"{named.get(first, first)}{between}{rest}" for first, between, rest in parts]
+    # The result says what was done; "none" was only before it.
+    return [
+        named.get(first, first) if rest == NOTHING else f"{named.get(first, first)}{between}{rest}"
+        for first, between, rest in parts
+    ]
 
 
 def _load_compared(connection: psycopg.Connection[Any], row: Mapping[str, Any]) -> list[str]:
@@ -212,4 +217,5 @@ def run_page(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> R
         recorded=recorded,
         is_paused=dag_run is not None and dag_run["state"] == "queued" and api.is_paused(dag_id),
         batch=next((spec for spec in BATCHES if spec.dag_id == dag_id), None),
+        may_enter_again=dag_id in FORMS and rights.may_start(dag_id),
     )

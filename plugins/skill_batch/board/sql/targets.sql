@@ -155,6 +155,21 @@ WHERE status = 'verified'
 ORDER BY verified_at DESC, backup_id DESC
 LIMIT 1;
 
+-- name: compared
+-- The newest comparison of each tenant with the backup; without one, only the tenant.
+SELECT DISTINCT ON (tenant.tenant_id)
+    tenant.tenant_id, tenant.tenant_code, tenant.tenant_name, run.execution_id, run.started_at, outcome.notes
+FROM batch.board_tenant AS tenant
+LEFT JOIN (
+    batch.board_outcome AS outcome
+    INNER JOIN batch.board_run AS run
+        ON
+            outcome.execution_id = run.execution_id AND run.batch_id = %(batch_id)s AND run.operation = 'compare'
+            AND run.backup = %(backup)s
+) ON tenant.tenant_id = outcome.tenant_id AND outcome.status = 'success'
+WHERE tenant.tenant_id = any(%(tenant_ids)s)
+ORDER BY tenant.tenant_id ASC, run.started_at DESC NULLS LAST;
+
 -- name: former_tenant_ids
 -- The tenants that only invoices know, by their id or by the code on their last invoice.
 SELECT last.tenant_id
@@ -203,6 +218,36 @@ WHERE
     invoice.invoice_id = any(%(invoice_ids)s)
     OR (invoice.number = any(%(numbers)s) AND invoice.tenant_id = any(%(tenant_ids)s))
 ORDER BY tenant_code, invoice.tenant_id, invoice.created_at;
+
+-- name: about_entry
+-- What decides about an entry of a person for a tenant's month (billing/entry_limits.py), as the statements entered_yen,
+-- recurring_yen and currency_of of billing, and the address of the letter (load_contacts).
+SELECT
+    coalesce(sum(entry.yen), 0) AS yen,
+    coalesce(bool_or(entry.tenant_id IS NOT null AND entry.yen IS null), false) AS is_unknown,
+    array(
+        SELECT recurring.yen FROM batch.board_recurring_yen AS recurring
+        WHERE recurring.tenant_id = asked.tenant_id AND recurring.yen IS NOT null
+        ORDER BY recurring.period_start DESC
+        LIMIT %(months)s
+    ) AS recurring,
+    CASE coalesce(tenant.profile ->> 'currency', tenant.stated ->> 'currency')
+        WHEN 'JPY' THEN 1
+        ELSE (
+            SELECT rate.yen_per_unit FROM batch.board_exchange_rate AS rate
+            WHERE rate.currency = coalesce(tenant.profile ->> 'currency', tenant.stated ->> 'currency')
+            ORDER BY rate.rate_date DESC
+            LIMIT 1
+        )
+    END AS newest_rate,
+    coalesce(tenant.profile ->> 'email', tenant.stated ->> 'email') AS email
+FROM (SELECT %(tenant_id)s::text) AS asked (tenant_id)
+LEFT JOIN batch.board_billing_profile AS tenant ON asked.tenant_id = tenant.tenant_id
+LEFT JOIN batch.board_entry_yen AS entry
+    ON
+        asked.tenant_id = entry.tenant_id AND entry.period_start = %(period_start)s
+        AND batch.person_key(entry.entered_by) = batch.person_key(%(person)s)
+GROUP BY asked.tenant_id, tenant.profile, tenant.stated;
 
 -- name: present_payments
 SELECT invoice_id, kind, paid_on, amount, currency, method, reference, reversed_at
