@@ -444,7 +444,7 @@ def test_a_strip_says_what_is_wrong_and_failed_batches_come_first(
 ) -> None:
     run(host, TENANT_USAGE, succeeded=("A",))
     assert 'class="strip"' not in board.get("/tenants/A").text
-    run(host, EXTERNAL_SYNC, failed={"A": ("ListingError", "トークンが使えません。")}, run_id="failed")
+    run(host, EXTERNAL_SYNC, failed={"A": ("CREDENTIALS_REFUSED", "トークンが使えません。")}, run_id="failed")
     close_channel(host, "A", "slack", "トークンが正しくありません")
     text = board.get("/tenants/A").text
     strip = text[text.index('class="strip"') : text.index('aria-labelledby="outcomes"')]

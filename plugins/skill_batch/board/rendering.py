@@ -132,8 +132,10 @@ class Links:
         task = f"{self.run(dag_id, run_id)}/tasks/{quote(task_id, safe='')}"
         return f"{task}/mapped/{map_index}" if map_index >= 0 else task
 
-    def place(self, kind: FailureKind, spec: RunSpec) -> str:
-        """Where an operator acts on a failure of this kind: a page of the board or of Airflow."""
+    def place(self, kind: FailureKind, spec: RunSpec, tenant_id: str = "") -> str:
+        """Where an operator acts on a failure of this kind: a page of the board or of Airflow. ``tenant_id``: the first failed tenant."""
+        if kind.page == "tenant":
+            return self.page("tenants", tenant_id)
         if kind.page == "messages":
             return self.page("messages")
         if kind.page == "approvals":

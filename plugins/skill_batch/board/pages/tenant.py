@@ -350,6 +350,7 @@ def tenant_page(request: Request, rights: RightsDep, tenant_id: str) -> Response
         states=ALL_STATES,
         kinds=KINDS,
         channels=channel_labels(),
+        closed=kind_of(NOTIFICATION_RETRY, "channel_closed"),
         restore=RESTORE_BACKUP.dag_id,
         invoices=OPERATE_INVOICES.dag_id,
         contracts=OPERATE_CONTRACTS.dag_id,
