@@ -23,7 +23,7 @@ from include.skillreport.core.execution.business_date import JAPAN
 from tests.board.conftest import Board
 from tests.conftest import Database
 from tests.worlds.billing_rows import insert
-from tests.worlds.board_messages import close_channel
+from tests.worlds.board_messages import close_channel, message
 from tests.worlds.host_rows import share_codes, tenant
 from tests.worlds.night_rows import outcome, run
 from tests.worlds.tenant_rows import everything_of
@@ -406,6 +406,29 @@ def buttons(page: str) -> list[str]:
     return re.findall(r"/operations/offboard_tenant/(\w+)", section[: section.index("</section>")])
 
 
+@pytest.fixture
+def may_delete(host: psycopg.Connection) -> Iterator[None]:
+    """The installation may delete rows of the application."""
+    was = host.execute("SELECT with_deletion FROM batch.deployment").fetchone()
+    host.execute("UPDATE batch.deployment SET with_deletion = true")
+    yield
+    host.execute("UPDATE batch.deployment SET with_deletion = %s", was)
+
+
+@pytest.mark.usefixtures("may_delete")
+def test_nobody_begins_where_nothing_may_be_deleted(board: Board, host: psycopg.Connection) -> None:
+    host.execute("UPDATE \"MST_Tenant\" SET status = 'DELETED' WHERE tenant_id = 'A'")
+    page = board.get("/tenants/A").text
+    assert buttons(page) == ["begin"]
+    assert "アプリで削除済みでも、行は残っています" in page
+    host.execute("UPDATE batch.deployment SET with_deletion = false")
+    page = board.get("/tenants/A").text
+    assert buttons(page) == []
+    assert "権限は、データベースの管理者が付けます" in page
+    assert "python -m" not in page
+
+
+@pytest.mark.usefixtures("may_delete")
 def test_the_page_says_how_far_a_tenant_has_left(board: Board, host: psycopg.Connection) -> None:
     assert 'aria-labelledby="leaving"' not in board.get("/tenants/A").text
     host.execute("UPDATE \"MST_Tenant\" SET status = 'INACTIVE' WHERE tenant_id = 'A'")
@@ -437,6 +460,18 @@ def test_the_page_says_how_far_a_tenant_has_left(board: Board, host: psycopg.Con
         assert "退会 太郎" in page
         assert buttons(page) == operations, stage
     assert 'aria-labelledby="leaving"' not in board.get("/tenants/B").text
+
+
+def test_the_beginning_says_what_is_open_of_the_tenant(board: Board, host: psycopg.Connection) -> None:
+    message(host, "waits", status="pending")
+    dialog = board.get("/operations/offboard_tenant/begin", params={"tenants": "CODE-A"}).text
+    boxes = {
+        name: re.sub("<[^>]+>", "", rest.split("<small")[0])
+        for name, rest in re.findall(r'type="checkbox" name="(\w+)"[^>]*>(.*)', dialog)
+    }
+    assert "このテナントに 1 件" in boxes["waiting_messages"]
+    assert "このテナントにはありません" in boxes["open_invoices"]
+    assert "このテナント" not in boxes["dry_run"]
 
 
 def test_a_strip_says_what_is_wrong_and_failed_batches_come_first(

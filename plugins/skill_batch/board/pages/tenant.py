@@ -123,7 +123,8 @@ class LastOutcome:
 class TenantPage:
     """The content of the page. ``tenant`` is None if the application has deleted it.
 
-    ``customer`` is the tenant's choice in operations on invoices. ``sections`` has the rows of each block of ``tenant.sql`` that the reader
+    ``customer`` is the tenant's choice in operations on invoices. ``may_delete``: the installation may delete rows of the application.
+    ``sections`` has the rows of each block of ``tenant.sql`` that the reader
     may see, by the block's name.
     """
 
@@ -133,6 +134,7 @@ class TenantPage:
     charts: Sequence[Series]
     sections: Mapping[str, Sequence[Mapping[str, Any]]]
     outcomes: Sequence[LastOutcome]
+    may_delete: bool = False
 
     @property
     def code(self) -> str:
@@ -216,6 +218,7 @@ def load_tenant(
         _usage_charts(connection, tenant_id, tenant, today) if may_read(TENANT_USAGE.dag_id) else (),
         sections,
         _outcomes(connection, tenant_id, [spec for spec in RUN_SPECS.values() if may_read(spec.dag_id)]),
+        _SQL.column(connection, "may_delete") == [True],
     )
     return page if page.is_known else None
 
