@@ -88,7 +88,9 @@ def test_the_list_is_filtered_by_problem_and_sorted(
     )
 
     def shown(**values: Any) -> list[str]:
-        return [row["tenant_id"] for row in load_tenants(reader, Search(**values), lambda _: True).tenants]
+        return [
+            row["tenant_id"] for row in load_tenants(reader, Search(**values), lambda _: True, TODAY).tenants
+        ]
 
     assert shown() == ["D", "E", "B", "C", "A"]
     assert shown(sort="code") == ["A", "B", "C", "D", "E"]
@@ -127,13 +129,13 @@ def test_the_search_shows_signs_of_the_newest_run_that_had_the_tenant(
     run(host, DATA_BACKUP, hours_ago=8, failed={"A": ("X", "だめ")}, dry_run=True)
     everything_of(host, "A", "mark")
     host.execute("UPDATE batch.outbox SET status = 'dead', finished_at = now()")
-    found = load_tenants(reader, Search(sort="code"), lambda _: True)
+    found = load_tenants(reader, Search(sort="code"), lambda _: True, TODAY)
     (of_a, of_b) = found.tenants
     assert [failure["batch_id"] for failure in of_a["failed"]] == ["BATCH-018-02"]
     assert [failure["batch_id"] for failure in of_b["failed"]] == ["BATCH-018-01"]
     assert (of_a["critical"], of_a["warning"], of_a["undelivered"]) == (1, 0, 1)
     assert (of_b["critical"], of_b["undelivered"]) == (0, 0)
-    hidden = load_tenants(reader, Search(sort="code"), lambda dag_id: dag_id == TENANT_USAGE.dag_id)
+    hidden = load_tenants(reader, Search(sort="code"), lambda dag_id: dag_id == TENANT_USAGE.dag_id, TODAY)
     assert [row["has_signs"] for row in hidden.tenants] == [False, True]
     page = board.get("/tenants").text
     assert "/skill-batch-board/runs/batch_018_02_tenant_billing/bad" in page
@@ -146,10 +148,10 @@ def test_a_failure_shows_until_a_newer_run_has_the_tenant(
     run(host, TENANT_BILLING, hours_ago=30, failed={"A": ("X", "だめ")})
     for hours_ago in range(10, 20):
         run(host, TENANT_BILLING, hours_ago=hours_ago, succeeded=("B",))
-    (of_a, _) = load_tenants(reader, Search(), lambda _: True).tenants
+    (of_a, _) = load_tenants(reader, Search(), lambda _: True, TODAY).tenants
     assert [failure["batch_id"] for failure in of_a["failed"]] == ["BATCH-018-02"]
     run(host, TENANT_BILLING, hours_ago=9, succeeded=("A",))
-    (of_a, _) = load_tenants(reader, Search(), lambda _: True).tenants
+    (of_a, _) = load_tenants(reader, Search(), lambda _: True, TODAY).tenants
     assert not of_a["has_signs"]
 
 
@@ -520,3 +522,21 @@ def test_the_plan_is_the_contracts_of_today(board: Board, host: psycopg.Connecti
     head = board.get("/tenants/A").text.partition("<h1>")[2].partition("</h1>")[0]
     assert "ENTERPRISE" in head
     assert "STANDARD" not in head
+    (row,) = re.findall(
+        r"<tr>.*?</tr>", board.get("/tenants?q=CODE-A").text.partition("<tbody>")[2], re.DOTALL
+    )
+    assert "<bdi>ENTERPRISE</bdi>" in row
+
+
+def test_the_usage_leads_to_the_money(board: Board, host: psycopg.Connection) -> None:
+    everything_of(host, "A", "marker")
+    month = TODAY.replace(day=1)
+    days = {"start": month, "end": (month + timedelta(days=31)).replace(day=1) - timedelta(days=1)}
+    host.execute("UPDATE batch.invoice SET period_start = %(start)s, period_end = %(end)s", days)
+    usage = board.get("/tenants/A").text.split('aria-labelledby="usage"')[1].split("</section>")[0]
+    for address in ("invoices/inv-marker", "invoices/inv-marker#calculation"):
+        assert f'href="/skill-batch-board/{address}"' in usage
+    # Nothing about money without the right of invoices.
+    page = load_tenant(host, "A", lambda dag_id: dag_id == TENANT_USAGE.dag_id, NOW)
+    assert page is not None
+    assert page.billed_usage == []

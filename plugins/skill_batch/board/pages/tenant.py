@@ -166,6 +166,14 @@ class TenantPage:
         return next((row for row in rows if row["kind"] == "invoice" and row["status"] != "void"), None)
 
     @property
+    def billed_usage(self) -> list[Mapping[str, Any]]:
+        """The invoices of the months of the charts that the reader may see, the newest first, without void ones."""
+        months = {str(label)[:7] for series in self.charts[:1] for label, _ in series.points}
+        rows = self.sections.get("tenant_invoices", ())
+        found = [row for row in rows if row["kind"] == "invoice" and row["status"] != "void"]
+        return [row for row in found if f"{row['period_start']:%Y-%m}" in months]
+
+    @property
     def is_active(self) -> bool:
         """Whether the batches work on the tenant."""
         return bool(self.tenant and self.tenant["status"] in ACTIVE_STATUSES)
