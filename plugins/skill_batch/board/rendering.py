@@ -6,6 +6,7 @@ The texts in templates and modules are Japanese. ``texts/en.yaml`` has their Eng
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -42,10 +43,14 @@ from include.skillreport.core.operation_catalog import APPROVALS, IMPORT_PAYMENT
 from include.skillreport.core.run_spec import OperationSpec, RunSpec
 from include.skillreport.core.version import VERSION
 from include.skillreport.core.yaml_files import load_yaml
+from include.skillreport.operations.forms import FORMS
 
 Language = Literal["ja", "en"]
 
 LANGUAGE_COOKIE = "skill_batch_language"
+
+# The name of a Python class.
+_CLASS = re.compile("[A-Z][a-z]\\w*")
 
 _HERE = Path(__file__).parent
 
@@ -221,6 +226,8 @@ def _environment() -> Environment:
         "size": size,
         "name": name,
         "told": told,
+        "coded": coded,
+        "operation_title": operation_title,
         "entered": lambda person, authors: not nobody_else_looks() and is_author(person, authors),
         # charts escapes the labels.
         "line_chart": lambda series: Markup(charts.line_chart(series)),  # noqa: S704
@@ -277,6 +284,17 @@ def name(value: str | None) -> Markup:
 def told(value: str | None) -> Markup:
     """A sentence of the data, which is Japanese on English pages, too. A missing one is empty."""
     return Markup('<span lang="ja">{}</span>').format(value) if value else Markup()
+
+
+def coded(code: str | None) -> Markup:
+    """The code of a failure. The class of a Python error says nothing to operators; the sentence beside it does."""
+    return Markup("<code>{}</code>").format(code) if code and not _CLASS.fullmatch(code) else Markup()
+
+
+def operation_title(name: str, dag_id: str) -> str:
+    """The Japanese title of an operation of a DAG's form; its name, if the form no longer has it."""
+    form = FORMS.get(dag_id)
+    return next((each.title for each in form.operations if each.name == name), name) if form else name
 
 
 def size(value: int | None) -> str:

@@ -361,7 +361,7 @@ def _errors(result: Any) -> list[str]:
             if result.status == "failed"
             else "一部のテナントが失敗（ほかのテナントは完了）"
         )
-        return [f"{outcome} — {result.total_tenants} 件中 {result.error_count} 件", *errors]
+        return [f"{outcome} — {result.total_tenants} 件中 {result.error_count} 件が失敗", *errors]
     first, *others = errors
     outcome = f"テナントの処理は {result.total_tenants} 件中 {result.success_count} 件が成功しました"
     return [f"{first.rstrip('。')}。{outcome}", *others]
