@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from skill_batch.board.charts import Series, line_chart
 from skill_batch.board.pages.batches import PAGE_RUNS, load_batch
 from skill_batch.board.rendering import told
 from include.skillreport.core.catalog import (
@@ -265,3 +266,28 @@ def test_operators_read_words_and_no_names_of_programs(board: Board, host: psyco
         text = board.get(path).text
         assert [each for each in words if each not in text] == [], path
         assert re.findall("<code>compare|goal_due|ListingError|[0-9]+ [0-9*]+ [*] [*]", text) == [], path
+
+
+@pytest.mark.parametrize(
+    ("most", "limit", "ticks"),
+    [
+        (83, None, ["0", "20", "40", "60", "80", "100"]),
+        (83, 120.0, ["0", "50", "100", "150"]),
+        (0.3, None, ["0", "0.10", "0.20", "0.30"]),
+        (0, None, ["0", "1"]),
+        (1_200_000, None, ["0", "500,000", "1,000,000", "1,500,000"]),
+    ],
+)
+def test_the_axis_of_a_chart_has_round_values_above_all_points(
+    most: float, limit: float | None, ticks: list[str]
+) -> None:
+    points = [(f"2026-11-{day:02} 02:00", most * day / 9) for day in range(1, 10)]
+    chart = line_chart(Series("x", points, limit=limit))
+    assert re.findall("<text[^>]*>([^<]+)</text>", chart) == ticks
+    assert re.findall("<span>([^<]+)</span>", chart) == ["2026-11-01", "2026-11-05", "2026-11-09"]
+
+
+def test_times_of_failures_say_how_long_ago(board: Board, host: psycopg.Connection) -> None:
+    run(host, TENANT_USAGE, hours_ago=3.2, failed={"A": ("X", "x")}, run_id="r1")
+    assert "（3 時間前）" in board.get("/").text
+    assert "（3 時間前）" in board.get(f"/runs/{TENANT_USAGE.dag_id}/r1").text

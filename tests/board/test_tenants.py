@@ -540,3 +540,13 @@ def test_the_usage_leads_to_the_money(board: Board, host: psycopg.Connection) ->
     page = load_tenant(host, "A", lambda dag_id: dag_id == TENANT_USAGE.dag_id, NOW)
     assert page is not None
     assert page.billed_usage == []
+
+
+def test_finished_rows_are_folded(board: Board, host: psycopg.Connection) -> None:
+    for number in range(3):
+        message(host, f"sent {number}", "sent")
+    message(host, "lost")
+    section = board.get("/tenants/A").text.split('aria-labelledby="messages"')[1].split("</section>")[0]
+    shown, folded = section.split("<summary>済んだ通知 3 件</summary>")
+    assert [shown.count("/messages/"), folded.count("/messages/sent")] == [1, 3]
+    assert '<span class="badge bad">' in shown

@@ -219,6 +219,7 @@ def _environment() -> Environment:
     }
     environment.filters |= {
         "moment": moment,
+        "minutes_ago": minutes_ago,
         "day": day,
         "duration": duration,
         "number": number,
@@ -243,6 +244,11 @@ def moment(value: datetime | None) -> str:
     local = value.astimezone(JAPAN)
     this_year = datetime.now(JAPAN).year
     return f"{local:%m-%d %H:%M}" if local.year == this_year else f"{local:%Y-%m-%d %H:%M}"
+
+
+def minutes_ago(value: datetime) -> int:
+    """The full minutes since a time (aware)."""
+    return int((datetime.now(JAPAN) - value).total_seconds() // 60)
 
 
 def day(value: date | None) -> str:
