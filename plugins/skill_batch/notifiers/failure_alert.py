@@ -225,7 +225,7 @@ class FailureAlert(BaseNotifier):
             (*links, *approval_links(asked)),
             result.execution_id,
             _failed_tenants(result),
-            count=f"{result.total_tenants} 件中 {failed} 件" if failed else "",
+            count=f"{result.total_tenants} 件中 {failed} 件が失敗" if failed else "",
         )
 
     def of_failures(
