@@ -58,6 +58,8 @@ def _run_airflow(stack: LocalStack) -> int:
             ) as airflow,
         ):
             _wait_for_ui(airflow, port)
+            # Airflow's login returns to the page that was asked for.
+            _say(f"the operators' board: http://localhost:{port}/plugin/skill-batch-board")
             _say(f"Airflow: http://localhost:{port}/   what arrived: {stand_ins.page_url}")
             _say(
                 f"sign in as {' or '.join(SAMPLE_USERS)}; the password is the name (two people, for what a second person approves)"

@@ -312,3 +312,33 @@ def test_the_clear_dialog_names_batch_run_tenants_and_effect(
     board.api("PATCH", f"/dags/{TENANT_USAGE.dag_id}", json={"is_paused": True})
     assert "一時停止中です" in board.get(path, params={"task": "open_run"}).text
     board.api("PATCH", f"/dags/{TENANT_USAGE.dag_id}", json={"is_paused": False})
+
+
+def test_a_failure_says_who_has_run_it_again(
+    board: Board, host: psycopg.Connection, failed: FailedRuns
+) -> None:
+    run_id = failed.add(TENANT_USAGE.dag_id)
+    path = f"/runs/{TENANT_USAGE.dag_id}/{quote(run_id)}"
+    run(host, TENANT_USAGE, failed={"A": NO_PRICE}, succeeded=("B",), run_id=run_id)
+    again = "再実行後も失敗"
+    assert again not in board.get("/").text + board.get(path).text
+
+    cleared = board.as_role("user").post(f"{path}/clear", {"task": "open_run", "instance": "open_run[-1]"})
+    assert cleared.status_code == 200
+    board.end_run(TENANT_USAGE.dag_id, run_id)
+    body = {"dry_run": False, "dag_run_id": run_id, "task_ids": ["open_run"], "only_failed": False}
+    board.api(
+        "POST", f"/dags/{TENANT_USAGE.dag_id}/clearTaskInstances", json={**body, "note": "権限を直した"}
+    )
+    board.end_run(TENANT_USAGE.dag_id, run_id)
+
+    lines = re.findall(
+        "<li>(.*?)</li>", board.as_role("viewer").get(path).text.split('"reruns">')[1], re.DOTALL
+    )
+    assert ["<bdi>user</bdi>" in lines[0], "<bdi>admin</bdi>" in lines[1]] == [True, True]
+    assert ["権限を直した" in line for line in lines[:2]] == [False, True]
+    assert all("再実行: <bdi>" in line for line in lines[:2])
+    card = re.findall(r'<article class="card.*?</article>', board.get("/").text, re.DOTALL)[0]
+    assert again in card[: card.index("</p>")]
+    assert "権限を直した" in card
+    assert again in board.get(path).text

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from skill_batch.board.charts import Series, line_chart
 from skill_batch.board.pages.batches import PAGE_RUNS, load_batch
 from skill_batch.board.rendering import told
 from include.skillreport.core.catalog import (
@@ -33,6 +35,14 @@ from tests.worlds.host_rows import share_codes, tenant
 from tests.worlds.night_rows import outcome, run
 
 pytestmark = pytest.mark.tenants("A", "B", "C", tenant_code="CODE-{}", tenant_name="会社 {}")
+
+
+SCHEDULES = {
+    TENANT_USAGE: "毎日 1:30",
+    NOTIFICATION_RETRY: "毎時 30 分",
+    LOG_CLEANUP: "毎週日曜 3:00",
+    TENANT_BILLING: "毎月 1 日 2:00",
+}
 
 
 def _task(host: psycopg.Connection, execution_id: str, map_index: int, seconds: float) -> None:
@@ -66,7 +76,7 @@ def test_the_runs_of_an_operation_say_who_did_what_and_why(board: Board, host: p
     run(host, OPERATE_NOTIFICATIONS, run_id="r1", triggered_by="yakan", parameters=form)
     for path in (f"/batches/{OPERATE_NOTIFICATIONS.id}", f"/runs/{OPERATE_NOTIFICATIONS.dag_id}/r1"):
         page = board.get(path).text
-        for text in ("<code>discard</code>", "yakan", "&lt;b&gt;取引先の依頼&lt;/b&gt; ***"):
+        for text in ("選んだ通知の破棄", "yakan", "&lt;b&gt;取引先の依頼&lt;/b&gt; ***"):
             assert text in page, path
         assert "taro@example.jp" not in page
 
@@ -91,7 +101,7 @@ def test_every_batch_and_operation_has_a_page_and_nothing_else(board: Board) -> 
     assert "手動の操作（予定なし）" in operation
     assert "/skill-batch-board/batches/BATCH-018-02" in operation
     billing = board.get(f"/batches/{TENANT_BILLING.id}").text
-    assert all(shown in billing for shown in ("0 2 1 * *", "3:00:00", "CRITICAL", "朝まで待てるか"))
+    assert all(shown in billing for shown in ("毎月 1 日 2:00", "3:00:00", "CRITICAL", "朝まで待てるか"))
     # A dry run: only for who may trigger the DAG, and with tenants only if the batch has some.
     button = "/skill-batch-board/operations/batch_018_02_tenant_billing/dry_run"
     assert button in billing
@@ -237,3 +247,51 @@ def test_a_merge_after_a_comparison_selects_only_the_tenant_that_was_compared(
     for other in ("O1", "O2"):
         tenant(host, other, tenant_code="A")
     assert "/merge?" not in board.get(path).text
+
+
+def test_operators_read_words_and_no_names_of_programs(board: Board, host: psycopg.Connection) -> None:
+    run(
+        host,
+        RESTORE_BACKUP,
+        run_id="r1",
+        parameters=Jsonb({"operation": "compare"}),
+        failed={"A": ("ListingError", "x")},
+    )
+    message(host, "goal")
+    host.execute("UPDATE batch.outbox SET template_key = 'goal_due'")
+    shown = {
+        f"/runs/{RESTORE_BACKUP.dag_id}/r1": ("テナントの復元と比較", "1 件中 1 件が終了"),
+        f"/batches/{RESTORE_BACKUP.id}": ("テナントの復元と比較",),
+        "/messages": ("目標の期限",),
+        "/messages/goal": ("目標の期限",),
+        **{f"/batches/{spec.id}": (words,) for spec, words in SCHEDULES.items()},
+    }
+    for path, words in shown.items():
+        text = board.get(path).text
+        assert [each for each in words if each not in text] == [], path
+        assert re.findall("<code>compare|goal_due|ListingError|[0-9]+ [0-9*]+ [*] [*]", text) == [], path
+
+
+@pytest.mark.parametrize(
+    ("most", "limit", "ticks"),
+    [
+        (83, None, ["0", "20", "40", "60", "80", "100"]),
+        (83, 120.0, ["0", "50", "100", "150"]),
+        (0.3, None, ["0", "0.10", "0.20", "0.30"]),
+        (0, None, ["0", "1"]),
+        (1_200_000, None, ["0", "500,000", "1,000,000", "1,500,000"]),
+    ],
+)
+def test_the_axis_of_a_chart_has_round_values_above_all_points(
+    most: float, limit: float | None, ticks: list[str]
+) -> None:
+    points = [(f"2026-11-{day:02} 02:00", most * day / 9) for day in range(1, 10)]
+    chart = line_chart(Series("x", points, limit=limit))
+    assert re.findall("<text[^>]*>([^<]+)</text>", chart) == ticks
+    assert re.findall("<span>([^<]+)</span>", chart) == ["2026-11-01", "2026-11-05", "2026-11-09"]
+
+
+def test_times_of_failures_say_how_long_ago(board: Board, host: psycopg.Connection) -> None:
+    run(host, TENANT_USAGE, hours_ago=3.2, failed={"A": ("X", "x")}, run_id="r1")
+    assert "（3 時間前）" in board.get("/").text
+    assert "（3 時間前）" in board.get(f"/runs/{TENANT_USAGE.dag_id}/r1").text

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from include.skillreport.core.catalog import (
     BATCHES,
     DATA_BACKUP,
+    EXTERNAL_SYNC,
     NOTIFICATION_RETRY,
     TENANT_BILLING,
     TENANT_USAGE,
@@ -262,6 +263,43 @@ def test_a_failure_that_no_clear_mends_has_the_button_of_its_page(
         assert kind_of(NOTIFICATION_RETRY, "undelivered").remedy() in text
         assert '<a class="button primary" href="/skill-batch-board/messages">通知を決める</a>' in text
         assert "/hour/clear" not in text
+
+
+@pytest.mark.parametrize(
+    ("spec", "failure", "first", "clear"),
+    [
+        (
+            EXTERNAL_SYNC,
+            ("CREDENTIALS_REFUSED", "トークンが使えません。"),
+            "テナントを開く",
+            "直したあとに、失敗した分だけ再実行",
+        ),
+        (TENANT_BILLING, NO_PRICE, "理由と対処を見る", "直したあとに、失敗した分だけ再実行"),
+        (TENANT_USAGE, ("NO_RESULT", "止まりました"), "失敗した分だけ再実行", "失敗した分だけ再実行"),
+        (TENANT_USAGE, ("08006", "接続が切れました"), "失敗した分だけ再実行", "失敗した分だけ再実行"),
+    ],
+)
+def test_the_first_action_is_a_clear_only_if_it_can_help(
+    board: Board, host: psycopg.Connection, spec: BatchSpec, failure: tuple[str, str], first: str, clear: str
+) -> None:
+    run(host, spec, failed={"A": failure}, succeeded=("B",), run_id="night")
+    with board.living_run(spec.dag_id, "night"):
+        board.end_run(spec.dag_id, "night")
+        pages = {page: board.get(page).text for page in ("/", f"/runs/{spec.dag_id}/night")}
+    for page, text in pages.items():
+        blue = re.findall(r'class="(?:button )?primary"[^>]*>([^<]+)<', text)
+        assert blue == ([first] if page == "/" or first != "理由と対処を見る" else [])
+        assert re.findall(r'/night/clear"[^>]*>([^<]+)<', text) == [clear]
+        assert kind_of(spec, failure[0]).change in text
+
+
+def test_a_refused_token_names_who_corrects_it_and_where(board: Board, host: psycopg.Connection) -> None:
+    run(host, EXTERNAL_SYNC, failed={"A": ("CREDENTIALS_REFUSED", "トークンが使えません。")})
+    close_channel(host, "A", "slack", "トークンが正しくありません")
+    who = "テナントの管理者が、アプリの「外部連携」の画面で"
+    assert who in board.get("/").text
+    strip = board.get("/tenants/A").text.split('class="strip"')[1].split("</div>")[0]
+    assert strip.count(who) == 2
 
 
 def test_kinds_of_failure_with_the_same_clear_have_one_button(board: Board, host: psycopg.Connection) -> None:

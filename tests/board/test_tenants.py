@@ -23,7 +23,7 @@ from include.skillreport.core.execution.business_date import JAPAN
 from tests.board.conftest import Board
 from tests.conftest import Database
 from tests.worlds.billing_rows import insert
-from tests.worlds.board_messages import close_channel
+from tests.worlds.board_messages import close_channel, message
 from tests.worlds.host_rows import share_codes, tenant
 from tests.worlds.night_rows import outcome, run
 from tests.worlds.tenant_rows import everything_of
@@ -88,7 +88,9 @@ def test_the_list_is_filtered_by_problem_and_sorted(
     )
 
     def shown(**values: Any) -> list[str]:
-        return [row["tenant_id"] for row in load_tenants(reader, Search(**values), lambda _: True).tenants]
+        return [
+            row["tenant_id"] for row in load_tenants(reader, Search(**values), lambda _: True, TODAY).tenants
+        ]
 
     assert shown() == ["D", "E", "B", "C", "A"]
     assert shown(sort="code") == ["A", "B", "C", "D", "E"]
@@ -127,13 +129,13 @@ def test_the_search_shows_signs_of_the_newest_run_that_had_the_tenant(
     run(host, DATA_BACKUP, hours_ago=8, failed={"A": ("X", "だめ")}, dry_run=True)
     everything_of(host, "A", "mark")
     host.execute("UPDATE batch.outbox SET status = 'dead', finished_at = now()")
-    found = load_tenants(reader, Search(sort="code"), lambda _: True)
+    found = load_tenants(reader, Search(sort="code"), lambda _: True, TODAY)
     (of_a, of_b) = found.tenants
     assert [failure["batch_id"] for failure in of_a["failed"]] == ["BATCH-018-02"]
     assert [failure["batch_id"] for failure in of_b["failed"]] == ["BATCH-018-01"]
     assert (of_a["critical"], of_a["warning"], of_a["undelivered"]) == (1, 0, 1)
     assert (of_b["critical"], of_b["undelivered"]) == (0, 0)
-    hidden = load_tenants(reader, Search(sort="code"), lambda dag_id: dag_id == TENANT_USAGE.dag_id)
+    hidden = load_tenants(reader, Search(sort="code"), lambda dag_id: dag_id == TENANT_USAGE.dag_id, TODAY)
     assert [row["has_signs"] for row in hidden.tenants] == [False, True]
     page = board.get("/tenants").text
     assert "/skill-batch-board/runs/batch_018_02_tenant_billing/bad" in page
@@ -146,10 +148,10 @@ def test_a_failure_shows_until_a_newer_run_has_the_tenant(
     run(host, TENANT_BILLING, hours_ago=30, failed={"A": ("X", "だめ")})
     for hours_ago in range(10, 20):
         run(host, TENANT_BILLING, hours_ago=hours_ago, succeeded=("B",))
-    (of_a, _) = load_tenants(reader, Search(), lambda _: True).tenants
+    (of_a, _) = load_tenants(reader, Search(), lambda _: True, TODAY).tenants
     assert [failure["batch_id"] for failure in of_a["failed"]] == ["BATCH-018-02"]
     run(host, TENANT_BILLING, hours_ago=9, succeeded=("A",))
-    (of_a, _) = load_tenants(reader, Search(), lambda _: True).tenants
+    (of_a, _) = load_tenants(reader, Search(), lambda _: True, TODAY).tenants
     assert not of_a["has_signs"]
 
 
@@ -406,6 +408,29 @@ def buttons(page: str) -> list[str]:
     return re.findall(r"/operations/offboard_tenant/(\w+)", section[: section.index("</section>")])
 
 
+@pytest.fixture
+def may_delete(host: psycopg.Connection) -> Iterator[None]:
+    """The installation may delete rows of the application."""
+    was = host.execute("SELECT with_deletion FROM batch.deployment").fetchone()
+    host.execute("UPDATE batch.deployment SET with_deletion = true")
+    yield
+    host.execute("UPDATE batch.deployment SET with_deletion = %s", was)
+
+
+@pytest.mark.usefixtures("may_delete")
+def test_nobody_begins_where_nothing_may_be_deleted(board: Board, host: psycopg.Connection) -> None:
+    host.execute("UPDATE \"MST_Tenant\" SET status = 'DELETED' WHERE tenant_id = 'A'")
+    page = board.get("/tenants/A").text
+    assert buttons(page) == ["begin"]
+    assert "アプリで削除済みでも、行は残っています" in page
+    host.execute("UPDATE batch.deployment SET with_deletion = false")
+    page = board.get("/tenants/A").text
+    assert buttons(page) == []
+    assert "権限は、データベースの管理者が付けます" in page
+    assert "python -m" not in page
+
+
+@pytest.mark.usefixtures("may_delete")
 def test_the_page_says_how_far_a_tenant_has_left(board: Board, host: psycopg.Connection) -> None:
     assert 'aria-labelledby="leaving"' not in board.get("/tenants/A").text
     host.execute("UPDATE \"MST_Tenant\" SET status = 'INACTIVE' WHERE tenant_id = 'A'")
@@ -439,12 +464,24 @@ def test_the_page_says_how_far_a_tenant_has_left(board: Board, host: psycopg.Con
     assert 'aria-labelledby="leaving"' not in board.get("/tenants/B").text
 
 
+def test_the_beginning_says_what_is_open_of_the_tenant(board: Board, host: psycopg.Connection) -> None:
+    message(host, "waits", status="pending")
+    dialog = board.get("/operations/offboard_tenant/begin", params={"tenants": "CODE-A"}).text
+    boxes = {
+        name: re.sub("<[^>]+>", "", rest.split("<small")[0])
+        for name, rest in re.findall(r'type="checkbox" name="(\w+)"[^>]*>(.*)', dialog)
+    }
+    assert "このテナントに 1 件" in boxes["waiting_messages"]
+    assert "このテナントにはありません" in boxes["open_invoices"]
+    assert "このテナント" not in boxes["dry_run"]
+
+
 def test_a_strip_says_what_is_wrong_and_failed_batches_come_first(
     board: Board, host: psycopg.Connection
 ) -> None:
     run(host, TENANT_USAGE, succeeded=("A",))
     assert 'class="strip"' not in board.get("/tenants/A").text
-    run(host, EXTERNAL_SYNC, failed={"A": ("ListingError", "トークンが使えません。")}, run_id="failed")
+    run(host, EXTERNAL_SYNC, failed={"A": ("CREDENTIALS_REFUSED", "トークンが使えません。")}, run_id="failed")
     close_channel(host, "A", "slack", "トークンが正しくありません")
     text = board.get("/tenants/A").text
     strip = text[text.index('class="strip"') : text.index('aria-labelledby="outcomes"')]
@@ -485,3 +522,31 @@ def test_the_plan_is_the_contracts_of_today(board: Board, host: psycopg.Connecti
     head = board.get("/tenants/A").text.partition("<h1>")[2].partition("</h1>")[0]
     assert "ENTERPRISE" in head
     assert "STANDARD" not in head
+    (row,) = re.findall(
+        r"<tr>.*?</tr>", board.get("/tenants?q=CODE-A").text.partition("<tbody>")[2], re.DOTALL
+    )
+    assert "<bdi>ENTERPRISE</bdi>" in row
+
+
+def test_the_usage_leads_to_the_money(board: Board, host: psycopg.Connection) -> None:
+    everything_of(host, "A", "marker")
+    month = TODAY.replace(day=1)
+    days = {"start": month, "end": (month + timedelta(days=31)).replace(day=1) - timedelta(days=1)}
+    host.execute("UPDATE batch.invoice SET period_start = %(start)s, period_end = %(end)s", days)
+    usage = board.get("/tenants/A").text.split('aria-labelledby="usage"')[1].split("</section>")[0]
+    for address in ("invoices/inv-marker", "invoices/inv-marker#calculation"):
+        assert f'href="/skill-batch-board/{address}"' in usage
+    # Nothing about money without the right of invoices.
+    page = load_tenant(host, "A", lambda dag_id: dag_id == TENANT_USAGE.dag_id, NOW)
+    assert page is not None
+    assert page.billed_usage == []
+
+
+def test_finished_rows_are_folded(board: Board, host: psycopg.Connection) -> None:
+    for number in range(3):
+        message(host, f"sent {number}", "sent")
+    message(host, "lost")
+    section = board.get("/tenants/A").text.split('aria-labelledby="messages"')[1].split("</section>")[0]
+    shown, folded = section.split("<summary>済んだ通知 3 件</summary>")
+    assert [shown.count("/messages/"), folded.count("/messages/sent")] == [1, 3]
+    assert '<span class="badge bad">' in shown

@@ -140,7 +140,7 @@ def _texts_of_failures() -> set[str]:
     return {
         CLEAR_FAILED,
         CLEAR_TASK,
-        *(text for kind in kinds for text in (kind.meaning, kind.action, kind.waits) if text),
+        *(text for kind in kinds for text in (kind.meaning, kind.change, kind.action, kind.waits) if text),
         *(kind_of(spec, None).again for spec in RUN_SPECS.values() if kind_of(spec, None).again),
         *(text for spec in RUN_SPECS.values() for text in (spec.name, spec.can_wait)),
     }

@@ -182,7 +182,7 @@ def test_dark_english_narrow_and_by_keyboard(site: Site, host: psycopg.Connectio
         page.keyboard.press("Tab")
         expect(page.locator("a.skip")).to_be_focused()
         page.keyboard.press("Enter")
-        _tab_to(page, "失敗した分だけ再実行")
+        _tab_to(page, "直したあとに、失敗した分だけ再実行")
         page.keyboard.press("Enter")
         expect(page.get_by_role("dialog")).to_be_visible()
         page.keyboard.press("Escape")

@@ -100,7 +100,7 @@ def test_a_token_that_expired_is_named_and_the_tenant_runs_again(
         host.execute(
             """UPDATE "SYS_IntegrationConfig" SET auth_config = %s""", [json.dumps({"bot_token": "xoxb-new"})]
         )
-        task.press(page, "失敗した分だけ再実行")
+        task.press(page, "直したあとに、失敗した分だけ再実行")
         task.confirm(page, "再実行する")
         task.press(page, "閉じる")
         expect(strip).to_have_count(0)

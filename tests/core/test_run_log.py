@@ -321,7 +321,7 @@ def test_a_run_with_failed_tenants_is_partial_and_names_them(
         FailedTenant("t3", "t3", "gone", []),
     ]
     row = log_row(host, run)
-    assert (row["status"], row["error_message"]) == ("partial", "3 テナント中 2 件失敗")
+    assert (row["status"], row["error_message"]) == ("partial", "3 テナント中 2 件が失敗")
     assert row["result"]["results"] == [
         {"tenantId": "t1", "status": "failed", "error": "division by zero"},
         {"tenantId": "t3", "status": "failed", "error": "gone"},

@@ -122,7 +122,7 @@ def test_the_operators_read_who_is_in_trouble_and_which_run_was_lost(
     untold, unclosed, not_started, digest = (message for message in messages if message.channel == "slack")
     # Critical alerts are mailed too: an invoice run that failed, and the tenant's incident.
     assert [message.subject for message in messages if message.channel == "email"] == [
-        "[CRITICAL] バッチ実行失敗: BATCH-018-02 テナント課金計算バッチ（2 件中 1 件）",
+        "[CRITICAL] バッチ実行失敗: BATCH-018-02 テナント課金計算バッチ（2 件中 1 件が失敗）",
         "[CRITICAL] テナント監視 11-04 11:00: 新規 1（重大 1）、バッチ 1",
     ]
     assert untold.text.startswith("バッチ実行失敗: BATCH-018-02")

@@ -146,7 +146,7 @@ def test_the_run_of_a_killed_close_run_is_reported_once(
     wait_until(lambda: len(slack.messages) > 2, "the alert arrives")
     by_task, by_dag = (message.text.splitlines() for message in slack.messages[1:])
     assert tenants_and_advice(by_dag) == tenants_and_advice(by_task)
-    assert "エラー: 全テナントが失敗 — 1 件中 1 件" in by_dag
+    assert "エラー: 全テナントが失敗 — 1 件中 1 件が失敗" in by_dag
     assert any(line.startswith("ほかのエラー: close_run: タスクのプロセスが停止した") for line in by_dag)
 
 

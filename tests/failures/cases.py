@@ -21,6 +21,7 @@ from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.external_sync.settings import ExternalSyncSettings
 from include.skillreport.core.catalog import (
     DATA_BACKUP,
+    EXTERNAL_SYNC,
     NOTIFICATION_RETRY,
     SCHEDULED_NOTIFICATIONS,
     TENANT_BILLING,
@@ -415,6 +416,16 @@ def channel_closed(scene: Scene) -> Failure:
     return Failure(_retrying(scene), mend)
 
 
+def credentials(scene: Scene) -> Failure:
+    """Slack refuses the token with which the directory is read."""
+    host_rows.tenant(scene.host, "A")
+    directory_rows.slack(scene.host, scene.services).fill([directory_rows.member(1)], 200)
+    scene.services.fail_next("slack", "token_expired")
+    network = LocalInstallation(services=Network(allowed_hosts=scene.services.allowed_hosts))
+    run = FlowRun(scene.database, EXTERNAL_SYNC, directory_rows.DAY, installation=network)
+    return Failure(run, lambda: None)
+
+
 def mailbox(scene: Scene) -> Failure:
     """The mailbox refuses the password."""
     host_rows.tenant(scene.host, "A")
@@ -562,6 +573,7 @@ CASES: dict[str, Callable[[Scene], Failure]] = {
         undelivered,
         letters_waiting,
         channel_closed,
+        credentials,
         mailbox,
         mail_server_closed,
         service_closed,

@@ -83,7 +83,7 @@ def run_batches(
         ).fetchall()
     wrong = {dag_id: state for dag_id, state in states.items() if state != expected[dag_id]}
     assert (wrong, states.keys()) == ({}, expected.keys()), (wrong, problems)
-    assert outcomes == [("CHANNEL_CLOSED",), ("ListingError",)]
+    assert outcomes == [("CHANNEL_CLOSED",), ("CREDENTIALS_REFUSED",)]
 
 
 def _backup_connection(database: Database) -> str:

@@ -103,8 +103,8 @@ def test_it_says_what_failed_for_whom_and_what_to_do(slack: StandIns) -> None:
     (message,) = slack.messages
     lines = message.text.splitlines()
     assert lines[:6] == [
-        "バッチ実行失敗: BATCH-018-01 テナント使用量集計バッチ（12 件中 1 件）",
-        "エラー: 一部のテナントが失敗（ほかのテナントは完了） — 12 件中 1 件",
+        "バッチ実行失敗: BATCH-018-01 テナント使用量集計バッチ（12 件中 1 件が失敗）",
+        "エラー: 一部のテナントが失敗（ほかのテナントは完了） — 12 件中 1 件が失敗",
         "業務日: 2026-10-31",
         "重要度: MEDIUM",
         "失敗したテナント:",
@@ -160,7 +160,7 @@ def test_a_problem_of_the_whole_run_stands_beside_the_failed_tenants(slack: Stan
 
     (message,) = slack.messages
     lines = message.text.splitlines()
-    assert "エラー: 一部のテナントが失敗（ほかのテナントは完了） — 7 件中 1 件" in lines
+    assert "エラー: 一部のテナントが失敗（ほかのテナントは完了） — 7 件中 1 件が失敗" in lines
     assert f"ほかのエラー: {UNPLACED.text}" in lines
     first, second = actions_of(message)
     assert "失敗したテナントの aggregate_usage だけを下流ごと消去（Clear）" in first
@@ -307,7 +307,7 @@ def test_slacks_refusal_is_logged_and_changes_nothing(
     (error,) = (record for record in caplog.records if record.name == "skill_batch.notifiers.alert_outbox")
     assert error.levelname == "ERROR"
     assert error.getMessage().startswith(
-        "The alert 'バッチ実行失敗: BATCH-018-01 テナント使用量集計バッチ（2 件中 1 件）' could not be delivered by slack"
+        "The alert 'バッチ実行失敗: BATCH-018-01 テナント使用量集計バッチ（2 件中 1 件が失敗）' could not be delivered by slack"
         " and will not be tried again"
     )
     assert "T1 name: reason" in capsys.readouterr().out

@@ -58,7 +58,7 @@ def _in_japanese(text: str, **values: str) -> str:
 class FailureKind:
     """A kind of failure. The texts are Japanese, for operators; ``failure_kinds.toml`` describes the fields.
 
-    ``again`` is the end of the remedy in an operation, instead of a clear.
+    ``again`` is the end of the remedy in an operation, instead of a clear. ``at_once``: a clear may help before anybody changes anything.
     """
 
     name: str
@@ -66,7 +66,9 @@ class FailureKind:
     action: str
     codes: Sequence[str]
     of: Sequence[str] = ()
+    change: str = ""
     clear: str = ""
+    at_once: bool = False
     again: str = ""
     waits: str = ""
     page: str = ""
@@ -81,7 +83,7 @@ class FailureKind:
 
     def remedy(self, failed: str = "失敗したインスタンス", words: Callable[..., str] = _in_japanese) -> str:
         """What an operator does. ``failed`` names what failed and is cleared, if a clear of it helps. ``words`` translates a text."""
-        action = words(self.action) if self.action else ""
+        action = "".join(words(text) for text in (self.change, self.action) if text)
         if self.again:
             return action + words(self.again)
         if self.clear == FAILED:

@@ -16,7 +16,7 @@ The private names, why no public one does, and a test of what they do:
 - ``airflow.listeners.hookimpl``: marks the functions of a listener. Test: ``board/test_marked_runs.py``
 - ``airflow.models.DagRun``: a deadline is computed from earlier runs. Test: ``dags/test_deadline_references.py``
 - ``airflow.models.dag.DagModel``: the auth manager asks for the team of a DAG. Test: ``board/test_access.py``
-- ``airflow.models.log.Log``: the audit log has no API to write to. Test: ``board/test_message_search.py``
+- ``airflow.models.log.Log``: the audit log has no API to write to, and only administrators read it. Test: ``board/test_attention.py``
 - ``airflow.sdk.definitions.deadline.BaseDeadlineReference``: public since 3.3.2 only. Test: ``dags/test_deadline_references.py``
 - ``airflow.sdk.definitions.deadline.deadline_reference``: the same. Test: ``dags/test_deadline_references.py``
 - ``airflow.sdk.exceptions.AirflowRuntimeError``: what a task gets if the API server fails. Test: ``plugins/test_lookup.py``

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
 from typing import Annotated, Literal
 
 from airflow.api_fastapi.app import get_auth_manager
@@ -20,6 +22,9 @@ TOKEN_COOKIE = COOKIE_NAME_JWT_TOKEN
 # The parameter of a route with the user. FastAPI answers 401 without a valid login.
 SignedInUser = Annotated[BaseUser, Depends(get_user)]
 
+# The names of Airflow's routes that clear, in the audit log.
+_CLEARS = ("post_clear_task_instances", "clear_dag_run")
+
 Method = Literal["GET", "POST", "PUT"]
 Entity = Literal["RUN", "TASK_INSTANCE"]
 
@@ -28,6 +33,26 @@ def record_in_audit_log(event: str, user: BaseUser, extra: str) -> None:
     """Add a row to Airflow's audit log (Browse, Audit Log), as its own API does for its routes."""
     with create_session() as session:
         session.add(Log(event=event, owner=user.get_name(), owner_display_name=user.get_name(), extra=extra))
+
+
+def clears_of(runs: Collection[tuple[str, str]]) -> list[tuple[str, str, datetime, str, str]]:
+    """The clears of these runs (DAG, run) in the audit log, the oldest first: DAG, run, time (aware), user, and the request as JSON.
+
+    Only administrators may read the log by Airflow's API, so the caller checks the right to see the runs.
+    """
+    columns = (Log.dag_id, Log.run_id, Log.dttm, Log.owner, Log.extra)
+    with create_session() as session:
+        found = session.query(*columns).filter(
+            Log.dag_id.in_({dag_id for dag_id, _ in runs}),
+            Log.run_id.in_({run_id for _, run_id in runs}),
+            Log.event.in_(_CLEARS),
+        )
+        rows = found.order_by(Log.dttm).all()
+    return [
+        (dag_id, run_id, at, owner or "", extra or "{}")
+        for dag_id, run_id, at, owner, extra in rows
+        if dag_id and run_id and at and (dag_id, run_id) in runs
+    ]
 
 
 def may_see_pages(user: BaseUser) -> bool:

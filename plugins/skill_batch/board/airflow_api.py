@@ -29,7 +29,7 @@ _MOST_PAGES = 20
 MOST_INSTANCES = _MOST_PAGES * PAGE_ROWS
 
 # The note that Airflow saves with a run or a cleared task, in addition to the user.
-_NOTE = "バッチ運用ボードから"
+BOARD_NOTE = "バッチ運用ボードから"
 
 # The note of a person who works on a failed run. Airflow's API does not tell who wrote a note, so it begins with the name.
 _HANDLED = re.compile("対応中（(.*?)）: (.*)", re.DOTALL)
@@ -57,7 +57,7 @@ class Note:
 def note_of(run: Mapping[str, Any] | None) -> Note | None:
     """The note of Airflow's run; None without one, and for the note that the board gives to each run that it starts."""
     content = (run or {}).get("note")
-    if not content or content == _NOTE:
+    if not content or content == BOARD_NOTE:
         return None
     handled = _HANDLED.fullmatch(content)
     return Note(*handled.groups()) if handled else Note("", content)
@@ -99,7 +99,7 @@ class AirflowApi:
         return self._call(
             "POST",
             f"/dags/{quote(dag_id, safe='')}/dagRuns",
-            json={"logical_date": None, "conf": dict(conf), "note": _NOTE},
+            json={"logical_date": None, "conf": dict(conf), "note": BOARD_NOTE},
         )
 
     def handle(self, dag_id: str, run_id: str, person: str, text: str) -> None:
@@ -137,7 +137,7 @@ class AirflowApi:
                 "include_downstream": True,
                 "only_failed": False,
                 "reset_dag_runs": True,
-                **({} if is_only_asked else {"note": _NOTE}),
+                **({} if is_only_asked else {"note": BOARD_NOTE}),
             },
         )
         cleared: list[dict[str, Any]] = answer["task_instances"]

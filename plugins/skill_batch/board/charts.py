@@ -5,11 +5,14 @@ Colours come from the style sheet, so a chart follows the light and the dark the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
+# The height is that of the style sheet, so that the values of the axis stand beside their lines.
 _WIDTH, _HEIGHT, _TOP, _BOTTOM = 640, 140, 12, 20
+_MOST_STEPS = 5
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,20 @@ def bar_chart(series: Series) -> str:
     return _frame(series, bars)
 
 
-def _scales(series: Series):  # type: ignore[no-untyped-def]  # two short functions
+def _steps(series: Series) -> list[float]:
+    """The values of the axis: 0 and up to five round steps, the last one not below any value."""
     values = [value for _, value in series.points if value is not None]
     most = max([*values, series.limit or 0, 0]) or 1
+    power = 10 ** math.floor(math.log10(most))
+    # A count has no fractions.
+    least = 1 if all(float(value).is_integer() for value in values) else 0
+    sizes = (power / 5, power / 2, power, 2 * power, 5 * power)
+    step = next(step for step in sizes if most / step <= _MOST_STEPS and step >= least)
+    return [step * number for number in range(math.ceil(most / step - 1e-9) + 1)]
+
+
+def _scales(series: Series):  # type: ignore[no-untyped-def]  # two short functions
+    most = _steps(series)[-1]
     step = _WIDTH / max(len(series.points), 1)
     return (
         lambda index: step * (index + 0.5),
@@ -107,15 +121,26 @@ def _frame(series: Series, content: str) -> str:
     limit = ""
     if series.limit is not None:
         limit = f'<line class="limit" x1="0" x2="{_WIDTH}" y1="{y(series.limit):.1f}" y2="{y(series.limit):.1f}"/>'
-    first, last = series.points[0][0], series.points[-1][0]
+    # Only the day of a point, so that three labels fit under a narrow chart.
+    labels = [
+        series.points[index][0].split()[0]
+        for index in sorted({0, len(series.points) // 2, len(series.points) - 1})
+    ]
+    texts = [(y(value), _shown(value, "")) for value in _steps(series)]
+    width = 7 * max(len(text) for _, text in texts) + 8
+    ticks = "".join(f'<text x="{width - 6}" y="{at + 4:.1f}">{text}</text>' for at, text in texts)
+    grid = "".join(
+        f'<line class="step" x1="0" x2="{_WIDTH}" y1="{at:.1f}" y2="{at:.1f}"/>' for at, _ in texts[1:]
+    )
     # An image has no links.
     role = "group" if any(series.pages) else "img"
     return (
         f'<figure class="chart"><figcaption>{escape(series.title)} <span class="muted">'
         f"{_shown(values[-1], series.unit)} / {escape(series.most_title)} {_shown(max(values), series.unit)}</span></figcaption>"
+        f'<div class="plot"><svg class="ticks" width="{width}" height="{_HEIGHT}" aria-hidden="true">{ticks}</svg>'
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="{role}" aria-label="{escape(series.title)}" preserveAspectRatio="none">'
-        f'{limit}{content}<line class="axis" x1="0" x2="{_WIDTH}" y1="{_HEIGHT - _BOTTOM}" y2="{_HEIGHT - _BOTTOM}"/></svg>'
-        f'<p class="range"><span>{escape(first)}</span><span>{escape(last)}</span></p></figure>'
+        f'{grid}{limit}{content}<line class="axis" x1="0" x2="{_WIDTH}" y1="{_HEIGHT - _BOTTOM}" y2="{_HEIGHT - _BOTTOM}"/></svg></div>'
+        f'<p class="range">{"".join(f"<span>{escape(label)}</span>" for label in labels)}</p></figure>'
     )
 
 

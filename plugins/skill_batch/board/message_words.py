@@ -17,6 +17,7 @@ from include.skillreport.messaging.contract_letters import (
     SETTINGS_BROKEN,
     USAGE_WARNING,
 )
+from include.skillreport.messaging.reminder_names import CERTIFICATE_EXPIRY, GOAL_DUE, KEYS
 
 # The filter states of the list of messages. The first ones need an operator.
 STATES = {
@@ -60,6 +61,8 @@ KINDS = {
     CHANNELS_GONE: "送れるチャネルがない",
     MONTHLY_REPORT: "月次レポート",
     GENERAL: "お知らせ",
+    **dict.fromkeys(KEYS[CERTIFICATE_EXPIRY], "資格の期限"),
+    **dict.fromkeys(KEYS[GOAL_DUE], "目標の期限"),
 }
 
 

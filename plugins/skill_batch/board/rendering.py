@@ -6,6 +6,7 @@ The texts in templates and modules are Japanese. ``texts/en.yaml`` has their Eng
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -42,10 +43,14 @@ from include.skillreport.core.operation_catalog import APPROVALS, IMPORT_PAYMENT
 from include.skillreport.core.run_spec import OperationSpec, RunSpec
 from include.skillreport.core.version import VERSION
 from include.skillreport.core.yaml_files import load_yaml
+from include.skillreport.operations.forms import FORMS
 
 Language = Literal["ja", "en"]
 
 LANGUAGE_COOKIE = "skill_batch_language"
+
+# The name of a Python class.
+_CLASS = re.compile("[A-Z][a-z]\\w*")
 
 _HERE = Path(__file__).parent
 
@@ -132,8 +137,10 @@ class Links:
         task = f"{self.run(dag_id, run_id)}/tasks/{quote(task_id, safe='')}"
         return f"{task}/mapped/{map_index}" if map_index >= 0 else task
 
-    def place(self, kind: FailureKind, spec: RunSpec) -> str:
-        """Where an operator acts on a failure of this kind: a page of the board or of Airflow."""
+    def place(self, kind: FailureKind, spec: RunSpec, tenant_id: str = "") -> str:
+        """Where an operator acts on a failure of this kind: a page of the board or of Airflow. ``tenant_id``: the first failed tenant."""
+        if kind.page == "tenant":
+            return self.page("tenants", tenant_id)
         if kind.page == "messages":
             return self.page("messages")
         if kind.page == "approvals":
@@ -212,6 +219,7 @@ def _environment() -> Environment:
     }
     environment.filters |= {
         "moment": moment,
+        "minutes_ago": minutes_ago,
         "day": day,
         "duration": duration,
         "number": number,
@@ -219,6 +227,8 @@ def _environment() -> Environment:
         "size": size,
         "name": name,
         "told": told,
+        "coded": coded,
+        "operation_title": operation_title,
         "entered": lambda person, authors: not nobody_else_looks() and is_author(person, authors),
         # charts escapes the labels.
         "line_chart": lambda series: Markup(charts.line_chart(series)),  # noqa: S704
@@ -234,6 +244,11 @@ def moment(value: datetime | None) -> str:
     local = value.astimezone(JAPAN)
     this_year = datetime.now(JAPAN).year
     return f"{local:%m-%d %H:%M}" if local.year == this_year else f"{local:%Y-%m-%d %H:%M}"
+
+
+def minutes_ago(value: datetime) -> int:
+    """The full minutes since a time (aware)."""
+    return int((datetime.now(JAPAN) - value).total_seconds() // 60)
 
 
 def day(value: date | None) -> str:
@@ -275,6 +290,17 @@ def name(value: str | None) -> Markup:
 def told(value: str | None) -> Markup:
     """A sentence of the data, which is Japanese on English pages, too. A missing one is empty."""
     return Markup('<span lang="ja">{}</span>').format(value) if value else Markup()
+
+
+def coded(code: str | None) -> Markup:
+    """The code of a failure. The class of a Python error says nothing to operators; the sentence beside it does."""
+    return Markup("<code>{}</code>").format(code) if code and not _CLASS.fullmatch(code) else Markup()
+
+
+def operation_title(name: str, dag_id: str) -> str:
+    """The Japanese title of an operation of a DAG's form; its name, if the form no longer has it."""
+    form = FORMS.get(dag_id)
+    return next((each.title for each in form.operations if each.name == name), name) if form else name
 
 
 def size(value: int | None) -> str:

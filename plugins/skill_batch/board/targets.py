@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from include.skillreport.core.entered import SHOWN, plain
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 from include.skillreport.operations.import_payments.form import FEE
+from include.skillreport.operations.offboard_tenant.form import OPEN_ITEMS
 from include.skillreport.operations.shown import difference, has_rows, lines_of, parameters_of
 
 # The statement that describes each kind of rows, and what these fields select by its id.
@@ -52,12 +53,14 @@ _AGAIN = "対象を確かめて、もう一度「実行する」を押してく�
 class Targets:
     """What the values of a dialog select. ``rows`` are the first of ``total`` rows; their ``kind`` says which columns they have.
 
-    ``lines`` are all of them as texts, which the dialog sends back and the run compares with what it works on.
+    ``lines`` are all of them as texts, which the dialog sends back and the run compares with what it works on. ``open_items``: how much
+    the only tenant has of what the fields accept, by field.
     """
 
     rows: Sequence[Mapping[str, Any]]
     total: int
     lines: Sequence[str]
+    open_items: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def further(self) -> int:
@@ -95,7 +98,9 @@ def describe_targets(
         if name in _OF_IDS and values.get(name):
             ids, numbers = _named(values[name])
             rows += _described(connection, _OF_IDS[name], name, ids=ids, numbers=numbers)
-    return Targets(rows[:MOST], len(rows), lines)
+    is_begun = bool(action.operation) and OPEN_ITEMS.keys() <= action.fields.keys() and len(tenant_ids) == 1
+    items = _SQL.rows(connection, "open_items", tenant_ids=tenant_ids) if is_begun else []
+    return Targets(rows[:MOST], len(rows), lines, items[0] if items else {})
 
 
 def require_confirmed(action: Action, shown: Sequence[str], targets: Targets) -> None:

@@ -225,7 +225,7 @@ class FailureAlert(BaseNotifier):
             (*links, *approval_links(asked)),
             result.execution_id,
             _failed_tenants(result),
-            count=f"{result.total_tenants} 件中 {failed} 件" if failed else "",
+            count=f"{result.total_tenants} 件中 {failed} 件が失敗" if failed else "",
         )
 
     def of_failures(
@@ -361,7 +361,7 @@ def _errors(result: Any) -> list[str]:
             if result.status == "failed"
             else "一部のテナントが失敗（ほかのテナントは完了）"
         )
-        return [f"{outcome} — {result.total_tenants} 件中 {result.error_count} 件", *errors]
+        return [f"{outcome} — {result.total_tenants} 件中 {result.error_count} 件が失敗", *errors]
     first, *others = errors
     outcome = f"テナントの処理は {result.total_tenants} 件中 {result.success_count} 件が成功しました"
     return [f"{first.rstrip('。')}。{outcome}", *others]

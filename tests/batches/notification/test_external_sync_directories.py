@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import ClientTimeout, test_utils, web
 
+from include.skillreport.core.errors import code_of
 from include.skillreport.messaging.address_guard import guarded_session
 from include.skillreport.messaging.channels import directory as calls
 from include.skillreport.messaging.channels.channel import ChannelConfig
@@ -228,6 +229,8 @@ def test_a_permanent_listing_error_is_reported_without_retry_or_secrets(
     with pytest.raises(ListingError, match=reason) as refused:
         listing(tenant.services, config)
     assert not refused.value.recoverable
+    is_about_the_token = not any(text in reason for text in ("一覧を返しません", "別の URL"))
+    assert (code_of(refused.value) == "CREDENTIALS_REFUSED") == is_about_the_token
     assert "very-secret" not in f"{refused.value!r}{config!r}"
 
 

@@ -225,19 +225,19 @@ def test_an_hour_that_was_not_measured_is_not_judged() -> None:
             250,
             (100, 102, 98, 101, 99, 103, 97, 100),
             "API 呼び出し 250 件。ふだんのこの時間帯（100）の約 2.5 倍です\n"
-            "計算: 同じ時間帯の中央値 100、MAD 1.5、修正z 67.45 = 0.6745 × (250 − 100) / 1.5",
+            "計算: 同じ時間帯の中央値 100、ふだんのばらつき 1.5、外れの点数 67.45 = 0.6745 × (250 − 100) / 1.5",
         ),
         (
             110,
             (120, 118, 125, 122),
             "API 呼び出し 110 件。ふだんのこの時間帯（121）の約 91 % です\n"
-            "計算: 同じ時間帯の中央値 121、MAD 2、修正z -3.71 = 0.6745 × (110 − 121) / 2",
+            "計算: 同じ時間帯の中央値 121、ふだんのばらつき 2、外れの点数 -3.71 = 0.6745 × (110 − 121) / 2",
         ),
         (
             250,
             (100, 100, 100, 100),
             "API 呼び出し 250 件。ふだんのこの時間帯（100）の約 2.5 倍です\n"
-            "計算: 同じ時間帯の中央値 100、MAD 0（5 とみなす）、修正z 20.24 = 0.6745 × (250 − 100) / 5",
+            "計算: 同じ時間帯の中央値 100、ふだんのばらつき 0（5 とみなす）、外れの点数 20.24 = 0.6745 × (250 − 100) / 5",
         ),
     ],
 )
@@ -274,7 +274,7 @@ def test_a_rate_far_above_usual_warns_below_the_fixed_limit() -> None:
     found = breach(Check.ERROR_RATE, figures(measure(1_000, 45), past))
     assert found is not None
     assert found.severity is BreachSeverity.WARNING
-    assert "中央値 0.5、MAD 0.05" in found.evidence
+    assert "中央値 0.5、ふだんのばらつき 0.05" in found.evidence
 
 
 @pytest.mark.parametrize("check", [Check.ERROR_RATE, Check.RESPONSE_TIME, Check.FAILED_LOGINS])
@@ -557,7 +557,7 @@ def test_the_worst_come_first_ten_are_named_and_the_rest_is_counted() -> None:
 
 
 def test_the_calculation_of_an_anomaly_has_its_own_line() -> None:
-    evidence = "API 呼び出し 250 件。ふだんのこの時間帯（20）の約 12.5 倍です\n計算: 修正z 82.96"
+    evidence = "API 呼び出し 250 件。ふだんのこの時間帯（20）の約 12.5 倍です\n計算: 外れの点数 82.96"
     lines = digest_lines(
         News(
             AT,
@@ -569,10 +569,10 @@ def test_the_calculation_of_an_anomaly_has_its_own_line() -> None:
             [],
         )
     )
-    assert lines[1:3] == [f"【重大】T001 ㈱髙橋: {evidence.splitlines()[0]}", "計算: 修正z 82.96"]
+    assert lines[1:3] == [f"【重大】T001 ㈱髙橋: {evidence.splitlines()[0]}", "計算: 外れの点数 82.96"]
     assert lines[4:] == [
         f"継続中【重大】T001 ㈱髙橋: {evidence.splitlines()[0]}、11-25 05:00 から",
-        "計算: 修正z 82.96",
+        "計算: 外れの点数 82.96",
     ]
 
 

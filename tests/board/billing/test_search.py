@@ -1,7 +1,8 @@
-"""The search of the header: tenants, invoices by number, and runs by id; and the lines of an invoice in a dialog."""
+"""The search of the header: batches, tenants, invoices by number, and runs by id; and the lines of an invoice in a dialog."""
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 import psycopg
@@ -127,3 +128,23 @@ def test_the_months_head_adds_up_with_the_list(board: Board, host: psycopg.Conne
     assert f"<b>{paid:,f} JPY</b><span>入金" in head
     assert f"<b>{unpaid:,f} JPY</b><span>未入金" in head
     assert "USD: 請求" in head
+
+
+@pytest.mark.parametrize(
+    ("text", "batch"),
+    [
+        ("BATCH-019-03", "BATCH-019-03"),
+        ("batch_019_03_external_sync", "BATCH-019-03"),
+        ("外部システム連携", "BATCH-019-03"),
+        ("restore_backup", "RESTORE-BACKUP"),
+    ],
+)
+def test_a_batch_is_found_by_id_dag_and_title(board: Board, text: str, batch: str) -> None:
+    assert target(board, text) == f"/skill-batch-board/batches/{batch}"
+
+
+def test_several_batches_are_listed(board: Board) -> None:
+    listed = board.get("/search?q=BATCH-019").text
+    assert re.findall("/batches/(BATCH-019-[0-9]+)", listed) == [
+        f"BATCH-019-0{number}" for number in range(1, 6)
+    ]

@@ -303,9 +303,9 @@ def _in_words(found: Score) -> str:
 
 
 def _arithmetic(found: Score) -> str:
-    mad = number(found.mad) if found.mad else f"0（{number(found.spread)} とみなす）"
+    spread = number(found.mad) if found.mad else f"0（{number(found.spread)} とみなす）"
     return (
-        f"計算: 同じ時間帯の中央値 {number(found.median)}、MAD {mad}、修正z {number(found.z)}"
+        f"計算: 同じ時間帯の中央値 {number(found.median)}、ふだんのばらつき {spread}、外れの点数 {number(found.z)}"
         f" = 0.6745 × ({number(found.value)} − {number(found.median)}) / {number(found.spread)}"
     )
 

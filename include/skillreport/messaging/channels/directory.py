@@ -174,6 +174,12 @@ class ListingError(BatchError):
         self.recoverable = recoverable
 
 
+class CredentialsRefusedError(ListingError):
+    """The service refuses the tenant's token, or its permissions. Another attempt needs another token."""
+
+    code = "CREDENTIALS_REFUSED"
+
+
 class StartOverError(Exception):
     """The service no longer knows the position of the listing; the text says why in a sentence."""
 

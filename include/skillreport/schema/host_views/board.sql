@@ -2,9 +2,9 @@
 -- messages, no values of settings, and addresses only in part, except those of contracts. All times are timestamptz; days are
 -- Asia/Tokyo.
 
--- Which code the schema and its views are of.
+-- Which code the schema and its views are of, and whether the batches may delete rows of the application.
 CREATE VIEW batch.board_deployment AS
-SELECT revision
+SELECT revision, with_deletion
 FROM batch.deployment;
 
 -- The tenants, without addresses. A deleted one (is_gone) has its former code and name.
@@ -542,6 +542,40 @@ FROM batch.monthly_report AS report
 LEFT JOIN batch.monthly_report_file AS file
     ON report.tenant_id = file.tenant_id AND report.report_month = file.report_month;
 
+-- What is open of each tenant, and must be decided when it leaves. The beginning of an offboarding reads it, too.
+CREATE VIEW batch.board_open_item AS
+SELECT
+    tenant.tenant_id,
+    (
+        SELECT count(*) FROM batch.invoice AS unpaid
+        WHERE
+            unpaid.tenant_id = tenant.tenant_id AND unpaid.kind = 'invoice' AND unpaid.status = 'finalized'
+            AND unpaid.open_amount > 0 AND NOT unpaid.marked_paid
+    ) AS open_invoices,
+    (
+        SELECT count(*) FROM batch.invoice AS draft
+        WHERE draft.tenant_id = tenant.tenant_id AND draft.status = 'draft'
+    ) AS held_drafts,
+    (
+        SELECT count(*) FROM batch.usage_day AS usage
+        WHERE
+            usage.tenant_id = tenant.tenant_id AND NOT EXISTS (
+                SELECT FROM batch.invoice AS billed
+                WHERE
+                    billed.tenant_id = usage.tenant_id AND billed.kind = 'invoice' AND billed.finalized_at IS NOT null
+                    AND usage.usage_date BETWEEN billed.period_start AND billed.period_end
+            )
+    ) AS unbilled_days,
+    (
+        SELECT count(*) FROM batch.outbox AS message
+        WHERE message.tenant_id = tenant.tenant_id AND message.finished_at IS null
+    ) AS waiting_messages,
+    (
+        SELECT count(*) FROM batch.account_link AS link
+        WHERE link.tenant_id = tenant.tenant_id AND link.status = 'active'
+    ) AS directory_links
+FROM batch.all_tenant AS tenant;
+
 -- Tenants that leave, with the rows of the newest export and those that are deleted or blanked.
 CREATE VIEW batch.board_offboarding AS
 SELECT
@@ -626,5 +660,7 @@ batch.board_approval_item,
 batch.board_directory_sync,
 batch.board_backup,
 batch.board_report,
+batch.board_open_item,
 batch.board_offboarding
 TO batch_board;
+GRANT SELECT ON batch.board_open_item TO batch_platform;

@@ -118,6 +118,7 @@ CREATE TABLE batch.account_link (
 );
 CREATE UNIQUE INDEX account_link_of_employee ON batch.account_link (tenant_id, provider, employee_id) WHERE status = 'active';
 CALL batch.make_tenant_table('batch.account_link');
+CREATE POLICY board ON batch.account_link FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.account_link IS
 'Which account of an external service belongs to which employee. An operator settles ambiguous accounts (matched_by operator).';
 COMMENT ON COLUMN batch.account_link.absent_on IS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -42,7 +43,9 @@ from include.skillreport.operations.operate_notifications.form import Lift
 
 router = APIRouter()
 
-_PAGE = 50
+# A page of the list, and the most that a search by address finds.
+_PAGE = 20
+_MOST_FOUND = 50
 _MOST_LISTED = 200
 # The maximum count.
 _MOST_COUNTED = 10_000
@@ -106,6 +109,14 @@ class Messages:
     total: int
     next_page: MessageFilters | None
     choices: Mapping[str, ChosenTenant]
+
+    @property
+    def queued(self) -> Mapping[str, int]:
+        """The number of messages of the queues, by state."""
+        counts = Counter[str]()
+        for queue in self.queues:
+            counts[queue["status"]] += queue["messages"]
+        return counts
 
 
 def load_messages(connection: psycopg.Connection[Any], filters: MessageFilters, now: datetime) -> Messages:
@@ -241,7 +252,7 @@ def search_by_address(request: Request, rights: RightsDep, form: FormDep) -> Res
     rows: Sequence[Mapping[str, Any]] = ()
     if address:
         record_in_audit_log("skill_batch_message_search", rights.user, "{}")
-        rows = find_messages_to(address, _PAGE)
+        rows = find_messages_to(address, _MOST_FOUND)
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
         tenant_ids = sorted({row["tenant_id"] for row in rows})

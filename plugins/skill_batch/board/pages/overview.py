@@ -19,6 +19,7 @@ from skill_batch.board.database import BoardDatabase
 from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
 from skill_batch.board.night import COLUMNS, Night, load_night
 from skill_batch.board.rendering import render
+from skill_batch.board.reruns import load_reruns
 from skill_batch.board.runs import (
     RunCell,
     RunProgress,
@@ -362,6 +363,7 @@ def overview_page(request: Request, rights: RightsDep) -> Response:
         has_scheduler=not overview.missed or api.has_scheduler(),
         failures=sorted(overview.failures, key=lambda each: each.key in handled),
         handled_keys=handled,
+        reruns=load_reruns([failure.key for failure in overview.failures]),
         columns=COLUMNS,
     )
 

@@ -19,6 +19,7 @@ from skill_batch.board.database import BoardDatabase
 from skill_batch.board.ended import Ended, load_ended
 from skill_batch.board.failures import FailureGroup, kinds_of_run, load_failures
 from skill_batch.board.rendering import HEADERS, Links, render
+from skill_batch.board.reruns import load_reruns
 from skill_batch.board.runs import RunCell, load_usual_seconds
 from skill_batch.board.slowest import SlowInstance, load_slowest
 from skill_batch.board.statements import SQL as _SQL
@@ -206,10 +207,16 @@ def run_page(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> R
         recorded = load_run(connection, dag_id, run_id, dag_run, datetime.now(UTC))
     if dag_run is None and not recorded.executions:
         raise HTTPException(status.HTTP_404_NOT_FOUND)
+    key = (dag_id, run_id)
+    reruns = load_reruns([key])
+    if reruns:
+        # With the names of the instances.
+        reruns = load_reruns([key], api.task_instances(dag_id, run_id))
     return render(
         request,
         rights,
         "run.html",
+        reruns=reruns.get(key, ()),
         dag_id=dag_id,
         run_id=run_id,
         dag_run=dag_run,

@@ -1,4 +1,4 @@
-"""検索: pages by title, tenants by code, id or name, invoices by number, and runs by id."""
+"""検索: pages by title, batches and operations by id, DAG or name, tenants by code, id or name, invoices by number, and runs by id."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from skill_batch.board.rendering import BILLING_PAGES, HEADERS, MENU, Links, eng
 from skill_batch.board.statements import SQL as _SQL
 from include.skillreport.core.catalog import TENANT_BILLING, TENANT_USAGE
 from include.skillreport.core.operation_catalog import RUN_SPECS
+from include.skillreport.core.run_spec import RunSpec
 
 router = APIRouter()
 
@@ -36,10 +37,12 @@ class Found:
     runs: Rows = ()
     # The titles of pages by their addresses below the board.
     pages: Mapping[str, str] = field(default_factory=dict)
+    batches: Sequence[RunSpec] = ()
 
     def only(self, links: Links) -> str | None:
         """The page of the only result; None if there are several, or none."""
         pages = [links.board + path for path in self.pages]
+        pages += [links.page("batches", spec.id) for spec in self.batches]
         pages += [links.page("tenants", row["tenant_id"]) for row in self.tenants]
         pages += [links.page("invoices", row["invoice_id"]) for row in self.invoices]
         pages += [links.page("runs", row["dag_id"], row["run_id"]) for row in self.runs]
@@ -83,6 +86,17 @@ def find_pages(text: str, rights: Rights) -> dict[str, str]:
     return dict(named)
 
 
+def find_batches(text: str, may_read: Callable[[str], bool]) -> list[RunSpec]:
+    """The batches and operations whose id, DAG or name, in either language, contains the text."""
+    plain = normalize("NFKC", text).strip().lower()
+    specs = [spec for spec in RUN_SPECS.values() if plain and may_read(spec.dag_id)]
+    return [
+        spec
+        for spec in specs
+        if any(plain in each.lower() for each in (spec.id, spec.dag_id, spec.name, english()[spec.name]))
+    ][:_MOST]
+
+
 @router.get("/search")
 def search_page(
     request: Request, rights: RightsDep, q: Annotated[str, Query(max_length=_MOST_CHARACTERS)] = ""
@@ -90,7 +104,8 @@ def search_page(
     """The results, or the page of the only one."""
     database: BoardDatabase = request.app.state.database
     with database.read() as connection:
-        found = replace(find(connection, q, rights.may_read), pages=find_pages(q, rights))
+        found = find(connection, q, rights.may_read)
+    found = replace(found, pages=find_pages(q, rights), batches=find_batches(q, rights.may_read))
     if only := found.only(Links(request)):
         return RedirectResponse(only, status_code=303, headers=HEADERS)
     return render(request, rights, "search.html", found=found, text=q)

@@ -123,7 +123,8 @@ class LastOutcome:
 class TenantPage:
     """The content of the page. ``tenant`` is None if the application has deleted it.
 
-    ``customer`` is the tenant's choice in operations on invoices. ``sections`` has the rows of each block of ``tenant.sql`` that the reader
+    ``customer`` is the tenant's choice in operations on invoices. ``may_delete``: the installation may delete rows of the application.
+    ``sections`` has the rows of each block of ``tenant.sql`` that the reader
     may see, by the block's name.
     """
 
@@ -133,6 +134,7 @@ class TenantPage:
     charts: Sequence[Series]
     sections: Mapping[str, Sequence[Mapping[str, Any]]]
     outcomes: Sequence[LastOutcome]
+    may_delete: bool = False
 
     @property
     def code(self) -> str:
@@ -162,6 +164,14 @@ class TenantPage:
         """The newest invoice that is neither void nor a credit note."""
         rows = self.sections.get("tenant_invoices", ())
         return next((row for row in rows if row["kind"] == "invoice" and row["status"] != "void"), None)
+
+    @property
+    def billed_usage(self) -> list[Mapping[str, Any]]:
+        """The invoices of the months of the charts that the reader may see, the newest first, without void ones."""
+        months = {str(label)[:7] for series in self.charts[:1] for label, _ in series.points}
+        rows = self.sections.get("tenant_invoices", ())
+        found = [row for row in rows if row["kind"] == "invoice" and row["status"] != "void"]
+        return [row for row in found if f"{row['period_start']:%Y-%m}" in months]
 
     @property
     def is_active(self) -> bool:
@@ -216,6 +226,7 @@ def load_tenant(
         _usage_charts(connection, tenant_id, tenant, today) if may_read(TENANT_USAGE.dag_id) else (),
         sections,
         _outcomes(connection, tenant_id, [spec for spec in RUN_SPECS.values() if may_read(spec.dag_id)]),
+        _SQL.column(connection, "may_delete") == [True],
     )
     return page if page.is_known else None
 
@@ -350,6 +361,7 @@ def tenant_page(request: Request, rights: RightsDep, tenant_id: str) -> Response
         states=ALL_STATES,
         kinds=KINDS,
         channels=channel_labels(),
+        closed=kind_of(NOTIFICATION_RETRY, "channel_closed"),
         restore=RESTORE_BACKUP.dag_id,
         invoices=OPERATE_INVOICES.dag_id,
         contracts=OPERATE_CONTRACTS.dag_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 import psycopg
@@ -19,6 +20,7 @@ from include.skillreport.core.catalog import (
     TENANT_MONITORING,
     TENANT_USAGE,
 )
+from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.messaging.contract_letters import CONTRACT_LETTERS
 
 router = APIRouter()
@@ -76,9 +78,9 @@ class TenantList:
 
 
 def load_tenants(
-    connection: psycopg.Connection[Any], search: Search, may_read: Callable[[str], bool]
+    connection: psycopg.Connection[Any], search: Search, may_read: Callable[[str], bool], today: date
 ) -> TenantList:
-    """One page of the tenants. Letters are compared whatever their width and case.
+    """One page of the tenants, with the plans of ``today`` (Asia/Tokyo). Letters are compared whatever their width and case.
 
     ``may_read`` returns for a DAG whether the reader may see its results; problems of other batches are left out.
     """
@@ -86,6 +88,7 @@ def load_tenants(
         connection,
         "tenants_found",
         text=search.text,
+        today=today,
         problem=search.problem,
         sort=search.sort,
         batch_ids=[spec.id for spec in BATCHES if spec.per_tenant and may_read(spec.dag_id)],
@@ -114,6 +117,7 @@ def tenants_page(
     """The list of tenants."""
     rights.require_read(TENANT_USAGE.dag_id)
     database: BoardDatabase = request.app.state.database
+    today = datetime.now(JAPAN).date()
     with database.read() as connection:
-        found = load_tenants(connection, Search(q.strip(), problem, sort, page), rights.may_read)
+        found = load_tenants(connection, Search(q.strip(), problem, sort, page), rights.may_read, today)
     return render(request, rights, "tenants.html", found=found, problems=PROBLEMS, sorts=SORTS)

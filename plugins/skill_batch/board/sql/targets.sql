@@ -95,6 +95,12 @@ FROM batch.board_offboarding AS leaving
 WHERE leaving.tenant_id = any(%(tenant_ids)s)
 ORDER BY leaving.tenant_id ASC, leaving.begun_at DESC;
 
+-- name: open_items
+-- By the names of the fields of the beginning.
+SELECT open_invoices, held_drafts, unbilled_days, waiting_messages, directory_links
+FROM batch.board_open_item
+WHERE tenant_id = any(%(tenant_ids)s);
+
 -- name: described_contracts
 SELECT
     tenant.tenant_code, tenant.tenant_name, tenant.tenant_id,

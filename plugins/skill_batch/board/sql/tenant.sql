@@ -200,6 +200,10 @@ WHERE tenant_id = %(tenant_id)s
 ORDER BY changed_at DESC, setting_key ASC
 LIMIT %(most)s;
 
+-- name: may_delete
+SELECT with_deletion
+FROM batch.board_deployment;
+
 -- name: tenant_offboardings
 SELECT
     tenant_code, tenant_name, stage, reason, begun_by, begun_at, exported_by, exported_at, customer_file, waits_until, asked_by,

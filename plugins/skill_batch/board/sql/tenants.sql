@@ -99,11 +99,17 @@ undelivered AS (
 
 listed AS (
     SELECT
-        tenant.tenant_id, tenant.tenant_code, tenant.tenant_name, tenant.status, tenant.subscription_plan,
+        tenant.tenant_id, tenant.tenant_code, tenant.tenant_name, tenant.status,
+        coalesce(contract.terms ->> 'plan', tenant.subscription_plan) AS subscription_plan,
         coalesce(failure.failed, '[]') AS failed, coalesce(failure.batches, 0) AS batches,
         coalesce(incident.critical, 0) AS critical, coalesce(incident.warning, 0) AS warning,
         coalesce(undelivered.messages, 0) AS undelivered, stop.tenant_id IS NOT null AS is_stopped
     FROM batch.board_tenant AS tenant
+    -- As in the block tenant_of.
+    LEFT JOIN batch.board_contract_term AS contract
+        ON
+            tenant.tenant_id = contract.tenant_id AND contract.kind = 'plan' AND contract.valid_from <= %(today)s
+            AND coalesce(contract.valid_to >= %(today)s, true)
     LEFT JOIN failure ON tenant.tenant_id = failure.tenant_id
     LEFT JOIN incident ON tenant.tenant_id = incident.tenant_id
     LEFT JOIN undelivered ON tenant.tenant_id = undelivered.tenant_id

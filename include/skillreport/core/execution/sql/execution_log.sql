@@ -161,7 +161,7 @@ SET
             WHEN outcome.error_count > 0
                 THEN
                     format(
-                        '%%s %%s中 %%s 件失敗',
+                        '%%s %%s中 %%s 件が失敗',
                         log.total_tenants,
                         CASE WHEN log.batch_id = any(%(not_per_tenant)s) THEN '件' ELSE 'テナント' END,
                         outcome.error_count

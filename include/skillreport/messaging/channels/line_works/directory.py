@@ -17,6 +17,7 @@ from include.skillreport.messaging.channels.directory import (
     Account,
     AccountKind,
     AccountState,
+    CredentialsRefusedError,
     ListedChannel,
     ListingError,
     Pace,
@@ -113,8 +114,8 @@ class Directory(ServiceDirectory):
             if answer.status in (404, 410) and missing_ok:
                 return {}
             code = safe_code(answer.fields.get("code"))
-            raise refused_for_now(answer.status, answer.headers, _SERVICE, "rateLimit-reset") or ListingError(
-                _reason(answer.status, code)
+            raise refused_for_now(answer.status, answer.headers, _SERVICE, "rateLimit-reset") or _refused(
+                answer.status, code
             )
 
         return await call_with_retries(call, pace, self._patience)
@@ -124,7 +125,7 @@ class Directory(ServiceDirectory):
             return await self._token.request(self._session, "GET", url, longest=LONGEST_PAGE)
         except TokenFailedError as error:
             if not error.recoverable:
-                raise ListingError(str(error)) from None
+                raise CredentialsRefusedError(str(error)) from None
             asked, is_rate = error.result.retry_after, error.result.is_refused_for_rate
             wait = asked.total_seconds() if asked else None
             raise RetryableError(str(error), wait=wait, is_rate=is_rate) from None
@@ -135,11 +136,11 @@ def _next_cursor(body: Mapping[str, Any]) -> object:
     return metadata.get("nextCursor") if isinstance(metadata, dict) else None
 
 
-def _reason(status: int, code: str) -> str:
+def _refused(status: int, code: str) -> ListingError:
     shown = f"（HTTP {status} {code}".rstrip() + "）"
     if status in (401, 403):
-        return f"アプリに権限がありません。スコープ {_SCOPE} を付けてください{shown}"
-    return f"{_SERVICE} が一覧を返しません{shown}"
+        return CredentialsRefusedError(f"アプリに権限がありません。スコープ {_SCOPE} を付けてください{shown}")
+    return ListingError(f"{_SERVICE} が一覧を返しません{shown}")
 
 
 def _account(user: Mapping[str, Any]) -> Account:

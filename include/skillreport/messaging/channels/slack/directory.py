@@ -12,6 +12,7 @@ from include.skillreport.messaging.channels.directory import (
     Account,
     AccountKind,
     AccountState,
+    CredentialsRefusedError,
     ListedChannel,
     ListingError,
     Pace,
@@ -70,7 +71,7 @@ class Directory(ServiceDirectory):
     def __init__(self, config: SlackConfig, access: Access) -> None:
         super().__init__(config, access, {config.base_url: ("slack.com", "slack-gov.com")})
         if not is_token(config.token):
-            raise ListingError(f"{_CREDENTIAL}（invalid_auth）")
+            raise CredentialsRefusedError(f"{_CREDENTIAL}（invalid_auth）")
         self._paces = {"users.list": Pace(_CALLS_PER_MINUTE), "conversations.list": Pace(_CALLS_PER_MINUTE)}
 
     @staticmethod
@@ -125,8 +126,10 @@ def _meaning(answer: Answer) -> Exception:
         return RetryableError(f"{_SERVICE} が一時的に使えません（{code}）")
     if code == "invalid_cursor":
         return StartOverError("続きの位置が無効になったため、一覧を最初から読み直しました")
+    if code in _REASONS:
+        return CredentialsRefusedError(f"{_REASONS[code]}（{code}）")
     return refused_for_now(status, answer.headers, _SERVICE) or ListingError(
-        f"{_REASONS.get(code, 'Slack が一覧を返しません')}（{code or f'HTTP {status}'}）"
+        f"Slack が一覧を返しません（{code or f'HTTP {status}'}）"
     )
 
 

@@ -20,6 +20,7 @@ from include.skillreport.messaging.channels.directory import (
     Account,
     AccountKind,
     AccountState,
+    CredentialsRefusedError,
     ListedChannel,
     ListingError,
     Pace,
@@ -194,9 +195,7 @@ class Directory(ServiceDirectory):
                 raise StartOverError(_EXPIRED)
             if answer.status == 404 and missing_ok:
                 return {}
-            raise refused_for_now(answer.status, answer.headers, _SERVICE) or ListingError(
-                _reason(answer.status, code)
-            )
+            raise refused_for_now(answer.status, answer.headers, _SERVICE) or _refused(answer.status, code)
 
         return await call_with_retries(call, self._pace, self._patience)
 
@@ -225,19 +224,21 @@ class _Token(AccessToken):
     @override
     def _refusal(self, answer: Answer) -> Exception:
         code = safe_code(answer.fields.get("error")) or f"HTTP {answer.status}"
-        return refused_for_now(answer.status, answer.headers, "Microsoft Entra ID") or ListingError(
+        return refused_for_now(
+            answer.status, answer.headers, "Microsoft Entra ID"
+        ) or CredentialsRefusedError(
             f"トークンを取得できません。tenant_id、client_id、client_secret を確認してください（{code}）"
         )
 
 
-def _reason(status: int, code: str) -> str:
+def _refused(status: int, code: str) -> ListingError:
     shown = f"（HTTP {status} {code}".rstrip() + "）"
     if status in (401, 403):
-        return (
+        return CredentialsRefusedError(
             "アプリに権限がありません。User.Read.All、Group.Read.All、Channel.ReadBasic.All（アプリケーション）に"
             f"管理者の同意を付けてください{shown}"
         )
-    return f"{_SERVICE} が一覧を返しません{shown}"
+    return ListingError(f"{_SERVICE} が一覧を返しません{shown}")
 
 
 def _link(body: Mapping[str, Any], name: str) -> str:

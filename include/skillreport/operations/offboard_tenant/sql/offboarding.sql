@@ -19,35 +19,9 @@ LEFT JOIN batch.deleted_tenant AS gone ON tenant.tenant_id = gone.tenant_id
 WHERE tenant.tenant_id = %(tenant_id)s;
 
 -- name: open_items
-SELECT
-    (
-        SELECT count(*) FROM batch.invoice
-        WHERE
-            tenant_id = %(tenant_id)s AND kind = 'invoice' AND status = 'finalized' AND open_amount > 0
-            AND NOT marked_paid
-    ) AS open_invoices,
-    (
-        SELECT count(*) FROM batch.invoice
-        WHERE tenant_id = %(tenant_id)s AND status = 'draft'
-    ) AS held_drafts,
-    (
-        SELECT count(*) FROM batch.usage_day AS usage
-        WHERE
-            usage.tenant_id = %(tenant_id)s AND NOT EXISTS (
-                SELECT FROM batch.invoice AS billed
-                WHERE
-                    billed.tenant_id = usage.tenant_id AND billed.kind = 'invoice' AND billed.finalized_at IS NOT null
-                    AND usage.usage_date BETWEEN billed.period_start AND billed.period_end
-            )
-    ) AS unbilled_days,
-    (
-        SELECT count(*) FROM batch.outbox
-        WHERE tenant_id = %(tenant_id)s AND finished_at IS null
-    ) AS waiting_messages,
-    (
-        SELECT count(*) FROM batch.account_link
-        WHERE tenant_id = %(tenant_id)s AND status = 'active'
-    ) AS directory_links;
+SELECT open_invoices, held_drafts, unbilled_days, waiting_messages, directory_links
+FROM batch.board_open_item
+WHERE tenant_id = %(tenant_id)s;
 
 -- name: begin
 INSERT INTO batch.offboarding (
