@@ -236,7 +236,7 @@ PROFILE = {"email": "keiri@customer.example"}
         ("set_profile", PROFILE | {"email": "other@customer.example"}, [WAITS, MAIL_LATER]),
     ],
 )
-def test_the_dialog_says_whether_it_waits_and_whether_the_customer_gets_an_e_mail(
+def test_the_dialog_says_whether_it_waits_and_who_gets_an_e_mail(
     board: Board,
     host: psycopg.Connection,
     october: dict[str, str],
