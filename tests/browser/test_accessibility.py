@@ -26,7 +26,7 @@ from include.skillreport.core.catalog import (
     TENANT_USAGE,
 )
 from include.skillreport.core.execution.object_store import ObjectStore
-from include.skillreport.core.operation_catalog import OPERATE_NOTIFICATIONS
+from include.skillreport.core.operation_catalog import OPERATE_INVOICES, OPERATE_NOTIFICATIONS
 from local_stack.stand_ins import Arrived
 from local_stack.stand_ins.page import listing
 from tests.board.conftest import Board, board
@@ -136,7 +136,8 @@ def _pages(board: Board, cookies: dict[str, str]) -> Iterator[tuple[str, str]]:
         if kinds[kind] <= (1 if is_dialog else MOST_PAGES):
             yield path, text
     of_run = f"{TENANT_BILLING.dag_id}/{FAILED_RUN}"
-    for path in (f"/runs/{of_run}/clear?task=open_run", f"/follow/{of_run}", "/no-such-page"):
+    again = f"/runs/{OPERATE_INVOICES.dag_id}/{FAILED_RUN}/again"
+    for path in (again, f"/runs/{of_run}/clear?task=open_run", f"/follow/{of_run}", "/no-such-page"):
         yield path, board.get(path, cookies=cookies).text
     headers = {"HX-Request": "true", "Sec-Fetch-Site": "same-origin"}
     for path, fields in (
@@ -160,7 +161,10 @@ def test_axe_finds_nothing_on_any_page_of_the_board(
         """The type and the text of each page, dialog and file by its path."""
         files = {f"/static/{name}": night.get(f"/static/{name}") for name in STATIC}
         found = {path: (file.headers["content-type"], file.text) for path, file in files.items()}
-        with night.living_run(TENANT_BILLING.dag_id, FAILED_RUN):
+        with (
+            night.living_run(TENANT_BILLING.dag_id, FAILED_RUN),
+            night.living_run(OPERATE_INVOICES.dag_id, FAILED_RUN),
+        ):
             night.end_run(TENANT_BILLING.dag_id, FAILED_RUN)
             shown = dict(_pages(night, cookies))
         return found | {path: ("text/html; charset=utf-8", text) for path, text in shown.items()}
