@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from skill_batch.board.ended import NOTHING
+from include.skillreport.core.catalog import TENANT_USAGE
 from include.skillreport.core.operation_catalog import IMPORT_PAYMENTS, OPERATE_NOTIFICATIONS
 from include.skillreport.operations.operate_notifications import create_batch as notification_operations
 from local_stack.batch_runs import LOCAL, run_batch
@@ -139,3 +140,15 @@ def test_an_operation_on_no_tenant_does_not_claim_that_nothing_was_done(
     text, links = _told(board, host)
     assert NOTHING not in text
     assert "transfers" in links
+
+
+def test_the_dialog_about_a_nightly_batch_that_was_run_again_ends(
+    board: Board, host: psycopg.Connection
+) -> None:
+    planted(host, TENANT_USAGE, succeeded=("A",), run_id="manual__1")
+    with board.living_run(TENANT_USAGE.dag_id, "manual__1"):
+        board.end_run(TENANT_USAGE.dag_id, "manual__1", "success")
+        answer = board.get(f"/follow/{TENANT_USAGE.dag_id}/manual__1")
+    assert answer.status_code == 200
+    assert 'class="badge good"' in answer.text
+    assert "data-follow" not in answer.text
