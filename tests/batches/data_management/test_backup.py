@@ -470,7 +470,7 @@ def test_a_merge_writes_backed_up_columns_only_and_refuses_foreign_keys(
     by_table = {conflict.name: conflict for conflict in done.conflicts}
     employees = by_table["MST_Employee"]
     assert (employees.changed, employees.missing, employees.new) == (1, 1, 0)
-    assert "取得後にできた列 nickname、badge は比べず、反映しても変えません" in "\n".join(done.lines())
+    assert "取得後にできた列 nickname、badge もそのままです" in "\n".join(done.lines())
     with taken.database.connect() as host:
         people = """
             SELECT tenant_id, full_name IS NULL, nickname, count(*) FROM "MST_Employee"
