@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
-# The height is that of the style sheet, so that the values of the axis stand beside their lines.
+# The style sheet has the same height, so that each value of the axis stands beside its line.
 _WIDTH, _HEIGHT, _TOP, _BOTTOM = 640, 140, 12, 20
 _MOST_STEPS = 5
 

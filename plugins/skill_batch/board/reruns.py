@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -36,13 +36,15 @@ class Rerun:
 
 
 def load_reruns(
-    runs: Collection[tuple[str, str]], instances: Sequence[Mapping[str, Any]] = ()
+    runs: Collection[tuple[str, str]], load_instances: Callable[[], Sequence[Mapping[str, Any]]] = tuple
 ) -> dict[tuple[str, str], list[Rerun]]:
-    """The reruns of these runs (DAG, run), the oldest first. ``instances`` are Airflow's of one run, for their names."""
+    """The reruns of these runs (DAG, run), the oldest first. ``load_instances`` asks Airflow for those of one run, for their names."""
+    clears = clears_of(runs)
+    instances = load_instances() if clears else ()
     names = {(each["task_id"], each["map_index"]): _name(each) for each in instances}
     names |= {(each["task_id"], None): each["task_display_name"] for each in instances}
     found: dict[tuple[str, str], list[Rerun]] = {}
-    for dag_id, run_id, at, person, extra in clears_of(runs):
+    for dag_id, run_id, at, person, extra in clears:
         found.setdefault((dag_id, run_id), []).append(_rerun(at, person, extra, names))
     return found
 

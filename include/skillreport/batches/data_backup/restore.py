@@ -61,6 +61,14 @@ class TenantRestore:
         """The number of rows that a merge has written."""
         return sum(each.updated + each.inserted for each in self.merged or ())
 
+    @property
+    def differing(self) -> dict[str, int]:
+        """How many rows of all tables differ, in the numbers of ``Conflict``."""
+        return {
+            name: sum(getattr(conflict, name) for conflict in self.conflicts)
+            for name in ("changed", "missing", "new")
+        }
+
     def lines(self) -> list[str]:
         """The report for operators."""
         restored = f"{self.rows} 行をスキーマ {self.schema} に復元しました。"
@@ -69,10 +77,7 @@ class TenantRestore:
     def notes(self) -> list[str]:
         """What differs from the live rows, or what a merge has done about it, in total and in each table."""
         if self.merged is None:
-            changed, missing, new = (
-                sum(getattr(conflict, name) for conflict in self.conflicts)
-                for name in ("changed", "missing", "new")
-            )
+            changed, missing, new = self.differing.values()
             total = (
                 f"復元した行のうち、現在と異なる {changed} 行、現在ない {missing} 行。取得後に増えた {new} 行"
             )

@@ -174,7 +174,7 @@ class TenantAction(Action):
 
     @classmethod
     def always_waits(cls, _: SecondPerson, /) -> str:
-        """Why it waits for somebody else, whatever is entered; empty: it does not, or not always."""
+        """Why every entry waits for somebody else. Empty: not every entry waits."""
         return ""
 
     @classmethod

@@ -117,19 +117,9 @@ class BackupRestore(ChecksShown, UnitBatch):
                 # Beside a new database, the schema of a tenant's restore would be left over.
                 kept=not work.run.dry_run and not isinstance(entered, form.NewDatabase),
             )
-        changed, missing, new = (
-            sum(getattr(conflict, name) for conflict in done.conflicts)
-            for name in ("changed", "missing", "new")
-        )
         return UnitResult(
             unit_id,
-            {
-                "restored": done.rows,
-                "changed": changed,
-                "missing": missing,
-                "new": new,
-                "merged": done.merged_rows,
-            },
+            {"restored": done.rows, **done.differing, "merged": done.merged_rows},
             records=done.rows,
             notes=(*accepted, *done.notes()),
             report=(f"{unit_id}（{entered.backup}）", *done.lines()),

@@ -208,10 +208,7 @@ def run_page(request: Request, rights: RightsDep, dag_id: str, run_id: str) -> R
     if dag_run is None and not recorded.executions:
         raise HTTPException(status.HTTP_404_NOT_FOUND)
     key = (dag_id, run_id)
-    reruns = load_reruns([key])
-    if reruns:
-        # With the names of the instances.
-        reruns = load_reruns([key], api.task_instances(dag_id, run_id))
+    reruns = load_reruns([key], lambda: api.task_instances(dag_id, run_id))
     return render(
         request,
         rights,

@@ -162,16 +162,18 @@ class TenantPage:
     @property
     def newest_invoice(self) -> Mapping[str, Any] | None:
         """The newest invoice that is neither void nor a credit note."""
-        rows = self.sections.get("tenant_invoices", ())
-        return next((row for row in rows if row["kind"] == "invoice" and row["status"] != "void"), None)
+        return next(iter(self._live_invoices), None)
 
     @property
     def billed_usage(self) -> list[Mapping[str, Any]]:
         """The invoices of the months of the charts that the reader may see, the newest first, without void ones."""
         months = {str(label)[:7] for series in self.charts[:1] for label, _ in series.points}
+        return [row for row in self._live_invoices if f"{row['period_start']:%Y-%m}" in months]
+
+    @property
+    def _live_invoices(self) -> list[Mapping[str, Any]]:
         rows = self.sections.get("tenant_invoices", ())
-        found = [row for row in rows if row["kind"] == "invoice" and row["status"] != "void"]
-        return [row for row in found if f"{row['period_start']:%Y-%m}" in months]
+        return [row for row in rows if row["kind"] == "invoice" and row["status"] != "void"]
 
     @property
     def is_active(self) -> bool:

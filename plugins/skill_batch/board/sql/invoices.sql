@@ -36,7 +36,7 @@ GROUP BY invoice.currency
 ORDER BY invoice.currency <> 'JPY', invoice.currency;
 
 -- name: newest_month
--- The month, if it has documents, or that of the newest numbered one before it.
+-- The month, if it has documents. Otherwise the month of the newest numbered document before it.
 SELECT
     coalesce(
         (
