@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from include.skillreport.billing.approval import PreviousTotal, UnplacedRows
 from include.skillreport.billing.documents.invoice import (
@@ -41,6 +41,8 @@ _SQL = Statements(Path(__file__).parent)
 # BATCH-018-01 records this plan for a tenant with status TRIAL, whatever the tenant's plan is.
 TRIAL_PLAN = "TRIAL"
 _JAPAN = "JP"
+
+_USAGE_DAYS = TypeAdapter(tuple[UsageDay, ...])
 
 
 @dataclass(frozen=True)
@@ -382,7 +384,7 @@ def _account(
         waiting_rate_on=row["waiting_rate_on"],
         order_number=" ".join(visible(row["order_number"] or "").split()) or None,
         extra_charges=row["extra_charges"],
-        usage_days=tuple(UsageDay.model_validate(day) for day in days),
+        usage_days=_USAGE_DAYS.validate_python(days),
         metered=metered,
         unplaced=_unplaced_rows(days),
         live=None

@@ -157,12 +157,17 @@ class BillingInputs(Document):
         return self.model_dump(mode="json")
 
     def canonical_json(self) -> str:
-        """The inputs as text. Equal inputs give equal text, even after jsonb has changed the order of their keys."""
-        return json.dumps(self.frozen(), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+        """The ``canonical_json`` of the inputs."""
+        return canonical_json(self.frozen())
 
     def digest(self) -> str:
         """The ``digest_of`` the ``canonical_json``."""
         return digest_of(self.canonical_json())
+
+
+def canonical_json(frozen: Mapping[str, Any]) -> str:
+    """Frozen inputs as text. Equal inputs give equal text, even after jsonb has changed the order of their keys."""
+    return json.dumps(frozen, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def digest_of(canonical_json: str) -> str:

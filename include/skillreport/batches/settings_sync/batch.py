@@ -134,9 +134,13 @@ class SettingsSyncBatch(TenantBatch):
         written: set[tuple[str, str]] = set()
         if changes:
             about = {"actor": actor_of(run.execution_id), "now": _now(), "execution_id": run.execution_id}
-            wanted = Jsonb(list(changes.values()))
-            for statement in ("insert_settings", "update_settings"):
-                written.update(_SQL.execute(connection, statement, **about, changes=wanted).fetchall())
+            inserted = [row for row in changes.values() if row["kind"] == "inserted"]
+            others = [row for row in changes.values() if row["kind"] != "inserted"]
+            for statement, rows in {"insert_settings": inserted, "update_settings": others}.items():
+                if rows:
+                    written.update(
+                        _SQL.execute(connection, statement, **about, changes=Jsonb(rows)).fetchall()
+                    )
             kept = [row for place, row in changes.items() if place in written]
             _SQL.execute(connection, "record_changes", **about, changes=Jsonb(kept))
         for tenant_id, plan in plans.items():

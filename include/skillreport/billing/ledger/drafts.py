@@ -6,9 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg.types.json import Jsonb
+from pydantic_core import to_json
 
 from include.skillreport.billing.accounts import BillingAccount, inputs_of, load_accounts
 from include.skillreport.billing.approval import (
@@ -26,7 +28,7 @@ from include.skillreport.billing.documents.invoice import Invoice
 from include.skillreport.billing.documents.qualified_invoice import require_qualified
 from include.skillreport.billing.documents.rendering import require_printable
 from include.skillreport.billing.errors import BillingError
-from include.skillreport.billing.inputs import BillingInputs, digest_of
+from include.skillreport.billing.inputs import BillingInputs, canonical_json, digest_of
 from include.skillreport.billing.money import EXACT, YEN, round_to_minor_unit
 from include.skillreport.billing.periods import Period
 from include.skillreport.billing.pricing.calculation import no_exchange_rate, price
@@ -201,20 +203,20 @@ def save_drafts(
         execution_id=execution_id,
         again_reason=again_reason,
         # Use one JSON value: quoting these texts as array elements takes longer than the whole pricing.
-        drafts=Jsonb([_draft_row(draft) for draft in drafts]),
+        drafts=Jsonb([_draft_row(draft) for draft in drafts], dumps=to_json),
     )
     return dict(rows.fetchall())
 
 
-def _draft_row(draft: InvoiceDraft) -> dict[str, str | None]:
-    inputs = draft.inputs.canonical_json()
+def _draft_row(draft: InvoiceDraft) -> dict[str, Any]:
+    inputs = draft.inputs.frozen()
     return {
         "tenant_id": draft.account.tenant_id,
         "currency": draft.invoice.currency,
         "total": str(draft.invoice.total),
-        "content": draft.invoice.model_dump_json(),
+        "content": draft.invoice.model_dump(mode="json"),
         "inputs": inputs,
-        "input_hash": digest_of(inputs),
+        "input_hash": digest_of(canonical_json(inputs)),
         "hold_reason": draft.hold,
     }
 

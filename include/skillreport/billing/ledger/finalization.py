@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from datetime import date
+from operator import attrgetter
 from pathlib import Path
 
 import psycopg
@@ -51,8 +52,9 @@ def finalize(
             "SAMPLE_TERMS",
             f"発行者がデモのもの（demo: true）で、このデータベースはデモのものではないため、請求書を確定できません。{OWN_TERMS}",
         )
-    columns = zip(*(astuple(document) for document in documents.values()), strict=True)
-    tenant_ids, issued_on, leaves_on, due_on, approved_by = map(list, columns)
+    columns = ("tenant_id", "issued_on", "leaves_on", "due_on", "approved_by")
+    values = map(attrgetter(*columns), documents.values())
+    tenant_ids, issued_on, leaves_on, due_on, approved_by = map(list, zip(*values, strict=True))
     if len(set(tenant_ids)) < len(tenant_ids):
         raise ValueError(f"two documents of one tenant: {tenant_ids}")
     _SQL.execute(connection, "choose_joins", others="off")

@@ -84,12 +84,12 @@ SELECT
     'invoice' AS kind,
     %(period_start)s,
     %(period_end)s,
-    draft.currency, draft.total, draft.content::jsonb, draft.inputs::jsonb, draft.input_hash, draft.hold_reason,
+    draft.currency, draft.total, draft.content, draft.inputs, draft.input_hash, draft.hold_reason,
     %(again_reason)s,
     %(execution_id)s
 FROM
     jsonb_to_recordset(%(drafts)s) AS draft (
-        tenant_id text, currency text, total numeric, content text, inputs text, input_hash text,
+        tenant_id text, currency text, total numeric, content jsonb, inputs jsonb, input_hash text,
         hold_reason text
     )
 ORDER BY draft.tenant_id

@@ -46,6 +46,7 @@ CREATE TABLE batch.setting_change (
 );
 CREATE INDEX setting_change_by_execution ON batch.setting_change (execution_id);
 CREATE INDEX setting_change_by_time ON batch.setting_change (changed_at);
+CREATE INDEX setting_change_undone ON batch.setting_change (tenant_id, setting_key) WHERE undone_by IS NOT null;
 CALL batch.make_tenant_table('batch.setting_change');
 CREATE POLICY board ON batch.setting_change FOR SELECT TO batch_owner USING (true);
 COMMENT ON TABLE batch.setting_change IS 'Each setting that BATCH-018-05 wrote: old value, new value, reason, run.';

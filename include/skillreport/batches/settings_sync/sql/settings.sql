@@ -35,18 +35,17 @@ SELECT tenant_id, setting_key, value, source
 FROM batch.applied_setting;
 
 -- name: load_undone
--- Settings whose newest change was undone, with the rejected value.
-SELECT newest.tenant_id, newest.setting_key, newest.new_value
-FROM (
-    SELECT DISTINCT ON (tenant_id, setting_key)
-        tenant_id,
-        setting_key,
-        new_value,
-        undone_by
-    FROM batch.setting_change
-    ORDER BY tenant_id ASC, setting_key ASC, changed_at DESC
-) AS newest
-WHERE newest.undone_by IS NOT null;
+-- Settings whose newest change was undone, with the rejected value. Few changes are: they have an index.
+SELECT undone.tenant_id, undone.setting_key, undone.new_value
+FROM batch.setting_change AS undone
+WHERE
+    undone.undone_by IS NOT null
+    AND NOT EXISTS (
+        SELECT FROM batch.setting_change AS later
+        WHERE
+            later.tenant_id = undone.tenant_id AND later.setting_key = undone.setting_key
+            AND later.changed_at > undone.changed_at
+    );
 
 -- name: insert_settings
 -- A setting that a person has added in the meantime does not change.
@@ -66,10 +65,9 @@ SELECT
     %(now)s
 FROM
     jsonb_to_recordset(%(changes)s) AS change (
-        tenant_id text, setting_key text, kind text, setting_id text, setting_category text,
-        setting_name text, data_type text, new_value text
+        tenant_id text, setting_key text, setting_id text, setting_category text, setting_name text, data_type text,
+        new_value text
     )
-WHERE change.kind = 'inserted'
 ORDER BY change.tenant_id, change.setting_key
 ON CONFLICT (tenant_id, setting_key) DO NOTHING
 RETURNING tenant_id, setting_key;
@@ -87,7 +85,6 @@ FROM
     )
 WHERE
     setting.tenant_id = change.tenant_id AND setting.setting_key = change.setting_key
-    AND change.kind <> 'inserted'
     AND setting.is_deleted = (change.kind = 'revived')
     AND setting.setting_value IS NOT DISTINCT FROM change.old_value
 RETURNING setting.tenant_id, setting.setting_key;
