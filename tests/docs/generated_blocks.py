@@ -69,7 +69,9 @@ def generated(text: str, page: Path, *, empty: frozenset[str] = frozenset()) -> 
     def block(match: re.Match[str]) -> str:
         name, arguments, ending = match.groups()
         make = _BLOCKS[name]
-        content = "" if name in empty else make(*arguments.split(), **({"page": page} if name in _LINKING else {}))
+        content = (
+            "" if name in empty else make(*arguments.split(), **({"page": page} if name in _LINKING else {}))
+        )
         return f"{name}{arguments}{ending}\n" + (f"{content}\n\n" if content else "")
 
     parts = _PAGE_IN_A_PAGE.split(text)
@@ -85,7 +87,11 @@ def _batches(*, page: Path) -> str:
     return _table(
         ("Batch", "DAG", "Schedule (Asia/Tokyo)"),
         [
-            (f"[{spec.id} {spec.name}]({_relative(page_of(spec), page)})", f"`{spec.dag_id}`", f"`{spec.cron}`")
+            (
+                f"[{spec.id} {spec.name}]({_relative(page_of(spec), page)})",
+                f"`{spec.dag_id}`",
+                f"`{spec.cron}`",
+            )
             for spec in BATCHES
         ],
     )
@@ -217,7 +223,9 @@ def _variables() -> str:
 def _tables() -> str:
     """The tables of the baseline, by their comments."""
     baseline = "".join(file.read_text(encoding="utf-8") for file in (_SCHEMA / "sql").glob("*.sql"))
-    comments = dict(re.findall(r"^COMMENT ON TABLE batch\.(\w+) IS\s+'((?:[^']|'')*)'", baseline, re.MULTILINE))
+    comments = dict(
+        re.findall(r"^COMMENT ON TABLE batch\.(\w+) IS\s+'((?:[^']|'')*)'", baseline, re.MULTILINE)
+    )
     made, dropped = (
         set(re.findall(rf"^{verb} TABLE batch\.(\w+)", baseline, re.MULTILINE))
         for verb in ("CREATE(?: UNLOGGED)?", "DROP")
