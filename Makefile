@@ -217,7 +217,7 @@ lint-text: $(STAMP)
 	$(BIN)/typos
 	$(BIN)/python -m tests.docs.words
 	$(SITE)
-	$(BIN)/lychee --offline --include-fragments --no-progress --quiet '*.md' '.github/**/*.md' '.local/site-pages/docs/**/*.md'
+	$(BIN)/lychee --offline --include-fragments --no-progress --quiet '*.md' '.github/**/*.md' '.local/site/**/*.html'
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/change.yml

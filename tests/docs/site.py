@@ -32,6 +32,10 @@ _PAGE = re.compile(r"\[([^\]]+)\]\((docs/[^)#]+\.md|benchmarks/README\.md)\)")
 _LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)")
 _DIAGRAM = re.compile(r"^```mermaid\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _JAPANESE = re.compile("[\u3041-\u30ff\u4e00-\u9fff]")
+# A browser shows a line break between Japanese letters as a blank.
+_BREAK = re.compile(
+    r"(?<=[\u3001-\u30ff\u4e00-\u9fff\uff00-\uffef])\n *(?=[\u3001-\u30ff\u4e00-\u9fff\uff00-\uffef])"
+)
 # What a page would load from another host.
 _FOREIGN = re.compile(r"<(?:script|link|img|iframe)\b[^>]*?(?:src|href)=[\"']?(?:https?:)?//[^>]*>")
 
@@ -80,6 +84,8 @@ def text_of(file: Path, page: Path) -> str:
         assert section
         text = f"{text.partition('## Try it')[0]}## Documentation\n{section[1]}"
     text = _DIAGRAM.sub(lambda found: _arrows(found[1]), generated(text, page))
+    parts = re.split(r"(^```.*?^```$)", text, flags=re.MULTILINE | re.DOTALL)
+    text = "".join(part if index % 2 else _BREAK.sub("", part) for index, part in enumerate(parts))
     return _LINK.sub(lambda link: _moved(link[1], page), text)
 
 

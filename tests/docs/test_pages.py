@@ -46,12 +46,13 @@ def test_a_page_of_the_site_has_its_tables_links_and_diagrams(tmp_path: Path) ->
     written = tmp_path / "example.md"
     written.write_text(
         "[a](../try.md#x) [b](../../benchmarks/README.md#y) [c](../examples/run.py) [d](https://example.jp)\n"
-        '```mermaid\nflowchart LR\n  A["begin"] -->|yes| B{end}\n  B -.-> A\n```\n',
+        '```mermaid\nflowchart LR\n  A["begin"] -->|yes| B{end}\n  B -.-> A\n```\n'
+        "見て、\n直す。\n- 次\n",
         encoding="utf-8",
     )
     assert text_of(written, page) == (
         "[a](../try.md#x) [b](../measured.md#y) [c](../examples/run.py.txt) [d](https://example.jp)\n"
-        "- begin → end (yes)\n- end → begin\n"
+        "- begin → end (yes)\n- end → begin\n見て、直す。\n- 次\n"
     )
 
 

@@ -54,7 +54,7 @@ JAPANESE = {
     r"客先": "取引先、お客様",
     r"警報": "アラート",
     r"警戒": "警告",
-    r"取引日": "計上日",
+    r"(?<!「)取引日(?!」)": "計上日",
 }
 
 # The pages on which a word is a term that the page defines.
@@ -62,6 +62,7 @@ TERMS = {
     "people": ("docs/develop/people.md", "docs/develop/architecture.md"),
     "letter": ("docs/admin/mail.md", "docs/develop/delivery.md"),
     "lane": ("docs/develop/delivery.md",),
+    "取引日": ("docs/accounting/files.md",),
 }
 
 _NOT_READ = re.compile(
