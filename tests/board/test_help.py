@@ -71,6 +71,7 @@ def test_the_help_runs_only_its_own_scripts(board: Board) -> None:
         "/etc/passwd",
         "%2fetc%2fpasswd",
         "no.html",
+        f"{'A' * 3_000}.html",
     ],
 )
 def test_the_help_has_no_file_outside_of_its_site(board: Board, site: Path, path: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from fastapi import APIRouter, HTTPException, Response, status
 from fastapi.responses import FileResponse
 
@@ -35,7 +37,8 @@ def show(page: str) -> Response:
     """A file of the site. :raises HTTPException: 404, the site does not have it, or is not built."""
     site = run_links.SITE.resolve()
     file = (site / (page or "index.html")).resolve()
-    # A path may lead out of the folder.
-    if not file.is_relative_to(site) or file.suffix not in _TYPES or not file.is_file():
-        raise HTTPException(status.HTTP_404_NOT_FOUND)
-    return FileResponse(file, media_type=_TYPES[file.suffix], headers=_HEADERS)
+    # A path may lead out of the folder, or be longer than a path can be.
+    with suppress(OSError):
+        if file.is_relative_to(site) and file.suffix in _TYPES and file.is_file():
+            return FileResponse(file, media_type=_TYPES[file.suffix], headers=_HEADERS)
+    raise HTTPException(status.HTTP_404_NOT_FOUND)
