@@ -1,8 +1,8 @@
 """The parts of README and pages that are made from code: the registry, forms, settings, e-mails and comments of tables.
 
 A page says ``<!-- generated: NAME ARGUMENT -->`` and ``<!-- end -->``; what is between them is made here. ``test_generated_blocks``
-compares, and writes the pages with ``UPDATE_SNAPSHOTS=1``. The long blocks of docs/reference are empty in the repository: ``make docs``
-fills them.
+compares, and writes the pages with ``UPDATE_SNAPSHOTS=1``. In the repository the long blocks of docs/reference only say where to read them:
+``make docs`` fills them.
 """
 
 from __future__ import annotations
@@ -60,19 +60,18 @@ _WORKS_ON = {
 
 def renewed(page: Path) -> str:
     """The text of the page as it is in the repository, with its blocks generated again."""
-    return generated(page.read_text(encoding="utf-8"), page, empty=SITE_ONLY)
+    return generated(page.read_text(encoding="utf-8"), page, elsewhere=SITE_ONLY)
 
 
-def generated(text: str, page: Path, *, empty: frozenset[str] = frozenset()) -> str:
-    """The text of a page with its blocks. Blocks whose names are in ``empty`` have no content."""
+def generated(text: str, page: Path, *, elsewhere: frozenset[str] = frozenset()) -> str:
+    """The text of a page with its blocks. A block whose name is in ``elsewhere`` says only where to read it."""
 
     def block(match: re.Match[str]) -> str:
         name, arguments, ending = match.groups()
         make = _BLOCKS[name]
-        content = (
-            "" if name in empty else make(*arguments.split(), **({"page": page} if name in _LINKING else {}))
-        )
-        return f"{name}{arguments}{ending}\n" + (f"{content}\n\n" if content else "")
+        known = {"page": page} if name in _LINKING else {}
+        content = _ELSEWHERE if name in elsewhere else make(*arguments.split(), **known)
+        return f"{name}{arguments}{ending}\n{content}\n\n"
 
     parts = _PAGE_IN_A_PAGE.split(text)
     return "".join(part if index % 2 else _BLOCK.sub(block, part) for index, part in enumerate(parts))
@@ -393,5 +392,9 @@ _BLOCKS: Mapping[str, Callable[..., str]] = {
 # Blocks of links, which depend on the page.
 _LINKING = {"assets", "batches", "decisions"}
 
-# The blocks that only the built site has.
+# The blocks that only the built site has, and what stands in the repository instead.
 SITE_ONLY = frozenset({"answers", "checks", "failures", "letters", "operations", "tables"})
+_ELSEWHERE = (
+    "表は、ボードの「ヘルプ」と、`make docs` が作るサイトにあります。 "
+    "(The table is in the help of the board, and in the site that `make docs` builds.)"
+)
