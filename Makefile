@@ -184,7 +184,7 @@ mutants: $(STAMP) ## change the rules of money and sending one by one, and list 
 	@$(MUTMUT) results
 
 .PHONY: test-durations
-test-durations: $(STAMP) ## run `make test` and list CPU seconds by folder, and the dearest tests
+test-durations: $(STAMP) ## run `make test` and list CPU seconds by folder, and the slowest tests
 	@$(PYTEST) -m "not long" -p tests.cpu_seconds
 
 .PHONY: docs
