@@ -40,30 +40,29 @@ def built_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def defined_dags() -> dict[str, DAG]:
-    bag = DagBag(dag_folder=str(PROJECT / "dags"))
+def dags_of(folder: str) -> dict[str, DAG]:
+    bag = DagBag(dag_folder=str(PROJECT / "dags" / folder))
     assert bag.import_errors == {}
     return dict(bag.dags)
 
 
 @pytest.mark.usefixtures("built_site")
-@pytest.mark.parametrize("address", [OWN_SITE, HELP])
+@pytest.mark.parametrize(("folder", "address"), [("", HELP), ("operations", OWN_SITE)])
 def test_every_dag_links_to_the_operators_page_and_to_its_batch(
-    monkeypatch: pytest.MonkeyPatch, address: str
+    monkeypatch: pytest.MonkeyPatch, folder: str, address: str
 ) -> None:
     if address == OWN_SITE:
         monkeypatch.setenv(SITE_VARIABLE, f"{OWN_SITE}/")
-    dags = defined_dags()
     batches = {spec.dag_id: spec for spec in BATCHES} | {spec.dag_id: spec.batch for spec in OPERATIONS}
-    assert dags.keys() == batches.keys() | {family.dag_id for family in FAMILIES}
+    dags = dags_of(folder)
+    assert folder or dags.keys() == batches.keys() | {family.dag_id for family in FAMILIES}
     for dag_id, dag in dags.items():
-        line = str(dag.doc_md).splitlines()[-1]
         links = f"詳しい説明: [夜間対応]({address}/{NIGHT}.html)"
         if dag_id in batches:
             page = f"batches/{batches[dag_id].id.lower()}"
             assert (DOCS / f"{page}.md").exists()
             links += f"、[バッチの説明（英語）]({address}/{page}.html)"
-        assert line == links
+        assert str(dag.doc_md).splitlines()[-1] == links
 
 
 def test_an_alert_leads_to_the_operators_page(built_site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,9 +77,8 @@ def test_an_alert_leads_to_the_operators_page(built_site: Path, monkeypatch: pyt
 def test_without_a_site_there_is_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(SITE_VARIABLE, raising=False)
     monkeypatch.setattr(run_links, "SITE", tmp_path)
-    bag = DagBag(dag_folder=str(PROJECT / "dags" / "operations" / "restore_backup.py"))
-    assert [dag_id for dag_id, dag in bag.dags.items() if "詳しい説明" in str(dag.doc_md)] == []
-    assert bag.dags
+    (dag,) = dags_of("operations/restore_backup.py").values()
+    assert "詳しい説明" not in str(dag.doc_md)
 
 
 def test_an_invalid_site_address_is_an_import_error(
