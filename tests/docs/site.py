@@ -111,7 +111,7 @@ def _arrows(diagram: str) -> str:
         if arrow:
             begin, *labels, end, after = arrow.groups()
             label = next(filter(None, [*labels, after]), "")
-            shown = [names.get(name, name).replace("[*]", "●") for name in (begin, end)]
+            shown = [names.get(str(name), str(name)).replace("[*]", "●") for name in (begin, end)]
             lines.append(f"- {shown[0]} → {shown[1]}" + (f" ({label})" if label else ""))
     return "\n".join(lines)
 

@@ -24,7 +24,7 @@ ENGLISH = {
     r"told": "notified, reported",
     r"remark(s|ed|ing)?": "note, warning",
     r"dearest": "slowest",
-    r"doubt(s|ed|ful)?": "say what is uncertain",
+    r"doubt\w*": "say what is uncertain",
     r"lanes?": "say what stops or waits",
     r"(?<!capital\s)(?<!small\s)letters?": "e-mail",
     r"people": "users, operators, accountants",
