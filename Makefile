@@ -1,5 +1,6 @@
-# All targets but `lock` and `pictures` write only to .venv, .local, .cache, mutants and the caches of Python, pytest, Hypothesis, mypy and Ruff. `make`
-# without a target lists them. GNU make 3.81 (macOS) and a POSIX shell are enough. Besides Python the recipes use only cp, diff, mkdir, mv and rm, and test-services npm.
+# All targets but `lock`, `pictures` and `docs` write only to .venv, .local, mutants and the caches of Python, pytest, Hypothesis, mypy and Ruff.
+# `make` without a target lists them. GNU make 3.81 (macOS) and a POSIX shell are enough. Besides Python the recipes use only cp, diff, mkdir, mv
+# and rm, and test-services npm.
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
@@ -48,7 +49,7 @@ lock: $(STAMP) ## update the lock files from requirements*.txt
 	$(COMPILE) --upgrade --constraints requirements.lock requirements-supply.txt --output-file requirements-supply.lock
 
 .PHONY: wheel
-wheel: $(STAMP) ## build the wheel of production into .local/dist
+wheel: docs ## build the wheel of production with the help of the board into .local/dist
 	@rm -f .local/dist/*.whl
 	@$(BIN)/python -m hatchling build --target wheel --directory .local/dist
 
@@ -183,13 +184,18 @@ mutants: $(STAMP) ## change the rules of money and sending one by one, and list 
 	@$(MUTMUT) results
 
 .PHONY: test-durations
-test-durations: $(STAMP) ## run `make test` and list CPU seconds by folder, and the dearest tests
+test-durations: $(STAMP) ## run `make test` and list CPU seconds by folder, and the slowest tests
 	@$(PYTEST) -m "not long" -p tests.cpu_seconds
 
 .PHONY: docs
-docs: $(STAMP) ## build the site of docs/ into .local/site; a broken link fails
-	@$(BIN)/zensical build --strict
+docs: $(STAMP) ## build the site of docs/ into .local/site, and copy it into the board as its help; a broken link fails
+	@$(SITE)
+	@rm -rf $(HELP)
+	@cp -R .local/site $(HELP)
 	@echo "open .local/site/index.html"
+
+SITE = PYTHONPATH=.:plugins $(BIN)/python -m tests.docs.site
+HELP := plugins/skill_batch/board/site
 
 .PHONY: lint lint-python lint-types lint-sql lint-text
 lint: lint-python lint-types lint-sql lint-text ## check format, lint, types, import rules, SQL, Dockerfiles, text, workflows (`make -j2 lint` is faster)
@@ -209,8 +215,9 @@ lint-sql: $(STAMP)
 # Check spelling, links with their anchors, and GitHub's files. No check needs a network.
 lint-text: $(STAMP)
 	$(BIN)/typos
-	$(BIN)/lychee --offline --include-fragments --no-progress --quiet '*.md' 'docs/**/*.md' '.github/**/*.md'
-	$(BIN)/zensical build --strict
+	$(BIN)/python -m tests.docs.words
+	$(SITE)
+	$(BIN)/lychee --offline --include-fragments --no-progress --quiet '*.md' '.github/**/*.md' '.local/site/**/*.html'
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/change.yml
@@ -254,5 +261,5 @@ bench-shocks: $(STAMP) ## measure what a bad day brings; needs root (small file 
 	@PYTHONPATH=.:plugins $(BIN)/python -m benchmarks $(or $(NAME),shocks) --size $(or $(SIZE),full)
 
 .PHONY: clean
-clean: ## delete .venv, .local, .cache and mutants (stop the database first)
-	rm -rf $(VENV) .local .cache mutants
+clean: ## delete .venv, .local, mutants and the help of the board (stop the database first)
+	rm -rf $(VENV) .local mutants $(HELP)

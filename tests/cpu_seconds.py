@@ -1,4 +1,4 @@
-"""A plugin of pytest for ``make test-durations``: the CPU seconds of the suite by folder, and its dearest tests.
+"""A plugin of pytest for ``make test-durations``: the CPU seconds of the suite by folder, and its slowest tests.
 
 The suite keeps all cores busy, so it gets faster only by using them less. Seconds include those of the kernel. What a session sets up
 counts for the test that needs it first. Imports and collection are not counted.

@@ -15,7 +15,7 @@ from skill_batch.batch_flow import BATCHES_PARAMETER, failure_alert
 from skill_batch.batch_graph import add_group, add_tasks
 from skill_batch.deadlines import deadlines_of, late_deadline
 from skill_batch.forms import field_param, request_param, tenants_param
-from skill_batch.notifiers.run_links import SITE_VARIABLE
+from skill_batch.notifiers.run_links import NIGHT, SITE_VARIABLE, help_url, own_site
 from skill_batch.notifiers.unreported_run import UnreportedRunAlert
 from skill_batch.retry_policy import BASE_DELAY, RecoverableErrorsOnly
 from skill_batch.wheel import refuse_mixed_versions, refuse_other_dag_file
@@ -117,7 +117,7 @@ def family_dag(family: BatchFamily, *, file: str, params: Mapping[str, Param] | 
             max((spec.run_severity for spec in specs), default=Severity.HIGH).name,
             sum((spec.time_limit for spec in specs), timedelta()),
         ),
-        **_dag_arguments(docstring_of(file), "operating", runbook_of(*specs)),
+        **_dag_arguments(docstring_of(file), NIGHT, runbook_of(*specs)),
     ) as dag:
         groups = {spec: add_group(spec, _default_args(spec)) for spec in specs}
         for spec, group in groups.items():
@@ -222,15 +222,16 @@ def _dag_arguments(doc_md: str, page: str, runbook: str, *, backfills: bool = Fa
 
 
 def _with_link(doc_md: str, page: str) -> str:
-    """The operators' page of a DAG. If the site has an address, it links to a page of the documentation (its path without suffix)."""
-    site = os.environ.get(SITE_VARIABLE, "").strip().rstrip("/")
-    if not site:
-        return doc_md
-    if not site.startswith(("https://", "http://")):
+    """The text of a DAG's page, with links to the documentation if there is a site: the operators' page, and the page of the batch."""
+    if os.environ.get(SITE_VARIABLE, "").strip() and not own_site():
         raise ValueError(
-            f"{SITE_VARIABLE} must be the address of the site, such as https://docs.example.jp/batches, not {site!r}"
+            f"{SITE_VARIABLE} must be the address of the site, such as https://docs.example.jp/batches, "
+            f"not {os.environ[SITE_VARIABLE]!r}"
         )
-    return f"{doc_md}\n\n[詳しい説明]({site}/{page}.html)\n"
+    titles = {NIGHT: "夜間対応"}
+    titles.setdefault(page, "バッチの説明（英語）")
+    links = [f"[{title}]({url})" for path, title in titles.items() if (url := help_url(path))]
+    return f"{doc_md}\n\n詳しい説明: {'、'.join(links)}\n" if links else doc_md
 
 
 def _default_args(spec: RunSpec) -> dict[str, Any]:

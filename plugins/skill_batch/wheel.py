@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Iterator
 from functools import cache
 from importlib import metadata, util
+from itertools import pairwise
 from pathlib import Path, PurePath
 
 DISTRIBUTION = "skill-report-batches"
@@ -20,6 +21,9 @@ DISTRIBUTION = "skill-report-batches"
 # The packages of the wheel, as paths. `skill_batch_dags` has a copy of the DAG files, for this comparison only.
 _PACKAGES = ("skill_batch", "include/skillreport")
 _DAGS = "skill_batch_dags"
+
+# The folders of the built site of the documentation.
+_HELP = ("board", "site")
 
 
 class MixedVersionsError(ImportError):
@@ -115,8 +119,9 @@ def _sources(folder: Path) -> Iterator[Path]:
 
 
 def _is_source(path: PurePath) -> bool:
-    """Whether it is neither byte code nor a hidden file."""
-    return not any(name == "__pycache__" or name.startswith(".") for name in path.parts)
+    """Whether it is neither byte code nor a hidden file, nor a page of the help, which only some installations build."""
+    hidden = any(name == "__pycache__" or name.startswith(".") for name in path.parts)
+    return not hidden and _HELP not in pairwise(path.parts)
 
 
 def _hash(file: Path) -> str:

@@ -14,8 +14,8 @@ JAPANESE = re.compile("[\u3041-\u30ff\u4e00-\u9fff]")
 
 _PREFIX = "/skill-batch-board"
 _VOID = frozenset(("area", "base", "br", "col", "hr", "img", "input", "link", "meta", "wbr"))
-# The rows of a test name runs that it or Airflow does not have, and an invoice without its content.
-_NOT_MADE = ("/executions/", "/invoices/inv-")
+# The rows of a test name runs that it or Airflow does not have, and an invoice without its content. A checkout may have the help.
+_NOT_MADE = ("/executions/", "/invoices/inv-", "/help/")
 # Each month has a link to the month before and to the next one: so many months of a page are read.
 _MONTHS = 3
 # Each row has a button to the same dialog: so many of an operation are opened.

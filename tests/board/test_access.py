@@ -37,7 +37,7 @@ EVIL = (
 )
 
 # The addresses that answer whoever has a login. The pages among them show each part only to who may see its DAG.
-OPEN = {"/", "/durations", "/search", "/static/{name}", "/{path:path}"}
+OPEN = {"/", "/durations", "/search", "/help/{page:path}", "/static/{name}", "/{path:path}"}
 
 
 def _routes() -> list[APIRoute]:
@@ -162,6 +162,8 @@ def test_no_value_in_an_address_reaches_files_sql_or_the_page(board: Board) -> N
         "/operations/{}/approve",
         "/follow/batch_018_02_tenant_billing/{}",
         "/static/{}",
+        "/help/{}",
+        "/help/operate/{}",
         "/invoices/{}",
         "/invoices/{}/sheets",
         "/invoices/{}/page/1.png",

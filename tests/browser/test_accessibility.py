@@ -54,7 +54,13 @@ STATIC = ("board.css", "board.js", "htmx.min.js", "board.svg")
 # Of many pages of a route, the first ones are enough, and one dialog of each action: the others differ in their texts only.
 MOST_PAGES = 3
 # These answer with a file or with another address.
-NO_PAGES = {"/static/{name}", "/{path:path}", "/executions/{execution_id}", "/accounting/{month}/{name}"}
+NO_PAGES = {
+    "/static/{name}",
+    "/help/{page:path}",
+    "/{path:path}",
+    "/executions/{execution_id}",
+    "/accounting/{month}/{name}",
+}
 NO_PAGES |= {"/documents.csv", "/invoices/{invoice_id}/file", "/invoices/{invoice_id}/page/{sheet}.png"}
 ROUTES = [route for route in create_app().routes if isinstance(route, APIRoute) and "GET" in route.methods]
 FAILED_RUN = "manual__failed"

@@ -1,19 +1,20 @@
-"""The parts of README and pages that repeat the registry: made from the registry, and written between two comments of the page.
+"""The parts of README and pages that are made from code: the registry, forms, settings, e-mails and comments of tables.
 
 A page says ``<!-- generated: NAME ARGUMENT -->`` and ``<!-- end -->``; what is between them is made here. ``test_generated_blocks``
-compares, and renews the pages with ``UPDATE_SNAPSHOTS=1``.
+compares, and writes the pages with ``UPDATE_SNAPSHOTS=1``. In the repository the long blocks of docs/reference only say where to read them:
+``make docs`` fills them.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, get_args
 
-import psycopg
 import yaml
 
 from skill_batch.metrics import METRICS, PREFIX
@@ -32,6 +33,7 @@ from include.skillreport.messaging.channels.email.letter import letter_of
 from include.skillreport.messaging.contract_letters import BILLING_LETTERS
 from include.skillreport.messaging.message import Message
 from include.skillreport.operations.forms import FORMS
+from include.skillreport.schema.checks.findings import ERRORS, REMARKS
 from tests.airflow_installation import PROJECT
 from tests.messaging.every_letter import arrived_text, every_letter
 from tests.worlds.retained_tables import BOUNDED, KEPT_FOR_YEARS
@@ -40,12 +42,13 @@ DOCS = PROJECT / "docs"
 PAGES = (PROJECT / "README.md", *sorted(DOCS.rglob("*.md")))
 
 _BLOCK = re.compile(r"(?<=<!-- generated: )(\S+)((?: \S+)*)( -->\n).*?(?=<!-- end -->)", re.DOTALL)
-# A page that a recipe shows is renewed when somebody has written it.
+# A recipe shows a page: its blocks are written when a developer has made the page.
 _PAGE_IN_A_PAGE = re.compile(r"(^````.*?^````$)", re.MULTILINE | re.DOTALL)
 _SNAPSHOTS = PROJECT / "tests" / "dags" / "snapshots"
 _AIRFLOW_SETTINGS = PROJECT / "airflow_settings.yaml"
+_SCHEMA = PROJECT / "include" / "skillreport" / "schema"
 
-# Every batch has these fields: docs/manual-runs.md.
+# Every batch has these fields: docs/operate/runs.md.
 _FIELDS_OF_ALL = {"business_date", "tenants", "dry_run"}
 
 _WORKS_ON = {
@@ -55,15 +58,22 @@ _WORKS_ON = {
 }
 
 
-def renewed(page: Path, connection: psycopg.Connection) -> str:
-    """The text of the page with its blocks generated again. The database has the schema."""
+def renewed(page: Path) -> str:
+    """The text of the page as it is in the repository, with its blocks generated again."""
+    return generated(page.read_text(encoding="utf-8"), page, elsewhere=SITE_ONLY)
+
+
+def generated(text: str, page: Path, *, elsewhere: frozenset[str] = frozenset()) -> str:
+    """The text of a page with its blocks. A block whose name is in ``elsewhere`` says only where to read it."""
 
     def block(match: re.Match[str]) -> str:
         name, arguments, ending = match.groups()
-        content = _BLOCKS[name](*arguments.split(), **_context(name, page, connection))
+        make = _BLOCKS[name]
+        known = {"page": page} if name in _LINKING else {}
+        content = _ELSEWHERE if name in elsewhere else make(*arguments.split(), **known)
         return f"{name}{arguments}{ending}\n{content}\n\n"
 
-    parts = _PAGE_IN_A_PAGE.split(page.read_text(encoding="utf-8"))
+    parts = _PAGE_IN_A_PAGE.split(text)
     return "".join(part if index % 2 else _BLOCK.sub(block, part) for index, part in enumerate(parts))
 
 
@@ -72,34 +82,25 @@ def page_of(spec: BatchSpec) -> Path:
     return DOCS / "batches" / f"{spec.id.lower()}.md"
 
 
-def _context(name: str, page: Path, connection: psycopg.Connection) -> dict[str, Any]:
-    contexts: dict[str, dict[str, Any]] = {
-        "batches": {"page": page},
-        "dags": {"page": page},
-        "tables": {"connection": connection},
-    }
-    return contexts.get(name, {})
-
-
 def _batches(*, page: Path) -> str:
     return _table(
-        ("ID", "Name", "Schedule (Asia/Tokyo)"),
-        [(f"[{spec.id}]({_relative(page_of(spec), page)})", spec.name, f"`{spec.cron}`") for spec in BATCHES],
-    )
-
-
-def _dags(*, page: Path) -> str:
-    return _table(
-        ("ID", "Name", "DAG", "Schedule (Asia/Tokyo)"),
+        ("Batch", "DAG", "Schedule (Asia/Tokyo)"),
         [
             (
-                f"[{spec.id}]({_relative(page_of(spec), page)})",
-                spec.name,
+                f"[{spec.id} {spec.name}]({_relative(page_of(spec), page)})",
                 f"`{spec.dag_id}`",
                 f"`{spec.cron}`",
             )
             for spec in BATCHES
         ],
+    )
+
+
+def _decisions(*, page: Path) -> str:
+    records = sorted((DOCS / "decisions").glob("*.md"))
+    titles = [record.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ") for record in records]
+    return "\n".join(
+        f"- [{title}]({_relative(record, page)})" for title, record in zip(titles, records, strict=True)
     )
 
 
@@ -128,13 +129,13 @@ def _batch(batch_id: str) -> str:
     return _table(("Name", spec.name), rows)
 
 
-def _assets() -> str:
+def _assets(*, page: Path) -> str:
     return _table(
         ("asset", "is", "key", "made by"),
         [
             (
                 f"`{made.name}`",
-                f"[{made.about}]({made.page})",
+                f"[{made.about}]({_relative(DOCS / made.page, page)})",
                 f"`{spec.partition_key(date(2026, 10, 1))}`",
                 f"{spec.id} {spec.name}",
             )
@@ -152,22 +153,25 @@ def _charge_models() -> str:
 
 
 def _operations() -> str:
-    return _table(
-        ("DAG", "名前", "対象", "操作"),
+    """Every DAG that a user starts, and the form of each."""
+    overview = _table(
+        ("DAG", "名前", "関連するバッチ", "操作"),
         [
             (f"`{spec.dag_id}`", spec.name, spec.batch.id, "<br>".join(_operations_of(spec)))
             for spec in OPERATIONS
         ],
     )
+    forms = [
+        f'<a id="{spec.dag_id}"></a>\n## {spec.name}: `{spec.dag_id}`\n\n{FORMS[spec.dag_id].table()}'
+        for spec in OPERATIONS
+        if spec.dag_id in FORMS
+    ]
+    return "\n\n".join([overview, *forms])
 
 
 def _operations_of(spec: OperationSpec) -> list[str]:
     form = FORMS.get(spec.dag_id)
     return [operation.label for operation in form.operations] if form else ["「要対応項目」で回答する"]
-
-
-def _operation(dag_id: str) -> str:
-    return FORMS[dag_id].table()
 
 
 def _operation_call(dag_id: str, name: str) -> str:
@@ -215,18 +219,22 @@ def _variables() -> str:
     )
 
 
-def _tables(*, connection: psycopg.Connection) -> str:
-    rows = connection.execute(
-        """
-        SELECT relname, obj_description(oid, 'pg_class')
-        FROM pg_class
-        WHERE relnamespace = 'batch'::regnamespace AND relkind = 'r' AND relname <> 'alembic_version'
-        ORDER BY relname
-        """
-    ).fetchall()
+def _tables() -> str:
+    """The tables of the baseline, by their comments."""
+    baseline = "".join(file.read_text(encoding="utf-8") for file in (_SCHEMA / "sql").glob("*.sql"))
+    comments = dict(
+        re.findall(r"^COMMENT ON TABLE batch\.(\w+) IS\s+'((?:[^']|'')*)'", baseline, re.MULTILINE)
+    )
+    made, dropped = (
+        set(re.findall(rf"^{verb} TABLE batch\.(\w+)", baseline, re.MULTILINE))
+        for verb in ("CREATE(?: UNLOGGED)?", "DROP")
+    )
     return _table(
         ("Table", "What it holds", "Kept"),
-        [(f"`batch.{name}`", _first_sentence(comment or ""), _kept(name)) for name, comment in rows],
+        [
+            (f"`batch.{name}`", _first_sentence(comments[name].replace("''", "'")), _kept(name))
+            for name in sorted(made - dropped)
+        ],
     )
 
 
@@ -268,9 +276,7 @@ def _missed_runs() -> str:
     )
 
 
-def _failures(batch_id: str | None = None) -> str:
-    """All kinds of failure, or those that only this batch and few others have."""
-    kinds = [kind for kind in failure_kinds() if batch_id is None or batch_id in kind.of]
+def _failures() -> str:
     return _table(
         ("種類", "対象", "朝まで待てるか", "対処", "知らせる相手"),
         [
@@ -281,7 +287,20 @@ def _failures(batch_id: str | None = None) -> str:
                 kind.remedy(),
                 kind.told,
             )
-            for kind in kinds
+            for kind in failure_kinds()
+        ],
+    )
+
+
+def _checks() -> str:
+    """The codes of the findings of ``python -m include.skillreport check``."""
+    severities = (("error", ERRORS), ("remark", REMARKS))
+    return _table(
+        ("code", "severity", "意味"),
+        [
+            (f"`{code}`", f"`{severity}`", meaning)
+            for severity, meanings in severities
+            for code, meaning in meanings.items()
         ],
     )
 
@@ -304,7 +323,7 @@ def _duration(limit: timedelta) -> str:
 
 
 def _relative(target: Path, page: Path) -> str:
-    return target.relative_to(page.parent).as_posix()
+    return Path(os.path.relpath(target, page.parent)).as_posix()
 
 
 def _first_sentence(text: str) -> str:
@@ -316,13 +335,17 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _answers(channel: str) -> str:
-    """The meaning of a service's answers."""
-    rows = [
-        (f"`{code.code}`", str(code.outcome), str(code.error_class), code.meaning)
-        for code in CHANNELS[channel].errors.values()
-    ]
-    return _table(("code", "outcome", "class", "意味"), rows)
+def _answers() -> str:
+    """The meaning of each answer of a service, by channel."""
+    parts = []
+    for channel in CHANNELS.values():
+        rows = [
+            (f"`{code.code}`", str(code.outcome), str(code.error_class), code.meaning)
+            for code in channel.errors.values()
+        ]
+        table = _table(("code", "outcome", "class", "意味"), rows)
+        parts.append(f'<a id="{channel}"></a>\n## {channel.label}\n\n{table}')
+    return "\n\n".join(parts)
 
 
 def _letters() -> str:
@@ -330,7 +353,7 @@ def _letters() -> str:
     config = EmailConfig("mail.example.jp", 587, "no-reply@cloud-service.example")
     parts = []
     for japanese, english in zip(every_letter("ja"), every_letter("en"), strict=True):
-        parts += [f"### {japanese.name}", _about_letter(japanese.message)]
+        parts += [f"## {japanese.name}", _about_letter(japanese.message)]
         for message in (japanese.message, english.message):
             subject, text = arrived_text(letter_of(message, config))
             lines = [f"Subject: {subject}", "", *map(str.rstrip, text.rstrip().splitlines())]
@@ -351,12 +374,12 @@ _BLOCKS: Mapping[str, Callable[..., str]] = {
     "batch": _batch,
     "batches": _batches,
     "charge_models": _charge_models,
+    "checks": _checks,
     "connections": _connections,
-    "dags": _dags,
+    "decisions": _decisions,
     "failures": _failures,
     "letters": _letters,
     "metrics": _metrics,
-    "operation": _operation,
     "operation_call": _operation_call,
     "operations": _operations,
     "settings": _settings,
@@ -365,3 +388,13 @@ _BLOCKS: Mapping[str, Callable[..., str]] = {
     "missed-runs": _missed_runs,
     "waits": _waits,
 }
+
+# Blocks of links, which depend on the page.
+_LINKING = {"assets", "batches", "decisions"}
+
+# The blocks that only the built site has, and what stands in the repository instead.
+SITE_ONLY = frozenset({"answers", "checks", "failures", "letters", "operations", "tables"})
+_ELSEWHERE = (
+    "表は、ボードの「ヘルプ」と、`make docs` が作るサイトにあります。 "
+    "(The table is in the help of the board, and in the site that `make docs` builds.)"
+)

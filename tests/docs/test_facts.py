@@ -15,7 +15,7 @@ from tests.airflow_installation import PROJECT
 from tests.conftest import Database
 from tests.docs.generated_blocks import DOCS, page_of
 
-CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
+SETTINGS = DOCS / "admin" / "settings.md"
 
 
 @pytest.mark.parametrize("spec", BATCHES, ids=lambda spec: spec.id)
@@ -31,7 +31,7 @@ def test_every_statement_of_the_pages_runs_as_it_is_written(database: Database) 
         path.name: re.findall(
             r"^```sql\n(.*?)^```", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
         )
-        for path in [*(DOCS / "batches").glob("batch-*.md"), DOCS / "people.md"]
+        for path in [*(DOCS / "batches").glob("batch-*.md"), DOCS / "develop" / "people.md"]
     }
     assert all(statements.values())
     with database.connect() as connection:
@@ -55,7 +55,8 @@ def test_the_log_cleanup_page_has_the_days_of_the_settings() -> None:
     assert days == set(settings.row_days.model_dump().values())
 
 
-def test_the_configuration_names_every_environment_variable_of_the_code() -> None:
+def test_the_pages_name_every_environment_variable_of_the_code() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in (SETTINGS, DOCS / "install" / "airflow.md"))
     sources = [
         path for folder in ("include", "plugins", "local_stack") for path in (PROJECT / folder).rglob("*.py")
     ]
@@ -68,16 +69,16 @@ def test_the_configuration_names_every_environment_variable_of_the_code() -> Non
         )
     }
     assert "SKILL_BATCH_SETTINGS" in used
-    assert [name for name in sorted(used) if f"`{name}`" not in CONFIGURATION] == []
+    assert [name for name in sorted(used) if f"`{name}`" not in text] == []
 
 
-def test_the_configuration_names_every_template() -> None:
+def test_the_settings_page_names_every_template() -> None:
     keys = load_yaml(PROJECT / "include/skillreport/messaging/default_templates.yaml")
-    section = CONFIGURATION.partition("\n## Templates\n")[2].partition("\n- ")[0]
+    section = SETTINGS.read_text(encoding="utf-8").partition("\n## Templates\n")[2].partition("\n- ")[0]
     assert set(re.findall(r"`(\w+)`", section)) - {"MST_NotificationTemplate"} == set(keys)
 
 
-@pytest.mark.parametrize("page", ["approvals.md", "approvals-setup.md"])
+@pytest.mark.parametrize("page", ["operate/board.md", "install/rights.md"])
 def test_the_pages_about_approvals_name_every_dag_that_asks(page: str) -> None:
     text = (DOCS / page).read_text(encoding="utf-8")
 

@@ -1,16 +1,17 @@
-"""Each channel has a page with the meaning of its answers."""
+"""The reference of the documentation has the meaning of each channel's answers."""
 
 from __future__ import annotations
 
 from include.skillreport.messaging.channels import CHANNELS
-from tests.airflow_installation import PROJECT
+from tests.docs.generated_blocks import DOCS, generated
 
 
-def test_each_channel_has_a_page_with_its_answers() -> None:
-    pages = PROJECT / "docs" / "channels"
-    assert sorted(page.stem for page in pages.glob("*.md")) == sorted(CHANNELS)
-    for name in CHANNELS:
-        assert f"<!-- generated: answers {name} -->" in (pages / f"{name}.md").read_text(encoding="utf-8")
+def test_the_reference_has_the_answers_of_each_channel() -> None:
+    page = DOCS / "reference" / "answers.md"
+    sections = generated(page.read_text(encoding="utf-8"), page).split("\n## ")[1:]
+    for channel, section in zip(CHANNELS.values(), sections, strict=True):
+        assert section.startswith(f"{channel.label}\n")
+        assert [code for code in channel.errors if f"| `{code}` |" not in section] == []
 
 
 def test_no_meaning_ends_at_a_comma_of_the_yaml() -> None:

@@ -159,6 +159,10 @@ def test_the_wheel_beside_the_same_folders_registers_everything_once(
     with_wheel: ProductionEnvironment, metadata: str, tmp_path: Path
 ) -> None:
     layout = Layout.plain(tmp_path / "project")
+    # Only one of the two may have the help of the board.
+    site = layout.folder / "plugins/skill_batch/board/site"
+    site.mkdir(exist_ok=True)
+    (site / "other.html").touch()
     installed = Installed(layout, with_wheel, layout.airflow(with_wheel, tmp_path / "home", metadata))
     found = installed.look_around()
     assert (found["import_errors"], found["plugin_errors"]) == ({}, {})

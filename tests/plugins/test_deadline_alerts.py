@@ -12,6 +12,7 @@ from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
 
 from skill_batch.notifiers import deadline_alert
 from skill_batch.notifiers.deadline_alert import LateRunAlert, SlowRunAlert
+from skill_batch.notifiers.run_links import NIGHT, help_url
 from local_stack.stand_ins import StandIns
 from tests.airflow_installation import email_connection, slack_connection
 from tests.conftest import Database
@@ -92,7 +93,7 @@ def test_a_late_run_is_reported_once_with_times_actions_and_links(services: Stan
     assert lines[-4:-1] == [
         f"ボードで見る: http://airflow.example/batch/skill-batch-board/runs/{DAG_ID}/{run}",
         f"実行を開く: http://airflow.example/batch/dags/{DAG_ID}/runs/{run}",
-        f"手順を開く: http://airflow.example/batch/dags/{DAG_ID}",
+        f"手順を開く: {help_url(NIGHT) or f'http://airflow.example/batch/dags/{DAG_ID}'}",
     ]
 
 

@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
 from airflow.sdk.execution_time.comms import ErrorResponse
 
 from skill_batch.notifiers.failure_alert import REPORTED_KEY, FailureAlert
+from skill_batch.notifiers.run_links import NIGHT, help_url
 from include.skillreport.core.catalog import (
     NOTIFICATION_RETRY,
     TENANT_USAGE,
@@ -119,7 +120,7 @@ def test_it_says_what_failed_for_whom_and_what_to_do(slack: StandIns) -> None:
         "ボードで見る: http://airflow.example/skill-batch-board/runs/batch_018_01_tenant_usage/manual__1",
         "実行を開く: http://airflow.example/dags/batch_018_01_tenant_usage/runs/manual__1",
         "ログを開く: " + LOG_URL,
-        "手順を開く: http://airflow.example/dags/batch_018_01_tenant_usage",
+        f"手順を開く: {help_url(NIGHT) or 'http://airflow.example/dags/batch_018_01_tenant_usage'}",
     ]
 
 

@@ -26,6 +26,7 @@ from skill_batch.board.pages import (
     documents,
     durations,
     findings,
+    help,
     invoice,
     invoices,
     messages,
@@ -112,6 +113,7 @@ def create_app() -> FastAPI:
         messages,
         findings,
         search,
+        help,
     ):
         app.include_router(page.router)
     app.add_api_route("/static/{name}", _static, methods=["GET"])

@@ -5,7 +5,6 @@ The texts in templates and modules are Japanese. ``texts/en.yaml`` has their Eng
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -27,7 +26,7 @@ from skill_batch.board.ended import PAGES as ENDED_PAGES
 from skill_batch.board.invoice_words import LISTED as LISTED_STATES
 from skill_batch.board.invoice_words import STATES as INVOICE_STATES
 from skill_batch.board.message_words import LETTER_STATES
-from skill_batch.notifiers.run_links import BOARD_PREFIX, SITE_VARIABLE
+from skill_batch.notifiers.run_links import BOARD_PREFIX, NIGHT, help_url
 from include.skillreport.billing.contract_kinds import KINDS as CONTRACT_KINDS
 from include.skillreport.billing.second_person import is_author
 from include.skillreport.billing.settings import nobody_else_looks
@@ -181,19 +180,13 @@ def render(
                 "language": language,
                 "links": links,
                 "menu": menu,
-                "help": _help(),
+                "help": help_url(NIGHT, links.board),
                 "path": request.scope["path"].removeprefix(links.board) or "/",
                 "rights": rights,
             }
         )
     )
     return Response(html, status, HEADERS, media_type="text/html; charset=utf-8")
-
-
-def _help() -> str:
-    """The operators' page of the documentation's site; empty if the site has no address."""
-    site = os.environ.get(SITE_VARIABLE, "").strip().rstrip("/")
-    return f"{site}/operating.html" if site.startswith(("https://", "http://")) else ""
 
 
 @cache
