@@ -117,7 +117,7 @@ def family_dag(family: BatchFamily, *, file: str, params: Mapping[str, Param] | 
             max((spec.run_severity for spec in specs), default=Severity.HIGH).name,
             sum((spec.time_limit for spec in specs), timedelta()),
         ),
-        **_dag_arguments(docstring_of(file), "operating", runbook_of(*specs)),
+        **_dag_arguments(docstring_of(file), "operate/night", runbook_of(*specs)),
     ) as dag:
         groups = {spec: add_group(spec, _default_args(spec)) for spec in specs}
         for spec, group in groups.items():
@@ -211,7 +211,7 @@ def _choice(form: OperationForm) -> dict[str, Param]:
 def _dag_arguments(doc_md: str, page: str, runbook: str, *, backfills: bool = False) -> dict[str, Any]:
     return {
         "start_date": START_DATE,
-        # Missed runs are not started after downtime: docs/recovery.md.
+        # Missed runs are not started after downtime: docs/operate/runs.md.
         "catchup": False,
         "max_active_runs": 1,
         # Otherwise a run keeps the DAG file of its begin, which refuses the wheel of the next release: docs/deploy/bundles.md.
