@@ -117,7 +117,7 @@ def family_dag(family: BatchFamily, *, file: str, params: Mapping[str, Param] | 
             max((spec.run_severity for spec in specs), default=Severity.HIGH).name,
             sum((spec.time_limit for spec in specs), timedelta()),
         ),
-        **_dag_arguments(docstring_of(file), "operate/night", runbook_of(*specs)),
+        **_dag_arguments(docstring_of(file), "operating", runbook_of(*specs)),
     ) as dag:
         groups = {spec: add_group(spec, _default_args(spec)) for spec in specs}
         for spec, group in groups.items():

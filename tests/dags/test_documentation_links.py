@@ -29,7 +29,7 @@ def linked(monkeypatch: pytest.MonkeyPatch) -> dict[str, DAG]:
 def test_every_dag_links_to_a_page_that_exists(linked: dict[str, DAG]) -> None:
     pages = {spec.dag_id: f"batches/{spec.id.lower()}" for spec in BATCHES}
     pages |= {spec.dag_id: f"batches/{spec.batch.id.lower()}" for spec in OPERATIONS}
-    pages |= {family.dag_id: "operate/night" for family in FAMILIES}
+    pages |= {family.dag_id: "operating" for family in FAMILIES}
     assert linked.keys() == pages.keys()
     for dag_id, page in pages.items():
         assert f"[詳しい説明]({SITE}/{page}.html)" in str(linked[dag_id].doc_md)

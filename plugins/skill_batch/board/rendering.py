@@ -193,7 +193,7 @@ def render(
 def _help() -> str:
     """The operators' page of the documentation's site; empty if the site has no address."""
     site = os.environ.get(SITE_VARIABLE, "").strip().rstrip("/")
-    return f"{site}/operate/night.html" if site.startswith(("https://", "http://")) else ""
+    return f"{site}/operating.html" if site.startswith(("https://", "http://")) else ""
 
 
 @cache
