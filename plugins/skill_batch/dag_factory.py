@@ -211,7 +211,7 @@ def _choice(form: OperationForm) -> dict[str, Param]:
 def _dag_arguments(doc_md: str, page: str, runbook: str, *, backfills: bool = False) -> dict[str, Any]:
     return {
         "start_date": START_DATE,
-        # Missed runs are not started after downtime: docs/recovery.md.
+        # Missed runs are not started after downtime: docs/operate/runs.md.
         "catchup": False,
         "max_active_runs": 1,
         # Otherwise a run keeps the DAG file of its begin, which refuses the wheel of the next release: docs/deploy/bundles.md.

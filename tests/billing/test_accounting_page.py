@@ -1,4 +1,4 @@
-"""docs/accounting-files.md and docs/documents.md name each column of the files."""
+"""The pages of docs/accounting/ name each column of the files."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from local_stack.stack import PROJECT
 @pytest.mark.parametrize(
     ("page", "heading", "columns"),
     [
-        ("accounting-files", "一覧（accounting）の列", detailed_list.COLUMNS),
-        ("accounting-files", "仕訳（journal）の列", journal.COLUMNS),
+        ("files", "一覧（accounting）の列", detailed_list.COLUMNS),
+        ("files", "仕訳（journal）の列", journal.COLUMNS),
         # The page has no line about the columns that stay empty.
-        ("accounting-files", "freee（21 列）", (*freee.COLUMNS[:14], *freee.COLUMNS[18:])),
+        ("files", "freee（21 列）", (*freee.COLUMNS[:14], *freee.COLUMNS[18:])),
         ("documents", "ファイルで探す", document_index.INDEX_COLUMNS),
         ("payments", "売掛金の年齢表", AGEING_COLUMNS),
     ],
@@ -35,7 +35,7 @@ def test_the_example_of_a_payment_file_has_its_header() -> None:
 
 
 def _section(page: str, heading: str) -> str:
-    text = (PROJECT / f"docs/{page}.md").read_text(encoding="utf-8")
+    text = (PROJECT / f"docs/accounting/{page}.md").read_text(encoding="utf-8")
     match = re.search(rf"^##+ {re.escape(heading)}\n(.*?)(?=^##|\Z)", text, re.DOTALL | re.MULTILINE)
     assert match, heading
     return match[1]

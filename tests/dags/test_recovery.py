@@ -1,4 +1,4 @@
-"""An operator follows docs/recovery.md after two weeks without Airflow: the tables are those of a world without the outage."""
+"""An operator follows docs/operate/runs.md after two weeks without Airflow: the tables are those of a world without the outage."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tests.worlds import host_rows
 
 pytestmark = [pytest.mark.long, pytest.mark.exclusive]
 
-PAGE = PROJECT / "docs" / "recovery.md"
+PAGE = PROJECT / "docs" / "operate" / "runs.md"
 GAP = 14
 REPAIRED = {TENANT_USAGE: tenant_usage.create_batch, STATISTICS: statistics.create_batch}
 DAGS = (TENANT_USAGE, STATISTICS, INACTIVE_TENANTS, TENANT_MONITORING, SCHEDULED_NOTIFICATIONS)

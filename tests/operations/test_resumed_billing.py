@@ -81,7 +81,7 @@ def test_an_approval_finalises_what_waited_and_names_the_person(
 def test_a_month_whose_days_were_missed_is_billed_as_any_other(
     database: Database, host: psycopg.Connection, is_red: bool
 ) -> None:
-    """Step 3 of docs/recovery.md: the run after the outage was red and is cleared, or, of several months, there was none."""
+    """Step 3 of docs/operate/runs.md: the run after the outage was red and is cleared, or, of several months, there was none."""
     customer(host, "A", months=())
     close_month(host, "A", last=19)
     if is_red:

@@ -127,7 +127,7 @@ def runbook_of(*specs: RunSpec) -> str:
         f"* **朝まで待てるか**: {OperationSpec.can_wait if others else spec.can_wait}\n"
         f"* **どこを見るか**: {failed}。インスタンス名は対象（テナントコードなど）です。"
         "理由はログの最後の 1 行と `batch.tenant_outcome` にあります。\n"
-        f"* **対処**: 通知とボードの「対処」のとおりにします。全部の種類は、運用の手引きの「失敗の種類」にあります。\n{cases}"
+        f"* **対処**: アラートとボードの「対処」のとおりにします。全部の種類は、ボードの「ヘルプ」の「失敗の種類」にあります。\n{cases}"
     )
 
 

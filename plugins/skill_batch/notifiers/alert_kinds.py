@@ -1,4 +1,4 @@
-"""The kinds of alerts about runs, by the title that operators see. The table of docs/operating.md is generated from them.
+"""The kinds of alerts about runs, by the title that operators see. The table of docs/operate/night.md is generated from them.
 
 The scheduler and the triggerer import this module, on some platforms without ``include``.
 """

@@ -50,7 +50,7 @@ class Doubt(StrEnum):
 
     @property
     def advice(self) -> str:
-        """What a person does, in Japanese. docs/payments.md says more."""
+        """What a person does, in Japanese. docs/accounting/payments.md says more."""
         return _ADVICE[self]
 
 

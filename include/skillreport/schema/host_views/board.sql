@@ -480,7 +480,7 @@ CREATE VIEW batch.board_sync_plan AS
 SELECT tenant_id, provider, execution_id, status, plan_hash, counts, reason, planned_at
 FROM batch.sync_plan;
 
--- Requests to approve what is held (docs/approvals.md).
+-- Requests to approve what is held (docs/operate/board.md).
 CREATE VIEW batch.board_approval_request AS
 SELECT request_id, kind, business_date, asked_by, dag_id, run_id, asked_at, closed_at, close_reason
 FROM batch.approval_request;

@@ -178,7 +178,7 @@ COMMENT ON TABLE batch.started_tick IS
 'The last time of the schedule that started a run of a batch, and those whose runs hold what people would receive. BATCH-002 '
 'deletes the log of executions, and keeps these rows.';
 COMMENT ON COLUMN batch.started_tick.deferral_reason IS
-'Why the run holds it until people confirm that the batch goes on (docs/operating.md); null: it sends';
+'Why the run holds it until people confirm that the batch goes on (docs/operate/night.md); null: it sends';
 
 CREATE TABLE batch.orphan_notice (
     execution_id text PRIMARY KEY,
