@@ -1,6 +1,6 @@
 """Send the metrics of a run to StatsD or OpenTelemetry, with Airflow's metrics (``[metrics]`` in its configuration).
 
-Airflow adds its prefix (``airflow.`` by default) to the names. The table of docs/metrics.md is generated from ``METRICS``.
+Airflow adds its prefix (``airflow.`` by default) to the names. The table of docs/admin/alerts.md is generated from ``METRICS``.
 """
 
 from __future__ import annotations

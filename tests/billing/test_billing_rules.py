@@ -1,4 +1,4 @@
-"""The page docs/billing-rules.md: every example of its tables is calculated by the code, and its lists are complete."""
+"""The page docs/admin/billing-rules.md: every example of its tables is calculated by the code, and its lists are complete."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.billing.billing_inputs import (
     usage_days,
 )
 
-PAGE = (PROJECT / "docs" / "billing-rules.md").read_text(encoding="utf-8")
+PAGE = (PROJECT / "docs" / "admin" / "billing-rules.md").read_text(encoding="utf-8")
 
 Row = dict[str, str]
 

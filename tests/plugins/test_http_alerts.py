@@ -105,7 +105,9 @@ def test_an_alert_arrives_as_json_with_all_its_fields(services: StandIns) -> Non
 def test_a_receiver_that_follows_the_documentation_takes_genuine_messages_only(
     services: StandIns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", (PROJECT / "docs/alerts.md").read_text("utf-8"), re.DOTALL)
+    (code,) = re.findall(
+        r"```python\n(.*?)```", (PROJECT / "docs/admin/alerts.md").read_text("utf-8"), re.DOTALL
+    )
     namespace: dict[str, Any] = {}
     exec(code, namespace)  # noqa: S102 - the documentation of this project
     message_of = namespace["message_of"]

@@ -84,7 +84,7 @@ def find_other_revision(deployed: str | None) -> Finding | None:
     )
     remedy = (
         "新しいデータベースを使うか、請求書を含む行を捨ててよければ、先に設定の billing.first_month をまだ請求していない最初の月に"
-        "直し（docs/billing.md）、`DROP SCHEMA batch CASCADE` のあとに `python -m include.skillreport upgrade` を実行してください。"
+        "直し（docs/admin/billing.md）、`DROP SCHEMA batch CASCADE` のあとに `python -m include.skillreport upgrade` を実行してください。"
     )
     return error("other-revision", problem, remedy, "batch")
 

@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 # The operators' Slack: a Slack API connection. Its password is the bot token, and its extra has the `channel`.
 OPS_SLACK_CONN_ID = "skill_batch_alert_slack"
 # The operators' email: an SMTP connection. Its extra has the sender as `from_email` and the recipients, joined by commas, as `to_email`.
-# docs/alerts.md describes `people` and `people_domains`.
+# docs/admin/alerts.md describes `people` and `people_domains`.
 OPS_EMAIL_CONN_ID = "skill_batch_alert_email"
-# Optional: an HTTP connection; docs/alerts.md describes its fields.
+# Optional: an HTTP connection; docs/admin/alerts.md describes its fields.
 OPS_HTTP_CONN_ID = "skill_batch_alert_http"
 PLATFORM_DB_CONN_ID = "skill_batch_platform_db"
 

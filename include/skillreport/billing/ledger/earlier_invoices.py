@@ -71,5 +71,5 @@ def _require_new_months(settings: BillingSettings, months: set[date]) -> None:
         raise BillingError(
             "BILLED_EARLIER",
             f"スキーマ batch に請求書がありませんが、HIS_TenantBilling か保存先に {named} の請求書があるため、二重に請求しないように"
-            "止めました。設定の billing.first_month を、まだ請求していない最初の月の 1 日に直してください（docs/billing.md）",
+            "止めました。設定の billing.first_month を、まだ請求していない最初の月の 1 日に直してください（docs/admin/billing.md）",
         )

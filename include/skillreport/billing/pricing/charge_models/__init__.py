@@ -14,7 +14,7 @@ from include.skillreport.billing.pricing.charge_models.percentage import Percent
 from include.skillreport.billing.pricing.charge_models.standard import StandardCharge
 from include.skillreport.billing.pricing.charge_models.volume import VolumeCharge
 
-# A charge of the price list. docs/billing-rules.md has the models in this order.
+# A charge of the price list. docs/admin/billing-rules.md has the models in this order.
 Charge = Annotated[
     StandardCharge
     | GraduatedCharge

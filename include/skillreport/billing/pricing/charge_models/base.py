@@ -53,7 +53,7 @@ class NamedCharge(PriceListEntry, ABC):
     """The fields that all charges have: the model, the name on the invoice, a tax category, and the minimum amount of the line.
 
     ``minimum`` is per month. With ``Prorate.AMOUNT``, it is prorated for a part of the month; otherwise it applies in full.
-    ``model_name`` is for the explanation of a line. ``rule`` is the model's row in docs/billing-rules.md.
+    ``model_name`` is for the explanation of a line. ``rule`` is the model's row in docs/admin/billing-rules.md.
     """
 
     model_name: ClassVar[ModelName]
