@@ -171,7 +171,7 @@ def test_the_pod_of_a_task_matches_the_helm_values() -> None:
 
 def test_the_page_creates_every_secret_that_the_values_name() -> None:
     values = load(HELM / "values.yaml")
-    page = (PROJECT / "docs/deploy/helm.md").read_text(encoding="utf-8")
+    page = (PROJECT / "docs/install/helm.md").read_text(encoding="utf-8")
     secrets = {value for key, value in values.items() if key.endswith("SecretName")} | {
         values["data"]["metadataSecretName"],
         yaml.safe_load(values["extraEnvFrom"])[0]["secretRef"]["name"],
