@@ -91,7 +91,7 @@ env: $(STAMP) ## print exports for a shell: eval "$(make -s env)"
 	@$(BIN)/python -m local_stack env
 
 .PHONY: env-own
-env-own: $(STAMP) ## print exports for a shell on your own database, SKILL_BATCH_ADMIN_DSN (docs/try.md): eval "$$(make -s env-own)"
+env-own: $(STAMP) ## print exports for a shell on your own database, SKILL_BATCH_ADMIN_DSN (docs/try.md): eval "$(make -s env-own)"
 	@$(BIN)/python -m local_stack env-own
 
 .PHONY: psql
