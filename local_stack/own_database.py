@@ -99,4 +99,5 @@ def _connection(parts: Mapping[str, Any]) -> dict[str, Any]:
         fields["port"] = int(port)
         parts = {name: value for name, value in parts.items() if name != "port"}
     further = {name: value for name, value in parts.items() if name not in named.values()}
-    return {"conn_type": "postgres", **fields, "extra": further}
+    # Airflow's import does not accept an empty extra.
+    return {"conn_type": "postgres", **fields} | ({"extra": further} if further else {})
