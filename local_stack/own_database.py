@@ -73,7 +73,9 @@ class OwnDatabase(LocalStack):
         """:raises BatchError: the environment does not name the database."""
         if dsn := os.environ.get(ADMIN_VARIABLE):
             return dsn
-        raise BatchError(f"{ADMIN_VARIABLE} must name the database with the application's schema (docs/try.md).")
+        raise BatchError(
+            f"{ADMIN_VARIABLE} must name the database with the application's schema (docs/try.md)."
+        )
 
     def environment(self) -> dict[str, str]:
         """As of the demo, but for the settings: those of the shell, without them the defaults, with which no invoice is finalised."""

@@ -131,7 +131,9 @@ def test_a_page_that_switches_fab_on_creates_an_administrator(page: str) -> None
 
 
 def test_nothing_with_a_schedule_is_unpaused_before_the_dry_run() -> None:
-    (steps,) = re.findall(r"^## After the installation\n\n(.*?)\n\n", OVERVIEW, flags=re.DOTALL | re.MULTILINE)
+    (steps,) = re.findall(
+        r"^## After the installation\n\n(.*?)\n\n", OVERVIEW, flags=re.DOTALL | re.MULTILINE
+    )
     before, _, after = steps.partition("ドライラン")
     first = set(re.findall(r"`(batch_\w+)`", before))
     assert first == {"batch_018_tenant_management"}

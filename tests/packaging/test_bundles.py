@@ -1,4 +1,4 @@
-"""A deploy while a run is active, as docs/install/upgrade.md describes it: a git bundle, and the wheel of each release in an environment."""
+"""A deploy while a run is active, as docs/install/upgrade.md describes it: a Git bundle, and an environment for each wheel."""
 
 from __future__ import annotations
 

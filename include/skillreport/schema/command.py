@@ -80,9 +80,7 @@ def _add(
     actions: Actions, name: str, run: Callable[[argparse.Namespace], int | None], text: str
 ) -> argparse.ArgumentParser:
     command = actions.add_parser(name, help=text, description=f"{text}. {docstring_of(__file__)}")
-    command.add_argument(
-        "--dsn", default=os.environ.get(ADMIN_VARIABLE), help="libpq connection string"
-    )
+    command.add_argument("--dsn", default=os.environ.get(ADMIN_VARIABLE), help="libpq connection string")
     command.set_defaults(run=lambda options: _with_dsn(options, run))
     return command
 
