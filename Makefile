@@ -91,6 +91,10 @@ down: $(STAMP) ## stop the processes of `make up` and the database
 env: $(STAMP) ## print exports for a shell: eval "$(make -s env)"
 	@$(BIN)/python -m local_stack env
 
+.PHONY: env-own
+env-own: $(STAMP) ## print exports for a shell on your own database, SKILL_BATCH_ADMIN_DSN (docs/try.md): eval "$(make -s env-own)"
+	@$(BIN)/python -m local_stack env-own
+
 .PHONY: psql
 psql: $(STAMP) ## open the skill report database
 	@$(BIN)/python -m local_stack psql

@@ -1,4 +1,4 @@
-"""The commands behind the Makefile: ``python -m local_stack env|demo|up|down|db-start|db-stop|db-reset|psql``."""
+"""The commands behind the Makefile: ``python -m local_stack env|env-own|demo|up|down|db-start|db-stop|db-reset|psql``."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
 
-from include.skillreport.core.errors import BatchError
+import psycopg
+
+from include.skillreport.core.errors import BatchError, reason_of
 from include.skillreport.core.settings import SETTINGS_VARIABLE
 from local_stack.airflow_processes import AirflowEndedError, SupervisedAirflow, end_supervised, supervisor_of
 from local_stack.demo.command import demo
+from local_stack.own_database import OwnDatabase
 from local_stack.ports import require_free
 from local_stack.postgres_server import EmbeddedPostgres, EmbeddedPostgresError
 from local_stack.stack import DEMO_SETTINGS, SAMPLE_USERS, LocalStack
@@ -33,6 +36,11 @@ def env(stack: LocalStack) -> int:
             print(f"export {name}={shlex.quote(value)}")
     print("unset PYTHONDONTWRITEBYTECODE")  # with byte code Airflow starts in half the time
     return 0
+
+
+def env_own(stack: LocalStack) -> int:
+    """The same for the database of SKILL_BATCH_ADMIN_DSN, which has the application's schema: without the demo's settings and data."""
+    return env(OwnDatabase(stack.directory))
 
 
 def up(stack: LocalStack) -> int:
@@ -105,6 +113,7 @@ def psql(stack: LocalStack) -> int:
 
 COMMANDS = {
     "env": env,
+    "env-own": env_own,
     "demo": demo,
     "up": up,
     "down": down,
@@ -117,12 +126,12 @@ COMMANDS = {
 
 @contextmanager
 def _prepared(stack: LocalStack) -> Iterator[None]:
-    """The database, the demo data and Airflow's metadata. During the block no other command moves or deletes them."""
+    """The databases and Airflow's metadata. During the block no other command moves or deletes them."""
     stack.directory.mkdir(exist_ok=True)
     _say("database")
     stack.start_database()
     with stack.in_use():
-        _say("schema and demo data")
+        _say("the skill report database")
         stack.deploy()
         _say("Airflow's metadata")
         stack.prepare_airflow()
@@ -152,14 +161,16 @@ def _say(text: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m local_stack", description=__doc__)
     parser.add_argument("command", choices=COMMANDS)
-    # For this process; Airflow's processes get the variable from the environment of the stack.
-    os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal that cannot show a character, such as EUC-JP
+    command = COMMANDS[parser.parse_args().command]
+    if command is not env_own:
+        # For this process; Airflow's processes get the variable from the environment of the stack.
+        os.environ[SETTINGS_VARIABLE] = str(DEMO_SETTINGS)
     try:
-        return COMMANDS[parser.parse_args().command](LocalStack())
-    except (AirflowEndedError, BatchError, EmbeddedPostgresError) as error:
-        _say(str(error))
+        return command(LocalStack())
+    except (AirflowEndedError, BatchError, EmbeddedPostgresError, psycopg.Error) as error:
+        _say(reason_of(error))
         return 1
 
 

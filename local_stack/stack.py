@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import quote, urlsplit
 
 import psycopg
@@ -72,6 +73,8 @@ SKILL_REPORT, AIRFLOW_METADATA = "skill_report", "airflow"
 # The administrators of `make up`.
 SAMPLE_USERS = ("suzuki", "tanaka")
 
+_IMPORTED_SETTINGS = "imported_settings.sha256"
+
 # The mark until the demo data are complete.
 _INCOMPLETE = "incomplete, made by the local stack of skill-report-batches"
 
@@ -117,6 +120,9 @@ class LocalStack:
     """The local installation. It writes only to ``directory``."""
 
     directory: Path = PROJECT / ".local"
+
+    # The database with Airflow's metadata, on the embedded server.
+    metadata_name: ClassVar[str] = AIRFLOW_METADATA
 
     @cached_property
     def _settings_file(self) -> AirflowSettings:
@@ -179,7 +185,7 @@ class LocalStack:
         """The environment variables of a shell in which ``airflow`` uses this project."""
         server = self.server
         socket = quote(str(server.socket_directory), safe="")
-        metadata = f"postgresql+psycopg2://postgres@/{AIRFLOW_METADATA}?host={socket}&port={server.port}"
+        metadata = f"postgresql+psycopg2://postgres@/{self.metadata_name}?host={socket}&port={server.port}"
         return airflow_environment(self.airflow_home, metadata) | {
             "AIRFLOW__API__PORT": str(self.ports.ui),
             "AIRFLOW__API__BASE_URL": f"http://localhost:{self.ports.ui}",
@@ -208,7 +214,7 @@ class LocalStack:
         self._remembered_offset.write_text(f"{self.port_offset}\n")
         with psycopg.connect(self.server.admin_dsn(), autocommit=True) as connection:
             existing = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
-            for name in {SKILL_REPORT, AIRFLOW_METADATA} - existing:
+            for name in {SKILL_REPORT, self.metadata_name} - existing:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
 
     @property
@@ -248,12 +254,13 @@ class LocalStack:
         self.server.reset()
         self.arrived.unlink(missing_ok=True)
         shutil.rmtree(self.storage, ignore_errors=True)
-        self._imported_settings.unlink(missing_ok=True)
+        for imported in self.directory.glob(f"*/{_IMPORTED_SETTINGS}"):
+            imported.unlink()
 
     @property
     def _imported_settings(self) -> Path:
         """The checksum of the settings that Airflow's metadata database has."""
-        return self.airflow_home / "imported_settings.sha256"
+        return self.airflow_home / _IMPORTED_SETTINGS
 
     @property
     def _users_file(self) -> Path:

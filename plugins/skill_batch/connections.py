@@ -54,16 +54,18 @@ def conninfo_of(connection: Connection, **defaults: Any) -> str:
 
     :raises ConnectionInvalidError: libpq does not know a value of the extra, or the extra is no JSON object.
     """
-    values = {**defaults_of(connection), **defaults, **valid_extra(connection)}
+    values = {
+        "host": connection.host or "",
+        "port": connection.port or _DEFAULT_PORT,
+        "dbname": connection.schema or "",
+        "user": connection.login or "",
+        "password": connection.password or "",
+        **defaults_of(connection),
+        **defaults,
+        **valid_extra(connection),  # also ports that differ
+    }
     try:
-        return make_conninfo(
-            host=connection.host or "",
-            port=connection.port or _DEFAULT_PORT,
-            dbname=connection.schema or "",
-            user=connection.login or "",
-            password=connection.password or "",
-            **values,
-        )
+        return make_conninfo("", **values)
     except psycopg.ProgrammingError as error:
         raise unknown_value(connection.conn_id, error) from None
 

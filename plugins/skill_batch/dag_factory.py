@@ -214,7 +214,7 @@ def _dag_arguments(doc_md: str, page: str, runbook: str, *, backfills: bool = Fa
         # Missed runs are not started after downtime: docs/operate/runs.md.
         "catchup": False,
         "max_active_runs": 1,
-        # Otherwise a run keeps the DAG file of its begin, which refuses the wheel of the next release: docs/deploy/bundles.md.
+        # Otherwise a run keeps the DAG file of its begin, which refuses the wheel of the next release: docs/install/upgrade.md.
         "disable_bundle_versioning": True,
         "allowed_run_types": None if backfills else _NO_BACKFILL,
         "doc_md": _with_link(f"{doc_md}\n\n### 障害対応\n{runbook}", page),

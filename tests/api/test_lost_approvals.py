@@ -1,4 +1,4 @@
-"""A whole Airflow with the roles of docs/board-setup.md: a clear in another's name, a request that Airflow has lost, and the advice."""
+"""A whole Airflow with the roles of docs/install/rights.md: a clear in another's name, a request that Airflow has lost, and the advice."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def airflow_metadata(server: Server) -> Iterator[str]:
 
 @pytest.fixture
 def fab(airflow_metadata: str, tmp_path: Path) -> AirflowInstallation:
-    commands = commands_of(PROJECT / "docs" / "board-setup.md", "bash")
+    commands = commands_of(PROJECT / "docs" / "install" / "rights.md", "bash")
     return fab_installation(tmp_path / "home", airflow_metadata, commands, USERS)
 
 

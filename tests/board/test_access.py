@@ -191,7 +191,7 @@ def test_static_files_need_a_login_and_are_only_the_boards(board: Board) -> None
 
 
 def test_the_documented_roles_name_every_dag() -> None:
-    text = (PROJECT / "docs" / "board-setup.md").read_text(encoding="utf-8")
+    text = (PROJECT / "docs" / "install" / "rights.md").read_text(encoding="utf-8")
     named = set(re.findall(r"\bDAG:(\w+)", text))
     assert named == {each.dag_id for each in BATCHES} | {each.dag_id for each in OPERATIONS} | {
         each.dag_id for each in FAMILIES

@@ -38,7 +38,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PREFIX = "/airflow"
 # The longest a followed run takes, also beside other work.
 RUN_MS = 900_000
-# The users and their roles. The roles in addition to Airflow's own are those of docs/board-setup.md.
+# The users and their roles. The roles in addition to Airflow's own are those of docs/install/rights.md.
 USERS = {
     "administrator": ("Admin",),
     "operator": ("Viewer", "BatchOperator"),
@@ -126,7 +126,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def fab_airflow(airflow_metadata: str, tmp_path_factory: pytest.TempPathFactory) -> AirflowInstallation:
     """Airflow's commands with FAB, and the users."""
-    roles = commands_of(PROJECT / "docs" / "board-setup.md", "bash")
+    roles = commands_of(PROJECT / "docs" / "install" / "rights.md", "bash")
     return fab_installation(tmp_path_factory.mktemp("airflow-fab"), airflow_metadata, roles, USERS)
 
 

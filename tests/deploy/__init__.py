@@ -1,1 +1,1 @@
-"""The files and pages of deploy/ and docs/deploy/."""
+"""The files and pages of deploy/ and docs/install/."""

@@ -1,4 +1,4 @@
-"""The command of docs/deploy/README.md that keeps Airflow's database small."""
+"""The command of docs/install/airflow.md that keeps Airflow's database small."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from local_stack.stack import PROJECT
 
-PAGE = PROJECT / "docs" / "deploy" / "README.md"
+PAGE = PROJECT / "docs" / "install" / "airflow.md"
 
 
 def cleanup_command() -> list[str]:

@@ -17,7 +17,7 @@ from tests.airflow_installation import PROJECT
 
 CONSTRAINTS = sorted(Path(__file__).parent.glob("*.constraints.txt"))
 FILES = ("requirements.txt", "deploy/requirements.txt")
-MWAA = (PROJECT / "docs/deploy/mwaa.md").read_text(encoding="utf-8")
+MWAA = (PROJECT / "docs/install/mwaa.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", FILES)

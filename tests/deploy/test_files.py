@@ -8,6 +8,7 @@ import shlex
 import subprocess
 from collections.abc import Iterator
 from configparser import RawConfigParser
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -171,12 +172,20 @@ def test_the_pod_of_a_task_matches_the_helm_values() -> None:
 
 def test_the_page_creates_every_secret_that_the_values_name() -> None:
     values = load(HELM / "values.yaml")
-    page = (PROJECT / "docs/deploy/helm.md").read_text(encoding="utf-8")
+    page = (PROJECT / "docs/install/helm.md").read_text(encoding="utf-8")
     secrets = {value for key, value in values.items() if key.endswith("SecretName")} | {
         values["data"]["metadataSecretName"],
         yaml.safe_load(values["extraEnvFrom"])[0]["secretRef"]["name"],
     }
     assert secrets == set(re.findall(r"^secret ([\w-]+) --from", page, flags=re.MULTILINE))
+
+
+def test_the_page_names_every_value_of_the_chart_that_is_an_example() -> None:
+    values = load(HELM / "values.yaml")
+    page = (PROJECT / "docs/install/helm.md").read_text(encoding="utf-8")
+    examples = [path for path in key_paths(values) if "example" in str(value_at(values, path))]
+    assert len(examples) == 3
+    assert [path for path in examples if path.rpartition(".")[2] not in page] == []
 
 
 def test_both_images_take_the_client_of_each_server_from_the_postgresql_project() -> None:
@@ -269,6 +278,10 @@ def key_paths(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
             yield from key_paths(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}"
+
+
+def value_at(values: dict[str, Any], path: str) -> Any:
+    return reduce(lambda found, key: found[key], path.split("."), values)
 
 
 def pins(lock: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The person who gets an alert may do what it advises, with the roles of docs/board-setup.md (FAB auth manager)."""
+"""The person who gets an alert may do what it advises, with the roles of docs/install/rights.md (FAB auth manager)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ DAGS = {spec.dag_id for spec in RUN_SPECS.values()} | {family.dag_id for family 
 def roles() -> dict[str, set[tuple[str, str]]]:
     """The permissions of each role, as the page's commands give them."""
     found: dict[str, set[tuple[str, str]]] = {}
-    for command in commands_of(PROJECT / "docs" / "board-setup.md", "bash"):
+    for command in commands_of(PROJECT / "docs" / "install" / "rights.md", "bash"):
         if command[:2] == ["roles", "add-perms"]:
             words: dict[str, list[str]] = {"": []}
             for word in command[2:]:

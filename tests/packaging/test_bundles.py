@@ -1,4 +1,4 @@
-"""A deploy while a run is active, as docs/deploy/bundles.md describes it: a git bundle, and the wheel of each release in an environment."""
+"""A deploy while a run is active, as docs/install/upgrade.md describes it: a Git bundle, and an environment for each wheel."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.worlds import billing_rows
 
 pytestmark = [pytest.mark.long, pytest.mark.exclusive]
 
-PAGE = PROJECT / "docs" / "deploy" / "bundles.md"
+PAGE = PROJECT / "docs" / "install" / "upgrade.md"
 GIT = ("git", "-c", "user.name=tests", "-c", "user.email=tests@example.jp", "-c", "commit.gpgsign=false")
 # The DAG files, a module that they import, and one that most tasks import. Each prints its release into the log of a task.
 PRINTING = (

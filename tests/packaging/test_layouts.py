@@ -84,8 +84,8 @@ def test_each_layout_has_all_dags_one_plugin_and_the_deadlines(installed: Instal
 
 
 def local_bundle(layout: Layout) -> dict[str, str]:
-    """The second example of docs/deploy/bundles.md, with the layout's DAG files."""
-    page = (PROJECT / "docs/deploy/bundles.md").read_text(encoding="utf-8")
+    """The second example of docs/install/upgrade.md, with the layout's DAG files."""
+    page = (PROJECT / "docs/install/upgrade.md").read_text(encoding="utf-8")
     _, example = re.findall(r"DAG_BUNDLE_CONFIG_LIST='(.*?)'", page, re.DOTALL)
     (bundle,) = json.loads(example)
     bundle["kwargs"]["path"] = str(layout.folder / "dags")

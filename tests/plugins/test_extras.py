@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import Connection
+from psycopg.conninfo import conninfo_to_dict
 
 from skill_batch.board.database import BoardDatabase, BoardUnavailableError
 from skill_batch.connections import conninfo_of
@@ -78,3 +79,10 @@ def test_a_database_connection_is_refused_by_name(monkeypatch: pytest.MonkeyPatc
         conninfo_of(PlatformDbHook.get_connection("skill_batch_platform_db"))
     with pytest.raises(BoardUnavailableError, match=named.format("board")), BoardDatabase().read():
         pass
+
+
+def test_the_ports_of_several_servers_come_from_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    servers = {"conn_type": "postgres", "host": "db1,db2", "extra": {"port": "5432,5433"}}
+    define(monkeypatch, "skill_batch_board_db", **servers)
+    connection = PlatformDbHook.get_connection("skill_batch_board_db")
+    assert conninfo_to_dict(conninfo_of(connection))["port"] == "5432,5433"

@@ -32,7 +32,7 @@ def test_connection_types_and_assets_carry_the_name_of_the_product() -> None:
 
 
 def test_the_variables_of_the_environment_carry_the_name_of_the_product() -> None:
-    page = (PROJECT / "docs/admin/settings.md").read_text(encoding="utf-8")
+    page = (PROJECT / "docs/install/airflow.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`[A-Z].*?) \|", page, flags=re.MULTILINE)
     names = [name for row in rows for name in re.findall(r"`([A-Z_]+)", row)]
     assert len(names) > 10

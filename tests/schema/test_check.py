@@ -676,7 +676,7 @@ def test_the_command_prints_a_line_per_finding_and_then_the_verdict(
 
     assert capsys.readouterr().out.splitlines() == [
         '不適合: ホストに列 "MST_Tenant"."status" がない。ホストのスキーマを更新するか、接続先のデータベースを直してください。'
-        "Prisma の `prisma db push` で列を変えるときは、detach、prisma db push、attach の順に実行します（docs/deploying.md）。",
+        "Prisma の `prisma db push` で列を変えるときは、detach、prisma db push、attach の順に実行します（docs/install/database.md）。",
         "注意: このデータベースにスキーマ batch がありません。`python -m include.skillreport upgrade` を実行してください。",
         "注意: 利用者と行がどのテナントのものかは、まだ調べていません。"
         "上の指摘を解消し、upgrade か attach のあとにもう一度 check を実行してください。",

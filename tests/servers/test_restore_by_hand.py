@@ -21,7 +21,7 @@ __all__ = ["planted_backups", "taken_backups"]
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
-PAGE = PROJECT / "docs" / "batches" / "batch-001.md"
+PAGE = PROJECT / "docs" / "install" / "database.md"
 HEADING = "### Without this project"
 BACKUP = "BKP_20261101_001"
 

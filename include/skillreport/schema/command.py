@@ -21,8 +21,11 @@ from include.skillreport.schema.checks.privileges import BOARD, CLEANUP, PLATFOR
 if TYPE_CHECKING:
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]
 
+# The connection string of the deploying login.
+ADMIN_VARIABLE = "SKILL_BATCH_ADMIN_DSN"
+
 # By role, the environment variables of its password, and of the connection string of the login that acts as the role.
-_PASSWORDS = {
+PASSWORD_VARIABLES = {
     TENANT: "SKILL_BATCH_TENANT_PASSWORD",
     PLATFORM: "SKILL_BATCH_PLATFORM_PASSWORD",
     BOARD: "SKILL_BATCH_BOARD_PASSWORD",
@@ -77,16 +80,14 @@ def _add(
     actions: Actions, name: str, run: Callable[[argparse.Namespace], int | None], text: str
 ) -> argparse.ArgumentParser:
     command = actions.add_parser(name, help=text, description=f"{text}. {docstring_of(__file__)}")
-    command.add_argument(
-        "--dsn", default=os.environ.get("SKILL_BATCH_ADMIN_DSN"), help="libpq connection string"
-    )
+    command.add_argument("--dsn", default=os.environ.get(ADMIN_VARIABLE), help="libpq connection string")
     command.set_defaults(run=lambda options: _with_dsn(options, run))
     return command
 
 
 def _with_dsn(options: argparse.Namespace, run: Callable[[argparse.Namespace], int | None]) -> int | None:
     if not options.dsn:
-        raise argparse.ArgumentError(None, "give --dsn or set SKILL_BATCH_ADMIN_DSN")
+        raise argparse.ArgumentError(None, f"give --dsn or set {ADMIN_VARIABLE}")
     return run(options)
 
 
@@ -187,4 +188,4 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _passwords() -> dict[str, str]:
-    return {role: os.environ[name] for role, name in _PASSWORDS.items() if os.environ.get(name)}
+    return {role: os.environ[name] for role, name in PASSWORD_VARIABLES.items() if os.environ.get(name)}

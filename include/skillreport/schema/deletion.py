@@ -143,7 +143,7 @@ def require_deletion(connection: psycopg.Connection) -> None:
     if not is_with_deletion(connection):
         raise SchemaError(
             "アプリケーションの行を削除する権限は、まだ与えられていません。"
-            "管理者が `python -m include.skillreport upgrade --with-deletion` を実行してください（docs/deploying.md）。"
+            "管理者が `python -m include.skillreport upgrade --with-deletion` を実行してください（docs/install/database.md）。"
         )
 
 

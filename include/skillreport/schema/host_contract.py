@@ -32,7 +32,7 @@ _COMPATIBLE_TYPES = {
 
 _REMEDY = (
     "ホストのスキーマを更新するか、接続先のデータベースを直してください。"
-    "Prisma の `prisma db push` で列を変えるときは、detach、prisma db push、attach の順に実行します（docs/deploying.md）。"
+    "Prisma の `prisma db push` で列を変えるときは、detach、prisma db push、attach の順に実行します（docs/install/database.md）。"
 )
 
 
