@@ -91,6 +91,8 @@ def _bill(database: Database, host: psycopg.Connection, store: ObjectStore) -> N
     customer(host, "EVIL", tenant_name=EVIL)
     customer(host, "FORMULA", tenant_name="=1+1 100%_引き")
     customer(host, "EMOJI", tenant_name="\U0001f600")
+    # The findings of the run name it.
+    customer(host, "IDLE", months=(), status="INACTIVE", contract_start_date=date(2026, 4, 1))
     billed = run_billing(database, store=store)
     about = asked_about(database, billed)
     assert about is not None

@@ -6,6 +6,7 @@ import re
 from collections import defaultdict
 from datetime import date
 from decimal import Decimal
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -37,6 +38,20 @@ def test_the_documents_are_counted_by_state(reader: psycopg.Connection) -> None:
         ("credited", "JPY"): 1,
         ("void", "JPY"): 2,
     }
+
+
+def test_the_findings_of_the_newest_run_are_on_the_page_and_on_the_run(
+    board: Board, reader: psycopg.Connection
+) -> None:
+    (run,) = load_month(reader, MONTH, MONTH).checks
+    title, *lines = run["lines"]
+    assert title == "請求の確認事項（2026-10 分の実行）"
+    assert lines[0].startswith("■ ")
+    assert load_month(reader, date(2025, 1, 1), MONTH).checks == []
+    page = f"/runs/{run['dag_id']}/{run['run_id']}"
+    for text in (board.get(OCTOBER).text, board.get(page).text):
+        assert all(f"<li>{told(line)}</li>" in text for line in lines)
+    assert quote(page) in board.get(OCTOBER).text
 
 
 def test_the_sums_by_tax_rate_are_those_of_the_accountants_files(

@@ -48,7 +48,7 @@ from include.skillreport.core.execution.run_log import (
     RunFailedError,
     RunResult,
 )
-from include.skillreport.core.execution.run_remarks import record_remark
+from include.skillreport.core.execution.run_remarks import record_digest, record_remark
 from include.skillreport.core.execution.settings import ExecutionSettings, IdentitySettings
 from include.skillreport.core.execution.shard_work import ShardReport, prepare, work_on_tenants, work_on_units
 from include.skillreport.core.execution.sharding import Shard, Unit, shard_tenants
@@ -274,8 +274,11 @@ def close_run(
         if not run.dry_run:
             # If sending fails, the transaction rolls back and the next run reports the same rows.
             with platform.transaction() as transaction:
-                if not _report(batch.digest(work), result, installation):
+                digest = batch.digest(work)
+                if not _report(digest, result, installation):
                     raise psycopg.Rollback(transaction)
+            if digest.lines:
+                record_digest(platform, run, digest.lines)
     return ClosedRun(result, error)
 
 

@@ -110,3 +110,8 @@ def is_reported(remark: RunRemark, earlier: Sequence[EarlierRemark], now: dateti
         return False
     begin = min((each.recorded_at for each in since_then), default=now)
     return not remark.may_pass or now - begin >= PATIENCE
+
+
+def record_digest(platform: psycopg.Connection, run: Run, lines: Sequence[str]) -> None:
+    """Add the digest to the run's result, so that the board shows it to users who do not get the operators' alerts."""
+    _SQL.execute(platform, "record_digest", execution_id=run.execution_id, lines=Jsonb(list(lines)))

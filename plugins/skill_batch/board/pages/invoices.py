@@ -76,6 +76,7 @@ class BillingMonth:
 
     ``total`` counts the listed documents, ``held_total`` the held ones. ``held`` contains the first of the held ones. ``stopped`` are the
     invoices of all months whose letter was stopped. ``waiting`` are the entries of all months that wait for somebody else's approval.
+    ``checks`` has the newest run of BATCH-018-02 for the month, with what it has reported; empty: there is no such run.
     """
 
     month: date
@@ -92,6 +93,7 @@ class BillingMonth:
     waiting: Sequence[Row]
     documents: Sequence[Row]
     total: int
+    checks: Sequence[Row]
 
     @property
     def previous(self) -> date:
@@ -148,6 +150,7 @@ def load_month(
         with_choices(connection, _SQL.rows(connection, "waiting_entries", most=_MOST_WAITING)),
         with_choices(connection, documents),
         _count(states, state),
+        _SQL.rows(connection, "month_digest", batch_id=TENANT_BILLING.id, month=month),
     )
 
 

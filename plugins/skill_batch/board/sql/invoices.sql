@@ -35,6 +35,16 @@ WHERE
 GROUP BY invoice.currency
 ORDER BY invoice.currency <> 'JPY', invoice.currency;
 
+-- name: month_digest
+-- What the newest run of the month's billing has reported to the operators.
+SELECT run.dag_id, run.run_id, run.ended_at, run.result -> 'digest' AS lines
+FROM batch.board_run AS run
+WHERE
+    run.batch_id = %(batch_id)s AND NOT run.dry_run AND run.ended_at IS NOT null
+    AND run.business_date >= %(month)s AND run.business_date < %(month)s + interval '1 month'
+ORDER BY run.started_at DESC
+LIMIT 1;
+
 -- name: newest_month
 -- The month, if it has documents. Otherwise the month of the newest numbered document before it.
 SELECT

@@ -20,3 +20,8 @@ SELECT step, details, problem, is_reported
 FROM batch.run_remark
 WHERE execution_id = %(execution_id)s
 ORDER BY step;
+
+-- name: record_digest
+UPDATE batch.execution_log
+SET result = result || jsonb_build_object('digest', %(lines)s::jsonb)
+WHERE execution_id = %(execution_id)s;
