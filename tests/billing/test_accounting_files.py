@@ -120,7 +120,7 @@ def test_the_list_opens_in_japanese_excel() -> None:
     heads, row, rest = content.decode("utf-8-sig").split("\r\n")
     assert heads == ",".join(COLUMNS)
     assert row == (
-        "INV-2026-000123,請求,確定,2026-10-31,2026-11-01,2026-11-30,2026-10-01,2026-10-31,aoba,株式会社青葉商事,JPY,"
+        "INV-2026-10-001,請求,確定,2026-10-31,2026-11-01,2026-11-30,2026-10-01,2026-10-31,aoba,株式会社青葉商事,JPY,"
         "課税10%,10,132455,13245,145700,,,13245,145700,,T1234567890123,"
     )
     assert rest == ""
@@ -170,7 +170,7 @@ def test_the_list_has_a_foreign_currencys_tax_in_yen_too() -> None:
 
 def test_a_credit_is_a_return_with_negative_amounts_that_cancel_the_original() -> None:
     original, credit = listed(entry(samples.mixed_rates())), listed(entry(samples.credit()))
-    assert {(row["種別"], row["元請求書番号"]) for row in credit} == {("返還", "INV-2026-000123")}
+    assert {(row["種別"], row["元請求書番号"]) for row in credit} == {("返還", "INV-2026-10-001")}
     for column in ("税抜金額", "消費税額", "税込金額", "消費税額（円）", "税込金額（円）"):
         assert [-Decimal(row[column]) for row in credit] == [Decimal(row[column]) for row in original]
 
@@ -193,14 +193,14 @@ def test_a_reversal_negates_the_invoice_on_the_day_of_the_void() -> None:
     assert cells(
         found, "請求書番号", "種別", "状態", "取引日", "発行日", "支払期限", "元請求書番号", "税込金額"
     ) == [
-        ("INV-2026-000123", "取消", "取消", "2026-12-03", "2026-11-01", "", "INV-2026-000123", amount)
+        ("INV-2026-10-001", "取消", "取消", "2026-12-03", "2026-11-01", "", "INV-2026-10-001", amount)
         for amount in ("-55000", "-4665", "-1300")
     ]
 
 
 def test_an_invoice_without_lines_is_listed_for_its_number() -> None:
     (row,) = listed(entry(samples.invoice([])))
-    assert cells([row], "請求書番号", "税区分", "税込金額") == [("INV-2026-000123", "対象外", "0")]
+    assert cells([row], "請求書番号", "税区分", "税込金額") == [("INV-2026-10-001", "対象外", "0")]
 
 
 def test_an_unknown_status_is_refused() -> None:
@@ -283,10 +283,10 @@ def test_the_journal_debits_the_receivable_for_sales_and_tax_of_each_rate() -> N
     assert set(cells(found, "取引日", "伝票番号", "取引先コード", "取引先名", "摘要")) == {
         (
             "2026/10/31",
-            "INV-2026-000123",
+            "INV-2026-10-001",
             "0042",
             "株式会社青葉商事",
-            "INV-2026-000123 株式会社青葉商事 2026年10月分",
+            "INV-2026-10-001 株式会社青葉商事 2026年10月分",
         )
     }
 
@@ -352,10 +352,10 @@ def test_the_imports_have_the_vendors_header_encoding_and_line_ends() -> None:
 def test_freee_gets_an_unsettled_income_with_a_row_per_rate() -> None:
     content = written(freee.freee(SETTINGS), entry(samples.mixed_rates()))
     assert content.decode("utf-8-sig").split("\r\n")[1:] == [
-        "収入,INV-2026-000123,2026/10/31,2026/11/30,0042,株式会社青葉商事,売上高,課税売上10%,55000,内税,5000,"
-        "INV-2026-000123 株式会社青葉商事 2026年10月分,,,,,,,,,",
-        ",,,,,,売上高,課税売上8%（軽）,4665,内税,345,INV-2026-000123 株式会社青葉商事 2026年10月分,,,,,,,,,",
-        ",,,,,,売上高,非課売上,1300,,,INV-2026-000123 株式会社青葉商事 2026年10月分,,,,,,,,,",
+        "収入,INV-2026-10-001,2026/10/31,2026/11/30,0042,株式会社青葉商事,売上高,課税売上10%,55000,内税,5000,"
+        "INV-2026-10-001 株式会社青葉商事 2026年10月分,,,,,,,,,",
+        ",,,,,,売上高,課税売上8%（軽）,4665,内税,345,INV-2026-10-001 株式会社青葉商事 2026年10月分,,,,,,,,,",
+        ",,,,,,売上高,非課売上,1300,,,INV-2026-10-001 株式会社青葉商事 2026年10月分,,,,,,,,,",
         "",
     ]
 
@@ -367,7 +367,7 @@ def test_freee_gets_a_credit_note_as_an_income_with_negative_amounts() -> None:
         ("", "", "課税売返8%（軽）", "-4665", "-345"),
         ("", "", "非課売返", "-1300", ""),
     ]
-    assert found[0]["備考"].endswith("（INV-2026-000123 の返還）")
+    assert found[0]["備考"].endswith("（INV-2026-10-001 の返還）")
 
 
 def test_moneyforward_gets_a_compound_entry_with_the_tax_inside() -> None:
@@ -385,7 +385,7 @@ def test_moneyforward_gets_a_compound_entry_with_the_tax_inside() -> None:
         ("売上高", "非課税売上", "1300", ""),
     ]
     assert set(cells(found[:3], "取引日", "借方取引先", "仕訳メモ")) == {
-        ("2026/10/31", "株式会社青葉商事", "INV-2026-000123")
+        ("2026/10/31", "株式会社青葉商事", "INV-2026-10-001")
     }
 
 
@@ -448,7 +448,7 @@ def received(
 def test_a_receipt_is_one_row_between_bank_and_receivable(
     booked: BookEntry, label: str, debit: str, credit: str, yen: int
 ) -> None:
-    amount, text = str(abs(yen)), f"{label} INV-2026-000123 株式会社青葉商事 銀行振込 F-1"
+    amount, text = str(abs(yen)), f"{label} INV-2026-10-001 株式会社青葉商事 銀行振込 F-1"
     (own,) = rows(journal.journal(SETTINGS), booked)
     assert cells([own], "借方勘定科目", "借方金額", "貸方勘定科目", "貸方金額", "摘要") == [
         (debit, amount, credit, amount, text)
@@ -480,8 +480,8 @@ def test_freee_gets_a_settled_income_or_expense_on_the_receivable(booked: BookEn
     receivable = settings.receivable.model_copy(update={"sub_account": "SaaS", "department": "事業部"})
     content = written(freee.freee(settings.model_copy(update={"receivable": receivable})), booked)
     assert content.decode("utf-8-sig").split("\r\n")[1:] == [
-        f"{kind},INV-2026-000123,2026/10/31,,0042,株式会社青葉商事,売掛金,対象外,145700,,,"
-        f"{booked.label} INV-2026-000123 株式会社青葉商事 銀行振込 F-1,SaaS,事業部,,,,,2026/10/31,みずほ銀行（法人）,145700",
+        f"{kind},INV-2026-10-001,2026/10/31,,0042,株式会社青葉商事,売掛金,対象外,145700,,,"
+        f"{booked.label} INV-2026-10-001 株式会社青葉商事 銀行振込 F-1,SaaS,事業部,,,,,2026/10/31,みずほ銀行（法人）,145700",
         "",
     ]
 
@@ -553,7 +553,7 @@ def test_without_its_own_rate_a_document_takes_that_of_its_inputs() -> None:
 def test_without_any_rate_the_currency_and_the_table_are_named() -> None:
     with pytest.raises(
         BillingError,
-        match=r"INV-2026-000123 の通貨 USD .*利用月（2026-10）のレートを DAG operate_contracts",
+        match=r"INV-2026-10-001 の通貨 USD .*利用月（2026-10）のレートを DAG operate_contracts",
     ):
         rows(journal.journal(SETTINGS), entry(in_yen(samples.us_dollars())))
 

@@ -66,7 +66,7 @@ def test_a_part_of_a_line_is_taxed_by_itself() -> None:
     note = credit(samples.ordinary(), amount(1, "1005"))
     assert shown(note) == [(1, Decimal(-1005))]
     assert (note.subtotal, note.tax, note.total) == (Decimal(-1005), Decimal(-100), Decimal(-1105))
-    assert note.lines[0].explanation == ("INV-2026-000123 の 1 行目の一部",)
+    assert note.lines[0].explanation == ("INV-2026-10-001 の 1 行目の一部",)
     assert note.lines[0].quantity is None
 
 

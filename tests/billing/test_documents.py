@@ -160,7 +160,7 @@ def test_a_credit_refers_to_its_original_and_asks_for_no_payment() -> None:
     text = shown(samples.credit())
     assert text.startswith("適格返還請求書")
     assert "返還番号CRN-2026-000007" in text
-    assert "対象の請求書番号INV-2026-000123" in text
+    assert "対象の請求書番号INV-2026-10-001" in text
     assert "返還日（発行日）2026年11月12日" in text
     assert "返還金額（税込）▲60,965円" in text
     assert "お支払期限" not in text
@@ -185,7 +185,7 @@ def test_seventy_lines_run_over_pages_with_heads_and_page_numbers() -> None:
     for number, page in enumerate(found, 1):
         text = squeezed(page)
         assert text.count("No.内容利用期間数量単位単価（円）金額（円）") == 1
-        assert text.endswith(f"請求書番号INV-2026-000123{number}/{len(found)}")
+        assert text.endswith(f"請求書番号INV-2026-10-001{number}/{len(found)}")
         whole = re.findall(
             r"部門別レポート作成第(\d{3})部門(?:第1段階は[^〜]*別表の単価による)?2026/10/01〜10/31", text
         )
@@ -298,15 +298,15 @@ def test_a_replacement_names_what_it_replaces() -> None:
 
 def test_a_partial_credit_note_states_its_reason_and_the_remaining_debt() -> None:
     text = shown(samples.part_credit(samples.ordinary(), "12345"))
-    assert "対象の請求書番号INV-2026-000123（2026年11月1日発行）" in text
+    assert "対象の請求書番号INV-2026-10-001（2026年11月1日発行）" in text
     assert "返還の理由10月12日の障害のため" in text
-    assert "請求書INV-2026-000123は引き続き有効です" in text
+    assert "請求書INV-2026-10-001は引き続き有効です" in text
     assert "返還後の残額132,121円（税込）をお支払いください" in text
     text = shown(samples.part_credit(samples.english(), "100.00", "Outage on 12 October"))
     assert text.startswith("CreditNote")
-    assert "OriginalinvoiceINV-2026-000123of1November2026" in text
+    assert "OriginalinvoiceINV-2026-10-001of1November2026" in text
     assert "ReasonOutageon12October" in text
-    assert "InvoiceINV-2026-000123remainsvalid" in text
+    assert "InvoiceINV-2026-10-001remainsvalid" in text
     assert "paytheremaining1,097.45EUR" in text
 
 
@@ -384,7 +384,7 @@ def test_the_pdf_states_number_issuer_and_date_as_an_archive_file() -> None:
     pdf = render_pdf(samples.ordinary())
     metadata = PdfReader(BytesIO(pdf)).metadata
     assert metadata is not None
-    assert metadata.title == "請求書 INV-2026-000123"
+    assert metadata.title == "請求書 INV-2026-10-001"
     assert metadata.author == "株式会社スキルレポート"
     assert metadata.creation_date_raw == "D:20261101000000Z"
     assert b"<pdfaid:part>2</pdfaid:part>" in pdf

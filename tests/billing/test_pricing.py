@@ -843,12 +843,12 @@ def test_a_draft_credit_refers_to_its_original_without_number_and_dates() -> Non
     assert (credit.kind, credit.number, credit.original_number) == (
         InvoiceKind.CREDIT,
         None,
-        "INV-2026-000123",
+        "INV-2026-10-001",
     )
     assert (credit.issued_on, credit.due_on) == (None, None)
     assert (credit.period_start, credit.recipient) == (original.period_start, original.recipient)
     assert [line.explanation for line in credit.lines] == [
-        (f"INV-2026-000123 の {position} 行目の取消",) for position in (1, 2, 3, 4)
+        (f"INV-2026-10-001 の {position} 行目の取消",) for position in (1, 2, 3, 4)
     ]
 
 

@@ -447,8 +447,8 @@ def test_the_page_says_how_far_a_tenant_has_left(board: Board, host: psycopg.Con
         "deleting_since": NOW,
     }
     for stage, values, words, operations in (
-        ("begun", {}, "お客さまの公開鍵をもらい、書き出します。", ["export", "cancel"]),
-        ("exported", {}, "ファイルをお客さまに渡し、", ["export", "cancel"]),
+        ("begun", {}, "お客様の公開鍵をもらい、書き出します。", ["export", "cancel"]),
+        ("exported", {}, "ファイルをお客様に渡し、", ["export", "cancel"]),
         ("exported", {"waits_until": TODAY}, "待機が終わりました。", ["export", "ask", "cancel"]),
         ("asked", {"asked_in": "e"}, "「要対応項目」で答えます。", ["ask", "cancel"]),
         ("frozen", frozen, "削除が終わるのを待ちます。", []),

@@ -257,7 +257,7 @@ def _kept(table: str) -> str:
 
 def _alerts() -> str:
     return _table(
-        ("通知", "いつ", "重要度", "すること"),
+        ("アラート", "いつ", "重要度", "すること"),
         [(kind.name, kind.when, kind.severity, kind.what_to_do) for kind in ALERT_KINDS],
     )
 

@@ -347,7 +347,7 @@ def _billing_letter(name: str, kind: str, letter: LetterTexts, is_attached: bool
     file = None
     if letter.attached_text is not None and letter.unattached_text is not None:
         file = MessageFile(
-            "invoice-INV-2026-000123.pdf",
+            "invoice-INV-2026-10-001.pdf",
             "key",
             "0",
             is_attached,

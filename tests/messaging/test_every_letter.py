@@ -143,12 +143,12 @@ FACTS: dict[str, dict[str, tuple[str, ...]]] = {
         "ja": (
             "145,700 円",
             "二重に請求したため",
-            "INV-2026-000123 のお支払いは不要です。お支払いがお済みの場合は、返還の方法を下記からご連絡します",
+            "INV-2026-10-001 のお支払いは不要です。お支払いがお済みの場合は、返還の方法を下記からご連絡します",
         ),
         "en": (
             "1,197.45 EUR",
             "Charged twice",
-            "No payment is due for invoice INV-2026-000123. If you have already paid it, we will contact you",
+            "No payment is due for invoice INV-2026-10-001. If you have already paid it, we will contact you",
         ),
     },
     "返還（請求書を送る前の全額）": {
@@ -156,8 +156,8 @@ FACTS: dict[str, dict[str, tuple[str, ...]]] = {
         "en": ("1,197.45 EUR", "was not sent to you", "No payment is due"),
     },
     "請求書の取消": {
-        "ja": ("INV-2026-000123", "二重に請求したため", "お支払いは不要です", "誠に申し訳ございません"),
-        "en": ("INV-2026-000123", "Charged twice", "No payment is due"),
+        "ja": ("INV-2026-10-001", "二重に請求したため", "お支払いは不要です", "誠に申し訳ございません"),
+        "en": ("INV-2026-10-001", "Charged twice", "No payment is due"),
     },
     "督促": {
         "ja": (

@@ -88,7 +88,7 @@ def invoice(
     yen_per_unit: str | None = None,
     recipient: Recipient = RECIPIENT,
     issuer: Issuer = ISSUER,
-    number: str | None = "INV-2026-000123",
+    number: str | None = "INV-2026-10-001",
 ) -> Invoice:
     totals = tax_totals(
         [(each.tax_category, each.amount) for each in lines],

@@ -70,14 +70,14 @@ _LABELS = {
 }
 
 _ADVICE = {
-    Doubt.UNKNOWN_PAYER: "候補の請求書を確かめて、「選んだ振込を確認」",
-    Doubt.SEVERAL_TENANTS: "どのテナントかを選んで、「選んだ振込を確認」",
-    Doubt.NEW_CODE: "同じ会社なら、「選んだ振込を確認」",
+    Doubt.UNKNOWN_PAYER: "候補の請求書を確かめて、「選んだ振込を確定」",
+    Doubt.SEVERAL_TENANTS: "どのテナントかを選んで、「選んだ振込を確定」",
+    Doubt.NEW_CODE: "同じ会社なら、「選んだ振込を確定」",
     Doubt.ALREADY_ENTERED: "同じ入金なら「同じ入金」、違えば「請求書を指定」で確認",
-    Doubt.REPEATED: "同じ振込なら「対象外」、別の振込なら「選んだ振込を確認」",
+    Doubt.REPEATED: "同じ振込なら「対象外」、別の振込なら「選んだ振込を確定」",
     Doubt.OTHER_AMOUNT: "一部入金、過入金、まとめ払いのどれかを確かめて、「請求書を指定」",
-    Doubt.SEVERAL_INVOICES: "請求書を選んで、「選んだ振込を確認」",
-    Doubt.BEFORE_ISSUE: "前払いなら、「選んだ振込を確認」",
+    Doubt.SEVERAL_INVOICES: "請求書を選んで、「選んだ振込を確定」",
+    Doubt.BEFORE_ISSUE: "前払いなら、「選んだ振込を確定」",
     Doubt.NOTHING_OPEN: "二重払いなら「請求書を指定」で過入金にし、返金",
     Doubt.TAKEN_BACK: "正しい請求書を、「請求書を指定」で確認",
     Doubt.NO_ORIGINAL: "元の振込のファイルを取り込む。なければ「対象外」",

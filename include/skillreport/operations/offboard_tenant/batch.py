@@ -172,7 +172,7 @@ class TenantOffboarding(ChecksShown, UnitBatch):
             tenant_id,
             {"exported": rows},
             rows,
-            notes=(f"お客さまに渡すファイル: {location}。削除の承認は {waits_until} から依頼できます",),
+            notes=(f"お客様に渡すファイル: {location}。削除の承認は {waits_until} から依頼できます",),
         )
 
     def _ask(self, work: Work, offboarding: Offboarding) -> Outcome:

@@ -46,7 +46,7 @@ def _key_problem(key: str) -> str:
     try:
         pyrage.x25519.Recipient.from_str(key)
     except pyrage.RecipientError:
-        return "は age の公開鍵（age1…）ではありません。お客さまが `age-keygen` で作った公開鍵を指定してください。"
+        return "は age の公開鍵（age1…）ではありません。お客様が `age-keygen` で作った公開鍵を指定してください。"
     return ""
 
 
@@ -58,8 +58,8 @@ Reason = Annotated[str, ReasonField(example="契約終了のため")]
 AgeKey = Annotated[
     str,
     Code(
-        "お客さまの公開鍵",
-        "お客さまに渡すファイルを暗号化する age の公開鍵（age1…）。必須です。",
+        "お客様の公開鍵",
+        "お客様に渡すファイルを暗号化する age の公開鍵（age1…）。必須です。",
         example="age1wtmlj5n8paetq5r52gne0jmncr04gpfwdsstt8udfydp36k67cxsl8eksu",
         problem=_key_problem,
     ),
@@ -102,7 +102,7 @@ class Begin(OffboardingStage):
 
 @FORM.add("export", "退会の書き出し")
 class Export(OffboardingStage):
-    """テナントの全行を書き出し、別のデータベースに復元して照合します。お客さまに渡すファイルも作ります。待機の日数は、初めての書き出しから数えます。"""
+    """テナントの全行を書き出し、別のデータベースに復元して照合します。お客様に渡すファイルも作ります。待機の日数は、初めての書き出しから数えます。"""
 
     age_key: AgeKey
 
