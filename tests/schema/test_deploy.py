@@ -482,7 +482,7 @@ def test_a_foreign_table_and_the_deployers_own_search_path_do_not_matter(
 def test_the_command_deploys_and_checks(host: Database) -> None:
     done = _command("upgrade", SKILL_BATCH_ADMIN_DSN=host.dsn)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "Schema batch is up to date (multi_tenant variant of the host).\n"
+    assert done.stdout == "スキーマ batch は最新です（アプリケーションの型: multi_tenant）。\n"
 
     done = _command("check", "--dsn", host.dsn)
     assert (done.returncode, done.stderr) == (0, "")
@@ -534,7 +534,7 @@ def test_the_command_without_a_connection_string_says_how_to_give_one(
 
     with pytest.raises(SystemExit, match="2"):
         main()
-    assert "give --dsn or set SKILL_BATCH_ADMIN_DSN" in capsys.readouterr().err
+    assert "--dsn か環境変数 SKILL_BATCH_ADMIN_DSN で" in capsys.readouterr().err
 
 
 # -----------------------------------------------------------------------------------------------------------------------

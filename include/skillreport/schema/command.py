@@ -1,11 +1,4 @@
-"""Deploy schema ``batch`` to the host's database, or check whether the database is suitable.
-
-The login of --dsn (or of the environment variable SKILL_BATCH_ADMIN_DSN) owns the host's tables and may create roles. Give the direct
-host: a connection pooler is refused. `check` changes nothing and exits with 0 (the database is suitable, remarks allowed), 1 (it is not
-suitable) or 2 (wrong usage). `indexes` changes nothing either without `--create` or `--forget`. If SKILL_BATCH_TENANT_PASSWORD,
-SKILL_BATCH_PLATFORM_PASSWORD, SKILL_BATCH_BOARD_PASSWORD and, with deletion, SKILL_BATCH_CLEANUP_PASSWORD are set, these roles can log in
-after `upgrade`.
-"""
+"""The commands that check the host's database and deploy schema ``batch`` to it."""
 
 from __future__ import annotations
 
@@ -15,11 +8,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from include.skillreport.core.docstrings import docstring_of
 from include.skillreport.schema.checks.privileges import BOARD, CLEANUP, PLATFORM, TENANT
 
 if TYPE_CHECKING:
     Actions = argparse._SubParsersAction[argparse.ArgumentParser]
+
+# What `upgrade` does beside its own subject.
+_PASSWORDS = (
+    "SKILL_BATCH_TENANT_PASSWORD、SKILL_BATCH_PLATFORM_PASSWORD、SKILL_BATCH_BOARD_PASSWORD"
+    "（削除を許すときは SKILL_BATCH_CLEANUP_PASSWORD も）を設定すると、そのロールでログインできるようになります。"
+)
 
 # The connection string of the deploying login.
 ADMIN_VARIABLE = "SKILL_BATCH_ADMIN_DSN"
@@ -44,50 +42,60 @@ def add_schema_actions(actions: Actions) -> None:
 
     The functions import what they need, so that ``backup`` does not need Alembic.
     """
-    check = _add(actions, "check", _check, "say everything that does not fit, and what to do; change nothing")
+    check = _add(actions, "check", _check, "合わないものと、することを全部示す。何も変えない")
     _add_check_arguments(check)
-    upgraded = _add(actions, "upgrade", _upgrade, "create or upgrade roles, schema and views")
+    upgraded = _add(actions, "upgrade", _upgrade, "ロール、スキーマ、ビューを作るか、新しくする", _PASSWORDS)
     upgraded.add_argument(
         "--plain-passwords",
         action="store_true",
-        help="send the passwords in plain text: managed servers such as Neon refuse SCRAM hashes",
+        help="パスワードを平文で送る（Neon など、SCRAM のハッシュを受け付けないサーバー）",
     )
     deletion = upgraded.add_mutually_exclusive_group()
     deletion.add_argument(
         "--with-deletion",
         action="store_true",
         default=None,
-        help="let batch_cleanup delete rows of the application's tables; later upgrades keep the choice",
+        help="アプリケーションの行の削除を batch_cleanup に許す。次の upgrade でも変わらない",
     )
     deletion.add_argument(
         "--without-deletion",
         dest="with_deletion",
         action="store_false",
-        help="take it back: drop its views, and revoke the privileges",
+        help="許可を取り消す。ビューを消し、権限を取り上げる",
     )
-    _add(actions, "detach", _detach, "drop the views, so that `prisma db push` can alter the host's columns")
-    _add(actions, "attach", _attach, "create the views again")
+    _add(actions, "detach", _detach, "ビューを消す。`prisma db push` で列を変える前に実行する")
+    _add(actions, "attach", _attach, "ビューを作り直す")
     indexes = _add(
         actions,
         "indexes",
         _indexes,
-        "list the indexes that the host's tables lack, or create them",
+        "アプリケーションの表に足りない索引を示すか、作る",
     )
     _add_index_arguments(indexes)
 
 
 def _add(
-    actions: Actions, name: str, run: Callable[[argparse.Namespace], int | None], text: str
+    actions: Actions,
+    name: str,
+    run: Callable[[argparse.Namespace], int | None],
+    text: str,
+    further: str = "",
 ) -> argparse.ArgumentParser:
-    command = actions.add_parser(name, help=text, description=f"{text}. {docstring_of(__file__)}")
-    command.add_argument("--dsn", default=os.environ.get(ADMIN_VARIABLE), help="libpq connection string")
+    command = actions.add_parser(name, help=text, description=f"{text}。{further}")
+    command.add_argument(
+        "--dsn",
+        default=os.environ.get(ADMIN_VARIABLE),
+        help=f"アプリケーションの表を所有するログインの接続文字列（または {ADMIN_VARIABLE}）。接続プーラーではなく、サーバーに直接つなぐ",
+    )
     command.set_defaults(run=lambda options: _with_dsn(options, run))
     return command
 
 
 def _with_dsn(options: argparse.Namespace, run: Callable[[argparse.Namespace], int | None]) -> int | None:
     if not options.dsn:
-        raise argparse.ArgumentError(None, f"give --dsn or set {ADMIN_VARIABLE}")
+        raise argparse.ArgumentError(
+            None, f"--dsn か環境変数 {ADMIN_VARIABLE} で接続文字列を指定してください"
+        )
     return run(options)
 
 
@@ -100,20 +108,22 @@ def _upgrade(options: argparse.Namespace) -> None:
         plain_passwords=options.plain_passwords,
         with_deletion=options.with_deletion,
     )
-    print(f"Schema batch is up to date ({variant} variant of the host).")
+    print(f"スキーマ batch は最新です（アプリケーションの型: {variant}）。")
 
 
 def _detach(options: argparse.Namespace) -> None:
     from include.skillreport.schema.deploy import detach
 
     detach(options.dsn)
-    print("The views of schema batch are dropped. Run `attach` after the host's change.")
+    print(
+        "スキーマ batch のビューを消しました。アプリケーションの列を変えたあとに `attach` を実行してください。"
+    )
 
 
 def _attach(options: argparse.Namespace) -> None:
     from include.skillreport.schema.deploy import attach
 
-    print(f"The views of schema batch are back ({attach(options.dsn)} variant of the host).")
+    print(f"スキーマ batch のビューを作り直しました（アプリケーションの型: {attach(options.dsn)}）。")
 
 
 def _add_check_arguments(check: argparse.ArgumentParser) -> None:
@@ -121,20 +131,20 @@ def _add_check_arguments(check: argparse.ArgumentParser) -> None:
         check.add_argument(
             f"--{role.removeprefix('batch_')}-dsn",
             default=os.environ.get(name),
-            help=f"connection string of the login that acts as {role} (or {name})",
+            help=f"{role} として働くログインの接続文字列（または {name}）",
         )
     check.add_argument(
         "--backup-dsn",
         default=os.environ.get("SKILL_BATCH_BACKUP_DSN"),
-        help="connection string of the login of BATCH-001 and of restores (or SKILL_BATCH_BACKUP_DSN)",
+        help="BATCH-001 と復元のログインの接続文字列（または SKILL_BATCH_BACKUP_DSN）",
     )
     check.add_argument(
         "--bin",
         default="",
-        metavar="FOLDER",
-        help="folders of pg_dump, if it is neither in those of the packages nor on the PATH",
+        metavar="フォルダー",
+        help="pg_dump のフォルダー（パッケージの場所と PATH にないとき）",
     )
-    check.add_argument("--json", action="store_true", help="print the findings as JSON")
+    check.add_argument("--json", action="store_true", help="結果を JSON で出す")
 
 
 def _add_index_arguments(indexes: argparse.ArgumentParser) -> None:
@@ -142,11 +152,11 @@ def _add_index_arguments(indexes: argparse.ArgumentParser) -> None:
     choice.add_argument(
         "--create",
         nargs="*",
-        metavar="NAME",
-        help="create the missing indexes, or only those named, while the application goes on writing",
+        metavar="名前",
+        help="足りない索引を、アプリケーションの書込みを止めずに作る。名前を付けると、それだけを作る",
     )
     choice.add_argument(
-        "--forget", nargs="+", metavar="NAME", help="let `check` no longer miss these indexes"
+        "--forget", nargs="+", metavar="名前", help="これらの索引がなくても `check` に出さない"
     )
 
 

@@ -1,9 +1,4 @@
-"""Restore without Airflow, which may be down: ``python -m include.skillreport backup --help``.
-
-The connection string comes from SKILL_BATCH_BACKUP_DSN, the age key of an encrypted backup from SKILL_BATCH_BACKUP_KEY, and the keys of the
-MACs, separated by spaces, from SKILL_BATCH_BACKUP_MAC, so a list of processes shows none. A backup without a record in that database needs
-its MAC.
-"""
+"""Restore without Airflow, which may be down: ``python -m include.skillreport backup --help``."""
 
 from __future__ import annotations
 
@@ -28,7 +23,6 @@ from include.skillreport.batches.data_backup.mac import MacKeys
 from include.skillreport.batches.data_backup.restore import entry_of, restore_as_new, restore_one_tenant
 from include.skillreport.batches.data_backup.server import DatabaseServer
 from include.skillreport.batches.data_backup.settings import MOST_JOBS
-from include.skillreport.core.docstrings import docstring_of
 from include.skillreport.core.errors import ParameterError
 from include.skillreport.core.execution.business_date import JAPAN
 from include.skillreport.core.execution.object_store import ObjectStore
@@ -38,42 +32,47 @@ if TYPE_CHECKING:
 
 DSN_VARIABLE, KEY_VARIABLE = "SKILL_BATCH_BACKUP_DSN", "SKILL_BATCH_BACKUP_KEY"
 MAC_VARIABLE = "SKILL_BATCH_BACKUP_MAC"
+# Not as arguments, so that a list of processes shows none.
+_VARIABLES = (
+    f"接続文字列は {DSN_VARIABLE}、暗号化したバックアップの age の鍵は {KEY_VARIABLE}、検証コード（MAC）の鍵は {MAC_VARIABLE}"
+    "（複数は空白で区切る）に設定します。"
+)
 
 
 def add_backup(actions: Actions) -> None:
     """Add ``backup`` with its commands. It has the function of the command as ``run``."""
-    text = "list the backups, and restore one"
-    parser = actions.add_parser("backup", help=text, description=docstring_of(__file__))
+    text = "バックアップの一覧と、Airflow を使わない復元"
+    parser = actions.add_parser("backup", help=text, description=f"{text}。{_VARIABLES}")
     parser.add_argument(
-        "--store", required=True, help="as the Variable skill_batch_storage_url: a folder or URL"
+        "--store", required=True, help="保存先のフォルダーか URL（Variable skill_batch_storage_url と同じ）"
     )
-    parser.add_argument(
-        "--bin", default="", help="folders of pg_restore (default: those of the packages, and the PATH)"
-    )
+    parser.add_argument("--bin", default="", help="pg_restore のフォルダー（既定: パッケージの場所と PATH）")
     parser.add_argument(
         "--jobs",
         type=int,
         choices=range(1, MOST_JOBS + 1),
         default=2,
         metavar="N",
-        help=f"processes of pg_restore, at most {MOST_JOBS}",
+        help=f"pg_restore のプロセス数（既定 2、{MOST_JOBS} まで）",
     )
-    commands = parser.add_subparsers(required=True)
+    commands = parser.add_subparsers(required=True, metavar="コマンド")
 
-    listing = commands.add_parser("list", help="the complete backups, oldest first")
+    listing = commands.add_parser("list", help="完了したバックアップの一覧（古い順）")
     listing.set_defaults(run=_list)
 
-    restore = commands.add_parser("restore", help="the whole database into a new one")
-    restore.add_argument("backup", help="BKP_YYYYMMDD_NNN")
-    restore.add_argument("database", help="name of the new database")
-    restore.add_argument("--no-owners", action="store_true", help="all tables belong to the login; no grants")
+    restore = commands.add_parser("restore", help="全体を新しいデータベースに復元する")
+    restore.add_argument("backup", help="バックアップの名前（BKP_YYYYMMDD_NNN）")
+    restore.add_argument("database", help="新しいデータベースの名前")
+    restore.add_argument(
+        "--no-owners", action="store_true", help="全部の表をログインの所有とし、権限を付けない"
+    )
     _add_without_mac(restore)
     restore.set_defaults(run=_restore)
 
-    tenant = commands.add_parser("tenant", help="one tenant into a schema of its own, with a conflict report")
-    tenant.add_argument("backup", help="BKP_YYYYMMDD_NNN")
+    tenant = commands.add_parser("tenant", help="1 テナントを専用のスキーマに復元し、今の行と比べる")
+    tenant.add_argument("backup", help="バックアップの名前（BKP_YYYYMMDD_NNN）")
     tenant.add_argument("tenant_id")
-    tenant.add_argument("--merge", action="store_true", help="and over the live rows of the application")
+    tenant.add_argument("--merge", action="store_true", help="アプリケーションの今の行にも反映する")
     _add_without_mac(tenant)
     tenant.set_defaults(run=_tenant)
 
@@ -82,7 +81,7 @@ def _add_without_mac(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--without-mac",
         action="store_true",
-        help="accept a backup that neither the database nor a MAC proves: who writes into the store can run SQL",
+        help="データベースの記録も検証コード（MAC）もないバックアップを使う。保存先に書ける人は SQL を実行できる",
     )
 
 

@@ -46,7 +46,9 @@ def _key_problem(key: str) -> str:
     try:
         pyrage.x25519.Recipient.from_str(key)
     except pyrage.RecipientError:
-        return "は age の公開鍵（age1…）ではありません。お客様が `age-keygen` で作った公開鍵を指定してください。"
+        return (
+            "は age の公開鍵（age1…）ではありません。お客様が `age-keygen` で作った公開鍵を指定してください。"
+        )
     return ""
 
 
