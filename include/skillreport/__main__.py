@@ -16,7 +16,6 @@ from include.skillreport.core.errors import BatchError, reason_of
 from include.skillreport.core.version import VERSION
 from include.skillreport.schema.command import add_schema_actions
 
-
 _DESCRIPTION = """\
 管理者のコマンド: データベースの検査とスキーマ batch の配置、Airflow なしの復元
 
