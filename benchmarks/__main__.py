@@ -16,7 +16,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from benchmarks.place import measure_in
 
-# By page (docs/measured/speed.md, docs/scale.md, docs/measured/shocks.md): the modules, with the function unless it is ``measurement``.
+# By group (results: benchmarks/README.md): the modules, with the function unless it is ``measurement``.
 GROUPS: Mapping[str, Sequence[str]] = {
     "speed": ("dag_import", "floors.comparison:batches", "payments", "people", "throttling", "backup"),
     "scale": ("growth", "growth:years", "workers", "through_airflow", "through_airflow:board"),

@@ -35,7 +35,7 @@
 * **別の実行がバックアップ中のとき**: 強制終了された実行は、次の `open_run` が失敗として閉じます（強制終了した
   `airflow dags test` は 4 時間後）。
 * **戻す**: DAG `restore_backup` で、テナントを比べてから反映するか、全体を新しいデータベースに復元します。Airflow が動かないときは
-  `docs/batches/batch-001.md` のコマンドで。
+  `docs/install/database.md` のコマンドで。
 """
 
 from airflow.sdk import DAG, Param

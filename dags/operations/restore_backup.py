@@ -23,7 +23,7 @@ BATCH-002 が削除した行の書庫も、一覧と復元ができます。ス�
 ### ヒント
 * **途中で失敗したとき**: 途中まで復元したものは残りません。タスクが強制終了されたときは、名前が `batch_incomplete_` で始まる
   データベースが残ります。`restore` を消去（Clear）すると、それを消して最初からやり直します。
-* **Airflow が動かないとき**: `docs/batches/batch-001.md` のコマンドで復元します。
+* **Airflow が動かないとき**: `docs/install/database.md` のコマンドで復元します。
 * **バッチのページ**: DAG `batch_001_data_backup`
 """
 
