@@ -11,7 +11,7 @@ from tests.airflow_installation import PROJECT
 
 PAGE = PROJECT / "docs" / "develop" / "recipes.md"
 
-_RECIPE = re.compile(r"^### (Add .+?)$(.*?)(?=^##? |^### |\Z)", re.MULTILINE | re.DOTALL)
+_RECIPE = re.compile(r"^## (Add .+?)$(.*?)(?=^##? |\Z)", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(
     r'^(?P<fence>```+)(?P<kind>\w+)(?: title="(?P<path>[^"]+)")?\n(?P<text>.*?)^(?P=fence)$',
     re.MULTILINE | re.DOTALL,
