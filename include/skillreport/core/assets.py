@@ -50,7 +50,7 @@ MONTHLY_REPORTS = _made("monthly_reports", "the reports of a month", "batches/ba
 USAGE_DAY = _made("usage_day", "a day of usage, closed for all tenants", "batches/batch-018-01.md")
 INVOICES = _made("invoices", "the finalised invoices of a month", "batches/batch-018-02.md")
 ACCOUNTING_FILES = _made(
-    "accounting_files", "the accountant's files after the invoices of a month", "accounting-files.md"
+    "accounting_files", "the accountant's files after the invoices of a month", "accounting/files.md"
 )
 TENANT_INACTIVITY = _made(
     "tenant_inactivity", "how long tenants have been unused, judged on a day", "batches/batch-018-04.md"
