@@ -125,7 +125,7 @@ test-long-others: $(STAMP)
 	@$(LONG) "long and not exclusive and not browser"
 
 .PHONY: test-recipes
-test-recipes: $(STAMP) ## follow the recipes of docs/developing.md in a copy, then check and test the copy (three quarters of an hour)
+test-recipes: $(STAMP) ## follow docs/develop/recipes.md in a copy, then check and test the copy (three quarters of an hour)
 	@$(BIN)/python -m pytest tests/recipes
 
 .PHONY: test-kills

@@ -1,4 +1,4 @@
-"""docs/api.md: its commands and its TypeScript run a batch of a real Airflow, with both auth managers."""
+"""docs/develop/api.md: its commands and its TypeScript run a batch of a real Airflow, with both auth managers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.fab_installation import PASSWORD, commands_of, fab_installation
 from tests.needs import need
 from tests.worlds import host_rows
 
-PAGE = PROJECT / "docs" / "api.md"
+PAGE = PROJECT / "docs" / "develop" / "api.md"
 EXAMPLES = PROJECT / "docs" / "examples"
 USAGE = "batch_018_01_tenant_usage"
 TENANTS = ["TKH-DSN", "TKH-LAB"]
@@ -37,7 +37,7 @@ _COMPILER = ["npx", "--yes", "-p", "typescript@5.9.3", "tsc", "--strict", "--noU
 
 
 def test_the_page_links_to_the_examples() -> None:
-    linked = re.findall(r"\]\(examples/(.+?)\)", PAGE.read_text(encoding="utf-8"))
+    linked = re.findall(r"\]\(\.\./examples/(.+?)\)", PAGE.read_text(encoding="utf-8"))
     assert sorted(linked) == sorted(path.name for path in EXAMPLES.glob("*.ts"))
 
 

@@ -1,7 +1,7 @@
 """Kill parts of the installation at random moments, and compare the end state with that of an undisturbed run.
 
 ``python -m tests.chaos --seconds 600 --seed 7``; ``--trial 12`` repeats one trial; ``--batch BATCH-001 --kill backend`` (each any number of
-times) runs only these. `docs/chaos.md` says what is killed and compared.
+times) runs only these. `docs/develop/chaos.md` says what is killed and compared.
 """
 
 from __future__ import annotations

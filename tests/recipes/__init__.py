@@ -1,1 +1,1 @@
-"""The recipes of docs/developing.md, followed to the letter."""
+"""The recipes of docs/develop/recipes.md, followed to the letter."""

@@ -1,4 +1,4 @@
-"""A recipe of docs/developing.md: its files, its changes of files, and its commands, in the order of the page."""
+"""A recipe of docs/develop/recipes.md: its files, its changes of files, and its commands, in the order of the page."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tests.airflow_installation import PROJECT
 
-PAGE = PROJECT / "docs" / "developing.md"
+PAGE = PROJECT / "docs" / "develop" / "recipes.md"
 
-_RECIPE = re.compile(r"^### (Add .+?)$(.*?)(?=^##? |^### |\Z)", re.MULTILINE | re.DOTALL)
+_RECIPE = re.compile(r"^## (Add .+?)$(.*?)(?=^##? |\Z)", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(
     r'^(?P<fence>```+)(?P<kind>\w+)(?: title="(?P<path>[^"]+)")?\n(?P<text>.*?)^(?P=fence)$',
     re.MULTILINE | re.DOTALL,

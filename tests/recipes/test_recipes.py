@@ -1,4 +1,4 @@
-"""The recipes of docs/developing.md: their parts fit the repository, and a copy that follows all of them passes its own checks."""
+"""The recipes of docs/develop/recipes.md: their parts fit the repository, and a copy that follows all of them passes its own checks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What a person enters and another person approves: the kinds, and the one rule for all of them. Pure.
 
 The tables of the kinds have the values, and who has entered and approved them. ``batch.guard_second_person`` is the same rule in the
-database, and ``batch.all_waiting_entry`` lists what waits. To add a kind: docs/developing.md.
+database, and ``batch.all_waiting_entry`` lists what waits. To add a kind: docs/develop/recipes.md.
 """
 
 from __future__ import annotations

@@ -57,8 +57,8 @@ def restore_rows(
 
     A row exists if a row has its key, or a value of it that must be unique. If ``kept`` is false, the transaction rolls back (a dry run).
     :raises BackupDamagedError: the archive is damaged. :raises BackupError: the tenant is or was deleted (see ``hold_off_deletion``), a
-    row does not fit into the present table, or it belongs to another tenant now (docs/people.md), for example because its employee has
-    moved.
+    row does not fit into the present table, or it belongs to another tenant now (docs/develop/people.md), for example because its
+    employee has moved.
     """
     table, inserted = "", 0
     try:
