@@ -43,7 +43,7 @@ def own(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnData
         own.server.stop()
 
 
-def test_the_shell_has_the_settings_of_its_owner_and_never_those_of_the_demo(
+def test_the_shell_has_only_the_settings_of_its_owner(
     own: OwnDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert os.environ[SETTINGS_VARIABLE] == str(DEMO_SETTINGS)

@@ -40,7 +40,7 @@ def test_the_documents_are_counted_by_state(reader: psycopg.Connection) -> None:
     }
 
 
-def test_the_findings_of_the_newest_run_are_on_the_page_and_on_the_run(
+def test_the_findings_of_a_month_are_on_its_page_and_run(
     board: Board, reader: psycopg.Connection
 ) -> None:
     (run,) = load_month(reader, MONTH, MONTH).checks
