@@ -57,8 +57,8 @@ WHERE
     AND measure.hour_at < %(kept_from)s;
 
 -- name: load_measures
--- The checked hour, and the hours that it is compared with. Row-level security chooses the tenants: a join with their signals would
--- compare each tenant with the rows of all, because the planner expects one.
+-- The checked hour, and the hours that it is compared with. Row-level security chooses the tenants: a join with their signals
+-- would compare each tenant with the rows of all, because the planner expects one.
 SELECT tenant_id, hour_at, api_calls, errors, responses, response_ms, failed_logins
 FROM batch.hourly_measure
 WHERE hour_at = any(%(hours)s::timestamptz[]);
