@@ -40,9 +40,7 @@ def test_the_documents_are_counted_by_state(reader: psycopg.Connection) -> None:
     }
 
 
-def test_the_findings_of_a_month_are_on_its_page_and_run(
-    board: Board, reader: psycopg.Connection
-) -> None:
+def test_the_findings_of_a_month_are_on_its_page_and_run(board: Board, reader: psycopg.Connection) -> None:
     (run,) = load_month(reader, MONTH, MONTH).checks
     title, *lines = run["lines"]
     assert title == "請求の確認事項（2026-10 分の実行）"
