@@ -12,7 +12,7 @@ from include.skillreport.core.execution.batch import Request, TenantBatch
 from include.skillreport.core.execution.sharding import Tenant
 
 # Why a request is out of date, and how to get a new one.
-SUPERSEDED = "この確認より新しい確認（Required Actions）があります。新しい方に答えてください"
+SUPERSEDED = "この承認依頼より新しい承認依頼（Required Actions）があります。新しい方に答えてください"
 
 # Of an item whose answer an earlier attempt or run has applied.
 APPLIED = "この答えは、もう反映しています"
@@ -103,6 +103,6 @@ def require_kind(request: ApprovalRequest, kind: str, *, dag_id: str, run_id: st
     """:raises ParameterError: the request has another subject, or another run shows it."""
     if request.kind != kind or (request.dag_id, request.run_id) != (dag_id, run_id):
         raise ParameterError(
-            f"確認 '{request.request_id}' は、DAG {request.dag_id} の実行 {request.run_id} のものです。そこで答えてください。"
+            f"承認依頼 '{request.request_id}' は、DAG {request.dag_id} の実行 {request.run_id} のものです。そこで答えてください。"
             "「承認依頼のID」（request）を空欄にして実行すると、今保留中のものを確認できます。"
         )

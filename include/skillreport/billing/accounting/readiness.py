@@ -98,7 +98,7 @@ def require_transfers_settled(
         raise BillingError(
             "MONTH_HAS_WAITING_TRANSFERS",
             f"会計月 {month:%Y-%m} は確定できません。{'、'.join(waiting)}あります。"
-            "ボードの「入金消込」で取り込んで確認するか、「確定待ちの振込を残して確定する」を選んでください。"
+            "ボードの「入金消込」で取り込んで確定するか、「確定待ちの振込を残して確定する」を選んでください。"
             "後で記録した入金は、会計データを確定していない最初の日に計上します",
         )
 

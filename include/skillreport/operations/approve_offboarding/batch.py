@@ -204,7 +204,7 @@ _OUT_OF_DATE = "この承認依頼を出した後に、退会が取りやめら�
 def _problem(item: LockedItem, asked: Offboarding | Dispute, *, is_applied: bool) -> str:
     """Why the answer cannot be used; empty: it can. ``is_applied``: an earlier attempt has frozen the rows."""
     if item.answer != "approve":
-        return "この確認は承認されていません。"
+        return "この承認依頼は承認されていません。"
     if item.superseded_by and not is_applied:
         return f"{SUPERSEDED}。"
     if item.fingerprint != asked.fingerprint:

@@ -103,7 +103,7 @@ Payers = Annotated[
 
 @FORM.add("import", "銀行のファイルの取込み")
 class ImportFiles(Operation):
-    """保存先の bank-files/incoming/ にある銀行のファイルを読み、名義と金額が確かな振込を入金として記録します。ほかは確認待ちになります。"""
+    """保存先の bank-files/incoming/ にある銀行のファイルを読み、名義と金額が確かな振込を入金として記録します。ほかは確定待ちになります。"""
 
     shows = NOTHING_YET
 
@@ -143,7 +143,7 @@ class SetAside(Operation):
 
 @FORM.add("reopen", "対象外の取り消し", button="対象に戻す")
 class ReopenTransfer(Operation):
-    """対象外にした振込を、確認待ちに戻します。"""
+    """対象外にした振込を、確定待ちに戻します。"""
 
     shows = Shows(ids=("transfer_ids",), tenants=False)
 
