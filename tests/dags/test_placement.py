@@ -24,13 +24,29 @@ from include.skillreport.core.operation_catalog import APPROVE_INVOICES
 from include.skillreport.core.settings import SETTINGS_VARIABLE, parse_settings
 from tests.airflow_installation import PROJECT
 
-PAGE = PROJECT / "docs" / "deploy" / "README.md"
+PAGE = PROJECT / "docs" / "install" / "helm.md"
+
+PODS = """
+placement:
+  families:
+    data_management:
+      resources:
+        requests: {cpu: 250m, memory: 512Mi}
+  tasks:
+    dump:
+      resources:
+        requests: {cpu: "1", memory: 2Gi, ephemeral-storage: 20Gi}
+        limits: {memory: 4Gi}
+    bill_tenant:
+      resources:
+        requests: {memory: 1Gi}
+"""
 
 
-def example(number: int) -> str:
-    """An example of the page."""
-    text = PAGE.read_text(encoding="utf-8")
-    return str(re.findall(r"```yaml\n(placement:.*?)```", text, re.DOTALL)[number])
+def example() -> str:
+    """The example of the page."""
+    (found,) = re.findall(r"```yaml\n(placement:.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    return str(found)
 
 
 def placed_dags(settings: Path, monkeypatch: pytest.MonkeyPatch) -> list[DAG]:
@@ -68,35 +84,31 @@ def everywhere(dags: dict[str, DAG]) -> dict[str, Any]:
     }
 
 
-def test_the_example_for_celery_places_tasks_and_families(
+def test_the_example_of_the_page_places_tasks_and_families(
     everywhere: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = tmp_path / "settings.yaml"
-    settings.write_text(example(0), encoding="utf-8")
+    settings.write_text(example(), encoding="utf-8")
     expected = dict(everywhere)
     mail = {spec.dag_id for spec in FAMILY_BATCHES[NOTIFICATION]} | {NOTIFICATION.dag_id}
     mail |= {"operate_notifications", "approve_directory_changes", "approve_resumption"}
-    heavy = {
-        "dump": "skill_batch_backup",
-        "check": "default_pool",
-        "export_tenant": "default_pool",
-        "create_report": "default_pool",
-    }
     for name in expected:
         dag_id, _, task_id = name.partition(":")
-        pool = heavy.get(task_id.rpartition(".")[2])
-        if pool:
-            expected[name] = ["skill-batch-heavy", pool, None]
-        elif dag_id in mail:
-            expected[name] = ["skill-batch-mail", "default_pool", None]
+        match task_id.rpartition(".")[2]:
+            case "dump":
+                expected[name] = ["skill-batch-heavy", "skill_batch_backup", None]
+            case "bill_tenant":
+                expected[name] = ["default", "default_pool", {"base": [{"memory": "1Gi"}, None]}]
+            case _ if dag_id in mail:
+                expected[name] = ["skill-batch-mail", "default_pool", None]
     assert places(placed_dags(settings, monkeypatch)) == expected
 
 
-def test_the_example_for_kubernetes_gives_the_container_its_resources(
+def test_a_family_and_a_task_give_the_container_its_resources(
     everywhere: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = tmp_path / "settings.yaml"
-    settings.write_text(example(1), encoding="utf-8")
+    settings.write_text(PODS, encoding="utf-8")
     dags = placed_dags(settings, monkeypatch)
     heaviest = (
         "batch_001_data_backup",
@@ -122,7 +134,7 @@ def test_resources_without_the_client_are_refused_with_a_sentence(monkeypatch: p
         SettingsError,
         match=r"placement\.families\.data_management\.resources: .* kubernetes が必要です",
     ):
-        parse_settings(example(1), "settings.yaml")
+        parse_settings(PODS, "settings.yaml")
 
 
 @pytest.mark.parametrize(
